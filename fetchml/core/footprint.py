@@ -38,6 +38,8 @@ def footprint(spec: TaskSpec) -> int:
     if spec.environment is not None:
         named = spec.environment.source
         total += getsizeof(spec.environment) + (getsizeof(named[1]) if named else 0)
+    if spec.slurm is not None:
+        total += _table(spec.slurm)
     if spec.sweep is not None:
         total += MEMBER_BYTES + _table(spec.sweep.parameters)
     if spec.datasets is not None:

@@ -19,6 +19,7 @@ from fetchml.core.events import (
 from fetchml.core.model import Resources, Status, Task, User
 from fetchml.core.reactor import step
 from fetchml.core.requests.update import TaskUpdate, apply, read
+from fetchml.core.scheduling import held_back
 from fetchml.core.scheduling.held_back import HeldBackTasks
 from fetchml.core.scheduling.ready_queue import entry_of
 from fetchml.core.state import ClusterLimits, Limits, State
@@ -149,6 +150,24 @@ def test_held_tasks_count_as_waiting_and_can_be_cancelled() -> None:
     apply_to(state, CancelRequested(7, "b", User("alice")))
     assert state.next_due() is None
     assert not state.tasks
+
+
+def test_many_tasks_with_the_same_time_are_due_in_several_decisions() -> None:
+    state = state_of()
+    apply_to(state, LauncherChanged(1, available=True))
+    names = [f"t{number:04}" for number in range(1_000)]
+    step(state, Submitted(5, [task(name, start_after=100) for name in names]))
+    decisions = 0
+    due: int | None = 100
+    while due is not None and due <= 100:
+        waiting = len(state.held_back)
+        due = step(state, TimePassed(100, due)).next_due
+        decisions += 1
+        assert waiting - len(state.held_back) <= 2 * held_back.MOST_AT_ONCE
+    check(state)
+    assert decisions > 1
+    assert not state.held_back
+    assert len(state.queue) == len(names) - 1
 
 
 def test_restart_keeps_holds_and_times() -> None:

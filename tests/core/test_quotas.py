@@ -1,12 +1,16 @@
 """Quotas of users: GPUs, running tasks, waiting tasks and memory."""
 
 import pytest
+from msgspec.structs import replace
 
+from fetchml.core.environments.request import Environment
 from fetchml.core.events import (
     StopAttempt,
 )
 from fetchml.core.footprint import footprint
+from fetchml.core.model import DatasetSpec, Dependency, TaskSpec
 from fetchml.core.quotas import queue_fault
+from fetchml.core.sweeps.member import SweepMember
 from tests.core.host import RESERVE_MS, Host, task
 
 
@@ -77,3 +81,36 @@ def test_no_task_is_preempted_for_one_over_its_quota(quota: str) -> None:
     host.submit(task("two", user="carl", preemptible=True))
     host.submit(task("a", priority=6), task("b", priority=6))
     assert len(host.of(StopAttempt)) == 1
+
+
+TEXT = "x" * 10_000
+LARGE: dict[str, object] = {
+    "job_name": TEXT,
+    "image": TEXT,
+    "command": (TEXT,),
+    "args": TEXT,
+    "snapshot_id": TEXT,
+    "datasets": (TEXT,),
+    "dataset_specs": (DatasetSpec("a", TEXT),),
+    "metadata": {"a": TEXT},
+    "env": {"a": TEXT},
+    "experiment_id": TEXT,
+    "checkpoint_from": TEXT,
+    "volumes": (TEXT,),
+    "after": (Dependency(TEXT),),
+    "inputs_from": (TEXT,),
+    "slurm": {"a": TEXT},
+    "environment": Environment(script=TEXT),
+    "sweep": SweepMember("a", 0, {"a": TEXT}),
+}
+SMALL = {
+    "priority", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries", "preemptible",
+    "checkpoint", "warn_seconds", "start_after", "hold",
+}  # fmt: skip
+
+
+def test_footprint_counts_every_field_that_holds_text() -> None:
+    assert LARGE.keys() | SMALL == set(TaskSpec.__struct_fields__)
+    plain = TaskSpec("a", "a", ("a",))
+    for name, value in LARGE.items():
+        assert footprint(replace(plain, **{name: value})) > len(TEXT), name

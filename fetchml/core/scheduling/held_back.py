@@ -6,6 +6,9 @@ from heapq import heapify, heappop, heappush, nsmallest
 from fetchml.core.model import Task
 from fetchml.core.waiting import HeldBack, Postponed
 
+MOST_AT_ONCE = 100
+"""Postponed tasks that one decision puts into the queue; the next decision follows at once."""
+
 
 class HeldBackTasks:
     def __init__(self) -> None:
@@ -62,9 +65,9 @@ class HeldBackTasks:
         return self._times[0][0] if self._times else None
 
     def due(self, now: int) -> list[str]:
-        """Ids of the postponed tasks whose time has come."""
+        """Ids of postponed tasks whose time has come, at most MOST_AT_ONCE."""
         found: dict[str, None] = {}
-        while (due := self.next_due()) is not None and due <= now:
+        while len(found) < MOST_AT_ONCE and (due := self.next_due()) is not None and due <= now:
             found[heappop(self._times)[1]] = None
         return list(found)
 

@@ -1,6 +1,7 @@
 """Sweeps: many tasks of one request, created together, and then listed, cancelled and submitted
 again as one."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple, TypeVar
@@ -51,6 +52,8 @@ MAX_SWEEPS = 5_000
 MAX_OF_ONE_USER = 1_000
 SWEEP_BYTES = 8 << 10
 """Memory of one record, at most."""
+MAX_TASK_BYTES = 64 << 20
+"""Memory of all tasks of one sweep."""
 KEY_KEPT_MS = 24 * 3600 * 1000
 """Time for which an Idempotency-Key names the sweep that it created."""
 SHOWN_TASKS = 5
@@ -58,6 +61,11 @@ SHOWN_TASKS = 5
 CANCELLED_AT_ONCE = 100
 """Tasks of one decision."""
 RETRIED_AT_ONCE = 500
+_TOO_LARGE = FieldViolation(
+    "task",
+    f"all tasks of a sweep may take {MAX_TASK_BYTES >> 20} MiB of the server's memory, and these "
+    "take more: use fewer values, or pass large texts in a snapshot",
+)
 
 
 class KnownSweeps(NamedTuple):
@@ -102,6 +110,8 @@ class Sweeps:
         self._private = private
         self._turns = KeyedLocks()
         """A user's sweeps are created one after the other, and so are the changes of one sweep."""
+        self._expanding = asyncio.Lock()
+        """The tasks of one sweep at a time are in memory before they count as live ones."""
         self._background = BackgroundWork()
 
     def __len__(self) -> int:
@@ -234,7 +244,6 @@ class Sweeps:
         except ValidationFailed as error:
             faults = [FieldViolation(f"task.{each.field}", each.rule) for each in error.violations]
             raise ValidationFailed(faults) from None
-        specs, footprints = await _expanded(expansion, first)
         now = self._clock()
         sweep = Sweep(
             sweep_id,
@@ -250,12 +259,14 @@ class Sweeps:
             max_parallel=wanted.max_parallel,
             idempotency=idempotency,
         )
-        if not validate_only:
-            await self._make_room(who)
         document = Document(KIND, sweep_id, msgspec.json.encode(sweep))
-        tasks = await self._submissions.create_accepted(
-            who, specs, footprints, documents=[document], dry_run=validate_only
-        )
+        async with self._expanding:
+            specs, footprints = await _expanded(expansion, first)
+            if not validate_only:
+                await self._make_room(who)
+            tasks = await self._submissions.create_accepted(
+                who, specs, footprints, documents=[document], dry_run=validate_only
+            )
         if validate_only:
             return self._view(sweep, tasks[:SHOWN_TASKS])
         self._records.remember(sweep)
@@ -341,11 +352,15 @@ async def _expanded(expansion: Expansion, first: TaskSpec) -> tuple[list[TaskSpe
     """All tasks, with the memory that each takes in bytes. Raises ValidationFailed."""
     specs: list[TaskSpec] = []
     footprints: list[int] = []
+    taken = 0
     pace = Pace()
     try:
         for spec in expansion.specs(first):
             specs.append(spec)
             footprints.append(footprint(spec))
+            taken += footprints[-1]
+            if taken > MAX_TASK_BYTES:
+                raise ValidationFailed([_TOO_LARGE])
             if pace.due:
                 await pace.rest()
     except submission.InvalidSubmission as error:

@@ -52,7 +52,12 @@ class Dependencies:
     async def ended(self, specs: Sequence[TaskSpec]) -> Mapping[str, Status]:
         """Return the outcomes of those tasks that have ended, of all that the requests name. All
         others are live, until the caller awaits something."""
-        named = {each.task_id for spec in specs for each in spec.after or ()}
+        named = set[str]()
+        pace = Pace()
+        for spec in specs:
+            named.update([each.task_id for each in spec.after or ()])
+            if pace.due:
+                await pace.rest()
         found: dict[str, Status] = {}
         while rest := [each for each in named if each not in found and self._ended(each)]:
             # The end of some may still be on the way to the disk, where it is read.

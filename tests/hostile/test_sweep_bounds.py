@@ -1,0 +1,61 @@
+"""A sweep makes many tasks of one small request: its memory, and its turns of the event loop."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fetchml.core.footprint import footprint
+from fetchml.core.model import Dependency, TaskSpec
+from fetchml.core.requests.checks import MAX_ITEMS
+from fetchml.engine.sweeps import service
+from fetchml.engine.tasks.dependencies import Dependencies
+from fetchml.errors import ValidationFailed
+from fetchml.ports.store import TaskQuery
+from tests.hostile.turns import LONGEST_SECONDS, longest_turn
+from tests.support.engine_box import ALICE, Box
+
+WORD = "{n}" + "x" * 30_000
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path / "data")
+
+
+async def test_memory_of_one_sweep_is_bounded_before_its_tasks_are_made(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def counted(spec: TaskSpec) -> int:
+        made.append(footprint(spec))
+        return made[-1]
+
+    monkeypatch.setattr(service, "footprint", counted)
+    monkeypatch.setattr(service, "MAX_TASK_BYTES", 1 << 20)
+    request = {
+        "task": {"job_name": "a", "command": [WORD] * 4},
+        "parameters": {"n": {"range": [1, 1_000]}},
+    }
+    async with box.engine() as engine:
+        for validate_only in (False, True):
+            made.clear()
+            with pytest.raises(ValidationFailed, match="MiB of the server's memory"):
+                await engine.sweeps.create(ALICE, request, validate_only=validate_only)
+            assert sum(made[:-1]) <= 1 << 20
+        assert (await engine.list_tasks(ALICE, TaskQuery(limit=0))).total == 0
+        assert len(engine.sweeps) == 0
+
+
+async def test_conditions_of_many_tasks_are_read_in_short_turns() -> None:
+    after = tuple(Dependency(f"t{number}") for number in range(MAX_ITEMS))
+    state: Any = SimpleNamespace(tasks={each.task_id for each in after})
+    others: Any = None  # All tasks are live: no other part is used.
+    specs = [TaskSpec("a", "a", ("a",), after=after)] * 5_000
+
+    async def read() -> None:
+        assert not await Dependencies(others, state, others, private=False).ended(specs)
+
+    assert await longest_turn(read) < LONGEST_SECONDS

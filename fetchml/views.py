@@ -171,6 +171,8 @@ class GpuUse(msgspec.Struct, frozen=True):
     task_id: str
     user: str
     gpu_seconds: float
+    idle_seconds: float = 0.0
+    """How long it has left its GPUs idle; 0 if it uses them."""
 
 
 class TaskUse(msgspec.Struct, frozen=True):

@@ -97,6 +97,8 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "held": task.is_held or None,
         "environment": _environment_json(spec.environment),
         "volumes": spec.volumes or None,
+        "idle_since": rfc3339(task.idle_since) if task.idle_since is not None else None,
+        "may_idle": spec.may_idle or None,
     }
     if (sweep := spec.sweep) is not None:
         optional["sweep_id"] = sweep.id

@@ -149,6 +149,8 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         sweep_index=sweep.index if sweep is not None else None,
         parameters=sweep.parameters if sweep is not None else None,
         environment=_environment_message(spec.environment),
+        idle_since=timestamp(task.idle_since),
+        may_idle=spec.may_idle or None,
     )
 
 

@@ -16,6 +16,7 @@ from fetchml.cli.render import (
     can_redraw,
     clean,
     console,
+    duration,
     has_narrow_terminal,
     print_json,
     run_time,
@@ -132,9 +133,16 @@ def _table(found: Iterable[Gpu], tasks: dict[str, Task]) -> Table:
             clean(", ".join(dict.fromkeys(task.user_id for task in holders if task.user_id))),
             Text(", ".join(map(short_id, gpu.task_ids) if is_narrow else gpu.task_ids)),
             run_time(holders[0]) if len(holders) == 1 else "",
-            clean(note(gpu)),
+            clean("; ".join(filter(None, (note(gpu), *map(idle, holders))))),
         )
     return shown
+
+
+def idle(task: Task) -> str:
+    """Return since when a task leaves its GPUs idle, in words; empty if it uses them."""
+    if not task.HasField("idle_since"):
+        return ""
+    return f"idle for {duration(time.time() - task.idle_since.ToMilliseconds() / 1000)}"
 
 
 def memory(gpu: Gpu) -> str:

@@ -106,9 +106,11 @@ def run_time(task: Task) -> str:
 
 
 def note(task: Task) -> str:
-    """Return the details of a task's status: prestaged, its progress, or its error."""
+    """Return the details of a task's status: prestaged, idle, its progress, or its error."""
     if task.ahead:
         return f"prestaged: {task.progress}" if task.progress else "prestaged"
+    if task.HasField("idle_since"):
+        return f"GPU idle for {duration(time.time() - task.idle_since.ToMilliseconds() / 1000)}"
     return str(task.error or task.progress)
 
 

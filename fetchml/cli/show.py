@@ -79,6 +79,8 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         "inputs from": ", ".join(task.inputs_from),
         "not before": local_time(task.start_after) if task.HasField("start_after") else "",
         "held": "yes" if task.held else "",
+        "gpus idle": f"since {local_time(task.idle_since)}" if task.HasField("idle_since") else "",
+        "may idle": "yes" if task.may_idle else "",
         "snapshot": task.snapshot_id,
         "environment": _environment(task),
         "datasets": ", ".join([*task.datasets, *(spec.name for spec in task.dataset_specs)]),

@@ -136,6 +136,12 @@ _OPTIONS = (
         default=None,
         help="Hold the task until 'fetchml release'.",
     ),
+    click.option(
+        "--may-idle",
+        is_flag=True,
+        default=None,
+        help="Let the task leave its GPUs idle, if the server allows it.",
+    ),
 )
 
 

@@ -82,6 +82,7 @@ class TaskFields(TypedDict, total=False):
     start_after: datetime
     """With a time zone."""
     hold: bool
+    may_idle: bool
     idempotency_key: str
     environment: Environment
 

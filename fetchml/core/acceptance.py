@@ -49,6 +49,7 @@ class SubmissionRules:
     """Parameters of Slurm that a request may have; `None` if tasks do not run on Slurm."""
     volumes: Mapping[str, Volume] = field(default_factory=dict[str, Volume])
     """By name."""
+    allow_may_idle: bool = True
 
 
 def closed(state: State, *, disk_has_room: bool) -> Refusal | None:
@@ -96,6 +97,7 @@ def accept(
         dataset_addresses=rules.dataset_addresses,
         allow_images=rules.allow_images,
         slurm_allow=rules.slurm_allow,
+        allow_may_idle=rules.allow_may_idle,
     )
     if fault := quotas.gpu_fault(state.limits, spec):
         raise submission.InvalidSubmission([Violation("gpu", fault)])

@@ -93,7 +93,7 @@ class Kept(Value, frozen=True):
 
 
 class HaltCause(StrEnum):
-    """Reasons to stop an attempt whose task goes on."""
+    """Reasons to stop an attempt. But for IDLE, its task goes on."""
 
     GPU = "gpu"
     """A GPU of the attempt is lost or can't be used; the task is retried on another."""
@@ -104,6 +104,8 @@ class HaltCause(StrEnum):
     retry."""
     DECLARED_LOST = "declared_lost"
     """An admin gave up an attempt whose node is silent; the task is retried."""
+    IDLE = "idle"
+    """The task left its GPUs idle; it fails."""
 
 
 class Halt(Value, frozen=True):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from fetchml.core.gpus.model import Gpu, Obstacle
+from fetchml.core.gpus.use import Utilisation
 from fetchml.core.model import Actor, AttemptEnd, Kept, Status, Task
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.stopping import Manner
@@ -184,6 +185,13 @@ class GpuDrained(msgspec.Struct, frozen=True):
     """The user or rule that drained it; `None` if it is in use again."""
 
 
+class GpusUsed(msgspec.Struct, frozen=True):
+    """How much GPUs were used since the last such event. One that could not be read is missing."""
+
+    now: int
+    gpus: Sequence[Utilisation]
+
+
 class LauncherChanged(msgspec.Struct, frozen=True):
     """The launcher became available or unavailable. While it is not, nothing is started."""
 
@@ -229,6 +237,7 @@ Event = (
     | GpuChecked
     | GpuFailed
     | GpuDrained
+    | GpusUsed
     | LauncherChanged
     | TimePassed
     | Recovered

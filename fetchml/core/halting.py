@@ -1,5 +1,5 @@
-"""Stops attempts whose tasks go on: for a more urgent task, because a user interrupts them, or
-because an admin gives them up."""
+"""Stops attempts: for a more urgent task, because a user interrupts them, because an admin gives
+them up, or because their GPUs are idle."""
 
 from msgspec.structs import replace
 
@@ -12,7 +12,7 @@ from fetchml.core.stopping import manner, may_be_interrupted
 
 def preempt(state: State, decision: Decision, victim: Task, winner: Task, now: int) -> None:
     why = "it made way for a more urgent task"
-    _halt(state, decision, victim, Halt(HaltCause.PREEMPTED, why, now, by=winner.id))
+    halt(state, decision, victim, Halt(HaltCause.PREEMPTED, why, now, by=winner.id))
 
 
 def requested(state: State, decision: Decision, event: InterruptRequested | LostDeclared) -> None:
@@ -26,7 +26,7 @@ def interrupt(state: State, decision: Decision, event: InterruptRequested) -> No
     task = state.tasks.get(event.task_id)
     if task is not None and may_be_interrupted(task):
         why = f"interrupted by {event.by}"
-        _halt(state, decision, task, Halt(HaltCause.INTERRUPTED, why, event.now))
+        halt(state, decision, task, Halt(HaltCause.INTERRUPTED, why, event.now))
 
 
 def declare_lost(state: State, decision: Decision, event: LostDeclared) -> None:
@@ -34,9 +34,9 @@ def declare_lost(state: State, decision: Decision, event: LostDeclared) -> None:
     task = current(state, event.task_id, event.attempt, Status.RUNNING)
     if task is not None and may_be_interrupted(task):
         why = f"{event.by} declared it lost while its node was silent"
-        _halt(state, decision, task, Halt(HaltCause.DECLARED_LOST, why, event.now))
+        halt(state, decision, task, Halt(HaltCause.DECLARED_LOST, why, event.now))
 
 
-def _halt(state: State, decision: Decision, task: Task, halt: Halt) -> None:
-    task = change(state, decision, replace(task, halt=halt))
+def halt(state: State, decision: Decision, task: Task, why: Halt) -> None:
+    task = change(state, decision, replace(task, halt=why))
     decision.effects.append(StopAttempt(task.id, manner(task)))

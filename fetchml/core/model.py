@@ -72,6 +72,8 @@ class FailureReason(StrEnum):
     """The command exited with 0, and its outputs could not be kept."""
     DEPENDENCY_FAILED = "DEPENDENCY_FAILED"
     """A condition of `after` can no longer hold."""
+    IDLE = "IDLE"
+    """The server stopped it because it left its GPUs idle."""
 
 
 class Resources(Value, frozen=True):
@@ -160,6 +162,8 @@ class TaskSpec(Value, frozen=True):
     slurm: dict[str, str] | None = None
     """Parameters of its jobs on a Slurm cluster, by the names of `sbatch`'s options."""
     environment: Environment | None = None
+    may_idle: bool = False
+    """The task is neither reported nor stopped for leaving its GPUs idle."""
     sweep: SweepMember | None = None
     """Set by the server; `None` if the task belongs to no sweep."""
 
@@ -232,6 +236,9 @@ class Task(Value, frozen=True):
     `given_at`."""
     halt: Halt | None = None
     """`None` unless the core is stopping the current attempt."""
+    idle_since: int | None = None
+    """Since when a running task leaves its GPUs idle; `None` if it does not
+    (`core.gpus.idle`)."""
     infra_retries: int = 0
     """Retries after faults of the host; they do not count against `max_retries`."""
     preempted: int = 0

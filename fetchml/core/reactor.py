@@ -21,6 +21,7 @@ from fetchml.core.events import (
     GpuDrained,
     GpuFailed,
     GpusSeen,
+    GpusUsed,
     InterruptRequested,
     LauncherChanged,
     LostDeclared,
@@ -47,7 +48,6 @@ from fetchml.core.model import (
     Status,
     Task,
 )
-from fetchml.core.quotas import impossible
 from fetchml.core.requests import update
 from fetchml.core.scheduling import hand_over, preemption, prestage
 from fetchml.core.scheduling.scheduler import Allocate, Discard, SchedulingPass, ShareLevels
@@ -103,17 +103,8 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
             _ended(state, decision, event)
         case Collected():
             _collected(state, decision, event)
-        case GpusSeen():
-            first = not state.gpus.is_known
-            events.seen(state, decision, event)
-            if first:
-                _fail_the_impossible(state, decision, event.now)
-        case GpuChecked(uuid=uuid, fault=fault):
-            state.gpus.checked(uuid, fault)
-        case GpuFailed():
-            events.failed(state, decision, event)
-        case GpuDrained(uuid=uuid, by=by):
-            state.gpus.drain(uuid, by)
+        case GpusSeen() | GpuChecked() | GpuFailed() | GpuDrained() | GpusUsed():
+            events.apply(state, decision, event)
         case LauncherChanged(available=available):
             state.launcher_available = available
         case DrainRequested():
@@ -141,14 +132,7 @@ def _recover(state: State, decision: Decision, now: int) -> None:
         decision.effects.append(RunAttempt(task))
         if task.cancel is not None or task.halt is not None:
             decision.effects.append(StopAttempt(task.id, manner(task)))
-    _fail_the_impossible(state, decision, now)
-
-
-def _fail_the_impossible(state: State, decision: Decision, now: int) -> None:
-    for task in list(state.tasks.values()):
-        if task.status is Status.QUEUED and (faults := impossible(state, task)):
-            verdict = Verdict(FailureReason.PREPARE_FAILED, "; ".join(faults), None)
-            finish(state, decision, task, verdict, ended_at=now)
+    events.fail_the_impossible(state, decision, now)
 
 
 def _schedule(state: State, decision: Decision, now: int) -> None:
@@ -328,7 +312,7 @@ def _ended(state: State, decision: Decision, event: Ended) -> None:
             _conclude(state, decision, task, verdict, event.now, end.at)
             return
         task = _run(state, decision, task, end.started_at or end.at)
-    move(state, decision, task, Status.COLLECTING, end=end)
+    move(state, decision, task, Status.COLLECTING, end=end, idle_since=None)
 
 
 def _collected(state: State, decision: Decision, event: Collected) -> None:

@@ -18,8 +18,9 @@ MOST_INFRA_RETRIES = 5
 MOST_AVOIDED = 16
 """GPUs that a task avoids, at most: the last ones that failed it."""
 
-NEVER_RETRIED = frozenset({FailureReason.CANCELLED, FailureReason.START_FAILED})
-"""A cancelled task is no longer wanted; a command that can't be started would fail again."""
+NEVER_RETRIED = frozenset({FailureReason.CANCELLED, FailureReason.START_FAILED, FailureReason.IDLE})
+"""A cancelled task is no longer wanted; a command that can't be started would fail again, and one
+that left its GPUs idle would take them again."""
 
 
 def next_try(

@@ -10,6 +10,7 @@ from fetchml.core import waiting
 from fetchml.core.dependencies.blocked import BlockedTasks, holds
 from fetchml.core.footprint import footprint
 from fetchml.core.gpus.model import plain_slots
+from fetchml.core.gpus.use import Quiet
 from fetchml.core.model import HOLDING, Dependency, Resources, Status, Task
 from fetchml.core.scheduling.allocator import GpuPool
 from fetchml.core.scheduling.held_back import HeldBackTasks
@@ -58,6 +59,8 @@ class State:
     """Number of each user's tasks in `handed_over`."""
     inputs: dict[str, set[str]] = field(default_factory=dict)
     """Ids of the live tasks that need the outputs of another task, by its id."""
+    quiet: dict[str, Quiet] = field(default_factory=dict)
+    """How long running tasks have not used their GPUs, by their ids. Not stored."""
     live_bytes: int = 0
     """Bytes of memory that all live tasks take."""
     launcher_available: bool = False

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from fetchml.core.model import AttemptEnd, HaltCause, Server, Status, Task
+from fetchml.core.model import AttemptEnd, Halt, HaltCause, Server, Status, Task, TaskSpec
 
 
 class Manner(StrEnum):
@@ -29,7 +29,7 @@ def manner(task: Task) -> Manner:
     match task.halt.cause if task.halt is not None else None:
         case HaltCause.INTERRUPTED:
             return Manner.KILL
-        case HaltCause.PREEMPTED if warns:
+        case HaltCause.PREEMPTED | HaltCause.IDLE if warns:
             return Manner.WARN
         case _:
             return Manner.TERMINATE
@@ -40,16 +40,21 @@ def may_be_interrupted(task: Task) -> bool:
     return task.status is Status.RUNNING and task.cancel is None and task.halt is None
 
 
+def was_ended_by(halt: Halt, end: AttemptEnd, spec: TaskSpec) -> bool:
+    """Whether a halt ended the attempt, and not the command by itself. A command that was warned
+    may save its state and leave before SIGTERM, with any exit code."""
+    return end.stopped or (spec.warn_seconds > 0 and end.at >= halt.at)
+
+
 def goes_on(end: AttemptEnd, task: Task) -> bool:
     """Whether the attempt ended only because the core stopped it: the task is queued again, and no
     retry is counted.
 
-    A preempted command that was warned may save its state and leave before SIGTERM, with any exit
-    code. An interrupted one was killed unless it had done its work just before.
+    An interrupted command was killed unless it had done its work just before.
     """
     halt = task.halt
     if halt is None or task.cancel is not None or end.timed_out:
         return False
     if halt.cause is HaltCause.PREEMPTED:
-        return end.stopped or (task.spec.warn_seconds > 0 and end.at >= halt.at)
+        return was_ended_by(halt, end, task.spec)
     return halt.cause is HaltCause.INTERRUPTED and end.start_error is None and end.code != 0

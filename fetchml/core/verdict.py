@@ -11,6 +11,7 @@ from fetchml.core.model import (
     HaltCause,
     TaskSpec,
 )
+from fetchml.core.stopping import was_ended_by
 
 STOPPED = "stopped from outside, as when the Docker engine or the machine shuts down"
 
@@ -70,6 +71,9 @@ def judge(
             f"{spec.timeout_seconds} s, which the command does not handle"
         )
         return Verdict(FailureReason.TIMEOUT, why, exit_code)
+    is_idle = halt is not None and halt.cause is HaltCause.IDLE
+    if halt is not None and is_idle and (end.lost is not None or was_ended_by(halt, end, spec)):
+        return Verdict(FailureReason.IDLE, halt.why, exit_code)
     if end.out_of_memory and (exit_code == 128 + signals.SIGKILL or end.lost is not None):
         had = f"its {spec.memory_gb} GiB" if spec.memory_gb else "the memory it could have"
         return Verdict(FailureReason.OUT_OF_MEMORY, f"used more than {had} of memory", exit_code)

@@ -1,11 +1,11 @@
 """Explains the state of a task in a sentence."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from fetchml.core import waiting
 from fetchml.core.dependencies import outcomes
-from fetchml.core.model import ENDED, Status, Task
+from fetchml.core.model import ENDED, HaltCause, Status, Task
+from fetchml.core.requests.times import shown_time
 from fetchml.core.scheduling.resources import fits
 from fetchml.core.scheduling.scheduler import SchedulingPass, ShareLevels
 from fetchml.core.state import State
@@ -44,6 +44,8 @@ def explain(
         return _waiting(state, task, now, before, may_name)
     if task.cancel is not None and task.status not in (Status.COMPLETED, Status.FAILED):
         reason = f"It is being ended: {task.cancel.by} cancelled it."
+    elif task.halt is not None and task.halt.cause is HaltCause.IDLE:
+        reason = f"It is being ended: {task.halt.why}."
     elif task.halt is not None and task.status in (Status.PREPARING, Status.RUNNING):
         reason = f"It is being ended, and tried again: {task.halt.why}."
     else:
@@ -54,11 +56,24 @@ def explain(
             Status.COMPLETED: "It has completed.",
             Status.FAILED: f"It has failed: {task.error}.",
         }[task.status]
+    if task.idle_since is not None and task.halt is None and task.cancel is None:
+        reason += f" {_idle(state, task.idle_since, is_service=task.service)}"
     if task.status is Status.RUNNING and cluster_reason is not None:
         reason += f" {cluster_reason}"
     if task.status in ENDED and task.kept is not None and task.kept.note is not None:
         reason += f" {task.kept.note}."
     return Explanation(task.id, task.shown_status, reason, progress=task.progress)
+
+
+def _idle(state: State, since: int, *, is_service: bool) -> str:
+    rule = state.limits.idle
+    found = f"Its GPUs are idle since {shown_time(since)}"
+    if rule is None or rule.warning_ms is None or is_service:
+        return f"{found}."
+    return (
+        f"{found}: it is stopped if they stay so for {(rule.idle_ms + rule.warning_ms) // 1000} s "
+        "in all."
+    )
 
 
 async def tasks_before(state: State, task: Task, now: int) -> int:
@@ -184,7 +199,7 @@ def _why_held_back(
         case Blocked():
             return _blocked_by(state, task, may_name)
         case Postponed(until=until):
-            return f"It starts no earlier than {_shown_time(until)}."
+            return f"It starts no earlier than {shown_time(until)}."
         case None:
             return None
 
@@ -199,11 +214,6 @@ def _blocked_by(state: State, task: Task, may_name: Callable[[Task], bool]) -> s
     more = len(conditions) - DEPENDENCIES_SHOWN
     texts += [f"{more} more"] if more > 0 else []
     return f"It waits until {' and '.join(texts)}."
-
-
-def _shown_time(ms: int) -> str:
-    """An earlier second would be wrong."""
-    return datetime.fromtimestamp(-(-ms // 1000), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _turn(

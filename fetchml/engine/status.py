@@ -91,7 +91,12 @@ class ServerStatus:
             (self._state.tasks[task_id], held.gpu) for task_id, held in self._state.held.items()
         ]
         return [
-            GpuUse(task.id, task.user, count * (now - task.allocated_at) / 1000)
+            GpuUse(
+                task.id,
+                task.user,
+                count * (now - task.allocated_at) / 1000,
+                0.0 if task.idle_since is None else (now - task.idle_since) / 1000,
+            )
             for task, count in held
             if count
             and task.allocated_at is not None

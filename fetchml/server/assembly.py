@@ -25,6 +25,7 @@ from fetchml.engine.engine import Engine
 from fetchml.engine.estimates import Estimates
 from fetchml.engine.experiments import Experiments, experiment_records
 from fetchml.engine.feed import Feed
+from fetchml.engine.gpus.activity import GpuActivity
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.host.diagnosis import Diagnosis
 from fetchml.engine.host.info import ServerInformation
@@ -93,6 +94,7 @@ class Assembly:
     engine: Engine
     access: TaskAccess
     sampler: UsageSampler
+    activity: GpuActivity
     watched: MonitoredTasks
 
 
@@ -356,5 +358,6 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         engine=engine,
         access=TaskAccess(visible, outside.launcher, attempts.launched, audit, options.access),
         sampler=sampler,
+        activity=GpuActivity(state, outside.inventory, clock=clock, report=dispatcher.apply),
         watched=watched_tasks(state, tasks, files, dispatcher, clock),
     )

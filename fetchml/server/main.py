@@ -195,7 +195,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.usage, parts.watched, jupyter, wiring.watch_settings(settings)
         )
         await _enter(stack, watch_disk.watching(), retention.upkeep(), keyring.saving_use())
-        await _enter(stack, parts.sampler.sampling())
+        await _enter(stack, parts.sampler.sampling(), parts.activity.reporting())
         rpc = GrpcServer(
             engine,
             parts.experiments,

@@ -1,11 +1,13 @@
 """The limits of requests, by the settings."""
 
+from fetchml.config.sections.scheduling import GpuSettings
 from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.settings import Settings
 from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.requests.dataset import AddressRules
 from fetchml.core.requests.submission import Defaults
 from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.scheduling.limits import IdleRule
 from fetchml.server.cluster_wiring import slurm_allow
 from fetchml.server.volumes import volumes_of
 
@@ -20,6 +22,19 @@ def submission_rules(settings: Settings) -> SubmissionRules:
         allow_images=tasks.allow_images,
         slurm_allow=slurm_allow(settings),
         volumes=volumes_of(settings),
+        allow_may_idle=settings.gpu.may_idle,
+    )
+
+
+def idle_rule(gpu: GpuSettings) -> IdleRule | None:
+    if not gpu.idle_seconds:
+        return None
+    stops = gpu.idle_action == "stop"
+    return IdleRule(
+        gpu.idle_percent,
+        idle_ms=gpu.idle_seconds * 1000,
+        start_ms=gpu.idle_start_seconds * 1000,
+        warning_ms=gpu.idle_warning_seconds * 1000 if stops else None,
     )
 
 

@@ -43,7 +43,7 @@ from fetchml.ports.launcher import Launcher
 from fetchml.server.assembly import Options
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import NO_JUPYTER, on_cluster, tasks_folder
-from fetchml.server.task_rules import dataset_addresses, submission_rules
+from fetchml.server.task_rules import dataset_addresses, idle_rule, submission_rules
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system import capabilities
@@ -345,6 +345,7 @@ def _limits(settings: Settings) -> Limits:
         user_queued_bytes=settings.quotas.user_queued_mb << 20,
         preemption=settings.scheduling.preemption,
         prestage=settings.scheduling.ahead,
+        idle=idle_rule(settings.gpu),
         cluster=ClusterLimits(settings.slurm.max_pending, settings.slurm.user_max_pending)
         if on_cluster(settings)
         else None,

@@ -24,7 +24,7 @@ BASIC: View
 FULL: View
 
 class Task(_message.Message):
-    __slots__ = ("id", "job_name", "status", "priority", "created_at", "started_at", "ended_at", "worker_id", "error", "output", "snapshot_id", "datasets", "cpu", "memory_gb", "gpu", "user_id", "retry_count", "max_retries", "exit_code", "failure_reason", "image", "command", "args", "env_names", "metadata", "experiment_id", "dataset_specs", "timeout_seconds", "attempt", "progress", "not_before", "cancel_requested_at", "cancel_requested_by", "gpu_uuids", "ahead", "infra_retries", "preemptible", "preempted", "note", "start_estimate", "sweep_id", "sweep_index", "parameters", "checkpoint", "checkpoint_from", "warn_seconds", "volumes", "after", "inputs_from", "start_after", "held", "slurm", "environment")
+    __slots__ = ("id", "job_name", "status", "priority", "created_at", "started_at", "ended_at", "worker_id", "error", "output", "snapshot_id", "datasets", "cpu", "memory_gb", "gpu", "user_id", "retry_count", "max_retries", "exit_code", "failure_reason", "image", "command", "args", "env_names", "metadata", "experiment_id", "dataset_specs", "timeout_seconds", "attempt", "progress", "not_before", "cancel_requested_at", "cancel_requested_by", "gpu_uuids", "ahead", "infra_retries", "preemptible", "preempted", "note", "start_estimate", "sweep_id", "sweep_index", "parameters", "checkpoint", "checkpoint_from", "warn_seconds", "volumes", "after", "inputs_from", "start_after", "held", "slurm", "environment", "idle_since", "may_idle")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         status_unspecified: _ClassVar[Task.Status]
@@ -54,6 +54,7 @@ class Task(_message.Message):
         LOST: _ClassVar[Task.FailureReason]
         COLLECT_FAILED: _ClassVar[Task.FailureReason]
         DEPENDENCY_FAILED: _ClassVar[Task.FailureReason]
+        IDLE: _ClassVar[Task.FailureReason]
     FAILURE_REASON_UNSPECIFIED: Task.FailureReason
     EXIT_CODE: Task.FailureReason
     SIGNAL: Task.FailureReason
@@ -65,6 +66,7 @@ class Task(_message.Message):
     LOST: Task.FailureReason
     COLLECT_FAILED: Task.FailureReason
     DEPENDENCY_FAILED: Task.FailureReason
+    IDLE: Task.FailureReason
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +141,8 @@ class Task(_message.Message):
     HELD_FIELD_NUMBER: _ClassVar[int]
     SLURM_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    IDLE_SINCE_FIELD_NUMBER: _ClassVar[int]
+    MAY_IDLE_FIELD_NUMBER: _ClassVar[int]
     id: str
     job_name: str
     status: Task.Status
@@ -192,7 +196,9 @@ class Task(_message.Message):
     held: bool
     slurm: _containers.ScalarMap[str, str]
     environment: Environment
-    def __init__(self, id: _Optional[str] = ..., job_name: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., worker_id: _Optional[str] = ..., error: _Optional[str] = ..., output: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., user_id: _Optional[str] = ..., retry_count: _Optional[int] = ..., max_retries: _Optional[int] = ..., exit_code: _Optional[int] = ..., failure_reason: _Optional[_Union[Task.FailureReason, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., args: _Optional[str] = ..., env_names: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., experiment_id: _Optional[str] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., timeout_seconds: _Optional[int] = ..., attempt: _Optional[int] = ..., progress: _Optional[str] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_by: _Optional[str] = ..., gpu_uuids: _Optional[_Iterable[str]] = ..., ahead: _Optional[bool] = ..., infra_retries: _Optional[int] = ..., preemptible: _Optional[bool] = ..., preempted: _Optional[int] = ..., note: _Optional[str] = ..., start_estimate: _Optional[_Union[TaskExplanation.StartEstimate, _Mapping]] = ..., sweep_id: _Optional[str] = ..., sweep_index: _Optional[int] = ..., parameters: _Optional[_Mapping[str, str]] = ..., checkpoint: _Optional[bool] = ..., checkpoint_from: _Optional[str] = ..., warn_seconds: _Optional[int] = ..., volumes: _Optional[_Iterable[str]] = ..., after: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., inputs_from: _Optional[_Iterable[str]] = ..., start_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., held: _Optional[bool] = ..., slurm: _Optional[_Mapping[str, str]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ...) -> None: ...
+    idle_since: _timestamp_pb2.Timestamp
+    may_idle: bool
+    def __init__(self, id: _Optional[str] = ..., job_name: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., worker_id: _Optional[str] = ..., error: _Optional[str] = ..., output: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., user_id: _Optional[str] = ..., retry_count: _Optional[int] = ..., max_retries: _Optional[int] = ..., exit_code: _Optional[int] = ..., failure_reason: _Optional[_Union[Task.FailureReason, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., args: _Optional[str] = ..., env_names: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., experiment_id: _Optional[str] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., timeout_seconds: _Optional[int] = ..., attempt: _Optional[int] = ..., progress: _Optional[str] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_by: _Optional[str] = ..., gpu_uuids: _Optional[_Iterable[str]] = ..., ahead: _Optional[bool] = ..., infra_retries: _Optional[int] = ..., preemptible: _Optional[bool] = ..., preempted: _Optional[int] = ..., note: _Optional[str] = ..., start_estimate: _Optional[_Union[TaskExplanation.StartEstimate, _Mapping]] = ..., sweep_id: _Optional[str] = ..., sweep_index: _Optional[int] = ..., parameters: _Optional[_Mapping[str, str]] = ..., checkpoint: _Optional[bool] = ..., checkpoint_from: _Optional[str] = ..., warn_seconds: _Optional[int] = ..., volumes: _Optional[_Iterable[str]] = ..., after: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., inputs_from: _Optional[_Iterable[str]] = ..., start_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., held: _Optional[bool] = ..., slurm: _Optional[_Mapping[str, str]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., idle_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., may_idle: _Optional[bool] = ...) -> None: ...
 
 class Dependency(_message.Message):
     __slots__ = ("task_id", "condition")
@@ -235,7 +241,7 @@ class DatasetSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., sha256: _Optional[str] = ..., mount_path: _Optional[str] = ...) -> None: ...
 
 class CreateTaskRequest(_message.Message):
-    __slots__ = ("job_name", "priority", "args", "snapshot_id", "datasets", "dataset_specs", "cpu", "memory_gb", "gpu", "metadata", "image", "command", "env", "timeout_seconds", "max_retries", "experiment_id", "idempotency_key", "view", "preemptible", "validate_only", "checkpoint", "checkpoint_from", "warn_seconds", "volumes", "after", "inputs_from", "start_after", "hold", "slurm", "environment")
+    __slots__ = ("job_name", "priority", "args", "snapshot_id", "datasets", "dataset_specs", "cpu", "memory_gb", "gpu", "metadata", "image", "command", "env", "timeout_seconds", "max_retries", "experiment_id", "idempotency_key", "view", "preemptible", "validate_only", "checkpoint", "checkpoint_from", "warn_seconds", "volumes", "after", "inputs_from", "start_after", "hold", "slurm", "environment", "may_idle")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -287,6 +293,7 @@ class CreateTaskRequest(_message.Message):
     HOLD_FIELD_NUMBER: _ClassVar[int]
     SLURM_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    MAY_IDLE_FIELD_NUMBER: _ClassVar[int]
     job_name: str
     priority: int
     args: str
@@ -317,7 +324,8 @@ class CreateTaskRequest(_message.Message):
     hold: bool
     slurm: _containers.ScalarMap[str, str]
     environment: Environment
-    def __init__(self, job_name: _Optional[str] = ..., priority: _Optional[int] = ..., args: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout_seconds: _Optional[int] = ..., max_retries: _Optional[int] = ..., experiment_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ..., preemptible: _Optional[bool] = ..., validate_only: _Optional[bool] = ..., checkpoint: _Optional[bool] = ..., checkpoint_from: _Optional[str] = ..., warn_seconds: _Optional[int] = ..., volumes: _Optional[_Iterable[str]] = ..., after: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., inputs_from: _Optional[_Iterable[str]] = ..., start_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., hold: _Optional[bool] = ..., slurm: _Optional[_Mapping[str, str]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ...) -> None: ...
+    may_idle: bool
+    def __init__(self, job_name: _Optional[str] = ..., priority: _Optional[int] = ..., args: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout_seconds: _Optional[int] = ..., max_retries: _Optional[int] = ..., experiment_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ..., preemptible: _Optional[bool] = ..., validate_only: _Optional[bool] = ..., checkpoint: _Optional[bool] = ..., checkpoint_from: _Optional[str] = ..., warn_seconds: _Optional[int] = ..., volumes: _Optional[_Iterable[str]] = ..., after: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., inputs_from: _Optional[_Iterable[str]] = ..., start_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., hold: _Optional[bool] = ..., slurm: _Optional[_Mapping[str, str]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., may_idle: _Optional[bool] = ...) -> None: ...
 
 class CreateTasksRequest(_message.Message):
     __slots__ = ("tasks",)

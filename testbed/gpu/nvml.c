@@ -9,6 +9,7 @@
  *   mig UUID parent=UUID ...  the same, and gi ci
  *   process UUID PID MB       counts while such a process lives
  *   draws UUID PID MB         the same of a program that draws
+ *   uses UUID PID PERCENT     a sample of a process that computed, at the time of the line's number
  *   xid UUID CODE [GI CI]     an event; each line is told once to each event set
  */
 #define _GNU_SOURCE
@@ -27,6 +28,7 @@ enum { OK, UNINITIALIZED, INVALID, NOT_SUPPORTED, NOT_FOUND = 6, TOO_SMALL, NO_D
 typedef struct { char uuid[96]; } device;
 typedef struct { u32 told; } events;
 typedef struct { u32 pid; u64 bytes; u32 gi, ci; } process_v2;
+typedef struct { u32 pid; u64 at; u32 sm, memory, encoder, decoder; } sample;
 typedef struct { u64 total, free, used; } memory_v1;
 typedef struct { u32 version; u64 total, reserved, free, used; } memory_v2;
 typedef struct { device *gpu; u64 type, data; u32 gi, ci; } event;
@@ -280,6 +282,24 @@ int nvmlDeviceGetComputeRunningProcesses_v3(device *gpu, u32 *count, process_v2 
 }
 int nvmlDeviceGetGraphicsRunningProcesses_v3(device *gpu, u32 *count, process_v2 *into) {
     return list("draws", gpu, count, into);
+}
+int nvmlDeviceGetProcessUtilization(device *gpu, sample *into, u32 *count, u64 since) {
+    int error = failure(gpu);
+    if (error) return error;
+    if (number_of(gpu, "by_process", 1) == 0) return NOT_SUPPORTED;
+    u32 most = *count, pid, percent;
+    u64 at = 0;
+    char uuid[96];
+    FILE *file = state();
+    *count = 0;
+    for (char *line; (line = next(file, "uses"));) {
+        if (sscanf(line, "%95s %u %u", uuid, &pid, &percent) != 3 || ++at <= since) continue;
+        if (strcmp(uuid, gpu->uuid)) continue;
+        if (into && *count < most) into[*count] = (sample){pid, at, percent, 1, 0, 0};
+        ++*count;
+    }
+    if (file) fclose(file);
+    return !*count ? NOT_FOUND : *count > most ? TOO_SMALL : OK;
 }
 int nvmlDeviceGetSupportedEventTypes(device *gpu, u64 *types) {
     *types = 0xffff;

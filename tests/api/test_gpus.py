@@ -207,7 +207,7 @@ async def test_gpus_over_grpc(world: grpc_world.World) -> None:
 async def test_gpu_metrics(rest: rest_world.World) -> None:
     rest.box.see(reading(0, utilisation_percent=25), reading(1, used_mb=None, temperature_c=None))
     task_id = (await rest.client.submit({"job_name": "a", "gpu": 1})).json["id"]
-    use = [GpuUse(task_id, "user", 12.5)]
+    use = [GpuUse(task_id, "user", 12.5, 3.5)]
     rest.engine.replace("gpu_use", lambda _: use, rest.engine.engine.status)
     lines = (await rest.client.get("/metrics")).body.decode().splitlines()
     one = 'gpu="GPU-0000",name="NVIDIA H100"'
@@ -218,6 +218,7 @@ async def test_gpu_metrics(rest: rest_world.World) -> None:
         f"fetchml_gpu_temperature_celsius{{{one}}} 31.0",
         f"fetchml_gpu_memory_used_bytes{{{one}}} 6.291456e+08",
         f'fetchml_task_gpu_seconds{{task_id="{task_id}",user="user"}} 12.5',
+        f'fetchml_task_gpu_idle_seconds{{task_id="{task_id}",user="user"}} 3.5',
     ):
         assert line in lines
     # A value that a GPU does not report has no sample.

@@ -4,6 +4,7 @@ import hypothesis.strategies as st
 
 from fetchml.core.model import Resources, TaskSpec
 from fetchml.core.scheduling.allocator import Placement
+from fetchml.core.scheduling.limits import IdleRule
 from fetchml.core.state import Limits
 from tests.core.oracle import TWO_OF_A_SWEEP
 
@@ -20,6 +21,7 @@ limits = st.builds(
     preemption=st.booleans(),
     prestage=st.booleans(),
     max_prestaged=st.integers(0, 2),
+    idle=st.sampled_from([None, IdleRule(5, 10_000, 0, 10_000)]),
 )
 specs = st.builds(
     TaskSpec,

@@ -28,6 +28,7 @@ from fetchml.core.events import (
     GpuDrained,
     GpuFailed,
     GpusSeen,
+    GpusUsed,
     InterruptRequested,
     LauncherChanged,
     NeverStarted,
@@ -42,6 +43,7 @@ from fetchml.core.events import (
     TimePassed,
 )
 from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
+from fetchml.core.gpus.use import Utilisation
 from fetchml.core.model import (
     ENDED,
     HOLDING,
@@ -230,6 +232,12 @@ class CoreMachine(RuleBasedStateMachine):
     @rule(target=attempts, place=st.integers(0, 2), by=st.sampled_from([None, "root"]))
     def gpu_drained(self, place: int, by: str | None) -> object:
         return multiple(*self.begin(GpuDrained(self.now, GPUS[place].uuid, by)))
+
+    @rule(target=attempts, ms=st.integers(1, 30_000), percent=st.sampled_from([0, 4, 50]))
+    def gpus_used(self, ms: int, percent: int) -> object:
+        self.now += ms
+        uses = [Utilisation(gpu.uuid, percent) for gpu in GPUS]
+        return multiple(*self.begin(GpusUsed(self.now, uses)))
 
     @rule(data=st.data())
     def interrupt(self, data: st.DataObject) -> None:

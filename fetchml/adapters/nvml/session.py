@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import pynvml
 from msgspec.structs import replace
 
+from fetchml.adapters.nvml.utilisation import task_utilisation
 from fetchml.core.gpus.health import GpuProcess, GpuReading
 from fetchml.ports.gpu import OwnerOf
 from fetchml.system import processes
@@ -93,6 +94,8 @@ class NvmlSession:
         self._last: dict[int, Device] = {}
         self._mig: dict[str, list[Device]] = {}
         """The MIG devices of each GPU that has MIG on, by its UUID."""
+        self._sampled: dict[str, int] = {}
+        """Time of the newest sample of use by process that was read, by UUID."""
         self._uuids: dict[int | None, str] = {}
         """GPUs whose events are subscribed to, by the address of their handle."""
         self._closing = threading.Event()
@@ -142,6 +145,9 @@ class NvmlSession:
         whole = device.parent or device
         memory = _optional(pynvml.nvmlDeviceGetMemoryInfo, device.handle)
         use = _optional(pynvml.nvmlDeviceGetUtilizationRates, device.handle)
+        task_use, self._sampled[device.uuid] = task_utilisation(
+            device.handle, self._sampled.get(device.uuid, 0), owner_of
+        )
         milliwatts = _optional(pynvml.nvmlDeviceGetPowerUsage, whole.handle)
         reading = GpuReading(
             uuid=device.uuid,
@@ -155,6 +161,7 @@ class NvmlSession:
                 pynvml.nvmlDeviceGetTemperatureV, whole.handle, pynvml.NVML_TEMPERATURE_GPU
             ),
             utilisation_percent=use and use.gpu,
+            task_use=task_use,
             power_w=None if milliwatts is None else milliwatts // 1000,
             uncorrected_errors=_optional(
                 pynvml.nvmlDeviceGetTotalEccErrors,

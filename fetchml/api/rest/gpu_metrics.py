@@ -48,9 +48,15 @@ def gpu_metrics(report: GpuReport, use: Iterable[GpuUse]) -> Iterator[Metric]:
         "GPU time of the task in this attempt.",
         labels=["task_id", "user"],
     )
+    idle = GaugeMetricFamily(
+        "fetchml_task_gpu_idle_seconds",
+        "Time since which the task leaves its GPUs idle; 0 if it uses them.",
+        labels=["task_id", "user"],
+    )
     for each in use:
         seconds.add_metric([each.task_id, each.user], each.gpu_seconds)
-    yield seconds
+        idle.add_metric([each.task_id, each.user], each.idle_seconds)
+    yield from (seconds, idle)
 
 
 def start_metrics(ahead: PrestageCounts, calibration: Calibration) -> Iterator[Metric]:

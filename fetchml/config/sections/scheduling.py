@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from fetchml.config.sections.types import AtLeastOne, Count, about
+from fetchml.config.sections.types import AtLeastOne, Count, Percent, about
 from fetchml.system import host
 
 
@@ -48,6 +48,32 @@ class GpuSettings(msgspec.Struct, frozen=True):
             "and the fullest of shared ones. `spread`: the emptiest GPUs, far from those in use."
         ),
     ] = "fill"
+    idle_seconds: Annotated[
+        Count,
+        about(
+            "Seconds without use of its GPUs after which a running task is idle. 0: idle GPUs are "
+            "not looked for."
+        ),
+    ] = 1800
+    idle_percent: Annotated[
+        Percent, about("A GPU that computes for a smaller percentage of the time is not used.")
+    ] = 5
+    idle_start_seconds: Annotated[
+        Count, about("First seconds of an attempt, which do not count as idle.")
+    ] = 600
+    idle_action: Annotated[
+        Literal["report", "stop"],
+        about(
+            "What happens to an idle task. `report`: it is marked. `stop`: it is also stopped "
+            "if it stays idle for `idle_warning_seconds`, and fails."
+        ),
+    ] = "report"
+    idle_warning_seconds: Annotated[
+        Count, about("Seconds between the report of an idle task and its stop.")
+    ] = 600
+    may_idle: Annotated[
+        bool, about("Accept tasks with `may_idle`, which are never idle, whatever they use.")
+    ] = False
 
 
 class SchedulingSettings(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ def about(text: str, *, default: str | None = None) -> Meta:
 
 
 Count = Annotated[int, Meta(ge=0, lt=1 << 31)]
+Percent = Annotated[int, Meta(ge=1, le=100)]
 AtLeastOne = Annotated[int, Meta(ge=1, lt=1 << 31)]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
 Text = Annotated[str, Meta(min_length=1)]

@@ -2,11 +2,50 @@
 
 from msgspec.structs import replace
 
-from fetchml.core.changes import change, current
-from fetchml.core.events import Decision, GpuFailed, GpusSeen, StopAttempt
-from fetchml.core.model import Halt, HaltCause, Status, Task
+from fetchml.core.changes import change, current, finish
+from fetchml.core.events import (
+    Decision,
+    GpuChecked,
+    GpuDrained,
+    GpuFailed,
+    GpusSeen,
+    GpusUsed,
+    StopAttempt,
+)
+from fetchml.core.gpus import idle
+from fetchml.core.model import FailureReason, Halt, HaltCause, Status, Task
+from fetchml.core.quotas import impossible
 from fetchml.core.state import State
-from fetchml.core.verdict import is_failure
+from fetchml.core.verdict import Verdict, is_failure
+
+
+def apply(
+    state: State,
+    decision: Decision,
+    event: GpusSeen | GpuChecked | GpuFailed | GpuDrained | GpusUsed,
+) -> None:
+    match event:
+        case GpusSeen():
+            first = not state.gpus.is_known
+            seen(state, decision, event)
+            if first:
+                fail_the_impossible(state, decision, event.now)
+        case GpuChecked(uuid=uuid, fault=fault):
+            state.gpus.checked(uuid, fault)
+        case GpuFailed():
+            failed(state, decision, event)
+        case GpuDrained(uuid=uuid, by=by):
+            state.gpus.drain(uuid, by)
+        case GpusUsed():
+            idle.used(state, decision, event)
+
+
+def fail_the_impossible(state: State, decision: Decision, now: int) -> None:
+    """Fail waiting tasks that the host can no longer satisfy."""
+    for task in list(state.tasks.values()):
+        if task.status is Status.QUEUED and (faults := impossible(state, task)):
+            verdict = Verdict(FailureReason.PREPARE_FAILED, "; ".join(faults), None)
+            finish(state, decision, task, verdict, ended_at=now)
 
 
 def seen(state: State, decision: Decision, event: GpusSeen) -> None:

@@ -170,6 +170,9 @@ class GpuReading(Value, frozen=True):
     """Memory of graphics processes."""
     temperature_c: int | None = None
     utilisation_percent: int | None = None
+    task_use: dict[str, int] | None = None
+    """Highest use by the processes of each task since the last reading, in percent, by the task's
+    id; `UNOWNED` for other processes."""
     power_w: int | None = None
     """Watts that the whole GPU draws."""
     processes: tuple[GpuProcess, ...] = ()

@@ -93,6 +93,7 @@ def accept(
     dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES,
     allow_images: Sequence[str] = images.ANY,
     slurm_allow: Sequence[str] | None = None,
+    allow_may_idle: bool = True,
 ) -> TaskSpec:
     """Return the task of a request. Raises InvalidSubmission with every violation.
 
@@ -118,8 +119,11 @@ def accept(
     if isinstance(named, str) and not is_default and (refusal := images.fault(named, allow_images)):
         found = Violation("image", refusal)
         violations.append(found if "image" in request else project.violation(*found))
-    if fields.get("slurm"):
-        violations += _slurm_violations(request, project, fields, slurm_allow)
+    if fields.get("slurm") or fields.get("may_idle"):
+        violations += [
+            *_slurm_violations(request, project, fields, slurm_allow),
+            *_idle_violations(request, project, fields, allow=allow_may_idle),
+        ]
     if violations:
         raise InvalidSubmission(violations)
     for name in _MERGED.intersection(project.fields):
@@ -193,6 +197,19 @@ def _slurm_violations(
                 found = Violation("slurm", fault)
                 return [found if given is request.get("slurm") else project.violation(*found)]
     return []
+
+
+def _idle_violations(
+    request: Mapping[str, object],
+    project: ProjectFile,
+    fields: Mapping[str, object],
+    *,
+    allow: bool,
+) -> list[Violation]:
+    if allow or not fields.get("may_idle"):
+        return []
+    found = Violation("may_idle", "is not allowed on this server ([gpu] may_idle)")
+    return [found if "may_idle" in request else project.violation(*found)]
 
 
 @functools.lru_cache(maxsize=64)
@@ -281,6 +298,7 @@ _RULES: dict[str, Check] = {
     "inputs_from": dependencies.inputs_fault,
     "start_after": time_fault,
     "hold": boolean,
+    "may_idle": boolean,
     "slurm": slurm.check,
     "environment": environment.fault,
 }
@@ -290,7 +308,7 @@ _PROJECT_RULES = {
     for name in (
         "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries",
         "preemptible", "env", "checkpoint", "warn_seconds", "slurm", "environment",
-        "volumes",
+        "volumes", "may_idle",
     )
 }  # fmt: skip
 """Fields that fetchml.toml may set."""

@@ -1,7 +1,7 @@
 """Times in requests: RFC 3339, as in the contract's replies."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})",
@@ -28,3 +28,8 @@ def time_fault(value: object) -> str | None:
         return "must be a string"
     ms = milliseconds(value)
     return None if ms is not None and 0 <= ms <= LATEST_MS else RULE
+
+
+def shown_time(ms: int) -> str:
+    """Return a time in words, in whole seconds: not before it."""
+    return datetime.fromtimestamp(-(-ms // 1000), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

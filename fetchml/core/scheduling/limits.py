@@ -19,6 +19,20 @@ class ClusterLimits:
 
 
 @dataclass(slots=True, frozen=True)
+class IdleRule:
+    """When a running task leaves its GPUs idle (`core.gpus.idle`)."""
+
+    percent: int
+    """A GPU with less use is idle."""
+    idle_ms: int
+    """Time without use after which the task is idle."""
+    start_ms: int
+    """The first part of an attempt, which does not count."""
+    warning_ms: int | None
+    """Further time without use after which the task is stopped; `None`: it never is."""
+
+
+@dataclass(slots=True, frozen=True)
 class Limits:
     """The host's capacity and its owner's rules."""
 
@@ -47,5 +61,7 @@ class Limits:
     """Make tasks ready while they wait."""
     max_prestaged: int = 2
     """Tasks without GPUs that are prestaged at the same time, at most."""
+    idle: IdleRule | None = None
+    """`None`: idle GPUs are not looked for."""
     cluster: ClusterLimits | None = None
     """Set if a cluster places the tasks; `None` if this host runs them."""

@@ -7,7 +7,7 @@ import { now } from "../state/clock";
 import { store } from "../state/store";
 import { Meter } from "./meter";
 import { Sparkline } from "./sparkline";
-import { User } from "./task_link";
+import { IdleMark, User } from "./task_link";
 
 const MIB = 1024 * 1024;
 const MOST_STEPS = 400;
@@ -131,7 +131,8 @@ function Holders({ gpu }: { gpu: Gpu }) {
             <User name={task?.user_id} />
             {since !== undefined && (
               <span class="muted"> {relative(since, now.value).replace(" ago", "")}</span>
-            )}
+            )}{" "}
+            {task && <IdleMark task={task} />}
           </span>
         );
       })}

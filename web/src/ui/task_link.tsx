@@ -1,8 +1,9 @@
 /** Links to tasks and names of users, which may hold any text. */
 
 import type { Task } from "../api/model";
-import { plain, shortId } from "../format";
+import { ms, plain, relative, shortId } from "../format";
 import { href } from "../router";
+import { now } from "../state/clock";
 import { store } from "../state/store";
 
 export function TaskLink({ task }: { task: Pick<Task, "id" | "job_name"> }) {
@@ -22,5 +23,14 @@ export function User({ name }: { name: string | undefined }) {
     </span>
   ) : (
     <span class="user">{plain(name)}</span>
+  );
+}
+
+/** Marks a task that leaves its GPUs idle. */
+export function IdleMark({ task }: { task: Pick<Task, "idle_since"> }) {
+  const since = ms(task.idle_since);
+  if (since === undefined) return null;
+  return (
+    <span class="idle-mark">GPU idle for {relative(since, now.value).replace(" ago", "")} </span>
   );
 }

@@ -27,6 +27,8 @@ export function advice(task: Task): string | undefined {
       return "Its results could not be stored. An admin can look at the disk, then run it again.";
     case "DEPENDENCY_FAILED":
       return "Run the task that the error names again, then submit this one after the new task.";
+    case "IDLE":
+      return "It held GPUs that it did not use. See the end of the log for what it waited for.";
     default:
       return undefined;
   }

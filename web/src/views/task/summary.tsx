@@ -55,14 +55,15 @@ function Explanation({ task }: { task: Task }) {
   useResource(resource, task.status === "queued" ? WAITING_EVERY_MS : undefined);
   useEffect(() => resource.touch(), [task]);
   const found = resource.data.value;
-  if (!found || task.status === "running" || task.status === "collecting") {
+  const isIdle = task.idle_since !== undefined;
+  if (!found || (task.status === "running" && !isIdle) || task.status === "collecting") {
     return task.cancel_requested_at ? (
       <Note text={`${task.cancel_requested_by ?? "A user"} cancelled it; it ends in a moment.`} />
     ) : null;
   }
   return (
     <div class="summary">
-      <Icon name={task.status === "queued" ? "queued" : "preparing"} />
+      <Icon name={isIdle ? "info" : task.status === "queued" ? "queued" : "preparing"} />
       <div>
         <p class="summary-main">
           {found.position !== undefined && <b>Position {found.position}. </b>}

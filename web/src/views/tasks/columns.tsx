@@ -5,7 +5,7 @@ import type { Task } from "../../api/model";
 import { plain, shortId } from "../../format";
 import { href } from "../../router";
 import { StatusBadge } from "../../ui/status";
-import { TaskLink, User } from "../../ui/task_link";
+import { IdleMark, TaskLink, User } from "../../ui/task_link";
 import { Ago, RunTime } from "../../ui/time";
 
 export interface Column {
@@ -103,6 +103,7 @@ function Detail({ task }: { task: Task }) {
       class={task.error && task.failure_reason !== "CANCELLED" ? "detail detail-error" : "detail"}
       title={text}
     >
+      <IdleMark task={task} />
       {plain(text)}
     </span>
   );

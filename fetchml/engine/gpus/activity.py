@@ -1,0 +1,79 @@
+"""Reports to the core how much the GPUs that tasks hold are used."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fetchml.core.events import Event, GpusUsed
+from fetchml.core.gpus.health import GpuReading
+from fetchml.core.gpus.use import Utilisation
+from fetchml.core.state import State
+from fetchml.core.usage import SAMPLE_MS
+from fetchml.ports.gpu import GpuInventory, GpuState
+from fetchml.system.background import every
+
+LOOK_SECONDS = 2.0
+"""Between two looks at the inventory's newest reading."""
+
+
+class GpuActivity:
+    """Collects the highest use of each GPU from the readings of a sample's time. Used from one
+    event loop."""
+
+    def __init__(
+        self,
+        state: State,
+        inventory: GpuInventory | None,
+        *,
+        clock: Callable[[], int],
+        report: Callable[[Event], asyncio.Future[None]],
+    ) -> None:
+        self._state = state
+        self._inventory = inventory
+        self._clock = clock
+        self._report = report
+        self._seen: GpuState | None = None
+        self._found: dict[str, Utilisation] = {}
+        self._reported = clock()
+
+    @asynccontextmanager
+    async def reporting(self) -> AsyncIterator[None]:
+        """While inside, use is reported every SAMPLE_MS, unless nobody asks."""
+        if self._inventory is None or self._state.limits.idle is None:
+            yield
+            return
+        async with every(LOOK_SECONDS, self.look, failure="the use of GPUs can't be reported"):
+            yield
+
+    async def look(self) -> None:
+        """Take over the newest reading; report if it is time to, and tasks hold GPUs."""
+        state = self._inventory.state if self._inventory is not None else GpuState()
+        if state is not self._seen and state.problem is None:
+            self._seen = state
+            for reading in state.readings:
+                self._add(reading)
+        now = self._clock()
+        if abs(now - self._reported) < SAMPLE_MS:
+            return
+        found, self._found, self._reported = self._found, {}, now
+        if found and self._state.gpus.holders:
+            await self._report(GpusUsed(now, list(found.values())))
+
+    def _add(self, reading: GpuReading) -> None:
+        used = utilisation(reading)
+        if used is None:
+            return
+        before = self._found.get(reading.uuid)
+        self._found[reading.uuid] = used if before is None else before.or_more(used)
+
+
+def utilisation(reading: GpuReading) -> Utilisation | None:
+    """Return the use that a reading shows; `None` if the driver does not report it."""
+    if reading.lost is not None or reading.trouble is not None:
+        return None
+    by_task = reading.task_use
+    if reading.utilisation_percent is None and by_task is None:
+        return None
+    # The driver's own value is that of the last moment; its samples by process have no gap.
+    most = max([reading.utilisation_percent or 0, *(by_task or {}).values()])
+    return Utilisation(reading.uuid, most, by_task)

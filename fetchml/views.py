@@ -172,7 +172,7 @@ class GpuUse(msgspec.Struct, frozen=True):
     user: str
     gpu_seconds: float
     idle_seconds: float = 0.0
-    """How long it has left its GPUs idle; 0 if it uses them."""
+    """Time for which it has left its GPUs idle; 0 if it uses them."""
 
 
 class TaskUse(msgspec.Struct, frozen=True):

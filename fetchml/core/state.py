@@ -60,7 +60,7 @@ class State:
     inputs: dict[str, set[str]] = field(default_factory=dict)
     """Ids of the live tasks that need the outputs of another task, by its id."""
     quiet: dict[str, Quiet] = field(default_factory=dict)
-    """How long running tasks have not used their GPUs, by their ids. Not stored."""
+    """Times without use of the GPUs of running tasks, by their ids. Not stored."""
     live_bytes: int = 0
     """Bytes of memory that all live tasks take."""
     launcher_available: bool = False

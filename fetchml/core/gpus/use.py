@@ -1,4 +1,4 @@
-"""How much the tasks on GPUs use them, as samples report it."""
+"""Use of GPUs by the tasks on them, as samples report it."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple

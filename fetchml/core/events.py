@@ -186,7 +186,7 @@ class GpuDrained(msgspec.Struct, frozen=True):
 
 
 class GpusUsed(msgspec.Struct, frozen=True):
-    """How much GPUs were used since the last such event. One that could not be read is missing."""
+    """Use of GPUs since the last such event. One that could not be read is missing."""
 
     now: int
     gpus: Sequence[Utilisation]

@@ -81,6 +81,15 @@ def test_a_page_and_its_requests(entered: Entered, port: int) -> None:
     assert (json.loads(body)["method"], json.loads(body)["body"]) == ("POST", "data")
 
 
+def test_a_query_may_have_any_fields(entered: Entered, port: int) -> None:
+    origin, cookie = let_in(entered, port)
+    for query in ("&".join(["a"] * 2000), "name=fetchml-ticket", "%ff=%&;=&&", "x" * 4000):
+        reply, body = ask(entered, f"{origin}?{query}", headers={**SAME, "Cookie": cookie})
+        assert (reply.status, json.loads(body)["path"]) == (200, f"/?{query}")
+    many = "&".join(["fetchml-ticket=a"] * 400)
+    assert ask(entered, f"{origin}?{many}", headers=SAME)[0].status == 401
+
+
 def test_a_link_works_once_and_for_its_port(entered: Entered, port: int) -> None:
     link = entered.owner.open_port(entered.task_id, port).url
     other = link.replace(f"-{port}.", "-1.")

@@ -83,11 +83,12 @@ class TaskPorts:
         assert place is not None  # noqa: S101  # The server has read it.
         http = request.http
         path, _, query = http.raw_path.partition("?")
-        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=1000)
-        tickets = [value for name, value in fields if name == TICKET]
-        if tickets and http.method == "GET" and not is_upgrade(http.headers):
+        if TICKET in query and http.method == "GET" and not is_upgrade(http.headers):
+            fields = parse_qsl(query, keep_blank_values=True)
+            tickets = [value for name, value in fields if name == TICKET]
             rest = urlencode([(name, value) for name, value in fields if name != TICKET])
-            return self._let_in(request, place, tickets[0], path + (rest and f"?{rest}"))
+            if tickets:
+                return self._let_in(request, place, tickets[0], path + (rest and f"?{rest}"))
         who = self._visitor(request, place)
         spec = await self._access.admit_to_port(who, place.task_id, place.port)
         is_socket = is_upgrade(http.headers)

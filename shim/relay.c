@@ -73,15 +73,18 @@ static void serve(int client, uint16_t port) {
             {client, (there.ended || out ? 0 : POLLIN) | (in ? POLLOUT : 0), 0},
             {task, (back.ended || in ? 0 : POLLIN) | (out ? POLLOUT : 0), 0},
         };
-        if (!ready[0].events) ready[0].fd = -1; /* a hang-up would wake at once, again and again */
+        /* A hang-up would wake at once, again and again. */
+        if (!ready[0].events && back.ended) ready[0].fd = -1;
         if (!ready[1].events) ready[1].fd = -1;
         if (poll(ready, 2, -1) < 0 && errno != EINTR) return;
+        if (ready[0].revents & POLLHUP && !back.ended) return; /* nobody reads the answer any more */
         if (!move(&there) || !move(&back)) return;
     }
 }
 
-/* Also when the relay itself was killed, none of its processes is left. */
-static void accept_one(int listener, uint16_t port, pid_t relay) {
+/* True if a process serves the connection. Also when the relay itself was killed, none of its
+ * processes is left. */
+static bool accept_one(int listener, uint16_t port, pid_t relay) {
     int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     pid_t pid = client < 0 ? -1 : fork();
     if (pid == 0) {
@@ -90,6 +93,7 @@ static void accept_one(int listener, uint16_t port, pid_t relay) {
         _exit(0);
     }
     if (client >= 0) close(client);
+    return pid > 0;
 }
 
 int run_relay(char **arg) {
@@ -115,7 +119,7 @@ int run_relay(char **arg) {
         if (ready[0].revents && read(0, ignored, sizeof ignored) <= 0) break;
         if (ready[1].revents && next_signal()) break;
         while (connections > 0 && waitpid(-1, NULL, WNOHANG) > 0) connections--;
-        if (ready[2].revents) accept_one(listener, port, getpid()), connections++;
+        if (ready[2].revents) connections += accept_one(listener, port, getpid());
     }
     unlink(arg[1]);
     end_descendants();

@@ -48,24 +48,26 @@ static void close_input(void) {
     input.ends = false;
 }
 
-static void write_input(void) {
+/* Answers as `send_frame`. */
+static bool write_input(void) {
     while (input.at < input.used) {
         ssize_t written = write(command.in, input.bytes + input.at, input.used - input.at);
-        if (written < 0 && errno == EAGAIN) return;
+        if (written < 0 && errno == EAGAIN) return true;
         if (written < 0 && errno == EINTR) continue;
         if (written < 0) { input.at = input.used; break; } /* the command reads no more */
         input.at += written;
     }
     close_input();
+    return send_frame('a', "", 0);
 }
 
 static bool carry_out(char type, const unsigned char *data, uint32_t size) {
     switch (type) {
     case 'i':
+        if (input.at < input.used) return false; /* too early */
         memcpy(input.bytes, data, size);
         input.at = 0, input.used = command.in < 0 ? 0 : size;
-        write_input();
-        return true;
+        return write_input();
     case 'e': input.ends = true, close_input(); return true;
     case 'w':
         if (size != 4) return false;
@@ -79,10 +81,10 @@ static bool carry_out(char type, const unsigned char *data, uint32_t size) {
     }
 }
 
-/* Carries out whole frames, as long as there is no input that the command did not take. */
+/* Carries out whole frames. */
 static bool take_frames(void) {
     size_t at = 0;
-    while (input.at == input.used && received.used - at >= HEAD) {
+    while (received.used - at >= HEAD) {
         unsigned char *head = received.bytes + at;
         uint32_t size = (uint32_t)head[1] << 24 | head[2] << 16 | head[3] << 8 | head[4];
         if (size > MOST) return false;
@@ -204,20 +206,14 @@ static bool converse(int *status) {
         bool waits = input.at < input.used;
         struct pollfd ready[] = {
             {signal_fd, POLLIN, 0},
-            {waits ? -1 : 0, POLLIN, 0},
+            {0, POLLIN, 0},
             {waits ? command.in : -1, POLLOUT, 0},
             {command.out, POLLIN, 0},
             {command.err, POLLIN, 0},
         };
-        /* While input waits, the connection is looked at for its end only. */
-        struct pollfd cut = {0, 0, 0};
-        if (poll(ready, 5, waits ? 1000 : -1) < 0 && errno != EINTR) return false;
-        if (waits && poll(&cut, 1, 0) > 0 && cut.revents & (POLLHUP | POLLERR)) return false;
+        if (poll(ready, 5, -1) < 0 && errno != EINTR) return false;
         if (ready[0].revents && next_signal()) return false;
-        if (ready[2].revents) {
-            write_input();
-            if (!take_frames()) return false;
-        }
+        if (ready[2].revents && !write_input()) return false;
         if (ready[1].revents && !receive()) return false;
         if (ready[3].revents && pass_output(&command.out, 'o') < 0) return false;
         if (ready[4].revents && pass_output(&command.err, 'r') < 0) return false;

@@ -38,6 +38,9 @@ class ExecSession:
         self._helper = helper
         self._frames = FrameReader(helper)
         self._cut: str | None = None
+        self._input_taken = asyncio.Event()
+        """Set if the command has taken all input so far."""
+        self._input_taken.set()
         self.exit: Exit | None = None
         """`None` until the command has ended."""
         self.last_use = asyncio.get_running_loop().time()
@@ -66,15 +69,19 @@ class ExecSession:
                     self.exit = Exit(data[0], data[1:200].decode(errors="replace"))
                     yield self.exit
                     return
-                if stream := _OUTPUT.get(kind):
+                if kind == "a":
+                    self._input_taken.set()
+                elif stream := _OUTPUT.get(kind):
                     yield Output(stream, data)
         except NoFrame:
             raise SessionCut(self._cut or "The task has ended, and the session with it") from None
 
     async def write(self, data: bytes) -> None:
-        """Pass on input. Waits while the command does not take it."""
+        """Pass on input. Waits while the command does not take it; `outputs` must be read then."""
         self._used()
         for at in range(0, len(data), MOST_BYTES):
+            await self._input_taken.wait()
+            self._input_taken.clear()
             await self._send(frame("i", data[at : at + MOST_BYTES]))
 
     async def end_input(self) -> None:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,8 +15,9 @@ import pytest
 from google.protobuf.message import Message
 
 from fetchml.client import Conflict, Forbidden, Unauthorized
-from fetchml.client.access_rpcs import exec_task
+from fetchml.client.access_rpcs import PIECE_BYTES, exec_task
 from fetchml.core.model import Role
+from fetchml.v1.access_pb2 import ExecTaskRequest
 from tests.access.conftest import Entered
 from tests.support.cli_server import FETCHML, environment
 from tests.support.terminal import OnTerminal
@@ -30,12 +32,19 @@ ANY_BYTE = bytes(range(256)) * 2000
 class Session:
     """An open session whose replies a test reads one by one."""
 
-    def __init__(self, entered: Entered, *command: str, client: object = None) -> None:
+    def __init__(
+        self, entered: Entered, *command: str, client: object = None, pieces: int = 0
+    ) -> None:
+        """`pieces`: of 32 KiB, sent as input."""
         self._ended = threading.Event()
+        self.sent, self.sent_at = 0, 0.0
         rpc = exec_task(entered.task_id, command)
 
         def messages() -> Iterator[Message]:
             yield rpc.request
+            for _ in range(pieces):
+                yield ExecTaskRequest(input=bytes(PIECE_BYTES))
+                self.sent, self.sent_at = self.sent + 1, time.monotonic()
             self._ended.wait(SECONDS)
 
         who = client or entered.owner
@@ -45,6 +54,10 @@ class Session:
         shown = b""
         while text not in shown:
             shown += next(self.replies).stdout
+
+    def is_stuck(self) -> bool:
+        """Whether some input was sent, and no more was taken for a second."""
+        return self.sent > 0 and time.monotonic() - self.sent_at > 1
 
     def close(self) -> None:
         self.replies.close()  # type: ignore[attr-defined]
@@ -109,6 +122,15 @@ def test_a_client_that_does_not_read_slows_only_itself(entered: Entered) -> None
         next(session.replies)
         assert entered.exec("echo other")[1] == "other\n"
     wait_until(lambda: not running(entered, "flooding the"), "the flood is over")
+
+
+def test_session_ends_although_its_command_reads_no_input(entered: Entered) -> None:
+    command = ("sh", "-c", "echo up; sleep 4006")
+    with closing(Session(entered, *command, pieces=1000)) as session:
+        session.until(b"up")
+        wait_until(session.is_stuck, "all buffers are full")
+        assert running(entered, "sleep 4006")
+    wait_until(lambda: not running(entered, "sleep 4006"), "the session's processes are gone")
 
 
 def test_it_ends_with_the_task(entered: Entered) -> None:

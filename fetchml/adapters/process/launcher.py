@@ -51,6 +51,7 @@ _KILL_SECONDS = 2.0
 _GENERATIONS = 100
 """Maximum number of a process's ancestors that are checked."""
 _NO_SHIM = "The shim, which starts every task, can't be started"
+_DOES_NOT_RUN = "the task does not run (any more)"
 _UNREMARKABLE_EXITS = (None, 120, 143, -SIGTERM, -SIGKILL)
 """Exits of a shim without a claim: not our child; too late; stopped at the gate, or before it
 handled signals; killed at the gate."""
@@ -108,10 +109,8 @@ class ProcessLauncher:
 
     async def enter(self, run: LaunchSpec, command: SessionCommand | RelayCommand) -> ProcessHelper:
         folder = AttemptFolder(run.folder)
-        claim = folder.claim()
-        with _shim(claim) if claim else nullcontext([]) as shims:
-            if not shims or folder.end() or self._shim is None:
-                raise EnterError("the task does not run (any more)")
+        if self._shim is None or not _runs(folder):
+            raise EnterError(_DOES_NOT_RUN)
         try:
             child, streams = start_helper(
                 helper_command(self._shim.name, command, run_folder=folder.run),
@@ -126,6 +125,9 @@ class ProcessLauncher:
         others = self._helpers.setdefault(run.folder, set())
         others -= {other for other in others if other.has_ended}
         others.add(helper)
+        if not _runs(folder):  # Then `wait` may have looked for helpers already.
+            await helper.close()
+            raise EnterError(_DOES_NOT_RUN)
         return helper
 
     async def _wait(self, run: LaunchSpec) -> AttemptExit:
@@ -347,6 +349,12 @@ def _shim(claim: Claim) -> AbstractContextManager[list[int]]:
 
     same_boot = claim.pid is not None and claim.boot_id == processes.boot_id()
     return processes.opened([claim.pid] if claim.pid and same_boot else [], made_it)
+
+
+def _runs(folder: AttemptFolder) -> bool:
+    claim = folder.claim()
+    with _shim(claim) if claim else nullcontext([]) as shims:
+        return bool(shims) and not folder.end()
 
 
 def _members(folder: AttemptFolder) -> AbstractContextManager[list[int]]:

@@ -90,11 +90,13 @@ async def _send(
     try:
         async for request in requests:
             if request.WhichOneof("part") != "data" or len(request.data) > MAX_INPUT:
-                writer.close()
                 raise BadRequest(f"data: must be in each later request, at most {MAX_INPUT} bytes")
             writer.write(request.data)
             await writer.drain()
         writer.write_eof()
+    except RequestError:
+        writer.transport.abort()
+        raise
     except OSError:
         pass  # The task has closed its side: the reader reports it.
 

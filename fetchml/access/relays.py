@@ -91,7 +91,7 @@ class Relays:
         key = (spec.task_id, spec.attempt, port)
         opening = self._open.get(key)
         if opening is None:
-            opening = self._open[key] = asyncio.create_task(self._start(who, spec, key))
+            opening = self._open[key] = self._background.start(self._start(who, spec, key))
             opening.add_done_callback(lambda done: done.cancelled() or done.exception())
         relay = await asyncio.shield(opening)
         relay.unused_since = asyncio.get_running_loop().time()
@@ -143,9 +143,9 @@ class Relays:
             ended.cancel()
             with suppress(asyncio.CancelledError):
                 await ended
+            for who in relay.callers.values():
+                self._audit.done(who, Action.TASK_PORT_END, key[0], f"port {relay.port}")
             await relay.close()
-        for who in relay.callers.values():
-            self._audit.done(who, Action.TASK_PORT_END, key[0], f"port {relay.port}")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

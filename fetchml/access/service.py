@@ -14,7 +14,7 @@ from fetchml.access.places import (
     Places,
 )
 from fetchml.access.relays import Relay, Relays
-from fetchml.access.session import ExecSession, SessionCut
+from fetchml.access.session import ExecSession
 from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
@@ -35,8 +35,6 @@ AUDITED_CHARACTERS = 300
 """Of a command line."""
 PIECE_BYTES = 32 << 10
 """Read at once from a port; at most twice this is read ahead."""
-LOOK_SECONDS = 5.0
-"""Interval of looks for idle sessions."""
 _DISABLED = "The owner of this server does not let anybody enter tasks ([access] enabled)"
 
 
@@ -96,26 +94,38 @@ class TaskAccess:
         with self.sessions.hold(who):
             shown = shlex.join(request.command)[:AUDITED_CHARACTERS]
             await self._audit.done(who, Action.TASK_EXEC, task_id, shown)
-            helper = await self.enter(spec, command)
             began = asyncio.get_running_loop().time()
-            ended = "the client ended it, or its key became invalid"
-            session = ExecSession(helper)
-            limits = asyncio.create_task(self._limit(session))
+            ended = "the client ended it, its key became invalid, or the server stopped"
             try:
-                await session.begin()
-                yield session
-            except SessionCut as error:
+                async with self._session(spec, command) as session:
+                    try:
+                        yield session
+                    finally:
+                        if session.exit is not None:
+                            ended = f"exit code {session.exit.code}"
+            except Conflict as error:
                 ended = error.message
                 raise
             finally:
-                limits.cancel()
-                await helper.close()
-                if session.exit is not None:
-                    ended = f"exit code {session.exit.code}"
                 seconds = asyncio.get_running_loop().time() - began
                 self._audit.done(
                     who, Action.TASK_EXEC_END, task_id, f"after {seconds:.0f} s: {ended}"
                 )
+
+    @asynccontextmanager
+    async def _session(
+        self, spec: LaunchSpec, command: SessionCommand
+    ) -> AsyncIterator[ExecSession]:
+        """Raises Conflict."""
+        helper = await self.enter(spec, command)
+        session = ExecSession(helper)
+        limits = asyncio.create_task(self._limit(session))
+        try:
+            await session.begin()
+            yield session
+        finally:
+            limits.cancel()
+            await helper.close()
 
     @asynccontextmanager
     async def connect(
@@ -137,7 +147,8 @@ class TaskAccess:
                         "([access] max_seconds)"
                     ) from None
                 finally:
-                    writer.close()
+                    # A task that reads nothing would keep the connection open for what waits.
+                    writer.transport.abort()
 
     @asynccontextmanager
     async def used(self, who: Principal, spec: LaunchSpec, port: int) -> AsyncIterator[Relay]:
@@ -182,16 +193,19 @@ class TaskAccess:
     async def _limit(self, session: ExecSession) -> None:
         """Cut a session that is idle, or has lasted too long."""
         loop = asyncio.get_running_loop()
-        began, options = loop.time(), self._options
+        began, idle, longest = loop.time(), self._options.idle_seconds, self._options.max_seconds
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            now = loop.time()
-            if options.max_seconds and now - began >= options.max_seconds:
-                return await session.cut(
-                    f"The session has lasted {options.max_seconds} s ([access] max_seconds)"
-                )
-            if options.idle_seconds and now - session.last_use >= options.idle_seconds:
-                return await session.cut(
-                    f"Nothing was read or written for {options.idle_seconds} s "
-                    "([access] idle_seconds)"
-                )
+            ends = []
+            if longest:
+                reason = f"The session has lasted {longest} s ([access] max_seconds)"
+                ends.append((began + longest, reason))
+            if idle:
+                reason = f"Nothing was read or written for {idle} s ([access] idle_seconds)"
+                ends.append((session.last_use + idle, reason))
+            if not ends:
+                return
+            at, reason = min(ends)
+            if at <= loop.time():
+                await session.cut(reason)
+                return
+            await asyncio.sleep(at - loop.time())

@@ -109,14 +109,14 @@ class Slurm:
         self._make_files()
         for name in ("slurmctld", *NODES, "slurmrestd"):
             self.start_daemon(name)
-        self._until(lambda: "UP" in self.run("scontrol", "ping", check=False), "slurmctld")
+        self.until(lambda: "UP" in self.run("scontrol", "ping", check=False), "slurmctld")
         self.until_idle()
-        self._until(self._rest_answers, "slurmrestd")
+        self.until(self._rest_answers, "slurmrestd")
 
     def until_idle(self) -> None:
         """Return when all nodes take work."""
         names = ["sinfo", "--noheader", "--Node", "--states=idle", "--format=%N"]
-        self._until(
+        self.until(
             lambda: len(set(self.run(*names, check=False).split())) == len(NODES), "the nodes"
         )
 
@@ -171,7 +171,7 @@ class Slurm:
         copy.rename(state)
 
     def cpu_seconds(self, name: str) -> float:
-        """What a daemon has used so far."""
+        """Return the processor time of a daemon so far."""
         stat = Path(f"/proc/{self._daemons[name].pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -183,7 +183,7 @@ class Slurm:
         first, by jobs that no node gets.
         """
         self.start_daemon("slurmctld")
-        self._until(lambda: "UP" in self.run("scontrol", "ping", check=False), "slurmctld")
+        self.until(lambda: "UP" in self.run("scontrol", "ping", check=False), "slurmctld")
         number = 0
         while number < up_to_id:
             held = self.run("sbatch", "--parsable", "--hold", "--output=/dev/null", input=_USED_UP)
@@ -262,10 +262,13 @@ class Slurm:
             return True
         return False
 
-    def _until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + START_SECONDS
+    def until(
+        self, condition: Callable[[], bool], what: str, seconds: float = START_SECONDS
+    ) -> None:
+        """Wait for a condition that Slurm does not announce. `what` is shown on failure."""
+        deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, f"not up: {what}; see {self.folder}/log"
+            assert time.monotonic() < deadline, f"not yet: {what}; see {self.folder}/log"
             time.sleep(0.05)
 
 

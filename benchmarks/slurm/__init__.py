@@ -2,10 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from benchmarks.figures import Benchmark, Figure, at_least, median, not_run
 from benchmarks.http_load import Request, http_load, why_no_load
 from benchmarks.processes import KEY, NO_QUOTAS, Server, fetchml, scratch_folder
 from benchmarks.slurm import bare_loop
+from fetchml.client import Client as Watching
 from testbed.slurm import Slurm, private_slurm
 
 SETTINGS = ("MaxJobCount=50000", "MinJobAge=5")
@@ -89,7 +89,8 @@ def _handed_over(cluster: Slurm, folder: Path) -> Figure:
             before = len(cluster.jobs())
             began = time.perf_counter()
             _submit(server, HANDED_OVER)
-            _until(partial(_has_jobs, cluster, before + HANDED_OVER))
+            has_all = partial(_has_jobs, cluster, before + HANDED_OVER)
+            cluster.until(has_all, "all jobs handed over", LIMIT_SECONDS)
             ours.append(HANDED_OVER / (time.perf_counter() - began))
     return _rates("tasks handed over to Slurm", ours, bare, 0.8)
 
@@ -101,12 +102,13 @@ def _finished(cluster: Slurm, folder: Path) -> Figure:
         for _ in range(ROUNDS):
             began = time.perf_counter()
             bare_loop.submit(cluster, FINISHED)
-            _until(lambda: not cluster.jobs())
+            cluster.until(lambda: not cluster.jobs(), "the end of all jobs", LIMIT_SECONDS)
             bare.append(FINISHED / (time.perf_counter() - began))
             before = _completed(client)
             began = time.perf_counter()
             _submit(server, FINISHED)
-            _until(partial(_has_completed, client, before + FINISHED))
+            has_all = partial(_has_completed, client, before + FINISHED)
+            cluster.until(has_all, "the end of all tasks", LIMIT_SECONDS)
             ours.append(FINISHED / (time.perf_counter() - began))
     return _rates("tasks finished on Slurm", ours, bare, 0.9)
 
@@ -116,12 +118,11 @@ def _with_a_long_queue(cluster: Slurm, folder: Path) -> Benchmark:
     alone = _cpu_share(cluster)
     with _server(cluster, folder) as server, Client(server.http) as client:
         waits: list[float] = []
-        for _ in range(ENDS):
-            task = client.ask("POST", "/v1/tasks", {"job_name": "e", "command": ["sleep", "1"]})
-            while (found := client.ask("GET", f"/v1/tasks/{task['id']}"))["status"] != "completed":
-                time.sleep(0.02)
-            seen = time.time()
-            waits.append(seen - datetime.fromisoformat(found["ended_at"]).timestamp())
+        with Watching(server.grpc, KEY) as watching:
+            for _ in range(ENDS):
+                task = watching.submit("e", command=["sleep", "1"])
+                ended = watching.wait(task.id, timeout=LIMIT_SECONDS)
+                waits.append(time.time() - ended.ended_at.ToNanoseconds() / 1e9)
         late = max(waits)
         measured = f"{median(waits):.2f} s, at most {late:.2f} s"
         claim = f"an end is seen, {QUEUE:,} jobs queued"
@@ -134,7 +135,7 @@ def _with_a_long_queue(cluster: Slurm, folder: Path) -> Benchmark:
 
 
 def _cpu_share(cluster: Slurm) -> float:
-    """Cores that slurmctld uses."""
+    """Return the cores that slurmctld uses, on average over CPU_SECONDS."""
     before, began = cluster.cpu_seconds("slurmctld"), time.perf_counter()
     time.sleep(CPU_SECONDS)
     return (cluster.cpu_seconds("slurmctld") - before) / (time.perf_counter() - began)
@@ -165,14 +166,6 @@ def _completed(client: Client) -> int:
 
 def _partition(cluster: Slurm, state: str) -> None:
     cluster.run("scontrol", "update", "partitionname=main", f"state={state}")
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise RuntimeError("the cluster does not come to an end")
-        time.sleep(0.1)
 
 
 def _rates(claim: str, ours: list[float], bare: list[float], target: float) -> Figure:

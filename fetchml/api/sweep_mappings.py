@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from fetchml.api.mapping import Field, Mapping, Nested, Rows, Time
 from fetchml.core.model import Status
-from fetchml.engine.sweeps.views import SweepChange, SweepPage, SweepResult, SweepResults, SweepView
+from fetchml.engine.sweeps.views import SweepChange, SweepResult, SweepResults, SweepView
 from fetchml.v1 import sweep_pb2
 
 
@@ -32,10 +32,6 @@ SWEEP: Mapping[SweepView, sweep_pb2.Sweep] = Mapping(
     Field("samples", "sweep.samples"),
     Field("random_seed", "sweep.random_seed"),
     Field("max_parallel", "sweep.max_parallel"),
-)
-
-SWEEPS: Mapping[SweepPage, sweep_pb2.ListSweepsResponse] = Mapping(
-    sweep_pb2.ListSweepsResponse, Rows("sweeps", SWEEP, keep_empty=True), Field("total")
 )
 
 CANCELLED: Mapping[SweepChange, sweep_pb2.CancelSweepResponse] = Mapping(

@@ -6,8 +6,8 @@ import click
 
 from fetchml.cli.compare import compared, comparison_table, row_json, sort_rows
 from fetchml.cli.connect import json_option, server_option, valid_text
-from fetchml.cli.experiment_ids import experiment_id as id_of
 from fetchml.cli.groups import CommandGroup
+from fetchml.cli.named_ids import experiment_id_of as id_of
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.render import clean, console, local_time, print_json, show_details
 from fetchml.cli.tables import FittedTable, table

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fetchml.cli.experiment_ids import experiment_id as id_of
+from fetchml.cli.named_ids import experiment_id_of as id_of
 from fetchml.client import Client, Where
 
 STATES = ("queued", "preparing", "running", "collecting", "completed", "failed")

@@ -4,9 +4,9 @@ import click
 
 from fetchml.cli.connect import server_option
 from fetchml.cli.filters import filter_options
+from fetchml.cli.named_ids import sweep_id_of
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.render import console, has_narrow_terminal, task_table
-from fetchml.cli.sweep_ids import sweep_id_of
 from fetchml.client import Client, Where, to_json
 
 

@@ -122,11 +122,6 @@ def print_list(
         show(shown(), wide=output.kind == "wide")
 
 
-def print_one(output: Output, row: Message, shown: Callable[[], RenderableType]) -> None:
-    """Print one object in the chosen format."""
-    print_list(output, row, [row], shown)
-
-
 def _walk(values: Any, path: str) -> Any:
     """Return the value at a dotted path. A key may contain dots: the longest one is taken."""
     if not path or values is None:

@@ -11,7 +11,7 @@ import click
 from fetchml.cli.connect import json_option, server_option, valid_text
 from fetchml.cli.environment import implied
 from fetchml.cli.errors import ExitCode
-from fetchml.cli.experiment_ids import experiment_id as id_of
+from fetchml.cli.named_ids import experiment_id_of as id_of
 from fetchml.cli.param_types import Int32
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import whole_id

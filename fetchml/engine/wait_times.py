@@ -1,11 +1,10 @@
 """Waiting times for a cluster that has no estimate of its own."""
 
-from collections import OrderedDict
 from collections.abc import Iterable
 
 from fetchml.core.model import Resources, Task
 from fetchml.core.scheduling.estimate import Estimate
-from fetchml.engine.run_times import KnownTimes
+from fetchml.engine.run_times import TimesByKind
 
 KEPT = 50
 """Newest waits of tasks with the same resources."""
@@ -21,28 +20,18 @@ class WaitTimes:
 
     def __init__(self, ended: Iterable[Task] = ()) -> None:
         """`ended`: the newest that are known, in any order."""
-        self._kinds: OrderedDict[Resources, KnownTimes] = OrderedDict()
-        self._all = KnownTimes(KEPT_OF_ALL)
+        self._times = TimesByKind[Resources](kept=KEPT, kept_of_all=KEPT_OF_ALL, kinds=KINDS)
         for task in sorted(ended, key=lambda task: task.allocated_at or 0):
             self.learn(task)
 
     def learn(self, task: Task) -> None:
         """From a task that the cluster has started; a retry waited for other reasons too."""
-        if task.allocated_at is None or task.attempt != 1:
-            return
-        waited = max(0, task.allocated_at - task.created_at)
-        kind = task.spec.resources
-        known = self._kinds.setdefault(kind, KnownTimes(KEPT))
-        self._kinds.move_to_end(kind)
-        known.add(waited)
-        self._all.add(waited)
-        while len(self._kinds) > KINDS:
-            self._kinds.popitem(last=False)
+        if task.allocated_at is not None and task.attempt == 1:
+            self._times.add((task.spec.resources,), max(0, task.allocated_at - task.created_at))
 
     def start_of(self, task: Task) -> Estimate | None:
         """Estimate the start of a waiting task; `None` if too few have started."""
-        known = self._kinds.get(task.spec.resources)
-        quantiles = (known.quantiles if known is not None else ()) or self._all.quantiles
+        quantiles = self._times.quantiles((task.spec.resources,))
         if not quantiles:
             return None
         return Estimate(task.created_at + quantiles[_P50], task.created_at + quantiles[_P90])

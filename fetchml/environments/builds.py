@@ -93,9 +93,6 @@ class Builds:
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._busy: set[str] = set()
         """Names of uv's caches that builds use now."""
-        self.built = 0
-        """Since the start."""
-        self.failed = 0
 
     async def build(self, wanted: Wanted, attempt: str, progress: Progress) -> None:
         """Return when the environment is in the cache, held by the attempt. Raises PrepareError."""
@@ -151,9 +148,7 @@ class Builds:
                 await self._making.run(partial(self._begin, wanted, draft))
                 await self._fill(wanted, draft, packages, flight.tell)
                 await self._keep(wanted, draft, packages, flight)
-                self.built += 1
             except BuildFailed as failed:
-                self.failed += 1
                 raise prepare_error(name, failed) from None
             except DamagedSnapshot:
                 message = f"the files of snapshot {wanted.snapshot_id} are damaged: upload it again"

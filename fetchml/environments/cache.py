@@ -80,8 +80,6 @@ class EnvironmentCache:
         """Ids of environments by attempt."""
         self._unfinished: list[Path] = []
         """Unfinished builds of an earlier server."""
-        self.removed = 0
-        """Environments that were removed to make room, since the start."""
 
     def open(self, live: frozenset[str]) -> None:
         """Find the environments on the disk, and release those of attempts that are not `live`.
@@ -267,7 +265,6 @@ class EnvironmentCache:
                     return max(over, 0)
                 _, is_packages, name = min(unused)
                 doomed = self._forget_packages(name) if is_packages else self._forget(name)
-                self.removed += not is_packages
             log.info("removed from the cache of environments: %s", name)
             untrusted.remove(doomed)
 

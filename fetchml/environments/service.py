@@ -71,8 +71,6 @@ class Environments:
         reason."""
         self.cache = cache
         self.builds = builds
-        self.reused = 0
-        """Attempts whose environment was there, since the start."""
         self._sources = sources
         self._settings = settings
         self._why_none = why_none
@@ -165,10 +163,9 @@ class Environments:
             source=found,
         )
         lease = _lease(task.id, task.attempt)
-        for number in range(_TRIES):
+        for _ in range(_TRIES):
             path = await run_in_thread(self.cache.hold, wanted.id, lease)
             if path is not None:
-                self.reused += number == 0
                 return _provided(path, builder.place, task, platform.path)
             await self.builds.build(wanted, lease, progress)
         message = "the server's cache of environments is too small ([environments] cache_bytes)"

@@ -1,10 +1,11 @@
 """One server and one running task for each launcher, which all tests of entering tasks share."""
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from fetchml.client import Client, Task
+from fetchml.client import Client, Conflict, Task, Unreachable
 from fetchml.client.rpcs import Rpc
 from fetchml.core.model import Role
 from fetchml.files.layout import ADMIN_KEY
@@ -51,6 +52,17 @@ class Entered:
         """Exit code, stdout and stderr of a shell script in the task."""
         ended = self.owner.exec(task_id or self.task_id, ["sh", "-c", script], data=data)
         return ended.code, ended.stdout.decode(), ended.stderr.decode()
+
+    def serve(self, program: str, file: str) -> int:
+        """Run a server in a session of the task until the task ends. Returns its port, which the
+        program writes to `file`."""
+
+        def session() -> None:
+            with pytest.raises((Conflict, Unreachable)):  # It ends with the task, or the server.
+                self.owner.exec(self.task_id, ["python3", "-c", program])
+
+        threading.Thread(target=session, daemon=True).start()
+        return int(wait_until(lambda: self.exec(f"cat {file} 2>/dev/null")[1], file))
 
 
 Enter = Callable[..., Entered]

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import threading
 from collections.abc import Mapping
 from contextlib import closing
 from http.client import HTTPConnection, HTTPResponse
@@ -12,11 +11,11 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from fetchml.client import Client, Conflict, Forbidden
+from fetchml.client import Client, Forbidden
 from fetchml.core.model import Role
 from tests.access.conftest import Entered
 from tests.access.web_server import WEB
-from tests.support.waiting import SECONDS, soon, wait_until
+from tests.support.waiting import SECONDS, soon
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
 
@@ -24,14 +23,7 @@ SAME = {"Sec-Fetch-Site": "same-origin"}
 @pytest.fixture(scope="session")
 def port(entered: Entered) -> int:
     """Of a web server beside the task's own process, which a session keeps running."""
-    threading.Thread(target=_serve_web, args=(entered,), daemon=True).start()
-    wait_until(lambda: entered.exec("cat web-port 2>/dev/null")[1], "the web server listens")
-    return int(entered.exec("cat web-port")[1])
-
-
-def _serve_web(entered: Entered) -> None:
-    with pytest.raises(Conflict):  # It ends with the task.
-        entered.owner.exec(entered.task_id, ["python3", "-c", WEB])
+    return entered.serve(WEB, "web-port")
 
 
 def ask(

@@ -10,13 +10,13 @@ from contextlib import closing
 import pytest
 from google.protobuf.message import Message
 
-from fetchml.client import Client, Conflict, Forbidden, Unauthorized, Unreachable
+from fetchml.client import Client, Conflict, Forbidden, Unauthorized
 from fetchml.client.access_rpcs import forward_port
 from fetchml.core.model import Role
 from fetchml.v1.access_pb2 import ForwardPortRequest
 from tests.access.conftest import Entered
 from tests.support.cli_server import FETCHML, environment
-from tests.support.waiting import SECONDS, wait_until
+from tests.support.waiting import SECONDS
 
 ECHO = """
 import pathlib, socket, threading
@@ -38,14 +38,7 @@ ANY_BYTE = bytes(range(256)) * 4000
 @pytest.fixture(scope="session")
 def port(entered: Entered) -> int:
     """Of an echo server beside the task's own process, which a session keeps running."""
-    threading.Thread(target=_serve_echo, args=(entered,), daemon=True).start()
-    wait_until(lambda: entered.exec("cat port 2>/dev/null")[1], "the echo server listens")
-    return int(entered.exec("cat port")[1])
-
-
-def _serve_echo(entered: Entered) -> None:
-    with pytest.raises((Conflict, Unreachable)):  # It ends with the task, or the server.
-        entered.owner.exec(entered.task_id, ["python3", "-c", ECHO])
+    return entered.serve(ECHO, "port")
 
 
 def echoed(client: Client, task_id: str, port: int, data: bytes = b"hello") -> bytes:

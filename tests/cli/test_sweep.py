@@ -93,20 +93,15 @@ def test_files_describe_a_sweep(server: Server, tmp_path: Path) -> None:
         ("a.json", '{"parameters": {"lr": [[1]]}}', "parameters.lr"),
         ("a.json", '{"task": {"gpus": 1}, "parameters": {"lr": [1]}}', "gpus"),
         ("a.json", '{"samples": "x", "parameters": {"lr": [1]}}', "a.json"),
+        ("table.csv", "", "it has no rows"),
+        ("table.csv", "a,b\n1\n", "row 2 has 1 values"),
+        ("table.csv", "a,a\n1,2\n", "a name occurs twice"),
+        ("table.jsonl", '{"a": 1}\n{"b": 1}\n', "line 2 does not have the same names"),
+        ("table.jsonl", "{", "line 1 is not JSON"),
     ):
         (tmp_path / name).write_text(text)
-        wrong = server.run("sweep", "create", "-f", str(tmp_path / name), "--", "true")
-        assert wrong.code == 2, (text, wrong)
-        assert fault in wrong.err, (text, wrong.err)
-    for name, text, fault in (
-        ("a.csv", "", "it has no rows"),
-        ("a.csv", "a,b\n1\n", "row 2 has 1 values"),
-        ("a.csv", "a,a\n1,2\n", "a name occurs twice"),
-        ("a.jsonl", '{"a": 1}\n{"b": 1}\n', "line 2 does not have the same names"),
-        ("a.jsonl", "{", "line 1 is not JSON"),
-    ):
-        (tmp_path / name).write_text(text)
-        wrong = server.run("sweep", "create", "--table", str(tmp_path / name), "--", "true")
+        option = "--table" if name.startswith("table") else "-f"
+        wrong = server.run("sweep", "create", option, str(tmp_path / name), "--", "true")
         assert wrong.code == 2, (text, wrong)
         assert fault in wrong.err, (text, wrong.err)
 

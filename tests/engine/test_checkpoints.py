@@ -165,12 +165,18 @@ async def test_copy_counts_against_the_quota(box: Box) -> None:
         assert (await ended(engine, third.id)).status is Status.COMPLETED
 
 
-async def test_interrupted_task_goes_on_from_its_checkpoint(box: Box) -> None:
+async def interruptible(engine: Engine) -> Task:
+    """Return a task that has saved a checkpoint, and that ends in its second attempt."""
     script = COUNTS + "test $FETCHML_ATTEMPT = 2 && exit 0; sleep 600"
+    task = await engine.create_task(ALICE, job(script))
+    await saved(engine, task)
+    await running(engine, task.id)
+    return task
+
+
+async def test_interrupted_task_goes_on_from_its_checkpoint(box: Box) -> None:
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, job(script))
-        await saved(engine, task)
-        await running(engine, task.id)
+        task = await interruptible(engine)
         for who in (BOB, VIEWER):
             with pytest.raises(Forbidden):
                 await engine.interrupt_task(who, task.id)
@@ -207,11 +213,8 @@ async def test_cancel_warns_and_waits_for_the_command(box: Box) -> None:
 
 
 async def test_next_server_finds_the_checkpoint(box: Box) -> None:
-    script = COUNTS + "test $FETCHML_ATTEMPT = 2 && exit 0; sleep 600"
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, job(script))
-        await saved(engine, task)
-        await running(engine, task.id)
+        task = await interruptible(engine)
     async with box.engine() as engine:
         await engine.interrupt_task(ALICE, task.id)
         done = await ended(engine, task.id)

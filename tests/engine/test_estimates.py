@@ -103,7 +103,7 @@ def test_only_the_newest_run_times_are_kept() -> None:
     assert set(times(task("new"))) == {MINUTE}
     for number in range(KINDS + 10):
         times.learn(ran(1, job_name=f"job{number}"))
-    assert len(times._kinds) == KINDS
+    assert len(times._times._kinds) == KINDS
 
 
 def test_restored_run_times_may_come_in_any_order() -> None:

@@ -15,14 +15,13 @@ from google.protobuf.message import Message
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, task_pb2
 from fetchml.v1.task_pb2_grpc import TaskServiceStub
-from tests.support import grpc_world, rest_world
+from tests.support import grpc_world
 from tests.support.grpc_world import Refusal, refusal
 from tests.support.program import Backend, Server, Task
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import eventually, soon
 
 Code = grpc.StatusCode
-Clients = tuple[rest_world.Client, grpc_world.Client]
 MIB = 1 << 20
 UNTIL_TOLD = "until [ -e go ]; do sleep 0.02; done; "
 STREAMS = 50

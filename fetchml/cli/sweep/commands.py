@@ -6,6 +6,7 @@ import click
 
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.groups import CommandGroup
+from fetchml.cli.named_ids import sweep_id_of
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.render import (
     clean,
@@ -17,7 +18,6 @@ from fetchml.cli.render import (
     show_details,
 )
 from fetchml.cli.sweep.create import create
-from fetchml.cli.sweep_ids import sweep_id_of
 from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, Sweep, to_json
 from fetchml.v1.sweep_pb2 import ListBestTasksResponse

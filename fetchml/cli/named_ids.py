@@ -1,0 +1,62 @@
+"""Experiments and sweeps as users name them: by id, by the end of an id, or by name. `@last` is the
+newest sweep of the user."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.render import clean
+from fetchml.cli.task_ids import LAST, WHOLE
+from fetchml.client import Client
+
+SHORTEST_END = 4
+"""Characters of an id's end that select an experiment or a sweep."""
+LOOKED_AT = 1000
+"""The newest sweeps."""
+
+
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
+def experiment_id_of(client: Client, named: str) -> str:
+    """Return the id of an experiment. Raises CommandError unless exactly one has that name."""
+    if WHOLE.fullmatch(named) or not named:
+        return named
+    return _only("experiment", named, client.experiments())
+
+
+def sweep_id_of(client: Client, named: str) -> str:
+    """Return the id of a sweep. Raises CommandError unless exactly one has that name."""
+    if WHOLE.fullmatch(named) or not named:
+        return named
+    if named == LAST:
+        user = client.server_info().user_id
+        for newest in client.sweeps(user_id=user, limit=1).sweeps:
+            return newest.id
+    return _only("sweep", named, client.sweeps(limit=LOOKED_AT).sweeps)
+
+
+def _only(kind: str, named: str, known: Sequence[_Named]) -> str:
+    by_name = [each.id for each in known if each.name == named]
+    by_end = [each.id for each in known if each.id.endswith(named.lower())]
+    for found in (by_name, by_end if len(named) >= SHORTEST_END else []):
+        match found:
+            case [only]:
+                return only
+            case []:
+                continue
+            case several:
+                raise CommandError(
+                    f"{len(several)} {kind}s are named {clean(named).plain}",
+                    f"Give the id of one of them: {', '.join(several[:10])}.",
+                    ExitCode.USAGE,
+                )
+    raise CommandError(
+        f"There is no {kind} {clean(named).plain}",
+        f"'fetchml {kind} ls' lists names and ids.",
+        ExitCode.NOT_FOUND,
+    )

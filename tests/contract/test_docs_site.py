@@ -34,6 +34,14 @@ def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
         assert not re.search(r"url\(\"?(?:https?:)?//|@import", sheet.read_text())
 
 
+def test_index_lists_every_page() -> None:
+    folder = ROOT / "docs"
+    index = (folder / "index.md").read_text()
+    listed = set(re.findall(r"^\| \[.+?\]\((.+?)\) \|", index, re.MULTILINE))
+    pages = {page.name for page in folder.glob("*.md")} - {"index.md"}
+    assert listed == pages | {"decisions/README.md"}
+
+
 def test_paths_that_pages_name_exist() -> None:
     """Upper-case parts (`NAME`) are placeholders."""
     for page in (ROOT / "docs").rglob("*.md"):

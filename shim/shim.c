@@ -23,7 +23,7 @@ enum { MOST_TIMES = 1 << 16, TIMES_APART_MS = 1000 };
 #endif
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
 static struct { const char *dir, *cwd;
-                long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms; } options;
+                long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms, lease_ms; } options;
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
 static struct { int fd; long count, apart_ms, started_ms /* monotonic */; } times =
     {.fd = -1, .apart_ms = TIMES_APART_MS};
@@ -53,6 +53,7 @@ static char **parse(char **arg) { /* answers the command and its arguments */
         else if (valid && !strcmp(name, "--timeout-ms")) options.timeout_ms = number;
         else if (valid && !strcmp(name, "--warn-ms")) options.warn_ms = number;
         else if (valid && number && !strcmp(name, "--usage-ms")) options.usage_ms = number;
+        else if (valid && number >= 100 && !strcmp(name, "--lease-ms")) options.lease_ms = number;
         else errx(BAD_USAGE, "unknown option, or no whole number up to 10^15: %s %s", name, value);
     }
     if (!options.dir || options.segment_bytes < 1 || options.grace_ms < 0 || !arg[0] || !arg[1])
@@ -211,7 +212,7 @@ static void signal_command(pid_t command, int signal) {
 static bool reap(pid_t command, int *status) {
     siginfo_t info;
     while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
-        if (info.si_pid == command) kill(-command, SIGKILL);
+        if (info.si_pid == command || lost_lease(info.si_pid)) kill(-command, SIGKILL);
         waitpid(info.si_pid, status, 0);
         if (info.si_pid == command) return true;
     }
@@ -292,6 +293,7 @@ static bool record_end(int fd) {
                       "log_bytes=%ld\n", end.signal ? "signal" : "code", end.signal + end.code,
                       end.at_ms, end.started_ms, end.timed_out, end.stopped, output_log.bytes) > 0;
     if (end.warned) ok &= dprintf(fd, "warned=1\n") > 0;
+    if (lost_lease(0)) ok &= dprintf(fd, "lease_lost=1\n") > 0;
     if (ran_out_of_memory()) ok &= dprintf(fd, "out_of_memory=1\n") > 0;
     if (output_log.error) ok &= dprintf(fd, "log_error=%s\n", strerror(output_log.error)) > 0;
     if (end.failed) ok &= dprintf(fd, "error=cannot %s: %s\n", end.failed, strerror(end.error)) > 0;
@@ -314,6 +316,8 @@ int main(int argc, char **argv) {
     end.started_ms = end.at_ms = now_ms(CLOCK_REALTIME);
     times.started_ms = now_ms(CLOCK_MONOTONIC);
     if (!end.failed && options.cwd && chdir(options.cwd) != 0) fail("enter the working directory");
+    if (!end.failed && options.lease_ms && !take_lease(run_dir, options.lease_ms))
+        errno = ETIMEDOUT, fail("renew the lease");
     pid_t pid = end.failed ? 0 : start(command, &output);
     if (!end.failed) {
         record_start(pid);

@@ -1,5 +1,6 @@
 /* What the parts of the shim share. */
 #include <stdbool.h>
+#include <sys/types.h>
 
 enum { BAD_USAGE = 64, NOT_STARTED = 126, NOT_FOUND = 127 };
 
@@ -11,6 +12,12 @@ void end_descendants(void);
 
 /* Writes what the processes of the attempt have used so far. What fails is left out. */
 void record_usage(int run_dir, long at_ms);
+
+/* Starts to renew a lease; false if that fails. Once it is lost, all children are killed. */
+bool take_lease(int run_dir, long lease_ms);
+
+/* Whether the lease is lost. `ended`: a child that has ended, or 0. */
+bool lost_lease(pid_t ended);
 
 /* The shim's two other uses, within an attempt that runs: see README.md. They answer the exit status. */
 int run_session(char **arguments);

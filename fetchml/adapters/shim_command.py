@@ -33,9 +33,11 @@ def shim_command(
     run_folder: PurePath,
     workspace: PurePath,
     usage_ms: int = 0,
+    lease_ms: int = 0,
 ) -> list[str]:
     """Return the shim's argv, with paths from the shim's view. `usage_ms`: how often it records
-    what its processes use, for a server that can't see them; 0: never."""
+    what its processes use, for a server that can't see them; 0: never. `lease_ms`: how long the
+    command may run without a renewal of its lease; 0: no limit."""
     command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
     if run.timeout_ms:
@@ -44,6 +46,8 @@ def shim_command(
             command += ["--warn-ms", str(run.warn_ms)]
     if usage_ms:
         command += ["--usage-ms", str(usage_ms)]
+    if lease_ms:
+        command += ["--lease-ms", str(lease_ms)]
     return [*command, "--", *run.argv]
 
 

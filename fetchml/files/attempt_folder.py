@@ -21,14 +21,12 @@ from fetchml.files.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
 from fetchml.files.layout import OPENED, OUTPUTS, RUN, WORKSPACE
 from fetchml.files.log_times import Bounds, LogTimes
 from fetchml.files.own_file import sync_folder
+from fetchml.files.records.end import LAST_MS, end_of, integer
 from fetchml.files.tree_size import measure
 
 _RECORD_BYTES = 4096
 _START_BYTES = 1 << 20
 """Free space required before an attempt that found the disk full is prepared again."""
-_LAST_MS = 253_402_300_799_999
-"""The end of the year 9999: RFC 3339 has no later times."""
-_MAX_ERROR = 500
 _PRIVATE = 0o700
 T = TypeVar("T")
 
@@ -193,11 +191,11 @@ class AttemptFolder:
             return None
         record = self._record("claim")
         try:
-            if _integer(record, "revoked", 0, 1, default=0):
+            if integer(record, "revoked", 0, 1, default=0):
                 return Claim(revoked=True)
             return Claim(
-                pid=_integer(record, "pid", 1, 1 << 30),
-                starttime=_integer(record, "starttime", 0, 1 << 62),
+                pid=integer(record, "pid", 1, 1 << 30),
+                starttime=integer(record, "starttime", 0, 1 << 62),
                 boot_id=record.get("boot_id", ""),
             )
         except ValueError:
@@ -211,7 +209,7 @@ class AttemptFolder:
         record = self._record("started")
         try:
             return StartRecord(
-                at=_integer(record, "at_ms", 0, _LAST_MS), pid=_integer(record, "pid", 1, 1 << 30)
+                at=integer(record, "at_ms", 0, LAST_MS), pid=integer(record, "pid", 1, 1 << 30)
             )
         except ValueError:
             return None
@@ -237,8 +235,8 @@ class AttemptFolder:
         """Return what the shim recorded of its processes' use. The task may have forged it."""
         record = self._record("usage")
         try:
-            numbers = {name: _integer(record, name, 0, _MOST_USE) for name in _USE}
-            return numbers | {"at_ms": _integer(record, "at_ms", 0, _LAST_MS)}
+            numbers = {name: integer(record, name, 0, _MOST_USE) for name in _USE}
+            return numbers | {"at_ms": integer(record, "at_ms", 0, LAST_MS)}
         except ValueError:
             return None
 
@@ -248,32 +246,7 @@ class AttemptFolder:
         A task can forge this file while it runs: it is valid only when no process of the task is
         left, and its times only after attempts/times.py has clamped them.
         """
-        record = self._record("exit")
-        try:
-            started = _integer(record, "started_ms", 0, _LAST_MS, default=0)
-            ended = _integer(record, "at_ms", 0, _LAST_MS)
-            code = _integer(record, "code", 0, 255) if "code" in record else None
-            signal = _integer(record, "signal", 1, 64) if "signal" in record else None
-            timed_out = bool(_integer(record, "timed_out", 0, 1, default=0))
-            stopped = bool(_integer(record, "stopped", 0, 1, default=0))
-            warned = bool(_integer(record, "warned", 0, 1, default=0))
-            out_of_memory = bool(_integer(record, "out_of_memory", 0, 1, default=0))
-        except ValueError:
-            return None
-        if (code is None) == (signal is None):
-            return None
-        error = "".join(c if c.isprintable() else "?" for c in record.get("error", ""))
-        return AttemptEnd(
-            at=max(started, ended),
-            started_at=started or None,
-            code=code,
-            signal=signal,
-            timed_out=timed_out,
-            stopped=stopped,
-            warned=warned,
-            out_of_memory=out_of_memory,
-            start_error=error[:_MAX_ERROR] or None,
-        )
+        return end_of(self._record("exit"))
 
     def log_end(self) -> int:
         """Return the number of bytes that the command has written."""
@@ -385,14 +358,3 @@ def _hand_over(fd: int, uid: int | None, gid: int | None, mode: int) -> None:
     if uid is not None and gid is not None:
         os.fchown(fd, uid, gid)
     os.fchmod(fd, mode)
-
-
-def _integer(
-    record: dict[str, str], key: str, low: int, high: int, *, default: int | None = None
-) -> int:
-    text = record.get(key)
-    if text is None and default is not None:
-        return default
-    if text is None or not re.fullmatch("[0-9]{1,19}", text) or not low <= int(text) <= high:
-        raise ValueError(key)
-    return int(text)

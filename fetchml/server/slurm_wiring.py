@@ -30,6 +30,7 @@ def slurm_launcher(settings: Settings, watch: SharedFolders) -> SlurmLauncher:
         shared_dir=tasks_folder(settings),
         parameters=_parameters(slurm),
         lost_after_seconds=slurm.lost_after,
+        lease_seconds=slurm.lease_seconds,
     )
     return SlurmLauncher(options, transport_of(slurm), watch, (os.geteuid(), os.getegid()))
 

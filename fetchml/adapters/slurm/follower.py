@@ -41,6 +41,8 @@ class Followed:
     """When the job was last searched for by its name."""
     is_missing: bool = False
     """Whether Slurm had no job with this name at the last search."""
+    lease_seconds: int = 0
+    """Of the attempt's lease; 0 if it has none, or none was looked for yet."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self, job: Job | None, since: float | None = None) -> None:

@@ -97,6 +97,8 @@ class Submission(msgspec.Struct, frozen=True):
     licenses: str | None = None
     exclusive: str | None = None
     """`true`: no other job on its node; `user`: none of another account."""
+    lease_seconds: int = 0
+    """Of the attempt's lease, which its shim renews; 0: it has none."""
 
     @property
     def resources(self) -> list[str]:

@@ -72,6 +72,8 @@ class SlurmOptions:
     parameters: Parameters = field(default_factory=Parameters)
     lost_after_seconds: int = 0
     """Time after which a claimed attempt without a job in Slurm counts as lost; 0: never."""
+    lease_seconds: int = 0
+    """Time that a task runs on a node that does not reach the shared folder; 0: no limit."""
 
 
 class SlurmLauncher:
@@ -121,7 +123,9 @@ class SlurmLauncher:
         if records.is_claimed:
             return
         try:
-            submission = request.submission(run, name, self._options.parameters)
+            submission = request.submission(
+                run, name, self._options.parameters, self._options.lease_seconds
+            )
             known = await self._disk(partial(self._write, run, submission))
         except OSError as error:
             if is_fault(error):
@@ -151,6 +155,7 @@ class SlurmLauncher:
         told_start = False
         while True:
             followed.changed.clear()
+            silence.lease.begin()
             records = await self._records(run)
             if records.has_started and not told_start:
                 told_start = True
@@ -158,6 +163,8 @@ class SlurmLauncher:
             if records.has_ended:
                 if records.end is None or name in self._submits.stopping:
                     return AttemptExit()
+                if records.end.lost is not None:
+                    return AttemptExit(lost=records.end.lost)
                 return await self._ends.exit_of(run.folder, followed, records.end)
             if not (records.was_prepared or records.is_claimed):
                 return AttemptExit()
@@ -265,7 +272,9 @@ class SlurmLauncher:
             return None
         job = followed.job
         is_silent = followed.is_missing if job is None else job.node_failed
-        return trouble(job, self._options.lost_after_seconds) if is_silent else None
+        if not is_silent:
+            return None
+        return trouble(job, self._options.lost_after_seconds, followed.lease_seconds)
 
     @property
     def workers(self) -> int:
@@ -303,11 +312,16 @@ class SlurmLauncher:
                         return None
                 except SlurmAway:
                     return None
+            if records.renewal is not None and not followed.lease_seconds:
+                with suppress(OSError, ValueError):  # The task may have spoilt it.
+                    known = await self._disk(partial(start_files.submission, run.folder))
+                    followed.lease_seconds = known.lease_seconds
             return exit_of_claimed(
                 job,
                 silent_seconds=silence.seconds,
                 lost_after=self._options.lost_after_seconds,
                 was_stopped=stopping,
+                lease_is_over=silence.lease.is_over(records.renewal, followed.lease_seconds),
             )
         if not silence.begin_if(job is not None and job.is_over) or job is None:
             return None

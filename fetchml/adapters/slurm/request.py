@@ -38,7 +38,9 @@ class Parameters:
         return {**self.of_all, **self.of_users.get(run.user, {}), **run.slurm}
 
 
-def submission(run: LaunchSpec, name: str, parameters: Parameters) -> Submission:
+def submission(
+    run: LaunchSpec, name: str, parameters: Parameters, lease_seconds: int = 0
+) -> Submission:
     chosen = parameters.of(run)
     minutes = 0
     if run.timeout_ms:
@@ -54,6 +56,7 @@ def submission(run: LaunchSpec, name: str, parameters: Parameters) -> Submission
         minutes=minutes,
         nice=nice(run.priority, chosen.get("nice", "0")),
         gres=_gres(run.gpu, chosen.get("gres", "")),
+        lease_seconds=lease_seconds,
         **{each: chosen[each] for each in _PLAIN if each in chosen},
     )
 

@@ -83,6 +83,8 @@ class Records(msgspec.Struct, frozen=True):
     has_ended: bool
     end: AttemptEnd | None = None
     """`None` if it has not ended, or if the task spoilt the record."""
+    renewal: int | None = None
+    """Changes with each renewal of the lease; `None` if there is none."""
 
 
 def install_shims(shared_dir: Path) -> Path:
@@ -120,7 +122,12 @@ def write(run: LaunchSpec, shims: Path, submission: Submission) -> bool:
     env |= dict(zip(PLACES, map(str, places), strict=True))
     readonly = sorted(env.keys() & _READONLY)
     shim = shim_command(
-        shims / "MACHINE", run, run_folder=folder.run, workspace=folder.workspace, usage_ms=USAGE_MS
+        shims / "MACHINE",
+        run,
+        run_folder=folder.run,
+        workspace=folder.workspace,
+        usage_ms=USAGE_MS,
+        lease_ms=submission.lease_seconds * 1000,
     )
     script = _START_SCRIPT.format(
         run=quote(str(folder.run)),
@@ -158,7 +165,21 @@ def read(path: Path) -> Records:
         has_started="started" in names,
         has_ended=has_ended,
         end=end,
+        renewal=_renewal(folder.run) if "lease" in names else None,
     )
+
+
+def _renewal(run: Path) -> int | None:
+    """The last renewal of the lease. Opening the file makes a network disk ask for its times.
+    Raises OSError."""
+    try:
+        fd = os.open(run / "lease", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.fstat(fd).st_mtime_ns
+    finally:
+        os.close(fd)
 
 
 def record_names(run: Path) -> frozenset[str]:

@@ -5,7 +5,8 @@ import time
 from msgspec.structs import replace
 
 from fetchml.adapters.slurm.job import Job
-from fetchml.core.scheduling.lost import counts_as_lost
+from fetchml.adapters.slurm.lease_watch import LeaseWatch
+from fetchml.core.scheduling.lost import LEASES_UNTIL_LOST, counts_as_lost
 from fetchml.ports.launcher import AttemptExit
 
 SETTLE_SECONDS = 5.0
@@ -23,6 +24,7 @@ class Silence:
 
     def __init__(self) -> None:
         self._since: float | None = None
+        self.lease = LeaseWatch()
 
     def begin_if(self, silent: bool) -> bool:
         """Note whether it is silent now; return that."""
@@ -38,19 +40,24 @@ class Silence:
 
 
 def exit_of_claimed(
-    job: Job | None, *, silent_seconds: float, lost_after: int, was_stopped: bool
+    job: Job | None,
+    *,
+    silent_seconds: float,
+    lost_after: int,
+    was_stopped: bool,
+    lease_is_over: bool = False,
 ) -> AttemptExit | None:
     """The exit of an attempt that a shim has claimed and whose end it has not recorded.
 
     `None` while its processes may still run: Slurm has no record of the job, or gave it up because
-    its node is silent. Then only `lost_after` decides, or the wish to stop it: it is not started
-    again."""
+    its node is silent. Then its lease decides, `lost_after`, or the wish to stop it: it is not
+    started again."""
     if silent_seconds < SETTLE_SECONDS:
         return None
     if job is not None and not job.node_failed:
         seen = exit_of_ended(job)
         return seen if seen.lost else replace(seen, lost=f"Slurm ended its job: {job.ended_as}")
-    if counts_as_lost(silent_seconds, lost_after, given_up=was_stopped):
+    if lease_is_over or counts_as_lost(silent_seconds, lost_after, given_up=was_stopped):
         if job is None:
             return AttemptExit(lost="Slurm does not know its job any more")
         return AttemptExit(lost=f"its node is silent: {job.ended_as}")
@@ -101,12 +108,17 @@ UNDECIDED = (
 )
 
 
-def trouble(job: Job | None, lost_after: int) -> str:
+def trouble(job: Job | None, lost_after: int, lease_seconds: int) -> str:
     """Return the problem of a claimed attempt, for users. `job`: `None` if Slurm does not
     list it."""
     what = f"Its node is silent ({job.ended_as})" if job is not None else "Slurm has lost its job"
     limit = f" After {lost_after} s of silence it counts as lost, and is retried."
-    return f"{what}. {UNDECIDED}{limit if lost_after else ''}"
+    lease = (
+        f" It is retried when it has not renewed its lease for {LEASES_UNTIL_LOST * lease_seconds} "
+        "s: its node has ended it then."
+    )
+    more = f"{limit if lost_after else ''}{lease if lease_seconds else ''}"
+    return f"{what}. {UNDECIDED}{more}"
 
 
 def sentence(job: Job) -> str:

@@ -103,6 +103,15 @@ class SlurmSettings(msgspec.Struct, frozen=True):
             "it can be cancelled."
         ),
     ] = 0
+    lease_seconds: Annotated[
+        Annotated[int, Meta(ge=0, le=86_400)],
+        about(
+            "Seconds that a task goes on when its node can't write to the shared folder. After "
+            "them the node ends it. A task whose node is silent to Slurm too counts as lost, and "
+            "is retried, when its lease was not renewed for twice as long. 0: no lease; "
+            "such a task goes on, and is never started a second time by itself."
+        ),
+    ] = 0
     allow_root: Annotated[
         bool, about("Let a server of root run tasks on the nodes: they are root there.")
     ] = False

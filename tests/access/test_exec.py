@@ -97,7 +97,7 @@ def test_it_runs_as_the_task_does(entered: Entered) -> None:
     entered.owner.cancel(task)
 
 
-def test_what_does_not_start(entered: Entered) -> None:
+def test_command_that_does_not_start(entered: Entered) -> None:
     missing = entered.owner.exec(entered.task_id, ["/no/such/program"])
     assert (missing.code, missing.error) == (127, "No such file or directory")
     assert entered.owner.exec(entered.task_id, ["/etc"]).code == 126

@@ -10,7 +10,7 @@ from tests.support.waiting import soon
 class PlacesConformance:
     """Part of LauncherConformance."""
 
-    async def test_further_place_keeps_what_attempts_write(
+    async def test_further_place_keeps_the_files_of_attempts(
         self, bench: Bench, launcher: Launcher, tmp_path: Path
     ) -> None:
         kept = tmp_path / "kept"

@@ -1,4 +1,4 @@
-"""The options of gRPC's library: it ignores names that it does not know."""
+"""The options of gRPC's library, which ignores unknown names."""
 
 import re
 from importlib import import_module
@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.support.validate import ROOT
 
 
-def test_library_knows_every_option() -> None:
+def test_library_has_every_option() -> None:
     """With a misspelled one the server ended connections of quiet watches after three pings."""
     library = Path(str(import_module("grpc._cython.cygrpc").__file__)).read_bytes()
     own = [path.read_text() for path in (ROOT / "fetchml").rglob("*.py")]

@@ -33,7 +33,7 @@ def caused_by(error: OSError) -> PrepareError:
         (PrepareError("there is no such image", permanent=True), False),
     ],
 )
-def test_faults_of_the_disk_are_told_from_others(error: Exception, fault: bool) -> None:
+def test_faults_of_the_disk_are_distinguished_from_others(error: Exception, fault: bool) -> None:
     assert is_fault(error) is fault
 
 

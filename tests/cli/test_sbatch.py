@@ -1,4 +1,4 @@
-"""`fetchml sbatch`: what the options of Slurm become, and scripts that run as tasks."""
+"""`fetchml sbatch`: fields from options of Slurm, and scripts that run as tasks."""
 
 import json
 import re
@@ -201,7 +201,7 @@ def test_every_command_that_is_advised_exists() -> None:
             assert word in {option for each in command.params for option in each.opts}, advice
 
 
-def test_options_without_a_counterpart_are_named_with_what_to_do() -> None:
+def test_options_without_a_counterpart_are_named_with_a_remedy() -> None:
     _, problems = asked("--nice=5", "--requeue")
     assert problems.unsupported[0] == "line 1: --nice: use fetchml submit --priority"
     assert problems.unsupported[1].startswith("line 1: --requeue: ")

@@ -1,4 +1,4 @@
-"""Tasks that are held, or asked to start later: what happens, and when."""
+"""Tasks that are held, or that start later."""
 
 from typing import Any
 
@@ -101,7 +101,7 @@ def test_times_and_holds_change_while_a_task_waits() -> None:
     assert begun(apply_to(state, UpdateRequested(6, "b", TaskUpdate(start_after=0)))) == ["b"]
 
 
-def test_hold_discards_what_was_prestaged_and_reserves_nothing() -> None:
+def test_hold_discards_the_prestaged_attempt_and_reserves_nothing() -> None:
     state = state_of(prestage=True)
     apply_to(state, LauncherChanged(1, available=True))
     apply_to(state, Submitted(5, [task("runs", gpu=1)]))

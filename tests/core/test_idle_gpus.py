@@ -220,7 +220,7 @@ def test_stop_survives_a_restart() -> None:
     assert bench.host.last.changes[-1].failure_reason == "IDLE"
 
 
-def test_explanation_says_what_will_happen() -> None:
+def test_explanation_has_the_coming_action() -> None:
     bench = Bench()
     bench.play([TRAINS, Part(31, 0)])
     assert bench.host.reason("a") == (
@@ -252,7 +252,7 @@ def test_service_is_reported_and_not_stopped() -> None:
     assert (bench.task.idle_since is not None, bench.stopped_at) == (True, None)
 
 
-def test_next_attempt_begins_anew() -> None:
+def test_next_attempt_begins_again() -> None:
     bench = Bench(max_retries=1)
     bench.play([TRAINS, Part(29, 0)])
     bench.host.end("a", code=1)
@@ -274,7 +274,7 @@ def test_next_attempt_begins_anew() -> None:
         (["a", "b"], {"b": 60, UNOWNED: 7}, 7),
     ],
 )
-def test_shared_gpu_counts_own_use_where_the_driver_tells_it(
+def test_shared_gpu_counts_own_use_where_the_driver_reports_it(
     holders: list[str], by_task: dict[str, int] | None, expected: int
 ) -> None:
     one = replace(task("a"), gpu_uuids=("G0",))

@@ -1,4 +1,4 @@
-"""The field `slurm`: what a request may ask of Slurm, and nothing that could be an option."""
+"""The field `slurm`: allowed parameters, and values that could be options."""
 
 import pytest
 
@@ -76,7 +76,7 @@ def test_broken_rule_is_named(value: object, rule: str) -> None:
         ({"gres": "gpu:1k"}, 1, ("gres",), "gres must have the number of GPUs"),
     ],
 )
-def test_server_decides_what_is_allowed(
+def test_settings_decide_which_parameters_are_allowed(
     asked: dict[str, str], gpu: int, allow: tuple[str, ...] | None, fault: str | None
 ) -> None:
     found = slurm.fault(asked, gpu, allow)

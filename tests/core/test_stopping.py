@@ -1,4 +1,4 @@
-"""Warnings, interruptions, and what comes of the task then."""
+"""Warnings and interruptions, and the state of the task afterwards."""
 
 import pytest
 

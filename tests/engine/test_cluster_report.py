@@ -1,4 +1,4 @@
-"""What clients see of a cluster's nodes and GPUs."""
+"""The report of a cluster's nodes and GPUs to clients."""
 
 import json
 

@@ -46,7 +46,7 @@ async def test_tasks_run_after_others(box: Box) -> None:
         assert again.spec.after is None
 
 
-async def test_only_tasks_that_the_user_sees_can_be_named(box: Box) -> None:
+async def test_only_visible_tasks_can_be_named(box: Box) -> None:
     async with box.engine(private=True) as engine:
         bobs = await engine.create_task(BOB, SLEEP)
         gone = await soon(ended(engine, (await engine.create_task(ALICE, TRUE)).id))

@@ -82,7 +82,7 @@ async def test_same_reading_is_not_seen_twice() -> None:
 
 
 @pytest.mark.parametrize("rule", [None, RULE])
-async def test_nobody_looks_where_idle_gpus_do_not_matter(rule: IdleRule | None) -> None:
+async def test_use_is_not_read_where_idle_gpus_do_not_matter(rule: IdleRule | None) -> None:
     bench = Bench(rule)
     bench.inventory.see(reading(0))
     bench.now += SAMPLE_MS

@@ -34,7 +34,7 @@ async def test_outputs_are_inputs_by_job_name(box: Box) -> None:
         assert (await soon(ended(engine, again.id))).status is Status.COMPLETED
 
 
-async def test_what_a_live_task_needs_is_not_removed(box: Box) -> None:
+async def test_files_of_a_live_task_are_not_removed(box: Box) -> None:
     async with box.engine(private=True) as engine:
         made = await soon(ended(engine, (await writer(engine, "made")).id))
         held = {"job_name": "read", "command": READ, "inputs_from": [made.id], "hold": True}
@@ -58,7 +58,7 @@ async def test_what_a_live_task_needs_is_not_removed(box: Box) -> None:
             await engine.create_task(ALICE, held)
 
 
-async def test_only_outputs_that_the_user_sees_can_be_had(box: Box) -> None:
+async def test_only_visible_outputs_can_be_mounted(box: Box) -> None:
     async with box.engine(private=True) as engine:
         made = await writer(engine, "made")
         await soon(ended(engine, made.id))

@@ -1,4 +1,4 @@
-"""Volumes: who may mount what, over real processes."""
+"""Volumes, and the users who may mount them, over real processes."""
 
 from pathlib import Path
 

@@ -145,7 +145,7 @@ async def test_built_once_however_many_ask(bench: Bench) -> None:
     assert len(bench.builder.began) == 1
 
 
-async def test_build_gets_what_it_reads_and_no_more(bench: Bench) -> None:
+async def test_build_gets_only_the_files_that_it_reads(bench: Bench) -> None:
     code = bench.snapshot(requirements_txt=b"-r more.txt\n", more_txt=b"a\n", key_pem=b"secret")
     bench.builder.go.clear()
     asking = asyncio.create_task(bench.provide(bench.task("t", code)))
@@ -165,7 +165,7 @@ async def test_build_gets_what_it_reads_and_no_more(bench: Bench) -> None:
     await soon(asking)
 
 
-async def test_no_user_gets_what_another_built(bench: Bench) -> None:
+async def test_no_user_gets_the_build_of_another(bench: Bench) -> None:
     code = bench.snapshot(requirements_txt=b"a==1\n")
     assert await bench.provide(bench.task("bobs", code)) == "installed"
     bench.builder.content = "another"
@@ -218,7 +218,7 @@ async def test_hostile_output_is_bounded(bench: Bench) -> None:
     assert "\x1b" not in str(raised.value)
 
 
-async def test_build_ends_when_nobody_waits_for_it(bench: Bench) -> None:
+async def test_build_without_waiters_ends(bench: Bench) -> None:
     code = bench.snapshot(requirements_txt=b"a\n")
     bench.builder.go.clear()
     asking = [asyncio.create_task(bench.provide(bench.task(f"t{n}", code))) for n in range(2)]
@@ -345,7 +345,7 @@ async def test_attempt_that_leaves_at_the_end_holds_nothing(
     assert not bench.cache.is_held(record.id)
 
 
-async def test_what_was_left_is_removed_once_earlier_builds_have_ended(bench: Bench) -> None:
+async def test_leftovers_are_removed_once_earlier_builds_have_ended(bench: Bench) -> None:
     draft = bench.cache.draft()
     bench.cache.begin(draft, OWNER, {})
     await bench.environments.open(frozenset(), "instance")

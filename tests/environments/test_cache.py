@@ -54,7 +54,7 @@ def test_environment_is_found_after_a_restart(tmp_path: Path) -> None:
     assert again.hold("two".ljust(64, "0"), "t-1") is None
 
 
-def test_what_was_not_finished_is_removed_at_the_start(tmp_path: Path) -> None:
+def test_unfinished_environments_are_removed_at_the_start(tmp_path: Path) -> None:
     first = cache(tmp_path)
     one = built(first, "one")
     draft = first.draft()

@@ -22,7 +22,7 @@ WANTED = {"requirements": "requirements.txt"}
 
 
 def wheel(folder: Path, version: str, code: str = "") -> None:
-    """Make a package `tiny` that says its version."""
+    """Make a package `tiny` that prints its version."""
     folder.mkdir(exist_ok=True)
     info = f"tiny-{version}.dist-info"
     files = {

@@ -48,7 +48,7 @@ def undisturbed(folder: Path) -> bytes:
 
 
 def victims(dice: random.Random) -> list[str]:
-    """What is killed, in a random order; each kind once at least."""
+    """Return the victims in a random order, each kind at least once."""
     retried = [*RETRIED, *dice.choices(RETRIED, k=min(4, KILLS // 10))]
     others = dice.choices(["task", "server"], k=KILLS - len(retried) - 2)
     chosen = ["task", "server", *retried, *others]

@@ -43,7 +43,7 @@ def backend(slurm: Slurm, tmp_path: Path) -> Backend:
 
 @pytest.fixture
 def processes_backend(backend: Backend) -> Backend:
-    """What the suites call a host's processes."""
+    """The backend under the name that the suites use for a host's processes."""
     return backend
 
 

@@ -1,4 +1,4 @@
-"""What the shim records of the use of its processes, for a server on another machine."""
+"""The shim's records of the use of its processes, for a server on another machine."""
 
 import sys
 from pathlib import Path

@@ -24,7 +24,7 @@ LONG = (
     "tests/executable/",
     "tests/hostile/",
 )
-"""What takes long begins first, so that all processes end at about the same time."""
+"""Long tests begin first, so that all processes end at about the same time."""
 ENGINE = pytest.StashKey[ExitStack]()
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 """This process's name, if there are several."""

@@ -14,7 +14,7 @@ def read(session: NvmlSession) -> list[GpuReading]:
     return [session.read(device, OWNERS.get) for device in session.devices().devices]
 
 
-def test_use_is_told_by_task_and_once(gpu_box: GpuBox) -> None:
+def test_use_is_reported_by_task_and_once(gpu_box: GpuBox) -> None:
     gpus = gpu(0, use=40), gpu(1), gpu(2, by_process=0, use=7)
     samples = [
         f"uses {uuid(0)} 1 30",

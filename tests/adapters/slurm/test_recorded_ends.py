@@ -1,4 +1,4 @@
-"""Whose signal ended a task: Slurm is asked, for a bounded time."""
+"""The cause of an end by a signal: Slurm is asked, for a bounded time."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ async def test_state_of_the_job_decides(
     assert await soon(ends(world.follower).exit_of(NOWHERE, followed, BY_TERM)) == seen
 
 
-async def test_time_limit_and_memory_of_slurm_are_told_apart(world: World) -> None:
+async def test_time_limit_and_memory_of_slurm_are_distinguished(world: World) -> None:
     followed = world.submit(1, "a")
     for state, timed_out, out_of_memory in (
         ("TIMEOUT", True, False),

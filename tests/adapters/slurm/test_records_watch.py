@@ -1,4 +1,4 @@
-"""New records of attempts are seen soon, whatever Slurm reports."""
+"""New records of attempts are noticed soon, independent of the reports of Slurm."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from fetchml.files.shared_disk import SharedDisk
 from tests.support.waiting import soon, until_true
 
 
-async def test_new_record_wakes_who_waits(tmp_path: Path) -> None:
+async def test_new_record_wakes_waiters(tmp_path: Path) -> None:
     watch = RecordsWatch(SharedDisk(), seconds=0.01)
     running = Followed("running", Job(1, ("RUNNING",)))
     pending = Followed("pending", Job(2, ("PENDING",)))

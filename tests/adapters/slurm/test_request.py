@@ -1,4 +1,4 @@
-"""What is asked of Slurm for a task."""
+"""The request to Slurm for a task."""
 
 import asyncio
 from pathlib import Path

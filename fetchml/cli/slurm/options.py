@@ -208,64 +208,40 @@ def _job_name(text: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_-]+", "-", text)[:64].strip("-") or "job"
 
 
-@dataclass(frozen=True)
-class Option:
-    action: Action
-    becomes: str
-    """For the documentation."""
-    takes_value: bool = True
-
-
-_IGNORED = "nothing: the log is kept, `fetchml logs`"
-OPTIONS: Mapping[str, Option] = {
-    "job-name": Option(_set("job_name", _job_name), "`--name`; other characters become `-`"),
-    "cpus-per-task": Option(_set("cpu", _number), "`--cpu`"),
-    "mem": Option(_set("memory_gb", _memory), "`--memory-gb`, rounded up"),
-    "mem-per-cpu": Option(_attribute("memory_per_cpu", gib), "`--memory-gb`, times the cores"),
-    "mem-per-gpu": Option(_attribute("memory_per_gpu", gib), "`--memory-gb`, times the GPUs"),
-    "gres": Option(_gres, "`--gpu`, from `gpu:N`"),
-    "gpus": Option(_set("gpu", _number), "`--gpu`"),
-    "gpus-per-node": Option(_set("gpu", _number), "`--gpu`"),
-    "gpus-per-task": Option(_set("gpu", _number), "`--gpu`"),
-    "time": Option(_set("timeout_seconds", _seconds), "`--timeout`"),
-    "nodes": Option(_one, "only 1"),
-    "ntasks": Option(_one, "only 1"),
-    "ntasks-per-node": Option(_one, "only 1"),
-    "chdir": Option(_attribute("folder", str), "`--dir`: uploaded, and the script runs in it"),
-    "export": Option(_export, "`--env`; `ALL` passes nothing"),
-    "comment": Option(_comment, "a label `comment`"),
-    "partition": Option(_cluster("partition"), "field `slurm`, where the server allows it"),
-    "account": Option(_cluster("account"), "field `slurm`, where the server allows it"),
-    "qos": Option(_cluster("qos"), "field `slurm`, where the server allows it"),
-    "constraint": Option(_cluster("constraint"), "field `slurm`, where the server allows it"),
-    "reservation": Option(_cluster("reservation"), "field `slurm`, where the server allows it"),
-    "nodelist": Option(_cluster("nodelist"), "field `slurm`, where the server allows it"),
-    "exclude": Option(_cluster("exclude"), "field `slurm`, where the server allows it"),
-    "licenses": Option(_cluster("licenses"), "field `slurm`, where the server allows it"),
-    "hold": Option(_set("hold", lambda _: True), "`--hold`", takes_value=False),
-    "begin": Option(_set("start_after", _begins_at), "`--start-after`"),
-    "dependency": Option(
-        _set("after", _dependencies), "`--after`, from `afterok`, `afternotok`, `afterany`"
-    ),
-    "signal": Option(_set("warn_seconds", _warn_seconds), "`--warn-seconds`, from `USR1@N`"),
-    "array": Option(_attribute("array", _array), "a [sweep](sweeps.md) over the indexes"),
-    "wrap": Option(_attribute("wrap", str), "the command, instead of a file"),
-    "wait": Option(_attribute("waits", lambda _: True), "`--wait`", takes_value=False),
-    "test-only": Option(
-        _attribute("validates", lambda _: True),
-        "the request is checked only, and its expected start printed",
-        takes_value=False,
-    ),
-    "output": Option(_nothing, _IGNORED),
-    "error": Option(_nothing, _IGNORED),
-    "open-mode": Option(_nothing, _IGNORED),
-    "parsable": Option(_nothing, "nothing: only the id is printed", takes_value=False),
-    "quiet": Option(_nothing, "nothing", takes_value=False),
-    "verbose": Option(_nothing, "nothing", takes_value=False),
-    "no-requeue": Option(_nothing, "nothing: see `--retries`", takes_value=False),
-    "mail-type": Option(_nothing, "nothing"),
-    "mail-user": Option(_nothing, "nothing"),
-}  # fmt: skip
+_OF_CLUSTERS = (
+    *("partition", "account", "qos", "constraint"),
+    *("reservation", "nodelist", "exclude", "licenses"),
+)
+_IGNORED = (
+    *("output", "error", "open-mode", "parsable", "quiet", "verbose"),
+    *("no-requeue", "mail-type", "mail-user"),
+)
+OPTIONS: Mapping[str, Action] = {
+    "job-name": _set("job_name", _job_name),
+    "cpus-per-task": _set("cpu", _number),
+    "mem": _set("memory_gb", _memory),
+    "mem-per-cpu": _attribute("memory_per_cpu", gib),
+    "mem-per-gpu": _attribute("memory_per_gpu", gib),
+    "gres": _gres,
+    **dict.fromkeys(("gpus", "gpus-per-node", "gpus-per-task"), _set("gpu", _number)),
+    "time": _set("timeout_seconds", _seconds),
+    **dict.fromkeys(("nodes", "ntasks", "ntasks-per-node"), _one),
+    "chdir": _attribute("folder", str),
+    "export": _export,
+    "comment": _comment,
+    **{name: _cluster(name) for name in _OF_CLUSTERS},
+    "hold": _set("hold", lambda _: True),
+    "begin": _set("start_after", _begins_at),
+    "dependency": _set("after", _dependencies),
+    "signal": _set("warn_seconds", _warn_seconds),
+    "array": _attribute("array", _array),
+    "wrap": _attribute("wrap", str),
+    "wait": _attribute("waits", lambda _: True),
+    "test-only": _attribute("validates", lambda _: True),
+    **dict.fromkeys(_IGNORED, _nothing),
+}
+FLAGS = frozenset({"hold", "no-requeue", "parsable", "quiet", "test-only", "verbose", "wait"})
+"""The options without a value."""
 SHORT: Mapping[str, str] = {
     "A": "account",
     "C": "constraint",

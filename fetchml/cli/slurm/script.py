@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from fetchml.cli.slurm.options import INSTEAD, OPTIONS, SHORT, BadOption, Request
+from fetchml.cli.slurm.options import FLAGS, INSTEAD, OPTIONS, SHORT, BadOption, Request
 
 MAX_SCRIPT_CHARACTERS = 32 * 1024 - 1
 """The server's limit of one argument."""
@@ -64,8 +64,7 @@ def split(words: Sequence[str], where: str) -> tuple[list[Directive], list[str]]
         else:
             name = SHORT.get(word[1]) or word[1]
             given = word[2:].removeprefix("=") or None
-        option = OPTIONS.get(name)
-        if option is not None and option.takes_value and given is None:
+        if name in OPTIONS and name not in FLAGS and given is None:
             if not rest:
                 raise BadScript(f"{where}: --{name} needs a value")
             given = rest.pop(0)
@@ -78,15 +77,15 @@ def read(found: Iterable[Directive], problems: Problems) -> Request:
     request = Request()
     for each in found:
         shown = f"--{each.name}" if len(each.name) > 1 else f"-{each.name}"
-        option = OPTIONS.get(each.name)
-        if option is None:
+        action = OPTIONS.get(each.name)
+        if action is None:
             instead = INSTEAD.get(each.name)
             problems.unsupported.append(
                 f"{each.where}: {shown}" + (f": {instead}" if instead else "")
             )
             continue
         try:
-            option.action(request, each.value or "")
+            action(request, each.value or "")
         except BadOption as error:
             problems.wrong.append(f"{each.where}: {shown}: {error}")
     try:

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 import yaml
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from fetchml.core.model import Role
@@ -28,9 +29,13 @@ from tests.support.waiting import SECONDS, soon
 
 ADA = "ada-secret-name"
 JOB, EXPERIMENT, NOTEBOOK = "ada-secret-job", "ada-secret-experiment", "ada-secret-notebook"
+VOLUME = "ada-secret-volume"
 NAMES = ("ada-secret", "ada_secret")
+IDS = {"task_id", "experiment_id", "snapshot_id", "service_id", "sweep_id"}
+"""Fields of requests that name something of a user."""
 OPERATIONS = yaml.safe_load(Path("fetchml/api/rest/openapi.yaml").read_text())["paths"]
 UNKNOWN = IdSequence().next(1)
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}")
 
 
 class Scene:
@@ -77,7 +82,23 @@ class Scene:
             await self.server.running(task)
             await client.ask("DELETE", f"/v1/tasks/{task}")
             await self.server.ended(task)
-        return {**ids, "task_id": task, "failed": failed}
+        ids["later"] = await self._submit(
+            client,
+            job,
+            "true",
+            hold=True,
+            checkpoint=True,
+            after=[{"task_id": failed, "condition": "ended"}],
+            inputs_from=[failed],
+        )
+        sweep = {
+            "name": job,
+            "task": {"job_name": job, "command": ["echo", "{text}"], "hold": True},
+            "parameters": {"text": {"values": [job]}},
+        }
+        swept = await soon(client.submit(sweep, "/v1/sweeps"))
+        assert swept.status == 201, swept.body
+        return {**ids, "task_id": task, "failed": failed, "sweep_id": swept.json["id"]}
 
     async def _submit(self, client: rest_world.Client, job: str, script: str, **more: Any) -> str:
         request = {"job_name": job, "command": ["sh", "-c", script], **more}
@@ -92,9 +113,13 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(serve: Serve, processes_backend: Backend) -> AsyncIterator[Scene]:
+async def scene(serve: Serve, processes_backend: Backend, tmp_path: Path) -> AsyncIterator[Scene]:
+    (tmp_path / "hers").mkdir()
+    settings = f'[volumes.{VOLUME}]\npath = "{tmp_path / "hers"}"\nusers = ["{ADA}"]\n'
+    (tmp_path / "fetchml.toml").write_text(settings)
     server = serve(
         processes_backend,
+        FETCHML_CONFIG=str(tmp_path / "fetchml.toml"),
         FETCHML_AUTH_PRIVATE="true",
         FETCHML_GPU_SLOTS="3",
         FETCHML_TASKS_MAX_RUNNING="4",
@@ -108,15 +133,19 @@ async def scene(serve: Serve, processes_backend: Backend) -> AsyncIterator[Scene
     await server.stop()
 
 
-def paths(ids: dict[str, str]) -> list[tuple[str, str]]:
-    """Every operation of REST without a body, for each of these ids in its path."""
+READS = frozenset({"get", "delete"})
+CHANGES = frozenset({"post", "patch"})
+
+
+def paths(ids: dict[str, str], methods: frozenset[str] = READS) -> list[tuple[str, str]]:
+    """Every operation of REST with one of these methods, for each of these ids in its path."""
     found = []
     for template, operations in OPERATIONS.items():
-        for method in operations.keys() & {"get", "delete"}:
+        for method in operations.keys() & methods:
             if template in {"/ws", "/ui/"} or "follow" in template:
                 continue
             for id_ in ids.values() if "{" in template else [""]:
-                path = re.sub(r"\{(path|file)\}", "result", template)
+                path = re.sub(r"\{(path|file)\}", "result", template).replace("{port}", "80")
                 found.append((method.upper(), re.sub(r"\{[^}]+\}", id_, path)))
     return sorted(set(found))
 
@@ -124,7 +153,12 @@ def paths(ids: dict[str, str]) -> list[tuple[str, str]]:
 async def test_rest_replies_contain_nothing_of_another_user(scene: Scene) -> None:
     client = scene.bob[0]
     calls = paths(scene.hers) + paths(scene.own)
-    calls += [("GET", f"{path}?view=full") for method, path in calls if method == "GET"]
+    calls += [
+        ("GET", f"{path}?{query}")
+        for method, path in calls
+        for query in ("view=full", "folder=checkpoint", "metric=a")
+        if method == "GET" and (query == "view=full" or path.endswith(("/outputs", "/best")))
+    ]
     assert len(calls) > 60
     for method, path in calls:
         if method == "DELETE" and any(own in path for own in scene.own.values()):
@@ -136,30 +170,56 @@ async def test_rest_replies_contain_nothing_of_another_user(scene: Scene) -> Non
 
 async def test_foreign_id_is_answered_like_an_unknown_id(scene: Scene) -> None:
     client = scene.bob[0]
-    for method, path in paths(scene.hers):
+    for method, path in paths(scene.hers, READS | CHANGES):
         id_ = next((each for each in scene.hers.values() if each in path), "")
         if not id_:
             continue
+        body = b'{"priority":1}' if method == "PATCH" else None
         hers, nobodys = [
-            await soon(client.ask(method, asked)) for asked in (path, path.replace(id_, UNKNOWN))
+            await soon(client.ask(method, asked, body, Content_Type="application/json"))
+            for asked in (path, path.replace(id_, UNKNOWN))
         ]
+        assert hers.status >= 400 or method == "GET", (method, path)
         assert hers.status == nobodys.status, (method, path)
-        assert plain(hers, id_) == plain(nobodys, UNKNOWN), (method, path)
-    for field in ("snapshot_id", "experiment_id"):
-        answers = [
-            await soon(client.submit({"job_name": "mine", field: id_}))
-            for id_ in (scene.hers[field], "f" * 64 if field == "snapshot_id" else UNKNOWN)
-        ]
-        assert [reply.status for reply in answers] == [422, 422]
-        assert answers[0].json["error"].replace(scene.hers[field], "") == answers[1].json[
-            "error"
-        ].replace("f" * 64 if field == "snapshot_id" else UNKNOWN, "")
+        assert plain(hers.body.decode()) == plain(nobodys.body.decode()), (method, path)
+    for field, hers_id in NAMED_IN_A_SUBMIT.items():
+        named, unknown = scene.hers[hers_id], "f" * 64 if field == "snapshot_id" else UNKNOWN
+        for request in ({"job_name": "mine"}, SWEEP):
+            answers = [
+                await soon(client.submit(*with_field(request, field, id_)))
+                for id_ in (named, unknown)
+            ]
+            assert [reply.status for reply in answers] == [422, 422], field
+            first, second = [reply.body.decode() for reply in answers]
+            assert plain(first) == plain(second), field
+    for volume in (VOLUME, "none"):
+        reply = await soon(client.submit({"job_name": "mine", "volumes": [volume]}))
+        assert reply.status == 422
+        assert f"there is no volume '{volume}' that you may use" in reply.json["error"]
 
 
-def plain(reply: rest_world.Reply, id_: str) -> Any:
-    """The body without the id and the trace."""
-    text = reply.body.decode().replace(id_, "ID")
-    return re.sub(r'"trace_id":"[^"]+"', "", text)
+NAMED_IN_A_SUBMIT = {
+    "snapshot_id": "snapshot_id",
+    "experiment_id": "experiment_id",
+    "checkpoint_from": "later",
+    "after": "urgent",
+    "inputs_from": "failed",
+}
+"""Fields that name something of a user, and the kind of it."""
+SWEEP: dict[str, Any] = {"task": {"job_name": "mine"}, "parameters": {"n": {"values": [1]}}}
+
+
+def with_field(request: dict[str, Any], field: str, id_: str) -> tuple[dict[str, Any], str]:
+    """A request of a task or a sweep in which a task's field names an id, and its path."""
+    named = {field: [id_] if field in ("after", "inputs_from") else id_}
+    if "task" in request:
+        return {**request, "task": {**request["task"], **named}}, "/v1/sweeps"
+    return {**request, **named}, "/v1/tasks"
+
+
+def plain(text: str) -> str:
+    """An answer without ids, the trace's among them."""
+    return ID.sub("ID", text)
 
 
 async def test_explanation_names_nothing_of_another_user(scene: Scene) -> None:
@@ -178,28 +238,43 @@ async def test_grpc_replies_contain_nothing_of_another_user(scene: Scene) -> Non
     client = scene.bob[1]
     asked = 0
     for name, method in METHODS.items():
-        if method.client_streaming:
+        if method.client_streaming and "start" not in method.input_type.fields_by_name:
             continue
         fields = [field.name for field in method.input_type.fields]
         for ids in (scene.hers, scene.own):
-            request = GetMessageClass(method.input_type)()
-            for field in {"task_id", "experiment_id", "snapshot_id", "service_id"} & set(fields):
+            request: Any = GetMessageClass(method.input_type)()
+            for field in IDS & set(fields):
                 if field in ids:
                     setattr(request, field, ids[field])
+            if "start" in fields:
+                request.start.task_id = ids["urgent" if ids is scene.hers else "task_id"]
+            if "port" in fields:
+                request.port = 80
             if ids is scene.own and name.rpartition(".")[2].startswith(
-                ("Delete", "Cancel", "Archive", "Stop")
+                ("Delete", "Cancel", "Archive", "Stop", "Exec", "Forward")
             ):
                 continue
             said = await answer(client, name, request)
             asked += 1
             assert scene.leaks(said, str(request)) == [], name
-    assert asked > 40
+            if ids is scene.hers and (named := ID.search(str(request))):
+                unknown = with_unknown(request, named[0])
+                assert plain(said) == plain(await answer(client, name, unknown)), name
+    assert asked > 70
+
+
+def with_unknown(request: Message, id_: str) -> Message:
+    """The request with another id of the same length, which nothing has."""
+    other = ("f" * 64 if len(id_) == 64 else UNKNOWN).encode()
+    return type(request).FromString(request.SerializeToString().replace(id_.encode(), other))
 
 
 async def answer(client: grpc_world.Client, name: str, request: Any) -> str:
     """All that a call gives within a moment: messages, or the error with its details."""
     method = METHODS[name]
     shape = "unary_stream" if method.server_streaming else "unary_unary"
+    if method.client_streaming:
+        shape, request = "stream_stream", iter([request])
     call = getattr(client.channel, shape)(
         f"/{method.containing_service.full_name}/{method.name}",
         request_serializer=GetMessageClass(method.input_type).SerializeToString,

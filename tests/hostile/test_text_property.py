@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fetchml.core.requests import text
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
+from tests.hostile.grpc_text_channels import grpc_channels
 from tests.hostile.raw import (
     SERVER_SETTINGS,
     Marks,
@@ -20,8 +21,10 @@ from tests.hostile.raw import (
     submit,
 )
 from tests.hostile.test_text import restarted, until_idle
-from tests.hostile.text_channels import GROUPS, SLOW, Channel, raw, texts
+from tests.hostile.text_channels import OTHER_CHANNELS, REST_CHANNELS, SLOW, Channel, raw, texts
 from tests.support.cli_server import Server
+
+GROUPS = {"rest": REST_CHANNELS, "grpc": [*grpc_channels()], "others": OTHER_CHANNELS}
 
 
 @pytest.mark.parametrize("group", GROUPS)

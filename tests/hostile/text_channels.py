@@ -6,30 +6,18 @@ import io
 import json
 import socket
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from urllib.parse import quote
 
-import grpc
-from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
 
-from fetchml.v1 import (
-    audit_pb2,
-    experiment_pb2,
-    gpu_pb2,
-    jupyter_pb2,
-    key_pb2,
-    snapshot_pb2,
-    task_pb2,
-)
 from tests.hostile.raw import (
     ADMIN_KEY,
     SECONDS,
     Marks,
     ask,
-    create_task_with,
     submit,
 )
 from tests.support.cli_server import Server
@@ -81,6 +69,20 @@ TASK_FIELDS: dict[str, Callable[[str], object]] = {
     "datasets": lambda value: [value],
     "metadata": lambda value: {"k": value},
     "env": lambda value: {"K": value},
+    "after": lambda value: [value],
+    "inputs_from": lambda value: [value],
+    "start_after": str,
+    "checkpoint_from": str,
+    "volumes": lambda value: [value],
+    "environment": lambda value: {"requirements": value},
+    "slurm": lambda value: {"partition": value, value: "x"},
+}
+SWEEPS: dict[str, Callable[[str], dict[str, object]]] = {
+    "name": lambda value: {"name": value},
+    "mode": lambda value: {"mode": value},
+    "parameter": lambda value: {"parameters": {value: {"values": [1]}}},
+    "value": lambda value: {"parameters": {"p": {"values": [value]}}},
+    "range": lambda value: {"parameters": {"p": {"range": [value, 1]}}},
 }
 DATASET_FIELDS = ["name", "source", "sha256", "mount_path"]
 OTHER_BODIES = [
@@ -98,9 +100,20 @@ HEADERS = [
 TARGETS = [
     b"/v1/tasks/%s", b"/v1/tasks/%s/logs", b"/v1/tasks/x/outputs/%s", b"/v1/tasks?status=%s",
     b"/v1/tasks?%s=1", b"/v1/audit?user_id=%s", b"/v1/audit?target=%s", b"/v1/experiments/%s",
+    b"/v1/tasks?sweep_id=%s", b"/v1/tasks/x/outputs?folder=%s", b"/v1/sweeps/%s",
+    b"/v1/sweeps?user_id=%s", b"/v1/sweeps/%s/best?metric=a", b"/v1/sweeps/x/best?metric=%s",
     b"/v1/snapshots/%s", b"/v1/jupyter/services/%s", b"/jupyter/%s/", b"/ws?task_id=%s", b"/%s",
     b"%s",
 ]  # fmt: skip
+VERBS = [
+    (b"PATCH", b"/v1/tasks/%s"),
+    (b"POST", b"/v1/tasks/%s/retry"),
+    (b"POST", b"/v1/tasks/%s/interrupt"),
+    (b"POST", b"/v1/tasks/%s/ports/80"),
+    (b"POST", b"/v1/tasks/x/ports/%s"),
+    (b"POST", b"/v1/sweeps/%s/cancel"),
+    (b"POST", b"/v1/sweeps/%s/retry"),
+]
 JSON = {b"Content-Type": b"application/json"}
 Channel = Callable[[Server, Marks, str], None]
 
@@ -138,6 +151,33 @@ def other_body(path: bytes, name: str) -> Channel:
         # No machine has so many GPUs: nothing is started.
         body = json.dumps({"name": "a", "gpu": 2**31 - 1, name: value}).encode()
         assert is_right(ask(server.http, b"POST", path, JSON, body).status, value)
+
+    return send
+
+
+def sweep(fields: Callable[[str], dict[str, object]]) -> Channel:
+    def send(server: Server, marks: Marks, value: str) -> None:
+        task = {"job_name": "a", "command": [*marks.command(), "{p}"]}
+        body = {"task": task, "parameters": {"p": {"values": [1]}}, **fields(value)}
+        data = json.dumps(body).encode()
+        assert is_right(ask(server.http, b"POST", b"/v1/sweeps", JSON, data).status, value)
+
+    return send
+
+
+def sweep_template(server: Server, marks: Marks, value: str) -> None:
+    task = {"job_name": "a", "command": marks.command(), "args": value, "env": {"A": value}}
+    body = json.dumps({"task": task, "parameters": {"p": {"values": [1]}}}).encode()
+    assert is_right(ask(server.http, b"POST", b"/v1/sweeps", JSON, body).status, value)
+
+
+def verb(method: bytes, path: bytes) -> Channel:
+    """A change of the task or sweep that a text names, with the text as a field too."""
+
+    def send(server: Server, _: Marks, value: str) -> None:
+        body = json.dumps({"start_after": value, "metadata": {"k": value}}).encode()
+        sent = path % quote(raw(value)).encode()
+        assert is_right(ask(server.http, method, sent, JSON, body).status, value)
 
     return send
 
@@ -233,90 +273,15 @@ def project_file(server: Server, _: Marks, value: str) -> None:
     assert is_right(answer.status, value)
 
 
-# gRPC: fields as they stand on the wire, so that they need not be UTF-8
-
-WRONG_CODES = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
-REQUESTS: dict[str, Any] = {
-    "TaskService/CreateTask": task_pb2.CreateTaskRequest,
-    "TaskService/GetTask": task_pb2.GetTaskRequest,
-    "TaskService/ListTasks": task_pb2.ListTasksRequest,
-    "TaskService/ExplainTask": task_pb2.ExplainTaskRequest,
-    "TaskService/CancelTask": task_pb2.CancelTaskRequest,
-    "ExperimentService/CreateExperiment": experiment_pb2.CreateExperimentRequest,
-    "ExperimentService/GetExperiment": experiment_pb2.GetExperimentRequest,
-    "JupyterService/StartJupyter": jupyter_pb2.StartJupyterRequest,
-    "SnapshotService/GetSnapshot": snapshot_pb2.GetSnapshotRequest,
-    "KeyService/CreateKey": key_pb2.CreateKeyRequest,
-    "KeyService/RevokeKey": key_pb2.RevokeKeyRequest,
-    "AuditService/ListAudit": audit_pb2.ListAuditRequest,
-    "GpuService/DrainGpu": gpu_pb2.DrainGpuRequest,
-}
-
-
-def grpc_field(name: str, number: int) -> Channel:
-    def send(server: Server, marks: Marks, value: str) -> None:
-        data = b""
-        if name == "TaskService/CreateTask":
-            request = task_pb2.CreateTaskRequest(job_name="a", command=marks.command())
-            data = request.SerializeToString()
-        elif name == "JupyterService/StartJupyter":
-            data = jupyter_pb2.StartJupyterRequest(name="a", gpu=2**31 - 1).SerializeToString()
-        call_grpc(server, name, data + field(number, raw(value)))
-
-    return send
-
-
-def grpc_metadata(key: bytes) -> Channel:
-    def send(server: Server, marks: Marks, value: str) -> None:
-        request = task_pb2.CreateTaskRequest(job_name="a", command=marks.command())
-        metadata = [(key, raw(value)), (b"x-api-key", ADMIN_KEY.encode())]
-        data = request.SerializeToString()
-        create_task_with(server, metadata, data)
-        call_grpc(server, "GpuService/ListGpus", b"")
-
-    return send
-
-
-def field(number: int, value: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def call_grpc(server: Server, name: str, data: bytes) -> None:
-    with grpc.insecure_channel(server.grpc) as channel:
-        call: Any = channel.unary_unary(f"/fetchml.v1.{name}", None, None)
-        metadata = (("x-api-key", ADMIN_KEY),)
-        code = grpc.StatusCode.OK
-        try:
-            call(data, metadata=metadata, timeout=SECONDS)
-        except grpc.RpcError as error:
-            code = error.code()
-        assert code not in WRONG_CODES, name
-
-
-def grpc_channels() -> Iterator[Channel]:
-    for name, request in REQUESTS.items():
-        for each in request.DESCRIPTOR.fields:
-            is_map = each.message_type is not None and each.message_type.GetOptions().map_entry
-            if each.type == FieldDescriptor.TYPE_STRING or is_map:
-                yield grpc_field(name, each.number)
-    for key in (b"x-forwarded-for", b"idempotency-key", b"traceparent", b"x-request-id", b"a-bin"):
-        yield grpc_metadata(key)
-
-
 REST_CHANNELS: list[Channel] = [
     *(task_field(name, wrap) for name, wrap in TASK_FIELDS.items()),
     *map(dataset_field, DATASET_FIELDS),
     *(other_body(path, name) for path, name in OTHER_BODIES),
     *map(header, HEADERS),
     *map(target, TARGETS),
+    *map(sweep, SWEEPS.values()),
+    sweep_template,
+    *(verb(method, path) for method, path in VERBS),
     command_and_names,
     method,
 ]
@@ -329,4 +294,3 @@ OTHER_CHANNELS: list[Channel] = [
     ),
     project_file,
 ]
-GROUPS = {"rest": REST_CHANNELS, "grpc": [*grpc_channels()], "others": OTHER_CHANNELS}

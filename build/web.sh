@@ -35,7 +35,7 @@ make_types() {
 # What the page is built from.
 sources() {
     find src -type f ! -name types.ts ! -name '*.new' | LC_ALL=C sort
-    echo package.json package-lock.json build.mjs "$api" ../build/openapi_types.py
+    find licenses -type f; echo package.json package-lock.json build.mjs "$api" ../build/openapi_types.py
 }
 
 build() {

@@ -93,8 +93,9 @@ async function licenses(metafile) {
     const folder = join(web, "node_modules", name);
     const { version, license } = JSON.parse(await readFile(join(folder, "package.json"), "utf8"));
     const file = (await readdir(folder)).find((entry) => /^licen[sc]e/i.test(entry));
-    if (file === undefined) throw new Error(`${name} has no license file`);
-    const text = (await readFile(join(folder, file), "utf8")).trim();
+    // Packages that are published without theirs have it in licenses/.
+    const path = file ? join(folder, file) : join(web, "licenses", `${name.replace("/", "+")}.txt`);
+    const text = (await readFile(path, "utf8")).trim();
     parts.push(`${"=".repeat(70)}\n${name} ${version} (${license})\n\n${text}\n`);
   }
   return parts.join("\n");

@@ -46,6 +46,7 @@ def matches(matcher: dict[str, Any], headers: dict[str, str]) -> bool:
         "/v1/tasks/a/logs",
         "/v1/tasks/a/outputs/b/c",
         "/v1/tasks/a/archive",
+        "/v1/tasks/a/shell",
     ],
 )
 def test_streams_have_no_time_limit(path: str) -> None:

@@ -24,7 +24,7 @@ from fetchml.api.jupyter import headers
 from fetchml.api.jupyter.socket import _handshake_key
 from fetchml.api.listing import listing
 from fetchml.api.trace import new_trace
-from fetchml.api.ws import route
+from fetchml.api.ws import handshake
 from fetchml.api.ws.frames import Frames
 from fetchml.api.ws.session import _FromClient
 from fetchml.config.proxies import Network, Proxies
@@ -101,7 +101,7 @@ def web_socket_head(data: bytes) -> None:
     request: Any = Mock(
         method="GET", version=HttpVersion11, headers=CIMultiDictProxy(CIMultiDict(headers))
     )
-    route._key(request, route._protocols(request))
+    handshake.key_of(request, handshake.protocols_of(request))
     _handshake_key(request)
 
 

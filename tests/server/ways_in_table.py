@@ -76,6 +76,7 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("POST", "/v1/tasks/{task}/cancel", END, {"fresh": True}),
     ("GET", "/v1/tasks/{task}/archive", SEE, {}),
     ("POST", "/v1/tasks/{task}/ports/80", ENTER, {}),
+    ("GET", "/v1/tasks/{task}/shell", ENTER, {}),
     ("DELETE", "/v1/tasks/{task}", END, {"fresh": True}),
     ("POST", "/v1/tasks", SUBMIT, {"json": {"job_name": "a"}}),
     ("POST", "/v1/tasks?validate_only=1&view=full", SUBMIT, {"json": {"job_name": "a"}}),

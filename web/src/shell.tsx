@@ -1,7 +1,6 @@
 /** The frame around every view: navigation, state of the connection, person. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { message } from "./api/http";
 import type { Session } from "./api/session";
 import { duration, plain } from "./format";
 import { href, route } from "./router";
@@ -9,9 +8,10 @@ import { now } from "./state/clock";
 import { store } from "./state/store";
 import { nextTheme, theme } from "./state/theme";
 import { Icon } from "./ui/icon";
+import { useLoaded, type Load } from "./ui/lazy";
 import { Loading, Problem } from "./ui/notes";
 import { useTitle } from "./ui/use";
-import { findView, VIEWS, type ViewComponent } from "./views";
+import { findView, VIEWS, type ViewProps } from "./views";
 
 export function Shell({ session }: { session: Session }) {
   const [isOpen, setOpen] = useState(false);
@@ -86,36 +86,15 @@ function isCurrent(path: string, parts: readonly string[]): boolean {
   return path === "" ? parts.length === 0 : parts[0] === path.split("/")[0];
 }
 
-const loaded = new Map<() => unknown, ViewComponent>();
-
 interface LazyProps {
-  load: () => Promise<{ default: ViewComponent }>;
+  load: Load<ViewProps>;
   title: string;
   params: Readonly<Record<string, string>>;
 }
 
 function LazyView({ load, title, params }: LazyProps) {
-  const [, redraw] = useState(0);
-  const [problem, setProblem] = useState<string>();
   useTitle(title);
-  const View = loaded.get(load);
-  useEffect(() => {
-    if (loaded.has(load)) return;
-    let isGone = false;
-    load().then(
-      (module) => {
-        loaded.set(load, module.default);
-        if (!isGone) redraw((value) => value + 1);
-      },
-      (error: unknown) => {
-        // After an update of the server the files of this page are gone.
-        if (!isGone) setProblem(`This view cannot be loaded: ${message(error)}`);
-      },
-    );
-    return () => {
-      isGone = true;
-    };
-  }, [load]);
+  const { View, problem } = useLoaded(load);
   if (problem) return <Problem text={problem} retry={() => location.reload()} />;
   return View ? <View params={params} /> : <Loading />;
 }

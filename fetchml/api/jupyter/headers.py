@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from fetchml.api.http.sessions import SESSION_PROTOCOL
-from fetchml.api.ws.route import KEY_PROTOCOL
+from fetchml.api.ws.handshake import KEY_PROTOCOL
 from fetchml.core.requests.jupyter import login_cookie
 from fetchml.ports.jupyter import JupyterLink
 

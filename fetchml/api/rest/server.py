@@ -44,8 +44,10 @@ from fetchml.api.rest.usage import UsageOperations
 from fetchml.api.trace import new_trace
 from fetchml.api.ui.routes import PageOperations
 from fetchml.api.ui.session import SessionOperations
+from fetchml.api.ws.handshake import Handshake
 from fetchml.api.ws.route import WatchOperation
 from fetchml.api.ws.session import Timing
+from fetchml.api.ws.shell import ShellOperation
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.connection_limits import ConnectionLimits
@@ -149,6 +151,7 @@ class HttpServer:
         for route in proxy.routes_at_port():
             self._at_jupyter_port.add(route)
         self._credentials = SessionCredentials(admission, jupyter.origins)
+        handshake = Handshake(admission, self._credentials, self._streams, timeouts.ws.close_within)
         for operations in (
             TaskOperations(engine, body_timeout_seconds=timeouts.body),
             ExperimentOperations(experiments, engine, body_timeout_seconds=timeouts.body),
@@ -169,7 +172,8 @@ class HttpServer:
             AccessOperations(OpenedPorts(access, admission, jupyter.origins)),
             KeyOperations(keys, body_timeout_seconds=timeouts.body),
             StorageOperations(retention, body_timeout_seconds=timeouts.body),
-            WatchOperation(engine, admission, self._credentials, self._streams, timeouts.ws),
+            WatchOperation(engine, handshake, timeouts.ws),
+            ShellOperation(access, handshake, timeouts.ws),
             SessionOperations(
                 SignIn(admission, audit),
                 self._credentials,

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from fetchml.api.task_json import update_json
+from fetchml.api.ws.handshake import SocketEnded
 from fetchml.errors import Overloaded, TooManyBytes
 from fetchml.views import Update, UpdateType
 
@@ -27,15 +28,6 @@ class Timing:
     """The session ends if the client reads nothing for this long."""
     close_within: float = 2
     """Longest wait for the client's close frame."""
-
-
-class SocketEnded(Exception):
-    """The session is over; the close frame carries the code and the reason."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
 
 
 class _FromClient(msgspec.Struct):

@@ -16,6 +16,9 @@ SIGNALS = {"INT": 2, "QUIT": 3, "KILL": 9, "USR1": 10, "USR2": 12, "TERM": 15, "
 """The signals that a session takes, by their names without `SIG`."""
 MAX_PORT = 65_535
 
+SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null && exec bash; exec sh")
+"""The shell of the page: bash where the image has it."""
+
 _TERMINAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}", re.ASCII)
 
 

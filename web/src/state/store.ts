@@ -18,6 +18,7 @@ import {
   type TaskList,
   type WaitingList,
 } from "../api/model";
+import { openSocket } from "../api/socket";
 import { currentSession, signIn, signOut, type Credentials, type Session } from "../api/session";
 import { Resource } from "./resource";
 import { byAge, merged } from "./tasks";
@@ -223,12 +224,7 @@ function byEnd(one: Task, other: Task): number {
 
 function browserWorld(store: Store): LiveWorld {
   return {
-    open(query) {
-      const address = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws?${query}`;
-      const protocols = ["fetchml.v1"];
-      if (store.http.token !== null) protocols.push(`fetchml.session.${store.http.token}`);
-      return new WebSocket(address, protocols) as Socket;
-    },
+    open: (query) => openSocket(store.http, `/ws?${query}`) as Socket,
     now: () => Date.now(),
     later(ms, run) {
       const timer = setTimeout(run, ms);

@@ -1,14 +1,13 @@
 /** One task: what it is, where it stands, its log, outputs and use. */
 
-import type { ComponentType } from "preact";
-import { useEffect, useMemo, useState } from "preact/hooks";
-import { message } from "../../api/http";
+import { useEffect, useMemo } from "preact/hooks";
 import { ENDED, type Task } from "../../api/model";
 import { plain, shortId } from "../../format";
 import { href, route } from "../../router";
 import { store } from "../../state/store";
 import { TaskModel } from "../../state/task";
 import { CopyButton } from "../../ui/copy";
+import { useLoaded, type Load } from "../../ui/lazy";
 import { Loading, Problem } from "../../ui/notes";
 import { StatusBadge } from "../../ui/status";
 import { User } from "../../ui/task_link";
@@ -27,6 +26,7 @@ const TABS = [
   ["outputs", "Outputs"],
   ["usage", "Usage"],
   ["details", "Details"],
+  ["shell", "Shell"],
 ] as const;
 
 export default function TaskView({ params }: ViewProps) {
@@ -82,11 +82,14 @@ export default function TaskView({ params }: ViewProps) {
 
 function Tabs({ task }: { task: Task }) {
   const asked = route.value.query.get("tab");
+  const isOwn =
+    store.isAdmin.value || (store.maySubmit.value && task.user_id === store.session.value?.user);
+  const tabs = TABS.filter(([name]) => name !== "shell" || (isOwn && task.status === "running"));
   const tab = TABS.some(([name]) => name === asked) ? asked : "log";
   return (
     <div class="task-tabs">
       <nav class="task-tab-list" aria-label="Parts of the task">
-        {TABS.map(([name, title]) => (
+        {tabs.map(([name, title]) => (
           <a
             key={name}
             class="task-tab"
@@ -108,35 +111,22 @@ function Tabs({ task }: { task: Task }) {
           />
         )}
         {tab === "outputs" && <Outputs key={task.id} task={task} />}
-        {tab === "usage" && <LazyUsage key={task.id} task={task} />}
+        {tab === "usage" && <LazyPart key={task.id} load={usage} task={task} />}
+        {tab === "shell" && <LazyPart key={task.id} load={shell} task={task} />}
         {tab === "details" && <Details task={task} />}
       </div>
     </div>
   );
 }
 
-let UsageView: ComponentType<{ task: Task }> | undefined;
+type Part = Load<{ task: Task }>;
 
-/** The charts and their library load when they are opened. */
-function LazyUsage({ task }: { task: Task }) {
-  const [, redraw] = useState(0);
-  const [problem, setProblem] = useState<string>();
-  useEffect(() => {
-    if (UsageView) return;
-    let isGone = false;
-    import("./usage").then(
-      (module) => {
-        UsageView = module.default;
-        if (!isGone) redraw((value) => value + 1);
-      },
-      (error: unknown) => {
-        if (!isGone) setProblem(message(error));
-      },
-    );
-    return () => {
-      isGone = true;
-    };
-  }, []);
+// With their libraries.
+const usage: Part = () => import("./usage");
+const shell: Part = () => import("./shell");
+
+function LazyPart({ load, task }: { load: Part; task: Task }) {
+  const { View, problem } = useLoaded(load);
   if (problem) return <Problem text={problem} retry={() => location.reload()} />;
-  return UsageView ? <UsageView task={task} /> : <Loading />;
+  return View ? <View task={task} /> : <Loading />;
 }

@@ -104,27 +104,23 @@ function applied(style: Style, parameters: string): Style {
   return next;
 }
 
-/** A colour of 256, or of red, green and blue: the nearest of the sixteen. */
 function extended(codes: readonly number[]): { colour: number | undefined; used: number } {
   const [kind, first = 0, green = 0, blue = 0] = codes;
   if (kind === 2) return { colour: nearest(first, green, blue), used: 4 };
   if (kind !== 5) return { colour: undefined, used: 0 };
-  if (!(first >= 0 && first <= 255)) return { colour: undefined, used: 2 };
-  if (first < 16) return { colour: first, used: 2 };
-  if (first >= 232) {
-    const grey = (first - 232) * 10 + 8;
-    return { colour: nearest(grey, grey, grey), used: 2 };
+  return { colour: first >= 0 && first <= 255 ? ofPalette(first) : undefined, used: 2 };
+}
+
+/** The nearest of the sixteen to a colour of the 256. */
+export function ofPalette(index: number): number {
+  if (index < 16) return index;
+  if (index >= 232) {
+    const grey = (index - 232) * 10 + 8;
+    return nearest(grey, grey, grey);
   }
-  const cube = first - 16;
+  const cube = index - 16;
   const level = (value: number) => (value === 0 ? 0 : value * 40 + 55);
-  return {
-    colour: nearest(
-      level(Math.floor(cube / 36)),
-      level(Math.floor(cube / 6) % 6),
-      level(cube % 6),
-    ),
-    used: 2,
-  };
+  return nearest(level(Math.floor(cube / 36)), level(Math.floor(cube / 6) % 6), level(cube % 6));
 }
 
 const SIXTEEN: readonly (readonly [number, number, number])[] = [
@@ -146,7 +142,8 @@ const SIXTEEN: readonly (readonly [number, number, number])[] = [
   [255, 255, 255],
 ];
 
-function nearest(red: number, green: number, blue: number): number {
+/** The nearest of the sixteen to a colour of red, green and blue, 0 to 255 each. */
+export function nearest(red: number, green: number, blue: number): number {
   let best = 7;
   let least = Number.POSITIVE_INFINITY;
   SIXTEEN.forEach((colour, index) => {
@@ -160,7 +157,7 @@ function nearest(red: number, green: number, blue: number): number {
   return best;
 }
 
-function classesOf(style: Style): string {
+export function classesOf(style: Style): string {
   const classes = [];
   if (style.bold) classes.push("sgr-bold");
   if (style.faint) classes.push("sgr-faint");

@@ -1,0 +1,149 @@
+"""A shell in a running task, for the page: a WebSocket whose binary messages are the bytes of a
+terminal, and whose text messages are JSON.
+
+- From the client: binary messages are input; `{"type": "resize", "rows": 40, "columns": 120}`;
+  `{"type": "shown", "bytes": 65536}` for output that it has shown.
+- From the server: binary messages are output; `{"type": "exit", "code": 0, "error": ""}` at last.
+
+A browser reads a WebSocket however slow its page is. So the server sends at most `AHEAD_BYTES` that
+the client has not shown.
+"""
+
+import asyncio
+from contextlib import aclosing
+from typing import Annotated, NoReturn
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from fetchml.access.service import TaskAccess
+from fetchml.access.session import ExecSession, Exit
+from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
+from fetchml.api.http.router import Route
+from fetchml.api.ws.handshake import Handshake, SocketEnded
+from fetchml.api.ws.session import Timing
+from fetchml.core.requests.access import SHELL, ExecRequest, size_fault
+
+MAX_MESSAGE_BYTES = 64 << 10
+"""Largest message from a client: a text that is pasted comes in several."""
+AHEAD_BYTES = 1 << 20
+ROWS, COLUMNS = 24, 80
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Resize(msgspec.Struct, tag_field="type", tag="resize"):
+    rows: int
+    columns: int
+
+
+class _Shown(msgspec.Struct, tag_field="type", tag="shown"):
+    bytes: Annotated[int, msgspec.Meta(ge=0, le=AHEAD_BYTES)]
+
+
+class ShellOperation:
+    def __init__(self, access: TaskAccess, handshake: Handshake, timing: Timing) -> None:
+        self._access = access
+        self._handshake = handshake
+        self._timing = timing
+
+    def routes(self) -> list[Route]:
+        # Keyless for the router only: the handshake also accepts a key sent as a protocol.
+        return [Route("GET", "/v1/tasks/{id}/shell", self.run, keyless=True)]
+
+    async def run(self, request: RestRequest, task_id: str) -> web.StreamResponse:
+        protocols = self._handshake.admit(request)
+        query = Query(request.http, "rows", "columns")
+        size = (query.number("rows") or ROWS, query.number("columns") or COLUMNS)
+        # Who may not enter learns so, also without a handshake. `exec` asks again when it enters.
+        await self._access.admit(request.principal, task_id)
+        socket = self._handshake.socket(
+            request, protocols, MAX_MESSAGE_BYTES, self._timing.ping_every
+        )
+
+        async def session() -> None:
+            command = ExecRequest(SHELL, size)
+            async with self._access.exec(request.principal, task_id, command) as opened:
+                await socket.prepare(request.http)
+                await _Terminal(socket, opened, self._timing.send_within, request).run()
+
+        return await self._handshake.serve(request, socket, session)
+
+
+class _Terminal:
+    """The two directions of one session."""
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        session: ExecSession,
+        send_within: float,
+        request: RestRequest,
+    ) -> None:
+        self._socket = socket
+        self._session = session
+        self._send_within = send_within
+        self._hold = request.message
+        self._ahead = 0
+        """Bytes that were sent and not shown yet."""
+        self._shown = asyncio.Event()
+
+    async def run(self) -> NoReturn:
+        """Raises SocketEnded, ConnectionError, and errors of the session."""
+        parts = [asyncio.create_task(part) for part in (self._read(), self._write())]
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+        done.pop().result()
+        raise AssertionError("a part of a session ends by raising only")
+
+    async def _write(self) -> NoReturn:
+        async with aclosing(self._session.outputs()) as outputs:
+            async for part in outputs:
+                if isinstance(part, Exit):
+                    end = {"type": "exit", "code": part.code, "error": part.error}
+                    await self._send(_encode(end), WSMsgType.TEXT)
+                    continue
+                while self._ahead >= AHEAD_BYTES:
+                    self._shown.clear()
+                    await self._shown.wait()
+                self._ahead += len(part.data)
+                await self._send(part.data, WSMsgType.BINARY)
+        raise SocketEnded(WSCloseCode.OK, "")
+
+    async def _read(self) -> NoReturn:
+        async for message in self._socket:
+            if message.type is WSMsgType.BINARY:
+                await self._session.write(message.data)
+            elif message.type is WSMsgType.TEXT:
+                await self._control(message.data)
+            else:
+                break  # aiohttp has sent the client the reason and closed the socket.
+        raise SocketEnded(WSCloseCode.OK, "")
+
+    async def _control(self, text: str) -> None:
+        try:
+            message = msgspec.json.decode(text, type=_Resize | _Shown)
+        except (ValueError, RecursionError):
+            reason = 'Send input as binary messages; texts are of type "resize" or "shown"'
+            raise SocketEnded(WSCloseCode.INVALID_TEXT, reason) from None
+        if isinstance(message, _Shown):
+            self._ahead = max(0, self._ahead - message.bytes)
+            self._shown.set()
+        elif fault := size_fault(message.rows, message.columns):
+            raise SocketEnded(WSCloseCode.INVALID_TEXT, fault)
+        else:
+            await self._session.resize(message.rows, message.columns)
+
+    async def _send(self, data: bytes, kind: WSMsgType) -> None:
+        try:
+            with self._hold(len(data)):
+                async with asyncio.timeout(self._send_within):
+                    await self._socket.send_frame(data, kind)
+        except TimeoutError:
+            reason = f"Nothing was read for {self._send_within:g} s"
+            raise SocketEnded(WSCloseCode.TRY_AGAIN_LATER, reason) from None

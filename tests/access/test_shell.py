@@ -89,10 +89,10 @@ async def test_output_waits_for_a_page_that_shows_it(entered: Entered) -> None:
         assert not (await asyncio.wait([following], timeout=1))[0]
         await socket.send_json({"type": "shown", "bytes": 1 << 20})
         shown = data = (await following).data
-        while not shown.endswith(b"done\r\n"):
+        while b"done\r\n" not in shown:
             await socket.send_json({"type": "shown", "bytes": len(data)})
             data = (await socket.receive()).data
-            shown = (shown + data)[-6:]
+            shown = shown[-6:] + data
 
 
 async def test_long_message_ends_the_session(entered: Entered) -> None:

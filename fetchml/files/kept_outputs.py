@@ -1,5 +1,7 @@
 """Makes a task's outputs private and durable, and removes what exceeds their limits.
 
+Only the root is closed to others. The files get the modes at once that they need as inputs of
+another task (`readable_outputs`): a later change would look like a change of their content.
 No link is followed, nothing blocks, and memory never holds more names than may be kept.
 """
 
@@ -37,6 +39,13 @@ class LeftOut(NamedTuple):
 
 
 NO_LIMITS = OutputLimits()
+FOLDER_MODE = 0o755
+"""Of folders inside of the root."""
+
+
+def file_mode(mode: int) -> int:
+    """Mode of a kept file, which only its owner may write. `mode`: the one that the task set."""
+    return 0o755 if mode & stat.S_IXUSR else 0o644
 
 
 def keep(root: Path, limits: OutputLimits = NO_LIMITS) -> LeftOut:
@@ -70,7 +79,7 @@ class _Keeping:
     def folder(self, fd: int, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise TooDeepError
-        _own(fd, 0o700)
+        _own(fd, FOLDER_MODE if depth else 0o700)
         with os.scandir(fd) as entries:
             names = [entry.name for entry in islice(entries, self._files_left)]
             is_whole = next(entries, None) is None
@@ -106,7 +115,7 @@ class _Keeping:
             os.chmod(name, 0o600, dir_fd=folder)
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
             try:
-                _own(fd, 0o600 | status.st_mode & stat.S_IXUSR)
+                _own(fd, file_mode(status.st_mode))
                 self._sync(fd)
             finally:
                 os.close(fd)

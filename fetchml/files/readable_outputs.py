@@ -1,13 +1,15 @@
 """Makes kept outputs readable for the tasks that get them as inputs.
 
 Outputs are private to the server, and a container may run as another user. The task's folder stays
-private, so nobody else on the host can reach them.
+private, so nobody else on the host can reach them. Of outputs that this release has kept, only the
+root changes.
 """
 
 import os
 import stat
 from pathlib import Path
 
+from fetchml.files.kept_outputs import FOLDER_MODE, file_mode
 from fetchml.files.untrusted import FOLDER, MAX_DEPTH, TooDeepError
 
 
@@ -39,8 +41,8 @@ def _folder(fd: int, depth: int) -> None:
         elif stat.S_ISREG(mode) and not mode & stat.S_IROTH:
             inner = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=fd)
             try:
-                os.fchmod(inner, 0o755 if mode & stat.S_IXUSR else 0o644)
+                os.fchmod(inner, file_mode(mode))
             finally:
                 os.close(inner)
     if not os.fstat(fd).st_mode & stat.S_IROTH:
-        os.fchmod(fd, 0o755)
+        os.fchmod(fd, FOLDER_MODE)

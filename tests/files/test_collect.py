@@ -26,9 +26,10 @@ def test_collect_moves_and_makes_private(folder: AttemptFolder, kept: Path) -> N
     folder.collect(kept)
     folder.collect(kept)
     assert (kept / "deep/er/model").read_text() == "weights"
-    assert (kept / "deep/er/model").stat().st_mode & 0o7777 == 0o700
-    assert (kept / "unreadable").stat().st_mode & 0o7777 == 0o600
-    assert (kept / "deep").stat().st_mode & 0o7777 == 0o700
+    assert (kept / "deep/er/model").stat().st_mode & 0o7777 == 0o755
+    assert (kept / "unreadable").stat().st_mode & 0o7777 == 0o644
+    assert (kept / "deep").stat().st_mode & 0o7777 == 0o755
+    assert kept.stat().st_mode & 0o7777 == 0o700, "so nobody else reaches them"
     assert sorted(path.name for path in kept.iterdir()) == ["deep", "unreadable"]
     assert not folder.outputs.exists()
     assert not folder.workspace.exists()

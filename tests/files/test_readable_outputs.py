@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fetchml.files.kept_outputs import keep
 from fetchml.files.readable_outputs import make_readable
+from fetchml.files.task_files import etag_of
 from fetchml.files.untrusted import MAX_DEPTH, TooDeepError
 
 
@@ -35,6 +37,22 @@ def test_everything_inside_is_readable_and_links_stay(tmp_path: Path) -> None:
         assert mode(outputs / "deep" / "program") == 0o755
         assert mode(outputs / "pipe") == 0o600
         assert mode(outside) == 0o600
+
+
+def test_files_that_were_kept_do_not_change(tmp_path: Path) -> None:
+    """A download that was cut goes on."""
+    outputs = tmp_path / "task" / "outputs"
+    (outputs / "deep").mkdir(parents=True)
+    files = [outputs / "plain", outputs / "deep" / "program"]
+    for file in files:
+        file.write_text("content")
+        file.chmod(0o700 if file.name == "program" else 0o600)
+    keep(outputs)
+    assert mode(outputs) == 0o700
+    before = [etag_of(file.stat()) for file in files]
+    make_readable(outputs)
+    assert [etag_of(file.stat()) for file in files] == before
+    assert [mode(file) for file in files] == [0o644, 0o755]
 
 
 def test_missing_outputs_become_an_empty_folder(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ enum { CLAIM_EXISTS = 120, NO_ROOM = 121, NOT_CLAIMED = 125 };
 enum { MOST_TIMES = 1 << 16, TIMES_APART_MS = 1000 };
 #endif
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
-static struct { const char *dir, *cwd;
+static struct { const char *dir, *cwd, *env;
                 long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms, lease_ms; } options;
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
 static struct { int fd; long count, apart_ms, started_ms /* monotonic */; } times =
@@ -48,6 +48,7 @@ static char **parse(char **arg) { /* answers the command and its arguments */
         bool valid = rest != value && !*rest && number >= 0 && number <= 1000000000000000;
         if (!strcmp(name, "--dir")) options.dir = value;
         else if (!strcmp(name, "--cwd")) options.cwd = value;
+        else if (!strcmp(name, "--env")) options.env = value;
         else if (valid && !strcmp(name, "--segment-bytes")) options.segment_bytes = number;
         else if (valid && !strcmp(name, "--grace-ms")) options.grace_ms = number;
         else if (valid && !strcmp(name, "--timeout-ms")) options.timeout_ms = number;
@@ -89,6 +90,19 @@ static void wait_at_gate(void) {
         if (signal) exit(128 + signal);
     }
     close(gate);
+}
+
+/* Adds the variables of a file, each with a NUL byte after it. */
+static bool add_environment(const char *path) {
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    long size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END), done = 0, part;
+    char *all = size < 0 ? NULL : calloc(size + 1, 1); /* stays: the environment is in it */
+    while (all && done < size && (part = pread(fd, all + done, size - done, done)) > 0) done += part;
+    if (fd >= 0) close(fd);
+    if (!all || done < size) return false;
+    for (char *each = all; each < all + size; each += strlen(each) + 1)
+        if (strchr(each, '=') && putenv(each) != 0) return false;
+    return true;
 }
 
 static int create(const char *name) {
@@ -316,6 +330,7 @@ int main(int argc, char **argv) {
     end.started_ms = end.at_ms = now_ms(CLOCK_REALTIME);
     times.started_ms = now_ms(CLOCK_MONOTONIC);
     if (!end.failed && options.cwd && chdir(options.cwd) != 0) fail("enter the working directory");
+    if (!end.failed && options.env && !add_environment(options.env)) fail("read the environment");
     if (!end.failed && options.lease_ms && !take_lease(run_dir, options.lease_ms))
         errno = ETIMEDOUT, fail("renew the lease");
     pid_t pid = end.failed ? 0 : start(command, &output);

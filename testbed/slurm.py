@@ -132,7 +132,10 @@ class Slurm:
                 command = ["slurmd", "-D", "-N", name]
         own = self.folder / "sack" / name
         own.mkdir(exist_ok=True)
-        mounts = 'for d in slurm slurmctld; do mount --bind "$0" /run/$d; done; exec "$@"'
+        mounts = 'for d in slurm slurmctld; do mount --bind "$0" /run/$d; done; '
+        # Where both versions of cgroups are mounted, crun starts no container.
+        mounts += "[ ! -d /sys/fs/cgroup/unified ] || mount -t cgroup2 none /sys/fs/cgroup; "
+        mounts += 'exec "$@"'
         variables = {k: v for k, v in os.environ.items() if k != "SLURM_JWT"}
         variables["SLURM_CONF"] = self.variables["SLURM_CONF"]
         if name == "slurmrestd":

@@ -34,10 +34,12 @@ def shim_command(
     workspace: PurePath,
     usage_ms: int = 0,
     lease_ms: int = 0,
+    environment: str = "",
 ) -> list[str]:
     """Return the shim's argv, with paths from the shim's view. `usage_ms`: how often it records
     what its processes use, for a server that can't see them; 0: never. `lease_ms`: how long the
-    command may run without a renewal of its lease; 0: no limit."""
+    command may run without a renewal of its lease; 0: no limit. `environment`: a file with
+    more variables of the command; empty if it has none."""
     command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
     if run.timeout_ms:
@@ -48,6 +50,8 @@ def shim_command(
         command += ["--usage-ms", str(usage_ms)]
     if lease_ms:
         command += ["--lease-ms", str(lease_ms)]
+    if environment:
+        command += ["--env", environment]
     return [*command, "--", *run.argv]
 
 

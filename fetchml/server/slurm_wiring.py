@@ -4,6 +4,7 @@ import os
 import pwd
 
 from fetchml.adapters.slurm.cli import CliTransport
+from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
 from fetchml.adapters.slurm.remote import SshHost
 from fetchml.adapters.slurm.request import Parameters
@@ -26,13 +27,17 @@ def slurm_launcher(settings: Settings, watch: SharedFolders) -> SlurmLauncher:
             "A server of root would run every task as root on the nodes: start it as an account "
             "that exists on the nodes too, or set [slurm] allow_root"
         )
+    owner = (os.geteuid(), os.getegid())
     options = SlurmOptions(
         shared_dir=tasks_folder(settings),
         parameters=_parameters(slurm),
         lost_after_seconds=slurm.lost_after,
         lease_seconds=slurm.lease_seconds,
+        containers=None
+        if slurm.container == "none"
+        else Containers(slurm.container, owner, settings.tasks.shm_mb),
     )
-    return SlurmLauncher(options, transport_of(slurm), watch, (os.geteuid(), os.getegid()))
+    return SlurmLauncher(options, transport_of(slurm), watch, owner)
 
 
 def _parameters(slurm: SlurmSettings) -> Parameters:

@@ -31,8 +31,10 @@ def findings(tmp_path: Path, variables: Mapping[str, str], *more: str) -> dict[s
 def test_probe_runs_on_a_node(slurm: Slurm, transport_name: str, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     variables = {**backend_of(slurm, transport_name, shared).variables}
+    variables["FETCHML_SLURM_CONTAINER"] = "apptainer"
     found = findings(tmp_path, variables, "--probe")
     assert found["probe"]["ok"], found["probe"]
+    assert found["probe container"]["says"].endswith("has no apptainer")
     assert "saw the shared folder" in found["probe"]["says"]
     for name in ("probe python", "probe clock", "probe shim"):
         assert found[name]["ok"], found[name]
@@ -75,6 +77,13 @@ def test_findings_of_the_probe() -> None:
     assert not probed(clock="900")["probe clock"].ok
     assert not probed(user="77")["probe user"].ok
     assert "noexec" in probed(shim="126")["probe shim"].fix
+
+
+def test_probe_of_the_container_runtime() -> None:
+    there = cluster_probe._runtime("podman", {"node": "g1", "runtime": "podman version 5.4.2"})
+    assert (there.ok, there.finding) == (True, "podman version 5.4.2")
+    missing = cluster_probe._runtime("apptainer", {"node": "g1", "runtime": ""})
+    assert (missing.ok, missing.finding) == (False, "g1 has no apptainer")
 
 
 def test_probe_without_a_record() -> None:

@@ -344,3 +344,21 @@ def test_no_warning_after_a_stop(attempt: Attempt) -> None:
         assert end_by(process, signal.SIGTERM) == 137
     assert "warned" not in attempt.log()
     assert "warned" not in attempt.end()
+
+
+def test_variables_of_a_file(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path)
+    file = tmp_path / "environment"
+    file.write_bytes(b"A=it's\n$x\0GIVEN=new\0no variable\0EMPTY=\0")
+    script = 'printf "%s|%s|%s|%s" "$A" "$GIVEN" "${EMPTY-unset}" "$KEPT"'
+    argv = attempt.argv("sh", "-c", script)
+    env = {"PATH": os.environ["PATH"], "GIVEN": "old", "KEPT": "kept"}
+    assert run([*argv[:1], "--env", str(file), *argv[1:]], env) == 0
+    assert attempt.log() == "it's\n$x|new||kept"
+
+
+def test_variables_that_cannot_be_read(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path)
+    argv = attempt.argv("true")
+    assert run([*argv[:1], "--env", str(tmp_path / "missing"), *argv[1:]]) == 127
+    assert attempt.end()["error"].startswith("cannot read the environment")

@@ -5,21 +5,20 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from fetchml.adapters.docker.gpus import GpuGrant
-from fetchml.adapters.shim_command import (
-    INPUTS_PLACE,
-    PLACES,
-    VOLUMES_VARIABLE,
-    shim_command,
+from fetchml.adapters.container_places import (
+    RUN_FOLDER,
+    SHIM_PATH,
+    WORKSPACE,
+    mounts_of,
+    variables_in_container,
 )
-from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.launcher import INPUTS, LaunchSpec, Owner
+from fetchml.adapters.docker.gpus import GpuGrant
+from fetchml.adapters.shim_command import shim_command
+from fetchml.ports.launcher import LaunchSpec, Owner
 from fetchml.system import capabilities
 
 INSTANCE_LABEL, TASK_LABEL, ATTEMPT_LABEL = "fetchml.instance", "fetchml.task", "fetchml.attempt"
 
-RUN_FOLDER, SHIM_PATH = PurePosixPath("/.fetchml/run"), PurePosixPath("/.fetchml/shim")
-_WORKSPACE, _DATASETS, _OUTPUTS = map(PurePosixPath, ("/workspace", "/data", "/outputs"))
 _TMP = "rw,exec,nosuid,nodev,mode=1777"
 """Executable, because compilers of kernels (Triton, torch.compile) load their results from /tmp."""
 _SHARES_PER_CORE = 1024
@@ -77,34 +76,18 @@ def container_config(
     sysctls: Mapping[str, str] | None = None,
 ) -> Mapping[str, Any]:
     """Return the body of the engine's create request."""
-    folder = AttemptFolder(run.folder)
-    places = [
-        _bind(shim, SHIM_PATH, read_only=True),
-        _bind(folder.run, RUN_FOLDER),
-        _bind(folder.workspace, _WORKSPACE),
-        _bind(folder.outputs, _OUTPUTS),
-    ]
-    mounts = [_bind(each.source, each.target, read_only=each.read_only) for each in run.datasets]
-    mounts += [_bind(each.source, each.target, read_only=True) for each in run.inputs]
-    mounts += [_bind(each.source, each.target, read_only=each.read_only) for each in run.places]
-    mounts += [_bind(each.source, each.target, read_only=each.read_only) for each in run.volumes]
-    given = {mount.target for mount in run.datasets}
-    mounts += [place for place in places if place["Target"] not in given]
-    variables = dict(zip(PLACES, map(str, (_WORKSPACE, _DATASETS, _OUTPUTS)), strict=True))
-    variables |= {place.variable: place.target for place in run.places}
-    if run.inputs:
-        variables[INPUTS_PLACE] = INPUTS
-    if run.volumes:
-        variables[VOLUMES_VARIABLE] = "/volumes"
+    mounts = [_bind(shim, SHIM_PATH, read_only=True)]
+    mounts += [_bind(each.source, each.target, read_only=each.read_only) for each in mounts_of(run)]
+    variables = variables_in_container(run)
     environment = {"HOME": "/tmp"} | run.env | gpus.environment | variables  # noqa: S108 - in the container
-    command = shim_command(SHIM_PATH, run, run_folder=RUN_FOLDER, workspace=_WORKSPACE)
+    command = shim_command(SHIM_PATH, run, run_folder=RUN_FOLDER, workspace=WORKSPACE)
     memory = (run.memory_gb or limits.memory_gb) << 30
     few_cores = limits.cpu if limits.cpu < (os.cpu_count() or 1) else 0
     return {
         "Image": run.image,
         "Entrypoint": command[:1],
         "Cmd": command[1:],
-        "WorkingDir": str(_WORKSPACE),
+        "WorkingDir": str(WORKSPACE),
         "User": f"{user[0]}:{user[1]}" if user else "",
         "Env": [f"{name}={value}" for name, value in environment.items()],
         "Hostname": run.task_id[-12:],

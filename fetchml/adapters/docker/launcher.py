@@ -18,13 +18,12 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM, SIGUSR1
 
 from fetchml import shim
+from fetchml.adapters.container_places import RUN_FOLDER, SHIM_PATH
 from fetchml.adapters.docker.cgroup_usage import usage_of
 from fetchml.adapters.docker.cgroups import Cgroups
 from fetchml.adapters.docker.container_config import (
     DEFAULT_LIMITS,
     INSTANCE_LABEL,
-    RUN_FOLDER,
-    SHIM_PATH,
     ContainerLimits,
     container_config,
     container_name,

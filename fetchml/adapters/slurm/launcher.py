@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fetchml.adapters.shim_command import NO_ROOM_TO_START
 from fetchml.adapters.slurm import request, start_files
+from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import Submission
@@ -74,10 +75,12 @@ class SlurmOptions:
     """Time after which a claimed attempt without a job in Slurm counts as lost; 0: never."""
     lease_seconds: int = 0
     """Time that a task runs on a node that does not reach the shared folder; 0: no limit."""
+    containers: Containers | None = None
+    """`None` if tasks are plain processes of the nodes."""
 
 
 class SlurmLauncher:
-    """`Launcher` and `Cluster` for Slurm. Jobs run as the server's own user, without containers."""
+    """`Launcher` and `Cluster` for Slurm. Jobs run as the server's own user."""
 
     name = "slurm"
 
@@ -295,7 +298,7 @@ class SlurmLauncher:
 
     def _write(self, run: LaunchSpec, submission: Submission) -> bool:
         self._health.require_same()
-        return start_files.write(run, self._health.shims, submission)
+        return start_files.write(run, self._health.shims, submission, self._options.containers)
 
     async def _judge(
         self, run: LaunchSpec, followed: Followed, records: Records, silence: Silence

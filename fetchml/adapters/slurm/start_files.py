@@ -14,6 +14,7 @@ import msgspec
 
 from fetchml.adapters.dataset_links import input_variables, link_datasets
 from fetchml.adapters.shim_command import PLACES, shim_command, variables_of
+from fetchml.adapters.slurm.containers import ENVIRONMENT, Containers
 from fetchml.adapters.slurm.job import Submission
 from fetchml.adapters.volume_links import link_volumes
 from fetchml.core.model import AttemptEnd
@@ -22,6 +23,7 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.layout import DATASETS, VOLUMES
 from fetchml.files.own_file import write_durably
 from fetchml.ports.launcher import LaunchSpec
+from fetchml.shim import CLAIM_EXISTS
 from fetchml.shim import path as shim_path
 
 START = "start"
@@ -63,11 +65,23 @@ done
     printf 'node=%s\\ngpus=%s\\n' "$node" "$numbers" >{run}/node.$$
     mv {run}/node.$$ {run}/node
 }}
+{last}
+"""
+
+_PROCESS = """\
 set -- {shim}
 export CUDA_VISIBLE_DEVICES={gpus}
 {exports}
 trap - HUP INT TERM
 exec {env}"$@"
+"""
+
+_CONTAINER = """\
+[ ! -e {run}/claim ] || exit {claim_exists}
+export PATH={path} HOME="$(getent passwd "$(id -u)" | cut -d: -f6)"
+[ ! -d "/run/user/$(id -u)" ] || export XDG_RUNTIME_DIR="/run/user/$(id -u)"
+trap - HUP INT TERM
+{script}
 """
 
 
@@ -106,8 +120,11 @@ def install_shims(shared_dir: Path) -> Path:
     return folder
 
 
-def write(run: LaunchSpec, shims: Path, submission: Submission) -> bool:
+def write(
+    run: LaunchSpec, shims: Path, submission: Submission, containers: Containers | None = None
+) -> bool:
     """Create the attempt's folder and its start files. Return whether it was prepared before.
+    `containers`: `None` if the command is a plain process of the node.
 
     Raises OSError, PrepareError.
     """
@@ -115,6 +132,30 @@ def write(run: LaunchSpec, shims: Path, submission: Submission) -> bool:
     folder.create(os.geteuid(), os.getegid())
     if (run.folder / SUBMISSION).exists():
         return True
+    lease_ms = submission.lease_seconds * 1000
+    if containers is None:
+        last = _process(run, shims, lease_ms)
+    else:
+        last = _CONTAINER.format(
+            run=quote(str(folder.run)),
+            claim_exists=CLAIM_EXISTS,
+            path=_PATH,
+            script=containers.script(run, shims, usage_ms=USAGE_MS, lease_ms=lease_ms),
+        )
+        variables = containers.variables(run)
+        write_durably(
+            run.folder / ENVIRONMENT,
+            b"".join(f"{name}={value}\0".encode() for name, value in variables.items()),
+        )
+    script = _START_SCRIPT.format(run=quote(str(folder.run)), last=last)
+    write_durably(run.folder / START, script.encode())
+    write_durably(run.folder / SUBMISSION, msgspec.json.encode(submission))
+    return False
+
+
+def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
+    """The lines that start the command as a process of the node. Raises OSError, PrepareError."""
+    folder = AttemptFolder(run.folder)
     if run.volumes:
         link_volumes(run)
     places = (folder.workspace, link_datasets(run), folder.outputs)
@@ -127,19 +168,15 @@ def write(run: LaunchSpec, shims: Path, submission: Submission) -> bool:
         run_folder=folder.run,
         workspace=folder.workspace,
         usage_ms=USAGE_MS,
-        lease_ms=submission.lease_seconds * 1000,
+        lease_ms=lease_ms,
     )
-    script = _START_SCRIPT.format(
-        run=quote(str(folder.run)),
+    return _PROCESS.format(
         exports="\n".join(f"export {k}={quote(v)}" for k, v in env.items() if k not in _READONLY),
         # Through a command line, which others on the node can see, goes only what must.
         env=" ".join(["env", *(quote(f"{k}={env[k]}") for k in readonly), ""]) if readonly else "",
         gpus='"$gpus"' if run.gpu else "",
         shim=" ".join([f'{quote(str(shims))}/"$(uname -m)"', *map(quote, shim[1:])]),
     )
-    write_durably(run.folder / START, script.encode())
-    write_durably(run.folder / SUBMISSION, msgspec.json.encode(submission))
-    return False
 
 
 def job_script(folder: Path) -> str:
@@ -263,7 +300,7 @@ def remove(path: Path) -> None:
     """Remove what `write` created outside of the three places. Raises OSError."""
     untrusted.remove(path / DATASETS)
     untrusted.remove(path / VOLUMES)
-    for name in (SUBMISSION, START, JOBS):
+    for name in (SUBMISSION, START, JOBS, ENVIRONMENT):
         (path / name).unlink(missing_ok=True)
 
 

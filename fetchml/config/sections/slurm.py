@@ -68,6 +68,13 @@ class SlurmSettings(msgspec.Struct, frozen=True):
         Text | None, about("Features that the nodes must have, as for `sbatch`.", default="none")
     ] = None
     reservation: Annotated[Text | None, about("Reservation of the jobs.", default="none")] = None
+    container: Annotated[
+        Literal["none", "podman", "apptainer"],
+        about(
+            "Program that runs a task's `image` on a node. `none`: tasks are plain processes of "
+            "the server's account and `image` is ignored."
+        ),
+    ] = "none"
     allow: Annotated[
         tuple[Text, ...],
         about(

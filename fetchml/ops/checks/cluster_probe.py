@@ -39,6 +39,7 @@ cd {folder} || exit 3
     echo "user=$(id -u)"
     echo "machine=$(uname -m)"
     echo "python=$(python3 -c 'import platform; print(platform.python_version())' 2>/dev/null)"
+    echo "runtime=$({runtime} --version 2>/dev/null | head -n 1)"
     {shims}/"$(uname -m)" >/dev/null 2>&1
     echo "shim=$?"
 }} >draft
@@ -76,7 +77,11 @@ def _run(
     slurm = settings.slurm
     job = Submission(
         name=f"fetchml-{folder.name}",
-        script=_SCRIPT.format(folder=quote(str(folder)), shims=quote(str(shims))),
+        script=_SCRIPT.format(
+            folder=quote(str(folder)),
+            shims=quote(str(shims)),
+            runtime="true" if slurm.container == "none" else slurm.container,
+        ),
         folder=str(folder),
         minutes=5,
         partition=slurm.partition,
@@ -97,6 +102,8 @@ def _run(
         yield _without_record(last, start_files.output_end(folder))
         return
     yield from _findings(found, word, seen_at)
+    if found.get("word") == word and slurm.container != "none":
+        yield _runtime(slurm.container, found)
 
 
 async def _submit(
@@ -148,6 +155,12 @@ def _without_record(job: Job | None, said: str) -> Check:
     state = "is unknown to Slurm" if job is None else f"ended as {job.ended_as} on {job.nodes}"
     fix = "Mount the shared folder on all nodes under the same path, writable for this account."
     return Check("probe", f"the job {state}, and its record is not in the shared folder{more}", fix)
+
+
+def _runtime(name: str, found: Mapping[str, str]) -> Check:
+    version = found.get("runtime", "")
+    fix = "" if version else f"Install {name} on all nodes, or change [slurm] container."
+    return Check("probe container", version or f"{found.get('node')} has no {name}", fix)
 
 
 def _findings(found: Mapping[str, str], word: str, seen_at: float) -> Iterator[Check]:

@@ -1,0 +1,146 @@
+"""Containers on nodes, by the site's means: the words that run a task's image there.
+
+The shim is the first process within the container. It claims the attempt, keeps the time limit and
+records the end as it does without one; the job's own first process is the runtime, which passes
+signals on. The task's variables are in a file that only the shim reads: on a command line others on
+the node could see them, and in the runtime's own environment they could change what that does.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+from fetchml.adapters.container_places import (
+    RUN_FOLDER,
+    SHIM_PATH,
+    WORKSPACE,
+    mounts_of,
+    variables_in_container,
+)
+from fetchml.adapters.shim_command import shim_command
+from fetchml.ports.launcher import LaunchSpec, Mount, PrepareError
+
+ENVIRONMENT = "environment"
+"""File in the attempt's folder with the task's variables."""
+_ENVIRONMENT_PATH = "/.fetchml/environment"
+_NAME = re.compile(r"[a-z0-9](?:[A-Za-z0-9._/@-]|:(?!/)){0,511}")
+_TRANSPORTS = re.compile(
+    "(?:containers-storage|dir|docker-archive|docker-daemon|oci|oci-archive|sif):"
+)
+"""Podman takes what follows for something else than a name."""
+_SCHEMES = ("docker://", "oras://", "library://")
+
+
+@dataclass(frozen=True, slots=True)
+class Containers:
+    """The way in which nodes run images."""
+
+    runtime: str
+    """`podman` or `apptainer`."""
+    owner: tuple[int, int]
+    """uid and gid of the account that runs the jobs."""
+    shm_mb: int = 1024
+    """MiB of shared memory, where the runtime gives each container its own."""
+
+    def variables(self, run: LaunchSpec) -> dict[str, str]:
+        """Return the task's variables. Those of the image are there beside them."""
+        hidden = {} if run.gpu else {"CUDA_VISIBLE_DEVICES": ""}
+        return {"HOME": "/tmp"} | run.env | hidden | variables_in_container(run)  # noqa: S108 - in the container
+
+    def script(self, run: LaunchSpec, shims: Path, *, usage_ms: int, lease_ms: int) -> str:
+        """Return the lines of a shell that replace it by the runtime. Raises PrepareError."""
+        shim = shim_command(
+            SHIM_PATH,
+            run,
+            run_folder=RUN_FOLDER,
+            workspace=WORKSPACE,
+            usage_ms=usage_ms,
+            lease_ms=lease_ms,
+            environment=_ENVIRONMENT_PATH,
+        )
+        mounts = [
+            Mount(run.folder / ENVIRONMENT, _ENVIRONMENT_PATH, read_only=True),
+            *mounts_of(run),
+        ]
+        words = {"podman": self._podman, "apptainer": self._apptainer}[self.runtime]
+        return words(run, f'{quote(str(shims))}/"$(uname -m)"', mounts, shim)
+
+    def _podman(self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]) -> str:
+        if not _NAME.fullmatch(run.image) or _TRANSPORTS.match(run.image):
+            raise _unusable(run.image, "the name of an image in a registry")
+        uid, gid = self.owner
+        options = [
+            "--rm",
+            "--network=host",
+            # So that the processes stay in the job, with its limits.
+            "--cgroups=disabled",
+            "--cap-drop=all",
+            "--security-opt=no-new-privileges",
+            # The counts there are those of the whole node.
+            "--security-opt=mask=/sys/fs/cgroup",
+            "--read-only",
+            f"--user={uid}:{gid}",
+            *(["--userns=keep-id"] if uid else []),
+            f"--shm-size={self.shm_mb}m",
+            "--log-driver=none",
+            f"--label=fetchml.task={run.task_id}",
+            f"--workdir={WORKSPACE}",
+            f"--entrypoint={SHIM_PATH}",
+        ]
+        lines = ['set -- "--mount=type=bind,src="' + f'{shim}",dst={SHIM_PATH},ro"']
+        if run.gpu:
+            lines.append('for number in $(echo "$numbers" | tr , " "); do')
+            lines.append('    set -- "$@" "--device=nvidia.com/gpu=$number"')
+            lines.append("done")
+        words = [*options, *(f"--mount={_podman_mount(each)}" for each in mounts)]
+        return _script(lines, "podman run", words, [run.image, *command[1:]])
+
+    def _apptainer(
+        self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]
+    ) -> str:
+        image = run.image
+        if _NAME.fullmatch(image) and not _TRANSPORTS.match(image):
+            image = f"docker://{image}"
+        elif not (image.startswith("/") and image.endswith(".sif")):
+            scheme = next((each for each in _SCHEMES if image.startswith(each)), None)
+            if scheme is None or not _NAME.fullmatch(image.removeprefix(scheme)):
+                raise _unusable(image, "a name in a registry, or the path of a .sif file")
+        options = ["--contain", "--cleanenv", "--no-home", "--writable-tmpfs", f"--pwd={WORKSPACE}"]
+        lines = [f'set -- "--bind="{shim}":{SHIM_PATH}:ro"']
+        if run.gpu:
+            lines.append('set -- "$@" --nv "--env=CUDA_VISIBLE_DEVICES=$gpus"')
+        words = [*options, *(f"--bind={_apptainer_bind(each)}" for each in mounts)]
+        return _script(lines, "apptainer exec", words, [image, *command])
+
+
+def _script(lines: list[str], program: str, options: list[str], rest: list[str]) -> str:
+    given, more = " ".join(map(quote, options)), " ".join(map(quote, rest))
+    return "\n".join([*lines, f'exec {program} {given} "$@" {more}'])
+
+
+def _podman_mount(mount: Mount) -> str:
+    """One line of CSV."""
+    fields = ["type=bind", f"src={mount.source}", f"dst={mount.target}"]
+    fields += ["ro"] if mount.read_only else []
+    return ",".join(_in_csv(each) for each in fields)
+
+
+def _in_csv(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\r\n') else text
+
+
+def _apptainer_bind(mount: Mount) -> str:
+    """Raises PrepareError for a path that the option can't have."""
+    for path in (str(mount.source), mount.target):
+        if set(path) & set(":,\\"):
+            raise PrepareError(
+                f"Apptainer can't mount {path}: its path has one of : , \\", permanent=True
+            )
+    return f"{mount.source}:{mount.target}:{'ro' if mount.read_only else 'rw'}"
+
+
+def _unusable(image: str, usable: str) -> PrepareError:
+    return PrepareError(
+        f"the cluster's nodes can't run the image {image[:200]}: give {usable}", permanent=True
+    )

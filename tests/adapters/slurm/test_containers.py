@@ -1,0 +1,160 @@
+"""The command lines that run images on nodes, as a shell there would run them."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fetchml.adapters.slurm.containers import Containers
+from fetchml.ports.launcher import LaunchSpec, Mount, Place, PrepareError
+
+RUNTIMES = ("podman", "apptainer")
+
+
+def spec(folder: Path, image: str = "example.org/ml/train:2", **more: object) -> LaunchSpec:
+    fields = {"task_id": "t1", "attempt": 1, "job_name": "job", "folder": folder, "image": image}
+    return LaunchSpec(**fields, argv=("train", "a b", "$x"), env={"A": "1"}, **more)  # type: ignore[arg-type]
+
+
+def ran(folder: Path, runtime: str, run: LaunchSpec, owner: tuple[int, int] = (7, 8)) -> list[str]:
+    """The arguments that the runtime gets on a node whose GPUs 2 and 3 are the job's."""
+    program = folder / "bin" / runtime
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o700)
+    script = Containers(runtime, owner, shm_mb=512).script(
+        run, Path("/shared/shim"), usage_ms=10_000, lease_ms=60_000
+    )
+    given = {"PATH": f"{program.parent}:{os.environ['PATH']}", "numbers": "2,3", "gpus": "0,1"}
+    done = subprocess.run(
+        ["sh", "-euc", script], env=given, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+SHIM = [
+    "--dir", "/.fetchml/run", "--cwd", "/workspace", "--segment-bytes", "33554432",
+    "--grace-ms", "10000", "--usage-ms", "10000", "--lease-ms", "60000",
+    "--env", "/.fetchml/environment", "--", "train", "a b", "$x",
+]  # fmt: skip
+
+
+def test_podman(tmp_path: Path) -> None:
+    datasets = (Mount(Path('/d/a,"b'), "/data/ab", read_only=True),)
+    places = (Place("FETCHML_CHECKPOINT", Path("/c"), "/checkpoint"),)
+    run = spec(tmp_path, datasets=datasets, places=places, gpu=2)
+    machine = os.uname().machine
+    assert ran(tmp_path, "podman", run) == [
+        "run",
+        "--rm",
+        "--network=host",
+        "--cgroups=disabled",
+        "--cap-drop=all",
+        "--security-opt=no-new-privileges",
+        "--security-opt=mask=/sys/fs/cgroup",
+        "--read-only",
+        "--user=7:8",
+        "--userns=keep-id",
+        "--shm-size=512m",
+        "--log-driver=none",
+        "--label=fetchml.task=t1",
+        "--workdir=/workspace",
+        "--entrypoint=/.fetchml/shim",
+        f"--mount=type=bind,src={tmp_path}/environment,dst=/.fetchml/environment,ro",
+        '--mount=type=bind,"src=/d/a,""b",dst=/data/ab,ro',
+        "--mount=type=bind,src=/c,dst=/checkpoint",
+        f"--mount=type=bind,src={tmp_path}/run,dst=/.fetchml/run",
+        f"--mount=type=bind,src={tmp_path}/workspace,dst=/workspace",
+        f"--mount=type=bind,src={tmp_path}/outputs,dst=/outputs",
+        f"--mount=type=bind,src=/shared/shim/{machine},dst=/.fetchml/shim,ro",
+        "--device=nvidia.com/gpu=2",
+        "--device=nvidia.com/gpu=3",
+        "example.org/ml/train:2",
+        *SHIM,
+    ]
+
+
+def test_podman_of_root(tmp_path: Path) -> None:
+    words = ran(tmp_path, "podman", spec(tmp_path), (0, 0))
+    assert "--user=0:0" in words
+    assert not any("--userns" in word or "--device" in word for word in words)
+
+
+def test_apptainer(tmp_path: Path) -> None:
+    run = spec(tmp_path, volumes=(Mount(Path("/v"), "/volumes/v", read_only=True),), gpu=1)
+    machine = os.uname().machine
+    assert ran(tmp_path, "apptainer", run) == [
+        "exec",
+        "--contain",
+        "--cleanenv",
+        "--no-home",
+        "--writable-tmpfs",
+        "--pwd=/workspace",
+        f"--bind={tmp_path}/environment:/.fetchml/environment:ro",
+        "--bind=/v:/volumes/v:ro",
+        f"--bind={tmp_path}/run:/.fetchml/run:rw",
+        f"--bind={tmp_path}/workspace:/workspace:rw",
+        f"--bind={tmp_path}/outputs:/outputs:rw",
+        f"--bind=/shared/shim/{machine}:/.fetchml/shim:ro",
+        "--nv",
+        "--env=CUDA_VISIBLE_DEVICES=0,1",
+        "docker://example.org/ml/train:2",
+        "/.fetchml/shim",
+        *SHIM,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "image"),
+    [
+        *((runtime, image) for runtime in RUNTIMES for image in ("a", "h:5000/a/b:1@sha256:0f")),
+        ("apptainer", "/images/a.sif"),
+        ("apptainer", "oras://example.org/a:1"),
+    ],
+)
+def test_usable_images(tmp_path: Path, runtime: str, image: str) -> None:
+    words = ran(tmp_path, runtime, spec(tmp_path, image))
+    assert any(word.endswith(image) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "image"),
+    [
+        *(
+            (runtime, image)
+            for runtime in RUNTIMES
+            for image in (
+                "--privileged", "dir:/etc", "oci-archive:x", "a$(id)", "", "A", "/", "instance://a",
+                "a:" * 300,
+            )
+        ),
+        ("podman", "docker://a"),
+        ("podman", "/images/a.sif"),
+        ("apptainer", "docker:///a"),
+        ("apptainer", "oras://-x"),
+    ],
+)  # fmt: skip
+def test_images_that_are_refused(tmp_path: Path, runtime: str, image: str) -> None:
+    with pytest.raises(PrepareError) as refused:
+        ran(tmp_path, runtime, spec(tmp_path, image))
+    assert refused.value.permanent
+
+
+def test_path_that_apptainer_cannot_mount_is_named(tmp_path: Path) -> None:
+    run = spec(tmp_path, datasets=(Mount(Path("/d/a:b"), "/data/ab", read_only=True),))
+    with pytest.raises(PrepareError, match="/d/a:b"):
+        ran(tmp_path, "apptainer", run)
+
+
+def test_variables(tmp_path: Path) -> None:
+    containers = Containers("podman", (7, 8))
+    assert containers.variables(spec(tmp_path)) == {
+        "HOME": "/tmp",  # noqa: S108 - in the container
+        "A": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "FETCHML_WORKSPACE": "/workspace",
+        "FETCHML_DATASETS": "/data",
+        "FETCHML_OUTPUTS": "/outputs",
+    }
+    assert "CUDA_VISIBLE_DEVICES" not in containers.variables(spec(tmp_path, gpu=1))

@@ -1,0 +1,117 @@
+"""Tasks of a cluster in containers of Podman."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fetchml.v1 import task_pb2
+from testbed import debian
+from testbed.slurm import NODES, Slurm
+from tests.support.program import Server
+from tests.support.server_fixtures import Serve
+from tests.support.slurm_fixtures import backend_of
+from tests.support.waiting import eventually, until
+
+Task = task_pb2.Task
+IMAGE = "localhost/fetchml-tests:1"
+PACKAGES = ("podman", "crun", "busybox-static")
+PROGRAMS = ("sh", "sleep", "echo", "cat", "id", "ls", "stat", "kill", "true", "touch", "printf")
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A shell and little else, in the store of this machine's root."""
+    if not (shutil.which("podman") and shutil.which("crun") and shutil.which("busybox")):
+        debian.install(*PACKAGES)
+    root = tmp_path_factory.mktemp("image")
+    for name in ("bin", "etc", "tmp"):
+        (root / name).mkdir()
+    busybox = shutil.which("busybox")
+    assert busybox is not None
+    shutil.copy(busybox, root / "bin/busybox")
+    for name in PROGRAMS:
+        (root / "bin" / name).symlink_to("busybox")
+    (root / "etc/marker").write_text("of the image\n")
+    archive = root.with_suffix(".tar")
+    podman("-C", str(root), "-cf", str(archive), ".", program="tar")
+    podman("import", "--change=ENV OF_IMAGE=yes", str(archive), IMAGE)
+    yield IMAGE
+    podman("rmi", "--force", IMAGE)
+
+
+def podman(*words: str, program: str = "podman") -> str:
+    done = subprocess.run([program, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+async def server(serve: Serve, slurm: Slurm, tmp_path: Path, image: str) -> Server:
+    backend = backend_of(slurm, "rest", tmp_path / "shared")
+    variables = {"FETCHML_SLURM_CONTAINER": "podman", "FETCHML_TASKS_IMAGE": image}
+    return await serve(backend, **variables).start()
+
+
+async def none_left(*task_ids: str) -> None:
+    """Wait until Podman has no container of these tasks, running or not."""
+
+    def is_left(task_id: str) -> bool:
+        label = f"--filter=label=fetchml.task={task_id}"
+        return bool(podman("ps", "--all", "--quiet", label).strip())
+
+    await eventually(lambda: not any(map(is_left, task_ids)))
+
+
+async def test_task_runs_in_its_image(server: Server) -> None:
+    value = 'it\'s "one" $x\nline'
+    script = (
+        'cat /etc/marker; echo "$OF_IMAGE|$VALUE|$UID|$CUDA_VISIBLE_DEVICES|${SLURM_JOB_ID-none}"; '
+        'pwd; id -u; echo kept >"$FETCHML_OUTPUTS/file"; touch /etc/x; ls /root; exit 3'
+    )
+    task_id = await server.submit(script, env={"VALUE": value, "UID": "5"})
+    task = await server.ended(task_id)
+    assert (task.status, task.exit_code, task.error) == (Task.failed, 3, "exit code 3"), task
+    assert task.worker_id in NODES
+    output = (await server.get(task_id)).output
+    assert output.startswith(f"of the image\nyes|{value}|5||none\n/workspace\n0\n"), output
+    assert "Read-only file system" in output
+    reply = await server.rest.get(f"/v1/tasks/{task_id}/outputs/file")
+    assert reply.body == b"kept\n"
+    await none_left(task_id)
+
+
+async def test_ends_are_told_apart(server: Server) -> None:
+    limited = await server.submit("sleep 600", timeout_seconds=1)
+    killed = await server.submit("kill -9 $$")
+    nameless = await server.submit("true", image="docker-archive:/tmp/x.tar")
+    cancelled = await server.submit_running(
+        "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.1; done"
+    )
+    await until(lambda: server.get(cancelled), lambda task: "ready" in task.output)
+    await server.rest.ask("DELETE", f"/v1/tasks/{cancelled}")
+    reasons = {}
+    for task_id in (limited, killed, nameless, cancelled):
+        task = await server.ended(task_id)
+        reasons[task_id] = Task.FailureReason.Name(task.failure_reason)
+    assert reasons == {
+        limited: "TIMEOUT",
+        killed: "SIGNAL",
+        nameless: "PREPARE_FAILED",
+        cancelled: "CANCELLED",
+    }
+    assert "bye" in (await server.get(cancelled)).output
+    assert "the name of an image in a registry" in (await server.get(nameless)).error
+    await none_left(limited, killed, cancelled)
+
+
+async def test_server_restarts_beside_a_container(server: Server, tmp_path: Path) -> None:
+    task_id = await server.submit_running("until [ -e /outputs/go ]; do sleep 0.1; done; exit 4")
+    await server.kill()
+    await server.start()
+    (tmp_path / f"shared/tasks/{task_id}/attempts/1/outputs/go").touch()
+    task = await server.ended(task_id)
+    assert (task.exit_code, task.attempt) == (4, 1), task
+    await none_left(task_id)

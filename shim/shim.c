@@ -22,7 +22,7 @@ enum { CLAIM_EXISTS = 120, NO_ROOM = 121, NOT_CLAIMED = 125 };
 enum { MOST_TIMES = 1 << 16, TIMES_APART_MS = 1000 };
 #endif
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
-static struct { const char *dir, *cwd, *env;
+static struct { const char *dir, *cwd, *env, *secrets;
                 long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms, lease_ms; } options;
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
 static struct { int fd; long count, apart_ms, started_ms /* monotonic */; } times =
@@ -49,6 +49,7 @@ static char **parse(char **arg) { /* answers the command and its arguments */
         if (!strcmp(name, "--dir")) options.dir = value;
         else if (!strcmp(name, "--cwd")) options.cwd = value;
         else if (!strcmp(name, "--env")) options.env = value;
+        else if (!strcmp(name, "--secrets")) options.secrets = value;
         else if (valid && !strcmp(name, "--segment-bytes")) options.segment_bytes = number;
         else if (valid && !strcmp(name, "--grace-ms")) options.grace_ms = number;
         else if (valid && !strcmp(name, "--timeout-ms")) options.timeout_ms = number;
@@ -179,21 +180,25 @@ static void record_time(void) {
         times.count++;
 }
 
-/* Moves one block from the pipe to the log, answers as read() does. What cannot be written is
- * dropped and not counted: a full disk stops nothing, and segments still join without a gap. */
-static long copy_output(int output) {
-    static char block[1 << 16];
-    long size = read(output, block, sizeof block);
-    if (size > 0) record_time();
+/* What cannot be written is dropped and not counted: a full disk stops nothing, and segments still
+ * join without a gap. */
+static void write_log(const char *bytes, long size) {
     for (long done = 0; done < size;) {
         if (output_log.fd < 0 && !open_segment()) break;
         long room = options.segment_bytes - output_log.bytes % options.segment_bytes;
-        long written = write(output_log.fd, block + done, size - done < room ? size - done : room);
+        long written = write(output_log.fd, bytes + done, size - done < room ? size - done : room);
         if (written < 0 && errno == EINTR) continue;
         if (written < 0) { output_log.error = errno; break; }
         output_log.bytes += written, done += written;
         if (written == room) close(output_log.fd), output_log.fd = -1;
     }
+}
+
+/* Moves one block from the pipe to the log, answers as read() does. */
+static long copy_output(int output) {
+    static char block[1 << 16];
+    long size = read(output, block, sizeof block);
+    if (size > 0) record_time(), write_redacted(block, size, write_log);
     return size;
 }
 
@@ -331,6 +336,8 @@ int main(int argc, char **argv) {
     times.started_ms = now_ms(CLOCK_MONOTONIC);
     if (!end.failed && options.cwd && chdir(options.cwd) != 0) fail("enter the working directory");
     if (!end.failed && options.env && !add_environment(options.env)) fail("read the environment");
+    if (!end.failed && options.secrets && !take_secrets(run_dir, options.secrets))
+        fail("take the secrets");
     if (!end.failed && options.lease_ms && !take_lease(run_dir, options.lease_ms))
         errno = ETIMEDOUT, fail("renew the lease");
     pid_t pid = end.failed ? 0 : start(command, &output);
@@ -340,7 +347,9 @@ int main(int argc, char **argv) {
         end_descendants();
         long left = fcntl(output, F_GETPIPE_SZ); /* a stranger may hold the other end and go on */
         for (long size; left > 0 && (size = copy_output(output)) > 0;) left -= size;
+        write_held(write_log);
     }
+    remove_secrets();
     if (!record_end(record) && !record_end(create("exit.tmp"))) warn("cannot record the end");
     return end.signal ? 128 + end.signal : end.code;
 }

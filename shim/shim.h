@@ -19,6 +19,16 @@ bool take_lease(int run_dir, long lease_ms);
 /* Whether the lease is lost. `ended`: a child that has ended, or 0. */
 bool lost_lease(pid_t ended);
 
+/* Gives the command its secrets, from the file that the server left, which it removes; `folder` gets
+ * those that are files. False: errno has the reason. */
+bool take_secrets(int run_dir, const char *folder);
+void remove_secrets(void);
+
+/* Passes output on without the values of secrets. What may be the beginning of one is held until the
+ * next output, or until there is no more. */
+void write_redacted(const char *bytes, long size, void (*write_out)(const char *, long));
+void write_held(void (*write_out)(const char *, long));
+
 /* The shim's two other uses, within an attempt that runs: see README.md. They answer the exit status. */
 int run_session(char **arguments);
 int run_relay(char **arguments);

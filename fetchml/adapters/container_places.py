@@ -2,12 +2,17 @@
 
 from pathlib import PurePosixPath
 
-from fetchml.adapters.shim_command import INPUTS_PLACE, PLACES, VOLUMES_VARIABLE
+from fetchml.adapters.shim_command import (
+    INPUTS_PLACE,
+    PLACES,
+    SECRETS_VARIABLE,
+    VOLUMES_VARIABLE,
+)
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import INPUTS, LaunchSpec, Mount
 
 RUN_FOLDER, SHIM_PATH = PurePosixPath("/.fetchml/run"), PurePosixPath("/.fetchml/shim")
-WORKSPACE = PurePosixPath("/workspace")
+WORKSPACE, SECRETS_FOLDER = PurePosixPath("/workspace"), PurePosixPath("/secrets")
 _DATASETS, _OUTPUTS = map(PurePosixPath, ("/data", "/outputs"))
 
 
@@ -37,4 +42,6 @@ def variables_in_container(run: LaunchSpec) -> dict[str, str]:
         variables[INPUTS_PLACE] = INPUTS
     if run.volumes:
         variables[VOLUMES_VARIABLE] = "/volumes"
+    if run.secrets is not None:
+        variables[SECRETS_VARIABLE] = str(SECRETS_FOLDER)
     return variables

@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-from fetchml.files.layout import VOLUMES
+from fetchml.files.layout import SECRETS, VOLUMES
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, RelayCommand, SessionCommand
 
 PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
@@ -11,6 +11,7 @@ PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
 INPUTS_PLACE = "FETCHML_INPUTS"
 """The variable that names the place of other tasks' outputs, where there are some."""
 VOLUMES_VARIABLE = "FETCHML_VOLUMES"
+SECRETS_VARIABLE = "FETCHML_SECRETS"
 
 NO_ROOM_TO_START = AttemptExit(
     lost="the disk is full: the command could not be started", no_room=True
@@ -23,6 +24,8 @@ def variables_of(run: LaunchSpec) -> dict[str, str]:
     variables = {place.variable: str(place.source) for place in run.places}
     if run.volumes:
         variables[VOLUMES_VARIABLE] = str(run.folder / VOLUMES)
+    if run.secrets is not None:
+        variables[SECRETS_VARIABLE] = str(run.folder / SECRETS)
     return variables
 
 
@@ -32,20 +35,24 @@ def shim_command(
     *,
     run_folder: PurePath,
     workspace: PurePath,
+    secrets: PurePath | None = None,
     usage_ms: int = 0,
     lease_ms: int = 0,
     environment: str = "",
 ) -> list[str]:
-    """Return the shim's argv, with paths from the shim's view. `usage_ms`: how often it records
-    what its processes use, for a server that can't see them; 0: never. `lease_ms`: how long the
-    command may run without a renewal of its lease; 0: no limit. `environment`: a file with
-    more variables of the command; empty if it has none."""
+    """Return the shim's argv, with paths from the shim's view. `secrets`: the folder for
+    secrets that are files. `usage_ms`: how often it records what its processes use, for a server
+    that can't see them; 0: never. `lease_ms`: how long the command may run without a renewal of its
+    lease; 0: no limit. `environment`: a file with more variables of the command; empty if it has
+    none."""
     command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
     if run.timeout_ms:
         command += ["--timeout-ms", str(run.timeout_ms)]
         if run.warn_ms:
             command += ["--warn-ms", str(run.warn_ms)]
+    if run.secrets is not None and secrets is not None:
+        command += ["--secrets", str(secrets)]
     if usage_ms:
         command += ["--usage-ms", str(usage_ms)]
     if lease_ms:

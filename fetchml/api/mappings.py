@@ -9,6 +9,7 @@ from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.model import Key
 from fetchml.core.requests.experiment import Experiment
 from fetchml.core.requests.pruning import Pruned
+from fetchml.core.requests.secrets import Secret
 from fetchml.core.requests.snapshot import Entry, EntryKind, Snapshot
 from fetchml.core.storage import Kind, Used
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, NodeStatus
@@ -22,6 +23,7 @@ from fetchml.v1 import (
     jupyter_pb2,
     key_pb2,
     queue_pb2,
+    secret_pb2,
     server_pb2,
     snapshot_pb2,
     storage_pb2,
@@ -253,6 +255,10 @@ KEY: Mapping[Key, key_pb2.Key] = Mapping(
     Time("expires_at"),
     Time("last_used_at"),
     Time("revoked_at"),
+)
+
+SECRET: Mapping[Secret, secret_pb2.Secret] = Mapping(
+    secret_pb2.Secret, Field("name"), Time("created_at"), Time("updated_at")
 )
 
 STORAGE_USE: Mapping[tuple[Kind, Used], storage_pb2.StorageUse] = Mapping(

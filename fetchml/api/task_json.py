@@ -8,6 +8,7 @@ import time
 
 from fetchml.core.environments.request import Environment
 from fetchml.core.model import DatasetSpec, Dependency, Task
+from fetchml.core.requests import secrets
 from fetchml.views import Health, Update
 
 
@@ -99,6 +100,7 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "volumes": spec.volumes or None,
         "idle_since": rfc3339(task.idle_since) if task.idle_since is not None else None,
         "may_idle": spec.may_idle or None,
+        "secrets": secrets.request_of(spec.secrets) if spec.secrets else None,
     }
     if (sweep := spec.sweep) is not None:
         optional["sweep_id"] = sweep.id

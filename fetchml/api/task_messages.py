@@ -15,6 +15,7 @@ from fetchml.api.task_json import rfc3339
 from fetchml.core.environments.request import Environment
 from fetchml.core.model import Condition, DatasetSpec, Dependency, Role, Status, Task
 from fetchml.core.requests.checks import MAX_ENTRIES, MAX_ITEMS
+from fetchml.core.requests.secrets import Form, SecretUse
 from fetchml.core.requests.times import LATEST_MS
 from fetchml.errors import BadRequest
 from fetchml.v1 import key_pb2, task_pb2
@@ -26,6 +27,8 @@ _ROLE = {int(key_pb2.Key.Role.Value(role)): role for role in Role}
 _CONDITION_NUMBER: dict[Condition, Any] = {
     each: task_pb2.Dependency.Condition.Value(each) for each in Condition
 }
+_FORM_NUMBER = {each: int(task_pb2.SecretUse.Form.Value(each)) for each in Form}
+_FORM = {number: str(each) for each, number in _FORM_NUMBER.items()}
 _CONDITION = {int(number): str(each) for each, number in _CONDITION_NUMBER.items()}
 
 
@@ -145,6 +148,7 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         start_after=timestamp(spec.start_after),
         held=task.is_held or None,
         volumes=spec.volumes,
+        secrets=[_secret_message(each) for each in spec.secrets or ()],
         sweep_id=sweep.id if sweep is not None else None,
         sweep_index=sweep.index if sweep is not None else None,
         parameters=sweep.parameters if sweep is not None else None,
@@ -173,6 +177,19 @@ def _dataset_message(dataset: DatasetSpec) -> task_pb2.DatasetSpec:
     )
 
 
+def _secret_message(each: SecretUse) -> task_pb2.SecretUse:
+    # `as` is no name that Python code can write.
+    fields: dict[str, Any] = {"name": each.name, "as": _FORM_NUMBER[each.form]}
+    return task_pb2.SecretUse(**fields)
+
+
+def _secret_fields(message: task_pb2.SecretUse) -> dict[str, Any]:
+    """A number that is no form becomes a malformed one."""
+    fields = {"name": message.name} | _set_fields(message)
+    number = fields.pop("as", 0)
+    return {**fields, "as": _FORM.get(number, str(number))} if number else fields
+
+
 def _dependency_message(each: Dependency) -> task_pb2.Dependency:
     return task_pb2.Dependency(task_id=each.task_id, condition=_CONDITION_NUMBER[each.condition])
 
@@ -196,6 +213,7 @@ _PLAIN: dict[str, Callable[[Any], object]] = {
     "metadata": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
     "command": lambda words: list(words[: MAX_ITEMS + 1]),
     "volumes": lambda names: list(names[: MAX_ITEMS + 1]),
+    "secrets": lambda uses: [_secret_fields(each) for each in uses[: MAX_ITEMS + 1]],
     "env": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
     "after": lambda tasks: [_dependency_fields(each) for each in tasks[: MAX_ITEMS + 1]],
     "inputs_from": lambda ids: list(ids[: MAX_ITEMS + 1]),

@@ -16,6 +16,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -41,6 +42,7 @@ from fetchml.core.stopping import Manner
 from fetchml.files.attempt_folder import AttemptFolder, CollectError, Look, look_here
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import LeftOut, OutputLimits
+from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, PrepareError
 from fetchml.system import failpoints
 from fetchml.system.background import first_of
@@ -247,8 +249,9 @@ class AttemptRunner:
             self._task, self._folder, self._progress, self._in_thread
         )
         env = {**self._launch.env, **inputs.variables, **self._inputs.secrets(self._task)}
-        self._launch = replace(inputs.into(self._launch), env=env)
-        await self._launcher.prepare(self._launch, self._progress)
+        launch = replace(inputs.into(self._launch), env=env)
+        self._launch = launch.without_values
+        await self._launcher.prepare(launch, self._progress)
 
     async def _give_up(self, error: str | None, *, permanent: bool) -> bool:
         """Revoke the attempt; return true if its command had started already."""
@@ -257,6 +260,7 @@ class AttemptRunner:
         if self._is_prestaged:
             failpoints.reach("revoked")
         await self._in_thread(self._folder.discard)
+        await self._remove_secrets()
         task = self._task
         now = self._clock()
         await self._report(NeverStarted(now, task.id, task.attempt, error, permanent))
@@ -271,6 +275,7 @@ class AttemptRunner:
         if self._never_started:
             # Again: a request to the backend that was under way may have created them once more.
             await self._in_thread(self._folder.discard)
+            await self._remove_secrets()
         await self._inputs.release(self._task)
 
     async def _exit_or_prepare_again(self) -> bool:
@@ -363,6 +368,7 @@ class AttemptRunner:
 
     async def _collect(self) -> None:
         error, left_out = None, LeftOut()
+        await self._remove_secrets()
         try:
             # A cancellation waits for the end: no other server may collect at the same time.
             left_out = await self._threads.run(
@@ -379,6 +385,11 @@ class AttemptRunner:
         kept = replace(kept, left_out_files=left_out.files, left_out_bytes=left_out.bytes)
         now, task = self._clock(), self._task
         await self._report(Collected(now, task.id, task.attempt, error, kept))
+
+    async def _remove_secrets(self) -> None:
+        """Remove what the shim left. It leaves something only if it was killed or never ran."""
+        if self._task.spec.secrets:
+            await self._in_thread(partial(run_file.remove, self._folder.path))
 
     async def _has_started(self) -> bool:
         return await self._look(self._folder.started) is not None

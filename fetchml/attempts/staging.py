@@ -16,8 +16,9 @@ from fetchml.datasets.provider import DatasetProvider
 from fetchml.environments.service import Environments
 from fetchml.files.attempt_folder import AttemptFolder, Look
 from fetchml.files.task_users import FileOwners
-from fetchml.ports.launcher import LaunchSpec, Mount, Owner, Place
+from fetchml.ports.launcher import LaunchSpec, Mount, Owner, Place, Secrets
 from fetchml.snapshots.service import Snapshots
+from fetchml.user_secrets.service import UserSecrets
 
 
 class StagedInputs(NamedTuple):
@@ -32,6 +33,7 @@ class StagedInputs(NamedTuple):
     """Outputs of other tasks."""
     variables: Mapping[str, str] = MappingProxyType({})
     """Variables that replace those of the task."""
+    secrets: Secrets | None = None
 
     def into(self, launch: LaunchSpec) -> LaunchSpec:
         return replace(
@@ -40,6 +42,7 @@ class StagedInputs(NamedTuple):
             places=self.places,
             inputs=self.of_tasks,
             volumes=self.volumes,
+            secrets=self.secrets,
             owner=self.owner,
         )
 
@@ -55,6 +58,7 @@ class Inputs:
         owners: FileOwners,
         checkpoints: Checkpoints,
         environments: Environments,
+        secrets: UserSecrets,
         *,
         workspace_of: Callable[[Task], Awaitable[tuple[Mount, Owner]]],
         secrets_of: Callable[[Task], dict[str, str]],
@@ -69,6 +73,7 @@ class Inputs:
         self._datasets = datasets
         self._checkpoints = checkpoints
         self._environments = environments
+        self._secrets = secrets
         self._workspace_of = workspace_of
         self._secrets_of = secrets_of
         self._volumes = volumes
@@ -117,11 +122,14 @@ class Inputs:
         own: tuple[Mount, ...] = ()
         if spec.volumes:
             own = await asyncio.to_thread(volumes.mounts_of, task, self._volumes)
-        if spec.environment is None:
-            return StagedInputs(datasets, owner, places, own, of_tasks)
-        found = await self._environments.provide(task, owner, progress)
-        mounts = (*datasets, *found.mounts)
-        return StagedInputs(mounts, owner, places, own, of_tasks, found.variables)
+        staged = StagedInputs(datasets, owner, places, own, of_tasks)
+        if spec.environment is not None:
+            found = await self._environments.provide(task, owner, progress)
+            mounts = (*datasets, *found.mounts)
+            staged = staged._replace(mounts=mounts, variables=found.variables)
+        if spec.secrets:
+            staged = staged._replace(secrets=self._secrets.provide(task))
+        return staged
 
     def secrets(self, task: Task) -> dict[str, str]:
         """Return the part of an attempt's environment that is never stored. After `provide`."""

@@ -3,7 +3,7 @@
     fetchml-backup          first: the version of this format
     data/store/             the database
     data/snapshots/
-    data/admin.key, data/jupyter.key   only on request: they open a server
+    data/admin.key, data/jupyter.key, data/secrets.key   only on request: they open a server
     data/tasks/ID/outputs/, data/tasks/ID/attempts/N/   results, logs, how attempts ended
     complete                last: `sha256:HEX` of everything before it. Without it the archive is
                             truncated
@@ -27,12 +27,14 @@ from typing import BinaryIO, cast
 
 from fetchml.files import layout
 from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir
+from fetchml.files.secrets import run_file
 
 FORM = b"1\n"
 MARK, COMPLETE, DATA = "fetchml-backup", "complete", "data"
 CHECKSUM = "sha256:"
-SECRETS = (layout.ADMIN_KEY, layout.JUPYTER_KEY)
-"""The admin key in plain text, and the key from which tokens of Jupyter services are derived."""
+SECRETS = (layout.ADMIN_KEY, layout.JUPYTER_KEY, layout.SECRETS_KEY)
+"""The admin key in plain text, and the keys from which tokens of Jupyter services are derived and
+that users' secrets are encrypted with."""
 _DEEPEST = 110
 """Deeper than the outputs of any task."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -136,8 +138,10 @@ def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
             _,
             layout.ATTEMPTS,
             _,
-            layout.WORKSPACE | layout.DATASETS | layout.VOLUMES,
+            layout.WORKSPACE | layout.DATASETS | layout.VOLUMES | layout.SECRETS,
         ):
+            return False
+        case (layout.TASKS, _, layout.ATTEMPTS, _, layout.RUN, run_file.NAME):
             return False
         case (layout.TASKS, _, layout.CHECKPOINT | layout.CHECKPOINT_DRAFT):
             return False

@@ -29,6 +29,7 @@ COMMANDS = {
         "login": "Store a server and an API key, and use them from now on.",
         "logout": "Remove a stored server with its key.",
         "profiles": "List the stored servers, and choose the default one.",
+        "secret": "Keep tokens and passwords for your tasks.",
         "completion": "Print the script that completes commands and ids in a shell.",
     },
     "Tasks": {

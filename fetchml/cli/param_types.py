@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from fetchml.v1.task_pb2 import DatasetSpec, Dependency
+from fetchml.client.secret_uses import secret_use
+from fetchml.v1.task_pb2 import DatasetSpec, Dependency, SecretUse
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -89,6 +90,20 @@ class AfterParam(click.ParamType[tuple[str, Any]]):
         if not task_id or (colon and condition not in names):
             self.fail(f"{value!r} is not a task with one of :{', :'.join(names)}", param, ctx)
         return task_id, Dependency.Condition.Value(condition or "completed")
+
+
+class SecretParam(click.ParamType[SecretUse]):
+    """`NAME`, `NAME:env` or `NAME:file`."""
+
+    name = "NAME[:file]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> SecretUse:
+        try:
+            return secret_use(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class DatasetParam(click.ParamType[DatasetSpec]):

@@ -85,6 +85,7 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         "environment": _environment(task),
         "datasets": ", ".join([*task.datasets, *(spec.name for spec in task.dataset_specs)]),
         "volumes": ", ".join(task.volumes),
+        "secrets": ", ".join(each.name for each in task.secrets),
         "variables": ", ".join(task.env_names),
         "experiment": task.experiment_id,
         "metadata": ", ".join(f"{key}={value}" for key, value in sorted(task.metadata.items())),

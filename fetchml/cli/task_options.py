@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from fetchml.cli.environment import EnvironmentParam
-from fetchml.cli.param_types import AfterParam, DatasetParam, Duration, Int32, KeyValue, StartTime
+from fetchml.cli.param_types import (
+    AfterParam,
+    DatasetParam,
+    Duration,
+    Int32,
+    KeyValue,
+    SecretParam,
+    StartTime,
+)
 
 _OPTIONS = (
     click.option(
@@ -85,6 +93,14 @@ _OPTIONS = (
         multiple=True,
         metavar="NAME",
         help="Mount a volume of the server at /volumes/NAME. Repeatable.",
+    ),
+    click.option(
+        "--secret",
+        "secrets",
+        type=SecretParam(),
+        multiple=True,
+        help="Give the task this secret of yours as a variable, or as a file in /secrets. "
+        "Repeatable.",
     ),
     click.option("--snapshot", "snapshot_id", metavar="ID", help="Run the code of this snapshot."),
     click.option(

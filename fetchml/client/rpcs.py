@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 
+from fetchml.client.secret_uses import secret_use
 from fetchml.v1 import (
     gpu_pb2,
     jupyter_pb2,
@@ -21,7 +22,15 @@ from fetchml.v1 import (
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
 from fetchml.v1.queue_pb2 import QueueStats
-from fetchml.v1.task_pb2 import FULL, CreateTaskRequest, DatasetSpec, Dependency, Environment, Task
+from fetchml.v1.task_pb2 import (
+    FULL,
+    CreateTaskRequest,
+    DatasetSpec,
+    Dependency,
+    Environment,
+    SecretUse,
+    Task,
+)
 
 MAX_MESSAGE_BYTES = 1 << 20
 """The largest message that a server accepts."""
@@ -75,6 +84,8 @@ class TaskFields(TypedDict, total=False):
     warn_seconds: int
     slurm: Mapping[str, str]
     volumes: Sequence[str]
+    secrets: Sequence[str | SecretUse]
+    """Each a SecretUse, or `NAME`, `NAME:env` or `NAME:file`."""
     experiment_id: str
     after: Sequence[str | Dependency]
     """Tasks that have to end first: ids of tasks that have to complete, or Dependency."""
@@ -145,6 +156,8 @@ def _plain(fields: TaskFields) -> dict[str, Any]:
         plain["after"] = [
             Dependency(task_id=each) if isinstance(each, str) else each for each in fields["after"]
         ]
+    if "secrets" in fields:
+        plain["secrets"] = [secret_use(each) for each in fields["secrets"]]
     return plain
 
 

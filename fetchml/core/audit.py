@@ -27,6 +27,8 @@ class Action(StrEnum):
     EXPERIMENT_DELETE = "experiment.delete"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
+    SECRET_SET = "secret.set"  # noqa: S105 - the name of an action
+    SECRET_DELETE = "secret.delete"  # noqa: S105 - likewise
     SNAPSHOT_UPLOAD = "snapshot.upload"
     SNAPSHOT_DELETE = "snapshot.delete"
     JUPYTER_START = "jupyter.start"

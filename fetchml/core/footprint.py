@@ -50,6 +50,8 @@ def footprint(spec: TaskSpec) -> int:
         total += _all(spec.inputs_from)
     if spec.volumes is not None:
         total += _all(spec.volumes)
+    if spec.secrets is not None:
+        total += sum([getsizeof(each) + getsizeof(each.name) + 8 for each in spec.secrets])
     if spec.dataset_specs is not None:
         total += getsizeof(spec.dataset_specs)
         for each in spec.dataset_specs:

@@ -19,6 +19,7 @@ from fetchml.core.ends import Server as Server
 from fetchml.core.ends import User as User
 from fetchml.core.environments.request import Environment
 from fetchml.core.requests import shell_words
+from fetchml.core.requests.secrets import SecretUse
 from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.values import Value as Value
 
@@ -148,6 +149,8 @@ class TaskSpec(Value, frozen=True):
     """Id of the task whose checkpoint the first attempt begins with, as a copy."""
     volumes: tuple[str, ...] | None = None
     """Names of folders of the host that are mounted under /volumes."""
+    secrets: tuple[SecretUse, ...] | None = None
+    """Secrets of its user, by name; no name twice."""
     warn_seconds: int = 0
     """SIGUSR1 is sent so long before SIGTERM at the time limit, a preemption or a user's cancel;
     0: never."""

@@ -146,4 +146,5 @@ def restarted(before: Waiting, now: int) -> Waiting:
 
 
 def may_be_prestaged(task: Task) -> bool:
-    return task.discarded < MAX_DISCARDS
+    """A task with secrets gets the values of the moment when it has its resources."""
+    return task.discarded < MAX_DISCARDS and not task.spec.secrets

@@ -39,6 +39,7 @@ from fetchml.snapshots.service import Snapshots
 from fetchml.system.ids import IdSequence
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.pacing import Pace
+from fetchml.user_secrets.service import UserSecrets
 
 NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "there is no such snapshot: upload it first")
 NO_SUCH_EXPERIMENT = FieldViolation("experiment_id", "no such experiment, or it is archived")
@@ -72,6 +73,7 @@ class Submissions:
         visible: VisibleTasks,
         dependencies: Dependencies,
         environments: Environments,
+        secrets: UserSecrets,
         clock: Callable[[], int],
         ids: IdSequence,
         rules: SubmissionRules,
@@ -84,6 +86,7 @@ class Submissions:
         self._datasets = datasets
         self._experiments = experiments
         self._environments = environments
+        self._secrets = secrets
         self._usage = usage
         self._dependencies = dependencies
         self._dispatcher = dispatcher
@@ -361,6 +364,8 @@ class Submissions:
             raise ValidationFailed(unknown)
         if spec.volumes and (fault := volumes.fault(spec.volumes, who.user, self._rules.volumes)):
             raise ValidationFailed([FieldViolation("volumes", fault)])
+        if spec.secrets and (wrong := self._secrets.fault(who.user, spec.secrets)):
+            raise ValidationFailed([FieldViolation("secrets", wrong)])
         experiment = spec.experiment_id
         if experiment is not None and not self._experiments.takes_tasks(who, experiment):
             raise ValidationFailed([NO_SUCH_EXPERIMENT])

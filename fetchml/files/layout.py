@@ -12,6 +12,7 @@
   control.address            the gRPC address of the same server
   admin.key                  the first key
   jupyter.key                secret from which the tokens of Jupyter services are derived
+  secrets.key                encrypts the values of users' secrets
   tasks/ID/outputs/          what the task left in /outputs
   tasks/ID/checkpoint/       the task's /checkpoint, kept from attempt to attempt
   tasks/ID/attempts/N/       an attempt; see attempt_folder.py
@@ -31,6 +32,7 @@ CONTROL_SOCKET = "control.sock"
 CONTROL_ADDRESS = "control.address"
 ADMIN_KEY = "admin.key"
 JUPYTER_KEY = "jupyter.key"
+SECRETS_KEY = "secrets.key"
 TASKS = "tasks"
 
 # In the store's folder.
@@ -44,11 +46,12 @@ CHECKPOINT = "checkpoint"
 CHECKPOINT_DRAFT = "checkpoint.new"
 
 # In an attempt's folder; it has OUTPUTS too until they are collected, and DATASETS, TASK_INPUTS and
-# VOLUMES, folders of links, under launchers without containers.
+# VOLUMES, folders of links, and SECRETS, under launchers without containers.
 RUN = "run"
 WORKSPACE = "workspace"
 TASK_INPUTS = "inputs"
 VOLUMES = "volumes"
+SECRETS = "secrets"
 OPENED = "opened"
 
 _MARKS = (f"{STORE}/{DATABASE}", f"{STORE}/{HEADER_COPY}", ADMIN_KEY, CONTROL_SOCKET)

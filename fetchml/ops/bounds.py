@@ -20,6 +20,7 @@ from fetchml.core.model import ENDED
 from fetchml.engine import feed, task_index
 from fetchml.engine.sweeps import service
 from fetchml.files import output_archives
+from fetchml.user_secrets import service as user_secrets
 
 PROCESS_BYTES = 256 << 20
 """The interpreter, the libraries, and their data without any caller."""
@@ -43,6 +44,7 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
         MemoryBound("tasks that have not ended", quotas.MAX_LIVE_BYTES),
         MemoryBound("the newest tasks that have ended", len(ENDED) * task_index.RECENT_BYTES),
         MemoryBound("sweeps", service.MAX_SWEEPS * service.SWEEP_BYTES),
+        MemoryBound("secrets of users", user_secrets.MOST_MEMORY),
         MemoryBound("the newest changes", feed.KEPT_BYTES),
         MemoryBound(
             "HTTP connections", settings.server.max_connections * connection.CONNECTION_BYTES

@@ -51,6 +51,17 @@ class Place(msgspec.Struct, frozen=True):
     read_only: bool = False
 
 
+class Secrets(msgspec.Struct, frozen=True):
+    """Values of secrets. They go to the shim only, by a file in its run folder that it removes
+    before it starts the command; never into a command line or a container's configuration."""
+
+    content: bytes
+    """The file's content (files/secrets/run_file.py)."""
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+
 class LaunchSpec(msgspec.Struct, frozen=True):
     """Everything a launcher needs to start one attempt."""
 
@@ -73,6 +84,9 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     places: tuple[Place, ...] = ()
     volumes: tuple[Mount, ...] = ()
     """Folders of the host, each to be mounted at `/volumes/NAME`."""
+    secrets: Secrets | None = None
+    """`None` if the task has none. The shim writes those that are files to `/secrets`
+    (FETCHML_SECRETS)."""
     cpu: int = 0
     memory_gb: int = 0
     gpu_ids: tuple[str, ...] = ()
@@ -89,6 +103,13 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     """SIGUSR1 is sent so long before the time limit; 0: never."""
     grace_ms: int = 10_000
     log_segment_bytes: int = 32 * 1024 * 1024
+
+    @property
+    def without_values(self) -> "LaunchSpec":
+        """The same without values of secrets, which only `prepare` needs."""
+        if self.secrets is None:
+            return self
+        return msgspec.structs.replace(self, secrets=Secrets(b""))
 
 
 class AttemptExit(msgspec.Struct, frozen=True):

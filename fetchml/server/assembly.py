@@ -68,6 +68,7 @@ from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
+from fetchml.user_secrets.service import UserSecrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Assembly:
     experiments: Experiments
     snapshots: Snapshots
     environments: Environments
+    secrets: UserSecrets
     ended: EndedTasks
     gpus: Gpus
     services: ServiceTasks
@@ -104,8 +106,9 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     # What is remembered.
     records = await experiment_records(store)
     sweeps = await KnownSweeps.load(store, restored)
-    newest = max((each.created_at for each in (*records, *sweeps.records)), default=0)
-    clock = Clock(max(restored.last_created_at, newest))
+    clock = Clock(
+        max((restored.last_created_at, *(each.created_at for each in (*records, *sweeps.records))))
+    )
     ids = IdSequence(restored.last_created_at)
     files = TaskFiles(options.tasks_dir)
     audit = Audit(store, clock_ms=clock)
@@ -148,6 +151,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         usage=usage,
         named=NamedSnapshots(state, records),
     )
+    secrets = await UserSecrets.load(store, audit, clock=clock, data_dir=options.data_dir)
     experiments = Experiments(
         records,
         store,
@@ -169,6 +173,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         visible=visible,
         dependencies=Dependencies(tasks, state, dispatcher, private=private),
         environments=environments,
+        secrets=secrets,
         clock=clock,
         ids=ids,
         rules=options.rules,
@@ -213,6 +218,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         outside.owners,
         Checkpoints(tasks.find, files, usage, has_room=store.has_room),
         environments,
+        secrets,
         workspace_of=jupyter.workspace_of,
         secrets_of=jupyter.secrets_of,
         volumes=options.rules.volumes,
@@ -349,6 +355,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         experiments=experiments,
         snapshots=snapshots,
         environments=environments,
+        secrets=secrets,
         ended=ended,
         gpus=gpus,
         services=services,

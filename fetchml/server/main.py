@@ -205,6 +205,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             admission,
             keys,
             parts.audit,
+            secrets=parts.secrets,
             access=parts.access,
             retention=retention,
             copies=copies,
@@ -222,6 +223,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             max_connections=wiring.max_connections(settings),
             access=parts.access,
             keys=keys,
+            secrets=parts.secrets,
             retention=retention,
         )
         control = stack.enter_context(control_socket(data_dir))

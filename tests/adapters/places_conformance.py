@@ -1,9 +1,12 @@
-"""Places of a task beside its three own: checkpoints and volumes, under every launcher."""
+"""Places of a task beside its three own: checkpoints, volumes and secrets, under every launcher."""
 
 from pathlib import Path
 
-from fetchml.ports.launcher import Launcher, Mount, Place
-from tests.support.launcher_bench import Bench
+from fetchml.core.requests.secrets import Form, SecretUse
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.secrets import run_file
+from fetchml.ports.launcher import Launcher, Mount, Place, Secrets
+from tests.support.launcher_bench import Bench, silent
 from tests.support.waiting import soon
 
 
@@ -48,3 +51,22 @@ class PlacesConformance:
         await soon(launcher.remove(run))
         assert not (run.folder / "volumes").exists()
         assert (tmp_path / "models/there").exists()
+
+    async def test_secrets(self, bench: Bench, launcher: Launcher) -> None:
+        uses = (
+            (SecretUse("TOKEN"), b"value-of-the-token"),
+            (SecretUse("KEY", Form.FILE), b"a\nb\n"),
+        )
+        script = 'echo "[$TOKEN]"; cd "$FETCHML_SECRETS"; stat -c "%n %a" *; test -O KEY; cat KEY'
+        run = bench.run("sh", "-c", script, secrets=Secrets(run_file.encode(uses)))
+        assert "value-of-the-token" not in repr(run)
+        await soon(launcher.prepare(run, silent))
+        # A later server that prepares it again leaves it as it is.
+        await soon((await bench.open()).prepare(run, silent))
+        folder = AttemptFolder(run.folder)
+        folder.open_gate()
+        await soon(launcher.wait(run))
+        assert folder.tail() == b"[***]\nKEY 400\na\nb\n"
+        await soon(launcher.remove(run))
+        left = [path for path in run.folder.rglob("*") if path.is_file()]
+        assert not any(b"value-of-the-token" in path.read_bytes() for path in left)

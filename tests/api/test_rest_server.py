@@ -156,6 +156,7 @@ async def test_port_in_use_is_an_error(rest: World) -> None:
         rest.server._admission,
         parts.audit,
         access=parts.access,
+        secrets=parts.secrets,
         keys=KeyManager(rest.keyring, parts.audit),
         retention=rest.engine.retention,
     )

@@ -173,6 +173,7 @@ def test_full_request_is_kept_unchanged() -> None:
         "slurm": {"partition": "gpu"},
         "environment": {"requirements": "requirements.txt"},
         "volumes": ["scratch"],
+        "secrets": [{"name": "TOKEN"}, {"name": "KEY", "as": "file"}],
     }
     assert request.keys() == KNOWN_FIELDS
     spec = accept(request, DEFAULTS, CAPACITY, slurm_allow=("partition",))
@@ -196,6 +197,24 @@ def test_full_request_is_kept_unchanged() -> None:
         ("volumes", ["a\n"], "item 0 must be a name of letters, digits and . _ -"),
         ("volumes", ["a", "a"], "must not name a volume twice"),
         ("volumes", [f"v{n}" for n in range(33)], "must not have more than 32 items"),
+        ("secrets", "TOKEN", "must be a list"),
+        (
+            "secrets",
+            ["TOKEN"],
+            'item 0 must be an object, such as {"name": "HF_TOKEN", "as": "env"}',
+        ),
+        ("secrets", [{"as": "env"}], "item 0 must have a name"),
+        ("secrets", [{"name": "a-b"}], "item 0 name must be a name of letters, digits and _"),
+        ("secrets", [{"name": "A\n"}], "item 0 name must be a name of letters, digits and _"),
+        ("secrets", [{"name": "A\0"}], "item 0 name must not hold a NUL character"),
+        ("secrets", [{"name": None}], "item 0 name must be a string"),
+        ("secrets", [{"name": "A" * 65}], "item 0 name must not be longer than 64 characters"),
+        ("secrets", [{"name": "FETCHML_A"}], "item 0 name must not begin with FETCHML_"),
+        ("secrets", [{"name": "A", "as": "arg"}], "item 0 as must be env or file"),
+        ("secrets", [{"name": "A", "as": ["env"]}], "item 0 as must be env or file"),
+        ("secrets", [{"name": "A", "value": "x"}], "item 0 must not have 'value'"),
+        ("secrets", [{"name": "A"}, {"name": "A", "as": "file"}], "must not name a secret twice"),
+        ("secrets", [{"name": f"V{n}"} for n in range(33)], "must not have more than 32 items"),
         ("warn_seconds", -1, "must be between 0 and 600"),
         ("warn_seconds", 601, "must be between 0 and 600"),
         ("warn_seconds", True, "must be an integer"),

@@ -150,6 +150,7 @@ def test_task_that_is_submitted_again_is_the_same() -> None:
             "checkpoint_from": "t",
             "warn_seconds": 5,
             "volumes": ["scratch"],
+            "secrets": [{"name": "TOKEN"}, {"name": "KEY", "as": "file"}],
         },
         {"job_name": "a", "environment": {}},
         {"job_name": "a", "environment": {"project": "."}, "snapshot_id": "s"},

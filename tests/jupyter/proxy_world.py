@@ -190,6 +190,7 @@ async def proxy_world(
         timeouts,
         access=nothing,
         keys=nothing,
+        secrets=nothing,
         retention=nothing,
     )
     await server.start([*sockets, *more])

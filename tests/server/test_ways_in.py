@@ -335,6 +335,7 @@ def test_every_operation_is_in_the_table() -> None:
         "{snapshotId}": "{snapshot}",
         "{serviceId}": "{service}",
         "{keyId}": "{key}",
+        "{name}": "TOKEN",
         "{path}": "result",
         "{uuid}": "slot-0",
         "{port}": "80",

@@ -13,6 +13,7 @@ from fetchml.v1 import (
     jupyter_pb2,
     key_pb2,
     queue_pb2,
+    secret_pb2,
     server_pb2,
     snapshot_pb2,
     storage_pb2,
@@ -51,6 +52,7 @@ INTERRUPT = Expected("409 403 403 409", "409 404 404 409")
 ADMINS = Expected("403 403 403 ok", "403 403 403 ok")
 ADMINS_IN_VAIN = Expected("403 403 403 409", "403 403 403 409")
 """Admins only, and impossible for a task that has ended."""
+UNKNOWN = Expected("404 404 403 404", "404 404 403 404")
 SWEEP = {"task": {"job_name": "a"}, "parameters": {"lr": {"range": [1, 1]}}}
 # `{task}` is a task of the owner that has ended, with a log and an output. With `fresh` the ids are
 # those of things that the owner made just now, for this one call; the task waits in the queue.
@@ -127,6 +129,11 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("GET", "/v1/keys", ADMINS, {}),
     ("POST", "/v1/keys", ADMINS, {"json": {"name": "a", "role": "user"}}),
     ("POST", "/v1/keys/{key}/revoke", ADMINS, {"fresh": True}),
+    ("GET", "/v1/secrets", SUBMIT, {}),
+    ("GET", "/v1/secrets?user_id=owner", ADMINS_BUT_OWN, {}),
+    ("PUT", "/v1/secrets/TOKEN", SUBMIT, {"json": {"value": "a"}}),
+    ("DELETE", "/v1/secrets/TOKEN", SUBMIT, {}),
+    ("DELETE", "/v1/secrets/TOKEN", UNKNOWN, {}),
     ("GET", "/v1/storage", ALL, {}),
     ("POST", "/v1/storage/prune", SUBMIT, {"json": {"older_than_seconds": 9}}),
     (
@@ -214,6 +221,11 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("SnapshotService.UploadSnapshot", {"data": archive({"theirs": b""})}, SUBMIT, {}),
     ("ServerService.GetServerInfo", {}, ALL, {}),
     ("ServerService.RunDoctor", {}, ADMINS, {}),
+    ("SecretService.ListSecrets", {}, SUBMIT, {}),
+    ("SecretService.ListSecrets", {"user_id": "owner"}, ADMINS_BUT_OWN, {}),
+    ("SecretService.SetSecret", {"name": "TOKEN", "value": "a"}, SUBMIT, {}),
+    ("SecretService.DeleteSecret", {"name": "TOKEN"}, SUBMIT, {}),
+    ("SecretService.DeleteSecret", {"name": "TOKEN"}, UNKNOWN, {}),
     ("QueueService.GetQueue", {}, ALL, {}),
     ("QueueService.ListQueue", {"limit": 1000}, LISTED, {"lists": "task", "fresh": True}),
     ("KeyService.CreateKey", {"name": "a", "role": key_pb2.Key.user}, ADMINS, {}),
@@ -268,6 +280,7 @@ FILES = (
     jupyter_pb2,
     key_pb2,
     queue_pb2,
+    secret_pb2,
     server_pb2,
     snapshot_pb2,
     storage_pb2,

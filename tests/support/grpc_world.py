@@ -107,6 +107,7 @@ async def grpc_world(
             KeyManager(keyring, parts.audit),
             parts.audit,
             access=parts.access,
+            secrets=parts.secrets,
             retention=engine.retention,
         )
         port = await server.start(f"127.0.0.1:{front.grpc_port()}", control_socket)

@@ -167,6 +167,7 @@ async def rest_world(
             parts.audit,
             timeouts,
             access=parts.access,
+            secrets=parts.secrets,
             keys=KeyManager(keyring, parts.audit),
             retention=engine.retention,
         )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from fetchml.adapters.container_places import (
     RUN_FOLDER,
+    SECRETS_FOLDER,
     SHIM_PATH,
     WORKSPACE,
     mounts_of,
@@ -21,6 +22,8 @@ INSTANCE_LABEL, TASK_LABEL, ATTEMPT_LABEL = "fetchml.instance", "fetchml.task", 
 
 _TMP = "rw,exec,nosuid,nodev,mode=1777"
 """Executable, because compilers of kernels (Triton, torch.compile) load their results from /tmp."""
+_SECRETS = "rw,noexec,nosuid,nodev,size=1m"
+"""In memory, and gone with the container. The limits of secrets leave half of it free."""
 _SHARES_PER_CORE = 1024
 _OOM_SCORE = 500
 """If the host runs out of memory, a task is killed before the server and the Docker engine."""
@@ -79,8 +82,14 @@ def container_config(
     mounts = [_bind(shim, SHIM_PATH, read_only=True)]
     mounts += [_bind(each.source, each.target, read_only=each.read_only) for each in mounts_of(run)]
     variables = variables_in_container(run)
+    tmpfs = {"/tmp": f"{_TMP},size={limits.tmp_mb}m"}  # noqa: S108 - in the container
+    if run.secrets is not None:
+        owner = f"mode=0700,uid={user[0]},gid={user[1]}" if user else "mode=1777"
+        tmpfs[str(SECRETS_FOLDER)] = f"{_SECRETS},{owner}"
     environment = {"HOME": "/tmp"} | run.env | gpus.environment | variables  # noqa: S108 - in the container
-    command = shim_command(SHIM_PATH, run, run_folder=RUN_FOLDER, workspace=WORKSPACE)
+    command = shim_command(
+        SHIM_PATH, run, run_folder=RUN_FOLDER, workspace=WORKSPACE, secrets=SECRETS_FOLDER
+    )
     memory = (run.memory_gb or limits.memory_gb) << 30
     few_cores = limits.cpu if limits.cpu < (os.cpu_count() or 1) else 0
     return {
@@ -119,7 +128,7 @@ def container_config(
             "SecurityOpt": ["no-new-privileges:true"],
             "ShmSize": limits.shm_mb << 20,
             "Sysctls": dict(sysctls or {}),
-            "Tmpfs": {"/tmp": f"{_TMP},size={limits.tmp_mb}m"},  # noqa: S108 - in the container
+            "Tmpfs": tmpfs,
         },
     }
 

@@ -10,7 +10,8 @@ from typing import Any
 from fetchml.adapters.docker.container_config import ATTEMPT_LABEL, TASK_LABEL
 from fetchml.adapters.docker.http import EngineHttp, EngineRefused
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.launcher import Owner
+from fetchml.files.secrets import run_file
+from fetchml.ports.launcher import Owner, Secrets
 from fetchml.system import failpoints
 
 Container = Mapping[str, Any]
@@ -37,6 +38,7 @@ async def begin(
     config: Mapping[str, Any],
     folder: AttemptFolder,
     user: Owner,
+    secrets: Secrets | None,
     cancelled: asyncio.Event,
     created: Callable[[str], None],
 ) -> None:
@@ -54,6 +56,9 @@ async def begin(
         failpoints.reach("created")
         if cancelled.is_set():
             return
+        if secrets is not None:
+            owner = user or (None, None)
+            await asyncio.to_thread(run_file.write, folder.path, secrets.content, *owner)
         try:
             await http.ask("POST", f"/containers/{name}/start")
         except EngineRefused as error:

@@ -272,6 +272,7 @@ class DockerLauncher:
             config=config,
             folder=AttemptFolder(run.folder),
             user=owner,
+            secrets=run.secrets,
             cancelled=cancelled,
             created=created,
         )

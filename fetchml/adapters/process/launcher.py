@@ -29,6 +29,7 @@ from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder, Claim
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.layout import DATASETS, TASKS, VOLUMES
+from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import (
     AttemptExit,
     EnterError,
@@ -242,9 +243,19 @@ class ProcessLauncher:
         folder.create(os.geteuid(), os.getegid())
         if run.volumes:
             link_volumes(run)
+        secrets = None
+        if run.secrets is not None:
+            secrets = run_file.make_folder(run.folder)
+            run_file.write(run.folder, run.secrets.content, os.geteuid(), os.getegid())
         datasets = link_datasets(run)
         self._children[run.folder] = subprocess.Popen(
-            shim_command(shim.name, run, run_folder=folder.run, workspace=folder.workspace),
+            shim_command(
+                shim.name,
+                run,
+                run_folder=folder.run,
+                workspace=folder.workspace,
+                secrets=secrets,
+            ),
             executable=shim.executable,
             cwd=folder.workspace,
             env=_environment(run, folder, datasets),
@@ -318,7 +329,7 @@ def _environment(run: LaunchSpec, folder: AttemptFolder, datasets: Path) -> dict
         {"PATH": TASKS_PATH}
         | run.env
         | process_variables(run.gpu_ids)
-        | (variables_of(run) if run.places or run.volumes else {})
+        | (variables_of(run) if run.places or run.volumes or run.secrets is not None else {})
         | (input_variables(run) if run.inputs else {})
         | dict(zip(PLACES, map(str, places), strict=True))
     )

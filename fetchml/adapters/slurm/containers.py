@@ -13,12 +13,14 @@ from shlex import quote
 
 from fetchml.adapters.container_places import (
     RUN_FOLDER,
+    SECRETS_FOLDER,
     SHIM_PATH,
     WORKSPACE,
     mounts_of,
     variables_in_container,
 )
 from fetchml.adapters.shim_command import shim_command
+from fetchml.files.layout import SECRETS
 from fetchml.ports.launcher import LaunchSpec, Mount, PrepareError
 
 ENVIRONMENT = "environment"
@@ -55,6 +57,7 @@ class Containers:
             run,
             run_folder=RUN_FOLDER,
             workspace=WORKSPACE,
+            secrets=SECRETS_FOLDER,
             usage_ms=usage_ms,
             lease_ms=lease_ms,
             environment=_ENVIRONMENT_PATH,
@@ -63,6 +66,8 @@ class Containers:
             Mount(run.folder / ENVIRONMENT, _ENVIRONMENT_PATH, read_only=True),
             *mounts_of(run),
         ]
+        if run.secrets is not None:
+            mounts.append(Mount(run.folder / SECRETS, str(SECRETS_FOLDER), read_only=False))
         words = {"podman": self._podman, "apptainer": self._apptainer}[self.runtime]
         return words(run, f'{quote(str(shims))}/"$(uname -m)"', mounts, shim)
 

@@ -20,8 +20,9 @@ from fetchml.adapters.volume_links import link_volumes
 from fetchml.core.model import AttemptEnd
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.layout import DATASETS, VOLUMES
+from fetchml.files.layout import DATASETS, SECRETS, VOLUMES
 from fetchml.files.own_file import write_durably
+from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.shim import CLAIM_EXISTS
 from fetchml.shim import path as shim_path
@@ -132,6 +133,9 @@ def write(
     folder.create(os.geteuid(), os.getegid())
     if (run.folder / SUBMISSION).exists():
         return True
+    if run.secrets is not None:
+        run_file.make_folder(run.folder)
+        run_file.write(run.folder, run.secrets.content, os.geteuid(), os.getegid())
     lease_ms = submission.lease_seconds * 1000
     if containers is None:
         last = _process(run, shims, lease_ms)
@@ -167,6 +171,7 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
         run,
         run_folder=folder.run,
         workspace=folder.workspace,
+        secrets=run.folder / SECRETS,
         usage_ms=USAGE_MS,
         lease_ms=lease_ms,
     )

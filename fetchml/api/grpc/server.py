@@ -15,6 +15,7 @@ from fetchml.api.grpc.audit import AuditService
 from fetchml.api.grpc.backup import BackupService
 from fetchml.api.grpc.gpus import GpuService
 from fetchml.api.grpc.groups.experiments import ExperimentService
+from fetchml.api.grpc.groups.secrets import SecretService
 from fetchml.api.grpc.groups.sweeps import SweepService
 from fetchml.api.grpc.handler import RpcHandler
 from fetchml.api.grpc.health import HealthService
@@ -41,6 +42,7 @@ from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
 from fetchml.jupyter.service import JupyterServices
 from fetchml.snapshots.service import Snapshots
+from fetchml.user_secrets.service import UserSecrets
 from fetchml.v1 import (
     access_pb2,
     access_pb2_grpc,
@@ -57,6 +59,8 @@ from fetchml.v1 import (
     key_pb2_grpc,
     queue_pb2,
     queue_pb2_grpc,
+    secret_pb2,
+    secret_pb2_grpc,
     server_pb2,
     server_pb2_grpc,
     snapshot_pb2,
@@ -85,6 +89,7 @@ SERVICES = frozenset(
         (jupyter_pb2.DESCRIPTOR, "JupyterService"),
         (gpu_pb2.DESCRIPTOR, "GpuService"),
         (key_pb2.DESCRIPTOR, "KeyService"),
+        (secret_pb2.DESCRIPTOR, "SecretService"),
         (audit_pb2.DESCRIPTOR, "AuditService"),
         (storage_pb2.DESCRIPTOR, "StorageService"),
         (usage_pb2.DESCRIPTOR, "UsageService"),
@@ -137,6 +142,7 @@ class GrpcServer:
         audit: Audit,
         *,
         access: TaskAccess,
+        secrets: UserSecrets,
         retention: Retention,
         copies: StoreCopies | None = None,
         max_connections: int = MAX_CONNECTIONS,
@@ -176,6 +182,7 @@ class GrpcServer:
         key_pb2_grpc.add_KeyServiceServicer_to_server(
             KeyService(keys, SignIn(admission, audit), jupyter.origins), services
         )
+        secret_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(secrets), services)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
         storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageService(retention), services)
         usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(engine), services)

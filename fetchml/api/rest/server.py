@@ -35,6 +35,7 @@ from fetchml.api.rest.keys import KeyOperations
 from fetchml.api.rest.logs import LogOperations
 from fetchml.api.rest.metrics import Metrics
 from fetchml.api.rest.outputs import OutputOperations
+from fetchml.api.rest.secrets import SecretOperations
 from fetchml.api.rest.snapshots import SnapshotOperations
 from fetchml.api.rest.status import ServerOperations
 from fetchml.api.rest.storage import StorageOperations
@@ -63,6 +64,7 @@ from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized
 from fetchml.jupyter.service import JupyterServices
 from fetchml.snapshots.service import Snapshots
 from fetchml.system.log import current_trace
+from fetchml.user_secrets.service import UserSecrets
 
 if TYPE_CHECKING:
     from fetchml.engine.engine import Engine
@@ -111,6 +113,7 @@ class HttpServer:
         access: TaskAccess,
         max_connections: int = MAX_CONNECTIONS,
         keys: KeyManager,
+        secrets: UserSecrets,
         retention: Retention,
     ) -> None:
         self._admission = admission
@@ -171,6 +174,7 @@ class HttpServer:
             AuditOperations(audit),
             AccessOperations(OpenedPorts(access, admission, jupyter.origins)),
             KeyOperations(keys, body_timeout_seconds=timeouts.body),
+            SecretOperations(secrets, body_timeout_seconds=timeouts.body),
             StorageOperations(retention, body_timeout_seconds=timeouts.body),
             WatchOperation(engine, handshake, timeouts.ws),
             ShellOperation(access, handshake, timeouts.ws),

@@ -3,6 +3,7 @@
 import msgspec
 
 from fetchml.core.model import Dependency, Principal, Role, Task
+from fetchml.core.requests import secrets
 
 _OF_THE_FIRST = frozenset({"hold", "start_after", "sweep"})
 
@@ -36,6 +37,8 @@ def request_of(task: Task) -> dict[str, object]:
             {name: text for name, text in msgspec.structs.asdict(each).items() if text is not None}
             for each in spec.dataset_specs
         ]
+    if spec.secrets is not None:
+        request["secrets"] = secrets.request_of(spec.secrets)
     if spec.environment is not None:
         source = spec.environment.source
         request["environment"] = {} if source is None else dict([source])

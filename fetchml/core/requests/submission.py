@@ -9,6 +9,7 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import msgspec
 
@@ -16,7 +17,7 @@ from fetchml.core.dependencies import request as dependencies
 from fetchml.core.environments import request as environment
 from fetchml.core.environments.request import Environment
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
-from fetchml.core.requests import dataset, images, project_file, shell_words
+from fetchml.core.requests import dataset, images, project_file, secrets, shell_words
 from fetchml.core.requests.checks import (
     MAX_ENTRIES,
     MAX_INT,
@@ -35,6 +36,7 @@ from fetchml.core.requests.checks import (
 )
 from fetchml.core.requests.mounts import checkpoint, volumes
 from fetchml.core.requests.project_file import ProjectFile
+from fetchml.core.requests.secrets import SecretUse
 from fetchml.core.requests.task_limits import TaskLimits, resource_violations, timeout_violations
 from fetchml.core.requests.times import milliseconds, time_fault
 from fetchml.core.scheduling import slurm
@@ -50,7 +52,7 @@ SYSTEM_PATHS = (
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run",
     "/sbin", "/sys", "/usr", "/var", "/.fetchml", "/workspace", "/outputs", "/checkpoint",
     "/environment",
-    "/volumes",
+    "/volumes", "/secrets",
 )  # fmt: skip
 """System paths that no dataset may be mounted over."""
 
@@ -161,6 +163,10 @@ def accept(
 
 def _read_structures(fields: dict[str, object]) -> None:
     """Replace objects of the request by values. Raises InvalidSubmission."""
+    if "secrets" in fields:
+        uses = fields["secrets"] = msgspec.convert(fields["secrets"], tuple[SecretUse, ...])
+        if clash := secrets.env_fault(uses, cast("Mapping[str, str]", fields.get("env", {}))):
+            raise InvalidSubmission([Violation("secrets", clash)])
     if "dataset_specs" in fields:
         fields["dataset_specs"] = msgspec.convert(fields["dataset_specs"], tuple[DatasetSpec, ...])
     if "environment" in fields:
@@ -293,6 +299,7 @@ _RULES: dict[str, Check] = {
     "checkpoint": boolean,
     "checkpoint_from": line(64, empty=False),
     "volumes": volumes.rule,
+    "secrets": secrets.rule,
     "warn_seconds": integer(0, checkpoint.MAX_WARN_SECONDS),
     "after": dependencies.fault,
     "inputs_from": dependencies.inputs_fault,
@@ -308,7 +315,7 @@ _PROJECT_RULES = {
     for name in (
         "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries",
         "preemptible", "env", "checkpoint", "warn_seconds", "slurm", "environment",
-        "volumes", "may_idle",
+        "volumes", "secrets", "may_idle",
     )
 }  # fmt: skip
 """Fields that fetchml.toml may set."""

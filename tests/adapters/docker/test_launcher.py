@@ -12,8 +12,18 @@ from docker.errors import NotFound
 
 from fetchml.adapters.docker.container_config import container_name
 from fetchml.adapters.docker.launcher import DockerLauncher
+from fetchml.core.requests.secrets import Form, SecretUse
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount, PrepareError
+from fetchml.files.secrets import run_file
+from fetchml.ports.launcher import (
+    AttemptExit,
+    Launcher,
+    LaunchSpec,
+    Mount,
+    Owner,
+    PrepareError,
+    Secrets,
+)
 from testbed.docker_engine import Engine
 from tests.adapters.launcher_conformance import RUNS_ONCE, UNTIL_TOLD, LauncherConformance, shell
 from tests.support.launcher_bench import INSTANCE, Bench, silent
@@ -101,6 +111,28 @@ class TestDockerLauncher(LauncherConformance):
             "interfaces": ["lo"],
             "first process": "/.fetchml/shim",
         }
+
+    @pytest.mark.parametrize("owner", ["launcher", None])
+    async def test_secrets_are_in_memory_and_in_no_configuration(
+        self, bench: Bench, launcher: Launcher, owner: Owner
+    ) -> None:
+        """`None`: the user is the image's."""
+        uses = ((SecretUse("TOKEN"), b"value-1"), (SecretUse("KEY", Form.FILE), b"value-2"))
+        script = (
+            'grep -c " /secrets tmpfs rw,nosuid,nodev,noexec" /proc/mounts; cat /secrets/KEY; '
+            'echo " $TOKEN"; ls /.fetchml/run | grep -c secrets'
+        )
+        secrets = Secrets(run_file.encode(uses))
+        run = bench.run("sh", "-c", script, secrets=secrets, owner=owner)
+        await soon(launcher.prepare(run, silent))
+        container = self.client.containers.get(container_name(run.task_id, run.attempt))
+        shown = json.dumps(container.attrs)
+        assert "FETCHML_SECRETS=/secrets" in shown
+        assert "value-1" not in shown
+        assert "value-2" not in shown
+        AttemptFolder(run.folder).open_gate()
+        await soon(launcher.wait(run))
+        assert AttemptFolder(run.folder).tail() == b"1\nvalue-2 value-1\n0\n"
 
     async def test_an_engine_that_came_back_between_two_requests_is_asked_again(
         self, bench: Bench, launcher: Launcher, monkeypatch: pytest.MonkeyPatch

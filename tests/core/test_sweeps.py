@@ -13,7 +13,7 @@ from fetchml.core.sweeps.draws import drawn, fraction
 from fetchml.core.sweeps.expansion import Expansion
 from fetchml.core.sweeps.model import variables
 from fetchml.core.sweeps.template import Template
-from fetchml.core.sweeps.values import MAX_TASKS, Choices, Draw, read_axis
+from fetchml.core.sweeps.values import MAX_TASKS, Axis, Choices, Draw, read_axis
 from tests.support import tasks
 
 TASK = {"job_name": "job"}
@@ -258,3 +258,17 @@ def test_values_are_described_in_one_short_line() -> None:
     assert found.described["many"] == "1, 2 … 50"
     assert len(found.described["long"]) <= 120
     assert "(100 values)" in found.described["long"]
+
+
+def test_ranges_beyond_the_limit_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request of a kilobyte would hold the event loop for a third of a second."""
+    read_ones: list[object] = []
+
+    def counted(given: object) -> Axis | str:
+        read_ones.append(given)
+        return read_axis(given)
+
+    monkeypatch.setattr("fetchml.core.sweeps.definition.read_axis", counted)
+    found = rules({f"p{number}": {"range": [1, MAX_TASKS]} for number in range(32)})
+    assert found == {"parameters": f"must not have more than {MAX_VALUES} values in all"}
+    assert len(read_ones) == 3

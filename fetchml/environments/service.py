@@ -121,11 +121,16 @@ class Environments:
         if self._settings.offline is not None:
             return self._settings.offline
         key = (snapshot_id, *source)
-        if key not in self._faults:
-            self._faults[key] = await self._read_fault(key)
-            if len(self._faults) > MAX_FAULTS:
-                self._faults.popitem(last=False)
-        return self._faults[key]
+        if key in self._faults:
+            return self._faults[key]
+        try:
+            found = await self._read_fault(key)
+        except OSError as error:  # It may pass, so it is not kept.
+            return f"can't be read: {error.strerror or error}"
+        self._faults[key] = found
+        if len(self._faults) > MAX_FAULTS:
+            self._faults.popitem(last=False)
+        return found
 
     async def provide(self, task: Task, owner: Owner, progress: Callable[[str], None]) -> Provided:
         """Provide the environment of the task's current attempt until `release`. Raises
@@ -194,12 +199,11 @@ class Environments:
         return removed
 
     async def _read_fault(self, key: tuple[str, str, str]) -> str | None:
+        """Raises OSError."""
         try:
             await run_in_thread(self._sources.read, *key)
         except BadSource as error:
             return str(error)
-        except OSError as error:
-            return f"can't be read: {error.strerror or error}"
         return None
 
 

@@ -1,5 +1,6 @@
 """Reads what an environment is made from: files of a snapshot, as uv will get them."""
 
+import errno
 import hashlib
 import posixpath
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from fetchml.core.environments.request import ROOT
 from fetchml.snapshots.files import SnapshotFiles
 
 MAX_SHOWN = 100
+_NO_FILE = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG})
+"""A link, or a folder on the way that is a file or a link. Other errors may pass."""
 
 
 class Source(NamedTuple):
@@ -116,7 +119,8 @@ class EnvironmentSources:
         except FileNotFoundError:
             return None
         except OSError as error:
-            # A link, or a folder on the way that is a file or a link.
+            if error.errno not in _NO_FILE:
+                raise
             raise BadSource(f"{shown}: is no regular file of the snapshot") from error
         if len(content) > limit:
             raise BadSource(f"{shown}: is larger than {limit >> 20} MiB")

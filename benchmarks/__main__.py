@@ -11,6 +11,7 @@ from benchmarks import (
     health,
     history,
     hostile,
+    page,
     rest_submits,
     scheduling,
     slurm,
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "throughput": throughput.run,
     "gpu_gap": gpu_gap.run,
     "usage": usage.run,
+    "page": page.run,
     "slurm": slurm.run,
     "hostile": hostile.run,
 }

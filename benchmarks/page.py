@@ -1,0 +1,214 @@
+"""The page in a real browser, on the server's own cores: paint, pauses, scrolling, a long log, and
+what open tabs cost the others."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.async_api import Browser, BrowserContext, Page, expect
+
+from benchmarks.client import Client
+from benchmarks.figures import Benchmark, Figure, Load, at_least, median, not_run
+from benchmarks.history_fill import fill
+from benchmarks.http_load import Request, http_load, why_no_load
+from benchmarks.processes import KEY, NO_QUOTAS, Server, fetchml, scratch_folder
+from testbed.browser import chromium
+
+HISTORY = 100_000
+CHANGES_A_SECOND = 100
+TABS = 10
+ROUNDS = 5
+SECONDS = 10
+LOG_MB = 100
+ROWS = 10_000
+PAINT_MS, PAUSE_MS, LOG_MS, FRAMES, RATE = 1000, 50, 1000, 50, 0.95
+CREATE = Request("POST", "/v1/tasks", KEY, {"job_name": "bench", "args": "--epochs 5"})
+WATCHING: dict[str, object] = {"job_name": "watched", "command": ["sleep", "600"]}
+
+# When the first panel with content is there, and every task of the main thread over 50 ms.
+OBSERVE = """
+window.longest = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) window.longest = Math.max(window.longest, entry.duration);
+}).observe({type: "longtask"});
+new MutationObserver(() => {
+  if (window.usefulAt === undefined && document.querySelector("main .gpu-card, main .task-link"))
+    window.usefulAt = performance.now();
+}).observe(document, {subtree: true, childList: true});
+"""
+
+# Scroll to the end of what is read, until so many rows are; then from the top to the end within
+# some seconds, counting the frames.
+READ = """async (rows) => {
+  const box = document.querySelector(".virtual");
+  while (box.scrollHeight < 36 * rows) {
+    box.scrollTop = box.scrollHeight;
+    await new Promise(requestAnimationFrame);
+  }
+  box.scrollTop = 0;
+}"""
+SCROLL = """async (seconds) => {
+  const box = document.querySelector(".virtual");
+  const began = performance.now();
+  let frames = 0, past = 0;
+  while (past < 1) {
+    await new Promise(requestAnimationFrame);
+    frames++;
+    past = (performance.now() - began) / (1000 * seconds);
+    box.scrollTop = Math.min(1, past) * box.scrollHeight;
+  }
+  return frames / seconds;
+}"""
+
+
+def run() -> Benchmark:
+    with scratch_folder() as folder:
+        data_dir = folder / "data"
+        fill(data_dir, ended=HISTORY, queued=0, ids=1)
+        with (
+            fetchml(
+                data_dir,
+                tasks_max_running="2",
+                tasks_log_bytes=str(2 * LOG_MB << 20),
+                **NO_QUOTAS,
+            ) as server,
+            Client(server.http) as client,
+        ):
+            watched = client.ask("POST", "/v1/tasks", WATCHING)["id"]
+            client.await_status(watched, "running")
+            yield from asyncio.run(_in_browser(server, client))
+            yield from _tabs(server)
+
+
+async def _in_browser(server: Server, client: Client) -> list[Figure]:
+    async with chromium() as browser:
+        context = await _signed_in(browser, server)
+        page = await context.new_page()
+        return [
+            await _paint(page, server),
+            await _long_log(page, server, client),  # While a slot is free for its task.
+            await _pauses(page, server),
+            await _scrolling(page, server),
+        ]
+
+
+async def _signed_in(browser: Browser, server: Server) -> BrowserContext:
+    context = await browser.new_context(viewport={"width": 1440, "height": 900})
+    await context.add_init_script(OBSERVE)
+    page = await context.new_page()
+    await page.goto(f"http://{server.http}/ui/")
+    await page.get_by_label("API key").fill(KEY)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.locator(".live")).to_have_text("Live")
+    await page.close()
+    return context
+
+
+async def _paint(page: Page, server: Server) -> Figure:
+    times = []
+    for _ in range(ROUNDS):
+        await page.goto(f"http://{server.http}/ui/")
+        await expect(page.locator("main .task-link").first).to_be_visible()
+        times.append(await page.evaluate("window.usefulAt"))
+    return _at_most(f"page: first useful paint, {HISTORY:,} tasks in the history", times, PAINT_MS)
+
+
+async def _pauses(page: Page, server: Server) -> Figure:
+    """The longest task of the main thread while the visible tasks change."""
+    with Client(server.http) as client:
+        ids = [client.ask("POST", "/v1/tasks", WATCHING)["id"] for _ in range(50)]
+    longest = []
+    for _ in range(ROUNDS):
+        await page.goto(f"http://{server.http}/ui/tasks?user=*")
+        await expect(page.locator(".task-row").first).to_be_visible()
+        with _changing(server, ids) as changes:
+            await page.evaluate("window.longest = 0")
+            await asyncio.sleep(SECONDS)
+            longest.append(await page.evaluate("window.longest"))
+    rate = sum(changes) / SECONDS
+    claim = f"page: longest pause with {rate:.0f} changes a second"
+    return _at_most(claim, longest, PAUSE_MS)
+
+
+@contextmanager
+def _changing(server: Server, ids: list[str]) -> Iterator[list[int]]:
+    """Change the labels of tasks at a steady rate. Gives the number of changes in a list."""
+    stop = threading.Event()
+    done = [0]
+
+    def change() -> None:
+        due = time.monotonic()
+        with Client(server.http) as client:
+            while not stop.wait(max(0.0, due - time.monotonic())):
+                due += 1 / CHANGES_A_SECOND
+                body: dict[str, object] = {"metadata": {"step": str(done[0])}}
+                client.ask("PATCH", f"/v1/tasks/{ids[done[0] % len(ids)]}", body)
+                done[0] += 1
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        yield done
+    finally:
+        stop.set()
+        thread.join()
+
+
+async def _scrolling(page: Page, server: Server) -> Figure:
+    await page.goto(f"http://{server.http}/ui/tasks?user=*")
+    await expect(page.locator(".task-row").first).to_be_visible()
+    await page.evaluate(READ, ROWS)
+    frames = await page.evaluate(SCROLL, 3 * SECONDS)
+    return Figure(
+        f"page: {ROWS:,} rows scrolled in {3 * SECONDS} s",
+        "",
+        f"{frames:.0f} frames/s",
+        f"≥ {FRAMES} frames/s",
+        frames >= FRAMES,
+    )
+
+
+async def _long_log(page: Page, server: Server, client: Client) -> Figure:
+    script = f"yes 'epoch 1 loss 0.123456789' | head -c {LOG_MB << 20}; echo; echo the end"
+    command: dict[str, object] = {"job_name": "talks", "command": ["sh", "-c", script]}
+    task_id = client.ask("POST", "/v1/tasks", command)["id"]
+    client.await_status(task_id, "completed")
+    times = []
+    for _ in range(ROUNDS):
+        await page.goto(f"http://{server.http}/ui/tasks/{task_id}")
+        await expect(page.get_by_text("the end")).to_be_visible()
+        times.append(await page.evaluate("performance.now()"))
+    return _at_most(f"page: a log of {LOG_MB} MB, open at its end", times, LOG_MS)
+
+
+def _tabs(server: Server) -> Benchmark:
+    """Submits with tabs open, beside submits without; alternating."""
+    name = f"page: submits with {TABS} tabs open"
+    if (reason := why_no_load()) is not None:
+        yield not_run(name, "the same without tabs", reason)
+        return
+    loads = asyncio.run(_loads(server))
+    yield at_least(name, "the same without tabs", loads, RATE)
+
+
+async def _loads(server: Server) -> list[tuple[Load, Load]]:
+    async with chromium() as browser:
+        rounds = []
+        for _ in range(ROUNDS):
+            context = await _signed_in(browser, server)
+            for _ in range(TABS):
+                tab = await context.new_page()
+                await tab.goto(f"http://{server.http}/ui/tasks?user=*")
+                await expect(tab.locator(".live")).to_have_text("Live")
+            with_tabs = await asyncio.to_thread(http_load, server.http, CREATE, 16, 3)
+            await context.close()
+            alone = await asyncio.to_thread(http_load, server.http, CREATE, 16, 3)
+            rounds.append((with_tabs, alone))
+        return rounds
+
+
+def _at_most(claim: str, times: list[float], limit: float) -> Figure:
+    measured = f"{median(times):.0f} ms ({min(times):.0f} to {max(times):.0f})"
+    return Figure(claim, "", measured, f"≤ {limit:g} ms", median(times) <= limit)

@@ -68,6 +68,8 @@ COMMANDS = {
         "queue": "Show how many tasks wait, run, and ended today.",
         "gpus": "Show the GPUs and the tasks that hold them.",
         "gpu": "Drain GPUs, and put them back in service.",
+        "reserve": "Reserve GPUs for a user and a time.",
+        "reservations": "List reservations of GPUs, and remove them.",
         "usage": "Show GPU hours and ended tasks, by user and day.",
         "storage": "Show disk usage on the server, by user.",
         "top": "Show the queue, the GPUs and the tasks, live.",

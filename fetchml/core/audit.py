@@ -35,6 +35,8 @@ class Action(StrEnum):
     JUPYTER_STOP = "jupyter.stop"
     GPU_DRAIN = "gpu.drain"
     GPU_UNDRAIN = "gpu.undrain"
+    BOOKING_CREATE = "booking.create"
+    BOOKING_DELETE = "booking.delete"
     STORAGE_PRUNE = "storage.prune"
     SIGN_IN_CODE = "session.code"
     SIGN_IN = "session.create"
@@ -49,6 +51,8 @@ SECURITY = frozenset(
         Action.KEY_REVOKE,
         Action.GPU_DRAIN,
         Action.GPU_UNDRAIN,
+        Action.BOOKING_CREATE,
+        Action.BOOKING_DELETE,
         Action.STORAGE_PRUNE,
     }
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from fetchml.core.bookings.model import Booking
 from fetchml.core.gpus.model import Gpu, Obstacle
 from fetchml.core.gpus.use import Utilisation
 from fetchml.core.model import Actor, AttemptEnd, Kept, Status, Task
@@ -192,6 +193,13 @@ class GpusUsed(msgspec.Struct, frozen=True):
     gpus: Sequence[Utilisation]
 
 
+class BookingsChanged(msgspec.Struct, frozen=True):
+    """All bookings as they are now."""
+
+    now: int
+    bookings: Sequence[Booking]
+
+
 class LauncherChanged(msgspec.Struct, frozen=True):
     """The launcher became available or unavailable. While it is not, nothing is started."""
 
@@ -238,6 +246,7 @@ Event = (
     | GpuFailed
     | GpuDrained
     | GpusUsed
+    | BookingsChanged
     | LauncherChanged
     | TimePassed
     | Recovered

@@ -6,9 +6,11 @@ The rules of a task's life are here; `core.transitions` has the table and the th
 from msgspec.structs import replace
 
 from fetchml.core import halting, retry, storage, waiting
+from fetchml.core.bookings import begin as bookings
 from fetchml.core.changes import change, current, finish, move
 from fetchml.core.dependencies import outcomes
 from fetchml.core.events import (
+    BookingsChanged,
     CancelRequested,
     CheckGpus,
     Collected,
@@ -68,10 +70,12 @@ def step(state: State, event: Event) -> Decision:
     if state.blocked.has_news:
         outcomes.settle(state, decision, event.now)
     if not isinstance(event, Submitted):  # a submit displaces no prestaged task
-        for task in prestage.misplaced(state):
+        if state.bookings:
+            bookings.begin(state, decision, event.now)
+        for task in prestage.misplaced(state, event.now):
             _discard(state, decision, task.id)
     _schedule(state, decision, event.now)
-    decision.next_due = event.now if state.blocked.has_news else state.next_due()
+    decision.next_due = event.now if state.blocked.has_news else state.next_due(event.now)
     return decision
 
 
@@ -103,7 +107,9 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
             _ended(state, decision, event)
         case Collected():
             _collected(state, decision, event)
-        case GpusSeen() | GpuChecked() | GpuFailed() | GpuDrained() | GpusUsed():
+        case (
+            GpusSeen() | GpuChecked() | GpuFailed() | GpuDrained() | GpusUsed() | BookingsChanged()
+        ):
             events.apply(state, decision, event)
         case LauncherChanged(available=available):
             state.launcher_available = available

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from fetchml.core import waiting
+from fetchml.core.bookings.model import Bookings
 from fetchml.core.dependencies.blocked import BlockedTasks, holds
 from fetchml.core.footprint import footprint
 from fetchml.core.gpus.model import plain_slots
@@ -25,6 +26,7 @@ from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.waiting import PRESTAGED, Discarding, HeldBack, Queued, Waiting
 
 _QUEUED = Queued()
+NO_BOOKINGS = Bookings()
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class State:
     """Number of each user's tasks in `handed_over`."""
     inputs: dict[str, set[str]] = field(default_factory=dict)
     """Ids of the live tasks that need the outputs of another task, by its id."""
+    bookings: Bookings = NO_BOOKINGS
     quiet: dict[str, Quiet] = field(default_factory=dict)
     """Times without use of the GPUs of running tasks, by their ids. Not stored."""
     live_bytes: int = 0
@@ -236,12 +239,14 @@ class State:
             self.sweeps.admitted(task)
             self.queue.add(task, now, since=now)
 
-    def next_due(self) -> int | None:
-        """When the next delayed or postponed task becomes ready; `None` if there is none."""
+    def next_due(self, now: int) -> int | None:
+        """Return when the next delayed or postponed task becomes ready, or the next booking begins
+        or ends; `None` if there is none."""
         delayed, postponed = self.queue.next_due(), self.held_back.next_due()
-        if delayed is None or postponed is None:
-            return postponed if delayed is None else delayed
-        return min(delayed, postponed)
+        booked = self.bookings.next_change(now) if self.bookings else None
+        if delayed is None and postponed is None:
+            return booked
+        return min(time for time in (delayed, postponed, booked) if time is not None)
 
     def waiting_of(self, user: str) -> int:
         """Number of a user's waiting tasks, prestaged ones excluded."""

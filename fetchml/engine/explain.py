@@ -5,6 +5,7 @@ from collections.abc import Callable
 from fetchml.core import waiting
 from fetchml.core.dependencies import outcomes
 from fetchml.core.model import ENDED, HaltCause, Status, Task
+from fetchml.core.permissions import Owned
 from fetchml.core.requests.times import shown_time
 from fetchml.core.scheduling.resources import fits
 from fetchml.core.scheduling.scheduler import SchedulingPass, ShareLevels
@@ -16,8 +17,13 @@ from fetchml.views import Explanation, Shortage
 
 BLOCKED_SHOWN = 4
 """Most blocked GPUs that one sentence names."""
+BOOKINGS_SHOWN = 3
+"""Most bookings that one sentence names."""
 DEPENDENCIES_SHOWN = 3
 """Most tasks that one sentence names."""
+
+MayName = Callable[[Owned], bool]
+"""Whether the caller may see a task or a booking of a user."""
 
 
 def explain(
@@ -26,7 +32,7 @@ def explain(
     now: int,
     before: int | None = None,
     *,
-    may_name: Callable[[Task], bool] = lambda _: True,
+    may_name: MayName = lambda _: True,
     cluster_reason: str | None = None,
 ) -> Explanation:
     """Explain the state of a task that the caller may see.
@@ -129,13 +135,13 @@ def _waiting(
     task: Task,
     now: int,
     before: int | None,
-    may_name: Callable[[Task], bool],
+    may_name: MayName,
 ) -> Explanation:
     level = ShareLevels(state, now)
     if before is None:
         before = state.queue.count_before(task, level)
     missing = _shortages(state, task)
-    reason = why_it_waits(state, task, now, missing)
+    reason = why_it_waits(state, task, now, missing, may_name)
     reason = reason or _turn(state, task, now, level, before, may_name)
     if task.prestaged:
         is_ready = isinstance(state.wait_state(task.id), AtGate)
@@ -151,7 +157,11 @@ def _waiting(
 
 
 def why_it_waits(
-    state: State, task: Task, now: int, missing: tuple[Shortage, ...] | None = None
+    state: State,
+    task: Task,
+    now: int,
+    missing: tuple[Shortage, ...] | None = None,
+    may_name: MayName = lambda _: False,
 ) -> str | None:
     """Return what a waiting task lacks; `None` if only its turn. The cost does not grow with the
     queue."""
@@ -171,10 +181,34 @@ def why_it_waits(
         )
     if missing:
         return f"It waits for {', '.join(_described(short) for short in missing)}."
+    closed = state.bookings.closed_to_task(task, now)
+    if closed and sum(u not in closed for u in state.gpus.free()) < (task.spec.gpu or 0):
+        return _reserved(state, task, now, closed, may_name)
     avoided = state.gpus.avoidable(task.avoid_gpus, task.spec.gpu or 0)
     if sum(uuid not in avoided for uuid in state.gpus.free()) < (task.spec.gpu or 0):
         return f"It waits for other GPUs than {', '.join(avoided)}: it failed there."
     return None
+
+
+def _reserved(state: State, task: Task, now: int, closed: frozenset[str], may_name: MayName) -> str:
+    bookings = [each for each in state.bookings.on(closed, now) if each.user != task.user]
+    numbers = {uuid: place for place, uuid in enumerate(state.gpus.in_order())}
+    texts = []
+    for each in bookings[:BOOKINGS_SHOWN]:
+        shown = sorted(numbers[uuid] for uuid in each.gpu_uuids if uuid in numbers)
+        which = ", ".join(map(str, shown[:BLOCKED_SHOWN]))
+        which += ", …" if len(shown) > BLOCKED_SHOWN else ""
+        is_or_are = f"GPU {which} is" if len(shown) == 1 else f"GPUs {which} are"
+        whom = f" for {each.user}" if may_name(each) else ""
+        has_begun = each.starts_at <= now
+        word, time = ("until", each.ends_at) if has_begun else ("from", each.starts_at)
+        texts.append(f"{is_or_are} reserved{whom} {word} {shown_time(time)}")
+    more = len(bookings) - BOOKINGS_SHOWN
+    texts += [f"{more} more reservations"] if more > 0 else []
+    hint = ""
+    if not task.spec.timeout_seconds and any(each.starts_at > now for each in bookings):
+        hint = " With a time limit that ends before, it could start."
+    return f"It waits for GPUs that are not reserved: {'; '.join(texts)}.{hint}"
 
 
 def _held_back(state: State, task: Task, now: int) -> str | None:
@@ -189,9 +223,7 @@ def _held_back(state: State, task: Task, now: int) -> str | None:
     return None
 
 
-def _why_held_back(
-    state: State, task: Task, now: int, may_name: Callable[[Task], bool]
-) -> str | None:
+def _why_held_back(state: State, task: Task, now: int, may_name: MayName) -> str | None:
     """Return why a task may not start now, whatever is free; `None` if it may."""
     match waiting.held_back(task, now, blocked=task.id in state.blocked):
         case OnHold():
@@ -204,7 +236,7 @@ def _why_held_back(
             return None
 
 
-def _blocked_by(state: State, task: Task, may_name: Callable[[Task], bool]) -> str:
+def _blocked_by(state: State, task: Task, may_name: MayName) -> str:
     conditions = state.blocked.open_conditions(task.id)
     texts = []
     for each in conditions[:DEPENDENCIES_SHOWN]:
@@ -222,7 +254,7 @@ def _turn(
     now: int,
     level: ShareLevels,
     before: int,
-    may_name: Callable[[Task], bool],
+    may_name: MayName,
 ) -> str:
     """Return why a task that lacks nothing does not start yet."""
     if reserved_for := _kept_for(state, task, now, level):

@@ -59,6 +59,7 @@ class Lifecycle:
         await self._inputs.open(self._attempts_under_way(), self._instance_id)
         await self._launcher.open(self._instance_id, self._launcher_changed)
         await self._dispatcher.apply(Recovered(self._clock()))
+        await self._gpus.bookings.load()
         self._recovered.set()
         await self._gpus.start()
         saving = every(

@@ -24,9 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x66\x65tchml/v1/gpu.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x95\x05\n\x03Gpu\x12\x11\n\x04uuid\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06number\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x11\n\x04name\x18\x03 \x01(\tH\x02\x88\x01\x01\x12)\n\x05state\x18\x04 \x01(\x0e\x32\x15.fetchml.v1.Gpu.StateH\x03\x88\x01\x01\x12\x13\n\x06reason\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x10\n\x08task_ids\x18\x06 \x03(\t\x12\x16\n\tmemory_mb\x18\x07 \x01(\x05H\x05\x88\x01\x01\x12\x1b\n\x0ememory_used_mb\x18\x08 \x01(\x05H\x06\x88\x01\x01\x12\x1a\n\rtemperature_c\x18\t \x01(\x05H\x07\x88\x01\x01\x12 \n\x13utilisation_percent\x18\n \x01(\x05H\x08\x88\x01\x01\x12)\n\tprocesses\x18\x0b \x03(\x0b\x32\x16.fetchml.v1.GpuProcess\x12\x18\n\x0bparent_uuid\x18\x0c \x01(\tH\t\x88\x01\x01\x12\x17\n\ndrained_by\x18\r \x01(\tH\n\x88\x01\x01\x12\x11\n\x04node\x18\x0e \x01(\tH\x0b\x88\x01\x01\"x\n\x05State\x12\x15\n\x11state_unspecified\x10\x00\x12\x08\n\x04lost\x10\x01\x12\x08\n\x04sick\x10\x02\x12\x0b\n\x07\x64rained\x10\x03\x12\x08\n\x04held\x10\x04\x12\x08\n\x04\x62usy\x10\x05\x12\x0c\n\x08settling\x10\x06\x12\x0b\n\x07unknown\x10\x07\x12\x08\n\x04\x66ree\x10\x08\x42\x07\n\x05_uuidB\t\n\x07_numberB\x07\n\x05_nameB\x08\n\x06_stateB\t\n\x07_reasonB\x0c\n\n_memory_mbB\x11\n\x0f_memory_used_mbB\x10\n\x0e_temperature_cB\x16\n\x14_utilisation_percentB\x0e\n\x0c_parent_uuidB\r\n\x0b_drained_byB\x07\n\x05_node\"\x8a\x01\n\nGpuProcess\x12\x10\n\x03pid\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x14\n\x07task_id\x18\x04 \x01(\tH\x03\x88\x01\x01\x42\x06\n\x04_pidB\x07\n\x05_nameB\x0c\n\n_memory_mbB\n\n\x08_task_id\"\x11\n\x0fListGpusRequest\"\x9a\x01\n\x07GpuList\x12\x1d\n\x04gpus\x18\x01 \x03(\x0b\x32\x0f.fetchml.v1.Gpu\x12\x13\n\x06\x64river\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07problem\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\r\n\x05notes\x18\x04 \x03(\t\x12\x1f\n\x05nodes\x18\x05 \x03(\x0b\x32\x10.fetchml.v1.NodeB\t\n\x07_driverB\n\n\x08_problem\"\xca\x03\n\x04Node\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05state\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x17\n\ntakes_work\x18\x03 \x01(\x08H\x02\x88\x01\x01\x12\x13\n\x06reason\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x16\n\treason_by\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x10\n\x03\x63pu\x18\x06 \x01(\x05H\x05\x88\x01\x01\x12\x15\n\x08\x63pu_used\x18\x07 \x01(\x05H\x06\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x08 \x01(\x05H\x07\x88\x01\x01\x12\x1b\n\x0ememory_used_mb\x18\t \x01(\x05H\x08\x88\x01\x01\x12\x10\n\x03gpu\x18\n \x01(\x05H\t\x88\x01\x01\x12\x15\n\x08gpu_used\x18\x0b \x01(\x05H\n\x88\x01\x01\x12\x15\n\x08gpu_name\x18\x0c \x01(\tH\x0b\x88\x01\x01\x12\x12\n\npartitions\x18\r \x03(\t\x12\x10\n\x08task_ids\x18\x0e \x03(\tB\x07\n\x05_nameB\x08\n\x06_stateB\r\n\x0b_takes_workB\t\n\x07_reasonB\x0c\n\n_reason_byB\x06\n\x04_cpuB\x0b\n\t_cpu_usedB\x0c\n\n_memory_mbB\x11\n\x0f_memory_used_mbB\x06\n\x04_gpuB\x0b\n\t_gpu_usedB\x0b\n\t_gpu_name\"%\n\x0f\x44rainGpuRequest\x12\x12\n\x04uuid\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\'\n\x11UndrainGpuRequest\x12\x12\n\x04uuid\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\x94\x02\n\nGpuService\x12N\n\x08ListGpus\x12\x1b.fetchml.v1.ListGpusRequest\x1a\x13.fetchml.v1.GpuList\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/gpus\x12W\n\x08\x44rainGpu\x12\x1b.fetchml.v1.DrainGpuRequest\x1a\x0f.fetchml.v1.Gpu\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x15/v1/gpus/{uuid}/drain\x12]\n\nUndrainGpu\x12\x1d.fetchml.v1.UndrainGpuRequest\x1a\x0f.fetchml.v1.Gpu\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x17/v1/gpus/{uuid}/undrainB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x66\x65tchml/v1/gpu.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x02\n\x07\x42ooking\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07user_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x11\n\tgpu_uuids\x18\x03 \x03(\t\x12-\n\tstarts_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65nds_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\ncreated_by\x18\x07 \x01(\tH\x02\x88\x01\x01\x42\x05\n\x03_idB\n\n\x08_user_idB\r\n\x0b_created_by\"\xbc\x01\n\x14\x43reateBookingRequest\x12\x15\n\x07user_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12-\n\tstarts_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x07\x65nds_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\x12\x11\n\tgpu_uuids\x18\x04 \x03(\t\x12\x10\n\x03gpu\x18\x05 \x01(\x05H\x00\x88\x01\x01\x42\x06\n\x04_gpu\"\x15\n\x13ListBookingsRequest\"=\n\x14ListBookingsResponse\x12%\n\x08\x62ookings\x18\x01 \x03(\x0b\x32\x13.fetchml.v1.Booking\"0\n\x14\x44\x65leteBookingRequest\x12\x18\n\nbooking_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x95\x05\n\x03Gpu\x12\x11\n\x04uuid\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06number\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x11\n\x04name\x18\x03 \x01(\tH\x02\x88\x01\x01\x12)\n\x05state\x18\x04 \x01(\x0e\x32\x15.fetchml.v1.Gpu.StateH\x03\x88\x01\x01\x12\x13\n\x06reason\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x10\n\x08task_ids\x18\x06 \x03(\t\x12\x16\n\tmemory_mb\x18\x07 \x01(\x05H\x05\x88\x01\x01\x12\x1b\n\x0ememory_used_mb\x18\x08 \x01(\x05H\x06\x88\x01\x01\x12\x1a\n\rtemperature_c\x18\t \x01(\x05H\x07\x88\x01\x01\x12 \n\x13utilisation_percent\x18\n \x01(\x05H\x08\x88\x01\x01\x12)\n\tprocesses\x18\x0b \x03(\x0b\x32\x16.fetchml.v1.GpuProcess\x12\x18\n\x0bparent_uuid\x18\x0c \x01(\tH\t\x88\x01\x01\x12\x17\n\ndrained_by\x18\r \x01(\tH\n\x88\x01\x01\x12\x11\n\x04node\x18\x0e \x01(\tH\x0b\x88\x01\x01\"x\n\x05State\x12\x15\n\x11state_unspecified\x10\x00\x12\x08\n\x04lost\x10\x01\x12\x08\n\x04sick\x10\x02\x12\x0b\n\x07\x64rained\x10\x03\x12\x08\n\x04held\x10\x04\x12\x08\n\x04\x62usy\x10\x05\x12\x0c\n\x08settling\x10\x06\x12\x0b\n\x07unknown\x10\x07\x12\x08\n\x04\x66ree\x10\x08\x42\x07\n\x05_uuidB\t\n\x07_numberB\x07\n\x05_nameB\x08\n\x06_stateB\t\n\x07_reasonB\x0c\n\n_memory_mbB\x11\n\x0f_memory_used_mbB\x10\n\x0e_temperature_cB\x16\n\x14_utilisation_percentB\x0e\n\x0c_parent_uuidB\r\n\x0b_drained_byB\x07\n\x05_node\"\x8a\x01\n\nGpuProcess\x12\x10\n\x03pid\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x14\n\x07task_id\x18\x04 \x01(\tH\x03\x88\x01\x01\x42\x06\n\x04_pidB\x07\n\x05_nameB\x0c\n\n_memory_mbB\n\n\x08_task_id\"\x11\n\x0fListGpusRequest\"\x9a\x01\n\x07GpuList\x12\x1d\n\x04gpus\x18\x01 \x03(\x0b\x32\x0f.fetchml.v1.Gpu\x12\x13\n\x06\x64river\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07problem\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\r\n\x05notes\x18\x04 \x03(\t\x12\x1f\n\x05nodes\x18\x05 \x03(\x0b\x32\x10.fetchml.v1.NodeB\t\n\x07_driverB\n\n\x08_problem\"\xca\x03\n\x04Node\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05state\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x17\n\ntakes_work\x18\x03 \x01(\x08H\x02\x88\x01\x01\x12\x13\n\x06reason\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x16\n\treason_by\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x10\n\x03\x63pu\x18\x06 \x01(\x05H\x05\x88\x01\x01\x12\x15\n\x08\x63pu_used\x18\x07 \x01(\x05H\x06\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x08 \x01(\x05H\x07\x88\x01\x01\x12\x1b\n\x0ememory_used_mb\x18\t \x01(\x05H\x08\x88\x01\x01\x12\x10\n\x03gpu\x18\n \x01(\x05H\t\x88\x01\x01\x12\x15\n\x08gpu_used\x18\x0b \x01(\x05H\n\x88\x01\x01\x12\x15\n\x08gpu_name\x18\x0c \x01(\tH\x0b\x88\x01\x01\x12\x12\n\npartitions\x18\r \x03(\t\x12\x10\n\x08task_ids\x18\x0e \x03(\tB\x07\n\x05_nameB\x08\n\x06_stateB\r\n\x0b_takes_workB\t\n\x07_reasonB\x0c\n\n_reason_byB\x06\n\x04_cpuB\x0b\n\t_cpu_usedB\x0c\n\n_memory_mbB\x11\n\x0f_memory_used_mbB\x06\n\x04_gpuB\x0b\n\t_gpu_usedB\x0b\n\t_gpu_name\"%\n\x0f\x44rainGpuRequest\x12\x12\n\x04uuid\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\'\n\x11UndrainGpuRequest\x12\x12\n\x04uuid\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\xcc\x04\n\nGpuService\x12N\n\x08ListGpus\x12\x1b.fetchml.v1.ListGpusRequest\x1a\x13.fetchml.v1.GpuList\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/gpus\x12W\n\x08\x44rainGpu\x12\x1b.fetchml.v1.DrainGpuRequest\x1a\x0f.fetchml.v1.Gpu\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x15/v1/gpus/{uuid}/drain\x12]\n\nUndrainGpu\x12\x1d.fetchml.v1.UndrainGpuRequest\x1a\x0f.fetchml.v1.Gpu\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x17/v1/gpus/{uuid}/undrain\x12_\n\rCreateBooking\x12 .fetchml.v1.CreateBookingRequest\x1a\x13.fetchml.v1.Booking\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/bookings:\x01*\x12g\n\x0cListBookings\x12\x1f.fetchml.v1.ListBookingsRequest\x1a .fetchml.v1.ListBookingsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/bookings\x12l\n\rDeleteBooking\x12 .fetchml.v1.DeleteBookingRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/bookings/{booking_id}B\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +36,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fetchml.v1.gpu_pb2', _globa
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\024fetchml/v1;fetchmlv1'
+  _globals['_CREATEBOOKINGREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_CREATEBOOKINGREQUEST'].fields_by_name['user_id']._serialized_options = b'\342A\001\002'
+  _globals['_CREATEBOOKINGREQUEST'].fields_by_name['ends_at']._loaded_options = None
+  _globals['_CREATEBOOKINGREQUEST'].fields_by_name['ends_at']._serialized_options = b'\342A\001\002'
+  _globals['_DELETEBOOKINGREQUEST'].fields_by_name['booking_id']._loaded_options = None
+  _globals['_DELETEBOOKINGREQUEST'].fields_by_name['booking_id']._serialized_options = b'\342A\001\002'
   _globals['_DRAINGPUREQUEST'].fields_by_name['uuid']._loaded_options = None
   _globals['_DRAINGPUREQUEST'].fields_by_name['uuid']._serialized_options = b'\342A\001\002'
   _globals['_UNDRAINGPUREQUEST'].fields_by_name['uuid']._loaded_options = None
@@ -44,22 +52,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GPUSERVICE'].methods_by_name['DrainGpu']._serialized_options = b'\202\323\344\223\002\027\"\025/v1/gpus/{uuid}/drain'
   _globals['_GPUSERVICE'].methods_by_name['UndrainGpu']._loaded_options = None
   _globals['_GPUSERVICE'].methods_by_name['UndrainGpu']._serialized_options = b'\202\323\344\223\002\031\"\027/v1/gpus/{uuid}/undrain'
-  _globals['_GPU']._serialized_start=100
-  _globals['_GPU']._serialized_end=761
-  _globals['_GPU_STATE']._serialized_start=476
-  _globals['_GPU_STATE']._serialized_end=596
-  _globals['_GPUPROCESS']._serialized_start=764
-  _globals['_GPUPROCESS']._serialized_end=902
-  _globals['_LISTGPUSREQUEST']._serialized_start=904
-  _globals['_LISTGPUSREQUEST']._serialized_end=921
-  _globals['_GPULIST']._serialized_start=924
-  _globals['_GPULIST']._serialized_end=1078
-  _globals['_NODE']._serialized_start=1081
-  _globals['_NODE']._serialized_end=1539
-  _globals['_DRAINGPUREQUEST']._serialized_start=1541
-  _globals['_DRAINGPUREQUEST']._serialized_end=1578
-  _globals['_UNDRAINGPUREQUEST']._serialized_start=1580
-  _globals['_UNDRAINGPUREQUEST']._serialized_end=1619
-  _globals['_GPUSERVICE']._serialized_start=1622
-  _globals['_GPUSERVICE']._serialized_end=1898
+  _globals['_GPUSERVICE'].methods_by_name['CreateBooking']._loaded_options = None
+  _globals['_GPUSERVICE'].methods_by_name['CreateBooking']._serialized_options = b'\202\323\344\223\002\021\"\014/v1/bookings:\001*'
+  _globals['_GPUSERVICE'].methods_by_name['ListBookings']._loaded_options = None
+  _globals['_GPUSERVICE'].methods_by_name['ListBookings']._serialized_options = b'\202\323\344\223\002\016\022\014/v1/bookings'
+  _globals['_GPUSERVICE'].methods_by_name['DeleteBooking']._loaded_options = None
+  _globals['_GPUSERVICE'].methods_by_name['DeleteBooking']._serialized_options = b'\202\323\344\223\002\033*\031/v1/bookings/{booking_id}'
+  _globals['_BOOKING']._serialized_start=162
+  _globals['_BOOKING']._serialized_end=428
+  _globals['_CREATEBOOKINGREQUEST']._serialized_start=431
+  _globals['_CREATEBOOKINGREQUEST']._serialized_end=619
+  _globals['_LISTBOOKINGSREQUEST']._serialized_start=621
+  _globals['_LISTBOOKINGSREQUEST']._serialized_end=642
+  _globals['_LISTBOOKINGSRESPONSE']._serialized_start=644
+  _globals['_LISTBOOKINGSRESPONSE']._serialized_end=705
+  _globals['_DELETEBOOKINGREQUEST']._serialized_start=707
+  _globals['_DELETEBOOKINGREQUEST']._serialized_end=755
+  _globals['_GPU']._serialized_start=758
+  _globals['_GPU']._serialized_end=1419
+  _globals['_GPU_STATE']._serialized_start=1134
+  _globals['_GPU_STATE']._serialized_end=1254
+  _globals['_GPUPROCESS']._serialized_start=1422
+  _globals['_GPUPROCESS']._serialized_end=1560
+  _globals['_LISTGPUSREQUEST']._serialized_start=1562
+  _globals['_LISTGPUSREQUEST']._serialized_end=1579
+  _globals['_GPULIST']._serialized_start=1582
+  _globals['_GPULIST']._serialized_end=1736
+  _globals['_NODE']._serialized_start=1739
+  _globals['_NODE']._serialized_end=2197
+  _globals['_DRAINGPUREQUEST']._serialized_start=2199
+  _globals['_DRAINGPUREQUEST']._serialized_end=2236
+  _globals['_UNDRAINGPUREQUEST']._serialized_start=2238
+  _globals['_UNDRAINGPUREQUEST']._serialized_end=2277
+  _globals['_GPUSERVICE']._serialized_start=2280
+  _globals['_GPUSERVICE']._serialized_end=2868
 # @@protoc_insertion_point(module_scope)

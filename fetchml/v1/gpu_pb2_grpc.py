@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from fetchml.v1 import gpu_pb2 as fetchml_dot_v1_dot_gpu__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -50,6 +51,21 @@ class GpuServiceStub:
                 request_serializer=fetchml_dot_v1_dot_gpu__pb2.UndrainGpuRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_gpu__pb2.Gpu.FromString,
                 _registered_method=True)
+        self.CreateBooking = channel.unary_unary(
+                '/fetchml.v1.GpuService/CreateBooking',
+                request_serializer=fetchml_dot_v1_dot_gpu__pb2.CreateBookingRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_gpu__pb2.Booking.FromString,
+                _registered_method=True)
+        self.ListBookings = channel.unary_unary(
+                '/fetchml.v1.GpuService/ListBookings',
+                request_serializer=fetchml_dot_v1_dot_gpu__pb2.ListBookingsRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_gpu__pb2.ListBookingsResponse.FromString,
+                _registered_method=True)
+        self.DeleteBooking = channel.unary_unary(
+                '/fetchml.v1.GpuService/DeleteBooking',
+                request_serializer=fetchml_dot_v1_dot_gpu__pb2.DeleteBookingRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class GpuServiceServicer:
@@ -78,6 +94,28 @@ class GpuServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateBooking(self, request, context):
+        """Reserves GPUs for a user and a time. Only tasks of this user start on them then; before, only
+        tasks of others with a time limit that ends in time. For admins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBookings(self, request, context):
+        """Lists the reservations that have not ended, in the order of their begin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBooking(self, request, context):
+        """Removes a reservation, also one that has begun. For admins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GpuServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +133,21 @@ def add_GpuServiceServicer_to_server(servicer, server):
                     servicer.UndrainGpu,
                     request_deserializer=fetchml_dot_v1_dot_gpu__pb2.UndrainGpuRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_gpu__pb2.Gpu.SerializeToString,
+            ),
+            'CreateBooking': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBooking,
+                    request_deserializer=fetchml_dot_v1_dot_gpu__pb2.CreateBookingRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_gpu__pb2.Booking.SerializeToString,
+            ),
+            'ListBookings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBookings,
+                    request_deserializer=fetchml_dot_v1_dot_gpu__pb2.ListBookingsRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_gpu__pb2.ListBookingsResponse.SerializeToString,
+            ),
+            'DeleteBooking': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBooking,
+                    request_deserializer=fetchml_dot_v1_dot_gpu__pb2.DeleteBookingRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +232,87 @@ class GpuService:
             '/fetchml.v1.GpuService/UndrainGpu',
             fetchml_dot_v1_dot_gpu__pb2.UndrainGpuRequest.SerializeToString,
             fetchml_dot_v1_dot_gpu__pb2.Gpu.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateBooking(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.GpuService/CreateBooking',
+            fetchml_dot_v1_dot_gpu__pb2.CreateBookingRequest.SerializeToString,
+            fetchml_dot_v1_dot_gpu__pb2.Booking.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBookings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.GpuService/ListBookings',
+            fetchml_dot_v1_dot_gpu__pb2.ListBookingsRequest.SerializeToString,
+            fetchml_dot_v1_dot_gpu__pb2.ListBookingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBooking(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.GpuService/DeleteBooking',
+            fetchml_dot_v1_dot_gpu__pb2.DeleteBookingRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -105,6 +105,38 @@ def test_drain_by_number_and_by_prefix(server: Server) -> None:
     assert actions.count("gpu.undrain") == 3
 
 
+def test_reservation_holds_through_a_restart(server: Server) -> None:
+    told = server.run("reserve", "0", "--user", "ada", "--to", "+4h").succeeded()
+    booking_id, words = told.split(": ", 1)
+    assert words.startswith("GPU 0 is reserved for ada from ")
+    later = server.json("reserve", "--gpus", "1", "--user", "ada", "--from", "+1h", "--to", "+2h")
+    assert later["gpu_uuids"] == [uuid(1)], "the sick one is the last choice"
+    for arguments, code in (
+        (("0", "--gpus", "1"), ExitCode.USAGE),
+        ((), ExitCode.USAGE),
+        (("9",), ExitCode.NOT_FOUND),
+        (("0",), ExitCode.CONFLICT),
+    ):
+        ran = server.run("reserve", *arguments, "--user", "ada", "--to", "+4h")
+        assert ran.code == code, ran.err
+    waits = server.run("submit", "--gpu", "1", "--", "true").succeeded()
+    assert server.stop() == 0
+    server.start()
+    why = server.run("show", waits).succeeded()
+    assert "GPU 0 is reserved for ada until" in why
+    assert "GPU 1 is reserved for ada from" in why
+    lines = server.run("reservations", "ls").succeeded().splitlines()
+    assert re.match(rf"{booking_id} +0 +ada +", lines[1])
+    assert server.run("reservations", "ls", "-o", "name").succeeded().splitlines() == [
+        booking_id,
+        later["id"],
+    ]
+    gone = server.run("reservations", "rm", booking_id, str(later["id"])).succeeded()
+    assert gone.splitlines()[0] == f"{booking_id} is removed"
+    server.run("watch", waits).succeeded()
+    assert server.json("show", waits)["status"] == "completed"
+
+
 def test_gpu_errors_have_exit_codes(server: Server) -> None:
     for named, code, said in (
         ("7", ExitCode.NOT_FOUND, "There is no GPU 7"),

@@ -50,7 +50,7 @@ def test_held_task_starts_when_it_is_released() -> None:
     submit = Submitted(5, [task("held", hold=True, priority=9), task("other", cpu=1)])
     assert begun(apply_to(state, submit)) == ["other"]
     assert state.wait_state("held") == OnHold()
-    assert state.next_due() is None
+    assert state.next_due(0) is None
     explained = explain(state, state.tasks["held"], 6)
     assert "fetchml release" in explained.reason
     assert explained.position is None
@@ -148,7 +148,7 @@ def test_held_tasks_count_as_waiting_and_can_be_cancelled() -> None:
     assert [each.status for each in ended] == [Status.FAILED]
     assert quotas.count_fault(state, "alice", 1) is None
     apply_to(state, CancelRequested(7, "b", User("alice")))
-    assert state.next_due() is None
+    assert state.next_due(0) is None
     assert not state.tasks
 
 
@@ -175,7 +175,7 @@ def test_restart_keeps_holds_and_times() -> None:
     state = State.restore(state_of().limits, live)
     check(state)
     assert begun(apply_to(state, LauncherChanged(50, available=True))) == ["c"]
-    assert state.next_due() == 100
+    assert state.next_due(0) == 100
     copied = state.copy()
     copied.held_back.remove("a")
     check(state)

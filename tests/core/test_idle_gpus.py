@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -139,6 +139,7 @@ PARTS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(trace=st.lists(PARTS, max_size=8))
 def test_stop_follows_quiet_samples_without_a_gap(trace: list[Part | Away]) -> None:
     """No false report or stop, and none is late: told by the samples alone, in another way."""

@@ -1,5 +1,7 @@
 """REST and gRPC give the same outcome to the same request, and a refused one changes nothing."""
 
+from datetime import UTC, datetime, timedelta
+from json import dumps
 from typing import Any
 from urllib.parse import quote
 
@@ -99,6 +101,47 @@ async def test_gpu_lists_are_equal(parity_server: Server) -> None:
             assert await over_grpc("ListGpus", gpu_pb2.ListGpusRequest()) == listed
             states.append(listed["gpus"][0]["state"])
     assert states == ["drained"] + ["free"] * 9
+
+
+async def test_bookings_are_equal(parity_server: Server) -> None:
+    """The harness's key is an admin's. In a year, so that no other test's task waits for it."""
+    server = parity_server
+    begin = datetime.now(UTC).replace(microsecond=0) + timedelta(days=300)
+    times = [(begin + timedelta(hours=n)).isoformat().replace("+00:00", "Z") for n in range(3)]
+    good = {"user_id": "a", "gpu": 1, "starts_at": times[0], "ends_at": times[1]}
+    for change in (
+        {},
+        {"gpu": 1},
+        {"gpu": 99},
+        {"gpu": 0},
+        {"user_id": "a b"},
+        {"gpu_uuids": ["slot-0"]},
+        {"ends_at": times[0]},
+        {"starts_at": times[1], "ends_at": times[2]},
+    ):
+        fields = {**good, **change}
+        request = ParseDict(fields, gpu_pb2.CreateBookingRequest())
+        calls, metadata = server.grpc.gpus, server.grpc.metadata
+        made: Any = None
+        try:
+            made = await soon(calls.CreateBooking(request, metadata=metadata))
+            all_of_them = gpu_pb2.ListBookingsRequest()
+            listed = as_json(await soon(calls.ListBookings(all_of_them, metadata=metadata)))
+            assert same((await server.rest.get("/v1/bookings")).json) == listed
+            gone = await server.rest.ask("DELETE", f"/v1/bookings/{made.id}")
+            assert gone.status == 204
+        except grpc.aio.AioRpcError as error:
+            made = refusal(error)
+        reply = await server.rest.ask("POST", "/v1/bookings", dumps(fields).encode(), **JSON)
+        if reply.status != 201:
+            assert refused(reply) == Outcome(made.reason, made.message), fields
+            continue
+        over_rest = same(reply.json)
+        own = {"id", "created_at"}
+        assert {k: v for k, v in over_rest.items() if k not in own} == {
+            k: v for k, v in as_json(made).items() if k not in own
+        }
+        await server.rest.ask("DELETE", f"/v1/bookings/{over_rest['id']}")
 
 
 async def test_batch_with_one_invalid_task_creates_nothing(parity_server: Server) -> None:

@@ -50,6 +50,8 @@ ADMINS_BUT_OWN = Expected("ok 403 403 ok", "ok 403 403 ok")
 INTERRUPT = Expected("409 403 403 409", "409 404 404 409")
 """Interrupt a task that does not run."""
 ADMINS = Expected("403 403 403 ok", "403 403 403 ok")
+ADMINS_INVALID = Expected("403 403 403 422", "403 403 403 422")
+ADMINS_NOWHERE = Expected("403 403 403 404", "403 403 403 404")
 ADMINS_IN_VAIN = Expected("403 403 403 409", "403 403 403 409")
 """Admins only, and impossible for a task that has ended."""
 UNKNOWN = Expected("404 404 403 404", "404 404 403 404")
@@ -142,6 +144,9 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
         ADMINS_BUT_OWN,
         {"json": {"older_than_seconds": 99_999, "user_id": "owner", "apply": True}},
     ),
+    ("GET", "/v1/bookings", ALL, {}),
+    ("POST", "/v1/bookings", ADMINS_INVALID, {"json": {}}),
+    ("DELETE", "/v1/bookings/none", ADMINS_NOWHERE, {}),
     ("POST", "/v1/gpus/slot-0/drain", ADMINS, {}),
     ("POST", "/v1/gpus/slot-0/undrain", ADMINS, {}),
 ]
@@ -253,6 +258,9 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ),
     ("AccessService.OpenTaskPort", {"task_id": "{task}", "port": 80}, ENTER, {}),
     ("AccessService.ForwardPort", {"start": {"task_id": "{task}", "port": 80}}, ENTER, {}),
+    ("GpuService.ListBookings", {}, ALL, {}),
+    ("GpuService.CreateBooking", {}, ADMINS_INVALID, {}),
+    ("GpuService.DeleteBooking", {"booking_id": "none"}, ADMINS_NOWHERE, {}),
     ("GpuService.DrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
     ("GpuService.UndrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
 ]

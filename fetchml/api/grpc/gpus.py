@@ -1,6 +1,9 @@
 """GpuService."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
+from google.protobuf.empty_pb2 import Empty
+
+from fetchml.api.booking_mappings import BOOKING, booking_fields
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import GPU, GPUS
 from fetchml.engine.gpus.gpus import Gpus
@@ -21,3 +24,21 @@ class GpuService(gpu_pb2_grpc.GpuServiceServicer):
         self, request: gpu_pb2.UndrainGpuRequest, context: RpcContext
     ) -> gpu_pb2.Gpu:
         return GPU.message(await self._gpus.undrain(context.principal, request.uuid))
+
+    async def CreateBooking(
+        self, request: gpu_pb2.CreateBookingRequest, context: RpcContext
+    ) -> gpu_pb2.Booking:
+        fields = booking_fields(request)
+        return BOOKING.message(await self._gpus.bookings.create(context.principal, fields))
+
+    async def ListBookings(
+        self, _: gpu_pb2.ListBookingsRequest, context: RpcContext
+    ) -> gpu_pb2.ListBookingsResponse:
+        found = self._gpus.bookings.list(context.principal)
+        return gpu_pb2.ListBookingsResponse(bookings=map(BOOKING.message, found))
+
+    async def DeleteBooking(
+        self, request: gpu_pb2.DeleteBookingRequest, context: RpcContext
+    ) -> Empty:
+        await self._gpus.bookings.delete(context.principal, request.booking_id)
+        return Empty()

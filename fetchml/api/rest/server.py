@@ -169,7 +169,7 @@ class HttpServer:
             LogOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
             OutputOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
             ServerOperations(engine, gpus, metrics),
-            GpuOperations(gpus),
+            GpuOperations(gpus, body_timeout_seconds=timeouts.body),
             UsageOperations(engine),
             AuditOperations(audit),
             AccessOperations(OpenedPorts(access, admission, jupyter.origins)),

@@ -2,8 +2,10 @@
 
 from msgspec.structs import replace
 
+from fetchml.core.bookings.model import Bookings
 from fetchml.core.changes import change, current, finish
 from fetchml.core.events import (
+    BookingsChanged,
     Decision,
     GpuChecked,
     GpuDrained,
@@ -22,7 +24,7 @@ from fetchml.core.verdict import Verdict, is_failure
 def apply(
     state: State,
     decision: Decision,
-    event: GpusSeen | GpuChecked | GpuFailed | GpuDrained | GpusUsed,
+    event: GpusSeen | GpuChecked | GpuFailed | GpuDrained | GpusUsed | BookingsChanged,
 ) -> None:
     match event:
         case GpusSeen():
@@ -38,6 +40,8 @@ def apply(
             state.gpus.drain(uuid, by)
         case GpusUsed():
             idle.used(state, decision, event)
+        case BookingsChanged(bookings=bookings):
+            state.bookings = Bookings(bookings)
 
 
 def fail_the_impossible(state: State, decision: Decision, now: int) -> None:

@@ -100,6 +100,10 @@ class GpuPool:
             return Obstacle(ObstacleKind.DRAINED, self.drained[uuid])
         return None
 
+    def in_order(self) -> list[str]:
+        """UUIDs of all GPUs, in the order of their numbers."""
+        return [gpu.uuid for gpu in sorted(self.known.values(), key=_place)]
+
     def usable(self) -> list[str]:
         """UUIDs of GPUs that can be allocated once no task holds them."""
         return [uuid for uuid in self.known if self.obstacle(uuid) is None]

@@ -28,15 +28,16 @@ class Availability:
         other.gpus = dict(self.gpus)
         return other
 
-    def fits(self, shape: Shape) -> bool:
+    def fits(self, shape: Shape, closed: Collection[str] = ()) -> bool:
+        """`closed`: GPUs that bookings keep from the task."""
         wanted = shape.resources
         if not self.has_cores(wanted):
             return False
         count = wanted.gpu
-        if not count or not shape.avoid:
+        if not count or not (shape.avoid or closed):
             return count <= len(self.gpus)
         avoid = self._pool.avoidable(shape.avoid, count)
-        return count <= sum(uuid not in avoid for uuid in self.gpus)
+        return count <= sum(uuid not in avoid and uuid not in closed for uuid in self.gpus)
 
     def has_cores(self, wanted: Resources) -> bool:
         """Whether cores and memory suffice. What is not requested need not be free."""
@@ -44,9 +45,14 @@ class Availability:
             not wanted.memory_gb or wanted.memory_gb <= self.memory_gb
         )
 
-    def choose(self, shape: Shape, shun: Collection[str] = ()) -> tuple[str, ...]:
-        """UUIDs of the GPUs for a task of this shape, or of as many of them as are free."""
+    def choose(
+        self, shape: Shape, shun: Collection[str] = (), closed: Collection[str] = ()
+    ) -> tuple[str, ...]:
+        """UUIDs of the GPUs for a task of this shape, or of as many of them as are free. `closed`:
+        see `fits`."""
         avoid = self._pool.avoidable(shape.avoid, shape.resources.gpu)
+        if closed:
+            avoid = {*avoid, *closed}
         there = sum(uuid not in avoid for uuid in self.gpus)
         count = min(shape.resources.gpu, there)
         chosen = self._pool.choose(self.gpus, count, self._placement, avoid, shun)

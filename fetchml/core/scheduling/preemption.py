@@ -6,6 +6,7 @@ for it.
 """
 
 from collections import Counter
+from collections.abc import Collection
 from itertools import islice
 from typing import NamedTuple
 
@@ -43,14 +44,16 @@ def next_preemption(state: State, now: int, level: ShareLevels) -> Preemption | 
         task = state.tasks[entry.task_id]
         if task.cancel is not None or (task.prestaged and held_back(task, now) is not None):
             continue
-        if not _fits(available, queue):
+        closed = state.bookings.closed_to_task(task, now)
+        if not _fits(available, queue, closed):
             less_urgent = [v for v in victims if v.spec.priority < queue.priority]
-            chosen = _needed(available, queue, less_urgent)
+            chosen = _needed(available, queue, less_urgent, closed)
             if chosen:
                 return Preemption(task, chosen)
         else:
             available.slots -= 1
-            available.reserve(queue.shape.resources, available.choose(queue.shape))
+            uuids = available.choose(queue.shape, closed=closed)
+            available.reserve(queue.shape.resources, uuids)
             slots[user] += 1
             gpus[user] += queue.shape.resources.gpu
     return None
@@ -83,28 +86,30 @@ def _as_it_will_be(state: State) -> Availability:
     return available
 
 
-def _fits(available: Availability, queue: SubQueue) -> bool:
-    return available.slots > 0 and available.fits(queue.shape)
+def _fits(available: Availability, queue: SubQueue, closed: Collection[str]) -> bool:
+    return available.slots > 0 and available.fits(queue.shape, closed)
 
 
-def _needed(available: Availability, queue: SubQueue, victims: list[Task]) -> list[Task]:
+def _needed(
+    available: Availability, queue: SubQueue, victims: list[Task], closed: Collection[str]
+) -> list[Task]:
     """As few of the first of `victims` as make the sub-queue's head fit; empty if all of them do
-    not suffice."""
+    not suffice. `closed`: GPUs that bookings keep from it."""
+
+    def fits_after(stopped: list[Task]) -> bool:
+        then = available.copy()
+        for task in stopped:
+            then.slots += 1
+            then.release(task)
+        return _fits(then, queue, closed)
+
     chosen: list[Task] = []
-    while victims[len(chosen) :] and not _fits_after(available, queue, chosen):
+    while victims[len(chosen) :] and not fits_after(chosen):
         chosen.append(victims[len(chosen)])
-    if not _fits_after(available, queue, chosen):
+    if not fits_after(chosen):
         return []
     for victim in reversed(chosen):
         others = [task for task in chosen if task is not victim]
-        if _fits_after(available, queue, others):
+        if fits_after(others):
             chosen = others
     return chosen
-
-
-def _fits_after(available: Availability, queue: SubQueue, stopped: list[Task]) -> bool:
-    available = available.copy()
-    for task in stopped:
-        available.slots += 1
-        available.release(task)
-    return _fits(available, queue)

@@ -7,6 +7,7 @@ attempts were discarded MAX_DISCARDS times is not prestaged again; the task behi
 sub-queue is prestaged instead.
 """
 
+from collections.abc import Collection
 from itertools import islice
 from typing import NamedTuple
 
@@ -30,9 +31,10 @@ class PrestagePlan(NamedTuple):
     """Prestaged tasks to discard for it."""
 
 
-def misplaced(state: State) -> list[Task]:
-    """Prestaged tasks to discard: those whose GPU can't be used, and after a restart those whose
-    place another task has, since it is not stored which attempts were being discarded."""
+def misplaced(state: State, now: int) -> list[Task]:
+    """Prestaged tasks to discard: those whose GPU can't be used or is booked, and after a restart
+    those whose place another task has, since it is not stored which attempts were being
+    discarded."""
     found = []
     taken: set[str] = set()
     without = 0
@@ -47,6 +49,7 @@ def misplaced(state: State) -> list[Task]:
                 state.gpus.is_known
                 and any(state.gpus.obstacle(uuid) is not None for uuid in task.gpu_uuids)
             )
+            or not state.bookings.closed_to_task(task, now).isdisjoint(task.gpu_uuids)
         ):
             found.append(task)
         else:
@@ -80,7 +83,12 @@ def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None
         if queue.prestaged is not None or over_quota(state, queue):
             continue
         first = _first_of(state, queue)
-        plan = None if first is None else _place(state, first, queue, places, staying)
+        if first is None:
+            continue
+        open_places = places
+        if closed := state.bookings.closed_to_task(first, now):
+            open_places = {uuid: 1 for uuid in places if uuid not in closed}
+        plan = _place(state, first, queue, open_places, staying, closed)
         if plan is not None:
             return plan
     return None
@@ -97,8 +105,14 @@ def _first_of(state: State, queue: SubQueue) -> Task | None:
 
 
 def _place(
-    state: State, task: Task, queue: SubQueue, places: dict[str, int], staying: list[Task]
+    state: State,
+    task: Task,
+    queue: SubQueue,
+    places: dict[str, int],
+    staying: list[Task],
+    closed: Collection[str],
 ) -> PrestagePlan | None:
+    """`closed`: GPUs that bookings keep from the task."""
     less_urgent = [other for other in staying if other.spec.priority < queue.priority]
     less_urgent.sort(key=lambda other: (other.spec.priority, -other.created_at, other.id))
     count = queue.shape.resources.gpu
@@ -112,7 +126,9 @@ def _place(
     if count == 1:
         places = {uuid: 1 for uuid in places if not _is_free(state, uuid)}
     instead = []
-    rest = iter([other for other in less_urgent if other.gpu_uuids])
+    rest = iter(
+        [o for o in less_urgent if o.gpu_uuids and not any(u in closed for u in o.gpu_uuids)]
+    )
     while True:
         chosen = state.gpus.choose(places, count, state.limits.placement, avoid)
         if chosen is not None:

@@ -55,6 +55,10 @@ class ShareLevels:
         self._known.pop(user, None)
 
 
+LOOKED_AT = 256
+"""Tasks behind the heads of sub-queues that one pass looks at because of bookings."""
+
+
 class SchedulingPass:
     """One pass over the ready queue, in search of a task that can start."""
 
@@ -67,6 +71,7 @@ class SchedulingPass:
         self._level = level
         self._prestaged = state.prestaged_by_gpu() if state.wait_states else {}
         self._preemptors = preemptors(state)
+        self._looks = LOOKED_AT
 
     def next(self, until: SubQueue | None = None) -> Allocate | Discard | None:
         """The next action; `None` if no task can start. `until`: the sub-queue to stop at."""
@@ -96,8 +101,8 @@ class SchedulingPass:
 
     def _queued(self, queue: SubQueue) -> Allocate | None:
         """Decide about the head of a sub-queue that is not prestaged."""
-        if queue.shape.fits:
-            return self._allocate(queue)
+        if queue.shape.fits and (start := self._allocate(queue)) is not None:
+            return start
         if self._has_waited(queue):
             self._reserve(queue)
         for _ in range(self._preemptors.get(queue, 0)):
@@ -117,23 +122,47 @@ class SchedulingPass:
             return None
         if self._can_start(task):
             return Allocate(task.id, task.gpu_uuids)
+        if not self._closed(task).isdisjoint(task.gpu_uuids):
+            return None  # It is about to be discarded.
         own = [uuid for uuid in task.gpu_uuids if uuid in self.available.gpus]
         has_reservation = self._has_waited(queue) or queue in self._preemptors
         if all(u in own or u in self._state.gpus.settling for u in task.gpu_uuids):
             if has_reservation or self.available.has_cores(task.spec.resources):
                 self._reserve(queue, own)
             return None
-        if queue.shape.fits:
-            start = self._allocate(queue)
+        if queue.shape.fits and (start := self._allocate(queue)) is not None:
             return Discard(task.id) if start.task_id == task.id else start
         if has_reservation:
             self._reserve(queue)
         return None
 
-    def _allocate(self, queue: SubQueue) -> Allocate:
+    def _allocate(self, queue: SubQueue) -> Allocate | None:
         """To the head of the sub-queue, or to a task that is prestaged on the GPU that the head
-        would get."""
+        would get; `None` if bookings keep all GPUs from it."""
+        if self._state.bookings and queue.shape.resources.gpu:
+            return self._allocate_open(queue)
         uuids = self.available.choose(queue.shape, shun=self._prestaged)
+        return self._given(queue, uuids)
+
+    def _allocate_open(self, queue: SubQueue) -> Allocate | None:
+        """To the first task of the sub-queue that no booking keeps from the free GPUs: one with a
+        time limit may end before."""
+        state = self._state
+        own = state.bookings.of_user(queue.user, self._now)
+        shun = {uuid for uuid in self.available.gpus if own and uuid not in own}
+        for number, entry in enumerate(state.queue.entries_of(queue)):
+            closed = self._closed(state.tasks[entry.task_id])
+            if self.available.fits(queue.shape, closed):
+                shunned = shun or self._prestaged
+                uuids = self.available.choose(queue.shape, shunned, closed)
+                return Allocate(entry.task_id, uuids) if number else self._given(queue, uuids)
+            self._looks -= 1
+            if self._looks <= 0:
+                break
+        return None
+
+    def _given(self, queue: SubQueue, uuids: tuple[str, ...]) -> Allocate:
+        """The GPUs go to the head of the sub-queue, or to a task that is prestaged on them."""
         if self._may_be_passed(queue):
             for uuid in uuids:
                 other = self._prestaged.get(uuid)
@@ -161,17 +190,29 @@ class SchedulingPass:
         return (
             self.available.has_cores(task.spec.resources)
             and all(uuid in self.available.gpus for uuid in task.gpu_uuids)
+            and self._closed(task).isdisjoint(task.gpu_uuids)
             and (left is None or len(task.gpu_uuids) <= left)
             and (slots is None or slots > 0)
         )
+
+    def _closed(self, task: Task) -> frozenset[str]:
+        return self._state.bookings.closed_to_task(task, self._now)
+
+    def _usable(self, closed: frozenset[str]) -> int:
+        return sum(uuid not in closed for uuid in self._state.gpus.usable())
 
     def _has_waited(self, queue: SubQueue) -> bool:
         return self._now - queue.head.ready_at >= self._state.limits.reserve_after_ms
 
     def _reserve(self, queue: SubQueue, uuids: Collection[str] | None = None) -> None:
-        """`uuids`: only these GPUs; `None`: as many as the head requests."""
+        """`uuids`: only these GPUs; `None`: as many as the head requests. A task that bookings keep
+        from starting, whatever else is free, has no reservation: it would keep cores and memory
+        from others for as long as the booking lasts."""
         if uuids is None:
-            uuids = self.available.choose(queue.shape)
+            closed = self._closed(self._state.tasks[queue.head.task_id])
+            if closed and self._usable(closed) < queue.shape.resources.gpu:
+                return
+            uuids = self.available.choose(queue.shape, closed=closed)
         if self.available.reserve(queue.shape.resources, uuids):
             self.reserved_for.append(queue.head.task_id)
 

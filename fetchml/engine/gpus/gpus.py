@@ -20,6 +20,7 @@ from fetchml.core.gpus.model import Gpu, ObstacleKind
 from fetchml.core.model import AttemptEnd, Principal, Role, Status, Task
 from fetchml.core.state import State
 from fetchml.core.verdict import is_failure
+from fetchml.engine.gpus.bookings import GpuBookings
 from fetchml.engine.gpus.cluster_report import cluster_report
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, gpu_report
 from fetchml.errors import Forbidden, NotFound
@@ -81,6 +82,9 @@ class Gpus:
         self._owners_known = False
         self._started = False
         self._background = BackgroundWork()
+        self.bookings = GpuBookings(
+            store, state, audit, report=report, clock=clock, private=private
+        )
 
     async def start(self) -> None:
         """Report all GPUs to the core, now and whenever they change. After `Recovered`."""

@@ -336,6 +336,7 @@ def test_every_operation_is_in_the_table() -> None:
         "{serviceId}": "{service}",
         "{keyId}": "{key}",
         "{name}": "TOKEN",
+        "{bookingId}": "none",
         "{path}": "result",
         "{uuid}": "slot-0",
         "{port}": "80",

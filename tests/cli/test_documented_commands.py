@@ -42,6 +42,7 @@ EXCEPTIONS = {
     r"fetchml completion zsh": "it needs zsh: test_completion.py",
     r"/var/lib/fetchml": "it writes to the service's folder: tests/hostile/test_restore.py",
 }
+LEAVES_TRACES = "experiment create|compare|gpu drain|fetchml reserv"
 TRAIN = """\
 import json, os
 with open(os.path.join(os.environ["FETCHML_OUTPUTS"], "metrics.json"), "w") as file:
@@ -154,6 +155,7 @@ class Place:
             r"\bTASK_ID\b": self._task,
             r"(?<=--snapshot )ID\b": lambda: self._made("snapshot", "create", str(code)),
             r"\bKEY_ID\b": self._key_id,
+            r"\bRESERVATION_ID\b": self._reservation_id,
             r"\bDIR\b": lambda: str(code / "restored"),
             r"\bFILE\b|fetchml\.tar\b": lambda: str(code / "backup.tar"),
             r"/var/backups": lambda: str(code),
@@ -184,8 +186,15 @@ class Place:
         found: str = self._server.json("keys", "create", "for-a-test")["key"]["id"]
         return found
 
+    def _reservation_id(self) -> str:
+        times = ("--from", "+100h", "--to", "+101h")
+        found: str = self._server.json("reserve", "3", "--user", "ada", *times)["id"]
+        return found
+
     def clear(self) -> None:
-        """Remove what a later script would find twice."""
+        """Remove what a later script would find twice, and what keeps GPUs from it."""
+        for booking_id in self._made("reservations", "ls", "-o", "name").splitlines():
+            self._server.run("reservations", "rm", booking_id).succeeded()
         for name in self._made("experiment", "ls", "-o", "name").splitlines():
             self._server.run("experiment", "rm", name).succeeded()
         for number in "23":
@@ -217,7 +226,10 @@ def test_commands_run_as_they_stand(place: Place, where: str) -> None:
     commands = [line for line in BLOCKS[where] if not is_exception(line)]
     if commands:
         place.run(commands)
-        if any(re.search("experiment create|compare|gpu drain", line) for line in commands):
+        if any(
+            re.search("experiment create|compare|gpu drain|fetchml reserv", line)
+            for line in commands
+        ):
             place.clear()
 
 

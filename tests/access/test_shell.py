@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -86,6 +86,8 @@ async def test_output_waits_for_a_page_that_shows_it(entered: Entered) -> None:
             size += len((await socket.receive()).data)
         assert size < (1 << 20) + (64 << 10)
         following = asyncio.create_task(socket.receive())
+        for _ in range(20):
+            await socket.send_bytes(b" ")  # It hides no message that comes after it.
         assert not (await asyncio.wait([following], timeout=1))[0]
         await socket.send_json({"type": "shown", "bytes": 1 << 20})
         shown = data = (await following).data
@@ -93,6 +95,21 @@ async def test_output_waits_for_a_page_that_shows_it(entered: Entered) -> None:
             await socket.send_json({"type": "shown", "bytes": len(data)})
             data = (await socket.receive()).data
             shown = shown[-6:] + data
+
+
+async def test_input_that_is_not_taken_is_bounded(entered: Entered) -> None:
+    async with shell(entered, entered.key("ada").secret) as socket:
+        await socket.send_bytes(b"stty raw -echo; echo rea''dy; cat /dev/zero\r")
+        await until(socket, b"ready")
+
+        async def send() -> None:
+            with suppress(ConnectionError):
+                for _ in range(20):
+                    await socket.send_bytes(bytes(60_000))
+
+        sending = asyncio.create_task(send())
+        assert await rest(socket) == [1013]
+        await sending
 
 
 async def test_long_message_ends_the_session(entered: Entered) -> None:

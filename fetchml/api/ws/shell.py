@@ -28,6 +28,9 @@ from fetchml.core.requests.access import SHELL, ExecRequest, size_fault
 MAX_MESSAGE_BYTES = 64 << 10
 """Largest message from a client: a text that is pasted comes in several."""
 AHEAD_BYTES = 1 << 20
+INPUT_BYTES = 128 << 10
+"""Input that the command has not taken, at most: further messages wait. While output waits to be
+shown they can't wait, and more input ends the session."""
 ROWS, COLUMNS = 24, 80
 
 _encode = msgspec.json.Encoder().encode
@@ -88,10 +91,17 @@ class _Terminal:
         self._ahead = 0
         """Bytes that were sent and not shown yet."""
         self._shown = asyncio.Event()
+        self._input = asyncio.Queue[bytes]()
+        self._input_bytes = 0
+        """Of the queue, and of what is being passed on."""
+        self._moved = asyncio.Event()
+        """Set when the command has taken input, and when output begins to wait."""
 
     async def run(self) -> NoReturn:
         """Raises SocketEnded, ConnectionError, and errors of the session."""
-        parts = [asyncio.create_task(part) for part in (self._read(), self._write())]
+        parts = [
+            asyncio.create_task(part) for part in (self._read(), self._pass_on(), self._write())
+        ]
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -109,6 +119,7 @@ class _Terminal:
                     await self._send(_encode(end), WSMsgType.TEXT)
                     continue
                 while self._ahead >= AHEAD_BYTES:
+                    self._moved.set()
                     self._shown.clear()
                     await self._shown.wait()
                 self._ahead += len(part.data)
@@ -118,12 +129,31 @@ class _Terminal:
     async def _read(self) -> NoReturn:
         async for message in self._socket:
             if message.type is WSMsgType.BINARY:
-                await self._session.write(message.data)
+                await self._take(message.data)
             elif message.type is WSMsgType.TEXT:
                 await self._control(message.data)
             else:
                 break  # aiohttp has sent the client the reason and closed the socket.
         raise SocketEnded(WSCloseCode.OK, "")
+
+    async def _take(self, data: bytes) -> None:
+        """Queue input. What the client has shown is in a message after it, so this does not wait
+        for the command while output waits for the client."""
+        while self._input_bytes >= INPUT_BYTES:
+            if self._ahead >= AHEAD_BYTES:
+                reason = "More input than the command takes while its output is not shown"
+                raise SocketEnded(WSCloseCode.TRY_AGAIN_LATER, reason)
+            self._moved.clear()
+            await self._moved.wait()
+        self._input_bytes += len(data)
+        self._input.put_nowait(data)
+
+    async def _pass_on(self) -> NoReturn:
+        while True:
+            data = await self._input.get()
+            await self._session.write(data)
+            self._input_bytes -= len(data)
+            self._moved.set()
 
     async def _control(self, text: str) -> None:
         try:

@@ -1,7 +1,7 @@
 """From a submit to a running container against the engine's own create and start."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -35,14 +35,19 @@ Updates = Iterator[task_pb2.WatchTasksResponse]
 
 
 def run() -> Benchmark:
+    yield from over_engine(_compare, CLAIM, FLOOR)
+
+
+def over_engine(compare: Callable[[Engine, Path], Figure], claim: str, floor: str) -> Benchmark:
+    """Compare with an engine that has IMAGE, if there can be one."""
     reason = why_no_private_engine() if existing_engine() is None else None
     if reason is not None:
-        yield not_run(CLAIM, FLOOR, reason)
+        yield not_run(claim, floor, reason)
         return
     with fresh_disk() as folder, some_engine(folder) as engine:
         build_base(engine.client, IMAGE)
         try:
-            yield _compare(engine, folder)
+            yield compare(engine, folder)
         finally:
             engine.client.images.remove(IMAGE, force=True)
 

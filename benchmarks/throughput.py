@@ -8,19 +8,16 @@ from pathlib import Path
 import docker
 
 from benchmarks.client import Client
-from benchmarks.containers import USER, some_engine
-from benchmarks.figures import Benchmark, Figure, median, not_run
-from benchmarks.fresh_disk import fresh_disk
+from benchmarks.containers import IMAGE, USER, over_engine
+from benchmarks.figures import Benchmark, Figure, median
 from benchmarks.processes import Server, fetchml
-from examples.local_image import build_base
 from fetchml import shim
 from fetchml.adapters.docker.container_config import TASK_LABEL, container_config
 from fetchml.adapters.docker.gpus import GpuOffer, grant
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import LaunchSpec
-from testbed.docker_engine import Engine, existing_engine, why_no_private_engine
+from testbed.docker_engine import Engine
 
-IMAGE = "fetchml-bench/python:1"
 SLOTS = 8
 CONTAINERS = 80
 """In a round."""
@@ -33,16 +30,7 @@ FLOOR = "a bare loop of the SDK"
 
 
 def run() -> Benchmark:
-    reason = why_no_private_engine() if existing_engine() is None else None
-    if reason is not None:
-        yield not_run(CLAIM, FLOOR, reason)
-        return
-    with fresh_disk() as folder, some_engine(folder) as engine:
-        build_base(engine.client, IMAGE)
-        try:
-            yield _compare(engine, folder)
-        finally:
-            engine.client.images.remove(IMAGE, force=True)
+    yield from over_engine(_compare, CLAIM, FLOOR)
 
 
 def _compare(engine: Engine, folder: Path) -> Figure:

@@ -9,8 +9,8 @@ from fetchml.cli.errors import ExitCode
 from fetchml.cli.render import clean, print_json, show
 from fetchml.cli.settings_options import settings_options
 from fetchml.config.settings import Settings
-from fetchml.ops.checks.check import Check
 from fetchml.ops.doctor import examine
+from fetchml.views import Finding
 
 
 @click.command()
@@ -53,7 +53,7 @@ def doctor(settings: Settings, *, probe: bool, as_json: bool) -> int:
     return 0 if well else ExitCode.FAILED
 
 
-def _state(check: Check) -> Text:
+def _state(check: Finding) -> Text:
     if not check.ok:
         return Text("problem", "red")
     return Text("advice", "yellow") if check.advice else Text("ok", "green")

@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
 from fetchml.cli.connect import RetryNotice
 from fetchml.cli.errors import CommandError, ExitCode
-from fetchml.cli.render import can_redraw, clean, console, size
+from fetchml.cli.progress import transfer
+from fetchml.cli.render import clean, console, size
 from fetchml.client import Client, NotFound, TaskOutput
 from fetchml.core.requests.archive_names import ArchiveNames
 
@@ -98,16 +97,6 @@ def _is_here(file: TaskOutput, to: Path) -> bool:
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
     """Yield a function that shows the number of bytes that are here, on a terminal."""
-    out = console(stderr=True)
-    progress = Progress(
-        TextColumn("downloading"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        console=out,
-        transient=True,
-        disable=not can_redraw(out),
-    )
-    with progress:
+    with transfer() as progress:
         bar = progress.add_task("downloading", total=total)
         yield lambda count: progress.update(bar, completed=count)

@@ -20,8 +20,7 @@ def _examine(settings: Settings, gpus: GpuState | None) -> list[Finding]:
     """Import the checks when they are needed: few servers are asked for them."""
     from fetchml.ops.doctor import examine_running  # noqa: PLC0415
 
-    found = examine_running(settings, gpus)
-    return [Finding(each.name, each.finding, each.fix, each.advice) for each in found]
+    return list(examine_running(settings, gpus))
 
 
 @click.command()

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-from fetchml.cli.render import can_redraw, console, size
+from fetchml.cli.progress import transfer
+from fetchml.cli.render import console, size
 from fetchml.client import Client, Snapshot
 from fetchml.client.snapshots.local import LocalSnapshot
 
@@ -18,7 +17,7 @@ def upload_folder(client: Client, folder: Path) -> tuple[Snapshot, LocalSnapshot
         _print(f"{about}; already on the server")
         return known, local
     archive, packed = local.pack()
-    with archive, _progress() as progress:
+    with archive, transfer() as progress:
         _print(f"{about}; uploading {size(packed)}")
         sent = progress.wrap_file(archive, packed, description="uploading")
         kept = client.send_snapshot(local, sent)
@@ -29,17 +28,3 @@ def upload_folder(client: Client, folder: Path) -> tuple[Snapshot, LocalSnapshot
 
 def _print(text: str) -> None:
     console(stderr=True).print(text)
-
-
-def _progress() -> Progress:
-    """Return a progress bar, hidden if stderr is not a terminal."""
-    out = console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        console=out,
-        transient=True,
-        disable=not can_redraw(out),
-    )

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from fetchml.cli.connect import RetryNotice, json_option, server_option
 from fetchml.cli.filters import STATES, filter_options
+from fetchml.cli.latest_tasks import LatestTasks
 from fetchml.cli.render import (
     can_redraw,
     clean,
@@ -23,7 +24,6 @@ from fetchml.client import (
     Task,
     WatchTasksResponse,
     Where,
-    ended,
     status_name,
 )
 
@@ -61,13 +61,13 @@ def watch(
         for update in updates:
             print_json(update)
     elif can_redraw(out):
-        shown = TaskScreen()
-        with Live(shown.table(), console=out, auto_refresh=False) as live:
+        shown = LatestTasks(ENDED_SHOWN)
+        with Live(_table(()), console=out, auto_refresh=False) as live:
             for update in updates:
                 if update.type == WatchTasksResponse.resync and not task_id:
                     shown.replace(_live_tasks(client, where))
                 shown.apply(update)
-                live.update(shown.table(), refresh=True)
+                live.update(_table(shown.by_id.values()), refresh=True)
     else:
         for update in updates:
             if update.HasField("task") and update.type != WatchTasksResponse.task_deleted:
@@ -95,28 +95,8 @@ def print_line(update: WatchTasksResponse) -> None:
     click.echo("  ".join(fields).rstrip())
 
 
-class TaskScreen:
-    """The tasks on the screen: all live ones, and those that ended last."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[str, Task] = {}
-
-    def replace(self, tasks: list[Task]) -> None:
-        """Replace all tasks, given newest first, after changes were missed."""
-        self._tasks = {task.id: task for task in reversed(tasks)}
-
-    def apply(self, update: WatchTasksResponse) -> None:
-        if not update.HasField("task"):
-            return
-        self._tasks.pop(update.task.id, None)
-        if update.type != WatchTasksResponse.task_deleted:
-            self._tasks[update.task.id] = update.task
-        over = [task_id for task_id, task in self._tasks.items() if ended(task)]
-        for task_id in over[:-ENDED_SHOWN]:
-            del self._tasks[task_id]
-
-    def table(self) -> Table:
-        """Return a table ordered by state, within a state the newest change last."""
-        order = {name: place for place, name in enumerate(reversed(STATES))}
-        shown = sorted(self._tasks.values(), key=lambda task: order[status_name(task)])
-        return task_table(shown, short_ids=has_narrow_terminal())
+def _table(tasks: Iterable[Task]) -> Table:
+    """Return a table ordered by state, within a state the newest change last."""
+    order = {name: place for place, name in enumerate(reversed(STATES))}
+    shown = sorted(tasks, key=lambda task: order[status_name(task)])
+    return task_table(shown, short_ids=has_narrow_terminal())

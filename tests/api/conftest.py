@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.front import TRANSCODER
+from tests.support.page_browser import Browser
 from tests.support.rest_world import World, rest_world
 from tests.support.transcoded_world import transcoded
 
@@ -13,3 +14,15 @@ async def rest(front: str, tmp_path: Path) -> AsyncIterator[World]:
     """A REST server, or a gRPC server behind Envoy's transcoder."""
     async with transcoded(tmp_path) if front == TRANSCODER else rest_world() as world:
         yield world
+
+
+@pytest.fixture
+def browser(rest: World) -> Browser:
+    """Reaches the server as localhost, where Jupyter services have origins of their own."""
+    return Browser(rest, f"localhost:{rest.port}")
+
+
+@pytest.fixture
+def elsewhere(rest: World) -> Browser:
+    """Reaches the server by a name where Jupyter shares its origin."""
+    return Browser(rest, f"gpu.example:{rest.port}")

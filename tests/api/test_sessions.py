@@ -25,18 +25,6 @@ async def rest() -> AsyncIterator[World]:
         yield world
 
 
-@pytest.fixture
-def browser(rest: World) -> Browser:
-    """Reaches the server as localhost, where Jupyter services have origins of their own."""
-    return Browser(rest, f"localhost:{rest.port}")
-
-
-@pytest.fixture
-def elsewhere(rest: World) -> Browser:
-    """Reaches the server by a name where Jupyter shares its origin."""
-    return Browser(rest, f"gpu.example:{rest.port}")
-
-
 async def test_session_is_in_a_cookie_where_jupyter_has_origins_of_its_own(
     browser: Browser,
 ) -> None:

@@ -24,18 +24,6 @@ async def rest(front: str) -> AsyncIterator[World]:
         yield world
 
 
-@pytest.fixture
-def browser(rest: World) -> Browser:
-    """Reaches the server as localhost, where Jupyter services have origins of their own."""
-    return Browser(rest, f"localhost:{rest.port}")
-
-
-@pytest.fixture
-def elsewhere(rest: World) -> Browser:
-    """Reaches the server by a name where Jupyter shares its origin."""
-    return Browser(rest, f"gpu.example:{rest.port}")
-
-
 async def test_signing_in_again_ends_the_earlier_session(browser: Browser) -> None:
     await browser.sign_in()
     earlier = dict(browser.cookies)

@@ -15,9 +15,9 @@ from fetchml.config.sections.scheduling import GpuSettings
 from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.settings import Settings
 from fetchml.files.data_dir import is_taken, lock_data_dir
-from fetchml.ops.checks.check import Check
 from fetchml.ops.checks.launcher import task_user
 from fetchml.ops.doctor import examine
+from fetchml.views import Finding
 from testbed.docker_engine import Engine
 from testbed.gpu.stand_in import GpuBox, gpu, process, uuid
 from tests.support.cli_server import Server, run
@@ -60,7 +60,7 @@ def test_a_data_directory_is_taken_while_a_server_holds_it(tmp_path: Path) -> No
     assert not is_taken(tmp_path)
 
 
-def gpu_checks(box: GpuBox) -> dict[str, Check]:
+def gpu_checks(box: GpuBox) -> dict[str, Finding]:
     checks = found(Settings(data_dir=box.folder / "d"))
     return {name: check for name, check in checks.items() if name.startswith("gpu")}
 
@@ -69,11 +69,11 @@ def test_gpus(gpu_box: GpuBox) -> None:
     with process("trainer") as pid:
         gpu_box.set(gpu(0), gpu(1), gpu(2, action=1), f"process {uuid(1)} {pid} 100")
         checks = gpu_checks(gpu_box)
-    assert checks["gpus"] == Check("gpus", "3 found, NVIDIA driver 570.86.10")
+    assert checks["gpus"] == Finding("gpus", "3 found, NVIDIA driver 570.86.10")
     card = "NVIDIA H100 80GB HBM3, 79 GiB"
-    assert checks["gpu 0"] == Check("gpu 0", f"{card}, {uuid(0)}: free")
+    assert checks["gpu 0"] == Finding("gpu 0", f"{card}, {uuid(0)}: free")
     busy = f"{card}, {uuid(1)}: busy: trainer (pid {pid}, 100 MiB)"
-    assert checks["gpu 1"] == Check("gpu 1", busy)
+    assert checks["gpu 1"] == Finding("gpu 1", busy)
     assert checks["gpu 2"].finding == f"{card}, {uuid(2)}: sick: it must be reset"
     assert not checks["gpu 2"].ok
 
@@ -115,7 +115,7 @@ def test_a_driver_that_hangs(gpu_box: GpuBox, monkeypatch: pytest.MonkeyPatch) -
 def test_plain_slots_are_reported(gpu_box: GpuBox) -> None:
     gpu_box.set(driver=None)
     settings = Settings(data_dir=gpu_box.folder / "d", gpu=GpuSettings(slots=2))
-    assert found(settings)["gpus"] == Check(
+    assert found(settings)["gpus"] == Finding(
         "gpus", "NVIDIA's driver is not loaded, 2 plain GPU slots"
     )
 
@@ -145,7 +145,7 @@ def test_inotify_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "fs.inotify.max_user_watches=65536" in check.fix
 
 
-def found(settings: Settings) -> dict[str, Check]:
+def found(settings: Settings) -> dict[str, Finding]:
     return {check.name: check for check in examine(settings)}
 
 
@@ -237,7 +237,7 @@ def test_a_uid_that_all_containers_share_is_advice(monkeypatch: pytest.MonkeyPat
     """Everything works, so it is advice and not a problem."""
     monkeypatch.setattr("fetchml.ops.checks.launcher.holder", lambda data_dir: 77)
     monkeypatch.setattr("fetchml.system.capabilities.may_hand_over", lambda pid: pid == 77)
-    assert task_user(Settings()) == Check("task user", "a uid for each user, from 1900000 on")
+    assert task_user(Settings()) == Finding("task user", "a uid for each user, from 1900000 on")
     monkeypatch.setattr("fetchml.ops.checks.launcher.holder", lambda data_dir: None)
     shared = task_user(Settings())
     assert shared.ok

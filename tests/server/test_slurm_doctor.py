@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from fetchml.adapters.slurm.job import Job
 from fetchml.config.settings import Settings
 from fetchml.ops.checks import cluster_config, cluster_probe
-from fetchml.ops.checks.check import Check
 from fetchml.ports.cluster import Node
+from fetchml.views import Finding
 from testbed.slurm import Slurm
 from tests.support.cli_server import run
 from tests.support.slurm_fixtures import backend_of
@@ -56,7 +56,7 @@ def test_probe_is_for_clusters(tmp_path: Path) -> None:
     assert (ran.code, "--probe is for a cluster" in ran.err) == (2, True)
 
 
-def probed(**changes: str) -> dict[str, Check]:
+def probed(**changes: str) -> dict[str, Finding]:
     found = {
         "word": "w",
         "node": "g1",

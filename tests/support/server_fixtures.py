@@ -1,6 +1,7 @@
 """Servers on data directories of their own, over plain processes and over containers."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,24 @@ Serve = Callable[..., Server]
 """A server that is not started yet: `serve(backend, FETCHML_…="…")`."""
 
 
-@pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[Serve]:
     servers: list[Server] = []
 
     def serve(backend: Backend, **variables: str) -> Server:
-        server = Server(tmp_path / f"data{len(servers)}", backend, **variables)
+        server = Server(folder / f"data{len(servers)}", backend, **variables)
         servers.append(server)
         return server
 
     yield serve
     for server in servers:
         await server.close()
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    async with serving(tmp_path) as serve:
+        yield serve
 
 
 @pytest.fixture

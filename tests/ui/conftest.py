@@ -11,7 +11,7 @@ from playwright.async_api import Browser, expect
 
 from testbed.browser import chromium
 from tests.support.program import Backend, Server
-from tests.support.server_fixtures import Serve
+from tests.support.server_fixtures import Serve, serving
 from tests.support.tab import DESKTOP, Tab, open_tab
 from tests.support.waiting import SECONDS
 
@@ -49,16 +49,8 @@ async def tab(browser: Browser) -> AsyncIterator[OpenTab]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     """As in the other rooms, on the loop of these tests."""
-    servers: list[Server] = []
-
-    def serve(backend: Backend, **variables: str) -> Server:
-        server = Server(tmp_path / f"data{len(servers)}", backend, **variables)
-        servers.append(server)
-        return server
-
-    yield serve
-    for server in servers:
-        await server.close()
+    async with serving(tmp_path) as serve:
+        yield serve
 
 
 @pytest_asyncio.fixture(loop_scope="session")

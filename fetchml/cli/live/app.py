@@ -240,17 +240,16 @@ class TopApp(App[CallError | None]):
 
     def _show_about(self) -> None:
         about = Text("No tasks" if self._loaded else "Loading…")
-        if self._selected in self._board:
-            task = self._board[self._selected]
+        if (task := self._board.by_id.get(self._selected)) is not None:
             about = Text.assemble((f"{short(task.id)} ", "bold"), clean(f"{task.job_name} "))
             about.append(f"{status_name(task)} ")
             about.append_text(clean(task.error if ended(task) else self._why))
         self.query_one("#about", Static).update(about)
 
     def _explain(self) -> None:
-        task_id = self._selected
-        if task_id in self._board and self._board[task_id].status in {Task.queued, Task.preparing}:
-            self.run_worker(self._ask_why(task_id), group="why", exclusive=True)
+        task = self._board.by_id.get(self._selected)
+        if task is not None and task.status in {Task.queued, Task.preparing}:
+            self.run_worker(self._ask_why(task.id), group="why", exclusive=True)
         else:
             self._why = ""
 
@@ -333,7 +332,7 @@ class TopApp(App[CallError | None]):
         self.run_worker(change, group="priority", exclusive=True)
 
     def _chosen(self) -> Task | None:
-        return self._board.get(self._selected)
+        return self._board.by_id.get(self._selected)
 
     async def _change(self, call: Awaitable[Task], task_id: str = "") -> None:
         try:

@@ -6,10 +6,11 @@ from typing import NamedTuple
 from rich.text import Text
 
 from fetchml.cli.gpus import STYLES, state_name
+from fetchml.cli.latest_tasks import LatestTasks
 from fetchml.cli.nodes import node_line
 from fetchml.cli.render import clean, note, run_time, short, status_text
 from fetchml.cli.tables import FittedTable, fitted, table
-from fetchml.client import GpuList, Task, WatchTasksResponse, ended
+from fetchml.client import GpuList, Task, ended
 
 ENDED_SHOWN = 10
 MOST_SHOWN = 500
@@ -18,46 +19,20 @@ SPARE = ("PRIORITY", "USER", "RAN", "NOTE")
 JOB_SHOWN = 16
 
 
-class Board:
-    """The live tasks, and those that ended last."""
-
+class Board(LatestTasks):
     def __init__(self) -> None:
-        self._tasks: dict[str, Task] = {}
-        """By id, the last change last."""
-
-    def __getitem__(self, task_id: str) -> Task:
-        return self._tasks[task_id]
-
-    def get(self, task_id: str) -> Task | None:
-        return self._tasks.get(task_id)
-
-    def __contains__(self, task_id: str) -> bool:
-        return task_id in self._tasks
-
-    def replace(self, tasks: Iterable[Task]) -> None:
-        """Replace all tasks, given newest first, after changes were missed."""
-        self._tasks = {task.id: task for task in reversed(list(tasks))}
-
-    def apply(self, update: WatchTasksResponse) -> None:
-        if not update.HasField("task"):
-            return
-        self._tasks.pop(update.task.id, None)
-        if update.type != WatchTasksResponse.task_deleted:
-            self._tasks[update.task.id] = update.task
-        over = [task_id for task_id, task in self._tasks.items() if ended(task)]
-        for task_id in over[:-ENDED_SHOWN]:
-            del self._tasks[task_id]
+        super().__init__(ENDED_SHOWN)
 
     def counts(self) -> tuple[int, int]:
         """Return how many tasks run, and how many wait."""
-        waiting = sum(task.status == Task.queued for task in self._tasks.values())
-        over = sum(map(ended, self._tasks.values()))
-        return len(self._tasks) - waiting - over, waiting
+        waiting = sum(task.status == Task.queued for task in self.by_id.values())
+        over = sum(map(ended, self.by_id.values()))
+        return len(self.by_id) - waiting - over, waiting
 
     def shown(self) -> list[Task]:
         """Return the tasks to show: those that run, those that wait, the next one first, and those
         that ended last."""
-        tasks = self._tasks.values()
+        tasks = self.by_id.values()
         running = [task for task in tasks if task.status != Task.queued and not ended(task)]
         waiting = [task for task in tasks if task.status == Task.queued]
         running.sort(key=lambda task: task.id)
@@ -120,7 +95,8 @@ def gpu_line(found: GpuList, board: Board) -> Text:
         if gpu.HasField("utilisation_percent"):
             line.append(f" {gpu.utilisation_percent} %")
         for task_id in gpu.task_ids:
-            job = board[task_id].job_name if task_id in board else short(task_id)
+            task = board.by_id.get(task_id)
+            job = task.job_name if task is not None else short(task_id)
             holder = clean(job)
             holder.truncate(JOB_SHOWN, overflow="ellipsis")
             line.append(" ").append_text(holder)

@@ -5,8 +5,8 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 
 from fetchml.config.settings import Settings
-from fetchml.ops.checks.check import Check
 from fetchml.ports.cluster import Node
+from fetchml.views import Finding
 
 COMMAND_SECONDS = 5
 OLDEST = (20, 11)
@@ -21,11 +21,11 @@ def version(shown: str) -> str:
     return f"Tested from {OLDEST[0]}.{OLDEST[1]:02} on: update Slurm."
 
 
-def nodes(settings: Settings, found: Sequence[Node]) -> Iterator[Check]:
+def nodes(settings: Settings, found: Sequence[Node]) -> Iterator[Finding]:
     """Check the nodes of the partition."""
     usable = [node for node in found if node.takes_work]
     fix = "" if usable else "Resume nodes (sinfo -R shows why they are down)."
-    yield Check("cluster nodes", f"{len(usable)} of {len(found)} take work", fix)
+    yield Finding("cluster nodes", f"{len(usable)} of {len(found)} take work", fix)
     partition = settings.slurm.partition
     known = sorted({name for node in found for name in node.partitions})
     inside = [node for node in found if partition is None or partition in node.partitions]
@@ -34,26 +34,26 @@ def nodes(settings: Settings, found: Sequence[Node]) -> Iterator[Check]:
         if not inside:
             listed = ", ".join(known) or "none"
             fix = f"Set [slurm] partition to one of: {listed}."
-            yield Check(name, f"{partition} has no node", fix)
+            yield Finding(name, f"{partition} has no node", fix)
             return
         able = sum(node.takes_work for node in inside)
         fix = "" if able else "Resume its nodes, or set another [slurm] partition."
-        yield Check(name, f"{partition}: {able} of {len(inside)} nodes take work", fix)
+        yield Finding(name, f"{partition}: {able} of {len(inside)} nodes take work", fix)
     gpus, used = sum(node.gpu for node in inside), sum(node.gpu_used for node in inside)
     kinds = ", ".join(sorted({node.gpu_name for node in inside if node.gpu_name}))
     advice = "" if gpus else "Tasks with GPUs are refused: the site must set GresTypes=gpu."
-    yield Check(
+    yield Finding(
         "cluster gpus",
         f"{gpus}{f' ({kinds})' if kinds else ''}, {used} in use" if gpus else "none",
         advice=advice,
     )
 
 
-def configuration(settings: Settings) -> Iterator[Check]:
+def configuration(settings: Settings) -> Iterator[Finding]:
     """Check slurm.conf, where Slurm's commands are at hand."""
     shown = _shown()
     if shown is None:
-        yield Check("kill wait", "not known here: there is no scontrol that answers")
+        yield Finding("kill wait", "not known here: there is no scontrol that answers")
         return
     yield _kill_wait(settings, shown)
     yield _job_count(settings, shown)
@@ -77,36 +77,36 @@ def _shown() -> Mapping[str, str] | None:
     return found or None
 
 
-def _kill_wait(settings: Settings, shown: Mapping[str, str]) -> Check:
+def _kill_wait(settings: Settings, shown: Mapping[str, str]) -> Finding:
     """Slurm's own end of a job must leave the shim its grace period."""
     name, grace = "kill wait", settings.tasks.grace_seconds
     found = re.match(r"\d+", shown.get("KillWait", ""))
     if found is None:
-        return Check(name, "not known here")
+        return Finding(name, "not known here")
     seconds = int(found[0])
     if seconds <= grace:
-        return Check(
+        return Finding(
             name,
             f"KillWait is {seconds} s, and [tasks] grace_seconds {grace}",
             advice="Where Slurm itself ends a job, the task's end is not recorded: set KillWait "
             "above grace_seconds.",
         )
-    return Check(name, f"KillWait is {seconds} s, above [tasks] grace_seconds {grace}")
+    return Finding(name, f"KillWait is {seconds} s, above [tasks] grace_seconds {grace}")
 
 
-def _job_count(settings: Settings, shown: Mapping[str, str]) -> Check:
+def _job_count(settings: Settings, shown: Mapping[str, str]) -> Finding:
     """The cluster must be able to hold what is handed over."""
     name, wanted = "job count", settings.slurm.max_pending
     most = shown.get("MaxJobCount", "")
     if not most.isdecimal():
-        return Check(name, "not known here")
+        return Finding(name, "not known here")
     advice = ""
     if int(most) <= wanted:
         advice = "Slurm refuses jobs before the server stops to hand over: lower max_pending."
-    return Check(name, f"MaxJobCount is {most}, [slurm] max_pending {wanted}", advice=advice)
+    return Finding(name, f"MaxJobCount is {most}, [slurm] max_pending {wanted}", advice=advice)
 
 
-def _plugins(shown: Mapping[str, str]) -> Check:
+def _plugins(shown: Mapping[str, str]) -> Finding:
     """Check whether the cluster confines the processes of jobs."""
     proctrack = shown.get("ProctrackType", "unknown")
     advice = ""
@@ -118,4 +118,4 @@ def _plugins(shown: Mapping[str, str]) -> Check:
     select = shown.get("SelectType", "unknown")
     if "cons_tres" not in select:
         advice += " GPUs need SelectType=select/cons_tres."
-    return Check("cluster plugins", f"{proctrack}, {select}", advice=advice.strip())
+    return Finding("cluster plugins", f"{proctrack}, {select}", advice=advice.strip())

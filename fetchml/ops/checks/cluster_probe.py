@@ -18,10 +18,10 @@ from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.job import Job, Submission
 from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings
-from fetchml.ops.checks.check import Check
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
 from fetchml.server.slurm_wiring import transport_of
+from fetchml.views import Finding
 
 PROBE_SECONDS = 120
 """Time for the job to start and to end."""
@@ -47,12 +47,12 @@ mv draft found
 """
 
 
-def probe(settings: Settings) -> Iterator[Check]:
+def probe(settings: Settings) -> Iterator[Finding]:
     """Submit the job, wait for it, and yield what it found."""
     name = "probe"
     if os.geteuid() == 0 and not settings.slurm.allow_root:
         fix = "Start it as the server's account."
-        yield Check(name, "not run: it would run as root on a node", fix)
+        yield Finding(name, "not run: it would run as root on a node", fix)
         return
     try:
         shared, transport = tasks_folder(settings), transport_of(settings.slurm)
@@ -66,14 +66,14 @@ def probe(settings: Settings) -> Iterator[Check]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except CannotStart as error:
-        yield Check(name, "not set up", str(error))
+        yield Finding(name, "not set up", str(error))
     except OSError as error:
-        yield Check(name, f"the shared folder fails: {error.strerror}", "Mend its file system.")
+        yield Finding(name, f"the shared folder fails: {error.strerror}", "Mend its file system.")
 
 
 def _run(
     settings: Settings, transport: SlurmTransport, folder: Path, shims: Path, word: str
-) -> Iterator[Check]:
+) -> Iterator[Finding]:
     slurm = settings.slurm
     job = Submission(
         name=f"fetchml-{folder.name}",
@@ -92,10 +92,10 @@ def _run(
     try:
         last, seen_at = asyncio.run(_submit(transport, job, folder / "found"))
     except Refused as error:
-        yield Check("probe", f"Slurm refuses the job: {error}", "Mend the [slurm] settings.")
+        yield Finding("probe", f"Slurm refuses the job: {error}", "Mend the [slurm] settings.")
         return
     except SlurmAway as error:
-        yield Check("probe", str(error), "Look at slurmctld (scontrol ping) and slurmrestd.")
+        yield Finding("probe", str(error), "Look at slurmctld (scontrol ping) and slurmrestd.")
         return
     found = _record(folder / "found")
     if not found:
@@ -144,33 +144,39 @@ def _record(path: Path) -> Mapping[str, str]:
     return {key: value for key, equals, value in (line.partition("=") for line in lines) if equals}
 
 
-def _without_record(job: Job | None, said: str) -> Check:
+def _without_record(job: Job | None, said: str) -> Finding:
     more = f": {said}" if said else ""
     if job is not None and job.is_pending:
-        return Check(
+        return Finding(
             "probe",
             f"the job did not start in {PROBE_SECONDS} s ({job.reason}), and was cancelled",
             advice="Run the probe again when a node is free.",
         )
     state = "is unknown to Slurm" if job is None else f"ended as {job.ended_as} on {job.nodes}"
     fix = "Mount the shared folder on all nodes under the same path, writable for this account."
-    return Check("probe", f"the job {state}, and its record is not in the shared folder{more}", fix)
+    return Finding(
+        "probe", f"the job {state}, and its record is not in the shared folder{more}", fix
+    )
 
 
-def _runtime(name: str, found: Mapping[str, str]) -> Check:
+def _runtime(name: str, found: Mapping[str, str]) -> Finding:
     version = found.get("runtime", "")
     fix = "" if version else f"Install {name} on all nodes, or change [slurm] container."
-    return Check("probe container", version or f"{found.get('node')} has no {name}", fix)
+    return Finding("probe container", version or f"{found.get('node')} has no {name}", fix)
 
 
-def _findings(found: Mapping[str, str], word: str, seen_at: float) -> Iterator[Check]:
+def _findings(found: Mapping[str, str], word: str, seen_at: float) -> Iterator[Finding]:
     node = found.get("node") or "a node"
     if found.get("word") != word:
         fix = "Mount the same file system under this path on all nodes."
-        yield Check("probe", f"{node} has another folder under the path of the shared folder", fix)
+        yield Finding(
+            "probe", f"{node} has another folder under the path of the shared folder", fix
+        )
         return
-    yield Check("probe", f"a job ran on {node} ({found.get('machine')}), and saw the shared folder")
-    yield Check(
+    yield Finding(
+        "probe", f"a job ran on {node} ({found.get('machine')}), and saw the shared folder"
+    )
+    yield Finding(
         "probe python",
         f"python3 {found['python']}" if found.get("python") else f"no python3 on {node}",
         advice="" if found.get("python") else "Tasks that run python3 need it on all nodes.",
@@ -179,12 +185,12 @@ def _findings(found: Mapping[str, str], word: str, seen_at: float) -> Iterator[C
     if clock.isdecimal():
         skew = abs(seen_at - int(clock[:12]))
         fix = "Synchronise the clocks (NTP)." if skew > MOST_SKEW_SECONDS else ""
-        yield Check("probe clock", f"{node} differs from this host by {skew:.0f} s or less", fix)
+        yield Finding("probe clock", f"{node} differs from this host by {skew:.0f} s or less", fix)
     if found.get("user") != str(os.geteuid()):
         fix = "Give the account the same uid on all nodes."
-        yield Check("probe user", f"uid {found.get('user')} on {node}, {os.geteuid()} here", fix)
+        yield Finding("probe user", f"uid {found.get('user')} on {node}, {os.geteuid()} here", fix)
     if found.get("shim") in ("126", "127"):
         fix = "Mount the shared folder without noexec on the nodes."
-        yield Check("probe shim", f"{node} can't execute the shim in the shared folder", fix)
+        yield Finding("probe shim", f"{node} can't execute the shim in the shared folder", fix)
     else:
-        yield Check("probe shim", f"{node} executes the shim")
+        yield Finding("probe shim", f"{node} executes the shim")

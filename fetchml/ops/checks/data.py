@@ -15,70 +15,72 @@ from fetchml.config.tls import BadCertificate, configured_certificate
 from fetchml.core.requests.mounts.volumes import path_fault
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.ops import pyinstaller
-from fetchml.ops.checks.check import Check
+from fetchml.views import Finding
 
 
-def data_dir(data_dir: Path) -> Check:
+def data_dir(data_dir: Path) -> Finding:
     name = "data directory"
     folder = _nearest(data_dir)
     if not folder.is_dir():
-        return Check(name, f"{folder} is not a folder", "Choose another --data-dir.")
+        return Finding(name, f"{folder} is not a folder", "Choose another --data-dir.")
     if not os.access(folder, os.W_OK | os.X_OK):
         fix = (
             f"Run as its owner, make it yours (chown {user_name()} {folder}), or choose --data-dir."
         )
-        return Check(name, f"{folder} can't be written by {user_name()}", fix)
+        return Finding(name, f"{folder} can't be written by {user_name()}", fix)
     if folder != data_dir:
-        return Check(name, f"{data_dir} will be made at the first start")
+        return Finding(name, f"{data_dir} will be made at the first start")
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & 0o077:
-        return Check(name, f"{data_dir} is open to others ({mode:o})", f"chmod 700 {data_dir}")
-    return Check(name, str(data_dir))
+        return Finding(name, f"{data_dir} is open to others ({mode:o})", f"chmod 700 {data_dir}")
+    return Finding(name, str(data_dir))
 
 
-def admin_key(data_dir: Path) -> Check:
+def admin_key(data_dir: Path) -> Finding:
     file = data_dir / ADMIN_KEY
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
     except OSError:
-        return Check("admin key", "none is kept here")
+        return Finding("admin key", "none is kept here")
     if mode & 0o077:
-        return Check("admin key", f"{file} is readable for others ({mode:o})", f"chmod 600 {file}")
-    return Check("admin key", f"{file}, for its owner only")
+        return Finding(
+            "admin key", f"{file} is readable for others ({mode:o})", f"chmod 600 {file}"
+        )
+    return Finding("admin key", f"{file}, for its owner only")
 
 
-def disk(settings: Settings) -> Check:
+def disk(settings: Settings) -> Finding:
     free = shutil.disk_usage(_nearest(settings.data_dir)).free >> 20
     least = settings.history.min_free_mb
     finding = f"{free} MiB free"
     if free < least:
         fix = f"Free some space: below {least} MiB ([history] min_free_mb) no task is accepted."
-        return Check("disk", finding, fix)
-    return Check("disk", finding)
+        return Finding("disk", finding, fix)
+    return Finding("disk", finding)
 
 
-def port(name: str, address: Address, *, running: bool) -> Check:
+def port(name: str, address: Address, *, running: bool) -> Finding:
     try:
         address.probe()
     except OSError as error:
         if running:
-            return Check(name, f"{address} is in use; a server runs on this data directory")
+            return Finding(name, f"{address} is in use; a server runs on this data directory")
         fix = f"Stop what uses it (ss -ltnp), or choose another (--{name.partition(' ')[0]})."
-        return Check(name, f"{address}: {error.strerror}", fix)
-    return Check(name, f"{address} is free")
+        return Finding(name, f"{address}: {error.strerror}", fix)
+    return Finding(name, f"{address} is free")
 
 
-def tls(settings: Settings) -> Check:
+def tls(settings: Settings) -> Finding:
     try:
         certificate = configured_certificate(settings.server)
     except BadCertificate as error:
-        return Check("tls", str(error), "Name a certificate and its private key, both in PEM.")
+        return Finding("tls", str(error), "Name a certificate and its private key, both in PEM.")
     if certificate is None:
-        return Check("tls", "off: keys travel unencrypted")
-    return Check("tls", f"on, with {settings.server.tls_cert}")
+        return Finding("tls", "off: keys travel unencrypted")
+    return Finding("tls", f"on, with {settings.server.tls_cert}")
 
 
-def clock(data_dir: Path) -> Check:
+def clock(data_dir: Path) -> Finding:
     """Compare with files that cannot be of the future: this program, and what a server wrote."""
     program = Path(sys.executable if pyinstaller.is_frozen() else fetchml.__file__)
     written = [program, *data_dir.glob("store/*")]
@@ -86,8 +88,8 @@ def clock(data_dir: Path) -> Check:
     behind = newest - time.time()
     if behind > 1:
         fix = "Set it: timedatectl set-ntp true. Until then times are wrong."
-        return Check("clock", f"behind by at least {behind:.0f} s", fix)
-    return Check("clock", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        return Finding("clock", f"behind by at least {behind:.0f} s", fix)
+    return Finding("clock", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 
 def _nearest(path: Path) -> Path:
@@ -99,7 +101,7 @@ def user_name() -> str:
     return os.environ.get("USER") or str(os.geteuid())
 
 
-def volumes(settings: Settings) -> Iterator[Check]:
+def volumes(settings: Settings) -> Iterator[Finding]:
     """Whether each volume of the settings is a folder that may be one."""
     own = [str(settings.data_dir.resolve())]
     for name, volume in settings.volumes.items():
@@ -107,10 +109,10 @@ def volumes(settings: Settings) -> Iterator[Check]:
         shown = f"volume {name}"
         setting = f"[volumes.{name}] path"
         if fault := path_fault(str(path), own):
-            yield Check(shown, fault, f"Name another folder in {setting}.")
+            yield Finding(shown, fault, f"Name another folder in {setting}.")
         elif not path.is_dir():
             fix = f"Create or mount it, or change {setting}: its tasks can't start."
-            yield Check(shown, f"{path} is not a folder", fix)
+            yield Finding(shown, f"{path} is not a folder", fix)
         else:
             users = ", ".join(volume.users) or "every user"
-            yield Check(shown, f"{path} ({volume.mode}), for {users}")
+            yield Finding(shown, f"{path} ({volume.mode}), for {users}")

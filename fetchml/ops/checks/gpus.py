@@ -7,36 +7,36 @@ from pathlib import Path
 from fetchml.adapters.nvml.inventory import SILENT, NvmlInventory
 from fetchml.config.settings import Settings
 from fetchml.core.gpus.model import ObstacleKind
-from fetchml.ops.checks.check import Check
 from fetchml.ports.gpu import GpuState
+from fetchml.views import Finding
 
 GPU_SECONDS = 15.0
 """Drivers take some seconds to wake the GPUs of a large host."""
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 
 
-def gpus(settings: Settings, gpus: GpuState) -> Iterator[Check]:
+def gpus(settings: Settings, gpus: GpuState) -> Iterator[Finding]:
     name, slots = "gpus", settings.gpu.slots
     if gpus.problem == SILENT:
         fix = "Look at the kernel's log (dmesg); a restart of the host often helps."
-        yield Check(name, SILENT, fix)
+        yield Finding(name, SILENT, fix)
     elif gpus.problem:
         fix = ""
         if _has_nvidia_gpu():
             fix = "Install NVIDIA's driver and load it (modprobe nvidia, nvidia-smi)."
             if "exchanged" in gpus.problem:
                 fix = "Restart the host, so that the new driver is loaded."
-        yield Check(name, gpus.problem + (f", {slots} plain GPU slots" if slots else ""), fix)
+        yield Finding(name, gpus.problem + (f", {slots} plain GPU slots" if slots else ""), fix)
     else:
         count = len(gpus.gpus)
         unused = f"; [gpu] slots = {slots} is used instead" if slots else ""
-        yield Check(name, f"{count} found, NVIDIA driver {gpus.driver}{unused}")
-        yield from (Check(name, note, "See docs/gpu.md.") for note in gpus.notes)
+        yield Finding(name, f"{count} found, NVIDIA driver {gpus.driver}{unused}")
+        yield from (Finding(name, note, "See docs/gpu.md.") for note in gpus.notes)
     for reading, gpu in zip(gpus.readings, gpus.gpus, strict=True):
         finding = f"{gpu.name}, {gpu.memory_mb >> 10} GiB, {gpu.uuid}: {gpu.blocked or 'free'}"
         ill = gpu.blocked is not None and gpu.blocked.kind is not ObstacleKind.BUSY
         fix = "End its work, then reset it (nvidia-smi --gpu-reset) or restart the host."
-        yield Check(f"gpu {reading.index}", finding, fix if ill else "")
+        yield Finding(f"gpu {reading.index}", finding, fix if ill else "")
 
 
 def inventory() -> GpuState:

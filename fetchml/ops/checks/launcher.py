@@ -14,53 +14,53 @@ from fetchml.adapters.docker.gpus import GpuAddress, GpuOffer, describes, offere
 from fetchml.adapters.docker.sdk import connect
 from fetchml.config.settings import Settings
 from fetchml.files.data_dir import holder
-from fetchml.ops.checks.check import Check
 from fetchml.ops.checks.data import user_name
 from fetchml.ports.gpu import GpuState
 from fetchml.system import capabilities
+from fetchml.views import Finding
 
 ENGINE_SECONDS = 5
 
 
-def shim_runs() -> Check:
+def shim_runs() -> Finding:
     """Run the file that starts every task; without arguments it ends at once."""
     try:
         path = shim.path()
         subprocess.run([path], capture_output=True, timeout=5, check=False)
     except shim.UnsupportedMachineError as error:
-        return Check("shim", str(error), "Use an x86-64 or aarch64 host.")
+        return Finding("shim", str(error), "Use an x86-64 or aarch64 host.")
     except (OSError, subprocess.TimeoutExpired) as error:
         fix = "Install FetchML where programs may be executed (no noexec mount)."
-        return Check("shim", f"it does not run: {error}", fix)
-    return Check("shim", path.name)
+        return Finding("shim", f"it does not run: {error}", fix)
+    return Finding("shim", path.name)
 
 
-def docker(settings: Settings, gpus: GpuState) -> Iterator[Check]:
+def docker(settings: Settings, gpus: GpuState) -> Iterator[Finding]:
     name = "docker"
     try:
         with closing(connect(ENGINE_SECONDS)) as engine:
             version = engine.version()["Version"]
-            yield Check(name, f"engine {version} at {engine.base_url}")
+            yield Finding(name, f"engine {version} at {engine.base_url}")
             yield _gpus_in_containers(offered(engine.info()), gpus)
             image = settings.tasks.image
             here = bool(engine.images(name=image))
             state = "is here" if here else "is not here yet: the first task waits for its pull"
-            yield Check("default image", f"{image} {state}")
+            yield Finding("default image", f"{image} {state}")
             yield task_user(settings)
     except (DockerException, OSError) as error:
         where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-        yield Check(name, f"no engine answers at {where}: {_reason(error)}", _docker_fix(error))
+        yield Finding(name, f"no engine answers at {where}: {_reason(error)}", _docker_fix(error))
 
 
-def task_user(settings: Settings) -> Check:
+def task_user(settings: Settings) -> Finding:
     name, user = "task user", settings.tasks.user
     if user != "auto":
-        return Check(name, f"[tasks] user is {user}")
+        return Finding(name, f"[tasks] user is {user}")
     if _may_hand_over(settings.data_dir):
-        return Check(name, f"a uid for each user, from {settings.tasks.first_uid} on")
+        return Finding(name, f"a uid for each user, from {settings.tasks.first_uid} on")
     # Advice and not a problem, which would end `doctor` with 1: every server without root is like
     # this, and namespaces isolate its containers.
-    return Check(
+    return Finding(
         name,
         "containers of all users run as the server's own uid and count against its limits, such "
         "as inotify instances",
@@ -79,18 +79,18 @@ def _may_hand_over(data_dir: Path) -> bool:
         return capabilities.may_hand_over()
 
 
-def _gpus_in_containers(offer: GpuOffer, gpus: GpuState) -> Check:
+def _gpus_in_containers(offer: GpuOffer, gpus: GpuState) -> Finding:
     name = "gpus in containers"
     for reading in gpus.readings:
         address = GpuAddress(reading.index, reading.minor)
         if not reading.lost and (why := describes(offer, reading.uuid, address)):
             finding, _, fix = why.partition(". ")
-            return Check(name, finding, f"{fix}.")
+            return Finding(name, finding, f"{fix}.")
     if offer.cdi:
-        return Check(name, f"through CDI: {', '.join(device.name for device in offer.cdi[:9])}")
+        return Finding(name, f"through CDI: {', '.join(device.name for device in offer.cdi[:9])}")
     if offer.runtime:
-        return Check(name, "through NVIDIA's runtime")
-    return Check(name, "none: the engine has neither CDI devices of NVIDIA nor NVIDIA's runtime")
+        return Finding(name, "through NVIDIA's runtime")
+    return Finding(name, "none: the engine has neither CDI devices of NVIDIA nor NVIDIA's runtime")
 
 
 def _reason(error: BaseException) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 from fetchml.config.sections.scheduling import memory_for_tasks_gb
 from fetchml.config.settings import Settings
 from fetchml.ops import bounds
-from fetchml.ops.checks.check import Check
 from fetchml.system import host
+from fetchml.views import Finding
 
 FEW_OPEN_FILES = 4096
 FEW_WATCHES = 1024
@@ -18,15 +18,17 @@ FEW_INSTANCES = 16
 INOTIFY = Path("/proc/sys/fs/inotify")
 
 
-def open_files() -> Check:
+def open_files() -> Finding:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < FEW_OPEN_FILES:
         fix = "Raise it: ulimit -Hn 65536, or LimitNOFILE= of the service."
-        return Check("open files", f"limit of {most}, too few for many clients", fix)
-    return Check("open files", "no limit" if most == resource.RLIM_INFINITY else f"limit of {most}")
+        return Finding("open files", f"limit of {most}, too few for many clients", fix)
+    return Finding(
+        "open files", "no limit" if most == resource.RLIM_INFINITY else f"limit of {most}"
+    )
 
 
-def inotify() -> Check:
+def inotify() -> Finding:
     limits = {
         name: int((INOTIFY / name).read_text())
         for name in ("max_user_instances", "max_user_watches")
@@ -34,11 +36,11 @@ def inotify() -> Check:
     finding = ", ".join(f"{name} {limit}" for name, limit in limits.items())
     if limits["max_user_instances"] < FEW_INSTANCES or limits["max_user_watches"] < FEW_WATCHES:
         fix = "Raise them: sysctl fs.inotify.max_user_instances=128 fs.inotify.max_user_watches="
-        return Check("inotify", finding, f"{fix}65536")
-    return Check("inotify", finding)
+        return Finding("inotify", finding, f"{fix}65536")
+    return Finding("inotify", finding)
 
 
-def resources(settings: Settings) -> Check:
+def resources(settings: Settings) -> Finding:
     cores, memory_gb = host.cores(), host.memory_gb()
     wanted = settings.resources
     finding = (
@@ -46,11 +48,11 @@ def resources(settings: Settings) -> Check:
     )
     if wanted.cpu > cores or wanted.memory_gb > memory_gb:
         fix = f"This host has {cores} cores and {memory_gb} GiB: lower [resources]."
-        return Check("resources", finding, fix)
-    return Check("resources", finding)
+        return Finding("resources", finding, fix)
+    return Finding("resources", finding)
 
 
-def task_limits(settings: Settings) -> Check:
+def task_limits(settings: Settings) -> Finding:
     """Compare what [tasks] grants with what the host has."""
     tasks, resources = settings.tasks, settings.resources
     memory_gb = tasks.max_memory_gb or resources.memory_gb
@@ -66,20 +68,20 @@ def task_limits(settings: Settings) -> Check:
     for name, value, most in pairs:
         if value > most:
             finding = f"[tasks] {name} {value} is more than the {most} that a task may have"
-            return Check("task limits", finding, "Lower it, or raise the maximum.")
+            return Finding("task limits", finding, "Lower it, or raise the maximum.")
     total = host.memory_gb()
     if resources.memory_gb >= total > 1:
         finding = f"tasks may take {resources.memory_gb} of the host's {total} GiB"
         fix = f"Set [resources] memory_gb to {memory_for_tasks_gb()}, so that the host keeps some."
-        return Check("task limits", finding, fix)
+        return Finding("task limits", finding, fix)
     without = "any time" if not tasks.max_timeout_seconds else f"{tasks.max_timeout_seconds} s"
-    return Check("task limits", f"at most {memory_gb} GiB, {tasks.pids} processes, {without}")
+    return Finding("task limits", f"at most {memory_gb} GiB, {tasks.pids} processes, {without}")
 
 
-def memory(settings: Settings) -> Check:
+def memory(settings: Settings) -> Finding:
     """Compare the memory that callers can occupy with that of the host."""
     most = bounds.total_bytes(settings)
     finding = f"at most {most >> 20} MiB for the server, whatever its callers do"
     if most > host.memory_gb() << 30:
-        return Check("memory", finding, "This host has less: lower [quotas] and [tasks] limits.")
-    return Check("memory", finding)
+        return Finding("memory", finding, "This host has less: lower [quotas] and [tasks] limits.")
+    return Finding("memory", finding)

@@ -29,7 +29,7 @@ from tests.support.waiting import SECONDS, soon
 
 ADA = "ada-secret-name"
 JOB, EXPERIMENT, NOTEBOOK = "ada-secret-job", "ada-secret-experiment", "ada-secret-notebook"
-VOLUME = "ada-secret-volume"
+VOLUME, SECRET = "ada-secret-volume", "ADA_SECRET_TOKEN"
 NAMES = ("ada-secret", "ada_secret")
 IDS = {"task_id", "experiment_id", "snapshot_id", "service_id", "sweep_id"}
 """Fields of requests that name something of a user."""
@@ -52,6 +52,10 @@ class Scene:
     async def play(self) -> None:
         self.ada, _ = await self.server.clients(await self.server.key(ADA, Role.USER))
         self.bob = await self.server.clients(await self.server.key("bob", Role.USER))
+        kept = await self.ada.ask(
+            "PUT", f"/v1/secrets/{SECRET}", b'{"value":"ada-secret-value"}', **rest_world.JSON
+        )
+        assert kept.status == 200
         self.hers = await self._made(self.ada, JOB, EXPERIMENT, b"hers")
         # Bob's task gives its place to Ada's, and waits with a reason from then on.
         self.own = await self._made(self.bob[0], "mine", "mine", b"own", preemptible=True)
@@ -196,6 +200,14 @@ async def test_foreign_id_is_answered_like_an_unknown_id(scene: Scene) -> None:
         reply = await soon(client.submit({"job_name": "mine", "volumes": [volume]}))
         assert reply.status == 422
         assert f"there is no volume '{volume}' that you may use" in reply.json["error"]
+    for secret in (SECRET, "NONE"):
+        request = {"job_name": "mine", "secrets": [{"name": secret}]}
+        reply = await soon(client.submit(request))
+        assert reply.status == 422
+        assert f"there is no secret {secret}: set it first" in reply.json["error"]
+        for path in (f"/v1/secrets/{secret}", f"/v1/secrets/{secret}?user_id={ADA}"):
+            reply = await soon(client.ask("DELETE", path))
+            assert reply.status == (403 if "user_id" in path else 404)
 
 
 NAMED_IN_A_SUBMIT = {

@@ -74,6 +74,7 @@ TASK_FIELDS: dict[str, Callable[[str], object]] = {
     "start_after": str,
     "checkpoint_from": str,
     "volumes": lambda value: [value],
+    "secrets": lambda value: [{"name": value, "as": "file"}],
     "environment": lambda value: {"requirements": value},
     "slurm": lambda value: {"partition": value, value: "x"},
 }
@@ -102,6 +103,7 @@ TARGETS = [
     b"/v1/tasks?%s=1", b"/v1/audit?user_id=%s", b"/v1/audit?target=%s", b"/v1/experiments/%s",
     b"/v1/tasks?sweep_id=%s", b"/v1/tasks/x/outputs?folder=%s", b"/v1/sweeps/%s",
     b"/v1/sweeps?user_id=%s", b"/v1/sweeps/%s/best?metric=a", b"/v1/sweeps/x/best?metric=%s",
+    b"/v1/secrets?user_id=%s",
     b"/v1/snapshots/%s", b"/v1/jupyter/services/%s", b"/jupyter/%s/", b"/ws?task_id=%s", b"/%s",
     b"%s",
 ]  # fmt: skip
@@ -113,6 +115,8 @@ VERBS = [
     (b"POST", b"/v1/tasks/x/ports/%s"),
     (b"POST", b"/v1/sweeps/%s/cancel"),
     (b"POST", b"/v1/sweeps/%s/retry"),
+    (b"PUT", b"/v1/secrets/%s"),
+    (b"DELETE", b"/v1/secrets/%s"),
 ]
 JSON = {b"Content-Type": b"application/json"}
 Channel = Callable[[Server, Marks, str], None]
@@ -180,6 +184,11 @@ def verb(method: bytes, path: bytes) -> Channel:
         assert is_right(ask(server.http, method, sent, JSON, body).status, value)
 
     return send
+
+
+def secret_value(server: Server, _: Marks, value: str) -> None:
+    body = json.dumps({"value": value}).encode()
+    assert is_right(ask(server.http, b"PUT", b"/v1/secrets/A", JSON, body).status, value)
 
 
 def header(name: bytes) -> Channel:
@@ -283,6 +292,7 @@ REST_CHANNELS: list[Channel] = [
     sweep_template,
     *(verb(method, path) for method, path in VERBS),
     command_and_names,
+    secret_value,
     method,
 ]
 OTHER_CHANNELS: list[Channel] = [

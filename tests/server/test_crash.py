@@ -14,6 +14,7 @@ import pytest
 from fetchml.v1 import task_pb2
 from tests.support.cli_server import run
 from tests.support.program import ADMIN_KEY, ENDED, Backend, Server, Task, all_ended
+from tests.support.rest_world import JSON
 from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import SECONDS, eventually, soon
@@ -197,6 +198,34 @@ class TestCrashesOverContainers(Crashes):
     @pytest.fixture(params=STEPS)
     def step(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)
+
+
+@pytest.mark.parametrize("step", ["created", "gate_opened"])
+async def test_killed_with_secrets(serve: Serve, containers_backend: Backend, step: str) -> None:
+    """The task gets them once, and nothing is left of them."""
+    server = await serve(containers_backend).start()
+    for name in ("TOKEN", "KEY"):
+        body = b'{"value":"value-of-a-secret"}'
+        reply = await server.rest.ask("PUT", f"/v1/secrets/{name}", body, **JSON)
+        assert reply.status == 200
+    server.signal(signal.SIGKILL)
+    assert await server.died() == -signal.SIGKILL
+    await server.start(FETCHML_CRASH_AT=step)
+    script = COUNTED + 'echo "$TOKEN ${#TOKEN}"; cat "$FETCHML_SECRETS/KEY"'
+    uses = [{"name": "TOKEN"}, {"name": "KEY", "as": "file"}]
+    request = {"job_name": "a", "command": ["sh", "-c", script], "secrets": uses}
+    with suppress(aiohttp.ClientError):
+        await soon(server.rest.submit(request, Idempotency_Key="k"))
+    assert await server.died() == -signal.SIGKILL
+    await server.start()
+    task_id = (await server.rest.submit(request, Idempotency_Key="k")).json["id"]
+    task = await server.ended(task_id)
+    assert (task.status, task.attempt) == (Task.completed, 1), task
+    assert (await server.get(task_id)).output == "started\n*** 17\n***"
+    assert await server.starts(task_id) == 1
+    await server.assert_idle(task_id)
+    files = [path for path in server.data_dir.rglob("*") if path.is_file()]
+    assert not any(b"value-of-a-secret" in path.read_bytes() for path in files)
 
 
 @pytest.mark.parametrize("signals", [1, 2])

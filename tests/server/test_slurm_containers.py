@@ -11,6 +11,7 @@ from fetchml.v1 import task_pb2
 from testbed import debian
 from testbed.slurm import NODES, Slurm
 from tests.support.program import Server
+from tests.support.rest_world import JSON
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually, until
@@ -81,6 +82,20 @@ async def test_task_runs_in_its_image(server: Server) -> None:
     reply = await server.rest.get(f"/v1/tasks/{task_id}/outputs/file")
     assert reply.body == b"kept\n"
     await none_left(task_id)
+
+
+async def test_secrets(server: Server) -> None:
+    for name in ("TOKEN", "KEY"):
+        body = b'{"value":"value-of-a-secret"}'
+        assert (await server.rest.ask("PUT", f"/v1/secrets/{name}", body, **JSON)).status == 200
+    script = 'echo "${#TOKEN} $TOKEN"; ls /secrets; cat "$FETCHML_SECRETS/KEY"'
+    uses = [{"name": "TOKEN"}, {"name": "KEY", "as": "file"}]
+    task_id = await server.submit(script, secrets=uses)
+    assert (await server.ended(task_id)).status == Task.completed
+    assert (await server.get(task_id)).output == "17 ***\nKEY\n***"
+    folder = server.attempt_folder(task_id)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert not any(b"value-of-a-secret" in path.read_bytes() for path in files)
 
 
 async def test_ends_are_told_apart(server: Server) -> None:

@@ -52,8 +52,8 @@ def used(state: State, decision: Decision, event: GpusUsed) -> None:
 
 def _counts(task: Task) -> bool:
     ends = task.cancel is not None or task.halt is not None
-    may_idle = task.spec.may_idle and task.idle_since is None
-    return task.status is Status.RUNNING and bool(task.gpu_uuids) and not ends and not may_idle
+    runs = task.status is Status.RUNNING and bool(task.gpu_uuids)
+    return runs and not ends and not task.spec.may_idle
 
 
 def _quiet(task: Task, before: Mapping[str, Quiet], now: int) -> Quiet:

@@ -1,6 +1,7 @@
 """`make bench`, or `python -m benchmarks NAME…` for some of them."""
 
 import argparse
+from functools import partial
 
 from benchmarks import (
     containers,
@@ -15,6 +16,7 @@ from benchmarks import (
     rest_submits,
     scheduling,
     slurm,
+    submits,
     throughput,
     usage,
 )
@@ -39,13 +41,18 @@ BENCHMARKS = {
 
 
 def main() -> None:
+    known = ", ".join([*BENCHMARKS, "submits"])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure FetchML.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    names = parser.parse_args().names or list(BENCHMARKS)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=known)
+    help_base = "the revision that `submits` compares with"
+    parser.add_argument("--base", default=submits.BASE, metavar="REV", help=help_base)
+    asked = parser.parse_args()
+    names = asked.names or list(BENCHMARKS)
     title = machine()
     figures: list[Figure] = []
     for name in names:
-        for figure in BENCHMARKS[name]():
+        run = partial(submits.run, asked.base) if name == "submits" else BENCHMARKS[name]
+        for figure in run():
             print(f"{figure.claim}: {figure.measured}", flush=True)
             figures.append(figure)
     print_table(title, figures)

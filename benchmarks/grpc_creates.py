@@ -43,8 +43,8 @@ def run() -> Benchmark:
         ]
         name = f"gRPC creates, {CONNECTIONS * CALLS_EACH} at a time"
         yield at_least(name, "a bare grpc.aio handler", loads, TARGET)
-        in_batches = moved(create_in_batches)
-        rates = [in_batches(ours.grpc) for _ in range(ROUNDS)]
+        in_batches = moved(create_batches)
+        rates = [in_batches(ours.grpc, BATCH, BATCHES) for _ in range(ROUNDS)]
         rate = median(rates)
         yield Figure(
             f"gRPC creates, batches of {BATCH:,}",
@@ -55,16 +55,16 @@ def run() -> Benchmark:
         )
 
 
-def create_in_batches(address: str) -> float:
-    """Tasks a second. Each batch is one durable commit."""
-    return asyncio.run(_create_in_batches(address))
+def create_batches(address: str, size: int, count: int) -> float:
+    """Tasks a second, in `count` batches of `size`. Each batch is one durable commit."""
+    return asyncio.run(_create_batches(address, size, count))
 
 
-async def _create_in_batches(address: str) -> float:
-    batch = task_pb2.CreateTasksRequest(tasks=[CREATE] * BATCH)
+async def _create_batches(address: str, size: int, count: int) -> float:
+    batch = task_pb2.CreateTasksRequest(tasks=[CREATE] * size)
 
     async def batches() -> AsyncIterator[task_pb2.CreateTasksRequest]:
-        for _ in range(BATCHES):
+        for _ in range(count):
             yield batch
 
     unlimited = [("grpc.max_receive_message_length", -1)]
@@ -74,5 +74,5 @@ async def _create_in_batches(address: str) -> float:
         began = time.perf_counter()
         reply = await stub.CreateTasks(batches(), metadata=[("x-api-key", KEY)])
         took = time.perf_counter() - began
-    assert len(reply.tasks) == BATCH * BATCHES
+    assert len(reply.tasks) == size * count
     return len(reply.tasks) / took

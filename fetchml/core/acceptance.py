@@ -117,10 +117,10 @@ def no_place(state: State, user: str, footprints: Sequence[int]) -> Refusal | No
 def ignored_fields(request: Mapping[str, object]) -> list[str]:
     """Return the names of a valid request's unknown properties (reading 12)."""
     ignored = unknown_fields(request, submission.KNOWN_FIELDS)
-    specs = cast("Sequence[Mapping[str, object]]", request.get("dataset_specs", ()))
-    for index, spec in enumerate(specs):
-        unknown = unknown_fields(spec, frozenset(DatasetSpec.__struct_fields__))
-        ignored += [f"dataset_specs[{index}].{name}" for name in unknown]
+    if specs := cast("Sequence[Mapping[str, object]]", request.get("dataset_specs")):
+        for index, spec in enumerate(specs):
+            unknown = unknown_fields(spec, frozenset(DatasetSpec.__struct_fields__))
+            ignored += [f"dataset_specs[{index}].{name}" for name in unknown]
     return ignored
 
 

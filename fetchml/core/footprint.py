@@ -18,26 +18,30 @@ MEMBER_BYTES = 512
 """Bytes of a task's place in a sweep, beside the parameters."""
 
 
+_text = str.__sizeof__
+"""Bytes of a string. As `getsizeof`, in half the time."""
+
+
 def footprint(spec: TaskSpec) -> int:
     """Bytes of memory that a task with this specification takes."""
-    total = TASK_BYTES + getsizeof(spec.job_name) + getsizeof(spec.image) + 8 * len(spec.command)
+    total = TASK_BYTES + _text(spec.job_name) + _text(spec.image) + 8 * len(spec.command)
     for word in spec.command:
-        total += getsizeof(word)
+        total += _text(word)
     if spec.args is not None:
-        total += getsizeof(spec.args)
+        total += _text(spec.args)
     if spec.snapshot_id is not None:
-        total += getsizeof(spec.snapshot_id)
+        total += _text(spec.snapshot_id)
     if spec.experiment_id is not None:
-        total += getsizeof(spec.experiment_id)
+        total += _text(spec.experiment_id)
     if spec.checkpoint_from is not None:
-        total += getsizeof(spec.checkpoint_from)
+        total += _text(spec.checkpoint_from)
     if spec.metadata is not None:
         total += _table(spec.metadata)
     if spec.env is not None:
         total += _table(spec.env)
     if spec.environment is not None:
         named = spec.environment.source
-        total += getsizeof(spec.environment) + (getsizeof(named[1]) if named else 0)
+        total += getsizeof(spec.environment) + (_text(named[1]) if named else 0)
     if spec.slurm is not None:
         total += _table(spec.slurm)
     if spec.sweep is not None:
@@ -45,13 +49,13 @@ def footprint(spec: TaskSpec) -> int:
     if spec.datasets is not None:
         total += _all(spec.datasets)
     if spec.after is not None:
-        total += sum([DEPENDENCY_BYTES + getsizeof(each.task_id) for each in spec.after])
+        total += sum([DEPENDENCY_BYTES + _text(each.task_id) for each in spec.after])
     if spec.inputs_from is not None:
         total += _all(spec.inputs_from)
     if spec.volumes is not None:
         total += _all(spec.volumes)
     if spec.secrets is not None:
-        total += sum([getsizeof(each) + getsizeof(each.name) + 8 for each in spec.secrets])
+        total += sum([getsizeof(each) + _text(each.name) + 8 for each in spec.secrets])
     if spec.dataset_specs is not None:
         total += getsizeof(spec.dataset_specs)
         for each in spec.dataset_specs:
@@ -61,9 +65,9 @@ def footprint(spec: TaskSpec) -> int:
 
 
 def _table(table: dict[str, str]) -> int:
-    return getsizeof(table) + sum(map(getsizeof, table)) + sum(map(getsizeof, table.values()))
+    return getsizeof(table) + sum(map(_text, table)) + sum(map(_text, table.values()))
 
 
 def _all(texts: Collection[str]) -> int:
     """Bytes of the texts and of the references to them."""
-    return 8 * len(texts) + sum(map(getsizeof, texts))
+    return 8 * len(texts) + sum(map(_text, texts))

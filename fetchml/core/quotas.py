@@ -17,8 +17,10 @@ MAX_LIVE_BYTES = 1 << 30
 def count_fault(state: State, user: str, more: int) -> str | None:
     """Return why a user may not submit `more` tasks of any kind now; `None` if they may."""
     most = state.limits.user_queued
+    if not most or len(state.tasks) + more <= most:  # Nearly always: even all users' are fewer.
+        return None
     waiting = state.waiting_of(user) + state.user_handed_over.get(user, 0)
-    if not most or waiting + more <= most:
+    if waiting + more <= most:
         return None
     return f"{waiting} tasks of {user} wait, and no more than {most} may: submit when some ran"
 

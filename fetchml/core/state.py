@@ -174,14 +174,14 @@ class State:
     def wait(self, task: Task, now: int) -> None:
         """Put a task into the queue, as queued or prestaged; a task that is handed over or held
         back waits outside of it."""
-        on_cluster = self.limits.cluster is not None
-        if on_cluster and task.prestaged:
+        if task.prestaged and self.limits.cluster is not None:
             self.handed_over[task.id] = task.user
             self.user_handed_over[task.user] = self.user_handed_over.get(task.user, 0) + 1
         else:
             self._queue(task, now)
         if task.prestaged or task.id in self.wait_states:  # Every submit passes here.
             before = self.wait_state(task.id)
+            on_cluster = self.limits.cluster is not None
             begun = waiting.begun(task, before, now, on_cluster=on_cluster)
             self._set_wait_state(task.id, begun)
 
@@ -193,7 +193,7 @@ class State:
             self.held_back.add(task, why)
             if (member := _limited(task)) is not None:
                 self.sweeps.leave(task, member)  # Another one gets its place meanwhile.
-        elif (member := _limited(task)) is None:
+        elif spec.sweep is None or (member := _limited(task)) is None:
             self.queue.add(task, now)
         elif (since := self.sweeps.admit(task, member, now)) is not None:
             self.queue.add(task, now, since=since)
@@ -231,13 +231,15 @@ class State:
         whose sweep has a free place. `elapsed`: see `ReadyQueue.due`; a time of the user's is one
         of the wall clock."""
         self.queue.due(now, elapsed)
-        for task_id in self.held_back.due(now):
-            self.held_back.remove(task_id)
-            self._queue(self.tasks[task_id], now)
-        for task_id in self.sweeps.next(now):
-            task = self.tasks[task_id]
-            self.sweeps.admitted(task)
-            self.queue.add(task, now, since=now)
+        if self.held_back.times:
+            for task_id in self.held_back.due(now):
+                self.held_back.remove(task_id)
+                self._queue(self.tasks[task_id], now)
+        if self.sweeps.changed:
+            for task_id in self.sweeps.next(now):
+                task = self.tasks[task_id]
+                self.sweeps.admitted(task)
+                self.queue.add(task, now, since=now)
 
     def next_due(self, now: int) -> int | None:
         """Return when the next delayed or postponed task becomes ready, or the next booking begins
@@ -250,8 +252,11 @@ class State:
 
     def waiting_of(self, user: str) -> int:
         """Number of a user's waiting tasks, prestaged ones excluded."""
-        waiting = self.queue.queued_by(user) + self.held_back.count_of(user)
-        return waiting + self.sweeps.waiting_of(user)
+        return (
+            self.queue.by_user.get(user, 0)
+            + self.held_back.by_user.get(user, 0)
+            + self.sweeps.waiting_by_user.get(user, 0)
+        )
 
     def at_gate(self, task_id: str) -> None:
         """Note that a task's prestaged attempt waits at its gate."""

@@ -68,7 +68,7 @@ def quota_fault(used: Mapping[Kind, Used], allowed_bytes: int, more_bytes: int =
 
     `allowed_bytes`: the quota; 0 if there is none.
     """
-    total = sum(each.bytes for each in used.values())
+    total = sum([each.bytes for each in used.values()])
     if not allowed_bytes or (total < allowed_bytes and total + more_bytes <= allowed_bytes):
         return None
     largest = sorted(used.items(), key=lambda each: -each[1].bytes)

@@ -201,8 +201,8 @@ class Submissions:
         if not new:
             return []
         ended: Mapping[str, Status] = {}
-        if any(spec.after is not None for spec, _ in new):
-            ended = await self._dependencies.ended([spec for spec, _ in new])
+        if after := [spec for spec, _ in new if spec.after is not None]:
+            ended = await self._dependencies.ended(after)
         now, sender = self._clock(), who.sender
         tasks = [
             Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)

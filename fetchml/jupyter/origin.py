@@ -111,8 +111,8 @@ class JupyterOrigins:
         is for the server itself."""
         if self._suffix is None or host is None:
             return None
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        name = name.lower().removesuffix(".")
+        name, _, port = host.rpartition(":")
+        name = (name if port.isdigit() else host).lower().removesuffix(".")
         return name.removesuffix(self._suffix) if name.endswith(self._suffix) else None
 
 

@@ -17,7 +17,9 @@ class IdSequence:
         self._prefix = ""
         """The first two groups of an id, which hold the time."""
         self._random = ""
-        """Unused random hexadecimal digits."""
+        """Random hexadecimal digits."""
+        self._used = 0
+        """Number of digits that are in ids already."""
 
     def next(self, ms: int) -> str:
         self._count += 1
@@ -25,9 +27,9 @@ class IdSequence:
             self._ms, self._count = max(ms, self._ms + 1), 0
             time = f"{self._ms:012x}"
             self._prefix = f"{time[:8]}-{time[8:]}"
-        if len(self._random) < 16:
-            self._random = os.urandom(8 * 256).hex()
-        tail = self._random[:16]
-        self._random = self._random[16:]
+        if self._used == len(self._random):
+            self._random, self._used = os.urandom(8 * 256).hex(), 0
+        tail = self._random[self._used : self._used + 16]
+        self._used += 16
         variant = _VARIANTS[int(tail[0], 16) & 3]
         return f"{self._prefix}-7{self._count:03x}-{variant}{tail[1:4]}-{tail[4:]}"

@@ -241,5 +241,5 @@ def test_changes_of_a_postponed_task_take_no_memory() -> None:
     for until in range(1_000):
         tasks.add(task("later"), Postponed(100 + until % 2))
         tasks.remove("later")
-    assert len(tasks._times) < 100
+    assert len(tasks.times) < 100
     assert tasks.due(1_000) == ["first"]

@@ -10,6 +10,7 @@ from fetchml.core.events import (
 from fetchml.core.footprint import footprint
 from fetchml.core.model import DatasetSpec, Dependency, TaskSpec
 from fetchml.core.quotas import queue_fault
+from fetchml.core.requests.secrets import SecretUse
 from fetchml.core.sweeps.member import SweepMember
 from tests.core.host import RESERVE_MS, Host, task
 
@@ -101,11 +102,12 @@ LARGE: dict[str, object] = {
     "inputs_from": (TEXT,),
     "slurm": {"a": TEXT},
     "environment": Environment(script=TEXT),
+    "secrets": (SecretUse(TEXT),),
     "sweep": SweepMember("a", 0, {"a": TEXT}),
 }
 SMALL = {
     "priority", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries", "preemptible",
-    "checkpoint", "warn_seconds", "start_after", "hold",
+    "checkpoint", "warn_seconds", "start_after", "hold", "may_idle",
 }  # fmt: skip
 
 

@@ -109,8 +109,7 @@ def _check_sweeps(state: State) -> None:
         for task in held_back:
             waiting[task.user] = waiting.get(task.user, 0) + 1
     assert sum(waiting.values()) == len(state.sweeps), "tasks that wait for a place"
-    for user, number in waiting.items():
-        assert state.sweeps.waiting_of(user) == number, f"{user}: tasks that wait for a place"
+    assert state.sweeps.waiting_by_user == waiting, "users' tasks that wait for a place"
 
 
 def _check_gpus(state: State) -> None:

@@ -123,8 +123,8 @@ class JournalWriter:
         """In the event loop. What can't be encoded raises here and harms nothing else."""
         for document in documents:
             _require_storable((document.kind, document.id, document.data))
-        rows = list[tuple[int, int, str, str]]()
-        sizes = list[int]()
+        rows: list[tuple[int, int, str, str]] = []
+        sizes: list[int] = []
         for change in changes:
             task = change.task
             data = self._encode(task).decode()
@@ -192,7 +192,7 @@ class JournalWriter:
             return None
         if isinstance(first, _Append) and first.followed:
             self._wait_for(1, FOLLOWS_SECONDS)
-        batch = list[_Item]()
+        batch: list[_Item] = []
         rows = characters = 0
         item: _Item | None = first
         while item is not None:
@@ -207,14 +207,14 @@ class JournalWriter:
         return batch
 
     def _commit(self, appenders: _Appenders, batch: list[_Item]) -> None:
-        rows = list[tuple[int, int, str, str]]()
-        sizes = list[int]()
-        changes = list[Change]()
-        documents = list[Document]()
-        executed = list[_Execute]()
-        audited = list[tuple[str | int | None, ...]]()
-        futures = list[asyncio.Future[None]]()
-        failed = list[_Failed]()
+        rows: list[tuple[int, int, str, str]] = []
+        sizes: list[int] = []
+        changes: list[Change] = []
+        documents: list[Document] = []
+        executed: list[_Execute] = []
+        audited: list[tuple[str | int | None, ...]] = []
+        futures: list[asyncio.Future[None]] = []
+        failed: list[_Failed] = []
         for item in batch:
             if isinstance(item, _Execute):
                 executed.append(item)

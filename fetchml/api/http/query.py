@@ -26,12 +26,14 @@ class Query:
     def __init__(self, request: web.BaseRequest, *known: str, repeated: Sequence[str] = ()) -> None:
         """`known`: the parameters that the operation uses. `repeated`: those of them that may
         occur more than once. Raises BadRequest if another one does."""
-        given = request.query
+        self._given = given = request.query
+        self.ignored: list[str] = []
+        if not given:
+            return
         for name in known:
             if name not in repeated and len(given.getall(name, ())) > 1:
                 raise BadRequest(f"{name}: must be given only once")
-        self._given = given
-        self.ignored = [name for name in given if name not in known] if given else []
+        self.ignored = [name for name in given if name not in known]
 
     def text(self, name: str) -> str | None:
         """Return the parameter unchanged; `None` if it is absent."""

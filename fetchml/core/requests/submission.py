@@ -130,17 +130,8 @@ def accept(
         raise InvalidSubmission(violations)
     for name in _MERGED.intersection(project.fields):
         fields[name] = {**project.fields[name], **fields[name]}  # type: ignore[dict-item]
-    _read_structures(fields)
-    for name in ("command", "datasets", "volumes"):
-        if name in fields:
-            fields[name] = tuple(fields[name])  # type: ignore[arg-type]
-    if "after" in fields:
-        fields["after"] = dependencies.read(fields["after"])
-    if inputs := fields.pop("inputs_from", None):
-        fields["inputs_from"] = tuple(inputs)  # type: ignore[arg-type]
-        fields["after"] = dependencies.with_inputs(fields.get("after"), fields["inputs_from"])  # type: ignore[arg-type]
-    if "start_after" in fields:
-        fields["start_after"] = milliseconds(fields["start_after"])  # type: ignore[arg-type]
+    if not _PLAIN.issuperset(fields):
+        _read_structures(fields)
     fields.setdefault("image", defaults.image)
     fields.setdefault("command", defaults.command)
     fields.setdefault("max_retries", defaults.max_retries)
@@ -174,6 +165,16 @@ def _read_structures(fields: dict[str, object]) -> None:
         if found.source is not None and "snapshot_id" not in fields:
             raise InvalidSubmission([Violation("environment", environment.NO_SNAPSHOT)])
         fields["environment"] = found
+    for name in ("command", "datasets", "volumes"):
+        if name in fields:
+            fields[name] = tuple(fields[name])  # type: ignore[arg-type]
+    if "after" in fields:
+        fields["after"] = dependencies.read(fields["after"])
+    if inputs := fields.pop("inputs_from", None):
+        fields["inputs_from"] = tuple(inputs)  # type: ignore[arg-type]
+        fields["after"] = dependencies.with_inputs(fields.get("after"), fields["inputs_from"])  # type: ignore[arg-type]
+    if "start_after" in fields:
+        fields["start_after"] = milliseconds(fields["start_after"])  # type: ignore[arg-type]
 
 
 def _datasets_fault(
@@ -322,6 +323,14 @@ _PROJECT_RULES = {
 
 _MERGED = frozenset({"env", "slurm"})
 """Fields whose entries in fetchml.toml stay unless the request has them too."""
+
+_PLAIN = frozenset(
+    {
+        "job_name", "priority", "args", "snapshot_id", "experiment_id", "cpu", "memory_gb", "gpu",
+        "metadata", "image", "env", "timeout_seconds", "max_retries", "preemptible",
+    }
+)  # fmt: skip
+"""Fields that `_read_structures` leaves as they are. One that is missing here costs time only."""
 
 KNOWN_FIELDS = frozenset(_RULES)
 """Known request properties. Others are ignored and named in the reply's header (reading 12)."""

@@ -14,9 +14,9 @@ class HeldBackTasks:
     def __init__(self) -> None:
         self._states: dict[str, HeldBack] = {}
         self._user_of: dict[str, str] = {}
-        self._by_user: dict[str, int] = {}
+        self.by_user: dict[str, int] = {}
         """Number of each user's tasks; no number is 0."""
-        self._times: list[tuple[int, str]] = []
+        self.times: list[tuple[int, str]] = []
         """A heap of the times of postponed tasks. Removed tasks may still be in it, and a task that
         was postponed again may be in it more than once."""
 
@@ -25,8 +25,8 @@ class HeldBackTasks:
         other = HeldBackTasks()
         other._states = dict(self._states)
         other._user_of = dict(self._user_of)
-        other._by_user = dict(self._by_user)
-        other._times = list(self._times)
+        other.by_user = dict(self.by_user)
+        other.times = list(self.times)
         return other
 
     def __len__(self) -> int:
@@ -38,37 +38,34 @@ class HeldBackTasks:
     def get(self, task_id: str) -> HeldBack | None:
         return self._states.get(task_id)
 
-    def count_of(self, user: str) -> int:
-        return self._by_user.get(user, 0)
-
     def add(self, task: Task, state: HeldBack) -> None:
         self._states[task.id] = state
         self._user_of[task.id] = task.user
-        self._by_user[task.user] = self._by_user.get(task.user, 0) + 1
+        self.by_user[task.user] = self.by_user.get(task.user, 0) + 1
         if isinstance(state, Postponed):
-            heappush(self._times, (state.until, task.id))
-            if len(self._times) > 2 * len(self._states) + 64:
-                self._times = [entry for entry in set(self._times) if self._is_current(*entry)]
-                heapify(self._times)
+            heappush(self.times, (state.until, task.id))
+            if len(self.times) > 2 * len(self._states) + 64:
+                self.times = [entry for entry in set(self.times) if self._is_current(*entry)]
+                heapify(self.times)
 
     def remove(self, task_id: str) -> None:
         del self._states[task_id]
         user = self._user_of.pop(task_id)
-        self._by_user[user] -= 1
-        if not self._by_user[user]:
-            del self._by_user[user]
+        self.by_user[user] -= 1
+        if not self.by_user[user]:
+            del self.by_user[user]
 
     def next_due(self) -> int | None:
         """When the next postponed task may start; `None` if none is postponed."""
-        while self._times and not self._is_current(*self._times[0]):
-            heappop(self._times)
-        return self._times[0][0] if self._times else None
+        while self.times and not self._is_current(*self.times[0]):
+            heappop(self.times)
+        return self.times[0][0] if self.times else None
 
     def due(self, now: int) -> list[str]:
         """Ids of postponed tasks whose time has come, at most MOST_AT_ONCE."""
         found: dict[str, None] = {}
         while len(found) < MOST_AT_ONCE and (due := self.next_due()) is not None and due <= now:
-            found[heappop(self._times)[1]] = None
+            found[heappop(self.times)[1]] = None
         return list(found)
 
     def first(self, count: int, user: str | None = None) -> list[str]:

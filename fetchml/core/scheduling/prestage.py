@@ -62,16 +62,12 @@ def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None
     if not state.limits.prestage:
         return None
     staying = state.prestaged()
-    taken = set[str]()
-    without = 0
-    for task in staying:
-        taken.update(task.gpu_uuids)
-        without += not task.gpu_uuids
     places: dict[str, int] = {}
     if state.gpus.known:
+        taken = {uuid for task in staying for uuid in task.gpu_uuids}
         places = {uuid: 1 for uuid in state.gpus.usable() if uuid not in taken}
     lowest = 0
-    if not places and without >= state.limits.max_prestaged:
+    if not places and _without_gpus(staying) >= state.limits.max_prestaged:
         # Every place is taken: only a task that is more urgent than a prestaged one gets one.
         if not staying:
             return None
@@ -117,8 +113,7 @@ def _place(
     less_urgent.sort(key=lambda other: (other.spec.priority, -other.created_at, other.id))
     count = queue.shape.resources.gpu
     if not count:
-        alike = sum(not other.gpu_uuids for other in staying)
-        if alike < state.limits.max_prestaged:
+        if _without_gpus(staying) < state.limits.max_prestaged:
             return PrestagePlan(task, (), [])
         instead = [other for other in less_urgent if not other.gpu_uuids][:1]
         return PrestagePlan(task, (), instead) if instead else None
@@ -139,6 +134,10 @@ def _place(
             return None
         instead.append(other)
         places = {**places, **dict.fromkeys(other.gpu_uuids, 1)}
+
+
+def _without_gpus(tasks: list[Task]) -> int:
+    return sum([not task.gpu_uuids for task in tasks])
 
 
 def _is_free(state: State, uuid: str) -> bool:

@@ -25,7 +25,8 @@ class QueueEntry(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 def entry_of(task: Task, since: int = 0) -> QueueEntry:
-    return QueueEntry(task.created_at, task.id, max(task.ready_at, since))
+    ready_at = max(task.ready_at, since) if since else task.ready_at
+    return QueueEntry(task.created_at, task.id, ready_at)
 
 
 class Shape:
@@ -117,8 +118,9 @@ class ReadyQueue:
         self._entry_of: dict[str, QueueEntry] = {}
         """Of the same tasks. Two tables instead of one of pairs, which would be one more object
         per task for the garbage collector."""
-        self._by_user: dict[str, int] = {}
-        """Number of each user's waiting tasks, delayed ones included, prestaged ones excluded."""
+        self.by_user: dict[str, int] = {}
+        """Number of each user's waiting tasks, delayed ones included, prestaged ones excluded. No
+        number is 0."""
         self._delayed: list[tuple[int, str]] = []
         """A heap of due times and ids of delayed tasks; removed tasks may still be in it."""
         self._delayed_tasks: dict[str, Task] = {}
@@ -138,7 +140,7 @@ class ReadyQueue:
             }
             for priority, users in self._queues.items()
         }
-        other._by_user = dict(self._by_user)
+        other.by_user = dict(self.by_user)
         other._delayed = list(self._delayed)
         other._now = self._now
         other._delayed_tasks = dict(self._delayed_tasks)
@@ -160,13 +162,10 @@ class ReadyQueue:
         """Priority of the most urgent ready tasks; 0 if there are none."""
         return max(self._queues, default=0)
 
-    def queued_by(self, user: str) -> int:
-        return self._by_user.get(user, 0)
-
     def add(self, task: Task, now: int, *, since: int = 0) -> None:
         """`since`: when it began to wait for its resources, if that was after its creation."""
         if not task.prestaged:
-            self._by_user[task.user] = self._by_user.get(task.user, 0) + 1
+            self.by_user[task.user] = self.by_user.get(task.user, 0) + 1
         if task.not_before > now and not task.prestaged:
             self._delayed_tasks[task.id] = task
             heappush(self._delayed, (task.not_before, task.id))
@@ -384,11 +383,11 @@ class ReadyQueue:
         self._entry_of[task.id] = entry
 
     def _uncount(self, user: str) -> None:
-        left = self._by_user[user] - 1
+        left = self.by_user[user] - 1
         if left:
-            self._by_user[user] = left
+            self.by_user[user] = left
         else:
-            del self._by_user[user]
+            del self.by_user[user]
 
     def _is_live(self, entry: QueueEntry) -> bool:
         return self._entry_of.get(entry.task_id) is entry

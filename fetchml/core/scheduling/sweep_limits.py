@@ -52,26 +52,23 @@ class SweepLimits:
 
     def __init__(self) -> None:
         self._sweeps: dict[str, _Places] = {}
-        self._users: dict[str, int] = {}
-        """Number of each user's tasks that wait for a place."""
-        self._changed: set[str] = set()
+        self.waiting_by_user: dict[str, int] = {}
+        """Number of each user's tasks that wait for a place; no number is 0."""
+        self.changed: set[str] = set()
         """Sweeps with a free place."""
         self._held_back = 0
 
     def copy(self) -> "SweepLimits":
         other = SweepLimits()
         other._sweeps = {sweep_id: places.copy() for sweep_id, places in self._sweeps.items()}
-        other._users = dict(self._users)
-        other._changed = set(self._changed)
+        other.waiting_by_user = dict(self.waiting_by_user)
+        other.changed = set(self.changed)
         other._held_back = self._held_back
         return other
 
     def __len__(self) -> int:
         """Number of tasks that wait for a place."""
         return self._held_back
-
-    def waiting_of(self, user: str) -> int:
-        return self._users.get(user, 0)
 
     def holds_back(self, task: Task) -> bool:
         """Whether the task waits for a place."""
@@ -110,10 +107,10 @@ class SweepLimits:
             return now
         if task.id not in places.waiting:
             self._held_back += 1
-            self._users[task.user] = self._users.get(task.user, 0) + 1
+            self.waiting_by_user[task.user] = self.waiting_by_user.get(task.user, 0) + 1
         self._enter(places, task)
         if len(places.taken) < places.most:
-            self._changed.add(member.id)
+            self.changed.add(member.id)
         return None
 
     def leave(self, task: Task, member: SweepMember) -> None:
@@ -123,16 +120,16 @@ class SweepLimits:
         if places.waiting.pop(task.id, None) is not None:
             self._uncount(task.user)
         if places.waiting:
-            self._changed.add(member.id)
+            self.changed.add(member.id)
         elif not places.taken:
             del self._sweeps[member.id]
-            self._changed.discard(member.id)
+            self.changed.discard(member.id)
 
     def next(self, now: int) -> list[str]:
         """Give the free places to the next tasks, and return their ids."""
         found: list[str] = []
-        while self._changed:
-            places = self._sweeps[self._changed.pop()]
+        while self.changed:
+            places = self._sweeps[self.changed.pop()]
             while (task_id := places.next(now)) is not None:
                 found.append(task_id)
         return found
@@ -157,8 +154,8 @@ class SweepLimits:
 
     def _uncount(self, user: str) -> None:
         self._held_back -= 1
-        left = self._users[user] - 1
+        left = self.waiting_by_user[user] - 1
         if left:
-            self._users[user] = left
+            self.waiting_by_user[user] = left
         else:
-            del self._users[user]
+            del self.waiting_by_user[user]

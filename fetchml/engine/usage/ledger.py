@@ -79,7 +79,7 @@ class UsageLedger:
 
     def committed(self, changes: Sequence[Change]) -> None:
         """Follow the durable changes. On the way of a submit: it calls nothing before the end."""
-        hidden = set[str]()
+        hidden: set[str] = set()
         for change in changes:
             task, held = change.task, self._holding.get(change.task.id)
             holds = task.status in _HOLDING and not task.prestaged

@@ -89,6 +89,8 @@ class AttemptRunner:
         self._watch = watch
         self._clock = clock
         self._report = report
+        self._step = task.progress
+        """Of the preparation, as last reported."""
         self._gpu_failure = gpu_failure
         self._threads = threads
         self._output_limits = output_limits
@@ -396,4 +398,7 @@ class AttemptRunner:
 
     def _progress(self, sentence: str) -> None:
         shown = text.shown(sentence, text.MAX_MESSAGE)
+        if shown == self._step:
+            return
+        self._step = shown
         self._report(Progressed(self._clock(), self._task.id, self._task.attempt, shown))

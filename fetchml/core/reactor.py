@@ -206,6 +206,7 @@ def _prepare(
         gpu_uuids=gpu_uuids,
         prestaged=prestaged,
         allocated_at=None if prestaged else now,
+        progress=None if state.limits.cluster is None else hand_over.PROGRESS,
     )
     if prestaged:
         state.wait(task, now)

@@ -47,8 +47,11 @@ def require_own_file(path: Path) -> None:
             raise _not_own(path)
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a whole file atomically; it is on the disk on return. Raises OSError."""
+def write_durably(path: Path, content: bytes, *, sync_name: bool = True) -> None:
+    """Replace a whole file atomically; it is on the disk on return. Raises OSError.
+
+    `sync_name`: false if the name may get there with the next file of the same folder.
+    """
     temporary = path.with_name(path.name + ".new")
     fd = open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
@@ -60,7 +63,8 @@ def write_durably(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     temporary.replace(path)
-    sync_folder(path.parent)
+    if sync_name:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -29,14 +29,13 @@ def shared() -> Iterator[Path]:
 
 def shims(shared: Path) -> list[int]:
     """The processes of the nodes that read and write the shared folder, but for the guards."""
-    found = []
+    parents: dict[int, int] = {}
     for process in Path("/proc").iterdir():
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):  # One may end meanwhile.
             if (process / "exe").readlink().is_relative_to(shared / "shim"):
-                found.append(int(process.name))
-    parents = {pid: int(Path(f"/proc/{pid}/stat").read_text().split()[3]) for pid in found}
+                parents[int(process.name)] = int((process / "stat").read_text().split()[3])
     guards = {parent for parent in parents.values() if parents.get(parent) in parents}
-    return [pid for pid in found if pid not in guards]
+    return [pid for pid in parents if pid not in guards]
 
 
 async def test_task_of_a_node_that_is_cut_off_is_retried_after_its_lease(

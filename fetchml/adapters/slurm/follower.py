@@ -39,6 +39,8 @@ class Followed:
     """When the job was submitted or found. Replies to requests from before mean nothing for it."""
     searched_at: float = float("-inf")
     """When the job was last searched for by its name."""
+    number: int = 0
+    """Id of its newest job; 0 if it had none yet. Jobs of Slurm count from 1."""
     is_missing: bool = False
     """Whether Slurm had no job with this name at the last search."""
     lease_seconds: int = 0
@@ -80,6 +82,8 @@ class Follower:
         self._returned = returned
         self._poll_seconds = poll_seconds
         self._followed: dict[str, Followed] = {}
+        self._by_id: dict[int, Followed] = {}
+        """The newest entry that was given a job with this id."""
         self._turn = 0
         self._polled_at = float("-inf")
         self._polling: asyncio.Task[None] | None = None
@@ -107,14 +111,20 @@ class Follower:
         return self._followed.get(name)
 
     def forget(self, name: str) -> None:
-        self._followed.pop(name, None)
+        followed = self._followed.pop(name, None)
+        number = followed.number if followed is not None else 0
+        if self._by_id.get(number) is followed:
+            self._by_id.pop(number, None)
 
     def submitted(self, followed: Followed, job: Job) -> None:
         """Note the job of a new submit."""
-        for other in self._followed.values():
-            # Slurm has given an id out again: the earlier job was lost.
-            if other is not followed and other.job is not None and other.job.id == job.id:
-                other.lose()
+        other = self._by_id.get(job.id)
+        if other not in (None, followed) and other.job is not None and other.job.id == job.id:
+            other.lose()  # Slurm has given an id out again: the earlier job was lost.
+        self._by_id[job.id] = followed
+        if followed.number != job.id and self._by_id.get(followed.number) is followed:
+            del self._by_id[followed.number]
+        followed.number = job.id
         followed.take(job, time.monotonic())
 
     async def look(self, followed: Followed) -> Job | None:

@@ -39,7 +39,7 @@ from fetchml.adapters.slurm.verdicts import (
     sentence,
     trouble,
 )
-from fetchml.files.shared_disk import SharedDisk, is_fault
+from fetchml.files.shared_disk import SharedDisk, is_fault, not_mounted
 from fetchml.files.shared_folders import SharedFolders
 from fetchml.ports.cluster import Node
 from fetchml.ports.launcher import (
@@ -122,14 +122,13 @@ class SlurmLauncher:
         name = self._name(run.task_id, run.attempt)
         self._leftovers.need(name)
         await self._health.until_available()
-        records = await self._records(run)
-        if records.is_claimed:
-            return
         try:
             submission = request.submission(
                 run, name, self._options.parameters, self._options.lease_seconds
             )
             known = await self._disk(partial(self._write, run, submission))
+            if known is None:
+                return
         except OSError as error:
             if is_fault(error):
                 raise
@@ -296,8 +295,14 @@ class SlurmLauncher:
     def _name(self, task_id: str, attempt: int) -> str:
         return f"{self._prefix}{task_id}-{attempt}"
 
-    def _write(self, run: LaunchSpec, submission: Submission) -> bool:
+    def _write(self, run: LaunchSpec, submission: Submission) -> bool | None:
+        """Return whether the attempt was prepared before; `None` if it is claimed."""
         self._health.require_same()
+        try:
+            if start_files.read(run.folder).is_claimed:
+                return None
+        except FileNotFoundError as error:
+            raise not_mounted(run.folder) from error
         return start_files.write(run, self._health.shims, submission, self._options.containers)
 
     async def _judge(

@@ -150,9 +150,10 @@ def write(
         write_durably(
             run.folder / ENVIRONMENT,
             b"".join(f"{name}={value}\0".encode() for name, value in variables.items()),
+            sync_name=False,
         )
     script = _START_SCRIPT.format(run=quote(str(folder.run)), last=last)
-    write_durably(run.folder / START, script.encode())
+    write_durably(run.folder / START, script.encode(), sync_name=False)
     write_durably(run.folder / SUBMISSION, msgspec.json.encode(submission))
     return False
 

@@ -13,6 +13,7 @@ from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.job import Job, Submission
 from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.core.scheduling.hand_over import PROGRESS as HAND_OVER_PROGRESS
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec, PrepareError
 from fetchml.shim import CLAIM_EXISTS
@@ -69,7 +70,7 @@ class Submits:
         """Submit the attempt's job, unless there is one. Raises PrepareError if Slurm will never
         take it. `search`: there may be one already."""
         name = followed.name
-        progress("handing it over to Slurm")
+        progress(HAND_OVER_PROGRESS)
         while True:
             try:
                 if search:

@@ -9,6 +9,8 @@ from fetchml.core.model import Task
 from fetchml.core.scheduling.ready_queue import ShareLevel
 from fetchml.core.state import State
 
+PROGRESS = "handing it over to the cluster"
+"""The first step of a task that is handed over."""
 MOST_AT_ONCE = 500
 """Tasks of one decision; the next one follows with the next event."""
 

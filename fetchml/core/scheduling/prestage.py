@@ -35,7 +35,9 @@ def misplaced(state: State, now: int) -> list[Task]:
     """Prestaged tasks to discard: those whose GPU can't be used or is booked, and after a restart
     those whose place another task has, since it is not stored which attempts were being
     discarded."""
-    found = []
+    found: list[Task] = []
+    if state.limits.cluster is not None:
+        return found  # What waits there was handed over: this runs with every event.
     taken: set[str] = set()
     without = 0
     for task in sorted(

@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from fetchml.attempts.ends import end_of
 from fetchml.attempts.patience import patiently
 from fetchml.attempts.staging import Inputs
+from fetchml.attempts.steps import Steps
 from fetchml.attempts.stopping import AGAIN_SECONDS, StopRequest
 from fetchml.attempts.times import AttemptTimes
 from fetchml.core.events import (
@@ -33,7 +34,6 @@ from fetchml.core.events import (
     GpuFailed,
     NeverStarted,
     Prestaged,
-    Progressed,
     Started,
 )
 from fetchml.core.model import AttemptEnd, Status, Task
@@ -89,8 +89,7 @@ class AttemptRunner:
         self._watch = watch
         self._clock = clock
         self._report = report
-        self._step = task.progress
-        """Of the preparation, as last reported."""
+        self._progress = Steps(task, clock, report)
         self._gpu_failure = gpu_failure
         self._threads = threads
         self._output_limits = output_limits
@@ -395,10 +394,3 @@ class AttemptRunner:
 
     async def _has_started(self) -> bool:
         return await self._look(self._folder.started) is not None
-
-    def _progress(self, sentence: str) -> None:
-        shown = text.shown(sentence, text.MAX_MESSAGE)
-        if shown == self._step:
-            return
-        self._step = shown
-        self._report(Progressed(self._clock(), self._task.id, self._task.attempt, shown))

@@ -21,6 +21,7 @@ MODULES = (
     "calls.py",
     "client.py",
     "files.py",
+    "notify.py",
     "secrets.py",
     "sweeps.py",
 )
@@ -43,7 +44,8 @@ SUBSTITUTIONS = [
         (r"grpc\.aio\.", "grpc."),
         # Types.
         (r"\bAwaitable\[(\w+)\]", r"\1"),
-        (r"\bAsync(Access|Generator|Iterator|Calls|Client|Files|Secrets|Sweeps|Bookings)\b", r"\1"),
+        (r"\bAsync(Access|Bookings|Calls|Client|Files|Notifications|Secrets|Sweeps)\b", r"\1"),
+        (r"\bAsync(Generator|Iterator)\b", r"\1"),
         # Syntax.
         (r"\basync (def|for|with)\b", r"\1"),
         (r"\bawait ", ""),

@@ -8,6 +8,7 @@ import time
 
 from fetchml.core.environments.request import Environment
 from fetchml.core.model import DatasetSpec, Dependency, Task
+from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.requests import secrets
 from fetchml.views import Health, Update
 
@@ -101,6 +102,7 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "idle_since": rfc3339(task.idle_since) if task.idle_since is not None else None,
         "may_idle": spec.may_idle or None,
         "secrets": secrets.request_of(spec.secrets) if spec.secrets else None,
+        "notify": [target_json(each, each.shown_url) for each in spec.notify or ()] or None,
     }
     if (sweep := spec.sweep) is not None:
         optional["sweep_id"] = sweep.id
@@ -117,6 +119,11 @@ def _dependency_json(each: Dependency) -> dict[str, str]:
 def _environment_json(environment: Environment | None) -> dict[str, str] | None:
     source = environment.source if environment is not None else None
     return None if source is None else dict([source])
+
+
+def target_json(target: NotifyTarget, url: str) -> dict[str, object]:
+    """`url`: the whole one, or what others may see of it."""
+    return {"url": url, "on": target.on}
 
 
 def _dataset_json(dataset: DatasetSpec) -> dict[str, str]:

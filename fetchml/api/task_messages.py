@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fetchml.api.task_json import rfc3339
 from fetchml.core.environments.request import Environment
 from fetchml.core.model import Condition, DatasetSpec, Dependency, Role, Status, Task
+from fetchml.core.notifications.targets import MAX_TARGETS, EventKind, NotifyTarget
 from fetchml.core.requests.checks import MAX_ENTRIES, MAX_ITEMS
 from fetchml.core.requests.secrets import Form, SecretUse
 from fetchml.core.requests.times import LATEST_MS
@@ -29,6 +30,10 @@ _CONDITION_NUMBER: dict[Condition, Any] = {
 }
 _FORM_NUMBER = {each: int(task_pb2.SecretUse.Form.Value(each)) for each in Form}
 _FORM = {number: str(each) for each, number in _FORM_NUMBER.items()}
+_EVENT_NUMBER: dict[EventKind, Any] = {
+    each: task_pb2.NotifyTarget.Event.Value(each) for each in EventKind
+}
+_EVENT = {int(number): str(each) for each, number in _EVENT_NUMBER.items()}
 _CONDITION = {int(number): str(each) for each, number in _CONDITION_NUMBER.items()}
 
 
@@ -155,7 +160,22 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         environment=_environment_message(spec.environment),
         idle_since=timestamp(task.idle_since),
         may_idle=spec.may_idle or None,
+        notify=[target_message(each, each.shown_url) for each in spec.notify or ()],
     )
+
+
+def target_message(target: NotifyTarget, url: str) -> task_pb2.NotifyTarget:
+    """`url`: the whole one, or what others may see of it."""
+    return task_pb2.NotifyTarget(url=url, on=[_EVENT_NUMBER[each] for each in target.on])
+
+
+def target_fields(message: task_pb2.NotifyTarget) -> dict[str, Any]:
+    """Convert to the shape of the REST body. A number that is no event becomes a malformed one."""
+    fields = _set_fields(message)
+    numbers = list(fields.pop("on", ())[: len(_EVENT) + 1])
+    if numbers:
+        fields["on"] = [_EVENT.get(each, str(each)) for each in numbers]
+    return fields
 
 
 def _environment_message(environment: Environment | None) -> task_pb2.Environment | None:
@@ -220,6 +240,7 @@ _PLAIN: dict[str, Callable[[Any], object]] = {
     "start_after": time_text,
     "slurm": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
     "environment": _set_fields,
+    "notify": lambda targets: [target_fields(each) for each in targets[: MAX_TARGETS + 1]],
 }
 _NOT_PART_OF_TASK = frozenset({"idempotency_key", "view", "validate_only"})
 """Fields that control the reply rather than describe the task."""

@@ -61,6 +61,9 @@ COMMANDS = {
         "experiment": "Group tasks in experiments and compare them.",
         "snapshot": "Upload folders of code for tasks to run.",
     },
+    "Notifications": {
+        "notifications": "Show webhooks that are not delivered, and set your addresses.",
+    },
     "Notebooks": {
         "jupyter": "Run JupyterLab on the server's machine.",
     },

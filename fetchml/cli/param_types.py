@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from fetchml.client.secret_uses import secret_use
-from fetchml.v1.task_pb2 import DatasetSpec, Dependency, SecretUse
+from fetchml.v1.task_pb2 import DatasetSpec, Dependency, NotifyTarget, SecretUse
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -104,6 +104,22 @@ class SecretParam(click.ParamType[SecretUse]):
             return secret_use(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class NotifyParam(click.ParamType[NotifyTarget]):
+    """`URL`, or `EVENT,EVENT,URL`."""
+
+    name = "[EVENT,…]URL"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> NotifyTarget:
+        found = re.fullmatch(r"((?:[a-z]+,)*)([a-z]+:.*)", str(value), re.DOTALL)
+        names = found[1].split(",")[:-1] if found else []
+        known = NotifyTarget.Event.keys()[1:]  # The first one is never sent.
+        if not found or not set(names) <= set(known):
+            self.fail(f"{value!r} is not a URL after any of {', '.join(known)}", param, ctx)
+        return NotifyTarget(url=found[2], on=names)
 
 
 class DatasetParam(click.ParamType[DatasetSpec]):

@@ -20,7 +20,7 @@ from fetchml.cli.render import (
     status_text,
 )
 from fetchml.client import CallError, Client, Task, TaskExplanation, ended
-from fetchml.v1.task_pb2 import Dependency
+from fetchml.v1.task_pb2 import Dependency, NotifyTarget
 from fetchml.v1.usage_pb2 import TaskUsagePoint
 
 MIB = 1 << 20
@@ -86,6 +86,7 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         "datasets": ", ".join([*task.datasets, *(spec.name for spec in task.dataset_specs)]),
         "volumes": ", ".join(task.volumes),
         "secrets": ", ".join(each.name for each in task.secrets),
+        "notifies": _notify(task),
         "variables": ", ".join(task.env_names),
         "experiment": task.experiment_id,
         "metadata": ", ".join(f"{key}={value}" for key, value in sorted(task.metadata.items())),
@@ -102,6 +103,14 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
     if ended(task):
         for output in client.outputs(task.id):
             yield "output", clean(f"{output.path} ({size(output.size_bytes)})")
+
+
+def _notify(task: Task) -> str:
+    found = []
+    for each in task.notify:
+        events = ", ".join(map(NotifyTarget.Event.Name, each.on))
+        found.append(f"{each.url} ({events})")
+    return "; ".join(found)
 
 
 def _environment(task: Task) -> str:

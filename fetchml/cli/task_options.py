@@ -13,6 +13,7 @@ from fetchml.cli.param_types import (
     Duration,
     Int32,
     KeyValue,
+    NotifyParam,
     SecretParam,
     StartTime,
 )
@@ -140,6 +141,13 @@ _OPTIONS = (
         metavar="TASK",
         help="Start after this task has completed, with its outputs at /inputs/JOB_NAME. "
         "Repeatable.",
+    ),
+    click.option(
+        "--notify",
+        type=NotifyParam(),
+        multiple=True,
+        help="Send a webhook to this URL when the task completes or fails, or on the events before "
+        "a comma: failed,preempted,https://… Repeatable.",
     ),
     click.option(
         "--start-after",

@@ -40,6 +40,7 @@ from fetchml.client.sync.client import Client
 from fetchml.v1.experiment_pb2 import Experiment
 from fetchml.v1.gpu_pb2 import Gpu, GpuList, Node
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
+from fetchml.v1.notification_pb2 import Notification, NotificationSettings, WebhookSecret
 from fetchml.v1.queue_pb2 import QueueStats
 from fetchml.v1.snapshot_pb2 import Snapshot
 from fetchml.v1.sweep_pb2 import Sweep, SweepParameter
@@ -48,6 +49,7 @@ from fetchml.v1.task_pb2 import (
     DatasetSpec,
     Dependency,
     Environment,
+    NotifyTarget,
     Task,
     TaskExplanation,
     TaskInterruption,
@@ -85,6 +87,9 @@ __all__ = [
     "ListWhere",
     "Node",
     "NotFound",
+    "Notification",
+    "NotificationSettings",
+    "NotifyTarget",
     "Options",
     "QueueStats",
     "RateLimited",
@@ -107,6 +112,7 @@ __all__ = [
     "Unreachable",
     "ValidationFailed",
     "WatchTasksResponse",
+    "WebhookSecret",
     "Where",
     "ended",
     "status_name",

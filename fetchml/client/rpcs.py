@@ -28,6 +28,7 @@ from fetchml.v1.task_pb2 import (
     DatasetSpec,
     Dependency,
     Environment,
+    NotifyTarget,
     SecretUse,
     Task,
 )
@@ -96,6 +97,7 @@ class TaskFields(TypedDict, total=False):
     may_idle: bool
     idempotency_key: str
     environment: Environment
+    notify: Sequence[NotifyTarget]
 
 
 class JupyterFields(TypedDict, total=False):

@@ -15,6 +15,7 @@ from fetchml.config.sections.access import AccessSettings
 from fetchml.config.sections.auth import AuthSettings, RateLimitSettings
 from fetchml.config.sections.environments import EnvironmentSettings
 from fetchml.config.sections.jupyter import JupyterSettings
+from fetchml.config.sections.notifications import NotificationSettings
 from fetchml.config.sections.scheduling import (
     GpuSettings,
     QuotaSettings,
@@ -60,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True):
     environments: EnvironmentSettings = EnvironmentSettings()
     jupyter: JupyterSettings = msgspec.field(default_factory=JupyterSettings)
     access: AccessSettings = AccessSettings()
+    notifications: NotificationSettings = NotificationSettings()
     history: HistorySettings = HistorySettings()
     slurm: SlurmSettings = msgspec.field(default_factory=SlurmSettings)
 

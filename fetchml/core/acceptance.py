@@ -47,6 +47,8 @@ class SubmissionRules:
     allow_images: tuple[str, ...] = images.ANY
     slurm_allow: tuple[str, ...] | None = None
     """Parameters of Slurm that a request may have; `None` if tasks do not run on Slurm."""
+    notify_addresses: dataset.AddressRules | None = dataset.PUBLIC_ADDRESSES
+    """`None` if the server sends no notifications."""
     volumes: Mapping[str, Volume] = field(default_factory=dict[str, Volume])
     """By name."""
     allow_may_idle: bool = True
@@ -98,6 +100,7 @@ def accept(
         allow_images=rules.allow_images,
         slurm_allow=rules.slurm_allow,
         allow_may_idle=rules.allow_may_idle,
+        notify_addresses=rules.notify_addresses,
     )
     if fault := quotas.gpu_fault(state.limits, spec):
         raise submission.InvalidSubmission([Violation("gpu", fault)])

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from fetchml.core import transitions
 from fetchml.core.events import Decision
 from fetchml.core.model import Status, Task
+from fetchml.core.notifications import notices
 from fetchml.core.state import State
 from fetchml.core.verdict import Verdict
 
@@ -12,7 +13,9 @@ from fetchml.core.verdict import Verdict
 def move(state: State, decision: Decision, task: Task, to: Status, **fields: object) -> Task:
     """Change a task's status and other fields. Raises InvalidTransition."""
     transitions.require(task, to)
-    return change(state, decision, replace(task, status=to, **fields))
+    moved = change(state, decision, replace(task, status=to, **fields))
+    notices.of_move(state, decision, task, moved)
+    return moved
 
 
 def change(state: State, decision: Decision, task: Task) -> Task:

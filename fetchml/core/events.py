@@ -15,6 +15,8 @@ from fetchml.core.bookings.model import Booking
 from fetchml.core.gpus.model import Gpu, Obstacle
 from fetchml.core.gpus.use import Utilisation
 from fetchml.core.model import Actor, AttemptEnd, Kept, Status, Task
+from fetchml.core.notifications.delivery import Delivery
+from fetchml.core.notifications.notices import Notice
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.stopping import Manner
 
@@ -294,7 +296,14 @@ class CheckGpus:
     uuids: tuple[str, ...]
 
 
-Effect = RunAttempt | StopAttempt | OpenGate | DiscardAttempt | CheckGpus
+@dataclass(slots=True, frozen=True)
+class Deliver:
+    """Send these messages of the outbox. Made of the decision's notices while it is recorded."""
+
+    deliveries: tuple[Delivery, ...]
+
+
+Effect = RunAttempt | StopAttempt | OpenGate | DiscardAttempt | CheckGpus | Deliver
 
 
 @dataclass(slots=True)
@@ -305,5 +314,7 @@ class Decision:
     """New versions of tasks, in order; one task may change more than once."""
     effects: list[Effect] = field(default_factory=list)
     """In the order in which they are carried out."""
+    notices: list[Notice] = field(default_factory=list)
+    """Events that users may be notified of, in order."""
     next_due: int | None = None
     """When `TimePassed` is to be reported next, for delayed tasks; `None` if none is delayed."""

@@ -14,6 +14,8 @@ TASK_BYTES = 1024
 
 DEPENDENCY_BYTES = 512
 """Bytes of one task that it starts after, beside the id: its entries in four tables."""
+TARGET_BYTES = 192
+"""Bytes of an address of `notify`, beside the URL."""
 MEMBER_BYTES = 512
 """Bytes of a task's place in a sweep, beside the parameters."""
 
@@ -56,6 +58,8 @@ def footprint(spec: TaskSpec) -> int:
         total += _all(spec.volumes)
     if spec.secrets is not None:
         total += sum([getsizeof(each) + _text(each.name) + 8 for each in spec.secrets])
+    if spec.notify is not None:
+        total += sum([TARGET_BYTES + _text(each.url) for each in spec.notify])
     if spec.dataset_specs is not None:
         total += getsizeof(spec.dataset_specs)
         for each in spec.dataset_specs:

@@ -18,6 +18,7 @@ from fetchml.core.ends import Kept as Kept
 from fetchml.core.ends import Server as Server
 from fetchml.core.ends import User as User
 from fetchml.core.environments.request import Environment
+from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.requests import shell_words
 from fetchml.core.requests.secrets import SecretUse
 from fetchml.core.sweeps.member import SweepMember
@@ -167,6 +168,8 @@ class TaskSpec(Value, frozen=True):
     environment: Environment | None = None
     may_idle: bool = False
     """The task is neither reported nor stopped for leaving its GPUs idle."""
+    notify: tuple[NotifyTarget, ...] | None = None
+    """Addresses that get webhooks of it; `None`: the user's default ones, or else the server's."""
     sweep: SweepMember | None = None
     """Set by the server; `None` if the task belongs to no sweep."""
 

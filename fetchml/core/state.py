@@ -19,7 +19,7 @@ from fetchml.core.scheduling.limits import CLUSTER_CAPACITY as CLUSTER_CAPACITY 
 from fetchml.core.scheduling.limits import ClusterLimits as ClusterLimits  # noqa: PLC0414  # others import it from here
 from fetchml.core.scheduling.limits import Limits as Limits  # noqa: PLC0414  # others import it from here
 from fetchml.core.scheduling.ready_queue import ReadyQueue
-from fetchml.core.scheduling.resources import add, subtract
+from fetchml.core.scheduling.resources import add, subtract, take
 from fetchml.core.scheduling.shares import Shares, Usage, weight
 from fetchml.core.scheduling.sweep_limits import SweepLimits
 from fetchml.core.sweeps.member import SweepMember
@@ -64,6 +64,8 @@ class State:
     bookings: Bookings = NO_BOOKINGS
     quiet: dict[str, Quiet] = field(default_factory=dict)
     """Times without use of the GPUs of running tasks, by their ids. Not stored."""
+    sweep_tasks: dict[str, int] = field(default_factory=dict)
+    """Number of live tasks by the id of their sweep."""
     live_bytes: int = 0
     """Bytes of memory that all live tasks take."""
     launcher_available: bool = False
@@ -129,6 +131,7 @@ class State:
         other.user_bytes = dict(self.user_bytes)
         other.wait_states = dict(self.wait_states)
         other.inputs = {}  # An estimate removes no outputs.
+        other.sweep_tasks = dict(self.sweep_tasks)
         other.handed_over = dict(self.handed_over)
         other.user_handed_over = dict(self.user_handed_over)
         other.gpus = self.gpus.copy()
@@ -140,6 +143,8 @@ class State:
         self.tasks[task.id] = task
         self.user_bytes[task.user] = self.user_bytes.get(task.user, 0) + size
         self.live_bytes += size
+        if (member := task.spec.sweep) is not None:
+            self.sweep_tasks[member.id] = self.sweep_tasks.get(member.id, 0) + 1
         for other in task.spec.inputs_from or ():
             self.inputs.setdefault(other, set()).add(task.id)
 
@@ -159,9 +164,11 @@ class State:
         """Remove a task that has ended."""
         del self.tasks[task.id]
         size = footprint(task.spec)
-        _take(self.user_bytes, task.user, size)
+        take(self.user_bytes, task.user, size)
         self.live_bytes -= size
         self.leave(task)
+        if task.spec.sweep is not None:
+            take(self.sweep_tasks, task.spec.sweep.id, 1)
         if (member := _limited(task)) is not None:
             self.sweeps.leave(task, member)
         self.blocked.remove(task.id)
@@ -308,7 +315,7 @@ class State:
         self.shares.end(task.user, task.id, now)
         if not held.gpu:
             return ()
-        _take(self.user_gpus, task.user, held.gpu)
+        take(self.user_gpus, task.user, held.gpu)
         if self.limits.cluster is not None:
             return ()  # The cluster checks its own.
         return self.gpus.release(task.id, task.gpu_uuids)
@@ -317,9 +324,9 @@ class State:
         """Take a task out of the queue, or free its slot: nothing of its attempt is left."""
         if task.id in self.held:
             del self.held[task.id]
-            _take(self.user_slots, task.user, 1)
+            take(self.user_slots, task.user, 1)
         elif task.id in self.handed_over:
-            _take(self.user_handed_over, self.handed_over.pop(task.id), 1)
+            take(self.user_handed_over, self.handed_over.pop(task.id), 1)
         elif task.id in self.held_back:
             self.held_back.remove(task.id)
         else:
@@ -384,12 +391,3 @@ def _limited(task: Task) -> SweepMember | None:
     """The task's place in a sweep with a limit; `None` if it is in none."""
     member = task.spec.sweep
     return member if member is not None and member.max_parallel else None
-
-
-def _take(counts: dict[str, int], user: str, number: int) -> None:
-    """Subtract from a user's count; a count of 0 has no entry."""
-    left = counts[user] - number
-    if left:
-        counts[user] = left
-    else:
-        del counts[user]

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from fetchml.core.events import CheckGpus, Effect, Event, Submitted, TimePassed
+from fetchml.core.events import CheckGpus, Deliver, Effect, Event, Submitted, TimePassed
 from fetchml.core.model import Change, Task
+from fetchml.core.notifications.notices import Notice
 from fetchml.core.reactor import step
 from fetchml.core.requests import text
 from fetchml.core.state import State
@@ -17,19 +18,33 @@ from fetchml.errors import BadRequest
 from fetchml.ports.store import Document, Store
 
 E = TypeVar("E", bound=Effect)
+WriteNotices = Callable[[int, Sequence[Notice]], tuple[Sequence[Document], Deliver | None]]
 
 log = logging.getLogger(__name__)
+
+
+def _no_messages(now: int, notices: Sequence[Notice]) -> tuple[Sequence[Document], Deliver | None]:
+    return (), None
 
 
 class Dispatcher:
     """Used from one event loop. `committed` is to be subscribed to the store, behind all that reads
     and watches are answered from."""
 
-    def __init__(self, state: State, store: Store, last_seq: int, clock: Callable[[], int]) -> None:
-        """`last_seq`: the number of the last change that is durable."""
+    def __init__(
+        self,
+        state: State,
+        store: Store,
+        last_seq: int,
+        clock: Callable[[], int],
+        write_notices: WriteNotices = _no_messages,
+    ) -> None:
+        """`last_seq`: the number of the last change that is durable. `write_notices` makes
+        messages of a decision's notices, which are committed with its changes."""
         self._state = state
         self._store = store
         self._clock = clock
+        self._write_notices = write_notices
         self._seq = last_seq
         self._handlers: dict[type[object], Callable[[Any], None]] = {}
         self._effects: deque[tuple[int, list[Effect]]] = deque()
@@ -45,7 +60,7 @@ class Dispatcher:
 
     def apply(self, event: Event, documents: Sequence[Document] = ()) -> asyncio.Future[None]:
         """Return a future that is done when the event's changes are durable and published, in one
-        commit with `documents`, which only a submission has.
+        commit with `documents`, which only a submission has, and with the messages to users.
 
         A record is made of what is in the state and in the event. So the event is looked at before
         anything is decided: then each of its records can be encoded. Raises BadRequest, with
@@ -78,6 +93,11 @@ class Dispatcher:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             done.set_result(None)
             return done
+        if decision.notices:
+            messages, deliver = self._write_notices(event.now, decision.notices)
+            documents = (*documents, *messages)
+            if deliver is not None:
+                decision.effects.append(deliver)
         # The task that gets the GPU next starts as soon as that is on the disk.
         durable = self.record(
             event.now, decision.changes, followed=bool(checks), documents=documents

@@ -41,6 +41,7 @@ from fetchml.engine.watch import Watches
 from fetchml.errors import BadRequest, Conflict
 from fetchml.files.output_archives import OutputArchives, OutputsArchive
 from fetchml.files.task_files import TaskFiles
+from fetchml.notifications.service import Notifications
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store, TaskPage, TaskQuery
@@ -92,6 +93,7 @@ class Engine:
         private: bool,
         cluster: Cluster | None = None,
         sweeps: Sweeps,
+        notifications: Notifications,
     ) -> None:
         """`private`: users see only their own tasks. `cluster`: `None` if this host runs them."""
         self._cluster = cluster
@@ -108,6 +110,7 @@ class Engine:
         results = ResultLists(experiments, self.list_tasks, files)
         self.experiment_results = results.list
         self.sweeps = sweeps
+        self.notifications = notifications
         self.best_of_sweep = SweepRanking(sweeps, store, results, slow_reads).best
         self.status = status
         self._submissions = submissions

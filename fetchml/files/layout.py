@@ -13,6 +13,7 @@
   admin.key                  the first key
   jupyter.key                secret from which the tokens of Jupyter services are derived
   secrets.key                encrypts the values of users' secrets
+  notifications.key          secret from which the secrets of webhooks are derived
   tasks/ID/outputs/          what the task left in /outputs
   tasks/ID/checkpoint/       the task's /checkpoint, kept from attempt to attempt
   tasks/ID/attempts/N/       an attempt; see attempt_folder.py
@@ -33,6 +34,7 @@ CONTROL_ADDRESS = "control.address"
 ADMIN_KEY = "admin.key"
 JUPYTER_KEY = "jupyter.key"
 SECRETS_KEY = "secrets.key"
+NOTIFICATIONS_KEY = "notifications.key"
 TASKS = "tasks"
 
 # In the store's folder.

@@ -4,8 +4,11 @@ import contextlib
 import ctypes
 import errno
 import os
+import secrets
 import stat
 from pathlib import Path
+
+KEY_BYTES = 32
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -95,3 +98,19 @@ def _not_own(path: Path) -> OSError:
         "it is a link or no regular file, which the server never makes: move it away",
         str(path),
     )
+
+
+def load_key(path: Path) -> bytes:
+    """Return a key that the server derives secrets from, made if it is missing or unusable. Call it
+    with the data directory locked.
+
+    Raises OSError.
+    """
+    try:
+        key = read_own(path, KEY_BYTES + 1)
+    except FileNotFoundError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        key = secrets.token_bytes(KEY_BYTES)
+        write_durably(path, key)
+    return key

@@ -20,6 +20,7 @@ from fetchml.core.model import ENDED
 from fetchml.engine import feed, task_index
 from fetchml.engine.sweeps import service
 from fetchml.files import output_archives
+from fetchml.notifications import outbox
 from fetchml.user_secrets import service as user_secrets
 
 PROCESS_BYTES = 256 << 20
@@ -45,6 +46,7 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
         MemoryBound("the newest tasks that have ended", len(ENDED) * task_index.RECENT_BYTES),
         MemoryBound("sweeps", service.MAX_SWEEPS * service.SWEEP_BYTES),
         MemoryBound("secrets of users", user_secrets.MOST_MEMORY),
+        MemoryBound("notifications", outbox.OutboxLimits().in_all * outbox.ROW_BYTES),
         MemoryBound("the newest changes", feed.KEPT_BYTES),
         MemoryBound(
             "HTTP connections", settings.server.max_connections * connection.CONNECTION_BYTES

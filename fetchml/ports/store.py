@@ -119,7 +119,8 @@ class Document(msgspec.Struct, frozen=True):
 
     kind: str
     id: str
-    data: bytes
+    data: bytes | None
+    """`None`: the record is deleted, if there is one."""
 
 
 class IdempotentCreate(msgspec.Struct, frozen=True):
@@ -174,7 +175,8 @@ class Store(Protocol):
         documents: Sequence[Document] = (),
     ) -> asyncio.Future[None]:
         """Make the changes durable, in one commit with all others of this moment. `documents` are
-        inserted or replaced in the same commit: all of it is durable, or nothing.
+        inserted, replaced or deleted in the same commit: all of it is durable, or nothing. There
+        may be no changes.
 
         Calls keep their order. When the future resolves, the changes are on disk (fsync) and
         every listener has been called with them. `followed`: more changes come within milliseconds,

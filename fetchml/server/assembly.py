@@ -15,7 +15,6 @@ from fetchml.attempts.manager import AttemptManager
 from fetchml.attempts.staging import Inputs
 from fetchml.attempts.task_inputs import TaskInputs
 from fetchml.auth.audit import Audit
-from fetchml.core.events import CheckGpus, DiscardAttempt, OpenGate, RunAttempt, StopAttempt
 from fetchml.core.state import State
 from fetchml.engine.change_log import log_changes
 from fetchml.engine.daily_counts import DailyCounts, day_of
@@ -61,7 +60,10 @@ from fetchml.files.task_files import TaskFiles
 from fetchml.jupyter.service import JupyterServices
 from fetchml.jupyter.service_key import load_key
 from fetchml.jupyter.workspaces import Workspaces
+from fetchml.notifications.sender import Sender
 from fetchml.ports.store import Store
+from fetchml.server.effects import carry_out
+from fetchml.server.notification_wiring import assemble_notifications
 from fetchml.server.options import Options as Options  # noqa: PLC0414  # others import it from here
 from fetchml.server.options import Outside as Outside  # noqa: PLC0414  # others import it from here
 from fetchml.snapshots.files import SnapshotFiles
@@ -97,6 +99,7 @@ class Assembly:
     access: TaskAccess
     sampler: UsageSampler
     activity: GpuActivity
+    sender: Sender
     watched: MonitoredTasks
 
 
@@ -127,8 +130,18 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     waits = WaitTimes(recent)
     estimates = Estimates(state, RunTimes(recent), clock, cluster=outside.cluster, wait_times=waits)
     ledger = await restored_ledger(store, restored, options.zone, options.limits, clock)
+    notifications = await assemble_notifications(
+        store,
+        options.notifications,
+        options.data_dir,
+        outside.notifiers,
+        sweeps,
+        audit,
+        clock=clock,
+        ids=ids,
+    )
     # What decides, and what hears of the durable changes.
-    dispatcher = Dispatcher(state, store, restored.last_seq, clock)
+    dispatcher = Dispatcher(state, store, restored.last_seq, clock, notifications.notices.write)
     for listener in (
         index.committed,
         sweeps.counts.committed,
@@ -233,11 +246,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         report=dispatcher.apply,
         gpu_failure=gpus.failure,
     )
-    dispatcher.handle(RunAttempt, attempts.run)
-    dispatcher.handle(StopAttempt, attempts.stop)
-    dispatcher.handle(OpenGate, attempts.open_gate)
-    dispatcher.handle(DiscardAttempt, attempts.discard)
-    dispatcher.handle(CheckGpus, gpus.check)
+    carry_out(dispatcher, attempts, gpus, notifications.sender)
     sampler = UsageSampler(
         store,
         state,
@@ -276,7 +285,16 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     )
     ended = EndedTasks(tasks, files, usage, state, dispatcher, clock)
     changes = TaskChanges(
-        store, state, visible, ended, submissions, files, dispatcher, audit=audit, clock=clock
+        store,
+        state,
+        visible,
+        ended,
+        submissions,
+        files,
+        dispatcher,
+        audit=audit,
+        clock=clock,
+        notify_addresses=options.rules.notify_addresses,
     )
     log_threads = LogThreads()
     slow_reads = SlowReads()
@@ -301,7 +319,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
             environments=environments.is_available,
         ),
         experiments=experiments,
-        diagnosis=Diagnosis(options.examine, outside.inventory),
+        diagnosis=Diagnosis(options.examine, outside.inventory, notifications.service.findings),
         watches=Watches(index, feed, store, clock),
         files=files,
         logs=LogReader(files, log_threads, outside.folder_watch, feed, clock),
@@ -327,6 +345,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         private=private,
         cluster=outside.cluster,
+        notifications=notifications.service,
         sweeps=Sweeps(
             sweeps,
             store,
@@ -366,5 +385,6 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         access=TaskAccess(visible, outside.launcher, attempts.launched, audit, options.access),
         sampler=sampler,
         activity=GpuActivity(state, outside.inventory, clock=clock, report=dispatcher.apply),
+        sender=notifications.sender,
         watched=watched_tasks(state, tasks, files, dispatcher, clock),
     )

@@ -45,6 +45,7 @@ from fetchml.server.assembly import Outside, assemble
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.control_socket import control_socket, write_address
 from fetchml.server.environment_wiring import environment_wiring
+from fetchml.server.notification_wiring import notifiers
 from fetchml.shim import UnsupportedMachineError
 from fetchml.system import capabilities
 from fetchml.system.clock import Clock
@@ -167,6 +168,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             watch,
             cluster_wiring.cluster(launcher),
             environment_wiring(settings, launcher),
+            notifiers(settings),
         )
         parts = await assemble(outside, wiring.options(settings, http.port, jupyter_port, examine))
         engine, snapshots, jupyter = parts.engine, parts.snapshots, parts.jupyter
@@ -195,7 +197,12 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.usage, parts.watched, jupyter, wiring.watch_settings(settings)
         )
         await _enter(stack, watch_disk.watching(), retention.upkeep(), keyring.saving_use())
-        await _enter(stack, parts.sampler.sampling(), parts.activity.reporting())
+        await _enter(
+            stack,
+            parts.sampler.sampling(),
+            parts.activity.reporting(),
+            parts.sender.sending(),
+        )
         rpc = GrpcServer(
             engine,
             parts.experiments,

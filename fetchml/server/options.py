@@ -1,12 +1,14 @@
 """The parts of the server that its settings choose."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 
 from fetchml.access.service import DEFAULT_ACCESS, AccessOptions
 from fetchml.attempts.manager import AttemptSettings
 from fetchml.core.acceptance import SubmissionRules
+from fetchml.core.notifications.delivery import Channel
 from fetchml.core.state import Limits
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.host.diagnosis import Examine, examine_nothing
@@ -16,8 +18,10 @@ from fetchml.jupyter.options import JupyterOptions
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
+from fetchml.ports.notifier import Notifier
 from fetchml.ports.store import Store, StoredState
 from fetchml.server.environment_wiring import EnvironmentWiring
+from fetchml.server.notification_wiring import NotificationOptions
 from fetchml.snapshots.options import SnapshotOptions
 
 
@@ -38,6 +42,8 @@ class Outside:
     cluster: Cluster | None = None
     """`None` if this host runs the tasks."""
     environments: EnvironmentWiring = EnvironmentWiring()  # noqa: RUF009 - immutable
+    notifiers: Mapping[Channel, Notifier] = field(default_factory=dict[Channel, Notifier])
+    """Senders of messages, by channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +67,6 @@ class Options:
     samples: bool = True
     """The use of tasks and GPUs is sampled."""
     access: AccessOptions = DEFAULT_ACCESS
+    notifications: NotificationOptions = NotificationOptions()  # noqa: RUF009 - immutable
     examine: Examine = examine_nothing
     """The checks of `fetchml doctor`."""

@@ -43,6 +43,7 @@ from fetchml.ports.launcher import Launcher
 from fetchml.server.assembly import Options
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import NO_JUPYTER, on_cluster, tasks_folder
+from fetchml.server.notification_wiring import notification_options
 from fetchml.server.task_rules import dataset_addresses, idle_rule, submission_rules
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
@@ -326,6 +327,7 @@ def options(
         user_storage_bytes=_user_storage_bytes(settings),
         samples=settings.history.usage_rows > 0,
         access=AccessOptions(*astuple(settings.access)),
+        notifications=notification_options(settings, public_url(settings, http_port)),
         examine=examine,
     )
 

@@ -4,6 +4,8 @@ The steps of an attempt, in order: preparing, created (a container, not yet star
 gate_opened, started, ended, collected, finished, removed. A prestaged attempt continues from
 prepared to ready, and then to its_turn and gate_opened, or to abandoned, revoked and removed. On a
 cluster handing_over and handed_over come before prepared.
+
+`notified`: an attempt to send a message was made, and its result is not stored yet.
 """
 
 import os

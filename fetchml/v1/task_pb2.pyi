@@ -24,7 +24,7 @@ BASIC: View
 FULL: View
 
 class Task(_message.Message):
-    __slots__ = ("id", "job_name", "status", "priority", "created_at", "started_at", "ended_at", "worker_id", "error", "output", "snapshot_id", "datasets", "cpu", "memory_gb", "gpu", "user_id", "retry_count", "max_retries", "exit_code", "failure_reason", "image", "command", "args", "env_names", "metadata", "experiment_id", "dataset_specs", "timeout_seconds", "attempt", "progress", "not_before", "cancel_requested_at", "cancel_requested_by", "gpu_uuids", "ahead", "infra_retries", "preemptible", "preempted", "note", "start_estimate", "sweep_id", "sweep_index", "parameters", "checkpoint", "checkpoint_from", "warn_seconds", "volumes", "secrets", "after", "inputs_from", "start_after", "held", "slurm", "environment", "idle_since", "may_idle")
+    __slots__ = ("id", "job_name", "status", "priority", "created_at", "started_at", "ended_at", "worker_id", "error", "output", "snapshot_id", "datasets", "cpu", "memory_gb", "gpu", "user_id", "retry_count", "max_retries", "exit_code", "failure_reason", "image", "command", "args", "env_names", "metadata", "experiment_id", "dataset_specs", "timeout_seconds", "attempt", "progress", "not_before", "cancel_requested_at", "cancel_requested_by", "gpu_uuids", "ahead", "infra_retries", "preemptible", "preempted", "note", "start_estimate", "sweep_id", "sweep_index", "parameters", "checkpoint", "checkpoint_from", "warn_seconds", "volumes", "secrets", "after", "inputs_from", "start_after", "held", "slurm", "environment", "idle_since", "may_idle", "notify")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         status_unspecified: _ClassVar[Task.Status]
@@ -144,6 +144,7 @@ class Task(_message.Message):
     ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
     IDLE_SINCE_FIELD_NUMBER: _ClassVar[int]
     MAY_IDLE_FIELD_NUMBER: _ClassVar[int]
+    NOTIFY_FIELD_NUMBER: _ClassVar[int]
     id: str
     job_name: str
     status: Task.Status
@@ -200,7 +201,8 @@ class Task(_message.Message):
     environment: Environment
     idle_since: _timestamp_pb2.Timestamp
     may_idle: bool
-    def __init__(self, id: _Optional[str] = ..., job_name: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., worker_id: _Optional[str] = ..., error: _Optional[str] = ..., output: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., user_id: _Optional[str] = ..., retry_count: _Optional[int] = ..., max_retries: _Optional[int] = ..., exit_code: _Optional[int] = ..., failure_reason: _Optional[_Union[Task.FailureReason, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., args: _Optional[str] = ..., env_names: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., experiment_id: _Optional[str] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., timeout_seconds: _Optional[int] = ..., attempt: _Optional[int] = ..., progress: _Optional[str] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_by: _Optional[str] = ..., gpu_uuids: _Optional[_Iterable[str]] = ..., ahead: _Optional[bool] = ..., infra_retries: _Optional[int] = ..., preemptible: _Optional[bool] = ..., preempted: _Optional[int] = ..., note: _Optional[str] = ..., start_estimate: _Optional[_Union[TaskExplanation.StartEstimate, _Mapping]] = ..., sweep_id: _Optional[str] = ..., sweep_index: _Optional[int] = ..., parameters: _Optional[_Mapping[str, str]] = ..., checkpoint: _Optional[bool] = ..., checkpoint_from: _Optional[str] = ..., warn_seconds: _Optional[int] = ..., volumes: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[_Union[SecretUse, _Mapping]]] = ..., after: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., inputs_from: _Optional[_Iterable[str]] = ..., start_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., held: _Optional[bool] = ..., slurm: _Optional[_Mapping[str, str]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., idle_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., may_idle: _Optional[bool] = ...) -> None: ...
+    notify: _containers.RepeatedCompositeFieldContainer[NotifyTarget]
+    def __init__(self, id: _Optional[str] = ..., job_name: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., worker_id: _Optional[str] = ..., error: _Optional[str] = ..., output: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., user_id: _Optional[str] = ..., retry_count: _Optional[int] = ..., max_retries: _Optional[int] = ..., exit_code: _Optional[int] = ..., failure_reason: _Optional[_Union[Task.FailureReason, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., args: _Optional[str] = ..., env_names: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., experiment_id: _Optional[str] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., timeout_seconds: _Optional[int] = ..., attempt: _Optional[int] = ..., progress: _Optional[str] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_by: _Optional[str] = ..., gpu_uuids: _Optional[_Iterable[str]] = ..., ahead: _Optional[bool] = ..., infra_retries: _Optional[int] = ..., preemptible: _Optional[bool] = ..., preempted: _Optional[int] = ..., note: _Optional[str] = ..., start_estimate: _Optional[_Union[TaskExplanation.StartEstimate, _Mapping]] = ..., sweep_id: _Optional[str] = ..., sweep_index: _Optional[int] = ..., parameters: _Optional[_Mapping[str, str]] = ..., checkpoint: _Optional[bool] = ..., checkpoint_from: _Optional[str] = ..., warn_seconds: _Optional[int] = ..., volumes: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[_Union[SecretUse, _Mapping]]] = ..., after: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., inputs_from: _Optional[_Iterable[str]] = ..., start_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., held: _Optional[bool] = ..., slurm: _Optional[_Mapping[str, str]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., idle_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., may_idle: _Optional[bool] = ..., notify: _Optional[_Iterable[_Union[NotifyTarget, _Mapping]]] = ...) -> None: ...
 
 class SecretUse(_message.Message):
     __slots__ = ("name",)
@@ -216,6 +218,28 @@ class SecretUse(_message.Message):
     AS_FIELD_NUMBER: _ClassVar[int]
     name: str
     def __init__(self, name: _Optional[str] = ..., **kwargs) -> None: ...
+
+class NotifyTarget(_message.Message):
+    __slots__ = ("url", "on")
+    class Event(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        event_unspecified: _ClassVar[NotifyTarget.Event]
+        started: _ClassVar[NotifyTarget.Event]
+        completed: _ClassVar[NotifyTarget.Event]
+        failed: _ClassVar[NotifyTarget.Event]
+        preempted: _ClassVar[NotifyTarget.Event]
+        idle: _ClassVar[NotifyTarget.Event]
+    event_unspecified: NotifyTarget.Event
+    started: NotifyTarget.Event
+    completed: NotifyTarget.Event
+    failed: NotifyTarget.Event
+    preempted: NotifyTarget.Event
+    idle: NotifyTarget.Event
+    URL_FIELD_NUMBER: _ClassVar[int]
+    ON_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    on: _containers.RepeatedScalarFieldContainer[NotifyTarget.Event]
+    def __init__(self, url: _Optional[str] = ..., on: _Optional[_Iterable[_Union[NotifyTarget.Event, str]]] = ...) -> None: ...
 
 class Dependency(_message.Message):
     __slots__ = ("task_id", "condition")
@@ -258,7 +282,7 @@ class DatasetSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., sha256: _Optional[str] = ..., mount_path: _Optional[str] = ...) -> None: ...
 
 class CreateTaskRequest(_message.Message):
-    __slots__ = ("job_name", "priority", "args", "snapshot_id", "datasets", "dataset_specs", "cpu", "memory_gb", "gpu", "metadata", "image", "command", "env", "timeout_seconds", "max_retries", "experiment_id", "idempotency_key", "view", "preemptible", "validate_only", "checkpoint", "checkpoint_from", "warn_seconds", "volumes", "secrets", "after", "inputs_from", "start_after", "hold", "slurm", "environment", "may_idle")
+    __slots__ = ("job_name", "priority", "args", "snapshot_id", "datasets", "dataset_specs", "cpu", "memory_gb", "gpu", "metadata", "image", "command", "env", "timeout_seconds", "max_retries", "experiment_id", "idempotency_key", "view", "preemptible", "validate_only", "checkpoint", "checkpoint_from", "warn_seconds", "volumes", "secrets", "after", "inputs_from", "start_after", "hold", "slurm", "environment", "may_idle", "notify")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -312,6 +336,7 @@ class CreateTaskRequest(_message.Message):
     SLURM_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
     MAY_IDLE_FIELD_NUMBER: _ClassVar[int]
+    NOTIFY_FIELD_NUMBER: _ClassVar[int]
     job_name: str
     priority: int
     args: str
@@ -344,7 +369,8 @@ class CreateTaskRequest(_message.Message):
     slurm: _containers.ScalarMap[str, str]
     environment: Environment
     may_idle: bool
-    def __init__(self, job_name: _Optional[str] = ..., priority: _Optional[int] = ..., args: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout_seconds: _Optional[int] = ..., max_retries: _Optional[int] = ..., experiment_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ..., preemptible: _Optional[bool] = ..., validate_only: _Optional[bool] = ..., checkpoint: _Optional[bool] = ..., checkpoint_from: _Optional[str] = ..., warn_seconds: _Optional[int] = ..., volumes: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[_Union[SecretUse, _Mapping]]] = ..., after: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., inputs_from: _Optional[_Iterable[str]] = ..., start_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., hold: _Optional[bool] = ..., slurm: _Optional[_Mapping[str, str]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., may_idle: _Optional[bool] = ...) -> None: ...
+    notify: _containers.RepeatedCompositeFieldContainer[NotifyTarget]
+    def __init__(self, job_name: _Optional[str] = ..., priority: _Optional[int] = ..., args: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout_seconds: _Optional[int] = ..., max_retries: _Optional[int] = ..., experiment_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ..., preemptible: _Optional[bool] = ..., validate_only: _Optional[bool] = ..., checkpoint: _Optional[bool] = ..., checkpoint_from: _Optional[str] = ..., warn_seconds: _Optional[int] = ..., volumes: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[_Union[SecretUse, _Mapping]]] = ..., after: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., inputs_from: _Optional[_Iterable[str]] = ..., start_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., hold: _Optional[bool] = ..., slurm: _Optional[_Mapping[str, str]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., may_idle: _Optional[bool] = ..., notify: _Optional[_Iterable[_Union[NotifyTarget, _Mapping]]] = ...) -> None: ...
 
 class CreateTasksRequest(_message.Message):
     __slots__ = ("tasks",)
@@ -417,7 +443,7 @@ class TaskList(_message.Message):
     def __init__(self, tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., total: _Optional[int] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class UpdateTaskRequest(_message.Message):
-    __slots__ = ("task_id", "priority", "metadata", "update_mask", "view", "hold", "start_after")
+    __slots__ = ("task_id", "priority", "metadata", "update_mask", "view", "hold", "start_after", "notify")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -432,6 +458,7 @@ class UpdateTaskRequest(_message.Message):
     VIEW_FIELD_NUMBER: _ClassVar[int]
     HOLD_FIELD_NUMBER: _ClassVar[int]
     START_AFTER_FIELD_NUMBER: _ClassVar[int]
+    NOTIFY_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     priority: int
     metadata: _containers.ScalarMap[str, str]
@@ -439,7 +466,8 @@ class UpdateTaskRequest(_message.Message):
     view: View
     hold: bool
     start_after: _timestamp_pb2.Timestamp
-    def __init__(self, task_id: _Optional[str] = ..., priority: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., view: _Optional[_Union[View, str]] = ..., hold: _Optional[bool] = ..., start_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    notify: _containers.RepeatedCompositeFieldContainer[NotifyTarget]
+    def __init__(self, task_id: _Optional[str] = ..., priority: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., view: _Optional[_Union[View, str]] = ..., hold: _Optional[bool] = ..., start_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., notify: _Optional[_Iterable[_Union[NotifyTarget, _Mapping]]] = ...) -> None: ...
 
 class RetryTaskRequest(_message.Message):
     __slots__ = ("task_id", "idempotency_key", "view")

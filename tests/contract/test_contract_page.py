@@ -12,6 +12,7 @@ from fetchml.attempts.manager import PrestageCounts
 from fetchml.auth.connection_limits import ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus.report import GpuReport
+from fetchml.notifications.service import NotificationCounts
 from fetchml.views import Health, HealthStatus, QueueStats, QueueUse
 from tests.support.validate import CONTRACT, ROOT, SUPERSET
 
@@ -52,6 +53,7 @@ def test_every_metric_is_on_the_page() -> None:
         Calibration(),
         QueueUse(0, 0, 0),
         [],
+        NotificationCounts(0, 0, 0, 0, 0),
     )
     nothing: Any = SimpleNamespace(places={})
     limits = ConnectionLimits(1, lambda _: False)

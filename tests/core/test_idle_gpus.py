@@ -287,3 +287,14 @@ def test_task_on_two_gpus_uses_both_or_one() -> None:
     uses = {"G0": Utilisation("G0", 0), "G1": Utilisation("G1", 70)}
     assert busiest(two, uses, {}) == 70
     assert busiest(two, {"G0": uses["G0"]}, {}) is None, "one could not be read"
+
+
+def test_idle_task_raises_one_notice() -> None:
+    host = Host(gpus=1, idle=REPORT)
+    host.submit(task("a", gpu=1))
+    kinds = list[str]()
+    for _ in range(2 * REPORT.idle_ms // SAMPLE_MS):
+        host.now += SAMPLE_MS
+        host.do(GpusUsed(host.now, [Utilisation("G0", 0)]))
+        kinds += [str(each.kind) for each in host.last.notices]
+    assert kinds == ["idle"]

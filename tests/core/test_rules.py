@@ -174,6 +174,7 @@ def test_full_request_is_kept_unchanged() -> None:
         "environment": {"requirements": "requirements.txt"},
         "volumes": ["scratch"],
         "secrets": [{"name": "TOKEN"}, {"name": "KEY", "as": "file"}],
+        "notify": [{"url": "https://example.com/hook?a=b", "on": ["failed", "idle"]}],
     }
     assert request.keys() == KNOWN_FIELDS
     spec = accept(request, DEFAULTS, CAPACITY, slurm_allow=("partition",))

@@ -109,6 +109,13 @@ BAD: dict[str, dict[str, Any]] = {
     "secret named twice": {"job_name": "a", "secrets": [{"name": "A"}, {"name": "A"}]},
     "secret in env too": {"job_name": "a", "env": {"A": "1"}, "secrets": [{"name": "A"}]},
     "mount over secrets": {"job_name": "a", "dataset_specs": [{"mount_path": "/secrets/x"}]},
+    "webhook to a private address": {"job_name": "a", "notify": [{"url": "http://10.0.0.1/"}]},
+    "webhook without an address": {"job_name": "a", "notify": [{"on": ["failed"]}]},
+    "webhook that is none": {"job_name": "a", "notify": [{"url": "ftp://a.example/"}]},
+    "too many webhooks": {
+        "job_name": "a",
+        "notify": [{"url": f"https://{n}.example/"} for n in range(6)],
+    },
     "negative cpu": {"job_name": "a", "cpu": -1},
     "more cpu than there is": {"job_name": "a", "cpu": 5},
     "more memory than there is": {"job_name": "a", "memory_gb": LARGEST},

@@ -340,6 +340,7 @@ def test_every_operation_is_in_the_table() -> None:
         "{path}": "result",
         "{uuid}": "slot-0",
         "{port}": "80",
+        "{notificationId}": "none",
     }
     operations = set()
     for path, described in SUPERSET["paths"].items():

@@ -12,6 +12,7 @@ from fetchml.v1 import (
     gpu_pb2,
     jupyter_pb2,
     key_pb2,
+    notification_pb2,
     queue_pb2,
     secret_pb2,
     server_pb2,
@@ -55,6 +56,8 @@ ADMINS_NOWHERE = Expected("403 403 403 404", "403 403 403 404")
 ADMINS_IN_VAIN = Expected("403 403 403 409", "403 403 403 409")
 """Admins only, and impossible for a task that has ended."""
 UNKNOWN = Expected("404 404 403 404", "404 404 403 404")
+"""Send an unknown message again."""
+HOOK = "http://a.invalid/"
 SWEEP = {"task": {"job_name": "a"}, "parameters": {"lr": {"range": [1, 1]}}}
 # `{task}` is a task of the owner that has ended, with a log and an output. With `fresh` the ids are
 # those of things that the owner made just now, for this one call; the task waits in the queue.
@@ -113,6 +116,13 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
         {"json": {**SWEEP, "task": {"job_name": "a", "experiment_id": "{experiment}"}}},
     ),
     ("GET", "/v1/tasks?sweep_id={sweep}", LISTED, {"lists": "of_sweep", "fresh": True}),
+    ("GET", "/v1/notifications", ALL, {}),
+    ("POST", "/v1/notifications/none/retry", UNKNOWN, {}),
+    ("GET", "/v1/notifications/settings", ALL, {}),
+    ("PUT", "/v1/notifications/settings", SUBMIT, {"json": {"notify": []}}),
+    ("GET", f"/v1/notifications/secret?url={HOOK}", SUBMIT, {}),
+    ("POST", "/v1/notifications/secret/replace", SUBMIT, {}),
+    ("POST", "/v1/notifications/test", SUBMIT, {"json": {"url": HOOK}}),
     ("GET", "/v1/snapshots", LISTED, {"lists": "snapshot"}),
     ("GET", "/v1/snapshots/{snapshot}", SEE, {}),
     ("GET", "/v1/snapshots/{snapshot}/files", SEE, {}),
@@ -213,6 +223,13 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
         LISTED,
         {"lists": "of_sweep", "fresh": True},
     ),
+    ("NotificationService.ListNotifications", {}, ALL, {}),
+    ("NotificationService.RetryNotification", {"notification_id": "none"}, UNKNOWN, {}),
+    ("NotificationService.GetNotificationSettings", {}, ALL, {}),
+    ("NotificationService.SetNotificationSettings", {}, SUBMIT, {}),
+    ("NotificationService.GetWebhookSecret", {"url": HOOK}, SUBMIT, {}),
+    ("NotificationService.ReplaceWebhookSecrets", {}, SUBMIT, {}),
+    ("NotificationService.TestNotification", {"url": HOOK}, SUBMIT, {}),
     ("SnapshotService.ListSnapshots", {}, LISTED, {"lists": "snapshot"}),
     ("SnapshotService.GetSnapshot", {"snapshot_id": "{snapshot}"}, SEE, {}),
     ("SnapshotService.ListSnapshotFiles", {"snapshot_id": "{snapshot}"}, SEE, {}),
@@ -287,6 +304,7 @@ FILES = (
     gpu_pb2,
     jupyter_pb2,
     key_pb2,
+    notification_pb2,
     queue_pb2,
     secret_pb2,
     server_pb2,

@@ -14,6 +14,7 @@ import msgspec
 from fetchml.attempts.manager import AttemptSettings
 from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.model import Cancel, Principal, Resources, Task
+from fetchml.core.notifications.delivery import Channel
 from fetchml.core.requests.snapshot import Snapshot
 from fetchml.core.requests.submission import Defaults
 from fetchml.core.requests.task_limits import TaskLimits
@@ -28,6 +29,7 @@ from fetchml.files.task_files import TaskFiles
 from fetchml.files.task_users import SharedOwner
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.ports.launcher import Owner
+from fetchml.ports.notifier import Notifier
 from fetchml.server.assembly import Assembly, Options, Outside, assemble
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
@@ -211,8 +213,8 @@ class MemoryEngine:
 
 
 @asynccontextmanager
-async def memory_engine() -> AsyncIterator[MemoryEngine]:
-    """Its limits on snapshots are small."""
+async def memory_engine(notifier: Notifier | None = None) -> AsyncIterator[MemoryEngine]:
+    """Its limits on snapshots are small. `notifier` sends the webhooks."""
     store, launcher = MemoryStore(), IdleLauncher()
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder)
@@ -229,6 +231,7 @@ async def memory_engine() -> AsyncIterator[MemoryEngine]:
                 ),
                 SharedOwner(None),
                 watch,
+                notifiers={} if notifier is None else {Channel.WEBHOOK: notifier},
             )
             defaults = Defaults("python:3.12-slim", ("python", "train.py"), TaskLimits(), 0)
             options = Options(

@@ -70,13 +70,16 @@ class MemoryStore:
         documents: Sequence[Document] = (),
     ) -> asyncio.Future[None]:
         for each in documents:
-            self.documents[each.kind, each.id] = each.data
+            if each.data is None:
+                self.documents.pop((each.kind, each.id), None)
+            else:
+                self.documents[each.kind, each.id] = each.data
         self.journal += changes
         self.tasks |= {change.task.id: change.task for change in changes}
         for change in changes:
             if change.task.hidden:
                 self.usage.forget(change.task.id)
-        for listener in self._listeners:
+        for listener in self._listeners if changes else ():
             listener(changes)
         return _done()
 

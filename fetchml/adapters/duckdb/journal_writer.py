@@ -239,9 +239,8 @@ class JournalWriter:
             together = bool(audited or documents)
             if together:
                 self._connection.begin()
-            for document in documents:
-                values = [document.kind, document.id, document.data]
-                self._connection.execute(sql.PUT_DOCUMENT, values)
+            if documents:
+                self._put(documents)
             if audited:
                 appenders.audit.append_rows(audited)
                 appenders.audit.flush()
@@ -253,6 +252,19 @@ class JournalWriter:
         if changes:
             self._on_commit(changes[-1].seq, sizes)
         self._loop.call_soon_threadsafe(self._announce, changes, futures, failed)
+
+    def _put(self, documents: Sequence[Document]) -> None:
+        """Insert, replace and delete, all of a kind in one statement: a statement for each row
+        takes a millisecond."""
+        newest = {(each.kind, each.id): each.data for each in documents}
+        put = [(kind, id_, data) for (kind, id_), data in newest.items() if data is not None]
+        if put:
+            self._connection.execute(
+                sql.PUT_DOCUMENTS, [list(column) for column in zip(*put, strict=True)]
+            )
+        for kind in {kind for (kind, _), data in newest.items() if data is None}:
+            ids = [id_ for (of, id_), data in newest.items() if data is None and of == kind]
+            self._connection.execute(sql.DELETE_DOCUMENTS, [kind, ids])
 
     def _announce(
         self, changes: list[Change], futures: list[asyncio.Future[None]], failed: list[_Failed]

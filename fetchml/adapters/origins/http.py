@@ -1,21 +1,19 @@
 """Datasets over HTTP: only from permitted hosts, also after redirects.
 
-A name is resolved once for each request; its addresses are checked, and the connection goes to
-one of those. Sizes and ranges are of the bytes as they come: nothing is decompressed.
+`adapters.checked_hosts` checks the addresses. Sizes and ranges are of the bytes as they come:
+nothing is decompressed.
 """
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import ResolveResult
 from yarl import URL
 
+from fetchml.adapters.checked_hosts import CheckedHosts, HostRefused, NameNotFound, pinned
 from fetchml.core.requests.dataset import AddressRules
 from fetchml.ports.launcher import PrepareError
 from fetchml.ports.origin import ContentVersion, Download, Interrupted
@@ -24,9 +22,6 @@ MAX_REDIRECTS = 5
 STALL_SECONDS = 30.0
 CONNECTING = 3
 """Time from the first connection attempt to the end of the response's head, in stall times."""
-NAME_THREADS = 64
-"""A name server that does not answer occupies a thread as long as the system's resolver waits. The
-event loop's own look-ups would share two threads."""
 _BUFFER_BYTES = 256 << 10
 """Unread bytes are lost if the connection breaks, and are requested again."""
 _CHUNK_BYTES = 4 << 20
@@ -47,10 +42,9 @@ class HttpOrigin:
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
         """`schemes` are the permitted ones, also for redirects."""
-        self._rules = rules
         self._schemes = schemes
         self._stall_seconds = stall_seconds
-        self._names = ThreadPoolExecutor(NAME_THREADS, "dataset-names")
+        self._hosts = CheckedHosts(rules, "dataset", stall_seconds)
 
     @asynccontextmanager
     async def read(
@@ -100,60 +94,26 @@ class HttpOrigin:
             raise Interrupted(f"{host} does not answer as HTTP wants it") from error
 
     async def _addresses(self, host: str, port: int) -> list[ResolveResult]:
-        def look_up() -> list[tuple[Any, ...]]:
-            return [*socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._stall_seconds):
-                found = await loop.run_in_executor(self._names, look_up)
-        except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
-            raise Interrupted(f"the address of {host} can't be found") from error
-        allowed = [
-            ResolveResult(
-                hostname=host,
-                host=str(where[0]),
-                port=port,
-                family=family,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for family, _, protocol, _, where in found
-            if self._rules.allow(host, str(where[0]))
-        ]
-        if not allowed:
+            return await self._hosts.addresses(host, port)
+        except NameNotFound as error:
+            raise Interrupted(str(error)) from error
+        except HostRefused as error:
             message = (
                 f"{host} is at a private or local address, which the server does not ask "
                 "([datasets] allow_private, allow_hosts)"
             )
-            raise PrepareError(message, permanent=True)
-        return allowed
+            raise PrepareError(message, permanent=True) from error
 
     def _session(self, addresses: list[ResolveResult]) -> aiohttp.ClientSession:
         stall = self._stall_seconds
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                resolver=_Pinned(addresses), use_dns_cache=False, force_close=True
-            ),
+            connector=pinned(addresses),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=stall, sock_read=stall),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             read_bufsize=_BUFFER_BYTES,
         )
-
-
-class _Pinned(AbstractResolver):
-    """Resolves only to the addresses that were checked."""
-
-    def __init__(self, addresses: list[ResolveResult]) -> None:
-        self._addresses = addresses
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        return self._addresses
-
-    async def close(self) -> None: ...
 
 
 def _parsed(text: str, at: URL | None = None) -> URL:

@@ -15,6 +15,7 @@ from fetchml.api.grpc.audit import AuditService
 from fetchml.api.grpc.backup import BackupService
 from fetchml.api.grpc.gpus import GpuService
 from fetchml.api.grpc.groups.experiments import ExperimentService
+from fetchml.api.grpc.groups.notifications import NotificationService
 from fetchml.api.grpc.groups.secrets import SecretService
 from fetchml.api.grpc.groups.sweeps import SweepService
 from fetchml.api.grpc.handler import RpcHandler
@@ -57,6 +58,8 @@ from fetchml.v1 import (
     jupyter_pb2_grpc,
     key_pb2,
     key_pb2_grpc,
+    notification_pb2,
+    notification_pb2_grpc,
     queue_pb2,
     queue_pb2_grpc,
     secret_pb2,
@@ -85,6 +88,7 @@ SERVICES = frozenset(
         (queue_pb2.DESCRIPTOR, "QueueService"),
         (experiment_pb2.DESCRIPTOR, "ExperimentService"),
         (sweep_pb2.DESCRIPTOR, "SweepService"),
+        (notification_pb2.DESCRIPTOR, "NotificationService"),
         (snapshot_pb2.DESCRIPTOR, "SnapshotService"),
         (jupyter_pb2.DESCRIPTOR, "JupyterService"),
         (gpu_pb2.DESCRIPTOR, "GpuService"),
@@ -174,6 +178,9 @@ class GrpcServer:
             ExperimentService(experiments, engine), services
         )
         sweep_pb2_grpc.add_SweepServiceServicer_to_server(SweepService(engine), services)
+        notification_pb2_grpc.add_NotificationServiceServicer_to_server(
+            NotificationService(engine), services
+        )
         snapshot_pb2_grpc.add_SnapshotServiceServicer_to_server(
             SnapshotService(snapshots), services
         )

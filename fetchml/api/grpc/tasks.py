@@ -19,11 +19,13 @@ from fetchml.api.task_messages import (
     create_fields,
     fill_task,
     states_of,
+    target_fields,
     task_message,
     time_text,
     update_message,
     wants_full,
 )
+from fetchml.core.notifications.targets import MAX_TARGETS
 from fetchml.core.requests.batch import batch_size_fault
 from fetchml.core.requests.checks import MAX_ENTRIES
 from fetchml.core.requests.update import KNOWN_FIELDS
@@ -219,6 +221,8 @@ def _changed_fields(request: task_pb2.UpdateTaskRequest) -> dict[str, object]:
     if request.HasField("start_after") or "start_after" in request.update_mask.paths:
         set_ = request.HasField("start_after")
         given["start_after"] = time_text(request.start_after) if set_ else ""
+    if request.notify or "notify" in request.update_mask.paths:
+        given["notify"] = [target_fields(each) for each in request.notify[: MAX_TARGETS + 1]]
     if not request.HasField("update_mask"):
         return given
     for path in request.update_mask.paths:

@@ -13,11 +13,13 @@ from fetchml.api.http.reply import Budgets
 from fetchml.api.http.router import Route
 from fetchml.api.rest.gpu_metrics import gpu_metrics, start_metrics
 from fetchml.api.rest.node_metrics import node_metrics
+from fetchml.api.rest.notification_metrics import notification_metrics
 from fetchml.api.rest.task_metrics import task_metrics
 from fetchml.attempts.manager import PrestageCounts
 from fetchml.auth.connection_limits import CloseReason, ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus.report import GpuReport
+from fetchml.notifications.service import NotificationCounts
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse, TaskUse
 
 
@@ -32,6 +34,7 @@ class ServerState(NamedTuple):
     calibration: Calibration
     queue_use: QueueUse
     task_use: Sequence[TaskUse]
+    notifications: NotificationCounts
 
 
 class Metrics:
@@ -65,6 +68,7 @@ class Metrics:
                     *gpu_metrics(state.gpus, state.gpu_use),
                     *(node_metrics(state.gpus.nodes) if state.gpus.nodes else ()),
                     *task_metrics(state.task_use),
+                    *notification_metrics(state.notifications),
                     *start_metrics(state.ahead, state.calibration),
                     *self._http_metrics(),
                     *self._access_metrics(),

@@ -34,6 +34,7 @@ from fetchml.api.rest.jupyter import JupyterOperations
 from fetchml.api.rest.keys import KeyOperations
 from fetchml.api.rest.logs import LogOperations
 from fetchml.api.rest.metrics import Metrics
+from fetchml.api.rest.notifications import NotificationOperations
 from fetchml.api.rest.outputs import OutputOperations
 from fetchml.api.rest.secrets import SecretOperations
 from fetchml.api.rest.snapshots import SnapshotOperations
@@ -159,6 +160,7 @@ class HttpServer:
             TaskOperations(engine, body_timeout_seconds=timeouts.body),
             ExperimentOperations(experiments, engine, body_timeout_seconds=timeouts.body),
             SweepOperations(engine, body_timeout_seconds=timeouts.body),
+            NotificationOperations(engine, body_timeout_seconds=timeouts.body),
             SnapshotOperations(
                 snapshots,
                 self._streams,

@@ -95,6 +95,7 @@ class ServerOperations:
                 status.calibration,
                 status.queue_use,
                 self._engine.usage.newest(request.principal),
+                self._engine.notifications.counts,
             )
         )
         return request.raw(body, {"Content-Type": Metrics.CONTENT_TYPE})

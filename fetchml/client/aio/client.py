@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.client import code_rpcs, rpcs
-from fetchml.client.aio.bookings import AsyncBookings
+from fetchml.client.aio.notify import AsyncNotifications
 from fetchml.client.cursors import TaskCursor, WatchCursor
 from fetchml.client.errors import NotFound
 from fetchml.client.rpcs import JupyterFields, ListWhere, TaskFields, Where
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from fetchml.client.snapshots.local import LocalSnapshot
 
 
-class AsyncClient(AsyncBookings):
+class AsyncClient(AsyncNotifications):
     """A client of a server, for asyncio: create it in the event loop that uses it.
 
     Calls raise CallError. To leave an iterator early, close it with `contextlib.aclosing`.

@@ -15,7 +15,7 @@ from fetchml.client import code_rpcs, rpcs
 from fetchml.client.cursors import TaskCursor, WatchCursor
 from fetchml.client.errors import NotFound
 from fetchml.client.rpcs import JupyterFields, ListWhere, TaskFields, Where
-from fetchml.client.sync.bookings import Bookings
+from fetchml.client.sync.notify import Notifications
 from fetchml.v1.experiment_pb2 import Experiment, ListExperimentResultsResponse
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from fetchml.client.snapshots.local import LocalSnapshot
 
 
-class Client(Bookings):
+class Client(Notifications):
     """A client of a server. Threads may share it.
 
     Calls raise CallError. To leave an iterator early, close it with `contextlib.closing`.

@@ -19,6 +19,8 @@ from fetchml.core.changes import change
 from fetchml.core.events import Decision, GpusUsed
 from fetchml.core.gpus.use import Quiet, busiest
 from fetchml.core.model import Halt, HaltCause, Status, Task
+from fetchml.core.notifications.notices import raise_notice
+from fetchml.core.notifications.targets import EventKind
 from fetchml.core.requests.times import shown_time
 from fetchml.core.scheduling.limits import IdleRule
 from fetchml.core.state import State
@@ -72,6 +74,7 @@ def _decide(
         return
     if task.idle_since is None:
         task = change(state, decision, replace(task, idle_since=quiet.since))
+        raise_notice(decision, task, EventKind.IDLE)
     # A service has a rule of its own (`core.idle_services`), about its user and not its GPUs.
     if rule.warning_ms is None or task.service or lasted < rule.idle_ms + rule.warning_ms:
         return

@@ -3,6 +3,7 @@
 import msgspec
 
 from fetchml.core.model import Dependency, Principal, Role, Task
+from fetchml.core.notifications.targets import as_request
 from fetchml.core.requests import secrets
 
 _OF_THE_FIRST = frozenset({"hold", "start_after", "sweep"})
@@ -39,6 +40,8 @@ def request_of(task: Task) -> dict[str, object]:
         ]
     if spec.secrets is not None:
         request["secrets"] = secrets.request_of(spec.secrets)
+    if spec.notify is not None:
+        request["notify"] = as_request(spec.notify)
     if spec.environment is not None:
         source = spec.environment.source
         request["environment"] = {} if source is None else dict([source])

@@ -89,7 +89,7 @@ def fault(
         if dataset.scheme not in schemes:
             allowed = ", ".join(schemes) or "none"
             return f"item {index} source must be of a scheme that the server allows: {allowed}"
-        if dataset.scheme in ("http", "https") and not _may_be_asked(dataset.location, rules):
+        if dataset.scheme in ("http", "https") and not may_be_asked(dataset.location, rules):
             return (
                 f"item {index} source is at a private or local address, which the server does not "
                 "ask ([datasets] allow_private, allow_hosts)"
@@ -131,9 +131,9 @@ def _number(place: _Place) -> int:
     return place.number
 
 
-def _may_be_asked(url: str, rules: "AddressRules") -> bool:
-    """Whether the URL's host is allowed as written. The addresses of a name are checked when the
-    dataset is fetched."""
+def may_be_asked(url: str, rules: "AddressRules") -> bool:
+    """Whether the URL's host is allowed as written. The addresses of a name are checked when it
+    is asked."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return rules.allow(host, "127.0.0.1")

@@ -17,6 +17,9 @@ from fetchml.core.dependencies import request as dependencies
 from fetchml.core.environments import request as environment
 from fetchml.core.environments.request import Environment
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
+from fetchml.core.notifications import targets
+from fetchml.core.notifications.addresses import address_fault
+from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.requests import dataset, images, project_file, secrets, shell_words
 from fetchml.core.requests.checks import (
     MAX_ENTRIES,
@@ -96,6 +99,7 @@ def accept(
     allow_images: Sequence[str] = images.ANY,
     slurm_allow: Sequence[str] | None = None,
     allow_may_idle: bool = True,
+    notify_addresses: dataset.AddressRules | None = dataset.PUBLIC_ADDRESSES,
 ) -> TaskSpec:
     """Return the task of a request. Raises InvalidSubmission with every violation.
 
@@ -149,7 +153,21 @@ def accept(
         raise InvalidSubmission([found])
     if spec.dataset_specs and (wrong := _datasets_fault(spec, dataset_schemes, dataset_addresses)):
         raise InvalidSubmission([Violation("dataset_specs", wrong)])
+    if spec.notify:
+        _check_targets(spec.notify, request, project, notify_addresses)
     return spec
+
+
+def _check_targets(
+    notify: Sequence[NotifyTarget],
+    request: Mapping[str, object],
+    project: ProjectFile,
+    addresses: dataset.AddressRules | None,
+) -> None:
+    """Raises InvalidSubmission."""
+    if fault := address_fault(notify, addresses):
+        found = Violation("notify", fault)
+        raise InvalidSubmission([found if "notify" in request else project.violation(*found)])
 
 
 def _read_structures(fields: dict[str, object]) -> None:
@@ -160,6 +178,8 @@ def _read_structures(fields: dict[str, object]) -> None:
             raise InvalidSubmission([Violation("secrets", clash)])
     if "dataset_specs" in fields:
         fields["dataset_specs"] = msgspec.convert(fields["dataset_specs"], tuple[DatasetSpec, ...])
+    if "notify" in fields:
+        fields["notify"] = targets.read(fields["notify"]) or None
     if "environment" in fields:
         found = msgspec.convert(fields["environment"], Environment)
         if found.source is not None and "snapshot_id" not in fields:
@@ -309,6 +329,7 @@ _RULES: dict[str, Check] = {
     "may_idle": boolean,
     "slurm": slurm.check,
     "environment": environment.fault,
+    "notify": targets.fault,
 }
 
 _PROJECT_RULES = {
@@ -316,7 +337,7 @@ _PROJECT_RULES = {
     for name in (
         "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries",
         "preemptible", "env", "checkpoint", "warn_seconds", "slurm", "environment",
-        "volumes", "secrets", "may_idle",
+        "volumes", "secrets", "may_idle", "notify",
     )
 }  # fmt: skip
 """Fields that fetchml.toml may set."""

@@ -9,7 +9,9 @@ from typing import NamedTuple, cast
 
 from msgspec.structs import replace
 
-from fetchml.core.model import Status, Task, TaskSpec, Value
+from fetchml.core.model import ENDED, Status, Task, TaskSpec, Value
+from fetchml.core.notifications import targets
+from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.requests import submission
 from fetchml.core.requests.checks import Check, Violation, boolean, check_fields
 from fetchml.core.requests.times import milliseconds, time_fault
@@ -24,6 +26,8 @@ class TaskUpdate(Value, frozen=True):
     hold: bool | None = None
     start_after: int | None = None
     """Milliseconds since the epoch (UTC); 0: at once."""
+    notify: tuple[NotifyTarget, ...] | None = None
+    """Empty: the task names no addresses of its own."""
 
     @property
     def summary(self) -> str:
@@ -35,6 +39,8 @@ class TaskUpdate(Value, frozen=True):
             parts.append("held" if self.hold else "released")
         if self.start_after is not None:
             parts.append(f"start_after {_shown_time(self.start_after)}")
+        if self.notify is not None:
+            parts.append(f"notify {len(self.notify)} addresses")
         return "; ".join(parts)
 
 
@@ -65,6 +71,7 @@ _RULES: dict[str, Check] = {
     "metadata": _labels,
     "hold": boolean,
     "start_after": _time,
+    "notify": targets.fault,
 }
 
 KNOWN_FIELDS = frozenset(_RULES)
@@ -84,6 +91,8 @@ def read(request: Mapping[str, object]) -> TaskUpdate:
         fields["metadata"] = _without_null(fields["metadata"])
     if "start_after" in fields:
         fields["start_after"] = milliseconds(str(fields["start_after"])) or 0
+    if "notify" in fields:
+        fields["notify"] = targets.read(fields["notify"])
     return TaskUpdate(**fields)  # type: ignore[arg-type]
 
 
@@ -103,6 +112,10 @@ def apply(task: Task, update: TaskUpdate, *, on_cluster: bool = False) -> Outcom
         if conflict := _does_not_wait(task, "start_after", on_cluster=on_cluster):
             return Outcome(conflict=conflict)
         spec = replace(spec, start_after=update.start_after or None)
+    if update.notify is not None and update.notify != (spec.notify or ()):
+        if task.status in ENDED:
+            return Outcome(conflict=f"notify: the task has ended, it is {task.status}")
+        spec = _that_fits(replace(spec, notify=update.notify or None), "notify")
     if update.metadata is not None:
         spec = _with_labels(spec, update.metadata)
     return Outcome(task if spec == task.spec else replace(task, spec=spec))
@@ -130,9 +143,13 @@ def _with_labels(spec: TaskSpec, labels: Mapping[str, str]) -> TaskSpec:
             del merged[name]
     if wrong := submission.metadata_fault(merged):
         raise InvalidUpdate([Violation("metadata", f"{wrong} (with the labels that it has)")])
-    spec = replace(spec, metadata=merged or None)
+    return _that_fits(replace(spec, metadata=merged or None), "metadata")
+
+
+def _that_fits(spec: TaskSpec, changed: str) -> TaskSpec:
+    """Raises InvalidUpdate."""
     if rule := submission.size_fault(spec):
-        raise InvalidUpdate([Violation("metadata", rule)])
+        raise InvalidUpdate([Violation(changed, rule)])
     return spec
 
 

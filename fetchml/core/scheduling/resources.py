@@ -44,3 +44,12 @@ def excess(asked: int, has: int, name: str = "") -> str | None:
     `name`: the resource, with a blank before it, if the sentence has to name it.
     """
     return f"asks for {asked}{name}, this host has {has}" if asked > has else None
+
+
+def take(counts: dict[str, int], user: str, number: int) -> None:
+    """Subtract from the count of a user or a sweep; a count of 0 has no entry."""
+    left = counts[user] - number
+    if left:
+        counts[user] = left
+    else:
+        del counts[user]

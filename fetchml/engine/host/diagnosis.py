@@ -23,8 +23,15 @@ def examine_nothing(_: GpuState | None) -> Sequence[Finding]:
 class Diagnosis:
     """Used from one event loop."""
 
-    def __init__(self, examine: Examine, inventory: GpuInventory | None) -> None:
+    def __init__(
+        self,
+        examine: Examine,
+        inventory: GpuInventory | None,
+        own: Callable[[], Sequence[Finding]] = tuple,
+    ) -> None:
+        """`own`: findings that need no look at the host."""
         self._examine = examine
+        self._own = own
         self._inventory = inventory
         self._one = asyncio.Lock()
         self._found: tuple[float, Sequence[Finding]] | None = None
@@ -39,4 +46,4 @@ class Diagnosis:
                 gpus = None if self._inventory is None else self._inventory.state
                 found = await asyncio.to_thread(self._examine, gpus)
                 self._found = time.monotonic(), found
-            return self._found[1]
+            return [*self._found[1], *self._own()]

@@ -7,7 +7,10 @@ from fetchml.core import quotas
 from fetchml.core.audit import Action
 from fetchml.core.events import InterruptRequested, UpdateRequested
 from fetchml.core.model import ENDED, FailureReason, Principal, Task
+from fetchml.core.notifications.addresses import address_fault
 from fetchml.core.requests import again, update
+from fetchml.core.requests.checks import Violation
+from fetchml.core.requests.dataset import AddressRules
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
 from fetchml.core.state import State
 from fetchml.core.stopping import may_be_interrupted
@@ -42,7 +45,9 @@ class TaskChanges:
         *,
         audit: Audit,
         clock: Callable[[], int],
+        notify_addresses: AddressRules | None,
     ) -> None:
+        """`notify_addresses`: where webhooks may be sent; `None`: nowhere."""
         self._store = store
         self._state = state
         self._tasks = tasks
@@ -52,12 +57,15 @@ class TaskChanges:
         self._dispatcher = dispatcher
         self._audit = audit
         self._clock = clock
+        self._notify_addresses = notify_addresses
 
     async def update(self, who: Principal, task_id: str, request: Mapping[str, object]) -> Task:
         """Change fields of a task; durable on return. `request`: the changed fields only."""
         await self._tasks.to_change(who, task_id)
         try:
             wanted = update.read(request)
+            if wanted.notify and (fault := address_fault(wanted.notify, self._notify_addresses)):
+                raise InvalidUpdate([Violation("notify", fault)])
             if not self._store.has_room():
                 raise DiskFull
             # Whoever changes or deletes an ended task holds this lock.

@@ -1,0 +1,92 @@
+"""A row of the outbox: one message to one address. It stays until it is delivered, or its owner or
+its age removes it."""
+
+from enum import StrEnum
+
+from msgspec.structs import replace
+
+from fetchml.core.values import Value
+
+DAY_MS = 86_400_000
+FIRST_DELAY_MS = 5_000
+MAX_DELAY_MS = 3_600_000
+MAX_ERROR = 300
+"""Characters."""
+SERVER = ""
+"""The owner of what goes to the addresses of the server's settings; admins see it."""
+
+
+class Channel(StrEnum):
+    WEBHOOK = "webhook"
+    APPRISE = "apprise"
+
+
+class Delivery(Value, frozen=True):
+    """Stored; a field added later must have a default."""
+
+    id: str
+    """A UUIDv7; the header `webhook-id` of each attempt."""
+    user: str
+    """The owner: the task's user, or `SERVER`."""
+    type: str
+    """`task.completed` and so on."""
+    url: str
+    created_at: int
+    give_up_at: int
+    """No attempt begins later."""
+    next_at: int
+    """Earliest time of the next attempt."""
+    task_id: str = ""
+    """Empty for a sweep's message."""
+    sweep_id: str = ""
+    body: str = ""
+    """JSON; empty for a sweep's, which is made from its counts when it is sent."""
+    channel: Channel = Channel.WEBHOOK
+    attempts: int = 0
+    """Attempts that failed."""
+    error: str | None = None
+    """The reason why the last attempt failed; `None` if none did."""
+    dead_at: int | None = None
+    """When it was given up; `None` while it is pending."""
+
+
+def delay_ms(failures: int, jitter: float) -> int:
+    """Time until the next attempt after so many failures in a row: from 5 s, doubled each time, at
+    most an hour. `jitter`: a random number from 0 to 1, which makes it up to a half shorter, so
+    that receivers that come back are not asked by all at once."""
+    longest = min(FIRST_DELAY_MS << min(failures - 1, 20), MAX_DELAY_MS)
+    return longest - int(longest * jitter / 2)
+
+
+def after_failure(
+    delivery: Delivery,
+    now: int,
+    error: str,
+    jitter: float,
+    *,
+    permanent: bool = False,
+    not_before: int = 0,
+) -> Delivery:
+    """Return the row after a failed attempt: pending, or a dead letter. `permanent`: another
+    attempt would fail too. `not_before`: as the receiver asked."""
+    attempts = delivery.attempts + 1
+    next_at = max(now + delay_ms(attempts, jitter), min(not_before, now + MAX_DELAY_MS))
+    dead = permanent or next_at > delivery.give_up_at
+    return replace(
+        delivery,
+        attempts=attempts,
+        error=error[:MAX_ERROR],
+        next_at=next_at,
+        dead_at=now if dead else None,
+    )
+
+
+def expired(delivery: Delivery, now: int) -> Delivery:
+    """Return the row as a dead letter, because its day is over."""
+    error = delivery.error or "other messages to the same address failed, and its time is over"
+    return replace(delivery, dead_at=now, error=error)
+
+
+def again(delivery: Delivery, now: int) -> Delivery:
+    """Return the row as its owner sends it again: at once, and for another day."""
+    return replace(delivery, dead_at=None, next_at=now, give_up_at=now + DAY_MS)

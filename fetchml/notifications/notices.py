@@ -3,14 +3,13 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from fetchml.core.events import Deliver
 from fetchml.core.model import Task
-from fetchml.core.notifications.delivery import DAY_MS, SERVER, Channel, Delivery
+from fetchml.core.notifications.delivery import DAY_MS, SERVER, Delivery
 from fetchml.core.notifications.notices import Notice
-from fetchml.core.notifications.targets import DEFAULT_EVENTS, EventKind, NotifyTarget
+from fetchml.core.notifications.targets import EventKind, NotifyTarget
 from fetchml.notifications.outbox import Outbox
 from fetchml.ports.store import Document
 
@@ -19,21 +18,9 @@ SWEEP_ENDED = "sweep.ended"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerTargets:
-    """The server's own addresses, for tasks and users who name none."""
-
-    webhooks: tuple[NotifyTarget, ...] = ()
-    apprise: tuple[str, ...] = ()
-    """URLs of the library Apprise."""
-    on: tuple[EventKind, ...] = DEFAULT_EVENTS
-    """Of `apprise`."""
-
-
 class _Wanted(NamedTuple):
     user: str
     url: str
-    channel: Channel = Channel.WEBHOOK
 
 
 class Notices:
@@ -44,13 +31,13 @@ class Notices:
         outbox: Outbox,
         *,
         own_default: Callable[[str], Sequence[NotifyTarget]],
-        server: ServerTargets,
+        server: Sequence[NotifyTarget],
         render: Callable[[EventKind, Task, int], str],
         new_id: Callable[[int], str],
         enabled: bool = True,
     ) -> None:
-        """`own_default`: the default targets of a user. `render`: the body of a task's event at a
-        time. `new_id`: the id of a message of a time."""
+        """`own_default`: the default targets of a user. `server`: those of the settings. `render`:
+        the body of a task's event at a time. `new_id`: the id of a message of a time."""
         self._outbox = outbox
         self._own_default = own_default
         self._server = server
@@ -87,7 +74,7 @@ class Notices:
 
     def _messages(self, now: int, notice: Notice) -> Iterator[Delivery]:
         task, body = notice.task, ""
-        for user, url, channel in self._wanted(notice):
+        for user, url in self._wanted(notice):
             if not notice.ends_sweep:
                 body = body or self._render(notice.kind, task, now)
             sweep = task.spec.sweep
@@ -99,26 +86,22 @@ class Notices:
                 created_at=now,
                 give_up_at=now + DAY_MS,
                 next_at=now,
-                task_id=task.id,
+                task_id="" if notice.ends_sweep else task.id,
                 sweep_id=sweep.id if sweep is not None else "",
                 body=body,
-                channel=channel,
             )
 
     def _wanted(self, notice: Notice) -> Iterator[_Wanted]:
-        task, kind = notice.task, notice.kind
+        task = notice.task
         own = task.spec.notify or self._own_default(task.user)
         if own:
             for target in own:
                 if _wants(target.on, notice):
                     yield _Wanted(task.user, target.url)
             return
-        for target in self._server.webhooks:
+        for target in self._server:
             if _wants(target.on, notice):
                 yield _Wanted(SERVER, target.url)
-        if kind in self._server.on or (notice.ends_sweep and _wants(self._server.on, notice)):
-            for url in self._server.apprise:
-                yield _Wanted(SERVER, url, Channel.APPRISE)
 
 
 def _wants(on: Sequence[EventKind], notice: Notice) -> bool:

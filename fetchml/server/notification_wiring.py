@@ -15,7 +15,7 @@ from fetchml.core.requests.dataset import PUBLIC_ADDRESSES, AddressRules, may_be
 from fetchml.engine.sweeps.service import KnownSweeps
 from fetchml.files.layout import NOTIFICATIONS_KEY
 from fetchml.files.own_file import load_key
-from fetchml.notifications.notices import Notices, ServerTargets
+from fetchml.notifications.notices import Notices
 from fetchml.notifications.outbox import Outbox, OutboxLimits
 from fetchml.notifications.sender import Sender
 from fetchml.notifications.service import Notifications
@@ -30,7 +30,8 @@ from fetchml.system.ids import IdSequence
 class NotificationOptions:
     rules: AddressRules | None = PUBLIC_ADDRESSES
     """Permitted addresses; `None` if the server sends nothing."""
-    server: ServerTargets = ServerTargets()  # noqa: RUF009 - immutable
+    server: tuple[NotifyTarget, ...] = ()
+    """Targets of tasks and users that name none."""
     limits: OutboxLimits = OutboxLimits()  # noqa: RUF009 - immutable
     public_url: str = ""
     """The server's URL for browsers, without a final slash."""
@@ -64,7 +65,7 @@ def notification_options(settings: Settings, public_url: str) -> NotificationOpt
     targets = tuple(NotifyTarget(url, given.on) for url in given.urls)
     return NotificationOptions(
         rules,
-        ServerTargets(targets),
+        targets,
         OutboxLimits(given.user_messages),
         public_url,
     )

@@ -17,8 +17,9 @@ SERVER = ""
 
 
 class Channel(StrEnum):
+    """The way that a message goes. Stored."""
+
     WEBHOOK = "webhook"
-    APPRISE = "apprise"
 
 
 class Delivery(Value, frozen=True):

@@ -1,6 +1,7 @@
 """GPUs with their history."""
 
 import os
+from datetime import UTC, datetime, timedelta
 
 from playwright.async_api import expect
 
@@ -50,6 +51,34 @@ async def test_admin_drains_a_gpu(
     await expect(first.get_by_text("drained by admin")).to_be_visible()
     await first.get_by_role("button", name="Undrain").click()
     await expect(first.get_by_role("button", name="Drain", exact=True)).to_be_visible()
+
+
+async def test_admin_reserves_a_gpu(
+    serve: Serve, processes_backend: Backend, gpu_box: GpuBox, tab: OpenTab
+) -> None:
+    server = await with_gpus(serve, processes_backend, gpu_box)
+    key = await server.key("ada", Role.USER)
+    opened = await tab()
+    page = await sign_in(opened, server)
+    await visit(page, server, "gpus")
+    panel = page.get_by_role("region", name="Reservations").first
+    await panel.get_by_role("button", name="Reserve").click()
+    await panel.get_by_label("User").fill("ada")
+    await panel.get_by_role("button", name="Reserve the GPUs").click()
+    await expect(page.locator("#reservation-ends_at-error")).to_be_visible()
+    end = datetime.now(tz=UTC) + timedelta(days=2)
+    await panel.get_by_label("To").fill(end.strftime("%Y-%m-%dT%H:%M"))
+    await panel.get_by_role("button", name="Reserve the GPUs").click()
+    row = panel.get_by_role("row", name="ada")
+    await expect(row).to_be_visible()
+    await opened.check_accessible()
+    users = await sign_in(await tab(), server, key)
+    await visit(users, server, "gpus")
+    await expect(users.get_by_role("row", name="ada")).to_be_visible()
+    await expect(users.get_by_role("button", name="Remove")).to_have_count(0)
+    await row.get_by_role("button", name="Remove").click()
+    await page.locator("dialog").get_by_role("button", name="Remove").click()
+    await expect(row).to_have_count(0)
 
 
 async def test_private_history_shows_nothing_of_others(

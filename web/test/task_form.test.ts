@@ -46,6 +46,7 @@ test("start conditions, checkpoints and packages reach the request, and come bac
     after: "0190aa, 0190bb:ended",
     inputs_from: "0190aa",
     volumes: "scratch models",
+    secrets: "HF_TOKEN SSH_KEY:file",
     environment_kind: "project" as const,
     environment: ".",
     checkpoint: true,
@@ -61,6 +62,7 @@ test("start conditions, checkpoints and packages reach the request, and come bac
     after: ["0190aa", { task_id: "0190bb", condition: "ended" }],
     inputs_from: ["0190aa"],
     volumes: ["scratch", "models"],
+    secrets: [{ name: "HF_TOKEN" }, { name: "SSH_KEY", as: "file" }],
     environment: { project: "." },
     checkpoint: true,
     checkpoint_from: "0190cc",
@@ -79,7 +81,8 @@ test("start conditions, checkpoints and packages reach the request, and come bac
   assert.deepEqual(build(fromTask(made)).request, { ...copied, priority: 5 });
   assert.equal(
     cliCommand(request),
-    "fetchml submit --name evaluate --volume scratch --volume models --environment uv.lock" +
+    "fetchml submit --name evaluate --volume scratch --volume models" +
+      " --secret HF_TOKEN --secret SSH_KEY:file --environment uv.lock" +
       " --checkpoint --from-checkpoint 0190cc --warn-seconds 120 --after 0190aa" +
       " --after 0190bb:ended --inputs-from 0190aa --hold --slurm partition=gpu",
   );

@@ -1,7 +1,7 @@
 /** The fields of a new task as a person types them, and the request that they make. */
 
 import type { Task } from "../api/model";
-import type { CreateTaskRequest, DatasetSpec, Dependency, Environment } from "../api/types";
+import type { CreateTaskRequest, DatasetSpec, Dependency, Environment, SecretUse } from "../api/types";
 import { shellQuoted } from "../format";
 import { shellWords } from "./shell_words";
 
@@ -17,6 +17,8 @@ export interface TaskForm {
   /** Of a duplicated task; the form keeps them as they are. */
   dataset_specs: readonly DatasetSpec[];
   volumes: string;
+  /** Names, each alone for a variable or with `:file`. */
+  secrets: string;
   environment_kind: "" | keyof Environment;
   /** The path of `environment_kind`. */
   environment: string;
@@ -55,6 +57,7 @@ export const EMPTY_FORM: TaskForm = {
   datasets: "",
   dataset_specs: [],
   volumes: "",
+  secrets: "",
   environment_kind: "",
   environment: "",
   gpu: "",
@@ -105,6 +108,8 @@ export function build(form: TaskForm): Built {
   }
   const after = listed(form.after).map(dependency);
   if (after.length > 0) request.after = after;
+  const secrets = listed(form.secrets).map(secretUse);
+  if (secrets.length > 0) request.secrets = secrets;
   if (form.environment_kind !== "")
     request.environment = { [form.environment_kind]: form.environment.trim() };
   if (form.start_after !== "") request.start_after = new Date(form.start_after).toISOString();
@@ -152,6 +157,7 @@ export function fromTask(task: Task): TaskForm {
     metadata: lines(task.metadata),
     preemptible: task.preemptible ?? false,
     volumes: (task.volumes ?? []).join(", "),
+    secrets: (task.secrets ?? []).map(secretText).join(", "),
     environment_kind: kind as TaskForm["environment_kind"],
     environment: path,
     checkpoint: task.checkpoint ?? false,
@@ -184,6 +190,7 @@ export function cliCommand(request: CreateTaskRequest): string {
   for (const [key, value] of Object.entries(request.metadata ?? {}))
     option("--metadata", `${key}=${value}`);
   for (const name of request.volumes ?? []) option("--volume", name);
+  for (const use of request.secrets ?? []) option("--secret", secretText(use));
   option("--environment", environmentFile(request.environment));
   if (request.preemptible) words.push("--preemptible");
   if (request.checkpoint) words.push("--checkpoint");
@@ -211,6 +218,16 @@ function dependency(text: string): Dependency | string {
 
 function dependencyText({ task_id, condition }: Dependency): string {
   return condition === undefined || condition === "completed" ? task_id : `${task_id}:${condition}`;
+}
+
+/** `NAME`, or `NAME:file`, as of `fetchml submit --secret`. */
+function secretUse(text: string): SecretUse {
+  const [name = "", as] = text.split(":");
+  return as === undefined ? { name } : { name, as: as as NonNullable<SecretUse["as"]> };
+}
+
+function secretText({ name, as }: SecretUse): string {
+  return as === "file" ? `${name}:file` : name;
 }
 
 /** The file that `fetchml submit --environment` takes. */

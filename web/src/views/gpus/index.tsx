@@ -13,6 +13,7 @@ import { Panel } from "../../ui/panel";
 import { useResource, useTitle } from "../../ui/use";
 import { cursor } from "./cursor";
 import { joined, rangeOf, RANGES, type RangeName } from "./history";
+import { Reservations } from "./reservations";
 import { TrackPanel } from "./track";
 
 const NOW_EVERY_MS = 5_000;
@@ -66,6 +67,7 @@ export default function Gpus() {
           {plain(note)}
         </p>
       ))}
+      {nodes.length === 0 && gpus !== undefined && gpus.length > 0 && <Reservations />}
       {!gpus ? (
         !list.error.value && <Loading />
       ) : list.data.value && nodes.length > 0 ? (

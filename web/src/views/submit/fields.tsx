@@ -162,6 +162,11 @@ export function Fields({ form, change, errorOf, choices }: Props) {
               help: "Folders of the server, separated by commas. Each is at /volumes/NAME.",
               placeholder: info?.volumes?.slice(0, 3).join(", "),
             })}
+          {text({
+            name: "secrets",
+            label: "Secrets",
+            help: "Names of yours, separated by commas: NAME is a variable, NAME:file the file /secrets/NAME.",
+          })}
           {(info?.environments || form.environment_kind !== "") && (
             <Select
               name="environment_kind"

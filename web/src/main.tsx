@@ -25,4 +25,5 @@ void store.start(code, (user) =>
 addEventListener("online", () => store.hurry());
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") store.hurry();
+  else store.rest();
 });

@@ -119,3 +119,33 @@ test("nothing arrives after stop", () => {
   assert.equal(batches.length, 0);
   assert.equal(world.sockets.length, 1);
 });
+
+test("a hidden tab lets its connection go, and continues where it was", () => {
+  opened(100);
+  world.socket.receive({ type: "task_update", seq: 105, task: task() });
+  live.rest();
+  world.pass(20_000);
+  live.hurry();
+  world.pass(20_000);
+  assert.equal(world.sockets.length, 1);
+  live.rest();
+  live.rest();
+  world.socket.receive({ type: "ping" });
+  world.pass(31_000);
+  assert.ok(world.sockets[0]?.isClosed);
+  world.pass(600_000);
+  assert.equal(world.sockets.length, 1);
+  live.hurry();
+  assert.equal(world.sockets.length, 2);
+  assert.equal(world.socket.query, "view=full&since=105");
+  assert.deepEqual(states.slice(-2), ["live", "connecting"]);
+});
+
+test("a hidden tab that is signed out stays so", () => {
+  opened();
+  live.rest();
+  live.stop();
+  world.pass(60_000);
+  live.hurry();
+  assert.equal(world.sockets.length, 1);
+});

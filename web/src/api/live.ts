@@ -53,6 +53,8 @@ const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 10_000;
 /** The server pings every 20 s: a silence of this length is a dead connection. */
 const SILENCE_MS = 50_000;
+/** A tab that nobody sees lets its connection go after this time: each costs the server work. */
+const HIDDEN_MS = 30_000;
 const POLICY_VIOLATION = 1008;
 
 export class Live {
@@ -66,6 +68,8 @@ export class Live {
   #cancelBatch: (() => void) | null = null;
   #cancelRetry: (() => void) | null = null;
   #cancelSilence: (() => void) | null = null;
+  #cancelRest: (() => void) | null = null;
+  #isResting = false;
   #opened = false;
 
   constructor(world: LiveWorld, events: LiveEvents) {
@@ -82,20 +86,40 @@ export class Live {
   }
 
   stop(): void {
-    for (const cancel of [this.#cancelBatch, this.#cancelRetry, this.#cancelSilence]) cancel?.();
-    this.#cancelBatch = this.#cancelRetry = this.#cancelSilence = null;
+    this.#disconnect();
+    this.#cancelBatch?.();
+    this.#cancelRest?.();
+    this.#cancelBatch = this.#cancelRest = null;
+    this.#isResting = false;
     this.#waiting.clear();
-    this.#drop();
     this.#lostAt = null;
     this.#events.state({ kind: "off" });
   }
 
   /** Try again at once: the network is back, or the tab is visible again. */
   hurry(): void {
+    this.#cancelRest?.();
+    this.#cancelRest = null;
+    if (this.#isResting) {
+      this.#isResting = false;
+      this.#connect();
+    }
     if (this.#cancelRetry === null) return;
     this.#cancelRetry();
     this.#cancelRetry = null;
     this.#connect();
+  }
+
+  /** The tab is hidden: after a while let the connection go until `hurry`, and continue then. */
+  rest(): void {
+    if (this.#cancelRest !== null || this.#isResting) return;
+    this.#cancelRest = this.#world.later(HIDDEN_MS, () => {
+      this.#cancelRest = null;
+      if (this.#socket === null && this.#cancelRetry === null) return;
+      this.#disconnect();
+      this.#isResting = true;
+      this.#events.state({ kind: "connecting" });
+    });
   }
 
   #connect(): void {
@@ -180,6 +204,14 @@ export class Live {
       this.#connect();
     });
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT_MS);
+  }
+
+  /** Without another attempt. */
+  #disconnect(): void {
+    this.#drop();
+    this.#cancelRetry?.();
+    this.#cancelSilence?.();
+    this.#cancelRetry = this.#cancelSilence = null;
   }
 
   #drop(): void {

@@ -186,6 +186,10 @@ export class Store {
     return task.failure_reason !== "CANCELLED" && (user === undefined || task.user_id === user);
   }
 
+  rest(): void {
+    this.#live.rest();
+  }
+
   hurry(): void {
     this.#live.hurry();
   }

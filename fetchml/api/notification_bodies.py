@@ -37,7 +37,7 @@ class Bodies:
             view["sweep_id"] = task.spec.sweep.id
         links = {
             "task": f"{self._url}/v1/tasks/{task.id}",
-            "page": f"{self._url}/ui/#/tasks/{task.id}",
+            "page": f"{self._url}/ui/tasks/{task.id}",
         }
         return _body(f"task.{kind}", now, {"task": view, "links": links})
 

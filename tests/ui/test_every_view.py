@@ -79,6 +79,7 @@ def views(task_id: str, sweep_id: str) -> dict[str, str]:
         "compare": f"compare?task={task_id}&task={task_id}x&all=1",
         "gpus": "gpus",
         "secrets": "secrets",
+        "notifications": "notifications",
         "jupyter": "jupyter",
         **{f"admin-{part}": f"admin?part={part}" for part in ADMIN},
         "not-found": "no/such/view",

@@ -70,6 +70,13 @@ export const VIEWS: readonly View[] = [
     load: () => import("./views/secrets"),
   },
   {
+    path: "notifications",
+    title: "Notifications",
+    icon: "notifications",
+    roles: ["user", "admin"],
+    load: () => import("./views/notifications"),
+  },
+  {
     path: "admin",
     title: "Admin",
     icon: "admin",

@@ -53,6 +53,7 @@ test("start conditions, checkpoints and packages reach the request, and come bac
     checkpoint_from: "0190cc",
     warn_seconds: "2m",
     hold: true,
+    notify: "https://a.example/hook\n failed,idle,https://b.example/hook ",
     slurm: "partition=gpu",
   };
   const { request, faults } = form(fields);
@@ -68,6 +69,10 @@ test("start conditions, checkpoints and packages reach the request, and come bac
     checkpoint_from: "0190cc",
     warn_seconds: 120,
     hold: true,
+    notify: [
+      { url: "https://a.example/hook" },
+      { url: "https://b.example/hook", on: ["failed", "idle"] },
+    ],
     slurm: { partition: "gpu" },
   });
   const { hold: _, ...copied } = request;
@@ -84,7 +89,9 @@ test("start conditions, checkpoints and packages reach the request, and come bac
     "fetchml submit --name evaluate --volume scratch --volume models" +
       " --secret HF_TOKEN --secret SSH_KEY:file --environment uv.lock" +
       " --checkpoint --from-checkpoint 0190cc --warn-seconds 120 --after 0190aa" +
-      " --after 0190bb:ended --inputs-from 0190aa --hold --slurm partition=gpu",
+      " --after 0190bb:ended --inputs-from 0190aa --hold" +
+      " --notify https://a.example/hook --notify failed,idle,https://b.example/hook" +
+      " --slurm partition=gpu",
   );
 });
 

@@ -3,6 +3,7 @@
 import type { Task } from "../api/model";
 import type { CreateTaskRequest, DatasetSpec, Dependency, Environment, SecretUse } from "../api/types";
 import { shellQuoted } from "../format";
+import { targets, targetsText, targetText } from "./notify";
 import { shellWords } from "./shell_words";
 
 /** Every field is a text, so that what is half typed stays as it is. */
@@ -42,6 +43,8 @@ export interface TaskForm {
   /** In the browser's time zone, as `<input type="datetime-local">` has it. */
   start_after: string;
   hold: boolean;
+  /** As `targets` reads it. */
+  notify: string;
   /** `name=value`, one a line. */
   slurm: string;
 }
@@ -77,6 +80,7 @@ export const EMPTY_FORM: TaskForm = {
   inputs_from: "",
   start_after: "",
   hold: false,
+  notify: "",
   slurm: "",
 };
 
@@ -108,6 +112,8 @@ export function build(form: TaskForm): Built {
   }
   const after = listed(form.after).map(dependency);
   if (after.length > 0) request.after = after;
+  const notify = targets(form.notify);
+  if (notify.length > 0) request.notify = notify;
   const secrets = listed(form.secrets).map(secretUse);
   if (secrets.length > 0) request.secrets = secrets;
   if (form.environment_kind !== "")
@@ -165,6 +171,7 @@ export function fromTask(task: Task): TaskForm {
     warn_seconds: task.warn_seconds ? `${task.warn_seconds}s` : "",
     after: (task.after ?? []).map(dependencyText).join(", "),
     inputs_from: (task.inputs_from ?? []).join(", "),
+    notify: targetsText(task.notify),
     slurm: lines(task.slurm),
   };
 }
@@ -201,6 +208,7 @@ export function cliCommand(request: CreateTaskRequest): string {
   for (const id of request.inputs_from ?? []) option("--inputs-from", id);
   option("--start-after", request.start_after);
   if (request.hold) words.push("--hold");
+  for (const target of request.notify ?? []) option("--notify", targetText(target));
   for (const [key, value] of Object.entries(request.slurm ?? {}))
     option("--slurm", `${key}=${value}`);
   if (request.args !== undefined) option("--args", request.args);

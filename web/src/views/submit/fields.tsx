@@ -282,6 +282,13 @@ export function Fields({ form, change, errorOf, choices }: Props) {
             lines: 2,
             isCode: true,
           })}
+          {text({
+            name: "notify",
+            label: "Notify",
+            help: "URLs that get a webhook when it ends, one a line. Events before it choose others: failed,idle,https://…",
+            lines: 2,
+            isCode: true,
+          })}
           {flag("preemptible", "Preemptible", "A more urgent task may stop this one, which starts again later.")}
           {(info?.launcher === "slurm" || form.slurm !== "") &&
             text({

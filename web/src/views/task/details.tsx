@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import type { Task } from "../../api/model";
 import { duration, plain, shellQuoted, shortId } from "../../format";
 import { href } from "../../router";
+import { targetText } from "../../state/notify";
 import { CopyButton } from "../../ui/copy";
 import { User } from "../../ui/task_link";
 import { At } from "../../ui/time";
@@ -55,6 +56,7 @@ export default function Details({ task }: { task: Task }) {
           )}
         </Fact>
         <Fact name="Parameters">{task.parameters && <Labels labels={task.parameters} />}</Fact>
+        <Fact name="Notifies">{task.notify?.map(targetText).map(plain).join(", ")}</Fact>
         <Fact name="Slurm">{task.slurm && <Labels labels={task.slurm} />}</Fact>
         <Fact name="Variables">
           {task.env_names?.length ? (

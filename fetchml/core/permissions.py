@@ -16,9 +16,13 @@ def may_submit(who: Principal) -> bool:
     return who.role is not Role.VIEWER
 
 
+def sees_all(who: Principal, *, private: bool) -> bool:
+    """Whether the caller sees what belongs to others. `private`: whether the server hides it."""
+    return not private or who.role is Role.ADMIN
+
+
 def may_see(who: Principal, what: Owned, *, private: bool) -> bool:
-    """`private`: whether other users' resources are invisible."""
-    return not private or who.role is Role.ADMIN or what.user == who.user
+    return sees_all(who, private=private) or what.user == who.user
 
 
 def may_end(who: Principal, what: Owned) -> bool:

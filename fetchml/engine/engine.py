@@ -11,7 +11,7 @@ from fetchml.core import deletion, permissions
 from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.events import CancelRequested
-from fetchml.core.model import ENDED, Principal, Role, Status, Task, User
+from fetchml.core.model import ENDED, Principal, Status, Task, User
 from fetchml.core.requests.archive_names import ArchiveFormat
 from fetchml.core.requests.logs import LogRange, LogSearch
 from fetchml.core.state import State
@@ -161,7 +161,7 @@ class Engine:
     async def list_tasks(self, who: Principal, query: TaskQuery, *, whole: bool = True) -> TaskPage:
         """Raises PageTooLarge where the page can't hold all that the query asks for; with `whole`
         false it then ends early."""
-        if self._private and who.role is not Role.ADMIN:
+        if not permissions.sees_all(who, private=self._private):
             if query.user not in (None, who.user):
                 return TaskPage([], 0)
             query = replace(query, user=who.user)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
-from fetchml.core.model import Principal, Role
+from fetchml.core import permissions
+from fetchml.core.model import Principal
 from fetchml.core.requests import snapshot
 from fetchml.core.requests.snapshot import Snapshot
 from fetchml.errors import NotFound
@@ -84,7 +85,7 @@ class SnapshotRecords:
         return snapshot.as_seen_by(who.user, found)
 
     def hides_others(self, who: Principal) -> bool:
-        return self._private and who.role is not Role.ADMIN
+        return not permissions.sees_all(who, private=self._private)
 
     def use(self, found: Snapshot, user: str) -> Snapshot:
         """Count the snapshot as used now; stored by `save_use`."""

@@ -1,6 +1,5 @@
-"""Requests for sweeps, and the parameters of each task."""
+"""Requests for sweeps."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from fetchml.core.requests.checks import (
     integer,
     line,
 )
-from fetchml.core.sweeps import draws
+from fetchml.core.sweeps.combinations import combination, total
 from fetchml.core.sweeps.model import Mode
 from fetchml.core.sweeps.values import MAX_TASKS, Axis, Choices, Draw, read_axis
 
@@ -66,16 +65,7 @@ class Definition:
 
     def parameters(self, index: int, seed: int = 0) -> dict[str, str]:
         """The parameters of the task with this index, from 0. `seed`: for the mode RANDOM."""
-        if self.mode is Mode.RANDOM:
-            return {name: _drawn(axis, seed, name, index) for name, axis in self.axes}
-        found: dict[str, str] = {}
-        # The last parameter of a grid changes fastest.
-        for name, axis in reversed(self.axes):
-            if isinstance(axis, Choices):
-                found[name] = axis.texts[index % len(axis.texts)]
-                if self.mode is Mode.GRID:
-                    index //= len(axis.texts)
-        return dict(reversed(found.items()))
+        return combination(self.axes, self.mode, index, seed)
 
     @property
     def described(self) -> dict[str, str]:
@@ -93,12 +83,11 @@ def read(request: Mapping[str, object]) -> Definition | list[Violation]:
         violations += faults
     mode = Mode(str(fields.get("mode", Mode.GRID)))
     violations += _fitting(request, mode, axes)
-    total = 0
-    if not violations:
-        total, faults = _count(fields, mode, axes)
-        violations += faults
     if violations:
         return violations
+    tasks = total(axes, mode, fields.get("samples"))
+    if isinstance(tasks, Violation):
+        return [tasks]
     ordered = tuple(sorted(axes.items()))
     task: Mapping[str, object] = fields["task"]  # type: ignore[assignment]
     samples, seed = fields.get("samples"), fields.get("random_seed")
@@ -108,18 +97,11 @@ def read(request: Mapping[str, object]) -> Definition | list[Violation]:
         task,
         ordered,
         mode,
-        total,
+        tasks,
         samples if isinstance(samples, int) else None,
         seed if isinstance(seed, int) else None,
         most if isinstance(most, int) else 0,
     )
-
-
-def _drawn(axis: Axis, seed: int, name: str, index: int) -> str:
-    at = draws.fraction(seed, name, index)
-    if isinstance(axis, Draw):
-        return draws.drawn(axis, at)
-    return axis.texts[int(at * len(axis.texts))]
 
 
 def _read_axes(given: dict[str, object]) -> tuple[dict[str, Axis], list[Violation]]:
@@ -171,24 +153,3 @@ def _fitting(
         for name, axis in axes.items()
         if isinstance(axis, Draw)
     ]
-
-
-def _count(
-    fields: Mapping[str, object], mode: Mode, axes: Mapping[str, Axis]
-) -> tuple[int, list[Violation]]:
-    lengths = {name: len(axis.texts) for name, axis in axes.items() if isinstance(axis, Choices)}
-    if mode is Mode.RANDOM:
-        samples = fields["samples"]
-        return (samples if isinstance(samples, int) else 0), []
-    if mode is Mode.ZIP:
-        if len(set(lengths.values())) == 1:
-            return next(iter(lengths.values())), []
-        some = ", ".join(f"{name} has {number}" for name, number in sorted(lengths.items()))
-        rule = f"mode zip needs the same number of values for each: {some[:500]}"
-        return 0, [Violation("parameters", rule)]
-    total = math.prod(lengths.values())
-    if total <= MAX_TASKS:
-        return total, []
-    product = " x ".join(str(number) for _, number in sorted(lengths.items()))
-    rule = f"give {product} = {total} tasks, and a sweep has at most {MAX_TASKS}"
-    return 0, [Violation("parameters", f"{rule}: use fewer values, or mode random with samples")]

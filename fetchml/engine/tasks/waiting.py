@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fetchml.core import permissions
-from fetchml.core.model import Principal, Role, Status, Task
+from fetchml.core.model import Principal, Status, Task
 from fetchml.core.requests.paging import range_fault
 from fetchml.core.scheduling.scheduler import ShareLevels
 from fetchml.core.state import State
@@ -51,7 +51,7 @@ class WaitingTasks:
         limit = DEFAULT_WAITING if limit is None else limit
         if fault := range_fault("limit", limit):
             raise BadRequest(fault)
-        only = who.user if self._private and who.role is not Role.ADMIN else None
+        only = None if permissions.sees_all(who, private=self._private) else who.user
         pace = Pace()
         shown: list[WaitingTask] = []
         for row in await self._rows(only, limit):

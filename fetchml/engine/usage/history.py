@@ -9,7 +9,7 @@ from operator import attrgetter
 import msgspec
 
 from fetchml.core import permissions
-from fetchml.core.model import Principal, Role, Task
+from fetchml.core.model import Principal, Task
 from fetchml.core.requests import usage as requests
 from fetchml.core.requests.usage import MAX_HOLDS, MAX_POINTS_IN_ALL, MAX_ROWS
 from fetchml.core.state import State
@@ -177,7 +177,7 @@ class UsageHistory:
         return self._slow_reads.turn(who.user, HISTORY_TOO_LONG)
 
     def _sees_all(self, who: Principal) -> bool:
-        return not self._private or who.role is Role.ADMIN
+        return permissions.sees_all(who, private=self._private)
 
 
 def _newest(holds: Iterable[GpuHold]) -> list[GpuHold]:

@@ -75,7 +75,7 @@ test("start conditions, checkpoints and packages reach the request, and come bac
     ],
     slurm: { partition: "gpu" },
   });
-  const { hold: _, ...copied } = request;
+  const { hold: _, notify: __, ...copied } = request;
   const made = task({
     ...copied,
     after: [

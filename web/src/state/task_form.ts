@@ -3,7 +3,7 @@
 import type { Task } from "../api/model";
 import type { CreateTaskRequest, DatasetSpec, Dependency, Environment, SecretUse } from "../api/types";
 import { shellQuoted } from "../format";
-import { targets, targetsText, targetText } from "./notify";
+import { targets, targetText } from "./notify";
 import { shellWords } from "./shell_words";
 
 /** Every field is a text, so that what is half typed stays as it is. */
@@ -135,7 +135,10 @@ export function build(form: TaskForm): Built {
   return { request: request as CreateTaskRequest, faults };
 }
 
-/** Fill the form from a task of the full view. Values of its environment are not readable. */
+/**
+ * Fill the form from a task of the full view. Values of its environment and the paths of its
+ * webhooks are not readable.
+ */
 export function fromTask(task: Task): TaskForm {
   const text = (value: number | undefined) => (value === undefined ? "" : String(value));
   const lines = (pairs: Record<string, string> | undefined) =>
@@ -171,7 +174,6 @@ export function fromTask(task: Task): TaskForm {
     warn_seconds: task.warn_seconds ? `${task.warn_seconds}s` : "",
     after: (task.after ?? []).map(dependencyText).join(", "),
     inputs_from: (task.inputs_from ?? []).join(", "),
-    notify: targetsText(task.notify),
     slurm: lines(task.slurm),
   };
 }

@@ -51,7 +51,7 @@ async def test_runs_are_sorted_filtered_and_compared(server: Server, tab: OpenTa
     opened = await tab()
     page = await sign_in(opened, server)
     await page.get_by_role("link", name="Experiments", exact=True).click()
-    await page.get_by_role("link", name="sweep").click()
+    await page.get_by_role("link", name="sweep <img").click()
     rows = page.locator(".run-table tbody tr")
     await expect(rows).to_have_count(3)
     await opened.check_accessible()

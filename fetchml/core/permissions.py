@@ -17,7 +17,8 @@ def may_submit(who: Principal) -> bool:
 
 
 def sees_all(who: Principal, *, private: bool) -> bool:
-    """Whether the caller sees what belongs to others. `private`: whether the server hides it."""
+    """Whether what belongs to others is visible to the caller. `private`: it is hidden from all but
+    admins."""
     return not private or who.role is Role.ADMIN
 
 

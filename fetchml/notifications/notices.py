@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fetchml.core.events import Deliver
 from fetchml.core.model import Task
-from fetchml.core.notifications.delivery import DAY_MS, SERVER, Delivery
+from fetchml.core.notifications.delivery import DAY_MS, SERVER, Channel, Delivery
 from fetchml.core.notifications.notices import Notice
 from fetchml.core.notifications.targets import EventKind, NotifyTarget
 from fetchml.notifications.outbox import Outbox
@@ -18,9 +18,19 @@ SWEEP_ENDED = "sweep.ended"
 log = logging.getLogger(__name__)
 
 
+class ServerTarget(NamedTuple):
+    """An address of the server's settings."""
+
+    url: str
+    """For Apprise the name of the address."""
+    on: tuple[EventKind, ...]
+    channel: Channel = Channel.WEBHOOK
+
+
 class _Wanted(NamedTuple):
     user: str
     url: str
+    channel: Channel = Channel.WEBHOOK
 
 
 class Notices:
@@ -31,7 +41,7 @@ class Notices:
         outbox: Outbox,
         *,
         own_default: Callable[[str], Sequence[NotifyTarget]],
-        server: Sequence[NotifyTarget],
+        server: Sequence[ServerTarget],
         render: Callable[[EventKind, Task, int], str],
         new_id: Callable[[int], str],
         enabled: bool = True,
@@ -74,7 +84,7 @@ class Notices:
 
     def _messages(self, now: int, notice: Notice) -> Iterator[Delivery]:
         task, body = notice.task, ""
-        for user, url in self._wanted(notice):
+        for user, url, channel in self._wanted(notice):
             if not notice.ends_sweep:
                 body = body or self._render(notice.kind, task, now)
             sweep = task.spec.sweep
@@ -89,6 +99,7 @@ class Notices:
                 task_id="" if notice.ends_sweep else task.id,
                 sweep_id=sweep.id if sweep is not None else "",
                 body=body,
+                channel=channel,
             )
 
     def _wanted(self, notice: Notice) -> Iterator[_Wanted]:
@@ -99,9 +110,9 @@ class Notices:
                 if _wants(target.on, notice):
                     yield _Wanted(task.user, target.url)
             return
-        for target in self._server:
-            if _wants(target.on, notice):
-                yield _Wanted(SERVER, target.url)
+        for address in self._server:
+            if _wants(address.on, notice):
+                yield _Wanted(SERVER, address.url, address.channel)
 
 
 def _wants(on: Sequence[EventKind], notice: Notice) -> bool:

@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from fetchml.adapters.notifiers.apprise import AppriseNotifier, BadAddress, name_of
 from fetchml.adapters.notifiers.webhook import WebhookNotifier
 from fetchml.api.notification_bodies import Bodies
 from fetchml.auth.audit import Audit
 from fetchml.config.settings import Settings
 from fetchml.core.notifications.delivery import Channel, Delivery
-from fetchml.core.notifications.targets import MAX_TARGETS, NotifyTarget, url_fault
+from fetchml.core.notifications.targets import MAX_TARGETS, url_fault
 from fetchml.core.requests.dataset import PUBLIC_ADDRESSES, AddressRules, may_be_asked
 from fetchml.engine.sweeps.service import KnownSweeps
 from fetchml.files.layout import NOTIFICATIONS_KEY
 from fetchml.files.own_file import load_key
-from fetchml.notifications.notices import Notices
+from fetchml.notifications.notices import Notices, ServerTarget
 from fetchml.notifications.outbox import Outbox, OutboxLimits
 from fetchml.notifications.sender import Sender
 from fetchml.notifications.service import Notifications
@@ -30,7 +31,7 @@ from fetchml.system.ids import IdSequence
 class NotificationOptions:
     rules: AddressRules | None = PUBLIC_ADDRESSES
     """Permitted addresses; `None` if the server sends nothing."""
-    server: tuple[NotifyTarget, ...] = ()
+    server: tuple[ServerTarget, ...] = ()
     """Targets of tasks and users that name none."""
     limits: OutboxLimits = OutboxLimits()  # noqa: RUF009 - immutable
     public_url: str = ""
@@ -62,7 +63,11 @@ def notification_options(settings: Settings, public_url: str) -> NotificationOpt
             raise CannotStart(f"[notifications] urls: {fault}")
     if len(given.urls) > MAX_TARGETS:
         raise CannotStart(f"[notifications] urls: must not have more than {MAX_TARGETS} items")
-    targets = tuple(NotifyTarget(url, given.on) for url in given.urls)
+    if len(given.apprise) > MAX_TARGETS:
+        raise CannotStart(f"[notifications] apprise: must not have more than {MAX_TARGETS} items")
+    targets = tuple(ServerTarget(url, given.on) for url in given.urls) + tuple(
+        ServerTarget(name_of(address), given.on, Channel.APPRISE) for address in given.apprise
+    )
     return NotificationOptions(
         rules,
         targets,
@@ -76,8 +81,16 @@ def notifiers(settings: Settings) -> Mapping[Channel, Notifier]:
     rules = notify_addresses(settings)
     if rules is None:
         return {}
-    seconds = settings.notifications.timeout_seconds
-    return {Channel.WEBHOOK: WebhookNotifier(rules, timeout_seconds=seconds)}
+    given, seconds = settings.notifications, settings.notifications.timeout_seconds
+    found: dict[Channel, Notifier] = {
+        Channel.WEBHOOK: WebhookNotifier(rules, timeout_seconds=seconds)
+    }
+    if given.apprise:
+        try:
+            found[Channel.APPRISE] = AppriseNotifier(given.apprise, timeout_seconds=seconds)
+        except BadAddress as error:
+            raise CannotStart(f"[notifications] apprise {error}") from error
+    return found
 
 
 async def assemble_notifications(

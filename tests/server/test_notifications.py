@@ -134,3 +134,15 @@ async def test_sweep_and_defaults_and_test_message(
     await server.rest.submit({"job_name": "b", "command": ["false"]}, "/v1/tasks")
     *_, last = await receiver.until(3)
     assert last.json["data"]["task"]["job_name"] == "b"
+
+
+async def test_server_sends_texts_by_apprise(
+    serve: Serve, processes_backend: Backend, receiver: Receiver
+) -> None:
+    address = receiver.url.replace("http://", "json://user:secret@")
+    server = await serve(processes_backend, FETCHML_NOTIFICATIONS_APPRISE=address).start()
+    await server.rest.submit({"job_name": "breaks", "command": ["false"]}, "/v1/tasks")
+    [got] = await receiver.until(1)
+    assert got.json["title"] == "breaks failed"
+    assert "exit code 1" in got.json["message"]
+    assert "secret" not in server.log

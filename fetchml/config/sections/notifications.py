@@ -20,9 +20,19 @@ class NotificationSettings(msgspec.Struct, frozen=True):
             "names any."
         ),
     ] = ()
+    apprise: Annotated[
+        tuple[Text, ...],
+        about(
+            "Addresses of mail, Slack and other services, in the form of the library Apprise "
+            "(`fetchml[notify]`), which get a text where `urls` get a webhook."
+        ),
+    ] = ()
     on: Annotated[
         tuple[EventKind, ...],
-        about("The events of `urls`: `started`, `completed`, `failed`, `preempted`, `idle`."),
+        about(
+            "The events of `urls` and `apprise`: `started`, `completed`, `failed`, `preempted`, "
+            "`idle`."
+        ),
     ] = (EventKind.FAILED,)
     allow_private: Annotated[bool, about("Also send to private networks and to this host.")] = False
     allow_hosts: Annotated[

@@ -20,6 +20,8 @@ class Channel(StrEnum):
     """The way that a message goes. Stored."""
 
     WEBHOOK = "webhook"
+    APPRISE = "apprise"
+    """Mail, Slack and others; to addresses of the server's settings only."""
 
 
 class Delivery(Value, frozen=True):

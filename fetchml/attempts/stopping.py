@@ -46,10 +46,10 @@ class StopRequest:
         """
         await self.made.wait()
         if not self._at_once.is_set() and await has_started():
-            await _insist(launcher.warn, launch())
+            await _insist(launcher.warn, launch(), self._at_once)
             await _within(warn_seconds, self._at_once)
         if not self._kill.is_set():
-            await _insist(launcher.stop, launch())
+            await _insist(launcher.stop, launch(), self._kill)
             await _within(launch().grace_ms / 1000 + STOP_MARGIN_SECONDS, self._kill)
         if not self._kill.is_set():
             told = {"task_id": launch().task_id}
@@ -57,15 +57,22 @@ class StopRequest:
         await _insist(launcher.kill, launch())
 
 
-async def _insist(end: Callable[[LaunchSpec], Awaitable[None]], launch: LaunchSpec) -> None:
+async def _insist(
+    end: Callable[[LaunchSpec], Awaitable[None]],
+    launch: LaunchSpec,
+    harder: asyncio.Event | None = None,
+) -> None:
     """Repeat until it succeeds: the request to stop was accepted, and a failure of the backend must
-    not lose it."""
-    while True:
+    not lose it. `harder`: set when a harder request takes its place."""
+    harder = harder or asyncio.Event()
+    while not harder.is_set():
         try:
-            return await end(launch)
+            await end(launch)
         except Exception:
             log.exception("an attempt can't be ended", extra={"task_id": launch.task_id})
-            await asyncio.sleep(AGAIN_SECONDS)
+            await _within(AGAIN_SECONDS, harder)
+        else:
+            return
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:

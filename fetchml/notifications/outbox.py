@@ -22,7 +22,7 @@ DEAD_KEPT_MS = 30 * 86_400_000
 class OutboxLimits:
     of_a_user: int = 1000
     """Rows, dead letters included."""
-    in_all: int = 5000
+    in_all: int = 4000
 
 
 class Outbox:

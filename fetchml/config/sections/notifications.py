@@ -44,6 +44,6 @@ class NotificationSettings(msgspec.Struct, frozen=True):
         about("Seconds in which a receiver has to answer."),
     ] = 10
     user_messages: Annotated[
-        Annotated[int, Meta(ge=1, le=5000)],
+        Annotated[int, Meta(ge=1, le=2000)],
         about("Most messages of a user that wait or are dead letters. The oldest ones go."),
     ] = 1000

@@ -68,12 +68,14 @@ async def test_reflection_describes_every_service(world: World) -> None:
     listed = await reflect(world, reflection_pb2.ServerReflectionRequest(list_services=""))
     assert {service.name for service in listed.list_services_response.service} == {
         "fetchml.v1.AccessService",
-        "fetchml.v1.ExperimentService",
         "fetchml.v1.AuditService",
+        "fetchml.v1.ExperimentService",
         "fetchml.v1.GpuService",
         "fetchml.v1.JupyterService",
         "fetchml.v1.KeyService",
+        "fetchml.v1.NotificationService",
         "fetchml.v1.QueueService",
+        "fetchml.v1.SecretService",
         "fetchml.v1.ServerService",
         "fetchml.v1.SnapshotService",
         "fetchml.v1.StorageService",

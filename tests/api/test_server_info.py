@@ -50,6 +50,11 @@ async def test_doctor_is_for_admins_and_examines_once(
         "findings": [
             {"name": "disk", "ok": False, "finding": "9 MiB free", "fix": "Free some space."},
             {"name": "clock", "ok": True, "finding": "is well"},
+            {
+                "name": "notifications",
+                "ok": True,
+                "finding": "0 wait, 0 dead letters, 0 dropped",
+            },
         ],
     }
     assert examined == [None]

@@ -9,6 +9,7 @@ from fetchml.core.events import (
 )
 from fetchml.core.footprint import footprint
 from fetchml.core.model import DatasetSpec, Dependency, TaskSpec
+from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.quotas import queue_fault
 from fetchml.core.requests.secrets import SecretUse
 from fetchml.core.sweeps.member import SweepMember
@@ -103,6 +104,7 @@ LARGE: dict[str, object] = {
     "slurm": {"a": TEXT},
     "environment": Environment(script=TEXT),
     "secrets": (SecretUse(TEXT),),
+    "notify": (NotifyTarget(TEXT),),
     "sweep": SweepMember("a", 0, {"a": TEXT}),
 }
 SMALL = {

@@ -41,7 +41,7 @@ export default function Notifications() {
       ) : (
         <Panel title="Not delivered" aside={plural(page.total ?? 0, "message")}>
           {shown.length === 0 ? (
-            <Empty>Every message of yours was delivered.</Empty>
+            <Empty>No message of yours waits, and none was given up.</Empty>
           ) : (
             <div class="table-box" tabIndex={0} role="region" aria-label="Not delivered">
               <table class="table">
@@ -133,7 +133,7 @@ function Defaults() {
             form="notifications"
             name="notify"
             label="Addresses of tasks that name none"
-            help="URLs that get signed webhooks, one a line. Events before it choose them: failed,preempted,https://…"
+            help="URLs that get signed webhooks, one a line. Events before a URL choose what it gets: failed,preempted,https://…"
             error={problem}
             class="field-wide"
             control={(attributes) => (

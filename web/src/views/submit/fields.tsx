@@ -285,7 +285,7 @@ export function Fields({ form, change, errorOf, choices }: Props) {
           {text({
             name: "notify",
             label: "Notify",
-            help: "URLs that get a webhook when it ends, one a line. Events before it choose others: failed,idle,https://…",
+            help: "URLs that get a webhook when it ends, one a line. Events before a URL choose others: failed,idle,https://…",
             lines: 2,
             isCode: true,
           })}

@@ -39,8 +39,8 @@ new MutationObserver(() => {
 }).observe(document, {subtree: true, childList: true});
 """
 
-# Scroll to the end of what is read, until so many rows are; then from the top to the end within
-# some seconds, counting the frames.
+# READ scrolls down until enough rows are loaded. SCROLL then scrolls from the top to the end in the
+# given seconds, and counts the frames.
 READ = """async (rows) => {
   const box = document.querySelector(".virtual");
   while (box.scrollHeight < 36 * rows) {

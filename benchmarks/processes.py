@@ -130,4 +130,4 @@ def scratch_folder() -> Iterator[Path]:
         try:
             yield Path(folder)
         finally:
-            kill_tasks(Path(folder).glob("*/tasks/*"))
+            kill_tasks(Path(folder).glob("**/tasks/*"))

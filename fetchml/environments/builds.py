@@ -34,7 +34,7 @@ MOST_AT_ONCE = 2
 _LOOK_SECONDS = 5.0
 """Between two measurements of a build, at least."""
 _LOOK_FACTOR = 10
-"""The pause is so many times as long as a measurement."""
+"""Length of a pause, as a multiple of the last measurement."""
 
 log = logging.getLogger(__name__)
 

@@ -31,8 +31,8 @@ class ServiceViews:
         self._isolated = isolated
 
     def view(self, who: Principal, record: Service) -> JupyterView:
-        """Return the view of a service for `who`, who may see it: only its owner and admins get the
-        token."""
+        """Return the view of a service for a caller that may see it. Only its owner and admins get
+        the token."""
         task = self._records.task_of(record)
         supervisor = self._supervision.of(record.id)
         status, reason = self._status(record)

@@ -116,7 +116,7 @@ class Notices:
 
 
 def _wants(on: Sequence[EventKind], notice: Notice) -> bool:
-    """The end of a sweep interests everyone who asks for ends of tasks."""
+    """Return whether a target gets the notice. The end of a sweep counts as an end of a task."""
     if notice.ends_sweep:
         return EventKind.COMPLETED in on or EventKind.FAILED in on
     return notice.kind in on

@@ -59,7 +59,7 @@ class ShellOperation:
         protocols = self._handshake.admit(request)
         query = Query(request.http, "rows", "columns")
         size = (query.number("rows") or ROWS, query.number("columns") or COLUMNS)
-        # Who may not enter learns so, also without a handshake. `exec` asks again when it enters.
+        # Refused before the handshake, with a status. `exec` checks it again when it enters.
         await self._access.admit(request.principal, task_id)
         socket = self._handshake.socket(
             request, protocols, MAX_MESSAGE_BYTES, self._timing.ping_every

@@ -6,7 +6,7 @@ without a gap. With `idle_action = "stop"` it is stopped if that goes on for
 
 Not counted: the first `idle_start_seconds` of an attempt (compilers, downloads), time without
 samples (the server was away, the driver did not answer), and tasks that may be idle (`may_idle`).
-A gap begins the count anew, because the task may have computed meanwhile. What was found before
+After a gap the count starts again, because the task may have computed meanwhile. A mark from before
 the gap stays: `Task.idle_since` is stored, and the first sample of use clears it.
 """
 

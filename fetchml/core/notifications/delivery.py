@@ -54,9 +54,9 @@ class Delivery(Value, frozen=True):
 
 
 def delay_ms(failures: int, jitter: float) -> int:
-    """Time until the next attempt after so many failures in a row: from 5 s, doubled each time, at
-    most an hour. `jitter`: a random number from 0 to 1, which makes it up to a half shorter, so
-    that receivers that come back are not asked by all at once."""
+    """Return the time until the next attempt, by the failures in a row: from 5 s, doubled each
+    time, at most an hour. `jitter`: a random number from 0 to 1, which makes it up to a half
+    shorter, so that a receiver that comes back does not get everything at once."""
     longest = min(FIRST_DELAY_MS << min(failures - 1, 20), MAX_DELAY_MS)
     return longest - int(longest * jitter / 2)
 

@@ -186,6 +186,12 @@ export class Store {
     return task.failure_reason !== "CANCELLED" && (user === undefined || task.user_id === user);
   }
 
+  /** Whether the person may cancel, change, delete and enter what a user owns. */
+  mayEnd(owner: string | undefined): boolean {
+    const isOwn = this.maySubmit.value && owner === this.session.value?.user;
+    return this.isAdmin.value || isOwn;
+  }
+
   rest(): void {
     this.#live.rest();
   }

@@ -152,8 +152,7 @@ interface HeadProps {
 }
 
 function Head({ info, id, onChange }: HeadProps) {
-  const isMine = store.isAdmin.value || info?.user_id === store.session.value?.user;
-  const mayChange = info && store.maySubmit.value && isMine;
+  const mayChange = info && store.mayEnd(info.user_id);
   const path = `/v1/experiments/${encodeURIComponent(id)}`;
 
   async function archive(): Promise<void> {

@@ -97,8 +97,8 @@ const ICONS = {
 
 function Row({ service, list }: { service: Service; list: Resource<Service[]> }) {
   const [isStopping, setStopping] = useState(false);
-  const isMine = store.isAdmin.value || service.user_id === store.session.value?.user;
-  const mayStop = store.maySubmit.value && isMine && isLive(service) && service.status !== "stopping";
+  const isMine = store.mayEnd(service.user_id);
+  const mayStop = isMine && isLive(service) && service.status !== "stopping";
   const address = link(service);
 
   async function stop(): Promise<void> {

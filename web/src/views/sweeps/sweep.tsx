@@ -114,8 +114,7 @@ interface ActionsProps {
 }
 
 function Actions({ sweep, path, onChange }: ActionsProps) {
-  const isOwn =
-    store.isAdmin.value || (store.maySubmit.value && sweep.user_id === store.session.value?.user);
+  const isOwn = store.mayEnd(sweep.user_id);
   const counts = sweep.counts ?? {};
   const ended = (counts.completed ?? 0) + (counts.failed ?? 0) + (counts.deleted ?? 0);
   const live = (sweep.total ?? 0) - ended;

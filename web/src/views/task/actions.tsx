@@ -14,8 +14,7 @@ import { announce } from "../../ui/notes";
 export function Actions({ task }: { task: Task }) {
   const [isBusy, setBusy] = useState(false);
   const isEnded = ENDED.has(task.status);
-  const isOwn =
-    store.isAdmin.value || (store.maySubmit.value && task.user_id === store.session.value?.user);
+  const isOwn = store.mayEnd(task.user_id);
 
   async function run(act: () => Promise<void>): Promise<void> {
     setBusy(true);

@@ -82,8 +82,7 @@ export default function TaskView({ params }: ViewProps) {
 
 function Tabs({ task }: { task: Task }) {
   const asked = route.value.query.get("tab");
-  const isOwn =
-    store.isAdmin.value || (store.maySubmit.value && task.user_id === store.session.value?.user);
+  const isOwn = store.mayEnd(task.user_id);
   const tabs = TABS.filter(([name]) => name !== "shell" || (isOwn && task.status === "running"));
   const tab = TABS.some(([name]) => name === asked) ? asked : "log";
   return (

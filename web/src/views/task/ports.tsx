@@ -13,7 +13,7 @@ const TENSORBOARD = "6006";
 /** Nothing where a task's pages would share this page's origin, or another program's. */
 export function Ports({ task }: { task: Task }) {
   const session = store.session.value;
-  const isOwn = store.isAdmin.value || (store.maySubmit.value && task.user_id === session?.user);
+  const isOwn = store.mayEnd(task.user_id);
   const hasOrigins = session?.jupyter_origin?.includes("{id}") ?? false;
   if (task.status !== "running" || !isOwn || !hasOrigins) return null;
   return <PortForm key={task.id} task={task} />;

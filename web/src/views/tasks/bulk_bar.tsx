@@ -127,7 +127,7 @@ export function BulkBar({ selection, list, filter }: Props) {
 }
 
 function isMine(task: Task): boolean {
-  return store.isAdmin.value || task.user_id === store.session.value?.user;
+  return store.mayEnd(task.user_id);
 }
 
 function cancelQuestion(number: number) {

@@ -1,15 +1,14 @@
 /** API keys: all of them, and their end. */
 
 import { useMemo, useState } from "preact/hooks";
-import { message } from "../../api/http";
 import type { Key, KeyList } from "../../api/types";
 import { ms, plain, plural } from "../../format";
 import { now } from "../../state/clock";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
-import { confirmed } from "../../ui/dialog";
-import { announce, Loading, Problem } from "../../ui/notes";
+import { Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { performIfConfirmed } from "../../ui/perform";
 import { Ago, At } from "../../ui/time";
 import { useResource } from "../../ui/use";
 import { NewKey } from "./new_key";
@@ -78,21 +77,17 @@ function isOver(key: Key): boolean {
 }
 
 function Row({ of: key, list }: { of: Key; list: Resource<KeyList> }) {
-  async function revoke(): Promise<void> {
-    const yes = await confirmed({
+  function revoke(): Promise<boolean> {
+    const question = {
       title: `Revoke the key of ${plain(key.name)}?`,
       text: "It stops working at once, with the sessions and streams that it holds open. This cannot be undone.",
       action: "Revoke",
-      danger: true,
-    });
-    if (!yes) return;
-    try {
+    };
+    return performIfConfirmed(question, async () => {
       await store.http.call("POST", `/v1/keys/${encodeURIComponent(key.id)}/revoke`);
-      announce(`Revoked the key of ${plain(key.name)}`);
       await list.refresh();
-    } catch (error) {
-      announce(message(error), "problem");
-    }
+      return `Revoked the key of ${plain(key.name)}`;
+    });
   }
   return (
     <tr>

@@ -1,17 +1,15 @@
 /** The form of a new API key, whose secret is shown once and never again. */
 
 import { useState } from "preact/hooks";
-import { ApiError, message } from "../../api/http";
 import type { CreatedKey, CreateKeyRequest } from "../../api/types";
-import { violations } from "../../api/violations";
 import { plain } from "../../format";
 import { store } from "../../state/store";
 import { CopyButton } from "../../ui/copy";
 import { Field } from "../../ui/field";
+import { TextField, useForm } from "../../ui/form";
 import { Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 
-const FIELDS = ["name", "role", "expires_at"] as const;
 const ROLES = {
   viewer: "viewer: reads",
   user: "user: also submits, and manages own tasks",
@@ -21,35 +19,22 @@ type Role = keyof typeof ROLES;
 const DAY = 86_400_000;
 
 export function NewKey({ onCreated }: { onCreated: () => void }) {
-  const [name, setName] = useState("");
-  const [role, setRole] = useState<Role>("user");
-  const [days, setDays] = useState("");
-  const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
-  const [problem, setProblem] = useState<string>();
+  const form = useForm("key", { name: "", role: "user", expires_at: "" });
   const [created, setCreated] = useState<CreatedKey>();
+  const days = form.values.expires_at.trim();
 
-  async function create(event: Event): Promise<void> {
+  async function create(): Promise<void> {
+    const { name, role } = form.values;
+    const body: CreateKeyRequest = { name: name.trim(), role: role as Role };
+    if (days !== "") body.expires_at = new Date(Date.now() + Number(days) * DAY).toISOString();
+    setCreated(await store.http.call<CreatedKey>("POST", "/v1/keys", { body }));
+    onCreated();
+  }
+
+  function check(event: Event): void {
     event.preventDefault();
-    const body: CreateKeyRequest = { name: name.trim(), role };
-    if (days.trim() !== "") {
-      if (!/^\d{1,5}$/.test(days.trim())) {
-        setErrors(new Map([["expires_at", "must be a number of days"]]));
-        return;
-      }
-      body.expires_at = new Date(Date.now() + Number(days) * DAY).toISOString();
-    }
-    try {
-      setCreated(await store.http.call<CreatedKey>("POST", "/v1/keys", { body }));
-      setErrors(new Map());
-      setProblem(undefined);
-      setName("");
-      onCreated();
-    } catch (error) {
-      const found =
-        error instanceof ApiError ? violations(error.message, FIELDS) : new Map<string, string>();
-      setErrors(found);
-      setProblem(found.size > 0 ? undefined : message(error));
-    }
+    if (/^\d{0,5}$/.test(days)) void form.submit(event, create);
+    else form.reject("expires_at", "must be a number of days");
   }
 
   return (
@@ -69,37 +54,26 @@ export function NewKey({ onCreated }: { onCreated: () => void }) {
           </button>
         </div>
       )}
-      <form noValidate onSubmit={(event) => void create(event)}>
+      <form noValidate onSubmit={check}>
         <Panel title="New key">
           <div class="field-grid">
-            <Field
-              form="key"
+            <TextField
+              form={form}
               name="name"
               label="Name"
               help="Of its holder. Tasks show it as their user; several keys may have the same."
               isRequired
-              error={errors.get("name")}
-              control={(attributes) => (
-                <input
-                  {...attributes}
-                  type="text"
-                  autocomplete="off"
-                  spellcheck={false}
-                  value={name}
-                  onInput={(event) => setName(event.currentTarget.value)}
-                />
-              )}
             />
             <Field
               form="key"
               name="role"
               label="Role"
-              error={errors.get("role")}
+              error={form.errors.get("role")}
               control={(attributes) => (
                 <select
                   {...attributes}
-                  value={role}
-                  onChange={(event) => setRole(event.currentTarget.value as Role)}
+                  value={form.values.role}
+                  onChange={(event) => form.change("role", event.currentTarget.value)}
                 >
                   {Object.entries(ROLES).map(([value, text]) => (
                     <option key={value} value={value}>
@@ -109,25 +83,15 @@ export function NewKey({ onCreated }: { onCreated: () => void }) {
                 </select>
               )}
             />
-            <Field
-              form="key"
+            <TextField
+              form={form}
               name="expires_at"
               label="Expires after, days"
               help="Empty: never."
-              error={errors.get("expires_at")}
-              control={(attributes) => (
-                <input
-                  {...attributes}
-                  type="text"
-                  inputMode="numeric"
-                  autocomplete="off"
-                  value={days}
-                  onInput={(event) => setDays(event.currentTarget.value)}
-                />
-              )}
+              inputMode="numeric"
             />
           </div>
-          <Problem text={problem} />
+          <Problem text={form.problem} />
           <div class="form-buttons">
             <button type="submit" class="button button-primary">
               Create

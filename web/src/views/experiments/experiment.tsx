@@ -1,7 +1,6 @@
 /** One experiment: its runs with their parameters and results, as a table and as plots. */
 
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { message } from "../../api/http";
 import { readRuns } from "../../api/runs";
 import { plain, plural, shortId } from "../../format";
 import { href, navigate, route, setQuery } from "../../router";
@@ -9,8 +8,8 @@ import { Resource } from "../../state/resource";
 import { columnsOf, differing, filtered, sorted } from "../../state/runs";
 import { store } from "../../state/store";
 import { CopyButton } from "../../ui/copy";
-import { confirmed } from "../../ui/dialog";
-import { announce, Empty, Loading, Problem } from "../../ui/notes";
+import { Empty, Loading, Problem } from "../../ui/notes";
+import { perform, performIfConfirmed } from "../../ui/perform";
 import { User } from "../../ui/task_link";
 import { TextFilter } from "../../ui/text_filter";
 import { useResource, useTitle } from "../../ui/use";
@@ -155,30 +154,25 @@ function Head({ info, id, onChange }: HeadProps) {
   const mayChange = info && store.mayEnd(info.user_id);
   const path = `/v1/experiments/${encodeURIComponent(id)}`;
 
-  async function archive(): Promise<void> {
-    try {
+  function archive(): Promise<boolean> {
+    return perform(async () => {
       const query = { view: "full" };
       onChange(await store.http.call<Experiment>("POST", `${path}/archive`, { query }));
-      announce("Archived");
-    } catch (error) {
-      announce(message(error), "problem");
-    }
+      return "Archived";
+    });
   }
 
-  async function remove(): Promise<void> {
-    const yes = await confirmed({
+  function remove(): Promise<boolean> {
+    const question = {
       title: `Delete ${plain(info?.name ?? "")}?`,
       text: "The experiment goes. Its tasks stay.",
       action: "Delete",
-      danger: true,
-    });
-    if (!yes) return;
-    try {
+    };
+    return performIfConfirmed(question, async () => {
       await store.http.call("DELETE", path);
       navigate(href(["experiments"]));
-    } catch (error) {
-      announce(message(error), "problem");
-    }
+      return undefined;
+    });
   }
 
   return (

@@ -1,14 +1,12 @@
 /** All experiments, and the form that makes one. */
 
 import { useMemo, useState } from "preact/hooks";
-import { ApiError, message } from "../../api/http";
 import type { Experiment as ApiExperiment } from "../../api/types";
-import { violations } from "../../api/violations";
 import { plain, plural, shortId } from "../../format";
 import { href, navigate, route, setQuery } from "../../router";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
-import { Field } from "../../ui/field";
+import { TextField, useForm } from "../../ui/form";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { User } from "../../ui/task_link";
@@ -130,53 +128,24 @@ export default function Experiments() {
   );
 }
 
-const FIELDS = ["name", "description"] as const;
-
 function NewExperiment({ onClose }: { onClose: () => void }) {
-  const [values, setValues] = useState({ name: "", description: "" });
-  const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
-  const [problem, setProblem] = useState<string>();
+  const form = useForm("experiment", { name: "", description: "" });
 
-  async function make(event: Event): Promise<void> {
-    event.preventDefault();
-    const body: Record<string, string> = { name: values.name.trim() };
-    if (values.description.trim() !== "") body.description = values.description.trim();
-    try {
-      const made = await store.http.call<Experiment>("POST", "/v1/experiments", { body });
-      navigate(href(["experiments", made.id]));
-    } catch (error) {
-      const found =
-        error instanceof ApiError ? violations(error.message, FIELDS) : new Map<string, string>();
-      setErrors(found);
-      setProblem(found.size > 0 ? undefined : message(error));
-    }
+  async function make(): Promise<void> {
+    const description = form.values.description.trim();
+    const body = { name: form.values.name.trim(), description: description || undefined };
+    const made = await store.http.call<Experiment>("POST", "/v1/experiments", { body });
+    navigate(href(["experiments", made.id]));
   }
 
   return (
-    <form noValidate onSubmit={(event) => void make(event)}>
+    <form noValidate onSubmit={(event) => void form.submit(event, make)}>
       <Panel title="New experiment">
         <div class="field-grid">
-          {FIELDS.map((name) => (
-            <Field
-              key={name}
-              form="experiment"
-              name={name}
-              label={name === "name" ? "Name" : "Description"}
-              isRequired={name === "name"}
-              error={errors.get(name)}
-              control={(attributes) => (
-                <input
-                  {...attributes}
-                  type="text"
-                  autocomplete="off"
-                  value={values[name]}
-                  onInput={(event) => setValues({ ...values, [name]: event.currentTarget.value })}
-                />
-              )}
-            />
-          ))}
+          <TextField form={form} name="name" label="Name" isRequired />
+          <TextField form={form} name="description" label="Description" />
         </div>
-        <Problem text={problem} />
+        <Problem text={form.problem} />
         <div class="form-buttons">
           <button type="submit" class="button button-primary">
             Create

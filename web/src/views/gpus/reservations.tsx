@@ -1,22 +1,19 @@
 /** Reservations of GPUs: a list for everybody, and a form for admins. */
 
 import { useMemo, useState } from "preact/hooks";
-import { ApiError, message } from "../../api/http";
 import type { Booking, BookingList } from "../../api/types";
-import { violations } from "../../api/violations";
 import { plain, plural, shortId } from "../../format";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
-import { confirmed } from "../../ui/dialog";
-import { Field } from "../../ui/field";
+import { TextField, useForm } from "../../ui/form";
 import { announce, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { performIfConfirmed } from "../../ui/perform";
 import { User } from "../../ui/task_link";
 import { At } from "../../ui/time";
 import { useResource } from "../../ui/use";
 
 const EVERY_MS = 30_000;
-const FIELDS = ["user_id", "gpu", "starts_at", "ends_at"] as const;
 const BLANK = { user_id: "", gpu: "1", starts_at: "", ends_at: "" };
 
 /** Nothing where there are none, and the person may make none. */
@@ -77,21 +74,17 @@ export function Reservations() {
 }
 
 function Row({ of: booking, onRemoved }: { of: Booking; onRemoved: () => void }) {
-  async function remove(): Promise<void> {
-    const yes = await confirmed({
+  function remove(): Promise<boolean> {
+    const question = {
       title: "Remove the reservation?",
       text: "Its GPUs are for everybody's tasks at once.",
       action: "Remove",
-      danger: true,
-    });
-    if (!yes) return;
-    try {
+    };
+    return performIfConfirmed(question, async () => {
       await store.http.call("DELETE", `/v1/bookings/${encodeURIComponent(booking.id)}`);
-      announce("Removed the reservation");
       onRemoved();
-    } catch (error) {
-      announce(message(error), "problem");
-    }
+      return "Removed the reservation";
+    });
   }
   return (
     <tr>
@@ -117,63 +110,53 @@ function Row({ of: booking, onRemoved }: { of: Booking; onRemoved: () => void })
 }
 
 function NewReservation({ onDone }: { onDone: () => void }) {
-  const [values, setValues] = useState(BLANK);
-  const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
-  const [problem, setProblem] = useState<string>();
+  const form = useForm("reservation", BLANK);
 
-  async function reserve(event: Event): Promise<void> {
-    event.preventDefault();
+  async function reserve(): Promise<void> {
+    const { user_id, gpu, starts_at, ends_at } = form.values;
     const time = (text: string) => (text === "" ? undefined : new Date(text).toISOString());
     const body = {
-      user_id: values.user_id.trim(),
-      gpu: /^\d+$/.test(values.gpu.trim()) ? Number(values.gpu) : values.gpu,
-      starts_at: time(values.starts_at),
-      ends_at: time(values.ends_at),
+      user_id: user_id.trim(),
+      gpu: /^\d+$/.test(gpu.trim()) ? Number(gpu) : gpu,
+      starts_at: time(starts_at),
+      ends_at: time(ends_at),
     };
-    try {
-      await store.http.call("POST", "/v1/bookings", { body });
-      announce("Reserved");
-      onDone();
-    } catch (error) {
-      const found =
-        error instanceof ApiError ? violations(error.message, FIELDS) : new Map<string, string>();
-      setErrors(found);
-      setProblem(found.size > 0 ? undefined : message(error));
-    }
+    await store.http.call("POST", "/v1/bookings", { body });
+    announce("Reserved");
+    onDone();
   }
 
-  const field = (name: (typeof FIELDS)[number], label: string, help: string, type: "text" | "datetime-local") => (
-    <Field
-      form="reservation"
-      name={name}
-      label={label}
-      help={help}
-      error={errors.get(name)}
-      control={(attributes) => {
-        const shared = {
-          ...attributes,
-          autocomplete: "off",
-          value: values[name],
-          onInput: (event: { currentTarget: { value: string } }) =>
-            setValues({ ...values, [name]: event.currentTarget.value }),
-        };
-        return type === "text" ? (
-          <input {...shared} type="text" />
-        ) : (
-          <input {...shared} type="datetime-local" />
-        );
-      }}
-    />
-  );
   return (
-    <form noValidate onSubmit={(event) => void reserve(event)}>
+    <form noValidate onSubmit={(event) => void form.submit(event, reserve)}>
       <div class="field-grid field-grid-narrow">
-        {field("user_id", "User", "The name of a key. Only its tasks start there.", "text")}
-        {field("gpu", "GPUs", "Their number; the server chooses them.", "text")}
-        {field("starts_at", "From", "Empty: now.", "datetime-local")}
-        {field("ends_at", "To", "At most 31 days later.", "datetime-local")}
+        <TextField
+          form={form}
+          name="user_id"
+          label="User"
+          help="The name of a key. Only its tasks start there."
+        />
+        <TextField
+          form={form}
+          name="gpu"
+          label="GPUs"
+          help="Their number; the server chooses them."
+        />
+        <TextField
+          form={form}
+          name="starts_at"
+          label="From"
+          help="Empty: now."
+          type="datetime-local"
+        />
+        <TextField
+          form={form}
+          name="ends_at"
+          label="To"
+          help="At most 31 days later."
+          type="datetime-local"
+        />
       </div>
-      <Problem text={problem} />
+      <Problem text={form.problem} />
       <div class="form-buttons">
         <button type="submit" class="button button-primary">
           Reserve the GPUs

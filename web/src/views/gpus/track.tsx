@@ -1,7 +1,6 @@
 /** One GPU: its state, its curves, and who held it. */
 
 import { useMemo, useState } from "preact/hooks";
-import { message } from "../../api/http";
 import type { Gpu } from "../../api/model";
 import { bytes, duration, moment, plain, shortId } from "../../format";
 import { href } from "../../router";
@@ -10,7 +9,7 @@ import { curve, place, sampleAt, WIDTH, type Span } from "../../state/curve";
 import { store } from "../../state/store";
 import { confirmed } from "../../ui/dialog";
 import { GPU_WORDS } from "../../ui/gpu_card";
-import { announce } from "../../ui/notes";
+import { perform } from "../../ui/perform";
 import { User } from "../../ui/task_link";
 import { cursor } from "./cursor";
 import { averages, megabytes, type History, type Hold, type Point, type Track } from "./history";
@@ -60,6 +59,13 @@ function Drain({ gpu }: { gpu: Gpu }) {
   const isDrained = gpu.drained_by !== undefined;
   const isSick = gpu.state === "sick";
   const verb = isDrained || isSick ? "undrain" : "drain";
+  async function send(): Promise<string> {
+    setSending(true);
+    await store.http.call("POST", `/v1/gpus/${encodeURIComponent(gpu.uuid)}/${verb}`);
+    await store.gpus.refresh();
+    return verb === "drain" ? `GPU ${gpu.number} is drained` : `GPU ${gpu.number} is in use again`;
+  }
+
   async function act(): Promise<void> {
     if (verb === "drain") {
       const yes = await confirmed({
@@ -69,17 +75,10 @@ function Drain({ gpu }: { gpu: Gpu }) {
       });
       if (!yes) return;
     }
-    setSending(true);
-    try {
-      await store.http.call("POST", `/v1/gpus/${encodeURIComponent(gpu.uuid)}/${verb}`);
-      announce(verb === "drain" ? `GPU ${gpu.number} is drained` : `GPU ${gpu.number} is in use again`);
-      await store.gpus.refresh();
-    } catch (error) {
-      announce(message(error), "problem");
-    } finally {
-      setSending(false);
-    }
+    await perform(send);
+    setSending(false);
   }
+
   return (
     <>
       {isDrained && <span>by {plain(gpu.drained_by ?? "")}</span>}

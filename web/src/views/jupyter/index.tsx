@@ -1,15 +1,14 @@
 /** Notebooks on the host: start one, open it, stop it, and see when it would be stopped as idle. */
 
 import { useMemo, useState } from "preact/hooks";
-import { message } from "../../api/http";
 import { ms, plain, plural, relative } from "../../format";
 import { now } from "../../state/clock";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
-import { confirmed } from "../../ui/dialog";
 import { Icon } from "../../ui/icon";
-import { announce, Empty, Loading, Problem } from "../../ui/notes";
+import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { performIfConfirmed } from "../../ui/perform";
 import { User } from "../../ui/task_link";
 import { Ago } from "../../ui/time";
 import { useResource, useTitle } from "../../ui/use";
@@ -102,23 +101,18 @@ function Row({ service, list }: { service: Service; list: Resource<Service[]> })
   const address = link(service);
 
   async function stop(): Promise<void> {
-    const yes = await confirmed({
+    const question = {
       title: `Stop ${plain(service.name)}?`,
       text: "Its kernels end, and what they hold in memory is lost. The files of its workspace stay.",
       action: "Stop",
-      danger: true,
-    });
-    if (!yes) return;
-    setStopping(true);
-    try {
+    };
+    await performIfConfirmed(question, async () => {
+      setStopping(true);
       await store.http.call("DELETE", `/v1/jupyter/services/${encodeURIComponent(service.id)}`);
-      announce(`Stopped ${plain(service.name)}`);
       await list.refresh();
-    } catch (error) {
-      announce(message(error), "problem");
-    } finally {
-      setStopping(false);
-    }
+      return `Stopped ${plain(service.name)}`;
+    });
+    setStopping(false);
   }
 
   return (

@@ -11,6 +11,7 @@ import { store } from "../../state/store";
 import { Field } from "../../ui/field";
 import { announce, Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { perform } from "../../ui/perform";
 import { Ago } from "../../ui/time";
 import { useResource, useTitle } from "../../ui/use";
 
@@ -69,14 +70,12 @@ export default function Notifications() {
 }
 
 function Row({ of: one, onSent }: { of: Notification; onSent: () => void }) {
-  async function again(): Promise<void> {
-    try {
+  function again(): Promise<boolean> {
+    return perform(async () => {
       await store.http.call("POST", `/v1/notifications/${encodeURIComponent(one.id ?? "")}/retry`);
-      announce("It is sent again");
       onSent();
-    } catch (error) {
-      announce(message(error), "problem");
-    }
+      return "It is sent again";
+    });
   }
   const type = plain(one.type ?? "");
   return (

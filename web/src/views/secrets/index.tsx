@@ -1,21 +1,16 @@
 /** The user's secrets: their names, never their values. */
 
-import { useMemo, useState } from "preact/hooks";
-import { ApiError, message } from "../../api/http";
+import { useMemo } from "preact/hooks";
 import type { SecretList } from "../../api/types";
-import { violations } from "../../api/violations";
 import { plain, plural } from "../../format";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
-import { confirmed } from "../../ui/dialog";
-import { Field } from "../../ui/field";
+import { TextField, useForm } from "../../ui/form";
 import { announce, Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { performIfConfirmed } from "../../ui/perform";
 import { Ago } from "../../ui/time";
 import { useResource, useTitle } from "../../ui/use";
-
-const FIELDS = ["name", "value"] as const;
-const BLANK = { name: "", value: "" };
 
 export default function Secrets() {
   useTitle("Secrets");
@@ -25,21 +20,17 @@ export default function Secrets() {
   );
   const secrets = useResource(list).data.value?.secrets;
 
-  async function remove(name: string): Promise<void> {
-    const yes = await confirmed({
+  function remove(name: string): Promise<boolean> {
+    const question = {
       title: `Remove ${plain(name)}?`,
       text: "Tasks that name it and have not started fail. Running tasks keep its value.",
       action: "Remove",
-      danger: true,
-    });
-    if (!yes) return;
-    try {
-      await store.http.call("DELETE", `/v1/secrets/${encodeURIComponent(name)}`);
-      announce(`Removed ${plain(name)}`);
+    };
+    return performIfConfirmed(question, async () => {
+      await store.http.call("DELETE", path(name));
       await list.refresh();
-    } catch (error) {
-      announce(message(error), "problem");
-    }
+      return `Removed ${plain(name)}`;
+    });
   }
 
   return (
@@ -103,70 +94,41 @@ export default function Secrets() {
 }
 
 function SetSecret({ onSet }: { onSet: () => void }) {
-  const [values, setValues] = useState(BLANK);
-  const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
-  const [problem, setProblem] = useState<string>();
+  const form = useForm("secret", { name: "", value: "" });
 
-  async function set(event: Event): Promise<void> {
+  async function set(): Promise<void> {
+    const name = form.values.name.trim();
+    await store.http.call("PUT", path(name), { body: { value: form.values.value } });
+    announce(`${plain(name)} is set`);
+    onSet();
+  }
+
+  function check(event: Event): void {
     event.preventDefault();
-    const name = values.name.trim();
-    if (name === "") return setErrors(new Map([["name", "must not be empty"]]));
-    try {
-      const body = { value: values.value };
-      await store.http.call("PUT", `/v1/secrets/${encodeURIComponent(name)}`, { body });
-      announce(`${plain(name)} is set`);
-      setValues(BLANK);
-      setErrors(new Map());
-      setProblem(undefined);
-      onSet();
-    } catch (error) {
-      const found =
-        error instanceof ApiError ? violations(error.message, FIELDS) : new Map<string, string>();
-      setErrors(found);
-      setProblem(found.size > 0 ? undefined : message(error));
-    }
+    if (form.values.name.trim() === "") form.reject("name", "must not be empty");
+    else void form.submit(event, set);
   }
 
   return (
-    <form noValidate onSubmit={(event) => void set(event)}>
+    <form noValidate onSubmit={check}>
       <Panel title="Set a secret">
         <div class="field-grid">
-          <Field
-            form="secret"
+          <TextField
+            form={form}
             name="name"
             label="Name"
             help="Such as HF_TOKEN. A secret of that name gets the new value."
-            error={errors.get("name")}
-            control={(attributes) => (
-              <input
-                {...attributes}
-                type="text"
-                class="code"
-                autocomplete="off"
-                spellcheck={false}
-                value={values.name}
-                onInput={(event) => setValues({ ...values, name: event.currentTarget.value })}
-              />
-            )}
+            class="code"
           />
-          <Field
-            form="secret"
+          <TextField
+            form={form}
             name="value"
             label="Value"
             help="Kept encrypted. It cannot be read back."
-            error={errors.get("value")}
-            control={(attributes) => (
-              <input
-                {...attributes}
-                type="password"
-                autocomplete="off"
-                value={values.value}
-                onInput={(event) => setValues({ ...values, value: event.currentTarget.value })}
-              />
-            )}
+            type="password"
           />
         </div>
-        <Problem text={problem} />
+        <Problem text={form.problem} />
         <div class="form-buttons">
           <button type="submit" class="button button-primary">
             Set
@@ -175,4 +137,8 @@ function SetSecret({ onSet }: { onSet: () => void }) {
       </Panel>
     </form>
   );
+}
+
+function path(name: string): string {
+  return `/v1/secrets/${encodeURIComponent(name)}`;
 }

@@ -2,16 +2,15 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
-import { message } from "../../api/http";
 import type { Sweep, SweepChange } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
 import { href } from "../../router";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { CopyButton } from "../../ui/copy";
-import { confirmed } from "../../ui/dialog";
-import { announce, Loading, Problem } from "../../ui/notes";
+import { Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { perform, performIfConfirmed } from "../../ui/perform";
 import { User } from "../../ui/task_link";
 import { Ago } from "../../ui/time";
 import { useResource, useTitle } from "../../ui/use";
@@ -120,24 +119,19 @@ function Actions({ sweep, path, onChange }: ActionsProps) {
   const live = (sweep.total ?? 0) - ended;
   const failed = counts.failed ?? 0;
 
-  async function change(action: "cancel" | "retry", done: string): Promise<void> {
-    try {
-      const { tasks = 0 } = await store.http.call<SweepChange>("POST", `${path}/${action}`);
-      announce(`${plural(tasks, "task")} ${done}`);
-      onChange();
-    } catch (error) {
-      announce(message(error), "problem");
-    }
+  async function change(action: "cancel" | "retry", done: string): Promise<string> {
+    const { tasks = 0 } = await store.http.call<SweepChange>("POST", `${path}/${action}`);
+    onChange();
+    return `${plural(tasks, "task")} ${done}`;
   }
 
-  async function cancel(): Promise<void> {
-    const yes = await confirmed({
+  function cancel(): Promise<boolean> {
+    const question = {
       title: `Cancel ${plural(live, "task")} of ${plain(sweep.name ?? "")}?`,
       text: "Those that wait will not start; those that run are ended. Ended tasks stay as they are.",
       action: `Cancel ${plural(live, "task")}`,
-      danger: true,
-    });
-    if (yes) await change("cancel", "cancelled");
+    };
+    return performIfConfirmed(question, () => change("cancel", "cancelled"));
   }
 
   if (!isOwn) return null;
@@ -152,7 +146,7 @@ function Actions({ sweep, path, onChange }: ActionsProps) {
         <button
           type="button"
           class="button button-small"
-          onClick={() => void change("retry", "submitted again")}
+          onClick={() => void perform(() => change("retry", "submitted again"))}
         >
           Retry {plural(failed, "failed task")}
         </button>

@@ -64,6 +64,15 @@ class Bookings:
         """Return the UUIDs of the GPUs that are the user's now."""
         return frozenset(u for b in self.begun(now) if b.user == user for u in b.gpu_uuids)
 
+    @property
+    def users(self) -> frozenset[str]:
+        """Names of the users with a booking."""
+        return frozenset(each.user for each in self._all)
+
+    def ends(self, now: int) -> list[int]:
+        """Return when the bookings end that have not ended."""
+        return [each.ends_at for each in self._all if now < each.ends_at]
+
     def without_ended(self, now: int) -> "Bookings":
         if all(now < each.ends_at for each in self._all):
             return self

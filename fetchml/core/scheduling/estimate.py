@@ -3,12 +3,11 @@
 Run times come from the host's own history of similar tasks, as quantiles. The whole queue is
 simulated once with their means, and the variances of what comes before a task are added up. For the
 head of the queue, where one long task makes all the difference, it is simulated many times with run
-times drawn from the quantiles (the same draws every time). The simulation is coarse where it hardly
-matters: tasks with the same number of GPUs form one line, no new task comes, and none fails.
+times drawn from the quantiles (the same draws every time). `core.scheduling.simulation` has what a
+simulation leaves out.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from heapq import heapify, heappop, heappush
 from math import exp, log, sqrt
 from typing import NamedTuple
 from zlib import crc32
@@ -16,8 +15,10 @@ from zlib import crc32
 from msgspec.structs import replace
 
 from fetchml.core.model import Resources, Status, Task
+from fetchml.core.scheduling import booked_simulation, simulation
 from fetchml.core.scheduling.resources import fits
 from fetchml.core.scheduling.scheduler import ShareLevels
+from fetchml.core.scheduling.simulation import Durations, Running, Waiting
 from fetchml.core.state import State
 
 RUNS = 30
@@ -28,9 +29,6 @@ Z90 = 1.2816
 """Standard deviations above the mean below which 90 % of a normal distribution lie."""
 UNKNOWN_MS = tuple(minutes * 60_000 for minutes in (1, 2, 5, 10, 20, 40, 90, 180, 360, 720))
 """Quantiles for a host without any history."""
-
-Durations = Sequence[int]
-"""Quantiles of a run time, in ms, evenly spaced (with ten: those of 5 %, 15 %, … 95 %), rising."""
 
 
 class Estimate(NamedTuple):
@@ -63,19 +61,6 @@ class Calibration(NamedTuple):
         return self.by_p50 / self.tasks, self.by_p90 / self.tasks
 
 
-class _Waiting(NamedTuple):
-    cpu: int
-    memory_gb: int
-    gpu: int
-    ready_at: int
-    quantiles: Durations
-    task_id: str
-
-
-_Running = tuple[int, int, int, int]
-"""End, cores, memory and GPUs of a running task."""
-
-
 def estimate(state: State, now: int, durations: Callable[[Task], Durations]) -> dict[str, Estimate]:
     """Estimate the start of every ready task. A task that can't start on the host as it is now (too
     few usable GPUs, its user's quota) has no estimate."""
@@ -93,6 +78,7 @@ def _estimate(
     state: State, now: int, durations: Callable[[Task], Durations], until: str | None
 ) -> dict[str, Estimate]:
     queue = list(_queue(state, now, durations, until))
+    simulate = booked_simulation.simulate if state.bookings else simulation.simulate
     held = [
         (state.tasks[task_id], resources)
         for task_id, resources in state.held.items()
@@ -100,25 +86,25 @@ def _estimate(
     ]
     left = [_left(task, now, durations(task)) for task, _ in held]
     running = [
-        (now + _moments(quantiles)[0], resources.cpu, resources.memory_gb, resources.gpu)
-        for quantiles, (_, resources) in zip(left, held, strict=True)
+        Running(now + _moments(quantiles)[0], task.gpu_uuids, resources)
+        for quantiles, (task, resources) in zip(left, held, strict=True)
     ]
     known = {id(waiting.quantiles): waiting.quantiles for waiting in queue}
     moments = {key: _moments(quantiles) for key, quantiles in known.items()}
     runs = [moments[id(waiting.quantiles)][0] for waiting in queue]
     variances = [moments[id(waiting.quantiles)][1] for waiting in queue]
-    starts = _simulate(state, now, running, queue, runs)
+    starts = simulate(state, now, running, queue, runs)
     at_work = sum(_moments(quantiles)[1] for quantiles in left)
     estimates = _with_spread(state, now, queue, starts, at_work, variances)
     first = queue[:HEAD]
     samples: list[list[int]] = [[] for _ in first]
     for number in range(RUNS):
         drawn = [
-            (now + _draw(quantiles, task.id, number), held.cpu, held.memory_gb, held.gpu)
-            for quantiles, (task, held) in zip(left, held, strict=True)
+            Running(now + _draw(quantiles, task.id, number), task.gpu_uuids, resources)
+            for quantiles, (task, resources) in zip(left, held, strict=True)
         ]
         runs = [_draw(waiting.quantiles, waiting.task_id, number) for waiting in first]
-        for sample, start in zip(samples, _simulate(state, now, drawn, first, runs), strict=True):
+        for sample, start in zip(samples, simulate(state, now, drawn, first, runs), strict=True):
             if start is not None:
                 sample.append(start)
     for waiting, sample in zip(first, samples, strict=True):
@@ -131,7 +117,7 @@ def _estimate(
 
 def _queue(
     state: State, now: int, durations: Callable[[Task], Durations], until: str | None
-) -> Iterator[_Waiting]:
+) -> Iterator[Waiting]:
     """Yield the ready tasks that can start, in order, up to the task `until`."""
     most = Resources(
         state.limits.capacity.cpu, state.limits.capacity.memory_gb, len(state.gpus.usable())
@@ -143,88 +129,25 @@ def _queue(
     for queue, entry in state.queue.entries(ShareLevels(state, now)):
         shape = queue.shape
         if can_start[shape]:
-            wanted, task_id = shape.resources, entry.task_id
-            yield _Waiting(
+            wanted, task = shape.resources, tasks[entry.task_id]
+            yield Waiting(
                 wanted.cpu,
                 wanted.memory_gb,
                 wanted.gpu,
                 entry.ready_at,
-                durations(tasks[task_id]),
-                task_id,
+                durations(task),
+                task.id,
+                task.user,
+                task.spec.timeout_seconds,
             )
         if entry.task_id == until:
             return
 
 
-def _simulate(
-    state: State,
-    now: int,
-    running: Sequence[_Running],
-    queue: Sequence[_Waiting],
-    runs: Sequence[int],
-) -> list[int | None]:
-    """Simulate the queue: the start of each task, `None` if it never starts.
-
-    Tasks with the same number of GPUs form one line. The first in order that fits starts; a task
-    that has waited for `reserve_after` has a reservation.
-    """
-    cpu, memory, gpu, slots = _free_at_first(state, running)
-    by_gpus: dict[int, list[int]] = {}
-    for index in range(len(queue) - 1, -1, -1):
-        by_gpus.setdefault(queue[index].gpu, []).append(index)
-    lines = list(by_gpus.values())
-    lines.sort(key=_last)
-    ends = list(running)
-    heapify(ends)
-    starts: list[int | None] = [None] * len(queue)
-    reserve_after = state.limits.reserve_after_ms
-    time = now
-    while lines:
-        cpu_left, memory_left, gpu_left = cpu, memory, gpu
-        for line in lines if slots > 0 else ():
-            index = line[-1]
-            cores, gib, gpus, ready_at, _, _ = queue[index]
-            if gpus <= gpu_left and cores <= cpu_left and gib <= memory_left:
-                starts[index] = time
-                heappush(ends, (time + runs[index], cores, gib, gpus))
-                cpu, memory, gpu, slots = cpu - cores, memory - gib, gpu - gpus, slots - 1
-                line.pop()
-                if not line:
-                    lines.remove(line)
-                lines.sort(key=_last)
-                break
-            if time - ready_at >= reserve_after:
-                cpu_left = cpu_left - cores if cpu_left > cores else 0
-                memory_left = memory_left - gib if memory_left > gib else 0
-                gpu_left = gpu_left - gpus if gpu_left > gpus else 0
-        else:
-            if not ends:
-                return starts
-            time, cores, gib, gpus = heappop(ends)
-            cpu, memory, gpu, slots = cpu + cores, memory + gib, gpu + gpus, slots + 1
-    return starts
-
-
-def _last(line: list[int]) -> int:
-    return line[-1]
-
-
-def _free_at_first(state: State, running: Sequence[_Running]) -> tuple[int, int, int, int]:
-    """Cores, memory, GPU slots and task slots that are free beside those of `running`."""
-    capacity, pool = state.limits.capacity, state.gpus
-    in_order = len(pool.usable()) * pool.slots_per_gpu
-    return (
-        capacity.cpu - sum(cores for _, cores, _, _ in running),
-        capacity.memory_gb - sum(gib for _, _, gib, _ in running),
-        in_order - sum(gpus for _, _, _, gpus in running),
-        state.limits.max_running - len(running),
-    )
-
-
 def _with_spread(
     state: State,
     now: int,
-    queue: Sequence[_Waiting],
+    queue: Sequence[Waiting],
     starts: Sequence[int | None],
     work: float,
     variances: Sequence[float],

@@ -5,6 +5,9 @@ gate_opened, started, ended, collected, finished, removed. A prestaged attempt c
 prepared to ready, and then to its_turn and gate_opened, or to abandoned, revoked and removed. On a
 cluster handing_over and handed_over come before prepared.
 
+Of a booking: booking_stored, booking_reported (to the core; the caller has no answer yet), and
+booking_removed from the store.
+
 `notified`: an attempt to send a message was made, and its result is not stored yet.
 """
 

@@ -23,6 +23,7 @@ from fetchml.errors import (
 )
 from fetchml.ports.store import Store
 from fetchml.records import RecordSet
+from fetchml.system import failpoints
 from fetchml.system.ids import IdSequence
 
 KIND = "booking"
@@ -117,7 +118,9 @@ class GpuBookings:
             self._ids.next(now), new.user, chosen, new.starts_at, new.ends_at, now, who.user
         )
         await self._records.put(made)
+        failpoints.reach("booking_stored")
         await self._tell()
+        failpoints.reach("booking_reported")
         detail = f"{made.user}: {', '.join(made.gpu_uuids)}"
         await self._audit.done(who, Action.BOOKING_CREATE, made.id, detail)
         return made
@@ -127,6 +130,7 @@ class GpuBookings:
         if found is None or found.ends_at <= self._clock():
             raise NotFound(f"There is no reservation {booking_id[:64]!r}")
         await self._records.remove(booking_id)
+        failpoints.reach("booking_removed")
         await self._tell()
         await self._audit.done(who, Action.BOOKING_DELETE, booking_id, found.user)
 

@@ -183,14 +183,14 @@ def why_it_waits(
         return f"It waits for {', '.join(_described(short) for short in missing)}."
     closed = state.bookings.closed_to_task(task, now)
     if closed and sum(u not in closed for u in state.gpus.free()) < (task.spec.gpu or 0):
-        return _reserved(state, task, now, closed, may_name)
+        return _booked(state, task, now, closed, may_name)
     avoided = state.gpus.avoidable(task.avoid_gpus, task.spec.gpu or 0)
     if sum(uuid not in avoided for uuid in state.gpus.free()) < (task.spec.gpu or 0):
         return f"It waits for other GPUs than {', '.join(avoided)}: it failed there."
     return None
 
 
-def _reserved(state: State, task: Task, now: int, closed: frozenset[str], may_name: MayName) -> str:
+def _booked(state: State, task: Task, now: int, closed: frozenset[str], may_name: MayName) -> str:
     bookings = [each for each in state.bookings.on(closed, now) if each.user != task.user]
     numbers = {uuid: place for place, uuid in enumerate(state.gpus.in_order())}
     texts = []

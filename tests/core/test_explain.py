@@ -19,7 +19,7 @@ def test_explanation_names_the_obstacles_of_gpus() -> None:
     )
 
 
-def test_explanation_names_the_task_with_the_reservation() -> None:
+def test_explanation_names_the_task_with_the_backfill_reservation() -> None:
     host = Host(gpus=2)
     host.submit(task("runs"), task("large", 2))
     host.now += 2 * RESERVE_MS

@@ -332,7 +332,7 @@ def test_tasks_of_an_older_release_hold_plain_slots() -> None:
     assert [t.gpu_uuids for t in state.tasks.values()] == [("slot-0",), ("slot-1",)]
 
 
-def test_reservation_takes_no_more_than_requested() -> None:
+def test_backfill_reservation_takes_no_more_than_requested() -> None:
     """It lacks cores; of four free GPUs it needs two: the other two serve on."""
     box = Box(gpus=4)
     box.submit(task("cores", gpu=0, cpu=8), task("large", gpu=2, cpu=4, created_at=1))

@@ -354,7 +354,7 @@ class CoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_idles(self) -> None:
-        """Work conserving: what fits and may start has started (reservations aside)."""
+        """Work conserving: what fits and may start has started (backfill reservations aside)."""
         if hasattr(self, "state"):
             assert could_start(self.state, self.now) is None
 

@@ -26,7 +26,7 @@ def test_quota_of_gpus() -> None:
     assert host.end("a") == ["b"]
 
 
-def test_task_over_its_gpu_quota_has_no_reservation() -> None:
+def test_task_over_its_gpu_quota_has_no_backfill_reservation() -> None:
     host = Host(gpus=2, user_gpus=1)
     host.submit(task("a"), task("b"))
     host.now += 2 * RESERVE_MS
@@ -68,7 +68,7 @@ def test_quota_of_running_tasks() -> None:
     assert host.end("b") == ["no gpu"]
 
 
-def test_task_over_its_running_quota_has_no_reservation() -> None:
+def test_task_over_its_running_quota_has_no_backfill_reservation() -> None:
     host = Host(gpus=2, user_running=1)
     host.submit(task("a"), task("b"))
     host.now += 2 * RESERVE_MS

@@ -70,7 +70,7 @@ def test_smaller_task_passes_a_blocked_larger_one() -> None:
     assert box.submit(task("large", cpu=4), task("small", cpu=1, created_at=2)) == ["small"]
 
 
-def test_task_that_waited_long_has_a_reservation() -> None:
+def test_task_that_waited_long_has_a_backfill_reservation() -> None:
     box = Box()
     box.submit(task("holds", cpu=3), task("large", cpu=4))
     box.wait(RESERVE_MS)
@@ -79,7 +79,7 @@ def test_task_that_waited_long_has_a_reservation() -> None:
     assert box.finish("large") == ["small"]
 
 
-def test_reservation_leaves_other_resources_free() -> None:
+def test_backfill_reservation_leaves_other_resources_free() -> None:
     box = Box()
     box.submit(task("holds", cpu=3), task("large", cpu=4))
     box.wait(RESERVE_MS)

@@ -9,7 +9,7 @@ from fetchml.core.state import State
 
 
 class Availability:
-    """Starts as what is free, and shrinks with each reservation."""
+    """Starts as what is free, and shrinks with each backfill reservation."""
 
     __slots__ = ("_placement", "_pool", "cpu", "gpus", "memory_gb", "slots")
 

@@ -4,9 +4,9 @@ The order: the more urgent first; among equals, tasks of users who used less of 
 then the oldest.
 
 Backfill: a smaller task may pass a larger one that is blocked, until the blocked one has waited for
-`reserve_after`. From then on it has a reservation: what becomes free is kept for it, as much as it
-requests and no more, so that no task starves. A task that waits because of its user's quota has no
-reservation.
+`reserve_after`. From then on it has a backfill reservation: what becomes free is kept for it, as
+much as it requests and no more, so that no task starves. A task that waits because of its user's
+quota has none. What an admin reserves for a user is a booking (`core.bookings`).
 
 A prestaged task starts at once on the GPU that it is prestaged for. There it passes another of its
 priority whose turn it is but that is prestaged for another GPU, until that one has been passed in
@@ -125,14 +125,14 @@ class SchedulingPass:
         if not self._closed(task).isdisjoint(task.gpu_uuids):
             return None  # It is about to be discarded.
         own = [uuid for uuid in task.gpu_uuids if uuid in self.available.gpus]
-        has_reservation = self._has_waited(queue) or queue in self._preemptors
+        may_reserve = self._has_waited(queue) or queue in self._preemptors
         if all(u in own or u in self._state.gpus.settling for u in task.gpu_uuids):
-            if has_reservation or self.available.has_cores(task.spec.resources):
+            if may_reserve or self.available.has_cores(task.spec.resources):
                 self._reserve(queue, own)
             return None
         if queue.shape.fits and (start := self._allocate(queue)) is not None:
             return Discard(task.id) if start.task_id == task.id else start
-        if has_reservation:
+        if may_reserve:
             self._reserve(queue)
         return None
 
@@ -206,8 +206,8 @@ class SchedulingPass:
 
     def _reserve(self, queue: SubQueue, uuids: Collection[str] | None = None) -> None:
         """`uuids`: only these GPUs; `None`: as many as the head requests. A task that bookings keep
-        from starting, whatever else is free, has no reservation: it would keep cores and memory
-        from others for as long as the booking lasts."""
+        from starting, whatever else is free, has no backfill reservation: it would keep cores and
+        memory from others for as long as the booking lasts."""
         if uuids is None:
             closed = self._closed(self._state.tasks[queue.head.task_id])
             if closed and self._usable(closed) < queue.shape.resources.gpu:

@@ -34,7 +34,7 @@ class _End(NamedTuple):
 
 
 class _Host:
-    """What is free at a moment of the simulation."""
+    """Resources that are free at a moment of the simulation."""
 
     def __init__(self, state: State, running: Sequence[Running]) -> None:
         pool, capacity = state.gpus, state.limits.capacity

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from fetchml.core.model import Resources, Task
-from fetchml.core.scheduling.estimate import UNKNOWN_MS, Durations
+from fetchml.core.scheduling.estimate import UNKNOWN_MS
+from fetchml.core.scheduling.simulation import Durations
 
 
 @dataclass(frozen=True, slots=True)

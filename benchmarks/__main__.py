@@ -5,6 +5,7 @@ from functools import partial
 
 from benchmarks import (
     containers,
+    environments,
     envoy,
     executable,
     gpu_gap,
@@ -17,7 +18,9 @@ from benchmarks import (
     scheduling,
     slurm,
     submits,
+    sweeps,
     throughput,
+    training,
     usage,
 )
 from benchmarks.figures import Figure, machine, print_table
@@ -35,6 +38,9 @@ BENCHMARKS = {
     "gpu_gap": gpu_gap.run,
     "usage": usage.run,
     "page": page.run,
+    "sweeps": sweeps.run,
+    "environments": environments.run,
+    "training": training.run,
     "slurm": slurm.run,
     "hostile": hostile.run,
 }

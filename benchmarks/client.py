@@ -1,10 +1,13 @@
 """One request after the other over REST, for what is not load."""
 
 import http.client
+import io
 import json
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,12 +33,24 @@ class Client:
 
     def ask(self, method: str, path: str, body: dict[str, object] | None = None) -> Any:
         """The reply's JSON. Raises RuntimeError for any that is not a success."""
-        headers = {"X-API-Key": KEY}
-        content = None
-        if body is not None:
-            content = json.dumps(body)
-            headers["Content-Type"] = "application/json"
-        self._connection.request(method, path, content, headers)
+        if body is None:
+            return self._ask(method, path, None, {})
+        content = json.dumps(body).encode()
+        return self._ask(method, path, content, {"Content-Type": "application/json"})
+
+    def upload(self, files: dict[str, bytes]) -> str:
+        """The id of a snapshot with these files."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            for name, content in files.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+        kind = {"Content-Type": "application/gzip"}
+        return str(self._ask("PUT", "/v1/snapshots", packed.getvalue(), kind)["id"])
+
+    def _ask(self, method: str, path: str, content: bytes | None, more: dict[str, str]) -> Any:
+        self._connection.request(method, path, content, {"X-API-Key": KEY, **more})
         reply = self._connection.getresponse()
         answer = reply.read()
         if reply.status >= 300:
@@ -73,3 +88,21 @@ class Client:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{found} is not {status} yet")
             time.sleep(0.01)
+
+    def finish(
+        self, request: dict[str, object], *, within_seconds: float = STARTED_WITHIN_SECONDS
+    ) -> Any:
+        """Submit, and wait until the task has completed; the task, in the full view."""
+        task_id = self.ask("POST", "/v1/tasks", request)["id"]
+        deadline = time.monotonic() + within_seconds
+        while (found := self.ask("GET", f"/v1/tasks/{task_id}?view=full"))["status"] != "completed":
+            if found["status"] == "failed" or time.monotonic() > deadline:
+                raise RuntimeError(f"{found} has not completed")
+            time.sleep(0.02)
+        return found
+
+
+def milliseconds(begin: str, end: str) -> float:
+    """Between two times of a reply."""
+    between = datetime.fromisoformat(end) - datetime.fromisoformat(begin)
+    return between.total_seconds() * 1000

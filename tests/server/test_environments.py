@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import hashlib
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from testbed.static_uv import download_static_uv
 from tests.contract.schemathesis_archives import archive
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
@@ -42,37 +42,7 @@ def wheel(folder: Path, version: str, code: str = "") -> None:
 
 @pytest.fixture(scope="session")
 def static_uv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The statically linked uv, as docs/environments.md gets it: the images of tests have no
-    glibc that the other one needs."""
-    folder = tmp_path_factory.mktemp("uv")
-    version = subprocess.run(
-        [str(Path(sys.executable).parent / "uv"), "--version"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()[1]
-    options = ["--no-deps", "--platform", "musllinux_1_1_x86_64", "--only-binary", ":all:"]
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "-d",
-            str(folder),
-            *options,
-            f"uv=={version}",
-        ],
-        check=True,
-    )
-    [found] = folder.glob("*.whl")
-    with zipfile.ZipFile(found) as packed:
-        name = next(each for each in packed.namelist() if each.endswith("/scripts/uv"))
-        with packed.open(name) as source, (folder / "uv").open("wb") as target:
-            shutil.copyfileobj(source, target)
-    (folder / "uv").chmod(0o755)
-    return folder / "uv"
+    return download_static_uv(tmp_path_factory.mktemp("uv"))
 
 
 @pytest.fixture

@@ -14,14 +14,14 @@ from fetchml.access.places import (
     Places,
 )
 from fetchml.access.relays import Relay, Relays
-from fetchml.access.session import ExecSession
+from fetchml.access.session import ExecSession, SessionCut
 from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
 from fetchml.core.requests.access import ExecRequest, enter_fault, port_fault
 from fetchml.engine.tasks.visible import VisibleTasks
-from fetchml.errors import BadRequest, Conflict, Forbidden
+from fetchml.errors import BadRequest, Conflict, Forbidden, RequestError
 from fetchml.ports.launcher import (
     EnterError,
     Helper,
@@ -103,7 +103,7 @@ class TaskAccess:
                     finally:
                         if session.exit is not None:
                             ended = f"exit code {session.exit.code}"
-            except Conflict as error:
+            except RequestError as error:
                 ended = error.message
                 raise
             finally:
@@ -206,6 +206,6 @@ class TaskAccess:
                 return
             at, reason = min(ends)
             if at <= loop.time():
-                await session.cut(reason)
+                await session.cut(SessionCut(reason))
                 return
             await asyncio.sleep(at - loop.time())

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from fetchml.access.frames import MOST_BYTES, FrameReader, NoFrame, frame
-from fetchml.errors import Conflict
+from fetchml.errors import Conflict, RequestError
 from fetchml.ports.launcher import Helper
 
 HELLO_SECONDS = 30.0
@@ -37,7 +37,7 @@ class ExecSession:
     def __init__(self, helper: Helper) -> None:
         self._helper = helper
         self._frames = FrameReader(helper)
-        self._cut: str | None = None
+        self._cut: RequestError | None = None
         self._input_taken = asyncio.Event()
         """Set if the command has taken all input so far."""
         self._input_taken.set()
@@ -60,7 +60,7 @@ class ExecSession:
             )
 
     async def outputs(self) -> AsyncGenerator[Output | Exit]:
-        """Yield the output, and the exit at last. Raises SessionCut."""
+        """Yield the output, and the exit at last. Raises SessionCut, and the error of `cut`."""
         try:
             while True:
                 kind, data = await self._frames.next()
@@ -74,7 +74,8 @@ class ExecSession:
                 elif stream := _OUTPUT.get(kind):
                     yield Output(stream, data)
         except NoFrame:
-            raise SessionCut(self._cut or "The task has ended, and the session with it") from None
+            ended = SessionCut("The task has ended, and the session with it")
+            raise self._cut or ended from None
 
     async def write(self, data: bytes) -> None:
         """Pass on input. Waits while the command does not take it; `outputs` must be read then."""
@@ -95,8 +96,8 @@ class ExecSession:
         self._used()
         await self._send(frame("s", bytes([number])))
 
-    async def cut(self, reason: str) -> None:
-        """End it: `outputs` raises SessionCut with the reason."""
+    async def cut(self, reason: RequestError) -> None:
+        """End it: `outputs` raises the reason."""
         if self._cut is None:
             self._cut = reason
         await self._helper.close()

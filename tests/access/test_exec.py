@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.message import Message
 
-from fetchml.client import Conflict, Forbidden, Unauthorized
+from fetchml.api.grpc.access import MAX_INPUT
+from fetchml.client import BadRequest, Conflict, Forbidden, Unauthorized
 from fetchml.client.access_rpcs import PIECE_BYTES, exec_task
 from fetchml.core.model import Role
 from fetchml.v1.access_pb2 import ExecTaskRequest
@@ -131,6 +132,29 @@ def test_session_ends_although_its_command_reads_no_input(entered: Entered) -> N
         wait_until(session.is_stuck, "all buffers are full")
         assert running(entered, "sleep 4006")
     wait_until(lambda: not running(entered, "sleep 4006"), "the session's processes are gone")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rule"),
+    [
+        ({"input": bytes(MAX_INPUT + 1)}, "input: must not be longer than 65536 bytes"),
+        ({"resize": {"rows": 0, "columns": 80}}, "resize: "),
+        ({"signal": "NONE"}, "signal: must be one of "),
+        ({"start": {"task_id": "x"}}, "start: must be in the first request, and only there"),
+    ],
+)
+def test_wrong_later_message_is_a_bad_request(
+    entered: Entered, wrong: dict[str, Any], rule: str
+) -> None:
+    rpc = exec_task(entered.task_id, ["sleep", "3600"])
+
+    def messages() -> Iterator[Message]:
+        yield rpc.request
+        yield ExecTaskRequest(**wrong)
+
+    with pytest.raises(BadRequest) as error:
+        list(entered.owner.converse(rpc, messages))
+    assert str(error.value).startswith(rule)
 
 
 def test_it_ends_with_the_task(entered: Entered) -> None:

@@ -108,7 +108,7 @@ async def _pump(requests: Requests, session: ExecSession) -> None:
             await _pass_on(request, session)
         await session.end_input()
     except RequestError as error:
-        await session.cut(error.message)
+        await session.cut(error)
 
 
 async def _pass_on(request: access_pb2.ExecTaskRequest, session: ExecSession) -> None:

@@ -86,6 +86,8 @@ class Builds:
         self._clock = clock
         self.on_change: Callable[[], None] = lambda: None
         """Called when the disk use has changed."""
+        self.failures = 0
+        """Builds since the start that could not be completed."""
         self._flights: dict[str, tuple[_Flight, asyncio.Task[None]]] = {}
         self._making = WorkerThreads("environments", MOST_AT_ONCE, has_room=self._has_room)
         self._closing = False
@@ -119,6 +121,10 @@ class Builds:
                         await asyncio.wait({building})
             raise
 
+    def __len__(self) -> int:
+        """The builds that are under way, or wait for their turn."""
+        return len(self._flights)
+
     def is_busy(self, packages: str) -> bool:
         """Return whether a build uses uv's cache of this name."""
         return packages in self._busy
@@ -133,8 +139,9 @@ class Builds:
 
     def _landed(self, environment_id: str, done: asyncio.Task[None]) -> None:
         del self._flights[environment_id]
-        if not done.cancelled():
-            done.exception()  # Those who waited for it may all have left.
+        # Those who waited for it may all have left, so that nobody asks for the exception.
+        if not done.cancelled() and done.exception() is not None:
+            self.failures += 1
 
     async def _run(self, wanted: Wanted, flight: _Flight) -> None:
         name = wanted.source.path
@@ -229,6 +236,7 @@ class Builds:
             kind=wanted.source.kind,
             path=wanted.source.path,
             image=wanted.image,
+            snapshot_id=wanted.snapshot_id,
             created_at=self._clock(),
             bytes=size.bytes,
             files=size.files,

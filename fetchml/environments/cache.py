@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -51,6 +52,8 @@ class Record(msgspec.Struct, frozen=True):
     """Milliseconds since the epoch (UTC)."""
     bytes: int
     files: int
+    snapshot_id: str = ""
+    """Snapshot of the task that asked first; empty if an older release built it."""
     used_ns: int = 0
     """The file's modification time, in nanoseconds."""
 
@@ -78,6 +81,8 @@ class EnvironmentCache:
         """By the name of their folder."""
         self._held: dict[str, str] = {}
         """Ids of environments by attempt."""
+        self.evicted = 0
+        """Environments that were removed to make room since the start."""
         self._unfinished: list[Path] = []
         """Unfinished builds of an earlier server."""
 
@@ -123,9 +128,19 @@ class EnvironmentCache:
         with self._lock:
             return list(self._records.values())
 
-    def is_held(self, environment_id: str) -> bool:
+    def record(self, environment_id: str) -> Record | None:
         with self._lock:
-            return environment_id in self._held.values()
+            return self._records.get(environment_id)
+
+    def held(self) -> Mapping[str, int]:
+        """Return the number of attempts that hold each environment, by its id."""
+        with self._lock:
+            return Counter(self._held.values())
+
+    def size(self) -> int:
+        """Return the bytes of all environments and of uv's caches."""
+        with self._lock:
+            return self._bytes()
 
     def used(self) -> Mapping[str, Used]:
         """Return the disk use of each user."""
@@ -264,6 +279,7 @@ class EnvironmentCache:
                 if not unused:
                     return max(over, 0)
                 _, is_packages, name = min(unused)
+                self.evicted += not is_packages
                 doomed = self._forget_packages(name) if is_packages else self._forget(name)
             log.info("removed from the cache of environments: %s", name)
             untrusted.remove(doomed)

@@ -43,6 +43,24 @@ class Provided(NamedTuple):
 NOTHING = Provided((), {})
 
 
+class EnvironmentCounts(NamedTuple):
+    """Of all users together; the last four since the start."""
+
+    built: int
+    building: int
+    """Builds under way, or waiting for their turn."""
+    bytes: int
+    """Of environments and of uv's caches."""
+    hits: int
+    """Attempts that found their environment built."""
+    misses: int
+    """Attempts that had to wait for a build."""
+    failures: int
+    """Builds that could not be completed."""
+    evicted: int
+    """Environments removed to make room for others."""
+
+
 class BuilderSettings(NamedTuple):
     """The configuration of environments on this server."""
 
@@ -78,12 +96,25 @@ class Environments:
         self._usage = usage
         builds.on_change = self._measured
         self._background = BackgroundWork()
+        self._hits = 0
+        self._misses = 0
         self._faults = OrderedDict[tuple[str, str, str], str | None]()
 
     @property
     def is_available(self) -> bool:
         """Whether tasks may have an environment here."""
         return self._settings is not None and self._settings.offline is None
+
+    def counts(self) -> EnvironmentCounts:
+        return EnvironmentCounts(
+            built=len(self.cache.records()),
+            building=len(self.builds),
+            bytes=self.cache.size(),
+            hits=self._hits,
+            misses=self._misses,
+            failures=self.builds.failures,
+            evicted=self.cache.evicted,
+        )
 
     async def open(self, live: frozenset[tuple[str, int]], instance_id: str) -> None:
         """Remove what an earlier server left. `live`: attempts (task id, number) that hold their
@@ -168,8 +199,11 @@ class Environments:
             source=found,
         )
         lease = _lease(task.id, task.attempt)
-        for _ in range(_TRIES):
+        for number in range(_TRIES):
             path = await run_in_thread(self.cache.hold, wanted.id, lease)
+            if number == 0:
+                self._hits += path is not None
+                self._misses += path is None
             if path is not None:
                 return _provided(path, builder.place, task, platform.path)
             await self.builds.build(wanted, lease, progress)

@@ -231,6 +231,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             access=parts.access,
             keys=keys,
             secrets=parts.secrets,
+            environments=parts.environments,
             retention=retention,
         )
         control = stack.enter_context(control_socket(data_dir))

@@ -81,6 +81,9 @@ class UserSecrets:
         await records.load()
         return cls(records, store, audit, clock=clock, data_dir=data_dir)
 
+    def __len__(self) -> int:
+        return len(self._records)
+
     async def set(self, who: Principal, name: str, request: Mapping[str, object]) -> Secret:
         """Create a secret or replace its value; durable on return."""
         _require_user(who)

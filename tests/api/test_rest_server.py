@@ -13,12 +13,13 @@ from fetchml.api.rest.server import HttpServer
 from fetchml.attempts.manager import PrestageCounts
 from fetchml.auth.key_manager import KeyManager
 from fetchml.config.address import Address
-from fetchml.core.model import Status
+from fetchml.core.model import Role, Status
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.status import ServerStatus
 from fetchml.views import Health, HealthStatus, QueueUse
 from tests.support.front import EDGE
-from tests.support.rest_world import World, rest_world
+from tests.support.rest_world import JSON, World, rest_world
+from tests.support.stub_gpus import reading
 from tests.support.validate import SUPERSET
 
 pytestmark = pytest.mark.fronts(EDGE)
@@ -103,6 +104,33 @@ async def test_metrics(rest: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "process_resident_memory_bytes" in text
 
 
+async def test_metrics_of_sweeps_secrets_and_reservations(rest: World) -> None:
+    rest.box.see(reading(0), reading(1))
+    sweep = {"task": {"job_name": "a"}, "parameters": {"n": {"range": [1, 3]}}}
+    assert (await rest.client.submit(sweep, "/v1/sweeps")).status == 201
+    body = b'{"value": "a"}'
+    assert (await rest.client.ask("PUT", "/v1/secrets/TOKEN", body, **JSON)).status == 200
+    admin = rest.as_(rest.secrets[Role.ADMIN])
+    for starts in ({}, {"starts_at": "2025-10-09T10:00:00Z"}):
+        booking = {"user_id": "ada", "ends_at": "2025-10-09T12:00:00Z", "gpu": 1, **starts}
+        assert (await admin.submit(booking, "/v1/bookings")).status == 201
+    reply = await rest.as_(rest.secrets[Role.VIEWER]).get("/metrics")
+    lines = reply.body.decode().splitlines()
+    for line in (
+        "fetchml_sweeps 1.0",
+        "fetchml_sweeps_open 1.0",
+        'fetchml_sweep_tasks{status="queued"} 3.0',
+        'fetchml_sweep_tasks{status="completed"} 0.0',
+        "fetchml_secrets 1.0",
+        "fetchml_bookings 2.0",
+        "fetchml_bookings_active 1.0",
+        "fetchml_environments 0.0",
+    ):
+        assert line in lines, line
+    assert "TOKEN" not in reply.body.decode()
+    assert "ada" not in reply.body.decode()
+
+
 @pytest.mark.not_through(EDGE, "Envoy listens on when the server has stopped")
 async def test_stop_lets_requests_finish_and_ends_streams() -> None:
     async with rest_world() as rest:
@@ -157,6 +185,7 @@ async def test_port_in_use_is_an_error(rest: World) -> None:
         parts.audit,
         access=parts.access,
         secrets=parts.secrets,
+        environments=parts.environments,
         keys=KeyManager(rest.keyring, parts.audit),
         retention=rest.engine.retention,
     )

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from fetchml.api.http.reply import Budgets
-from fetchml.api.rest.metrics import Metrics, ServerState
+from fetchml.api.rest.metrics.exposition import Metrics, ServerState
 from fetchml.attempts.manager import PrestageCounts
 from fetchml.auth.connection_limits import ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
+from fetchml.engine.gpus.bookings import BookingCounts
 from fetchml.engine.gpus.report import GpuReport
+from fetchml.engine.sweeps.views import SweepTotals
+from fetchml.environments.service import EnvironmentCounts
 from fetchml.notifications.service import NotificationCounts
 from fetchml.views import Health, HealthStatus, QueueStats, QueueUse
 from tests.support.validate import CONTRACT, ROOT, SUPERSET
@@ -54,12 +57,16 @@ def test_every_metric_is_on_the_page() -> None:
         QueueUse(0, 0, 0),
         [],
         NotificationCounts(0, 0, 0, 0, 0),
+        SweepTotals(0, 0, {}),
+        EnvironmentCounts(0, 0, 0, 0, 0, 0, 0),
+        0,
+        BookingCounts(0, 0),
     )
     nothing: Any = SimpleNamespace(places={})
     limits = ConnectionLimits(1, lambda _: False)
     text = Metrics(list, lambda: 0, limits, Budgets(), nothing).text(state)
     names = set(re.findall(r"^# TYPE (fetchml_\w+)", text.decode(), re.MULTILINE))
-    assert len(names) >= 19
+    assert len(names) >= 50
     for name in names:
         assert f"`{name}`" in PAGE
 

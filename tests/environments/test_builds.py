@@ -342,7 +342,7 @@ async def test_attempt_that_leaves_at_the_end_holds_nothing(
     await soon(staying)
     await bench.environments.release(stays)
     [record] = bench.cache.records()
-    assert not bench.cache.is_held(record.id)
+    assert record.id not in bench.cache.held()
 
 
 async def test_leftovers_are_removed_once_earlier_builds_have_ended(bench: Bench) -> None:
@@ -355,6 +355,33 @@ async def test_leftovers_are_removed_once_earlier_builds_have_ended(bench: Bench
     bench.builder.earlier.set()
     await until_true(lambda: not draft.exists())
     await bench.environments.close()
+
+
+async def test_counts(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, most_bytes=1 << 40)
+    code = bench.snapshot(requirements_txt=b"tiny")
+    bench.builder.go.clear()
+    asking = [asyncio.create_task(bench.provide(bench.task(name, code))) for name in "ab"]
+    await until_true(lambda: len(bench.builder.began) == 1)
+    counts = bench.environments.counts()
+    assert (counts.built, counts.building, counts.hits, counts.misses) == (0, 1, 0, 2)
+    bench.builder.go.set()
+    await asyncio.gather(*asking)
+    await bench.provide(bench.task("c", code))
+    counts = bench.environments.counts()
+    assert (counts.built, counts.building, counts.hits, counts.misses) == (1, 0, 1, 2)
+    assert counts.bytes == bench.cache.size() > 0
+    bench.builder.failure = BuildFailed(1, b"error: none")
+    other = bench.task("d", bench.snapshot(requirements_txt=b"other"))
+    with pytest.raises(PrepareError):
+        await bench.provide(other)
+    assert bench.environments.counts()[:1] + bench.environments.counts()[3:6] == (1, 1, 3, 1)
+    for name in "abc":
+        await bench.environments.release(bench.task(name, code))
+    bench.cache.most_bytes = 0
+    assert bench.cache.make_room(bench.builds.is_busy) == 0
+    counts = bench.environments.counts()
+    assert (counts.built, counts.bytes, counts.evicted) == (0, 0, 1)
 
 
 async def test_cache_that_is_too_small(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ async def test_memory_of_one_sweep_is_bounded_before_its_tasks_are_made(
                 await engine.sweeps.create(ALICE, request, validate_only=validate_only)
             assert sum(made[:-1]) <= 1 << 20
         assert (await engine.list_tasks(ALICE, TaskQuery(limit=0))).total == 0
-        assert len(engine.sweeps) == 0
+        assert engine.sweeps.totals().sweeps == 0
 
 
 async def test_conditions_of_many_tasks_are_read_in_short_turns() -> None:

@@ -191,6 +191,7 @@ async def proxy_world(
         access=nothing,
         keys=nothing,
         secrets=nothing,
+        environments=nothing,
         retention=nothing,
     )
     await server.start([*sockets, *more])

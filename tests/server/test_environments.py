@@ -144,6 +144,11 @@ async def test_cold_warm_broken_and_killed(
     # An attempt lets go of it after its container is removed.
     await until_empty(server, "new")
     await until_empty(server, "held")
+    metrics = (await server.rest.get("/metrics")).body.decode().splitlines()
+    assert "fetchml_environments 2.0" in metrics
+    # Since its start this server has built one, and found the other.
+    assert 'fetchml_environments_provided_total{how="miss"} 1.0' in metrics
+    assert 'fetchml_environments_provided_total{how="hit"} 1.0' in metrics
     # And nobody needs them any more: two environments, and uv's cache of their user.
     asked = {"older_than_seconds": 0, "kinds": ["environments"], "apply": True}
     done = await server.rest.submit(asked, "/v1/storage/prune")

@@ -33,7 +33,7 @@ from fetchml.api.rest.gpus import GpuOperations
 from fetchml.api.rest.jupyter import JupyterOperations
 from fetchml.api.rest.keys import KeyOperations
 from fetchml.api.rest.logs import LogOperations
-from fetchml.api.rest.metrics import Metrics
+from fetchml.api.rest.metrics.exposition import Metrics
 from fetchml.api.rest.notifications import NotificationOperations
 from fetchml.api.rest.outputs import OutputOperations
 from fetchml.api.rest.secrets import SecretOperations
@@ -61,6 +61,7 @@ from fetchml.core.requests.text import is_valid
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
+from fetchml.environments.service import Environments
 from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized
 from fetchml.jupyter.service import JupyterServices
 from fetchml.snapshots.service import Snapshots
@@ -115,6 +116,7 @@ class HttpServer:
         max_connections: int = MAX_CONNECTIONS,
         keys: KeyManager,
         secrets: UserSecrets,
+        environments: Environments,
         retention: Retention,
     ) -> None:
         self._admission = admission
@@ -170,7 +172,7 @@ class HttpServer:
             JupyterOperations(jupyter, body_timeout_seconds=timeouts.body),
             LogOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
             OutputOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
-            ServerOperations(engine, gpus, metrics),
+            ServerOperations(engine, gpus, secrets, environments, metrics),
             GpuOperations(gpus, body_timeout_seconds=timeouts.body),
             UsageOperations(engine),
             AuditOperations(audit),

@@ -12,10 +12,12 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.mappings import DOCTOR, ESTIMATE, QUEUE, SERVER
-from fetchml.api.rest.metrics import Metrics, ServerState
+from fetchml.api.rest.metrics.exposition import Metrics, ServerState
 from fetchml.api.task_json import health_json, task_json
 from fetchml.engine.gpus.gpus import Gpus
+from fetchml.environments.service import Environments
 from fetchml.errors import Unavailable
+from fetchml.user_secrets.service import UserSecrets
 from fetchml.views import WaitingTask
 
 if TYPE_CHECKING:
@@ -25,9 +27,18 @@ OPENAPI = Path(__file__).with_name("openapi.yaml")
 
 
 class ServerOperations:
-    def __init__(self, engine: "Engine", gpus: Gpus, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        engine: "Engine",
+        gpus: Gpus,
+        secrets: UserSecrets,
+        environments: Environments,
+        metrics: Metrics,
+    ) -> None:
         self._engine = engine
         self._gpus = gpus
+        self._secrets = secrets
+        self._environments = environments
         self._metrics = metrics
         self._openapi = OPENAPI.read_bytes()
 
@@ -96,6 +107,10 @@ class ServerOperations:
                 status.queue_use,
                 self._engine.usage.newest(request.principal),
                 self._engine.notifications.counts,
+                self._engine.sweeps.totals(),
+                self._environments.counts(),
+                len(self._secrets),
+                self._gpus.bookings.counts(),
             )
         )
         return request.raw(body, {"Content-Type": Metrics.CONTENT_TYPE})

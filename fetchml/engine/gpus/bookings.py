@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -27,6 +28,15 @@ from fetchml.system import failpoints
 from fetchml.system.ids import IdSequence
 
 KIND = "booking"
+
+
+class BookingCounts(NamedTuple):
+    """Of all users together."""
+
+    bookings: int
+    """Those that have not ended."""
+    active: int
+    """Those that have begun."""
 
 
 class GpuBookings:
@@ -65,6 +75,11 @@ class GpuBookings:
         live = [each for each in self._records if now < each.ends_at]
         live.sort(key=lambda each: (each.starts_at, each.id))
         return [self._shown(who, each) for each in live]
+
+    def counts(self) -> BookingCounts:
+        now = self._clock()
+        live = [each for each in self._records if now < each.ends_at]
+        return BookingCounts(len(live), sum(each.starts_at <= now for each in live))
 
     async def create(self, who: Principal, fields: Mapping[str, object]) -> Booking:
         """Durable on return. Raises Forbidden if the caller is no admin, ValidationFailed,

@@ -33,6 +33,17 @@ class SweepCounts:
         """The number of tasks by the status that clients see."""
         return dict(self._counts.get(sweep_id, ()))
 
+    def open(self) -> int:
+        """The number of sweeps with tasks that have not ended."""
+        return sum(map(bool, self._live.values()))
+
+    def of_all(self) -> Counts:
+        """The number of tasks of all sweeps by the status that clients see."""
+        total = Counter[Status]()
+        for each in self._counts.values():
+            total.update(each)
+        return dict(total)
+
     def live(self, sweep_id: str) -> list[str]:
         """Ids of the live tasks: first those that wait, the last created first."""
         live = self._live.get(sweep_id, {})

@@ -27,7 +27,7 @@ from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.sweeps.counts import SweepCounts
-from fetchml.engine.sweeps.views import SweepChange, SweepPage, SweepView
+from fetchml.engine.sweeps.views import SweepChange, SweepPage, SweepTotals, SweepView
 from fetchml.engine.tasks.idempotency import KEY_OF_ANOTHER, digest
 from fetchml.errors import (
     BadRequest,
@@ -114,8 +114,9 @@ class Sweeps:
         """The tasks of one sweep at a time are in memory before they count as live ones."""
         self._background = BackgroundWork()
 
-    def __len__(self) -> int:
-        return len(self._records)
+    def totals(self) -> SweepTotals:
+        """Count the sweeps of all users."""
+        return SweepTotals(len(self._records), self._counts.open(), self._counts.of_all())
 
     async def create(
         self,

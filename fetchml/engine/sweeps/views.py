@@ -28,6 +28,16 @@ class SweepPage(NamedTuple):
     """All sweeps that match and that the caller may see."""
 
 
+class SweepTotals(NamedTuple):
+    """Of all users together."""
+
+    sweeps: int
+    open: int
+    """Sweeps with tasks that have not ended."""
+    tasks: Mapping[Status, int]
+    """Tasks of all sweeps by the status that clients see."""
+
+
 class SweepChange(NamedTuple):
     """A sweep after its tasks were cancelled or submitted again."""
 

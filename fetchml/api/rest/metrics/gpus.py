@@ -1,4 +1,4 @@
-"""Metrics of GPUs, of prestaging, and of start time estimates."""
+"""Metrics of GPUs and their reservations, of prestaging, and of start time estimates."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,6 +6,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from fetchml.attempts.manager import PrestageCounts
 from fetchml.core.scheduling.estimate import Calibration
+from fetchml.engine.gpus.bookings import BookingCounts
 from fetchml.engine.gpus.report import GpuCondition, GpuReport
 from fetchml.views import GpuUse
 
@@ -57,6 +58,16 @@ def gpu_metrics(report: GpuReport, use: Iterable[GpuUse]) -> Iterator[Metric]:
         seconds.add_metric([each.task_id, each.user], each.gpu_seconds)
         idle.add_metric([each.task_id, each.user], each.idle_seconds)
     yield from (seconds, idle)
+
+
+def booking_metrics(counts: BookingCounts) -> Iterator[Metric]:
+    """Yield the numbers of reservations of all users together."""
+    yield GaugeMetricFamily(
+        "fetchml_bookings", "Reservations that have not ended.", counts.bookings
+    )
+    yield GaugeMetricFamily(
+        "fetchml_bookings_active", "Reservations that have begun.", counts.active
+    )
 
 
 def start_metrics(ahead: PrestageCounts, calibration: Calibration) -> Iterator[Metric]:

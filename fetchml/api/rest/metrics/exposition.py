@@ -11,14 +11,19 @@ from prometheus_client.registry import Collector
 from fetchml.access.service import TaskAccess
 from fetchml.api.http.reply import Budgets
 from fetchml.api.http.router import Route
-from fetchml.api.rest.gpu_metrics import gpu_metrics, start_metrics
-from fetchml.api.rest.node_metrics import node_metrics
-from fetchml.api.rest.notification_metrics import notification_metrics
-from fetchml.api.rest.task_metrics import task_metrics
+from fetchml.api.rest.metrics.environments import environment_metrics
+from fetchml.api.rest.metrics.gpus import booking_metrics, gpu_metrics, start_metrics
+from fetchml.api.rest.metrics.nodes import node_metrics
+from fetchml.api.rest.metrics.notifications import notification_metrics
+from fetchml.api.rest.metrics.sweeps import sweep_metrics
+from fetchml.api.rest.metrics.tasks import task_metrics
 from fetchml.attempts.manager import PrestageCounts
 from fetchml.auth.connection_limits import CloseReason, ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
+from fetchml.engine.gpus.bookings import BookingCounts
 from fetchml.engine.gpus.report import GpuReport
+from fetchml.engine.sweeps.views import SweepTotals
+from fetchml.environments.service import EnvironmentCounts
 from fetchml.notifications.service import NotificationCounts
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse, TaskUse
 
@@ -35,6 +40,11 @@ class ServerState(NamedTuple):
     queue_use: QueueUse
     task_use: Sequence[TaskUse]
     notifications: NotificationCounts
+    sweeps: SweepTotals
+    environments: EnvironmentCounts
+    secrets: int
+    """Secrets of all users."""
+    bookings: BookingCounts
 
 
 class Metrics:
@@ -69,6 +79,10 @@ class Metrics:
                     *(node_metrics(state.gpus.nodes) if state.gpus.nodes else ()),
                     *task_metrics(state.task_use),
                     *notification_metrics(state.notifications),
+                    *sweep_metrics(state.sweeps),
+                    *environment_metrics(state.environments),
+                    *booking_metrics(state.bookings),
+                    GaugeMetricFamily("fetchml_secrets", "Secrets of all users.", state.secrets),
                     *start_metrics(state.ahead, state.calibration),
                     *self._http_metrics(),
                     *self._access_metrics(),

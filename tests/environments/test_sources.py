@@ -10,7 +10,7 @@ import pytest
 from fetchml.core.environments.request import Environment
 from fetchml.ports.launcher import PrepareError
 from fetchml.snapshots.files import SnapshotFiles
-from tests.environments.test_builds import Bench
+from tests.environments.bench import Bench
 from tests.support.waiting import soon
 
 WANTED = Environment(requirements="requirements.txt")

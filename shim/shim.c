@@ -22,8 +22,9 @@ enum { CLAIM_EXISTS = 120, NO_ROOM = 121, NOT_CLAIMED = 125 };
 enum { MOST_TIMES = 1 << 16, TIMES_APART_MS = 1000 };
 #endif
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
-static struct { const char *dir, *cwd, *env, *secrets;
-                long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms, lease_ms; } options;
+static struct { const char *dir, *cwd, *env, *secrets, *control;
+                long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms, lease_ms, control_ms; }
+    options = {.control_ms = 1000};
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
 static struct { int fd; long count, apart_ms, started_ms /* monotonic */; } times =
     {.fd = -1, .apart_ms = TIMES_APART_MS};
@@ -50,12 +51,14 @@ static char **parse(char **arg) { /* answers the command and its arguments */
         else if (!strcmp(name, "--cwd")) options.cwd = value;
         else if (!strcmp(name, "--env")) options.env = value;
         else if (!strcmp(name, "--secrets")) options.secrets = value;
+        else if (!strcmp(name, "--control")) options.control = value;
         else if (valid && !strcmp(name, "--segment-bytes")) options.segment_bytes = number;
         else if (valid && !strcmp(name, "--grace-ms")) options.grace_ms = number;
         else if (valid && !strcmp(name, "--timeout-ms")) options.timeout_ms = number;
         else if (valid && !strcmp(name, "--warn-ms")) options.warn_ms = number;
         else if (valid && number && !strcmp(name, "--usage-ms")) options.usage_ms = number;
         else if (valid && number >= 100 && !strcmp(name, "--lease-ms")) options.lease_ms = number;
+        else if (valid && number && !strcmp(name, "--control-ms")) options.control_ms = number;
         else errx(BAD_USAGE, "unknown option, or no whole number up to 10^15: %s %s", name, value);
     }
     if (!options.dir || options.segment_bytes < 1 || options.grace_ms < 0 || !arg[0] || !arg[1])
@@ -238,14 +241,39 @@ static bool reap(pid_t command, int *status) {
     return false;
 }
 
+/* The time limit as the server has changed it, else the present one. The folder is opened each
+ * time: then a network disk looks again for a file that was absent. */
+static long changed_limit(long present) {
+    char text[64] = "", end_of_line = 0;
+    long limit = -1;
+    const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    int folder = open(options.control, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = folder < 0 ? -1 : openat(folder, "limit", flags);
+    bool valid = fd >= 0 && read(fd, text, sizeof text - 1) > 0 &&
+        sscanf(text, "timeout_ms=%15ld%c", &limit, &end_of_line) == 2 && end_of_line == '\n' &&
+        limit >= 0;
+    if (fd >= 0) close(fd);
+    if (folder >= 0) close(folder);
+    return !valid ? present : limit ? limit : NEVER;
+}
+
 static void supervise(pid_t command, int output) {
     int status, stopping = 0; /* once stopping, the deadline is that of the grace period */
-    long started = now_ms(CLOCK_MONOTONIC), deadline = started + options.timeout_ms;
+    long started = now_ms(CLOCK_MONOTONIC), limit = options.timeout_ms, deadline = started + limit;
     long warning = options.warn_ms ? deadline - options.warn_ms : NEVER;
-    long usage_at = started + options.usage_ms;
+    long usage_at = started + options.usage_ms, look_at = options.control ? started : NEVER;
     struct pollfd ready[] = {{signal_fd, POLLIN, 0}, {output, POLLIN, 0}};
     while (!reap(command, &status)) {
         long now = now_ms(CLOCK_MONOTONIC);
+        if (stopping) look_at = NEVER;
+        if (look_at != NEVER && (now >= look_at || now >= warning || now >= deadline)) {
+            long changed = changed_limit(limit);
+            if (changed != limit) {
+                limit = changed, deadline = started + limit;
+                warning = options.warn_ms ? deadline - options.warn_ms : NEVER;
+            }
+            look_at = now_ms(CLOCK_MONOTONIC) + options.control_ms;
+        }
         if (now >= warning && !stopping) signal_command(command, SIGUSR1), end.warned = 1;
         if (now >= warning || stopping) warning = NEVER;
         if (now >= deadline) {
@@ -259,6 +287,7 @@ static void supervise(pid_t command, int output) {
         }
         long next = deadline < warning ? deadline : warning;
         next = next < usage_at ? next : usage_at;
+        next = next < look_at ? next : look_at;
         next = next > now ? next - now : 0;
         struct timespec wait = {next / 1000, next % 1000 * 1000000};
         ppoll(ready, 2, &wait, NULL);

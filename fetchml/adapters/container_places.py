@@ -12,6 +12,7 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import INPUTS, LaunchSpec, Mount
 
 RUN_FOLDER, SHIM_PATH = PurePosixPath("/.fetchml/run"), PurePosixPath("/.fetchml/shim")
+CONTROL_FOLDER = PurePosixPath("/.fetchml/control")
 WORKSPACE, SECRETS_FOLDER = PurePosixPath("/workspace"), PurePosixPath("/secrets")
 _DATASETS, _OUTPUTS = map(PurePosixPath, ("/data", "/outputs"))
 
@@ -24,6 +25,8 @@ def mounts_of(run: LaunchSpec) -> list[Mount]:
         Mount(folder.workspace, str(WORKSPACE), read_only=False),
         Mount(folder.outputs, str(_OUTPUTS), read_only=False),
     ]
+    if folder.takes_limits():
+        own.append(Mount(folder.control, str(CONTROL_FOLDER), read_only=True))
     given = {mount.target for mount in run.datasets}
     return [
         *run.datasets,

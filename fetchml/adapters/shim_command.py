@@ -2,7 +2,8 @@
 
 from pathlib import PurePath
 
-from fetchml.files.layout import SECRETS, VOLUMES
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.layout import CONTROL, SECRETS, VOLUMES
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, RelayCommand, SessionCommand
 
 PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
@@ -36,12 +37,16 @@ def shim_command(
     run_folder: PurePath,
     workspace: PurePath,
     secrets: PurePath | None = None,
+    control: PurePath | None = None,
+    control_ms: int = 0,
     usage_ms: int = 0,
     lease_ms: int = 0,
     environment: str = "",
 ) -> list[str]:
     """Return the shim's argv, with paths from the shim's view. `secrets`: the folder for
-    secrets that are files. `usage_ms`: how often it records what its processes use, for a server
+    secrets that are files. `control`: the attempt's folder of that name; `None`: its path is the
+    server's. `control_ms`: how often the shim looks there; 0: as often as it does by itself.
+    `usage_ms`: how often it records what its processes use, for a server
     that can't see them; 0: never. `lease_ms`: how long the command may run without a renewal of its
     lease; 0: no limit. `environment`: a file with more variables of the command; empty if it has
     none."""
@@ -49,8 +54,12 @@ def shim_command(
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
     if run.timeout_ms:
         command += ["--timeout-ms", str(run.timeout_ms)]
-        if run.warn_ms:
-            command += ["--warn-ms", str(run.warn_ms)]
+    if run.warn_ms:
+        command += ["--warn-ms", str(run.warn_ms)]  # Also without a limit: it may get one.
+    if AttemptFolder(run.folder).takes_limits():
+        command += ["--control", str(control or run.folder / CONTROL)]
+        if control_ms:
+            command += ["--control-ms", str(control_ms)]
     if run.secrets is not None and secrets is not None:
         command += ["--secrets", str(secrets)]
     if usage_ms:

@@ -5,12 +5,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from fetchml.attempts.limits import LimitFiles
 from fetchml.attempts.runner import AttemptRunner
 from fetchml.attempts.staging import Inputs
 from fetchml.core.events import (
     DiscardAttempt,
     Event,
     GpuFailed,
+    LimitAttempt,
     OpenGate,
     RunAttempt,
     StopAttempt,
@@ -88,6 +90,7 @@ class AttemptManager:
         self._collecting = WorkerThreads("collecting", COLLECTING_THREADS)
         self._current: dict[str, AttemptRunner] = {}
         """By task id. An earlier attempt of the task may still be cleaning up beside it."""
+        self._limits = LimitFiles(files, self._look)
         self._background = BackgroundWork()
         self._closed = False
 
@@ -103,11 +106,19 @@ class AttemptManager:
             self.counts.ordinary += 1
             self.counts.not_again += task.discarded > 0 and not may_be_prestaged(task)
         runner = self._current[task.id] = self._make_runner(task)
+        if task.limit_changed:
+            self._limits.change(task.id, task.attempt, task.spec.timeout_seconds)
         self._background.start(self._drive(task.id, runner))
 
     def stop(self, effect: StopAttempt) -> None:
         if not self._closed and effect.task_id in self._current:
             self._current[effect.task_id].stop(effect.manner)
+
+    def limit(self, effect: LimitAttempt) -> None:
+        runner = self._current.get(effect.task_id)
+        if not self._closed and runner is not None:
+            attempt = runner.launch.attempt
+            self._limits.change(effect.task_id, attempt, effect.timeout_seconds)
 
     def open_gate(self, effect: OpenGate) -> None:
         if not self._closed:
@@ -127,6 +138,7 @@ class AttemptManager:
     async def close(self) -> None:
         """Stop watching the attempts. Whatever runs goes on."""
         self._closed = True
+        await self._limits.close()
         await self._background.cancel()
 
     def _make_runner(self, task: Task) -> AttemptRunner:
@@ -189,3 +201,4 @@ class AttemptManager:
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         if self._current.get(task_id) is runner:
             del self._current[task_id]
+            self._limits.forget(task_id)

@@ -30,6 +30,7 @@ _STATES: dict[str, tuple[Task.Status, ...]] = {
     "priority": (Task.queued,),
     "retry": _ENDED,
     "rm": _ENDED,
+    "timeout": (Task.queued, Task.preparing, Task.running),
 }
 """States of the tasks that a command can act on; every state for other commands."""
 

@@ -50,6 +50,7 @@ COMMANDS = {
     },
     "Waiting and running tasks": {
         "priority": "Change the priority of a waiting task.",
+        "timeout": "Change the time limit of a waiting or running task.",
         "hold": "Keep waiting tasks from starting.",
         "release": "Let held tasks start.",
         "exec": "Run a command or a shell in a running task.",

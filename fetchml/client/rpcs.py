@@ -234,6 +234,7 @@ def update_task(
     metadata: Mapping[str, str] | None,
     hold: bool | None,
     start_after: datetime | None,
+    timeout_seconds: int | None,
 ) -> Rpc[Task]:
     """Raises ValueError for a value that does not fit its field."""
     request = task_pb2.UpdateTaskRequest(
@@ -241,6 +242,7 @@ def update_task(
         priority=priority,
         metadata=metadata,
         hold=hold,
+        timeout_seconds=timeout_seconds,
         start_after=None if start_after is None else _timestamp("start_after", start_after),
         view=FULL,
     )

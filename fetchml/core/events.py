@@ -275,6 +275,15 @@ class StopAttempt:
 
 
 @dataclass(slots=True, frozen=True)
+class LimitAttempt:
+    """Give the task's current attempt another time limit, from the start of its command on."""
+
+    task_id: str
+    timeout_seconds: int
+    """0: no limit."""
+
+
+@dataclass(slots=True, frozen=True)
 class OpenGate:
     """The prestaged attempt has its resources: start its command as soon as it is ready."""
 
@@ -303,7 +312,7 @@ class Deliver:
     deliveries: tuple[Delivery, ...]
 
 
-Effect = RunAttempt | StopAttempt | OpenGate | DiscardAttempt | CheckGpus | Deliver
+Effect = RunAttempt | StopAttempt | LimitAttempt | OpenGate | DiscardAttempt | CheckGpus | Deliver
 
 
 @dataclass(slots=True)

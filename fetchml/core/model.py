@@ -242,6 +242,9 @@ class Task(Value, frozen=True):
     `given_at`."""
     halt: Halt | None = None
     """`None` unless the core is stopping the current attempt."""
+    limit_changed: bool = False
+    """The time limit was changed since the current attempt began: its shim is given the new one by
+    a file."""
     idle_since: int | None = None
     """Since when a running task leaves its GPUs idle; `None` if it does not
     (`core.gpus.idle`)."""

@@ -26,6 +26,7 @@ from fetchml.core.events import (
     GpusUsed,
     InterruptRequested,
     LauncherChanged,
+    LimitAttempt,
     LostDeclared,
     ManyCancelRequested,
     NeverStarted,
@@ -206,6 +207,7 @@ def _prepare(
         gpu_uuids=gpu_uuids,
         prestaged=prestaged,
         allocated_at=None if prestaged else now,
+        limit_changed=False,
         progress=None if state.limits.cluster is None else hand_over.PROGRESS,
     )
     if prestaged:
@@ -264,13 +266,15 @@ def _change_request(state: State, decision: Decision, event: UpdateRequested) ->
     if task is None:
         return
     on_cluster = state.limits.cluster is not None
-    changed = update.apply(task, event.update, on_cluster=on_cluster).task
+    changed = update.apply(task, event.update, now=event.now, on_cluster=on_cluster).task
     if changed is None or changed == task:
         return
     if task.spec.hold and not changed.spec.hold:
         changed = replace(changed, released_at=event.now)
     state.change_request(task, changed, event.now)
     change(state, decision, changed)
+    if changed.limit_changed and changed.spec.timeout_seconds != task.spec.timeout_seconds:
+        decision.effects.append(LimitAttempt(task.id, changed.spec.timeout_seconds))
     prestaged = isinstance(state.wait_state(task.id), PRESTAGED)
     if prestaged and waiting.held_back(changed, event.now) is not None:
         _discard(state, decision, task.id)
@@ -315,7 +319,7 @@ def _ended(state: State, decision: Decision, event: Ended) -> None:
         if never_ran or task.prestaged:
             if task.prestaged and end.lost is None:
                 end = replace(end, lost="it was ended while it waited for its resources")
-            verdict = judge(end, task.spec, task.cancel, task.halt)
+            verdict = judge(end, task.spec, task.cancel, task.halt, changed=task.limit_changed)
             _conclude(state, decision, task, verdict, event.now, end.at)
             return
         task = _run(state, decision, task, end.started_at or end.at)
@@ -333,7 +337,7 @@ def _collected(state: State, decision: Decision, event: Collected) -> None:
         more = task.halt.cause is HaltCause.PREEMPTED
         _queue_again(state, decision, task, event.now, preempted=task.preempted + more)
         return
-    verdict = judge(end, task.spec, task.cancel, task.halt)
+    verdict = judge(end, task.spec, task.cancel, task.halt, changed=task.limit_changed)
     if event.error is not None and verdict.reason is None:
         verdict = Verdict(FailureReason.COLLECT_FAILED, event.error, verdict.exit_code)
     _conclude(state, decision, task, verdict, event.now, end.at)

@@ -44,7 +44,12 @@ def may_be_from_outside(end: AttemptEnd) -> bool:
 
 
 def judge(
-    end: AttemptEnd, spec: TaskSpec, cancel: Cancel | None, halt: Halt | None = None
+    end: AttemptEnd,
+    spec: TaskSpec,
+    cancel: Cancel | None,
+    halt: Halt | None = None,
+    *,
+    changed: bool = False,
 ) -> Verdict:
     """Decide an attempt's outcome.
 
@@ -52,7 +57,7 @@ def judge(
     whatever the command made of it. OUT_OF_MEMORY requires a death by SIGKILL, or that of the shim
     too: the kernel may have killed a child only, and the command went on. A command that was
     stopped has not done its work even if it exited with 0, as one does that saves its state on
-    SIGTERM.
+    SIGTERM. `changed`: the time limit was changed while the attempt ran.
     """
     exit_code = end.code if end.signal is None else 128 + end.signal
     if cancel is not None:
@@ -63,8 +68,10 @@ def judge(
         error = f"{spec.command[0]}: {end.start_error}"
         return Verdict(FailureReason.START_FAILED, error, exit_code)
     if end.timed_out:
-        limit = end.lost or f"ran longer than its limit of {spec.timeout_seconds} s"
-        return Verdict(FailureReason.TIMEOUT, limit, exit_code)
+        limit = f"ran longer than its limit of {spec.timeout_seconds} s"
+        if changed and _ended_before(spec.timeout_seconds, end):
+            limit = "reached its earlier time limit before the change of it took effect"
+        return Verdict(FailureReason.TIMEOUT, end.lost or limit, exit_code)
     if end.warned and end.signal == signals.SIGUSR1:
         why = (
             f"ended by SIGUSR1, the warning {spec.warn_seconds} s before its time limit of "
@@ -86,6 +93,11 @@ def judge(
     if end.code != 0:
         return Verdict(FailureReason.EXIT_CODE, f"exit code {end.code}", end.code)
     return Verdict(None, None, 0)
+
+
+def _ended_before(seconds: int, end: AttemptEnd) -> bool:
+    """Whether the attempt ended before a time limit; 0: none."""
+    return not seconds or (end.started_at is not None and end.at - end.started_at < seconds * 1000)
 
 
 def _signal_name(number: int) -> str:

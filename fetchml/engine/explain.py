@@ -62,6 +62,8 @@ def explain(
             Status.COMPLETED: "It has completed.",
             Status.FAILED: f"It has failed: {task.error}.",
         }[task.status]
+    if task.status is Status.RUNNING and task.cancel is None and task.halt is None:
+        reason += _time_limit(task)
     if task.idle_since is not None and task.halt is None and task.cancel is None:
         reason += f" {_idle(state, task.idle_since, is_service=task.service)}"
     if task.status is Status.RUNNING and cluster_reason is not None:
@@ -69,6 +71,14 @@ def explain(
     if task.status in ENDED and task.kept is not None and task.kept.note is not None:
         reason += f" {task.kept.note}."
     return Explanation(task.id, task.shown_status, reason, progress=task.progress)
+
+
+def _time_limit(task: Task) -> str:
+    """Return a sentence about a running task's time limit; empty if it has none."""
+    seconds = task.spec.timeout_seconds
+    if not seconds or task.started_at is None:
+        return ""
+    return f" Its time limit is over at {shown_time(task.started_at + seconds * 1000)}."
 
 
 def _idle(state: State, since: int, *, is_service: bool) -> str:

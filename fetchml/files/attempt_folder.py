@@ -18,7 +18,7 @@ import msgspec
 from fetchml.core.model import AttemptEnd, Kept
 from fetchml.files import kept_outputs, log_segments, untrusted
 from fetchml.files.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
-from fetchml.files.layout import OPENED, OUTPUTS, RUN, WORKSPACE
+from fetchml.files.layout import CONTROL, OPENED, OUTPUTS, RUN, WORKSPACE
 from fetchml.files.log_times import Bounds, LogTimes
 from fetchml.files.own_file import sync_folder
 from fetchml.files.records.end import LAST_MS, end_of, integer
@@ -28,6 +28,7 @@ _RECORD_BYTES = 4096
 _START_BYTES = 1 << 20
 """Free space required before an attempt that found the disk full is prepared again."""
 _PRIVATE = 0o700
+_READABLE = 0o755
 T = TypeVar("T")
 
 _USE = ("cpu_ms", "memory_kb", "read_kb", "write_kb")
@@ -76,6 +77,9 @@ class AttemptFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.run = path / RUN
+        self.control = path / CONTROL
+        """Files that the server changes while the attempt runs. The task can't write here, except
+        under launchers that isolate nothing."""
         self.workspace = path / WORKSPACE
         self.outputs = path / OUTPUTS
         self.workspace_draft = path / "workspace.new"
@@ -87,7 +91,7 @@ class AttemptFolder:
         `None` is the user that the image defines: the three folders are open to every user then,
         inside the attempt's folder, which only the server may enter. Raises OSError.
         """
-        self.path.mkdir(_PRIVATE, parents=True, exist_ok=True)
+        self._create_control()
         mode = 0o777 if uid is None else _PRIVATE
         for folder in (self.run, self.workspace, self.outputs):
             with suppress(FileExistsError):
@@ -104,6 +108,30 @@ class AttemptFolder:
             _hand_over(fd, uid, gid, mode & 0o666)
         finally:
             os.close(fd)
+
+    def _create_control(self) -> None:
+        """Create `control/`, but never beside the `run/` of an attempt that an older release
+        prepared: its shim does not look there."""
+        self.path.mkdir(_PRIVATE, parents=True, exist_ok=True)
+        if self.run.exists():
+            return
+        with suppress(FileExistsError):
+            self.control.mkdir(_PRIVATE)
+        self.control.chmod(_READABLE)
+
+    def takes_limits(self) -> bool:
+        """Return whether the shim learns of a changed time limit, or will once there is one."""
+        return self.control.is_dir() or not self.run.exists()
+
+    def change_limit(self, timeout_ms: int) -> None:
+        """Let the shim stop the command so long after its start; 0: never. Raises OSError."""
+        if not self.takes_limits():
+            return
+        self._create_control()
+        draft = self.control / "limit.new"
+        draft.write_text(f"timeout_ms={timeout_ms}\n")
+        draft.chmod(_READABLE & 0o666)
+        draft.rename(self.control / "limit")
 
     def owner(self) -> tuple[int, int] | None:
         """The uid and gid that the attempt's folders were handed over to. `None` if they were not
@@ -175,7 +203,7 @@ class AttemptFolder:
     def discard(self) -> None:
         """Remove the files of an attempt that never starts, except its claim and its log. May be
         repeated. Raises OSError."""
-        for folder in (self.workspace, self.workspace_draft, self.outputs):
+        for folder in (self.workspace, self.workspace_draft, self.outputs, self.control):
             untrusted.remove(folder)
 
     def has_room(self) -> bool:
@@ -299,6 +327,7 @@ class AttemptFolder:
                 left_out = self._move_outputs(outputs, replaced, limits)
             untrusted.remove(replaced)
             untrusted.remove(self.workspace)
+            untrusted.remove(self.control)
         except untrusted.TooDeepError as error:
             untrusted.remove(self.workspace)
             raise CollectError(f"the outputs could not be kept: {error}") from error

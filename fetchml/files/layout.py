@@ -50,6 +50,7 @@ CHECKPOINT_DRAFT = "checkpoint.new"
 # In an attempt's folder; it has OUTPUTS too until they are collected, and DATASETS, TASK_INPUTS and
 # VOLUMES, folders of links, and SECRETS, under launchers without containers.
 RUN = "run"
+CONTROL = "control"
 WORKSPACE = "workspace"
 TASK_INPUTS = "inputs"
 VOLUMES = "volumes"

@@ -5,6 +5,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from fetchml.ports.launcher import LaunchSpec
+
 
 class Node(msgspec.Struct, frozen=True):
     """A machine of the cluster."""
@@ -50,6 +52,11 @@ class Cluster(Protocol):
     def trouble(self, task_id: str, attempt: int) -> str | None:
         """Return the problem of an attempt that has started, in sentences for users; `None` if
         nothing is."""
+
+    async def permit(self, run: LaunchSpec, timeout_ms: int) -> str | None:
+        """Let a running attempt run so long from its start on; 0: without a limit. Return why the
+        cluster does not, for users; `None` if it does. Changes only the cluster's own limit, which
+        comes later than the shim's. May be repeated."""
 
     def begins_at(self, task_id: str, attempt: int) -> int | None:
         """Return when the cluster expects to start an attempt, in milliseconds since the epoch

@@ -44,6 +44,7 @@ from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.changes import TaskChanges
 from fetchml.engine.tasks.dependencies import Dependencies, restored_state
+from fetchml.engine.tasks.time_limits import TimeLimits
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
@@ -292,6 +293,14 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         submissions,
         files,
         dispatcher,
+        TimeLimits(
+            state,
+            files,
+            options.rules.defaults.limits,
+            clock=clock,
+            cluster=outside.cluster,
+            launched=attempts.launched,
+        ),
         audit=audit,
         clock=clock,
         notify_addresses=options.rules.notify_addresses,

@@ -5,6 +5,7 @@ from fetchml.core.events import (
     CheckGpus,
     Deliver,
     DiscardAttempt,
+    LimitAttempt,
     OpenGate,
     RunAttempt,
     StopAttempt,
@@ -17,6 +18,7 @@ from fetchml.notifications.sender import Sender
 def carry_out(dispatcher: Dispatcher, attempts: AttemptManager, gpus: Gpus, sender: Sender) -> None:
     dispatcher.handle(RunAttempt, attempts.run)
     dispatcher.handle(StopAttempt, attempts.stop)
+    dispatcher.handle(LimitAttempt, attempts.limit)
     dispatcher.handle(OpenGate, attempts.open_gate)
     dispatcher.handle(DiscardAttempt, attempts.discard)
     dispatcher.handle(CheckGpus, gpus.check)

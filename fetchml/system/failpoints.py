@@ -8,6 +8,8 @@ cluster handing_over and handed_over come before prepared.
 Of a booking: booking_stored, booking_reported (to the core; the caller has no answer yet), and
 booking_removed from the store.
 
+`limit_changed`: another time limit of an attempt is durable, and its shim is not given it yet.
+
 `notified`: an attempt to send a message was made, and its result is not stored yet.
 """
 

@@ -443,7 +443,7 @@ class TaskList(_message.Message):
     def __init__(self, tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., total: _Optional[int] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class UpdateTaskRequest(_message.Message):
-    __slots__ = ("task_id", "priority", "metadata", "update_mask", "view", "hold", "start_after", "notify")
+    __slots__ = ("task_id", "priority", "metadata", "update_mask", "view", "hold", "start_after", "notify", "timeout_seconds")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -459,6 +459,7 @@ class UpdateTaskRequest(_message.Message):
     HOLD_FIELD_NUMBER: _ClassVar[int]
     START_AFTER_FIELD_NUMBER: _ClassVar[int]
     NOTIFY_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     priority: int
     metadata: _containers.ScalarMap[str, str]
@@ -467,7 +468,8 @@ class UpdateTaskRequest(_message.Message):
     hold: bool
     start_after: _timestamp_pb2.Timestamp
     notify: _containers.RepeatedCompositeFieldContainer[NotifyTarget]
-    def __init__(self, task_id: _Optional[str] = ..., priority: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., view: _Optional[_Union[View, str]] = ..., hold: _Optional[bool] = ..., start_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., notify: _Optional[_Iterable[_Union[NotifyTarget, _Mapping]]] = ...) -> None: ...
+    timeout_seconds: int
+    def __init__(self, task_id: _Optional[str] = ..., priority: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., view: _Optional[_Union[View, str]] = ..., hold: _Optional[bool] = ..., start_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., notify: _Optional[_Iterable[_Union[NotifyTarget, _Mapping]]] = ..., timeout_seconds: _Optional[int] = ...) -> None: ...
 
 class RetryTaskRequest(_message.Message):
     __slots__ = ("task_id", "idempotency_key", "view")

@@ -169,8 +169,8 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateTask(self, request, context):
-        """Changes a task: the labels of any task, and the priority, hold and earliest start of one that
-        waits.
+        """Changes a task: the labels of any task, the priority, hold and earliest start of one that waits,
+        and the time limit of one that waits or runs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

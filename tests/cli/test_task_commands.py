@@ -101,6 +101,29 @@ def test_labels_and_priority_change(shared: Server) -> None:
     own_server.run("cancel", waits).succeeded()
 
 
+def test_time_limits_change(shared: Server) -> None:
+    waits = submit(shared, "--timeout", "1m", "--", "true")
+    ends = waits[-12:]
+    for time, seconds in (("2h", 7_200), ("+90m", 12_600), ("5", 5)):
+        said = shared.run("timeout", ends, time).succeeded()
+        assert said == f"{waits} has a time limit of {seconds} s"
+        assert shared.json("show", waits)["timeout_seconds"] == seconds
+    assert shared.run("timeout", "@last", "none").succeeded() == f"{waits} has no time limit"
+    added = shared.run("timeout", waits, "+1h")
+    assert added.code == 2
+    assert "has no time limit to add to" in added.err
+    for wrong in ("soon", "+", "-5", "1y", "99999999d"):
+        assert shared.run("timeout", "--", waits, wrong).code == 2, wrong
+    assert shared.json("timeout", waits, "3m")["timeout_seconds"] == 180
+    blocker = blocker_of(shared)
+    assert shared.run("timeout", blocker, "10h").succeeded().endswith("of 36000 s")
+    shared.run("timeout", blocker, "none").succeeded()
+    shared.run("cancel", waits).succeeded()
+    late = shared.run("timeout", waits, "1h")
+    assert late.code == 6
+    assert "has ended" in late.err
+
+
 def test_tasks_are_held_released_and_wait_for_others(shared: Server) -> None:
     first = submit(shared, "--hold", "--start-after", "2020-01-01T00:00Z", "--", "true")
     second = submit(

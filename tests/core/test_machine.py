@@ -31,6 +31,7 @@ from fetchml.core.events import (
     GpusUsed,
     InterruptRequested,
     LauncherChanged,
+    LimitAttempt,
     NeverStarted,
     OpenGate,
     Prestaged,
@@ -139,6 +140,9 @@ class CoreMachine(RuleBasedStateMachine):
                     assert task.status in HOLDING
                 case StopAttempt(task_id=task_id):
                     self.stopped.add(task_id)
+                case LimitAttempt(task_id=task_id, timeout_seconds=seconds):
+                    assert self.seen[task_id].status in HOLDING
+                    assert self.seen[task_id].spec.timeout_seconds == seconds
                 case OpenGate(task_id=task_id):
                     assert self.seen[task_id].status in HOLDING
                     assert not self.seen[task_id].prestaged

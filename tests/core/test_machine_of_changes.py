@@ -44,6 +44,25 @@ class ChangingMachine(CoreMachine):
             assert self.seen[task_id].shown_status is Status.QUEUED
         return multiple(*begun)
 
+    @rule(
+        target=CoreMachine.attempts,
+        data=st.data(),
+        seconds=st.sampled_from([0, 1, 60, 100_000]),
+    )
+    def limit(self, data: st.DataObject, seconds: int) -> object:
+        """A task gets another time limit, unless it is over, or ends already."""
+        if not self.seen:
+            return multiple()
+        task_id = data.draw(st.sampled_from(sorted(self.seen)))
+        before = self.seen[task_id]
+        begun = self.begin(UpdateRequested(self.now, task_id, TaskUpdate(timeout_seconds=seconds)))
+        after = self.seen[task_id]
+        if before.spec.timeout_seconds != seconds and after.spec.timeout_seconds == seconds:
+            assert before.status in (Status.QUEUED, Status.PREPARING, Status.RUNNING)
+            assert before.cancel is None
+            assert before.halt is None
+        return multiple(*begun)
+
     @invariant()
     def none_is_kept_back_without_a_cause(self) -> None:
         if hasattr(self, "state"):

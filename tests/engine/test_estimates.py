@@ -25,6 +25,7 @@ from fetchml.engine.estimates import AT_ONCE, Estimates
 from fetchml.engine.run_times import ENOUGH, KEPT, KINDS, RunTimes
 from fetchml.engine.wait_times import WaitTimes
 from fetchml.ports.cluster import Node
+from fetchml.ports.launcher import LaunchSpec
 from tests.support import invariants, tasks
 from tests.support.engine_box import ADMIN, ALICE, BOB, ended, running
 from tests.support.engine_box import Box as EngineBox
@@ -340,6 +341,9 @@ class Planned:
         return None
 
     def trouble(self, task_id: str, attempt: int) -> str | None:
+        return None
+
+    async def permit(self, run: LaunchSpec, timeout_ms: int) -> str | None:
         return None
 
     def begins_at(self, task_id: str, attempt: int) -> int | None:

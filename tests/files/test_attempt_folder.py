@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,43 @@ def test_owner_is_kept_across_servers(folder: AttemptFolder, tmp_path: Path) -> 
     open_to_all = AttemptFolder(tmp_path / "image")
     open_to_all.create(None, None)
     assert open_to_all.owner() is None
+
+
+def test_control_is_the_servers_whoever_runs_the_task(tmp_path: Path) -> None:
+    """Readable in a container, and replaced as a whole."""
+    folder = AttemptFolder(tmp_path / "1")
+    assert folder.takes_limits(), "it will once it is prepared"
+    before = os.umask(0o077)
+    try:
+        folder.create(os.geteuid() or 1000, os.getegid() or 1000)
+        folder.change_limit(5_000)
+    finally:
+        os.umask(before)
+    status, limit = folder.control.stat(), (folder.control / "limit").stat()
+    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (os.geteuid(), 0o755)
+    assert (limit.st_uid, stat.S_IMODE(limit.st_mode)) == (os.geteuid(), 0o644)
+    with (folder.control / "limit").open() as earlier:
+        folder.change_limit(0)
+        assert earlier.read() == "timeout_ms=5000\n"
+    assert (folder.control / "limit").read_text() == "timeout_ms=0\n"
+    assert [file.name for file in folder.control.iterdir()] == ["limit"]
+
+
+def test_limit_before_the_attempt_is_prepared_stays(tmp_path: Path) -> None:
+    folder = AttemptFolder(tmp_path / "1")
+    folder.change_limit(5_000)
+    folder.create(os.geteuid(), os.getegid())
+    assert (folder.control / "limit").read_text() == "timeout_ms=5000\n"
+    assert folder.takes_limits()
+
+
+def test_attempt_of_an_earlier_release_gets_no_control(tmp_path: Path) -> None:
+    folder = AttemptFolder(tmp_path / "1")
+    folder.run.mkdir(parents=True)
+    folder.create(os.geteuid(), os.getegid())
+    folder.change_limit(5_000)
+    assert not folder.takes_limits()
+    assert not folder.control.exists()
 
 
 def test_open_gate_wakes_waiting_shims_and_stays_open(folder: AttemptFolder) -> None:

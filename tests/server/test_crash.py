@@ -28,6 +28,8 @@ ONLY_AHEAD = {"ready", "its_turn", "abandoned", "revoked"}
 ONLY_CONTAINERS = {"created"}
 ONLY_MESSAGES = {"notified"}
 """Of these tests/server/test_notifications.py has more."""
+ONLY_LIMITS = {"limit_changed"}
+"""Of these tests/server/test_time_limits.py has more."""
 ONLY_CLUSTER = {"handing_over", "handed_over"}
 """Of these tests/server/test_slurm.py has more."""
 ONLY_BOOKINGS = {"booking_stored", "booking_reported", "booking_removed"}
@@ -41,7 +43,8 @@ def test_every_failpoint_is_covered() -> None:
         for file in SOURCE.rglob("*.py")
         for step in re.findall(r'failpoints\.reach\("(\w+)"\)', file.read_text())
     }
-    assert reached == {*STEPS, *ONLY_AHEAD, *ONLY_MESSAGES, *ONLY_CLUSTER, *ONLY_BOOKINGS}
+    others = {*ONLY_AHEAD, *ONLY_MESSAGES, *ONLY_LIMITS, *ONLY_CLUSTER, *ONLY_BOOKINGS}
+    assert reached == {*STEPS, *others}
 
 
 async def work_and_kill(server: Server, dice: random.Random, acknowledged: dict[str, str]) -> None:

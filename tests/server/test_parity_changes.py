@@ -69,6 +69,10 @@ async def test_changes_of_a_task_have_the_same_outcome(parity_server: Server) ->
         {"priority": 2, "metadata": {"d e": "é"}},
         {"hold": True, "start_after": "2999-01-01T00:00:00Z"},
         {"hold": False, "start_after": "2998-01-01T00:00:00.500Z"},
+        {"timeout_seconds": 500},
+        {"timeout_seconds": 0},
+        {"timeout_seconds": -1},
+        {"timeout_seconds": 2147484},
         {"priority": 0},
         {"priority": 11, "metadata": {"": "x" * (1 << 16)}},
         {},
@@ -99,6 +103,10 @@ async def test_changes_of_a_task_have_the_same_outcome(parity_server: Server) ->
     assert task["start_after"] == "2998-01-01T00:00:00.500Z"
     request.update_mask.paths[:] = ["start_after"]
     assert "start_after" not in await call(server, "UpdateTask", request)
+    request.update_mask.paths[:] = ["timeout_seconds"]
+    assert (await call(server, "UpdateTask", request)).code == "BAD_REQUEST"
+    request.timeout_seconds = 70
+    assert (await call(server, "UpdateTask", request))["timeout_seconds"] == 70
     request.update_mask.paths[:] = ["hold"]
     assert (await call(server, "UpdateTask", request)).code == "BAD_REQUEST"
     request.update_mask.paths.append("job_name")

@@ -173,6 +173,7 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("TaskService.DownloadTaskOutput", {"task_id": "{task}", "path": "result"}, SEE, {}),
     ("TaskService.UpdateTask", {"task_id": "{task}", "metadata": {"a": "b"}}, END, {}),
     ("TaskService.UpdateTask", {"task_id": "{task}", "priority": 1}, END, {"fresh": True}),
+    ("TaskService.UpdateTask", {"task_id": "{task}", "timeout_seconds": 9}, END, {"fresh": True}),
     ("TaskService.RetryTask", {"task_id": "{task}"}, END, {}),
     ("TaskService.InterruptTask", {"task_id": "{task}"}, INTERRUPT, {}),
     ("TaskService.DeclareTaskLost", {"task_id": "{task}"}, ADMINS_IN_VAIN, {}),

@@ -33,12 +33,16 @@ class Attempt:
         grace_ms: int = 10_000,
         timeout_ms: int | None = None,
         warn_ms: int | None = None,
+        control: Path | None = None,
+        control_ms: int | None = None,
         cwd: Path | None = None,
     ) -> list[str]:
         argv = [SHIM, "--dir", str(self.folder), "--segment-bytes", str(segment_bytes)]
         argv += ["--grace-ms", str(grace_ms)]
         argv += [] if timeout_ms is None else ["--timeout-ms", str(timeout_ms)]
         argv += [] if warn_ms is None else ["--warn-ms", str(warn_ms)]
+        argv += [] if control is None else ["--control", str(control)]
+        argv += [] if control_ms is None else ["--control-ms", str(control_ms)]
         argv += [] if cwd is None else ["--cwd", str(cwd)]
         return [*argv, "--", *command]
 

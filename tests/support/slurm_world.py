@@ -65,6 +65,12 @@ class Stand:
     async def warn(self, job_id: int) -> None:
         raise NotImplementedError
 
+    async def time_limit(self, job_id: int) -> int | None:
+        raise NotImplementedError
+
+    async def change_time_limit(self, job_id: int, minutes: int | None) -> None:
+        raise NotImplementedError
+
     async def nodes(self) -> list[Node]:
         raise NotImplementedError
 

@@ -73,6 +73,26 @@ async def test_task_is_cancelled_and_run_again(server: Server, tab: OpenTab) -> 
     await expect(page.locator(".task-title")).to_contain_text("running")
 
 
+async def test_time_limit_of_a_running_task_changes(server: Server, tab: OpenTab) -> None:
+    task_id = await server.submit_running("sleep 1000", job_name="mine", timeout_seconds=3_000)
+    page = await sign_in(await tab(), server)
+    await visit(page, server, f"tasks/{task_id}")
+    await expect(page.locator(".timeline")).to_contain_text("of 50 min 00 s")
+    await page.get_by_role("button", name="Time limit").click()
+    limit = page.get_by_label("Time limit", exact=True)
+    await expect(limit).to_have_value("3000s")
+    for wrong, said in (("soon", "must be like 90s"), ("0s1", "must be like"), ("99d", "2147483")):
+        await limit.fill(wrong)
+        await page.get_by_role("button", name="Change the limit").click()
+        await expect(page.get_by_role("alert")).to_contain_text(said)
+    await limit.fill("2h")
+    await page.get_by_role("button", name="Change the limit").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.locator(".timeline")).to_contain_text("of 2 h")
+    assert (await server.get(task_id)).timeout_seconds == 7_200
+    await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
+
+
 async def test_waiting_task_shows_why(server: Server, tab: OpenTab) -> None:
     await server.submit_running("sleep 1000", cpu=1, job_name="holds")
     task_id = await server.submit("true", cpu=2, job_name="waits")

@@ -4,7 +4,8 @@ import { ApiError } from "../src/api/http";
 import { FormCheck } from "../src/state/form_check";
 import { shellWords } from "../src/state/shell_words";
 import { violations as read } from "../src/api/violations";
-import { build, cliCommand, duration, EMPTY_FORM, FIELDS, fromTask } from "../src/state/task_form";
+import { build, cliCommand, EMPTY_FORM, FIELDS, fromTask } from "../src/state/task_form";
+import { duration } from "../src/state/time_text";
 import { task } from "./world";
 
 const violations = (text: string) => read(text, FIELDS);

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from fetchml.adapters.container_places import (
+    CONTROL_FOLDER,
     RUN_FOLDER,
     SECRETS_FOLDER,
     SHIM_PATH,
@@ -88,7 +89,12 @@ def container_config(
         tmpfs[str(SECRETS_FOLDER)] = f"{_SECRETS},{owner}"
     environment = {"HOME": "/tmp"} | run.env | gpus.environment | variables  # noqa: S108 - in the container
     command = shim_command(
-        SHIM_PATH, run, run_folder=RUN_FOLDER, workspace=WORKSPACE, secrets=SECRETS_FOLDER
+        SHIM_PATH,
+        run,
+        run_folder=RUN_FOLDER,
+        workspace=WORKSPACE,
+        secrets=SECRETS_FOLDER,
+        control=CONTROL_FOLDER,
     )
     memory = (run.memory_gb or limits.memory_gb) << 30
     few_cores = limits.cpu if limits.cpu < (os.cpu_count() or 1) else 0

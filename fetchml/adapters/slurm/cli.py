@@ -32,6 +32,8 @@ _VARIABLES = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
 _AT_ONCE = 8
 _MOST_BYTES = 256 << 20
 """Output of one command."""
+_LIMIT = re.compile(r"(?:(?:(\d{1,6})-)?(\d{1,6}):)?(\d{1,6}):\d\d")
+"""Days, hours and minutes of a time limit."""
 _CODE = re.compile(r"^\s*(?:Job)?ExitCode=(\d+):\d+|\bExitCode=(\d+):\d+", re.MULTILINE)
 
 
@@ -117,6 +119,24 @@ class CliTransport:
             raise SlurmAway(_plain(errors))
         if "try again" in errors or "transition" in errors:
             raise TryAgain
+
+    async def time_limit(self, job_id: int) -> int | None:
+        code, out, errors = await self._run(
+            "squeue", "--noheader", "--states=all", "--jobs", str(job_id), "--format=%l"
+        )
+        if code and is_away(errors):
+            raise SlurmAway(_plain(errors))
+        return _minutes(out.strip()) if out.strip() != "UNLIMITED" else None
+
+    async def change_time_limit(self, job_id: int, minutes: int | None) -> None:
+        limit = "UNLIMITED" if minutes is None else minutes
+        code, _, errors = await self._run(
+            "scontrol", "update", f"JobId={job_id}", f"TimeLimit={limit}"
+        )
+        if code and is_away(errors):
+            raise SlurmAway(_plain(errors))
+        if code:
+            raise Refused(plain(_plain(errors)), permanent=False)
 
     async def nodes(self) -> list[Node]:
         code, out, errors = await self._run("scontrol", "show", "node", "-d", "--oneliner")
@@ -217,6 +237,15 @@ def _job(line: str) -> Job | None:
     with suppress(ValueError):
         begins_at = int(datetime.fromisoformat(begins).timestamp())
     return Job(int(number), (state,), name, reason, nodes, begins_at=begins_at)
+
+
+def _minutes(limit: str) -> int:
+    """Read a time limit such as `2-00:30:00`, `1:30:00` or `5:00`. Raises Refused."""
+    found = _LIMIT.fullmatch(limit)
+    if found is None:
+        raise Refused("it has no such job any more", permanent=True)
+    days, hours, minutes = (int(number or 0) for number in found.groups())
+    return (days * 24 + hours) * 60 + minutes
 
 
 def _with_code(job: Job, code: str | None) -> Job:

@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 
 from fetchml.adapters.container_places import (
+    CONTROL_FOLDER,
     RUN_FOLDER,
     SECRETS_FOLDER,
     SHIM_PATH,
@@ -58,6 +59,8 @@ class Containers:
             run_folder=RUN_FOLDER,
             workspace=WORKSPACE,
             secrets=SECRETS_FOLDER,
+            control=CONTROL_FOLDER,
+            control_ms=usage_ms,
             usage_ms=usage_ms,
             lease_ms=lease_ms,
             environment=_ENVIRONMENT_PATH,

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from fetchml.adapters.shim_command import NO_ROOM_TO_START
-from fetchml.adapters.slurm import request, start_files
+from fetchml.adapters.slurm import job_limits, request, start_files
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.health import ClusterHealth
@@ -277,6 +277,16 @@ class SlurmLauncher:
         if not is_silent:
             return None
         return trouble(job, self._options.lost_after_seconds, followed.lease_seconds)
+
+    async def permit(self, run: LaunchSpec, timeout_ms: int) -> str | None:
+        followed = self._follower.get(self._name(run.task_id, run.attempt))
+        try:
+            job = await self._follower.look(followed) if followed is not None else None
+        except SlurmAway as error:
+            return f"Slurm does not answer ({error}): try again later"
+        if job is None:
+            return "Slurm does not report its job: try again later"
+        return await job_limits.permit(self._transport, job.id, timeout_ms, run.grace_ms)
 
     @property
     def workers(self) -> int:

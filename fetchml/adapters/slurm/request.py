@@ -42,10 +42,7 @@ def submission(
     run: LaunchSpec, name: str, parameters: Parameters, lease_seconds: int = 0
 ) -> Submission:
     chosen = parameters.of(run)
-    minutes = 0
-    if run.timeout_ms:
-        seconds = (run.timeout_ms + run.grace_ms) // 1000 + MIN_MARGIN_SECONDS
-        minutes = -(-seconds // 60)
+    minutes = minutes_for(run.timeout_ms, run.grace_ms) if run.timeout_ms else 0
     return Submission(
         name=name,
         script=start_files.job_script(run.folder),
@@ -59,6 +56,17 @@ def submission(
         lease_seconds=lease_seconds,
         **{each: chosen[each] for each in _PLAIN if each in chosen},
     )
+
+
+def minutes_for(timeout_ms: int, grace_ms: int) -> int:
+    """Return Slurm's time limit for a task with a time limit."""
+    seconds = (timeout_ms + grace_ms) // 1000 + MIN_MARGIN_SECONDS
+    return -(-seconds // 60)
+
+
+def seconds_within(minutes: int, grace_ms: int) -> int:
+    """Return the longest time limit of a task that Slurm's limit leaves room for."""
+    return max(0, minutes * 60 - MIN_MARGIN_SECONDS - grace_ms // 1000)
 
 
 def nice(priority: int, more: str) -> int:

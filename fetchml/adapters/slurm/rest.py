@@ -137,6 +137,20 @@ class RestTransport:
             if (each.get("error") or {}).get("code") == _TRY_AGAIN:
                 raise TryAgain
 
+    async def time_limit(self, job_id: int) -> int | None:
+        status, reply = await self._slurm("GET", f"/job/{job_id}")
+        jobs = reply.get("jobs") or ()
+        if status == 404 or not jobs:
+            raise Refused("it has no such job any more", permanent=True)
+        return _number(jobs[-1].get("time_limit"))
+
+    async def change_time_limit(self, job_id: int, minutes: int | None) -> None:
+        limit = {"infinite": True} if minutes is None else {"set": True, "number": minutes}
+        status, reply = await self._slurm("POST", f"/job/{job_id}", {"time_limit": limit})
+        if status >= 400:
+            message = _errors(reply) or f"status {status}"
+            raise Refused(plain(message), permanent=False)
+
     async def nodes(self) -> list[Node]:
         _, reply = await self._slurm("GET", "/nodes/")
         return [nodes.of_rest(each) for each in reply.get("nodes") or ()]

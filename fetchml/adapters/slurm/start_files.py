@@ -42,7 +42,8 @@ _JOBS_BYTES = 256
 _ID_DIGITS = 10
 _MOST_NAMES = 1_000
 USAGE_MS = 10_000
-"""Interval at which the shim on a node records the use of its processes."""
+"""Interval at which the shim on a node records the use of its processes, and looks for another
+time limit: a network disk wakes nobody."""
 
 _JOB_SCRIPT = """\
 #!/bin/sh
@@ -173,6 +174,7 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
         run_folder=folder.run,
         workspace=folder.workspace,
         secrets=run.folder / SECRETS,
+        control_ms=USAGE_MS,
         usage_ms=USAGE_MS,
         lease_ms=lease_ms,
     )

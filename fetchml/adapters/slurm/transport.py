@@ -55,6 +55,14 @@ class SlurmTransport(Protocol):
     async def warn(self, job_id: int) -> None:
         """Send SIGUSR1 to the job's first process only. Raises TryAgain."""
 
+    async def time_limit(self, job_id: int) -> int | None:
+        """Return a running job's time limit in whole minutes; `None` if it has none. Raises
+        Refused if there is no such job."""
+
+    async def change_time_limit(self, job_id: int, minutes: int | None) -> None:
+        """Give a running job another time limit, from its start on; `None`: none. Raises
+        Refused."""
+
     async def nodes(self) -> list[Node]:
         """Return the nodes of the cluster."""
 

@@ -221,6 +221,8 @@ def _changed_fields(request: task_pb2.UpdateTaskRequest) -> dict[str, object]:
     if request.HasField("start_after") or "start_after" in request.update_mask.paths:
         set_ = request.HasField("start_after")
         given["start_after"] = time_text(request.start_after) if set_ else ""
+    if request.HasField("timeout_seconds"):
+        given["timeout_seconds"] = request.timeout_seconds
     if request.notify or "notify" in request.update_mask.paths:
         given["notify"] = [target_fields(each) for each in request.notify[: MAX_TARGETS + 1]]
     if not request.HasField("update_mask"):

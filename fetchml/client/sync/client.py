@@ -91,13 +91,18 @@ class Client(Notifications):
         metadata: Mapping[str, str] | None = None,
         hold: bool | None = None,
         start_after: datetime | None = None,
+        timeout_seconds: int | None = None,
     ) -> Task:
-        """Change the priority, hold and earliest start of a waiting task, and labels of any task.
+        """Change the priority, hold and earliest start of a waiting task, the time limit of one
+        that waits or runs, and labels of any task.
 
         An empty value removes its label; labels that are not named stay. A `start_after` in the
-        past means at once.
+        past means at once. `timeout_seconds` counts from the start of the attempt; 0 means no
+        limit.
         """
-        return self.call(rpcs.update_task(task_id, priority, metadata, hold, start_after))
+        return self.call(
+            rpcs.update_task(task_id, priority, metadata, hold, start_after, timeout_seconds)
+        )
 
     def retry(self, task_id: str, *, idempotency_key: str | None = None) -> Task:
         """Submit an ended task again, as a new task. Retries of the call never create a second

@@ -297,6 +297,7 @@ def _dataset_spec(value: object) -> str | None:
 
 
 priority_fault = integer(1, 10)
+timeout_fault = integer(0, MAX_INT // 1000)
 metadata_fault = strings(line(256), MAX_METADATA_CHARACTERS, MAX_METADATA_CHARACTERS)
 
 _RULES: dict[str, Check] = {
@@ -313,7 +314,7 @@ _RULES: dict[str, Check] = {
     "image": image,
     "command": list_of(_argument, empty=False),
     "env": strings(_variable_name, MAX_ARGUMENT_CHARACTERS, MAX_REQUEST_BYTES),
-    "timeout_seconds": integer(0, MAX_INT // 1000),
+    "timeout_seconds": timeout_fault,
     "max_retries": integer(0, MAX_RETRIES),
     "experiment_id": line(256, empty=False),
     "preemptible": boolean,

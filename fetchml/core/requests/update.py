@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 from msgspec.structs import replace
 
-from fetchml.core.model import ENDED, Status, Task, TaskSpec, Value
+from fetchml.core.model import ENDED, HOLDING, Status, Task, TaskSpec, Value
 from fetchml.core.notifications import targets
 from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.requests import submission
@@ -26,6 +26,8 @@ class TaskUpdate(Value, frozen=True):
     hold: bool | None = None
     start_after: int | None = None
     """Milliseconds since the epoch (UTC); 0: at once."""
+    timeout_seconds: int | None = None
+    """Run time after which an attempt is stopped; 0: no limit."""
     notify: tuple[NotifyTarget, ...] | None = None
     """Empty: the task names no addresses of its own."""
 
@@ -39,6 +41,9 @@ class TaskUpdate(Value, frozen=True):
             parts.append("held" if self.hold else "released")
         if self.start_after is not None:
             parts.append(f"start_after {_shown_time(self.start_after)}")
+        if self.timeout_seconds is not None:
+            limit = f"{self.timeout_seconds} s" if self.timeout_seconds else "none"
+            parts.append(f"time limit {limit}")
         if self.notify is not None:
             parts.append(f"notify {len(self.notify)} addresses")
         return "; ".join(parts)
@@ -71,6 +76,7 @@ _RULES: dict[str, Check] = {
     "metadata": _labels,
     "hold": boolean,
     "start_after": _time,
+    "timeout_seconds": submission.timeout_fault,
     "notify": targets.fault,
 }
 
@@ -96,9 +102,9 @@ def read(request: Mapping[str, object]) -> TaskUpdate:
     return TaskUpdate(**fields)  # type: ignore[arg-type]
 
 
-def apply(task: Task, update: TaskUpdate, *, on_cluster: bool = False) -> Outcome:
-    """Raises InvalidUpdate if the changed task would break a rule of a request. `on_cluster`: a
-    cluster places the tasks."""
+def apply(task: Task, update: TaskUpdate, *, now: int = 0, on_cluster: bool = False) -> Outcome:
+    """Raises InvalidUpdate if the changed task would break a rule of a request. `now`: only a
+    change of the time limit needs it. `on_cluster`: a cluster places the tasks."""
     spec = task.spec
     if update.priority is not None and update.priority != spec.priority:
         if conflict := _does_not_wait(task, "priority"):
@@ -112,6 +118,10 @@ def apply(task: Task, update: TaskUpdate, *, on_cluster: bool = False) -> Outcom
         if conflict := _does_not_wait(task, "start_after", on_cluster=on_cluster):
             return Outcome(conflict=conflict)
         spec = replace(spec, start_after=update.start_after or None)
+    if update.timeout_seconds is not None and update.timeout_seconds != spec.timeout_seconds:
+        if conflict := _limit_conflict(task, update.timeout_seconds, now, on_cluster=on_cluster):
+            return Outcome(conflict=f"timeout_seconds: {conflict}")
+        task, spec = _limited(task, spec, update.timeout_seconds)
     if update.notify is not None and update.notify != (spec.notify or ()):
         if task.status in ENDED:
             return Outcome(conflict=f"notify: the task has ended, it is {task.status}")
@@ -130,6 +140,36 @@ def _does_not_wait(task: Task, field: str, *, on_cluster: bool = False) -> str |
     if on_cluster and task.prestaged:
         return f"{field}: the cluster already has the task, and decides when it starts"
     return None
+
+
+def _limit_conflict(task: Task, seconds: int, now: int, *, on_cluster: bool) -> str | None:
+    """Return why the time limit can't become `seconds` (0: none) now; `None` if it can."""
+    if task.status in ENDED or task.status is Status.COLLECTING:
+        return f"the task's command has ended; it is {task.shown_status}"
+    if task.cancel is not None or task.halt is not None:
+        return "the task is being ended"
+    if on_cluster and task.prestaged:
+        return "the cluster already has the task, with the limit that it has: wait until it runs"
+    if task.status is not Status.RUNNING or task.started_at is None:
+        return None
+    passed, present = now - task.started_at, task.spec.timeout_seconds
+    if present and passed >= present * 1000:
+        return f"its time limit of {present} s is over: it is being ended"
+    if seconds and passed >= seconds * 1000:
+        return (
+            f"it has run for {passed // 1000} s already, so a limit of {seconds} s would end it "
+            "now: cancel it instead"
+        )
+    return None
+
+
+def _limited(task: Task, spec: TaskSpec, seconds: int) -> tuple[Task, TaskSpec]:
+    """Raises InvalidUpdate."""
+    if 0 < seconds <= spec.warn_seconds:
+        rule = f"must be more than warn_seconds, which is {spec.warn_seconds}"
+        raise InvalidUpdate([Violation("timeout_seconds", rule)])
+    has_attempt = task.status in HOLDING
+    return replace(task, limit_changed=has_attempt), replace(spec, timeout_seconds=seconds)
 
 
 def _shown_time(ms: int) -> str:

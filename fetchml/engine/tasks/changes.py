@@ -17,6 +17,7 @@ from fetchml.core.stopping import may_be_interrupted
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.submissions import Submissions
+from fetchml.engine.tasks.time_limits import TimeLimits
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.errors import (
     Conflict,
@@ -42,6 +43,7 @@ class TaskChanges:
         submissions: Submissions,
         files: TaskFiles,
         dispatcher: Dispatcher,
+        time_limits: TimeLimits,
         *,
         audit: Audit,
         clock: Callable[[], int],
@@ -55,6 +57,7 @@ class TaskChanges:
         self._submissions = submissions
         self._files = files
         self._dispatcher = dispatcher
+        self._time_limits = time_limits
         self._audit = audit
         self._clock = clock
         self._notify_addresses = notify_addresses
@@ -66,6 +69,7 @@ class TaskChanges:
             wanted = update.read(request)
             if wanted.notify and (fault := address_fault(wanted.notify, self._notify_addresses)):
                 raise InvalidUpdate([Violation("notify", fault)])
+            self._time_limits.check(wanted)
             if not self._store.has_room():
                 raise DiskFull
             # Whoever changes or deletes an ended task holds this lock.
@@ -77,18 +81,12 @@ class TaskChanges:
         return await self._tasks.get(who, task_id)
 
     async def _update(self, who: Principal, task_id: str, wanted: TaskUpdate) -> None:
-        task = self._state.tasks.get(task_id)
-        if task is None:
-            # It has ended. Its end may still be on the way to the disk, where all others read.
-            await self._dispatcher.settled()
-            task = await self._tasks.to_change(who, task_id)
-        changed, conflict = update.apply(
-            task, wanted, on_cluster=self._state.limits.cluster is not None
-        )
-        if changed is None:
-            raise Conflict(f"{conflict}")
-        if fault := quotas.growth_fault(self._state, task, changed):
-            raise QueueQuotaReached(fault)
+        task = await self._newest(who, task_id)
+        changed = self._changed(task, wanted)
+        if changed.spec.timeout_seconds != task.spec.timeout_seconds:
+            await self._time_limits.permit(changed)
+            task = await self._newest(who, task_id)  # It went on meanwhile.
+            changed = self._changed(task, wanted)
         if changed is task:
             return
         if task.status in ENDED:
@@ -97,6 +95,26 @@ class TaskChanges:
             durable = self._dispatcher.apply(UpdateRequested(self._clock(), task_id, wanted))
         await self._audit.done(who, Action.TASK_UPDATE, task_id, wanted.summary)
         await durable
+
+    async def _newest(self, who: Principal, task_id: str) -> Task:
+        """Return the task as it is now. The caller lets no time pass before it changes it."""
+        task = self._state.tasks.get(task_id)
+        if task is None:
+            # It has ended. Its end may still be on the way to the disk, where all others read.
+            await self._dispatcher.settled()
+            task = await self._tasks.to_change(who, task_id)
+        return task
+
+    def _changed(self, task: Task, wanted: TaskUpdate) -> Task:
+        """Return the changed task. Raises InvalidUpdate, Conflict, QueueQuotaReached."""
+        on_cluster = self._state.limits.cluster is not None
+        changed, conflict = update.apply(task, wanted, now=self._clock(), on_cluster=on_cluster)
+        if changed is None:
+            raise Conflict(f"{conflict}")
+        if fault := quotas.growth_fault(self._state, task, changed):
+            raise QueueQuotaReached(fault)
+        self._time_limits.check_bookings(task, changed)
+        return changed
 
     async def interrupt(self, who: Principal, task_id: str) -> Interruption:
         """End the running attempt of a task as if its host were lost; the task is queued again."""

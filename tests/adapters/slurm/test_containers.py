@@ -35,7 +35,8 @@ def ran(folder: Path, runtime: str, run: LaunchSpec, owner: tuple[int, int] = (7
 
 SHIM = [
     "--dir", "/.fetchml/run", "--cwd", "/workspace", "--segment-bytes", "33554432",
-    "--grace-ms", "10000", "--usage-ms", "10000", "--lease-ms", "60000",
+    "--grace-ms", "10000", "--control", "/.fetchml/control", "--control-ms", "10000",
+    "--usage-ms", "10000", "--lease-ms", "60000",
     "--env", "/.fetchml/environment", "--", "train", "a b", "$x",
 ]  # fmt: skip
 
@@ -67,6 +68,7 @@ def test_podman(tmp_path: Path) -> None:
         f"--mount=type=bind,src={tmp_path}/run,dst=/.fetchml/run",
         f"--mount=type=bind,src={tmp_path}/workspace,dst=/workspace",
         f"--mount=type=bind,src={tmp_path}/outputs,dst=/outputs",
+        f"--mount=type=bind,src={tmp_path}/control,dst=/.fetchml/control,ro",
         f"--mount=type=bind,src=/shared/shim/{machine},dst=/.fetchml/shim,ro",
         "--device=nvidia.com/gpu=2",
         "--device=nvidia.com/gpu=3",
@@ -96,6 +98,7 @@ def test_apptainer(tmp_path: Path) -> None:
         f"--bind={tmp_path}/run:/.fetchml/run:rw",
         f"--bind={tmp_path}/workspace:/workspace:rw",
         f"--bind={tmp_path}/outputs:/outputs:rw",
+        f"--bind={tmp_path}/control:/.fetchml/control:ro",
         f"--bind=/shared/shim/{machine}:/.fetchml/shim:ro",
         "--nv",
         "--env=CUDA_VISIBLE_DEVICES=0,1",

@@ -5,6 +5,7 @@ import type { CreateTaskRequest, DatasetSpec, Dependency, Environment, SecretUse
 import { shellQuoted } from "../format";
 import { targets, targetText } from "./notify";
 import { shellWords } from "./shell_words";
+import { duration } from "./time_text";
 
 /** Every field is a text, so that what is half typed stays as it is. */
 export interface TaskForm {
@@ -259,16 +260,6 @@ function number(text: string): number | string | undefined {
   const digits = text.trim();
   if (digits === "") return undefined;
   return /^-?\d{1,15}$/.test(digits) ? Number(digits) : digits;
-}
-
-const UNITS: Record<string, number> = { "": 1, s: 1, m: 60, h: 3600, d: 86_400 };
-
-/** Seconds of `90`, `90s`, `30m`, `12h`, `2d`. `NaN` if it is none of these. */
-export function duration(text: string): number | undefined {
-  const trimmed = text.trim();
-  if (trimmed === "") return undefined;
-  const match = /^(\d{1,9})\s*([smhd]?)$/.exec(trimmed);
-  return match ? Number(match[1]) * (UNITS[match[2] ?? ""] ?? 1) : Number.NaN;
 }
 
 function pairs(text: string): { entries: [string, string][]; fault?: string } {

@@ -10,6 +10,7 @@ import { store } from "../../state/store";
 import { confirmed } from "../../ui/dialog";
 import { Icon } from "../../ui/icon";
 import { announce } from "../../ui/notes";
+import { TimeLimit } from "./time_limit";
 
 export function Actions({ task }: { task: Task }) {
   const [isBusy, setBusy] = useState(false);
@@ -86,6 +87,7 @@ export function Actions({ task }: { task: Task }) {
           {task.held ? "Release" : "Hold"}
         </button>
       )}
+      {isOwn && !isEnded && <TimeLimit task={task} isBusy={isBusy} />}
       {isOwn && isEnded && (
         <button
           type="button"

@@ -1,0 +1,26 @@
+"""Longer time limits of running tasks whose GPUs are booked."""
+
+from fetchml.core.bookings.model import MARGIN_MS
+from fetchml.core.model import Status, Task
+from fetchml.core.requests.times import shown_time
+from fetchml.core.state import State
+
+
+def extension_fault(state: State, before: Task, after: Task, now: int) -> str | None:
+    """Return why a running task may not run as long as it would by now; `None` if it may.
+
+    A task with a time limit was put on a booked GPU because it ends before the booking. One that
+    had no limit was not: whatever limit it gets is an improvement.
+    """
+    old, new = before.spec.timeout_seconds, after.spec.timeout_seconds
+    started = before.started_at
+    if before.status is not Status.RUNNING or started is None or not old or 0 < new <= old:
+        return None
+    ends = started + new * 1000 + MARGIN_MS if new else None
+    for booking in state.bookings.on(before.gpu_uuids, now):
+        if booking.user == before.user or (ends is not None and ends <= booking.starts_at):
+            continue
+        most = (booking.starts_at - MARGIN_MS - started) // 1000
+        hint = f": {most} s at most" if most > old else ""
+        return f"its GPU is reserved from {shown_time(booking.starts_at)} on{hint}"
+    return None

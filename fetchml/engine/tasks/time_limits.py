@@ -1,0 +1,65 @@
+"""Decides whether a task may get another time limit, and asks whoever else has a limit on it."""
+
+import asyncio
+from collections.abc import Callable
+
+from fetchml.core.bookings.extension import extension_fault
+from fetchml.core.model import HOLDING, Status, Task
+from fetchml.core.requests.task_limits import TaskLimits, timeout_violations
+from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
+from fetchml.core.state import State
+from fetchml.errors import Conflict
+from fetchml.files.task_files import TaskFiles
+from fetchml.ports.cluster import Cluster
+from fetchml.ports.launcher import LaunchSpec
+
+_OLD_SHIM = (
+    "timeout_seconds: this attempt was prepared by an earlier release of the server, and can't be "
+    "given another limit while it runs"
+)
+
+
+class TimeLimits:
+    def __init__(
+        self,
+        state: State,
+        files: TaskFiles,
+        limits: TaskLimits,
+        *,
+        clock: Callable[[], int],
+        cluster: Cluster | None,
+        launched: Callable[[str], LaunchSpec | None],
+    ) -> None:
+        """`launched`: see AttemptManager."""
+        self._state = state
+        self._files = files
+        self._limits = limits
+        self._clock = clock
+        self._cluster = cluster
+        self._launched = launched
+
+    def check(self, wanted: TaskUpdate) -> None:
+        """Raises InvalidUpdate for a limit that no task may have."""
+        fields = {"timeout_seconds": wanted.timeout_seconds}
+        found = timeout_violations(fields, self._limits)
+        if found:
+            raise InvalidUpdate(found)
+
+    def check_bookings(self, before: Task, after: Task) -> None:
+        """Raises Conflict."""
+        if fault := extension_fault(self._state, before, after, self._clock()):
+            raise Conflict(f"timeout_seconds: {fault}")
+
+    async def permit(self, task: Task) -> None:
+        """Make sure that the attempt of a task learns of its new limit, and that the cluster lets
+        it run so long. Raises Conflict."""
+        if task.status not in HOLDING:
+            return
+        folder = self._files.attempt(task.id, task.attempt)
+        if not await asyncio.to_thread(folder.takes_limits):
+            raise Conflict(_OLD_SHIM)
+        run = self._launched(task.id)
+        if self._cluster is None or task.status is not Status.RUNNING or run is None:
+            return
+        if fault := await self._cluster.permit(run, task.spec.timeout_seconds * 1000):
+            raise Conflict(f"timeout_seconds: {fault}")

@@ -1,0 +1,127 @@
+"""Slurm's own time limit of a job, which only an operator of the cluster may extend."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from fetchml.adapters.slurm import job_limits
+from fetchml.adapters.slurm.cli import CliTransport, _minutes
+from fetchml.adapters.slurm.job import Job, Submission
+from fetchml.adapters.slurm.rest import RestTransport
+from fetchml.adapters.slurm.token import Tokens, make_token
+from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
+from testbed.slurm import Slurm
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.usefixtures("commands")
+MINUTE_MS = 60_000
+
+
+@pytest.fixture(params=["root", "nobody"])
+def account(request: pytest.FixtureRequest) -> str:
+    """`root` is the cluster's operator."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def transport(
+    slurm: Slurm, transport_name: str, account: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[SlurmTransport]:
+    token = make_token(slurm.jwt_key.read_bytes(), account, int(time.time()), 86_400)
+    monkeypatch.setenv("SLURM_JWT", token)
+    if transport_name == "cli":
+        transport: SlurmTransport = CliTransport(account)
+    else:
+        transport = RestTransport(slurm.url, account, Tokens(account, None, slurm.jwt_key))
+    await transport.open()
+    yield transport
+    await transport.close()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[str]:
+    """The other account writes there too."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield folder
+
+
+@pytest.fixture
+async def job(transport: SlurmTransport, open_folder: str) -> AsyncIterator[int]:
+    script = "#!/bin/sh\nexec sleep 600\n"
+    number = await transport.submit(Submission("limits", script, open_folder, minutes=10))
+    await until(lambda: transport.job(number), lambda job: job is not None and runs(job))
+    yield number
+    await transport.cancel(number)
+    await until(lambda: transport.job(number), lambda job: job is None or job.is_over)
+
+
+def runs(job: Job) -> bool:
+    return "RUNNING" in job.state
+
+
+async def test_time_is_given_as_far_as_slurm_allows(
+    transport: SlurmTransport, account: str, job: int
+) -> None:
+    assert await transport.time_limit(job) == 10
+    for minutes in (1, 7):
+        assert await job_limits.permit(transport, job, minutes * MINUTE_MS, 60_000) is None
+    assert await transport.time_limit(job) == 10, "there is room for the grace and Slurm's margin"
+    more = await job_limits.permit(transport, job, 57 * MINUTE_MS, 60_000)
+    longest = await transport.time_limit(job)
+    none = await job_limits.permit(transport, job, 0, 60_000)
+    without = await transport.time_limit(job)
+    if account == "root":
+        assert (more, longest, none, without) == (None, 60, None, None)
+        assert await job_limits.permit(transport, job, 1 << 40, 60_000) is None, "it has no limit"
+        return
+    assert (longest, without) == (10, 10)
+    assert more is not None
+    denied = "Access/permission denied"
+    assert more.replace(f"{denied} for job {job}", denied) == (
+        f"Slurm does not let its job {job} run longer ({denied}): 420 s at most. "
+        f"An operator of the cluster can extend the job: 'scontrol update JobId={job} "
+        "TimeLimit=60'. Then repeat the change"
+    )
+    assert none is not None
+    assert "TimeLimit=UNLIMITED" in none
+
+
+async def test_job_that_is_gone_gets_no_time(transport: SlurmTransport) -> None:
+    with pytest.raises(Refused, match="no such job"):
+        await transport.time_limit(999_999)
+    with pytest.raises(Refused, match="Invalid job id"):
+        await transport.change_time_limit(999_999, 5)
+    refused = await job_limits.permit(transport, 999_999, MINUTE_MS, 0)
+    assert refused is not None
+    assert "no such job" in refused
+
+
+class Away:
+    async def time_limit(self, job_id: int) -> int | None:
+        raise SlurmAway("it sleeps")
+
+
+async def test_slurm_that_is_away_is_asked_again_later() -> None:
+    away: Any = Away()
+    assert await job_limits.permit(away, 1, MINUTE_MS, 0) == (
+        "Slurm does not answer (it sleeps): try again later"
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit", "minutes"),
+    [("5:00", 5), ("0:30", 0), ("59:59", 59), ("1:30:00", 90), ("2-00:30:00", 2 * 1440 + 30)],
+)
+def test_limits_as_squeue_prints_them(limit: str, minutes: int) -> None:
+    assert _minutes(limit) == minutes
+
+
+@pytest.mark.parametrize("limit", ["", "NOT_SET", "INVALID", "1", "-1:00", "9" * 20 + ":00"])
+def test_what_is_no_limit_of_a_job(limit: str) -> None:
+    with pytest.raises(Refused):
+        _minutes(limit)

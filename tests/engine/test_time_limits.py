@@ -1,0 +1,150 @@
+"""Changed time limits against a real engine, store and shim."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fetchml.core.audit import Action
+from fetchml.core.model import Resources, Status
+from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.state import Limits, State
+from fetchml.engine.tasks.time_limits import TimeLimits
+from fetchml.errors import Conflict, Forbidden, NotFound, ValidationFailed
+from fetchml.files.task_files import TaskFiles
+from fetchml.ports.launcher import LaunchSpec
+from fetchml.ports.store import AuditQuery
+from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
+from tests.support.tasks import task
+
+SLEEP = {"job_name": "sleep", "command": ["sleep", "1000"], "timeout_seconds": 600}
+HOUR_MS = 3_600_000
+
+
+class Refusing:
+    """A cluster that allows a running task no more than an hour."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    async def permit(self, run: LaunchSpec, timeout_ms: int) -> str | None:
+        self.asked.append(timeout_ms)
+        return "one hour at most" if not 0 < timeout_ms <= HOUR_MS else None
+
+
+async def test_owner_and_admin_change_it_and_the_audit_has_it(box: Box) -> None:
+    async with box.engine(private=False) as engine:
+        task = await engine.create_task(ALICE, SLEEP)
+        await running(engine, task.id)
+        for who in (BOB, VIEWER):
+            with pytest.raises(Forbidden):
+                await engine.update_task(who, task.id, {"timeout_seconds": 700})
+        changed = await engine.update_task(ALICE, task.id, {"timeout_seconds": 700})
+        assert changed.spec.timeout_seconds == 700
+        assert changed.status is Status.RUNNING
+        await engine.update_task(ADMIN, task.id, {"timeout_seconds": 0})
+        await engine.update_task(ADMIN, task.id, {"timeout_seconds": 0})
+        found = await box.parts.store.list_audit(AuditQuery(action=Action.TASK_UPDATE))
+        assert [(entry.user, entry.detail) for entry in found] == [
+            ("root", "time limit none"),
+            ("alice", "time limit 700 s"),
+        ], "a change that changes nothing leaves no entry"
+        explained = await engine.explain_task(ALICE, task.id)
+        assert "time limit" not in explained.reason
+        await engine.cancel_task(ALICE, task.id)
+        with pytest.raises(Conflict, match="timeout_seconds"):
+            await engine.update_task(ALICE, task.id, {"timeout_seconds": 800})
+        await ended(engine, task.id)
+
+
+async def test_task_of_others_is_not_there_in_private_mode(box: Box) -> None:
+    async with box.engine(private=True) as engine:
+        task = await engine.create_task(ALICE, SLEEP)
+        await running(engine, task.id)
+        for seconds in (700, 0, 1):
+            with pytest.raises(NotFound):
+                await engine.update_task(BOB, task.id, {"timeout_seconds": seconds})
+        await engine.cancel_task(ALICE, task.id)
+        await ended(engine, task.id)
+
+
+async def test_reserved_gpu_gives_no_more_time_and_names_nobody(box: Box) -> None:
+    async with box.engine(private=True) as engine:
+        task = await engine.create_task(ALICE, {**SLEEP, "gpu": 1})
+        await running(engine, task.id)
+        starts, ends = ((datetime.now(UTC) + timedelta(days=days)).isoformat() for days in (1, 2))
+        wanted = {"user_id": "carol", "starts_at": starts, "ends_at": ends, "gpu": 1}
+        booking = await box.gpus.bookings.create(ADMIN, wanted)
+        for seconds in (0, 86_400):
+            with pytest.raises(Conflict, match=r"its GPU is reserved from .* s at most") as found:
+                await engine.update_task(ALICE, task.id, {"timeout_seconds": seconds})
+            assert "carol" not in str(found.value)
+        await engine.update_task(ALICE, task.id, {"timeout_seconds": 80_000})
+        await box.gpus.bookings.delete(ADMIN, booking.id)
+        await engine.update_task(ALICE, task.id, {"timeout_seconds": 0})
+        await engine.cancel_task(ALICE, task.id)
+        await ended(engine, task.id)
+
+
+async def test_longest_limit_of_the_server(box: Box) -> None:
+    limits = TaskLimits(max_timeout_seconds=1_000)
+    async with box.engine(task_limits=limits) as engine:
+        task = await engine.create_task(ALICE, SLEEP)
+        await running(engine, task.id)
+        for seconds in (1_001, 0):
+            for who in (ALICE, ADMIN):
+                with pytest.raises(ValidationFailed, match=r"1000 s \(\[tasks\] max_timeout_sec"):
+                    await engine.update_task(who, task.id, {"timeout_seconds": seconds})
+        await engine.update_task(ALICE, task.id, {"timeout_seconds": 1_000})
+        await engine.cancel_task(ALICE, task.id)
+        await ended(engine, task.id)
+
+
+async def test_estimates_use_the_new_limit(box: Box) -> None:
+    async with box.engine(max_running=1) as engine:
+        task = await engine.create_task(ALICE, SLEEP)
+        await running(engine, task.id)
+        waits = await engine.create_task(ALICE, SLEEP)
+        await engine.update_task(ALICE, task.id, {"timeout_seconds": 5})
+        soon_ends = await engine.explain_task(ALICE, waits.id)
+        assert soon_ends.estimate is not None
+        await engine.update_task(ALICE, task.id, {"timeout_seconds": 100_000})
+        # An estimate is returned again for some seconds, unless there is a new task.
+        another = await engine.create_task(ALICE, SLEEP)
+        await engine.explain_task(ALICE, another.id)
+        ends_late = await engine.explain_task(ALICE, waits.id)
+        assert ends_late.estimate is not None
+        assert ends_late.estimate.p90 > soon_ends.estimate.p90
+        for each in (another, waits, task):
+            await engine.cancel_task(ALICE, each.id)
+            await ended(engine, each.id)
+
+
+def limits_of(box: Box, cluster: Any, launched: LaunchSpec | None) -> TimeLimits:
+    state = State(Limits(Resources(1, 1, 0), 1, 1, "box"))
+    return TimeLimits(
+        state,
+        TaskFiles(box.data_dir),
+        TaskLimits(),
+        clock=lambda: 1,
+        cluster=cluster,
+        launched=lambda _: launched,
+    )
+
+
+async def test_cluster_is_asked_before_anything_changes(box: Box) -> None:
+    """Not for a task that has no attempt, or whose attempt has not started."""
+    cluster = Refusing()
+    run = LaunchSpec("a", 1, "job", box.data_dir / "a", "image", ("true",), {})
+    limits = limits_of(box, cluster, run)
+    await limits.permit(task("a", status=Status.RUNNING, attempt=1, timeout_seconds=3_600))
+    for seconds in (3_601, 0):
+        with pytest.raises(Conflict, match="timeout_seconds: one hour at most"):
+            await limits.permit(
+                task("a", status=Status.RUNNING, attempt=1, timeout_seconds=seconds)
+            )
+    await limits.permit(task("a", timeout_seconds=9_999))
+    await limits.permit(task("a", status=Status.PREPARING, attempt=1, timeout_seconds=9_999))
+    assert cluster.asked == [HOUR_MS, HOUR_MS + 1000, 0]

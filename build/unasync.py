@@ -20,6 +20,7 @@ MODULES = (
     "bookings.py",
     "calls.py",
     "client.py",
+    "env.py",
     "files.py",
     "notify.py",
     "secrets.py",
@@ -44,7 +45,10 @@ SUBSTITUTIONS = [
         (r"grpc\.aio\.", "grpc."),
         # Types.
         (r"\bAwaitable\[(\w+)\]", r"\1"),
-        (r"\bAsync(Access|Bookings|Calls|Client|Files|Notifications|Secrets|Sweeps)\b", r"\1"),
+        (
+            r"\bAsync(Access|Bookings|Calls|Client|Environments|Files|Notifications|Secrets|Sweeps)\b",
+            r"\1",
+        ),
         (r"\bAsync(Generator|Iterator)\b", r"\1"),
         # Syntax.
         (r"\basync (def|for|with)\b", r"\1"),

@@ -60,6 +60,7 @@ COMMANDS = {
     },
     "Experiments and code": {
         "experiment": "Group tasks in experiments and compare them.",
+        "env": "List and remove environments of tasks.",
         "snapshot": "Upload folders of code for tasks to run.",
     },
     "Notifications": {

@@ -31,6 +31,7 @@ class Action(StrEnum):
     SECRET_DELETE = "secret.delete"  # noqa: S105 - likewise
     SNAPSHOT_UPLOAD = "snapshot.upload"
     SNAPSHOT_DELETE = "snapshot.delete"
+    ENVIRONMENT_DELETE = "environment.delete"
     JUPYTER_START = "jupyter.start"
     JUPYTER_STOP = "jupyter.stop"
     GPU_DRAIN = "gpu.drain"

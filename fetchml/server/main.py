@@ -213,6 +213,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             keys,
             parts.audit,
             secrets=parts.secrets,
+            environments=parts.kept_environments,
             access=parts.access,
             retention=retention,
             copies=copies,
@@ -231,7 +232,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             access=parts.access,
             keys=keys,
             secrets=parts.secrets,
-            environments=parts.environments,
+            environments=parts.kept_environments,
             retention=retention,
         )
         control = stack.enter_context(control_socket(data_dir))

@@ -69,6 +69,7 @@ async def test_reflection_describes_every_service(world: World) -> None:
     assert {service.name for service in listed.list_services_response.service} == {
         "fetchml.v1.AccessService",
         "fetchml.v1.AuditService",
+        "fetchml.v1.EnvironmentService",
         "fetchml.v1.ExperimentService",
         "fetchml.v1.GpuService",
         "fetchml.v1.JupyterService",

@@ -185,7 +185,7 @@ async def test_port_in_use_is_an_error(rest: World) -> None:
         parts.audit,
         access=parts.access,
         secrets=parts.secrets,
-        environments=parts.environments,
+        environments=parts.kept_environments,
         keys=KeyManager(rest.keyring, parts.audit),
         retention=rest.engine.retention,
     )

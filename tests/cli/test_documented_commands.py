@@ -30,6 +30,7 @@ EXCEPTIONS = {
     r"fetchml cp TASK_ID:/checkpoint": "it needs a task with a checkpoint: test_drill.py",
     r"--slurm ": "it needs a server over Slurm: tests/server/test_slurm.py",
     r"--volume ": "it needs a volume in the settings: tests/engine/test_volumes.py",
+    r"fetchml env rm": "it needs an environment: tests/server/test_kept_environments.py",
     r"fetchml secret (set|rm)|--secret ": "it needs a value: tests/cli/test_secret.py",
     r"fetchml notifications|--notify ": "it needs a receiver: tests/cli/test_notifications.py",
     r"fetchml (priority|hold|release)": "it needs a task that waits: test_task_commands.py",

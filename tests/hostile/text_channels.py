@@ -103,7 +103,7 @@ TARGETS = [
     b"/v1/tasks?%s=1", b"/v1/audit?user_id=%s", b"/v1/audit?target=%s", b"/v1/experiments/%s",
     b"/v1/tasks?sweep_id=%s", b"/v1/tasks/x/outputs?folder=%s", b"/v1/sweeps/%s",
     b"/v1/sweeps?user_id=%s", b"/v1/sweeps/%s/best?metric=a", b"/v1/sweeps/x/best?metric=%s",
-    b"/v1/secrets?user_id=%s",
+    b"/v1/secrets?user_id=%s", b"/v1/environments?user_id=%s",
     b"/v1/snapshots/%s", b"/v1/jupyter/services/%s", b"/jupyter/%s/", b"/ws?task_id=%s", b"/%s",
     b"%s",
 ]  # fmt: skip
@@ -117,6 +117,7 @@ VERBS = [
     (b"POST", b"/v1/sweeps/%s/retry"),
     (b"PUT", b"/v1/secrets/%s"),
     (b"DELETE", b"/v1/secrets/%s"),
+    (b"DELETE", b"/v1/environments/%s"),
 ]
 JSON = {b"Content-Type": b"application/json"}
 Channel = Callable[[Server, Marks, str], None]

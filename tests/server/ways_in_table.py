@@ -8,6 +8,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from fetchml.v1 import (
     access_pb2,
     audit_pb2,
+    environment_pb2,
     experiment_pb2,
     gpu_pb2,
     jupyter_pb2,
@@ -57,6 +58,8 @@ ADMINS_IN_VAIN = Expected("403 403 403 409", "403 403 403 409")
 """Admins only, and impossible for a task that has ended."""
 UNKNOWN = Expected("404 404 403 404", "404 404 403 404")
 """Send an unknown message again."""
+ABSENT = Expected("404 404 404 404", "404 404 404 404")
+"""Remove what nobody has."""
 HOOK = "http://a.invalid/"
 SWEEP = {"task": {"job_name": "a"}, "parameters": {"lr": {"range": [1, 1]}}}
 # `{task}` is a task of the owner that has ended, with a log and an output. With `fresh` the ids are
@@ -146,6 +149,8 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("PUT", "/v1/secrets/TOKEN", SUBMIT, {"json": {"value": "a"}}),
     ("DELETE", "/v1/secrets/TOKEN", SUBMIT, {}),
     ("DELETE", "/v1/secrets/TOKEN", UNKNOWN, {}),
+    ("GET", "/v1/environments", ALL, {}),
+    ("DELETE", "/v1/environments/none", ABSENT, {}),
     ("GET", "/v1/storage", ALL, {}),
     ("POST", "/v1/storage/prune", SUBMIT, {"json": {"older_than_seconds": 9}}),
     (
@@ -256,6 +261,8 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("KeyService.RevokeKey", {"key_id": "{key}"}, ADMINS, {"fresh": True}),
     ("KeyService.CreateSignInCode", {}, ALL, {}),
     ("AuditService.ListAudit", {}, ADMINS, {}),
+    ("EnvironmentService.ListEnvironments", {}, ALL, {}),
+    ("EnvironmentService.DeleteEnvironment", {"environment_id": "none"}, ABSENT, {}),
     ("StorageService.GetStorage", {}, ALL, {}),
     ("StorageService.PruneStorage", {"older_than_seconds": 9}, SUBMIT, {}),
     (
@@ -301,6 +308,7 @@ STREAMS = {"/ws": LISTED, "TaskService.WatchTasks": LISTED}
 FILES = (
     access_pb2,
     audit_pb2,
+    environment_pb2,
     experiment_pb2,
     gpu_pb2,
     jupyter_pb2,

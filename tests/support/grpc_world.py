@@ -108,6 +108,7 @@ async def grpc_world(
             parts.audit,
             access=parts.access,
             secrets=parts.secrets,
+            environments=parts.kept_environments,
             retention=engine.retention,
         )
         port = await server.start(f"127.0.0.1:{front.grpc_port()}", control_socket)

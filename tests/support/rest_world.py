@@ -168,7 +168,7 @@ async def rest_world(
             timeouts,
             access=parts.access,
             secrets=parts.secrets,
-            environments=parts.environments,
+            environments=parts.kept_environments,
             keys=KeyManager(keyring, parts.audit),
             retention=engine.retention,
         )

@@ -14,6 +14,7 @@ from fetchml.api.grpc.access import AccessService
 from fetchml.api.grpc.audit import AuditService
 from fetchml.api.grpc.backup import BackupService
 from fetchml.api.grpc.gpus import GpuService
+from fetchml.api.grpc.groups.environments import EnvironmentService
 from fetchml.api.grpc.groups.experiments import ExperimentService
 from fetchml.api.grpc.groups.notifications import NotificationService
 from fetchml.api.grpc.groups.secrets import SecretService
@@ -41,6 +42,7 @@ from fetchml.config.tls import Certificate, LoadedCertificate
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
+from fetchml.environments.kept import KeptEnvironments
 from fetchml.jupyter.service import JupyterServices
 from fetchml.snapshots.service import Snapshots
 from fetchml.user_secrets.service import UserSecrets
@@ -50,6 +52,8 @@ from fetchml.v1 import (
     audit_pb2,
     audit_pb2_grpc,
     backup_pb2_grpc,
+    environment_pb2,
+    environment_pb2_grpc,
     experiment_pb2,
     experiment_pb2_grpc,
     gpu_pb2,
@@ -94,6 +98,7 @@ SERVICES = frozenset(
         (gpu_pb2.DESCRIPTOR, "GpuService"),
         (key_pb2.DESCRIPTOR, "KeyService"),
         (secret_pb2.DESCRIPTOR, "SecretService"),
+        (environment_pb2.DESCRIPTOR, "EnvironmentService"),
         (audit_pb2.DESCRIPTOR, "AuditService"),
         (storage_pb2.DESCRIPTOR, "StorageService"),
         (usage_pb2.DESCRIPTOR, "UsageService"),
@@ -147,6 +152,7 @@ class GrpcServer:
         *,
         access: TaskAccess,
         secrets: UserSecrets,
+        environments: KeptEnvironments,
         retention: Retention,
         copies: StoreCopies | None = None,
         max_connections: int = MAX_CONNECTIONS,
@@ -190,6 +196,9 @@ class GrpcServer:
             KeyService(keys, SignIn(admission, audit), jupyter.origins), services
         )
         secret_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(secrets), services)
+        environment_pb2_grpc.add_EnvironmentServiceServicer_to_server(
+            EnvironmentService(environments), services
+        )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
         storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageService(retention), services)
         usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(engine), services)

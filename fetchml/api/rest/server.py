@@ -28,6 +28,7 @@ from fetchml.api.jupyter.proxy import JupyterProxy
 from fetchml.api.jupyter.task_ports import TaskPorts, place_in
 from fetchml.api.rest.access import AccessOperations
 from fetchml.api.rest.audit import AuditOperations
+from fetchml.api.rest.environments import EnvironmentOperations
 from fetchml.api.rest.experiments import ExperimentOperations
 from fetchml.api.rest.gpus import GpuOperations
 from fetchml.api.rest.jupyter import JupyterOperations
@@ -61,7 +62,7 @@ from fetchml.core.requests.text import is_valid
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
-from fetchml.environments.service import Environments
+from fetchml.environments.kept import KeptEnvironments
 from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized
 from fetchml.jupyter.service import JupyterServices
 from fetchml.snapshots.service import Snapshots
@@ -116,7 +117,7 @@ class HttpServer:
         max_connections: int = MAX_CONNECTIONS,
         keys: KeyManager,
         secrets: UserSecrets,
-        environments: Environments,
+        environments: KeptEnvironments,
         retention: Retention,
     ) -> None:
         self._admission = admission
@@ -179,6 +180,7 @@ class HttpServer:
             AccessOperations(OpenedPorts(access, admission, jupyter.origins)),
             KeyOperations(keys, body_timeout_seconds=timeouts.body),
             SecretOperations(secrets, body_timeout_seconds=timeouts.body),
+            EnvironmentOperations(environments),
             StorageOperations(retention, body_timeout_seconds=timeouts.body),
             WatchOperation(engine, handshake, timeouts.ws),
             ShellOperation(access, handshake, timeouts.ws),

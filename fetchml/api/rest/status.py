@@ -15,7 +15,7 @@ from fetchml.api.mappings import DOCTOR, ESTIMATE, QUEUE, SERVER
 from fetchml.api.rest.metrics.exposition import Metrics, ServerState
 from fetchml.api.task_json import health_json, task_json
 from fetchml.engine.gpus.gpus import Gpus
-from fetchml.environments.service import Environments
+from fetchml.environments.kept import KeptEnvironments
 from fetchml.errors import Unavailable
 from fetchml.user_secrets.service import UserSecrets
 from fetchml.views import WaitingTask
@@ -32,7 +32,7 @@ class ServerOperations:
         engine: "Engine",
         gpus: Gpus,
         secrets: UserSecrets,
-        environments: Environments,
+        environments: KeptEnvironments,
         metrics: Metrics,
     ) -> None:
         self._engine = engine

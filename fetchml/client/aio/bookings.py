@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from fetchml.client import booking_rpcs
-from fetchml.client.aio.secrets import AsyncSecrets
+from fetchml.client.aio.env import AsyncEnvironments
 from fetchml.v1.gpu_pb2 import Booking
 
 
-class AsyncBookings(AsyncSecrets):
+class AsyncBookings(AsyncEnvironments):
     async def reserve(
         self,
         user: str,

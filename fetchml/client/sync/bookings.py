@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from fetchml.client import booking_rpcs
-from fetchml.client.sync.secrets import Secrets
+from fetchml.client.sync.env import Environments
 from fetchml.v1.gpu_pb2 import Booking
 
 
-class Bookings(Secrets):
+class Bookings(Environments):
     def reserve(
         self,
         user: str,

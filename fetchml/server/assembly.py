@@ -53,7 +53,6 @@ from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.engine.wait_times import WaitTimes
 from fetchml.engine.watch import Watches
 from fetchml.engine.watched_tasks import watched_tasks
-from fetchml.environments.kept import KeptEnvironments
 from fetchml.environments.service import Environments
 from fetchml.files.output_archives import OutputArchives
 from fetchml.files.storage_monitor import MonitoredTasks
@@ -90,7 +89,6 @@ class Assembly:
     experiments: Experiments
     snapshots: Snapshots
     environments: Environments
-    kept_environments: KeptEnvironments
     secrets: UserSecrets
     ended: EndedTasks
     gpus: Gpus
@@ -385,7 +383,6 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         experiments=experiments,
         snapshots=snapshots,
         environments=environments,
-        kept_environments=KeptEnvironments(environments, audit),
         secrets=secrets,
         ended=ended,
         gpus=gpus,

@@ -34,6 +34,7 @@ from fetchml.config.settings import Settings
 from fetchml.engine.host.diagnosis import Examine, examine_nothing
 from fetchml.engine.retention import Retention
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
+from fetchml.environments.kept import KeptEnvironments
 from fetchml.files import task_users
 from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir, require_own
 from fetchml.files.layout import ADMIN_KEY
@@ -193,6 +194,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             environments=parts.environments,
         )
         keys = KeyManager(keyring, parts.audit)
+        kept_environments = KeptEnvironments(parts.environments, parts.audit)
         watch_disk = StorageMonitor(
             parts.usage, parts.watched, jupyter, wiring.watch_settings(settings)
         )
@@ -213,7 +215,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             keys,
             parts.audit,
             secrets=parts.secrets,
-            environments=parts.kept_environments,
+            environments=kept_environments,
             access=parts.access,
             retention=retention,
             copies=copies,
@@ -232,7 +234,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             access=parts.access,
             keys=keys,
             secrets=parts.secrets,
-            environments=parts.kept_environments,
+            environments=kept_environments,
             retention=retention,
         )
         control = stack.enter_context(control_socket(data_dir))

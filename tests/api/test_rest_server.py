@@ -16,6 +16,7 @@ from fetchml.config.address import Address
 from fetchml.core.model import Role, Status
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.status import ServerStatus
+from fetchml.environments.kept import KeptEnvironments
 from fetchml.views import Health, HealthStatus, QueueUse
 from tests.support.front import EDGE
 from tests.support.rest_world import JSON, World, rest_world
@@ -185,7 +186,7 @@ async def test_port_in_use_is_an_error(rest: World) -> None:
         parts.audit,
         access=parts.access,
         secrets=parts.secrets,
-        environments=parts.kept_environments,
+        environments=KeptEnvironments(parts.environments, parts.audit),
         keys=KeyManager(rest.keyring, parts.audit),
         retention=rest.engine.retention,
     )

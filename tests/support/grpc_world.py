@@ -18,6 +18,7 @@ from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
+from fetchml.environments.kept import KeptEnvironments
 from fetchml.v1.audit_pb2_grpc import AuditServiceStub
 from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
 from fetchml.v1.gpu_pb2_grpc import GpuServiceStub
@@ -108,7 +109,7 @@ async def grpc_world(
             parts.audit,
             access=parts.access,
             secrets=parts.secrets,
-            environments=parts.kept_environments,
+            environments=KeptEnvironments(parts.environments, parts.audit),
             retention=engine.retention,
         )
         port = await server.start(f"127.0.0.1:{front.grpc_port()}", control_socket)

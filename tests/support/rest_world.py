@@ -22,6 +22,7 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.config.address import Address
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
+from fetchml.environments.kept import KeptEnvironments
 from fetchml.jupyter.options import JupyterOptions
 from tests.support import front
 from tests.support.grpc_world import keys_of_every_role
@@ -168,7 +169,7 @@ async def rest_world(
             timeouts,
             access=parts.access,
             secrets=parts.secrets,
-            environments=parts.kept_environments,
+            environments=KeptEnvironments(parts.environments, parts.audit),
             keys=KeyManager(keyring, parts.audit),
             retention=engine.retention,
         )

@@ -194,7 +194,6 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             environments=parts.environments,
         )
         keys = KeyManager(keyring, parts.audit)
-        kept_environments = KeptEnvironments(parts.environments, parts.audit)
         watch_disk = StorageMonitor(
             parts.usage, parts.watched, jupyter, wiring.watch_settings(settings)
         )
@@ -215,7 +214,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             keys,
             parts.audit,
             secrets=parts.secrets,
-            environments=kept_environments,
+            environments=KeptEnvironments(parts.environments, parts.audit),
             access=parts.access,
             retention=retention,
             copies=copies,
@@ -234,7 +233,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             access=parts.access,
             keys=keys,
             secrets=parts.secrets,
-            environments=kept_environments,
+            environments=KeptEnvironments(parts.environments, parts.audit),
             retention=retention,
         )
         control = stack.enter_context(control_socket(data_dir))

@@ -40,6 +40,20 @@ def read_regular(folder: int, name: str, offset: int, limit: int) -> bytes:
         os.close(fd)
 
 
+def first_names(path: Path, most: int) -> frozenset[str]:
+    """List at most so many entries of a folder.
+
+    Network disks cache the absence of a file, but not a listing, so this shows what other machines
+    have written. Raises OSError.
+    """
+    fd = os.open(path, FOLDER)
+    try:
+        with os.scandir(fd) as entries:
+            return frozenset(entry.name for entry in islice(entries, most))
+    finally:
+        os.close(fd)
+
+
 def open_regular(root: Path, path: str) -> BinaryIO:
     """Open a regular file below a folder, `path` with `/` between its parts. Raises OSError for
     anything else, and for a path that leaves the folder."""

@@ -1,4 +1,4 @@
-"""The Jupyter that is installed on this host, for services without containers."""
+"""The Jupyter that is installed on this host or on nodes, for services without containers."""
 
 import os
 import shutil
@@ -37,3 +37,9 @@ def find_jupyter(command: Sequence[str]) -> InstalledJupyter:
     program = Path.cwd() / found
     path = os.pathsep.join([str(program.parent), _STANDARD_PATH])
     return InstalledJupyter((str(program), *command[1:]), path)
+
+
+def jupyter_on_nodes(command: Sequence[str]) -> InstalledJupyter:
+    """Read `[jupyter] command` as nodes do: whether they have the program shows when it starts."""
+    beside = [str(Path(command[0]).parent)] if command[0].startswith("/") else []
+    return InstalledJupyter(tuple(command), os.pathsep.join([*beside, _STANDARD_PATH]))

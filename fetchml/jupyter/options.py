@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from fetchml.core.requests import images as image_rules
 
@@ -19,6 +20,9 @@ class JupyterOptions:
     """The server's own URL for browsers, without a slash at the end."""
     command: tuple[str, ...] = ("jupyter-lab",)
     """Command of a plain process."""
+    relay: Path | None = None
+    """Path, on the nodes of a cluster, of the program that runs Jupyter there; `None` if it runs on
+    this host."""
     domain: str | None = None
     """`*.HOST` if each service has a host name of its own; `None` if all share the server's."""
     port: int | None = None

@@ -11,7 +11,7 @@ from fetchml.core.model import ENDED, Principal, Server, Task
 from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.errors import NotFound
-from fetchml.jupyter.tokens import token_of
+from fetchml.jupyter.tokens import relay_secret, token_of
 from fetchml.ports.store import Store
 from fetchml.records import RecordSet
 
@@ -81,6 +81,9 @@ class ServiceRecords:
 
     def token_of(self, service_id: str) -> str:
         return token_of(self._token_key, service_id)
+
+    def relay_secret(self, task: Task) -> bytes:
+        return relay_secret(self._token_key, task.id, task.attempt)
 
     async def add(self, record: Service, task: Task) -> None:
         """Add a service; its record is durable on return."""

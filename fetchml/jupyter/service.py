@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from fetchml.auth.audit import Audit
+from fetchml.auth.pinned_certificate import certificate_of
 from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import ENDED, Principal, Task, TaskSpec, User
@@ -17,7 +18,7 @@ from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.errors import BadRequest, FieldViolation, Forbidden, Unavailable, ValidationFailed
 from fetchml.files.folder_events import FolderEvents
-from fetchml.jupyter.command import find_jupyter
+from fetchml.jupyter.command import find_jupyter, jupyter_on_nodes
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.jupyter.records import ServiceRecords
@@ -32,6 +33,8 @@ from fetchml.system.clock import Clock
 from fetchml.views import JupyterView
 
 MAX_LIVE = 1_000
+RELAY_KEY = "FETCHML_JUPYTER_KEY"
+"""The variable that has the key of the relay on a node, which Jupyter does not get."""
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +99,7 @@ class JupyterServices:
         if not permissions.may_submit(who):
             raise Forbidden("A viewer's key can't start Jupyter services")
         self._require_valid(request)
-        if not self._options.has_containers:
+        if not (self._options.has_containers or self._options.relay):
             find_jupyter(self._options.command)
         self._tasks.require_room()
         if sum(1 for _ in self._records.live()) >= MAX_LIVE:
@@ -152,7 +155,12 @@ class JupyterServices:
     def secrets_of(self, task: Task) -> dict[str, str]:
         """Return the variables of a service's environment that are stored nowhere."""
         record = self._records.get(task.id)
-        return {} if record is None else {"JUPYTER_TOKEN": record.token}
+        if record is None:
+            return {}
+        secrets = {"JUPYTER_TOKEN": record.token}
+        if self._options.relay is not None:
+            secrets[RELAY_KEY] = certificate_of(self._records.relay_secret(task)).both
+        return secrets
 
     def _task_changed(self, task: Task) -> None:
         self._records.task_changed(task)
@@ -203,6 +211,10 @@ class JupyterServices:
         if self._options.has_containers:
             return jupyter.task_spec(record, self._options.images.get(record.image, record.image))
         log.warning("%s", jupyter.UNISOLATED, extra={"service_id": record.id, "user": record.user})
+        if (relay := self._options.relay) is not None:
+            return jupyter.process_spec(
+                record, *jupyter_on_nodes(self._options.command), str(relay)
+            )
         return jupyter.process_spec(record, *find_jupyter(self._options.command))
 
     async def _claim_workspace(self, folder: str, user: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -14,7 +15,7 @@ from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.files.folder_events import FolderEvents
 from fetchml.jupyter.records import ServiceRecords
 from fetchml.jupyter.supervisor import ServiceSupervisor
-from fetchml.ports.jupyter import JupyterClient, JupyterLink
+from fetchml.ports.jupyter import JupyterClient, JupyterLink, JupyterPlace
 from fetchml.system.background import BackgroundWork, every
 
 MAX_ENDED = 1_000
@@ -93,11 +94,20 @@ class Supervision:
             idle_ms=self._idle_ms,
             client=self._client,
             watch_folders=self._watch_folders,
-            attempt=self._tasks.attempt,
+            place=partial(self._place, record),
             clock=self._clock,
             stop=stop,
         )
         self._driving.start(self._drive(record, supervisor))
+
+    def _place(self, record: Service, task: Task) -> JupyterPlace:
+        return JupyterPlace(
+            record.id,
+            task.attempt,
+            self._tasks.attempt(task).run,
+            record.token,
+            self._records.relay_secret(task),
+        )
 
     async def prune(self) -> None:
         """Remove services that ended long ago, and the oldest if too many have ended. Their

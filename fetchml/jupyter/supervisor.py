@@ -3,15 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from contextlib import suppress
 
 from fetchml.core import idle_services
 from fetchml.core.idle_services import Idle
 from fetchml.core.model import ENDED, Status, Task
 from fetchml.core.requests.jupyter import Service
-from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderEvents
-from fetchml.ports.jupyter import JupyterClient, JupyterLink, JupyterSilent
+from fetchml.ports.jupyter import JupyterClient, JupyterLink, JupyterPlace, JupyterSilent
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
@@ -31,11 +30,12 @@ class ServiceSupervisor:
         idle_ms: int,
         client: JupyterClient,
         watch_folders: FolderEvents,
-        attempt: Callable[[Task], AttemptFolder],
+        place: Callable[[Task], JupyterPlace],
         clock: Callable[[], int],
         stop: Callable[[str], Awaitable[None]],
     ) -> None:
-        """`stop` ends the service for the reason that it is given."""
+        """`place` returns where the task's attempt runs. `stop` ends the service for the reason
+        that it is given."""
         self.link: JupyterLink | None = None
         """`None` until Jupyter answers, and after its processes are gone."""
         self.last_activity: int | None = None
@@ -44,7 +44,7 @@ class ServiceSupervisor:
         self._idle_ms = idle_ms
         self._client = client
         self._watch_folders = watch_folders
-        self._attempt = attempt
+        self._place = place
         self._clock = clock
         self._stop = stop
         self._idle = Idle()
@@ -107,15 +107,17 @@ class ServiceSupervisor:
         await self._stop(reason)
 
     async def _wait_for_answer(self) -> JupyterLink:
-        run_folder = self._attempt(self._task).run
+        place = self._place(self._task)
         pause = FIRST_PAUSE_SECONDS
-        async with self._watch_folders.subscribe(run_folder) as changes:
+        async with self._watch_folders.subscribe(place.run_folder) as changes:
             while True:
-                link = self._open(run_folder)
+                link = await self._open(place)
                 if link is None:
                     # A container may make files there without end: not a turn for each of them.
                     await asyncio.sleep(FIRST_PAUSE_SECONDS)
-                    await changes.wait()
+                    with suppress(TimeoutError):  # What a node does causes no event.
+                        async with asyncio.timeout(LONGEST_PAUSE_SECONDS):
+                            await changes.wait()
                     continue
                 try:
                     answers = await self._client.answers(link)
@@ -128,10 +130,11 @@ class ServiceSupervisor:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    def _open(self, run_folder: Path) -> JupyterLink | None:
+    async def _open(self, place: JupyterPlace) -> JupyterLink | None:
         try:
-            return self._client.open_link(run_folder, self._record.id, self._record.token)
-        except OSError:
+            return await self._client.open_link(place)
+        except OSError as error:
+            log.debug("jupyter can't be reached: %s", error, extra=self._extra)
             return None
 
     async def _look(self, link: JupyterLink) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -9,9 +10,11 @@ from msgspec.structs import replace
 
 from fetchml.core.requests import jupyter
 from fetchml.core.storage import NOTHING, Used
+from fetchml.files.attempt_folder import Look
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import FileOwners
 from fetchml.files.tree_size import measure
+from fetchml.files.untrusted import first_names
 from fetchml.jupyter.workspace_folders import WorkspaceRefused, make_folder, require_possible
 from fetchml.ports.launcher import Owner, PrepareError
 from fetchml.ports.store import Store
@@ -46,7 +49,17 @@ class TooManyWorkspaces(Exception):
 class Workspaces:
     """Used from one event loop, after `load`."""
 
-    def __init__(self, store: Store, root: Path, owners: FileOwners, usage: StorageUsage) -> None:
+    def __init__(
+        self,
+        store: Store,
+        root: Path,
+        owners: FileOwners,
+        usage: StorageUsage,
+        *,
+        in_thread: Look = asyncio.to_thread,
+    ) -> None:
+        """`in_thread`: calls what looks at the root's disk; raises OSError."""
+        self._in_thread = in_thread
         self._records = RecordSet(store, KIND, Workspace, lambda each: each.folder)
         self._usage = usage
         self._root = root
@@ -54,11 +67,13 @@ class Workspaces:
 
     async def load(self, in_use: frozenset[str]) -> None:
         """Read the records from the open store. A workspace that an administrator has removed from
-        the disk is forgotten unless it is in use."""
+        the disk is forgotten unless it is in use. None is while the disk can't be read, or has
+        nothing at all: it may not be mounted."""
+        is_there = await self._has_any()
 
         async def keep(record: Workspace) -> Workspace | None:
             folder = record.folder
-            if folder in in_use or await asyncio.to_thread(os.path.lexists, self._root / folder):
+            if not is_there or folder in in_use or await self._may_exist(folder):
                 self._usage.workspace_changed(record.user, NOTHING, record.used)
                 return record
             return None
@@ -83,7 +98,7 @@ class Workspaces:
         """
         known = self._records.get(folder)
         wanted = await self._owners.of(known.user if known is not None and known.user else user)
-        uid, gid = await asyncio.to_thread(make_folder, self._root, folder, wanted)
+        uid, gid = await self._in_thread(partial(make_folder, self._root, folder, wanted))
         owner = (uid, gid) if self._owners.is_known(uid) else wanted
         return self._root / folder, owner
 
@@ -97,10 +112,22 @@ class Workspaces:
         used = await asyncio.to_thread(measure, self._root / folder, pause=True)
         return await self._records.change(self._measured, folder, used)
 
+    async def _has_any(self) -> bool:
+        try:
+            return bool(await self._in_thread(partial(first_names, self._root.resolve(), 1)))
+        except OSError:
+            return False
+
+    async def _may_exist(self, folder: str) -> bool:
+        try:
+            return await self._in_thread(partial(os.path.lexists, self._root / folder))
+        except OSError:
+            return True
+
     async def _claim(self, folder: str, user: str) -> None:
         if fault := jupyter.folder_fault(folder, self._records.ids() - {folder}):
             raise WorkspaceRefused(f"can't be {folder!r}: {fault}")
-        await asyncio.to_thread(require_possible, self._root, folder)
+        await self._in_thread(partial(require_possible, self._root, folder))
         if folder not in self._records:
             if len(self._records) >= MAX_WORKSPACES:
                 raise TooManyWorkspaces(

@@ -30,6 +30,8 @@ class Node(msgspec.Struct, frozen=True):
     gpu_name: str = ""
     """The cluster's name for the type of its GPUs; empty if it has none."""
     partitions: tuple[str, ...] = ()
+    address: str = ""
+    """Host name or IP address at which the cluster itself reaches it; empty if it names none."""
 
 
 @runtime_checkable
@@ -61,3 +63,7 @@ class Cluster(Protocol):
     def begins_at(self, task_id: str, attempt: int) -> int | None:
         """Return when the cluster expects to start an attempt, in milliseconds since the epoch
         (UTC); `None` if it has no estimate."""
+
+    def address_of(self, task_id: str, attempt: int) -> str | None:
+        """Return the address of the node on which an attempt runs, as the cluster itself names it;
+        `None` if it is not known."""

@@ -1,46 +1,58 @@
 """The Jupyter client: watches one running Jupyter.
 
-1. `open_link` pins the socket on which Jupyter listens.
+1. `open_link` finds the place where Jupyter listens.
 2. `answers`, until it returns true.
 3. `activity`, now and then.
 4. `JupyterLink.close`.
 """
 
-import os
+import socket
+import ssl
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fetchml.core.requests.jupyter import Activity
 
 
-class JupyterLink:
-    """The way to one running Jupyter. Whoever opens it closes it; its connections live on."""
+class JupyterPlace(NamedTuple):
+    """A service's attempt, which runs."""
 
-    def __init__(self, fd: int, service_id: str, token: str) -> None:
-        """`fd`: of the socket's name, opened with O_PATH; the link owns it from now on."""
-        self._fd: int | None = fd
-        self.service_id = service_id
-        self.token = token
+    service_id: str
+    attempt: int
+    run_folder: Path
+    token: str
+    relay_secret: bytes
+    """Known to the server and to the attempt's relay on a node of a cluster."""
+
+
+class JupyterWay(Protocol):
+    """The way to the place where one Jupyter listens."""
+
+    tls: ssl.SSLContext | None
+    """Context of the handshake that begins each connection, and in which both ends prove
+    themselves; `None` if nobody else can listen there."""
+
+    async def connect(self) -> socket.socket:
+        """Open a connection. Raises OSError, also after `close`."""
+
+    def close(self) -> None:
+        """May be called again. Connections live on."""
+
+
+class JupyterLink(NamedTuple):
+    """The way to one running Jupyter, and what opens it. Whoever opens it closes it."""
+
+    service_id: str
+    token: str
+    way: JupyterWay
 
     @property
     def base_path(self) -> str:
         return f"/jupyter/{self.service_id}/"
 
-    @property
-    def socket_path(self) -> str:
-        """The path for one immediate `connect`: after `close` it may name another file.
-
-        Raises OSError if the link is closed.
-        """
-        if self._fd is None:
-            raise OSError("the link is closed")
-        return f"/proc/self/fd/{self._fd}"
-
     def close(self) -> None:
-        """May be called again."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        """May be called again; the link's connections live on."""
+        self.way.close()
 
 
 class JupyterSilent(Exception):
@@ -51,8 +63,8 @@ class JupyterClient(Protocol):
     """Queries a Jupyter that its user may have replaced by anything: every answer is bounded in
     time and size."""
 
-    def open_link(self, run_folder: Path, service_id: str, token: str) -> JupyterLink:
-        """Raises OSError if there is no socket (yet) in the attempt's run folder."""
+    async def open_link(self, place: JupyterPlace) -> JupyterLink:
+        """Raises OSError if nothing listens (yet), or it is not known where."""
 
     async def answers(self, link: JupyterLink) -> bool:
         """Return whether it serves requests that carry its token."""

@@ -63,6 +63,7 @@ from fetchml.jupyter.service_key import load_key
 from fetchml.jupyter.workspaces import Workspaces
 from fetchml.notifications.sender import Sender
 from fetchml.ports.store import Store
+from fetchml.server.cluster_wiring import places_of_jupyter
 from fetchml.server.effects import carry_out
 from fetchml.server.notification_wiring import assemble_notifications
 from fetchml.server.options import Options as Options  # noqa: PLC0414  # others import it from here
@@ -203,11 +204,18 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         ids=ids,
         limits=options.rules.defaults.limits,
     )
+    jupyter_places = places_of_jupyter(outside.cluster)
     jupyter = JupyterServices(
         store,
         services,
-        Workspaces(store, options.workspaces, outside.owners, usage),
-        HttpJupyterClient(),
+        Workspaces(
+            store,
+            options.workspaces,
+            outside.owners,
+            usage,
+            in_thread=jupyter_places.in_thread,
+        ),
+        HttpJupyterClient(open_there=jupyter_places.open),
         outside.folder_watch,
         options.jupyter,
         audit=audit,

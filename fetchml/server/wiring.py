@@ -42,7 +42,7 @@ from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
 from fetchml.server.assembly import Options
 from fetchml.server.cannot_start import CannotStart
-from fetchml.server.cluster_wiring import NO_JUPYTER, on_cluster, tasks_folder
+from fetchml.server.cluster_wiring import jupyter_relay, no_jupyter, on_cluster, tasks_folder
 from fetchml.server.notification_wiring import notification_options
 from fetchml.server.task_rules import dataset_addresses, idle_rule, submission_rules
 from fetchml.snapshots.options import SnapshotOptions
@@ -205,11 +205,13 @@ def datasets(settings: Settings) -> DatasetProvider:
 def _workspaces_root(settings: Settings) -> Path:
     """Raises CannotStart."""
     data_dir = settings.data_dir.resolve()
-    own = data_dir / JUPYTER
+    own = tasks_folder(settings).resolve() / JUPYTER
     if settings.jupyter.root is None:
         return own
     root = settings.jupyter.root.resolve()
     others = {"the data directory": data_dir}
+    if on_cluster(settings):
+        others["[slurm] shared_dir"] = tasks_folder(settings).resolve()
     if settings.datasets.root is not None:
         others["[datasets] root"] = settings.datasets.root.resolve()
     for name, other in others.items():
@@ -234,7 +236,8 @@ def _jupyter_options(
         private=settings.auth.private,
         allow_images=settings.tasks.allow_images,
         has_containers=settings.server.launcher == "docker",
-        unavailable=NO_JUPYTER if on_cluster(settings) else None,
+        unavailable=no_jupyter(settings),
+        relay=jupyter_relay(settings),
         public_url=public_url(settings, http_port),
         command=settings.jupyter.command,
         domain=settings.jupyter.domain,

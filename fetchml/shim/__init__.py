@@ -38,6 +38,11 @@ def path(machine: str | None = None) -> pathlib.Path:
     return pathlib.Path(__file__).with_name(name)
 
 
+def jupyter_relay() -> pathlib.Path:
+    """The program that runs Jupyter on the nodes of a cluster, for a Python of theirs."""
+    return pathlib.Path(__file__).with_name("jupyter_relay.py")
+
+
 class HeldShim:
     """The shim, as it was when the server started, whatever becomes of its file.
 

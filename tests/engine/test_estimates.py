@@ -349,6 +349,9 @@ class Planned:
     def begins_at(self, task_id: str, attempt: int) -> int | None:
         return self.begins.get(task_id)
 
+    def address_of(self, task_id: str, attempt: int) -> str | None:
+        return None
+
 
 def started(task_id: str, waited: int, gpu: int) -> Task:
     return replace(task(task_id, gpu=gpu, created_at=1_000), attempt=1, allocated_at=1_000 + waited)

@@ -10,6 +10,7 @@ from docker.errors import ImageNotFound
 from examples.local_image import Interpreter
 from testbed.docker_engine import Engine
 from tests.jupyter.image import NAME, import_root, write_root
+from tests.jupyter.installed import install_jupyterlab
 from tests.jupyter.proxy_world import world as world  # noqa: PLC0414 - a fixture
 from tests.jupyter.service import Serve
 from tests.jupyter.stand_in import stand_in as stand_in  # noqa: PLC0414 - a fixture
@@ -45,6 +46,11 @@ def jupyter_backend(docker_engine: Engine, request: pytest.FixtureRequest) -> It
     yield containers_of(docker_engine, NAME)
     if made:
         images.remove(NAME, force=True)
+
+
+@pytest.fixture(scope="session")
+def jupyter_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install_jupyterlab(tmp_path_factory.mktemp("jupyterlab"))
 
 
 @pytest.fixture

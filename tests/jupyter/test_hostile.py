@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from fetchml.adapters.jupyter.client import MAX_ANSWER_BYTES, HttpJupyterClient
-from fetchml.adapters.jupyter.link import SOCKET, connect, http_session, open_link
+from fetchml.adapters.jupyter.link import SOCKET, http_session, open_link
 from fetchml.api.rest.server import HttpTimeouts
 from fetchml.ports.jupyter import JupyterLink, JupyterSilent
 from tests.jupyter.proxy_world import BASE, ID, TOKEN, World, proxy_world
@@ -231,9 +231,9 @@ async def test_a_socket_that_accepts_nothing_times_out(folder: Path) -> None:
         deaf.bind(str(folder / SOCKET))
         deaf.listen(0)
         link = open_link(folder, ID, TOKEN)
-        waiting = await connect(link)
+        waiting = await link.way.connect()
         with pytest.raises(TimeoutError):
-            await connect(link)
+            await link.way.connect()
         waiting.close()
         link.close()
 

@@ -7,15 +7,9 @@ from pathlib import Path
 import pytest
 
 from fetchml.system import processes
-from tests.jupyter.installed import install_jupyterlab
 from tests.jupyter.service import SAVED, Serve, Service
 from tests.support.program import Backend
 from tests.support.waiting import eventually
-
-
-@pytest.fixture(scope="session")
-def jupyter_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install_jupyterlab(tmp_path_factory.mktemp("jupyterlab"))
 
 
 @pytest.fixture
@@ -35,7 +29,7 @@ async def test_from_start_to_stop(serve: Serve, backend: Backend, jupyter_lab: P
     shown = await service.show()
     assert "nothing isolates" in shown["reason"]
     assert "nothing isolates" in server.log
-    workspace = server.data_dir / "jupyter" / "ada" / "thesis"
+    workspace = (backend.tasks_dir or server.data_dir) / "jupyter" / "ada" / "thesis"
     kernel = await service.new_kernel()
     assert await service.run(kernel, "import os; os.getcwd()") == f"'{workspace}'"
     assert await service.run(kernel, "import sys; sys.executable") == (

@@ -48,7 +48,7 @@ async def test_from_start_to_stop(box: Box) -> None:
         assert box.jupyter.link(made.id) is None
         await box.jupyter.stop(ALICE, made.id)
         with pytest.raises(OSError, match="closed"):
-            _ = link.socket_path
+            await link.way.connect()
 
 
 async def test_the_workspace_outlives_its_service(box: Box) -> None:

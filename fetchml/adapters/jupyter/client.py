@@ -1,8 +1,8 @@
 """Queries a Jupyter: whether it serves, and when it was last used."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import aiohttp
@@ -11,7 +11,10 @@ from yarl import URL
 
 from fetchml.adapters.jupyter.link import http_session, open_link
 from fetchml.core.requests.jupyter import Activity
-from fetchml.ports.jupyter import JupyterLink, JupyterSilent
+from fetchml.ports.jupyter import JupyterLink, JupyterPlace, JupyterSilent
+
+Open = Callable[[JupyterPlace], Awaitable[JupyterLink]]
+"""Opens a link; raises OSError."""
 
 ANSWER_SECONDS = 10.0
 """For a whole answer."""
@@ -26,14 +29,23 @@ class _Listed(msgspec.Struct):
     execution_state: str = ""
 
 
+async def open_here(place: JupyterPlace) -> JupyterLink:
+    """Open a link to a Jupyter of this host. Raises OSError."""
+    return open_link(place.run_folder, place.service_id, place.token)
+
+
 class HttpJupyterClient:
     """`JupyterClient` over Jupyter's own HTTP API."""
 
-    def __init__(self, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(
+        self, answer_seconds: float = ANSWER_SECONDS, *, open_there: Open = open_here
+    ) -> None:
+        """`open_there`: decides where Jupyters listen."""
         self._seconds = answer_seconds
+        self._open = open_there
 
-    def open_link(self, run_folder: Path, service_id: str, token: str) -> JupyterLink:
-        return open_link(run_folder, service_id, token)
+    async def open_link(self, place: JupyterPlace) -> JupyterLink:
+        return await self._open(place)
 
     async def answers(self, link: JupyterLink) -> bool:
         try:

@@ -1,11 +1,13 @@
 """Connections to one running Jupyter, through the socket on which it listens.
 
-That socket is in a folder that its container may fill with anything: see `task_sockets`.
+On this host that socket is in a folder that its container may fill with anything: see
+`task_sockets`. On a node of a cluster it is behind a relay: see `nodes`.
 """
 
+import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,33 +29,57 @@ SOCKET = "jupyter.sock"
 """Its name in the run folder of an attempt."""
 READ_BYTES = 32 << 10
 """Of a reply that are buffered, beside what one read returns."""
+HANDSHAKE_SECONDS = 10.0
+TLS_BYTES = 384 << 10
+"""Memory of a connection with TLS beside that of one without: asyncio's buffer of 256 KiB for what
+it reads, and OpenSSL's own."""
+_NOBODY = "fetchml"
+"""The name that goes into a handshake, where something must."""
+
+
+class PinnedSocket:
+    """`JupyterWay` to a socket of this host."""
+
+    tls: ssl.SSLContext | None = None
+
+    def __init__(self, fd: int) -> None:
+        """`fd`: of the socket's name, opened with O_PATH, which this owns from now on."""
+        self._fd: int | None = fd
+
+    async def connect(self) -> socket.socket:
+        if self._fd is None:
+            raise OSError("the link is closed")
+        return await task_sockets.connect(f"/proc/self/fd/{self._fd}")
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
 
 def open_link(run_folder: Path, service_id: str, token: str) -> JupyterLink:
     """Raises OSError if there is no socket (yet), or another kind of file in its place."""
-    return JupyterLink(pin_socket(run_folder, SOCKET), service_id, token)
-
-
-async def connect(link: JupyterLink) -> socket.socket:
-    """Open a connection. Raises OSError."""
-    return await task_sockets.connect(link.socket_path)
+    return JupyterLink(service_id, token, PinnedSocket(pin_socket(run_folder, SOCKET)))
 
 
 def http_session(link: JupyterLink, *, answer_seconds: float) -> aiohttp.ClientSession:
     """Return a client that reaches only this Jupyter, whatever the URL names: see
     `socket_session`."""
-    return socket_session(partial(connect, link), answer_seconds=answer_seconds)
+    way = link.way
+    return socket_session(way.connect, answer_seconds=answer_seconds, tls=way.tls)
 
 
-def socket_session(connect: Connect, *, answer_seconds: float) -> aiohttp.ClientSession:
+def socket_session(
+    connect: Connect, *, answer_seconds: float, tls: ssl.SSLContext | None = None
+) -> aiohttp.ClientSession:
     """Return a client whose every request goes through `connect`, whatever the URL names.
 
     It keeps no cookies and decompresses nothing. Each request has a connection of its own, so that
     no rest of one reply is taken for the next. `answer_seconds`: longest wait for the next byte of
-    a reply.
+    a reply. `tls`: the context of a handshake that comes before each; `None` without one.
     """
     return aiohttp.ClientSession(
-        connector=_SocketConnector(connect),
+        connector=_SocketConnector(connect, tls),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
@@ -63,9 +89,10 @@ def socket_session(connect: Connect, *, answer_seconds: float) -> aiohttp.Client
 
 
 class _SocketConnector(aiohttp.BaseConnector):
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, tls: ssl.SSLContext | None) -> None:
         super().__init__(force_close=True, limit=0)
         self._connect_socket = connect
+        self._tls = tls
 
     async def _create_connection(
         self,
@@ -76,7 +103,18 @@ class _SocketConnector(aiohttp.BaseConnector):
         connection = None
         try:
             connection = await self._connect_socket()
-            _, protocol = await self._loop.create_unix_connection(self._factory, sock=connection)
+            if self._tls is None:
+                _, protocol = await self._loop.create_unix_connection(
+                    self._factory, sock=connection
+                )
+            else:
+                _, protocol = await self._loop.create_connection(
+                    self._factory,
+                    sock=connection,
+                    ssl=self._tls,
+                    server_hostname=_NOBODY,
+                    ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                )
         except OSError as error:
             if connection is not None:
                 connection.close()

@@ -302,6 +302,13 @@ class SlurmLauncher:
             return None
         return job.begins_at * 1000
 
+    def address_of(self, task_id: str, attempt: int) -> str | None:
+        followed = self._follower.get(self._name(task_id, attempt))
+        job = followed.job if followed is not None else None
+        if job is None or job.is_pending or not job.nodes:
+            return None
+        return self._nodes.address(job.nodes)
+
     def _name(self, task_id: str, attempt: int) -> str:
         return f"{self._prefix}{task_id}-{attempt}"
 

@@ -57,6 +57,15 @@ class NodeWatch:
         self._wanted.set()
         return self._nodes
 
+    def address(self, name: str) -> str | None:
+        """Return the address of a node; `None` if it is not known. The next look comes soon
+        then."""
+        for node in self._nodes:
+            if node.name == name and node.address:
+                return node.address
+        self._wanted.set()
+        return None
+
     async def _repeat(self, pause: float) -> None:
         while True:
             await asyncio.sleep(pause)

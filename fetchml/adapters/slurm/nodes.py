@@ -28,6 +28,7 @@ _NO_WORK = frozenset(
 _NONE = ("(null)", "N/A", "")
 _WORD = re.compile(r"(?:^| )([A-Za-z:/]+)=")
 _WRITTEN_BY = re.compile(r"^(.*?)(?: \[([^\[\]@]+)@[^\]]*\])?$", re.DOTALL)
+_ADDRESS = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
 _MOST_GPUS = 256
 """Of one node."""
 _REASON_CHARACTERS = 300
@@ -53,6 +54,7 @@ def of_rest(each: Mapping[str, Any]) -> Node:
         gres=str(each.get("gres") or ""),
         gres_used=str(each.get("gres_used") or ""),
         partitions=tuple(map(str, partitions)) if isinstance(partitions, list) else (),
+        address=str(each.get("address") or ""),
     )
 
 
@@ -78,6 +80,7 @@ def _of_line(line: str) -> Node:
         gres=found.get("Gres", ""),
         gres_used=found.get("GresUsed", ""),
         partitions=tuple(filter(None, found.get("Partitions", "").split(","))),
+        address=found.get("NodeAddr", ""),
     )
 
 
@@ -101,6 +104,7 @@ def _node(
     gres: str,
     gres_used: str,
     partitions: tuple[str, ...],
+    address: str,
 ) -> Node:
     is_usable = takes_work(state)
     count, kind, _ = _gpus(gres)
@@ -121,6 +125,7 @@ def _node(
         indexes if indexes is None else tuple(sorted(n for n in indexes if n < count)),
         kind,
         partitions,
+        address if _ADDRESS.fullmatch(address) else "",
     )
 
 

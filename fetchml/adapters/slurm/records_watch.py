@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.follower import Followed
+from fetchml.adapters.slurm.start_files import MOST_NAMES
 from fetchml.files.shared_disk import SharedDisk, is_fault
+from fetchml.files.untrusted import first_names
 
 SECONDS = 0.5
 """Between two looks."""
@@ -99,7 +100,7 @@ def _records(folders: Sequence[Path]) -> dict[Path, frozenset[str]]:
     found = {}
     for folder in folders:
         try:
-            found[folder] = start_files.record_names(folder / "run") & RECORDS
+            found[folder] = first_names(folder / "run", MOST_NAMES) & RECORDS
         except PermissionError:
             continue
         except OSError as error:

@@ -6,7 +6,6 @@ job is submitted: the shim's claim lets one of the jobs start.
 """
 
 import os
-from itertools import islice
 from pathlib import Path
 from shlex import quote
 
@@ -20,11 +19,11 @@ from fetchml.adapters.volume_links import link_volumes
 from fetchml.core.model import AttemptEnd
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.layout import DATASETS, SECRETS, VOLUMES
+from fetchml.files.layout import DATASETS, JUPYTER_RELAY, SECRETS, SHIM, VOLUMES
 from fetchml.files.own_file import write_durably
 from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import LaunchSpec
-from fetchml.shim import CLAIM_EXISTS
+from fetchml.shim import CLAIM_EXISTS, jupyter_relay
 from fetchml.shim import path as shim_path
 
 START = "start"
@@ -40,7 +39,8 @@ _RECORD_BYTES = 1 << 20
 _JOBS_BYTES = 256
 """Of ids of jobs that are read: an attempt has more than one only if Slurm lost some."""
 _ID_DIGITS = 10
-_MOST_NAMES = 1_000
+MOST_NAMES = 1_000
+"""Files in an attempt's `run/` that are listed: its task can create any number."""
 USAGE_MS = 10_000
 """Interval at which the shim on a node records the use of its processes, and looks for another
 time limit: a network disk wakes nobody."""
@@ -104,18 +104,19 @@ class Records(msgspec.Struct, frozen=True):
 
 
 def install_shims(shared_dir: Path) -> Path:
-    """Put the shims of all machines where nodes can execute them; return their folder. Raises
-    OSError."""
-    folder = shared_dir / "shim"
+    """Put the shims of all machines, and the relay of Jupyter, where nodes can execute them; return
+    their folder. Raises OSError."""
+    folder = shared_dir / SHIM
     folder.mkdir(mode=0o700, exist_ok=True)
-    for machine in _MACHINES:
-        source = shim_path(machine)
+    for target, source in (
+        *((folder / machine, shim_path(machine)) for machine in _MACHINES),
+        (folder / JUPYTER_RELAY, jupyter_relay()),
+    ):
         data = source.read_bytes()
-        target = folder / machine
         if target.exists() and target.read_bytes() == data:
             continue
         # A new file under the same name: a job that is starting keeps the old one.
-        draft = folder / f".{machine}.{os.getpid()}"
+        draft = folder / f".{target.name}.{os.getpid()}"
         draft.write_bytes(data)
         draft.chmod(0o700)
         draft.rename(target)
@@ -195,7 +196,7 @@ def read(path: Path) -> Records:
     """Raises OSError if the shared folder fails, so that this is not taken for an absent file."""
     folder = AttemptFolder(path)
     try:
-        names = record_names(folder.run)
+        names = untrusted.first_names(folder.run, MOST_NAMES)
     except FileNotFoundError:
         if not path.parent.parent.parent.is_dir():
             raise  # Not mounted.
@@ -223,20 +224,6 @@ def _renewal(run: Path) -> int | None:
         return None
     try:
         return os.fstat(fd).st_mtime_ns
-    finally:
-        os.close(fd)
-
-
-def record_names(run: Path) -> frozenset[str]:
-    """List an attempt's `run/`, where a task can create any number of files.
-
-    Network disks cache the absence of a file, but not a listing, so this shows what nodes have
-    written. Raises OSError.
-    """
-    fd = os.open(run, untrusted.FOLDER)
-    try:
-        with os.scandir(fd) as entries:
-            return frozenset(entry.name for entry in islice(entries, _MOST_NAMES))
     finally:
         os.close(fd)
 

@@ -7,6 +7,7 @@ not have: name, workspace, token.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from shlex import quote
 
 from msgspec.structs import replace
 
@@ -174,20 +175,24 @@ _IN_ITS_FOLDERS = """\
 cd "$FETCHML_DATASETS/workspace" && HOME=$(pwd -P) && cd "$HOME" || exit
 exec 9<"$FETCHML_WORKSPACE/../run" || exit
 export HOME JUPYTER_RUNTIME_DIR="$FETCHML_WORKSPACE/runtime"
-exec "$@" --ServerApp.root_dir="$HOME"
+exec {relay}"$@" --ServerApp.root_dir="$HOME"
 """
 """A script for `sh -c`, since the attempt's folders are only known when it runs. The workspace is
 linked as a dataset is. The socket is addressed through an open folder: its real path may exceed the
 107 bytes that a socket's path may have."""
 
 
-def process_spec(record: Service, command: Sequence[str], path: str) -> TaskSpec:
+def process_spec(
+    record: Service, command: Sequence[str], path: str, relay: str | None = None
+) -> TaskSpec:
     """The specification of a service's task as a plain process. `command`: that of JupyterLab;
-    `path`: its PATH."""
+    `path`: its PATH. `relay`: the program that runs it on a node of a cluster, for a Python of that
+    node; `None` if it runs on this host."""
+    script = _IN_ITS_FOLDERS.format(relay=f"python3 -IS {quote(relay)} " if relay else "")
     flags = _flags(record, "/proc/self/fd/9/jupyter.sock", None)
     return replace(
         task_spec(record, record.image),
-        command=("/bin/sh", "-c", _IN_ITS_FOLDERS, "jupyter", *command, *flags),
+        command=("/bin/sh", "-c", script, "jupyter", *command, *flags),
         env={"PATH": path},
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.slurm import start_files
+from fetchml.files import untrusted
 
 FILES = (start_files.JOBS, start_files.OUTPUT, start_files.SUBMISSION)
 
@@ -43,11 +44,10 @@ def test_last_of_many_jobs_are_known(tmp_path: Path) -> None:
     assert start_files.jobs(tmp_path) == [8]
 
 
-def test_listing_of_records_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_of_records_is_bounded(tmp_path: Path) -> None:
     for number in range(20):
         (tmp_path / str(number)).touch()
-    monkeypatch.setattr(start_files, "_MOST_NAMES", 10)
-    assert len(start_files.record_names(tmp_path)) == 10
+    assert len(untrusted.first_names(tmp_path, 10)) == 10
     (tmp_path / "link").symlink_to("/")
     with pytest.raises(OSError):  # noqa: PT011 - ENOTDIR or ELOOP
-        start_files.record_names(tmp_path / "link")
+        untrusted.first_names(tmp_path / "link", 10)

@@ -16,6 +16,7 @@ from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.task_files import TaskFiles
+from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store
 from fetchml.system.ids import IdSequence
 
@@ -37,7 +38,9 @@ class ServiceTasks:
         clock: Callable[[], int],
         ids: IdSequence,
         limits: TaskLimits,
+        cluster: Cluster | None = None,
     ) -> None:
+        """`cluster`: `None` if this host runs the tasks."""
         self.limits = limits
         """Of every task's resources. Time limits are not for services: idle ones are stopped."""
         self.require_room = submissions.require_room
@@ -49,6 +52,7 @@ class ServiceTasks:
         self._dispatcher = dispatcher
         self._clock = clock
         self._ids = ids
+        self._cluster = cluster
 
     def subscribe(self, listener: Callable[[Task], None]) -> None:
         """Call `listener` with every new version of a service's task, when it is durable."""
@@ -89,9 +93,17 @@ class ServiceTasks:
         queue is not looked for: a list of many services may be asked for while a million tasks
         wait."""
         state, now = self._state, self._clock()
+        if task.shown_status is Status.QUEUED and self._cluster is not None:
+            why = self._cluster.reason(task.id, task.attempt)
+            return explain(state, task, now, may_name=lambda _: False, cluster_reason=why).reason
         if task.shown_status is Status.QUEUED:
             return why_it_waits(state, task, now) or "It waits for its turn."
         return explain(state, task, now, may_name=lambda _: False).reason
+
+    def is_silent(self, task: Task) -> bool:
+        """Whether a cluster has lost sight of a service that runs."""
+        cluster = self._cluster
+        return cluster is not None and cluster.trouble(task.id, task.attempt) is not None
 
     def attempt(self, task: Task) -> AttemptFolder:
         """Of the current or last attempt."""

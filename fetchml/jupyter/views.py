@@ -83,4 +83,7 @@ class ServiceViews:
         waits = ""
         if status is ServiceStatus.STARTING and task.status is not Status.RUNNING:
             waits = self._tasks.waits_for(task)
-        return status, jupyter.reason_of(task, status, waits, isolated=self._isolated)
+        is_silent = task.status is Status.RUNNING and self._tasks.is_silent(task)
+        return status, jupyter.reason_of(
+            task, status, waits, isolated=self._isolated, is_silent=is_silent
+        )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fetchml import pages
 from fetchml.access import places
 from fetchml.adapters.duckdb import readers, store
+from fetchml.adapters.jupyter import link
 from fetchml.api.grpc import handler, receiving, sending, server, tasks
 from fetchml.api.grpc.sockets import connections
 from fetchml.api.http import connection, reply
@@ -36,6 +37,7 @@ class MemoryBound(NamedTuple):
 
 def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
     """Return every bound under these settings."""
+    on_nodes = settings.server.launcher == "slurm"
     return (
         MemoryBound("the program itself", PROCESS_BYTES),
         MemoryBound("the database", store.MEMORY_BYTES),
@@ -56,7 +58,8 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
         MemoryBound("HTTP replies that are not read", reply.REPLIES_IN_ALL),
         MemoryBound(
             "requests and sockets of Jupyter services",
-            (visitors.OPEN_IN_ALL + visitors.ANONYMOUS_IN_ALL) * visitors.EXCHANGE_BYTES,
+            (visitors.OPEN_IN_ALL + visitors.ANONYMOUS_IN_ALL)
+            * (visitors.EXCHANGE_BYTES + (link.TLS_BYTES if on_nodes else 0)),
         ),
         MemoryBound(
             "gRPC connections",
@@ -70,7 +73,8 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
         MemoryBound("gRPC messages that are not complete", receiving.IN_ALL_BYTES),
         MemoryBound(
             "commands in running tasks, and connections to their ports",
-            (places.SESSIONS_IN_ALL + places.CONNECTIONS_IN_ALL)
+            # A cluster lets nobody enter its tasks.
+            (0 if on_nodes else places.SESSIONS_IN_ALL + places.CONNECTIONS_IN_ALL)
             * (places.ENTRY_BYTES + receiving.MAX_MESSAGE_BYTES),
         ),
         MemoryBound("gRPC messages that calls work on", handler.MESSAGES_IN_ALL),

@@ -203,6 +203,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         ids=ids,
         limits=options.rules.defaults.limits,
+        cluster=outside.cluster,
     )
     jupyter_places = places_of_jupyter(outside.cluster)
     jupyter = JupyterServices(

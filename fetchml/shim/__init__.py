@@ -38,7 +38,7 @@ def path(machine: str | None = None) -> pathlib.Path:
     return pathlib.Path(__file__).with_name(name)
 
 
-def jupyter_relay() -> pathlib.Path:
+def relay_program() -> pathlib.Path:
     """The program that runs Jupyter on the nodes of a cluster, for a Python of theirs."""
     return pathlib.Path(__file__).with_name("jupyter_relay.py")
 

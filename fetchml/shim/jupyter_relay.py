@@ -188,7 +188,11 @@ async def run(command: list[str], pem: str) -> int:
     code = await ended
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
-    return code if code >= 0 else 128 - code
+    if code < 0:  # The shim records how this program ends.
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
 
 
 if __name__ == "__main__":

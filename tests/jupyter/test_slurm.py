@@ -1,4 +1,13 @@
-"""A real JupyterLab on the nodes of a real Slurm, reached through its relay."""
+"""A real JupyterLab on the nodes of a real Slurm, reached through its relay: the suites of Jupyters
+on one host, as far as they apply.
+
+Left out of tests/jupyter/test_services.py, with the reasons:
+- the hardened container, and `/workspace` in its terminal: it is a plain process of the node.
+- `test_a_service_and_tasks_share_the_resources`: Slurm places both.
+- the restart of the Docker engine: test_slurm_nodes.py has a node that goes away.
+tests/jupyter/test_twenty.py counts containers; tests/jupyter/test_browser.py and those of the proxy
+end before a link is opened.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from testbed.slurm import Slurm
+from tests.jupyter.recorder import recorder
+from tests.jupyter.service import Serve, Service
 from tests.jupyter.test_process import (
     test_a_killed_server_adopts_its_service_again as test_adoption,
 )
@@ -14,14 +25,80 @@ from tests.jupyter.test_process import test_from_start_to_stop as test_start_to_
 from tests.jupyter.test_process import (
     test_two_services_share_a_workspace_and_nothing_else as test_two_services,
 )
+from tests.jupyter.test_services import (
+    test_a_service_whose_jupyter_dies_is_in_error as test_dead_jupyter,
+)
+from tests.jupyter.test_services import (
+    test_a_stopping_server_closes_sockets_with_a_reason as test_stopping_server,
+)
+from tests.jupyter.test_services import test_a_working_service_is_not_idle as test_working
+from tests.jupyter.test_services import (
+    test_an_idle_service_is_warned_and_then_stopped as test_warning,
+)
+from tests.jupyter.test_services import test_files_in_the_workspace_stay as test_files_stay
+from tests.jupyter.test_services import test_large_files_pass_without_taking_memory as test_large
+from tests.jupyter.test_services import test_nothing_opens_without_the_token as test_token
 from tests.support.program import Backend
 from tests.support.slurm_fixtures import backend_of
+from tests.support.waiting import soon
 
-__all__ = ["test_adoption", "test_idle", "test_start_to_stop", "test_two_services"]
+__all__ = [
+    "test_adoption",
+    "test_dead_jupyter",
+    "test_files_stay",
+    "test_idle",
+    "test_large",
+    "test_start_to_stop",
+    "test_stopping_server",
+    "test_token",
+    "test_two_services",
+    "test_warning",
+    "test_working",
+]
+
+
+def jupyter_on(cluster: Slurm, transport: str, shared: Path, command: str) -> Backend:
+    found = backend_of(cluster, transport, shared)
+    return replace(found, variables={**found.variables, "FETCHML_JUPYTER_COMMAND": command})
 
 
 @pytest.fixture
 def backend(slurm: Slurm, transport_name: str, jupyter_lab: Path, tmp_path: Path) -> Backend:
-    on_slurm = backend_of(slurm, transport_name, tmp_path / "shared")
-    variables = {**on_slurm.variables, "FETCHML_JUPYTER_COMMAND": str(jupyter_lab)}
-    return replace(on_slurm, variables=variables)
+    return jupyter_on(slurm, transport_name, tmp_path / "shared", str(jupyter_lab))
+
+
+@pytest.fixture
+def jupyter_backend(slurm: Slurm, jupyter_lab: Path, tmp_path: Path) -> Backend:
+    """Under the name that the suite of containers uses."""
+    return jupyter_on(slurm, "rest", tmp_path / "shared", str(jupyter_lab))
+
+
+async def test_node_without_jupyter_is_named(serve: Serve, slurm: Slurm, tmp_path: Path) -> None:
+    server = await serve(jupyter_on(slurm, "rest", tmp_path / "shared", "no-such-jupyter"))
+    service = await Service.start(server)
+    shown = await service.ended("error")
+    assert "no-such-jupyter: No such file or directory on this node" in shown["reason"]
+
+
+async def test_forged_port_gets_nothing_of_anybody(
+    serve: Serve, jupyter_backend: Backend, tmp_path: Path
+) -> None:
+    """The port of another listener on the node, as one that took over a port would be."""
+    server = await serve(jupyter_backend)
+    service = await Service.running(server)
+    record = tmp_path / f"shared/tasks/{service.id}/attempts/1/run/relay"
+    kernel, true = await service.new_kernel(), record.read_text()
+    async with recorder() as heard:
+        forged = f"port={heard.port}\n"
+        await service.run(kernel, f"open({str(record)!r}, 'w').write({forged!r})")
+        await server.kill()
+        await server.start()
+        await soon(heard.came.wait())
+        async with service.ask("GET", "/api/status") as reply:
+            assert reply.status == 503
+        assert (await service.show())["status"] == "starting"
+        heard.refuse()
+    assert heard.hello_only(), bytes(heard.data)
+    record.write_text(true)
+    await service.until("running")
+    assert await service.run(kernel, "6*7") == "42"

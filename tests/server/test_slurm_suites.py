@@ -8,7 +8,7 @@ Left out, with the reasons:
 - `test_killed_at_each_step` before the end: tests/server/test_slurm.py has those of a cluster.
 - `tests/server/test_prestaging.py`, preemption, GPUs: Slurm places tasks, not this server.
 - `test_killed_after_a_cancellation_was_acknowledged`: its second task waits for a slot of a host.
-- Jupyter services: they are refused.
+- Jupyter services: tests/jupyter/test_slurm.py.
 """
 
 from pathlib import Path

@@ -20,7 +20,7 @@ from fetchml.files.task_users import SharedOwner
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.jupyter.service import JupyterServices
 from fetchml.jupyter.workspaces import Workspaces
-from fetchml.ports.jupyter import JupyterLink, JupyterSilent
+from fetchml.ports.jupyter import JupyterLink, JupyterPlace, JupyterSilent
 from fetchml.system.ids import IdSequence
 from tests.support.memory_engine import MemoryEngine
 
@@ -44,6 +44,8 @@ class StubServiceTasks:
         self._listeners: list[Callable[[Task], None]] = []
         self.room: Exception | None = None
         self.log = ""
+        self.silent = set[str]()
+        """Ids of those whose node is silent."""
         self._ids = IdSequence()
 
     def subscribe(self, listener: Callable[[Task], None]) -> None:
@@ -74,6 +76,9 @@ class StubServiceTasks:
     def waits_for(self, task: Task) -> str:
         return "It waits for 1 gpu (0 of 8 free)."
 
+    def is_silent(self, task: Task) -> bool:
+        return task.id in self.silent
+
     def attempt(self, task: Task) -> AttemptFolder:
         return AttemptFolder(self.folder / task.id)
 
@@ -100,7 +105,7 @@ class StubServiceTasks:
 
 
 class StubLink:
-    def __init__(self, run_folder: Path, service_id: str, token: str) -> None:
+    def __init__(self, service_id: str, token: str) -> None:
         self.service_id = service_id
         self.token = token
         self.closed = False
@@ -117,8 +122,8 @@ class StubClient:
     found: Activity | None = field(default_factory=lambda: Activity(busy=False))
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def open_link(self, run_folder: Path, service_id: str, token: str) -> JupyterLink:
-        return cast("JupyterLink", StubLink(run_folder, service_id, token))
+    async def open_link(self, place: JupyterPlace) -> JupyterLink:
+        return cast("JupyterLink", StubLink(place.service_id, place.token))
 
     async def answers(self, link: JupyterLink) -> bool:
         self.asked.set()

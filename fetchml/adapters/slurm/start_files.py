@@ -23,7 +23,7 @@ from fetchml.files.layout import DATASETS, JUPYTER_RELAY, SECRETS, SHIM, VOLUMES
 from fetchml.files.own_file import write_durably
 from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import LaunchSpec
-from fetchml.shim import CLAIM_EXISTS, jupyter_relay
+from fetchml.shim import CLAIM_EXISTS, relay_program
 from fetchml.shim import path as shim_path
 
 START = "start"
@@ -110,7 +110,7 @@ def install_shims(shared_dir: Path) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     for target, source in (
         *((folder / machine, shim_path(machine)) for machine in _MACHINES),
-        (folder / JUPYTER_RELAY, jupyter_relay()),
+        (folder / JUPYTER_RELAY, relay_program()),
     ):
         data = source.read_bytes()
         if target.exists() and target.read_bytes() == data:

@@ -17,7 +17,7 @@ class JupyterSettings(msgspec.Struct, frozen=True):
         Path | None,
         about(
             "Folder of the workspaces of all Jupyter services.",
-            default="the folder `jupyter` of the data directory",
+            default="the folder `jupyter` of the data directory, or of `[slurm] shared_dir`",
         ),
     ] = None
     idle_seconds: Annotated[
@@ -40,8 +40,8 @@ class JupyterSettings(msgspec.Struct, frozen=True):
         Meta(min_length=1),
         about(
             "Command that starts JupyterLab with `--launcher process`: a program on the server's "
-            "`PATH` or beside its Python, and its first arguments. Containers run the `jupyter` "
-            "of their image."
+            "`PATH` or beside its Python, and its first arguments. With `--launcher slurm` it is "
+            "a program of the nodes. Containers run the `jupyter` of their image."
         ),
     ] = ("jupyter-lab",)
     domain: Annotated[

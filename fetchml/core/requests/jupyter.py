@@ -229,12 +229,25 @@ def status_of(task: Task, *, answers: bool) -> ServiceStatus:
 UNISOLATED = "It runs as a plain process of the server's own user, which nothing isolates"
 
 
+SILENT = (
+    "The cluster has lost sight of its node. It may still run there: stop it when it does not "
+    "answer any more"
+)
+
+
 def reason_of(
-    task: Task, status: ServiceStatus, waits: str, *, isolated: bool = True
+    task: Task,
+    status: ServiceStatus,
+    waits: str,
+    *,
+    isolated: bool = True,
+    is_silent: bool = False,
 ) -> str | None:
     """The reason of a service's status; `None` if it needs none. `waits`: the reason while its task
-    waits."""
+    waits. `is_silent`: whether a cluster has lost sight of it while it runs."""
     match status:
+        case ServiceStatus.STARTING | ServiceStatus.RUNNING if is_silent:
+            return SILENT
         case ServiceStatus.STARTING if task.status is Status.RUNNING:
             return "Jupyter runs and does not answer yet."
         case ServiceStatus.STARTING:

@@ -127,6 +127,25 @@ def test_reason_of_a_service_status(version: Task, reason: str) -> None:
     assert jupyter.reason_of(version, status, "It waits.") == reason
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_service_whose_node_is_silent_shows_that(answers: bool) -> None:
+    version = task(Status.RUNNING)
+    status = jupyter.status_of(version, answers=answers)
+    assert jupyter.reason_of(version, status, "", is_silent=True) == jupyter.SILENT
+
+
+def test_stopped_service_shows_who_stopped_it_though_its_node_is_silent() -> None:
+    version = task(Status.RUNNING, cancel=WISH)
+    status = jupyter.status_of(version, answers=True)
+    assert jupyter.reason_of(version, status, "", is_silent=True) == "stopped by ada"
+
+
+def test_relay_on_a_node_is_named_as_one_word() -> None:
+    spec = jupyter.process_spec(RECORD, ["jupyter-lab"], "/bin", "/shared dir/$x/relay.py")
+    assert "exec python3 -IS '/shared dir/$x/relay.py' \"$@\"" in spec.argv[2]
+    assert 'exec "$@"' in jupyter.process_spec(RECORD, ["jupyter-lab"], "/bin").argv[2]
+
+
 def test_running_service_has_no_reason() -> None:
     assert jupyter.reason_of(task(Status.RUNNING), ServiceStatus.RUNNING, "") is None
 

@@ -22,9 +22,12 @@ REST = {
     "gres": "gpu:a100:2(S:0-1),shard:8",
     "gres_used": "gpu:a100:1(IDX:1),shard:0(0/8,0/8)",
     "partitions": ["main", "long"],
+    "address": "g1.cluster",
+    "hostname": "g1",
 }
 LINE = (
     "NodeName=g1 Arch=x86_64 CoresPerSocket=1  CPUAlloc=3 CPUTot=8 CPULoad=4.87 "
+    "NodeAddr=g1.cluster NodeHostName=g1 Version=24.11.5 "
     "AvailableFeatures=(null) Gres=gpu:a100:2(S:0-1),shard:8 GresDrain=N/A "
     "GresUsed=gpu:a100:1(IDX:1),shard:0(0/8,0/8) OS=Linux 6.18 #1 SMP X=y @0  RealMemory=8000 "
     "AllocMem=600 FreeMem=12994 State=IDLE+DRAIN Partitions=main,long BootTime=Unknown "
@@ -45,6 +48,7 @@ DRAINED = Node(
     gpu_indexes_used=(1,),
     gpu_name="a100",
     partitions=("main", "long"),
+    address="g1.cluster",
 )
 
 
@@ -110,5 +114,34 @@ async def test_nodes_are_looked_at_again_once_somebody_asks() -> None:
         seen = looks
         await asyncio.sleep(0.1)
         assert looks <= seen + 1, "nobody asks"
+    finally:
+        await watch.close()
+
+
+@pytest.mark.parametrize("address", ["", "a b", "g1\n", "-oProxy=x/y", "\u0661", "x" * 256, "a\0"])
+def test_address_that_is_none_is_left_out(address: str) -> None:
+    assert nodes.of_rest(REST | {"address": address}).address == ""
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "fd00::1", "fe80::1%eth0", "g1.example.org"])
+def test_addresses_of_nodes(address: str) -> None:
+    assert nodes.of_rest(REST | {"address": address}).address == address
+
+
+async def test_address_of_a_new_node_is_looked_for_at_once() -> None:
+    known: list[Node] = []
+
+    async def look() -> list[Node]:
+        return list(known)
+
+    answers = asyncio.Event()
+    answers.set()
+    watch = NodeWatch(look, answers=answers, fresh_seconds=0.01)
+    await watch.open()
+    try:
+        assert watch.address("g1") is None
+        known.append(Node("g1", ("IDLE",), takes_work=True, address="10.0.0.1"))
+        await eventually(lambda: watch.address("g1") == "10.0.0.1")
+        assert watch.address("g1,g2") is None
     finally:
         await watch.close()

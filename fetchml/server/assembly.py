@@ -6,10 +6,8 @@ the core's effects; and JupyterServices' own listener.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 from fetchml.access.service import TaskAccess
-from fetchml.adapters.jupyter.client import HttpJupyterClient
 from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.attempts.manager import AttemptManager
 from fetchml.attempts.staging import Inputs
@@ -59,12 +57,10 @@ from fetchml.files.storage_monitor import MonitoredTasks
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
 from fetchml.jupyter.service import JupyterServices
-from fetchml.jupyter.service_key import load_key
-from fetchml.jupyter.workspaces import Workspaces
 from fetchml.notifications.sender import Sender
 from fetchml.ports.store import Store
-from fetchml.server.cluster_wiring import places_of_jupyter
 from fetchml.server.effects import carry_out
+from fetchml.server.jupyter_wiring import jupyter_services
 from fetchml.server.notification_wiring import assemble_notifications
 from fetchml.server.options import Options as Options  # noqa: PLC0414  # others import it from here
 from fetchml.server.options import Outside as Outside  # noqa: PLC0414  # others import it from here
@@ -205,23 +201,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         limits=options.rules.defaults.limits,
         cluster=outside.cluster,
     )
-    jupyter_places = places_of_jupyter(outside.cluster)
-    jupyter = JupyterServices(
-        store,
-        services,
-        Workspaces(
-            store,
-            options.workspaces,
-            outside.owners,
-            usage,
-            in_thread=jupyter_places.in_thread,
-        ),
-        HttpJupyterClient(open_there=jupyter_places.open),
-        outside.folder_watch,
-        options.jupyter,
-        audit=audit,
-        token_key=partial(load_key, options.data_dir),
-    )
+    jupyter = jupyter_services(outside, options, services, usage, audit)
     # What runs tasks.
     gpus = Gpus(
         store,

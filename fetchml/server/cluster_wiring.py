@@ -1,16 +1,10 @@
 """The parts of a server over a cluster that differ from those over one host."""
 
-import asyncio
 from pathlib import Path
-from typing import NamedTuple
 
-from fetchml.adapters.jupyter.client import Open, open_here
-from fetchml.adapters.jupyter.nodes import NodeLinks
 from fetchml.config.settings import Settings
-from fetchml.files.attempt_folder import Look
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.layout import JUPYTER_RELAY, SHIM
-from fetchml.files.shared_disk import SharedDisk
 from fetchml.files.shared_folders import SharedFolders
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import Launcher
@@ -20,13 +14,6 @@ _NO_JUPYTER = (
     "Jupyter services of a cluster are plain processes of its nodes, and can't run where [slurm] "
     "container is set"
 )
-
-
-class JupyterPlaces(NamedTuple):
-    """Where Jupyters listen, and the disk of their workspaces."""
-
-    open: Open
-    in_thread: Look
 
 
 def folder_events(settings: Settings) -> FolderEvents:
@@ -63,13 +50,6 @@ def no_jupyter(settings: Settings) -> str | None:
 def jupyter_relay(settings: Settings) -> Path | None:
     """See JupyterOptions. Raises CannotStart."""
     return tasks_folder(settings) / SHIM / JUPYTER_RELAY if on_cluster(settings) else None
-
-
-def places_of_jupyter(cluster: Cluster | None) -> JupyterPlaces:
-    if cluster is None:
-        return JupyterPlaces(open_here, asyncio.to_thread)
-    disk = SharedDisk()
-    return JupyterPlaces(NodeLinks(cluster.address_of, disk).open, disk)
 
 
 def cluster(launcher: Launcher) -> Cluster | None:

@@ -1,0 +1,41 @@
+"""Makes Jupyter services, on this host or on the nodes of a cluster."""
+
+import asyncio
+from functools import partial
+
+from fetchml.adapters.jupyter.client import HttpJupyterClient
+from fetchml.adapters.jupyter.nodes import NodeLinks
+from fetchml.auth.audit import Audit
+from fetchml.engine.service_tasks import ServiceTasks
+from fetchml.files.attempt_folder import Look
+from fetchml.files.shared_disk import SharedDisk
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.jupyter.service import JupyterServices
+from fetchml.jupyter.service_key import load_key
+from fetchml.jupyter.workspaces import Workspaces
+from fetchml.ports.cluster import Cluster
+from fetchml.server.options import Options, Outside
+
+
+def _place(cluster: Cluster | None) -> tuple[HttpJupyterClient, Look]:
+    """Return the client, and the caller of functions that look at workspaces."""
+    if cluster is None:
+        return HttpJupyterClient(), asyncio.to_thread
+    disk = SharedDisk()
+    return HttpJupyterClient(open_there=NodeLinks(cluster.address_of, disk).open), disk
+
+
+def jupyter_services(
+    outside: Outside, options: Options, tasks: ServiceTasks, usage: StorageUsage, audit: Audit
+) -> JupyterServices:
+    client, in_thread = _place(outside.cluster)
+    return JupyterServices(
+        outside.store,
+        tasks,
+        Workspaces(outside.store, options.workspaces, outside.owners, usage, in_thread=in_thread),
+        client,
+        outside.folder_watch,
+        options.jupyter,
+        audit=audit,
+        token_key=partial(load_key, options.data_dir),
+    )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fetchml.core.storage import size as size_words
 from fetchml.environments.cache import EnvironmentCache, Record
-from fetchml.environments.failures import prepare_error
+from fetchml.environments.failures import prepare_error, without_passwords
 from fetchml.environments.sources import Source
 from fetchml.errors import DiskFull
 from fetchml.files.disk_space import free_bytes, is_disk_full
@@ -197,7 +197,8 @@ class Builds:
         )
 
         def progress(line: str) -> None:
-            tell(f"building the environment: {line}" if line else "")
+            shown = without_passwords(line)
+            tell(f"building the environment: {shown}" if line else "")
 
         building = asyncio.ensure_future(self._builder.build(build, progress))
         pause = _LOOK_SECONDS

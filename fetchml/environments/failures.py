@@ -40,6 +40,11 @@ def prepare_error(name: str, failed: BuildFailed) -> PrepareError:
     return PrepareError(f"{name}: uv: {words}", permanent=_MAY_PASS.search(words) is None)
 
 
+def without_passwords(text: str) -> str:
+    """Return a text without the names and passwords of its URLs."""
+    return _PASSWORD.sub("://***@", text)
+
+
 def in_uvs_words(output: bytes) -> str:
     """Return the reason in the end of uv's output, without passwords."""
     text = _STEERING.sub("", output.decode(errors="replace"))
@@ -48,7 +53,7 @@ def in_uvs_words(output: bytes) -> str:
     # uv's own words begin with `error:`; a failed build of a package shows its output after it.
     first = next((n for n, line in enumerate(reason) if line.startswith("error:")), 0)
     words = " ".join(" ".join(reason[first:]).split()).removeprefix("error: ")
-    words = _PASSWORD.sub("://***@", words)
+    words = without_passwords(words)
     if len(words) <= MAX_CHARACTERS:
         return words
     half = MAX_CHARACTERS // 2

@@ -35,6 +35,8 @@ class Builder:
         self.go.set()
         self.failure: Exception | None = None
         self.image = "image 1"
+        self.line = "Resolved 1 package"
+        """Of the output."""
         self.content = "installed"
         self.cached_bytes = 0
         """Written to uv's cache."""
@@ -54,7 +56,7 @@ class Builder:
 
     async def build(self, build: Build, progress: Callable[[str], None]) -> None:
         self.began.append(build)
-        progress("Resolved 1 package")
+        progress(self.line)
         try:
             (build.cache / f"{build.name}.whl").write_bytes(b"0" * self.cached_bytes)
             for number in range(self.files):

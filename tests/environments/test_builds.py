@@ -98,6 +98,17 @@ async def test_failure_is_in_uvs_words_and_not_kept(bench: Bench) -> None:
     assert list((bench.cache.folder / "new").iterdir()) == []
 
 
+async def test_progress_shows_no_password(bench: Bench) -> None:
+    """A package's build may print the address of the index."""
+    bench.builder.line = "index http://reader:pass-word@index.example/simple, and more"
+    told: list[str] = []
+    task = bench.task("a", bench.snapshot(requirements_txt=b"tiny"))
+    await soon(bench.environments.provide(task, OWNER, told.append))
+    shown = "building the environment: index http://***@index.example/simple, and more"
+    assert shown in told
+    assert "pass-word" not in " ".join(told)
+
+
 async def test_hostile_output_is_bounded(bench: Bench) -> None:
     code = bench.snapshot(requirements_txt=b"a\n")
     bench.builder.failure = BuildFailed(1, b"\xff\x1b]0;title\x07 error " * 10_000)

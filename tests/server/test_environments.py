@@ -1,48 +1,16 @@
 """Environments that a real uv builds, under both launchers, in servers that are killed."""
 
 import asyncio
-import base64
-import hashlib
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from testbed.static_uv import download_static_uv
-from tests.contract.schemathesis_archives import archive
+from tests.server.environment_tasks import SHOW, WANTED, ended, pinned, submit, upload, wheel
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import until
-
-SHOW = b"import os, sys, tiny; print(tiny.__file__, tiny.WHAT, os.environ['VIRTUAL_ENV'])"
-WANTED = {"requirements": "requirements.txt"}
-
-
-def wheel(folder: Path, version: str, code: str = "") -> None:
-    """Make a package `tiny` that prints its version."""
-    folder.mkdir(exist_ok=True)
-    info = f"tiny-{version}.dist-info"
-    files = {
-        "tiny.py": f"WHAT = 'tiny {version}'\n{code}",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
-        "Tag: py3-none-any\n",
-    }
-    record = []
-    with zipfile.ZipFile(folder / f"tiny-{version}-py3-none-any.whl", "w") as packed:
-        for name, text in files.items():
-            packed.writestr(name, text)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
-            record.append(f"{name},sha256={digest.decode().rstrip('=')},{len(text)}")
-        packed.writestr(f"{info}/RECORD", "\n".join([*record, f"{info}/RECORD,,\n"]))
-
-
-@pytest.fixture(scope="session")
-def static_uv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return download_static_uv(tmp_path_factory.mktemp("uv"))
 
 
 @pytest.fixture
@@ -62,31 +30,6 @@ def variables(request: pytest.FixtureRequest, wheels: Path) -> tuple[Backend, di
         request.getfixturevalue("containers_backend"),
         {**found, "FETCHML_ENVIRONMENTS_UV": str(uv)},
     )
-
-
-async def upload(server: Server, **files: bytes) -> str:
-    body = archive({name.replace("_", "."): data for name, data in files.items()})
-    done = await server.rest.ask("PUT", "/v1/snapshots", body)
-    return str(done.json["id"])
-
-
-async def submit(server: Server, snapshot: str, **fields: Any) -> str:
-    fields = {"environment": WANTED, "command": ["python", "train.py"], **fields}
-    done = await server.rest.submit({"job_name": "a", "snapshot_id": snapshot, **fields})
-    assert done.status == 201, done.json
-    return str(done.json["id"])
-
-
-async def ended(server: Server, task_id: str) -> dict[str, Any]:
-    async def look() -> dict[str, Any]:
-        found: dict[str, Any] = (await server.rest.get(f"/v1/tasks/{task_id}?view=full")).json
-        return found
-
-    return await until(look, lambda task: task["status"] in ("completed", "failed"))
-
-
-def pinned(version: str) -> bytes:
-    return f"--no-index\ntiny=={version}\n".encode()
 
 
 def folders(server: Server, name: str) -> list[str]:

@@ -12,8 +12,8 @@ from fetchml.core.model import Role
 from fetchml.v1 import environment_pb2
 from fetchml.v1.environment_pb2_grpc import EnvironmentServiceStub
 from tests.contract.schemathesis_archives import archive
+from tests.server.environment_tasks import WANTED, ended, pinned, wheel
 from tests.server.parity import Outcome, as_json, refused, same
-from tests.server.test_environments import WANTED, ended, pinned, wheel
 from tests.support import grpc_world, rest_world
 from tests.support.cli_server import FETCHML, environment
 from tests.support.grpc_world import refusal

@@ -220,6 +220,18 @@ class Update(msgspec.Struct, frozen=True):
     task: Task | None = None
 
 
+class Batch(msgspec.Struct, frozen=True, eq=False, weakref=True):
+    """The newest state of each task that changed since the batch before."""
+
+    seq: int
+    """The number of the message (see `message_seq`)."""
+    at: int
+    """Milliseconds since the epoch (UTC)."""
+    tasks: tuple[Task, ...]
+    """In the order of their newest changes."""
+    deleted: tuple[Task, ...]
+
+
 class LogChunk(msgspec.Struct, frozen=True):
     attempt: int
     offset: int

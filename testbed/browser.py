@@ -3,6 +3,9 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from shlex import quote
+from tempfile import TemporaryDirectory
 
 from playwright.async_api import Browser, async_playwright
 
@@ -21,14 +24,27 @@ _ARGUMENTS = (
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    """A browser of its own. Raises RuntimeError where it can't be had."""
+async def chromium(*, idle: bool = False) -> AsyncIterator[Browser]:
+    """A browser of its own. Raises RuntimeError where it can't be had.
+
+    idle: it runs only while no other process wants the processor (SCHED_IDLE).
+    """
     # Its own sandbox refuses root, who runs the tests in containers.
     arguments = [*_ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     path = os.environ.get("CHROMIUM") or f"/usr/bin/{debian.program('chromium')}"
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=path, args=arguments, timeout=START_SECONDS * 1000
-        )
-        yield browser
-        await browser.close()
+    with TemporaryDirectory() as folder:
+        program = _idle_program(Path(folder), path) if idle else path
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(
+                executable_path=program, args=arguments, timeout=START_SECONDS * 1000
+            )
+            yield browser
+            await browser.close()
+
+
+def _idle_program(folder: Path, path: str) -> Path:
+    """A program that starts the browser, whose processes inherit its scheduling."""
+    program = folder / "browser"
+    program.write_text(f'#!/bin/sh\nexec nice -n 19 chrt --idle 0 {quote(path)} "$@"\n')
+    program.chmod(0o755)
+    return program

@@ -10,7 +10,7 @@ from fetchml.core.environments.request import Environment
 from fetchml.core.model import DatasetSpec, Dependency, Task
 from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.requests import secrets
-from fetchml.views import Health, Update
+from fetchml.views import Batch, Health, Update
 
 
 def rfc3339(ms: int) -> str:
@@ -146,6 +146,19 @@ def update_json(update: Update, *, full: bool = False) -> dict[str, object]:
         "timestamp": rfc3339(update.at),
         "task": task_json(update.task, full=full),
     }
+
+
+def batch_json(batch: Batch, *, full: bool) -> dict[str, object]:
+    """A `/ws` message of a connection that asked for batches."""
+    body: dict[str, object] = {
+        "type": "task_batch",
+        "seq": batch.seq,
+        "timestamp": rfc3339(batch.at),
+        "tasks": [task_json(task, full=full) for task in batch.tasks],
+    }
+    if batch.deleted:
+        body["deleted"] = [task_json(task, full=full) for task in batch.deleted]
+    return body
 
 
 def health_json(health: Health, version: str, now_ms: int) -> dict[str, object]:

@@ -37,7 +37,8 @@ from fetchml.engine.tasks.silent import SilentTasks
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
-from fetchml.engine.watch import Watches
+from fetchml.engine.watches.batches import Batches, Scope
+from fetchml.engine.watches.watch import Watches
 from fetchml.errors import BadRequest, Conflict
 from fetchml.files.output_archives import OutputArchives, OutputsArchive
 from fetchml.files.task_files import TaskFiles
@@ -47,6 +48,7 @@ from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store, TaskPage, TaskQuery
 from fetchml.ports.usage import TaskHistory
 from fetchml.views import (
+    Batch,
     Explanation,
     LogChunk,
     LogInfo,
@@ -77,6 +79,7 @@ class Engine:
         diagnosis: Diagnosis,
         experiments: Experiments,
         watches: Watches,
+        batches: Batches,
         files: TaskFiles,
         logs: LogReader,
         log_searcher: LogSearcher,
@@ -122,6 +125,7 @@ class Engine:
         self._tasks = tasks
         self._visible = visible
         self._watches = watches
+        self._batches = batches
         self._files = files
         self._logs = logs
         self._log_searcher = log_searcher
@@ -260,6 +264,13 @@ class Engine:
             return seen and not task.service
 
         return self._watches.watch(wanted, where, since, snapshot=snapshot, completes=completes)
+
+    def watch_batches(
+        self, who: Principal, where: WatchFilter, since: int | None = None
+    ) -> AsyncGenerator[Batch | Update]:
+        """The same changes as those of `watch`, a few times a second: see `Batches`."""
+        user = None if permissions.sees_all(who, private=self._private) else who.user
+        return self._batches.watch(Scope(user, where), since)
 
     def read_logs(
         self,

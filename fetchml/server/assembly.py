@@ -49,8 +49,9 @@ from fetchml.engine.usage.history import UsageHistory
 from fetchml.engine.usage.ledger import restored_ledger
 from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.engine.wait_times import WaitTimes
-from fetchml.engine.watch import Watches
 from fetchml.engine.watched_tasks import watched_tasks
+from fetchml.engine.watches.batches import Batches
+from fetchml.engine.watches.watch import Watches
 from fetchml.environments.service import Environments
 from fetchml.files.output_archives import OutputArchives
 from fetchml.files.storage_monitor import MonitoredTasks
@@ -296,6 +297,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     )
     log_threads = LogThreads()
     slow_reads = SlowReads()
+    watches = Watches(index, feed, store, clock)
     engine = Engine(
         store=store,
         state=state,
@@ -318,7 +320,8 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         ),
         experiments=experiments,
         diagnosis=Diagnosis(options.examine, outside.inventory, notifications.service.findings),
-        watches=Watches(index, feed, store, clock),
+        watches=watches,
+        batches=Batches(watches, feed, clock),
         files=files,
         logs=LogReader(files, log_threads, outside.folder_watch, feed, clock),
         log_searcher=LogSearcher(files, log_threads, clock),

@@ -307,9 +307,17 @@ async def test_streams_contain_nothing_of_another_user(scene: Scene) -> None:
     async with (
         asyncio.timeout(60),
         rest.session.ws_connect(rest.url("/ws?since=0"), headers=rest.with_key({})) as socket,
+        rest.session.ws_connect(
+            rest.url("/ws?since=0&batch=1&view=full"), headers=rest.with_key({})
+        ) as batches,
         scene.server.watch(since=0, client=rpc) as updates,
     ):
         seen = 0
+        async for message in batches:
+            assert scene.leaks(str(message.data)) == []
+            tasks = json.loads(message.data).get("tasks", ())
+            if any(task["id"] == last for task in tasks):
+                break
         async for message in socket:
             seen += 1
             assert scene.leaks(str(message.data)) == []

@@ -9,8 +9,8 @@ import pytest
 from fetchml.core.audit import Action
 from fetchml.core.model import Kept, Status, Task
 from fetchml.core.storage import Kind
-from fetchml.engine import message_seq
 from fetchml.engine.engine import Engine
+from fetchml.engine.watches import message_seq
 from fetchml.errors import Forbidden, NotFound, ValidationFailed
 from fetchml.ports.store import AuditQuery, OldTasks
 from fetchml.views import WatchFilter

@@ -18,6 +18,7 @@ from fetchml.v1 import task_pb2
 from tests.server.watchers import (
     LAST,
     Change,
+    batches_with_cuts,
     change_of,
     churn,
     delete,
@@ -64,6 +65,39 @@ async def test_watchers_cut_off_at_random_miss_nothing(
     assert {change.status for change in everything} == set(Task.Status.keys()[1:])
     assert any(change.kind == "task_deleted" for change in everything)
     assert any(change.attempt == 2 for change in everything)
+
+
+async def test_batches_miss_no_end_wherever_they_are_cut(
+    serve: Serve, processes_backend: Backend
+) -> None:
+    """Also by the death of the server."""
+    dice = random.Random(3)  # noqa: S311  # no secret
+    server = await serve(processes_backend, FETCHML_TASKS_MAX_RUNNING="3").start()
+    async with asyncio.TaskGroup() as group:
+        watchers = [
+            group.create_task(batches_with_cuts(server, random.Random(dice.random())))  # noqa: S311
+            for _ in range(3)
+        ]
+        await churn(server, dice, 12)
+        await server.kill()
+        await server.start()
+        await churn(server, dice, 12)
+        await server.submit("exit 0", job_name=LAST)
+    everything = await journal(server)
+    newest = {change.task_id: change for change in everything}
+    states = {(change.task_id, change.status, change.attempt) for change in everything}
+    assert any(change.kind == "task_deleted" for change in newest.values())
+    for watcher in watchers:
+        told = watcher.result()
+        assert [each["seq"] for each in told] == sorted({each["seq"] for each in told})
+        shown: dict[str, str] = {}
+        for message in told:
+            changed = [(task, "task_update") for task in message["tasks"]]
+            changed += [(task, "task_deleted") for task in message.get("deleted", ())]
+            for task, kind in changed:
+                assert (task["id"], task["status"], task["attempt"]) in states
+                shown[task["id"]] = f"{kind} {task['status']}"
+        assert shown == {key: f"{each.kind} {each.status}" for key, each in newest.items()}
 
 
 async def test_cut_after_any_message_misses_nothing(

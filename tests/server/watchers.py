@@ -19,6 +19,7 @@ from tests.support.waiting import SECONDS, soon
 LAST = "last"
 """The job name of the task after which watchers leave."""
 CUT = (aiohttp.ClientError, grpc.aio.AioRpcError, ConnectionError)
+TYPES = ("task_update", "task_complete", "task_deleted", "task_batch")
 KINDS: dict[str, dict[str, Any]] = {
     "succeeds": {"script": "exit 0"},
     "fails": {"script": "exit 3"},
@@ -98,7 +99,7 @@ async def messages(client: Client, query: str) -> AsyncGenerator[dict[str, Any]]
                 if message["type"] == "ping":
                     await ws.send_json({"type": "pong"})
                     continue
-                assert message["type"] in ("task_update", "task_complete", "task_deleted"), message
+                assert message["type"] in TYPES, message
                 yield message
         finally:
             # No goodbye: what a cut looks like.
@@ -129,6 +130,28 @@ async def watch_with_cuts(
                         if not left or (change.is_last and change.kind == last):
                             break
     return seen
+
+
+async def batches_with_cuts(server: Server, dice: random.Random) -> list[dict[str, Any]]:
+    """All messages of a connection in batches up to the end of the last task, through cuts and
+    restarts."""
+    seen: list[dict[str, Any]] = []
+    async with asyncio.timeout(2 * SECONDS):
+        while True:
+            await server.up.wait()
+            since = seen[-1]["seq"] if seen else 0
+            left = dice.randint(1, 3)
+            query = f"since={since}&view=full&batch=1"
+            with suppress(*CUT):
+                async with aclosing(messages(server.rest, query)) as stream:
+                    async for message in stream:
+                        seen.append(message)
+                        last = [task for task in message["tasks"] if task["job_name"] == LAST]
+                        if any(task["status"] == "completed" for task in last):
+                            return seen
+                        left -= 1
+                        if not left:
+                            break
 
 
 async def churn(server: Server, dice: random.Random, tasks: int) -> None:

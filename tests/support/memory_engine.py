@@ -95,6 +95,7 @@ class MemoryEngine:
         engine: Any = self.engine
         create_task, create_tasks = engine.create_task, engine.create_tasks
         watch, read_logs = engine.watch, engine.read_logs
+        watch_batches = engine.watch_batches
 
         def one(who: Principal, request: Any, key: str | None = None) -> Any:
             self.requests.append(request)
@@ -107,6 +108,7 @@ class MemoryEngine:
 
         engine.create_task, engine.create_tasks = one, many
         engine.watch = lambda *args, **more: self._counted(watch(*args, **more))
+        engine.watch_batches = lambda *args: self._counted(watch_batches(*args))
         engine.read_logs = lambda *args, **more: self._counted(read_logs(*args, **more))
 
     async def _counted(self, stream: AsyncGenerator[T]) -> AsyncGenerator[T]:

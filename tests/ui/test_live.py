@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from playwright.async_api import Page, WebSocketRoute, expect
 
+from fetchml.v1 import task_pb2
 from tests.support.program import Server
 from tests.support.signed_in import sign_in, visit
 from tests.support.waiting import until_true
@@ -54,6 +55,31 @@ async def test_page_says_when_it_is_not_live_and_misses_nothing(
     await expect(running).to_contain_text("during-the-cut")
     await until_true(lambda: len(connections()) > 1)
     assert "since=9007199254740991" not in connections()[-1].url
+
+
+async def test_no_end_is_missed_while_very_much_changes(server: Server, tab: OpenTab) -> None:
+    """More than a batch holds: the page then reads again what it shows."""
+    script = "until [ -e go ]; do sleep 0.02; done"
+    task_id = await server.submit_running(script, job_name="ends-meanwhile")
+    page = await sign_in(await tab(), server)
+    await visit(page, server, "tasks?name=ends")
+    row = page.get_by_role("row").filter(has_text="ends-meanwhile")
+    await expect(row).to_contain_text("running")
+    await submit_held(server, 300)
+    server.tell(task_id)
+    await server.ended(task_id)
+    await submit_held(server, 300)
+    await expect(row).to_contain_text("completed")
+    await visit(page, server, "tasks")
+    await expect(page.get_by_role("main")).to_contain_text("601 tasks")
+    await submit_held(server, 300)
+    await expect(page.get_by_role("main")).to_contain_text("901 tasks")
+
+
+async def submit_held(server: Server, number: int) -> None:
+    request = task_pb2.CreateTaskRequest(job_name="many", hold=True)
+    batch = task_pb2.CreateTasksRequest(tasks=[request] * number)
+    await server.grpc.tasks.CreateTasks(iter([batch]), metadata=server.grpc.metadata)
 
 
 async def test_page_stays_while_the_server_is_away(server: Server, tab: OpenTab) -> None:

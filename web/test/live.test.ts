@@ -7,6 +7,9 @@ let world: FakeWorld;
 let batches: Change[][];
 let states: LiveState["kind"][];
 let resyncs: number;
+/** Ends the readings that `slow` makes last. */
+let finish: () => void;
+let isSlow: boolean;
 let refusals: number;
 let live: Live;
 
@@ -15,9 +18,14 @@ beforeEach(() => {
   batches = [];
   states = [];
   resyncs = refusals = 0;
+  isSlow = false;
+  finish = () => undefined;
   live = new Live(world, {
     changed: (changes) => batches.push(changes),
-    resync: () => resyncs++,
+    resync() {
+      resyncs++;
+      return new Promise((resolve) => (isSlow ? (finish = resolve) : resolve()));
+    },
     state: (state) => states.push(state.kind),
     refused: () => refusals++,
   });
@@ -30,36 +38,52 @@ function opened(seq = 100): void {
   world.socket.receive({ type: "resync", seq });
 }
 
+/** Let promises settle. */
+const settled = () => new Promise(setImmediate);
+
 test("a new connection asks for the server's number and then reads everything", () => {
-  assert.equal(world.socket.query, `view=full&since=${NOW}`);
+  assert.equal(world.socket.query, `view=full&batch=1&since=${NOW}`);
   opened();
   assert.equal(resyncs, 1);
   assert.deepEqual(states.slice(-2), ["connecting", "live"]);
 });
 
-test("changes arrive in batches with the newest state of each task", () => {
+test("the batches before a frame are one change, with the newest state of each task", () => {
   opened();
   const one = task();
   const other = task();
-  world.socket.receive({ type: "task_update", seq: 101, task: one });
-  world.socket.receive({ type: "task_update", seq: 103, task: other });
-  world.socket.receive({ type: "task_update", seq: 105, task: { ...one, status: "running" } });
+  const gone = task();
+  world.socket.receive({ type: "task_batch", seq: 103, tasks: [one, other] });
+  world.socket.receive({
+    type: "task_batch",
+    seq: 107,
+    tasks: [{ ...one, status: "completed" }],
+    deleted: [gone],
+  });
   assert.equal(batches.length, 0);
-  world.pass(1000);
+  world.pass(20);
   assert.deepEqual(
-    batches.map((batch) => batch.map((change) => change.task.status)),
-    [["queued", "running"]],
+    batches.map((batch) => batch.map((change) => [change.task.id, change.task.status, change.deleted])),
+    [
+      [
+        [other.id, "queued", false],
+        [one.id, "completed", false],
+        [gone.id, "queued", true],
+      ],
+    ],
   );
+  world.pass(1000);
+  assert.equal(batches.length, 1);
 });
 
 test("after a cut it continues after the last number and reads nothing again", async () => {
   opened();
-  world.socket.receive({ type: "task_complete", seq: 106, task: task({ status: "completed" }) });
+  world.socket.receive({ type: "task_batch", seq: 107, tasks: [task({ status: "completed" })] });
   world.socket.onclose?.({ code: 1006 });
   await Promise.resolve();
   assert.equal(states.at(-1), "lost");
   world.pass(300);
-  assert.equal(world.socket.query, "view=full&since=106");
+  assert.equal(world.socket.query, "view=full&batch=1&since=107");
   world.socket.onopen?.();
   assert.equal(states.at(-1), "live");
   assert.equal(resyncs, 1);
@@ -69,25 +93,88 @@ test("waits get longer while the server is away, and hurry ends one", async () =
   opened();
   for (let cut = 0; cut < 8; cut++) {
     world.socket.onclose?.({ code: 1006 });
-    await new Promise(setImmediate);
+    await settled();
     world.pass(11_000);
   }
   const connections = world.sockets.length;
   world.socket.onclose?.({ code: 1006 });
-  await new Promise(setImmediate);
+  await settled();
   world.pass(5_000);
   assert.equal(world.sockets.length, connections);
   live.hurry();
   assert.equal(world.sockets.length, connections + 1);
 });
 
-test("a resync drops what waited and reads everything again", () => {
+test("a resync drops what waited and reads everything again", async () => {
   opened();
-  world.socket.receive({ type: "task_update", seq: 101, task: task() });
+  await settled();
+  world.pass(2_000);
+  world.socket.receive({ type: "task_batch", seq: 101, tasks: [task()] });
   world.socket.receive({ type: "resync", seq: 900 });
   world.pass(1000);
   assert.equal(batches.length, 0);
   assert.equal(resyncs, 2);
+});
+
+test("many resyncs are few readings, and the last of them is read", async () => {
+  opened();
+  await settled();
+  for (let tick = 0; tick < 8; tick++) {
+    world.socket.receive({ type: "resync", seq: 101 + 2 * tick });
+    world.pass(200);
+  }
+  assert.equal(resyncs, 1);
+  world.pass(400);
+  assert.equal(resyncs, 2);
+  await settled();
+  world.pass(60_000);
+  assert.equal(resyncs, 2);
+});
+
+test("a reading that lasts is followed by a longer calm", async () => {
+  isSlow = true;
+  opened();
+  world.pass(500);
+  world.socket.receive({ type: "resync", seq: 101 });
+  assert.equal(resyncs, 1);
+  finish();
+  await settled();
+  world.pass(4_900);
+  assert.equal(resyncs, 1);
+  world.pass(200);
+  assert.equal(resyncs, 2);
+});
+
+test("a reading that a sign-out ended holds up no later one", async () => {
+  isSlow = true;
+  opened();
+  live.stop();
+  live.start();
+  opened();
+  assert.equal(resyncs, 2);
+});
+
+test("a hidden tab draws nothing until it is seen, and keeps a bounded number of tasks", async () => {
+  opened();
+  await settled();
+  world.pass(2_000);
+  world.isHidden = true;
+  const last = task({ status: "completed" });
+  world.socket.receive({ type: "task_batch", seq: 101, tasks: [task(), last] });
+  world.pass(5_000);
+  assert.equal(batches.length, 0);
+  world.show();
+  world.pass(20);
+  assert.deepEqual(batches.map((batch) => batch.length), [2]);
+  world.isHidden = true;
+  for (let tick = 0; tick < 11; tick++) {
+    const tasks = Array.from({ length: 100 }, () => task());
+    world.socket.receive({ type: "task_batch", seq: 103 + 2 * tick, tasks });
+  }
+  assert.equal(resyncs, 2);
+  world.show();
+  world.pass(20);
+  assert.equal(batches.length, 1);
 });
 
 test("pings are answered, and silence is a lost connection", () => {
@@ -104,7 +191,7 @@ test("a revoked key ends the session", async () => {
   opened();
   world.isSignedIn = false;
   world.socket.onclose?.({ code: 1008 });
-  await new Promise(setImmediate);
+  await settled();
   assert.equal(refusals, 1);
   world.pass(60_000);
   assert.equal(world.sockets.length, 1);
@@ -114,7 +201,7 @@ test("nothing arrives after stop", () => {
   opened();
   const { socket } = world;
   live.stop();
-  socket.receive({ type: "task_update", seq: 101, task: task() });
+  socket.receive({ type: "task_batch", seq: 101, tasks: [task()] });
   world.pass(60_000);
   assert.equal(batches.length, 0);
   assert.equal(world.sockets.length, 1);
@@ -122,7 +209,7 @@ test("nothing arrives after stop", () => {
 
 test("a hidden tab lets its connection go, and continues where it was", () => {
   opened(100);
-  world.socket.receive({ type: "task_update", seq: 105, task: task() });
+  world.socket.receive({ type: "task_batch", seq: 105, tasks: [task()] });
   live.rest();
   world.pass(20_000);
   live.hurry();
@@ -137,7 +224,7 @@ test("a hidden tab lets its connection go, and continues where it was", () => {
   assert.equal(world.sockets.length, 1);
   live.hurry();
   assert.equal(world.sockets.length, 2);
-  assert.equal(world.socket.query, "view=full&since=105");
+  assert.equal(world.socket.query, "view=full&batch=1&since=105");
   assert.deepEqual(states.slice(-2), ["live", "connecting"]);
 });
 

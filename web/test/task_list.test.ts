@@ -121,3 +121,22 @@ test("a batch of changes finds its rows among a hundred thousand", async () => {
   list.changed(changes);
   assert.equal(list.rows.value[2000]?.priority, 9);
 });
+
+test("a resync keeps as many rows as were read", async () => {
+  const tasks = made(7);
+  const { http, queries } = server(tasks, 2);
+  const list = new TaskList(http, filter());
+  await list.load();
+  await list.more();
+  await list.more();
+  const shown = list.rows.value.length;
+  queries.length = 0;
+  const newest = task();
+  tasks.unshift(newest);
+  await list.resync();
+  assert.equal(list.rows.value.length, shown);
+  assert.equal(list.rows.value[0]?.id, newest.id);
+  assert.equal(queries.length, 3);
+  await list.more();
+  assert.equal(new Set(ids(list)).size, list.rows.value.length);
+});

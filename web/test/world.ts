@@ -48,6 +48,8 @@ export class FakeWorld implements LiveWorld {
   sockets: FakeSocket[] = [];
   time = 0;
   isSignedIn = true;
+  isHidden = false;
+  readonly #undrawn = new Set<() => void>();
   #timers: { at: number; run: () => void }[] = [];
 
   open(query: string): FakeSocket {
@@ -66,6 +68,19 @@ export class FakeWorld implements LiveWorld {
     return () => {
       this.#timers = this.#timers.filter((one) => one !== timer);
     };
+  }
+
+  /** Frames follow each other 16 ms apart, unless the tab is hidden. */
+  frame(run: () => void): () => void {
+    if (!this.isHidden) return this.later(16, run);
+    this.#undrawn.add(run);
+    return () => this.#undrawn.delete(run);
+  }
+
+  show(): void {
+    this.isHidden = false;
+    for (const run of this.#undrawn) this.later(16, run);
+    this.#undrawn.clear();
   }
 
   stillSignedIn(): Promise<boolean> {

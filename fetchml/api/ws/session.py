@@ -9,12 +9,10 @@ from typing import NoReturn
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from fetchml.api.task_json import update_json
 from fetchml.api.ws.handshake import SocketEnded
 from fetchml.errors import Overloaded, TooManyBytes
-from fetchml.views import Update, UpdateType
 
-_encode = msgspec.json.Encoder().encode
+_PING, _PONG = b'{"type":"ping"}', b'{"type":"pong"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,33 +33,31 @@ class _FromClient(msgspec.Struct):
 
 
 class WatchSession:
-    """Sends updates to one client.
+    """Sends messages to one client.
 
-    A slow client costs no memory: the next update is fetched only when the last one was sent.
+    A slow client costs no memory: the next message is made only when the last one was sent.
     """
 
     def __init__(
         self,
         socket: web.WebSocketResponse,
-        updates: AsyncGenerator[Update],
+        messages: AsyncGenerator[bytes],
         timing: Timing,
         *,
-        full: bool,
         hold: Callable[[int], AbstractContextManager[None]],
     ) -> None:
-        """`hold`: counts a message of the given size until it is sent; raises TooManyBytes,
-        Overloaded. `full`: send the full view."""
+        """`messages`: JSON (`fetchml.api.ws.messages`). `hold`: counts a message of the given size
+        until it is sent; raises TooManyBytes, Overloaded."""
         self._socket = socket
         self._hold = hold
-        self._updates = updates
+        self._messages = messages
         self._timing = timing
-        self._full = full
         self._clock = asyncio.get_running_loop().time
         self._last_pong = self._clock()
 
     async def run(self) -> NoReturn:
         """Serve the client until the session ends. Raises SocketEnded, ConnectionError, and errors
-        of the updates."""
+        of the messages."""
         tasks = [
             asyncio.create_task(part) for part in (self._read(), self._write(), self._keep_alive())
         ]
@@ -75,11 +71,9 @@ class WatchSession:
         raise AssertionError("a part of a session ends by raising only")
 
     async def _write(self) -> NoReturn:
-        async with aclosing(self._updates):
-            async for update in self._updates:
-                # The contract defines no message for a deletion: only the full view has one.
-                if self._full or update.type is not UpdateType.TASK_DELETED:
-                    await self._send(update_json(update, full=self._full))
+        async with aclosing(self._messages):
+            async for message in self._messages:
+                await self._send(message)
         raise SocketEnded(WSCloseCode.GOING_AWAY, "There are no more updates")
 
     async def _read(self) -> NoReturn:
@@ -96,7 +90,7 @@ class WatchSession:
             if kind == "pong":
                 self._last_pong = self._clock()
             elif kind == "ping":
-                await self._send({"type": "pong"})
+                await self._send(_PONG)
         raise SocketEnded(WSCloseCode.OK, "")
 
     async def _keep_alive(self) -> NoReturn:
@@ -109,11 +103,10 @@ class WatchSession:
                 reason = f"No pong for {self._timing.pong_within:g} s"
                 raise SocketEnded(WSCloseCode.POLICY_VIOLATION, reason)
             if now >= next_ping:
-                await self._send({"type": "ping"})
+                await self._send(_PING)
                 next_ping += self._timing.ping_every
 
-    async def _send(self, message: dict[str, object]) -> None:
-        data = _encode(message)
+    async def _send(self, data: bytes) -> None:
         try:
             with self._hold(len(data)):
                 async with asyncio.timeout(self._timing.send_within):

@@ -1,5 +1,8 @@
 /**
- * The live connection: every change of the tasks over `/ws`, in batches.
+ * The live connection: the changes of the tasks over `/ws`, in batches that the server makes a few
+ * times a second. What they change is drawn with the browser's next frame, so a hidden tab draws
+ * nothing. A server on which too much changes sends a `resync` instead of a batch: the page then
+ * reads again what it shows, at most a tenth of the time.
  *
  * A new connection asks for changes after a `seq` that no server reaches. The server answers with a
  * `resync` that carries its current `seq`: a point from which nothing is missed, reached before the
@@ -23,8 +26,8 @@ export type LiveState =
 export interface LiveEvents {
   /** Changes in order, the newest of each task only. */
   changed(changes: Change[]): void;
-  /** Everything must be read again. */
-  resync(): void;
+  /** Everything must be read again. Settles when that is done. */
+  resync(): Promise<void>;
   state(state: LiveState): void;
   /** The server ended the session. */
   refused(): void;
@@ -34,6 +37,8 @@ export interface LiveWorld {
   open(query: string): Socket;
   now(): number;
   later(ms: number, run: () => void): () => void;
+  /** Run it before the next frame is drawn; of a hidden tab none is. */
+  frame(run: () => void): () => void;
   /** Whether the session is still valid; asked after a connection that did not open. */
   stillSignedIn(): Promise<boolean>;
 }
@@ -48,7 +53,11 @@ export interface Socket {
 }
 
 export const NOW = Number.MAX_SAFE_INTEGER;
-const BATCH_MS = 120;
+/** Changed tasks that a hidden tab keeps. With more it reads again what it shows. */
+const MOST_WAITING = 1_000;
+/** Shortest time from one complete reading to the next, and in multiples of its own time. */
+const CALM_MS = 2_000;
+const CALM_READINGS = 10;
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 10_000;
 /** The server pings every 20 s: a silence of this length is a dead connection. */
@@ -65,7 +74,14 @@ export class Live {
   #wait = FIRST_WAIT_MS;
   #lostAt: number | null = null;
   #waiting = new Map<string, Change>();
-  #cancelBatch: (() => void) | null = null;
+  #cancelFrame: (() => void) | null = null;
+  /** The reading under way, which a `stop` makes void. */
+  #reading: object | null = null;
+  /** Whether everything must be read once more. */
+  #again = false;
+  /** Until when nothing is read again, in ms. */
+  #calmUntil = 0;
+  #cancelReading: (() => void) | null = null;
   #cancelRetry: (() => void) | null = null;
   #cancelSilence: (() => void) | null = null;
   #cancelRest: (() => void) | null = null;
@@ -87,10 +103,13 @@ export class Live {
 
   stop(): void {
     this.#disconnect();
-    this.#cancelBatch?.();
+    this.#cancelFrame?.();
     this.#cancelRest?.();
-    this.#cancelBatch = this.#cancelRest = null;
-    this.#isResting = false;
+    this.#cancelReading?.();
+    this.#cancelFrame = this.#cancelRest = this.#cancelReading = null;
+    this.#isResting = this.#again = false;
+    this.#reading = null;
+    this.#calmUntil = 0;
     this.#waiting.clear();
     this.#lostAt = null;
     this.#events.state({ kind: "off" });
@@ -124,7 +143,7 @@ export class Live {
 
   #connect(): void {
     this.#opened = false;
-    const socket = this.#world.open(`view=full&since=${this.#since}`);
+    const socket = this.#world.open(`view=full&batch=1&since=${this.#since}`);
     this.#socket = socket;
     socket.onopen = () => {
       this.#opened = true;
@@ -150,13 +169,14 @@ export class Live {
         this.#socket?.send('{"type":"pong"}');
         break;
       case "resync":
-        this.#waiting.clear();
         this.#isLive();
-        this.#events.resync();
+        this.#readAgain();
         break;
-      case "task_update":
-      case "task_deleted":
-        if (message.task) this.#keep(message.task, message.type === "task_deleted");
+      case "task_batch":
+        for (const task of message.tasks ?? []) this.#keep(task, false);
+        for (const task of message.deleted ?? []) this.#keep(task, true);
+        if (this.#waiting.size > MOST_WAITING) this.#readAgain();
+        this.#cancelFrame ??= this.#world.frame(() => this.#draw());
         break;
     }
   }
@@ -165,12 +185,36 @@ export class Live {
     // Last in the map: batches keep the order of the newest changes.
     this.#waiting.delete(task.id);
     this.#waiting.set(task.id, { task, deleted });
-    this.#cancelBatch ??= this.#world.later(BATCH_MS, () => {
-      this.#cancelBatch = null;
-      const changes = [...this.#waiting.values()];
-      this.#waiting.clear();
-      if (changes.length > 0) this.#events.changed(changes);
-    });
+  }
+
+  #draw(): void {
+    this.#cancelFrame = null;
+    const changes = [...this.#waiting.values()];
+    this.#waiting.clear();
+    if (changes.length > 0) this.#events.changed(changes);
+  }
+
+  /** Read everything now, or as soon as the last reading is over and the server had some calm. */
+  #readAgain(): void {
+    this.#waiting.clear(); // What is read later has these changes.
+    this.#again = true;
+    if (this.#reading !== null || this.#cancelReading !== null) return;
+    const wait = this.#calmUntil - this.#world.now();
+    if (wait <= 0) void this.#read();
+    else this.#cancelReading = this.#world.later(wait, () => void this.#read());
+  }
+
+  async #read(): Promise<void> {
+    const begun = this.#world.now();
+    this.#cancelReading = null;
+    this.#again = false;
+    const reading = (this.#reading = {});
+    await this.#events.resync();
+    if (this.#reading !== reading) return;
+    this.#reading = null;
+    const now = this.#world.now();
+    this.#calmUntil = now + Math.max(CALM_MS, CALM_READINGS * (now - begun));
+    if (this.#again) this.#readAgain();
   }
 
   #heard(): void {

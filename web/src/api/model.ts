@@ -59,12 +59,13 @@ export interface WaitingList {
   total: number;
 }
 
-/** A message of `/ws`. */
+/** A message of `/ws` in batches. */
 export interface LiveMessage {
-  type: "task_update" | "task_complete" | "task_deleted" | "resync" | "ping" | "pong";
+  type: "task_batch" | "resync" | "ping" | "pong";
   seq?: number;
   timestamp?: string;
-  task?: Task;
+  tasks?: Task[];
+  deleted?: Task[];
 }
 
 export interface LogInfo {

@@ -5,6 +5,8 @@ import { isAbort, message } from "../api/http";
 
 /** Shortest time between two reads that changes cause. */
 const CALM_MS = 1_000;
+/** The same in multiples of the time that the last read took: a busy server is asked less often. */
+const CALM_READS = 10;
 
 export class Resource<T> {
   readonly #read: (signal: AbortSignal) => Promise<T>;
@@ -13,6 +15,7 @@ export class Resource<T> {
   #reading: AbortController | null = null;
   #again = false;
   #readAt = 0;
+  #took = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #users = 0;
 
@@ -49,7 +52,8 @@ export class Resource<T> {
   /** The value may have changed: read it soon, if anyone looks at it. */
   touch(): void {
     if (this.#users === 0 || this.#timer !== undefined) return;
-    const wait = Math.max(0, this.#readAt + CALM_MS - Date.now());
+    const calm = Math.max(CALM_MS, CALM_READS * this.#took);
+    const wait = Math.max(0, this.#readAt + calm - Date.now());
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       void this.refresh();
@@ -70,6 +74,7 @@ export class Resource<T> {
       try {
         this.#data.value = await this.#read(reading.signal);
         this.#error.value = undefined;
+        this.#took = Date.now() - this.#readAt;
       } catch (error) {
         if (!isAbort(error)) this.#error.value = message(error);
       } finally {

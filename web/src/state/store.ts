@@ -27,8 +27,8 @@ import { storeTheme } from "./theme";
 /** A model that follows the changes of tasks. */
 export interface Follower {
   changed(changes: readonly Change[]): void;
-  /** Changes were missed: read everything again. */
-  resync(): void;
+  /** Changes were missed: read everything again. Settles when that is done. */
+  resync(): Promise<void> | void;
 }
 
 const SHOWN_FAILURES = 8;
@@ -75,12 +75,14 @@ export class Store {
 
   readonly #live: Live;
   readonly #followers = new Set<Follower>();
+  /** Changes that arrived while the lists were read, to apply after it; `null` otherwise. */
+  #early: Change[] | null = null;
 
   constructor(world?: LiveWorld) {
     this.http.onUnauthorized = () => this.#ended("The session has ended. Sign in again.");
     this.#live = new Live(world ?? browserWorld(this), {
       changed: (changes) => this.apply(changes),
-      resync: () => void this.#reload(),
+      resync: () => this.#reload(),
       state: (state) => {
         this.live.value = state;
       },
@@ -167,6 +169,15 @@ export class Store {
   }
 
   apply(changes: readonly Change[]): void {
+    this.#early?.push(...changes);
+    batch(() => {
+      this.#merge(changes);
+      for (const follower of this.#followers) follower.changed(changes);
+    });
+    for (const resource of [this.stats, this.waiting, this.gpus]) resource.touch();
+  }
+
+  #merge(changes: readonly Change[]): void {
     batch(() => {
       this.running.value = merged(this.running.value, changes, (task) => HOLDING.has(task.status));
       this.failures.value = merged(
@@ -176,9 +187,7 @@ export class Store {
       )
         .toSorted(byEnd)
         .slice(0, SHOWN_FAILURES);
-      for (const follower of this.#followers) follower.changed(changes);
     });
-    for (const resource of [this.stats, this.waiting, this.gpus]) resource.touch();
   }
 
   #isShownFailure(task: Task): boolean {
@@ -202,8 +211,9 @@ export class Store {
 
   async #reload(): Promise<void> {
     for (const resource of [this.stats, this.waiting, this.gpus]) resource.touch();
-    for (const follower of this.#followers) follower.resync();
+    const followers = [...this.#followers].map((follower) => follower.resync());
     const query = { view: "full", limit: 200 };
+    this.#early = [];
     try {
       const [running, failed] = await Promise.all([
         this.http.get<TaskList>("/v1/tasks", { query: { ...query, states: HOLDING_STATES } }),
@@ -219,12 +229,16 @@ export class Store {
           .filter((task) => this.#isShownFailure(task))
           .toSorted(byEnd)
           .slice(0, SHOWN_FAILURES);
+        this.#merge(this.#early ?? []); // An end is final, whatever the replies have.
         this.loaded.value = true;
         this.problem.value = undefined;
       });
     } catch (error) {
       this.problem.value = error instanceof Error ? error.message : String(error);
+    } finally {
+      this.#early = null;
     }
+    await Promise.all(followers);
   }
 }
 
@@ -239,6 +253,10 @@ function browserWorld(store: Store): LiveWorld {
     later(ms, run) {
       const timer = setTimeout(run, ms);
       return () => clearTimeout(timer);
+    },
+    frame(run) {
+      const frame = requestAnimationFrame(run);
+      return () => cancelAnimationFrame(frame);
     },
     async stillSignedIn() {
       try {

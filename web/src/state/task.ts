@@ -54,7 +54,7 @@ export class TaskModel implements Follower {
     }
   }
 
-  resync(): void {
-    void this.load();
+  resync(): Promise<void> {
+    return this.load();
   }
 }

@@ -12,6 +12,7 @@ import type { Follower } from "./store";
 import { isNewer } from "./tasks";
 
 const PAGE = 200;
+const LARGEST_PAGE = 1000;
 
 /** The server's order: newest first. Times have a fixed form, so they compare as texts. */
 export function inListOrder(one: Task, other: Task): number {
@@ -58,16 +59,23 @@ export class TaskList implements Follower {
     return this.#next !== undefined;
   }
 
-  /** Read the first page. The rows stay until it has arrived. */
-  async load(): Promise<void> {
+  /** Read the first page, and further ones up to `rows` tasks. The rows stay until then. */
+  async load(rows = 0): Promise<void> {
     this.#reading?.abort();
     this.#early = [];
-    const page = await this.#read(undefined);
-    if (!page) return;
+    const byId = new Map<string, Task>();
+    let page: Page | undefined;
+    do {
+      const size = Math.min(Math.max(PAGE, rows - byId.size), LARGEST_PAGE);
+      page = await this.#read(page?.next_page_token, size);
+      if (!page) return;
+      for (const task of page.tasks) byId.set(task.id, task);
+    } while (byId.size < rows && page.next_page_token !== undefined);
+    const { total, next_page_token } = page;
     batch(() => {
-      this.rows.value = page.tasks;
-      this.total.value = page.total;
-      this.#next = page.next_page_token;
+      this.rows.value = [...byId.values()];
+      this.total.value = total;
+      this.#next = next_page_token;
       const early = this.#early ?? [];
       this.#early = null;
       this.changed(early);
@@ -77,7 +85,7 @@ export class TaskList implements Follower {
   /** Read the next page, if there is one and none is being read. */
   async more(): Promise<void> {
     if (this.#reading || this.#next === undefined) return;
-    const page = await this.#read(this.#next);
+    const page = await this.#read(this.#next, PAGE);
     if (!page) return;
     batch(() => {
       const known = new Set(this.rows.value.map((task) => task.id));
@@ -92,8 +100,9 @@ export class TaskList implements Follower {
     this.#reading = null;
   }
 
-  resync(): void {
-    void this.load();
+  /** The rows stay as many as they are: a person may have scrolled down to one of them. */
+  resync(): Promise<void> {
+    return this.load(this.rows.value.length);
   }
 
   changed(changes: readonly Change[]): void {
@@ -130,12 +139,12 @@ export class TaskList implements Follower {
     this.total.value = Math.max(total, rows.length);
   }
 
-  async #read(token: string | undefined): Promise<Page | undefined> {
+  async #read(token: string | undefined, size: number): Promise<Page | undefined> {
     const reading = new AbortController();
     this.#reading = reading;
     this.isReading.value = true;
     try {
-      const query = { ...toApi(this.#filter), view: "full", page_size: PAGE, page_token: token };
+      const query = { ...toApi(this.#filter), view: "full", page_size: size, page_token: token };
       const page = await this.#http.get<Page>("/v1/tasks", { query, signal: reading.signal });
       this.problem.value = undefined;
       return page;

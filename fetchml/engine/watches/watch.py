@@ -3,9 +3,9 @@
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
 from fetchml.core.model import ENDED, Change, Task
-from fetchml.engine import message_seq
 from fetchml.engine.feed import Feed
 from fetchml.engine.task_index import TaskIndex
+from fetchml.engine.watches import message_seq
 from fetchml.errors import Unavailable
 from fetchml.ports.store import Store
 from fetchml.system.pacing import Pace
@@ -42,10 +42,10 @@ class Watches:
         already: that is no watch that has begun.
         """
         if self._feed.closed:
-            raise _shutting_down()
+            raise shutting_down()
 
         def wanted(task: Task) -> bool:
-            return may_see(task) and _matches(task, where)
+            return may_see(task) and matches(task, where)
 
         return self._updates(wanted, since, snapshot, completes)
 
@@ -68,7 +68,7 @@ class Watches:
             yield Update(UpdateType.RESYNC, newest, clock())
         seen = message_seq.last_finished(after, completes=completes)
         while not feed.closed:
-            changes = await self._changes_after(seen)
+            changes = await self.changes_after(seen)
             if changes is None:
                 seen = feed.last_seq
                 yield Update(UpdateType.RESYNC, message_seq.up_to(seen), clock())
@@ -82,10 +82,10 @@ class Watches:
             await pace.rest()
             if not changes:
                 await feed.beyond(seen)
-        raise _shutting_down()
+        raise shutting_down()
 
-    async def _changes_after(self, seen: int) -> Sequence[Change] | None:
-        """The next changes; `None` if they are no longer kept."""
+    async def changes_after(self, seen: int) -> Sequence[Change] | None:
+        """The next changes, from memory or the store; `None` if they are no longer kept."""
         changes = self._feed.after(seen, AT_ONCE)
         if changes is not None:
             return changes
@@ -96,7 +96,7 @@ class Watches:
         return [change for change in changes if change.seq <= self._feed.last_seq]
 
 
-def _shutting_down() -> Unavailable:
+def shutting_down() -> Unavailable:
     return Unavailable("The server is shutting down: watch again when it is back")
 
 
@@ -105,12 +105,16 @@ def _messages(change: Change, *, completes: bool) -> Iterator[Update]:
     task = change.task
     kind = UpdateType.TASK_DELETED if task.hidden else UpdateType.TASK_UPDATE
     yield Update(kind, message_seq.of_update(change.seq), change.at, task)
-    if completes and task.status in ENDED and not task.hidden and not change.is_after_end:
+    if completes and ends_task(change):
         number = message_seq.of_complete(change.seq)
         yield Update(UpdateType.TASK_COMPLETE, number, change.at, task)
 
 
-def _matches(task: Task, where: WatchFilter) -> bool:
+def ends_task(change: Change) -> bool:
+    return change.task.status in ENDED and not change.task.hidden and not change.is_after_end
+
+
+def matches(task: Task, where: WatchFilter) -> bool:
     return (
         where.task_id in (None, task.id)
         and (not where.states or task.shown_status in where.states)

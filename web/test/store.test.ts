@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Task } from "../src/api/model";
+import { Store } from "../src/state/store";
+import { FakeWorld, task } from "./world";
+
+/** Let promises settle. */
+const settled = () => new Promise(setImmediate);
+
+/** A signed-in store whose lists of tasks are answered by `answers`, in the order of the requests. */
+async function signedIn(world: FakeWorld): Promise<{ store: Store; answers: ((tasks: Task[]) => void)[] }> {
+  const answers: ((tasks: Task[]) => void)[] = [];
+  globalThis.fetch = (input) => {
+    const url = new URL(String(input), "http://host");
+    if (url.pathname === "/ui/session")
+      return Promise.resolve(Response.json({ user: "ada", role: "user", private: true }));
+    return new Promise((resolve) =>
+      answers.push((tasks) => resolve(Response.json({ tasks, total: tasks.length }))),
+    );
+  };
+  const store = new Store(world);
+  await store.start(undefined, () => Promise.resolve(true));
+  world.socket.onopen?.();
+  return { store, answers };
+}
+
+test("an end that arrives while the lists are read is not undone by their older replies", async () => {
+  const world = new FakeWorld();
+  const { store, answers } = await signedIn(world);
+  world.socket.receive({ type: "resync", seq: 101 });
+  const running = task({ status: "running" });
+  const failed = { ...running, status: "failed" as const, failure_reason: "EXIT_CODE" as const };
+  world.socket.receive({ type: "task_batch", seq: 103, tasks: [failed] });
+  world.pass(20);
+  assert.equal(answers.length, 2);
+  answers[0]?.([running, task({ status: "running" })]);
+  answers[1]?.([]);
+  await settled();
+  await settled();
+  assert.equal(store.loaded.value, true);
+  assert.deepEqual(store.running.value.map((one) => one.status), ["running"]);
+  assert.deepEqual(store.failures.value.map((one) => one.id), [running.id]);
+});

@@ -108,7 +108,7 @@ test("waits get longer while the server is away, and hurry ends one", async () =
 test("a resync drops what waited and reads everything again", async () => {
   opened();
   await settled();
-  world.pass(2_000);
+  world.pass(3_000);
   world.socket.receive({ type: "task_batch", seq: 101, tasks: [task()] });
   world.socket.receive({ type: "resync", seq: 900 });
   world.pass(1000);
@@ -119,7 +119,7 @@ test("a resync drops what waited and reads everything again", async () => {
 test("many resyncs are few readings, and the last of them is read", async () => {
   opened();
   await settled();
-  for (let tick = 0; tick < 8; tick++) {
+  for (let tick = 0; tick < 13; tick++) {
     world.socket.receive({ type: "resync", seq: 101 + 2 * tick });
     world.pass(200);
   }
@@ -157,7 +157,7 @@ test("a reading that a sign-out ended holds up no later one", async () => {
 test("a hidden tab draws nothing until it is seen, and keeps a bounded number of tasks", async () => {
   opened();
   await settled();
-  world.pass(2_000);
+  world.pass(3_000);
   world.isHidden = true;
   const last = task({ status: "completed" });
   world.socket.receive({ type: "task_batch", seq: 101, tasks: [task(), last] });

@@ -56,7 +56,7 @@ export const NOW = Number.MAX_SAFE_INTEGER;
 /** Changed tasks that a hidden tab keeps. With more it reads again what it shows. */
 const MOST_WAITING = 1_000;
 /** Shortest time from one complete reading to the next, and in multiples of its own time. */
-const CALM_MS = 2_000;
+const CALM_MS = 3_000;
 const CALM_READINGS = 10;
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 10_000;

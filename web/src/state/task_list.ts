@@ -11,6 +11,8 @@ import { matcher, toApi, type Filter } from "../filters";
 import type { Follower } from "./store";
 import { isNewer } from "./tasks";
 
+/** Rows of the first page: some screens full. */
+const FIRST_PAGE = 100;
 const PAGE = 200;
 const LARGEST_PAGE = 1000;
 
@@ -66,7 +68,7 @@ export class TaskList implements Follower {
     const byId = new Map<string, Task>();
     let page: Page | undefined;
     do {
-      const size = Math.min(Math.max(PAGE, rows - byId.size), LARGEST_PAGE);
+      const size = Math.min(Math.max(FIRST_PAGE, rows - byId.size), LARGEST_PAGE);
       page = await this.#read(page?.next_page_token, size);
       if (!page) return;
       for (const task of page.tasks) byId.set(task.id, task);

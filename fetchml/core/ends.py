@@ -119,3 +119,68 @@ class Halt(Value, frozen=True):
     """UUIDs of the GPUs that failed the task; it avoids them from then on."""
     by: str | None = None
     """Id of the preempting task; `None` for other causes."""
+
+
+class FailureReason(StrEnum):
+    """Reasons why tasks fail. `core.retry` decides which of these are retried."""
+
+    EXIT_CODE = "EXIT_CODE"
+    """The command exited with a code other than 0."""
+    SIGNAL = "SIGNAL"
+    """A signal ended the command, and none of the reasons below applies."""
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    """The kernel killed the command for using more memory than the task may."""
+    TIMEOUT = "TIMEOUT"
+    """The command ran longer than `timeout_seconds`."""
+    CANCELLED = "CANCELLED"
+    """A user or the server cancelled the task, whatever the command did afterwards."""
+    PREPARE_FAILED = "PREPARE_FAILED"
+    """Image, snapshot or datasets could not be prepared, or the request exceeds the host."""
+    START_FAILED = "START_FAILED"
+    """The command does not exist in the image or is not executable."""
+    LOST = "LOST"
+    """The fault is the host's: its end is not known, its GPU failed, or it was stopped from
+    outside."""
+    COLLECT_FAILED = "COLLECT_FAILED"
+    """The command exited with 0, and its outputs could not be kept."""
+    DEPENDENCY_FAILED = "DEPENDENCY_FAILED"
+    """A condition of `after` can no longer hold."""
+    IDLE = "IDLE"
+    """The server stopped it because it left its GPUs idle."""
+
+
+class Requeue(StrEnum):
+    """Reasons why a task is queued again after an attempt."""
+
+    RETRY = "retry"
+    """The attempt failed; it counts against `max_retries`."""
+    HOST_FAULT = "host_fault"
+    """The fault is the host's; it counts as `infra_retries`."""
+    PREEMPTED = "preempted"
+    """It made way for a more urgent task."""
+    INTERRUPTED = "interrupted"
+    """A user interrupted it."""
+    DISCARDED = "discarded"
+    """It was prestaged and never got its resources."""
+
+
+class Attempt(Value, frozen=True):
+    """An attempt after which its task was queued again."""
+
+    number: int
+    cause: Requeue
+    ended_at: int
+    """When its processes were gone."""
+    begun_at: int | None = None
+    """`None` if an older release began it."""
+    allocated_at: int | None = None
+    """When it got its resources; `None` if it never did."""
+    started_at: int | None = None
+    """Start of its command; `None` if it was not started."""
+    worker_id: str | None = None
+    """The host that ran it; `None` if it had none."""
+    failure_reason: FailureReason | None = None
+    """`None` if it did not fail."""
+    exit_code: int | None = None
+    error: str = ""
+    """For users, cut to a bounded length; empty if there was none."""

@@ -7,7 +7,7 @@ memory, and an entry of two letters in a table takes a hundred bytes.
 from collections.abc import Collection
 from sys import getsizeof
 
-from fetchml.core.model import TaskSpec
+from fetchml.core.model import Task, TaskSpec
 
 TASK_BYTES = 1024
 """Bytes beside the specification: the task's record, and its entries in the queue and indexes."""
@@ -16,6 +16,8 @@ DEPENDENCY_BYTES = 512
 """Bytes of one task that it starts after, beside the id: its entries in four tables."""
 TARGET_BYTES = 192
 """Bytes of an address of `notify`, beside the URL."""
+ATTEMPT_BYTES = 448
+"""Bytes of an earlier attempt, beside its error."""
 MEMBER_BYTES = 512
 """Bytes of a task's place in a sweep, beside the parameters."""
 
@@ -65,6 +67,14 @@ def footprint(spec: TaskSpec) -> int:
         for each in spec.dataset_specs:
             texts = (each.name, each.source, each.sha256, each.mount_path)
             total += getsizeof(each) + _all([text for text in texts if text is not None])
+    return total
+
+
+def task_footprint(task: Task) -> int:
+    """Bytes of memory that a task takes, with what it keeps of earlier attempts."""
+    total = footprint(task.spec)
+    if task.earlier_attempts:
+        total += sum([ATTEMPT_BYTES + _text(each.error) for each in task.earlier_attempts])
     return total
 
 

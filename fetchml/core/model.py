@@ -10,11 +10,14 @@ from enum import StrEnum
 import msgspec
 
 from fetchml.core.ends import Actor as Actor
+from fetchml.core.ends import Attempt as Attempt
 from fetchml.core.ends import AttemptEnd as AttemptEnd
 from fetchml.core.ends import Cancel as Cancel
+from fetchml.core.ends import FailureReason as FailureReason
 from fetchml.core.ends import Halt as Halt
 from fetchml.core.ends import HaltCause as HaltCause
 from fetchml.core.ends import Kept as Kept
+from fetchml.core.ends import Requeue as Requeue
 from fetchml.core.ends import Server as Server
 from fetchml.core.ends import User as User
 from fetchml.core.environments.request import Environment
@@ -48,34 +51,6 @@ class Status(StrEnum):
 ENDED = frozenset({Status.COMPLETED, Status.FAILED})
 HOLDING = frozenset({Status.PREPARING, Status.RUNNING, Status.COLLECTING})
 """States in which a task has an attempt under way. It holds its slot unless it is `prestaged`."""
-
-
-class FailureReason(StrEnum):
-    """Reasons why tasks fail. `core.retry` decides which of these are retried."""
-
-    EXIT_CODE = "EXIT_CODE"
-    """The command exited with a code other than 0."""
-    SIGNAL = "SIGNAL"
-    """A signal ended the command, and none of the reasons below applies."""
-    OUT_OF_MEMORY = "OUT_OF_MEMORY"
-    """The kernel killed the command for using more memory than the task may."""
-    TIMEOUT = "TIMEOUT"
-    """The command ran longer than `timeout_seconds`."""
-    CANCELLED = "CANCELLED"
-    """A user or the server cancelled the task, whatever the command did afterwards."""
-    PREPARE_FAILED = "PREPARE_FAILED"
-    """Image, snapshot or datasets could not be prepared, or the request exceeds the host."""
-    START_FAILED = "START_FAILED"
-    """The command does not exist in the image or is not executable."""
-    LOST = "LOST"
-    """The fault is the host's: its end is not known, its GPU failed, or it was stopped from
-    outside."""
-    COLLECT_FAILED = "COLLECT_FAILED"
-    """The command exited with 0, and its outputs could not be kept."""
-    DEPENDENCY_FAILED = "DEPENDENCY_FAILED"
-    """A condition of `after` can no longer hold."""
-    IDLE = "IDLE"
-    """The server stopped it because it left its GPUs idle."""
 
 
 class Resources(Value, frozen=True):
@@ -276,6 +251,12 @@ class Task(Value, frozen=True):
     """The failed task of a sweep was submitted again: the new task has its place in the sweep."""
     service: bool = False
     """A Jupyter service: scheduled and run as a task, and absent from every list of tasks."""
+    begun_at: int | None = None
+    """When the current or last attempt began, prestaging included; `None` if the task waits for its
+    next one, or an older release began it."""
+    earlier_attempts: tuple[Attempt, ...] = ()
+    """Attempts after which the task was queued again, oldest first: the newest of them
+    (`core.requeue`). Releases that kept none leave gaps in the numbers."""
 
     @property
     def shown_status(self) -> Status:

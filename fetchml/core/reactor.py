@@ -48,10 +48,12 @@ from fetchml.core.model import (
     Cancel,
     FailureReason,
     HaltCause,
+    Requeue,
     Status,
     Task,
 )
 from fetchml.core.requests import update
+from fetchml.core.requeue import queue_again
 from fetchml.core.scheduling import hand_over, preemption, prestage
 from fetchml.core.scheduling.scheduler import Allocate, Discard, SchedulingPass, ShareLevels
 from fetchml.core.state import State
@@ -208,6 +210,7 @@ def _prepare(
         prestaged=prestaged,
         allocated_at=None if prestaged else now,
         limit_changed=False,
+        begun_at=now,
         progress=None if state.limits.cluster is None else hand_over.PROGRESS,
     )
     if prestaged:
@@ -288,14 +291,16 @@ def _never_started(state: State, decision: Decision, event: NeverStarted) -> Non
     if task.cancel is not None:
         verdict = Verdict(FailureReason.CANCELLED, cancelled(task.cancel), None)
     elif task.halt is not None and task.halt.cause is HaltCause.PREEMPTED:
-        _queue_again(state, decision, task, event.now, preempted=task.preempted + 1)
+        more = task.preempted + 1
+        queue_again(state, decision, task, event.now, Requeue.PREEMPTED, preempted=more)
         return
     elif task.halt is not None:
         verdict = Verdict(FailureReason.LOST, task.halt.why, None)
     elif event.error is None and task.prestaged:
         # A discard for a user's hold is no reason to prestage the task less often.
         counts = waiting.held_back(task, event.now) is None
-        _queue_again(state, decision, task, event.now, discarded=task.discarded + counts)
+        more = task.discarded + counts
+        queue_again(state, decision, task, event.now, Requeue.DISCARDED, discarded=more)
         return
     elif event.error is None:
         verdict = Verdict(FailureReason.LOST, "it was given up before it started", None)
@@ -334,8 +339,10 @@ def _collected(state: State, decision: Decision, event: Collected) -> None:
         task = replace(task, kept=storage.after_attempt(task.kept, event.kept))
     end = task.end if task.end is not None else AttemptEnd(at=event.now, lost="end not recorded")
     if task.halt is not None and goes_on(end, task):
-        more = task.halt.cause is HaltCause.PREEMPTED
-        _queue_again(state, decision, task, event.now, preempted=task.preempted + more)
+        is_preempted = task.halt.cause is HaltCause.PREEMPTED
+        cause = Requeue.PREEMPTED if is_preempted else Requeue.INTERRUPTED
+        more = task.preempted + is_preempted
+        queue_again(state, decision, task, event.now, cause, preempted=more)
         return
     verdict = judge(end, task.spec, task.cancel, task.halt, changed=task.limit_changed)
     if event.error is not None and verdict.reason is None:
@@ -369,27 +376,6 @@ def _conclude(
     if again is None:
         finish(state, decision, task, verdict, ended_at)
         return
+    cause = Requeue.RETRY if "retry_count" in again else Requeue.HOST_FAULT
     error = f"attempt {task.attempt}: {verdict.error}"
-    _queue_again(state, decision, task, now, error=error, **again)
-
-
-def _queue_again(state: State, decision: Decision, task: Task, now: int, **fields: object) -> None:
-    if task.halt is not None:
-        fields.setdefault("error", f"attempt {task.attempt}: {task.halt.why}")
-    state.leave(task)
-    task = move(
-        state,
-        decision,
-        task,
-        Status.QUEUED,
-        **fields,
-        started_at=None,
-        worker_id=None,
-        end=None,
-        progress=None,
-        gpu_uuids=(),
-        prestaged=False,
-        allocated_at=None,
-        halt=None,
-    )
-    state.wait(task, now)
+    queue_again(state, decision, task, now, cause, verdict, error=error, **again)

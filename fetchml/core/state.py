@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from fetchml.core import waiting
 from fetchml.core.bookings.model import Bookings
 from fetchml.core.dependencies.blocked import BlockedTasks, holds
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import footprint, task_footprint
 from fetchml.core.gpus.model import plain_slots
 from fetchml.core.gpus.use import Quiet
 from fetchml.core.model import HOLDING, Dependency, Resources, Status, Task
@@ -100,7 +100,7 @@ class State:
             if (member := _limited(task)) is not None and task.status in HOLDING:
                 state.sweeps.take(task, member)
         for task in live:
-            state.enter(task, footprint(task.spec))
+            state.enter(task, task_footprint(task))
         for task in live:
             if task.has_open_conditions:
                 state.block(task, ended or {})
@@ -139,7 +139,7 @@ class State:
         return other
 
     def enter(self, task: Task, size: int) -> None:
-        """Add a live task. `size`: the footprint of its specification, in bytes."""
+        """Add a live task. `size`: its footprint, in bytes."""
         self.tasks[task.id] = task
         self.user_bytes[task.user] = self.user_bytes.get(task.user, 0) + size
         self.live_bytes += size
@@ -150,9 +150,7 @@ class State:
 
     def change_request(self, before: Task, after: Task, now: int) -> None:
         """Account for a live task's new specification; a waiting task moves to its new place."""
-        more = footprint(after.spec) - footprint(before.spec)
-        self.user_bytes[after.user] += more
-        self.live_bytes += more
+        self.resized(after.user, footprint(after.spec) - footprint(before.spec))
         old, new = before.spec, after.spec
         waits = after.id in self.queue or after.id in self.held_back
         if not waits and not self.sweeps.holds_back(after):
@@ -160,10 +158,15 @@ class State:
         if (old.priority, old.hold, old.start_after) != (new.priority, new.hold, new.start_after):
             self.place_again(after, now)
 
+    def resized(self, user: str, more: int) -> None:
+        """Account for `more` bytes of memory that a live task of the user takes."""
+        self.user_bytes[user] += more
+        self.live_bytes += more
+
     def forget(self, task: Task) -> None:
         """Remove a task that has ended."""
         del self.tasks[task.id]
-        size = footprint(task.spec)
+        size = task_footprint(task)
         take(self.user_bytes, task.user, size)
         self.live_bytes -= size
         self.leave(task)

@@ -30,6 +30,11 @@ def cancelled(cancel: Cancel) -> str:
     return f"cancelled by {cancel.by}"
 
 
+def exit_code(end: AttemptEnd) -> int | None:
+    """Return 128 + N for signal N, as shells do; `None` if the end is not known."""
+    return end.code if end.signal is None else _BY_SIGNAL + end.signal
+
+
 def is_failure(end: AttemptEnd) -> bool:
     return end.code != 0 or end.stopped or end.timed_out
 
@@ -59,37 +64,37 @@ def judge(
     stopped has not done its work even if it exited with 0, as one does that saves its state on
     SIGTERM. `changed`: the time limit was changed while the attempt ran.
     """
-    exit_code = end.code if end.signal is None else 128 + end.signal
+    code = exit_code(end)
     if cancel is not None:
-        return Verdict(FailureReason.CANCELLED, cancelled(cancel), exit_code)
+        return Verdict(FailureReason.CANCELLED, cancelled(cancel), code)
     if halt is not None and halt.cause is HaltCause.GPU:
-        return Verdict(FailureReason.LOST, halt.why, exit_code)
+        return Verdict(FailureReason.LOST, halt.why, code)
     if end.start_error is not None:
         error = f"{spec.command[0]}: {end.start_error}"
-        return Verdict(FailureReason.START_FAILED, error, exit_code)
+        return Verdict(FailureReason.START_FAILED, error, code)
     if end.timed_out:
         limit = f"ran longer than its limit of {spec.timeout_seconds} s"
         if changed and _ended_before(spec.timeout_seconds, end):
             limit = "reached its earlier time limit before the change of it took effect"
-        return Verdict(FailureReason.TIMEOUT, end.lost or limit, exit_code)
+        return Verdict(FailureReason.TIMEOUT, end.lost or limit, code)
     if end.warned and end.signal == signals.SIGUSR1:
         why = (
             f"ended by SIGUSR1, the warning {spec.warn_seconds} s before its time limit of "
             f"{spec.timeout_seconds} s, which the command does not handle"
         )
-        return Verdict(FailureReason.TIMEOUT, why, exit_code)
+        return Verdict(FailureReason.TIMEOUT, why, code)
     is_idle = halt is not None and halt.cause is HaltCause.IDLE
     if halt is not None and is_idle and (end.lost is not None or was_ended_by(halt, end, spec)):
-        return Verdict(FailureReason.IDLE, halt.why, exit_code)
-    if end.out_of_memory and (exit_code == 128 + signals.SIGKILL or end.lost is not None):
+        return Verdict(FailureReason.IDLE, halt.why, code)
+    if end.out_of_memory and (code == 128 + signals.SIGKILL or end.lost is not None):
         had = f"its {spec.memory_gb} GiB" if spec.memory_gb else "the memory it could have"
-        return Verdict(FailureReason.OUT_OF_MEMORY, f"used more than {had} of memory", exit_code)
+        return Verdict(FailureReason.OUT_OF_MEMORY, f"used more than {had} of memory", code)
     if end.lost is not None or end.stopped:
         declared = halt is not None and halt.cause is HaltCause.DECLARED_LOST
         why = halt.why if halt is not None and declared else end.lost or STOPPED
-        return Verdict(FailureReason.LOST, why, exit_code)
+        return Verdict(FailureReason.LOST, why, code)
     if end.signal is not None:
-        return Verdict(FailureReason.SIGNAL, f"ended by {_signal_name(end.signal)}", exit_code)
+        return Verdict(FailureReason.SIGNAL, f"ended by {_signal_name(end.signal)}", code)
     if end.code != 0:
         return Verdict(FailureReason.EXIT_CODE, f"exit code {end.code}", end.code)
     return Verdict(None, None, 0)

@@ -7,7 +7,7 @@ reader costs nothing. The newest changes are in memory, older ones in the store.
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import task_footprint
 from fetchml.core.model import Change
 
 KEPT = 8_192
@@ -31,7 +31,7 @@ class Feed:
         self._changes.extend(changes)
         for change in changes:
             if change.task.ended_at is not None:
-                self._bytes += footprint(change.task.spec)
+                self._bytes += task_footprint(change.task)
         self.last_seq = self._changes[-1].seq
         if len(self._changes) > 2 * KEPT or self._bytes > KEPT_BYTES:
             self._forget_oldest()
@@ -80,5 +80,5 @@ def _bytes(changes: Iterable[Change]) -> int:
     total = 0
     for change in changes:
         if change.task.ended_at is not None:
-            total += footprint(change.task.spec)
+            total += task_footprint(change.task)
     return total

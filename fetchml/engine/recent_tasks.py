@@ -3,7 +3,7 @@
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import task_footprint
 from fetchml.core.model import Task
 
 ListKey = tuple[int, str]
@@ -30,7 +30,7 @@ class RecentTasks:
         self._keys = [list_key(task) for task in reversed(newest_first)]
         self._limit = limit
         self._most_bytes = most_bytes
-        self._bytes = sum(footprint(task.spec) for task in newest_first)
+        self._bytes = sum(task_footprint(task) for task in newest_first)
         self.floor = BEFORE_ALL if len(newest_first) == of_all else self._keys[0]
 
     def get(self, task_id: str) -> Task | None:
@@ -44,7 +44,7 @@ class RecentTasks:
             return
         self._by_id[task.id] = task
         insort(self._keys, list_key(task))
-        self._bytes += footprint(task.spec)
+        self._bytes += task_footprint(task)
         self._evict()
 
     def _evict(self) -> None:
@@ -52,7 +52,7 @@ class RecentTasks:
             self._bytes > self._most_bytes and len(self._keys) > 1
         ):
             _, too_old = self._keys.pop(0)
-            self._bytes -= footprint(self._by_id.pop(too_old).spec)
+            self._bytes -= task_footprint(self._by_id.pop(too_old))
             self.floor = self._keys[0]
 
     def replace(self, task: Task) -> None:
@@ -60,12 +60,12 @@ class RecentTasks:
         before = self._by_id.get(task.id)
         if before is not None:
             self._by_id[task.id] = task
-            self._bytes += footprint(task.spec) - footprint(before.spec)
+            self._bytes += task_footprint(task) - task_footprint(before)
             self._evict()
 
     def remove(self, task: Task) -> None:
         """Fine also when it is not kept."""
         kept = self._by_id.pop(task.id, None)
         if kept is not None:
-            self._bytes -= footprint(kept.spec)
+            self._bytes -= task_footprint(kept)
             del self._keys[bisect_left(self._keys, list_key(task))]

@@ -105,6 +105,7 @@ class CoreMachine(RuleBasedStateMachine):
     def apply(self, event: Event) -> list[Attempt]:
         decision = step(self.state, event)
         invariants.check(self.state)
+        invariants.check_attempts_are_kept(self.state)
         self.follow(decision)
         return [
             Attempt(effect.task.id, effect.task.attempt)

@@ -2,9 +2,10 @@
 
 from functools import reduce
 
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import task_footprint
 from fetchml.core.gpus.model import is_plain
 from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
+from fetchml.core.requeue import MOST_KEPT
 from fetchml.core.scheduling.resources import add
 from fetchml.core.state import State
 from fetchml.core.waiting import Discarding, HeldBack, Queued
@@ -47,6 +48,7 @@ def _check_task(state: State, task: Task) -> None:
     assert not (held_back and task.status is not Status.QUEUED), f"{task.id}: {task.status}"
     assert not (for_sweep and task.status is not Status.QUEUED), f"{task.id}: {task.status}"
     assert on_cluster == (task.id in state.handed_over), f"{task.id}: handed over"
+    _check_attempts(task)
     wait_state = state.wait_state(task.id)
     begun = not isinstance(wait_state, Queued | HeldBack)
     assert task.prestaged == begun, f"{task.id}: {wait_state}"
@@ -74,6 +76,32 @@ def _check_task(state: State, task: Task) -> None:
         assert state.held[task.id] == Resources(), f"{task.id}: its processes are gone"
 
 
+def attempts_over(task: Task) -> list[int]:
+    """The numbers of the attempts of a live task that are over."""
+    return list(range(1, task.attempt + (task.status is Status.QUEUED)))
+
+
+def check_attempts_are_kept(state: State) -> None:
+    """Of tasks that this release has run from their submit on."""
+    for task in state.tasks.values():
+        earlier = [each.number for each in task.earlier_attempts]
+        assert earlier == attempts_over(task)[-MOST_KEPT:], f"{task.id}: attempts {earlier}"
+        assert (task.begun_at is not None) == (task.status in HOLDING), f"{task.id}: its beginning"
+
+
+def _check_attempts(task: Task) -> None:
+    """Older releases kept none, and no beginning."""
+    earlier = [each.number for each in task.earlier_attempts]
+    over = attempts_over(task)
+    assert earlier == over[len(over) - len(earlier) :], f"{task.id}: attempts {earlier}"
+    assert len(earlier) <= MOST_KEPT, f"{task.id}: {len(earlier)} attempts"
+    assert task.begun_at is None or task.status in HOLDING, f"{task.id}: its beginning"
+    for each in task.earlier_attempts:
+        times = [each.begun_at, each.allocated_at, each.started_at, each.ended_at]
+        known = [at for at in times if at is not None]
+        assert known == sorted(known), f"{task.id}: times of attempt {each.number}"
+
+
 def _check_users(state: State) -> None:
     slots: dict[str, int] = {}
     for task_id in state.held:
@@ -86,7 +114,7 @@ def _check_users(state: State) -> None:
     assert handed_over == state.user_handed_over, "users' tasks that are handed over"
     sizes: dict[str, int] = {}
     for task in state.tasks.values():
-        sizes[task.user] = sizes.get(task.user, 0) + footprint(task.spec)
+        sizes[task.user] = sizes.get(task.user, 0) + task_footprint(task)
     assert sizes == state.user_bytes, "users' memory"
     assert sum(sizes.values()) == state.live_bytes, "memory of live tasks"
 

@@ -7,7 +7,7 @@ import functools
 import time
 
 from fetchml.core.environments.request import Environment
-from fetchml.core.model import DatasetSpec, Dependency, Task
+from fetchml.core.model import Attempt, DatasetSpec, Dependency, Task
 from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.requests import secrets
 from fetchml.views import Batch, Health, Update
@@ -103,6 +103,10 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "may_idle": spec.may_idle or None,
         "secrets": secrets.request_of(spec.secrets) if spec.secrets else None,
         "notify": [target_json(each, each.shown_url) for each in spec.notify or ()] or None,
+        "begun_at": rfc3339(task.begun_at) if task.begun_at is not None else None,
+        "allocated_at": rfc3339(task.allocated_at) if task.allocated_at is not None else None,
+        "exited_at": rfc3339(task.exited_at) if task.exited_at is not None else None,
+        "earlier_attempts": [_attempt_json(each) for each in task.earlier_attempts] or None,
     }
     if (sweep := spec.sweep) is not None:
         optional["sweep_id"] = sweep.id
@@ -114,6 +118,25 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
 
 def _dependency_json(each: Dependency) -> dict[str, str]:
     return {"task_id": each.task_id, "condition": each.condition}
+
+
+def _attempt_json(attempt: Attempt) -> dict[str, object]:
+    body: dict[str, object] = {"number": attempt.number, "cause": attempt.cause}
+    times = {
+        "begun_at": attempt.begun_at,
+        "allocated_at": attempt.allocated_at,
+        "started_at": attempt.started_at,
+        "exited_at": attempt.exited_at,
+    }
+    body.update((name, rfc3339(at)) for name, at in times.items() if at is not None)
+    optional = {
+        "worker_id": attempt.worker_id,
+        "failure_reason": attempt.failure_reason,
+        "exit_code": attempt.exit_code,
+        "error": attempt.error or None,
+    }
+    body.update((name, value) for name, value in optional.items() if value is not None)
+    return body
 
 
 def _environment_json(environment: Environment | None) -> dict[str, str] | None:

@@ -13,7 +13,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.api.task_json import rfc3339
 from fetchml.core.environments.request import Environment
-from fetchml.core.model import Condition, DatasetSpec, Dependency, Role, Status, Task
+from fetchml.core.model import (
+    Attempt,
+    Condition,
+    DatasetSpec,
+    Dependency,
+    Requeue,
+    Role,
+    Status,
+    Task,
+)
 from fetchml.core.notifications.targets import MAX_TARGETS, EventKind, NotifyTarget
 from fetchml.core.requests.checks import MAX_ENTRIES, MAX_ITEMS
 from fetchml.core.requests.secrets import Form, SecretUse
@@ -27,6 +36,9 @@ _STATUS = {int(number): status for status, number in _STATUS_NUMBER.items()}
 _ROLE = {int(key_pb2.Key.Role.Value(role)): role for role in Role}
 _CONDITION_NUMBER: dict[Condition, Any] = {
     each: task_pb2.Dependency.Condition.Value(each) for each in Condition
+}
+_CAUSE_NUMBER: dict[Requeue, Any] = {
+    each: task_pb2.TaskAttempt.Cause.Value(each) for each in Requeue
 }
 _FORM_NUMBER = {each: int(task_pb2.SecretUse.Form.Value(each)) for each in Form}
 _FORM = {number: str(each) for each, number in _FORM_NUMBER.items()}
@@ -161,6 +173,25 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         idle_since=timestamp(task.idle_since),
         may_idle=spec.may_idle or None,
         notify=[target_message(each, each.shown_url) for each in spec.notify or ()],
+        begun_at=timestamp(task.begun_at),
+        allocated_at=timestamp(task.allocated_at),
+        exited_at=timestamp(task.exited_at),
+        earlier_attempts=[_attempt_message(each) for each in task.earlier_attempts],
+    )
+
+
+def _attempt_message(attempt: Attempt) -> task_pb2.TaskAttempt:
+    return task_pb2.TaskAttempt(
+        number=attempt.number,
+        cause=_CAUSE_NUMBER[attempt.cause],
+        begun_at=timestamp(attempt.begun_at),
+        allocated_at=timestamp(attempt.allocated_at),
+        started_at=timestamp(attempt.started_at),
+        exited_at=timestamp(attempt.exited_at),
+        worker_id=attempt.worker_id,
+        failure_reason=attempt.failure_reason,
+        exit_code=attempt.exit_code,
+        error=attempt.error or None,
     )
 
 

@@ -20,7 +20,7 @@ from fetchml.cli.render import (
     status_text,
 )
 from fetchml.client import CallError, Client, Task, TaskExplanation, ended
-from fetchml.v1.task_pb2 import Dependency, NotifyTarget
+from fetchml.v1.task_pb2 import Dependency, NotifyTarget, TaskAttempt
 from fetchml.v1.usage_pb2 import TaskUsagePoint
 
 MIB = 1 << 20
@@ -63,6 +63,7 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         "ran": run_time(task),
         "exit code": str(task.exit_code) if task.HasField("exit_code") else "",
         "attempt": _attempt(task),
+        **{f"attempt {each.number}": _earlier(each) for each in task.earlier_attempts},
         "image": task.image,
         "command": shlex.join(task.command),
         "args": task.args,
@@ -151,6 +152,28 @@ def _attempt(task: Task) -> str:
     if task.preempted:
         counted.append(f"preempted: {task.preempted}")
     return f"{task.attempt} ({', '.join(counted)})"
+
+
+_CAUSES = {
+    TaskAttempt.retry: "retried",
+    TaskAttempt.host_fault: "tried again: a fault of the host, no retry",
+    TaskAttempt.preempted: "preempted, no retry",
+    TaskAttempt.interrupted: "queued again, no retry",
+    TaskAttempt.discarded: "prestaged and discarded",
+}
+
+
+def _earlier(attempt: TaskAttempt) -> str:
+    """Return how an earlier attempt ended and why the task was queued again, where and when."""
+    parts = [attempt.error, _CAUSES.get(attempt.cause, "queued again")]
+    if attempt.worker_id:
+        parts.append(f"on {attempt.worker_id}")
+    exited = attempt.exited_at
+    if attempt.HasField("started_at"):
+        ran = (exited.ToMilliseconds() - attempt.started_at.ToMilliseconds()) / 1000
+        parts.append(f"ran {duration(ran)}")
+    parts.append(f"until {local_time(exited)}")
+    return ", ".join(part for part in parts if part)
 
 
 def _checkpoint(task: Task) -> str:

@@ -169,7 +169,7 @@ class Attempt(Value, frozen=True):
 
     number: int
     cause: Requeue
-    ended_at: int
+    exited_at: int
     """When its processes were gone."""
     begun_at: int | None = None
     """`None` if an older release began it."""

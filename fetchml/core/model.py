@@ -265,6 +265,11 @@ class Task(Value, frozen=True):
         return Status.QUEUED if self.prestaged else self.status
 
     @property
+    def exited_at(self) -> int | None:
+        """When the processes of the current or last attempt were gone; `None` if they are not."""
+        return None if self.end is None else self.end.at
+
+    @property
     def ready_at(self) -> int:
         """Since when nothing but resources and its turn keep it from starting: its creation, or the
         end of its last delay or hold."""

@@ -214,3 +214,11 @@ def test_cancel_by_filters_asks_with_the_number(shared: Server) -> None:
     assert shared.run("cancel", "--status", "queued", "--json").code == 2, "JSON cannot ask"
     everything = shared.run("cancel", "--status", "queued", "--status", "running", "--yes")
     assert everything.succeeded().count("is being cancelled") >= 1
+
+
+def test_show_has_each_earlier_attempt(server: Server) -> None:
+    task_id = ended(server, "--retries", "2", "--", "sh", "-c", "exit $((3 * FETCHML_ATTEMPT))")
+    shown = " ".join(server.run("show", task_id).succeeded().split())
+    assert "attempt 3 (retries: 2 of 2)" in shown
+    for number, code in ((1, 3), (2, 6)):
+        assert f"attempt {number} exit code {code}, retried, on " in shown

@@ -3,7 +3,17 @@
 import msgspec
 import pytest
 
-from fetchml.core.model import Actor, Cancel, Server, Status, Task, TaskSpec, User
+from fetchml.core.model import (
+    Actor,
+    Attempt,
+    Cancel,
+    Requeue,
+    Server,
+    Status,
+    Task,
+    TaskSpec,
+    User,
+)
 
 STORED = (
     b'{"id":"t","user":"ada","spec":{"job_name":"j","image":"i","command":["c"]},"created_at":1,'
@@ -24,6 +34,17 @@ TASK = Task(
 
 def test_stored_task_keeps_its_field_names() -> None:
     assert msgspec.json.encode(TASK) == STORED
+
+
+def test_task_without_earlier_attempts_takes_no_bytes_for_them() -> None:
+    assert b"earlier" not in msgspec.json.encode(TASK)
+
+
+def test_stored_attempt_keeps_its_field_names() -> None:
+    attempt = Attempt(1, Requeue.HOST_FAULT, 9, error="lost")
+    stored = b'{"number":1,"cause":"host_fault","exited_at":9,"error":"lost"}'
+    assert msgspec.json.encode(attempt) == stored
+    assert msgspec.json.decode(stored, type=Attempt) == attempt
 
 
 def test_stored_task_opens() -> None:

@@ -144,3 +144,25 @@ async def test_retry_runs_the_same_with_the_same_secrets(box: Box) -> None:
         for task in (await engine.list_tasks(ALICE, TaskQuery(states=(Status.RUNNING,)))).tasks:
             await engine.cancel_task(ALICE, task.id)
             await soon(ended(engine, task.id))
+
+
+async def test_earlier_attempts_survive_a_restart(box: Box) -> None:
+    script = '[ "$FETCHML_ATTEMPT" = 2 ] && sleep 1000; exit 3'
+    request = {"job_name": "again", "command": ["sh", "-c", script], "max_retries": 1}
+    async with box.engine() as engine:
+        task = await engine.create_task(ALICE, request)
+        watch = engine.watch(ADMIN, WatchFilter(task_id=task.id), 0)
+        async with aclosing(watch) as updates:
+            while task.attempt < 2 or task.status is not Status.RUNNING:
+                update = await soon(anext(updates))
+                assert update.task is not None
+                task = update.task
+        [first] = task.earlier_attempts
+        assert (first.number, first.exit_code) == (1, 3)
+    async with box.engine() as engine:
+        assert (await engine.get_task(ALICE, task.id)).earlier_attempts == (first,)
+        await engine.cancel_task(ALICE, task.id)
+        over = await ended(engine, task.id)
+        assert over.earlier_attempts == (first,)
+    async with box.engine() as engine:
+        assert await engine.get_task(ALICE, task.id) == over

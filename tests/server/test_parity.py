@@ -252,6 +252,28 @@ async def test_lists_and_queue_are_equal(parity_server: Server) -> None:
     assert over_rest == {"queued": 4, "running": 1, "completed": 0, "failed": 1, "workers": 1}
 
 
+async def test_earlier_attempts_are_equal_over_both_transports(
+    serve: Serve, processes_backend: Backend
+) -> None:
+    server = await serve(processes_backend, **BLOCKED).start()
+    task_id = await server.submit('[ "$FETCHML_ATTEMPT" = 2 ]', max_retries=1)
+    await server.ended(task_id)
+    await assert_same(server, task_id)
+    task = (await server.rest.get(f"/v1/tasks/{task_id}?view=full")).json
+    [first] = task["earlier_attempts"]
+    assert {name: first[name] for name in ("number", "cause", "failure_reason", "error")} == {
+        "number": 1,
+        "cause": "retry",
+        "failure_reason": "EXIT_CODE",
+        "error": "exit code 1",
+    }
+    times = [first[name] for name in ("begun_at", "allocated_at", "started_at", "exited_at")]
+    times += [task[name] for name in ("begun_at", "allocated_at", "started_at", "exited_at")]
+    assert times == sorted(times)
+    basic = (await server.rest.get(f"/v1/tasks/{task_id}")).json
+    assert not basic.keys() & {"begun_at", "allocated_at", "exited_at", "earlier_attempts"}
+
+
 async def test_task_is_equal_over_both_transports(serve: Serve, processes_backend: Backend) -> None:
     """While it waits, runs, when it has ended, and when it is gone."""
     # A prestaged task waits for something else from one question to the next.

@@ -97,7 +97,7 @@ def _check_attempts(task: Task) -> None:
     assert len(earlier) <= MOST_KEPT, f"{task.id}: {len(earlier)} attempts"
     assert task.begun_at is None or task.status in HOLDING, f"{task.id}: its beginning"
     for each in task.earlier_attempts:
-        times = [each.begun_at, each.allocated_at, each.started_at, each.ended_at]
+        times = [each.begun_at, each.allocated_at, each.started_at, each.exited_at]
         known = [at for at in times if at is not None]
         assert known == sorted(known), f"{task.id}: times of attempt {each.number}"
 

@@ -45,7 +45,7 @@ async def plant(server: Server) -> str:
         args=f"'{PLANT.replace(chr(39), '')}'",
         env={"PLANT": PLANT},
         metadata={"note": PLANT, "<b>key</b>": "value"},
-        max_retries=0,
+        max_retries=1,
     )
     await server.ended(task_id)
     return task_id

@@ -137,3 +137,21 @@ async def test_outputs_have_previews(server: Server, tab: OpenTab) -> None:
         await page.get_by_role("button", name="Download all").click()
     names = zipfile.ZipFile(await (await download.value).path()).namelist()
     assert any(name.endswith("history.csv") for name in names), names
+
+
+async def test_timeline_has_each_attempt(server: Server, tab: OpenTab) -> None:
+    script = '[ "$FETCHML_ATTEMPT" = 3 ] && sleep 1000; exit $((3 * FETCHML_ATTEMPT))'
+    task_id = await server.submit(script, max_retries=2)
+    opened = await tab()
+    page = await sign_in(opened, server)
+    await visit(page, server, f"tasks/{task_id}")
+    earlier = page.get_by_role("list", name="Earlier attempts").get_by_role("listitem")
+    await expect(earlier).to_have_count(2)
+    await expect(earlier.first).to_contain_text("exit code 6; retried")
+    await expect(earlier.last).to_contain_text("exit code 3; retried")
+    await expect(earlier.last).to_contain_text(re.compile(r" to .* · ran \d+ s · on "))
+    timeline = page.get_by_role("list", name="Timeline").get_by_role("listitem")
+    await expect(timeline.filter(has_text="Running")).to_have_attribute("aria-current", "step")
+    for step in ("Queued", "Preparing", "Running"):
+        await expect(timeline.filter(has_text=step).locator("time").first).to_be_visible()
+    await opened.check_accessible()

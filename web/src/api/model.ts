@@ -8,6 +8,7 @@ import type * as Api from "./types";
 type With<T, Sent extends keyof T> = T & { [Name in Sent]-?: NonNullable<T[Name]> };
 
 export type Task = With<Api.Task, "id" | "job_name" | "status" | "priority" | "created_at">;
+export type TaskAttempt = Api.TaskAttempt;
 export type Status = Task["status"];
 export type Role = "viewer" | "user" | "admin";
 

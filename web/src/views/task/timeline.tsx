@@ -1,22 +1,17 @@
-/** The way of a task: queued, preparing, running, collecting, ended, with the times that are known. */
+/** The way of a task: the steps of its current attempt with their times, and each attempt before. */
 
 import type { ComponentChildren } from "preact";
-import { ENDED, type Task } from "../../api/model";
+import { ENDED, type Task, type TaskAttempt } from "../../api/model";
 import { duration, ms, plain, plural } from "../../format";
+import { missing, outcome, ran, steps, type Step } from "../../state/attempts";
 import { now } from "../../state/clock";
 import { Icon, type IconName } from "../../ui/icon";
 import { Meter } from "../../ui/meter";
 import { shownStatus } from "../../ui/status";
 import { At } from "../../ui/time";
 
-type Place = "past" | "now" | "future";
-
-interface Step {
-  name: string;
-  icon: IconName;
-  place: Place;
-  detail: ComponentChildren;
-}
+/** More earlier attempts are folded. */
+const OPEN_ATTEMPTS = 3;
 
 export function Timeline({ task }: { task: Task }) {
   return (
@@ -24,15 +19,17 @@ export function Timeline({ task }: { task: Task }) {
       <ol class="timeline" aria-label="Timeline">
         {steps(task).map((step) => (
           <li
-            key={step.name}
+            key={step.kind}
             class={`step step-${step.place}`}
             aria-current={step.place === "now" ? "step" : undefined}
           >
             <span class="step-mark">
-              <Icon name={step.icon} />
+              <Icon name={icon(task, step)} />
             </span>
-            <span class="step-name">{step.name}</span>
-            <span class="step-detail">{step.detail}</span>
+            <span class="step-name">{name(task, step)}</span>
+            <span class="step-detail">
+              <Detail task={task} step={step} />
+            </span>
           </li>
         ))}
       </ol>
@@ -41,51 +38,26 @@ export function Timeline({ task }: { task: Task }) {
   );
 }
 
-function steps(task: Task): Step[] {
-  const { status } = task;
-  const isEnded = ENDED.has(status);
-  const started = ms(task.started_at);
-  const ended = ms(task.ended_at);
-  const order = ["queued", "preparing", "running", "collecting", "ended"];
-  const at = isEnded ? 4 : order.indexOf(status);
-  const place = (index: number): Place => (index < at ? "past" : index === at ? "now" : "future");
-  const list: Step[] = [
-    {
-      name: task.ahead ? "Prestaged" : "Queued",
-      icon: "queued",
-      place: place(0),
-      detail: <At at={task.created_at} />,
-    },
-  ];
-  // A task that never started skips what follows.
-  if (!isEnded || started !== undefined || (task.attempt ?? 0) > 0) {
-    list.push({
-      name: "Preparing",
-      icon: "preparing",
-      place: place(1),
-      detail: at <= 1 && task.progress ? plain(task.progress) : "",
-    });
-    list.push({
-      name: "Running",
-      icon: "running",
-      place: started === undefined && isEnded ? "future" : place(2),
-      detail: <RunningDetail task={task} started={started} ended={ended} />,
-    });
-    list.push({
-      name: "Collecting",
-      icon: "collecting",
-      place: place(3),
-      detail: "",
-    });
-  }
-  const shown = shownStatus(task);
-  list.push({
-    name: isEnded ? capital(shown) : "End",
-    icon: isEnded ? shown : "completed",
-    place: isEnded ? "now" : "future",
-    detail: <At at={task.ended_at} />,
-  });
-  return list;
+function icon(task: Task, { kind }: Step): IconName {
+  if (kind === "end") return ENDED.has(task.status) ? shownStatus(task) : "completed";
+  return kind === "prestaged" ? "preparing" : kind;
+}
+
+function name(task: Task, { kind }: Step): string {
+  return kind === "end" && ENDED.has(task.status) ? capital(shownStatus(task)) : capital(kind);
+}
+
+function Detail({ task, step }: { task: Task; step: Step }): ComponentChildren {
+  if (step.kind === "running")
+    return <RunningDetail task={task} started={ms(task.started_at)} ended={ms(task.exited_at ?? task.ended_at)} />;
+  const isPreparing = step.kind === "preparing" || step.kind === "prestaged";
+  const progress = isPreparing && step.place === "now" ? task.progress : undefined;
+  return (
+    <>
+      <At at={step.at} />
+      {progress && (step.at ? ` · ${plain(progress)}` : plain(progress))}
+    </>
+  );
 }
 
 interface RunningProps {
@@ -128,14 +100,53 @@ function Attempts({ task }: { task: Task }) {
   const waits = task.status === "queued" && next !== undefined && next > now.value;
   if (parts.length === 0 && !waits) return null;
   return (
-    <p class="muted attempts">
-      {parts.join(" · ")}
-      {waits && (
-        <>
-          {parts.length > 0 && " · "}next attempt not before <At at={task.not_before} />
-        </>
+    <>
+      <p class="muted attempts">
+        {parts.join(" · ")}
+        {waits && (
+          <>
+            {parts.length > 0 && " · "}next attempt not before <At at={task.not_before} />
+          </>
+        )}
+      </p>
+      <EarlierAttempts task={task} />
+    </>
+  );
+}
+
+/** Newest first. */
+function EarlierAttempts({ task }: { task: Task }) {
+  const attempts = task.earlier_attempts ?? [];
+  const lost = missing(task);
+  if (attempts.length === 0) return null;
+  return (
+    <details class="earlier" open={attempts.length <= OPEN_ATTEMPTS}>
+      <summary>{plural(attempts.length, "earlier attempt")}</summary>
+      <ol class="earlier-list" reversed aria-label="Earlier attempts">
+        {attempts.toReversed().map((attempt) => (
+          <EarlierAttempt key={attempt.number} attempt={attempt} />
+        ))}
+      </ol>
+      {lost && (
+        <p class="muted">
+          {lost.to > 1 ? `Attempts 1 to ${lost.to} are` : "Attempt 1 is"} no longer recorded.
+        </p>
       )}
-    </p>
+    </details>
+  );
+}
+
+function EarlierAttempt({ attempt }: { attempt: TaskAttempt }) {
+  const time = ran(attempt);
+  return (
+    <li value={attempt.number}>
+      <span>{plain(outcome(attempt))}</span>
+      <span class="muted number">
+        <At at={attempt.begun_at ?? attempt.started_at} /> to <At at={attempt.exited_at} />
+        {time !== undefined && ` · ran ${duration(time)}`}
+        {attempt.worker_id && ` · on ${plain(attempt.worker_id)}`}
+      </span>
+    </li>
   );
 }
 

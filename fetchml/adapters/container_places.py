@@ -25,7 +25,7 @@ def mounts_of(run: LaunchSpec) -> list[Mount]:
         Mount(folder.workspace, str(WORKSPACE), read_only=False),
         Mount(folder.outputs, str(_OUTPUTS), read_only=False),
     ]
-    if folder.takes_limits():
+    if control_in_container(run) is not None:
         own.append(Mount(folder.control, str(CONTROL_FOLDER), read_only=True))
     given = {mount.target for mount in run.datasets}
     return [
@@ -35,6 +35,11 @@ def mounts_of(run: LaunchSpec) -> list[Mount]:
         *run.volumes,
         *(mount for mount in own if mount.target not in given),
     ]
+
+
+def control_in_container(run: LaunchSpec) -> PurePosixPath | None:
+    """Return the place of the attempt's `control/`; `None` if it has none."""
+    return CONTROL_FOLDER if AttemptFolder(run.folder).takes_limits() else None
 
 
 def variables_in_container(run: LaunchSpec) -> dict[str, str]:

@@ -2,8 +2,7 @@
 
 from pathlib import PurePath
 
-from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.layout import CONTROL, SECRETS, VOLUMES
+from fetchml.files.layout import SECRETS, VOLUMES
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, RelayCommand, SessionCommand
 
 PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
@@ -44,8 +43,8 @@ def shim_command(
     environment: str = "",
 ) -> list[str]:
     """Return the shim's argv, with paths from the shim's view. `secrets`: the folder for
-    secrets that are files. `control`: the attempt's folder of that name; `None`: its path is the
-    server's. `control_ms`: how often the shim looks there; 0: as often as it does by itself.
+    secrets that are files. `control`: the attempt's folder of that name; `None` if it has none.
+    `control_ms`: how often the shim looks there; 0: as often as it does by itself.
     `usage_ms`: how often it records what its processes use, for a server
     that can't see them; 0: never. `lease_ms`: how long the command may run without a renewal of its
     lease; 0: no limit. `environment`: a file with more variables of the command; empty if it has
@@ -56,8 +55,8 @@ def shim_command(
         command += ["--timeout-ms", str(run.timeout_ms)]
     if run.warn_ms:
         command += ["--warn-ms", str(run.warn_ms)]  # Also without a limit: it may get one.
-    if AttemptFolder(run.folder).takes_limits():
-        command += ["--control", str(control or run.folder / CONTROL)]
+    if control is not None:
+        command += ["--control", str(control)]
         if control_ms:
             command += ["--control-ms", str(control_ms)]
     if run.secrets is not None and secrets is not None:

@@ -117,7 +117,6 @@ class AttemptFolder:
             return
         with suppress(FileExistsError):
             self.control.mkdir(_PRIVATE)
-        self.control.chmod(_READABLE)
 
     def takes_limits(self) -> bool:
         """Return whether the shim learns of a changed time limit, or will once there is one."""
@@ -132,6 +131,8 @@ class AttemptFolder:
         draft.write_text(f"timeout_ms={timeout_ms}\n")
         draft.chmod(_READABLE & 0o666)
         draft.rename(self.control / "limit")
+        # Not before: a folder that the shim can't enter is the same to it as an empty one.
+        self.control.chmod(_READABLE)
 
     def owner(self) -> tuple[int, int] | None:
         """The uid and gid that the attempt's folders were handed over to. `None` if they were not

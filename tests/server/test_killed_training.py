@@ -1,21 +1,29 @@
 """A training that is killed at random ends with the model of an undisturbed one, bit by bit."""
 
+import asyncio
 import itertools
 import os
 import random
 import re
 import shlex
 import signal
-import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from examples.local_image import build_base
+from fetchml.adapters.docker.container_config import container_name
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.system import processes
+from testbed.docker_engine import PrivateEngine
+from tests.support.archives import file, packed
 from tests.support.program import Backend, Server, Task
-from tests.support.server_fixtures import Serve
+from tests.support.server_fixtures import Serve, containers_of
 from tests.support.waiting import eventually, soon
 
+IMAGE = "fetchml-test/python:1"
 TRAINING = Path(__file__).parents[2] / "examples/checkpoint/train.py"
 LONGER = int(os.environ.get("FETCHML_TEST_LONGER", "1"))
 KILLS = 5 * LONGER
@@ -24,12 +32,16 @@ MOST = 4 * EVERY
 """Steps between two kills, at most."""
 STEPS = (MOST + 1) * KILLS
 PACED = """
-import pathlib, sys, time
-sys.path.insert(0, {folder!r})
+import os, pathlib, time
 import train
 
+allowed = pathlib.Path(os.environ["FETCHML_CHECKPOINT"], "allowed")
+
+def may_go_on(step):
+    return allowed.exists() and step < int(allowed.read_text())
+
 def paced(state, dice, step=train.train_step):
-    while state["step"] >= int(pathlib.Path({allowed!r}).read_text()):
+    while not may_go_on(state["step"]):
         time.sleep(0.02)
     return step(state, dice)
 
@@ -37,49 +49,18 @@ train.train_step = paced
 train.main()
 """
 """The training, which goes no further than a file allows: it never ends before the last kill."""
-RETRIED = ("shim", "command")
-"""Kills that the server answers with a retry, after a delay that doubles: only a few of them."""
+MOST_RETRIED = 6
+"""The server answers some kills with a retry, after a delay that doubles: only so many of them."""
 
 
-def undisturbed(folder: Path) -> bytes:
-    argv = [sys.executable, str(TRAINING), "--steps", str(STEPS), "--seconds", "0"]
-    subprocess.run(argv, cwd=folder, check=True, timeout=300, stdout=subprocess.DEVNULL)
-    return (folder / "model.json").read_bytes()
-
-
-def victims(dice: random.Random) -> list[str]:
-    """Return the victims in a random order, each kind at least once."""
-    retried = [*RETRIED, *dice.choices(RETRIED, k=min(4, KILLS // 10))]
-    others = dice.choices(["task", "server"], k=KILLS - len(retried) - 2)
-    chosen = ["task", "server", *retried, *others]
+def victims(dice: random.Random, retried: tuple[str, ...]) -> list[str]:
+    """Return the victims in a random order, each kind at least once. `retried`: the kinds that the
+    server answers with a retry; of many kills, the last two kinds are there more than once."""
+    more = max(0, min(MOST_RETRIED, KILLS // 2) - len(retried))
+    chosen = ["task", "server", *retried, *dice.choices(retried[-2:], k=more)]
+    chosen += dice.choices(["task", "server"], k=KILLS - len(chosen))
     dice.shuffle(chosen)
     return chosen
-
-
-async def kill(server: Server, task_id: str, attempt: int, victim: str) -> int:
-    """Return the number of the attempt that runs after the kill."""
-    claim = AttemptFolder(server.data_dir / f"tasks/{task_id}/attempts/{attempt}").claim()
-    assert claim is not None
-    assert claim.pid is not None
-    match victim:
-        case "server":
-            await server.kill()
-            await server.start()
-        case "task":
-            await server.rest.ask("POST", f"/v1/tasks/{task_id}/interrupt")
-        case "shim":
-            os.kill(claim.pid, signal.SIGKILL)
-        case "command":
-            for pid in processes.pids():
-                process = processes.find(pid)
-                if process is not None and process.parent == claim.pid:
-                    os.kill(pid, signal.SIGKILL)
-    if victim == "server":
-        return attempt
-    again = await server.until(
-        task_id, lambda task: task.attempt > attempt and task.status == Task.running
-    )
-    return again.attempt
 
 
 def steps(server: Server, task_id: str, attempt: int) -> list[int]:
@@ -88,39 +69,128 @@ def steps(server: Server, task_id: str, attempt: int) -> list[int]:
     return [int(step) for step in re.findall(rb"^step (\d+) ", log, re.MULTILINE)]
 
 
-async def test_killed_training_ends_with_the_same_model(
-    serve: Serve, processes_backend: Backend, tmp_path: Path
-) -> None:
-    dice = random.Random(os.environ.get("FETCHML_TEST_SEED", "44"))  # noqa: S311  # dice
-    (tmp_path / "alone").mkdir()
-    expected = undisturbed(tmp_path / "alone")
-    allowed, paced = tmp_path / "allowed", tmp_path / "paced.py"
-    paced.write_text(PACED.format(folder=str(TRAINING.parent), allowed=str(allowed)))
-    allowed.write_text("0")
-    server = await serve(processes_backend).start()
-    argv = [sys.executable, str(paced), "--steps", str(STEPS), "--every", str(EVERY)]
-    task_id = await server.submit(shlex.join(["exec", *argv]), checkpoint=True, max_retries=100)
-    goal, attempt = 0, (await server.running(task_id)).attempt
-    for victim in victims(dice):
-        _allow(allowed, goal + MOST)
-        goal += dice.randint(1, MOST)
+class KilledTraining:
+    """A subclass brings the fixture `backend`, and its way to find and kill."""
 
-        def has_come_so_far(attempt: int = attempt, goal: int = goal) -> bool:
-            return max(steps(server, task_id, attempt), default=0) >= goal
+    retried: tuple[str, ...] = ("shim", "command")
+    python = sys.executable
 
-        await eventually(has_come_so_far)
-        attempt = await kill(server, task_id, attempt, victim)
-    _allow(allowed, STEPS)
-    task = await server.ended(task_id)
-    assert (task.status, task.exit_code) == (Task.completed, 0), task
-    model = await soon(server.rest.get(f"/v1/tasks/{task_id}/outputs/model.json"))
-    assert model.body == expected
-    done = [steps(server, task_id, number) for number in range(1, task.attempt + 1)]
-    lost = [
-        before[-1] + 1 - after[0] for before, after in itertools.pairwise(done) if before and after
-    ]
-    assert max(lost) <= EVERY, lost
-    print(f"{KILLS} kills, {task.attempt} attempts, steps lost: {lost}")
+    async def test_killed_training_ends_with_the_same_model(
+        self, backend: Backend, serve: Serve
+    ) -> None:
+        dice = random.Random(os.environ.get("FETCHML_TEST_SEED", "44"))  # noqa: S311  # dice
+        server = await serve(backend).start()
+        code = packed(file("train.py", TRAINING.read_bytes()), file("paced.py", PACED.encode()))
+        kept = await server.rest.ask("PUT", "/v1/snapshots", code, Content_Type="application/gzip")
+        expected = await self._undisturbed(server, kept.json["id"])
+        argv = [self.python, "paced.py", "--steps", str(STEPS), "--every", str(EVERY)]
+        task_id = await server.submit(
+            shlex.join(["exec", *argv]),
+            snapshot_id=kept.json["id"],
+            checkpoint=True,
+            max_retries=100,
+        )
+        goal, attempt = 0, (await server.running(task_id)).attempt
+        allowed = server.data_dir / f"tasks/{task_id}/checkpoint/allowed"
+        chosen = victims(dice, self.retried)
+        for victim in chosen:
+            _allow(allowed, goal + MOST)
+            goal += dice.randint(1, MOST)
+
+            def has_come_so_far(attempt: int = attempt, goal: int = goal) -> bool:
+                return max(steps(server, task_id, attempt), default=0) >= goal
+
+            await eventually(has_come_so_far)
+            attempt = await self._kill(server, task_id, attempt, victim)
+        _allow(allowed, STEPS)
+        task = await server.ended(task_id)
+        assert (task.status, task.exit_code) == (Task.completed, 0), task
+        model = await soon(server.rest.get(f"/v1/tasks/{task_id}/outputs/model.json"))
+        assert model.body == expected
+        done = [steps(server, task_id, number) for number in range(1, task.attempt + 1)]
+        lost = [
+            before[-1] + 1 - after[0]
+            for before, after in itertools.pairwise(done)
+            if before and after
+        ]
+        assert max(lost) <= EVERY, lost
+        counts = ", ".join(f"{number} of the {kind}" for kind, number in Counter(chosen).items())
+        print(f"{KILLS} kills ({counts}), {task.attempt} attempts, steps lost: {lost}")
+        await server.assert_idle(task_id)
+
+    async def _undisturbed(self, server: Server, snapshot_id: str) -> bytes:
+        """Return the model of a training that nobody kills, by the same Python: another version
+        may add numbers in another way."""
+        argv = [self.python, "train.py", "--steps", str(STEPS), "--seconds", "0"]
+        task_id = await server.submit(shlex.join(["exec", *argv]), snapshot_id=snapshot_id)
+        assert (await server.ended(task_id)).status == Task.completed
+        return (await server.rest.get(f"/v1/tasks/{task_id}/outputs/model.json")).body
+
+    async def _kill(self, server: Server, task_id: str, attempt: int, victim: str) -> int:
+        """Return the number of the attempt that runs after the kill."""
+        match victim:
+            case "server":
+                await server.kill()
+                await server.start()
+                return attempt
+            case "task":
+                await server.rest.ask("POST", f"/v1/tasks/{task_id}/interrupt")
+            case "shim":
+                os.kill(self.shim(server, task_id, attempt), signal.SIGKILL)
+            case "command":
+                shim = self.shim(server, task_id, attempt)
+                for pid in processes.pids():
+                    process = processes.find(pid)
+                    if process is not None and process.parent == shim:
+                        os.kill(pid, signal.SIGKILL)
+            case "engine":
+                await asyncio.to_thread(self.kill_engine)
+        again = await server.until(
+            task_id, lambda task: task.attempt > attempt and task.status == Task.running
+        )
+        return again.attempt
+
+    def shim(self, server: Server, task_id: str, attempt: int) -> int:
+        """The pid of an attempt's shim on this machine."""
+        raise NotImplementedError
+
+    def kill_engine(self) -> None:
+        """Kill the Docker engine, and start it again."""
+        raise NotImplementedError
+
+
+class TestKilledTrainingOverProcesses(KilledTraining):
+    @pytest.fixture
+    def backend(self, processes_backend: Backend) -> Backend:
+        return processes_backend
+
+    def shim(self, server: Server, task_id: str, attempt: int) -> int:
+        claim = AttemptFolder(server.data_dir / f"tasks/{task_id}/attempts/{attempt}").claim()
+        assert claim is not None
+        assert claim.pid is not None
+        return claim.pid
+
+
+class TestKilledTrainingOverContainers(KilledTraining):
+    """An engine that starts again ends the containers that it finds: each costs an attempt."""
+
+    retried = ("command", "shim", "engine")
+    python = "python3"
+    engine: PrivateEngine
+
+    @pytest.fixture
+    def backend(self, own_docker_engine: PrivateEngine) -> Backend:
+        build_base(own_docker_engine.client, IMAGE)
+        self.engine = own_docker_engine
+        return containers_of(own_docker_engine, IMAGE)
+
+    def shim(self, server: Server, task_id: str, attempt: int) -> int:
+        name = container_name(task_id, attempt)
+        return int(self.engine.client.containers.get(name).attrs["State"]["Pid"])
+
+    def kill_engine(self) -> None:
+        self.engine.kill()
+        self.engine.start()
 
 
 def _allow(file: Path, steps: int) -> None:

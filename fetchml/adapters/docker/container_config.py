@@ -6,11 +6,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from fetchml.adapters.container_places import (
-    CONTROL_FOLDER,
     RUN_FOLDER,
     SECRETS_FOLDER,
     SHIM_PATH,
     WORKSPACE,
+    control_in_container,
     mounts_of,
     variables_in_container,
 )
@@ -94,7 +94,7 @@ def container_config(
         run_folder=RUN_FOLDER,
         workspace=WORKSPACE,
         secrets=SECRETS_FOLDER,
-        control=CONTROL_FOLDER,
+        control=control_in_container(run),
     )
     memory = (run.memory_gb or limits.memory_gb) << 30
     few_cores = limits.cpu if limits.cpu < (os.cpu_count() or 1) else 0

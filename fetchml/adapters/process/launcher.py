@@ -255,6 +255,7 @@ class ProcessLauncher:
                 run_folder=folder.run,
                 workspace=folder.workspace,
                 secrets=secrets,
+                control=folder.control if folder.takes_limits() else None,
             ),
             executable=shim.executable,
             cwd=folder.workspace,

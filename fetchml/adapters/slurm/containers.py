@@ -12,11 +12,11 @@ from pathlib import Path
 from shlex import quote
 
 from fetchml.adapters.container_places import (
-    CONTROL_FOLDER,
     RUN_FOLDER,
     SECRETS_FOLDER,
     SHIM_PATH,
     WORKSPACE,
+    control_in_container,
     mounts_of,
     variables_in_container,
 )
@@ -59,7 +59,7 @@ class Containers:
             run_folder=RUN_FOLDER,
             workspace=WORKSPACE,
             secrets=SECRETS_FOLDER,
-            control=CONTROL_FOLDER,
+            control=control_in_container(run),
             control_ms=usage_ms,
             usage_ms=usage_ms,
             lease_ms=lease_ms,

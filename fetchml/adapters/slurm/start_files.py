@@ -175,6 +175,7 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
         run_folder=folder.run,
         workspace=folder.workspace,
         secrets=run.folder / SECRETS,
+        control=folder.control if folder.takes_limits() else None,
         control_ms=USAGE_MS,
         usage_ms=USAGE_MS,
         lease_ms=lease_ms,

@@ -10,10 +10,12 @@ from google.protobuf.message import Message
 from fetchml.v1 import (
     access_pb2,
     audit_pb2,
+    environment_pb2,
     experiment_pb2,
     gpu_pb2,
     jupyter_pb2,
     key_pb2,
+    notification_pb2,
     snapshot_pb2,
     sweep_pb2,
     task_pb2,
@@ -47,11 +49,20 @@ REQUESTS: dict[str, Any] = {
     "KeyService/RevokeKey": key_pb2.RevokeKeyRequest,
     "AuditService/ListAudit": audit_pb2.ListAuditRequest,
     "GpuService/DrainGpu": gpu_pb2.DrainGpuRequest,
+    "EnvironmentService/ListEnvironments": environment_pb2.ListEnvironmentsRequest,
+    "EnvironmentService/DeleteEnvironment": environment_pb2.DeleteEnvironmentRequest,
+    "NotificationService/RetryNotification": notification_pb2.RetryNotificationRequest,
+    "NotificationService/GetWebhookSecret": notification_pb2.GetWebhookSecretRequest,
 }
 
 
 NESTED: Mapping[str, Mapping[str, type[Message]]] = {
-    "TaskService/CreateTask": {"after": task_pb2.Dependency, "environment": task_pb2.Environment},
+    "TaskService/CreateTask": {
+        "after": task_pb2.Dependency,
+        "environment": task_pb2.Environment,
+        "notify": task_pb2.NotifyTarget,
+    },
+    "NotificationService/SetNotificationSettings": {"notify": task_pb2.NotifyTarget},
     "SweepService/CreateSweep": {"task": task_pb2.CreateTaskRequest},
     "AccessService/ExecTask": {"start": access_pb2.ExecStart},
     "AccessService/ForwardPort": {"start": access_pb2.ForwardStart},

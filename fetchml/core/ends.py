@@ -97,6 +97,9 @@ class HaltCause(StrEnum):
 
     GPU = "gpu"
     """A GPU of the attempt is lost or can't be used; the task is retried on another."""
+    GPU_MEMORY = "gpu_memory"
+    """The attempt ran out of GPU memory beside other tasks that the server had packed with it; the
+    task is retried."""
     PREEMPTED = "preempted"
     """A more urgent task needs the resources; the task is queued again, which is no retry."""
     INTERRUPTED = "interrupted"

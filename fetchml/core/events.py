@@ -13,7 +13,7 @@ import msgspec
 
 from fetchml.core.bookings.model import Booking
 from fetchml.core.gpus.model import Gpu, Obstacle
-from fetchml.core.gpus.use import Utilisation
+from fetchml.core.gpus.use import GpuMemory, Utilisation
 from fetchml.core.model import Actor, AttemptEnd, Kept, Status, Task
 from fetchml.core.notifications.delivery import Delivery
 from fetchml.core.notifications.notices import Notice
@@ -195,6 +195,21 @@ class GpusUsed(msgspec.Struct, frozen=True):
     gpus: Sequence[Utilisation]
 
 
+class GpuMemoryUsed(msgspec.Struct, frozen=True):
+    """What tasks use of the memory of GPUs, by one reading."""
+
+    now: int
+    gpus: Sequence[GpuMemory]
+
+
+class GpuMemoryExhausted(msgspec.Struct, frozen=True):
+    """An attempt has ended and reported that it found too little GPU memory."""
+
+    now: int
+    task_id: str
+    attempt: int
+
+
 class BookingsChanged(msgspec.Struct, frozen=True):
     """All bookings as they are now."""
 
@@ -248,6 +263,8 @@ Event = (
     | GpuFailed
     | GpuDrained
     | GpusUsed
+    | GpuMemoryUsed
+    | GpuMemoryExhausted
     | BookingsChanged
     | LauncherChanged
     | TimePassed

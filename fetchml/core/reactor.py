@@ -10,7 +10,6 @@ from fetchml.core.bookings import begin as bookings
 from fetchml.core.changes import change, current, finish, move
 from fetchml.core.dependencies import outcomes
 from fetchml.core.events import (
-    BookingsChanged,
     CancelRequested,
     CheckGpus,
     Collected,
@@ -19,11 +18,6 @@ from fetchml.core.events import (
     DrainRequested,
     Ended,
     Event,
-    GpuChecked,
-    GpuDrained,
-    GpuFailed,
-    GpusSeen,
-    GpusUsed,
     InterruptRequested,
     LauncherChanged,
     LimitAttempt,
@@ -52,6 +46,7 @@ from fetchml.core.model import (
     Status,
     Task,
 )
+from fetchml.core.packing import learning
 from fetchml.core.requests import update
 from fetchml.core.requeue import queue_again
 from fetchml.core.scheduling import hand_over, preemption, prestage
@@ -110,10 +105,6 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
             _ended(state, decision, event)
         case Collected():
             _collected(state, decision, event)
-        case (
-            GpusSeen() | GpuChecked() | GpuFailed() | GpuDrained() | GpusUsed() | BookingsChanged()
-        ):
-            events.apply(state, decision, event)
         case LauncherChanged(available=available):
             state.launcher_available = available
         case DrainRequested():
@@ -122,6 +113,8 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
             _recover(state, decision, event.now)
         case TimePassed(due=due):
             state.due(event.now, due)
+        case _:
+            events.apply(state, decision, event)
 
 
 def _submit(state: State, decision: Decision, event: Submitted) -> None:
@@ -159,6 +152,8 @@ def _schedule(state: State, decision: Decision, now: int) -> None:
             case Allocate(task_id=task_id, gpu_uuids=gpu_uuids):
                 task = _allocate(state, decision, state.tasks[task_id], gpu_uuids, now)
                 level.forget(task.user)
+                if state.packing is not None:
+                    state.packing.count(task_id)
             case Discard(task_id=task_id):
                 _discard(state, decision, task_id, protect=True)
     if state.limits.preemption:
@@ -315,6 +310,8 @@ def _ended(state: State, decision: Decision, event: Ended) -> None:
     if task is None:
         return
     end = event.end
+    if state.packing is not None:
+        learning.ended(state, task, end)
     _release(state, decision, task, event.now)
     if task.status is Status.PREPARING:
         never_ran = end.started_at is None and (end.lost is not None or end.start_error is not None)

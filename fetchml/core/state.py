@@ -1,6 +1,6 @@
 """The core's state: live tasks, the resources that they hold, and the queue of those that wait."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 
@@ -13,6 +13,8 @@ from fetchml.core.footprint import footprint, task_footprint
 from fetchml.core.gpus.model import plain_slots
 from fetchml.core.gpus.use import Quiet
 from fetchml.core.model import HOLDING, Dependency, Resources, Status, Task
+from fetchml.core.packing.model import Packing
+from fetchml.core.packing.peaks import Job
 from fetchml.core.scheduling.allocator import GpuPool
 from fetchml.core.scheduling.held_back import HeldBackTasks
 from fetchml.core.scheduling.limits import CLUSTER_CAPACITY as CLUSTER_CAPACITY  # noqa: PLC0414  # others import it from here
@@ -22,8 +24,8 @@ from fetchml.core.scheduling.ready_queue import ReadyQueue
 from fetchml.core.scheduling.resources import add, subtract, take
 from fetchml.core.scheduling.shares import Shares, Usage, weight
 from fetchml.core.scheduling.sweep_limits import SweepLimits
-from fetchml.core.sweeps.member import SweepMember
-from fetchml.core.waiting import PRESTAGED, Discarding, HeldBack, Queued, Waiting
+from fetchml.core.sweeps.member import limited
+from fetchml.core.waiting import PRESTAGED, Discarding, Queued, Waiting
 
 _QUEUED = Queued()
 NO_BOOKINGS = Bookings()
@@ -72,12 +74,14 @@ class State:
     draining: bool = False
     gpus: GpuPool = field(init=False)
     shares: Shares = field(init=False)
+    packing: Packing | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.gpus = GpuPool(max(1, self.limits.slots_per_gpu))
         self.shares = Shares(self.limits.half_life_ms)
         if self.limits.capacity.gpu:
             self.gpus.see(plain_slots(self.limits.capacity.gpu))
+        self.pack(Packing(rule) if (rule := self.limits.packing) is not None else None)
 
     @classmethod
     def restore(
@@ -86,18 +90,21 @@ class State:
         live: Collection[Task],
         shares: Mapping[str, Usage] | None = None,
         ended: Mapping[str, Status] | None = None,
+        peaks: Iterable[tuple[Job, tuple[int, ...]]] = (),
     ) -> "State":
         """Rebuild the state from the live tasks.
 
         `shares`: a result of `Shares.dump`. `ended`: the outcomes of ended tasks that live ones
-        wait for (`dependencies.named`).
+        wait for (`dependencies.named`). `peaks`: see `LearnedPeaks`.
         """
         state = cls(limits)
+        if limits.packing is not None:
+            state.pack(Packing(limits.packing, peaks))
         state.shares = Shares(limits.half_life_ms, shares)
         unnamed = []
         for task in live:
             # Those with an attempt first: they keep their places.
-            if (member := _limited(task)) is not None and task.status in HOLDING:
+            if (member := limited(task.spec.sweep)) is not None and task.status in HOLDING:
                 state.sweeps.take(task, member)
         for task in live:
             state.enter(task, task_footprint(task))
@@ -136,7 +143,12 @@ class State:
         other.user_handed_over = dict(self.user_handed_over)
         other.gpus = self.gpus.copy()
         other.shares = self.shares.copy()
+        other.pack(None if self.packing is None else self.packing.copy())
         return other
+
+    def pack(self, packing: Packing | None) -> None:
+        self.packing = packing
+        self.queue.job_of = None if packing is None else packing.job
 
     def enter(self, task: Task, size: int) -> None:
         """Add a live task. `size`: its footprint, in bytes."""
@@ -172,7 +184,7 @@ class State:
         self.leave(task)
         if task.spec.sweep is not None:
             take(self.sweep_tasks, task.spec.sweep.id, 1)
-        if (member := _limited(task)) is not None:
+        if (member := limited(task.spec.sweep)) is not None:
             self.sweeps.leave(task, member)
         self.blocked.remove(task.id)
         for other in task.spec.inputs_from or ():
@@ -199,17 +211,15 @@ class State:
         """Put a task into the queue, unless it is held back."""
         spec = task.spec
         asks = spec.hold or spec.start_after is not None or spec.after is not None
-        if asks and not task.prestaged and (why := self._held_back(task, now)) is not None:
+        blocked = asks and task.id in self.blocked
+        if asks and (why := waiting.held_back(task, now, blocked=blocked)) and not task.prestaged:
             self.held_back.add(task, why)
-            if (member := _limited(task)) is not None:
+            if (member := limited(task.spec.sweep)) is not None:
                 self.sweeps.leave(task, member)  # Another one gets its place meanwhile.
-        elif spec.sweep is None or (member := _limited(task)) is None:
+        elif spec.sweep is None or (member := limited(task.spec.sweep)) is None:
             self.queue.add(task, now)
         elif (since := self.sweeps.admit(task, member, now)) is not None:
             self.queue.add(task, now, since=since)
-
-    def _held_back(self, task: Task, now: int) -> HeldBack | None:
-        return waiting.held_back(task, now, blocked=task.id in self.blocked)
 
     def place_again(self, task: Task, now: int) -> None:
         """Move a waiting task to where it belongs by now."""
@@ -301,6 +311,8 @@ class State:
             return
         if self.limits.cluster is None:
             self.gpus.allocate(task.id, task.gpu_uuids)
+            if self.packing is not None:
+                self.packing.hold(task, self.gpus.holders)
         if held.gpu:
             self.user_gpus[task.user] = self.user_gpus.get(task.user, 0) + held.gpu
         since = task.allocated_at or task.started_at or task.created_at
@@ -328,6 +340,8 @@ class State:
         if task.id in self.held:
             del self.held[task.id]
             take(self.user_slots, task.user, 1)
+            if self.packing is not None:
+                self.packing.leave(task.id)
         elif task.id in self.handed_over:
             take(self.user_handed_over, self.handed_over.pop(task.id), 1)
         elif task.id in self.held_back:
@@ -375,10 +389,6 @@ class State:
             if isinstance(wait_state, PRESTAGED)
         ]
 
-    def prestaged_by_gpu(self) -> dict[str, str]:
-        """Ids of prestaged tasks by the UUIDs of the GPUs that they are prestaged for."""
-        return {uuid: task.id for task in self.prestaged() for uuid in task.gpu_uuids}
-
     def quota_left(self, user: str) -> int | None:
         """GPUs that a user's tasks may still get; `None` if there is no limit."""
         most = self.limits.user_gpus
@@ -388,9 +398,3 @@ class State:
         """Tasks of a user that may still start; `None` if there is no limit."""
         most = self.limits.user_running
         return most - self.user_slots.get(user, 0) if most else None
-
-
-def _limited(task: Task) -> SweepMember | None:
-    """The task's place in a sweep with a limit; `None` if it is in none."""
-    member = task.spec.sweep
-    return member if member is not None and member.max_parallel else None

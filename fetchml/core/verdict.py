@@ -67,7 +67,7 @@ def judge(
     code = exit_code(end)
     if cancel is not None:
         return Verdict(FailureReason.CANCELLED, cancelled(cancel), code)
-    if halt is not None and halt.cause is HaltCause.GPU:
+    if halt is not None and halt.cause in (HaltCause.GPU, HaltCause.GPU_MEMORY):
         return Verdict(FailureReason.LOST, halt.why, code)
     if end.start_error is not None:
         error = f"{spec.command[0]}: {end.start_error}"

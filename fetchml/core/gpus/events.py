@@ -10,21 +10,35 @@ from fetchml.core.events import (
     GpuChecked,
     GpuDrained,
     GpuFailed,
+    GpuMemoryExhausted,
+    GpuMemoryUsed,
     GpusSeen,
     GpusUsed,
     StopAttempt,
 )
 from fetchml.core.gpus import idle
 from fetchml.core.model import FailureReason, Halt, HaltCause, Status, Task
+from fetchml.core.packing import learning
 from fetchml.core.quotas import impossible
 from fetchml.core.state import State
 from fetchml.core.verdict import Verdict, is_failure
+
+GpuEvent = (
+    GpusSeen
+    | GpuChecked
+    | GpuFailed
+    | GpuDrained
+    | GpusUsed
+    | GpuMemoryUsed
+    | GpuMemoryExhausted
+    | BookingsChanged
+)
 
 
 def apply(
     state: State,
     decision: Decision,
-    event: GpusSeen | GpuChecked | GpuFailed | GpuDrained | GpusUsed | BookingsChanged,
+    event: GpuEvent,
 ) -> None:
     match event:
         case GpusSeen():
@@ -40,6 +54,10 @@ def apply(
             state.gpus.drain(uuid, by)
         case GpusUsed():
             idle.used(state, decision, event)
+        case GpuMemoryUsed():
+            learning.used(state, event)
+        case GpuMemoryExhausted():
+            learning.exhausted(state, decision, event)
         case BookingsChanged(bookings=bookings):
             state.bookings = Bookings(bookings)
 

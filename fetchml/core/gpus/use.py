@@ -28,6 +28,14 @@ class Utilisation(Value, frozen=True):
         return Utilisation(self.uuid, max(self.percent, other.percent), tasks)
 
 
+class GpuMemory(Value, frozen=True):
+    """The memory that the tasks on one GPU use, in MiB."""
+
+    uuid: str
+    tasks: Mapping[str, int]
+    """By the task's id. A task whose use can't be told is missing."""
+
+
 class Quiet(NamedTuple):
     """A time in which every sample of an attempt was below the limit."""
 

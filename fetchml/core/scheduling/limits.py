@@ -33,6 +33,14 @@ class IdleRule:
 
 
 @dataclass(slots=True, frozen=True)
+class PackingRule:
+    """Tasks share a GPU by the peaks of GPU memory of their jobs (`core.packing`)."""
+
+    margin_percent: int
+    """Part of a GPU's memory that the tasks on it together leave free."""
+
+
+@dataclass(slots=True, frozen=True)
 class Limits:
     """The host's capacity and its owner's rules."""
 
@@ -63,5 +71,7 @@ class Limits:
     """Tasks without GPUs that are prestaged at the same time, at most."""
     idle: IdleRule | None = None
     """`None`: idle GPUs are not looked for."""
+    packing: PackingRule | None = None
+    """`None`: any tasks share a GPU that has a free slot."""
     cluster: ClusterLimits | None = None
     """Set if a cluster places the tasks; `None` if this host runs them."""

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from fetchml.core.model import Status, Task
 from fetchml.core.scheduling.availability import Availability
-from fetchml.core.scheduling.ready_queue import SubQueue
 from fetchml.core.scheduling.scheduler import ShareLevels, over_quota
+from fetchml.core.scheduling.sub_queue import SubQueue
 from fetchml.core.state import State
 from fetchml.core.waiting import held_back
 
@@ -53,7 +53,7 @@ def next_preemption(state: State, now: int, level: ShareLevels) -> Preemption | 
         else:
             available.slots -= 1
             uuids = available.choose(queue.shape, closed=closed)
-            available.reserve(queue.shape.resources, uuids)
+            available.reserve(task.id, queue.shape, uuids)
             slots[user] += 1
             gpus[user] += queue.shape.resources.gpu
     return None

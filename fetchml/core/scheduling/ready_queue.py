@@ -5,98 +5,14 @@ the heads of sub-queues only, so that its cost does not grow with the number of 
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush, merge, nsmallest
 from itertools import accumulate, groupby, islice
 
-import msgspec
-
 from fetchml.core import retry
 from fetchml.core.model import Resources, Task
-
-
-class QueueEntry(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A ready task in its sub-queue. Entries are ordered by age, then id."""
-
-    created_at: int
-    task_id: str
-    ready_at: int
-    """Since when it waits for its resources (`Task.ready_at`)."""
-
-
-def entry_of(task: Task, since: int = 0) -> QueueEntry:
-    ready_at = max(task.ready_at, since) if since else task.ready_at
-    return QueueEntry(task.created_at, task.id, ready_at)
-
-
-class Shape:
-    """The resources that a task needs in order to start, and the GPUs that it avoids. Tasks that
-    need the same share one object."""
-
-    __slots__ = ("avoid", "fits", "resources", "waiting")
-
-    def __init__(self, resources: Resources, avoid: tuple[str, ...]) -> None:
-        self.resources = resources
-        self.avoid = avoid
-        self.waiting = 0
-        """Number of ready tasks of this shape."""
-        self.fits = False
-        """Scratch field of the scheduler, valid within one pass."""
-
-
-class SubQueue:
-    """The ready tasks of one priority, user and shape. A prestaged task is a sub-queue of its own.
-
-    A removed task's entry stays in the heap until it reaches the top, or until most entries are
-    those of removed tasks.
-    """
-
-    __slots__ = ("heap", "key", "live", "prestaged", "priority", "shape", "user")
-
-    def __init__(self, priority: int, user: str, shape: Shape, prestaged: str | None) -> None:
-        self.priority = priority
-        self.user = user
-        self.shape = shape
-        self.prestaged = prestaged
-        """Id of its only task if that one is prestaged, else `None`."""
-        self.key: object = shape if prestaged is None else prestaged
-        self.heap: list[QueueEntry] = []
-        self.live = 0
-        """Number of tasks; the heap may have more entries."""
-
-    @property
-    def head(self) -> QueueEntry:
-        return self.heap[0]
-
-    def in_order(self) -> Iterator[tuple[QueueEntry, "SubQueue"]]:
-        """Yield its entries by age, those of removed tasks included. Lazy: N entries cost
-        O(N log N), whatever the length of the queue."""
-        next_ones = [(self.heap[0], 0)]
-        while next_ones:
-            entry, place = heappop(next_ones)
-            yield entry, self
-            for below in (2 * place + 1, 2 * place + 2):
-                if below < len(self.heap):
-                    heappush(next_ones, (self.heap[below], below))
-
-    def copy(self) -> "SubQueue":
-        other = SubQueue(self.priority, self.user, self.shape, self.prestaged)
-        other.heap = list(self.heap)
-        other.live = self.live
-        return other
-
-    def tidy(self, is_live: Callable[[QueueEntry], bool]) -> None:
-        """Drop entries of removed tasks, so that the head is one of a live task."""
-        if len(self.heap) > 2 * self.live + 64:
-            self.heap = [entry for entry in self.heap if is_live(entry)]
-            heapify(self.heap)
-        while self.heap and not is_live(self.heap[0]):
-            heappop(self.heap)
-
-
-def _head(queue: SubQueue) -> QueueEntry:
-    return queue.heap[0]
-
+from fetchml.core.packing.peaks import Job
+from fetchml.core.scheduling.sub_queue import QueueEntry, Shape, SubQueue, entry_of, head_of
 
 COUNTED = 5_000
 """Entries that are compared at once, in about a millisecond."""
@@ -111,9 +27,11 @@ def all_equal(user: str) -> int:
 
 class ReadyQueue:
     def __init__(self) -> None:
+        self.job_of: Callable[[Task], Job | None] | None = None
+        """The job by whose learned peak a task is packed (`core.packing`); `None` if none is."""
         self._queues: dict[int, dict[str, dict[object, SubQueue]]] = {}
         """By priority, user, and the sub-queue's own key."""
-        self._shapes: dict[tuple[Resources, tuple[str, ...]], Shape] = {}
+        self._shapes: dict[tuple[Resources, tuple[str, ...], Job | None], Shape] = {}
         self._queue_of: dict[str, SubQueue] = {}
         self._entry_of: dict[str, QueueEntry] = {}
         """Of the same tasks. Two tables instead of one of pairs, which would be one more object
@@ -130,6 +48,7 @@ class ReadyQueue:
     def copy(self) -> "ReadyQueue":
         """Return a copy that does not change with this one."""
         other = ReadyQueue()
+        other.job_of = self.job_of
         other._shapes = dict(self._shapes)
         other._queue_of = dict(self._queue_of)
         other._entry_of = dict(self._entry_of)
@@ -164,8 +83,7 @@ class ReadyQueue:
 
     def add(self, task: Task, now: int, *, since: int = 0) -> None:
         """`since`: when it began to wait for its resources, if that was after its creation."""
-        if not task.prestaged:
-            self.by_user[task.user] = self.by_user.get(task.user, 0) + 1
+        self._count(task)
         if task.not_before > now and not task.prestaged:
             self._delayed_tasks[task.id] = task
             heappush(self._delayed, (task.not_before, task.id))
@@ -186,7 +104,7 @@ class ReadyQueue:
         if queue.prestaged is None:
             self._uncount(queue.user)
         if not queue.shape.waiting:
-            del self._shapes[queue.shape.resources, queue.shape.avoid]
+            del self._shapes[queue.shape.needs]
         if queue.live:
             queue.tidy(self._is_live)
             return
@@ -197,6 +115,19 @@ class ReadyQueue:
             del users[queue.user]
         if not users:
             del self._queues[queue.priority]
+
+    def regroup(self, tasks: Mapping[str, Task], job: Job) -> None:
+        """Move the ready tasks of a job that has become known into sub-queues of their own. Looks
+        at all ready tasks of its user."""
+        for users in list(self._queues.values()):
+            for queue in list(users.get(job[0], {}).values()):
+                if queue.shape.job is None and queue.shape.resources.gpu:
+                    for entry in list(self.entries_of(queue)):
+                        task = tasks[entry.task_id]
+                        if task.spec.job_name == job[1] and not task.service:
+                            self.remove(task.id)
+                            self._count(task)
+                            self._enqueue(task, entry.ready_at)
 
     def due(self, now: int, elapsed: int = 0) -> None:
         """Make delayed tasks ready whose delay is over: those due at or before `now`, and those
@@ -240,7 +171,7 @@ class ReadyQueue:
         Stops below the priority `lowest`. The queue must not change in between.
         """
         for queues in self._equal_queues(level, lowest):
-            queues.sort(key=_head)
+            queues.sort(key=head_of)
             yield from queues
 
     def entries(self, level: ShareLevel = all_equal) -> Iterator[tuple[SubQueue, QueueEntry]]:
@@ -282,7 +213,7 @@ class ReadyQueue:
             if wanted <= 0:
                 break
             own = (queue for queue in queues if user in (None, queue.user))
-            nearest = nsmallest(wanted, own, key=_head)
+            nearest = nsmallest(wanted, own, key=head_of)
             entries = merge(*(queue.in_order() for queue in nearest), key=_entry)
             found += islice((entry for entry, _ in entries if self._is_live(entry)), wanted)
         return found
@@ -365,7 +296,8 @@ class ReadyQueue:
                 yield sum(entry < mine and self._is_live(entry) for entry in part)
 
     def _enqueue(self, task: Task, since: int = 0) -> None:
-        needs = (task.spec.resources, task.avoid_gpus if task.spec.gpu else ())
+        job = None if self.job_of is None else self.job_of(task)
+        needs = (task.spec.resources, task.avoid_gpus if task.spec.gpu else (), job)
         shape = self._shapes.get(needs)
         if shape is None:
             shape = self._shapes[needs] = Shape(*needs)
@@ -381,6 +313,10 @@ class ReadyQueue:
         shape.waiting += 1
         self._queue_of[task.id] = queue
         self._entry_of[task.id] = entry
+
+    def _count(self, task: Task) -> None:
+        if not task.prestaged:
+            self.by_user[task.user] = self.by_user.get(task.user, 0) + 1
 
     def _uncount(self, user: str) -> None:
         left = self.by_user[user] - 1

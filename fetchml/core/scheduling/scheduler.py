@@ -14,12 +14,12 @@ this way for `reserve_after`.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from fetchml.core.model import HaltCause, Task
 from fetchml.core.scheduling.availability import Availability
-from fetchml.core.scheduling.ready_queue import SubQueue
+from fetchml.core.scheduling.sub_queue import Shape, SubQueue
 from fetchml.core.state import State
 from fetchml.core.waiting import PRESTAGED, Discarding, held_back, may_be_prestaged
 
@@ -69,7 +69,7 @@ class SchedulingPass:
         self._state = state
         self._now = now
         self._level = level
-        self._prestaged = state.prestaged_by_gpu() if state.wait_states else {}
+        self._prestaged = _by_gpu(state.prestaged()) if state.wait_states else {}
         self._preemptors = preemptors(state)
         self._looks = LOOKED_AT
 
@@ -124,7 +124,7 @@ class SchedulingPass:
             return Allocate(task.id, task.gpu_uuids)
         if not self._closed(task).isdisjoint(task.gpu_uuids):
             return None  # It is about to be discarded.
-        own = [uuid for uuid in task.gpu_uuids if uuid in self.available.gpus]
+        own = [uuid for uuid in task.gpu_uuids if self._is_free(uuid, queue.shape)]
         may_reserve = self._has_waited(queue) or queue in self._preemptors
         if all(u in own or u in self._state.gpus.settling for u in task.gpu_uuids):
             if may_reserve or self.available.has_cores(task.spec.resources):
@@ -186,14 +186,20 @@ class SchedulingPass:
 
     def _can_start(self, task: Task) -> bool:
         """Whether the resources that a prestaged task waits for are free."""
+        queue = self._state.queue.queue_of(task.id)
+        shape = None if queue is None else queue.shape
         slots, left = self._state.slots_left(task.user), self._state.quota_left(task.user)
         return (
             self.available.has_cores(task.spec.resources)
-            and all(uuid in self.available.gpus for uuid in task.gpu_uuids)
+            and all(self._is_free(uuid, shape) for uuid in task.gpu_uuids)
             and self._closed(task).isdisjoint(task.gpu_uuids)
             and (left is None or len(task.gpu_uuids) <= left)
             and (slots is None or slots > 0)
         )
+
+    def _is_free(self, uuid: str, shape: Shape | None) -> bool:
+        job = None if shape is None else shape.job
+        return uuid in self.available.gpus and self.available.has_room(uuid, job)
 
     def _closed(self, task: Task) -> frozenset[str]:
         return self._state.bookings.closed_to_task(task, self._now)
@@ -212,9 +218,14 @@ class SchedulingPass:
             closed = self._closed(self._state.tasks[queue.head.task_id])
             if closed and self._usable(closed) < queue.shape.resources.gpu:
                 return
-            uuids = self.available.choose(queue.shape, closed=closed)
-        if self.available.reserve(queue.shape.resources, uuids):
+            uuids = self.available.choose_to_reserve(queue.shape, closed)
+        if self.available.reserve(queue.head.task_id, queue.shape, uuids):
             self.reserved_for.append(queue.head.task_id)
+
+
+def _by_gpu(prestaged: Iterable[Task]) -> dict[str, str]:
+    """Ids of prestaged tasks by the UUIDs of the GPUs that they are prestaged for."""
+    return {uuid: task.id for task in prestaged for uuid in task.gpu_uuids}
 
 
 def over_quota(state: State, queue: SubQueue, *, more_slots: int = 0, more_gpus: int = 0) -> bool:

@@ -15,3 +15,8 @@ class SweepMember(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Tasks of the sweep that may be under way at the same time; 0: no limit."""
     retries: int = 0
     """Number of earlier resubmissions of the sweep's failed task with this index."""
+
+
+def limited(member: SweepMember | None) -> SweepMember | None:
+    """The same if its sweep limits how many tasks are under way, else `None`."""
+    return member if member is not None and member.max_parallel else None

@@ -1,0 +1,48 @@
+"""The GPU memory that one decision can still give to further tasks."""
+
+from collections.abc import Mapping
+
+
+class GpuRoom:
+    """A task fits on an empty GPU whatever its peak is. It fits beside others if its peak and all
+    of theirs are known, and their sum is at most the GPU's memory without the margin."""
+
+    __slots__ = ("_held", "_memory_mb")
+
+    def __init__(
+        self, memory_mb: Mapping[str, int], held: Mapping[str, Mapping[str, int | None]]
+    ) -> None:
+        """`memory_mb`: of the GPUs, without the margin. `held`: the learned peaks of the tasks on
+        them, in MiB, by their ids; `None` if one is not known."""
+        self._memory_mb = memory_mb
+        self._held = {uuid: dict(peaks) for uuid, peaks in held.items()}
+
+    def copy(self) -> "GpuRoom":
+        return GpuRoom(self._memory_mb, self._held)
+
+    def left(self, uuid: str) -> int | None:
+        """MiB for one more task on a GPU that tasks hold; 0 if there is room for none. `None` if no
+        task holds it."""
+        peaks = self._held.get(uuid)
+        if not peaks:
+            return None
+        known = [peak for peak in peaks.values() if peak is not None]
+        if len(known) < len(peaks):
+            return 0
+        return max(0, self._memory_mb.get(uuid, 0) - sum(known))
+
+    def fits(self, uuid: str, peak: int | None) -> bool:
+        """Whether a task with this peak fits; `None`: the peak is not known."""
+        peaks = self._held.get(uuid)
+        if not peaks:
+            return True
+        if peak is None or None in peaks.values():
+            return False
+        left = self.left(uuid)
+        return left is not None and peak <= left
+
+    def take(self, uuid: str, task_id: str, peak: int | None) -> None:
+        self._held.setdefault(uuid, {})[task_id] = peak
+
+    def release(self, uuid: str, task_id: str) -> None:
+        self._held.get(uuid, {}).pop(task_id, None)

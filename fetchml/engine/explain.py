@@ -7,6 +7,7 @@ from fetchml.core.dependencies import outcomes
 from fetchml.core.model import ENDED, HaltCause, Status, Task
 from fetchml.core.permissions import Owned
 from fetchml.core.requests.times import shown_time
+from fetchml.core.scheduling.availability import Availability
 from fetchml.core.scheduling.resources import fits
 from fetchml.core.scheduling.scheduler import SchedulingPass, ShareLevels
 from fetchml.core.state import State
@@ -194,10 +195,37 @@ def why_it_waits(
     closed = state.bookings.closed_to_task(task, now)
     if closed and sum(u not in closed for u in state.gpus.free()) < (task.spec.gpu or 0):
         return _booked(state, task, now, closed, may_name)
+    if (lacks_memory := _packing(state, task)) is not None:
+        return lacks_memory
     avoided = state.gpus.avoidable(task.avoid_gpus, task.spec.gpu or 0)
     if sum(uuid not in avoided for uuid in state.gpus.free()) < (task.spec.gpu or 0):
         return f"It waits for other GPUs than {', '.join(avoided)}: it failed there."
     return None
+
+
+def _packing(state: State, task: Task) -> str | None:
+    """Return why GPUs with a free slot are not enough; `None` if they are. It names no other task
+    and no amount of others: their jobs' peaks are their users' own."""
+    packing, wanted = state.packing, task.spec.gpu or 0
+    if packing is None or not wanted:
+        return None
+    available, job = Availability(state), packing.job(task)
+    fitting = sum(available.has_room(uuid, job) for uuid in available.gpus)
+    if fitting >= wanted:
+        return None
+    free = f"{fitting} of {len(state.gpus.usable())}"
+    if (peak := packing.peak(task)) is not None:
+        return (
+            f"It waits for GPU memory: its job needed up to {peak / 1024:.1f} GiB on a GPU so far, "
+            f"and {free} GPUs have as much left beside the tasks on them ([gpu] packing)."
+        )
+    own = f"It waits for {wanted} GPU{'s' if wanted > 1 else ''} without other tasks ({free} free)"
+    if task.service:
+        return f"{own}: services share none ([gpu] packing)."
+    return (
+        f"{own}: how much GPU memory its job needs is not known before one of its tasks has "
+        "completed ([gpu] packing)."
+    )
 
 
 def _booked(state: State, task: Task, now: int, closed: frozenset[str], may_name: MayName) -> str:

@@ -31,11 +31,13 @@ RESERVE_MS = 10 * MINUTE
 
 
 class Host:
-    def __init__(self, gpus: int = 2, max_running: int = 10, **limits: object) -> None:
+    def __init__(
+        self, gpus: int = 2, max_running: int = 10, memory_mb: int = 0, **limits: object
+    ) -> None:
         self.now = 1
         chosen = Limits(Resources(8, 32), max_running, RESERVE_MS, "box", **limits)  # type: ignore[arg-type]
         self.state = State(chosen)
-        self.gpus = [Gpu(f"G{place}", place=place) for place in range(gpus)]
+        self.gpus = [Gpu(f"G{place}", memory_mb=memory_mb, place=place) for place in range(gpus)]
         self.last = Decision()
         self.do(Recovered(1))
         self.do(GpusSeen(1, self.gpus))
@@ -43,8 +45,10 @@ class Host:
 
     def do(self, event: Event) -> list[str]:
         """Gives the tasks that start: their attempt begins, or their gate is opened."""
+        before = {uuid: list(ids) for uuid, ids in self.state.gpus.holders.items()}
         self.last = step(self.state, event)
         invariants.check(self.state)
+        invariants.check_joined(self.state, before)
         started = []
         for effect in self.last.effects:
             if isinstance(effect, RunAttempt) and not effect.task.prestaged:
@@ -55,7 +59,9 @@ class Host:
 
     def restart(self) -> None:
         """A new server finds the tasks that were live."""
-        self.state = State.restore(self.state.limits, list(self.state.tasks.values()))
+        packing = self.state.packing
+        known = [] if packing is None else packing.peaks.dump()
+        self.state = State.restore(self.state.limits, list(self.state.tasks.values()), peaks=known)
         self.do(Recovered(self.now))
 
     def submit(self, *tasks: Task) -> list[str]:

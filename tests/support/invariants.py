@@ -1,11 +1,13 @@
 """The invariants of the core's state, checked after every step."""
 
+from collections.abc import Mapping, Sequence
 from functools import reduce
 
 from fetchml.core.footprint import task_footprint
 from fetchml.core.gpus.model import is_plain
 from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
 from fetchml.core.requeue import MOST_KEPT
+from fetchml.core.packing.peaks import MOST
 from fetchml.core.scheduling.resources import add
 from fetchml.core.state import State
 from fetchml.core.waiting import Discarding, HeldBack, Queued
@@ -31,6 +33,7 @@ def check(state: State) -> None:
     _check_users(state)
     _check_sweeps(state)
     _check_gpus(state)
+    _check_packing(state)
     _check_prestaged(state)
 
 
@@ -138,6 +141,34 @@ def _check_sweeps(state: State) -> None:
             waiting[task.user] = waiting.get(task.user, 0) + 1
     assert sum(waiting.values()) == len(state.sweeps), "tasks that wait for a place"
     assert state.sweeps.waiting_by_user == waiting, "users' tasks that wait for a place"
+
+
+def _check_packing(state: State) -> None:
+    packing = state.packing
+    if packing is None:
+        return
+    shared = {task_id for ids in state.gpus.holders.values() if len(ids) > 1 for task_id in ids}
+    assert shared <= packing.shared <= state.held.keys(), "tasks that share a GPU"
+    assert not any(state.tasks[task_id].service for task_id in shared), "a service shares a GPU"
+    assert packing.used.keys() <= state.held.keys(), "memory of tasks that are gone"
+    assert len(packing.peaks) <= MOST, "learned peaks"
+    for task in state.tasks.values():
+        queue, job = state.queue.queue_of(task.id), packing.job(task)
+        assert queue is None or job is None or queue.shape.job == job, f"{task.id}: sub-queue"
+
+
+def check_joined(state: State, before: Mapping[str, Sequence[str]]) -> None:
+    """Check the GPUs that tasks have joined in a step. `before`: the holders then, by UUID."""
+    packing = state.packing
+    if packing is None:
+        return
+    for uuid, holders in state.gpus.holders.items():
+        if len(holders) < 2 or set(holders) <= set(before.get(uuid, ())):
+            continue
+        peaks = [packing.peak(state.tasks[task_id]) for task_id in holders]
+        assert None not in peaks, f"{uuid}: one of {holders} is not known"
+        most = state.gpus.known[uuid].memory_mb * (100 - packing.rule.margin_percent) // 100
+        assert sum(peak or 0 for peak in peaks) <= most, f"{uuid}: {peaks} in {most} MiB"
 
 
 def _check_gpus(state: State) -> None:

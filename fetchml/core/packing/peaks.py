@@ -29,7 +29,7 @@ class _Known(NamedTuple):
 
 class LearnedPeaks:
     def __init__(self, known: Iterable[tuple[Job, tuple[int, ...]]] = ()) -> None:
-        """`known`: results of `peaks`, the job that was learned longest ago first."""
+        """`known`: a result of `dump`."""
         self._jobs: dict[Job, _Known] = {}
         self._of_user: Counter[str] = Counter()
         self.changed: set[Job] = set()
@@ -56,6 +56,10 @@ class LearnedPeaks:
         """The newest peaks, the oldest first; empty if the job is not known."""
         known = self._jobs.get(job)
         return () if known is None else known.peaks
+
+    def dump(self) -> list[tuple[Job, tuple[int, ...]]]:
+        """All jobs with their peaks, the job that was learned longest ago first."""
+        return [(job, known.peaks) for job, known in self._jobs.items()]
 
     def learn(self, job: Job, peak: int) -> bool:
         """Add the peak of an attempt; whether the job was not known before."""

@@ -1,0 +1,534 @@
+"""Packing by learned peaks of GPU memory: the rules, and properties in simulated time."""
+
+from heapq import heappop, heappush
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from fetchml.core.events import (
+    CancelRequested,
+    Collected,
+    Ended,
+    GpuChecked,
+    GpuDrained,
+    GpuMemoryExhausted,
+    GpuMemoryUsed,
+    GpusSeen,
+    NeverStarted,
+    Started,
+    StopAttempt,
+    TimePassed,
+)
+from fetchml.core.gpus.model import Gpu
+from fetchml.core.gpus.use import GpuMemory
+from fetchml.core.model import AttemptEnd, Task, User
+from fetchml.core.packing import peaks
+from fetchml.core.packing.learning import ENOUGH, GAP_MS
+from fetchml.core.packing.peaks import LearnedPeaks
+from fetchml.core.scheduling.limits import PackingRule
+from tests.core.host import RESERVE_MS, Host, task
+
+GIB = 1024
+MEMORY = 80 * GIB
+READING_MS = 2_000
+RULE = PackingRule(margin_percent=10)
+
+
+def host(
+    gpus: int = 1, *, slots: int = 4, known: dict[str, int] | None = None, **more: Any
+) -> Host:
+    """`known`: learned peaks of alice's jobs, in GiB."""
+    box = Host(gpus, memory_mb=MEMORY, slots_per_gpu=slots, packing=RULE, **more)
+    for name, peak in (known or {}).items():
+        learned(box).learn(("alice", name), peak * GIB)
+    return box
+
+
+def learned(box: Host) -> LearnedPeaks:
+    assert box.state.packing is not None
+    return box.state.packing.peaks
+
+
+def of(name: str, job: str, **spec: Any) -> Task:
+    return task(name, job_name=job, **spec)
+
+
+def read(box: Host, *used: tuple[str, int], after: int = READING_MS) -> list[str]:
+    """A reading in which these tasks use so many MiB on each of their GPUs."""
+    box.now += after
+    found: dict[str, dict[str, int]] = {}
+    for task_id, mb in used:
+        for uuid in box.task(task_id).gpu_uuids:
+            found.setdefault(uuid, {})[task_id] = mb
+    return box.do(GpuMemoryUsed(box.now, [GpuMemory(*each) for each in found.items()]))
+
+
+def run(box: Host, job: str, mb: int, *, readings: int = ENOUGH, **end: Any) -> list[str]:
+    """One attempt of the job from start to end; gives what starts at its end."""
+    name = f"{job}-{box.now}"
+    assert box.submit(of(name, job)) == [name]
+    for _ in range(readings):
+        read(box, (name, mb))
+    return box.end(name, **end)
+
+
+def test_unknown_job_gets_a_gpu_of_its_own() -> None:
+    box = host(2)
+    assert box.submit(of("a", "x"), of("b", "x"), of("c", "x")) == ["a", "b"]
+    assert box.task("a").gpu_uuids != box.task("b").gpu_uuids
+
+
+def test_known_jobs_share_a_gpu_while_their_peaks_fit() -> None:
+    """72 of 80 GiB may be used; there is a fourth slot."""
+    box = host(known={"x": 30, "y": 12})
+    assert box.submit(of("a", "x"), of("b", "x"), of("c", "y"), of("d", "y")) == ["a", "b", "c"]
+    assert box.state.packing is not None
+    assert box.state.packing.starts == 2
+    assert box.end("c") == ["d"]
+
+
+@pytest.mark.parametrize(("first", "second"), [("known", "new"), ("new", "known")])
+def test_known_and_unknown_do_not_share(first: str, second: str) -> None:
+    box = host(known={"known": 1})
+    assert box.submit(of("a", first), of("b", second)) == ["a"]
+    assert box.end("a") == ["b"]
+
+
+def test_peak_beyond_the_gpu_runs_alone() -> None:
+    box = host(known={"x": 500, "y": 1})
+    assert box.submit(of("a", "x"), of("b", "y")) == ["a"]
+
+
+def test_other_users_jobs_of_that_name_are_unknown() -> None:
+    """Nobody teaches anything about another user's tasks."""
+    box = host(known={"x": 1})
+    assert box.submit(of("a", "x"), of("b", "x", user="bob")) == ["a"]
+
+
+def test_service_never_shares() -> None:
+    box = host(known={"x": 1})
+    first, service = of("a", "x"), replace(of("s", "x"), service=True)
+    assert box.submit(first, service, of("b", "x")) == ["a", "b"]
+    assert box.reason("s") == (
+        "It waits for 1 GPU without other tasks (0 of 1 free): services share none ([gpu] packing)."
+    )
+
+
+def test_completed_attempt_teaches_its_peak() -> None:
+    box = host()
+    run(box, "x", 30 * GIB)
+    assert learned(box).get(("alice", "x")) == 30 * GIB
+    assert box.submit(of("a", "x"), of("b", "x"), of("c", "x")) == ["a", "b"]
+
+
+def test_waiting_tasks_are_packed_once_their_job_is_known() -> None:
+    """They were queued as unknown."""
+    box = host()
+    box.submit(of("first", "x"))
+    box.submit(*(of(name, "x") for name in "abc"), of("other", "y"))
+    for _ in range(ENOUGH):
+        read(box, ("first", 30 * GIB))
+    assert box.end("first") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("readings", "end"),
+    [
+        (ENOUGH - 1, {"code": 0}),
+        (ENOUGH, {"code": 1}),
+        (ENOUGH, {"signal": 9}),
+        (ENOUGH, {"lost": "gone"}),
+        (ENOUGH, {"signal": 9, "timed_out": True}),
+        (ENOUGH, {"code": 0, "stopped": True}),
+    ],
+)
+def test_attempt_that_was_not_seen_as_a_whole_teaches_nothing(
+    readings: int, end: dict[str, Any]
+) -> None:
+    box = host()
+    run(box, "x", GIB, readings=readings, **end)
+    assert learned(box).get(("alice", "x")) is None
+
+
+def test_cancelled_attempt_teaches_nothing() -> None:
+    box = host()
+    box.submit(of("a", "x"))
+    for _ in range(ENOUGH):
+        read(box, ("a", GIB))
+    box.do(CancelRequested(box.now, "a", User("alice")))
+    box.end("a", code=0)
+    assert learned(box).get(("alice", "x")) is None
+
+
+@pytest.mark.parametrize("gap", ["at first", "between", "at last"])
+def test_gap_between_readings_teaches_nothing(gap: str) -> None:
+    box = host()
+    box.submit(of("a", "x"))
+    for number in range(ENOUGH):
+        long = (gap == "at first" and not number) or (gap == "between" and number == 2)
+        read(box, ("a", GIB), after=GAP_MS + 1 if long else READING_MS)
+    box.now += GAP_MS + 1 if gap == "at last" else 0
+    box.end("a")
+    assert learned(box).get(("alice", "x")) is None
+
+
+def test_restart_is_a_gap_and_keeps_what_was_learned() -> None:
+    box = host(known={"y": 30})
+    box.submit(of("a", "x"))
+    for _ in range(ENOUGH):
+        read(box, ("a", GIB))
+    box.restart()
+    box.now += GAP_MS
+    for _ in range(ENOUGH):
+        read(box, ("a", GIB))
+    box.do(GpusSeen(box.now, box.gpus))
+    box.end("a")
+    assert learned(box).dump() == [(("alice", "y"), (30 * GIB,))]
+
+
+def test_peak_counts_at_once_when_it_is_exceeded() -> None:
+    """Whatever becomes of the attempt."""
+    box = host(known={"x": 20})
+    box.submit(of("a", "x"), of("b", "x"))
+    read(box, ("a", 50 * GIB), ("b", 5 * GIB))
+    assert box.submit(of("c", "x")) == []
+    box.end("a", code=1)
+    assert learned(box).get(("alice", "x")) == 50 * GIB
+
+
+def test_job_that_needs_less_is_believed_after_some_runs() -> None:
+    box = host(known={"x": 60})
+    for _ in range(peaks.KEPT - 1):
+        run(box, "x", GIB)
+        assert learned(box).get(("alice", "x")) == 60 * GIB
+    run(box, "x", GIB)
+    assert learned(box).get(("alice", "x")) == GIB
+
+
+def test_task_with_several_gpus_counts_by_its_largest_peak() -> None:
+    box = host(2)
+    box.submit(of("a", "x", gpu=2))
+    for _ in range(ENOUGH):
+        box.now += READING_MS
+        use = [GpuMemory("G0", {"a": GIB}), GpuMemory("G1", {"a": 40 * GIB})]
+        box.do(GpuMemoryUsed(box.now, use))
+    box.do(GpuMemoryUsed(box.now, [GpuMemory("G0", {"a": 70 * GIB})]))
+    box.end("a")
+    assert learned(box).get(("alice", "x")) == 40 * GIB, "one of its GPUs was not read"
+
+
+# Out of memory
+
+
+def test_attempt_that_ran_out_of_memory_beside_others_is_tried_again() -> None:
+    box = host(known={"x": 20, "y": 20})
+    box.submit(of("a", "x"), of("b", "y"))
+    assert fail_for_memory(box, "a") == ("queued", 1, 0)
+    assert learned(box).get(("alice", "x")) == 40 * GIB, "and a quarter of the GPU"
+    assert learned(box).get(("alice", "y")) == 20 * GIB
+    assert "ran out of GPU memory beside other tasks" in str(box.task("a").error)
+    assert box.state.packing is not None
+    assert box.state.packing.exhausted == 1
+
+
+def test_task_that_always_reports_it_gets_a_gpu_of_its_own() -> None:
+    """And fails there as any other: it can't have retries for nothing."""
+    box = host(known={"x": 1, "y": 1})
+    box.submit(of("y", "y"), of("a", "x"))
+    tries = 0
+    while "a" in box.state.held:
+        tries += 1
+        fail_for_memory(box, "a")
+        box.now += RESERVE_MS
+        box.do(TimePassed(box.now, box.now))
+    assert tries == 4
+    assert box.end("y") == ["a"]
+    box.do(Started(box.now, "a", box.task("a").attempt, box.now))
+    assert fail_for_memory(box, "a") is None
+
+
+def test_task_on_its_own_that_reports_it_fails() -> None:
+    box = host(known={"x": 1})
+    box.submit(of("a", "x"))
+    assert fail_for_memory(box, "a") is None
+    assert learned(box).get(("alice", "x")) == GIB
+
+
+def fail_for_memory(box: Host, name: str) -> tuple[str, int, int] | None:
+    """The task's status and retries; `None` if it has failed."""
+    one = box.task(name)
+    end = AttemptEnd(at=box.now, started_at=box.now, code=1)
+    box.do(Ended(box.now, name, one.attempt, end))
+    for uuid in one.gpu_uuids:
+        box.do(GpuChecked(box.now, uuid))
+    box.do(GpuMemoryExhausted(box.now, name, one.attempt))
+    box.do(Collected(box.now, name, one.attempt))
+    if name not in box.state.tasks:
+        return None
+    now = box.task(name)
+    return str(now.status), now.infra_retries, now.retry_count
+
+
+# Bounds
+
+
+def test_known_jobs_are_bounded_for_each_user_and_for_all() -> None:
+    found = LearnedPeaks()
+    found.learn(("bob", "x"), 1)
+    for number in range(peaks.MOST_OF_USER + 5):
+        found.learn(("alice", f"x{number}"), 1)
+    assert len(found) == peaks.MOST_OF_USER + 1
+    assert found.get(("alice", "x4")) is None
+    assert found.get(("alice", "x5")) == found.get(("bob", "x")) == 1
+    for user in range(20):
+        for number in range(peaks.MOST_OF_USER):
+            found.learn((f"user{user}", f"x{number}"), 1)
+    assert len(found) == peaks.MOST
+    assert found.get(("bob", "x")) == 1, "the users with the most lose some"
+
+
+def test_forgotten_job_is_unknown_again() -> None:
+    box = host(known={"x": 1})
+    box.submit(of("a", "x"))
+    box.submit(of("blocked", "y"), of("b", "x", gpu=1, cpu=9))
+    for number in range(peaks.MOST_OF_USER):
+        learned(box).learn(("alice", f"x{number}"), 1)
+    assert box.submit(of("c", "x")) == []
+
+
+# Waiting
+
+
+def test_blocked_task_gets_a_gpu_after_its_time() -> None:
+    """Packed tasks that come all the time would keep every GPU in use for ever."""
+    box = host(2, slots=2, known={"x": 10})
+    running = box.submit(*(of(f"x{number}", "x") for number in range(3)))
+    assert len(running) == 3
+    assert box.submit(of("alone", "new")) == []
+    for number in range(3, 30):
+        box.now += RESERVE_MS // 4
+        running += box.submit(of(f"x{number}", "x"))
+        running += box.end(running.pop(0))
+        if "alone" in running:
+            return
+    pytest.fail("it starved")
+
+
+def test_explanation_names_the_memory() -> None:
+    box = host(known={"x": 50})
+    box.submit(of("a", "x"))
+    box.submit(of("b", "x"), of("c", "new"))
+    assert box.reason("b") == (
+        "It waits for GPU memory: its job needed up to 50.0 GiB on a GPU so far, and 0 of 1 GPUs "
+        "have as much left beside the tasks on them ([gpu] packing)."
+    )
+    assert box.reason("c") == (
+        "It waits for 1 GPU without other tasks (0 of 1 free): how much GPU memory its job needs "
+        "is not known before one of its tasks has completed ([gpu] packing)."
+    )
+
+
+def test_drained_gpu_takes_no_packed_task() -> None:
+    box = host(known={"x": 1})
+    box.submit(of("a", "x"))
+    box.do(GpuDrained(box.now, "G0", "root"))
+    assert box.submit(of("b", "x")) == []
+
+
+def test_preemption_frees_the_whole_gpu_for_an_unknown_job() -> None:
+    box = host(known={"x": 10}, preemption=True)
+    box.submit(*(of(name, "x", preemptible=True, priority=2) for name in "ab"))
+    box.submit(of("urgent", "new", priority=9))
+    assert sorted(box.of(StopAttempt)) == ["a", "b"]
+    assert box.submit(of("c", "x")) == []
+    assert box.end("a", signal=15, stopped=True) == []
+    assert box.end("b", signal=15, stopped=True) == ["urgent"]
+
+
+# Properties in simulated time
+
+JOBS = st.fixed_dictionaries({name: st.integers(0, 100) for name in ("u", "v", "w")})
+"""The true peak of each job, in GiB."""
+TASKS = st.lists(
+    st.tuples(
+        st.sampled_from(["alice", "bob"]),
+        st.sampled_from(["u", "v", "w"]),
+        st.integers(0, 2),
+        st.integers(1, 40),
+        st.integers(0, 60),
+        st.integers(4, 6),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=14,
+)
+KNOWN = st.fixed_dictionaries(
+    {}, optional={(user, name): st.integers(0, 70) for user in ("alice", "bob") for name in "uvw"}
+)
+"""What was learned before, in GiB; more or less than the truth."""
+FILLER = "filler"
+
+
+class Simulation:
+    """Tasks that come, use memory, and end; their memory is read every two seconds."""
+
+    def __init__(self, box: Host, true_peaks: dict[str, int], *, fills: bool = False) -> None:
+        """`fills`: small packed tasks of low priority come for as long as others wait."""
+        self.box = box
+        self._fills = fills
+        self.started: list[tuple[int, str, tuple[str, ...]]] = []
+        self._peaks = true_peaks
+        self._coming: list[tuple[int, int, str, Any]] = []
+        self._number = 0
+        self._seen: set[tuple[str, int]] = set()
+
+    def run(self, drawn: list[Any]) -> None:
+        lengths = {}
+        for number, (user, job, gpu, runs, at, priority, fails) in enumerate(drawn):
+            spec = {"gpu": gpu, "priority": priority, "preemptible": fails}
+            self._at(
+                1 + at * 1000, "submit", of(f"t{number}", job, user=user, at=number + 1, **spec)
+            )
+            lengths[f"t{number}"] = runs * 1000, fails
+        self._lengths = lengths
+        box = self.box
+        # Each may wait for its time and for all before it to run.
+        limit = 2 * RESERVE_MS * (len(drawn) + 1)
+        while self._coming or box.state.tasks:
+            self._fill()
+            due, ticks = box.last.next_due, box.now + READING_MS
+            soonest = min([ticks, *(c[0] for c in self._coming[:1]), *([due] if due else [])])
+            assert soonest < limit, [box.reason(task_id) for task_id in box.state.tasks]
+            box.now = max(box.now, soonest)
+            if self._coming and self._coming[0][0] <= soonest:
+                _, _, what, value = heappop(self._coming)
+                self._do(what, value)
+            elif due is not None and due <= soonest:
+                box.do(TimePassed(due, due))
+            else:
+                self._read()
+            self._look()
+
+    def _fill(self) -> None:
+        waiting = [one for one in self.box.state.tasks.values() if one.status == "queued"]
+        if self._fills and waiting and all(one.user != FILLER for one in waiting):
+            self._number += 1
+            name = f"fill{self._number}"
+            self._lengths[name] = 15_000, False
+            filler = of(name, FILLER, user=FILLER, at=self.box.now + 1, priority=4)
+            self.box.submit(filler)
+            self._look()
+
+    def _do(self, what: str, value: Any) -> None:
+        box = self.box
+        if what == "submit":
+            box.submit(value)
+            return
+        task_id, attempt = value
+        one = box.state.tasks.get(task_id)
+        if one is None or one.attempt != attempt or task_id not in box.state.held:
+            return
+        stopped = one.halt is not None
+        box.end(task_id, **({"signal": 15, "stopped": True} if stopped else {"code": 0}))
+
+    def _read(self) -> None:
+        box = self.box
+        use = []
+        for uuid, holders in box.state.gpus.holders.items():
+            by_task = {
+                each: self._peaks.get(box.task(each).spec.job_name, 1) * GIB for each in holders
+            }
+            use.append(GpuMemory(uuid, by_task))
+        box.do(GpuMemoryUsed(box.now, use))
+
+    def _look(self) -> None:
+        box = self.box
+        for task_id in list(box.state.held):
+            one = box.task(task_id)
+            if (task_id, one.attempt) not in self._seen:
+                self._seen.add((task_id, one.attempt))
+                self.started.append((box.now, task_id, one.gpu_uuids))
+                if one.status == "preparing":
+                    box.do(Started(box.now, task_id, one.attempt, box.now))
+                self._at(box.now + self._lengths[task_id][0], "end", (task_id, one.attempt))
+            if one.halt is not None:
+                self._at(box.now, "end", (task_id, one.attempt))
+        for one in list(box.state.tasks.values()):
+            if one.prestaged and one not in box.state.prestaged():
+                box.do(NeverStarted(box.now, one.id, one.attempt))
+
+    def _at(self, when: int, what: str, value: Any) -> None:
+        self._number += 1
+        heappush(self._coming, (when, self._number, what, value))
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    true_peaks=JOBS,
+    known=KNOWN,
+    drawn=TASKS,
+    slots=st.integers(1, 3),
+    placement=st.sampled_from(["fill", "spread"]),
+    prestage=st.booleans(),
+    preempts=st.booleans(),
+)
+def test_never_more_learned_peak_than_memory_and_none_waits_for_ever(
+    true_peaks: dict[str, int],
+    known: dict[tuple[str, str], int],
+    drawn: list[Any],
+    slots: int,
+    placement: str,
+    prestage: bool,
+    preempts: bool,
+) -> None:
+    """`Host.do` checks the invariants after every step, and the GPUs that tasks have joined."""
+    box = host(2, slots=slots, placement=placement, prestage=prestage, preemption=preempts)
+    for job, peak in known.items():
+        learned(box).learn(job, peak * GIB)
+    simulation = Simulation(box, true_peaks)
+    simulation.run(drawn)
+    assert {task_id for _, task_id, _ in simulation.started} == {f"t{n}" for n in range(len(drawn))}
+
+
+@settings(max_examples=25, deadline=None)
+@given(true_peaks=JOBS, drawn=TASKS, prestage=st.booleans(), preempts=st.booleans())
+def test_no_task_starves_among_packed_ones(
+    true_peaks: dict[str, int], drawn: list[Any], prestage: bool, preempts: bool
+) -> None:
+    box = host(2, slots=2, prestage=prestage, preemption=preempts)
+    learned(box).learn((FILLER, FILLER), GIB)
+    drawn = [(*each[:5], 5, each[6]) for each in drawn]
+    simulation = Simulation(box, true_peaks, fills=True)
+    simulation.run(drawn)
+    started = {task_id for _, task_id, _ in simulation.started}
+    assert {f"t{n}" for n in range(len(drawn))} <= started
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn=TASKS, prestage=st.booleans(), preempts=st.booleans())
+def test_packing_changes_nothing_where_no_gpu_is_shared(
+    drawn: list[Any], prestage: bool, preempts: bool
+) -> None:
+    found = []
+    for rule in (None, RULE):
+        box = Host(
+            2,
+            memory_mb=MEMORY,
+            slots_per_gpu=1,
+            packing=rule,
+            prestage=prestage,
+            preemption=preempts,
+        )
+        simulation = Simulation(box, {"u": 1, "v": 50, "w": 90})
+        simulation.run(drawn)
+        found.append(simulation.started)
+    assert found[0] == found[1]
+
+
+def test_gpu_without_a_known_size_is_not_shared() -> None:
+    box = host(known={"x": 1})
+    box.do(GpusSeen(box.now, [Gpu("G0")]))
+    assert box.submit(of("a", "x"), of("b", "x")) == ["a"]

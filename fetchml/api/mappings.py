@@ -210,6 +210,7 @@ GPU: Mapping[GpuStatus, gpu_pb2.Gpu] = Mapping(
     Field("memory_mb", "gpu.memory_mb", keep_empty=False),
     Field("parent_uuid", "gpu.parent"),
     Field("drained_by"),
+    Field("packing_room_mb"),
     Field("node"),
     Field("memory_used_mb", lambda status: status.reading and status.reading.used_mb),
     Field("temperature_c", lambda status: status.reading and status.reading.temperature_c),

@@ -11,7 +11,6 @@ from fetchml.attempts.staging import Inputs
 from fetchml.core.events import (
     DiscardAttempt,
     Event,
-    GpuFailed,
     LimitAttempt,
     OpenGate,
     RunAttempt,
@@ -74,7 +73,7 @@ class AttemptManager:
         *,
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
-        gpu_failure: Callable[[Task, AttemptEnd], Awaitable[GpuFailed | None]],
+        gpu_failure: Callable[[Task, AttemptEnd], Awaitable[Event | None]],
     ) -> None:
         """`report`, `gpu_failure`: see AttemptRunner."""
         self.counts = PrestageCounts()

@@ -133,9 +133,19 @@ def _table(found: Iterable[Gpu], tasks: dict[str, Task]) -> Table:
             clean(", ".join(dict.fromkeys(task.user_id for task in holders if task.user_id))),
             Text(", ".join(map(short_id, gpu.task_ids) if is_narrow else gpu.task_ids)),
             run_time(holders[0]) if len(holders) == 1 else "",
-            clean("; ".join(filter(None, (note(gpu), *map(idle, holders))))),
+            clean("; ".join(filter(None, (note(gpu), packing(gpu), *map(idle, holders))))),
         )
     return shown
+
+
+def packing(gpu: Gpu) -> str:
+    """Return whether a further task may start beside those on a GPU; empty if that is not by its
+    memory."""
+    if not gpu.HasField("packing_room_mb"):
+        return ""
+    if not gpu.packing_room_mb:
+        return "no room for another task"
+    return f"{gpu.packing_room_mb / 1024:.1f} GiB for another task"
 
 
 def idle(task: Task) -> str:

@@ -196,7 +196,7 @@ class GpusUsed(msgspec.Struct, frozen=True):
 
 
 class GpuMemoryUsed(msgspec.Struct, frozen=True):
-    """What tasks use of the memory of GPUs, by one reading."""
+    """The memory of GPUs that tasks use, by one reading."""
 
     now: int
     gpus: Sequence[GpuMemory]

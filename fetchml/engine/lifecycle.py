@@ -11,6 +11,7 @@ from fetchml.core.events import DrainRequested, LauncherChanged, Recovered
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.feed import Feed
+from fetchml.engine.gpus import peak_store
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.share_store import SAVE_SECONDS, ShareStore
 from fetchml.ports.launcher import Launcher
@@ -66,11 +67,19 @@ class Lifecycle:
             SAVE_SECONDS, self._save_shares, failure="the shares can't be saved", first=SAVE_SECONDS
         )
         await self._upkeep.enter_async_context(saving)
+        peaks = every(
+            peak_store.SAVE_SECONDS,
+            self._gpus.save_peaks,
+            failure="the peaks of GPU memory can't be saved",
+            first=peak_store.SAVE_SECONDS,
+        )
+        await self._upkeep.enter_async_context(peaks)
 
     async def drain(self) -> None:
         """Take nothing new, end all watches and log readers; what runs goes on."""
         await self._dispatcher.apply(DrainRequested(self._clock()))
         await self._save_shares()
+        await self._gpus.save_peaks()
         self._feed.close()
         self._dispatcher.close()
 

@@ -211,6 +211,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         outside.inventory,
         report=dispatcher.apply,
         owner_of=outside.launcher.owner_of,
+        output=files.output,
         clock=clock,
         private=private,
         cluster=outside.cluster,

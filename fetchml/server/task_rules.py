@@ -7,7 +7,7 @@ from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.requests.dataset import AddressRules
 from fetchml.core.requests.submission import Defaults
 from fetchml.core.requests.task_limits import TaskLimits
-from fetchml.core.scheduling.limits import IdleRule
+from fetchml.core.scheduling.limits import IdleRule, PackingRule
 from fetchml.server.cluster_wiring import slurm_allow
 from fetchml.server.notification_wiring import notify_addresses
 from fetchml.server.volumes import volumes_of
@@ -38,6 +38,10 @@ def idle_rule(gpu: GpuSettings) -> IdleRule | None:
         start_ms=gpu.idle_start_seconds * 1000,
         warning_ms=gpu.idle_warning_seconds * 1000 if stops else None,
     )
+
+
+def packing_rule(gpu: GpuSettings) -> PackingRule | None:
+    return PackingRule(gpu.packing_margin_percent) if gpu.packing else None
 
 
 def dataset_addresses(settings: Settings) -> AddressRules:

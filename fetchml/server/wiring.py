@@ -44,7 +44,7 @@ from fetchml.server.assembly import Options
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import jupyter_relay, no_jupyter, on_cluster, tasks_folder
 from fetchml.server.notification_wiring import notification_options
-from fetchml.server.task_rules import dataset_addresses, idle_rule, submission_rules
+from fetchml.server.task_rules import dataset_addresses, idle_rule, packing_rule, submission_rules
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system import capabilities
@@ -351,6 +351,7 @@ def _limits(settings: Settings) -> Limits:
         preemption=settings.scheduling.preemption,
         prestage=settings.scheduling.ahead,
         idle=idle_rule(settings.gpu),
+        packing=None if on_cluster(settings) else packing_rule(settings.gpu),
         cluster=ClusterLimits(settings.slurm.max_pending, settings.slurm.user_max_pending)
         if on_cluster(settings)
         else None,

@@ -62,7 +62,7 @@ class DeleteBookingRequest(_message.Message):
     def __init__(self, booking_id: _Optional[str] = ...) -> None: ...
 
 class Gpu(_message.Message):
-    __slots__ = ("uuid", "number", "name", "state", "reason", "task_ids", "memory_mb", "memory_used_mb", "temperature_c", "utilisation_percent", "processes", "parent_uuid", "drained_by", "node")
+    __slots__ = ("uuid", "number", "name", "state", "reason", "task_ids", "memory_mb", "memory_used_mb", "temperature_c", "utilisation_percent", "processes", "parent_uuid", "drained_by", "node", "packing_room_mb")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         state_unspecified: _ClassVar[Gpu.State]
@@ -97,6 +97,7 @@ class Gpu(_message.Message):
     PARENT_UUID_FIELD_NUMBER: _ClassVar[int]
     DRAINED_BY_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
+    PACKING_ROOM_MB_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     number: int
     name: str
@@ -111,7 +112,8 @@ class Gpu(_message.Message):
     parent_uuid: str
     drained_by: str
     node: str
-    def __init__(self, uuid: _Optional[str] = ..., number: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[Gpu.State, str]] = ..., reason: _Optional[str] = ..., task_ids: _Optional[_Iterable[str]] = ..., memory_mb: _Optional[int] = ..., memory_used_mb: _Optional[int] = ..., temperature_c: _Optional[int] = ..., utilisation_percent: _Optional[int] = ..., processes: _Optional[_Iterable[_Union[GpuProcess, _Mapping]]] = ..., parent_uuid: _Optional[str] = ..., drained_by: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
+    packing_room_mb: int
+    def __init__(self, uuid: _Optional[str] = ..., number: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[Gpu.State, str]] = ..., reason: _Optional[str] = ..., task_ids: _Optional[_Iterable[str]] = ..., memory_mb: _Optional[int] = ..., memory_used_mb: _Optional[int] = ..., temperature_c: _Optional[int] = ..., utilisation_percent: _Optional[int] = ..., processes: _Optional[_Iterable[_Union[GpuProcess, _Mapping]]] = ..., parent_uuid: _Optional[str] = ..., drained_by: _Optional[str] = ..., node: _Optional[str] = ..., packing_room_mb: _Optional[int] = ...) -> None: ...
 
 class GpuProcess(_message.Message):
     __slots__ = ("pid", "name", "memory_mb", "task_id")

@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.gpu import find
-from fetchml.cli.gpus import gpu_picture, memory, note
+from fetchml.cli.gpus import gpu_picture, memory, note, packing
 from fetchml.cli.render import console
 from fetchml.cli.render import note as task_note
 from fetchml.cli.show import starts
@@ -271,6 +271,19 @@ def test_shared_gpus_and_services() -> None:
 )
 def test_the_note_of_a_gpu(gpu: Gpu, told: str) -> None:
     assert note(gpu) == told
+
+
+@pytest.mark.parametrize(
+    ("gpu", "told"),
+    [
+        (Gpu(state=Gpu.held), ""),
+        (Gpu(state=Gpu.held, packing_room_mb=0), "no room for another task"),
+        (Gpu(state=Gpu.held, packing_room_mb=18_432), "18.0 GiB for another task"),
+    ],
+)
+def test_the_room_on_a_packed_gpu(gpu: Gpu, told: str) -> None:
+    assert packing(gpu) == told
+    assert told in printed(GpuList(gpus=[gpu]))
 
 
 def test_a_complete_uuid_matches_although_it_starts_another() -> None:

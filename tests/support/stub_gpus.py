@@ -11,8 +11,11 @@ from fetchml.auth.audit import Audit
 from fetchml.core.events import Event, LauncherChanged, Recovered, Submitted
 from fetchml.core.gpus.health import GpuProcess, GpuReading, derive
 from fetchml.core.gpus.model import Obstacle
-from fetchml.core.model import Resources
+from fetchml.core.model import Resources, Task
+from fetchml.core.packing.model import Packing
+from fetchml.core.packing.peaks import LearnedPeaks
 from fetchml.core.reactor import step
+from fetchml.core.scheduling.limits import PackingRule
 from fetchml.core.state import Limits, State
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.ports.gpu import GpuState, OwnerOf
@@ -68,6 +71,8 @@ class StubInventory:
 
 class GpuBox:
     def __init__(self, store: Any, audit: Audit, *, private: bool) -> None:
+        self.outputs: dict[str, str] = {}
+        """The last part of each task's log."""
         self.inventory = StubInventory(GpuState(driver="570.86.10"))
         self.state = State(Limits(Resources(64, 256), 64, 600_000, "box"))
         self.gpus = Gpus(
@@ -77,12 +82,23 @@ class GpuBox:
             self.inventory,
             report=self.report,
             owner_of=lambda _: None,
+            output=self._output,
             clock=lambda: START_MS,
             private=private,
         )
 
+    async def _output(self, task: Task) -> str | None:
+        return self.outputs.get(task.id)
+
     def see(self, *readings: GpuReading, **about: Any) -> None:
         self.inventory.see(*readings, **about)
+
+    def pack(self, slots: int = 2) -> LearnedPeaks:
+        """Let tasks share GPUs by these peaks of GPU memory."""
+        packing = Packing(PackingRule(margin_percent=10))
+        self.state.pack(packing)
+        self.state.gpus.slots_per_gpu = slots
+        return packing.peaks
 
     def run(self, task_id: str, *, gpu: int = 1, user: str = OWNER) -> tuple[str, ...]:
         """The GPUs that the task is given."""

@@ -41,6 +41,16 @@ class GpuSettings(msgspec.Struct, frozen=True):
         ),
     ] = 0
     slots_per_gpu: Annotated[AtLeastOne, about("Tasks that may share a GPU. 1: no sharing.")] = 1
+    packing: Annotated[
+        bool,
+        about(
+            "Let tasks share a GPU only if its memory is enough for what their jobs needed so far. "
+            "A job that is not known yet gets a GPU of its own. Needs `slots_per_gpu` above 1."
+        ),
+    ] = False
+    packing_margin_percent: Annotated[
+        Percent, about("Percentage of a GPU's memory that `packing` leaves free.")
+    ] = 10
     placement: Annotated[
         Literal["fill", "spread"],
         about(

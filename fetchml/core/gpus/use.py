@@ -33,7 +33,7 @@ class GpuMemory(Value, frozen=True):
 
     uuid: str
     tasks: Mapping[str, int]
-    """By the task's id. A task whose use can't be told is missing."""
+    """By the task's id. A task of unknown use is missing."""
 
 
 class Quiet(NamedTuple):

@@ -1,4 +1,4 @@
-"""How the peaks of GPU memory are learned from readings, and from attempts that run out of it."""
+"""Learning of the peaks of GPU memory: from readings, and from attempts that run out of it."""
 
 from msgspec.structs import replace
 

@@ -20,7 +20,7 @@ from fetchml.core.scheduling.limits import PackingRule
 
 
 class MemoryUse(NamedTuple):
-    """What was read of an attempt so far."""
+    """Readings of an attempt so far."""
 
     attempt: int
     peak: int
@@ -68,6 +68,15 @@ class Packing:
         """The learned peak in MiB; `None` if the task needs GPUs of its own."""
         job = self.job(task)
         return None if job is None else self.peaks.get(job)
+
+    def slots(self, task: Task, gpus: Iterable[Gpu], slots_per_gpu: int) -> int:
+        """About how many slots of a GPU a task takes up, for estimates: all if it shares none."""
+        share = 100 - self.rule.margin_percent
+        memory_mb = min((gpu.memory_mb * share // 100 for gpu in gpus), default=0)
+        peak = self.peak(task)
+        if peak is None or not memory_mb:
+            return slots_per_gpu
+        return min(slots_per_gpu, max(1, -(-peak * slots_per_gpu // memory_mb)))
 
     def room(
         self,

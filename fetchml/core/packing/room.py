@@ -1,6 +1,6 @@
 """The GPU memory that one decision can still give to further tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 
 class GpuRoom:
@@ -23,23 +23,23 @@ class GpuRoom:
     def left(self, uuid: str) -> int | None:
         """MiB for one more task on a GPU that tasks hold; 0 if there is room for none. `None` if no
         task holds it."""
-        peaks = self._held.get(uuid)
-        if not peaks:
+        if not (peaks := self._held.get(uuid)):
             return None
         known = [peak for peak in peaks.values() if peak is not None]
-        if len(known) < len(peaks):
-            return 0
-        return max(0, self._memory_mb.get(uuid, 0) - sum(known))
+        return max(0, self._beside(uuid, known)) if len(known) == len(peaks) else 0
 
     def fits(self, uuid: str, peak: int | None) -> bool:
         """Whether a task with this peak fits; `None`: the peak is not known."""
-        peaks = self._held.get(uuid)
-        if not peaks:
+        if not (peaks := self._held.get(uuid)):
             return True
-        if peak is None or None in peaks.values():
+        known = [each for each in peaks.values() if each is not None]
+        if peak is None or len(known) < len(peaks):
             return False
-        left = self.left(uuid)
-        return left is not None and peak <= left
+        return peak <= self._beside(uuid, known)
+
+    def _beside(self, uuid: str, peaks: Iterable[int]) -> int:
+        """MiB beside these; negative if one of them alone is too much."""
+        return self._memory_mb.get(uuid, 0) - sum(peaks)
 
     def take(self, uuid: str, task_id: str, peak: int | None) -> None:
         self._held.setdefault(uuid, {})[task_id] = peak

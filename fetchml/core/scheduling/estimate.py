@@ -85,6 +85,7 @@ def _estimate(
         if state.tasks[task_id].status is not Status.COLLECTING
     ]
     left = [_left(task, now, durations(task)) for task, _ in held]
+    held = [(task, _as_counted(state, task, resources)) for task, resources in held]
     running = [
         Running(now + _moments(quantiles)[0], task.gpu_uuids, resources)
         for quantiles, (task, resources) in zip(left, held, strict=True)
@@ -129,7 +130,8 @@ def _queue(
     for queue, entry in state.queue.entries(ShareLevels(state, now)):
         shape = queue.shape
         if can_start[shape]:
-            wanted, task = shape.resources, tasks[entry.task_id]
+            task = tasks[entry.task_id]
+            wanted = _as_counted(state, task, shape.resources)
             yield Waiting(
                 wanted.cpu,
                 wanted.memory_gb,
@@ -142,6 +144,15 @@ def _queue(
             )
         if entry.task_id == until:
             return
+
+
+def _as_counted(state: State, task: Task, wanted: Resources) -> Resources:
+    """What a task takes up in the simulation. With packing a task may take up several slots of a
+    GPU; with bookings too, where GPUs are not only counted, that is left out."""
+    if state.packing is None or state.bookings or not wanted.gpu:
+        return wanted
+    gpus, slots = state.gpus.known.values(), state.gpus.slots_per_gpu
+    return replace(wanted, gpu=wanted.gpu * state.packing.slots(task, gpus, slots))
 
 
 def _with_spread(

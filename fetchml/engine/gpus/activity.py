@@ -1,14 +1,15 @@
-"""Reports to the core how much the GPUs that tasks hold are used."""
+"""Reports to the core how much the GPUs that tasks hold are used, and their memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from fetchml.core.events import Event, GpusUsed
+from fetchml.core.events import Event, GpuMemoryUsed, GpusUsed
 from fetchml.core.gpus.health import GpuReading
 from fetchml.core.gpus.use import Utilisation
 from fetchml.core.state import State
 from fetchml.core.usage import SAMPLE_MS
+from fetchml.engine.gpus.memory import memory_use
 from fetchml.ports.gpu import GpuInventory, GpuState
 from fetchml.system.background import every
 
@@ -34,12 +35,16 @@ class GpuActivity:
         self._report = report
         self._seen: GpuState | None = None
         self._found: dict[str, Utilisation] = {}
+        self._holders: dict[str, tuple[str, ...]] = {}
+        """Those of each GPU at the last look."""
         self._reported = clock()
 
     @asynccontextmanager
     async def reporting(self) -> AsyncIterator[None]:
-        """While inside, use is reported every SAMPLE_MS, unless nobody asks."""
-        if self._inventory is None or self._state.limits.idle is None:
+        """While inside, use is reported every SAMPLE_MS, and memory with each reading, unless
+        nobody asks."""
+        limits = self._state.limits
+        if self._inventory is None or (limits.idle is None and self._state.packing is None):
             yield
             return
         async with every(LOOK_SECONDS, self.look, failure="the use of GPUs can't be reported"):
@@ -52,12 +57,28 @@ class GpuActivity:
             self._seen = state
             for reading in state.readings:
                 self._add(reading)
+            if self._state.packing is not None:
+                await self._report_memory(state)
         now = self._clock()
         if abs(now - self._reported) < SAMPLE_MS:
             return
         found, self._found, self._reported = self._found, {}, now
-        if found and self._state.gpus.holders:
+        if found and self._state.gpus.holders and self._state.limits.idle is not None:
             await self._report(GpusUsed(now, list(found.values())))
+
+    async def _report_memory(self, state: GpuState) -> None:
+        """Report what each task uses. A GPU counts only if the same tasks were on it at the last
+        look: a reading may be from before a task came."""
+        before = self._holders
+        self._holders = {uuid: tuple(ids) for uuid, ids in self._state.gpus.holders.items()}
+        uses = (
+            memory_use(reading, self._holders[reading.uuid])
+            for reading in state.readings
+            if reading.uuid in before and before[reading.uuid] == self._holders.get(reading.uuid)
+        )
+        found = [use for use in uses if use is not None]
+        if found:
+            await self._report(GpuMemoryUsed(self._clock(), found))
 
     def _add(self, reading: GpuReading) -> None:
         used = utilisation(reading)

@@ -6,7 +6,7 @@ until `undrain` marks it healthy.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -14,7 +14,15 @@ from msgspec.structs import replace
 from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
-from fetchml.core.events import CheckGpus, Event, GpuChecked, GpuDrained, GpuFailed, GpusSeen
+from fetchml.core.events import (
+    CheckGpus,
+    Event,
+    GpuChecked,
+    GpuDrained,
+    GpuFailed,
+    GpuMemoryExhausted,
+    GpusSeen,
+)
 from fetchml.core.gpus.health import XidClass, worst_xid, xid_class, xid_words
 from fetchml.core.gpus.model import Gpu, ObstacleKind
 from fetchml.core.model import AttemptEnd, Principal, Role, Status, Task
@@ -22,6 +30,8 @@ from fetchml.core.state import State
 from fetchml.core.verdict import is_failure
 from fetchml.engine.gpus.bookings import GpuBookings
 from fetchml.engine.gpus.cluster_report import cluster_report
+from fetchml.engine.gpus.memory import reports_too_little_memory
+from fetchml.engine.gpus.peak_store import PeakStore
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, gpu_report
 from fetchml.errors import Forbidden, NotFound
 from fetchml.ports.cluster import Cluster
@@ -62,12 +72,14 @@ class Gpus:
         *,
         report: Report,
         owner_of: OwnerOf,
+        output: Callable[[Task], Awaitable[str | None]],
         clock: Callable[[], int],
         private: bool,
         cluster: Cluster | None = None,
     ) -> None:
         """`inventory` None: only plain slots. `report`: takes events to the core. `owner_of`: the
-        launcher's. `cluster`: `None` if this host runs the tasks."""
+        launcher's. `output`: the last part of a task's log. `cluster`: `None` if this host runs the
+        tasks."""
         self._cluster = cluster
         self._drained = RecordSet(store, DOCUMENTS, Drained, lambda each: each.uuid)
         self._state = state
@@ -75,6 +87,8 @@ class Gpus:
         self._inventory = inventory
         self._report = report
         self._owner_of = owner_of
+        self._output = output
+        self._peaks = PeakStore(store, state, clock)
         self._clock = clock
         self._private = private
         self._sick: set[str] = set()
@@ -116,8 +130,22 @@ class Gpus:
         """Carry out the effect."""
         self._background.start(self._check(effect.uuids))
 
-    async def failure(self, task: Task, end: AttemptEnd) -> GpuFailed | None:
-        """The event if the GPUs caused a failed attempt; `None` if they did not."""
+    async def save_peaks(self) -> None:
+        """Store the learned peaks of GPU memory. Durable on return."""
+        await self._peaks.save()
+
+    async def failure(self, task: Task, end: AttemptEnd) -> GpuFailed | GpuMemoryExhausted | None:
+        """The event if the GPUs, or their memory, caused a failed attempt; `None` if they did
+        not."""
+        packing = self._state.packing
+        failed = await self._failed(task, end)
+        if failed is not None or packing is None or task.id not in packing.shared:
+            return failed
+        if is_failure(end) and reports_too_little_memory(await self._output(task)):
+            return GpuMemoryExhausted(self._clock(), task.id, task.attempt)
+        return None
+
+    async def _failed(self, task: Task, end: AttemptEnd) -> GpuFailed | None:
         if self._inventory is None or not task.gpu_uuids or not is_failure(end):
             return None
         state = await self._inventory.refresh()

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from fetchml.core.gpus.health import GpuReading
 from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import Task
+from fetchml.core.packing.room import GpuRoom
 from fetchml.core.state import State
 from fetchml.ports.cluster import Node
 from fetchml.ports.gpu import GpuState
@@ -46,6 +47,10 @@ class GpuStatus(msgspec.Struct, frozen=True):
     """The user or rule that drained it, also while it is lost, sick or held."""
     reading: GpuReading | None = None
     """`None` for a plain slot."""
+    packing_room_mb: int | None = None
+    """MiB of memory for one more task beside those that hold it, by the learned peaks; 0: there
+    is room for none. `None` if no task holds it, the caller may not see all that do, or the server
+    does not pack."""
     node: str | None = None
     """The node of the cluster that it is in; `None` on one host."""
 
@@ -58,6 +63,15 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """Ids of the tasks on it that the caller may see."""
 
 
+class PackingCounts(msgspec.Struct, frozen=True):
+    """Since the start of the server."""
+
+    starts: int
+    """Tasks that were started beside others on a GPU."""
+    exhausted: int
+    """Attempts that ran out of GPU memory beside others."""
+
+
 class GpuReport(msgspec.Struct, frozen=True):
     gpus: tuple[GpuStatus, ...]
     """In the order of the bus."""
@@ -66,6 +80,8 @@ class GpuReport(msgspec.Struct, frozen=True):
     problem: str | None = None
     """The reason why the driver does not answer, for people."""
     notes: tuple[str, ...] = ()
+    packing: PackingCounts | None = None
+    """`None` if the server does not pack."""
     nodes: tuple[NodeStatus, ...] = ()
     """The machines of the cluster, by name; empty on one host."""
 
@@ -74,11 +90,17 @@ def gpu_report(state: State, seen: GpuState, may_see: Callable[[Task], bool]) ->
     """All GPUs, in the order of their places. Tasks that the caller may not see are left out."""
     readings = {reading.uuid: reading for reading in seen.readings}
     gpus = sorted(state.gpus.known.values(), key=lambda gpu: (gpu.place, gpu.uuid))
+    packing = state.packing
+    pool = state.gpus
+    room = None
+    if packing is not None:
+        room = packing.room(pool.known.values(), pool.holders, state.tasks)
     statuses = [
-        _status(state, number, gpu, readings.get(gpu.uuid), may_see)
+        _status(state, number, gpu, readings.get(gpu.uuid), room, may_see)
         for number, gpu in enumerate(gpus)
     ]
-    return GpuReport(tuple(statuses), seen.driver, seen.problem, seen.notes)
+    counts = None if packing is None else PackingCounts(packing.starts, packing.exhausted)
+    return GpuReport(tuple(statuses), seen.driver, seen.problem, seen.notes, counts)
 
 
 def _status(
@@ -86,6 +108,7 @@ def _status(
     number: int,
     gpu: Gpu,
     reading: GpuReading | None,
+    room: GpuRoom | None,
     may_see: Callable[[Task], bool],
 ) -> GpuStatus:
     pool = state.gpus
@@ -111,7 +134,13 @@ def _status(
         visible,
         pool.drained.get(gpu.uuid),
         reading,
+        _room(room, gpu.uuid, pool.slots_per_gpu > len(holders)) if visible == holders else None,
     )
+
+
+def _room(room: GpuRoom | None, uuid: str, has_slot: bool) -> int | None:
+    left = None if room is None else room.left(uuid)
+    return left if has_slot or left is None else 0
 
 
 def _condition(

@@ -8,6 +8,7 @@ from fetchml.core.model import ENDED, Principal, Status, Task, TaskSpec
 from fetchml.core.scheduling.shares import Usage
 from fetchml.core.state import Limits, State
 from fetchml.engine.dispatcher import Dispatcher
+from fetchml.engine.gpus.peak_store import load_peaks
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.errors import FieldViolation
 from fetchml.ports.store import Store, StoredState
@@ -82,4 +83,5 @@ async def restored_state(
         task = recent.get(task_id) or await store.get(task_id)
         if task is not None:
             found[task_id] = task.status
-    return State.restore(limits, restored.live, shares, found)
+    peaks = await load_peaks(store) if limits.packing is not None else ()
+    return State.restore(limits, restored.live, shares, found, peaks)

@@ -32,6 +32,10 @@ def gpus(settings: Settings, gpus: GpuState) -> Iterator[Finding]:
         unused = f"; [gpu] slots = {slots} is used instead" if slots else ""
         yield Finding(name, f"{count} found, NVIDIA driver {gpus.driver}{unused}")
         yield from (Finding(name, note, "See docs/gpu.md.") for note in gpus.notes)
+    if settings.gpu.packing and (slots or settings.gpu.slots_per_gpu == 1):
+        lacks = "plain slots have no memory" if slots else "no GPU has more than one slot"
+        fix = "Set [gpu] slots_per_gpu, and no [gpu] slots; or leave out [gpu] packing."
+        yield Finding("packing", f"[gpu] packing lets no tasks share a GPU: {lacks}", fix)
     for reading, gpu in zip(gpus.readings, gpus.gpus, strict=True):
         finding = f"{gpu.name}, {gpu.memory_mb >> 10} GiB, {gpu.uuid}: {gpu.blocked or 'free'}"
         ill = gpu.blocked is not None and gpu.blocked.kind is not ObstacleKind.BUSY

@@ -44,6 +44,17 @@ def gpu_metrics(report: GpuReport, use: Iterable[GpuUse]) -> Iterator[Metric]:
         if reading.power_w is not None:
             power.add_metric(named, reading.power_w)
     yield from (state, memory, used, busy, warm, power)
+    if report.packing is not None:
+        yield CounterMetricFamily(
+            "fetchml_gpu_packed_starts",
+            "Tasks that were started beside others on a GPU.",
+            report.packing.starts,
+        )
+        yield CounterMetricFamily(
+            "fetchml_gpu_packed_out_of_memory",
+            "Attempts that ran out of GPU memory beside others.",
+            report.packing.exhausted,
+        )
     seconds = GaugeMetricFamily(
         "fetchml_task_gpu_seconds",
         "GPU time of the task in this attempt.",

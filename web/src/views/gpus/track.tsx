@@ -43,6 +43,13 @@ export function TrackPanel({ track, history, services }: Props) {
         </div>
       </header>
       {gpu?.reason && <p class="gpu-track-reason">{plain(gpu.reason)}</p>}
+      {gpu?.packing_room_mb !== undefined && (
+        <p class="gpu-track-room">
+          {gpu.packing_room_mb > 0
+            ? `${(gpu.packing_room_mb / 1024).toFixed(1)} GiB of memory for another task`
+            : "No room in its memory for another task"}
+        </p>
+      )}
       <div class="gpu-chart">
         <Readout point={point} track={track} at={at} step={step} services={services} />
         <Curves track={track} span={span} step={step} title={title} />

@@ -147,8 +147,8 @@ def _queue(
 
 
 def _as_counted(state: State, task: Task, wanted: Resources) -> Resources:
-    """What a task takes up in the simulation. With packing a task may take up several slots of a
-    GPU; with bookings too, where GPUs are not only counted, that is left out."""
+    """Return the resources that a task takes up in the simulation. With packing it may take up
+    several slots of a GPU. With bookings, where GPUs are not only counted, that is left out."""
     if state.packing is None or state.bookings or not wanted.gpu:
         return wanted
     gpus, slots = state.gpus.known.values(), state.gpus.slots_per_gpu

@@ -3,6 +3,7 @@
 from playwright.async_api import expect
 
 from fetchml.core.model import Role
+from tests.contract.schemathesis_archives import archive
 from tests.support.program import Server
 from tests.support.signed_in import sign_in, visit
 from tests.support.tab import PHONE
@@ -32,6 +33,29 @@ async def test_key_is_created_shown_once_and_revoked(server: Server, tab: OpenTa
     await page.get_by_role("button", name="Revoke", exact=True).click()
     await expect(page.get_by_role("button", name="Revoke the key of ada")).to_have_count(0)
     assert (await rest.get("/v1/tasks")).status == 401
+
+
+async def test_environment_is_shown_and_removed(server: Server, tab: OpenTab) -> None:
+    rest, _ = await server.clients(await server.key("ada", Role.USER))
+    code = archive({"requirements.txt": b"# no packages\n"})
+    snapshot = await rest.ask("PUT", "/v1/snapshots", code)
+    wanted = {"requirements": "requirements.txt"}
+    request = {"job_name": "a", "command": ["true"], "environment": wanted}
+    task = await rest.submit({**request, "snapshot_id": snapshot.json["id"]})
+    await server.ended(task.json["id"])
+    [made] = (await rest.get("/v1/environments")).json["environments"]
+    opened = await tab()
+    page = await sign_in(opened, server)
+    await visit(page, server, "admin?part=storage")
+    shown = page.get_by_role("region", name="Kept environments")
+    await expect(shown).to_contain_text("ada")
+    await expect(shown).to_contain_text("requirements.txt")
+    await opened.check_accessible()
+    remove = page.get_by_role("button", name=f"Remove environment {made['id'][:12]}")
+    await remove.click()
+    await page.get_by_role("button", name="Remove", exact=True).click()
+    await expect(remove).to_have_count(0)
+    assert (await rest.get("/v1/environments")).json["total"] == 0
 
 
 async def test_parts_show_what_happened(server: Server, tab: OpenTab) -> None:

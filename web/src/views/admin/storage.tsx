@@ -1,4 +1,4 @@
-/** What users have on the disk. */
+/** What users have on the disk, and the environments among it. */
 
 import { useMemo } from "preact/hooks";
 import type { StorageReport } from "../../api/types";
@@ -9,6 +9,7 @@ import { Meter } from "../../ui/meter";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { useResource } from "../../ui/use";
+import { Environments } from "./environments";
 
 const KINDS = [
   "snapshots",
@@ -20,6 +21,15 @@ const KINDS = [
 ] as const;
 
 export function Storage() {
+  return (
+    <>
+      <Users />
+      <Environments />
+    </>
+  );
+}
+
+function Users() {
   const report = useMemo(
     () => new Resource((signal) => store.http.get<StorageReport>("/v1/storage", { signal })),
     [],

@@ -1,0 +1,112 @@
+/** The environments that the server keeps, of all users. */
+
+import { useMemo } from "preact/hooks";
+import type { EnvironmentList, KeptEnvironment } from "../../api/types";
+import { bytes, count, plain, plural } from "../../format";
+import { Resource } from "../../state/resource";
+import { store } from "../../state/store";
+import { Empty, Loading, Problem } from "../../ui/notes";
+import { Panel } from "../../ui/panel";
+import { performIfConfirmed } from "../../ui/perform";
+import { Ago } from "../../ui/time";
+import { useResource } from "../../ui/use";
+
+/** Rows: the last used ones. */
+const SHOWN = 100;
+/** Digits of an id, as the command line shows them. */
+const SHORT = 12;
+
+export function Environments() {
+  const list = useMemo(
+    () =>
+      new Resource((signal) =>
+        store.http.get<EnvironmentList>(`/v1/environments?limit=${SHOWN}`, { signal }),
+      ),
+    [],
+  );
+  const found = useResource(list).data.value;
+  if (!found) return list.error.value ? <Problem text={list.error.value} /> : <Loading />;
+
+  function remove(one: KeptEnvironment): Promise<boolean> {
+    const question = {
+      title: `Remove environment ${short(one)}?`,
+      text: "The next task that asks for it installs its packages again.",
+      action: "Remove",
+    };
+    return performIfConfirmed(question, async () => {
+      await store.http.call("DELETE", `/v1/environments/${encodeURIComponent(one.id)}`);
+      await list.refresh();
+      return `Removed environment ${short(one)}`;
+    });
+  }
+
+  return (
+    <Panel
+      title="Environments"
+      aside={
+        found.total > found.environments.length
+          ? `the last used ${count(found.environments.length)} of ${count(found.total)}`
+          : plural(found.total, "environment")
+      }
+    >
+      <Problem text={list.error.value} retry={() => void list.refresh()} />
+      {found.environments.length === 0 ? (
+        <Empty>No task has asked for an environment yet.</Empty>
+      ) : (
+        <div class="table-box" tabIndex={0} role="region" aria-label="Kept environments">
+          <table class="table">
+            <thead>
+              <tr>
+                <th scope="col">Key</th>
+                <th scope="col">For tasks of</th>
+                <th scope="col">Packages of</th>
+                <th scope="col">Image</th>
+                <th scope="col" class="number">
+                  Size
+                </th>
+                <th scope="col" class="number">
+                  Tasks now
+                </th>
+                <th scope="col">Last used</th>
+                <th scope="col">
+                  <span class="off-screen">Action</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {found.environments.map((one) => (
+                <tr key={one.id}>
+                  <th scope="row">
+                    <code>{short(one)}</code>
+                  </th>
+                  <td>{plain(one.user_id)}</td>
+                  <td>{plain(one.path)}</td>
+                  <td>{plain(one.image)}</td>
+                  <td class="number">{bytes(one.bytes)}</td>
+                  <td class="number">{count(one.tasks)}</td>
+                  <td>
+                    <Ago at={one.last_used_at} />
+                  </td>
+                  <td class="number">
+                    <button
+                      type="button"
+                      class="button button-small"
+                      aria-label={`Remove environment ${short(one)}`}
+                      onClick={() => void remove(one)}
+                    >
+                      Remove
+                    </button>
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Panel>
+  );
+}
+
+function short(one: KeptEnvironment): string {
+  return one.id.slice(0, SHORT);
+}

@@ -98,6 +98,24 @@ async def test_secrets(server: Server) -> None:
     assert not any(b"value-of-a-secret" in path.read_bytes() for path in files)
 
 
+async def test_time_limit_changes_and_the_task_can_not_change_it(server: Server) -> None:
+    """The account of the job is the server's, so only the mount is in the way."""
+    script = (
+        "cd /.fetchml/control; echo timeout_ms=0 >limit; echo timeout_ms=0 >limit.new; "
+        "ls -A /.fetchml/control; sleep 9; ls -A /.fetchml/control; exit 7"
+    )
+    task_id = await server.submit_running(script, timeout_seconds=6)
+    body = b'{"timeout_seconds": 6000}'
+    reply = await server.rest.ask("PATCH", f"/v1/tasks/{task_id}", body, **JSON)
+    assert reply.status == 200, reply.body
+    task = await server.ended(task_id)
+    assert (task.exit_code, task.failure_reason) == (7, Task.EXIT_CODE), task
+    output = (await server.get(task_id)).output
+    assert output.count("Read-only file system") == 2, output
+    assert output.endswith("\nlimit\n")
+    await none_left(task_id)
+
+
 async def test_ends_are_told_apart(server: Server) -> None:
     limited = await server.submit("sleep 600", timeout_seconds=1)
     killed = await server.submit("kill -9 $$")

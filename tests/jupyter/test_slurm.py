@@ -9,14 +9,20 @@ tests/jupyter/test_twenty.py counts containers; tests/jupyter/test_browser.py an
 end before a link is opened.
 """
 
+import asyncio
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fetchml.core.model import Role
+from fetchml.core.requests.jupyter import SILENT
 from testbed.slurm import Slurm
 from tests.jupyter.recorder import recorder
 from tests.jupyter.service import Serve, Service
+from tests.jupyter.test_process import pids_of
 from tests.jupyter.test_process import (
     test_a_killed_server_adopts_its_service_again as test_adoption,
 )
@@ -102,3 +108,42 @@ async def test_forged_port_gets_nothing_of_anybody(
     record.write_text(true)
     await service.until("running")
     assert await service.run(kernel, "6*7") == "42"
+
+
+async def test_private_server_shows_a_service_to_its_owner_only(
+    serve: Serve, jupyter_backend: Backend
+) -> None:
+    server = await serve(jupyter_backend, FETCHML_AUTH_PRIVATE="true")
+    service = await Service.running(server)
+    eve, _ = await server.clients(await server.key("eve", Role.USER))
+    assert (await eve.get("/v1/jupyter/services")).json == []
+    assert (await eve.get(f"/v1/jupyter/services/{service.id}")).status == 404
+    assert (await eve.ask("DELETE", f"/v1/jupyter/services/{service.id}")).status == 404
+    for token in ("", "wrong"):
+        async with service.ask("GET", "/api/status", token=token) as reply:
+            assert reply.status == 404
+    async with service.ask("GET", "/api/status") as reply:
+        assert reply.status == 200
+
+
+async def test_service_of_a_silent_node_goes_on_until_it_is_stopped(
+    serve: Serve, impatient_slurm: Slurm, jupyter_lab: Path, tmp_path: Path
+) -> None:
+    backend = jupyter_on(impatient_slurm, "rest", tmp_path / "shared", str(jupyter_lab))
+    server = await serve(backend)
+    service = await Service.running(server)
+    kernel = await service.new_kernel()
+    node = impatient_slurm.run("squeue", "--noheader", "--format=%N").strip()
+    await asyncio.to_thread(impatient_slurm.kill_daemon, node)
+    shown = await service.until_shown(lambda each: each["reason"] == SILENT)
+    assert shown["status"] == "running"
+    assert await service.run(kernel, "6*7") == "42", "Slurm has given it up, and it runs"
+    # Now the node is reset.
+    for pid in pids_of(service):
+        os.kill(pid, signal.SIGKILL)
+    async with service.ask("GET", "/api/status") as reply:
+        assert reply.status == 503
+    shown = await service.show()
+    assert (shown["status"], shown["reason"]) == ("running", SILENT)
+    await service.stop()
+    await service.ended("stopped")

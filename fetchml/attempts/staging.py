@@ -62,11 +62,13 @@ class Inputs:
         *,
         workspace_of: Callable[[Task], Awaitable[tuple[Mount, Owner]]],
         secrets_of: Callable[[Task], dict[str, str]],
+        service_places: tuple[Place, ...],
         volumes: Mapping[str, Volume],
     ) -> None:
         """`owners` decides who owns a task's files. `workspace_of` returns a service's workspace
         and its owner, and raises PrepareError. `secrets_of` returns the part of a service's
-        environment that is never stored. `volumes` are those of the settings, by name."""
+        environment that is never stored, `service_places` what each finds. `volumes` are those of
+        the settings, by name."""
         self._snapshots = snapshots
         self._tasks = tasks
         self._owners = owners
@@ -76,6 +78,7 @@ class Inputs:
         self._secrets = secrets
         self._workspace_of = workspace_of
         self._secrets_of = secrets_of
+        self._service_places = service_places
         self._volumes = volumes
 
     async def open(self, live: frozenset[tuple[str, int]], instance_id: str) -> None:
@@ -107,7 +110,7 @@ class Inputs:
         owner = await in_thread(folder.owner)
         if task.service:
             mount, workspace_owner = await self._workspace_of(task)
-            return StagedInputs((mount,), owner or workspace_owner)
+            return StagedInputs((mount,), owner or workspace_owner, self._service_places)
         owner = owner or await self._owners.of(task.user)
         if spec.snapshot_id is not None:
             progress("copying the snapshot")

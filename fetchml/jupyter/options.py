@@ -29,8 +29,6 @@ class JupyterOptions:
     """Of a second listener for all services; `None` without one."""
     loopback: bool = False
     """Whether browsers that reach the server as localhost use `<id>.localhost`."""
-    unavailable: str | None = None
-    """The reason why no service can be started on this server; `None` if services can."""
     allow_images: tuple[str, ...] = image_rules.ANY
     """Patterns of the images that requests may name, besides the names in `images`."""
 

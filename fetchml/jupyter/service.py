@@ -16,7 +16,7 @@ from fetchml.core.model import ENDED, Principal, Task, TaskSpec, User
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
-from fetchml.errors import BadRequest, FieldViolation, Forbidden, Unavailable, ValidationFailed
+from fetchml.errors import FieldViolation, Forbidden, Unavailable, ValidationFailed
 from fetchml.files.folder_events import FolderEvents
 from fetchml.jupyter.command import find_jupyter, jupyter_on_nodes
 from fetchml.jupyter.options import JupyterOptions
@@ -27,7 +27,7 @@ from fetchml.jupyter.views import ServiceViews
 from fetchml.jupyter.workspace_folders import WorkspaceRefused
 from fetchml.jupyter.workspaces import TooManyWorkspaces, Workspaces
 from fetchml.ports.jupyter import JupyterClient
-from fetchml.ports.launcher import Mount, Owner, PrepareError
+from fetchml.ports.launcher import Mount, Owner, Place, PrepareError
 from fetchml.ports.store import Store
 from fetchml.system.clock import Clock
 from fetchml.views import JupyterView
@@ -147,6 +147,14 @@ class JupyterServices:
             raise PrepareError(message, permanent=False) from error
         return Mount(folder, jupyter.WORKSPACE, read_only=False), owner
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The places that every service has beside its workspace."""
+        relay = self._options.relay
+        if relay is None:
+            return ()
+        return (Place(jupyter.RELAY_VARIABLE, relay, jupyter.RELAY, read_only=True),)
+
     def folder_of(self, task: Task) -> str | None:
         """Return the workspace of a service's task; `None` if the task is no service."""
         record = self._records.get(task.id)
@@ -167,8 +175,6 @@ class JupyterServices:
         self.supervision.task_changed(task)
 
     def _require_valid(self, request: Mapping[str, object]) -> None:
-        if self._options.unavailable is not None:
-            raise BadRequest(self._options.unavailable)
         violations = [
             FieldViolation(*violation)
             for violation in jupyter.violations(request, self._tasks.capacity, self._tasks.limits)
@@ -209,12 +215,13 @@ class JupyterServices:
     def _spec(self, record: Service) -> TaskSpec:
         """Raises Unavailable."""
         if self._options.has_containers:
-            return jupyter.task_spec(record, self._options.images.get(record.image, record.image))
+            image = self._options.images.get(record.image, record.image)
+            spec = jupyter.task_spec(record, image)
+            return spec if self._options.relay is None else jupyter.on_node(spec)
         log.warning("%s", jupyter.UNISOLATED, extra={"service_id": record.id, "user": record.user})
-        if (relay := self._options.relay) is not None:
-            return jupyter.process_spec(
-                record, *jupyter_on_nodes(self._options.command), str(relay)
-            )
+        if self._options.relay is not None:
+            found = jupyter_on_nodes(self._options.command)
+            return jupyter.process_spec(record, *found, on_node=True)
         return jupyter.process_spec(record, *find_jupyter(self._options.command))
 
     async def _claim_workspace(self, folder: str, user: str) -> None:

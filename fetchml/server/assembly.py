@@ -226,6 +226,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         secrets,
         workspace_of=jupyter.workspace_of,
         secrets_of=jupyter.secrets_of,
+        service_places=jupyter.places,
         volumes=options.rules.volumes,
     )
     attempts = AttemptManager(

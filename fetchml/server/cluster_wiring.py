@@ -10,11 +10,6 @@ from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import Launcher
 from fetchml.server.cannot_start import CannotStart
 
-_NO_JUPYTER = (
-    "Jupyter services of a cluster are plain processes of its nodes, and can't run where [slurm] "
-    "container is set"
-)
-
 
 def folder_events(settings: Settings) -> FolderEvents:
     return SharedFolders() if on_cluster(settings) else FolderEvents()
@@ -40,11 +35,6 @@ def tasks_folder(settings: Settings) -> Path:
             "cluster see under the same absolute path"
         )
     return shared
-
-
-def no_jupyter(settings: Settings) -> str | None:
-    """The reason why no Jupyter service can be started; `None` if they can."""
-    return _NO_JUPYTER if on_cluster(settings) and settings.slurm.container != "none" else None
 
 
 def jupyter_relay(settings: Settings) -> Path | None:

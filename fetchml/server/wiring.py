@@ -42,7 +42,7 @@ from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
 from fetchml.server.assembly import Options
 from fetchml.server.cannot_start import CannotStart
-from fetchml.server.cluster_wiring import jupyter_relay, no_jupyter, on_cluster, tasks_folder
+from fetchml.server.cluster_wiring import jupyter_relay, on_cluster, tasks_folder
 from fetchml.server.notification_wiring import notification_options
 from fetchml.server.task_rules import dataset_addresses, idle_rule, packing_rule, submission_rules
 from fetchml.snapshots.options import SnapshotOptions
@@ -235,8 +235,9 @@ def _jupyter_options(
         idle_ms=settings.jupyter.idle_seconds * 1000,
         private=settings.auth.private,
         allow_images=settings.tasks.allow_images,
-        has_containers=settings.server.launcher == "docker",
-        unavailable=no_jupyter(settings),
+        has_containers=settings.slurm.container != "none"
+        if on_cluster(settings)
+        else settings.server.launcher == "docker",
         relay=jupyter_relay(settings),
         public_url=public_url(settings, http_port),
         command=settings.jupyter.command,

@@ -140,10 +140,19 @@ def test_stopped_service_shows_who_stopped_it_though_its_node_is_silent() -> Non
     assert jupyter.reason_of(version, status, "", is_silent=True) == "stopped by ada"
 
 
-def test_relay_on_a_node_is_named_as_one_word() -> None:
-    spec = jupyter.process_spec(RECORD, ["jupyter-lab"], "/bin", "/shared dir/$x/relay.py")
-    assert "exec python3 -IS '/shared dir/$x/relay.py' \"$@\"" in spec.argv[2]
-    assert 'exec "$@"' in jupyter.process_spec(RECORD, ["jupyter-lab"], "/bin").argv[2]
+def test_command_on_a_node_is_the_same_behind_its_relay() -> None:
+    here = jupyter.process_spec(RECORD, ["jupyter-lab"], "/bin")
+    there = jupyter.process_spec(RECORD, ["jupyter-lab"], "/bin", on_node=True)
+    assert here.command is not None
+    assert there.command is not None
+    assert (there.command[:4], there.command[-10:]) == (here.command[:4], here.command[-10:])
+    assert "FETCHML_JUPYTER_RELAY" in there.command[6]
+    in_container = jupyter.task_spec(RECORD, "real")
+    assert in_container.command is not None
+    command = jupyter.on_node(in_container).command
+    assert command is not None
+    assert command[4:] == in_container.command
+    assert "FETCHML_JUPYTER_RELAY" in command[2]
 
 
 def test_running_service_has_no_reason() -> None:

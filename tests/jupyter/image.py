@@ -36,19 +36,25 @@ def install(python: Interpreter, target: Path) -> None:
     run([*uv, *options, "--only-binary=:all:", "--compile-bytecode", *PACKAGES])
 
 
-def import_root(client: docker.DockerClient, archive: Path, python: Interpreter) -> None:
-    """Make the image in this engine."""
+def changes_of(python: Interpreter) -> list[str]:
+    """Return the image's settings, as lines of a Dockerfile."""
     # uv put programs, settings and pages beside the packages, where Jupyter does not look.
     at = python.packages
-    changes = [
+    return [
         *CHANGES,
         f"ENV PATH={at}/bin:/usr/local/bin:/usr/bin:/bin",
-        f"ENV JUPYTER_PATH={at}/share/jupyter JUPYTER_CONFIG_PATH={at}/etc/jupyter",
+        # One variable a line: Podman takes the rest for the first one's value.
+        f"ENV JUPYTER_PATH={at}/share/jupyter",
+        f"ENV JUPYTER_CONFIG_PATH={at}/etc/jupyter",
         f"ENV JUPYTERLAB_DIR={at}/share/jupyter/lab",
     ]
+
+
+def import_root(client: docker.DockerClient, archive: Path, python: Interpreter) -> None:
+    """Make the image in this engine."""
     repository, _, version = NAME.partition(":")
     reply = client.api.import_image(
-        str(archive), repository=repository, tag=version, changes=changes
+        str(archive), repository=repository, tag=version, changes=changes_of(python)
     )
     last = json.loads(reply.strip().splitlines()[-1])
     assert "error" not in last, last

@@ -82,8 +82,10 @@ def jupyter_backend(slurm: Slurm, jupyter_lab: Path, tmp_path: Path) -> Backend:
 async def test_node_without_jupyter_is_named(serve: Serve, slurm: Slurm, tmp_path: Path) -> None:
     server = await serve(jupyter_on(slurm, "rest", tmp_path / "shared", "no-such-jupyter"))
     service = await Service.start(server)
-    shown = await service.ended("error")
-    assert "no-such-jupyter: No such file or directory on this node" in shown["reason"]
+    await service.ended("error")
+    said = "no-such-jupyter: No such file or directory on this node"
+    # The last line of its log is read after its end.
+    await service.until_shown(lambda shown: said in shown["reason"])
 
 
 async def test_forged_port_gets_nothing_of_anybody(

@@ -7,7 +7,6 @@ not have: name, workspace, token.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from shlex import quote
 
 from msgspec.structs import replace
 
@@ -175,26 +174,43 @@ _IN_ITS_FOLDERS = """\
 cd "$FETCHML_DATASETS/workspace" && HOME=$(pwd -P) && cd "$HOME" || exit
 exec 9<"$FETCHML_WORKSPACE/../run" || exit
 export HOME JUPYTER_RUNTIME_DIR="$FETCHML_WORKSPACE/runtime"
-exec {relay}"$@" --ServerApp.root_dir="$HOME"
+exec "$@" --ServerApp.root_dir="$HOME"
 """
 """A script for `sh -c`, since the attempt's folders are only known when it runs. The workspace is
 linked as a dataset is. The socket is addressed through an open folder: its real path may exceed the
 107 bytes that a socket's path may have."""
+_BEHIND_ITS_RELAY = """\
+[ -e /proc/self/fd/9 ] || exec 9</.fetchml/run || exit
+exec python3 -IS "$FETCHML_JUPYTER_RELAY" "$@"
+"""
+"""A script for `sh -c`: the relay takes the open run folder from the script before, or opens it in
+a container."""
+RELAY_VARIABLE = "FETCHML_JUPYTER_RELAY"
+"""Names the program that runs Jupyter on a node of a cluster, for a Python of the node."""
+RELAY = "/.fetchml/jupyter_relay.py"
+"""Its path in a container."""
 
 
 def process_spec(
-    record: Service, command: Sequence[str], path: str, relay: str | None = None
+    record: Service, command: Sequence[str], path: str, *, on_node: bool = False
 ) -> TaskSpec:
     """The specification of a service's task as a plain process. `command`: that of JupyterLab;
-    `path`: its PATH. `relay`: the program that runs it on a node of a cluster, for a Python of that
-    node; `None` if it runs on this host."""
-    script = _IN_ITS_FOLDERS.format(relay=f"python3 -IS {quote(relay)} " if relay else "")
+    `path`: its PATH. `on_node`: on a node of a cluster, behind its relay."""
     flags = _flags(record, "/proc/self/fd/9/jupyter.sock", None)
+    behind = _BEHIND if on_node else ()
     return replace(
         task_spec(record, record.image),
-        command=("/bin/sh", "-c", script, "jupyter", *command, *flags),
+        command=("/bin/sh", "-c", _IN_ITS_FOLDERS, "jupyter", *behind, *command, *flags),
         env={"PATH": path},
     )
+
+
+_BEHIND = ("/bin/sh", "-c", _BEHIND_ITS_RELAY, "jupyter")
+
+
+def on_node(spec: TaskSpec) -> TaskSpec:
+    """Return the specification in a container with that container on a node, behind its relay."""
+    return replace(spec, command=(*_BEHIND, *(spec.command or ())))
 
 
 def _flags(record: Service, sock: str, root_dir: str | None) -> list[str]:

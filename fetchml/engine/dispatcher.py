@@ -67,10 +67,9 @@ class Dispatcher:
         nothing done, if a submission cannot; in other events, which have happened and must be
         recorded, the text is mended.
         """
+        encoded: Sequence[str] = ()
         if isinstance(event, Submitted):
-            # The checks at the edge let nothing else pass; here it is certain.
-            if not text.is_storable(event):
-                raise BadRequest("The request holds text that is not valid Unicode: send UTF-8")
+            encoded = self._encode(event)
         else:
             event = text.storable(event)
         decision = step(self._state, event)
@@ -100,11 +99,26 @@ class Dispatcher:
                 decision.effects.append(deliver)
         # The task that gets the GPU next starts as soon as that is on the disk.
         durable = self.record(
-            event.now, decision.changes, followed=bool(checks), documents=documents
+            event.now,
+            decision.changes,
+            followed=bool(checks),
+            documents=documents,
+            encoded=encoded,
         )
         if decision.effects:
             self._effects.append((self._seq, decision.effects))
         return durable
+
+    def _encode(self, event: Submitted) -> list[str]:
+        """Return the records of the decision's first changes, which are the event's tasks. Raises
+        BadRequest: the checks at the edge let no such text pass; here it is certain."""
+        encode = self._store.encode
+        try:
+            return [encode(task) for task in (*event.tasks, *event.replaced)]
+        except UnicodeEncodeError:
+            raise BadRequest(
+                "The request holds text that is not valid Unicode: send UTF-8"
+            ) from None
 
     def record(
         self,
@@ -113,10 +127,14 @@ class Dispatcher:
         *,
         followed: bool = False,
         documents: Sequence[Document] = (),
+        encoded: Sequence[str] = (),
     ) -> asyncio.Future[None]:
-        """Make new versions of tasks durable, past the core: for tasks that have ended."""
+        """Make new versions of tasks durable, past the core: for tasks that have ended. `encoded`:
+        see `Store.append`."""
         changes = [Change(seq, now, task) for seq, task in enumerate(tasks, start=self._seq + 1)]
-        durable = self._store.append(changes, followed=followed, documents=documents)
+        durable = self._store.append(
+            changes, followed=followed, documents=documents, encoded=encoded
+        )
         # Only now: what the store refuses to take must leave no gap in the numbers.
         self._seq += len(changes)
         self._newest = durable

@@ -105,7 +105,8 @@ class Submissions:
         A repeated `idempotency_key` returns the task that it created before.
         """
         if idempotency_key is None:
-            [task] = await self._create(who, [request], [None], {}, OF_THE_ONLY)
+            self.require_accepting(who, 1)
+            [task] = await self._enter(who, [(await self.accept(who, request), None)])
             return task
         if fault := submission.idempotency_key_fault(idempotency_key):
             raise BadRequest(f"Idempotency-Key: {fault}")
@@ -187,22 +188,22 @@ class Submissions:
         run."""
         if len(known) < len(requests):
             # Before the checks of each task, which cost much more.
-            refusal = acceptance.refusal(
-                self._state,
-                who,
-                len(requests) - len(known),
-                disk_has_room=self._store.has_room(),
-                used=self._usage.used_by(who.user),
-                allowed_bytes=self._usage.allowed_bytes,
-            )
-            if refusal is not None:
-                raise _error(refusal)
+            self.require_accepting(who, len(requests) - len(known))
         new = await self._accept(who, requests, keys, known, named)
-        if not new:
-            return []
-        ended: Mapping[str, Status] = {}
-        if after := [spec for spec, _ in new if spec.after is not None]:
-            ended = await self._dependencies.ended(after)
+        return await self._enter(who, new, dry_run=dry_run) if new else []
+
+    async def _enter(
+        self, who: Principal, new: Sequence[_New], *, dry_run: bool = False
+    ) -> list[Task]:
+        """Create tasks of valid specifications; durable on return, unless it is a dry run."""
+        after: list[TaskSpec] = []
+        snapshots: set[str] = set()
+        for spec, _ in new:
+            if spec.after is not None:
+                after.append(spec)
+            if spec.snapshot_id is not None:
+                snapshots.add(spec.snapshot_id)
+        ended = await self._dependencies.ended(after) if after else {}
         now, sender = self._clock(), who.sender
         tasks = [
             Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
@@ -213,7 +214,7 @@ class Submissions:
             self.refused += not dry_run
             raise _error(event)
         # Others had their turn while it was checked.
-        for snapshot_id in {spec.snapshot_id for spec, _ in new if spec.snapshot_id is not None}:
+        for snapshot_id in snapshots:
             if self._snapshots.to_run(who.user, snapshot_id) is None:
                 raise ValidationFailed([NO_SUCH_SNAPSHOT])
         if not dry_run:

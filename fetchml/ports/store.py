@@ -167,12 +167,17 @@ class Store(Protocol):
         """Call `listener` with all changes that become durable from now on, in order, in the event
         loop. Listeners are called in the order in which they subscribed."""
 
+    def encode(self, task: Task) -> str:
+        """Return what `append` stores of a task. Raises UnicodeEncodeError if the task can't be
+        stored: it holds text that is not valid Unicode."""
+
     def append(
         self,
         changes: Sequence[Change],
         *,
         followed: bool = False,
         documents: Sequence[Document] = (),
+        encoded: Sequence[str] = (),
     ) -> asyncio.Future[None]:
         """Make the changes durable, in one commit with all others of this moment. `documents` are
         inserted, replaced or deleted in the same commit: all of it is durable, or nothing. There
@@ -180,7 +185,8 @@ class Store(Protocol):
 
         Calls keep their order. When the future resolves, the changes are on disk (fsync) and
         every listener has been called with them. `followed`: more changes come within milliseconds,
-        and the commit may wait for them.
+        and the commit may wait for them. `encoded`: results of `encode` for the tasks of the first
+        changes; the others are encoded here.
         """
 
     async def get(self, task_id: str) -> Task | None:

@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import pytest
 from msgspec.structs import replace
 
+from fetchml.adapters.duckdb.journal_writer import encode_task
 from fetchml.core.events import (
     Decision,
     DiscardAttempt,
@@ -19,7 +20,7 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.model import Change, Resources, Sender
+from fetchml.core.model import Change, Resources, Sender, Task
 from fetchml.core.state import Limits, State
 from fetchml.engine import dispatcher
 from fetchml.errors import BadRequest
@@ -35,6 +36,10 @@ class SlowDisk:
 
     def __init__(self) -> None:
         self.handed_in: list[Change] = []
+        self.encoded: list[str] = []
+
+    def encode(self, task: Task) -> str:
+        return encode_task(task)
 
     def append(
         self,
@@ -42,8 +47,11 @@ class SlowDisk:
         *,
         followed: bool = False,
         documents: Sequence[Document] = (),
+        encoded: Sequence[str] = (),
     ) -> asyncio.Future[None]:
+        assert [*encoded] == [encode_task(each.task) for each in changes[: len(encoded)]]
         self.handed_in += changes
+        self.encoded += encoded
         return asyncio.get_running_loop().create_future()
 
 
@@ -96,6 +104,7 @@ async def test_unstorable_submit_is_rejected_before_the_core_decides() -> None:
     assert disk.handed_in == []
     owner.apply(Submitted(1, [TASK]))
     assert [change.seq for change in disk.handed_in] == [1, 2], "no number was lost"
+    assert disk.encoded == [encode_task(TASK)], "its start is a second change, and encoded later"
     owner.committed(disk.handed_in)
     assert [type(effect) for effect in done] == [RunAttempt]
 

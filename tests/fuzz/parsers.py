@@ -139,14 +139,14 @@ def json_body(data: bytes) -> None:
     experiment.violations(request)
     jupyter.violations(request, BOX, TaskLimits())
     spec = submission.accept(request, DEFAULTS, BOX)
-    assert text.is_storable(spec)
+    assert text.storable(spec) is spec
     _ = spec.argv
 
 
 def create_message(data: bytes) -> None:
     request = task_pb2.CreateTaskRequest.FromString(data)
     spec = submission.accept(task_messages.create_fields(request), DEFAULTS, BOX)
-    assert text.is_storable(spec)
+    assert text.storable(spec) is spec
 
 
 def list_message(data: bytes) -> None:
@@ -175,7 +175,7 @@ def ws_stream(data: bytes) -> None:
 
 def dataset_source(data: bytes) -> None:
     found = dataset.read(DatasetSpec(source=as_header(data), name="d"))
-    assert text.is_storable(found.location)
+    assert text.storable(found.location) is found.location
 
 
 def toml(data: bytes) -> None:
@@ -223,11 +223,11 @@ def run_folder(data: bytes) -> None:
         for name in ("claim", "started", "exit", "log.00000000000000000007"):
             (attempt.run / name).write_bytes(data)
         claim, started, end = attempt.claim(), attempt.started(), attempt.end()
-        assert text.is_storable(claim)
+        assert text.storable(claim) is claim
         if started is not None:
             assert 0 <= started.at < 1 << 48
         if end is not None:
-            assert text.is_storable(end)
+            assert text.storable(end) is end
             assert end.code is None or 0 <= end.code <= 255
             assert end.signal is None or 1 <= end.signal <= 64
             assert 0 <= (end.started_at or 0) <= end.at < 1 << 48

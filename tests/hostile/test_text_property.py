@@ -75,8 +75,8 @@ def test_any_text_in_a_run_folder_is_readable(
     folder.started()
     assert len(folder.tail()) <= 1 << 16
     if claim is not None:
-        assert text.is_storable(claim)
+        assert text.storable(claim) is claim
     if end is not None:
-        assert text.is_storable(end)
+        assert text.storable(end) is end
         assert text.line_fault(end.start_error or "") is None
         assert len(end.start_error or "") <= 500

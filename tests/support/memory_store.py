@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from fetchml.adapters.duckdb.journal_writer import encode_task
 from fetchml.core.audit import AuditEntry
 from fetchml.core.model import ENDED, Change, Kept, Key, Task
 from fetchml.ports.store import (
@@ -62,12 +63,15 @@ class MemoryStore:
     def subscribe(self, listener: Callable[[Sequence[Change]], None]) -> None:
         self._listeners.append(listener)
 
+    encode = staticmethod(encode_task)
+
     def append(
         self,
         changes: Sequence[Change],
         *,
         followed: bool = False,
         documents: Sequence[Document] = (),
+        encoded: Sequence[str] = (),
     ) -> asyncio.Future[None]:
         for each in documents:
             if each.data is None:

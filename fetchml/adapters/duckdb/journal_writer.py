@@ -12,7 +12,7 @@ import msgspec
 
 from fetchml.adapters.duckdb import sql
 from fetchml.core.audit import AuditEntry
-from fetchml.core.model import Change
+from fetchml.core.model import Change, Task
 from fetchml.core.requests.text import is_valid
 from fetchml.ports.store import Document
 
@@ -41,12 +41,14 @@ _OWN_FAULTS = (
 and are final."""
 _MAX_BIGINT = (1 << 63) - 1
 
+_encode = msgspec.json.Encoder().encode
+
 
 class Unstorable(ValueError):
     """A value that the database can't hold. Nothing was written."""
 
 
-class _Append(NamedTuple):
+class _Append(msgspec.Struct, frozen=True):
     changes: Sequence[Change]
     rows: list[tuple[int, int, str, str]]
     """Journal rows: seq, at, task id, data."""
@@ -57,13 +59,13 @@ class _Append(NamedTuple):
     documents: Sequence[Document]
 
 
-class _Execute(NamedTuple):
+class _Execute(msgspec.Struct, frozen=True):
     statement: str
     parameters: Sequence[Any]
     future: asyncio.Future[None]
 
 
-class _Audit(NamedTuple):
+class _Audit(msgspec.Struct, frozen=True):
     row: tuple[str | int | None, ...]
     future: asyncio.Future[None]
 
@@ -105,7 +107,6 @@ class JournalWriter:
         self._on_commit = on_commit
         self._listeners = listeners
         self._on_failure = on_failure
-        self._encode = msgspec.json.Encoder().encode
         self._waiting: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._enough = sys.maxsize
         """Number of waiting calls that ends a wait for more."""
@@ -119,17 +120,14 @@ class JournalWriter:
         *,
         followed: bool = False,
         documents: Sequence[Document] = (),
+        encoded: Sequence[str] = (),
     ) -> asyncio.Future[None]:
         """In the event loop. What can't be encoded raises here and harms nothing else."""
         for document in documents:
             _require_storable((document.kind, document.id, document.data))
-        rows: list[tuple[int, int, str, str]] = []
-        sizes: list[int] = []
-        for change in changes:
-            task = change.task
-            data = self._encode(task).decode()
-            rows.append((change.seq, change.at, task.id, data))
-            sizes.append(len(data))
+        data = [*encoded, *(encode_task(each.task) for each in changes[len(encoded) :])]
+        rows = [(c.seq, c.at, c.task.id, each) for c, each in zip(changes, data, strict=True)]
+        sizes = list(map(len, data))
         # One future a call: cancelling one waiter must not cancel the others of its commit.
         future = self._loop.create_future()
         self._waiting.put(_Append(changes, rows, sizes, future, followed, documents))
@@ -278,6 +276,11 @@ class JournalWriter:
         for future, error in failed:
             if not future.done():
                 future.set_exception(error)
+
+
+def encode_task(task: Task) -> str:
+    """Return the data of a task's journal row. Raises UnicodeEncodeError."""
+    return _encode(task).decode()
 
 
 def _require_storable(values: Sequence[Any]) -> None:

@@ -18,7 +18,7 @@ import msgspec
 
 from fetchml.adapters.duckdb import schema, sql
 from fetchml.adapters.duckdb.database import Database, open_database
-from fetchml.adapters.duckdb.journal_writer import JournalWriter
+from fetchml.adapters.duckdb.journal_writer import JournalWriter, encode_task
 from fetchml.adapters.duckdb.maintenance import IDEMPOTENCY_KEPT_MS, Maintenance
 from fetchml.adapters.duckdb.readers import Readers
 from fetchml.adapters.duckdb.recovery import DatabaseFiles
@@ -130,14 +130,19 @@ class DuckDBStore:
     def subscribe(self, listener: Callable[[Sequence[Change]], None]) -> None:
         self._listeners.append(listener)
 
+    encode = staticmethod(encode_task)
+
     def append(
         self,
         changes: Sequence[Change],
         *,
         followed: bool = False,
         documents: Sequence[Document] = (),
+        encoded: Sequence[str] = (),
     ) -> asyncio.Future[None]:
-        return self._writer.append(changes, followed=followed, documents=documents)
+        return self._writer.append(
+            changes, followed=followed, documents=documents, encoded=encoded
+        )
 
     async def get(self, task_id: str) -> Task | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> Task | None:

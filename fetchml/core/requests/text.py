@@ -80,15 +80,6 @@ def storable(value: T) -> T:
     return value
 
 
-def is_storable(value: object) -> bool:
-    """Whether all text in a msgspec structure can be encoded."""
-    try:
-        _encode(value)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 _encode = msgspec.json.Encoder().encode
 
 

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
+
+import msgspec
 
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter, RateState
@@ -31,7 +33,7 @@ KEYLESS_CALLS = 256
 WRONG_CODE = "The one-time code is unknown, was used, or is older than 2 minutes: get another one"
 
 
-class Admitted(NamedTuple):
+class Admitted(msgspec.Struct, frozen=True):
     principal: Principal
     limit: RateState | None
     """`None` if requests are not limited."""

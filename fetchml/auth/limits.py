@@ -2,13 +2,14 @@
 
 import math
 from collections import OrderedDict
-from typing import NamedTuple
+
+import msgspec
 
 _ROUNDING = 1e-9
 """A caller that waits as long as `retry_after` returned has a token, however times round."""
 
 
-class RateState(NamedTuple):
+class RateState(msgspec.Struct, frozen=True, gc=False):
     """The rest of a caller's limit: the values of the RateLimit-* headers."""
 
     limit: int
@@ -37,7 +38,7 @@ class RateLimiter:
         tokens = min(self.burst, tokens + (now - at) * self._per_second)
         if tokens < 1 - _ROUNDING:
             return None
-        left = max(0.0, tokens - 1)
+        left = tokens - 1 if tokens > 1 else 0.0
         self._buckets[caller] = (left, now)
         self._buckets.move_to_end(caller)
         if len(self._buckets) > self._max_callers:

@@ -37,7 +37,7 @@ class SignIn:
 
     async def with_key(self, secret: str, address: str, *, in_cookie: bool) -> SignedIn:
         """Raises Unauthorized, RateLimited, Overloaded."""
-        principal, _ = self._admission.admit(secret, address)
+        principal = self._admission.admit(secret, address).principal
         return await self._begin(principal, in_cookie=in_cookie, how="key")
 
     async def with_code(self, code: str, address: str, *, in_cookie: bool) -> SignedIn:

@@ -79,7 +79,7 @@ def refusal(
         return Refusal(RefusalKind.FORBIDDEN, "A viewer's key can't submit tasks")
     if (found := closed(state, disk_has_room=disk_has_room)) is not None:
         return found
-    if allowed_bytes and (fault := quota_fault(used, allowed_bytes)):
+    if used and allowed_bytes and (fault := quota_fault(used, allowed_bytes)):
         return Refusal(RefusalKind.STORAGE, fault)
     if fault := quotas.count_fault(state, who.user, count):
         return Refusal(RefusalKind.QUOTA, fault)
@@ -120,8 +120,8 @@ def no_place(state: State, user: str, footprints: Sequence[int]) -> Refusal | No
 def ignored_fields(request: Mapping[str, object]) -> list[str]:
     """Return the names of a valid request's unknown properties (reading 12)."""
     ignored = unknown_fields(request, submission.KNOWN_FIELDS)
-    if specs := cast("Sequence[Mapping[str, object]]", request.get("dataset_specs")):
-        for index, spec in enumerate(specs):
+    if specs := request.get("dataset_specs"):
+        for index, spec in enumerate(cast("Sequence[Mapping[str, object]]", specs)):
             unknown = unknown_fields(spec, frozenset(DatasetSpec.__struct_fields__))
             ignored += [f"dataset_specs[{index}].{name}" for name in unknown]
     return ignored

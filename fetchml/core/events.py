@@ -7,7 +7,7 @@ which only reads and is carried out at once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -332,15 +332,14 @@ class Deliver:
 Effect = RunAttempt | StopAttempt | LimitAttempt | OpenGate | DiscardAttempt | CheckGpus | Deliver
 
 
-@dataclass(slots=True)
-class Decision:
+class Decision(msgspec.Struct):
     """The changes and effects of an event."""
 
-    changes: list[Task] = field(default_factory=list)
+    changes: list[Task] = msgspec.field(default_factory=list)
     """New versions of tasks, in order; one task may change more than once."""
-    effects: list[Effect] = field(default_factory=list)
+    effects: list[Effect] = msgspec.field(default_factory=list)
     """In the order in which they are carried out."""
-    notices: list[Notice] = field(default_factory=list)
+    notices: list[Notice] = msgspec.field(default_factory=list)
     """Events that users may be notified of, in order."""
     next_due: int | None = None
     """When `TimePassed` is to be reported next, for delayed tasks; `None` if none is delayed."""

@@ -72,8 +72,7 @@ def _mib(size: int) -> str:
 
 def gpu_fault(limits: Limits, spec: TaskSpec) -> str | None:
     """Return why the user's quota of GPUs never lets the task start; `None` if it does."""
-    asked = spec.gpu or 0
-    if not limits.user_gpus or asked <= limits.user_gpus:
+    if not limits.user_gpus or (asked := spec.gpu or 0) <= limits.user_gpus:
         return None
     return f"asks for {asked} gpu, a user may have {limits.user_gpus}"
 

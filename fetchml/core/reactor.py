@@ -65,7 +65,7 @@ def step(state: State, event: Event) -> Decision:
     """
     decision = Decision()
     _apply(state, decision, event)
-    if state.blocked.has_news:
+    if state.blocked.news:
         outcomes.settle(state, decision, event.now)
     if not isinstance(event, Submitted):  # a submit displaces no prestaged task
         if state.bookings:
@@ -73,7 +73,7 @@ def step(state: State, event: Event) -> Decision:
         for task in prestage.misplaced(state, event.now):
             _discard(state, decision, task.id)
     _schedule(state, decision, event.now)
-    decision.next_due = event.now if state.blocked.has_news else state.next_due(event.now)
+    decision.next_due = event.now if state.blocked.news else state.next_due(event.now)
     return decision
 
 
@@ -124,7 +124,8 @@ def _submit(state: State, decision: Decision, event: Submitted) -> None:
         if task.spec.after is not None:
             state.block(task, event.ended)
         state.wait(task, event.now)
-    decision.changes.extend((*event.tasks, *event.replaced))
+    decision.changes += event.tasks
+    decision.changes += event.replaced
 
 
 def _recover(state: State, decision: Decision, now: int) -> None:

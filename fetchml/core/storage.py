@@ -68,8 +68,12 @@ def quota_fault(used: Mapping[Kind, Used], allowed_bytes: int, more_bytes: int =
 
     `allowed_bytes`: the quota; 0 if there is none.
     """
-    total = sum([each.bytes for each in used.values()])
-    if not allowed_bytes or (total < allowed_bytes and total + more_bytes <= allowed_bytes):
+    if not allowed_bytes:
+        return None
+    total = 0
+    for each in used.values():
+        total += each.bytes
+    if total < allowed_bytes and total + more_bytes <= allowed_bytes:
         return None
     largest = sorted(used.items(), key=lambda each: -each[1].bytes)
     kinds = ", ".join(f"{kind} {size(each.bytes)}" for kind, each in largest if each.bytes)

@@ -244,10 +244,7 @@ class Submissions:
                     violations.append(FieldViolation(named.key(index), KEY_OF_ANOTHER))
                 continue
             try:
-                spec = self._accept_one(who, request)
-                if spec.dataset_specs or spec.checkpoint_from or spec.after or spec.environment:
-                    await self._check_sources(who, spec)
-                new.append((spec, idempotency))
+                new.append((await self.accept(who, request), idempotency))
             except ValidationFailed as error:
                 violations += [
                     FieldViolation(named.field(index, each.field), each.rule)
@@ -261,6 +258,46 @@ class Submissions:
         if violations:
             raise ValidationFailed(violations)
         return new
+
+    async def accept(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
+        """Return the task that a request asks for. Raises ValidationFailed."""
+        snapshot_id = request.get("snapshot_id")
+        snapshot = None
+        unknown: list[FieldViolation] = []
+        if isinstance(snapshot_id, str):
+            snapshot = self._snapshots.to_run(who.user, snapshot_id)
+            unknown = [] if snapshot else [NO_SUCH_SNAPSHOT]
+        try:
+            project = snapshot.project_file if snapshot else None
+            spec = acceptance.accept(self._state, request, self._rules, project)
+        except submission.InvalidSubmission as error:
+            violations = [FieldViolation(*violation) for violation in error.violations]
+            if any(violation.field == "snapshot_id" for violation in violations):
+                unknown = []
+            raise ValidationFailed(violations + unknown) from None
+        if unknown:
+            raise ValidationFailed(unknown)
+        if spec.volumes and (fault := volumes.fault(spec.volumes, who.user, self._rules.volumes)):
+            raise ValidationFailed([FieldViolation("volumes", fault)])
+        if spec.secrets and (wrong := self._secrets.fault(who.user, spec.secrets)):
+            raise ValidationFailed([FieldViolation("secrets", wrong)])
+        experiment = spec.experiment_id
+        if experiment is not None and not self._experiments.takes_tasks(who, experiment):
+            raise ValidationFailed([NO_SUCH_EXPERIMENT])
+        if spec.dataset_specs or spec.checkpoint_from or spec.after or spec.environment:
+            await self._check_sources(who, spec)
+        return spec
+
+    async def _check_sources(self, who: Principal, spec: TaskSpec) -> None:
+        """Raises ValidationFailed."""
+        if spec.dataset_specs and (fault := await self._datasets.fault(spec.dataset_specs)):
+            raise ValidationFailed([FieldViolation("dataset_specs", fault)])
+        if spec.checkpoint_from is not None:
+            await self._require_checkpoint(who, spec.checkpoint_from)
+        if spec.after and (wrong := await self._dependencies.fault(who, spec)):
+            raise ValidationFailed([wrong])
+        if spec.environment is not None:
+            await self._require_environment(spec)
 
     async def _require_checkpoint(self, who: Principal, task_id: str) -> None:
         """Raises ValidationFailed unless a task can begin with this one's checkpoint."""
@@ -297,13 +334,6 @@ class Submissions:
         if refusal is not None:
             raise _error(refusal)
 
-    async def accept(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
-        """Return the task that a request asks for. Raises ValidationFailed."""
-        spec = self._accept_one(who, request)
-        if spec.dataset_specs or spec.checkpoint_from or spec.after or spec.environment:
-            await self._check_sources(who, spec)
-        return spec
-
     async def create_accepted(
         self,
         who: Principal,
@@ -334,43 +364,6 @@ class Submissions:
                 Submitted(now, tasks, footprints, ended, replaced), documents
             )
         return tasks
-
-    async def _check_sources(self, who: Principal, spec: TaskSpec) -> None:
-        """Raises ValidationFailed."""
-        if spec.dataset_specs and (fault := await self._datasets.fault(spec.dataset_specs)):
-            raise ValidationFailed([FieldViolation("dataset_specs", fault)])
-        if spec.checkpoint_from is not None:
-            await self._require_checkpoint(who, spec.checkpoint_from)
-        if spec.after and (wrong := await self._dependencies.fault(who, spec)):
-            raise ValidationFailed([wrong])
-        if spec.environment is not None:
-            await self._require_environment(spec)
-
-    def _accept_one(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
-        snapshot_id = request.get("snapshot_id")
-        snapshot = None
-        unknown: list[FieldViolation] = []
-        if isinstance(snapshot_id, str):
-            snapshot = self._snapshots.to_run(who.user, snapshot_id)
-            unknown = [] if snapshot else [NO_SUCH_SNAPSHOT]
-        try:
-            project = snapshot.project_file if snapshot else None
-            spec = acceptance.accept(self._state, request, self._rules, project)
-        except submission.InvalidSubmission as error:
-            violations = [FieldViolation(*violation) for violation in error.violations]
-            if any(violation.field == "snapshot_id" for violation in violations):
-                unknown = []
-            raise ValidationFailed(violations + unknown) from None
-        if unknown:
-            raise ValidationFailed(unknown)
-        if spec.volumes and (fault := volumes.fault(spec.volumes, who.user, self._rules.volumes)):
-            raise ValidationFailed([FieldViolation("volumes", fault)])
-        if spec.secrets and (wrong := self._secrets.fault(who.user, spec.secrets)):
-            raise ValidationFailed([FieldViolation("secrets", wrong)])
-        experiment = spec.experiment_id
-        if experiment is not None and not self._experiments.takes_tasks(who, experiment):
-            raise ValidationFailed([NO_SUCH_EXPERIMENT])
-        return spec
 
     # For services, which are tasks too.
 

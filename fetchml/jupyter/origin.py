@@ -109,10 +109,10 @@ class JupyterOrigins:
     def label_of(self, host: str | None) -> str | None:
         """Return the label in a request's Host header that names a service; `None` if the request
         is for the server itself."""
-        if self._suffix is None or host is None:
+        if self._suffix is None or host is None or self._suffix not in (lower := host.lower()):
             return None
-        name, _, port = host.rpartition(":")
-        name = (name if port.isdigit() else host).lower().removesuffix(".")
+        name, _, port = lower.rpartition(":")
+        name = (name if port.isdigit() else lower).removesuffix(".")
         return name.removesuffix(self._suffix) if name.endswith(self._suffix) else None
 
 

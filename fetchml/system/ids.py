@@ -1,9 +1,13 @@
 """Task ids: UUIDv7 (RFC 9562), strictly increasing within a server."""
 
 import os
+import struct
 
-_VARIANTS = "89ab"
-"""The first digit of the fourth group: the bits 10, and two random ones."""
+_AT_ONCE = struct.Struct("256Q")
+"""Random numbers that one system call brings."""
+_VARIANT = 0b10 << 62
+_RANDOM = (1 << 62) - 1
+"""Bits of the last two groups: the variant, and random ones."""
 
 
 class IdSequence:
@@ -16,10 +20,8 @@ class IdSequence:
         self._count = (1 << 12) - 1
         self._prefix = ""
         """The first two groups of an id, which hold the time."""
-        self._random = ""
-        """Random hexadecimal digits."""
-        self._used = 0
-        """Number of digits that are in ids already."""
+        self._random: list[int] = []
+        """Random numbers of 64 bits."""
 
     def next(self, ms: int) -> str:
         self._count += 1
@@ -27,9 +29,7 @@ class IdSequence:
             self._ms, self._count = max(ms, self._ms + 1), 0
             time = f"{self._ms:012x}"
             self._prefix = f"{time[:8]}-{time[8:]}"
-        if self._used == len(self._random):
-            self._random, self._used = os.urandom(8 * 256).hex(), 0
-        tail = self._random[self._used : self._used + 16]
-        self._used += 16
-        variant = _VARIANTS[int(tail[0], 16) & 3]
-        return f"{self._prefix}-7{self._count:03x}-{variant}{tail[1:4]}-{tail[4:]}"
+        if not self._random:
+            self._random = list(_AT_ONCE.unpack(os.urandom(_AT_ONCE.size)))
+        tail = f"{self._random.pop() & _RANDOM | _VARIANT:x}"
+        return f"{self._prefix}-7{self._count:03x}-{tail[:4]}-{tail[4:]}"

@@ -33,4 +33,4 @@ async def test_wrong_keys_are_limited_by_address_and_lock_no_valid_key_out(world
     assert refusals == [Unauthorized] * 50 + [RateLimited] * 10
     with pytest.raises(Unauthorized):
         admission.admit("wrong", "5.6.7.8")
-    assert admission.admit(secret, "1.2.3.4")
+    assert admission.admit(secret, "1.2.3.4").principal.user

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fetchml.auth.admission import Admission
+from fetchml.auth.admission import Admission, Admitted
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Principal, Role
 from fetchml.errors import NotFound, Unauthorized, ValidationFailed
@@ -15,7 +15,7 @@ from tests.support.waiting import SECONDS
 async def test_a_key_is_admitted_and_its_secret_is_not_stored(world: KeyWorld) -> None:
     key, secret = await world.keyring.create("ada", Role.USER)
     admitted = world.admission().admit(secret, "1.2.3.4")
-    assert admitted == (Principal("ada", Role.USER, key.id, "1.2.3.4"), None)
+    assert admitted == Admitted(Principal("ada", Role.USER, key.id, "1.2.3.4"), None)
     assert len(secret) == len("fml_") + 43
     assert secret not in repr(world.store.keys)
     assert secret[4:] not in repr(world.keyring.list())

@@ -63,7 +63,7 @@ def apply_to(state: State, *events: Event) -> Decision:
         decision = step(state, event)
         check(state)
         whole.changes += decision.changes
-        while state.blocked.has_news:
+        while state.blocked.news:
             assert decision.next_due == event.now
             decision = step(state, TimePassed(event.now))
             check(state)
@@ -163,7 +163,7 @@ def test_cancelled_task_fails_those_that_wait_for_it() -> None:
     apply_to(state, CancelRequested(7, "x", User("alice")))
     decision = apply_to(state, CancelRequested(8, "a", User("alice")))
     assert failed(decision).keys() == {"b"}
-    assert not state.blocked.has_news
+    assert not state.blocked.news
 
 
 def test_hold_condition_and_time_all_count() -> None:
@@ -217,7 +217,7 @@ def test_long_chain_fails_in_short_steps() -> None:
         assert time.thread_time() - began < 0.2, "20 ms on a machine of its own"
         ended += sum(each.status is Status.FAILED for each in decision.changes)
         assert len(decision.changes) <= outcomes.MOST_AT_ONCE + 1
-        if state.blocked.has_news:
+        if state.blocked.news:
             steps.append(TimePassed(NOW))
     check(state)
     assert (ended, state.tasks) == (1_000, {})

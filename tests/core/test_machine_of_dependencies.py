@@ -46,7 +46,7 @@ class DependentMachine(ChangingMachine):
     @invariant()
     def conditions_are_kept(self) -> None:
         """None starts too early, none waits for ever, and none fails without a reason."""
-        if not hasattr(self, "state") or self.state.blocked.has_news:
+        if not hasattr(self, "state") or self.state.blocked.news:
             return
         outcomes = self.outcomes()
         for task in self.seen.values():

@@ -125,9 +125,13 @@ class JournalWriter:
         """In the event loop. What can't be encoded raises here and harms nothing else."""
         for document in documents:
             _require_storable((document.kind, document.id, document.data))
-        data = [*encoded, *(encode_task(each.task) for each in changes[len(encoded) :])]
-        rows = [(c.seq, c.at, c.task.id, each) for c, each in zip(changes, data, strict=True)]
-        sizes = list(map(len, data))
+        rows: list[tuple[int, int, str, str]] = []
+        sizes: list[int] = []
+        for number, change in enumerate(changes):
+            task = change.task
+            data = encoded[number] if number < len(encoded) else _encode(task).decode()
+            rows.append((change.seq, change.at, task.id, data))
+            sizes.append(len(data))
         # One future a call: cancelling one waiter must not cancel the others of its commit.
         future = self._loop.create_future()
         self._waiting.put(_Append(changes, rows, sizes, future, followed, documents))

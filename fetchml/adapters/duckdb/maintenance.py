@@ -215,8 +215,11 @@ class Maintenance:
             span = [self.folded_seq, self._take_span(target)]
             self._cursor.begin()
             self._cursor.execute(sql.FOLD_TASKS, span)
-            self._cursor.execute(sql.FOLD_IDEMPOTENCY, span)
-            self.usage.forget_deleted(*span)
+            [(keyed, deleted)] = self._cursor.execute(sql.FOLDED_KINDS, span).fetchall()
+            if keyed:
+                self._cursor.execute(sql.FOLD_IDEMPOTENCY, span)
+            if deleted:
+                self.usage.forget_deleted(*span)
             self._cursor.execute(sql.FOLDED, span[1:])
             self._commit()
             with self._folded:

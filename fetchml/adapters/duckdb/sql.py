@@ -44,6 +44,12 @@ FOLD_TASKS = """
                                  logs_bytes = new.logs_bytes, logs_files = new.logs_files
     WHEN NOT MATCHED THEN INSERT BY NAME
 """
+# Whether any change may have an idempotency key, or delete a task. One scan instead of two, with
+# which most folds are done.
+FOLDED_KINDS = """
+    SELECT bool_or(contains(data, '"idempotency":')), bool_or(contains(data, '"hidden":true'))
+    FROM journal WHERE seq > $1 AND seq <= $2
+"""
 # A key names the newest create that was made with it; changes that an older task has later
 # must not take it back.
 FOLD_IDEMPOTENCY = """

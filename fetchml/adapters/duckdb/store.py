@@ -140,9 +140,7 @@ class DuckDBStore:
         documents: Sequence[Document] = (),
         encoded: Sequence[str] = (),
     ) -> asyncio.Future[None]:
-        return self._writer.append(
-            changes, followed=followed, documents=documents, encoded=encoded
-        )
+        return self._writer.append(changes, followed=followed, documents=documents, encoded=encoded)
 
     async def get(self, task_id: str) -> Task | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> Task | None:

@@ -7,7 +7,9 @@ largest message size, so it needs one of a limited number of places.
 import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
+
+import msgspec
 
 from fetchml.errors import BadRequest, RateLimited, RequestError, TooManyStreams
 
@@ -44,7 +46,7 @@ class MessageTooSlow(RateLimited):
         super().__init__(self.RETRY_AFTER, message=message)
 
 
-class _Place(NamedTuple):
+class _Place(msgspec.Struct, frozen=True, gc=False):
     caller: str
     since: float
     deadline: float
@@ -101,7 +103,7 @@ class MessagePlaces:
         else:
             self._held[caller] = held + 1
         loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
+        task = asyncio.current_task(loop)
         assert task is not None  # noqa: S101  # grpc.aio serves every call in a task.
         now = loop.time()
         self._places[task] = _Place(caller, now, now + seconds, late)

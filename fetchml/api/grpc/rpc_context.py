@@ -1,12 +1,13 @@
 """The context of a call to one of FetchML's own services."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+import msgspec
 
 from fetchml.core.model import Principal
 
 
-class RpcContext(NamedTuple):
+class RpcContext(msgspec.Struct, frozen=True):
     """The parts of a call, besides its request, that a method may use."""
 
     principal: Principal

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import cast
 
 import msgspec
 from aiohttp import web
@@ -40,9 +39,9 @@ async def read_object(request: RestRequest, timeout_seconds: float) -> dict[str,
         raise BadRequest("The body is nested too deeply") from None
     except ValueError as error:  # msgspec.DecodeError, UnicodeDecodeError
         raise BadRequest(f"The body is not JSON in UTF-8: {error}" if body else _EMPTY) from None
-    if type(value) is not dict:
+    if not isinstance(value, dict):
         raise ValidationFailed([FieldViolation("body", "must be a JSON object")])
-    return cast("dict[str, object]", value)
+    return value
 
 
 def _has_too_many_values(body: bytes) -> bool:

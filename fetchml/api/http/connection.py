@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -186,15 +186,12 @@ class Connection(web.RequestHandler):
             self._server.registry.ended[CloseReason.NOT_READ] += 1
             self._wire.abort()
 
-    async def finish_response(
+    def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Send a reply. aiohttp calls this method."""
-        try:
-            return await super().finish_response(request, resp, start_time)
-        finally:
-            if isinstance(resp, Reply):
-                resp.sent()
+        finishing = super().finish_response(request, resp, start_time)
+        return resp.counted(finishing) if isinstance(resp, Reply) else finishing
 
     def handle_error(
         self,

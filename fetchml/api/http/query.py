@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from aiohttp import web
+from multidict import MultiDict, MultiDictProxy
 
 from fetchml.core.model import Status
 from fetchml.core.requests import times
@@ -16,6 +17,7 @@ _MAX_DIGITS = 18
 """Every number of this length fits into 64 bits."""
 
 _STATES = tuple(Status)
+_NONE = MultiDictProxy[str](MultiDict())
 
 T = TypeVar("T")
 
@@ -26,7 +28,7 @@ class Query:
     def __init__(self, request: web.BaseRequest, *known: str, repeated: Sequence[str] = ()) -> None:
         """`known`: the parameters that the operation uses. `repeated`: those of them that may
         occur more than once. Raises BadRequest if another one does."""
-        self._given = given = request.query
+        self._given = given = request.query if "?" in request.raw_path else _NONE
         self.ignored: list[str] = []
         if not given:
             return
@@ -71,6 +73,8 @@ class Query:
 
     def flag(self, name: str) -> bool:
         """Return a Boolean, false by default. Raises BadRequest for other values than 0 and 1."""
+        if not self._given:
+            return False
         text = self._given.get(name, "0")
         if text not in ("0", "1", "false", "true"):
             raise BadRequest(f"{name}: must be 1 or 0")
@@ -97,6 +101,8 @@ class Query:
 
     def full_view(self) -> bool:
         """Return whether `view` is `full`. Raises BadRequest for an unknown view."""
+        if not self._given:
+            return False
         text = self._given.get("view", "basic").lower()
         if text not in ("basic", "full"):
             raise BadRequest("view: must be basic or full")

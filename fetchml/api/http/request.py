@@ -10,7 +10,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from fetchml.api.http.errors import SERVER, error_body, error_headers, status_of
-from fetchml.api.http.reply import SMALL_BYTES, Budgets, Reply
+from fetchml.api.http.reply import SMALL_BYTES, Budgets, Reply, SmallReply
 from fetchml.auth.admission import Admission
 from fetchml.auth.limits import RateState
 from fetchml.config.proxies import caller_of
@@ -78,14 +78,14 @@ class RestRequest:
         """Authenticate the caller and count the request against the rate limit. Raises
         Unauthorized, RateLimited."""
         self._admission = admission
-        self.principal, self._limit = admission.admit(secret, self.address)
+        admitted = admission.admit(secret, self.address)
+        self.principal, self._limit = admitted.principal, admitted.limit
 
     def admit_session(self, admission: Admission, token: str, *, in_cookie: bool) -> None:
         """Authenticate the caller by a session. Raises Unauthorized, RateLimited."""
         self._admission = admission
-        self.session, (self.principal, self._limit) = admission.admit_session(
-            token, self.address, in_cookie=in_cookie
-        )
+        self.session, admitted = admission.admit_session(token, self.address, in_cookie=in_cookie)
+        self.principal, self._limit = admitted.principal, admitted.limit
 
     @property
     def admitted(self) -> Principal | None:
@@ -102,9 +102,8 @@ class RestRequest:
     ) -> web.Response:
         """Make a JSON reply. `ignored`: unknown names in the request, which the reply lists in
         `X-FetchML-Ignored` (contract reading 12). Raises TooManyBytes, Overloaded."""
-        response = self._response(_encode(value), status, _JSON)
-        if self._limit is not None:
-            _add_limit(response.headers, self._limit)
+        headers = _JSON if self._limit is None else _JSON | _limit_headers(self._limit)
+        response = self._response(_encode(value), status, headers)
         if self.session is not None:
             _make_inert(response.headers)
         if ignored:
@@ -117,7 +116,7 @@ class RestRequest:
 
     def _response(self, body: bytes, status: int, headers: Mapping[str, str]) -> web.Response:
         if len(body) <= SMALL_BYTES or self._budgets is None:
-            return web.Response(body=body, status=status, headers=headers)
+            return SmallReply(body=body, status=status, headers=headers)
         replies = self._budgets.replies
         self._release_rows()
         return Reply(replies, self.caller, body, status=status, headers=headers)
@@ -201,17 +200,19 @@ class RestRequest:
         headers = CIMultiDict(given)
         headers["Server"] = SERVER
         if self._limit is not None:
-            _add_limit(headers, self._limit)
+            headers.update(_limit_headers(self._limit))
         if self.session is not None:
             _make_inert(headers)
         return headers
 
 
-def _add_limit(headers: CIMultiDict[str], limit: RateState) -> None:
-    """Add the headers of the rate limit (contract reading 32)."""
-    headers["RateLimit-Limit"] = str(limit.limit)
-    headers["RateLimit-Remaining"] = str(limit.remaining)
-    headers["RateLimit-Reset"] = str(limit.reset_seconds)
+def _limit_headers(limit: RateState) -> dict[str, str]:
+    """Return the headers of the rate limit (contract reading 32)."""
+    return {
+        "RateLimit-Limit": str(limit.limit),
+        "RateLimit-Remaining": str(limit.remaining),
+        "RateLimit-Reset": str(limit.reset_seconds),
+    }
 
 
 def _make_inert(headers: CIMultiDict[str]) -> None:

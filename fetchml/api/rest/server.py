@@ -237,8 +237,9 @@ class HttpServer:
         headers = http.headers
         trace_id = new_trace(headers.get("traceparent"), headers.get("x-request-id"))
         current_trace.set(trace_id)
-        forwarded_for = ",".join(headers.getall("X-Forwarded-For", ()))
-        address = self._admission.client_of(http.remote or "", forwarded_for)
+        address = http.remote or ""
+        if forwarded_for := headers.getall("X-Forwarded-For", None):
+            address = self._admission.client_of(address, ",".join(forwarded_for))
         request = RestRequest(http, trace_id, address, self._budgets)
         label = self._origins.label_of(headers.get("Host"))
         router = self._router

@@ -39,8 +39,8 @@ class BlockedTasks:
         """Conditions that do not hold yet, by waiting task and the task that it waits for."""
         self._waiting_for: dict[str, dict[str, None]] = {}
         """Ids of the tasks that wait for a task, in the order in which they began to."""
-        self._ended: deque[tuple[str, Status]] = deque()
-        """Tasks that have ended, as long as others wait for them."""
+        self.news: deque[tuple[str, Status]] = deque()
+        """Tasks that have ended and that others may wait for, with their outcomes."""
 
     def __contains__(self, task_id: str) -> bool:
         return task_id in self._open
@@ -62,19 +62,15 @@ class BlockedTasks:
     def ended(self, task_id: str, outcome: Status) -> None:
         """Note the end of a task, if others wait for it."""
         if task_id in self._waiting_for:
-            self._ended.append((task_id, outcome))
-
-    @property
-    def has_news(self) -> bool:
-        return bool(self._ended)
+            self.news.append((task_id, outcome))
 
     def next_news(self) -> News | None:
         """Return what comes next, and close the condition; `None` if there are no news."""
-        while self._ended:
-            other, outcome = self._ended[0]
+        while self.news:
+            other, outcome = self.news[0]
             waiting = self._waiting_for.get(other)
             if not waiting:
-                self._ended.popleft()
+                self.news.popleft()
                 continue
             task_id = next(iter(waiting))
             conditions = self._open[task_id]

@@ -4,7 +4,7 @@ A request is a parsed JSON object. A rule returns the fault of a value, or `None
 """
 
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from fetchml.core.requests.text import is_valid, line_fault
@@ -48,9 +48,9 @@ def check_fields(
     return fields, violations
 
 
-def unknown_fields(request: Mapping[str, object], known: Container[str]) -> list[str]:
+def unknown_fields(request: Mapping[str, object], known: frozenset[str]) -> list[str]:
     """Return the request's properties that have no meaning (reading 12)."""
-    return [name for name in request if name not in known]
+    return [] if known.issuperset(request) else [name for name in request if name not in known]
 
 
 def integer(low: int, high: int) -> Check:
@@ -95,13 +95,13 @@ def line(limit: int, *, empty: bool = True) -> Check:
 
 
 def matching(pattern: re.Pattern[str], limit: int, rule: str) -> Check:
+    """`pattern` matches ASCII only, so what matches is valid text."""
     is_text = text(limit)
 
     def check(value: object) -> str | None:
-        wrong = is_text(value)
-        if wrong is not None:
-            return wrong
-        return None if pattern.fullmatch(value) else rule  # type: ignore[call-overload]
+        if isinstance(value, str) and len(value) <= limit and pattern.fullmatch(value):
+            return None
+        return is_text(value) or rule
 
     return check
 

@@ -125,16 +125,18 @@ def accept(
     if isinstance(named, str) and not is_default and (refusal := images.fault(named, allow_images)):
         found = Violation("image", refusal)
         violations.append(found if "image" in request else project.violation(*found))
-    if fields.get("slurm") or fields.get("may_idle"):
+    is_plain = _PLAIN.issuperset(fields)
+    if not is_plain:
         violations += [
             *_slurm_violations(request, project, fields, slurm_allow),
             *_idle_violations(request, project, fields, allow=allow_may_idle),
         ]
     if violations:
         raise InvalidSubmission(violations)
-    for name in _MERGED.intersection(project.fields):
-        fields[name] = {**project.fields[name], **fields[name]}  # type: ignore[dict-item]
-    if not _PLAIN.issuperset(fields):
+    if project.fields:
+        for name in _MERGED.intersection(project.fields):
+            fields[name] = {**project.fields[name], **fields[name]}  # type: ignore[dict-item]
+    if not is_plain:
         _read_structures(fields)
     fields.setdefault("image", defaults.image)
     fields.setdefault("command", defaults.command)
@@ -142,7 +144,7 @@ def accept(
     if limits.cpu or limits.memory_gb:
         fields.update(limits.filled(fields))
     fields["timeout_seconds"] = limits.timeout(fields)
-    if "checkpoint_from" in fields or "warn_seconds" in fields:
+    if not is_plain and ("checkpoint_from" in fields or "warn_seconds" in fields):
         if wrong_pairs := checkpoint.violations(fields):
             raise InvalidSubmission(wrong_pairs)
         fields["checkpoint"] = fields.get("checkpoint", False) or "checkpoint_from" in fields
@@ -352,7 +354,7 @@ _PLAIN = frozenset(
         "metadata", "image", "env", "timeout_seconds", "max_retries", "preemptible",
     }
 )  # fmt: skip
-"""Fields that `_read_structures` leaves as they are. One that is missing here costs time only."""
+"""Fields that need no more than their own rule. One that is missing here costs time only."""
 
 KNOWN_FIELDS = frozenset(_RULES)
 """Known request properties. Others are ignored and named in the reply's header (reading 12)."""

@@ -46,12 +46,14 @@ def resource_violations(
 ) -> list[Violation]:
     """Return the violations of a request for more than the host has or a task may have."""
     found = []
-    for name, limit in (("cpu", "max_cpu"), ("memory_gb", "max_memory_gb"), ("gpu", None)):
+    for name, has, may in (
+        ("cpu", capacity.cpu, limits.max_cpu),
+        ("memory_gb", capacity.memory_gb, limits.max_memory_gb),
+        ("gpu", capacity.gpu, 0),
+    ):
         asked = fields.get(name)
         if not isinstance(asked, int):
             continue
-        has = getattr(capacity, name)
-        may = getattr(limits, limit) if limit else 0
         if fault := excess(asked, has):
             found.append(Violation(name, fault))
         elif may and asked > may:

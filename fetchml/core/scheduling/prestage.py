@@ -139,7 +139,10 @@ def _place(
 
 
 def _without_gpus(tasks: list[Task]) -> int:
-    return sum([not task.gpu_uuids for task in tasks])
+    count = 0
+    for task in tasks:
+        count += not task.gpu_uuids
+    return count
 
 
 def _is_free(state: State, uuid: str) -> bool:

@@ -81,7 +81,11 @@ class UsageLedger:
         """Follow the durable changes. On the way of a submit: it calls nothing before the end."""
         hidden: set[str] = set()
         for change in changes:
-            task, held = change.task, self._holding.get(change.task.id)
+            task = change.task
+            held = self._holding.get(task.id)
+            if held is None and task.status is Status.QUEUED:  # Every submit.
+                self._live.add(task.id)
+                continue
             holds = task.status in _HOLDING and not task.prestaged
             if held is not None and not (holds and held.attempt == task.attempt):
                 self._leave(task, change.at)

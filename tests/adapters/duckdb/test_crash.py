@@ -15,7 +15,7 @@ import pytest
 from fetchml.adapters.duckdb.readers import READERS
 from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.adapters.duckdb.store import StoreUnusable
-from fetchml.core.model import Status, Task
+from fetchml.core.model import Idempotency, Status, Task
 from fetchml.core.requests.submission import MAX_REQUEST_BYTES
 from fetchml.ports.store import TaskQuery
 from testbed import debian
@@ -182,7 +182,7 @@ async def test_has_room_is_false_before_the_disk_is_full(tmp_path: Path) -> None
 async def test_failure_in_the_fold_is_fatal_too(tmp_path: Path) -> None:
     opened = await open_store(tmp_path)
     opened.store._maintenance._database.cursor().execute("DROP TABLE idempotency")
-    await opened.append(numbered(0))
+    await opened.append(numbered(0, idempotency=Idempotency("key", "digest")))
     await opened.failed.wait()
     assert "idempotency" in str(opened.failures[0])
     with pytest.raises(RuntimeError, match="the store has failed"):

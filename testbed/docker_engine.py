@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 
 from testbed import debian
 
@@ -124,7 +125,11 @@ class PrivateEngine(Engine):
         if self._process is None:
             self.start()
         for container in self.client.containers.list(all=True, ignore_removed=True):
-            container.remove(force=True)
+            try:
+                container.remove(force=True)
+            except APIError as error:
+                if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+                    raise  # Otherwise a server removes it, or has done so.
 
     def close(self) -> None:
         """End the engine and remove its mounts and files."""

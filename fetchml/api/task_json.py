@@ -116,8 +116,14 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
     return body
 
 
-def _dependency_json(each: Dependency) -> dict[str, str]:
-    return {"task_id": each.task_id, "condition": each.condition}
+def _dependency_json(each: Dependency) -> dict[str, object]:
+    body: dict[str, object] = {"task_id": each.task_id} if each.task_id else {}
+    body["condition"] = each.condition
+    if each.sweep_id:
+        body["sweep_id"] = each.sweep_id
+    if each.same_index:
+        body["same_index"] = True
+    return body
 
 
 def _attempt_json(attempt: Attempt) -> dict[str, object]:

@@ -242,7 +242,12 @@ def _secret_fields(message: task_pb2.SecretUse) -> dict[str, Any]:
 
 
 def _dependency_message(each: Dependency) -> task_pb2.Dependency:
-    return task_pb2.Dependency(task_id=each.task_id, condition=_CONDITION_NUMBER[each.condition])
+    return task_pb2.Dependency(
+        task_id=each.task_id or None,
+        condition=_CONDITION_NUMBER[each.condition],
+        sweep_id=each.sweep_id or None,
+        same_index=each.same_index or None,
+    )
 
 
 def _dependency_fields(message: task_pb2.Dependency) -> dict[str, Any]:

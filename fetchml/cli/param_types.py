@@ -77,19 +77,36 @@ class KeyValue(click.ParamType[tuple[str, str]]):
         return key, content
 
 
+SWEEP = "sweep:"
+"""Before a sweep in place of a task: all of its tasks."""
+SAME_INDEX = "same-index:"
+"""Before a sweep in place of a task: the task with the same index."""
+
+
 class AfterParam(click.ParamType[tuple[str, Any]]):
-    """`TASK` or `TASK:CONDITION`, converted to the id as given and the condition's number."""
+    """`TASK`, `sweep:SWEEP` or `same-index:SWEEP`, each with or without `:CONDITION`, converted to
+    what is named, as given, and the condition's number."""
 
     name = "TASK[:ended]"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, Any]:
-        task_id, colon, condition = str(value).partition(":")
+        kind, text = split_kind(str(value))
+        named, colon, condition = text.partition(":")
         names = ["completed", "ended", "failed"]
-        if not task_id or (colon and condition not in names):
-            self.fail(f"{value!r} is not a task with one of :{', :'.join(names)}", param, ctx)
-        return task_id, Dependency.Condition.Value(condition or "completed")
+        if not named or (colon and condition not in names):
+            what = "a sweep" if kind else "a task"
+            self.fail(f"{value!r} is not {what} with one of :{', :'.join(names)}", param, ctx)
+        return kind + named, Dependency.Condition.Value(condition or "completed")
+
+
+def split_kind(named: str) -> tuple[str, str]:
+    """Split what an option names into SWEEP, SAME_INDEX or nothing, and the name."""
+    for kind in (SWEEP, SAME_INDEX):
+        if named.startswith(kind):
+            return kind, named.removeprefix(kind)
+    return "", named
 
 
 class SecretParam(click.ParamType[SecretUse]):

@@ -8,6 +8,7 @@ import click
 
 from fetchml.cli.connect import json_option, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.param_types import SWEEP
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.show import starts
 from fetchml.cli.slurm.arrays import PARAMETER, Array, literal
@@ -22,8 +23,9 @@ from fetchml.cli.slurm.script import (
     split,
 )
 from fetchml.cli.submit import create, given_fields, outcome, with_ids
+from fetchml.cli.task_ids import WHOLE
 from fetchml.cli.wait import wait
-from fetchml.client import Client, CreateTaskRequest
+from fetchml.client import Client, CreateTaskRequest, NotFound
 
 _NOTHING = {
     **dict.fromkeys(
@@ -70,6 +72,7 @@ def sbatch(client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bo
     if request.slurm:
         fields["slurm"] = tuple(request.slurm.items())
     folder = None if request.folder is None or request.validates else Path(request.folder)
+    fields["after"] = [(_array_or_task(client, each), how) for each, how in fields["after"]]
     fields = with_ids(client, folder, command, fields)
     if request.array is not None:
         _submit_array(client, request.array, command, fields, request.validates, as_json=as_json)
@@ -85,6 +88,17 @@ def sbatch(client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bo
     else:
         click.echo(task.id)
     return 0
+
+
+def _array_or_task(client: Client, named: str) -> str:
+    """Name an array, which is a sweep, as the option --after does: sbatch has one kind of id."""
+    if not WHOLE.fullmatch(named):
+        return named
+    try:
+        client.get_sweep(named)
+    except NotFound:
+        return named
+    return SWEEP + named
 
 
 def _validate(

@@ -74,9 +74,7 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         "slurm": ", ".join(f"{name}={value}" for name, value in sorted(task.slurm.items())),
         "time limit": f"{task.timeout_seconds} s" if task.timeout_seconds else "",
         "warning": f"{task.warn_seconds} s before SIGTERM" if task.warn_seconds else "",
-        "after": ", ".join(
-            f"{each.task_id} {Dependency.Condition.Name(each.condition)}" for each in task.after
-        ),
+        "after": ", ".join(map(_dependency, task.after)),
         "inputs from": ", ".join(task.inputs_from),
         "not before": local_time(task.start_after) if task.HasField("start_after") else "",
         "held": "yes" if task.held else "",
@@ -180,6 +178,13 @@ def _checkpoint(task: Task) -> str:
     if not task.checkpoint:
         return ""
     return f"yes, begun from {task.checkpoint_from}" if task.checkpoint_from else "yes"
+
+
+def _dependency(on: Dependency) -> str:
+    what = on.task_id or f"all of sweep {on.sweep_id}"
+    if on.task_id and on.sweep_id:
+        what += f" (same index in sweep {on.sweep_id})"
+    return f"{what} {Dependency.Condition.Name(on.condition)}"
 
 
 def _needs(task: Task) -> str:

@@ -12,7 +12,8 @@ from fetchml.cli.connect import json_option, server_option, valid_text
 from fetchml.cli.environment import implied
 from fetchml.cli.errors import ExitCode
 from fetchml.cli.named_ids import experiment_id_of as id_of
-from fetchml.cli.param_types import Int32
+from fetchml.cli.named_ids import sweep_id_of
+from fetchml.cli.param_types import SAME_INDEX, SWEEP, Int32, split_kind
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import whole_id
 from fetchml.cli.task_ids import task_id_of
@@ -93,6 +94,7 @@ def submit(
       fetchml submit --dir . -- python train.py --epochs 3
       fetchml submit --dir . --wait --gpu 1 --timeout 12h -- python train.py
       fetchml submit --after @last -- python evaluate.py
+      fetchml submit --after sweep:@last:ended -- python report.py
       fetchml submit -n hello --image alpine -e NAME=Ada -- sh -c 'echo $NAME'
     """
     if not (command or folder or any(fields[name] for name in ("args", "image", "snapshot_id"))):
@@ -118,11 +120,10 @@ def with_ids(
     if fields["experiment_id"] is not None:
         fields = {**fields, "experiment_id": id_of(client, fields["experiment_id"])}
     if fields["after"]:
-        named = [(task_id_of(client, each), condition) for each, condition in fields["after"]]
-        after = [Dependency(task_id=each, condition=how) for each, how in named]
+        after = [_dependency(client, each, condition) for each, condition in fields["after"]]
         fields = {**fields, "after": after}
     if fields["inputs_from"]:
-        ids = [task_id_of(client, each) for each in fields["inputs_from"]]
+        ids = [_input_id(client, each) for each in fields["inputs_from"]]
         fields = {**fields, "inputs_from": ids}
     if folder is not None:
         fields = with_code(client, folder, command, fields)
@@ -131,6 +132,25 @@ def with_ids(
     if fields["checkpoint_from"] is not None:
         fields = {**fields, "checkpoint_from": task_id_of(client, fields["checkpoint_from"])}
     return fields
+
+
+def _dependency(client: Client, given: str, condition: Dependency.Condition | None) -> Dependency:
+    kind, named = split_kind(given)
+    if not kind:
+        return Dependency(task_id=task_id_of(client, named), condition=condition)
+    sweep_id = sweep_id_of(client, named)
+    same_index = True if kind == SAME_INDEX else None
+    return Dependency(sweep_id=sweep_id, same_index=same_index, condition=condition)
+
+
+def _input_id(client: Client, given: str) -> str:
+    kind, named = split_kind(given)
+    if kind == SWEEP:
+        raise click.UsageError(
+            f"--inputs-from {given}: the outputs of a whole sweep can't be inputs; "
+            f"{SAME_INDEX}{named} gives each task of a new sweep those of one task"
+        )
+    return sweep_id_of(client, named) if kind else task_id_of(client, named)
 
 
 def with_code(

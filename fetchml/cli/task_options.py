@@ -133,14 +133,15 @@ _OPTIONS = (
         type=AfterParam(),
         multiple=True,
         help="Start after this task has completed; with TASK:ended or TASK:failed, has ended or "
-        "failed. Repeatable.",
+        "failed. sweep:SWEEP: after all tasks of a sweep. same-index:SWEEP, for a new sweep: each "
+        "task after the one with its index. Repeatable.",
     ),
     click.option(
         "--inputs-from",
         multiple=True,
         metavar="TASK",
         help="Start after this task has completed, with its outputs at /inputs/JOB_NAME. "
-        "Repeatable.",
+        "same-index:SWEEP, for a new sweep: the task with the same index. Repeatable.",
     ),
     click.option(
         "--notify",

@@ -89,8 +89,9 @@ class TaskFields(TypedDict, total=False):
     """Each a SecretUse, or `NAME`, `NAME:env` or `NAME:file`."""
     experiment_id: str
     after: Sequence[str | Dependency]
-    """Tasks that have to end first: ids of tasks that have to complete, or Dependency."""
+    """Ids of tasks that have to complete first, or Dependency, which may name a sweep."""
     inputs_from: Sequence[str]
+    """Ids of tasks; in the task of a sweep also of sweeps, for the task with the same index."""
     start_after: datetime
     """With a time zone."""
     hold: bool

@@ -16,6 +16,7 @@ from fetchml.core.requests.checks import Violation, unknown_fields
 from fetchml.core.requests.mounts.volumes import Volume
 from fetchml.core.state import State
 from fetchml.core.storage import Kind, Used, quota_fault
+from fetchml.core.sweeps.progress import Failures
 
 
 class RefusalKind(Enum):
@@ -128,9 +129,16 @@ def ignored_fields(request: Mapping[str, object]) -> list[str]:
 
 
 def submitted(
-    state: State, now: int, user: str, tasks: list[Task], ended: Mapping[str, Status]
+    state: State,
+    now: int,
+    user: str,
+    tasks: list[Task],
+    ended: Mapping[str, Status],
+    failures: Mapping[str, Failures],
 ) -> Submitted | Refusal:
-    """The event that takes these tasks of one user, if there is a place for them. `ended`: see
-    Submitted."""
+    """The event that takes these tasks of one user, if there is a place for them. `ended`,
+    `failures`: see Submitted."""
     footprints = [footprint(task.spec) for task in tasks]
-    return no_place(state, user, footprints) or Submitted(now, tasks, footprints, ended)
+    if (refusal := no_place(state, user, footprints)) is not None:
+        return refusal
+    return Submitted(now, tasks, footprints, ended, (), failures)

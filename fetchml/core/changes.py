@@ -28,7 +28,7 @@ def change(state: State, decision: Decision, task: Task) -> Task:
 def finish(state: State, decision: Decision, task: Task, verdict: Verdict, ended_at: int) -> None:
     """End a task: nothing of it runs any more, and it is not tried again."""
     status = Status.COMPLETED if verdict.reason is None else Status.FAILED
-    move(
+    ended = move(
         state,
         decision,
         task,
@@ -40,8 +40,7 @@ def finish(state: State, decision: Decision, task: Task, verdict: Verdict, ended
         progress=None,
         prestaged=False,
     )
-    state.forget(task)
-    state.blocked.ended(task.id, status)
+    state.forget(ended)
 
 
 def current(state: State, task_id: str, attempt: int, *expected: Status) -> Task | None:

@@ -19,6 +19,7 @@ from fetchml.core.notifications.delivery import Delivery
 from fetchml.core.notifications.notices import Notice
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.stopping import Manner
+from fetchml.core.sweeps.progress import Failures
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -31,7 +32,10 @@ class Submitted(msgspec.Struct, frozen=True):
     ended: Mapping[str, Status] = {}  # never changed
     """Outcomes of the ended tasks that they start after. All others that they name are live."""
     replaced: Sequence[Task] = ()
-    """Ended tasks in the version to record with these."""
+    """Failed tasks of a sweep in the version to record with these, which take their places."""
+    failures: Mapping[str, Failures] = {}  # never changed
+    """Failed tasks, those of `replaced` included, of sweeps without live tasks: by the id of each
+    that these tasks start after or belong to. None for a new sweep."""
 
 
 class CancelRequested(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ TASK_BYTES = 1024
 """Bytes beside the specification: the task's record, and its entries in the queue and indexes."""
 
 DEPENDENCY_BYTES = 512
-"""Bytes of one task that it starts after, beside the id: its entries in four tables."""
+"""Bytes of one task or sweep that it starts after, beside ids: its entries in four tables."""
 TARGET_BYTES = 192
 """Bytes of an address of `notify`, beside the URL."""
 ATTEMPT_BYTES = 448
@@ -54,6 +54,7 @@ def footprint(spec: TaskSpec) -> int:
         total += _all(spec.datasets)
     if spec.after is not None:
         total += sum([DEPENDENCY_BYTES + _text(each.task_id) for each in spec.after])
+        total += sum([_text(each.sweep_id) for each in spec.after if each.sweep_id])
     if spec.inputs_from is not None:
         total += _all(spec.inputs_from)
     if spec.volumes is not None:

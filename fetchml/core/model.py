@@ -77,20 +77,34 @@ class DatasetSpec(Value, frozen=True):
 
 
 class Condition(StrEnum):
-    """The end of another task that a task waits for."""
+    """The end of another task, or of all tasks of a sweep, that a task waits for."""
 
     COMPLETED = "completed"
+    """Of a sweep: each of its tasks has completed."""
     ENDED = "ended"
-    """Either way."""
+    """Either way. Of a sweep: none of its tasks is live."""
     FAILED = "failed"
-    """Cancelled included."""
+    """Cancelled included. Of a sweep: all of its tasks have ended, and one or more have failed."""
 
 
 class Dependency(Value, frozen=True):
-    """A task that another one starts after."""
+    """A task, or a sweep, that a task starts after.
 
-    task_id: str
+    With `task_id` alone it is that task; with `sweep_id` alone all tasks of the sweep. With both it
+    is the task that had the same index in the sweep when the waiting task was submitted.
+    """
+
+    task_id: str = ""
     condition: Condition = Condition.COMPLETED
+    sweep_id: str = ""
+    same_index: bool = False
+    """The dependency is on one task of `sweep_id`. `task_id` is empty only in a request for a
+    sweep, whose tasks are not made yet."""
+
+    @property
+    def target(self) -> str:
+        """Id of the task, or of the sweep if all of it has to end."""
+        return self.task_id or self.sweep_id
 
 
 class TaskSpec(Value, frozen=True):
@@ -133,7 +147,7 @@ class TaskSpec(Value, frozen=True):
     start_after: int | None = None
     """Earliest start of the first attempt; `None`: at once."""
     after: tuple[Dependency, ...] | None = None
-    """Tasks that have to end before the first attempt; no task is named twice."""
+    """Tasks and sweeps that have to end before the first attempt; none is named twice."""
     inputs_from: tuple[str, ...] | None = None
     """Ids of tasks whose outputs it gets; `after` names each of them too."""
     hold: bool = False
@@ -246,7 +260,8 @@ class Task(Value, frozen=True):
     released_at: int | None = None
     """When the last hold or condition that kept it back was gone; `None` if none was so far."""
     after_met: bool = False
-    """The conditions of `after` hold. Not set if they did when the task was submitted."""
+    """The conditions of `after` hold. Not set if they did when the task was submitted, unless one
+    is on all of a sweep, whose failed tasks may be submitted again."""
     superseded: bool = False
     """The failed task of a sweep was submitted again: the new task has its place in the sweep."""
     service: bool = False

@@ -5,7 +5,7 @@ The rules of a task's life are here; `core.transitions` has the table and the th
 
 from msgspec.structs import replace
 
-from fetchml.core import halting, retry, storage, waiting
+from fetchml.core import halting, retry, storage, submitting, waiting
 from fetchml.core.bookings import begin as bookings
 from fetchml.core.changes import change, current, finish, move
 from fetchml.core.dependencies import outcomes
@@ -35,7 +35,6 @@ from fetchml.core.events import (
     TimePassed,
     UpdateRequested,
 )
-from fetchml.core.footprint import footprint
 from fetchml.core.gpus import events
 from fetchml.core.model import (
     AttemptEnd,
@@ -80,7 +79,7 @@ def step(state: State, event: Event) -> Decision:
 def _apply(state: State, decision: Decision, event: Event) -> None:
     match event:
         case Submitted():
-            _submit(state, decision, event)
+            submitting.submit(state, decision, event)
         case CancelRequested() | ManyCancelRequested():
             _cancel(state, decision, event)
         case InterruptRequested() | LostDeclared():
@@ -115,17 +114,6 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
             state.due(event.now, due)
         case _:
             events.apply(state, decision, event)
-
-
-def _submit(state: State, decision: Decision, event: Submitted) -> None:
-    sizes = event.footprints or [footprint(task.spec) for task in event.tasks]
-    for task, size in zip(event.tasks, sizes, strict=True):
-        state.enter(task, size)
-        if task.spec.after is not None:
-            state.block(task, event.ended)
-        state.wait(task, event.now)
-    decision.changes += event.tasks
-    decision.changes += event.replaced
 
 
 def _recover(state: State, decision: Decision, now: int) -> None:

@@ -8,11 +8,11 @@ from msgspec.structs import replace
 
 from fetchml.core import waiting
 from fetchml.core.bookings.model import Bookings
-from fetchml.core.dependencies.blocked import BlockedTasks, holds
+from fetchml.core.dependencies.blocked import BlockedTasks
 from fetchml.core.footprint import footprint, task_footprint
 from fetchml.core.gpus.model import plain_slots
 from fetchml.core.gpus.use import Quiet
-from fetchml.core.model import HOLDING, Dependency, Resources, Status, Task
+from fetchml.core.model import HOLDING, Resources, Status, Task
 from fetchml.core.packing.model import Packing
 from fetchml.core.packing.peaks import Job
 from fetchml.core.scheduling.allocator import GpuPool
@@ -25,6 +25,7 @@ from fetchml.core.scheduling.resources import add, subtract, take
 from fetchml.core.scheduling.shares import Shares, Usage, weight
 from fetchml.core.scheduling.sweep_limits import SweepLimits
 from fetchml.core.sweeps.member import limited
+from fetchml.core.sweeps.progress import Failures, SweepsUnderWay
 from fetchml.core.waiting import PRESTAGED, Discarding, Queued, Waiting
 
 _QUEUED = Queued()
@@ -41,7 +42,7 @@ class State:
     held_back: HeldBackTasks = field(default_factory=HeldBackTasks)
     """Queued tasks that may not start now, even with free resources. None is in `queue`."""
     blocked: BlockedTasks = field(default_factory=BlockedTasks)
-    """The conditions on other tasks."""
+    """The conditions on other tasks and on sweeps."""
     sweeps: SweepLimits = field(default_factory=SweepLimits)
     """Sweeps whose tasks may not all be under way; tasks without a place are not in the queue."""
     wait_states: dict[str, Waiting] = field(default_factory=dict)
@@ -66,8 +67,8 @@ class State:
     bookings: Bookings = NO_BOOKINGS
     quiet: dict[str, Quiet] = field(default_factory=dict)
     """Times without use of the GPUs of running tasks, by their ids. Not stored."""
-    sweep_tasks: dict[str, int] = field(default_factory=dict)
-    """Number of live tasks by the id of their sweep."""
+    progress: SweepsUnderWay = field(default_factory=SweepsUnderWay)
+    """Live and failed tasks of each sweep that has live tasks."""
     live_bytes: int = 0
     """Bytes of memory that all live tasks take."""
     launcher_available: bool = False
@@ -90,14 +91,17 @@ class State:
         live: Collection[Task],
         shares: Mapping[str, Usage] | None = None,
         ended: Mapping[str, Status] | None = None,
+        failures: Mapping[str, Failures] | None = None,
         peaks: Iterable[tuple[Job, tuple[int, ...]]] = (),
     ) -> "State":
         """Rebuild the state from the live tasks.
 
         `shares`: a result of `Shares.dump`. `ended`: the outcomes of ended tasks that live ones
-        wait for (`dependencies.named`). `peaks`: see `LearnedPeaks`.
+        wait for (`dependencies.named`). `failures`: of all sweeps that have any. `peaks`: see
+        `LearnedPeaks`.
         """
         state = cls(limits)
+        state.progress.learn(failures or {})
         if limits.packing is not None:
             state.pack(Packing(limits.packing, peaks))
         state.shares = Shares(limits.half_life_ms, shares)
@@ -110,7 +114,7 @@ class State:
             state.enter(task, task_footprint(task))
         for task in live:
             if task.has_open_conditions:
-                state.block(task, ended or {})
+                state.blocked.block(task, state.tasks, ended or {}, state.progress)
             if task.status in HOLDING and not task.prestaged:
                 if task.spec.gpu and not task.gpu_uuids and limits.cluster is None:
                     unnamed.append(task)
@@ -118,6 +122,7 @@ class State:
                     state.hold(task)
             else:
                 state.wait(task, now=0)
+        state.progress.drop_ended()
         for task in unnamed:  # older releases did not store which GPUs
             uuids = state.gpus.choose(state.gpus.free(), task.spec.gpu or 0, limits.placement)
             named = state.tasks[task.id] = replace(task, gpu_uuids=uuids or ())
@@ -138,7 +143,7 @@ class State:
         other.user_bytes = dict(self.user_bytes)
         other.wait_states = dict(self.wait_states)
         other.inputs = {}  # An estimate removes no outputs.
-        other.sweep_tasks = dict(self.sweep_tasks)
+        other.progress = self.progress.copy()
         other.handed_over = dict(self.handed_over)
         other.user_handed_over = dict(self.user_handed_over)
         other.gpus = self.gpus.copy()
@@ -155,8 +160,8 @@ class State:
         self.tasks[task.id] = task
         self.user_bytes[task.user] = self.user_bytes.get(task.user, 0) + size
         self.live_bytes += size
-        if (member := task.spec.sweep) is not None:
-            self.sweep_tasks[member.id] = self.sweep_tasks.get(member.id, 0) + 1
+        if task.spec.sweep is not None:
+            self.progress.enter(task, task.spec.sweep.id)
         for other in task.spec.inputs_from or ():
             self.inputs.setdefault(other, set()).add(task.id)
 
@@ -176,17 +181,18 @@ class State:
         self.live_bytes += more
 
     def forget(self, task: Task) -> None:
-        """Remove a task that has ended."""
+        """Remove a task that has ended, and note that for those that wait for it or its sweep."""
         del self.tasks[task.id]
         size = task_footprint(task)
         take(self.user_bytes, task.user, size)
         self.live_bytes -= size
         self.leave(task)
-        if task.spec.sweep is not None:
-            take(self.sweep_tasks, task.spec.sweep.id, 1)
         if (member := limited(task.spec.sweep)) is not None:
             self.sweeps.leave(task, member)
-        self.blocked.remove(task.id)
+        self.blocked.remove(task)
+        self.blocked.ended(task.id, task.status)
+        if (in_sweep := task.spec.sweep) is not None:
+            self.blocked.sweep_changed(in_sweep.id, self.progress.leave(task, in_sweep.id))
         for other in task.spec.inputs_from or ():
             self.inputs[other].discard(task.id)
             if not self.inputs[other]:
@@ -225,23 +231,6 @@ class State:
         """Move a waiting task to where it belongs by now."""
         self.leave(task)
         self._queue(task, now)
-
-    def block(self, task: Task, ended: Mapping[str, Status]) -> None:
-        """Let a task wait for those that it names, as far as it has to. `ended`: the outcomes of
-        those that have ended. Before `wait`."""
-        open_conditions: list[Dependency] = []
-        news: dict[str, Status] = {}
-        for each in task.spec.after or ():
-            if each.task_id not in self.tasks:
-                outcome = ended.get(each.task_id, Status.FAILED)
-                if each.task_id in ended and holds(each.condition, outcome):
-                    continue
-                news[each.task_id] = outcome
-            open_conditions.append(each)
-        if open_conditions:
-            self.blocked.add(task.id, open_conditions)
-        for task_id, outcome in news.items():
-            self.blocked.ended(task_id, outcome)
 
     def wait_state(self, task_id: str) -> Waiting:
         return self.wait_states.get(task_id) or self.held_back.get(task_id) or _QUEUED

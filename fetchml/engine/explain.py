@@ -21,7 +21,7 @@ BLOCKED_SHOWN = 4
 BOOKINGS_SHOWN = 3
 """Most bookings that one sentence names."""
 DEPENDENCIES_SHOWN = 3
-"""Most tasks that one sentence names."""
+"""Most tasks and sweeps that one sentence names."""
 
 MayName = Callable[[Owned], bool]
 """Whether the caller may see a task or a booking of a user."""
@@ -278,6 +278,11 @@ def _blocked_by(state: State, task: Task, may_name: MayName) -> str:
     conditions = state.blocked.open_conditions(task.id)
     texts = []
     for each in conditions[:DEPENDENCIES_SHOWN]:
+        if not each.task_id:
+            progress = state.progress.of(each.sweep_id)
+            shown_of = progress if progress.live and may_name(progress) else None
+            texts.append(outcomes.described_sweep(each, shown_of))
+            continue
         other = state.tasks.get(each.task_id)
         shown = other is not None and may_name(other)
         texts.append(outcomes.described(each, other.shown_status if other and shown else None))

@@ -15,7 +15,7 @@ from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.task_lookup import TaskLookup
-from fetchml.engine.tasks.dependencies import Dependencies
+from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
 from fetchml.engine.tasks.field_names import OF_MANY, OF_THE_ONLY, FieldNames
 from fetchml.engine.tasks.idempotency import KEY_OF_ANOTHER, check_keys, digest
 from fetchml.engine.tasks.visible import VisibleTasks
@@ -203,13 +203,13 @@ class Submissions:
                 after.append(spec)
             if spec.snapshot_id is not None:
                 snapshots.add(spec.snapshot_id)
-        ended = await self._dependencies.ended(after) if after else {}
+        ends = await self._dependencies.ended(who, after) if after else NOTHING_ENDED
         now, sender = self._clock(), who.sender
         tasks = [
             Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
             for spec, idempotency in new
         ]
-        event = acceptance.submitted(self._state, now, who.user, tasks, ended)
+        event = acceptance.submitted(self._state, now, who.user, tasks, *ends)
         if isinstance(event, Refusal):
             self.refused += not dry_run
             raise _error(event)
@@ -259,8 +259,11 @@ class Submissions:
             raise ValidationFailed(violations)
         return new
 
-    async def accept(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
-        """Return the task that a request asks for. Raises ValidationFailed."""
+    async def accept(
+        self, who: Principal, request: Mapping[str, object], in_sweep: int | None = None
+    ) -> TaskSpec:
+        """Return the task that a request asks for. `in_sweep`: see `Dependencies.fault`. Raises
+        ValidationFailed."""
         snapshot_id = request.get("snapshot_id")
         snapshot = None
         unknown: list[FieldViolation] = []
@@ -285,16 +288,16 @@ class Submissions:
         if experiment is not None and not self._experiments.takes_tasks(who, experiment):
             raise ValidationFailed([NO_SUCH_EXPERIMENT])
         if spec.dataset_specs or spec.checkpoint_from or spec.after or spec.environment:
-            await self._check_sources(who, spec)
+            await self._check_sources(who, spec, in_sweep)
         return spec
 
-    async def _check_sources(self, who: Principal, spec: TaskSpec) -> None:
+    async def _check_sources(self, who: Principal, spec: TaskSpec, in_sweep: int | None) -> None:
         """Raises ValidationFailed."""
         if spec.dataset_specs and (fault := await self._datasets.fault(spec.dataset_specs)):
             raise ValidationFailed([FieldViolation("dataset_specs", fault)])
         if spec.checkpoint_from is not None:
             await self._require_checkpoint(who, spec.checkpoint_from)
-        if spec.after and (wrong := await self._dependencies.fault(who, spec)):
+        if spec.after and (wrong := await self._dependencies.fault(who, spec, in_sweep)):
             raise ValidationFailed([wrong])
         if spec.environment is not None:
             await self._require_environment(spec)
@@ -342,14 +345,17 @@ class Submissions:
         *,
         documents: Sequence[Document] = (),
         replaced: Sequence[Task] = (),
+        known: Mapping[str, Status] | None = None,
         now: int | None = None,
         dry_run: bool = False,
     ) -> list[Task]:
         """Create the tasks of valid specifications, all of one snapshot, in one durable commit with
-        `documents` and the ended tasks `replaced`. `footprints`: bytes of memory of each."""
-        ended: Mapping[str, Status] = {}
-        if any(spec.after for spec in specs):
-            ended = await self._dependencies.ended(specs)
+        `documents` and the ended tasks `replaced`, of one sweep. `footprints`: bytes of memory of
+        each. `known`: outcomes of tasks that they start after, as far as known."""
+        ends = NOTHING_ENDED
+        sweep = replaced[0].spec.sweep if replaced else None
+        if sweep is not None or any(spec.after for spec in specs):
+            ends = await self._dependencies.ended(who, specs, known, sweep)
         now, sender = now or self._clock(), who.sender
         tasks = [Task(self._ids.next(now), who.user, spec, now, sender=sender) for spec in specs]
         if (refusal := acceptance.no_place(self._state, who.user, footprints)) is not None:
@@ -360,9 +366,8 @@ class Submissions:
         if snapshot_id is not None and self._snapshots.to_run(who.user, snapshot_id) is None:
             raise ValidationFailed([NO_SUCH_SNAPSHOT])
         if not dry_run:
-            await self._dispatcher.apply(
-                Submitted(now, tasks, footprints, ended, replaced), documents
-            )
+            event = Submitted(now, tasks, footprints, ends.tasks, replaced, ends.sweeps)
+            await self._dispatcher.apply(event, documents)
         return tasks
 
     # For services, which are tasks too.

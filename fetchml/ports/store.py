@@ -15,6 +15,7 @@ import msgspec
 
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Change, Kept, Key, Status, Task
+from fetchml.core.sweeps.progress import Failures
 from fetchml.ports.usage import UsageStore
 
 
@@ -112,6 +113,18 @@ class StoredState(msgspec.Struct):
     """Visible tasks in the whole store by (user, status)."""
     sweep_counts: dict[tuple[str, Status], int] = {}
     """The same by (sweep, status), for tasks that are in a sweep."""
+    sweep_failures: dict[str, Failures] = {}
+    """Failed tasks by sweep, deleted ones included."""
+
+
+class SweepTask(msgspec.Struct, frozen=True):
+    """A task with its place in a sweep."""
+
+    index: int
+    id: str
+    status: Status
+    has_outputs: bool
+    """False if its outputs were removed."""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -194,6 +207,13 @@ class Store(Protocol):
 
     async def list_tasks(self, query: TaskQuery) -> TaskPage:
         """Return a page of visible tasks. A search delays no other read, and raises ReadTooLong."""
+
+    async def sweep_tasks(self, sweep_id: str) -> list[SweepTask]:
+        """Return the visible tasks of a sweep, in the order of their indexes. Those that were
+        submitted again in it are left out."""
+
+    async def outcomes(self, task_ids: Sequence[str]) -> dict[str, Status]:
+        """Return the statuses of those tasks that have ended, hidden ones included."""
 
     async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
         """Return at most `limit` changes with a number above `seq`, in order, and at least one if

@@ -37,7 +37,8 @@ from fetchml.engine.share_store import ShareStore
 from fetchml.engine.slow_reads import SlowReads
 from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
-from fetchml.engine.sweeps.service import KnownSweeps, Sweeps
+from fetchml.engine.sweeps.known import KnownSweeps
+from fetchml.engine.sweeps.service import Sweeps
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.changes import TaskChanges
@@ -173,6 +174,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         private=private,
         snapshot_exists=snapshots.exists,
     )
+    dependencies = Dependencies(tasks, sweeps, state, dispatcher, store, private=private)
     submissions = Submissions(
         store,
         state,
@@ -183,7 +185,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         usage,
         dispatcher,
         visible=visible,
-        dependencies=Dependencies(tasks, state, dispatcher, private=private),
+        dependencies=dependencies,
         environments=environments,
         secrets=secrets,
         clock=clock,
@@ -354,6 +356,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
             store,
             state,
             submissions,
+            dependencies,
             ended,
             dispatcher,
             audit,

@@ -13,7 +13,7 @@ from fetchml.config.settings import Settings
 from fetchml.core.notifications.delivery import Channel, Delivery
 from fetchml.core.notifications.targets import MAX_TARGETS, url_fault
 from fetchml.core.requests.dataset import PUBLIC_ADDRESSES, AddressRules, may_be_asked
-from fetchml.engine.sweeps.service import KnownSweeps
+from fetchml.engine.sweeps.known import KnownSweeps
 from fetchml.files.layout import NOTIFICATIONS_KEY
 from fetchml.files.own_file import load_key
 from fetchml.notifications.notices import Notices, ServerTarget

@@ -10,6 +10,9 @@ booking_removed from the store.
 
 `limit_changed`: another time limit of an attempt is durable, and its shim is not given it yet.
 
+In a commit of documents and tasks together, as of a sweep: documents_put (no task is written yet),
+tasks_put (not committed), committed (not answered).
+
 `notified`: an attempt to send a message was made, and its result is not stored yet.
 """
 

@@ -288,7 +288,7 @@ class NotifyTarget(_message.Message):
     def __init__(self, url: _Optional[str] = ..., on: _Optional[_Iterable[_Union[NotifyTarget.Event, str]]] = ...) -> None: ...
 
 class Dependency(_message.Message):
-    __slots__ = ("task_id", "condition")
+    __slots__ = ("task_id", "condition", "sweep_id", "same_index")
     class Condition(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         condition_unspecified: _ClassVar[Dependency.Condition]
@@ -301,9 +301,13 @@ class Dependency(_message.Message):
     failed: Dependency.Condition
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     CONDITION_FIELD_NUMBER: _ClassVar[int]
+    SWEEP_ID_FIELD_NUMBER: _ClassVar[int]
+    SAME_INDEX_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     condition: Dependency.Condition
-    def __init__(self, task_id: _Optional[str] = ..., condition: _Optional[_Union[Dependency.Condition, str]] = ...) -> None: ...
+    sweep_id: str
+    same_index: bool
+    def __init__(self, task_id: _Optional[str] = ..., condition: _Optional[_Union[Dependency.Condition, str]] = ..., sweep_id: _Optional[str] = ..., same_index: _Optional[bool] = ...) -> None: ...
 
 class Environment(_message.Message):
     __slots__ = ("requirements", "project", "script")

@@ -148,6 +148,7 @@ def test_gpus(text: str, expected: int) -> None:
             ("-d", "afterok:1a:2b,afterany:@last", "--dependency=afternotok:3c"),
             {"after": (("3c", Dependency.failed),)},
         ),
+        (("-d", "aftercorr:1a"), {"after": (("same-index:1a", Dependency.completed),)}),
         (
             ("-d", "afterok:1a:2b,afterany:@last"),
             {
@@ -176,8 +177,8 @@ def test_options(words: tuple[str, ...], fields: dict[str, Any]) -> None:
         (("--export=NOT_SET_HERE",), "is not set here"),
         (("--begin=soon",), "is not a time such as now+2hours"),
         (("--signal=TERM@60",), "gets no other signal"),
-        (("-d", "singleton"), "is not afterok, afternotok or afterany"),
-        (("-d", "afterok:"), "is not afterok, afternotok or afterany"),
+        (("-d", "singleton"), "is not afterok, afternotok, afterany or aftercorr"),
+        (("-d", "afterok:"), "is not afterok, afternotok, afterany or aftercorr"),
         (("-d", "afterok:1?afterok:2"), "not for one of them"),
         (("--array=9-1",), "is not an index or a range"),
     ],

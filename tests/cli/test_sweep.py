@@ -44,6 +44,37 @@ def test_sweep_from_create_to_best(server: Server) -> None:
     assert "There is no sweep" in gone.err
 
 
+def test_tasks_and_sweeps_start_after_sweeps(server: Server) -> None:
+    write = ("sh", "-c", "echo $1 > $FETCHML_OUTPUTS/n", "x", "{n}")
+    options = ("--hold", "--name", "write", "--sweep-name", "writes", "-p", "n=1..2")
+    first = server.run("sweep", "create", *options, "--", *write).succeeded()
+    read = ("sh", "-c", "test $(cat $FETCHML_INPUTS/write/n) = $1", "x", "{n}")
+    after = ("--after", "same-index:writes:ended", "--inputs-from", f"same-index:{first[-8:]}")
+    made = server.run("sweep", "create", *after, "-p", "n=1..2", "--", *read).succeeded()
+    last = server.run("submit", "--after", "sweep:@last:ended", "--", "true").succeeded()
+    array = server.run(
+        *("sbatch", "--array=0-1", f"--dependency=aftercorr:{first}", "--wrap=true")
+    ).succeeded()
+    after_array = server.run("sbatch", f"--dependency=afterany:{array}", "--wrap=true").succeeded()
+    assert f"all of sweep {made} ended" in " ".join(server.run("show", last).succeeded().split())
+    assert f"all tasks of sweep {array} end (2 have not ended)" in " ".join(
+        server.run("show", after_array).succeeded().split()
+    )
+    held = sorted(task["id"] for task in server.json("ls", "--sweep", first)["tasks"])
+    [_, reads] = server.json("ls", "--sweep", made)["tasks"]
+    assert reads["inputs_from"] == [held[0]]
+    shown = " ".join(server.run("show", reads["id"]).succeeded().split())
+    assert f"{held[0]} (same index in sweep {first}) ended" in shown
+    server.run("release", *held).succeeded()
+    for task_id in (last, after_array):
+        server.run("watch", task_id)
+        assert server.json("show", task_id)["status"] == "completed"
+    assert server.json("sweep", "show", made)["counts"]["completed"] == 2
+    wrong = server.run("submit", "--inputs-from", "sweep:writes", "--", "true")
+    assert wrong.code == 2
+    assert "the outputs of a whole sweep can't be inputs" in wrong.err
+
+
 def test_dry_run_shows_count_and_the_first_five(server: Server, tmp_path: Path) -> None:
     table = tmp_path / "runs.csv"
     table.write_text("lr,name\n" + "".join(f"0.{n}0,a b {n}\n" for n in range(8)))

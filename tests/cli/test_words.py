@@ -110,6 +110,13 @@ def test_times_and_tasks_to_start_after() -> None:
             StartTime().convert(wrong, None, None)
     assert AfterParam().convert("@last", None, None) == ("@last", Dependency.completed)
     assert AfterParam().convert("ab12:ended", None, None) == ("ab12", Dependency.ended)
+    whole = ("sweep:rates", Dependency.failed)
+    assert AfterParam().convert("sweep:rates:failed", None, None) == whole
+    each = ("same-index:@last", Dependency.completed)
+    assert AfterParam().convert("same-index:@last", None, None) == each
+    for wrong in ("sweep:", "sweep:a:soon", "same-index::ended"):
+        with pytest.raises(click.BadParameter, match="is not a sweep with one of"):
+            AfterParam().convert(wrong, None, None)
     for wrong in ("", ":ended", "a:", "a:unspecified", "a:b:c"):
         with pytest.raises(click.BadParameter):
             AfterParam().convert(wrong, None, None)

@@ -1,10 +1,11 @@
 """The scheduler's rule said once more, slowly and plainly, to hold the fast one to."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 
-from fetchml.core.model import HaltCause, Task
+from fetchml.core.model import ENDED, Condition, Dependency, HaltCause, Status, Task
 from fetchml.core.state import State
 from fetchml.core.sweeps.member import SweepMember
+from fetchml.core.sweeps.progress import Failures
 from fetchml.core.waiting import Discarding, held_back
 
 TWO_OF_A_SWEEP = SweepMember("s", 0, {}, 2)
@@ -76,6 +77,38 @@ def could_start(state: State, now: int) -> str | None:
                 if not gpus[uuid]:
                     del gpus[uuid]
     return None
+
+
+def failures_of(tasks: Iterable[Task]) -> dict[str, Failures]:
+    """What the store says of failed tasks at a start."""
+    failed: dict[str, list[str]] = {}
+    for task in tasks:
+        if task.status is Status.FAILED and task.spec.sweep is not None and not task.superseded:
+            failed.setdefault(task.spec.sweep.id, []).append(task.id)
+    return {sweep_id: Failures(len(ids), max(ids)) for sweep_id, ids in failed.items()}
+
+
+def decided(on: Dependency, tasks: Mapping[str, Task]) -> bool | None:
+    """Whether a condition holds; `None` while that is open. `tasks`: the newest version of all."""
+    if on.task_id:
+        ended = [tasks[on.task_id].status] if tasks[on.task_id].status in ENDED else []
+        is_live = not ended
+    else:
+        members = [
+            each
+            for each in tasks.values()
+            if each.spec.sweep is not None
+            and each.spec.sweep.id == on.sweep_id
+            and not each.superseded
+        ]
+        ended = [each.status for each in members if each.status in ENDED]
+        is_live = len(ended) < len(members)
+    failed = Status.FAILED in ended
+    if on.condition is Condition.COMPLETED and failed:
+        return False
+    if is_live:
+        return None
+    return failed if on.condition is Condition.FAILED else True
 
 
 def _settle(state: State, task: Task, free: Collection[str]) -> bool:

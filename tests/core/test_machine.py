@@ -62,7 +62,7 @@ from fetchml.core.scheduling.scheduler import preemptors
 from fetchml.core.state import Limits, State
 from fetchml.core.waiting import MAX_DISCARDS, Discarding
 from tests.core.drawn import ends, limits, specs
-from tests.core.oracle import could_start
+from tests.core.oracle import could_start, failures_of
 from tests.support import invariants
 
 GPUS = tuple(Gpu(f"GPU-{place}", place=place) for place in range(3))
@@ -345,7 +345,8 @@ class CoreMachine(RuleBasedStateMachine):
         live = [task for task in self.seen.values() if task.status not in ENDED]
         held = {Attempt(task.id, task.attempt) for task in live if task.status in HOLDING}
         outcomes = {task.id: task.status for task in self.seen.values() if task.status in ENDED}
-        self.state = State.restore(self.limits, live, self.state.shares.dump(), outcomes)
+        failures = failures_of(self.seen.values())
+        self.state = State.restore(self.limits, live, self.state.shares.dump(), outcomes, failures)
         self.stopped.clear()
         self.to_check.clear()
         self.now += 1  # what goes on was given earlier

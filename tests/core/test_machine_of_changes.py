@@ -55,6 +55,8 @@ class ChangingMachine(CoreMachine):
             return multiple()
         task_id = data.draw(st.sampled_from(sorted(self.seen)))
         before = self.seen[task_id]
+        if 0 < seconds <= before.spec.warn_seconds:
+            return multiple()  # It is refused before there is an event.
         begun = self.begin(UpdateRequested(self.now, task_id, TaskUpdate(timeout_seconds=seconds)))
         after = self.seen[task_id]
         if before.spec.timeout_seconds != seconds and after.spec.timeout_seconds == seconds:

@@ -72,7 +72,7 @@ def test_sweep_ends_once_with_its_last_task() -> None:
         host.end(f"t{index}", code=code)
     assert [kind for kind, _ in host.notices] == ["started"] * 3 + ["sweep"]
     assert host.notices[-1] == ("sweep", "t2")
-    assert host.state.sweep_tasks == {}
+    assert len(host.state.progress) == 0
 
 
 def test_service_has_none() -> None:

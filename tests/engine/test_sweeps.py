@@ -9,6 +9,7 @@ import pytest
 from fetchml.core.model import FailureReason, Principal, Role, Status, Task
 from fetchml.core.requests.listing import Filters
 from fetchml.engine.sweeps import service
+from fetchml.engine.sweeps.known import KnownSweeps
 from fetchml.engine.sweeps.service import Sweeps
 from fetchml.engine.sweeps.views import SweepView
 from fetchml.errors import BadRequest, Forbidden, NotFound, Unavailable, ValidationFailed
@@ -83,7 +84,7 @@ async def test_counts_follow_the_tasks_and_survive_a_restart(box: MemoryEngine) 
 async def reopened(box: MemoryEngine) -> Sweeps:
     """The sweeps as another start finds them."""
     restored = await box.store.open(recent_limit=5, on_fatal=lambda _: None)
-    known = await service.KnownSweeps.load(box.store, restored)
+    known = await KnownSweeps.load(box.store, restored)
     made: Any = Sweeps.__new__(Sweeps)
     made._records, made._counts, made._private = known.records, known.counts, False
     found: Sweeps = made

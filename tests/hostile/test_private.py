@@ -216,14 +216,25 @@ NAMED_IN_A_SUBMIT = {
     "checkpoint_from": "later",
     "after": "urgent",
     "inputs_from": "failed",
+    "after a sweep": "sweep_id",
+    "after each of a sweep": "sweep_id",
+    "inputs from a sweep": "sweep_id",
 }
-"""Fields that name something of a user, and the kind of it."""
+"""Fields that name something of a user, or ways to do it, and the kind of it."""
 SWEEP: dict[str, Any] = {"task": {"job_name": "mine"}, "parameters": {"n": {"values": [1]}}}
 
 
 def with_field(request: dict[str, Any], field: str, id_: str) -> tuple[dict[str, Any], str]:
     """A request of a task or a sweep in which a task's field names an id, and its path."""
-    named = {field: [id_] if field in ("after", "inputs_from") else id_}
+    by_index = {"sweep_id": id_, "same_index": True}
+    ways: dict[str, dict[str, Any]] = {
+        "after": {"after": [id_]},
+        "inputs_from": {"inputs_from": [id_]},
+        "after a sweep": {"after": [{"sweep_id": id_}]},
+        "after each of a sweep": {"after": [by_index]},
+        "inputs from a sweep": {"inputs_from": [id_]},
+    }
+    named = ways.get(field, {field: id_})
     if "task" in request:
         return {**request, "task": {**request["task"], **named}}, "/v1/sweeps"
     return {**request, **named}, "/v1/tasks"

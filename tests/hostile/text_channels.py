@@ -71,6 +71,7 @@ TASK_FIELDS: dict[str, Callable[[str], object]] = {
     "env": lambda value: {"K": value},
     "after": lambda value: [value],
     "inputs_from": lambda value: [value],
+    "after of a sweep": lambda value: [{"sweep_id": value}],
     "start_after": str,
     "checkpoint_from": str,
     "volumes": lambda value: [value],

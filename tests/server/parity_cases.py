@@ -98,6 +98,12 @@ BAD: dict[str, dict[str, Any]] = {
     "no checksum": {"job_name": "a", "dataset_specs": [{"sha256": "g" * 64}]},
     "unknown task before": {"job_name": "a", "after": [{"task_id": "x"}]},
     "task before without an id": {"job_name": "a", "after": [{"condition": "ended"}]},
+    "unknown sweep before": {"job_name": "a", "after": [{"sweep_id": "x"}]},
+    "unknown sweep by index": {"job_name": "a", "after": [{"sweep_id": "x", "same_index": True}]},
+    "task before by index": {"job_name": "a", "after": [{"task_id": "x", "same_index": True}]},
+    "task and sweep before": {"job_name": "a", "after": [{"task_id": "x", "sweep_id": "y"}]},
+    "empty sweep before": {"job_name": "a", "after": [{"sweep_id": ""}]},
+    "too long sweep before": {"job_name": "a", "after": [{"sweep_id": "x" * 65}]},
     "task before named twice": {
         "job_name": "a",
         "after": [{"task_id": "x"}, {"task_id": "x", "condition": "failed"}],

@@ -32,6 +32,7 @@ def check(state: State) -> None:
     assert needed == {(n, t) for n, tasks in state.inputs.items() for t in tasks}, "inputs"
     _check_users(state)
     _check_sweeps(state)
+    _check_dependencies(state)
     _check_gpus(state)
     _check_packing(state)
     _check_prestaged(state)
@@ -169,6 +170,21 @@ def check_joined(state: State, before: Mapping[str, Sequence[str]]) -> None:
         assert None not in peaks, f"{uuid}: one of {holders} is not known"
         most = state.gpus.known[uuid].memory_mb * (100 - packing.rule.margin_percent) // 100
         assert sum(peak or 0 for peak in peaks) <= most, f"{uuid}: {peaks} in {most} MiB"
+
+
+def _check_dependencies(state: State) -> None:
+    live: dict[str, int] = {}
+    for task in state.tasks.values():
+        if task.spec.sweep is not None:
+            live[task.spec.sweep.id] = live.get(task.spec.sweep.id, 0) + 1
+    assert {each: state.progress.of(each).live for each in live} == live, "live tasks of sweeps"
+    assert len(state.progress) == len(live), "a sweep without live tasks"
+    if state.blocked.news:
+        return
+    for task in state.tasks.values():
+        for each in state.blocked.open_conditions(task.id):
+            is_live = each.target in (state.tasks if each.task_id else live)
+            assert is_live, f"{task.id} waits for {each.target}, which has ended"
 
 
 def _check_gpus(state: State) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fetchml.adapters.duckdb.journal_writer import encode_task
 from fetchml.core.audit import AuditEntry
-from fetchml.core.model import ENDED, Change, Kept, Key, Task
+from fetchml.core.model import ENDED, Change, Kept, Key, Status, Task
+from fetchml.core.sweeps.progress import Failures
 from fetchml.ports.store import (
     AuditQuery,
     Document,
@@ -15,6 +16,7 @@ from fetchml.ports.store import (
     OldTasks,
     OldTasksTotal,
     StoredState,
+    SweepTask,
     TaskPage,
     TaskQuery,
 )
@@ -58,7 +60,15 @@ class MemoryStore:
                     if (sweep_id := _sweep(task)) is not None
                 )
             ),
+            sweep_failures=self._failures(),
         )
+
+    def _failures(self) -> dict[str, Failures]:
+        failed: dict[str, list[str]] = {}
+        for task in self.tasks.values():
+            if task.status is Status.FAILED and (sweep_id := _sweep(task)) is not None:
+                failed.setdefault(sweep_id, []).append(task.id)
+        return {sweep_id: Failures(len(ids), max(ids)) for sweep_id, ids in failed.items()}
 
     def subscribe(self, listener: Callable[[Sequence[Change]], None]) -> None:
         self._listeners.append(listener)
@@ -114,6 +124,18 @@ class MemoryStore:
         found = self.visible(query)
         page = [task for task in found if query.before is None or _age(task) < query.before]
         return TaskPage(page[query.offset :][: query.limit], len(found))
+
+    async def sweep_tasks(self, sweep_id: str) -> list[SweepTask]:
+        found = [
+            SweepTask(member.index, task.id, task.status, task.outputs_removed_at is None)
+            for task in self.visible(TaskQuery(sweep_id=sweep_id))
+            if (member := task.spec.sweep) is not None
+        ]
+        return sorted(found, key=lambda each: (each.index, each.id))
+
+    async def outcomes(self, task_ids: Sequence[str]) -> dict[str, Status]:
+        found = {each: self.tasks[each].status for each in task_ids if each in self.tasks}
+        return {each: status for each, status in found.items() if status in ENDED}
 
     async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
         return [change for change in self.journal if change.seq > seq][:limit]

@@ -96,6 +96,24 @@ test("start conditions, checkpoints and packages reach the request, and come bac
   );
 });
 
+test("a sweep stands before the start as on the command line", () => {
+  const { request } = form({ job_name: "a", after: "sweep:0190aa, sweep:0190bb:ended 0190cc" });
+  assert.deepEqual(request.after, [
+    { sweep_id: "0190aa" },
+    { sweep_id: "0190bb", condition: "ended" },
+    "0190cc",
+  ]);
+  assert.equal(
+    cliCommand(request),
+    "fetchml submit --name a --after sweep:0190aa --after sweep:0190bb:ended --after 0190cc",
+  );
+  const shown = [
+    { sweep_id: "0190aa", condition: "completed" as const },
+    { task_id: "0190cc", sweep_id: "0190bb", same_index: true, condition: "failed" as const },
+  ];
+  assert.equal(fromTask(task({ after: shown })).after, "sweep:0190aa, 0190cc:failed");
+});
+
 test("a time is the browser's, and the server gets it with its zone", () => {
   const at = form({ start_after: "2026-12-01T20:00" }).request.start_after ?? "";
   assert.equal(new Date(at).getTime(), new Date("2026-12-01T20:00").getTime());

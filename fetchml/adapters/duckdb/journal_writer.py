@@ -15,6 +15,7 @@ from fetchml.core.audit import AuditEntry
 from fetchml.core.model import Change, Task
 from fetchml.core.requests.text import is_valid
 from fetchml.ports.store import Document
+from fetchml.system import failpoints
 
 COMMIT_ROWS = 4_096
 COMMIT_CHARACTERS = 16 << 20
@@ -243,14 +244,20 @@ class JournalWriter:
                 self._connection.begin()
             if documents:
                 self._put(documents)
+                if changes:  # As of a sweep with its tasks.
+                    failpoints.reach("documents_put")
             if audited:
                 appenders.audit.append_rows(audited)
                 appenders.audit.flush()
             if changes:
                 appenders.journal.append_rows(rows)
                 appenders.journal.flush()
+            if documents and changes:
+                failpoints.reach("tasks_put")
             if together:
                 self._connection.commit()
+            if documents and changes:
+                failpoints.reach("committed")
         if changes:
             self._on_commit(changes[-1].seq, sizes)
         self._loop.call_soon_threadsafe(self._announce, changes, futures, failed)

@@ -3,8 +3,9 @@ delay no other, and end after a time."""
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -91,3 +92,13 @@ def _close(cursor: duckdb.DuckDBPyConnection, reading: asyncio.Future[T]) -> Non
     if not reading.cancelled():
         reading.exception()  # An interrupted read's error is nobody's.
     cursor.close()
+
+
+@contextmanager
+def snapshot(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Several statements that see the same state."""
+    cursor.begin()
+    try:
+        yield
+    finally:
+        cursor.rollback()

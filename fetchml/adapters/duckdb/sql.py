@@ -98,6 +98,10 @@ SWEEP_COUNTS = """
     SELECT sweep_id, status, count(*) FROM tasks WHERE sweep_id IS NOT NULL AND NOT hidden
     GROUP BY sweep_id, status
 """
+SWEEP_FAILURES = """
+    SELECT sweep_id, count(*), max(id) FROM tasks
+    WHERE sweep_id IS NOT NULL AND status = 'failed' GROUP BY sweep_id
+"""
 
 # Files of hidden tasks are gone; those of services are not counted here.
 KEPT_BY_USER = """
@@ -124,6 +128,17 @@ GET_FROM_TAIL = """
     SELECT data FROM journal WHERE seq > $1 AND task_id = $2 ORDER BY seq DESC LIMIT 1
 """
 GET = "SELECT data FROM tasks WHERE id = $1"
+SWEEP_TASKS = """
+    SELECT found[1]::INTEGER, id, status, found[2] IS NULL
+    FROM (SELECT id, status, json_extract_string(
+              data, ['$.spec.sweep.index', '$.outputs_removed_at']) AS found
+          FROM tasks WHERE sweep_id = $1 AND NOT hidden)
+    ORDER BY 1, 2
+"""
+OUTCOMES = """
+    SELECT id, status FROM tasks
+    WHERE id IN (SELECT unnest($1)) AND status IN ('completed', 'failed')
+"""
 FIND_IDEMPOTENT_IN_TAIL = """
     SELECT key, arg_max(task_id, created_at), arg_max(digest, created_at), max(created_at)
     FROM (SELECT data->>'$.idempotency.key' AS key, task_id,

@@ -6,8 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,14 @@ from fetchml.adapters.duckdb import schema, sql
 from fetchml.adapters.duckdb.database import Database, open_database
 from fetchml.adapters.duckdb.journal_writer import JournalWriter, encode_task
 from fetchml.adapters.duckdb.maintenance import IDEMPOTENCY_KEPT_MS, Maintenance
-from fetchml.adapters.duckdb.readers import Readers
+from fetchml.adapters.duckdb.readers import Readers, snapshot
 from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.adapters.duckdb.task_rows import AT_ONCE, decode_task, page_by, tasks_by
 from fetchml.adapters.duckdb.usage_tables import UsageTables
 from fetchml.adapters.system_errors import advice
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import ENDED, Change, Kept, Key, Status, Task
+from fetchml.core.sweeps.progress import Failures
 from fetchml.files.data_dir import DataDirLock, lock_data_dir
 from fetchml.ports.store import (
     AuditQuery,
@@ -35,6 +35,7 @@ from fetchml.ports.store import (
     OldTasks,
     OldTasksTotal,
     StoredState,
+    SweepTask,
     TaskPage,
     TaskQuery,
 )
@@ -157,7 +158,7 @@ class DuckDBStore:
 
     async def list_tasks(self, query: TaskQuery) -> TaskPage:
         def read(cursor: duckdb.DuckDBPyConnection) -> TaskPage:
-            with _snapshot(cursor):
+            with snapshot(cursor):
                 [(total,)] = cursor.execute(*sql.count_tasks(query)).fetchall()
                 if query.limit == 0 or query.offset >= total:
                     return TaskPage([], total)
@@ -165,6 +166,20 @@ class DuckDBStore:
             return TaskPage(tasks, total, cut)
 
         return await self._readers.read(read, folded=True, slow=query.is_search)
+
+    async def sweep_tasks(self, sweep_id: str) -> list[SweepTask]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[SweepTask]:
+            rows = cursor.execute(sql.SWEEP_TASKS, [sweep_id]).fetchall()
+            return [SweepTask(index, each, Status(how), files) for index, each, how, files in rows]
+
+        return await self._readers.read(read, folded=True)
+
+    async def outcomes(self, task_ids: Sequence[str]) -> dict[str, Status]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> dict[str, Status]:
+            rows = cursor.execute(sql.OUTCOMES, [list(task_ids)]).fetchall()
+            return {task_id: Status(status) for task_id, status in rows}
+
+        return await self._readers.read(read, folded=True)
 
     async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[Change] | None:
@@ -196,7 +211,7 @@ class DuckDBStore:
 
     async def old_tasks(self, query: OldTasks) -> list[Task]:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[Task]:
-            with _snapshot(cursor):
+            with snapshot(cursor):
                 return tasks_by(cursor, *sql.old_tasks(query))
 
         return await self._readers.read(read, folded=True)
@@ -251,7 +266,7 @@ class DuckDBStore:
     async def list_audit(self, query: AuditQuery) -> list[AuditEntry]:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[AuditEntry]:
             self._maintenance.wait_folded()
-            with _snapshot(cursor):
+            with snapshot(cursor):
                 appended = cursor.execute(*sql.audit_entries(query)).fetchall()
                 created = cursor.execute(*sql.tasks_created(query)).fetchall()
             entries = [
@@ -341,6 +356,7 @@ class DuckDBStore:
             sweep_counts={
                 (sweep, Status(status)): n for sweep, status, n in rows(sql.SWEEP_COUNTS)
             },
+            sweep_failures={each: Failures(*rest) for each, *rest in rows(sql.SWEEP_FAILURES)},
         )
 
     def _copy(self, folder: Path) -> None:
@@ -377,13 +393,3 @@ class DuckDBStore:
     def _midnight_ms(self, day: date) -> int:
         midnight = datetime(day.year, day.month, day.day, tzinfo=self._time_zone)
         return int(midnight.timestamp()) * 1000
-
-
-@contextmanager
-def _snapshot(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Several statements that see the same state."""
-    cursor.begin()
-    try:
-        yield
-    finally:
-        cursor.rollback()

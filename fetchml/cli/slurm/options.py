@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from fetchml.cli.param_types import SAME_INDEX
 from fetchml.cli.slurm import times
 from fetchml.cli.slurm.arrays import Array, BadArray, array
 from fetchml.v1.task_pb2 import Dependency
@@ -21,6 +22,7 @@ _CONDITIONS = {
     "afterok": Dependency.completed,
     "afternotok": Dependency.failed,
     "afterany": Dependency.ended,
+    "aftercorr": Dependency.completed,
 }
 _SIGNAL = re.compile(r"(?:[RB]{1,2}:)?(?:SIG)?(?:USR1|10)(?:@(\d{1,9}))?", re.ASCII | re.IGNORECASE)
 _SIGNAL_SECONDS = 60
@@ -190,10 +192,11 @@ def _dependencies(text: str) -> tuple[tuple[str, Dependency.Condition], ...]:
         condition = _CONDITIONS.get(kind)
         if condition is None or not all(tasks) or not tasks:
             raise BadOption(
-                f"{part!r} is not afterok, afternotok or afterany with ids of tasks, as "
-                "afterok:ID:ID"
+                f"{part!r} is not afterok, afternotok, afterany or aftercorr with ids of tasks or "
+                "arrays, as afterok:ID:ID"
             )
-        found += [(task, condition) for task in tasks]
+        prefix = SAME_INDEX if kind == "aftercorr" else ""
+        found += [(prefix + task, condition) for task in tasks]
     return tuple(found)
 
 

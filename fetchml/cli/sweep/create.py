@@ -109,6 +109,7 @@ def create(
       fetchml sweep create --table runs.csv --dry-run -- echo {lr} {layers}
       fetchml sweep create --mode random --samples 9 -p 'x=uniform(0,1)' echo {x}
       fetchml sweep create --max-parallel 4 -p seed=1..100 -- echo {seed}
+      fetchml sweep create --after same-index:@last -p seed=1..100 -- echo {seed}
     """
     given = read_project(folder) if folder is not None else {}
     source = f"{folder}/fetchml.toml"

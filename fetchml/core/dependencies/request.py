@@ -1,11 +1,11 @@
-"""`after` and `inputs_from` of a request: the tasks that it starts after, how they have to end, and
-whose outputs it gets."""
+"""`after` and `inputs_from` of a request: the tasks and sweeps that it starts after, how they have
+to end, and whose outputs it gets."""
 
 from collections.abc import Sequence
 from typing import Any, cast
 
 from fetchml.core.model import Condition, Dependency
-from fetchml.core.requests.checks import MAX_ENTRIES, NULL, line, list_of
+from fetchml.core.requests.checks import MAX_ENTRIES, NULL, boolean, line, list_of
 
 MAX_INPUTS = 100
 """Tasks whose outputs one task gets: each is a mount."""
@@ -17,16 +17,21 @@ def _item_fault(value: object) -> str | None:
     if isinstance(value, str):
         return _id(value)
     if not isinstance(value, dict):
-        return "must be the id of a task, or an object with task_id and condition"
+        return "must be the id of a task, or an object with task_id or sweep_id, and condition"
     if len(value) > MAX_ENTRIES:
         return f"must not have more than {MAX_ENTRIES} properties"
-    if "task_id" not in value:
-        return "task_id is required"
-    for name in ("task_id", "condition"):
+    for name in ("task_id", "sweep_id", "condition", "same_index"):
         if name in value and value[name] is None:
             return f"{name} {NULL}"
-    if wrong := _id(value["task_id"]):
-        return f"task_id {wrong}"
+    named = [name for name in ("task_id", "sweep_id") if name in value]
+    if len(named) != 1:
+        return "must have task_id or sweep_id" + (", not both" if named else "")
+    if wrong := _id(value[named[0]]):
+        return f"{named[0]} {wrong}"
+    if wrong := boolean(value.get("same_index", False)):
+        return f"same_index {wrong}"
+    if "task_id" in named and value.get("same_index"):
+        return "same_index is only for a sweep (sweep_id)"
     condition = value.get("condition", Condition.COMPLETED)
     if not isinstance(condition, str) or condition not in tuple(Condition):
         return f"condition must be one of {', '.join(Condition)}"
@@ -42,9 +47,9 @@ def fault(value: object) -> str | None:
         return wrong
     seen = set[str]()
     for each in _read(cast("list[Any]", value)):
-        if each.task_id in seen:
-            return f"must not name task {each.task_id!r} twice"
-        seen.add(each.task_id)
+        if each.target in seen:
+            return f"must not name {'task' if each.task_id else 'sweep'} {each.target!r} twice"
+        seen.add(each.target)
     return None
 
 
@@ -62,8 +67,8 @@ def with_inputs(
     after: tuple[Dependency, ...] | None, inputs: Sequence[str]
 ) -> tuple[Dependency, ...]:
     """Return what a task starts after that gets outputs: their tasks have to complete, unless
-    `after` asks for another end."""
-    named = {each.task_id for each in after or ()}
+    `after` asks for another end. `inputs`: also ids of sweeps, for the task with the same index."""
+    named = {each.task_id or each.same_index * each.sweep_id for each in after or ()}
     return (*(after or ()), *(Dependency(each) for each in inputs if each not in named))
 
 
@@ -76,6 +81,11 @@ def _read(items: list[Any]) -> list[Dependency]:
     return [
         Dependency(each)
         if isinstance(each, str)
-        else Dependency(each["task_id"], Condition(each.get("condition", Condition.COMPLETED)))
+        else Dependency(
+            each.get("task_id", ""),
+            Condition(each.get("condition", Condition.COMPLETED)),
+            each.get("sweep_id", ""),
+            each.get("same_index", False),
+        )
         for each in items
     ]

@@ -48,5 +48,5 @@ def of_move(state: "State", decision: "Decision", before: Task, after: Task) -> 
         kind = EventKind.COMPLETED if after.status is Status.COMPLETED else EventKind.FAILED
         if (member := after.spec.sweep) is None:
             raise_notice(decision, after, kind)
-        elif state.sweep_tasks[member.id] == 1:  # It is counted until the end is recorded.
+        elif state.progress.of(member.id).live == 1:  # It is counted until the end is recorded.
             decision.notices.append(Notice(kind, after, ends_sweep=True))

@@ -32,7 +32,7 @@ def request_of(task: Task) -> dict[str, object]:
     if spec.after is not None:
         del request["after"]
         if kept := conditions_of(task):
-            request["after"] = [msgspec.structs.asdict(each) for each in kept]
+            request["after"] = [_as_request(each) for each in kept]
     if spec.dataset_specs is not None:
         request["dataset_specs"] = [
             {name: text for name, text in msgspec.structs.asdict(each).items() if text is not None}
@@ -46,6 +46,12 @@ def request_of(task: Task) -> dict[str, object]:
         source = spec.environment.source
         request["environment"] = {} if source is None else dict([source])
     return request
+
+
+def _as_request(on: Dependency) -> dict[str, object]:
+    """The task is in no sweep, so it has no index: a condition on one task is on that task only."""
+    named = {"task_id": on.task_id} if on.task_id else {"sweep_id": on.sweep_id}
+    return {**named, "condition": on.condition}
 
 
 def submitter(who: Principal, task: Task) -> Principal:

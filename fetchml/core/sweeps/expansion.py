@@ -1,9 +1,10 @@
 """The tasks of a sweep: its request, filled in for each index."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from fetchml.core.dependencies import by_index
 from fetchml.core.model import TaskSpec
 from fetchml.core.requests import submission
 from fetchml.core.requests.checks import Violation
@@ -28,11 +29,22 @@ class Expansion:
         filled = self._template.filled(self._definition.parameters(0, self._seed))
         return {**self._definition.task, **filled}
 
-    def specs(self, first: TaskSpec) -> Iterator[TaskSpec]:
+    def specs(
+        self, first: TaskSpec, followed: Mapping[str, Sequence[str]] | None = None
+    ) -> Iterator[TaskSpec]:
         """Yield the tasks in the order of their indexes. `first`: the accepted first request, which
-        differs from the others in its placeholders only. Raises InvalidSubmission."""
+        differs from the others in its placeholders only. `followed`: see `by_index.of_index`.
+        Raises InvalidSubmission."""
         for index in range(self._definition.total):
-            yield self._spec(first, index)
+            spec = self._spec(first, index)
+            if followed:
+                try:
+                    spec = by_index.of_index(spec, index, followed)
+                except by_index.NamedTwice as error:
+                    raise submission.InvalidSubmission(
+                        [Violation("task.after", str(error))]
+                    ) from None
+            yield spec
 
     def _spec(self, first: TaskSpec, index: int) -> TaskSpec:
         parameters = self._definition.parameters(index, self._seed)

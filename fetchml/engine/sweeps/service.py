@@ -4,7 +4,7 @@ again as one."""
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -26,8 +26,9 @@ from fetchml.core.sweeps.model import Mode, Sweep
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.submissions import Submissions
-from fetchml.engine.sweeps.counts import SweepCounts
+from fetchml.engine.sweeps.known import KIND, KnownSweeps
 from fetchml.engine.sweeps.views import SweepChange, SweepPage, SweepTotals, SweepView
+from fetchml.engine.tasks.dependencies import Dependencies, Followed
 from fetchml.engine.tasks.idempotency import KEY_OF_ANOTHER, digest
 from fetchml.errors import (
     BadRequest,
@@ -38,15 +39,13 @@ from fetchml.errors import (
     ValidationFailed,
 )
 from fetchml.pages import PART_BYTES
-from fetchml.ports.store import Document, Store, StoredState, TaskQuery
-from fetchml.records import Documents, RecordSet
+from fetchml.ports.store import Document, Store, TaskQuery
 from fetchml.system.background import BackgroundWork
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.pacing import Pace
 
 T = TypeVar("T")
 
-KIND = "sweep"
 MAX_SWEEPS = 5_000
 """They are all in memory."""
 MAX_OF_ONE_USER = 1_000
@@ -68,20 +67,6 @@ _TOO_LARGE = FieldViolation(
 )
 
 
-class KnownSweeps(NamedTuple):
-    """All sweeps, oldest first, and the numbers of their tasks."""
-
-    records: RecordSet[Sweep]
-    counts: SweepCounts
-
-    @classmethod
-    async def load(cls, store: Documents, restored: StoredState) -> "KnownSweeps":
-        """Read them from the open store."""
-        records = RecordSet(store, KIND, Sweep, lambda each: each.id)
-        await records.load()
-        return cls(records, SweepCounts(restored))
-
-
 class Sweeps:
     """Used from one event loop. Verbs raise `errors.RequestError`."""
 
@@ -91,6 +76,7 @@ class Sweeps:
         store: Store,
         state: State,
         submissions: Submissions,
+        dependencies: Dependencies,
         ended: EndedTasks,
         dispatcher: Dispatcher,
         audit: Audit,
@@ -103,6 +89,7 @@ class Sweeps:
         self._store = store
         self._state = state
         self._submissions = submissions
+        self._dependencies = dependencies
         self._ended = ended
         self._dispatcher = dispatcher
         self._audit = audit
@@ -241,7 +228,8 @@ class Sweeps:
         if unknown := expansion.violations():
             raise _failed(unknown)
         try:
-            first = await self._submissions.accept(who, expansion.first_request())
+            first = await self._submissions.accept(who, expansion.first_request(), wanted.total)
+            followed = await self._dependencies.followed(first)
         except ValidationFailed as error:
             faults = [FieldViolation(f"task.{each.field}", each.rule) for each in error.violations]
             raise ValidationFailed(faults) from None
@@ -262,11 +250,16 @@ class Sweeps:
         )
         document = Document(KIND, sweep_id, msgspec.json.encode(sweep))
         async with self._expanding:
-            specs, footprints = await _expanded(expansion, first)
+            specs, footprints = await _expanded(expansion, followed)
             if not validate_only:
                 await self._make_room(who)
             tasks = await self._submissions.create_accepted(
-                who, specs, footprints, documents=[document], dry_run=validate_only
+                who,
+                specs,
+                footprints,
+                documents=[document],
+                known=followed.ended,
+                dry_run=validate_only,
             )
         if validate_only:
             return self._view(sweep, tasks[:SHOWN_TASKS])
@@ -338,9 +331,10 @@ class Sweeps:
                 return 0
             owner = again.submitter(who, tasks[0])
             self._submissions.require_accepting(owner, len(tasks))
+            specs = await self._dependencies.renewed([_again(task) for task in tasks])
             # What may have changed since is the same for all: snapshot, experiment, limits.
-            await self._submissions.accept(owner, again.request_of(tasks[0]))
-            specs = [_again(task) for task in tasks]
+            first = replace(tasks[0], spec=specs[0])
+            await self._submissions.accept(owner, again.request_of(first))
             now = self._clock()
             replaced = [replace(task, superseded=True, edited_at=now) for task in tasks]
             await self._submissions.create_accepted(
@@ -349,14 +343,14 @@ class Sweeps:
         return len(tasks)
 
 
-async def _expanded(expansion: Expansion, first: TaskSpec) -> tuple[list[TaskSpec], list[int]]:
+async def _expanded(expansion: Expansion, first: Followed) -> tuple[list[TaskSpec], list[int]]:
     """All tasks, with the memory that each takes in bytes. Raises ValidationFailed."""
     specs: list[TaskSpec] = []
     footprints: list[int] = []
     taken = 0
     pace = Pace()
     try:
-        for spec in expansion.specs(first):
+        for spec in expansion.specs(first.spec, first.tasks):
             specs.append(spec)
             footprints.append(footprint(spec))
             taken += footprints[-1]

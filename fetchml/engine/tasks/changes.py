@@ -136,7 +136,8 @@ class TaskChanges:
         task = await self._tasks.to_change(who, task_id)
         if task.status not in ENDED:
             raise Conflict(f"It has not ended, it is {task.shown_status}: cancel it first")
-        if task.failure_reason is FailureReason.DEPENDENCY_FAILED:
+        of_tasks = [each for each in task.spec.after or () if each.task_id]
+        if task.failure_reason is FailureReason.DEPENDENCY_FAILED and of_tasks:
             raise Conflict(
                 f"It would fail again: {task.error}. Retry that task, then submit this one again "
                 "with the new id in 'after'"

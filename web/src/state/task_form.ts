@@ -38,7 +38,10 @@ export interface TaskForm {
   checkpoint: boolean;
   checkpoint_from: string;
   warn_seconds: string;
-  /** Ids, each alone or with `:ended` or `:failed`, separated by commas or blanks. */
+  /**
+   * Ids, each alone or with `:ended` or `:failed`, and with `sweep:` before that of a sweep;
+   * separated by commas or blanks.
+   */
   after: string;
   inputs_from: string;
   /** In the browser's time zone, as `<input type="datetime-local">` has it. */
@@ -219,16 +222,24 @@ export function cliCommand(request: CreateTaskRequest): string {
   return words.join(" ");
 }
 
-/** `ID`, or `ID:ended`, as of `fetchml submit --after`. */
+const SWEEP = "sweep:";
+
+/** `ID`, `ID:ended`, `sweep:ID` or `sweep:ID:ended`, as of `fetchml submit --after`. */
 function dependency(text: string): Dependency | string {
-  const [id = "", condition] = text.split(":");
-  return condition === undefined
-    ? id
-    : { task_id: id, condition: condition as NonNullable<Dependency["condition"]> };
+  const isSweep = text.startsWith(SWEEP);
+  const [id = "", given] = (isSweep ? text.slice(SWEEP.length) : text).split(":");
+  const condition = given as Dependency["condition"];
+  if (!isSweep && condition === undefined) return id;
+  return {
+    ...(isSweep ? { sweep_id: id } : { task_id: id }),
+    ...(condition !== undefined && { condition }),
+  };
 }
 
-function dependencyText({ task_id, condition }: Dependency): string {
-  return condition === undefined || condition === "completed" ? task_id : `${task_id}:${condition}`;
+/** A dependency on the task with the same index in a sweep becomes one on that task. */
+function dependencyText({ task_id, sweep_id, condition }: Dependency): string {
+  const named = task_id ?? `${SWEEP}${sweep_id ?? ""}`;
+  return condition === undefined || condition === "completed" ? named : `${named}:${condition}`;
 }
 
 /** `NAME`, or `NAME:file`, as of `fetchml submit --secret`. */

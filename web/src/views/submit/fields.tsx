@@ -213,7 +213,7 @@ export function Fields({ form, change, errorOf, choices }: Props) {
           {text({
             name: "after",
             label: "After",
-            help: "Ids of tasks that have to complete first. ID:ended: however it ends. ID:failed: if it fails.",
+            help: "Ids of tasks that have to complete first. ID:ended: however it ends. ID:failed: if it fails. sweep:ID: all tasks of a sweep.",
             isCode: true,
           })}
           {text({

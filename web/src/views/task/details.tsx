@@ -44,7 +44,17 @@ export default function Details({ task }: { task: Task }) {
         <Fact name="Packages">{Object.values(task.environment ?? {}).map(plain).join(", ")}</Fact>
         <Fact name="Checkpoint">{checkpoint(task)}</Fact>
         <Fact name="After">
-          {task.after?.map((one) => <Other key={one.task_id} id={one.task_id} />)}
+          {task.after?.map(({ task_id, sweep_id }) =>
+            task_id === undefined ? (
+              sweep_id && (
+                <a key={sweep_id} href={href(["sweeps", sweep_id])}>
+                  all of sweep {shortId(sweep_id)}
+                </a>
+              )
+            ) : (
+              <Other key={task_id} id={task_id} />
+            ),
+          )}
         </Fact>
         <Fact name="Inputs from">{task.inputs_from?.map((id) => <Other key={id} id={id} />)}</Fact>
         <Fact name="Not before">{task.start_after && <At at={task.start_after} />}</Fact>

@@ -46,7 +46,7 @@ from tests.jupyter.test_services import test_large_files_pass_without_taking_mem
 from tests.jupyter.test_services import test_nothing_opens_without_the_token as test_token
 from tests.support.program import Backend
 from tests.support.slurm_fixtures import backend_of
-from tests.support.waiting import soon
+from tests.support.waiting import eventually, soon
 
 __all__ = [
     "test_adoption",
@@ -126,6 +126,25 @@ async def test_private_server_shows_a_service_to_its_owner_only(
             assert reply.status == 404
     async with service.ask("GET", "/api/status") as reply:
         assert reply.status == 200
+
+
+async def test_key_of_the_relay_is_in_no_file_that_others_can_read(
+    serve: Serve, jupyter_backend: Backend, tmp_path: Path
+) -> None:
+    service = await Service.running(await serve(jupyter_backend))
+
+    def with_key() -> list[Path]:
+        paths = (tmp_path / "shared").rglob("*")
+        return [
+            each for each in paths if each.is_file() and b"PRIVATE KEY-----" in each.read_bytes()
+        ]
+
+    assert [oct(path.stat().st_mode) for path in with_key()] == [oct(0o100600)]
+    kernel = await service.new_kernel()
+    assert await service.run(kernel, "import os; 'FETCHML_JUPYTER_KEY' in os.environ") == "False"
+    await service.stop()
+    await service.ended("stopped")
+    await eventually(lambda: not with_key())
 
 
 async def test_service_of_a_silent_node_goes_on_until_it_is_stopped(

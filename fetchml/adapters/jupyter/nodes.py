@@ -23,6 +23,9 @@ RECORD = "relay"
 CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 60
 """Time after which a node that may be gone is asked whether it is there."""
+GONE_SECONDS = 120
+"""Time after which a node that does not answer, or takes nothing, is gone: as long as Jupyter may
+take for the next byte of a reply."""
 _RECORD_BYTES = 64
 _MOST_NAMES = 1_000
 _PORT = re.compile(rb"port=([1-9][0-9]{3,4})\n")
@@ -107,6 +110,4 @@ def _detect_silence(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENT_SECONDS)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, SILENT_SECONDS // 4)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
-    timeout_ms = SILENT_SECONDS * 1000
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_SECONDS * 1000)

@@ -120,6 +120,22 @@ def test_plain_slots_are_reported(gpu_box: GpuBox) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("slots", "slots_per_gpu", "lacks"),
+    [(0, 1, "no GPU has more than one slot"), (2, 4, "plain slots have no memory"), (0, 4, None)],
+)
+def test_packing_that_does_nothing_is_reported(
+    gpu_box: GpuBox, slots: int, slots_per_gpu: int, lacks: str | None
+) -> None:
+    gpu_box.set(gpu(0))
+    packs = GpuSettings(slots=slots, slots_per_gpu=slots_per_gpu, packing=True)
+    check = found(Settings(data_dir=gpu_box.folder / "d", gpu=packs)).get("packing")
+    assert (check is None) == (lacks is None)
+    if check is not None:
+        assert check.finding == f"[gpu] packing lets no tasks share a GPU: {lacks}"
+        assert not check.ok
+
+
 def test_gpus_without_a_container_toolkit_are_a_problem(
     gpu_box: GpuBox, docker_engine: Engine
 ) -> None:

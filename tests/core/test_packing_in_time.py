@@ -1,18 +1,30 @@
 """Packing by learned peaks of GPU memory: properties in simulated time."""
 
+from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fetchml.core.bookings.model import Booking
 from fetchml.core.events import (
+    BookingsChanged,
+    CancelRequested,
+    Collected,
+    Ended,
+    GpuChecked,
+    GpuDrained,
+    GpuMemoryExhausted,
     GpuMemoryUsed,
+    GpusSeen,
+    LauncherChanged,
     NeverStarted,
     Started,
     TimePassed,
 )
 from fetchml.core.gpus.use import GpuMemory
+from fetchml.core.model import AttemptEnd, User
 from tests.core.host import RESERVE_MS, Host
 from tests.core.packing_host import GIB, MEMORY, READING_MS, RULE, host, learned, of
 
@@ -36,6 +48,22 @@ KNOWN = st.fixed_dictionaries(
 )
 """What was learned before, in GiB; more or less than the truth."""
 FILLER = "filler"
+LIMITS = st.fixed_dictionaries(
+    {
+        "slots": st.integers(1, 3),
+        "placement": st.sampled_from(["fill", "spread"]),
+        "prestage": st.booleans(),
+        "preemption": st.booleans(),
+        "user_gpus": st.integers(0, 2),
+    }
+)
+DISTURBANCES = st.lists(
+    st.tuples(st.integers(0, 90), st.sampled_from(["restart", "drain", "book", "cancel", "full"])),
+    max_size=4,
+)
+"""Seconds after the begin, and what happens then."""
+DISTURBED_MS = 60_000
+"""How long a GPU is drained or booked."""
 
 
 class Simulation:
@@ -50,9 +78,13 @@ class Simulation:
         self._coming: list[tuple[int, int, str, Any]] = []
         self._number = 0
         self._seen: set[tuple[str, int]] = set()
+        self._bookings: list[Booking] = []
+        self.cancelled: set[str] = set()
 
-    def run(self, drawn: list[Any]) -> None:
+    def run(self, drawn: list[Any], disturbances: Iterable[tuple[int, str]] = ()) -> None:
         lengths = {}
+        for at, what in disturbances:
+            self._at(1 + at * 1000, what, None)
         for number, (user, job, gpu, runs, at, priority, fails) in enumerate(drawn):
             spec = {"gpu": gpu, "priority": priority, "preemptible": fails}
             self._at(
@@ -92,8 +124,49 @@ class Simulation:
         box = self.box
         if what == "submit":
             box.submit(value)
-            return
-        task_id, attempt = value
+        elif what == "end":
+            self._end(*value)
+        elif what == "restart":
+            box.restart()
+            box.do(BookingsChanged(box.now, self._bookings))
+            box.do(GpusSeen(box.now, box.gpus))
+            box.do(LauncherChanged(box.now, available=True))
+        elif what in ("drain", "undrain"):
+            box.do(GpuDrained(box.now, "G0", "root" if what == "drain" else None))
+            if what == "drain":
+                self._at(box.now + DISTURBED_MS, "undrain", None)
+        elif what == "book":
+            end = box.now + DISTURBED_MS
+            made = Booking(f"b{box.now}", "alice", ("G1",), box.now, end, box.now, "root")
+            self._bookings = [made]
+            box.do(BookingsChanged(box.now, self._bookings))
+        elif what == "cancel":
+            for task_id in list(box.state.tasks)[-1:]:
+                self.cancelled.add(task_id)
+                box.do(CancelRequested(box.now, task_id, User("root")))
+                if task_id in box.state.held:
+                    self._at(box.now, "end", (task_id, box.task(task_id).attempt))
+        else:
+            self._run_out_of_memory()
+
+    def _run_out_of_memory(self) -> None:
+        """Of a task beside others."""
+        box = self.box
+        shared = sorted(box.state.packing.shared) if box.state.packing is not None else []
+        for task_id in shared[:1]:
+            one = box.task(task_id)
+            if one.status != "running" or one.halt is not None or one.cancel is not None:
+                continue
+            end = AttemptEnd(at=box.now, started_at=one.started_at, code=1)
+            box.do(Ended(box.now, task_id, one.attempt, end))
+            for uuid in one.gpu_uuids:
+                box.do(GpuChecked(box.now, uuid))
+            box.do(GpuMemoryExhausted(box.now, task_id, one.attempt))
+            box.do(Collected(box.now, task_id, one.attempt))
+            assert task_id in box.state.tasks, "it is tried again"
+
+    def _end(self, task_id: str, attempt: int) -> None:
+        box = self.box
         one = box.state.tasks.get(task_id)
         if one is None or one.attempt != attempt or task_id not in box.state.held:
             return
@@ -117,6 +190,9 @@ class Simulation:
             if (task_id, one.attempt) not in self._seen:
                 self._seen.add((task_id, one.attempt))
                 self.started.append((box.now, task_id, one.gpu_uuids))
+                closed = box.state.bookings.closed_to_task(one, box.now)
+                assert closed.isdisjoint(one.gpu_uuids), "the GPU is reserved"
+                assert box.state.gpus.drained.keys().isdisjoint(one.gpu_uuids), "it is drained"
                 if one.status == "preparing":
                     box.do(Started(box.now, task_id, one.attempt, box.now))
                 self._at(box.now + self._lengths[task_id][0], "end", (task_id, one.attempt))
@@ -136,27 +212,26 @@ class Simulation:
     true_peaks=JOBS,
     known=KNOWN,
     drawn=TASKS,
-    slots=st.integers(1, 3),
-    placement=st.sampled_from(["fill", "spread"]),
-    prestage=st.booleans(),
-    preempts=st.booleans(),
+    disturbances=DISTURBANCES,
+    limits=LIMITS,
 )
 def test_never_more_learned_peak_than_memory_and_none_waits_for_ever(
     true_peaks: dict[str, int],
     known: dict[tuple[str, str], int],
     drawn: list[Any],
-    slots: int,
-    placement: str,
-    prestage: bool,
-    preempts: bool,
+    disturbances: list[tuple[int, str]],
+    limits: dict[str, Any],
 ) -> None:
     """`Host.do` checks the invariants after every step, and the GPUs that tasks have joined."""
-    box = host(2, slots=slots, placement=placement, prestage=prestage, preemption=preempts)
+    box = host(2, **limits)
+    quota = limits["user_gpus"]
+    drawn = [(user, job, min(gpu, quota or gpu), *rest) for user, job, gpu, *rest in drawn]
     for job, peak in known.items():
         learned(box).learn(job, peak * GIB)
     simulation = Simulation(box, true_peaks)
-    simulation.run(drawn)
-    assert {task_id for _, task_id, _ in simulation.started} == {f"t{n}" for n in range(len(drawn))}
+    simulation.run(drawn, disturbances)
+    started = {task_id for _, task_id, _ in simulation.started}
+    assert started | simulation.cancelled == {f"t{n}" for n in range(len(drawn))}
 
 
 @settings(max_examples=25, deadline=None)

@@ -53,6 +53,20 @@ async def test_admin_drains_a_gpu(
     await expect(first.get_by_role("button", name="Drain", exact=True)).to_be_visible()
 
 
+async def test_packed_gpu_shows_its_room(
+    serve: Serve, processes_backend: Backend, gpu_box: GpuBox, tab: OpenTab
+) -> None:
+    packs = {"FETCHML_GPU_SLOTS_PER_GPU": "2", "FETCHML_GPU_PACKING": "true"}
+    server = await with_gpus(serve, processes_backend, gpu_box, **packs)
+    await server.submit_running("sleep 1000", gpu=1)
+    opened = await tab()
+    page = await sign_in(opened, server)
+    await visit(page, server, "gpus")
+    room = page.get_by_text("No room in its memory for another task")
+    await expect(page.get_by_role("region", name="GPU 0").locator(room)).to_be_visible()
+    await expect(room).to_have_count(1)
+
+
 async def test_admin_reserves_a_gpu(
     serve: Serve, processes_backend: Backend, gpu_box: GpuBox, tab: OpenTab
 ) -> None:

@@ -10,7 +10,8 @@ from fetchml.system import failpoints
 from fetchml.system.background import BackgroundWork
 
 AGAIN_SECONDS = 1.0
-"""Between two tries to write a limit."""
+"""Before the second try to write a limit. It doubles with each further one."""
+LONGEST_PAUSE_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +43,17 @@ class LimitFiles:
         await self._background.cancel()
 
     async def _write(self, task_id: str) -> None:
+        pause = AGAIN_SECONDS
         while (wanted := self._wanted.get(task_id)) is not None:
             attempt, seconds = wanted
             failpoints.reach("limit_changed")
             folder = self._files.attempt(task_id, attempt)
             try:
                 await self._look(partial(folder.change_limit, seconds * 1000))
-            except OSError:
-                log.exception("a time limit can't be written", extra={"task_id": task_id})
-                await asyncio.sleep(AGAIN_SECONDS)
+            except OSError as error:
+                log.warning("a time limit can't be written: %s", error, extra={"task_id": task_id})
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
                 if self._wanted.get(task_id) == wanted:
                     del self._wanted[task_id]

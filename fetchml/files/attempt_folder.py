@@ -22,13 +22,13 @@ from fetchml.files.layout import CONTROL, OPENED, OUTPUTS, RUN, WORKSPACE
 from fetchml.files.log_times import Bounds, LogTimes
 from fetchml.files.own_file import sync_folder
 from fetchml.files.records.end import LAST_MS, end_of, integer
+from fetchml.files.records.limit import write_limit
 from fetchml.files.tree_size import measure
 
 _RECORD_BYTES = 4096
 _START_BYTES = 1 << 20
 """Free space required before an attempt that found the disk full is prepared again."""
 _PRIVATE = 0o700
-_READABLE = 0o755
 T = TypeVar("T")
 
 _USE = ("cpu_ms", "memory_kb", "read_kb", "write_kb")
@@ -120,19 +120,14 @@ class AttemptFolder:
 
     def takes_limits(self) -> bool:
         """Return whether the shim learns of a changed time limit, or will once there is one."""
-        return self.control.is_dir() or not self.run.exists()
+        return not self.run.exists() or (self.control.is_dir() and not self.control.is_symlink())
 
     def change_limit(self, timeout_ms: int) -> None:
         """Let the shim stop the command so long after its start; 0: never. Raises OSError."""
         if not self.takes_limits():
             return
         self._create_control()
-        draft = self.control / "limit.new"
-        draft.write_text(f"timeout_ms={timeout_ms}\n")
-        draft.chmod(_READABLE & 0o666)
-        draft.rename(self.control / "limit")
-        # Not before: a folder that the shim can't enter is the same to it as an empty one.
-        self.control.chmod(_READABLE)
+        write_limit(self.control, timeout_ms)
 
     def owner(self) -> tuple[int, int] | None:
         """The uid and gid that the attempt's folders were handed over to. `None` if they were not

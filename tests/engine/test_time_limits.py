@@ -1,12 +1,13 @@
 """Changed time limits against a real engine, store and shim."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from fetchml.core.audit import Action
-from fetchml.core.model import Resources, Status
+from fetchml.core.model import FailureReason, Resources, Status
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.state import Limits, State
 from fetchml.engine.tasks.time_limits import TimeLimits
@@ -16,6 +17,7 @@ from fetchml.ports.launcher import LaunchSpec
 from fetchml.ports.store import AuditQuery
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
 from tests.support.tasks import task
+from tests.support.waiting import eventually
 
 SLEEP = {"job_name": "sleep", "command": ["sleep", "1000"], "timeout_seconds": 600}
 HOUR_MS = 3_600_000
@@ -120,6 +122,35 @@ async def test_estimates_use_the_new_limit(box: Box) -> None:
         for each in (another, waits, task):
             await engine.cancel_task(ALICE, each.id)
             await ended(engine, each.id)
+
+
+async def test_shim_is_left_with_the_last_of_many_limits(box: Box) -> None:
+    async with box.engine() as engine:
+        task = await engine.create_task(ALICE, SLEEP)
+        await running(engine, task.id)
+        wanted = [{"timeout_seconds": 1_000 + number} for number in range(40)]
+        await asyncio.gather(*(engine.update_task(ALICE, task.id, each) for each in wanted))
+        last = (await engine.get_task(ALICE, task.id)).spec.timeout_seconds
+        limit = box.data_dir / f"tasks/{task.id}/attempts/1/control/limit"
+        await eventually(lambda: limit.read_text() == f"timeout_ms={last * 1000}\n")
+        await engine.cancel_task(ALICE, task.id)
+        await ended(engine, task.id)
+
+
+async def test_limit_that_can_not_be_written_is_written_later(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder is in its place: a task without isolation can do that, or a disk that fails."""
+    monkeypatch.setattr("fetchml.attempts.limits.AGAIN_SECONDS", 0.01)
+    async with box.engine() as engine:
+        task = await engine.create_task(ALICE, SLEEP)
+        await running(engine, task.id)
+        obstacle = box.data_dir / f"tasks/{task.id}/attempts/1/control/limit.new"
+        obstacle.mkdir()
+        changed = await engine.update_task(ALICE, task.id, {"timeout_seconds": 1})
+        assert changed.spec.timeout_seconds == 1
+        obstacle.rmdir()
+        assert (await ended(engine, task.id)).failure_reason is FailureReason.TIMEOUT
 
 
 def limits_of(box: Box, cluster: Any, launched: LaunchSpec | None) -> TimeLimits:

@@ -95,6 +95,24 @@ def test_limit_before_the_attempt_is_prepared_stays(tmp_path: Path) -> None:
     assert folder.takes_limits()
 
 
+def test_limit_is_written_through_no_link(tmp_path: Path) -> None:
+    folder = AttemptFolder(tmp_path / "1")
+    folder.create(os.geteuid(), os.getegid())
+    other = tmp_path / "other"
+    other.write_text("of the server")
+    for name in ("limit", "limit.new"):
+        (folder.control / name).symlink_to(other)
+    folder.change_limit(5_000)
+    assert other.read_text() == "of the server"
+    assert (folder.control / "limit").read_text() == "timeout_ms=5000\n"
+    (folder.control / "limit").unlink()
+    folder.control.rename(tmp_path / "moved")
+    folder.control.symlink_to(tmp_path / "moved")
+    assert not folder.takes_limits()
+    folder.change_limit(6_000)
+    assert list((tmp_path / "moved").iterdir()) == []
+
+
 def test_attempt_of_an_earlier_release_gets_no_control(tmp_path: Path) -> None:
     folder = AttemptFolder(tmp_path / "1")
     folder.run.mkdir(parents=True)

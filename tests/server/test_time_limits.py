@@ -73,6 +73,21 @@ class TimeLimits:
         assert task.error == f"ran longer than its limit of {FIRST} s"
         await server.assert_idle(task_id)
 
+    async def test_prestaged_task_starts_with_its_changed_limit(
+        self, serve: Serve, backend: Backend
+    ) -> None:
+        """Its shim was launched with the other one."""
+        server = await serve(backend, FETCHML_TASKS_MAX_RUNNING="1").start()
+        first = await server.submit_running(until_file("go") + "exit 0")
+        waits = await server.submit("sleep 600", timeout_seconds=LONG)
+        await server.at_gate(waits)
+        reply = await change(server, waits, FIRST)
+        assert (reply.status, reply.json["timeout_seconds"]) == (200, FIRST)
+        server.tell(first)
+        task = await server.ended(waits)
+        assert (task.failure_reason, task.attempt) == (Task.TIMEOUT, 1), task
+        await server.assert_idle(first, waits)
+
     async def test_the_warning_comes_before_the_new_limit(
         self, serve: Serve, backend: Backend
     ) -> None:

@@ -19,6 +19,7 @@ from fetchml.config.settings import Settings
 from fetchml.core import quotas
 from fetchml.core.model import ENDED
 from fetchml.core.packing import peaks
+from fetchml.core.sweeps import limits
 from fetchml.engine import feed, task_index
 from fetchml.engine.sweeps import service
 from fetchml.files import output_archives
@@ -47,7 +48,7 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
         ),
         MemoryBound("tasks that have not ended", quotas.MAX_LIVE_BYTES),
         MemoryBound("the newest tasks that have ended", len(ENDED) * task_index.RECENT_BYTES),
-        MemoryBound("sweeps", service.MAX_SWEEPS * service.SWEEP_BYTES),
+        MemoryBound("sweeps", limits.MAX_SWEEPS * service.SWEEP_BYTES),
         MemoryBound("peaks of GPU memory by job", peaks.MOST * peaks.JOB_BYTES),
         MemoryBound("secrets of users", user_secrets.MOST_MEMORY),
         MemoryBound("notifications", outbox.OutboxLimits().in_all * outbox.ROW_BYTES),

@@ -8,6 +8,7 @@ import pytest
 
 from fetchml.core.model import FailureReason, Principal, Role, Status, Task
 from fetchml.core.requests.listing import Filters
+from fetchml.core.sweeps import limits
 from fetchml.engine.sweeps import service
 from fetchml.engine.sweeps.known import KnownSweeps
 from fetchml.engine.sweeps.service import Sweeps
@@ -188,10 +189,10 @@ async def test_roles_and_private_mode(box: MemoryEngine) -> None:
 async def test_full_server_drops_a_sweep_without_tasks(
     box: MemoryEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "MAX_OF_ONE_USER", 2)
+    monkeypatch.setattr(limits, "MAX_OF_ONE_USER", 2)
     sweeps = box.engine.sweeps
     made = [(await sweeps.create(ALICE, SIX)).sweep.id for _ in range(2)]
-    with pytest.raises(Unavailable, match="2 sweeps of yours"):
+    with pytest.raises(Unavailable, match="you have 2 sweeps, as many as one user may"):
         await sweeps.create(ALICE, SIX)
     await sweeps.create(BOB, SIX)
     for task in await of_sweep(box, made[1]):

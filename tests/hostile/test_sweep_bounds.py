@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from fetchml.core.footprint import footprint
-from fetchml.core.model import Dependency, TaskSpec
+from fetchml.core.model import Dependency, Principal, Role, TaskSpec
 from fetchml.core.requests.checks import MAX_ITEMS
+from fetchml.core.sweeps import limits
 from fetchml.engine.sweeps import service
+from fetchml.engine.sweeps.service import Sweeps
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
-from fetchml.errors import ValidationFailed
+from fetchml.errors import Unavailable, ValidationFailed
 from fetchml.ports.store import TaskQuery
 from tests.hostile.turns import LONGEST_SECONDS, longest_turn
 from tests.support.engine_box import ALICE, Box
@@ -60,3 +62,27 @@ async def test_conditions_of_many_tasks_are_read_in_short_turns() -> None:
         assert await made.ended(ALICE, specs) == NOTHING_ENDED
 
     assert await longest_turn(read) < LONGEST_SECONDS
+
+
+async def test_few_users_cannot_take_all_places_of_sweeps(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"MAX_SWEEPS": 10, "RESERVED": 4, "MAX_OF_ONE_USER": 8, "FEW": 2}.items():
+        monkeypatch.setattr(limits, name, value)
+    async with box.engine() as engine:
+        taken = [await fill(engine.sweeps, user) for user in ("eve", "mallory", "oscar")]
+    assert [count for count, _ in taken] == [6, 2, 2]
+    assert "you have 6 sweeps, and the server's last 4 places are for users with" in taken[0][1]
+    assert "the server keeps 10 sweeps of all users" in taken[2][1]
+
+
+async def fill(sweeps: Sweeps, user: str) -> tuple[int, str]:
+    """Create sweeps until the user gets no further place; return their number and the reason."""
+    who = Principal(user, Role.USER, f"key-{user}")
+    request = {"task": {"job_name": "a"}, "parameters": {"n": {"values": ["1"]}}}
+    for count in range(limits.MAX_SWEEPS + 1):
+        try:
+            await sweeps.create(who, request)
+        except Unavailable as error:
+            return count, str(error)
+    raise AssertionError("nothing bounds the sweeps")

@@ -19,7 +19,7 @@ from fetchml.core.requests import again, submission
 from fetchml.core.requests.checks import MAX_INT, Violation
 from fetchml.core.requests.paging import DEFAULT_LIMIT, MAX_OFFSET, range_fault
 from fetchml.core.state import State
-from fetchml.core.sweeps import definition
+from fetchml.core.sweeps import definition, limits
 from fetchml.core.sweeps.definition import Definition
 from fetchml.core.sweeps.expansion import Expansion
 from fetchml.core.sweeps.model import Mode, Sweep
@@ -46,9 +46,6 @@ from fetchml.system.pacing import Pace
 
 T = TypeVar("T")
 
-MAX_SWEEPS = 5_000
-"""They are all in memory."""
-MAX_OF_ONE_USER = 1_000
 SWEEP_BYTES = 8 << 10
 """Memory of one record, at most."""
 MAX_TASK_BYTES = 64 << 20
@@ -269,10 +266,10 @@ class Sweeps:
         return self._view(sweep)
 
     async def _make_room(self, who: Principal) -> None:
-        """Drop the oldest sweep without tasks if there are as many as may be. Raises Unavailable
-        if all have some."""
+        """Drop the user's oldest sweep without tasks if there is no place for another one. Raises
+        Unavailable if all have some."""
         own = [each for each in self._records if each.user == who.user]
-        if len(own) < MAX_OF_ONE_USER and len(self._records) < MAX_SWEEPS:
+        if (fault := limits.fault(len(own), len(self._records))) is None:
             return
         empty = (each for each in own if not self._counts.has_tasks(each.id))
         if (oldest := next(empty, None)) is not None:
@@ -280,8 +277,8 @@ class Sweeps:
             self._counts.forget(oldest.id)
             return
         raise Unavailable(
-            f"There are {len(own)} sweeps of yours and {len(self._records)} in all, as many as the "
-            "server keeps: delete the tasks of old ones (fetchml prune)"
+            f"There is no place for the sweep: {fault}. Delete the tasks of old sweeps (fetchml "
+            "prune)"
         )
 
     async def _cancel(self, who: Principal, sweep: Sweep) -> SweepChange:

@@ -6,6 +6,7 @@ from functools import partial
 
 from fetchml.core.model import Task
 from fetchml.core.requests.mounts.checkpoint import source_fault
+from fetchml.core.storage import Kind
 from fetchml.errors import DiskFull, StorageQuotaReached
 from fetchml.files import checkpoint_folder
 from fetchml.files.checkpoint_folder import TooManyFilesError, User
@@ -63,8 +64,10 @@ class Checkpoints:
         draft = folder.with_name(DRAFT)
         try:
             size = await self._copying.run(lambda _: measure(source))
-            self._usage.require_room(task.user, size.bytes)
-            await self._copying.run(partial(checkpoint_folder.copy, source, draft, user))
+            with self._usage.reserve(task, Kind.OUTPUTS, size):
+                await self._copying.run(partial(checkpoint_folder.copy, source, draft, user))
+                await self._require_source(source_id)
+                await asyncio.to_thread(draft.rename, folder)
         except StorageQuotaReached as error:
             raise PrepareError(error.message, permanent=True) from None
         except DiskFull:
@@ -75,10 +78,12 @@ class Checkpoints:
         except (TooDeepError, TooManyFilesError) as error:
             message = f"the checkpoint of task {source_id} can't be copied: {error}"
             raise PrepareError(message, permanent=True) from None
-        # Files are removed after the record: a source that is there now was there to the end.
+
+    async def _require_source(self, source_id: str) -> None:
+        """Raises PrepareError if the checkpoint that was copied may have been removed meanwhile.
+        Files are removed after the record: a source that is there now was there to the end."""
         found = await self._find(source_id)
         gone = found is None or found.hidden
         if (fault := source_fault(None if gone else found)) is not None:
             message = f"the checkpoint of task {source_id} can't be copied: {fault}"
             raise PrepareError(message, permanent=True)
-        await asyncio.to_thread(draft.rename, folder)

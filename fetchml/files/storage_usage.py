@@ -4,7 +4,8 @@ Nothing here reads the disk. The durable records of snapshots and ended tasks ha
 `storage_monitor` reports what running tasks write every half minute. A query takes constant time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from fetchml.core import storage
@@ -111,6 +112,23 @@ class StorageUsage:
             more = used.get(kind, NOTHING).minus(live.used.get(kind, NOTHING))
             self._add(live.user, kind, more)
         live.used = dict(used)
+
+    @contextmanager
+    def reserve(self, task: Task, kind: Kind, size: Used) -> Iterator[None]:
+        """Count what is being written for a task that has not ended, until a measurement finds it.
+
+        Raises StorageQuotaReached if the user may not add as much. Nothing stays counted if the
+        code inside fails.
+        """
+        self.require_room(task.user, size.bytes)
+        self._add(task.user, kind, size)
+        try:
+            yield
+        except BaseException:
+            self._add(task.user, kind, NOTHING.minus(size))
+            raise
+        live = self._live.setdefault(task.id, _Live(task.user))
+        live.used[kind] = live.used.get(kind, NOTHING).plus(size)
 
     def forget_live(self, but: frozenset[str]) -> None:
         """Forget all live tasks except `but`."""

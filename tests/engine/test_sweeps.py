@@ -9,7 +9,6 @@ import pytest
 from fetchml.core.model import FailureReason, Principal, Role, Status, Task
 from fetchml.core.requests.listing import Filters
 from fetchml.core.sweeps import limits
-from fetchml.engine.sweeps import service
 from fetchml.engine.sweeps.known import KnownSweeps
 from fetchml.engine.sweeps.service import Sweeps
 from fetchml.engine.sweeps.views import SweepView

@@ -1,4 +1,4 @@
-"""How many sweeps the server keeps, and how its places are divided between users.
+"""The number of sweeps that the server keeps, and the division of its places between users.
 
 A sweep that still has tasks can't be dropped. Without a reserve, a few users could take all places
 and keep everyone else out.

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
@@ -49,8 +49,12 @@ class Server(NamedTuple):
         first = self.process.pid
         program = Path(f"/proc/{first}/exe").readlink()
         children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-        ours = [int(pid) for pid in children if Path(f"/proc/{pid}/exe").readlink() == program]
-        return [first, *ours]
+        ours = [first]
+        for pid in children:
+            with suppress(FileNotFoundError):  # The shim of a task has ended meanwhile.
+                if Path(f"/proc/{pid}/exe").readlink() == program:
+                    ours.append(int(pid))
+        return ours
 
 
 @contextmanager

@@ -135,6 +135,21 @@ async def test_many_tasks_at_once_are_a_resync(box: Box) -> None:
         assert (await reader.batch()).tasks == (task,)
 
 
+async def test_resync_is_followed_by_a_calm_and_that_by_a_batch(box: Box) -> None:
+    second = batches.CALM_TICKS * batches.INTERVAL_SECONDS
+    clock = asyncio.get_running_loop().time
+    async with box.engine() as engine, watching(engine) as reader:
+        await asyncio.sleep(second - clock() % second)  # Else the calm may be one tick long.
+        await held(engine, batches.MAX_TASKS + 1)
+        assert isinstance(await reader.item(), Update)
+        first = int(clock() / second)
+        await held(engine, batches.MAX_TASKS + 1)
+        assert isinstance(await reader.item(), Update)
+        assert int(clock() / second) > first
+        tasks = await held(engine, batches.MAX_TASKS)
+        assert (await reader.batch()).tasks == tuple(tasks)
+
+
 async def test_batch_is_bounded_in_bytes_and_the_next_has_the_rest(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:

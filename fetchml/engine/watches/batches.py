@@ -23,6 +23,9 @@ from fetchml.views import Batch, Update, UpdateType, WatchFilter
 
 INTERVAL_SECONDS = 0.25
 """Time between two ticks: the longest delay of a change, and the shortest between two batches."""
+CALM_TICKS = 4
+"""A reader that had to resync gets its next message at one of so many ticks: in a flood of changes
+it would have to resync again."""
 MAX_TASKS = 100
 """Tasks of one batch."""
 MAX_BYTES = 256 * 1024
@@ -86,22 +89,28 @@ class Batches:
         if after > newest:  # From another server, or from this one before it was restored.
             after = newest
             yield Update(UpdateType.RESYNC, newest, self._clock())
-        while await self._next_tick(message_seq.last_finished(after, completes=True)):
+        is_calm = False
+        while await self._next_tick(
+            message_seq.last_finished(after, completes=True), CALM_TICKS if is_calm else 1
+        ):
             item = await self._batch(scope, after)
             after = item.seq
+            # After a calm, the next tick shows whether the flood is over.
+            is_calm = isinstance(item, Update) and not is_calm
             if isinstance(item, Update) or item.tasks or item.deleted:
                 yield item
         raise shutting_down()
 
-    async def _next_tick(self, seen: int) -> bool:
-        """Wait for the first tick that has changes above `seen`. Returns False if the server shuts
-        down."""
+    async def _next_tick(self, seen: int, every: int) -> bool:
+        """Wait for the first tick that has changes above `seen`, of each `every`-th tick. Returns
+        False if the server shuts down."""
         loop = asyncio.get_running_loop()
         while not self._feed.closed:
             await self._feed.beyond(seen)
-            tick = int(loop.time() / self._interval) + 1
-            await asyncio.sleep(tick * self._interval - loop.time())
-            if self._tick != (tick := int(loop.time() / self._interval)):
+            step = every * self._interval
+            await asyncio.sleep((int(loop.time() / step) + 1) * step - loop.time())
+            tick = int(loop.time() / self._interval)
+            if self._tick != tick:
                 self._tick, self._end = tick, self._feed.last_seq
                 self._shared = {}
             if self._end > seen:

@@ -15,6 +15,8 @@ import { isNewer } from "./tasks";
 const FIRST_PAGE = 100;
 const PAGE = 200;
 const LARGEST_PAGE = 1000;
+/** Rows that are read again at once. */
+const MOST_AGAIN = 10_000;
 
 /** The server's order: newest first. Times have a fixed form, so they compare as texts. */
 export function inListOrder(one: Task, other: Task): number {
@@ -41,6 +43,8 @@ export class TaskList implements Follower {
   readonly total = signal<number | undefined>(undefined);
   readonly problem = signal<string | undefined>(undefined);
   readonly isReading = signal(false);
+  /** The last task on the screen; `undefined` while that shows the top of the list. */
+  lastSeen: Task | undefined;
 
   readonly #http: Http;
   readonly #filter: Filter;
@@ -61,18 +65,23 @@ export class TaskList implements Follower {
     return this.#next !== undefined;
   }
 
-  /** Read the first page, and further ones up to `rows` tasks. The rows stay until then. */
-  async load(rows = 0): Promise<void> {
+  /** Read the first page, and further ones down to the task `last`. The rows stay until then. */
+  async load(last?: Task): Promise<void> {
     this.#reading?.abort();
     this.#early = [];
     const byId = new Map<string, Task>();
+    const isBelow = (task: Task | undefined) =>
+      last !== undefined && task !== undefined && inListOrder(task, last) < 0;
     let page: Page | undefined;
     do {
-      const size = Math.min(Math.max(FIRST_PAGE, rows - byId.size), LARGEST_PAGE);
-      page = await this.#read(page?.next_page_token, size);
+      page = await this.#read(page?.next_page_token, page ? LARGEST_PAGE : FIRST_PAGE);
       if (!page) return;
       for (const task of page.tasks) byId.set(task.id, task);
-    } while (byId.size < rows && page.next_page_token !== undefined);
+    } while (
+      isBelow(page.tasks.at(-1)) &&
+      byId.size < MOST_AGAIN &&
+      page.next_page_token !== undefined
+    );
     const { total, next_page_token } = page;
     batch(() => {
       this.rows.value = [...byId.values()];
@@ -102,9 +111,9 @@ export class TaskList implements Follower {
     this.#reading = null;
   }
 
-  /** The rows stay as many as they are: a person may have scrolled down to one of them. */
+  /** The rows that a person has scrolled down to are read again too. */
   resync(): Promise<void> {
-    return this.load(this.rows.value.length);
+    return this.load(this.lastSeen);
   }
 
   changed(changes: readonly Change[]): void {

@@ -17,13 +17,15 @@ interface Props<T> {
   row: (value: T, index: number) => VNode;
   /** Called when the last rows come near. */
   onEnd: () => void;
+  /** Called with the last row on the screen; with `undefined` while that shows the top. */
+  onLook: (last: T | undefined) => void;
   /** Find a row again after the rows have changed. */
   indexOf: (value: T, rows: readonly T[]) => number;
   class?: string;
 }
 
 export function VirtualRows<T>(props: Props<T>) {
-  const { rows, height, head, label, total, row, onEnd, indexOf } = props;
+  const { rows, height, head, label, total, row, onEnd, onLook, indexOf } = props;
   const box = useRef<HTMLDivElement>(null);
   const anchor = useRef<{ value: T; inset: number } | null>(null);
   const [range, setRange] = useState({ from: 0, to: 40 });
@@ -38,6 +40,7 @@ export function VirtualRows<T>(props: Props<T>) {
     setRange((old) => (old.from === from && old.to === to ? old : { from, to }));
     const value = rows[first];
     anchor.current = top > 0 && value !== undefined ? { value, inset: top - first * height } : null;
+    onLook(top > 0 ? rows[Math.min(to, rows.length) - 1] : undefined);
     if (to > rows.length - 2 * SPARE) onEnd();
   };
 

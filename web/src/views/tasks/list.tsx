@@ -63,6 +63,9 @@ export default function Tasks() {
           label="Tasks"
           class="task-table"
           onEnd={() => void list.more()}
+          onLook={(last) => {
+            list.lastSeen = last;
+          }}
           indexOf={(task, all) => {
             const { index, isFound } = place(all, task);
             return isFound ? index : -1;

@@ -34,6 +34,7 @@ EXCEPTIONS = {
     r"fetchml secret (set|rm)|--secret ": "it needs a value: tests/cli/test_secret.py",
     r"fetchml notifications|--notify ": "it needs a receiver: tests/cli/test_notifications.py",
     r"fetchml (priority|hold|release)": "it needs a task that waits: test_task_commands.py",
+    r"fetchml timeout": "it needs a task that waits or runs: test_task_commands.py",
     r"fetchml task declare-lost": "it needs a silent node: tests/server/test_slurm_faults.py",
     r"xargs -r fetchml retry": "it meets other examples' dependents: test_task_commands.py",
     r"fetchml ui --open": "it opens a browser: tests/ui",

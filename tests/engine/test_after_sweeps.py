@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fetchml.core.dependencies import by_index
 from fetchml.core.model import FailureReason, Status, Task
 from fetchml.engine.engine import Engine
 from fetchml.errors import Conflict, ValidationFailed
@@ -213,4 +214,11 @@ async def test_ten_thousand_after_ten_thousand_in_one_commit(box: Box) -> None:
             await sweep(engine, {**HELD, "after": [on]}, 10_000)
             seconds.append(time.thread_time() - began)
             assert box.parts.dispatcher._seq == before + 10_000
+        many = [await sweep(engine, HELD) for _ in range(by_index.MAX_FOLLOWED + 1)]
+        for field, value in (
+            ("after", [{"sweep_id": each, "same_index": True} for each in many]),
+            ("inputs_from", many),
+        ):
+            with pytest.raises(ValidationFailed, match="not name more than 10 sweeps by index"):
+                await sweep(engine, {**TRUE, field: value})
         assert max(seconds) < 4, f"{seconds}: at most 2 s on a machine of its own"

@@ -11,6 +11,9 @@ from msgspec.structs import replace
 
 from fetchml.core.model import Dependency, TaskSpec
 
+MAX_FOLLOWED = 10
+"""Sweeps that one sweep follows index by index: the ids of all their tasks are in memory."""
+
 
 class NamedTwice(Exception):
     """A task starts after another one for two reasons. The message is for users."""

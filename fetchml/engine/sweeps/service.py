@@ -2,8 +2,8 @@
 again as one."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -224,12 +224,8 @@ class Sweeps:
         expansion = Expansion(wanted, sweep_id, seed or 0)
         if unknown := expansion.violations():
             raise _failed(unknown)
-        try:
+        with _of_task():
             first = await self._submissions.accept(who, expansion.first_request(), wanted.total)
-            followed = await self._dependencies.followed(first)
-        except ValidationFailed as error:
-            faults = [FieldViolation(f"task.{each.field}", each.rule) for each in error.violations]
-            raise ValidationFailed(faults) from None
         now = self._clock()
         sweep = Sweep(
             sweep_id,
@@ -247,6 +243,8 @@ class Sweeps:
         )
         document = Document(KIND, sweep_id, msgspec.json.encode(sweep))
         async with self._expanding:
+            with _of_task():
+                followed = await self._dependencies.followed(first)
             specs, footprints = await _expanded(expansion, followed)
             if not validate_only:
                 await self._make_room(who)
@@ -338,6 +336,16 @@ class Sweeps:
                 owner, specs, [footprint(spec) for spec in specs], replaced=replaced, now=now
             )
         return len(tasks)
+
+
+@contextmanager
+def _of_task() -> Iterator[None]:
+    """Report violations of the task under the names that the sweep's request has for them."""
+    try:
+        yield
+    except ValidationFailed as error:
+        faults = [FieldViolation(f"task.{each.field}", each.rule) for each in error.violations]
+        raise ValidationFailed(faults) from None
 
 
 async def _expanded(expansion: Expansion, first: Followed) -> tuple[list[TaskSpec], list[int]]:

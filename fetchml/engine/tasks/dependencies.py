@@ -130,7 +130,11 @@ class Dependencies:
         spec = by_index.with_sweeps(spec, inputs)
         tasks: dict[str, list[str]] = {}
         ended: dict[str, Status] = {}
-        for sweep_id in by_index.followed(spec):
+        sweeps = by_index.followed(spec)
+        if len(sweeps) > by_index.MAX_FOLLOWED:
+            too_many = f"must not name more than {by_index.MAX_FOLLOWED} sweeps by index"
+            raise ValidationFailed([FieldViolation("after", too_many)])
+        for sweep_id in sweeps:
             found = await self._by_index(sweep_id)
             sweep = self._sweeps.records.get(sweep_id)
             field, rule = "after", None

@@ -102,7 +102,7 @@ class Slurm:
 
     def jobs(self) -> list[str]:
         """Names of the jobs that are not over."""
-        return self.run("squeue", "--noheader", "--format=%j").split()
+        return self.run("squeue", "--noheader", "--array", "--format=%j").split()
 
     def start(self) -> None:
         """Start all daemons, and return when they answer."""

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from fetchml.core.model import AttemptEnd
 from fetchml.core.verdict import may_be_from_outside
-from fetchml.files.attempt_folder import StartRecord
+from fetchml.files.records.begin import StartRecord
 from fetchml.ports.launcher import AttemptExit
 
 NO_RECORD = "it vanished without a word of its end"

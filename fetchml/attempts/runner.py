@@ -42,7 +42,7 @@ from fetchml.files.attempt_folder import AttemptFolder, CollectError, Look, look
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import LeftOut, OutputLimits
 from fetchml.files.secrets import run_file
-from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, PrepareError
+from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Owner, PrepareError
 from fetchml.system import failpoints
 from fetchml.system.background import first_of
 from fetchml.system.threads import WorkerThreads
@@ -107,6 +107,8 @@ class AttemptRunner:
             self._may_open.set()
         self._discard_requested = asyncio.Event()
         self._stop = StopRequest()
+        self._owner: Owner = None
+        """The owner that the attempt's folders were handed over to; `None` if there is none yet."""
         self._never_started = False
         """Abandoned before its command ran: of its files only the records stay."""
         self._is_over = False
@@ -155,9 +157,10 @@ class AttemptRunner:
         Once the gate was opened the attempt is never prepared again: its command may have run, and
         runs once.
         """
-        if not await self._look(self._folder.gate_was_opened):
-            claim = await self._look(self._folder.claim)
-            if claim is not None and claim.revoked:
+        found = await self._look(self._folder.progress)
+        if not found.is_open:
+            self._owner = found.owner
+            if found.is_revoked:
                 # A prestaged attempt may have been discarded: the reason was not recorded.
                 error = None if self._task.prestaged else "it could not be prepared"
                 return await self._give_up(error, permanent=False)
@@ -245,9 +248,8 @@ class AttemptRunner:
         return True
 
     async def _stage_and_launch(self) -> None:
-        inputs = await self._inputs.provide(
-            self._task, self._folder, self._progress, self._in_thread
-        )
+        inputs = await self._inputs.provide(self._task, self._folder, self._progress, self._owner)
+        self._owner = inputs.owner
         env = {**self._launch.env, **inputs.variables, **self._inputs.secrets(self._task)}
         launch = replace(inputs.into(self._launch), env=env)
         self._launch = launch.without_values

@@ -14,7 +14,7 @@ from fetchml.core.model import Task
 from fetchml.core.requests.mounts.volumes import Volume
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.environments.service import Environments
-from fetchml.files.attempt_folder import AttemptFolder, Look
+from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.task_users import FileOwners
 from fetchml.ports.launcher import LaunchSpec, Mount, Owner, Place, Secrets
 from fetchml.snapshots.service import Snapshots
@@ -96,18 +96,17 @@ class Inputs:
         task: Task,
         folder: AttemptFolder,
         progress: Callable[[str], None],
-        in_thread: Look = asyncio.to_thread,
+        owner: Owner = None,
     ) -> StagedInputs:
         """Put all inputs of an attempt in place. Raises PrepareError.
 
         May be called again for the same attempt, also by a later server while the shim waits
         already: whatever is in place stays as it is. `progress` receives short sentences, in the
-        event loop. `in_thread` looks at the folder. After a cancellation nothing writes to the
-        attempt's folder any more.
+        event loop. `owner`: of the attempt's folders, if they were handed over already. After a
+        cancellation nothing writes to the attempt's folder any more.
         """
         spec = task.spec
         # The owner of an attempt that an earlier server prepared stays: its shim may wait already.
-        owner = await in_thread(folder.owner)
         if task.service:
             mount, workspace_owner = await self._workspace_of(task)
             return StagedInputs((mount,), owner or workspace_owner, self._service_places)

@@ -71,8 +71,9 @@ def step(state: State, event: Event) -> Decision:
             bookings.begin(state, decision, event.now)
         for task in prestage.misplaced(state, event.now):
             _discard(state, decision, task.id)
-    _schedule(state, decision, event.now)
-    decision.next_due = event.now if state.blocked.news else state.next_due(event.now)
+    has_more = _schedule(state, decision, event.now)
+    at_once = has_more or state.blocked.news
+    decision.next_due = event.now if at_once else state.next_due(event.now)
     return decision
 
 
@@ -126,15 +127,17 @@ def _recover(state: State, decision: Decision, now: int) -> None:
     events.fail_the_impossible(state, decision, now)
 
 
-def _schedule(state: State, decision: Decision, now: int) -> None:
+def _schedule(state: State, decision: Decision, now: int) -> bool:
+    """Return whether more can be started by another event at once."""
     state.due(now)
     if not state.may_start:
-        return
+        return False
     level = ShareLevels(state, now)
     if state.limits.cluster is not None:
-        for task in hand_over.next_tasks(state, level):
+        tasks = hand_over.next_tasks(state, level)
+        for task in tasks:
             _prepare(state, decision, task, (), now=now, prestaged=True)
-        return
+        return len(tasks) >= hand_over.MOST_AT_ONCE
     # Without a free slot no pass can find anything: most submits end here.
     while state.free_slots > 0 and (action := SchedulingPass(state, now, level).next()) is not None:
         match action:
@@ -153,6 +156,7 @@ def _schedule(state: State, decision: Decision, now: int) -> None:
         for other in plan.instead_of:
             _discard(state, decision, other.id)
         _prepare(state, decision, plan.task, plan.gpu_uuids, now=now, prestaged=True)
+    return False
 
 
 def _allocate(

@@ -11,9 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
-
-import msgspec
+from typing import NamedTuple, Protocol, TypeVar
 
 from fetchml.core.model import AttemptEnd, Kept
 from fetchml.files import kept_outputs, log_segments, untrusted
@@ -21,6 +19,7 @@ from fetchml.files.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
 from fetchml.files.layout import CONTROL, OPENED, OUTPUTS, RUN, WORKSPACE
 from fetchml.files.log_times import Bounds, LogTimes
 from fetchml.files.own_file import sync_folder
+from fetchml.files.records.begin import Claim, StartRecord
 from fetchml.files.records.end import LAST_MS, end_of, integer
 from fetchml.files.records.limit import write_limit
 from fetchml.files.tree_size import measure
@@ -37,23 +36,12 @@ _GPUS = re.compile(r"[0-9]{1,4}(,[0-9]{1,4}){0,255}")
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
-class Claim(msgspec.Struct, frozen=True):
-    """The owner of the attempt."""
+class Progress(NamedTuple):
+    """The steps that an attempt has reached before its command runs."""
 
-    revoked: bool = False
-    """The server made the claim: the command never starts."""
-    pid: int | None = None
-    """In the shim's pid namespace; `None` if revoked, not written yet, or damaged."""
-    starttime: int = 0
-    """Clock ticks after boot, field 22 of /proc/PID/stat."""
-    boot_id: str = ""
-
-
-class StartRecord(msgspec.Struct, frozen=True):
-    at: int
-    """Milliseconds since the epoch (UTC)."""
-    pid: int
-    """The command's, in the shim's pid namespace."""
+    is_open: bool
+    is_revoked: bool
+    owner: tuple[int, int] | None
 
 
 class CollectError(Exception):
@@ -93,9 +81,12 @@ class AttemptFolder:
         """
         self._create_control()
         mode = 0o777 if uid is None else _PRIVATE
+        is_own = (uid, gid) == (os.geteuid(), os.getegid())
         for folder in (self.run, self.workspace, self.outputs):
             with suppress(FileExistsError):
                 folder.mkdir(_PRIVATE)
+                if is_own:
+                    continue  # Each system call lets other threads in.
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 _hand_over(fd, uid, gid, mode)
@@ -103,6 +94,8 @@ class AttemptFolder:
                 os.close(fd)
         with suppress(FileExistsError):
             os.mkfifo(self.run / "gate", 0o600)
+            if is_own:
+                return
         fd = os.open(self.run / "gate", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             _hand_over(fd, uid, gid, mode & 0o666)
@@ -155,6 +148,13 @@ class AttemptFolder:
         """Return whether the command may have started. The task can't change this mark: only the
         server may write where it is."""
         return (self.path / OPENED).exists()
+
+    def progress(self) -> Progress:
+        """Return the steps that the attempt has reached, in one look."""
+        if not self.path.exists():
+            return Progress(is_open=False, is_revoked=False, owner=None)
+        claim = self.claim()
+        return Progress(self.gate_was_opened(), claim is not None and claim.revoked, self.owner())
 
     def opened_at(self) -> int | None:
         """Return when the gate was first opened, in milliseconds since the epoch (UTC); `None` if

@@ -1,11 +1,11 @@
 """Wakes coroutines that wait for files which other machines write: inotify does not report them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fetchml.files.folder_events import Changes, FolderEvents
-from fetchml.system.background import every
 
 GROWTH_SECONDS = 0.5
 APPEARS_SECONDS = 30.0
@@ -22,15 +22,21 @@ class SharedFolders(FolderEvents):
         changes = Changes()
         seconds = GROWTH_SECONDS if writes else APPEARS_SECONDS
 
-        async def wake() -> None:
-            changes.wake()
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
 
+        def wake_at_times() -> None:
+            nonlocal timer
+            changes.wake()
+            timer = loop.call_later(seconds, wake_at_times)
+
+        timer = loop.call_later(seconds, wake_at_times)
         here = self._subscribed.setdefault(folder, set())
         here.add(changes)
         try:
-            async with every(seconds, wake, first=seconds, failure="no wake-up"):
-                yield changes
+            yield changes
         finally:
+            timer.cancel()
             here.discard(changes)
             if not here and self._subscribed.get(folder) is here:
                 del self._subscribed[folder]

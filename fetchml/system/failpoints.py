@@ -3,7 +3,8 @@
 The steps of an attempt, in order: preparing, created (a container, not yet started), prepared,
 gate_opened, started, ended, collected, finished, removed. A prestaged attempt continues from
 prepared to ready, and then to its_turn and gate_opened, or to abandoned, revoked and removed. On a
-cluster handing_over and handed_over come before prepared.
+cluster handing_over and handed_over come before prepared; of a group of tasks array_written and
+array_submitted.
 
 Of a booking: booking_stored, booking_reported (to the core; the caller has no answer yet), and
 booking_removed from the store.

@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from fetchml.core import quotas
 from fetchml.core.events import (
     CancelRequested,
@@ -16,6 +18,7 @@ from fetchml.core.events import (
     TimePassed,
 )
 from fetchml.core.model import AttemptEnd, FailureReason, Status, User
+from fetchml.core.scheduling import hand_over
 from fetchml.core.state import ClusterLimits, State
 from fetchml.core.waiting import Discarding, HandedOver
 from tests.core.host import Host, task
@@ -38,6 +41,19 @@ def test_task_is_handed_over_at_once_and_shown_as_queued() -> None:
     assert host.task("a").shown_status is Status.QUEUED
     assert isinstance(host.state.wait_state("a"), HandedOver)
     assert host.task("a").worker_id is None
+
+
+def test_more_tasks_than_one_decision_takes_follow_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hand_over, "MOST_AT_ONCE", 2)
+    host = cluster(max_pending=10, user_max_pending=10)
+    host.submit(*(task(f"t{n}") for n in range(5)))
+    found = [handed_over(host)]
+    while host.last.next_due == host.now:
+        host.do(TimePassed(host.now, host.now))
+        found.append(handed_over(host))
+    assert found == [["t0", "t1"], ["t2", "t3"], ["t4"]]
 
 
 def test_task_runs_on_the_node_that_the_cluster_chose() -> None:

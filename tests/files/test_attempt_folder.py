@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from fetchml.core.model import AttemptEnd
-from fetchml.files.attempt_folder import AttemptFolder, Claim, StartRecord
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.records.begin import Claim, StartRecord
 
 
 def segment(folder: AttemptFolder, start: int, data: bytes) -> Path:

@@ -1,12 +1,13 @@
 """A disk that hangs keeps its own threads, and no more calls than those wait for it."""
 
+import asyncio
 import threading
 
 import pytest
 
 from fetchml.files import shared_disk
 from fetchml.files.shared_disk import SharedDisk
-from tests.support.waiting import until_true
+from tests.support.waiting import soon, until_true
 
 
 async def test_disk_that_hangs_is_left_alone_until_it_answers(
@@ -38,3 +39,43 @@ async def test_errors_of_the_disk_are_passed_on() -> None:
 
     with pytest.raises(FileNotFoundError):
         await SharedDisk()(fail)
+
+
+async def test_fast_disk_needs_one_thread_and_slow_one_gets_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_disk, "GROWTH_SECONDS", 30.0)
+    disk = SharedDisk()
+    threads = await asyncio.gather(*(disk(threading.get_ident) for _ in range(200)))
+    assert len(set(threads)) == 1
+    monkeypatch.setattr(shared_disk, "GROWTH_SECONDS", 0.001)
+    disk = SharedDisk()
+    together = threading.Barrier(3)
+    # Each waits for the others.
+    await soon(asyncio.gather(*(disk(together.wait) for _ in range(3))))
+    assert disk.answers
+
+
+async def test_call_that_fails_with_a_timeout_of_its_own_keeps_no_thread() -> None:
+    disk = SharedDisk()
+
+    def fail() -> None:
+        raise TimeoutError("of the disk")
+
+    with pytest.raises(TimeoutError):
+        await disk(fail)
+    assert disk.answers
+
+
+async def test_call_that_is_given_up_while_it_waits_is_not_made() -> None:
+    disk, go, calls = SharedDisk(), threading.Event(), []
+    first = asyncio.create_task(disk(go.wait))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(disk(lambda: calls.append(1)))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    go.set()
+    await soon(first)
+    await soon(disk(lambda: None))
+    assert not calls

@@ -32,8 +32,8 @@ ONLY_LIMITS = {"limit_changed"}
 """Of these tests/server/test_time_limits.py has more."""
 ONLY_SWEEPS = {"documents_put", "tasks_put", "committed"}
 """These tests/server/test_crash_of_sweeps.py has."""
-ONLY_CLUSTER = {"handing_over", "handed_over"}
-"""Of these tests/server/test_slurm.py has more."""
+ONLY_CLUSTER = {"handing_over", "handed_over", "array_written", "array_submitted"}
+"""Of these tests/server/test_slurm.py and test_slurm_arrays.py have more."""
 ONLY_BOOKINGS = {"booking_stored", "booking_reported", "booking_removed"}
 """Of these tests/server/test_killed_bookings.py has more."""
 ROUNDS = 6

@@ -4,7 +4,14 @@ import asyncio
 from collections.abc import Callable
 
 from fetchml.adapters.slurm.follower import Followed, Follower
-from fetchml.adapters.slurm.job import Job, Submission
+from fetchml.adapters.slurm.job import (
+    ArrayTask,
+    Job,
+    JobId,
+    Submission,
+    number_of,
+    task_name,
+)
 from fetchml.adapters.slurm.transport import SlurmAway
 from fetchml.ports.cluster import Node
 
@@ -16,29 +23,37 @@ class Stand:
 
     hold: asyncio.Event | None = None
     """`job` waits for it, and answers with what it saw before."""
-    on_look: Callable[[int], None] | None = None
+    on_submit: Callable[[Submission], None] | None = None
+    """Called with each job before it is accepted; may raise Refused."""
+    hold_submits: asyncio.Event | None = None
+    """Submits wait for it."""
+    loses_answers = False
+    """The jobs of submits come into being, but nobody learns of it."""
+    on_look: Callable[[JobId], None] | None = None
     """Called with each id that is asked for."""
 
     def __init__(self) -> None:
-        self.jobs: dict[int, Job] = {}
+        self.jobs: dict[JobId, Job] = {}
         self.away: str | None = None
         self.with_names = False
         self.polls = 0
         self.looks = 0
-        self.cancelled: list[int] = []
+        self.cancelled: list[JobId] = []
 
     async def open(self) -> str:
         self._require()
         return "24.11.5"
 
-    async def states(self) -> dict[int, Job]:
+    has_arrays = True
+
+    async def states(self) -> dict[JobId, Job]:
         self._require()
         self.polls += 1
         if self.with_names:
             return dict(self.jobs)
         return {number: Job(number, job.state) for number, job in self.jobs.items()}
 
-    async def job(self, job_id: int) -> Job | None:
+    async def job(self, job_id: JobId) -> Job | None:
         self._require()
         self.looks += 1
         if self.on_look is not None:
@@ -49,26 +64,40 @@ class Stand:
         return found
 
     async def submit(self, job: Submission) -> int:
-        raise NotImplementedError
+        self._require()
+        if self.on_submit is not None:
+            self.on_submit(job)
+        if self.hold_submits is not None:
+            await self.hold_submits.wait()
+        number = 1 + max((number_of(each) for each in self.jobs), default=0)
+        indexes = [int(word) for word in job.indexes.split(",") if word]
+        for index in indexes:
+            task = ArrayTask(number, index)
+            self.jobs[task] = Job(task, PENDING, task_name(job.name, index))
+        if not indexes:
+            self.jobs[number] = Job(number, PENDING, job.name)
+        if self.loses_answers:
+            raise SlurmAway("the answer is lost")
+        return number
 
     async def named(self, prefix: str) -> list[Job]:
         self._require()
         return [job for job in self.jobs.values() if (job.name or "").startswith(prefix)]
 
-    async def cancel(self, job_id: int) -> None:
+    async def cancel(self, job_id: JobId) -> None:
         self._require()
         self.cancelled.append(job_id)
 
-    async def terminate(self, job_id: int) -> None:
+    async def terminate(self, job_id: JobId) -> None:
         raise NotImplementedError
 
-    async def warn(self, job_id: int) -> None:
+    async def warn(self, job_id: JobId) -> None:
         raise NotImplementedError
 
-    async def time_limit(self, job_id: int) -> int | None:
+    async def time_limit(self, job_id: JobId) -> int | None:
         raise NotImplementedError
 
-    async def change_time_limit(self, job_id: int, minutes: int | None) -> None:
+    async def change_time_limit(self, job_id: JobId, minutes: int | None) -> None:
         raise NotImplementedError
 
     async def nodes(self) -> list[Node]:
@@ -93,7 +122,7 @@ class World:
             poll_seconds=0.01,
         )
 
-    def submit(self, number: int, name: str) -> Followed:
+    def submit(self, number: JobId, name: str) -> Followed:
         job = Job(number, PENDING, name)
         self.stand.jobs[number] = job
         followed = self.follower.follow(name)

@@ -26,9 +26,10 @@ from fetchml.adapters.shim_command import (
 )
 from fetchml.adapters.volume_links import link_volumes
 from fetchml.files import untrusted
-from fetchml.files.attempt_folder import AttemptFolder, Claim
+from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.layout import DATASETS, TASKS, VOLUMES
+from fetchml.files.records.begin import Claim
 from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import (
     AttemptExit,

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from fetchml.adapters.slurm import nodes
-from fetchml.adapters.slurm.job import Job, Submission
+from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission, job_id, task_name
 from fetchml.adapters.slurm.refusals import FULL, is_away, is_permanent, plain
 from fetchml.adapters.slurm.remote import NO_CONNECTION, SshHost
 from fetchml.adapters.slurm.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
@@ -52,6 +52,10 @@ class CliTransport:
         _, out, _ = await self._run("sinfo", "--version")
         return out.split()[-1] if out.split() else "of unknown version"
 
+    @property
+    def has_arrays(self) -> bool:
+        return True
+
     async def submit(self, job: Submission) -> int:
         options = [
             "--parsable",
@@ -60,9 +64,11 @@ class CliTransport:
             "--ntasks=1",
             f"--job-name={job.name}",
             f"--chdir={job.folder}",
-            f"--output={job.folder}/job.out",
+            f"--output={job.output}",
             f"--nice={job.nice}",
         ]
+        if job.indexes:
+            options.append(f"--array={job.indexes}")
         if job.cpus:
             options.append(f"--cpus-per-task={job.cpus}")
         if job.memory_mb:
@@ -85,10 +91,10 @@ class CliTransport:
             raise SlurmAway(message or "sbatch failed without a message")
         raise Refused(plain(message), permanent=is_permanent(message))
 
-    async def states(self) -> dict[int, Job]:
+    async def states(self) -> dict[JobId, Job]:
         return {job.id: job for job in await self._queue(*self._whose)}
 
-    async def job(self, job_id: int) -> Job | None:
+    async def job(self, job_id: JobId) -> Job | None:
         found = [job for job in await self._queue("--jobs", str(job_id)) if job.id == job_id]
         if not found or not found[0].is_over:
             return found[0] if found else None
@@ -102,33 +108,33 @@ class CliTransport:
         jobs = (await self.states()).values()
         return [job for job in jobs if (job.name or "").startswith(prefix)]
 
-    async def cancel(self, job_id: int) -> None:
+    async def cancel(self, job_id: JobId) -> None:
         code, _, errors = await self._run("scancel", str(job_id))
         if code and is_away(errors):
             raise SlurmAway(_plain(errors))
 
-    async def terminate(self, job_id: int) -> None:
+    async def terminate(self, job_id: JobId) -> None:
         await self._signal(job_id, "TERM")
 
-    async def warn(self, job_id: int) -> None:
+    async def warn(self, job_id: JobId) -> None:
         await self._signal(job_id, "USR1")
 
-    async def _signal(self, job_id: int, name: str) -> None:
+    async def _signal(self, job_id: JobId, name: str) -> None:
         code, _, errors = await self._run("scancel", "--batch", f"--signal={name}", str(job_id))
         if code and is_away(errors):
             raise SlurmAway(_plain(errors))
         if "try again" in errors or "transition" in errors:
             raise TryAgain
 
-    async def time_limit(self, job_id: int) -> int | None:
+    async def time_limit(self, job_id: JobId) -> int | None:
         code, out, errors = await self._run(
-            "squeue", "--noheader", "--states=all", "--jobs", str(job_id), "--format=%l"
+            "squeue", "--noheader", "--array", "--states=all", "--jobs", str(job_id), "--format=%l"
         )
         if code and is_away(errors):
             raise SlurmAway(_plain(errors))
         return _minutes(out.strip()) if out.strip() != "UNLIMITED" else None
 
-    async def change_time_limit(self, job_id: int, minutes: int | None) -> None:
+    async def change_time_limit(self, job_id: JobId, minutes: int | None) -> None:
         limit = "UNLIMITED" if minutes is None else minutes
         code, _, errors = await self._run(
             "scontrol", "update", f"JobId={job_id}", f"TimeLimit={limit}"
@@ -230,13 +236,16 @@ def _plain(errors: str) -> str:
 
 def _job(line: str) -> Job | None:
     parts = line.split("|", 5)
-    if len(parts) < 6 or not parts[0].isdecimal():
+    number = job_id(parts[0])
+    if len(parts) < 6 or number is None:
         return None
-    number, state, reason, nodes, begins, name = parts
+    _, state, reason, nodes, begins, name = parts
+    if isinstance(number, ArrayTask):
+        name = task_name(name, number.number)
     begins_at = None
     with suppress(ValueError):
         begins_at = int(datetime.fromisoformat(begins).timestamp())
-    return Job(int(number), (state,), name, reason, nodes, begins_at=begins_at)
+    return Job(number, (state,), name, reason, nodes, begins_at=begins_at)
 
 
 def _minutes(limit: str) -> int:

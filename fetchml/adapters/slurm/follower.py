@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from fetchml.adapters.slurm.job import Job
+from fetchml.adapters.slurm.job import Job, JobId, number_of
 from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport
 
 POLL_SECONDS = 0.5
@@ -39,13 +39,22 @@ class Followed:
     """When the job was submitted or found. Replies to requests from before mean nothing for it."""
     searched_at: float = float("-inf")
     """When the job was last searched for by its name."""
-    number: int = 0
+    number: JobId = 0
     """Id of its newest job; 0 if it had none yet. Jobs of Slurm count from 1."""
+    array_task: str | None = None
+    """The name that its job may have as a task of an array; empty if it was never part of one,
+    `None` if its record was not read yet."""
+    is_new: bool = False
+    """Whether it was just handed over, so that there is nothing to see of it yet."""
     is_missing: bool = False
     """Whether Slurm had no job with this name at the last search."""
     lease_seconds: int = 0
     """Of the attempt's lease; 0 if it has none, or none was looked for yet."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def is_named(self, name: str | None) -> bool:
+        """Whether a job of this name is one of the attempt's."""
+        return bool(name) and name in (self.name, self.array_task)
 
     def take(self, job: Job | None, since: float | None = None) -> None:
         if since is not None:
@@ -82,7 +91,7 @@ class Follower:
         self._returned = returned
         self._poll_seconds = poll_seconds
         self._followed: dict[str, Followed] = {}
-        self._by_id: dict[int, Followed] = {}
+        self._by_id: dict[JobId, Followed] = {}
         """The newest entry that was given a job with this id."""
         self._turn = 0
         self._polled_at = float("-inf")
@@ -112,7 +121,7 @@ class Follower:
 
     def forget(self, name: str) -> None:
         followed = self._followed.pop(name, None)
-        number = followed.number if followed is not None else 0
+        number: JobId = followed.number if followed is not None else 0
         if self._by_id.get(number) is followed:
             self._by_id.pop(number, None)
 
@@ -179,7 +188,7 @@ class Follower:
             if job is None or began <= followed.since:
                 continue
             now = listed.get(job.id)
-            if now is not None and now.name is not None and now.name == followed.name:
+            if now is not None and followed.is_named(now.name):
                 followed.take(now)  # This reply has everything.
             elif (
                 now is None
@@ -201,12 +210,15 @@ class Follower:
 
     async def _check_all(self, followed: Iterable[Followed]) -> None:
         limit = asyncio.Semaphore(CHECKS_AT_ONCE)
+        by_number: dict[int, list[Followed]] = {}
+        for each in followed:
+            by_number.setdefault(number_of(each.number), []).append(each)
 
-        async def check(each: Followed) -> None:
-            async with limit:
-                await self._check(each)
+        async def check(of_one_array: list[Followed]) -> None:
+            async with limit:  # One request answers for all of them.
+                await asyncio.gather(*map(self._check, of_one_array))
 
-        await asyncio.gather(*map(check, followed))
+        await asyncio.gather(*map(check, by_number.values()))
 
     async def _check(self, followed: Followed) -> None:
         """Ask for the job by its id, and compare its name."""
@@ -216,7 +228,7 @@ class Follower:
         now = await self._transport.job(job.id)
         if began <= followed.since or followed.job is None or followed.job.id != job.id:
             return  # It was submitted again meanwhile.
-        if now is None or now.name != followed.name:
+        if now is None or not followed.is_named(now.name):
             followed.lose()
         else:
             followed.take(now)

@@ -1,5 +1,7 @@
 """A job as Slurm reports it, and the request that starts one."""
 
+from typing import NamedTuple
+
 import msgspec
 
 _OVER = frozenset(
@@ -21,15 +23,46 @@ _OVER = frozenset(
 _UNFINISHED = frozenset({"COMPLETING", "REQUEUED", "REQUEUE_HOLD", "STAGE_OUT"})
 
 
-class Job(msgspec.Struct, frozen=True):
-    """A job as Slurm reported it. Its id alone identifies nothing: a controller that crashed gives
-    ids out again."""
+class ArrayTask(NamedTuple):
+    """The id of a task of a job array, which Slurm writes as `12_3`."""
 
-    id: int
+    array: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.array}_{self.number}"
+
+
+JobId = int | ArrayTask
+
+
+def job_id(text: str) -> JobId | None:
+    """Read an id; `None` for what is none of a single job, such as `12_[1-3]`."""
+    number, separator, index = text.partition("_")
+    if not number.isdecimal() or (separator and not index.isdecimal()):
+        return None
+    return ArrayTask(int(number), int(index)) if separator else int(number)
+
+
+def number_of(job_id: JobId) -> int:
+    """Return the id of the job, or of the array that it is a task of."""
+    return job_id if isinstance(job_id, int) else job_id.array
+
+
+def task_name(array: str, index: int) -> str:
+    """Return a name for one task of an array, which itself has only the array's name."""
+    return f"{array}.{index}"
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job, or a task of a job array, as Slurm reported it. Its id alone identifies nothing: a
+    controller that crashed gives ids out again."""
+
+    id: JobId
     state: tuple[str, ...]
     """The state and its flags, as `RUNNING` or `CANCELLED`, `COMPLETING`."""
     name: str | None = None
-    """`None` if this reply does not have it."""
+    """`None` if this reply does not have it. Of a task of an array: `task_name`."""
     reason: str = ""
     """The reason why it waits or ended, in Slurm's words; empty or `None` if Slurm has none."""
     nodes: str = ""
@@ -77,7 +110,7 @@ class Submission(msgspec.Struct, frozen=True):
     name: str
     script: str
     folder: str
-    """Working directory; its `job.out` gets what the script prints."""
+    """Working directory; its `job.out` gets what the script prints, unless it is an array."""
     cpus: int = 0
     memory_mb: int = 0
     gpus: int = 0
@@ -99,6 +132,17 @@ class Submission(msgspec.Struct, frozen=True):
     """`true`: no other job on its node; `user`: none of another account."""
     lease_seconds: int = 0
     """Of the attempt's lease, which its shim renews; 0: it has none."""
+
+    array_task: str = ""
+    """In an attempt's record: the name of its job as a task of an array; empty if it is a job of
+    its own."""
+    indexes: str = ""
+    """Of an array: the indexes of its tasks, as `0-5,7`; empty if it is a job of its own."""
+
+    @property
+    def output(self) -> str:
+        """The file for what the script prints."""
+        return "/dev/null" if self.indexes else f"{self.folder}/job.out"
 
     @property
     def resources(self) -> list[str]:

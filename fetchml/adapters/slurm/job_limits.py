@@ -6,12 +6,13 @@ none, a task on the cluster gets no more time than its job has. The job's limit 
 time: an operator may have extended it by hand.
 """
 
+from fetchml.adapters.slurm.job import JobId
 from fetchml.adapters.slurm.request import minutes_for, seconds_within
 from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
 
 
 async def permit(
-    transport: SlurmTransport, job_id: int, timeout_ms: int, grace_ms: int
+    transport: SlurmTransport, job_id: JobId, timeout_ms: int, grace_ms: int
 ) -> str | None:
     """Let a running job take so long, 0: without a limit. Return why it may not; `None` if it
     may."""

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from fetchml.adapters.shim_command import NO_ROOM_TO_START
 from fetchml.adapters.slurm import job_limits, request, start_files
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.follower import Followed, Follower
+from fetchml.adapters.slurm.hand_overs import HandOver, HandOvers
 from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import Submission
+from fetchml.adapters.slurm.judge import Judge
 from fetchml.adapters.slurm.leftovers import Leftovers
 from fetchml.adapters.slurm.node_usage import NodeUsage
 from fetchml.adapters.slurm.node_watch import NodeWatch
@@ -32,14 +33,12 @@ from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.submits import Submits
 from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport, TryAgain
 from fetchml.adapters.slurm.verdicts import (
-    SETTLE_SECONDS,
     Silence,
-    exit_of_claimed,
-    exit_of_unclaimed,
     sentence,
     trouble,
 )
-from fetchml.files.shared_disk import SharedDisk, is_fault, not_mounted
+from fetchml.files.layout import ATTEMPTS, TASKS
+from fetchml.files.shared_disk import SharedDisk, is_fault
 from fetchml.files.shared_folders import SharedFolders
 from fetchml.ports.cluster import Node
 from fetchml.ports.launcher import (
@@ -53,7 +52,6 @@ from fetchml.ports.launcher import (
     ResourceUse,
     SessionCommand,
 )
-from fetchml.shim import NO_ROOM
 from fetchml.system import failpoints
 
 AGAIN_SECONDS = 1.0
@@ -64,6 +62,8 @@ AWAY_LOOK_SECONDS = 3.0
 IDLE_LOOK_SECONDS = 20.0
 """The same while Slurm reports the job as pending or running."""
 
+CLEAN_AT_ONCE = 500
+"""Attempts whose records are read in one go."""
 log = logging.getLogger(__name__)
 
 
@@ -104,50 +104,72 @@ class SlurmLauncher:
         self._records_watch = RecordsWatch(self._disk)
         self._nodes = NodeWatch(transport.nodes, answers=self._follower.answers)
         self._submits = Submits(transport, self._follower, self._disk)
+        self._hand_overs = HandOvers(
+            self._disk,
+            self._write,
+            self._health.require_same,
+            self._submits,
+            self._follower,
+            self._leftovers.need,
+            has_arrays=lambda: transport.has_arrays,
+        )
         self._ends = RecordedEnds(self._follower, self._submits.search)
+        self._judge = Judge(self._follower, self._submits, self._disk, options.lost_after_seconds)
         self._prefix = ""
         """Of the names of this server's jobs."""
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
         self._prefix = f"fetchml-{instance_id.replace('-', '')[-12:]}-"
         self._leftovers.prefix = self._prefix
+        self._hand_overs.array_prefix = f"{self._prefix}array-"
         await self._health.open(self._follower.open, on_available)
         await self._nodes.open()
         await self._records_watch.open()
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
-        await self._leftovers.begin({self._name(*each) for each in live})
+        tasks = self._options.shared_dir / TASKS
+        folders = [tasks / task_id / ATTEMPTS / str(attempt) for task_id, attempt in live]
+        names = {self._name(*each) for each in live}
+        for first in range(0, len(folders), CLEAN_AT_ONCE):
+            part = folders[first : first + CLEAN_AT_ONCE]
+            names |= await self._disk(partial(start_files.array_tasks, part))
+        await self._leftovers.begin(names)
 
     async def prepare(self, run: LaunchSpec, progress: Callable[[str], None]) -> None:
         name = self._name(run.task_id, run.attempt)
         self._leftovers.need(name)
         await self._health.until_available()
+        followed = self._follower.follow(name)
         try:
             submission = request.submission(
                 run, name, self._options.parameters, self._options.lease_seconds
             )
-            known = await self._disk(partial(self._write, run, submission))
-            if known is None:
-                return
+            one = HandOver(run, followed, submission)
+            known = await self._hand_overs.prepare(one)
+            if known:
+                await self._read_array_task(run, followed)
         except OSError as error:
             if is_fault(error):
                 raise
             raise PrepareError(
                 f"the task can't be prepared: {error.strerror or error}", permanent=False
             ) from error
-        followed = self._follower.follow(name)
-        if followed.job is not None and not followed.job.is_over:
+        if known is None or (followed.job is not None and not followed.job.is_over):
+            followed.is_new = known is False
             return
         if known:
             self._submits.uncertain.add(name)
         failpoints.reach("handing_over")
-        await self._submits.hand_over(run, followed, submission, progress, search=known)
+        await self._submits.hand_over(
+            run, followed, submission, progress, search=known or one.search
+        )
+        followed.is_new = not known
 
     async def until_usable(self) -> None:
         await self._health.until_available()
 
     async def wait(self, run: LaunchSpec) -> AttemptExit:
-        followed = self._follower.follow(self._name(run.task_id, run.attempt))
+        followed = await self._followed(run)
         with self._records_watch.watching(run.folder, followed):
             return await self._wait(run, followed)
 
@@ -155,6 +177,10 @@ class SlurmLauncher:
         name = followed.name
         silence = Silence()
         told_start = False
+        if followed.is_new:
+            followed.is_new = False
+            followed.changed.clear()
+            await self._pause(followed, start_files.NOTHING_YET)
         while True:
             followed.changed.clear()
             silence.lease.begin()
@@ -167,11 +193,11 @@ class SlurmLauncher:
                     return AttemptExit()
                 if records.end.lost is not None:
                     return AttemptExit(lost=records.end.lost)
-                return await self._ends.exit_of(run.folder, followed, records.end)
+                return await self._ends.exit_of(followed, records.end)
             if not (records.was_prepared or records.is_claimed):
                 return AttemptExit()
             if records.is_revoked:
-                await self._submits.end_all(name, followed)
+                await self._submits.end_all(followed)
                 return AttemptExit()
             try:
                 is_known = await self._submits.located(run, followed, records)
@@ -181,15 +207,14 @@ class SlurmLauncher:
             if is_known is None:
                 return AttemptExit()
             if self._follower.answers.is_set():  # Else nothing is known of the job.
-                ended = await self._judge(run, followed, records, silence)
+                ended = await self._judge.exit_of(run, followed, records, silence)
                 if ended is not None:
                     return ended
             await self._pause(followed, records)
 
     async def warn(self, run: LaunchSpec) -> None:
-        name = self._name(run.task_id, run.attempt)
-        followed = self._follower.follow(name)
-        while (job := await self._submits.current(name, followed)) and not job.is_over:
+        followed = await self._followed(run)
+        while (job := await self._submits.current(followed)) and not job.is_over:
             with suppress(TryAgain):
                 return await self._transport.warn(job.id)
             await asyncio.sleep(AGAIN_SECONDS / 4)
@@ -198,10 +223,10 @@ class SlurmLauncher:
     async def stop(self, run: LaunchSpec) -> None:
         name = self._name(run.task_id, run.attempt)
         self._submits.stopping.add(name)
-        followed = self._follower.follow(name)
+        followed = await self._followed(run)
         await self._submits.after_submit(name)
         while True:
-            job = await self._submits.current(name, followed)
+            job = await self._submits.current(followed)
             if job is None or job.is_over:
                 followed.changed.set()
                 return
@@ -218,9 +243,9 @@ class SlurmLauncher:
     async def kill(self, run: LaunchSpec) -> None:
         name = self._name(run.task_id, run.attempt)
         self._submits.stopping.add(name)
-        followed = self._follower.follow(name)
+        followed = await self._followed(run)
         await self._submits.after_submit(name)
-        await self._submits.end_all(name, followed)
+        await self._submits.end_all(followed)
         followed.changed.set()
 
     async def usage(self, runs: Sequence[LaunchSpec]) -> list[ResourceUse | None]:
@@ -229,15 +254,16 @@ class SlurmLauncher:
     async def remove(self, run: LaunchSpec) -> None:
         name = self._name(run.task_id, run.attempt)
         await self._submits.after_submit(name)
-        followed = self._follower.follow(name)
+        followed = await self._followed(run)
         job = followed.job
         records = await self._records(run)
         is_over = job is not None and (job.is_over or records.has_ended)
         if records.was_prepared and (name in self._submits.uncertain or not is_over):
-            await self._submits.end_all(name, followed)
+            await self._submits.end_all(followed)
         await self._disk(partial(start_files.remove, run.folder))
         self._submits.forget(name)
         self._leftovers.drop(name)
+        self._leftovers.drop(followed.array_task or "")
 
     async def enter(self, run: LaunchSpec, command: SessionCommand | RelayCommand) -> Helper:
         raise EnterError(
@@ -255,6 +281,7 @@ class SlurmLauncher:
         await self._usage.close()
         await self._health.close()
         await self._leftovers.close()
+        await self._hand_overs.close()
         await self._follower.close()
         await self._submits.close()
         await self._transport.close()
@@ -314,50 +341,14 @@ class SlurmLauncher:
 
     def _write(self, run: LaunchSpec, submission: Submission) -> bool | None:
         """Return whether the attempt was prepared before; `None` if it is claimed."""
-        self._health.require_same()
-        try:
+        # Without a start file there was no job, and nothing but the server can have claimed it.
+        if start_files.has_begun(run.folder):
             if start_files.read(run.folder).is_claimed:
                 return None
-        except FileNotFoundError as error:
-            raise not_mounted(run.folder) from error
-        return start_files.write(run, self._health.shims, submission, self._options.containers)
-
-    async def _judge(
-        self, run: LaunchSpec, followed: Followed, records: Records, silence: Silence
-    ) -> AttemptExit | None:
-        """Return the attempt's exit; `None` while it is not over, or not known to be."""
-        job = followed.job
-        stopping = followed.name in self._submits.stopping
-        if records.is_claimed:
-            if not silence.begin_if(followed.is_missing if job is None else job.is_over):
-                return None
-            if silence.seconds >= SETTLE_SECONDS and job is not None and not job.node_failed:
-                try:
-                    if not await self._submits.can_be_claimed_by(followed):
-                        return None
-                except SlurmAway:
-                    return None
-            if records.renewal is not None and not followed.lease_seconds:
-                with suppress(OSError, ValueError):  # The task may have spoilt it.
-                    known = await self._disk(partial(start_files.submission, run.folder))
-                    followed.lease_seconds = known.lease_seconds
-            return exit_of_claimed(
-                job,
-                silent_seconds=silence.seconds,
-                lost_after=self._options.lost_after_seconds,
-                was_stopped=stopping,
-                lease_is_over=silence.lease.is_over(records.renewal, followed.lease_seconds),
-            )
-        if not silence.begin_if(job is not None and job.is_over) or job is None:
-            return None
-        if silence.seconds < SETTLE_SECONDS:
-            return None if not stopping else AttemptExit()
-        with suppress(SlurmAway):  # A poll of squeue has no exit code.
-            job = await self._follower.look(followed) or job
-        if job.code == NO_ROOM:
-            return NO_ROOM_TO_START
-        said = await self._disk(partial(start_files.output_end, run.folder))
-        return AttemptExit() if stopping else exit_of_unclaimed(job, said)
+            if start_files.was_prepared(run.folder):
+                return True
+        start_files.write(run, self._health.shims, submission, self._options.containers)
+        return False
 
     async def _pause(self, followed: Followed, records: Records) -> None:
         job = followed.job
@@ -371,6 +362,25 @@ class SlurmLauncher:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await followed.changed.wait()
+
+    async def _followed(self, run: LaunchSpec) -> Followed:
+        """Return the entry of an attempt's job. Waits while the shared folder fails."""
+        followed = self._follower.follow(self._name(run.task_id, run.attempt))
+        while followed.array_task is None:
+            try:
+                await self._read_array_task(run, followed)
+            except OSError as error:
+                if not is_fault(error):
+                    followed.array_task = ""  # The task has replaced the file: it has started.
+                    break
+                log.warning("the shared folder fails: %s", error, extra={"task_id": run.task_id})
+                await asyncio.sleep(AGAIN_SECONDS)
+        return followed
+
+    async def _read_array_task(self, run: LaunchSpec, followed: Followed) -> None:
+        """Raises OSError."""
+        found = await self._disk(partial(start_files.array_task, run.folder))
+        followed.array_task = followed.array_task or found
 
     async def _records(self, run: LaunchSpec) -> Records:
         """Read the attempt's folder. Waits while the shared folder fails."""

@@ -72,5 +72,7 @@ class Leftovers:
         for job in await self._transport.named(self.prefix):
             # Looked at after the reply: an attempt may have begun meanwhile.
             if self._live is not None and job.name not in self._live and not job.is_over:
-                log.warning("Ending a left-over job", extra={"job": job.id, "job_name": job.name})
+                log.warning(
+                    "Ending a left-over job", extra={"job": str(job.id), "job_name": job.name}
+                )
                 await self._transport.cancel(job.id)

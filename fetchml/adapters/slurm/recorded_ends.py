@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.job import Job
@@ -31,7 +30,7 @@ class RecordedEnds:
     def __init__(
         self,
         follower: Follower,
-        search: Callable[[Path, Followed], Awaitable[Job | None]],
+        search: Callable[[Followed], Awaitable[Job | None]],
         *,
         ask_seconds: float = ASK_SECONDS,
     ) -> None:
@@ -40,7 +39,7 @@ class RecordedEnds:
         self._search = search
         self._ask_seconds = ask_seconds
 
-    async def exit_of(self, folder: Path, followed: Followed, end: AttemptEnd) -> AttemptExit:
+    async def exit_of(self, followed: Followed, end: AttemptEnd) -> AttemptExit:
         """Return what Slurm adds to the record; nothing if it does not answer in time."""
         if not may_be_from_outside(end):
             return AttemptExit()
@@ -55,7 +54,7 @@ class RecordedEnds:
                             followed.lose()  # Another one has run the command.
                             job = None
                         if job is None:
-                            job = await self._search(folder, followed)
+                            job = await self._search(followed)
                         if job is None:
                             break  # Slurm has lost it, and had no part in its end.
                         if job.has_outcome:

@@ -84,7 +84,7 @@ class RecordsWatch:
             return
         for folder, names in (await self._disk(partial(_records, chosen))).items():
             followed = self._watched.get(folder)
-            if followed is not None and names != self._seen.get(folder):
+            if followed is not None and names != self._seen.get(folder, frozenset()):
                 self._seen[folder] = names
                 followed.changed.set()
 

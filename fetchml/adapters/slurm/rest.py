@@ -2,16 +2,27 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import aiohttp
+from msgspec.structs import replace
 
 from fetchml.adapters.slurm import nodes
-from fetchml.adapters.slurm.job import Job, Submission
+from fetchml.adapters.slurm.job import (
+    ArrayTask,
+    Job,
+    JobId,
+    Submission,
+    job_id,
+    number_of,
+    task_name,
+)
 from fetchml.adapters.slurm.refusals import AWAY_CODES, is_permanent, plain
 from fetchml.adapters.slurm.token import Tokens
 from fetchml.adapters.slurm.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
 from fetchml.ports.cluster import Node
+from fetchml.system.shared_answers import SharedAnswers
 
 VERSIONS = ("v0.0.44", "v0.0.43", "v0.0.42", "v0.0.41", "v0.0.40")
 """Of the REST interface, newest first."""
@@ -33,8 +44,9 @@ class RestTransport:
         self._version: str | None = None
         self._session: aiohttp.ClientSession | None = None
         self._names: dict[int, str] = {}
-        """Names of the jobs seen since Slurm was last away, by id. `named` drops those that Slurm
-        no longer has."""
+        """Names of the jobs and arrays seen since Slurm was last away, by id. `named` drops those
+        that Slurm no longer has."""
+        self._arrays = SharedAnswers(self._read_array)
 
     async def open(self) -> str:
         for version in VERSIONS if self._version is None else (self._version,):
@@ -52,16 +64,22 @@ class RestTransport:
             return str(slurm.get("release", "of unknown version"))
         raise SlurmAway(f"slurmrestd at {self._url} serves none of {', '.join(VERSIONS)}")
 
+    @property
+    def has_arrays(self) -> bool:
+        return self._has_states
+
     async def submit(self, job: Submission) -> int:
         properties: dict[str, Any] = {
             "name": job.name,
             "current_working_directory": job.folder,
-            "standard_output": f"{job.folder}/job.out",
+            "standard_output": job.output,
             "environment": ["PATH=/usr/local/bin:/usr/bin:/bin"],
             "requeue": False,
             "tasks": 1,
             "nice": job.nice,
         }
+        if job.indexes:
+            properties["array"] = job.indexes
         if job.cpus:
             properties["cpus_per_task"] = job.cpus
         if job.memory_mb:
@@ -88,63 +106,77 @@ class RestTransport:
         message = _errors(reply) or f"status {status}"
         raise Refused(plain(message), permanent=is_permanent(message))
 
-    async def states(self) -> dict[int, Job]:
+    async def states(self) -> dict[JobId, Job]:
         if self._has_states:
-            _, reply = await self._slurm("GET", "/jobs/state/")
-            return {
-                job.id: job for each in reply.get("jobs") or () if (job := _state(each)) is not None
-            }
+            return await self._read_states("/jobs/state/")
         return {job.id: job for job in await self._all()}
 
-    async def job(self, job_id: int) -> Job | None:
+    async def job(self, job_id: JobId) -> Job | None:
+        if isinstance(job_id, ArrayTask):
+            return (await self._arrays.of(job_id.array)).get(job_id)
         status, reply = await self._slurm("GET", f"/job/{job_id}")
         jobs = reply.get("jobs") or ()
         if status == 404 or not jobs:
             return None
         job = _job(jobs[-1])
-        self._names[job.id] = job.name or ""
+        self._names[job_id] = job.name or ""
         return job
 
     async def named(self, prefix: str) -> list[Job]:
         listed = await self.states()
-        self._names = {n: name for n, name in self._names.items() if n in listed}
-        unknown = [job_id for job_id in listed if job_id not in self._names]
-        if not self._has_states or len(unknown) > _MANY:
-            return [job for job in await self._all() if (job.name or "").startswith(prefix)]
+        numbers = {number_of(each) for each in listed}
+        self._names = {n: name for n, name in self._names.items() if n in numbers}
+        unknown = [each for each in listed if number_of(each) not in self._names]
+        if not self._has_states or len({number_of(each) for each in unknown}) > _MANY:
+            # Which tasks of an array are pending is not in this reply.
+            jobs = [job for job in await self._all() if isinstance(job.id, int)]
+            listed = {each: job for each, job in listed.items() if isinstance(each, ArrayTask)}
+        else:
+            await self._look_at(unknown)
+            jobs = []
+        known = [each for each in listed if self._name(each).startswith(prefix)]
+        jobs += await self._look_at(known)
+        return [job for job in jobs if (job.name or "").startswith(prefix)]
+
+    def _name(self, job_id: JobId) -> str:
+        name = self._names.get(number_of(job_id), "")
+        return task_name(name, job_id.number) if isinstance(job_id, ArrayTask) else name
+
+    async def _look_at(self, job_ids: Iterable[JobId]) -> list[Job]:
         limit = asyncio.Semaphore(_AT_ONCE)
 
-        async def look(job_id: int) -> Job | None:
+        async def look(job_id: JobId) -> Job | None:
+            if isinstance(job_id, ArrayTask):  # One request answers for all of an array.
+                return await self.job(job_id)
             async with limit:
                 return await self.job(job_id)
 
-        await asyncio.gather(*map(look, unknown))
-        known = [n for n in listed if self._names.get(n, "").startswith(prefix)]
-        found = await asyncio.gather(*map(look, known))
-        return [job for job in found if job is not None and (job.name or "").startswith(prefix)]
+        return [job for job in await asyncio.gather(*map(look, job_ids)) if job is not None]
 
-    async def cancel(self, job_id: int) -> None:
+    async def cancel(self, job_id: JobId) -> None:
         await self._slurm("DELETE", f"/job/{job_id}")
 
-    async def terminate(self, job_id: int) -> None:
+    async def terminate(self, job_id: JobId) -> None:
         await self._signal(job_id, "TERM")
 
-    async def warn(self, job_id: int) -> None:
+    async def warn(self, job_id: JobId) -> None:
         await self._signal(job_id, "USR1")
 
-    async def _signal(self, job_id: int, name: str) -> None:
+    async def _signal(self, job_id: JobId, name: str) -> None:
         _, reply = await self._slurm("DELETE", f"/job/{job_id}?signal={name}&flags=BATCH_JOB")
         for each in reply.get("status") or ():
             if (each.get("error") or {}).get("code") == _TRY_AGAIN:
                 raise TryAgain
 
-    async def time_limit(self, job_id: int) -> int | None:
-        status, reply = await self._slurm("GET", f"/job/{job_id}")
-        jobs = reply.get("jobs") or ()
-        if status == 404 or not jobs:
+    async def time_limit(self, job_id: JobId) -> int | None:
+        _, reply = await self._slurm("GET", f"/job/{job_id}")
+        # For a task of an array, all of the array's.
+        jobs = [each for each in reply.get("jobs") or () if _job(each).id == job_id]
+        if not jobs:
             raise Refused("it has no such job any more", permanent=True)
         return _number(jobs[-1].get("time_limit"))
 
-    async def change_time_limit(self, job_id: int, minutes: int | None) -> None:
+    async def change_time_limit(self, job_id: JobId, minutes: int | None) -> None:
         limit = {"infinite": True} if minutes is None else {"set": True, "number": minutes}
         status, reply = await self._slurm("POST", f"/job/{job_id}", {"time_limit": limit})
         if status >= 400:
@@ -165,10 +197,41 @@ class RestTransport:
         return self._version is None or self._version >= _FIRST_WITH_STATES
 
     async def _all(self) -> list[Job]:
+        """Return all jobs, and of arrays the tasks that have started."""
         _, reply = await self._slurm("GET", "/jobs/")
-        jobs = [_job(each) for each in reply.get("jobs") or ()]
-        self._names = {job.id: job.name or "" for job in jobs}
+        jobs = []
+        self._names = {}
+        for each in reply.get("jobs") or ():
+            job = _job(each)
+            self._names[number_of(job.id)] = str(each.get("name", ""))
+            if isinstance(job.id, ArrayTask) or not _number(each.get("array_job_id")):
+                jobs.append(job)
         return jobs
+
+    async def _read_array(self, number: int) -> dict[JobId, Job]:
+        """Return all tasks of an array."""
+        _, reply = await self._slurm("GET", f"/job/{number}")
+        found: dict[JobId, Job] = {}
+        pending: Job | None = None
+        for each in reply.get("jobs") or ():
+            job = _job(each)
+            self._names[number] = str(each.get("name", ""))
+            if isinstance(job.id, ArrayTask):
+                found[job.id] = job
+            else:
+                pending = job
+        if pending is not None:
+            # One entry has all tasks that have not started, and of many not all indexes.
+            for task in (await self._read_states(f"/jobs/state/?job_id={number}")).values():
+                if isinstance(task.id, ArrayTask) and task.id not in found:
+                    name = task_name(pending.name or "", task.id.number)
+                    found[task.id] = replace(pending, id=task.id, state=task.state, name=name)
+        return found
+
+    async def _read_states(self, path: str) -> dict[JobId, Job]:
+        _, reply = await self._slurm("GET", path)
+        jobs = map(_state, reply.get("jobs") or ())
+        return {job.id: job for job in jobs if job is not None}
 
     async def _slurm(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         if self._version is None:
@@ -235,9 +298,9 @@ def _words(value: object) -> tuple[str, ...]:
 
 
 def _state(each: dict[str, Any]) -> Job | None:
-    """One entry of /jobs/state/. Its id is a text, with a part for an array's tasks."""
-    number = str(each.get("job_id", ""))
-    return Job(int(number), _words(each.get("state"))) if number.isdecimal() else None
+    """One entry of /jobs/state/. Its id is a text, with a part for an array's task."""
+    number = job_id(str(each.get("job_id", "")))
+    return Job(number, _words(each.get("state"))) if number is not None else None
 
 
 def _number(value: object) -> int | None:
@@ -250,10 +313,15 @@ def _number(value: object) -> int | None:
 def _job(each: dict[str, Any]) -> Job:
     exit_code = each.get("exit_code")
     code = exit_code.get("return_code") if isinstance(exit_code, dict) else None
+    number: JobId = int(each.get("job_id", 0))
+    name = str(each.get("name", ""))
+    array, index = _number(each.get("array_job_id")), _number(each.get("array_task_id"))
+    if array and index is not None:
+        number, name = ArrayTask(array, index), task_name(name, index)
     return Job(
-        id=int(each.get("job_id", 0)),
+        id=number,
         state=_words(each.get("job_state")),
-        name=str(each.get("name", "")),
+        name=name,
         reason=str(each.get("state_reason") or ""),
         nodes=str(each.get("nodes") or ""),
         code=_number(code),

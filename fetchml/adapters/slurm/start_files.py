@@ -2,10 +2,15 @@
 
 The job's own script, which Slurm stores, has nothing but the path of `start`. That file has the
 task's environment, waits for the gate, and becomes the shim. It stays the same however often the
-job is submitted: the shim's claim lets one of the jobs start.
+job is submitted: the shim's claim lets one of the jobs start. Its first line, which shells skip,
+has the size of the rest and the request to Slurm. A file of another size was not written to its
+end, so there is no job.
 """
 
+import errno
 import os
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -22,13 +27,14 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.layout import DATASETS, JUPYTER_RELAY, SECRETS, SHIM, VOLUMES
 from fetchml.files.own_file import write_durably
 from fetchml.files.secrets import run_file
+from fetchml.files.shared_disk import is_fault
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.shim import CLAIM_EXISTS, relay_program
 from fetchml.shim import path as shim_path
 
 START = "start"
 SUBMISSION = "submission"
-JOBS = "jobs"
+"""File with the request, written by older releases."""
 OUTPUT = "job.out"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MACHINES = ("x86_64", "aarch64")
@@ -36,9 +42,9 @@ _READONLY = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "GROUPS", "PPID", "S
 """Variables that bash, where it is /bin/sh, lets no script set."""
 _OUTPUT_BYTES = 300
 _RECORD_BYTES = 1 << 20
-_JOBS_BYTES = 256
-"""Of ids of jobs that are read: an attempt has more than one only if Slurm lost some."""
-_ID_DIGITS = 10
+_REQUEST = re.compile(rb"# ([0-9]{1,9}) (\{.*\})\n")
+_REQUEST_BYTES = 1 << 16
+"""Longest first line of `start`."""
 MOST_NAMES = 1_000
 """Files in an attempt's `run/` that are listed: its task can create any number."""
 USAGE_MS = 10_000
@@ -49,6 +55,17 @@ _JOB_SCRIPT = """\
 #!/bin/sh
 exec env -i NODE="$SLURMD_NODENAME" GPUS="$CUDA_VISIBLE_DEVICES" \\
     NUMBERS="$SLURM_JOB_GPUS" /bin/sh {start}
+"""
+
+_ARRAY_SCRIPT = """\
+#!/bin/sh
+case $SLURM_ARRAY_TASK_ID in
+{folders}
+*) false;;
+esac || exit 125
+exec >{output} 2>&1
+exec env -i NODE="$SLURMD_NODENAME" GPUS="$CUDA_VISIBLE_DEVICES" \\
+    NUMBERS="$SLURM_JOB_GPUS" /bin/sh ./{start}
 """
 
 _START_SCRIPT = """\
@@ -103,6 +120,17 @@ class Records(msgspec.Struct, frozen=True):
     """Changes with each renewal of the lease; `None` if there is none."""
 
 
+NOTHING_YET = Records(
+    was_prepared=True,
+    is_open=True,
+    is_claimed=False,
+    is_revoked=False,
+    has_started=False,
+    has_ended=False,
+)
+"""Of an attempt that was just handed over."""
+
+
 def install_shims(shared_dir: Path) -> Path:
     """Put the shims of all machines, and the relay of Jupyter, where nodes can execute them; return
     their folder. Raises OSError."""
@@ -125,16 +153,14 @@ def install_shims(shared_dir: Path) -> Path:
 
 def write(
     run: LaunchSpec, shims: Path, submission: Submission, containers: Containers | None = None
-) -> bool:
-    """Create the attempt's folder and its start files. Return whether it was prepared before.
-    `containers`: `None` if the command is a plain process of the node.
+) -> None:
+    """Create the attempt's folder and its start file, which is on the disk then. `containers`:
+    `None` if the command is a plain process of the node.
 
     Raises OSError, PrepareError.
     """
     folder = AttemptFolder(run.folder)
     folder.create(os.geteuid(), os.getegid())
-    if (run.folder / SUBMISSION).exists():
-        return True
     if run.secrets is not None:
         run_file.make_folder(run.folder)
         run_file.write(run.folder, run.secrets.content, os.geteuid(), os.getegid())
@@ -155,9 +181,34 @@ def write(
             sync_name=False,
         )
     script = _START_SCRIPT.format(run=quote(str(folder.run)), last=last)
-    write_durably(run.folder / START, script.encode(), sync_name=False)
-    write_durably(run.folder / SUBMISSION, msgspec.json.encode(submission))
-    return False
+    request = b"# %d %b\n" % (len(script.encode()), msgspec.json.encode(submission))
+    _write_synced(run.folder / START, request + script.encode())
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    """Write a file, in as few system calls as possible. It is on the disk on return, and its name
+    with it on file systems that keep a journal. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_SYNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o600)
+    try:
+        if os.write(fd, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(fd)
+
+
+def has_begun(path: Path) -> bool:
+    """Whether the attempt was prepared, or its preparation broken off."""
+    return os.path.lexists(path / START)
+
+
+def was_prepared(path: Path) -> bool:
+    """Whether the attempt's start file is complete, so that there may be a job. Raises OSError."""
+    try:
+        submission(path)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return False
+    return True
 
 
 def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
@@ -193,6 +244,33 @@ def job_script(folder: Path) -> str:
     return _JOB_SCRIPT.format(start=quote(str(folder / START)))
 
 
+def array_script(folders: Mapping[int, Path]) -> str:
+    """The script of an array, whose tasks find their attempts' folders by their indexes."""
+    lines = (f"{index}) cd {quote(str(folder))};;" for index, folder in folders.items())
+    return _ARRAY_SCRIPT.format(folders="\n".join(lines), output=OUTPUT, start=START)
+
+
+def array_task(path: Path) -> str:
+    """Return the name that the attempt's job may have as a task of an array; empty if it was never
+    handed over in one. Raises OSError."""
+    try:
+        return submission(path).array_task
+    except (FileNotFoundError, msgspec.DecodeError):
+        return ""
+
+
+def array_tasks(paths: Sequence[Path]) -> set[str]:
+    """Return those names of many attempts. Raises OSError if the disk fails."""
+    found = set()
+    for path in paths:
+        try:
+            found.add(array_task(path))
+        except OSError as error:
+            if is_fault(error):
+                raise
+    return found - {""}
+
+
 def read(path: Path) -> Records:
     """Raises OSError if the shared folder fails, so that this is not taken for an absent file."""
     folder = AttemptFolder(path)
@@ -205,7 +283,7 @@ def read(path: Path) -> Records:
     claim = folder.claim() if "claim" in names else None
     has_ended, end = _end(folder) if "exit" in names else (False, None)
     return Records(
-        was_prepared=(path / SUBMISSION).exists(),
+        was_prepared=has_begun(path),
         is_open=folder.gate_was_opened(),
         is_claimed=claim is not None,
         is_revoked=claim is not None and claim.revoked,
@@ -245,27 +323,13 @@ def _end(folder: AttemptFolder) -> tuple[bool, AttemptEnd | None]:
 
 
 def submission(path: Path) -> Submission:
-    """Raises OSError, msgspec.DecodeError."""
-    return msgspec.json.decode(_read(path, SUBMISSION, _RECORD_BYTES), type=Submission)
-
-
-def note_job(path: Path, job_id: int) -> None:
-    """Record the id of a job that was submitted. Raises OSError."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-    fd = os.open(path / JOBS, flags, 0o600)
-    try:
-        os.write(fd, b"%d\n" % job_id)
-    finally:
-        os.close(fd)
-
-
-def jobs(path: Path) -> list[int]:
-    """Return the ids of the attempt's last jobs, oldest first. Raises OSError."""
-    try:
-        words = _tail(path, JOBS, _JOBS_BYTES).split()
-    except FileNotFoundError:
-        return []
-    return [int(word) for word in words if word.isdigit() and len(word) <= _ID_DIGITS]
+    """Return the request for the attempt's job. Raises OSError, msgspec.DecodeError."""
+    found = _REQUEST.match(_read(path, START, _REQUEST_BYTES))
+    if found is not None and (path / START).lstat().st_size == found.end() + int(found[1]):
+        request = found[2]
+    else:
+        request = _read(path, SUBMISSION, _RECORD_BYTES)
+    return msgspec.json.decode(request, type=Submission)
 
 
 def output_end(path: Path) -> str:
@@ -296,7 +360,7 @@ def remove(path: Path) -> None:
     """Remove what `write` created outside of the three places. Raises OSError."""
     untrusted.remove(path / DATASETS)
     untrusted.remove(path / VOLUMES)
-    for name in (SUBMISSION, START, JOBS, ENVIRONMENT):
+    for name in (SUBMISSION, START, ENVIRONMENT):
         (path / name).unlink(missing_ok=True)
 
 

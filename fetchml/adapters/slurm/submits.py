@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
-from fetchml.adapters.slurm.job import Job, Submission
+from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission, number_of
 from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
 from fetchml.core.scheduling.hand_over import PROGRESS as HAND_OVER_PROGRESS
@@ -44,7 +43,7 @@ class Submits:
         self._follower = follower
         self._disk = disk
         self._limit = asyncio.Semaphore(SUBMITS_AT_ONCE)
-        self._submitting: dict[str, asyncio.Task[int]] = {}
+        self._submitting: dict[str, asyncio.Future[JobId]] = {}
         """Requests under way, by the job's name. They go on if their caller is cancelled."""
         self._background = BackgroundWork()
 
@@ -75,7 +74,7 @@ class Submits:
             try:
                 if search:
                     self.uncertain.add(name)
-                    job = await self._living(name)
+                    job = await self._living(followed)
                     if job is not None:
                         self._follower.submitted(followed, job)
                         return
@@ -96,16 +95,15 @@ class Submits:
                 await asyncio.sleep(REFUSED_SECONDS)
                 continue
             self.held_back.pop(name, None)
-            self._follower.submitted(followed, Job(number, ("PENDING",), name))
+            job_name = followed.array_task if isinstance(number, ArrayTask) else name
+            self._follower.submitted(followed, Job(number, ("PENDING",), job_name))
             failpoints.reach("handed_over")
-            with suppress(OSError):  # It only saves a search by name.
-                await self._disk(partial(start_files.note_job, run.folder, number))
             return
 
-    async def _submit(self, name: str, submission: Submission) -> int:
+    async def _submit(self, name: str, submission: Submission) -> JobId:
         """Submit to the end, also if the caller is cancelled: a job must not come from nowhere."""
 
-        async def submit() -> int:
+        async def submit() -> JobId:
             try:
                 async with self._limit:
                     return await self._transport.submit(submission)
@@ -117,29 +115,71 @@ class Submits:
         task = self._submitting[name] = self._background.start(submit())
         return await asyncio.shield(task)
 
+    async def submit_array(
+        self, array: Submission, members: Mapping[int, Followed]
+    ) -> SlurmAway | Refused | None:
+        """Submit attempts, by index, as one array. Returns the reason if that failed.
+
+        It goes on if a member's caller is cancelled: `after_submit` waits for it.
+        """
+        loop = asyncio.get_running_loop()
+        answers: dict[int, asyncio.Future[JobId]] = {n: loop.create_future() for n in members}
+        self._submitting |= {members[n].name: answer for n, answer in answers.items()}
+        failure: SlurmAway | Refused = SlurmAway("it was broken off")
+        number = 0
+        try:
+            async with self._limit:
+                number = await self._transport.submit(array)
+        except (SlurmAway, Refused) as error:
+            log.warning("an array was not submitted: %s", error, extra={"job_name": array.name})
+            failure = error
+        finally:
+            for index, answer in answers.items():
+                del self._submitting[members[index].name]
+                if number:
+                    answer.set_result(ArrayTask(number, index))
+                else:
+                    answer.set_exception(failure)
+                    answer.exception()  # Rarely does anybody else wait for it.
+        if not number:
+            return failure
+        for index, followed in members.items():
+            job = Job(ArrayTask(number, index), ("PENDING",), followed.array_task)
+            self._follower.submitted(followed, job)
+        return None
+
     async def after_submit(self, name: str) -> None:
         """Return when no submit is under way whose caller was cancelled."""
-        task = self._submitting.get(name)
-        if task is not None:
+        answer = self._submitting.get(name)
+        if answer is not None:
             self.uncertain.add(name)
-            await asyncio.wait({task})
+            await asyncio.wait({answer})
 
-    async def _living(self, name: str) -> Job | None:
-        """Return the job with this name that is not ending, and end all others. Raises
-        SlurmAway."""
-        found = [job for job in await self._transport.named(name) if job.name == name]
-        alive = sorted((j for j in found if not j.is_ending), key=lambda j: (j.is_pending, j.id))
+    async def _living(self, followed: Followed) -> Job | None:
+        """Return the attempt's job that is not ending, and end all others. Raises SlurmAway."""
+        return await self._only(await self._all(followed))
+
+    async def _all(self, followed: Followed) -> list[Job]:
+        found = await self._transport.named(followed.name)
+        if followed.array_task:
+            found = [*found, *await self._transport.named(followed.array_task)]
+        return [job for job in found if followed.is_named(job.name)]
+
+    async def _only(self, found: list[Job]) -> Job | None:
+        alive = sorted(
+            (j for j in found if not j.is_ending), key=lambda j: (j.is_pending, number_of(j.id))
+        )
         for spare in alive[1:]:
-            log.warning("Ending a spare job", extra={"job": spare.id, "job_name": name})
+            log.warning("Ending a spare job", extra={"job": str(spare.id), "job_name": spare.name})
             await self._transport.cancel(spare.id)
         return alive[0] if alive else None
 
-    async def current(self, name: str, followed: Followed) -> Job | None:
+    async def current(self, followed: Followed) -> Job | None:
         """Return the attempt's job as it is now. Waits while Slurm is away."""
         while True:
             await self._follower.answers.wait()
             with suppress(SlurmAway):
-                return await self._follower.look(followed) or await self._living(name)
+                return await self._follower.look(followed) or await self._living(followed)
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def located(self, run: LaunchSpec, followed: Followed, records: Records) -> bool | None:
@@ -157,7 +197,7 @@ class Submits:
             await self._follower.answers.wait()
             followed.searched_at = time.monotonic()
             try:
-                found = await self.search(run.folder, followed)
+                found = await self.search(followed)
             except SlurmAway:
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
@@ -175,18 +215,16 @@ class Submits:
             await self._submit_again(run, followed)
         return True
 
-    async def search(self, folder: Path, followed: Followed) -> Job | None:
+    async def search(self, followed: Followed) -> Job | None:
         """Return the attempt's job: the one that is not over, else the last that was, if it was not
         a spare. Raises SlurmAway."""
         self.uncertain.add(followed.name)
-        if (alive := await self._living(followed.name)) is not None:
+        found = await self._all(followed)
+        if (alive := await self._only(found)) is not None:
             return alive
-        noted: list[int] = []
-        with suppress(OSError):
-            noted = await self._disk(partial(start_files.jobs, folder))
-        for number in reversed(noted):
-            job = await self._transport.job(number)
-            if job is not None and job.name == followed.name and job.code != CLAIM_EXISTS:
+        for over in sorted(found, key=lambda job: number_of(job.id), reverse=True):
+            job = await self._transport.job(over.id)  # A list of squeue has no exit codes.
+            if job is not None and followed.is_named(job.name) and job.code != CLAIM_EXISTS:
                 return job
         return None
 
@@ -197,7 +235,7 @@ class Submits:
         now on, or none, if Slurm has no such job. Raises SlurmAway.
         """
         job = await self._follower.look(followed)  # A poll of squeue has no exit code.
-        if (alive := await self._living(followed.name)) is not None:
+        if (alive := await self._living(followed)) is not None:
             self._follower.submitted(followed, alive)
             return False
         if job is not None and job.code == CLAIM_EXISTS:
@@ -215,13 +253,12 @@ class Submits:
             self.held_back[followed.name] = str(error)
             await asyncio.sleep(REFUSED_SECONDS)
 
-    async def end_all(self, name: str, followed: Followed) -> None:
+    async def end_all(self, followed: Followed) -> None:
         """Cancel every job of an attempt, and wait until Slurm has ended them."""
         while True:
             await self._follower.answers.wait()
             with suppress(SlurmAway):
-                found = await self._transport.named(name)
-                alive = [job for job in found if job.name == name and not job.is_over]
+                alive = [job for job in await self._all(followed) if not job.is_over]
                 if not alive:
                     await self._follower.look(followed)
                     return

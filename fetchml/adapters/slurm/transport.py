@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from fetchml.adapters.slurm.job import Job, Submission
+from fetchml.adapters.slurm.job import Job, JobId, Submission
 from fetchml.ports.cluster import Node
 
 CALL_SECONDS = 20.0
@@ -33,33 +33,37 @@ class SlurmTransport(Protocol):
     async def open(self) -> str:
         """Connect; return the version of Slurm. May be repeated."""
 
-    async def submit(self, job: Submission) -> int:
-        """Return the job's id. Raises Refused."""
+    @property
+    def has_arrays(self) -> bool:
+        """Whether tasks of arrays can be followed one by one."""
 
-    async def states(self) -> dict[int, Job]:
+    async def submit(self, job: Submission) -> int:
+        """Return the id of the job, or of the array. Raises Refused."""
+
+    async def states(self) -> dict[JobId, Job]:
         """Return all jobs that may be this server's, by id. Cheap, so that it can be repeated."""
 
-    async def job(self, job_id: int) -> Job | None:
+    async def job(self, job_id: JobId) -> Job | None:
         """Return everything about a job; `None` if there is none with this id."""
 
     async def named(self, prefix: str) -> list[Job]:
         """Return the jobs whose names begin with `prefix`, those that are over too."""
 
-    async def cancel(self, job_id: int) -> None:
+    async def cancel(self, job_id: JobId) -> None:
         """End a job: SIGTERM to all of its processes, after KillWait SIGKILL. Does nothing if there
         is none."""
 
-    async def terminate(self, job_id: int) -> None:
+    async def terminate(self, job_id: JobId) -> None:
         """Send SIGTERM to the job's first process only, which is the shim. Raises TryAgain."""
 
-    async def warn(self, job_id: int) -> None:
+    async def warn(self, job_id: JobId) -> None:
         """Send SIGUSR1 to the job's first process only. Raises TryAgain."""
 
-    async def time_limit(self, job_id: int) -> int | None:
+    async def time_limit(self, job_id: JobId) -> int | None:
         """Return a running job's time limit in whole minutes; `None` if it has none. Raises
         Refused if there is no such job."""
 
-    async def change_time_limit(self, job_id: int, minutes: int | None) -> None:
+    async def change_time_limit(self, job_id: JobId, minutes: int | None) -> None:
         """Give a running job another time limit, from its start on; `None`: none. Raises
         Refused."""
 

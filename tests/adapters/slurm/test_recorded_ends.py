@@ -1,11 +1,9 @@
 """The cause of an end by a signal: Slurm is asked, for a bounded time."""
 
-from pathlib import Path
-
 import pytest
 
 from fetchml.adapters.slurm.follower import Followed, Follower
-from fetchml.adapters.slurm.job import Job
+from fetchml.adapters.slurm.job import Job, JobId
 from fetchml.adapters.slurm.recorded_ends import RecordedEnds
 from fetchml.core.model import AttemptEnd
 from fetchml.core.verdict import may_be_from_outside
@@ -15,10 +13,9 @@ from tests.support.slurm_world import World
 from tests.support.waiting import soon
 
 BY_TERM = AttemptEnd(at=1, signal=15)
-NOWHERE = Path("/nowhere")
 
 
-async def not_found(folder: Path, followed: Followed) -> Job | None:
+async def not_found(followed: Followed) -> Job | None:
     return None
 
 
@@ -62,7 +59,7 @@ async def test_state_of_the_job_decides(
 ) -> None:
     followed = world.submit(1, "a")
     world.stand.jobs[1] = Job(1, state, "a")
-    assert await soon(ends(world.follower).exit_of(NOWHERE, followed, BY_TERM)) == seen
+    assert await soon(ends(world.follower).exit_of(followed, BY_TERM)) == seen
 
 
 async def test_time_limit_and_memory_of_slurm_are_distinguished(world: World) -> None:
@@ -72,7 +69,7 @@ async def test_time_limit_and_memory_of_slurm_are_distinguished(world: World) ->
         ("OUT_OF_MEMORY", False, True),
     ):
         world.stand.jobs[1] = Job(1, (state,), "a")
-        seen = await soon(ends(world.follower).exit_of(NOWHERE, followed, BY_TERM))
+        seen = await soon(ends(world.follower).exit_of(followed, BY_TERM))
         assert (seen.timed_out, seen.out_of_memory) == (timed_out, out_of_memory)
         assert seen.lost
 
@@ -82,26 +79,26 @@ async def test_job_that_seems_to_run_is_asked_for_until_it_is_over(world: World)
     world.stand.jobs[1] = Job(1, ("RUNNING",), "a")
     looks = world.stand.looks
 
-    def end_it(job_id: int) -> None:
+    def end_it(job_id: JobId) -> None:
         if world.stand.looks > looks + 2:
             world.stand.jobs[1] = Job(1, ("CANCELLED",), "a")
 
     world.stand.on_look = end_it
-    seen = await soon(ends(world.follower).exit_of(NOWHERE, followed, BY_TERM))
+    seen = await soon(ends(world.follower).exit_of(followed, BY_TERM))
     assert seen.lost == "Slurm ended its job: CANCELLED"
 
 
 async def test_record_is_believed_when_slurm_does_not_answer_in_time(world: World) -> None:
     followed = world.submit(1, "a")
     world.stand.away = "no answer"
-    seen = await soon(ends(world.follower, 0.05).exit_of(NOWHERE, followed, BY_TERM))
+    seen = await soon(ends(world.follower, 0.05).exit_of(followed, BY_TERM))
     assert seen == AttemptExit()
 
 
 async def test_record_is_believed_when_slurm_has_lost_the_job(world: World) -> None:
     followed = world.submit(1, "a")
     world.stand.jobs.clear()
-    seen = await soon(ends(world.follower).exit_of(NOWHERE, followed, BY_TERM))
+    seen = await soon(ends(world.follower).exit_of(followed, BY_TERM))
     assert seen == AttemptExit()
 
 
@@ -109,9 +106,9 @@ async def test_spare_job_that_found_the_claim_is_not_asked_for_the_end(world: Wo
     followed = world.submit(2, "a")
     world.stand.jobs[2] = Job(2, ("FAILED",), "a", code=CLAIM_EXISTS)
 
-    async def search(folder: Path, followed: Followed) -> Job | None:
+    async def search(followed: Followed) -> Job | None:
         return Job(1, ("CANCELLED",), "a")
 
     judge = RecordedEnds(world.follower, search)
-    seen = await soon(judge.exit_of(NOWHERE, followed, BY_TERM))
+    seen = await soon(judge.exit_of(followed, BY_TERM))
     assert seen.lost == "Slurm ended its job: CANCELLED"

@@ -16,6 +16,7 @@ async def test_new_record_wakes_waiters(tmp_path: Path) -> None:
     folders = {each.name: tmp_path / each.name for each in (running, pending)}
     for folder in folders.values():
         (folder / "run").mkdir(parents=True)
+    (folders["running"] / "run/claim").touch()
     await watch.open()
     try:
         with (
@@ -43,6 +44,7 @@ async def test_task_that_spoils_its_folder_hides_no_others_records(tmp_path: Pat
     (tmp_path / "link").mkdir()
     (tmp_path / "link/run").symlink_to("/proc")
     (tmp_path / "other/run").mkdir(parents=True)
+    (tmp_path / "other/run/started").touch()
     other = Followed("other")
     await watch.open()
     try:

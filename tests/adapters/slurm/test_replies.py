@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.slurm import cli, nodes, rest
-from fetchml.adapters.slurm.job import Job
+from fetchml.adapters.slurm.job import ArrayTask, Job
 from fetchml.adapters.slurm.refusals import is_away, is_permanent
 from fetchml.adapters.slurm.token import Tokens, make_token
 
@@ -34,6 +34,7 @@ def test_job_of_rest_before_numbers_could_be_unset() -> None:
     ("entry", "job"),
     [
         ({"job_id": "7", "state": ["RUNNING"]}, Job(7, ("RUNNING",))),
+        ({"job_id": "7_2", "state": ["RUNNING"]}, Job(ArrayTask(7, 2), ("RUNNING",))),
         ({"job_id": "7_[1-3]", "state": ["PENDING"]}, None),
         ({"state": ["PENDING"]}, None),
     ],

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm.job import Submission
 from fetchml.files import untrusted
+from fetchml.ports.launcher import LaunchSpec
 
-FILES = (start_files.JOBS, start_files.OUTPUT, start_files.SUBMISSION)
+FILES = (start_files.START, start_files.OUTPUT, start_files.SUBMISSION)
 
 
 @pytest.fixture(params=["link", "fifo", "folder"])
@@ -27,21 +29,36 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_replaced_files_are_not_read(folder: Path) -> None:
     assert start_files.output_end(folder) == ""
-    for read in (start_files.jobs, start_files.submission):
-        with pytest.raises(OSError):  # noqa: PT011 - which one depends on the kind of file
-            read(folder)
-    with pytest.raises(OSError):  # noqa: PT011
-        start_files.note_job(folder, 7)
+    with pytest.raises(OSError):  # noqa: PT011 - which one depends on the kind of file
+        start_files.submission(folder)
 
 
-def test_last_of_many_jobs_are_known(tmp_path: Path) -> None:
-    for number in range(1000, 2000):
-        start_files.note_job(tmp_path, number)
-    known = start_files.jobs(tmp_path)
-    assert known[-10:] == list(range(1990, 2000))
-    assert len(known) < 100
-    (tmp_path / start_files.JOBS).write_text("\u0663 x -1 " + "9" * 50 + " 8\n")
-    assert start_files.jobs(tmp_path) == [8]
+def test_start_file_that_was_not_written_to_its_end_means_no_job(tmp_path: Path) -> None:
+    run = LaunchSpec("t", 1, "job", tmp_path / "tasks/t/attempts/1", "", ("true",), {})
+    (tmp_path / "tasks").mkdir()
+    request = Submission("job", "script", str(run.folder), array_task="array.3")
+    start_files.write(run, tmp_path / "shim", request)
+    assert start_files.was_prepared(run.folder)
+    assert start_files.submission(run.folder) == request
+    assert start_files.array_tasks([run.folder, tmp_path / "none"]) == {"array.3"}
+    file = run.folder / start_files.START
+    content = file.read_bytes()
+    for length in (0, 10, content.index(b"\n") + 1, len(content) - 1):
+        file.write_bytes(content[:length])
+        assert not start_files.was_prepared(run.folder), length
+    file.write_bytes(content + b"#")
+    assert not start_files.was_prepared(run.folder)
+
+
+def test_record_of_an_older_release_is_read(tmp_path: Path) -> None:
+    (tmp_path / start_files.START).write_text("umask 077\n")
+    assert not start_files.was_prepared(tmp_path)
+    (tmp_path / start_files.SUBMISSION).write_text(
+        '{"name": "job", "script": "x", "folder": "/f", "gpus": 2}'
+    )
+    assert start_files.was_prepared(tmp_path)
+    assert start_files.submission(tmp_path).resources == ["gpu:2"]
+    assert start_files.array_task(tmp_path) == ""
 
 
 def test_listing_of_records_is_bounded(tmp_path: Path) -> None:

@@ -1,0 +1,164 @@
+"""Groups of attempts: which become arrays, and what becomes of them when a submit fails."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fetchml.adapters.slurm import hand_overs, start_files, submits
+from fetchml.adapters.slurm.hand_overs import HandOver, HandOvers
+from fetchml.adapters.slurm.job import ArrayTask, Submission
+from fetchml.adapters.slurm.submits import Submits
+from fetchml.adapters.slurm.transport import Refused
+from fetchml.files.shared_disk import SharedDisk
+from fetchml.ports.launcher import LaunchSpec
+from tests.support.slurm_world import World
+from tests.support.waiting import soon
+
+
+class Bench:
+    def __init__(self, world: World, folder: Path) -> None:
+        self.world = world
+        self.folder = folder
+        self.sent: list[Submission] = []
+        self.needed: list[str] = []
+        self.submits = Submits(world.stand, world.follower, SharedDisk())
+        self.hand_overs = HandOvers(
+            SharedDisk(),
+            self.write,
+            lambda: None,
+            self.submits,
+            world.follower,
+            self.needed.append,
+            has_arrays=lambda: world.stand.has_arrays,
+        )
+        self.hand_overs.array_prefix = "own-array-"
+        world.stand.on_submit = self.on_submit
+        self.refusal: Refused | None = None
+        (folder / "tasks").mkdir()
+
+    def write(self, run: LaunchSpec, submission: Submission) -> bool | None:
+        start_files.write(run, self.folder / "shim", submission)
+        return False
+
+    def on_submit(self, job: Submission) -> None:
+        self.sent.append(job)
+        if self.refusal is not None:
+            raise self.refusal
+
+    def one(self, task_id: str, cpus: int = 1) -> HandOver:
+        folder = self.folder / "tasks" / task_id / "attempts/1"
+        run = LaunchSpec(task_id, 1, "job", folder, "", ("true",), {})
+        submission = Submission(f"own-{task_id}-1", "script", str(folder), cpus)
+        return HandOver(run, self.world.follower.follow(submission.name), submission)
+
+    async def prepare(self, *ones: HandOver) -> None:
+        await soon(asyncio.gather(*map(self.hand_overs.prepare, ones)))
+
+
+@pytest.fixture
+async def bench(world: World, tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(world, tmp_path)
+    yield bench
+    await bench.hand_overs.close()
+
+
+async def test_alike_attempts_are_one_array_whose_tasks_are_on_record(bench: Bench) -> None:
+    ones = [bench.one(f"t{n}") for n in range(5)]
+    on_record: list[str] = []
+
+    def look(job: Submission) -> None:
+        bench.on_submit(job)
+        on_record.extend(start_files.array_task(one.run.folder) for one in ones)
+
+    bench.world.stand.on_submit = look
+    await bench.prepare(*ones)
+    [array] = bench.sent
+    assert (array.indexes, array.output) == ("0,1,2,3,4", "/dev/null")
+    assert [one.followed.job and one.followed.job.id for one in ones] == [
+        ArrayTask(1, n) for n in range(5)
+    ]
+    assert on_record == [f"{array.name}.{n}" for n in range(5)] == bench.needed
+    assert array.name.startswith("own-array-")
+    for number, one in enumerate(ones):
+        assert f"{number}) cd {one.run.folder};;" in array.script
+
+
+async def test_others_are_jobs_of_their_own(bench: Bench) -> None:
+    ones = [bench.one("a"), bench.one("b", cpus=2), bench.one("c", cpus=3)]
+    await bench.prepare(*ones)
+    assert not bench.sent
+    bench.world.stand.has_arrays = False
+    more = [bench.one("d"), bench.one("e")]
+    await bench.prepare(*more)
+    assert not bench.sent
+    assert all(one.followed.job is None for one in [*ones, *more])
+
+
+async def test_refused_array_is_left_to_single_submits_and_the_next_is_smaller(
+    bench: Bench,
+) -> None:
+    bench.refusal = Refused("Invalid job array specification", permanent=True)
+    ones = [bench.one(f"t{n}") for n in range(6)]
+    await bench.prepare(*ones)
+    assert not any(one.followed.job or one.search for one in ones)
+    bench.refusal = None
+    await bench.prepare(*(bench.one(f"u{n}") for n in range(6)))
+    assert [each.indexes for each in bench.sent] == ["0,1,2,3,4,5", "0,1,2", "0,1,2"]
+
+
+async def test_array_without_an_answer_is_found_by_its_name(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hand_overs, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(submits, "AGAIN_SECONDS", 0.01)
+    bench.world.stand.loses_answers = True
+    ones = [bench.one(f"t{n}") for n in range(12)]
+    await bench.prepare(*ones)
+    assert all(one.search for one in ones)
+    for number, one in enumerate(ones):
+        await soon(
+            bench.submits.hand_over(
+                one.run, one.followed, one.submission, lambda _: None, search=one.search
+            )
+        )
+        assert one.followed.job is not None
+        assert one.followed.job.id == ArrayTask(1, number)
+    assert len(bench.sent) == 1
+
+
+async def test_attempt_that_is_given_up_while_it_is_written_is_in_no_array(bench: Bench) -> None:
+    ones = [bench.one(f"t{n}") for n in range(3)]
+    preparing = [asyncio.create_task(bench.hand_overs.prepare(one)) for one in ones]
+    await asyncio.sleep(0)  # All of them are waiting now.
+    preparing[1].cancel()
+    await soon(asyncio.gather(*preparing, return_exceptions=True))
+    assert len(bench.sent) == 1
+    assert ones[0].followed.job is not None
+    assert ones[2].followed.job is not None
+    assert ones[1].followed.job is None
+
+
+async def test_rest_of_a_group_on_a_slow_disk_is_written_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hand_overs, "WRITE_SECONDS", 0.0)
+    ones = [bench.one(f"t{n}") for n in range(4)]
+    await bench.prepare(*ones)
+    assert all(start_files.was_prepared(one.run.folder) for one in ones)
+
+
+async def test_stop_waits_for_an_array_under_way(bench: Bench) -> None:
+    ones = [bench.one(f"t{n}") for n in range(2)]
+    begun, bench.world.stand.hold_submits = asyncio.Event(), asyncio.Event()
+    bench.world.stand.on_submit = lambda _: begun.set()
+    preparing = asyncio.create_task(bench.prepare(*ones))
+    await soon(begun.wait())
+    name = ones[0].followed.name
+    waiting = asyncio.create_task(bench.submits.after_submit(name))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert name in bench.submits.uncertain
+    bench.world.stand.hold_submits.set()
+    await soon(asyncio.gather(waiting, preparing))

@@ -1,0 +1,165 @@
+"""Tasks handed over as arrays, with an outside count of the starts: each runs once."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from fetchml.v1 import task_pb2
+from testbed.slurm import Slurm
+from tests.server.test_slurm_faults import assert_ran_once, counted, number_of_starts
+from tests.support.program import Server
+from tests.support.server_fixtures import Serve
+from tests.support.slurm_fixtures import backend_of
+from tests.support.waiting import eventually, until
+
+Task = task_pb2.Task
+COUNT = 6
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    return tmp_path / "shared"
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Path:
+    folder = tmp_path / "starts"
+    folder.mkdir()
+    return folder
+
+
+def partition(cluster: Slurm, state: str) -> None:
+    cluster.run("scontrol", "update", "PartitionName=main", f"State={state}")
+
+
+def ids(cluster: Slurm) -> list[str]:
+    """Of the jobs that are not over."""
+    return cluster.run("squeue", "--noheader", "--array", "--format=%i").split()
+
+
+async def submit_sweep(server: Server, script: str) -> str:
+    sweep = {
+        "name": "s",
+        "task": {"job_name": "t", "command": ["sh", "-c", script]},
+        "parameters": {"n": {"range": [1, COUNT]}},
+        "mode": "grid",
+    }
+    return str((await server.rest.submit(sweep, "/v1/sweeps")).json["id"])
+
+
+async def tasks_of(server: Server, sweep_id: str) -> list[str]:
+    listed = (await server.rest.get(f"/v1/tasks?sweep_id={sweep_id}")).json["tasks"]
+    return [each["id"] for each in listed]
+
+
+async def in_arrays(cluster: Slurm, count: int = COUNT) -> list[str]:
+    """Return the ids of the tasks of arrays, once all jobs are there."""
+    await eventually(lambda: len(ids(cluster)) == count)
+    found = [each for each in ids(cluster) if "_" in each]
+    assert len(found) >= 2, ids(cluster)
+    return found
+
+
+async def test_sweep_of_which_one_task_is_cancelled_and_one_requeued(
+    serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path, starts: Path
+) -> None:
+    server = await serve(backend_of(own_slurm, transport_name, shared)).start()
+    partition(own_slurm, "DOWN")
+    sweep_id = await submit_sweep(server, counted(starts, "sleep 1; exit 4"))
+    await in_arrays(own_slurm)
+    cancelled, *others = await tasks_of(server, sweep_id)
+    await until(lambda: server.explained(others[0]), lambda text: "partition" in text)
+    await server.rest.ask("DELETE", f"/v1/tasks/{cancelled}")
+    assert (await server.ended(cancelled)).failure_reason == Task.CANCELLED
+    await in_arrays(own_slurm, COUNT - 1)
+    partition(own_slurm, "UP")
+    running = await server.running(others[0])
+    assert running.worker_id
+    # Slurm starts a task of the array again, against its request: the claim holds.
+    again = next(each for each in ids(own_slurm) if "_" in each)
+    own_slurm.run("scontrol", "update", f"JobId={again}", "Requeue=1", check=False)
+    own_slurm.run("scontrol", "requeue", again, check=False)
+    for task_id in others:
+        task = await server.ended(task_id)
+        assert number_of_starts(starts, task_id) == task.attempt, task
+    assert number_of_starts(starts, cancelled) == 0
+    own_slurm.run("scancel", again)  # Slurm holds it back for two minutes.
+    await eventually(lambda: not own_slurm.jobs())
+
+
+@pytest.mark.parametrize("point", ["array_written", "array_submitted"])
+async def test_server_killed_before_and_after_an_array_is_submitted(
+    serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path, starts: Path, point: str
+) -> None:
+    server = serve(backend_of(own_slurm, transport_name, shared))
+    await server.start(FETCHML_CRASH_AT=point)
+    sweep_id = await submit_sweep(server, counted(starts, "sleep 0.3; exit 4"))
+    await server.died()
+    await server.start()
+    await assert_ran_once(server, starts, await tasks_of(server, sweep_id))
+    await eventually(lambda: not own_slurm.jobs())
+
+
+async def test_server_killed_while_its_arrays_wait(
+    serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path, starts: Path
+) -> None:
+    server = await serve(backend_of(own_slurm, transport_name, shared)).start()
+    partition(own_slurm, "DOWN")
+    sweep_id = await submit_sweep(server, counted(starts, "exit 4"))
+    await in_arrays(own_slurm)
+    before = sorted(ids(own_slurm))
+    await server.kill()
+    await server.start()
+    cancelled, *others = await tasks_of(server, sweep_id)
+    await server.rest.ask("DELETE", f"/v1/tasks/{cancelled}")
+    assert (await server.ended(cancelled)).failure_reason == Task.CANCELLED
+    assert set(ids(own_slurm)) < set(before), "the same jobs but one"
+    partition(own_slurm, "UP")
+    await assert_ran_once(server, starts, others)
+    assert number_of_starts(starts, cancelled) == 0
+    await eventually(lambda: not own_slurm.jobs())
+
+
+async def test_controller_that_forgets_its_arrays(
+    serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path, starts: Path
+) -> None:
+    server = await serve(backend_of(own_slurm, transport_name, shared)).start()
+    sweep_id = await submit_sweep(server, counted(starts, "sleep 0.3; exit 4"))
+    await eventually(lambda: len(own_slurm.jobs()) > 0)
+    await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
+    await asyncio.to_thread(own_slurm.restart_controller, up_to_id=60)
+    await assert_ran_once(server, starts, await tasks_of(server, sweep_id))
+    await eventually(lambda: not own_slurm.jobs())
+    await asyncio.to_thread(own_slurm.until_idle)  # None is drained.
+
+
+async def test_node_of_one_task_of_an_array_fails(
+    serve: Serve, impatient_slurm: Slurm, shared: Path, starts: Path, tmp_path: Path
+) -> None:
+    server = await serve(backend_of(impatient_slurm, "rest", shared)).start()
+    go = tmp_path / "go"
+    sweep = {
+        "name": "s",
+        "task": {
+            "job_name": "t",
+            "cpu": 8,
+            "command": [
+                "sh",
+                "-c",
+                counted(starts, f"until [ -e {go} ]; do sleep 0.1; done; exit 4"),
+            ],
+        },
+        "parameters": {"n": {"range": [1, 3]}},
+        "mode": "grid",
+    }
+    made = str((await server.rest.submit(sweep, "/v1/sweeps")).json["id"])
+    task_ids = await tasks_of(server, made)
+    nodes = {(await server.running(task_id)).worker_id: task_id for task_id in task_ids}
+    assert len(nodes) == 3
+    node, silent = nodes.popitem()
+    await asyncio.to_thread(impatient_slurm.kill_daemon, node)
+    said = await until(lambda: server.explained(silent), lambda text: "silent" in text)
+    assert "not started again" in said
+    go.touch()
+    await assert_ran_once(server, starts, task_ids)

@@ -121,6 +121,36 @@ async def test_server_killed_while_its_arrays_wait(
     await eventually(lambda: not own_slurm.jobs())
 
 
+async def test_server_killed_while_its_arrays_run(
+    serve: Serve,
+    own_slurm: Slurm,
+    transport_name: str,
+    shared: Path,
+    starts: Path,
+    tmp_path: Path,
+) -> None:
+    server = await serve(backend_of(own_slurm, transport_name, shared)).start()
+    partition(own_slurm, "DOWN")
+    go = tmp_path / "go"
+    script = counted(starts, f"until [ -e {go} ]; do sleep 0.1; done; exit 4")
+    sweep_id = await submit_sweep(server, script)
+    await in_arrays(own_slurm)
+    before = sorted(ids(own_slurm))
+    partition(own_slurm, "UP")
+    task_ids = await tasks_of(server, sweep_id)
+    for task_id in task_ids:
+        await server.running(task_id)
+    await server.kill()
+    await server.start()
+    cancelled, *others = task_ids
+    await server.rest.ask("DELETE", f"/v1/tasks/{cancelled}")
+    assert (await server.ended(cancelled)).failure_reason == Task.CANCELLED
+    assert set(ids(own_slurm)) <= set(before), "no other jobs"
+    go.touch()
+    await assert_ran_once(server, starts, others)
+    await eventually(lambda: not own_slurm.jobs())
+
+
 async def test_controller_that_forgets_its_arrays(
     serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path, starts: Path
 ) -> None:

@@ -46,7 +46,11 @@ class RestTransport:
         self._names: dict[int, str] = {}
         """Names of the jobs and arrays seen since Slurm was last away, by id. `named` drops those
         that Slurm no longer has."""
-        self._arrays = SharedAnswers(self._read_array)
+        self._tasks: dict[int, ArrayTask] = {}
+        """Tasks of arrays that have started, by the id that each has of its own since then."""
+        self._arrays: set[int] = set()
+        """Ids of arrays."""
+        self._answers = SharedAnswers(self._read_array)
 
     async def open(self) -> str:
         for version in VERSIONS if self._version is None else (self._version,):
@@ -102,6 +106,8 @@ class RestTransport:
         status, reply = await self._slurm("POST", "/job/submit", body)
         if status < 400 and reply.get("job_id"):
             self._names[reply["job_id"]] = job.name
+            if job.indexes:
+                self._arrays.add(reply["job_id"])
             return int(reply["job_id"])
         message = _errors(reply) or f"status {status}"
         raise Refused(plain(message), permanent=is_permanent(message))
@@ -113,19 +119,16 @@ class RestTransport:
 
     async def job(self, job_id: JobId) -> Job | None:
         if isinstance(job_id, ArrayTask):
-            return (await self._arrays.of(job_id.array)).get(job_id)
+            return (await self._answers.of(job_id.array)).get(job_id)
         status, reply = await self._slurm("GET", f"/job/{job_id}")
         jobs = reply.get("jobs") or ()
         if status == 404 or not jobs:
             return None
-        job = _job(jobs[-1])
-        self._names[job_id] = job.name or ""
-        return job
+        return self._learn(jobs[-1])
 
     async def named(self, prefix: str) -> list[Job]:
         listed = await self.states()
-        numbers = {number_of(each) for each in listed}
-        self._names = {n: name for n, name in self._names.items() if n in numbers}
+        self._forget_all_but({number_of(each) for each in listed})
         unknown = [each for each in listed if number_of(each) not in self._names]
         if not self._has_states or len({number_of(each) for each in unknown}) > _MANY:
             # Which tasks of an array are pending is not in this reply.
@@ -134,9 +137,38 @@ class RestTransport:
         else:
             await self._look_at(unknown)
             jobs = []
-        known = [each for each in listed if self._name(each).startswith(prefix)]
+        resolved = {self._resolved(each) for each in listed}
+        known = [each for each in resolved if self._name(each).startswith(prefix)]
         jobs += await self._look_at(known)
         return [job for job in jobs if (job.name or "").startswith(prefix)]
+
+    def _forget_all_but(self, numbers: set[int]) -> None:
+        self._names = {n: name for n, name in self._names.items() if n in numbers}
+        self._tasks = {own: task for own, task in self._tasks.items() if task.array in numbers}
+        self._arrays &= numbers
+
+    def _forget_all(self) -> None:
+        """A controller that crashed gives ids out again."""
+        self._forget_all_but(set())
+
+    def _learn(self, each: dict[str, Any]) -> Job:
+        """Note the ids and the name of a job."""
+        job = _job(each)
+        array = _number(each.get("array_job_id"))
+        if array:
+            self._arrays.add(array)
+        own = int(each.get("job_id", 0))
+        if isinstance(job.id, ArrayTask) and own != array:
+            self._tasks[own] = job.id
+        self._names[number_of(job.id)] = str(each.get("name", ""))
+        return job
+
+    def _resolved(self, job_id: JobId) -> JobId:
+        """Return the id by which a job was submitted. A task of an array that has started is listed
+        by its own id and its index."""
+        if isinstance(job_id, int) or job_id.array in self._arrays:
+            return job_id
+        return self._tasks.get(job_id.array, job_id)
 
     def _name(self, job_id: JobId) -> str:
         name = self._names.get(number_of(job_id), "")
@@ -169,19 +201,26 @@ class RestTransport:
                 raise TryAgain
 
     async def time_limit(self, job_id: JobId) -> int | None:
-        _, reply = await self._slurm("GET", f"/job/{job_id}")
-        # For a task of an array, all of the array's.
-        jobs = [each for each in reply.get("jobs") or () if _job(each).id == job_id]
-        if not jobs:
-            raise Refused("it has no such job any more", permanent=True)
-        return _number(jobs[-1].get("time_limit"))
+        return _number((await self._begun(job_id)).get("time_limit"))
 
     async def change_time_limit(self, job_id: JobId, minutes: int | None) -> None:
         limit = {"infinite": True} if minutes is None else {"set": True, "number": minutes}
-        status, reply = await self._slurm("POST", f"/job/{job_id}", {"time_limit": limit})
+        number = job_id
+        if isinstance(job_id, ArrayTask):
+            number = int((await self._begun(job_id))["job_id"])
+        status, reply = await self._slurm("POST", f"/job/{number}", {"time_limit": limit})
         if status >= 400:
             message = _errors(reply) or f"status {status}"
             raise Refused(plain(message), permanent=False)
+
+    async def _begun(self, job_id: JobId) -> dict[str, Any]:
+        """Return the entry of a job that has started. A task of an array has an id of its own then,
+        by which alone slurmrestd changes it. Raises Refused if there is none."""
+        _, reply = await self._slurm("GET", f"/job/{job_id}")
+        for each in reply.get("jobs") or ():
+            if _job(each).id == job_id:
+                return dict(each)
+        raise Refused("it has no such job any more", permanent=True)
 
     async def nodes(self) -> list[Node]:
         _, reply = await self._slurm("GET", "/nodes/")
@@ -200,10 +239,9 @@ class RestTransport:
         """Return all jobs, and of arrays the tasks that have started."""
         _, reply = await self._slurm("GET", "/jobs/")
         jobs = []
-        self._names = {}
+        self._forget_all()
         for each in reply.get("jobs") or ():
-            job = _job(each)
-            self._names[number_of(job.id)] = str(each.get("name", ""))
+            job = self._learn(each)
             if isinstance(job.id, ArrayTask) or not _number(each.get("array_job_id")):
                 jobs.append(job)
         return jobs
@@ -214,24 +252,28 @@ class RestTransport:
         found: dict[JobId, Job] = {}
         pending: Job | None = None
         for each in reply.get("jobs") or ():
-            job = _job(each)
-            self._names[number] = str(each.get("name", ""))
+            job = self._learn(each)
             if isinstance(job.id, ArrayTask):
                 found[job.id] = job
             else:
                 pending = job
         if pending is not None:
             # One entry has all tasks that have not started, and of many not all indexes.
-            for task in (await self._read_states(f"/jobs/state/?job_id={number}")).values():
-                if isinstance(task.id, ArrayTask) and task.id not in found:
-                    name = task_name(pending.name or "", task.id.number)
-                    found[task.id] = replace(pending, id=task.id, state=task.state, name=name)
+            states = await self._read_states(f"/jobs/state/?job_id={number}")
+            for task, seen in states.items():
+                if isinstance(task, ArrayTask) and task.array == number and task not in found:
+                    name = task_name(pending.name or "", task.number)
+                    found[task] = replace(pending, id=task, state=seen.state, name=name)
         return found
 
     async def _read_states(self, path: str) -> dict[JobId, Job]:
         _, reply = await self._slurm("GET", path)
-        jobs = map(_state, reply.get("jobs") or ())
-        return {job.id: job for job in jobs if job is not None}
+        found: dict[JobId, Job] = {}
+        for job in map(_state, reply.get("jobs") or ()):
+            if job is not None:
+                number = self._resolved(job.id)
+                found[number] = job if number == job.id else replace(job, id=number)
+        return found
 
     async def _slurm(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         if self._version is None:
@@ -242,7 +284,7 @@ class RestTransport:
             return 404, reply
         unclear = any(code in AWAY_CODES for code in codes)
         if unclear or status in (401, 403, 502, 503, 504, 511) or (status >= 500 and not codes):
-            self._names.clear()
+            self._forget_all()
             self._tokens.forget()
             raise SlurmAway(_errors(reply) or f"slurmrestd answered with status {status}")
         if status >= 400 and method == "GET" and status != 404:
@@ -273,7 +315,7 @@ class RestTransport:
                         raise SlurmAway("slurmrestd's reply is too large")
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._names.clear()
+            self._forget_all()
             reason = str(error) or type(error).__name__
             raise SlurmAway(f"slurmrestd at {self._url} does not answer: {reason}") from error
         try:

@@ -1,5 +1,6 @@
 """Each version of the REST interface, by a slurmrestd that serves that one only."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from fetchml.adapters.slurm.job import Submission
+from fetchml.adapters.slurm.job import ArrayTask, Submission
 from fetchml.adapters.slurm.rest import VERSIONS, RestTransport
 from fetchml.adapters.slurm.token import Tokens
 from fetchml.adapters.slurm.transport import Refused, SlurmAway
@@ -124,6 +125,67 @@ async def test_names_of_jobs_that_are_gone_are_forgotten(tmp_path: Path) -> None
         del listed[1:]
         assert len(await soon(transport.named("own"))) == 1
         assert list(transport._names) == [0]
+    finally:
+        await transport.close()
+        await server.close()
+
+
+async def test_tasks_of_an_array_are_known_by_its_id_and_their_index(tmp_path: Path) -> None:
+    """As slurmrestd 24.11 lists them: one entry for those that wait, with an abbreviated list of
+    indexes, and an id of its own for each that has started."""
+    whole = {"set": True, "infinite": False}
+    begun = {
+        **JOB,
+        "job_id": 9,
+        "array_job_id": {**whole, "number": 7},
+        "array_task_id": {**whole, "number": 1},
+        "job_state": ["RUNNING"],
+        "nodes": "g1",
+    }
+    waiting = {
+        **JOB,
+        "array_job_id": {**whole, "number": 7},
+        "array_task_id": {"set": False, "infinite": False, "number": 0},
+        "array_task_string": "0,2,...",
+    }
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        reply: dict[str, Any] = {"pings": [{"pinged": "UP"}]}
+        asked.append(request.path)
+        match request.path.strip("/").split("/")[-1]:
+            case "state":
+                listed = {"7_0": "PENDING", "7_2": "PENDING", "9_1": "RUNNING"}
+                reply["jobs"] = [{"job_id": n, "state": [s]} for n, s in listed.items()]
+            case "7":
+                reply["jobs"] = [waiting, begun]
+            case "9":
+                reply["jobs"] = [begun]
+        return web.json_response(reply)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    server = TestServer(app)
+    await server.start_server()
+    token = tmp_path / "token"
+    token.write_text("first")
+    transport = RestTransport(str(server.make_url("/")), "me", Tokens("me", token, None))
+    tasks = [ArrayTask(7, n) for n in range(3)]
+    try:
+        # An earlier server has submitted it.
+        found = {job.id: job for job in await soon(transport.named("own"))}
+        assert {job_id: job.name for job_id, job in found.items()} == {
+            task: f"own.{n}" for n, task in enumerate(tasks)
+        }
+        assert [found[task].is_pending for task in tasks] == [True, False, True]
+        assert found[tasks[1]].nodes == "g1"
+        assert set(await soon(transport.states())) == set(tasks)
+        assert [job.id for job in await soon(transport.named("own.1"))] == [tasks[1]]
+        asked.clear()
+        looks = await soon(asyncio.gather(*(transport.job(task) for task in tasks * 5)))
+        assert [job and job.id for job in looks] == tasks * 5
+        assert len(asked) == 2, "one request for all, and the states of those that wait"
+        assert await soon(transport.job(ArrayTask(7, 5))) is None
     finally:
         await transport.close()
         await server.close()

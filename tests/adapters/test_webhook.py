@@ -72,4 +72,8 @@ async def test_what_is_no_receiver(receiver: Receiver) -> None:
     ):
         with pytest.raises(NotDelivered, match=why):
             await send(url)
+    for host in ("xn--a", "xn--", "xn--a-.example"):
+        with pytest.raises(NotDelivered, match="names no host that can exist") as error:
+            await send(f"http://{host}/")
+        assert error.value.permanent
     assert receiver.got == []

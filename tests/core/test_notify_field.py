@@ -39,6 +39,15 @@ def accepted(notify: object, project: str = "", **options: Any) -> TaskSpec:
         ([{"url": "gopher://a.example"}], "must be a URL of http or https"),
         ([{"url": "https://"}], "must name a host"),
         ([{"url": "https://a.example:0/"}], "must name a host"),
+        ([{"url": "http://%00/"}], "item 0 url must name a host of at most 253 characters"),
+        ([{"url": "http://a%2eexample/"}], "must name a host"),
+        ([{"url": f"http://{'a' * 1800}/"}], "must name a host"),
+        ([{"url": f"http://{'a' * 64}.example/"}], "must name a host"),
+        ([{"url": f"http://{'a.' * 127}example/"}], "must name a host"),
+        ([{"url": "http://a..example/"}], "must name a host"),
+        ([{"url": "http://.example/"}], "must name a host"),
+        ([{"url": "http://a!b/"}], "must name a host"),
+        ([{"url": "http://[v1.a]/"}], "must name a host"),
         ([{"url": "https://a.example:99999/"}], "must be a URL"),
         ([{"url": "https://[::1/"}], "must be a URL"),
         ([{"url": "https://user:word@a.example/"}], "must hold no user and password"),
@@ -76,6 +85,23 @@ def test_broken_rule_is_named(value: object, rule: str) -> None:
     [violation] = error.value.violations
     assert violation.field == "notify"
     assert rule in violation.rule
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "hook",
+        "my_hook.example",
+        "xn--bcher-kva.example",
+        "A.Example.",
+        f"{'a' * 63}.example:8080",
+        "a." * 126 + "b",
+        "8.8.8.8",
+        "[2606:4700::1111]:443",
+    ],
+)
+def test_host_that_may_exist_is_taken(host: str) -> None:
+    assert accepted([{"url": f"https://{host}/"}]).notify
 
 
 def test_events_have_a_default() -> None:

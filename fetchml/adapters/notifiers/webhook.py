@@ -28,8 +28,7 @@ class WebhookNotifier:
         self._seconds = timeout_seconds
 
     async def send(self, message: Message) -> None:
-        url = URL(message.url, encoded=True)
-        host = url.host or ""
+        url, host = _url(message)
         try:
             addresses = await self._hosts.addresses(host, url.port or 0)
             async with (
@@ -62,6 +61,15 @@ class WebhookNotifier:
             raise NotDelivered(f"{host} does not answer as HTTP wants it") from error
 
     async def close(self) -> None: ...
+
+
+def _url(message: Message) -> tuple[URL, str]:
+    """Return the URL and its host. Raises NotDelivered."""
+    try:
+        url = URL(message.url, encoded=True)
+        return url, url.host or ""
+    except ValueError as error:  # The text has a part `xn--` that encodes nothing.
+        raise NotDelivered("the address names no host that can exist", permanent=True) from error
 
 
 def _headers(message: Message) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """The field `notify` of a request: addresses that get a webhook, and the events that raise one."""
 
+import ipaddress
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -13,6 +15,10 @@ MAX_TARGETS = 5
 """Addresses of one task, of one user's default, and of the server's."""
 MAX_URL = 2048
 """Characters."""
+MAX_HOST = 253
+"""Characters; no name may have more (RFC 1035)."""
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.ASCII | re.IGNORECASE)
+"""A name, or an IPv4 address."""
 
 
 class EventKind(StrEnum):
@@ -102,7 +108,25 @@ def url_fault(url: object) -> str | None:
         return "must name a host"
     if "@" in parts.netloc:
         return "must hold no user and password"
+    if not _is_host(parts.hostname, in_brackets="[" in parts.netloc):
+        return (
+            f"must name a host of at most {MAX_HOST} characters: an IP address, or parts of 1 to "
+            "63 letters, digits, - and _"
+        )
     return "must hold no fragment (#)" if "#" in text else None
+
+
+def _is_host(host: str, *, in_brackets: bool) -> bool:
+    """Whether a look-up may find the host. Nothing is ever delivered to any other."""
+    if len(host) > MAX_HOST:
+        return False
+    if not in_brackets:
+        return _NAME.fullmatch(host) is not None
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def events_fault(value: object) -> str | None:

@@ -182,6 +182,18 @@ def test_reserved_gpu_gives_no_more_time_than_is_left() -> None:
     assert fault(state, waiting, 0) is None, "it gets another GPU"
 
 
+def test_task_that_is_being_prepared_gets_no_more_time_either() -> None:
+    """It holds its GPU, and starts at the earliest now."""
+    on_it = replace(RUNNING, status=Status.PREPARING, started_at=None, gpu_uuids=("gpu-1",))
+    most = (BOOKED_AT - START - MARGIN_MS) // 1000
+    state = booked()
+    assert fault(state, on_it, most) is None
+    for seconds in (most + 1, 0):
+        assert f"{most} s at most" in (fault(state, on_it, seconds) or "")
+    assert f"{most - 60} s at most" in (fault(state, on_it, most, START + 60_000) or "")
+    assert fault(state, replace(on_it, prestaged=True), 0) is None, "it does not hold the GPU"
+
+
 def test_task_without_a_limit_may_get_any() -> None:
     """It was not put on the GPU because it ends in time, so every limit is an improvement."""
     spec = replace(RUNNING.spec, timeout_seconds=0)

@@ -1,4 +1,4 @@
-"""Longer time limits of running tasks whose GPUs are booked."""
+"""Longer time limits of tasks that hold GPUs which are booked."""
 
 from fetchml.core.bookings.model import MARGIN_MS
 from fetchml.core.model import Status, Task
@@ -7,15 +7,17 @@ from fetchml.core.state import State
 
 
 def extension_fault(state: State, before: Task, after: Task, now: int) -> str | None:
-    """Return why a running task may not run as long as it would by now; `None` if it may.
+    """Return why a task that holds its GPUs may not run longer; `None` if it may.
 
-    A task with a time limit was put on a booked GPU because it ends before the booking. One that
+    A task whose command has not started counts as one that starts now, as when it got its GPUs. A
+    prestaged task does not hold any: it is discarded if it may not start there. A task with a time limit was put on a booked GPU because it ends before the booking. One that
     had no limit was not: whatever limit it gets is an improvement.
     """
     old, new = before.spec.timeout_seconds, after.spec.timeout_seconds
-    started = before.started_at
-    if before.status is not Status.RUNNING or started is None or not old or 0 < new <= old:
+    holds = before.status in (Status.PREPARING, Status.RUNNING) and not before.prestaged
+    if not holds or not old or 0 < new <= old:
         return None
+    started = now if before.started_at is None else before.started_at
     ends = started + new * 1000 + MARGIN_MS if new else None
     for booking in state.bookings.on(before.gpu_uuids, now):
         if booking.user == before.user or (ends is not None and ends <= booking.starts_at):

@@ -10,8 +10,9 @@ def extension_fault(state: State, before: Task, after: Task, now: int) -> str | 
     """Return why a task that holds its GPUs may not run longer; `None` if it may.
 
     A task whose command has not started counts as one that starts now, as when it got its GPUs. A
-    prestaged task does not hold any: it is discarded if it may not start there. A task with a time limit was put on a booked GPU because it ends before the booking. One that
-    had no limit was not: whatever limit it gets is an improvement.
+    prestaged task does not hold any: it is discarded if it may not start there. A task with a time
+    limit was put on a booked GPU because it ends before the booking. One that had no limit was not:
+    whatever limit it gets is an improvement.
     """
     old, new = before.spec.timeout_seconds, after.spec.timeout_seconds
     holds = before.status in (Status.PREPARING, Status.RUNNING) and not before.prestaged

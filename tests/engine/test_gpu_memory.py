@@ -1,5 +1,6 @@
 """Memory of GPUs from readings and logs to the core, and learned peaks in the store."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -11,7 +12,7 @@ from fetchml.core.packing import peaks
 from fetchml.core.packing.peaks import LearnedPeaks
 from fetchml.engine.gpus.activity import GpuActivity
 from fetchml.engine.gpus.memory import memory_use, reports_too_little_memory
-from fetchml.engine.gpus.peak_store import KIND, PeakStore, load_peaks
+from fetchml.engine.gpus.peak_store import KIND, PeakStore, StoredPeaks, load_peaks
 from fetchml.system.clock import Clock
 from tests.support.memory_store import MemoryStore
 from tests.support.stub_gpus import OWNER, START_MS, GpuBox, gpu_box, reading
@@ -181,6 +182,24 @@ async def test_forgotten_job_leaves_the_store(store: MemoryStore, box: GpuBox) -
     await saved.save()
     assert len(await store.list_documents(KIND)) == peaks.MOST_OF_USER
     assert len(LearnedPeaks(await load_peaks(store))) == peaks.MOST_OF_USER
+
+
+async def test_job_beyond_the_bounds_leaves_the_store_after_a_restart(store: MemoryStore) -> None:
+    """A server that was killed between two records of one save has left one too many."""
+    first = await gpu_box(store, Audit(store, clock_ms=Clock()))
+    known, kept = first.pack(), 0
+    saved = PeakStore(store, first.state, lambda: START_MS + kept)
+    for kept in range(peaks.MOST_OF_USER):
+        known.learn((OWNER, str(kept)), 1)
+        await saved.save()
+    extra = StoredPeaks(OWNER, "extra", (1,), START_MS + peaks.MOST_OF_USER)
+    await store.put_document(KIND, "extra", msgspec.json.encode(extra))
+    again = LearnedPeaks(await load_peaks(store))
+    assert again.changed == {(OWNER, "0")}
+    assert first.state.packing is not None
+    first.state.packing.peaks = again
+    await saved.save()
+    assert len(await load_peaks(store)) == peaks.MOST_OF_USER
 
 
 async def test_peak_is_saved_again_after_a_fault_of_the_disk(store: MemoryStore) -> None:

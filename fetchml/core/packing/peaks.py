@@ -38,7 +38,8 @@ class LearnedPeaks:
         """Jobs whose peaks differ from what is stored, forgotten ones included."""
         for job, peaks in known:
             self._set(job, peaks[-KEPT:])
-        self.changed.clear()
+        # What exceeds the bounds is in the store still: a killed server may have left it there.
+        self.changed.difference_update(self._jobs)
 
     def copy(self) -> "LearnedPeaks":
         other = LearnedPeaks()

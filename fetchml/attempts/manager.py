@@ -19,7 +19,7 @@ from fetchml.core.events import (
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.sweeps.model import variables
 from fetchml.core.waiting import may_be_prestaged
-from fetchml.files.attempt_folder import look_here
+from fetchml.files.attempt_folder import Look, look_here
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
 from fetchml.files.shared_disk import SharedDisk
@@ -85,11 +85,12 @@ class AttemptManager:
         self._settings = settings
         self._clock = clock
         self._report = report
-        self._look = SharedDisk() if settings.on_cluster else look_here
+        self.look: Look = SharedDisk() if settings.on_cluster else look_here
+        """Calls methods of attempts' folders, on the disk that has them."""
         self._collecting = WorkerThreads("collecting", COLLECTING_THREADS)
         self._current: dict[str, AttemptRunner] = {}
         """By task id. An earlier attempt of the task may still be cleaning up beside it."""
-        self._limits = LimitFiles(files, self._look)
+        self._limits = LimitFiles(files, self.look)
         self._background = BackgroundWork()
         self._closed = False
 
@@ -182,7 +183,7 @@ class AttemptManager:
             threads=self._collecting,
             output_limits=self._settings.outputs,
             checkpoint=self._files.checkpoint(task.id) if spec.checkpoint else None,
-            look=self._look,
+            look=self.look,
             on_cluster=self._settings.on_cluster,
         )
 

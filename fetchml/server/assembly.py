@@ -294,6 +294,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
             clock=clock,
             cluster=outside.cluster,
             launched=attempts.launched,
+            look=attempts.look,
         ),
         audit=audit,
         clock=clock,

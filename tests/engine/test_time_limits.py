@@ -11,7 +11,8 @@ from fetchml.core.model import FailureReason, Resources, Status
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.state import Limits, State
 from fetchml.engine.tasks.time_limits import TimeLimits
-from fetchml.errors import Conflict, Forbidden, NotFound, ValidationFailed
+from fetchml.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed
+from fetchml.files.attempt_folder import Look, look_here
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.ports.store import AuditQuery
@@ -153,7 +154,9 @@ async def test_limit_that_can_not_be_written_is_written_later(
         assert (await ended(engine, task.id)).failure_reason is FailureReason.TIMEOUT
 
 
-def limits_of(box: Box, cluster: Any, launched: LaunchSpec | None) -> TimeLimits:
+def limits_of(
+    box: Box, cluster: Any, launched: LaunchSpec | None, look: Look = look_here
+) -> TimeLimits:
     state = State(Limits(Resources(1, 1, 0), 1, 1, "box"))
     return TimeLimits(
         state,
@@ -162,6 +165,7 @@ def limits_of(box: Box, cluster: Any, launched: LaunchSpec | None) -> TimeLimits
         clock=lambda: 1,
         cluster=cluster,
         launched=lambda _: launched,
+        look=look,
     )
 
 
@@ -179,3 +183,14 @@ async def test_cluster_is_asked_before_anything_changes(box: Box) -> None:
     await limits.permit(task("a", timeout_seconds=9_999))
     await limits.permit(task("a", status=Status.PREPARING, attempt=1, timeout_seconds=9_999))
     assert cluster.asked == [HOUR_MS, HOUR_MS + 1000, 0]
+
+
+async def test_shared_disk_that_hangs_is_not_waited_for(box: Box) -> None:
+    async def look(_: object) -> Any:
+        raise TimeoutError("the shared disk did not answer in 10 s")
+
+    cluster = Refusing()
+    limits = limits_of(box, cluster, None, look)
+    with pytest.raises(Unavailable, match="timeout_seconds: the shared disk did not answer"):
+        await limits.permit(task("a", status=Status.RUNNING, attempt=1, timeout_seconds=60))
+    assert cluster.asked == []

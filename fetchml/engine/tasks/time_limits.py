@@ -1,6 +1,5 @@
 """Decides whether a task may get another time limit, and asks whoever else has a limit on it."""
 
-import asyncio
 from collections.abc import Callable
 
 from fetchml.core.bookings.extension import extension_fault
@@ -8,7 +7,8 @@ from fetchml.core.model import HOLDING, Status, Task
 from fetchml.core.requests.task_limits import TaskLimits, timeout_violations
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
 from fetchml.core.state import State
-from fetchml.errors import Conflict
+from fetchml.errors import Conflict, Unavailable
+from fetchml.files.attempt_folder import Look
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import LaunchSpec
@@ -29,14 +29,16 @@ class TimeLimits:
         clock: Callable[[], int],
         cluster: Cluster | None,
         launched: Callable[[str], LaunchSpec | None],
+        look: Look,
     ) -> None:
-        """`launched`: see AttemptManager."""
+        """`launched`, `look`: see AttemptManager."""
         self._state = state
         self._files = files
         self._limits = limits
         self._clock = clock
         self._cluster = cluster
         self._launched = launched
+        self._look = look
 
     def check(self, wanted: TaskUpdate) -> None:
         """Raises InvalidUpdate for a limit that no task may have."""
@@ -52,11 +54,15 @@ class TimeLimits:
 
     async def permit(self, task: Task) -> None:
         """Make sure that the attempt of a task learns of its new limit, and that the cluster lets
-        it run so long. Raises Conflict."""
+        it run so long. Raises Conflict, Unavailable."""
         if task.status not in HOLDING:
             return
         folder = self._files.attempt(task.id, task.attempt)
-        if not await asyncio.to_thread(folder.takes_limits):
+        try:
+            takes_limits = await self._look(folder.takes_limits)
+        except OSError as error:
+            raise Unavailable(f"timeout_seconds: {error}: try again later") from error
+        if not takes_limits:
             raise Conflict(_OLD_SHIM)
         run = self._launched(task.id)
         if self._cluster is None or task.status is not Status.RUNNING or run is None:

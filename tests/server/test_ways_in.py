@@ -337,6 +337,7 @@ def test_every_operation_is_in_the_table() -> None:
         "{keyId}": "{key}",
         "{name}": "TOKEN",
         "{bookingId}": "none",
+        "{environmentId}": "none",
         "{path}": "result",
         "{uuid}": "slot-0",
         "{port}": "80",

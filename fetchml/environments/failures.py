@@ -19,7 +19,8 @@ _MAY_PASS = re.compile(
 )
 """Words of faults that another try may not meet."""
 _STEERING = re.compile("\x1b\\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
-_PASSWORD = re.compile(r"://[^/@\s]+@")
+_PASSWORD = re.compile(r"://[^/\s]*@")
+"""Up to the last `@`: one in a password need not be encoded."""
 
 
 def prepare_error(name: str, failed: BuildFailed) -> PrepareError:

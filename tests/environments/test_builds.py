@@ -1,6 +1,7 @@
 """Environments are built once, for the users who may have them, by a builder that tests steer."""
 
 import asyncio
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -100,13 +101,13 @@ async def test_failure_is_in_uvs_words_and_not_kept(bench: Bench) -> None:
 
 async def test_progress_shows_no_password(bench: Bench) -> None:
     """A package's build may print the address of the index."""
-    bench.builder.line = "index http://reader:pass-word@index.example/simple, and more"
+    bench.builder.line = "index http://reader:pass@word@index.example/simple, and more"
     told: list[str] = []
     task = bench.task("a", bench.snapshot(requirements_txt=b"tiny"))
     await soon(bench.environments.provide(task, OWNER, told.append))
     shown = "building the environment: index http://***@index.example/simple, and more"
     assert shown in told
-    assert "pass-word" not in " ".join(told)
+    assert not re.search("pass|word", " ".join(told))
 
 
 async def test_hostile_output_is_bounded(bench: Bench) -> None:

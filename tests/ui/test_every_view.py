@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.contract.schemathesis_archives import archive
 from tests.support.program import Server
 from tests.support.signed_in import sign_in, visit
 from tests.support.tab import DESKTOP, PHONE
@@ -58,6 +59,16 @@ async def plant_sweep(server: Server) -> str:
     return str((await server.rest.submit(request, "/v1/sweeps")).json["id"])
 
 
+async def plant_environment(server: Server) -> None:
+    """An environment whose file has a hostile name."""
+    file = "<img src=x onerror=executed(3)>.txt"
+    snapshot = await server.rest.ask("PUT", "/v1/snapshots", archive({file: b"# no packages\n"}))
+    task_id = await server.submit(
+        "true", snapshot_id=snapshot.json["id"], environment={"requirements": file}
+    )
+    await server.ended(task_id)
+
+
 ADMIN = ("keys", "use", "storage", "audit", "host")
 
 
@@ -94,6 +105,7 @@ async def test_every_view(
     task_id = await plant(server)
     await server.submit_running("echo ready; sleep 1000", job_name="runs", timeout_seconds=3600)
     sweep_id = await plant_sweep(server)
+    await plant_environment(server)
     opened = await tab(size, dark=dark)
     page = await sign_in(opened, server)
     for name, path in views(task_id, sweep_id).items():

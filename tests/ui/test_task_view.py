@@ -3,7 +3,7 @@
 import re
 import zipfile
 
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.support.program import Server
 from tests.support.signed_in import sign_in, visit
@@ -155,3 +155,20 @@ async def test_timeline_has_each_attempt(server: Server, tab: OpenTab) -> None:
     for step in ("Queued", "Preparing", "Running"):
         await expect(timeline.filter(has_text=step).locator("time").first).to_be_visible()
     await opened.check_accessible()
+
+
+async def test_attempts_that_are_not_recorded_are_named(server: Server, tab: OpenTab) -> None:
+    """As of a task from an older release, which kept no attempts."""
+    task_id = await server.submit("exit 3", max_retries=1)
+    await server.ended(task_id)
+    page = await sign_in(await tab(), server)
+
+    async def without_attempts(route: Route) -> None:
+        reply = await route.fetch()
+        body = await reply.json()
+        assert len(body.pop("earlier_attempts")) == 1
+        await route.fulfill(response=reply, json=body)
+
+    await page.route(f"**/v1/tasks/{task_id}?*", without_attempts)
+    await visit(page, server, f"tasks/{task_id}")
+    await expect(page.get_by_text("Attempt 1 is not recorded.")).to_be_visible()

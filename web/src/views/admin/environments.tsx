@@ -57,7 +57,7 @@ export function Environments() {
           <table class="table">
             <thead>
               <tr>
-                <th scope="col">Key</th>
+                <th scope="col">ID</th>
                 <th scope="col">For tasks of</th>
                 <th scope="col">Packages of</th>
                 <th scope="col">Image</th>

@@ -118,7 +118,12 @@ function Attempts({ task }: { task: Task }) {
 function EarlierAttempts({ task }: { task: Task }) {
   const attempts = task.earlier_attempts ?? [];
   const lost = missing(task);
-  if (attempts.length === 0) return null;
+  const note = lost && (
+    <p class="muted earlier">
+      {lost.to > 1 ? `Attempts 1 to ${lost.to} are` : "Attempt 1 is"} not recorded.
+    </p>
+  );
+  if (attempts.length === 0) return note;
   return (
     <details class="earlier" open={attempts.length <= OPEN_ATTEMPTS}>
       <summary>{plural(attempts.length, "earlier attempt")}</summary>
@@ -127,11 +132,7 @@ function EarlierAttempts({ task }: { task: Task }) {
           <EarlierAttempt key={attempt.number} attempt={attempt} />
         ))}
       </ol>
-      {lost && (
-        <p class="muted">
-          {lost.to > 1 ? `Attempts 1 to ${lost.to} are` : "Attempt 1 is"} no longer recorded.
-        </p>
-      )}
+      {note}
     </details>
   );
 }

@@ -27,7 +27,10 @@ SECONDS = 10
 LOG_MB = 100
 ROWS = 10_000
 PAINT_MS, PAUSE_MS, LOG_MS, FRAMES, RATE = 1000, 50, 1000, 50, 0.95
-CREATE = Request("POST", "/v1/tasks", KEY, {"job_name": "bench", "args": "--epochs 5"})
+# Held: tasks that run take the server's time too, the more for each submit the fewer there are.
+CREATE = Request(
+    "POST", "/v1/tasks", KEY, {"job_name": "bench", "args": "--epochs 5", "hold": True}
+)
 WATCHING: dict[str, object] = {"job_name": "watched", "command": ["sleep", "600"]}
 
 # When the first panel with content is there, and every task of the main thread over 50 ms.

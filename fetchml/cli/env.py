@@ -53,13 +53,14 @@ def ls(client: Client, user_id: str, limit: int, output: Output) -> None:
     with valid_text():
         found = client.environments(user_id=user_id, limit=limit)
     whole = {"environments": [], **to_json(found)}
-    print_list(output, whole, found.environments, lambda: _table(found.environments))
+    print_list(output, whole, found.environments, lambda: environment_table(found.environments))
     beyond = found.total - len(found.environments)
     if beyond > 0 and output.kind != "json":
         console(stderr=True).print(f"{beyond} more environments: use --limit", style="dim")
 
 
-def _table(found: Iterable[KeptEnvironment]) -> FittedTable:
+def environment_table(found: Iterable[KeptEnvironment]) -> FittedTable:
+    """Return the table of `fetchml env ls`."""
     shown = table(
         *("ID", "USER", "PACKAGES OF", "IMAGE", "SIZE", "TASKS", "BUILT", "USED"),
         spare=("BUILT", "IMAGE", "USER"),

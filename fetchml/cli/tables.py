@@ -11,9 +11,11 @@ NARROWEST = {
     "ARGS": 12,
     "COMMIT": 12,
     "FROM": 9,
+    "IMAGE": 12,
     "JOB": 8,
     "NAME": 8,
     "NOTE": 16,
+    "PACKAGES OF": 16,
     "PROBLEM": 16,
     "TARGET": 12,
     "USER": 6,
@@ -35,10 +37,10 @@ class FittedTable(Table):
     def __init__(self, spare: Sequence[str]) -> None:
         """`spare` lists the columns to leave out, the least important first."""
         super().__init__(box=None, pad_edge=False, header_style="bold")
-        self._spare = spare
+        self.spare = spare
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        kept, widths = fitted(self.columns, self._spare, options.max_width)
+        kept, widths = fitted(self.columns, self.spare, options.max_width)
         shown = Table(box=None, pad_edge=False, header_style="bold")
         for column, width in zip(kept, widths, strict=True):
             shown.add_column(

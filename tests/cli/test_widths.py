@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from fetchml.cli.env import environment_table
 from fetchml.cli.tables import fitted, table
+from fetchml.v1.environment_pb2 import KeptEnvironment
 from testbed.gpu.stand_in import GpuBox, gpu
 from tests.support.cli_server import Server
 from tests.support.terminal import OnTerminal, run_on_terminal
@@ -112,3 +114,20 @@ def test_cells_are_cut_before_columns_are_left_out() -> None:
     assert widths(55) == {"ID": 12, "JOB": 11, "STATUS": 10, "NOTE": 16}
     assert widths(36) == {"ID": 12, "JOB": 10, "STATUS": 10}
     assert widths(24) == {"ID": 12, "STATUS": 10}, "an id and a status stay whole"
+
+
+def test_environments_of_long_names_have_their_user_and_use() -> None:
+    """A long path or image is cut; it takes no other column's place."""
+    kept = KeptEnvironment(
+        id="05e7faabfc4e" * 4,
+        user_id="ada",
+        kind="project",
+        path="services/training/models/vision-transformer",
+        image="registry.example.org/pytorch/pytorch:2.9-cuda13",
+    )
+    shown = environment_table([kept])
+    columns, _ = fitted(shown.columns, shown.spare, 80)
+    heads = [str(column.header) for column in columns]
+    assert heads == ["ID", "USER", "PACKAGES OF", "SIZE", "TASKS", "USED"]
+    columns, _ = fitted(shown.columns, shown.spare, 120)
+    assert "IMAGE" in [str(column.header) for column in columns]

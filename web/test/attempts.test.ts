@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Task } from "../src/api/model";
-import { missing, outcome, ran, steps } from "../src/state/attempts";
+import { missing, outcome, ran, steps, tries } from "../src/state/attempts";
 import { task } from "./world";
 
 const at = (second: number) => new Date(1_700_000_000_000 + 1000 * second).toISOString();
@@ -89,4 +89,15 @@ test("attempts that are not kept are named", () => {
   assert.deepEqual(missing(task({ attempt: 4, status: "queued" })), { from: 1, to: 4 });
   const late = { ...RETRIED, number: 6 };
   assert.deepEqual(missing(task({ attempt: 7, earlier_attempts: [late] })), { from: 1, to: 5 });
+});
+
+test("a task that waits for its next attempt is in none", () => {
+  const tried = { attempt: 2, retry_count: 2, max_retries: 3 };
+  assert.deepEqual(tries(task({ ...tried, status: "queued" })), [
+    "2 attempts so far",
+    "2 of 3 retries used",
+  ]);
+  assert.deepEqual(tries(task({ ...tried, status: "running" })), ["Attempt 2", "2 of 3 retries used"]);
+  assert.equal(tries(task({ ...tried, status: "queued", ahead: true }))[0], "Attempt 2");
+  assert.deepEqual(tries(task({ status: "running", attempt: 1 })), []);
 });

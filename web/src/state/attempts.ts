@@ -1,7 +1,7 @@
 /** The steps of a task's current or last attempt, and its earlier attempts in words. */
 
 import { ENDED, type Task, type TaskAttempt } from "../api/model";
-import { ms } from "../format";
+import { ms, plural } from "../format";
 
 export type Place = "past" | "now" | "future";
 export type StepKind = "queued" | "prestaged" | "preparing" | "running" | "collecting" | "end";
@@ -86,11 +86,28 @@ export function ran(attempt: TaskAttempt): number | undefined {
   return from === undefined || to === undefined ? undefined : Math.max(0, to - from);
 }
 
+/** How often it was tried, and why, in words; none of the first attempt. */
+export function tries(task: Task): string[] {
+  const parts = [];
+  const attempt = task.attempt ?? 0;
+  if (isBetweenAttempts(task) && attempt > 0) parts.push(`${plural(attempt, "attempt")} so far`);
+  else if (attempt > 1) parts.push(`Attempt ${attempt}`);
+  const { retry_count: used, max_retries: most, infra_retries: faults, preempted } = task;
+  if (used) parts.push(`${used} of ${plural(most ?? 0, "retry", "retries")} used`);
+  if (faults) parts.push(`${plural(faults, "retry", "retries")} after faults of the host`);
+  if (preempted) parts.push(`preempted ${plural(preempted, "time")}`);
+  return parts;
+}
+
+/** Whether the attempt of its number, if any, is over. */
+function isBetweenAttempts(task: Task): boolean {
+  return task.status === "queued" && task.ahead !== true;
+}
+
 /** The attempts that are over and not kept, as a range of numbers. */
 export function missing(task: Task): { from: number; to: number } | undefined {
   const first = task.earlier_attempts?.[0]?.number;
   // Without any, the current one is the only one that is known.
-  const isWaiting = task.status === "queued" && task.ahead !== true;
-  const to = (first ?? (task.attempt ?? 0) + (isWaiting ? 1 : 0)) - 1;
+  const to = (first ?? (task.attempt ?? 0) + (isBetweenAttempts(task) ? 1 : 0)) - 1;
   return to < 1 ? undefined : { from: 1, to };
 }

@@ -3,7 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { ENDED, type Task, type TaskAttempt } from "../../api/model";
 import { duration, ms, plain, plural } from "../../format";
-import { missing, outcome, ran, steps, type Step } from "../../state/attempts";
+import { missing, outcome, ran, steps, tries, type Step } from "../../state/attempts";
 import { now } from "../../state/clock";
 import { Icon, type IconName } from "../../ui/icon";
 import { Meter } from "../../ui/meter";
@@ -90,12 +90,7 @@ function RunningDetail({ task, started, ended }: RunningProps) {
 
 /** What was tried before, and when the next attempt begins. */
 function Attempts({ task }: { task: Task }) {
-  const parts = [];
-  const attempt = task.attempt ?? 0;
-  if (attempt > 1) parts.push(`Attempt ${attempt}`);
-  if (task.retry_count) parts.push(`${task.retry_count} of ${plural(task.max_retries ?? 0, "retry", "retries")} used`);
-  if (task.infra_retries) parts.push(`${plural(task.infra_retries, "retry", "retries")} after faults of the host`);
-  if (task.preempted) parts.push(`preempted ${plural(task.preempted, "time")}`);
+  const parts = tries(task);
   const next = ms(task.not_before);
   const waits = task.status === "queued" && next !== undefined && next > now.value;
   if (parts.length === 0 && !waits) return null;

@@ -22,8 +22,7 @@ def timeout(
     """Change the time limit of a waiting or running task.
 
     TIME counts from the start of the attempt: 90, 30m, 12h or 2d. +TIME adds to the present limit,
-    'none' removes it. The warning before the limit (--warn-seconds) moves
-    along.
+    'none' removes it. The warning before the limit (--warn-seconds) moves along.
 
     \b
     Examples:

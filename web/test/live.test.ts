@@ -8,7 +8,7 @@ let batches: Change[][];
 let states: LiveState["kind"][];
 let resyncs: number;
 /** Ends the readings that `slow` makes last. */
-let finish: () => void;
+let finish: (isDone?: boolean) => void;
 let isSlow: boolean;
 let refusals: number;
 let live: Live;
@@ -24,7 +24,10 @@ beforeEach(() => {
     changed: (changes) => batches.push(changes),
     resync() {
       resyncs++;
-      return new Promise((resolve) => (isSlow ? (finish = resolve) : resolve()));
+      return new Promise((resolve) => {
+        finish = (isDone = true) => resolve(isDone);
+        if (!isSlow) finish();
+      });
     },
     state: (state) => states.push(state.kind),
     refused: () => refusals++,
@@ -143,6 +146,23 @@ test("a reading that lasts is followed by a longer calm", async () => {
   assert.equal(resyncs, 1);
   world.pass(200);
   assert.equal(resyncs, 2);
+});
+
+test("a reading that failed is tried again until it succeeds", async () => {
+  isSlow = true;
+  opened();
+  for (let tries = 1; tries < 4; tries++) {
+    assert.equal(resyncs, tries);
+    finish(false);
+    await settled();
+    world.pass(2_900);
+    assert.equal(resyncs, tries);
+    world.pass(200);
+  }
+  finish();
+  await settled();
+  world.pass(60_000);
+  assert.equal(resyncs, 4);
 });
 
 test("a reading that a sign-out ended holds up no later one", async () => {

@@ -144,3 +144,24 @@ test("a resync reads again down to what is on the screen, and no further", async
   await list.more();
   assert.equal(new Set(ids(list)).size, 8);
 });
+
+test("a list that could not be read again keeps its rows and takes the changes", async () => {
+  const tasks = made(2);
+  const list = new TaskList(server(tasks, 10).http, filter());
+  await list.load();
+  const [newest] = tasks;
+  const running = { ...(newest as Task), status: "running" as const };
+  for (const [status, isDone] of [
+    [503, false],
+    [400, true],
+  ] as const) {
+    globalThis.fetch = () => Promise.resolve(Response.json({}, { status }));
+    const reading = list.resync();
+    list.changed([{ task: running, deleted: false }]);
+    assert.equal(await reading, isDone);
+    assert.equal(list.rows.value[0]?.status, "running");
+  }
+  const later = task();
+  list.changed([{ task: later, deleted: false }]);
+  assert.deepEqual(ids(list), [later.id, ...tasks.map((one) => one.id)]);
+});

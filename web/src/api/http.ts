@@ -104,6 +104,11 @@ export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
+/** Whether the same request may succeed later: no reply, a busy server, or a fault of it. */
+export function mayPass(error: unknown): boolean {
+  return !(error instanceof ApiError) || error.status === 0 || error.status === 429 || error.status >= 500;
+}
+
 export function message(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

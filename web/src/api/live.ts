@@ -26,8 +26,8 @@ export type LiveState =
 export interface LiveEvents {
   /** Changes in order, the newest of each task only. */
   changed(changes: Change[]): void;
-  /** Everything must be read again. Settles when that is done. */
-  resync(): Promise<void>;
+  /** Everything must be read again. Returns false if some of it could not be. */
+  resync(): Promise<boolean>;
   state(state: LiveState): void;
   /** The server ended the session. */
   refused(): void;
@@ -209,8 +209,10 @@ export class Live {
     this.#cancelReading = null;
     this.#again = false;
     const reading = (this.#reading = {});
-    await this.#events.resync();
+    const isDone = await this.#events.resync();
     if (this.#reading !== reading) return;
+    // The changes before it are in no later batch.
+    if (!isDone) this.#again = true;
     this.#reading = null;
     const now = this.#world.now();
     this.#calmUntil = now + Math.max(CALM_MS, CALM_READINGS * (now - begun));

@@ -6,7 +6,7 @@
  */
 
 import { batch, computed, signal } from "@preact/signals";
-import { Http } from "../api/http";
+import { Http, mayPass, message } from "../api/http";
 import { Live, type Change, type LiveState, type LiveWorld, type Socket } from "../api/live";
 import {
   HOLDING,
@@ -27,8 +27,11 @@ import { storeTheme } from "./theme";
 /** A model that follows the changes of tasks. */
 export interface Follower {
   changed(changes: readonly Change[]): void;
-  /** Changes were missed: read everything again. Settles when that is done. */
-  resync(): Promise<void> | void;
+  /**
+   * Changes were missed: read everything again. Returns false if it has to be tried again; nothing
+   * where the view reads by itself every few seconds.
+   */
+  resync(): Promise<boolean> | void;
 }
 
 const SHOWN_FAILURES = 8;
@@ -209,11 +212,12 @@ export class Store {
     this.#live.hurry();
   }
 
-  async #reload(): Promise<void> {
+  async #reload(): Promise<boolean> {
     for (const resource of [this.stats, this.waiting, this.gpus]) resource.touch();
     const followers = [...this.#followers].map((follower) => follower.resync());
     const query = { view: "full", limit: 200 };
     this.#early = [];
+    let isRead = true;
     try {
       const [running, failed] = await Promise.all([
         this.http.get<TaskList>("/v1/tasks", { query: { ...query, states: HOLDING_STATES } }),
@@ -234,11 +238,13 @@ export class Store {
         this.problem.value = undefined;
       });
     } catch (error) {
-      this.problem.value = error instanceof Error ? error.message : String(error);
+      this.problem.value = message(error);
+      isRead = !mayPass(error);
     } finally {
       this.#early = null;
     }
-    await Promise.all(followers);
+    const others = await Promise.all(followers);
+    return isRead && others.every((isDone) => isDone !== false);
   }
 }
 

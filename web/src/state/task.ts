@@ -1,7 +1,7 @@
 /** One task, read once and then kept by the changes. */
 
 import { signal } from "@preact/signals";
-import { ApiError, isAbort, message, type Http } from "../api/http";
+import { ApiError, isAbort, mayPass, message, type Http } from "../api/http";
 import type { Change } from "../api/live";
 import type { Task } from "../api/model";
 import type { Follower } from "./store";
@@ -22,7 +22,8 @@ export class TaskModel implements Follower {
     this.id = id;
   }
 
-  async load(): Promise<void> {
+  /** Returns false if it has to be tried again. */
+  async load(): Promise<boolean> {
     this.#reading?.abort();
     const reading = new AbortController();
     this.#reading = reading;
@@ -36,10 +37,12 @@ export class TaskModel implements Follower {
       if (isNewer(this.task.value, task)) this.task.value = task;
       this.problem.value = undefined;
     } catch (error) {
-      if (isAbort(error)) return;
+      if (isAbort(error)) return true; // By a later reading.
       if (error instanceof ApiError && error.status === 404) this.isGone.value = true;
       else this.problem.value = message(error);
+      return !mayPass(error);
     }
+    return true;
   }
 
   stop(): void {
@@ -54,7 +57,7 @@ export class TaskModel implements Follower {
     }
   }
 
-  resync(): Promise<void> {
+  resync(): Promise<boolean> {
     return this.load();
   }
 }

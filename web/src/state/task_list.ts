@@ -4,7 +4,7 @@
  */
 
 import { batch, signal } from "@preact/signals";
-import { isAbort, message, type Http } from "../api/http";
+import { isAbort, mayPass, message, type Http } from "../api/http";
 import type { Change } from "../api/live";
 import type { Task, TaskList as Page } from "../api/model";
 import { matcher, toApi, type Filter } from "../filters";
@@ -17,6 +17,9 @@ const PAGE = 200;
 const LARGEST_PAGE = 1000;
 /** Rows that are read again at once. */
 const MOST_AGAIN = 10_000;
+
+/** Why a page was not read. `failed`: it may be later. */
+type Unread = "aborted" | "failed" | "refused";
 
 /** The server's order: newest first. Times have a fixed form, so they compare as texts. */
 export function inListOrder(one: Task, other: Task): number {
@@ -65,8 +68,11 @@ export class TaskList implements Follower {
     return this.#next !== undefined;
   }
 
-  /** Read the first page, and further ones down to the task `last`. The rows stay until then. */
-  async load(last?: Task): Promise<void> {
+  /**
+   * Read the first page, and further ones down to the task `last`. The rows stay until then.
+   * Returns false if it has to be tried again.
+   */
+  async load(last?: Task): Promise<boolean> {
     this.#reading?.abort();
     this.#early = [];
     const byId = new Map<string, Task>();
@@ -74,8 +80,13 @@ export class TaskList implements Follower {
       last !== undefined && task !== undefined && inListOrder(task, last) < 0;
     let page: Page | undefined;
     do {
-      page = await this.#read(page?.next_page_token, page ? LARGEST_PAGE : FIRST_PAGE);
-      if (!page) return;
+      const read = await this.#read(page?.next_page_token, page ? LARGEST_PAGE : FIRST_PAGE);
+      if (read === "aborted") return true; // By a later reading.
+      if (typeof read === "string") {
+        this.#applyEarly();
+        return read === "refused";
+      }
+      page = read;
       for (const task of page.tasks) byId.set(task.id, task);
     } while (
       isBelow(page.tasks.at(-1)) &&
@@ -87,17 +98,22 @@ export class TaskList implements Follower {
       this.rows.value = [...byId.values()];
       this.total.value = total;
       this.#next = next_page_token;
-      const early = this.#early ?? [];
-      this.#early = null;
-      this.changed(early);
+      this.#applyEarly();
     });
+    return true;
+  }
+
+  #applyEarly(): void {
+    const early = this.#early ?? [];
+    this.#early = null;
+    this.changed(early);
   }
 
   /** Read the next page, if there is one and none is being read. */
   async more(): Promise<void> {
     if (this.#reading || this.#next === undefined) return;
     const page = await this.#read(this.#next, PAGE);
-    if (!page) return;
+    if (typeof page === "string") return;
     batch(() => {
       const known = new Set(this.rows.value.map((task) => task.id));
       this.rows.value = [...this.rows.value, ...page.tasks.filter((task) => !known.has(task.id))];
@@ -112,7 +128,7 @@ export class TaskList implements Follower {
   }
 
   /** The rows that a person has scrolled down to are read again too. */
-  resync(): Promise<void> {
+  resync(): Promise<boolean> {
     return this.load(this.lastSeen);
   }
 
@@ -150,7 +166,7 @@ export class TaskList implements Follower {
     this.total.value = Math.max(total, rows.length);
   }
 
-  async #read(token: string | undefined, size: number): Promise<Page | undefined> {
+  async #read(token: string | undefined, size: number): Promise<Page | Unread> {
     const reading = new AbortController();
     this.#reading = reading;
     this.isReading.value = true;
@@ -160,8 +176,9 @@ export class TaskList implements Follower {
       this.problem.value = undefined;
       return page;
     } catch (error) {
-      if (!isAbort(error)) this.problem.value = message(error);
-      return undefined;
+      if (isAbort(error)) return "aborted";
+      this.problem.value = message(error);
+      return mayPass(error) ? "failed" : "refused";
     } finally {
       if (this.#reading === reading) {
         this.#reading = null;

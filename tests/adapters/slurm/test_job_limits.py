@@ -10,7 +10,7 @@ import pytest
 
 from fetchml.adapters.slurm import job_limits
 from fetchml.adapters.slurm.cli import CliTransport, _minutes
-from fetchml.adapters.slurm.job import Job, Submission
+from fetchml.adapters.slurm.job import ArrayTask, Job, Submission
 from fetchml.adapters.slurm.rest import RestTransport
 from fetchml.adapters.slurm.token import Tokens, make_token
 from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
@@ -89,6 +89,30 @@ async def test_time_is_given_as_far_as_slurm_allows(
     )
     assert none is not None
     assert "TimeLimit=UNLIMITED" in none
+
+
+async def test_one_task_of_an_array_gets_another_limit(
+    transport: SlurmTransport, open_folder: str
+) -> None:
+    """Also the last one to start, whose own id is that of the array."""
+    script = "#!/bin/sh\nexec sleep 600\n"
+    array = Submission("limits", script, open_folder, minutes=10, indexes="0,3,4")
+    number = await transport.submit(array)
+    first, second, last = tasks = [ArrayTask(number, index) for index in (0, 3, 4)]
+    try:
+        for task in tasks:
+            await until(lambda: transport.job(task), lambda job: job is not None and runs(job))  # noqa: B023
+        for task, minutes in ((first, 5), (last, 6)):
+            await transport.change_time_limit(task, minutes)
+        assert [await transport.time_limit(task) for task in tasks] == [5, 10, 6]
+        assert set(tasks) <= set(await transport.states())
+        found = await transport.named("limits.3")
+        assert [job.id for job in found if not job.is_over] == [second]
+    finally:
+        for task in tasks:
+            await transport.cancel(task)
+        for task in tasks:
+            await until(lambda: transport.job(task), lambda job: job is None or job.is_over)  # noqa: B023
 
 
 async def test_job_that_is_gone_gets_no_time(transport: SlurmTransport) -> None:

@@ -68,12 +68,15 @@ class KeptEnvironments:
 
     async def delete(self, who: Principal, environment_id: str) -> None:
         """Remove an environment that no task holds. Raises NotFound, Forbidden, Conflict."""
-        record = self._environments.cache.record(environment_id)
+        cache = self._environments.cache
+        record = cache.record(environment_id)
+        unknown = NotFound(f"There is no environment {environment_id[:64]!r}")
         if record is None or not permissions.may_see(who, record, private=True):
-            raise NotFound(f"There is no environment {environment_id[:64]!r}")
+            raise unknown
         if not permissions.may_end(who, record):
             raise Forbidden("Only its user and admins may remove an environment")
         if not await self._environments.remove([record]):
-            raise Conflict(_USED)
+            # Another request, or the limit of the cache, may have removed it meanwhile.
+            raise unknown if cache.record(environment_id) is None else Conflict(_USED)
         detail = f"{record.kind} {record.path}"
         await self._audit.done(who, Action.ENVIRONMENT_DELETE, record.id, detail)

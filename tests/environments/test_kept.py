@@ -1,5 +1,6 @@
 """What users and admins see and remove of the environments that the server keeps."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,15 @@ async def test_use_moves_an_environment_to_the_front(world: World) -> None:
     hers, second, first = world.ids(ROOT)
     await world.bench.provide(world.bench.task("d", world.one))
     assert world.ids(ROOT) == [first, hers, second]
+
+
+async def test_environment_that_is_removed_twice_was_not_in_use(world: World) -> None:
+    [first] = world.ids(BOB)[1:]
+    done = await asyncio.gather(
+        *(world.kept.delete(who, first) for who in (BOB, ROOT)), return_exceptions=True
+    )
+    assert [type(each) for each in done if each is not None] == [NotFound]
+    assert [entry.target for entry in world.store.audit] == [first]
 
 
 async def test_who_may_remove_what(world: World) -> None:

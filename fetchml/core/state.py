@@ -153,7 +153,7 @@ class State:
 
     def pack(self, packing: Packing | None) -> None:
         self.packing = packing
-        self.queue.job_of = None if packing is None else packing.job
+        self.queue.job_of = None if packing is None else packing.queued_by
 
     def enter(self, task: Task, size: int) -> None:
         """Add a live task. `size`: its footprint, in bytes."""

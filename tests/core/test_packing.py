@@ -24,6 +24,7 @@ from fetchml.core.model import AttemptEnd, User
 from fetchml.core.packing import peaks
 from fetchml.core.packing.learning import ENOUGH, GAP_MS
 from fetchml.core.packing.peaks import LearnedPeaks
+from fetchml.core.packing.waiting_jobs import WaitingJobs
 from fetchml.core.scheduling.estimate import estimate
 from testbed.run_times import History
 from tests.core.host import MINUTE, RESERVE_MS, Host
@@ -89,13 +90,16 @@ def test_completed_attempt_teaches_its_peak() -> None:
 
 
 def test_waiting_tasks_are_packed_once_their_job_is_known() -> None:
-    """They were queued as unknown."""
+    """They were queued as unknown. Those that go on waiting stay where they are: there may be
+    hundreds of thousands."""
     box = host()
     box.submit(of("first", "x"))
     box.submit(*(of(name, "x") for name in "abc"), of("other", "y"))
+    before = box.state.queue.queue_of("c")
     for _ in range(ENOUGH):
         read(box, ("first", 30 * GIB))
     assert box.end("first") == ["a", "b"]
+    assert box.state.queue.queue_of("c") is before
 
 
 @pytest.mark.parametrize(
@@ -252,6 +256,44 @@ def test_known_jobs_are_bounded_for_each_user_and_for_all() -> None:
             found.learn((f"user{user}", f"x{number}"), 1)
     assert len(found) == peaks.MOST
     assert found.get(("bob", "x")) == 1, "the users with the most lose some"
+
+
+def test_jobs_that_wait_are_bounded_for_each_user() -> None:
+    """Each has a sub-queue, and a decision looks at all of their heads."""
+    box = host(known={"known": 1})
+    names = [f"x{number}" for number in range(peaks.MOST_OF_USER + 5)]
+    box.submit(of("first", "y"))
+    box.submit(*(of(name, name) for name in names), of("k", "known"))
+    box.submit(of("b", "x0", user="bob"))
+
+    def job(task_id: str) -> object:
+        queue = box.state.queue.queue_of(task_id)
+        assert queue is not None
+        return queue.shape.job
+
+    found = [job(name) for name in names]
+    assert found == [("alice", name) for name in names[: peaks.MOST_OF_USER]] + [None] * 5
+    assert job("k") == ("alice", "known")
+    assert job("b") == ("bob", "x0")
+    for name in names[:2]:
+        box.do(CancelRequested(box.now, name, User("alice")))
+    box.submit(of("again", "again"), of("more", "more"))
+    assert (job("again"), job("more")) == (("alice", "again"), None), "the known one counts too"
+
+
+def test_waiting_jobs_are_bounded_for_all_users() -> None:
+    found = WaitingJobs()
+    for number in range(peaks.MOST):
+        job = f"user{number}", "x"
+        assert found.takes(job)
+        found.add(job)
+        found.add(job)
+    assert found.takes(("user0", "x"))
+    assert not found.copy().takes(("other", "x"))
+    found.remove(("user0", "x"))
+    assert not found.takes(("other", "x")), "it has another shape"
+    found.remove(("user0", "x"))
+    assert found.takes(("other", "x"))
 
 
 def test_forgotten_job_is_unknown_again() -> None:

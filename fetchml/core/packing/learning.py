@@ -56,9 +56,7 @@ def ended(state: State, task: Task, end: AttemptEnd) -> None:
     stopped = task.cancel is not None or task.halt is not None
     whole = use.gapless and use.readings >= ENOUGH and end.at - use.last <= GAP_MS
     if completed and not stopped and whole:
-        job = task.user, task.spec.job_name
-        if packing.peaks.learn(job, use.peak):
-            state.queue.regroup(state.tasks, job)
+        packing.peaks.learn((task.user, task.spec.job_name), use.peak)
 
 
 def exhausted(state: State, decision: Decision, event: GpuMemoryExhausted) -> None:

@@ -16,6 +16,7 @@ from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import Task
 from fetchml.core.packing.peaks import Job, LearnedPeaks
 from fetchml.core.packing.room import GpuRoom
+from fetchml.core.packing.waiting_jobs import WaitingJobs
 from fetchml.core.scheduling.limits import PackingRule
 
 
@@ -59,10 +60,17 @@ class Packing:
 
     def job(self, task: Task) -> Job | None:
         """The job by which a task may be packed; `None` if it needs GPUs of its own."""
-        if not task.spec.gpu or task.service:
-            return None
-        job = task.user, task.spec.job_name
-        return None if self.peaks.get(job) is None else job
+        job = _job(task)
+        return None if job is None or self.peaks.get(job) is None else job
+
+    def queued_by(self, task: Task, waiting: WaitingJobs) -> Job | None:
+        """The job by which a ready task is queued, known or not, so that nothing moves when it
+        becomes known: thousands of its tasks may wait. `None` if the task never shares a GPU, or
+        if too many unknown jobs wait: the task gets GPUs of its own then."""
+        job = _job(task)
+        if job is None or self.peaks.get(job) is not None or waiting.takes(job):
+            return job
+        return None
 
     def peak(self, task: Task) -> int | None:
         """The learned peak in MiB; `None` if the task needs GPUs of its own."""
@@ -109,3 +117,8 @@ class Packing:
         """Note that an attempt is over."""
         self.shared.discard(task_id)
         self.used.pop(task_id, None)
+
+
+def _job(task: Task) -> Job | None:
+    """The job of a task that may share GPUs; `None` if it may not, whatever is known of it."""
+    return (task.user, task.spec.job_name) if task.spec.gpu and not task.service else None

@@ -64,11 +64,9 @@ class LearnedPeaks:
         """All jobs with their peaks, the job that was learned longest ago first."""
         return [(job, known.peaks) for job, known in self._jobs.items()]
 
-    def learn(self, job: Job, peak: int) -> bool:
-        """Add the peak of an attempt; whether the job was not known before."""
-        before = self.peaks(job)
-        self._set(job, (*before, peak)[-KEPT:])
-        return not before
+    def learn(self, job: Job, peak: int) -> None:
+        """Add the peak of an attempt."""
+        self._set(job, (*self.peaks(job), peak)[-KEPT:])
 
     def exceed(self, job: Job, peak: int) -> None:
         """Note that an attempt of a known job uses this much, before it has ended."""

@@ -5,14 +5,17 @@ the heads of sub-queues only, so that its cost does not grow with the number of 
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from heapq import heapify, heappop, heappush, merge, nsmallest
 from itertools import accumulate, groupby, islice
 
 from fetchml.core import retry
 from fetchml.core.model import Resources, Task
 from fetchml.core.packing.peaks import Job
+from fetchml.core.packing.waiting_jobs import WaitingJobs
 from fetchml.core.scheduling.sub_queue import QueueEntry, Shape, SubQueue, entry_of, head_of
+
+JobOf = Callable[[Task, WaitingJobs], Job | None]
 
 COUNTED = 5_000
 """Entries that are compared at once, in about a millisecond."""
@@ -27,8 +30,9 @@ def all_equal(user: str) -> int:
 
 class ReadyQueue:
     def __init__(self) -> None:
-        self.job_of: Callable[[Task], Job | None] | None = None
-        """The job by whose learned peak a task is packed (`core.packing`); `None` if none is."""
+        self.job_of: JobOf | None = None
+        """Returns the `Shape.job` of a task; `None` if the server does not pack."""
+        self._jobs = WaitingJobs()
         self._queues: dict[int, dict[str, dict[object, SubQueue]]] = {}
         """By priority, user, and the sub-queue's own key."""
         self._shapes: dict[tuple[Resources, tuple[str, ...], Job | None], Shape] = {}
@@ -49,6 +53,7 @@ class ReadyQueue:
         """Return a copy that does not change with this one."""
         other = ReadyQueue()
         other.job_of = self.job_of
+        other._jobs = self._jobs.copy()
         other._shapes = dict(self._shapes)
         other._queue_of = dict(self._queue_of)
         other._entry_of = dict(self._entry_of)
@@ -83,7 +88,8 @@ class ReadyQueue:
 
     def add(self, task: Task, now: int, *, since: int = 0) -> None:
         """`since`: when it began to wait for its resources, if that was after its creation."""
-        self._count(task)
+        if not task.prestaged:
+            self.by_user[task.user] = self.by_user.get(task.user, 0) + 1
         if task.not_before > now and not task.prestaged:
             self._delayed_tasks[task.id] = task
             heappush(self._delayed, (task.not_before, task.id))
@@ -105,6 +111,7 @@ class ReadyQueue:
             self._uncount(queue.user)
         if not queue.shape.waiting:
             del self._shapes[queue.shape.needs]
+            self._jobs.remove(queue.shape.job)
         if queue.live:
             queue.tidy(self._is_live)
             return
@@ -115,19 +122,6 @@ class ReadyQueue:
             del users[queue.user]
         if not users:
             del self._queues[queue.priority]
-
-    def regroup(self, tasks: Mapping[str, Task], job: Job) -> None:
-        """Move the ready tasks of a job that has become known into sub-queues of their own. Looks
-        at all ready tasks of its user."""
-        for users in list(self._queues.values()):
-            for queue in list(users.get(job[0], {}).values()):
-                if queue.shape.job is None and queue.shape.resources.gpu:
-                    for entry in list(self.entries_of(queue)):
-                        task = tasks[entry.task_id]
-                        if task.spec.job_name == job[1] and not task.service:
-                            self.remove(task.id)
-                            self._count(task)
-                            self._enqueue(task, entry.ready_at)
 
     def due(self, now: int, elapsed: int = 0) -> None:
         """Make delayed tasks ready whose delay is over: those due at or before `now`, and those
@@ -296,11 +290,12 @@ class ReadyQueue:
                 yield sum(entry < mine and self._is_live(entry) for entry in part)
 
     def _enqueue(self, task: Task, since: int = 0) -> None:
-        job = None if self.job_of is None else self.job_of(task)
+        job = None if self.job_of is None else self.job_of(task, self._jobs)
         needs = (task.spec.resources, task.avoid_gpus if task.spec.gpu else (), job)
         shape = self._shapes.get(needs)
         if shape is None:
             shape = self._shapes[needs] = Shape(*needs)
+            self._jobs.add(job)
         queues = self._queues.setdefault(task.spec.priority, {}).setdefault(task.user, {})
         key: object = task.id if task.prestaged else shape
         queue = queues.get(key)
@@ -313,10 +308,6 @@ class ReadyQueue:
         shape.waiting += 1
         self._queue_of[task.id] = queue
         self._entry_of[task.id] = entry
-
-    def _count(self, task: Task) -> None:
-        if not task.prestaged:
-            self.by_user[task.user] = self.by_user.get(task.user, 0) + 1
 
     def _uncount(self, user: str) -> None:
         left = self.by_user[user] - 1

@@ -35,8 +35,8 @@ class Shape:
         self.resources = resources
         self.avoid = avoid
         self.job = job
-        """The job by whose peak of GPU memory the task may share GPUs; `None` if it may not, or if
-        the server does not pack."""
+        """The job by whose peak of GPU memory the task may share GPUs, once that is known; `None`
+        if it may not, or if the server does not pack."""
         self.waiting = 0
         """Number of ready tasks of this shape."""
         self.fits = False

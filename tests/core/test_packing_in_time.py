@@ -24,7 +24,7 @@ from fetchml.core.events import (
     TimePassed,
 )
 from fetchml.core.gpus.use import GpuMemory
-from fetchml.core.model import AttemptEnd, User
+from fetchml.core.model import AttemptEnd, Task, User
 from tests.core.host import RESERVE_MS, Host
 from tests.core.packing_host import GIB, MEMORY, READING_MS, RULE, host, learned, of
 
@@ -185,22 +185,37 @@ class Simulation:
 
     def _look(self) -> None:
         box = self.box
+        while self._report():
+            pass
         for task_id in list(box.state.held):
             one = box.task(task_id)
-            if (task_id, one.attempt) not in self._seen:
-                self._seen.add((task_id, one.attempt))
-                self.started.append((box.now, task_id, one.gpu_uuids))
-                closed = box.state.bookings.closed_to_task(one, box.now)
-                assert closed.isdisjoint(one.gpu_uuids), "the GPU is reserved"
-                assert box.state.gpus.drained.keys().isdisjoint(one.gpu_uuids), "it is drained"
-                if one.status == "preparing":
-                    box.do(Started(box.now, task_id, one.attempt, box.now))
-                self._at(box.now + self._lengths[task_id][0], "end", (task_id, one.attempt))
             if one.halt is not None:
                 self._at(box.now, "end", (task_id, one.attempt))
-        for one in list(box.state.tasks.values()):
+
+    def _report(self) -> bool:
+        """Report a start or a discarded attempt, with which more tasks may start; false if there
+        is none."""
+        box = self.box
+        for one in map(box.task, box.state.held):
+            if (one.id, one.attempt) not in self._seen:
+                self._see(one)
+                return True
+        for one in box.state.tasks.values():
             if one.prestaged and one not in box.state.prestaged():
                 box.do(NeverStarted(box.now, one.id, one.attempt))
+                return True
+        return False
+
+    def _see(self, one: Task) -> None:
+        box = self.box
+        self._seen.add((one.id, one.attempt))
+        self.started.append((box.now, one.id, one.gpu_uuids))
+        closed = box.state.bookings.closed_to_task(one, box.now)
+        assert closed.isdisjoint(one.gpu_uuids), "the GPU is reserved"
+        assert box.state.gpus.drained.keys().isdisjoint(one.gpu_uuids), "it is drained"
+        if one.status == "preparing":
+            box.do(Started(box.now, one.id, one.attempt, box.now))
+        self._at(box.now + self._lengths[one.id][0], "end", (one.id, one.attempt))
 
     def _at(self, when: int, what: str, value: Any) -> None:
         self._number += 1

@@ -110,3 +110,11 @@ export function averages(points: readonly Point[]): { held: number; utilisation?
   if (measured > 0) found.utilisation = utilisation / measured;
   return found;
 }
+
+/**
+ * Who held a GPU at a time, by default at the end of the span. The last sample can't
+ * answer it: it may stand for hours, and a task may have begun a minute ago.
+ */
+export function holders(holds: readonly Hold[], span: Span, at = span.until): Hold[] {
+  return holds.filter((hold) => hold.since <= at && (hold.until === undefined || at < hold.until));
+}

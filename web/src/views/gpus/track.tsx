@@ -12,7 +12,7 @@ import { GPU_WORDS } from "../../ui/gpu_card";
 import { perform } from "../../ui/perform";
 import { User } from "../../ui/task_link";
 import { cursor } from "./cursor";
-import { averages, megabytes, type History, type Hold, type Point, type Track } from "./history";
+import { averages, holders, megabytes, type History, type Hold, type Point, type Track } from "./history";
 
 const HEIGHT = 120;
 const SHOWN_HOLDS = 50;
@@ -51,7 +51,7 @@ export function TrackPanel({ track, history, services }: Props) {
         </p>
       )}
       <div class="gpu-chart">
-        <Readout point={point} track={track} at={at} step={step} services={services} />
+        <Readout point={point} holds={holders(track.holds, span, at)} services={services} />
         <Curves track={track} span={span} step={step} title={title} />
         <Holds holds={track.holds} span={span} />
         <Axis span={span} />
@@ -103,19 +103,13 @@ function Drain({ gpu }: { gpu: Gpu }) {
 
 interface ReadoutProps {
   point: Point | undefined;
-  track: Track;
-  at: number | undefined;
-  step: number;
+  holds: readonly Hold[];
   services: ReadonlyMap<string, string>;
 }
 
 /** The values at the cursor. */
-function Readout({ point, track, at, step, services }: ReadoutProps) {
+function Readout({ point, holds, services }: ReadoutProps) {
   if (!point) return <p class="readout muted">No samples at this time.</p>;
-  const middle = at ?? point.at + step / 2;
-  const holds = track.holds.filter(
-    (hold) => hold.since <= middle && (hold.until === undefined || middle < hold.until),
-  );
   const parts: [key: string, name: string, text: string | undefined][] = [
     ["compute", "Compute", percent(point.utilisation_percent)],
     [

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
 
-from fetchml.core.model import Principal, Status, Task
+from fetchml.core.model import Attempt, Principal, Requeue, Status, Task
 from fetchml.engine import feed
 from fetchml.engine.engine import Engine
 from fetchml.engine.watches import batches, message_seq
@@ -171,6 +172,19 @@ async def test_batch_is_bounded_in_bytes_and_the_next_has_the_rest(
         monkeypatch.setattr(batches, "MAX_BYTES", 1)
         async with watching(engine, since=0) as reader:
             assert [(await reader.batch()).tasks for _ in range(5)] == [(task,) for task in tasks]
+
+
+async def test_earlier_attempts_count_in_the_size_of_a_batch(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MAX_BYTES", 20_000)
+    attempts = (Attempt(1, Requeue.RETRY, exited_at=5, error="x" * 200),) * 20
+    async with box.engine() as engine, watching(engine) as reader:
+        tasks = await held(engine, 3)
+        assert (await reader.batch()).tasks == tuple(tasks)
+        tried = [replace(task, earlier_attempts=attempts) for task in tasks]
+        await box.parts.dispatcher.record(6, tried)
+        assert [(await reader.batch()).tasks for _ in tried] == [(task,) for task in tried]
 
 
 async def test_reader_that_falls_behind_reads_from_disk(

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Hashable
 from typing import NamedTuple
 
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import task_footprint
 from fetchml.core.model import Change, Task
 from fetchml.engine.feed import Feed
 from fetchml.engine.watches import message_seq
@@ -153,7 +153,7 @@ class Batches:
         in the next batch, which begins there."""
         size, count = 0, 0
         for change in changes:
-            size += footprint(change.task.spec)
+            size += task_footprint(change.task)
             if count and size > MAX_BYTES:
                 end = change.seq - 1
                 break

@@ -87,7 +87,9 @@ export function Actions({ task }: { task: Task }) {
           {task.held ? "Release" : "Hold"}
         </button>
       )}
-      {isOwn && !isEnded && <TimeLimit task={task} isBusy={isBusy} />}
+      {isOwn && !isEnded && task.status !== "collecting" && (
+        <TimeLimit task={task} isBusy={isBusy} />
+      )}
       {isOwn && isEnded && (
         <button
           type="button"

@@ -323,8 +323,9 @@ def test_exit_is_that_of_jupyter(tmp_path: Path, pythons: list[str]) -> None:
 SERVER = """\
 import socket
 listener = socket.socket(socket.AF_UNIX)
-listener.bind("/proc/self/fd/9/jupyter.sock")
+listener.bind("/proc/self/fd/9/new.sock")
 listener.listen(1)
+os.rename("/proc/self/fd/9/new.sock", "/proc/self/fd/9/jupyter.sock")
 client, _ = listener.accept()
 while not client.recv(65536).endswith(b"\\r\\n\\r\\n"):
     pass

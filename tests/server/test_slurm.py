@@ -13,7 +13,7 @@ from tests.support.cli_server import run
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
-from tests.support.waiting import eventually, soon, until
+from tests.support.waiting import eventually, until
 
 Task = task_pb2.Task
 JSON = {"Content-Type": "application/json"}
@@ -192,13 +192,6 @@ async def test_parameters_of_a_request_reach_slurm(
     reply = await server.rest.ask("POST", "/v1/tasks", body, **JSON)
     assert reply.status == 422
     assert b"qos is not allowed" in reply.body
-
-
-async def test_jupyter_is_refused(serve: Serve, slurm: Slurm, shared: Path) -> None:
-    server = await serve(backend_of(slurm, "cli", shared)).start()
-    reply = await soon(server.rest.ask("POST", "/v1/jupyter/services", b'{"name": "n"}', **JSON))
-    assert reply.status == 400
-    assert b"cluster" in reply.body
 
 
 def findings(tmp_path: Path, variables: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -96,6 +96,7 @@ class Simulation:
         self.coming: list[tuple[int, int, Any]] = []
         self.seen: dict[str, Task] = {}
         self.started: set[str] = set()
+        self.unblocked: set[str] = set()
         self.order = 0
         self.do(BookingsChanged(START, self.bookings))
         for group in drawn:
@@ -118,6 +119,7 @@ class Simulation:
 
     def look(self) -> None:
         """Nothing starts too early."""
+        self.look_at_conditions()
         for task_id in list(self.box.state.held):
             task = self.box.task(task_id)
             if task_id in self.started:
@@ -125,8 +127,6 @@ class Simulation:
             self.started.add(task_id)
             assert not task.spec.hold
             assert (task.spec.start_after or 0) <= self.box.now
-            for on in task.spec.after or ():
-                assert decided(on, self.seen), f"{task_id} starts before {on}"
             for uuid in task.gpu_uuids:
                 for each in self.bookings:
                     if uuid in each.gpu_uuids and each.user != task.user:
@@ -138,6 +138,16 @@ class Simulation:
             group = self.group_of(task)
             runs = min(group.runs, group.limit) if group.limit else group.runs
             self.later(self.box.now - START + runs * UNIT, lambda t=task_id: self.end(t))
+
+    def look_at_conditions(self) -> None:
+        """All conditions of a task hold at the moment when it stops waiting for them. Later, while
+        it waits for its turn, a sweep may be submitted again (decision 68)."""
+        state = self.box.state
+        unblocked = {task_id for task_id in state.tasks if task_id not in state.blocked}
+        for task_id in unblocked - self.unblocked:
+            for on in state.tasks[task_id].spec.after or ():
+                assert decided(on, self.seen), f"{task_id} does not wait for {on}"
+        self.unblocked = unblocked
 
     def group_of(self, task: Task) -> Group:
         return next(each for each in self.groups if task.id in each.ids)

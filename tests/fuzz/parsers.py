@@ -75,7 +75,7 @@ def trace(data: bytes) -> None:
 
 def query(data: bytes) -> None:
     url = URL.build(path="/", query_string=as_header(data), encoded=True)
-    request: Any = Mock(query=url.query)
+    request: Any = Mock(query=url.query, raw_path=url.raw_path_qs)
     found = Query(request, "limit", "since", "follow", "status", "view", "task_id")
     for read in (
         lambda: found.number("limit"),

@@ -346,6 +346,7 @@ async def test_whole_reply_comes_before_the_end_of_its_connection(
         relay = begin(folder, python, python, "-c", code)
         try:
             await until_true((folder / "jupyter.sock").exists)
+            await until_true((folder / nodes.RECORD).exists)
             link = await link_to(Behind(folder).place())
             async with (
                 http_session(link, answer_seconds=30) as session,

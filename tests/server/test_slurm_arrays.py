@@ -66,7 +66,8 @@ async def test_sweep_of_which_one_task_is_cancelled_and_one_requeued(
 ) -> None:
     server = await serve(backend_of(own_slurm, transport_name, shared)).start()
     partition(own_slurm, "DOWN")
-    sweep_id = await submit_sweep(server, counted(starts, "sleep 1; exit 4"))
+    waits = f"until [ -e {starts}/go ]; do sleep 0.1; done; exit 4"
+    sweep_id = await submit_sweep(server, counted(starts, waits))
     await in_arrays(own_slurm)
     cancelled, *others = await tasks_of(server, sweep_id)
     await until(lambda: server.explained(others[0]), lambda text: "partition" in text)
@@ -77,9 +78,11 @@ async def test_sweep_of_which_one_task_is_cancelled_and_one_requeued(
     running = await server.running(others[0])
     assert running.worker_id
     # Slurm starts a task of the array again, against its request: the claim holds.
+    await eventually(lambda: all(number_of_starts(starts, each) for each in others))
     again = next(each for each in ids(own_slurm) if "_" in each)
     own_slurm.run("scontrol", "update", f"JobId={again}", "Requeue=1", check=False)
     own_slurm.run("scontrol", "requeue", again, check=False)
+    (starts / "go").touch()
     for task_id in others:
         task = await server.ended(task_id)
         assert number_of_starts(starts, task_id) == task.attempt, task

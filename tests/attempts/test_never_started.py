@@ -64,6 +64,7 @@ async def test_a_full_disk_is_named_when_it_stays_full(
         done = await ended(engine, task.id)
     # Its second attempt, a retry that the box owes it.
     assert (done.status, done.infra_retries) == (Status.COMPLETED, 1)
+    assert "the disk is full" in str(done.earlier_attempts[0].error)
     assert len(list(tries.iterdir())) == 1 + runner.MAX_PREPARED_AGAIN
 
 

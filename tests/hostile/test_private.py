@@ -7,6 +7,7 @@ all that comes back is searched for what is Ada's.
 import asyncio
 import json
 import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ VOLUME, SECRET = "ada-secret-volume", "ADA_SECRET_TOKEN"
 NAMES = ("ada-secret", "ada_secret")
 IDS = {"task_id", "experiment_id", "snapshot_id", "service_id", "sweep_id"}
 """Fields of requests that name something of a user."""
+FAKE_JUPYTER = Path(__file__).parents[1] / "support" / "fake_jupyter.py"
 OPERATIONS = yaml.safe_load(Path("fetchml/api/rest/openapi.yaml").read_text())["paths"]
 UNKNOWN = IdSequence().next(1)
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}")
@@ -67,8 +69,8 @@ class Scene:
         self.hers["large"] = await self._submit(self.ada, JOB, "true", gpu=3, priority=9)
         self.own["waiting"] = await self._submit(self.bob[0], "mine", "true", gpu=1)
         service = await self.ada.submit({"name": NOTEBOOK}, "/v1/jupyter/services")
-        if service.status == 201:
-            self.hers["service_id"] = service.json["id"]
+        assert service.status == 201, service.body
+        self.hers["service_id"] = service.json["id"]
 
     async def _made(
         self, client: rest_world.Client, job: str, name: str, code: bytes, **fields: Any
@@ -129,6 +131,7 @@ async def scene(serve: Serve, processes_backend: Backend, tmp_path: Path) -> Asy
         FETCHML_TASKS_MAX_RUNNING="4",
         FETCHML_TASKS_RESERVE_AFTER="0",
         FETCHML_SCHEDULING_PREEMPTION="true",
+        FETCHML_JUPYTER_COMMAND=f"{sys.executable} {FAKE_JUPYTER} --plain-process",
     )
     await server.start()
     made = Scene(server)

@@ -21,6 +21,21 @@ test("tasks differ in results, parameters, labels and request", () => {
   assert.ok(rows.find((row) => row.name === "image")?.isEqual);
 });
 
+test("tasks differ in their packages and in what else they were given", () => {
+  const one = task({
+    environment: { requirements: "requirements.txt" },
+    volumes: ["data:ro"],
+    secrets: [{ name: "TOKEN" }],
+    inputs_from: ["a"],
+    checkpoint_from: "b",
+  });
+  const rows = compare([one, task({})].map((each) => ({ task: each, metrics: {} })));
+  assert.deepEqual(
+    rows.filter((row) => !row.isEqual).map((row) => row.name),
+    ["packages", "volumes", "secrets", "inputs from", "checkpoint from"],
+  );
+});
+
 test("the lowest and the highest are marked only where numbers differ", () => {
   assert.deepEqual(extremes([1, 2, "x", undefined]), { low: 1, high: 2 });
   assert.deepEqual(extremes([1, 1]), {});

@@ -4,6 +4,8 @@ import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 LOCK = Path("/run/fetchml-tests-apt.lock")
@@ -19,12 +21,23 @@ def install(*packages: str) -> None:
     names = " ".join(missing)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise RuntimeError(f"tests need what is not there: as root, apt-get install {names}")
-    with LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with no_installation():
         if missing := _missing(packages):
             apt = ("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120")
             _run(*apt, "update")
             _run(*apt, "install", "-y", "--no-install-recommends", *missing)
+
+
+@contextmanager
+def no_installation() -> Iterator[None]:
+    """While no other process of the tests installs packages, which replaces programs and libraries
+    that a test may be copying. Only root installs any."""
+    if os.geteuid() != 0:
+        yield
+        return
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def program(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from examples.local_image import build_base
+from testbed import debian
 from testbed.docker_engine import (
     Engine,
     PrivateEngine,
@@ -65,7 +66,8 @@ def own_docker_engine() -> Iterator[PrivateEngine]:
 def python_image(docker_engine: Engine) -> Iterator[str]:
     """The name of an image in `docker_engine` with Python and a shell."""
     name = f"fetchml-test/python{WORKER}:1"
-    build_base(docker_engine.client, name)
+    with debian.no_installation():  # It is made of this machine's programs.
+        build_base(docker_engine.client, name)
     yield name
     docker_engine.client.images.remove(name, force=True)
 

@@ -14,8 +14,8 @@ from fetchml.core.requests import listing as rules
 from fetchml.core.requests.listing import Filters
 from fetchml.core.requests.paging import (
     DEFAULT_LIMIT,
-    MAX_OFFSET,
     STATUS_FILTER,
+    page_fault,
     range_fault,
 )
 from fetchml.errors import BadRequest
@@ -85,12 +85,12 @@ def listing(request: ListRequest) -> Listing:
         states = (status,)
     if by_token:
         limit, offset = request.page_size or DEFAULT_LIMIT, 0
-        faults = [range_fault("page_size", limit, least=1)]
+        fault = range_fault("page_size", limit, least=1)
     else:
         limit = DEFAULT_LIMIT if request.limit is None else request.limit
         offset = request.offset or 0
-        faults = [range_fault("limit", limit), range_fault("offset", offset, most=MAX_OFFSET)]
-    for fault in filter(None, faults):
+        fault = page_fault(limit, offset)
+    if fault:
         raise BadRequest(fault)
     filters = request.filters
     checksum = _checksum(filters, states, impossible)

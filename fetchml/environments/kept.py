@@ -7,7 +7,7 @@ from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
-from fetchml.core.requests.paging import DEFAULT_LIMIT, MAX_OFFSET, range_fault
+from fetchml.core.requests.paging import DEFAULT_LIMIT, page_fault
 from fetchml.environments.cache import Record
 from fetchml.environments.service import EnvironmentCounts, Environments
 from fetchml.errors import BadRequest, Conflict, Forbidden, NotFound
@@ -52,9 +52,8 @@ class KeptEnvironments:
         """Return the environments that `who` may see, the last used first."""
         limit = DEFAULT_LIMIT if limit is None else limit
         offset = offset or 0
-        for fault in (range_fault("limit", limit), range_fault("offset", offset, most=MAX_OFFSET)):
-            if fault:
-                raise BadRequest(fault)
+        if fault := page_fault(limit, offset):
+            raise BadRequest(fault)
         cache = self._environments.cache
         found = [
             each

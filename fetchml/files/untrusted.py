@@ -41,7 +41,7 @@ def read_regular(folder: int, name: str, offset: int, limit: int) -> bytes:
 
 
 def first_names(path: Path, most: int) -> frozenset[str]:
-    """List at most so many entries of a folder.
+    """Return the names of the first entries of a folder, at most `most`.
 
     Network disks cache the absence of a file, but not a listing, so this shows what other machines
     have written. Raises OSError.

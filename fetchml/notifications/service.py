@@ -20,7 +20,7 @@ from fetchml.core.notifications.requests import (
 from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.permissions import may_submit
 from fetchml.core.requests.dataset import AddressRules
-from fetchml.core.requests.paging import DEFAULT_LIMIT, MAX_OFFSET, range_fault
+from fetchml.core.requests.paging import DEFAULT_LIMIT, page_fault
 from fetchml.errors import (
     BadRequest,
     Conflict,
@@ -150,8 +150,7 @@ class Notifications:
         if state is not None and state not in list(DeliveryState):
             raise BadRequest(f"state: must be one of {', '.join(DeliveryState)}")
         limit, offset = DEFAULT_LIMIT if limit is None else limit, offset or 0
-        fault = range_fault("limit", limit, 1) or range_fault("offset", offset, most=MAX_OFFSET)
-        if fault is not None:
+        if fault := page_fault(limit, offset, least=1):
             raise BadRequest(fault)
         rows = [row for owner in _owners(who) for row in self.outbox.of(owner)]
         rows.sort(key=lambda row: row.id, reverse=True)

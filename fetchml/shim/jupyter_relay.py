@@ -10,7 +10,7 @@ proved to both ends that the other has the attempt's key. The key comes in a var
 does not get.
 """
 
-from __future__ import annotations  # Python 3.8 reads them not then.
+from __future__ import annotations  # Python 3.8 can't evaluate them.
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ RUN = 9
 SOCKET = f"/proc/self/fd/{RUN}/jupyter.sock"
 """Its real path may have more bytes than that of a socket may."""
 MOST_CONNECTIONS = 300
-"""Above what the server opens to one service."""
+"""More than the server opens to one service."""
 MOST_HANDSHAKES = 64
 """Connections whose other end has not proved itself."""
 HANDSHAKE_SECONDS = 10.0
@@ -53,7 +53,7 @@ class Relay:
             await self._handshakes.acquire()
             try:
                 client, _ = await loop.sock_accept(listener)
-            except OSError:  # It has left again, or there are too many files.
+            except OSError:  # The client has disconnected, or too many files are open.
                 self._handshakes.release()
                 self._connections.release()
                 await asyncio.sleep(0.1)
@@ -127,7 +127,7 @@ def context_of(pem: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
-    context.num_tickets = 0  # Each connection proves itself anew.
+    context.num_tickets = 0  # No session is resumed: each connection has a full handshake.
     context.load_verify_locations(cadata=pem[: pem.index("-----BEGIN PRIVATE KEY")])
     file = os.memfd_create("key")
     try:
@@ -146,7 +146,7 @@ def listen() -> socket.socket:
         listener.bind(("::", 0))
     except OSError:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.bind(("0.0.0.0", 0))  # noqa: S104  # TLS decides who may enter.
+        listener.bind(("0.0.0.0", 0))  # noqa: S104  # TLS rejects all but the server.
     listener.listen(128)
     listener.setblocking(False)
     return listener

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
 from fetchml.core.model import Principal
-from fetchml.core.requests.paging import MAX_OFFSET, range_fault
+from fetchml.core.requests.paging import page_fault
 from fetchml.core.requests.snapshot import Entry
 from fetchml.errors import BadRequest, NotFound, Unavailable
 from fetchml.pages import PART_BYTES
@@ -47,12 +47,8 @@ class SnapshotReads:
         Lists of one user wait for each other, so that they don't keep others waiting. Raises
         NotFound, BadRequest."""
         limit, offset = MAX_FILES if limit is None else limit, offset or 0
-        for fault in (
-            range_fault("limit", limit, most=MAX_FILES),
-            range_fault("offset", offset, most=MAX_OFFSET),
-        ):
-            if fault:
-                raise BadRequest(fault)
+        if fault := page_fault(limit, offset, most=MAX_FILES):
+            raise BadRequest(fault)
         found = self._records.find(who, snapshot_id)
         try:
             async with self._turns.hold(who.user), self._lists:

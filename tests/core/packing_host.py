@@ -35,7 +35,7 @@ def of(name: str, job: str, **spec: Any) -> Task:
 
 
 def read(box: Host, *used: tuple[str, int], after: int = READING_MS) -> list[str]:
-    """A reading in which these tasks use so many MiB on each of their GPUs."""
+    """Return a reading: the MiB that each of these tasks uses on each of its GPUs."""
     box.now += after
     found: dict[str, dict[str, int]] = {}
     for task_id, mb in used:

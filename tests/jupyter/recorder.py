@@ -1,4 +1,4 @@
-"""A listener that is none of FetchML's, and keeps what it gets."""
+"""A listener that does not belong to FetchML. It keeps what it receives."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -50,7 +50,7 @@ train.main()
 """
 """The training, which goes no further than a file allows: it never ends before the last kill."""
 MOST_RETRIED = 6
-"""The server answers some kills with a retry, after a delay that doubles: only so many of them."""
+"""Most kills that the server answers with a retry: the delay before each retry doubles."""
 
 
 def victims(dice: random.Random, retried: tuple[str, ...]) -> list[str]:

@@ -17,7 +17,7 @@ from fetchml.core.footprint import footprint
 from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec, User
 from fetchml.core.requests import again, submission
 from fetchml.core.requests.checks import MAX_INT, Violation
-from fetchml.core.requests.paging import DEFAULT_LIMIT, MAX_OFFSET, range_fault
+from fetchml.core.requests.paging import DEFAULT_LIMIT, page_fault
 from fetchml.core.state import State
 from fetchml.core.sweeps import definition, limits
 from fetchml.core.sweeps.definition import Definition
@@ -142,9 +142,8 @@ class Sweeps:
         """The sweeps that `who` may see, newest first."""
         limit = DEFAULT_LIMIT if limit is None else limit
         offset = offset or 0
-        for fault in (range_fault("limit", limit), range_fault("offset", offset, most=MAX_OFFSET)):
-            if fault:
-                raise BadRequest(fault)
+        if fault := page_fault(limit, offset):
+            raise BadRequest(fault)
         found = [
             each
             for each in self._records.newest_first()

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from fetchml.core.metrics import MAX_METRICS_BYTES, METRICS_FILE, metrics_in
 from fetchml.core.model import ENDED, Principal, Task
-from fetchml.core.requests.paging import MAX_OFFSET, range_fault
+from fetchml.core.requests.paging import page_fault
 from fetchml.engine.experiments import Experiments
 from fetchml.errors import BadRequest, NotFound
 from fetchml.files.task_files import TaskFiles
@@ -38,12 +38,8 @@ class ResultLists:
         """Return the runs that `who` may see, newest first. Raises NotFound, BadRequest."""
         limit = DEFAULT_RESULTS if limit is None else limit
         offset = offset or 0
-        for fault in (
-            range_fault("limit", limit),
-            range_fault("offset", offset, most=MAX_OFFSET),
-        ):
-            if fault:
-                raise BadRequest(fault)
+        if fault := page_fault(limit, offset):
+            raise BadRequest(fault)
         found = self._experiments.get(who, experiment_id)
         query = TaskQuery(experiment_id=found.id, limit=limit, offset=offset)
         page = await self._list_tasks(who, query)

@@ -24,8 +24,8 @@ from fetchml.views import Batch, Update, UpdateType, WatchFilter
 INTERVAL_SECONDS = 0.25
 """Time between two ticks: the longest delay of a change, and the shortest between two batches."""
 CALM_TICKS = 4
-"""A reader that had to resync gets its next message at one of so many ticks: in a flood of changes
-it would have to resync again."""
+"""A reader that had to resync gets its next message at a tick that divides by this: in a flood of
+changes an earlier message would only be another resync."""
 MAX_TASKS = 100
 """Tasks of one batch."""
 MAX_BYTES = 256 * 1024

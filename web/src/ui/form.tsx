@@ -11,11 +11,11 @@ export interface Form<Name extends string> {
   id: string;
   values: Readonly<Record<Name, string>>;
   errors: ReadonlyMap<string, string>;
-  /** What is wrong with the whole request. */
+  /** An error that belongs to no field. */
   problem: string | undefined;
   change: (name: Name, value: string) => void;
   reject: (name: Name, why: string) => void;
-  /** Send a request. Empties the form, or shows what is wrong. */
+  /** Send a request, then empty the form. If it fails, show why. */
   submit: (event: Event, request: () => Promise<void>) => Promise<void>;
 }
 

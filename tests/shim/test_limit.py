@@ -4,7 +4,6 @@ import os
 import resource
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from tests.support.waiting import wait_until
 LONG = 10 * SECONDS * 1000
 """A limit that no test here waits for, in milliseconds."""
 WARNED = "trap 'echo warned' USR1; echo ready; while :; do sleep 0.01; done"
+TICKS = "trap 'echo warned' USR1; while :; do echo tick; sleep 0.01; done"
 UNTIL_GO = "echo ready; until [ -e go ]; do sleep 0.01; done"
 
 
@@ -110,12 +110,14 @@ def test_the_warning_moves_with_the_limit(attempt: Attempt, control: Path) -> No
 
 def test_the_same_limit_warns_once(attempt: Attempt, control: Path) -> None:
     argv = attempt.argv(
-        "sh", "-c", WARNED, warn_ms=LONG - 50, timeout_ms=LONG, control=control, control_ms=5
+        "sh", "-c", TICKS, warn_ms=LONG - 50, timeout_ms=LONG, control=control, control_ms=5
     )
     with running(argv) as shim:
         warnings(attempt, 1)
         limit(control, f"timeout_ms={LONG}\n")
-        time.sleep(0.2)  # forty looks at it
+        before = attempt.log().count("tick")
+        # The shim looks at the limit twice as often as the command prints.
+        wait_until(lambda: attempt.log().count("tick") >= before + 20, "20 ticks")
         assert attempt.log().count("warned") == 1
         shim.kill()
 

@@ -85,8 +85,8 @@ class NodeLinks:
 
 
 def read_port(run_folder: Path) -> int:
-    """Return the port that the relay has recorded. Raises OSError if there is none, or none that a
-    relay can have."""
+    """Return the port that the relay has recorded. Raises OSError if there is no port, or one
+    that no relay can have."""
     # Else a network disk may remember that the file was absent.
     untrusted.first_names(run_folder, _MOST_NAMES)
     folder = os.open(run_folder, untrusted.FOLDER)

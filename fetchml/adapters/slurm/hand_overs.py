@@ -67,9 +67,9 @@ class HandOvers:
         *,
         has_arrays: Callable[[], bool],
     ) -> None:
-        """`write` puts an attempt on the shared disk, in a thread, where `require_same` raises
-        OSError before if it is not the disk that it was. `need` is called with the name
-        of each job as a task of an array, before there is one."""
+        """`write` puts an attempt on the shared disk. It runs in a thread, after `require_same`,
+        which raises OSError if another disk is mounted there now. `need` is called with the name
+        that each job has in its array, before the array is submitted."""
         self.array_prefix = ""
         """Of the names of arrays."""
         self._disk = disk

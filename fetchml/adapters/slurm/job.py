@@ -37,7 +37,7 @@ JobId = int | ArrayTask
 
 
 def job_id(text: str) -> JobId | None:
-    """Read an id; `None` for what is none of a single job, such as `12_[1-3]`."""
+    """Read the id of one job; `None` for other text, such as `12_[1-3]`."""
     number, separator, index = text.partition("_")
     if not number.isdecimal() or (separator and not index.isdecimal()):
         return None
@@ -45,7 +45,7 @@ def job_id(text: str) -> JobId | None:
 
 
 def number_of(job_id: JobId) -> int:
-    """Return the id of the job, or of the array that it is a task of."""
+    """Return the number of a job, or of the array that it belongs to."""
     return job_id if isinstance(job_id, int) else job_id.array
 
 
@@ -134,10 +134,9 @@ class Submission(msgspec.Struct, frozen=True):
     """Of the attempt's lease, which its shim renews; 0: it has none."""
 
     array_task: str = ""
-    """In an attempt's record: the name of its job as a task of an array; empty if it is a job of
-    its own."""
+    """In an attempt's record: the name of its job in an array; empty if it is a single job."""
     indexes: str = ""
-    """Of an array: the indexes of its tasks, as `0-5,7`; empty if it is a job of its own."""
+    """Of an array: the indexes of its tasks, as `0-5,7`; empty if it is a single job."""
 
     @property
     def output(self) -> str:

@@ -214,8 +214,8 @@ class RestTransport:
             raise Refused(plain(message), permanent=False)
 
     async def _begun(self, job_id: JobId) -> dict[str, Any]:
-        """Return the entry of a job that has started. A task of an array has an id of its own then,
-        by which alone slurmrestd changes it. Raises Refused if there is none."""
+        """Return the entry of a job that has started. Once it runs, a task of an array has a job id
+        too, and slurmrestd changes it only by that. Raises Refused if there is no such job."""
         _, reply = await self._slurm("GET", f"/job/{job_id}")
         for each in reply.get("jobs") or ():
             if _job(each).id == job_id:

@@ -57,7 +57,7 @@ function Users() {
                 <th scope="col">User</th>
                 <th scope="col">{allowed === undefined ? "Of the largest" : "Of the quota"}</th>
                 {["Total", "Files", ...KINDS].map((name) => (
-                  <th key={name} scope="col" class="number">
+                  <th key={name} scope="col" class="number capital">
                     {name}
                   </th>
                 ))}

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from fetchml.cli.errors import CommandError, ExitCode
-from fetchml.cli.render import console
+from fetchml.cli.render import clean, console
 from fetchml.cli.targets import Target, find_target
 from fetchml.cli.task_ids import task_id_of
 from fetchml.client import (
@@ -183,19 +183,27 @@ def _require_its_server(server: str, data_dir: Path) -> None:
 
 
 class RetryNotice:
-    """Prints a lost connection on stderr, once until it is restored."""
+    """Prints one line on stderr while the server is away, whatever each try fails with."""
 
     def __init__(self) -> None:
-        self._shown = ""
+        self._is_shown = False
 
     def __call__(self, why: CallError) -> None:
-        text = f"{why}; retrying"
-        if text != self._shown:
-            console(stderr=True).print(text, style="dim")
-            self._shown = text
+        if not self._is_shown:
+            console(stderr=True).print(clean(f"{why}; retrying"), style="dim", soft_wrap=True)
+            self._is_shown = True
 
     def restored(self) -> None:
-        self._shown = ""
+        """Print a line again when the server is away the next time."""
+        self._is_shown = False
+
+
+def patient(client: Client) -> Client:
+    """Return a client that repeats its calls while the server is away, and prints one line then.
+
+    A call is repeated until its deadline, unless it must not happen twice.
+    """
+    return client.with_options(retries=True, on_cut=RetryNotice())
 
 
 def target_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -71,9 +71,14 @@ def _fetch(
 ) -> None:
     notice = RetryNotice()
     client = client.with_options(on_cut=notice)
+
+    def received(count: int) -> None:
+        notice.restored()
+        show(count)
+
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        client.download(task_id, file.path, to, folder=place, resume=True, on_bytes=show)
+        client.download(task_id, file.path, to, folder=place, resume=True, on_bytes=received)
         _mark(file, to)
     except OSError as error:
         raise CommandError(f"Cannot write {to}: {error.strerror or error}") from error

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.connect import json_option, patient, server_option
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.param_types import Duration
 from fetchml.cli.render import clean, console, duration, print_json, show
@@ -86,6 +86,7 @@ def drill(
       fetchml drill train.py --kills 10 --within 2m
       fetchml drill train.py --within 10 -- --epochs 3
     """
+    client = patient(client)
     task = _task(client, target, arguments)
     progress = console(stderr=True)
     if not task.checkpoint:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fetchml.cli.connect import json_option, server_option, valid_text
+from fetchml.cli.connect import RetryNotice, json_option, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.output import Output, output_option, print_list
@@ -164,7 +164,7 @@ def _with_last_words(client: Client, service: JupyterServiceInfo) -> JupyterServ
         if time.monotonic() > give_up:
             break
         time.sleep(LOOK_AGAIN_SECONDS)
-        service = _refreshed(client, service)
+        service = _refreshed(client, service, RetryNotice())
     return service
 
 
@@ -174,7 +174,7 @@ def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInf
     Raises CommandError.
     """
     out = console(stderr=True)
-    shown = ""
+    shown, notice = "", RetryNotice()
     try:
         with out.status("") as line:
             while service.status != JupyterServiceInfo.running:
@@ -188,7 +188,7 @@ def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInf
                     click.echo(clean(now).plain, err=True)
                 shown = now
                 time.sleep(LOOK_AGAIN_SECONDS)
-                service = _refreshed(client, service)
+                service = _refreshed(client, service, notice)
     except KeyboardInterrupt:
         click.echo(
             f"\nThe service continues. Show its link: fetchml jupyter show {service.id}\n"
@@ -199,12 +199,17 @@ def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInf
     return service
 
 
-def _refreshed(client: Client, service: JupyterServiceInfo) -> JupyterServiceInfo:
+def _refreshed(
+    client: Client, service: JupyterServiceInfo, notice: RetryNotice
+) -> JupyterServiceInfo:
     """Return the service as it is now, or unchanged while the server is unreachable."""
     try:
-        return client.get_jupyter(service.id)
-    except (RateLimited, Unavailable):
+        found = client.get_jupyter(service.id)
+    except (RateLimited, Unavailable) as failed:
+        notice(failed)
         return service
+    notice.restored()
+    return found
 
 
 def _user() -> str:

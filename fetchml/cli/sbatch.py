@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fetchml.cli.connect import json_option, server_option, valid_text
+from fetchml.cli.connect import json_option, patient, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.param_types import SWEEP
 from fetchml.cli.render import clean, console, print_json
@@ -72,15 +72,16 @@ def sbatch(client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bo
     if request.slurm:
         fields["slurm"] = tuple(request.slurm.items())
     folder = None if request.folder is None or request.validates else Path(request.folder)
-    fields["after"] = [(_array_or_task(client, each), how) for each, how in fields["after"]]
-    fields = with_ids(client, folder, command, fields)
+    calls = patient(client)
+    fields["after"] = [(_array_or_task(calls, each), how) for each, how in fields["after"]]
+    fields = with_ids(calls, folder, command, fields)
     if request.array is not None:
-        _submit_array(client, request.array, command, fields, request.validates, as_json=as_json)
+        _submit_array(calls, request.array, command, fields, request.validates, as_json=as_json)
         return 0
     if request.validates:
-        _validate(client, command, fields, as_json=as_json)
+        _validate(calls, command, fields, as_json=as_json)
         return 0
-    task = create(client, command, fields)
+    task = create(calls, command, fields)
     if request.waits:
         return outcome(wait(client, task, as_json=as_json))
     if as_json:
@@ -133,8 +134,7 @@ def _submit_array(
         if validates:
             made = client.validate_sweep(task, parameters, max_parallel=array.max_parallel or 0)
         else:
-            patient = client.with_options(retries=True)
-            made = patient.create_sweep(
+            made = client.create_sweep(
                 task, parameters, name=given["job_name"], max_parallel=array.max_parallel or 0
             )
     if as_json:

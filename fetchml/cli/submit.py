@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fetchml.cli.connect import json_option, server_option, valid_text
+from fetchml.cli.connect import json_option, patient, server_option, valid_text
 from fetchml.cli.environment import implied
 from fetchml.cli.errors import ExitCode
 from fetchml.cli.named_ids import experiment_id_of as id_of
@@ -84,7 +84,8 @@ def submit(
 ) -> int:
     """Submit a task that runs COMMAND. Options come before the command.
 
-    Prints the task's id. With --wait, shows its status and its log, and exits with the task's exit
+    Prints the task's id. While the server is away, the command tries for 30 seconds; the task is
+    created only once. With --wait, shows its status and its log, and exits with the task's exit
     code. The exit code is 125 if the task ends without one, as a cancelled task does, and for
     failures of this command. Ctrl-C leaves the task running.
 
@@ -99,8 +100,8 @@ def submit(
     """
     if not (command or folder or any(fields[name] for name in ("args", "image", "snapshot_id"))):
         raise click.UsageError(NOTHING_TO_RUN)
-    fields = with_ids(client, folder, command, fields)
-    task = create(client, command, fields)
+    calls = patient(client)
+    task = create(calls, command, with_ids(calls, folder, command, fields))
     if do_wait:
         return outcome(wait(client, task, as_json=as_json))
     if as_json:
@@ -176,17 +177,10 @@ def with_code(
 
 
 def create(client: Client, command: tuple[str, ...], fields: dict[str, Any]) -> Task:
-    """Create the task, with retries: the idempotency key keeps them from creating a second one."""
-    warn = console(stderr=True)
-    patient = client.with_options(
-        retries=True,
-        on_cut=lambda why: warn.print(
-            f"{why}; retrying, the task is created only once", style="dim"
-        ),
-    )
+    """Create the task. An idempotency key keeps retries from creating a second one."""
     given = given_fields(command, fields)
     with valid_text():
-        return patient.submit(given.pop("job_name"), **given)
+        return client.submit(given.pop("job_name"), **given)
 
 
 def given_fields(command: tuple[str, ...], fields: dict[str, Any]) -> dict[str, Any]:

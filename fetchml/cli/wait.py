@@ -163,6 +163,8 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
             case CallError():
                 raise item
             case ConnectionLost():
+                if is_cut:
+                    continue  # Both streams report each try.
                 is_cut = True
                 display.status(f"{item.why}; retrying. The task continues.")
             case TaskLogChunk():

@@ -5,6 +5,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -15,22 +16,27 @@ from tests.support.cli_server import SECONDS, Server, run
 
 
 class Forgetful(task_pb2_grpc.TaskServiceServicer):
-    """Drops the connection before it replies, for the first `times` requests."""
+    """Fails the first requests, each in another way."""
 
-    def __init__(self, times: int) -> None:
-        self._times = times
+    FAILURES = (
+        (grpc.StatusCode.UNAVAILABLE, "Socket closed"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "Too late"),
+        (grpc.StatusCode.INTERNAL, "RST_STREAM"),
+    )
+
+    def __init__(self) -> None:
         self.keys: list[str] = []
 
     def CreateTask(self, request: Any, context: Any) -> Any:  # noqa: N802  # the RPC's name
         self.keys.append(request.idempotency_key)
-        if len(self.keys) <= self._times:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+        if len(self.keys) <= len(self.FAILURES):
+            context.abort(*self.FAILURES[len(self.keys) - 1])
         return task_pb2.Task(id="the-task")
 
 
 @pytest.fixture
 def forgetful() -> Iterator[tuple[Forgetful, str]]:
-    servicer = Forgetful(times=2)
+    servicer = Forgetful()
     server = grpc.server(futures.ThreadPoolExecutor(1))
     task_pb2_grpc.add_TaskServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -44,9 +50,9 @@ def test_every_try_has_the_same_key(forgetful: tuple[Forgetful, str]) -> None:
     submitted = run("submit", "--", "true", FETCHML_SERVER=address, FETCHML_API_KEY="a")
     assert submitted.succeeded() == "the-task"
     first, *others = servicer.keys
-    assert others == [first, first]
+    assert others == [first, first, first]
     assert uuid.UUID(first).version == 4
-    assert submitted.err.count("retrying, the task is created only once") == 2
+    assert submitted.err == f"Cannot reach a server at {address}; retrying\n"
 
     run("submit", "--", "true", FETCHML_SERVER=address, FETCHML_API_KEY="a").succeeded()
     assert servicer.keys[-1] != first, "another submit is another task"
@@ -55,17 +61,28 @@ def test_every_try_has_the_same_key(forgetful: tuple[Forgetful, str]) -> None:
     assert servicer.keys[-1] == "mine"
 
 
-def test_a_server_that_comes_back(own_server: Server) -> None:
+def test_a_server_that_comes_back(own_server: Server, tmp_path: Path) -> None:
     own_server.start()
     own_server.stop(signal.SIGKILL)
-    submitting = own_server.begin("submit", "--json", "--", "true")
-    assert submitting.stderr is not None
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "train.py").write_text("print('hello')")
+    folder = ("--dir", str(code), "--json", "--", "python3", "train.py")
+    commands = (("submit", *folder), ("sweep", "create", "--param", "x=1", *folder))
+    begun = [own_server.begin(*command) for command in commands]
     try:
-        assert "retrying" in submitting.stderr.readline()
+        for each in begun:
+            assert each.stderr is not None
+            assert "; retrying" in each.stderr.readline()
         own_server.start()
-        out, _ = submitting.communicate(timeout=SECONDS)
+        ended = [each.communicate(timeout=SECONDS) for each in begun]
     finally:
-        submitting.kill()
-    assert submitting.returncode == 0
-    [task] = own_server.json("ls")["tasks"]
-    assert task["id"] == json.loads(out)["id"]
+        for each in begun:
+            each.kill()
+    assert [each.returncode for each in begun] == [0, 0], ended
+    assert not [said for _, said in ended if "retrying" in said], "one line, however long it takes"
+    [of_sweep, task] = sorted(
+        own_server.json("ls")["tasks"], key=lambda task: "sweep_id" not in task
+    )
+    assert task["id"] == json.loads(ended[0][0])["id"]
+    assert of_sweep["sweep_id"] == json.loads(ended[1][0])["id"]

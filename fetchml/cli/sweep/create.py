@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import click
 
-from fetchml.cli.connect import json_option, server_option, valid_text
+from fetchml.cli.connect import json_option, patient, server_option, valid_text
 from fetchml.cli.param_types import Int32
 from fetchml.cli.render import clean, console, print_json, show
 from fetchml.cli.submit import given_fields, job_name, with_ids
@@ -129,6 +129,7 @@ def create(
     options = cast(
         "SweepFields", {name: value for name, value in wanted.items() if value is not None}
     )
+    client = patient(client)
     fields = with_ids(client, folder, command, fields)
     with valid_text():
         task = _task(command, fields, task_of_file, source)
@@ -136,8 +137,7 @@ def create(
             if dry_run:
                 _show_dry_run(client.validate_sweep(task, parameters, **options), as_json=as_json)
                 return
-            patient = client.with_options(retries=True)
-            made = patient.create_sweep(task, parameters, **options)
+            made = client.create_sweep(task, parameters, **options)
         except TypeError as error:  # A file may hold any type.
             raise click.UsageError(f"{source}: {error}") from None
     if as_json:

@@ -104,9 +104,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that need a Docker engine; leave them out where there can be none."""
     longest_first(items)
-    need_engine = [item for item in items if ENGINE_FIXTURES & set(_fixtures(item))]
-    for item in need_engine:
-        item.add_marker("docker")
+    for item in items:
+        if ENGINE_FIXTURES & set(_fixtures(item)):
+            item.add_marker("docker")
+    need_engine = [item for item in items if item.get_closest_marker("docker")]
     if not need_engine or (reason := _why_no_engine(need_engine)) is None:
         return
     config.hook.pytest_deselected(items=need_engine)

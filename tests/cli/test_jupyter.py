@@ -1,9 +1,7 @@
 """`fetchml jupyter` with a stand-in for Jupyter in the containers."""
 
 import getpass
-import io
 import signal
-import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +12,7 @@ from docker.errors import APIError
 from testbed.docker_engine import Engine
 from tests.cli.test_commands import rest
 from tests.support.cli_server import Server
+from tests.support.jupyter_image import jupyter_image
 from tests.support.waiting import SECONDS
 
 STAND_IN = Path(__file__).parents[1] / "support" / "fake_jupyter.py"
@@ -23,19 +22,8 @@ NAME = "fetchml-test/stand-in:1"
 @pytest.fixture(scope="module")
 def image(docker_engine: Engine, python_image: str) -> Iterator[str]:
     """An image whose `jupyter` is the stand-in."""
-    context = io.BytesIO()
-    with tarfile.open(fileobj=context, mode="w") as tar:
-        for name, data, mode in (
-            ("Dockerfile", f"FROM {python_image}\nCOPY jupyter /usr/local/bin/\n".encode(), 0o644),
-            ("jupyter", STAND_IN.read_bytes(), 0o755),
-        ):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(data), mode
-            tar.addfile(entry, io.BytesIO(data))
-    context.seek(0)
-    docker_engine.client.images.build(fileobj=context, custom_context=True, tag=NAME, rm=True)
-    yield NAME
-    docker_engine.client.images.remove(NAME, force=True)
+    with jupyter_image(docker_engine, python_image, STAND_IN, NAME) as made:
+        yield made
 
 
 @pytest.fixture

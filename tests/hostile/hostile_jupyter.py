@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 import sys
+from pathlib import Path
+from urllib.parse import parse_qs
 
 SOCK = next(arg.partition("=")[2] for arg in sys.argv if arg.startswith("--ServerApp.sock="))
 BASE = next(arg.partition("=")[2] for arg in sys.argv if arg.startswith("--ServerApp.base_url="))
@@ -50,6 +52,9 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         await asyncio.Event().wait()
     elif path == "silent":
         await asyncio.Event().wait()
+    elif path == "swap":
+        swap(parse_qs(head[0].split()[1].partition("?")[2])["to"][0])
+        await reply(writer, b"{}")
     elif path == "cookies":
         cookies = ("_xsrf=1; Path=" + BASE, "fetchml-session=1", "__Host-a=1; Path=/; Secure")
         await reply(writer, b"", "".join(f"Set-Cookie: {each}\r\n" for each in cookies))
@@ -58,6 +63,12 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             await reader.readexactly(int(headers["content-length"]))
         seen.append(head)
         await reply(writer, b"ok")
+
+
+def swap(target: str) -> None:
+    """Put a link to a socket of the host in the place of its own; only the host has this path."""
+    Path(SOCK).unlink()
+    Path(SOCK).symlink_to(target)
 
 
 async def reply(writer: asyncio.StreamWriter, body: bytes, headers: str = "") -> None:

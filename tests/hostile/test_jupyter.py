@@ -1,18 +1,25 @@
-"""Hostile Jupyter servers and hostile visitors, before a real server."""
+"""Hostile Jupyter servers and hostile visitors, before a real server.
+
+The hostile Jupyter runs as a plain process, and in a container.
+"""
 
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from fetchml.api.jupyter import visitors
+from testbed.docker_engine import Engine
 from tests.jupyter.service import Service
+from tests.support.jupyter_image import jupyter_image
 from tests.support.program import ADMIN_KEY, Backend, Server
+from tests.support.server_fixtures import containers_of
 
 HOSTILE = Path(__file__).with_name("hostile_jupyter.py")
+NAME = "fetchml-test/hostile-jupyter:1"
 HANDSHAKE = (
     "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Authorization: token {token}\r\n"
@@ -20,14 +27,27 @@ HANDSHAKE = (
 )
 
 
+@pytest.fixture(scope="module")
+def image(docker_engine: Engine, python_image: str) -> Iterator[str]:
+    with jupyter_image(docker_engine, python_image, HOSTILE, NAME) as made:
+        yield made
+
+
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    variables = {
-        "FETCHML_LAUNCHER": "process",
-        "FETCHML_JUPYTER_COMMAND": f"{sys.executable} {HOSTILE}",
-        "FETCHML_TASKS_GRACE_SECONDS": "1",
-    }
-    server = Server(tmp_path / "data", Backend(variables, lambda: ()))
+def processes() -> Backend:
+    command = f"{sys.executable} {HOSTILE}"
+    return Backend({"FETCHML_LAUNCHER": "process", "FETCHML_JUPYTER_COMMAND": command}, lambda: ())
+
+
+@pytest.fixture
+def containers(docker_engine: Engine, image: str) -> Backend:
+    return containers_of(docker_engine, image)
+
+
+@pytest.fixture(params=["processes", pytest.param("containers", marks=pytest.mark.docker)])
+async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Server]:
+    backend: Backend = request.getfixturevalue(request.param)
+    server = Server(tmp_path / "data", backend, FETCHML_TASKS_GRACE_SECONDS="1")
     await server.start()
     yield server
     await server.close()
@@ -49,7 +69,7 @@ async def standstill(service: Service) -> int:
 
 
 async def test_unread_websocket_messages_use_bounded_memory(server: Server) -> None:
-    service = await Service.running(server)
+    service = await Service.running(server, image=NAME)
     await service.json("GET", "/sent")
     before = server.memory
     writers = []
@@ -66,8 +86,9 @@ async def test_unread_websocket_messages_use_bounded_memory(server: Server) -> N
         writer.transport.abort()
 
 
+@pytest.mark.parametrize("server", ["processes"], indirect=True)
 async def test_slow_logins_do_not_block_the_owner(server: Server) -> None:
-    service = await Service.running(server)
+    service = await Service.running(server, image=NAME)
     before = server.memory
     slow = []
     for _ in range(200):
@@ -97,7 +118,7 @@ async def test_slow_logins_do_not_block_the_owner(server: Server) -> None:
 
 
 async def test_unread_jupyter_replies_use_bounded_memory(server: Server) -> None:
-    service = await Service.running(server)
+    service = await Service.running(server, image=NAME)
     await service.json("GET", "/sent")
     before = server.memory
     writers = []
@@ -113,7 +134,7 @@ async def test_unread_jupyter_replies_use_bounded_memory(server: Server) -> None
 
 
 async def test_uploads_unread_by_jupyter_use_bounded_memory(server: Server) -> None:
-    service = await Service.running(server)
+    service = await Service.running(server, image=NAME)
     before = server.memory
     taken = 0
 
@@ -140,7 +161,7 @@ async def test_uploads_unread_by_jupyter_use_bounded_memory(server: Server) -> N
 
 
 async def test_connections_above_the_limit_are_refused(server: Server) -> None:
-    service = await Service.running(server)
+    service = await Service.running(server, image=NAME)
     more = 20
     held = [await connect(server) for _ in range(visitors.OPEN_BY_SERVICE + more)]
     for _, writer in held:
@@ -164,7 +185,7 @@ async def test_connections_above_the_limit_are_refused(server: Server) -> None:
 
 async def test_jupyter_sees_no_credentials_and_sets_only_its_own_cookies(server: Server) -> None:
     """Nothing that opens anything else on this host, and nothing for others."""
-    service = await Service.running(server)
+    service = await Service.running(server, image=NAME)
     secrets = {
         "X-API-Key": ADMIN_KEY,
         "Cookie": "session=secret; _xsrf=1",
@@ -181,3 +202,28 @@ async def test_jupyter_sees_no_credentials_and_sets_only_its_own_cookies(server:
         assert [value.partition(";")[0] for value in reply.headers.getall("Set-Cookie")] == [
             "_xsrf=1"
         ]
+
+
+async def test_socket_swapped_for_a_link_reaches_nothing_on_the_host(
+    server: Server, tmp_path: Path
+) -> None:
+    """As for the Docker engine's socket: a server that starts later opens what it finds there."""
+    reached = asyncio.Event()
+    service = await Service.running(server, image=NAME)
+    host = tmp_path / "host.sock"
+    listening = await asyncio.start_unix_server(lambda *_: reached.set(), host)
+    host.chmod(0o777)
+    async with listening:
+        await service.json("GET", f"/swap?token={service.token}&to={host}")
+        async with service.ask("GET", "/sent") as reply:
+            assert reply.status == 200, "the server has the socket that was there"
+        await server.kill()
+        await server.start()
+        # It has looked at the first one's socket before it starts another.
+        other = await Service.running(server, image=NAME)
+        async with service.ask("GET", "/sent") as reply:
+            assert reply.status == 503
+        for each in (service, other):
+            await each.stop()
+            await each.ended("stopped")
+    assert not reached.is_set()

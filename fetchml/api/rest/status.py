@@ -2,7 +2,6 @@
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -12,6 +11,7 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.mappings import DOCTOR, ESTIMATE, QUEUE, SERVER
+from fetchml.api.rest.description import description
 from fetchml.api.rest.metrics.exposition import Metrics, ServerState
 from fetchml.api.task_json import health_json, task_json
 from fetchml.engine.gpus.gpus import Gpus
@@ -22,8 +22,6 @@ from fetchml.views import WaitingTask
 
 if TYPE_CHECKING:
     from fetchml.engine.engine import Engine
-
-OPENAPI = Path(__file__).with_name("openapi.yaml")
 
 
 class ServerOperations:
@@ -40,7 +38,7 @@ class ServerOperations:
         self._secrets = secrets
         self._environments = environments
         self._metrics = metrics
-        self._openapi = OPENAPI.read_bytes()
+        self._openapi = description().encode()
 
     def routes(self) -> list[Route]:
         return [

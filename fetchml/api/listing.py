@@ -100,6 +100,7 @@ def listing(request: ListRequest) -> Listing:
         job_name_prefix=filters.job_name_prefix or None,
         experiment_id=filters.experiment_id or None,
         sweep_id=filters.sweep_id or None,
+        fold_sweeps=filters.fold_sweeps,
         text=filters.text or None,
         labels=tuple(rules.label(each) for each in filters.labels),
         created_after=filters.created_after,

@@ -112,8 +112,7 @@ class JupyterFields(TypedDict, total=False):
 
 
 class Where(TypedDict, total=False):
-    """A filter of tasks; all fields must match. `states` are values such as `Task.running`, or
-    their names."""
+    """A filter of tasks; all must match. `states`: values such as `Task.running`, or names."""
 
     states: Iterable[Task.Status | str]
     user_id: str
@@ -132,6 +131,7 @@ class ListWhere(Where, total=False):
     created_before: datetime
     id_suffix: str
     sweep_id: str
+    fold_sweeps: bool
 
 
 # Tasks

@@ -111,11 +111,17 @@ class TaskIndex:
         floor = max((newest.floor for newest in ended), default=BEFORE_ALL)
         tasks: list[Task] = []
         skip, taken = query.offset, 0
+        sweeps = set[str]()
         for looked_at, task in enumerate(self._newest_first(states, ended)):
             if looked_at == MAX_LOOKED_AT or list_key(task) < floor:
                 return None
             if task.shown_status not in states or query.user not in (None, task.user):
                 continue
+            sweep = task.spec.sweep if query.fold_sweeps and not task.superseded else None
+            if sweep is not None:
+                if sweep.id in sweeps:
+                    continue
+                sweeps.add(sweep.id)
             if query.before is not None and list_key(task) >= query.before:
                 continue
             if skip:

@@ -38,6 +38,9 @@ class TaskQuery(msgspec.Struct, frozen=True):
     id_suffix: str | None = None
     sweep_id: str | None = None
     """Tasks that were submitted again in their sweep are left out."""
+    fold_sweeps: bool = False
+    """Of each sweep only its newest task that matches. Tasks that were submitted again in their
+    sweep are not of it any more."""
     limit: int = 50
     offset: int = 0
     before: tuple[int, str] | None = None
@@ -57,7 +60,7 @@ class TaskPage(msgspec.Struct, frozen=True):
     tasks: list[Task]
     """Newest first: by `created_at`, then `id`, both descending."""
     total: int
-    """All tasks that match, regardless of `limit`, `offset` and `before`."""
+    """All tasks that match, regardless of `fold_sweeps`, `limit`, `offset` and `before`."""
     cut: bool = False
     """The page ends early because of `most_bytes`."""
 

@@ -144,6 +144,7 @@ async def test_an_offset_past_the_end_is_an_empty_page(rest: World, offset: str)
         "labels=", "labels=%3Da", "labels=" + "x" * 1025, "&".join(["labels=a"] * 17),
         "created_after=yesterday", "created_after=1969-12-31T00:00:00Z", "created_before=",
         "id_suffix=abc", "id_suffix=%25%25%25%25", "id_suffix=" + "a" * 37, "user_id=a&user_id=b",
+        "fold_sweeps=yes", "fold_sweeps=2",
         "page_size=-1", "page_size=1001", "page_token=%21", "page_token=AAAA",
         "view=all", "view=",
     ],

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fetchml.core.footprint import footprint
-from fetchml.core.model import ENDED, Change, Status, Task
+from fetchml.core.model import ENDED, Change, Status, SweepMember, Task
 from fetchml.engine import task_index
 from fetchml.engine.recent_tasks import RecentTasks
 from fetchml.engine.task_index import TaskIndex
 from fetchml.ports.store import StoredState, TaskPage, TaskQuery
 from tests.support import tasks
+from tests.support.memory_store import folded
 
 FEW = 3
 PRESTAGED: Literal["prestaged"] = "prestaged"
@@ -29,6 +30,7 @@ QUERIES = st.builds(
     limit=st.integers(0, 4),
     offset=st.integers(0, 6),
     before=st.none() | st.tuples(st.integers(0, 12), st.just("t05")),
+    fold_sweeps=st.booleans(),
 )
 
 
@@ -91,7 +93,17 @@ class World:
 
     def _new(self, user: str, state: State) -> Task:
         number = len(self.tasks)
-        task = in_state(tasks.task(f"t{number:02}", user=user, created_at=number // 2), state)
+        member = SweepMember(f"sweep-{number % 2}", number, {}) if number % 4 else None
+        task = in_state(
+            tasks.task(
+                f"t{number:02}",
+                user=user,
+                created_at=number // 2,
+                spec=tasks.spec(sweep=member),
+                superseded=number % 5 == 0,
+            ),
+            state,
+        )
         self.tasks[task.id] = task
         return task
 
@@ -107,6 +119,8 @@ class World:
         if page is not None:
             matching = newest_first(self.tasks, query)
             total = len(matching)
+            if query.fold_sweeps:
+                matching = folded(matching)
             if query.before is not None:
                 matching = [t for t in matching if (t.created_at, t.id) < query.before]
             wanted = matching[query.offset :][: query.limit]

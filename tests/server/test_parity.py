@@ -225,6 +225,8 @@ async def test_lists_and_queue_are_equal(parity_server: Server) -> None:
     server = parity_server
     ids = [await server.submit("true") for _ in range(5)]
     await server.rest.ask("DELETE", f"/v1/tasks/{ids[2]}")
+    sweep = {"task": {"job_name": "a", "hold": True}, "parameters": {"lr": {"range": [1, 3]}}}
+    await server.rest.submit(sweep, "/v1/sweeps")
     requests: list[tuple[str, dict[str, Any]]] = [
         ("", {}),
         ("limit=0", {"limit": 0}),
@@ -238,6 +240,7 @@ async def test_lists_and_queue_are_equal(parity_server: Server) -> None:
         ("states=queued,failed", {"states": ["queued", "failed"]}),
         ("text=CANCELLED&user_id=nobody", {"text": "CANCELLED", "user_id": "nobody"}),
         (f"id_suffix={ids[0]}", {"id_suffix": ids[0]}),
+        ("fold_sweeps=true&limit=3", {"fold_sweeps": True, "limit": 3}),
         ("page_size=2&states=queued", {"page_size": 2, "states": ["queued"]}),
     ]
     for query, fields in requests:
@@ -249,7 +252,7 @@ async def test_lists_and_queue_are_equal(parity_server: Server) -> None:
     )
     over_rest = (await server.rest.get("/v1/queue")).json
     assert as_json(stats) == over_rest
-    assert over_rest == {"queued": 4, "running": 1, "completed": 0, "failed": 1, "workers": 1}
+    assert over_rest == {"queued": 7, "running": 1, "completed": 0, "failed": 1, "workers": 1}
 
 
 async def test_earlier_attempts_are_equal_over_both_transports(

@@ -122,7 +122,8 @@ class MemoryStore:
 
     async def list_tasks(self, query: TaskQuery) -> TaskPage:
         found = self.visible(query)
-        page = [task for task in found if query.before is None or _age(task) < query.before]
+        shown = folded(found) if query.fold_sweeps else found
+        page = [task for task in shown if query.before is None or _age(task) < query.before]
         return TaskPage(page[query.offset :][: query.limit], len(found))
 
     async def sweep_tasks(self, sweep_id: str) -> list[SweepTask]:
@@ -205,6 +206,19 @@ class MemoryStore:
 def _sweep(task: Task) -> str | None:
     member = task.spec.sweep
     return None if member is None or task.superseded else member.id
+
+
+def folded(newest_first: list[Task]) -> list[Task]:
+    """The tasks without those of a sweep that has a newer one here."""
+    sweeps = set[str]()
+    shown = list[Task]()
+    for task in newest_first:
+        sweep = _sweep(task)
+        if sweep is None or sweep not in sweeps:
+            shown.append(task)
+        if sweep is not None:
+            sweeps.add(sweep)
+    return shown
 
 
 def _age(task: Task) -> tuple[int, str]:

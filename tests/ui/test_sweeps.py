@@ -65,3 +65,41 @@ async def test_sweep_is_cancelled_by_its_owner_only(server: Server, tab: OpenTab
     await expect(page.get_by_text("2 tasks cancelled")).to_be_visible()
     await expect(page.get_by_role("link", name="2 failed")).to_be_visible()
     await expect(page.get_by_role("button", name="Cancel all")).to_have_count(0)
+
+
+async def test_list_of_tasks_has_one_row_for_a_sweep(server: Server, tab: OpenTab) -> None:
+    """It opens by keyboard, loads its tasks as one scrolls, and counts them as they end."""
+    await server.ended(await server.submit("true", job_name="before"))
+    sweep_id = await sweep(server, "sleep 1000", list(range(450)))
+    opened = await tab()
+    page = await sign_in(opened, server)
+    await visit(page, server, "tasks")
+    await expect(page.locator(".view-head")).to_contain_text("451 tasks")
+    rows = page.locator(".task-row")
+    await expect(rows).to_have_count(2)
+    row = page.locator(".sweep-row")
+    await expect(row).to_contain_text("queued")
+
+    await page.get_by_role("link", name="before").focus()
+    await page.keyboard.press("ArrowUp")
+    await expect(row.get_by_role("link", name="rates")).to_be_focused()
+    await page.keyboard.press("Shift+Tab")
+    await page.keyboard.press("Enter")
+    button = row.get_by_role("button", name="Tasks of rates")
+    await expect(button).to_have_attribute("aria-expanded", "true")
+    await expect(page.get_by_label("Select train").first).to_be_visible()
+    await opened.check_accessible()
+    table, all_rows = page.locator(".task-table"), page.locator(".virtual-rows")
+    while await all_rows.evaluate("(all) => all.offsetHeight / 36") < 452:
+        await table.evaluate("(table) => table.scrollBy(0, 3000)")
+        assert await rows.count() < 100
+    await table.evaluate("(table) => table.scrollBy(0, 100000)")
+    await expect(page.get_by_role("link", name="before")).to_be_visible()
+    await table.evaluate("(table) => table.scrollTo(0, 0)")
+    await button.click()
+    await expect(rows).to_have_count(2)
+    assert (await server.rest.ask("POST", f"/v1/sweeps/{sweep_id}/cancel")).status == 200
+    await expect(row.get_by_role("link", name="450 failed")).to_be_visible()
+    await visit(page, server, "tasks?status=failed")
+    await expect(row).to_have_count(0)
+    await expect(page.locator(".view-head")).to_contain_text("450 tasks")

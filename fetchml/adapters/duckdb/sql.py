@@ -182,9 +182,18 @@ def count_tasks(query: TaskQuery) -> tuple[str, list[Any]]:
     return f"SELECT count(*) FROM tasks WHERE {where}", parameters  # noqa: S608 - our own text
 
 
+_NEWEST_OF_SWEEPS = (
+    "SELECT arg_max(id, {{'at': created_at, 'id': id}}) FROM tasks "
+    "WHERE {} AND sweep_id IS NOT NULL GROUP BY sweep_id"
+)
+
+
 def page_of_tasks(query: TaskQuery) -> tuple[str, list[Any]]:
     """Statement and parameters for the rowids of `TaskPage.tasks`, in their order."""
     where, parameters = _filter(query)
+    if query.fold_sweeps:
+        where += f" AND (sweep_id IS NULL OR id IN ({_NEWEST_OF_SWEEPS.format(where)}))"
+        parameters *= 2
     if query.before is not None:
         created_at, task_id = query.before
         # Not a comparison of pairs: only plain columns let whole row groups be passed over.

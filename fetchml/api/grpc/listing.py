@@ -20,6 +20,7 @@ def list_request(request: task_pb2.ListTasksRequest) -> ListRequest:
             job_name_prefix=request.job_name_prefix,
             experiment_id=request.experiment_id,
             sweep_id=request.sweep_id,
+            fold_sweeps=request.fold_sweeps,
             text=request.text,
             labels=request.labels[: MAX_LABELS + 1],
             id_suffix=request.id_suffix,

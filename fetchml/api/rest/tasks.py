@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _LIST = (
     "status", "states", "user_id", "job_name_prefix", "experiment_id", "sweep_id", "text",
-    "labels",
+    "labels", "fold_sweeps",
     "created_after", "created_before", "id_suffix", "limit", "offset", "page_size", "page_token",
     "view",
 )  # fmt: skip
@@ -157,6 +157,7 @@ def _list_request(query: Query, *, full: bool) -> ListRequest:
             job_name_prefix=query.text("job_name_prefix") or "",
             experiment_id=query.text("experiment_id") or "",
             sweep_id=query.text("sweep_id") or "",
+            fold_sweeps=query.flag("fold_sweeps"),
             text=query.text("text") or "",
             labels=query.texts("labels"),
             created_after=query.time("created_after"),

@@ -36,6 +36,8 @@ class Filters(NamedTuple):
     created_before: int | None = None
     id_suffix: str = ""
     sweep_id: str = ""
+    fold_sweeps: bool = False
+    """Of each sweep only its newest task that matches."""
 
 
 def fault(filters: Filters) -> Violation | None:

@@ -51,6 +51,7 @@ queries = st.builds(
     job_name_prefix=st.sampled_from((None, "train-", "train-1", "other")),
     experiment_id=st.sampled_from((None, "exp-1")),
     sweep_id=st.sampled_from((None, None, "sweep-1")),
+    fold_sweeps=st.booleans(),
     text=st.sampled_from((None, None, "RUN", "train.py --lr", "x\nimage", "%", "é")),
     labels=st.sampled_from(((), (), (("lr", None),), (("lr", "1"),), (('$."a', "b"), ("", "0")))),
     created_after=st.sampled_from((None, None, 1_003)),

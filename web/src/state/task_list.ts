@@ -1,6 +1,6 @@
 /**
  * The rows of the task list: newest first, read in pages by cursor as far as a person scrolls, and
- * kept current by the changes.
+ * kept current by the changes. A folded list has one row for each sweep: its newest task.
  */
 
 import { batch, signal } from "@preact/signals";
@@ -52,14 +52,18 @@ export class TaskList implements Follower {
   readonly #http: Http;
   readonly #filter: Filter;
   readonly #matches: (task: Task) => boolean;
+  readonly #isFolded: boolean;
+  /** Of a folded list: the row of each sweep, by the sweep's id. */
+  readonly #heads = new Map<string, Task>();
   #next: string | undefined;
   #reading: AbortController | null = null;
   /** Changes that arrived while the first page was read, to apply after it; `null` otherwise. */
   #early: Change[] | null = null;
 
-  constructor(http: Http, filter: Filter) {
+  constructor(http: Http, filter: Filter, isFolded = false) {
     this.#http = http;
     this.#filter = filter;
+    this.#isFolded = isFolded;
     this.#matches = matcher(filter);
   }
 
@@ -95,7 +99,8 @@ export class TaskList implements Follower {
     );
     const { total, next_page_token } = page;
     batch(() => {
-      this.rows.value = [...byId.values()];
+      this.#heads.clear();
+      this.rows.value = this.#folded([...byId.values()]);
       this.total.value = total;
       this.#next = next_page_token;
       this.#applyEarly();
@@ -116,9 +121,24 @@ export class TaskList implements Follower {
     if (typeof page === "string") return;
     batch(() => {
       const known = new Set(this.rows.value.map((task) => task.id));
-      this.rows.value = [...this.rows.value, ...page.tasks.filter((task) => !known.has(task.id))];
+      const unknown = page.tasks.filter((task) => !known.has(task.id));
+      this.rows.value = [...this.rows.value, ...this.#folded(unknown)];
       this.total.value = page.total;
       this.#next = page.next_page_token;
+    });
+  }
+
+  /**
+   * Leave out tasks whose sweep has a row above them: the server folds each page as it is at that
+   * time, and a task that was submitted again counts as one without a sweep there.
+   */
+  #folded(tasks: Task[]): Task[] {
+    if (!this.#isFolded) return tasks;
+    return tasks.filter((task) => {
+      if (task.sweep_id === undefined) return true;
+      if (this.#heads.has(task.sweep_id)) return false;
+      this.#heads.set(task.sweep_id, task);
+      return true;
     });
   }
 
@@ -141,29 +161,47 @@ export class TaskList implements Follower {
     const rows = [...this.rows.value];
     const last = rows.at(-1);
     let touched = false;
+    let hasLostHead = false;
     let total = this.total.value;
     for (const { task, deleted } of changes) {
+      const sweep = this.#isFolded ? task.sweep_id : undefined;
+      const head = sweep === undefined ? undefined : this.#heads.get(sweep);
+      if (head && head.id !== task.id) {
+        const isWanted = !deleted && this.#matches(task);
+        if (!isWanted || inListOrder(task, head) > 0) {
+          if (deleted) total--;
+          touched ||= deleted;
+          continue;
+        }
+        rows.splice(place(rows, head).index, 1);
+      }
       const { index, isFound } = place(rows, task);
       if (!deleted && this.#matches(task)) {
         touched = true;
         if (isFound) {
-          if (isNewer(rows[index], task)) rows[index] = task;
+          if (!isNewer(rows[index], task)) continue;
+          rows[index] = task;
+          if (sweep !== undefined) this.#heads.set(sweep, task);
           continue;
         }
         // A task older than the last row comes, and is counted, with its own page.
         if (this.#next === undefined || (last && inListOrder(task, last) < 0)) {
           rows.splice(index, 0, task);
           total++;
+          if (sweep !== undefined) this.#heads.set(sweep, task);
         }
       } else if (isFound) {
         rows.splice(index, 1);
         total--;
         touched = true;
+        if (sweep !== undefined) hasLostHead = this.#heads.delete(sweep);
       }
     }
     if (!touched) return;
     this.rows.value = rows;
     this.total.value = Math.max(total, rows.length);
+    // The sweep may have other tasks, of which the list has none.
+    if (hasLostHead) void this.resync();
   }
 
   async #read(token: string | undefined, size: number): Promise<Page | Unread> {
@@ -171,7 +209,13 @@ export class TaskList implements Follower {
     this.#reading = reading;
     this.isReading.value = true;
     try {
-      const query = { ...toApi(this.#filter), view: "full", page_size: size, page_token: token };
+      const query = {
+        ...toApi(this.#filter),
+        fold_sweeps: this.#isFolded || undefined,
+        view: "full",
+        page_size: size,
+        page_token: token,
+      };
       const page = await this.#http.get<Page>("/v1/tasks", { query, signal: reading.signal });
       this.problem.value = undefined;
       return page;

@@ -12,8 +12,8 @@ interface Props<T> {
   /** Header that stays at the top; part of the table. */
   head: VNode;
   label: string;
-  /** Number of all rows, also those that are not read yet. */
-  total: number;
+  /** Number of all rows, also those that are not read yet; `undefined` if it is not known. */
+  total: number | undefined;
   row: (value: T, index: number) => VNode;
   /** Called when the last rows come near. */
   onEnd: () => void;
@@ -76,7 +76,7 @@ export function VirtualRows<T>(props: Props<T>) {
       class={`virtual ${props.class ?? ""}`}
       role="table"
       aria-label={label}
-      aria-rowcount={total + 1}
+      aria-rowcount={total === undefined ? -1 : total + 1}
       onScroll={look}
       onKeyDown={moveFocus}
     >
@@ -94,9 +94,13 @@ function moveFocus(event: KeyboardEvent): void {
   const focused = document.activeElement;
   const here = focused?.closest("[role=row]");
   if (!(focused instanceof HTMLElement) || !here || focused.tagName === "SELECT") return;
-  const next = event.key === "ArrowDown" ? here.nextElementSibling : here.previousElementSibling;
-  const kind = focused.tagName === "INPUT" ? "input" : "a[href]";
-  const target = next?.querySelector<HTMLElement>(kind);
+  const kind = focused.tagName === "INPUT" ? "input" : focused.tagName === "A" ? "a[href]" : "button";
+  let next: Element | null = here;
+  let target: HTMLElement | null | undefined;
+  do {
+    next = event.key === "ArrowDown" ? next.nextElementSibling : next.previousElementSibling;
+    target = next?.querySelector<HTMLElement>(kind);
+  } while (next && !target); // Not each row has each kind.
   if (!target) return;
   event.preventDefault();
   target.focus();

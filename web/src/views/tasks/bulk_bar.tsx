@@ -7,7 +7,6 @@ import { ENDED, type Task } from "../../api/model";
 import type { Filter } from "../../filters";
 import { count, plural } from "../../format";
 import { store } from "../../state/store";
-import type { TaskList } from "../../state/task_list";
 import { confirmed, Dialog } from "../../ui/dialog";
 import { Icon } from "../../ui/icon";
 import { announce } from "../../ui/notes";
@@ -16,11 +15,14 @@ import type { Selection } from "./selection";
 
 interface Props {
   selection: Selection;
-  list: TaskList;
+  /** The tasks that were read. */
+  tasks: readonly Task[];
+  /** Number of all tasks that match. */
+  total: number;
   filter: Filter;
 }
 
-export function BulkBar({ selection, list, filter }: Props) {
+export function BulkBar({ selection, tasks, total, filter }: Props) {
   const [isLabelling, setLabelling] = useState(false);
   const [isCollecting, setCollecting] = useState(false);
   const ids = selection.ids.value;
@@ -38,16 +40,15 @@ export function BulkBar({ selection, list, filter }: Props) {
     );
   if (ids.size === 0 || !store.maySubmit.value) return null;
 
-  const total = list.total.value ?? 0;
-  const shown = list.rows.value.filter((task) => ids.has(task.id));
+  const shown = tasks.filter((task) => ids.has(task.id));
   // Of rows that were not read the status is unknown: each action may concern them.
   const unread = ids.size - shown.length;
   const own = shown.filter(isMine);
   const live = own.filter((task) => !ENDED.has(task.status));
   const ended = own.filter((task) => ENDED.has(task.status));
-  const idsOf = (tasks: readonly Task[]): string[] => {
+  const idsOf = (some: readonly Task[]): string[] => {
     const read = new Set(shown.map((task) => task.id));
-    return [...tasks.map((task) => task.id), ...[...ids].filter((id) => !read.has(id))];
+    return [...some.map((task) => task.id), ...[...ids].filter((id) => !read.has(id))];
   };
 
   async function cancel(): Promise<void> {

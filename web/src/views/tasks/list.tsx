@@ -1,12 +1,17 @@
-/** The list of all tasks: filters in the address, rows by cursor as far as one scrolls, live. */
+/**
+ * The list of all tasks: filters in the address, rows by cursor as far as one scrolls, live. A sweep
+ * is one row, which opens, unless the filter looks for single tasks.
+ */
 
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { Task } from "../../api/model";
-import { fromQuery, isFiltered } from "../../filters";
+import { foldsSweeps, fromQuery, isFiltered } from "../../filters";
 import { count, plain, plural } from "../../format";
 import { route, setQuery } from "../../router";
+import { keyOf, Member, OpenSweeps, Rest, single } from "../../state/open_sweeps";
 import { store } from "../../state/store";
-import { place, TaskList } from "../../state/task_list";
+import { SweepRecords } from "../../state/sweep_records";
+import { TaskList } from "../../state/task_list";
 import { memo } from "../../ui/memo";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { VirtualRows } from "../../ui/virtual_rows";
@@ -14,6 +19,7 @@ import { BulkBar } from "./bulk_bar";
 import { chosenColumns, COLUMNS, type Column } from "./columns";
 import { FilterBar } from "./filter_bar";
 import { Selection } from "./selection";
+import { RestRow, rowProps, SweepRow } from "./sweep_row";
 
 const ROW = 36;
 const NARROW_ROW = 68;
@@ -23,20 +29,28 @@ export default function Tasks() {
   const { query } = route.value;
   const filter = fromQuery(query, store.defaultUser.value);
   const key = JSON.stringify(filter);
-  const list = useMemo(() => new TaskList(store.http, filter), [key]);
+  const isFolded = foldsSweeps(filter);
+  const list = useMemo(() => new TaskList(store.http, filter, isFolded), [key]);
+  const opened = useMemo(
+    () => new OpenSweeps(store.http, list, filter, (one) => store.follow(one)),
+    [list],
+  );
+  const records = useMemo(() => new SweepRecords(store.http), [list]);
   const selection = useMemo(() => new Selection(), [key]);
   useEffect(() => {
     void list.load();
-    const leave = store.follow(list);
+    const leave = [store.follow(list), store.follow(records)];
     return () => {
-      leave();
+      for (const one of leave) one();
       list.stop();
+      opened.close();
     };
   }, [list]);
 
   const height = useRowHeight();
   const columns = chosenColumns(query.get("columns"));
-  const rows = list.rows.value;
+  const rows = opened.rows.value;
+  const tasks = useMemo(() => single(rows, isFolded), [rows, isFolded]);
   const total = list.total.value;
   const template = ["2rem", ...columns.map((column) => column.width)].join(" ");
   return (
@@ -50,7 +64,7 @@ export default function Tasks() {
       </header>
       <FilterBar filter={filter} />
       <Problem text={list.problem.value} retry={() => void list.load()} />
-      <BulkBar selection={selection} list={list} filter={filter} />
+      <BulkBar selection={selection} tasks={tasks} total={total ?? 0} filter={filter} />
       {total === undefined ? (
         !list.problem.value && <Loading />
       ) : rows.length === 0 ? (
@@ -58,31 +72,33 @@ export default function Tasks() {
       ) : (
         <VirtualRows
           rows={rows}
-          total={total}
+          total={isFolded ? undefined : total}
           height={height}
           label="Tasks"
           class="task-table"
           onEnd={() => void list.more()}
-          onLook={(last) => {
-            list.lastSeen = last;
+          onLook={(last) => opened.look(list, last)}
+          indexOf={(row, all) => opened.indexOf(row, all)}
+          head={<Head columns={columns} selection={selection} rows={tasks} />}
+          row={(row, index) => {
+            const at = { key: keyOf(row), index, height };
+            if (row instanceof Rest) return <RestRow {...at} rest={row} />;
+            const isMember = row instanceof Member;
+            const task = isMember ? row.task : row;
+            if (isFolded && !isMember && task.sweep_id !== undefined)
+              return <SweepRow {...at} task={task} opened={opened} records={records} />;
+            return (
+              <TaskRow
+                {...at}
+                task={task}
+                isMember={isMember}
+                columns={query.get("columns") ?? ""}
+                isSelected={selection.ids.value.has(task.id)}
+                selection={selection}
+                rows={tasks}
+              />
+            );
           }}
-          indexOf={(task, all) => {
-            const { index, isFound } = place(all, task);
-            return isFound ? index : -1;
-          }}
-          head={<Head columns={columns} selection={selection} rows={rows} />}
-          row={(task, index) => (
-            <Row
-              key={task.id}
-              task={task}
-              index={index}
-              height={height}
-              columns={query.get("columns") ?? ""}
-              isSelected={selection.ids.value.has(task.id)}
-              selection={selection}
-              rows={rows}
-            />
-          )}
         />
       )}
     </div>
@@ -91,6 +107,8 @@ export default function Tasks() {
 
 interface RowProps {
   task: Task;
+  /** Below the row of its sweep. */
+  isMember: boolean;
   index: number;
   height: number;
   /** As in the address: equal texts are equal columns. */
@@ -100,13 +118,11 @@ interface RowProps {
   rows: readonly Task[];
 }
 
-const Row = memo(
-  ({ task, index, height, columns, isSelected, selection, rows }: RowProps) => (
+const TaskRow = memo(
+  ({ task, isMember, index, height, columns, isSelected, selection, rows }: RowProps) => (
     <div
-      class={isSelected ? "task-row task-row-selected" : "task-row"}
-      role="row"
-      aria-rowindex={index + 2}
-      style={{ transform: `translateY(${index * height}px)` }}
+      class={`task-row ${isMember ? "task-row-member" : ""} ${isSelected ? "task-row-selected" : ""}`}
+      {...rowProps({ index, height })}
     >
       <div role="cell" class="cell cell-select">
         <input
@@ -149,6 +165,7 @@ function Head({ columns, selection, rows }: HeadProps) {
             type="checkbox"
             aria-label={`Select all ${count(rows.length)} rows`}
             checked={chosen > 0 && chosen >= rows.length}
+            disabled={rows.length === 0}
             ref={(box) => {
               if (box) box.indeterminate = chosen > 0 && chosen < rows.length;
             }}

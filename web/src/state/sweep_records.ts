@@ -1,0 +1,88 @@
+/** The sweeps whose rows are on the screen, with the number of their tasks by status. */
+
+import { signal } from "@preact/signals";
+import type { Http } from "../api/http";
+import type { Change } from "../api/live";
+import type { Sweep } from "../api/types";
+import type { Follower } from "./store";
+
+const AT_ONCE = 2;
+/** Shortest time between two reads of one sweep. */
+const CALM_MS = 1_000;
+
+export class SweepRecords implements Follower {
+  readonly byId = signal<ReadonlyMap<string, Sweep>>(new Map());
+  readonly #http: Http;
+  /** Rows that show the sweep, by its id. */
+  readonly #shown = new Map<string, number>();
+  readonly #stale = new Set<string>();
+  readonly #readAt = new Map<string, number>();
+  #reading = 0;
+
+  constructor(http: Http) {
+    this.#http = http;
+  }
+
+  /** Keep a sweep current until the returned function is called. */
+  show(id: string): () => void {
+    this.#shown.set(id, (this.#shown.get(id) ?? 0) + 1);
+    if (!this.byId.value.has(id)) this.#touch(id);
+    return () => {
+      const left = (this.#shown.get(id) ?? 0) - 1;
+      if (left > 0) this.#shown.set(id, left);
+      else this.#shown.delete(id);
+    };
+  }
+
+  changed(changes: readonly Change[]): void {
+    const ids = new Set<string>();
+    for (const { task } of changes) if (task.sweep_id !== undefined) ids.add(task.sweep_id);
+    const known = new Map(this.byId.value);
+    for (const id of ids) {
+      if (this.#shown.has(id)) this.#touch(id);
+      else known.delete(id); // Read when it is on the screen again.
+    }
+    if (known.size < this.byId.value.size) this.byId.value = known;
+  }
+
+  resync(): void {
+    const shown = [...this.byId.value].filter(([id]) => this.#shown.has(id));
+    this.byId.value = new Map(shown);
+    for (const id of this.#shown.keys()) this.#touch(id);
+  }
+
+  #touch(id: string): void {
+    if (this.#stale.has(id)) return;
+    this.#stale.add(id);
+    const calm = (this.#readAt.get(id) ?? 0) + CALM_MS - Date.now();
+    if (calm > 0) setTimeout(() => void this.#read(), calm);
+    else void this.#read();
+  }
+
+  /** Read stale sweeps one after the other. Those that have left the screen meanwhile are not. */
+  async #read(): Promise<void> {
+    if (this.#reading >= AT_ONCE) return;
+    this.#reading++;
+    try {
+      for (let id = this.#next(); id !== undefined; id = this.#next()) {
+        this.#stale.delete(id);
+        if (!this.#shown.has(id)) continue;
+        this.#readAt.set(id, Date.now());
+        const sweep = await this.#http
+          .get<Sweep>(`/v1/sweeps/${encodeURIComponent(id)}`)
+          .catch(() => undefined); // The row has its name and its link without it.
+        if (sweep) this.byId.value = new Map(this.byId.value).set(id, sweep);
+      }
+    } finally {
+      this.#reading--;
+    }
+  }
+
+  /** A stale sweep that may be read now. */
+  #next(): string | undefined {
+    const now = Date.now();
+    for (const id of this.#stale)
+      if ((this.#readAt.get(id) ?? 0) + CALM_MS <= now) return id;
+    return undefined;
+  }
+}

@@ -19,8 +19,7 @@ SHOWN = 100
 def top(at_server: Target) -> None:
     """Show the queue, the GPUs, the tasks, and the log of one of them, live.
 
-    Prints once if stdout is not a terminal. The server sends every change; the use of the GPUs is
-    read every 5 seconds.
+    Prints once if stdout is not a terminal. The server sends every change as it happens.
 
     \b
     Keys:

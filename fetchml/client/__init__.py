@@ -32,9 +32,10 @@ from fetchml.client.errors import (
     Unreachable,
     ValidationFailed,
 )
+from fetchml.client.jupyter_rpcs import JupyterFields
 from fetchml.client.messages import ended, status_name, to_json
 from fetchml.client.retries import Options
-from fetchml.client.rpcs import JupyterFields, ListWhere, Rpc, TaskFields, Where
+from fetchml.client.rpcs import ListWhere, Rpc, TaskFields, Where
 from fetchml.client.sweep_rpcs import SweepFields
 from fetchml.client.sync.client import Client
 from fetchml.v1.experiment_pb2 import Experiment

@@ -1,4 +1,4 @@
-"""Every RPC of the API: its name, request and reply, and whether it may be repeated."""
+"""RPCs of tasks: the name, request and reply of each, and whether it may be repeated."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -6,22 +6,12 @@ from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
 from uuid import uuid4
 
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from grpc_health.v1 import health_pb2
 
 from fetchml.client.secret_uses import secret_use
-from fetchml.v1 import (
-    gpu_pb2,
-    jupyter_pb2,
-    queue_pb2,
-    server_pb2,
-    task_pb2,
-    usage_pb2,
-)
-from fetchml.v1.gpu_pb2 import Gpu, GpuList
-from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
-from fetchml.v1.queue_pb2 import QueueStats
+from fetchml.v1 import task_pb2
 from fetchml.v1.task_pb2 import (
     FULL,
     CreateTaskRequest,
@@ -99,16 +89,6 @@ class TaskFields(TypedDict, total=False):
     idempotency_key: str
     environment: Environment
     notify: Sequence[NotifyTarget]
-
-
-class JupyterFields(TypedDict, total=False):
-    """Optional fields of a new Jupyter service. proto/fetchml/v1/jupyter.proto describes them."""
-
-    workspace: str
-    image: str
-    cpu: int
-    memory_gb: int
-    gpu: int
 
 
 class Where(TypedDict, total=False):
@@ -236,16 +216,21 @@ def update_task(
     hold: bool | None,
     start_after: datetime | None,
     timeout_seconds: int | None,
+    notify: Sequence[NotifyTarget] | None,
 ) -> Rpc[Task]:
     """Raises ValueError for a value that does not fit its field."""
+    given = {
+        "priority": priority,
+        "metadata": metadata,
+        "hold": hold,
+        "timeout_seconds": timeout_seconds,
+        "start_after": None if start_after is None else _timestamp("start_after", start_after),
+        "notify": notify,
+    }
+    fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    # The mask also names what becomes empty.
     request = task_pb2.UpdateTaskRequest(
-        task_id=task_id,
-        priority=priority,
-        metadata=metadata,
-        hold=hold,
-        timeout_seconds=timeout_seconds,
-        start_after=None if start_after is None else _timestamp("start_after", start_after),
-        view=FULL,
+        task_id=task_id, view=FULL, update_mask=FieldMask(paths=fields), **fields
     )
     return Rpc("TaskService/UpdateTask", request, Task)
 
@@ -302,99 +287,3 @@ def _list_filters(where: ListWhere) -> dict[str, Any]:
         if name in filters:
             filters[name] = _timestamp(name, filters[name])
     return filters
-
-
-# The queue and the server
-
-
-def get_queue() -> Rpc[QueueStats]:
-    return Rpc("QueueService/GetQueue", queue_pb2.GetQueueRequest(), QueueStats)
-
-
-def list_waiting(limit: int | None) -> Rpc[queue_pb2.ListQueueResponse]:
-    request = queue_pb2.ListQueueRequest(limit=limit, view=FULL)
-    return Rpc("QueueService/ListQueue", request, queue_pb2.ListQueueResponse)
-
-
-def get_server_info() -> Rpc[server_pb2.ServerInfo]:
-    request = server_pb2.GetServerInfoRequest()
-    return Rpc("ServerService/GetServerInfo", request, server_pb2.ServerInfo)
-
-
-def run_doctor() -> Rpc[server_pb2.DoctorReport]:
-    request = server_pb2.RunDoctorRequest()
-    return Rpc("ServerService/RunDoctor", request, server_pb2.DoctorReport)
-
-
-def check_health() -> Rpc[health_pb2.HealthCheckResponse]:
-    request = health_pb2.HealthCheckRequest()
-    return Rpc("grpc.health.v1.Health/Check", request, health_pb2.HealthCheckResponse)
-
-
-# GPUs
-
-
-def list_gpus() -> Rpc[GpuList]:
-    return Rpc("GpuService/ListGpus", gpu_pb2.ListGpusRequest(), GpuList)
-
-
-def drain_gpu(uuid: str) -> Rpc[Gpu]:
-    return Rpc("GpuService/DrainGpu", gpu_pb2.DrainGpuRequest(uuid=uuid), Gpu)
-
-
-def undrain_gpu(uuid: str) -> Rpc[Gpu]:
-    return Rpc("GpuService/UndrainGpu", gpu_pb2.UndrainGpuRequest(uuid=uuid), Gpu)
-
-
-# The history of use
-
-
-def get_task_usage(
-    task_id: str,
-    since: Timestamp | None,
-    until: Timestamp | None,
-    points: int | None,
-    attempt: int | None,
-) -> Rpc[usage_pb2.TaskUsage]:
-    request = usage_pb2.GetTaskUsageRequest(
-        task_id=task_id, since=since, until=until, points=points, attempt=attempt
-    )
-    return Rpc("UsageService/GetTaskUsage", request, usage_pb2.TaskUsage)
-
-
-def get_gpu_history(
-    since: Timestamp | None, until: Timestamp | None, points: int | None
-) -> Rpc[usage_pb2.GpuHistory]:
-    request = usage_pb2.GetGpuHistoryRequest(since=since, until=until, points=points)
-    return Rpc("UsageService/GetGpuHistory", request, usage_pb2.GpuHistory)
-
-
-def list_gpu_hours(since: Timestamp | None, until: Timestamp | None) -> Rpc[usage_pb2.GpuHoursList]:
-    request = usage_pb2.ListGpuHoursRequest(since=since, until=until)
-    return Rpc("UsageService/ListGpuHours", request, usage_pb2.GpuHoursList)
-
-
-# Jupyter services
-
-
-def list_jupyter() -> Rpc[jupyter_pb2.ListJupyterServicesResponse]:
-    request = jupyter_pb2.ListJupyterServicesRequest(view=FULL)
-    return Rpc(
-        "JupyterService/ListJupyterServices", request, jupyter_pb2.ListJupyterServicesResponse
-    )
-
-
-def get_jupyter(service_id: str) -> Rpc[JupyterServiceInfo]:
-    request = jupyter_pb2.GetJupyterServiceRequest(service_id=service_id, view=FULL)
-    return Rpc("JupyterService/GetJupyterService", request, JupyterServiceInfo)
-
-
-def start_jupyter(name: str, fields: JupyterFields) -> Rpc[JupyterServiceInfo]:
-    """Raises ValueError for a value that does not fit its field."""
-    request = jupyter_pb2.StartJupyterRequest(name=name, view=FULL, **fields)
-    return Rpc("JupyterService/StartJupyter", request, JupyterServiceInfo, repeatable=False)
-
-
-def stop_jupyter(service_id: str) -> Rpc[Empty]:
-    request = jupyter_pb2.StopJupyterRequest(service_id=service_id)
-    return Rpc("JupyterService/StopJupyter", request, Empty)

@@ -1,6 +1,6 @@
 """The server's reports about itself: health, the queue, and counts for the metrics."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 
 from fetchml.attempts.manager import AttemptManager, PrestageCounts
 from fetchml.core import permissions, quotas
@@ -12,6 +12,7 @@ from fetchml.engine.estimates import Estimates
 from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
+from fetchml.engine.watches.reports import Reports
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse
@@ -47,6 +48,7 @@ class ServerStatus:
         self._clock = clock
         self._private = private
         self._cluster = cluster
+        self._queue_reports = Reports[QueueStats](self._queue, private=False)
 
     def health(self) -> Health:
         if not self._store.has_room():
@@ -71,6 +73,13 @@ class ServerStatus:
             failed=failed,
             workers=self._workers,
         )
+
+    def watch_queue(self, who: Principal) -> AsyncGenerator[QueueStats]:
+        """Yield the numbers of the queue, now and when they have changed. Never ends by itself."""
+        return self._queue_reports.watch(who)
+
+    async def _queue(self, who: Principal) -> QueueStats:
+        return await self.queue_stats(who)
 
     @property
     def _workers(self) -> int:

@@ -131,6 +131,10 @@ class ListGpusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class WatchGpusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class GpuList(_message.Message):
     __slots__ = ("gpus", "driver", "problem", "notes", "nodes")
     GPUS_FIELD_NUMBER: _ClassVar[int]

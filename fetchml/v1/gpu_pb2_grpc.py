@@ -41,6 +41,11 @@ class GpuServiceStub:
                 request_serializer=fetchml_dot_v1_dot_gpu__pb2.ListGpusRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_gpu__pb2.GpuList.FromString,
                 _registered_method=True)
+        self.WatchGpus = channel.unary_stream(
+                '/fetchml.v1.GpuService/WatchGpus',
+                request_serializer=fetchml_dot_v1_dot_gpu__pb2.WatchGpusRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_gpu__pb2.GpuList.FromString,
+                _registered_method=True)
         self.DrainGpu = channel.unary_unary(
                 '/fetchml.v1.GpuService/DrainGpu',
                 request_serializer=fetchml_dot_v1_dot_gpu__pb2.DrainGpuRequest.SerializeToString,
@@ -74,6 +79,14 @@ class GpuServiceServicer:
 
     def ListGpus(self, request, context):
         """Lists the GPUs by number. A GPU that disappears stays in the list as `lost`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchGpus(self, request, context):
+        """Streams the list of the GPUs: at once, then when something of it has changed, measurements
+        included, at most once a second.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,6 +135,11 @@ def add_GpuServiceServicer_to_server(servicer, server):
             'ListGpus': grpc.unary_unary_rpc_method_handler(
                     servicer.ListGpus,
                     request_deserializer=fetchml_dot_v1_dot_gpu__pb2.ListGpusRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_gpu__pb2.GpuList.SerializeToString,
+            ),
+            'WatchGpus': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchGpus,
+                    request_deserializer=fetchml_dot_v1_dot_gpu__pb2.WatchGpusRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_gpu__pb2.GpuList.SerializeToString,
             ),
             'DrainGpu': grpc.unary_unary_rpc_method_handler(
@@ -177,6 +195,33 @@ class GpuService:
             target,
             '/fetchml.v1.GpuService/ListGpus',
             fetchml_dot_v1_dot_gpu__pb2.ListGpusRequest.SerializeToString,
+            fetchml_dot_v1_dot_gpu__pb2.GpuList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchGpus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fetchml.v1.GpuService/WatchGpus',
+            fetchml_dot_v1_dot_gpu__pb2.WatchGpusRequest.SerializeToString,
             fetchml_dot_v1_dot_gpu__pb2.GpuList.FromString,
             options,
             channel_credentials,

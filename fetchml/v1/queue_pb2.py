@@ -26,7 +26,7 @@ from fetchml.v1 import task_pb2 as fetchml_dot_v1_dot_task__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65tchml/v1/queue.proto\x12\nfetchml.v1\x1a\x15\x66\x65tchml/v1/task.proto\x1a\x1cgoogle/api/annotations.proto\"\x11\n\x0fGetQueueRequest\"P\n\x10ListQueueRequest\x12\x12\n\x05limit\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1e\n\x04view\x18\x02 \x01(\x0e\x32\x10.fetchml.v1.ViewB\x08\n\x06_limit\"[\n\x11ListQueueResponse\x12(\n\x07waiting\x18\x01 \x03(\x0b\x32\x17.fetchml.v1.WaitingTask\x12\x12\n\x05total\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_total\"\xae\x01\n\x0bWaitingTask\x12\x1e\n\x04task\x18\x01 \x01(\x0b\x32\x10.fetchml.v1.Task\x12\x15\n\x08position\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06reason\x18\x03 \x01(\tH\x01\x88\x01\x01\x12;\n\x08\x65stimate\x18\x04 \x01(\x0b\x32).fetchml.v1.TaskExplanation.StartEstimateB\x0b\n\t_positionB\t\n\x07_reason\"\xb6\x01\n\nQueueStats\x12\x13\n\x06queued\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07running\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\tcompleted\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x13\n\x06\x66\x61iled\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x14\n\x07workers\x18\x05 \x01(\x05H\x04\x88\x01\x01\x42\t\n\x07_queuedB\n\n\x08_runningB\x0c\n\n_completedB\t\n\x07_failedB\n\n\x08_workers2\xc7\x01\n\x0cQueueService\x12R\n\x08GetQueue\x12\x1b.fetchml.v1.GetQueueRequest\x1a\x16.fetchml.v1.QueueStats\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/queue\x12\x63\n\tListQueue\x12\x1c.fetchml.v1.ListQueueRequest\x1a\x1d.fetchml.v1.ListQueueResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/queue/waitingB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65tchml/v1/queue.proto\x12\nfetchml.v1\x1a\x15\x66\x65tchml/v1/task.proto\x1a\x1cgoogle/api/annotations.proto\"\x11\n\x0fGetQueueRequest\"\x13\n\x11WatchQueueRequest\"P\n\x10ListQueueRequest\x12\x12\n\x05limit\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1e\n\x04view\x18\x02 \x01(\x0e\x32\x10.fetchml.v1.ViewB\x08\n\x06_limit\"[\n\x11ListQueueResponse\x12(\n\x07waiting\x18\x01 \x03(\x0b\x32\x17.fetchml.v1.WaitingTask\x12\x12\n\x05total\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_total\"\xae\x01\n\x0bWaitingTask\x12\x1e\n\x04task\x18\x01 \x01(\x0b\x32\x10.fetchml.v1.Task\x12\x15\n\x08position\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06reason\x18\x03 \x01(\tH\x01\x88\x01\x01\x12;\n\x08\x65stimate\x18\x04 \x01(\x0b\x32).fetchml.v1.TaskExplanation.StartEstimateB\x0b\n\t_positionB\t\n\x07_reason\"\xb6\x01\n\nQueueStats\x12\x13\n\x06queued\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07running\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\tcompleted\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x13\n\x06\x66\x61iled\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x14\n\x07workers\x18\x05 \x01(\x05H\x04\x88\x01\x01\x42\t\n\x07_queuedB\n\n\x08_runningB\x0c\n\n_completedB\t\n\x07_failedB\n\n\x08_workers2\x8e\x02\n\x0cQueueService\x12R\n\x08GetQueue\x12\x1b.fetchml.v1.GetQueueRequest\x1a\x16.fetchml.v1.QueueStats\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/queue\x12\x45\n\nWatchQueue\x12\x1d.fetchml.v1.WatchQueueRequest\x1a\x16.fetchml.v1.QueueStats0\x01\x12\x63\n\tListQueue\x12\x1c.fetchml.v1.ListQueueRequest\x1a\x1d.fetchml.v1.ListQueueResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/queue/waitingB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,14 +40,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUEUESERVICE'].methods_by_name['ListQueue']._serialized_options = b'\202\323\344\223\002\023\022\021/v1/queue/waiting'
   _globals['_GETQUEUEREQUEST']._serialized_start=91
   _globals['_GETQUEUEREQUEST']._serialized_end=108
-  _globals['_LISTQUEUEREQUEST']._serialized_start=110
-  _globals['_LISTQUEUEREQUEST']._serialized_end=190
-  _globals['_LISTQUEUERESPONSE']._serialized_start=192
-  _globals['_LISTQUEUERESPONSE']._serialized_end=283
-  _globals['_WAITINGTASK']._serialized_start=286
-  _globals['_WAITINGTASK']._serialized_end=460
-  _globals['_QUEUESTATS']._serialized_start=463
-  _globals['_QUEUESTATS']._serialized_end=645
-  _globals['_QUEUESERVICE']._serialized_start=648
-  _globals['_QUEUESERVICE']._serialized_end=847
+  _globals['_WATCHQUEUEREQUEST']._serialized_start=110
+  _globals['_WATCHQUEUEREQUEST']._serialized_end=129
+  _globals['_LISTQUEUEREQUEST']._serialized_start=131
+  _globals['_LISTQUEUEREQUEST']._serialized_end=211
+  _globals['_LISTQUEUERESPONSE']._serialized_start=213
+  _globals['_LISTQUEUERESPONSE']._serialized_end=304
+  _globals['_WAITINGTASK']._serialized_start=307
+  _globals['_WAITINGTASK']._serialized_end=481
+  _globals['_QUEUESTATS']._serialized_start=484
+  _globals['_QUEUESTATS']._serialized_end=666
+  _globals['_QUEUESERVICE']._serialized_start=669
+  _globals['_QUEUESERVICE']._serialized_end=939
 # @@protoc_insertion_point(module_scope)

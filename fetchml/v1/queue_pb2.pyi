@@ -12,6 +12,10 @@ class GetQueueRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class WatchQueueRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class ListQueueRequest(_message.Message):
     __slots__ = ("limit", "view")
     LIMIT_FIELD_NUMBER: _ClassVar[int]

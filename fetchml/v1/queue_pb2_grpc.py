@@ -40,6 +40,11 @@ class QueueServiceStub:
                 request_serializer=fetchml_dot_v1_dot_queue__pb2.GetQueueRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_queue__pb2.QueueStats.FromString,
                 _registered_method=True)
+        self.WatchQueue = channel.unary_stream(
+                '/fetchml.v1.QueueService/WatchQueue',
+                request_serializer=fetchml_dot_v1_dot_queue__pb2.WatchQueueRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_queue__pb2.QueueStats.FromString,
+                _registered_method=True)
         self.ListQueue = channel.unary_unary(
                 '/fetchml.v1.QueueService/ListQueue',
                 request_serializer=fetchml_dot_v1_dot_queue__pb2.ListQueueRequest.SerializeToString,
@@ -58,6 +63,13 @@ class QueueServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchQueue(self, request, context):
+        """Streams the numbers of the queue: at once, then when they have changed, at most once a second.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListQueue(self, request, context):
         """Lists the waiting tasks in the order in which they start, with the reason of each.
         """
@@ -71,6 +83,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
             'GetQueue': grpc.unary_unary_rpc_method_handler(
                     servicer.GetQueue,
                     request_deserializer=fetchml_dot_v1_dot_queue__pb2.GetQueueRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_queue__pb2.QueueStats.SerializeToString,
+            ),
+            'WatchQueue': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchQueue,
+                    request_deserializer=fetchml_dot_v1_dot_queue__pb2.WatchQueueRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_queue__pb2.QueueStats.SerializeToString,
             ),
             'ListQueue': grpc.unary_unary_rpc_method_handler(
@@ -106,6 +123,33 @@ class QueueService:
             target,
             '/fetchml.v1.QueueService/GetQueue',
             fetchml_dot_v1_dot_queue__pb2.GetQueueRequest.SerializeToString,
+            fetchml_dot_v1_dot_queue__pb2.QueueStats.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fetchml.v1.QueueService/WatchQueue',
+            fetchml_dot_v1_dot_queue__pb2.WatchQueueRequest.SerializeToString,
             fetchml_dot_v1_dot_queue__pb2.QueueStats.FromString,
             options,
             channel_credentials,

@@ -1,8 +1,10 @@
 """`fetchml top`: by Textual's pilot and on a real terminal, against a real server."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from rich.text import Text
@@ -13,7 +15,7 @@ from fetchml.cli.live.app import Confirm, TopApp
 from fetchml.cli.live.board import ENDED_SHOWN, Board, gpu_line, grid
 from fetchml.cli.live.log_lines import LogLines
 from fetchml.cli.targets import Target
-from fetchml.client import CallError
+from fetchml.client import AsyncClient, CallError, Rpc
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.task_pb2 import Task, WatchTasksResponse
 from tests.support.cli_server import Server
@@ -92,6 +94,33 @@ async def test_tasks_their_log_and_why_one_waits(slotted: Server, tasks: tuple[s
         assert "red hello" not in log_of(screen)
 
 
+async def test_the_server_sends_counts_and_gpus_unasked(
+    slotted: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    call = AsyncClient.call
+
+    async def noted(client: AsyncClient, rpc: Rpc[Any]) -> Any:
+        asked.append(rpc.method)
+        return await call(client, rpc)
+
+    monkeypatch.setattr(AsyncClient, "call", noted)
+    async with opened(slotted) as screen:
+        await until_true(lambda: "0 free" in text_of(screen, "#gpus"))
+        await until_true(lambda: " completed, " in text_of(screen, "#summary"))
+        before = re.search(r"today (\d+) completed", text_of(screen, "#summary"))
+        assert before is not None
+        wait = "while [ ! -e go ]; do sleep 0.02; done"
+        submit = ("submit", "-n", "holds", "--gpu", "1", "--", "sh", "-c", wait)
+        task_id = (await asyncio.to_thread(slotted.run, *submit)).succeeded()
+        await until_true(lambda: "0 held holds" in text_of(screen, "#gpus"))
+        (slotted.data_dir / "tasks" / task_id / "attempts/1/workspace/go").touch()
+        await until_true(lambda: "0 free" in text_of(screen, "#gpus"))
+        now = f"today {int(before[1]) + 1} completed"
+        await until_true(lambda: now in text_of(screen, "#summary"))
+    assert not {"GpuService/ListGpus", "QueueService/GetQueue"} & set(asked)
+
+
 async def test_keys_change_the_priority_and_cancel(slotted: Server, tasks: tuple[str, str]) -> None:
     runs, waits = tasks
     async with opened(slotted, 120) as screen:
@@ -129,7 +158,7 @@ async def test_a_new_task_appears_and_the_selection_stays(
         await until_true(lambda: shows(screen, urgent[-12:], "failed"))
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(60, 12), (80, 24), (200, 60)])
+@pytest.mark.parametrize(("columns", "lines"), [(60, 12), (80, 24), (120, 30), (200, 60)])
 async def test_every_size_shows_tasks_and_log(
     slotted: Server, tasks: tuple[str, str], columns: int, lines: int
 ) -> None:
@@ -172,8 +201,9 @@ async def test_a_lost_server_is_reported_in_one_line_and_comes_back(own_server: 
         await until_true(lambda: shows(screen, task_id[-12:], "failed"))
 
 
-def test_on_a_terminal_of_80_by_24(slotted: Server, tasks: tuple[str, str]) -> None:
-    with OnTerminal(("top",), slotted.variables) as terminal:
+@pytest.mark.parametrize(("columns", "lines"), [(60, 18), (80, 24), (120, 40)])
+def test_on_a_terminal(slotted: Server, tasks: tuple[str, str], columns: int, lines: int) -> None:
+    with OnTerminal(("top",), slotted.variables, columns=columns, lines=lines) as terminal:
         # Both may come in one piece, and neither is drawn again.
         terminal.until("red hello")
         assert tasks[0][-12:] in terminal.shown

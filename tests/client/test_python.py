@@ -277,6 +277,25 @@ async def test_many_waits_in_one_loop_resume_after_a_cut(
         assert listed == [task.id for task in reversed(tasks)]
 
 
+async def test_the_queue_and_the_gpus_are_sent_again_after_a_cut(relay: Relay, key: str) -> None:
+    cuts: list[CallError] = []
+    async with (
+        AsyncClient(relay.address, key, options=Options(on_cut=cuts.append)) as client,
+        aclosing(client.watch_queue()) as stats,
+        aclosing(client.watch_gpus()) as gpus,
+    ):
+        before = await anext(stats)
+        await anext(gpus)
+        relay.cut()
+        assert await anext(gpus) == await client.gpus()
+        assert await anext(stats) == before
+        task = await client.submit("one-more", command=["true"])
+        await client.wait(task.id)
+        while (await anext(stats)).completed == before.completed:
+            pass
+    assert cuts
+
+
 async def test_a_watch_can_be_closed_and_a_wait_times_out(server: Server, key: str) -> None:
     async with AsyncClient(server.grpc, key) as client:
         task = await client.submit("asleep", command=["sleep", "60"])

@@ -18,7 +18,7 @@ from fetchml.client import (
     RateLimited,
     Unavailable,
     WatchTasksResponse,
-    rpcs,
+    jupyter_rpcs,
 )
 from fetchml.client.cursors import LogCursor, WatchCursor
 from fetchml.client.retries import Backoff
@@ -69,8 +69,8 @@ def test_a_call_that_is_not_repeatable_is_retried_only_when_rejected() -> None:
 
 
 def test_starting_jupyter_is_not_repeatable() -> None:
-    assert not rpcs.start_jupyter("a", {}).repeatable
-    assert rpcs.stop_jupyter("a").repeatable
+    assert not jupyter_rpcs.start_jupyter("a", {}).repeatable
+    assert jupyter_rpcs.stop_jupyter("a").repeatable
 
 
 def test_an_interrupted_snapshot_starts_over_after_a_resync() -> None:

@@ -178,8 +178,10 @@ async def over_grpc(
     ids: dict[str, str],
     *,
     lists: str = "",
+    endless: bool = False,
     **_: Any,
 ) -> str:
+    """`endless`: the stream's first message is read."""
     method = METHODS[name]
     if method.client_streaming and method.server_streaming:
         return await asyncio.to_thread(converse, client, method, filled(fields, ids))
@@ -196,7 +198,10 @@ async def over_grpc(
     sent = iter([request]) if method.client_streaming else request
     call = stub(sent, metadata=client.metadata, timeout=SECONDS)
     try:
-        if method.server_streaming:
+        if endless:
+            said = str(await call.read())
+            call.cancel()
+        elif method.server_streaming:
             said = "".join([str(message) async for message in call])
         else:
             said = str(await call)

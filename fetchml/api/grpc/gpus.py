@@ -1,6 +1,9 @@
 """GpuService."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
 from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.booking_mappings import BOOKING, booking_fields
@@ -16,6 +19,13 @@ class GpuService(gpu_pb2_grpc.GpuServiceServicer):
 
     async def ListGpus(self, _: gpu_pb2.ListGpusRequest, context: RpcContext) -> gpu_pb2.GpuList:
         return GPUS.message(self._gpus.list(context.principal))
+
+    async def WatchGpus(
+        self, _: gpu_pb2.WatchGpusRequest, context: RpcContext
+    ) -> AsyncIterator[gpu_pb2.GpuList]:
+        async with aclosing(self._gpus.watch(context.principal)) as reports:
+            async for report in reports:
+                yield GPUS.message(report)
 
     async def DrainGpu(self, request: gpu_pb2.DrainGpuRequest, context: RpcContext) -> gpu_pb2.Gpu:
         return GPU.message(await self._gpus.drain(context.principal, request.uuid))

@@ -1,6 +1,8 @@
 """QueueService."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,13 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         self, _: queue_pb2.GetQueueRequest, context: RpcContext
     ) -> queue_pb2.QueueStats:
         return QUEUE.message(await self._engine.status.queue_stats(context.principal))
+
+    async def WatchQueue(
+        self, _: queue_pb2.WatchQueueRequest, context: RpcContext
+    ) -> AsyncIterator[queue_pb2.QueueStats]:
+        async with aclosing(self._engine.status.watch_queue(context.principal)) as reports:
+            async for report in reports:
+                yield QUEUE.message(report)
 
     async def ListQueue(
         self, request: queue_pb2.ListQueueRequest, context: RpcContext

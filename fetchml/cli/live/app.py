@@ -1,5 +1,4 @@
-"""The screen of `fetchml top`. The server sends every change; nothing is asked for repeatedly but
-the measurements of the GPUs."""
+"""The screen of `fetchml top`. The server sends every change: nothing is asked for repeatedly."""
 
 import asyncio
 import time
@@ -34,7 +33,8 @@ from fetchml.client import (
 )
 from fetchml.v1.task_pb2 import GetTaskLogInfoRequest, TaskLogInfo
 
-MEASURE_SECONDS = 5
+RETRY_SECONDS = 5
+"""Pause before the log is asked for again, while the server is away."""
 REDRAW_SECONDS = 0.25
 """However many changes arrive, the table is drawn this often."""
 LOG_BYTES = 64 * 1024
@@ -128,20 +128,18 @@ class TopApp(App[CallError | None]):
             self._target.server, self._target.key or "", tls_ca=self._target.tls_ca, options=options
         )
         self.run_worker(self._watch(), group="watch")
-        self.run_worker(self._measure(), group="measure")
+        self.run_worker(self._watch_queue(), group="queue")
+        self.run_worker(self._watch_gpus(), group="gpus")
         self.set_interval(REDRAW_SECONDS, self._redraw)
 
     async def on_unmount(self) -> None:
         await self._client.close()
 
     def _cut(self, why: CallError) -> None:
-        self._lost(why)
-        if not self._loaded:
-            self.exit(why)  # A server that was never reached is probably the wrong one.
-
-    def _lost(self, why: CallError) -> None:
         self._away = str(why)
         self._stale = True
+        if not self._loaded:
+            self.exit(why)  # A server that was never reached is probably the wrong one.
 
     # What the server sends
 
@@ -160,17 +158,24 @@ class TopApp(App[CallError | None]):
         except CallError as failed:
             self.exit(failed)
 
-    async def _measure(self) -> None:
-        while True:
-            try:
-                self._gpus = await self._client.gpus()
-                stats = await self._client.queue()
+    async def _watch_queue(self) -> None:
+        try:
+            async for stats in self._client.watch_queue():
                 self._today = f"today {stats.completed} completed, {stats.failed} failed"
                 self._away = ""
-            except CallError as failed:
-                self._lost(failed)
-            self._stale = True
-            await asyncio.sleep(MEASURE_SECONDS)
+                self._stale = True
+                self._explain()  # The place of a waiting task may have changed.
+        except CallError as failed:
+            self.exit(failed)
+
+    async def _watch_gpus(self) -> None:
+        try:
+            async for gpus in self._client.watch_gpus():
+                self._gpus = gpus
+                self._away = ""
+                self._stale = True
+        except CallError as failed:
+            self.exit(failed)
 
     # What is shown
 
@@ -284,7 +289,7 @@ class TopApp(App[CallError | None]):
                     growing.update(lines.growing)
                 return
             except (RateLimited, Unavailable):
-                await asyncio.sleep(MEASURE_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
             except NotFound:
                 return
             except CallError as failed:

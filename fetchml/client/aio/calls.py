@@ -186,6 +186,21 @@ class AsyncCalls:
                 cut = failed
             await self._pause(backoff, cut, left)
 
+    async def _newest(self, rpc: Rpc[Reply]) -> AsyncGenerator[Reply]:
+        """Yield the messages of a stream whose first message is the newest state: after a lost
+        connection it starts over."""
+        backoff = Backoff(self._options.patience)
+        while True:
+            try:
+                async with aclosing(self.stream(rpc)) as messages:
+                    async for message in messages:
+                        backoff.reset()
+                        yield message
+                cut: CallError = Unreachable("The stream has ended")
+            except CallError as failed:
+                cut = failed
+            await self._pause(backoff, cut)
+
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 

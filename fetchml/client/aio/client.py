@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, BinaryIO, Unpack
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.client import code_rpcs, rpcs
+from fetchml.client import code_rpcs, host_rpcs, jupyter_rpcs, rpcs
 from fetchml.client.aio.notify import AsyncNotifications
 from fetchml.client.cursors import TaskCursor, WatchCursor
 from fetchml.client.errors import NotFound
-from fetchml.client.rpcs import JupyterFields, ListWhere, TaskFields, Where
+from fetchml.client.jupyter_rpcs import JupyterFields
+from fetchml.client.rpcs import ListWhere, TaskFields, Where
 from fetchml.v1.experiment_pb2 import Experiment, ListExperimentResultsResponse
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
@@ -24,6 +25,7 @@ from fetchml.v1.server_pb2 import DoctorReport, ServerInfo
 from fetchml.v1.snapshot_pb2 import Snapshot, SnapshotFile
 from fetchml.v1.task_pb2 import (
     CreateTaskRequest,
+    NotifyTarget,
     Task,
     TaskExplanation,
     TaskInterruption,
@@ -95,16 +97,19 @@ class AsyncClient(AsyncNotifications):
         hold: bool | None = None,
         start_after: datetime | None = None,
         timeout_seconds: int | None = None,
+        notify: Sequence[NotifyTarget] | None = None,
     ) -> Task:
-        """Change the priority, hold and earliest start of a waiting task, the time limit of one
-        that waits or runs, and labels of any task.
+        """Change the priority, hold and earliest start of a waiting task, the time limit and the
+        webhooks of one that waits or runs, and labels of any task.
 
         An empty value removes its label; labels that are not named stay. A `start_after` in the
         past means at once. `timeout_seconds` counts from the start of the attempt; 0 means no
-        limit.
+        limit. `notify` replaces all webhooks of the task; an empty one removes them.
         """
         return await self.call(
-            rpcs.update_task(task_id, priority, metadata, hold, start_after, timeout_seconds)
+            rpcs.update_task(
+                task_id, priority, metadata, hold, start_after, timeout_seconds, notify
+            )
         )
 
     async def retry(self, task_id: str, *, idempotency_key: str | None = None) -> Task:
@@ -144,7 +149,7 @@ class AsyncClient(AsyncNotifications):
         attempt: int | None = None,
     ) -> TaskUsage:
         """Return the processor, memory and disk use of a task, in at most `points` points."""
-        return await self.call(rpcs.get_task_usage(task_id, since, until, points, attempt))
+        return await self.call(host_rpcs.get_task_usage(task_id, since, until, points, attempt))
 
     # Changes
 
@@ -189,31 +194,41 @@ class AsyncClient(AsyncNotifications):
     # The queue and the server
 
     async def queue(self) -> QueueStats:
-        return await self.call(rpcs.get_queue())
+        return await self.call(host_rpcs.get_queue())
+
+    def watch_queue(self) -> AsyncGenerator[QueueStats]:
+        """Yield the numbers of the queue, now and when they have changed, without end. Starts over
+        after a lost connection."""
+        return self._newest(host_rpcs.watch_queue())
 
     async def waiting(self, limit: int | None = None) -> ListQueueResponse:
         """Return the waiting tasks in the order in which they start, at most `limit` (100 by
         default), with position, reason and estimate of each, and the `total`."""
-        return await self.call(rpcs.list_waiting(limit))
+        return await self.call(host_rpcs.list_waiting(limit))
 
     async def server_info(self) -> ServerInfo:
         """Return the server's defaults, limits, quotas and names, and the caller's role."""
-        return await self.call(rpcs.get_server_info())
+        return await self.call(host_rpcs.get_server_info())
 
     async def doctor(self) -> DoctorReport:
         """Check the server's host. For admins."""
-        return await self.call(rpcs.run_doctor())
+        return await self.call(host_rpcs.run_doctor())
 
     async def health(self) -> bool:
         """Return whether the server accepts tasks. Needs no API key."""
-        reply = await self.call(rpcs.check_health())
+        reply = await self.call(host_rpcs.check_health())
         return reply.status == reply.SERVING
 
     # GPUs
 
     async def gpus(self) -> GpuList:
         """Return the GPUs of the host, ordered by number."""
-        return await self.call(rpcs.list_gpus())
+        return await self.call(host_rpcs.list_gpus())
+
+    def watch_gpus(self) -> AsyncGenerator[GpuList]:
+        """Yield what `gpus` returns, now and when it has changed, at most once a second, without
+        end. Starts over after a lost connection."""
+        return self._newest(host_rpcs.watch_gpus())
 
     async def gpu_history(
         self,
@@ -223,21 +238,21 @@ class AsyncClient(AsyncNotifications):
         points: int | None = None,
     ) -> GpuHistory:
         """Return the use of each GPU and the tasks that held it; by default of the last hour."""
-        return await self.call(rpcs.get_gpu_history(since, until, points))
+        return await self.call(host_rpcs.get_gpu_history(since, until, points))
 
     async def gpu_hours(
         self, *, since: Timestamp | None = None, until: Timestamp | None = None
     ) -> GpuHoursList:
         """Return GPU hours and ended tasks by day and user; by default of the last 30 days."""
-        return await self.call(rpcs.list_gpu_hours(since, until))
+        return await self.call(host_rpcs.list_gpu_hours(since, until))
 
     async def drain_gpu(self, uuid: str) -> Gpu:
         """Start nothing more on a GPU; what runs on it continues. For admins."""
-        return await self.call(rpcs.drain_gpu(uuid))
+        return await self.call(host_rpcs.drain_gpu(uuid))
 
     async def undrain_gpu(self, uuid: str) -> Gpu:
         """Mark a GPU healthy, clear its recorded errors, and use it again. For admins."""
-        return await self.call(rpcs.undrain_gpu(uuid))
+        return await self.call(host_rpcs.undrain_gpu(uuid))
 
     # Experiments
 
@@ -335,7 +350,7 @@ class AsyncClient(AsyncNotifications):
 
     async def list_jupyter(self) -> Sequence[JupyterServiceInfo]:
         """Return all Jupyter services, newest first, with the tokens of your own."""
-        return (await self.call(rpcs.list_jupyter())).services
+        return (await self.call(jupyter_rpcs.list_jupyter())).services
 
     async def start_jupyter(self, name: str, **fields: Unpack[JupyterFields]) -> JupyterServiceInfo:
         """Start a Jupyter service; returns before Jupyter answers, so watch its `status`.
@@ -343,11 +358,11 @@ class AsyncClient(AsyncNotifications):
         Its link is `{url}lab?token={token}`. It may exist after Unavailable: that call is not
         retried.
         """
-        return await self.call(rpcs.start_jupyter(name, fields))
+        return await self.call(jupyter_rpcs.start_jupyter(name, fields))
 
     async def get_jupyter(self, service_id: str) -> JupyterServiceInfo:
-        return await self.call(rpcs.get_jupyter(service_id))
+        return await self.call(jupyter_rpcs.get_jupyter(service_id))
 
     async def stop_jupyter(self, service_id: str) -> None:
         """Stop a Jupyter service. Its workspace stays."""
-        await self.call(rpcs.stop_jupyter(service_id))
+        await self.call(jupyter_rpcs.stop_jupyter(service_id))

@@ -182,6 +182,21 @@ class Calls:
                 cut = failed
             self._pause(backoff, cut, left)
 
+    def _newest(self, rpc: Rpc[Reply]) -> Generator[Reply]:
+        """Yield the messages of a stream whose first message is the newest state: after a lost
+        connection it starts over."""
+        backoff = Backoff(self._options.patience)
+        while True:
+            try:
+                with closing(self.stream(rpc)) as messages:
+                    for message in messages:
+                        backoff.reset()
+                        yield message
+                cut: CallError = Unreachable("The stream has ended")
+            except CallError as failed:
+                cut = failed
+            self._pause(backoff, cut)
+
     def _sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 

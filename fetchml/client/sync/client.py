@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, BinaryIO, Unpack
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.client import code_rpcs, rpcs
+from fetchml.client import code_rpcs, host_rpcs, jupyter_rpcs, rpcs
 from fetchml.client.cursors import TaskCursor, WatchCursor
 from fetchml.client.errors import NotFound
-from fetchml.client.rpcs import JupyterFields, ListWhere, TaskFields, Where
+from fetchml.client.jupyter_rpcs import JupyterFields
+from fetchml.client.rpcs import ListWhere, TaskFields, Where
 from fetchml.client.sync.notify import Notifications
 from fetchml.v1.experiment_pb2 import Experiment, ListExperimentResultsResponse
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
@@ -24,6 +25,7 @@ from fetchml.v1.server_pb2 import DoctorReport, ServerInfo
 from fetchml.v1.snapshot_pb2 import Snapshot, SnapshotFile
 from fetchml.v1.task_pb2 import (
     CreateTaskRequest,
+    NotifyTarget,
     Task,
     TaskExplanation,
     TaskInterruption,
@@ -92,16 +94,19 @@ class Client(Notifications):
         hold: bool | None = None,
         start_after: datetime | None = None,
         timeout_seconds: int | None = None,
+        notify: Sequence[NotifyTarget] | None = None,
     ) -> Task:
-        """Change the priority, hold and earliest start of a waiting task, the time limit of one
-        that waits or runs, and labels of any task.
+        """Change the priority, hold and earliest start of a waiting task, the time limit and the
+        webhooks of one that waits or runs, and labels of any task.
 
         An empty value removes its label; labels that are not named stay. A `start_after` in the
         past means at once. `timeout_seconds` counts from the start of the attempt; 0 means no
-        limit.
+        limit. `notify` replaces all webhooks of the task; an empty one removes them.
         """
         return self.call(
-            rpcs.update_task(task_id, priority, metadata, hold, start_after, timeout_seconds)
+            rpcs.update_task(
+                task_id, priority, metadata, hold, start_after, timeout_seconds, notify
+            )
         )
 
     def retry(self, task_id: str, *, idempotency_key: str | None = None) -> Task:
@@ -141,7 +146,7 @@ class Client(Notifications):
         attempt: int | None = None,
     ) -> TaskUsage:
         """Return the processor, memory and disk use of a task, in at most `points` points."""
-        return self.call(rpcs.get_task_usage(task_id, since, until, points, attempt))
+        return self.call(host_rpcs.get_task_usage(task_id, since, until, points, attempt))
 
     # Changes
 
@@ -186,31 +191,41 @@ class Client(Notifications):
     # The queue and the server
 
     def queue(self) -> QueueStats:
-        return self.call(rpcs.get_queue())
+        return self.call(host_rpcs.get_queue())
+
+    def watch_queue(self) -> Generator[QueueStats]:
+        """Yield the numbers of the queue, now and when they have changed, without end. Starts over
+        after a lost connection."""
+        return self._newest(host_rpcs.watch_queue())
 
     def waiting(self, limit: int | None = None) -> ListQueueResponse:
         """Return the waiting tasks in the order in which they start, at most `limit` (100 by
         default), with position, reason and estimate of each, and the `total`."""
-        return self.call(rpcs.list_waiting(limit))
+        return self.call(host_rpcs.list_waiting(limit))
 
     def server_info(self) -> ServerInfo:
         """Return the server's defaults, limits, quotas and names, and the caller's role."""
-        return self.call(rpcs.get_server_info())
+        return self.call(host_rpcs.get_server_info())
 
     def doctor(self) -> DoctorReport:
         """Check the server's host. For admins."""
-        return self.call(rpcs.run_doctor())
+        return self.call(host_rpcs.run_doctor())
 
     def health(self) -> bool:
         """Return whether the server accepts tasks. Needs no API key."""
-        reply = self.call(rpcs.check_health())
+        reply = self.call(host_rpcs.check_health())
         return reply.status == reply.SERVING
 
     # GPUs
 
     def gpus(self) -> GpuList:
         """Return the GPUs of the host, ordered by number."""
-        return self.call(rpcs.list_gpus())
+        return self.call(host_rpcs.list_gpus())
+
+    def watch_gpus(self) -> Generator[GpuList]:
+        """Yield what `gpus` returns, now and when it has changed, at most once a second, without
+        end. Starts over after a lost connection."""
+        return self._newest(host_rpcs.watch_gpus())
 
     def gpu_history(
         self,
@@ -220,21 +235,21 @@ class Client(Notifications):
         points: int | None = None,
     ) -> GpuHistory:
         """Return the use of each GPU and the tasks that held it; by default of the last hour."""
-        return self.call(rpcs.get_gpu_history(since, until, points))
+        return self.call(host_rpcs.get_gpu_history(since, until, points))
 
     def gpu_hours(
         self, *, since: Timestamp | None = None, until: Timestamp | None = None
     ) -> GpuHoursList:
         """Return GPU hours and ended tasks by day and user; by default of the last 30 days."""
-        return self.call(rpcs.list_gpu_hours(since, until))
+        return self.call(host_rpcs.list_gpu_hours(since, until))
 
     def drain_gpu(self, uuid: str) -> Gpu:
         """Start nothing more on a GPU; what runs on it continues. For admins."""
-        return self.call(rpcs.drain_gpu(uuid))
+        return self.call(host_rpcs.drain_gpu(uuid))
 
     def undrain_gpu(self, uuid: str) -> Gpu:
         """Mark a GPU healthy, clear its recorded errors, and use it again. For admins."""
-        return self.call(rpcs.undrain_gpu(uuid))
+        return self.call(host_rpcs.undrain_gpu(uuid))
 
     # Experiments
 
@@ -331,7 +346,7 @@ class Client(Notifications):
 
     def list_jupyter(self) -> Sequence[JupyterServiceInfo]:
         """Return all Jupyter services, newest first, with the tokens of your own."""
-        return (self.call(rpcs.list_jupyter())).services
+        return (self.call(jupyter_rpcs.list_jupyter())).services
 
     def start_jupyter(self, name: str, **fields: Unpack[JupyterFields]) -> JupyterServiceInfo:
         """Start a Jupyter service; returns before Jupyter answers, so watch its `status`.
@@ -339,11 +354,11 @@ class Client(Notifications):
         Its link is `{url}lab?token={token}`. It may exist after Unavailable: that call is not
         retried.
         """
-        return self.call(rpcs.start_jupyter(name, fields))
+        return self.call(jupyter_rpcs.start_jupyter(name, fields))
 
     def get_jupyter(self, service_id: str) -> JupyterServiceInfo:
-        return self.call(rpcs.get_jupyter(service_id))
+        return self.call(jupyter_rpcs.get_jupyter(service_id))
 
     def stop_jupyter(self, service_id: str) -> None:
         """Stop a Jupyter service. Its workspace stays."""
-        self.call(rpcs.stop_jupyter(service_id))
+        self.call(jupyter_rpcs.stop_jupyter(service_id))

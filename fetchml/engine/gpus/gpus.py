@@ -6,7 +6,7 @@ until `undrain` marks it healthy.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -33,6 +33,7 @@ from fetchml.engine.gpus.cluster_report import cluster_report
 from fetchml.engine.gpus.memory import reports_too_little_memory
 from fetchml.engine.gpus.peak_store import PeakStore
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, gpu_report
+from fetchml.engine.watches.reports import Reports
 from fetchml.errors import Forbidden, NotFound
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.gpu import GpuInventory, GpuState, OwnerOf
@@ -96,6 +97,7 @@ class Gpus:
         self._owners_known = False
         self._started = False
         self._background = BackgroundWork()
+        self._reports = Reports[GpuReport](self._listed, private=private)
         self.bookings = GpuBookings(
             store, state, audit, report=report, clock=clock, private=private
         )
@@ -174,6 +176,13 @@ class Gpus:
             return cluster_report(self._cluster.nodes(), held, may_see)
         seen = self._inventory.state if self._inventory is not None else GpuState()
         return gpu_report(self._state, seen, may_see)
+
+    def watch(self, who: Principal) -> AsyncGenerator[GpuReport]:
+        """Yield what `list` returns, now and when it has changed. Never ends by itself."""
+        return self._reports.watch(who)
+
+    async def _listed(self, who: Principal) -> GpuReport:
+        return self.list(who)
 
     async def drain(self, who: Principal, uuid: str) -> GpuStatus:
         """Start nothing more on a GPU; what runs goes on. Durable on return, and idempotent.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fetchml.api.mapping import Field, Mapping, Time
+from fetchml.api.mapping import Field, Mapping
 from fetchml.api.task_messages import time_text
 from fetchml.core.bookings.model import Booking
 from fetchml.core.requests.checks import MAX_ITEMS
@@ -10,12 +10,7 @@ from fetchml.v1 import gpu_pb2
 
 BOOKING: Mapping[Booking, gpu_pb2.Booking] = Mapping(
     gpu_pb2.Booking,
-    Field("id"),
     Field("user_id", "user", keep_empty=False),
-    Field("gpu_uuids"),
-    Time("starts_at"),
-    Time("ends_at"),
-    Time("created_at"),
     Field("created_by", keep_empty=False),
 )
 

@@ -3,7 +3,7 @@
 `Task` has no table: replies hold many tasks, so `task_json` and `fill_task` are written for speed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -100,13 +100,38 @@ class Rows(Field):
         return [self._mapping.message(each) for each in value]
 
 
+def _same_name(descriptor: Any, of: str, *, full: bool) -> Field:
+    """`descriptor`: of a field of the message."""
+    is_time = descriptor.message_type is Timestamp.DESCRIPTOR
+    path = f"{of}.{descriptor.name}" if of else descriptor.name
+    return (Time if is_time else Field)(descriptor.name, path, full=full)
+
+
 class Mapping(Generic[T, M]):
     """The fields of a type, from which its JSON and its message are built."""
 
-    def __init__(self, message: type[M], *fields: Field) -> None:
+    def __init__(
+        self,
+        message: type[M],
+        *fields: Field,
+        of: str = "",
+        full: Collection[str] = (),
+        without: Collection[str] = (),
+    ) -> None:
+        """A field of the message that is not in `fields` shows the attribute with its name.
+
+        `of`: path of the value that has these attributes; the value itself by default. `full`:
+        those shown only in the full view. `without`: fields that the caller adds."""
+        named = {field.name: field for field in fields}
+        descriptors = [each for each in message.DESCRIPTOR.fields if each.name not in without]
+        if unknown := named.keys() - {each.name for each in descriptors}:
+            raise TypeError(f"{message.DESCRIPTOR.full_name} has no {', '.join(unknown)}")
         self._message = message
-        self._basic = [field for field in fields if not field.full]
-        self._full = list(fields)
+        self._full = [
+            named.get(each.name) or _same_name(each, of, full=each.name in full)
+            for each in descriptors
+        ]
+        self._basic = [field for field in self._full if not field.full]
 
     def json(self, value: T, *, full: bool = False) -> dict[str, object]:
         """`full`: include the fields that the contract does not define."""

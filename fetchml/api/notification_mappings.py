@@ -13,27 +13,18 @@ def _state(row: Delivery) -> DeliveryState:
 
 NOTIFICATION: Mapping[Delivery, notification_pb2.Notification] = Mapping(
     notification_pb2.Notification,
-    Field("id"),
     Field("state", _state),
-    Field("type"),
-    Field("url"),
     Field("task_id", keep_empty=False),
     Field("sweep_id", keep_empty=False),
-    Time("created_at"),
-    Field("attempts"),
     Time("next_at", lambda row: row.next_at if row.dead_at is None else None),
     Field("last_error", "error"),
-    Time("dead_at"),
     Field("of_server", lambda row: row.user == SERVER, keep_empty=False),
 )
 
 SECRET: Mapping[WebhookSecret, notification_pb2.WebhookSecret] = Mapping(
-    notification_pb2.WebhookSecret, Field("secret"), Field("host")
+    notification_pb2.WebhookSecret
 )
 
 TEST_RESULT: Mapping[TestResult, notification_pb2.TestNotificationResponse] = Mapping(
-    notification_pb2.TestNotificationResponse,
-    Field("delivered"),
-    Field("error"),
-    Field("milliseconds"),
+    notification_pb2.TestNotificationResponse
 )

@@ -32,9 +32,6 @@ def _both(field: str, name: str, parts: float) -> tuple[Field, Field]:
 
 TASK_POINT: Mapping[TaskPoint, usage_pb2.TaskUsagePoint] = Mapping(
     usage_pb2.TaskUsagePoint,
-    Time("at"),
-    Field("attempt"),
-    Field("samples"),
     *_both("cpu_cores", "cpu", 100),
     *_both("memory_mb", "memory", 16),
     *_both("read_mb_per_second", "read", 1024),
@@ -43,18 +40,16 @@ TASK_POINT: Mapping[TaskPoint, usage_pb2.TaskUsagePoint] = Mapping(
 
 TASK_USAGE: Mapping[TaskHistory, usage_pb2.TaskUsage] = Mapping(
     usage_pb2.TaskUsage,
-    Field("task_id"),
     Time("since", lambda history: history.since if history.points else None),
     Time("until", lambda history: history.until if history.points else None),
     Field("step_seconds", lambda history: history.step // 1000),
     Nested("total", TASK_POINT),
+    without=("points",),
 )
 """Without the points, which may be many."""
 
 GPU_POINT: Mapping[GpuPoint, usage_pb2.GpuPoint] = Mapping(
     usage_pb2.GpuPoint,
-    Time("at"),
-    Field("samples"),
     Field("held_percent", _scaled("held", 1 / 100)),
     *_both("utilisation_percent", "utilisation", 1),
     *_both("memory_used_mb", "memory", 1),
@@ -62,20 +57,17 @@ GPU_POINT: Mapping[GpuPoint, usage_pb2.GpuPoint] = Mapping(
     *_both("power_w", "power", 1),
 )
 
-GPU_HOLD: Mapping[GpuHold, usage_pb2.GpuHold] = Mapping(
-    usage_pb2.GpuHold, Field("task_id"), Field("user_id", "user"), Time("since"), Time("until")
-)
+GPU_HOLD: Mapping[GpuHold, usage_pb2.GpuHold] = Mapping(usage_pb2.GpuHold, Field("user_id", "user"))
 
 GPU_TRACK: Mapping[GpuTrack, usage_pb2.GpuTrack] = Mapping(
-    usage_pb2.GpuTrack, Field("uuid"), Field("name", keep_empty=False)
+    usage_pb2.GpuTrack, Field("name", keep_empty=False), without=("points", "holds")
 )
 """Without points and holds, which may be many."""
 
 GPU_HISTORY: Mapping[GpuHistory, usage_pb2.GpuHistory] = Mapping(
     usage_pb2.GpuHistory,
-    Time("since"),
-    Time("until"),
     Field("step_seconds", lambda history: history.step // 1000),
+    without=("gpus",),
 )
 """Without the GPUs."""
 
@@ -90,6 +82,9 @@ GPU_HOURS: Mapping[tuple[UserDay, DayUse], usage_pb2.GpuHours] = Mapping(
 )
 
 GPU_HOURS_LIST: Mapping[DaysOfUse, usage_pb2.GpuHoursList] = Mapping(
-    usage_pb2.GpuHoursList, Field("first_day", "first"), Field("last_day", "last")
+    usage_pb2.GpuHoursList,
+    Field("first_day", "first"),
+    Field("last_day", "last"),
+    without=("days",),
 )
 """Without the days."""

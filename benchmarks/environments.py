@@ -1,7 +1,7 @@
 """What the environment of a task adds to its start: built, warm, and prestaged for a GPU.
 
-A real uv installs a small package of the index. The times of starts are from the submit to the
-command, by the server's and the shim's clocks.
+A real uv installs NumPy and scikit-learn of the index. The times of starts are from the submit to
+the command, by the server's and the shim's clocks.
 """
 
 import os
@@ -25,7 +25,7 @@ from testbed.docker_engine import Engine, why_no_private_engine
 from testbed.gpu.cdi import IMAGE
 from testbed.static_uv import download_static_uv, download_wheels
 
-PACKAGE = "six==1.17.0"
+PACKAGES = ("numpy==2.4.6", "scikit-learn==1.9.1")
 COLD_ROUNDS = 3
 STARTS = 15
 """Pairs of starts, with and without the environment."""
@@ -52,10 +52,9 @@ def _warm_claim(where: str) -> str:
 
 
 def _with_environment(client: Client, without: dict[str, object]) -> dict[str, object]:
-    snapshot = client.upload({"requirements.txt": f"{PACKAGE}\n".encode()})
+    snapshot = client.upload({"requirements.txt": "\n".join(PACKAGES).encode()})
     wanted = {"requirements": "requirements.txt"}
-    command = ["python3", "-c", "import six"]
-    return {**without, "command": command, "snapshot_id": snapshot, "environment": wanted}
+    return {**without, "snapshot_id": snapshot, "environment": wanted}
 
 
 def _start_ms(client: Client, request: dict[str, object]) -> float:
@@ -72,7 +71,7 @@ def _cold(folder: Path) -> Figure:
             ours.append(_start_ms(client, _with_environment(client, WITHOUT)))
     measured = f"{median(ours):.0f} ms ({min(ours):.0f} to {max(ours):.0f}) against "
     measured += f"{median(bare):.0f} ms ({min(bare):.0f} to {max(bare):.0f})"
-    claim = f"environments: a start that builds one, of {PACKAGE} from the index"
+    claim = "environments: a start that builds one, with NumPy and scikit-learn"
     return Figure(claim, "uv by itself, with an empty cache too", measured, "none", kept=True)
 
 
@@ -87,7 +86,7 @@ def _uv_ms(folder: Path) -> float:
     began = perf_counter()
     for command in (
         [uv, "venv", "--quiet", "--relocatable", "--no-project", "--python", "python3", target],
-        [uv, "pip", "install", "--quiet", "--python", python, PACKAGE],
+        [uv, "pip", "install", "--quiet", "--python", python, *PACKAGES],
     ):
         subprocess.run(command, env=environment, check=True)
     return (perf_counter() - began) * 1000
@@ -126,11 +125,11 @@ def _warm_in_containers(engine: Engine, folder: Path) -> Figure:
 
 @contextmanager
 def _offline(folder: Path) -> Iterator[dict[str, str]]:
-    """The settings of builds in containers, which reach no index: uv, and the package's wheel."""
+    """The settings of builds in containers, which reach no index: uv, and the packages' wheels."""
     with TemporaryDirectory(dir=folder) as place:
         wheels, uv = Path(place, "wheels"), Path(place, "uv")
         uv.mkdir()
-        download_wheels(wheels, PACKAGE)
+        download_wheels(wheels, *PACKAGES)
         wheels.chmod(0o755)
         yield {
             "environments_find_links": str(wheels),

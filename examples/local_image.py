@@ -28,8 +28,17 @@ from docker.models.images import Image
 
 # Parts of the standard library that no task needs: they would double the image.
 LEFT_OUT = {"test", "idlelib", "turtledemo", "ensurepip", "site-packages", "dist-packages"}
-# Loaded by name at run time, so that ldd does not see them: for thread ends and C++ wheels.
-LOADED_BY_NAME = ("libgcc_s.so.1", "libstdc++.so.6")
+# Loaded by name at run time, so that ldd does not see them: for thread ends, and for the wheels of
+# packages that tasks bring along.
+LOADED_BY_NAME = (
+    "libgcc_s.so.1",
+    "libstdc++.so.6",
+    "libdl.so.2",
+    "libm.so.6",
+    "libpthread.so.0",
+    "librt.so.1",
+    "libutil.so.1",
+)
 ACCOUNTS = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n",
     "etc/group": "root:x:0:\nuser:x:1000:\n",

@@ -16,6 +16,7 @@ from typing import Any
 
 import docker
 from docker.errors import APIError, DockerException
+from docker.models.containers import Container
 
 from testbed import debian
 
@@ -125,11 +126,7 @@ class PrivateEngine(Engine):
         if self._process is None:
             self.start()
         for container in self.client.containers.list(all=True, ignore_removed=True):
-            try:
-                container.remove(force=True)
-            except APIError as error:
-                if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
-                    raise  # Otherwise a server removes it, or has done so.
+            remove(container)
 
     def close(self) -> None:
         """End the engine and remove its mounts and files."""
@@ -156,6 +153,15 @@ class PrivateEngine(Engine):
     def _log_end(self) -> str:
         lines = (self.folder / "log").read_text(errors="replace").splitlines()
         return "\n".join(lines[-15:])
+
+
+def remove(container: Container) -> None:
+    """End and remove a container, unless a server removes it or has done so."""
+    try:
+        container.remove(force=True)
+    except APIError as error:
+        if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+            raise
 
 
 def _end_with_these_tests(pid: int) -> subprocess.Popen[bytes]:

@@ -7,6 +7,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+from examples.local_image import find_python
+
 
 def download_static_uv(folder: Path) -> Path:
     """Return the path of the program, of the same version as the installed uv, in `folder`."""
@@ -23,6 +25,7 @@ def download_static_uv(folder: Path) -> Path:
 
 
 def download_wheels(folder: Path, *wanted: str) -> None:
-    """Download wheels of packages, without what these need. `wanted`: arguments of pip."""
-    pip = [sys.executable, "-m", "pip", "download", "-q", "-d", str(folder)]
-    subprocess.run([*pip, "--no-deps", "--only-binary", ":all:", *wanted], check=True)
+    """Download wheels of packages, and of what these need, for images made from this machine's
+    Python. `wanted`: arguments of pip."""
+    pip = [sys.executable, "-m", "pip", "--python", str(find_python().executable), "download"]
+    subprocess.run([*pip, "-q", "-d", str(folder), "--only-binary", ":all:", *wanted], check=True)

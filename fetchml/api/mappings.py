@@ -14,7 +14,8 @@ from fetchml.core.requests.snapshot import Entry, EntryKind, Snapshot
 from fetchml.core.storage import Kind, Used
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, NodeStatus
 from fetchml.engine.retention import StorageReport
-from fetchml.files.storage_usage import UserStorage
+from fetchml.files.storage.usage import UserStorage
+from fetchml.files.storage.volumes import VolumeReport
 from fetchml.v1 import (
     access_pb2,
     audit_pb2,
@@ -166,10 +167,20 @@ USER_STORAGE: Mapping[UserStorage, storage_pb2.UserStorage] = Mapping(
     Rows("kinds", STORAGE_USE, lambda user: list(user.used.items()), keep_empty=True),
 )
 
+VOLUME_STORAGE: Mapping[VolumeReport, storage_pb2.VolumeStorage] = Mapping(
+    storage_pb2.VolumeStorage,
+    Field("name"),
+    Field("read_only"),
+    Field("max_bytes", keep_empty=False),
+    Field("bytes", lambda volume: volume.used and volume.used.bytes),
+    Field("files", lambda volume: volume.used and volume.used.files),
+)
+
 STORAGE: Mapping[StorageReport, storage_pb2.StorageReport] = Mapping(
     storage_pb2.StorageReport,
     Rows("users", USER_STORAGE, keep_empty=True),
     Field("allowed_bytes", keep_empty=False),
+    Rows("volumes", VOLUME_STORAGE, keep_empty=True),
 )
 
 PRUNED: Mapping[Pruned, storage_pb2.PruneStorageResponse] = Mapping(

@@ -11,7 +11,7 @@ from fetchml.errors import DiskFull, StorageQuotaReached
 from fetchml.files import checkpoint_folder
 from fetchml.files.checkpoint_folder import TooManyFilesError, User
 from fetchml.files.layout import CHECKPOINT_DRAFT as DRAFT
-from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.storage.usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.tree_size import measure
 from fetchml.files.untrusted import TooDeepError

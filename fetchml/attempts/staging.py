@@ -11,10 +11,10 @@ from fetchml.attempts import volumes
 from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.attempts.task_inputs import TaskInputs
 from fetchml.core.model import Task
-from fetchml.core.requests.mounts.volumes import Volume
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.environments.service import Environments
 from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.storage.volumes import VolumeUsage
 from fetchml.files.task_users import FileOwners
 from fetchml.ports.launcher import LaunchSpec, Mount, Owner, Place, Secrets
 from fetchml.snapshots.service import Snapshots
@@ -63,12 +63,11 @@ class Inputs:
         workspace_of: Callable[[Task], Awaitable[tuple[Mount, Owner]]],
         secrets_of: Callable[[Task], dict[str, str]],
         service_places: tuple[Place, ...],
-        volumes: Mapping[str, Volume],
+        volumes: VolumeUsage,
     ) -> None:
         """`owners` decides who owns a task's files. `workspace_of` returns a service's workspace
         and its owner, and raises PrepareError. `secrets_of` returns the part of a service's
-        environment that is never stored, `service_places` what each finds. `volumes` are those of
-        the settings, by name."""
+        environment that is never stored, `service_places` what each finds."""
         self._snapshots = snapshots
         self._tasks = tasks
         self._owners = owners

@@ -1,26 +1,28 @@
 """Volumes of tasks, checked again before each attempt."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from fetchml.core.model import Task
 from fetchml.core.requests.mounts.volumes import Volume, fault
+from fetchml.files.storage.volumes import VolumeUsage
 from fetchml.ports.launcher import Mount, PrepareError
 
 ROOT = "/volumes"
 
 
-def mounts_of(task: Task, known: Mapping[str, Volume]) -> tuple[Mount, ...]:
+def mounts_of(task: Task, volumes: VolumeUsage) -> tuple[Mount, ...]:
     """Return the task's volumes as mounts. Blocks for disk accesses. Raises PrepareError.
 
-    The settings may have changed since the submit, and a link may have been put in the place of a
-    folder since the start of the server.
+    The settings may have changed since the submit, a link may have been put in the place of a
+    folder since the start of the server, and a volume may have reached its limit.
     """
     names = task.spec.volumes or ()
-    if wrong := fault(names, task.user, known):
+    if wrong := fault(names, task.user, volumes.known):
         raise PrepareError(wrong, permanent=True)
-    return tuple(_mount(name, known[name]) for name in names)
+    if full := volumes.room_fault(names):
+        raise PrepareError(full, permanent=False)
+    return tuple(_mount(name, volumes.known[name]) for name in names)
 
 
 def _mount(name: str, volume: Volume) -> Mount:

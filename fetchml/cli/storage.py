@@ -4,7 +4,7 @@ import click
 
 from fetchml.cli.connect import server_option
 from fetchml.cli.output import Output, output_option, print_list
-from fetchml.cli.render import clean, size
+from fetchml.cli.render import clean, show, size
 from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, Rpc, to_json
 from fetchml.v1 import storage_pb2
@@ -16,6 +16,7 @@ from fetchml.v1 import storage_pb2
 def storage(client: Client, output: Output) -> None:
     """Show disk usage on the server: yours, or all users' if you are an admin.
 
+    Below it, the volumes that your tasks may mount; those with a limit are measured every minute.
     Sizes count whole disk blocks. The files of running tasks are measured every 30 seconds.
     'fetchml prune' removes old data.
     """
@@ -25,6 +26,8 @@ def storage(client: Client, output: Output) -> None:
     print_list(output, whole, found.users, lambda: _table(found), name="user_id")
     if found.HasField("allowed_bytes") and output.kind in {"table", "wide"}:
         click.echo(f"Limit for each user: {size(found.allowed_bytes)} ([quotas] user_storage_gb).")
+    if found.volumes and output.kind in {"table", "wide"}:
+        show(_volumes(found), wide=output.kind == "wide")
 
 
 def _table(found: storage_pb2.StorageReport) -> FittedTable:
@@ -34,6 +37,20 @@ def _table(found: storage_pb2.StorageReport) -> FittedTable:
         parts = (size(use.bytes) if use.bytes else "-" for use in user.kinds)
         name = clean(user.user_id) if user.user_id else "(nobody)"
         shown.add_row(name, size(user.bytes), *parts, str(user.files))
+    return shown
+
+
+def _volumes(found: storage_pb2.StorageReport) -> FittedTable:
+    shown = table("VOLUME", "MODE", "ALL", "LIMIT", "FILES", spare=("FILES",))
+    for volume in found.volumes:
+        is_measured = volume.HasField("bytes")
+        shown.add_row(
+            clean(volume.name),
+            "ro" if volume.read_only else "rw",
+            size(volume.bytes) if is_measured else "-",
+            size(volume.max_bytes) if volume.max_bytes else "-",
+            str(volume.files) if is_measured else "-",
+        )
     return shown
 
 

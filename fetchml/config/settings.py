@@ -44,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True):
         dict[VolumeName, VolumeSettings],
         about(
             "Folders of this host that tasks may mount, each a table `[volumes.NAME]` with `path`, "
-            "`mode` (`ro` or `rw`) and `users` ([volumes](volumes.md)).",
+            "`mode` (`ro` or `rw`), `users` and `max_gb` ([volumes](volumes.md)).",
             default="none",
         ),
     ] = msgspec.field(default_factory=dict)

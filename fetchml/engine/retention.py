@@ -22,7 +22,8 @@ from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.environments.cache import Packages, Record
 from fetchml.environments.service import Environments
 from fetchml.errors import Conflict, FieldViolation, Forbidden, NotFound, ValidationFailed
-from fetchml.files.storage_usage import StorageUsage, UserStorage
+from fetchml.files.storage.usage import StorageUsage, UserStorage
+from fetchml.files.storage.volumes import VolumeReport, VolumeUsage
 from fetchml.ports.store import OldTasks, Store
 from fetchml.snapshots.service import Snapshots
 from fetchml.system.background import every
@@ -48,6 +49,7 @@ class StorageReport(NamedTuple):
     users: list[UserStorage]
     allowed_bytes: int
     """Limit of each user's files; 0: no limit."""
+    volumes: list[VolumeReport]
 
 
 class Retention:
@@ -64,20 +66,23 @@ class Retention:
         clock: Callable[[], int],
         *,
         environments: Environments,
+        volumes: VolumeUsage,
     ) -> None:
         self._environments = environments
         self._store = store
         self._ended = ended
         self._snapshots = snapshots
         self._usage = usage
+        self._volumes = volumes
         self._audit = audit
         self._settings = settings
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
 
     def report(self, who: Principal) -> StorageReport:
-        """Return the storage of all users that the caller may see."""
-        return StorageReport(self._usage.seen_by(who), self._usage.allowed_bytes)
+        """Return the storage of all users, and the volumes, that the caller may see."""
+        users, volumes = self._usage.seen_by(who), self._volumes.seen_by(who)
+        return StorageReport(users, self._usage.allowed_bytes, volumes)
 
     @contextlib.asynccontextmanager
     async def upkeep(self) -> AsyncIterator[None]:

@@ -8,7 +8,6 @@ from fetchml.core.events import Submitted
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec
 from fetchml.core.requests import submission
-from fetchml.core.requests.mounts import volumes
 from fetchml.core.requests.mounts.checkpoint import source_fault
 from fetchml.core.state import State
 from fetchml.datasets.provider import DatasetProvider
@@ -33,7 +32,8 @@ from fetchml.errors import (
     Unavailable,
     ValidationFailed,
 )
-from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.storage.usage import StorageUsage
+from fetchml.files.storage.volumes import VolumeUsage
 from fetchml.ports.store import Document, IdempotentCreate, Store
 from fetchml.snapshots.service import Snapshots
 from fetchml.system.ids import IdSequence
@@ -74,6 +74,7 @@ class Submissions:
         dependencies: Dependencies,
         environments: Environments,
         secrets: UserSecrets,
+        volumes: VolumeUsage,
         clock: Callable[[], int],
         ids: IdSequence,
         rules: SubmissionRules,
@@ -93,6 +94,7 @@ class Submissions:
         self._clock = clock
         self._ids = ids
         self._rules = rules
+        self._volumes = volumes
         self._locks = KeyedLocks()
         self.refused = 0
         """Submits that a quota of waiting tasks, or the queue's limit, kept out."""
@@ -280,8 +282,8 @@ class Submissions:
             raise ValidationFailed(violations + unknown) from None
         if unknown:
             raise ValidationFailed(unknown)
-        if spec.volumes and (fault := volumes.fault(spec.volumes, who.user, self._rules.volumes)):
-            raise ValidationFailed([FieldViolation("volumes", fault)])
+        if spec.volumes:
+            self._volumes.require(who.user, spec.volumes)
         if spec.secrets and (wrong := self._secrets.fault(who.user, spec.secrets)):
             raise ValidationFailed([FieldViolation("secrets", wrong)])
         experiment = spec.experiment_id

@@ -7,7 +7,7 @@ from fetchml.core.model import Server, Status, Task
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.task_lookup import TaskLookup
-from fetchml.files.storage_monitor import MonitoredTasks
+from fetchml.files.storage.monitor import MonitoredTasks
 from fetchml.files.task_files import TaskFiles
 from fetchml.system.pacing import Pace
 

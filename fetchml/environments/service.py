@@ -19,7 +19,7 @@ from fetchml.environments.cache import EnvironmentCache, Packages, Record
 from fetchml.environments.key import environment_key
 from fetchml.environments.sources import BadSource, EnvironmentSources
 from fetchml.environments.uv import UvVersion
-from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.storage.usage import StorageUsage
 from fetchml.ports.environments import EnvironmentBuilder
 from fetchml.ports.launcher import Mount, Owner, PrepareError
 from fetchml.system.background import BackgroundWork

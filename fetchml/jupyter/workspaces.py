@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from fetchml.core.requests import jupyter
 from fetchml.core.storage import NOTHING, Used
 from fetchml.files.attempt_folder import Look
-from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.storage.usage import StorageUsage
 from fetchml.files.task_users import FileOwners
 from fetchml.files.tree_size import measure
 from fetchml.files.untrusted import first_names

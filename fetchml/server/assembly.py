@@ -5,15 +5,12 @@ store, which hear of durable changes in the order below; handlers of the dispatc
 the core's effects; and JupyterServices' own listener.
 """
 
-from dataclasses import dataclass
-
 from fetchml.access.service import TaskAccess
 from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.attempts.manager import AttemptManager
 from fetchml.attempts.staging import Inputs
 from fetchml.attempts.task_inputs import TaskInputs
 from fetchml.auth.audit import Audit
-from fetchml.core.state import State
 from fetchml.engine.change_log import log_changes
 from fetchml.engine.daily_counts import DailyCounts, day_of
 from fetchml.engine.dispatcher import Dispatcher
@@ -53,14 +50,11 @@ from fetchml.engine.wait_times import WaitTimes
 from fetchml.engine.watched_tasks import watched_tasks
 from fetchml.engine.watches.batches import Batches
 from fetchml.engine.watches.watch import Watches
-from fetchml.environments.service import Environments
 from fetchml.files.output_archives import OutputArchives
-from fetchml.files.storage_monitor import MonitoredTasks
-from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.storage.usage import StorageUsage
+from fetchml.files.storage.volumes import VolumeUsage
 from fetchml.files.task_files import TaskFiles
-from fetchml.jupyter.service import JupyterServices
-from fetchml.notifications.sender import Sender
-from fetchml.ports.store import Store
+from fetchml.server.assembled import Assembly
 from fetchml.server.effects import carry_out
 from fetchml.server.jupyter_wiring import jupyter_services
 from fetchml.server.notification_wiring import assemble_notifications
@@ -71,36 +65,6 @@ from fetchml.snapshots.service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
 from fetchml.user_secrets.service import UserSecrets
-
-
-@dataclass(frozen=True, slots=True)
-class Assembly:
-    clock: Clock
-    ids: IdSequence
-    store: Store
-    state: State
-    index: TaskIndex
-    feed: Feed
-    dispatcher: Dispatcher
-    audit: Audit
-    usage: StorageUsage
-    estimates: Estimates
-    experiments: Experiments
-    snapshots: Snapshots
-    environments: Environments
-    secrets: UserSecrets
-    ended: EndedTasks
-    gpus: Gpus
-    services: ServiceTasks
-    jupyter: JupyterServices
-    attempts: AttemptManager
-    lifecycle: Lifecycle
-    engine: Engine
-    access: TaskAccess
-    sampler: UsageSampler
-    activity: GpuActivity
-    sender: Sender
-    watched: MonitoredTasks
 
 
 async def assemble(outside: Outside, options: Options) -> Assembly:
@@ -117,6 +81,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     audit = Audit(store, clock_ms=clock)
     usage = StorageUsage(options.user_storage_bytes)
     usage.load(await store.kept_by_user())
+    volumes = VolumeUsage(options.rules.volumes)
     shares = ShareStore(store, clock)
     used = await shares.load(restored, options.limits)
     state = await restored_state(store, restored, options.limits, used)
@@ -188,6 +153,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         dependencies=dependencies,
         environments=environments,
         secrets=secrets,
+        volumes=volumes,
         clock=clock,
         ids=ids,
         rules=options.rules,
@@ -229,7 +195,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         workspace_of=jupyter.workspace_of,
         secrets_of=jupyter.secrets_of,
         service_places=jupyter.places,
-        volumes=options.rules.volumes,
+        volumes=volumes,
     )
     attempts = AttemptManager(
         outside.launcher,
@@ -377,6 +343,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         dispatcher=dispatcher,
         audit=audit,
         usage=usage,
+        volumes=volumes,
         estimates=estimates,
         experiments=experiments,
         snapshots=snapshots,

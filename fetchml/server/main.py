@@ -39,7 +39,7 @@ from fetchml.files import task_users
 from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir, require_own
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.files.own_file import write_durably
-from fetchml.files.storage_monitor import StorageMonitor
+from fetchml.files.storage.monitor import StorageMonitor
 from fetchml.ports.store import StoreDamaged
 from fetchml.server import cluster_wiring, sd_notify, wiring
 from fetchml.server.assembly import Outside, assemble
@@ -192,6 +192,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             wiring.retention_settings(settings),
             parts.clock,
             environments=parts.environments,
+            volumes=parts.volumes,
         )
         keys = KeyManager(keyring, parts.audit)
         watch_disk = StorageMonitor(
@@ -200,6 +201,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
         await _enter(stack, watch_disk.watching(), retention.upkeep(), keyring.saving_use())
         await _enter(
             stack,
+            parts.volumes.watching(),
             parts.sampler.sampling(),
             parts.activity.reporting(),
             parts.sender.sending(),

@@ -20,7 +20,8 @@ def volumes_of(settings: Settings) -> Mapping[str, Volume]:
             raise CannotStart(f"[volumes.{name}] path: {fault}. Name another folder.")
         if not path.is_dir():
             log.warning("[volumes.%s] path: there is no folder %s now", name, path)
-        found[name] = Volume(str(path), volume.mode == "ro", volume.users)
+        most = volume.max_gb << 30
+        found[name] = Volume(str(path), volume.mode == "ro", volume.users, most)
     return found
 
 

@@ -34,7 +34,7 @@ from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
 from fetchml.files.layout import DATASETS, JUPYTER
 from fetchml.files.shared_folders import SharedFolders
-from fetchml.files.storage_monitor import MonitorSettings
+from fetchml.files.storage.monitor import MonitorSettings
 from fetchml.files.task_users import FileOwners, OwnerPerUser, SharedOwner
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.jupyter.origin import LOOPBACK_HOSTS

@@ -14,7 +14,7 @@ from fetchml.core.model import Principal
 from fetchml.core.requests import snapshot
 from fetchml.core.requests.snapshot import Snapshot
 from fetchml.errors import Conflict, Forbidden
-from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.storage.usage import StorageUsage
 from fetchml.ports.store import Store
 from fetchml.snapshots.copies import SnapshotCopies
 from fetchml.snapshots.files import SnapshotFiles

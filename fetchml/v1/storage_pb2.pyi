@@ -12,12 +12,28 @@ class GetStorageRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StorageReport(_message.Message):
-    __slots__ = ("users", "allowed_bytes")
+    __slots__ = ("users", "allowed_bytes", "volumes")
     USERS_FIELD_NUMBER: _ClassVar[int]
     ALLOWED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    VOLUMES_FIELD_NUMBER: _ClassVar[int]
     users: _containers.RepeatedCompositeFieldContainer[UserStorage]
     allowed_bytes: int
-    def __init__(self, users: _Optional[_Iterable[_Union[UserStorage, _Mapping]]] = ..., allowed_bytes: _Optional[int] = ...) -> None: ...
+    volumes: _containers.RepeatedCompositeFieldContainer[VolumeStorage]
+    def __init__(self, users: _Optional[_Iterable[_Union[UserStorage, _Mapping]]] = ..., allowed_bytes: _Optional[int] = ..., volumes: _Optional[_Iterable[_Union[VolumeStorage, _Mapping]]] = ...) -> None: ...
+
+class VolumeStorage(_message.Message):
+    __slots__ = ("name", "read_only", "max_bytes", "bytes", "files")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    read_only: bool
+    max_bytes: int
+    bytes: int
+    files: int
+    def __init__(self, name: _Optional[str] = ..., read_only: _Optional[bool] = ..., max_bytes: _Optional[int] = ..., bytes: _Optional[int] = ..., files: _Optional[int] = ...) -> None: ...
 
 class UserStorage(_message.Message):
     __slots__ = ("user_id", "bytes", "files", "kinds")

@@ -1,11 +1,14 @@
 """`fetchml storage` and `fetchml prune`."""
 
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.cli_server import FETCHML, Server, environment
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -27,6 +30,46 @@ def test_storage_table_and_json(ended: tuple[Server, str]) -> None:
     kinds = {each["kind"]: int(each.get("bytes", 0)) for each in user["kinds"]}
     assert kinds.keys() == {"snapshots", "workspaces", "outputs", "logs", "jupyter", "environments"}
     assert sum(kinds.values()) == int(user["bytes"]) > 0
+
+
+def with_volumes(folder: Path) -> Path:
+    """Settings with a volume that has a limit, one that has none, and one of another user."""
+    disk = folder / "disk"
+    disk.mkdir()
+    (disk / "file").write_bytes(bytes(5 << 20))
+    settings = f"[volumes.scratch]\npath = '{disk}'\nmode = 'rw'\nmax_gb = 2\n"
+    settings += f"[volumes.models]\npath = '{disk}'\n"
+    settings += f"[volumes.adas]\npath = '{disk}'\nusers = ['ada']\n"
+    file = folder / "fetchml.toml"
+    file.write_text(settings)
+    return file
+
+
+@pytest.fixture
+def volumes_server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "data", "--config", str(with_volumes(tmp_path))).start()
+    yield server
+    assert server.stop() == 0
+
+
+def test_volumes_below_the_users(volumes_server: Server) -> None:
+    server = volumes_server
+    found: list[Any] = wait_until(lambda: measured(server.json("storage")["volumes"]))
+    scratch, models = found
+    assert int(scratch.pop("bytes")) in range(5 << 20, 6 << 20)
+    limits = {"max_bytes": 2 << 30, "files": 1}
+    assert scratch == {"name": "scratch", "read_only": False, **limits}
+    assert models == {"name": "models", "read_only": True}
+    told = server.run("storage").succeeded().split("\n")
+    at = next(number for number, line in enumerate(told) if line.startswith("VOLUME"))
+    assert [line.split() for line in told[at + 1 :]] == [
+        ["scratch", "rw", "5.0", "MiB", "2.0", "GiB", "1"],
+        ["models", "ro", "-", "-", "-"],
+    ]
+
+
+def measured(volumes: list[Any]) -> list[Any]:
+    return volumes if "bytes" in volumes[0] else []
 
 
 def answer(server: Server, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.config.loader import load
+from fetchml.config.loader import ConfigError, load
 from fetchml.config.settings import Settings
 from fetchml.core.requests.mounts.volumes import Volume
 from fetchml.ops.checks.data import volumes
@@ -34,6 +34,17 @@ def test_links_are_resolved_at_the_start(data_dir: Path, tmp_path: Path) -> None
         "scratch": Volume(str(tmp_path / "disk"), read_only=False),
         "later": Volume(str(tmp_path / "missing"), read_only=False),
     }
+
+
+def test_limit_is_in_gib(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    file = tmp_path / "limited.toml"
+    table = f"[volumes.scratch]\npath = '{tmp_path / 'disk'}'\nmode = 'rw'\nmax_gb = 3"
+    file.write_text(f"data_dir = '{data_dir}'\n{table}")
+    assert volumes_of(load(file, {}))["scratch"].max_bytes == 3 << 30
+    file.write_text(f"data_dir = '{data_dir}'\n{table.replace('3', '-1')}")
+    with pytest.raises(ConfigError, match="max_gb"):
+        load(file, {})
 
 
 def test_no_link_leads_to_a_forbidden_folder(data_dir: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Volumes, and the users who may mount them, over real processes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,10 @@ import pytest
 from fetchml.core.model import FailureReason, Principal, Status
 from fetchml.core.requests.mounts.volumes import Volume, path_fault
 from fetchml.engine.engine import Engine
-from fetchml.errors import ValidationFailed
-from tests.support.engine_box import ADMIN, ALICE, BOB, Box, ended
+from fetchml.errors import StorageQuotaReached, ValidationFailed
+from fetchml.files.storage.volumes import VolumeUsage
+from tests.support.engine_box import ADMIN, ALICE, BOB, Box, ended, running
+from tests.support.waiting import until_true
 
 
 @pytest.fixture
@@ -98,3 +101,66 @@ def test_forbidden_paths(path: str) -> None:
 @pytest.mark.parametrize("path", ["/srv/fetchml-scratch", "/data", "/home/ada", "/etcetera"])
 def test_allowed_paths(path: str) -> None:
     assert path_fault(path, ["/srv/fetchml"]) is None
+
+
+async def test_full_volume_takes_no_further_writer(box: Box, tmp_path: Path) -> None:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    volumes = {
+        "scratch": Volume(str(folder), read_only=False, max_bytes=1 << 20),
+        "results": Volume(str(folder), max_bytes=1 << 20),
+    }
+    refused = r"The volume scratch takes 2\.0 MiB of 1\.0 MiB allowed.* \[volumes\.scratch\] max_gb"
+    async with box.engine(volumes=volumes, max_running=1) as engine:
+        first = await engine.create_task(ALICE, job("sleep 600", "scratch"))
+        await running(engine, first.id)
+        waits = await engine.create_task(BOB, job("true", "scratch"))
+        (folder / "file").write_bytes(bytes(2 << 20))
+        async with box.parts.volumes.watching():
+            await until_true(lambda: box.parts.volumes.seen_by(ALICE)[0].used)
+        with pytest.raises(StorageQuotaReached, match=refused):
+            await engine.create_task(ALICE, job("true", "results", "scratch"))
+        with pytest.raises(StorageQuotaReached, match=refused):
+            await engine.create_tasks(ALICE, [job("true"), job("true", "scratch")])
+        # Readers go on, and so does the task that runs.
+        reader = await engine.create_task(ALICE, job("true", "results"))
+        assert (await engine.get_task(ALICE, first.id)).status is Status.RUNNING
+        await engine.cancel_task(ALICE, first.id)
+        failed = await ended(engine, waits.id)
+        assert failed.failure_reason is FailureReason.PREPARE_FAILED
+        assert re.match(refused, failed.error or "")
+        assert (await ended(engine, reader.id)).status is Status.COMPLETED
+        # Once there is room again, so may the next one.
+        (folder / "file").unlink()
+        async with box.parts.volumes.watching():
+            await until_true(lambda: box.parts.volumes.room_fault(["scratch"]) is None)
+        again = await engine.create_task(ALICE, job("true", "scratch"))
+        assert (await ended(engine, again.id)).status is Status.COMPLETED
+
+
+async def test_volume_with_more_files_than_are_counted_is_full(tmp_path: Path) -> None:
+    """Else empty files would hide the large ones."""
+    for number in range(9):
+        (tmp_path / str(number)).touch()
+    known = {"scratch": Volume(str(tmp_path), read_only=False, max_bytes=1 << 40)}
+    usage = VolumeUsage(known, most_files=8)
+    async with usage.watching():
+        await until_true(lambda: usage.room_fault(["scratch"]))
+    assert "more than 8 files and folders" in (usage.room_fault(["scratch"]) or "")
+
+
+async def test_only_volumes_with_a_limit_are_measured(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(10_000))
+    known = {
+        "free": Volume(str(tmp_path), read_only=False),
+        "limited": Volume(str(tmp_path), read_only=False, max_bytes=1 << 20),
+        "alices": Volume(str(tmp_path), users=("alice",)),
+    }
+    usage = VolumeUsage(known)
+    async with usage.watching():
+        await until_true(lambda: usage.seen_by(BOB)[1].used)
+    free, limited = usage.seen_by(BOB)
+    assert free.used is None
+    assert limited.used is not None
+    assert (limited.used.files, limited.used.bytes >= 10_000) == (1, True)
+    assert [each.name for each in usage.seen_by(ALICE)] == ["free", "limited", "alices"]

@@ -11,7 +11,7 @@ from fetchml.environments.builds import Builds
 from fetchml.environments.cache import EnvironmentCache
 from fetchml.environments.service import BuilderSettings, Environments
 from fetchml.environments.sources import EnvironmentSources
-from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.storage.usage import StorageUsage
 from fetchml.ports.environments import ENVIRONMENT, Build, Platform
 from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.unpack import UnpackLimits

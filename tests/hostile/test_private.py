@@ -121,7 +121,7 @@ class Scene:
 @pytest.fixture
 async def scene(serve: Serve, processes_backend: Backend, tmp_path: Path) -> AsyncIterator[Scene]:
     (tmp_path / "hers").mkdir()
-    settings = f'[volumes.{VOLUME}]\npath = "{tmp_path / "hers"}"\nusers = ["{ADA}"]\n'
+    settings = f'[volumes.{VOLUME}]\npath = "{tmp_path / "hers"}"\nusers = ["{ADA}"]\nmax_gb = 1\n'
     (tmp_path / "fetchml.toml").write_text(settings)
     server = serve(
         processes_backend,

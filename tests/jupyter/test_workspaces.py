@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.storage.usage import StorageUsage
 from fetchml.files.task_users import SharedOwner
 from fetchml.jupyter.workspaces import Workspaces
 from tests.support.memory_store import MemoryStore

@@ -27,11 +27,12 @@ from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.files.folder_events import FolderEvents
-from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.storage.usage import StorageUsage
 from fetchml.files.task_users import SharedOwner
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.jupyter.service import JupyterServices
-from fetchml.server.assembly import Assembly, Options, Outside, assemble
+from fetchml.server.assembled import Assembly
+from fetchml.server.assembly import Options, Outside, assemble
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.service import Snapshots
 from fetchml.snapshots.unpack import UnpackLimits

@@ -30,7 +30,8 @@ from fetchml.files.task_users import SharedOwner
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.ports.launcher import Owner
 from fetchml.ports.notifier import Notifier
-from fetchml.server.assembly import Assembly, Options, Outside, assemble
+from fetchml.server.assembled import Assembly
+from fetchml.server.assembly import Options, Outside, assemble
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.views import Explanation, Health, Shortage, StartEstimate
@@ -85,6 +86,7 @@ class MemoryEngine:
             RetentionSettings(0, 0),
             parts.clock,
             environments=parts.environments,
+            volumes=parts.volumes,
         )
         self._files = files
         self._changed = asyncio.Condition()

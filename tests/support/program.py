@@ -14,6 +14,7 @@ import aiohttp
 from fetchml.core.model import Role
 from fetchml.system import processes
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
+from testbed.docker_engine import remove
 from testbed.server_processes import kill_tasks, resident_bytes
 from tests.support import front, grpc_world, rest_world
 from tests.support.cli_server import FETCHML, environment, serving
@@ -143,7 +144,7 @@ class Server:
         ours = {f"FETCHML_TASK_ID={path.name}" for path in self.data_dir.glob("tasks/*")}
         for container in self.backend.containers():
             if f"FETCHML_TASK_ID={container.labels.get('fetchml.task')}" in ours:
-                container.remove(force=True)
+                remove(container)
         kill_tasks(self.data_dir.glob("tasks/*"))
 
     async def clients(self, secret: str | None) -> tuple[rest_world.Client, grpc_world.Client]:

@@ -1,12 +1,17 @@
 """What admins look after."""
 
+import re
+from pathlib import Path
+
 from playwright.async_api import expect
 
 from fetchml.core.model import Role
 from tests.contract.schemathesis_archives import archive
-from tests.support.program import Server
+from tests.support.program import Backend, Server
+from tests.support.server_fixtures import Serve
 from tests.support.signed_in import sign_in, visit
 from tests.support.tab import PHONE
+from tests.support.waiting import until
 from tests.ui.conftest import OpenTab
 
 
@@ -75,3 +80,27 @@ async def test_parts_show_what_happened(server: Server, tab: OpenTab) -> None:
     await page.get_by_label("User").fill("nobody")
     await expect(page.get_by_text("No entry matches.")).to_be_visible()
     assert "user_id=nobody" in page.url
+
+
+async def test_volumes_are_shown_with_their_use(
+    serve: Serve, processes_backend: Backend, tab: OpenTab, tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "file").write_bytes(bytes(5 << 20))
+    limited = f"path = '{tmp_path / 'disk'}'\nmode = 'rw'\nmax_gb = 2\n"
+    settings = f"[volumes.scratch]\n{limited}[volumes.models]\npath = '{tmp_path / 'disk'}'\n"
+    (tmp_path / "fetchml.toml").write_text(settings)
+    server = await serve(processes_backend, FETCHML_CONFIG=str(tmp_path / "fetchml.toml")).start()
+
+    async def measured() -> bool:
+        volumes = (await server.rest.get("/v1/storage")).json["volumes"]
+        return "bytes" in volumes[0]
+
+    await until(measured)
+    opened = await tab()
+    page = await sign_in(opened, server)
+    await visit(page, server, "admin?part=storage")
+    rows = page.get_by_role("region", name="Volumes").locator("tbody tr")
+    await expect(rows.nth(0)).to_have_text(re.compile("scratchread and write5.*2.*GiB.*1"))
+    await expect(rows.nth(1)).to_have_text("modelsreadnot measured")
+    await opened.check_accessible()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from fetchml.config.sections.types import Text
+from fetchml.config.sections.types import Count, Text
 from fetchml.core.requests.mounts import volumes
 
 VolumeName = Annotated[str, Meta(pattern=f"^{volumes.PATTERN}$", max_length=volumes.MAX_NAME)]
@@ -18,3 +18,5 @@ class VolumeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: Path
     mode: Literal["ro", "rw"] = "ro"
     users: tuple[Text, ...] = ()
+    max_gb: Count = 0
+    """GiB; 0: no limit."""

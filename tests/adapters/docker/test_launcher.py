@@ -349,3 +349,38 @@ class TestDockerLauncher(LauncherConformance):
         finally:
             await launcher.remove(run)
             self.client.images.remove(image)
+
+    async def test_read_only_mounts_refuse_every_write(
+        self, bench: Bench, launcher: DockerLauncher, tmp_path: Path
+    ) -> None:
+        """Although the folder's own permissions would let every user write."""
+        mounts = dict[str, tuple[Mount, ...]]()
+        for kind, target in (
+            ("volumes", "/volumes/models"),
+            ("inputs", "/inputs/first"),
+            ("datasets", "/data/digits"),
+        ):
+            source = tmp_path / kind
+            source.mkdir()
+            (source / "there").write_text("content")
+            source.chmod(0o777)
+            (source / "there").chmod(0o666)
+            mounts[kind] = (Mount(source, target, read_only=True),)
+        script = """
+            for folder in /volumes/models /inputs/first /data/digits; do
+                cd $folder && cat there
+                for change in "touch made" "rm there" "mv there moved" "chmod 600 there"; do
+                    $change 2>&1 | grep -q "Read-only file system" || echo "$folder: $change"
+                done
+                (echo more >>there) 2>&1 | grep -q "Read-only file system" || echo "$folder: append"
+                mount -o remount,rw $folder 2>/dev/null && echo "$folder: remounted"
+                cd /
+            done
+        """
+        run = shell(bench, script, **mounts)
+        folder = await bench.start(launcher, run)
+        await soon(launcher.wait(run))
+        assert folder.tail() == b"content" * 3
+        for kind in mounts:
+            assert (tmp_path / kind / "there").read_text() == "content"
+            assert [path.name for path in (tmp_path / kind).iterdir()] == ["there"]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from fetchml.core.model import Value
 from fetchml.core.requests.checks import Check, list_of, matching
+from fetchml.core.storage import Used, size
 
 MAX_VOLUMES = 32
 """Volumes of one task."""
@@ -27,6 +28,8 @@ class Volume(Value, frozen=True):
     read_only: bool = True
     users: tuple[str, ...] = ()
     """Names of the users whose tasks may mount it; empty for every user."""
+    max_bytes: int = 0
+    """Disk use from which on no task that writes to it starts; 0: no limit."""
 
     def is_for(self, user: str) -> bool:
         return not self.users or user in self.users
@@ -49,6 +52,23 @@ def fault(names: Sequence[str], user: str, known: Mapping[str, Volume]) -> str |
         if name not in known or not known[name].is_for(user):
             return f"there is no volume {name!r} that you may use"
     return None
+
+
+def room_fault(name: str, volume: Volume, used: Used, most_files: int) -> str | None:
+    """Return why a volume takes no further writer; `None` if it does. `most_files`: the number of
+    files and folders from which on the rest is not counted."""
+    if volume.read_only or not volume.max_bytes:
+        return None
+    if used.bytes >= volume.max_bytes:
+        found = f"takes {size(used.bytes)} of {size(volume.max_bytes)} allowed"
+    elif used.files >= most_files:
+        found = f"has more than {most_files} files and folders, too many to be counted"
+    else:
+        return None
+    return (
+        f"The volume {name} {found}: remove files from it, or ask the owner of the server to raise "
+        f"[volumes.{name}] max_gb"
+    )
 
 
 def path_fault(path: str, own: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-/** What users have on the disk, and the environments among it. */
+/** What users have on the disk, the environments among it, and volumes. */
 
 import { useMemo } from "preact/hooks";
 import type { StorageReport } from "../../api/types";
@@ -10,6 +10,7 @@ import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { useResource } from "../../ui/use";
 import { Environments } from "./environments";
+import { Volumes } from "./volumes";
 
 const KINDS = [
   "snapshots",
@@ -23,19 +24,28 @@ const KINDS = [
 export function Storage() {
   return (
     <>
-      <Users />
+      <Report />
       <Environments />
     </>
   );
 }
 
-function Users() {
+function Report() {
   const report = useMemo(
     () => new Resource((signal) => store.http.get<StorageReport>("/v1/storage", { signal })),
     [],
   );
   const found = useResource(report).data.value;
   if (!found) return report.error.value ? <Problem text={report.error.value} /> : <Loading />;
+  return (
+    <>
+      <Users found={found} />
+      {found.volumes?.length ? <Volumes volumes={found.volumes} /> : null}
+    </>
+  );
+}
+
+function Users({ found }: { found: StorageReport }) {
   const allowed = found.allowed_bytes;
   const most = Math.max(1, ...found.users.map((user) => user.bytes));
   return (

@@ -20,7 +20,7 @@ from fetchml.core.storage import Kind, Live, Used
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.disk_space import free_bytes
 from fetchml.files.layout import ATTEMPTS, CHECKPOINT, CHECKPOINT_DRAFT, OUTPUTS, TASKS
-from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.storage.usage import StorageUsage
 from fetchml.files.tree_size import measure
 from fetchml.system.background import every
 

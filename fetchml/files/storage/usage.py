@@ -1,7 +1,7 @@
 """Disk usage by user, and the quota on it.
 
 Nothing here reads the disk. The durable records of snapshots and ended tasks have their sizes;
-`storage_monitor` reports what running tasks write every half minute. A query takes constant time.
+`monitor` reports what running tasks write every half minute. A query takes constant time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fetchml.adapters.slurm.token import make_token
+from fetchml.adapters.slurm.transports.token import make_token
 from testbed import debian
 
 PACKAGES = (

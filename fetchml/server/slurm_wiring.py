@@ -3,14 +3,14 @@
 import os
 import pwd
 
-from fetchml.adapters.slurm.cli import CliTransport
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
-from fetchml.adapters.slurm.remote import SshHost
 from fetchml.adapters.slurm.request import Parameters
-from fetchml.adapters.slurm.rest import RestTransport
-from fetchml.adapters.slurm.token import Tokens
-from fetchml.adapters.slurm.transport import CALL_SECONDS, SlurmTransport
+from fetchml.adapters.slurm.transports.cli import CliTransport
+from fetchml.adapters.slurm.transports.remote import SshHost
+from fetchml.adapters.slurm.transports.rest import RestTransport
+from fetchml.adapters.slurm.transports.token import Tokens
+from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, SlurmTransport
 from fetchml.config.sections.slurm import SlurmSettings
 from fetchml.config.settings import Settings
 from fetchml.core.scheduling import slurm as rules

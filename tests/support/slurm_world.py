@@ -12,7 +12,7 @@ from fetchml.adapters.slurm.job import (
     number_of,
     task_name,
 )
-from fetchml.adapters.slurm.transport import SlurmAway
+from fetchml.adapters.slurm.transports.transport import SlurmAway
 from fetchml.ports.cluster import Node
 
 PENDING = ("PENDING",)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fetchml.adapters.slurm.job import Job, JobId, number_of
-from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport
 
 POLL_SECONDS = 0.5
 """At most two polls in a second."""

@@ -22,7 +22,7 @@ from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.job import Submission, task_name
 from fetchml.adapters.slurm.submits import AGAIN_SECONDS, Submits
-from fetchml.adapters.slurm.transport import Refused
+from fetchml.adapters.slurm.transports.transport import Refused
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.system import failpoints

@@ -8,7 +8,7 @@ time: an operator may have extended it by hand.
 
 from fetchml.adapters.slurm.job import JobId
 from fetchml.adapters.slurm.request import minutes_for, seconds_within
-from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
 
 
 async def permit(

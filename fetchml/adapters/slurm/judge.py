@@ -8,7 +8,7 @@ from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.submits import Submits
-from fetchml.adapters.slurm.transport import SlurmAway
+from fetchml.adapters.slurm.transports.transport import SlurmAway
 from fetchml.adapters.slurm.verdicts import (
     SETTLE_SECONDS,
     Silence,

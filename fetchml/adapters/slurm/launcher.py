@@ -31,7 +31,7 @@ from fetchml.adapters.slurm.records_watch import RecordsWatch
 from fetchml.adapters.slurm.request import Parameters
 from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.submits import Submits
-from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport, TryAgain
+from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport, TryAgain
 from fetchml.adapters.slurm.verdicts import (
     Silence,
     sentence,

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport
 
 SWEEP_SECONDS = 600.0
 """Between two sweeps; after an outage there is one at once. A restart of the controller between two

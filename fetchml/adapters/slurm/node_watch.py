@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from fetchml.adapters.slurm.transport import SlurmAway
+from fetchml.adapters.slurm.transports.transport import SlurmAway
 from fetchml.ports.cluster import Node
 
 IDLE_SECONDS = 30.0

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.job import Job
-from fetchml.adapters.slurm.transport import SlurmAway
+from fetchml.adapters.slurm.transports.transport import SlurmAway
 from fetchml.adapters.slurm.verdicts import exit_of_ended
 from fetchml.core.model import AttemptEnd
 from fetchml.core.verdict import may_be_from_outside

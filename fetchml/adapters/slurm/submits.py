@@ -11,7 +11,7 @@ from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission, number_of
 from fetchml.adapters.slurm.start_files import Records
-from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
 from fetchml.core.scheduling.hand_over import PROGRESS as HAND_OVER_PROGRESS
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec, PrepareError

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 from fetchml.adapters.slurm import start_files
-from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings
 from fetchml.ops.checks import cluster_config
 from fetchml.ports.cluster import Node

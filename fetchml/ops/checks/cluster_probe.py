@@ -16,7 +16,7 @@ from shlex import quote
 
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.job import Job, Submission
-from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm import cli
-from fetchml.adapters.slurm.cli import CliTransport
-from fetchml.adapters.slurm.transport import SlurmAway
+from fetchml.adapters.slurm.transports import cli
+from fetchml.adapters.slurm.transports.cli import CliTransport
+from fetchml.adapters.slurm.transports.transport import SlurmAway
 from tests.support.waiting import soon
 
 

@@ -10,7 +10,7 @@ from fetchml.adapters.slurm import hand_overs, start_files, submits
 from fetchml.adapters.slurm.hand_overs import HandOver, HandOvers
 from fetchml.adapters.slurm.job import ArrayTask, Submission
 from fetchml.adapters.slurm.submits import Submits
-from fetchml.adapters.slurm.transport import Refused
+from fetchml.adapters.slurm.transports.transport import Refused
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec
 from tests.support.slurm_world import World

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fetchml.adapters.slurm.cli import CliTransport
 from fetchml.adapters.slurm.job import Submission
-from fetchml.adapters.slurm.remote import SshHost
-from fetchml.adapters.slurm.transport import SlurmAway
+from fetchml.adapters.slurm.transports.cli import CliTransport
+from fetchml.adapters.slurm.transports.remote import SshHost
+from fetchml.adapters.slurm.transports.transport import SlurmAway
 from fetchml.config.sections.slurm import SlurmSettings
 from testbed.slurm import Slurm
 from tests.support.waiting import soon

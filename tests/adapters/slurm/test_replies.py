@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm import cli, nodes, rest
+from fetchml.adapters.slurm import nodes
 from fetchml.adapters.slurm.job import ArrayTask, Job
-from fetchml.adapters.slurm.refusals import is_away, is_permanent
-from fetchml.adapters.slurm.token import Tokens, make_token
+from fetchml.adapters.slurm.transports import cli, rest
+from fetchml.adapters.slurm.transports.refusals import is_away, is_permanent
+from fetchml.adapters.slurm.transports.token import Tokens, make_token
 
 
 def test_job_of_rest_0_0_40_and_later() -> None:

@@ -18,9 +18,9 @@ from fetchml.adapters.slurm.job import (
     number_of,
     task_name,
 )
-from fetchml.adapters.slurm.refusals import AWAY_CODES, is_permanent, plain
-from fetchml.adapters.slurm.token import Tokens
-from fetchml.adapters.slurm.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
+from fetchml.adapters.slurm.transports.refusals import AWAY_CODES, is_permanent, plain
+from fetchml.adapters.slurm.transports.token import Tokens
+from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
 from fetchml.ports.cluster import Node
 from fetchml.system.shared_answers import SharedAnswers
 

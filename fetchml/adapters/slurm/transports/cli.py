@@ -8,9 +8,9 @@ from datetime import datetime
 
 from fetchml.adapters.slurm import nodes
 from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission, job_id, task_name
-from fetchml.adapters.slurm.refusals import FULL, is_away, is_permanent, plain
-from fetchml.adapters.slurm.remote import NO_CONNECTION, SshHost
-from fetchml.adapters.slurm.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
+from fetchml.adapters.slurm.transports.refusals import FULL, is_away, is_permanent, plain
+from fetchml.adapters.slurm.transports.remote import NO_CONNECTION, SshHost
+from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
 from fetchml.ports.cluster import Node
 
 _SHELL = "#!/bin/sh\n"

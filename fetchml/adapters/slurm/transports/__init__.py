@@ -1,0 +1,1 @@
+"""The ways to Slurm's controller: slurmrestd, and Slurm's commands."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import aiohttp
@@ -14,11 +14,17 @@ from fetchml.adapters.slurm.job import (
     Job,
     JobId,
     Submission,
-    job_id,
     number_of,
     task_name,
 )
 from fetchml.adapters.slurm.transports.refusals import AWAY_CODES, is_permanent, plain
+from fetchml.adapters.slurm.transports.rest_replies import (
+    STATES,
+    errors_of,
+    job_of,
+    listed_job,
+    number_in,
+)
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
 from fetchml.ports.cluster import Node
@@ -62,7 +68,7 @@ class RestTransport:
             if status >= 400 or not any(each.get("pinged") == "UP" for each in pings):
                 self._tokens.forget()
                 raise SlurmAway(
-                    _errors(reply) or "slurmctld does not answer slurmrestd, or rejects the token"
+                    errors_of(reply) or "slurmctld does not answer slurmrestd, or rejects the token"
                 )
             slurm = (reply.get("meta") or {}).get("slurm") or {}
             return str(slurm.get("release", "of unknown version"))
@@ -109,7 +115,7 @@ class RestTransport:
             if job.indexes:
                 self._arrays.add(reply["job_id"])
             return int(reply["job_id"])
-        message = _errors(reply) or f"status {status}"
+        message = errors_of(reply) or f"status {status}"
         raise Refused(plain(message), permanent=is_permanent(message))
 
     async def states(self) -> dict[JobId, Job]:
@@ -153,8 +159,8 @@ class RestTransport:
 
     def _learn(self, each: dict[str, Any]) -> Job:
         """Note the ids and the name of a job."""
-        job = _job(each)
-        array = _number(each.get("array_job_id"))
+        job = job_of(each)
+        array = number_in(each.get("array_job_id"))
         if array:
             self._arrays.add(array)
         own = int(each.get("job_id", 0))
@@ -201,7 +207,7 @@ class RestTransport:
                 raise TryAgain
 
     async def time_limit(self, job_id: JobId) -> int | None:
-        return _number((await self._begun(job_id)).get("time_limit"))
+        return number_in((await self._begun(job_id)).get("time_limit"))
 
     async def change_time_limit(self, job_id: JobId, minutes: int | None) -> None:
         limit = {"infinite": True} if minutes is None else {"set": True, "number": minutes}
@@ -210,7 +216,7 @@ class RestTransport:
             number = int((await self._begun(job_id))["job_id"])
         status, reply = await self._slurm("POST", f"/job/{number}", {"time_limit": limit})
         if status >= 400:
-            message = _errors(reply) or f"status {status}"
+            message = errors_of(reply) or f"status {status}"
             raise Refused(plain(message), permanent=False)
 
     async def _begun(self, job_id: JobId) -> dict[str, Any]:
@@ -218,7 +224,7 @@ class RestTransport:
         too, and slurmrestd changes it only by that. Raises Refused if there is no such job."""
         _, reply = await self._slurm("GET", f"/job/{job_id}")
         for each in reply.get("jobs") or ():
-            if _job(each).id == job_id:
+            if job_of(each).id == job_id:
                 return dict(each)
         raise Refused("it has no such job any more", permanent=True)
 
@@ -242,7 +248,7 @@ class RestTransport:
         self._forget_all()
         for each in reply.get("jobs") or ():
             job = self._learn(each)
-            if isinstance(job.id, ArrayTask) or not _number(each.get("array_job_id")):
+            if isinstance(job.id, ArrayTask) or not number_in(each.get("array_job_id")):
                 jobs.append(job)
         return jobs
 
@@ -267,18 +273,24 @@ class RestTransport:
         return found
 
     async def _read_states(self, path: str) -> dict[JobId, Job]:
-        _, reply = await self._slurm("GET", path)
+        _, reply = await self._slurm("GET", path, decode=STATES.decode)
         found: dict[JobId, Job] = {}
-        for job in map(_state, reply.get("jobs") or ()):
+        for job in map(listed_job, reply.get("jobs") or ()):
             if job is not None:
                 number = self._resolved(job.id)
                 found[number] = job if number == job.id else replace(job, id=number)
         return found
 
-    async def _slurm(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    async def _slurm(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        decode: Callable[[bytes], Any] = json.loads,
+    ) -> tuple[int, Any]:
         if self._version is None:
             await self.open()
-        status, reply = await self._call(method, f"/slurm/{self._version}{path}", body)
+        status, reply = await self._call(method, f"/slurm/{self._version}{path}", body, decode)
         codes = {each.get("error_number", 0) for each in reply.get("errors") or ()}
         if codes & {_NO_JOB, _OVER_ALREADY}:
             return 404, reply
@@ -286,12 +298,18 @@ class RestTransport:
         if unclear or status in (401, 403, 502, 503, 504, 511) or (status >= 500 and not codes):
             self._forget_all()
             self._tokens.forget()
-            raise SlurmAway(_errors(reply) or f"slurmrestd answered with status {status}")
+            raise SlurmAway(errors_of(reply) or f"slurmrestd answered with status {status}")
         if status >= 400 and method == "GET" and status != 404:
-            raise SlurmAway(_errors(reply) or f"slurmrestd answered with status {status}")
+            raise SlurmAway(errors_of(reply) or f"slurmrestd answered with status {status}")
         return status, reply
 
-    async def _call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        decode: Callable[[bytes], Any] = json.loads,
+    ) -> tuple[int, Any]:
         try:
             headers = {
                 "X-SLURM-USER-NAME": self._user,
@@ -319,53 +337,7 @@ class RestTransport:
             reason = str(error) or type(error).__name__
             raise SlurmAway(f"slurmrestd at {self._url} does not answer: {reason}") from error
         try:
-            reply = json.loads(data)
+            reply = decode(bytes(data))
         except ValueError:
             reply = {}
         return status, reply if isinstance(reply, dict) else {}
-
-
-def _errors(reply: dict[str, Any]) -> str:
-    """Return Slurm's words for what went wrong; empty if there are none."""
-    words = [
-        str(each.get("error") or each.get("description") or "")
-        for each in reply.get("errors") or ()
-    ]
-    return "; ".join(dict.fromkeys(filter(None, words)))
-
-
-def _words(value: object) -> tuple[str, ...]:
-    """States are a list, and were one word in older versions."""
-    return (value,) if isinstance(value, str) else tuple(map(str, value or ()))  # type: ignore[call-overload]
-
-
-def _state(each: dict[str, Any]) -> Job | None:
-    """One entry of /jobs/state/. Its id is a text, with a part for an array's task."""
-    number = job_id(str(each.get("job_id", "")))
-    return Job(number, _words(each.get("state"))) if number is not None else None
-
-
-def _number(value: object) -> int | None:
-    """A number that may be set, infinite, or plain in older versions."""
-    if isinstance(value, dict):
-        value = value.get("number") if value.get("set") else None
-    return value if isinstance(value, int) else None
-
-
-def _job(each: dict[str, Any]) -> Job:
-    exit_code = each.get("exit_code")
-    code = exit_code.get("return_code") if isinstance(exit_code, dict) else None
-    number: JobId = int(each.get("job_id", 0))
-    name = str(each.get("name", ""))
-    array, index = _number(each.get("array_job_id")), _number(each.get("array_task_id"))
-    if array and index is not None:
-        number, name = ArrayTask(array, index), task_name(name, index)
-    return Job(
-        id=number,
-        state=_words(each.get("job_state")),
-        name=name,
-        reason=str(each.get("state_reason") or ""),
-        nodes=str(each.get("nodes") or ""),
-        code=_number(code),
-        begins_at=_number(each.get("start_time")) or None,
-    )

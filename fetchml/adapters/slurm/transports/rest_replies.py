@@ -1,0 +1,71 @@
+"""Replies of slurmrestd, which differ from version to version."""
+
+from typing import Any, TypedDict
+
+import msgspec
+
+from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, job_id, task_name
+
+
+class _State(msgspec.Struct):
+    """One entry of /jobs/state/."""
+
+    job_id: int | str = ""
+    """A text, with a part for an array's task."""
+    state: tuple[str, ...] | str | None = None
+
+
+class _States(TypedDict, total=False):
+    jobs: list[_State] | None
+    errors: list[dict[str, Any]] | None
+
+
+STATES = msgspec.json.Decoder(_States)
+"""The list of all jobs of the cluster comes twice a second: only what is used is read from it."""
+
+
+def errors_of(reply: dict[str, Any]) -> str:
+    """Return Slurm's words for what went wrong; empty if there are none."""
+    words = [
+        str(each.get("error") or each.get("description") or "")
+        for each in reply.get("errors") or ()
+    ]
+    return "; ".join(dict.fromkeys(filter(None, words)))
+
+
+def _words(value: object) -> tuple[str, ...]:
+    """States are a list, and were one word in older versions."""
+    if isinstance(value, tuple):
+        return value
+    return (value,) if isinstance(value, str) else tuple(map(str, value or ()))  # type: ignore[call-overload]
+
+
+def listed_job(each: _State) -> Job | None:
+    number = job_id(str(each.job_id))
+    return Job(number, _words(each.state)) if number is not None else None
+
+
+def number_in(value: object) -> int | None:
+    """A number that may be set, infinite, or plain in older versions."""
+    if isinstance(value, dict):
+        value = value.get("number") if value.get("set") else None
+    return value if isinstance(value, int) else None
+
+
+def job_of(each: dict[str, Any]) -> Job:
+    exit_code = each.get("exit_code")
+    code = exit_code.get("return_code") if isinstance(exit_code, dict) else None
+    number: JobId = int(each.get("job_id", 0))
+    name = str(each.get("name", ""))
+    array, index = number_in(each.get("array_job_id")), number_in(each.get("array_task_id"))
+    if array and index is not None:
+        number, name = ArrayTask(array, index), task_name(name, index)
+    return Job(
+        id=number,
+        state=_words(each.get("job_state")),
+        name=name,
+        reason=str(each.get("state_reason") or ""),
+        nodes=str(each.get("nodes") or ""),
+        code=number_in(code),
+        begins_at=number_in(each.get("start_time")) or None,
+    )

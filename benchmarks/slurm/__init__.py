@@ -16,11 +16,11 @@ from benchmarks.slurm import bare_loop
 from fetchml.client import Client as Watching
 from testbed.slurm import Slurm, private_slurm
 
-SETTINGS = ("MaxJobCount=50000", "MinJobAge=5")
+SETTINGS = ("MaxJobCount=100000", "MinJobAge=5")
 ROUNDS = 3
 SECONDS = 2
 CONNECTIONS = 16
-HANDED_OVER = 400
+SWEEP = 2_000
 FINISHED = 100
 QUEUE = 10_000
 CPU_SECONDS = 15
@@ -79,22 +79,23 @@ def _accepted(cluster: Slurm, folder: Path) -> Figure:
 
 
 def _handed_over(cluster: Slurm, folder: Path) -> Benchmark:
-    """From the first submit until Slurm has all jobs; of single requests, and of a sweep."""
+    """From the first submit until Slurm has all jobs; of single requests, and of a sweep. The bare
+    loop submits as many jobs after that."""
     _partition(cluster, "down")
-    limits = {"slurm_max_pending": "50000", "slurm_user_max_pending": "50000"}
-    ways = {"tasks handed over to Slurm": _submit, "tasks of a sweep handed over": _submit_sweep}
+    limits = {"slurm_max_pending": "100000", "slurm_user_max_pending": "100000"}
+    ways = {"tasks handed over to Slurm": _submit_singly, "tasks of a sweep handed over": _sweep}
     with _server(cluster, folder, **limits) as server:
         for claim, submit in ways.items():
             ours, bare, work = [], [], []
             for _ in range(ROUNDS):
-                bare.append(HANDED_OVER / bare_loop.submit(cluster, HANDED_OVER))
-                before = len(cluster.jobs())
+                before = cluster.submitted()
                 began, used = time.perf_counter(), server.cpu_seconds()
-                submit(server, HANDED_OVER)
-                has_all = partial(_has_jobs, cluster, before + HANDED_OVER)
+                count = submit(server)
+                has_all = partial(_has_taken, cluster, before + count)
                 cluster.until(has_all, "all jobs handed over", LIMIT_SECONDS)
-                ours.append(HANDED_OVER / (time.perf_counter() - began))
-                work.append((server.cpu_seconds() - used) * 1000 / HANDED_OVER)
+                ours.append(count / (time.perf_counter() - began))
+                work.append((server.cpu_seconds() - used) * 1000 / count)
+                bare.append(count / bare_loop.submit(cluster, count))
             more = f", {median(work):.1f} ms of a core each"
             yield _rates(claim, ours, bare, 0.8, more)
 
@@ -156,8 +157,15 @@ def _submit(server: Server, count: int) -> None:
         list(pool.map(some, shares))
 
 
-def _submit_sweep(server: Server, count: int) -> None:
-    parameters = {"n": {"range": [1, count]}}
+def _submit_singly(server: Server) -> int:
+    """Submit tasks for a second; return how many. The client takes next to nothing of the cores
+    that Slurm and the server need."""
+    create = Request("POST", "/v1/tasks", KEY, TASK)
+    return http_load(server.http, create, CONNECTIONS, 1).requests
+
+
+def _sweep(server: Server) -> int:
+    parameters = {"n": {"range": [1, SWEEP]}}
     sweep: dict[str, object] = {
         "name": "bench",
         "task": TASK,
@@ -166,10 +174,11 @@ def _submit_sweep(server: Server, count: int) -> None:
     }
     with Client(server.http) as client:
         client.ask("POST", "/v1/sweeps", sweep)
+    return SWEEP
 
 
-def _has_jobs(cluster: Slurm, count: int) -> bool:
-    return len(cluster.jobs()) >= count
+def _has_taken(cluster: Slurm, count: int) -> bool:
+    return cluster.submitted() >= count
 
 
 def _has_completed(client: Client, count: int) -> bool:

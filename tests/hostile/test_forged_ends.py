@@ -1,4 +1,4 @@
-"""Tasks that forge their own exit record in the run folder."""
+"""Tasks that forge their own exit record in the run folder: plain processes, and containers."""
 
 import asyncio
 import contextlib
@@ -19,13 +19,11 @@ from tests.hostile.raw import ADMIN_KEY, SERVER_SETTINGS, all_tasks, submit
 from tests.hostile.test_text import until_idle
 from tests.support import tasks as factory
 from tests.support.cli_server import Server
-from tests.support.engine_box import ALICE, Box, box, ended
+from tests.support.engine_box import ALICE, Box, ended
 from tests.support.waiting import until
 
-__all__ = ["box"]
-
 YEAR_9999_MS = 253_402_300_799_999
-LOOK = "cd $FETCHML_WORKSPACE/../run; "
+LOOK = "cd /.fetchml/run 2>/dev/null || cd $FETCHML_WORKSPACE/../run; "
 FORGE = LOOK + 'rm exit.tmp; printf "%s" "$0" > exit.tmp'
 """The shim gives this file its name when the command has ended."""
 TIMES = [
@@ -51,12 +49,13 @@ def forging(content: str) -> dict[str, object]:
     return {"job_name": "forges", "command": ["sh", "-c", FORGE, content]}
 
 
-async def test_forged_times_are_clamped_between_gate_and_now(box: Box) -> None:
+async def test_forged_times_are_clamped_between_gate_and_now(each_box: Box) -> None:
     begun = time.time_ns() // 1_000_000
-    async with box.engine() as engine:
+    async with each_box.engine() as engine:
         made = [await engine.create_task(ALICE, forging(content)) for content in TIMES]
         tasks = [await ended(engine, each.id) for each in made]
     over = time.time_ns() // 1_000_000
+    assert [task.exit_code for task in tasks] == [0, 0, 0, 0, 3], "their records were taken"
     for task in tasks:
         assert task.started_at is not None
         assert task.ended_at is not None
@@ -66,10 +65,12 @@ async def test_forged_times_are_clamped_between_gate_and_now(box: Box) -> None:
         assert len(task.end.start_error or "") <= 500
 
 
-async def test_nonsense_exit_record_counts_as_infrastructure_failure(box: Box) -> None:
+async def test_nonsense_exit_record_counts_as_infrastructure_failure(
+    each_box: Box,
+) -> None:
     """It counts as a fault of the machine, and the second attempt does no harm."""
     script = f"[ $FETCHML_ATTEMPT = 1 ] || exit 7; {FORGE}"
-    async with box.engine() as engine:
+    async with each_box.engine() as engine:
         for content in NONSENSE:
             request = {"job_name": "forges", "command": ["sh", "-c", script, content]}
             await engine.create_task(ALICE, request)
@@ -87,6 +88,7 @@ async def test_nonsense_exit_record_counts_as_infrastructure_failure(box: Box) -
 
 
 PLACES = {
+    "nothing": "rm -rf NAME",
     "a link": "ln -sf /etc/passwd NAME",
     "a fifo": "rm -rf NAME; mkfifo NAME",
     "a folder": "rm -rf NAME; mkdir NAME",
@@ -96,9 +98,9 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_replaced_record_file_ends_only_its_own_task(box: Box, place: str) -> None:
+async def test_replaced_record_file_ends_only_its_own_task(each_box: Box, place: str) -> None:
     names = ["exit.tmp", "started", "claim", "log.00000000000000000000", "open", "gate"]
-    async with box.engine(max_running=10) as engine:
+    async with each_box.engine(max_running=10) as engine:
         made = []
         for name in names:
             spoil = PLACES[place].replace("NAME", name)
@@ -114,7 +116,7 @@ async def test_replaced_record_file_ends_only_its_own_task(box: Box, place: str)
             task = await until(look, lambda found: found.status in ENDED)
             tasks.append(task)
             assert len(await engine.task_output(task) or "") <= 1 << 16
-    async with box.engine() as engine:
+    async with each_box.engine() as engine:
         assert [await engine.get_task(ALICE, task.id) for task in tasks] == tasks
 
 

@@ -155,8 +155,14 @@ async def test_lists_of_one_user_occupy_one_thread(
         await asyncio.gather(*lists)
 
 
-def test_task_with_dropped_outputs_completes_with_a_note(tmp_path: Path) -> None:
-    attacked = Attacked(tmp_path / "data", FETCHML_TASKS_OUTPUTS_FILES="100")
+@pytest.mark.parametrize("launcher", ["process", pytest.param("docker", marks=pytest.mark.docker)])
+def test_task_with_dropped_outputs_completes_with_a_note(
+    tmp_path: Path, launcher: str, request: pytest.FixtureRequest
+) -> None:
+    variables = {"FETCHML_TASKS_OUTPUTS_FILES": "100"}
+    if launcher == "docker":
+        variables |= request.getfixturevalue("containers_backend").variables
+    attacked = Attacked(tmp_path / "data", launcher, **variables)
     try:
         script = 'cd "$FETCHML_OUTPUTS"; for n in $(seq 1000 1999); do : > $n; done'
         task = attacked.ended(attacked.mallory, command=["sh", "-c", script])

@@ -121,9 +121,9 @@ async def test_retries_keep_all_logs_and_the_last_outputs(box: Box) -> None:
 
 
 @pytest.mark.parametrize("place", ["FETCHML_OUTPUTS", "FETCHML_WORKSPACE"])
-async def test_task_writing_without_end_is_stopped(box: Box, place: str) -> None:
-    async with box.engine(user_storage=MIB) as engine:
-        watch = disk_watch(box, engine)
+async def test_task_writing_without_end_is_stopped(each_box: Box, place: str) -> None:
+    async with each_box.engine(user_storage=MIB) as engine:
+        watch = disk_watch(each_box, engine)
         quiet = await engine.create_task(BOB, script("sleep 1000"))
         text = f"head -c 3000000 /dev/zero > ${place}/x; echo written; sleep 1000"
         made = await engine.create_task(ALICE, script(text))
@@ -138,7 +138,7 @@ async def test_task_writing_without_end_is_stopped(box: Box, place: str) -> None
         assert "user_storage_gb" in done.error
         assert (await engine.get_task(BOB, quiet.id)).status is Status.RUNNING
         await watch.look()
-        assert not used(box, ALICE, Kind.WORKSPACES)
+        assert not used(each_box, ALICE, Kind.WORKSPACES)
         await engine.cancel_task(BOB, quiet.id)
         await ended(engine, quiet.id)
 
@@ -155,13 +155,13 @@ async def test_workspace_of_running_task_counts_for_its_user(box: Box) -> None:
         assert not used(box, ALICE, Kind.WORKSPACES)
 
 
-async def test_fastest_writer_is_stopped_when_the_disk_is_nearly_full(box: Box) -> None:
-    async with box.engine() as engine:
+async def test_fastest_writer_is_stopped_when_the_disk_is_nearly_full(each_box: Box) -> None:
+    async with each_box.engine() as engine:
         size = storage.LEAST_GROWTH_BYTES * 2
         text = f"head -c {size} /dev/zero > $FETCHML_OUTPUTS/x; echo written; sleep 1000"
         made = await engine.create_task(ALICE, script(text))
         await said(engine, made.id)
-        await disk_watch(box, engine, min_free_bytes=1 << 60).look()
+        await disk_watch(each_box, engine, min_free_bytes=1 << 60).look()
         done = await ended(engine, made.id)
         assert done.error is not None
         assert "disk is nearly full" in done.error

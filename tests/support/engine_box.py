@@ -1,14 +1,15 @@
-"""A real engine: DuckDB on disk, real processes. Only the network is not there."""
+"""A real engine: DuckDB on disk, real processes or containers. Only the network is not there."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.adapters.origins.http import HttpOrigin
 from fetchml.adapters.process.launcher import ProcessLauncher
@@ -31,12 +32,14 @@ from fetchml.files.storage.usage import StorageUsage
 from fetchml.files.task_users import SharedOwner
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.jupyter.service import JupyterServices
+from fetchml.ports.launcher import Launcher
 from fetchml.server.assembled import Assembly
 from fetchml.server.assembly import Options, Outside, assemble
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.service import Snapshots
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.views import WatchFilter
+from testbed.docker_engine import Engine as DockerEngine
 from tests.support.waiting import SECONDS
 
 ALICE = Principal("alice", Role.USER, "key-a")
@@ -59,8 +62,17 @@ class Box:
     usage: StorageUsage
     parts: Assembly
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        make_launcher: Callable[[Path, FolderEvents], Launcher] = ProcessLauncher,
+        image: str = "image",
+    ) -> None:
+        """`image`: of tasks that name none."""
         self.data_dir = data_dir
+        self._make_launcher = make_launcher
+        self._image = image
+        self._instance_id: str | None = None
         data_dir.mkdir(mode=0o700)
         self.datasets_root = data_dir.with_name("datasets")
         self.workspaces = data_dir / "jupyter"
@@ -97,15 +109,19 @@ class Box:
             user_running=user_running,
         )
         async with FolderEvents() as watch:
-            launcher = ProcessLauncher(self.data_dir, watch)
+            launcher = self._make_launcher(self.data_dir, watch)
             cache = DatasetCache(
                 self.data_dir / "datasets", most_bytes=1 << 40, min_free_bytes=min_free_bytes
             )
             http = HttpOrigin(ADDRESSES, frozenset({"http"}))
             root = self.datasets_root if has_datasets else None
+            restored = await store.open(
+                recent_limit=RECENT, recent_bytes=RECENT_BYTES, on_fatal=_never
+            )
+            self._instance_id = restored.instance_id
             outside = Outside(
                 store,
-                await store.open(recent_limit=RECENT, recent_bytes=RECENT_BYTES, on_fatal=_never),
+                restored,
                 launcher,
                 None,
                 DatasetProvider(root, cache, {"http": http}, pause_seconds=0.01),
@@ -117,7 +133,7 @@ class Box:
                 tasks_dir=self.data_dir,
                 limits=limits,
                 rules=SubmissionRules(
-                    Defaults("image", ("true",), task_limits or TaskLimits(), 0),
+                    Defaults(self._image, ("true",), task_limits or TaskLimits(), 0),
                     dataset_addresses=ADDRESSES,
                     volumes=volumes or {},
                 ),
@@ -155,6 +171,16 @@ class Box:
             finally:
                 await store.close()
 
+    async def clean(self) -> None:
+        """End what the last engine left for a next one: there is none."""
+        if self._instance_id is None:
+            return
+        async with FolderEvents() as watch:
+            launcher = self._make_launcher(self.data_dir, watch)
+            await launcher.open(self._instance_id, lambda _, __: None)
+            await launcher.clean(frozenset())
+            await launcher.close()
+
 
 def _never(error: Exception) -> None:
     raise AssertionError("the store failed") from error
@@ -181,8 +207,26 @@ async def running(engine: Engine, task_id: str) -> None:
 
 @pytest.fixture
 async def box(tmp_path: Path) -> AsyncIterator[Box]:
-    """What the last engine left for a next one is ended: there is none."""
+    """Tasks are plain processes."""
     box = Box(tmp_path / "data")
     yield box
-    async with FolderEvents() as watch:
-        await ProcessLauncher(box.data_dir, watch).clean(frozenset())
+    await box.clean()
+
+
+@pytest.fixture
+async def containers_box(
+    tmp_path: Path, docker_engine: DockerEngine, python_image: str
+) -> AsyncIterator[Box]:
+    def launcher(data_dir: Path, _: FolderEvents) -> Launcher:
+        return DockerLauncher(data_dir, host=docker_engine.host, network="none")
+
+    box = Box(tmp_path / "data", launcher, python_image)
+    yield box
+    await box.clean()
+
+
+@pytest.fixture(params=["box", pytest.param("containers_box", marks=pytest.mark.docker)])
+def each_box(request: pytest.FixtureRequest) -> Box:
+    """One after the other: tasks are plain processes, and containers."""
+    box: Box = request.getfixturevalue(request.param)
+    return box

@@ -1,18 +1,14 @@
 """ServerService."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
-from typing import TYPE_CHECKING
-
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import DOCTOR, SERVER
+from fetchml.engine.engine import Engine
 from fetchml.v1 import server_pb2, server_pb2_grpc
-
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
 
 
 class ServerService(server_pb2_grpc.ServerServiceServicer):
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def GetServerInfo(

@@ -4,21 +4,18 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING
 
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import ESTIMATE, QUEUE
 from fetchml.api.task_messages import task_message, wants_full
+from fetchml.engine.engine import Engine
 from fetchml.system.pacing import map_paced
 from fetchml.v1 import queue_pb2, queue_pb2_grpc
 from fetchml.views import WaitingTask
 
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
-
 
 class QueueService(queue_pb2_grpc.QueueServiceServicer):
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def GetQueue(

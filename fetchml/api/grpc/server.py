@@ -3,7 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -39,6 +39,7 @@ from fetchml.auth.sign_in import SignIn
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.sections.server import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate, LoadedCertificate
+from fetchml.engine.engine import Engine
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
@@ -81,9 +82,6 @@ from fetchml.v1 import (
     usage_pb2,
     usage_pb2_grpc,
 )
-
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
 
 SERVICES = frozenset(
     file.services_by_name[name].full_name
@@ -141,7 +139,7 @@ class GrpcServer:
 
     def __init__(
         self,
-        engine: "Engine",
+        engine: Engine,
         experiments: Experiments,
         snapshots: Snapshots,
         jupyter: JupyterServices,

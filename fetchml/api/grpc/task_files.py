@@ -4,23 +4,20 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING
 
 from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import LOG_INFO, LOG_MATCHES, OUTPUT
 from fetchml.api.task_messages import milliseconds
 from fetchml.core.requests.logs import DEFAULT_MATCHES, LogRange, LogSearch
+from fetchml.engine.engine import Engine
 from fetchml.errors import BadRequest, Conflict
 from fetchml.files.task_files import etag_of
 from fetchml.v1 import task_pb2
 
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
-
 
 class TaskFileCalls:
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def StreamTaskLogs(

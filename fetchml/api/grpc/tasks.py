@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -29,14 +29,12 @@ from fetchml.core.notifications.targets import MAX_TARGETS
 from fetchml.core.requests.batch import batch_size_fault
 from fetchml.core.requests.checks import MAX_ENTRIES
 from fetchml.core.requests.update import KNOWN_FIELDS
+from fetchml.engine.engine import Engine
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
 from fetchml.ports.store import TaskPage
 from fetchml.system.pacing import Pace, map_paced
 from fetchml.v1 import sweep_pb2, task_pb2, task_pb2_grpc
 from fetchml.views import WatchFilter
-
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
 
 MAX_CONCURRENT_PAGES = 4
 """Task lists that are built at one time."""
@@ -50,7 +48,7 @@ NOT_IN_A_BATCH = FieldViolation("tasks.validate_only", "is only for CreateTask")
 
 
 class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._pages = asyncio.Semaphore(MAX_CONCURRENT_PAGES)
         self._searches = asyncio.Semaphore(MAX_CONCURRENT_SEARCHES)

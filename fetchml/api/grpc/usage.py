@@ -1,7 +1,7 @@
 """UsageService."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.task_messages import milliseconds
@@ -15,15 +15,13 @@ from fetchml.api.usage_mappings import (
     TASK_POINT,
     TASK_USAGE,
 )
+from fetchml.engine.engine import Engine
 from fetchml.system.pacing import map_paced
 from fetchml.v1 import usage_pb2, usage_pb2_grpc
 
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
-
 
 class UsageService(usage_pb2_grpc.UsageServiceServicer):
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def GetTaskUsage(

@@ -1,7 +1,6 @@
 """Experiments over REST."""
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -12,15 +11,13 @@ from fetchml.api.http.router import Route
 from fetchml.api.mappings import EXPERIMENT, RESULT
 from fetchml.core.requests.checks import unknown_fields
 from fetchml.core.requests.experiment import KNOWN_FIELDS
+from fetchml.engine.engine import Engine
 from fetchml.engine.experiments import Experiments
-
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
 
 
 class ExperimentOperations:
     def __init__(
-        self, experiments: Experiments, engine: "Engine", *, body_timeout_seconds: float
+        self, experiments: Experiments, engine: Engine, *, body_timeout_seconds: float
     ) -> None:
         self._experiments = experiments
         self._engine = engine

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -13,15 +12,13 @@ from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, send_pieces
 from fetchml.api.mappings import LOG_INFO, LOG_MATCH, LOG_MATCHES
 from fetchml.core.requests.logs import DEFAULT_MATCHES, LogRange, LogSearch
+from fetchml.engine.engine import Engine
 from fetchml.errors import Unavailable
 from fetchml.views import LogChunk, LogStart
 
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
-
 
 class LogOperations:
-    def __init__(self, engine: "Engine", streams: Streams, *, send_timeout_seconds: float) -> None:
+    def __init__(self, engine: Engine, streams: Streams, *, send_timeout_seconds: float) -> None:
         self._engine = engine
         self._streams = streams
         self._send_timeout_seconds = send_timeout_seconds

@@ -1,7 +1,5 @@
 """Notifications over REST."""
 
-from typing import TYPE_CHECKING
-
 from aiohttp import web
 
 from fetchml.api.http.body import read_object
@@ -12,14 +10,12 @@ from fetchml.api.notification_mappings import NOTIFICATION, SECRET, TEST_RESULT
 from fetchml.api.task_json import target_json
 from fetchml.core.notifications.requests import SETTINGS_FIELDS, TEST_FIELDS
 from fetchml.core.requests.checks import unknown_fields
+from fetchml.engine.engine import Engine
 from fetchml.notifications.service import NotificationSettings
-
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
 
 
 class NotificationOperations:
-    def __init__(self, engine: "Engine", *, body_timeout_seconds: float) -> None:
+    def __init__(self, engine: Engine, *, body_timeout_seconds: float) -> None:
         self._engine = engine
         self._body_timeout_seconds = body_timeout_seconds
 

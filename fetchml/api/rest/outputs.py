@@ -2,7 +2,6 @@
 
 import os
 from contextlib import closing
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from aiohttp import web
@@ -14,17 +13,14 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, send_pieces
 from fetchml.api.mappings import OUTPUT
+from fetchml.engine.engine import Engine
 from fetchml.files.task_files import etag_of
-
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
-
 
 _ARCHIVES = {"zip": "application/zip", "tar": "application/x-tar"}
 
 
 class OutputOperations:
-    def __init__(self, engine: "Engine", streams: Streams, *, send_timeout_seconds: float) -> None:
+    def __init__(self, engine: Engine, streams: Streams, *, send_timeout_seconds: float) -> None:
         self._engine = engine
         self._streams = streams
         self._send_timeout_seconds = send_timeout_seconds

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -59,6 +58,7 @@ from fetchml.auth.sign_in import SignIn
 from fetchml.config.sections.server import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate
 from fetchml.core.requests.text import is_valid
+from fetchml.engine.engine import Engine
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
@@ -68,9 +68,6 @@ from fetchml.jupyter.service import JupyterServices
 from fetchml.snapshots.service import Snapshots
 from fetchml.system.log import current_trace
 from fetchml.user_secrets.service import UserSecrets
-
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
 
 BACKLOG = 1024
 MAX_PATH_IN_LOG = 200
@@ -104,7 +101,7 @@ class HttpServer:
 
     def __init__(
         self,
-        engine: "Engine",
+        engine: Engine,
         experiments: Experiments,
         snapshots: Snapshots,
         jupyter: JupyterServices,

@@ -2,7 +2,6 @@
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -14,20 +13,18 @@ from fetchml.api.mappings import DOCTOR, ESTIMATE, QUEUE, SERVER
 from fetchml.api.rest.description import description
 from fetchml.api.rest.metrics.exposition import Metrics, ServerState
 from fetchml.api.task_json import health_json, task_json
+from fetchml.engine.engine import Engine
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.environments.kept import KeptEnvironments
 from fetchml.errors import Unavailable
 from fetchml.user_secrets.service import UserSecrets
 from fetchml.views import WaitingTask
 
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
-
 
 class ServerOperations:
     def __init__(
         self,
-        engine: "Engine",
+        engine: Engine,
         gpus: Gpus,
         secrets: UserSecrets,
         environments: KeptEnvironments,

@@ -1,7 +1,5 @@
 """Sweeps over REST."""
 
-from typing import TYPE_CHECKING
-
 from aiohttp import web
 
 from fetchml.api.http.body import read_object
@@ -14,14 +12,12 @@ from fetchml.api.task_json import task_json
 from fetchml.core.acceptance import ignored_fields
 from fetchml.core.requests.checks import unknown_fields
 from fetchml.core.sweeps.definition import KNOWN_FIELDS
+from fetchml.engine.engine import Engine
 from fetchml.engine.sweeps.views import SweepView
-
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
 
 
 class SweepOperations:
-    def __init__(self, engine: "Engine", *, body_timeout_seconds: float) -> None:
+    def __init__(self, engine: Engine, *, body_timeout_seconds: float) -> None:
         self._engine = engine
         self._body_timeout_seconds = body_timeout_seconds
 

@@ -1,7 +1,6 @@
 """Tasks over REST: each operation converts a request, calls the engine, and converts the result."""
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -18,13 +17,10 @@ from fetchml.core.requests.checks import unknown_fields
 from fetchml.core.requests.listing import Filters
 from fetchml.core.requests.paging import STATUS_FILTER
 from fetchml.core.requests.update import KNOWN_FIELDS as UPDATE_FIELDS
+from fetchml.engine.engine import Engine
 from fetchml.errors import BadRequest
 from fetchml.ports.store import TaskPage
 from fetchml.views import ValidatedTask
-
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
-
 
 _LIST = (
     "status", "states", "user_id", "job_name_prefix", "experiment_id", "sweep_id", "text",
@@ -36,7 +32,7 @@ _LIST = (
 
 
 class TaskOperations:
-    def __init__(self, engine: "Engine", *, body_timeout_seconds: float) -> None:
+    def __init__(self, engine: Engine, *, body_timeout_seconds: float) -> None:
         self._engine = engine
         self._body_timeout_seconds = body_timeout_seconds
 

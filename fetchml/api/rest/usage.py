@@ -1,7 +1,5 @@
 """The history of use over REST."""
 
-from typing import TYPE_CHECKING
-
 from aiohttp import web
 
 from fetchml.api.http.query import Query
@@ -18,13 +16,11 @@ from fetchml.api.usage_mappings import (
     TASK_POINT,
     TASK_USAGE,
 )
-
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
+from fetchml.engine.engine import Engine
 
 
 class UsageOperations:
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def routes(self) -> list[Route]:

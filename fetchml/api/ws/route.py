@@ -1,7 +1,5 @@
 """`/ws`: changes of tasks as they happen."""
 
-from typing import TYPE_CHECKING
-
 from aiohttp import web
 
 from fetchml.api.http.query import Query
@@ -11,17 +9,15 @@ from fetchml.api.ws.handshake import Handshake
 from fetchml.api.ws.messages import BatchMessages, each_change
 from fetchml.api.ws.session import Timing, WatchSession
 from fetchml.core.model import Status
+from fetchml.engine.engine import Engine
 from fetchml.views import WatchFilter
-
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
 
 MAX_MESSAGE_BYTES = 4096
 """Largest message from a client, which sends only `ping` and `pong`."""
 
 
 class WatchOperation:
-    def __init__(self, engine: "Engine", handshake: Handshake, timing: Timing) -> None:
+    def __init__(self, engine: Engine, handshake: Handshake, timing: Timing) -> None:
         self._engine = engine
         self._handshake = handshake
         self._timing = timing

@@ -2,7 +2,6 @@
 # ruff: noqa: N802  # methods have the RPCs' names
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -10,16 +9,14 @@ from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import EXPERIMENT, RESULT
 from fetchml.api.task_messages import wants_full
 from fetchml.core.requests.experiment import KNOWN_FIELDS
+from fetchml.engine.engine import Engine
 from fetchml.engine.experiments import Experiments
 from fetchml.system.pacing import map_paced
 from fetchml.v1 import experiment_pb2, experiment_pb2_grpc
 
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
-
 
 class ExperimentService(experiment_pb2_grpc.ExperimentServiceServicer):
-    def __init__(self, experiments: Experiments, engine: "Engine") -> None:
+    def __init__(self, experiments: Experiments, engine: Engine) -> None:
         self._experiments = experiments
         self._engine = engine
 

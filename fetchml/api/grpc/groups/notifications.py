@@ -1,8 +1,6 @@
 """NotificationService."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
-from typing import TYPE_CHECKING
-
 from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.grpc.rpc_context import RpcContext
@@ -10,19 +8,17 @@ from fetchml.api.notification_mappings import NOTIFICATION, SECRET, TEST_RESULT
 from fetchml.api.task_messages import target_fields, target_message
 from fetchml.core.notifications.requests import DeliveryState
 from fetchml.core.notifications.targets import MAX_TARGETS
+from fetchml.engine.engine import Engine
 from fetchml.errors import BadRequest
 from fetchml.notifications.service import NotificationSettings
 from fetchml.system.pacing import map_paced
 from fetchml.v1 import notification_pb2, notification_pb2_grpc
 
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
-
 _STATES = {notification_pb2.Notification.State.Value(each): each.value for each in DeliveryState}
 
 
 class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def ListNotifications(

@@ -1,8 +1,6 @@
 """SweepService."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
-from typing import TYPE_CHECKING
-
 from google.protobuf.struct_pb2 import Value
 
 from fetchml.api.grpc.rpc_context import RpcContext
@@ -11,19 +9,17 @@ from fetchml.api.sweep_mappings import BEST, CANCELLED, RETRIED, SWEEP
 from fetchml.api.task_messages import create_fields, fill_task
 from fetchml.core.sweeps.definition import MAX_PARAMETERS
 from fetchml.core.sweeps.values import KINDS, MAX_TASKS
+from fetchml.engine.engine import Engine
 from fetchml.engine.sweeps.views import SweepView
 from fetchml.errors import BadRequest
 from fetchml.system.pacing import map_paced
 from fetchml.v1 import sweep_pb2, sweep_pb2_grpc
 
-if TYPE_CHECKING:
-    from fetchml.engine.engine import Engine
-
 _PLAIN = ("name", "samples", "random_seed", "max_parallel")
 
 
 class SweepService(sweep_pb2_grpc.SweepServiceServicer):
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def CreateSweep(

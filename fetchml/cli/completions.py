@@ -25,11 +25,17 @@ DEADLINE_SECONDS = 2
 """A server that takes longer completes nothing: a shell must not hang."""
 MOST = 100
 _ENDED = (Task.completed, Task.failed)
+_LIVE = (Task.queued, Task.preparing, Task.running, Task.collecting)
+_WAITING = (Task.queued,)
 _STATES: dict[str, tuple[Task.Status, ...]] = {
-    "cancel": (Task.queued, Task.preparing, Task.running, Task.collecting),
-    "priority": (Task.queued,),
+    "cancel": _LIVE,
+    "hold": _WAITING,
+    "notify": _LIVE,
+    "priority": _WAITING,
+    "release": _WAITING,
     "retry": _ENDED,
     "rm": _ENDED,
+    "start-after": _WAITING,
     "timeout": (Task.queued, Task.preparing, Task.running),
 }
 """States of the tasks that a command can act on; every state for other commands."""

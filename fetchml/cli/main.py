@@ -53,6 +53,8 @@ COMMANDS = {
         "timeout": "Change the time limit of a waiting or running task.",
         "hold": "Keep waiting tasks from starting.",
         "release": "Let held tasks start.",
+        "start-after": "Let a waiting task start at a time at the earliest.",
+        "notify": "Set the webhooks of a waiting or running task.",
         "exec": "Run a command or a shell in a running task.",
         "port-forward": "Reach a port of a running task from this machine.",
         "drill": "Kill a task at random moments, and report the work lost.",

@@ -144,6 +144,44 @@ def test_tasks_are_held_released_and_wait_for_others(shared: Server) -> None:
     assert "there is no task" in unknown.err
 
 
+def test_the_earliest_start_changes(shared: Server) -> None:
+    waits = submit(shared, "--", "true")
+    said = shared.run("start-after", waits[-12:], "2100-01-01T00:00Z").succeeded()
+    assert said.startswith(f"{waits} starts after 2100-01-01 ")
+    assert shared.json("show", waits)["start_after"] == "2100-01-01T00:00:00.000Z"
+    assert "start_after" in shared.json("start-after", "@last", "+2h")
+    assert shared.run("start-after", waits, "now").succeeded() == (
+        f"{waits} starts as soon as it can"
+    )
+    assert "start_after" not in shared.json("show", waits)
+    for wrong in ("soon", "2h", "+", "2100-13-01T00:00Z"):
+        assert shared.run("start-after", waits, wrong).code == 2, wrong
+    late = shared.run("start-after", blocker_of(shared), "+2h")
+    assert late.code == 6
+    assert "can change only while the task waits" in late.err
+    shared.run("cancel", waits).succeeded()
+
+
+def test_the_webhooks_of_a_task_change(shared: Server) -> None:
+    url, other = "https://hooks.example.com/a", "https://other.example.com/b"
+    waits = submit(shared, "--notify", "https://hooks.example.com/first", "--", "true")
+    said = shared.run("notify", waits[-12:], url, f"started,failed,{other}").succeeded()
+    assert said == f"{waits} notifies https://hooks.example.com/… https://other.example.com/…"
+    first, second = shared.json("show", waits)["notify"]
+    assert sorted(first["on"]) == ["completed", "failed"]
+    assert sorted(second["on"]) == ["failed", "started"]
+    removed = shared.run("notify", waits, "--none").succeeded()
+    assert removed == f"{waits} has no webhooks of its own"
+    assert "notify" not in shared.json("show", waits)
+    assert shared.json("notify", blocker_of(shared), url)["notify"], "a running task"
+    for wrong in ((), (url, "--none"), ("soon,https://a.example",), ("x",)):
+        assert shared.run("notify", waits, *wrong).code == 2, wrong
+    shared.run("cancel", waits).succeeded()
+    late = shared.run("notify", waits, url)
+    assert late.code == 6
+    assert "the task has ended" in late.err
+
+
 def blocker_of(server: Server) -> str:
     return str(server.json("ls", "--status", "running")["tasks"][0]["id"])
 

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import aclosing, closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from fetchml.client import (
     CreateTaskRequest,
     DeadlineExceeded,
     NotFound,
+    NotifyTarget,
     Options,
     SetupError,
     Task,
@@ -241,6 +243,21 @@ def test_experiments(client: Client) -> None:
 def test_a_malformed_address_is_refused(server: str) -> None:
     with pytest.raises(SetupError, match="is not a server address"):
         Client(server, "")
+
+
+def test_a_waiting_task_is_changed(client: Client) -> None:
+    task = client.submit("changes", command=["true"], hold=True, metadata={"a": "1"})
+    target = NotifyTarget(url="https://hooks.example.com/a", on=["failed"])
+    changed = client.update(task.id, priority=9, notify=[target])
+    assert (changed.priority, changed.held, dict(changed.metadata)) == (9, True, {"a": "1"})
+    assert [list(each.on) for each in changed.notify] == [[NotifyTarget.failed]]
+    assert client.update(task.id, metadata={"b": "2"}).notify == changed.notify
+    assert not client.update(task.id, notify=[]).notify
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+    assert client.update(task.id, start_after=later).start_after.ToDatetime(UTC) == later
+    with pytest.raises(ValidationFailed, match="names no field that can be changed"):
+        client.update(task.id)
+    client.cancel(task.id)
 
 
 # The asyncio client

@@ -84,10 +84,10 @@ class TopApp(App[CallError | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,ctrl+c", "quit", "Quit", key_display="q", priority=True),
         Binding("c", "cancel", "Cancel"),
-        Binding("plus,equals_sign", "priority(1)", "Priority up", key_display="+"),
-        Binding("minus", "priority(-1)", "down", key_display="-"),
+        Binding("plus,equals_sign", "priority(1)", "Raise", key_display="+"),
+        Binding("minus", "priority(-1)", "Lower", key_display="-"),
         Binding("l,enter", "zoom", "Log", key_display="l", priority=True),
-        Binding("tab", "switch", "Tasks/log", key_display="tab", priority=True),
+        Binding("tab", "switch", "Switch", key_display="tab", priority=True),
     ]
 
     def __init__(self, target: Target) -> None:

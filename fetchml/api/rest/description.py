@@ -26,15 +26,17 @@ OF_EVERY_OPERATION = {401, 403, 429, 500, 503}
 """Statuses that every operation with a key can return."""
 
 _OWN_ERRORS = re.compile(r"^( +)x-errors: \[([\d, ]*)\]\n", re.MULTILINE)
+_JSON = re.compile(r"^( +)x-json: (\w+)\n", re.MULTILINE)
 
 
 @cache
 def description() -> str:
-    """Return the YAML text of `openapi.yaml` with the errors of each operation written out.
+    """Return the YAML text of `openapi.yaml` with its two abbreviations written out.
 
-    There, `x-errors` of an operation lists only the statuses that not every operation can return.
+    `x-errors` of an operation lists only the statuses that not every operation can return. `x-json`
+    of a body names the schema of its JSON, the body's only content type.
     """
-    return _OWN_ERRORS.sub(_responses, SOURCE.read_text())
+    return _JSON.sub(_content, _OWN_ERRORS.sub(_responses, SOURCE.read_text()))
 
 
 def _responses(found: re.Match[str]) -> str:
@@ -43,4 +45,12 @@ def _responses(found: re.Match[str]) -> str:
     return "".join(
         f"{indent}'{status}':\n{indent}  $ref: '#/components/responses/{ERRORS[status]}'\n"
         for status in sorted(statuses)
+    )
+
+
+def _content(found: re.Match[str]) -> str:
+    indent, schema = found.groups()
+    return (
+        f"{indent}content:\n{indent}  application/json:\n{indent}    schema:\n"
+        f"{indent}      $ref: '#/components/schemas/{schema}'\n"
     )

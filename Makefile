@@ -37,8 +37,8 @@ test-python: setup ## the tests that another version of Python could break
 	FRONTS=direct $(PYTEST) tests/core tests/api tests/adapters/duckdb tests/cli tests/config \
 	    --ignore=tests/cli/test_documented_commands.py --ignore=tests/cli/test_slurm_commands.py
 
-fuzz: setup ## fuzz every parser of foreign bytes (FUZZ_EXAMPLES=100000 each)
-	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(PYTEST) tests/fuzz
+fuzz: setup ## fuzz every parser of foreign bytes for half an hour (FUZZ_SECONDS=1800)
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-1800} $(PYTEST) tests/fuzz
 
 lint: setup ## style, types, layers, protos, drift of generated code, the documentation
 	$(BIN)/ruff check

@@ -20,10 +20,9 @@ from fetchml.cli.settings_options import settings_options
 from fetchml.config.data_dir import SERVICE_DATA, default_data_dir
 from fetchml.config.settings import Settings, all_settings
 from fetchml.ops.pyinstaller import is_frozen
-from fetchml.ops.systemd_unit import OPTIONS, STATE, USER, BadArgument, serve_options, unit
+from fetchml.ops.systemd_unit import OPTIONS, STATE, UNIT, USER, BadArgument, serve_options, unit
 from fetchml.ops.versions import versions
 
-UNIT = Path("/etc/systemd/system/fetchml.service")
 PROGRAM = Path("/usr/local/bin/fetchml")
 NAME = UNIT.name
 

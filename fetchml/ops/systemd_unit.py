@@ -5,10 +5,11 @@ from pathlib import Path
 
 from fetchml.system.capabilities import HAND_OVER
 
+UNIT = Path("/etc/systemd/system/fetchml.service")
 USER = "fetchml"
 MEMORY_MAX_GIB = 6
-"""Memory that the unit grants a server whose tasks run in containers. The sum of `bounds` is lower:
-5.2 GiB with the default settings, of which connections of HTTP and gRPC are an eighth."""
+"""Memory that the unit grants a server whose tasks run in containers. The sum of `bounds` is just
+lower with the default settings; connections of HTTP and gRPC are an eighth of it."""
 STATE = Path("/var/lib")
 OPTIONS = ("data_dir", "config", "http", "grpc", "launcher", "log_format")
 """Options of `serve`, by their Python names."""

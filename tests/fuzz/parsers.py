@@ -45,6 +45,7 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.tar_reader import members
 from fetchml.snapshots.unpack import UnpackLimits, unpack
 from fetchml.v1 import task_pb2
+from tests.fuzz.target import as_text
 
 DEFAULTS = submission.Defaults("image", ("run",), TaskLimits(), 0)
 BOX = Resources(8, 64, 8)
@@ -53,28 +54,23 @@ LINK: Any = Mock(service_id="id", token="token", base_path="/jupyter/id/")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def as_header(data: bytes) -> str:
-    """Decode as aiohttp decodes a header."""
-    return data.decode("utf-8", "surrogateescape")
-
-
 # Heads
 
 
 def forwarded_for(data: bytes) -> None:
     proxies = Proxies([Network.parse("127.0.0.0/8"), Network.parse("::/0")])
-    client = proxies.client_of("127.0.0.1", as_header(data))
+    client = proxies.client_of("127.0.0.1", as_text(data))
     assert text.line_fault(client) is None
     assert len(client) <= text.MAX_ADDRESS
 
 
 def trace(data: bytes) -> None:
-    first, _, second = as_header(data).partition("\n")
+    first, _, second = as_text(data).partition("\n")
     assert _UUID.fullmatch(new_trace(first, second))
 
 
 def query(data: bytes) -> None:
-    url = URL.build(path="/", query_string=as_header(data), encoded=True)
+    url = URL.build(path="/", query_string=as_text(data), encoded=True)
     request: Any = Mock(query=url.query, raw_path=url.raw_path_qs)
     found = Query(request, "limit", "since", "follow", "status", "view", "task_id")
     for read in (
@@ -90,11 +86,11 @@ def query(data: bytes) -> None:
 
 
 def content_type(data: bytes) -> None:
-    body._check_content_type(as_header(data))
+    body._check_content_type(as_text(data))
 
 
 def web_socket_head(data: bytes) -> None:
-    values = as_header(data).split("\n")
+    values = as_text(data).split("\n")
     names = ("Sec-WebSocket-Protocol", "X-API-Key", "Sec-WebSocket-Key", "Connection")
     headers = CIMultiDict(zip(names, values, strict=False))
     headers["Sec-WebSocket-Version"] = "13"
@@ -106,15 +102,15 @@ def web_socket_head(data: bytes) -> None:
 
 
 def jupyter_target(data: bytes) -> None:
-    target = headers.parse_target(as_header(data))
+    target = headers.parse_target(as_text(data))
     if target is not None:
-        assert target.whole == as_header(data)
+        assert target.whole == as_text(data)
         assert target.whole.isascii()
 
 
 def cookies(data: bytes) -> None:
     """Parse headers of a Jupyter reply, given as `name: value` lines."""
-    pairs = [line.partition(":")[::2] for line in as_header(data).split("\n")]
+    pairs = [line.partition(":")[::2] for line in as_text(data).split("\n")]
     given = CIMultiDictProxy(CIMultiDict(pairs))
     kept = headers.for_browser(given, "/jupyter/id/")
     for cookie in kept.getall("Set-Cookie", ()):
@@ -125,7 +121,7 @@ def cookies(data: bytes) -> None:
 
 
 def grpc_peer(data: bytes) -> None:
-    assert isinstance(peers.address_of(as_header(data)), str)
+    assert isinstance(peers.address_of(as_text(data)), str)
 
 
 # Bodies and messages
@@ -174,7 +170,7 @@ def ws_stream(data: bytes) -> None:
 
 
 def dataset_source(data: bytes) -> None:
-    found = dataset.read(DatasetSpec(source=as_header(data), name="d"))
+    found = dataset.read(DatasetSpec(source=as_text(data), name="d"))
     assert text.storable(found.location) is found.location
 
 

@@ -7,8 +7,6 @@ finding. What it returns must be storable and bounded where it is kept.
 import gzip
 import io
 import tarfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -20,21 +18,9 @@ from fetchml.core.requests import (
 from fetchml.errors import RequestError
 from fetchml.snapshots.unpack import RefusedArchive, UnreadableArchive
 from fetchml.v1 import task_pb2
-from tests.fuzz import parsers
+from tests.fuzz import budget, calls, cluster, entering, parsers, sources
+from tests.fuzz.target import STEERING, SURROGATES, WIRE, Target
 
-
-@dataclass(frozen=True)
-class Target:
-    parse: Callable[[bytes], object]
-    seeds: Sequence[bytes]
-    tokens: Sequence[bytes]
-    refusals: tuple[type[Exception], ...] = ()
-    share: float = 1
-    """Fraction of the number of examples; smaller for slow targets."""
-
-
-SURROGATES = [b"\xff", b"\xed\xa0\x80", b"\\ud800", b"\\udcff"]
-STEERING = [b"\0", b"\r\n", b"\x1b[2J", "\u202e".encode(), "\u2028".encode(), b"%00", b"%ff"]
 JSON_TOKENS = [
     *SURROGATES, *STEERING, b"{", b"}", b"[", b"]", b'"', b":", b",", b"null", b"true", b"1e999",
     b"-0", b"9" * 400, b"0.1", b'"cpu"', b'"args"', b'"metadata"', b'"dataset_specs"', b'"env"',
@@ -69,10 +55,17 @@ TAR_TOKENS = [
 TASK = task_pb2.CreateTaskRequest(
     job_name="a", command=["a"], metadata={"a": "b"}, env={"A": "b"}, cpu=1, args="a 'b'"
 ).SerializeToString()
-WIRE_TOKENS = [*SURROGATES, *STEERING, b"\x0a", b"\xff" * 9 + b"\x01", b"\x80", b"\x7f", TASK]
+WIRE_TOKENS = [*WIRE, TASK]
 REQUEST_ERRORS = (RequestError,)
 
+HEADS_SHARE = 4.0
+"""Of HTTP heads against the real server."""
+
 TARGETS: dict[str, Target] = {
+    **calls.TARGETS,
+    **cluster.TARGETS,
+    **entering.TARGETS,
+    **sources.TARGETS,
     "forwarded_for": Target(
         parsers.forwarded_for,
         [b"10.0.0.1, 127.0.0.1", b"fe80::1%eth0", b"[::1]:80", b"::ffff:1.2.3.4"],
@@ -126,9 +119,14 @@ TARGETS: dict[str, Target] = {
         ],
         JSON_TOKENS,
         (submission.InvalidSubmission, ValueError, RecursionError),
+        is_json=True,
     ),
     "create_message": Target(
-        parsers.create_message, [TASK], WIRE_TOKENS, (submission.InvalidSubmission, DecodeError)
+        parsers.create_message,
+        [TASK],
+        WIRE_TOKENS,
+        (submission.InvalidSubmission, DecodeError),
+        message=task_pb2.CreateTaskRequest,
     ),
     "list_message": Target(
         parsers.list_message,
@@ -143,9 +141,14 @@ TARGETS: dict[str, Target] = {
         ],
         [*WIRE_TOKENS, b"-_", b"="],
         (RequestError, DecodeError),
+        message=task_pb2.ListTasksRequest,
     ),
     "ws_message": Target(
-        parsers.ws_message, [b'{"type": "ping"}'], JSON_TOKENS, (ValueError, RecursionError)
+        parsers.ws_message,
+        [b'{"type": "ping"}'],
+        JSON_TOKENS,
+        (ValueError, RecursionError),
+        is_json=True,
     ),
     "ws_stream": Target(
         parsers.ws_stream,
@@ -170,7 +173,6 @@ TARGETS: dict[str, Target] = {
         [*TARS, gzip.compress(TARS[0], mtime=0)],
         TAR_TOKENS,
         (UnreadableArchive, RefusedArchive),
-        share=0.3,
     ),
     "snapshot_manifest": Target(
         parsers.snapshot_manifest,
@@ -185,13 +187,13 @@ TARGETS: dict[str, Target] = {
             b"signal=9\nat_ms=5\nstopped=1\npid=7\nstarttime=99\nboot_id=abc\nrevoked=0\n",
         ],
         [*SURROGATES, *STEERING, b"=", b"\n", b"-1", b"9" * 20, "\u0663".encode(), b"1_0"],
-        share=0.5,
     ),
     "jupyter_activity": Target(
         parsers.jupyter_activity,
         [b'[{"last_activity": "2026-01-01T00:00:00Z", "execution_state": "busy"}]'],
         [*JSON_TOKENS, b"0001-01-01T00:00:00", b"9999-12-31T23:59:59.999999-23:59"],
         (ValueError, RecursionError),
+        is_json=True,
     ),
     "last_words": Target(
         parsers.last_words,
@@ -199,3 +201,8 @@ TARGETS: dict[str, Target] = {
         [*SURROGATES, *STEERING, b"token", b"\x1b[0;31m"],
     ),
 }
+
+
+def seconds_of(share: float) -> float:
+    """Return the part of `FUZZ_SECONDS` for one target."""
+    return budget.SECONDS * share / (HEADS_SHARE + sum(each.share for each in TARGETS.values()))

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import re
 import socket
 import threading
@@ -10,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fetchml.core.model import Role
+from tests.fuzz import budget
+from tests.fuzz.targets import HEADS_SHARE, seconds_of
 from tests.support.rest_world import rest_world
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "400"))
+NAME = "heads"
+"""Of the folder of earlier findings."""
 SECONDS = 60
 QUIET_SECONDS = 0.2
 """After this time without a byte, the server is waiting for the client."""
@@ -134,16 +135,15 @@ def answers(port: int, data: bytes) -> list[bytes]:
 def test_no_request_causes_a_server_error(caplog: pytest.LogCaptureFixture) -> None:
     with served() as (port, key):
 
-        @settings(
-            max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-        )
-        @example(b"GET / HTTP/1.1\r\nX-Forwarded-For: fe80::1%\xff")
-        @given(heads | likely)
         def send(data: bytes) -> None:
             codes = answers(port, data.replace(KEY, key) + LAST)
             assert not any(code[:1] == b"5" for code in codes), codes
 
-        send()
+        send(b"GET / HTTP/1.1\r\nX-Forwarded-For: fe80::1%\xff")
+        for case in sorted((budget.CASES / NAME).glob("*")):
+            send(case.read_bytes())
+        seconds = seconds_of(HEADS_SHARE)
+        assert budget.fuzz(NAME, send, heads | likely, seconds) >= budget.LEAST
         whole = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         assert answers(port, whole) == [b"200"]
     assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []

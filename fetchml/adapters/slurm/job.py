@@ -1,8 +1,11 @@
 """A job as Slurm reports it, and the request that starts one."""
 
+import re
 from typing import NamedTuple
 
 import msgspec
+
+_ID = re.compile(r"([0-9]{1,10})(?:_([0-9]{1,10}))?")
 
 _OVER = frozenset(
     [
@@ -38,10 +41,10 @@ JobId = int | ArrayTask
 
 def job_id(text: str) -> JobId | None:
     """Read the id of one job; `None` for other text, such as `12_[1-3]`."""
-    number, separator, index = text.partition("_")
-    if not number.isdecimal() or (separator and not index.isdecimal()):
+    if (found := _ID.fullmatch(text)) is None:
         return None
-    return ArrayTask(int(number), int(index)) if separator else int(number)
+    number, index = found.groups()
+    return int(number) if index is None else ArrayTask(int(number), int(index))
 
 
 def number_of(job_id: JobId) -> int:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from fetchml.config.sections.scheduling import memory_for_tasks_gb
 from fetchml.config.settings import Settings
-from fetchml.ops import bounds
 from fetchml.system import host
 from fetchml.views import Finding
 
@@ -76,12 +75,3 @@ def task_limits(settings: Settings) -> Finding:
         return Finding("task limits", finding, fix)
     without = "any time" if not tasks.max_timeout_seconds else f"{tasks.max_timeout_seconds} s"
     return Finding("task limits", f"at most {memory_gb} GiB, {tasks.pids} processes, {without}")
-
-
-def memory(settings: Settings) -> Finding:
-    """Compare the memory that callers can occupy with that of the host."""
-    most = bounds.total_bytes(settings)
-    finding = f"at most {most >> 20} MiB for the server, whatever its callers do"
-    if most > host.memory_gb() << 30:
-        return Finding("memory", finding, "This host has less: lower [quotas] and [tasks] limits.")
-    return Finding("memory", finding)

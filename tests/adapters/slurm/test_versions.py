@@ -189,3 +189,27 @@ async def test_tasks_of_an_array_are_known_by_its_id_and_their_index(tmp_path: P
     finally:
         await transport.close()
         await server.close()
+
+
+@pytest.mark.parametrize("body", ["<html>Login</html>", "[]", '{"jobs": true}', '{"jobs": ["7"]}'])
+async def test_reply_that_is_no_list_of_jobs_is_not_an_empty_one(body: str, tmp_path: Path) -> None:
+    """Else each job would count as gone."""
+
+    async def answer(request: web.Request) -> web.Response:
+        ping = '{"pings": [{"pinged": "UP"}]}'
+        return web.Response(text=ping if "ping" in request.path else body)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    server = TestServer(app)
+    await server.start_server()
+    token = tmp_path / "token"
+    token.write_text("first")
+    transport = RestTransport(str(server.make_url("/")), "me", Tokens("me", token, None))
+    try:
+        for ask in (transport.states(), transport.job(7), transport.named("own")):
+            with pytest.raises(SlurmAway, match="can't be read"):
+                await soon(ask)
+    finally:
+        await transport.close()
+        await server.close()

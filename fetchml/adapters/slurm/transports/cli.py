@@ -34,7 +34,7 @@ _MOST_BYTES = 256 << 20
 """Output of one command."""
 _LIMIT = re.compile(r"(?:(?:(\d{1,6})-)?(\d{1,6}):)?(\d{1,6}):\d\d")
 """Days, hours and minutes of a time limit."""
-_CODE = re.compile(r"^\s*(?:Job)?ExitCode=(\d+):\d+|\bExitCode=(\d+):\d+", re.MULTILINE)
+_CODE = re.compile(r"^\s*(?:Job)?ExitCode=(\d{1,9}):\d+|\bExitCode=(\d{1,9}):\d+", re.MULTILINE)
 
 
 class CliTransport:

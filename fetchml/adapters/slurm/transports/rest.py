@@ -24,6 +24,9 @@ from fetchml.adapters.slurm.transports.rest_replies import (
     job_of,
     listed_job,
     number_in,
+    object_in,
+    reply_of,
+    rows,
 )
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
@@ -64,13 +67,13 @@ class RestTransport:
             if status == 404:
                 continue
             self._version = version
-            pings = reply.get("pings") or ()
+            pings = rows(reply, "pings")
             if status >= 400 or not any(each.get("pinged") == "UP" for each in pings):
                 self._tokens.forget()
                 raise SlurmAway(
                     errors_of(reply) or "slurmctld does not answer slurmrestd, or rejects the token"
                 )
-            slurm = (reply.get("meta") or {}).get("slurm") or {}
+            slurm = object_in(object_in(reply, "meta"), "slurm")
             return str(slurm.get("release", "of unknown version"))
         raise SlurmAway(f"slurmrestd at {self._url} serves none of {', '.join(VERSIONS)}")
 
@@ -110,11 +113,12 @@ class RestTransport:
             properties["shared"] = ["none" if job.exclusive == "true" else "user"]
         body = {"script": job.script, "job": properties}
         status, reply = await self._slurm("POST", "/job/submit", body)
-        if status < 400 and reply.get("job_id"):
-            self._names[reply["job_id"]] = job.name
+        number = number_in(reply.get("job_id"))
+        if status < 400 and number:
+            self._names[number] = job.name
             if job.indexes:
-                self._arrays.add(reply["job_id"])
-            return int(reply["job_id"])
+                self._arrays.add(number)
+            return number
         message = errors_of(reply) or f"status {status}"
         raise Refused(plain(message), permanent=is_permanent(message))
 
@@ -127,7 +131,7 @@ class RestTransport:
         if isinstance(job_id, ArrayTask):
             return (await self._answers.of(job_id.array)).get(job_id)
         status, reply = await self._slurm("GET", f"/job/{job_id}")
-        jobs = reply.get("jobs") or ()
+        jobs = rows(reply, "jobs")
         if status == 404 or not jobs:
             return None
         return self._learn(jobs[-1])
@@ -163,7 +167,7 @@ class RestTransport:
         array = number_in(each.get("array_job_id"))
         if array:
             self._arrays.add(array)
-        own = int(each.get("job_id", 0))
+        own = number_in(each.get("job_id")) or 0
         if isinstance(job.id, ArrayTask) and own != array:
             self._tasks[own] = job.id
         self._names[number_of(job.id)] = str(each.get("name", ""))
@@ -202,8 +206,8 @@ class RestTransport:
 
     async def _signal(self, job_id: JobId, name: str) -> None:
         _, reply = await self._slurm("DELETE", f"/job/{job_id}?signal={name}&flags=BATCH_JOB")
-        for each in reply.get("status") or ():
-            if (each.get("error") or {}).get("code") == _TRY_AGAIN:
+        for each in rows(reply, "status"):
+            if object_in(each, "error").get("code") == _TRY_AGAIN:
                 raise TryAgain
 
     async def time_limit(self, job_id: JobId) -> int | None:
@@ -213,7 +217,7 @@ class RestTransport:
         limit = {"infinite": True} if minutes is None else {"set": True, "number": minutes}
         number = job_id
         if isinstance(job_id, ArrayTask):
-            number = int((await self._begun(job_id))["job_id"])
+            number = number_in((await self._begun(job_id)).get("job_id")) or job_id
         status, reply = await self._slurm("POST", f"/job/{number}", {"time_limit": limit})
         if status >= 400:
             message = errors_of(reply) or f"status {status}"
@@ -223,14 +227,14 @@ class RestTransport:
         """Return the entry of a job that has started. Once it runs, a task of an array has a job id
         too, and slurmrestd changes it only by that. Raises Refused if there is no such job."""
         _, reply = await self._slurm("GET", f"/job/{job_id}")
-        for each in reply.get("jobs") or ():
+        for each in rows(reply, "jobs"):
             if job_of(each).id == job_id:
-                return dict(each)
+                return each
         raise Refused("it has no such job any more", permanent=True)
 
     async def nodes(self) -> list[Node]:
         _, reply = await self._slurm("GET", "/nodes/")
-        return [nodes.of_rest(each) for each in reply.get("nodes") or ()]
+        return [nodes.of_rest(each) for each in rows(reply, "nodes")]
 
     async def close(self) -> None:
         if self._session is not None:
@@ -246,7 +250,7 @@ class RestTransport:
         _, reply = await self._slurm("GET", "/jobs/")
         jobs = []
         self._forget_all()
-        for each in reply.get("jobs") or ():
+        for each in rows(reply, "jobs"):
             job = self._learn(each)
             if isinstance(job.id, ArrayTask) or not number_in(each.get("array_job_id")):
                 jobs.append(job)
@@ -257,7 +261,7 @@ class RestTransport:
         _, reply = await self._slurm("GET", f"/job/{number}")
         found: dict[JobId, Job] = {}
         pending: Job | None = None
-        for each in reply.get("jobs") or ():
+        for each in rows(reply, "jobs"):
             job = self._learn(each)
             if isinstance(job.id, ArrayTask):
                 found[job.id] = job
@@ -291,7 +295,7 @@ class RestTransport:
         if self._version is None:
             await self.open()
         status, reply = await self._call(method, f"/slurm/{self._version}{path}", body, decode)
-        codes = {each.get("error_number", 0) for each in reply.get("errors") or ()}
+        codes = {number_in(each.get("error_number")) or 0 for each in rows(reply, "errors")}
         if codes & {_NO_JOB, _OVER_ALREADY}:
             return 404, reply
         unclear = any(code in AWAY_CODES for code in codes)
@@ -336,8 +340,4 @@ class RestTransport:
             self._forget_all()
             reason = str(error) or type(error).__name__
             raise SlurmAway(f"slurmrestd at {self._url} does not answer: {reason}") from error
-        try:
-            reply = decode(bytes(data))
-        except ValueError:
-            reply = {}
-        return status, reply if isinstance(reply, dict) else {}
+        return status, reply_of(status, bytes(data), decode)

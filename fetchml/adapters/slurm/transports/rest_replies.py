@@ -1,10 +1,12 @@
 """Replies of slurmrestd, which differ from version to version."""
 
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 import msgspec
 
 from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, job_id, task_name
+from fetchml.adapters.slurm.transports.transport import SlurmAway
 
 
 class _State(msgspec.Struct):
@@ -24,20 +26,48 @@ STATES = msgspec.json.Decoder(_States)
 """The list of all jobs of the cluster comes twice a second: only what is used is read from it."""
 
 
+def reply_of(status: int, data: bytes, decode: Callable[[bytes], Any]) -> dict[str, Any]:
+    """Return a reply; empty if an error's can't be read. Raises SlurmAway for any other that can't,
+    such as the page of a proxy: taken for an empty reply, it would mean that all jobs are gone."""
+    try:
+        reply = decode(data)
+    except (ValueError, RecursionError):
+        reply = None
+    if isinstance(reply, dict):
+        return reply
+    if status < 400:
+        raise SlurmAway("slurmrestd's reply can't be read: it is not the expected JSON")
+    return {}
+
+
+def rows(reply: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return a list of objects in a reply; empty if it is not there. Raises SlurmAway if it is
+    something else."""
+    found = reply.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise SlurmAway(f"slurmrestd's reply can't be read: {name} is no list of objects")
+    return found
+
+
+def object_in(reply: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return an object in a reply; empty if it is not there."""
+    found = reply.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 def errors_of(reply: dict[str, Any]) -> str:
     """Return Slurm's words for what went wrong; empty if there are none."""
     words = [
-        str(each.get("error") or each.get("description") or "")
-        for each in reply.get("errors") or ()
+        str(each.get("error") or each.get("description") or "") for each in rows(reply, "errors")
     ]
     return "; ".join(dict.fromkeys(filter(None, words)))
 
 
 def _words(value: object) -> tuple[str, ...]:
     """States are a list, and were one word in older versions."""
-    if isinstance(value, tuple):
-        return value
-    return (value,) if isinstance(value, str) else tuple(map(str, value or ()))  # type: ignore[call-overload]
+    if isinstance(value, str):
+        return (value,)
+    return tuple(map(str, value)) if isinstance(value, tuple | list) else ()
 
 
 def listed_job(each: _State) -> Job | None:
@@ -55,7 +85,7 @@ def number_in(value: object) -> int | None:
 def job_of(each: dict[str, Any]) -> Job:
     exit_code = each.get("exit_code")
     code = exit_code.get("return_code") if isinstance(exit_code, dict) else None
-    number: JobId = int(each.get("job_id", 0))
+    number: JobId = number_in(each.get("job_id")) or 0
     name = str(each.get("name", ""))
     array, index = number_in(each.get("array_job_id")), number_in(each.get("array_task_id"))
     if array and index is not None:

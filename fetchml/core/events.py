@@ -36,6 +36,29 @@ class Submitted(msgspec.Struct, frozen=True):
     failures: Mapping[str, Failures] = {}  # never changed
     """Failed tasks, those of `replaced` included, of sweeps without live tasks: by the id of each
     that these tasks start after or belong to. None for a new sweep."""
+    part: bool = False
+    """They are a part of the batch that was announced, which has brought the outcomes."""
+
+
+class BatchAnnounced(msgspec.Struct, frozen=True):
+    """A batch of new tasks enters with the next events, in parts (`core.scheduling.arrival`)."""
+
+    now: int
+    user: str
+    footprints: Sequence[int]
+    """As in Submitted, for all tasks of the batch. So are the outcomes."""
+    ended: Mapping[str, Status] = {}  # never changed
+    failures: Mapping[str, Failures] = {}  # never changed
+    snapshots: frozenset[str] = frozenset()
+    """Ids of the snapshots that its tasks name."""
+    inputs: frozenset[str] = frozenset()
+    """Ids of the tasks whose outputs they get."""
+
+
+class BatchWithdrawn(msgspec.Struct, frozen=True):
+    """The rest of the batch that arrives does not come. Changes nothing if none arrives."""
+
+    now: int
 
 
 class CancelRequested(msgspec.Struct, frozen=True):
@@ -251,6 +274,8 @@ class DrainRequested(msgspec.Struct, frozen=True):
 
 Event = (
     Submitted
+    | BatchAnnounced
+    | BatchWithdrawn
     | CancelRequested
     | InterruptRequested
     | ManyCancelRequested

@@ -10,6 +10,8 @@ from fetchml.core.bookings import begin as bookings
 from fetchml.core.changes import change, current, finish, move
 from fetchml.core.dependencies import outcomes
 from fetchml.core.events import (
+    BatchAnnounced,
+    BatchWithdrawn,
     CancelRequested,
     CheckGpus,
     Collected,
@@ -48,7 +50,7 @@ from fetchml.core.model import (
 from fetchml.core.packing import learning
 from fetchml.core.requests import update
 from fetchml.core.requeue import queue_again
-from fetchml.core.scheduling import hand_over, preemption, prestage
+from fetchml.core.scheduling import arrival, hand_over, preemption, prestage
 from fetchml.core.scheduling.scheduler import Allocate, Discard, SchedulingPass, ShareLevels
 from fetchml.core.state import State
 from fetchml.core.stopping import goes_on, manner
@@ -64,7 +66,7 @@ def step(state: State, event: Event) -> Decision:
     """
     decision = Decision()
     _apply(state, decision, event)
-    if state.blocked.news:
+    if state.blocked.news and state.arrival is None:
         outcomes.settle(state, decision, event.now)
     if not isinstance(event, Submitted):  # a submit displaces no prestaged task
         if state.bookings:
@@ -72,7 +74,7 @@ def step(state: State, event: Event) -> Decision:
         for task in prestage.misplaced(state, event.now):
             _discard(state, decision, task.id)
     has_more = _schedule(state, decision, event.now)
-    at_once = has_more or state.blocked.news
+    at_once = has_more or (state.blocked.news and state.arrival is None)
     decision.next_due = event.now if at_once else state.next_due(event.now)
     return decision
 
@@ -81,6 +83,10 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
     match event:
         case Submitted():
             submitting.submit(state, decision, event)
+        case BatchAnnounced():
+            arrival.announce(state, event)
+        case BatchWithdrawn():
+            arrival.withdraw(state)
         case CancelRequested() | ManyCancelRequested():
             _cancel(state, decision, event)
         case InterruptRequested() | LostDeclared():
@@ -130,7 +136,7 @@ def _recover(state: State, decision: Decision, now: int) -> None:
 def _schedule(state: State, decision: Decision, now: int) -> bool:
     """Return whether more can be started by another event at once."""
     state.due(now)
-    if not state.may_start:
+    if not state.may_start or state.arrival is not None:
         return False
     level = ShareLevels(state, now)
     if state.limits.cluster is not None:

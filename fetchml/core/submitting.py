@@ -3,18 +3,23 @@
 from fetchml.core.dependencies import outcomes
 from fetchml.core.events import Decision, Submitted
 from fetchml.core.footprint import footprint
+from fetchml.core.scheduling import arrival
 from fetchml.core.state import State
 
 
 def submit(state: State, decision: Decision, event: Submitted) -> None:
     if event.failures or event.replaced:
         outcomes.learn(state, event)
+    batch = state.arrival if event.part else None
+    ended = event.ended if batch is None else batch.ended
     sizes = event.footprints or [footprint(task.spec) for task in event.tasks]
     for new, size in zip(event.tasks, sizes, strict=True):
-        state.enter(new, size)
-        task = new if new.spec.after is None else outcomes.block(state, new, event.ended)
+        state.enter(new, size if batch is None else 0)  # A batch's are counted already.
+        task = new if new.spec.after is None else outcomes.block(state, new, ended)
         state.wait(task, event.now)
         decision.changes.append(task)
+    if batch is not None:
+        arrival.arrived(state, sizes)
     if event.failures:
         state.progress.drop_ended()
     decision.changes += event.replaced

@@ -5,7 +5,8 @@ carried out.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from fetchml.core.events import CheckGpus, Deliver, Effect, Event, Submitted, TimePassed
@@ -14,6 +15,7 @@ from fetchml.core.notifications.notices import Notice
 from fetchml.core.reactor import step
 from fetchml.core.requests import text
 from fetchml.core.state import State
+from fetchml.engine.held_changes import HeldChanges
 from fetchml.errors import BadRequest
 from fetchml.ports.store import Document, Store
 
@@ -51,6 +53,8 @@ class Dispatcher:
         """With the number of the last change that must be durable before them."""
         self._newest: asyncio.Future[None] | None = None
         """Done when all changes so far are durable; `None` if there was none."""
+        self._held: HeldChanges | None = None
+        """`None` if changes are handed to the store at once."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due: int | None = None
 
@@ -69,7 +73,7 @@ class Dispatcher:
         """
         encoded: Sequence[str] = ()
         if isinstance(event, Submitted):
-            encoded = self._encode(event)
+            encoded = self.encode((*event.tasks, *event.replaced))
         else:
             event = text.storable(event)
         decision = step(self._state, event)
@@ -109,12 +113,13 @@ class Dispatcher:
             self._effects.append((self._seq, decision.effects))
         return durable
 
-    def _encode(self, event: Submitted) -> list[str]:
-        """Return the records of the decision's first changes, which are the event's tasks. Raises
-        BadRequest: the checks at the edge let no such text pass; here it is certain."""
+    def encode(self, tasks: Sequence[Task]) -> list[str]:
+        """Return the records of tasks that were submitted, which are the first changes of the
+        decision. Raises BadRequest: the checks at the edge let no such text pass; here it is
+        certain."""
         encode = self._store.encode
         try:
-            return [encode(task) for task in (*event.tasks, *event.replaced)]
+            return [encode(task) for task in tasks]
         except UnicodeEncodeError:
             raise BadRequest(
                 "The request holds text that is not valid Unicode: send UTF-8"
@@ -132,13 +137,30 @@ class Dispatcher:
         """Make new versions of tasks durable, past the core: for tasks that have ended. `encoded`:
         see `Store.append`."""
         changes = [Change(seq, now, task) for seq, task in enumerate(tasks, start=self._seq + 1)]
-        durable = self._store.append(
-            changes, followed=followed, documents=documents, encoded=encoded
-        )
+        if self._held is not None:
+            durable = self._held.add(changes, documents, encoded, self._store.encode)
+        else:
+            durable = self._store.append(
+                changes, followed=followed, documents=documents, encoded=encoded
+            )
         # Only now: what the store refuses to take must leave no gap in the numbers.
         self._seq += len(changes)
         self._newest = durable
         return durable
+
+    @contextmanager
+    def one_commit(self) -> Iterator[None]:
+        """While inside, all changes wait, those of others too; then they become durable in one
+        commit. Not to be nested."""
+        held = self._held = HeldChanges()
+        try:
+            yield
+        finally:
+            self._held = None
+            if held.changes:
+                held.follow(
+                    self._store.append(held.changes, documents=held.documents, encoded=held.encoded)
+                )
 
     async def settled(self) -> None:
         """Return once all changes so far are durable and published."""

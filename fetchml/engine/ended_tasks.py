@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from msgspec.structs import replace
 
 from fetchml.core.model import ENDED, Kept, Task
+from fetchml.core.scheduling.arrival import is_needed
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.task_lookup import TaskLookup
@@ -36,9 +37,13 @@ class EndedTasks:
         """`("delete", ID)` is held from reading a task to removing it."""
 
     def users_of(self, task_id: str) -> Collection[str]:
-        """Ids of the live tasks that need a task's outputs. Until they have ended, neither the task
-        nor its outputs are removed."""
+        """Ids of the live tasks that need a task's outputs."""
         return self._state.inputs.get(task_id, ())
+
+    def is_needed(self, task_id: str) -> bool:
+        """Whether live or arriving tasks need a task's outputs. Until they have ended, neither the
+        task nor its outputs are removed."""
+        return is_needed(self._state, task_id)
 
     def hide(self, tasks: Sequence[Task]) -> asyncio.Future[None]:
         """Done when it is durable. Then remove their files. With their locks held."""
@@ -80,7 +85,7 @@ class EndedTasks:
     async def _ended(self, task_ids: Sequence[str]) -> list[Task]:
         found = [await self._tasks.get(task_id) for task_id in task_ids]
         there = [task for task in found if task.status in ENDED and not task.hidden]
-        return [task for task in there if not self.users_of(task.id)]
+        return [task for task in there if not self.is_needed(task.id)]
 
 
 def _without_outputs(task: Task, now: int) -> Task:

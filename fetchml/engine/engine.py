@@ -198,7 +198,8 @@ class Engine:
                     await self._audit.done(who, Action.TASK_CANCEL, task_id)
                     await durable
                 case Deletion.HIDE:
-                    if users := self._ended.users_of(task_id):
+                    if self._ended.is_needed(task_id):
+                        users = self._ended.users_of(task_id)
                         raise Conflict(self._needed_by(who, users))
                     durable = self._ended.hide([task])
                     await self._audit.done(who, Action.TASK_DELETE, task_id)

@@ -1,6 +1,6 @@
 """Submissions: each is checked, counted against quotas and room, and made durable."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fetchml.core import acceptance, quotas
 from fetchml.core.acceptance import Refusal, RefusalKind, SubmissionRules
@@ -8,15 +8,16 @@ from fetchml.core.events import Submitted
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec
 from fetchml.core.requests import submission
-from fetchml.core.requests.mounts.checkpoint import source_fault
 from fetchml.core.state import State
 from fetchml.datasets.provider import DatasetProvider
+from fetchml.engine.arrivals import PART, Arrivals, Batch
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
 from fetchml.engine.tasks.field_names import OF_MANY, OF_THE_ONLY, FieldNames
 from fetchml.engine.tasks.idempotency import KEY_OF_ANOTHER, check_keys, digest
+from fetchml.engine.tasks.sources import Sources
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.environments.service import Environments
 from fetchml.errors import (
@@ -25,7 +26,6 @@ from fetchml.errors import (
     DiskFull,
     FieldViolation,
     Forbidden,
-    NotFound,
     QueueQuotaReached,
     RequestError,
     StorageQuotaReached,
@@ -38,7 +38,7 @@ from fetchml.ports.store import Document, IdempotentCreate, Store
 from fetchml.snapshots.service import Snapshots
 from fetchml.system.ids import IdSequence
 from fetchml.system.locks import KeyedLocks
-from fetchml.system.pacing import Pace
+from fetchml.system.pacing import Pace, map_paced
 from fetchml.user_secrets.service import UserSecrets
 
 NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "there is no such snapshot: upload it first")
@@ -82,19 +82,18 @@ class Submissions:
         self._store = store
         self._state = state
         self._tasks = tasks
-        self._visible = visible
         self._snapshots = snapshots
-        self._datasets = datasets
         self._experiments = experiments
-        self._environments = environments
         self._secrets = secrets
         self._usage = usage
         self._dependencies = dependencies
+        self._sources = Sources(datasets, visible, dependencies, environments)
         self._dispatcher = dispatcher
         self._clock = clock
         self._ids = ids
         self._rules = rules
         self._volumes = volumes
+        self._arrivals = Arrivals(dispatcher, dependencies, clock=clock, ids=ids)
         self._locks = KeyedLocks()
         self.refused = 0
         """Submits that a quota of waiting tasks, or the queue's limit, kept out."""
@@ -148,7 +147,7 @@ class Submissions:
         that it created before.
         """
         keys = idempotency_keys or [None] * len(requests)
-        check_keys(keys)
+        await check_keys(keys)
         return await self._create_once(who, requests, keys, OF_MANY)
 
     async def _create_once(
@@ -198,6 +197,10 @@ class Submissions:
         self, who: Principal, new: Sequence[_New], *, dry_run: bool = False
     ) -> list[Task]:
         """Create tasks of valid specifications; durable on return, unless it is a dry run."""
+        if len(new) > PART:
+            specs, keys = zip(*new, strict=True)
+            batch = Batch(specs, keys, await map_paced(footprint, specs))
+            return await self._enter_batch(who, batch, dry_run=dry_run)
         after: list[TaskSpec] = []
         snapshots: set[str] = set()
         for spec, _ in new:
@@ -216,12 +219,42 @@ class Submissions:
             self.refused += not dry_run
             raise _error(event)
         # Others had their turn while it was checked.
-        for snapshot_id in snapshots:
-            if self._snapshots.to_run(who.user, snapshot_id) is None:
-                raise ValidationFailed([NO_SUCH_SNAPSHOT])
+        self._require_snapshots(who, snapshots)
         if not dry_run:
             await self._dispatcher.apply(event)
         return tasks
+
+    async def _enter_batch(
+        self,
+        who: Principal,
+        batch: Batch,
+        documents: Sequence[Document] = (),
+        known: Mapping[str, Status] | None = None,
+        *,
+        dry_run: bool,
+    ) -> list[Task]:
+        """See `Arrivals.enter`."""
+
+        def require_place(snapshots: frozenset[str]) -> None:
+            self.require_accepting(who, len(batch.specs))
+            self._require_place(who, batch.footprints, dry_run=dry_run)
+            self._require_snapshots(who, snapshots)
+
+        return await self._arrivals.enter(
+            who, batch, require_place, documents=documents, known=known, dry_run=dry_run
+        )
+
+    def _require_place(self, who: Principal, footprints: Sequence[int], *, dry_run: bool) -> None:
+        """Raises QueueQuotaReached, Unavailable."""
+        if (refusal := acceptance.no_place(self._state, who.user, footprints)) is not None:
+            self.refused += not dry_run
+            raise _error(refusal)
+
+    def _require_snapshots(self, who: Principal, snapshots: Iterable[str]) -> None:
+        """Raises ValidationFailed."""
+        for snapshot_id in snapshots:
+            if self._snapshots.to_run(who.user, snapshot_id) is None:
+                raise ValidationFailed([NO_SUCH_SNAPSHOT])
 
     async def _accept(
         self,
@@ -290,35 +323,8 @@ class Submissions:
         if experiment is not None and not self._experiments.takes_tasks(who, experiment):
             raise ValidationFailed([NO_SUCH_EXPERIMENT])
         if spec.dataset_specs or spec.checkpoint_from or spec.after or spec.environment:
-            await self._check_sources(who, spec, in_sweep)
+            await self._sources.check(who, spec, in_sweep)
         return spec
-
-    async def _check_sources(self, who: Principal, spec: TaskSpec, in_sweep: int | None) -> None:
-        """Raises ValidationFailed."""
-        if spec.dataset_specs and (fault := await self._datasets.fault(spec.dataset_specs)):
-            raise ValidationFailed([FieldViolation("dataset_specs", fault)])
-        if spec.checkpoint_from is not None:
-            await self._require_checkpoint(who, spec.checkpoint_from)
-        if spec.after and (wrong := await self._dependencies.fault(who, spec, in_sweep)):
-            raise ValidationFailed([wrong])
-        if spec.environment is not None:
-            await self._require_environment(spec)
-
-    async def _require_checkpoint(self, who: Principal, task_id: str) -> None:
-        """Raises ValidationFailed unless a task can begin with this one's checkpoint."""
-        try:
-            source = await self._visible.get(who, task_id)
-        except NotFound:
-            source = None
-        if (fault := source_fault(source)) is not None:
-            raise ValidationFailed([FieldViolation("checkpoint_from", fault)])
-
-    async def _require_environment(self, spec: TaskSpec) -> None:
-        """Raises ValidationFailed."""
-        if spec.environment is not None and (
-            fault := await self._environments.fault(spec.snapshot_id, spec.environment)
-        ):
-            raise ValidationFailed([FieldViolation("environment", fault)])
 
     # For sweeps, whose tasks differ in a few fields only.
 
@@ -354,19 +360,19 @@ class Submissions:
         """Create the tasks of valid specifications, all of one snapshot, in one durable commit with
         `documents` and the ended tasks `replaced`, of one sweep. `footprints`: bytes of memory of
         each. `known`: outcomes of tasks that they start after, as far as known."""
+        if len(specs) > PART and not replaced:
+            batch = Batch(specs, [None] * len(specs), footprints)
+            return await self._enter_batch(who, batch, documents, known, dry_run=dry_run)
         ends = NOTHING_ENDED
         sweep = replaced[0].spec.sweep if replaced else None
         if sweep is not None or any(spec.after for spec in specs):
             ends = await self._dependencies.ended(who, specs, known, sweep)
         now, sender = now or self._clock(), who.sender
         tasks = [Task(self._ids.next(now), who.user, spec, now, sender=sender) for spec in specs]
-        if (refusal := acceptance.no_place(self._state, who.user, footprints)) is not None:
-            self.refused += not dry_run
-            raise _error(refusal)
+        self._require_place(who, footprints, dry_run=dry_run)
         # Others had their turn while they were checked.
         snapshot_id = specs[0].snapshot_id
-        if snapshot_id is not None and self._snapshots.to_run(who.user, snapshot_id) is None:
-            raise ValidationFailed([NO_SUCH_SNAPSHOT])
+        self._require_snapshots(who, () if snapshot_id is None else (snapshot_id,))
         if not dry_run:
             event = Submitted(now, tasks, footprints, ends.tasks, replaced, ends.sweeps)
             await self._dispatcher.apply(event, documents)

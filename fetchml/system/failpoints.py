@@ -14,6 +14,8 @@ booking_removed from the store.
 In a commit of documents and tasks together, as of a sweep: documents_put (no task is written yet),
 tasks_put (not committed), committed (not answered).
 
+`part_entered`: a part of a large batch is in the state, and nothing of it is stored.
+
 `notified`: an attempt to send a message was made, and its result is not stored yet.
 """
 

@@ -37,6 +37,9 @@ class SlowDisk:
     def __init__(self) -> None:
         self.handed_in: list[Change] = []
         self.encoded: list[str] = []
+        self.documents: list[Document] = []
+        self.durable: list[asyncio.Future[None]] = []
+        """Of each call."""
 
     def encode(self, task: Task) -> str:
         return encode_task(task)
@@ -52,7 +55,9 @@ class SlowDisk:
         assert [*encoded] == [encode_task(each.task) for each in changes[: len(encoded)]]
         self.handed_in += changes
         self.encoded += encoded
-        return asyncio.get_running_loop().create_future()
+        self.documents += documents
+        self.durable.append(asyncio.get_running_loop().create_future())
+        return self.durable[-1]
 
 
 def dispatcher_on(disk: SlowDisk, state: State, done: list[Effect]) -> dispatcher.Dispatcher:
@@ -130,3 +135,41 @@ async def test_failed_append_leaves_no_gap_in_the_numbers(monkeypatch: pytest.Mo
     monkeypatch.setattr(disk, "append", append)
     owner.record(1, [TASK])
     assert [change.seq for change in disk.handed_in] == [1]
+
+
+async def test_changes_held_for_one_commit_reach_the_store_together() -> None:
+    disk, state, done = SlowDisk(), one_slot(), list[Effect]()
+    owner = dispatcher_on(disk, state, done)
+    document = Document("sweep", "s", b"{}")
+    with owner.one_commit():
+        first = owner.apply(Submitted(1, [task("a")]), [document])
+        second = owner.record(1, [task("b")])
+        gone = owner.record(1, [task("c")])
+        with pytest.raises(UnicodeEncodeError):
+            owner.record(1, [task("d", error="\udcff")])
+        gone.cancel()
+        assert disk.handed_in == []
+    assert [(change.seq, change.task.id) for change in disk.handed_in] == [
+        (1, "a"),
+        (2, "b"),
+        (3, "c"),
+    ]
+    assert disk.encoded == [encode_task(change.task) for change in disk.handed_in]
+    assert disk.documents == [document]
+    assert not first.done()
+    settled = asyncio.create_task(owner.settled())
+    disk.durable[-1].set_result(None)
+    await asyncio.gather(first, second)
+    await asyncio.wait([settled])
+    owner.record(2, [task("e")])
+    assert disk.handed_in[-1].seq == 4, "handed in at once again"
+
+
+async def test_waiters_for_held_changes_learn_that_the_store_failed() -> None:
+    disk, state = SlowDisk(), one_slot()
+    owner = dispatcher_on(disk, state, [])
+    with owner.one_commit():
+        waiter = owner.record(1, [task("a")])
+    disk.durable[-1].set_exception(OSError("the disk is gone"))
+    with pytest.raises(OSError, match="the disk is gone"):
+        await waiter

@@ -21,6 +21,9 @@ COMMIT_ROWS = 4_096
 COMMIT_CHARACTERS = 16 << 20
 """Maximum of one commit: DuckDB holds all of it in memory."""
 
+ANNOUNCED_AT_ONCE = 500
+"""Changes of one commit that the listeners get in one turn of the event loop."""
+
 CROWD = 16
 ENOUGH = 32
 HOLD_SECONDS = 0.01
@@ -260,7 +263,20 @@ class JournalWriter:
                 failpoints.reach("committed")
         if changes:
             self._on_commit(changes[-1].seq, sizes)
+        if len(changes) > ANNOUNCED_AT_ONCE:
+            changes = self._announce_most(changes)
         self._loop.call_soon_threadsafe(self._announce, changes, futures, failed)
+
+    def _announce_most(self, changes: list[Change]) -> list[Change]:
+        """Announce all parts but the last, and return that. Waits until the event loop has done
+        each: others have their turn before the next one."""
+        while len(changes) > ANNOUNCED_AT_ONCE:
+            done = threading.Event()
+            self._loop.call_soon_threadsafe(self._announce, changes[:ANNOUNCED_AT_ONCE], [], [])
+            self._loop.call_soon_threadsafe(done.set)
+            done.wait()
+            changes = changes[ANNOUNCED_AT_ONCE:]
+        return changes
 
     def _put(self, documents: Sequence[Document]) -> None:
         """Insert, replace and delete, all of a kind in one statement: a statement for each row

@@ -40,7 +40,10 @@ class SweepsUnderWay:
     def __init__(self) -> None:
         self._sweeps: dict[str, Progress] = {}
         self._ended: set[str] = set()
-        """Sweeps without live tasks that are here for one event only."""
+        """Sweeps without live tasks that are here until `drop_ended`."""
+        self.keeps_ended = False
+        """Whether sweeps whose last live task leaves stay here: a batch that arrives may name
+        them."""
 
     def copy(self) -> "SweepsUnderWay":
         """Return a copy that does not change with this one."""
@@ -74,7 +77,9 @@ class SweepsUnderWay:
             self._sweeps[task.spec.sweep.id] = known._replace(failures=left)
 
     def drop_ended(self) -> None:
-        """Forget the sweeps of `learn` that have no live task after all."""
+        """Forget the sweeps that have no live task after all."""
+        if self.keeps_ended:
+            return
         for sweep_id in self._ended:
             if not self._sweeps[sweep_id].live:
                 del self._sweeps[sweep_id]
@@ -91,8 +96,10 @@ class SweepsUnderWay:
         if task.failure_reason is not None:
             failures = Failures(failures.number + 1, failures.example or task.id)
         progress = Progress(user, live - 1, failures)
-        if progress.live:
+        if progress.live or self.keeps_ended:
             self._sweeps[sweep_id] = progress
         else:
             del self._sweeps[sweep_id]
+        if not progress.live and self.keeps_ended:
+            self._ended.add(sweep_id)
         return progress

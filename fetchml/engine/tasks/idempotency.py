@@ -7,6 +7,7 @@ import msgspec
 
 from fetchml.core.requests import submission
 from fetchml.errors import MAX_VIOLATIONS, FieldViolation, ValidationFailed
+from fetchml.system.pacing import Pace
 
 KEY_OF_ANOTHER = "was used with another request: take a new key"
 
@@ -15,13 +16,16 @@ def digest(request: Mapping[str, object]) -> str:
     return hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
 
 
-def check_keys(keys: Sequence[str | None]) -> None:
+async def check_keys(keys: Sequence[str | None]) -> None:
     """Raises ValidationFailed."""
     first = dict[str, int]()
     violations: list[FieldViolation] = []
+    pace = Pace()
     for index, key in enumerate(keys):
         if key is None:
             continue
+        if pace.due:
+            await pace.rest()
         fault = submission.idempotency_key_fault(key)
         if key in first:
             fault = f"is that of tasks[{first[key]}] too: each needs its own"

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from fetchml.adapters.duckdb import maintenance
-from fetchml.adapters.duckdb.journal_writer import Unstorable
+from fetchml.adapters.duckdb.journal_writer import ANNOUNCED_AT_ONCE, Unstorable
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Idempotency, Key, Role, Status
 from fetchml.ports.store import AuditQuery, TaskQuery
@@ -226,3 +226,27 @@ async def test_commits_reads_folds_prunes_and_checkpoints_at_once(
         await until_pruned(opened, 0)
         page = await opened.store.list_tasks(TaskQuery(states=(Status.COMPLETED,), limit=0))
         assert page.total == 8 * 40
+
+
+async def test_large_commit_is_announced_in_parts_with_turns_of_others_in_between(
+    tmp_path: Path,
+) -> None:
+    async with store_in(tmp_path) as opened:
+        parts: list[tuple[int, int]] = []
+        """Turns of another task so far, and number of changes."""
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        opened.store.subscribe(lambda changes: parts.append((turns, len(changes))))
+        running = asyncio.create_task(other())
+        count = 3 * ANNOUNCED_AT_ONCE + 1
+        await opened.append(*(numbered(number) for number in range(count)))
+        running.cancel()
+        assert [change.seq for change in opened.announced] == [*range(1, count + 1)]
+        assert [size for _, size in parts] == [ANNOUNCED_AT_ONCE] * 3 + [1]
+        assert len({turn for turn, _ in parts}) == len(parts)

@@ -1,0 +1,173 @@
+"""Large batches of new tasks: they enter the state in parts, in short turns of the event loop, and
+become durable in one commit (`core.scheduling.arrival`).
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from fetchml.core.events import BatchAnnounced, BatchWithdrawn, Submitted
+from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec
+from fetchml.engine.dispatcher import Dispatcher
+from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies, Ends
+from fetchml.ports.store import Document
+from fetchml.system import failpoints
+from fetchml.system.background import BackgroundWork
+from fetchml.system.ids import IdSequence
+from fetchml.system.pacing import Pace
+
+PART = 100
+"""Tasks of one decision. Batches that are not larger need no parts."""
+
+
+class Batch(NamedTuple):
+    """New tasks of one user, all of them valid."""
+
+    specs: Sequence[TaskSpec]
+    keys: Sequence[Idempotency | None]
+    """Of each task, `None` if its create had no key."""
+    footprints: Sequence[int]
+    """Bytes of memory that each task takes."""
+
+
+class _Needs(NamedTuple):
+    """Snapshots and tasks that a batch names."""
+
+    snapshots: frozenset[str]
+    inputs: frozenset[str]
+    after: Sequence[TaskSpec]
+    """Those that start after others."""
+
+
+class Arrivals:
+    """Used from one event loop."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        dependencies: Dependencies,
+        *,
+        clock: Callable[[], int],
+        ids: IdSequence,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._dependencies = dependencies
+        self._clock = clock
+        self._ids = ids
+        self._turn = asyncio.Lock()
+        """One batch arrives at a time."""
+        self._background = BackgroundWork()
+
+    async def enter(
+        self,
+        who: Principal,
+        batch: Batch,
+        require_place: Callable[[frozenset[str]], None],
+        *,
+        documents: Sequence[Document] = (),
+        known: Mapping[str, Status] | None = None,
+        dry_run: bool = False,
+    ) -> list[Task]:
+        """Create all tasks or none, durable on return, in one commit with `documents`; goes on if
+        the caller is cancelled. With `dry_run` keep nothing.
+
+        `require_place(snapshots)` raises an error if tasks that name these snapshots can't enter
+        now. `known`: see `Dependencies.ended`.
+        """
+        needs = await self._check(who, batch)
+        work = self._enter(who, batch, needs, require_place, documents, known, dry_run=dry_run)
+        return await self._background.run_to_completion(work)
+
+    async def _check(self, who: Principal, batch: Batch) -> _Needs:
+        """Raises BadRequest if a task can't be stored. After the first part it would be too
+        late."""
+        snapshots: set[str] = set()
+        inputs: set[str] = set()
+        after: list[TaskSpec] = []
+        pace = Pace()
+        for spec, key in zip(batch.specs, batch.keys, strict=True):
+            self._dispatcher.encode([self._task(who, spec, key, now=0, task_id="")])
+            if spec.snapshot_id is not None:
+                snapshots.add(spec.snapshot_id)
+            if spec.inputs_from is not None:
+                inputs.update(spec.inputs_from)
+            if spec.after is not None:
+                after.append(spec)
+            if pace.due:
+                await pace.rest()
+        return _Needs(frozenset(snapshots), frozenset(inputs), after)
+
+    async def _enter(
+        self,
+        who: Principal,
+        batch: Batch,
+        needs: _Needs,
+        require_place: Callable[[frozenset[str]], None],
+        documents: Sequence[Document],
+        known: Mapping[str, Status] | None,
+        *,
+        dry_run: bool,
+    ) -> list[Task]:
+        async with self._turn:
+            ends = NOTHING_ENDED
+            if needs.after:
+                ends = await self._dependencies.ended(who, needs.after, known)
+            # Others had their turn while the tasks were checked. From here to the announcement
+            # nobody has one.
+            require_place(needs.snapshots)
+            if dry_run:
+                return await self._make(who, batch)
+            with self._dispatcher.one_commit():
+                tasks, durable = await self._in_parts(who, batch, needs, ends, documents)
+        await durable
+        return tasks
+
+    async def _in_parts(
+        self,
+        who: Principal,
+        batch: Batch,
+        needs: _Needs,
+        ends: Ends,
+        documents: Sequence[Document],
+    ) -> tuple[list[Task], asyncio.Future[None]]:
+        """Return the tasks, and a future that is done when they are durable."""
+        durable = self._dispatcher.apply(
+            BatchAnnounced(
+                self._clock(), who.user, batch.footprints, *ends, needs.snapshots, needs.inputs
+            )
+        )
+        tasks: list[Task] = []
+        pace = Pace()
+        try:
+            for first in range(0, len(batch.specs), PART):
+                now, part = self._clock(), slice(first, first + PART)
+                made = [
+                    self._task(who, spec, key, now=now, task_id=self._ids.next(now))
+                    for spec, key in zip(batch.specs[part], batch.keys[part], strict=True)
+                ]
+                event = Submitted(now, made, batch.footprints[part], part=True)
+                durable = self._dispatcher.apply(event, documents)
+                documents = ()
+                tasks += made
+                failpoints.reach("part_entered")
+                await pace.rest()
+        except BaseException:
+            self._dispatcher.apply(BatchWithdrawn(self._clock()))
+            raise
+        return tasks, durable
+
+    async def _make(self, who: Principal, batch: Batch) -> list[Task]:
+        """Return the tasks as they would be; their ids name none."""
+        tasks: list[Task] = []
+        pace = Pace()
+        for spec, key in zip(batch.specs, batch.keys, strict=True):
+            now = self._clock()
+            tasks.append(self._task(who, spec, key, now=now, task_id=self._ids.next(now)))
+            if pace.due:
+                await pace.rest()
+        return tasks
+
+    def _task(
+        self, who: Principal, spec: TaskSpec, key: Idempotency | None, *, now: int, task_id: str
+    ) -> Task:
+        return Task(task_id, who.user, spec, now, idempotency=key, sender=who.sender)

@@ -148,7 +148,7 @@ def _prestaged() -> Benchmark:
         gpu_server(folder, engine, gpus=1, **settings) as server,
         Client(server.http) as client,
     ):
-        without: dict[str, object] = {"job_name": "bench", "image": IMAGE, "gpu": 1}
+        without: dict[str, object] = {**WITHOUT, "image": IMAGE, "gpu": 1}
         wanted = _with_environment(client, without)
         client.finish(wanted)
         idle: dict[bool, list[float]] = {False: [], True: []}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fetchml.core.events import Deliver
 from fetchml.core.notifications.delivery import (
+    FIRST_DELAY_MS,
     Channel,
     Delivery,
     after_failure,
@@ -47,9 +48,10 @@ class Sender:
         sign: Callable[[Delivery, int, bytes], str],
         render_sweep: Callable[[Delivery], str],
         jitter: Callable[[], float] = random.random,
+        first_delay_ms: int = FIRST_DELAY_MS,
     ) -> None:
         """`sign`: the signatures of a message's body at a time (seconds). `render_sweep`: the body
-        of a sweep's message."""
+        of a sweep's message. `first_delay_ms`: until the second attempt."""
         self._outbox = outbox
         self._store = store
         self._notifiers = notifiers
@@ -57,7 +59,8 @@ class Sender:
         self._sign = sign
         self._render_sweep = render_sweep
         self._jitter = jitter
-        self._schedule = DeliverySchedule()
+        self._first_delay_ms = first_delay_ms
+        self._schedule = DeliverySchedule(first_delay_ms)
         self._attempts = BackgroundWork()
         self._changed: dict[str, None] = {}
         """Ids of the rows that are to be stored."""
@@ -158,6 +161,7 @@ class Sender:
                 jitter,
                 permanent=error.permanent,
                 not_before=now + error.retry_after_seconds * 1000,
+                first_ms=self._first_delay_ms,
             )
             self._outbox.change(after)
             if after.dead_at is not None:

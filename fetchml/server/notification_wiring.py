@@ -10,7 +10,7 @@ from fetchml.adapters.notifiers.webhook import WebhookNotifier
 from fetchml.api.notification_bodies import Bodies
 from fetchml.auth.audit import Audit
 from fetchml.config.settings import Settings
-from fetchml.core.notifications.delivery import Channel, Delivery
+from fetchml.core.notifications.delivery import FIRST_DELAY_MS, Channel, Delivery
 from fetchml.core.notifications.targets import MAX_TARGETS, url_fault
 from fetchml.core.requests.dataset import PUBLIC_ADDRESSES, AddressRules, may_be_asked
 from fetchml.engine.sweeps.known import KnownSweeps
@@ -36,6 +36,8 @@ class NotificationOptions:
     limits: OutboxLimits = OutboxLimits()  # noqa: RUF009 - immutable
     public_url: str = ""
     """The server's URL for browsers, without a final slash."""
+    first_delay_ms: int = FIRST_DELAY_MS
+    """Until the second attempt of a message."""
 
 
 class NotificationParts(NamedTuple):
@@ -73,6 +75,7 @@ def notification_options(settings: Settings, public_url: str) -> NotificationOpt
         targets,
         OutboxLimits(given.user_messages),
         public_url,
+        given.retry_seconds * 1000,
     )
 
 
@@ -119,7 +122,15 @@ async def assemble_notifications(
         body = bodies.of_test(user, now)
         return Delivery(ids.next(now), user, "test", url, now, now, now, body=body)
 
-    sender = Sender(outbox, store, senders, clock=clock, sign=users.sign, render_sweep=render_sweep)
+    sender = Sender(
+        outbox,
+        store,
+        senders,
+        clock=clock,
+        sign=users.sign,
+        render_sweep=render_sweep,
+        first_delay_ms=options.first_delay_ms,
+    )
     sender.add(await outbox.load())
     notices = Notices(
         outbox,

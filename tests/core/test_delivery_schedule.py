@@ -34,6 +34,19 @@ def test_delays_double_up_to_an_hour_and_vary() -> None:
     assert [delay_ms(n, 0) // SECOND for n in (1, 2, 3, 4)] == [5, 10, 20, 40]
     assert delay_ms(11, 0) == delay_ms(10_000, 0) == MAX_DELAY_MS
     assert delay_ms(1, 1) == 2_500
+    assert [delay_ms(n, 0, 60 * SECOND) // SECOND for n in (1, 2, 7)] == [60, 120, 3600]
+    assert [delay_ms(n, 0, MAX_DELAY_MS) for n in (1, 2)] == [MAX_DELAY_MS] * 2
+
+
+def test_first_delay_is_of_the_message_and_of_its_receiver() -> None:
+    due, first_ms = DeliverySchedule(60 * SECOND), 60 * SECOND
+    due.add(message("a"))
+    due.add(message("b"))
+    [one, other] = due.take(0)
+    for each in (one, other):
+        due.failed(each.id, 1, 0, after_failure(each, 1, "no", 0, first_ms=first_ms))
+    assert due.next_at() == 1 + 120 * SECOND, "the second failure of the receiver"
+    assert [each.next_at for each in due.take(1 + 120 * SECOND)] == [1 + first_ms]
 
 
 def test_dead_after_a_day_of_attempts() -> None:

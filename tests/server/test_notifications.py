@@ -31,6 +31,11 @@ async def rows(server: Server) -> list[dict[str, Any]]:
     return found
 
 
+async def until_error(server: Server, part: str) -> None:
+    """Until the last attempt of the only message has failed like this."""
+    await until(lambda: rows(server), lambda found: part in found[0].get("last_error", ""))
+
+
 async def secret(server: Server, url: str) -> str:
     reply = await server.rest.get(f"/v1/notifications/secret?url={quote(url, safe='')}")
     found: str = reply.json["secret"]
@@ -146,3 +151,61 @@ async def test_server_sends_texts_by_apprise(
     assert got.json["title"] == "breaks failed"
     assert "exit code 1" in got.json["message"]
     assert "secret" not in server.log
+
+
+async def test_receiver_that_fails_hangs_and_comes_back(
+    serve: Serve, processes_backend: Backend, receiver: Receiver
+) -> None:
+    """Each webhook arrives by the server's own repetitions, with one id and one body."""
+    short = {
+        "FETCHML_NOTIFICATIONS_TIMEOUT_SECONDS": "1",
+        "FETCHML_NOTIFICATIONS_RETRY_SECONDS": "1",
+    }
+    receiver.status = 503
+    server = await serve(processes_backend, **PRIVATE, **short).start()
+    task_id = (await server.rest.submit(request(receiver.url), "/v1/tasks")).json["id"]
+    await receiver.until(1)
+    for status, error in ((503, "answered 503"), (HANG, "did not answer within 1 s")):
+        receiver.status = status
+        await until_error(server, error)
+    receiver.status = 200
+    assert await until(lambda: rows(server), lambda found: not found) == []
+    got = list(receiver.got)
+    assert len({each.id for each in got}) == len({each.body for each in got}) == 1
+    key = await secret(server, receiver.url)
+    assert all(each.is_signed_with(key) for each in got)
+    assert got[0].json["data"]["task"]["id"] == task_id
+    # What it took is not sent again.
+    await server.rest.submit(request(receiver.url, script="exit 3"), "/v1/tasks")
+    *_, last = await receiver.until(len(got) + 1)
+    assert last.json["type"] == "task.failed"
+    assert await until(lambda: rows(server), lambda found: not found) == []
+    metrics = (await server.rest.get("/metrics")).body.decode()
+    assert "fetchml_notifications_delivered_total 2.0" in metrics
+    assert f"fetchml_notifications_failed_attempts_total {len(got) - 1:.1f}" in metrics
+
+
+async def test_addresses_of_the_server_get_what_nobody_else_is_told(
+    serve: Serve, processes_backend: Backend, receiver: Receiver
+) -> None:
+    async with Receiver().listening() as own:
+        defaults = {
+            "FETCHML_NOTIFICATIONS_URLS": receiver.url,
+            "FETCHML_NOTIFICATIONS_ON": "failed started",
+        }
+        server = await serve(processes_backend, **PRIVATE, **defaults).start()
+        for name, script in (("works", "true"), ("fails", "exit 3")):
+            body = {"job_name": name, "command": ["sh", "-c", script]}
+            await server.ended((await server.rest.submit(body, "/v1/tasks")).json["id"])
+        got = await receiver.until(3)
+        told = sorted((each.json["type"], each.json["data"]["task"]["job_name"]) for each in got)
+        assert told == [
+            ("task.failed", "fails"),
+            ("task.started", "fails"),
+            ("task.started", "works"),
+        ]
+        # A task with an address of its own is not reported to the server's.
+        await server.rest.submit(request(own.url, "failed", script="exit 4"), "/v1/tasks")
+        assert [each.json["data"]["task"]["exit_code"] for each in await own.until(1)] == [4]
+        assert await until(lambda: rows(server), lambda found: not found) == []
+        assert len(receiver.got) == 3

@@ -43,6 +43,13 @@ class NotificationSettings(msgspec.Struct, frozen=True):
         Annotated[int, Meta(ge=1, le=60)],
         about("Seconds in which a receiver has to answer."),
     ] = 10
+    retry_seconds: Annotated[
+        Annotated[int, Meta(ge=1, le=3600)],
+        about(
+            "Seconds after which a message that was not delivered is sent again, or up to a half "
+            "less; doubled at each failure, up to an hour."
+        ),
+    ] = 5
     user_messages: Annotated[
         Annotated[int, Meta(ge=1, le=2000)],
         about("Most messages of a user that wait or are dead letters. The oldest ones go."),

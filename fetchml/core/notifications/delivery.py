@@ -53,11 +53,11 @@ class Delivery(Value, frozen=True):
     """When it was given up; `None` while it is pending."""
 
 
-def delay_ms(failures: int, jitter: float) -> int:
-    """Return the time until the next attempt, by the failures in a row: from 5 s, doubled each
-    time, at most an hour. `jitter`: a random number from 0 to 1, which makes it up to a half
+def delay_ms(failures: int, jitter: float, first_ms: int = FIRST_DELAY_MS) -> int:
+    """Return the time until the next attempt, by the failures in a row: from `first_ms`, doubled
+    each time, at most an hour. `jitter`: a random number from 0 to 1, which makes it up to a half
     shorter, so that a receiver that comes back does not get everything at once."""
-    longest = min(FIRST_DELAY_MS << min(failures - 1, 20), MAX_DELAY_MS)
+    longest = min(first_ms << min(failures - 1, 20), MAX_DELAY_MS)
     return longest - int(longest * jitter / 2)
 
 
@@ -69,11 +69,12 @@ def after_failure(
     *,
     permanent: bool = False,
     not_before: int = 0,
+    first_ms: int = FIRST_DELAY_MS,
 ) -> Delivery:
     """Return the row after a failed attempt: pending, or a dead letter. `permanent`: another
-    attempt would fail too. `not_before`: as the receiver asked."""
+    attempt would fail too. `not_before`: as the receiver asked. `first_ms`: see `delay_ms`."""
     attempts = delivery.attempts + 1
-    next_at = max(now + delay_ms(attempts, jitter), min(not_before, now + MAX_DELAY_MS))
+    next_at = max(now + delay_ms(attempts, jitter, first_ms), min(not_before, now + MAX_DELAY_MS))
     dead = permanent or next_at > delivery.give_up_at
     return replace(
         delivery,

@@ -8,7 +8,7 @@ little of its user's places, and none of others'.
 from collections import deque
 from heapq import heapify, heappop, heappush
 
-from fetchml.core.notifications.delivery import Delivery, delay_ms
+from fetchml.core.notifications.delivery import FIRST_DELAY_MS, Delivery, delay_ms
 
 IN_ALL = 64
 """Messages that are on the way at one time."""
@@ -48,7 +48,9 @@ class _Lane:
 class DeliverySchedule:
     """The pending messages. All times are given; nothing here waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_delay_ms: int = FIRST_DELAY_MS) -> None:
+        """`first_delay_ms`: see `delay_ms`."""
+        self._first_delay_ms = first_delay_ms
         self._pending: dict[str, Delivery] = {}
         self._on_the_way: dict[str, Delivery] = {}
         self._lanes: dict[_Key, _Lane] = {}
@@ -165,7 +167,7 @@ class DeliverySchedule:
         lane = self._back(delivery_id)
         lane.failures += 1
         self._proven.pop(lane.key, None)
-        lane.not_before = now + delay_ms(lane.failures, jitter)
+        lane.not_before = now + delay_ms(lane.failures, jitter, self._first_delay_ms)
         if again is not None:
             self.add(again)
         else:

@@ -16,7 +16,7 @@ from fetchml.core.model import Role
 from fetchml.v1.access_pb2 import ForwardPortRequest
 from tests.access.conftest import Entered
 from tests.support.cli_server import FETCHML, environment
-from tests.support.waiting import SECONDS
+from tests.support.waiting import SECONDS, wait_until
 
 ECHO = """
 import pathlib, socket, threading
@@ -85,6 +85,33 @@ def test_it_ends_with_the_key(entered: Entered, port: int) -> None:
             with pytest.raises(Unauthorized):
                 next(replies)
         over.set()
+
+
+def test_it_ends_with_the_task(entered: Entered) -> None:
+    task_id = entered.run('exec python3 -c "$0"', ECHO)
+    port = int(wait_until(lambda: entered.exec("cat port 2>/dev/null", task_id)[1], "it listens"))
+    rpc, over = forward_port(task_id, port), threading.Event()
+
+    def messages() -> Iterator[Message]:
+        yield rpc.request
+        yield ForwardPortRequest(data=b"first")
+        over.wait(SECONDS)
+
+    with closing(entered.owner.converse(rpc, messages)) as replies:
+        assert next(replies).data == b"first"
+        entered.owner.cancel(task_id)
+        assert list(replies) == []
+    over.set()
+
+    def entries() -> list[tuple[str, str, str]]:
+        found = entered.server.json("audit", "--target", task_id, "--limit", "100")["entries"]
+        return [(each["action"], each["user_id"], each.get("detail", "")) for each in found]
+
+    ended = ("task.port_end", "ada", f"port {port}")
+    wait_until(lambda: ended in entries(), "the end is audited")
+    assert ("task.port", "ada", f"port {port}") in entries()
+    with pytest.raises(Conflict, match="only a running task"):
+        echoed(entered.owner, task_id, port)
 
 
 def test_use_is_audited_once_for_each_key(entered: Entered, port: int) -> None:

@@ -131,6 +131,19 @@ async def test_it_ends_with_the_key(entered: Entered) -> None:
     )
 
 
+async def test_it_ends_with_the_task(entered: Entered) -> None:
+    task_id = await asyncio.to_thread(entered.run, "sleep 3600")
+    async with shell(entered, entered.key("ada").secret, task_id=task_id) as socket:
+        await socket.send_bytes(b"trap '' HUP TERM; echo rea''dy; sleep 4007\r")
+        await until(socket, b"ready")
+        await asyncio.to_thread(entered.owner.cancel, task_id)
+        assert await rest(socket) == [1013]
+    with pytest.raises(aiohttp.WSServerHandshakeError) as error:
+        async with shell(entered, entered.key("ada").secret, task_id=task_id):
+            pass
+    assert error.value.status == 409
+
+
 @pytest.mark.parametrize(
     ("query", "role", "status"),
     [("", Role.USER, 403), ("", Role.VIEWER, 403), ("?rows=many", Role.ADMIN, 400)],

@@ -111,6 +111,13 @@ async def test_cancel_ends_all_and_retry_takes_their_places(box: MemoryEngine) -
     assert {task.id for task in first} & {task.id for task in second} == {first[0].id}
     assert (await box.engine.get_task(ALICE, first[1].id)).status is Status.FAILED
     assert (await sweeps.retry(ALICE, sweep_id)).tasks == 0
+    audited = [(entry.action, entry.user, entry.target, entry.detail) for entry in box.store.audit]
+    assert audited[1:] == [
+        ("sweep.cancel", "alice", sweep_id, "5 tasks"),
+        ("sweep.cancel", "alice", sweep_id, "0 tasks"),
+        ("sweep.retry", "root", sweep_id, "5 tasks"),
+        ("sweep.retry", "alice", sweep_id, "0 tasks"),
+    ]
     # Deleting the replaced one, or changing its labels, changes no count.
     await box.engine.update_task(ALICE, first[1].id, {"metadata": {"a": "b"}})
     await box.parts.ended.remove([first[1].id])

@@ -58,6 +58,15 @@ async def failed_task(world: MemoryEngine, who: Principal = ADA, **fields: Any) 
     return task.id
 
 
+def audited(world: MemoryEngine) -> list[tuple[str, str | None, str | None, str | None]]:
+    """Action, user, target and detail of what notifications have had recorded."""
+    return [
+        (str(entry.action), entry.user, entry.target, entry.detail)
+        for entry in world.store.audit
+        if entry.action.startswith("notification.")
+    ]
+
+
 def row(number: int, user: str = "ada", **fields: Any) -> Delivery:
     return Delivery(f"m{number:04}", user, "task.failed", HOOK, 1, 1 + DAY_MS, 1, **fields)
 
@@ -133,6 +142,10 @@ async def test_own_default_is_for_tasks_that_name_none(
     assert [each.url for each in notifier.sent] == ["https://mine.example/", HOOK]
     await messages.set_settings(ADA, {"notify": []})
     assert messages.settings(ADA).notify == ()
+    assert audited(engine) == [
+        ("notification.settings", "ada", "ada", "1 addresses"),
+        ("notification.settings", "ada", "ada", "0 addresses"),
+    ]
     for wrong in ({}, {"notify": [{"url": "http://10.0.0.1/"}]}, {"notify": [{"url": "a"}]}):
         with pytest.raises(ValidationFailed, match="notify"):
             await messages.set_settings(ADA, wrong)
@@ -150,6 +163,7 @@ async def test_secrets_differ_and_are_replaced(world: tuple[MemoryEngine, Notifi
     assert messages.secret(ADA, "https://other.example/").secret != first.secret
     await messages.replace_secrets(ADA)
     assert messages.secret(ADA, HOOK).secret != first.secret
+    assert audited(engine) == [("notification.secrets", "ada", "ada", None)]
     await failed_task(engine)
     await until_true(lambda: notifier.sent)
     assert len(notifier.sent[0].signatures.split(" ")) == 2
@@ -164,11 +178,16 @@ async def test_tests_are_few(world: tuple[MemoryEngine, Notifier]) -> None:
     notifier.error = NotDelivered("hooks.example can't be reached: no route")
     result = await messages.test(ADA, {"url": HOOK})
     assert (result.delivered, result.error) == (False, str(notifier.error))
+    failed = ("notification.test", "ada", "hooks.example", str(notifier.error))
+    assert audited(engine) == [failed]
     for _ in range(service.TESTS_BURST - 1):
         await messages.test(ADA, {"url": HOOK})
     with pytest.raises(RateLimited):
         await messages.test(ADA, {"url": HOOK})
+    notifier.error = None
     await messages.test(BOB, {"url": HOOK})
+    assert audited(engine)[-1] == ("notification.test", "bob", "hooks.example", "delivered")
+    assert [each[1] for each in audited(engine)] == ["ada"] * service.TESTS_BURST + ["bob"]
     assert messages.page(ADA).total == 0
 
 

@@ -9,7 +9,7 @@ RUNS_PROGRAM := tests/executable tests/contract tests/server
 # Where it is set, every Python process compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo web web-watch screenshot test test-binary test-release test-python fuzz lint audit format docs proto client shim build release bench gpu-check lock clean
+.PHONY: help setup demo web web-watch screenshot test test-binary test-release test-python fuzz lint lint-python audit format docs proto client shim build release bench gpu-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,8 +33,9 @@ screenshot: setup ## make docs/page.png, the picture of the page in README
 test: lint build ## lint, build, then every test; starts a Docker engine where none answers
 	$(PYTEST) $(TESTS)
 
-test-python: setup ## the tests that another version of Python could break
+test-python: lint-python ## what another version of Python could break: lint, and these tests
 	FRONTS=direct $(PYTEST) tests/core tests/api tests/adapters/duckdb tests/cli tests/config \
+	    tests/adapters/docker/test_http.py tests/jupyter/test_relay.py \
 	    --ignore=tests/cli/test_documented_commands.py --ignore=tests/cli/test_slurm_commands.py
 
 fuzz: setup ## fuzz every parser of foreign bytes for half an hour (FUZZ_SECONDS=1800)
@@ -51,6 +52,13 @@ lint: setup ## style, types, layers, protos, drift of generated code, the docume
 	$(BIN)/python build/unasync.py --check
 	build/web.sh check
 	build/web.sh test
+
+lint-python: setup ## style, types and layers, by the Python of .venv
+	$(BIN)/ruff check
+	$(BIN)/mypy --python-version $$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+	$(BIN)/lint-imports
+	$(BIN)/python build/words.py
+	$(BIN)/python build/unasync.py --check
 
 audit: setup ## look up known vulnerabilities of the locked libraries
 	$(BIN)/python build/audit.py

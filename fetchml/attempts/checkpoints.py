@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 
 from fetchml.core.model import Task
@@ -23,6 +24,21 @@ TARGET = "/checkpoint"
 COPYING_THREADS = 2
 
 
+@dataclass(slots=True)
+class CheckpointCounts:
+    """Since the server's start."""
+
+    new: int = 0
+    """Attempts that began with an empty folder."""
+    kept: int = 0
+    """Attempts that found the folder of an earlier attempt."""
+    copied: int = 0
+    """Attempts for which another task's checkpoint was copied."""
+    copied_bytes: int = 0
+    failures: int = 0
+    """Attempts whose checkpoint could not be prepared."""
+
+
 class Checkpoints:
     """Used from one event loop."""
 
@@ -39,23 +55,36 @@ class Checkpoints:
         self._files = files
         self._usage = usage
         self._copying = WorkerThreads("checkpoints", COPYING_THREADS, has_room=has_room)
+        self.counts = CheckpointCounts()
 
     async def provide(self, task: Task, owner: Owner, progress: Callable[[str], None]) -> Place:
         """Put the task's checkpoint in place, which stays as it is once it exists. Raises
         PrepareError."""
+        try:
+            return await self._provide(task, owner, progress)
+        except PrepareError:
+            self.counts.failures += 1
+            raise
+
+    async def _provide(self, task: Task, owner: Owner, progress: Callable[[str], None]) -> Place:
         folder = self._files.checkpoint(task.id)
         user = User(*owner) if owner is not None else None
+        is_copy = False
         try:
             if task.spec.checkpoint_from is not None and not await asyncio.to_thread(folder.exists):
                 progress("copying the checkpoint")
                 await self._copy(task, task.spec.checkpoint_from, user)
-            await asyncio.to_thread(checkpoint_folder.create, folder, user)
+                is_copy = True
+            is_new = await asyncio.to_thread(checkpoint_folder.create, folder, user)
         except OSError as error:
             message = f"the checkpoint can't be prepared: {error.strerror or error}"
             raise PrepareError(message, permanent=False) from error
         except TooDeepError as error:
             message = f"the checkpoint can't be prepared: {error}"
             raise PrepareError(message, permanent=True) from error
+        self.counts.copied += is_copy
+        self.counts.new += is_new
+        self.counts.kept += not is_copy and not is_new
         return Place(VARIABLE, folder, TARGET)
 
     async def _copy(self, task: Task, source_id: str, user: User | None) -> None:
@@ -68,6 +97,7 @@ class Checkpoints:
                 await self._copying.run(partial(checkpoint_folder.copy, source, draft, user))
                 await self._require_source(source_id)
                 await asyncio.to_thread(draft.rename, folder)
+            self.counts.copied_bytes += size.bytes
         except StorageQuotaReached as error:
             raise PrepareError(error.message, permanent=True) from None
         except DiskFull:

@@ -72,7 +72,7 @@ class Inputs:
         self._tasks = tasks
         self._owners = owners
         self._datasets = datasets
-        self._checkpoints = checkpoints
+        self.checkpoints = checkpoints
         self._environments = environments
         self._secrets = secrets
         self._workspace_of = workspace_of
@@ -115,7 +115,7 @@ class Inputs:
             await self._snapshots.copy(task.user, spec.snapshot_id, folder, owner)
         places: tuple[Place, ...] = ()
         if spec.checkpoint:
-            places = (await self._checkpoints.provide(task, owner, progress),)
+            places = (await self.checkpoints.provide(task, owner, progress),)
         of_tasks: tuple[Mount, ...] = ()
         if spec.inputs_from is not None:
             of_tasks = await self._tasks.provide(task, owner)

@@ -26,6 +26,7 @@ def interrupt(state: State, decision: Decision, event: InterruptRequested) -> No
     task = state.tasks.get(event.task_id)
     if task is not None and may_be_interrupted(task):
         why = f"interrupted by {event.by}"
+        state.interrupts += 1
         halt(state, decision, task, Halt(HaltCause.INTERRUPTED, why, event.now))
 
 

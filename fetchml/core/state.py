@@ -72,6 +72,8 @@ class State:
     """Live and failed tasks of each sweep that has live tasks."""
     arrival: Arrival | None = None
     """`None` if no batch arrives."""
+    interrupts: int = 0
+    """Attempts that users have interrupted since the start, for metrics."""
     live_bytes: int = 0
     """Bytes of memory that all live tasks take."""
     launcher_available: bool = False

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 
+from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.attempts.manager import AttemptManager, PrestageCounts
 from fetchml.core import permissions, quotas
 from fetchml.core.model import Principal
@@ -9,10 +10,12 @@ from fetchml.core.scheduling.estimate import Calibration
 from fetchml.core.state import State
 from fetchml.engine.daily_counts import DailyCounts
 from fetchml.engine.estimates import Estimates
+from fetchml.engine.host.run_counts import RunCounts, run_counts
 from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.watches.reports import Reports
+from fetchml.files.storage.volumes import VolumeUsage
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse
@@ -32,6 +35,8 @@ class ServerStatus:
         attempts: AttemptManager,
         lifecycle: Lifecycle,
         *,
+        checkpoints: Checkpoints,
+        volumes: VolumeUsage,
         clock: Callable[[], int],
         private: bool,
         cluster: Cluster | None = None,
@@ -45,6 +50,8 @@ class ServerStatus:
         self._submissions = submissions
         self._attempts = attempts
         self._lifecycle = lifecycle
+        self._checkpoints = checkpoints
+        self._volumes = volumes
         self._clock = clock
         self._private = private
         self._cluster = cluster
@@ -116,6 +123,9 @@ class ServerStatus:
     def ahead_counts(self) -> PrestageCounts:
         """Prestaged attempts since the server's start."""
         return self._attempts.counts
+
+    def run_counts(self, who: Principal) -> RunCounts:
+        return run_counts(who, self._state, self._checkpoints.counts, self._volumes)
 
     @property
     def calibration(self) -> Calibration:

@@ -40,12 +40,15 @@ class User(NamedTuple):
     gid: int
 
 
-def create(folder: Path, user: User | None) -> None:
+def create(folder: Path, user: User | None) -> bool:
     """Make the folder, empty unless it exists, for this user. `None`: for every user, inside a
-    folder that only the server may enter. Raises OSError."""
+    folder that only the server may enter. Return whether it is new. Raises OSError."""
     folder.parent.mkdir(0o700, parents=True, exist_ok=True)
-    with suppress(FileExistsError):
+    is_new = True
+    try:
         folder.mkdir(0o700)
+    except FileExistsError:
+        is_new = False
     fd = os.open(folder, FOLDER)
     try:
         if user is not None and os.fstat(fd).st_uid != user.uid:
@@ -53,6 +56,7 @@ def create(folder: Path, user: User | None) -> None:
         os.fchmod(fd, 0o777 if user is None else 0o700)
     finally:
         os.close(fd)
+    return is_new
 
 
 def copy(source: Path, draft: Path, user: User | None, check: Callable[[], None]) -> None:

@@ -240,6 +240,8 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         submissions,
         attempts,
         lifecycle,
+        checkpoints=inputs.checkpoints,
+        volumes=volumes,
         clock=clock,
         private=private,
         cluster=outside.cluster,

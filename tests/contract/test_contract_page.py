@@ -13,6 +13,7 @@ from fetchml.auth.connection_limits import ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus.bookings import BookingCounts
 from fetchml.engine.gpus.report import GpuReport
+from fetchml.engine.host.run_counts import RunCounts
 from fetchml.engine.sweeps.views import SweepTotals
 from fetchml.environments.service import EnvironmentCounts
 from fetchml.notifications.service import NotificationCounts
@@ -61,6 +62,7 @@ def test_every_metric_is_on_the_page() -> None:
         EnvironmentCounts(0, 0, 0, 0, 0, 0, 0),
         0,
         BookingCounts(0, 0),
+        RunCounts(),
     )
     nothing: Any = SimpleNamespace(places={})
     limits = ConnectionLimits(1, lambda _: False)

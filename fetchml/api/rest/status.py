@@ -106,6 +106,7 @@ class ServerOperations:
                 self._environments.counts(),
                 len(self._secrets),
                 self._gpus.bookings.counts(),
+                status.run_counts(request.principal),
             )
         )
         return request.raw(body, {"Content-Type": Metrics.CONTENT_TYPE})

@@ -73,6 +73,8 @@ class BlockedTasks:
         self._held: dict[str, dict[str, Dependency]] = {}
         """Conditions on sweeps that hold until a failed task of the sweep is submitted again, by
         sweep and waiting task. The task has other conditions that do not hold yet."""
+        self.failures = 0
+        """Tasks that failed since the start because a condition can't hold, for metrics."""
         self.news: deque[_Group] = deque()
         """Conditions that were decided and that tasks may wait for."""
 

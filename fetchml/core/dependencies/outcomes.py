@@ -56,6 +56,7 @@ def settle(state: State, decision: Decision, now: int) -> None:
             return
         task = state.tasks[news.task_id]
         if not news.holds:
+            state.blocked.failures += 1
             verdict = Verdict(FailureReason.DEPENDENCY_FAILED, _why(news), None)
             finish(state, decision, task, verdict, ended_at=now)
         elif news.is_last:

@@ -16,6 +16,8 @@ class HeldBackTasks:
         self._user_of: dict[str, str] = {}
         self.by_user: dict[str, int] = {}
         """Number of each user's tasks; no number is 0."""
+        self.by_kind: dict[type[HeldBack], int] = {}
+        """Number of tasks by the variant of their state."""
         self.times: list[tuple[int, str]] = []
         """A heap of the times of postponed tasks. Removed tasks may still be in it, and a task that
         was postponed again may be in it more than once."""
@@ -26,6 +28,7 @@ class HeldBackTasks:
         other._states = dict(self._states)
         other._user_of = dict(self._user_of)
         other.by_user = dict(self.by_user)
+        other.by_kind = dict(self.by_kind)
         other.times = list(self.times)
         return other
 
@@ -42,6 +45,7 @@ class HeldBackTasks:
         self._states[task.id] = state
         self._user_of[task.id] = task.user
         self.by_user[task.user] = self.by_user.get(task.user, 0) + 1
+        self.by_kind[type(state)] = self.by_kind.get(type(state), 0) + 1
         if isinstance(state, Postponed):
             heappush(self.times, (state.until, task.id))
             if len(self.times) > 2 * len(self._states) + 64:
@@ -49,7 +53,7 @@ class HeldBackTasks:
                 heapify(self.times)
 
     def remove(self, task_id: str) -> None:
-        del self._states[task_id]
+        self.by_kind[type(self._states.pop(task_id))] -= 1
         user = self._user_of.pop(task_id)
         self.by_user[user] -= 1
         if not self.by_user[user]:

@@ -40,6 +40,8 @@ class VolumeUsage:
         self.known = known
         self._most_files = most_files
         self._used: dict[str, Used] = {}
+        self.refused = 0
+        """Requests rejected for a full volume since the start."""
 
     def room_fault(self, names: Sequence[str]) -> str | None:
         """Return why a task can't write to these known volumes now; `None` if it can."""
@@ -55,6 +57,7 @@ class VolumeUsage:
         if fault := volumes.fault(names, user, self.known):
             raise ValidationFailed([FieldViolation("volumes", fault)])
         if full := self.room_fault(names):
+            self.refused += 1
             raise StorageQuotaReached(full)
 
     def seen_by(self, who: Principal) -> list[VolumeReport]:

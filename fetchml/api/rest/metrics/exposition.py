@@ -15,6 +15,7 @@ from fetchml.api.rest.metrics.environments import environment_metrics
 from fetchml.api.rest.metrics.gpus import booking_metrics, gpu_metrics, start_metrics
 from fetchml.api.rest.metrics.nodes import node_metrics
 from fetchml.api.rest.metrics.notifications import notification_metrics
+from fetchml.api.rest.metrics.runs import run_metrics
 from fetchml.api.rest.metrics.sweeps import sweep_metrics
 from fetchml.api.rest.metrics.tasks import task_metrics
 from fetchml.attempts.manager import PrestageCounts
@@ -22,6 +23,7 @@ from fetchml.auth.connection_limits import CloseReason, ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus.bookings import BookingCounts
 from fetchml.engine.gpus.report import GpuReport
+from fetchml.engine.host.run_counts import RunCounts
 from fetchml.engine.sweeps.views import SweepTotals
 from fetchml.environments.service import EnvironmentCounts
 from fetchml.notifications.service import NotificationCounts
@@ -45,6 +47,7 @@ class ServerState(NamedTuple):
     secrets: int
     """Secrets of all users."""
     bookings: BookingCounts
+    runs: RunCounts
 
 
 class Metrics:
@@ -82,6 +85,7 @@ class Metrics:
                     *sweep_metrics(state.sweeps),
                     *environment_metrics(state.environments),
                     *booking_metrics(state.bookings),
+                    *run_metrics(state.runs),
                     GaugeMetricFamily("fetchml_secrets", "Secrets of all users.", state.secrets),
                     *start_metrics(state.ahead, state.calibration),
                     *self._http_metrics(),

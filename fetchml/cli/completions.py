@@ -147,7 +147,10 @@ class _Zsh(_AskingServer, ZshComplete):
 
 
 class _Fish(_AskingServer, FishComplete):
-    pass
+    source_template = FishComplete.source_template.replace(
+        'string split ","', 'string split --max 1 ","'
+    )
+    """The text beside a value may have commas."""
 
 
 SHELLS: dict[str, type[ShellComplete]] = {"bash": _Bash, "zsh": _Zsh, "fish": _Fish}

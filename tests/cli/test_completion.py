@@ -1,13 +1,16 @@
 """Completion: the scripts of the shells, and the values that the server knows."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from testbed import debian
 from tests.support.cli_server import FETCHML, SECONDS, Server, environment, run
+from tests.support.terminal import OnTerminal
 
 
 def completed(server: Server, line: str, shell: str = "bash") -> list[str]:
@@ -58,24 +61,75 @@ def test_scripts(shell: str) -> None:
         subprocess.run([program, "-n"], input=script, text=True, check=True, timeout=SECONDS)
 
 
-def test_bash_completes_with_the_script(server: Server, tmp_path: Path) -> None:
-    """What a person gets at the Tab key."""
-    task_id = server.run("submit", "-n", "in-bash", "--", "true").succeeded()
+@pytest.fixture
+def shells(server: Server, tmp_path: Path) -> dict[str, str]:
+    """The variables of a shell whose `fetchml` is the one that is tested."""
     program = tmp_path / "fetchml"
     program.write_text(f'#!/bin/sh\nexec {" ".join(FETCHML)} "$@"\n')
     program.chmod(0o755)
+    # zsh and fish keep files in the home folder.
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    return {**server.variables, **home, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
+def said(shell: str, lines: str, variables: dict[str, str]) -> str:
+    done = subprocess.run(
+        [shell, "-c", lines],
+        capture_output=True,
+        check=True,
+        env=environment(**variables),
+        text=True,
+        timeout=SECONDS,
+    )
+    return done.stdout
+
+
+def test_bash_completes_with_the_script(server: Server, shells: dict[str, str]) -> None:
+    """What a person gets at the Tab key."""
+    task_id = server.run("submit", "-n", "in-bash", "--", "true").succeeded()
     lines = """
 eval "$(fetchml completion bash)"
 COMP_WORDS=(fetchml show in-bas) COMP_CWORD=2
 _fetchml_completion fetchml
 echo "${COMPREPLY[@]}"
 """
-    done = subprocess.run(
-        ["bash", "-c", lines],
-        capture_output=True,
-        check=True,
-        env=environment(**server.variables, PATH=f"{tmp_path}:{os.environ['PATH']}"),
-        text=True,
-        timeout=SECONDS,
-    )
-    assert task_id in done.stdout.split(), done.stderr
+    assert task_id in said("bash", lines, shells).split()
+
+
+def test_fish_completes_with_the_script(server: Server, shells: dict[str, str]) -> None:
+    """`complete -C` prints what the Tab key offers, with the text beside it."""
+    debian.install("fish")
+    task_id = server.run("submit", "-n", "in-fish", "--", "true").succeeded()
+    server.run("watch", task_id).succeeded()
+    file = Path(shells["XDG_CONFIG_HOME"]) / "fish" / "completions" / "fetchml.fish"
+    file.parent.mkdir(parents=True)
+    said("fish", f"fetchml completion fish > {file}", shells)
+
+    def offered(line: str) -> list[list[str]]:
+        listed = said("fish", f"complete -C '{line}'", shells)
+        return [each.split("\t") for each in listed.splitlines()]
+
+    one = [[task_id, "completed in-fish"]]
+    assert offered(f"fetchml show {task_id[:-1]}") == one
+    assert offered(f"fetchml logs -f {task_id[-12:-1]}") == one
+    assert offered("fetchml show in-fis") == one
+    assert offered("fetchml ls --statu")[0][0] == "--status"
+    [[command, about]] = offered("fetchml sho")
+    assert (command, ", " in about) == ("show", True), "the text is whole"
+    assert offered("fetchml nothing-begins-so") == []
+
+
+def test_zsh_completes_at_the_tab_key(server: Server, shells: dict[str, str]) -> None:
+    debian.install("zsh")
+    task_id = server.run("submit", "-n", "in-zsh", "--", "true").succeeded()
+    server.run("watch", task_id).succeeded()
+    with OnTerminal(("-f", "-i"), shells, columns=200, program=("zsh",)) as terminal:
+        terminal.type("PS1='> '; autoload -U compinit; compinit -u -D\n")
+        terminal.type("source <(fetchml completion zsh); echo re''ady\n")
+        terminal.until("ready")
+        for typed in (task_id[:-1], task_id[-12:-1], "in-zs"):
+            # Only a whole id, or its end, is a task's: without completion this is an error.
+            terminal.type(f"fetchml show {typed}\t\n")
+            assert re.search(rf"^id +{task_id}$", terminal.until("exit code"), re.MULTILINE)
+        terminal.type("exit\n")
+        terminal.finish()

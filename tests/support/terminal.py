@@ -22,7 +22,7 @@ ESCAPES = re.compile(
 
 
 class OnTerminal:
-    """`fetchml ARGUMENTS` on a terminal; ended with the `with` block if it still runs."""
+    """`fetchml ARGUMENTS`, or another program, on a terminal. It ends with the `with` block."""
 
     def __init__(
         self,
@@ -31,8 +31,9 @@ class OnTerminal:
         *,
         columns: int = 80,
         lines: int = 24,
+        program: Sequence[str] = FETCHML,
     ) -> None:
-        self._arguments = arguments
+        self._command = [*program, *arguments]
         self._size = (lines, columns)
         self._variables = {"TERM": "xterm", **variables}
         self.shown = ""
@@ -45,7 +46,7 @@ class OnTerminal:
         for name in ("COLUMNS", "LINES"):
             variables.pop(name, None)
         self.process = subprocess.Popen(
-            [*FETCHML, *self._arguments],
+            self._command,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from fetchml.cli.connect import RetryNotice, server_option
+from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.param_types import Duration
 from fetchml.cli.render import local_time
 from fetchml.client import Client, TaskLogChunk
@@ -58,6 +59,8 @@ def logs(
     notice = RetryNotice()
     client = client.with_options(on_cut=notice) if follow else client.with_options(patience=0)
     from_time = None if since is None else datetime.now(UTC) - timedelta(seconds=since)
+    if attempt is not None and not follow:
+        _require_attempt(client, task_id, attempt)
     chunks = client.logs(task_id, attempt=attempt, tail=tail, since=from_time, follow=follow)
     whole = tail is None and from_time is None
     shown = _without_gaps(chunks, notice, attempt, whole=whole)
@@ -70,6 +73,17 @@ def logs(
     for at, number, line in _lines(shown):
         if wanted in line:
             _print((times.before(number, at) if times else b"") + line)
+
+
+def _require_attempt(client: Client, task_id: str, attempt: int) -> None:
+    """Raises CommandError if the task has had no such attempt: its log would just be empty."""
+    had = client.get(task_id).attempt
+    if attempt > had:
+        raise CommandError(
+            f"The task has no attempt {attempt}",
+            f"It has had {had}. 'fetchml show {task_id}' lists them.",
+            ExitCode.NOT_FOUND,
+        )
 
 
 def _without_gaps(

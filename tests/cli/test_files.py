@@ -28,6 +28,25 @@ def test_parts_of_a_log(server: Server) -> None:
     assert server.run("logs", "--since", "yesterday", task_id).code == 2
 
 
+def test_each_attempt_has_a_log(server: Server) -> None:
+    script = 'echo "attempt $FETCHML_ATTEMPT"; [ "$FETCHML_ATTEMPT" = 2 ]'
+    task_id = submit(server, "--retries", "1", "--", "sh", "-c", script)
+    followed = server.run("logs", "-f", task_id).succeeded()
+    assert followed.splitlines()[-1] == "attempt 2"
+    assert server.json("show", task_id)["attempt"] == 2
+    assert server.run("logs", task_id).succeeded() == "attempt 2", "the last one by default"
+    for number in (1, 2):
+        shown = server.run("logs", "--attempt", str(number), task_id).succeeded()
+        assert shown == f"attempt {number}"
+        followed = server.run("logs", "-f", "--attempt", str(number), task_id).succeeded()
+        assert followed == f"attempt {number}", "no attempt after it"
+    missing = server.run("logs", "--attempt", "3", task_id)
+    assert (missing.code, missing.out) == (5, "")
+    assert "no attempt 3" in missing.err
+    assert "It has had 2." in missing.err
+    assert server.run("logs", "--attempt", "0", task_id).code == 2
+
+
 def test_outputs_are_listed_and_downloaded(server: Server, tmp_path: Path) -> None:
     script = 'cd "$FETCHML_OUTPUTS"; mkdir d; echo one > a; head -c 1000000 /dev/zero > d/zeros'
     task_id = task_of(server, script)

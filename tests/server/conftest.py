@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from testbed.static_uv import download_static_uv
 from tests.server.parity_cases import (
     BLOCKED,
     BOX,
@@ -28,8 +27,3 @@ async def parity_server(
     await server.submit_running("sleep 600", job_name="blocker")
     yield server
     assert "Traceback" not in server.log
-
-
-@pytest.fixture(scope="session")
-def static_uv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return download_static_uv(tmp_path_factory.mktemp("uv"))

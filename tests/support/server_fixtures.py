@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from testbed.docker_engine import Engine
+from testbed.static_uv import download_static_uv
 from tests.support.program import Backend, Server
 
 Serve = Callable[..., Server]
@@ -51,3 +52,8 @@ def containers_of(engine: Engine, image: str) -> Backend:
         "FETCHML_TASKS_NETWORK": "none",
     }
     return Backend(variables, lambda: engine.client.containers.list(all=True, ignore_removed=True))
+
+
+@pytest.fixture(scope="session")
+def static_uv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return download_static_uv(tmp_path_factory.mktemp("uv"))

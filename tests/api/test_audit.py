@@ -71,13 +71,12 @@ async def test_key_changes_and_refusals_are_audited_over_grpc(tmp_path: Path) ->
         async with world.connect(world.secrets[Role.ADMIN]) as admin:
             made = await admin.keys.CreateKey(
                 key_pb2.CreateKeyRequest(name="ada", role=key_pb2.Key.viewer),
-                metadata=admin.metadata,
             )
         async with world.connect(None, local=True) as owner:
             await owner.keys.RevokeKey(key_pb2.RevokeKeyRequest(key_id=made.key.id))
         client = world.client
         with pytest.raises(grpc.aio.AioRpcError):
-            await client.audit.ListAudit(audit_pb2.ListAuditRequest(), metadata=client.metadata)
+            await client.audit.ListAudit(audit_pb2.ListAuditRequest())
         with pytest.raises(grpc.aio.AioRpcError):
             await client.tasks.CreateTask(
                 task_pb2.CreateTaskRequest(), metadata=(("x-api-key", KEY),)

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import grpc
 import msgspec
 import pytest
 
@@ -18,7 +17,7 @@ from fetchml.system.clock import Clock
 from fetchml.v1 import gpu_pb2
 from tests.support import grpc_world, rest_world
 from tests.support.front import EDGE
-from tests.support.grpc_world import refusal
+from tests.support.grpc_world import failed_call
 from tests.support.memory_store import MemoryStore
 from tests.support.rest_world import JSON
 from tests.support.stub_gpus import START_MS, GpuBox, gpu_box, reading
@@ -133,29 +132,26 @@ async def test_bookings_over_grpc(world: grpc_world.World) -> None:
     world.box.see(reading(0), reading(1))
     request = gpu_pb2.CreateBookingRequest(user_id="ada", gpu=1)
     request.ends_at.FromMilliseconds(START_MS + HOUR)
-    calls, metadata = world.client.gpus, world.client.metadata
-    for method, refused in (
+    calls: Any = world.client.gpus
+    for method, forbidden in (
         (calls.CreateBooking, request),
         (calls.DeleteBooking, gpu_pb2.DeleteBookingRequest(booking_id="x")),
     ):
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await method(refused, metadata=metadata)
-        assert refusal(raised.value).reason == "FORBIDDEN"
+        refused = await failed_call(method(forbidden))
+        assert refused.reason == "FORBIDDEN"
     async with world.connect(world.secrets[Role.ADMIN]) as admin:
-        made = await admin.gpus.CreateBooking(request, metadata=admin.metadata)
+        made = await admin.gpus.CreateBooking(request)
         assert (made.user_id, list(made.gpu_uuids)) == ("ada", ["GPU-0000"])
         assert made.starts_at.ToMilliseconds() == START_MS
-        found = await calls.ListBookings(gpu_pb2.ListBookingsRequest(), metadata=metadata)
+        found = await calls.ListBookings(gpu_pb2.ListBookingsRequest())
         assert list(found.bookings) == [made]
         named = gpu_pb2.DeleteBookingRequest(booking_id=made.id)
-        await admin.gpus.DeleteBooking(named, metadata=admin.metadata)
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await admin.gpus.DeleteBooking(named, metadata=admin.metadata)
-        assert refusal(raised.value).reason == "NOT_FOUND"
+        await admin.gpus.DeleteBooking(named)
+        refused = await failed_call(admin.gpus.DeleteBooking(named))
+        assert refused.reason == "NOT_FOUND"
         request.ends_at.seconds = 1 << 40
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await admin.gpus.CreateBooking(request, metadata=admin.metadata)
-        assert refusal(raised.value).reason == "VALIDATION_ERROR"
+        refused = await failed_call(admin.gpus.CreateBooking(request))
+        assert refused.reason == "VALIDATION_ERROR"
 
 
 async def test_private_server_hides_the_names_of_others() -> None:

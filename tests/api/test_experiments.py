@@ -17,7 +17,7 @@ from fetchml.core.requests.experiment import Experiment, ExperimentStatus
 from fetchml.v1 import experiment_pb2, task_pb2
 from tests.support import grpc_world, rest_world
 from tests.support.front import EDGE
-from tests.support.grpc_world import refusal
+from tests.support.grpc_world import failed_call
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -92,31 +92,29 @@ async def test_ignored_fields_are_listed(rest: rest_world.World) -> None:
 
 async def test_experiments_over_grpc(world: grpc_world.World) -> None:
     await world.engine.add_snapshot(KNOWN_SNAPSHOT)
-    stub, key = world.client.experiments, {"metadata": world.client.metadata}
+    stub = world.client.experiments
     request = experiment_pb2.CreateExperimentRequest(**FULL, view=task_pb2.FULL)
-    made = await stub.CreateExperiment(request, **key)
+    made = await stub.CreateExperiment(request)
     assert (made.description, made.user_id) == (FULL["description"], "user")
     assert made.commit_id == KNOWN_SNAPSHOT
     by_id = {"experiment_id": made.id}
-    basic = await stub.GetExperiment(experiment_pb2.GetExperimentRequest(**by_id), **key)
+    basic = await stub.GetExperiment(experiment_pb2.GetExperimentRequest(**by_id))
     assert not basic.HasField("description")
     assert not basic.HasField("user_id")
-    listed = await stub.ListExperiments(
-        experiment_pb2.ListExperimentsRequest(view=task_pb2.FULL), **key
-    )
+    listed = await stub.ListExperiments(experiment_pb2.ListExperimentsRequest(view=task_pb2.FULL))
     assert list(listed.experiments) == [made]
     archived = await stub.ArchiveExperiment(
-        experiment_pb2.ArchiveExperimentRequest(**by_id, view=task_pb2.FULL), **key
+        experiment_pb2.ArchiveExperimentRequest(**by_id, view=task_pb2.FULL)
     )
     made.status = experiment_pb2.Experiment.archived
     assert archived == made
-    await stub.DeleteExperiment(experiment_pb2.DeleteExperimentRequest(**by_id), **key)
-    with pytest.raises(grpc.aio.AioRpcError) as gone:
-        await stub.GetExperiment(experiment_pb2.GetExperimentRequest(**by_id), **key)
-    assert refusal(gone.value).reason == "NOT_FOUND"
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await stub.CreateExperiment(experiment_pb2.CreateExperimentRequest(name=""), **key)
-    assert refusal(refused.value).violations == [("name", "must not be empty")]
+    await stub.DeleteExperiment(experiment_pb2.DeleteExperimentRequest(**by_id))
+    refused = await failed_call(stub.GetExperiment(experiment_pb2.GetExperimentRequest(**by_id)))
+    assert refused.reason == "NOT_FOUND"
+    refused = await failed_call(
+        stub.CreateExperiment(experiment_pb2.CreateExperimentRequest(name=""))
+    )
+    assert refused.violations == [("name", "must not be empty")]
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -142,14 +140,14 @@ def test_rest_and_grpc_show_the_same_experiment(full: bool, experiment: Experime
 
 
 async def test_task_output_downloads_over_grpc(world: grpc_world.World) -> None:
-    stub, key = world.client.tasks, {"metadata": world.client.metadata}
-    task = await stub.CreateTask(task_pb2.CreateTaskRequest(job_name="a"), **key)
+    stub = world.client.tasks
+    task = await stub.CreateTask(task_pb2.CreateTaskRequest(job_name="a"))
     content = bytes(range(256)) * 3_000
     world.engine.outputs(task.id, {"a/b.bin": content, "empty": b""})
 
     async def download(path: str) -> list[bytes]:
         request = task_pb2.DownloadTaskOutputRequest(task_id=task.id, path=path)
-        chunks = [chunk async for chunk in stub.DownloadTaskOutput(request, **key)]
+        chunks = [chunk async for chunk in stub.DownloadTaskOutput(request)]
         assert chunks[0].etag, "the first chunk describes the file"
         return [chunk.data for chunk in chunks[1:]]
 

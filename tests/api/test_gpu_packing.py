@@ -55,8 +55,8 @@ async def test_room_for_another_task(rest: rest_world.World, world: grpc_world.W
         box.run("t")
     (found,) = (await rest.client.get(PATH)).json["gpus"]
     assert found["packing_room_mb"] == 81_920 * 9 // 10 - 4_096
-    calls, metadata = world.client.gpus, world.client.metadata
-    (same,) = (await calls.ListGpus(gpu_pb2.ListGpusRequest(), metadata=metadata)).gpus
+    calls = world.client.gpus
+    (same,) = (await calls.ListGpus(gpu_pb2.ListGpusRequest())).gpus
     assert same.packing_room_mb == found["packing_room_mb"]
 
 

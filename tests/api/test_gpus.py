@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
 from hypothesis import given
@@ -22,7 +21,7 @@ from fetchml.v1 import gpu_pb2, task_pb2
 from fetchml.views import Explanation, GpuUse, Shortage, StartEstimate
 from tests.support import grpc_world, rest_world, tasks
 from tests.support.front import EDGE, TRANSCODER
-from tests.support.grpc_world import refusal
+from tests.support.grpc_world import failed_call
 from tests.support.memory_store import MemoryStore
 from tests.support.stub_gpus import gpu_box, reading, stranger
 
@@ -179,28 +178,22 @@ async def test_private_mode_hides_others_tasks_on_gpus() -> None:
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 async def test_gpus_over_grpc(world: grpc_world.World) -> None:
     world.box.see(reading(0), driver="570.86.10")
-    calls, metadata = world.client.gpus, world.client.metadata
-    found = await calls.ListGpus(gpu_pb2.ListGpusRequest(), metadata=metadata)
+    calls = world.client.gpus
+    found = await calls.ListGpus(gpu_pb2.ListGpusRequest())
     assert [(gpu.uuid, gpu.state) for gpu in found.gpus] == [("GPU-0000", gpu_pb2.Gpu.free)]
     for method, request in (
         (calls.DrainGpu, gpu_pb2.DrainGpuRequest(uuid="GPU-0000")),
         (calls.UndrainGpu, gpu_pb2.UndrainGpuRequest(uuid="GPU-0000")),
     ):
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await method(request, metadata=metadata)
-        assert refusal(raised.value).reason == "FORBIDDEN"
+        refused = await failed_call(method(request))
+        assert refused.reason == "FORBIDDEN"
     async with world.connect(world.secrets[Role.ADMIN]) as admin:
-        drained = await admin.gpus.DrainGpu(
-            gpu_pb2.DrainGpuRequest(uuid="GPU-0000"), metadata=admin.metadata
-        )
+        drained = await admin.gpus.DrainGpu(gpu_pb2.DrainGpuRequest(uuid="GPU-0000"))
         assert (drained.state, drained.drained_by) == (gpu_pb2.Gpu.drained, "admin")
-        back = await admin.gpus.UndrainGpu(
-            gpu_pb2.UndrainGpuRequest(uuid="GPU-0000"), metadata=admin.metadata
-        )
+        back = await admin.gpus.UndrainGpu(gpu_pb2.UndrainGpuRequest(uuid="GPU-0000"))
         assert back.state == gpu_pb2.Gpu.free
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await admin.gpus.DrainGpu(gpu_pb2.DrainGpuRequest(), metadata=admin.metadata)
-        assert refusal(raised.value).reason == "NOT_FOUND"
+        refused = await failed_call(admin.gpus.DrainGpu(gpu_pb2.DrainGpuRequest()))
+        assert refused.reason == "NOT_FOUND"
 
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")

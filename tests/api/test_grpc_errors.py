@@ -19,7 +19,7 @@ from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from fetchml.v1.error_pb2 import ErrorResponse
 from tests.support.front import EDGE
-from tests.support.grpc_world import World, grpc_world, refusal
+from tests.support.grpc_world import World, failed_call, grpc_world, refusal
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -112,7 +112,7 @@ async def test_trace_id_is_the_callers_or_new(world: World) -> None:
     assert theirs.trace_id.replace("-", "") == TRACE
     first, second = refusal(await refused(world)), refusal(await refused(world))
     assert first.trace_id != second.trace_id
-    call = world.client.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=world.client.metadata)
+    call = world.client.queue.GetQueue(queue_pb2.GetQueueRequest())
     await call
     assert len(dict(await call.trailing_metadata())["x-trace-id"]) == 36
 
@@ -127,21 +127,18 @@ async def test_malformed_message_is_an_invalid_argument(world: World) -> None:
     not_utf8 = b"\x0a\x02\xff\xfe"
     for data in (not_utf8, b"\x0a\xff"):
         call = world.client.channel.unary_unary("/fetchml.v1.TaskService/CreateTask")
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await call(data, metadata=world.client.metadata)
-        seen = refusal(error.value)
+        seen = await failed_call(call(data))
         assert (seen.code, seen.reason) == (Code.INVALID_ARGUMENT, "BAD_REQUEST")
     batch = world.client.channel.stream_unary("/fetchml.v1.TaskService/CreateTasks")
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await batch(iter([b"\x0a\xff"]), metadata=world.client.metadata)
-    assert refusal(error.value).reason == "BAD_REQUEST"
+    refused = await failed_call(batch(iter([b"\x0a\xff"])))
+    assert refused.reason == "BAD_REQUEST"
     assert world.engine.requests == []
 
 
 async def test_oversized_message_is_rejected(world: World) -> None:
     request = task_pb2.CreateTaskRequest(job_name="digits", args="x" * (16 * 1024 * 1024))
     with pytest.raises(grpc.aio.AioRpcError) as error:
-        await world.client.tasks.CreateTask(request, metadata=world.client.metadata)
+        await world.client.tasks.CreateTask(request)
     assert error.value.code() is Code.RESOURCE_EXHAUSTED
     assert world.engine.requests == []
 
@@ -149,7 +146,7 @@ async def test_oversized_message_is_rejected(world: World) -> None:
 async def test_unknown_method_is_unimplemented(world: World) -> None:
     call = world.client.channel.unary_unary("/fetchml.v1.TaskService/Nothing")
     with pytest.raises(grpc.aio.AioRpcError) as error:
-        await call(b"", metadata=world.client.metadata)
+        await call(b"")
     assert error.value.code() is Code.UNIMPLEMENTED
 
 
@@ -172,9 +169,7 @@ async def test_every_method_requires_a_key(world: World, secret: str | None) -> 
             answer = channel.unary_stream(path)(b"", metadata=metadata).read()
         else:
             answer = channel.unary_unary(path)(b"", metadata=metadata)
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await answer
-        seen = refusal(error.value)
+        seen = await failed_call(answer)
         assert (seen.code, seen.reason) == (Code.UNAUTHENTICATED, "UNAUTHORIZED")
 
 
@@ -190,10 +185,10 @@ async def test_only_admins_manage_keys(world: World) -> None:
     for role in (Role.VIEWER, Role.USER):
         async with world.connect(world.secrets[role]) as client:
             with pytest.raises(grpc.aio.AioRpcError) as error:
-                await client.keys.ListKeys(key_pb2.ListKeysRequest(), metadata=client.metadata)
+                await client.keys.ListKeys(key_pb2.ListKeysRequest())
         assert refusal(error.value).code is Code.PERMISSION_DENIED
     async with world.connect(world.secrets[Role.ADMIN]) as client:
-        listed = await client.keys.ListKeys(key_pb2.ListKeysRequest(), metadata=client.metadata)
+        listed = await client.keys.ListKeys(key_pb2.ListKeysRequest())
     assert [key.name for key in listed.keys] == ["viewer", "user", "admin"]
 
 
@@ -205,11 +200,11 @@ async def test_control_socket_needs_no_key(world: World) -> None:
         assert made.secret.startswith("fml_")
         assert made.key.name == "ci"
         async with world.connect(made.secret) as other:
-            await other.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=other.metadata)
+            await other.queue.GetQueue(queue_pb2.GetQueueRequest())
             revoked = await client.keys.RevokeKey(key_pb2.RevokeKeyRequest(key_id=made.key.id))
             assert revoked.HasField("revoked_at")
             with pytest.raises(grpc.aio.AioRpcError) as error:
-                await other.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=other.metadata)
+                await other.queue.GetQueue(queue_pb2.GetQueueRequest())
         assert refusal(error.value).code is Code.UNAUTHENTICATED
 
 
@@ -269,7 +264,7 @@ async def test_unary_calls_finish_before_the_server_stops(world: World) -> None:
         return await answer(who)
 
     world.engine.replace("queue_stats", slow, world.engine.engine.status)
-    call = world.client.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=world.client.metadata)
+    call = world.client.queue.GetQueue(queue_pb2.GetQueueRequest())
     await entered.wait()
     stopping = asyncio.create_task(world.server.stop(5))
     leave.set()

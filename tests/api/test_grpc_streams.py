@@ -11,7 +11,7 @@ import pytest
 from fetchml.core.model import Status
 from fetchml.v1 import task_pb2
 from tests.support.front import EDGE
-from tests.support.grpc_world import World, grpc_world, refusal
+from tests.support.grpc_world import World, failed_call, grpc_world, refusal
 from tests.support.waiting import SECONDS
 
 pytestmark = pytest.mark.fronts(EDGE)
@@ -25,20 +25,18 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 async def create(world: World, name: str = "digits") -> str:
     request = task_pb2.CreateTaskRequest(job_name=name)
-    task = await world.client.tasks.CreateTask(request, metadata=world.client.metadata)
+    task = await world.client.tasks.CreateTask(request)
     return str(task.id)
 
 
 def watch(world: World, timeout: float | None = 10, **fields: Any) -> Any:
     request = task_pb2.WatchTasksRequest(**fields)
-    return world.client.tasks.WatchTasks(request, timeout=timeout, metadata=world.client.metadata)
+    return world.client.tasks.WatchTasks(request, timeout=timeout)
 
 
 def logs(world: World, task_id: str, **fields: Any) -> Any:
     request = task_pb2.StreamTaskLogsRequest(task_id=task_id, **fields)
-    return world.client.tasks.StreamTaskLogs(
-        request, timeout=SECONDS, metadata=world.client.metadata
-    )
+    return world.client.tasks.StreamTaskLogs(request, timeout=SECONDS)
 
 
 async def drained(stream: Any) -> None:
@@ -86,9 +84,8 @@ async def test_watch_filters(world: World) -> None:
 
 
 async def test_negative_seq_is_rejected(world: World) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await watch(world, since_seq=-1).read()
-    assert refusal(error.value).reason == "BAD_REQUEST"
+    refused = await failed_call(watch(world, since_seq=-1).read())
+    assert refused.reason == "BAD_REQUEST"
 
 
 async def test_quiet_stream_sends_initial_metadata(world: World) -> None:
@@ -102,9 +99,8 @@ async def test_quiet_stream_sends_initial_metadata(world: World) -> None:
 async def test_rejected_stream_sends_no_initial_metadata(world: World) -> None:
     for call in (watch(world, since_seq=-1), logs(world, "nothing", follow=True)):
         assert "x-trace-id" not in dict(await call.initial_metadata())
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await call.read()
-        assert refusal(error.value).reason in {"BAD_REQUEST", "NOT_FOUND"}
+        refused = await failed_call(call.read())
+        assert refused.reason in {"BAD_REQUEST", "NOT_FOUND"}
 
 
 async def test_stream_that_fails_later_has_error_details(world: World) -> None:
@@ -131,16 +127,14 @@ async def test_logs_follow_until_the_end(world: World) -> None:
 
 
 async def test_logs_of_an_unknown_task_return_not_found(world: World) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await logs(world, "nothing").read()
-    assert refusal(error.value).code is grpc.StatusCode.NOT_FOUND
+    refused = await failed_call(logs(world, "nothing").read())
+    assert refused.code is grpc.StatusCode.NOT_FOUND
 
 
 @pytest.mark.parametrize("fields", [{"offset": -1}, {"attempt": 0}])
 async def test_invalid_log_positions_are_rejected(world: World, fields: dict[str, int]) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await logs(world, await create(world), **fields).read()
-    assert refusal(error.value).reason == "BAD_REQUEST"
+    refused = await failed_call(logs(world, await create(world), **fields).read())
+    assert refused.reason == "BAD_REQUEST"
 
 
 async def test_cancelling_client_frees_its_streams(world: World) -> None:
@@ -158,7 +152,7 @@ async def test_cancelling_client_frees_its_streams(world: World) -> None:
 async def test_vanished_client_frees_its_streams(world: World) -> None:
     await create(world)
     async with world.connect(world.client.metadata[0][1]) as other:
-        call = other.tasks.WatchTasks(task_pb2.WatchTasksRequest(), metadata=other.metadata)
+        call = other.tasks.WatchTasks(task_pb2.WatchTasksRequest())
         await call.read()
         assert world.engine.open_streams == 1
     await world.engine.until(lambda: world.engine.open_streams == 0)
@@ -197,9 +191,7 @@ async def test_drain_ends_watches_with_a_reason(world: World) -> None:
     call = watch(world)
     await call.read()
     await world.engine.drain()
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await call.read()
-    refused = refusal(error.value)
+    refused = await failed_call(call.read())
     assert refused.code is grpc.StatusCode.UNAVAILABLE
     assert refused.message == "The server is shutting down: watch again when it is back"
 
@@ -217,14 +209,12 @@ async def test_shutdown_ends_every_stream_with_a_reason(world: World) -> None:
     streams = [watch(world), logs(world, task_id, follow=True)]
     for stream in streams:
         await stream.read()
-    upload = world.client.tasks.CreateTasks(unending(), metadata=world.client.metadata)
+    upload = world.client.tasks.CreateTasks(unending())
     await received.wait()
     await world.engine.until(lambda: len(world.engine.tasks) == 2)
     await world.server.stop(5)
     for end in (*(drained(stream) for stream in streams), upload):
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await end
-        seen = refusal(error.value)
+        seen = await failed_call(end)
         assert seen.code is grpc.StatusCode.UNAVAILABLE
         assert seen.message == "The server is shutting down: call again when it is back"
     assert world.engine.open_streams == 0

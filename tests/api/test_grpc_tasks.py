@@ -13,7 +13,7 @@ from fetchml.api.task_json import rfc3339
 from fetchml.core.model import FailureReason, Status
 from fetchml.v1 import experiment_pb2, queue_pb2, task_pb2
 from tests.support.front import EDGE
-from tests.support.grpc_world import World, grpc_world, refusal
+from tests.support.grpc_world import World, failed_call, grpc_world
 from tests.support.stub_services import START_MS
 
 pytestmark = pytest.mark.fronts(EDGE)
@@ -27,15 +27,13 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 async def create(world: World, **fields: Any) -> task_pb2.Task:
     request = task_pb2.CreateTaskRequest(**{"job_name": "digits"} | fields)
-    task: task_pb2.Task = await world.client.tasks.CreateTask(
-        request, metadata=world.client.metadata
-    )
+    task: task_pb2.Task = await world.client.tasks.CreateTask(request)
     return task
 
 
 async def get(world: World, task_id: str, view: task_pb2.View = task_pb2.BASIC) -> task_pb2.Task:
     request = task_pb2.GetTaskRequest(task_id=task_id, view=view)
-    task: task_pb2.Task = await world.client.tasks.GetTask(request, metadata=world.client.metadata)
+    task: task_pb2.Task = await world.client.tasks.GetTask(request)
     return task
 
 
@@ -124,27 +122,26 @@ async def test_idempotency_key_may_be_a_field_or_metadata(world: World) -> None:
     )
     assert again.id == first.id
     request.idempotency_key = "k2"
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await world.client.tasks.CreateTask(
+    refused = await failed_call(
+        world.client.tasks.CreateTask(
             request, metadata=(*world.client.metadata, ("idempotency-key", "k1"))
         )
-    assert refusal(error.value).reason == "BAD_REQUEST"
+    )
+    assert refused.reason == "BAD_REQUEST"
 
 
 async def test_validate_only_is_not_for_batches(world: World) -> None:
     request = task_pb2.CreateTaskRequest(job_name="a", validate_only=True)
     batch = task_pb2.CreateTasksRequest(tasks=[task_pb2.CreateTaskRequest(job_name="b"), request])
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await world.client.tasks.CreateTasks(iter([batch]), metadata=world.client.metadata)
-    assert refusal(error.value).violations == [("tasks.validate_only", "is only for CreateTask")]
+    refused = await failed_call(world.client.tasks.CreateTasks(iter([batch])))
+    assert refused.violations == [("tasks.validate_only", "is only for CreateTask")]
     assert world.engine.tasks == {}
 
 
 @pytest.mark.parametrize("key", ["", "a b", "é", "x" * 256])
 async def test_invalid_idempotency_key_is_rejected(world: World, key: str) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await create(world, idempotency_key=key)
-    assert refusal(error.value).reason == "BAD_REQUEST"
+    refused = await failed_call(create(world, idempotency_key=key))
+    assert refused.reason == "BAD_REQUEST"
     assert world.engine.tasks == {}
 
 
@@ -155,7 +152,7 @@ async def batches(*sizes: int) -> AsyncIterator[task_pb2.CreateTasksRequest]:
 
 
 async def test_batches_are_answered_in_order(world: World) -> None:
-    reply = await world.client.tasks.CreateTasks(batches(2, 3), metadata=world.client.metadata)
+    reply = await world.client.tasks.CreateTasks(batches(2, 3))
     assert [task.job_name for task in reply.tasks] == ["of-2"] * 2 + ["of-3"] * 3
     assert [task.id for task in reply.tasks] == list(world.engine.tasks)
 
@@ -168,9 +165,7 @@ async def test_rejected_batch_names_its_task_and_keeps_earlier_batches(world: Wo
             tasks=[task_pb2.CreateTaskRequest(job_name=name) for name in names]
         )
 
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await world.client.tasks.CreateTasks(requests(), metadata=world.client.metadata)
-    refused = refusal(error.value)
+    refused = await failed_call(world.client.tasks.CreateTasks(requests()))
     assert (refused.code, refused.reason) == (
         grpc.StatusCode.INVALID_ARGUMENT,
         "VALIDATION_ERROR",
@@ -181,9 +176,8 @@ async def test_rejected_batch_names_its_task_and_keeps_earlier_batches(world: Wo
 
 @pytest.mark.parametrize("sizes", [(0,), (10_001,)])
 async def test_batch_holds_1_to_10000_tasks(world: World, sizes: tuple[int, ...]) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await world.client.tasks.CreateTasks(batches(*sizes), metadata=world.client.metadata)
-    assert refusal(error.value).violations[0][0] == "tasks"
+    refused = await failed_call(world.client.tasks.CreateTasks(batches(*sizes)))
+    assert refused.violations[0][0] == "tasks"
     assert world.engine.tasks == {}
 
 
@@ -192,15 +186,13 @@ async def test_tasks_of_a_batch_have_their_own_idempotency_keys(world: World) ->
         named = task_pb2.CreateTaskRequest(job_name="digits", idempotency_key="k")
         yield task_pb2.CreateTasksRequest(tasks=[named, task_pb2.CreateTaskRequest(job_name="a")])
 
-    await world.client.tasks.CreateTasks(requests(), metadata=world.client.metadata)
+    await world.client.tasks.CreateTasks(requests())
     assert world.engine.batch_keys == [["k", None]]
 
 
 async def list_tasks(world: World, **fields: Any) -> task_pb2.TaskList:
     request = task_pb2.ListTasksRequest(**fields)
-    page: task_pb2.TaskList = await world.client.tasks.ListTasks(
-        request, metadata=world.client.metadata
-    )
+    page: task_pb2.TaskList = await world.client.tasks.ListTasks(request)
     return page
 
 
@@ -230,14 +222,13 @@ async def test_page_token_is_bound_to_its_filters(world: World) -> None:
     for _ in range(3):
         await create(world)
     token = (await list_tasks(world, page_size=1)).next_page_token
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await list_tasks(world, page_size=1, page_token=token, user_id="user")
-    assert refusal(error.value).reason == "BAD_REQUEST"
+    refused = await failed_call(list_tasks(world, page_size=1, page_token=token, user_id="user"))
+    assert refused.reason == "BAD_REQUEST"
 
 
 async def test_list_filters(world: World) -> None:
     made = await world.client.experiments.CreateExperiment(
-        experiment_pb2.CreateExperimentRequest(name="x"), metadata=world.client.metadata
+        experiment_pb2.CreateExperimentRequest(name="x")
     )
     a = (await create(world, job_name="a-1", experiment_id=made.id)).id
     b = (await create(world, job_name="b-1")).id
@@ -294,9 +285,8 @@ async def test_page_tokens_with_search_filters(world: World) -> None:
     page = await list_tasks(world, page_size=2, labels=["n"], page_token=token)
     assert [task.id for task in page.tasks] == [ids[0]]
     for others in ({"labels": ["n=1"]}, {"labels": ["n"], "text": "a"}, {}):
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await list_tasks(world, page_size=2, page_token=token, **others)
-        assert refusal(error.value).message.startswith("page_token: belongs to other filters")
+        refused = await failed_call(list_tasks(world, page_size=2, page_token=token, **others))
+        assert refused.message.startswith("page_token: belongs to other filters")
 
 
 @pytest.mark.parametrize(
@@ -332,20 +322,16 @@ async def test_page_tokens_with_search_filters(world: World) -> None:
     ],
 )
 async def test_invalid_list_query_is_rejected(world: World, fields: dict[str, object]) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await list_tasks(world, **fields)
-    refused = refusal(error.value)
+    refused = await failed_call(list_tasks(world, **fields))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BAD_REQUEST")
     assert refused.message.startswith((next(iter(fields)), "Use limit"))
 
 
 async def test_cancel_delete_explain_outputs_and_queue(world: World) -> None:
     task = await create(world, gpu=1)
-    tasks, metadata = world.client.tasks, world.client.metadata
+    tasks = world.client.tasks
     world.engine.explain()
-    explained = await tasks.ExplainTask(
-        task_pb2.ExplainTaskRequest(task_id=task.id), metadata=metadata
-    )
+    explained = await tasks.ExplainTask(task_pb2.ExplainTaskRequest(task_id=task.id))
     assert MessageToDict(explained, preserving_proto_field_name=True) == {
         "task_id": task.id,
         "status": "queued",
@@ -369,17 +355,15 @@ async def test_cancel_delete_explain_outputs_and_queue(world: World) -> None:
         },
     }
     world.engine.outputs(task.id, {"model/w.bin": b"abc"})
-    listed = await tasks.ListTaskOutputs(
-        task_pb2.ListTaskOutputsRequest(task_id=task.id), metadata=metadata
-    )
+    listed = await tasks.ListTaskOutputs(task_pb2.ListTaskOutputsRequest(task_id=task.id))
     assert [(o.path, o.size_bytes) for o in listed.outputs] == [("model/w.bin", 3)]
     assert listed.outputs[0].modified_at.ToMilliseconds() == START_MS
     cancelled = await tasks.CancelTask(
-        task_pb2.CancelTaskRequest(task_id=task.id, view=task_pb2.FULL), metadata=metadata
+        task_pb2.CancelTaskRequest(task_id=task.id, view=task_pb2.FULL)
     )
     assert cancelled.failure_reason == task_pb2.Task.CANCELLED
     assert cancelled.cancel_requested_by == "user"
-    stats = await world.client.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=metadata)
+    stats = await world.client.queue.GetQueue(queue_pb2.GetQueueRequest())
     assert MessageToDict(stats) == {
         "queued": 0,
         "running": 0,
@@ -388,7 +372,6 @@ async def test_cancel_delete_explain_outputs_and_queue(world: World) -> None:
         "workers": 1,
     }
     await world.engine.cancelled_long_ago(task.id)
-    await tasks.DeleteTask(task_pb2.DeleteTaskRequest(task_id=task.id), metadata=metadata)
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await get(world, task.id)
-    assert refusal(error.value).reason == "NOT_FOUND"
+    await tasks.DeleteTask(task_pb2.DeleteTaskRequest(task_id=task.id))
+    refused = await failed_call(get(world, task.id))
+    assert refused.reason == "NOT_FOUND"

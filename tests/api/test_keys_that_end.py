@@ -106,31 +106,25 @@ async def over_grpc(
 async def test_grpc_watch_ends_with_its_key(tmp_path: Path, end: str) -> None:
     async with over_grpc(tmp_path, end) as (world, client, key_id):
         request = task_pb2.WatchTasksRequest()
-        call = client.tasks.WatchTasks(request, metadata=client.metadata, timeout=SECONDS)
-        other = world.client.tasks.WatchTasks(
-            request, metadata=world.client.metadata, timeout=SECONDS
-        )
+        call = client.tasks.WatchTasks(request, timeout=SECONDS)
+        other = world.client.tasks.WatchTasks(request, timeout=SECONDS)
         for stream in (call, other):
             assert (await stream.read()).type == task_pb2.WatchTasksResponse.synced
         reason = await end_key(world.keyring, key_id, end)
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await call.read()
-        failed = grpc_world.refusal(caught.value)
+        failed = await grpc_world.failed_call(call.read())
         assert (failed.code, failed.message, failed.reason) == (
             grpc.StatusCode.UNAUTHENTICATED,
             reason,
             "UNAUTHORIZED",
         )
-        await world.client.tasks.CreateTask(
-            task_pb2.CreateTaskRequest(job_name="a"), metadata=world.client.metadata
-        )
+        await world.client.tasks.CreateTask(task_pb2.CreateTaskRequest(job_name="a"))
         assert (await other.read()).type == task_pb2.WatchTasksResponse.task_update
         other.cancel()
 
 
 async def test_create_stream_ends_with_its_key(tmp_path: Path) -> None:
     async with over_grpc(tmp_path, "revoke") as (world, client, key_id):
-        call = client.tasks.CreateTasks(metadata=client.metadata, timeout=SECONDS)
+        call = client.tasks.CreateTasks(timeout=SECONDS)
         batch = task_pb2.CreateTasksRequest(tasks=[task_pb2.CreateTaskRequest(job_name="a")])
         await call.write(batch)
         await world.engine.until(lambda: len(world.engine.tasks) == 1)

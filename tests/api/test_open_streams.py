@@ -19,7 +19,7 @@ from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from tests.support.front import EDGE
-from tests.support.grpc_world import World, grpc_world, refusal
+from tests.support.grpc_world import World, failed_call, grpc_world
 from tests.support.rest_world import rest_world
 from tests.support.waiting import SECONDS
 
@@ -54,7 +54,7 @@ def begun(world: World, method: str, metadata: Any = None) -> Any:
 
 async def assert_served(world: World) -> None:
     request = queue_pb2.GetQueueRequest()
-    await world.client.queue.GetQueue(request, metadata=world.client.metadata, timeout=SECONDS)
+    await world.client.queue.GetQueue(request, timeout=SECONDS)
 
 
 async def test_call_without_a_key_ends_before_its_message(world: World) -> None:
@@ -245,9 +245,7 @@ async def test_health_and_reflection_streams_share_a_limit(world: World) -> None
     for call in held:
         await call.read()
     refused = reflection.ServerReflectionInfo()
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await refused.read()
-    refused = refusal(error.value)
+    refused = await failed_call(refused.read())
     assert (refused.code, refused.reason) == (EXHAUSTED, "RATE_LIMITED")
     assert refused.message == "More than 3 streams open at once: close some"
     for call in held:

@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from fetchml.v1 import task_pb2
 from tests.support import grpc_world
 from tests.support.front import EDGE
-from tests.support.grpc_world import refusal
+from tests.support.grpc_world import failed_call
 from tests.support.rest_world import World
 
 pytestmark = pytest.mark.fronts(EDGE)
@@ -115,13 +114,13 @@ async def rpc(tmp_path: Path) -> AsyncIterator[grpc_world.World]:
 
 
 async def test_grpc_continues_an_output(rpc: grpc_world.World) -> None:
-    tasks, metadata = rpc.client.tasks, rpc.client.metadata
-    created = await tasks.CreateTask(task_pb2.CreateTaskRequest(job_name="a"), metadata=metadata)
+    tasks = rpc.client.tasks
+    created = await tasks.CreateTask(task_pb2.CreateTaskRequest(job_name="a"))
     rpc.engine.outputs(created.id, {"a": CONTENT})
 
     async def download(**fields: Any) -> tuple[Any, bytes]:
         request = task_pb2.DownloadTaskOutputRequest(task_id=created.id, path="a", **fields)
-        first, *rest = [each async for each in tasks.DownloadTaskOutput(request, metadata=metadata)]
+        first, *rest = [each async for each in tasks.DownloadTaskOutput(request)]
         return first, b"".join(chunk.data for chunk in rest)
 
     first, content = await download()
@@ -133,10 +132,9 @@ async def test_grpc_continues_an_output(rpc: grpc_world.World) -> None:
         ({"offset": -1}, "BAD_REQUEST"),
         ({"offset": SIZE + 1}, "BAD_REQUEST"),
     ):
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await download(**fields)
-        assert refusal(error.value).reason == reason
+        refused = await failed_call(download(**fields))
+        assert refused.reason == reason
     archive = task_pb2.DownloadTaskArchiveRequest(task_id=created.id)
-    chunks = [each.data async for each in tasks.DownloadTaskArchive(archive, metadata=metadata)]
+    chunks = [each.data async for each in tasks.DownloadTaskArchive(archive)]
     with zipfile.ZipFile(io.BytesIO(b"".join(chunks))) as opened:
         assert opened.read("a") == CONTENT

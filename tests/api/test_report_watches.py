@@ -32,26 +32,24 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 async def test_the_queue_is_sent_at_once_and_when_it_changes(world: World) -> None:
-    metadata = world.client.metadata
     request = queue_pb2.WatchQueueRequest()
-    call = world.client.queue.WatchQueue(request, metadata=metadata, timeout=SECONDS)
+    call = world.client.queue.WatchQueue(request, timeout=SECONDS)
     first = await call.read()
-    stats = await world.client.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=metadata)
+    stats = await world.client.queue.GetQueue(queue_pb2.GetQueueRequest())
     assert (first, first.queued) == (stats, 0)
     for number in (1, 2):
         task = task_pb2.CreateTaskRequest(job_name="a")
-        await world.client.tasks.CreateTask(task, metadata=metadata)
+        await world.client.tasks.CreateTask(task)
         assert (await call.read()).queued == number, "one message for each change"
     call.cancel()
 
 
 async def test_gpus_are_sent_at_once_and_when_a_measurement_changes(world: World) -> None:
     world.box.see(reading(0))
-    metadata = world.client.metadata
     request = gpu_pb2.WatchGpusRequest()
-    call = world.client.gpus.WatchGpus(request, metadata=metadata, timeout=SECONDS)
+    call = world.client.gpus.WatchGpus(request, timeout=SECONDS)
     first = await call.read()
-    assert first == await world.client.gpus.ListGpus(gpu_pb2.ListGpusRequest(), metadata=metadata)
+    assert first == await world.client.gpus.ListGpus(gpu_pb2.ListGpusRequest())
     world.box.see(reading(0, utilisation_percent=97))
     assert (await call.read()).gpus[0].utilisation_percent == 97
     world.box.run("t", user="user")

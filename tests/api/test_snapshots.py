@@ -5,7 +5,6 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import grpc
 import pytest
 from google.protobuf import json_format
 
@@ -22,7 +21,7 @@ from fetchml.v1.snapshot_pb2 import (
 from tests.support import grpc_world as g
 from tests.support.archives import file, link, packed
 from tests.support.front import EDGE
-from tests.support.grpc_world import grpc_world, refusal
+from tests.support.grpc_world import failed_call, grpc_world
 from tests.support.rest_world import World, rest_world
 from tests.support.waiting import SECONDS, until_true
 
@@ -163,13 +162,13 @@ async def test_aborted_upload_leaves_no_files(rest: World) -> None:
 async def test_upload_get_list_delete_over_grpc(rpc: g.World) -> None:
     client = rpc.client
     kept: Snapshot = await client.snapshots.UploadSnapshot(
-        pieces(TREE, git_commit=COMMIT, git_dirty=False), metadata=client.metadata
+        pieces(TREE, git_commit=COMMIT, git_dirty=False)
     )
     assert (kept.size_bytes, kept.file_count, list(kept.user_ids)) == (10, 3, ["user"])
     assert (kept.git_commit, kept.HasField("git_dirty"), kept.git_dirty) == (COMMIT, True, False)
     asked = GetSnapshotRequest(snapshot_id=kept.id)
-    assert await client.snapshots.GetSnapshot(asked, metadata=client.metadata) == kept
-    listed = await client.snapshots.ListSnapshots(ListSnapshotsRequest(), metadata=client.metadata)
+    assert await client.snapshots.GetSnapshot(asked) == kept
+    listed = await client.snapshots.ListSnapshots(ListSnapshotsRequest())
     assert list(listed.snapshots) == [kept]
     async with rest_world() as rest:
         theirs = (await rest.client.ask("PUT", f"/v1/snapshots?git_commit={COMMIT}", TREE)).json
@@ -177,10 +176,9 @@ async def test_upload_get_list_delete_over_grpc(rpc: g.World) -> None:
     assert ours["id"] == theirs["id"]
     assert ours.keys() - theirs.keys() == {"git_dirty"}
     delete = DeleteSnapshotRequest(snapshot_id=kept.id)
-    await client.snapshots.DeleteSnapshot(delete, metadata=client.metadata)
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await client.snapshots.GetSnapshot(asked, metadata=client.metadata)
-    assert refusal(error.value).reason == "NOT_FOUND"
+    await client.snapshots.DeleteSnapshot(delete)
+    refused = await failed_call(client.snapshots.GetSnapshot(asked))
+    assert refused.reason == "NOT_FOUND"
 
 
 @pytest.mark.parametrize(
@@ -195,9 +193,7 @@ async def test_upload_get_list_delete_over_grpc(rpc: g.World) -> None:
 async def test_invalid_uploads_are_rejected_over_grpc(
     rpc: g.World, data: bytes, reason: str, message: str
 ) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await rpc.client.snapshots.UploadSnapshot(pieces(data), metadata=rpc.client.metadata)
-    refused = refusal(error.value)
+    refused = await failed_call(rpc.client.snapshots.UploadSnapshot(pieces(data)))
     assert refused.reason == reason
     assert message in refused.message
 
@@ -205,16 +201,14 @@ async def test_invalid_uploads_are_rejected_over_grpc(
 async def test_empty_and_stalled_uploads_fail_over_grpc(
     rpc: g.World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload, metadata = rpc.client.snapshots.UploadSnapshot, rpc.client.metadata
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await upload(iter(()), metadata=metadata)
-    assert "The upload is empty" in refusal(error.value).message
+    upload = rpc.client.snapshots.UploadSnapshot
+    refused = await failed_call(upload(iter(())))
+    assert "The upload is empty" in refused.message
     monkeypatch.setattr(snapshots, "STALL_SECONDS", 0.1)
 
     async def stalling() -> AsyncIterator[UploadSnapshotRequest]:
         yield UploadSnapshotRequest(data=b"1")
         await asyncio.Event().wait()
 
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await upload(stalling(), metadata=metadata)
-    assert "No message of the upload arrived for 0.1 s" in refusal(error.value).message
+    refused = await failed_call(upload(stalling()))
+    assert "No message of the upload arrived for 0.1 s" in refused.message

@@ -91,7 +91,7 @@ async def test_cli_works_through_envoy(
 ) -> None:
     async with grpc_world.grpc_world(tmp_path) as world:
         request = task_pb2.CreateTaskRequest(job_name="mine")
-        await world.client.tasks.CreateTask(request, metadata=world.client.metadata)
+        await world.client.tasks.CreateTask(request)
         asked = await asyncio.create_subprocess_exec(
             *(*FETCHML, "ls", "--json"),
             stdout=subprocess.PIPE,
@@ -214,7 +214,7 @@ async def test_missing_server_is_reported_as_unavailable(edge: proxy.Envoy) -> N
             )
     over_grpc = grpc_world.Client(f"127.0.0.1:{edge.ports[proxy.PLAIN]}", "a" * 20)
     with pytest.raises(grpc.aio.AioRpcError) as error:
-        await over_grpc.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=over_grpc.metadata)
+        await over_grpc.queue.GetQueue(queue_pb2.GetQueueRequest())
     await over_grpc.channel.close()
     assert error.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "{" not in str(error.value.details()), "a body of REST is no message for gRPC"
@@ -258,9 +258,7 @@ async def test_each_key_has_its_limit(
             code = None
             while code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                 try:
-                    await over_grpc.queue.GetQueue(
-                        queue_pb2.GetQueueRequest(), metadata=over_grpc.metadata
-                    )
+                    await over_grpc.queue.GetQueue(queue_pb2.GetQueueRequest())
                 except grpc.aio.AioRpcError as error:
                     code = error.code()
             await over_grpc.channel.close()
@@ -319,11 +317,10 @@ async def test_access_log_has_the_trace_and_no_key(
     (logged,) = line()
     assert (logged["method"], logged["path"], logged["status"]) == ("GET", "/v1/tasks/nowhere", 404)
     async with grpc_world.grpc_world(tmp_path) as world:
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await world.client.tasks.GetTask(
-                task_pb2.GetTaskRequest(task_id="nowhere"), metadata=world.client.metadata
-            )
-        trace = grpc_world.refusal(error.value).trace_id
+        refused = await grpc_world.failed_call(
+            world.client.tasks.GetTask(task_pb2.GetTaskRequest(task_id="nowhere"))
+        )
+        trace = refused.trace_id
         await eventually(lambda: len(line()) == 1)
         assert (line()[0]["protocol"], line()[0]["grpc_status"]) == ("HTTP/2", "NotFound")
         secrets = (*world.secrets.values(), *rest.secrets.values())

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import grpc
-import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
@@ -13,7 +12,7 @@ from fetchml.v1 import task_pb2
 from tests.server.parity_cases import (
     STATUS,
 )
-from tests.support.grpc_world import refusal
+from tests.support.grpc_world import failed_call, refusal
 from tests.support.program import Server
 from tests.support.rest_world import Reply
 from tests.support.waiting import soon
@@ -45,9 +44,7 @@ def refused(reply: Reply) -> Outcome:
 async def call(server: Server, method: str, request: Message) -> Any:
     """The reply's JSON, or why it was refused."""
     try:
-        reply = await soon(
-            getattr(server.grpc.tasks, method)(request, metadata=server.grpc.metadata)
-        )
+        reply = await soon(getattr(server.grpc.tasks, method)(request))
     except grpc.aio.AioRpcError as error:
         seen = refusal(error)
         assert seen.code is STATUS[seen.reason][1], seen
@@ -57,10 +54,8 @@ async def call(server: Server, method: str, request: Message) -> Any:
 
 async def stream(server: Server, method: str, request: Message) -> Any:
     """Why a stream was refused at its beginning."""
-    replies = getattr(server.grpc.tasks, method)(request, metadata=server.grpc.metadata)
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await soon(anext(aiter(replies)))
-    seen = refusal(error.value)
+    replies = getattr(server.grpc.tasks, method)(request)
+    seen = await failed_call(soon(anext(aiter(replies))))
     return Outcome(seen.reason, seen.message)
 
 

@@ -112,7 +112,7 @@ async def test_only_the_data_owner_may_copy_the_store(
     await server.key("other", Role.ADMIN)
     stub = BackupServiceStub(server.grpc.channel)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await stub.CopyStore(backup_pb2.CopyStoreRequest(), metadata=server.grpc.metadata)
+        await stub.CopyStore(backup_pb2.CopyStoreRequest())
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert not list(server.data_dir.glob(".store-copy-*"))
 

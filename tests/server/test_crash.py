@@ -74,7 +74,7 @@ async def follow(server: Server, task_id: str, read: bytearray) -> grpc.StatusCo
     """Read the task's log on from where `read` ends; the status if the stream is broken off."""
     request = task_pb2.StreamTaskLogsRequest(task_id=task_id, offset=len(read), follow=True)
     try:
-        call = server.grpc.tasks.StreamTaskLogs(request, metadata=server.grpc.metadata)
+        call = server.grpc.tasks.StreamTaskLogs(request)
         async for chunk in call:
             assert chunk.offset == len(read)
             read += chunk.data

@@ -47,7 +47,7 @@ class User:
     async def over_grpc(self, method: str, request: Message) -> Any:
         stub = getattr(EnvironmentServiceStub(self.grpc.channel), method)
         try:
-            return as_json(await soon(stub(request, metadata=self.grpc.metadata)))
+            return as_json(await soon(stub(request)))
         except grpc.aio.AioRpcError as error:
             seen = refusal(error)
             return Outcome(seen.reason, seen.message)

@@ -16,7 +16,7 @@ from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, task_pb2
 from fetchml.v1.task_pb2_grpc import TaskServiceStub
 from tests.support import grpc_world
-from tests.support.grpc_world import Refusal, refusal
+from tests.support.grpc_world import Refusal, failed_call
 from tests.support.program import Backend, Server, Task
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import eventually, soon
@@ -28,13 +28,11 @@ STREAMS = 50
 
 
 async def refused(call: Awaitable[Any]) -> Refusal:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await soon(call)
-    return refusal(error.value)
+    return await failed_call(soon(call))
 
 
 def rpc(client: grpc_world.Client, method: str, request: Message) -> Awaitable[Any]:
-    called: Awaitable[Any] = getattr(client.tasks, method)(request, metadata=client.metadata)
+    called: Awaitable[Any] = getattr(client.tasks, method)(request)
     return called
 
 
@@ -63,7 +61,7 @@ async def test_each_role_is_limited_to_its_calls(serve: Serve, processes_backend
     assert (await rest.submit(request)).status == 403
     assert (await refused(rpc(client, "CreateTask", CREATE))).code is Code.PERMISSION_DENIED
     batch = iter([task_pb2.CreateTasksRequest(tasks=[CREATE])])
-    call = client.tasks.CreateTasks(batch, metadata=client.metadata)
+    call = client.tasks.CreateTasks(batch)
     assert (await refused(call)).reason == "FORBIDDEN"
     for name in ("eve", "bob"):
         rest, client = clients[name]
@@ -78,7 +76,7 @@ async def test_each_role_is_limited_to_its_calls(serve: Serve, processes_backend
 
     for name in ("eve", "bob"):
         _, client = clients[name]
-        call = client.keys.ListKeys(key_pb2.ListKeysRequest(), metadata=client.metadata)
+        call = client.keys.ListKeys(key_pb2.ListKeysRequest())
         assert (await refused(call)).code is Code.PERMISSION_DENIED
 
     rest, _ = clients["ann"]
@@ -200,9 +198,9 @@ async def test_output_flood_is_bounded(serve: Serve, processes_backend: Backend)
     before = server.memory
     task_id = await server.submit_running("timeout 2 yes; exit 5")
     request = task_pb2.StreamTaskLogsRequest(task_id=task_id, follow=True)
-    lazy = server.grpc.tasks.StreamTaskLogs(request, metadata=server.grpc.metadata)
+    lazy = server.grpc.tasks.StreamTaskLogs(request)
     ends, received, most = 0, 0, 0
-    async for chunk in server.grpc.tasks.StreamTaskLogs(request, metadata=server.grpc.metadata):
+    async for chunk in server.grpc.tasks.StreamTaskLogs(request):
         assert chunk.offset >= ends
         ends = chunk.offset + len(chunk.data)
         received += len(chunk.data)

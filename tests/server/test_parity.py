@@ -31,7 +31,7 @@ from tests.server.parity_cases import (
     UNKNOWN_IDS,
 )
 from tests.support.front import EDGE
-from tests.support.grpc_world import refusal
+from tests.support.grpc_world import failed_call, refusal
 from tests.support.program import Backend, Server, Task
 from tests.support.rest_world import JSON
 from tests.support.server_fixtures import Serve
@@ -67,9 +67,8 @@ async def test_invalid_requests_have_the_same_error(parity_server: Server) -> No
             assert refused(reply).code == code, name
         create = server.grpc.channel.unary_unary("/fetchml.v1.TaskService/CreateTask")
         for data in (b"\xff", b"\x0a\xff", b"\x0a\x02\xff\xfe", b"\x10\xff\xff"):
-            with pytest.raises(grpc.aio.AioRpcError) as error:
-                await soon(create(data, metadata=server.grpc.metadata))
-            assert refusal(error.value).reason == "BAD_REQUEST", data
+            failed = await failed_call(soon(create(data)))
+            assert failed.reason == "BAD_REQUEST", data
 
 
 async def test_gpu_lists_are_equal(parity_server: Server) -> None:
@@ -78,7 +77,7 @@ async def test_gpu_lists_are_equal(parity_server: Server) -> None:
 
     async def over_grpc(method: str, request: Message) -> Any:
         try:
-            called = getattr(server.grpc.gpus, method)(request, metadata=server.grpc.metadata)
+            called = getattr(server.grpc.gpus, method)(request)
             return as_json(await soon(called))
         except grpc.aio.AioRpcError as error:
             seen = refusal(error)
@@ -121,12 +120,12 @@ async def test_bookings_are_equal(parity_server: Server) -> None:
     ):
         fields = {**good, **change}
         request = ParseDict(fields, gpu_pb2.CreateBookingRequest())
-        calls, metadata = server.grpc.gpus, server.grpc.metadata
+        calls = server.grpc.gpus
         made: Any = None
         try:
-            made = await soon(calls.CreateBooking(request, metadata=metadata))
+            made = await soon(calls.CreateBooking(request))
             all_of_them = gpu_pb2.ListBookingsRequest()
-            listed = as_json(await soon(calls.ListBookings(all_of_them, metadata=metadata)))
+            listed = as_json(await soon(calls.ListBookings(all_of_them)))
             assert same((await server.rest.get("/v1/bookings")).json) == listed
             gone = await server.rest.ask("DELETE", f"/v1/bookings/{made.id}")
             assert gone.status == 204
@@ -149,9 +148,8 @@ async def test_batch_with_one_invalid_task_creates_nothing(parity_server: Server
     good, bad = (task_pb2.CreateTaskRequest(job_name=name) for name in ("good", "b d"))
     batch = task_pb2.CreateTasksRequest(tasks=[good, good, bad, good])
     async with nothing_changes(server):
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await server.grpc.tasks.CreateTasks(iter([batch]), metadata=server.grpc.metadata)
-        assert [field for field, _ in refusal(error.value).violations] == ["tasks[2].job_name"]
+        refused = await failed_call(server.grpc.tasks.CreateTasks(iter([batch])))
+        assert [field for field, _ in refused.violations] == ["tasks[2].job_name"]
 
 
 async def test_unknown_task_has_the_same_error(parity_server: Server) -> None:
@@ -247,9 +245,7 @@ async def test_lists_and_queue_are_equal(parity_server: Server) -> None:
         over_grpc = await call(server, "ListTasks", task_pb2.ListTasksRequest(**fields))
         over_rest = (await server.rest.get(f"/v1/tasks?{query}")).json
         assert same(over_rest) == {"tasks": [], **over_grpc}, query
-    stats = await server.grpc.queue.GetQueue(
-        queue_pb2.GetQueueRequest(), metadata=server.grpc.metadata
-    )
+    stats = await server.grpc.queue.GetQueue(queue_pb2.GetQueueRequest())
     over_rest = (await server.rest.get("/v1/queue")).json
     assert as_json(stats) == over_rest
     assert over_rest == {"queued": 7, "running": 1, "completed": 0, "failed": 1, "workers": 1}

@@ -177,9 +177,7 @@ async def test_queue_and_server_are_equal(parity_server: Server) -> None:
 
     async def same_as(path: str, stub: Any, request: Message) -> Any:
         over_rest = (await server.rest.get(path)).json
-        assert without_sizes(same(over_rest)) == without_sizes(
-            as_json(await stub(request, metadata=rpc.metadata))
-        )
+        assert without_sizes(same(over_rest)) == without_sizes(as_json(await stub(request)))
         return over_rest
 
     async def waiting() -> list[dict[str, Any]]:

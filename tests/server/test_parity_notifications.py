@@ -74,7 +74,7 @@ class User:
     async def over_grpc(self, method: str, request: Message) -> Any:
         stub = getattr(NotificationServiceStub(self.grpc.channel), method)
         try:
-            return as_json(await soon(stub(request, metadata=self.grpc.metadata)))
+            return as_json(await soon(stub(request)))
         except grpc.aio.AioRpcError as error:
             seen = refusal(error)
             return Outcome(seen.reason, seen.message)
@@ -256,7 +256,7 @@ async def test_hostile_targets_over_grpc(server: Server) -> None:
     async def create(*targets: task_pb2.NotifyTarget) -> str:
         request = task_pb2.CreateTaskRequest(job_name="a", command=["true"], notify=targets)
         try:
-            await soon(ada.grpc.tasks.CreateTask(request, metadata=ada.grpc.metadata))
+            await soon(ada.grpc.tasks.CreateTask(request))
         except grpc.aio.AioRpcError as error:
             return refusal(error).reason
         return "OK"

@@ -34,7 +34,7 @@ VALUES = {
 async def over_grpc(server: Server, method: str, request: Message) -> Any:
     try:
         stub = getattr(SecretServiceStub(server.grpc.channel), method)
-        return as_json(await soon(stub(request, metadata=server.grpc.metadata)))
+        return as_json(await soon(stub(request)))
     except grpc.aio.AioRpcError as error:
         seen = refusal(error)
         return Outcome(seen.reason, seen.message)

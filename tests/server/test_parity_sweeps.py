@@ -60,7 +60,7 @@ BAD: dict[str, dict[str, Any]] = {
 async def over_grpc(server: Server, method: str, request: Message) -> Any:
     try:
         stub = getattr(SweepServiceStub(server.grpc.channel), method)
-        return as_json(await soon(stub(request, metadata=server.grpc.metadata)))
+        return as_json(await soon(stub(request)))
     except grpc.aio.AioRpcError as error:
         seen = refusal(error)
         return Outcome(seen.reason, seen.message)

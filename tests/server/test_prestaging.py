@@ -57,7 +57,7 @@ async def seen_as_queued(server: Server, task_id: str) -> set[str]:
 
 async def ids_over_grpc(server: Server, **where: Any) -> set[str]:
     request = task_pb2.ListTasksRequest(**where)
-    found = await server.grpc.tasks.ListTasks(request, metadata=server.grpc.metadata)
+    found = await server.grpc.tasks.ListTasks(request)
     assert found.total == len(found.tasks)
     return {task.id for task in found.tasks}
 

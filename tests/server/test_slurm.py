@@ -131,7 +131,7 @@ async def test_request_that_slurm_refuses_for_good_fails_with_its_words(server: 
 async def test_log_is_followed_while_it_grows(server: Server, shared: Path) -> None:
     task_id = await server.submit_running("echo one; until [ -e go ]; do sleep 0.1; done; echo two")
     request = task_pb2.StreamTaskLogsRequest(task_id=task_id, follow=True)
-    call = server.grpc.tasks.StreamTaskLogs(request, metadata=server.grpc.metadata)
+    call = server.grpc.tasks.StreamTaskLogs(request)
     seen = b""
     async for chunk in call:
         seen += chunk.data

@@ -27,7 +27,7 @@ async def run_tiny(
             for index in range(number)
         ]
     )
-    created = await server.grpc.tasks.CreateTasks(iter([batch]), metadata=server.grpc.metadata)
+    created = await server.grpc.tasks.CreateTasks(iter([batch]))
     ids = [task.id for task in created.tasks]
     async with server.watch() as updates:
         await all_ended(updates, ids, seconds=seconds or number)

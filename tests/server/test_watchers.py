@@ -287,7 +287,7 @@ async def test_slow_watcher_gets_a_resync(
         batch = task_pb2.CreateTasksRequest(
             tasks=[task_pb2.CreateTaskRequest(job_name="many", args="x" * 1000)] * (MANY // 60)
         )
-        await server.grpc.tasks.CreateTasks(iter([batch] * 60), metadata=server.grpc.metadata)
+        await server.grpc.tasks.CreateTasks(iter([batch] * 60))
         streams = (News(told_over_grpc(updates)), News(told_over_ws(ws)))
         if kept < MANY:
             await until_pruned(server, 2 * MANY // 3)

@@ -61,11 +61,9 @@ class Box:
             self.twins[caller] = (await self.server.clients(twin))[0]
         self.callers["nobody"] = await self.server.clients(None)
         _, admin = self.callers["admin"]
-        keys = await admin.keys.ListKeys(key_pb2.ListKeysRequest(), metadata=admin.metadata)
+        keys = await admin.keys.ListKeys(key_pb2.ListKeysRequest())
         [revoked] = [key.id for key in keys.keys if key.name == "revoked"][:1]
-        await admin.keys.RevokeKey(
-            key_pb2.RevokeKeyRequest(key_id=revoked), metadata=admin.metadata
-        )
+        await admin.keys.RevokeKey(key_pb2.RevokeKeyRequest(key_id=revoked))
         self.owner = self.callers["owner"][0]
 
     async def make(self) -> None:
@@ -93,7 +91,7 @@ class Box:
         )
         _, admin = self.callers["admin"]
         request = key_pb2.CreateKeyRequest(name=f"key-{number}", role=key_pb2.Key.user)
-        key = await admin.keys.CreateKey(request, metadata=admin.metadata)
+        key = await admin.keys.CreateKey(request)
         return {
             "task": task.json["id"],
             "experiment": experiment.json["id"],
@@ -196,7 +194,7 @@ async def over_grpc(
     )
     request = GetMessageClass(method.input_type)(**filled(fields, ids))
     sent = iter([request]) if method.client_streaming else request
-    call = stub(sent, metadata=client.metadata, timeout=SECONDS)
+    call = stub(sent, timeout=SECONDS)
     try:
         if endless:
             said = str(await call.read())
@@ -242,7 +240,7 @@ async def over_ws(client: rest_world.Client, wanted: str, last: str) -> str:
 
 async def over_watch(client: grpc_world.Client, wanted: str, last: str) -> str:
     request = task_pb2.WatchTasksRequest(since_seq=0)
-    call = client.tasks.WatchTasks(request, metadata=client.metadata, timeout=SECONDS)
+    call = client.tasks.WatchTasks(request, timeout=SECONDS)
     seen = set[str]()
     try:
         async for update in call:

@@ -2,13 +2,15 @@
 
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from fetchml.api.grpc.server import GrpcServer
@@ -44,13 +46,27 @@ async def keys_of_every_role(store: MemoryStore) -> tuple[Keyring, dict[Role, st
     return keyring, {role: (await keyring.create(role.value, role))[1] for role in Role}
 
 
+class KeyedChannel:
+    """A channel that sends `metadata` with each call that has none of its own."""
+
+    def __init__(self, target: str, metadata: tuple[tuple[str, str], ...]) -> None:
+        self._channel = grpc.aio.insecure_channel(target)
+        self._metadata = metadata
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._channel, name)
+        if not name.endswith(("_unary", "_stream")):
+            return found
+        return lambda *args, **options: partial(found(*args, **options), metadata=self._metadata)
+
+
 class Client:
-    """Stubs of all services over one channel; `secret` is sent with `tasks`, `queue`, `keys`."""
+    """Stubs of all services over one channel, whose calls carry `secret`."""
 
     def __init__(self, target: str, secret: str | None) -> None:
         self.metadata: tuple[tuple[str, str], ...] = (("x-api-key", secret),) if secret else ()
         self.target = target
-        self.channel: Any = grpc.aio.insecure_channel(target)
+        self.channel: Any = KeyedChannel(target, self.metadata)
         self.tasks = TaskServiceStub(self.channel)
         self.queue = QueueServiceStub(self.channel)
         self.keys = KeyServiceStub(self.channel)
@@ -143,6 +159,13 @@ class Refusal:
     trace_id: str
     violations: list[tuple[str, str]]
     retry_seconds: int | None
+
+
+async def failed_call(call: Awaitable[object]) -> Refusal:
+    """Await a call that must fail; return how it did."""
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call
+    return refusal(error.value)
 
 
 def refusal(error: grpc.aio.AioRpcError) -> Refusal:

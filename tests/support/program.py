@@ -186,7 +186,7 @@ class Server:
         """The stream of WatchTasks in the full view; by default all there ever was."""
         client = client or self.grpc
         request = task_pb2.WatchTasksRequest(since_seq=since, view=task_pb2.FULL, **where)
-        call = client.tasks.WatchTasks(request, metadata=client.metadata)
+        call = client.tasks.WatchTasks(request)
         try:
             yield aiter(call)
         finally:
@@ -209,14 +209,12 @@ class Server:
     async def get(self, task_id: str) -> Task:
         """With its output."""
         request = task_pb2.GetTaskRequest(task_id=task_id, view=task_pb2.FULL)
-        task: Task = await self.grpc.tasks.GetTask(request, metadata=self.grpc.metadata)
+        task: Task = await self.grpc.tasks.GetTask(request)
         return task
 
     async def queue(self) -> queue_pb2.QueueStats:
         request = queue_pb2.GetQueueRequest()
-        stats: queue_pb2.QueueStats = await self.grpc.queue.GetQueue(
-            request, metadata=self.grpc.metadata
-        )
+        stats: queue_pb2.QueueStats = await self.grpc.queue.GetQueue(request)
         return stats
 
     async def explained(self, task_id: str) -> str:

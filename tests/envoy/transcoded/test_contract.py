@@ -17,7 +17,7 @@ from tests.envoy.grpc_web import call_over_web
 from tests.envoy.test_edge import JUNK, UNREADABLE, call_raw
 from tests.support import rest_world
 from tests.support.front import TRANSCODER
-from tests.support.grpc_world import Client, refusal
+from tests.support.grpc_world import Client, failed_call
 from tests.support.program import ADMIN_KEY, Backend
 from tests.support.rest_world import JSON, World
 from tests.support.server_fixtures import Serve
@@ -181,7 +181,7 @@ async def test_flood_is_limited_at_the_edge(
         assert (await client(rest.secrets[Role.VIEWER]).get("/v1/queue")).status == 200
         over_grpc = Client(address, rest.secrets[Role.USER])
         with pytest.raises(grpc.aio.AioRpcError) as error:
-            await over_grpc.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=over_grpc.metadata)
+            await over_grpc.queue.GetQueue(queue_pb2.GetQueueRequest())
         await over_grpc.channel.close()
         assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
@@ -205,10 +205,9 @@ async def test_grpc_and_grpc_web_pass_through(rest: World) -> None:
     task_id = (await rest.client.submit()).json["id"]
     client = Client(f"127.0.0.1:{rest.port}", rest.secrets[Role.USER])
     request = task_pb2.GetTaskRequest(task_id=task_id)
-    assert (await client.tasks.GetTask(request, metadata=client.metadata)).id == task_id
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await client.tasks.GetTask(task_pb2.GetTaskRequest(task_id="x"), metadata=client.metadata)
-    assert refusal(error.value).reason == "NOT_FOUND"
+    assert (await client.tasks.GetTask(request)).id == task_id
+    refused = await failed_call(client.tasks.GetTask(task_pb2.GetTaskRequest(task_id="x")))
+    assert refused.reason == "NOT_FOUND"
     await client.channel.close()
     messages, trailers = await call_over_web(rest.client, "fetchml.v1.TaskService/GetTask", request)
     assert task_pb2.Task.FromString(messages[0]).id == task_id

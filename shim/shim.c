@@ -22,7 +22,7 @@ enum { CLAIM_EXISTS = 120, NO_ROOM = 121, NOT_CLAIMED = 125 };
 enum { MOST_TIMES = 1 << 16, TIMES_APART_MS = 1000 };
 #endif
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
-static struct { const char *dir, *cwd, *env, *secrets, *control;
+static struct { const char *dir, *cwd, *env, *secrets, *control, *relay;
                 long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms, lease_ms, control_ms; }
     options = {.control_ms = 1000};
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
@@ -34,6 +34,7 @@ static volatile struct { long started_ms, at_ms; int code, signal, timed_out, st
 static int run_dir, null_fd;
 int signal_fd;
 static sigset_t handled_signals;
+static bool woken;
 
 long now_ms(int clock) {
     struct timespec now;
@@ -52,6 +53,7 @@ static char **parse(char **arg) { /* answers the command and its arguments */
         else if (!strcmp(name, "--env")) options.env = value;
         else if (!strcmp(name, "--secrets")) options.secrets = value;
         else if (!strcmp(name, "--control")) options.control = value;
+        else if (!strcmp(name, "--relay")) options.relay = value;
         else if (valid && !strcmp(name, "--segment-bytes")) options.segment_bytes = number;
         else if (valid && !strcmp(name, "--grace-ms")) options.grace_ms = number;
         else if (valid && !strcmp(name, "--timeout-ms")) options.timeout_ms = number;
@@ -67,21 +69,25 @@ static char **parse(char **arg) { /* answers the command and its arguments */
 }
 
 void take_over_signals(void) {
-    const int handled[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
-    for (int i = 0; i < 6; i++) sigaddset(&handled_signals, handled[i]);
+    const int handled[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD, SIGWINCH};
+    for (int i = 0; i < 7; i++) sigaddset(&handled_signals, handled[i]);
     signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would lose the exit status */
     signal(SIGXFSZ, SIG_IGN), signal(SIGPIPE, SIG_IGN); /* a failed write has its errno */
     sigprocmask(SIG_SETMASK, &handled_signals, NULL); /* what is blocked is kept, even for PID 1 */
     signal_fd = signalfd(-1, &handled_signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* The next pending signal, or 0. SIGCHLD only wakes: waitid() has its news. */
+/* The next pending signal, or 0. SIGCHLD only wakes: waitid() has its news. So does SIGWINCH, by
+ * which the server asks for a look at its folder: no program ends by it. */
 int next_signal(void) {
     struct signalfd_siginfo info;
-    while (read(signal_fd, &info, sizeof info) == sizeof info)
-        if (info.ssi_signo != SIGCHLD) return (int)info.ssi_signo;
+    while (read(signal_fd, &info, sizeof info) == sizeof info) {
+        woken |= info.ssi_signo == SIGWINCH;
+        if (info.ssi_signo != SIGCHLD && info.ssi_signo != SIGWINCH) return (int)info.ssi_signo;
+    }
     return 0;
 }
+
 
 static void wait_at_gate(void) {
     int gate = openat(run_dir, "gate", O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
@@ -234,6 +240,7 @@ static void signal_command(pid_t command, int signal) {
 static bool reap(pid_t command, int *status) {
     siginfo_t info;
     while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
+        woken |= relay_ended(info.si_pid);
         if (info.si_pid == command || lost_lease(info.si_pid)) kill(-command, SIGKILL);
         waitpid(info.si_pid, status, 0);
         if (info.si_pid == command) return true;
@@ -265,9 +272,10 @@ static void supervise(pid_t command, int output) {
     struct pollfd ready[] = {{signal_fd, POLLIN, 0}, {output, POLLIN, 0}};
     while (!reap(command, &status)) {
         long now = now_ms(CLOCK_MONOTONIC);
-        if (stopping) look_at = NEVER;
-        if (look_at != NEVER && (now >= look_at || now >= warning || now >= deadline)) {
-            long changed = changed_limit(limit);
+        if (look_at != NEVER && (woken || now >= look_at || now >= warning || now >= deadline)) {
+            woken = false;
+            if (options.relay) look_at_entry(options.control, options.relay, run_dir);
+            long changed = stopping ? limit : changed_limit(limit);
             if (changed != limit) {
                 limit = changed, deadline = started + limit;
                 warning = options.warn_ms ? deadline - options.warn_ms : NEVER;
@@ -365,6 +373,7 @@ int main(int argc, char **argv) {
     times.started_ms = now_ms(CLOCK_MONOTONIC);
     if (!end.failed && options.cwd && chdir(options.cwd) != 0) fail("enter the working directory");
     if (!end.failed && options.env && !add_environment(options.env)) fail("read the environment");
+    if (!end.failed && options.relay && !keep_environment()) fail("keep the environment");
     if (!end.failed && options.secrets && !take_secrets(run_dir, options.secrets))
         fail("take the secrets");
     if (!end.failed && options.lease_ms && !take_lease(run_dir, options.lease_ms))

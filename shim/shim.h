@@ -29,6 +29,15 @@ void remove_secrets(void);
 void write_redacted(const char *bytes, long size, void (*write_out)(const char *, long));
 void write_held(void (*write_out)(const char *, long));
 
+/* Keeps the present environment for the relay: what is added later are secrets. */
+bool keep_environment(void);
+
+/* Starts the relay if the server has asked for it in its folder, and none runs. */
+void look_at_entry(const char *control, const char *program, int run_dir);
+
+/* Whether a child that has ended was the relay: the server may have asked for another one. */
+bool relay_ended(pid_t child);
+
 /* The shim's two other uses, within an attempt that runs: see README.md. They answer the exit status. */
 int run_session(char **arguments);
 int run_relay(char **arguments);

@@ -7,6 +7,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import Protocol
 
 from fetchml.access.frames import FrameReader, NoFrame
 from fetchml.access.places import PORTS_BY_USER, PORTS_IN_ALL, Places
@@ -16,7 +17,7 @@ from fetchml.core.model import Principal
 from fetchml.errors import Conflict
 from fetchml.files import task_sockets
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.launcher import Helper, LaunchSpec, RelayCommand
+from fetchml.ports.launcher import Helper, LaunchSpec, RelayCommand, RemoteRelay
 from fetchml.system.background import BackgroundWork
 
 LINGER_SECONDS = 60.0
@@ -29,11 +30,53 @@ _Port = tuple[str, int, int]
 """Task id, attempt, port."""
 
 
+class Way(Protocol):
+    """The way to a relay."""
+
+    async def connect(self) -> socket.socket:
+        """Raises OSError."""
+
+    def close(self) -> None: ...
+
+
+class PinnedWay:
+    """That to a socket of this host."""
+
+    def __init__(self, fd: int) -> None:
+        """`fd`: of the socket, opened with O_PATH, which this owns from now on."""
+        self._fd: int | None = fd
+
+    async def connect(self) -> socket.socket:
+        if self._fd is None:
+            raise ConnectionError
+        return await task_sockets.connect(f"/proc/self/fd/{self._fd}")
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+class RemoteWay:
+    """That through a relay on another machine."""
+
+    def __init__(self, relay: RemoteRelay) -> None:
+        self._relay: RemoteRelay | None = relay
+
+    async def connect(self) -> socket.socket:
+        if self._relay is None:
+            raise ConnectionError
+        return await self._relay.connect()
+
+    def close(self) -> None:
+        self._relay = None
+
+
 class Relay:
     """One open port of a task."""
 
-    def __init__(self, helper: Helper, socket_fd: int, port: int) -> None:
-        """`socket_fd`: of the relay's socket, opened with O_PATH; the relay owns it."""
+    def __init__(self, helper: Helper, way: Way, port: int) -> None:
+        """`way`: that to the relay, which owns it."""
         self.helper = helper
         self.port = port
         self.connections = 0
@@ -41,16 +84,14 @@ class Relay:
         self.unused_since = asyncio.get_running_loop().time()
         self.callers: dict[str, Principal] = {}
         """The callers who have used it, by key."""
-        self._fd: int | None = socket_fd
+        self._way = way
 
     async def connect(self) -> socket.socket:
         """Return a connection to the port. Raises Conflict."""
         connection: socket.socket | None = None
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                if self._fd is None:
-                    raise ConnectionError
-                connection = await task_sockets.connect(f"/proc/self/fd/{self._fd}")
+                connection = await self._way.connect()
                 state = await asyncio.get_running_loop().sock_recv(connection, 1)
         except OSError as error:  # TimeoutError is one
             if connection is not None:
@@ -68,9 +109,7 @@ class Relay:
         raise Conflict(f"Port {self.port} of the task can't be reached")
 
     async def close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        self._way.close()
         await self.helper.close()
 
 
@@ -115,8 +154,10 @@ class Relays:
             async with asyncio.timeout(OPEN_SECONDS):
                 kind, _ = await FrameReader(helper).next()
             if kind == "h":
+                if isinstance(helper, RemoteRelay):
+                    return Relay(helper, RemoteWay(helper), port)
                 folder = AttemptFolder(spec.folder).run
-                return Relay(helper, task_sockets.pin_socket(folder, name), port)
+                return Relay(helper, PinnedWay(task_sockets.pin_socket(folder, name)), port)
         except (NoFrame, OSError):  # TimeoutError is one
             pass
         except BaseException:

@@ -41,6 +41,7 @@ def shim_command(
     usage_ms: int = 0,
     lease_ms: int = 0,
     environment: str = "",
+    relay: PurePath | None = None,
 ) -> list[str]:
     """Return the shim's argv, with paths from the shim's view. `secrets`: the folder for
     secrets that are files. `control`: the attempt's folder of that name; `None` if it has none.
@@ -48,7 +49,7 @@ def shim_command(
     `usage_ms`: how often it records what its processes use, for a server
     that can't see them; 0: never. `lease_ms`: how long the command may run without a renewal of its
     lease; 0: no limit. `environment`: a file with more variables of the command; empty if it has
-    none."""
+    none. `relay`: the program by which a server on another machine enters the attempt."""
     command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
     if run.timeout_ms:
@@ -59,6 +60,8 @@ def shim_command(
         command += ["--control", str(control)]
         if control_ms:
             command += ["--control-ms", str(control_ms)]
+        if relay is not None:
+            command += ["--relay", str(relay)]
     if run.secrets is not None and secrets is not None:
         command += ["--secrets", str(secrets)]
     if usage_ms:

@@ -20,8 +20,8 @@ from fetchml.files.layout import CONTROL, OPENED, OUTPUTS, RUN, WORKSPACE
 from fetchml.files.log_times import Bounds, LogTimes
 from fetchml.files.own_file import sync_folder
 from fetchml.files.records.begin import Claim, StartRecord
+from fetchml.files.records.control import write_limit
 from fetchml.files.records.end import LAST_MS, end_of, integer
-from fetchml.files.records.limit import write_limit
 from fetchml.files.tree_size import measure
 
 _RECORD_BYTES = 4096

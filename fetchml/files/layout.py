@@ -11,7 +11,8 @@
   control.sock               the owner's access without a key
   control.address            the gRPC address of the same server
   admin.key                  the first key
-  jupyter.key                secret from which the tokens of Jupyter services are derived
+  jupyter.key                secret from which the tokens of Jupyter services are derived, and the
+                             keys of ways into attempts on nodes
   secrets.key                encrypts the values of users' secrets
   notifications.key          secret from which the secrets of webhooks are derived
   tasks/ID/outputs/          what the task left in /outputs
@@ -29,7 +30,7 @@ DATASETS = "datasets"
 ENVIRONMENTS = "environments"
 JUPYTER = "jupyter"
 SHIM = "shim"
-JUPYTER_RELAY = "jupyter_relay.py"
+NODE_RELAY = "node_relay.py"
 """In the folder of the shim, on a cluster."""
 CONTROL_SOCKET = "control.sock"
 CONTROL_ADDRESS = "control.address"

@@ -23,6 +23,8 @@ class JupyterOptions:
     relay: Path | None = None
     """Path, on the nodes of a cluster, of the program that runs Jupyter there; `None` if it runs on
     this host."""
+    relay_ports: str = "0-0"
+    """Range of the ports on which that program listens; `0-0`: any."""
     domain: str | None = None
     """`*.HOST` if each service has a host name of its own; `None` if all share the server's."""
     port: int | None = None

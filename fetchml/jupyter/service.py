@@ -214,14 +214,15 @@ class JupyterServices:
 
     def _spec(self, record: Service) -> TaskSpec:
         """Raises Unavailable."""
+        ports = self._options.relay_ports
         if self._options.has_containers:
             image = self._options.images.get(record.image, record.image)
             spec = jupyter.task_spec(record, image)
-            return spec if self._options.relay is None else jupyter.on_node(spec)
+            return spec if self._options.relay is None else jupyter.on_node(spec, ports)
         log.warning("%s", jupyter.UNISOLATED, extra={"service_id": record.id, "user": record.user})
         if self._options.relay is not None:
             found = jupyter_on_nodes(self._options.command)
-            return jupyter.process_spec(record, *found, on_node=True)
+            return jupyter.process_spec(record, *found, relay_ports=ports)
         return jupyter.process_spec(record, *find_jupyter(self._options.command))
 
     async def _claim_workspace(self, folder: str, user: str) -> None:

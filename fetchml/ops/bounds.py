@@ -76,9 +76,13 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
         MemoryBound("gRPC messages that are not complete", receiving.IN_ALL_BYTES),
         MemoryBound(
             "commands in running tasks, and connections to their ports",
-            # A cluster lets nobody enter its tasks.
-            (0 if on_nodes else places.SESSIONS_IN_ALL + places.CONNECTIONS_IN_ALL)
-            * (places.ENTRY_BYTES + receiving.MAX_MESSAGE_BYTES),
+            (places.SESSIONS_IN_ALL + places.CONNECTIONS_IN_ALL)
+            * (
+                places.ENTRY_BYTES
+                + receiving.MAX_MESSAGE_BYTES
+                + (link.TLS_BYTES if on_nodes else 0)
+            )
+            + (places.PORTS_IN_ALL * link.TLS_BYTES if on_nodes else 0),
         ),
         MemoryBound("gRPC messages that calls work on", handler.MESSAGES_IN_ALL),
         MemoryBound(

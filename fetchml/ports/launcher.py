@@ -19,9 +19,10 @@ can crash at any point, so every method may be called again for the same attempt
 or by the next.
 """
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -171,6 +172,15 @@ class Helper(Protocol):
 
     async def close(self) -> None:
         """End the helper with every process that it started. May be called again."""
+
+
+@runtime_checkable
+class RemoteRelay(Helper, Protocol):
+    """The helper of a RelayCommand on another machine, whose socket this one can't connect to."""
+
+    async def connect(self) -> socket.socket:
+        """Return a connection as those of the relay's socket: it begins with a byte of state, and
+        never blocks. Raises OSError."""
 
 
 class PrepareError(Exception):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fetchml.config.settings import Settings
 from fetchml.files.folder_events import FolderEvents
-from fetchml.files.layout import JUPYTER_RELAY, SHIM
+from fetchml.files.layout import NODE_RELAY, SHIM
 from fetchml.files.shared_folders import SharedFolders
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import Launcher
@@ -39,7 +39,7 @@ def tasks_folder(settings: Settings) -> Path:
 
 def jupyter_relay(settings: Settings) -> Path | None:
     """See JupyterOptions. Raises CannotStart."""
-    return tasks_folder(settings) / SHIM / JUPYTER_RELAY if on_cluster(settings) else None
+    return tasks_folder(settings) / SHIM / NODE_RELAY if on_cluster(settings) else None
 
 
 def cluster(launcher: Launcher) -> Cluster | None:

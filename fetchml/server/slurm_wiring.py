@@ -2,7 +2,9 @@
 
 import os
 import pwd
+from functools import partial
 
+from fetchml.adapters.node_relays.way import HIGHEST_PORT, LOWEST_PORT
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
 from fetchml.adapters.slurm.request import Parameters
@@ -14,9 +16,12 @@ from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, SlurmTrans
 from fetchml.config.sections.slurm import SlurmSettings
 from fetchml.config.settings import Settings
 from fetchml.core.scheduling import slurm as rules
+from fetchml.files import own_file
+from fetchml.files.layout import JUPYTER_KEY
 from fetchml.files.shared_folders import SharedFolders
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
+from fetchml.shim.node_relay import ALL_PORTS
 
 
 def slurm_launcher(settings: Settings, watch: SharedFolders) -> SlurmLauncher:
@@ -27,6 +32,7 @@ def slurm_launcher(settings: Settings, watch: SharedFolders) -> SlurmLauncher:
             "A server of root would run every task as root on the nodes: start it as an account "
             "that exists on the nodes too, or set [slurm] allow_root"
         )
+    require_possible(slurm.relay_ports)
     owner = (os.geteuid(), os.getegid())
     options = SlurmOptions(
         shared_dir=tasks_folder(settings),
@@ -36,8 +42,20 @@ def slurm_launcher(settings: Settings, watch: SharedFolders) -> SlurmLauncher:
         containers=None
         if slurm.container == "none"
         else Containers(slurm.container, owner, settings.tasks.shm_mb),
+        entry_key=partial(own_file.load_key, settings.data_dir / JUPYTER_KEY),
+        relay_ports=slurm.relay_ports,
     )
     return SlurmLauncher(options, transport_of(slurm), watch, owner)
+
+
+def require_possible(relay_ports: str) -> None:
+    """Raises CannotStart if no relay can listen on these ports."""
+    lowest, highest = map(int, relay_ports.split("-"))
+    if relay_ports != ALL_PORTS and not LOWEST_PORT <= lowest <= highest <= HIGHEST_PORT:
+        raise CannotStart(
+            f"[slurm] relay_ports is {relay_ports}: give a range between {LOWEST_PORT} and "
+            f"{HIGHEST_PORT}, as 40000-40999"
+        )
 
 
 def _parameters(slurm: SlurmSettings) -> Parameters:

@@ -239,6 +239,7 @@ def _jupyter_options(
         if on_cluster(settings)
         else settings.server.launcher == "docker",
         relay=jupyter_relay(settings),
+        relay_ports=settings.slurm.relay_ports,
         public_url=public_url(settings, http_port),
         command=settings.jupyter.command,
         domain=settings.jupyter.domain,

@@ -39,8 +39,8 @@ def path(machine: str | None = None) -> pathlib.Path:
 
 
 def relay_program() -> pathlib.Path:
-    """The program that runs Jupyter on the nodes of a cluster, for a Python of theirs."""
-    return pathlib.Path(__file__).with_name("jupyter_relay.py")
+    """The program that lets the server in on the nodes of a cluster, for a Python of theirs."""
+    return pathlib.Path(__file__).with_name("node_relay.py")
 
 
 class HeldShim:

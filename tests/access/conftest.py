@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,9 @@ from fetchml.core.model import Role
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.v1 import key_pb2
 from testbed.docker_engine import Engine
+from testbed.slurm import Slurm
 from tests.support.cli_server import Server
+from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import wait_until
 
 
@@ -96,3 +100,27 @@ def entered(
         box.admin.close()
         box.owner.close()
         assert server.stop() == 0
+
+
+@contextmanager
+def on_slurm(cluster: Slurm, folder: Path, transport: str, **more: str) -> Iterator[Entered]:
+    """A private server whose tasks run on a cluster."""
+    variables = {**backend_of(cluster, transport, folder / "shared").variables, **more}
+    launcher = variables.pop("FETCHML_LAUNCHER")
+    variables["FETCHML_AUTH_PRIVATE"] = "true"
+    server = Server(folder / "data", launcher=launcher, **variables).start()
+    box = Entered(server, launcher)
+    yield box
+    try:
+        box.admin.cancel(box.task_id)
+        box.admin.wait(box.task_id)
+    finally:
+        box.admin.close()
+        box.owner.close()
+        assert server.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def entered_on_slurm(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Entered]:
+    with on_slurm(slurm, tmp_path_factory.mktemp("entered"), "rest") as box:
+        yield box

@@ -142,16 +142,16 @@ def test_stopped_service_shows_who_stopped_it_though_its_node_is_silent() -> Non
 
 def test_command_on_a_node_is_the_same_behind_its_relay() -> None:
     here = jupyter.process_spec(RECORD, ["jupyter-lab"], "/bin")
-    there = jupyter.process_spec(RECORD, ["jupyter-lab"], "/bin", on_node=True)
+    there = jupyter.process_spec(RECORD, ["jupyter-lab"], "/bin", relay_ports="5000-5009")
     assert here.command is not None
     assert there.command is not None
     assert (there.command[:4], there.command[-10:]) == (here.command[:4], here.command[-10:])
     assert "FETCHML_JUPYTER_RELAY" in there.command[6]
     in_container = jupyter.task_spec(RECORD, "real")
     assert in_container.command is not None
-    command = jupyter.on_node(in_container).command
+    command = jupyter.on_node(in_container, "5000-5009").command
     assert command is not None
-    assert command[4:] == in_container.command
+    assert command[4:] == ("5000-5009", *in_container.command)
     assert "FETCHML_JUPYTER_RELAY" in command[2]
 
 

@@ -21,11 +21,12 @@ from fetchml.adapters.jupyter import nodes
 from fetchml.adapters.jupyter.client import HttpJupyterClient
 from fetchml.adapters.jupyter.link import http_session
 from fetchml.adapters.jupyter.nodes import NodeLinks, read_port
+from fetchml.adapters.node_relays import way
 from fetchml.auth.pinned_certificate import SECRET_BYTES, certificate_of
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.jupyter import JupyterLink, JupyterPlace
-from fetchml.shim import jupyter_relay as relay_program
-from fetchml.shim.jupyter_relay import Relay, context_of, listen
+from fetchml.shim import node_relay as relay_program
+from fetchml.shim.node_relay import ALL_PORTS, Relay, context_of, join, listen
 from tests.jupyter.recorder import recorder
 from tests.support.waiting import soon, until_true
 
@@ -77,7 +78,7 @@ async def relayed(there: Behind) -> AsyncIterator[None]:
     listener = listen()
     there.port = listener.getsockname()[1]
     there.record(f"port={there.port}\n")
-    serving = asyncio.create_task(Relay(context_of(certificate_of(SECRET).both)).serve(listener))
+    serving = asyncio.create_task(Relay(context_of(certificate_of(SECRET).both), join).serve(listener))
     try:
         yield
     finally:
@@ -296,7 +297,7 @@ def runs(python: str) -> bool:
 
 
 def begin(folder: Path, python: str, *command: str) -> "subprocess.Popen[bytes]":
-    words = [python, "-IS", relay_program.__file__, *command]
+    words = [python, "-IS", relay_program.__file__, "jupyter", ALL_PORTS, *command]
     return subprocess.Popen(
         ["/bin/sh", "-c", 'exec 9<. && exec "$@"', "sh", *words],
         cwd=folder,
@@ -316,7 +317,7 @@ def test_exit_is_that_of_jupyter(tmp_path: Path, pythons: list[str]) -> None:
             relay = begin(tmp_path, python, python, "-c", FAKE.format(code))
             _, said = relay.communicate(timeout=60)
             assert relay.returncode == expected, (python, said)
-            assert read_port(tmp_path) >= nodes.LOWEST_PORT
+            assert read_port(tmp_path) >= way.LOWEST_PORT
             (tmp_path / nodes.RECORD).unlink()
 
 
@@ -381,7 +382,7 @@ async def test_jupyter_ends_by_itself_when_it_is_asked_to(tmp_path: Path) -> Non
 def test_relay_listens_on_all_addresses_of_its_node() -> None:
     with listen() as listener:
         port = listener.getsockname()[1]
-        assert port >= nodes.LOWEST_PORT
+        assert port >= way.LOWEST_PORT
         families = [socket.AF_INET]
         if listener.family is socket.AF_INET6:
             families.append(socket.AF_INET6)

@@ -8,7 +8,7 @@ the node could see them, and in the runtime's own environment they could change 
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from shlex import quote
 
 from fetchml.adapters.container_places import (
@@ -21,12 +21,13 @@ from fetchml.adapters.container_places import (
     variables_in_container,
 )
 from fetchml.adapters.shim_command import shim_command
-from fetchml.files.layout import SECRETS
+from fetchml.files.layout import NODE_RELAY, SECRETS
 from fetchml.ports.launcher import LaunchSpec, Mount, PrepareError
 
 ENVIRONMENT = "environment"
 """File in the attempt's folder with the task's variables."""
 _ENVIRONMENT_PATH = "/.fetchml/environment"
+_RELAY_PATH = PurePosixPath("/.fetchml/node_relay.py")
 _NAME = re.compile(r"[a-z0-9](?:[A-Za-z0-9._/@-]|:(?!/)){0,511}")
 _TRANSPORTS = re.compile(
     "(?:containers-storage|dir|docker-archive|docker-daemon|oci|oci-archive|sif):"
@@ -64,9 +65,11 @@ class Containers:
             usage_ms=usage_ms,
             lease_ms=lease_ms,
             environment=_ENVIRONMENT_PATH,
+            relay=_RELAY_PATH,
         )
         mounts = [
             Mount(run.folder / ENVIRONMENT, _ENVIRONMENT_PATH, read_only=True),
+            Mount(shims / NODE_RELAY, str(_RELAY_PATH), read_only=True),
             *mounts_of(run),
         ]
         if run.secrets is not None:

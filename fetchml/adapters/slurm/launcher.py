@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from fetchml.adapters.node_relays.entry import NodeEntries
 from fetchml.adapters.slurm import job_limits, request, start_files
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.follower import Followed, Follower
@@ -43,7 +44,6 @@ from fetchml.files.shared_folders import SharedFolders
 from fetchml.ports.cluster import Node
 from fetchml.ports.launcher import (
     AttemptExit,
-    EnterError,
     Helper,
     LaunchSpec,
     Owner,
@@ -52,6 +52,7 @@ from fetchml.ports.launcher import (
     ResourceUse,
     SessionCommand,
 )
+from fetchml.shim.node_relay import ALL_PORTS
 from fetchml.system import failpoints
 
 AGAIN_SECONDS = 1.0
@@ -77,6 +78,10 @@ class SlurmOptions:
     """Time that a task runs on a node that does not reach the shared folder; 0: no limit."""
     containers: Containers | None = None
     """`None` if tasks are plain processes of the nodes."""
+    entry_key: Callable[[], bytes] = lambda: bytes(32)
+    """Reads the key from which those of the ways into tasks are derived; raises OSError."""
+    relay_ports: str = ALL_PORTS
+    """The ports of nodes for relays, as `LOWEST-HIGHEST`."""
 
 
 class SlurmLauncher:
@@ -115,6 +120,7 @@ class SlurmLauncher:
         )
         self._ends = RecordedEnds(self._follower, self._submits.search)
         self._judge = Judge(self._follower, self._submits, self._disk, options.lost_after_seconds)
+        self._entries = NodeEntries(self._disk, self, options.entry_key, options.relay_ports)
         self._prefix = ""
         """Of the names of this server's jobs."""
 
@@ -266,16 +272,14 @@ class SlurmLauncher:
         self._leftovers.drop(followed.array_task or "")
 
     async def enter(self, run: LaunchSpec, command: SessionCommand | RelayCommand) -> Helper:
-        raise EnterError(
-            "tasks of a cluster run on other machines, which this server can't enter: use "
-            "'srun --overlap --jobid' with the job's id"
-        )
+        return await self._entries.enter(run, command)
 
     def owner_of(self, pid: int) -> str | None:
         """Tasks run on other machines."""
         return None
 
     async def close(self) -> None:
+        await self._entries.close()
         await self._records_watch.close()
         await self._nodes.close()
         await self._usage.close()
@@ -335,6 +339,9 @@ class SlurmLauncher:
         if job is None or job.is_pending or not job.nodes:
             return None
         return self._nodes.address(job.nodes)
+
+    async def wake(self, run: LaunchSpec) -> None:
+        await self._submits.wake(self._name(run.task_id, run.attempt))
 
     def _name(self, task_id: str, attempt: int) -> str:
         return f"{self._prefix}{task_id}-{attempt}"

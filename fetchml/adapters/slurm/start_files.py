@@ -24,7 +24,7 @@ from fetchml.adapters.volume_links import link_volumes
 from fetchml.core.model import AttemptEnd
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.layout import DATASETS, JUPYTER_RELAY, SECRETS, SHIM, VOLUMES
+from fetchml.files.layout import DATASETS, NODE_RELAY, SECRETS, SHIM, VOLUMES
 from fetchml.files.own_file import write_durably
 from fetchml.files.secrets import run_file
 from fetchml.files.shared_disk import is_fault
@@ -132,13 +132,13 @@ NOTHING_YET = Records(
 
 
 def install_shims(shared_dir: Path) -> Path:
-    """Put the shims of all machines, and the relay of Jupyter, where nodes can execute them; return
+    """Put the shims of all machines, and the relay, where nodes can execute them; return
     their folder. Raises OSError."""
     folder = shared_dir / SHIM
     folder.mkdir(mode=0o700, exist_ok=True)
     for target, source in (
         *((folder / machine, shim_path(machine)) for machine in _MACHINES),
-        (folder / JUPYTER_RELAY, relay_program()),
+        (folder / NODE_RELAY, relay_program()),
     ):
         data = source.read_bytes()
         if target.exists() and target.read_bytes() == data:
@@ -230,6 +230,7 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
         control_ms=USAGE_MS,
         usage_ms=USAGE_MS,
         lease_ms=lease_ms,
+        relay=shims / NODE_RELAY,
     )
     return _PROCESS.format(
         exports="\n".join(f"export {k}={quote(v)}" for k, v in env.items() if k not in _READONLY),

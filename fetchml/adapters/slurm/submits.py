@@ -11,7 +11,12 @@ from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission, number_of
 from fetchml.adapters.slurm.start_files import Records
-from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transports.transport import (
+    Refused,
+    SlurmAway,
+    SlurmTransport,
+    TryAgain,
+)
 from fetchml.core.scheduling.hand_over import PROGRESS as HAND_OVER_PROGRESS
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec, PrepareError
@@ -173,6 +178,13 @@ class Submits:
             log.warning("Ending a spare job", extra={"job": str(spare.id), "job_name": spare.name})
             await self._transport.cancel(spare.id)
         return alive[0] if alive else None
+
+    async def wake(self, name: str) -> None:
+        """Let the job's shim look for a request of the server, if Slurm passes that on."""
+        followed = self._follower.get(name)
+        if followed is not None and followed.job is not None:
+            with suppress(SlurmAway, TryAgain):
+                await self._transport.wake(followed.job.id)
 
     async def current(self, followed: Followed) -> Job | None:
         """Return the attempt's job as it is now. Waits while Slurm is away."""

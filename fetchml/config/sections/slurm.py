@@ -92,6 +92,14 @@ class SlurmSettings(msgspec.Struct, frozen=True):
             default="none",
         ),
     ] = msgspec.field(default_factory=dict)
+    relay_ports: Annotated[
+        Annotated[str, Meta(pattern=r"^(0-0|[1-9][0-9]{3,4}-[1-9][0-9]{3,4})\Z")],
+        about(
+            "Ports of nodes to which the server connects for Jupyter services, `fetchml exec`, the "
+            "shell and ports of tasks, as `40000-40999`. One for each such task of a node. `0-0`: "
+            "any port."
+        ),
+    ] = "0-0"
     max_pending: Annotated[
         AtLeastOne,
         about(

@@ -181,7 +181,7 @@ linked as a dataset is. The socket is addressed through an open folder: its real
 107 bytes that a socket's path may have."""
 _BEHIND_ITS_RELAY = """\
 [ -e /proc/self/fd/9 ] || exec 9</.fetchml/run || exit
-exec python3 -IS "$FETCHML_JUPYTER_RELAY" "$@"
+exec python3 -IS "$FETCHML_JUPYTER_RELAY" jupyter "$@"
 """
 """A script for `sh -c`: the relay takes the open run folder from the script before, or opens it in
 a container."""
@@ -192,12 +192,13 @@ RELAY = "/.fetchml/jupyter_relay.py"
 
 
 def process_spec(
-    record: Service, command: Sequence[str], path: str, *, on_node: bool = False
+    record: Service, command: Sequence[str], path: str, *, relay_ports: str | None = None
 ) -> TaskSpec:
     """The specification of a service's task as a plain process. `command`: that of JupyterLab;
-    `path`: its PATH. `on_node`: on a node of a cluster, behind its relay."""
+    `path`: its PATH. `relay_ports`: the range of ports for its relay on a node of a cluster;
+    `None` on this host."""
     flags = _flags(record, "/proc/self/fd/9/jupyter.sock", None)
-    behind = _BEHIND if on_node else ()
+    behind = _behind(relay_ports) if relay_ports is not None else ()
     return replace(
         task_spec(record, record.image),
         command=("/bin/sh", "-c", _IN_ITS_FOLDERS, "jupyter", *behind, *command, *flags),
@@ -205,12 +206,14 @@ def process_spec(
     )
 
 
-_BEHIND = ("/bin/sh", "-c", _BEHIND_ITS_RELAY, "jupyter")
+def on_node(spec: TaskSpec, relay_ports: str) -> TaskSpec:
+    """Return the specification in a container with that container on a node, behind its relay.
+    `relay_ports`: see `process_spec`."""
+    return replace(spec, command=(*_behind(relay_ports), *(spec.command or ())))
 
 
-def on_node(spec: TaskSpec) -> TaskSpec:
-    """Return the specification in a container with that container on a node, behind its relay."""
-    return replace(spec, command=(*_BEHIND, *(spec.command or ())))
+def _behind(relay_ports: str) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", _BEHIND_ITS_RELAY, "jupyter", relay_ports)
 
 
 def _flags(record: Service, sock: str, root_dir: str | None) -> list[str]:

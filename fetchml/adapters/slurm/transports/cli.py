@@ -10,7 +10,13 @@ from fetchml.adapters.slurm import nodes
 from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission, job_id, task_name
 from fetchml.adapters.slurm.transports.refusals import FULL, is_away, is_permanent, plain
 from fetchml.adapters.slurm.transports.remote import NO_CONNECTION, SshHost
-from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
+from fetchml.adapters.slurm.transports.transport import (
+    CALL_SECONDS,
+    WAKE,
+    Refused,
+    SlurmAway,
+    TryAgain,
+)
 from fetchml.ports.cluster import Node
 
 _SHELL = "#!/bin/sh\n"
@@ -118,6 +124,9 @@ class CliTransport:
 
     async def warn(self, job_id: JobId) -> None:
         await self._signal(job_id, "USR1")
+
+    async def wake(self, job_id: JobId) -> None:
+        await self._signal(job_id, str(WAKE))
 
     async def _signal(self, job_id: JobId, name: str) -> None:
         code, _, errors = await self._run("scancel", "--batch", f"--signal={name}", str(job_id))

@@ -29,7 +29,13 @@ from fetchml.adapters.slurm.transports.rest_replies import (
     rows,
 )
 from fetchml.adapters.slurm.transports.token import Tokens
-from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
+from fetchml.adapters.slurm.transports.transport import (
+    CALL_SECONDS,
+    WAKE,
+    Refused,
+    SlurmAway,
+    TryAgain,
+)
 from fetchml.ports.cluster import Node
 from fetchml.system.shared_answers import SharedAnswers
 
@@ -203,6 +209,9 @@ class RestTransport:
 
     async def warn(self, job_id: JobId) -> None:
         await self._signal(job_id, "USR1")
+
+    async def wake(self, job_id: JobId) -> None:
+        await self._signal(job_id, str(WAKE))
 
     async def _signal(self, job_id: JobId, name: str) -> None:
         _, reply = await self._slurm("DELETE", f"/job/{job_id}?signal={name}&flags=BATCH_JOB")

@@ -8,6 +8,9 @@ from fetchml.ports.cluster import Node
 CALL_SECONDS = 20.0
 """Limit of one request: slurmrestd itself waits up to 18 s for a controller that is away."""
 
+WAKE = 28
+"""SIGWINCH, which ends no program: the shim looks for a request of the server then."""
+
 
 class SlurmAway(Exception):
     """No answer, so it is not known whether the request was carried out. The message is for the
@@ -58,6 +61,9 @@ class SlurmTransport(Protocol):
 
     async def warn(self, job_id: JobId) -> None:
         """Send SIGUSR1 to the job's first process only. Raises TryAgain."""
+
+    async def wake(self, job_id: JobId) -> None:
+        """Send WAKE to the job's first process only. Raises TryAgain."""
 
     async def time_limit(self, job_id: JobId) -> int | None:
         """Return a running job's time limit in whole minutes; `None` if it has none. Raises

@@ -29,6 +29,9 @@ from fetchml.user_secrets import service as user_secrets
 PROCESS_BYTES = 256 << 20
 """The interpreter, the libraries, and their data without any caller."""
 
+CLUSTER_GIB = 7
+"""Above the sum of all limits over a cluster, whose service has no `MemoryMax`: docs/cluster.md."""
+
 
 class MemoryBound(NamedTuple):
     """A resource that callers can use up, and the most memory that it can take."""

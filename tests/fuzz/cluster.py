@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from fetchml.shim.jupyter_relay import Relay, context_of
 
 from fetchml.adapters.jupyter.nodes import HIGHEST_PORT, LOWEST_PORT, RECORD, read_port
 from fetchml.adapters.slurm import nodes
@@ -23,7 +24,6 @@ from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, TryAgain
 from fetchml.auth.pinned_certificate import SECRET_BYTES, certificate_of
 from fetchml.cli.slurm import script
-from fetchml.shim.jupyter_relay import Relay, context_of
 from tests.fuzz.target import NUMBERS, STEERING, SURROGATES, Target
 
 HANDSHAKE_SECONDS = 10

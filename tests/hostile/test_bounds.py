@@ -13,11 +13,14 @@ from fetchml.system import memory_limits
 from fetchml.views import Finding
 
 
-@pytest.mark.parametrize("launcher", ["docker", "slurm"])
-def test_sum_of_all_memory_limits_fits_service_unit(launcher: str) -> None:
+@pytest.mark.parametrize(
+    ("launcher", "gib"),
+    [("docker", systemd_unit.MEMORY_MAX_GIB), ("slurm", bounds.CLUSTER_GIB)],
+)
+def test_sum_of_all_memory_limits_fits_service_unit(launcher: str, gib: int) -> None:
     settings = Settings(server=msgspec.convert({"launcher": launcher}, ServerSettings))
     most = bounds.total_bytes(settings)
-    assert most < systemd_unit.MEMORY_MAX_GIB << 30, bounds.memory_bounds(settings)
+    assert most < gib << 30, bounds.memory_bounds(settings)
 
 
 GIB = 1 << 30

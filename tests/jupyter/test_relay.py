@@ -78,7 +78,9 @@ async def relayed(there: Behind) -> AsyncIterator[None]:
     listener = listen()
     there.port = listener.getsockname()[1]
     there.record(f"port={there.port}\n")
-    serving = asyncio.create_task(Relay(context_of(certificate_of(SECRET).both), join).serve(listener))
+    serving = asyncio.create_task(
+        Relay(context_of(certificate_of(SECRET).both), join).serve(listener)
+    )
     try:
         yield
     finally:

@@ -43,7 +43,7 @@ class Attempt:
         argv += ["--relay", self._program, "--", "sh", "-c", command]
         env = {"PATH": os.environ["PATH"], "OF_THE_TASK": "yes", **variables}
         self.shim = subprocess.Popen(argv, env=env)
-        wait_until(lambda: (self.folder.run / "started").exists(), "the command runs")
+        wait_until((self.folder.run / "started").exists, "the command runs")
 
     def address_of(self, _task_id: str, _attempt: int) -> str | None:
         self.looks += 1

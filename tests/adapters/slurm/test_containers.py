@@ -36,7 +36,7 @@ def ran(folder: Path, runtime: str, run: LaunchSpec, owner: tuple[int, int] = (7
 SHIM = [
     "--dir", "/.fetchml/run", "--cwd", "/workspace", "--segment-bytes", "33554432",
     "--grace-ms", "10000", "--control", "/.fetchml/control", "--control-ms", "10000",
-    "--usage-ms", "10000", "--lease-ms", "60000",
+    "--relay", "/.fetchml/node_relay.py", "--usage-ms", "10000", "--lease-ms", "60000",
     "--env", "/.fetchml/environment", "--", "train", "a b", "$x",
 ]  # fmt: skip
 
@@ -63,6 +63,7 @@ def test_podman(tmp_path: Path) -> None:
         "--workdir=/workspace",
         "--entrypoint=/.fetchml/shim",
         f"--mount=type=bind,src={tmp_path}/environment,dst=/.fetchml/environment,ro",
+        "--mount=type=bind,src=/shared/shim/node_relay.py,dst=/.fetchml/node_relay.py,ro",
         '--mount=type=bind,"src=/d/a,""b",dst=/data/ab,ro',
         "--mount=type=bind,src=/c,dst=/checkpoint",
         f"--mount=type=bind,src={tmp_path}/run,dst=/.fetchml/run",
@@ -94,6 +95,7 @@ def test_apptainer(tmp_path: Path) -> None:
         "--writable-tmpfs",
         "--pwd=/workspace",
         f"--bind={tmp_path}/environment:/.fetchml/environment:ro",
+        "--bind=/shared/shim/node_relay.py:/.fetchml/node_relay.py:ro",
         "--bind=/v:/volumes/v:ro",
         f"--bind={tmp_path}/run:/.fetchml/run:rw",
         f"--bind={tmp_path}/workspace:/workspace:rw",

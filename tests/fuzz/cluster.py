@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from fetchml.shim.jupyter_relay import Relay, context_of
 
-from fetchml.adapters.jupyter.nodes import HIGHEST_PORT, LOWEST_PORT, RECORD, read_port
+from fetchml.adapters.jupyter.nodes import RECORD, read_port
+from fetchml.adapters.node_relays.way import HIGHEST_PORT, LOWEST_PORT
 from fetchml.adapters.slurm import nodes
 from fetchml.adapters.slurm.job import ArrayTask, Submission
 from fetchml.adapters.slurm.transports import cli
@@ -24,6 +24,7 @@ from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, TryAgain
 from fetchml.auth.pinned_certificate import SECRET_BYTES, certificate_of
 from fetchml.cli.slurm import script
+from fetchml.shim.node_relay import Relay, answer, context_of
 from tests.fuzz.target import NUMBERS, STEERING, SURROGATES, Target
 
 HANDSHAKE_SECONDS = 10
@@ -145,7 +146,7 @@ def relay_handshake(data: bytes) -> None:
 
 
 async def _connect(data: bytes) -> None:
-    relay = Relay(_contexts()[0])
+    relay = Relay(_contexts()[0], answer)
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())

@@ -94,6 +94,9 @@ class Stand:
     async def warn(self, job_id: JobId) -> None:
         raise NotImplementedError
 
+    async def wake(self, job_id: JobId) -> None:
+        raise NotImplementedError
+
     async def time_limit(self, job_id: JobId) -> int | None:
         raise NotImplementedError
 

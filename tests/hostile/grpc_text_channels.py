@@ -1,105 +1,86 @@
 """Text in the fields and metadata of gRPC, as it is on the wire: it need not be UTF-8."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from fetchml.v1 import (
-    access_pb2,
-    audit_pb2,
-    environment_pb2,
-    experiment_pb2,
-    gpu_pb2,
-    jupyter_pb2,
-    key_pb2,
-    notification_pb2,
-    snapshot_pb2,
-    sweep_pb2,
-    task_pb2,
-)
-from tests.hostile.raw import ADMIN_KEY, SECONDS, Marks, create_task_with
+from fetchml.v1 import access_pb2, jupyter_pb2, sweep_pb2, task_pb2
+from testbed.http2 import Connection, message
+from tests.hostile.raw import ADMIN_KEY, SECONDS, Marks
 from tests.hostile.text_channels import Channel, raw
 from tests.server.ways_in_table import METHODS
 from tests.support.cli_server import Server
 
-STREAMS = ("AccessService/ExecTask", "AccessService/ForwardPort")
-WRONG_CODES = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
-REQUESTS: dict[str, Any] = {
-    "TaskService/CreateTask": task_pb2.CreateTaskRequest,
-    "TaskService/GetTask": task_pb2.GetTaskRequest,
-    "TaskService/ListTasks": task_pb2.ListTasksRequest,
-    "TaskService/ExplainTask": task_pb2.ExplainTaskRequest,
-    "TaskService/CancelTask": task_pb2.CancelTaskRequest,
-    "TaskService/UpdateTask": task_pb2.UpdateTaskRequest,
-    "TaskService/InterruptTask": task_pb2.InterruptTaskRequest,
-    "TaskService/ListTaskOutputs": task_pb2.ListTaskOutputsRequest,
-    "SweepService/CreateSweep": sweep_pb2.CreateSweepRequest,
-    "SweepService/ListSweeps": sweep_pb2.ListSweepsRequest,
-    "SweepService/CancelSweep": sweep_pb2.CancelSweepRequest,
-    "SweepService/ListBestTasks": sweep_pb2.ListBestTasksRequest,
-    "AccessService/OpenTaskPort": access_pb2.OpenTaskPortRequest,
-    "ExperimentService/CreateExperiment": experiment_pb2.CreateExperimentRequest,
-    "ExperimentService/GetExperiment": experiment_pb2.GetExperimentRequest,
-    "JupyterService/StartJupyter": jupyter_pb2.StartJupyterRequest,
-    "SnapshotService/GetSnapshot": snapshot_pb2.GetSnapshotRequest,
-    "KeyService/CreateKey": key_pb2.CreateKeyRequest,
-    "KeyService/RevokeKey": key_pb2.RevokeKeyRequest,
-    "AuditService/ListAudit": audit_pb2.ListAuditRequest,
-    "GpuService/DrainGpu": gpu_pb2.DrainGpuRequest,
-    "EnvironmentService/ListEnvironments": environment_pb2.ListEnvironmentsRequest,
-    "EnvironmentService/DeleteEnvironment": environment_pb2.DeleteEnvironmentRequest,
-    "NotificationService/RetryNotification": notification_pb2.RetryNotificationRequest,
-    "NotificationService/GetWebhookSecret": notification_pb2.GetWebhookSecretRequest,
+NEVER_ENDS = frozenset({"TaskService.WatchTasks"})
+"""It has taken the text once it has replied."""
+DEPTH = 2
+"""Of messages in messages."""
+WRONG_CODES = (
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.UNIMPLEMENTED,
+)
+"""Nothing that a text asks for is for the server to be sorry about: nothing here lacks room."""
+METADATA = (b"x-forwarded-for", b"idempotency-key", b"traceparent", b"x-request-id", b"a-bin")
+
+
+def create(marks: Marks) -> bytes:
+    request = task_pb2.CreateTaskRequest(job_name="a", command=marks.command())
+    return request.SerializeToString()
+
+
+def sweep(marks: Marks) -> bytes:
+    values = sweep_pb2.SweepParameter(range=[1, 1])
+    return sweep_pb2.CreateSweepRequest(parameters={"p": values}).SerializeToString()
+
+
+BASES: dict[str, Callable[[Marks], bytes]] = {
+    "CreateTaskRequest": create,
+    "CreateSweepRequest": sweep,
+    # No machine has so many GPUs: nothing is started.
+    "StartJupyterRequest": lambda _: jupyter_pb2.StartJupyterRequest(
+        name="a", gpu=2**31 - 1
+    ).SerializeToString(),
 }
+"""The rest of a message, by its type, so that the server gets to the text."""
 
 
-NESTED: Mapping[str, Mapping[str, type[Message]]] = {
-    "TaskService/CreateTask": {
-        "after": task_pb2.Dependency,
-        "environment": task_pb2.Environment,
-        "notify": task_pb2.NotifyTarget,
-    },
-    "NotificationService/SetNotificationSettings": {"notify": task_pb2.NotifyTarget},
-    "SweepService/CreateSweep": {"task": task_pb2.CreateTaskRequest},
-    "AccessService/ExecTask": {"start": access_pb2.ExecStart},
-    "AccessService/ForwardPort": {"start": access_pb2.ForwardStart},
-}
-"""Text fields inside of others."""
-
-
-def grpc_field(name: str, *numbers: int) -> Channel:
-    """`numbers`: of the field, and before it those of the messages around it."""
+def grpc_field(name: str, path: tuple[FieldDescriptor, ...]) -> Channel:
+    """`path`: the field, and before it those of the messages around it."""
 
     def send(server: Server, marks: Marks, value: str) -> None:
-        data = b""
-        if name == "TaskService/CreateTask":
-            request = task_pb2.CreateTaskRequest(job_name="a", command=marks.command())
-            data = request.SerializeToString()
-        elif name == "JupyterService/StartJupyter":
-            data = jupyter_pb2.StartJupyterRequest(name="a", gpu=2**31 - 1).SerializeToString()
-        elif name == "SweepService/CreateSweep":
-            task = task_pb2.CreateTaskRequest(job_name="a", command=marks.command())
-            values = sweep_pb2.SweepParameter(range=[1, 1])
-            made = sweep_pb2.CreateSweepRequest(task=task, parameters={"p": values})
-            data = made.SerializeToString()
         sent = raw(value)
-        for number in reversed(numbers):
-            sent = field(number, sent)
-        call_grpc(server, name, data + sent)
+        for each in reversed(path):
+            kind: Any = each.containing_type
+            base = BASES.get(kind.name)
+            sent = (b"" if base is None else base(marks)) + field(each.number, sent)
+        if name == "SweepService.CreateSweep" and len(path) == 1:
+            sent += field(2, create(marks))
+        call_grpc(server, name, sent)
 
     return send
 
 
-def grpc_metadata(key: bytes) -> Channel:
+def grpc_metadata(method: str, key: bytes) -> Channel:
+    """Metadata of a call, on a connection of its own: the library sends valid metadata only."""
+
     def send(server: Server, marks: Marks, value: str) -> None:
-        request = task_pb2.CreateTaskRequest(job_name="a", command=marks.command())
+        data = create(marks)
+        if method == "AccessService.ExecTask":
+            start = access_pb2.ExecStart(task_id="x", command=["true"])
+            data = access_pb2.ExecTaskRequest(start=start).SerializeToString()
         metadata = [(key, raw(value)), (b"x-api-key", ADMIN_KEY.encode())]
-        data = request.SerializeToString()
-        create_task_with(server, metadata, data)
-        call_grpc(server, "GpuService/ListGpus", b"")
+        with Connection(server.grpc) as connection:
+            stream = connection.call(f"fetchml.v1.{method.replace('.', '/')}", None, *metadata)
+            connection.send(stream, message(data), last=True)
+            connection.end_of(stream, SECONDS)
+        call_grpc(server, "GpuService.ListGpus", b"")
 
     return send
 
@@ -116,33 +97,58 @@ def varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
+@cache
+def connected(address: str) -> grpc.Channel:
+    return grpc.insecure_channel(address)
+
+
+def disconnect(server: Server) -> None:
+    connected(server.grpc).close()
+    connected.cache_clear()
+
+
 def call_grpc(server: Server, name: str, data: bytes) -> None:
-    with grpc.insecure_channel(server.grpc) as channel:
-        metadata = (("x-api-key", ADMIN_KEY),)
-        code = grpc.StatusCode.OK
-        try:
-            if name in STREAMS:
-                call: Any = channel.stream_stream(f"/fetchml.v1.{name}", None, None)
-                list(call(iter([data]), metadata=metadata, timeout=SECONDS))
-            else:
-                call = channel.unary_unary(f"/fetchml.v1.{name}", None, None)
-                call(data, metadata=metadata, timeout=SECONDS)
-        except grpc.RpcError as error:
-            code = error.code()
-        assert code not in WRONG_CODES, name
+    method, channel = METHODS[name], connected(server.grpc)
+    call: Any
+    path, code = f"/fetchml.v1.{name.replace('.', '/')}", grpc.StatusCode.OK
+    options: dict[str, Any] = {"metadata": (("x-api-key", ADMIN_KEY),), "timeout": SECONDS}
+    try:
+        if method.client_streaming and method.server_streaming:
+            call = channel.stream_stream(path, None, None)
+            list(call(iter([data]), **options))
+        elif method.client_streaming:
+            call = channel.stream_unary(path, None, None)
+            call(iter([data]), **options)
+        elif method.server_streaming:
+            call = channel.unary_stream(path, None, None)
+            replies = call(data, **options)
+            if name in NEVER_ENDS:
+                replies.initial_metadata()
+                replies.cancel()
+            list(replies)
+        else:
+            call = channel.unary_unary(path, None, None)
+            call(data, **options)
+    except grpc.RpcError as error:
+        code = error.code()
+    assert code not in WRONG_CODES, (name, code)
+
+
+def text_fields(kind: Descriptor, depth: int = DEPTH) -> Iterator[tuple[FieldDescriptor, ...]]:
+    """Yield every text and every map of a message, with the fields that lead to it."""
+    for each in kind.fields:
+        inner = each.message_type
+        is_map = inner is not None and inner.GetOptions().map_entry
+        if each.type == FieldDescriptor.TYPE_STRING or is_map:
+            yield (each,)
+        elif inner is not None and depth and inner.full_name.startswith("fetchml."):
+            yield from ((each, *path) for path in text_fields(inner, depth - 1))
 
 
 def grpc_channels() -> Iterator[Channel]:
-    for name, request in REQUESTS.items():
-        for each in request.DESCRIPTOR.fields:
-            is_map = each.message_type is not None and each.message_type.GetOptions().map_entry
-            if each.type == FieldDescriptor.TYPE_STRING or is_map:
-                yield grpc_field(name, each.number)
-    for name, inner in NESTED.items():
-        for parent, message in inner.items():
-            outer = METHODS[name.replace("/", ".")].input_type.fields_by_name[parent].number
-            for each in message.DESCRIPTOR.fields:
-                if each.type == FieldDescriptor.TYPE_STRING:
-                    yield grpc_field(name, outer, each.number)
-    for key in (b"x-forwarded-for", b"idempotency-key", b"traceparent", b"x-request-id", b"a-bin"):
-        yield grpc_metadata(key)
+    for name, method in METHODS.items():
+        for path in text_fields(method.input_type):
+            yield grpc_field(name, path)
+    for name in ("TaskService.CreateTask", "AccessService.ExecTask"):
+        for key in METADATA:
+            yield grpc_metadata(name, key)

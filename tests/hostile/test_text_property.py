@@ -6,16 +6,18 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fetchml.core.requests import text
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
-from tests.hostile.grpc_text_channels import grpc_channels
+from tests.hostile.grpc_text_channels import disconnect, grpc_channels
 from tests.hostile.raw import (
     SERVER_SETTINGS,
     Marks,
+    all_tasks,
+    ask,
     assert_log_is_safe,
     assert_no_ghosts,
     submit,
@@ -24,6 +26,11 @@ from tests.hostile.test_text import restarted, until_idle
 from tests.hostile.text_channels import OTHER_CHANNELS, REST_CHANNELS, SLOW, Channel, raw, texts
 from tests.support.cli_server import Server
 
+EXAMPLES = 300
+"""Of one group, besides one for each of its channels."""
+MOST_READ = 100
+"""Tasks whose records and logs are read after they have ended."""
+WORST = "a\ud800\0\r\n\u202e"
 GROUPS = {"rest": REST_CHANNELS, "grpc": [*grpc_channels()], "others": OTHER_CHANNELS}
 
 
@@ -32,20 +39,28 @@ def test_any_text_fails_at_most_its_own_request(group: str, tmp_path: Path) -> N
     server = Server(tmp_path / "data", **SERVER_SETTINGS).start()
     marks = Marks(tmp_path / "ran")
 
-    @settings(max_examples=250, deadline=None, suppress_health_check=SLOW)
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=SLOW)
     @given(st.sampled_from(GROUPS[group]), texts)
     def send(channel: Channel, value: str) -> None:
         channel(server, marks, value)
 
+    for channel in GROUPS[group]:
+        send = example(channel, WORST)(send)
     try:
         send()
         made = submit(server.http, {"job_name": "last", "command": marks.command()})
         assert made.status == 201
         until_idle(server)
+        for task in all_tasks(server)[:MOST_READ]:
+            place = b"/v1/tasks/%s" % task["id"].encode()
+            for path in (b"?view=full", b"/logs", b"/logs/info", b"/explain", b"/usage"):
+                assert ask(server.http, b"GET", place + path).status in (200, 409), task
+        assert group != "others" or (tmp_path / "ran.1").exists(), "no file was written by a task"
         server = restarted(server)
         assert_no_ghosts(server, marks)
         assert_log_is_safe(server)
     finally:
+        disconnect(server)
         if server.process.poll() is None:
             assert server.stop() == 0, server.log
 

@@ -1,7 +1,10 @@
 """`fetchml doctor` for a cluster: its configuration, and a job on a node."""
 
+import asyncio
 import json
 import os
+import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,12 +35,16 @@ def test_probe_runs_on_a_node(slurm: Slurm, transport_name: str, tmp_path: Path)
     shared = tmp_path / "shared"
     variables = {**backend_of(slurm, transport_name, shared).variables}
     variables["FETCHML_SLURM_CONTAINER"] = "apptainer"
+    variables["FETCHML_SLURM_RELAY_PORTS"] = "41000-41999"
     found = findings(tmp_path, variables, "--probe")
     assert found["probe"]["ok"], found["probe"]
     assert found["probe container"]["says"].endswith("has no apptainer")
     assert "saw the shared folder" in found["probe"]["says"]
     for name in ("probe python", "probe clock", "probe shim"):
         assert found[name]["ok"], found[name]
+    assert re.fullmatch(
+        r"this host reaches port 41\d\d\d of (g1|g2|c3)", found["probe port"]["says"]
+    )
     assert "probe user" not in found
     assert [path.name for path in shared.iterdir()] == ["shim"], "the probe leaves nothing"
     assert not slurm.jobs()
@@ -84,6 +91,35 @@ def test_probe_of_the_container_runtime() -> None:
     assert (there.ok, there.finding) == (True, "podman version 5.4.2")
     missing = cluster_probe._runtime("apptainer", {"node": "g1", "runtime": ""})
     assert (missing.ok, missing.finding) == (False, "g1 has no apptainer")
+
+
+async def test_port_of_a_node_that_is_out_of_reach() -> None:
+    class Nodes:
+        address = "127.0.0.1"
+
+        async def nodes(self) -> list[Node]:
+            return [replace(NODE, address=self.address)]
+
+    nodes: Any = Nodes()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        found = {"node": "g1", "python": "3.11.2", "port": str(listener.getsockname()[1])}
+        reaching = asyncio.create_task(cluster_probe._reach(nodes, found, "word"))
+        client, _ = await asyncio.get_running_loop().sock_accept(listener)
+        client.send(b"else")
+        client.close()
+        why = await reaching
+    assert why.endswith("another program answers")
+    refused = await cluster_probe._reach(nodes, found, "word")
+    assert refused == f"127.0.0.1 port {found['port']}: Connection refused"
+    shown = cluster_probe._reached(found, refused, "0-0")
+    assert (shown.ok, "[slurm] relay_ports" in shown.advice) == (True, True)
+    nodes.address = "a..b"
+    assert "is no host name: 'a..b' (NodeAddr)" in await cluster_probe._reach(nodes, found, "word")
+    nodes.address = ""
+    assert "not known" in await cluster_probe._reach(nodes, found, "word")
+    assert not cluster_probe._reached({**found, "port": ""}, "", "5000-5000").ok
+    assert "not tried" in cluster_probe._reached({**found, "python": ""}, "", "0-0").finding
 
 
 def test_probe_without_a_record() -> None:

@@ -22,7 +22,7 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from fetchml.adapters.node_relays.bridge import Bridges, Streams, frame
-from fetchml.adapters.node_relays.way import port_in, read_record, way_to
+from fetchml.adapters.node_relays.way import port_in, read_record, reason_of, way_to
 from fetchml.adapters.shim_command import helper_command
 from fetchml.auth.pinned_certificate import PinnedCertificate, certificate_of
 from fetchml.files.attempt_folder import AttemptFolder
@@ -144,7 +144,7 @@ class NodeEntries:
             streams[1].write(frame(kind, data))
         except OSError as error:
             raise EnterError(
-                f"its node can't be reached ({error.strerror or str(error) or 'no answer'}): the "
+                f"its node can't be reached ({reason_of(error)}): the "
                 f"server must reach ports of {address} ([slurm] relay_ports)"
             ) from error
         return streams

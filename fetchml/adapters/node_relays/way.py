@@ -32,10 +32,10 @@ class RelayWay:
     """`JupyterWay` to a relay on a node."""
 
     def __init__(
-        self, family: socket.AddressFamily, address: tuple[object, ...], tls: ssl.SSLContext
+        self, family: socket.AddressFamily, address: tuple[object, ...], tls: ssl.SSLContext | None
     ) -> None:
-        """`address`: numeric, as `connect` takes it."""
-        self.tls: ssl.SSLContext | None = tls
+        """`address`: numeric, as `connect` takes it. `tls`: see `JupyterWay`."""
+        self.tls = tls
         self._family = family
         self._address = address
         self._is_closed = False
@@ -57,7 +57,7 @@ class RelayWay:
         self._is_closed = True
 
 
-async def way_to(address: str, port: int, tls: ssl.SSLContext) -> RelayWay:
+async def way_to(address: str, port: int, tls: ssl.SSLContext | None) -> RelayWay:
     """`address`: host name or IP address of the node. Raises OSError."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -70,6 +70,13 @@ async def way_to(address: str, port: int, tls: ssl.SSLContext) -> RelayWay:
         ) from None
     family, _, _, _, numeric = found[0]
     return RelayWay(family, numeric, tls)
+
+
+def reason_of(error: OSError) -> str:
+    """Return why a node can't be reached, in the words of the operating system."""
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or "no answer"
 
 
 def read_record(run_folder: Path, name: str) -> Mapping[str, str]:

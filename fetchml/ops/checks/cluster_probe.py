@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
+from fetchml.adapters.node_relays.way import reason_of, way_to
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.job import Job, Submission
 from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
@@ -42,9 +43,27 @@ cd {folder} || exit 3
     echo "runtime=$({runtime} --version 2>/dev/null | head -n 1)"
     {shims}/"$(uname -m)" >/dev/null 2>&1
     echo "shim=$?"
+    python3 -IS listen.py {shims} {ports} 2>/dev/null &
+    while kill -0 $! 2>/dev/null && [ ! -e port ]; do sleep 0.1; done
+    echo "port=$(cat port 2>/dev/null)"
 }} >draft
 mv draft found
+wait
 """
+_LISTEN = """\
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import node_relay
+listener = node_relay.listen(sys.argv[2])
+with open("port.new", "w") as record:
+    record.write(str(listener.getsockname()[1]))
+os.rename("port.new", "port")
+listener.settimeout(60)
+client, _ = listener.accept()
+client.sendall(open("word", "rb").read())
+"""
+"""Listens as the relay does (shim/node_relay.py), and sends the word to who connects first."""
+_REACH_SECONDS = 10.0
 
 
 def probe(settings: Settings) -> Iterator[Finding]:
@@ -61,6 +80,7 @@ def probe(settings: Settings) -> Iterator[Finding]:
         folder.mkdir(mode=0o700)
         try:
             (folder / "word").write_text(word)
+            (folder / "listen.py").write_text(_LISTEN)
             shims = start_files.install_shims(shared)
             yield from _run(settings, transport, folder, shims, word)
         finally:
@@ -80,6 +100,7 @@ def _run(
         script=_SCRIPT.format(
             folder=quote(str(folder)),
             shims=quote(str(shims)),
+            ports=slurm.relay_ports,
             runtime="true" if slurm.container == "none" else slurm.container,
         ),
         folder=str(folder),
@@ -90,7 +111,7 @@ def _run(
         constraint=slurm.constraint,
     )
     try:
-        last, seen_at = asyncio.run(_submit(transport, job, folder / "found"))
+        last, seen_at, reached = asyncio.run(_submit(transport, job, folder / "found", word))
     except Refused as error:
         yield Finding("probe", f"Slurm refuses the job: {error}", "Mend the [slurm] settings.")
         return
@@ -102,15 +123,17 @@ def _run(
         yield _without_record(last, start_files.output_end(folder))
         return
     yield from _findings(found, word, seen_at)
+    if found.get("word") == word:
+        yield _reached(found, reached, slurm.relay_ports)
     if found.get("word") == word and slurm.container != "none":
         yield _runtime(slurm.container, found)
 
 
 async def _submit(
-    transport: SlurmTransport, submission: Submission, record: Path
-) -> tuple[Job | None, float]:
-    """Submit the job; return it as last seen and when its record was seen. Raises Refused,
-    SlurmAway."""
+    transport: SlurmTransport, submission: Submission, record: Path, word: str
+) -> tuple[Job | None, float, str]:
+    """Submit the job; return it as last seen, when its record was seen, and why the job's port
+    can't be reached, empty if it can. Raises Refused, SlurmAway."""
     try:
         await transport.open()
         number = await transport.submit(submission)
@@ -120,19 +143,56 @@ async def _submit(
             while time.monotonic() < deadline:
                 # A listing is read again from a network disk.
                 if any(path.name == record.name for path in record.parent.iterdir()):
-                    return job, time.time()
+                    seen_at = time.time()
+                    return job, seen_at, await _reach(transport, _record(record), word)
                 job = await transport.job(number)
                 if job is None or job.is_over:
                     over_since = min(over_since, time.monotonic())
                     if time.monotonic() - over_since > 5:  # A network disk may lag.
                         break
                 await asyncio.sleep(_POLL_SECONDS)
-            return job, time.time()
+            return job, time.time(), ""
         finally:
             with suppress(SlurmAway):
                 await transport.cancel(number)
     finally:
         await transport.close()
+
+
+async def _reach(transport: SlurmTransport, found: Mapping[str, str], word: str) -> str:
+    """Connect to the job's port as the server connects to relays; return why that fails. Raises
+    SlurmAway."""
+    port = found.get("port", "")
+    named = [each for each in await transport.nodes() if each.name == found.get("node")]
+    if not port.isdecimal() or not named or not named[0].address:
+        return "its address or port is not known"
+    where = f"{named[0].address} port {int(port[:5])}"
+    try:
+        async with asyncio.timeout(_REACH_SECONDS):
+            way = await way_to(named[0].address, int(port[:5]), None)
+            connection = await way.connect()
+            with connection:
+                said = await asyncio.get_running_loop().sock_recv(connection, len(word))
+    except OSError as error:  # TimeoutError is one.
+        return f"{where}: {reason_of(error)}"
+    return "" if said == word.encode() else f"{where}: another program answers"
+
+
+def _reached(found: Mapping[str, str], why: str, ports: str) -> Finding:
+    """The finding about the way from the server to the node."""
+    node, name = found.get("node") or "a node", "probe port"
+    if not found.get("python"):
+        return Finding(name, f"not tried: no python3 on {node}")
+    if not found.get("port"):
+        fix = "Give [slurm] relay_ports more ports, or install python3 3.8 or later with OpenSSL."
+        return Finding(name, f"{node} can't listen on a port of {ports}", fix)
+    if not why:
+        return Finding(name, f"this host reaches port {found['port']} of {node}")
+    advice = (
+        "Jupyter services, fetchml exec, the shell and ports of tasks need it: let this host "
+        "connect to the ports of [slurm] relay_ports on the nodes."
+    )
+    return Finding(name, f"this host can't reach {node} at {why}", advice=advice)
 
 
 def _record(path: Path) -> Mapping[str, str]:

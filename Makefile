@@ -88,7 +88,7 @@ test-release: ## the tests that start a server, with the portable executable; ba
 	export FETCHML_PROGRAM=$$(echo $(CURDIR)/build/dist/release/fetchml-*-linux-$$(uname -m)) && \
 	    $(PYTEST) tests/executable/old_debians.py $(RUNS_PROGRAM)
 
-release: setup ## build build/dist/release/: the executable for old and new Linux, SBOM, checksums
+release: setup ## build build/dist/release/: executable, SBOM, checksums (RELEASE_KEY=FILE signs)
 	build/release.sh
 
 bench: setup ## measure against bare aiohttp, grpc.aio and Docker, as ratios

@@ -2,7 +2,7 @@
 
 Fails on each vulnerability that `build/audit-exceptions.txt` does not list. Where no advisory
 source can be reached it prints a warning and succeeds: a gate without a network for that is no
-sign of a vulnerability. `--strict` makes that a failure too, for releases.
+sign of a vulnerability. `--strict` makes that a failure too: `build/release.sh` uses it.
 """
 
 import json

@@ -8,7 +8,8 @@ rm -f SHA256SUMS SHA256SUMS.sig
 sums=$(sha256sum -- *)
 printf '%s\n' "$sums" >SHA256SUMS
 if [ -z "${RELEASE_KEY:-}" ]; then
-    echo "sign: NOT SIGNED: RELEASE_KEY names no SSH key" >&2
+    echo "sign: NOT SIGNED: nobody can check where these files come from. RELEASE_KEY=FILE" \
+        "signs with the SSH key in FILE: don't publish them without" >&2
     exit 0
 fi
 if ! command -v ssh-keygen >/dev/null; then

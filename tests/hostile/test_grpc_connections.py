@@ -17,14 +17,17 @@ from fetchml.auth.admission import KEYLESS_STREAMS, STREAMS_PER_ADDRESS
 from testbed.http2 import HEADERS, Connection, frame
 from tests.hostile.attacked import MIB, Attacked
 from tests.support import grpc_world
+from tests.support.front import EDGE
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.fronts(EDGE)
 MOST = 40
 SHARE = 30
 """This machine's addresses may hold three fourths."""
 CHECK = "grpc.health.v1.Health/Check"
 WATCH = "grpc.health.v1.Health/Watch"
 QUEUE = "fetchml.v1.QueueService/GetQueue"
+OWN_CONNECTIONS = "Envoy accepts the connections, and its own to the server carry those calls"
 SECONDS = 120
 """Far more than anything takes."""
 
@@ -65,6 +68,7 @@ def is_answered(attacked: Attacked, source: str) -> bool:
         return connection.end_of(stream, SECONDS) == "answered"
 
 
+@pytest.mark.not_through(EDGE, OWN_CONNECTIONS)
 def test_connections_of_one_address_do_not_block_another(
     attacked: Attacked, clients: ExitStack
 ) -> None:
@@ -131,6 +135,7 @@ def test_unfinished_headers_use_bounded_memory(tmp_path: Path, clients: ExitStac
     assert attacked.memory() - before < number * CONNECTION_BYTES + 8 * MIB
 
 
+@pytest.mark.not_through(EDGE, OWN_CONNECTIONS)
 async def test_idle_connection_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "IDLE_SECONDS", 1)
     async with grpc_world.grpc_world(tmp_path) as world:
@@ -145,6 +150,7 @@ async def test_idle_connection_is_closed(tmp_path: Path, monkeypatch: pytest.Mon
         await asyncio.to_thread(look)
 
 
+@pytest.mark.not_through(EDGE, OWN_CONNECTIONS)
 async def test_unfinished_handshake_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.hostile.http_server import KEY, MIB, Target, reply_of, target
+from tests.support.front import DIRECT, EDGE
 
+pytestmark = pytest.mark.fronts(EDGE)
 HEAD = b"GET /health HTTP/1.1\r\nHost: a\r\n"
 
 
@@ -32,17 +34,19 @@ def push(client: socket.socket, data: bytes) -> None:
         client.sendall(data)
 
 
-def test_unfinished_headers_are_closed(server: Target, clients: ExitStack) -> None:
-    """500 connections, each with 1 MB of headers, none with a key."""
+def test_unfinished_headers_are_closed(server: Target, clients: ExitStack, front: str) -> None:
+    """500 connections, each with 1 MB of headers, none with a key. Envoy passes none on."""
     endless = HEAD + b"".join(b"X-%06d: %s\r\n" % (n, b"a" * 8000) for n in range(125))
     before = server.rss()
     for _ in range(500):
         push(clients.enter_context(server.connect()), endless)
     assert server.ask("GET", "/health")[0] == 200
     assert server.rss() - before < 100 * MIB
-    assert server.metric('fetchml_http_connections_ended_total{reason="head_too_large"}') == 500
+    ended = server.metric('fetchml_http_connections_ended_total{reason="head_too_large"}')
+    assert ended == (500 if front == DIRECT else 0)
 
 
+@pytest.mark.not_through(EDGE, "Envoy waits for the end of the headers, and passes nothing on")
 def test_oversized_headers_get_an_error_reply(server: Target) -> None:
     many_lines = HEAD + b"".join(b"X-%06d: %s\r\n" % (n, b"a" * 1000) for n in range(33))
     with server.connect() as client:
@@ -52,6 +56,7 @@ def test_oversized_headers_get_an_error_reply(server: Target) -> None:
     assert "larger than 32768 bytes" in error["error"]
 
 
+@pytest.mark.not_through(EDGE, "Envoy accepts the connections, and opens one for each request")
 def test_http_connections_of_one_address_do_not_block_another(
     tmp_path: Path, clients: ExitStack
 ) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.hostile.http_server import KEY, MIB, Target, target
+from tests.support.front import EDGE
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from fetchml.v1 import task_pb2
 from fetchml.views import UpdateType, WatchFilter
 from tests.hostile.turns import LONGEST_SECONDS, longest_turn
 from tests.support.engine_box import ALICE, BOB, Box
+from tests.support.front import EDGE
 from tests.support.rest_world import JSON, rest_world
 from tests.support.tasks import task
 
@@ -187,6 +188,7 @@ BODIES = {
 }
 
 
+@pytest.mark.fronts(EDGE)
 @pytest.mark.parametrize("name", BODIES)
 async def test_body_of_one_mebibyte_has_short_turns(name: str) -> None:
     async with rest_world() as rest:

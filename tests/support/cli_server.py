@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support import front
+
 PROGRAM = os.environ.get("FETCHML_PROGRAM")
 """The executable that is tested; None: this environment's own."""
 FETCHML = [PROGRAM] if PROGRAM else [sys.executable, "-m", "fetchml"]
@@ -18,7 +20,11 @@ SECONDS = 120
 
 
 class Server:
-    """`fetchml serve` on ports of its own choice."""
+    """`fetchml serve` on ports of its own choice, or behind the test's proxy."""
+
+    http: str
+    """Where clients connect, HOST:PORT."""
+    grpc: str
 
     def __init__(
         self,
@@ -34,12 +40,13 @@ class Server:
         self._flags = flags
         self._variables = variables
         self._log = data_dir.parent / f"{data_dir.name}.log"
-        self.http = self.grpc = "127.0.0.1:0"
+        self._http = f"127.0.0.1:{front.http_port()}"
+        self._grpc = f"127.0.0.1:{front.grpc_port()}"
 
     def start(self) -> "Server":
         """Returns when it is ready. A later start listens where the first one did."""
         flags = ["--data-dir", str(self.data_dir), "--launcher", self._launcher]
-        flags += ["--http", self.http, "--grpc", self.grpc, *self._flags]
+        flags += ["--http", self._http, "--grpc", self._grpc, *self._flags]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self._program, "serve", *flags],
@@ -52,7 +59,8 @@ class Server:
         readable, _, _ = select.select([self.process.stdout], [], [], SECONDS)
         line = self.process.stdout.readline() if readable else ""
         assert line.startswith("ready "), self.log
-        self.http, self.grpc = (part.partition("=")[2] for part in line.split()[1:])
+        self._http, self._grpc = (part.partition("=")[2] for part in line.split()[1:])
+        self.http, self.grpc = front.seen(self._http), front.seen(self._grpc)
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:

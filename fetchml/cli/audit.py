@@ -6,6 +6,7 @@ import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.cli.connect import server_option
+from fetchml.cli.filters import limit_option
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import Duration
 from fetchml.cli.render import clean, local_time
@@ -22,14 +23,7 @@ from fetchml.v1 import audit_pb2
 @click.option("--target", default="", metavar="ID", help="Show only actions on this id.")
 @click.option("--since", type=Duration(), help="Show only the last 90s, 30m, 12h, 2d.")
 @click.option("--before", default="", metavar="ID", help="Show only entries before this one.")
-@click.option(
-    "--limit",
-    default=50,
-    show_default=True,
-    type=click.IntRange(1, 1000),
-    metavar="N",
-    help="Show at most N entries, up to 1000.",
-)
+@limit_option("Show at most N entries", default=50, least=1)
 @output_option
 @server_option
 def audit(

@@ -6,6 +6,7 @@ import click
 
 from fetchml.cli.connect import server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.filters import limit_option
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.render import clean, console, local_time, size
@@ -34,14 +35,7 @@ def env() -> None:
 
 @env.command()
 @click.option("--user", "user_id", metavar="NAME", default="", help="Of this user; for admins.")
-@click.option(
-    "--limit",
-    type=click.IntRange(0, ALL),
-    metavar="N",
-    default=50,
-    show_default=True,
-    help="Show at most N environments, up to 1000.",
-)
+@limit_option("Show at most N environments", default=50)
 @output_option
 @server_option
 def ls(client: Client, user_id: str, limit: int, output: Output) -> None:

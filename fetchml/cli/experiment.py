@@ -6,10 +6,11 @@ import click
 
 from fetchml.cli.compare import compared, comparison_table, row_json, sort_rows
 from fetchml.cli.connect import json_option, server_option, valid_text
+from fetchml.cli.filters import limit_option
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.named_ids import experiment_id_of as id_of
 from fetchml.cli.output import Output, output_option, print_list
-from fetchml.cli.render import clean, console, local_time, print_json, show_details
+from fetchml.cli.render import clean, console, local_time, print_json, print_result, show_details
 from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, Experiment, to_json
 
@@ -40,10 +41,7 @@ def create(
     """Create an experiment called NAME and print its id."""
     with valid_text():
         made = client.create_experiment(name, description=description, commit_id=commit_id)
-    if as_json:
-        print_json(made)
-    else:
-        click.echo(made.id)
+    print_result(made, made.id, as_json=as_json)
 
 
 @experiment.command()
@@ -122,14 +120,7 @@ def rm(client: Client, experiment_ids: tuple[str, ...]) -> None:
     help="Sort by this metric, lowest first. Tasks without it come last.",
 )
 @click.option("--descending", is_flag=True, help="Sort highest first.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 1000),
-    metavar="N",
-    default=100,
-    show_default=True,
-    help="Compare at most the N newest tasks, up to 1000.",
-)
+@limit_option("Compare at most the N newest tasks", default=100, least=1)
 @output_option
 @server_option
 def compare(

@@ -1,15 +1,28 @@
-"""The options that select tasks."""
+"""The options that select what a list shows."""
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from fetchml.cli.named_ids import experiment_id_of as id_of
 from fetchml.client import Client, Where
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 STATES = ("queued", "preparing", "running", "collecting", "completed", "failed")
+
+
+def limit_option(shown: str, *, default: int, least: int = 0) -> Callable[[Command], Command]:
+    """Return the option `--limit`, up to 1000. `shown`: what the help says of the N items."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(least, 1000),
+        metavar="N",
+        default=default,
+        show_default=True,
+        help=f"{shown}, up to 1000.",
+    )
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:

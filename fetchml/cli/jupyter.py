@@ -14,7 +14,15 @@ from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import Int32
-from fetchml.cli.render import can_redraw, clean, console, local_time, print_json, show_details
+from fetchml.cli.render import (
+    can_redraw,
+    clean,
+    console,
+    local_time,
+    print_json,
+    print_result,
+    show_details,
+)
 from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, JupyterServiceInfo, RateLimited, Unavailable, to_json
 
@@ -66,10 +74,7 @@ def start(
         service = client.start_jupyter(name if name is not None else _user(), **given)
     if not no_wait:
         service = _answering(client, service)
-    if as_json:
-        print_json(service)
-    else:
-        click.echo(link(service))
+    print_result(service, link(service), as_json=as_json)
     if opens and not webbrowser.open(link(service)):
         raise CommandError("No browser could be opened here", "Open the link above in a browser.")
 

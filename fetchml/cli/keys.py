@@ -18,7 +18,7 @@ from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import Duration
 from fetchml.cli.privileges import as_owner
 from fetchml.cli.profile_file import read_profiles
-from fetchml.cli.render import clean, console, local_time, print_json
+from fetchml.cli.render import clean, console, local_time, print_json, print_result
 from fetchml.cli.settings_options import data_dir_option
 from fetchml.cli.tables import FittedTable, table
 from fetchml.cli.targets import Target, find_target
@@ -197,7 +197,4 @@ def revoke(keys: KeyServiceCaller, key_ids: tuple[str, ...], *, as_json: bool) -
     """Revoke keys by their ids. They stop working at once."""
     for key_id in key_ids:
         key = keys.call("RevokeKey", key_pb2.RevokeKeyRequest(key_id=key_id), Key)
-        if as_json:
-            print_json(key)
-        else:
-            click.echo(f"{key_id} is revoked")
+        print_result(key, f"{key_id} is revoked", as_json=as_json)

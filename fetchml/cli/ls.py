@@ -3,7 +3,7 @@
 import click
 
 from fetchml.cli.connect import server_option
-from fetchml.cli.filters import filter_options
+from fetchml.cli.filters import filter_options, limit_option
 from fetchml.cli.named_ids import sweep_id_of
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.render import console, has_narrow_terminal, task_table
@@ -11,14 +11,7 @@ from fetchml.client import Client, Where, to_json
 
 
 @click.command()
-@click.option(
-    "--limit",
-    type=click.IntRange(0, 1000),
-    metavar="N",
-    default=50,
-    show_default=True,
-    help="Show at most N tasks, up to 1000.",
-)
+@limit_option("Show at most N tasks", default=50)
 @click.option(
     "--offset", type=click.IntRange(0, 2**31 - 1), default=0, metavar="N", help="Skip N tasks."
 )

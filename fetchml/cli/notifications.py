@@ -6,6 +6,7 @@ import click
 
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.errors import CommandError
+from fetchml.cli.filters import limit_option
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import NotifyParam
@@ -32,14 +33,7 @@ def notifications() -> None:
 @notifications.command()
 @click.option("--dead", "state", flag_value="dead", help="Show only those that were given up.")
 @click.option("--pending", "state", flag_value="pending", help="Show only those that wait.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 1000),
-    metavar="N",
-    default=50,
-    show_default=True,
-    help="Show at most N messages, up to 1000.",
-)
+@limit_option("Show at most N messages", default=50, least=1)
 @output_option
 @server_option
 def ls(client: Client, state: str | None, limit: int, output: Output) -> None:

@@ -3,7 +3,7 @@
 import click
 
 from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.render import print_json
+from fetchml.cli.render import print_result
 from fetchml.client import Client
 
 
@@ -22,7 +22,4 @@ def priority(client: Client, task_id: str, priority: int, *, as_json: bool) -> N
       fetchml priority @last 9
     """
     task = client.update(task_id, priority=priority)
-    if as_json:
-        print_json(task)
-    else:
-        click.echo(f"{task.id} has priority {task.priority}")
+    print_result(task, f"{task.id} has priority {task.priority}", as_json=as_json)

@@ -5,7 +5,7 @@ import click
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.param_types import Duration
-from fetchml.cli.render import print_json, size
+from fetchml.cli.render import print_json, print_result, size
 from fetchml.client import Client, Rpc
 from fetchml.v1 import storage_pb2
 
@@ -86,10 +86,7 @@ def prune(
         if not done.left:
             break
     total.left = 0
-    if as_json:
-        print_json(total)
-    else:
-        click.echo(f"Removed: {_words(total)}.")
+    print_result(total, f"Removed: {_words(total)}.", as_json=as_json)
 
 
 def _call(

@@ -37,6 +37,14 @@ def print_json(value: Message | dict[str, Any] | list[Any]) -> None:
     click.echo(json.dumps(shown, ensure_ascii=False))
 
 
+def print_result(value: Message | dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Print what a command did: `value` with --json, else `text`."""
+    if as_json:
+        print_json(value)
+    else:
+        click.echo(text)
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a console that prints text unchanged, and wraps lines only on a terminal."""
     made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)

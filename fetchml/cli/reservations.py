@@ -7,7 +7,7 @@ import click
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.output import Output, output_option, print_list
-from fetchml.cli.render import clean, local_time, print_json
+from fetchml.cli.render import clean, local_time, print_result
 from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, to_json
 from fetchml.v1.gpu_pb2 import Booking, Gpu, ListBookingsResponse
@@ -58,7 +58,4 @@ def rm(client: Client, reservation_ids: tuple[str, ...], *, as_json: bool) -> No
     """Remove reservations, also such that have begun. For admins."""
     for booking_id in reservation_ids:
         client.remove_reservation(booking_id)
-        if as_json:
-            print_json({"id": booking_id})
-        else:
-            click.echo(clean(f"{booking_id} is removed").plain)
+        print_result({"id": booking_id}, clean(f"{booking_id} is removed").plain, as_json=as_json)

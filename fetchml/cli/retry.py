@@ -4,7 +4,7 @@ import click
 
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.each_task import for_each
-from fetchml.cli.render import print_json
+from fetchml.cli.render import print_result
 from fetchml.cli.task_ids import task_id_of
 from fetchml.client import Client
 
@@ -26,9 +26,6 @@ def retry(client: Client, task_ids: tuple[str, ...], *, as_json: bool) -> int:
 
     def one(named: str) -> None:
         task = client.retry(task_id_of(client, named))
-        if as_json:
-            print_json(task)
-        else:
-            click.echo(task.id)
+        print_result(task, task.id, as_json=as_json)
 
     return for_each(task_ids, one)

@@ -9,7 +9,7 @@ import click
 from fetchml.cli.connect import json_option, patient, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.param_types import SWEEP
-from fetchml.cli.render import clean, console, print_json
+from fetchml.cli.render import clean, console, print_json, print_result
 from fetchml.cli.show import starts
 from fetchml.cli.slurm.arrays import PARAMETER, Array, literal
 from fetchml.cli.slurm.options import OPTIONS, Request
@@ -84,10 +84,7 @@ def sbatch(client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bo
     task = create(calls, command, fields)
     if request.waits:
         return outcome(wait(client, task, as_json=as_json))
-    if as_json:
-        print_json(task)
-    else:
-        click.echo(task.id)
+    print_result(task, task.id, as_json=as_json)
     return 0
 
 

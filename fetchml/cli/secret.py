@@ -10,7 +10,7 @@ from fetchml.cli.connect import json_option, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.output import Output, output_option, print_list
-from fetchml.cli.render import clean, local_time, print_json
+from fetchml.cli.render import clean, local_time, print_result
 from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, to_json
 from fetchml.v1.secret_pb2 import Secret
@@ -56,10 +56,7 @@ def set_one(client: Client, name: str, file: BinaryIO | None, *, trim: bool, as_
     value = _value(name, file, trim=trim)
     with valid_text():
         done = client.set_secret(name, value)
-    if as_json:
-        print_json(done)
-    else:
-        click.echo(f"{clean(name)} is set")
+    print_result(done, f"{clean(name)} is set", as_json=as_json)
 
 
 def _value(name: str, file: BinaryIO | None, *, trim: bool) -> str:

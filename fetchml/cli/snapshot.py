@@ -13,6 +13,7 @@ from fetchml.cli.render import (
     console,
     local_time,
     print_json,
+    print_result,
     show_details,
     size,
 )
@@ -51,10 +52,7 @@ def create(client: Client, folder: Path, *, as_json: bool) -> None:
     excludes more. A snapshot that the server already has is not sent again.
     """
     kept, _ = upload_folder(client, folder)
-    if as_json:
-        print_json(kept)
-    else:
-        click.echo(kept.id)
+    print_result(kept, kept.id, as_json=as_json)
 
 
 @snapshot.command()

@@ -5,7 +5,7 @@ import click
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.each_task import for_each
 from fetchml.cli.groups import CommandGroup
-from fetchml.cli.render import print_json
+from fetchml.cli.render import print_result
 from fetchml.cli.task_ids import task_id_of
 from fetchml.client import Client
 
@@ -37,9 +37,6 @@ def declare_lost(client: Client, task_ids: tuple[str, ...], *, as_json: bool) ->
 
     def one(named: str) -> None:
         given_up = client.declare_lost(task_id_of(client, named))
-        if as_json:
-            print_json(given_up)
-        else:
-            click.echo(f"{given_up.id} counts as lost; it is retried")
+        print_result(given_up, f"{given_up.id} counts as lost; it is retried", as_json=as_json)
 
     return for_each(task_ids, one)

@@ -10,7 +10,7 @@ import click
 
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.errors import CommandError
-from fetchml.cli.render import console, print_json
+from fetchml.cli.render import console, print_result
 from fetchml.client import Client, Rpc
 from fetchml.v1 import key_pb2
 
@@ -35,10 +35,7 @@ def ui(client: Client, *, opens: bool, as_json: bool) -> None:
     request = key_pb2.CreateSignInCodeRequest()
     method = "KeyService/CreateSignInCode"
     made = client.call(Rpc(method, request, key_pb2.CreateSignInCodeResponse, repeatable=False))
-    if as_json:
-        print_json(made)
-    else:
-        click.echo(made.url)
+    print_result(made, made.url, as_json=as_json)
     hints = console(stderr=True)
     if hints.is_terminal:
         hints.print("It signs in once, within two minutes.", style="dim")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,20 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
-from fetchml.v1 import (
-    access_pb2,
-    audit_pb2,
-    error_pb2,
-    experiment_pb2,
-    gpu_pb2,
-    health_pb2,
-    jupyter_pb2,
-    key_pb2,
-    queue_pb2,
-    snapshot_pb2,
-    task_pb2,
-    usage_pb2,
-)
+from fetchml.v1 import queue_pb2, task_pb2
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -43,23 +31,11 @@ Schema = dict[str, Any]
 
 CONTRACT: Schema = yaml.safe_load(Path(__file__).with_name("openapi.yaml").read_text())
 SCHEMAS: dict[str, Schema] = CONTRACT["components"]["schemas"]
-FILES = [
-    module.DESCRIPTOR
-    for module in (
-        access_pb2,
-        audit_pb2,
-        error_pb2,
-        experiment_pb2,
-        gpu_pb2,
-        health_pb2,
-        jupyter_pb2,
-        key_pb2,
-        queue_pb2,
-        snapshot_pb2,
-        task_pb2,
-        usage_pb2,
-    )
-]
+NAMES = (
+    *("access", "audit", "error", "experiment", "gpu", "health"),
+    *("jupyter", "key", "queue", "snapshot", "task", "usage"),
+)
+FILES = [import_module(f"fetchml.v1.{name}_pb2").DESCRIPTOR for name in NAMES]
 
 # A service and a message cannot share a name in a package, and the service has it.
 RENAMED = {"JupyterService": "JupyterServiceInfo"}

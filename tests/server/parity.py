@@ -1,6 +1,6 @@
 """The outcome of a request over each transport, in one form."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -42,14 +42,17 @@ def refused(reply: Reply) -> Outcome:
 
 
 async def call(server: Server, method: str, request: Message) -> Any:
+    return await outcome(getattr(server.grpc.tasks, method)(request))
+
+
+async def outcome(called: Awaitable[Message]) -> Any:
     """The reply's JSON, or why it was refused."""
     try:
-        reply = await soon(getattr(server.grpc.tasks, method)(request))
+        return as_json(await soon(called))
     except grpc.aio.AioRpcError as error:
         seen = refusal(error)
         assert seen.code is STATUS[seen.reason][1], seen
         return Outcome(seen.reason, seen.message)
-    return as_json(reply)
 
 
 async def stream(server: Server, method: str, request: Message) -> Any:

@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from google.protobuf.message import Message
 
@@ -13,10 +12,9 @@ from fetchml.v1 import environment_pb2
 from fetchml.v1.environment_pb2_grpc import EnvironmentServiceStub
 from tests.contract.schemathesis_archives import archive
 from tests.server.environment_tasks import WANTED, ended, pinned, wheel
-from tests.server.parity import Outcome, as_json, refused, same
+from tests.server.parity import Outcome, outcome, refused, same
 from tests.support import grpc_world, rest_world
 from tests.support.cli_server import FETCHML, environment
-from tests.support.grpc_world import refusal
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import soon, until
@@ -45,12 +43,7 @@ class User:
         return str(done.json["id"])
 
     async def over_grpc(self, method: str, request: Message) -> Any:
-        stub = getattr(EnvironmentServiceStub(self.grpc.channel), method)
-        try:
-            return as_json(await soon(stub(request)))
-        except grpc.aio.AioRpcError as error:
-            seen = refusal(error)
-            return Outcome(seen.reason, seen.message)
+        return await outcome(getattr(EnvironmentServiceStub(self.grpc.channel), method)(request))
 
     async def both_list(self, query: str = "", **fields: Any) -> Any:
         reply = await self.rest.get(f"/v1/environments{query}")

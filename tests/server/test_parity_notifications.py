@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from fetchml.core.model import Role
 from fetchml.v1 import notification_pb2, task_pb2
 from fetchml.v1.notification_pb2_grpc import NotificationServiceStub
-from tests.server.parity import Outcome, as_json, refused, same
+from tests.server.parity import Outcome, outcome, refused, same
 from tests.support import grpc_world, rest_world
 from tests.support.front import EDGE
 from tests.support.grpc_world import refusal
@@ -72,12 +72,7 @@ class User:
         return same(reply.json) if reply.status == 200 else refused(reply)
 
     async def over_grpc(self, method: str, request: Message) -> Any:
-        stub = getattr(NotificationServiceStub(self.grpc.channel), method)
-        try:
-            return as_json(await soon(stub(request)))
-        except grpc.aio.AioRpcError as error:
-            seen = refusal(error)
-            return Outcome(seen.reason, seen.message)
+        return await outcome(getattr(NotificationServiceStub(self.grpc.channel), method)(request))
 
     async def set(self, targets: list[dict[str, Any]]) -> list[Any]:
         """Set the default addresses; the outcomes over REST and over gRPC."""

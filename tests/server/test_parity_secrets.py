@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import grpc
 import msgspec
 import pytest
 from google.protobuf.json_format import ParseDict
@@ -10,12 +9,10 @@ from google.protobuf.message import Message
 
 from fetchml.v1 import secret_pb2, task_pb2
 from fetchml.v1.secret_pb2_grpc import SecretServiceStub
-from tests.server.parity import Outcome, as_json, call, refused, same
+from tests.server.parity import call, outcome, refused, same
 from tests.support.front import EDGE
-from tests.support.grpc_world import refusal
 from tests.support.program import Server
 from tests.support.rest_world import JSON
-from tests.support.waiting import soon
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -32,12 +29,7 @@ VALUES = {
 
 
 async def over_grpc(server: Server, method: str, request: Message) -> Any:
-    try:
-        stub = getattr(SecretServiceStub(server.grpc.channel), method)
-        return as_json(await soon(stub(request)))
-    except grpc.aio.AioRpcError as error:
-        seen = refusal(error)
-        return Outcome(seen.reason, seen.message)
+    return await outcome(getattr(SecretServiceStub(server.grpc.channel), method)(request))
 
 
 async def over_rest(server: Server, method: str, path: str, body: Any = None) -> Any:

@@ -3,18 +3,15 @@
 import math
 from typing import Any
 
-import grpc
 import pytest
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from fetchml.v1 import sweep_pb2, task_pb2
 from fetchml.v1.sweep_pb2_grpc import SweepServiceStub
-from tests.server.parity import Outcome, as_json, call, refused, same
+from tests.server.parity import call, outcome, refused, same
 from tests.support.front import EDGE
-from tests.support.grpc_world import refusal
 from tests.support.program import Server
-from tests.support.waiting import soon
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -58,12 +55,7 @@ BAD: dict[str, dict[str, Any]] = {
 
 
 async def over_grpc(server: Server, method: str, request: Message) -> Any:
-    try:
-        stub = getattr(SweepServiceStub(server.grpc.channel), method)
-        return as_json(await soon(stub(request)))
-    except grpc.aio.AioRpcError as error:
-        seen = refusal(error)
-        return Outcome(seen.reason, seen.message)
+    return await outcome(getattr(SweepServiceStub(server.grpc.channel), method)(request))
 
 
 async def over_rest(server: Server, method: str, path: str) -> Any:

@@ -1,10 +1,10 @@
 """One `/ws` client after the handshake: a reader, a writer and a keep-alive, which run together."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -30,6 +30,19 @@ class Timing:
 
 class _FromClient(msgspec.Struct):
     type: str
+
+
+async def until_one_raises(*parts: Coroutine[Any, Any, NoReturn]) -> NoReturn:
+    """Run the parts of a session together until one of them ends it, and raise its error."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    done.pop().result()
+    raise AssertionError("a part of a session ends by raising only")
 
 
 class WatchSession:
@@ -58,17 +71,7 @@ class WatchSession:
     async def run(self) -> NoReturn:
         """Serve the client until the session ends. Raises SocketEnded, ConnectionError, and errors
         of the messages."""
-        tasks = [
-            asyncio.create_task(part) for part in (self._read(), self._write(), self._keep_alive())
-        ]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        done.pop().result()
-        raise AssertionError("a part of a session ends by raising only")
+        await until_one_raises(self._read(), self._write(), self._keep_alive())
 
     async def _write(self) -> NoReturn:
         async with aclosing(self._messages):

@@ -22,7 +22,7 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.ws.handshake import Handshake, SocketEnded
-from fetchml.api.ws.session import Timing
+from fetchml.api.ws.session import Timing, until_one_raises
 from fetchml.core.requests.access import SHELL, ExecRequest, size_fault
 
 MAX_MESSAGE_BYTES = 64 << 10
@@ -99,17 +99,7 @@ class _Terminal:
 
     async def run(self) -> NoReturn:
         """Raises SocketEnded, ConnectionError, and errors of the session."""
-        parts = [
-            asyncio.create_task(part) for part in (self._read(), self._pass_on(), self._write())
-        ]
-        try:
-            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for part in parts:
-                part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
-        done.pop().result()
-        raise AssertionError("a part of a session ends by raising only")
+        await until_one_raises(self._read(), self._pass_on(), self._write())
 
     async def _write(self) -> NoReturn:
         async with aclosing(self._session.outputs()) as outputs:

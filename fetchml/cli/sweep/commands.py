@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import click
 
 from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.filters import limit_option
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.named_ids import sweep_id_of
 from fetchml.cli.output import Output, output_option, print_list
@@ -14,6 +15,7 @@ from fetchml.cli.render import (
     has_narrow_terminal,
     local_time,
     print_json,
+    print_result,
     short,
     show_details,
 )
@@ -44,14 +46,7 @@ sweep.add_command(create)
 
 @sweep.command()
 @click.option("--user", default="", metavar="NAME", help="Show only this user's sweeps.")
-@click.option(
-    "--limit",
-    type=click.IntRange(0, 1000),
-    metavar="N",
-    default=50,
-    show_default=True,
-    help="Show at most N sweeps, up to 1000.",
-)
+@limit_option("Show at most N sweeps", default=50)
 @output_option
 @server_option
 def ls(client: Client, user: str, limit: int, output: Output) -> None:
@@ -139,10 +134,11 @@ def retry(client: Client, sweep_id: str, *, as_json: bool) -> None:
 
 
 def _changed(client: Client, sweep_id: str, tasks: int, what: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"sweep": to_json(client.get_sweep(sweep_id)), "tasks": tasks})
-    else:
-        click.echo(f"{tasks} {'task' if tasks == 1 else 'tasks'} {what}")
+    print_result(
+        {"sweep": to_json(client.get_sweep(sweep_id)), "tasks": tasks},
+        f"{tasks} {'task' if tasks == 1 else 'tasks'} {what}",
+        as_json=as_json,
+    )
 
 
 @sweep.command()
@@ -157,14 +153,7 @@ def _changed(client: Client, sweep_id: str, tasks: int, what: str, *, as_json: b
     show_default=True,
     help="Look for the lowest or for the highest values.",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 1000),
-    metavar="N",
-    default=10,
-    show_default=True,
-    help="Show the N best tasks, up to 1000.",
-)
+@limit_option("Show the N best tasks", default=10, least=1)
 @output_option
 @server_option
 def best(client: Client, sweep_id: str, metric: str, goal: str, limit: int, output: Output) -> None:

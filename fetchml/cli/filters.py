@@ -14,7 +14,7 @@ STATES = ("queued", "preparing", "running", "collecting", "completed", "failed")
 
 
 def limit_option(shown: str, *, default: int, least: int = 0) -> Callable[[Command], Command]:
-    """Return the option `--limit`, up to 1000. `shown`: what the help says of the N items."""
+    """Return the option `--limit`, up to 1000. `shown`: the help text for the N items."""
     return click.option(
         "--limit",
         type=click.IntRange(least, 1000),

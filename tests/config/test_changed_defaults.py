@@ -72,6 +72,7 @@ AS_BEFORE = {
     "[gpu] idle_warning_seconds",
     "[gpu] packing_margin_percent",
     "[history] usage_rows",
+    "[notifications] retry_seconds",
     "[notifications] timeout_seconds",
     "[notifications] user_messages",
     "[slurm] max_pending",

@@ -1,12 +1,18 @@
-"""Wheel and source distribution hold the page, and the lock files name no host."""
+"""Wheel and source distribution hold the page, an installed wheel serves it without node, and the
+lock files name no host."""
 
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
+import urllib.request
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.support.cli_server import SECONDS, Server
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "fetchml/api/ui/files"
@@ -39,6 +45,37 @@ def test_sdist_has_the_page(built: Path) -> None:
     with tarfile.open(sdist) as packed:
         names = {name.partition("/")[2] for name in packed.getnames()}
     assert page() <= names
+
+
+def test_installed_wheel_serves_the_page_without_node(built: Path, tmp_path: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    uv, installed = Path(sys.executable).with_name("uv"), tmp_path / "installed"
+    for command in (
+        ("venv", "--python", sys.executable, installed),
+        # The versions of `make setup`, which are in uv's cache.
+        ("pip", "install", "--python", installed, "-c", ROOT / "requirements.lock", wheel),
+    ):
+        done = subprocess.run([uv, *command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    programs = installed / "bin"
+    assert shutil.which("node", path=str(programs)) is None
+    server = Server(tmp_path / "data", program=[str(programs / "fetchml")], PATH=str(programs))
+    server.start()
+    try:
+        index = fetched(server, "/ui/")
+        assets = re.findall(r'(?:src|href)="(?:/ui/)?([^":]+\.(?:js|css))"', index)
+        assert len(assets) >= 2, index
+        for name in assets:
+            assert fetched(server, f"/ui/{name}") == (FILES / name).read_text()
+    finally:
+        assert server.stop() == 0
+
+
+def fetched(server: Server, path: str) -> str:
+    with urllib.request.urlopen(f"http://{server.http}{path}", timeout=SECONDS) as answer:
+        assert answer.status == 200
+        found: str = answer.read().decode()
+        return found
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -1,6 +1,7 @@
 """`fetchml cp`"""
 
 import re
+import sys
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ from fetchml.cli.downloading import fetch, fetch_all
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.task_ids import task_id_of
 from fetchml.client import Client
+from fetchml.core.requests.archive_names import ArchiveNames
 
 _CHECKPOINT = re.compile(r"/checkpoint(?=/|\Z)")
 
@@ -40,7 +42,10 @@ def cp(client: Client, source: str, to: Path) -> None:
     files = client.outputs(task_id, folder=folder)
     for file in files:
         if file.path == path:
+            # The task chose the name: elsewhere it may lead out of the folder.
             name = path.rpartition("/")[2]
+            if sys.platform == "win32":
+                name = ArchiveNames().name(name)
             fetch(client, task_id, file, to / name if to.is_dir() else to, folder)
             return
     inside = f"{path}/" if path else ""

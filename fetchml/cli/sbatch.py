@@ -154,7 +154,7 @@ def _understood(words: tuple[str, ...], problems: Problems) -> tuple[Request, tu
         raise BadScript("name a file, or give --wrap=COMMAND")
     path, arguments = Path(rest[0]), rest[1:]
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise BadScript(f"{path} can't be read: {reason}") from error

@@ -1,7 +1,12 @@
-"""Client commands on macOS and Windows, simulated: no module and no call that only Linux has."""
+"""Client commands on macOS and Windows, simulated on Linux: `sys.platform` has the other value, and
+the modules and calls that only Linux has, and the libraries of the server, are absent.
+
+What a simulation can't show: the other system's file names, consoles and wheels.
+"""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,17 +61,52 @@ for section in main.COMMANDS.values():
         else:
             importlib.import_module(f"fetchml.cli.{name.replace('-', '_')}")
 for line in CALLED:
-    main.fetchml.main(line, prog_name="fetchml", standalone_mode=False)
+    print("$", *line)
+    try:
+        code = main.fetchml.main(line, prog_name="fetchml", standalone_mode=False)
+    except SystemExit as end:
+        code = end.code
+    assert not code, (line, code)
+    # A module that was imported only now is found where it should not be.
+    assert not MISSING & sys.modules.keys(), MISSING & sys.modules.keys()
+"""
+TRAIN = """
+import os
+print("trained")
+for name in ("model.bin", "metrics.json"):
+    with open(os.path.join(os.environ["FETCHML_OUTPUTS"], name), "w") as file:
+        file.write("{}")
 """
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_client_commands_work_elsewhere(server: Server, platform: str) -> None:
+def test_client_commands_work_elsewhere(server: Server, tmp_path: Path, platform: str) -> None:
+    """Each of them runs, from the login to the results."""
     key = server.run("keys", "create", f"of-{platform}").succeeded()
+    code = tmp_path / "code"
+    (code / "src").mkdir(parents=True)
+    (code / "src" / "train.py").write_text(TRAIN)
+    folder, results = str(code), str(tmp_path / "results")
+    train = ("-n", "elsewhere", "--dir", folder)
     called = [
-        ["submit", "-n", "elsewhere", "--", "true"],
-        ["ls", "--name", "elsewhere"],
+        ["login", server.grpc, "--name", "lab"],
         ["profiles"],
+        ["submit", "--wait", *train, "--", "python3", "src/train.py"],
+        ["submit", "--json", *train, "--environment", "none", "--", "true"],
+        ["sweep", "create", "--dry-run", *train, "-p", "lr=0.1,0.2", "--", "true"],
+        ["snapshot", "create", folder],
+        ["watch", "@last"],
+        ["show", "@last"],
+        ["submit", "--wait", *train, "--", "python3", "src/train.py"],
+        ["logs", "-f", "-t", "@last"],
+        ["outputs", "@last", "--download", results],
+        ["cp", "@last:model.bin", folder],
+        ["ls", "--user", f"of-{platform}"],
+        ["top"],
+        ["gpus"],
+        ["usage"],
+        ["completion", "bash"],
+        ["logout", "lab"],
         ["version"],
     ]
     given = f"PLATFORM, ON_THE_SERVER, CALLED = {platform!r}, {ON_THE_SERVER!r}, {called!r}\n"
@@ -74,12 +114,18 @@ def test_client_commands_work_elsewhere(server: Server, platform: str) -> None:
         [sys.executable, "-c", given + SIMULATION],
         capture_output=True,
         check=False,
-        env=environment(FETCHML_SERVER=server.grpc, FETCHML_API_KEY=key, APPDATA="/nonexistent"),
+        input=key,
+        env=environment(APPDATA=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path)),
         text=True,
         timeout=SECONDS,
     )
     assert done.returncode == 0, done.stderr
-    assert "elsewhere" in done.stdout
+    said = dict(part.split("\n", 1) for part in done.stdout.split("$ ")[1:])
+    assert server.grpc in said["profiles"]
+    assert " trained\n" in said["logs -f -t @last"]
+    assert said[f"ls --user of-{platform}"].count(" completed ") == 3
+    assert sorted(path.name for path in Path(results).iterdir()) == ["metrics.json", "model.bin"]
+    assert (code / "model.bin").read_text() == "{}"
 
 
 def test_all_commands_of_the_server_exist() -> None:

@@ -136,7 +136,7 @@ def _ignored_below(root: Path, name: str) -> Callable[[str], bool]:
     @functools.cache
     def rules(folder: str) -> GitIgnoreSpec:
         file = root / folder / name
-        text = file.read_text(errors="replace") if file.is_file() else ""
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
         return GitIgnoreSpec.from_lines(text.splitlines())
 
     @functools.cache

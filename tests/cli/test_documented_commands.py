@@ -7,6 +7,7 @@ commands that do not run here, with the reasons.
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from tests.support.waiting import SECONDS
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(r"(?:^|[|(;&]\s*|do\s+|\w+=\S+\s+|\./)(?:sudo )?fetchml(?:-new)? ")
+FOLDER = re.compile(r"cd (examples/\w+)")
+"""The folder of an example, in which the commands after it run."""
 EXCEPTIONS = {
     r"fetchml serve\b": "the server of this test stands for it; tests/server starts many",
     r"fetchml jupyter\b": "it needs JupyterLab: tests/jupyter",
@@ -32,9 +35,7 @@ EXCEPTIONS = {
     r"--volume ": "it needs a volume in the settings: tests/engine/test_volumes.py",
     r"fetchml env rm": "it needs an environment: tests/server/test_kept_environments.py",
     r"fetchml secret (set|rm)|--secret ": "it needs a value: tests/cli/test_secret.py",
-    r"fetchml notif(y|ications)|--notify ": "it needs a receiver: tests/cli/test_notifications.py",
-    r"fetchml (priority|hold|release|start-after)": "it needs a waiting task: test_task_commands",
-    r"fetchml timeout": "it needs a task that waits or runs: test_task_commands.py",
+    r"fetchml notifications|--notify ": "it needs a receiver: tests/cli/test_notifications.py",
     r"fetchml task declare-lost": "it needs a silent node: tests/server/test_slurm_faults.py",
     r"xargs -r fetchml retry": "it meets other examples' dependents: test_task_commands.py",
     r"fetchml ui --open": "it opens a browser: tests/ui",
@@ -45,6 +46,8 @@ EXCEPTIONS = {
     r"fetchml completion zsh": "it needs zsh: test_completion.py",
     r"/var/lib/fetchml": "it writes to the service's folder: tests/hostile/test_restore.py",
 }
+WAITING = re.compile("fetchml (priority|hold|release|start-after|timeout|notify) ")
+"""Commands for tasks that wait: here for one that is held."""
 LEAVES_TRACES = "experiment create|compare|gpu drain|fetchml reserv"
 TRAIN = """\
 import json, os
@@ -90,7 +93,8 @@ def blocks() -> Iterator[tuple[str, list[str]]]:
         for number, block in enumerate(shown, 1):
             shown_lines = re.findall(r"^[$#] (.*)", block, re.MULTILINE)
             lines = [re.sub(r"\s+#\s.*", "", line) for line in shown_lines]
-            if commands := [line for line in lines if COMMAND.search(line)]:
+            commands = [line for line in lines if COMMAND.search(line) or FOLDER.fullmatch(line)]
+            if any(map(COMMAND.search, commands)):
                 yield f"{page.stem}-{number}", commands
     yield from examples(fetchml, click.Context(fetchml, info_name="fetchml", terminal_width=100))
 
@@ -127,6 +131,9 @@ class Place:
         (code / "key.txt").write_text(self._key)
         # The default command of a task is 'python train.py', and hosts call it python3.
         (code / "fetchml.toml").write_text('command = ["python3", "train.py"]\n')
+        for line in commands:
+            if found := FOLDER.fullmatch(line):
+                shutil.copytree(ROOT / found[1], code / found[1])
         lines = [self._prepared(line, code) for line in commands]
         if any("@last" in line for line in commands):
             lines = ["fetchml submit --dir . --wait", *lines]
@@ -165,6 +172,9 @@ class Place:
             r"GPU-77d0": lambda: uuid(2)[:14],
             r"-- python train\.py": lambda: "-- python3 train.py",
         }
+        if WAITING.match(line):
+            held = self._made("submit", "--hold", "--timeout", "1h", "--", "true")
+            line = f"{re.sub(r'@last|TASK_ID', held, line)}\nfetchml cancel {held}"
         for pattern, value in values.items():
             if re.search(pattern, line):
                 line = re.sub(pattern, value().replace("\\", r"\\"), line)

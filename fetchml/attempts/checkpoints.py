@@ -17,6 +17,7 @@ from fetchml.files.task_files import TaskFiles
 from fetchml.files.tree_size import measure
 from fetchml.files.untrusted import TooDeepError
 from fetchml.ports.launcher import Owner, Place, PrepareError
+from fetchml.system import failpoints
 from fetchml.system.threads import WorkerThreads
 
 VARIABLE = "FETCHML_CHECKPOINT"
@@ -95,8 +96,10 @@ class Checkpoints:
             size = await self._copying.run(lambda _: measure(source))
             with self._usage.reserve(task, Kind.OUTPUTS, size):
                 await self._copying.run(partial(checkpoint_folder.copy, source, draft, user))
+                failpoints.reach("checkpoint_copied")
                 await self._require_source(source_id)
                 await asyncio.to_thread(draft.rename, folder)
+                failpoints.reach("checkpoint_placed")
             self.counts.copied_bytes += size.bytes
         except StorageQuotaReached as error:
             raise PrepareError(error.message, permanent=True) from None

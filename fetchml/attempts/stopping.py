@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from fetchml.core.stopping import Manner
 from fetchml.ports.launcher import Launcher, LaunchSpec
+from fetchml.system import failpoints
 
 STOP_MARGIN_SECONDS = 5.0
 """The launcher kills this long after the grace period if the shim could not."""
@@ -45,16 +46,20 @@ class StopRequest:
         A command that has not started has nothing to save, and is not warned.
         """
         await self.made.wait()
+        failpoints.reach("stop_requested")
         if not self._at_once.is_set() and await has_started():
             await _insist(launcher.warn, launch(), self._at_once)
+            failpoints.reach("warned")
             await _within(warn_seconds, self._at_once)
         if not self._kill.is_set():
             await _insist(launcher.stop, launch(), self._kill)
+            failpoints.reach("term_sent")
             await _within(launch().grace_ms / 1000 + STOP_MARGIN_SECONDS, self._kill)
         if not self._kill.is_set():
             told = {"task_id": launch().task_id}
             log.warning("the shim did not end the attempt in time", extra=told)
         await _insist(launcher.kill, launch())
+        failpoints.reach("kill_sent")
 
 
 async def _insist(

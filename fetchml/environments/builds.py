@@ -26,6 +26,7 @@ from fetchml.ports.environments import (
 )
 from fetchml.ports.launcher import Owner, PrepareError
 from fetchml.snapshots.files import DamagedSnapshot, SnapshotFiles
+from fetchml.system import failpoints
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.threads import WorkerThreads, run_in_thread
 
@@ -153,7 +154,9 @@ class Builds:
             draft = self._cache.draft()
             try:
                 await self._making.run(partial(self._begin, wanted, draft))
+                failpoints.reach("environment_begun")
                 await self._fill(wanted, draft, packages, flight.tell)
+                failpoints.reach("environment_installed")
                 await self._keep(wanted, draft, packages, flight)
             except BuildFailed as failed:
                 raise prepare_error(name, failed) from None
@@ -243,10 +246,12 @@ class Builds:
             files=size.files,
         )
         await run_in_thread(self._cache.keep, draft, record)
+        failpoints.reach("environment_kept")
         for attempt in list(flight.attempts):
             await run_in_thread(self._cache.hold, wanted.id, attempt)
             if attempt not in flight.attempts:  # It was cancelled meanwhile.
                 await run_in_thread(self._cache.release, attempt)
+        failpoints.reach("environment_held")
         if await self._count(wanted, packages):
             for attempt in list(flight.attempts):
                 await run_in_thread(self._cache.release, attempt)

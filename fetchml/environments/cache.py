@@ -30,6 +30,7 @@ from fetchml.files.own_file import sync_folder, sync_tree, write_durably
 from fetchml.files.tree_size import MOST_ENTRIES, measure
 from fetchml.ports.environments import ENVIRONMENT, HOME, SOURCE
 from fetchml.ports.launcher import Owner
+from fetchml.system import failpoints
 
 MAX_ENVIRONMENTS = 1000
 """Beyond this number the least recently used ones are removed."""
@@ -218,6 +219,7 @@ class EnvironmentCache:
             untrusted.remove(draft / name)
         (draft / "record").write_bytes(msgspec.json.encode(record))
         sync_tree(draft)
+        failpoints.reach("environment_recorded")
         target = self._ready / record.id
         with self._lock:
             if record.id in self._records:

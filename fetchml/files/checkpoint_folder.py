@@ -16,6 +16,7 @@ from typing import NamedTuple
 from fetchml.files import untrusted
 from fetchml.files.kept_outputs import sync_file_system
 from fetchml.files.untrusted import FOLDER, MAX_DEPTH, TooDeepError
+from fetchml.system import failpoints
 
 MOST_ENTRIES = 100_000
 """Files and folders of a checkpoint that is copied."""
@@ -74,6 +75,7 @@ def copy(source: Path, draft: Path, user: User | None, check: Callable[[], None]
         try:
             _Copy(user, check).folder(root, target, 0)
             _give(target, user, 0o700)
+            failpoints.reach("checkpoint_written")
             sync_file_system(target)
         finally:
             os.close(target)

@@ -9,6 +9,15 @@ array_submitted.
 Of a booking: booking_stored, booking_reported (to the core; the caller has no answer yet), and
 booking_removed from the store.
 
+Of ending an attempt, as of an interrupt: stop_requested (nothing is sent yet), warned (SIGUSR1),
+term_sent, kill_sent; then as above.
+
+Of copying a checkpoint: checkpoint_written (not synced), checkpoint_copied (not in its place),
+checkpoint_placed.
+
+Of building an environment: environment_begun (its folder is there), environment_installed,
+environment_recorded (not in its place), environment_kept (no attempt holds it), environment_held.
+
 `limit_changed`: another time limit of an attempt is durable, and its shim is not given it yet.
 
 In a commit of documents and tasks together, as of a sweep: documents_put (no task is written yet),

@@ -36,6 +36,13 @@ ONLY_CLUSTER = {"handing_over", "handed_over", "array_written", "array_submitted
 """Of these tests/server/test_slurm.py and test_slurm_arrays.py have more."""
 ONLY_BOOKINGS = {"booking_stored", "booking_reported", "booking_removed"}
 """Of these tests/server/test_killed_bookings.py has more."""
+ONLY_RUNS = {
+    *("stop_requested", "warned", "term_sent", "kill_sent"),
+    *("checkpoint_written", "checkpoint_copied", "checkpoint_placed"),
+    *("environment_begun", "environment_installed", "environment_recorded"),
+    *("environment_kept", "environment_held"),
+}
+"""These tests/server/test_crash_of_runs.py has."""
 ROUNDS = 6
 
 
@@ -46,7 +53,7 @@ def test_every_failpoint_is_covered() -> None:
         for step in re.findall(r'failpoints\.reach\("(\w+)"\)', file.read_text())
     }
     groups = (ONLY_AHEAD, ONLY_MESSAGES, ONLY_LIMITS, ONLY_SWEEPS, ONLY_CLUSTER, ONLY_BOOKINGS)
-    assert reached == {*STEPS}.union(*groups)
+    assert reached == {*STEPS}.union(*groups, ONLY_RUNS)
 
 
 async def work_and_kill(server: Server, dice: random.Random, acknowledged: dict[str, str]) -> None:

@@ -26,11 +26,10 @@ from tests.support.waiting import eventually, soon
 IMAGE = "fetchml-test/python:1"
 TRAINING = Path(__file__).parents[2] / "examples/checkpoint/train.py"
 LONGER = int(os.environ.get("FETCHML_TEST_LONGER", "1"))
-KILLS = 5 * LONGER
 EVERY = 10
 MOST = 4 * EVERY
 """Steps between two kills, at most."""
-STEPS = (MOST + 1) * KILLS
+STEP_SECONDS = 0.002
 PACED = """
 import os, pathlib, time
 import train
@@ -49,16 +48,16 @@ train.train_step = paced
 train.main()
 """
 """The training, which goes no further than a file allows: it never ends before the last kill."""
-MOST_RETRIED = 6
+MOST_RETRIED = 5
 """Most kills that the server answers with a retry: the delay before each retry doubles."""
 
 
-def victims(dice: random.Random, retried: tuple[str, ...]) -> list[str]:
+def victims(dice: random.Random, retried: tuple[str, ...], kills: int) -> list[str]:
     """Return the victims in a random order, each kind at least once. `retried`: the kinds that the
     server answers with a retry; of many kills, the last two kinds are there more than once."""
-    more = max(0, min(MOST_RETRIED, KILLS // 2) - len(retried))
+    more = max(0, min(MOST_RETRIED, kills // 2) - len(retried))
     chosen = ["task", "server", *retried, *dice.choices(retried[-2:], k=more)]
-    chosen += dice.choices(["task", "server"], k=KILLS - len(chosen))
+    chosen += dice.choices(["task", "server"], k=kills - len(chosen))
     dice.shuffle(chosen)
     return chosen
 
@@ -74,6 +73,11 @@ class KilledTraining:
 
     retried: tuple[str, ...] = ("shim", "command")
     python = sys.executable
+    kills = 50
+
+    @property
+    def steps(self) -> int:
+        return (MOST + 1) * self.kills
 
     async def test_killed_training_ends_with_the_same_model(
         self, backend: Backend, serve: Serve
@@ -83,7 +87,8 @@ class KilledTraining:
         code = packed(file("train.py", TRAINING.read_bytes()), file("paced.py", PACED.encode()))
         kept = await server.rest.ask("PUT", "/v1/snapshots", code, Content_Type="application/gzip")
         expected = await self._undisturbed(server, kept.json["id"])
-        argv = [self.python, "paced.py", "--steps", str(STEPS), "--every", str(EVERY)]
+        argv = [self.python, "paced.py", "--steps", str(self.steps), "--every", str(EVERY)]
+        argv += ["--seconds", str(STEP_SECONDS)]
         task_id = await server.submit(
             shlex.join(["exec", *argv]),
             snapshot_id=kept.json["id"],
@@ -92,8 +97,10 @@ class KilledTraining:
         )
         goal, attempt = 0, (await server.running(task_id)).attempt
         allowed = server.data_dir / f"tasks/{task_id}/checkpoint/allowed"
-        chosen = victims(dice, self.retried)
-        for victim in chosen:
+        chosen = victims(dice, self.retried, self.kills)
+        left = list(chosen)
+        while left:
+            victim = left.pop()
             _allow(allowed, goal + MOST)
             goal += dice.randint(1, MOST)
 
@@ -101,8 +108,8 @@ class KilledTraining:
                 return max(steps(server, task_id, attempt), default=0) >= goal
 
             await eventually(has_come_so_far)
-            attempt = await self._kill(server, task_id, attempt, victim)
-        _allow(allowed, STEPS)
+            attempt = await self._kill(server, task_id, attempt, victim, left)
+        _allow(allowed, self.steps)
         task = await server.ended(task_id)
         assert (task.status, task.exit_code) == (Task.completed, 0), task
         model = await soon(server.rest.get(f"/v1/tasks/{task_id}/outputs/model.json"))
@@ -115,19 +122,22 @@ class KilledTraining:
         ]
         assert max(lost) <= EVERY, lost
         counts = ", ".join(f"{number} of the {kind}" for kind, number in Counter(chosen).items())
-        print(f"{KILLS} kills ({counts}), {task.attempt} attempts, steps lost: {lost}")
+        print(f"{self.kills} kills ({counts}), {task.attempt} attempts, steps lost: {lost}")
         await server.assert_idle(task_id)
 
     async def _undisturbed(self, server: Server, snapshot_id: str) -> bytes:
         """Return the model of a training that nobody kills, by the same Python: another version
         may add numbers in another way."""
-        argv = [self.python, "train.py", "--steps", str(STEPS), "--seconds", "0"]
+        argv = [self.python, "train.py", "--steps", str(self.steps), "--seconds", "0"]
         task_id = await server.submit(shlex.join(["exec", *argv]), snapshot_id=snapshot_id)
         assert (await server.ended(task_id)).status == Task.completed
         return (await server.rest.get(f"/v1/tasks/{task_id}/outputs/model.json")).body
 
-    async def _kill(self, server: Server, task_id: str, attempt: int, victim: str) -> int:
-        """Return the number of the attempt that runs after the kill."""
+    async def _kill(
+        self, server: Server, task_id: str, attempt: int, victim: str, left: list[str]
+    ) -> int:
+        """Return the number of the attempt that runs after the kill. `left`: the next victims; up
+        to half of the servers among them are killed while the task waits for its retry."""
         match victim:
             case "server":
                 await server.kill()
@@ -145,6 +155,13 @@ class KilledTraining:
                         os.kill(pid, signal.SIGKILL)
             case "engine":
                 await asyncio.to_thread(self.kill_engine)
+        if victim in self.retried:
+            for _ in range(left.count("server") // 2):
+                if (await server.get(task_id)).attempt > attempt:
+                    break
+                left.remove("server")
+                await server.kill()
+                await server.start()
         again = await server.until(
             task_id, lambda task: task.attempt > attempt and task.status == Task.running
         )
@@ -176,6 +193,7 @@ class TestKilledTrainingOverContainers(KilledTraining):
 
     retried = ("command", "shim", "engine")
     python = "python3"
+    kills = 5 * LONGER
     engine: PrivateEngine
 
     @pytest.fixture

@@ -23,6 +23,7 @@ from fetchml.adapters.system_errors import with_advice
 from fetchml.api.grpc import keys as key_requests
 from fetchml.api.grpc.server import GrpcServer
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
+from fetchml.api.services import ApiServices
 from fetchml.auth.admin_key import BadAdminKey, ensure_admin
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
@@ -194,7 +195,6 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             environments=parts.environments,
             volumes=parts.volumes,
         )
-        keys = KeyManager(keyring, parts.audit)
         watch_disk = StorageMonitor(
             parts.usage, parts.watched, jupyter, wiring.watch_settings(settings)
         )
@@ -206,37 +206,25 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.activity.reporting(),
             parts.sender.sending(),
         )
-        rpc = GrpcServer(
+        api = ApiServices(
             engine,
             parts.experiments,
             snapshots,
             jupyter,
             parts.gpus,
             admission,
-            keys,
+            KeyManager(keyring, parts.audit),
             parts.audit,
-            secrets=parts.secrets,
-            environments=KeptEnvironments(parts.environments, parts.audit),
-            access=parts.access,
-            retention=retention,
-            copies=copies,
-            max_connections=wiring.max_connections(settings),
+            parts.access,
+            parts.secrets,
+            KeptEnvironments(parts.environments, parts.audit),
+            retention,
         )
+        rpc = GrpcServer(api, copies=copies, max_connections=wiring.max_connections(settings))
         rest = HttpServer(
-            engine,
-            parts.experiments,
-            snapshots,
-            jupyter,
-            parts.gpus,
-            admission,
-            parts.audit,
+            api,
             HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),
             max_connections=wiring.max_connections(settings),
-            access=parts.access,
-            keys=keys,
-            secrets=parts.secrets,
-            environments=KeptEnvironments(parts.environments, parts.audit),
-            retention=retention,
         )
         control = stack.enter_context(control_socket(data_dir))
         stack.push_async_callback(_stop_transports, rest, rpc)

@@ -11,14 +11,13 @@ import yaml
 import fetchml
 from fetchml.api.rest.server import HttpServer
 from fetchml.attempts.manager import PrestageCounts
-from fetchml.auth.key_manager import KeyManager
 from fetchml.config.address import Address
 from fetchml.core.model import Role, Status
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.status import ServerStatus
-from fetchml.environments.kept import KeptEnvironments
 from fetchml.views import Health, HealthStatus, QueueUse
 from tests.support.front import EDGE
+from tests.support.grpc_world import api_services
 from tests.support.rest_world import JSON, World, rest_world
 from tests.support.stub_gpus import reading
 from tests.support.validate import SUPERSET
@@ -176,20 +175,8 @@ async def test_log_cut_off_by_a_drain_looks_incomplete(rest: World) -> None:
 
 async def test_port_in_use_is_an_error(rest: World) -> None:
     parts = rest.engine.parts
-    other = HttpServer(
-        parts.engine,
-        parts.experiments,
-        parts.snapshots,
-        parts.jupyter,
-        parts.gpus,
-        rest.server._admission,
-        parts.audit,
-        access=parts.access,
-        secrets=parts.secrets,
-        environments=KeptEnvironments(parts.environments, parts.audit),
-        keys=KeyManager(rest.keyring, parts.audit),
-        retention=rest.engine.retention,
-    )
+    jupyter, gpus, admission = parts.jupyter, parts.gpus, rest.server._admission
+    other = HttpServer(api_services(rest.engine, jupyter, gpus, admission, rest.keyring))
     with pytest.raises(OSError, match="in use"):
         await other.start(Address("127.0.0.1", rest.port).bind())
     await other.stop("over")

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from yarl import URL
 
 from fetchml.adapters.jupyter.link import SOCKET, open_link
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
+from fetchml.api.services import ApiServices
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.keyring import Keyring
@@ -179,21 +180,9 @@ async def proxy_world(
     _, secret = await keyring.create("ada", Role.USER)
     admission = Admission(keyring, time.monotonic, limiter=limiter)
     audit = Audit(store, clock_ms=Clock())
-    server = HttpServer(
-        nothing,
-        nothing,
-        nothing,
-        services,
-        nothing,
-        admission,
-        audit,
-        timeouts,
-        access=nothing,
-        keys=nothing,
-        secrets=nothing,
-        environments=nothing,
-        retention=nothing,
-    )
+    unused = dict.fromkeys((field.name for field in fields(ApiServices)), nothing)
+    api = ApiServices(**{**unused, "jupyter": services, "admission": admission, "audit": audit})
+    server = HttpServer(api, timeouts)
     await server.start([*sockets, *more])
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.stop, "the test is over")

@@ -14,13 +14,16 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from fetchml.api.grpc.server import GrpcServer
+from fetchml.api.services import ApiServices
 from fetchml.auth.admission import Admission
 from fetchml.auth.key_manager import KeyManager
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
+from fetchml.engine.gpus.gpus import Gpus
 from fetchml.environments.kept import KeptEnvironments
+from fetchml.jupyter.service import JupyterServices
 from fetchml.v1.audit_pb2_grpc import AuditServiceStub
 from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
 from fetchml.v1.gpu_pb2_grpc import GpuServiceStub
@@ -44,6 +47,31 @@ async def keys_of_every_role(store: MemoryStore) -> tuple[Keyring, dict[Role, st
         new_id=lambda: f"key-{next(ids)}",
     )
     return keyring, {role: (await keyring.create(role.value, role))[1] for role in Role}
+
+
+def api_services(
+    engine: MemoryEngine,
+    jupyter: JupyterServices,
+    gpus: Gpus,
+    admission: Admission,
+    keyring: Keyring,
+) -> ApiServices:
+    """Return the services of both transports: the engine's own, and these."""
+    parts = engine.parts
+    return ApiServices(
+        parts.engine,
+        parts.experiments,
+        parts.snapshots,
+        jupyter,
+        gpus,
+        admission,
+        KeyManager(keyring, parts.audit),
+        parts.audit,
+        parts.access,
+        parts.secrets,
+        KeptEnvironments(parts.environments, parts.audit),
+        engine.retention,
+    )
 
 
 class KeyedChannel:
@@ -114,20 +142,7 @@ async def grpc_world(
         keyring, secrets = await keys_of_every_role(store)
         admission = Admission(keyring, time.monotonic, limiter=limiter, proxies=proxies, **streams)
         box = await gpu_box(store, parts.audit)
-        server = GrpcServer(
-            parts.engine,
-            parts.experiments,
-            parts.snapshots,
-            jupyter,
-            box.gpus,
-            admission,
-            KeyManager(keyring, parts.audit),
-            parts.audit,
-            access=parts.access,
-            secrets=parts.secrets,
-            environments=KeptEnvironments(parts.environments, parts.audit),
-            retention=engine.retention,
-        )
+        server = GrpcServer(api_services(engine, jupyter, box.gpus, admission, keyring))
         port = await server.start(f"127.0.0.1:{front.grpc_port()}", control_socket)
         address = front.seen(f"127.0.0.1:{port}")
         client = Client(address, secrets[Role.USER])

@@ -16,16 +16,14 @@ from yarl import URL
 
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
 from fetchml.auth.admission import Admission
-from fetchml.auth.key_manager import KeyManager
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.address import Address
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
-from fetchml.environments.kept import KeptEnvironments
 from fetchml.jupyter.options import JupyterOptions
 from tests.support import front
-from tests.support.grpc_world import keys_of_every_role
+from tests.support.grpc_world import api_services, keys_of_every_role
 from tests.support.memory_engine import MemoryEngine, memory_engine
 from tests.support.memory_store import MemoryStore
 from tests.support.stub_gpus import GpuBox, gpu_box
@@ -158,21 +156,8 @@ async def rest_world(
         keyring, secrets = await keys_of_every_role(store)
         admission = Admission(keyring, time.monotonic, limiter=limiter, proxies=proxies, **streams)
         box = await gpu_box(store, parts.audit)
-        server = HttpServer(
-            parts.engine,
-            parts.experiments,
-            parts.snapshots,
-            jupyter,
-            box.gpus,
-            admission,
-            parts.audit,
-            timeouts,
-            access=parts.access,
-            secrets=parts.secrets,
-            environments=KeptEnvironments(parts.environments, parts.audit),
-            keys=KeyManager(keyring, parts.audit),
-            retention=engine.retention,
-        )
+        api = api_services(engine, jupyter, box.gpus, admission, keyring)
+        server = HttpServer(api, timeouts)
         sockets = Address("127.0.0.1", front.http_port()).bind()
         await server.start(sockets)
         listens = sockets[0].getsockname()[1]

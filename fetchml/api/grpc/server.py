@@ -9,7 +9,6 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from fetchml.access.service import TaskAccess
 from fetchml.api.grpc.access import AccessService
 from fetchml.api.grpc.audit import AuditService
 from fetchml.api.grpc.backup import BackupService
@@ -32,21 +31,11 @@ from fetchml.api.grpc.storage import StorageService
 from fetchml.api.grpc.tasks import TaskService
 from fetchml.api.grpc.usage import UsageService
 from fetchml.api.jupyter.opened_ports import OpenedPorts
-from fetchml.auth.admission import Admission
-from fetchml.auth.audit import Audit
-from fetchml.auth.key_manager import KeyManager
+from fetchml.api.services import ApiServices
 from fetchml.auth.sign_in import SignIn
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.sections.server import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate, LoadedCertificate
-from fetchml.engine.engine import Engine
-from fetchml.engine.experiments import Experiments
-from fetchml.engine.gpus.gpus import Gpus
-from fetchml.engine.retention import Retention
-from fetchml.environments.kept import KeptEnvironments
-from fetchml.jupyter.service import JupyterServices
-from fetchml.snapshots.service import Snapshots
-from fetchml.user_secrets.service import UserSecrets
 from fetchml.v1 import (
     access_pb2,
     access_pb2_grpc,
@@ -139,26 +128,15 @@ class GrpcServer:
 
     def __init__(
         self,
-        engine: Engine,
-        experiments: Experiments,
-        snapshots: Snapshots,
-        jupyter: JupyterServices,
-        gpus: Gpus,
-        admission: Admission,
-        keys: KeyManager,
-        audit: Audit,
+        api: ApiServices,
         *,
-        access: TaskAccess,
-        secrets: UserSecrets,
-        environments: KeptEnvironments,
-        retention: Retention,
         copies: StoreCopies | None = None,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         """`copies`: `None` to offer no BackupService. `max_connections`: connections of all
         addresses, the control socket not included."""
-        self._handler = RpcHandler(admission, audit)
-        self._connections = GrpcConnections(max_connections, admission.is_shared)
+        self._handler = RpcHandler(api.admission, api.audit)
+        self._connections = GrpcConnections(max_connections, api.admission.is_shared)
         self._server = grpc.aio.server(
             handlers=(self._handler,),
             options=(*OPTIONS, *self._connections.options),
@@ -171,39 +149,42 @@ class GrpcServer:
 
         def accepts_work() -> bool:
             return (
-                not (self._stopping or engine.status.draining)
-                and engine.status.health().accepts_work
+                not (self._stopping or api.engine.status.draining)
+                and api.engine.status.health().accepts_work
             )
 
         services: Any = self._handler
-        task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(engine), services)
-        queue_pb2_grpc.add_QueueServiceServicer_to_server(QueueService(engine), services)
+        task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(api.engine), services)
+        queue_pb2_grpc.add_QueueServiceServicer_to_server(QueueService(api.engine), services)
         experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(
-            ExperimentService(experiments, engine), services
+            ExperimentService(api.experiments, api.engine), services
         )
-        sweep_pb2_grpc.add_SweepServiceServicer_to_server(SweepService(engine), services)
+        sweep_pb2_grpc.add_SweepServiceServicer_to_server(SweepService(api.engine), services)
         notification_pb2_grpc.add_NotificationServiceServicer_to_server(
-            NotificationService(engine), services
+            NotificationService(api.engine), services
         )
         snapshot_pb2_grpc.add_SnapshotServiceServicer_to_server(
-            SnapshotService(snapshots), services
+            SnapshotService(api.snapshots), services
         )
-        jupyter_pb2_grpc.add_JupyterServiceServicer_to_server(JupyterService(jupyter), services)
-        gpu_pb2_grpc.add_GpuServiceServicer_to_server(GpuService(gpus), services)
+        jupyter_pb2_grpc.add_JupyterServiceServicer_to_server(JupyterService(api.jupyter), services)
+        gpu_pb2_grpc.add_GpuServiceServicer_to_server(GpuService(api.gpus), services)
         key_pb2_grpc.add_KeyServiceServicer_to_server(
-            KeyService(keys, SignIn(admission, audit), jupyter.origins), services
+            KeyService(api.keys, SignIn(api.admission, api.audit), api.jupyter.origins), services
         )
-        secret_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(secrets), services)
+        secret_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(api.secrets), services)
         environment_pb2_grpc.add_EnvironmentServiceServicer_to_server(
-            EnvironmentService(environments), services
+            EnvironmentService(api.environments), services
         )
-        audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
-        storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageService(retention), services)
-        usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(engine), services)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(api.audit), services)
+        storage_pb2_grpc.add_StorageServiceServicer_to_server(
+            StorageService(api.retention), services
+        )
+        usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(api.engine), services)
         access_pb2_grpc.add_AccessServiceServicer_to_server(
-            AccessService(access, OpenedPorts(access, admission, jupyter.origins)), services
+            AccessService(api.access, OpenedPorts(api.access, api.admission, api.jupyter.origins)),
+            services,
         )
-        server_pb2_grpc.add_ServerServiceServicer_to_server(ServerService(engine), services)
+        server_pb2_grpc.add_ServerServiceServicer_to_server(ServerService(api.engine), services)
         if copies is not None:
             backup_pb2_grpc.add_BackupServiceServicer_to_server(BackupService(copies), services)
         health = HealthService(SERVICES, accepts_work)

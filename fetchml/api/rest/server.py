@@ -14,7 +14,6 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from fetchml.access.service import TaskAccess
 from fetchml.api.http.connection import ConnectionServer, ConnectionTimeouts
 from fetchml.api.http.errors import HttpBadRequest, InternalError, status_of
 from fetchml.api.http.reply import Budgets
@@ -43,6 +42,7 @@ from fetchml.api.rest.storage import StorageOperations
 from fetchml.api.rest.sweeps import SweepOperations
 from fetchml.api.rest.tasks import TaskOperations
 from fetchml.api.rest.usage import UsageOperations
+from fetchml.api.services import ApiServices
 from fetchml.api.trace import new_trace
 from fetchml.api.ui.routes import PageOperations
 from fetchml.api.ui.session import SessionOperations
@@ -50,24 +50,13 @@ from fetchml.api.ws.handshake import Handshake
 from fetchml.api.ws.route import WatchOperation
 from fetchml.api.ws.session import Timing
 from fetchml.api.ws.shell import ShellOperation
-from fetchml.auth.admission import Admission
-from fetchml.auth.audit import Audit
 from fetchml.auth.connection_limits import ConnectionLimits
-from fetchml.auth.key_manager import KeyManager
 from fetchml.auth.sign_in import SignIn
 from fetchml.config.sections.server import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate
 from fetchml.core.requests.text import is_valid
-from fetchml.engine.engine import Engine
-from fetchml.engine.experiments import Experiments
-from fetchml.engine.gpus.gpus import Gpus
-from fetchml.engine.retention import Retention
-from fetchml.environments.kept import KeptEnvironments
 from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized
-from fetchml.jupyter.service import JupyterServices
-from fetchml.snapshots.service import Snapshots
 from fetchml.system.log import current_trace
-from fetchml.user_secrets.service import UserSecrets
 
 BACKLOG = 1024
 MAX_PATH_IN_LOG = 200
@@ -101,91 +90,82 @@ class HttpServer:
 
     def __init__(
         self,
-        engine: Engine,
-        experiments: Experiments,
-        snapshots: Snapshots,
-        jupyter: JupyterServices,
-        gpus: Gpus,
-        admission: Admission,
-        audit: Audit,
+        api: ApiServices,
         timeouts: HttpTimeouts | None = None,
         *,
-        access: TaskAccess,
         max_connections: int = MAX_CONNECTIONS,
-        keys: KeyManager,
-        secrets: UserSecrets,
-        environments: KeptEnvironments,
-        retention: Retention,
     ) -> None:
-        self._admission = admission
-        self._audit = audit
+        self._admission = api.admission
+        self._audit = api.audit
         self._timeouts = timeouts = timeouts or HttpTimeouts()
         self._streams = Streams()
         self._router = Router()
         self._runner: web.ServerRunner | None = None
         self._listeners: list[asyncio.AbstractServer] = []
         self._budgets = budgets = Budgets()
-        self._connections = ConnectionLimits(max_connections, admission.is_shared)
+        self._connections = ConnectionLimits(max_connections, api.admission.is_shared)
         self._dropping: asyncio.Task[None] | None = None
         metrics = Metrics(
-            self._router.routes, self._streams.__len__, self._connections, budgets, access
+            self._router.routes, self._streams.__len__, self._connections, budgets, api.access
         )
-        self._origins = jupyter.origins
+        self._origins = api.jupyter.origins
         proxy = JupyterProxy(
-            jupyter,
-            admission,
+            api.jupyter,
+            api.admission,
             self._streams,
-            jupyter.origins,
+            api.jupyter.origins,
             client_seconds=timeouts.send,
             jupyter_seconds=timeouts.jupyter_answer,
         )
         self._at_origin = proxy.at_origin
         ports = TaskPorts(
-            access,
-            admission,
+            api.access,
+            api.admission,
             self._streams,
-            jupyter.origins,
+            api.jupyter.origins,
             proxy.limits,
             client_seconds=timeouts.send,
             task_seconds=timeouts.jupyter_answer,
         )
         self._at_port_origin = ports.at_origin
-        self._jupyter_port = jupyter.origins.port
+        self._jupyter_port = api.jupyter.origins.port
         self._at_jupyter_port = Router()
         for route in proxy.routes_at_port():
             self._at_jupyter_port.add(route)
-        self._credentials = SessionCredentials(admission, jupyter.origins)
-        handshake = Handshake(admission, self._credentials, self._streams, timeouts.ws.close_within)
+        self._credentials = SessionCredentials(api.admission, api.jupyter.origins)
+        handshake = Handshake(
+            api.admission, self._credentials, self._streams, timeouts.ws.close_within
+        )
         for operations in (
-            TaskOperations(engine, body_timeout_seconds=timeouts.body),
-            ExperimentOperations(experiments, engine, body_timeout_seconds=timeouts.body),
-            SweepOperations(engine, body_timeout_seconds=timeouts.body),
-            NotificationOperations(engine, body_timeout_seconds=timeouts.body),
+            TaskOperations(api.engine, body_timeout_seconds=timeouts.body),
+            ExperimentOperations(api.experiments, api.engine, body_timeout_seconds=timeouts.body),
+            SweepOperations(api.engine, body_timeout_seconds=timeouts.body),
+            NotificationOperations(api.engine, body_timeout_seconds=timeouts.body),
             SnapshotOperations(
-                snapshots,
+                api.snapshots,
                 self._streams,
                 body_timeout_seconds=timeouts.body,
                 send_timeout_seconds=timeouts.send,
             ),
-            JupyterOperations(jupyter, body_timeout_seconds=timeouts.body),
-            LogOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
-            OutputOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
-            ServerOperations(engine, gpus, secrets, environments, metrics),
-            GpuOperations(gpus, body_timeout_seconds=timeouts.body),
-            UsageOperations(engine),
-            AuditOperations(audit),
-            AccessOperations(OpenedPorts(access, admission, jupyter.origins)),
-            KeyOperations(keys, body_timeout_seconds=timeouts.body),
-            SecretOperations(secrets, body_timeout_seconds=timeouts.body),
-            EnvironmentOperations(environments),
-            StorageOperations(retention, body_timeout_seconds=timeouts.body),
-            WatchOperation(engine, handshake, timeouts.ws),
-            ShellOperation(access, handshake, timeouts.ws),
+            JupyterOperations(api.jupyter, body_timeout_seconds=timeouts.body),
+            LogOperations(api.engine, self._streams, send_timeout_seconds=timeouts.send),
+            OutputOperations(api.engine, self._streams, send_timeout_seconds=timeouts.send),
+            ServerOperations(api.engine, api.gpus, api.secrets, api.environments, metrics),
+            GpuOperations(api.gpus, body_timeout_seconds=timeouts.body),
+            UsageOperations(api.engine),
+            AuditOperations(api.audit),
+            AccessOperations(OpenedPorts(api.access, api.admission, api.jupyter.origins)),
+            KeyOperations(api.keys, body_timeout_seconds=timeouts.body),
+            SecretOperations(api.secrets, body_timeout_seconds=timeouts.body),
+            EnvironmentOperations(api.environments),
+            StorageOperations(api.retention, body_timeout_seconds=timeouts.body),
+            WatchOperation(api.engine, handshake, timeouts.ws),
+            ShellOperation(api.access, handshake, timeouts.ws),
             SessionOperations(
-                SignIn(admission, audit),
+                SignIn(api.admission, api.audit),
                 self._credentials,
-                jupyter.origins,
-                private=jupyter.private,
+                api.jupyter.origins,
+                private=api.jupyter.private,
                 body_timeout_seconds=timeouts.body,
             ),
             PageOperations(),

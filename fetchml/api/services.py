@@ -1,0 +1,32 @@
+"""The services that REST and gRPC offer."""
+
+from dataclasses import dataclass
+
+from fetchml.access.service import TaskAccess
+from fetchml.auth.admission import Admission
+from fetchml.auth.audit import Audit
+from fetchml.auth.key_manager import KeyManager
+from fetchml.engine.engine import Engine
+from fetchml.engine.experiments import Experiments
+from fetchml.engine.gpus.gpus import Gpus
+from fetchml.engine.retention import Retention
+from fetchml.environments.kept import KeptEnvironments
+from fetchml.jupyter.service import JupyterServices
+from fetchml.snapshots.service import Snapshots
+from fetchml.user_secrets.service import UserSecrets
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServices:
+    engine: Engine
+    experiments: Experiments
+    snapshots: Snapshots
+    jupyter: JupyterServices
+    gpus: Gpus
+    admission: Admission
+    keys: KeyManager
+    audit: Audit
+    access: TaskAccess
+    secrets: UserSecrets
+    environments: KeptEnvironments
+    retention: Retention

@@ -4,6 +4,8 @@ import asyncio
 import os
 import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,9 @@ from fetchml.files import attempt_folder
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, PrepareError
 from fetchml.shim import NO_ROOM
+from testbed.small_disk import mounted_disk
 from tests.support.engine_box import ALICE, Box, ended
-from tests.support.waiting import until_true
+from tests.support.waiting import until, until_true
 
 FULL_AT_FIRST = """#!/bin/sh
 [ $# -gt 1 ] || exit 64
@@ -53,6 +56,26 @@ async def test_a_full_disk_costs_no_retry(
     assert (done.status, done.attempt) == (Status.COMPLETED, 1)
     assert (done.retry_count, done.infra_retries) == (0, 0)
     assert len(list(tries.iterdir())) == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+async def test_command_waits_while_the_disk_of_the_tasks_is_full(each_box: Box) -> None:
+    """Its shim starts, as a process or in a container, and finds no room for its claim."""
+    with mounted_disk(each_box.data_dir / "tasks", "8m") as disk:
+        async with each_box.engine() as engine:
+            with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+                while True:
+                    filler.write(bytes(4096))
+            task = await engine.create_task(ALICE, {"job_name": "a", "command": ["echo", "ran"]})
+            look = partial(engine.get_task, ALICE, task.id)
+            waiting = await until(look, lambda found: "disk is full" in str(found.progress))
+            assert (waiting.status, waiting.attempt) == (Status.PREPARING, 1)
+            assert not list(disk.glob("*/attempts/*/run/claim*"))
+            (disk / "filler").unlink()
+            done = await ended(engine, task.id)
+            assert (done.status, done.attempt) == (Status.COMPLETED, 1)
+            assert (done.retry_count, done.infra_retries) == (0, 0)
+            assert await engine.task_output(done) == "ran\n"
 
 
 async def test_a_full_disk_is_named_when_it_stays_full(

@@ -41,18 +41,32 @@ async def test_key_is_created_shown_once_and_revoked(server: Server, tab: OpenTa
 
 
 async def test_environment_is_shown_and_removed(server: Server, tab: OpenTab) -> None:
-    rest, _ = await server.clients(await server.key("ada", Role.USER))
-    code = archive({"requirements.txt": b"# no packages\n"})
-    snapshot = await rest.ask("PUT", "/v1/snapshots", code)
+    """By an admin, who sees those of all, and by a user, who sees their own."""
+    key = await server.key("ada", Role.USER)
+    rest, _ = await server.clients(key)
     wanted = {"requirements": "requirements.txt"}
     request = {"job_name": "a", "command": ["true"], "environment": wanted}
-    task = await rest.submit({**request, "snapshot_id": snapshot.json["id"]})
-    await server.ended(task.json["id"])
-    [made] = (await rest.get("/v1/environments")).json["environments"]
+    for owner, packages in ((rest, b"#\n"), (rest, b"# none\n"), (server.rest, b"#\n")):
+        code = archive({"requirements.txt": packages})
+        snapshot = await owner.ask("PUT", "/v1/snapshots", code)
+        task = await owner.submit({**request, "snapshot_id": snapshot.json["id"]})
+        await server.ended(task.json["id"])
+    theirs, made = (await rest.get("/v1/environments")).json["environments"]
+    opened = await tab()
+    page = await sign_in(opened, server, key)
+    await page.get_by_role("link", name="Environments", exact=True).click()
+    shown = page.get_by_role("region", name="Kept environments")
+    await expect(shown.get_by_role("row")).to_have_count(3)
+    await opened.check_accessible()
+    await page.get_by_role("button", name=f"Remove environment {theirs['id'][:12]}").click()
+    await page.get_by_role("button", name="Remove", exact=True).click()
+    await expect(shown.get_by_role("row")).to_have_count(2)
+
     opened = await tab()
     page = await sign_in(opened, server)
     await visit(page, server, "admin?part=storage")
     shown = page.get_by_role("region", name="Kept environments")
+    await expect(shown.get_by_role("row")).to_have_count(3)
     await expect(shown).to_contain_text("ada")
     await expect(shown).to_contain_text("requirements.txt")
     await opened.check_accessible()

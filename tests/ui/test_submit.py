@@ -3,7 +3,8 @@
 from playwright.async_api import expect
 
 from fetchml.core.model import Role
-from tests.support.program import Server
+from tests.support.program import Backend, Server
+from tests.support.server_fixtures import Serve
 from tests.support.signed_in import sign_in, visit
 from tests.ui.conftest import OpenTab
 
@@ -41,6 +42,8 @@ async def test_fields_are_checked_by_the_server_while_one_types(
     await name.fill("one")
     await page.get_by_label("GPUs").fill("many")
     await expect(page.locator("#task-gpu-error")).to_have_text("must be an integer")
+    await page.get_by_label("May idle").check()
+    await expect(page.get_by_text("is not allowed on this server")).to_be_visible()
     await page.get_by_label("Command").fill("sh -c 'open")
     await expect(page.locator("#task-command-error")).to_contain_text("is not closed")
     # What is wrong is not sent: the first such field takes the focus.
@@ -82,6 +85,44 @@ async def test_task_is_held_and_starts_after_another(server: Server, tab: OpenTa
     await page.get_by_role("link", name="Details").click()
     await expect(page.get_by_role("link", name=first[-8:])).to_be_visible()
     await expect(page.get_by_text("/checkpoint", exact=True)).to_be_visible()
+
+
+async def test_order_of_a_waiting_task_changes(server: Server, tab: OpenTab) -> None:
+    task_id = await server.submit("true", job_name="waits", start_after="2100-01-01T00:00:00Z")
+    opened = await tab(timezone_id="Asia/Tokyo")
+    page = await sign_in(opened, server)
+    await visit(page, server, f"tasks/{task_id}")
+    button = page.get_by_role("button", name="Priority and start")
+    await button.click()
+    await expect(page.get_by_label("Not before")).to_have_value("2100-01-01T09:00")
+    await expect(page.get_by_label("Priority", exact=True)).to_have_value("5")
+    await opened.check_accessible()
+    await page.get_by_label("Priority", exact=True).fill("9")
+    await page.get_by_label("Not before").fill("2100-02-01T09:00")
+    await page.get_by_role("button", name="Change the task").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    task = (await server.rest.get(f"/v1/tasks/{task_id}?view=full")).json
+    assert (task["priority"], task["start_after"]) == (9, "2100-02-01T00:00:00.000Z")
+    await button.click()
+    await page.get_by_label("Not before").fill("")
+    await page.get_by_role("button", name="Change the task").click()
+    await server.ended(task_id)
+    await expect(button).to_have_count(0)
+
+
+async def test_task_may_idle_where_the_server_allows_it(
+    serve: Serve, processes_backend: Backend, tab: OpenTab
+) -> None:
+    server = await serve(processes_backend, FETCHML_GPU_MAY_IDLE="true").start()
+    page = await sign_in(await tab(), server)
+    await visit(page, server, "submit")
+    await page.get_by_label("Name").first.fill("serves")
+    await page.get_by_label("Command").fill("true")
+    await page.get_by_label("May idle").check()
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("serves")
+    task = await server.rest.get(f"/v1/tasks/{page.url.rpartition('/')[2]}?view=full")
+    assert task.json["may_idle"] is True
 
 
 async def test_viewer_has_no_form_and_no_buttons(server: Server, tab: OpenTab) -> None:

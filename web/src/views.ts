@@ -63,6 +63,13 @@ export const VIEWS: readonly View[] = [
   { path: "gpus", title: "GPUs", icon: "gpus", load: () => import("./views/gpus") },
   { path: "jupyter", title: "Jupyter", icon: "jupyter", load: () => import("./views/jupyter") },
   {
+    path: "environments",
+    title: "Environments",
+    icon: "environments",
+    roles: ["user", "admin"],
+    load: () => import("./views/environments"),
+  },
+  {
     path: "secrets",
     title: "Secrets",
     icon: "secrets",

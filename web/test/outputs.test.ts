@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MOST_COLUMNS, MOST_ROWS, parseCsv, separatorOf } from "../src/views/task/outputs/csv";
+import { MOST_COLUMNS, MOST_ROWS, parseCsv, separatorOf } from "../src/state/csv";
 import { firstShown, kindOf } from "../src/views/task/outputs/kinds";
 
 test("cells with quotes, breaks and separators are read as RFC 4180 has them", () => {

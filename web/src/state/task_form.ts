@@ -35,6 +35,7 @@ export interface TaskForm {
   env: string;
   metadata: string;
   preemptible: boolean;
+  may_idle: boolean;
   checkpoint: boolean;
   checkpoint_from: string;
   warn_seconds: string;
@@ -77,6 +78,7 @@ export const EMPTY_FORM: TaskForm = {
   env: "",
   metadata: "",
   preemptible: false,
+  may_idle: false,
   checkpoint: false,
   checkpoint_from: "",
   warn_seconds: "",
@@ -109,7 +111,7 @@ export function build(form: TaskForm): Built {
   for (const name of ["args", "image", "snapshot_id", "experiment_id", "checkpoint_from"] as const)
     add(name, form[name].trim());
   for (const name of ["gpu", "cpu", "memory_gb", "max_retries", "priority"] as const)
-    add(name, number(form[name]));
+    add(name, whole(form[name]));
   for (const name of ["datasets", "volumes", "inputs_from"] as const) {
     const names = listed(form[name]);
     if (names.length > 0) request[name] = names;
@@ -134,7 +136,7 @@ export function build(form: TaskForm): Built {
     if (fault !== undefined) faults.set(name, fault);
     else if (entries.length > 0) request[name] = Object.fromEntries(entries);
   }
-  for (const name of ["preemptible", "checkpoint", "hold"] as const)
+  for (const name of ["preemptible", "may_idle", "checkpoint", "hold"] as const)
     if (form[name]) request[name] = true;
   return { request: request as CreateTaskRequest, faults };
 }
@@ -169,6 +171,7 @@ export function fromTask(task: Task): TaskForm {
     env: (task.env_names ?? []).map((name) => `${name}=`).join("\n"),
     metadata: lines(task.metadata),
     preemptible: task.preemptible ?? false,
+    may_idle: task.may_idle ?? false,
     volumes: (task.volumes ?? []).join(", "),
     secrets: (task.secrets ?? []).map(secretText).join(", "),
     environment_kind: kind as TaskForm["environment_kind"],
@@ -184,7 +187,12 @@ export function fromTask(task: Task): TaskForm {
 
 /** The command of a terminal that submits the same. */
 export function cliCommand(request: CreateTaskRequest): string {
-  const words = ["fetchml", "submit"];
+  return ["fetchml", "submit", ...cliOptions(request)].join(" ");
+}
+
+/** The options of `fetchml submit` and `fetchml sweep create`, and the command. */
+export function cliOptions(request: CreateTaskRequest): string[] {
+  const words: string[] = [];
   const option = (name: string, value: unknown) => {
     if (value !== undefined) words.push(name, quoted(String(value)));
   };
@@ -206,6 +214,7 @@ export function cliCommand(request: CreateTaskRequest): string {
   for (const use of request.secrets ?? []) option("--secret", secretText(use));
   option("--environment", environmentFile(request.environment));
   if (request.preemptible) words.push("--preemptible");
+  if (request.may_idle) words.push("--may-idle");
   if (request.checkpoint) words.push("--checkpoint");
   option("--from-checkpoint", request.checkpoint_from);
   option("--warn-seconds", request.warn_seconds);
@@ -219,7 +228,7 @@ export function cliCommand(request: CreateTaskRequest): string {
     option("--slurm", `${key}=${value}`);
   if (request.args !== undefined) option("--args", request.args);
   if (request.command) words.push("--", ...request.command.map(quoted));
-  return words.join(" ");
+  return words;
 }
 
 const SWEEP = "sweep:";
@@ -262,12 +271,12 @@ function listed(text: string): string[] {
   return text.split(/[\s,]+/).filter(Boolean);
 }
 
-function quoted(text: string): string {
+export function quoted(text: string): string {
   return text === "" ? "''" : shellQuoted(text);
 }
 
 /** A number; a text that is none goes to the server, which explains what is wrong with it. */
-function number(text: string): number | string | undefined {
+export function whole(text: string): number | string | undefined {
   const digits = text.trim();
   if (digits === "") return undefined;
   return /^-?\d{1,15}$/.test(digits) ? Number(digits) : digits;

@@ -9,3 +9,11 @@ export function duration(text: string): number | undefined {
   const match = /^(\d{1,9})\s*([smhd]?)$/.exec(trimmed);
   return match ? Number(match[1]) * (UNITS[match[2] ?? ""] ?? 1) : Number.NaN;
 }
+
+/** An RFC 3339 time as `<input type="datetime-local">` has it, in the browser's time zone. */
+export function localTime(text: string | undefined): string {
+  const at = Date.parse(text ?? "");
+  if (Number.isNaN(at)) return "";
+  const offset = new Date(at).getTimezoneOffset() * 60_000;
+  return new Date(at - offset).toISOString().slice(0, 16);
+}

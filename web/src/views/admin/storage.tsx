@@ -9,7 +9,7 @@ import { Meter } from "../../ui/meter";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { useResource } from "../../ui/use";
-import { Environments } from "./environments";
+import { Environments } from "../environments/list";
 import { Volumes } from "./volumes";
 
 const KINDS = [

@@ -87,6 +87,7 @@ export function Fields({ form, change, errorOf, choices }: Props) {
       <span>
         {label}
         <span class="help"> {help}</span>
+        {errorOf(name) && <span class="field-error"> {errorOf(name)}</span>}
       </span>
     </label>
   );
@@ -290,6 +291,7 @@ export function Fields({ form, change, errorOf, choices }: Props) {
             isCode: true,
           })}
           {flag("preemptible", "Preemptible", "A more urgent task may stop this one, which starts again later.")}
+          {flag("may_idle", "May idle", "It is not stopped for what it leaves unused, as of a task that serves requests.")}
           {(info?.launcher === "slurm" || form.slurm !== "") &&
             text({
               name: "slurm",

@@ -4,12 +4,25 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { isAbort, message } from "../../api/http";
 import type { Task } from "../../api/model";
 import { violations } from "../../api/violations";
-import type { CreateTaskRequest, Experiment, SnapshotList } from "../../api/types";
-import { plain, shortId } from "../../format";
+import type {
+  CreateSweepRequest,
+  CreateTaskRequest,
+  Experiment,
+  SnapshotList,
+  Sweep,
+} from "../../api/types";
+import { plain, plural, shortId } from "../../format";
 import { href, navigate, route } from "../../router";
 import { FormCheck } from "../../state/form_check";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
+import {
+  buildSweep,
+  EMPTY_SWEEP,
+  isSweep,
+  sweepViolations,
+  type SweepFieldName,
+} from "../../state/sweep_form";
 import {
   build,
   EMPTY_FORM,
@@ -21,12 +34,27 @@ import {
 import { announce, Loading, Problem } from "../../ui/notes";
 import { useResource, useTitle } from "../../ui/use";
 import { Fields, type Choices } from "./fields";
+import { Parameters } from "./parameters";
 import { Forecast, Free } from "./side";
 
 const CHOICES = 200;
 
-/** What the server makes of a request: the task as it would be, without an id. */
-export type Accepted = Omit<Task, "id">;
+/** One task, or many of the same request. */
+export type Wanted = { task: CreateTaskRequest } | { sweep: CreateSweepRequest };
+
+/** What the server makes of a request: the task or the sweep as it would be, without an id. */
+export type Accepted = { task: Omit<Task, "id"> } | { sweep: Sweep };
+
+async function validate(wanted: Wanted, signal: AbortSignal): Promise<Accepted> {
+  const options = { query: { validate_only: true }, signal };
+  if ("sweep" in wanted) {
+    const body = wanted.sweep;
+    return { sweep: await store.http.call<Sweep>("POST", "/v1/sweeps", { ...options, body }) };
+  }
+  const query = { ...options.query, view: "full" };
+  const body = wanted.task;
+  return { task: await store.http.call<Task>("POST", "/v1/tasks", { ...options, query, body }) };
+}
 
 export default function Submit() {
   useTitle("Submit");
@@ -79,26 +107,30 @@ function Form({ initial, isCopy }: { initial: TaskForm; isCopy: boolean }) {
   const [touched, setTouched] = useState<ReadonlySet<FieldName>>(new Set());
   const [isSending, setSending] = useState(false);
   const element = useRef<HTMLFormElement>(null);
+  const [sweep, setSweep] = useState(EMPTY_SWEEP);
+  const { wanted, faults } = useMemo(() => {
+    const task = build(form);
+    if (!isSweep(sweep)) return { wanted: { task: task.request }, faults: task.faults };
+    const many = buildSweep(sweep, task.request);
+    return { wanted: { sweep: many.request }, faults: new Map([...task.faults, ...many.faults]) };
+  }, [form, sweep]);
+  const newest = useRef<Wanted>(wanted);
+  newest.current = wanted;
   const check = useMemo(
     () =>
-      new FormCheck<CreateTaskRequest, Accepted>(
-        (body, signal) =>
-          store.http.call("POST", "/v1/tasks", {
-            query: { validate_only: true, view: "full" },
-            body,
-            signal,
-          }),
-        (text) => violations(text, FIELDS),
+      new FormCheck<Wanted, Accepted>(validate, (text) =>
+        "sweep" in newest.current
+          ? sweepViolations(text, newest.current.sweep, FIELDS)
+          : violations(text, FIELDS),
       ),
     [],
   );
-  const { request, faults } = useMemo(() => build(form), [form]);
   useEffect(() => {
-    check.soon(request);
+    check.soon(wanted);
     return () => check.stop();
-  }, [request]);
+  }, [wanted]);
   // Sent twice, as by a second click while the reply is on its way, a request makes one task.
-  const once = useMemo(newKey, [request]);
+  const once = useMemo(newKey, [wanted]);
 
   const change = (changes: Partial<TaskForm>) => {
     setForm((old) => ({ ...old, ...changes }));
@@ -111,6 +143,22 @@ function Form({ initial, isCopy }: { initial: TaskForm; isCopy: boolean }) {
       : undefined;
   };
 
+  const sweepErrorOf = (name: SweepFieldName) => faults.get(name) ?? check.errors.value.get(name);
+
+  /** Returns what to announce, and the address of what was made. */
+  async function send(): Promise<[string, string]> {
+    const headers = { "Idempotency-Key": once };
+    if ("sweep" in wanted) {
+      const body = wanted.sweep;
+      const made = await store.http.call<Sweep>("POST", "/v1/sweeps", { headers, body });
+      const { id = "", name = "", total = 0 } = made;
+      return [`Submitted ${plural(total, "task")} of ${plain(name)}`, href(["sweeps", id])];
+    }
+    const options = { query: { view: "full" }, headers, body: wanted.task };
+    const task = await store.http.call<Task>("POST", "/v1/tasks", options);
+    return [`Submitted ${plain(task.job_name)}`, href(["tasks", task.id])];
+  }
+
   async function submit(event: Event): Promise<void> {
     event.preventDefault();
     if (isSending) return;
@@ -119,13 +167,9 @@ function Form({ initial, isCopy }: { initial: TaskForm; isCopy: boolean }) {
     check.stop();
     setSending(true);
     try {
-      const task = await store.http.call<Task>("POST", "/v1/tasks", {
-        query: { view: "full" },
-        headers: { "Idempotency-Key": once },
-        body: request,
-      });
-      announce(`Submitted ${plain(task.job_name)}`);
-      navigate(href(["tasks", task.id]));
+      const [text, address] = await send();
+      announce(text);
+      navigate(address);
     } catch (error) {
       check.failed(error);
       setSending(false);
@@ -142,10 +186,15 @@ function Form({ initial, isCopy }: { initial: TaskForm; isCopy: boolean }) {
     <form ref={element} class="submit-form" noValidate onSubmit={(event) => void submit(event)}>
       <div class="submit-fields">
         <Fields form={form} change={change} errorOf={errorOf} choices={useChoices()} />
+        <Parameters
+          form={sweep}
+          change={(changes) => setSweep((old) => ({ ...old, ...changes }))}
+          errorOf={sweepErrorOf}
+        />
       </div>
       <aside class="submit-side" aria-label="What the server says">
         <Free />
-        <Forecast check={check} request={request} faults={faults} />
+        <Forecast check={check} wanted={wanted} sweep={sweep} faults={faults} />
         <Problem text={check.problem.value} />
         <button type="submit" class="button button-primary" disabled={isSending}>
           {isSending ? "Submitting…" : "Submit"}

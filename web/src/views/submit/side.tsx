@@ -1,16 +1,19 @@
 /** Beside the form: what is free, and what the server would make of the request. */
 
-import type { CreateTaskRequest } from "../../api/types";
+import type { StartEstimate, Task } from "../../api/model";
+import type { Sweep } from "../../api/types";
 import { count, ms, plain, plural, relative } from "../../format";
 import { now } from "../../state/clock";
 import type { FormCheck } from "../../state/form_check";
 import { store } from "../../state/store";
+import { sweepCommand, type SweepForm } from "../../state/sweep_form";
 import { cliCommand } from "../../state/task_form";
 import { CopyButton } from "../../ui/copy";
 import { Icon } from "../../ui/icon";
 import { Panel } from "../../ui/panel";
 import { useResource } from "../../ui/use";
-import type { Accepted } from "./index";
+import { Labels } from "../tasks/columns";
+import type { Accepted, Wanted } from "./index";
 
 const EVERY_MS = 10_000;
 
@@ -35,17 +38,21 @@ export function Free() {
 }
 
 interface Props {
-  check: FormCheck<CreateTaskRequest, Accepted>;
-  request: CreateTaskRequest;
+  check: FormCheck<Wanted, Accepted>;
+  wanted: Wanted;
+  sweep: SweepForm;
   faults: ReadonlyMap<string, string>;
 }
 
-export function Forecast({ check, request, faults }: Props) {
-  const accepted = faults.size === 0 ? check.accepted.value : undefined;
-  const wrong = faults.size + check.errors.value.size;
-  const command = cliCommand(request);
+export function Forecast({ check, wanted, sweep, faults }: Props) {
+  const isSweep = "sweep" in wanted;
+  const answer = faults.size === 0 ? check.accepted.value : undefined;
+  // Until the server has answered, the last answer may be to the other kind of request.
+  const accepted = answer && "sweep" in answer === isSweep ? answer : undefined;
+  const wrong = new Set([...faults.keys(), ...check.errors.value.keys()]).size;
+  const command = isSweep ? sweepCommand(sweep, wanted.sweep) : cliCommand(wanted.task);
   return (
-    <Panel title="This task">
+    <Panel title={isSweep ? "This sweep" : "This task"}>
       <div class="panel-body forecast">
         <p class={accepted ? "forecast-good" : "forecast-open"} role="status">
           {accepted ? (
@@ -62,18 +69,9 @@ export function Forecast({ check, request, faults }: Props) {
             "Not accepted"
           )}
         </p>
-        {accepted && <Start accepted={accepted} />}
-        {accepted && (
-          <dl class="facts">
-            <dt>Image</dt>
-            <dd>{plain(accepted.image ?? "")}</dd>
-            <dt>Command</dt>
-            <dd>
-              <code>{plain([...(accepted.command ?? []), accepted.args ?? ""].join(" "))}</code>
-            </dd>
-          </dl>
-        )}
-        {accepted && (
+        {accepted &&
+          ("sweep" in accepted ? <Many sweep={accepted.sweep} /> : <One task={accepted.task} />)}
+        {accepted && command !== undefined && (
           <details>
             <summary>The same in a terminal</summary>
             <div class="command">
@@ -87,9 +85,50 @@ export function Forecast({ check, request, faults }: Props) {
   );
 }
 
-function Start({ accepted }: { accepted: Accepted }) {
-  const half = ms(accepted.start_estimate?.p50);
-  const most = ms(accepted.start_estimate?.p90);
+function One({ task }: { task: Omit<Task, "id"> }) {
+  return (
+    <>
+      <Start estimate={task.start_estimate} />
+      <dl class="facts">
+        <dt>Image</dt>
+        <dd>{plain(task.image ?? "")}</dd>
+        <dt>Command</dt>
+        <dd>
+          <code>{commandOf(task)}</code>
+        </dd>
+      </dl>
+    </>
+  );
+}
+
+/** The number of tasks, and the first of them. */
+function Many({ sweep }: { sweep: Sweep }) {
+  const { total = 0, tasks = [] } = sweep;
+  return (
+    <>
+      <p>
+        <b>{plural(total, "task")}</b>
+        {total > tasks.length && `, of which the first ${tasks.length} are`}
+      </p>
+      <ol class="first-tasks">
+        {tasks.map((task, index) => (
+          <li key={index}>
+            <Labels labels={task.parameters} />
+            <code class="wrapped">{commandOf(task)}</code>
+          </li>
+        ))}
+      </ol>
+    </>
+  );
+}
+
+function commandOf({ command, args }: Pick<Partial<Task>, "command" | "args">): string {
+  return plain([...(command ?? []), args ?? ""].join(" ").trim());
+}
+
+function Start({ estimate }: { estimate: StartEstimate | undefined }) {
+  const half = ms(estimate?.p50);
+  const most = ms(estimate?.p90);
   if (half === undefined || most === undefined)
     return <p class="muted">There is no estimate of its start yet.</p>;
   const soon = 5_000 + now.value;

@@ -41,6 +41,11 @@ export default function Sweeps() {
     <div class="view">
       <header class="view-head">
         <h1>Sweeps</h1>
+        {store.maySubmit.value && (
+          <a class="button button-small view-action" href={href(["submit"])}>
+            Submit a sweep
+          </a>
+        )}
       </header>
       <Problem text={list.error.value} retry={() => void list.refresh()} />
       {!page ? (

@@ -11,6 +11,7 @@ import { confirmed } from "../../ui/dialog";
 import { Icon } from "../../ui/icon";
 import { announce } from "../../ui/notes";
 import { TimeLimit } from "./time_limit";
+import { Order } from "./waiting";
 
 export function Actions({ task }: { task: Task }) {
   const [isBusy, setBusy] = useState(false);
@@ -87,6 +88,7 @@ export function Actions({ task }: { task: Task }) {
           {task.held ? "Release" : "Hold"}
         </button>
       )}
+      {isOwn && task.status === "queued" && <Order task={task} isBusy={isBusy} />}
       {isOwn && !isEnded && task.status !== "collecting" && (
         <TimeLimit task={task} isBusy={isBusy} />
       )}

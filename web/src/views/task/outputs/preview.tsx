@@ -7,7 +7,7 @@ import type { TaskOutput } from "../../../api/model";
 import { bytes, plain } from "../../../format";
 import { store } from "../../../state/store";
 import { Empty, Loading, Problem } from "../../../ui/notes";
-import { parseCsv, separatorOf } from "./csv";
+import { parseCsv, separatorOf } from "../../../state/csv";
 import { kindOf, MEDIA_BYTES, TEXT_BYTES, type Kind } from "./kinds";
 
 interface Props {

@@ -10,7 +10,11 @@ export const MOST_ROWS = 500;
 export const MOST_COLUMNS = 60;
 const CELL_CHARACTERS = 200;
 
-export function parseCsv(text: string, separator: "," | "\t" | ";"): Table {
+export function parseCsv(
+  text: string,
+  separator: "," | "\t" | ";",
+  limits = { rows: MOST_ROWS, characters: CELL_CHARACTERS },
+): Table {
   const rows: string[][] = [];
   let row: string[] = [];
   let isCut = false;
@@ -20,11 +24,11 @@ export function parseCsv(text: string, separator: "," | "\t" | ";"): Table {
     row = [];
   };
   const add = (cell: string) => {
-    if (row.length < MOST_COLUMNS) row.push(cell.slice(0, CELL_CHARACTERS));
+    if (row.length < MOST_COLUMNS) row.push(cell.slice(0, limits.characters));
     else isCut = true;
   };
   while (at <= text.length) {
-    if (rows.length >= MOST_ROWS) return { rows, isCut: true };
+    if (rows.length >= limits.rows) return { rows, isCut: true };
     let cell: string;
     if (text[at] === '"') {
       const end = closingQuote(text, at + 1);

@@ -1,4 +1,4 @@
-/** The environments that the server keeps, of all users. */
+/** The environments that the server keeps: of all users for admins, else the person's own. */
 
 import { useMemo } from "preact/hooks";
 import type { EnvironmentList, KeptEnvironment } from "../../api/types";
@@ -58,7 +58,7 @@ export function Environments() {
             <thead>
               <tr>
                 <th scope="col">ID</th>
-                <th scope="col">For tasks of</th>
+                {store.isAdmin.value && <th scope="col">For tasks of</th>}
                 <th scope="col">Packages of</th>
                 <th scope="col">Image</th>
                 <th scope="col" class="number">
@@ -79,7 +79,7 @@ export function Environments() {
                   <th scope="row">
                     <code>{short(one)}</code>
                   </th>
-                  <td>{plain(one.user_id)}</td>
+                  {store.isAdmin.value && <td>{plain(one.user_id)}</td>}
                   <td>{plain(one.path)}</td>
                   <td>{plain(one.image)}</td>
                   <td class="number">{bytes(one.bytes)}</td>

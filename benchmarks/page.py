@@ -134,8 +134,14 @@ async def _pauses(page: Page, server: Server) -> Figure:
             await asyncio.sleep(SECONDS)
             longest.append(await page.evaluate("window.longest"))
     rate = sum(changes) / SECONDS
-    claim = f"page: longest pause with {rate:.0f} changes a second"
-    return _at_most(claim, longest, PAUSE_MS)
+    # No task may be longer: the slowest round counts, not the median.
+    return Figure(
+        f"page: longest pause in {ROUNDS} rounds with {rate:.0f} changes a second",
+        "",
+        f"{max(longest):.0f} ms (median {median(longest):.0f} ms; 0: none over 50 ms)",
+        f"≤ {PAUSE_MS} ms",
+        max(longest) <= PAUSE_MS,
+    )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from examples.local_image import build_base
 from testbed import debian
@@ -19,6 +20,7 @@ from testbed.docker_engine import (
     private_engine,
     why_no_private_engine,
 )
+from testbed.gpu.cdi import add_images, specification
 from testbed.gpu.stand_in import GpuBox, build
 from tests.support.parallel import (  # those that seem unused are hooks
     WORKER,
@@ -59,6 +61,17 @@ def docker_engine() -> Iterator[Engine]:
 def own_docker_engine() -> Iterator[PrivateEngine]:
     """An engine of the test's own, which it may stop, kill and start. It has no image yet."""
     with private_engine(own_network=True) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def cdi_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngine]:
+    """An engine with CDI, images, and eight GPUs that are described and not there."""
+    folder = tmp_path_factory.mktemp("cdi")
+    (folder / "nvidia.yaml").write_text(yaml.safe_dump(specification()))
+    settings = {"features": {"cdi": True}, "cdi-spec-dirs": [str(folder)]}
+    with private_engine(own_network=True, settings=settings) as engine:
+        add_images(engine.client)
         yield engine
 
 

@@ -1,14 +1,11 @@
-"""A Docker engine with described GPUs instead of real ones."""
+"""Servers on hosts with simulated GPUs."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
-from testbed.docker_engine import PrivateEngine, private_engine
-from testbed.gpu.cdi import add_images, specification
 from testbed.gpu.stand_in import GpuBox
 from tests.support.program import Backend, Server
 
@@ -18,17 +15,6 @@ MANY = {"FETCHML_TASKS_MAX_RUNNING": "16", "FETCHML_TASKS_GRACE_SECONDS": "1"}
 
 Boxed = Callable[..., Server]
 """A server that is not started yet, on the box with GPUs: over plain processes, or a backend."""
-
-
-@pytest.fixture(scope="session")
-def cdi_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngine]:
-    """An engine with CDI, images, and eight GPUs that are described and not there."""
-    folder = tmp_path_factory.mktemp("cdi")
-    (folder / "nvidia.yaml").write_text(yaml.safe_dump(specification()))
-    settings = {"features": {"cdi": True}, "cdi-spec-dirs": [str(folder)]}
-    with private_engine(own_network=True, settings=settings) as engine:
-        add_images(engine.client)
-        yield engine
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from testbed.browser import chromium
+from testbed.gpu.stand_in import GpuBox
+from tests.support.busy_host import BusyHost, busy_host
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve, serving
 from tests.support.tab import DESKTOP, Tab, open_tab
@@ -57,3 +59,14 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
 async def server(serve: Serve, processes_backend: Backend) -> Server:
     """A server that runs tasks as plain processes, started."""
     return await serve(processes_backend).start()
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def busy(
+    tmp_path_factory: pytest.TempPathFactory, gpu_libraries: Path
+) -> AsyncIterator[BusyHost]:
+    """Only read by tests: they share it."""
+    folder = tmp_path_factory.mktemp("busy")
+    async with serving(folder) as serve:
+        backend = Backend({"FETCHML_LAUNCHER": "process"}, lambda: ())
+        yield await busy_host(serve, backend, GpuBox(folder / "nvidia", gpu_libraries))

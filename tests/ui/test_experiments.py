@@ -1,53 +1,18 @@
 """Experiments: the runs as a table and plots, and the comparison of some of them."""
 
-from typing import Any
-
 from playwright.async_api import expect
 
-from tests.contract.schemathesis_archives import archive
+from tests.support.experiment_runs import experiment
 from tests.support.program import Server
 from tests.support.signed_in import sign_in, visit
 from tests.support.tab import PHONE
 from tests.ui.conftest import OpenTab
 
 HOSTILE = "<img src=x onerror=executed(1)>"
-REPORTS = """
-import json, os, sys
-with open(os.path.join(os.environ["FETCHML_OUTPUTS"], "metrics.json"), "w") as file:
-    json.dump({"loss": float(sys.argv[2])}, file)
-"""
-
-
-async def snapshot(server: Server, files: dict[str, bytes]) -> str:
-    reply = await server.rest.ask(
-        "PUT", "/v1/snapshots", archive(files), Content_Type="application/gzip"
-    )
-    return str(reply.json["id"])
-
-
-async def experiment(server: Server) -> tuple[str, list[str]]:
-    """Three ended runs of one experiment. Returns its id and theirs."""
-    made = await server.rest.submit({"name": f"sweep {HOSTILE}"}, "/v1/experiments")
-    common = {"helper.py": b"same = True\n", "run.py": REPORTS.encode()}
-    old = await snapshot(server, {**common, "model.py": b"layers = 2\nwidth = 8\n"})
-    new = await snapshot(server, {**common, "model.py": b"layers = 4\nwidth = 8\n"})
-    ids = []
-    for rate, code in (("0.1", old), ("0.01", old), ("0.5", new)):
-        fields: dict[str, Any] = {
-            "command": ["python3", "run.py"],
-            "args": f"--lr {rate} --seed 1",
-            "snapshot_id": code,
-            "experiment_id": made.json["id"],
-            "metadata": {"note": HOSTILE},
-        }
-        ids.append(await server.submit("unused", **fields))
-    for task_id in ids:
-        await server.ended(task_id)
-    return made.json["id"], ids
 
 
 async def test_runs_are_sorted_filtered_and_compared(server: Server, tab: OpenTab) -> None:
-    experiment_id, _ = await experiment(server)
+    experiment_id, _ = await experiment(server, f"sweep {HOSTILE}", HOSTILE)
     opened = await tab()
     page = await sign_in(opened, server)
     await page.get_by_role("link", name="Experiments", exact=True).click()
@@ -90,7 +55,7 @@ async def test_runs_are_sorted_filtered_and_compared(server: Server, tab: OpenTa
 
 
 async def test_experiment_fits_a_phone(server: Server, tab: OpenTab) -> None:
-    experiment_id, ids = await experiment(server)
+    experiment_id, ids = await experiment(server, f"sweep {HOSTILE}", HOSTILE)
     opened = await tab(PHONE, dark=True)
     page = await sign_in(opened, server)
     parts = ("", "?part=scatter", "?part=parallel")

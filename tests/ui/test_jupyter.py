@@ -1,9 +1,10 @@
 """Jupyter services on the page. What runs in their place is a stand-in."""
 
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from fetchml.core.model import Role
 from tests.support.program import Backend
@@ -36,6 +37,21 @@ async def test_service_is_started_opened_and_stopped(
     assert address is not None
     assert "/lab?token=" in address
     await opened.check_accessible()
+
+    # Of a service that nobody uses the server says when it will be stopped.
+    stops_at = datetime.now(tz=UTC) + timedelta(minutes=9, seconds=30)
+
+    async def idle(route: Route) -> None:
+        reply = await route.fetch()
+        services = [{**each, "stops_at": stops_at.isoformat()} for each in await reply.json()]
+        await route.fulfill(response=reply, json=services)
+
+    await expect(row.get_by_text("Nobody uses it")).to_have_count(0)
+    await page.route("**/v1/jupyter/services?*", idle)
+    await expect(row.get_by_text("Nobody uses it")).to_contain_text("it will be stopped in 9 min")
+    await opened.check_accessible()
+    await page.unroute("**/v1/jupyter/services?*")
+    await expect(row.get_by_text("Nobody uses it")).to_have_count(0)
 
     # Others see that it is there, and neither its token nor a button that would be refused.
     other = await sign_in(await tab(), server, await server.key("eve", Role.USER))

@@ -84,7 +84,7 @@ function Files({ base, other }: { base: string; other: string }) {
   const { changes, before, after } = found;
   return (
     <>
-      <p class="compare-count muted">{plural(changes.length, "file")} differ</p>
+      <p class="compare-count muted">{changes.length === 1 ? "1 file differs" : `${plural(changes.length, "file")} differ`}</p>
       <ul class="file-changes">
         {changes.slice(0, SHOWN_FILES).map((change) => (
           <li key={change.path}>

@@ -91,8 +91,10 @@ function Row({ sweep }: { sweep: Sweep }) {
   return (
     <tr>
       <th scope="row">
-        <a href={href(["sweeps", id])}>{plain(sweep.name ?? "")}</a>{" "}
-        <span class="task-id">{shortId(id)}</span>
+        <a class="task-link" href={href(["sweeps", id])} title={id}>
+          <span class="task-name">{plain(sweep.name ?? "")}</span>{" "}
+          <span class="task-id">{shortId(id)}</span>
+        </a>
       </th>
       <td class="number">{sweep.total}</td>
       <td class="sweep-cell">

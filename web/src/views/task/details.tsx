@@ -144,10 +144,9 @@ function Commands({ task }: { task: Task }) {
     [
       "Read it from Python",
       [
-        "import os",
         "from fetchml.client import Client",
         "",
-        `with Client("${location.hostname}:9102", key=os.environ["FETCHML_API_KEY"]) as client:`,
+        "with Client() as client:  # of FETCHML_SERVER, with FETCHML_API_KEY",
         `    for chunk in client.logs("${task.id}", follow=True):`,
         '        print(chunk.data.decode(errors="replace"), end="")',
       ].join("\n"),

@@ -42,6 +42,8 @@ def test_limit_is_in_gib(data_dir: Path, tmp_path: Path) -> None:
     table = f"[volumes.scratch]\npath = '{tmp_path / 'disk'}'\nmode = 'rw'\nmax_gb = 3"
     file.write_text(f"data_dir = '{data_dir}'\n{table}")
     assert volumes_of(load(file, {}))["scratch"].max_bytes == 3 << 30
+    [found] = volumes(load(file, {}))
+    assert found.finding == f"{tmp_path / 'disk'} (rw), for every user, up to 3 GiB"
     file.write_text(f"data_dir = '{data_dir}'\n{table.replace('3', '-1')}")
     with pytest.raises(ConfigError, match="max_gb"):
         load(file, {})

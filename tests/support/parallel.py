@@ -20,6 +20,7 @@ LONG = (
     "tests/envoy/",
     "tests/cli/test_documented_commands.py",
     "tests/adapters/slurm/",
+    "tests/gpu/test_idle.py",
     "tests/server/",
     "tests/executable/",
     "tests/hostile/",

@@ -115,4 +115,5 @@ def volumes(settings: Settings) -> Iterator[Finding]:
             yield Finding(shown, f"{path} is not a folder", fix)
         else:
             users = ", ".join(volume.users) or "every user"
-            yield Finding(shown, f"{path} ({volume.mode}), for {users}")
+            most = f", up to {volume.max_gb} GiB" if volume.max_gb else ""
+            yield Finding(shown, f"{path} ({volume.mode}), for {users}{most}")

@@ -32,8 +32,8 @@ REFUSALS = (SlurmAway, Refused, TryAgain)
 
 
 def batch_script(data: bytes) -> None:
-    """Read a script as `fetchml sbatch` does."""
-    content = data.decode()
+    """Read a script as `fetchml sbatch` does, which refuses what is not UTF-8 first."""
+    content = data.decode(errors="ignore")
     problems = script.Problems()
     found = []
     for where, words in script.directives(content):
@@ -227,7 +227,7 @@ TARGETS: dict[str, Target] = {
         batch_script,
         SBATCH,
         [b"\xff", *STEERING[:-1], *NUMBERS, *OPTIONS],
-        (script.BadScript, UnicodeDecodeError),
+        (script.BadScript,),
     ),
     "squeue": Target(
         squeue,

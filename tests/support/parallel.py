@@ -17,6 +17,7 @@ LONG = (
     "tests/ui/",
     "tests/jupyter/",
     "tests/client/",
+    "tests/fuzz/",
     "tests/envoy/",
     "tests/cli/test_documented_commands.py",
     "tests/adapters/slurm/",

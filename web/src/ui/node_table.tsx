@@ -4,6 +4,7 @@ import type { Gpu, GpuList, GpuNode } from "../api/model";
 import { bytes, count, plain, shortId } from "../format";
 import { href } from "../router";
 import { store } from "../state/store";
+import { Table } from "./table";
 import { User } from "./task_link";
 
 const MIB = 1024 * 1024;
@@ -15,45 +16,31 @@ interface Props {
 
 export function NodeTable({ nodes }: Props) {
   return (
-    <div class="table-box" tabIndex={0} role="region" aria-label="Nodes">
-      <table class="table">
-        <thead>
-          <tr>
-            <th scope="col">Node</th>
-            <th scope="col">State</th>
-            <th scope="col">GPUs in use</th>
-            <th scope="col">Cores in use</th>
-            <th scope="col">Memory requested</th>
-            <th scope="col">Tasks</th>
-          </tr>
-        </thead>
-        <tbody>
-          {nodes.map((node) => (
-            <tr key={node.name}>
-              <th scope="row">{plain(node.name)}</th>
-              <td class="wide">
-                {plain(node.state)}
-                {node.reason && (
-                  <span class="muted">
-                    {": "}
-                    {plain(node.reason)}
-                    {node.reason_by && ` (${plain(node.reason_by)})`}
-                  </span>
-                )}
-              </td>
-              <td class="number">{node.gpu > 0 ? `${node.gpu_used} of ${node.gpu}` : ""}</td>
-              <td class="number">{`${node.cpu_used} of ${node.cpu}`}</td>
-              <td class="number">
-                {`${bytes(node.memory_used_mb * MIB)} of ${bytes(node.memory_mb * MIB)}`}
-              </td>
-              <td>
-                <Tasks ids={node.task_ids ?? []} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table label="Nodes" columns={["Node", "State", "GPUs in use", "Cores in use", "Memory requested", "Tasks"]}>
+      {nodes.map((node) => (
+        <tr key={node.name}>
+          <th scope="row">{plain(node.name)}</th>
+          <td class="wide">
+            {plain(node.state)}
+            {node.reason && (
+              <span class="muted">
+                {": "}
+                {plain(node.reason)}
+                {node.reason_by && ` (${plain(node.reason_by)})`}
+              </span>
+            )}
+          </td>
+          <td class="number">{node.gpu > 0 ? `${node.gpu_used} of ${node.gpu}` : ""}</td>
+          <td class="number">{`${node.cpu_used} of ${node.cpu}`}</td>
+          <td class="number">
+            {`${bytes(node.memory_used_mb * MIB)} of ${bytes(node.memory_mb * MIB)}`}
+          </td>
+          <td>
+            <Tasks ids={node.task_ids ?? []} />
+          </td>
+        </tr>
+      ))}
+    </Table>
   );
 }
 

@@ -9,6 +9,7 @@ import { href, route, setQuery } from "../../router";
 import { store } from "../../state/store";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { Table } from "../../ui/table";
 import { TextFilter } from "../../ui/text_filter";
 import { At } from "../../ui/time";
 
@@ -89,24 +90,11 @@ export function Audit() {
           {entries.length === 0 ? (
             <Empty>No entry matches.</Empty>
           ) : (
-            <div class="table-box" tabIndex={0} role="region" aria-label="Audit">
-              <table class="table">
-                <thead>
-                  <tr>
-                    {COLUMNS.map((name) => (
-                      <th key={name} scope="col">
-                        {name}
-                      </th>
-                    ))}
-                  </tr>
-                </thead>
-                <tbody>
-                  {entries.map((entry) => (
-                    <Row key={entry.id} entry={entry} />
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <Table label="Audit" columns={COLUMNS}>
+              {entries.map((entry) => (
+                <Row key={entry.id} entry={entry} />
+              ))}
+            </Table>
           )}
           {hasMore && (
             <p class="rows-more">

@@ -9,6 +9,7 @@ import { store } from "../../state/store";
 import { Icon } from "../../ui/icon";
 import { Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { number, Table } from "../../ui/table";
 import { useResource } from "../../ui/use";
 
 export function Host() {
@@ -89,33 +90,20 @@ function Limits() {
   if (!info) return <Problem text={resource.error.value} />;
   return (
     <Panel title="Quotas of a user" aside="[quotas]">
-      <div class="table-box" tabIndex={0} role="region" aria-label="Quotas">
-        <table class="table">
-          <thead>
-            <tr>
-              <th scope="col">What</th>
-              <th scope="col">Setting</th>
-              <th scope="col" class="number">
-                Most
-              </th>
+      <Table label="Quotas" columns={["What", "Setting", number("Most")]}>
+        {QUOTAS.map(([field, name, setting, shown]) => {
+          const value = info.quotas?.[field];
+          return (
+            <tr key={field}>
+              <th scope="row">{name}</th>
+              <td>
+                <code>{setting}</code>
+              </td>
+              <td class="number">{value ? shown(value) : "no limit"}</td>
             </tr>
-          </thead>
-          <tbody>
-            {QUOTAS.map(([field, name, setting, shown]) => {
-              const value = info.quotas?.[field];
-              return (
-                <tr key={field}>
-                  <th scope="row">{name}</th>
-                  <td>
-                    <code>{setting}</code>
-                  </td>
-                  <td class="number">{value ? shown(value) : "no limit"}</td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      </div>
+          );
+        })}
+      </Table>
     </Panel>
   );
 }

@@ -9,6 +9,7 @@ import { store } from "../../state/store";
 import { Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { performIfConfirmed } from "../../ui/perform";
+import { ACTION, Table } from "../../ui/table";
 import { Ago, At } from "../../ui/time";
 import { useResource } from "../../ui/use";
 import { NewKey } from "./new_key";
@@ -44,27 +45,11 @@ export function Keys() {
             )
           }
         >
-          <div class="table-box" tabIndex={0} role="region" aria-label="Keys">
-            <table class="table">
-              <thead>
-                <tr>
-                  <th scope="col">Name</th>
-                  <th scope="col">Role</th>
-                  <th scope="col">Created</th>
-                  <th scope="col">Last used</th>
-                  <th scope="col">Expires</th>
-                  <th scope="col">
-                    <span class="off-screen">Action</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {shown.map((key) => (
-                  <Row key={key.id} of={key} list={list} />
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <Table label="Keys" columns={["Name", "Role", "Created", "Last used", "Expires", ACTION]}>
+            {shown.map((key) => (
+              <Row key={key.id} of={key} list={list} />
+            ))}
+          </Table>
         </Panel>
       )}
     </>

@@ -8,6 +8,7 @@ import { store } from "../../state/store";
 import { Meter } from "../../ui/meter";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { Table } from "../../ui/table";
 import { useResource } from "../../ui/use";
 import { Environments } from "../environments/list";
 import { Volumes } from "./volumes";
@@ -60,48 +61,40 @@ function Users({ found }: { found: StorageReport }) {
       {found.users.length === 0 ? (
         <Empty>Nothing is stored yet.</Empty>
       ) : (
-        <div class="table-box" tabIndex={0} role="region" aria-label="Storage">
-          <table class="table">
-            <thead>
-              <tr>
-                <th scope="col">User</th>
-                <th scope="col">{allowed === undefined ? "Of the largest" : "Of the quota"}</th>
-                {["Total", "Files", ...KINDS].map((name) => (
-                  <th key={name} scope="col" class="number capital">
-                    {name}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {found.users.map((user) => {
-                const share = user.bytes / (allowed ?? most);
-                return (
-                  <tr key={user.user_id}>
-                    <th scope="row">{plain(user.user_id) || "older releases"}</th>
-                    <td class="storage-bar">
-                      <Meter
-                        value={share}
-                        label={`Share of ${plain(user.user_id)}`}
-                        tone={allowed !== undefined && share > 0.9 ? "danger" : "plain"}
-                      />
+        <Table
+          label="Storage"
+          columns={[
+            "User",
+            allowed === undefined ? "Of the largest" : "Of the quota",
+            ...["Total", "Files", ...KINDS].map((name) => ({ name, class: "number capital" })),
+          ]}
+        >
+          {found.users.map((user) => {
+            const share = user.bytes / (allowed ?? most);
+            return (
+              <tr key={user.user_id}>
+                <th scope="row">{plain(user.user_id) || "older releases"}</th>
+                <td class="storage-bar">
+                  <Meter
+                    value={share}
+                    label={`Share of ${plain(user.user_id)}`}
+                    tone={allowed !== undefined && share > 0.9 ? "danger" : "plain"}
+                  />
+                </td>
+                <td class="number">{bytes(user.bytes)}</td>
+                <td class="number">{count(user.files)}</td>
+                {KINDS.map((kind) => {
+                  const use = user.kinds.find((one) => one.kind === kind);
+                  return (
+                    <td key={kind} class="number">
+                      {use ? bytes(use.bytes) : ""}
                     </td>
-                    <td class="number">{bytes(user.bytes)}</td>
-                    <td class="number">{count(user.files)}</td>
-                    {KINDS.map((kind) => {
-                      const use = user.kinds.find((one) => one.kind === kind);
-                      return (
-                        <td key={kind} class="number">
-                          {use ? bytes(use.bytes) : ""}
-                        </td>
-                      );
-                    })}
-                  </tr>
-                );
-              })}
-            </tbody>
-          </table>
-        </div>
+                  );
+                })}
+              </tr>
+            );
+          })}
+        </Table>
       )}
     </Panel>
   );

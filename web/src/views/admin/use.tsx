@@ -9,12 +9,15 @@ import { store } from "../../state/store";
 import { Meter } from "../../ui/meter";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { number, Table } from "../../ui/table";
 import { useResource } from "../../ui/use";
 
 const DAY = 86_400_000;
 const PERIODS = { "7": "7 days", "30": "30 days", "90": "90 days", "365": "a year" } as const;
 type Period = keyof typeof PERIODS;
 const DAYS_SHOWN = 30;
+/** The columns of `Numbers`. */
+const SUMS = ["GPU hours", "CPU core hours", "Completed", "Failed"].map(number);
 
 export function Use() {
   const text = route.value.query.get("days") ?? "30";
@@ -53,39 +56,17 @@ export function Use() {
       ) : users.length === 0 ? (
         <Empty>No task ran in this time.</Empty>
       ) : (
-        <div class="table-box" tabIndex={0} role="region" aria-label="Use">
-          <table class="table">
-            <thead>
-              <tr>
-                <th scope="col">User</th>
-                <th scope="col">Of the largest</th>
-                <th scope="col" class="number">
-                  GPU hours
-                </th>
-                <th scope="col" class="number">
-                  CPU core hours
-                </th>
-                <th scope="col" class="number">
-                  Completed
-                </th>
-                <th scope="col" class="number">
-                  Failed
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {users.map((user) => (
-                <tr key={user.user_id}>
-                  <th scope="row">{plain(user.user_id)}</th>
-                  <td class="storage-bar">
-                    <Meter value={user.gpu_hours / most} label={`Share of ${plain(user.user_id)}`} />
-                  </td>
-                  <Numbers of={user} />
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table label="Use" columns={["User", "Of the largest", ...SUMS]}>
+          {users.map((user) => (
+            <tr key={user.user_id}>
+              <th scope="row">{plain(user.user_id)}</th>
+              <td class="storage-bar">
+                <Meter value={user.gpu_hours / most} label={`Share of ${plain(user.user_id)}`} />
+              </td>
+              <Numbers of={user} />
+            </tr>
+          ))}
+        </Table>
       )}
       {found && found.days.length > 0 && <Days days={found.days} />}
     </Panel>
@@ -109,37 +90,15 @@ function Days({ days }: { days: readonly GpuHours[] }) {
   return (
     <details class="use-days">
       <summary>By day</summary>
-      <div class="table-box" tabIndex={0} role="region" aria-label="Use by day">
-        <table class="table">
-          <thead>
-            <tr>
-              <th scope="col">Day</th>
-              <th scope="col">User</th>
-              <th scope="col" class="number">
-                GPU hours
-              </th>
-              <th scope="col" class="number">
-                CPU core hours
-              </th>
-              <th scope="col" class="number">
-                Completed
-              </th>
-              <th scope="col" class="number">
-                Failed
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {days.slice(0, 20 * DAYS_SHOWN).map((day) => (
-              <tr key={`${day.day} ${day.user_id}`}>
-                <td>{day.day}</td>
-                <td>{plain(day.user_id)}</td>
-                <Numbers of={day} />
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table label="Use by day" columns={["Day", "User", ...SUMS]}>
+        {days.slice(0, 20 * DAYS_SHOWN).map((day) => (
+          <tr key={`${day.day} ${day.user_id}`}>
+            <td>{day.day}</td>
+            <td>{plain(day.user_id)}</td>
+            <Numbers of={day} />
+          </tr>
+        ))}
+      </Table>
     </details>
   );
 }

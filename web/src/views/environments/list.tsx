@@ -8,6 +8,7 @@ import { store } from "../../state/store";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { performIfConfirmed } from "../../ui/perform";
+import { ACTION, number, Table } from "../../ui/table";
 import { Ago } from "../../ui/time";
 import { useResource } from "../../ui/use";
 
@@ -15,6 +16,7 @@ import { useResource } from "../../ui/use";
 const SHOWN = 100;
 /** Digits of an id, as the command line shows them. */
 const SHORT = 12;
+const COLUMNS = ["Packages of", "Image", number("Size"), number("Tasks now"), "Last used", ACTION];
 
 export function Environments() {
   const list = useMemo(
@@ -53,55 +55,33 @@ export function Environments() {
       {found.environments.length === 0 ? (
         <Empty>No task has asked for an environment yet.</Empty>
       ) : (
-        <div class="table-box" tabIndex={0} role="region" aria-label="Kept environments">
-          <table class="table">
-            <thead>
-              <tr>
-                <th scope="col">ID</th>
-                {store.isAdmin.value && <th scope="col">For tasks of</th>}
-                <th scope="col">Packages of</th>
-                <th scope="col">Image</th>
-                <th scope="col" class="number">
-                  Size
-                </th>
-                <th scope="col" class="number">
-                  Tasks now
-                </th>
-                <th scope="col">Last used</th>
-                <th scope="col">
-                  <span class="off-screen">Action</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {found.environments.map((one) => (
-                <tr key={one.id}>
-                  <th scope="row">
-                    <code>{short(one)}</code>
-                  </th>
-                  {store.isAdmin.value && <td>{plain(one.user_id)}</td>}
-                  <td>{plain(one.path)}</td>
-                  <td>{plain(one.image)}</td>
-                  <td class="number">{bytes(one.bytes)}</td>
-                  <td class="number">{count(one.tasks)}</td>
-                  <td>
-                    <Ago at={one.last_used_at} />
-                  </td>
-                  <td class="number">
-                    <button
-                      type="button"
-                      class="button button-small"
-                      aria-label={`Remove environment ${short(one)}`}
-                      onClick={() => void remove(one)}
-                    >
-                      Remove
-                    </button>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table label="Kept environments" columns={["ID", ...(store.isAdmin.value ? ["For tasks of"] : []), ...COLUMNS]}>
+          {found.environments.map((one) => (
+            <tr key={one.id}>
+              <th scope="row">
+                <code>{short(one)}</code>
+              </th>
+              {store.isAdmin.value && <td>{plain(one.user_id)}</td>}
+              <td>{plain(one.path)}</td>
+              <td>{plain(one.image)}</td>
+              <td class="number">{bytes(one.bytes)}</td>
+              <td class="number">{count(one.tasks)}</td>
+              <td>
+                <Ago at={one.last_used_at} />
+              </td>
+              <td class="number">
+                <button
+                  type="button"
+                  class="button button-small"
+                  aria-label={`Remove environment ${short(one)}`}
+                  onClick={() => void remove(one)}
+                >
+                  Remove
+                </button>
+              </td>
+            </tr>
+          ))}
+        </Table>
       )}
     </Panel>
   );

@@ -9,6 +9,7 @@ import { store } from "../../state/store";
 import { TextField, useForm } from "../../ui/form";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { Table } from "../../ui/table";
 import { User } from "../../ui/task_link";
 import { TextFilter } from "../../ui/text_filter";
 import { Ago } from "../../ui/time";
@@ -91,36 +92,24 @@ export default function Experiments() {
                 : "No experiment matches."}
             </Empty>
           ) : (
-            <div class="table-box">
-              <table class="table">
-                <thead>
-                  <tr>
-                    <th scope="col">Name</th>
-                    <th scope="col">User</th>
-                    <th scope="col">Created</th>
-                    <th scope="col">Description</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {shown.map((one) => (
-                    <tr key={one.id}>
-                      <th scope="row">
-                        <a href={href(["experiments", one.id])}>{plain(one.name)}</a>{" "}
-                        <span class="task-id">{shortId(one.id)}</span>{" "}
-                        {one.status !== "active" && <span class="muted">{one.status}</span>}
-                      </th>
-                      <td>
-                        <User name={one.user_id} />
-                      </td>
-                      <td>
-                        <Ago at={one.created_at} />
-                      </td>
-                      <td class="muted wide">{plain(one.description ?? "")}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <Table columns={["Name", "User", "Created", "Description"]}>
+              {shown.map((one) => (
+                <tr key={one.id}>
+                  <th scope="row">
+                    <a href={href(["experiments", one.id])}>{plain(one.name)}</a>{" "}
+                    <span class="task-id">{shortId(one.id)}</span>{" "}
+                    {one.status !== "active" && <span class="muted">{one.status}</span>}
+                  </th>
+                  <td>
+                    <User name={one.user_id} />
+                  </td>
+                  <td>
+                    <Ago at={one.created_at} />
+                  </td>
+                  <td class="muted wide">{plain(one.description ?? "")}</td>
+                </tr>
+              ))}
+            </Table>
           )}
         </Panel>
       )}

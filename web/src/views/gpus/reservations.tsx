@@ -9,6 +9,7 @@ import { TextField, useForm } from "../../ui/form";
 import { announce, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { performIfConfirmed } from "../../ui/perform";
+import { ACTION, Table } from "../../ui/table";
 import { User } from "../../ui/task_link";
 import { At } from "../../ui/time";
 import { useResource } from "../../ui/use";
@@ -48,26 +49,11 @@ export function Reservations() {
       )}
       <Problem text={list.error.value} retry={() => void list.refresh()} />
       {bookings.length > 0 && (
-        <div class="table-box" tabIndex={0} role="region" aria-label="Reservations">
-          <table class="table">
-            <thead>
-              <tr>
-                <th scope="col">For</th>
-                <th scope="col">GPUs</th>
-                <th scope="col">From</th>
-                <th scope="col">To</th>
-                <th scope="col">
-                  <span class="off-screen">Action</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {bookings.map((booking) => (
-                <Row key={booking.id} of={booking} onRemoved={() => void list.refresh()} />
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table label="Reservations" columns={["For", "GPUs", "From", "To", ACTION]}>
+          {bookings.map((booking) => (
+            <Row key={booking.id} of={booking} onRemoved={() => void list.refresh()} />
+          ))}
+        </Table>
       )}
     </Panel>
   );

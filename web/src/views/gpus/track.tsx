@@ -10,6 +10,7 @@ import { store } from "../../state/store";
 import { confirmed } from "../../ui/dialog";
 import { GPU_WORDS } from "../../ui/gpu_card";
 import { perform } from "../../ui/perform";
+import { number, Table } from "../../ui/table";
 import { User } from "../../ui/task_link";
 import { cursor } from "./cursor";
 import { averages, holders, megabytes, type History, type Hold, type Point, type Track } from "./history";
@@ -273,36 +274,21 @@ function HoldTable({ holds, services, span }: TableProps) {
       <summary>
         Who held it: {users.map(([user, time]) => `${plain(user)} ${duration(time)}`).join(", ")}
       </summary>
-      <div class="table-box">
-        <table class="table">
-          <thead>
-            <tr>
-              <th scope="col">Task</th>
-              <th scope="col">User</th>
-              <th scope="col">From</th>
-              <th scope="col">Until</th>
-              <th scope="col" class="number">
-                Time
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {holds.slice(0, SHOWN_HOLDS).map((hold) => (
-              <tr key={`${hold.taskId}-${hold.since}`}>
-                <td>
-                  <Holder hold={hold} services={services} />
-                </td>
-                <td>
-                  <User name={hold.user} />
-                </td>
-                <td>{moment(hold.since, now.value)}</td>
-                <td>{hold.until === undefined ? "now" : moment(hold.until, now.value)}</td>
-                <td class="number">{duration((hold.until ?? now.value) - hold.since)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table columns={["Task", "User", "From", "Until", number("Time")]}>
+        {holds.slice(0, SHOWN_HOLDS).map((hold) => (
+          <tr key={`${hold.taskId}-${hold.since}`}>
+            <td>
+              <Holder hold={hold} services={services} />
+            </td>
+            <td>
+              <User name={hold.user} />
+            </td>
+            <td>{moment(hold.since, now.value)}</td>
+            <td>{hold.until === undefined ? "now" : moment(hold.until, now.value)}</td>
+            <td class="number">{duration((hold.until ?? now.value) - hold.since)}</td>
+          </tr>
+        ))}
+      </Table>
       {holds.length > SHOWN_HOLDS && (
         <p class="rows-more">The latest {SHOWN_HOLDS} of {holds.length}. Choose a shorter time for others.</p>
       )}

@@ -12,6 +12,7 @@ import { Field } from "../../ui/field";
 import { announce, Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { perform } from "../../ui/perform";
+import { Table } from "../../ui/table";
 import { Ago } from "../../ui/time";
 import { useResource, useTitle } from "../../ui/use";
 
@@ -44,24 +45,11 @@ export default function Notifications() {
           {shown.length === 0 ? (
             <Empty>No message of yours waits, and none was given up.</Empty>
           ) : (
-            <div class="table-box" tabIndex={0} role="region" aria-label="Not delivered">
-              <table class="table">
-                <thead>
-                  <tr>
-                    <th scope="col">Message</th>
-                    <th scope="col">To</th>
-                    <th scope="col">Attempts</th>
-                    <th scope="col">Last error</th>
-                    <th scope="col">Next attempt</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {shown.map((one) => (
-                    <Row key={one.id} of={one} onSent={() => void list.refresh()} />
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <Table label="Not delivered" columns={["Message", "To", "Attempts", "Last error", "Next attempt"]}>
+              {shown.map((one) => (
+                <Row key={one.id} of={one} onSent={() => void list.refresh()} />
+              ))}
+            </Table>
           )}
         </Panel>
       )}

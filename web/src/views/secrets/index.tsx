@@ -9,6 +9,7 @@ import { TextField, useForm } from "../../ui/form";
 import { announce, Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { performIfConfirmed } from "../../ui/perform";
+import { ACTION, Table } from "../../ui/table";
 import { Ago } from "../../ui/time";
 import { useResource, useTitle } from "../../ui/use";
 
@@ -47,45 +48,31 @@ export default function Secrets() {
           {secrets.length === 0 ? (
             <Empty>You have no secrets. A task that names one gets its value as a variable or a file.</Empty>
           ) : (
-            <div class="table-box" tabIndex={0} role="region" aria-label="Secrets">
-              <table class="table">
-                <thead>
-                  <tr>
-                    <th scope="col">Name</th>
-                    <th scope="col">Created</th>
-                    <th scope="col">Last set</th>
-                    <th scope="col">
-                      <span class="off-screen">Action</span>
-                    </th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {secrets.map((secret) => (
-                    <tr key={secret.name}>
-                      <th scope="row">
-                        <code>{plain(secret.name)}</code>
-                      </th>
-                      <td>
-                        <Ago at={secret.created_at} />
-                      </td>
-                      <td>
-                        <Ago at={secret.updated_at} />
-                      </td>
-                      <td class="number">
-                        <button
-                          type="button"
-                          class="button button-small"
-                          aria-label={`Remove ${plain(secret.name)}`}
-                          onClick={() => void remove(secret.name)}
-                        >
-                          Remove
-                        </button>
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <Table label="Secrets" columns={["Name", "Created", "Last set", ACTION]}>
+              {secrets.map((secret) => (
+                <tr key={secret.name}>
+                  <th scope="row">
+                    <code>{plain(secret.name)}</code>
+                  </th>
+                  <td>
+                    <Ago at={secret.created_at} />
+                  </td>
+                  <td>
+                    <Ago at={secret.updated_at} />
+                  </td>
+                  <td class="number">
+                    <button
+                      type="button"
+                      class="button button-small"
+                      aria-label={`Remove ${plain(secret.name)}`}
+                      onClick={() => void remove(secret.name)}
+                    >
+                      Remove
+                    </button>
+                  </td>
+                </tr>
+              ))}
+            </Table>
           )}
         </Panel>
       )}

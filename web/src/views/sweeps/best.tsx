@@ -8,6 +8,7 @@ import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { Table } from "../../ui/table";
 import { TaskLink } from "../../ui/task_link";
 import { useResource } from "../../ui/use";
 import { Labels } from "../tasks/columns";
@@ -73,32 +74,21 @@ export function Best({ path, completed }: Props) {
             : "No completed task reports this metric."}
         </Empty>
       ) : (
-        <div class="table-box" tabIndex={0} role="region" aria-label="Best tasks">
-          <table class="table">
-            <thead>
-              <tr>
-                <th scope="col">Task</th>
-                <th scope="col">{plain(metric)}</th>
-                <th scope="col">Parameters</th>
-              </tr>
-            </thead>
-            <tbody>
-              {results.map((one) => (
-                <tr key={one.task_id}>
-                  <th scope="row">
-                    <TaskLink
-                      task={{ id: one.task_id ?? "", job_name: String(one.sweep_index ?? 0) }}
-                    />
-                  </th>
-                  <td class="number">{one.value}</td>
-                  <td>
-                    <Labels labels={one.parameters} />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table label="Best tasks" columns={["Task", plain(metric), "Parameters"]}>
+          {results.map((one) => (
+            <tr key={one.task_id}>
+              <th scope="row">
+                <TaskLink
+                  task={{ id: one.task_id ?? "", job_name: String(one.sweep_index ?? 0) }}
+                />
+              </th>
+              <td class="number">{one.value}</td>
+              <td>
+                <Labels labels={one.parameters} />
+              </td>
+            </tr>
+          ))}
+        </Table>
       )}
     </Panel>
   );

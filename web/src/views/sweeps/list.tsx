@@ -8,6 +8,7 @@ import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { Table } from "../../ui/table";
 import { User } from "../../ui/task_link";
 import { Ago } from "../../ui/time";
 import { useResource, useTitle } from "../../ui/use";
@@ -58,24 +59,11 @@ export default function Sweeps() {
               <code>fetchml sweep create -p lr=0.1,0.2 -- python train.py --lr {"{lr}"}</code>
             </Empty>
           ) : (
-            <div class="table-box" tabIndex={0} role="region" aria-label="Sweeps">
-              <table class="table">
-                <thead>
-                  <tr>
-                    <th scope="col">Sweep</th>
-                    <th scope="col">Tasks</th>
-                    <th scope="col">Status</th>
-                    <th scope="col">User</th>
-                    <th scope="col">Created</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {sweeps.map((sweep) => (
-                    <Row key={sweep.id} sweep={sweep} />
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <Table label="Sweeps" columns={["Sweep", "Tasks", "Status", "User", "Created"]}>
+              {sweeps.map((sweep) => (
+                <Row key={sweep.id} sweep={sweep} />
+              ))}
+            </Table>
           )}
           {(page.total ?? 0) > sweeps.length && (
             <p class="rows-more">The newest {MOST} are shown.</p>

@@ -7,6 +7,7 @@ import { href, route } from "./router";
 import { now } from "./state/clock";
 import { store } from "./state/store";
 import { nextTheme, theme } from "./state/theme";
+import { IconButton, SmallButton } from "./ui/button";
 import { Icon } from "./ui/icon";
 import { useLoaded, type Load } from "./ui/lazy";
 import { Loading, Problem } from "./ui/notes";
@@ -117,18 +118,15 @@ function Person({ session }: { session: Session }) {
       <span class="person-name" title={`Role: ${session.role}`}>
         {plain(session.user)} <span class="muted">{session.role}</span>
       </span>
-      <button
-        type="button"
-        class="button-icon"
-        aria-label={`Colours: ${theme.value}. Change`}
+      <IconButton
+        icon="theme"
+        label={`Colours: ${theme.value}. Change`}
         title={`Colours: ${theme.value}`}
         onClick={nextTheme}
-      >
-        <Icon name="theme" />
-      </button>
-      <button type="button" class="button button-small" onClick={() => void store.signOut()}>
+      />
+      <SmallButton onClick={() => void store.signOut()}>
         Sign out
-      </button>
+      </SmallButton>
       {session.mode === "memory" && (
         <p class="person-note" title={session.reason}>
           A reload asks for the key again: the session is in the memory of this page only.
@@ -153,9 +151,9 @@ function LiveMark() {
       <span class="live-dot" aria-hidden="true" />
       <span>{text}</span>
       {!isLive && state.kind === "lost" && (
-        <button type="button" class="button button-small" onClick={() => store.hurry()}>
+        <SmallButton onClick={() => store.hurry()}>
           Reconnect
-        </button>
+        </SmallButton>
       )}
     </div>
   );

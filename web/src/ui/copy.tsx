@@ -1,6 +1,6 @@
 /** Buttons that copy a text. */
 
-import { Icon } from "./icon";
+import { IconButton } from "./button";
 import { announce } from "./notes";
 
 export async function copy(text: string, what: string): Promise<void> {
@@ -25,14 +25,11 @@ export async function copy(text: string, what: string): Promise<void> {
 
 export function CopyButton({ text, what }: { text: string; what: string }) {
   return (
-    <button
-      type="button"
-      class="button-icon"
-      aria-label={`Copy ${what}`}
+    <IconButton
+      icon="copy"
+      label={`Copy ${what}`}
       title={`Copy ${what}`}
       onClick={() => void copy(text, what)}
-    >
-      <Icon name="copy" />
-    </button>
+    />
   );
 }

@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
+import { IconButton, SmallButton } from "./button";
 import { Icon } from "./icon";
 
 export function Problem({ text, retry }: { text: string | undefined; retry?: () => void }) {
@@ -11,9 +12,9 @@ export function Problem({ text, retry }: { text: string | undefined; retry?: () 
       <Icon name="warning" />
       <span class="note-text">{text}</span>
       {retry && (
-        <button type="button" class="button button-small" onClick={retry}>
+        <SmallButton onClick={retry}>
           Try again
-        </button>
+        </SmallButton>
       )}
     </div>
   );
@@ -60,14 +61,7 @@ export function Toasts() {
         <div key={toast.id} class={`toast toast-${toast.kind}`}>
           <Icon name={toast.kind === "done" ? "completed" : "warning"} />
           <span>{toast.text}</span>
-          <button
-            type="button"
-            class="button-icon"
-            aria-label="Dismiss"
-            onClick={() => dismiss(toast.id)}
-          >
-            <Icon name="close" />
-          </button>
+          <IconButton icon="close" label="Dismiss" onClick={() => dismiss(toast.id)} />
         </div>
       ))}
     </div>

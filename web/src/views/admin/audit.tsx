@@ -7,6 +7,7 @@ import { time } from "../../filters";
 import { plain, shortId } from "../../format";
 import { href, route, setQuery } from "../../router";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { Table } from "../../ui/table";
@@ -98,13 +99,9 @@ export function Audit() {
           )}
           {hasMore && (
             <p class="rows-more">
-              <button
-                type="button"
-                class="button button-small"
-                onClick={() => setBefore({ key, id: entries.at(-1)?.id ?? "" })}
-              >
+              <SmallButton onClick={() => setBefore({ key, id: entries.at(-1)?.id ?? "" })}>
                 Older
-              </button>
+              </SmallButton>
             </p>
           )}
         </Panel>

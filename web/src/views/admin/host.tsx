@@ -6,6 +6,7 @@ import { bytes, count, plain, plural } from "../../format";
 import { Resource } from "../../state/resource";
 import { server } from "../../state/server";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { Icon } from "../../ui/icon";
 import { Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
@@ -33,13 +34,9 @@ function Findings() {
     <Panel
       title="Checks"
       aside={
-        <button
-          type="button"
-          class="button button-small"
-          onClick={() => void report.refresh()}
-        >
+        <SmallButton onClick={() => void report.refresh()}>
           Check again
-        </button>
+        </SmallButton>
       }
     >
       <Problem text={report.error.value} />

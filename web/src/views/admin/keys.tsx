@@ -6,6 +6,7 @@ import { ms, plain, plural } from "../../format";
 import { now } from "../../state/clock";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { performIfConfirmed } from "../../ui/perform";
@@ -95,14 +96,12 @@ function Row({ of: key, list }: { of: Key; list: Resource<KeyList> }) {
       </td>
       <td class="number">
         {!isOver(key) && (
-          <button
-            type="button"
-            class="button button-small"
+          <SmallButton
             aria-label={`Revoke the key of ${plain(key.name)}`}
             onClick={() => void revoke()}
           >
             Revoke
-          </button>
+          </SmallButton>
         )}
       </td>
     </tr>

@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import type { CreatedKey, CreateKeyRequest } from "../../api/types";
 import { plain } from "../../format";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { CopyButton } from "../../ui/copy";
 import { Field } from "../../ui/field";
 import { TextField, useForm } from "../../ui/form";
@@ -49,9 +50,9 @@ export function NewKey({ onCreated }: { onCreated: () => void }) {
             <code>{created.secret}</code>
             <CopyButton text={created.secret} what="the key" />
           </div>
-          <button type="button" class="button button-small" onClick={() => setCreated(undefined)}>
+          <SmallButton onClick={() => setCreated(undefined)}>
             I have copied it
-          </button>
+          </SmallButton>
         </div>
       )}
       <form noValidate onSubmit={check}>

@@ -5,6 +5,7 @@ import type { EnvironmentList, KeptEnvironment } from "../../api/types";
 import { bytes, count, plain, plural } from "../../format";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { performIfConfirmed } from "../../ui/perform";
@@ -70,14 +71,12 @@ export function Environments() {
                 <Ago at={one.last_used_at} />
               </td>
               <td class="number">
-                <button
-                  type="button"
-                  class="button button-small"
+                <SmallButton
                   aria-label={`Remove environment ${short(one)}`}
                   onClick={() => void remove(one)}
                 >
                   Remove
-                </button>
+                </SmallButton>
               </td>
             </tr>
           ))}

@@ -7,6 +7,7 @@ import { href, navigate, route, setQuery } from "../../router";
 import { Resource } from "../../state/resource";
 import { columnsOf, differing, filtered, sorted } from "../../state/runs";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { CopyButton } from "../../ui/copy";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { perform, performIfConfirmed } from "../../ui/perform";
@@ -195,9 +196,9 @@ function Head({ info, id, onChange }: HeadProps) {
               </button>{" "}
             </>
           )}
-          <button type="button" class="button button-small" onClick={() => void remove()}>
+          <SmallButton onClick={() => void remove()}>
             Delete
-          </button>
+          </SmallButton>
         </span>
       )}
       {info?.description && <p class="experiment-about muted">{plain(info.description)}</p>}
@@ -220,9 +221,9 @@ function Compare({ selected, onClear }: { selected: ReadonlySet<string>; onClear
           {selected.size < 2 ? "Select another run" : `Select at most ${MOST_COMPARED}`}
         </span>
       )}
-      <button type="button" class="button button-small" onClick={onClear}>
+      <SmallButton onClick={onClear}>
         Clear
-      </button>
+      </SmallButton>
     </span>
   );
 }

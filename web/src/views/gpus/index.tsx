@@ -7,6 +7,7 @@ import { href, route, setQuery } from "../../router";
 import { now } from "../../state/clock";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { NodeTable, nodeSummary } from "../../ui/node_table";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
@@ -130,17 +131,17 @@ function Shift({ range, end }: { range: RangeName; end: number }) {
   };
   return (
     <div class="shift">
-      <button type="button" class="button button-small" onClick={() => move(-1)}>
+      <SmallButton onClick={() => move(-1)}>
         Earlier
-      </button>
+      </SmallButton>
       {!isNow && (
         <>
-          <button type="button" class="button button-small" onClick={() => move(1)}>
+          <SmallButton onClick={() => move(1)}>
             Later
-          </button>
-          <button type="button" class="button button-small" onClick={() => setQuery({ until: "" })}>
+          </SmallButton>
+          <SmallButton onClick={() => setQuery({ until: "" })}>
             Now
-          </button>
+          </SmallButton>
         </>
       )}
     </div>

@@ -5,6 +5,7 @@ import type { Booking, BookingList } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { TextField, useForm } from "../../ui/form";
 import { announce, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
@@ -31,9 +32,9 @@ export function Reservations() {
       title="Reservations"
       aside={
         store.isAdmin.value && !isMaking ? (
-          <button type="button" class="button button-small" onClick={() => setMaking(true)}>
+          <SmallButton onClick={() => setMaking(true)}>
             Reserve
-          </button>
+          </SmallButton>
         ) : (
           plural(bookings.length, "reservation")
         )
@@ -86,9 +87,9 @@ function Row({ of: booking, onRemoved }: { of: Booking; onRemoved: () => void })
       </td>
       <td class="number">
         {store.isAdmin.value && (
-          <button type="button" class="button button-small" onClick={() => void remove()}>
+          <SmallButton onClick={() => void remove()}>
             Remove
-          </button>
+          </SmallButton>
         )}
       </td>
     </tr>

@@ -7,6 +7,7 @@ import { href } from "../../router";
 import { now } from "../../state/clock";
 import { curve, place, sampleAt, WIDTH, type Span } from "../../state/curve";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { confirmed } from "../../ui/dialog";
 import { GPU_WORDS } from "../../ui/gpu_card";
 import { perform } from "../../ui/perform";
@@ -90,14 +91,9 @@ function Drain({ gpu }: { gpu: Gpu }) {
   return (
     <>
       {isDrained && <span>by {plain(gpu.drained_by ?? "")}</span>}
-      <button
-        type="button"
-        class="button button-small"
-        disabled={isSending}
-        onClick={() => void act()}
-      >
+      <SmallButton disabled={isSending} onClick={() => void act()}>
         {verb === "drain" ? "Drain" : "Undrain"}
-      </button>
+      </SmallButton>
     </>
   );
 }

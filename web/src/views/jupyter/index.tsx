@@ -5,6 +5,7 @@ import { ms, plain, plural, relative } from "../../format";
 import { now } from "../../state/clock";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { Icon } from "../../ui/icon";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
@@ -157,15 +158,9 @@ function Row({ service, list }: { service: Service; list: Resource<Service[]> })
           </a>
         )}
         {mayStop && (
-          <button
-            type="button"
-            class="button button-small"
-            disabled={isStopping}
-            onClick={() => void stop()}
-          >
-            <Icon name="stop" />
+          <SmallButton icon="stop" disabled={isStopping} onClick={() => void stop()}>
             Stop
-          </button>
+          </SmallButton>
         )}
       </div>
     </li>

@@ -8,6 +8,7 @@ import { href } from "../../router";
 import { targets, targetsText } from "../../state/notify";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { Field } from "../../ui/field";
 import { announce, Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
@@ -79,9 +80,9 @@ function Row({ of: one, onSent }: { of: Notification; onSent: () => void }) {
       <td class="wrapped">{plain(one.last_error ?? "")}</td>
       <td>
         {one.state === "dead" ? (
-          <button type="button" class="button button-small" onClick={() => void again()}>
+          <SmallButton onClick={() => void again()}>
             Send again
-          </button>
+          </SmallButton>
         ) : (
           <Ago at={one.next_at} />
         )}

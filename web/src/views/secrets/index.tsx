@@ -5,6 +5,7 @@ import type { SecretList } from "../../api/types";
 import { plain, plural } from "../../format";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { TextField, useForm } from "../../ui/form";
 import { announce, Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
@@ -61,14 +62,12 @@ export default function Secrets() {
                     <Ago at={secret.updated_at} />
                   </td>
                   <td class="number">
-                    <button
-                      type="button"
-                      class="button button-small"
+                    <SmallButton
                       aria-label={`Remove ${plain(secret.name)}`}
                       onClick={() => void remove(secret.name)}
                     >
                       Remove
-                    </button>
+                    </SmallButton>
                   </td>
                 </tr>
               ))}

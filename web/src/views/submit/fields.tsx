@@ -4,6 +4,7 @@ import type { Experiment, Snapshot } from "../../api/types";
 import { bytes, plain, shortId } from "../../format";
 import { server } from "../../state/server";
 import type { FieldName, TaskForm } from "../../state/task_form";
+import { SmallButton } from "../../ui/button";
 import { Field } from "../../ui/field";
 import { Panel } from "../../ui/panel";
 import { useResource } from "../../ui/use";
@@ -199,13 +200,9 @@ export function Fields({ form, change, errorOf, choices }: Props) {
           <p class="panel-body">
             And {form.dataset_specs.map((spec) => plain(spec.name ?? spec.source ?? "")).join(", ")}{" "}
             as in the copied task.{" "}
-            <button
-              type="button"
-              class="button button-small"
-              onClick={() => change({ dataset_specs: [] })}
-            >
+            <SmallButton onClick={() => change({ dataset_specs: [] })}>
               Remove
-            </button>
+            </SmallButton>
           </p>
         )}
       </Panel>

@@ -7,6 +7,7 @@ import { plain, plural, shortId } from "../../format";
 import { href } from "../../router";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { CopyButton } from "../../ui/copy";
 import { Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
@@ -138,18 +139,14 @@ function Actions({ sweep, path, onChange }: ActionsProps) {
   return (
     <span class="view-action">
       {live > 0 && (
-        <button type="button" class="button button-small" onClick={() => void cancel()}>
+        <SmallButton onClick={() => void cancel()}>
           Cancel all
-        </button>
+        </SmallButton>
       )}{" "}
       {failed > 0 && (
-        <button
-          type="button"
-          class="button button-small"
-          onClick={() => void perform(() => change("retry", "submitted again"))}
-        >
+        <SmallButton onClick={() => void perform(() => change("retry", "submitted again"))}>
           Retry {plural(failed, "failed task")}
-        </button>
+        </SmallButton>
       )}
     </span>
   );

@@ -7,6 +7,7 @@ import { ENDED, type Task } from "../../api/model";
 import { plain } from "../../format";
 import { href, navigate } from "../../router";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { confirmed } from "../../ui/dialog";
 import { Icon } from "../../ui/icon";
 import { announce } from "../../ui/notes";
@@ -68,40 +69,27 @@ export function Actions({ task }: { task: Task }) {
   return (
     <div class="task-actions">
       {isOwn && !isEnded && (
-        <button
-          type="button"
-          class="button button-small"
+        <SmallButton
+          icon="stop"
           disabled={isBusy || task.cancel_requested_at !== undefined}
           onClick={() => void run(cancel)}
         >
-          <Icon name="stop" />
           Cancel
-        </button>
+        </SmallButton>
       )}
       {isOwn && task.status === "queued" && (
-        <button
-          type="button"
-          class="button button-small"
-          disabled={isBusy}
-          onClick={() => void run(() => hold(!task.held))}
-        >
+        <SmallButton disabled={isBusy} onClick={() => void run(() => hold(!task.held))}>
           {task.held ? "Release" : "Hold"}
-        </button>
+        </SmallButton>
       )}
       {isOwn && task.status === "queued" && <Order task={task} isBusy={isBusy} />}
       {isOwn && !isEnded && task.status !== "collecting" && (
         <TimeLimit task={task} isBusy={isBusy} />
       )}
       {isOwn && isEnded && (
-        <button
-          type="button"
-          class="button button-small"
-          disabled={isBusy}
-          onClick={() => void run(retry)}
-        >
-          <Icon name="retry" />
+        <SmallButton icon="retry" disabled={isBusy} onClick={() => void run(retry)}>
           Retry
-        </button>
+        </SmallButton>
       )}
       {store.maySubmit.value && (
         <a class="button button-small" href={href(["submit"], { from: task.id })}>
@@ -110,15 +98,9 @@ export function Actions({ task }: { task: Task }) {
         </a>
       )}
       {isOwn && isEnded && (
-        <button
-          type="button"
-          class="button button-small"
-          disabled={isBusy}
-          onClick={() => void run(remove)}
-        >
-          <Icon name="trash" />
+        <SmallButton icon="trash" disabled={isBusy} onClick={() => void run(remove)}>
           Delete
-        </button>
+        </SmallButton>
       )}
     </div>
   );

@@ -7,8 +7,8 @@ import { ENDED, type Task } from "../../api/model";
 import type { Filter } from "../../filters";
 import { count, plural } from "../../format";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { confirmed, Dialog } from "../../ui/dialog";
-import { Icon } from "../../ui/icon";
 import { announce } from "../../ui/notes";
 import { allMatching, forEach, running, type Outcome } from "./actions";
 import type { Selection } from "./selection";
@@ -33,9 +33,9 @@ export function BulkBar({ selection, tasks, total, filter }: Props) {
         <span>
           {current.name}: {count(current.done)} of {count(current.total)}
         </span>
-        <button type="button" class="button button-small" onClick={current.stop}>
+        <SmallButton onClick={current.stop}>
           Stop
-        </button>
+        </SmallButton>
       </div>
     );
   if (ids.size === 0 || !store.maySubmit.value) return null;
@@ -113,9 +113,9 @@ export function BulkBar({ selection, tasks, total, filter }: Props) {
         count={own.length + unread}
         act={() => Promise.resolve(setLabelling(true))}
       />
-      <button type="button" class="button button-small" onClick={() => selection.clear()}>
+      <SmallButton onClick={() => selection.clear()}>
         Clear
-      </button>
+      </SmallButton>
       {isLabelling && (
         <LabelDialog
           count={own.length + unread}
@@ -154,15 +154,9 @@ interface ButtonProps {
 
 function BulkButton({ name, icon, count: number, act }: ButtonProps) {
   return (
-    <button
-      type="button"
-      class="button button-small"
-      disabled={number === 0}
-      onClick={() => void act()}
-    >
-      <Icon name={icon} />
+    <SmallButton icon={icon} disabled={number === 0} onClick={() => void act()}>
       {name} {number > 0 && count(number)}
-    </button>
+    </SmallButton>
   );
 }
 

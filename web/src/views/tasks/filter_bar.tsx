@@ -6,6 +6,7 @@ import { EVERYONE, type Filter } from "../../filters";
 import { plain } from "../../format";
 import { setQuery } from "../../router";
 import { store } from "../../state/store";
+import { SmallButton } from "../../ui/button";
 import { Icon } from "../../ui/icon";
 import { TextFilter } from "../../ui/text_filter";
 
@@ -28,14 +29,9 @@ export function FilterBar({ filter }: { filter: Filter }) {
             onChange={(text) => setQuery({ q: text })}
           />
         </label>
-        <button
-          type="button"
-          class="button button-small"
-          aria-expanded={isOpen}
-          onClick={() => setOpen(!isOpen)}
-        >
+        <SmallButton aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
           {isOpen ? "Fewer filters" : "More filters"}
-        </button>
+        </SmallButton>
       </div>
       {isOpen && <RareFilters filter={filter} />}
     </form>

@@ -6,6 +6,7 @@ import { plain, plural, shortId } from "../../format";
 import { href } from "../../router";
 import type { OpenSweeps, Rest } from "../../state/open_sweeps";
 import type { SweepRecords } from "../../state/sweep_records";
+import { IconButton } from "../../ui/button";
 import { Icon } from "../../ui/icon";
 import { Problem } from "../../ui/notes";
 import { User } from "../../ui/task_link";
@@ -42,15 +43,12 @@ export function SweepRow({ task, opened, records, ...at }: SweepRowProps) {
   return (
     <div class="task-row sweep-row" {...rowProps(at)}>
       <div role="cell" class="cell cell-select">
-        <button
-          type="button"
-          class="button-icon"
+        <IconButton
+          icon={isOpen ? "down" : "right"}
           aria-expanded={isOpen}
-          aria-label={`Tasks of ${name}`}
+          label={`Tasks of ${name}`}
           onClick={() => opened.toggle(id)}
-        >
-          <Icon name={isOpen ? "down" : "right"} />
-        </button>
+        />
       </div>
       <div role="cell" class="cell sweep-row-cell">
         <Icon name="sweeps" />

@@ -2,6 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { count } from "../../../format";
+import { IconButton } from "../../../ui/button";
 import { Icon } from "../../../ui/icon";
 import type { LogSearch } from "./search";
 
@@ -49,24 +50,18 @@ export function SearchBar({ search, onShow }: Props) {
           }}
         />
       </label>
-      <button
-        type="button"
-        class="button-icon"
-        aria-label="Previous match"
+      <IconButton
+        icon="up"
+        label="Previous match"
         disabled={search.matches.value.length === 0}
         onClick={() => move(-1)}
-      >
-        <Icon name="up" />
-      </button>
-      <button
-        type="button"
-        class="button-icon"
-        aria-label="Next match"
+      />
+      <IconButton
+        icon="down"
+        label="Next match"
         disabled={search.matches.value.length === 0}
         onClick={() => move(1)}
-      >
-        <Icon name="down" />
-      </button>
+      />
       <span class="log-matches muted number" role="status">
         {words(search)}
       </span>

@@ -4,7 +4,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import { downloadFile } from "../../../api/download";
 import { bytes, plural } from "../../../format";
 import { store } from "../../../state/store";
-import { Icon } from "../../../ui/icon";
+import { SmallButton } from "../../../ui/button";
 import { memo } from "../../../ui/memo";
 import { Problem } from "../../../ui/notes";
 import type { Block, Line } from "./blocks";
@@ -127,14 +127,12 @@ export default function LogViewer({ taskId, jobName, isLive, attempts }: Props) 
         )}
         <Toggle name="Times" isOn={showsTimes} set={setShowsTimes} />
         <Toggle name="Wrap" isOn={wraps} set={setWraps} />
-        <button
-          type="button"
-          class="button button-small"
+        <SmallButton
+          icon="download"
           onClick={() => void downloadFile(log.path, `${jobName}.log`, size, { attempt })}
         >
-          <Icon name="download" />
           Download
-        </button>
+        </SmallButton>
       </div>
       <Problem text={log.problem.value} retry={() => void log.showEnd()} />
       <div
@@ -193,15 +191,9 @@ export default function LogViewer({ taskId, jobName, isLive, attempts }: Props) 
             </span>
           </>
         )}
-        <button
-          type="button"
-          class="button button-small log-follow"
-          aria-pressed={isFollowing}
-          onClick={toEnd}
-        >
-          <Icon name="down" />
+        <SmallButton icon="down" class="log-follow" aria-pressed={isFollowing} onClick={toEnd}>
           {isLive ? (isFollowing ? "Following" : "Follow") : "End"}
-        </button>
+        </SmallButton>
       </div>
     </div>
   );
@@ -209,14 +201,9 @@ export default function LogViewer({ taskId, jobName, isLive, attempts }: Props) 
 
 function Toggle({ name, isOn, set }: { name: string; isOn: boolean; set: (on: boolean) => void }) {
   return (
-    <button
-      type="button"
-      class="button button-small toggle"
-      aria-pressed={isOn}
-      onClick={() => set(!isOn)}
-    >
+    <SmallButton class="toggle" aria-pressed={isOn} onClick={() => set(!isOn)}>
       {name}
-    </button>
+    </SmallButton>
   );
 }
 

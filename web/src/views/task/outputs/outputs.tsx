@@ -7,6 +7,7 @@ import { bytes, plain, plural } from "../../../format";
 import { route, setQuery } from "../../../router";
 import { Resource } from "../../../state/resource";
 import { store } from "../../../state/store";
+import { IconButton, SmallButton } from "../../../ui/button";
 import { Icon } from "../../../ui/icon";
 import { Empty, Loading, Problem } from "../../../ui/notes";
 import { useResource } from "../../../ui/use";
@@ -61,14 +62,12 @@ export default function Outputs({ task }: { task: Task }) {
           <span class="muted number">
             {plural(outputs.length, "file")}, {bytes(total)}
           </span>
-          <button
-            type="button"
-            class="button button-small"
+          <SmallButton
+            icon="download"
             onClick={() => void downloadFile(`${base}/archive`, `${task.job_name}.zip`, total)}
           >
-            <Icon name="download" />
             Download all
-          </button>
+          </SmallButton>
         </div>
         <ul>
           {outputs.map((one) => (
@@ -83,14 +82,11 @@ export default function Outputs({ task }: { task: Task }) {
                 <span class="clipped">{plain(one.path)}</span>
               </button>
               <span class="muted number">{bytes(Number(one.size_bytes))}</span>
-              <button
-                type="button"
-                class="button-icon"
-                aria-label={`Download ${plain(one.path)}`}
+              <IconButton
+                icon="download"
+                label={`Download ${plain(one.path)}`}
                 onClick={() => void downloadFile(pathOf(one), nameOf(one), Number(one.size_bytes))}
-              >
-                <Icon name="download" />
-              </button>
+              />
             </li>
           ))}
         </ul>

@@ -4,6 +4,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import type { Task } from "../../../api/model";
 import { openSocket } from "../../../api/socket";
 import { store } from "../../../state/store";
+import { SmallButton } from "../../../ui/button";
 import { Empty } from "../../../ui/notes";
 import { pasted, sequenceOf } from "./keys";
 import { spansOf } from "./screen";
@@ -111,9 +112,9 @@ function Screen({ taskId, onAgain }: { taskId: string; onAgain: () => void }) {
         {state.kind === "ended" && (
           <>
             {state.why}{" "}
-            <button type="button" class="button button-small" onClick={onAgain}>
+            <SmallButton onClick={onAgain}>
               Open another one
-            </button>
+            </SmallButton>
           </>
         )}
       </p>

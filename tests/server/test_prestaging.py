@@ -265,6 +265,36 @@ class TestPrestagingOverProcesses(Ahead):
     def step_away(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)
 
+    async def test_task_discarded_twice_is_prepared_only_in_its_turn(
+        self, serve: Serve, backend: Backend
+    ) -> None:
+        server = await serve(backend, **ONE_GPU).start()
+        script = COUNTED + until_file("go")
+        runs = await server.submit_running(script, gpu=1)
+        displaced = await server.submit(COUNTED, gpu=1)
+        for attempt, priority in ((1, 8), (2, 9)):
+            await server.at_gate(displaced, attempt)
+            urgent = await server.submit(script, gpu=1, priority=priority)
+            await server.at_gate(urgent)
+            await eventually(lambda: not server.backend.left_of([displaced]))
+            server.tell(runs)
+            await server.running(urgent)
+            runs = urgent
+        server.tell(runs)
+        task = await server.ended(displaced)
+        assert (task.status, task.attempt, task.retry_count) == (Task.completed, 3, 0), task
+        assert await server.starts(displaced) == 1
+        lines = (await server.rest.get("/metrics")).body.decode().splitlines()
+        for line in (
+            'fetchml_attempts_total{how="ahead"} 4.0',
+            'fetchml_attempts_total{how="ordinary"} 2.0',
+            'fetchml_prepared_ahead_total{came_to="started"} 2.0',
+            'fetchml_prepared_ahead_total{came_to="thrown_away"} 2.0',
+            "fetchml_not_ahead_again_total 1.0",
+        ):
+            assert line in lines
+        await server.assert_idle(displaced, runs)
+
 
 class TestPrestagingOverContainers(Ahead):
     @pytest.fixture

@@ -7,137 +7,34 @@ all that comes back is searched for what is Ada's.
 import asyncio
 import json
 import re
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
 import yaml
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from fetchml.core.model import Role
 from fetchml.system.ids import IdSequence
 from fetchml.v1 import task_pb2
-from tests.contract.schemathesis_archives import archive
+from tests.hostile.private_scene import ADA, HOOK, NAMES, SECRET, VOLUME, Scene
+from tests.hostile.private_scene import scene as scene  # noqa: PLC0414 - a fixture
 from tests.server.ways_in_table import METHODS
-from tests.support import grpc_world, rest_world
-from tests.support.program import Backend, Server
-from tests.support.server_fixtures import Serve
-from tests.support.waiting import SECONDS, soon
+from tests.support import grpc_world
+from tests.support.waiting import SECONDS, soon, until
 
-ADA = "ada-secret-name"
-JOB, EXPERIMENT, NOTEBOOK = "ada-secret-job", "ada-secret-experiment", "ada-secret-notebook"
-VOLUME, SECRET = "ada-secret-volume", "ADA_SECRET_TOKEN"
-NAMES = ("ada-secret", "ada_secret")
-IDS = {"task_id", "experiment_id", "snapshot_id", "service_id", "sweep_id"}
+IDS = {
+    "task_id",
+    "experiment_id",
+    "snapshot_id",
+    "service_id",
+    "sweep_id",
+    "notification_id",
+}
 """Fields of requests that name something of a user."""
-FAKE_JUPYTER = Path(__file__).parents[1] / "support" / "fake_jupyter.py"
 OPERATIONS = yaml.safe_load(Path("fetchml/api/rest/openapi.yaml").read_text())["paths"]
 UNKNOWN = IdSequence().next(1)
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}")
-
-
-class Scene:
-    """A private server after Ada's work, and Bob's clients."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.hers: dict[str, str] = {}
-        """Kind → id. The keys are the names of path parameters and request fields."""
-        self.own: dict[str, str] = {}
-        self.ada: rest_world.Client
-        self.bob: tuple[rest_world.Client, grpc_world.Client]
-
-    async def play(self) -> None:
-        self.ada, _ = await self.server.clients(await self.server.key(ADA, Role.USER))
-        self.bob = await self.server.clients(await self.server.key("bob", Role.USER))
-        kept = await self.ada.ask(
-            "PUT", f"/v1/secrets/{SECRET}", b'{"value":"ada-secret-value"}', **rest_world.JSON
-        )
-        assert kept.status == 200
-        self.hers = await self._made(self.ada, JOB, EXPERIMENT, b"hers")
-        # Bob's task gives its place to Ada's, and waits with a reason from then on.
-        self.own = await self._made(self.bob[0], "mine", "mine", b"own", preemptible=True)
-        await self.server.running(self.own["task_id"])
-        urgent = await self._submit(self.ada, JOB, "sleep 600", gpu=2, priority=10)
-        await self.server.running(urgent)
-        self.hers["urgent"] = urgent
-        # Hers is large and has waited longest: what becomes free is reserved for it.
-        self.hers["large"] = await self._submit(self.ada, JOB, "true", gpu=3, priority=9)
-        self.own["waiting"] = await self._submit(self.bob[0], "mine", "true", gpu=1)
-        service = await self.ada.submit({"name": NOTEBOOK}, "/v1/jupyter/services")
-        assert service.status == 201, service.body
-        self.hers["service_id"] = service.json["id"]
-
-    async def _made(
-        self, client: rest_world.Client, job: str, name: str, code: bytes, **fields: Any
-    ) -> dict[str, str]:
-        made = await client.submit({"name": name}, "/v1/experiments")
-        snapshot = await client.ask(
-            "PUT", "/v1/snapshots", archive({"file": code}), Content_Type="application/gzip"
-        )
-        ids = {"experiment_id": made.json["id"], "snapshot_id": snapshot.json["id"]}
-        failed = await self._submit(client, job, f"echo {job}; exit 3", **ids)
-        await self.server.ended(failed)
-        script = f"echo {job} > $FETCHML_OUTPUTS/result; sleep 600"
-        task = await self._submit(client, job, script, gpu=2, **ids, **fields)
-        if job == JOB:
-            await self.server.running(task)
-            await client.ask("DELETE", f"/v1/tasks/{task}")
-            await self.server.ended(task)
-        ids["later"] = await self._submit(
-            client,
-            job,
-            "true",
-            hold=True,
-            checkpoint=True,
-            after=[{"task_id": failed, "condition": "ended"}],
-            inputs_from=[failed],
-        )
-        sweep = {
-            "name": job,
-            "task": {"job_name": job, "command": ["echo", "{text}"], "hold": True},
-            "parameters": {"text": {"values": [job]}},
-        }
-        swept = await soon(client.submit(sweep, "/v1/sweeps"))
-        assert swept.status == 201, swept.body
-        return {**ids, "task_id": task, "failed": failed, "sweep_id": swept.json["id"]}
-
-    async def _submit(self, client: rest_world.Client, job: str, script: str, **more: Any) -> str:
-        request = {"job_name": job, "command": ["sh", "-c", script], **more}
-        reply = await soon(client.submit(request))
-        assert reply.status == 201, reply.body
-        return str(reply.json["id"])
-
-    def leaks(self, text: str, sent: str = "") -> list[str]:
-        """What of Ada's is in a reply, but for what the request itself named."""
-        found = [name for name in NAMES if name in text.lower()]
-        return found + [id_ for id_ in self.hers.values() if id_ in text and id_ not in sent]
-
-
-@pytest.fixture
-async def scene(serve: Serve, processes_backend: Backend, tmp_path: Path) -> AsyncIterator[Scene]:
-    (tmp_path / "hers").mkdir()
-    settings = f'[volumes.{VOLUME}]\npath = "{tmp_path / "hers"}"\nusers = ["{ADA}"]\nmax_gb = 1\n'
-    (tmp_path / "fetchml.toml").write_text(settings)
-    server = serve(
-        processes_backend,
-        FETCHML_CONFIG=str(tmp_path / "fetchml.toml"),
-        FETCHML_AUTH_PRIVATE="true",
-        FETCHML_GPU_SLOTS="3",
-        FETCHML_TASKS_MAX_RUNNING="4",
-        FETCHML_TASKS_RESERVE_AFTER="0",
-        FETCHML_SCHEDULING_PREEMPTION="true",
-        FETCHML_JUPYTER_COMMAND=f"{sys.executable} {FAKE_JUPYTER} --plain-process",
-    )
-    await server.start()
-    made = Scene(server)
-    await made.play()
-    yield made
-    await server.stop()
 
 
 READS = frozenset({"get", "delete"})
@@ -316,6 +213,31 @@ async def answer(client: grpc_world.Client, name: str, request: Any) -> str:
         return f"{error.details()} {[value for _, value in trailers]}"
 
 
+async def test_pages_of_a_notebook_name_nothing_of_another_user(scene: Scene) -> None:
+    """While it runs and afterwards, on the server's own origin and on the notebook's."""
+    service = scene.hers["service_id"]
+    client, port = scene.bob[0], scene.server.http_address.rpartition(":")[2]
+
+    async def look() -> None:
+        for host in (f"127.0.0.1:{port}", f"{service}.localhost:{port}"):
+            for path in ("", "/", "/lab", "/api/status", "/.fetchml/notice", "/nothing"):
+                async with client.session.get(
+                    client.url(f"/jupyter/{service}{path}"),
+                    headers=client.with_key({"Host": host}),
+                    allow_redirects=False,
+                ) as reply:
+                    said = f"{await reply.text()} {reply.headers}"
+                assert scene.leaks(said, service) == [], (host, path)
+
+    await look()
+    assert (await scene.ada.ask("DELETE", f"/v1/jupyter/services/{service}")).status == 204
+    await until(
+        lambda: scene.ada.get(f"/v1/jupyter/services/{service}"),
+        lambda shown: shown.json["status"] == "stopped",
+    )
+    await look()
+
+
 async def test_streams_contain_nothing_of_another_user(scene: Scene) -> None:
     rest, rpc = scene.bob
     last = await scene._submit(rest, "last", "true")
@@ -348,7 +270,10 @@ async def test_streams_contain_nothing_of_another_user(scene: Scene) -> None:
 async def test_owner_and_admin_see_the_hidden_records(scene: Scene) -> None:
     """So the search finds what is there."""
     for client in (scene.ada, scene.server.rest):
-        reply = await soon(client.get(f"/v1/tasks/{scene.hers['task_id']}"))
-        assert scene.leaks(reply.body.decode())
+        for path in (f"/v1/tasks/{scene.hers['task_id']}", "/v1/gpus", "/v1/bookings"):
+            reply = await soon(client.get(path))
+            assert scene.leaks(reply.body.decode()), path
+    reply = await soon(scene.ada.get("/v1/notifications"))
+    assert HOOK in reply.body.decode()
     request = task_pb2.GetTaskRequest(task_id=scene.hers["urgent"], view=task_pb2.FULL)
     assert scene.leaks(await answer(scene.server.grpc, "TaskService.GetTask", request))

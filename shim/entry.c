@@ -1,4 +1,5 @@
-/* Starts the relay by which a server on another machine enters the attempt, when the server asks. */
+/* Starts the Python programs beside the command on a node of a cluster: the relay by which the
+ * server enters the attempt, when it asks for that, and what measures the GPUs. */
 #define _GNU_SOURCE
 #include "shim.h"
 #include <errno.h>
@@ -24,9 +25,11 @@ bool keep_environment(void) {
     return plain_environment != NULL;
 }
 
-static void place(int fd, int number) {
-    int free_one = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE);
-    if (free_one < 0 || dup2(free_one, number) < 0) _exit(NOT_STARTED);
+/* Above the numbers that are given out: else one could take the place of another. */
+static int lift(int fd) {
+    int lifted = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE);
+    if (lifted < 0) _exit(NOT_STARTED);
+    return lifted;
 }
 
 static void report(int run_dir, const char *why) {
@@ -36,13 +39,13 @@ static void report(int run_dir, const char *why) {
 }
 
 /* In a process of its own. It has no terminal, and gets no signal of the command's. */
-static void become_relay(const char *program, int run_dir, int asked) {
-    char *const argv[] = {"python3", "-IS", (char *)program, "enter", NULL};
-    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    int shim = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+static void become_python(const char *program, const char *use, int run_dir, int input) {
+    char *const argv[] = {"python3", "-IS", (char *)program, (char *)use, NULL};
+    int null_fd = lift(open("/dev/null", O_RDWR | O_CLOEXEC));
+    int shim = lift(open("/proc/self/exe", O_PATH | O_CLOEXEC)), run = lift(run_dir);
     setsid();
-    place(run_dir, RUN_FD), place(shim, SHIM_FD);
-    place(asked, 0), place(null_fd, 1), place(null_fd, 2);
+    dup2(input < 0 ? null_fd : lift(input), 0), dup2(null_fd, 1), dup2(null_fd, 2);
+    dup2(shim, SHIM_FD), dup2(run, RUN_FD);
     for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
     sigset_t none;
     sigemptyset(&none);
@@ -51,8 +54,21 @@ static void become_relay(const char *program, int run_dir, int asked) {
     execvp(argv[0], argv);
     int why = errno;
     execv("/usr/bin/python3", argv), execv("/usr/local/bin/python3", argv);
-    report(RUN_FD, strerror(why));
+    if (input >= 0) report(RUN_FD, strerror(why));
     _exit(NOT_STARTED);
+}
+
+/* Answers the pid of a Python that ends with this process, or -1. `input`: its stdin, or -1. */
+static pid_t start_python(const char *program, const char *use, int run_dir, int input) {
+    pid_t shim = getpid(), pid = fork();
+    if (pid != 0) return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() == shim) become_python(program, use, run_dir, input);
+    _exit(NOT_STARTED);
+}
+
+void start_sampler(const char *program, int run_dir) {
+    start_python(program, "sample", run_dir, -1);
 }
 
 void look_at_entry(const char *control, const char *program, int run_dir) {
@@ -64,14 +80,8 @@ void look_at_entry(const char *control, const char *program, int run_dir) {
         mark[MARK] == '\n' && memcmp(mark, last_mark, MARK) != 0 &&
         strspn(mark, "0123456789abcdef") == MARK;
     if (is_new) {
-        pid_t shim = getpid();
         memcpy(last_mark, mark, MARK);
-        relay = fork();
-        if (relay == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            if (getppid() == shim) become_relay(program, run_dir, asked);
-            _exit(NOT_STARTED);
-        }
+        relay = start_python(program, "enter", run_dir, asked);
         if (relay < 0) relay = 0, memset(last_mark, 0, MARK); /* tried again at the next look */
     }
     if (asked >= 0) close(asked);

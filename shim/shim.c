@@ -22,7 +22,7 @@ enum { CLAIM_EXISTS = 120, NO_ROOM = 121, NOT_CLAIMED = 125 };
 enum { MOST_TIMES = 1 << 16, TIMES_APART_MS = 1000 };
 #endif
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
-static struct { const char *dir, *cwd, *env, *secrets, *control, *relay;
+static struct { const char *dir, *cwd, *env, *secrets, *control, *relay, *sampler;
                 long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms, lease_ms, control_ms; }
     options = {.control_ms = 1000};
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
@@ -54,6 +54,7 @@ static char **parse(char **arg) { /* answers the command and its arguments */
         else if (!strcmp(name, "--secrets")) options.secrets = value;
         else if (!strcmp(name, "--control")) options.control = value;
         else if (!strcmp(name, "--relay")) options.relay = value;
+        else if (!strcmp(name, "--sampler")) options.sampler = value;
         else if (valid && !strcmp(name, "--segment-bytes")) options.segment_bytes = number;
         else if (valid && !strcmp(name, "--grace-ms")) options.grace_ms = number;
         else if (valid && !strcmp(name, "--timeout-ms")) options.timeout_ms = number;
@@ -373,7 +374,7 @@ int main(int argc, char **argv) {
     times.started_ms = now_ms(CLOCK_MONOTONIC);
     if (!end.failed && options.cwd && chdir(options.cwd) != 0) fail("enter the working directory");
     if (!end.failed && options.env && !add_environment(options.env)) fail("read the environment");
-    if (!end.failed && options.relay && !keep_environment()) fail("keep the environment");
+    if (!end.failed && !keep_environment()) fail("keep the environment");
     if (!end.failed && options.secrets && !take_secrets(run_dir, options.secrets))
         fail("take the secrets");
     if (!end.failed && options.lease_ms && !take_lease(run_dir, options.lease_ms))
@@ -381,6 +382,7 @@ int main(int argc, char **argv) {
     pid_t pid = end.failed ? 0 : start(command, &output);
     if (!end.failed) {
         record_start(pid);
+        if (options.sampler) start_sampler(options.sampler, run_dir);
         supervise(pid, output);
         end_descendants();
         long left = fcntl(output, F_GETPIPE_SZ); /* a stranger may hold the other end and go on */

@@ -29,8 +29,11 @@ void remove_secrets(void);
 void write_redacted(const char *bytes, long size, void (*write_out)(const char *, long));
 void write_held(void (*write_out)(const char *, long));
 
-/* Keeps the present environment for the relay: what is added later are secrets. */
+/* Keeps the present environment for the programs below: what is added later are secrets. */
 bool keep_environment(void);
+
+/* Starts the program that measures the attempt's GPUs. */
+void start_sampler(const char *program, int run_dir);
 
 /* Starts the relay if the server has asked for it in its folder, and none runs. */
 void look_at_entry(const char *control, const char *program, int run_dir);

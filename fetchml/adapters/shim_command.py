@@ -42,6 +42,7 @@ def shim_command(
     lease_ms: int = 0,
     environment: str = "",
     relay: PurePath | None = None,
+    sampler: PurePath | None = None,
 ) -> list[str]:
     """Return the shim's argv, with paths from the shim's view. `secrets`: the folder for
     secrets that are files. `control`: the attempt's folder of that name; `None` if it has none.
@@ -49,7 +50,8 @@ def shim_command(
     `usage_ms`: how often it records what its processes use, for a server
     that can't see them; 0: never. `lease_ms`: how long the command may run without a renewal of its
     lease; 0: no limit. `environment`: a file with more variables of the command; empty if it has
-    none. `relay`: the program by which a server on another machine enters the attempt."""
+    none. `relay`: the program by which a server on another machine enters the attempt.
+    `sampler`: the program that measures the attempt's GPUs there."""
     command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
     if run.timeout_ms:
@@ -68,6 +70,8 @@ def shim_command(
         command += ["--usage-ms", str(usage_ms)]
     if lease_ms:
         command += ["--lease-ms", str(lease_ms)]
+    if sampler is not None and run.gpu:
+        command += ["--sampler", str(sampler)]
     if environment:
         command += ["--env", environment]
     return [*command, "--", *run.argv]

@@ -1,10 +1,11 @@
 """The cluster behind a launcher that leaves the placement of tasks to it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from fetchml.core.gpus.health import GpuReading
 from fetchml.ports.launcher import LaunchSpec
 
 
@@ -63,6 +64,12 @@ class Cluster(Protocol):
     def begins_at(self, task_id: str, attempt: int) -> int | None:
         """Return when the cluster expects to start an attempt, in milliseconds since the epoch
         (UTC); `None` if it has no estimate."""
+
+    def gpu_readings(
+        self, attempts: Collection[tuple[str, int]]
+    ) -> Mapping[tuple[str, int], Sequence[GpuReading]]:
+        """Return what was last measured of the GPUs of running attempts (task id, attempt), where
+        something was. Calls in a row keep it fresh. The tasks may have forged it."""
 
     def address_of(self, task_id: str, attempt: int) -> str | None:
         """Return the address of the node on which an attempt runs, as the cluster itself names it;

@@ -217,6 +217,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         ledger,
         clock=clock,
         samples=options.samples,
+        cluster=outside.cluster,
     )
     lifecycle = Lifecycle(
         state,

@@ -38,9 +38,9 @@ def path(machine: str | None = None) -> pathlib.Path:
     return pathlib.Path(__file__).with_name(name)
 
 
-def relay_program() -> pathlib.Path:
-    """The program that lets the server in on the nodes of a cluster, for a Python of theirs."""
-    return pathlib.Path(__file__).with_name("node_relay.py")
+def node_program(name: str) -> pathlib.Path:
+    """A program for the nodes of a cluster, for a Python of theirs."""
+    return pathlib.Path(__file__).with_name(name)
 
 
 class HeldShim:

@@ -1,12 +1,15 @@
 """The report of a cluster's nodes and GPUs to clients."""
 
 import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
 from fetchml.api.mappings import GPUS
+from fetchml.core.gpus.health import GpuReading
 from fetchml.core.model import Status, Task
-from fetchml.engine.gpus.cluster_report import cluster_report
+from fetchml.engine.gpus.cluster_report import cluster_report, node_readings
 from fetchml.engine.gpus.report import GpuReport
 from fetchml.ports.cluster import Node
 from tests.support.tasks import task
@@ -38,6 +41,29 @@ DOWN = Node("g3", ("DOWN*",), takes_work=False, reason="Not responding", gpu=1)
 
 def running(task_id: str, node: str, *gpus: str, user: str = "alice") -> Task:
     return task(task_id, user=user, status=Status.RUNNING, worker_id=node, gpu_uuids=gpus)
+
+
+class Measured:
+    """A cluster whose tasks report what they like of any GPU."""
+
+    def gpu_readings(
+        self, attempts: Collection[tuple[str, int]]
+    ) -> Mapping[tuple[str, int], Sequence[GpuReading]]:
+        found = [GpuReading(uuid, used_mb=number) for number, uuid in enumerate(("g1:0", "g1:1"))]
+        return dict.fromkeys(attempts, found)
+
+
+def test_readings_are_believed_of_a_tasks_own_gpus() -> None:
+    tasks = [
+        running("a", "g1", "g1:0"),
+        running("b", "g1", "g1:2"),
+        task("c", status=Status.PREPARING, worker_id="g1", gpu_uuids=("g1:1",)),
+    ]
+    cluster: Any = Measured()
+    readings = node_readings(cluster, tasks)
+    assert {uuid: each.used_mb for uuid, each in readings.items()} == {"g1:0": 0}
+    found = cluster_report([G1], tasks, lambda _: True, readings)
+    assert [each.reading and each.reading.uuid for each in found.gpus] == ["g1:0", None, None]
 
 
 def report(*nodes: Node, held: tuple[Task, ...] = (), sees: str | None = None) -> GpuReport:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import pytest
@@ -16,6 +16,7 @@ from fetchml.core.events import (
     Started,
     Submitted,
 )
+from fetchml.core.gpus.health import GpuReading
 from fetchml.core.model import Change, Resources, Status, Task, User
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.estimate import UNKNOWN_MS, Estimate, estimate_one
@@ -348,6 +349,11 @@ class Planned:
 
     def begins_at(self, task_id: str, attempt: int) -> int | None:
         return self.begins.get(task_id)
+
+    def gpu_readings(
+        self, attempts: Collection[tuple[str, int]]
+    ) -> Mapping[tuple[str, int], Sequence[GpuReading]]:
+        return {}
 
     def address_of(self, task_id: str, attempt: int) -> str | None:
         return None

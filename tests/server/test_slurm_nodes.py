@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fetchml.v1 import gpu_pb2, task_pb2
+from testbed.gpu.stand_in import GpuBox, gpu
 from testbed.slurm import NODES, Slurm
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
@@ -29,6 +30,30 @@ async def test_nodes_and_their_gpus(server: Server, slurm: Slurm) -> None:
     finally:
         slurm.run(*RESUME)
         await eventually(lambda: "drain" not in slurm.run(*STATE))
+
+
+@pytest.mark.parametrize("transport_name", ["rest"])
+async def test_gpus_of_tasks_are_measured_on_their_nodes(server: Server, gpu_box: GpuBox) -> None:
+    gpu_box.set(gpu(0, use=42, used=1234), gpu(1, use=42, used=1234))
+    env = {"LD_LIBRARY_PATH": str(gpu_box.folder)}
+    task_id = await server.submit_running("sleep 300", gpu=1, env=env)
+    [uuid] = (await server.rest.get(f"/v1/tasks/{task_id}?view=full")).json["gpu_uuids"]
+
+    async def shown() -> dict[str, Any]:
+        gpus = (await server.rest.get("/v1/gpus")).json["gpus"]
+        return next((gpu for gpu in gpus if gpu["uuid"] == uuid), {})
+
+    found = await until(shown, lambda gpu: "utilisation_percent" in gpu)
+    assert (found["utilisation_percent"], found["memory_used_mb"]) == (42, 1234)
+
+    async def history() -> list[dict[str, Any]]:
+        return list((await server.rest.get("/v1/gpus/history")).json["gpus"])
+
+    tracks = await until(history, lambda tracks: any(track["points"] for track in tracks))
+    [point] = next(track["points"] for track in tracks if track["uuid"] == uuid)[:1]
+    assert (point["utilisation_percent"], point["held_percent"]) == (42, 100)
+    await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
+    await server.ended(task_id)
 
 
 async def _nodes_and_their_gpus(server: Server) -> None:

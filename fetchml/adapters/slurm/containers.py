@@ -21,13 +21,14 @@ from fetchml.adapters.container_places import (
     variables_in_container,
 )
 from fetchml.adapters.shim_command import shim_command
-from fetchml.files.layout import NODE_RELAY, SECRETS
+from fetchml.files.layout import GPU_SAMPLER, NODE_RELAY, SECRETS
 from fetchml.ports.launcher import LaunchSpec, Mount, PrepareError
 
 ENVIRONMENT = "environment"
 """File in the attempt's folder with the task's variables."""
 _ENVIRONMENT_PATH = "/.fetchml/environment"
 _RELAY_PATH = PurePosixPath("/.fetchml/node_relay.py")
+_SAMPLER_PATH = PurePosixPath("/.fetchml/gpu_samples.py")
 _NAME = re.compile(r"[a-z0-9](?:[A-Za-z0-9._/@-]|:(?!/)){0,511}")
 _TRANSPORTS = re.compile(
     "(?:containers-storage|dir|docker-archive|docker-daemon|oci|oci-archive|sif):"
@@ -66,10 +67,12 @@ class Containers:
             lease_ms=lease_ms,
             environment=_ENVIRONMENT_PATH,
             relay=_RELAY_PATH,
+            sampler=_SAMPLER_PATH,
         )
         mounts = [
             Mount(run.folder / ENVIRONMENT, _ENVIRONMENT_PATH, read_only=True),
             Mount(shims / NODE_RELAY, str(_RELAY_PATH), read_only=True),
+            Mount(shims / GPU_SAMPLER, str(_SAMPLER_PATH), read_only=True),
             *mounts_of(run),
         ]
         if run.secrets is not None:

@@ -10,26 +10,24 @@ silent.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from fetchml.adapters.node_relays.entry import NodeEntries
 from fetchml.adapters.slurm import job_limits, request, start_files
-from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.hand_overs import HandOver, HandOvers
 from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import Submission
 from fetchml.adapters.slurm.judge import Judge
 from fetchml.adapters.slurm.leftovers import Leftovers
+from fetchml.adapters.slurm.node_gpus import NodeGpus
 from fetchml.adapters.slurm.node_usage import NodeUsage
 from fetchml.adapters.slurm.node_watch import NodeWatch
+from fetchml.adapters.slurm.options import SlurmOptions
 from fetchml.adapters.slurm.recorded_ends import RecordedEnds
 from fetchml.adapters.slurm.records_watch import RecordsWatch
-from fetchml.adapters.slurm.request import Parameters
 from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.submits import Submits
 from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport, TryAgain
@@ -38,6 +36,7 @@ from fetchml.adapters.slurm.verdicts import (
     sentence,
     trouble,
 )
+from fetchml.core.gpus.health import GpuReading
 from fetchml.files.layout import ATTEMPTS, TASKS
 from fetchml.files.shared_disk import SharedDisk, is_fault
 from fetchml.files.shared_folders import SharedFolders
@@ -52,7 +51,6 @@ from fetchml.ports.launcher import (
     ResourceUse,
     SessionCommand,
 )
-from fetchml.shim.node_relay import ALL_PORTS
 from fetchml.system import failpoints
 
 AGAIN_SECONDS = 1.0
@@ -66,22 +64,6 @@ IDLE_LOOK_SECONDS = 20.0
 CLEAN_AT_ONCE = 500
 """Attempts whose records are read in one go."""
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class SlurmOptions:
-    shared_dir: Path
-    parameters: Parameters = field(default_factory=Parameters)
-    lost_after_seconds: int = 0
-    """Time after which a claimed attempt without a job in Slurm counts as lost; 0: never."""
-    lease_seconds: int = 0
-    """Time that a task runs on a node that does not reach the shared folder; 0: no limit."""
-    containers: Containers | None = None
-    """`None` if tasks are plain processes of the nodes."""
-    entry_key: Callable[[], bytes] = lambda: bytes(32)
-    """Reads the key from which those of the ways into tasks are derived; raises OSError."""
-    relay_ports: str = ALL_PORTS
-    """The ports of nodes for relays, as `LOWEST-HIGHEST`."""
 
 
 class SlurmLauncher:
@@ -106,6 +88,7 @@ class SlurmLauncher:
             returned=self._leftovers.slurm_returned,
         )
         self._usage = NodeUsage(self._disk)
+        self._gpus = NodeGpus(self._disk, options.shared_dir)
         self._records_watch = RecordsWatch(self._disk)
         self._nodes = NodeWatch(transport.nodes, answers=self._follower.answers)
         self._submits = Submits(transport, self._follower, self._disk)
@@ -283,6 +266,7 @@ class SlurmLauncher:
         await self._records_watch.close()
         await self._nodes.close()
         await self._usage.close()
+        await self._gpus.close()
         await self._health.close()
         await self._leftovers.close()
         await self._hand_overs.close()
@@ -332,6 +316,11 @@ class SlurmLauncher:
         if job is None or not job.is_pending or job.begins_at is None:
             return None
         return job.begins_at * 1000
+
+    def gpu_readings(
+        self, attempts: Collection[tuple[str, int]]
+    ) -> Mapping[tuple[str, int], Sequence[GpuReading]]:
+        return self._gpus.newest(attempts)
 
     def address_of(self, task_id: str, attempt: int) -> str | None:
         followed = self._follower.get(self._name(task_id, attempt))

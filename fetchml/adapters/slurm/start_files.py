@@ -24,12 +24,12 @@ from fetchml.adapters.volume_links import link_volumes
 from fetchml.core.model import AttemptEnd
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.layout import DATASETS, NODE_RELAY, SECRETS, SHIM, VOLUMES
+from fetchml.files.layout import DATASETS, GPU_SAMPLER, NODE_RELAY, SECRETS, SHIM, VOLUMES
 from fetchml.files.own_file import write_durably
 from fetchml.files.secrets import run_file
 from fetchml.files.shared_disk import is_fault
 from fetchml.ports.launcher import LaunchSpec
-from fetchml.shim import CLAIM_EXISTS, relay_program
+from fetchml.shim import CLAIM_EXISTS, node_program
 from fetchml.shim import path as shim_path
 
 START = "start"
@@ -132,13 +132,13 @@ NOTHING_YET = Records(
 
 
 def install_shims(shared_dir: Path) -> Path:
-    """Put the shims of all machines, and the relay, where nodes can execute them; return
+    """Put the shims of all machines, and their programs, where nodes can execute them; return
     their folder. Raises OSError."""
     folder = shared_dir / SHIM
     folder.mkdir(mode=0o700, exist_ok=True)
     for target, source in (
         *((folder / machine, shim_path(machine)) for machine in _MACHINES),
-        (folder / NODE_RELAY, relay_program()),
+        *((folder / name, node_program(name)) for name in (NODE_RELAY, GPU_SAMPLER)),
     ):
         data = source.read_bytes()
         if target.exists() and target.read_bytes() == data:
@@ -231,6 +231,7 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
         usage_ms=USAGE_MS,
         lease_ms=lease_ms,
         relay=shims / NODE_RELAY,
+        sampler=shims / GPU_SAMPLER,
     )
     return _PROCESS.format(
         exports="\n".join(f"export {k}={quote(v)}" for k, v in env.items() if k not in _READONLY),

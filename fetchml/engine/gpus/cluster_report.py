@@ -3,18 +3,42 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from msgspec.structs import replace
+
+from fetchml.core.gpus.health import GpuReading
 from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import Status, Task
 from fetchml.engine.gpus.report import GpuCondition, GpuReport, GpuStatus, NodeStatus
-from fetchml.ports.cluster import Node
+from fetchml.ports.cluster import Cluster, Node
 
 _RUNS = (Status.PREPARING, Status.RUNNING)
 
 
+def node_readings(cluster: Cluster, held: Iterable[Task]) -> dict[str, GpuReading]:
+    """Return what is measured of the GPUs of tasks that run, by the GPUs' names. A task may have
+    forged what it reports: of other GPUs than its own nothing is believed."""
+    tasks = {
+        (task.id, task.attempt): task
+        for task in held
+        if task.gpu_uuids and task.status is Status.RUNNING
+    }
+    readings: dict[str, GpuReading] = {}
+    for key, found in cluster.gpu_readings(tasks).items():
+        for reading in found:
+            if reading.uuid in tasks[key].gpu_uuids:
+                readings.setdefault(reading.uuid, reading)
+    return readings
+
+
 def cluster_report(
-    nodes: Sequence[Node], held: Iterable[Task], may_see: Callable[[Task], bool]
+    nodes: Sequence[Node],
+    held: Iterable[Task],
+    may_see: Callable[[Task], bool],
+    readings: Mapping[str, GpuReading] | None = None,
 ) -> GpuReport:
-    """All nodes, and their GPUs in the order of the nodes. `held`: the tasks that have started."""
+    """All nodes, and their GPUs in the order of the nodes. `held`: the tasks that have started.
+    `readings`: see `node_readings`."""
+    readings = readings or {}
     tasks = defaultdict[str, list[Task]](list)
     for task in held:
         if task.worker_id is not None and task.status in _RUNS:
@@ -25,7 +49,10 @@ def cluster_report(
         here = tasks.get(node.name, [])
         visible = tuple(task.id for task in here if may_see(task))
         shown.append(NodeStatus(node, visible))
-        statuses += _gpus(node, here, frozenset(visible), len(statuses))
+        statuses += [
+            replace(status, reading=readings.get(status.gpu.uuid))
+            for status in _gpus(node, here, frozenset(visible), len(statuses))
+        ]
     return GpuReport(tuple(statuses), nodes=tuple(shown))
 
 

@@ -29,7 +29,7 @@ from fetchml.core.model import AttemptEnd, Principal, Role, Status, Task
 from fetchml.core.state import State
 from fetchml.core.verdict import is_failure
 from fetchml.engine.gpus.bookings import GpuBookings
-from fetchml.engine.gpus.cluster_report import cluster_report
+from fetchml.engine.gpus.cluster_report import cluster_report, node_readings
 from fetchml.engine.gpus.memory import reports_too_little_memory
 from fetchml.engine.gpus.peak_store import PeakStore
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, gpu_report
@@ -173,7 +173,8 @@ class Gpus:
 
         if self._cluster is not None:
             held = [self._state.tasks[task_id] for task_id in self._state.held]
-            return cluster_report(self._cluster.nodes(), held, may_see)
+            readings = node_readings(self._cluster, held)
+            return cluster_report(self._cluster.nodes(), held, may_see, readings)
         seen = self._inventory.state if self._inventory is not None else GpuState()
         return gpu_report(self._state, seen, may_see)
 

@@ -10,7 +10,9 @@ from fetchml.core.gpus.health import GpuReading
 from fetchml.core.model import Status, Task
 from fetchml.core.state import State
 from fetchml.core.usage import SAMPLE_MS, GpuSample, TaskSample
+from fetchml.engine.gpus.cluster_report import node_readings
 from fetchml.engine.usage.ledger import UsageLedger
+from fetchml.ports.cluster import Cluster
 from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher, LaunchSpec, ResourceUse
 from fetchml.ports.store import Store
@@ -52,8 +54,11 @@ class UsageSampler:
         *,
         clock: Callable[[], int],
         samples: bool,
+        cluster: Cluster | None = None,
     ) -> None:
-        """`samples`: false to record the sums by user and day only."""
+        """`samples`: false to record the sums by user and day only. `cluster`: `None` if this host
+        runs the tasks."""
+        self._cluster = cluster
         self._store = store
         self._state = state
         self._attempts = attempts
@@ -106,6 +111,10 @@ class UsageSampler:
         return {t.id: t for t in held if t.status is Status.RUNNING and not t.service}
 
     def _read_gpus(self, at: int) -> list[GpuSample]:
+        if self._cluster is not None:
+            held = [self._state.tasks[task_id] for task_id in self._state.held]
+            readings = node_readings(self._cluster, held).values()
+            return [_gpu_sample(reading, at, held=True) for reading in readings]
         if self._inventory is None:
             return []
         return [

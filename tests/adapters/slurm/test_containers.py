@@ -37,7 +37,7 @@ SHIM = [
     "--dir", "/.fetchml/run", "--cwd", "/workspace", "--segment-bytes", "33554432",
     "--grace-ms", "10000", "--control", "/.fetchml/control", "--control-ms", "10000",
     "--relay", "/.fetchml/node_relay.py", "--usage-ms", "10000", "--lease-ms", "60000",
-    "--env", "/.fetchml/environment", "--", "train", "a b", "$x",
+    "--sampler", "/.fetchml/gpu_samples.py", "--env", "/.fetchml/environment", "--", "train", "a b", "$x",
 ]  # fmt: skip
 
 
@@ -64,6 +64,7 @@ def test_podman(tmp_path: Path) -> None:
         "--entrypoint=/.fetchml/shim",
         f"--mount=type=bind,src={tmp_path}/environment,dst=/.fetchml/environment,ro",
         "--mount=type=bind,src=/shared/shim/node_relay.py,dst=/.fetchml/node_relay.py,ro",
+        "--mount=type=bind,src=/shared/shim/gpu_samples.py,dst=/.fetchml/gpu_samples.py,ro",
         '--mount=type=bind,"src=/d/a,""b",dst=/data/ab,ro',
         "--mount=type=bind,src=/c,dst=/checkpoint",
         f"--mount=type=bind,src={tmp_path}/run,dst=/.fetchml/run",
@@ -96,6 +97,7 @@ def test_apptainer(tmp_path: Path) -> None:
         "--pwd=/workspace",
         f"--bind={tmp_path}/environment:/.fetchml/environment:ro",
         "--bind=/shared/shim/node_relay.py:/.fetchml/node_relay.py:ro",
+        "--bind=/shared/shim/gpu_samples.py:/.fetchml/gpu_samples.py:ro",
         "--bind=/v:/volumes/v:ro",
         f"--bind={tmp_path}/run:/.fetchml/run:rw",
         f"--bind={tmp_path}/workspace:/workspace:rw",

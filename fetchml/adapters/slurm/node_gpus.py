@@ -19,7 +19,7 @@ from fetchml.system.background import BackgroundWork
 PAUSE_SECONDS = 5.0
 """At least, between two readings."""
 STALE_SECONDS = 60.0
-"""Time after which a record that does not change any more says nothing of the present."""
+"""Time after which a record that does not change any more is of no use."""
 MOST_RECORDS = 500
 """Records that are read at one time; of more attempts in turn."""
 
@@ -41,7 +41,7 @@ class NodeGpus:
         self._tasks = shared_dir / TASKS
         self._pause_seconds = pause_seconds
         self._known: dict[Key, tuple[Found, float]] = {}
-        """What was last read of each attempt, and when it was read first."""
+        """The last record of each attempt, and when it was read first."""
         self._turn = 0
         self._next_at = 0.0
         self._is_reading = False

@@ -1,4 +1,4 @@
-"""What the server's owner chose for its tasks on the cluster."""
+"""Options of the launcher, as the server's owner chose them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -37,7 +37,8 @@ SHIM = [
     "--dir", "/.fetchml/run", "--cwd", "/workspace", "--segment-bytes", "33554432",
     "--grace-ms", "10000", "--control", "/.fetchml/control", "--control-ms", "10000",
     "--relay", "/.fetchml/node_relay.py", "--usage-ms", "10000", "--lease-ms", "60000",
-    "--sampler", "/.fetchml/gpu_samples.py", "--env", "/.fetchml/environment", "--", "train", "a b", "$x",
+    "--sampler", "/.fetchml/gpu_samples.py", "--env", "/.fetchml/environment",
+    "--", "train", "a b", "$x",
 ]  # fmt: skip
 
 

@@ -1,16 +1,19 @@
 """`fetchml audit`"""
 
 import time
+from contextlib import suppress
 
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.cli.connect import server_option
+from fetchml.cli.errors import CommandError
 from fetchml.cli.filters import limit_option
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import Duration
-from fetchml.cli.render import clean, local_time
+from fetchml.cli.render import clean, has_narrow_terminal, local_time, short
 from fetchml.cli.tables import FittedTable, table
+from fetchml.cli.task_ids import WHOLE, task_id_of
 from fetchml.client import Client, Rpc, to_json
 from fetchml.v1 import audit_pb2
 
@@ -42,6 +45,10 @@ def audit(
     Example:
       fetchml audit --user ada --since 2d
     """
+    if target:
+        # It may be another kind of target, or that of a task which is gone.
+        with suppress(CommandError):
+            target = task_id_of(client, target)
     request = audit_pb2.ListAuditRequest(
         user_id=user, action=action, target=target, before=before, limit=limit
     )
@@ -49,19 +56,23 @@ def audit(
         request.since.CopyFrom(Timestamp(seconds=max(0, int(time.time()) - since)))
     found = client.call(Rpc("AuditService/ListAudit", request, audit_pb2.AuditList))
     whole = {"entries": [], **to_json(found)}
-    print_list(output, whole, found.entries, lambda: _table(found))
+    print_list(output, whole, found.entries, lambda: _table(found, wide=output.kind == "wide"))
 
 
-def _table(found: audit_pb2.AuditList) -> FittedTable:
+def _table(found: audit_pb2.AuditList, *, wide: bool) -> FittedTable:
+    short_ids = not wide and has_narrow_terminal()
     columns = ("WHEN", "USER", "FROM", "ACTION", "TARGET", "OUTCOME", "NOTE")
     shown = table(*columns, spare=("FROM", "NOTE", "OUTCOME"))
     for entry in found.entries:
+        target = entry.target
+        if short_ids and WHOLE.fullmatch(target):
+            target = short(target)
         shown.add_row(
             local_time(entry.at),
             clean(entry.user_id),
             clean(entry.address),
             entry.action,
-            clean(entry.target),
+            clean(target),
             entry.outcome,
             clean(entry.detail),
         )

@@ -39,6 +39,14 @@ class CommandError(click.ClickException):
             click.echo(_wrapped(self.hint), err=True)
 
 
+def show(error: click.ClickException) -> None:
+    """Print an error on stderr, wrapped at words. click would break its usage errors anywhere."""
+    if isinstance(error, click.UsageError):
+        text = _wrapped(f"Error: {error.format_message()}").removeprefix("Error: ")
+        error.format_message = lambda: text  # type: ignore[method-assign]
+    error.show()
+
+
 def wants_no_colour() -> bool:
     """Return whether NO_COLOR is set, or the terminal cannot show colours."""
     return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"

@@ -12,6 +12,7 @@ import click
 from fetchml.cli.connect import RetryNotice, json_option, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.groups import CommandGroup
+from fetchml.cli.named_ids import id_by_end
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import Int32
 from fetchml.cli.render import (
@@ -112,7 +113,7 @@ def _table(found: Iterable[JupyterServiceInfo]) -> FittedTable:
 @server_option
 def show_one(client: Client, service_id: str, *, as_json: bool) -> None:
     """Show one Jupyter service, with its link if it is yours."""
-    found = client.get_jupyter(service_id)
+    found = client.get_jupyter(_id_of(client, service_id))
     if as_json:
         print_json(found)
         return
@@ -141,9 +142,13 @@ def show_one(client: Client, service_id: str, *, as_json: bool) -> None:
 @server_option
 def stop(client: Client, service_ids: tuple[str, ...]) -> None:
     """Stop Jupyter services. Their workspaces are kept."""
-    for service_id in service_ids:
+    for service_id in [_id_of(client, named) for named in service_ids]:
         client.stop_jupyter(service_id)
         click.echo(f"{service_id} is stopping")
+
+
+def _id_of(client: Client, named: str) -> str:
+    return id_by_end("service", named, lambda: (each.id for each in client.list_jupyter()))
 
 
 def link(service: JupyterServiceInfo) -> str:

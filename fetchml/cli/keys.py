@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fetchml.cli.connect import connected, connected_to, json_option
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.groups import CommandGroup
+from fetchml.cli.named_ids import id_by_end
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import Duration
 from fetchml.cli.privileges import as_owner
@@ -195,6 +196,12 @@ def state_of(key: Key) -> str:
 @keys_options
 def revoke(keys: KeyServiceCaller, key_ids: tuple[str, ...], *, as_json: bool) -> None:
     """Revoke keys by their ids. They stop working at once."""
-    for key_id in key_ids:
+
+    def known() -> Iterable[str]:
+        found = keys.call("ListKeys", key_pb2.ListKeysRequest(), key_pb2.ListKeysResponse)
+        return (key.id for key in found.keys)
+
+    for named in key_ids:
+        key_id = id_by_end("key", named, known)
         key = keys.call("RevokeKey", key_pb2.RevokeKeyRequest(key_id=key_id), Key)
         print_result(key, f"{key_id} is revoked", as_json=as_json)

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from fetchml import __version__
-from fetchml.cli.errors import CommandError, ExitCode, wants_no_colour
+from fetchml.cli.errors import CommandError, ExitCode, show, wants_no_colour
 from fetchml.cli.groups import CommandGroup
 from fetchml.ops import stdio
 
@@ -187,7 +187,7 @@ def main() -> NoReturn:
         colour = False if wants_no_colour() else None
         code = fetchml.main(prog_name="fetchml", standalone_mode=False, color=colour)
     except click.ClickException as error:
-        error.show()
+        show(error)
         code = error.exit_code
     except click.Abort:
         code = ExitCode.INTERRUPTED

@@ -1,12 +1,12 @@
 """Experiments and sweeps as users name them: by id, by the end of an id, or by name. `@last` is the
-newest sweep of the user."""
+newest sweep of the user. Other resources are named by id, or by its end."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.render import clean
-from fetchml.cli.task_ids import LAST, WHOLE
+from fetchml.cli.task_ids import LAST, SHORTENED, WHOLE
 from fetchml.client import Client
 
 SHORTEST_END = 4
@@ -20,6 +20,24 @@ class _Named(Protocol):
     def id(self) -> str: ...
     @property
     def name(self) -> str: ...
+
+
+def id_by_end(kind: str, named: str, known: Callable[[], Iterable[str]]) -> str:
+    """Return the only id of `known()` that ends so; `named` itself if it is whole, or if none does.
+    Raises CommandError if several do."""
+    if WHOLE.fullmatch(named) or len(named) < SHORTEST_END:
+        return named
+    match [each for each in known() if each.endswith(named.rpartition(SHORTENED)[2].lower())]:
+        case []:
+            return named
+        case [only]:
+            return only
+        case several:
+            raise CommandError(
+                f"{len(several)} ids of {kind}s end with {clean(named).plain}",
+                f"Give more of the id: {', '.join(several[:10])}.",
+                ExitCode.USAGE,
+            )
 
 
 def experiment_id_of(client: Client, named: str) -> str:

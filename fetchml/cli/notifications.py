@@ -8,6 +8,7 @@ from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.errors import CommandError
 from fetchml.cli.filters import limit_option
 from fetchml.cli.groups import CommandGroup
+from fetchml.cli.named_ids import id_by_end
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import NotifyParam
 from fetchml.cli.render import clean, console, local_time, print_json
@@ -77,9 +78,11 @@ def retry(client: Client, notification_ids: tuple[str, ...], *, everything: bool
     """Send messages again, at once and for another day if they fail."""
     if everything == bool(notification_ids):
         raise click.UsageError("Give ids, which 'fetchml notifications ls' lists, or --all")
-    ids = list(notification_ids)
     if everything:
         ids = [each.id for each in client.notifications(state="dead", limit=1000).notifications]
+    else:
+        known = lambda: (each.id for each in client.notifications(limit=1000).notifications)  # noqa: E731
+        ids = [id_by_end("message", named, known) for named in notification_ids]
     for each in ids:
         client.retry_notification(each)
     click.echo(f"{len(ids)} {'message waits' if len(ids) == 1 else 'messages wait'} to be sent")

@@ -4,6 +4,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import click
@@ -35,8 +36,10 @@ class Template:
             known = [field.name for field in row.DESCRIPTOR.fields]
             for name in self._fields:
                 if name.partition(".")[0] not in known:
+                    close = get_close_matches(name, known, n=1)
+                    hint = f" Did you mean {close[0]!r}?" if close else ""
                     raise click.UsageError(
-                        f"There is no field {name!r}. The fields are {', '.join(known)}."
+                        f"There is no field {name!r}.{hint} The fields are {', '.join(known)}."
                     )
         values = to_json(row) if isinstance(row, Message) else row
 

@@ -6,6 +6,7 @@ import click
 
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.groups import CommandGroup
+from fetchml.cli.named_ids import id_by_end
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.render import clean, local_time, print_result
 from fetchml.cli.tables import FittedTable, table
@@ -56,6 +57,8 @@ def _table(found: Iterable[Booking], gpus: Iterable[Gpu]) -> FittedTable:
 @server_option
 def rm(client: Client, reservation_ids: tuple[str, ...], *, as_json: bool) -> None:
     """Remove reservations, also such that have begun. For admins."""
-    for booking_id in reservation_ids:
+    for named in reservation_ids:
+        known = lambda: (each.id for each in client.reservations())  # noqa: E731
+        booking_id = id_by_end("reservation", named, known)
         client.remove_reservation(booking_id)
         print_result({"id": booking_id}, clean(f"{booking_id} is removed").plain, as_json=as_json)

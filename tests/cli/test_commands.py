@@ -167,7 +167,7 @@ def test_keys_of_a_running_server(server: Server) -> None:
     assert "valid until" in listed
     assert secret not in listed
     [key] = [key for key in server.json("keys", "ls")["keys"] if key["name"] == "ada"]
-    assert server.run("keys", "revoke", key["id"]).succeeded() == f"{key['id']} is revoked"
+    assert server.run("keys", "revoke", key["id"][-12:]).succeeded() == f"{key['id']} is revoked"
     assert server.run("ls", FETCHML_API_KEY=secret).code == 4
     assert server.run("keys", "revoke", "nothing").code == 5
     assert server.run("keys", "create", "a b").code == 2
@@ -257,6 +257,8 @@ def read_terminal(descriptor: int) -> str:
 def test_the_audit_lists_user_action_and_outcome(server: Server) -> None:
     task_id = submit(server, "--", "true")
     server.run("watch", task_id).succeeded()
+    created = server.json("audit", "--target", task_id[-12:])["entries"]
+    assert [(entry["action"], entry["target"]) for entry in created] == [("task.create", task_id)]
     server.run("rm", task_id).succeeded()
     key = server.json("keys", "create", "eve")
     assert server.run("audit", FETCHML_API_KEY=key["secret"]).code == 4

@@ -11,7 +11,7 @@ from fetchml.cli.groups import moved_behind
 from fetchml.cli.output import Output, OutputParam, Template
 from fetchml.v1.task_pb2 import Task
 from tests.support.cli_server import SECONDS, Server, run
-from tests.support.terminal import OnTerminal
+from tests.support.terminal import OnTerminal, run_on_terminal
 
 
 def test_lists_as_ids_json_and_templates(server: Server) -> None:
@@ -26,8 +26,16 @@ def test_lists_as_ids_json_and_templates(server: Server) -> None:
     assert json.loads(as_json)["tasks"][0]["id"] == task_id
     wrong = server.run(*chosen, "-o", "template={idd}")
     assert wrong.code == 2
-    assert "There is no field 'idd'. The fields are id, job_name, " in wrong.err
+    assert "There is no field 'idd'. Did you mean 'id'? The fields are id, job_name, " in wrong.err
     assert server.run("ls", "--json", "-o", "wide").code == 2
+
+
+def test_wrong_usage_is_wrapped_at_words_on_a_terminal(server: Server) -> None:
+    text = run_on_terminal(("ls", "-o", "template={job_nam}"), server.variables, columns=60)
+    error = text[text.index("Error: ") :]
+    assert "Did you mean 'job_name'?" in " ".join(error.split())
+    assert [line for line in error.splitlines() if len(line) > 60] == []
+    assert {"failure_reason,", "cancel_requested_by,"} <= set(error.split()), "no word is broken"
 
 
 def test_wide_lists_have_all_columns_on_a_narrow_terminal(server: Server) -> None:

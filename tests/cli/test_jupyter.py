@@ -53,7 +53,7 @@ def test_jupyter_from_start_to_stop(box: Server) -> None:
     me = getpass.getuser()
     assert f"{me} starting: " in ran.err
     [listed] = box.json("jupyter", "ls")["services"]
-    service = box.json("jupyter", "show", listed["id"])
+    service = box.json("jupyter", "show", listed["id"][-12:])
     assert service == rest(box, f"/v1/jupyter/services/{listed['id']}?view=full")
     assert (service["name"], service["workspace"], service["cpu"]) == (me, "team/notes", 1)
     assert service["status"] == "running"

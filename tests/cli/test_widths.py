@@ -64,6 +64,7 @@ def test_other_lists_fit_a_narrow_terminal(server: Server) -> None:
     assert "EXECUTORS" in shown(server, "queue", 60)
     assert "valid" in shown(server, "keys ls", 60)
     assert "experiment" in shown(server, "audit", 60), "a long action may be cut"
+    assert f" {made[-12:]} " in shown(server, "audit", 80), "the part of an id that can be used"
     for command in ("storage", "jupyter ls", "snapshot ls"):
         assert shown(server, command, 60).strip()
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from fetchml.api.rest.description import description
 from fetchml.cli.main import COMMANDS
 from tests.executable.conftest import ROOT, Start
+from tests.server.environment_tasks import pinned, wheel
 from tests.support.cli_server import SECONDS, Server, environment
 from tests.support.waiting import wait_until
 
@@ -249,4 +251,36 @@ def test_page_is_in_it(start: Start) -> None:
     (script,) = re.findall(rb'src="(/ui/assets/main-[\w]+\.js)"', page)
     status, body = ask(server, script.decode())
     assert (status, len(body) > 1000) == (200, True)
+    assert server.stop() == 0
+
+
+def test_environments_are_built_by_the_uv_of_the_host(start: Start, tmp_path: Path) -> None:
+    """The executable has none in it."""
+    wheel(tmp_path / "wheels", "1.0")
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "train.py").write_text("import tiny; print(tiny.WHAT)")
+    (code / "requirements.txt").write_bytes(pinned("1.0"))
+    submit = ("submit", "--wait", "--dir", str(code), "--", "python3", "train.py")
+    programs = "/usr/local/bin:/usr/bin:/bin"
+    assert shutil.which("uv", path=programs) is None
+
+    server = start("without", PATH=programs)
+    ran = server.run(*submit, PATH=programs)
+    assert "this server offers no environments" in ran.err
+    assert "No module named 'tiny'" in ran.out
+    asked = ("submit", "--environment", "requirements.txt", *submit[2:])
+    refused = server.run(*asked, PATH=programs)
+    assert refused.code == 2
+    assert "uv is not installed here" in " ".join(refused.err.split())
+    assert server.stop() == 0
+
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs/uv").symlink_to(Path(sys.executable).with_name("uv"))
+    server = start(
+        "with",
+        PATH=f"{tmp_path / 'programs'}:{programs}",
+        FETCHML_ENVIRONMENTS_FIND_LINKS=str(tmp_path / "wheels"),
+    )
+    assert server.run(*submit, PATH=programs).succeeded() == "tiny 1.0"
     assert server.stop() == 0

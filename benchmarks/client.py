@@ -20,8 +20,9 @@ STARTED_WITHIN_SECONDS = 30
 class Client:
     """A kept connection to `HOST:PORT`."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, key: str = KEY) -> None:
         self._connection = http.client.HTTPConnection(address)
+        self._key = key
 
     def __enter__(self) -> Self:
         return self
@@ -46,11 +47,15 @@ class Client:
                 entry = tarfile.TarInfo(name)
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
+        return self.upload_archive(packed.getvalue())
+
+    def upload_archive(self, archive: bytes) -> str:
+        """The id of the snapshot of a packed archive."""
         kind = {"Content-Type": "application/gzip"}
-        return str(self._ask("PUT", "/v1/snapshots", packed.getvalue(), kind)["id"])
+        return str(self._ask("PUT", "/v1/snapshots", archive, kind)["id"])
 
     def _ask(self, method: str, path: str, content: bytes | None, more: dict[str, str]) -> Any:
-        self._connection.request(method, path, content, {"X-API-Key": KEY, **more})
+        self._connection.request(method, path, content, {"X-API-Key": self._key, **more})
         reply = self._connection.getresponse()
         answer = reply.read()
         if reply.status >= 300:
@@ -100,6 +105,12 @@ class Client:
                 raise RuntimeError(f"{found} has not completed")
             time.sleep(0.02)
         return found
+
+
+def key_of(address: str, name: str, role: str = "user") -> str:
+    """Make a key for a user; returns its secret."""
+    with Client(address) as admin:
+        return str(admin.ask("POST", "/v1/keys", {"name": name, "role": role})["secret"])
 
 
 def milliseconds(begin: str, end: str) -> float:

@@ -3,15 +3,17 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from benchmarks.client import Client
+from benchmarks.client import Client, key_of
+from benchmarks.hostile.attack import Attack, Outcome
 from benchmarks.processes import KEY, Server
 from benchmarks.raw_clients import connect, push, status_of
+from fetchml.core.requests.batch import MAX_BATCH
 from fetchml.core.requests.submission import MAX_ARGUMENT_CHARACTERS
 
 HEADS = 500
@@ -20,34 +22,35 @@ LIST_TASKS = 60
 """As many as a page may have."""
 LARGE: dict[str, object] = {"job_name": "large", "metadata": {"notes": "\N{ROCKET}" * 62_500}}
 """250 KB."""
+QUEUED = 400
 LOGINS = 200
 SOCKETS = 15
 ANSWER_SECONDS = 30
 HOLD_SECONDS = 2
 STARTED_SECONDS = 30
 JUPYTER = {
-    "jupyter_command": f"{sys.executable} {Path(__file__).with_name('bare_jupyter.py')}",
+    "jupyter_command": f"{sys.executable} {Path(__file__).parents[1] / 'bare_jupyter.py'}",
     "tasks_grace_seconds": "1",
 }
 """Settings with which a hostile program takes JupyterLab's place."""
 
 
 @contextmanager
-def unfinished_heads(server: Server) -> Iterator[Callable[[], str]]:
+def unfinished_heads(server: Server) -> Iterator[Attack]:
     line = b"X-%06d: " + b"a" * 8000 + b"\r\n"
     head = b"GET /health HTTP/1.1\r\nHost: a\r\n" + b"".join(line % n for n in range(125))
 
-    def attack() -> str:
+    def attack() -> Outcome:
         with ExitStack() as clients:
             for _ in range(HEADS):
                 push(clients.enter_context(connect(server.http)), head)
-        return ""
+        return Outcome()
 
     yield attack
 
 
 @contextmanager
-def unread_lists(server: Server) -> Iterator[Callable[[], str]]:
+def unread_lists(server: Server) -> Iterator[Attack]:
     """As many large tasks wait as one user may have."""
     with Client(server.http) as client, client.blocked_queue():
         waiting = 0
@@ -56,39 +59,76 @@ def unread_lists(server: Server) -> Iterator[Callable[[], str]]:
         path = f"/v1/tasks?limit={LIST_TASKS}&view=full"
         request = f"GET {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n\r\n".encode()
 
-        def attack() -> str:
+        def attack() -> Outcome:
             with ExitStack() as clients:
                 opened = [clients.enter_context(connect(server.http)) for _ in range(LISTS)]
                 for each in opened:
                     push(each, request)
                 statuses = [status_of(each, ANSWER_SECONDS) for each in opened]
                 time.sleep(HOLD_SECONDS)
-            return f"{waiting} tasks accepted, {statuses.count(429)} lists answered with 429"
+            return Outcome(
+                f"{waiting} tasks accepted, {statuses.count(429)} lists answered with 429"
+            )
 
         yield attack
 
 
 @contextmanager
-def large_list(server: Server) -> Iterator[Callable[[], str]]:
+def queued_tasks(server: Server) -> Iterator[Attack]:
+    """400 large tasks of one user. Another user's task has a place too."""
+    key = key_of(server.http, "mallory")
+    other = key_of(server.http, "bob")
+    with Client(server.http) as client, client.blocked_queue():
+
+        def attack() -> Outcome:
+            statuses = [_status(server, "POST", "/v1/tasks", LARGE, key) for _ in range(QUEUED)]
+            others = _status(server, "POST", "/v1/tasks", {"job_name": "small"}, other)
+            remark = (
+                f"{statuses.count(201)} accepted, {statuses.count(429)} answered with 429; "
+                f"another user's submit: {others}"
+            )
+            return Outcome(remark, kept=others == 201)
+
+        yield attack
+
+
+@contextmanager
+def large_sweeps(server: Server) -> Iterator[Attack]:
+    """Of as many tasks as one may have, one after the other. The tasks wait."""
+    sweep: dict[str, object] = {
+        "task": {"job_name": "waiting", "args": "--seed {seed}"},
+        "parameters": {"seed": {"range": [1, MAX_BATCH]}},
+    }
+    with Client(server.http) as client, client.blocked_queue():
+
+        def attack() -> Outcome:
+            assert client.ask("POST", "/v1/sweeps", sweep)["total"] == MAX_BATCH
+            return Outcome()
+
+        yield attack
+
+
+@contextmanager
+def large_list(server: Server) -> Iterator[Attack]:
     with Client(server.http) as client, client.blocked_queue():
         for _ in range(LIST_TASKS):
             client.ask("POST", "/v1/tasks", LARGE)
 
-        def attack() -> str:
+        def attack() -> Outcome:
             client.ask("GET", f"/v1/tasks?limit={LIST_TASKS}&view=full")
-            return ""
+            return Outcome()
 
         yield attack
 
 
 @contextmanager
-def quoted_emoji(server: Server) -> Iterator[Callable[[], str]]:
+def quoted_emoji(server: Server) -> Iterator[Attack]:
     args = '"' + "\N{GRINNING FACE}" * (MAX_ARGUMENT_CHARACTERS - 4)
     yield _refused(server, {"job_name": "a", "args": args})
 
 
 @contextmanager
-def long_mount_paths(server: Server) -> Iterator[Callable[[], str]]:
+def long_mount_paths(server: Server) -> Iterator[Attack]:
     specs = [
         {"name": "a", "source": "http://h/x", "mount_path": f"/m{n % 59}" + "/x" * 2000}
         for n in range(60)
@@ -96,24 +136,24 @@ def long_mount_paths(server: Server) -> Iterator[Callable[[], str]]:
     yield _refused(server, {"job_name": "a", "dataset_specs": specs})
 
 
-def _refused(server: Server, task: dict[str, object]) -> Callable[[], str]:
-    def attack() -> str:
+def _refused(server: Server, task: dict[str, object]) -> Attack:
+    def attack() -> Outcome:
         status = _status(server, "POST", "/v1/tasks", task)
         assert status == 422, status
-        return ""
+        return Outcome()
 
     return attack
 
 
 @contextmanager
-def slow_logins(server: Server) -> Iterator[Callable[[], str]]:
+def slow_logins(server: Server) -> Iterator[Attack]:
     with _jupyter(server) as service:
         request = (
             f"POST /jupyter/{service['id']}/login HTTP/1.1\r\nHost: a\r\n"
             "Content-Length: 99\r\n\r\na"
         ).encode()
 
-        def attack() -> str:
+        def attack() -> Outcome:
             with ExitStack() as clients:
                 opened = [clients.enter_context(connect(server.http)) for _ in range(LOGINS)]
                 for each in opened:
@@ -123,13 +163,13 @@ def slow_logins(server: Server) -> Iterator[Callable[[], str]]:
                 assert status == 200, status
                 time.sleep(HOLD_SECONDS)
                 statuses = [status_of(each, ANSWER_SECONDS) for each in opened]
-            return f"the owner is served; {statuses.count(429)} logins answered with 429"
+            return Outcome(f"the owner is served; {statuses.count(429)} logins answered with 429")
 
         yield attack
 
 
 @contextmanager
-def unread_messages(server: Server) -> Iterator[Callable[[], str]]:
+def unread_messages(server: Server) -> Iterator[Attack]:
     with _jupyter(server) as service:
         request = (
             f"GET /jupyter/{service['id']}/api/kernels/1/channels HTTP/1.1\r\nHost: a\r\n"
@@ -138,7 +178,7 @@ def unread_messages(server: Server) -> Iterator[Callable[[], str]]:
             f"Authorization: token {service['token']}\r\n\r\n"
         ).encode()
 
-        def attack() -> str:
+        def attack() -> Outcome:
             with ExitStack() as clients:
                 opened = [clients.enter_context(connect(server.http)) for _ in range(SOCKETS)]
                 for each in opened:
@@ -146,7 +186,7 @@ def unread_messages(server: Server) -> Iterator[Callable[[], str]]:
                 statuses = {status_of(each, ANSWER_SECONDS) for each in opened}
                 assert statuses == {101}, statuses
                 time.sleep(HOLD_SECONDS)
-            return ""
+            return Outcome()
 
         yield attack
 
@@ -170,9 +210,15 @@ def _jupyter(server: Server) -> Iterator[dict[str, Any]]:
                 time.sleep(0.05)
 
 
-def _status(server: Server, method: str, path: str, body: dict[str, object] | None = None) -> int:
+def _status(
+    server: Server,
+    method: str,
+    path: str,
+    body: dict[str, object] | None = None,
+    key: str = KEY,
+) -> int:
     with closing(HTTPConnection(server.http)) as connection:
-        headers = {"X-API-Key": KEY, "Content-Type": "application/json"}
+        headers = {"X-API-Key": key, "Content-Type": "application/json"}
         connection.request(method, path, json.dumps(body) if body else None, headers)
         reply = connection.getresponse()
         reply.read()

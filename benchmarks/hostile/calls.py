@@ -2,17 +2,20 @@
 
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import grpc
 
-from benchmarks.client import Client
+from benchmarks.client import Client, key_of
+from benchmarks.hostile.attack import Attack, Outcome
 from benchmarks.processes import KEY, Server
+from fetchml.core.requests.batch import MAX_BATCH
 from fetchml.v1 import task_pb2, task_pb2_grpc
 from testbed.http2 import Connection
 
 MIB = 1 << 20
+LIST = "fetchml.v1.TaskService/ListTasks"
 CHECK = "grpc.health.v1.Health/Check"
 WATCH = "grpc.health.v1.Health/Watch"
 CALLS = 100
@@ -23,6 +26,8 @@ QUIET_LOOKS = 20
 """After this many sends that the server does not take, its memory no longer grows."""
 QUIET_SECONDS = 0.05
 END_SECONDS = 60
+MESSAGE_SECONDS = 60
+"""Twice the time after which the server ends a call whose message has not come."""
 BATCH_TASKS = 600
 BATCHES = 15
 WAITING = 100_000
@@ -33,12 +38,12 @@ METADATA = (("x-api-key", KEY),)
 
 
 @contextmanager
-def unfinished_messages(server: Server) -> Iterator[Callable[[], str]]:
+def unfinished_messages(server: Server) -> Iterator[Attack]:
     """Each of its own connection, without its last byte."""
     size = 16 * MIB
     message = b"\0" + struct.pack(">I", size) + bytes(size - 1)
 
-    def attack() -> str:
+    def attack() -> Outcome:
         with ExitStack() as stack:
             opened = [stack.enter_context(Connection(server.grpc)) for _ in range(CALLS)]
             for connection in opened:
@@ -56,16 +61,48 @@ def unfinished_messages(server: Server) -> Iterator[Callable[[], str]]:
                 quiet = 0 if took else quiet + 1
                 if not took:
                     time.sleep(QUIET_SECONDS)
-        return f"{sum(sent) / MIB:.0f} MiB taken"
+        return Outcome(f"{sum(sent) / MIB:.0f} MiB taken")
 
     yield attack
 
 
 @contextmanager
-def health_watches(server: Server) -> Iterator[Callable[[], str]]:
+def viewers_messages(server: Server) -> Iterator[Attack]:
+    """Of a viewer's key, each on a connection of its own; without their last byte, and kept."""
+    key = key_of(server.http, "eve", "viewer")
+    message = b"\0" + struct.pack(">I", MIB) + bytes(MIB - 1)
+
+    def attack() -> Outcome:
+        began = time.monotonic()
+        with ExitStack() as stack:
+            opened = [stack.enter_context(Connection(server.grpc)) for _ in range(CALLS)]
+            for connection in opened:
+                connection.look(QUIET_SECONDS)
+            begun = {connection: connection.call(LIST, key) for connection in opened}
+            sent = dict.fromkeys(opened, 0)
+            while begun and time.monotonic() - began < MESSAGE_SECONDS:
+                took = 0
+                for connection, stream in list(begun.items()):
+                    connection.look()
+                    more = connection.send(stream, message[sent[connection] :])
+                    sent[connection] += more
+                    took += more
+                    if connection.is_closed or stream in connection.ended:
+                        del begun[connection]
+                if not took:
+                    time.sleep(QUIET_SECONDS)
+        seconds = time.monotonic() - began
+        ended = f"{CALLS - len(begun)} of {CALLS} calls were ended within {seconds:.0f} s"
+        return Outcome(ended, kept=not begun)
+
+    yield attack
+
+
+@contextmanager
+def health_watches(server: Server) -> Iterator[Attack]:
     """Ten addresses a connection, as a trusted proxy names them."""
 
-    def attack() -> str:
+    def attack() -> Outcome:
         opened: list[Connection] = []
         with ExitStack() as stack:
             for network in range(NETWORKS):
@@ -89,25 +126,25 @@ def health_watches(server: Server) -> Iterator[Callable[[], str]]:
                 request = task_pb2.ListTasksRequest(limit=1)
                 stub = task_pb2_grpc.TaskServiceStub(channel)
                 stub.ListTasks(request, metadata=METADATA, timeout=END_SECONDS)
-        return f"{NETWORKS * STREAMS - ended:,} streams stay open; a key's call is served"
+        return Outcome(f"{NETWORKS * STREAMS - ended:,} streams stay open; a key's call is served")
 
     yield attack
 
 
 @contextmanager
-def refused_batch(server: Server) -> Iterator[Callable[[], str]]:
+def refused_batch(server: Server) -> Iterator[Attack]:
     with _refused_batches(server, at_once=1) as attack:
         yield attack
 
 
 @contextmanager
-def refused_batches(server: Server) -> Iterator[Callable[[], str]]:
+def refused_batches(server: Server) -> Iterator[Attack]:
     with _refused_batches(server, at_once=BATCHES) as attack:
         yield attack
 
 
 @contextmanager
-def _refused_batches(server: Server, at_once: int) -> Iterator[Callable[[], str]]:
+def _refused_batches(server: Server, at_once: int) -> Iterator[Attack]:
     """The last task of each message is wrong, so that all are checked."""
     task = task_pb2.CreateTaskRequest(job_name="a", metadata={"k": "v" * 1600})
     wrong = task_pb2.CreateTaskRequest(job_name="!")
@@ -116,7 +153,7 @@ def _refused_batches(server: Server, at_once: int) -> Iterator[Callable[[], str]
     with grpc.insecure_channel(server.grpc) as channel:
         stub = task_pb2_grpc.TaskServiceStub(channel)
 
-        def attack() -> str:
+        def attack() -> Outcome:
             for _ in range(BATCHES // at_once):
                 calls = [
                     stub.CreateTasks.future(iter([batch]), metadata=METADATA)
@@ -124,13 +161,33 @@ def _refused_batches(server: Server, at_once: int) -> Iterator[Callable[[], str]
                 ]
                 codes = {call.exception(END_SECONDS).code() for call in calls}
                 assert codes == {grpc.StatusCode.INVALID_ARGUMENT}, codes
-            return ""
+            return Outcome()
 
         yield attack
 
 
 @contextmanager
-def empty_watches(server: Server) -> Iterator[Callable[[], str]]:
+def accepted_batches(server: Server) -> Iterator[Attack]:
+    """Messages of as many tasks as one may have, one after the other. The tasks wait."""
+    one = task_pb2.CreateTaskRequest(job_name="waiting", command=["true"])
+    batch = task_pb2.CreateTasksRequest(tasks=[one] * MAX_BATCH)
+    with (
+        Client(server.http) as client,
+        client.blocked_queue(),
+        grpc.insecure_channel(server.grpc, [("grpc.max_receive_message_length", -1)]) as channel,
+    ):
+        stub = task_pb2_grpc.TaskServiceStub(channel)
+
+        def attack() -> Outcome:
+            reply = stub.CreateTasks(iter([batch]), metadata=METADATA, timeout=END_SECONDS)
+            assert len(reply.tasks) == MAX_BATCH
+            return Outcome()
+
+        yield attack
+
+
+@contextmanager
+def empty_watches(server: Server) -> Iterator[Attack]:
     one = task_pb2.CreateTaskRequest(job_name="waiting", command=["true"])
     message = task_pb2.CreateTasksRequest(tasks=[one] * FILL_MESSAGE)
     with (
@@ -142,12 +199,12 @@ def empty_watches(server: Server) -> Iterator[Callable[[], str]]:
         for _ in range(WAITING // FILL):
             stub.CreateTasks(iter([message] * (FILL // FILL_MESSAGE)), metadata=METADATA)
 
-        def attack() -> str:
+        def attack() -> Outcome:
             request = task_pb2.WatchTasksRequest(user_id="nobody")
             call = stub.WatchTasks(request, metadata=METADATA, timeout=END_SECONDS)
             update = next(call)
             assert update.type == task_pb2.WatchTasksResponse.synced, update
             call.cancel()
-            return ""
+            return Outcome()
 
         yield attack

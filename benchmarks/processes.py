@@ -45,16 +45,24 @@ class Server(NamedTuple):
         return resident_bytes(*self._pids())
 
     def _pids(self) -> list[int]:
-        """Not those of tasks."""
+        """Not those of tasks. A child that was begun later is one, also before it executes the
+        shim: until then it has the server's program and memory."""
         first = self.process.pid
         program = Path(f"/proc/{first}/exe").readlink()
         children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        latest = _begun(first) + self.ready_seconds
         ours = [first]
-        for pid in children:
+        for pid in map(int, children):
             with suppress(FileNotFoundError):  # The shim of a task has ended meanwhile.
-                if Path(f"/proc/{pid}/exe").readlink() == program:
-                    ours.append(int(pid))
+                if Path(f"/proc/{pid}/exe").readlink() == program and _begun(pid) <= latest:
+                    ours.append(pid)
         return ours
+
+
+def _begun(pid: int) -> float:
+    """Seconds from the start of the system to that of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

@@ -29,7 +29,10 @@ ATTACK_SECONDS = 1.5
 """An attack on the loop is repeated for so long: many requests for `/health` meet it."""
 OTHERS_ADDRESS = "127.0.0.2"
 TURN_MS = 20
-"""Target for the longest turn, whatever the attack."""
+"""Target for the longest turn, for each request of an attack on the loop: requests at one time
+share a pass of the loop, which is what is measured."""
+STILL_SECONDS = 1.0
+STILL_WITHIN_SECONDS = 30.0
 TRIES = 3
 """Of an attack on the loop, of which the quietest counts: a busy machine makes single ones slow,
 a long turn all of them."""
@@ -98,7 +101,7 @@ def _tries(row: Row) -> Iterator[Seen]:
         with started() as server, row.prepared(server) as attack:
             for _ in range(TRIES if row.on_loop else 1):
                 idle_ms = health(server, IDLE_SECONDS)
-                before = server.memory_bytes()
+                before = _still(server)
                 meter.reset()
                 with (
                     _repeated(lambda: health(server, ASK_SECONDS)) as slowest_ms,
@@ -116,6 +119,18 @@ def _tries(row: Row) -> Iterator[Seen]:
         if row.after is not None:
             with started() as server:
                 yield seen._replace(outcome=row.after(server))
+
+
+def _still(server: Server) -> int:
+    """Memory once it does not change any more: the database goes on with what it was given."""
+    deadline = time.monotonic() + STILL_WITHIN_SECONDS
+    last = server.memory_bytes()
+    while time.monotonic() < deadline:
+        time.sleep(STILL_SECONDS)
+        before, last = last, server.memory_bytes()
+        if abs(last - before) < MIB:
+            break
+    return last
 
 
 @contextmanager
@@ -159,7 +174,12 @@ def _figure(row: Row, seen: Seen) -> Figure:
     )
     if seen.outcome.remark:
         measured += f"; {seen.outcome.remark}"
-    target, kept = f"turns < {TURN_MS} ms", seen.turn_ms < TURN_MS and seen.outcome.kept
+    targets, kept = [], seen.outcome.kept
     if row.most_mib is not None:
-        target, kept = f"< {row.most_mib} MiB, {target}", kept and seen.grown_mib < row.most_mib
-    return Figure(row.claim, f"without limits: {row.before}", measured, target, kept)
+        targets.append(f"growth < {row.most_mib} MiB")
+        kept = kept and seen.grown_mib < row.most_mib
+    if row.on_loop:
+        most_ms = row.on_loop * TURN_MS
+        targets.append(f"turn < {most_ms} ms")
+        kept = kept and seen.turn_ms < most_ms
+    return Figure(row.claim, f"without limits: {row.before}", measured, ", ".join(targets), kept)

@@ -26,8 +26,8 @@ QUIET_LOOKS = 20
 """After this many sends that the server does not take, its memory no longer grows."""
 QUIET_SECONDS = 0.05
 END_SECONDS = 60
-MESSAGE_SECONDS = 60
-"""Twice the time after which the server ends a call whose message has not come."""
+MESSAGE_SECONDS = 120
+"""The server ends a call whose message has not come after 30 s. Some wait for a place before."""
 BATCH_TASKS = 600
 BATCHES = 15
 WAITING = 100_000

@@ -2,8 +2,9 @@
 
 `python -m benchmarks.hostile.turn_meter FILE serve …` is the real program with a timer beside it.
 Every millisecond the timer looks at the processor time of the loop's thread. Between two looks
-there are turns of a millisecond together and one more, so the longest turn is measured with an
-error of a millisecond. Time in which the machine gave the processor to others does not count.
+there are passes of a millisecond together and one more, so the longest pass is measured with an
+error of a millisecond. A pass has one turn of each request that is ready. Time in which the machine
+gave the processor to others does not count.
 """
 
 import asyncio

@@ -110,9 +110,11 @@ def test_unfinished_messages_through_envoy_use_bounded_memory(
 
 
 def test_call_with_unfinished_message_times_out(attacked: Attacked) -> None:
+    created = attacked.server.run("keys", "create", "eve", "--role", "viewer")
+    viewer = created.succeeded().split()[-1]
     with Connection(attacked.server.grpc) as connection:
         connection.look(0.1)
-        begun = {connection.call(GET, attacked.mallory) for _ in range(100)}
+        begun = {connection.call(GET, viewer) for _ in range(100)}
         for stream in begun:
             connection.send(stream, message(bytes(1000))[:9])
         for stream in begun:

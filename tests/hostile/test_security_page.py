@@ -1,4 +1,4 @@
-"""docs/security.md maps the OWASP API Security Top 10 to tests that exist."""
+"""docs/security.md maps attacks, and the OWASP API Security Top 10, to tests that exist."""
 
 import re
 
@@ -8,6 +8,7 @@ PAGE = (ROOT / "docs/security.md").read_text()
 ROW = re.compile(r"^\| (API\d+:2023) [^|]+ \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 TEST_FILE = re.compile(r"`(tests/[\w/]+\.py)`")
+ATTACK = re.compile(r"^\| [^|]+ \| [^|]+ \| `tests/[\w/]+\.py::test_\w+` \|$", re.MULTILINE)
 
 
 def test_table_has_every_risk_once_in_order() -> None:
@@ -29,3 +30,9 @@ def test_tests_named_on_the_page_exist() -> None:
         assert found, f"{file}::{test}"
     for file in TEST_FILE.findall(PAGE):
         assert (ROOT / file).is_file(), file
+
+
+def test_every_attack_names_its_test() -> None:
+    section = PAGE.partition("### Attacks and their tests")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    assert len(ATTACK.findall(section)) == len(rows) > 20

@@ -51,6 +51,18 @@ async def test_upload_beyond_the_quota_is_refused(box: Box) -> None:
         await box.snapshots.upload(ALICE, sent(packed(file("alices", b"x"))))
 
 
+async def test_upload_counts_as_what_it_takes_unpacked(box: Box) -> None:
+    """Archives of zeros take two hundred times their size on the disk."""
+    async with box.engine(user_storage=MIB):
+        archives = [packed(file(f"zeros{number}", bytes(600_000))) for number in range(2)]
+        assert max(map(len, archives)) < 4096
+        await box.snapshots.upload(ALICE, sent(archives[0]))
+        with pytest.raises(StorageQuotaReached, match="snapshots"):
+            await box.snapshots.upload(ALICE, sent(archives[1]))
+        assert 600_000 < used(box, ALICE, Kind.SNAPSHOTS) < MIB
+        assert measure(box.data_dir / "snapshots").bytes < MIB
+
+
 async def test_concurrent_uploads_do_not_exceed_the_quota(box: Box) -> None:
     async with box.engine(user_storage=MIB):
         trees = [packed(*(file(f"{tree}-{each}") for each in range(90))) for tree in range(4)]

@@ -51,3 +51,28 @@ export function Field(props: Props) {
     </div>
   );
 }
+
+/** The choices of a `<select>`, each a value and its text. */
+export function Options({ of }: { of: readonly (readonly [string, string])[] }) {
+  return of.map(([value, text]) => (
+    <option key={value} value={value}>
+      {text}
+    </option>
+  ));
+}
+
+interface CheckProps {
+  isOn: boolean;
+  onChange: (isOn: boolean) => void;
+  class?: string;
+  children: ComponentChildren;
+}
+
+export function Check({ isOn, onChange, class: extra = "", children }: CheckProps) {
+  return (
+    <label class={`check ${extra}`}>
+      <input type="checkbox" checked={isOn} onChange={(event) => onChange(event.currentTarget.checked)} />
+      {children}
+    </label>
+  );
+}

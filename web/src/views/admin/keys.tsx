@@ -7,6 +7,7 @@ import { now } from "../../state/clock";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
+import { Check } from "../../ui/field";
 import { Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { performIfConfirmed } from "../../ui/perform";
@@ -35,14 +36,9 @@ export function Keys() {
           title="All keys"
           aside={
             keys.length > valid.length && (
-              <label class="check">
-                <input
-                  type="checkbox"
-                  checked={showsEnded}
-                  onChange={(event) => setShowsEnded(event.currentTarget.checked)}
-                />
+              <Check isOn={showsEnded} onChange={setShowsEnded}>
                 {plural(keys.length - valid.length, "key")} revoked or expired
-              </label>
+              </Check>
             )
           }
         >

@@ -6,7 +6,7 @@ import { plain } from "../../format";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
 import { CopyButton } from "../../ui/copy";
-import { Field } from "../../ui/field";
+import { Field, Options } from "../../ui/field";
 import { TextField, useForm } from "../../ui/form";
 import { Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
@@ -76,11 +76,7 @@ export function NewKey({ onCreated }: { onCreated: () => void }) {
                   value={form.values.role}
                   onChange={(event) => form.change("role", event.currentTarget.value)}
                 >
-                  {Object.entries(ROLES).map(([value, text]) => (
-                    <option key={value} value={value}>
-                      {text}
-                    </option>
-                  ))}
+                  <Options of={Object.entries(ROLES)} />
                 </select>
               )}
             />

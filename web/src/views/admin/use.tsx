@@ -6,6 +6,7 @@ import { count, plain } from "../../format";
 import { route, setQuery } from "../../router";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
+import { Options } from "../../ui/field";
 import { Meter } from "../../ui/meter";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
@@ -37,11 +38,7 @@ export function Use() {
     <label>
       <span class="off-screen">Period</span>
       <select value={days} onChange={(event) => setQuery({ days: event.currentTarget.value })}>
-        {Object.entries(PERIODS).map(([value, title]) => (
-          <option key={value} value={value}>
-            {title}
-          </option>
-        ))}
+        <Options of={Object.entries(PERIODS)} />
       </select>
     </label>
   );

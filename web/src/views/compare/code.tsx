@@ -6,6 +6,7 @@ import type { SnapshotFile, SnapshotFiles, Task } from "../../api/model";
 import { bytes, count, plain, plural, shortId } from "../../format";
 import { fileChanges, hunks, lineDiff, type FileChange } from "../../state/diff";
 import { store } from "../../state/store";
+import { Options } from "../../ui/field";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 
@@ -34,11 +35,7 @@ export function CodeDifferences({ tasks }: { tasks: readonly Task[] }) {
           <label>
             {shortId(base)} against{" "}
             <select value={second} onChange={(event) => setOther(event.currentTarget.value)}>
-              {ids.slice(1).map((id) => (
-                <option key={id} value={id}>
-                  {shortId(id)}
-                </option>
-              ))}
+              <Options of={ids.slice(1).map((id) => [id, shortId(id)])} />
             </select>
           </label>
         ) : (

@@ -8,6 +8,7 @@ import { href, route, setQuery } from "../../router";
 import { compare, extremes, metricsIn, type Compared, type Row } from "../../state/comparison";
 import { shown } from "../../state/runs";
 import { store } from "../../state/store";
+import { Check } from "../../ui/field";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { StatusBadge } from "../../ui/status";
 import { TaskLink, User } from "../../ui/task_link";
@@ -26,14 +27,9 @@ export default function Compare() {
     <div class="view compare">
       <header class="view-head">
         <h1>Compare</h1>
-        <label class="check view-action">
-          <input
-            type="checkbox"
-            checked={showsAll}
-            onChange={(event) => setQuery({ all: event.currentTarget.checked ? "1" : "" })}
-          />
+        <Check class="view-action" isOn={showsAll} onChange={(isOn) => setQuery({ all: isOn ? "1" : "" })}>
           Show equal rows too
-        </label>
+        </Check>
       </header>
       <Problem text={problem} />
       {ids.length < 2 ? (

@@ -9,6 +9,7 @@ import { columnsOf, differing, filtered, sorted } from "../../state/runs";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
 import { CopyButton } from "../../ui/copy";
+import { Check } from "../../ui/field";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { perform, performIfConfirmed } from "../../ui/perform";
 import { User } from "../../ui/task_link";
@@ -88,14 +89,9 @@ export default function ExperimentView({ params }: ViewProps) {
             onChange={(value) => setQuery({ q: value })}
           />
         </label>
-        <label class="check">
-          <input
-            type="checkbox"
-            checked={hidesEqual}
-            onChange={(event) => setQuery({ equal: event.currentTarget.checked ? "hide" : "" })}
-          />
+        <Check isOn={hidesEqual} onChange={(isOn) => setQuery({ equal: isOn ? "hide" : "" })}>
           Hide equal columns
-        </label>
+        </Check>
         <Compare selected={selected} onClear={() => setSelected(new Set())} />
       </div>
       <nav class="subviews" aria-label="Forms">

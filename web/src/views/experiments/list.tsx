@@ -6,6 +6,7 @@ import { plain, plural, shortId } from "../../format";
 import { href, navigate, route, setQuery } from "../../router";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
+import { Check } from "../../ui/field";
 import { TextField, useForm } from "../../ui/form";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
@@ -71,14 +72,9 @@ export default function Experiments() {
             onChange={(value) => setQuery({ q: value })}
           />
         </label>
-        <label class="check">
-          <input
-            type="checkbox"
-            checked={withArchived}
-            onChange={(event) => setQuery({ archived: event.currentTarget.checked ? "1" : "" })}
-          />
+        <Check isOn={withArchived} onChange={(isOn) => setQuery({ archived: isOn ? "1" : "" })}>
           Archived too
-        </label>
+        </Check>
       </div>
       <Problem text={list.error.value} retry={() => void list.refresh()} />
       {!shown ? (

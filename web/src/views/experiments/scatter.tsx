@@ -5,6 +5,7 @@ import { plain } from "../../format";
 import { href, navigate, route, setQuery } from "../../router";
 import { differing, numeric } from "../../state/runs";
 import { scaleOf, type Scale } from "../../state/scale";
+import { Check } from "../../ui/field";
 import { Empty } from "../../ui/notes";
 import { clip, ColumnChoice, described, useWidth, type PlotProps } from "./plot";
 
@@ -88,14 +89,9 @@ export function Scatter({ runs, columns, selected }: PlotProps) {
 
 function Log({ label, name, isOn }: { label: string; name: string; isOn: boolean }) {
   return (
-    <label class="check">
-      <input
-        type="checkbox"
-        checked={isOn}
-        onChange={(event) => setQuery({ [name]: event.currentTarget.checked ? "1" : "" })}
-      />
+    <Check isOn={isOn} onChange={(now) => setQuery({ [name]: now ? "1" : "" })}>
       {label}
-    </label>
+    </Check>
   );
 }
 

@@ -5,7 +5,7 @@ import { bytes, plain, shortId } from "../../format";
 import { server } from "../../state/server";
 import type { FieldName, TaskForm } from "../../state/task_form";
 import { SmallButton } from "../../ui/button";
-import { Field } from "../../ui/field";
+import { Check, Field, Options } from "../../ui/field";
 import { Panel } from "../../ui/panel";
 import { useResource } from "../../ui/use";
 
@@ -79,18 +79,13 @@ export function Fields({ form, change, errorOf, choices }: Props) {
     />
   );
   const flag = (name: FlagName, label: string, help: string) => (
-    <label class="check field-wide">
-      <input
-        type="checkbox"
-        checked={form[name]}
-        onChange={(event) => change({ [name]: event.currentTarget.checked })}
-      />
+    <Check class="field-wide" isOn={form[name]} onChange={(isOn) => change({ [name]: isOn })}>
       <span>
         {label}
         <span class="help"> {help}</span>
         {errorOf(name) && <span class="field-error"> {errorOf(name)}</span>}
       </span>
-    </label>
+    </Check>
   );
   const number = (name: TextName, label: string, help: string, placeholder?: string) =>
     text({ name, label, help, placeholder, inputMode: "numeric" });
@@ -332,11 +327,7 @@ function Select({ name, label, value, none, help, options, error, change }: Sele
         >
           <option value="">{none}</option>
           {!isListed && <option value={value}>{plain(value)}</option>}
-          {options.map(([id, text]) => (
-            <option key={id} value={id}>
-              {text}
-            </option>
-          ))}
+          <Options of={options} />
         </select>
       )}
     />

@@ -6,6 +6,7 @@ import { plain } from "../../format";
 import { route, setQuery } from "../../router";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
+import { Options } from "../../ui/field";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { Table } from "../../ui/table";
@@ -49,11 +50,7 @@ export function Best({ path, completed }: Props) {
             value={metric}
             onChange={(event) => setQuery({ metric: event.currentTarget.value })}
           >
-            {[...new Set([metric, ...names])].map((name) => (
-              <option key={name} value={name}>
-                {plain(name)}
-              </option>
-            ))}
+            <Options of={[...new Set([metric, ...names])].map((name) => [name, plain(name)])} />
           </select>
         </label>
         <label class="field">

@@ -1,17 +1,14 @@
 /** The host: what its checks find, and what a user may have. */
 
-import { useMemo } from "preact/hooks";
 import type { DoctorReport, Finding, Quotas } from "../../api/types";
 import { bytes, count, plain, plural } from "../../format";
-import { Resource } from "../../state/resource";
 import { server } from "../../state/server";
-import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
 import { Icon } from "../../ui/icon";
 import { Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { number, Table } from "../../ui/table";
-import { useResource } from "../../ui/use";
+import { useRead, useResource } from "../../ui/use";
 
 export function Host() {
   return (
@@ -23,11 +20,8 @@ export function Host() {
 }
 
 function Findings() {
-  const report = useMemo(
-    () => new Resource((signal) => store.http.get<DoctorReport>("/v1/doctor", { signal })),
-    [],
-  );
-  const found = useResource(report).data.value?.findings;
+  const report = useRead<DoctorReport>("/v1/doctor");
+  const found = report.data.value?.findings;
   // Problems first, then what would be safer.
   const rank = (one: Finding) => (one.ok ? (one.advice ? 1 : 2) : 0);
   return (

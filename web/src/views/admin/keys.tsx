@@ -1,6 +1,6 @@
 /** API keys: all of them, and their end. */
 
-import { useMemo, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Key, KeyList } from "../../api/types";
 import { ms, plain, plural } from "../../format";
 import { now } from "../../state/clock";
@@ -13,16 +13,13 @@ import { Panel } from "../../ui/panel";
 import { performIfConfirmed } from "../../ui/perform";
 import { ACTION, Table } from "../../ui/table";
 import { Ago, At } from "../../ui/time";
-import { useResource } from "../../ui/use";
+import { useRead } from "../../ui/use";
 import { NewKey } from "./new_key";
 
 export function Keys() {
   const [showsEnded, setShowsEnded] = useState(false);
-  const list = useMemo(
-    () => new Resource((signal) => store.http.get<KeyList>("/v1/keys", { signal })),
-    [],
-  );
-  const keys = useResource(list).data.value?.keys;
+  const list = useRead<KeyList>("/v1/keys");
+  const keys = list.data.value?.keys;
   const valid = keys?.filter((key) => !isOver(key));
   const shown = (showsEnded ? keys : valid)?.toReversed();
   return (

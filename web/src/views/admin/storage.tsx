@@ -1,15 +1,12 @@
 /** What users have on the disk, the environments among it, and volumes. */
 
-import { useMemo } from "preact/hooks";
 import type { StorageReport } from "../../api/types";
 import { bytes, count, plain } from "../../format";
-import { Resource } from "../../state/resource";
-import { store } from "../../state/store";
 import { Meter } from "../../ui/meter";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { Table } from "../../ui/table";
-import { useResource } from "../../ui/use";
+import { useRead } from "../../ui/use";
 import { Environments } from "../environments/list";
 import { Volumes } from "./volumes";
 
@@ -32,11 +29,8 @@ export function Storage() {
 }
 
 function Report() {
-  const report = useMemo(
-    () => new Resource((signal) => store.http.get<StorageReport>("/v1/storage", { signal })),
-    [],
-  );
-  const found = useResource(report).data.value;
+  const report = useRead<StorageReport>("/v1/storage");
+  const found = report.data.value;
   if (!found) return report.error.value ? <Problem text={report.error.value} /> : <Loading />;
   return (
     <>

@@ -1,9 +1,7 @@
 /** The environments that the server keeps: of all users for admins, else the person's own. */
 
-import { useMemo } from "preact/hooks";
 import type { EnvironmentList, KeptEnvironment } from "../../api/types";
 import { bytes, count, plain, plural } from "../../format";
-import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
 import { Empty, Loading, Problem } from "../../ui/notes";
@@ -11,7 +9,7 @@ import { Panel } from "../../ui/panel";
 import { performIfConfirmed } from "../../ui/perform";
 import { ACTION, number, Table } from "../../ui/table";
 import { Ago } from "../../ui/time";
-import { useResource } from "../../ui/use";
+import { useRead } from "../../ui/use";
 
 /** Rows: the last used ones. */
 const SHOWN = 100;
@@ -20,14 +18,8 @@ const SHORT = 12;
 const COLUMNS = ["Packages of", "Image", number("Size"), number("Tasks now"), "Last used", ACTION];
 
 export function Environments() {
-  const list = useMemo(
-    () =>
-      new Resource((signal) =>
-        store.http.get<EnvironmentList>(`/v1/environments?limit=${SHOWN}`, { signal }),
-      ),
-    [],
-  );
-  const found = useResource(list).data.value;
+  const list = useRead<EnvironmentList>(`/v1/environments?limit=${SHOWN}`);
+  const found = list.data.value;
   if (!found) return list.error.value ? <Problem text={list.error.value} /> : <Loading />;
 
   function remove(one: KeptEnvironment): Promise<boolean> {

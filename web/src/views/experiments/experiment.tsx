@@ -14,7 +14,7 @@ import { Empty, Loading, Problem } from "../../ui/notes";
 import { perform, performIfConfirmed } from "../../ui/perform";
 import { User } from "../../ui/task_link";
 import { TextFilter } from "../../ui/text_filter";
-import { useResource, useTitle } from "../../ui/use";
+import { useRead, useResource, useTitle } from "../../ui/use";
 import type { ViewProps } from "../../views";
 import type { Experiment } from "./list";
 import { Parallel } from "./parallel";
@@ -28,21 +28,15 @@ const PARTS = { "": "Table", scatter: "Scatter", parallel: "Parallel coordinates
 export default function ExperimentView({ params }: ViewProps) {
   const id = params.id ?? "";
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
-  const experiment = useMemo(
-    () =>
-      new Resource((signal) =>
-        store.http.get<Experiment>(`/v1/experiments/${encodeURIComponent(id)}`, {
-          query: { view: "full" },
-          signal,
-        }),
-      ),
-    [id],
+  const experiment = useRead<Experiment>(
+    `/v1/experiments/${encodeURIComponent(id)}`,
+    { view: "full" },
   );
   const results = useMemo(
     () => new Resource((signal) => readRuns(store.http, id, signal)),
     [id],
   );
-  const info = useResource(experiment).data.value;
+  const info = experiment.data.value;
   const reply = useResource(results, EVERY_MS).data.value;
   useTitle(info ? plain(info.name) : "Experiment");
   // A run of this experiment that ends has results.

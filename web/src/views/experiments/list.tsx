@@ -1,10 +1,9 @@
 /** All experiments, and the form that makes one. */
 
-import { useMemo, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Experiment as ApiExperiment } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
 import { href, navigate, route, setQuery } from "../../router";
-import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { Check } from "../../ui/field";
 import { TextField, useForm } from "../../ui/form";
@@ -14,7 +13,7 @@ import { Table } from "../../ui/table";
 import { User } from "../../ui/task_link";
 import { TextFilter } from "../../ui/text_filter";
 import { Ago } from "../../ui/time";
-import { useResource, useTitle } from "../../ui/use";
+import { useRead, useTitle } from "../../ui/use";
 
 export type Experiment = ApiExperiment &
   Required<Pick<ApiExperiment, "id" | "name" | "status" | "created_at">>;
@@ -25,17 +24,8 @@ const MOST = 500;
 export default function Experiments() {
   useTitle("Experiments");
   const [isMaking, setMaking] = useState(false);
-  const list = useMemo(
-    () =>
-      new Resource((signal) =>
-        store.http.get<Experiment[]>("/v1/experiments", {
-          query: { view: "full", limit: MOST },
-          signal,
-        }),
-      ),
-    [],
-  );
-  const all = useResource(list, EVERY_MS).data.value;
+  const list = useRead<Experiment[]>("/v1/experiments", { view: "full", limit: MOST }, EVERY_MS);
+  const all = list.data.value;
   const { query } = route.value;
   const text = query.get("q") ?? "";
   const withArchived = query.get("archived") === "1";

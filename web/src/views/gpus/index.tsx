@@ -11,7 +11,7 @@ import { SmallButton } from "../../ui/button";
 import { NodeTable, nodeSummary } from "../../ui/node_table";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
-import { useResource, useTitle } from "../../ui/use";
+import { useRead, useResource, useTitle } from "../../ui/use";
 import { cursor } from "./cursor";
 import { joined, rangeOf, RANGES, type RangeName } from "./history";
 import { Reservations } from "./reservations";
@@ -108,14 +108,8 @@ function useHistory(range: RangeName, end: number): Resource<GpuHistory> {
 
 /** Names of Jupyter services, which hold GPUs as tasks do. */
 function useServices(): ReadonlyMap<string, string> {
-  const resource = useMemo(
-    () =>
-      new Resource((signal) =>
-        store.http.get<JupyterService[]>("/v1/jupyter/services", { query: { limit: 200 }, signal }),
-      ),
-    [],
-  );
-  const services = useResource(resource).data.value;
+  const resource = useRead<JupyterService[]>("/v1/jupyter/services", { limit: 200 });
+  const services = resource.data.value;
   return useMemo(
     () => new Map((services ?? []).map((one) => [one.id ?? "", one.name ?? ""])),
     [services],

@@ -1,9 +1,8 @@
 /** Reservations of GPUs: a list for everybody, and a form for admins. */
 
-import { useMemo, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Booking, BookingList } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
-import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
 import { TextField, useForm } from "../../ui/form";
@@ -13,18 +12,15 @@ import { performIfConfirmed } from "../../ui/perform";
 import { ACTION, Table } from "../../ui/table";
 import { User } from "../../ui/task_link";
 import { At } from "../../ui/time";
-import { useResource } from "../../ui/use";
+import { useRead } from "../../ui/use";
 
 const EVERY_MS = 30_000;
 const BLANK = { user_id: "", gpu: "1", starts_at: "", ends_at: "" };
 
 /** Nothing where there are none, and the person may make none. */
 export function Reservations() {
-  const list = useMemo(
-    () => new Resource((signal) => store.http.get<BookingList>("/v1/bookings", { signal })),
-    [],
-  );
-  const bookings = useResource(list, EVERY_MS).data.value?.bookings ?? [];
+  const list = useRead<BookingList>("/v1/bookings", {}, EVERY_MS);
+  const bookings = list.data.value?.bookings ?? [];
   const [isMaking, setMaking] = useState(false);
   if (bookings.length === 0 && !store.isAdmin.value) return null;
   return (

@@ -1,6 +1,6 @@
 /** Notebooks on the host: start one, open it, stop it, and see when it would be stopped as idle. */
 
-import { useMemo, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { ms, plain, plural, relative } from "../../format";
 import { now } from "../../state/clock";
 import { Resource } from "../../state/resource";
@@ -12,7 +12,7 @@ import { Panel } from "../../ui/panel";
 import { performIfConfirmed } from "../../ui/perform";
 import { User } from "../../ui/task_link";
 import { Ago } from "../../ui/time";
-import { useResource, useTitle } from "../../ui/use";
+import { useRead, useTitle } from "../../ui/use";
 import { isLive, link, needs, type Service } from "./service";
 import { StartForm } from "./start_form";
 
@@ -22,17 +22,8 @@ const SHOWN_ENDED = 20;
 export default function Jupyter() {
   useTitle("Jupyter");
   const [isStarting, setStarting] = useState(false);
-  const list = useMemo(
-    () =>
-      new Resource((signal) =>
-        store.http.get<Service[]>("/v1/jupyter/services", {
-          query: { view: "full", limit: 200 },
-          signal,
-        }),
-      ),
-    [],
-  );
-  const services = useResource(list, EVERY_MS).data.value;
+  const list = useRead<Service[]>("/v1/jupyter/services", { view: "full", limit: 200 }, EVERY_MS);
+  const services = list.data.value;
   const live = services?.filter(isLive) ?? [];
   const ended = services?.filter((service) => !isLive(service)) ?? [];
   return (

@@ -1,12 +1,11 @@
 /** Webhooks of the user: the default addresses, and messages that are not delivered. */
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { message } from "../../api/http";
 import type { Notification, NotificationList, NotificationSettings } from "../../api/types";
 import { plain, plural } from "../../format";
 import { href } from "../../router";
 import { targets, targetsText } from "../../state/notify";
-import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
 import { Field } from "../../ui/field";
@@ -15,7 +14,7 @@ import { Panel } from "../../ui/panel";
 import { perform } from "../../ui/perform";
 import { Table } from "../../ui/table";
 import { Ago } from "../../ui/time";
-import { useResource, useTitle } from "../../ui/use";
+import { useRead, useTitle } from "../../ui/use";
 
 const EVERY_MS = 15_000;
 const MOST = 100;
@@ -23,14 +22,8 @@ const SETTINGS = "/v1/notifications/settings";
 
 export default function Notifications() {
   useTitle("Notifications");
-  const list = useMemo(
-    () =>
-      new Resource((signal) =>
-        store.http.get<NotificationList>("/v1/notifications", { query: { limit: MOST }, signal }),
-      ),
-    [],
-  );
-  const page = useResource(list, EVERY_MS).data.value;
+  const list = useRead<NotificationList>("/v1/notifications", { limit: MOST }, EVERY_MS);
+  const page = list.data.value;
   const shown = page?.notifications ?? [];
   return (
     <div class="view notifications">

@@ -1,9 +1,7 @@
 /** The user's secrets: their names, never their values. */
 
-import { useMemo } from "preact/hooks";
 import type { SecretList } from "../../api/types";
 import { plain, plural } from "../../format";
-import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
 import { TextField, useForm } from "../../ui/form";
@@ -12,15 +10,12 @@ import { Panel } from "../../ui/panel";
 import { performIfConfirmed } from "../../ui/perform";
 import { ACTION, Table } from "../../ui/table";
 import { Ago } from "../../ui/time";
-import { useResource, useTitle } from "../../ui/use";
+import { useRead, useTitle } from "../../ui/use";
 
 export default function Secrets() {
   useTitle("Secrets");
-  const list = useMemo(
-    () => new Resource((signal) => store.http.get<SecretList>("/v1/secrets", { signal })),
-    [],
-  );
-  const secrets = useResource(list).data.value?.secrets;
+  const list = useRead<SecretList>("/v1/secrets");
+  const secrets = list.data.value?.secrets;
 
   function remove(name: string): Promise<boolean> {
     const question = {

@@ -1,17 +1,15 @@
 /** The completed tasks of a sweep, sorted by a number that they report. */
 
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import type { SweepBest } from "../../api/types";
 import { plain } from "../../format";
 import { route, setQuery } from "../../router";
-import { Resource } from "../../state/resource";
-import { store } from "../../state/store";
 import { Options } from "../../ui/field";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { Table } from "../../ui/table";
 import { TaskLink } from "../../ui/task_link";
-import { useResource } from "../../ui/use";
+import { useRead } from "../../ui/use";
 import { Labels } from "../tasks/columns";
 
 const MOST = 20;
@@ -27,17 +25,8 @@ interface Props {
 export function Best({ path, completed }: Props) {
   const metric = route.value.query.get("metric") || USUAL;
   const goal = route.value.query.get("goal") === "max" ? "max" : "min";
-  const resource = useMemo(
-    () =>
-      new Resource((signal) =>
-        store.http.get<SweepBest>(path, {
-          query: { metric, goal, limit: MOST },
-          signal,
-        }),
-      ),
-    [path, metric, goal],
-  );
-  const best = useResource(resource).data.value;
+  const resource = useRead<SweepBest>(path, { metric, goal, limit: MOST });
+  const best = resource.data.value;
   useEffect(() => resource.touch(), [completed]);
   const names = best?.metric_names ?? [];
   const results = best?.results ?? [];

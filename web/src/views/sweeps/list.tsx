@@ -1,17 +1,16 @@
 /** All sweeps, newest first: each is one row, which opens. */
 
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import type { Sweep, SweepList } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
 import { href } from "../../router";
-import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { Table } from "../../ui/table";
 import { User } from "../../ui/task_link";
 import { Ago } from "../../ui/time";
-import { useResource, useTitle } from "../../ui/use";
+import { useRead, useTitle } from "../../ui/use";
 import { Counts } from "./counts";
 
 const EVERY_MS = 15_000;
@@ -19,14 +18,8 @@ const MOST = 200;
 
 export default function Sweeps() {
   useTitle("Sweeps");
-  const list = useMemo(
-    () =>
-      new Resource((signal) =>
-        store.http.get<SweepList>("/v1/sweeps", { query: { limit: MOST }, signal }),
-      ),
-    [],
-  );
-  const page = useResource(list, EVERY_MS).data.value;
+  const list = useRead<SweepList>("/v1/sweeps", { limit: MOST }, EVERY_MS);
+  const page = list.data.value;
   useEffect(
     () =>
       store.follow({

@@ -1,11 +1,10 @@
 /** One sweep: its tasks by status, its parameters, the best runs, and what can be done with it. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import type { Sweep, SweepChange } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
 import { href } from "../../router";
-import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
 import { CopyButton } from "../../ui/copy";
@@ -14,7 +13,7 @@ import { Panel } from "../../ui/panel";
 import { perform, performIfConfirmed } from "../../ui/perform";
 import { User } from "../../ui/task_link";
 import { Ago } from "../../ui/time";
-import { useResource, useTitle } from "../../ui/use";
+import { useRead, useTitle } from "../../ui/use";
 import type { ViewProps } from "../../views";
 import { Best } from "./best";
 import { Counts } from "./counts";
@@ -24,11 +23,8 @@ const EVERY_MS = 15_000;
 export default function SweepView({ params }: ViewProps) {
   const id = params.id ?? "";
   const path = `/v1/sweeps/${encodeURIComponent(id)}`;
-  const resource = useMemo(
-    () => new Resource((signal) => store.http.get<Sweep>(path, { signal })),
-    [path],
-  );
-  const sweep = useResource(resource, EVERY_MS).data.value;
+  const resource = useRead<Sweep>(path, {}, EVERY_MS);
+  const sweep = resource.data.value;
   useTitle(sweep ? plain(sweep.name ?? "") : "Sweep");
   useEffect(
     () =>

@@ -1,14 +1,12 @@
 /** Why a task waits, what it does, or how it ended: in a sentence, with what to do. */
 
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { ENDED, type StartEstimate, type Task, type TaskExplanation } from "../../api/model";
 import { ms, plain, relative } from "../../format";
 import { now } from "../../state/clock";
-import { Resource } from "../../state/resource";
-import { store } from "../../state/store";
 import { Icon } from "../../ui/icon";
 import { At } from "../../ui/time";
-import { useResource } from "../../ui/use";
+import { useRead } from "../../ui/use";
 import { advice } from "./advice";
 
 const WAITING_EVERY_MS = 10_000;
@@ -45,14 +43,11 @@ function Note({ text }: { text: string }) {
 
 function Explanation({ task }: { task: Task }) {
   const { id } = task;
-  const resource = useMemo(
-    () =>
-      new Resource((signal) =>
-        store.http.get<TaskExplanation>(`/v1/tasks/${encodeURIComponent(id)}/explain`, { signal }),
-      ),
-    [id],
+  const resource = useRead<TaskExplanation>(
+    `/v1/tasks/${encodeURIComponent(id)}/explain`,
+    {},
+    task.status === "queued" ? WAITING_EVERY_MS : undefined,
   );
-  useResource(resource, task.status === "queued" ? WAITING_EVERY_MS : undefined);
   useEffect(() => resource.touch(), [task]);
   const found = resource.data.value;
   const isIdle = task.idle_since !== undefined;

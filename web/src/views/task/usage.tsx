@@ -10,11 +10,9 @@ import {
   type UsagePoint,
 } from "../../api/model";
 import { bytes, ms } from "../../format";
-import { Resource } from "../../state/resource";
-import { store } from "../../state/store";
 import { Chart } from "../../ui/chart";
 import { Empty, Loading, Problem } from "../../ui/notes";
-import { useResource } from "../../ui/use";
+import { useRead } from "../../ui/use";
 
 const EVERY_MS = 10_000;
 const POINTS = 300;
@@ -23,17 +21,11 @@ const COLOURS = ["running", "preparing", "collecting", "completed", "warning", "
 
 export default function Usage({ task }: { task: Task }) {
   const { id } = task;
-  const usage = useMemo(
-    () =>
-      new Resource((signal) =>
-        store.http.get<TaskUsage>(`/v1/tasks/${encodeURIComponent(id)}/usage`, {
-          query: { points: POINTS },
-          signal,
-        }),
-      ),
-    [id],
+  const usage = useRead<TaskUsage>(
+    `/v1/tasks/${encodeURIComponent(id)}/usage`,
+    { points: POINTS },
+    ENDED.has(task.status) ? undefined : EVERY_MS,
   );
-  useResource(usage, ENDED.has(task.status) ? undefined : EVERY_MS);
   useEffect(() => void usage.refresh(), [task.status]);
   const found = usage.data.value;
   if (!found)
@@ -110,17 +102,11 @@ function OwnCharts({ task, points }: { task: Task; points: readonly UsagePoint[]
 
 /** The task's GPUs in the time of its current or last attempt. */
 function GpuCharts({ task }: { task: Task }) {
-  const history = useMemo(
-    () =>
-      new Resource((signal) =>
-        store.http.get<GpuHistory>("/v1/gpus/history", {
-          query: { since: task.started_at, until: task.ended_at, points: POINTS },
-          signal,
-        }),
-      ),
-    [task.started_at, task.ended_at],
+  const history = useRead<GpuHistory>(
+    "/v1/gpus/history",
+    { since: task.started_at, until: task.ended_at, points: POINTS },
+    task.ended_at === undefined ? EVERY_MS : undefined,
   );
-  useResource(history, task.ended_at === undefined ? EVERY_MS : undefined);
   const own = new Set(task.gpu_uuids ?? []);
   const tracks = (history.data.value?.gpus ?? []).filter((track) => own.has(track.uuid));
   const times = useMemo(

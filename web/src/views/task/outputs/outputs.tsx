@@ -1,16 +1,14 @@
 /** The output files of a task: a list, a preview of the chosen one, downloads. */
 
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { downloadFile } from "../../../api/download";
 import type { Task, TaskOutput } from "../../../api/model";
 import { bytes, plain, plural } from "../../../format";
 import { route, setQuery } from "../../../router";
-import { Resource } from "../../../state/resource";
-import { store } from "../../../state/store";
 import { IconButton, SmallButton } from "../../../ui/button";
 import { Icon } from "../../../ui/icon";
 import { Empty, Loading, Problem } from "../../../ui/notes";
-import { useResource } from "../../../ui/use";
+import { useRead } from "../../../ui/use";
 import { firstShown } from "./kinds";
 import { Preview } from "./preview";
 
@@ -20,11 +18,7 @@ interface Listed {
 
 export default function Outputs({ task }: { task: Task }) {
   const base = `/v1/tasks/${encodeURIComponent(task.id)}`;
-  const list = useMemo(
-    () => new Resource((signal) => store.http.get<Listed>(`${base}/outputs`, { signal })),
-    [base],
-  );
-  useResource(list);
+  const list = useRead<Listed>(`${base}/outputs`);
   // The outputs are there when the task has ended.
   useEffect(() => void list.refresh(), [task.status]);
 

@@ -16,6 +16,7 @@ import pytest
 
 from fetchml.api.grpc.server import MAX_CONTROL_CALLS
 from tests.support.cli_server import FETCHML, SECONDS, Server, environment, run
+from tests.support.commands import ran
 
 
 def submit(server: Server, *arguments: str) -> str:
@@ -211,13 +212,7 @@ def test_keys_of_a_missing_data_directory(server: Server) -> None:
 
 def test_a_closed_pipe_is_not_an_error(server: Server) -> None:
     shell = f"{' '.join(FETCHML)} ls --json | true"
-    done = subprocess.run(
-        ["sh", "-c", shell],
-        capture_output=True,
-        check=True,
-        env=environment(**server.variables),
-        text=True,
-    )
+    done = ran(["sh", "-c", shell], check=True, env=environment(**server.variables))
     assert done.stderr == ""
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from testbed import debian
 from tests.support.cli_server import FETCHML, SECONDS, Server, environment, run
+from tests.support.commands import ran
 from tests.support.terminal import OnTerminal
 
 
@@ -73,14 +74,7 @@ def shells(server: Server, tmp_path: Path) -> dict[str, str]:
 
 
 def said(shell: str, lines: str, variables: dict[str, str]) -> str:
-    done = subprocess.run(
-        [shell, "-c", lines],
-        capture_output=True,
-        check=True,
-        env=environment(**variables),
-        text=True,
-        timeout=SECONDS,
-    )
+    done = ran([shell, "-c", lines], check=True, env=environment(**variables))
     return done.stdout
 
 

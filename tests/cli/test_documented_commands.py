@@ -8,7 +8,6 @@ commands that do not run here, with the reasons.
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import pytest
 from fetchml.cli.main import fetchml
 from testbed.gpu.stand_in import GpuBox, build, gpu, uuid
 from tests.support.cli_server import FETCHML, Server, environment
+from tests.support.commands import ran
 from tests.support.validate import ROOT
 from tests.support.waiting import SECONDS
 
@@ -140,12 +140,10 @@ class Place:
         if "compare" in commands[0]:
             lines = [EXPERIMENT, *lines]
         script = "\n".join(["set -euxo pipefail", *lines])
-        done = subprocess.run(
+        done = ran(
             ["bash", "-c", script],
             cwd=code,
             input=f"{self._key}\n",
-            capture_output=True,
-            check=False,
             env=environment(
                 **self._server.variables,
                 FETCHML_API_KEY=self._key,
@@ -153,7 +151,6 @@ class Place:
                 PATH=self._path,
                 XDG_CONFIG_HOME=str(code / "config"),
             ),
-            text=True,
             timeout=3 * SECONDS,
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

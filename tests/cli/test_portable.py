@@ -4,14 +4,14 @@ the modules and calls that only Linux has, and the libraries of the server, are 
 What a simulation can't show: the other system's file names, consoles and wheels.
 """
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from fetchml.cli.main import COMMANDS
-from tests.support.cli_server import SECONDS, Server, environment
+from tests.support.cli_server import Server, environment
+from tests.support.commands import ran
 
 ON_THE_SERVER = {"serve", "service", "backup", "restore", "doctor"}
 SIMULATION = """
@@ -110,14 +110,10 @@ def test_client_commands_work_elsewhere(server: Server, tmp_path: Path, platform
         ["version"],
     ]
     given = f"PLATFORM, ON_THE_SERVER, CALLED = {platform!r}, {ON_THE_SERVER!r}, {called!r}\n"
-    done = subprocess.run(
+    done = ran(
         [sys.executable, "-c", given + SIMULATION],
-        capture_output=True,
-        check=False,
         input=key,
         env=environment(APPDATA=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path)),
-        text=True,
-        timeout=SECONDS,
     )
     assert done.returncode == 0, done.stderr
     said = dict(part.split("\n", 1) for part in done.stdout.split("$ ")[1:])

@@ -12,21 +12,18 @@ from fetchml.cli.errors import CommandError
 from fetchml.cli.login import host_of, with_port
 from fetchml.cli.profile_file import Profile, Profiles, read_profiles, write_profiles
 from fetchml.cli.targets import Target, find_target
-from tests.support.cli_server import FETCHML, SECONDS, Server, environment, run
+from tests.support.cli_server import FETCHML, Server, environment, run
+from tests.support.commands import ran
 from tests.support.terminal import OnTerminal
 
 
 def login(
     server: Server, folder: Path, key: str, *arguments: str
-) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+) -> subprocess.CompletedProcess[str]:
+    return ran(
         [*FETCHML, "login", server.grpc, *arguments],
         input=f"{key}\n",
-        capture_output=True,
-        check=False,
         env=environment(XDG_CONFIG_HOME=str(folder)),
-        text=True,
-        timeout=SECONDS,
     )
 
 

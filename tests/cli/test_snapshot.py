@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +18,7 @@ from fetchml.client.snapshots.source_tree import SourceTree, read_tree
 from fetchml.core.requests.snapshot import Entry
 from tests.cli.test_commands import rest
 from tests.support.cli_server import Server
+from tests.support.commands import ran
 
 Patch = pytest.MonkeyPatch
 
@@ -48,9 +48,7 @@ def write(root: Path, path: str, text: str) -> None:
 
 def git(root: Path, *arguments: str) -> str:
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    done = subprocess.run(
-        ["git", *who, *arguments], cwd=root, check=True, capture_output=True, text=True
-    )
+    done = ran(["git", *who, *arguments], cwd=root, check=True)
     return done.stdout.strip()
 
 

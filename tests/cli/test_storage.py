@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli_server import FETCHML, Server, environment
+from tests.support.commands import ran
 from tests.support.waiting import wait_until
 
 
@@ -73,14 +74,7 @@ def measured(volumes: list[Any]) -> list[Any]:
 
 
 def answer(server: Server, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*FETCHML, "prune", *arguments],
-        input=text,
-        capture_output=True,
-        check=False,
-        env=environment(**server.variables),
-        text=True,
-    )
+    return ran([*FETCHML, "prune", *arguments], input=text, env=environment(**server.variables))
 
 
 def test_prune_asks_before_it_removes(ended: tuple[Server, str]) -> None:

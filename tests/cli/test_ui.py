@@ -12,16 +12,14 @@ import pytest
 from fetchml.v1 import key_pb2
 from tests.support import grpc_world
 from tests.support.cli_server import FETCHML, SECONDS, Server, environment
+from tests.support.commands import ran
 
 
-def run(server: Server, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+def run(server: Server, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return ran(
         [*FETCHML, "ui", *words],
         env=environment(**server.variables, **variables),
-        capture_output=True,
-        text=True,
         timeout=2 * SECONDS,
-        check=False,
     )
 
 

@@ -2,7 +2,6 @@
 
 import io
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from fetchml.cli.wait import TerminalDisplay
 from fetchml.client import to_json
 from fetchml.v1.key_pb2 import Key, ListKeysResponse
 from fetchml.v1.task_pb2 import DatasetSpec, Dependency, Task, TaskOutput
+from tests.support.commands import ran
 
 NAMES = [name for section in COMMANDS.values() for name in section]
 
@@ -80,7 +80,7 @@ def test_help_loads_no_command() -> None:
         "fetchml.main(['--help'], standalone_mode=False)\n"
         "print('LOADED', {'grpc', 'rich', 'duckdb', 'aiohttp'} & set(sys.modules))"
     )
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shown = ran([sys.executable, "-c", code], check=True)
     assert "LOADED set()" in shown.stdout
     assert "fetchml submit --wait" in shown.stdout
     assert all(f"  {name} " in shown.stdout for name in NAMES)

@@ -4,7 +4,6 @@ description that the server gives of itself. What it may find is listed in docs/
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import yaml
 
 from tests.support.cli_server import Server
+from tests.support.commands import ran
 from tests.support.validate import CONTRACT, ROOT, SUPERSET
 
 PAGE = (ROOT / "docs/contract.md").read_text()
@@ -105,7 +105,7 @@ def test_only_listed_findings_occur(
     key = server.json("keys", "create", "schemathesis")["secret"]
     described = callable_part(document, jupyter=jupyter)
     (tmp_path / "openapi.yaml").write_text(yaml.safe_dump(described, sort_keys=False))
-    ran = subprocess.run(
+    done = ran(
         [
             *(Path(sys.executable).with_name("schemathesis"), "run", "openapi.yaml"),
             *("--url", f"http://{server.http}", "--header", f"X-API-Key: {key}"),
@@ -114,12 +114,9 @@ def test_only_listed_findings_occur(
         ],
         cwd=tmp_path,
         env={**os.environ, "SCHEMATHESIS_HOOKS": str(ARCHIVES)},
-        capture_output=True,
-        text=True,
         timeout=SECONDS,
-        check=False,
     )
-    assert ran.returncode in {0, 1}, ran.stdout + ran.stderr
+    assert done.returncode in {0, 1}, done.stdout + done.stderr
     report = (tmp_path / "report.ndjson").read_text()
     found, called, replies = set[Finding](), set[tuple[str, str]](), 0
     for line in report.splitlines():
@@ -141,5 +138,5 @@ def test_only_listed_findings_occur(
     }
     assert replies > (50 if jupyter else 200)
     allowed = listed(title)
-    assert {finding for finding in found if not finding.allowed(allowed)} == set(), ran.stdout
+    assert {finding for finding in found if not finding.allowed(allowed)} == set(), done.stdout
     assert "Traceback" not in server.log

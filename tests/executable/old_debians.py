@@ -15,6 +15,7 @@ import pytest
 from testbed.docker_engine import Engine
 from tests.executable.conftest import ROOT
 from tests.support.cli_server import SECONDS, environment
+from tests.support.commands import ran
 
 FIRST_ANSWER_SECONDS = 1.5
 STARTS = 20
@@ -168,14 +169,7 @@ def test_service_is_installed_upgraded_and_removed(
     path = {"PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": str(tmp_path)}
 
     def run(*command: str) -> str:
-        return subprocess.run(
-            inside(command),
-            env=environment(**path),
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=SECONDS,
-        ).stdout
+        return ran(inside(command), env=environment(**path), check=True).stdout
 
     install = ("service", "install", "--yes", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
     run("/fetchml", *install, "--launcher", "process")
@@ -213,14 +207,7 @@ def test_older_release_does_not_replace_a_newer_one(inside: Inside, debian: Path
     place.write_text('#!/bin/sh\necho \'{"version": "9.0", "schema": 1000}\'\n')
     place.chmod(0o755)
     try:
-        refused = subprocess.run(
-            inside(["/fetchml", "service", "install", "--yes"]),
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SECONDS,
-        )
+        refused = ran(inside(["/fetchml", "service", "install", "--yes"]), env=environment())
         assert refused.returncode == 1
         assert "9.0 is installed" in refused.stderr
         assert place.read_text().startswith("#!/bin/sh")

@@ -19,6 +19,7 @@ from fetchml.cli.main import COMMANDS
 from tests.executable.conftest import ROOT, Start
 from tests.server.environment_tasks import pinned, wheel
 from tests.support.cli_server import SECONDS, Server, environment
+from tests.support.commands import ran
 from tests.support.waiting import wait_until
 
 MAX_BYTES = 130_000_000
@@ -54,34 +55,21 @@ def _state(pid: int) -> str:
 
 
 def run(executable: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [executable, *arguments],
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
+    return ran([executable, *arguments], env=environment(**variables))
 
 
 def test_executable_is_small_and_reports_its_version(executable: str) -> None:
     assert Path(executable).stat().st_size < MAX_BYTES
-    head = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
+    head = ran(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, check=True).stdout.strip()
     said = run(executable, "version").stdout.split()
     assert said[said.index("commit") + 1].removesuffix("-changed") == head
 
 
 @pytest.mark.parametrize("command", [name for part in COMMANDS.values() for name in part])
 def test_every_command_is_included(executable: str, command: str) -> None:
-    ran = run(executable, command, "--help")
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.startswith(f"Usage: fetchml {command}")
+    done = run(executable, command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Usage: fetchml {command}")
 
 
 def test_all_files_are_included(start: Start) -> None:
@@ -231,17 +219,13 @@ def test_unusable_temporary_folder_is_reported(
     """Another TMPDIR helps, as docs/operations.md says."""
     mounted = 'mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && "$@"; code=$?; ls -A "$TMPDIR"; '
     command = ["unshare", "--mount", "sh", "-c", f"{mounted} exit $code", "sh"]
-    ran = subprocess.run(
+    done = ran(
         [*command, options, temporary, executable, "version"],
         env=environment(TMPDIR=str(temporary)),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
     )
-    assert ran.returncode not in {0, 1, 2}
-    assert says in ran.stderr
-    assert ran.stdout[: len("_MEI")] == left
+    assert done.returncode not in {0, 1, 2}
+    assert says in done.stderr
+    assert done.stdout[: len("_MEI")] == left
 
 
 def test_page_is_in_it(start: Start) -> None:

@@ -4,7 +4,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from fetchml.ops.systemd_unit import BadArgument, unit
 from testbed import debian
 from tests.support.cli_server import SECONDS, Server, run
+from tests.support.commands import ran
 from tests.support.other_user import ROOT
 
 DATA = Path("/var/lib/fetchml")
@@ -34,12 +34,7 @@ def test_systemd_verifies_the_unit(tmp_path: Path, data_dir: Path, docker: bool)
         writable=[Path("/srv/notebooks")],
     )
     (tmp_path / "fetchml.service").write_text(text)
-    verified = subprocess.run(
-        [systemd_analyze(), "verify", "--man=no", tmp_path / "fetchml.service"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    verified = ran([systemd_analyze(), "verify", "--man=no", tmp_path / "fetchml.service"])
     about_it = [line for line in verified.stderr.splitlines() if "fetchml.service" in line]
     assert (verified.returncode, about_it) == (0, [])
 
@@ -53,11 +48,8 @@ def test_systemd_rating_matches_the_documentation(tmp_path: Path) -> None:
     for docker in (True, False):
         text = unit(["/bin/true", "serve"], data_dir=DATA, docker=docker, docker_group=docker)
         (tmp_path / "fetchml.service").write_text(text)
-        shown = subprocess.run(
-            [systemd_analyze(), "security", "--offline=true", tmp_path / "fetchml.service"],
-            capture_output=True,
-            text=True,
-            check=False,
+        shown = ran(
+            [systemd_analyze(), "security", "--offline=true", tmp_path / "fetchml.service"]
         ).stdout
         rated += re.findall(r"Overall exposure level for fetchml.service: ([0-9.]+)", shown)
     assert rated == list(said)
@@ -81,12 +73,9 @@ def test_value_with_systemd_syntax_is_rejected() -> None:
 
 
 def test_dry_run_shows_all_steps_and_changes_nothing(executable: str, tmp_path: Path) -> None:
-    shown = subprocess.run(
+    shown = ran(
         [executable, "service", "install", "--dry-run", "--data-dir", str(tmp_path / "data")],
-        capture_output=True,
-        text=True,
         check=True,
-        timeout=SECONDS,
     ).stdout
     assert f"ExecStart=/usr/local/bin/fetchml serve --data-dir {tmp_path}/data" in shown
     steps = re.findall(r"^- (.*)", shown, re.MULTILINE)

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from testbed import debian
 from testbed.docker_engine import Engine
 from tests.executable.test_service import systemd_analyze
 from tests.support.cli_server import FETCHML, Server
+from tests.support.commands import ran
 
 PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
 WITHOUT_NEW_CODE = f"""
@@ -23,8 +23,8 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 def run_a_task(server: Server, image: str) -> None:
-    ran = server.run("submit", "--image", image, "--wait", "--", "python3", "-c", "print(1)")
-    ran.succeeded()
+    done = server.run("submit", "--image", image, "--wait", "--", "python3", "-c", "print(1)")
+    done.succeeded()
     assert server.json("gpus") is not None
 
 
@@ -53,14 +53,9 @@ def filtered(lines: list[str]) -> set[str]:
 def expanded(word: str) -> set[str]:
     if not word.startswith("@"):
         return {word}
-    ran = subprocess.run(
-        [systemd_analyze(), "syscall-filter", "--no-pager", word],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = ran([systemd_analyze(), "syscall-filter", "--no-pager", word], check=True)
     found = set[str]()
-    for line in ran.stdout.splitlines()[1:]:
+    for line in done.stdout.splitlines()[1:]:
         name = line.strip()
         if name and not name.startswith("#"):
             found |= expanded(name)

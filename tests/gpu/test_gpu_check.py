@@ -1,25 +1,18 @@
 """`make gpu-check` without a GPU, and on a machine with simulated ones."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from testbed.gpu.stand_in import LIBRARIES, GpuBox, build, gpu, process, uuid
+from tests.support.commands import ran
 
 CHECK = Path(__file__).parents[2] / "build/gpu_check.py"
 
 
 def check(environment: dict[str, str] | None = None) -> tuple[int, str]:
-    ran = subprocess.run(
-        [sys.executable, CHECK],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    return ran.returncode, ran.stdout + ran.stderr
+    done = ran([sys.executable, CHECK], env=environment, timeout=120)
+    return done.returncode, done.stdout + done.stderr
 
 
 def test_missing_gpu_is_reported_and_nothing_claimed(gpu_box: GpuBox) -> None:
@@ -75,13 +68,10 @@ def test_gpu_in_use_fails_the_check(gpu_box: GpuBox) -> None:
 
 def test_make_target_runs_the_check(gpu_box: GpuBox) -> None:
     gpu_box.set(driver=None)
-    ran = subprocess.run(
+    done = ran(
         ["make", "--no-print-directory", "gpu-check"],
         cwd=CHECK.parents[1],
         env=os.environ | gpu_box.environment,
-        capture_output=True,
-        text=True,
-        check=False,
         timeout=120,
     )
-    assert (ran.returncode, ran.stdout.startswith("There is no NVIDIA GPU")) == (0, True)
+    assert (done.returncode, done.stdout.startswith("There is no NVIDIA GPU")) == (0, True)

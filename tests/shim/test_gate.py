@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.shim.attempt import SECONDS, SHIM, Attempt, end_by, run, running, waits_at_gate
+from tests.support.commands import ran
 from tests.support.waiting import wait_until
 
 
@@ -91,9 +92,7 @@ def test_a_link_in_place_of_the_gate_is_not_followed(tmp_path: Path) -> None:
     attempt = Attempt(tmp_path)
     (attempt.folder / "gate").rename(tmp_path / "gate")
     (attempt.folder / "gate").symlink_to(tmp_path / "gate")
-    refused = subprocess.run(
-        attempt.argv("true"), capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    refused = ran(attempt.argv("true"))
     assert refused.returncode == 125
     assert "cannot open the gate" in refused.stderr
     assert not (attempt.folder / "claim").exists()
@@ -123,9 +122,7 @@ def test_a_gate_that_moves_without_being_open_is_not_a_busy_wait(closed: Attempt
     ],
 )
 def test_wrong_usage_is_one_clear_line(arguments: list[str], message: str) -> None:
-    refused = subprocess.run(
-        [SHIM, *arguments], capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    refused = ran([SHIM, *arguments])
     assert refused.returncode == 64
     assert refused.stderr.count("\n") == 1
     assert message in refused.stderr

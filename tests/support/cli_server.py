@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import front
+from tests.support.commands import ran
 
 PROGRAM = os.environ.get("FETCHML_PROGRAM")
 """The executable that is tested; None: this environment's own."""
@@ -135,13 +136,4 @@ def environment(**variables: str) -> dict[str, str]:
 def run(*arguments: str, ulimit: str | None = None, **variables: str) -> Ran:
     """`ulimit`: how the shell is to limit the program, such as `-n 20`."""
     limited = [] if ulimit is None else ["sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh"]
-    return Ran(
-        subprocess.run(
-            [*limited, *FETCHML, *arguments],
-            capture_output=True,
-            check=False,
-            env=environment(**variables),
-            text=True,
-            timeout=SECONDS,
-        )
-    )
+    return Ran(ran([*limited, *FETCHML, *arguments], env=environment(**variables)))

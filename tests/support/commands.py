@@ -1,0 +1,22 @@
+"""Programs that tests run to their end."""
+
+import subprocess
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any
+
+SECONDS = 120
+"""Far longer than a command takes, also on a busy machine."""
+
+
+def ran(
+    command: Sequence[str | PathLike[str]],
+    *,
+    check: bool = False,
+    timeout: float = SECONDS,
+    **options: Any,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command, and return how it ended and what it wrote. `options`: of `subprocess.run`."""
+    return subprocess.run(
+        command, check=check, timeout=timeout, capture_output=True, text=True, **options
+    )

@@ -11,7 +11,8 @@
 
 Omitted are workspaces and checkpoints (users' files, each with its owner), datasets (fetched
 again), the tasks' private copies of snapshots, attempts that never started, sockets and locks.
-Files of tasks are untrusted: no link is followed, and only folders, files and links are included.
+Files of tasks are untrusted: no link is followed, only folders, files and links are included, and
+holes of sparse files take no space (see `sparse`).
 Unreadable entries of an attempt's folder are omitted, so that no running task can prevent a backup.
 """
 
@@ -26,11 +27,14 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from fetchml.backup.sparse import TooManyPartsError, sparse_file
 from fetchml.files import layout
 from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir
 from fetchml.files.secrets import run_file
 
-FORM = b"1\n"
+FORM = b"2\n"
+EARLIER_FORM = b"1\n"
+"""Without sparse files; older releases read no other."""
 MARK, COMPLETE, DATA = "fetchml-backup", "complete", "data"
 CHECKSUM = "sha256:"
 SECRETS = (layout.ADMIN_KEY, layout.JUPYTER_KEY, layout.SECRETS_KEY, layout.NOTIFICATIONS_KEY)
@@ -219,7 +223,20 @@ class _ArchiveWriter:
             self._add_folder(entry, fd, depth)
         else:
             with os.fdopen(fd, "rb") as file:
-                self._tar.addfile(entry, _FixedSizeReader(file, entry.size))
+                self._add_file(entry, file)
+
+    def _add_file(self, entry: tarfile.TarInfo, file: BinaryIO) -> None:
+        if PurePosixPath(entry.name).parts[1:2] == (layout.TASKS,):
+            try:
+                sparse = sparse_file(file, entry.size)
+            except TooManyPartsError:
+                self.left_out += 1
+                return
+            if sparse is not None:
+                sparse.describe(entry)
+                self._tar.addfile(entry, cast("BinaryIO", sparse))
+                return
+        self._tar.addfile(entry, _FixedSizeReader(file, entry.size))
 
     def _add_folder(self, entry: tarfile.TarInfo, folder: int, depth: int) -> None:
         try:

@@ -11,6 +11,7 @@ from fetchml.backup.archive import (
     CHECKSUM,
     COMPLETE,
     DATA,
+    EARLIER_FORM,
     FORM,
     MARK,
     SECRETS,
@@ -19,10 +20,12 @@ from fetchml.backup.archive import (
     is_of_store,
     may_be_link,
 )
+from fetchml.backup.sparse import read_map
 from fetchml.files import layout
 from fetchml.files.layout import SNAPSHOTS, STORE, TASKS
 from fetchml.files.tar_reader import Member, members
 
+FORMS = (FORM, EARLIER_FORM)
 _PIECE_BYTES = 256 * 1024
 
 
@@ -36,7 +39,7 @@ def unpack(archive: BinaryIO, draft: Path) -> bool:
         for number, member in enumerate(members(source)):
             if (number == 0) != (member.path == MARK):
                 raise BadBackup("this is no backup of FetchML")
-            if number == 0 and source.read(min(member.size, 9)) != FORM:
+            if number == 0 and source.read(min(member.size, 9)) not in FORMS:
                 raise BadBackup("this backup was made by a newer FetchML: use that one")
             last = member.path
             if last == COMPLETE:
@@ -111,19 +114,32 @@ class _DraftWriter:
             case tarfile.REGTYPE:
                 place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._write(place, member)
+            case tarfile.GNUTYPE_SPARSE if member.real_size is not None:
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._write(place, member)
+            case _:
+                raise _foreign(member)
 
     def _write(self, place: Path, member: Member) -> None:
-        left = member.size
         with place.open("xb") as file:
-            while left:
-                piece = self._source.read(min(left, _PIECE_BYTES))
-                if not piece:
-                    raise ValueError("it breaks off within a file")
-                file.write(piece)
-                left -= len(piece)
+            if member.real_size is None:
+                self._copy(member.size, file)
+            else:
+                file.truncate(member.real_size)
+                for part in read_map(self._source, member.size, member.real_size):
+                    file.seek(part.offset)
+                    self._copy(part.length, file)
             file.flush()
             os.fsync(file.fileno())
         place.chmod(0o600 | member.mode & stat.S_IXUSR)
+
+    def _copy(self, left: int, file: BinaryIO) -> None:
+        while left:
+            piece = self._source.read(min(left, _PIECE_BYTES))
+            if not piece:
+                raise ValueError("it breaks off within a file")
+            file.write(piece)
+            left -= len(piece)
 
     def finish(self) -> None:
         """Make the links, last: nothing may be written through them."""

@@ -41,6 +41,9 @@ class Member(NamedTuple):
     """Bytes of a file, which come next from the source."""
     mode: int
     link: str
+    real_size: int | None = None
+    """Length of a sparse file in version 1.0 of GNU's format, whose map comes before its data. Its
+    type is GNUTYPE_SPARSE, which all other forms of sparse files have too; theirs is `None`."""
 
 
 def members(source: Source) -> Iterator[Member]:
@@ -65,7 +68,7 @@ def members(source: Source) -> Iterator[Member]:
             extended = {}
             begin = source.tell()
             yield member
-            if member.type == tarfile.REGTYPE:
+            if member.type == tarfile.REGTYPE or member.real_size is not None:
                 source.skip(begin + _padded(member.size) - source.tell())
     if extended:
         raise ValueError("it ends after an extended header")
@@ -76,10 +79,13 @@ def _member(header: tarfile.TarInfo, extended: dict[bytes, bytes]) -> Member:
     link = _text(extended[b"linkpath"]) if b"linkpath" in extended else header.linkname
     size = _number(extended[b"size"]) if b"size" in extended else header.size
     kind = tarfile.REGTYPE if header.type in _FILES else header.type
-    if any(name.startswith(_SPARSE) for name in extended):
-        kind = tarfile.GNUTYPE_SPARSE
     if size < 0:
         raise ValueError("a member has a negative size")
+    if any(name.startswith(_SPARSE) for name in extended):
+        if kind != tarfile.REGTYPE or extended.get(b"GNU.sparse.major") != b"1":
+            return Member(path, tarfile.GNUTYPE_SPARSE, size, header.mode, link)
+        real = _number(extended.get(b"GNU.sparse.realsize", b""))
+        return Member(path, tarfile.GNUTYPE_SPARSE, size, header.mode, link, real)
     return Member(path.rstrip("/") if header.isdir() else path, kind, size, header.mode, link)
 
 

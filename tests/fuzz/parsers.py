@@ -27,6 +27,7 @@ from fetchml.api.trace import new_trace
 from fetchml.api.ws import handshake
 from fetchml.api.ws.frames import Frames
 from fetchml.api.ws.session import _FromClient
+from fetchml.backup.sparse import read_map
 from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import DatasetSpec, Resources, Status
 from fetchml.core.requests import (
@@ -191,6 +192,15 @@ def tar(data: bytes) -> None:
     for member in members(reader):
         archive_paths.path_fault(member.path)
         archive_paths.link_fault(member.path, member.link)
+
+
+def sparse_map(data: bytes) -> None:
+    """Of a file of 64 KiB in a backup."""
+    source = io.BytesIO(data)
+    for part in read_map(source, len(data), 1 << 16):
+        assert 0 <= part.offset <= part.offset + part.length <= 1 << 16
+        assert len(source.read(part.length)) == part.length
+    assert source.tell() == len(data)
 
 
 def archive(data: bytes) -> None:

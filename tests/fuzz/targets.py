@@ -174,6 +174,16 @@ TARGETS: dict[str, Target] = {
         TAR_TOKENS,
         (UnreadableArchive, RefusedArchive),
     ),
+    "sparse_map": Target(
+        parsers.sparse_map,
+        (
+            b"1\n0\n4\n".ljust(512, b"\0") + b"data",
+            b"2\n512\n2\n65536\n0\n".ljust(512, b"\0") + b"ab",
+            b"0\n".ljust(512, b"\0"),
+        ),
+        (b"\n", b"0\n", b"1\n", b"65536\n", b"\0" * 512),
+        (ValueError,),
+    ),
     "snapshot_manifest": Target(
         parsers.snapshot_manifest,
         [b"a\0file\0" + b"3\0" + b"0" * 64 + b"\0"],

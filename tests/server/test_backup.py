@@ -191,7 +191,7 @@ def test_truncated_backup_is_rejected(kept: Path, tmp_path: Path) -> None:
 
 
 def test_newer_backup_format_is_rejected(kept: Path, tmp_path: Path) -> None:
-    later = archive_of(kept).replace(archives.FORM.ljust(512, b"\0"), b"2\n".ljust(512, b"\0"), 1)
+    later = archive_of(kept).replace(archives.FORM.ljust(512, b"\0"), b"3\n".ljust(512, b"\0"), 1)
     with pytest.raises(archives.BadBackup, match="newer"):
         restore_backup(io.BytesIO(later), tmp_path / "new")
 

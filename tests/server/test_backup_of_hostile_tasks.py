@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from fetchml.backup import archive as archives
+from fetchml.backup import sparse
 from fetchml.backup.restore import restore as restore_backup
 from tests.support.cli_server import SECONDS, environment
 from tests.support.other_user import enterable
@@ -143,3 +144,97 @@ def test_write_error_fails_the_backup(kept: Path, outputs: Path) -> None:
 
     with pytest.raises(PermissionError):
         archives.write(ShutOnce(), kept, kept / "store", with_outputs=True)
+
+
+SPARSE: dict[str, tuple[int, tuple[int, ...]]] = {
+    "a hole": (1 << 40, ()),
+    "data at the begin": (1 << 40, (0,)),
+    "data at the end": ((1 << 40) + 7, (1 << 40,)),
+    "data between holes": (1 << 40, (1 << 20, 5 << 20, (5 << 20) + 8192, 1 << 39)),
+}
+
+
+@pytest.mark.parametrize("kind", SPARSE)
+def test_holes_take_no_space_in_a_backup(
+    kept: Path, outputs: Path, tmp_path: Path, kind: str
+) -> None:
+    size, at = SPARSE[kind]
+    name = "sparse-" + "x" * 200
+    for folder in (outputs, kept / "tasks/a/attempts/1/run"):
+        with (folder / name).open("wb") as file:
+            file.truncate(size)
+            for offset in at:
+                file.seek(offset)
+                file.write(b"data at %d" % offset if offset < 1 << 40 else b"the end")
+    archive = tmp_path / "backup.tar"
+    with archive.open("wb") as written:
+        assert archives.write(written, kept, kept / "store", with_outputs=True) == 0
+    assert archive.stat().st_size < 1 << 20
+    with archive.open("rb") as read:
+        restore_backup(read, kept / "restored")
+    subprocess.run(["tar", "-xf", archive, "-C", tmp_path], check=True)
+    for root in (kept / "restored", tmp_path / "data"):
+        for part in ("outputs", "run"):
+            path = root / "tasks/a/attempts/1" / part / name
+            assert (path.stat().st_size, path.stat().st_blocks < 4096) == (size, True)
+            with path.open("rb") as file:
+                for offset in at:
+                    file.seek(offset)
+                    expected = b"data at %d" % offset if offset < 1 << 40 else b"the end"
+                    assert file.read(len(expected)) == expected
+
+
+def test_sparse_file_that_shrinks_during_a_backup_is_filled_with_zeros(
+    kept: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = outputs / "sparse"
+    file.write_bytes(b"x" * (1 << 20))
+    os.truncate(file, 16 << 20)
+    describe = sparse.SparseFile.describe
+
+    def shrinks(self: sparse.SparseFile, entry: tarfile.TarInfo) -> None:
+        describe(self, entry)
+        os.truncate(file, 5)
+
+    monkeypatch.setattr(sparse.SparseFile, "describe", shrinks)
+    archive = io.BytesIO()
+    archives.write(archive, kept, kept / "store", with_outputs=True)
+    archive.seek(0)
+    restore_backup(archive, kept / "restored")
+    restored = (kept / "restored/tasks/a/attempts/1/outputs/sparse").read_bytes()
+    assert (len(restored), restored.rstrip(b"\0")) == (16 << 20, b"xxxxx")
+
+
+def test_backup_of_an_earlier_release_is_restored(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "FORM", archives.EARLIER_FORM)
+    archive = io.BytesIO()
+    archives.write(archive, kept, kept / "store", with_outputs=True)
+    archive.seek(0)
+    restore_backup(archive, kept / "restored")
+    assert (kept / "restored/tasks/a/attempts/1/outputs/result").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize(
+    "map_",
+    [
+        b"",
+        b"x\n",
+        b"-1\n",
+        b"1\n0\n",
+        b"1\n0\n2000\n",
+        b"1\n900\n200\n",
+        b"2\n500\n10\n505\n10\n",
+        b"1\n0\n99\n",
+        b"1\n" + b"1" * 600,
+        b"2000000\n",
+        b"1\n9999999999999999999\n0\n",
+    ],
+)
+def test_nonsensical_map_of_a_sparse_file_is_refused(map_: bytes) -> None:
+    """Of a file of 1,000 bytes, 100 of which follow the map."""
+    content = map_.ljust(-(-max(1, len(map_)) // 512) * 512, b"\0")
+    source = io.BytesIO(content + bytes(100))
+    with pytest.raises(ValueError, match="sparse file"):
+        list(sparse.read_map(source, len(content) + 100, 1000))

@@ -225,6 +225,9 @@ class Engine:
             self._clock(),
             before,
             cluster_reason=None if self._cluster is None else _reason(self._cluster, task),
+            cluster_position=self._cluster.position(task.id, task.attempt)
+            if self._cluster is not None
+            else None,
             may_name=lambda other: permissions.may_see(who, other, private=self._private),
         )
         if told.position is None and self._cluster is None:

@@ -35,18 +35,20 @@ def explain(
     *,
     may_name: MayName = lambda _: True,
     cluster_reason: str | None = None,
+    cluster_position: int | None = None,
 ) -> Explanation:
     """Explain the state of a task that the caller may see.
 
     `before`: number of ready tasks that come before it; `None` if it was not counted. `may_name`:
     whether the caller may see another task. `cluster_reason`: why a cluster has not started it.
+    `cluster_position`: its position in the cluster's queue; `None` if it is not known.
     """
     if _waits(task) and (why := _why_held_back(state, task, now, may_name)) is not None:
         return Explanation(task.id, task.shown_status, why)
     if _waits(task) and task.spec.sweep is not None and state.sweeps.holds_back(task):
         return Explanation(task.id, task.shown_status, _sweep_limit(state, task.spec.sweep))
     if _waits(task) and state.limits.cluster is not None:
-        return _waiting_on_cluster(state, task, now, before, cluster_reason)
+        return _waiting_on_cluster(state, task, now, before, cluster_reason, cluster_position)
     if _waits(task):
         return _waiting(state, task, now, before, may_name)
     if task.cancel is not None and task.status not in (Status.COMPLETED, Status.FAILED):
@@ -117,15 +119,22 @@ def _sweep_limit(state: State, member: SweepMember) -> str:
 
 
 def _waiting_on_cluster(
-    state: State, task: Task, now: int, before: int | None, cluster_reason: str | None
+    state: State,
+    task: Task,
+    now: int,
+    before: int | None,
+    cluster_reason: str | None,
+    cluster_position: int | None,
 ) -> Explanation:
-    """A task that was handed over has no place in the server's own queue."""
+    """A task that was handed over has no place in the server's own queue, but one in the
+    cluster's."""
     if task.prestaged:
         if state.launcher_available:
             text = cluster_reason or f"It is {task.progress or 'about to be handed over'}."
         else:
             text = "The cluster does not answer; the task keeps its place in the cluster's queue."
-        return Explanation(task.id, task.shown_status, text, progress=task.progress)
+        place = cluster_position if state.launcher_available else None
+        return Explanation(task.id, task.shown_status, text, position=place, progress=task.progress)
     reason = _held_back(state, task, now)
     cluster = state.limits.cluster
     if reason is None:

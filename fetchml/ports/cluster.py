@@ -65,6 +65,10 @@ class Cluster(Protocol):
         """Return when the cluster expects to start an attempt, in milliseconds since the epoch
         (UTC); `None` if it has no estimate."""
 
+    def position(self, task_id: str, attempt: int) -> int | None:
+        """Return the position of an attempt among all that wait in the cluster's queue, from 1;
+        `None` if it is not known."""
+
     def gpu_readings(
         self, attempts: Collection[tuple[str, int]]
     ) -> Mapping[tuple[str, int], Sequence[GpuReading]]:

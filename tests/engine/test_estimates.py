@@ -350,6 +350,9 @@ class Planned:
     def begins_at(self, task_id: str, attempt: int) -> int | None:
         return self.begins.get(task_id)
 
+    def position(self, task_id: str, attempt: int) -> int | None:
+        return None
+
     def gpu_readings(
         self, attempts: Collection[tuple[str, int]]
     ) -> Mapping[tuple[str, int], Sequence[GpuReading]]:

@@ -1,5 +1,6 @@
 """Nodes and GPUs of a real Slurm, as clients see them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from fetchml.v1 import gpu_pb2, task_pb2
 from testbed.gpu.stand_in import GpuBox, gpu
-from testbed.slurm import NODES, Slurm
+from testbed.slurm import NODES, Slurm, private_slurm
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
@@ -15,6 +16,7 @@ from tests.support.waiting import eventually, until
 
 DRAIN = ("scontrol", "update", "nodename=g2", "state=drain", "reason=bad fan | x")
 RESUME = ("scontrol", "update", "nodename=g2", "state=resume")
+SCRIPT = "#!/bin/sh\nexit 0\n"
 STATE = ("sinfo", "--noheader", "--nodes=g2", "--format=%T")
 
 
@@ -54,6 +56,45 @@ async def test_gpus_of_tasks_are_measured_on_their_nodes(server: Server, gpu_box
     assert (point["utilisation_percent"], point["held_percent"]) == (42, 100)
     await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
     await server.ended(task_id)
+
+
+@pytest.fixture
+def ordered_slurm() -> Iterator[Slurm]:
+    """A cluster whose priorities depend on age and `nice` alone."""
+    with private_slurm("PriorityType=priority/basic") as cluster:
+        yield cluster
+
+
+async def test_positions_are_those_of_slurms_queue(
+    serve: Serve, ordered_slurm: Slurm, transport_name: str, tmp_path: Path
+) -> None:
+    """Jobs of others and the server's own, in the order of their priorities."""
+    server = await serve(backend_of(ordered_slurm, transport_name, tmp_path / "shared")).start()
+    full = ("--nodes=3", "--exclusive", "--parsable", "--output=/dev/null")
+    busy = ordered_slurm.run("sbatch", *full, input="#!/bin/sh\nsleep 600\n").strip()
+    await eventually(lambda: "RUNNING" in ordered_slurm.run("squeue", "--noheader", "--format=%T"))
+    other = ordered_slurm.run("sbatch", "--parsable", "--output=/dev/null", input=SCRIPT).strip()
+    hold = ("--hold", "--parsable", "--output=/dev/null")
+    held = ordered_slurm.run("sbatch", *hold, input=SCRIPT).strip()
+    task_ids = [await server.submit("exit 0", priority=priority) for priority in (1, 9, 5)]
+
+    async def explained(task_id: str) -> int | None:
+        shown = (await server.rest.get(f"/v1/tasks/{task_id}/explain")).json
+        return shown.get("position")
+
+    for task_id, place in zip(task_ids, (4, 2, 3), strict=True):
+        await until(lambda task_id=task_id: explained(task_id), lambda found, p=place: found == p)
+
+    async def waiting() -> list[tuple[str, int | None]]:
+        listed = (await server.rest.get("/v1/queue/waiting")).json["waiting"]
+        return [(each["task"]["id"], each.get("position")) for each in listed]
+
+    low, high, middle = task_ids
+    assert await waiting() == [(high, 2), (middle, 3), (low, 4)]
+    for task_id in task_ids:
+        await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
+        await server.ended(task_id)
+    ordered_slurm.run("scancel", busy, other, held)
 
 
 async def _nodes_and_their_gpus(server: Server) -> None:

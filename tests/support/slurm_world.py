@@ -8,6 +8,7 @@ from fetchml.adapters.slurm.job import (
     ArrayTask,
     Job,
     JobId,
+    PendingJob,
     Submission,
     number_of,
     task_name,
@@ -101,6 +102,9 @@ class Stand:
         raise NotImplementedError
 
     async def change_time_limit(self, job_id: JobId, minutes: int | None) -> None:
+        raise NotImplementedError
+
+    async def queue(self) -> list[PendingJob]:
         raise NotImplementedError
 
     async def nodes(self) -> list[Node]:

@@ -119,6 +119,11 @@ class Follower:
     def get(self, name: str) -> Followed | None:
         return self._followed.get(name)
 
+    def job(self, name: str) -> Job | None:
+        """Return the job as last seen; `None` if there is none, or it is not known which it is."""
+        found = self._followed.get(name)
+        return None if found is None else found.job
+
     def forget(self, name: str) -> None:
         followed = self._followed.pop(name, None)
         number: JobId = followed.number if followed is not None else 0

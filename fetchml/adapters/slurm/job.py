@@ -107,6 +107,35 @@ class Job(msgspec.Struct, frozen=True):
         return f"{words} ({self.reason})" if self.reason not in ("", "None") else words
 
 
+class PendingJob(NamedTuple):
+    """A job of anybody that waits in Slurm's queue."""
+
+    id: JobId
+    priority: int
+    """The highest comes first; 0 if it is held."""
+    partitions: tuple[str, ...]
+
+
+NOT_QUEUED = frozenset(
+    ["BeginTime", "Dependency", "DependencyNeverSatisfied", "JobHeldAdmin", "JobHeldUser"]
+)
+"""Reasons of jobs that wait for something else than their turn."""
+_RANGES = re.compile(r"(\d{1,9}(?:-\d{1,9})?(?:,\d{1,9}(?:-\d{1,9})?)*)(?:%\d+)?", re.ASCII)
+_MOST_INDEXES = 1000
+
+
+def indexes_in(text: str) -> list[int]:
+    """Read the indexes of an array, such as `0-5,7%2`; the first ones of many, none of other text,
+    such as one that Slurm has cut off."""
+    found = _RANGES.fullmatch(text)
+    indexes: list[int] = []
+    for part in found[1].split(",") if found else ():
+        first, _, last = part.partition("-")
+        most = int(first) + _MOST_INDEXES - len(indexes)
+        indexes += range(int(first), min(int(last or first) + 1, most))
+    return indexes
+
+
 class Submission(msgspec.Struct, frozen=True):
     """A job to submit. Fields that are `None` or 0 are left to Slurm."""
 

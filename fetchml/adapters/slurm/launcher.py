@@ -19,13 +19,14 @@ from fetchml.adapters.slurm import job_limits, request, start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.hand_overs import HandOver, HandOvers
 from fetchml.adapters.slurm.health import ClusterHealth
-from fetchml.adapters.slurm.job import Submission
+from fetchml.adapters.slurm.job import NOT_QUEUED, Submission
 from fetchml.adapters.slurm.judge import Judge
 from fetchml.adapters.slurm.leftovers import Leftovers
 from fetchml.adapters.slurm.node_gpus import NodeGpus
 from fetchml.adapters.slurm.node_usage import NodeUsage
 from fetchml.adapters.slurm.node_watch import NodeWatch
 from fetchml.adapters.slurm.options import SlurmOptions
+from fetchml.adapters.slurm.queue_watch import QueueWatch
 from fetchml.adapters.slurm.recorded_ends import RecordedEnds
 from fetchml.adapters.slurm.records_watch import RecordsWatch
 from fetchml.adapters.slurm.start_files import Records
@@ -91,6 +92,7 @@ class SlurmLauncher:
         self._gpus = NodeGpus(self._disk, options.shared_dir)
         self._records_watch = RecordsWatch(self._disk)
         self._nodes = NodeWatch(transport.nodes, answers=self._follower.answers)
+        self._queue = QueueWatch(transport.queue, answers=self._follower.answers)
         self._submits = Submits(transport, self._follower, self._disk)
         self._hand_overs = HandOvers(
             self._disk,
@@ -113,6 +115,7 @@ class SlurmLauncher:
         self._hand_overs.array_prefix = f"{self._prefix}array-"
         await self._health.open(self._follower.open, on_available)
         await self._nodes.open()
+        await self._queue.open()
         await self._records_watch.open()
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
@@ -265,6 +268,7 @@ class SlurmLauncher:
         await self._entries.close()
         await self._records_watch.close()
         await self._nodes.close()
+        await self._queue.close()
         await self._usage.close()
         await self._gpus.close()
         await self._health.close()
@@ -311,11 +315,16 @@ class SlurmLauncher:
         return self._nodes.nodes()
 
     def begins_at(self, task_id: str, attempt: int) -> int | None:
-        followed = self._follower.get(self._name(task_id, attempt))
-        job = followed.job if followed is not None else None
+        job = self._follower.job(self._name(task_id, attempt))
         if job is None or not job.is_pending or job.begins_at is None:
             return None
         return job.begins_at * 1000
+
+    def position(self, task_id: str, attempt: int) -> int | None:
+        job = self._follower.job(self._name(task_id, attempt))
+        if job is None or not job.is_pending or job.reason in NOT_QUEUED:
+            return None
+        return self._queue.position(job.id)
 
     def gpu_readings(
         self, attempts: Collection[tuple[str, int]]
@@ -323,8 +332,7 @@ class SlurmLauncher:
         return self._gpus.newest(attempts)
 
     def address_of(self, task_id: str, attempt: int) -> str | None:
-        followed = self._follower.get(self._name(task_id, attempt))
-        job = followed.job if followed is not None else None
+        job = self._follower.job(self._name(task_id, attempt))
         if job is None or job.is_pending or not job.nodes:
             return None
         return self._nodes.address(job.nodes)
@@ -348,6 +356,8 @@ class SlurmLauncher:
 
     async def _pause(self, followed: Followed, records: Records) -> None:
         job = followed.job
+        if job is not None and job.is_pending:
+            self._queue.position(job.id)  # So that it is known once somebody asks.
         quiet = job is not None and not job.is_over
         if quiet and job is not None and not job.is_pending and not records.has_started:
             quiet = False  # It starts now.

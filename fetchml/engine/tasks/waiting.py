@@ -20,6 +20,9 @@ DEFAULT_WAITING = 100
 """Tasks in a list without `limit`."""
 
 
+_LAST = 1 << 62
+
+
 class _Row(NamedTuple):
     task_id: str
     position: int | None
@@ -69,10 +72,12 @@ class WaitingTasks:
         state = self._state
         # A cluster orders the tasks that it has; others follow those.
         with_cluster = [
-            _Row(task_id, None)
+            _Row(task_id, self._position(task_id))
             for task_id, user in state.handed_over.items()
             if only in (None, user) and task_id not in self._index.services
-        ][:limit]
+        ]
+        with_cluster.sort(key=lambda row: row.position or _LAST)
+        del with_cluster[limit:]
         limit -= len(with_cluster)
         level = ShareLevels(state, self._clock())
         # Services wait in the same queue, and are in no list of tasks.
@@ -95,6 +100,13 @@ class WaitingTasks:
             rows += [_Row(task_id, None) for task_id in held_back]
         return with_cluster + rows
 
+    def _position(self, task_id: str) -> int | None:
+        """Return the position of a task that was handed over, as the cluster has it."""
+        task = self._state.tasks.get(task_id)
+        if self._cluster is None or task is None:
+            return None
+        return self._cluster.position(task.id, task.attempt)
+
     def _is_live(self, task_id: str) -> bool:
         state = self._state
         if task_id in state.queue or task_id in state.handed_over or task_id in state.held_back:
@@ -110,6 +122,7 @@ class WaitingTasks:
             (position or 1) - 1,
             may_name=lambda other: permissions.may_see(who, other, private=self._private),
             cluster_reason=self._cluster.reason(task.id, task.attempt) if self._cluster else None,
+            cluster_position=position,
         )
         estimate = await self._estimates.of(task)
         return WaitingTask(task, explanation.reason, position, estimate)

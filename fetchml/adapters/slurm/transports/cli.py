@@ -7,7 +7,16 @@ from contextlib import suppress
 from datetime import datetime
 
 from fetchml.adapters.slurm import nodes
-from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission, job_id, task_name
+from fetchml.adapters.slurm.job import (
+    NOT_QUEUED,
+    ArrayTask,
+    Job,
+    JobId,
+    PendingJob,
+    Submission,
+    job_id,
+    task_name,
+)
 from fetchml.adapters.slurm.transports.refusals import FULL, is_away, is_permanent, plain
 from fetchml.adapters.slurm.transports.remote import NO_CONNECTION, SshHost
 from fetchml.adapters.slurm.transports.transport import (
@@ -23,6 +32,7 @@ _SHELL = "#!/bin/sh\n"
 """The first line that `sbatch --wrap` adds itself."""
 _COLUMNS = "%i|%T|%r|%N|%S|%j"
 """The name is last: another user's may hold any character."""
+_QUEUE_COLUMNS = "%i|%Q|%P|%r"
 _SAME_NAMES = (
     "partition",
     "account",
@@ -153,6 +163,14 @@ class CliTransport:
         if code:
             raise Refused(plain(_plain(errors)), permanent=False)
 
+    async def queue(self) -> list[PendingJob]:
+        code, out, errors = await self._run(
+            "squeue", "--noheader", "--array", "--states=PENDING", f"--format={_QUEUE_COLUMNS}"
+        )
+        if code:
+            raise SlurmAway(_plain(errors) or f"squeue ended with {code}")
+        return await asyncio.to_thread(_pending, out)
+
     async def nodes(self) -> list[Node]:
         code, out, errors = await self._run("scontrol", "show", "node", "-d", "--oneliner")
         if code:
@@ -255,6 +273,18 @@ def _job(line: str) -> Job | None:
     with suppress(ValueError):
         begins_at = int(datetime.fromisoformat(begins).timestamp())
     return Job(number, (state,), name, reason, nodes, begins_at=begins_at)
+
+
+def _pending(out: str) -> list[PendingJob]:
+    """The lines of the queue, of which others' may hold anything."""
+    found = []
+    for line in out.splitlines():
+        words = line.split("|", 3)
+        number = job_id(words[0])
+        if len(words) == 4 and number is not None and words[3] not in NOT_QUEUED:
+            priority = int(words[1][:18]) if words[1].isascii() and words[1].isdecimal() else 0
+            found.append(PendingJob(number, priority, tuple(words[2].split(","))))
+    return found
 
 
 def _minutes(limit: str) -> int:

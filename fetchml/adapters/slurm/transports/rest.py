@@ -13,18 +13,21 @@ from fetchml.adapters.slurm.job import (
     ArrayTask,
     Job,
     JobId,
+    PendingJob,
     Submission,
     number_of,
     task_name,
 )
 from fetchml.adapters.slurm.transports.refusals import AWAY_CODES, is_permanent, plain
 from fetchml.adapters.slurm.transports.rest_replies import (
+    QUEUE,
     STATES,
     errors_of,
     job_of,
     listed_job,
     number_in,
     object_in,
+    pending_in,
     reply_of,
     rows,
 )
@@ -42,6 +45,8 @@ from fetchml.system.shared_answers import SharedAnswers
 VERSIONS = ("v0.0.44", "v0.0.43", "v0.0.42", "v0.0.41", "v0.0.40")
 """Of the REST interface, newest first."""
 _FIRST_WITH_STATES = "v0.0.41"
+_MOST_QUEUED = 500
+"""Jobs of the cluster of which the whole queue is read."""
 _MANY = 1_000
 """Jobs whose names are asked for one by one; of more, all are read at once."""
 _AT_ONCE = 8
@@ -63,6 +68,8 @@ class RestTransport:
         that Slurm no longer has."""
         self._tasks: dict[int, ArrayTask] = {}
         """Tasks of arrays that have started, by the id that each has of its own since then."""
+        self._number_of_jobs = 0
+        """In the last list of states."""
         self._arrays: set[int] = set()
         """Ids of arrays."""
         self._answers = SharedAnswers(self._read_array)
@@ -130,8 +137,11 @@ class RestTransport:
 
     async def states(self) -> dict[JobId, Job]:
         if self._has_states:
-            return await self._read_states("/jobs/state/")
-        return {job.id: job for job in await self._all()}
+            found = await self._read_states("/jobs/state/")
+        else:
+            found = {job.id: job for job in await self._all()}
+        self._number_of_jobs = len(found)
+        return found
 
     async def job(self, job_id: JobId) -> Job | None:
         if isinstance(job_id, ArrayTask):
@@ -240,6 +250,13 @@ class RestTransport:
             if job_of(each).id == job_id:
                 return each
         raise Refused("it has no such job any more", permanent=True)
+
+    async def queue(self) -> list[PendingJob]:
+        # There is no request for the priorities alone, and this one is not cheap.
+        if self._number_of_jobs > _MOST_QUEUED:
+            return []
+        _, reply = await self._slurm("GET", "/jobs/", decode=QUEUE.decode)
+        return [job for each in reply.get("jobs") or () for job in pending_in(each)]
 
     async def nodes(self) -> list[Node]:
         _, reply = await self._slurm("GET", "/nodes/")

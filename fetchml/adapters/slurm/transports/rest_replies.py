@@ -5,7 +5,16 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, job_id, task_name
+from fetchml.adapters.slurm.job import (
+    NOT_QUEUED,
+    ArrayTask,
+    Job,
+    JobId,
+    PendingJob,
+    indexes_in,
+    job_id,
+    task_name,
+)
 from fetchml.adapters.slurm.transports.transport import SlurmAway
 
 
@@ -22,6 +31,25 @@ class _States(TypedDict, total=False):
     errors: list[dict[str, Any]] | None
 
 
+class _Queued(msgspec.Struct):
+    """One entry of /jobs/."""
+
+    job_id: Any = None
+    job_state: Any = None
+    priority: Any = None
+    partition: Any = ""
+    state_reason: Any = ""
+    array_job_id: Any = None
+    array_task_id: Any = None
+    array_task_string: Any = ""
+
+
+class _Queue(TypedDict, total=False):
+    jobs: list[_Queued] | None
+    errors: list[dict[str, Any]] | None
+
+
+QUEUE = msgspec.json.Decoder(_Queue)
 STATES = msgspec.json.Decoder(_States)
 """The list of all jobs of the cluster comes twice a second: only what is used is read from it."""
 
@@ -73,6 +101,21 @@ def _words(value: object) -> tuple[str, ...]:
 def listed_job(each: _State) -> Job | None:
     number = job_id(str(each.job_id))
     return Job(number, _words(each.state)) if number is not None else None
+
+
+def pending_in(each: _Queued) -> list[PendingJob]:
+    """Return the jobs of an entry that wait for their turn: of an array, one for each task."""
+    number, priority = number_in(each.job_id) or 0, number_in(each.priority) or 0
+    if "PENDING" not in _words(each.job_state) or str(each.state_reason or "") in NOT_QUEUED:
+        return []
+    array, index = number_in(each.array_job_id), number_in(each.array_task_id)
+    ids: list[JobId] = [number]
+    if array and index is not None:
+        ids = [ArrayTask(array, index)]
+    elif array:
+        ids = [ArrayTask(array, index) for index in indexes_in(str(each.array_task_string or ""))]
+    partitions = tuple(str(each.partition or "").split(","))
+    return [PendingJob(each_id, priority, partitions) for each_id in ids or [number]]
 
 
 def number_in(value: object) -> int | None:

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from fetchml.adapters.slurm.job import Job, JobId, Submission
+from fetchml.adapters.slurm.job import Job, JobId, PendingJob, Submission
 from fetchml.ports.cluster import Node
 
 CALL_SECONDS = 20.0
@@ -72,6 +72,10 @@ class SlurmTransport(Protocol):
     async def change_time_limit(self, job_id: JobId, minutes: int | None) -> None:
         """Give a running job another time limit, from its start on; `None`: none. Raises
         Refused."""
+
+    async def queue(self) -> list[PendingJob]:
+        """Return the jobs of all users that wait for their turn; none if they are too many to ask
+        for. Takes some time."""
 
     async def nodes(self) -> list[Node]:
         """Return the nodes of the cluster."""

@@ -78,12 +78,11 @@ async def test_positions_are_those_of_slurms_queue(
     held = ordered_slurm.run("sbatch", *hold, input=SCRIPT).strip()
     task_ids = [await server.submit("exit 0", priority=priority) for priority in (1, 9, 5)]
 
-    async def explained(task_id: str) -> int | None:
-        shown = (await server.rest.get(f"/v1/tasks/{task_id}/explain")).json
-        return shown.get("position")
+    async def explained() -> list[int | None]:
+        shown = [await server.rest.get(f"/v1/tasks/{each}/explain") for each in task_ids]
+        return [each.json.get("position") for each in shown]
 
-    for task_id, place in zip(task_ids, (4, 2, 3), strict=True):
-        await until(lambda task_id=task_id: explained(task_id), lambda found, p=place: found == p)
+    await until(explained, lambda places: places == [4, 2, 3])
 
     async def waiting() -> list[tuple[str, int | None]]:
         listed = (await server.rest.get("/v1/queue/waiting")).json["waiting"]

@@ -341,8 +341,7 @@ class Planned:
     def reason(self, task_id: str, attempt: int) -> str | None:
         return None
 
-    def trouble(self, task_id: str, attempt: int) -> str | None:
-        return None
+    trouble = reason
 
     async def permit(self, run: LaunchSpec, timeout_ms: int) -> str | None:
         return None
@@ -358,8 +357,7 @@ class Planned:
     ) -> Mapping[tuple[str, int], Sequence[GpuReading]]:
         return {}
 
-    def address_of(self, task_id: str, attempt: int) -> str | None:
-        return None
+    address_of = reason
 
 
 def started(task_id: str, waited: int, gpu: int) -> Task:

@@ -189,7 +189,7 @@ class Notifications:
         self._require_user(who)
         targets = self._read(read_settings, request)
         await self._users.set_default(who.user, targets)
-        detail = f"{len(targets)} addresses"
+        detail = "1 address" if len(targets) == 1 else f"{len(targets)} addresses"
         await self._audit.done(who, Action.NOTIFICATION_SETTINGS, who.user, detail)
         return self.settings(who)
 

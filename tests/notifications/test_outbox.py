@@ -143,7 +143,7 @@ async def test_own_default_is_for_tasks_that_name_none(
     await messages.set_settings(ADA, {"notify": []})
     assert messages.settings(ADA).notify == ()
     assert audited(engine) == [
-        ("notification.settings", "ada", "ada", "1 addresses"),
+        ("notification.settings", "ada", "ada", "1 address"),
         ("notification.settings", "ada", "ada", "0 addresses"),
     ]
     for wrong in ({}, {"notify": [{"url": "http://10.0.0.1/"}]}, {"notify": [{"url": "a"}]}):

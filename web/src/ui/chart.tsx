@@ -2,6 +2,7 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
+import { exactTime } from "../format";
 import { theme } from "../state/theme";
 
 export interface Series {
@@ -97,11 +98,35 @@ export function Chart({ label, times, series, format, height = 150, max }: Props
     const drawn = plot.current;
     const places = legend.current?.querySelectorAll(".chart-value");
     if (!drawn || !places) return;
-    const index = drawn.cursor.idx ?? drawn.data[0].length - 1;
+    const last = drawn.data[0].length - 1;
+    const index = drawn.cursor.idx ?? last;
     places.forEach((place, number) => {
       const value = drawn.data[number + 1]?.[index];
       place.textContent = value === null || value === undefined ? "" : format(value);
     });
+    const time = drawn.data[0][index];
+    box.current?.setAttribute("aria-valuemax", String(Math.max(0, last)));
+    box.current?.setAttribute("aria-valuenow", String(Math.max(0, index)));
+    const values = legend.current?.textContent ?? "";
+    const at = time === undefined ? "" : exactTime(1000 * time);
+    box.current?.setAttribute("aria-valuetext", `${at}: ${values}`);
+  }
+
+  /** The arrow keys move the cursor as the pointer does; Escape takes it away. */
+  function move(event: KeyboardEvent): void {
+    const drawn = plot.current;
+    if (!drawn) return;
+    const last = drawn.data[0].length - 1;
+    const index = drawn.cursor.idx ?? last;
+    const steps = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: last };
+    if (event.key === "Escape") drawn.setCursor({ left: -10, top: -10 });
+    else if (Object.hasOwn(steps, event.key)) {
+      const next = Math.min(last, Math.max(0, steps[event.key as keyof typeof steps]));
+      const time = drawn.data[0][next];
+      if (time === undefined) return;
+      drawn.setCursor({ left: drawn.valToPos(time, "x"), top: 0 });
+    } else return;
+    event.preventDefault();
   }
 
   return (
@@ -117,7 +142,16 @@ export function Chart({ label, times, series, format, height = 150, max }: Props
           ))}
         </ul>
       </figcaption>
-      <div ref={box} class="chart-plot" aria-hidden="true" />
+      <div
+        ref={box}
+        class="chart-plot"
+        role="slider"
+        tabIndex={0}
+        aria-label={`Values of ${label}`}
+        aria-valuemin={0}
+        aria-valuenow={0}
+        onKeyDown={move}
+      />
     </figure>
   );
 }

@@ -3,6 +3,7 @@
 import functools
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,8 @@ _EXITS: tuple[tuple[type[Exception], ExitCode], ...] = (
 
 
 _MAX_KEY_BYTES = 1024
+AWAY_AGAIN_SECONDS = 60
+"""Tries while the server is away follow each other sooner."""
 CREATE_KEY_HINT = (
     "Run 'fetchml login SERVER', or set FETCHML_API_KEY. 'fetchml keys create NAME', run on the "
     "server's machine, creates a key."
@@ -186,16 +189,19 @@ class RetryNotice:
     """Prints one line on stderr while the server is away, whatever each try fails with."""
 
     def __init__(self) -> None:
-        self._is_shown = False
+        self._last: float | None = None
+        """When the last try failed, in seconds; `None` if the server was there since."""
 
     def __call__(self, why: CallError) -> None:
-        if not self._is_shown:
+        now = time.monotonic()
+        # A stream may resume without a message: a long time without a failed try shows that too.
+        if self._last is None or now - self._last > AWAY_AGAIN_SECONDS:
             console(stderr=True).print(clean(f"{why}; retrying"), style="dim", soft_wrap=True)
-            self._is_shown = True
+        self._last = now
 
     def restored(self) -> None:
         """Print a line again when the server is away the next time."""
-        self._is_shown = False
+        self._last = None
 
 
 def patient(client: Client) -> Client:

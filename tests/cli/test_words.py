@@ -12,14 +12,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
 from build.words import findings
-from fetchml.cli.connect import connected
+from fetchml.cli.connect import RetryNotice, connected
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.main import COMMANDS, fetchml
 from fetchml.cli.param_types import AfterParam, DatasetParam, Duration, KeyValue, StartTime
 from fetchml.cli.render import clean, duration, size, task_table
 from fetchml.cli.submit import given_fields, job_name, outcome
 from fetchml.cli.wait import TerminalDisplay
-from fetchml.client import to_json
+from fetchml.client import Unavailable, to_json
 from fetchml.v1.key_pb2 import Key, ListKeysResponse
 from fetchml.v1.task_pb2 import DatasetSpec, Dependency, Task, TaskOutput
 from tests.support.commands import ran
@@ -97,6 +97,28 @@ def test_durations(text: str, seconds: int) -> None:
 def test_a_malformed_duration_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Duration().convert(text, None, None)
+
+
+def test_one_line_while_the_server_is_away(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("fetchml.cli.connect.time.monotonic", lambda: now)
+    notice = RetryNotice()
+
+    def lines(*words: str) -> list[str]:
+        for each in words:
+            notice(Unavailable(each))
+        return capsys.readouterr().err.splitlines()
+
+    assert lines("shutting down", "no server", "too late") == ["shutting down; retrying"]
+    notice.restored()
+    assert lines("no server", "no server") == ["no server; retrying"]
+    for _ in range(100):
+        now += 5
+        assert lines("no server") == [], "however long it is away"
+    now += 600
+    assert lines("\x1b[2J") == ["\N{REPLACEMENT CHARACTER}[2J; retrying"], "it was back meanwhile"
 
 
 def test_times_and_tasks_to_start_after() -> None:

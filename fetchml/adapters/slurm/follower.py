@@ -32,6 +32,8 @@ class Followed:
     name: str
     job: Job | None = None
     """As last seen, with its name compared; `None` if it is not known which job it is."""
+    last: Job | None = None
+    """The last that was seen, also once Slurm has forgotten it; `None` if none was."""
     is_checked: bool = False
     """Whether `job` was seen since Slurm was last away: a controller that crashed may have given
     its id to another."""
@@ -64,6 +66,7 @@ class Followed:
         self.job = job
         self.is_checked = job is not None
         if job is not None:
+            self.last = job
             self.is_missing = False
 
     def lose(self) -> None:

@@ -292,10 +292,11 @@ class SlurmLauncher:
         if followed is None:
             return None
         job = followed.job
-        is_silent = followed.is_missing if job is None else job.node_failed
-        if not is_silent:
+        if not (followed.is_missing if job is None else job.node_failed):
             return None
-        return trouble(job, self._options.lost_after_seconds, followed.lease_seconds)
+        node = followed.last.nodes if followed.last is not None else ""
+        is_silent, after = self._nodes.is_silent(node), self._options.lost_after_seconds
+        return trouble(job or followed.last, is_silent, after, followed.lease_seconds)
 
     async def permit(self, run: LaunchSpec, timeout_ms: int) -> str | None:
         followed = self._follower.get(self._name(run.task_id, run.attempt))

@@ -15,6 +15,7 @@ FRESH_SECONDS = 2.0
 """Age from which an answer makes the next look come at once."""
 SHARE = 50
 """A look that takes long is repeated after this many times as long."""
+_SILENT = ("DOWN", "NOT_RESPONDING")
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,13 @@ class NodeWatch:
                 return node.address
         self._wanted.set()
         return None
+
+    def is_silent(self, name: str) -> bool:
+        """Whether Slurm reports that a node does not answer, as last seen. The next look comes
+        soon."""
+        self._wanted.set()
+        states = [node.state for node in self._nodes if node.name == name]
+        return any(word.startswith(_SILENT) or word.endswith("*") for word in sum(states, ()))
 
     async def _repeat(self, pause: float) -> None:
         while True:

@@ -108,10 +108,15 @@ UNDECIDED = (
 )
 
 
-def trouble(job: Job | None, lost_after: int, lease_seconds: int) -> str:
-    """Return the problem of a claimed attempt, for users. `job`: `None` if Slurm does not
-    list it."""
-    what = f"Its node is silent ({job.ended_as})" if job is not None else "Slurm has lost its job"
+def trouble(job: Job | None, node_is_silent: bool, lost_after: int, lease_seconds: int) -> str:
+    """Return the problem of a claimed attempt, for users. `job`: as last seen; `None` if it never
+    was. `node_is_silent`: whether Slurm reports so. Slurm forgets a failed job soon (MinJobAge),
+    and a poll that takes long may come too late for its end."""
+    what = "Slurm has lost its job"
+    if job is not None and job.node_failed:
+        what = f"Its node is silent ({job.ended_as})"
+    elif node_is_silent:
+        what = "Its node is silent, and Slurm does not know its job any more"
     limit = f" After {lost_after} s of silence it counts as lost, and is retried."
     lease = (
         f" It is retried when it has not renewed its lease for {LEASES_UNTIL_LOST * lease_seconds} "

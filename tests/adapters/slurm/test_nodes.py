@@ -145,3 +145,27 @@ async def test_address_of_a_new_node_is_looked_for_at_once() -> None:
         assert watch.address("g1,g2") is None
     finally:
         await watch.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "silent"),
+    [
+        (("DOWN", "NOT_RESPONDING"), True),
+        (("DOWN*",), True),
+        (("MIXED*",), True),
+        (("IDLE",), False),
+    ],
+)
+async def test_silent_node(state: tuple[str, ...], silent: bool) -> None:
+    async def look() -> list[Node]:
+        return [Node("g1", state, takes_work=False), Node("g2", ("DOWN",), takes_work=False)]
+
+    answers = asyncio.Event()
+    answers.set()
+    watch = NodeWatch(look, answers=answers)
+    await watch.open()
+    try:
+        assert watch.is_silent("g1") is silent
+        assert not watch.is_silent("")
+    finally:
+        await watch.close()

@@ -67,9 +67,7 @@ async def test_ws_watch_ends_with_its_key(rest: World, end: str) -> None:
 async def test_followed_log_ends_with_its_key(rest: World, end: str) -> None:
     task_id = await new_task(rest)
     key_id, secret = await new_key(rest.keyring, end)
-    async with rest.client.session.get(
-        rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.as_(secret).with_key({})
-    ) as response:
+    async with rest.as_(secret).open(f"/v1/tasks/{task_id}/logs?follow=1") as response:
         await rest.engine.log(task_id, b"one\n")
         assert await response.content.readexactly(4) == b"one\n"
         await end_key(rest.keyring, key_id, end)
@@ -83,10 +81,7 @@ async def test_download_ends_with_its_key(rest: World) -> None:
     task_id = await new_task(rest)
     rest.engine.outputs(task_id, {"model": bytes(64 << 20)})
     key_id, secret = await new_key(rest.keyring, "revoke")
-    async with rest.client.session.get(
-        rest.client.url(f"/v1/tasks/{task_id}/outputs/model"),
-        headers=rest.as_(secret).with_key({}),
-    ) as response:
+    async with rest.as_(secret).open(f"/v1/tasks/{task_id}/outputs/model") as response:
         await response.content.readexactly(1)
         await end_key(rest.keyring, key_id, "revoke")
         with pytest.raises(aiohttp.ClientPayloadError):

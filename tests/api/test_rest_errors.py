@@ -31,9 +31,7 @@ async def test_engine_errors_have_their_status_and_code(
     rest: World, error: RequestError, status: int
 ) -> None:
     rest.engine.fail(error)
-    async with rest.client.session.get(
-        rest.client.url("/v1/queue"), headers=rest.client.with_key({})
-    ) as response:
+    async with rest.client.open("/v1/queue") as response:
         body = await response.json()
         assert response.status == status
     assert body.keys() == {"error", "code", "trace_id"}

@@ -35,9 +35,7 @@ async def test_log_is_returned_from_an_offset(rest: World) -> None:
 
 async def test_log_is_followed_to_the_end(rest: World) -> None:
     task_id = await new_task(rest)
-    async with rest.client.session.get(
-        rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
-    ) as response:
+    async with rest.client.open(f"/v1/tasks/{task_id}/logs?follow=1") as response:
         # The reply begins before there is anything to send.
         assert response.status == 200
         assert response.headers["Transfer-Encoding"] == "chunked"
@@ -53,9 +51,7 @@ async def test_disconnect_of_a_follower_ends_its_stream(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     task_id = await new_task(rest)
-    response = await rest.client.session.get(
-        rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
-    )
+    response = await rest.client.open(f"/v1/tasks/{task_id}/logs?follow=1")
     await rest.engine.log(task_id, b"one\n")
     await response.content.readexactly(4)
     assert rest.engine.open_streams == 1
@@ -67,9 +63,7 @@ async def test_disconnect_of_a_follower_ends_its_stream(
 async def test_follower_that_does_not_read_is_dropped() -> None:
     async with rest_world(timeouts=HttpTimeouts(send=0.1)) as rest:
         task_id = await new_task(rest)
-        response = await rest.client.session.get(
-            rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
-        )
+        response = await rest.client.open(f"/v1/tasks/{task_id}/logs?follow=1")
         for _ in range(64):
             await rest.engine.log(task_id, b"x" * 2**20)
         await rest.engine.until(lambda: rest.engine.open_streams == 0)
@@ -88,9 +82,7 @@ async def test_log_that_fails_midway_looks_incomplete(
         raise RuntimeError("a fault")
 
     rest.engine.replace("read_logs", faulty)
-    async with rest.client.session.get(
-        rest.client.url(f"/v1/tasks/{task_id}/logs"), headers=rest.client.with_key({})
-    ) as response:
+    async with rest.client.open(f"/v1/tasks/{task_id}/logs") as response:
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.content.read()
     assert [record.levelno for record in caplog.records].count(logging.ERROR) == 1
@@ -166,12 +158,7 @@ async def test_unknown_outputs_return_404(rest: World, path: str) -> None:
 
 async def test_followed_log_does_not_block_other_requests(rest: World) -> None:
     task_id = await new_task(rest)
-    followers = [
-        await rest.client.session.get(
-            rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
-        )
-        for _ in range(20)
-    ]
+    followers = [await rest.client.open(f"/v1/tasks/{task_id}/logs?follow=1") for _ in range(20)]
     await rest.engine.log(task_id, b"one\n")
     assert (await rest.client.get("/v1/queue")).status == 200
     got = await asyncio.gather(*(follower.content.readexactly(4) for follower in followers))

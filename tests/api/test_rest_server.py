@@ -135,9 +135,7 @@ async def test_metrics_of_sweeps_secrets_and_reservations(rest: World) -> None:
 async def test_stop_lets_requests_finish_and_ends_streams() -> None:
     async with rest_world() as rest:
         task_id = (await rest.client.submit()).json["id"]
-        follower = await rest.client.session.get(
-            rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
-        )
+        follower = await rest.client.open(f"/v1/tasks/{task_id}/logs?follow=1")
         held = asyncio.Event()
         asked = asyncio.Event()
         answer = rest.engine.engine.status.queue_stats
@@ -164,9 +162,7 @@ async def test_stop_lets_requests_finish_and_ends_streams() -> None:
 
 async def test_log_cut_off_by_a_drain_looks_incomplete(rest: World) -> None:
     task_id = (await rest.client.submit()).json["id"]
-    async with rest.client.session.get(
-        rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
-    ) as response:
+    async with rest.client.open(f"/v1/tasks/{task_id}/logs?follow=1") as response:
         await rest.engine.drain()
         await rest.engine.change(task_id, status=Status.COMPLETED)  # Ends the reading.
         with pytest.raises(aiohttp.ClientPayloadError):

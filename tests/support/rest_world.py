@@ -89,6 +89,10 @@ class Client:
         body = msgspec.json.encode({"job_name": "a"} if request is None else request)
         return await self.ask("POST", path, body, **{**JSON, **headers})
 
+    def open(self, path: str) -> Any:
+        """Get a path; the reply can be read piece by piece: `async with`, or `await`."""
+        return self.session.get(self.url(path), headers=self.with_key({}))
+
     def url(self, path: str) -> URL:
         return URL(self.base + path, encoded=True)
 

@@ -1,7 +1,8 @@
 /** Hooks that views share. */
 
 import { useEffect, useMemo } from "preact/hooks";
-import type { Query } from "../api/http";
+import { isAbort, message, type Query } from "../api/http";
+import type { Task } from "../api/model";
 import { Resource } from "../state/resource";
 import { store } from "../state/store";
 
@@ -18,6 +19,39 @@ export function useRead<T>(path: string, query: Query = {}, every?: number): Res
     [path, JSON.stringify(query)],
   );
   return useResource(resource, every);
+}
+
+/** Read something when `deps` change, unless the component is gone first or reads again. */
+export function useReading(
+  read: (signal: AbortSignal) => Promise<unknown> | undefined,
+  setProblem: (problem: string) => void,
+  deps: readonly unknown[],
+): void {
+  useEffect(() => {
+    const reading = new AbortController();
+    read(reading.signal)?.catch((error: unknown) => {
+      if (!isAbort(error)) setProblem(message(error));
+    });
+    return () => reading.abort();
+  }, [...deps]);
+}
+
+/** Read a resource again soon after a change of a task that concerns it. */
+export function useChanges(
+  resource: Resource<unknown>,
+  concerns: (task: Task) => boolean,
+  deps: readonly unknown[] = [],
+): void {
+  useEffect(
+    () =>
+      store.follow({
+        changed: (changes) => {
+          if (changes.some(({ task }) => concerns(task))) resource.touch();
+        },
+        resync: () => resource.touch(),
+      }),
+    [resource, ...deps],
+  );
 }
 
 /** Set the title of the browser's tab. */

@@ -1,7 +1,6 @@
 /** The code of tasks: which files differ between their snapshots, and how. */
 
-import { useEffect, useMemo, useState } from "preact/hooks";
-import { isAbort, message } from "../../api/http";
+import { useMemo, useState } from "preact/hooks";
 import type { SnapshotFile, SnapshotFiles, Task } from "../../api/model";
 import { bytes, count, plain, plural, shortId } from "../../format";
 import { fileChanges, hunks, lineDiff, type FileChange } from "../../state/diff";
@@ -9,6 +8,7 @@ import { store } from "../../state/store";
 import { Options } from "../../ui/field";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
+import { useReading } from "../../ui/use";
 
 /** A longer file is not compared by line. */
 const MAX_BYTES = 1024 * 1024;
@@ -61,21 +61,18 @@ interface Found {
 function Files({ base, other }: { base: string; other: string }) {
   const [found, setFound] = useState<Found>();
   const [problem, setProblem] = useState<string>();
-  useEffect(() => {
-    const reading = new AbortController();
-    Promise.all([filesOf(base, reading.signal), filesOf(other, reading.signal)])
-      .then(([before, after]) =>
+  useReading(
+    (signal) =>
+      Promise.all([filesOf(base, signal), filesOf(other, signal)]).then(([before, after]) =>
         setFound({
           changes: fileChanges(before.map(entry), after.map(entry)),
           before: byPath(before),
           after: byPath(after),
         }),
-      )
-      .catch((error: unknown) => {
-        if (!isAbort(error)) setProblem(message(error));
-      });
-    return () => reading.abort();
-  }, [base, other]);
+      ),
+    setProblem,
+    [base, other],
+  );
   if (problem) return <Problem text={problem} />;
   if (!found) return <Loading />;
   const { changes, before, after } = found;
@@ -153,16 +150,9 @@ function Lines({ before, after, base, other }: Omit<ChangeProps, "change">) {
   const [texts, setTexts] = useState<readonly [string, string]>();
   const [problem, setProblem] = useState<string>();
   const reason = hidden(before) ?? hidden(after);
-  useEffect(() => {
-    if (reason !== undefined) return;
-    const reading = new AbortController();
-    Promise.all([textOf(base, before, reading.signal), textOf(other, after, reading.signal)])
-      .then(setTexts)
-      .catch((error: unknown) => {
-        if (!isAbort(error)) setProblem(message(error));
-      });
-    return () => reading.abort();
-  }, []);
+  const read = (signal: AbortSignal) =>
+    Promise.all([textOf(base, before, signal), textOf(other, after, signal)]).then(setTexts);
+  useReading((signal) => (reason === undefined ? read(signal) : undefined), setProblem, []);
   const lines = useMemo(() => {
     if (!texts || texts.some((text) => text.includes("\0"))) return undefined;
     const diff = lineDiff(...texts);

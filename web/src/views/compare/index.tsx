@@ -1,7 +1,7 @@
 /** Two to eight tasks beside each other: what differs in request, code and results. */
 
-import { useEffect, useState } from "preact/hooks";
-import { ApiError, isAbort, message } from "../../api/http";
+import { useState } from "preact/hooks";
+import { ApiError } from "../../api/http";
 import type { Task } from "../../api/model";
 import { plain, shortId } from "../../format";
 import { href, route, setQuery } from "../../router";
@@ -12,7 +12,7 @@ import { Check } from "../../ui/field";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { StatusBadge } from "../../ui/status";
 import { TaskLink, User } from "../../ui/task_link";
-import { useTitle } from "../../ui/use";
+import { useReading, useTitle } from "../../ui/use";
 import { CodeDifferences } from "./code";
 
 const MOST = 8;
@@ -53,18 +53,16 @@ function useTasks(ids: readonly string[]): [readonly Compared[] | undefined, str
   const [all, setAll] = useState<readonly Compared[]>();
   const [problem, setProblem] = useState<string>();
   const key = ids.join(",");
-  useEffect(() => {
-    if (ids.length < 2) return;
-    const reading = new AbortController();
-    setAll(undefined);
-    setProblem(undefined);
-    Promise.all(ids.map((id) => read(id, reading.signal)))
-      .then(setAll)
-      .catch((error: unknown) => {
-        if (!isAbort(error)) setProblem(message(error));
-      });
-    return () => reading.abort();
-  }, [key]);
+  useReading(
+    (signal) => {
+      if (ids.length < 2) return undefined;
+      setAll(undefined);
+      setProblem(undefined);
+      return Promise.all(ids.map((id) => read(id, signal))).then(setAll);
+    },
+    setProblem,
+    [key],
+  );
   return [all, problem];
 }
 

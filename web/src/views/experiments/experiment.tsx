@@ -1,6 +1,6 @@
 /** One experiment: its runs with their parameters and results, as a table and as plots. */
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { readRuns } from "../../api/runs";
 import { plain, plural, shortId } from "../../format";
 import { href, navigate, route, setQuery } from "../../router";
@@ -14,7 +14,7 @@ import { Empty, Loading, Problem } from "../../ui/notes";
 import { perform, performIfConfirmed } from "../../ui/perform";
 import { User } from "../../ui/task_link";
 import { TextFilter } from "../../ui/text_filter";
-import { useRead, useResource, useTitle } from "../../ui/use";
+import { useChanges, useRead, useResource, useTitle } from "../../ui/use";
 import type { ViewProps } from "../../views";
 import type { Experiment } from "./list";
 import { Parallel } from "./parallel";
@@ -40,16 +40,7 @@ export default function ExperimentView({ params }: ViewProps) {
   const reply = useResource(results, EVERY_MS).data.value;
   useTitle(info ? plain(info.name) : "Experiment");
   // A run of this experiment that ends has results.
-  useEffect(
-    () =>
-      store.follow({
-        changed: (changes) => {
-          if (changes.some(({ task }) => task.experiment_id === id)) results.touch();
-        },
-        resync: () => results.touch(),
-      }),
-    [id, results],
-  );
+  useChanges(results, (task) => task.experiment_id === id, [id]);
 
   const { query } = route.value;
   const hidesEqual = query.get("equal") === "hide";

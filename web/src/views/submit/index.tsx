@@ -1,7 +1,6 @@
 /** The form of a new task: each field explained, checked by the server while one types. */
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { isAbort, message } from "../../api/http";
 import type { Task } from "../../api/model";
 import { violations } from "../../api/violations";
 import type {
@@ -32,7 +31,7 @@ import {
   type TaskForm,
 } from "../../state/task_form";
 import { announce, Loading, Problem } from "../../ui/notes";
-import { useResource, useTitle } from "../../ui/use";
+import { useReading, useResource, useTitle } from "../../ui/use";
 import { Fields, type Choices } from "./fields";
 import { Parameters } from "./parameters";
 import { Forecast, Free } from "./side";
@@ -85,20 +84,16 @@ function useInitial(
   const blank = { ...EMPTY_FORM, experiment_id: experiment ?? "" };
   const [found, setFound] = useState<TaskForm | undefined>(from === undefined ? blank : undefined);
   const [problem, setProblem] = useState<string>();
-  useEffect(() => {
-    if (from === undefined) return;
-    const reading = new AbortController();
-    store.http
-      .get<Task>(`/v1/tasks/${encodeURIComponent(from)}`, {
-        query: { view: "full" },
-        signal: reading.signal,
-      })
-      .then((task) => setFound(fromTask(task)))
-      .catch((error: unknown) => {
-        if (!isAbort(error)) setProblem(message(error));
-      });
-    return () => reading.abort();
-  }, [from]);
+  useReading(
+    (signal) => {
+      if (from === undefined) return undefined;
+      const path = `/v1/tasks/${encodeURIComponent(from)}`;
+      const task = store.http.get<Task>(path, { query: { view: "full" }, signal });
+      return task.then((task) => setFound(fromTask(task)));
+    },
+    setProblem,
+    [from],
+  );
   return [found, problem];
 }
 

@@ -1,6 +1,5 @@
 /** All sweeps, newest first: each is one row, which opens. */
 
-import { useEffect } from "preact/hooks";
 import type { Sweep, SweepList } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
 import { href } from "../../router";
@@ -10,7 +9,7 @@ import { Panel } from "../../ui/panel";
 import { Table } from "../../ui/table";
 import { User } from "../../ui/task_link";
 import { Ago } from "../../ui/time";
-import { useRead, useTitle } from "../../ui/use";
+import { useChanges, useRead, useTitle } from "../../ui/use";
 import { Counts } from "./counts";
 
 const EVERY_MS = 15_000;
@@ -20,16 +19,7 @@ export default function Sweeps() {
   useTitle("Sweeps");
   const list = useRead<SweepList>("/v1/sweeps", { limit: MOST }, EVERY_MS);
   const page = list.data.value;
-  useEffect(
-    () =>
-      store.follow({
-        changed: (changes) => {
-          if (changes.some(({ task }) => task.sweep_id !== undefined)) list.touch();
-        },
-        resync: () => list.touch(),
-      }),
-    [list],
-  );
+  useChanges(list, (task) => task.sweep_id !== undefined);
   const sweeps = page?.sweeps ?? [];
   return (
     <div class="view">

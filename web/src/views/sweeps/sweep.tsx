@@ -1,7 +1,6 @@
 /** One sweep: its tasks by status, its parameters, the best runs, and what can be done with it. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect } from "preact/hooks";
 import type { Sweep, SweepChange } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
 import { href } from "../../router";
@@ -13,7 +12,7 @@ import { Panel } from "../../ui/panel";
 import { perform, performIfConfirmed } from "../../ui/perform";
 import { User } from "../../ui/task_link";
 import { Ago } from "../../ui/time";
-import { useRead, useTitle } from "../../ui/use";
+import { useChanges, useRead, useTitle } from "../../ui/use";
 import type { ViewProps } from "../../views";
 import { Best } from "./best";
 import { Counts } from "./counts";
@@ -26,16 +25,7 @@ export default function SweepView({ params }: ViewProps) {
   const resource = useRead<Sweep>(path, {}, EVERY_MS);
   const sweep = resource.data.value;
   useTitle(sweep ? plain(sweep.name ?? "") : "Sweep");
-  useEffect(
-    () =>
-      store.follow({
-        changed: (changes) => {
-          if (changes.some(({ task }) => task.sweep_id === id)) resource.touch();
-        },
-        resync: () => resource.touch(),
-      }),
-    [id, resource],
-  );
+  useChanges(resource, (task) => task.sweep_id === id, [id]);
   return (
     <div class="view">
       <header class="view-head">

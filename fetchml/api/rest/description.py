@@ -27,16 +27,20 @@ OF_EVERY_OPERATION = {401, 403, 429, 500, 503}
 
 _OWN_ERRORS = re.compile(r"^( +)x-errors: \[([\d, ]*)\]\n", re.MULTILINE)
 _JSON = re.compile(r"^( +)x-json: (\w+)\n", re.MULTILINE)
+_EXAMPLE = re.compile(r"^( +)x-example:\n((?:\1  .*\n)+)", re.MULTILINE)
+_TRACE_ID = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 
 
 @cache
 def description() -> str:
-    """Return the YAML text of `openapi.yaml` with its two abbreviations written out.
+    """Return the YAML text of `openapi.yaml` with its abbreviations written out.
 
     `x-errors` of an operation lists only the statuses that not every operation can return. `x-json`
-    of a body names the schema of its JSON, the body's only content type.
+    of a body names the schema of its JSON, the body's only content type. `x-example` of an error is
+    an example of its body, which has a trace id besides.
     """
-    return _JSON.sub(_content, _OWN_ERRORS.sub(_responses, SOURCE.read_text()))
+    text = _EXAMPLE.sub(_error, SOURCE.read_text())
+    return _JSON.sub(_content, _OWN_ERRORS.sub(_responses, text))
 
 
 def _responses(found: re.Match[str]) -> str:
@@ -49,8 +53,19 @@ def _responses(found: re.Match[str]) -> str:
 
 
 def _content(found: re.Match[str]) -> str:
-    indent, schema = found.groups()
+    return _content_of(*found.groups())
+
+
+def _content_of(indent: str, schema: str) -> str:
     return (
         f"{indent}content:\n{indent}  application/json:\n{indent}    schema:\n"
         f"{indent}      $ref: '#/components/schemas/{schema}'\n"
     )
+
+
+def _error(found: re.Match[str]) -> str:
+    indent, example = found.groups()
+    shown = (
+        example.replace(f"{indent}  ", f"{indent}      ") + f"{indent}      trace_id: {_TRACE_ID}\n"
+    )
+    return _content_of(indent, "ErrorResponse") + f"{indent}    example:\n{shown}"

@@ -52,14 +52,18 @@ class StopRequest:
             failpoints.reach("warned")
             await _within(warn_seconds, self._at_once)
         if not self._kill.is_set():
-            await _insist(launcher.stop, launch(), self._kill)
-            failpoints.reach("term_sent")
+            try:
+                await _insist(launcher.stop, launch(), self._kill)
+            finally:  # The end of the attempt, which cancels this, may be seen first.
+                failpoints.reach("term_sent")
             await _within(launch().grace_ms / 1000 + STOP_MARGIN_SECONDS, self._kill)
         if not self._kill.is_set():
             told = {"task_id": launch().task_id}
             log.warning("the shim did not end the attempt in time", extra=told)
-        await _insist(launcher.kill, launch())
-        failpoints.reach("kill_sent")
+        try:
+            await _insist(launcher.kill, launch())
+        finally:
+            failpoints.reach("kill_sent")
 
 
 async def _insist(

@@ -58,7 +58,7 @@ async def test_gpus_of_tasks_are_measured_on_their_nodes(server: Server, gpu_box
     await server.ended(task_id)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ordered_slurm() -> Iterator[Slurm]:
     """A cluster whose priorities depend on age and `nice` alone."""
     with private_slurm("PriorityType=priority/basic") as cluster:
@@ -101,7 +101,9 @@ async def _nodes_and_their_gpus(server: Server) -> None:
         found = await server.rest.get("/v1/gpus")
         return {node["name"]: node for node in found.json["nodes"]}
 
-    nodes = await until(listed, lambda nodes: "g2" in nodes and not nodes["g2"]["takes_work"])
+    # A node that was just resumed may still be one that does not respond.
+    nodes = await until(listed, lambda nodes: "g2" in nodes and "drain" in nodes["g2"]["state"])
+    assert not nodes["g2"]["takes_work"]
     assert set(nodes) == set(NODES)
     assert nodes["g2"]["state"].endswith("+drain")
     assert (nodes["g2"]["reason"], nodes["g2"]["reason_by"]) == ("bad fan | x", "root")

@@ -11,7 +11,7 @@ from fetchml.cli.downloading import fetch, fetch_all
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.task_ids import task_id_of
 from fetchml.client import Client
-from fetchml.core.requests.archive_names import ArchiveNames
+from fetchml.core.requests.download_names import ArchiveNames
 
 _CHECKPOINT = re.compile(r"/checkpoint(?=/|\Z)")
 

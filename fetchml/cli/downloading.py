@@ -10,7 +10,7 @@ from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.progress import transfer
 from fetchml.cli.render import clean, console, size
 from fetchml.client import Client, NotFound, TaskOutput
-from fetchml.core.requests.archive_names import ArchiveNames
+from fetchml.core.requests.download_names import ArchiveNames
 
 
 def fetch(client: Client, task_id: str, file: TaskOutput, to: Path, place: str = "outputs") -> None:

@@ -12,7 +12,7 @@ from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.events import CancelRequested
 from fetchml.core.model import ENDED, Principal, Status, Task, User
-from fetchml.core.requests.archive_names import ArchiveFormat
+from fetchml.core.requests.download_names import ArchiveFormat
 from fetchml.core.requests.logs import LogRange, LogSearch
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher

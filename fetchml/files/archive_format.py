@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from fetchml.core.requests.archive_names import ArchiveFormat, ArchiveNames
+from fetchml.core.requests.download_names import ArchiveFormat, ArchiveNames
 from fetchml.files.task_files import open_inside
 
 PIECE_BYTES = 256 * 1024

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from fetchml.core.requests.archive_names import ArchiveFormat
+from fetchml.core.requests.download_names import ArchiveFormat
 from fetchml.errors import BadRequest, Overloaded, RateLimited
 from fetchml.files import archive_format
 from fetchml.files.task_files import MAX_OUTPUT_FILES, TaskFiles

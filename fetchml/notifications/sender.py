@@ -8,15 +8,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fetchml.core.events import Deliver
-from fetchml.core.notifications.delivery import (
-    FIRST_DELAY_MS,
-    Channel,
-    Delivery,
-    after_failure,
-    again,
-    expired,
-)
-from fetchml.core.notifications.schedule import DeliverySchedule
+from fetchml.core.notifications.delivery import Channel, Delivery
+from fetchml.core.notifications.retry import FIRST_DELAY_MS, after_failure, again, expired
+from fetchml.core.notifications.turns import DeliveryTurns
 from fetchml.notifications.outbox import Outbox
 from fetchml.ports.notifier import Message, NotDelivered, Notifier
 from fetchml.ports.store import Store
@@ -60,7 +54,7 @@ class Sender:
         self._render_sweep = render_sweep
         self._jitter = jitter
         self._first_delay_ms = first_delay_ms
-        self._schedule = DeliverySchedule(first_delay_ms)
+        self._schedule = DeliveryTurns(first_delay_ms)
         self._attempts = BackgroundWork()
         self._changed: dict[str, None] = {}
         """Ids of the rows that are to be stored."""

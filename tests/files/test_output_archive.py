@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.core.requests.archive_names import ArchiveFormat, ArchiveNames
+from fetchml.core.requests.download_names import ArchiveFormat, ArchiveNames
 from fetchml.errors import BadRequest, NotFound, Overloaded, RateLimited
 from fetchml.files import archive_format, output_archives
 from fetchml.files.output_archives import BY_USER, IN_ALL, OutputArchives

@@ -17,7 +17,7 @@ from fetchml.adapters.jupyter.nodes import RECORD, read_port
 from fetchml.adapters.node_relays.way import HIGHEST_PORT, LOWEST_PORT
 from fetchml.adapters.slurm import nodes
 from fetchml.adapters.slurm.job import ArrayTask, Submission
-from fetchml.adapters.slurm.transports import cli
+from fetchml.adapters.slurm.transports import commands
 from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.rest_replies import reply_of
 from fetchml.adapters.slurm.transports.token import Tokens
@@ -56,13 +56,13 @@ def squeue(data: bytes) -> None:
     """The lines of `squeue`, and those of `scontrol show job` about an exit."""
     printed = data.decode(errors="replace")
     for line in printed.splitlines():
-        if (job := cli._job(line)) is not None:
+        if (job := commands._job(line)) is not None:
             assert msgspec.json.encode(job)
-            if codes := cli._CODE.search(printed):
-                cli._with_code(job, next(filter(None, codes.groups())))
-    cli._plain(printed)
+            if codes := commands._CODE.search(printed):
+                commands._with_code(job, next(filter(None, codes.groups())))
+    commands._plain(printed)
     with suppress(Refused):
-        assert cli._minutes(printed) >= 0
+        assert commands._minutes(printed) >= 0
 
 
 def scontrol(data: bytes) -> None:

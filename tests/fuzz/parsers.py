@@ -31,11 +31,11 @@ from fetchml.backup.sparse import read_map
 from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import DatasetSpec, Resources, Status
 from fetchml.core.requests import (
-    archive_paths,
     dataset,
     experiment,
     jupyter,
     project_file,
+    safe_paths,
     snapshot,
     submission,
     text,
@@ -190,8 +190,8 @@ def tar(data: bytes) -> None:
     source = io.BytesIO(data)
     reader: Any = Mock(read=source.read, tell=source.tell, skip=lambda size: source.seek(size, 1))
     for member in members(reader):
-        archive_paths.path_fault(member.path)
-        archive_paths.link_fault(member.path, member.link)
+        safe_paths.path_fault(member.path)
+        safe_paths.link_fault(member.path, member.link)
 
 
 def sparse_map(data: bytes) -> None:

@@ -18,7 +18,7 @@ from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.adapters.slurm.launcher import SlurmLauncher
 from fetchml.adapters.slurm.options import SlurmOptions
-from fetchml.adapters.slurm.transports.cli import CliTransport
+from fetchml.adapters.slurm.transports.commands import CliTransport
 from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.files.attempt_folder import AttemptFolder

@@ -9,7 +9,7 @@ import pytest
 
 from fetchml.adapters.slurm.launcher import SlurmLauncher
 from fetchml.adapters.slurm.options import SlurmOptions
-from fetchml.adapters.slurm.transports.cli import CliTransport
+from fetchml.adapters.slurm.transports.commands import CliTransport
 from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import SlurmTransport

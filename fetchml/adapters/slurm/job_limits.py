@@ -7,7 +7,7 @@ time: an operator may have extended it by hand.
 """
 
 from fetchml.adapters.slurm.job import JobId
-from fetchml.adapters.slurm.request import minutes_for, seconds_within
+from fetchml.adapters.slurm.job_parameters import minutes_for, seconds_within
 from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 
 from fetchml.adapters.node_relays.entry import NodeEntries
-from fetchml.adapters.slurm import job_limits, request, start_files
+from fetchml.adapters.slurm import job_limits, job_parameters, start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.hand_overs import HandOver, HandOvers
 from fetchml.adapters.slurm.health import ClusterHealth
@@ -133,7 +133,7 @@ class SlurmLauncher:
         await self._health.until_available()
         followed = self._follower.follow(name)
         try:
-            submission = request.submission(
+            submission = job_parameters.submission(
                 run, name, self._options.parameters, self._options.lease_seconds
             )
             one = HandOver(run, followed, submission)

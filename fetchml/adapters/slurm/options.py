@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fetchml.adapters.slurm.containers import Containers
-from fetchml.adapters.slurm.request import Parameters
+from fetchml.adapters.slurm.job_parameters import Parameters
 from fetchml.shim.node_relay import ALL_PORTS
 
 

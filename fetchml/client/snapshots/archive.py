@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from fetchml.client.errors import BadFolder
 from fetchml.client.snapshots.source_tree import OWN_IGNORE, SourceTree
-from fetchml.core.requests.archive_paths import link_fault, path_fault
+from fetchml.core.requests.safe_paths import link_fault, path_fault
 from fetchml.core.requests.snapshot import Entry, EntryKind
 
 COMPRESSION = 3

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from fetchml.core.requests.archive_paths import path_fault
 from fetchml.core.requests.checks import NULL, text
+from fetchml.core.requests.safe_paths import path_fault
 
 SOURCES = ("requirements", "project", "script")
 """The fields of an environment. The names are on the wire."""

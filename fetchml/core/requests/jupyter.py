@@ -21,7 +21,6 @@ from fetchml.core.model import (
     User,
     Value,
 )
-from fetchml.core.requests.archive_paths import parents, path_fault
 from fetchml.core.requests.checks import (
     MAX_INT,
     Check,
@@ -32,6 +31,7 @@ from fetchml.core.requests.checks import (
     line,
     text,
 )
+from fetchml.core.requests.safe_paths import parents, path_fault
 from fetchml.core.requests.task_limits import TaskLimits, resource_violations
 
 DEFAULT_IMAGE = "jupyter/pytorch:latest"

@@ -14,7 +14,7 @@ from msgspec import field
 from msgspec.structs import replace
 
 from fetchml.core.model import Principal, Role, Value
-from fetchml.core.requests.archive_paths import parents
+from fetchml.core.requests.safe_paths import parents
 from fetchml.core.storage import on_disk
 
 PROJECT_FILE = "fetchml.toml"

@@ -10,7 +10,7 @@ import pytest
 
 from fetchml.adapters.slurm import job_limits
 from fetchml.adapters.slurm.job import ArrayTask, Job, Submission
-from fetchml.adapters.slurm.transports.cli import CliTransport, _minutes
+from fetchml.adapters.slurm.transports.commands import CliTransport, _minutes
 from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.token import Tokens, make_token
 from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport

@@ -7,7 +7,7 @@ import pytest
 
 from fetchml.adapters.slurm.job import ArrayTask, PendingJob, indexes_in
 from fetchml.adapters.slurm.queue_watch import QueueWatch, positions
-from fetchml.adapters.slurm.transports import cli
+from fetchml.adapters.slurm.transports import commands
 from fetchml.adapters.slurm.transports.rest_replies import QUEUE, pending_in
 from fetchml.adapters.slurm.transports.transport import SlurmAway
 from tests.support.waiting import until_true
@@ -47,7 +47,7 @@ def test_lines_of_squeue() -> None:
         "12|4294901757|main|Priority\n13_4|7|main,long|Resources\n14|9|main|Dependency\n"
         "15_[3-9]|9|main|None\nx|1|main|None\n16|-3|main|None\n17|\n18|9|main|BeginTime\n"
     )
-    assert cli._pending(out) == [
+    assert commands._pending(out) == [
         PendingJob(12, 4294901757, ("main",)),
         PendingJob(ArrayTask(13, 4), 7, ("main", "long")),
         PendingJob(16, 0, ("main",)),

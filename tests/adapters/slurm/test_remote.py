@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from fetchml.adapters.slurm.job import Submission
-from fetchml.adapters.slurm.transports.cli import CliTransport
+from fetchml.adapters.slurm.transports.commands import CliTransport
 from fetchml.adapters.slurm.transports.remote import SshHost
 from fetchml.adapters.slurm.transports.transport import SlurmAway
 from fetchml.config.sections.slurm import SlurmSettings

@@ -7,7 +7,7 @@ import pytest
 
 from fetchml.adapters.slurm import nodes
 from fetchml.adapters.slurm.job import ArrayTask, Job
-from fetchml.adapters.slurm.transports import cli, rest_replies
+from fetchml.adapters.slurm.transports import commands, rest_replies
 from fetchml.adapters.slurm.transports.refusals import is_away, is_permanent
 from fetchml.adapters.slurm.transports.token import Tokens, make_token
 
@@ -57,14 +57,14 @@ def test_entry_of_states(entry: dict[str, object], job: Job | None) -> None:
     ],
 )
 def test_line_of_squeue(line: str, job: tuple[str, str, str, str]) -> None:
-    found = cli._job(line)
+    found = commands._job(line)
     assert found is not None
     assert (found.state[0], found.reason, found.nodes, found.name) == job
 
 
 @pytest.mark.parametrize("line", ["", "12_[1-9]|PENDING|None||N/A|x", "a|b", "|||||"])
 def test_line_of_squeue_that_is_no_job_of_ours(line: str) -> None:
-    assert cli._job(line) is None
+    assert commands._job(line) is None
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm.request import Parameters, nice, submission
-from fetchml.adapters.slurm.transports.cli import CliTransport
+from fetchml.adapters.slurm.job_parameters import Parameters, nice, submission
+from fetchml.adapters.slurm.transports.commands import CliTransport
 from fetchml.ports.launcher import LaunchSpec
 
 

@@ -5,17 +5,17 @@ from collections import Counter
 
 from msgspec.structs import replace
 
-from fetchml.core.notifications import schedule
-from fetchml.core.notifications.delivery import (
+from fetchml.core.notifications import turns
+from fetchml.core.notifications.delivery import Delivery
+from fetchml.core.notifications.retry import (
     DAY_MS,
     MAX_DELAY_MS,
-    Delivery,
     after_failure,
     again,
     delay_ms,
     expired,
 )
-from fetchml.core.notifications.schedule import DeliverySchedule
+from fetchml.core.notifications.turns import DeliveryTurns
 
 SECOND = 1000
 
@@ -24,7 +24,7 @@ def message(name: str, user: str = "ada", url: str = "https://a.example", at: in
     return Delivery(name, user, "task.completed", url, at, at + DAY_MS, at)
 
 
-def fail(due: DeliverySchedule, one: Delivery, now: int, jitter: float = 0) -> Delivery:
+def fail(due: DeliveryTurns, one: Delivery, now: int, jitter: float = 0) -> Delivery:
     after = after_failure(one, now, "no", jitter)
     due.failed(one.id, now, jitter, None if after.dead_at is not None else after)
     return after
@@ -39,7 +39,7 @@ def test_delays_double_up_to_an_hour_and_vary() -> None:
 
 
 def test_first_delay_is_of_the_message_and_of_its_receiver() -> None:
-    due, first_ms = DeliverySchedule(60 * SECOND), 60 * SECOND
+    due, first_ms = DeliveryTurns(60 * SECOND), 60 * SECOND
     due.add(message("a"))
     due.add(message("b"))
     [one, other] = due.take(0)
@@ -50,7 +50,7 @@ def test_first_delay_is_of_the_message_and_of_its_receiver() -> None:
 
 
 def test_dead_after_a_day_of_attempts() -> None:
-    due, jitter = DeliverySchedule(), random.Random(1)
+    due, jitter = DeliveryTurns(), random.Random(1)
     due.add(message("a"))
     now, attempts = 0, 0
     while (at := due.next_at()) is not None:
@@ -84,11 +84,11 @@ def test_dead_letter_has_another_day() -> None:
 
 
 def test_one_at_a_time_after_a_failure_and_the_others_wait() -> None:
-    due = DeliverySchedule()
+    due = DeliveryTurns()
     for n in range(10):
         due.add(message(f"m{n}"))
     first = due.take(0)
-    assert len(first) == schedule.OF_A_LANE
+    assert len(first) == turns.OF_A_LANE
     for each in first:
         fail(due, each, 1)
     assert due.take(2) == []
@@ -96,12 +96,12 @@ def test_one_at_a_time_after_a_failure_and_the_others_wait() -> None:
     assert at is not None
     [probe] = due.take(at + 10 * SECOND)
     due.succeeded(probe.id)
-    assert len(due.take(at + 10 * SECOND)) == schedule.OF_A_LANE
+    assert len(due.take(at + 10 * SECOND)) == turns.OF_A_LANE
 
 
 def test_hanging_receivers_delay_nobody_else() -> None:
     """Thirty users whose receivers hang for ten seconds each time, and one whose does not."""
-    due, now = DeliverySchedule(), 0
+    due, now = DeliveryTurns(), 0
     hanging: list[tuple[int, Delivery]] = []
     for user in range(30):
         for n in range(50):
@@ -113,7 +113,7 @@ def test_hanging_receivers_delay_nobody_else() -> None:
             hanging.remove((end, one))
             fail(due, one, now, 0.5)
         due.add(message(f"ok{n}", "ada", at=now))
-        assert len(hanging) <= schedule.UNPROVEN
+        assert len(hanging) <= turns.UNPROVEN
         for one in due.take(now):
             if one.user == "ada":
                 delays.append(now - one.created_at)
@@ -121,14 +121,14 @@ def test_hanging_receivers_delay_nobody_else() -> None:
             else:
                 hanging.append((now + 10 * SECOND, one))
         by_user = Counter(one.user for _, one in hanging)
-        assert max(by_user.values(), default=0) <= schedule.OF_A_USER
+        assert max(by_user.values(), default=0) <= turns.OF_A_USER
     assert len(delays) >= 590
     assert max(delays[:10]) <= 30 * SECOND
     assert max(delays[60:]) == 0
 
 
 def test_message_that_fails_alone_holds_up_no_other_of_its_address() -> None:
-    due, now, delivered = DeliverySchedule(), 0, set[str]()
+    due, now, delivered = DeliveryTurns(), 0, set[str]()
     for n in range(20):
         due.add(message(f"m{n}"))
     while len(delivered) < 19:
@@ -145,7 +145,7 @@ def test_message_that_fails_alone_holds_up_no_other_of_its_address() -> None:
 
 
 def test_messages_behind_a_dead_receiver_expire_too() -> None:
-    due = DeliverySchedule()
+    due = DeliveryTurns()
     for n in range(3):
         due.add(message(f"m{n}"))
     assert due.expired(DAY_MS) == []
@@ -159,7 +159,7 @@ def test_messages_behind_a_dead_receiver_expire_too() -> None:
 
 
 def test_message_sent_again_waits_for_no_earlier_failure() -> None:
-    due = DeliverySchedule()
+    due = DeliveryTurns()
     due.add(message("a"))
     [one] = due.take(0)
     after = fail(due, one, 0)
@@ -170,22 +170,22 @@ def test_message_sent_again_waits_for_no_earlier_failure() -> None:
 
 def test_removed_messages_leave_nothing_behind() -> None:
     """A user who is always over the limit, and a receiver that is down."""
-    due = DeliverySchedule()
+    due = DeliveryTurns()
     due.add(message("first"))
     [one] = due.take(0)
     fail(due, one, 0)
-    for n in range(schedule.SWEPT * 3):
+    for n in range(turns.SWEPT * 3):
         due.add(message(f"m{n}", at=1))
         due.remove(f"m{n - 1}")
     assert len(due) == 2
-    assert len(due._ends) <= 2 * schedule.SWEPT
+    assert len(due._ends) <= 2 * turns.SWEPT
     lane = due._lanes["ada", "https://a.example"]
-    assert len(lane.waiting) <= 2 * schedule.SWEPT
+    assert len(lane.waiting) <= 2 * turns.SWEPT
 
 
 def test_random_schedules_lose_nothing() -> None:
     for seed in range(30):
-        chance, due = random.Random(seed), DeliverySchedule()
+        chance, due = random.Random(seed), DeliveryTurns()
         alive, now, on_the_way = set[str](), 0, dict[str, Delivery]()
         for n in range(300):
             now += chance.randrange(4) * SECOND

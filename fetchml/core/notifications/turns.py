@@ -8,7 +8,8 @@ little of its user's places, and none of others'.
 from collections import deque
 from heapq import heapify, heappop, heappush
 
-from fetchml.core.notifications.delivery import FIRST_DELAY_MS, Delivery, delay_ms
+from fetchml.core.notifications.delivery import Delivery
+from fetchml.core.notifications.retry import FIRST_DELAY_MS, delay_ms
 
 IN_ALL = 64
 """Messages that are on the way at one time."""
@@ -45,7 +46,7 @@ class _Lane:
         return self.on_the_way >= (1 if self.failures else OF_A_LANE)
 
 
-class DeliverySchedule:
+class DeliveryTurns:
     """The pending messages. All times are given; nothing here waits."""
 
     def __init__(self, first_delay_ms: int = FIRST_DELAY_MS) -> None:

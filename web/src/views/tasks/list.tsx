@@ -81,14 +81,17 @@ export default function Tasks() {
           indexOf={(row, all) => opened.indexOf(row, all)}
           head={<Head columns={columns} selection={selection} rows={tasks} />}
           row={(row, index) => {
-            const at = { key: keyOf(row), index, height };
-            if (row instanceof Rest) return <RestRow {...at} rest={row} />;
+            // Each key by itself: one that is spread is lost.
+            const key = keyOf(row);
+            const at = { index, height };
+            if (row instanceof Rest) return <RestRow key={key} {...at} rest={row} />;
             const isMember = row instanceof Member;
             const task = isMember ? row.task : row;
             if (isFolded && !isMember && task.sweep_id !== undefined)
-              return <SweepRow {...at} task={task} opened={opened} records={records} />;
+              return <SweepRow key={key} {...at} task={task} opened={opened} records={records} />;
             return (
               <TaskRow
+                key={key}
                 {...at}
                 task={task}
                 isMember={isMember}

@@ -9,8 +9,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from fetchml.cli.render import clean, note, run_time, status_text
+from fetchml.cli.render import clean
 from fetchml.cli.tables import table
+from fetchml.cli.task_table import note, run_time, status_text
 from fetchml.client import Client, NotFound, Task, ended, to_json
 from fetchml.core.metrics import MAX_METRICS_BYTES, METRICS_FILE, metrics_in
 from fetchml.core.requests import shell_words

@@ -12,17 +12,10 @@ from rich.text import Text
 from fetchml.cli.connect import server_option
 from fetchml.cli.nodes import node_table
 from fetchml.cli.output import Output, output_option, print_list
-from fetchml.cli.render import (
-    can_redraw,
-    clean,
-    console,
-    duration,
-    has_narrow_terminal,
-    print_json,
-    run_time,
-)
-from fetchml.cli.render import short as short_id
+from fetchml.cli.render import can_redraw, clean, console, duration, has_narrow_terminal, print_json
 from fetchml.cli.tables import table
+from fetchml.cli.task_ids import short as short_id
+from fetchml.cli.task_table import run_time
 from fetchml.client import Client, Gpu, GpuList, RateLimited, Task, Unavailable, to_json
 
 EVERY_SECONDS = 1

@@ -6,7 +6,8 @@ from fetchml.cli.connect import server_option
 from fetchml.cli.filters import filter_options, limit_option
 from fetchml.cli.named_ids import sweep_id_of
 from fetchml.cli.output import Output, output_option, print_list
-from fetchml.cli.render import console, has_narrow_terminal, task_table
+from fetchml.cli.render import console, has_narrow_terminal
+from fetchml.cli.task_table import task_table
 from fetchml.client import Client, Where, to_json
 
 

@@ -6,8 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fetchml.cli.render import clean, has_narrow_terminal
-from fetchml.cli.render import short as short_id
 from fetchml.cli.tables import table
+from fetchml.cli.task_ids import short as short_id
 from fetchml.client import GpuList, Node, Task
 
 

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,23 +11,12 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fetchml.cli.tables import FittedTable, table
-from fetchml.client import Task, status_name, to_json
+from fetchml.client import to_json
 
-STYLES = {
-    "queued": "yellow",
-    "preparing": "cyan",
-    "running": "blue",
-    "collecting": "cyan",
-    "completed": "green",
-    "failed": "red",
-}
 WIDE = 10_000
 """Columns of output that is not fitted to a terminal."""
 ROOM_FOR_IDS = 120
 """Columns of a terminal from which on tables have whole ids."""
-ID_SHOWN = 12
-"""Characters of a shortened id: its last part, which is random."""
 
 
 def print_json(value: Message | dict[str, Any] | list[Any]) -> None:
@@ -73,16 +61,6 @@ def clean(text: str) -> Text:
     return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
 
 
-def short(task_id: str) -> str:
-    """Return the part of an id that differs from task to task. Commands accept it."""
-    return task_id[-ID_SHOWN:]
-
-
-def status_text(task: Task) -> Text:
-    name = status_name(task)
-    return Text(name, STYLES.get(name, ""))
-
-
 def local_time(stamp: Any) -> str:
     """Return a protobuf Timestamp in local time. It may lie outside of the calendar."""
     try:
@@ -103,23 +81,6 @@ def duration(seconds: float) -> str:
         if whole >= size:
             return f"{whole // size} {unit} {whole % size // small} {small_unit}"
     return f"{whole} s"
-
-
-def run_time(task: Task) -> str:
-    """Return how long a task ran or has been running; empty before it starts."""
-    if not task.HasField("started_at"):
-        return ""
-    end = task.ended_at.ToMilliseconds() / 1000 if task.HasField("ended_at") else time.time()
-    return duration(end - task.started_at.ToMilliseconds() / 1000)
-
-
-def note(task: Task) -> str:
-    """Return the details of a task's status: prestaged, idle, its progress, or its error."""
-    if task.ahead:
-        return f"prestaged: {task.progress}" if task.progress else "prestaged"
-    if task.HasField("idle_since"):
-        return f"GPU idle for {duration(time.time() - task.idle_since.ToMilliseconds() / 1000)}"
-    return str(task.error or task.progress)
 
 
 def size(count: int) -> str:
@@ -144,24 +105,3 @@ def has_narrow_terminal() -> bool:
     """Return whether whole ids would leave too little room for the rest of a table."""
     out = console()
     return out.is_terminal and out.width < ROOM_FOR_IDS
-
-
-def task_table(tasks: Iterable[Task], *, short_ids: bool = False) -> FittedTable:
-    """Return a table with one line for each task."""
-    made = table(
-        *("ID", "JOB", "STATUS", "PRIORITY", "USER", "SUBMITTED", "RAN", "NOTE"),
-        spare=("PRIORITY", "SUBMITTED", "USER", "RAN", "NOTE"),
-        wrapped=(),
-    )
-    for task in tasks:
-        made.add_row(
-            short(task.id) if short_ids else task.id,
-            clean(task.job_name),
-            status_text(task),
-            str(task.priority),
-            clean(task.user_id),
-            local_time(task.created_at),
-            run_time(task),
-            clean(note(task)),
-        )
-    return made

@@ -9,16 +9,8 @@ import click
 from rich.text import Text
 
 from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.render import (
-    clean,
-    duration,
-    local_time,
-    print_json,
-    run_time,
-    show_details,
-    size,
-    status_text,
-)
+from fetchml.cli.render import clean, duration, local_time, print_json, show_details, size
+from fetchml.cli.task_table import run_time, status_text
 from fetchml.client import CallError, Client, Task, TaskExplanation, ended
 from fetchml.v1.task_pb2 import Dependency, NotifyTarget, TaskAttempt
 from fetchml.v1.usage_pb2 import TaskUsagePoint

@@ -12,6 +12,13 @@ END = re.compile(r"[0-9a-f-]{4,35}")
 """The end of an id that is long enough to search for."""
 SHORTENED = "…"
 """Stands for the left-out part of an id in tables."""
+ID_SHOWN = 12
+"""Characters of a shortened id: its last part, which is random."""
+
+
+def short(task_id: str) -> str:
+    """Return the part of an id that differs from task to task. Commands accept it."""
+    return task_id[-ID_SHOWN:]
 
 
 def task_id_of(client: Client, named: str) -> str:

@@ -15,10 +15,9 @@ from fetchml.cli.render import (
     console,
     has_narrow_terminal,
     local_time,
-    note,
     print_json,
-    task_table,
 )
+from fetchml.cli.task_table import note, task_table
 from fetchml.client import (
     Client,
     Task,

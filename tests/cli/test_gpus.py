@@ -17,8 +17,8 @@ from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.gpu import find
 from fetchml.cli.gpus import gpu_picture, memory, note, packing
 from fetchml.cli.render import console
-from fetchml.cli.render import note as task_note
 from fetchml.cli.show import starts
+from fetchml.cli.task_table import note as task_note
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.task_pb2 import Task, TaskExplanation
 from testbed.gpu.stand_in import GpuBox, gpu, process, uuid

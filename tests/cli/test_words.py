@@ -16,8 +16,9 @@ from fetchml.cli.connect import RetryNotice, connected
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.main import COMMANDS, fetchml
 from fetchml.cli.param_types import AfterParam, DatasetParam, Duration, KeyValue, StartTime
-from fetchml.cli.render import clean, duration, size, task_table
+from fetchml.cli.render import clean, duration, size
 from fetchml.cli.submit import given_fields, job_name, outcome
+from fetchml.cli.task_table import task_table
 from fetchml.cli.wait import TerminalDisplay
 from fetchml.client import Unavailable, to_json
 from fetchml.v1.key_pb2 import Key, ListKeysResponse

@@ -27,7 +27,7 @@ from fetchml.core.requests.batch import MAX_BATCH, batch_size_fault
 from fetchml.core.requests.dataset import PUBLIC_ADDRESSES
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.sweeps import definition
-from fetchml.core.sweeps.expansion import Expansion
+from fetchml.core.sweeps.task_specs import Expansion
 from fetchml.core.sweeps.values import MAX_TASKS
 from fetchml.errors import RequestError
 from fetchml.v1 import notification_pb2, sweep_pb2, task_pb2

@@ -15,8 +15,9 @@ from textual.widgets import DataTable, Footer, RichLog, Static
 
 from fetchml.cli.live.board import Board, gpu_line, grid
 from fetchml.cli.live.log_lines import LogLines
-from fetchml.cli.render import clean, short
+from fetchml.cli.render import clean
 from fetchml.cli.targets import Target
+from fetchml.cli.task_ids import short
 from fetchml.client import (
     AsyncClient,
     CallError,

@@ -16,11 +16,11 @@ from fetchml.cli.render import (
     local_time,
     print_json,
     print_result,
-    short,
     show_details,
 )
 from fetchml.cli.sweep.create import create
 from fetchml.cli.tables import FittedTable, table
+from fetchml.cli.task_ids import short
 from fetchml.client import Client, Sweep, to_json
 from fetchml.v1.sweep_pb2 import ListBestTasksResponse
 

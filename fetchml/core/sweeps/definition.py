@@ -13,7 +13,7 @@ from fetchml.core.requests.checks import (
     integer,
     line,
 )
-from fetchml.core.sweeps.combinations import combination, total
+from fetchml.core.sweeps.expansion import combination, total
 from fetchml.core.sweeps.model import Mode
 from fetchml.core.sweeps.values import MAX_TASKS, Axis, Choices, Draw, read_axis
 

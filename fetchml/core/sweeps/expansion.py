@@ -1,71 +1,52 @@
-"""The tasks of a sweep: its request, filled in for each index."""
+"""A sweep's parameters are expanded: how many combinations there are, and the values of each."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 
-from msgspec.structs import replace
-
-from fetchml.core.dependencies import by_index
-from fetchml.core.model import TaskSpec
-from fetchml.core.requests import submission
 from fetchml.core.requests.checks import Violation
-from fetchml.core.sweeps.definition import Definition
-from fetchml.core.sweeps.member import SweepMember
-from fetchml.core.sweeps.template import Template
+from fetchml.core.sweeps import draws
+from fetchml.core.sweeps.model import Mode
+from fetchml.core.sweeps.values import MAX_TASKS, Axis, Choices, Draw
 
 
-class Expansion:
-    def __init__(self, definition: Definition, sweep_id: str, seed: int) -> None:
-        self._definition = definition
-        self._sweep_id = sweep_id
-        self._seed = seed
-        self._template = Template(definition.task)
-
-    def violations(self) -> list[Violation]:
-        """Placeholders that name no parameter."""
-        return self._template.violations(dict(self._definition.axes))
-
-    def first_request(self) -> dict[str, object]:
-        """The request of the first task, for the rules that all requests are checked by."""
-        filled = self._template.filled(self._definition.parameters(0, self._seed))
-        return {**self._definition.task, **filled}
-
-    def specs(
-        self, first: TaskSpec, followed: Mapping[str, Sequence[str]] | None = None
-    ) -> Iterator[TaskSpec]:
-        """Yield the tasks in the order of their indexes. `first`: the accepted first request, which
-        differs from the others in its placeholders only. `followed`: see `by_index.of_index`.
-        Raises InvalidSubmission."""
-        for index in range(self._definition.total):
-            spec = self._spec(first, index)
-            if followed:
-                try:
-                    spec = by_index.of_index(spec, index, followed)
-                except by_index.NamedTwice as error:
-                    raise submission.InvalidSubmission(
-                        [Violation("task.after", str(error))]
-                    ) from None
-            yield spec
-
-    def _spec(self, first: TaskSpec, index: int) -> TaskSpec:
-        parameters = self._definition.parameters(index, self._seed)
-        filled = self._template.filled(parameters)
-        for name, value in filled.items():
-            if wrong := submission.field_fault(name, value):
-                rule = f"{wrong} (in the task with index {index})"
-                raise submission.InvalidSubmission([Violation(f"task.{name}", rule)])
-        member = SweepMember(self._sweep_id, index, parameters, self._definition.max_parallel)
-        spec = replace(first, sweep=member, **_converted(filled, first))
-        if wrong := submission.size_fault(spec):
-            rule = f"{wrong} (in the task with index {index})"
-            raise submission.InvalidSubmission([Violation("task", rule)])
-        return spec
+def combination(
+    axes: Sequence[tuple[str, Axis]], mode: Mode, index: int, seed: int
+) -> dict[str, str]:
+    """Return the values of the task with this index, from 0. `axes`: in the order of their names.
+    `seed`: for the mode RANDOM."""
+    if mode is Mode.RANDOM:
+        return {name: _drawn(axis, seed, name, index) for name, axis in axes}
+    found: dict[str, str] = {}
+    # The last parameter of a grid changes fastest.
+    for name, axis in reversed(axes):
+        if isinstance(axis, Choices):
+            found[name] = axis.texts[index % len(axis.texts)]
+            if mode is Mode.GRID:
+                index //= len(axis.texts)
+    return dict(reversed(found.items()))
 
 
-def _converted(filled: dict[str, object], first: TaskSpec) -> dict[str, object]:
-    """The fields as those of a task."""
-    fields = dict(filled)
-    if isinstance(command := fields.get("command"), list):
-        fields["command"] = tuple(command)
-    if isinstance(env := fields.get("env"), dict):
-        fields["env"] = {**(first.env or {}), **env}
-    return fields
+def total(axes: Mapping[str, Axis], mode: Mode, samples: object) -> int | Violation:
+    """Return the number of combinations, or the rule that they break."""
+    if mode is Mode.RANDOM:
+        return samples if isinstance(samples, int) else 0
+    lengths = {name: len(axis.texts) for name, axis in axes.items() if isinstance(axis, Choices)}
+    if mode is Mode.ZIP:
+        if len(set(lengths.values())) == 1:
+            return next(iter(lengths.values()))
+        some = ", ".join(f"{name} has {number}" for name, number in sorted(lengths.items()))
+        rule = f"mode zip needs the same number of values for each: {some[:500]}"
+        return Violation("parameters", rule)
+    product = math.prod(lengths.values())
+    if product <= MAX_TASKS:
+        return product
+    factors = " x ".join(str(number) for _, number in sorted(lengths.items()))
+    rule = f"give {factors} = {product} tasks, and a sweep has at most {MAX_TASKS}"
+    return Violation("parameters", f"{rule}: use fewer values, or mode random with samples")
+
+
+def _drawn(axis: Axis, seed: int, name: str, index: int) -> str:
+    at = draws.fraction(seed, name, index)
+    if isinstance(axis, Draw):
+        return draws.drawn(axis, at)
+    return axis.texts[int(at * len(axis.texts))]

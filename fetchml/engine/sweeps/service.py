@@ -21,8 +21,8 @@ from fetchml.core.requests.paging import DEFAULT_LIMIT, page_fault
 from fetchml.core.state import State
 from fetchml.core.sweeps import definition, limits
 from fetchml.core.sweeps.definition import Definition
-from fetchml.core.sweeps.expansion import Expansion
 from fetchml.core.sweeps.model import Mode, Sweep
+from fetchml.core.sweeps.task_specs import Expansion
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.submissions import Submissions

@@ -1,0 +1,71 @@
+"""The tasks of a sweep: its request, filled in for each index."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from fetchml.core.dependencies import by_index
+from fetchml.core.model import TaskSpec
+from fetchml.core.requests import submission
+from fetchml.core.requests.checks import Violation
+from fetchml.core.sweeps.definition import Definition
+from fetchml.core.sweeps.member import SweepMember
+from fetchml.core.sweeps.template import Template
+
+
+class Expansion:
+    def __init__(self, definition: Definition, sweep_id: str, seed: int) -> None:
+        self._definition = definition
+        self._sweep_id = sweep_id
+        self._seed = seed
+        self._template = Template(definition.task)
+
+    def violations(self) -> list[Violation]:
+        """Placeholders that name no parameter."""
+        return self._template.violations(dict(self._definition.axes))
+
+    def first_request(self) -> dict[str, object]:
+        """The request of the first task, for the rules that all requests are checked by."""
+        filled = self._template.filled(self._definition.parameters(0, self._seed))
+        return {**self._definition.task, **filled}
+
+    def specs(
+        self, first: TaskSpec, followed: Mapping[str, Sequence[str]] | None = None
+    ) -> Iterator[TaskSpec]:
+        """Yield the tasks in the order of their indexes. `first`: the accepted first request, which
+        differs from the others in its placeholders only. `followed`: see `by_index.of_index`.
+        Raises InvalidSubmission."""
+        for index in range(self._definition.total):
+            spec = self._spec(first, index)
+            if followed:
+                try:
+                    spec = by_index.of_index(spec, index, followed)
+                except by_index.NamedTwice as error:
+                    raise submission.InvalidSubmission(
+                        [Violation("task.after", str(error))]
+                    ) from None
+            yield spec
+
+    def _spec(self, first: TaskSpec, index: int) -> TaskSpec:
+        parameters = self._definition.parameters(index, self._seed)
+        filled = self._template.filled(parameters)
+        for name, value in filled.items():
+            if wrong := submission.field_fault(name, value):
+                rule = f"{wrong} (in the task with index {index})"
+                raise submission.InvalidSubmission([Violation(f"task.{name}", rule)])
+        member = SweepMember(self._sweep_id, index, parameters, self._definition.max_parallel)
+        spec = replace(first, sweep=member, **_converted(filled, first))
+        if wrong := submission.size_fault(spec):
+            rule = f"{wrong} (in the task with index {index})"
+            raise submission.InvalidSubmission([Violation("task", rule)])
+        return spec
+
+
+def _converted(filled: dict[str, object], first: TaskSpec) -> dict[str, object]:
+    """The fields as those of a task."""
+    fields = dict(filled)
+    if isinstance(command := fields.get("command"), list):
+        fields["command"] = tuple(command)
+    if isinstance(env := fields.get("env"), dict):
+        fields["env"] = {**(first.env or {}), **env}
+    return fields

@@ -56,9 +56,11 @@ class BatchAnnounced(msgspec.Struct, frozen=True):
 
 
 class BatchWithdrawn(msgspec.Struct, frozen=True):
-    """The rest of the batch that arrives does not come. Changes nothing if none arrives."""
+    """The batch that arrives failed between two parts: none of its tasks is to exist."""
 
     now: int
+    entered: frozenset[str] = frozenset()
+    """Ids of the tasks that have entered."""
 
 
 class CancelRequested(msgspec.Struct, frozen=True):

@@ -86,7 +86,7 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
         case BatchAnnounced():
             arrival.announce(state, event)
         case BatchWithdrawn():
-            arrival.withdraw(state)
+            arrival.withdraw(state, event)
         case CancelRequested() | ManyCancelRequested():
             _cancel(state, decision, event)
         case InterruptRequested() | LostDeclared():

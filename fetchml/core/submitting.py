@@ -14,12 +14,16 @@ def submit(state: State, decision: Decision, event: Submitted) -> None:
     ended = event.ended if batch is None else batch.ended
     sizes = event.footprints or [footprint(task.spec) for task in event.tasks]
     for new, size in zip(event.tasks, sizes, strict=True):
-        state.enter(new, size if batch is None else 0)  # A batch's are counted already.
+        if batch is None:
+            state.enter(new, size)
+        else:
+            state.enter(new, 0)  # It is counted already.
+            batch.entered(size)
         task = new if new.spec.after is None else outcomes.block(state, new, ended)
         state.wait(task, event.now)
         decision.changes.append(task)
     if batch is not None:
-        arrival.arrived(state, sizes)
+        arrival.end_if_whole(state)
     if event.failures:
         state.progress.drop_ended()
     decision.changes += event.replaced

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from fetchml.core.events import BatchAnnounced, BatchWithdrawn, Submitted
+from fetchml.core.events import BatchAnnounced, Submitted
 from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies, Ends
@@ -137,22 +137,23 @@ class Arrivals:
             )
         )
         tasks: list[Task] = []
-        pace = Pace()
+        pace, unsent = Pace(), documents
         try:
             for first in range(0, len(batch.specs), PART):
+                await pace.rest()  # Never after the last part: then its tasks start.
                 now, part = self._clock(), slice(first, first + PART)
                 made = [
                     self._task(who, spec, key, now=now, task_id=self._ids.next(now))
                     for spec, key in zip(batch.specs[part], batch.keys[part], strict=True)
                 ]
-                event = Submitted(now, made, batch.footprints[part], part=True)
-                durable = self._dispatcher.apply(event, documents)
-                documents = ()
                 tasks += made
+                event = Submitted(now, made, batch.footprints[part], part=True)
+                durable = self._dispatcher.apply(event, unsent)
+                unsent = ()
                 failpoints.reach("part_entered")
-                await pace.rest()
         except BaseException:
-            self._dispatcher.apply(BatchWithdrawn(self._clock()))
+            # A part of a batch must never become durable.
+            self._dispatcher.withdraw(frozenset(task.id for task in tasks), documents)
             raise
         return tasks, durable
 

@@ -4,12 +4,21 @@ carried out.
 
 import asyncio
 import logging
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from fetchml.core.events import CheckGpus, Deliver, Effect, Event, Submitted, TimePassed
+from fetchml.core.events import (
+    BatchWithdrawn,
+    CheckGpus,
+    Deliver,
+    Effect,
+    Event,
+    Submitted,
+    TimePassed,
+)
 from fetchml.core.model import Change, Task
 from fetchml.core.notifications.notices import Notice
 from fetchml.core.reactor import step
@@ -157,10 +166,32 @@ class Dispatcher:
             yield
         finally:
             self._held = None
-            if held.changes:
-                held.follow(
-                    self._store.append(held.changes, documents=held.documents, encoded=held.encoded)
-                )
+            self._store_all(held)
+
+    def _store_all(self, held: HeldChanges) -> None:
+        if not held.changes and not held.documents:
+            held.end()
+            return
+        try:
+            durable = self._store.append(
+                held.changes, documents=held.documents, encoded=held.encoded
+            )
+        except BaseException as error:
+            held.end(error)  # Else all that wait for them would wait for ever.
+            raise
+        held.follow(durable)
+
+    def withdraw(self, task_ids: frozenset[str], documents: Collection[Document]) -> None:
+        """Within `one_commit`: undo the submissions of these tasks with these documents. Nothing
+        of them becomes durable."""
+        self.apply(BatchWithdrawn(self._clock(), task_ids))
+        if self._held is None:
+            return
+        dropped = self._held.drop(task_ids, documents)
+        self._seq -= len(dropped)
+        self._effects = deque(
+            (seq - bisect_right(dropped, seq), effects) for seq, effects in self._effects
+        )
 
     async def settled(self) -> None:
         """Return once all changes so far are durable and published."""

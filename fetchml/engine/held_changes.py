@@ -1,14 +1,16 @@
 """Changes that wait for others, to become durable in one commit with them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+
+from msgspec.structs import replace
 
 from fetchml.core.model import Change, Task
 from fetchml.ports.store import Document
 
 
 class HeldChanges:
-    """Used from one event loop. Call `add` for each decision, then `follow` once."""
+    """Used from one event loop. Call `add` for each decision, then `follow` or `end` once."""
 
     def __init__(self) -> None:
         self.changes: list[Change] = []
@@ -36,16 +38,37 @@ class HeldChanges:
         self._waiting.append(future)
         return future
 
+    def drop(self, task_ids: Collection[str], documents: Collection[Document]) -> list[int]:
+        """Forget the changes of these tasks, and these documents. Return the numbers of the
+        forgotten changes, in order; those of the others leave no gap then."""
+        dropped: list[int] = []
+        changes, encoded = self.changes, self.encoded
+        self.changes, self.encoded = [], []
+        for change, record in zip(changes, encoded, strict=True):
+            if change.task.id in task_ids:
+                dropped.append(change.seq)
+            else:
+                self.changes.append(replace(change, seq=change.seq - len(dropped)))
+                self.encoded.append(record)
+        self.documents = [each for each in self.documents if each not in documents]
+        return dropped
+
     def follow(self, durable: asyncio.Future[None]) -> None:
         """Let the futures of `add` end as this one does."""
-        durable.add_done_callback(self._end)
+        durable.add_done_callback(self._follow)
 
-    def _end(self, durable: asyncio.Future[None]) -> None:
-        error = None if durable.cancelled() else durable.exception()
+    def _follow(self, durable: asyncio.Future[None]) -> None:
+        if durable.cancelled():
+            self.end(asyncio.CancelledError())
+        else:
+            self.end(durable.exception())
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Let the futures of `add` end: with this error, unless it is `None`."""
         for future in self._waiting:
             if future.done():  # A waiter may have been cancelled.
                 continue
-            if durable.cancelled():
+            if isinstance(error, asyncio.CancelledError):
                 future.cancel()
             elif error is not None:
                 future.set_exception(error)

@@ -88,15 +88,36 @@ def test_batch_that_arrives_counts_as_a_whole_in_quotas() -> None:
     assert state.live_bytes == 8 * SIZE
 
 
-def test_withdrawn_rest_of_a_batch_does_not_count_and_holds_nothing_up() -> None:
+def test_withdrawn_batch_leaves_nothing_and_holds_nothing_up() -> None:
     state = state_of(user_queued=10)
-    tasks = [task(f"{number}") for number in range(8)]
-    apply_to(state, announced(*tasks))
-    apply_to(state, part(*tasks[:2]))
-    assert started(apply_to(state, BatchWithdrawn(NOW))) == ["0"]
-    assert quotas.count_fault(state, "alice", 8) is None
-    assert state.live_bytes == 2 * SIZE
-    assert apply_to(state, BatchWithdrawn(NOW)).changes == []
+    member = SweepMember("s", 0, {}, 1)
+    tasks = [
+        task("0", priority=10),
+        task("1", hold=True, inputs_from=("x",)),
+        *(task(f"{n}", sweep=replace(member, index=n)) for n in range(2, 4)),
+        *(task(f"{n}") for n in range(4, 8)),
+    ]
+    apply_to(state, announced(*tasks, inputs=frozenset({"x"})))
+    apply_to(state, part(*tasks[:4]))
+    apply_to(state, Submitted(NOW, [task("other")]))
+    entered = frozenset(each.id for each in tasks[:4])
+    assert started(apply_to(state, BatchWithdrawn(NOW, entered))) == ["other"]
+    assert list(state.tasks) == ["other"]
+    assert quotas.count_fault(state, "alice", 10) is None
+    assert state.live_bytes == SIZE
+    assert "s" not in state.progress
+    assert not is_needed(state, "x")
+    assert apply_to(state, BatchWithdrawn(NOW, entered)).changes == []
+
+
+def test_task_that_starts_after_one_of_a_withdrawn_batch_fails() -> None:
+    """Its condition would stay open for ever."""
+    state = state_of()
+    apply_to(state, announced(task("a"), task("b")))
+    apply_to(state, part(task("a")))
+    apply_to(state, Submitted(NOW, [task("after", after=(Dependency("a", Condition.COMPLETED),))]))
+    decision = apply_to(state, BatchWithdrawn(NOW, frozenset({"a"})))
+    require_outcome(decision, "after", runs=False)
 
 
 def test_one_batch_arrives_at_a_time() -> None:

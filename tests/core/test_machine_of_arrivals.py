@@ -29,6 +29,8 @@ class ArrivingMachine(DependentMachine):
         super().__init__()
         self.to_come: deque[tuple[str, TaskSpec]] = deque()
         """Users and requests of the tasks that have not entered."""
+        self.entered: set[str] = set()
+        """Tasks of the batch that arrives which have entered."""
 
     @rule(
         user=users,
@@ -63,13 +65,23 @@ class ArrivingMachine(DependentMachine):
             tasks.append(Task(f"t{self.number:05}", user, spec, self.now))
         if not tasks:
             return multiple()
+        self.entered |= {task.id for task in tasks}
+        if not self.to_come:
+            self.entered.clear()
         sizes = [footprint(task.spec) for task in tasks]
         return multiple(*self.begin(Submitted(self.now, tasks, sizes, part=True)))
 
     @rule(target=CoreMachine.attempts)
     def withdraw(self) -> object:
         self.to_come.clear()
-        return multiple(*self.begin(BatchWithdrawn(self.now)))
+        entered = frozenset(self.entered)
+        self.entered.clear()
+        for task_id in entered & self.state.tasks.keys():
+            # To the tasks that start after it. Nobody else sees that it was there.
+            self.seen[task_id] = replace(self.seen[task_id], status=Status.FAILED)
+        begun = self.begin(BatchWithdrawn(self.now, entered))
+        assert not entered & self.state.tasks.keys()
+        return multiple(*begun)
 
     def apply(self, event: Event) -> list[Attempt]:
         arrived = super().apply(event)

@@ -97,17 +97,39 @@ async def test_drain_waits_for_the_batch_that_arrives_and_lets_no_other_in(
     assert len(in_the_store(box)) == SIZE
 
 
-async def test_fault_in_a_part_holds_nobody_up(
+async def test_batch_with_a_fault_in_a_part_leaves_nothing(
     box: MemoryEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What others have submitted between its parts becomes durable, with numbers in a row."""
+    first = await soon(box.engine.create_task(BOB, {"job_name": "first", "hold": True}))
     batch = await arriving(box)
+    meanwhile = asyncio.create_task(box.engine.create_task(BOB, {"job_name": "meanwhile"}))
+    cancel = asyncio.create_task(box.engine.cancel_task(BOB, first.id))
+    while len(box.parts.state.tasks) < 2 * PART + 1:  # noqa: ASYNC110 - each turn
+        await asyncio.sleep(0)
     monkeypatch.setattr(box.parts.ids, "next", Mock(side_effect=MemoryError))
     with pytest.raises(MemoryError):
         await soon(batch)
     monkeypatch.undo()
-    assert box.parts.state.arrival is None
+    await soon(asyncio.gather(meanwhile, cancel))
     await soon(box.engine.create_task(BOB, {"job_name": "b"}))
-    assert "b" in in_the_store(box)
+    await soon(box.parts.dispatcher.settled())
+    assert box.parts.state.arrival is None
+    assert {*in_the_store(box)} == {"first", "meanwhile", "b"}
+    assert [each.seq for each in box.store.journal] == [*range(1, len(box.store.journal) + 1)]
+    assert {each.user for each in box.parts.state.tasks.values()} <= {"bob"}
+
+
+async def test_fault_in_a_part_is_no_end_of_waiting_for_the_disk(
+    box: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else has changed meanwhile, so nothing is stored."""
+    batch = await arriving(box)
+    monkeypatch.setattr(box.parts.ids, "next", Mock(side_effect=MemoryError))
+    with pytest.raises(MemoryError):
+        await soon(batch)
+    await soon(box.parts.dispatcher.settled())
+    assert in_the_store(box) == []
 
 
 async def test_snapshots_of_an_arriving_batch_are_in_use(box: MemoryEngine) -> None:

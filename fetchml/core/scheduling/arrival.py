@@ -1,7 +1,7 @@
 """A large batch enters the state in parts, so that no single decision takes long.
 
     BatchAnnounced ──▶ Submitted(part=True) … ──the last task──▶ it is whole
-                                └──BatchWithdrawn──▶ the rest does not come
+                                └──BatchWithdrawn──▶ none of its tasks exists
 
 From its announcement to its last part
 
@@ -14,15 +14,16 @@ The engine makes the changes of all parts durable in one commit, so the batch is
 at all, and no batch arrives in a restored state. One batch arrives at a time.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from fetchml.core.model import Status
 from fetchml.core.scheduling.resources import take
 
 if TYPE_CHECKING:
-    from fetchml.core.events import BatchAnnounced
+    from fetchml.core.events import BatchAnnounced, BatchWithdrawn
     from fetchml.core.state import State
 
 
@@ -41,6 +42,11 @@ class Arrival:
     """Ids of the tasks whose outputs the batch's tasks get."""
     ended: dict[str, Status]
     """Outcomes of ended tasks that the batch's tasks may start after."""
+
+    def entered(self, size: int) -> None:
+        """Count a task of this footprint (bytes) as one that has entered."""
+        self.tasks -= 1
+        self.size -= size
 
 
 def announce(state: "State", event: "BatchAnnounced") -> None:
@@ -61,21 +67,20 @@ def announce(state: "State", event: "BatchAnnounced") -> None:
     state.progress.keeps_ended = True
 
 
-def arrived(state: "State", footprints: Sequence[int]) -> None:
-    """Note that tasks of these footprints (bytes) have entered."""
-    arrival = state.arrival
-    if arrival is None:
-        return
-    arrival.tasks -= len(footprints)
-    arrival.size -= sum(footprints)
-    if arrival.tasks <= 0:
+def end_if_whole(state: "State") -> None:
+    if state.arrival is not None and state.arrival.tasks <= 0:
         _end(state)
 
 
-def withdraw(state: "State") -> None:
-    """Expect no more parts. The tasks that have entered stay."""
+def withdraw(state: "State", event: "BatchWithdrawn") -> None:
+    """Remove the tasks that have entered, without a trace, and expect no more parts. To other tasks
+    that start after them they are failed."""
+    for task_id in event.entered:
+        if (task := state.tasks.get(task_id)) is not None:
+            state.forget(replace(task, status=Status.FAILED))
     if state.arrival is not None:
-        take(state.user_bytes, state.arrival.user, state.arrival.size)
+        if state.arrival.size:
+            take(state.user_bytes, state.arrival.user, state.arrival.size)
         state.live_bytes -= state.arrival.size
         _end(state)
 

@@ -53,3 +53,11 @@ async def noticed(browser: Browser, server: Server, script: str) -> None:
 async def test_tab_notices(server: Server, browser: Browser, script: str, what: str) -> None:
     with pytest.raises(AssertionError, match=what):
         await noticed(browser, server, script)
+
+
+async def test_colours_follow_the_system(server: Server, tab: OpenTab) -> None:
+    opened = await tab()
+    await opened.page.goto(f"http://{server.http_address}/")
+    await opened.page.locator("html[data-theme=light]").wait_for()
+    await opened.page.emulate_media(color_scheme="dark")
+    await opened.page.locator("html[data-theme=dark]").wait_for()

@@ -1,11 +1,17 @@
 /** Light or dark: the system's choice unless the person chose. Only this choice is stored. */
 
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 
 export type Theme = "system" | "light" | "dark";
 
 const PLACE = "fetchml.theme";
 export const theme = signal<Theme>("system");
+const isSystemDark = signal(false);
+/** What is shown. */
+export const scheme = computed(() => {
+  if (theme.value !== "system") return theme.value;
+  return isSystemDark.value ? "dark" : "light";
+});
 
 export function startTheme(): void {
   try {
@@ -14,10 +20,11 @@ export function startTheme(): void {
   } catch {
     // A browser that stores nothing.
   }
-  theme.subscribe((chosen) => {
-    document.documentElement.dataset.theme = chosen;
-    storeTheme();
-  });
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  isSystemDark.value = dark.matches;
+  dark.addEventListener("change", () => (isSystemDark.value = dark.matches));
+  scheme.subscribe((shown) => (document.documentElement.dataset.theme = shown));
+  theme.subscribe(storeTheme);
 }
 
 export function storeTheme(): void {

@@ -3,7 +3,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import { exactTime } from "../format";
-import { theme } from "../state/theme";
+import { scheme } from "../state/theme";
 
 export interface Series {
   name: string;
@@ -85,7 +85,7 @@ export function Chart({ label, times, series, format, height = 150, max }: Props
       made.destroy();
       plot.current = null;
     };
-  }, [shape, height, max, theme.value]);
+  }, [shape, height, max, scheme.value]);
 
   useEffect(() => {
     plot.current?.setData(data(times, series));

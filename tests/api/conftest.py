@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import grpc_world
 from tests.support.front import TRANSCODER
 from tests.support.page_browser import Browser
 from tests.support.rest_world import World, rest_world
@@ -13,6 +14,13 @@ from tests.support.transcoded_world import transcoded
 async def rest(front: str, tmp_path: Path) -> AsyncIterator[World]:
     """A REST server, or a gRPC server behind Envoy's transcoder."""
     async with transcoded(tmp_path) if front == TRANSCODER else rest_world() as world:
+        yield world
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[grpc_world.World]:
+    """A gRPC server."""
+    async with grpc_world.grpc_world(tmp_path) as world:
         yield world
 
 

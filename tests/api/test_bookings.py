@@ -1,8 +1,6 @@
 """Bookings of GPUs over REST and gRPC, on real sockets, with the real core below."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -43,12 +41,6 @@ def asked(**fields: object) -> dict[str, object]:
 
 def body(**fields: object) -> bytes:
     return msgspec.json.encode(asked(**fields))
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[grpc_world.World]:
-    async with grpc_world.grpc_world(tmp_path) as world:
-        yield world
 
 
 async def box_of(*, private: bool = False, store: Any = None) -> GpuBox:

@@ -1,7 +1,5 @@
 """Experiments over REST and gRPC, on real sockets."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -24,12 +22,6 @@ pytestmark = pytest.mark.fronts(EDGE)
 PATH = "/v1/experiments"
 KNOWN_SNAPSHOT = "5" * 64
 FULL = {"name": "a", "description": "what it is about", "commit_id": KNOWN_SNAPSHOT}
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[grpc_world.World]:
-    async with grpc_world.grpc_world(tmp_path) as world:
-        yield world
 
 
 async def create(rest: rest_world.World, body: object) -> Any:

@@ -1,7 +1,5 @@
 """Packing over REST and gRPC: the room on GPUs, and metrics."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,12 +17,6 @@ from tests.support.stub_gpus import gpu_box, reading
 pytestmark = pytest.mark.fronts(EDGE)
 
 PATH = "/v1/gpus"
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[grpc_world.World]:
-    async with grpc_world.grpc_world(tmp_path) as world:
-        yield world
 
 
 async def test_private_mode_hides_what_others_jobs_need() -> None:

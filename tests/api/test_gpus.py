@@ -1,7 +1,5 @@
 """GPUs over REST and gRPC, on real sockets, with the real core below."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,12 +26,6 @@ from tests.support.stub_gpus import gpu_box, reading, stranger
 pytestmark = pytest.mark.fronts(EDGE, TRANSCODER)
 
 PATH = "/v1/gpus"
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[grpc_world.World]:
-    async with grpc_world.grpc_world(tmp_path) as world:
-        yield world
 
 
 async def listed(client: rest_world.Client) -> list[Any]:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import socket
 import stat
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,6 @@ pytestmark = pytest.mark.fronts(EDGE)
 
 Code = grpc.StatusCode
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with grpc_world(tmp_path) as world:
-        yield world
 
 
 async def refused(world: World, *metadata: tuple[str, str]) -> grpc.aio.AioRpcError:

@@ -1,7 +1,5 @@
 """The standard health and reflection services, which need no key."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,19 +9,13 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from fetchml.views import Health, HealthStatus
 from tests.support.front import EDGE
-from tests.support.grpc_world import World, grpc_world
+from tests.support.grpc_world import World
 from tests.support.waiting import SECONDS
 
 pytestmark = pytest.mark.fronts(EDGE)
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with grpc_world(tmp_path) as world:
-        yield world
 
 
 async def test_health_reports_whether_the_server_accepts_work(world: World) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,16 +10,10 @@ import pytest
 from fetchml.core.model import Status
 from fetchml.v1 import task_pb2
 from tests.support.front import EDGE
-from tests.support.grpc_world import World, failed_call, grpc_world, refusal
+from tests.support.grpc_world import World, failed_call, refusal
 from tests.support.waiting import SECONDS
 
 pytestmark = pytest.mark.fronts(EDGE)
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with grpc_world(tmp_path) as world:
-        yield world
 
 
 async def create(world: World, name: str = "digits") -> str:

@@ -1,7 +1,6 @@
 """TaskService and QueueService over a real connection."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,16 +12,10 @@ from fetchml.api.task_json import rfc3339
 from fetchml.core.model import FailureReason, Status
 from fetchml.v1 import experiment_pb2, queue_pb2, task_pb2
 from tests.support.front import EDGE
-from tests.support.grpc_world import World, failed_call, grpc_world
+from tests.support.grpc_world import World, failed_call
 from tests.support.stub_services import START_MS
 
 pytestmark = pytest.mark.fronts(EDGE)
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with grpc_world(tmp_path) as world:
-        yield world
 
 
 async def create(world: World, **fields: Any) -> task_pb2.Task:

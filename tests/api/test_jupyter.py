@@ -1,7 +1,5 @@
 """Jupyter services over REST and gRPC, on real sockets."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, cast
 
 import grpc
@@ -34,12 +32,6 @@ LONG: dict[str, Any] = {
     "gpu": 1,
 }
 BASIC = {"id", "name", "status", "url", "token", "created_at"}
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[grpc_world.World]:
-    async with grpc_world.grpc_world(tmp_path) as world:
-        yield world
 
 
 async def start(rest: rest_world.World, body: object, view: str = "") -> Any:

@@ -2,8 +2,6 @@
 
 import os
 import struct
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from google.protobuf.json_format import MessageToDict
@@ -157,17 +155,11 @@ async def test_lines_of_any_bytes_are_text_in_json(rest: World) -> None:
     assert reply.json["matches"][0]["text"] == line.decode(errors="replace")
 
 
-@pytest.fixture
-async def rpc(tmp_path: Path) -> AsyncIterator[grpc_world.World]:
-    async with grpc_world.grpc_world(tmp_path) as world:
-        yield world
-
-
-async def test_grpc_has_the_same(rpc: grpc_world.World) -> None:
-    tasks = rpc.client.tasks
+async def test_grpc_has_the_same(world: grpc_world.World) -> None:
+    tasks = world.client.tasks
     created = await tasks.CreateTask(task_pb2.CreateTaskRequest(job_name="a"))
     task_id = created.id
-    await rpc.engine.log(task_id, LINES)
+    await world.engine.log(task_id, LINES)
 
     async def read(**fields: object) -> tuple[int, bytes]:
         request = task_pb2.StreamTaskLogsRequest(task_id=task_id, **fields)  # type: ignore[arg-type]

@@ -2,8 +2,6 @@
 
 import io
 import zipfile
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,16 +105,10 @@ async def test_archive_of_all_outputs(rest: World) -> None:
     assert (await rest.client.get("/v1/tasks/x/archive")).status == 404
 
 
-@pytest.fixture
-async def rpc(tmp_path: Path) -> AsyncIterator[grpc_world.World]:
-    async with grpc_world.grpc_world(tmp_path) as world:
-        yield world
-
-
-async def test_grpc_continues_an_output(rpc: grpc_world.World) -> None:
-    tasks = rpc.client.tasks
+async def test_grpc_continues_an_output(world: grpc_world.World) -> None:
+    tasks = world.client.tasks
     created = await tasks.CreateTask(task_pb2.CreateTaskRequest(job_name="a"))
-    rpc.engine.outputs(created.id, {"a": CONTENT})
+    world.engine.outputs(created.id, {"a": CONTENT})
 
     async def download(**fields: Any) -> tuple[Any, bytes]:
         request = task_pb2.DownloadTaskOutputRequest(task_id=created.id, path="a", **fields)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
@@ -21,7 +20,7 @@ from fetchml.v1.snapshot_pb2 import (
 from tests.support import grpc_world as g
 from tests.support.archives import file, link, packed
 from tests.support.front import EDGE
-from tests.support.grpc_world import failed_call, grpc_world
+from tests.support.grpc_world import failed_call
 from tests.support.rest_world import World, rest_world
 from tests.support.waiting import SECONDS, until_true
 
@@ -34,12 +33,6 @@ TREE = packed(file("train.py", b"print(1)\n"), file("src/a.py", b"1"), link("b",
 @pytest.fixture
 async def rest() -> AsyncIterator[World]:
     async with rest_world() as world:
-        yield world
-
-
-@pytest.fixture
-async def rpc(tmp_path: Path) -> AsyncIterator[g.World]:
-    async with grpc_world(tmp_path) as world:
         yield world
 
 
@@ -159,8 +152,8 @@ async def test_aborted_upload_leaves_no_files(rest: World) -> None:
     await until_true(lambda: not list(new.iterdir()) and not uploads.uploads._under_way["user"])
 
 
-async def test_upload_get_list_delete_over_grpc(rpc: g.World) -> None:
-    client = rpc.client
+async def test_upload_get_list_delete_over_grpc(world: g.World) -> None:
+    client = world.client
     kept: Snapshot = await client.snapshots.UploadSnapshot(
         pieces(TREE, git_commit=COMMIT, git_dirty=False)
     )
@@ -191,17 +184,17 @@ async def test_upload_get_list_delete_over_grpc(rpc: g.World) -> None:
     ids=["unreadable", "hostile", "large"],
 )
 async def test_invalid_uploads_are_rejected_over_grpc(
-    rpc: g.World, data: bytes, reason: str, message: str
+    world: g.World, data: bytes, reason: str, message: str
 ) -> None:
-    refused = await failed_call(rpc.client.snapshots.UploadSnapshot(pieces(data)))
+    refused = await failed_call(world.client.snapshots.UploadSnapshot(pieces(data)))
     assert refused.reason == reason
     assert message in refused.message
 
 
 async def test_empty_and_stalled_uploads_fail_over_grpc(
-    rpc: g.World, monkeypatch: pytest.MonkeyPatch
+    world: g.World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload = rpc.client.snapshots.UploadSnapshot
+    upload = world.client.snapshots.UploadSnapshot
     refused = await failed_call(upload(iter(())))
     assert "The upload is empty" in refused.message
     monkeypatch.setattr(snapshots, "STALL_SECONDS", 0.1)

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 from typing import Any
 
 import pytest
@@ -74,6 +75,14 @@ def test_operations_with_a_key_declare_their_errors(path: str) -> None:
     for operation in SUPERSET["paths"][path].values():
         if operation.get("security") != []:
             assert operation["responses"].keys() >= KEYED_ERRORS
+
+
+@pytest.mark.parametrize("path", SUPERSET["paths"])
+def test_operations_list_the_parameters_of_their_path(path: str) -> None:
+    for operation in SUPERSET["paths"][path].values():
+        given = [resolved(SUPERSET, each) for each in operation.get("parameters", [])]
+        listed = [each["name"] for each in given if each["in"] == "path"]
+        assert sorted(listed) == sorted(re.findall(r"\{(\w+)\}", path))
 
 
 def test_every_error_has_the_contracts_body() -> None:

@@ -28,6 +28,8 @@ OF_EVERY_OPERATION = {401, 403, 429, 500, 503}
 _OWN_ERRORS = re.compile(r"^( +)x-errors: \[([\d, ]*)\]\n", re.MULTILINE)
 _JSON = re.compile(r"^( +)x-json: (\w+)\n", re.MULTILINE)
 _EXAMPLE = re.compile(r"^( +)x-example:\n((?:\1  .*\n)+)", re.MULTILINE)
+_PATH = re.compile(r"^  /.*\n(?:    .*\n|\n)+", re.MULTILINE)
+_OPERATION = re.compile(r"^    \w+:\n(?:      .*\n|\n)+", re.MULTILINE)
 _TRACE_ID = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 
 
@@ -37,10 +39,29 @@ def description() -> str:
 
     `x-errors` of an operation lists only the statuses that not every operation can return. `x-json`
     of a body names the schema of its JSON, the body's only content type. `x-example` of an error is
-    an example of its body, which has a trace id besides.
+    an example of its body, which has a trace id besides. A parameter in a path that its operation
+    does not list is any text.
     """
-    text = _EXAMPLE.sub(_error, SOURCE.read_text())
+    text = _PATH.sub(_path, _EXAMPLE.sub(_error, SOURCE.read_text()))
     return _JSON.sub(_content, _OWN_ERRORS.sub(_responses, text))
+
+
+def _path(found: re.Match[str]) -> str:
+    names = re.findall(r"\{(\w+)\}", found[0].partition("\n")[0])
+    return _OPERATION.sub(lambda operation: _with_parameters(operation[0], names), found[0])
+
+
+def _with_parameters(operation: str, names: list[str]) -> str:
+    added = "".join(
+        f"      - name: {name}\n        in: path\n        required: true\n"
+        "        schema:\n          type: string\n"
+        for name in names
+        if f"- name: {name}\n        in: path\n" not in operation
+    )
+    head = "      parameters:\n"
+    if not added or head in operation:
+        return operation.replace(head, head + added)
+    return operation + head + added
 
 
 def _responses(found: re.Match[str]) -> str:

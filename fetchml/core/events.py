@@ -274,6 +274,17 @@ class DrainRequested(msgspec.Struct, frozen=True):
     now: int
 
 
+GpuEvent = (
+    GpusSeen
+    | GpuChecked
+    | GpuFailed
+    | GpuDrained
+    | GpusUsed
+    | GpuMemoryUsed
+    | GpuMemoryExhausted
+    | BookingsChanged
+)
+
 Event = (
     Submitted
     | BatchAnnounced
@@ -289,14 +300,7 @@ Event = (
     | NeverStarted
     | Ended
     | Collected
-    | GpusSeen
-    | GpuChecked
-    | GpuFailed
-    | GpuDrained
-    | GpusUsed
-    | GpuMemoryUsed
-    | GpuMemoryExhausted
-    | BookingsChanged
+    | GpuEvent
     | LauncherChanged
     | TimePassed
     | Recovered

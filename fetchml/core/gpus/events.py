@@ -9,6 +9,7 @@ from fetchml.core.events import (
     Decision,
     GpuChecked,
     GpuDrained,
+    GpuEvent,
     GpuFailed,
     GpuMemoryExhausted,
     GpuMemoryUsed,
@@ -22,17 +23,6 @@ from fetchml.core.packing import learning
 from fetchml.core.quotas import impossible
 from fetchml.core.state import State
 from fetchml.core.verdict import Verdict, is_failure
-
-GpuEvent = (
-    GpusSeen
-    | GpuChecked
-    | GpuFailed
-    | GpuDrained
-    | GpusUsed
-    | GpuMemoryUsed
-    | GpuMemoryExhausted
-    | BookingsChanged
-)
 
 
 def apply(

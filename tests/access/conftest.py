@@ -72,6 +72,19 @@ class Entered:
 Enter = Callable[..., Entered]
 
 
+@contextmanager
+def entered_on(server: Server, launcher: str) -> Iterator[Entered]:
+    box = Entered(server, launcher)
+    yield box
+    try:
+        box.admin.cancel(box.task_id)
+        box.admin.wait(box.task_id)
+    finally:
+        box.admin.close()
+        box.owner.close()
+        assert server.stop() == 0
+
+
 @pytest.fixture(scope="session", params=["process", "docker"])
 def launcher(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -91,15 +104,8 @@ def entered(
         FETCHML_TASKS_IMAGE=python_image,
         FETCHML_TASKS_NETWORK="none",
     ).start()
-    box = Entered(server, launcher)
-    yield box
-    try:
-        box.admin.cancel(box.task_id)
-        box.admin.wait(box.task_id)
-    finally:
-        box.admin.close()
-        box.owner.close()
-        assert server.stop() == 0
+    with entered_on(server, launcher) as box:
+        yield box
 
 
 @contextmanager
@@ -109,15 +115,8 @@ def on_slurm(cluster: Slurm, folder: Path, transport: str, **more: str) -> Itera
     launcher = variables.pop("FETCHML_LAUNCHER")
     variables["FETCHML_AUTH_PRIVATE"] = "true"
     server = Server(folder / "data", launcher=launcher, **variables).start()
-    box = Entered(server, launcher)
-    yield box
-    try:
-        box.admin.cancel(box.task_id)
-        box.admin.wait(box.task_id)
-    finally:
-        box.admin.close()
-        box.owner.close()
-        assert server.stop() == 0
+    with entered_on(server, launcher) as box:
+        yield box
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """Each version of the REST interface, by a slurmrestd that serves that one only."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,23 +62,32 @@ class Stub:
         return web.json_response(reply)
 
 
-@pytest.fixture(params=VERSIONS)
-async def stub(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Stub, str]]:
-    stub = Stub(request.param)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", stub.answer)
-    server = TestServer(app)
-    await server.start_server()
-    yield stub, str(server.make_url("/"))
-    await server.close()
-
-
-async def test_version_is_found_and_used(stub: tuple[Stub, str], tmp_path: Path) -> None:
-    slurmrestd, url = stub
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
     file = tmp_path / "token"
     file.write_text("first")
-    transport = RestTransport(url, "me", Tokens("me", file, None))
-    try:
+    return file
+
+
+@asynccontextmanager
+async def asking(
+    answer: Callable[[web.Request], Awaitable[web.Response]], token: Path
+) -> AsyncIterator[RestTransport]:
+    """A transport to a server whose every reply comes from `answer`."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        transport = RestTransport(str(server.make_url("/")), "me", Tokens("me", token, None))
+        try:
+            yield transport
+        finally:
+            await transport.close()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_version_is_found_and_used(version: str, token: Path) -> None:
+    slurmrestd = Stub(version)
+    async with asking(slurmrestd.answer, token) as transport:
         assert await soon(transport.open()) == "24.11.5"
         job = Submission(
             "own", "#!/bin/sh\ntrue", "/shared", gpus=1, partition="p", exclusive="true"
@@ -97,13 +107,11 @@ async def test_version_is_found_and_used(stub: tuple[Stub, str], tmp_path: Path)
         slurmrestd.token, slurmrestd.full = "second", False
         with pytest.raises(SlurmAway, match="authentication"):
             await soon(transport.states())
-        file.write_text("SLURM_JWT=second\n")
+        await asyncio.to_thread(token.write_text, "SLURM_JWT=second\n")
         assert (await soon(transport.states()))[7].is_pending
-    finally:
-        await transport.close()
 
 
-async def test_names_of_jobs_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+async def test_names_of_jobs_that_are_gone_are_forgotten(token: Path) -> None:
     listed = [str(number) for number in range(50)]
 
     async def answer(request: web.Request) -> web.Response:
@@ -113,24 +121,14 @@ async def test_names_of_jobs_that_are_gone_are_forgotten(tmp_path: Path) -> None
             jobs = [{**JOB, "job_id": int(last)}] if last.isdecimal() else []
         return web.json_response({"jobs": jobs, "pings": [{"pinged": "UP"}]})
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    server = TestServer(app)
-    await server.start_server()
-    token = tmp_path / "token"
-    token.write_text("first")
-    transport = RestTransport(str(server.make_url("/")), "me", Tokens("me", token, None))
-    try:
+    async with asking(answer, token) as transport:
         assert len(await soon(transport.named("own"))) == 50
         del listed[1:]
         assert len(await soon(transport.named("own"))) == 1
         assert list(transport._names) == [0]
-    finally:
-        await transport.close()
-        await server.close()
 
 
-async def test_tasks_of_an_array_are_known_by_its_id_and_their_index(tmp_path: Path) -> None:
+async def test_tasks_of_an_array_are_known_by_its_id_and_their_index(token: Path) -> None:
     """As slurmrestd 24.11 lists them: one entry for those that wait, with an abbreviated list of
     indexes, and an id of its own for each that has started."""
     whole = {"set": True, "infinite": False}
@@ -163,15 +161,8 @@ async def test_tasks_of_an_array_are_known_by_its_id_and_their_index(tmp_path: P
                 reply["jobs"] = [begun]
         return web.json_response(reply)
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    server = TestServer(app)
-    await server.start_server()
-    token = tmp_path / "token"
-    token.write_text("first")
-    transport = RestTransport(str(server.make_url("/")), "me", Tokens("me", token, None))
     tasks = [ArrayTask(7, n) for n in range(3)]
-    try:
+    async with asking(answer, token) as transport:
         # An earlier server has submitted it.
         found = {job.id: job for job in await soon(transport.named("own"))}
         assert {job_id: job.name for job_id, job in found.items()} == {
@@ -186,30 +177,17 @@ async def test_tasks_of_an_array_are_known_by_its_id_and_their_index(tmp_path: P
         assert [job and job.id for job in looks] == tasks * 5
         assert len(asked) == 2, "one request for all, and the states of those that wait"
         assert await soon(transport.job(ArrayTask(7, 5))) is None
-    finally:
-        await transport.close()
-        await server.close()
 
 
 @pytest.mark.parametrize("body", ["<html>Login</html>", "[]", '{"jobs": true}', '{"jobs": ["7"]}'])
-async def test_reply_that_is_no_list_of_jobs_is_not_an_empty_one(body: str, tmp_path: Path) -> None:
+async def test_reply_that_is_no_list_of_jobs_is_not_an_empty_one(body: str, token: Path) -> None:
     """Else each job would count as gone."""
 
     async def answer(request: web.Request) -> web.Response:
         ping = '{"pings": [{"pinged": "UP"}]}'
         return web.Response(text=ping if "ping" in request.path else body)
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    server = TestServer(app)
-    await server.start_server()
-    token = tmp_path / "token"
-    token.write_text("first")
-    transport = RestTransport(str(server.make_url("/")), "me", Tokens("me", token, None))
-    try:
+    async with asking(answer, token) as transport:
         for ask in (transport.states(), transport.job(7), transport.named("own")):
             with pytest.raises(SlurmAway, match="can't be read"):
                 await soon(ask)
-    finally:
-        await transport.close()
-        await server.close()

@@ -38,6 +38,11 @@ def container_of(service: Service) -> dict[str, object]:
     return attributes
 
 
+@pytest.fixture
+async def service(serve: Serve, jupyter_backend: Backend) -> Service:
+    return await Service.running(await serve(jupyter_backend))
+
+
 async def test_a_kernel_runs_in_a_container_as_hardened_as_a_task_s(
     serve: Serve, jupyter_backend: Backend
 ) -> None:
@@ -61,8 +66,7 @@ async def test_a_kernel_runs_in_a_container_as_hardened_as_a_task_s(
     assert await service.run(kernel, "import os; os.getuid()") == str(uid)
 
 
-async def test_a_terminal_works(serve: Serve, jupyter_backend: Backend) -> None:
-    service = await Service.running(await serve(jupyter_backend))
+async def test_a_terminal_works(service: Service) -> None:
     name = (await service.json("POST", "/api/terminals"))["name"]
     async with asyncio.timeout(SECONDS), service.connect(f"/terminals/websocket/{name}") as socket:
         await socket.send_str(json.dumps(["stdin", "echo $((6*7))-$PWD\r"]))
@@ -72,9 +76,8 @@ async def test_a_terminal_works(serve: Serve, jupyter_backend: Backend) -> None:
             said += "".join(words) if kind == "stdout" else ""
 
 
-async def test_nothing_opens_without_the_token(serve: Serve, jupyter_backend: Backend) -> None:
-    server = await serve(jupyter_backend)
-    service = await Service.running(server)
+async def test_nothing_opens_without_the_token(service: Service) -> None:
+    server = service.server
     other = await Service.start(server, workspace="other")
     kernel = await service.new_kernel()
     requests = (
@@ -107,13 +110,9 @@ def memory_of(server: Server) -> int:
     return int(line.split()[1]) * 1024
 
 
-async def test_large_files_pass_without_taking_memory(
-    serve: Serve, jupyter_backend: Backend
-) -> None:
-    server = await serve(jupyter_backend)
-    service = await Service.running(server)
+async def test_large_files_pass_without_taking_memory(service: Service) -> None:
     content = os.urandom(1 << 20) * (LARGE_BYTES >> 20)
-    before = memory_of(server)
+    before = memory_of(service.server)
     head = b'{"type": "file", "format": "base64", "content": "'
 
     async def upload() -> AsyncIterator[bytes]:
@@ -131,31 +130,24 @@ async def test_large_files_pass_without_taking_memory(
             came.update(piece)
             size += len(piece)
     assert (size, came.digest()) == (len(content), hashlib.sha256(content).digest())
-    assert memory_of(server) - before < 48 << 20
+    assert memory_of(service.server) - before < 48 << 20
 
 
-async def test_a_killed_server_adopts_its_service_again(
-    serve: Serve, jupyter_backend: Backend
-) -> None:
-    server = await serve(jupyter_backend)
-    service = await Service.running(server)
+async def test_a_killed_server_adopts_its_service_again(service: Service) -> None:
     kernel = await service.new_kernel()
     await service.run(kernel, "kept = 6*7")
     container = container_of(service)["Id"]
     before = await service.show()
-    await server.kill()
-    await server.start()
+    await service.server.kill()
+    await service.server.start()
     after = await service.until("running")
     assert (after["token"], after["started_at"]) == (service.token, before["started_at"])
     assert container_of(service)["Id"] == container
     assert await service.run(kernel, "kept") == "42"
 
 
-async def test_a_stopping_server_closes_sockets_with_a_reason(
-    serve: Serve, jupyter_backend: Backend
-) -> None:
-    server = await serve(jupyter_backend)
-    service = await Service.running(server)
+async def test_a_stopping_server_closes_sockets_with_a_reason(service: Service) -> None:
+    server = service.server
     kernel = await service.new_kernel()
     async with service.kernel(kernel) as running:
         await running.run("kept = 6*7")
@@ -171,11 +163,7 @@ async def test_a_stopping_server_closes_sockets_with_a_reason(
     assert await service.run(kernel, "kept") == "42"
 
 
-async def test_a_service_whose_jupyter_dies_is_in_error(
-    serve: Serve, jupyter_backend: Backend
-) -> None:
-    server = await serve(jupyter_backend)
-    service = await Service.running(server)
+async def test_a_service_whose_jupyter_dies_is_in_error(service: Service) -> None:
     async with service.kernel(await service.new_kernel()) as kernel:
         await kernel.begin("import os; os.kill(os.getppid(), 9)")
         async with asyncio.timeout(SECONDS):

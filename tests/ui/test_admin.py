@@ -63,8 +63,7 @@ async def test_environment_is_shown_and_removed(server: Server, tab: OpenTab) ->
     await expect(shown.get_by_role("row")).to_have_count(2)
 
     opened = await tab()
-    page = await sign_in(opened, server)
-    await visit(page, server, "admin?part=storage")
+    page = await sign_in(opened, server, at="admin?part=storage")
     shown = page.get_by_role("region", name="Kept environments")
     await expect(shown.get_by_role("row")).to_have_count(3)
     await expect(shown).to_contain_text("ada")
@@ -112,8 +111,7 @@ async def test_volumes_are_shown_with_their_use(
 
     await until(measured)
     opened = await tab()
-    page = await sign_in(opened, server)
-    await visit(page, server, "admin?part=storage")
+    page = await sign_in(opened, server, at="admin?part=storage")
     rows = page.get_by_role("region", name="Volumes").locator("tbody tr")
     await expect(rows.nth(0)).to_have_text(re.compile("scratchread and write5.*2.*GiB.*1"))
     await expect(rows.nth(1)).to_have_text("modelsreadnot measured")

@@ -69,8 +69,7 @@ async def test_experiment_fits_a_phone(server: Server, tab: OpenTab) -> None:
 
 
 async def test_experiment_is_created(server: Server, tab: OpenTab) -> None:
-    page = await sign_in(await tab(), server)
-    await visit(page, server, "experiments")
+    page = await sign_in(await tab(), server, at="experiments")
     await page.get_by_role("button", name="New experiment").click()
     await page.get_by_role("button", name="Create").click()
     await expect(page.locator("#experiment-name-error")).to_have_text("must not be empty")

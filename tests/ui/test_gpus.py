@@ -9,7 +9,7 @@ from fetchml.core.model import Role
 from testbed.gpu.stand_in import GpuBox, gpu
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
-from tests.support.signed_in import sign_in, visit
+from tests.support.signed_in import sign_in
 from tests.ui.conftest import OpenTab
 
 HISTORY_HAS_SAMPLES = "() => document.querySelector('.curve-line')?.getAttribute('d')"
@@ -43,8 +43,7 @@ async def test_admin_drains_a_gpu(
     serve: Serve, processes_backend: Backend, gpu_box: GpuBox, tab: OpenTab
 ) -> None:
     server = await with_gpus(serve, processes_backend, gpu_box)
-    page = await sign_in(await tab(), server)
-    await visit(page, server, "gpus")
+    page = await sign_in(await tab(), server, at="gpus")
     first = page.get_by_role("region", name="GPU 0")
     await first.get_by_role("button", name="Drain").click()
     await page.locator("dialog").get_by_role("button", name="Drain").click()
@@ -60,8 +59,7 @@ async def test_packed_gpu_shows_its_room(
     server = await with_gpus(serve, processes_backend, gpu_box, **packs)
     await server.submit_running("sleep 1000", gpu=1)
     opened = await tab()
-    page = await sign_in(opened, server)
-    await visit(page, server, "gpus")
+    page = await sign_in(opened, server, at="gpus")
     room = page.get_by_text("No room in its memory for another task")
     await expect(page.get_by_role("region", name="GPU 0").locator(room)).to_be_visible()
     await expect(room).to_have_count(1)
@@ -73,8 +71,7 @@ async def test_admin_reserves_a_gpu(
     server = await with_gpus(serve, processes_backend, gpu_box)
     key = await server.key("ada", Role.USER)
     opened = await tab()
-    page = await sign_in(opened, server)
-    await visit(page, server, "gpus")
+    page = await sign_in(opened, server, at="gpus")
     panel = page.get_by_role("region", name="Reservations").first
     await panel.get_by_role("button", name="Reserve").click()
     await panel.get_by_label("User").fill("ada")
@@ -86,8 +83,7 @@ async def test_admin_reserves_a_gpu(
     row = panel.get_by_role("row", name="ada")
     await expect(row).to_be_visible()
     await opened.check_accessible()
-    users = await sign_in(await tab(), server, key)
-    await visit(users, server, "gpus")
+    users = await sign_in(await tab(), server, key, at="gpus")
     await expect(users.get_by_role("row", name="ada")).to_be_visible()
     await expect(users.get_by_role("button", name="Remove")).to_have_count(0)
     await row.get_by_role("button", name="Remove").click()
@@ -100,8 +96,7 @@ async def test_private_history_shows_nothing_of_others(
 ) -> None:
     server = await with_gpus(serve, processes_backend, gpu_box, FETCHML_AUTH_PRIVATE="true")
     await server.submit_running("sleep 1000", job_name="secret-name", gpu=1)
-    page = await sign_in(await tab(), server, await server.key("eve", Role.USER))
-    await visit(page, server, "gpus")
+    page = await sign_in(await tab(), server, await server.key("eve", Role.USER), at="gpus")
     await expect(page.get_by_role("region", name="GPU 0").get_by_text("in use")).to_be_visible()
     await expect(page.get_by_text("secret-name")).to_have_count(0)
     await expect(page.locator("main").get_by_text("admin")).to_have_count(0)

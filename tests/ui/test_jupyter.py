@@ -9,7 +9,7 @@ from playwright.async_api import Route, expect
 from fetchml.core.model import Role
 from tests.support.program import Backend
 from tests.support.server_fixtures import Serve
-from tests.support.signed_in import sign_in, visit
+from tests.support.signed_in import sign_in
 from tests.ui.conftest import OpenTab
 
 FAKE = Path(__file__).parents[1] / "support" / "fake_jupyter.py"
@@ -54,8 +54,7 @@ async def test_service_is_started_opened_and_stopped(
     await expect(row.get_by_text("Nobody uses it")).to_have_count(0)
 
     # Others see that it is there, and neither its token nor a button that would be refused.
-    other = await sign_in(await tab(), server, await server.key("eve", Role.USER))
-    await visit(other, server, "jupyter")
+    other = await sign_in(await tab(), server, await server.key("eve", Role.USER), at="jupyter")
     theirs = other.get_by_role("listitem").filter(has_text=HOSTILE)
     await expect(theirs.get_by_text("running", exact=True)).to_be_visible()
     await expect(theirs.get_by_role("link", name="Open")).to_have_count(0)

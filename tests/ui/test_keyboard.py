@@ -81,8 +81,7 @@ async def test_keyboard_alone_reaches_everything(busy: BusyHost, tab: OpenTab) -
 
 
 async def test_each_run_of_a_plot_is_a_link_of_the_table(busy: BusyHost, tab: OpenTab) -> None:
-    page = await sign_in(await tab(), busy.server)
-    await visit(page, busy.server, f"experiments/{busy.ids['experiment']}")
+    page = await sign_in(await tab(), busy.server, at=f"experiments/{busy.ids['experiment']}")
     for run in busy.runs:
         link = page.get_by_role("table").locator(f"a[href$='{run}']")
         await expect(link.first).to_be_visible()

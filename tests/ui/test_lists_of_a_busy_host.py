@@ -12,8 +12,7 @@ from tests.ui.conftest import OpenTab
 
 
 async def test_tasks_are_filtered_by_experiment_and_time(busy: BusyHost, tab: OpenTab) -> None:
-    page = await sign_in(await tab(), busy.server)
-    await visit(page, busy.server, "tasks?user=*")
+    page = await sign_in(await tab(), busy.server, at="tasks?user=*")
     rows = page.locator(".task-row")
     all_rows = await until_counted(page)
     await page.get_by_role("button", name="More filters").click()
@@ -111,8 +110,7 @@ async def test_parallel_coordinates_have_a_line_for_each_run(busy: BusyHost, tab
 
 
 async def test_form_shows_what_is_free_and_when_a_task_starts(busy: BusyHost, tab: OpenTab) -> None:
-    page = await sign_in(await tab(), busy.server)
-    await visit(page, busy.server, "submit")
+    page = await sign_in(await tab(), busy.server, at="submit")
     free = page.get_by_role("region", name="Free now")
     stats = (await busy.server.rest.get("/v1/queue")).json
     await expect(free.locator("dd")).to_have_text(
@@ -141,8 +139,7 @@ def plural(number: int) -> str:
 
 async def test_admins_see_quotas_storage_and_findings(busy: BusyHost, tab: OpenTab) -> None:
     opened = await tab()
-    page = await sign_in(opened, busy.server)
-    await visit(page, busy.server, "admin?part=host")
+    page = await sign_in(opened, busy.server, at="admin?part=host")
     quotas = page.get_by_role("region", name="Quotas").get_by_role("row")
     for what, most in (
         ("GPUs that a user's tasks hold", "4"),
@@ -176,8 +173,7 @@ async def test_admins_see_quotas_storage_and_findings(busy: BusyHost, tab: OpenT
 
 async def test_history_of_gpus_goes_back_a_week(busy: BusyHost, tab: OpenTab) -> None:
     opened = await tab()
-    page = await sign_in(opened, busy.server)
-    await visit(page, busy.server, "gpus")
+    page = await sign_in(opened, busy.server, at="gpus")
     await page.get_by_role("link", name="1 week").click()
     await expect(page).to_have_url(re.compile("range=7d"))
     first = page.get_by_role("region", name="GPU 0")

@@ -62,8 +62,7 @@ async def test_no_end_is_missed_while_very_much_changes(server: Server, tab: Ope
     """More than a batch holds: the page then reads again what it shows."""
     script = "until [ -e go ]; do sleep 0.02; done"
     task_id = await server.submit_running(script, job_name="ends-meanwhile")
-    page = await sign_in(await tab(), server)
-    await visit(page, server, "tasks?name=ends")
+    page = await sign_in(await tab(), server, at="tasks?name=ends")
     row = page.get_by_role("row").filter(has_text="ends-meanwhile")
     await expect(row).to_contain_text("running")
     await submit_held(server, 300)
@@ -111,8 +110,7 @@ OBSERVE = """() => {
 async def test_changes_are_seen_within_a_second(server: Server, tab: OpenTab) -> None:
     """From the time that the server gives an event to the change of the document, on one clock.
     The machine may be busy with other tests: the fastest of some counts."""
-    page = await sign_in(await tab(), server)
-    await visit(page, server, "tasks")
+    page = await sign_in(await tab(), server, at="tasks")
     await expect(page.get_by_text("There are no tasks yet.")).to_be_visible()
     await page.evaluate(OBSERVE)
     delays: dict[str, list[float]] = {"queued": [], "completed": []}

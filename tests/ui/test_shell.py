@@ -17,8 +17,7 @@ HOSTILE = (
 async def test_shell_in_a_running_task(server: Server, tab: OpenTab) -> None:
     task_id = await server.submit_running("sleep 1000", env={"GREETING": "hello"})
     opened = await tab()
-    page = await sign_in(opened, server)
-    await visit(page, server, f"tasks/{task_id}")
+    page = await sign_in(opened, server, at=f"tasks/{task_id}")
     await page.get_by_role("link", name="Shell").click()
     terminal = page.get_by_role("log", name="Terminal")
     typed = page.get_by_role("textbox", name="Terminal input")
@@ -59,8 +58,7 @@ async def test_shell_in_a_running_task(server: Server, tab: OpenTab) -> None:
 async def test_shell_fits_a_phone_and_is_not_for_others(server: Server, tab: OpenTab) -> None:
     task_id = await server.submit_running("sleep 1000")
     opened = await tab(PHONE, dark=True)
-    page = await sign_in(opened, server)
-    await visit(page, server, f"tasks/{task_id}?tab=shell")
+    page = await sign_in(opened, server, at=f"tasks/{task_id}?tab=shell")
     await expect(page.get_by_role("textbox", name="Terminal input")).to_be_focused()
     await opened.check_accessible()
     width = await page.evaluate("document.documentElement.scrollWidth")

@@ -31,8 +31,7 @@ async def test_task_is_submitted_from_the_form(server: Server, tab: OpenTab) -> 
 async def test_fields_are_checked_by_the_server_while_one_types(
     server: Server, tab: OpenTab
 ) -> None:
-    page = await sign_in(await tab(), server)
-    await visit(page, server, "submit")
+    page = await sign_in(await tab(), server, at="submit")
     name = page.get_by_label("Name")
     await name.fill("two words")
     await expect(page.locator("#task-job_name-error")).to_have_text(
@@ -54,8 +53,7 @@ async def test_fields_are_checked_by_the_server_while_one_types(
 
 async def test_task_is_duplicated_and_edited(server: Server, tab: OpenTab) -> None:
     task_id = await server.submit("exit 0", job_name="first", args="--lr '0.1 x'", priority=7)
-    page = await sign_in(await tab(), server)
-    await visit(page, server, f"submit?from={task_id}")
+    page = await sign_in(await tab(), server, at=f"submit?from={task_id}")
     await expect(page.get_by_label("Name")).to_have_value("first")
     await expect(page.get_by_label("Arguments")).to_have_value("--lr '0.1 x'")
     await expect(page.get_by_label("Priority")).to_have_value("7")
@@ -69,8 +67,7 @@ async def test_task_is_duplicated_and_edited(server: Server, tab: OpenTab) -> No
 async def test_task_is_held_and_starts_after_another(server: Server, tab: OpenTab) -> None:
     first = await server.submit("exit 0", job_name="first")
     await server.ended(first)
-    page = await sign_in(await tab(), server)
-    await visit(page, server, "submit")
+    page = await sign_in(await tab(), server, at="submit")
     await page.get_by_label("Name").fill("second")
     await page.get_by_label("Command").fill("sh -c 'ls /inputs; echo done > $FETCHML_CHECKPOINT/x'")
     await page.get_by_role("textbox", name="After", exact=True).fill("nothing")
@@ -90,8 +87,7 @@ async def test_task_is_held_and_starts_after_another(server: Server, tab: OpenTa
 async def test_order_of_a_waiting_task_changes(server: Server, tab: OpenTab) -> None:
     task_id = await server.submit("true", job_name="waits", start_after="2100-01-01T00:00:00Z")
     opened = await tab(timezone_id="Asia/Tokyo")
-    page = await sign_in(opened, server)
-    await visit(page, server, f"tasks/{task_id}")
+    page = await sign_in(opened, server, at=f"tasks/{task_id}")
     button = page.get_by_role("button", name="Priority and start")
     await button.click()
     await expect(page.get_by_label("Not before")).to_have_value("2100-01-01T09:00")
@@ -114,8 +110,7 @@ async def test_task_may_idle_where_the_server_allows_it(
     serve: Serve, processes_backend: Backend, tab: OpenTab
 ) -> None:
     server = await serve(processes_backend, FETCHML_GPU_MAY_IDLE="true").start()
-    page = await sign_in(await tab(), server)
-    await visit(page, server, "submit")
+    page = await sign_in(await tab(), server, at="submit")
     await page.get_by_label("Name").first.fill("serves")
     await page.get_by_label("Command").fill("true")
     await page.get_by_label("May idle").check()

@@ -3,7 +3,7 @@
 from playwright.async_api import expect
 
 from tests.support.program import Server
-from tests.support.signed_in import sign_in, visit
+from tests.support.signed_in import sign_in
 from tests.ui.conftest import OpenTab
 
 
@@ -37,8 +37,7 @@ async def test_sweep_is_previewed_and_submitted(server: Server, tab: OpenTab) ->
 
 async def test_table_is_one_task_a_line(server: Server, tab: OpenTab) -> None:
     """A fault of the task is shown at its field, and what the server refuses is not sent."""
-    page = await sign_in(await tab(), server)
-    await visit(page, server, "submit")
+    page = await sign_in(await tab(), server, at="submit")
     await page.get_by_label("Command").fill("echo {lr}")
     await page.get_by_label("Table of parameters").fill("lr,name\n0.1,<b>\n0.2")
     await expect(page.locator("#sweep-table-error")).to_have_text(

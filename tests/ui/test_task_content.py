@@ -33,8 +33,7 @@ async def colour(place: Locator) -> tuple[int, int, int]:
 
 async def test_log_has_colours_times_wrap_and_download(busy: BusyHost, tab: OpenTab) -> None:
     opened = await tab()
-    page = await sign_in(opened, busy.server)
-    await visit(page, busy.server, f"tasks/{busy.ids['writes']}")
+    page = await sign_in(opened, busy.server, at=f"tasks/{busy.ids['writes']}")
     log = page.get_by_role("log")
     red = log.get_by_text("red", exact=True)
     await expect(red).to_have_css("font-weight", "700")
@@ -208,8 +207,7 @@ async def test_charts_draw_what_was_sampled(busy: BusyHost, tab: OpenTab, *, dar
             lambda: busy.server.rest.get(path), lambda reply: len(reply.json.get("points", [])) > 1
         )
     opened = await tab(dark=dark)
-    page = await sign_in(opened, busy.server)
-    await visit(page, busy.server, f"tasks/{task_id}?tab=usage")
+    page = await sign_in(opened, busy.server, at=f"tasks/{task_id}?tab=usage")
     for label, name, value in (
         ("CPU cores", "running", r"^\d+\.\d$"),
         ("Memory", "preparing", r"^[\d.]+ MiB$"),

@@ -47,8 +47,7 @@ async def test_own_tasks_are_the_default_where_others_exist(server: Server, tab:
     secret = await server.key("ada", Role.USER)
     rest, _ = await server.clients(secret)
     assert (await rest.submit({"job_name": "of-ada", "command": ["true"]})).status == 201
-    page = await sign_in(await tab(), server, secret)
-    await visit(page, server, "tasks")
+    page = await sign_in(await tab(), server, secret, at="tasks")
     rows = page.locator(".task-row")
     await expect(rows).to_have_count(1)
     await expect(rows).to_contain_text("of-ada")
@@ -58,8 +57,7 @@ async def test_own_tasks_are_the_default_where_others_exist(server: Server, tab:
 
 async def test_many_tasks_are_cancelled_at_once(server: Server, tab: OpenTab) -> None:
     ids = [await server.submit_running("sleep 1000", job_name=f"long-{n}") for n in range(3)]
-    page = await sign_in(await tab(), server)
-    await visit(page, server, "tasks")
+    page = await sign_in(await tab(), server, at="tasks")
     await page.get_by_label("Select long-2").click()
     await page.get_by_label("Select long-0").click(modifiers=["Shift"])
     toolbar = page.get_by_role("toolbar")
@@ -75,8 +73,7 @@ async def test_many_tasks_are_cancelled_at_once(server: Server, tab: OpenTab) ->
 
 async def test_keyboard_alone_opens_a_task(server: Server, tab: OpenTab) -> None:
     await submit_ended(server, "first", "second")
-    page = await sign_in(await tab(), server)
-    await visit(page, server, "tasks")
+    page = await sign_in(await tab(), server, at="tasks")
     await page.get_by_role("link", name="second").focus()
     await page.keyboard.press("ArrowDown")
     await expect(page.get_by_role("link", name="first")).to_be_focused()
@@ -91,8 +88,7 @@ async def test_a_window_of_many_rows_exists(server: Server, tab: OpenTab) -> Non
     await server.submit_running("sleep 1000", job_name="blocks", cpu=cpus)
     for number in range(450):
         await server.submit("true", job_name=f"row-{number}", cpu=cpus)
-    page = await sign_in(await tab(), server)
-    await visit(page, server, "tasks")
+    page = await sign_in(await tab(), server, at="tasks")
     await expect(page.locator(".view-head")).to_contain_text("451 tasks")
     table = page.locator(".task-table")
     # A row that stays on the screen is the same element: nothing in it is made again.
@@ -111,8 +107,7 @@ async def test_a_window_of_many_rows_exists(server: Server, tab: OpenTab) -> Non
 
 async def test_many_tasks_are_labelled_and_run_again(server: Server, tab: OpenTab) -> None:
     await submit_ended(server, "done-1", "done-2")
-    page = await sign_in(await tab(), server)
-    await visit(page, server, "tasks")
+    page = await sign_in(await tab(), server, at="tasks")
     await page.get_by_label("Select all 2 rows").click()
     await page.get_by_role("toolbar").get_by_role("button", name="Label").click()
     await page.get_by_label("Key").fill("<b>team</b>")

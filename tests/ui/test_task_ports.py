@@ -23,8 +23,7 @@ async def test_a_port_opens_at_an_origin_of_its_own(server: Server, tab: OpenTab
     port = port_file.read_text()
 
     opened = await tab()
-    page = await sign_in(opened, server, key)
-    await visit(page, server, f"tasks/{task_id}")
+    page = await sign_in(opened, server, key, at=f"tasks/{task_id}")
     await page.get_by_text("Ports", exact=True).click()
     await page.get_by_label("Port", exact=True).fill("many")
     await page.get_by_role("button", name="Get a link").click()

@@ -18,8 +18,7 @@ async def test_log_opens_at_its_end_and_goes_anywhere(server: Server, tab: OpenT
     task_id = await server.submit(LINES)
     await server.ended(task_id)
     opened = await tab()
-    page = await sign_in(opened, server)
-    await visit(page, server, f"tasks/{task_id}")
+    page = await sign_in(opened, server, at=f"tasks/{task_id}")
     log = page.get_by_role("log")
     await expect(log.get_by_text("needle")).to_be_in_viewport()
     await opened.check_accessible()
@@ -33,8 +32,7 @@ async def test_log_opens_at_its_end_and_goes_anywhere(server: Server, tab: OpenT
 async def test_whole_log_is_searched(server: Server, tab: OpenTab) -> None:
     task_id = await server.submit(LINES)
     await server.ended(task_id)
-    page = await sign_in(await tab(), server)
-    await visit(page, server, f"tasks/{task_id}")
+    page = await sign_in(await tab(), server, at=f"tasks/{task_id}")
     search = page.get_by_label("Search the whole log")
     await search.fill("LINE 12345 of")
     await search.press("Enter")
@@ -49,8 +47,7 @@ async def test_whole_log_is_searched(server: Server, tab: OpenTab) -> None:
 
 async def test_growing_log_is_followed_until_one_scrolls_up(server: Server, tab: OpenTab) -> None:
     task_id = await server.submit_running(GROWS)
-    page = await sign_in(await tab(), server)
-    await visit(page, server, f"tasks/{task_id}")
+    page = await sign_in(await tab(), server, at=f"tasks/{task_id}")
     log = page.get_by_role("log")
     await expect(log.get_by_text("step 60", exact=True)).to_be_in_viewport()
     follow = page.locator(".log-follow")
@@ -64,8 +61,7 @@ async def test_growing_log_is_followed_until_one_scrolls_up(server: Server, tab:
 
 async def test_task_is_cancelled_and_run_again(server: Server, tab: OpenTab) -> None:
     task_id = await server.submit_running("sleep 1000", job_name="mine")
-    page = await sign_in(await tab(), server)
-    await visit(page, server, f"tasks/{task_id}")
+    page = await sign_in(await tab(), server, at=f"tasks/{task_id}")
     await page.get_by_role("button", name="Cancel").click()
     await page.get_by_role("button", name="Cancel the task").click()
     await expect(page.locator(".summary")).to_contain_text("cancelled by")
@@ -76,8 +72,7 @@ async def test_task_is_cancelled_and_run_again(server: Server, tab: OpenTab) -> 
 
 async def test_time_limit_of_a_running_task_changes(server: Server, tab: OpenTab) -> None:
     task_id = await server.submit_running("sleep 1000", job_name="mine", timeout_seconds=3_000)
-    page = await sign_in(await tab(), server)
-    await visit(page, server, f"tasks/{task_id}")
+    page = await sign_in(await tab(), server, at=f"tasks/{task_id}")
     await expect(page.locator(".timeline")).to_contain_text("of 50 min 00 s")
     await page.get_by_role("button", name="Time limit").click()
     limit = page.get_by_label("Time limit", exact=True)
@@ -101,8 +96,7 @@ async def test_waiting_task_shows_why(
     await server.submit_running("sleep 1000", cpu=1, job_name="holds")
     task_id = await server.submit("true", cpu=1, job_name="waits")
     opened = await tab()
-    page = await sign_in(opened, server)
-    await visit(page, server, f"tasks/{task_id}")
+    page = await sign_in(opened, server, at=f"tasks/{task_id}")
     await expect(page.locator(".summary")).to_contain_text("Position 1")
     await expect(page.locator(".summary")).to_contain_text("CPU")
 
@@ -147,8 +141,7 @@ async def test_timeline_has_each_attempt(server: Server, tab: OpenTab) -> None:
     script = '[ "$FETCHML_ATTEMPT" = 3 ] && sleep 1000; exit $((3 * FETCHML_ATTEMPT))'
     task_id = await server.submit(script, max_retries=2)
     opened = await tab()
-    page = await sign_in(opened, server)
-    await visit(page, server, f"tasks/{task_id}")
+    page = await sign_in(opened, server, at=f"tasks/{task_id}")
     earlier = page.get_by_role("list", name="Earlier attempts").get_by_role("listitem")
     await expect(earlier).to_have_count(2)
     await expect(earlier.first).to_contain_text("exit code 6; retried")

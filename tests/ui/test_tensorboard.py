@@ -7,7 +7,7 @@ from playwright.async_api import Page, expect
 
 from tests.server.environment_tasks import submit, upload
 from tests.support.program import Server
-from tests.support.signed_in import sign_in, visit
+from tests.support.signed_in import sign_in
 from tests.support.waiting import until
 from tests.ui.conftest import OpenTab
 
@@ -42,8 +42,7 @@ async def test_a_scalar_chart_is_shown(server: Server, tab: OpenTab) -> None:
 
     port = await until(port_of_the_log)
     opened = await tab()
-    page = await sign_in(opened, server)
-    await visit(page, server, f"tasks/{task.id}")
+    page = await sign_in(opened, server, at=f"tasks/{task.id}")
     theirs = await open_port(page, port)
     assert f"{task_id}-{port}.localhost:" in theirs.url
     # Its components lie in shadow roots, which these selectors enter. The card draws the curve, and

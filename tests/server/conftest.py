@@ -5,12 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.parity_cases import (
-    BLOCKED,
-    BOX,
-    CODE,
-    SNAPSHOT,
-)
+from tests.server.parity_cases import BLOCKED, BOX, CODE, SNAPSHOT
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 
@@ -27,3 +22,17 @@ async def parity_server(
     await server.submit_running("sleep 600", job_name="blocker")
     yield server
     assert "Traceback" not in server.log
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """Slurm's shared directory."""
+    return tmp_path / "shared"
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Path:
+    """Where tasks count their starts."""
+    folder = tmp_path / "starts"
+    folder.mkdir()
+    return folder

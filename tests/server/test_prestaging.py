@@ -73,10 +73,15 @@ async def until_complete(stream: AsyncGenerator[Change]) -> AsyncGenerator[Chang
 class Ahead:
     """A subclass brings the fixture `backend`."""
 
-    async def test_prestaged_task_starts_when_the_previous_one_ends(
-        self, serve: Serve, backend: Backend
-    ) -> None:
-        server = await serve(backend, **ONE_SLOT).start()
+    @pytest.fixture
+    async def server(self, serve: Serve, backend: Backend) -> Server:
+        return await serve(backend, **ONE_SLOT).start()
+
+    @pytest.fixture
+    async def gpu_server(self, serve: Serve, backend: Backend) -> Server:
+        return await serve(backend, **ONE_GPU).start()
+
+    async def test_prestaged_task_starts_when_the_previous_one_ends(self, server: Server) -> None:
         first = await server.submit_running(until_file("go") + f"sleep {2 * SHORT_SECONDS}")
         second = await server.submit(COUNTED + "echo over", timeout_seconds=SHORT_SECONDS)
         await server.at_gate(second)
@@ -90,12 +95,9 @@ class Ahead:
         assert await server.starts(second) == 1
         await server.assert_idle(first, second)
 
-    async def test_prestaged_task_is_queued_in_every_view(
-        self, serve: Serve, backend: Backend
-    ) -> None:
+    async def test_prestaged_task_is_queued_in_every_view(self, server: Server) -> None:
         """Prestaging shows in the full view and in the explanation only, and a restart or a page
         from the disk changes nothing of it."""
-        server = await serve(backend, **ONE_SLOT).start()
         first = await server.submit_running(until_file("go"))
         second = await server.submit("true")
         await server.at_gate(second)
@@ -126,33 +128,27 @@ class Ahead:
             )
         await server.assert_idle(first, second, third)
 
-    async def test_more_urgent_task_replaces_the_prestaged_one(
-        self, serve: Serve, backend: Backend
-    ) -> None:
-        server = await serve(backend, **ONE_GPU).start()
+    async def test_more_urgent_task_replaces_the_prestaged_one(self, gpu_server: Server) -> None:
         script = COUNTED + until_file("go")
-        first = await server.submit_running(script, gpu=1)
-        second = await server.submit(COUNTED, gpu=1)
-        await server.at_gate(second)
-        urgent = await server.submit(script, gpu=1, priority=9)
-        await server.at_gate(urgent)
-        await eventually(lambda: not server.backend.left_of([second]))
-        assert (await server.get(second)).status == Task.queued
-        server.tell(first)
-        await server.running(urgent)
-        await server.at_gate(second, attempt=2)
-        server.tell(urgent)
-        done = [await server.ended(task_id) for task_id in (first, urgent, second)]
+        first = await gpu_server.submit_running(script, gpu=1)
+        second = await gpu_server.submit(COUNTED, gpu=1)
+        await gpu_server.at_gate(second)
+        urgent = await gpu_server.submit(script, gpu=1, priority=9)
+        await gpu_server.at_gate(urgent)
+        await eventually(lambda: not gpu_server.backend.left_of([second]))
+        assert (await gpu_server.get(second)).status == Task.queued
+        gpu_server.tell(first)
+        await gpu_server.running(urgent)
+        await gpu_server.at_gate(second, attempt=2)
+        gpu_server.tell(urgent)
+        done = [await gpu_server.ended(task_id) for task_id in (first, urgent, second)]
         for task in done:
             assert (task.status, task.retry_count) == (Task.completed, 0), task
-            assert await server.starts(task.id) == 1
+            assert await gpu_server.starts(task.id) == 1
         assert done[1].ended_at.ToMilliseconds() <= done[2].started_at.ToMilliseconds()
-        await server.assert_idle(first, second, urgent)
+        await gpu_server.assert_idle(first, second, urgent)
 
-    async def test_cancelled_prestaged_task_never_starts(
-        self, serve: Serve, backend: Backend
-    ) -> None:
-        server = await serve(backend, **ONE_SLOT).start()
+    async def test_cancelled_prestaged_task_never_starts(self, server: Server) -> None:
         first = await server.submit_running(until_file("go"))
         second = await server.submit(COUNTED)
         await server.at_gate(second)
@@ -165,10 +161,7 @@ class Ahead:
         await server.ended(first)
         await server.assert_idle(first, second)
 
-    async def test_task_that_cannot_be_prestaged_fails_while_queued(
-        self, serve: Serve, backend: Backend
-    ) -> None:
-        server = await serve(backend, **ONE_SLOT).start()
+    async def test_task_that_cannot_be_prestaged_fails_while_queued(self, server: Server) -> None:
         first = await server.submit_running(until_file("go"))
         second = await server.submit("true", datasets=["there-is-none"])
         task = await server.ended(second)
@@ -178,9 +171,8 @@ class Ahead:
         await server.assert_idle(first, second)
 
     async def test_prestaged_task_stays_queued_when_the_server_is_killed(
-        self, serve: Serve, backend: Backend
+        self, server: Server
     ) -> None:
-        server = await serve(backend, **ONE_SLOT).start()
         first = await server.submit_running(until_file("go"))
         second = await server.submit(COUNTED)
         await server.at_gate(second)
@@ -204,52 +196,49 @@ class Ahead:
         assert (await server.ended(second)).attempt == 1
         await server.assert_idle(first, second)
 
-    async def test_killed_at_each_prestaging_step(
-        self, serve: Serve, backend: Backend, step: str
-    ) -> None:
-        server = await serve(backend, **ONE_GPU).start()
-        first = await server.submit_running(COUNTED + until_file("go"), gpu=1)
-        await server.kill()
-        await server.start(FETCHML_CRASH_AT=step)
+    async def test_killed_at_each_prestaging_step(self, gpu_server: Server, step: str) -> None:
+        first = await gpu_server.submit_running(COUNTED + until_file("go"), gpu=1)
+        await gpu_server.kill()
+        await gpu_server.start(FETCHML_CRASH_AT=step)
         request = {"job_name": "a", "command": ["sh", "-c", COUNTED + "exit 7"], "gpu": 1}
         with suppress(aiohttp.ClientError):  # it may die before it has answered
-            await soon(server.rest.submit(request, Idempotency_Key="k"))
+            await soon(gpu_server.rest.submit(request, Idempotency_Key="k"))
         if step == "its_turn":
-            server.tell(first)
-        assert await server.died() == -signal.SIGKILL
-        await server.start()
+            gpu_server.tell(first)
+        assert await gpu_server.died() == -signal.SIGKILL
+        await gpu_server.start()
         if step != "its_turn":
-            server.tell(first)
-        second = (await server.rest.submit(request, Idempotency_Key="k")).json["id"]
-        task = await server.ended(second)
+            gpu_server.tell(first)
+        second = (await gpu_server.rest.submit(request, Idempotency_Key="k")).json["id"]
+        task = await gpu_server.ended(second)
         assert (task.exit_code, task.attempt, task.retry_count) == (7, 1, 0), task
         for task_id in (first, second):
-            assert await server.starts(task_id) == 1
-        await server.assert_idle(first, second)
+            assert await gpu_server.starts(task_id) == 1
+        await gpu_server.assert_idle(first, second)
 
+    @pytest.mark.parametrize("step_away", THROWN_AWAY)
     async def test_killed_while_a_prestaged_attempt_is_discarded(
-        self, serve: Serve, backend: Backend, step_away: str
+        self, gpu_server: Server, step_away: str
     ) -> None:
-        server = await serve(backend, **ONE_GPU).start()
-        first = await server.submit_running(COUNTED + until_file("go"), gpu=1)
-        await server.kill()
-        await server.start(FETCHML_CRASH_AT=step_away)
-        second = await server.submit(COUNTED + "exit 7", gpu=1)
-        await server.at_gate(second)
+        first = await gpu_server.submit_running(COUNTED + until_file("go"), gpu=1)
+        await gpu_server.kill()
+        await gpu_server.start(FETCHML_CRASH_AT=step_away)
+        second = await gpu_server.submit(COUNTED + "exit 7", gpu=1)
+        await gpu_server.at_gate(second)
         request: dict[str, Any] = {"job_name": "a", "command": ["sh", "-c", COUNTED + "exit 8"]}
         request |= {"gpu": 1, "priority": 9}
         with suppress(aiohttp.ClientError):
-            await soon(server.rest.submit(request, Idempotency_Key="k"))
-        assert await server.died() == -signal.SIGKILL
-        await server.start()
-        urgent = (await server.rest.submit(request, Idempotency_Key="k")).json["id"]
-        await server.at_gate(urgent)
-        server.tell(first)
+            await soon(gpu_server.rest.submit(request, Idempotency_Key="k"))
+        assert await gpu_server.died() == -signal.SIGKILL
+        await gpu_server.start()
+        urgent = (await gpu_server.rest.submit(request, Idempotency_Key="k")).json["id"]
+        await gpu_server.at_gate(urgent)
+        gpu_server.tell(first)
         for task_id, code in ((first, 0), (urgent, 8), (second, 7)):
-            task = await server.ended(task_id)
+            task = await gpu_server.ended(task_id)
             assert (task.exit_code, task.retry_count) == (code, 0), task
-            assert await server.starts(task_id) == 1
-        await server.assert_idle(first, second, urgent)
+            assert await gpu_server.starts(task_id) == 1
+        await gpu_server.assert_idle(first, second, urgent)
 
 
 class TestPrestagingOverProcesses(Ahead):
@@ -261,30 +250,25 @@ class TestPrestagingOverProcesses(Ahead):
     def step(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)
 
-    @pytest.fixture(params=THROWN_AWAY)
-    def step_away(self, request: pytest.FixtureRequest) -> str:
-        return str(request.param)
-
     async def test_task_discarded_twice_is_prepared_only_in_its_turn(
-        self, serve: Serve, backend: Backend
+        self, gpu_server: Server
     ) -> None:
-        server = await serve(backend, **ONE_GPU).start()
         script = COUNTED + until_file("go")
-        runs = await server.submit_running(script, gpu=1)
-        displaced = await server.submit(COUNTED, gpu=1)
+        runs = await gpu_server.submit_running(script, gpu=1)
+        displaced = await gpu_server.submit(COUNTED, gpu=1)
         for attempt, priority in ((1, 8), (2, 9)):
-            await server.at_gate(displaced, attempt)
-            urgent = await server.submit(script, gpu=1, priority=priority)
-            await server.at_gate(urgent)
-            await eventually(lambda: not server.backend.left_of([displaced]))
-            server.tell(runs)
-            await server.running(urgent)
+            await gpu_server.at_gate(displaced, attempt)
+            urgent = await gpu_server.submit(script, gpu=1, priority=priority)
+            await gpu_server.at_gate(urgent)
+            await eventually(lambda: not gpu_server.backend.left_of([displaced]))
+            gpu_server.tell(runs)
+            await gpu_server.running(urgent)
             runs = urgent
-        server.tell(runs)
-        task = await server.ended(displaced)
+        gpu_server.tell(runs)
+        task = await gpu_server.ended(displaced)
         assert (task.status, task.attempt, task.retry_count) == (Task.completed, 3, 0), task
-        assert await server.starts(displaced) == 1
-        lines = (await server.rest.get("/metrics")).body.decode().splitlines()
+        assert await gpu_server.starts(displaced) == 1
+        lines = (await gpu_server.rest.get("/metrics")).body.decode().splitlines()
         for line in (
             'fetchml_attempts_total{how="ahead"} 4.0',
             'fetchml_attempts_total{how="ordinary"} 2.0',
@@ -293,7 +277,7 @@ class TestPrestagingOverProcesses(Ahead):
             "fetchml_not_ahead_again_total 1.0",
         ):
             assert line in lines
-        await server.assert_idle(displaced, runs)
+        await gpu_server.assert_idle(displaced, runs)
 
 
 class TestPrestagingOverContainers(Ahead):
@@ -303,8 +287,4 @@ class TestPrestagingOverContainers(Ahead):
 
     @pytest.fixture(params=ON_THE_WAY)
     def step(self, request: pytest.FixtureRequest) -> str:
-        return str(request.param)
-
-    @pytest.fixture(params=THROWN_AWAY)
-    def step_away(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)

@@ -23,11 +23,6 @@ ALL_GPUS = 2
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Path:
-    return tmp_path / "shared"
-
-
-@pytest.fixture
 async def server(serve: Serve, slurm: Slurm, transport_name: str, shared: Path) -> Server:
     return await serve(backend_of(slurm, transport_name, shared)).start()
 

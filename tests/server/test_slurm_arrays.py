@@ -17,18 +17,6 @@ Task = task_pb2.Task
 COUNT = 6
 
 
-@pytest.fixture
-def shared(tmp_path: Path) -> Path:
-    return tmp_path / "shared"
-
-
-@pytest.fixture
-def starts(tmp_path: Path) -> Path:
-    folder = tmp_path / "starts"
-    folder.mkdir()
-    return folder
-
-
 def partition(cluster: Slurm, state: str) -> None:
     cluster.run("scontrol", "update", "PartitionName=main", f"State={state}")
 

@@ -19,18 +19,6 @@ COUNTED = 'echo started >>"{starts}/$FETCHML_TASK_ID"; '
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Path:
-    return tmp_path / "shared"
-
-
-@pytest.fixture
-def starts(tmp_path: Path) -> Path:
-    folder = tmp_path / "starts"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 async def server(serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path) -> Server:
     return await serve(backend_of(own_slurm, transport_name, shared)).start()
 

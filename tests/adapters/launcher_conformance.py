@@ -13,7 +13,7 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.readable_outputs import make_readable
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount
 from tests.adapters.places_conformance import PlacesConformance
-from tests.support.launcher_bench import Bench, silent
+from tests.support.launcher_bench import Bench, end_of, silent
 from tests.support.waiting import eventually, soon, until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -64,10 +64,9 @@ class LauncherConformance(PlacesConformance):
 
     async def test_exit_code_is_reported(self, bench: Bench, launcher: Launcher) -> None:
         run = shell(bench, "exit 3")
-        folder = await bench.start(launcher, run)
+        await bench.start(launcher, run)
         assert await soon(launcher.wait(run)) == AttemptExit()
-        end = folder.end()
-        assert end is not None
+        end = end_of(run)
         assert (end.code, end.signal, end.timed_out) == (3, None, False)
         assert end.started_at is not None
         assert end.started_at <= end.at
@@ -169,23 +168,19 @@ class LauncherConformance(PlacesConformance):
 
     async def test_stop_lets_the_task_end_by_itself(self, bench: Bench, launcher: Launcher) -> None:
         run = shell(bench, "trap 'exit 7' TERM; echo ready; while :; do sleep 0.02; done")
-        folder = await bench.start(launcher, run)
+        await bench.start(launcher, run)
         await bench.until_log(run, b"ready")
         await launcher.stop(run)
         assert await soon(launcher.wait(run)) == AttemptExit()
-        end = folder.end()
-        assert end is not None
-        assert end.code == 7
+        assert end_of(run).code == 7
 
     async def test_stop_kills_after_the_grace(self, bench: Bench, launcher: Launcher) -> None:
         run = shell(bench, "trap '' TERM; echo ready; while :; do sleep 0.02; done", grace_ms=100)
-        folder = await bench.start(launcher, run)
+        await bench.start(launcher, run)
         await bench.until_log(run, b"ready")
         await launcher.stop(run)
         await soon(launcher.wait(run))
-        end = folder.end()
-        assert end is not None
-        assert end.signal == 9
+        assert end_of(run).signal == 9
 
     async def test_stopped_at_the_gate_it_never_starts(
         self, bench: Bench, launcher: Launcher
@@ -223,18 +218,15 @@ class LauncherConformance(PlacesConformance):
 
     async def test_the_time_limit(self, bench: Bench, launcher: Launcher) -> None:
         run = bench.run("sleep", "60", timeout_ms=100)
-        folder = await bench.start(launcher, run)
+        await bench.start(launcher, run)
         await soon(launcher.wait(run))
-        end = folder.end()
-        assert end is not None
-        assert end.timed_out
+        assert end_of(run).timed_out
 
     async def test_a_command_that_is_not_there(self, bench: Bench, launcher: Launcher) -> None:
         run = bench.run("no-such-command")
-        folder = await bench.start(launcher, run)
+        await bench.start(launcher, run)
         await soon(launcher.wait(run))
-        end = folder.end()
-        assert end is not None
+        end = end_of(run)
         assert end.code == 127
         assert "No such file or directory" in str(end.start_error)
 
@@ -287,9 +279,7 @@ class LauncherConformance(PlacesConformance):
         await soon(later.wait(left_over))
         (kept.folder / "workspace/go").touch()
         assert await soon(later.wait(kept)) == AttemptExit()
-        end = AttemptFolder(kept.folder).end()
-        assert end is not None
-        assert end.code == 5
+        assert end_of(kept).code == 5
 
     async def test_a_task_outlives_its_server(self, bench: Bench, engine: str) -> None:
         run = shell(bench, RUNS_ONCE + UNTIL_TOLD)
@@ -303,9 +293,7 @@ class LauncherConformance(PlacesConformance):
         waiting = asyncio.create_task(later.wait(run))
         (run.folder / "workspace/go").touch()
         assert await soon(waiting) == AttemptExit()
-        end = AttemptFolder(run.folder).end()
-        assert end is not None
-        assert end.code == 5
+        assert end_of(run).code == 5
         assert times_run(run) == 1
         await later.remove(run)
         self.assert_nothing_left(run)
@@ -362,9 +350,7 @@ class LauncherConformance(PlacesConformance):
         await eventually(lambda: folder.claim() is not None)
         later = await bench.open()
         assert await soon(later.wait(run)) == AttemptExit()
-        end = folder.end()
-        assert end is not None
-        assert end.code == 4
+        assert end_of(run).code == 4
 
     def server(
         self, bench: Bench, run: LaunchSpec, engine: str, *options: str

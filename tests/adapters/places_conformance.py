@@ -6,7 +6,7 @@ from fetchml.core.requests.secrets import Form, SecretUse
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import Launcher, Mount, Place, Secrets
-from tests.support.launcher_bench import Bench, silent
+from tests.support.launcher_bench import Bench, end_of, silent
 from tests.support.waiting import soon
 
 
@@ -27,8 +27,7 @@ class PlacesConformance:
         await bench.until_log(run, b"ready")
         await soon(launcher.warn(run))
         await soon(launcher.wait(run))
-        end = folder.end()
-        assert end is not None
+        end = end_of(run)
         assert (end.code, end.stopped) == (4, False)
         assert b"warned" in folder.tail()
         assert (kept / "state").read_text() == "x\n"

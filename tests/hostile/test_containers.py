@@ -20,7 +20,7 @@ from fetchml.core.model import Role
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, PrepareError
 from testbed.docker_engine import Engine, private_engine
-from tests.support.launcher_bench import INSTANCE, Bench, silent
+from tests.support.launcher_bench import INSTANCE, Bench, end_of, silent
 from tests.support.launcher_bench import bench as open_bench
 from tests.support.program import Backend, Server, Task
 from tests.support.waiting import eventually, soon
@@ -118,11 +118,9 @@ async def test_removed_network_is_recreated(bench: Bench, docker_engine: Engine)
     launcher = await bench.open()
     for _ in range(2):
         run = bench.run("true")
-        folder = await bench.start(launcher, run)
+        await bench.start(launcher, run)
         assert await soon(launcher.wait(run)) == AttemptExit()
-        end = folder.end()
-        assert end is not None
-        assert end.code == 0
+        assert end_of(run).code == 0
         await launcher.remove(run)
         own = docker_engine.client.networks.get(f"fetchml-{INSTANCE}")
         assert own.attrs["Labels"] == {"fetchml.instance": INSTANCE}
@@ -173,11 +171,9 @@ class TestOneContainer:
                 await soon(launcher.prepare(run, silent))
             assert not info.value.permanent
             return
-        folder = await bench.start(launcher, run)
+        await bench.start(launcher, run)
         assert await soon(launcher.wait(run)) == AttemptExit()
-        end = folder.end()
-        assert end is not None
-        assert end.code == 7
+        assert end_of(run).code == 7
 
     async def test_attempt_keeps_its_owner(self, bench: Bench) -> None:
         """Its shim may wait for the gate as that user."""

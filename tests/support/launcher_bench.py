@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from fetchml.core.model import AttemptEnd
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.shared_folders import SharedFolders
@@ -19,6 +20,13 @@ INSTANCE = f"0198c0de-{PROCESS:04}-7000-8000-000000000000"
 
 def silent(_: str) -> None:
     """Progress that nobody wants to hear of."""
+
+
+def end_of(run: LaunchSpec) -> AttemptEnd:
+    """The end that the attempt's shim has recorded."""
+    end = AttemptFolder(run.folder).end()
+    assert end is not None
+    return end
 
 
 class Bench:

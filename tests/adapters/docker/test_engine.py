@@ -11,12 +11,11 @@ import pytest
 from examples.local_image import build_base
 from fetchml.adapters.docker.container_config import container_name
 from fetchml.adapters.docker.launcher import DockerLauncher
-from fetchml.core.model import AttemptEnd
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.launcher import AttemptExit, LaunchSpec
+from fetchml.ports.launcher import AttemptExit
 from testbed.docker_engine import PrivateEngine
 from tests.adapters.launcher_conformance import RUNS_ONCE, UNTIL_TOLD, shell, times_run
-from tests.support.launcher_bench import Bench, silent
+from tests.support.launcher_bench import Bench, end_of, silent
 from tests.support.launcher_bench import bench as open_bench
 from tests.support.waiting import soon
 
@@ -34,12 +33,6 @@ async def bench(tmp_path: Path, own_docker_engine: PrivateEngine) -> AsyncIterat
 
     async with open_bench(data_dir, IMAGE, make) as bench:
         yield bench
-
-
-def end_of(run: LaunchSpec) -> AttemptEnd:
-    end = AttemptFolder(run.folder).end()
-    assert end is not None
-    return end
 
 
 async def test_engine_crashes_under_tasks(bench: Bench, own_docker_engine: PrivateEngine) -> None:

@@ -26,7 +26,7 @@ from fetchml.ports.launcher import (
 )
 from testbed.docker_engine import Engine
 from tests.adapters.launcher_conformance import RUNS_ONCE, UNTIL_TOLD, LauncherConformance, shell
-from tests.support.launcher_bench import INSTANCE, Bench, silent
+from tests.support.launcher_bench import INSTANCE, Bench, end_of, silent
 from tests.support.launcher_bench import bench as open_bench
 from tests.support.registry import registry
 from tests.support.waiting import soon
@@ -205,11 +205,9 @@ class TestDockerLauncher(LauncherConformance):
 
     async def test_out_of_memory(self, bench: Bench, launcher: Launcher) -> None:
         run = bench.run("python3", "-c", "x = bytearray(2 << 30)", memory_gb=1)
-        folder = await bench.start(launcher, run)
+        await bench.start(launcher, run)
         assert await soon(launcher.wait(run)) == AttemptExit(out_of_memory=True)
-        end = folder.end()
-        assert end is not None
-        assert end.signal == 9
+        assert end_of(run).signal == 9
 
     async def test_out_of_memory_of_a_child_is_not_that_of_the_task(
         self, bench: Bench, launcher: Launcher
@@ -340,9 +338,7 @@ class TestDockerLauncher(LauncherConformance):
         try:
             folder.open_gate()
             await soon(launcher.wait(run))
-            end = folder.end()
-            assert end is not None
-            assert end.code == 126
+            assert end_of(run).code == 126
             assert said[0] == f"pulling {image}"
             assert said[1].startswith(f"pulling {image}: ")
             assert said[1].endswith(" % of 4 MB")

@@ -12,11 +12,10 @@ import pytest
 
 from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.settings import Settings
-from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, Launcher, PrepareError
 from fetchml.server import wiring
 from testbed.docker_engine import Engine
-from tests.support.launcher_bench import Bench, silent
+from tests.support.launcher_bench import Bench, end_of, silent
 from tests.support.launcher_bench import bench as open_bench
 from tests.support.registry import registry
 from tests.support.waiting import soon
@@ -133,9 +132,7 @@ async def test_never_contacts_no_registry(
         run = one.bench.run("true")
         await one.bench.start(one.launcher, run)
         assert await soon(one.launcher.wait(run)) == AttemptExit()
-        end = AttemptFolder(run.folder).end()
-        assert end is not None
-        assert end.code == 0
+        assert end_of(run).code == 0
 
 
 @pytest.mark.parametrize("with_credentials", [True, False])

@@ -80,6 +80,20 @@ test("a changed task of a page that was not read is neither shown nor counted ag
   assert.equal(list.total.value, 4);
 });
 
+test("a task of a sweep that was submitted again gives its row to the new one", async () => {
+  const old = task({ sweep_id: "s", sweep_index: 0, status: "failed" });
+  const { http } = server([old], 10);
+  const list = new TaskList(http, filter("sweep=s"));
+  await list.load();
+  const again = task({ sweep_id: "s", sweep_index: 0 });
+  list.changed([
+    { task: again, deleted: false },
+    { task: old, deleted: false },
+  ]);
+  assert.deepEqual(ids(list), [again.id]);
+  assert.equal(list.total.value, 1);
+});
+
 test("an ended task never looks live again", async () => {
   const ended = task({ status: "completed" });
   const { http } = server([ended], 10);

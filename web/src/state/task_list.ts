@@ -175,6 +175,18 @@ export class TaskList implements Follower {
         }
         rows.splice(place(rows, head).index, 1);
       }
+      if (this.#filter.sweep === task.sweep_id && task.sweep_index !== undefined && !deleted) {
+        // Of two tasks with one index the older was submitted again: it is of the sweep no more.
+        const twin = rows.findIndex(
+          (row) => row.sweep_index === task.sweep_index && row.id !== task.id,
+        );
+        if (twin >= 0) {
+          if (inListOrder(rows[twin] as Task, task) < 0) continue;
+          rows.splice(twin, 1);
+          total--;
+          touched = true;
+        }
+      }
       const { index, isFound } = place(rows, task);
       if (!deleted && this.#matches(task)) {
         touched = true;

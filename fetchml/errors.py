@@ -53,6 +53,12 @@ class Forbidden(RequestError):
     code = "FORBIDDEN"
 
 
+def forbid(refusal: str | None) -> None:
+    """Raise Forbidden with the refusal, if there is one."""
+    if refusal is not None:
+        raise Forbidden(refusal)
+
+
 class NotFound(RequestError):
     code = "NOT_FOUND"
 

@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.audit import OK, Action, AuditEntry
-from fetchml.core.model import Principal, Role
+from fetchml.core.model import Principal
+from fetchml.core.permissions import AdminOnly, refusal
 from fetchml.core.requests import text
 from fetchml.core.requests.paging import DEFAULT_LIMIT, range_fault
-from fetchml.errors import BadRequest, Forbidden, RequestError
+from fetchml.errors import BadRequest, RequestError, forbid
 from fetchml.ports.store import AuditQuery, Store
 from fetchml.system.ids import IdSequence
 from fetchml.system.log import redact
@@ -114,8 +115,7 @@ class Audit:
         `since`: milliseconds since the epoch (UTC). `before`: id of an entry, for the next page.
         Raises Forbidden, BadRequest.
         """
-        if who.role is not Role.ADMIN:
-            raise Forbidden("Only admins read the audit")
+        forbid(refusal(who, AdminOnly.AUDIT))
         if action is not None and action not in list(Action):
             raise BadRequest(f"action: must be one of {', '.join(Action)}")
         if before is not None and not _ID.fullmatch(before):

@@ -6,8 +6,9 @@ from fetchml.auth.audit import Audit
 from fetchml.auth.keyring import Keyring
 from fetchml.core.audit import Action
 from fetchml.core.model import Key, Principal, Role
+from fetchml.core.permissions import AdminOnly, refusal
 from fetchml.core.requests import key as key_rules
-from fetchml.errors import FieldViolation, Forbidden, ValidationFailed
+from fetchml.errors import FieldViolation, ValidationFailed, forbid
 from fetchml.system.background import BackgroundWork
 
 
@@ -59,5 +60,4 @@ class KeyManager:
 
 
 def _require_admin(who: Principal) -> None:
-    if who.role is not Role.ADMIN:
-        raise Forbidden("Only admins manage keys")
+    forbid(refusal(who, AdminOnly.KEYS))

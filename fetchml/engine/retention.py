@@ -13,15 +13,15 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from fetchml.auth.audit import Audit
-from fetchml.core import storage
+from fetchml.core import permissions, storage
 from fetchml.core.audit import Action
-from fetchml.core.model import Principal, Role
+from fetchml.core.model import Principal
 from fetchml.core.requests import pruning
 from fetchml.core.requests.pruning import MOST_AT_ONCE, Pruned, Pruning, What
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.environments.cache import Packages, Record
 from fetchml.environments.service import Environments
-from fetchml.errors import Conflict, FieldViolation, Forbidden, NotFound, ValidationFailed
+from fetchml.errors import Conflict, FieldViolation, Forbidden, NotFound, ValidationFailed, forbid
 from fetchml.files.storage.usage import StorageUsage, UserStorage
 from fetchml.files.storage.volumes import VolumeReport, VolumeUsage
 from fetchml.ports.store import OldTasks, Store
@@ -115,9 +115,8 @@ class Retention:
         wanted, violations = pruning.pruning(request)
         if wanted is None:
             raise ValidationFailed([FieldViolation(*violation) for violation in violations])
-        if (fault := pruning.fault(who, wanted)) is not None:
-            raise Forbidden(fault)
-        if who.role is not Role.ADMIN:
+        forbid(permissions.prune_refusal(who, wanted.user))
+        if not permissions.manages_all(who):
             wanted = replace(wanted, user=who.user)
         if not wanted.apply:
             return await self._count(who, wanted)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fetchml.auth.audit import Audit
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.audit import Action
-from fetchml.core.model import Principal, Role
+from fetchml.core.model import Principal
 from fetchml.core.notifications.delivery import SERVER, Delivery
 from fetchml.core.notifications.requests import (
     DeliveryState,
@@ -18,7 +18,7 @@ from fetchml.core.notifications.requests import (
     read_url,
 )
 from fetchml.core.notifications.targets import NotifyTarget
-from fetchml.core.permissions import may_submit
+from fetchml.core.permissions import manages_all, may_submit
 from fetchml.core.requests.dataset import AddressRules
 from fetchml.core.requests.paging import DEFAULT_LIMIT, page_fault
 from fetchml.errors import (
@@ -243,7 +243,7 @@ class Notifications:
 
 def _owners(who: Principal) -> tuple[str, ...]:
     """Return the owners whose messages are shown to the caller."""
-    return (who.user, SERVER) if who.role is Role.ADMIN else (who.user,)
+    return (who.user, SERVER) if manages_all(who) else (who.user,)
 
 
 def host_of(url: str) -> str:

@@ -58,10 +58,10 @@ class SnapshotRecords:
         return self._records.get(snapshot_id)
 
     def may_see(self, who: Principal, found: Snapshot) -> bool:
-        return snapshot.may_see(who, found, private=self._private)
+        return permissions.may_see_snapshot(who, found.users, private=self._private)
 
     def may_delete(self, who: Principal, found: Snapshot) -> bool:
-        return snapshot.may_delete(who, found, private=self._private)
+        return permissions.may_delete_snapshot(who, found.users, private=self._private)
 
     def find(self, who: Principal, snapshot_id: str) -> Snapshot:
         """Return the snapshot if `who` may see it. Raises NotFound."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fetchml.auth.audit import Audit
 from fetchml.core.audit import Action
-from fetchml.core.model import Principal, Role, Task
-from fetchml.core.permissions import may_submit
+from fetchml.core.model import Principal, Task
+from fetchml.core.permissions import AdminOnly, may_submit, refusal
 from fetchml.core.requests import secrets as rules
 from fetchml.core.requests.secrets import Secret, SecretUse
 from fetchml.core.values import Value
@@ -20,6 +20,7 @@ from fetchml.errors import (
     RequestError,
     Unavailable,
     ValidationFailed,
+    forbid,
 )
 from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import PrepareError, Secrets
@@ -207,8 +208,7 @@ def _owner(who: Principal, user: str | None) -> str:
     _require_user(who)
     if user is None or user == who.user:
         return who.user
-    if who.role is not Role.ADMIN:
-        raise Forbidden("Only admins list and remove secrets of other users")
+    forbid(refusal(who, AdminOnly.SECRETS_OF_OTHERS))
     return user
 
 

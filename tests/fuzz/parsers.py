@@ -35,8 +35,8 @@ from fetchml.core.requests import (
     experiment,
     jupyter,
     project_file,
-    safe_paths,
     snapshot,
+    snapshot_paths,
     submission,
     text,
 )
@@ -190,8 +190,8 @@ def tar(data: bytes) -> None:
     source = io.BytesIO(data)
     reader: Any = Mock(read=source.read, tell=source.tell, skip=lambda size: source.seek(size, 1))
     for member in members(reader):
-        safe_paths.path_fault(member.path)
-        safe_paths.link_fault(member.path, member.link)
+        snapshot_paths.path_fault(member.path)
+        snapshot_paths.link_fault(member.path, member.link)
 
 
 def sparse_map(data: bytes) -> None:

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from fetchml.client.errors import BadFolder
 from fetchml.client.snapshots.source_tree import OWN_IGNORE, SourceTree
-from fetchml.core.requests.safe_paths import link_fault, path_fault
 from fetchml.core.requests.snapshot import Entry, EntryKind
+from fetchml.core.requests.snapshot_paths import link_fault, path_fault
 
 COMPRESSION = 3
 """gzip level: code is small, and large files compress badly."""

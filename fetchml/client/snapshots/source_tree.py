@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn
 from pathspec import GitIgnoreSpec
 
 from fetchml.client.errors import BadFolder
-from fetchml.core.requests.safe_paths import parents
+from fetchml.core.requests.snapshot_paths import parents
 
 OWN_IGNORE = ".fetchmlignore"
 GIT_ENVIRONMENT = frozenset(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fetchml.core.requests.safe_paths import path_fault
+from fetchml.core.requests.snapshot_paths import path_fault
 
 MAX_FILE_BYTES = 1 << 20
 """Largest requirements file, pyproject.toml or script."""

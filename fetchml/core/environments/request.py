@@ -3,7 +3,7 @@
 import msgspec
 
 from fetchml.core.requests.checks import NULL, text
-from fetchml.core.requests.safe_paths import path_fault
+from fetchml.core.requests.snapshot_paths import path_fault
 
 SOURCES = ("requirements", "project", "script")
 """The fields of an environment. The names are on the wire."""

@@ -31,7 +31,7 @@ from fetchml.core.requests.checks import (
     line,
     text,
 )
-from fetchml.core.requests.safe_paths import parents, path_fault
+from fetchml.core.requests.snapshot_paths import parents, path_fault
 from fetchml.core.requests.task_limits import TaskLimits, resource_violations
 
 DEFAULT_IMAGE = "jupyter/pytorch:latest"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
-from fetchml.core.model import Principal, Role, Status, Value
+from fetchml.core.model import Status, Value
 from fetchml.core.requests.checks import (
     Check,
     Violation,
@@ -106,12 +106,3 @@ def pruning(request: Mapping[str, object]) -> tuple[Pruning | None, list[Violati
         ),
         [],
     )
-
-
-def fault(who: Principal, wanted: Pruning) -> str | None:
-    """Return why the caller may not make this request; `None` if they may."""
-    if who.role is Role.VIEWER:
-        return "A viewer's key can't remove anything"
-    if who.role is not Role.ADMIN and wanted.user not in (None, who.user):
-        return "Only an admin may remove what others have"
-    return None

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from msgspec import field
 from msgspec.structs import replace
 
-from fetchml.core.model import Principal, Role, Value
-from fetchml.core.requests.safe_paths import parents
+from fetchml.core.model import Value
+from fetchml.core.requests.snapshot_paths import parents
 from fetchml.core.storage import on_disk
 
 PROJECT_FILE = "fetchml.toml"
@@ -126,19 +126,6 @@ def _fields_of(data: bytes) -> Iterator[str]:
 
 def id_of(manifest_bytes: bytes) -> str:
     return hashlib.sha256(manifest_bytes).hexdigest()
-
-
-def may_see(who: Principal, snapshot: Snapshot, *, private: bool) -> bool:
-    """Whether a user may see a snapshot. `private`: only those that the user has uploaded."""
-    return not private or who.role is Role.ADMIN or who.user in snapshot.users
-
-
-def may_delete(who: Principal, snapshot: Snapshot, *, private: bool) -> bool:
-    """Whether a user may delete a snapshot: not if others have uploaded it too. `private`: it is
-    deleted for that user alone, without a hint of the others."""
-    if who.role is not Role.USER:
-        return who.role is Role.ADMIN
-    return who.user in snapshot.users if private else snapshot.users == (who.user,)
 
 
 def without(user: str, snapshot: Snapshot) -> Snapshot:

@@ -12,7 +12,8 @@ from fetchml.core.audit import Action
 from fetchml.core.bookings import requests
 from fetchml.core.bookings.model import Booking
 from fetchml.core.events import BookingsChanged, Event
-from fetchml.core.model import Principal, Role
+from fetchml.core.model import Principal
+from fetchml.core.permissions import AdminOnly
 from fetchml.core.state import State
 from fetchml.errors import (
     Conflict,
@@ -21,6 +22,7 @@ from fetchml.errors import (
     Forbidden,
     NotFound,
     ValidationFailed,
+    forbid,
 )
 from fetchml.ports.store import Store
 from fetchml.records import RecordSet
@@ -98,8 +100,7 @@ class GpuBookings:
         return replace(booking, user="", created_by="")
 
     def _require_admin(self, who: Principal) -> None:
-        if who.role is not Role.ADMIN:
-            raise Forbidden("Only admins reserve GPUs")
+        forbid(permissions.refusal(who, AdminOnly.BOOKINGS))
         if self._state.limits.cluster is not None:
             raise Forbidden(
                 "The GPUs of a cluster are reserved by its administrators: scontrol create "

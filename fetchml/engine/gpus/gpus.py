@@ -25,7 +25,8 @@ from fetchml.core.events import (
 )
 from fetchml.core.gpus.health import XidClass, worst_xid, xid_class, xid_words
 from fetchml.core.gpus.model import Gpu, ObstacleKind
-from fetchml.core.model import AttemptEnd, Principal, Role, Status, Task
+from fetchml.core.model import AttemptEnd, Principal, Status, Task
+from fetchml.core.permissions import AdminOnly
 from fetchml.core.state import State
 from fetchml.core.verdict import is_failure
 from fetchml.engine.gpus.bookings import GpuBookings
@@ -34,7 +35,7 @@ from fetchml.engine.gpus.memory import reports_too_little_memory
 from fetchml.engine.gpus.peak_store import PeakStore
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, gpu_report
 from fetchml.engine.watches.reports import Reports
-from fetchml.errors import Forbidden, NotFound
+from fetchml.errors import Forbidden, NotFound, forbid
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.gpu import GpuInventory, GpuState, OwnerOf
 from fetchml.ports.store import Store
@@ -205,8 +206,7 @@ class Gpus:
         return self._one(who, uuid)
 
     def _require(self, who: Principal, uuid: str) -> None:
-        if who.role is not Role.ADMIN:
-            raise Forbidden("Only admins take GPUs out of use, and give them back")
+        forbid(permissions.refusal(who, AdminOnly.GPUS))
         if self._cluster is not None:
             raise Forbidden(
                 "The nodes of a cluster are drained by its administrators: scontrol update "

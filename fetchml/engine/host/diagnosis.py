@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from fetchml.core.model import Principal, Role
-from fetchml.errors import Forbidden
+from fetchml.core.model import Principal
+from fetchml.core.permissions import AdminOnly, refusal
+from fetchml.errors import forbid
 from fetchml.ports.gpu import GpuInventory, GpuState
 from fetchml.views import Finding
 
@@ -39,8 +40,7 @@ class Diagnosis:
 
     async def run(self, who: Principal) -> Sequence[Finding]:
         """Examine the host; callers at the same time share one examination. Raises Forbidden."""
-        if who.role is not Role.ADMIN:
-            raise Forbidden("Only admins see the findings: they show the host's paths and settings")
+        forbid(refusal(who, AdminOnly.FINDINGS))
         async with self._one:
             if self._found is None or time.monotonic() - self._found[0] > FRESH_SECONDS:
                 gpus = None if self._inventory is None else self._inventory.state

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 
 from fetchml.auth.audit import Audit
+from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.events import LostDeclared
-from fetchml.core.model import Principal, Role, Task
+from fetchml.core.model import Principal, Task
+from fetchml.core.permissions import AdminOnly
 from fetchml.core.scheduling import lost
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.tasks.visible import VisibleTasks
-from fetchml.errors import Conflict, Forbidden
+from fetchml.errors import Conflict, forbid
 from fetchml.ports.cluster import Cluster
 
 
@@ -34,8 +36,7 @@ class SilentTasks:
 
     async def declare_lost(self, who: Principal, task_id: str) -> Task:
         """Give up a task whose node is silent, so that it is retried; durable on return."""
-        if who.role is not Role.ADMIN:
-            raise Forbidden("Only admins declare tasks lost: a lost task may still run")
+        forbid(permissions.refusal(who, AdminOnly.LOST_TASKS))
         task = await self._tasks.get(who, task_id)
         trouble = self._cluster.trouble(task.id, task.attempt) if self._cluster else None
         if refusal := lost.fault(task, trouble):

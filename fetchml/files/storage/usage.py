@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from fetchml.core import storage
-from fetchml.core.model import ENDED, Change, Kept, Principal, Role, Task
+from fetchml.core.model import ENDED, Change, Kept, Principal, Task
+from fetchml.core.permissions import manages_all
 from fetchml.core.requests.snapshot import Snapshot
 from fetchml.core.storage import NOTHING, Kind, Used
 from fetchml.errors import StorageQuotaReached
@@ -75,7 +76,7 @@ class StorageUsage:
 
     def seen_by(self, who: Principal) -> list[UserStorage]:
         """Return all users' usage for an admin, the largest first; otherwise the caller's own."""
-        if who.role is not Role.ADMIN:
+        if not manages_all(who):
             return [self.of(who.user)]
         everybody = [self.of(user) for user in self._users]
         return sorted(everybody, key=lambda each: (-each.total.bytes, each.user))

@@ -8,7 +8,7 @@ from fetchml.core.model import Principal, Role
 
 
 class AdminOnly(StrEnum):
-    """What only admins may do. The value is the refusal."""
+    """Operations for admins only. The value is the refusal."""
 
     AUDIT = "Only admins read the audit"
     BOOKINGS = "Only admins reserve GPUs"

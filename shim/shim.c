@@ -22,7 +22,7 @@ enum { CLAIM_EXISTS = 120, NO_ROOM = 121, NOT_CLAIMED = 125 };
 enum { MOST_TIMES = 1 << 16, TIMES_APART_MS = 1000 };
 #endif
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
-static struct { const char *dir, *cwd, *env, *secrets, *control, *relay, *sampler;
+static struct { const char *dir, *cwd, *env, *secrets, *control, *relay, *sampler, *lifeline;
                 long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms, lease_ms, control_ms; }
     options = {.control_ms = 1000};
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
@@ -55,6 +55,7 @@ static char **parse(char **arg) { /* answers the command and its arguments */
         else if (!strcmp(name, "--control")) options.control = value;
         else if (!strcmp(name, "--relay")) options.relay = value;
         else if (!strcmp(name, "--sampler")) options.sampler = value;
+        else if (!strcmp(name, "--lifeline")) options.lifeline = value;
         else if (valid && !strcmp(name, "--segment-bytes")) options.segment_bytes = number;
         else if (valid && !strcmp(name, "--grace-ms")) options.grace_ms = number;
         else if (valid && !strcmp(name, "--timeout-ms")) options.timeout_ms = number;
@@ -88,7 +89,6 @@ int next_signal(void) {
     }
     return 0;
 }
-
 
 static void wait_at_gate(void) {
     int gate = openat(run_dir, "gate", O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
@@ -242,7 +242,8 @@ static bool reap(pid_t command, int *status) {
     siginfo_t info;
     while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
         woken |= relay_ended(info.si_pid);
-        if (info.si_pid == command || lost_lease(info.si_pid)) kill(-command, SIGKILL);
+        if (info.si_pid == command || lost_lease(info.si_pid) || lost_lifeline(info.si_pid))
+            kill(-command, SIGKILL);
         waitpid(info.si_pid, status, 0);
         if (info.si_pid == command) return true;
     }
@@ -367,6 +368,8 @@ int main(int argc, char **argv) {
     run_dir = open(options.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (null_fd < 0 || run_dir < 0) err(NOT_CLAIMED, "cannot open /dev/null or %s", options.dir);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (options.lifeline && !hold_lifeline(options.lifeline))
+        errx(NOT_CLAIMED, "the job of this container has ended, or its lifeline is missing");
     wait_at_gate();
     int output, record = claim_attempt();
     open_segment();
@@ -390,6 +393,7 @@ int main(int argc, char **argv) {
         write_held(write_log);
     }
     remove_secrets();
+    if (lost_lifeline(0)) return 128 + SIGKILL; /* as if the job's end had killed this process too */
     if (!record_end(record) && !record_end(create("exit.tmp"))) warn("cannot record the end");
     return end.signal ? 128 + end.signal : end.code;
 }

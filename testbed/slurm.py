@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from fetchml.adapters.slurm.transports.token import make_token
 from testbed import debian
@@ -63,8 +64,15 @@ _USED_UP = "#!/bin/sh\nexit 0\n"
 class Slurm:
     """A Slurm cluster of a test's own, whose daemons it may kill and start again."""
 
-    def __init__(self, folder: Path, settings: Sequence[str] = ()) -> None:
-        """`settings`: more lines of slurm.conf."""
+    def __init__(
+        self,
+        folder: Path,
+        settings: Sequence[str] = (),
+        programs: Mapping[Path, Path] = MappingProxyType({}),
+    ) -> None:
+        """`settings`: more lines of slurm.conf. `programs`: files that nodes have in the place of
+        others, by the paths of those."""
+        self._programs = programs
         self.folder = folder
         self._etc = folder / "etc"
         self._settings = settings
@@ -142,6 +150,8 @@ class Slurm:
         mounts = 'for d in slurm slurmctld; do mount --bind "$0" /run/$d; done; '
         # Where both versions of cgroups are mounted, crun starts no container.
         mounts += "[ ! -d /sys/fs/cgroup/unified ] || mount -t cgroup2 none /sys/fs/cgroup; "
+        for path, program in self._programs.items():
+            mounts += f"mount --bind {program} {path}; "
         mounts += 'exec "$@"'
         variables = {k: v for k, v in os.environ.items() if k != "SLURM_JWT"}
         variables["SLURM_CONF"] = self.variables["SLURM_CONF"]
@@ -289,11 +299,13 @@ def install() -> None:
 
 
 @contextmanager
-def private_slurm(*settings: str) -> Iterator[Slurm]:
+def private_slurm(
+    *settings: str, programs: Mapping[Path, Path] = MappingProxyType({})
+) -> Iterator[Slurm]:
     """Run a cluster; afterwards nothing of it is left."""
     install()
     folder = Path(tempfile.mkdtemp(prefix="fmlslurm", dir="/tmp"))
-    slurm = Slurm(folder, settings)
+    slurm = Slurm(folder, settings, programs)
     try:
         slurm.start()
         yield slurm

@@ -43,6 +43,7 @@ def shim_command(
     environment: str = "",
     relay: PurePath | None = None,
     sampler: PurePath | None = None,
+    lifeline: PurePath | None = None,
 ) -> list[str]:
     """Return the shim's argv, with paths from the shim's view. `secrets`: the folder for
     secrets that are files. `control`: the attempt's folder of that name; `None` if it has none.
@@ -51,7 +52,8 @@ def shim_command(
     that can't see them; 0: never. `lease_ms`: how long the command may run without a renewal of its
     lease; 0: no limit. `environment`: a file with more variables of the command; empty if it has
     none. `relay`: the program by which a server on another machine enters the attempt.
-    `sampler`: the program that measures the attempt's GPUs there."""
+    `sampler`: the program that measures the attempt's GPUs there. `lifeline`: a FIFO that the
+    processes of the attempt's job hold open; without them nothing goes on."""
     command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
     if run.timeout_ms:
@@ -72,6 +74,8 @@ def shim_command(
         command += ["--lease-ms", str(lease_ms)]
     if sampler is not None and run.gpu:
         command += ["--sampler", str(sampler)]
+    if lifeline is not None:
+        command += ["--lifeline", str(lifeline)]
     if environment:
         command += ["--env", environment]
     return [*command, "--", *run.argv]

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +22,8 @@ PACKAGES = ("podman", "crun", "busybox-static")
 PROGRAMS = ("sh", "sleep", "echo", "cat", "id", "ls", "stat", "kill", "true", "touch", "printf")
 
 
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A shell and little else, in the store of this machine's root."""
-    if not (shutil.which("podman") and shutil.which("crun") and shutil.which("busybox")):
-        debian.install(*PACKAGES)
-    root = tmp_path_factory.mktemp("image")
+def write_image(root: Path) -> Path:
+    """Write an archive with a shell and little else; return its path."""
     for name in ("bin", "etc", "tmp"):
         (root / name).mkdir()
     busybox = shutil.which("busybox")
@@ -38,6 +34,15 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (root / "etc/marker").write_text("of the image\n")
     archive = root.with_suffix(".tar")
     podman("-C", str(root), "-cf", str(archive), ".", program="tar")
+    return archive
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """In the store of this machine's root."""
+    if not (shutil.which("podman") and shutil.which("crun") and shutil.which("busybox")):
+        debian.install(*PACKAGES)
+    archive = write_image(tmp_path_factory.mktemp("image"))
     podman("import", "--change=ENV OF_IMAGE=yes", str(archive), IMAGE)
     yield IMAGE
     podman("rmi", "--force", IMAGE)
@@ -56,17 +61,22 @@ async def server(serve: Serve, slurm: Slurm, tmp_path: Path, image: str) -> Serv
     return await serve(backend, **variables).start()
 
 
-async def none_left(*task_ids: str) -> None:
-    """Wait until Podman has no container of these tasks, running or not."""
-
-    def is_left(task_id: str) -> bool:
-        label = f"--filter=label=fetchml.task={task_id}"
-        return bool(podman("ps", "--all", "--quiet", label).strip())
-
-    await eventually(lambda: not any(map(is_left, task_ids)))
+Containers = Callable[[str], str]
+"""Lists the containers of a task, running or not."""
 
 
-async def test_task_runs_in_its_image(server: Server) -> None:
+@pytest.fixture
+def containers() -> Containers:
+    return lambda task_id: podman(
+        "ps", "--all", "--quiet", f"--filter=label=fetchml.task={task_id}"
+    ).strip()
+
+
+async def none_left(containers: Containers, *task_ids: str) -> None:
+    await eventually(lambda: not any(map(containers, task_ids)))
+
+
+async def test_task_runs_in_its_image(server: Server, containers: Containers) -> None:
     value = 'it\'s "one" $x\nline'
     script = (
         'cat /etc/marker; echo "$OF_IMAGE|$VALUE|$UID|$CUDA_VISIBLE_DEVICES|${SLURM_JOB_ID-none}"; '
@@ -81,7 +91,7 @@ async def test_task_runs_in_its_image(server: Server) -> None:
     assert "Read-only file system" in output
     reply = await server.rest.get(f"/v1/tasks/{task_id}/outputs/file")
     assert reply.body == b"kept\n"
-    await none_left(task_id)
+    await none_left(containers, task_id)
 
 
 async def test_secrets(server: Server) -> None:
@@ -98,7 +108,9 @@ async def test_secrets(server: Server) -> None:
     assert not any(b"value-of-a-secret" in path.read_bytes() for path in files)
 
 
-async def test_time_limit_changes_and_the_task_can_not_change_it(server: Server) -> None:
+async def test_time_limit_changes_and_the_task_can_not_change_it(
+    server: Server, containers: Containers
+) -> None:
     """The account of the job is the server's, so only the mount is in the way."""
     script = (
         "cd /.fetchml/control; echo timeout_ms=0 >limit; echo timeout_ms=0 >limit.new; "
@@ -113,10 +125,10 @@ async def test_time_limit_changes_and_the_task_can_not_change_it(server: Server)
     output = (await server.get(task_id)).output
     assert output.count("Read-only file system") == 2, output
     assert output.endswith("\nlimit\n")
-    await none_left(task_id)
+    await none_left(containers, task_id)
 
 
-async def test_ends_are_told_apart(server: Server) -> None:
+async def test_ends_are_told_apart(server: Server, containers: Containers) -> None:
     limited = await server.submit("sleep 600", timeout_seconds=1)
     killed = await server.submit("kill -9 $$")
     nameless = await server.submit("true", image="docker-archive:/tmp/x.tar")
@@ -137,14 +149,16 @@ async def test_ends_are_told_apart(server: Server) -> None:
     }
     assert "bye" in (await server.get(cancelled)).output
     assert "the name of an image in a registry" in (await server.get(nameless)).error
-    await none_left(limited, killed, cancelled)
+    await none_left(containers, limited, killed, cancelled)
 
 
-async def test_server_restarts_beside_a_container(server: Server, tmp_path: Path) -> None:
+async def test_server_restarts_beside_a_container(
+    server: Server, containers: Containers, tmp_path: Path
+) -> None:
     task_id = await server.submit_running("until [ -e /outputs/go ]; do sleep 0.1; done; exit 4")
     await server.kill()
     await server.start()
     (tmp_path / f"shared/tasks/{task_id}/attempts/1/outputs/go").touch()
     task = await server.ended(task_id)
     assert (task.exit_code, task.attempt) == (4, 1), task
-    await none_left(task_id)
+    await none_left(containers, task_id)

@@ -4,6 +4,9 @@ The shim is the first process within the container. It claims the attempt, keeps
 records the end as it does without one; the job's own first process is the runtime, which passes
 signals on. The task's variables are in a file that only the shim reads: on a command line others on
 the node could see them, and in the runtime's own environment they could change what that does.
+
+Docker's containers are processes of its engine, not of the job. They get the job's limits by
+options, and end with it by a lifeline: a FIFO that the job holds open.
 """
 
 import re
@@ -27,6 +30,9 @@ from fetchml.ports.launcher import LaunchSpec, Mount, PrepareError
 ENVIRONMENT = "environment"
 """File in the attempt's folder with the task's variables."""
 _ENVIRONMENT_PATH = "/.fetchml/environment"
+LIFELINE = "lifeline"
+"""Beginning of the name of a job's FIFO in the attempt's folder."""
+_LIFELINE_PATH = PurePosixPath("/.fetchml/lifeline")
 _RELAY_PATH = PurePosixPath("/.fetchml/node_relay.py")
 _SAMPLER_PATH = PurePosixPath("/.fetchml/gpu_samples.py")
 _NAME = re.compile(r"[a-z0-9](?:[A-Za-z0-9._/@-]|:(?!/)){0,511}")
@@ -35,6 +41,29 @@ _TRANSPORTS = re.compile(
 )
 """Podman takes what follows for something else than a name."""
 _SCHEMES = ("docker://", "oras://", "library://")
+_WRITABLE = ("/tmp", "/run", "/var/tmp")  # noqa: S108 - in the container
+_DOCKER = """\
+set -e
+job=$1 cpus=$2 memory=$3
+[ "$memory" -gt 0 ] || memory=$((${{4:-0}} * cpus))
+cores=$(taskset -cp $$)
+most=$(nproc)
+[ "$cpus" -le "$most" ] || cpus=$most
+# What a job left that ended between the making of its container and its start.
+docker ps --all --filter=status=created "--filter=label=fetchml.owner=$(id -u)" \\
+    --format='{{{{.ID}}}} {{{{.Label "fetchml.client"}}}}' | while read -r id client; do
+    [ -e "/proc/$client" ] || docker rm "$id" >/dev/null 2>&1 || :
+done
+# Open to this process and what it becomes. Nobody else can open it to write.
+lifeline={lifeline}.$job-$$
+mkfifo -m 600 "$lifeline"
+exec 9<>"$lifeline"
+chmod 400 "$lifeline"
+set -- '--mount=type=bind,"src='"$lifeline"'",dst=/.fetchml/lifeline,ro' \\
+    "--name=fetchml-$job-$$" "--label=fetchml.client=$$" "--label=fetchml.owner=$(id -u)" \\
+    "--cpus=$cpus" "--cpuset-cpus=${{cores##* }}"
+[ "$memory" -le 0 ] || set -- "$@" "--memory=${{memory}}m" "--memory-swap=${{memory}}m"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +71,7 @@ class Containers:
     """The way in which nodes run images."""
 
     runtime: str
-    """`podman` or `apptainer`."""
+    """`podman`, `apptainer` or `docker`."""
     owner: tuple[int, int]
     """uid and gid of the account that runs the jobs."""
     shm_mb: int = 1024
@@ -68,6 +97,7 @@ class Containers:
             environment=_ENVIRONMENT_PATH,
             relay=_RELAY_PATH,
             sampler=_SAMPLER_PATH,
+            lifeline=_LIFELINE_PATH if self.runtime == "docker" else None,
         )
         mounts = [
             Mount(run.folder / ENVIRONMENT, _ENVIRONMENT_PATH, read_only=True),
@@ -77,38 +107,60 @@ class Containers:
         ]
         if run.secrets is not None:
             mounts.append(Mount(run.folder / SECRETS, str(SECRETS_FOLDER), read_only=False))
-        words = {"podman": self._podman, "apptainer": self._apptainer}[self.runtime]
+        words = {"podman": self._podman, "apptainer": self._apptainer, "docker": self._docker}[
+            self.runtime
+        ]
         return words(run, f'{quote(str(shims))}/"$(uname -m)"', mounts, shim)
 
     def _podman(self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]) -> str:
         if not _NAME.fullmatch(run.image) or _TRANSPORTS.match(run.image):
             raise _unusable(run.image, "the name of an image in a registry")
-        uid, gid = self.owner
         options = [
-            "--rm",
-            "--network=host",
+            *self._common(run),
             # So that the processes stay in the job, with its limits.
             "--cgroups=disabled",
-            "--cap-drop=all",
-            "--security-opt=no-new-privileges",
             # The counts there are those of the whole node.
             "--security-opt=mask=/sys/fs/cgroup",
-            "--read-only",
-            f"--user={uid}:{gid}",
-            *(["--userns=keep-id"] if uid else []),
-            f"--shm-size={self.shm_mb}m",
-            "--log-driver=none",
-            f"--label=fetchml.task={run.task_id}",
-            f"--workdir={WORKSPACE}",
-            f"--entrypoint={SHIM_PATH}",
+            *(["--userns=keep-id"] if self.owner[0] else []),
         ]
         lines = ['set -- "--mount=type=bind,src="' + f'{shim}",dst={SHIM_PATH},ro"']
         if run.gpu:
             lines.append('for number in $(echo "$numbers" | tr , " "); do')
             lines.append('    set -- "$@" "--device=nvidia.com/gpu=$number"')
             lines.append("done")
-        words = [*options, *(f"--mount={_podman_mount(each)}" for each in mounts)]
+        words = [*options, *(f"--mount={_mount(each)}" for each in mounts)]
         return _script(lines, "podman run", words, [run.image, *command[1:]])
+
+    def _common(self, run: LaunchSpec) -> list[str]:
+        """The options that Podman and Docker share."""
+        uid, gid = self.owner
+        return [
+            "--rm",
+            "--network=host",
+            "--cap-drop=all",
+            "--security-opt=no-new-privileges",
+            "--read-only",
+            f"--user={uid}:{gid}",
+            f"--shm-size={self.shm_mb}m",
+            "--log-driver=none",
+            f"--label=fetchml.task={run.task_id}",
+            f"--workdir={WORKSPACE}",
+            f"--entrypoint={SHIM_PATH}",
+        ]
+
+    def _docker(self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]) -> str:
+        if not _NAME.fullmatch(run.image) or _TRANSPORTS.match(run.image):
+            raise _unusable(run.image, "the name of an image in a registry")
+        options = [
+            *self._common(run),
+            *(f"--tmpfs={each}:rw,nosuid,nodev,exec,mode=1777" for each in _WRITABLE),
+            *(f"--mount={_mount(each)}" for each in mounts),
+        ]
+        lines = [_DOCKER.format(lifeline=quote(str(run.folder / LIFELINE)))]
+        lines.append(f'set -- "$@" "--mount=type=bind,src="{shim}",dst={SHIM_PATH},ro"')
+        if run.gpu:
+            lines.append("""set -- "$@" "--gpus=\\"device=$numbers\\"\"""")
+        return _script(lines, "docker run", options, [run.image, *command[1:]])
 
     def _apptainer(
         self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]
@@ -133,7 +185,7 @@ def _script(lines: list[str], program: str, options: list[str], rest: list[str])
     return "\n".join([*lines, f'exec {program} {given} "$@" {more}'])
 
 
-def _podman_mount(mount: Mount) -> str:
+def _mount(mount: Mount) -> str:
     """One line of CSV."""
     fields = ["type=bind", f"src={mount.source}", f"dst={mount.target}"]
     fields += ["ro"] if mount.read_only else []

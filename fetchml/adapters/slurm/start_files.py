@@ -18,7 +18,7 @@ import msgspec
 
 from fetchml.adapters.dataset_links import input_variables, link_datasets
 from fetchml.adapters.shim_command import PLACES, shim_command, variables_of
-from fetchml.adapters.slurm.containers import ENVIRONMENT, Containers
+from fetchml.adapters.slurm.containers import ENVIRONMENT, LIFELINE, Containers
 from fetchml.adapters.slurm.job import Submission
 from fetchml.adapters.volume_links import link_volumes
 from fetchml.core.model import AttemptEnd
@@ -51,10 +51,15 @@ USAGE_MS = 10_000
 """Interval at which the shim on a node records the use of its processes, and looks for another
 time limit: a network disk wakes nobody."""
 
+_LIMITS = (
+    '"$SLURM_JOB_ID" "$SLURM_CPUS_ON_NODE" "${SLURM_MEM_PER_NODE:-0}" "${SLURM_MEM_PER_CPU:-0}"'
+)
+"""Arguments of the start file: for containers that Slurm does not limit itself."""
+
 _JOB_SCRIPT = """\
 #!/bin/sh
 exec env -i NODE="$SLURMD_NODENAME" GPUS="$CUDA_VISIBLE_DEVICES" \\
-    NUMBERS="$SLURM_JOB_GPUS" /bin/sh {start}
+    NUMBERS="$SLURM_JOB_GPUS" /bin/sh {start} {limits}
 """
 
 _ARRAY_SCRIPT = """\
@@ -65,7 +70,7 @@ case $SLURM_ARRAY_TASK_ID in
 esac || exit 125
 exec >{output} 2>&1
 exec env -i NODE="$SLURMD_NODENAME" GPUS="$CUDA_VISIBLE_DEVICES" \\
-    NUMBERS="$SLURM_JOB_GPUS" /bin/sh ./{start}
+    NUMBERS="$SLURM_JOB_GPUS" /bin/sh ./{start} {limits}
 """
 
 _START_SCRIPT = """\
@@ -243,13 +248,15 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
 
 
 def job_script(folder: Path) -> str:
-    return _JOB_SCRIPT.format(start=quote(str(folder / START)))
+    return _JOB_SCRIPT.format(start=quote(str(folder / START)), limits=_LIMITS)
 
 
 def array_script(folders: Mapping[int, Path]) -> str:
     """The script of an array, whose tasks find their attempts' folders by their indexes."""
     lines = (f"{index}) cd {quote(str(folder))};;" for index, folder in folders.items())
-    return _ARRAY_SCRIPT.format(folders="\n".join(lines), output=OUTPUT, start=START)
+    return _ARRAY_SCRIPT.format(
+        folders="\n".join(lines), output=OUTPUT, start=START, limits=_LIMITS
+    )
 
 
 def array_task(path: Path) -> str:
@@ -364,6 +371,8 @@ def remove(path: Path) -> None:
     untrusted.remove(path / VOLUMES)
     for name in (SUBMISSION, START, ENVIRONMENT):
         (path / name).unlink(missing_ok=True)
+    for lifeline in path.glob(f"{LIFELINE}.*"):
+        lifeline.unlink(missing_ok=True)
 
 
 def check_shared(shared_dir: Path) -> tuple[int, int]:

@@ -40,7 +40,7 @@ cd {folder} || exit 3
     echo "user=$(id -u)"
     echo "machine=$(uname -m)"
     echo "python=$(python3 -c 'import platform; print(platform.python_version())' 2>/dev/null)"
-    echo "runtime=$({runtime} --version 2>/dev/null | head -n 1)"
+    echo "runtime=$({runtime} 2>/dev/null | head -n 1)"
     {shims}/"$(uname -m)" >/dev/null 2>&1
     echo "shim=$?"
     python3 -IS listen.py {shims} {ports} 2>/dev/null &
@@ -50,6 +50,12 @@ cd {folder} || exit 3
 mv draft found
 wait
 """
+_VERSIONS = {
+    "none": "true",
+    # Of the engine, so that the account must reach it.
+    "docker": "docker version --format 'Docker {{.Server.Version}}'",
+}
+"""Commands that print a runtime's version."""
 _LISTEN = """\
 import os, sys
 sys.path.insert(0, sys.argv[1])
@@ -101,7 +107,7 @@ def _run(
             folder=quote(str(folder)),
             shims=quote(str(shims)),
             ports=slurm.relay_ports,
-            runtime="true" if slurm.container == "none" else slurm.container,
+            runtime=_VERSIONS.get(slurm.container, f"{slurm.container} --version"),
         ),
         folder=str(folder),
         minutes=5,
@@ -221,8 +227,12 @@ def _without_record(job: Job | None, said: str) -> Finding:
 
 def _runtime(name: str, found: Mapping[str, str]) -> Finding:
     version = found.get("runtime", "")
-    fix = "" if version else f"Install {name} on all nodes, or change [slurm] container."
-    return Finding("probe container", version or f"{found.get('node')} has no {name}", fix)
+    fix = f"Install {name} on all nodes, or change [slurm] container."
+    if name == "docker":
+        fix = f"{fix} The jobs' account must be in the group docker there."
+    if version:
+        return Finding("probe container", version)
+    return Finding("probe container", f"{found.get('node')} has no {name}", fix)
 
 
 def _findings(found: Mapping[str, str], word: str, seen_at: float) -> Iterator[Finding]:

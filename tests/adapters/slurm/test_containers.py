@@ -9,7 +9,7 @@ import pytest
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.ports.launcher import LaunchSpec, Mount, Place, PrepareError
 
-RUNTIMES = ("podman", "apptainer")
+RUNTIMES = ("podman", "apptainer", "docker")
 
 
 def spec(folder: Path, image: str = "example.org/ml/train:2", **more: object) -> LaunchSpec:
@@ -17,7 +17,13 @@ def spec(folder: Path, image: str = "example.org/ml/train:2", **more: object) ->
     return LaunchSpec(**fields, argv=("train", "a b", "$x"), env={"A": "1"}, **more)  # type: ignore[arg-type]
 
 
-def ran(folder: Path, runtime: str, run: LaunchSpec, owner: tuple[int, int] = (7, 8)) -> list[str]:
+def ran(
+    folder: Path,
+    runtime: str,
+    run: LaunchSpec,
+    owner: tuple[int, int] = (7, 8),
+    memory: str = "600",
+) -> list[str]:
     """The arguments that the runtime gets on a node whose GPUs 2 and 3 are the job's."""
     program = folder / "bin" / runtime
     program.parent.mkdir()
@@ -28,7 +34,11 @@ def ran(folder: Path, runtime: str, run: LaunchSpec, owner: tuple[int, int] = (7
     )
     given = {"PATH": f"{program.parent}:{os.environ['PATH']}", "numbers": "2,3", "gpus": "0,1"}
     done = subprocess.run(
-        ["sh", "-euc", script], env=given, capture_output=True, text=True, check=True
+        ["sh", "-euc", script, "sh", "12", "1", "0", memory],
+        env=given,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout.splitlines()
 
@@ -51,18 +61,18 @@ def test_podman(tmp_path: Path) -> None:
         "run",
         "--rm",
         "--network=host",
-        "--cgroups=disabled",
         "--cap-drop=all",
         "--security-opt=no-new-privileges",
-        "--security-opt=mask=/sys/fs/cgroup",
         "--read-only",
         "--user=7:8",
-        "--userns=keep-id",
         "--shm-size=512m",
         "--log-driver=none",
         "--label=fetchml.task=t1",
         "--workdir=/workspace",
         "--entrypoint=/.fetchml/shim",
+        "--cgroups=disabled",
+        "--security-opt=mask=/sys/fs/cgroup",
+        "--userns=keep-id",
         f"--mount=type=bind,src={tmp_path}/environment,dst=/.fetchml/environment,ro",
         "--mount=type=bind,src=/shared/shim/node_relay.py,dst=/.fetchml/node_relay.py,ro",
         "--mount=type=bind,src=/shared/shim/gpu_samples.py,dst=/.fetchml/gpu_samples.py,ro",
@@ -84,6 +94,30 @@ def test_podman_of_root(tmp_path: Path) -> None:
     words = ran(tmp_path, "podman", spec(tmp_path), (0, 0))
     assert "--user=0:0" in words
     assert not any("--userns" in word or "--device" in word for word in words)
+
+
+def test_docker_has_the_limits_and_the_lifeline_of_its_job(tmp_path: Path) -> None:
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    words = ran(folder, "docker", spec(folder, gpu=2))
+    [lifeline] = folder.glob("lifeline.12-*")
+    assert lifeline.is_fifo()
+    assert lifeline.stat().st_mode & 0o777 == 0o400
+    given = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
+    assert given["--cpus"] == "1"
+    assert given["--memory"] == given["--memory-swap"] == "600m"
+    assert given["--cpuset-cpus"]
+    assert given["--gpus"] == '"device=2,3"'
+    assert given["--user"] == "7:8"
+    assert f'--mount=type=bind,"src={lifeline}",dst=/.fetchml/lifeline,ro' in words
+    at = words.index("--lifeline")
+    assert words[at + 1] == "/.fetchml/lifeline"
+    assert words.index("example.org/ml/train:2") < at < words.index("--env")
+
+
+def test_docker_gets_no_limit_of_memory_where_slurm_has_none(tmp_path: Path) -> None:
+    words = ran(tmp_path, "docker", spec(tmp_path), memory="0")
+    assert not any(word.startswith("--memory") for word in words)
 
 
 def test_apptainer(tmp_path: Path) -> None:
@@ -137,6 +171,7 @@ def test_usable_images(tmp_path: Path, runtime: str, image: str) -> None:
                 "a:" * 300,
             )
         ),
+        ("docker", "docker://a"),
         ("podman", "docker://a"),
         ("podman", "/images/a.sif"),
         ("apptainer", "docker:///a"),

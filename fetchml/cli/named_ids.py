@@ -23,11 +23,12 @@ class _Named(Protocol):
 
 
 def id_by_end(kind: str, named: str, known: Callable[[], Iterable[str]]) -> str:
-    """Return the only id of `known()` that ends so; `named` itself if it is whole, or if none does.
-    Raises CommandError if several do."""
-    if WHOLE.fullmatch(named) or len(named) < SHORTEST_END:
+    """Return the only id of `known()` that ends with `named`. Returns `named` itself if it is a
+    whole id, is too short, or if no id ends with it. Raises CommandError if several do."""
+    end = named.rpartition(SHORTENED)[2].lower()
+    if WHOLE.fullmatch(named) or len(end) < SHORTEST_END:
         return named
-    match [each for each in known() if each.endswith(named.rpartition(SHORTENED)[2].lower())]:
+    match [each for each in known() if each.endswith(end)]:
         case []:
             return named
         case [only]:

@@ -15,6 +15,7 @@ from build.words import findings
 from fetchml.cli.connect import RetryNotice, connected
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.main import COMMANDS, fetchml
+from fetchml.cli.named_ids import id_by_end
 from fetchml.cli.param_types import AfterParam, DatasetParam, Duration, KeyValue, StartTime
 from fetchml.cli.render import clean, duration, size
 from fetchml.cli.submit import given_fields, job_name, outcome
@@ -120,6 +121,25 @@ def test_one_line_while_the_server_is_away(
         assert lines("no server") == [], "however long it is away"
     now += 600
     assert lines("\x1b[2J") == ["\N{REPLACEMENT CHARACTER}[2J; retrying"], "it was back meanwhile"
+
+
+IDS = ["0198c0de-0000-7000-8000-00000000abcd", "0198c0de-0000-7000-8000-00000001abcd"]
+
+
+@pytest.mark.parametrize("named", ["0000ABCD", "…0000abcd", "0198c0de…0000abcd"])
+def test_id_by_its_end(named: str) -> None:
+    assert id_by_end("key", named, lambda: IDS) == IDS[0]
+
+
+@pytest.mark.parametrize("named", ["bcd", "…bcd", "0198c0de…", "nothing", IDS[1]])
+def test_what_is_no_end_of_an_id_selects_none(named: str) -> None:
+    """A key must not be revoked because it is the only one."""
+    assert id_by_end("key", named, lambda: IDS[:1]) == named
+
+
+def test_end_of_several_ids() -> None:
+    with pytest.raises(CommandError, match="2 ids of keys end with abcd"):
+        id_by_end("key", "abcd", lambda: IDS)
 
 
 def test_times_and_tasks_to_start_after() -> None:

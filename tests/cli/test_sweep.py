@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from fetchml.cli.main import fetchml
 from fetchml.cli.sweep.given import values_of
 from fetchml.client import SweepParameter
 from tests.cli.test_commands import rest
@@ -151,3 +153,10 @@ def test_files_describe_a_sweep(server: Server, tmp_path: Path) -> None:
 )
 def test_options_for_parameters(text: str, values: object) -> None:
     assert values_of(text) == values
+
+
+def test_no_option_for_parameters_is_lost() -> None:
+    twice = ["sweep", "create", "-p", "lr=1", "-p", "lr=2", "--", "echo", "{lr}"]
+    done = CliRunner().invoke(fetchml, twice)
+    assert done.exit_code == 2
+    assert "Give -p lr=… once, with commas between the values" in done.output

@@ -161,7 +161,10 @@ def _parameters(
     if table_file is not None:
         return read_table(table_file)
     found = parameters_of(given.get("parameters", {}), source)
+    names = [name for name, _ in params]
     for name, values in params:
+        if names.count(name) > 1:
+            raise click.UsageError(f"Give -p {name}=… once, with commas between the values")
         found[name] = values
     if not found:
         raise click.UsageError("Give parameters: -p lr=0.1,0.2, --table FILE or --file FILE")

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 import { Http } from "../src/api/http";
 import type { Task } from "../src/api/model";
 import { foldsSweeps, fromQuery } from "../src/filters";
@@ -144,4 +144,21 @@ test("the numbers of a sweep are read while it is shown, and again when a task o
   leave();
   records.changed([{ task: of("s"), deleted: false }]);
   assert.equal(records.byId.value.has("s"), false);
+});
+
+test("a sweep is read again a second later, even if the clock was set back meanwhile", async () => {
+  const { http, queries } = server([], 10);
+  const records = new SweepRecords(http);
+  records.show("s");
+  await settled();
+  mock.timers.enable({ apis: ["setTimeout"] });
+  records.changed([{ task: of("s"), deleted: false }]);
+  assert.equal(queries.length, 1);
+  const anHourAgo = Date.now() - 3_600_000;
+  const clock = mock.method(Date, "now", () => anHourAgo);
+  mock.timers.tick(1_000);
+  clock.mock.restore();
+  mock.timers.reset();
+  await settled();
+  assert.equal(queries.length, 2);
 });

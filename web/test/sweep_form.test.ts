@@ -64,9 +64,18 @@ test("a table is a task for each line", () => {
   });
   assert.match(built({ table: "lr" }).faults.get("table") ?? "", /line for each task/);
   assert.match(built({ table: "a,b\n1" }).faults.get("table") ?? "", /row 1 must have 2/);
-  assert.match(built({ table: "a,a\n1,2" }).faults.get("table") ?? "", /twice/);
+  assert.match(built({ table: "a,a\n1,2" }).faults.get("table") ?? "", /only once/);
   const rows = Array.from({ length: 10_000 }, (_, number) => number);
   assert.equal(built({ table: `n\n${rows.join("\n")}` }).request.parameters.n?.values?.length, 10_000);
+});
+
+test("no parameter is lost: not a name twice, nor one that every object has", () => {
+  const twice = built({ parameters: "lr=1\nlr=2" });
+  assert.match(twice.faults.get("parameters") ?? "", /^lr must have one line only/);
+  const both = built({ parameters: "lr=1", table: "lr\n2" });
+  assert.match(both.faults.get("table") ?? "", /^lr must be a line or a column/);
+  for (const form of [{ parameters: "__proto__=1" }, { table: "__proto__\n1" }])
+    assert.match(JSON.stringify(built(form).request), /"parameters":{"__proto__":{"values":\["1"\]}}/);
 });
 
 test("errors of the server go to their fields, those of the task too", () => {

@@ -46,16 +46,22 @@ export interface BuiltSweep {
 
 export function buildSweep(form: SweepForm, task: CreateTaskRequest): BuiltSweep {
   const faults = new Map<string, string>();
-  const parameters: Record<string, SweepParameter> = {};
+  // Not an object: a name may be that of a property which every object has.
+  const parameters = new Map<string, SweepParameter>();
   for (const { name, text, fault } of lines(form.parameters)) {
     const values = fault === undefined ? valuesOf(text) : fault;
     if (typeof values === "string") faults.set("parameters", values);
-    else parameters[name] = values;
+    else if (parameters.has(name)) faults.set("parameters", `${name} must have one line only`);
+    else parameters.set(name, values);
   }
   const table = tableOf(form.table);
   if (typeof table === "string") faults.set("table", table);
-  else Object.assign(parameters, table);
-  const request: Record<string, unknown> = { task, parameters };
+  else
+    for (const [name, values] of table) {
+      if (parameters.has(name)) faults.set("table", `${name} must be a line or a column, not both`);
+      else parameters.set(name, values);
+    }
+  const request: Record<string, unknown> = { task, parameters: Object.fromEntries(parameters) };
   const mode = form.mode || (form.table.trim() !== "" && "zip");
   if (mode) request.mode = mode;
   if (form.sweep_name.trim() !== "") request.name = form.sweep_name.trim();
@@ -109,18 +115,16 @@ function valuesOf(text: string): SweepParameter | string {
 }
 
 /** The values of each column; a text says why the table can't be read. */
-function tableOf(text: string): Record<string, SweepParameter> | string {
-  if (text.trim() === "") return {};
+function tableOf(text: string): [string, SweepParameter][] | string {
+  if (text.trim() === "") return [];
   const limits = { rows: MOST_ROWS + 2, characters: MOST_CHARACTERS + 1 };
   const [header = [], ...rows] = parseCsv(text, separatorOf(text, ""), limits).rows;
-  if (rows.length === 0) return "has a header, and a line for each task";
+  if (rows.length === 0) return "must have the names in its first line, and a line for each task";
   const wrong = rows.findIndex((row) => row.length !== header.length);
   if (wrong >= 0) return `row ${wrong + 1} must have ${header.length} values, as the header has`;
   const names = header.map((name) => name.trim());
-  if (new Set(names).size < names.length) return "a name occurs twice in its first line";
-  return Object.fromEntries(
-    names.map((name, column) => [name, { values: rows.map((row) => row[column] ?? "") }]),
-  );
+  if (new Set(names).size < names.length) return "must have each name in its first line only once";
+  return names.map((name, column) => [name, { values: rows.map((row) => row[column] ?? "") }]);
 }
 
 /** What an error of the server says of each field of both forms. */

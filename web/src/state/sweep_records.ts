@@ -55,8 +55,12 @@ export class SweepRecords implements Follower {
     if (this.#stale.has(id)) return;
     this.#stale.add(id);
     const calm = (this.#readAt.get(id) ?? 0) + CALM_MS - Date.now();
-    if (calm > 0) setTimeout(() => void this.#read(), calm);
-    else void this.#read();
+    if (calm <= 0) return void this.#read();
+    const read = () => {
+      this.#readAt.delete(id); // The timer has the last word: the clock may have been set back.
+      void this.#read();
+    };
+    setTimeout(read, Math.min(calm, CALM_MS));
   }
 
   /** Read stale sweeps one after the other. Those that have left the screen meanwhile are not. */

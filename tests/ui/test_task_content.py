@@ -219,6 +219,8 @@ async def test_charts_draw_what_was_sampled(busy: BusyHost, tab: OpenTab, *, dar
         assert await drawn(chart, name) > 50, label
     utilisation = page.get_by_role("figure", name="GPU utilisation")
     await expect(utilisation.locator(".chart-value")).to_have_text(["87 %", "42 %"])
+    read = re.compile(r": \S.* 87 %, \S.* 42 %$")
+    await expect(utilisation.get_by_role("slider")).to_have_attribute("aria-valuetext", read)
     # By keyboard, one goes from sample to sample, as with the pointer.
     cores = page.get_by_role("figure", name="CPU cores").get_by_role("slider")
     await cores.focus()
@@ -228,5 +230,7 @@ async def test_charts_draw_what_was_sampled(busy: BusyHost, tab: OpenTab, *, dar
     await expect(cores).not_to_have_attribute("aria-valuetext", str(newest))
     await page.keyboard.press("ArrowRight")
     await expect(cores).to_have_attribute("aria-valuenow", "1")
+    await page.keyboard.press("Control+Home")
+    await expect(cores).to_have_attribute("aria-valuenow", "1")  # That key is the browser's.
     await expect(page.get_by_role("figure", name="Disk")).to_be_visible()
     await opened.check_accessible()

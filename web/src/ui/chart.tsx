@@ -107,7 +107,7 @@ export function Chart({ label, times, series, format, height = 150, max }: Props
     const time = drawn.data[0][index];
     box.current?.setAttribute("aria-valuemax", String(Math.max(0, last)));
     box.current?.setAttribute("aria-valuenow", String(Math.max(0, index)));
-    const values = legend.current?.textContent ?? "";
+    const values = [...(legend.current?.children ?? [])].map((one) => one.textContent?.trim()).join(", ");
     const at = time === undefined ? "" : exactTime(1000 * time);
     box.current?.setAttribute("aria-valuetext", `${at}: ${values}`);
   }
@@ -115,7 +115,8 @@ export function Chart({ label, times, series, format, height = 150, max }: Props
   /** The arrow keys move the cursor as the pointer does; Escape takes it away. */
   function move(event: KeyboardEvent): void {
     const drawn = plot.current;
-    if (!drawn) return;
+    // With a modifier the key is the browser's: Alt and an arrow goes back a page.
+    if (!drawn || event.altKey || event.ctrlKey || event.metaKey) return;
     const last = drawn.data[0].length - 1;
     const index = drawn.cursor.idx ?? last;
     const steps = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: last };

@@ -33,8 +33,9 @@ export function Table({ label, columns, children }: Props) {
       <table class="table">
         <thead>
           <tr>
-            {headings.map(({ name, class: kind, hidden }: Heading) => (
-              <th key={name} scope="col" class={kind}>
+            {headings.map(({ name, class: kind, hidden }: Heading, index) => (
+              // A task chooses the names of metrics, so two columns may have one name.
+              <th key={index} scope="col" class={kind}>
                 {hidden ? <span class="off-screen">{name}</span> : name}
               </th>
             ))}

@@ -10,7 +10,8 @@ import pytest
 from fetchml.cli.main import fetchml
 from tests.support.validate import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+VIEWS = sorted((ROOT / "web/src").rglob("*.tsx"))
 
 
 def shown(page: Path) -> Iterator[list[str]]:
@@ -20,6 +21,23 @@ def shown(page: Path) -> Iterator[list[str]]:
             for part in re.split(r"\s#\s|\s&\s|[|;)]", line):
                 if found := re.search(r"(?:^|do |\()\s*(?:sudo )?fetchml ([a-z].*)", part):
                     yield re.split(r"\s--\s", found[1])[0].split()
+
+
+def named(text: str) -> Iterator[list[str]]:
+    """Yield the words of each command that a sentence names in backquotes.
+
+    Without options of groups, and without sbatch, whose options are Slurm's; the signer of a
+    release is called `fetchml` too.
+    """
+    for found in re.findall(r"`fetchml (?!sbatch|ssh-ed25519)([a-z][^`]*)`", text):
+        yield re.sub(r"--data-dir DIR ", "", re.split(r"\s--\s", found)[0]).split()
+
+
+def named_in_view(text: str) -> Iterator[list[str]]:
+    """Yield the words of each command that a text of the page names, as far as they are in small
+    letters."""
+    for found in re.findall(r"\bfetchml ((?:[a-z-]+\b ?)+)", text):
+        yield found.split()
 
 
 def problem(words: list[str]) -> str | None:
@@ -39,6 +57,18 @@ def problem(words: list[str]) -> str | None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_shown_commands_exist(page: Path) -> None:
     assert [found for words in shown(page) if (found := problem(words))] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_named_commands_exist(page: Path) -> None:
+    assert [found for words in named(page.read_text()) if (found := problem(words))] == []
+
+
+def test_commands_that_the_page_names_exist() -> None:
+    texts = [view.read_text() for view in VIEWS]
+    commands = [words for text in texts for words in named_in_view(text)]
+    assert len(commands) >= 5
+    assert [found for words in commands if (found := problem(words))] == []
 
 
 def test_the_pages_show_commands() -> None:

@@ -143,7 +143,7 @@ export function Fields({ form, change, errorOf, choices }: Props) {
             none="No code: the image has everything"
             options={choices.snapshots.map((one) => [one.id, withId(snapshotName(one), one.id)])}
             error={errorOf("snapshot_id")}
-            help="A folder uploaded with fetchml snapshot push. The task finds a private copy at /workspace."
+            help="A folder uploaded with fetchml snapshot create. The task finds a private copy at /workspace."
             change={change}
           />
           {text({
@@ -283,7 +283,7 @@ export function Fields({ form, change, errorOf, choices }: Props) {
             isCode: true,
           })}
           {flag("preemptible", "Preemptible", "A more urgent task may stop this one, which starts again later.")}
-          {flag("may_idle", "May idle", "It is not stopped for what it leaves unused, as of a task that serves requests.")}
+          {flag("may_idle", "May idle", "Its GPUs may stay unused, for example while it waits for requests: the server does not stop it for that.")}
           {(info?.launcher === "slurm" || form.slurm !== "") &&
             text({
               name: "slurm",

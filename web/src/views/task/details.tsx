@@ -146,7 +146,7 @@ function Commands({ task }: { task: Task }) {
       [
         "from fetchml.client import Client",
         "",
-        "with Client() as client:  # of FETCHML_SERVER, with FETCHML_API_KEY",
+        "with Client() as client:  # uses FETCHML_SERVER and FETCHML_API_KEY",
         `    for chunk in client.logs("${task.id}", follow=True):`,
         '        print(chunk.data.decode(errors="replace"), end="")',
       ].join("\n"),

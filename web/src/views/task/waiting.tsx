@@ -6,6 +6,7 @@ import type { Task } from "../../api/model";
 import { plain } from "../../format";
 import { store } from "../../state/store";
 import { localTime } from "../../state/time_text";
+import { SmallButton } from "../../ui/button";
 import { Dialog } from "../../ui/dialog";
 import { announce } from "../../ui/notes";
 
@@ -13,14 +14,12 @@ export function Order({ task, isBusy }: { task: Task; isBusy: boolean }) {
   const [isOpen, setOpen] = useState(false);
   return (
     <>
-      <button
-        type="button"
-        class="button button-small"
+      <SmallButton
         disabled={isBusy || task.cancel_requested_at !== undefined}
         onClick={() => setOpen(true)}
       >
         Priority and start
-      </button>
+      </SmallButton>
       {isOpen && <OrderDialog task={task} onClose={() => setOpen(false)} />}
     </>
   );

@@ -42,7 +42,7 @@ def cp(client: Client, source: str, to: Path) -> None:
     files = client.outputs(task_id, folder=folder)
     for file in files:
         if file.path == path:
-            # The task chose the name: elsewhere it may lead out of the folder.
+            # The task chose the name: a drive or a backslash in it leads out of the folder here.
             name = path.rpartition("/")[2]
             if sys.platform == "win32":
                 name = ArchiveNames().name(name)

@@ -236,10 +236,7 @@ def test_commands_run_as_they_stand(place: Place, where: str) -> None:
     commands = [line for line in BLOCKS[where] if not is_exception(line)]
     if commands:
         place.run(commands)
-        if any(
-            re.search("experiment create|compare|gpu drain|fetchml reserv", line)
-            for line in commands
-        ):
+        if any(re.search(LEAVES_TRACES, line) for line in commands):
             place.clear()
 
 

@@ -8,6 +8,7 @@ import select
 import socket
 
 from fetchml.system.background import BackgroundWork
+from fetchml.system.pacing import Pace
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 PIECE_BYTES = 32 << 10
@@ -70,7 +71,9 @@ async def _receive(reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> 
     """The task may have replaced the relay: a frame too large ends the connection. Raises OSError,
     EOFError."""
     near.write(await reader.readexactly(1))
+    pace = Pace()
     while True:
+        await pace.rest()  # What is buffered may be thousands of frames of a byte, or of none.
         head = await reader.readexactly(HEAD_BYTES)
         size = int.from_bytes(head[1:])
         if head[:1] == b"e":

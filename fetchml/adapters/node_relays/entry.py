@@ -186,8 +186,8 @@ class NodeEntries:
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
                 limit=BUFFERED_BYTES,
             )
-        except (ConnectionRefusedError, ConnectionResetError, ssl.SSLError):
-            # Nobody listens there any more, or another program does.
+        except (ConnectionError, ssl.SSLError):
+            # Nobody listens there any more, or another program does, which may be silent.
             if connection is not None:
                 connection.close()
             return None

@@ -256,6 +256,15 @@ async def test_forged_record_gets_nothing(attempt: Attempt) -> None:
     assert heard.hello_only(), bytes(heard.data)
 
 
+async def test_program_on_the_port_of_an_old_relay_that_is_silent(
+    attempt: Attempt, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would keep the server out for as long as it listens."""
+    monkeypatch.setattr(entry, "HANDSHAKE_SECONDS", 0.3)
+    (attempt.folder.run / RECORD).write_text(f"mark=0\nport={listener.getsockname()[1]}\n")
+    assert await run(attempt, "echo in") == (0, b"in\n")
+
+
 @pytest.mark.parametrize("spoilt", ["", "port=22\n", "port=5000\nport=5001\n", "x" * 5000, None])
 async def test_spoilt_record(attempt: Attempt, spoilt: str | None) -> None:
     record = attempt.folder.run / RECORD

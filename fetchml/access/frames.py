@@ -1,6 +1,7 @@
 """The frames on the streams of the shim as a helper (shim/README.md): a type, a size, the data."""
 
 from fetchml.ports.launcher import Helper
+from fetchml.system.pacing import Pace
 
 HEAD_BYTES = 5
 MOST_BYTES = 64 << 10
@@ -22,9 +23,11 @@ class FrameReader:
     def __init__(self, helper: Helper) -> None:
         self._helper = helper
         self._unread = bytearray()
+        self._pace = Pace()
 
     async def next(self) -> tuple[str, bytes]:
         """Raises NoFrame."""
+        await self._pace.rest()  # What is unread may be thousands of frames without data.
         await self._have(HEAD_BYTES)
         size = int.from_bytes(self._unread[1:HEAD_BYTES])
         if size > MOST_BYTES:

@@ -1,7 +1,6 @@
 """Connections of a task's ports, at whose other end may be a relay that the task has replaced."""
 
 import asyncio
-import socket
 from unittest.mock import Mock
 
 import pytest
@@ -17,7 +16,7 @@ async def test_flood_of_tiny_frames_does_not_hold_the_event_loop(data: bytes) ->
     async def carried() -> None:
         bridges, reader = Bridges(), asyncio.StreamReader()
         reader.feed_data(frames)
-        near: socket.socket = bridges.open((reader, Mock()))
+        near = bridges.open((reader, Mock()))
         near_reader, near_writer = await asyncio.open_connection(sock=near)
         assert len(await near_reader.read()) == 1 + 20_000 * len(data)
         near_writer.close()

@@ -67,9 +67,7 @@ def test_a_listener_on_a_loopback_port_never_receives_the_admin_key(
     data_dir: Path, listener: Listener
 ) -> None:
     variables = {"FETCHML_SERVER": f"127.0.0.1:{listener.port}", "FETCHML_DATA_DIR": str(data_dir)}
-    ran = run("ls", **variables)
-    assert ran.code == ExitCode.UNREACHABLE
-    assert "Cannot reach a server" in ran.err
+    assert "Cannot reach a server" in run("ls", **variables).failed(ExitCode.UNREACHABLE)
     # With the user's own key, the same command does call it.
     assert run("ls", FETCHML_API_KEY="fml_own", **variables).code != 0
     assert listener.received
@@ -81,9 +79,8 @@ def test_the_admin_key_is_sent_through_the_control_socket(tmp_path: Path) -> Non
     try:
         server.run("submit", "--", "true").succeeded()
         assert "admin" in server.run("ls").succeeded()
-        other = server.run("ls", FETCHML_SERVER="127.0.0.1:1")
-        assert other.code == ExitCode.REFUSED
-        assert server.grpc in other.err
+        other = server.run("ls", FETCHML_SERVER="127.0.0.1:1").failed(ExitCode.REFUSED)
+        assert server.grpc in other
     finally:
         server.stop()
 

@@ -41,9 +41,7 @@ def test_a_task_from_submit_to_rm(server: Server) -> None:
     assert task_id in server.run("ls", "--status", "completed", "--name", "hel").succeeded()
     assert task_id not in server.run("ls", "--status", "queued").succeeded()
     assert server.run("rm", task_id).succeeded() == f"{task_id} is removed"
-    gone = server.run("show", task_id)
-    assert gone.code == 5
-    assert "There is no task" in gone.err
+    assert "There is no task" in server.run("show", task_id).failed(5)
 
 
 def test_json_equals_the_rest_reply(server: Server) -> None:
@@ -81,9 +79,8 @@ def test_wait_continues_through_retries(server: Server) -> None:
 
 
 def test_a_missing_program_fails_the_task_with_its_reason(server: Server) -> None:
-    waited = server.run("submit", "--wait", "--", "no-such-program")
-    assert waited.code == 127
-    assert "No such file or directory" in waited.err
+    waited = server.run("submit", "--wait", "--", "no-such-program").failed(127)
+    assert "No such file or directory" in waited
 
 
 def test_interrupted_wait_leaves_the_task_running(server: Server) -> None:
@@ -138,16 +135,12 @@ def test_queue_and_top_show_running_tasks(server: Server) -> None:
 
 
 def test_errors_have_exit_codes_and_hints(server: Server) -> None:
-    wrong = server.run("ls", FETCHML_API_KEY="wrong")
-    assert wrong.code == 4
-    assert "fetchml keys create" in wrong.err
-    nowhere = server.run("ls", FETCHML_SERVER="127.0.0.1:1", FETCHML_API_KEY="any")
-    assert nowhere.code == 3
-    assert "Cannot reach a server at 127.0.0.1:1" in nowhere.err
-    broken = server.run("submit", "--priority", "11", "-n", "a b", "true")
-    assert broken.code == 2
-    assert "job_name: " in broken.err
-    assert "priority: must be between 1 and 10" in broken.err
+    assert "fetchml keys create" in server.run("ls", FETCHML_API_KEY="wrong").failed(4)
+    nowhere = server.run("ls", FETCHML_SERVER="127.0.0.1:1", FETCHML_API_KEY="any").failed(3)
+    assert "Cannot reach a server at 127.0.0.1:1" in nowhere
+    broken = server.run("submit", "--priority", "11", "-n", "a b", "true").failed(2)
+    assert "job_name: " in broken
+    assert "priority: must be between 1 and 10" in broken
     assert server.run("submit", "--memory-gb", "9999999999").code == 2
     assert server.run("show", "nothing").code == 5
     assert server.run("frobnicate").code == 2
@@ -205,9 +198,8 @@ def test_keys_over_the_network_are_for_admins(server: Server) -> None:
 
 
 def test_keys_of_a_missing_data_directory(server: Server) -> None:
-    nothing = run("keys", "--data-dir", str(server.data_dir / "nothing"), "ls")
-    assert nothing.code == 1
-    assert "is not a data directory of FetchML: No such file or directory" in nothing.err
+    nothing = run("keys", "--data-dir", str(server.data_dir / "nothing"), "ls").failed(1)
+    assert "is not a data directory of FetchML: No such file or directory" in nothing
 
 
 def test_a_closed_pipe_is_not_an_error(server: Server) -> None:

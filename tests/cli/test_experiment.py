@@ -24,14 +24,11 @@ def test_experiment_from_create_to_rm(server: Server) -> None:
     assert shown.splitlines()[-1].split() == ["tasks", "1"]
     archived = server.run("experiment", "archive", made).succeeded()
     assert archived == f"{made} is archived"
-    refused = server.run("submit", "--experiment", made, "--", "true")
-    assert refused.code == 2
-    assert "experiment_id: no such experiment, or it is archived" in refused.err
+    refused = server.run("submit", "--experiment", made, "--", "true").failed(2)
+    assert "experiment_id: no such experiment, or it is archived" in refused
     assert server.run("experiment", "rm", made).succeeded() == f"{made} is removed"
     for command in ("show", "archive", "rm", "compare"):
-        gone = server.run("experiment", command, made)
-        assert gone.code == 5
-        assert "There is no experiment" in gone.err
+        assert "There is no experiment" in server.run("experiment", command, made).failed(5)
     assert server.run("experiment", "create", "").code == 2
 
 
@@ -67,9 +64,8 @@ def test_compare(server: Server) -> None:
     newest = server.run("experiment", "compare", made, "--limit", "1")
     assert waits in newest.succeeded()
     assert "3 older tasks are not shown: raise --limit" in newest.err
-    unknown = server.run("experiment", "compare", made, "--sort", "f1")
-    assert unknown.code == 2
-    assert "Known metrics: loss, epoch" in unknown.err
+    unknown = server.run("experiment", "compare", made, "--sort", "f1").failed(2)
+    assert "Known metrics: loss, epoch" in unknown
     server.run("cancel", waits).succeeded()
 
 

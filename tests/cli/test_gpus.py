@@ -143,13 +143,10 @@ def test_gpu_errors_have_exit_codes(server: Server) -> None:
         ("", ExitCode.NOT_FOUND, "There is no GPU"),
         ("GPU-0000000", ExitCode.USAGE, "Several UUIDs start with GPU-0000000: GPUs 0, 1, 2"),
     ):
-        refused = server.run("gpu", "drain", "0", named)
-        assert refused.code == code
-        assert said in refused.err
+        assert said in server.run("gpu", "drain", "0", named).failed(code)
     user = server.json("keys", "create", "ada")["secret"]
-    refused = server.run("gpu", "drain", "0", FETCHML_API_KEY=user)
-    assert refused.code == ExitCode.REFUSED
-    assert "Only admins" in refused.err
+    refused = server.run("gpu", "drain", "0", FETCHML_API_KEY=user).failed(ExitCode.REFUSED)
+    assert "Only admins" in refused
     assert server.run("gpus", FETCHML_API_KEY=user).code == 0
     assert [each["state"] for each in server.json("gpus")["gpus"]] == ["free", "free", "sick"]
     assert server.run("gpus", "--watch").code == ExitCode.USAGE

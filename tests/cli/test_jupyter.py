@@ -90,9 +90,8 @@ def test_a_failed_start_shows_its_reason(box: Server) -> None:
     assert failed.out == ""
     (box.data_dir / "jupyter/bad").mkdir()
     (box.data_dir / "jupyter/bad/dies").touch()
-    died = box.run("jupyter", "start", "--name", "bad")
-    assert died.code == 1
-    assert "error: Jupyter ended by itself with exit code 3: no such token: …" in died.err
+    died = box.run("jupyter", "start", "--name", "bad").failed(1)
+    assert "error: Jupyter ended by itself with exit code 3: no such token: …" in died
 
 
 def test_ctrl_c_leaves_the_service_running(box: Server) -> None:
@@ -111,14 +110,10 @@ def test_ctrl_c_leaves_the_service_running(box: Server) -> None:
 
 
 def test_without_containers(server: Server) -> None:
-    refused = server.run("jupyter", "start")
-    assert refused.code == 3
-    assert "start the server with '--launcher docker'" in refused.err
+    assert "start the server with '--launcher docker'" in server.run("jupyter", "start").failed(3)
     assert server.json("jupyter", "ls") == {"services": []}
     for command in ("show", "stop"):
-        unknown = server.run("jupyter", command, "nothing")
-        assert unknown.code == 5
-        assert "There is no Jupyter service 'nothing'" in unknown.err
-    wrong = server.run("jupyter", "start", "--workspace", "../etc")
-    assert wrong.code == 2
-    assert "workspace: must be a path below the server's own folder" in wrong.err
+        unknown = server.run("jupyter", command, "nothing").failed(5)
+        assert "There is no Jupyter service 'nothing'" in unknown
+    wrong = server.run("jupyter", "start", "--workspace", "../etc").failed(2)
+    assert "workspace: must be a path below the server's own folder" in wrong

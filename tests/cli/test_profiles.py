@@ -49,9 +49,7 @@ def test_login_stores_a_profile_that_commands_use(server: Server, tmp_path: Path
         "profiles": [{"name": "lab", "server": server.grpc, "default": True}]
     }
     assert run("profiles", "-o", "name", **at_home).succeeded() == "lab"
-    unknown = run("--profile", "lap", "ls", **at_home)
-    assert unknown.code == 2
-    assert "There are lab." in unknown.err
+    assert "There are lab." in run("--profile", "lap", "ls", **at_home).failed(2)
     assert run("logout", **at_home).succeeded() == "Profile lab is removed."
     assert secret not in file.read_text()
     assert run("profiles", "-o", "name", **at_home).succeeded() == ""

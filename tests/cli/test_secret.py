@@ -52,9 +52,8 @@ def test_secret_from_set_to_rm(server: Server, tmp_path: Path) -> None:
     for name in ("TOKEN", "KEY"):
         assert server.run("secret", "rm", name).succeeded() == f"{name} is removed"
     assert server.run("secret", "rm", "TOKEN").code == ExitCode.NOT_FOUND
-    refused = server.run("submit", "--secret", "TOKEN", "--", "true")
-    assert refused.code == ExitCode.USAGE
-    assert "there is no secret TOKEN" in refused.err
+    refused = server.run("submit", "--secret", "TOKEN", "--", "true").failed(ExitCode.USAGE)
+    assert "there is no secret TOKEN" in refused
     assert server.run("secret", "ls", "--user", "nobody").succeeded().split() == [
         "NAME",
         "MADE",

@@ -52,27 +52,23 @@ def test_a_second_signal_ends_the_server_at_once_and_loses_nothing(own_server: S
 
 def test_a_data_directory_has_one_server(own_server: Server) -> None:
     own_server.start()
-    second = run("serve", "--data-dir", str(own_server.data_dir), "--launcher", "process")
-    assert second.code == 1
-    assert f"pid {own_server.pid}" in second.err
+    second = run("serve", "--data-dir", str(own_server.data_dir), "--launcher", "process").failed(1)
+    assert f"pid {own_server.pid}" in second
 
 
 def test_a_port_in_use_is_reported_before_files_are_created(server: Server, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     refused = run(
         "serve", "--data-dir", str(data_dir), "--launcher", "process", "--grpc", server.grpc
-    )
-    assert refused.code == 1
-    assert f"can't listen on {server.grpc}: Address already in use" in refused.err
+    ).failed(1)
+    assert f"can't listen on {server.grpc}: Address already in use" in refused
     assert not (data_dir / "admin.key").exists()
 
 
 def test_wrong_settings_are_reported(tmp_path: Path) -> None:
     file = tmp_path / "fetchml.toml"
     file.write_text("[tasks]\nimgae = 'x'\n")
-    wrong = run("serve", "--config", str(file))
-    assert wrong.code == 2
-    assert "did you mean image?" in wrong.err
+    assert "did you mean image?" in run("serve", "--config", str(file)).failed(2)
     assert run("serve", "--http", "nowhere").code == 2
 
 
@@ -83,9 +79,7 @@ def test_the_datasets_root_must_be_outside_of_the_data_directory(tmp_path: Path,
         f'data_dir = "{tmp_path}/data"\n[server]\nhttp = "127.0.0.1:0"\ngrpc = "127.0.0.1:0"\n'
         f'launcher = "process"\n[datasets]\nroot = "{tmp_path}/{root}"\n'
     )
-    refused = run("serve", "--config", str(file))
-    assert refused.code == 1
-    assert "tasks could read the server's files" in refused.err
+    assert "tasks could read the server's files" in run("serve", "--config", str(file)).failed(1)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +102,8 @@ def test_the_jupyter_root_must_be_apart_from_data_and_datasets(
         f'launcher = "process"\n[datasets]\nroot = "{tmp_path}/{datasets}"\n'
         f'[jupyter]\nroot = "{tmp_path}/{root}"\n'
     )
-    refused = run("serve", "--config", str(file))
-    assert refused.code == 1
-    assert "users of Jupyter could change the server's files" in refused.err
+    refused = run("serve", "--config", str(file)).failed(1)
+    assert "users of Jupyter could change the server's files" in refused
 
 
 def test_files_of_the_first_start_are_private_to_the_owner(own_server: Server) -> None:
@@ -143,9 +136,8 @@ def test_the_first_key_can_be_given(tmp_path: Path) -> None:
 
 def test_a_weak_first_key_is_refused(tmp_path: Path) -> None:
     flags = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--launcher", "process")
-    weak = run("serve", "--data-dir", str(tmp_path), *flags, FETCHML_ADMIN_KEY="short")
-    assert weak.code == 1
-    assert "FETCHML_ADMIN_KEY must be" in weak.err
+    weak = run("serve", "--data-dir", str(tmp_path), *flags, FETCHML_ADMIN_KEY="short").failed(1)
+    assert "FETCHML_ADMIN_KEY must be" in weak
 
 
 def test_keys_need_no_running_server(own_server: Server) -> None:
@@ -170,11 +162,10 @@ def test_a_foreign_folder_is_refused_and_unchanged(tmp_path: Path, command: str)
         "keys": ["keys", "--data-dir", str(folder), "ls"],
         "backup": ["backup", "--data-dir", str(folder), str(tmp_path / "of.tar")],
     }
-    refused = run(*arguments[command])
-    assert refused.code == 1
-    assert f"{folder} is no data directory of FetchML, has something in it" in refused.err
+    refused = run(*arguments[command]).failed(1)
+    assert f"{folder} is no data directory of FetchML, has something in it" in refused
     assert f"name another --data-dir; or, if it is meant for FetchML, chmod 700 {folder}" in (
-        refused.err
+        refused
     )
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
     assert sorted(path.name for path in folder.rglob("*")) == ["store", "thesis.tex"]
@@ -215,18 +206,16 @@ def test_a_disk_that_fills_up_during_keys_create_is_reported(own_server: Server)
     own_server.start()
     assert own_server.stop() == 0
     where = ("--data-dir", str(own_server.data_dir))
-    refused = run("keys", *where, "create", "ada", ulimit="-f 0")
-    assert refused.code == 1
-    assert "can't be used any more" in refused.err
-    assert "File too large. Nothing was lost: allow larger files" in refused.err
-    assert "Traceback" not in refused.err
+    refused = run("keys", *where, "create", "ada", ulimit="-f 0").failed(1)
+    assert "can't be used any more" in refused
+    assert "File too large. Nothing was lost: allow larger files" in refused
+    assert "Traceback" not in refused
     assert [key["name"] for key in own_server.json("keys", "ls")["keys"]] == ["admin"]
 
 
 def test_too_few_open_files_are_reported(tmp_path: Path) -> None:
-    refused = run("serve", *new_server(tmp_path / "data"), ulimit="-n 20")
-    assert refused.code == 1
-    assert refused.err.startswith("Error: The server cannot start: it may open only 20 files")
+    refused = run("serve", *new_server(tmp_path / "data"), ulimit="-n 20").failed(1)
+    assert refused.startswith("Error: The server cannot start: it may open only 20 files")
     assert not (tmp_path / "data").exists()
 
 

@@ -92,30 +92,25 @@ def test_snapshot_from_create_to_rm(server: Server, code: Path) -> None:
     assert server.run("snapshot", "rm", made[:10]).succeeded() == f"{made} is removed"
     gone = server.run("snapshot", "show", made)
     assert gone.code == 5
-    unknown = server.run("submit", "--wait", "--snapshot", made, "--", "true")
-    assert unknown.code == 125
-    assert "snapshot_id: there is no such snapshot" in unknown.err
+    unknown = server.run("submit", "--wait", "--snapshot", made, "--", "true").failed(125)
+    assert "snapshot_id: there is no such snapshot" in unknown
 
 
 def test_a_bad_fetchml_toml_is_refused_with_its_line(server: Server, code: Path) -> None:
     write(code, "fetchml.toml", 'command = ["true"]\n\ncpus = 2\n')
-    refused = server.run("submit", "--dir", str(code))
-    assert refused.code == 2
-    assert "fetchml.toml: line 3: cpus is not a setting: did you mean cpu?" in refused.err
+    refused = server.run("submit", "--dir", str(code)).failed(2)
+    assert "fetchml.toml: line 3: cpus is not a setting: did you mean cpu?" in refused
 
 
 def test_an_empty_folder_is_refused(server: Server, tmp_path: Path) -> None:
-    nothing = server.run("snapshot", "create", str(tmp_path))
-    assert nothing.code == 2
-    assert "nothing to send" in nothing.err
+    assert "nothing to send" in server.run("snapshot", "create", str(tmp_path)).failed(2)
 
 
 def test_a_link_to_outside_is_refused_before_the_upload(server: Server, code: Path) -> None:
     (code / "data").symlink_to("/srv/data")
-    refused = server.run("snapshot", "create", str(code))
-    assert refused.code == 2
-    assert "data is a link that does not stay inside" in refused.err
-    assert ".fetchmlignore" in refused.err
+    refused = server.run("snapshot", "create", str(code)).failed(2)
+    assert "data is a link that does not stay inside" in refused
+    assert ".fetchmlignore" in refused
     write(code, ".fetchmlignore", "/data\n")
     assert server.run("snapshot", "create", str(code)).code == 0
 

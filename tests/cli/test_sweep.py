@@ -41,9 +41,7 @@ def test_sweep_from_create_to_best(server: Server) -> None:
     assert "Known metrics: loss" in none.err
     assert server.run("sweep", "retry", made).succeeded() == "1 task submitted again"
     assert server.run("sweep", "cancel", made).code == 0
-    gone = server.run("sweep", "show", "no-such-sweep")
-    assert gone.code == 5
-    assert "There is no sweep" in gone.err
+    assert "There is no sweep" in server.run("sweep", "show", "no-such-sweep").failed(5)
 
 
 def test_tasks_and_sweeps_start_after_sweeps(server: Server) -> None:
@@ -72,9 +70,8 @@ def test_tasks_and_sweeps_start_after_sweeps(server: Server) -> None:
         server.run("watch", task_id)
         assert server.json("show", task_id)["status"] == "completed"
     assert server.json("sweep", "show", made)["counts"]["completed"] == 2
-    wrong = server.run("submit", "--inputs-from", "sweep:writes", "--", "true")
-    assert wrong.code == 2
-    assert "the outputs of a whole sweep can't be inputs" in wrong.err
+    wrong = server.run("submit", "--inputs-from", "sweep:writes", "--", "true").failed(2)
+    assert "the outputs of a whole sweep can't be inputs" in wrong
 
 
 def test_dry_run_shows_count_and_the_first_five(server: Server, tmp_path: Path) -> None:

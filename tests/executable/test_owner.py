@@ -73,10 +73,9 @@ def test_backup_by_root_belongs_to_root_and_leaves_no_file(data_dir: Path, tmp_p
 
 @only_root
 def test_root_cannot_serve_data_of_another_user(data_dir: Path) -> None:
-    refused = run("serve", "--data-dir", str(data_dir), "--launcher", "process")
-    assert refused.code == 1
-    assert "is the data directory of user nobody" in refused.err
-    assert "sudo -u nobody fetchml serve" in refused.err
+    refused = run("serve", "--data-dir", str(data_dir), "--launcher", "process").failed(1)
+    assert "is the data directory of user nobody" in refused
+    assert "sudo -u nobody fetchml serve" in refused
     assert _strangers(data_dir) == []
 
 

@@ -254,9 +254,8 @@ def test_environments_are_built_by_the_uv_of_the_host(start: Start, tmp_path: Pa
     assert "this server offers no environments" in ran.err
     assert "No module named 'tiny'" in ran.out
     asked = ("submit", "--environment", "requirements.txt", *submit[2:])
-    refused = server.run(*asked, PATH=programs)
-    assert refused.code == 2
-    assert "uv is not installed here" in " ".join(refused.err.split())
+    refused = server.run(*asked, PATH=programs).failed(2)
+    assert "uv is not installed here" in " ".join(refused.split())
     assert server.stop() == 0
 
     (tmp_path / "programs").mkdir()

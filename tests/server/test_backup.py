@@ -231,7 +231,6 @@ def test_restore_keeps_the_owner_of_an_empty_folder(kept: Path, tmp_path: Path) 
 
 
 def test_folder_without_server_data_is_not_backed_up(tmp_path: Path) -> None:
-    ran = run("backup", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "no"))
-    assert ran.code == 1
-    assert "is not a data directory of FetchML" in ran.err
+    ran = run("backup", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "no")).failed(1)
+    assert "is not a data directory of FetchML" in ran
     assert not list(tmp_path.iterdir())

@@ -240,9 +240,7 @@ def test_server_without_what_it_needs_does_not_start(
         "FETCHML_SLURM_SHARED_DIR": str(tmp_path),
         **variables,
     }
-    ran = run("serve", "--data-dir", str(tmp_path / "data"), *PORTS, **given)
-    assert ran.code == 1
-    assert said in ran.err
+    assert said in run("serve", "--data-dir", str(tmp_path / "data"), *PORTS, **given).failed(1)
 
 
 @pytest.mark.parametrize("point", ["handing_over", "handed_over", "gate_opened", "started"])

@@ -118,6 +118,11 @@ class Ran:
         assert self.code == 0, self.err
         return self.out.removesuffix("\n")
 
+    def failed(self, code: int) -> str:
+        """What it reported."""
+        assert self.code == code, self.err
+        return self.err
+
 
 def serving(pid: int) -> int:
     """Of a started program the process that serves: the executable's is a child."""

@@ -60,8 +60,7 @@ async def random_schedule(server: Server, script: str) -> list[Task]:
             wanted = {"gpu": dice.choice([1, 1, 2, 4]), "priority": dice.choice([5, 5, 8])}
             task_ids.append(await server.submit(COUNTED + script, **wanted))
         await server.ended(dice.choice(task_ids[-TASKS:]))
-        await server.kill()
-    await server.start()
+        await server.kill_and_start()
     async with server.watch() as updates:
         await all_ended(updates, task_ids, SECONDS * LONGER)
     tasks = [await server.get(task_id) for task_id in task_ids]
@@ -216,8 +215,7 @@ async def test_drained_gpu_is_not_allocated_until_undrain(boxed: Boxed, gpu_box:
     second = await server.submit("true", gpu=1)
     for _ in range(2):
         await until_explained(server, second, f"0 of 1 free; {uuid(0)}: drained by admin")
-        await server.kill()
-        await server.start()
+        await server.kill_and_start()
     reply = await server.rest.ask("POST", f"/v1/gpus/{uuid(0)}/undrain")
     assert reply.status == 200, reply.body
     assert (await server.ended(second)).status == Task.completed

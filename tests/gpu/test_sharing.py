@@ -31,8 +31,7 @@ async def test_two_tasks_share_a_gpu(boxed: Boxed, gpu_box: GpuBox, placement: s
     held = [each.gpu_uuids[0] for each in await all_run(server, [first, *others[:3]])]
     assert Counter(held) == {uuid(0): 2, uuid(1): 2}
     await until_explained(server, others[3], "It waits for 1 gpu (0 of 2 free)")
-    await server.kill()
-    await server.start()
+    await server.kill_and_start()
     await until_explained(server, others[3], "It waits for 1 gpu (0 of 2 free)")
     server.tell(first)
     last = await server.running(others[3])
@@ -83,8 +82,7 @@ async def test_more_urgent_task_takes_the_gpu(
     waiting = await server.until(yields, lambda task: task.preempted == 1)
     assert waiting.status in (Task.queued, Task.preparing), waiting
     assert (await server.get(stays)).attempt == 1
-    await server.kill()
-    await server.start()
+    await server.kill_and_start()
     server.tell(urgent)
     back = await server.ended(yields)
     assert (back.status, back.attempt, back.retry_count) == (Task.completed, 2, 0), back

@@ -227,8 +227,7 @@ async def test_task_exhausting_inotify_instances_does_not_block_others(server: S
     await eventually(lambda: b"held" in folder.tail())
     uid = int(folder.tail().split()[2])
     assert uid >= FIRST_UID
-    await server.kill()
-    await server.start()
+    await server.kill_and_start()
     assert "No inotify instance" not in server.log
     bob, _ = await server.clients(await server.key("bob", Role.USER))
     script = "umask 077; id -u; echo mine > $FETCHML_OUTPUTS/private"

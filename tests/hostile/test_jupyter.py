@@ -221,8 +221,7 @@ async def test_socket_swapped_for_a_link_reaches_nothing_on_the_host(
         await service.json("GET", f"/swap?token={service.token}&to={host}")
         async with service.ask("GET", "/sent") as reply:
             assert reply.status == 200, "the server has the socket that was there"
-        await server.kill()
-        await server.start()
+        await server.kill_and_start()
         # It has looked at the first one's socket before it starts another.
         other = await Service.running(server, image=NAME)
         async with service.ask("GET", "/sent") as reply:

@@ -95,8 +95,7 @@ async def test_each_user_has_its_own_container_uid(server: Server, docker_group:
     assert min(uids) >= FIRST_UID
     assert f"{uids[0]}\n" == (await ada.get(f"/v1/tasks/{ids[0]}/logs")).body.decode()
     # A later server finds the running containers, and their files.
-    await server.kill()
-    await server.start(program)
+    await server.kill_and_start(program)
     ada, bob = [(await server.clients(key))[0] for key in await keys(server)]
     for folder in folders:
         (folder.workspace / "go").touch()

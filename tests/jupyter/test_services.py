@@ -138,8 +138,7 @@ async def test_a_killed_server_adopts_its_service_again(service: Service) -> Non
     await service.run(kernel, "kept = 6*7")
     container = container_of(service)["Id"]
     before = await service.show()
-    await service.server.kill()
-    await service.server.start()
+    await service.server.kill_and_start()
     after = await service.until("running")
     assert (after["token"], after["started_at"]) == (service.token, before["started_at"])
     assert container_of(service)["Id"] == container

@@ -99,8 +99,7 @@ async def test_forged_port_gets_nothing_of_anybody(
     async with recorder() as heard:
         forged = f"port={heard.port}\n"
         await service.run(kernel, f"open({str(record)!r}, 'w').write({forged!r})")
-        await server.kill()
-        await server.start()
+        await server.kill_and_start()
         await soon(heard.came.wait())
         async with service.ask("GET", "/api/status") as reply:
             assert reply.status == 503

@@ -20,8 +20,7 @@ async def test_twenty_services_at_once_lose_and_leave_nothing(
     variables = {"FETCHML_JUPYTER_IDLE_SECONDS": "0", "FETCHML_TASKS_MAX_RUNNING": f"{SERVICES}"}
     server = await serve(jupyter_backend, **variables)
     services = [await Service.start(server, workspace=f"w{n}") for n in range(SERVICES)]
-    await server.kill()
-    await server.start()
+    await server.kill_and_start()
 
     turn = asyncio.Semaphore(AT_A_TIME)
 

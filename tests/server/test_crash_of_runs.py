@@ -104,8 +104,7 @@ async def test_killed_while_a_checkpoint_is_copied(
     saves = 'cd "$FETCHML_CHECKPOINT"; mkdir in; echo deep >in/x; ln -s in/x link; echo 1 >state'
     source = await server.submit(saves, checkpoint=True)
     assert (await server.ended(source)).status == Task.completed
-    await server.kill()
-    await server.start(FETCHML_CRASH_AT=step)
+    await server.kill_and_start(FETCHML_CRASH_AT=step)
     # What it writes must stay: the copy is not made again once the task may have written.
     script = COUNTED + 'cd "$FETCHML_CHECKPOINT"; cat in/x link state; echo 2 >state; ls -A'
     with suppress(aiohttp.ClientError):

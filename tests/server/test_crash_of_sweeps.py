@@ -69,8 +69,7 @@ async def test_killed_within_the_commit(
         before["first"] = first = await create(server, request("first", hold=True))
         after = [{"sweep_id": first, "same_index": True, "condition": "ended"}]
         wanted = request("second", after=after, inputs_from=[first])
-    await server.kill()
-    await server.start(FETCHML_CRASH_AT=step)
+    await server.kill_and_start(FETCHML_CRASH_AT=step)
     with pytest.raises(aiohttp.ClientError):
         await create(server, wanted)
     assert await server.died() == -signal.SIGKILL

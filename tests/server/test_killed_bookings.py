@@ -142,8 +142,7 @@ async def test_ends_after_a_kill(serve: Serve, processes_backend: Backend) -> No
     made = await book(server, 0, 4)
     other = await submit_as(server, "bob", "true")
     await waits_for_the_booking(server, other)
-    await server.kill()
-    await server.start()
+    await server.kill_and_start()
     task = await server.ended(other)
     assert task.status == Task.completed
     assert task.started_at.ToDatetime(UTC) >= datetime.fromisoformat(made["ends_at"])

@@ -140,8 +140,7 @@ class KilledTraining:
         to half of the servers among them are killed while the task waits for its retry."""
         match victim:
             case "server":
-                await server.kill()
-                await server.start()
+                await server.kill_and_start()
                 return attempt
             case "task":
                 await server.rest.ask("POST", f"/v1/tasks/{task_id}/interrupt")
@@ -160,8 +159,7 @@ class KilledTraining:
                 if (await server.get(task_id)).attempt > attempt:
                     break
                 left.remove("server")
-                await server.kill()
-                await server.start()
+                await server.kill_and_start()
         again = await server.until(
             task_id, lambda task: task.attempt > attempt and task.status == Task.running
         )

@@ -105,8 +105,7 @@ class Ahead:
         for _ in range(2):
             await server.at_gate(second)
             assert await seen_as_queued(server, second) == {second, third}
-            await server.kill()
-            await server.start()
+            await server.kill_and_start()
         server.tell(first)
         for task_id in (first, second, third):
             await server.ended(task_id)
@@ -177,8 +176,7 @@ class Ahead:
         second = await server.submit(COUNTED)
         await server.at_gate(second)
         there = server.backend.left_of([second])
-        await server.kill()
-        await server.start()
+        await server.kill_and_start()
         await server.at_gate(second)
         assert server.backend.left_of([second]) == there, "the very same"
         server.tell(first)
@@ -198,8 +196,7 @@ class Ahead:
 
     async def test_killed_at_each_prestaging_step(self, gpu_server: Server, step: str) -> None:
         first = await gpu_server.submit_running(COUNTED + until_file("go"), gpu=1)
-        await gpu_server.kill()
-        await gpu_server.start(FETCHML_CRASH_AT=step)
+        await gpu_server.kill_and_start(FETCHML_CRASH_AT=step)
         request = {"job_name": "a", "command": ["sh", "-c", COUNTED + "exit 7"], "gpu": 1}
         with suppress(aiohttp.ClientError):  # it may die before it has answered
             await soon(gpu_server.rest.submit(request, Idempotency_Key="k"))
@@ -221,8 +218,7 @@ class Ahead:
         self, gpu_server: Server, step_away: str
     ) -> None:
         first = await gpu_server.submit_running(COUNTED + until_file("go"), gpu=1)
-        await gpu_server.kill()
-        await gpu_server.start(FETCHML_CRASH_AT=step_away)
+        await gpu_server.kill_and_start(FETCHML_CRASH_AT=step_away)
         second = await gpu_server.submit(COUNTED + "exit 7", gpu=1)
         await gpu_server.at_gate(second)
         request: dict[str, Any] = {"job_name": "a", "command": ["sh", "-c", COUNTED + "exit 8"]}

@@ -100,8 +100,7 @@ async def test_server_killed_while_its_arrays_wait(
     sweep_id = await submit_sweep(server, counted(starts, "exit 4"))
     await in_arrays(own_slurm)
     before = sorted(ids(own_slurm))
-    await server.kill()
-    await server.start()
+    await server.kill_and_start()
     cancelled, *others = await tasks_of(server, sweep_id)
     await server.rest.ask("DELETE", f"/v1/tasks/{cancelled}")
     assert (await server.ended(cancelled)).failure_reason == Task.CANCELLED
@@ -131,8 +130,7 @@ async def test_server_killed_while_its_arrays_run(
     task_ids = await tasks_of(server, sweep_id)
     for task_id in task_ids:
         await server.running(task_id)
-    await server.kill()
-    await server.start()
+    await server.kill_and_start()
     cancelled, *others = task_ids
     await server.rest.ask("DELETE", f"/v1/tasks/{cancelled}")
     assert (await server.ended(cancelled)).failure_reason == Task.CANCELLED

@@ -156,8 +156,7 @@ async def test_server_restarts_beside_a_container(
     server: Server, containers: Containers, tmp_path: Path
 ) -> None:
     task_id = await server.submit_running("until [ -e /outputs/go ]; do sleep 0.1; done; exit 4")
-    await server.kill()
-    await server.start()
+    await server.kill_and_start()
     (tmp_path / f"shared/tasks/{task_id}/attempts/1/outputs/go").touch()
     task = await server.ended(task_id)
     assert (task.exit_code, task.attempt) == (4, 1), task

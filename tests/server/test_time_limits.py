@@ -138,8 +138,7 @@ class TimeLimits:
             assert (reply.status, reply.json["code"]) == (409, "CONFLICT")
             assert "earlier release" in reply.json["error"]
             assert (await server.get(task_id)).timeout_seconds == LONG
-            await server.kill()
-            await server.start()
+            await server.kill_and_start()
             await server.running(task_id)
         body = b'{"metadata": {"a": "b"}}'
         reply = await server.rest.ask("PATCH", f"/v1/tasks/{task_id}", body, **JSON)

@@ -52,8 +52,7 @@ async def test_watchers_cut_off_at_random_miss_nothing(
             for _ in range(3)
         ]
         await churn(server, dice, 20)
-        await server.kill()
-        await server.start()
+        await server.kill_and_start()
         await churn(server, dice, 20)
         await server.submit("exit 0", job_name=LAST)
     everything = await journal(server)
@@ -79,8 +78,7 @@ async def test_batches_miss_no_end_wherever_they_are_cut(
             for _ in range(3)
         ]
         await churn(server, dice, 12)
-        await server.kill()
-        await server.start()
+        await server.kill_and_start()
         await churn(server, dice, 12)
         await server.submit("exit 0", job_name=LAST)
     everything = await journal(server)
@@ -143,8 +141,7 @@ async def test_cut_after_any_message_misses_nothing(
                     for each in of_grpc:
                         if each.seq > since:
                             assert change_of(await soon(anext(updates))) == each
-        await server.kill()
-        await server.start()
+        await server.kill_and_start()
 
 
 async def taken(stream: AsyncGenerator[Change], number: int) -> list[Change]:

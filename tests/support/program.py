@@ -133,6 +133,10 @@ class Server:
         self.signal(signal.SIGKILL)
         assert await self.died() == -signal.SIGKILL
 
+    async def kill_and_start(self, program: Sequence[str] = FETCHML, **variables: str) -> None:
+        await self.kill()
+        await self.start(program, **variables)
+
     async def stop(self) -> None:
         self.signal(signal.SIGTERM)
         assert await self.died() == 0, self.log

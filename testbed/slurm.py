@@ -58,6 +58,13 @@ KillWait=5
 {nodes}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+BACKUP = (
+    "SlurmctldHost=backup(127.0.0.2)",
+    "CommunicationParameters=NoCtldInAddrAny",
+    "SlurmctldTimeout=4",
+)
+"""Settings of a cluster with a second slurmctld, which has the state of the first one."""
+_UNSHARE = ("unshare", "-m", "--uts", "--propagation", "slave")
 _USED_UP = "#!/bin/sh\nexit 0\n"
 
 
@@ -136,13 +143,16 @@ class Slurm:
         )
 
     def start_daemon(self, name: str) -> None:
-        """Start `slurmctld`, `slurmrestd`, or a node by its name."""
+        """Start `slurmctld`, `slurmrestd`, `backup` (of slurmctld, see `BACKUP`), or a node by its
+        name."""
         match name:
             case "slurmctld":
                 command = ["slurmctld", "-D", "-i"]
             case "slurmrestd":
                 command = ["slurmrestd", "-u", "nobody", "-g", "nogroup", "-a", "rest_auth/jwt"]
                 command += ["-s", "openapi/slurmctld", f"127.0.0.1:{self._rest_port}"]
+            case "backup":
+                command = ["slurmctld", "-D"]
             case _:
                 command = ["slurmd", "-D", "-N", name]
         own = self.folder / "sack" / name
@@ -152,6 +162,10 @@ class Slurm:
         mounts += "[ ! -d /sys/fs/cgroup/unified ] || mount -t cgroup2 none /sys/fs/cgroup; "
         for path, program in self._programs.items():
             mounts += f"mount --bind {program} {path}; "
+        if name == "backup":  # A controller knows its place by the name of its host.
+            (own / "hosts").write_text("127.0.0.2 backup\n")
+            mounts += f"hostname backup; mount --bind {own}/hosts /etc/hosts; "
+            mounts += f"mount --bind {own} {self.folder}/run; "
         mounts += 'exec "$@"'
         variables = {k: v for k, v in os.environ.items() if k != "SLURM_JWT"}
         variables["SLURM_CONF"] = self.variables["SLURM_CONF"]
@@ -160,7 +174,18 @@ class Slurm:
             variables |= {"SLURMRESTD_SECURITY": "disable_user_check", "SLURM_JWT": "daemon"}
         with (self.folder / "log" / f"{name}.out").open("ab") as log:
             self._daemons[name] = subprocess.Popen(
-                ["unshare", "-m", "--propagation", "slave", "sh", "-c", mounts, own, *command],
+                [
+                    "unshare",
+                    "-m",
+                    "--uts",
+                    "--propagation",
+                    "slave",
+                    "sh",
+                    "-c",
+                    mounts,
+                    own,
+                    *command,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from fetchml.attempts.disk_outages import patiently
 from fetchml.attempts.ends import end_of
-from fetchml.attempts.patience import patiently
 from fetchml.attempts.staging import Inputs
 from fetchml.attempts.steps import Steps
 from fetchml.attempts.stopping import AGAIN_SECONDS, StopRequest

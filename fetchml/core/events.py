@@ -135,7 +135,7 @@ class Started(msgspec.Struct, frozen=True):
 
 class LostDeclared(msgspec.Struct, frozen=True):
     """An admin gives up a running attempt that the cluster has lost sight of
-    (`core.scheduling.lost`)."""
+    (`core.scheduling.lost_attempts`)."""
 
     now: int
     task_id: str

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fetchml.core import acceptance, quotas
+from fetchml.core import idempotency as idempotency_keys
 from fetchml.core.acceptance import Refusal, RefusalKind, SubmissionRules
 from fetchml.core.events import Submitted
 from fetchml.core.footprint import footprint
@@ -16,13 +17,12 @@ from fetchml.engine.experiments import Experiments
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
 from fetchml.engine.tasks.field_names import OF_MANY, OF_THE_ONLY, FieldNames
-from fetchml.engine.tasks.idempotency import KEY_OF_ANOTHER, check_keys, digest
+from fetchml.engine.tasks.request_keys import check_key, check_keys
 from fetchml.engine.tasks.sources import Sources
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.environments.service import Environments
 from fetchml.errors import (
     MAX_VIOLATIONS,
-    BadRequest,
     DiskFull,
     FieldViolation,
     Forbidden,
@@ -109,8 +109,7 @@ class Submissions:
             self.require_accepting(who, 1)
             [task] = await self._enter(who, [(await self.accept(who, request), None)])
             return task
-        if fault := submission.idempotency_key_fault(idempotency_key):
-            raise BadRequest(f"Idempotency-Key: {fault}")
+        check_key(idempotency_key)
         [task] = await self._create_once(who, [request], [idempotency_key], OF_THE_ONLY)
         return task
 
@@ -122,10 +121,7 @@ class Submissions:
         Return the task as it would be, and true: its id names no task. For an `idempotency_key`
         that was used return the task that it created before, and false.
         """
-        if idempotency_key is not None and (
-            fault := submission.idempotency_key_fault(idempotency_key)
-        ):
-            raise BadRequest(f"Idempotency-Key: {fault}")
+        check_key(idempotency_key)
         keys = [] if idempotency_key is None else [idempotency_key]
         known = await self._store.find_idempotent(who.user, keys) if keys else {}
         new = await self._create(
@@ -273,10 +269,10 @@ class Submissions:
         for index, (request, key) in enumerate(zip(requests, keys, strict=True)):
             if index and pace.due:
                 await pace.rest()
-            idempotency = None if key is None else Idempotency(key, digest(request))
+            idempotency = None if key is None else idempotency_keys.of_request(key, request)
             if idempotency is not None and (earlier := known.get(idempotency.key)) is not None:
-                if earlier.digest != idempotency.digest:
-                    violations.append(FieldViolation(named.key(index), KEY_OF_ANOTHER))
+                if fault := idempotency_keys.fault(earlier.digest, idempotency):
+                    violations.append(FieldViolation(named.key(index), fault))
                 continue
             try:
                 new.append((await self.accept(who, request), idempotency))

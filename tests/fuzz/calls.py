@@ -20,6 +20,7 @@ from fetchml.api.trace import new_trace
 from fetchml.auth.admission import Admission
 from fetchml.auth.keyring import Keyring
 from fetchml.config.proxies import Network, Proxies
+from fetchml.core import idempotency
 from fetchml.core.model import Resources, Status
 from fetchml.core.notifications import requests as notifications
 from fetchml.core.requests import submission, text, update
@@ -80,7 +81,7 @@ def metadata(data: bytes) -> None:
         raise AssertionError("admitted without a key")
     context = RpcContext(ADMISSION.local, entries)
     given = idempotency_key(task_pb2.CreateTaskRequest(), context)
-    if given is not None and submission.idempotency_key_fault(given) is None:
+    if given is not None and idempotency.key_fault(given) is None:
         assert text.is_valid(given)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from fetchml.adapters.duckdb import sql
 from fetchml.adapters.duckdb.database import Database
 from fetchml.adapters.duckdb.usage_writer import UsageWriter
+from fetchml.core import idempotency
 from fetchml.core.audit import SECURITY_PART
 from fetchml.files.disk_space import free_bytes
 
@@ -48,7 +49,6 @@ SUM_S = 60.0
 """Interval of looking for samples that are old enough to be summed up."""
 SUM_AGAIN_S = 1.0
 """After one that found some: an hour of them takes 20 ms."""
-IDEMPOTENCY_KEPT_MS = 24 * 3600 * 1000
 
 
 class Maintenance:
@@ -235,7 +235,7 @@ class Maintenance:
             self._commit()
         if time.monotonic() >= self._next_expiry_at:
             self._next_expiry_at = time.monotonic() + EXPIRY_S
-            oldest = self._now_ms() - IDEMPOTENCY_KEPT_MS
+            oldest = self._now_ms() - idempotency.KEPT_MS
             self._cursor.begin()
             self._cursor.execute(sql.PRUNE_IDEMPOTENCY, [oldest])
             [(entries,)] = self._cursor.execute(sql.COUNT_AUDIT).fetchall()

@@ -18,12 +18,13 @@ import msgspec
 from fetchml.adapters.duckdb import schema, sql
 from fetchml.adapters.duckdb.database import Database, open_database
 from fetchml.adapters.duckdb.journal_writer import JournalWriter, encode_task
-from fetchml.adapters.duckdb.maintenance import IDEMPOTENCY_KEPT_MS, Maintenance
+from fetchml.adapters.duckdb.maintenance import Maintenance
 from fetchml.adapters.duckdb.readers import Readers, snapshot
 from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.adapters.duckdb.task_rows import AT_ONCE, decode_task, page_by, tasks_by
 from fetchml.adapters.duckdb.usage_tables import UsageTables
 from fetchml.adapters.system_errors import advice
+from fetchml.core import idempotency
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import ENDED, Change, Kept, Key, Status, Task
 from fetchml.core.sweeps.progress import Failures
@@ -228,7 +229,7 @@ class DuckDBStore:
             tail = [self._maintenance.folded_seq, user, keys]
             found_in_tail = cursor.execute(sql.FIND_IDEMPOTENT_IN_TAIL, tail).fetchall()
             folded = cursor.execute(sql.FIND_IDEMPOTENT, [user, keys]).fetchall()
-            oldest = self._now_ms() - IDEMPOTENCY_KEPT_MS
+            oldest = self._now_ms() - idempotency.KEPT_MS
             found = dict[str, IdempotentCreate]()
             for key, *create in found_in_tail + folded:
                 each = IdempotentCreate(*create)

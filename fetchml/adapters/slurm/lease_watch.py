@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from fetchml.core.scheduling.lost import lease_is_over
+from fetchml.core.scheduling.lost_attempts import lease_is_over
 
 
 class LeaseWatch:

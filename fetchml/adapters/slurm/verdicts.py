@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from fetchml.adapters.slurm.job import Job
 from fetchml.adapters.slurm.lease_watch import LeaseWatch
-from fetchml.core.scheduling.lost import LEASES_UNTIL_LOST, counts_as_lost
+from fetchml.core.scheduling.lost_attempts import LEASES_UNTIL_LOST, counts_as_lost
 from fetchml.ports.launcher import AttemptExit
 
 SETTLE_SECONDS = 5.0

@@ -66,7 +66,6 @@ _UNTIDY = re.compile(r"//|/\.\.?(?:/|\Z)|[^/]/\Z")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 _encode = msgspec.json.Encoder().encode
-_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
 _argument = text(MAX_ARGUMENT_CHARACTERS)
 _path = line(4096)
@@ -370,10 +369,3 @@ def size_fault(spec: TaskSpec) -> str | None:
     if len(_encode(spec)) <= MAX_REQUEST_BYTES:
         return None
     return f"must be shorter: the request must not exceed {MAX_REQUEST_BYTES} bytes in all"
-
-
-def idempotency_key_fault(key: str) -> str | None:
-    """The fault of an Idempotency-Key; `None` if it is valid."""
-    if _IDEMPOTENCY_KEY.fullmatch(key):
-        return None
-    return "must be one key of 1 to 255 visible ASCII characters"

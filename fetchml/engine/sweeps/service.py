@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fetchml.auth.audit import Audit
+from fetchml.core import idempotency as idempotency_keys
 from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.events import ManyCancelRequested
@@ -29,7 +30,7 @@ from fetchml.engine.submissions import Submissions
 from fetchml.engine.sweeps.known import KIND, KnownSweeps
 from fetchml.engine.sweeps.views import SweepChange, SweepPage, SweepTotals, SweepView
 from fetchml.engine.tasks.dependencies import Dependencies, Followed
-from fetchml.engine.tasks.idempotency import KEY_OF_ANOTHER, digest
+from fetchml.engine.tasks.request_keys import check_key
 from fetchml.errors import (
     BadRequest,
     FieldViolation,
@@ -50,7 +51,6 @@ SWEEP_BYTES = 8 << 10
 """Memory of one record, at most."""
 MAX_TASK_BYTES = 64 << 20
 """Memory of all tasks of one sweep."""
-KEY_KEPT_MS = 24 * 3600 * 1000
 """Time for which an Idempotency-Key names the sweep that it created."""
 SHOWN_TASKS = 5
 """Tasks in the reply to a request that is only validated."""
@@ -114,15 +114,12 @@ class Sweeps:
 
         A repeated `idempotency_key` returns the sweep that it created before.
         """
-        if idempotency_key is not None and (
-            fault := submission.idempotency_key_fault(idempotency_key)
-        ):
-            raise BadRequest(f"Idempotency-Key: {fault}")
+        check_key(idempotency_key)
         if not permissions.may_submit(who):
             raise Forbidden("A viewer's key can't submit tasks")
         idempotency = None
         if idempotency_key is not None:
-            idempotency = Idempotency(idempotency_key, digest(request))
+            idempotency = idempotency_keys.of_request(idempotency_key, request)
         return await self._alone(
             ("create", who.user),
             lambda: self._create(who, request, idempotency, validate_only=validate_only),
@@ -191,14 +188,14 @@ class Sweeps:
 
     def _created_by(self, who: Principal, key: Idempotency) -> Sweep | None:
         """The sweep that this key has created. Raises ValidationFailed for another request."""
-        oldest = self._clock() - KEY_KEPT_MS
+        oldest = self._clock() - idempotency_keys.KEPT_MS
         for each in self._records.newest_first():
             if each.created_at < oldest:
                 return None
             made = each.idempotency
             if made is not None and each.user == who.user and made.key == key.key:
-                if made.digest != key.digest:
-                    raise ValidationFailed([FieldViolation("Idempotency-Key", KEY_OF_ANOTHER)])
+                if fault := idempotency_keys.fault(made.digest, key):
+                    raise ValidationFailed([FieldViolation("Idempotency-Key", fault)])
                 return each
         return None
 

@@ -8,7 +8,7 @@ from fetchml.core.audit import Action
 from fetchml.core.events import LostDeclared
 from fetchml.core.model import Principal, Task
 from fetchml.core.permissions import AdminOnly
-from fetchml.core.scheduling import lost
+from fetchml.core.scheduling import lost_attempts
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.errors import Conflict, forbid
@@ -39,7 +39,7 @@ class SilentTasks:
         forbid(permissions.refusal(who, AdminOnly.LOST_TASKS))
         task = await self._tasks.get(who, task_id)
         trouble = self._cluster.trouble(task.id, task.attempt) if self._cluster else None
-        if refusal := lost.fault(task, trouble):
+        if refusal := lost_attempts.fault(task, trouble):
             raise Conflict(refusal)
         durable = self._dispatcher.apply(
             LostDeclared(self._clock(), task.id, task.attempt, who.user)

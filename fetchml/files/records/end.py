@@ -3,7 +3,7 @@
 import re
 
 from fetchml.core.model import AttemptEnd
-from fetchml.core.scheduling.lost import LEASE_LOST
+from fetchml.core.scheduling.lost_attempts import LEASE_LOST
 
 LAST_MS = 253_402_300_799_999
 """The end of the year 9999: RFC 3339 has no later times."""

@@ -1,19 +1,16 @@
-"""Idempotency keys of requests."""
+"""The idempotency keys of requests are checked."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import msgspec
-
-from fetchml.core.requests import submission
-from fetchml.errors import MAX_VIOLATIONS, FieldViolation, ValidationFailed
+from fetchml.core import idempotency
+from fetchml.errors import MAX_VIOLATIONS, BadRequest, FieldViolation, ValidationFailed
 from fetchml.system.pacing import Pace
 
-KEY_OF_ANOTHER = "was used with another request: take a new key"
 
-
-def digest(request: Mapping[str, object]) -> str:
-    return hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
+def check_key(key: str | None) -> None:
+    """Raises BadRequest."""
+    if key is not None and (fault := idempotency.key_fault(key)):
+        raise BadRequest(f"Idempotency-Key: {fault}")
 
 
 async def check_keys(keys: Sequence[str | None]) -> None:
@@ -26,7 +23,7 @@ async def check_keys(keys: Sequence[str | None]) -> None:
             continue
         if pace.due:
             await pace.rest()
-        fault = submission.idempotency_key_fault(key)
+        fault = idempotency.key_fault(key)
         if key in first:
             fault = f"is that of tasks[{first[key]}] too: each needs its own"
         first.setdefault(key, index)

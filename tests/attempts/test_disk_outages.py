@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from fetchml.attempts import patience
+from fetchml.attempts import disk_outages
 from fetchml.files.shared_disk import is_fault, not_mounted
 from fetchml.ports.launcher import PrepareError
 from tests.support.waiting import soon
@@ -38,7 +38,7 @@ def test_faults_of_the_disk_are_distinguished_from_others(error: Exception, faul
 
 
 async def test_attempt_is_prepared_again_after_each_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "AGAIN_SECONDS", 0)
+    monkeypatch.setattr(disk_outages, "AGAIN_SECONDS", 0)
     steps: list[str] = []
     faults: list[Exception] = [OSError(errno.EIO, "x"), caused_by(OSError(errno.ESTALE, "x"))]
 
@@ -51,7 +51,7 @@ async def test_attempt_is_prepared_again_after_each_fault(monkeypatch: pytest.Mo
             raise faults.pop()
 
     said: list[str] = []
-    await soon(patience.until_it_answers(prepare, usable, said.append))
+    await soon(disk_outages.until_it_answers(prepare, usable, said.append))
     assert steps == ["usable", "prepare"] * 3
     assert len(said) == 2
 
@@ -64,4 +64,4 @@ async def test_other_failures_are_the_attempts() -> None:
         raise PrepareError("there is no such image", permanent=True)
 
     with pytest.raises(PrepareError):
-        await soon(patience.until_it_answers(prepare, usable, print))
+        await soon(disk_outages.until_it_answers(prepare, usable, print))

@@ -4,7 +4,7 @@ import pytest
 
 from fetchml.core.events import LostDeclared, StopAttempt
 from fetchml.core.model import AttemptEnd, FailureReason, Halt, HaltCause, Status, TaskSpec
-from fetchml.core.scheduling import lost
+from fetchml.core.scheduling import lost_attempts
 from fetchml.core.verdict import judge
 from tests.core.host import Host, task
 from tests.support import tasks
@@ -26,15 +26,15 @@ SPEC = TaskSpec("job", "image", ("run",))
 def test_silence_alone_loses_nothing(
     silent: float, limit: int, given_up: bool, is_lost: bool
 ) -> None:
-    assert lost.counts_as_lost(silent, limit, given_up=given_up) is is_lost
+    assert lost_attempts.counts_as_lost(silent, limit, given_up=given_up) is is_lost
 
 
 def test_only_a_running_task_with_a_silent_node_can_be_declared_lost() -> None:
     running = tasks.task(user="bob", status=Status.RUNNING)
-    assert lost.fault(running, SILENT) is None
-    assert "not silent" in (lost.fault(running, None) or "")
+    assert lost_attempts.fault(running, SILENT) is None
+    assert "not silent" in (lost_attempts.fault(running, None) or "")
     waiting = tasks.task(user="bob", status=Status.QUEUED)
-    assert "is queued" in (lost.fault(waiting, SILENT) or "")
+    assert "is queued" in (lost_attempts.fault(waiting, SILENT) or "")
 
 
 @pytest.mark.parametrize(

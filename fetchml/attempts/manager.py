@@ -17,8 +17,8 @@ from fetchml.core.events import (
     StopAttempt,
 )
 from fetchml.core.model import AttemptEnd, Status, Task
+from fetchml.core.scheduling.waiting import may_be_prestaged
 from fetchml.core.sweeps.model import variables
-from fetchml.core.waiting import may_be_prestaged
 from fetchml.files.attempt_folder import Look, look_here
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits

@@ -224,8 +224,8 @@ class Task(Value, frozen=True):
     gpu_uuids: tuple[str, ...] = ()
     """GPUs of the current or last attempt; of a prestaged task, those that it waits for."""
     prestaged: bool = msgspec.field(default=False, name="ahead")
-    """In `preparing`: its attempt is prestaged while it waits (`core.waiting` has the sub-states).
-    It holds nothing. Clients see it as `queued`. Stored as `ahead`."""
+    """In `preparing`: its attempt is prestaged while it waits (`core.scheduling.waiting` has the
+    sub-states). It holds nothing. Clients see it as `queued`. Stored as `ahead`."""
     allocated_at: int | None = msgspec.field(default=None, name="given_at")
     """When the current or last attempt got its resources; `None` if it has none yet. Stored as
     `given_at`."""

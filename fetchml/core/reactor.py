@@ -5,7 +5,7 @@ The rules of a task's life are here; `core.transitions` has the table and the th
 
 from msgspec.structs import replace
 
-from fetchml.core import halting, retry, storage, submitting, waiting
+from fetchml.core import halting, retry, storage, submitting
 from fetchml.core.bookings import begin as bookings
 from fetchml.core.changes import change, current, finish, move
 from fetchml.core.dependencies import outcomes
@@ -50,12 +50,12 @@ from fetchml.core.model import (
 from fetchml.core.packing import learning
 from fetchml.core.requests import update
 from fetchml.core.requeue import queue_again
-from fetchml.core.scheduling import arrival, hand_over, preemption, prestage
+from fetchml.core.scheduling import arrival, hand_over, preemption, prestage, waiting
 from fetchml.core.scheduling.scheduler import Allocate, Discard, SchedulingPass, ShareLevels
+from fetchml.core.scheduling.waiting import PRESTAGED
 from fetchml.core.state import State
 from fetchml.core.stopping import goes_on, manner
 from fetchml.core.verdict import Verdict, cancelled, judge
-from fetchml.core.waiting import PRESTAGED
 
 
 def step(state: State, event: Event) -> Decision:

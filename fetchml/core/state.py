@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from fetchml.core import waiting
 from fetchml.core.bookings.model import Bookings
 from fetchml.core.dependencies.blocked import BlockedTasks
 from fetchml.core.footprint import footprint, task_footprint
@@ -15,6 +14,7 @@ from fetchml.core.gpus.use import Quiet
 from fetchml.core.model import HOLDING, Resources, Status, Task
 from fetchml.core.packing.model import Packing
 from fetchml.core.packing.peaks import Job
+from fetchml.core.scheduling import waiting
 from fetchml.core.scheduling.allocator import GpuPool
 from fetchml.core.scheduling.arrival import Arrival
 from fetchml.core.scheduling.held_back import HeldBackTasks
@@ -25,9 +25,9 @@ from fetchml.core.scheduling.ready_queue import ReadyQueue
 from fetchml.core.scheduling.resources import add, subtract, take
 from fetchml.core.scheduling.shares import Shares, Usage, weight
 from fetchml.core.scheduling.sweep_limits import SweepLimits
+from fetchml.core.scheduling.waiting import PRESTAGED, Discarding, Queued, Waiting
 from fetchml.core.sweeps.member import limited
 from fetchml.core.sweeps.progress import Failures, SweepsUnderWay
-from fetchml.core.waiting import PRESTAGED, Discarding, Queued, Waiting
 
 _QUEUED = Queued()
 NO_BOOKINGS = Bookings()

@@ -15,7 +15,7 @@ PREPARING
     An attempt exists, and its command has not been started: the image is pulled, datasets and the
     snapshot are staged, the container is created with its shim waiting at a closed gate. The
     attempt holds its slot and its resources, unless it is prestaged: then the task still waits,
-    holds nothing, and clients see QUEUED (`core.waiting` has these sub-states).
+    holds nothing, and clients see QUEUED (`core.scheduling.waiting` has these sub-states).
 
 RUNNING
     The command has been started.

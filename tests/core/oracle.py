@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from fetchml.core.model import ENDED, Condition, Dependency, HaltCause, Status, Task
+from fetchml.core.scheduling.waiting import Discarding, held_back
 from fetchml.core.state import State
 from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.sweeps.progress import Failures
-from fetchml.core.waiting import Discarding, held_back
 
 TWO_OF_A_SWEEP = SweepMember("s", 0, {}, 2)
 """Of a sweep of which two tasks may be under way."""

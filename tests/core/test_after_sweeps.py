@@ -16,10 +16,10 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import AttemptEnd, Condition, Dependency, Status, Task, User
 from fetchml.core.reactor import step
+from fetchml.core.scheduling.waiting import Blocked
 from fetchml.core.state import Limits, State
 from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.sweeps.progress import Failures
-from fetchml.core.waiting import Blocked
 from fetchml.engine.explain import explain
 from tests.core.test_dependencies import NOW, apply_to, end, failed, state_of
 from tests.support.invariants import check

@@ -37,8 +37,8 @@ from fetchml.core.requests.submission import Defaults
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.scheduling.sub_queue import entry_of
+from fetchml.core.scheduling.waiting import Blocked, OnHold, Postponed, Queued
 from fetchml.core.state import Limits, State
-from fetchml.core.waiting import Blocked, OnHold, Postponed, Queued
 from fetchml.engine.explain import explain
 from tests.support.invariants import check
 from tests.support.tasks import task

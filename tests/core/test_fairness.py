@@ -6,8 +6,8 @@ from itertools import count
 import pytest
 
 from fetchml.core.model import Resources, Task
+from fetchml.core.scheduling.waiting import Discarding
 from fetchml.core.state import Limits, State
-from fetchml.core.waiting import Discarding
 from testbed.simulated_box import SimulatedBox
 from tests.core.oracle import could_start
 from tests.support import invariants, tasks

@@ -19,8 +19,8 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import AttemptEnd, FailureReason, Status, User
 from fetchml.core.scheduling import hand_over
+from fetchml.core.scheduling.waiting import Discarding, HandedOver
 from fetchml.core.state import ClusterLimits, State
-from fetchml.core.waiting import Discarding, HandedOver
 from tests.core.host import Host, task
 from tests.support import invariants
 

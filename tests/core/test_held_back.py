@@ -22,8 +22,8 @@ from fetchml.core.requests.update import TaskUpdate, apply, read
 from fetchml.core.scheduling import held_back
 from fetchml.core.scheduling.held_back import HeldBackTasks
 from fetchml.core.scheduling.sub_queue import entry_of
+from fetchml.core.scheduling.waiting import Discarding, OnHold, Postponed, Queued
 from fetchml.core.state import ClusterLimits, Limits, State
-from fetchml.core.waiting import Discarding, OnHold, Postponed, Queued
 from fetchml.engine.explain import explain
 from tests.support.invariants import check
 from tests.support.tasks import task

@@ -59,8 +59,8 @@ from fetchml.core.model import (
 from fetchml.core.reactor import step
 from fetchml.core.retry import MOST_INFRA_RETRIES
 from fetchml.core.scheduling.scheduler import preemptors
+from fetchml.core.scheduling.waiting import MAX_DISCARDS, Discarding
 from fetchml.core.state import Limits, State
-from fetchml.core.waiting import MAX_DISCARDS, Discarding
 from tests.core.drawn import ends, limits, specs
 from tests.core.oracle import could_start, failures_of
 from tests.support import invariants

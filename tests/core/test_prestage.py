@@ -9,7 +9,7 @@ from fetchml.core.events import (
     TimePassed,
 )
 from fetchml.core.model import Status, User
-from fetchml.core.waiting import MAX_DISCARDS, Discarding
+from fetchml.core.scheduling.waiting import MAX_DISCARDS, Discarding
 from fetchml.engine.explain import explain
 from tests.core.host import RESERVE_MS, Host, task
 

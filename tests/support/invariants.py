@@ -9,8 +9,8 @@ from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
 from fetchml.core.packing.peaks import MOST
 from fetchml.core.requeue import MOST_KEPT
 from fetchml.core.scheduling.resources import add
+from fetchml.core.scheduling.waiting import Discarding, HeldBack, Queued
 from fetchml.core.state import State
-from fetchml.core.waiting import Discarding, HeldBack, Queued
 
 
 def check(state: State) -> None:

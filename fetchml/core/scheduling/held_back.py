@@ -4,7 +4,7 @@ come. No pass of the scheduler looks at them."""
 from heapq import heapify, heappop, heappush, nsmallest
 
 from fetchml.core.model import Task
-from fetchml.core.waiting import HeldBack, Postponed
+from fetchml.core.scheduling.waiting import HeldBack, Postponed
 
 MOST_AT_ONCE = 100
 """Postponed tasks that one decision puts into the queue; the next decision follows at once."""

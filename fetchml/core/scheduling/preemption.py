@@ -14,8 +14,8 @@ from fetchml.core.model import Status, Task
 from fetchml.core.scheduling.availability import Availability
 from fetchml.core.scheduling.scheduler import ShareLevels, over_quota
 from fetchml.core.scheduling.sub_queue import SubQueue
+from fetchml.core.scheduling.waiting import held_back
 from fetchml.core.state import State
-from fetchml.core.waiting import held_back
 
 LOOKED_AT = 100
 """Waiting tasks that one decision looks at."""

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from fetchml.core.model import Task
 from fetchml.core.scheduling.scheduler import ShareLevels, over_quota
 from fetchml.core.scheduling.sub_queue import SubQueue
+from fetchml.core.scheduling.waiting import may_be_prestaged
 from fetchml.core.state import State
-from fetchml.core.waiting import may_be_prestaged
 
 LOOKED_AT = 64
 """Sub-queues that one decision looks at, beyond those of prestaged tasks."""

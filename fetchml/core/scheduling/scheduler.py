@@ -20,8 +20,8 @@ from typing import NamedTuple
 from fetchml.core.model import HaltCause, Task
 from fetchml.core.scheduling.availability import Availability
 from fetchml.core.scheduling.sub_queue import Shape, SubQueue
+from fetchml.core.scheduling.waiting import PRESTAGED, Discarding, held_back, may_be_prestaged
 from fetchml.core.state import State
-from fetchml.core.waiting import PRESTAGED, Discarding, held_back, may_be_prestaged
 
 
 class Allocate(NamedTuple):

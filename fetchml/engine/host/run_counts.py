@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from fetchml.attempts.checkpoints import CheckpointCounts
 from fetchml.core.model import Principal
+from fetchml.core.scheduling.waiting import Blocked, OnHold, Postponed
 from fetchml.core.state import State
-from fetchml.core.waiting import Blocked, OnHold, Postponed
 from fetchml.files.storage.volumes import VolumeReport, VolumeUsage
 
 

@@ -94,6 +94,10 @@ class Client:
                 raise RuntimeError(f"{found} is not {status} yet")
             time.sleep(0.01)
 
+    def completed(self) -> int:
+        """The number of completed tasks."""
+        return int(self.ask("GET", "/v1/tasks?status=completed&limit=0")["total"])
+
     def finish(
         self, request: dict[str, object], *, within_seconds: float = STARTED_WITHIN_SECONDS
     ) -> Any:

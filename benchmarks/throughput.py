@@ -55,7 +55,7 @@ def _ours(server: Server, engine: Engine) -> float:
     the loop of the SDK is not either."""
     request: dict[str, object] = {"job_name": "bench", "image": IMAGE, "command": ["true"]}
     with Client(server.http) as client:
-        before = _completed(client)
+        before = client.completed()
         began = time.perf_counter()
         for _ in range(CONTAINERS):
             client.ask("POST", "/v1/tasks", request)
@@ -64,17 +64,13 @@ def _ours(server: Server, engine: Engine) -> float:
         while engine.client.api.containers(all=True, filters={"label": TASK_LABEL}):
             time.sleep(POLL_SECONDS)
         took = time.perf_counter() - began
-        assert _completed(client) == before + CONTAINERS
+        assert client.completed() == before + CONTAINERS
     return took
 
 
 def _left(client: Client) -> int:
     queue = client.ask("GET", "/v1/queue")
     return int(queue["queued"] + queue["running"])
-
-
-def _completed(client: Client) -> int:
-    return int(client.ask("GET", "/v1/tasks?status=completed&limit=0")["total"])
 
 
 def _bare(host: str, folder: Path) -> float:

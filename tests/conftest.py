@@ -36,6 +36,7 @@ pytest_plugins = [
     "tests.support.server_fixtures",
     "tests.support.service_user",
     "tests.support.slurm_fixtures",
+    "tests.support.webhook_receiver",
 ]
 
 OWN_ENGINES = {"own_docker_engine", "cdi_engine", "runtime_engine"}

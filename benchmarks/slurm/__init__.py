@@ -109,7 +109,7 @@ def _finished(cluster: Slurm, folder: Path) -> Figure:
             bare_loop.submit(cluster, FINISHED)
             cluster.until(lambda: not cluster.jobs(), "the end of all jobs", LIMIT_SECONDS)
             bare.append(FINISHED / (time.perf_counter() - began))
-            before = _completed(client)
+            before = client.completed()
             began = time.perf_counter()
             _submit(server, FINISHED)
             has_all = partial(_has_completed, client, before + FINISHED)
@@ -182,11 +182,7 @@ def _has_taken(cluster: Slurm, count: int) -> bool:
 
 
 def _has_completed(client: Client, count: int) -> bool:
-    return _completed(client) >= count
-
-
-def _completed(client: Client) -> int:
-    return int(client.ask("GET", "/v1/tasks?status=completed&limit=0")["total"])
+    return client.completed() >= count
 
 
 def _partition(cluster: Slurm, state: str) -> None:

@@ -1,7 +1,5 @@
 """Tasks in containers of Podman on nodes of a real Slurm are entered as those of one host."""
 
-import shutil
-import subprocess
 import tarfile
 from collections.abc import Iterator
 
@@ -16,20 +14,15 @@ from tests.access.test_exec import test_it_runs_as_the_task_does as test_as_the_
 from tests.access.test_exec import test_streams_and_exit_code as test_streams
 from tests.access.test_ports import port
 from tests.access.test_ports import test_bytes_both_ways_and_the_end_of_one as test_port
+from tests.support.slurm_fixtures import podman
 
 __all__ = ["port", "test_as_the_task_does", "test_end_of_the_task", "test_port", "test_streams"]
 
 IMAGE = "localhost/fetchml-entered:1"
 
 
-def podman(*words: str) -> str:
-    return subprocess.run(["podman", *words], capture_output=True, text=True, check=True).stdout
-
-
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if not (shutil.which("podman") and shutil.which("crun")):
-        debian.install("podman", "crun")
     folder = tmp_path_factory.mktemp("image")
     (folder / "packages").mkdir()
     with debian.no_installation(), tarfile.open(folder / "image.tar", "w") as tar:

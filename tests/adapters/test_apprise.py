@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,12 +11,6 @@ from tests.support.webhook_receiver import Receiver
 
 LINKS = {"page": "http://a.example/ui/tasks/0190", "task": "http://a.example/v1/tasks/0190"}
 TASK = {"id": "0190", "job_name": "train", "user_id": "ada", "error": "exit code 3"}
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver().listening() as found:
-        yield found
 
 
 def address_of(receiver: Receiver) -> str:

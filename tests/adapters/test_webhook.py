@@ -1,19 +1,11 @@
 """Webhooks over HTTP: where they go, and what they make of an answer."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from fetchml.adapters.notifiers.webhook import WebhookNotifier
 from fetchml.core.requests.dataset import PUBLIC_ADDRESSES, AddressRules
 from fetchml.ports.notifier import Message, NotDelivered
 from tests.support.webhook_receiver import Receiver
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver().listening() as found:
-        yield found
 
 
 def message(url: str) -> Message:

@@ -21,10 +21,6 @@ from tests.support.waiting import SECONDS
 pytestmark = pytest.mark.fronts(EDGE)
 
 
-async def new_task(rest: World) -> str:
-    return str((await rest.client.submit()).json["id"])
-
-
 async def new_key(keyring: Keyring, end: str) -> tuple[str, str]:
     """Return the id and the secret of a key that is about to end."""
     expires_at = time.time_ns() // 1_000_000 + 300 if end == "expire" else None
@@ -59,13 +55,13 @@ async def test_ws_watch_ends_with_its_key(rest: World, end: str) -> None:
             1008,
             reason,
         )
-        await new_task(rest)
+        await rest.new_task()
         assert (await other.receive_json(timeout=SECONDS))["type"] == "task_update"
     assert (await rest.as_(secret).get("/v1/queue")).status == 401
 
 
 async def test_followed_log_ends_with_its_key(rest: World, end: str) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     key_id, secret = await new_key(rest.keyring, end)
     async with rest.as_(secret).open(f"/v1/tasks/{task_id}/logs?follow=1") as response:
         await rest.engine.log(task_id, b"one\n")
@@ -78,7 +74,7 @@ async def test_followed_log_ends_with_its_key(rest: World, end: str) -> None:
 
 
 async def test_download_ends_with_its_key(rest: World) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     rest.engine.outputs(task_id, {"model": bytes(64 << 20)})
     key_id, secret = await new_key(rest.keyring, "revoke")
     async with rest.as_(secret).open(f"/v1/tasks/{task_id}/outputs/model") as response:

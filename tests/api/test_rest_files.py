@@ -16,12 +16,8 @@ from tests.support.rest_world import World, rest_world
 pytestmark = pytest.mark.fronts(EDGE)
 
 
-async def new_task(rest: World) -> str:
-    return str((await rest.client.submit()).json["id"])
-
-
 async def test_log_is_returned_from_an_offset(rest: World) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     path = f"/v1/tasks/{task_id}/logs"
     assert (await rest.client.get(path)).body == b""
     await rest.engine.log(task_id, b"one\n")
@@ -34,7 +30,7 @@ async def test_log_is_returned_from_an_offset(rest: World) -> None:
 
 
 async def test_log_is_followed_to_the_end(rest: World) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     async with rest.client.open(f"/v1/tasks/{task_id}/logs?follow=1") as response:
         # The reply begins before there is anything to send.
         assert response.status == 200
@@ -50,7 +46,7 @@ async def test_log_is_followed_to_the_end(rest: World) -> None:
 async def test_disconnect_of_a_follower_ends_its_stream(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     response = await rest.client.open(f"/v1/tasks/{task_id}/logs?follow=1")
     await rest.engine.log(task_id, b"one\n")
     await response.content.readexactly(4)
@@ -62,7 +58,7 @@ async def test_disconnect_of_a_follower_ends_its_stream(
 
 async def test_follower_that_does_not_read_is_dropped() -> None:
     async with rest_world(timeouts=HttpTimeouts(send=0.1)) as rest:
-        task_id = await new_task(rest)
+        task_id = await rest.new_task()
         response = await rest.client.open(f"/v1/tasks/{task_id}/logs?follow=1")
         for _ in range(64):
             await rest.engine.log(task_id, b"x" * 2**20)
@@ -75,7 +71,7 @@ async def test_follower_that_does_not_read_is_dropped() -> None:
 async def test_log_that_fails_midway_looks_incomplete(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
 
     async def faulty(*_: object, **__: object) -> AsyncIterator[LogChunk]:
         yield LogChunk(1, 0, b"one\n")
@@ -92,7 +88,7 @@ async def test_log_that_fails_midway_looks_incomplete(
     "query", ["follow=yes", "follow=", "offset=-1", "offset=x", "follow=1&follow=1"]
 )
 async def test_invalid_log_queries_return_400(rest: World, query: str) -> None:
-    reply = await rest.client.get(f"/v1/tasks/{await new_task(rest)}/logs?{query}")
+    reply = await rest.client.get(f"/v1/tasks/{await rest.new_task()}/logs?{query}")
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
 
 
@@ -102,12 +98,12 @@ async def test_files_of_an_unknown_task_return_404(rest: World) -> None:
 
 
 async def test_head_of_a_followed_log_is_answered_at_once(rest: World) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     assert (await rest.client.ask("HEAD", f"/v1/tasks/{task_id}/logs?follow=1")).status == 200
 
 
 async def test_outputs_are_listed(rest: World) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     rest.engine.outputs(task_id, {"b/model.bin": b"123", "a": b"", "\udcff": b"x"})
     listed = (await rest.client.get(f"/v1/tasks/{task_id}/outputs")).json["outputs"]
     assert [(file["path"], file["size_bytes"]) for file in listed] == [
@@ -120,7 +116,7 @@ async def test_outputs_are_listed(rest: World) -> None:
 
 @pytest.mark.parametrize("path", ["b/model.bin", "b%2Fmodel.bin"])
 async def test_output_is_sent_as_an_attachment(rest: World, path: str) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     content = bytes(range(256)) * 4096
     rest.engine.outputs(task_id, {"b/model.bin": content})
     reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/{path}")
@@ -134,14 +130,14 @@ async def test_output_is_sent_as_an_attachment(rest: World, path: str) -> None:
 
 
 async def test_empty_output_is_sent(rest: World) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     rest.engine.outputs(task_id, {"a": b""})
     reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/a")
     assert (reply.status, reply.body, reply.headers["Content-Length"]) == (200, b"", "0")
 
 
 async def test_any_file_name_is_safe_in_the_header(rest: World) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     rest.engine.outputs(task_id, {'a"; x=\r\ny ü': b"1"})
     reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/a%22%3B%20x%3D%0D%0Ay%20%C3%BC")
     assert reply.headers["Content-Disposition"] == (
@@ -151,13 +147,13 @@ async def test_any_file_name_is_safe_in_the_header(rest: World) -> None:
 
 @pytest.mark.parametrize("path", ["x", "..%2f..%2fstore", "../../x", "%00", "b/"])
 async def test_unknown_outputs_return_404(rest: World, path: str) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/{path}")
     assert (reply.status, reply.code) == (404, "NOT_FOUND")
 
 
 async def test_followed_log_does_not_block_other_requests(rest: World) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     followers = [await rest.client.open(f"/v1/tasks/{task_id}/logs?follow=1") for _ in range(20)]
     await rest.engine.log(task_id, b"one\n")
     assert (await rest.client.get("/v1/queue")).status == 200

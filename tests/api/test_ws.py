@@ -52,13 +52,9 @@ async def connect(rest: World, query: str = "", **options: Any) -> AsyncIterator
         yield Socket(socket)
 
 
-async def new_task(rest: World) -> str:
-    return str((await rest.client.submit()).json["id"])
-
-
 async def test_every_change_of_a_task_and_its_end(rest: World) -> None:
     async with connect(rest) as socket:
-        task_id = await new_task(rest)
+        task_id = await rest.new_task()
         for status in (Status.RUNNING, Status.FAILED):
             await rest.engine.change(task_id, status=status)
         messages = [await socket.next() for _ in range(4)]
@@ -75,24 +71,24 @@ async def test_every_change_of_a_task_and_its_end(rest: World) -> None:
 
 
 async def test_deletions_are_sent_only_in_the_full_view(rest: World) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     await rest.engine.change(task_id, status=Status.COMPLETED)
     async with connect(rest) as basic, connect(rest, "?view=full") as full:
         await rest.client.ask("DELETE", f"/v1/tasks/{task_id}")
         message = await full.raw.receive_json(timeout=SECONDS)
-        other_id = await new_task(rest)
+        other_id = await rest.new_task()
         assert (await basic.next())["task"]["id"] == other_id
     assert (message["type"], message["task"]["id"]) == ("task_deleted", task_id)
 
 
 async def test_since_resumes_after_a_seq(rest: World) -> None:
-    ids = [await new_task(rest) for _ in range(3)]
+    ids = [await rest.new_task() for _ in range(3)]
     async with connect(rest, "?since=2") as socket:
         assert [(await socket.next())["task"]["id"] for _ in range(2)] == ids[1:]
 
 
 async def test_watch_filters(rest: World) -> None:
-    first, second = [await new_task(rest) for _ in range(2)]
+    first, second = [await rest.new_task() for _ in range(2)]
     async with (
         connect(rest, f"?since=0&task_id={second}") as one,
         connect(rest, "?since=0&status=preparing") as preparing,
@@ -105,7 +101,7 @@ async def test_watch_filters(rest: World) -> None:
 
 async def test_full_view_adds_fields(rest: World) -> None:
     async with connect(rest, "?view=full") as socket:
-        await new_task(rest)
+        await rest.new_task()
         message = await socket.raw.receive_json(timeout=SECONDS)
     assert message["task"]["image"] == "python:3.12-slim"
 
@@ -169,7 +165,7 @@ async def test_browser_sends_its_key_as_a_protocol(rest: World) -> None:
     protocols = ("fetchml.v1", f"fetchml.key.{rest.secrets[Role.VIEWER]}")
     async with connect(rest, headers={}, protocols=protocols) as socket:
         assert socket.raw.protocol == "fetchml.v1"
-        await new_task(rest)
+        await rest.new_task()
         assert (await socket.next())["type"] == "task_update"
 
 
@@ -218,7 +214,7 @@ async def test_invalid_client_messages_close_the_socket(
 
 async def test_disconnect_ends_the_watch(rest: World, caplog: pytest.LogCaptureFixture) -> None:
     async with connect(rest) as socket:
-        await new_task(rest)
+        await rest.new_task()
         await socket.next()
         assert rest.engine.open_streams == 1
         socket.raw._response.connection.transport.abort()  # type: ignore[union-attr]
@@ -244,7 +240,7 @@ async def test_clients_that_answer_pings_stay_connected() -> None:
         for _ in range(10):  # Twice as long as a silent one stays.
             assert await socket.next() == {"type": "ping"}
             await socket.raw.send_str('{"type": "pong"}')
-        await new_task(rest)
+        await rest.new_task()
         while (await socket.next())["type"] != "task_update":
             pass
 
@@ -265,7 +261,7 @@ async def test_client_that_does_not_read_is_closed() -> None:
             finally:
                 let_go.set()
 
-        task_id = await new_task(rest)
+        task_id = await rest.new_task()
         await rest.engine.change(task_id, error="x" * 60_000)
         rest.engine.replace("watch", endless)
         reader, writer = await asyncio.open_connection("127.0.0.1", rest.port, limit=1)
@@ -309,7 +305,7 @@ async def test_failed_watch_reveals_no_details(
 async def test_unread_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reply, "REPLIES_BY_CALLER", 2**20)
     async with rest_world() as rest, connect(rest) as socket:
-        task_id = await new_task(rest)
+        task_id = await rest.new_task()
         assert (await socket.next())["task"]["id"] == task_id
         await rest.engine.change(task_id, error="x" * 2**20)
         code, reason = await socket.closed()

@@ -34,12 +34,8 @@ async def following(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
     return message
 
 
-async def new_task(rest: World) -> str:
-    return str((await rest.client.submit()).json["id"])
-
-
 async def test_message_has_the_newest_state_of_each_task(rest: World) -> None:
-    first, second = [await new_task(rest) for _ in range(2)]
+    first, second = [await rest.new_task() for _ in range(2)]
     await rest.engine.change(first, status=Status.RUNNING)
     await rest.engine.change(first, status=Status.FAILED)
     async with connect(rest, "&since=0") as socket:
@@ -59,7 +55,7 @@ async def test_message_has_the_newest_state_of_each_task(rest: World) -> None:
 
 
 async def test_filters_and_views(rest: World) -> None:
-    first, second = [await new_task(rest) for _ in range(2)]
+    first, second = [await rest.new_task() for _ in range(2)]
     async with (
         connect(rest, f"&since=0&task_id={second}&view=full") as one,
         connect(rest, "&since=0&status=preparing") as preparing,
@@ -75,7 +71,7 @@ async def test_filters_and_views(rest: World) -> None:
 async def test_unknown_seq_gets_the_contracts_resync(rest: World) -> None:
     async with connect(rest, "&since=9007199254740991") as socket:
         assert await following(socket) == {"type": "resync", "seq": 1}
-        task_id = await new_task(rest)
+        task_id = await rest.new_task()
         assert [task["id"] for task in (await following(socket))["tasks"]] == [task_id]
 
 
@@ -95,7 +91,7 @@ async def test_connections_share_the_bytes_of_a_message(
         basic = await stack.enter_async_context(connect(rest))
         await rest.engine.until(lambda: rest.engine.open_streams == 11)
         for number in range(1, 4):
-            task_id = await new_task(rest)
+            task_id = await rest.new_task()
             told = [await following(socket) for socket in tabs]
             assert [task["id"] for task in told[0]["tasks"]] == [task_id]
             assert told == [told[0]] * 10
@@ -112,7 +108,7 @@ async def test_invalid_values_are_rejected(rest: World, value: str) -> None:
 async def test_unread_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reply, "REPLIES_BY_CALLER", 2**20)
     async with rest_world() as rest, connect(rest) as socket:
-        task_id = await new_task(rest)
+        task_id = await rest.new_task()
         assert [task["id"] for task in (await following(socket))["tasks"]] == [task_id]
         await rest.engine.change(task_id, error="x" * 2**20)
         while (message := await socket.receive(timeout=SECONDS)).type is WSMsgType.TEXT:

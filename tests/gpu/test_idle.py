@@ -5,7 +5,7 @@ from typing import Any
 
 from testbed.gpu.stand_in import GpuBox, gpu, uuid
 from tests.gpu.conftest import Boxed
-from tests.support.program import Server, Task
+from tests.support.program import Task
 from tests.support.waiting import until
 from tests.support.webhook_receiver import Receiver
 
@@ -20,11 +20,6 @@ RULE = {
 WAITS = "trap 'echo warned' USR1; trap 'echo ended; exit 7' TERM; while :; do sleep 0.1; done"
 
 
-async def shown(server: Server, task_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = (await server.rest.get(f"/v1/tasks/{task_id}?view=full")).json
-    return found
-
-
 async def test_idle_task_is_stopped_and_a_busy_one_is_not(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0, use=93), gpu(1, use=93))
     async with Receiver().listening() as receiver:
@@ -36,7 +31,7 @@ async def test_idle_task_is_stopped_and_a_busy_one_is_not(boxed: Boxed, gpu_box:
         [of_the_idle] = (await server.get(idle)).gpu_uuids
         number = 0 if of_the_idle == uuid(0) else 1
         gpu_box.set(*(gpu(each, use=2 if each == number else 93) for each in (0, 1)))
-        marked = await until(lambda: shown(server, idle), lambda task: "idle_since" in task)
+        marked = await until(lambda: server.shown(idle), lambda task: "idle_since" in task)
         assert marked["status"] == "running"
         assert "idle" in await server.explained(idle)
         metrics = (await server.rest.get("/metrics")).body.decode()
@@ -51,7 +46,7 @@ async def test_idle_task_is_stopped_and_a_busy_one_is_not(boxed: Boxed, gpu_box:
         assert [line for line in output if line in ("warned", "ended")] == ["warned", "ended"]
         [_, failed] = await receiver.until(2)
         assert failed.json["data"]["task"]["failure_reason"] == "IDLE"
-        other = await shown(server, busy)
+        other = await server.shown(busy)
         assert (other["status"], "idle_since" in other) == ("running", False)
         assert "idle" not in await server.explained(busy)
         assert len(receiver.got) == 2

@@ -1,14 +1,11 @@
 """JupyterLab in containers of Podman on the nodes of a real Slurm."""
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from testbed import debian
 from testbed.slurm import Slurm
 from tests.jupyter.conftest import Root
 from tests.jupyter.image import changes_of
@@ -19,21 +16,15 @@ from tests.jupyter.test_services import (
 from tests.jupyter.test_services import test_files_in_the_workspace_stay as test_files_stay
 from tests.jupyter.test_services import test_nothing_opens_without_the_token as test_token
 from tests.support.program import Backend
-from tests.support.slurm_fixtures import backend_of
+from tests.support.slurm_fixtures import backend_of, podman
 
 __all__ = ["test_files_stay", "test_token", "test_warning"]
 
 IMAGE = "localhost/fetchml-jupyter:1"
 
 
-def podman(*words: str) -> str:
-    return subprocess.run(["podman", *words], capture_output=True, text=True, check=True).stdout
-
-
 @pytest.fixture(scope="module")
 def image(jupyter_root: Root) -> Iterator[str]:
-    if not (shutil.which("podman") and shutil.which("crun")):
-        debian.install("podman", "crun")
     changes = [f"--change={each}" for each in changes_of(jupyter_root.python)]
     podman("import", *changes, str(jupyter_root.archive), IMAGE)
     yield IMAGE

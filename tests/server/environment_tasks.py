@@ -47,11 +47,9 @@ async def submit(server: Server, snapshot: str, **fields: Any) -> str:
 
 
 async def ended(server: Server, task_id: str) -> dict[str, Any]:
-    async def look() -> dict[str, Any]:
-        found: dict[str, Any] = (await server.rest.get(f"/v1/tasks/{task_id}?view=full")).json
-        return found
-
-    return await until(look, lambda task: task["status"] in ("completed", "failed"))
+    return await until(
+        lambda: server.shown(task_id), lambda task: task["status"] in ("completed", "failed")
+    )
 
 
 def pinned(version: str) -> bytes:

@@ -41,12 +41,8 @@ async def server(tmp_path: Path, own_docker_engine: PrivateEngine) -> AsyncItera
     await server.close()
 
 
-async def health(server: Server) -> str:
-    return str((await server.rest.get("/health")).json["status"])
-
-
 async def until_health(server: Server, status: str) -> None:
-    await until(lambda: health(server), lambda found: found == status)
+    await until(server.health, lambda found: found == status)
 
 
 async def test_engine_crash_under_running_tasks(
@@ -61,7 +57,7 @@ async def test_engine_crash_under_running_tasks(
         await server.running(task_id)
     queued = [await server.submit(COUNTED + "exit 6") for _ in range(2)]
     tasks = (ends_meanwhile, runs_on, retried, *queued)
-    assert await health(server) == "healthy"
+    assert await server.health() == "healthy"
 
     own_docker_engine.kill()
     await until_health(server, "degraded")
@@ -87,7 +83,7 @@ async def test_engine_crash_under_running_tasks(
         reply = await server.rest.get(f"/v1/tasks/{task_id}/outputs/starts")
         assert reply.body == b"started\n"
     assert (await server.ended(later)).status == Task.completed
-    assert await health(server) == "healthy"
+    assert await server.health() == "healthy"
     await server.assert_idle(*tasks, later)
     assert own_docker_engine.client.containers.list(all=True) == []
 
@@ -153,7 +149,7 @@ async def test_engine_and_server_crash_together(
     await eventually(exit_file.exists)
 
     await server.start()  # before the engine: it waits for it
-    assert await health(server) == "degraded"
+    assert await server.health() == "degraded"
     own_docker_engine.start()
     task = await server.ended(ended)
     assert (task.exit_code, task.attempt) == (5, 1), task

@@ -1,11 +1,8 @@
 """Webhooks over a real server: none is lost when it is killed, and a repetition has the same id."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
-
-import pytest
 
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
@@ -13,12 +10,6 @@ from tests.support.waiting import until
 from tests.support.webhook_receiver import HANG, Receiver
 
 PRIVATE = {"FETCHML_NOTIFICATIONS_ALLOW_PRIVATE": "true"}
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver().listening() as found:
-        yield found
 
 
 def request(url: str, *on: str, script: str = "true", **fields: Any) -> dict[str, Any]:

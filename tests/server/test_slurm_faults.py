@@ -32,10 +32,6 @@ def number_of_starts(starts: Path, task_id: str) -> int:
     return len(file.read_text().splitlines()) if file.exists() else 0
 
 
-async def health(server: Server) -> str:
-    return str((await server.rest.get("/health")).json["status"])
-
-
 async def assert_ran_once(server: Server, starts: Path, task_ids: Sequence[str]) -> None:
     for task_id in task_ids:
         task = await server.ended(task_id)
@@ -52,12 +48,12 @@ async def test_controller_killed_in_a_burst_of_submits(
     await eventually(lambda: len(own_slurm.jobs()) > 0)
     await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
     task_ids = list(await asyncio.gather(*burst))
-    assert await until(lambda: health(server), lambda status: status == "degraded")
+    assert await until(server.health, lambda status: status == "degraded")
     # Accepted while nothing answers.
     task_ids.append(await server.submit(counted(starts, "exit 4")))
     await asyncio.to_thread(own_slurm.restart_controller, up_to_id=120)
     await assert_ran_once(server, starts, task_ids)
-    assert await until(lambda: health(server), lambda status: status == "healthy")
+    assert await until(server.health, lambda status: status == "healthy")
     await eventually(lambda: not own_slurm.jobs())
     await asyncio.to_thread(own_slurm.until_idle)  # None is drained.
 
@@ -66,7 +62,7 @@ async def test_controller_that_hangs(server: Server, own_slurm: Slurm, starts: P
     running = await server.submit_running(counted(starts, "sleep 2; exit 4"))
     own_slurm.pause_daemon("slurmctld")
     try:
-        assert await until(lambda: health(server), lambda status: status == "degraded")
+        assert await until(server.health, lambda status: status == "degraded")
         waiting = await server.submit(counted(starts, "exit 4"))
         # Its end is on the shared folder, so it needs no controller.
         assert (await server.ended(running)).exit_code == 4
@@ -81,7 +77,7 @@ async def test_slurmrestd_killed(
     server = await serve(backend_of(own_slurm, "rest", shared)).start()
     running = await server.submit_running(counted(starts, "sleep 2; exit 4"))
     await asyncio.to_thread(own_slurm.kill_daemon, "slurmrestd")
-    assert await until(lambda: health(server), lambda status: status == "degraded")
+    assert await until(server.health, lambda status: status == "degraded")
     waiting = await server.submit(counted(starts, "exit 4"))
     own_slurm.start_daemon("slurmrestd")
     await assert_ran_once(server, starts, [running, waiting])
@@ -145,7 +141,7 @@ async def test_full_queue_of_slurm_holds_tasks_back(
         task_id = await server.submit(counted(starts, "exit 4"))
         said = await until(lambda: server.explained(task_id), lambda text: "MaxJobCount" in text)
         assert said.endswith("It is submitted again."), said
-        assert await health(server) == "healthy"
+        assert await server.health() == "healthy"
         await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
         assert (await server.ended(task_id)).failure_reason == Task.CANCELLED
         await server.stop()
@@ -166,7 +162,7 @@ async def test_server_and_controller_killed_together(
 
 async def test_shared_folder_that_is_not_there(server: Server, shared: Path, starts: Path) -> None:
     away = await asyncio.to_thread(shared.rename, shared.with_name("away"))
-    assert await until(lambda: health(server), lambda status: status == "degraded")
+    assert await until(server.health, lambda status: status == "degraded")
     task_id = await server.submit(counted(starts, "exit 4"))
     assert not await asyncio.to_thread(shared.exists), (
         "nothing is created where the folder is not mounted"
@@ -198,7 +194,7 @@ async def test_job_that_a_restarted_controller_revives_is_ended(
         assert (await server.ended(task_id)).failure_reason == Task.CANCELLED
         await eventually(lambda: not own_slurm.jobs())
         await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
-        assert await until(lambda: health(server), lambda status: status == "degraded")
+        assert await until(server.health, lambda status: status == "degraded")
     await asyncio.to_thread(own_slurm.restart_controller)
     revived = own_slurm.run("squeue", "--noheader", "--states=all", "--format=%j")
     assert task_id in revived

@@ -1,14 +1,11 @@
 """Time limits of tasks that run on a real Slurm, changed while they run."""
 
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
 from testbed.slurm import Slurm
 from tests.support.program import Server, Task
-from tests.support.rest_world import JSON
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import until
@@ -23,11 +20,6 @@ async def server(serve: Serve, slurm: Slurm, transport_name: str, tmp_path: Path
     return await serve(backend_of(slurm, transport_name, tmp_path / "shared")).start()
 
 
-async def change(server: Server, task_id: str, seconds: int) -> Any:
-    body = msgspec.json.encode({"timeout_seconds": seconds})
-    return await server.rest.ask("PATCH", f"/v1/tasks/{task_id}?view=full", body, **JSON)
-
-
 def limit_of(cluster: Slurm, task_id: str) -> str:
     jobs = cluster.run("squeue", "--noheader", "--format=%j %l").splitlines()
     return next(line.split()[1] for line in jobs if task_id in line)
@@ -39,10 +31,10 @@ async def test_running_task_gets_more_time_and_less(server: Server, slurm: Slurm
     ends = await server.submit_running("sleep 600")
     await server.running(task_id)
     assert limit_of(slurm, task_id) == "3:00"
-    reply = await change(server, task_id, LONG)
+    reply = await server.change_limit(task_id, LONG)
     assert (reply.status, reply.json["timeout_seconds"]) == (200, LONG), reply.json
     assert limit_of(slurm, task_id) == "1:43:00"
-    assert (await change(server, ends, 12)).status == 200
+    assert (await server.change_limit(ends, 12)).status == 200
     task = await server.ended(task_id)
     assert (task.exit_code, task.failure_reason) == (7, Task.EXIT_CODE), (task, server.log)
     task = await server.ended(ends)
@@ -54,7 +46,7 @@ async def test_waiting_task_that_slurm_has_keeps_its_limit(server: Server) -> No
     blockers = [await server.submit_running("sleep 300", gpu=2) for _ in range(2)]
     waiting = await server.submit("true", gpu=1)
     await until(lambda: server.explained(waiting), lambda text: "Slurm's queue" in text)
-    reply = await change(server, waiting, LONG)
+    reply = await server.change_limit(waiting, LONG)
     assert (reply.status, reply.json["code"]) == (409, "CONFLICT")
     assert "the cluster already has the task" in reply.json["error"]
     for task_id in (waiting, *blockers):

@@ -3,10 +3,8 @@
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import aiohttp
-import msgspec
 import pytest
 
 from tests.support.program import Backend, Server, Task
@@ -36,11 +34,6 @@ while :; do sleep 0.05; done
 """
 
 
-async def change(server: Server, task_id: str, seconds: int) -> Any:
-    body = msgspec.json.encode({"timeout_seconds": seconds})
-    return await server.rest.ask("PATCH", f"/v1/tasks/{task_id}?view=full", body, **JSON)
-
-
 def control(server: Server, task_id: str) -> Path:
     return server.data_dir / f"tasks/{task_id}/attempts/1/control"
 
@@ -52,22 +45,22 @@ class TimeLimits:
         server = await serve(backend).start()
         task_id = await server.submit(OUTLIVES, timeout_seconds=FIRST)
         await server.running(task_id)
-        reply = await change(server, task_id, LONG)
+        reply = await server.change_limit(task_id, LONG)
         assert (reply.status, reply.json["timeout_seconds"]) == (200, LONG)
         task = await server.ended(task_id)
         assert (task.exit_code, task.failure_reason) == (7, Task.EXIT_CODE), task
         assert not control(server, task_id).exists(), "nothing is left of it"
-        late = await change(server, task_id, LONG + 1)
+        late = await server.change_limit(task_id, LONG + 1)
         assert (late.status, late.json["code"]) == (409, "CONFLICT")
         await server.assert_idle(task_id)
 
     async def test_task_ends_at_its_shorter_limit(self, serve: Serve, backend: Backend) -> None:
         server = await serve(backend).start()
         task_id = await server.submit_running("sleep 600")
-        assert (await change(server, task_id, LONG)).status == 200
+        assert (await server.change_limit(task_id, LONG)).status == 200
         explained = (await server.rest.get(f"/v1/tasks/{task_id}/explain")).json["reason"]
         assert "Its time limit is over at " in explained
-        assert (await change(server, task_id, FIRST)).status == 200
+        assert (await server.change_limit(task_id, FIRST)).status == 200
         task = await server.ended(task_id)
         assert task.failure_reason == Task.TIMEOUT
         assert task.error == f"ran longer than its limit of {FIRST} s"
@@ -81,7 +74,7 @@ class TimeLimits:
         first = await server.submit_running(until_file("go") + "exit 0")
         waits = await server.submit("sleep 600", timeout_seconds=LONG)
         await server.at_gate(waits)
-        reply = await change(server, waits, FIRST)
+        reply = await server.change_limit(waits, FIRST)
         assert (reply.status, reply.json["timeout_seconds"]) == (200, FIRST)
         server.tell(first)
         task = await server.ended(waits)
@@ -95,9 +88,9 @@ class TimeLimits:
         server = await serve(backend).start()
         for first in ({}, {"timeout_seconds": LONG}):
             task_id = await server.submit_running(WARNED, warn_seconds=120, **first)
-            small = await change(server, task_id, 120)
+            small = await server.change_limit(task_id, 120)
             assert (small.status, small.json["code"]) == (422, "VALIDATION_ERROR")
-            assert (await change(server, task_id, 122)).status == 200
+            assert (await server.change_limit(task_id, 122)).status == 200
             task = await server.ended(task_id)
             assert task.exit_code == 3
             assert "warned" in (await server.get(task_id)).output
@@ -111,7 +104,7 @@ class TimeLimits:
         server = await serve(backend).start(FETCHML_CRASH_AT="limit_changed")
         task_id = await server.submit_running(until_file("go") + "exit 7", timeout_seconds=LONG)
         with suppress(aiohttp.ClientError):
-            await soon(change(server, task_id, seconds))
+            await soon(server.change_limit(task_id, seconds))
         assert await server.died() == -signal.SIGKILL
         assert not (control(server, task_id) / "limit").exists()
         await server.start()
@@ -134,7 +127,7 @@ class TimeLimits:
         task_id = await server.submit_running(until_file("go") + "exit 7", timeout_seconds=LONG)
         control(server, task_id).rename(server.data_dir / "moved")
         for _ in range(2):
-            reply = await change(server, task_id, 2 * LONG)
+            reply = await server.change_limit(task_id, 2 * LONG)
             assert (reply.status, reply.json["code"]) == (409, "CONFLICT")
             assert "earlier release" in reply.json["error"]
             assert (await server.get(task_id)).timeout_seconds == LONG
@@ -165,7 +158,7 @@ class TestTimeLimitsOverContainers(TimeLimits):
         attacked = server.data_dir / f"tasks/{task_id}/attempts/1/workspace/attacked"
         await eventually(attacked.exists)
         assert list(control(server, task_id).iterdir()) == []
-        assert (await change(server, task_id, FIRST + 20)).status == 200
+        assert (await server.change_limit(task_id, FIRST + 20)).status == 200
         task = await server.ended(task_id)
         assert task.failure_reason == Task.TIMEOUT, task
         await server.assert_idle(task_id)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from fetchml.core.model import Role
 from fetchml.system import processes
@@ -182,6 +183,19 @@ class Server:
         task_id = await self.submit(script, **fields)
         await self.running(task_id)
         return task_id
+
+    async def shown(self, task_id: str) -> dict[str, Any]:
+        """The full view of a task over REST."""
+        found: dict[str, Any] = (await self.rest.get(f"/v1/tasks/{task_id}?view=full")).json
+        return found
+
+    async def change_limit(self, task_id: str, seconds: int) -> rest_world.Reply:
+        body = msgspec.json.encode({"timeout_seconds": seconds})
+        path = f"/v1/tasks/{task_id}?view=full"
+        return await self.rest.ask("PATCH", path, body, **rest_world.JSON)
+
+    async def health(self) -> str:
+        return str((await self.rest.get("/health")).json["status"])
 
     @asynccontextmanager
     async def watch(

@@ -117,6 +117,10 @@ class World:
     def as_(self, secret: str | None) -> Client:
         return Client(self.client.session, self.client.base, secret)
 
+    async def new_task(self) -> str:
+        """Submit a task, and return its id."""
+        return str((await self.client.submit()).json["id"])
+
     async def raw(self, data: bytes) -> Reply:
         """Send bytes and return what is received until the reply ends or the server closes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)

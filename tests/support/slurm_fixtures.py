@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import SlurmTransport
 from fetchml.files.shared_folders import SharedFolders
+from testbed import debian
 from testbed.slurm import Slurm, private_slurm
+from tests.support.commands import ran
 from tests.support.program import Backend
 
 
@@ -69,6 +72,13 @@ def backend_of(cluster: Slurm, name: str, shared_dir: Path) -> Backend:
         "FETCHML_SLURM_ALLOW_ROOT": "true",
     }
     return Backend(variables, lambda: (), shared_dir)
+
+
+def podman(*words: str) -> str:
+    """Run Podman, which is installed where it is missing, and return what it wrote."""
+    if not (shutil.which("podman") and shutil.which("crun")):
+        debian.install("podman", "crun")
+    return ran(["podman", *words], check=True).stdout
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+import pytest
 from aiohttp import web
 
 from tests.support.waiting import SECONDS
@@ -78,3 +79,9 @@ class Receiver:
         finally:
             self._over.set()
             await runner.cleanup()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver().listening() as found:
+        yield found

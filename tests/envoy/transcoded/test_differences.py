@@ -23,12 +23,8 @@ async def ask(rest: World, method: str, path: str, body: bytes | None = None) ->
         return Reply(response.status, response.headers, await response.read())
 
 
-async def new_task(rest: World) -> str:
-    return str((await rest.client.submit()).json["id"])
-
-
 async def test_streams_and_files_are_not_there(rest: World) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     for method, path in (
         ("GET", "/ws"),
         ("GET", f"/v1/tasks/{task_id}/logs"),
@@ -108,7 +104,7 @@ async def test_ids_that_are_not_utf_8_are_400(rest: World) -> None:
 
 
 async def test_whole_second_has_no_fraction(rest: World) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     await rest.engine.change(
         task_id, status=Status.COMPLETED, started_at=START_MS, ended_at=START_MS + 1_050
     )
@@ -118,7 +114,7 @@ async def test_whole_second_has_no_fraction(rest: World) -> None:
 
 
 async def test_sizes_are_strings(rest: World) -> None:
-    task_id = await new_task(rest)
+    task_id = await rest.new_task()
     rest.engine.outputs(task_id, {"a": b"123"})
     (output,) = (await ask(rest, "GET", f"/v1/tasks/{task_id}/outputs")).json["outputs"]
     assert output["size_bytes"] == "3"

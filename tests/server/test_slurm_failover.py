@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from testbed.slurm import BACKUP, Slurm, private_slurm
-from tests.server.test_slurm_faults import assert_ran_once, counted, health
+from tests.server.test_slurm_faults import assert_ran_once, counted
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
@@ -53,7 +53,7 @@ async def test_tasks_go_on_and_submits_are_taken_when_the_backup_takes_over(
     await assert_ran_once(server, starts, task_ids[2:])
     go.touch()
     await assert_ran_once(server, starts, task_ids)
-    assert await until(lambda: health(server), lambda status: status == "healthy")
+    assert await until(server.health, lambda status: status == "healthy")
     two_controllers.run("scancel", "--name=saved-mark")
     await eventually(lambda: not two_controllers.jobs())
     await asyncio.to_thread(two_controllers.until_idle)  # None is drained.

@@ -187,7 +187,7 @@ function Form({ initial, isCopy }: { initial: TaskForm; isCopy: boolean }) {
           errorOf={sweepErrorOf}
         />
       </div>
-      <aside class="submit-side" aria-label="What the server says">
+      <aside class="submit-side" aria-label="Check by the server">
         <Free />
         <Forecast check={check} wanted={wanted} sweep={sweep} faults={faults} />
         <Problem text={check.problem.value} />

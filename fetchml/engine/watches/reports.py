@@ -31,14 +31,15 @@ class Reports(Generic[Report]):
         self._private = private
         self._made: dict[str | None, tuple[float, Report]] = {}
         """User → when its newest report was made, and the report. `None`: of callers that see
-        everything. Older ones are removed."""
+        everything. Removed when nobody has asked for a while."""
 
     async def watch(self, who: Principal) -> AsyncGenerator[Report]:
         """Yield the report as it is now, then whenever it has changed. Never ends by itself."""
         last: Report | None = None
         while True:
             newest = await self._newest(who)
-            if newest != last:
+            # Nearly always it is the same object: the report of a cluster has thousands of parts.
+            if newest is not last and newest != last:
                 yield newest
                 last = newest
             await asyncio.sleep(INTERVAL_SECONDS)
@@ -47,8 +48,11 @@ class Reports(Generic[Report]):
         scope = None if permissions.sees_all(who, private=self._private) else who.user
         now = asyncio.get_running_loop().time()
         self._made = {
-            each: made for each, made in self._made.items() if now - made[0] < INTERVAL_SECONDS
+            each: made for each, made in self._made.items() if now - made[0] < 3 * INTERVAL_SECONDS
         }
-        if scope not in self._made:
-            self._made[scope] = now, await self._read(who)
+        at, last = self._made.get(scope, (None, None))
+        if at is None or now - at >= INTERVAL_SECONDS:
+            newest = await self._read(who)
+            # All watchers compare with the same object then, and only this compares its parts.
+            self._made[scope] = now, last if last is not None and last == newest else newest
         return self._made[scope][1]

@@ -1,7 +1,7 @@
 """Looks up known vulnerabilities of everything in requirements.lock: `make audit`.
 
 Fails on each vulnerability that `build/audit-exceptions.txt` does not list. Where no advisory
-source can be reached it prints a warning and succeeds: a gate without a network for that is no
+source can be reached it prints a warning and succeeds: a build without a network for that is no
 sign of a vulnerability. `--strict` makes that a failure too: `build/release.sh` uses it.
 """
 

@@ -1,4 +1,4 @@
-"""Fits a line to noisy points by gradient descent, and keeps the result in the outputs."""
+"""Fit a line to noisy points by gradient descent, and keep the result in the outputs."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """The time that fuzzing takes, shared by the targets.
 
-`FUZZ_SECONDS` is the time of all targets together. `make test`, and so the gate, fuzzes for two
+`FUZZ_SECONDS` is the time of all targets together. `make test`, and so CI, fuzzes for two
 minutes; `make fuzz` for longer.
 """
 

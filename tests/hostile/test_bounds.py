@@ -11,6 +11,10 @@ from fetchml.ops import bounds, systemd_unit
 from fetchml.ops.checks import memory
 from fetchml.system import memory_limits
 from fetchml.views import Finding
+from tests.support.validate import ROOT
+
+
+GIB = 1 << 30
 
 
 @pytest.mark.parametrize(
@@ -23,7 +27,11 @@ def test_sum_of_all_memory_limits_fits_service_unit(launcher: str, gib: int) -> 
     assert most < gib << 30, bounds.memory_bounds(settings)
 
 
-GIB = 1 << 30
+def test_page_of_clusters_has_the_sum() -> None:
+    settings = Settings(server=msgspec.convert({"launcher": "slurm"}, ServerSettings))
+    page = (ROOT / "docs/cluster.md").read_text()
+    assert f"take {bounds.total_bytes(settings) / GIB:.1f} GiB of memory" in page
+    assert f": {bounds.CLUSTER_GIB} GiB suffice." in page
 
 
 def doctor_says(folder: Path, monkeypatch: pytest.MonkeyPatch, **given: int) -> Finding:

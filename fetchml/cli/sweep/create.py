@@ -36,7 +36,7 @@ _PATH = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=Parameter(),
     multiple=True,
     help="A parameter: a list (lr=0.1,0.2), a range with both ends (seed=1..5), or a random draw "
-    "(x=uniform(0,1), y=log_uniform(1e-4,1)). Repeatable.",
+    "(x=uniform(0,1), y=log_uniform(1e-4,1)). Repeatable, once for each parameter.",
 )
 @click.option(
     "--table",

@@ -13,7 +13,6 @@ from fetchml.system import memory_limits
 from fetchml.views import Finding
 from tests.support.validate import ROOT
 
-
 GIB = 1 << 30
 
 

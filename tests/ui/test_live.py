@@ -7,6 +7,7 @@ from playwright.async_api import Page, WebSocketRoute, expect
 
 from fetchml.v1 import task_pb2
 from tests.support.program import Server
+from tests.support.rest_world import JSON
 from tests.support.signed_in import sign_in, visit
 from tests.support.waiting import until_true
 from tests.ui.conftest import OpenTab
@@ -92,7 +93,6 @@ async def test_page_stays_while_the_server_is_away(server: Server, tab: OpenTab)
     await expect(running).to_contain_text("still-shown")
 
 
-JSON = {"Content_Type": "application/json"}
 OBSERVE = """() => {
   window.seen = {};
   const look = () => {

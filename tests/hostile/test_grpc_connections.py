@@ -43,12 +43,6 @@ def attacked(tmp_path: Path) -> Iterator[Attacked]:
     attacked.close()
 
 
-@pytest.fixture
-def clients() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
 def still_open(connections: list[Connection]) -> int:
     for connection in connections:
         connection.look()

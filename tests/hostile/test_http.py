@@ -21,12 +21,6 @@ def server(tmp_path: Path) -> Iterator[Target]:
         yield one
 
 
-@pytest.fixture
-def clients() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
 def push(client: socket.socket, data: bytes) -> None:
     """Send what the server takes, for as long as it takes it."""
     client.settimeout(2)

@@ -29,12 +29,6 @@ def server(tmp_path: Path) -> Iterator[Target]:
         one.ask("DELETE", f"/v1/tasks/{blocking}")
 
 
-@pytest.fixture
-def clients() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
 def ask_and_read_nothing(server: Target, path: str) -> socket.socket:
     client = server.connect()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

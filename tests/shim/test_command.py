@@ -24,11 +24,6 @@ from tests.support.waiting import wait_until
 IGNORES_SIGTERM = "trap '' TERM; echo ready; while :; do sleep 60; done"
 
 
-@pytest.fixture
-def attempt(tmp_path: Path) -> Attempt:
-    return Attempt(tmp_path)
-
-
 def ready(attempt: Attempt) -> None:
     """Until the command has printed a whole line."""
     wait_until(lambda: "\n" in attempt.log(), "the command is ready")

@@ -17,11 +17,6 @@ def argv(attempt: Attempt, lifeline: Path, *command: str) -> list[str]:
 
 
 @pytest.fixture
-def attempt(tmp_path: Path) -> Attempt:
-    return Attempt(tmp_path)
-
-
-@pytest.fixture
 def lifeline(tmp_path: Path) -> Path:
     path = tmp_path / "lifeline"
     os.mkfifo(path)

@@ -19,11 +19,6 @@ UNTIL_GO = "echo ready; until [ -e go ]; do sleep 0.01; done"
 
 
 @pytest.fixture
-def attempt(tmp_path: Path) -> Attempt:
-    return Attempt(tmp_path)
-
-
-@pytest.fixture
 def control(tmp_path: Path) -> Path:
     folder = tmp_path / "control"
     folder.mkdir()

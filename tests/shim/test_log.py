@@ -8,11 +8,6 @@ import pytest
 from tests.shim.attempt import Attempt, in_mount_namespace, run
 
 
-@pytest.fixture
-def attempt(tmp_path: Path) -> Attempt:
-    return Attempt(tmp_path)
-
-
 def test_of_much_output_the_tail_is_kept_in_exact_segments(attempt: Attempt) -> None:
     lines = "".join(f"step {step}\n" for step in range(450_000)).encode()
     script = "import sys; sys.stdout.writelines(f'step {n}\\n' for n in range(450_000))"

@@ -15,11 +15,6 @@ from tests.shim.attempt import SECONDS, Attempt, run
 VALUE = "hunter2-and-more"
 
 
-@pytest.fixture
-def attempt(tmp_path: Path) -> Attempt:
-    return Attempt(tmp_path)
-
-
 def with_secrets(
     attempt: Attempt,
     *command: str,

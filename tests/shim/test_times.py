@@ -15,11 +15,6 @@ from tests.shim.attempt import Attempt, run
 SOURCES = sorted((Path(__file__).parents[2] / "shim").glob("*.c"))
 
 
-@pytest.fixture
-def attempt(tmp_path: Path) -> Attempt:
-    return Attempt(tmp_path)
-
-
 def times(attempt: Attempt) -> list[tuple[int, int]]:
     """Time and offset of each record."""
     return list(struct.iter_unpack("<qq", (attempt.folder / "times").read_bytes()))

@@ -24,11 +24,6 @@ shutil.copy(record, "last")
 """
 
 
-@pytest.fixture
-def attempt(tmp_path: Path) -> Attempt:
-    return Attempt(tmp_path)
-
-
 def argv(attempt: Attempt, *command: str, cwd: Path) -> list[str]:
     made = attempt.argv(*command, cwd=cwd)
     return [*made[:1], "--usage-ms", "100", *made[1:]]

@@ -3,7 +3,6 @@ lock files name no host."""
 
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import urllib.request
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli_server import SECONDS, Server
+from tests.support.commands import ran
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "fetchml/api/ui/files"
@@ -29,7 +29,7 @@ def page() -> set[str]:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = ran(command, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -55,7 +55,7 @@ def test_installed_wheel_serves_the_page_without_node(built: Path, tmp_path: Pat
         # The versions of `make setup`, which are in uv's cache.
         ("pip", "install", "--python", installed, "-c", ROOT / "requirements.lock", wheel),
     ):
-        done = subprocess.run([uv, *command], capture_output=True, text=True, check=False)
+        done = ran([uv, *command])
         assert done.returncode == 0, done.stderr
     programs = installed / "bin"
     assert shutil.which("node", path=str(programs)) is None

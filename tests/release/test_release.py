@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import ran
+
 ROOT = Path(__file__).parents[2]
 BUILDS = 7
 """Exit code of the first step after the audit."""
@@ -33,15 +35,9 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def release(tree: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+def release(tree: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if name != "RELEASE_AUDIT"}
-    return subprocess.run(
-        [tree / "build/release.sh"],
-        capture_output=True,
-        check=False,
-        env={**env, **variables},
-        text=True,
-    )
+    return ran([tree / "build/release.sh"], env={**env, **variables})
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a release needs root")

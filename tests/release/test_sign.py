@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed import debian
+from tests.support.commands import ran
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = re.findall(
@@ -18,14 +19,8 @@ COMMANDS = re.findall(
 )
 
 
-def sign(folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [ROOT / "build/sign.sh", folder],
-        capture_output=True,
-        check=True,
-        env={**os.environ, **variables},
-        text=True,
-    )
+def sign(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return ran([ROOT / "build/sign.sh", folder], check=True, env={**os.environ, **variables})
 
 
 @pytest.fixture

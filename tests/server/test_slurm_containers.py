@@ -1,7 +1,6 @@
 """Tasks of a cluster in containers of Podman."""
 
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from fetchml.v1 import task_pb2
 from testbed import debian
 from testbed.slurm import NODES, Slurm
+from tests.support.commands import ran
 from tests.support.program import Server
 from tests.support.rest_world import JSON
 from tests.support.server_fixtures import Serve
@@ -49,7 +49,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def podman(*words: str, program: str = "podman") -> str:
-    done = subprocess.run([program, *words], capture_output=True, text=True, check=False)
+    done = ran([program, *words])
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,7 +1,6 @@
 """Slurm's commands through ssh, over a real Slurm and an ssh that stays on this host."""
 
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from fetchml.adapters.slurm.transports.remote import SshHost
 from fetchml.adapters.slurm.transports.transport import SlurmAway
 from fetchml.config.sections.slurm import SlurmSettings
 from testbed.slurm import Slurm
+from tests.support.commands import ran
 from tests.support.waiting import soon
 
 HOSTILE = ["a b", "$(touch x)", "`id`", "'; id", '"', "*", "-x", "é", "a\nb", ""]
@@ -25,7 +25,7 @@ def test_words_reach_the_command_as_they_are() -> None:
         local = host.wrap([sys.executable, "-c", "import sys; print(sys.argv[1:])", *HOSTILE], {})
         assert local[0] == "ssh"
         assert local[-3:-1] == ["--", "login"]
-        done = subprocess.run(["sh", "-c", local[-1]], capture_output=True, text=True, check=True)
+        done = ran(["sh", "-c", local[-1]], check=True)
         assert done.stdout.strip() == repr(HOSTILE)
     finally:
         host.close()

@@ -166,7 +166,9 @@ def note(service: JupyterServiceInfo) -> str:
     return service.reason
 
 
-def _with_last_words(client: Client, service: JupyterServiceInfo) -> JupyterServiceInfo:
+def _with_last_words(
+    client: Client, service: JupyterServiceInfo, notice: RetryNotice
+) -> JupyterServiceInfo:
     """Look until a service that ended by itself shows its last words: the server reads them a
     moment after the end. There may be none."""
     give_up = time.monotonic() + LAST_WORDS_SECONDS
@@ -174,7 +176,7 @@ def _with_last_words(client: Client, service: JupyterServiceInfo) -> JupyterServ
         if time.monotonic() > give_up:
             break
         time.sleep(LOOK_AGAIN_SECONDS)
-        service = _refreshed(client, service, RetryNotice())
+        service = _refreshed(client, service, notice)
     return service
 
 
@@ -189,7 +191,7 @@ def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInf
         with out.status("") as line:
             while service.status != JupyterServiceInfo.running:
                 if service.status in ENDED or service.status == JupyterServiceInfo.stopping:
-                    service = _with_last_words(client, service)
+                    service = _with_last_words(client, service, notice)
                     raise CommandError(f"{service.id} {status_name(service)}: {service.reason}")
                 now = f"{service.name} {status_name(service)}: {service.reason}"
                 if can_redraw(out):

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import click
 import pytest
@@ -12,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
 from build.words import findings
+from fetchml.cli import jupyter
 from fetchml.cli.connect import RetryNotice, connected
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.main import COMMANDS, fetchml
@@ -21,7 +23,7 @@ from fetchml.cli.render import clean, duration, size
 from fetchml.cli.submit import given_fields, job_name, outcome
 from fetchml.cli.task_table import task_table
 from fetchml.cli.wait import TerminalDisplay
-from fetchml.client import Unavailable, to_json
+from fetchml.client import JupyterServiceInfo, Unavailable, to_json
 from fetchml.v1.key_pb2 import Key, ListKeysResponse
 from fetchml.v1.task_pb2 import DatasetSpec, Dependency, Task, TaskOutput
 from tests.support.commands import ran
@@ -121,6 +123,17 @@ def test_one_line_while_the_server_is_away(
         assert lines("no server") == [], "however long it is away"
     now += 600
     assert lines("\x1b[2J") == ["\N{REPLACEMENT CHARACTER}[2J; retrying"], "it was back meanwhile"
+
+
+def test_one_line_while_the_end_of_a_service_is_awaited(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = JupyterServiceInfo(id="a", reason="Jupyter exited with code 1")
+    with_words = JupyterServiceInfo(id="a", reason="Jupyter exited with code 1: no space")
+    client = Mock(get_jupyter=Mock(side_effect=[*[Unavailable("no server")] * 3, with_words]))
+    monkeypatch.setattr(jupyter, "LOOK_AGAIN_SECONDS", 0)
+    assert jupyter._with_last_words(client, ended, RetryNotice()) == with_words
+    assert capsys.readouterr().err.splitlines() == ["no server; retrying"]
 
 
 IDS = ["0198c0de-0000-7000-8000-00000000abcd", "0198c0de-0000-7000-8000-00000001abcd"]

@@ -15,7 +15,8 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 MOST_PARTS = 1_000_000
 _LEAST_HOLE = 64 * 1024
-"""Shorter holes become zeros: fewer parts."""
+"""Shorter holes become zeros: fewer parts. But no part has more zeros from holes than data: else
+files of small pieces in small holes would take many times their space."""
 _MOST_DIGITS = 20
 
 
@@ -94,15 +95,17 @@ def _parts(fd: int, size: int) -> "array[int]":
     """Return offset and length of each part. A hole at the end has a part of no bytes behind it:
     GNU tar gives the file its length by that. Raises TooManyPartsError, OSError."""
     parts, end = array("q"), 0
+    spare = 0  # Bytes of data in the last part, less those of its zeros.
     while end < size:
         start = _next_data(fd, end, size)
         at, end = end, size if start == size else min(os.lseek(fd, start, os.SEEK_HOLE), size)
-        if start - at >= _LEAST_HOLE:
-            parts.extend((start, end - start))
-        elif parts:
+        hole, data = start - at, end - start
+        if parts and hole < _LEAST_HOLE and hole <= spare:
             parts[-1] = end - parts[-2]
+            spare += data - hole
         else:
-            parts.extend((0, end))
+            parts.extend((start, data))
+            spare = data
         if len(parts) > 2 * MOST_PARTS:
             raise TooManyPartsError
     return parts

@@ -184,6 +184,23 @@ def test_holes_take_no_space_in_a_backup(
                     assert file.read(len(expected)) == expected
 
 
+@pytest.mark.parametrize("hole", [4096, 8192, 60 << 10])
+def test_small_holes_at_most_double_a_file(kept: Path, outputs: Path, hole: int) -> None:
+    pieces = 300
+    with (outputs / "sparse").open("wb") as file:
+        for number in range(pieces):
+            file.seek(number * (4096 + hole))
+            file.write(b"%04d" % number * 1024)
+    data = (outputs / "sparse").stat().st_blocks * 512
+    archive = io.BytesIO()
+    archives.write(archive, kept, kept / "store", with_outputs=True)
+    assert len(archive.getvalue()) < 2 * data + (100 << 10)
+    archive.seek(0)
+    restore_backup(archive, kept / "restored")
+    restored = kept / "restored/tasks/a/attempts/1/outputs/sparse"
+    assert restored.read_bytes() == (outputs / "sparse").read_bytes()
+
+
 def test_sparse_file_that_shrinks_during_a_backup_is_filled_with_zeros(
     kept: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ async def test_sweep_is_previewed_and_submitted(server: Server, tab: OpenTab) ->
     await expect(first.nth(4)).to_contain_text("lr0.2seed2")
     await expect(first.nth(4)).to_contain_text("echo $0 2 0.2")
     await opened.check_accessible()
-    await page.get_by_label("At work at once").fill("2")
+    await page.get_by_label("Parallel tasks").fill("2")
     await page.get_by_role("button", name="Submit").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("swept")
     await expect(page.get_by_role("link", name="6 completed")).to_be_visible()

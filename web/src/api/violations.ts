@@ -1,4 +1,4 @@
-/** What an error of the server says of each field. */
+/** Splits an error of the server into the rule of each field. */
 
 /** Read `field: rule; field: rule`. A rule may itself hold these marks: only `fields` begin a part. */
 export function violations(text: string, fields: readonly string[]): Map<string, string> {

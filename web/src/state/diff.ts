@@ -135,7 +135,7 @@ export interface FileChange {
 
 /**
  * Return the files in which two folders differ, by path. Files of equal size without a hash may be
- * equal: only their content tells.
+ * equal: only their content shows it.
  */
 export function fileChanges(
   before: readonly FileEntry[],

@@ -11,9 +11,9 @@ const PAUSE_MS = 350;
  * last request counts.
  */
 export class FormCheck<Request, Accepted> {
-  /** What the server says of each field. */
+  /** The rule that each wrong field breaks, in the server's words. */
   readonly errors = signal<ReadonlyMap<string, string>>(new Map());
-  /** What it says of the whole. */
+  /** The error that concerns no single field. */
   readonly problem = signal<string | undefined>(undefined);
   /** The answer to the newest request; `undefined` while it is not accepted. */
   readonly accepted = signal<Accepted | undefined>(undefined);
@@ -24,7 +24,7 @@ export class FormCheck<Request, Accepted> {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #asking: AbortController | undefined;
 
-  /** `fields` finds what an error says of each field. */
+  /** `fields` splits an error into the rule of each field. */
   constructor(
     ask: (request: Request, signal: AbortSignal) => Promise<Accepted>,
     fields: (text: string) => ReadonlyMap<string, string>,

@@ -1,4 +1,4 @@
-/** What the server says about itself, and about what the person may use. */
+/** The server's description of itself, and of what the person may use. */
 
 import type { ServerInfo } from "../api/types";
 import { Resource } from "./resource";

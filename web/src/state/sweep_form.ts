@@ -95,7 +95,7 @@ const NUMBER = "[-+]?(?:\\d+\\.?\\d*|\\.\\d+)(?:[eE][-+]?\\d+)?";
 const RANGE = new RegExp(`^(${NUMBER})\\.\\.(${NUMBER})(?:\\.\\.(${NUMBER}))?$`);
 const DRAW = new RegExp(`^(uniform|log_uniform)\\(\\s*(${NUMBER})\\s*,\\s*(${NUMBER})\\s*\\)$`);
 
-/** The values of one parameter; a text says why they can't be read. */
+/** The values of one parameter; a text: the reason why they can't be read. */
 function valuesOf(text: string): SweepParameter | string {
   if (text.startsWith("[")) {
     try {
@@ -114,7 +114,7 @@ function valuesOf(text: string): SweepParameter | string {
   return { values: text.split(",") };
 }
 
-/** The values of each column; a text says why the table can't be read. */
+/** The values of each column; a text: the reason why the table can't be read. */
 function tableOf(text: string): [string, SweepParameter][] | string {
   if (text.trim() === "") return [];
   const limits = { rows: MOST_ROWS + 2, characters: MOST_CHARACTERS + 1 };
@@ -127,7 +127,7 @@ function tableOf(text: string): [string, SweepParameter][] | string {
   return names.map((name, column) => [name, { values: rows.map((row) => row[column] ?? "") }]);
 }
 
-/** What an error of the server says of each field of both forms. */
+/** Return the rules that an error of the server names, by the field of either form. */
 export function sweepViolations(
   text: string,
   request: CreateSweepRequest,

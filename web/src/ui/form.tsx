@@ -75,7 +75,7 @@ export function TextField<Name extends string>(props: TextFieldProps<Name>) {
         <input
           {...attributes}
           {...input}
-          {...({ type } as InputHTMLAttributes)} // Its type knows one value at a time.
+          {...({ type } as InputHTMLAttributes)} // Its type allows one value at a time.
           autocomplete="off"
           spellcheck={false}
           value={form.values[name]}

@@ -97,8 +97,8 @@ export function Parameters({ form, change, errorOf }: Props) {
             )}
             {text({
               name: "max_parallel",
-              label: "At work at once",
-              help: "Most tasks of the sweep that hold resources at a time. Empty: no limit.",
+              label: "Parallel tasks",
+              help: "Limit of the tasks of the sweep that hold resources at the same time. Empty: no limit.",
             })}
             {text({ name: "sweep_name", label: "Name of the sweep", help: "Empty: that of the task." })}
           </>

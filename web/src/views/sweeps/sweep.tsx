@@ -74,7 +74,7 @@ function Definition({ sweep }: { sweep: Sweep }) {
         ))}
         {sweep.mode === "random" && <Fact name="Random seed">{sweep.random_seed}</Fact>}
         {sweep.max_parallel ? (
-          <Fact name="At work at once">at most {sweep.max_parallel}</Fact>
+          <Fact name="Parallel tasks">at most {sweep.max_parallel}</Fact>
         ) : null}
         <Fact name="Created">
           <Ago at={sweep.created_at} />

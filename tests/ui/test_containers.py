@@ -26,7 +26,7 @@ async def test_container_with_a_gpu_is_submitted_watched_and_cancelled(
     await page.get_by_role("link", name="Submit", exact=True).click()
     await page.locator("#task-job_name").fill("in-a-container")
     await page.get_by_label("Command").fill("sh -c 'env | grep ^GIVEN_; echo ready; sleep 1000'")
-    await page.get_by_label("GPUs").fill("1")
+    await page.get_by_role("textbox", name="GPUs").fill("1")
     await expect(page.get_by_text("The server accepts it")).to_be_visible()
     await page.get_by_role("button", name="Submit").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("in-a-container")

@@ -120,7 +120,7 @@ async def test_form_shows_what_is_free_and_when_a_task_starts(busy: BusyHost, ta
     await page.get_by_label("Command").fill("true")
     task = page.get_by_role("region", name="This task")
     await expect(task).to_contain_text("Estimated start: at once")
-    await page.get_by_label("GPUs").fill("4")
+    await page.get_by_role("textbox", name="GPUs").fill("4")
     request = {"job_name": "train", "command": ["true"], "gpu": 4}
     reply = await busy.server.rest.ask(
         "POST", "/v1/tasks?validate_only=1&view=full", json.dumps(request).encode()
@@ -129,7 +129,7 @@ async def test_form_shows_what_is_free_and_when_a_task_starts(busy: BusyHost, ta
         await expect(task).to_contain_text(re.compile(r"Estimated start: in \d+"))
     else:
         await expect(task).to_contain_text("There is no estimate of its start yet.")
-    await page.get_by_label("GPUs").fill("5")
+    await page.get_by_role("textbox", name="GPUs").fill("5")
     await expect(page.locator("#task-gpu-error")).to_contain_text("4")
 
 

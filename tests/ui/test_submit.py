@@ -39,7 +39,7 @@ async def test_fields_are_checked_by_the_server_while_one_types(
     )
     await expect(name).to_have_attribute("aria-invalid", "true")
     await name.fill("one")
-    await page.get_by_label("GPUs").fill("many")
+    await page.get_by_role("textbox", name="GPUs").fill("many")
     await expect(page.locator("#task-gpu-error")).to_have_text("must be an integer")
     await page.get_by_label("May idle").check()
     await expect(page.get_by_text("is not allowed on this server")).to_be_visible()

@@ -149,6 +149,22 @@ async def test_volume_with_more_files_than_are_counted_is_full(tmp_path: Path) -
     assert "more than 8 files and folders" in (usage.room_fault(["scratch"]) or "")
 
 
+async def test_volume_that_is_away_keeps_its_last_measurement(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A network disk that fails is not empty."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    (folder / "file").write_bytes(bytes(2 << 20))
+    usage = VolumeUsage({"scratch": Volume(str(folder), read_only=False, max_bytes=1 << 20)})
+    async with usage.watching():
+        await until_true(lambda: usage.room_fault(["scratch"]))
+    folder.rename(tmp_path / "away")
+    async with usage.watching():
+        await until_true(lambda: "the volume scratch can't be measured" in caplog.text)
+    assert usage.room_fault(["scratch"])
+
+
 async def test_only_volumes_with_a_limit_are_measured(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(10_000))
     known = {

@@ -43,7 +43,13 @@ class Bridges:
 
 async def _join(ours: socket.socket, streams: Streams) -> None:
     reader, writer = streams
-    near_reader, near_writer = await asyncio.open_unix_connection(sock=ours, limit=PIECE_BYTES)
+    try:
+        near = await asyncio.open_unix_connection(sock=ours, limit=PIECE_BYTES)
+    except BaseException:
+        writer.transport.abort()
+        ours.close()
+        raise
+    near_reader, near_writer = near
     there = asyncio.create_task(_send(near_reader, writer))
     back = asyncio.create_task(_receive(reader, near_writer))
     gone = asyncio.create_task(_until_closed(ours))

@@ -4,6 +4,7 @@ A volume has several users and other writers, so its files show no owner: no use
 running task is ended. Instead no further task that writes to a full volume starts.
 """
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -84,4 +85,10 @@ class VolumeUsage:
             yield
 
     async def _look(self, thread: WorkerThread, name: str, path: Path) -> None:
-        self._used[name] = await thread.call(partial(measure, path, self._most_files, pause=True))
+        self._used[name] = await thread.call(partial(_measured, path, self._most_files))
+
+
+def _measured(path: Path, most_files: int) -> Used:
+    """Raises OSError if the volume itself can't be read: it is not empty for that."""
+    os.scandir(path).close()
+    return measure(path, most_files, pause=True)

@@ -12,7 +12,7 @@ from testbed.docker_engine import Engine
 from tests.jupyter.image import NAME, import_root, write_root
 from tests.jupyter.installed import install_jupyterlab
 from tests.jupyter.proxy_world import world as world  # noqa: PLC0414 - a fixture
-from tests.jupyter.service import Serve
+from tests.jupyter.service import Serve, Service
 from tests.jupyter.stand_in import stand_in as stand_in  # noqa: PLC0414 - a fixture
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import containers_of
@@ -66,3 +66,8 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     yield serve
     for server in servers:
         await server.close()
+
+
+@pytest.fixture
+async def service(serve: Serve, jupyter_backend: Backend) -> Service:
+    return await Service.running(await serve(jupyter_backend))

@@ -38,11 +38,6 @@ def container_of(service: Service) -> dict[str, object]:
     return attributes
 
 
-@pytest.fixture
-async def service(serve: Serve, jupyter_backend: Backend) -> Service:
-    return await Service.running(await serve(jupyter_backend))
-
-
 async def test_a_kernel_runs_in_a_container_as_hardened_as_a_task_s(
     serve: Serve, jupyter_backend: Backend
 ) -> None:

@@ -60,7 +60,8 @@ async def random_schedule(server: Server, script: str) -> list[Task]:
             wanted = {"gpu": dice.choice([1, 1, 2, 4]), "priority": dice.choice([5, 5, 8])}
             task_ids.append(await server.submit(COUNTED + script, **wanted))
         await server.ended(dice.choice(task_ids[-TASKS:]))
-        await server.kill_and_start()
+        await server.kill()
+    await server.start()
     async with server.watch() as updates:
         await all_ended(updates, task_ids, SECONDS * LONGER)
     tasks = [await server.get(task_id) for task_id in task_ids]

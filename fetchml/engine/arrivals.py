@@ -74,28 +74,9 @@ class Arrivals:
         `require_place(snapshots)` raises an error if tasks that name these snapshots can't enter
         now. `known`: see `Dependencies.ended`.
         """
-        needs = await self._check(who, batch)
+        needs = await _needs(batch)
         work = self._enter(who, batch, needs, require_place, documents, known, dry_run=dry_run)
         return await self._background.run_to_completion(work)
-
-    async def _check(self, who: Principal, batch: Batch) -> _Needs:
-        """Raises BadRequest if a task can't be stored. After the first part it would be too
-        late."""
-        snapshots: set[str] = set()
-        inputs: set[str] = set()
-        after: list[TaskSpec] = []
-        pace = Pace()
-        for spec, key in zip(batch.specs, batch.keys, strict=True):
-            self._dispatcher.encode([self._task(who, spec, key, now=0, task_id="")])
-            if spec.snapshot_id is not None:
-                snapshots.add(spec.snapshot_id)
-            if spec.inputs_from is not None:
-                inputs.update(spec.inputs_from)
-            if spec.after is not None:
-                after.append(spec)
-            if pace.due:
-                await pace.rest()
-        return _Needs(frozenset(snapshots), frozenset(inputs), after)
 
     async def _enter(
         self,
@@ -172,3 +153,20 @@ class Arrivals:
         self, who: Principal, spec: TaskSpec, key: Idempotency | None, *, now: int, task_id: str
     ) -> Task:
         return Task(task_id, who.user, spec, now, idempotency=key, sender=who.sender)
+
+
+async def _needs(batch: Batch) -> _Needs:
+    snapshots: set[str] = set()
+    inputs: set[str] = set()
+    after: list[TaskSpec] = []
+    pace = Pace()
+    for spec in batch.specs:
+        if spec.snapshot_id is not None:
+            snapshots.add(spec.snapshot_id)
+        if spec.inputs_from is not None:
+            inputs.update(spec.inputs_from)
+        if spec.after is not None:
+            after.append(spec)
+        if pace.due:
+            await pace.rest()
+    return _Needs(frozenset(snapshots), frozenset(inputs), after)

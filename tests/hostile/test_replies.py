@@ -2,7 +2,9 @@
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,13 @@ def test_unread_replies_use_bounded_memory(server: Target, clients: ExitStack) -
     status, page = server.ask("GET", "/v1/tasks?limit=1000")  # without the metadata it fits
     assert (status, len(page["tasks"])) == (200, 301)
     assert server.ask("HEAD", f"/v1/tasks?limit={most}&view=full") == (200, "")
+    # What lists take that are read, as many at once as the budget lets through, is not growth.
+    with ThreadPoolExecutor(4) as pool:
+        path = f"/v1/tasks?limit={most}&view=full"
+        assert {status for status, _ in pool.map(partial(server.ask, "GET"), [path] * 8)} <= {
+            200,
+            429,
+        }
     before = server.rss()
     for _ in range(12):
         clients.enter_context(ask_and_read_nothing(server, f"/v1/tasks?limit={most}&view=full"))
@@ -55,7 +64,8 @@ def test_unread_replies_use_bounded_memory(server: Target, clients: ExitStack) -
     wait_until(lambda: server.metric(refused) >= 8, "lists beyond the budget are refused")
     assert server.metric(held) > 16 * MIB
     assert server.metric(held) <= 64 * MIB
-    assert server.rss() - before < 96 * MIB  # Each is held once: a budget of 64 MiB, and the rest.
+    # Each is held once: a budget of 64 MiB, and as much for the lists that were made and refused.
+    assert server.rss() - before < 128 * MIB
     assert server.ask("GET", "/v1/tasks?limit=1")[0] == 200
     status, error = server.ask("GET", f"/v1/tasks?limit={most}&view=full")
     assert (status, error["code"]) == (429, "RATE_LIMITED")

@@ -4,7 +4,7 @@ from typing import Any
 
 from fetchml.api.mapping import Field, Mapping
 from fetchml.api.task_messages import time_text
-from fetchml.core.bookings.model import Booking
+from fetchml.core.bookings.closed_gpus import Booking
 from fetchml.core.requests.checks import MAX_ITEMS
 from fetchml.v1 import gpu_pb2
 

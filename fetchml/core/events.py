@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from fetchml.core.bookings.model import Booking
+from fetchml.core.bookings.closed_gpus import Booking
 from fetchml.core.gpus.model import Gpu, Obstacle
 from fetchml.core.gpus.use import GpuMemory, Utilisation
 from fetchml.core.model import Actor, AttemptEnd, Kept, Status, Task

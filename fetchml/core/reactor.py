@@ -6,7 +6,7 @@ The rules of a task's life are here; `core.transitions` has the table and the th
 from msgspec.structs import replace
 
 from fetchml.core import halting, retry, storage, submitting
-from fetchml.core.bookings import begin as bookings
+from fetchml.core.bookings import preempting as bookings
 from fetchml.core.changes import change, current, finish, move
 from fetchml.core.dependencies import outcomes
 from fetchml.core.events import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from fetchml.core.bookings.model import Bookings
+from fetchml.core.bookings.closed_gpus import Bookings
 from fetchml.core.dependencies.blocked import BlockedTasks
 from fetchml.core.footprint import footprint, task_footprint
 from fetchml.core.gpus.model import plain_slots

@@ -12,6 +12,7 @@ from fetchml.auth.audit import Audit
 from fetchml.auth.pinned_certificate import certificate_of
 from fetchml.core import permissions
 from fetchml.core.audit import Action
+from fetchml.core.jupyter import service_status
 from fetchml.core.model import ENDED, Principal, Task, TaskSpec, User
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Service
@@ -219,7 +220,9 @@ class JupyterServices:
             image = self._options.images.get(record.image, record.image)
             spec = jupyter.task_spec(record, image)
             return spec if self._options.relay is None else jupyter.on_node(spec, ports)
-        log.warning("%s", jupyter.UNISOLATED, extra={"service_id": record.id, "user": record.user})
+        log.warning(
+            "%s", service_status.UNISOLATED, extra={"service_id": record.id, "user": record.user}
+        )
         if self._options.relay is not None:
             found = jupyter_on_nodes(self._options.command)
             return jupyter.process_spec(record, *found, relay_ports=ports)

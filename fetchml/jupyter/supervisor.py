@@ -5,8 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from fetchml.core import idle_services
-from fetchml.core.idle_services import Idle
+from fetchml.core.jupyter import idle_services
+from fetchml.core.jupyter.idle_services import Idle
 from fetchml.core.model import ENDED, Status, Task
 from fetchml.core.requests.jupyter import Service
 from fetchml.files.folder_events import FolderEvents

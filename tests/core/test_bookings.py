@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fetchml.core.bookings import requests
-from fetchml.core.bookings.model import MARGIN_MS, Booking
+from fetchml.core.bookings.closed_gpus import MARGIN_MS, Booking
 from fetchml.core.events import (
     BookingsChanged,
     CancelRequested,

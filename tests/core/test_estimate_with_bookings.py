@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from fetchml.core.bookings.model import MARGIN_MS, Booking
+from fetchml.core.bookings.closed_gpus import MARGIN_MS, Booking
 from fetchml.core.events import BookingsChanged, TimePassed
 from fetchml.core.model import Resources, Task
 from fetchml.core.scheduling.estimate import Estimate, estimate, estimate_one

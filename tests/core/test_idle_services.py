@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.core import idle_services
-from fetchml.core.idle_services import Idle
+from fetchml.core.jupyter import idle_services
+from fetchml.core.jupyter.idle_services import Idle
 
 
 @pytest.mark.parametrize(

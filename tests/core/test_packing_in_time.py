@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fetchml.core.bookings.model import Booking
+from fetchml.core.bookings.closed_gpus import Booking
 from fetchml.core.events import (
     BookingsChanged,
     CancelRequested,

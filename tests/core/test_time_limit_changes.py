@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
+from fetchml.core.bookings.closed_gpus import MARGIN_MS, Booking, Bookings
 from fetchml.core.bookings.extension import extension_fault
-from fetchml.core.bookings.model import MARGIN_MS, Booking, Bookings
 from fetchml.core.events import (
     Decision,
     Ended,

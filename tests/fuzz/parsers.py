@@ -29,6 +29,7 @@ from fetchml.api.ws.frames import Frames
 from fetchml.api.ws.session import _FromClient
 from fetchml.backup.sparse import read_map
 from fetchml.config.proxies import Network, Proxies
+from fetchml.core.jupyter import service_status
 from fetchml.core.model import DatasetSpec, Resources, Status
 from fetchml.core.requests import (
     dataset,
@@ -247,6 +248,6 @@ def jupyter_activity(data: bytes) -> None:
 
 
 def last_words(data: bytes) -> None:
-    words = jupyter.last_words(data.decode(errors="replace"), "token")
+    words = service_status.last_words(data.decode(errors="replace"), "token")
     assert text.line_fault(words) is None
-    assert len(words) <= jupyter.MAX_LAST_WORDS
+    assert len(words) <= service_status.MAX_LAST_WORDS

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from fetchml.core.jupyter.service_status import ServiceStatus
 from fetchml.core.model import Principal, TaskSpec
 from fetchml.core.requests import jupyter
-from fetchml.core.requests.jupyter import Service, ServiceStatus
+from fetchml.core.requests.jupyter import Service
 from fetchml.views import JupyterView
 from tests.support.engine_box import ADMIN, Box
 from tests.support.waiting import until_true

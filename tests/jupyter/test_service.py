@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fetchml.core.audit import Action
+from fetchml.core.jupyter.service_status import ServiceStatus
 from fetchml.core.model import Principal, Role, Status, Task
-from fetchml.core.requests.jupyter import ServiceStatus
 from fetchml.engine.engine import Engine
 from fetchml.errors import Forbidden, NotFound, ValidationFailed
 from fetchml.ports.store import TaskQuery

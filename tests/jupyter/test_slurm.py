@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from fetchml.core.jupyter.service_status import SILENT
 from fetchml.core.model import Role
-from fetchml.core.requests.jupyter import SILENT
 from testbed.slurm import Slurm
 from tests.jupyter.recorder import recorder
 from tests.jupyter.service import Serve, Service

@@ -1,6 +1,6 @@
 """Longer time limits of tasks that hold GPUs which are booked."""
 
-from fetchml.core.bookings.model import MARGIN_MS
+from fetchml.core.bookings.closed_gpus import MARGIN_MS
 from fetchml.core.model import Status, Task
 from fetchml.core.requests.times import shown_time
 from fetchml.core.state import State

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from fetchml.core.bookings.model import Booking
+from fetchml.core.bookings.closed_gpus import Booking
 from fetchml.core.requests import times
 from fetchml.core.requests.checks import Violation, check_fields, integer, line, list_of, matching
 

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from fetchml.core.bookings.model import Bookings
+from fetchml.core.bookings.closed_gpus import Bookings
 from fetchml.core.changes import change, current, finish
 from fetchml.core.events import (
     BookingsChanged,

@@ -75,7 +75,7 @@ def _decide(
     if task.idle_since is None:
         task = change(state, decision, replace(task, idle_since=quiet.since))
         raise_notice(decision, task, EventKind.IDLE)
-    # A service has a rule of its own (`core.idle_services`), about its user and not its GPUs.
+    # A service has a rule of its own, about its user (`core.jupyter.idle_services`).
     if rule.warning_ms is None or task.service or lasted < rule.idle_ms + rule.warning_ms:
         return
     why = (

@@ -1,24 +1,16 @@
-"""Jupyter services: the rules of requests, the tasks that run them, and the states that are shown.
+"""Jupyter services: the rules of requests, and the tasks that run them.
 
 A service is a task of another kind (`Task.service`) with a record beside it for what a task does
 not have: name, workspace, token.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
 
 from msgspec.structs import replace
 
 from fetchml.core.model import (
-    ENDED,
-    FailureReason,
     Resources,
-    Server,
-    Status,
-    Task,
     TaskSpec,
-    User,
     Value,
 )
 from fetchml.core.requests.checks import (
@@ -41,17 +33,6 @@ PRIORITY = 10
 WORKSPACE = "/workspace"
 SOCKET = "/.fetchml/run/jupyter.sock"
 """Path of Jupyter's socket, in the attempt's run folder: it needs no network."""
-MAX_LAST_WORDS = 200
-
-
-class ServiceStatus(StrEnum):
-    """The contract's states of a Jupyter service. The last two are final."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    ERROR = "error"
 
 
 class Service(Value, frozen=True):
@@ -230,84 +211,3 @@ def _flags(record: Service, sock: str, root_dir: str | None) -> list[str]:
     given = [f"--ServerApp.{name}={value}" for name, value in settings.items() if value is not None]
     cookie = f"--IdentityProvider.cookie_name={login_cookie(record.id)}"
     return ["--no-browser", "--allow-root", *given, cookie]
-
-
-def status_of(task: Task, *, answers: bool) -> ServiceStatus:
-    """The status that clients see. `answers`: whether Jupyter has answered since its task runs."""
-    if task.status in ENDED:
-        return ServiceStatus.ERROR if task.cancel is None else ServiceStatus.STOPPED
-    if task.cancel is not None:
-        return ServiceStatus.STOPPING
-    if task.status is Status.COLLECTING:
-        return ServiceStatus.ERROR
-    if task.status is Status.RUNNING and answers:
-        return ServiceStatus.RUNNING
-    return ServiceStatus.STARTING
-
-
-UNISOLATED = "It runs as a plain process of the server's own user, which nothing isolates"
-
-
-SILENT = (
-    "The cluster has lost sight of its node. It may still run there: stop it when it does not "
-    "answer any more"
-)
-
-
-def reason_of(
-    task: Task,
-    status: ServiceStatus,
-    waits: str,
-    *,
-    isolated: bool = True,
-    is_silent: bool = False,
-) -> str | None:
-    """The reason of a service's status; `None` if it needs none. `waits`: the reason while its task
-    waits. `is_silent`: whether a cluster has lost sight of it while it runs."""
-    match status:
-        case ServiceStatus.STARTING | ServiceStatus.RUNNING if is_silent:
-            return SILENT
-        case ServiceStatus.STARTING if task.status is Status.RUNNING:
-            return "Jupyter runs and does not answer yet."
-        case ServiceStatus.STARTING:
-            return waits
-        case ServiceStatus.RUNNING:
-            return None if isolated else UNISOLATED
-        case ServiceStatus.STOPPING | ServiceStatus.STOPPED:
-            return _why_stopped(task)
-        case ServiceStatus.ERROR:
-            return _why_ended(task)
-
-
-def _why_stopped(task: Task) -> str | None:
-    if task.cancel is None:
-        return None
-    match task.cancel.actor:
-        case Server(reason=reason):
-            return reason
-        case User(name=name):
-            return f"stopped by {name}"
-
-
-def _why_ended(task: Task) -> str:
-    if task.error is not None and task.failure_reason is not FailureReason.EXIT_CODE:
-        return task.error
-    if task.exit_code is None:
-        return "Jupyter has ended"
-    return f"Jupyter ended by itself with exit code {task.exit_code}"
-
-
-def with_last_words(reason: str, task: Task, record: Service) -> str:
-    """Append the last line of the log if the service ended by itself: it shows the cause."""
-    by_itself = task.failure_reason in (None, FailureReason.EXIT_CODE)
-    return f"{reason}: {record.last_words}" if by_itself and record.last_words else reason
-
-
-def last_words(log: str, token: str) -> str:
-    """The last line of a log without the token; empty if it is not printable."""
-    line = next((line for line in reversed(log.splitlines()) if line.strip()), "").strip()
-    line = _COLOURS.sub("", line).replace(token, "…")
-    return line if len(line) <= MAX_LAST_WORDS and line.isprintable() else ""
-
-
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")

@@ -1,9 +1,9 @@
 """The simulation of the queue on a host with bookings, which follows each GPU.
 
 Whether a task may start on a GPU depends on its user, its time limit and the time
-(`core.bookings.model`). So tasks with the same number of GPUs form several lines: one for each user
-with a booking and one for all others, each of them by the rough length of the time limit. Their
-number is bounded, so that nobody makes estimates slow by submitting many different tasks.
+(`core.bookings.closed_gpus`). So tasks with the same number of GPUs form several lines: one for
+each user with a booking and one for all others, each of them by the rough length of the time limit.
+Their number is bounded, so that nobody makes estimates slow by submitting many different tasks.
 """
 
 from bisect import bisect_left

@@ -10,7 +10,7 @@ from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.bookings import requests
-from fetchml.core.bookings.model import Booking
+from fetchml.core.bookings.closed_gpus import Booking
 from fetchml.core.events import BookingsChanged, Event
 from fetchml.core.model import Principal
 from fetchml.core.permissions import AdminOnly

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from fetchml.core.requests.dataset import AddressRules
+from fetchml.core.addresses import AddressRules
 
 NAME_THREADS = 64
 """A name server that does not answer occupies a thread as long as the system's resolver waits. The

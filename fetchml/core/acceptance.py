@@ -7,6 +7,7 @@ from enum import Enum, auto
 from typing import NamedTuple, cast
 
 from fetchml.core import quotas
+from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules
 from fetchml.core.events import Submitted
 from fetchml.core.footprint import footprint
 from fetchml.core.model import DatasetSpec, Principal, Status, Task, TaskSpec
@@ -44,11 +45,11 @@ class SubmissionRules:
 
     defaults: submission.Defaults
     dataset_schemes: tuple[str, ...] = dataset.SCHEMES
-    dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES
+    dataset_addresses: AddressRules = PUBLIC_ADDRESSES
     allow_images: tuple[str, ...] = images.ANY
     slurm_allow: tuple[str, ...] | None = None
     """Parameters of Slurm that a request may have; `None` if tasks do not run on Slurm."""
-    notify_addresses: dataset.AddressRules | None = dataset.PUBLIC_ADDRESSES
+    notify_addresses: AddressRules | None = PUBLIC_ADDRESSES
     """`None` if the server sends no notifications."""
     volumes: Mapping[str, Volume] = field(default_factory=dict[str, Volume])
     """By name."""

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from fetchml.auth.audit import Audit
 from fetchml.auth.limits import RateLimiter
+from fetchml.core.addresses import AddressRules
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
 from fetchml.core.notifications.delivery import SERVER, Delivery
@@ -19,7 +20,6 @@ from fetchml.core.notifications.requests import (
 )
 from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.permissions import manages_all, may_submit
-from fetchml.core.requests.dataset import AddressRules
 from fetchml.core.requests.paging import DEFAULT_LIMIT, page_fault
 from fetchml.errors import (
     BadRequest,

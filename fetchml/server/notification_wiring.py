@@ -10,10 +10,10 @@ from fetchml.adapters.notifiers.webhook import WebhookNotifier
 from fetchml.api.notification_bodies import Bodies
 from fetchml.auth.audit import Audit
 from fetchml.config.settings import Settings
+from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules, may_be_asked
 from fetchml.core.notifications.delivery import Channel, Delivery
 from fetchml.core.notifications.retry import FIRST_DELAY_MS
 from fetchml.core.notifications.targets import MAX_TARGETS, url_fault
-from fetchml.core.requests.dataset import PUBLIC_ADDRESSES, AddressRules, may_be_asked
 from fetchml.engine.sweeps.known import KnownSweeps
 from fetchml.files.layout import NOTIFICATIONS_KEY
 from fetchml.files.own_file import load_key

@@ -3,7 +3,7 @@
 import pytest
 
 from fetchml.adapters.notifiers.webhook import WebhookNotifier
-from fetchml.core.requests.dataset import PUBLIC_ADDRESSES, AddressRules
+from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules
 from fetchml.ports.notifier import Message, NotDelivered
 from tests.support.webhook_receiver import Receiver
 

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from fetchml.core.addresses import AddressRules, literal_address
 from fetchml.core.model import DatasetSpec
-from fetchml.core.requests.dataset import SCHEMES, AddressRules, fault, literal_address, read
+from fetchml.core.requests.dataset import SCHEMES, fault, read
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
+from fetchml.core.addresses import AddressRules
 from fetchml.core.model import Resources, Status, TaskSpec
 from fetchml.core.notifications import targets
 from fetchml.core.notifications.addresses import OFF
 from fetchml.core.notifications.targets import EventKind, NotifyTarget, shown_url
 from fetchml.core.requests import again, submission, update
-from fetchml.core.requests.dataset import AddressRules
 from fetchml.core.requests.submission import Defaults, InvalidSubmission
 from fetchml.core.requests.task_limits import TaskLimits
 from tests.support.tasks import task

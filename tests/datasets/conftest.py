@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.origins.http import HttpOrigin
+from fetchml.core.addresses import AddressRules
 from fetchml.core.model import DatasetSpec, Task
-from fetchml.core.requests.dataset import AddressRules
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
 from tests.datasets.origin import OriginServer, origin_server

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from fetchml.core.addresses import AddressRules
 from fetchml.core.model import DatasetSpec
-from fetchml.core.requests.dataset import AddressRules
 from fetchml.ports.launcher import PrepareError
 from tests.datasets.conftest import Box, sha256, task_of
 from tests.datasets.origin import File, OriginServer, Request, send_head

@@ -21,11 +21,11 @@ from fetchml.auth.admission import Admission
 from fetchml.auth.keyring import Keyring
 from fetchml.config.proxies import Network, Proxies
 from fetchml.core import idempotency
+from fetchml.core.addresses import PUBLIC_ADDRESSES
 from fetchml.core.model import Resources, Status
 from fetchml.core.notifications import requests as notifications
 from fetchml.core.requests import submission, text, update
 from fetchml.core.requests.batch import MAX_BATCH, batch_size_fault
-from fetchml.core.requests.dataset import PUBLIC_ADDRESSES
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.sweeps import definition
 from fetchml.core.sweeps.task_specs import Expansion

@@ -9,8 +9,8 @@ from yarl import URL
 
 from fetchml import __version__
 from fetchml.adapters.checked_hosts import CheckedHosts, HostRefused, NameNotFound, pinned
+from fetchml.core.addresses import AddressRules
 from fetchml.core.notifications.addresses import REFUSED
-from fetchml.core.requests.dataset import AddressRules
 from fetchml.ports.notifier import Message, NotDelivered
 
 MAX_LINE_BYTES = 4096

@@ -14,7 +14,7 @@ from aiohttp.abc import ResolveResult
 from yarl import URL
 
 from fetchml.adapters.checked_hosts import CheckedHosts, HostRefused, NameNotFound, pinned
-from fetchml.core.requests.dataset import AddressRules
+from fetchml.core.addresses import AddressRules
 from fetchml.ports.launcher import PrepareError
 from fetchml.ports.origin import ContentVersion, Download, Interrupted
 

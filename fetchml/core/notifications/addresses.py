@@ -1,10 +1,9 @@
-"""Which addresses the server asks: the rules of datasets (`core.requests.dataset`), with settings
-of their own."""
+"""The addresses of a task's webhooks, checked as they are written (`core.addresses`)."""
 
 from collections.abc import Sequence
 
+from fetchml.core.addresses import AddressRules, may_be_asked
 from fetchml.core.notifications.targets import NotifyTarget
-from fetchml.core.requests.dataset import AddressRules, may_be_asked
 
 REFUSED = (
     "is at a private or local address, which the server does not ask "

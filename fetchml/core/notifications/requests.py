@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+from fetchml.core.addresses import AddressRules, may_be_asked
 from fetchml.core.notifications import targets
 from fetchml.core.notifications.addresses import REFUSED, address_fault
 from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.requests.checks import Violation, check_fields
-from fetchml.core.requests.dataset import AddressRules, may_be_asked
 
 
 class DeliveryState(StrEnum):

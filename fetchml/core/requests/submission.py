@@ -13,6 +13,7 @@ from typing import cast
 
 import msgspec
 
+from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules
 from fetchml.core.dependencies import request as dependencies
 from fetchml.core.environments import request as environment
 from fetchml.core.environments.request import Environment
@@ -94,11 +95,11 @@ def accept(
     project_text: str | None = None,
     *,
     dataset_schemes: Sequence[str] = dataset.SCHEMES,
-    dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES,
+    dataset_addresses: AddressRules = PUBLIC_ADDRESSES,
     allow_images: Sequence[str] = images.ANY,
     slurm_allow: Sequence[str] | None = None,
     allow_may_idle: bool = True,
-    notify_addresses: dataset.AddressRules | None = dataset.PUBLIC_ADDRESSES,
+    notify_addresses: AddressRules | None = PUBLIC_ADDRESSES,
 ) -> TaskSpec:
     """Return the task of a request. Raises InvalidSubmission with every violation.
 
@@ -163,7 +164,7 @@ def _check_targets(
     notify: Sequence[NotifyTarget],
     request: Mapping[str, object],
     project: ProjectFile,
-    addresses: dataset.AddressRules | None,
+    addresses: AddressRules | None,
 ) -> None:
     """Raises InvalidSubmission."""
     if fault := address_fault(notify, addresses):
@@ -198,9 +199,7 @@ def _read_structures(fields: dict[str, object]) -> None:
         fields["start_after"] = milliseconds(fields["start_after"])  # type: ignore[arg-type]
 
 
-def _datasets_fault(
-    spec: TaskSpec, schemes: Sequence[str], addresses: dataset.AddressRules
-) -> str | None:
+def _datasets_fault(spec: TaskSpec, schemes: Sequence[str], addresses: AddressRules) -> str | None:
     specs = spec.dataset_specs or ()
     if spec.inputs_from and any(_is_input_place(each.mount_path) for each in specs):
         return "must not lie in /inputs, where the outputs of other tasks are (inputs_from)"

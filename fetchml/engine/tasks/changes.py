@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 
 from fetchml.auth.audit import Audit
 from fetchml.core import quotas
+from fetchml.core.addresses import AddressRules
 from fetchml.core.audit import Action
 from fetchml.core.events import InterruptRequested, UpdateRequested
 from fetchml.core.model import ENDED, FailureReason, Principal, Task
 from fetchml.core.notifications.addresses import address_fault
 from fetchml.core.requests import again, update
 from fetchml.core.requests.checks import Violation
-from fetchml.core.requests.dataset import AddressRules
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
 from fetchml.core.state import State
 from fetchml.core.stopping import may_be_interrupted

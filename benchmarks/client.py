@@ -11,10 +11,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
+from benchmarks import waiting
 from benchmarks.processes import KEY
+from benchmarks.waiting import until
 
 BLOCKER: dict[str, object] = {"job_name": "blocker", "command": ["sleep", "600"]}
-STARTED_WITHIN_SECONDS = 30
 
 
 class Client:
@@ -88,27 +89,32 @@ class Client:
             self.unblock_queue(blocker)
 
     def await_status(self, task_id: str, status: str) -> None:
-        deadline = time.monotonic() + STARTED_WITHIN_SECONDS
-        while (found := self.ask("GET", f"/v1/tasks/{task_id}"))["status"] != status:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{found} is not {status} yet")
-            time.sleep(0.01)
+        path = f"/v1/tasks/{task_id}"
+        until(lambda: self.ask("GET", path), lambda task: task["status"] == status)
 
     def completed(self) -> int:
         """The number of completed tasks."""
         return int(self.ask("GET", "/v1/tasks?status=completed&limit=0")["total"])
 
-    def finish(
-        self, request: dict[str, object], *, within_seconds: float = STARTED_WITHIN_SECONDS
-    ) -> Any:
+    def finish(self, request: dict[str, object], *, within_seconds: float = waiting.SECONDS) -> Any:
         """Submit, and wait until the task has completed; the task, in the full view."""
         task_id = self.ask("POST", "/v1/tasks", request)["id"]
-        deadline = time.monotonic() + within_seconds
-        while (found := self.ask("GET", f"/v1/tasks/{task_id}?view=full"))["status"] != "completed":
-            if found["status"] == "failed" or time.monotonic() > deadline:
-                raise RuntimeError(f"{found} has not completed")
-            time.sleep(0.02)
-        return found
+        return self.completed_task(task_id, within_seconds=within_seconds)
+
+    def completed_task(self, task_id: str, *, within_seconds: float = waiting.SECONDS) -> Any:
+        """Wait until the task has completed. Raises RuntimeError if it fails."""
+        task = self.ended_task(task_id, within_seconds=within_seconds)
+        if task["status"] != "completed":
+            raise RuntimeError(f"{task} has not completed")
+        return task
+
+    def ended_task(self, task_id: str, *, within_seconds: float = waiting.SECONDS) -> Any:
+        """Wait until the task has ended; the task, in the full view."""
+        return until(
+            lambda: self.ask("GET", f"/v1/tasks/{task_id}?view=full"),
+            lambda task: "ended_at" in task,
+            within_seconds=within_seconds,
+        )
 
 
 def key_of(address: str, name: str, role: str = "user") -> str:

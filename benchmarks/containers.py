@@ -12,6 +12,7 @@ from benchmarks.client import Client
 from benchmarks.figures import Benchmark, Figure, median, not_run
 from benchmarks.fresh_disk import fresh_disk
 from benchmarks.processes import KEY, fetchml
+from benchmarks.waiting import until
 from examples.local_image import build_base
 from fetchml import shim
 from fetchml.adapters.docker.container_config import container_config, container_name
@@ -27,7 +28,6 @@ COMMAND = ["sleep", "0.2"]
 ROUNDS = 25
 TARGET_MS = 30
 USER = (1000, 1000)
-GONE_WITHIN_SECONDS = 30
 CLAIM = "submit to running container"
 FLOOR = "the engine's create and start"
 
@@ -110,11 +110,7 @@ def _await(updates: Updates, task_id: str, status: "task_pb2.Task.Status") -> No
 
 
 def _await_gone(client: docker.DockerClient, name: str) -> None:
-    deadline = time.monotonic() + GONE_WITHIN_SECONDS
-    while client.api.containers(all=True, filters={"name": name}):
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{name} is still there")
-        time.sleep(0.01)
+    until(lambda: client.api.containers(all=True, filters={"name": name}), lambda found: not found)
 
 
 def _raw(api: docker.APIClient, folder: Path) -> float:

@@ -3,15 +3,16 @@
 
 import http.client
 import io
-import json
 import os
 import tarfile
 import time
 
+from benchmarks.client import Client
 from benchmarks.processes import KEY
 
 DATASET_BYTES = 256 << 20
 SNAPSHOT_BYTES = 16 << 20
+FETCHED_WITHIN_SECONDS = 120
 HEALTH_EVERY_SECONDS = 0.005
 
 
@@ -59,15 +60,13 @@ def fetch_datasets(address: str, origin: str, until: float) -> int:
     times = 0
     while time.monotonic() < until:
         spec = {"name": "d", "source": f"http://{origin}/{times}"}
-        task = {"job_name": "fetch", "command": ["true"], "dataset_specs": [spec]}
-        task_id = json.loads(_ask(address, "POST", "/v1/tasks", json.dumps(task).encode()))["id"]
-        while True:
-            status = json.loads(_ask(address, "GET", f"/v1/tasks/{task_id}"))["status"]
-            if status == "failed":
-                raise RuntimeError("a task that fetches a dataset failed")
-            if status == "completed":
-                break
-            time.sleep(0.02)
+        task: dict[str, object] = {
+            "job_name": "fetch",
+            "command": ["true"],
+            "dataset_specs": [spec],
+        }
+        with Client(address) as client:
+            client.finish(task, within_seconds=FETCHED_WITHIN_SECONDS)
         times += 1
     return times
 

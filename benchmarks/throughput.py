@@ -11,6 +11,7 @@ from benchmarks.client import Client
 from benchmarks.containers import IMAGE, USER, over_engine
 from benchmarks.figures import Benchmark, Figure, median
 from benchmarks.processes import Server, fetchml
+from benchmarks.waiting import until
 from fetchml import shim
 from fetchml.adapters.docker.container_config import TASK_LABEL, container_config
 from fetchml.adapters.docker.gpus import GpuOffer, grant
@@ -61,8 +62,10 @@ def _ours(server: Server, engine: Engine) -> float:
             client.ask("POST", "/v1/tasks", request)
         while left := _left(client):
             time.sleep(left * POLL_SECONDS)
-        while engine.client.api.containers(all=True, filters={"label": TASK_LABEL}):
-            time.sleep(POLL_SECONDS)
+        until(
+            lambda: engine.client.api.containers(all=True, filters={"label": TASK_LABEL}),
+            lambda found: not found,
+        )
         took = time.perf_counter() - began
         assert client.completed() == before + CONTAINERS
     return took

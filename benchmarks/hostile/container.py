@@ -1,6 +1,5 @@
 """A container that takes all the memory it gets."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,12 +27,7 @@ def memory_without_request(server: Server) -> Iterator[Attack]:
         request: dict[str, object] = {"job_name": "a", "command": ["python3", "-c", _GROW]}
         with Client(server.http, key) as mallory:
             task_id = mallory.ask("POST", "/v1/tasks", request)["id"]
-            deadline = time.monotonic() + SECONDS
-            path = f"/v1/tasks/{task_id}?view=full"
-            while "ended_at" not in (task := mallory.ask("GET", path)):
-                if time.monotonic() > deadline:
-                    raise RuntimeError(f"{task} has not ended")
-                time.sleep(0.1)
+            task = mallory.ended_task(task_id, within_seconds=SECONDS)
         taken = int(task["output"].split()[-1]) * PORTION_MIB
         reason = task.get("failure_reason")
         kept = reason == "OUT_OF_MEMORY" and taken <= MEMORY_GB << 10

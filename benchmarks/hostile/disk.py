@@ -5,7 +5,6 @@ import io
 import os
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from benchmarks.client import Client, key_of
 from benchmarks.hostile.attack import Attack, Outcome
 from benchmarks.processes import Server
+from benchmarks.waiting import until
 
 MIB = 1 << 20
 SNAPSHOT_MIB = 300
@@ -26,7 +26,6 @@ LIST_SECONDS = 1.0
 LIST_EVERY_SECONDS = 0.02
 EXPERIMENTS = 700
 AUDIT_ROWS = 1_000
-PRUNED_SECONDS = 30
 _FILL = f"""
 import os
 os.chdir(os.environ["FETCHML_OUTPUTS"])
@@ -110,7 +109,10 @@ def empty_outputs(server: Server) -> Iterator[Attack]:
             with Client(server.http, mallory) as client:
                 request: dict[str, object] = {"job_name": "a", "command": ["python3", "-c", _FILL]}
                 ids = [client.ask("POST", "/v1/tasks", request)["id"] for _ in range(OUTPUT_TASKS)]
-                notes = {_ended(client, each) for each in ids}
+                ended = [
+                    client.completed_task(each, within_seconds=OUTPUTS_SECONDS) for each in ids
+                ]
+                notes = {str(each.get("note", "")) for each in ended}
         finally:
             done.set()
             asking.join()
@@ -118,16 +120,6 @@ def empty_outputs(server: Server) -> Iterator[Attack]:
         return Outcome(remark, kept=slowest < LIST_SECONDS)
 
     yield attack
-
-
-def _ended(client: Client, task_id: str) -> str:
-    """The note of a task, once it has completed."""
-    deadline = time.monotonic() + OUTPUTS_SECONDS
-    while (task := client.ask("GET", f"/v1/tasks/{task_id}?view=full"))["status"] != "completed":
-        if task["status"] == "failed" or time.monotonic() > deadline:
-            raise RuntimeError(f"{task} has not completed")
-        time.sleep(0.05)
-    return str(task.get("note", ""))
 
 
 @contextmanager
@@ -152,11 +144,10 @@ def audit_after(server: Server) -> Outcome:
         def entries(query: str) -> int:
             return len(admin.ask("GET", f"/v1/audit?limit=1000{query}")["entries"])
 
-        deadline = time.monotonic() + PRUNED_SECONDS
-        while entries("&user_id=mallory") >= AUDIT_ROWS:
-            if time.monotonic() > deadline:
-                return Outcome("the audit was not pruned", kept=False)
-            time.sleep(0.1)
+        try:
+            until(lambda: entries("&user_id=mallory"), lambda number: number < AUDIT_ROWS)
+        except TimeoutError:
+            return Outcome("the audit was not pruned", kept=False)
         created, own = entries("&action=key.create"), entries("&user_id=mallory")
     remark = f"{own} of {2 * EXPERIMENTS} entries of the user are kept, and {created} key.create"
     return Outcome(remark, kept=created == 1)

@@ -13,6 +13,7 @@ from benchmarks.client import Client, key_of
 from benchmarks.hostile.attack import Attack, Outcome
 from benchmarks.processes import KEY, Server
 from benchmarks.raw_clients import connect, push, status_of
+from benchmarks.waiting import until
 from fetchml.core.requests.batch import MAX_BATCH
 from fetchml.core.requests.submission import MAX_ARGUMENT_CHARACTERS
 
@@ -27,7 +28,6 @@ LOGINS = 200
 SOCKETS = 15
 ANSWER_SECONDS = 30
 HOLD_SECONDS = 2
-STARTED_SECONDS = 30
 JUPYTER = {
     "jupyter_command": f"{sys.executable} {Path(__file__).parents[1] / 'bare_jupyter.py'}",
     "tasks_grace_seconds": "1",
@@ -197,17 +197,12 @@ def _jupyter(server: Server) -> Iterator[dict[str, Any]]:
     with Client(server.http) as client:
         service = client.ask("POST", "/v1/jupyter/services", {"name": "work"})
         path = f"/v1/jupyter/services/{service['id']}"
-        deadline = time.monotonic() + STARTED_SECONDS
-        while (shown := client.ask("GET", path))["status"] != "running":
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{shown} does not run yet")
-            time.sleep(0.05)
+        until(lambda: client.ask("GET", path), lambda shown: shown["status"] == "running")
         try:
             yield service
         finally:
             client.ask("DELETE", path)
-            while "ended_at" not in client.ask("GET", f"{path}?view=full"):
-                time.sleep(0.05)
+            until(lambda: client.ask("GET", f"{path}?view=full"), lambda shown: "ended_at" in shown)
 
 
 def _status(

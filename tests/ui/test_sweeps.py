@@ -86,6 +86,9 @@ async def test_list_of_tasks_has_one_row_for_a_sweep(server: Server, tab: OpenTa
     await expect(button).to_have_attribute("aria-expanded", "true")
     await expect(page.get_by_label("Select train").first).to_be_visible()
     await opened.check_accessible()
+    columns = await page.get_by_role("columnheader").count()
+    name = row.get_by_role("cell").last
+    await expect(name).to_have_attribute("aria-colspan", str(columns - 1))
     table, all_rows = page.locator(".task-table"), page.locator(".virtual-rows")
     while await all_rows.evaluate("(all) => all.offsetHeight / 36") < 452:
         await table.evaluate("(table) => table.scrollBy(0, 3000)")

@@ -1,6 +1,6 @@
 /** What the tests share: tasks, and a world with its own clock and sockets. */
 
-import type { LiveWorld, Socket } from "../src/api/live";
+import type { LiveWorld, Socket } from "../src/api/live_socket";
 import type { Task } from "../src/api/model";
 
 let made = 0;

@@ -7,7 +7,7 @@
 
 import { batch, computed, signal } from "@preact/signals";
 import { Http, mayPass, message } from "../api/http";
-import { Live, type Change, type LiveState, type LiveWorld, type Socket } from "../api/live";
+import { Live, type Change, type LiveState, type LiveWorld, type Socket } from "../api/live_socket";
 import {
   HOLDING,
   type GpuHistory,
@@ -18,7 +18,7 @@ import {
   type TaskList,
   type WaitingList,
 } from "../api/model";
-import { openSocket } from "../api/socket";
+import { openSocket } from "../api/open_socket";
 import { currentSession, signIn, signOut, type Credentials, type Session } from "../api/session";
 import { Resource } from "./resource";
 import { byAge, merged } from "./tasks";

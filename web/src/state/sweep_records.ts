@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import type { Http } from "../api/http";
-import type { Change } from "../api/live";
+import type { Change } from "../api/live_socket";
 import type { Sweep } from "../api/types";
 import type { Follower } from "./store";
 

@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { ApiError, isAbort, mayPass, message, type Http } from "../api/http";
-import type { Change } from "../api/live";
+import type { Change } from "../api/live_socket";
 import type { Task } from "../api/model";
 import type { Follower } from "./store";
 import { isNewer } from "./tasks";

@@ -5,7 +5,7 @@
 
 import { batch, signal } from "@preact/signals";
 import { isAbort, mayPass, message, type Http } from "../api/http";
-import type { Change } from "../api/live";
+import type { Change } from "../api/live_socket";
 import type { Task, TaskList as Page } from "../api/model";
 import { matcher, toApi, type Filter } from "../filters";
 import type { Follower } from "./store";

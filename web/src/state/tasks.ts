@@ -1,6 +1,6 @@
 /** Collections of tasks that follow changes. */
 
-import type { Change } from "../api/live";
+import type { Change } from "../api/live_socket";
 import { ENDED, type Task } from "../api/model";
 
 /** Oldest first: ids are UUIDv7, which grow with time. */

@@ -84,11 +84,14 @@ export default function Tasks() {
             // Each key by itself: one that is spread is lost.
             const key = keyOf(row);
             const at = { index, height };
-            if (row instanceof Rest) return <RestRow key={key} {...at} rest={row} />;
+            const span = { columns: columns.length + 1 };
+            if (row instanceof Rest) return <RestRow key={key} {...at} {...span} rest={row} />;
             const isMember = row instanceof Member;
             const task = isMember ? row.task : row;
             if (isFolded && !isMember && task.sweep_id !== undefined)
-              return <SweepRow key={key} {...at} task={task} opened={opened} records={records} />;
+              return (
+                <SweepRow key={key} {...at} {...span} task={task} opened={opened} records={records} />
+              );
             return (
               <TaskRow
                 key={key}

@@ -18,6 +18,11 @@ interface PlaceProps {
   height: number;
 }
 
+/** Columns of the table, with the one that selects. */
+interface SpanProps {
+  columns: number;
+}
+
 /** Where a row stands among the others. */
 export function rowProps({ index, height }: PlaceProps) {
   return {
@@ -27,14 +32,14 @@ export function rowProps({ index, height }: PlaceProps) {
   };
 }
 
-interface SweepRowProps extends PlaceProps {
+interface SweepRowProps extends PlaceProps, SpanProps {
   /** The newest task of the sweep. */
   task: Task;
   opened: OpenSweeps;
   records: SweepRecords;
 }
 
-export function SweepRow({ task, opened, records, ...at }: SweepRowProps) {
+export function SweepRow({ task, opened, records, columns, ...at }: SweepRowProps) {
   const id = task.sweep_id ?? "";
   useEffect(() => records.show(id), [id, records]);
   const sweep = records.byId.value.get(id);
@@ -50,7 +55,7 @@ export function SweepRow({ task, opened, records, ...at }: SweepRowProps) {
           onClick={() => opened.toggle(id)}
         />
       </div>
-      <div role="cell" class="cell sweep-row-cell">
+      <div role="cell" aria-colspan={columns - 1} class="cell sweep-row-cell">
         <Icon name="sweeps" />
         <a class="sweep-row-name" href={href(["sweeps", id])} title={`Sweep ${id}`}>
           {name} <span class="task-id">{shortId(id)}</span>
@@ -69,13 +74,13 @@ export function SweepRow({ task, opened, records, ...at }: SweepRowProps) {
 }
 
 /** Reads the next tasks as soon as it comes near the screen. */
-export function RestRow({ rest: { list }, ...at }: PlaceProps & { rest: Rest }) {
+export function RestRow({ rest: { list }, columns, ...at }: PlaceProps & SpanProps & { rest: Rest }) {
   const read = list.rows.value.length;
   const total = list.total.value;
   useEffect(() => void list.more(), [list, read]);
   return (
     <div class="task-row task-row-member" {...rowProps(at)}>
-      <div role="cell" class="cell sweep-row-cell muted">
+      <div role="cell" aria-colspan={columns} class="cell sweep-row-cell muted">
         <Problem
           text={list.problem.value}
           retry={() => void (total === undefined ? list.load() : list.more())}

@@ -2,7 +2,7 @@
 
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Task } from "../../../api/model";
-import { openSocket } from "../../../api/socket";
+import { openSocket } from "../../../api/open_socket";
 import { store } from "../../../state/store";
 import { SmallButton } from "../../../ui/button";
 import { Empty } from "../../../ui/notes";

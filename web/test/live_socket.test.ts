@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Live, NOW, type Change, type LiveState } from "../src/api/live";
+import { Live, NOW, type Change, type LiveState } from "../src/api/live_socket";
 import { FakeWorld, task } from "./world";
 
 let world: FakeWorld;

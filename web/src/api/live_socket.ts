@@ -6,7 +6,8 @@
  *
  * A new connection asks for changes after a `seq` that no server reaches. The server answers with a
  * `resync` that carries its current `seq`: a point from which nothing is missed, reached before the
- * first read over REST. After a cut the connection continues after the last `seq`.
+ * first read over REST. A connection that is cut is opened again, after a pause that grows, and
+ * continues after the last `seq`.
  */
 
 import type { LiveMessage, Task } from "./model";

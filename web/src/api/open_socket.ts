@@ -1,4 +1,4 @@
-/** WebSockets of the server, with the page's session. */
+/** Opens a WebSocket of the server with the page's session. `live_socket.ts` reconnects. */
 
 import type { Http } from "./http";
 

@@ -10,7 +10,8 @@
                             truncated
 
 Omitted are workspaces and checkpoints (users' files, each with its owner), datasets (fetched
-again), the tasks' private copies of snapshots, attempts that never started, sockets and locks.
+again), the tasks' private copies of snapshots, attempts that never started, the keys of ways into
+attempts on nodes, sockets and locks.
 Files of tasks are untrusted: no link is followed, only folders, files and links are included, and
 holes of sparse files take no space (see `sparse`).
 Unreadable entries of an attempt's folder are omitted, so that no running task can prevent a backup.
@@ -30,6 +31,7 @@ from typing import BinaryIO, cast
 from fetchml.backup.sparse import TooManyPartsError, sparse_file
 from fetchml.files import layout
 from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir
+from fetchml.files.records import control
 from fetchml.files.secrets import run_file
 
 FORM = b"2\n"
@@ -148,6 +150,8 @@ def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
             return False
         case (layout.TASKS, _, layout.ATTEMPTS, _, layout.RUN, run_file.NAME):
             return False
+        case (layout.TASKS, _, layout.ATTEMPTS, _, layout.CONTROL, record):
+            return not record.startswith(control.ENTER)  # A private key, also in a draft.
         case (layout.TASKS, _, layout.CHECKPOINT | layout.CHECKPOINT_DRAFT):
             return False
     return True
@@ -261,8 +265,10 @@ def _open(
             return None
         entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
         return entry, None
+    if not _wanted(PurePosixPath(path), parent, name):
+        return None
     if stat.S_ISDIR(found.st_mode):
-        if depth >= _DEEPEST or not _wanted(PurePosixPath(path), parent, name):
+        if depth >= _DEEPEST:
             return None
         entry.type = tarfile.DIRTYPE
         return entry, os.open(name, _FOLDER, dir_fd=parent)

@@ -18,6 +18,8 @@ import pytest
 from fetchml.backup import archive as archives
 from fetchml.backup import sparse
 from fetchml.backup.restore import restore as restore_backup
+from fetchml.files.records.control import ask_to_enter, write_limit
+from fetchml.files.secrets import run_file
 from tests.support.cli_server import SECONDS, environment
 from tests.support.other_user import enterable
 
@@ -84,6 +86,19 @@ def test_unreadable_task_files_are_skipped_and_counted(kept: Path, outputs: Path
     assert {"opened", "run", "outputs", "outputs/result", "outputs/listed", "complete"} <= found
     assert not {"outputs/shut", "outputs/listed/file", "run/folder"} & found
     restore_backup(io.BytesIO(ran.stdout), kept / "restored")
+
+
+def test_keys_and_secrets_of_attempts_are_left_out(kept: Path) -> None:
+    """A cluster's shared folder, with the keys of ways into attempts, may be the data directory."""
+    attempt = kept / "tasks/a/attempts/1"
+    (attempt / "control").mkdir()
+    write_limit(attempt / "control", 1000)
+    ask_to_enter(attempt / "control", "0" * 32, "0-0", "hidden")
+    (attempt / "control/enter.new").write_text("hidden")
+    (attempt / "run" / run_file.NAME).write_text("hidden")
+    archive = backup(kept).stdout
+    assert {"control/limit", "outputs/result"} <= names(archive)
+    assert b"hidden" not in archive
 
 
 def test_no_warning_when_everything_is_readable(kept: Path) -> None:

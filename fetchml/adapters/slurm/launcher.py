@@ -19,7 +19,7 @@ from fetchml.adapters.slurm import job_limits, job_parameters, start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.hand_overs import HandOver, HandOvers
 from fetchml.adapters.slurm.health import ClusterHealth
-from fetchml.adapters.slurm.job import NOT_QUEUED, Submission
+from fetchml.adapters.slurm.job import Submission
 from fetchml.adapters.slurm.judge import Judge
 from fetchml.adapters.slurm.leftovers import Leftovers
 from fetchml.adapters.slurm.node_gpus import NodeGpus
@@ -323,9 +323,7 @@ class SlurmLauncher:
 
     def position(self, task_id: str, attempt: int) -> int | None:
         job = self._follower.job(self._name(task_id, attempt))
-        if job is None or not job.is_pending or job.reason in NOT_QUEUED:
-            return None
-        return self._queue.position(job.id)
+        return None if job is None else self._queue.position(job)
 
     def gpu_readings(
         self, attempts: Collection[tuple[str, int]]
@@ -357,8 +355,8 @@ class SlurmLauncher:
 
     async def _pause(self, followed: Followed, records: Records) -> None:
         job = followed.job
-        if job is not None and job.is_pending:
-            self._queue.position(job.id)  # So that it is known once somebody asks.
+        if job is not None:
+            self._queue.position(job)  # So that it is known once somebody asks.
         quiet = job is not None and not job.is_over
         if quiet and job is not None and not job.is_pending and not records.has_started:
             quiet = False  # It starts now.

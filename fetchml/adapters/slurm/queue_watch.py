@@ -1,7 +1,7 @@
 """Positions of jobs in Slurm's queue: by priority, and of equal ones by age, in each partition.
 
-The whole queue is read for that: rarely, only while positions are asked for, and less often if that
-takes long.
+The whole queue is read for that: rarely, only while jobs of this server wait for their turn, and
+less often if that takes long.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 
-from fetchml.adapters.slurm.job import ArrayTask, JobId, PendingJob
+from fetchml.adapters.slurm.job import NOT_QUEUED, ArrayTask, Job, JobId, PendingJob
 from fetchml.adapters.slurm.transports.transport import SlurmAway
 
 PAUSE_SECONDS = 30.0
@@ -54,10 +54,13 @@ class QueueWatch:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
 
-    def position(self, job_id: JobId) -> int | None:
-        """Return the position of a job that waits, from 1; `None` if it is not known (yet)."""
+    def position(self, job: Job) -> int | None:
+        """Return the position of a job, from 1; `None` if it does not wait for its turn, or the
+        position is not known (yet)."""
+        if not job.is_pending or job.reason in NOT_QUEUED:
+            return None  # No reading has it, so none is made for it.
         self._asked.set()
-        found = self._positions.get(job_id)
+        found = self._positions.get(job.id)
         if found is None:
             self._missed.set()
         return found

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from fetchml.adapters.slurm.job import ArrayTask, PendingJob, indexes_in
+from fetchml.adapters.slurm.job import ArrayTask, Job, PendingJob, indexes_in
 from fetchml.adapters.slurm.queue_watch import QueueWatch, positions
 from fetchml.adapters.slurm.transports import commands
 from fetchml.adapters.slurm.transports.rest_replies import QUEUE, pending_in
@@ -89,6 +89,10 @@ def test_indexes_are_bounded() -> None:
     assert len(indexes_in("0-999999999,1-999999999")) == 1000
 
 
+def pending(number: int, reason: str = "Priority") -> Job:
+    return Job(number, ("PENDING",), reason=reason)
+
+
 class Queue:
     def __init__(self) -> None:
         self.jobs = [job(1, 5)]
@@ -109,19 +113,19 @@ async def test_it_is_read_only_when_asked_for_and_again_for_a_new_job() -> None:
     await watch.open()
     await asyncio.sleep(0.1)
     assert queue.reads == 0
-    assert watch.position(1) is None
-    await until_true(lambda: watch.position(1) == 1)
+    assert watch.position(pending(1)) is None
+    await until_true(lambda: watch.position(pending(1)) == 1)
     reads = queue.reads
     await asyncio.sleep(0.1)
-    assert watch.position(1) == 1
+    assert watch.position(pending(1)) == 1
     assert queue.reads == reads, "it is known, and not read again so soon"
     queue.jobs = [job(1, 5), job(2, 7)]
-    await until_true(lambda: watch.position(2) == 1)
-    assert watch.position(1) == 2
+    await until_true(lambda: watch.position(pending(2)) == 1)
+    assert watch.position(pending(1)) == 2
     queue.away = True
-    watch.position(3)
+    watch.position(pending(3))
     await until_true(lambda: queue.reads > reads + 1)
-    assert watch.position(1) == 2, "the last that is known"
+    assert watch.position(pending(1)) == 2, "the last that is known"
     await watch.close()
 
 
@@ -129,9 +133,27 @@ async def test_nothing_is_asked_while_slurm_is_away() -> None:
     queue, answers = Queue(), asyncio.Event()
     watch = QueueWatch(queue.read, answers=answers, first_seconds=0.01)
     await watch.open()
-    watch.position(1)
+    watch.position(pending(1))
     await asyncio.sleep(0.1)
     assert queue.reads == 0
     answers.set()
-    await until_true(lambda: watch.position(1) == 1)
+    await until_true(lambda: watch.position(pending(1)) == 1)
+    await watch.close()
+
+
+@pytest.mark.parametrize(
+    "other", [pending(2, "JobHeldUser"), pending(2, "BeginTime"), Job(2, ("RUNNING",))]
+)
+async def test_job_that_waits_for_something_else_causes_no_reading(other: Job) -> None:
+    """No reading has such a job: each look at it would make another one."""
+    queue, answers = Queue(), asyncio.Event()
+    answers.set()
+    watch = QueueWatch(queue.read, answers=answers, first_seconds=0.01)
+    await watch.open()
+    watch.position(pending(1))
+    await until_true(lambda: watch._positions)
+    for _ in range(10):
+        assert watch.position(other) is None
+        await asyncio.sleep(0.01)
+    assert queue.reads == 1
     await watch.close()

@@ -169,8 +169,6 @@ USER_STORAGE: Mapping[UserStorage, storage_pb2.UserStorage] = Mapping(
 
 VOLUME_STORAGE: Mapping[VolumeReport, storage_pb2.VolumeStorage] = Mapping(
     storage_pb2.VolumeStorage,
-    Field("name"),
-    Field("read_only"),
     Field("max_bytes", keep_empty=False),
     Field("bytes", lambda volume: volume.used and volume.used.bytes),
     Field("files", lambda volume: volume.used and volume.used.files),

@@ -82,7 +82,7 @@ class Dispatcher:
         """
         encoded: Sequence[str] = ()
         if isinstance(event, Submitted):
-            encoded = self.encode((*event.tasks, *event.replaced))
+            encoded = self._encode((*event.tasks, *event.replaced))
         else:
             event = text.storable(event)
         decision = step(self._state, event)
@@ -122,7 +122,7 @@ class Dispatcher:
             self._effects.append((self._seq, decision.effects))
         return durable
 
-    def encode(self, tasks: Sequence[Task]) -> list[str]:
+    def _encode(self, tasks: Sequence[Task]) -> list[str]:
         """Return the records of tasks that were submitted, which are the first changes of the
         decision. Raises BadRequest: the checks at the edge let no such text pass; here it is
         certain."""

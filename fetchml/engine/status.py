@@ -55,7 +55,7 @@ class ServerStatus:
         self._clock = clock
         self._private = private
         self._cluster = cluster
-        self._queue_reports = Reports[QueueStats](self._queue, private=False)
+        self._queue_reports = Reports[QueueStats](self.queue_stats, private=False)
 
     def health(self) -> Health:
         if not self._store.has_room():
@@ -84,9 +84,6 @@ class ServerStatus:
     def watch_queue(self, who: Principal) -> AsyncGenerator[QueueStats]:
         """Yield the numbers of the queue, now and when they have changed. Never ends by itself."""
         return self._queue_reports.watch(who)
-
-    async def _queue(self, who: Principal) -> QueueStats:
-        return await self.queue_stats(who)
 
     @property
     def _workers(self) -> int:

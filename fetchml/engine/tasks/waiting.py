@@ -19,8 +19,8 @@ from fetchml.views import WaitingList, WaitingTask
 DEFAULT_WAITING = 100
 """Tasks in a list without `limit`."""
 
-
 _LAST = 1 << 62
+"""Sorts tasks without a position behind all others."""
 
 
 class _Row(NamedTuple):

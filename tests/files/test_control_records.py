@@ -24,7 +24,7 @@ RECORDS = [
     ("enter", request_entry, f"{MARK}\n0-0\nkey\n", 0o600),
     ("limit", limit, "timeout_ms=1000\n", 0o644),
 ]
-TRAPS: dict[str, Callable[[Path, Path], None]] = {
+TRAPS: dict[str, Callable[[Path, Path], object]] = {
     "link": lambda place, victim: place.symlink_to(victim),
     "hard link": lambda place, victim: place.hardlink_to(victim),
     "FIFO": lambda place, _: os.mkfifo(place),

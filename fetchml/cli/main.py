@@ -53,7 +53,7 @@ COMMANDS = {
         "timeout": "Change the time limit of a waiting or running task.",
         "hold": "Keep waiting tasks from starting.",
         "release": "Let held tasks start.",
-        "start-after": "Let a waiting task start at a time at the earliest.",
+        "start-after": "Set the earliest start of a waiting task.",
         "notify": "Set the webhooks of a waiting or running task.",
         "exec": "Run a command or a shell in a running task.",
         "port-forward": "Reach a port of a running task from this machine.",

@@ -21,10 +21,11 @@ NOW = "now"
 def start_after(
     context: click.Context, client: Client, task_id: str, time: str, *, as_json: bool
 ) -> None:
-    """Let a waiting task start at a time at the earliest, or as soon as it can.
+    """Set the earliest start of a waiting task.
 
-    TIME is such as 2026-12-01T20:00Z, in the zone of this machine if it names none, or +90m, +12h,
-    +2d from now. 'fetchml submit --start-after' submits a task with such a time.
+    TIME is a time such as 2026-12-01T20:00Z, in the zone of this machine if it names none, or +90m,
+    +12h or +2d from now. 'now' removes it: the task starts as soon as it can. A new task gets such
+    a time by 'fetchml submit --start-after'.
 
     \b
     Examples:

@@ -16,9 +16,9 @@ from fetchml.v1 import storage_pb2
 def storage(client: Client, output: Output) -> None:
     """Show disk usage on the server: yours, or all users' if you are an admin.
 
-    Below it, the volumes that your tasks may mount; those with a limit are measured every minute.
-    Sizes count whole disk blocks. The files of running tasks are measured every 30 seconds.
-    'fetchml prune' removes old data.
+    A second table shows the volumes that your tasks may mount. The server measures those with a
+    limit every minute. Sizes count whole disk blocks. The files of running tasks are measured every
+    30 seconds. 'fetchml prune' removes old data.
     """
     rpc = Rpc("StorageService/GetStorage", storage_pb2.GetStorageRequest(), REPORT)
     found = client.call(rpc)

@@ -21,8 +21,8 @@ def timeout(
 ) -> None:
     """Change the time limit of a waiting or running task.
 
-    TIME counts from the start of the attempt: 90, 30m, 12h or 2d. +TIME adds to the present limit,
-    'none' removes it. The warning before the limit (--warn-seconds) moves along.
+    TIME counts from the start of the attempt: 90 (seconds), 30m, 12h or 2d. +TIME adds to the
+    current limit, and 'none' removes the limit. The warning of --warn-seconds moves along.
 
     \b
     Examples:

@@ -1,7 +1,6 @@
 """Signing in to the page: where the token is kept, who may use it, and when it ends."""
 
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,16 +12,9 @@ from fetchml.core.audit import Action
 from fetchml.core.model import Role
 from tests.support.page_browser import SAME, Browser, audit_of
 from tests.support.page_browser import SESSION as PATH
-from tests.support.rest_world import World, rest_world
+from tests.support.rest_world import rest_world
 from tests.support.stub_services import OPTIONS
 from tests.support.waiting import soon, until
-
-
-@pytest.fixture
-async def rest() -> AsyncIterator[World]:
-    async with rest_world() as world:
-        world.client.session._cookie_jar = aiohttp.DummyCookieJar()
-        yield world
 
 
 async def test_session_is_in_a_cookie_where_jupyter_has_origins_of_its_own(
@@ -290,7 +282,6 @@ async def test_sessions_of_a_key_are_bounded(
 async def test_with_tls_the_cookie_is_bound_to_the_host() -> None:
     options = replace(OPTIONS, domain="*.lab.example", public_url="https://gpu.example")
     async with rest_world(jupyter_options=options) as rest:
-        rest.client.session._cookie_jar = aiohttp.DummyCookieJar()
         browser = Browser(rest, "gpu.example", "https")
         reply = await browser.sign_in()
         assert reply.json["mode"] == "cookie"

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import aiohttp
 import msgspec
 import pytest
 from yarl import URL
@@ -15,13 +14,6 @@ from tests.support.front import EDGE
 from tests.support.page_browser import SESSION as PATH
 from tests.support.page_browser import Browser, audit_of
 from tests.support.rest_world import Client, World, rest_world
-
-
-@pytest.fixture
-async def rest(front: str) -> AsyncIterator[World]:
-    async with rest_world() as world:
-        world.client.session._cookie_jar = aiohttp.DummyCookieJar()
-        yield world
 
 
 async def test_signing_in_again_ends_the_earlier_session(browser: Browser) -> None:

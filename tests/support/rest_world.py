@@ -90,7 +90,7 @@ class Client:
         return await self.ask("POST", path, body, **{**JSON, **headers})
 
     def open(self, path: str) -> Any:
-        """Get a path; the reply can be read piece by piece: `async with`, or `await`."""
+        """Get a path. The reply can be read in pieces: `async with`, or `await`."""
         return self.session.get(self.url(path), headers=self.with_key({}))
 
     def url(self, path: str) -> URL:
@@ -146,6 +146,12 @@ async def read_reply(reader: asyncio.StreamReader) -> Reply:
     return Reply(int(first.split()[1]), CIMultiDictProxy(headers), body)
 
 
+def client_session() -> aiohttp.ClientSession:
+    """Cookies are sent as a test gives them, and not kept."""
+    jar = aiohttp.DummyCookieJar()
+    return aiohttp.ClientSession(skip_auto_headers=("Content-Type",), cookie_jar=jar)
+
+
 @asynccontextmanager
 async def rest_world(
     limiter: RateLimiter | None = None,
@@ -158,7 +164,7 @@ async def rest_world(
     async with (
         memory_engine() as engine,
         services_on(engine, jupyter_options) as (jupyter, services),
-        aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session,
+        client_session() as session,
     ):
         parts, store = engine.parts, engine.store
         keyring, secrets = await keys_of_every_role(store)

@@ -34,7 +34,7 @@ share a pass of the loop, which is what is measured."""
 STILL_SECONDS = 1.0
 STILL_WITHIN_SECONDS = 30.0
 TRIES = 3
-"""Of an attack on the loop, of which the quietest counts: a busy machine makes single ones slow,
+"""Tries of an attack on the loop, of which the quietest counts: a busy machine slows single ones,
 a long turn all of them."""
 
 

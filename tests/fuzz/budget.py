@@ -17,20 +17,20 @@ from hypothesis import strategies as st
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "120"))
 CASES = Path(__file__).parent / "cases"
 LEAST = 30
-"""Inputs of one target, however slow it is."""
+"""Least number of inputs for a target, however slow it is."""
 ROUND = 500
-"""Inputs of one run of Hypothesis. Each run begins anew, with other random numbers."""
+"""Number of inputs in one run of Hypothesis. Each run starts again, with a new seed."""
 
 
 class _Over(BaseException):
-    """The time is over. Hypothesis lets through what is no Exception, as it does Ctrl-C."""
+    """The time is up. Hypothesis passes on what is not an Exception, such as Ctrl-C."""
 
 
 def fuzz(
     name: str, parse: Callable[[bytes], None], inputs: st.SearchStrategy[bytes], seconds: float
 ) -> int:
-    """Call `parse` with inputs for so long, or until it raises: then the smallest input that does
-    becomes a case of the target. Returns the number of inputs."""
+    """Call `parse` with inputs for `seconds`, or until it raises: the smallest input that makes it
+    raise then becomes a case of the target. Returns the number of inputs."""
     end = time.monotonic() + seconds
     parsed = 0
     failing: bytes | None = None

@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 def _finished(work: Coroutine[Any, Any, T]) -> T:
-    """Run code to its end that waits for nothing but its turn."""
+    """Run a coroutine that waits only for its turn to its end."""
     while True:
         try:
             work.send(None)

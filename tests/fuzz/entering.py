@@ -68,7 +68,7 @@ def exec_frames(data: bytes) -> None:
 
 
 async def _session(pieces: list[bytes]) -> list[Output | Exit | None]:
-    """Return what a session passes on; `None` at its end if it was cut."""
+    """Return what a session passes on. It ends with `None` if the session was cut."""
     session = ExecSession(_Peer(pieces))
     found: list[Output | Exit | None] = []
     try:

@@ -1,4 +1,4 @@
-"""Fuzz targets: files of environments, of sweeps, of settings, and what tasks leave in them."""
+"""Fuzz targets: files of environments, sweeps and settings, and files that tasks write."""
 
 import re
 import tempfile

@@ -26,7 +26,7 @@ WRONG_CODES = (
     grpc.StatusCode.ABORTED,
     grpc.StatusCode.UNIMPLEMENTED,
 )
-"""Nothing that a text asks for is for the server to be sorry about: nothing here lacks room."""
+"""No text may cause an error of the server. A 503 would be one too: nothing here lacks room."""
 METADATA = (b"x-forwarded-for", b"idempotency-key", b"traceparent", b"x-request-id", b"a-bin")
 
 
@@ -43,7 +43,7 @@ def sweep(marks: Marks) -> bytes:
 BASES: dict[str, Callable[[Marks], bytes]] = {
     "CreateTaskRequest": create,
     "CreateSweepRequest": sweep,
-    # No machine has so many GPUs: nothing is started.
+    # More GPUs than any machine has, so that nothing starts.
     "StartJupyterRequest": lambda _: jupyter_pb2.StartJupyterRequest(
         name="a", gpu=2**31 - 1
     ).SerializeToString(),

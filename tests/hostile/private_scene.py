@@ -1,4 +1,4 @@
-"""What another user does on a private server, under names that nobody could guess."""
+"""Requests of another user to a private server, whose names nobody can guess."""
 
 import json
 import sys
@@ -117,7 +117,7 @@ class Scene:
         return str(reply.json["id"])
 
     def leaks(self, text: str, sent: str = "") -> list[str]:
-        """What of Ada's is in a reply, but for what the request itself named."""
+        """Return what a reply reveals about Ada, apart from what the request itself named."""
         found = [name for name in NAMES if name in text.lower()]
         return found + [id_ for id_ in self.hers.values() if id_ in text and id_ not in sent]
 

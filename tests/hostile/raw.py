@@ -48,7 +48,7 @@ def exchange(address: str, request: bytes) -> Answer:
 
 
 def _is_complete(received: bytearray) -> bool:
-    """Whether this is a whole reply with a length: a proxy may close a second later."""
+    """Return whether the reply is complete by its length: a proxy may close a second later."""
     head, end, body = bytes(received).partition(b"\r\n\r\n")
     length = re.search(rb"\ncontent-length: *([0-9]+)", head, re.IGNORECASE)
     return bool(end and length and len(body) >= int(length[1]) and not head[9:].startswith(b"1"))

@@ -211,7 +211,7 @@ async def test_jupyter_sees_no_credentials_and_sets_only_its_own_cookies(server:
 async def test_socket_swapped_for_a_link_reaches_nothing_on_the_host(
     server: Server, tmp_path: Path
 ) -> None:
-    """As for the Docker engine's socket: a server that starts later opens what it finds there."""
+    """As with the Docker engine's socket, a server that starts later opens what it finds there."""
     reached = asyncio.Event()
     service = await Service.running(server, image=NAME)
     host = tmp_path / "host.sock"

@@ -56,7 +56,7 @@ def raw(value: str) -> bytes:
 
 
 def is_right(status: int, value: str) -> bool:
-    """An answer of the client's concern. The server lacks nothing here, so 503 is wrong too."""
+    """The fault is the client's. The server lacks nothing here, so 503 is wrong too."""
     return status in range(200, 500) or (status == 0 and len(value) > HEAD_BYTES)
 
 
@@ -170,7 +170,7 @@ def dataset_field(name: str) -> Channel:
 
 def other_body(path: bytes, name: str) -> Channel:
     def send(server: Server, _: Marks, value: str) -> None:
-        # No machine has so many GPUs: nothing is started.
+        # More GPUs than any machine has, so that nothing starts.
         body = json.dumps({"name": "a", "gpu": 2**31 - 1, name: value}).encode()
         assert is_right(ask(server.http, b"POST", path, JSON, body).status, value)
 

@@ -42,7 +42,7 @@ ONLY_RUNS = {
     *("environment_begun", "environment_installed", "environment_recorded"),
     *("environment_kept", "environment_held"),
 }
-"""These tests/server/test_crash_of_runs.py has."""
+"""tests/server/test_crash_of_runs.py covers these."""
 ROUNDS = 6
 
 

@@ -43,7 +43,7 @@ def on_both(steps: list[str], *in_containers: str) -> pytest.MarkDecorator:
 
 
 async def died_of(server: Server, method: str, path: str) -> None:
-    """Send a request, during or after which the server dies."""
+    """Send a request during or after which the server dies."""
     with suppress(aiohttp.ClientError):  # It may die before it has answered.
         await soon(server.rest.ask(method, path))
     assert await server.died() == -signal.SIGKILL

@@ -20,7 +20,7 @@ SECONDS_BEFORE = """([at, shown]) => {
   const seconds = (end.getHours() - h) * 3600 + (end.getMinutes() - m) * 60 + end.getSeconds() - s;
   return (seconds + 86400) % 86400;
 }"""
-"""By how much a time of day is before a time."""
+"""Return by how much a time of day precedes a time."""
 CLIPBOARD = ["clipboard-read", "clipboard-write"]
 
 

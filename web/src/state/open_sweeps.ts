@@ -30,7 +30,7 @@ export class Rest {
 /** A task: of no sweep, or the newest of its sweep and the row of that. */
 export type Row = Task | Member | Rest;
 
-/** The same for the same row, whatever has changed in it. */
+/** The same key for the same row, whatever has changed in it. */
 export function keyOf(row: Row): string {
   if (row instanceof Member) return row.task.id;
   if (row instanceof Rest) return `rest ${row.sweep}`;
@@ -97,7 +97,7 @@ export class OpenSweeps {
     return rows.findIndex((one) => keyOf(one) === key);
   }
 
-  /** Note the last row on the screen, `undefined` while that shows the top: a resync reads to it. */
+  /** Note the last row on the screen: a resync reads up to it. `undefined` at the top of the list. */
   look(base: TaskList, last: Row | undefined): void {
     if (last instanceof Rest) return;
     const isMember = last instanceof Member;

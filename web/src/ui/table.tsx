@@ -12,7 +12,7 @@ interface Heading {
 /** Above a column of buttons. */
 export const ACTION: Heading = { name: "Action", hidden: true };
 
-/** Above a column of numbers, which are aligned to the right. */
+/** The head of a column of numbers, which are aligned to the right. */
 export function number(name: string): Heading {
   return { name, class: "number" };
 }

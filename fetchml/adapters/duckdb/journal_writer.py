@@ -4,6 +4,7 @@ import asyncio
 import queue
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -269,14 +270,24 @@ class JournalWriter:
 
     def _announce_most(self, changes: list[Change]) -> list[Change]:
         """Announce all parts but the last, and return that. Waits until the event loop has done
-        each: others have their turn before the next one."""
-        while len(changes) > ANNOUNCED_AT_ONCE:
-            done = threading.Event()
-            self._loop.call_soon_threadsafe(self._announce, changes[:ANNOUNCED_AT_ONCE], [], [])
-            self._loop.call_soon_threadsafe(done.set)
-            done.wait()
-            changes = changes[ANNOUNCED_AT_ONCE:]
-        return changes
+        so: the next commit is announced after this one."""
+        starts = range(0, len(changes), ANNOUNCED_AT_ONCE)
+        *parts, last = [changes[at : at + ANNOUNCED_AT_ONCE] for at in starts]
+        done = threading.Event()
+        # One hand-over for all: each costs this thread and the event loop a switch.
+        self._loop.call_soon_threadsafe(self._announce_in_turns, deque(parts), done)
+        done.wait()
+        return last
+
+    def _announce_in_turns(self, parts: deque[list[Change]], done: threading.Event) -> None:
+        """Announce each part in a turn of the event loop; others have theirs in between."""
+        part = parts.popleft()
+        # Before the announcement: an error of a listener must not stop the writer.
+        if parts:
+            self._loop.call_soon(self._announce_in_turns, parts, done)
+        else:
+            self._loop.call_soon(done.set)
+        self._announce(part, [], [])
 
     def _put(self, documents: Sequence[Document]) -> None:
         """Insert, replace and delete, all of a kind in one statement: a statement for each row

@@ -1,19 +1,21 @@
 """What the store keeps beyond plain reads: pruning, keys, days, its promises to waiters."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
+from unittest.mock import Mock
 
 import duckdb
 import pytest
 
-from fetchml.adapters.duckdb import maintenance
+from fetchml.adapters.duckdb import journal_writer, maintenance
 from fetchml.adapters.duckdb.journal_writer import ANNOUNCED_AT_ONCE, Unstorable
 from fetchml.core.audit import Action, AuditEntry
-from fetchml.core.model import Idempotency, Key, Role, Status
+from fetchml.core.model import Change, Idempotency, Key, Role, Status
 from fetchml.ports.store import AuditQuery, TaskQuery
 from tests.support.stores import BERLIN, Opened, numbered, store_in
-from tests.support.waiting import until
+from tests.support.waiting import soon, until
 
 DAY_MS = 24 * 3_600 * 1_000
 
@@ -250,3 +252,33 @@ async def test_large_commit_is_announced_in_parts_with_turns_of_others_in_betwee
         assert [change.seq for change in opened.announced] == [*range(1, count + 1)]
         assert [size for _, size in parts] == [ANNOUNCED_AT_ONCE] * 3 + [1]
         assert len({turn for turn, _ in parts}) == len(parts)
+
+
+async def test_large_commit_is_handed_to_the_event_loop_as_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each hand-over from thread to thread costs a switch of both."""
+    async with store_in(tmp_path) as opened:
+        loop = asyncio.get_running_loop()
+        handed_over = Mock(wraps=loop.call_soon_threadsafe)
+        monkeypatch.setattr(loop, "call_soon_threadsafe", handed_over)
+        monkeypatch.setattr(journal_writer, "ANNOUNCED_AT_ONCE", 1)
+        await opened.append(*(numbered(number) for number in range(50)))
+        assert handed_over.call_count == 2
+
+
+async def test_listener_that_fails_stops_neither_the_parts_nor_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_writer, "ANNOUNCED_AT_ONCE", 1)
+    async with store_in(tmp_path) as opened:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: None)
+
+        def fail_once(changes: Sequence[Change]) -> None:
+            if changes[0].seq in (1, 2):
+                raise ValueError
+
+        opened.store.subscribe(fail_once)
+        await soon(opened.append(*(numbered(number) for number in range(3))))
+        await soon(opened.append(numbered(3)))
+        assert [change.seq for change in opened.announced] == [1, 2, 3, 4]

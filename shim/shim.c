@@ -18,19 +18,14 @@
 #include <unistd.h>
 
 enum { CLAIM_EXISTS = 120, NO_ROOM = 121, NOT_CLAIMED = 125 };
-#ifndef MOST_TIMES /* tests build with less */
-enum { MOST_TIMES = 1 << 16, TIMES_APART_MS = 1000 };
-#endif
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
 static struct { const char *dir, *cwd, *env, *secrets, *control, *relay, *sampler, *lifeline;
                 long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms, lease_ms, control_ms; }
     options = {.control_ms = 1000};
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
-static struct { int fd; long count, apart_ms, started_ms /* monotonic */; } times =
-    {.fd = -1, .apart_ms = TIMES_APART_MS};
-static struct { long at_ms, offset; } time_records[MOST_TIMES];
 static volatile struct { long started_ms, at_ms; int code, signal, timed_out, stopped, warned, error;
                          const char *failed; } end; /* volatile: vfork()'s child writes here too */
+static long began_ms; /* as end.started_ms, by the monotonic clock */
 static int run_dir, null_fd;
 int signal_fd;
 static sigset_t handled_signals;
@@ -171,25 +166,6 @@ static bool open_segment(void) {
     return output_log.fd >= 0;
 }
 
-/* Notes when the next byte of the log comes, so that a reader can tell when a line was written. Of
- * too many notes every second one goes, and the next are further apart. What fails is left out. */
-static void record_time(void) {
-    long now = end.started_ms + now_ms(CLOCK_MONOTONIC) - times.started_ms;
-    if (times.count && now - time_records[times.count - 1].at_ms < times.apart_ms) return;
-    if (times.fd < 0) times.fd = create("times");
-    const long size = sizeof time_records[0];
-    if (times.count == MOST_TIMES) {
-        for (long i = 0; i < MOST_TIMES / 2; i++) time_records[i] = time_records[2 * i];
-        times.count = MOST_TIMES / 2, times.apart_ms *= 2;
-        if (pwrite(times.fd, time_records, times.count * size, 0) != times.count * size ||
-            ftruncate(times.fd, times.count * size) != 0) return;
-    }
-    time_records[times.count].at_ms = now;
-    time_records[times.count].offset = output_log.bytes;
-    if (pwrite(times.fd, &time_records[times.count], size, times.count * size) == size)
-        times.count++;
-}
-
 /* What cannot be written is dropped and not counted: a full disk stops nothing, and segments still
  * join without a gap. */
 static void write_log(const char *bytes, long size) {
@@ -208,7 +184,11 @@ static void write_log(const char *bytes, long size) {
 static long copy_output(int output) {
     static char block[1 << 16];
     long size = read(output, block, sizeof block);
-    if (size > 0) record_time(), write_redacted(block, size, write_log);
+    if (size > 0) {
+        long at_ms = end.started_ms + now_ms(CLOCK_MONOTONIC) - began_ms;
+        record_log_time(run_dir, at_ms, output_log.bytes);
+        write_redacted(block, size, write_log);
+    }
     return size;
 }
 
@@ -374,7 +354,7 @@ int main(int argc, char **argv) {
     int output, record = claim_attempt();
     open_segment();
     end.started_ms = end.at_ms = now_ms(CLOCK_REALTIME);
-    times.started_ms = now_ms(CLOCK_MONOTONIC);
+    began_ms = now_ms(CLOCK_MONOTONIC);
     if (!end.failed && options.cwd && chdir(options.cwd) != 0) fail("enter the working directory");
     if (!end.failed && options.env && !add_environment(options.env)) fail("read the environment");
     if (!end.failed && !keep_environment()) fail("keep the environment");

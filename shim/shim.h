@@ -10,6 +10,10 @@ int next_signal(void);
 long now_ms(int clock);
 void end_descendants(void);
 
+/* Notes that the byte of the log at `offset` comes at `at_ms`, unless the last note is too near. What
+ * fails is left out. */
+void record_log_time(int run_dir, long at_ms, long offset);
+
 /* Writes what the processes of the attempt have used so far. What fails is left out. */
 void record_usage(int run_dir, long at_ms);
 

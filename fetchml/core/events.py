@@ -100,6 +100,8 @@ class UpdateRequested(msgspec.Struct, frozen=True):
     now: int
     task_id: str
     update: TaskUpdate
+    prestage_again: bool = False
+    """Discard a prestaged attempt, whose shim is of a release that reads no changed limit."""
 
 
 class Progressed(msgspec.Struct, frozen=True):

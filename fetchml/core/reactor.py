@@ -273,7 +273,8 @@ def _change_request(state: State, decision: Decision, event: UpdateRequested) ->
     if changed.limit_changed and changed.spec.timeout_seconds != task.spec.timeout_seconds:
         decision.effects.append(LimitAttempt(task.id, changed.spec.timeout_seconds))
     prestaged = isinstance(state.wait_state(task.id), PRESTAGED)
-    if prestaged and waiting.held_back(changed, event.now) is not None:
+    held_back = waiting.held_back(changed, event.now) is not None
+    if prestaged and (held_back or event.prestage_again):
         _discard(state, decision, task.id)
 
 

@@ -115,6 +115,14 @@ class AttemptFolder:
         """Return whether the shim learns of a changed time limit, or will once there is one."""
         return not self.run.exists() or (self.control.is_dir() and not self.control.is_symlink())
 
+    def keeps_first_limit(self) -> bool:
+        """Return whether a command of this attempt may run with the limit that it was prepared
+        with, whatever is written: its shim is of an older release. A revoked attempt runs none."""
+        if self.takes_limits():
+            return False
+        claim = self.claim()
+        return claim is None or not claim.revoked
+
     def change_limit(self, timeout_ms: int) -> None:
         """Let the shim stop the command so long after its start; 0: never. Raises OSError."""
         if not self.takes_limits():
@@ -183,6 +191,7 @@ class AttemptFolder:
 
         Returns false if a shim has claimed it: its command may have started. Raises OSError.
         """
+        self._create_control()  # An attempt without it would pass for one of an older release.
         self.run.mkdir(_PRIVATE, parents=True, exist_ok=True)
         draft = self.path / "revoked"
         draft.write_text("revoked=1\n")

@@ -7,9 +7,11 @@ from fetchml.core.bookings.closed_gpus import MARGIN_MS, Booking, Bookings
 from fetchml.core.bookings.extension import extension_fault
 from fetchml.core.events import (
     Decision,
+    DiscardAttempt,
     Ended,
     LauncherChanged,
     LimitAttempt,
+    NeverStarted,
     RunAttempt,
     Started,
     Submitted,
@@ -123,6 +125,25 @@ def test_shim_gets_the_limit_after_the_change_is_durable() -> None:
     assert update(state, START + 61_000, 61).changes == [], "too late"
     labels = step(state, UpdateRequested(START + 3, "a", TaskUpdate(metadata={"a": "b"})))
     assert labels.effects == []
+
+
+def test_prestaged_attempt_of_an_older_release_is_prepared_again() -> None:
+    """Its shim reads no limit, and its command has not begun."""
+    state = State(Limits(Resources(4, 8, 1), 1, 600_000, "host", prestage=True))
+    step(state, LauncherChanged(1, available=True))
+    for number, name in enumerate(("runs", "a")):
+        step(state, Submitted(5 + number, [task(name, timeout_seconds=60, created_at=number)]))
+    assert state.tasks["a"].prestaged
+    limit = TaskUpdate(timeout_seconds=600)
+    event = UpdateRequested(7, "a", limit, prestage_again=True)
+    assert step(state, event).effects == [LimitAttempt("a", 600), DiscardAttempt("a")]
+    check(state)
+    later = replace(event, update=TaskUpdate(timeout_seconds=700))
+    assert step(state, later).effects == [LimitAttempt("a", 700)], "it is being discarded already"
+    again = step(state, NeverStarted(8, "a", 1)).effects
+    assert [each.task.spec.timeout_seconds for each in again if isinstance(each, RunAttempt)] == [
+        700
+    ]
 
 
 def test_next_attempt_starts_with_the_limit() -> None:

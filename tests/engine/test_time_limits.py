@@ -1,6 +1,7 @@
 """Changed time limits against a real engine, store and shim."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,13 +13,13 @@ from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.state import Limits, State
 from fetchml.engine.tasks.time_limits import TimeLimits
 from fetchml.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed
-from fetchml.files.attempt_folder import Look, look_here
+from fetchml.files.attempt_folder import AttemptFolder, Look, look_here
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.ports.store import AuditQuery
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
 from tests.support.tasks import task
-from tests.support.waiting import eventually
+from tests.support.waiting import SECONDS, eventually, soon, until
 
 SLEEP = {"job_name": "sleep", "command": ["sleep", "1000"], "timeout_seconds": 600}
 HOUR_MS = 3_600_000
@@ -154,6 +155,59 @@ async def test_limit_that_can_not_be_written_is_written_later(
         assert (await ended(engine, task.id)).failure_reason is FailureReason.TIMEOUT
 
 
+async def test_task_whose_attempt_is_being_discarded_gets_its_limit(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of the attempt are gone, and the core has not heard of it yet."""
+    gone, reported = asyncio.Event(), threading.Event()
+    loop, discard = asyncio.get_running_loop(), AttemptFolder.discard
+
+    def slow(self: AttemptFolder) -> None:
+        discard(self)
+        loop.call_soon_threadsafe(gone.set)
+        reported.wait(SECONDS)
+
+    monkeypatch.setattr(AttemptFolder, "discard", slow)
+    async with box.engine(max_running=1, prestage=True) as engine:
+        runs = await engine.create_task(ALICE, SLEEP)
+        await running(engine, runs.id)
+        waits = await engine.create_task(ALICE, SLEEP)
+        await until(lambda: engine.get_task(ALICE, waits.id), lambda task: task.prestaged)
+        try:
+            await engine.update_task(ALICE, waits.id, {"hold": True})
+            await soon(gone.wait())
+            for seconds in (500, 0, 700):
+                changed = await engine.update_task(ALICE, waits.id, {"timeout_seconds": seconds})
+                assert changed.prestaged
+                assert changed.spec.timeout_seconds == seconds
+        finally:
+            reported.set()
+        await until(lambda: engine.get_task(ALICE, waits.id), lambda task: not task.prestaged)
+        await engine.update_task(ALICE, waits.id, {"hold": False})
+        await engine.cancel_task(ALICE, runs.id)
+        await running(engine, waits.id)
+        assert (await engine.get_task(ALICE, waits.id)).spec.timeout_seconds == 700
+        await engine.cancel_task(ALICE, waits.id)
+        await ended(engine, waits.id)
+
+
+async def test_prestaged_attempt_of_an_older_release_is_prepared_again(box: Box) -> None:
+    async with box.engine(max_running=1, prestage=True) as engine:
+        runs = await engine.create_task(ALICE, SLEEP)
+        await running(engine, runs.id)
+        waits = await engine.create_task(ALICE, SLEEP)
+        attempts = box.data_dir / f"tasks/{waits.id}/attempts"
+        await eventually((attempts / "1/run/gate").exists)
+        (attempts / "1/control").rename(box.data_dir / "moved")
+        changed = await engine.update_task(ALICE, waits.id, {"timeout_seconds": 700})
+        assert changed.spec.timeout_seconds == 700
+        await until(lambda: engine.get_task(ALICE, waits.id), lambda task: task.attempt == 2)
+        await eventually((attempts / "2/control").is_dir)
+        for each in (waits, runs):
+            await engine.cancel_task(ALICE, each.id)
+            await ended(engine, each.id)
+
+
 def limits_of(
     box: Box, cluster: Any, launched: LaunchSpec | None, look: Look = look_here
 ) -> TimeLimits:
@@ -183,6 +237,18 @@ async def test_cluster_is_asked_before_anything_changes(box: Box) -> None:
     await limits.permit(task("a", timeout_seconds=9_999))
     await limits.permit(task("a", status=Status.PREPARING, attempt=1, timeout_seconds=9_999))
     assert cluster.asked == [HOUR_MS, HOUR_MS + 1000, 0]
+
+
+async def test_attempt_that_ends_while_a_shared_disk_is_read(box: Box) -> None:
+    """Its files are gone then. The caller looks at the task again, and says why it can't change."""
+
+    async def look(_: object) -> Any:
+        return True
+
+    cluster = Refusing()
+    limits = limits_of(box, cluster, None, look)
+    assert not await limits.permit(task("a", status=Status.RUNNING, attempt=1, timeout_seconds=60))
+    assert cluster.asked == []
 
 
 async def test_shared_disk_that_hangs_is_not_waited_for(box: Box) -> None:

@@ -123,6 +123,41 @@ def test_attempt_of_an_earlier_release_gets_no_control(tmp_path: Path) -> None:
     assert not folder.control.exists()
 
 
+def test_only_an_older_shim_keeps_its_first_limit(tmp_path: Path) -> None:
+    """An attempt that is given up, prepared or not, has no control either, but no shim."""
+    older = AttemptFolder(tmp_path / "1")
+    older.run.mkdir(parents=True)
+    assert older.keeps_first_limit()
+    for number, is_prepared in ((2, True), (3, False)):
+        folder = AttemptFolder(tmp_path / str(number))
+        assert not folder.keeps_first_limit()
+        if is_prepared:
+            folder.create(os.geteuid(), os.getegid())
+        assert folder.revoke()
+        assert not folder.keeps_first_limit()
+        folder.discard()
+        assert not folder.takes_limits()
+        assert not folder.keeps_first_limit()
+        folder.change_limit(5_000)
+        assert not folder.control.exists()
+
+
+def test_unprepared_attempt_is_never_one_of_an_older_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread looks while it is revoked, before there is a claim."""
+    folder, seen = AttemptFolder(tmp_path / "1"), list[bool]()
+    link = os.link
+
+    def look(source: Path, target: Path) -> None:
+        seen.append(folder.keeps_first_limit())
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", look)
+    assert folder.revoke()
+    assert seen == [False]
+
+
 def test_open_gate_wakes_waiting_shims_and_stays_open(folder: AttemptFolder) -> None:
     gate = os.open(folder.run / "gate", os.O_RDWR | os.O_NONBLOCK)
     try:

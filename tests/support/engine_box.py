@@ -83,6 +83,7 @@ class Box:
         *,
         private: bool = False,
         max_running: int = 4,
+        prestage: bool = False,
         min_free_bytes: int = 0,
         gpu: int = 1,
         user_gpus: int = 0,
@@ -107,6 +108,7 @@ class Box:
             user_queued=user_queued,
             user_queued_bytes=user_queued_bytes,
             user_running=user_running,
+            prestage=prestage,
         )
         async with FolderEvents() as watch:
             launcher = self._make_launcher(self.data_dir, watch)

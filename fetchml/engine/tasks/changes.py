@@ -83,8 +83,9 @@ class TaskChanges:
     async def _update(self, who: Principal, task_id: str, wanted: TaskUpdate) -> None:
         task = await self._newest(who, task_id)
         changed = self._changed(task, wanted)
+        anew = False
         if changed.spec.timeout_seconds != task.spec.timeout_seconds:
-            await self._time_limits.permit(changed)
+            anew = await self._time_limits.permit(changed)
             task = await self._newest(who, task_id)  # It went on meanwhile.
             changed = self._changed(task, wanted)
         if changed is task:
@@ -92,7 +93,8 @@ class TaskChanges:
         if task.status in ENDED:
             durable = self._ended.edit(changed)
         else:
-            durable = self._dispatcher.apply(UpdateRequested(self._clock(), task_id, wanted))
+            event = UpdateRequested(self._clock(), task_id, wanted, prestage_again=anew)
+            durable = self._dispatcher.apply(event)
         await self._audit.done(who, Action.TASK_UPDATE, task_id, wanted.summary)
         await durable
 

@@ -52,20 +52,30 @@ class TimeLimits:
         if fault := extension_fault(self._state, before, after, self._clock()):
             raise Conflict(f"timeout_seconds: {fault}")
 
-    async def permit(self, task: Task) -> None:
+    async def permit(self, task: Task) -> bool:
         """Make sure that the attempt of a task learns of its new limit, and that the cluster lets
-        it run so long. Raises Conflict, Unavailable."""
+        it run so long. Return whether the attempt, which is only prestaged, has to be prepared
+        again for that. Raises Conflict, Unavailable."""
         if task.status not in HOLDING:
-            return
+            return False
         folder = self._files.attempt(task.id, task.attempt)
         try:
-            takes_limits = await self._look(folder.takes_limits)
+            keeps_limit = await self._look(folder.keeps_first_limit)
         except OSError as error:
             raise Unavailable(f"timeout_seconds: {error}: try again later") from error
-        if not takes_limits:
+        if keeps_limit and task.prestaged:
+            return True
+        if keeps_limit and self._has_moved_on(task):
+            return False  # What the look found was the end of the attempt.
+        if keeps_limit:
             raise Conflict(_OLD_SHIM)
         run = self._launched(task.id)
         if self._cluster is None or task.status is not Status.RUNNING or run is None:
-            return
+            return False
         if fault := await self._cluster.permit(run, task.spec.timeout_seconds * 1000):
             raise Conflict(f"timeout_seconds: {fault}")
+        return False
+
+    def _has_moved_on(self, task: Task) -> bool:
+        now = self._state.tasks.get(task.id)
+        return now is None or (now.attempt, now.status) != (task.attempt, task.status)

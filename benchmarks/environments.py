@@ -17,7 +17,7 @@ from benchmarks.client import Client, milliseconds
 from benchmarks.containers import IMAGE as PLAIN_IMAGE
 from benchmarks.containers import over_engine
 from benchmarks.figures import Benchmark, Figure, median, not_run
-from benchmarks.gpu_gap import cdi_engine, gaps, gpu_server
+from benchmarks.gpu_gap import TARGET_MS, cdi_engine, gaps, gpu_server
 from benchmarks.processes import Server, fetchml, scratch_folder
 from fetchml.adapters.process.launcher import TASKS_PATH
 from fetchml.adapters.uv_command import UvOptions, variables
@@ -160,5 +160,6 @@ def _prestaged() -> Benchmark:
     plain, built = median(idle[False]), median(idle[True])
     more = built - plain
     measured = f"{more:+.1f} ms: {built:.1f} against {plain:.1f} ms"
-    target = f"≤ {TARGET_PRESTAGED_MS} ms more"
-    yield Figure(PRESTAGED, SAME_TASKS, measured, target, more <= TARGET_PRESTAGED_MS)
+    target = f"≤ {TARGET_MS} ms, ≤ {TARGET_PRESTAGED_MS} ms more"
+    kept = built <= TARGET_MS and more <= TARGET_PRESTAGED_MS
+    yield Figure(PRESTAGED, SAME_TASKS, measured, target, kept)

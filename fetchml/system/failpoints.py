@@ -15,7 +15,8 @@ term_sent, kill_sent; then as above.
 Of copying a checkpoint: checkpoint_written (not synced), checkpoint_copied (not in its place),
 checkpoint_placed.
 
-Of building an environment: environment_begun (its folder is there), environment_installed,
+Of building an environment: environment_begun (its folder is there), environment_created (the
+container of the build, not yet started), environment_started (uv runs), environment_installed,
 environment_recorded (not in its place), environment_kept (no attempt holds it), environment_held.
 
 `limit_changed`: another time limit of an attempt is durable, and its shim is not given it yet.

@@ -39,8 +39,8 @@ ONLY_BOOKINGS = {"booking_stored", "booking_reported", "booking_removed"}
 ONLY_RUNS = {
     *("stop_requested", "warned", "term_sent", "kill_sent"),
     *("checkpoint_written", "checkpoint_copied", "checkpoint_placed"),
-    *("environment_begun", "environment_installed", "environment_recorded"),
-    *("environment_kept", "environment_held"),
+    *("environment_begun", "environment_created", "environment_started"),
+    *("environment_installed", "environment_recorded", "environment_kept", "environment_held"),
 }
 """tests/server/test_crash_of_runs.py covers these."""
 ROUNDS = 6

@@ -22,11 +22,14 @@ CANCEL = ["stop_requested", "warned", "term_sent"]
 COPY = ["checkpoint_written", "checkpoint_copied", "checkpoint_placed"]
 BUILD = [
     "environment_begun",
+    "environment_started",
     "environment_installed",
     "environment_recorded",
     "environment_kept",
     "environment_held",
 ]
+BUILDING = ("environment_created", "environment_started")
+"""Steps at which the engine has a container of the build."""
 
 
 @pytest.fixture
@@ -124,18 +127,38 @@ async def test_killed_while_a_checkpoint_is_copied(
     await server.assert_idle(source, copy)
 
 
-@pytest.mark.parametrize("step", BUILD)
+@pytest.fixture
+def uv(request: pytest.FixtureRequest, launcher: str) -> dict[str, str]:
+    """The setting of the uv that runs in the tasks' image."""
+    if launcher == "processes":
+        return {}
+    return {"FETCHML_ENVIRONMENTS_UV": str(request.getfixturevalue("static_uv"))}
+
+
+def build_containers(server: Server) -> list[str]:
+    """Containers that write to the server's environments."""
+    return [
+        container.name
+        for container in server.backend.containers()
+        if "fetchml.build" in container.labels
+        and any(str(server.data_dir) in mount["Source"] for mount in container.attrs["Mounts"])
+    ]
+
+
+@on_both(BUILD, "environment_created", *BUILD)
 async def test_killed_while_an_environment_is_built(
-    serve: Serve, processes_backend: Backend, tmp_path: Path, step: str
+    serve: Serve, backend: Backend, uv: dict[str, str], tmp_path: Path, step: str
 ) -> None:
     wheel(tmp_path / "wheels", "1.0")
     links = {"FETCHML_ENVIRONMENTS_FIND_LINKS": str(tmp_path / "wheels")}
-    server = await serve(processes_backend, **links).start(FETCHML_CRASH_AT=step)
+    server = await serve(backend, **links, **uv).start(FETCHML_CRASH_AT=step)
     code = await upload(server, requirements_txt=pinned("1.0"), train_py=SHOW)
     with suppress(aiohttp.ClientError):
         script = COUNTED + "python train.py"
         await server.submit(script, snapshot_id=code, environment=WANTED)
     assert await server.died() == -signal.SIGKILL
+    if backend.variables["FETCHML_LAUNCHER"] == "docker":
+        assert len(build_containers(server)) == (step in BUILDING)
     ready = server.data_dir / "environments/ready"
     is_kept = step in ("environment_kept", "environment_held")
     assert len(list(ready.iterdir())) == is_kept
@@ -152,4 +175,5 @@ async def test_killed_while_an_environment_is_built(
     assert len(list(ready.iterdir())) == 1
     left = [ready.parent / name for name in ("new", "held")]
     await until_true(lambda: not [each for folder in left for each in folder.iterdir()])
+    await until_true(lambda: not build_containers(server))
     await server.assert_idle(task_id)

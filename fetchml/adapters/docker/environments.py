@@ -23,6 +23,7 @@ from fetchml.adapters.uv_command import SCRIPT, UvOptions, variables
 from fetchml.files.layout import ENVIRONMENTS
 from fetchml.ports.environments import ENVIRONMENT, HOME, SOURCE, Build, BuildFailed, Platform
 from fetchml.ports.launcher import PrepareError
+from fetchml.system import failpoints
 
 BUILD_LABEL = "fetchml.build"
 MAX_OUTPUT_BYTES = 64 * 1024
@@ -196,7 +197,9 @@ class DockerEnvironmentBuilder:
                     raise
                 await self._network.ensure(http)
                 await http.ask("POST", "/containers/create", {"name": name}, config)
+            failpoints.reach("environment_created")
             await http.ask("POST", f"/containers/{name}/start")
+            failpoints.reach("environment_started")
 
         await self._engine.call_heavy(start)
         pause, shown = _LOOK_SECONDS[0], ""

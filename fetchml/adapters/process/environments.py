@@ -17,7 +17,7 @@ from fetchml.adapters.process.launcher import TASKS_PATH
 from fetchml.adapters.uv_command import SCRIPT, UvOptions, variables
 from fetchml.ports.environments import ENVIRONMENT, HOME, SOURCE, Build, BuildFailed, Platform
 from fetchml.ports.launcher import PrepareError
-from fetchml.system import processes
+from fetchml.system import failpoints, processes
 
 MAX_OUTPUT_BYTES = 64 * 1024
 """The end of the output, which is kept."""
@@ -63,6 +63,7 @@ class ProcessEnvironmentBuilder:
             start_new_session=True,
             limit=_LINE_BYTES,
         )
+        failpoints.reach("environment_started")
         timed_out = False
         try:
             _set_oom_score(process.pid)

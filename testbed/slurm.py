@@ -18,7 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from fetchml.adapters.slurm.transports.token import make_token
-from testbed import debian
+from testbed import debian, slurm_accounting
+from testbed.slurm_accounting import Database
 
 PACKAGES = (
     "slurmctld",
@@ -30,9 +31,10 @@ PACKAGES = (
 START_SECONDS = 60
 END_SECONDS = 5
 NODES = ("g1", "g2", "c3")
+CLUSTER = "testbed"
 
 _CONF = """\
-ClusterName=testbed
+ClusterName={cluster}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ctld}
 SlurmUser=root
@@ -76,13 +78,17 @@ class Slurm:
         folder: Path,
         settings: Sequence[str] = (),
         programs: Mapping[Path, Path] = MappingProxyType({}),
+        *,
+        accounting: bool = False,
     ) -> None:
         """`settings`: more lines of slurm.conf. `programs`: files that nodes have in the place of
-        others, by the paths of those."""
+        others, by the paths of those. `accounting`: with slurmdbd, which knows no user but root,
+        in the account `root`."""
         self._programs = programs
         self.folder = folder
         self._etc = folder / "etc"
         self._settings = settings
+        self._database = Database(folder) if accounting else None
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._rest_port = 0
         self._token = ""
@@ -129,11 +135,20 @@ class Slurm:
     def start(self) -> None:
         """Start all daemons, and return when they answer."""
         self._make_files()
+        if self._database is not None:
+            self._start_accounting(self._database)
         for name in ("slurmctld", *NODES, "slurmrestd"):
             self.start_daemon(name)
         self.until(lambda: "UP" in self.run("scontrol", "ping", check=False), "slurmctld")
         self.until_idle()
         self.until(self._rest_answers, "slurmrestd")
+
+    def _start_accounting(self, database: Database) -> None:
+        database.start()
+        self.until(database.is_ready, "MariaDB")
+        self.start_daemon("slurmdbd")
+        added = ("sacctmgr", "--immediate", "add", "cluster", CLUSTER)
+        self.until(lambda: CLUSTER in self.run(*added, check=False), "slurmdbd")
 
     def until_idle(self) -> None:
         """Return when all nodes take work."""
@@ -143,21 +158,23 @@ class Slurm:
         )
 
     def start_daemon(self, name: str) -> None:
-        """Start `slurmctld`, `slurmrestd`, `backup` (of slurmctld, see `BACKUP`), or a node by its
-        name."""
+        """Start `slurmctld`, `slurmrestd`, `slurmdbd`, `backup` (of slurmctld, see `BACKUP`), or a
+        node by its name."""
         match name:
             case "slurmctld":
                 command = ["slurmctld", "-D", "-i"]
             case "slurmrestd":
                 command = ["slurmrestd", "-u", "nobody", "-g", "nogroup", "-a", "rest_auth/jwt"]
                 command += ["-s", "openapi/slurmctld", f"127.0.0.1:{self._rest_port}"]
+            case "slurmdbd":
+                command = ["slurmdbd", "-D"]
             case "backup":
                 command = ["slurmctld", "-D"]
             case _:
                 command = ["slurmd", "-D", "-N", name]
         own = self.folder / "sack" / name
         own.mkdir(exist_ok=True)
-        mounts = 'for d in slurm slurmctld; do mount --bind "$0" /run/$d; done; '
+        mounts = 'for d in slurm slurmctld slurmdbd; do mount --bind "$0" /run/$d; done; '
         # Where both versions of cgroups are mounted, crun starts no container.
         mounts += "[ ! -d /sys/fs/cgroup/unified ] || mount -t cgroup2 none /sys/fs/cgroup; "
         for path, program in self._programs.items():
@@ -172,6 +189,8 @@ class Slurm:
         if name == "slurmrestd":
             # Only this daemon: in the others the variable changes how they authenticate.
             variables |= {"SLURMRESTD_SECURITY": "disable_user_check", "SLURM_JWT": "daemon"}
+        if name == "slurmdbd" and self._database is not None:
+            variables["MYSQL_UNIX_PORT"] = str(self._database.socket)
         with (self.folder / "log" / f"{name}.out").open("ab") as log:
             self._daemons[name] = subprocess.Popen(
                 [
@@ -253,6 +272,8 @@ class Slurm:
         for pid in self._own_processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if self._database is not None:
+            self._database.end()
 
     def _own_processes(self) -> list[int]:
         """Daemons and steps that have a file of this cluster open."""
@@ -272,20 +293,20 @@ class Slurm:
         for name in ("etc", "run", "log", "state", "spool", "dev", "sack"):
             (self.folder / name).mkdir()
         self.folder.chmod(0o755)
-        for path in ("/run/slurm", "/run/slurmctld"):
+        for path in ("/run/slurm", "/run/slurmctld", "/run/slurmdbd"):
             Path(path).mkdir(exist_ok=True)
         for name in ("slurm", "jwt"):
             key = self._etc / f"{name}.key"
             key.write_bytes(os.urandom(256))
             key.chmod(0o600)
         self._token = make_token(self.jwt_key.read_bytes(), "root", int(time.time()), 86_400)
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(len(NODES) + 2)]
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(len(NODES) + 3)]
         ports = [each.getsockname()[1] for each in sockets]
         for each in sockets:
             each.close()
         host = socket.gethostname().partition(".")[0]
         nodes, gres = [], []
-        for name, port in zip(NODES, ports[2:], strict=True):
+        for name, port in zip(NODES, ports[3:], strict=True):
             line = f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
             line += "CPUs=8 RealMemory=8000"
             if name.startswith("g"):
@@ -296,9 +317,20 @@ class Slurm:
             nodes.append(line)
         self._rest_port = ports[1]
         conf = _CONF.format(
-            host=host, ctld=ports[0], etc=self._etc, folder=self.folder, nodes="\n".join(nodes)
+            cluster=CLUSTER,
+            host=host,
+            ctld=ports[0],
+            etc=self._etc,
+            folder=self.folder,
+            nodes="\n".join(nodes),
         )
-        (self._etc / "slurm.conf").write_text(conf + "".join(f"{s}\n" for s in self._settings))
+        settings = [*self._settings]
+        if self._database is not None:
+            settings += [*slurm_accounting.SETTINGS, f"AccountingStoragePort={ports[2]}"]
+            own = self._etc / "slurmdbd.conf"
+            own.write_text(slurm_accounting.slurmdbd_conf(self.folder, ports[2]))
+            own.chmod(0o600)
+        (self._etc / "slurm.conf").write_text(conf + "".join(f"{s}\n" for s in settings))
         (self._etc / "gres.conf").write_text("".join(gres))
         (self._etc / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
 
@@ -325,12 +357,16 @@ def install() -> None:
 
 @contextmanager
 def private_slurm(
-    *settings: str, programs: Mapping[Path, Path] = MappingProxyType({})
+    *settings: str,
+    programs: Mapping[Path, Path] = MappingProxyType({}),
+    accounting: bool = False,
 ) -> Iterator[Slurm]:
     """Run a cluster; afterwards nothing of it is left."""
     install()
+    if accounting:
+        slurm_accounting.install()
     folder = Path(tempfile.mkdtemp(prefix="fmlslurm", dir="/tmp"))
-    slurm = Slurm(folder, settings, programs)
+    slurm = Slurm(folder, settings, programs, accounting=accounting)
     try:
         slurm.start()
         yield slurm

@@ -97,9 +97,17 @@ _REASONS = {
     "JobHeldUser": "its release: it is held",
     "JobHeldAdmin": "its release: an administrator holds it",
     "NodeDown": "a node that is down",
+    "InvalidAccount": "an account that it may use",
+    "InvalidQOS": "a QOS that it may use",
+    "QOSNotAllowed": "a QOS that its partition allows",
     "None": "Slurm's next turn",
     "": "Slurm's next turn",
 }
+_LIMITS = {
+    "QOS": "room within a limit of its QOS",
+    "Assoc": "room within a limit of its account or its user",
+}
+"""By the beginning of the reason: `QOSMaxGRESPerUser`, `AssocGrpCpuLimit`, and a hundred more."""
 
 
 UNDECIDED = (
@@ -135,6 +143,8 @@ def sentence(job: Job) -> str:
         return f"Slurm has started its job{where}; its command starts now."
     key = job.reason.split(",")[0].split("(")[0].strip()
     what = _REASONS.get(key)
+    if what is None:
+        what = next((limit for start, limit in _LIMITS.items() if key.startswith(start)), None)
     if what is None:
         return f"It waits in Slurm's queue, which reports: {job.reason}."
     own = f" ({job.reason})" if key not in ("None", "") else ""

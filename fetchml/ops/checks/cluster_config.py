@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 
 from fetchml.config.settings import Settings
+from fetchml.ops.checks.cluster_accounts import accounts
 from fetchml.ports.cluster import Node
 from fetchml.views import Finding
 
@@ -55,6 +56,7 @@ def configuration(settings: Settings) -> Iterator[Finding]:
     if shown is None:
         yield Finding("kill wait", "not known here: there is no scontrol that answers")
         return
+    yield accounts(settings, shown)
     yield _kill_wait(settings, shown)
     yield _job_count(settings, shown)
     yield _plugins(shown)

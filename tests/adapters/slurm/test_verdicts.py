@@ -3,7 +3,7 @@
 import pytest
 
 from fetchml.adapters.slurm.job import Job
-from fetchml.adapters.slurm.verdicts import trouble
+from fetchml.adapters.slurm.verdicts import sentence, trouble
 from tests.support.slurm_world import World
 from tests.support.waiting import until_true
 
@@ -37,3 +37,17 @@ async def test_failed_job_that_slurm_has_forgotten_is_remembered() -> None:
     assert followed.last is not None
     assert followed.last.node_failed
     await world.follower.close()
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("QOSMaxGRESPerUser", "for room within a limit of its QOS (QOSMaxGRESPerUser)."),
+        ("AssocGrpCPUMinutesLimit", "of its account or its user (AssocGrpCPUMinutesLimit)."),
+        ("InvalidAccount", "for an account that it may use (InvalidAccount)."),
+        ("QOSNotAllowed", "for a QOS that its partition allows (QOSNotAllowed)."),
+        ("Licenses", "queue, which reports: Licenses."),
+    ],
+)
+def test_reason_of_a_pending_job(reason: str, words: str) -> None:
+    assert sentence(Job(7, ("PENDING",), "a", reason)).endswith(words)

@@ -44,6 +44,7 @@ _SAME_NAMES = (
     "licenses",
 )
 """Fields of a submission that are options of sbatch."""
+_SUBMITTING = "Batch job submission failed: "
 _VARIABLES = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
 _AT_ONCE = 8
 _MOST_BYTES = 256 << 20
@@ -256,8 +257,11 @@ async def _read(
 
 
 def _plain(errors: str) -> str:
-    """Slurm's words without the name of the command."""
-    lines = [line.rpartition("error: ")[2].strip() for line in errors.splitlines()]
+    """Slurm's words without the name of the command, as slurmrestd has them."""
+    lines = [
+        line.rpartition("error: ")[2].removeprefix(_SUBMITTING).strip()
+        for line in errors.splitlines()
+    ]
     return "; ".join(dict.fromkeys(filter(None, lines)))
 
 

@@ -1,0 +1,98 @@
+"""Accounts and QOS of the settings: whether the cluster lets the server's account use them."""
+
+import os
+import pwd
+import subprocess
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from fetchml.config.sections.slurm import SlurmSettings
+from fetchml.config.settings import Settings
+from fetchml.core.scheduling.slurm import value_fault
+from fetchml.views import Finding
+
+COMMAND_SECONDS = 5
+_SHOWN = 4
+"""Faults that are named; more are counted."""
+_ALL = frozenset({"all"})
+
+
+class Association(NamedTuple):
+    """A right of an account of the host: to use an account of Slurm with these QOS."""
+
+    account: str
+    qos: frozenset[str]
+
+
+def accounts(settings: Settings, shown: Mapping[str, str]) -> Finding:
+    """Check the accounts and QOS of `[slurm]`. `shown`: slurm.conf."""
+    name, slurm = "cluster accounts", settings.slurm
+    enforced = frozenset(shown.get("AccountingStorageEnforce", "").lower().split(","))
+    if not enforced & {"associations", "limits", "qos", "safe", *_ALL}:
+        return Finding(name, "the cluster does not enforce accounts")
+    if slurm.ssh is not None:
+        return Finding(name, f"not known here: jobs are those of the account on {slurm.ssh}")
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    listed = _associations(user, shown.get("ClusterName", ""))
+    if listed is None:
+        return Finding(name, "not known here: there is no sacctmgr that answers")
+    checks_qos = bool(enforced & {"qos", *_ALL})
+    faults = [
+        f"{where}: {fault}"
+        for where, asked in _settings(slurm)
+        for fault in _faults(user, asked, listed, checks_qos=checks_qos)
+    ]
+    if not faults:
+        return Finding(name, f"{user} has {', '.join(sorted({each.account for each in listed}))}")
+    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    fix = (
+        "Slurm refuses such jobs: change the settings, or let an administrator of the cluster run "
+        f"sacctmgr add user {user} account=ACCOUNT, or "
+        f"sacctmgr modify user {user} where account=ACCOUNT set qos+=QOS."
+    )
+    return Finding(name, "; ".join(faults[:_SHOWN]) + more, fix)
+
+
+def _settings(slurm: SlurmSettings) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield the parameters that jobs get by the settings, with the table's name."""
+    of_all = {n: v for n, v in (("account", slurm.account), ("qos", slurm.qos)) if v}
+    yield "[slurm]", of_all
+    for user, own in slurm.users.items():
+        if own.keys() & {"account", "qos"}:
+            yield f"[slurm.users.{user}]", {**of_all, **own}
+    for entry in slurm.allow:
+        name, _, value = entry.partition("=")
+        if name in ("account", "qos") and value:
+            yield f"[slurm] allow {entry}", {name: value}
+
+
+def _faults(
+    user: str, asked: Mapping[str, str], listed: list[Association], *, checks_qos: bool
+) -> Iterator[str]:
+    account, qos = asked.get("account"), asked.get("qos")
+    inside = [each for each in listed if account is None or each.account == account.lower()]
+    if not inside:
+        yield f"{user} has no association" + (f" with account {account}" if account else "")
+    elif checks_qos and qos and not any(qos.lower() in each.qos for each in inside):
+        yield f"{user} may not use QOS {qos}" + (f" with account {account}" if account else "")
+
+
+def _associations(user: str, cluster: str) -> list[Association] | None:
+    """Return what sacctmgr lists of an account; `None` if there is no answer."""
+    which = [f"user={user}", f"cluster={cluster}", "format=account,qos"]
+    if value_fault("account", cluster) is not None:
+        return None
+    try:
+        done = subprocess.run(
+            ["sacctmgr", "--noheader", "--parsable2", "--readonly", "show", "associations", *which],
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode != 0:
+        return None
+    lines = (line.partition("|") for line in done.stdout.lower().splitlines())
+    return [Association(account, frozenset(qos.split(","))) for account, _, qos in lines if account]

@@ -223,7 +223,10 @@ class GpusUsed(msgspec.Struct, frozen=True):
     """Use of GPUs since the last such event. One that could not be read is missing."""
 
     now: int
-    gpus: Sequence[Utilisation]
+    gpus: Sequence[Utilisation] = ()
+    tasks: Mapping[str, int] = {}
+    """On a cluster: the highest use of each task's GPUs, in percent, by the task's id, as its own
+    node reported it."""
 
 
 class GpuMemoryUsed(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """The cluster behind a launcher that leaves the placement of tasks to it."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -33,6 +33,14 @@ class Node(msgspec.Struct, frozen=True):
     partitions: tuple[str, ...] = ()
     address: str = ""
     """Host name or IP address at which the cluster itself reaches it; empty if it names none."""
+
+
+class NodeReading(NamedTuple):
+    """Measurements of an attempt's GPUs."""
+
+    mark: str
+    """Differs from one measurement to the next."""
+    gpus: Sequence[GpuReading]
 
 
 @runtime_checkable
@@ -71,7 +79,7 @@ class Cluster(Protocol):
 
     def gpu_readings(
         self, attempts: Collection[tuple[str, int]]
-    ) -> Mapping[tuple[str, int], Sequence[GpuReading]]:
+    ) -> Mapping[tuple[str, int], NodeReading]:
         """Return what was last measured of the GPUs of running attempts (task id, attempt), where
         something was. Calls in a row keep it fresh. The tasks may have forged it."""
 

@@ -361,7 +361,13 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         engine=engine,
         access=TaskAccess(visible, outside.launcher, attempts.launched, audit, options.access),
         sampler=sampler,
-        activity=GpuActivity(state, outside.inventory, clock=clock, report=dispatcher.apply),
+        activity=GpuActivity(
+            state,
+            outside.inventory,
+            cluster=outside.cluster,
+            clock=clock,
+            report=dispatcher.apply,
+        ),
         sender=notifications.sender,
         watched=watched_tasks(state, tasks, files, dispatcher, clock),
     )

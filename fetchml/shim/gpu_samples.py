@@ -5,8 +5,9 @@
 The node's own Python runs this file alone, so it needs no more than Python 3.8 without packages. It
 is a child of the shim, with the attempt's run folder open as RUN. Every 10 seconds it replaces the
 record `gpus` there: `at_ms`, and for each GPU its number in `node` (`gpuN`) with utilisation in
-percent, used and total memory in MiB, temperature in degrees Celsius and power in watts, separated
-by commas; `-` where the driver does not report one. Without NVIDIA's library it ends at once.
+percent, used and total memory in MiB, temperature in degrees Celsius, power in watts, and the
+highest utilisation since the last record (read every 2 seconds), separated by commas; `-` where the
+driver does not report one. Without NVIDIA's library it ends at once.
 """
 
 from __future__ import annotations  # Python 3.8 can't evaluate them.
@@ -19,7 +20,9 @@ from contextlib import suppress
 from typing import Any
 
 RUN = 9
-INTERVAL_SECONDS = 10.0
+LOOK_SECONDS = 2.0
+LOOKS = 5
+"""In the time of one record."""
 MOST_GPUS = 64
 LIBRARY = "libnvidia-ml.so.1"
 _MEMORY_V2 = ctypes.sizeof(ctypes.c_uint64) * 5 | 2 << 24
@@ -67,14 +70,17 @@ class Library:
 
     def measure(self, device: Any) -> list[int | None]:
         """Return utilisation, used and total memory, temperature, power."""
-        rates = (ctypes.c_uint * 2)()
-        is_known = self._call("nvmlDeviceGetUtilizationRates", device, rates) == 0
         power = ctypes.c_uint()
         watts = None
         if self._call("nvmlDeviceGetPowerUsage", device, ctypes.byref(power)) == 0:
             watts = power.value // 1000
         memory = self._memory(device)
-        return [rates[0] if is_known else None, *memory, self._temperature(device), watts]
+        return [self.utilisation(device), *memory, self._temperature(device), watts]
+
+    def utilisation(self, device: Any) -> int | None:
+        rates = (ctypes.c_uint * 2)()
+        is_known = self._call("nvmlDeviceGetUtilizationRates", device, rates) == 0
+        return rates[0] if is_known else None
 
     def _memory(self, device: Any) -> tuple[int | None, int | None]:
         for name, info in (
@@ -113,12 +119,21 @@ def in_run_folder(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NOFOLLOW, 0o600, dir_fd=RUN)
 
 
-def write(nvml: Library, numbers: list[int]) -> None:
+def look(nvml: Library, numbers: list[int], peaks: dict[int, int]) -> None:
+    """Raise the highest utilisation of each GPU."""
+    devices = nvml.devices()
+    for number in numbers[:MOST_GPUS]:
+        percent = nvml.utilisation(devices[number]) if number in devices else None
+        if percent is not None:
+            peaks[number] = max(percent, peaks.get(number, 0))
+
+
+def write(nvml: Library, numbers: list[int], peaks: dict[int, int]) -> None:
     """Raises OSError."""
     lines, devices = [f"at_ms={int(time.time() * 1000)}"], nvml.devices()
     for number in numbers[:MOST_GPUS]:
         if number in devices:
-            values = nvml.measure(devices[number])
+            values = [*nvml.measure(devices[number]), peaks.get(number)]
             shown = ",".join("-" if each is None else str(each) for each in values)
             lines.append(f"gpu{number}={shown}")
     draft = f"gpus.{os.getpid()}"
@@ -132,10 +147,15 @@ def main() -> int:
         nvml, numbers = Library(), own_numbers()
     except OSError:
         return 1
+    peaks: dict[int, int] = {}
+    look(nvml, numbers, peaks)
     while numbers:
         with suppress(OSError):  # A full disk, or one that is away for a while.
-            write(nvml, numbers)
-        time.sleep(INTERVAL_SECONDS)
+            write(nvml, numbers, peaks)
+            peaks.clear()
+        for _ in range(LOOKS):
+            time.sleep(LOOK_SECONDS)
+            look(nvml, numbers, peaks)
     return 0
 
 

@@ -78,6 +78,9 @@ TRACES: list[tuple[str, Trace, bool, bool]] = [
 class Bench:
     """One task on a GPU, and what is found about it."""
 
+    by_nodes = False
+    """Whether its own node reports its use, as on a cluster."""
+
     def __init__(self, rule: IdleRule = RULE, **spec: Any) -> None:
         self.host = Host(gpus=1, idle=rule)
         self.host.now = 1_760_000_000_000
@@ -104,8 +107,12 @@ class Bench:
 
     def sample(self, percent: int | None) -> None:
         before = self.task.idle_since
-        used = [] if percent is None else [Utilisation("G0", percent)]
-        self.host.do(GpusUsed(self.host.now, used))
+        if percent is None:
+            self.host.do(GpusUsed(self.host.now))
+        elif self.by_nodes:
+            self.host.do(GpusUsed(self.host.now, tasks={"a": percent, "unknown": 0}))
+        else:
+            self.host.do(GpusUsed(self.host.now, [Utilisation("G0", percent)]))
         if before is None and self.task.idle_since is not None:
             self.reported_at.append(self.host.now)
         for effect in self.host.last.effects:
@@ -116,8 +123,10 @@ class Bench:
 @pytest.mark.parametrize(
     ("trace", "idle", "stopped"), [each[1:] for each in TRACES], ids=[each[0] for each in TRACES]
 )
-def test_labelled_trace(trace: Trace, idle: bool, stopped: bool) -> None:
+@pytest.mark.parametrize("by_nodes", [False, True])
+def test_labelled_trace(trace: Trace, idle: bool, stopped: bool, by_nodes: bool) -> None:
     bench = Bench()
+    bench.by_nodes = by_nodes
     bench.play(trace)
     assert (bench.task.idle_since is not None, bench.stopped_at is not None) == (idle, stopped)
 

@@ -1,7 +1,7 @@
 """The report of a cluster's nodes and GPUs to clients."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -11,7 +11,7 @@ from fetchml.core.gpus.health import GpuReading
 from fetchml.core.model import Status, Task
 from fetchml.engine.gpus.cluster_report import cluster_report, node_readings
 from fetchml.engine.gpus.report import GpuReport
-from fetchml.ports.cluster import Node
+from fetchml.ports.cluster import Node, NodeReading
 from tests.support.tasks import task
 
 G1 = Node(
@@ -48,9 +48,9 @@ class Measured:
 
     def gpu_readings(
         self, attempts: Collection[tuple[str, int]]
-    ) -> Mapping[tuple[str, int], Sequence[GpuReading]]:
+    ) -> Mapping[tuple[str, int], NodeReading]:
         found = [GpuReading(uuid, used_mb=number) for number, uuid in enumerate(("g1:0", "g1:1"))]
-        return dict.fromkeys(attempts, found)
+        return dict.fromkeys(attempts, NodeReading("1", found))
 
 
 def test_readings_are_believed_of_a_tasks_own_gpus() -> None:

@@ -16,7 +16,6 @@ from fetchml.core.events import (
     Started,
     Submitted,
 )
-from fetchml.core.gpus.health import GpuReading
 from fetchml.core.model import Change, Resources, Status, Task, User
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.estimate import UNKNOWN_MS, Estimate, estimate_one
@@ -25,7 +24,7 @@ from fetchml.engine import estimates as module
 from fetchml.engine.estimates import AT_ONCE, Estimates
 from fetchml.engine.run_times import ENOUGH, KEPT, KINDS, RunTimes
 from fetchml.engine.wait_times import WaitTimes
-from fetchml.ports.cluster import Node
+from fetchml.ports.cluster import Node, NodeReading
 from fetchml.ports.launcher import LaunchSpec
 from tests.support import invariants, tasks
 from tests.support.engine_box import ADMIN, ALICE, BOB, ended, running
@@ -354,7 +353,7 @@ class Planned:
 
     def gpu_readings(
         self, attempts: Collection[tuple[str, int]]
-    ) -> Mapping[tuple[str, int], Sequence[GpuReading]]:
+    ) -> Mapping[tuple[str, int], NodeReading]:
         return {}
 
     address_of = reason

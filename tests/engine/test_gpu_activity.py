@@ -1,18 +1,21 @@
 """Use of GPUs from the readings of the inventory to the core."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from fetchml.core.events import Event, GpusUsed
+from fetchml.core.gpus.health import GpuReading
 from fetchml.core.gpus.use import Utilisation
-from fetchml.core.model import Resources
+from fetchml.core.model import Resources, Status
 from fetchml.core.scheduling.limits import IdleRule
 from fetchml.core.state import Limits, State
 from fetchml.core.usage import SAMPLE_MS
 from fetchml.engine.gpus.activity import GpuActivity, utilisation
+from fetchml.ports.cluster import NodeReading
+from tests.core.host import task
 from tests.support.stub_gpus import StubInventory, reading
 
 RULE = IdleRule(5, 60_000, 0, None)
@@ -104,3 +107,76 @@ def test_higher_of_two_uses() -> None:
     one = Utilisation("g", 5, {"a": 5, "b": 1})
     assert one.or_more(Utilisation("g", 3, {"b": 3})) == Utilisation("g", 5, {"a": 5, "b": 3})
     assert one.or_more(Utilisation("g", 9)) == Utilisation("g", 9)
+
+
+class Nodes:
+    """A cluster whose nodes have measured this."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[str, int], NodeReading] = {}
+
+    def see(self, task_id: str, mark: str, **uses: int | None) -> None:
+        """`uses`: the utilisation of each GPU of node g1."""
+        gpus = [GpuReading(f"g1:{n[1:]}", utilisation_percent=use) for n, use in uses.items()]
+        self.found[(task_id, 1)] = NodeReading(mark, gpus)
+
+    def gpu_readings(
+        self, attempts: Collection[tuple[str, int]]
+    ) -> Mapping[tuple[str, int], NodeReading]:
+        return {key: each for key, each in self.found.items() if key in attempts}
+
+
+class NodesBench(Bench):
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes = Nodes()
+        for task_id, uuids in (("a", ("g1:0",)), ("b", ("g1:1", "g1:2"))):
+            each = task(task_id, status=Status.RUNNING, attempt=1, gpu_uuids=uuids)
+            self.state.tasks[task_id] = each
+            self.state.held[task_id] = Resources(gpu=len(uuids))
+        cluster: Any = self.nodes
+        self.activity = GpuActivity(
+            self.state, None, cluster=cluster, clock=lambda: self.now, report=self.report
+        )
+
+    async def pass_by(self) -> dict[str, int] | None:
+        """Look once more when it is time to report; return what was reported by task."""
+        self.events.clear()
+        self.now += SAMPLE_MS
+        await self.activity.look()
+        if not self.events:
+            return None
+        [event] = self.events
+        assert isinstance(event, GpusUsed)
+        assert not event.gpus
+        return dict(event.tasks)
+
+
+async def test_highest_use_of_a_tasks_gpus_on_its_node_is_reported() -> None:
+    bench = NodesBench()
+    bench.nodes.see("a", "1", n0=90)
+    bench.nodes.see("b", "1", n1=0, n2=7)
+    await bench.activity.look()
+    bench.nodes.see("a", "2", n0=1)
+    assert await bench.pass_by() == {"a": 90, "b": 7}
+    bench.nodes.see("a", "3", n0=2)
+    assert await bench.pass_by() == {"a": 2}
+
+
+async def test_measurement_that_a_node_does_not_renew_counts_once() -> None:
+    bench = NodesBench()
+    bench.nodes.see("a", "1", n0=0)
+    assert await bench.pass_by() == {"a": 0}
+    assert await bench.pass_by() is None
+    bench.nodes.see("a", "2", n0=0)
+    assert await bench.pass_by() == {"a": 0}
+
+
+async def test_task_reports_nothing_about_the_gpus_of_others() -> None:
+    """Nor is it judged by a part of its own: one GPU is not measured, or has no known use."""
+    bench = NodesBench()
+    bench.nodes.see("a", "1", n0=90, n1=0, n2=0)
+    assert await bench.pass_by() == {"a": 90}
+    bench.nodes.see("b", "1", n0=0, n1=0)
+    bench.nodes.see("a", "2", n0=None)
+    assert await bench.pass_by() is None

@@ -3,6 +3,9 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from fetchml.files.records.gpus import GpuMeasurement, GpuRecord, read_gpus
 from fetchml.shim import gpu_samples
@@ -36,7 +39,7 @@ def test_own_gpus_are_measured_until_the_command_ends(tmp_path: Path, gpu_box: G
         found = wait_until(lambda: read_gpus(attempt.folder), "a record")
         assert isinstance(found, GpuRecord)
         assert found.gpus == {
-            1: GpuMeasurement(87, 4000, 81559, 60, 350),
+            1: GpuMeasurement(87, 4000, 81559, 60, 350, 87),
             2: GpuMeasurement(None, 4, 81559, None, None),
         }
         [helper] = helpers(shim)
@@ -58,3 +61,33 @@ def test_node_without_a_driver(tmp_path: Path) -> None:
     finally:
         shim.terminate()
         shim.wait(SECONDS)
+
+
+def test_record_has_the_highest_use_since_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uses = iter([3, 90, None, 4])
+
+    class Driver:
+        def devices(self) -> dict[int, str]:
+            return {1: "device"}
+
+        def utilisation(self, device: object) -> int | None:
+            return next(uses)
+
+        def measure(self, device: object) -> list[int | None]:
+            return [4, 4000, 81559, 60, 350]
+
+    nvml: Any = Driver()
+    peaks: dict[int, int] = {}
+    for _ in range(4):
+        gpu_samples.look(nvml, [0, 1], peaks)
+    folder = os.open(tmp_path, os.O_DIRECTORY)
+    try:
+        monkeypatch.setattr(gpu_samples, "RUN", folder)
+        gpu_samples.write(nvml, [0, 1], peaks)
+    finally:
+        os.close(folder)
+    found = read_gpus(tmp_path)
+    assert found is not None
+    assert found.gpus == {1: GpuMeasurement(4, 4000, 81559, 60, 350, 90)}

@@ -37,11 +37,10 @@ from fetchml.adapters.slurm.verdicts import (
     sentence,
     trouble,
 )
-from fetchml.core.gpus.health import GpuReading
 from fetchml.files.layout import ATTEMPTS, TASKS
 from fetchml.files.shared_disk import SharedDisk, is_fault
 from fetchml.files.shared_folders import SharedFolders
-from fetchml.ports.cluster import Node
+from fetchml.ports.cluster import Node, NodeReading
 from fetchml.ports.launcher import (
     AttemptExit,
     Helper,
@@ -327,7 +326,7 @@ class SlurmLauncher:
 
     def gpu_readings(
         self, attempts: Collection[tuple[str, int]]
-    ) -> Mapping[tuple[str, int], Sequence[GpuReading]]:
+    ) -> Mapping[tuple[str, int], NodeReading]:
         return self._gpus.newest(attempts)
 
     def address_of(self, task_id: str, attempt: int) -> str | None:

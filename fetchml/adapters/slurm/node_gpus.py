@@ -5,7 +5,7 @@ They are read in the background, as those of other resources (node_usage.py).
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.layout import ATTEMPTS, TASKS
 from fetchml.files.records.gpus import GpuRecord, read_gpus
 from fetchml.files.shared_disk import SharedDisk
+from fetchml.ports.cluster import NodeReading
 from fetchml.system.background import BackgroundWork
 
 PAUSE_SECONDS = 5.0
@@ -47,7 +48,7 @@ class NodeGpus:
         self._is_reading = False
         self._background = BackgroundWork()
 
-    def newest(self, attempts: Collection[Key]) -> Mapping[Key, Sequence[GpuReading]]:
+    def newest(self, attempts: Collection[Key]) -> Mapping[Key, NodeReading]:
         """Return the last measurements of the attempts' GPUs, where there are some. Begins to read
         again."""
         now, keys = time.monotonic(), list(attempts)
@@ -58,7 +59,7 @@ class NodeGpus:
         for key in keys:
             found, since = self._known.get(key, (None, 0.0))
             if found is not None and now - since < STALE_SECONDS:
-                readings[key] = list(_readings(*found))
+                readings[key] = NodeReading(found[1].at, _readings(key[0], *found))
         return readings
 
     async def close(self) -> None:
@@ -95,7 +96,7 @@ def _read_all(folders: Mapping[Key, Path]) -> dict[Key, Found]:
     return found
 
 
-def _readings(node: str, record: GpuRecord) -> list[GpuReading]:
+def _readings(task_id: str, node: str, record: GpuRecord) -> list[GpuReading]:
     return [
         GpuReading(
             f"{node}:{number}",
@@ -104,6 +105,7 @@ def _readings(node: str, record: GpuRecord) -> list[GpuReading]:
             used_mb=gpu.used_mb,
             temperature_c=gpu.temperature_c,
             utilisation_percent=gpu.utilisation_percent,
+            task_use=None if gpu.peak_percent is None else {task_id: gpu.peak_percent},
             power_w=gpu.power_w,
         )
         for number, gpu in record.gpus.items()

@@ -5,9 +5,9 @@ without a gap. With `idle_action = "stop"` it is stopped if that goes on for
 `idle_warning_seconds` more.
 
 Not counted: the first `idle_start_seconds` of an attempt (compilers, downloads), time without
-samples (the server was away, the driver did not answer), and tasks that may be idle (`may_idle`).
-After a gap the count starts again, because the task may have computed meanwhile. A mark from before
-the gap stays: `Task.idle_since` is stored, and the first sample of use clears it.
+samples (the server was away, the driver or a node did not answer), and tasks that may be idle
+(`may_idle`). After a gap the count starts again, because the task may have computed meanwhile. A
+mark from before the gap stays: `Task.idle_since` is stored, and the first sample of use clears it.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from fetchml.core.scheduling.limits import IdleRule
 from fetchml.core.state import State
 
 GAP_MS = 30_000
-"""Samples further apart leave a gap. They are taken every 10 s."""
+"""Samples further apart leave a gap. They are taken every 10 s, on nodes of a cluster too."""
 
 
 def used(state: State, decision: Decision, event: GpusUsed) -> None:
@@ -40,7 +40,9 @@ def used(state: State, decision: Decision, event: GpusUsed) -> None:
         task = state.tasks[task_id]
         if not _counts(task):
             continue
-        percent = busiest(task, found, state.gpus.holders)
+        percent = event.tasks.get(task_id)
+        if percent is None:
+            percent = busiest(task, found, state.gpus.holders)
         if percent is None:
             if (unchanged := before.get(task_id)) is not None:
                 state.quiet[task_id] = unchanged

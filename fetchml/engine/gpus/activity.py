@@ -1,7 +1,12 @@
-"""Reports to the core how much the GPUs that tasks hold are used, and their memory."""
+"""Reports to the core how much the GPUs that tasks hold are used, and their memory.
+
+On one host the inventory reads them. On a cluster each task's own node measures them; nothing is
+believed of other tasks' GPUs, and each measurement counts once, so that a record which is not
+renewed any more leaves a gap.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from fetchml.core.events import Event, GpuMemoryUsed, GpusUsed
@@ -9,7 +14,9 @@ from fetchml.core.gpus.health import GpuReading
 from fetchml.core.gpus.use import Utilisation
 from fetchml.core.state import State
 from fetchml.core.usage import SAMPLE_MS
+from fetchml.engine.gpus.cluster_report import with_gpus
 from fetchml.engine.gpus.memory import memory_use
+from fetchml.ports.cluster import Cluster
 from fetchml.ports.gpu import GpuInventory, GpuState
 from fetchml.system.background import every
 
@@ -26,11 +33,13 @@ class GpuActivity:
         state: State,
         inventory: GpuInventory | None,
         *,
+        cluster: Cluster | None = None,
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
     ) -> None:
         self._state = state
         self._inventory = inventory
+        self._nodes = None if cluster is None else _Nodes(state, cluster)
         self._clock = clock
         self._report = report
         self._seen: GpuState | None = None
@@ -43,8 +52,8 @@ class GpuActivity:
     async def reporting(self) -> AsyncIterator[None]:
         """While inside, use is reported every SAMPLE_MS, and memory with each reading, unless
         nobody asks."""
-        limits = self._state.limits
-        if self._inventory is None or (limits.idle is None and self._state.packing is None):
+        is_asked = self._state.limits.idle is not None or self._state.packing is not None
+        if (self._inventory is None and self._nodes is None) or not is_asked:
             yield
             return
         async with every(LOOK_SECONDS, self.look, failure="the use of GPUs can't be reported"):
@@ -59,12 +68,16 @@ class GpuActivity:
                 self._add(reading)
             if self._state.packing is not None:
                 await self._report_memory(state)
+        if self._nodes is not None:
+            self._nodes.look()
         now = self._clock()
         if abs(now - self._reported) < SAMPLE_MS:
             return
         found, self._found, self._reported = self._found, {}, now
         if found and self._state.gpus.holders and self._state.limits.idle is not None:
             await self._report(GpusUsed(now, list(found.values())))
+        if self._nodes is not None and (tasks := self._nodes.take()):
+            await self._report(GpusUsed(now, tasks=tasks))
 
     async def _report_memory(self, state: GpuState) -> None:
         """Report what each task uses. A GPU counts only if the same tasks were on it at the last
@@ -86,6 +99,45 @@ class GpuActivity:
             return
         before = self._found.get(reading.uuid)
         self._found[reading.uuid] = used if before is None else before.or_more(used)
+
+
+class _Nodes:
+    """The highest use of each task's GPUs on nodes since the last report."""
+
+    def __init__(self, state: State, cluster: Cluster) -> None:
+        self._state = state
+        self._cluster = cluster
+        self._marks: dict[tuple[str, int], str] = {}
+        """Of the last measurement of each attempt."""
+        self._most: dict[str, int] = {}
+        """In percent, by task id."""
+
+    def look(self) -> None:
+        tasks = with_gpus(self._state.tasks[task_id] for task_id in self._state.held)
+        found = self._cluster.gpu_readings(tasks)
+        before, self._marks = self._marks, {key: each.mark for key, each in found.items()}
+        for key, measured in found.items():
+            if measured.mark == before.get(key):
+                continue
+            percent = _most_used(tasks[key].gpu_uuids, measured.gpus)
+            if percent is not None:
+                task_id, _ = key
+                self._most[task_id] = max(percent, self._most.get(task_id, 0))
+
+    def take(self) -> dict[str, int]:
+        found, self._most = self._most, {}
+        return found
+
+
+def _most_used(uuids: Sequence[str], readings: Sequence[GpuReading]) -> int | None:
+    """Return the highest use of these GPUs, in percent; `None` if that of one is not known."""
+    used = {reading.uuid: utilisation(reading) for reading in readings}
+    most = 0
+    for uuid in uuids:
+        if (use := used.get(uuid)) is None:
+            return None
+        most = max(most, use.percent)
+    return most
 
 
 def utilisation(reading: GpuReading) -> Utilisation | None:

@@ -14,17 +14,22 @@ from fetchml.ports.cluster import Cluster, Node
 _RUNS = (Status.PREPARING, Status.RUNNING)
 
 
-def node_readings(cluster: Cluster, held: Iterable[Task]) -> dict[str, GpuReading]:
-    """Return what is measured of the GPUs of tasks that run, by the GPUs' names. A task may have
-    forged what it reports: of other GPUs than its own nothing is believed."""
-    tasks = {
+def with_gpus(held: Iterable[Task]) -> dict[tuple[str, int], Task]:
+    """Return the tasks that run with GPUs, by id and attempt."""
+    return {
         (task.id, task.attempt): task
         for task in held
         if task.gpu_uuids and task.status is Status.RUNNING
     }
+
+
+def node_readings(cluster: Cluster, held: Iterable[Task]) -> dict[str, GpuReading]:
+    """Return what is measured of the GPUs of tasks that run, by the GPUs' names. A task may have
+    forged what it reports: of other GPUs than its own nothing is believed."""
+    tasks = with_gpus(held)
     readings: dict[str, GpuReading] = {}
     for key, found in cluster.gpu_readings(tasks).items():
-        for reading in found:
+        for reading in found.gpus:
             if reading.uuid in tasks[key].gpu_uuids:
                 readings.setdefault(reading.uuid, reading)
     return readings

@@ -12,7 +12,8 @@ from fetchml.files import untrusted
 NAME = "gpus"
 _RECORD_BYTES = 8192
 _MOST_GPUS = 64
-_GPU = re.compile(r"gpu(\d{1,4})=" + ",".join([r"(\d{1,9}|-)"] * 5), re.ASCII)
+_VALUE = r"(\d{1,9}|-)"
+_GPU = re.compile(rf"gpu(\d{{1,4}})={','.join([_VALUE] * 5)}(?:,{_VALUE})?", re.ASCII)
 
 
 class GpuMeasurement(NamedTuple):
@@ -23,6 +24,8 @@ class GpuMeasurement(NamedTuple):
     memory_mb: int | None
     temperature_c: int | None
     power_w: int | None
+    peak_percent: int | None = None
+    """The highest utilisation since the last record; `None` also in records of older releases."""
 
 
 class GpuRecord(NamedTuple):
@@ -53,8 +56,10 @@ def read_gpus(run_folder: Path) -> GpuRecord | None:
     return GpuRecord(first, found)
 
 
-def _measurement(values: list[str]) -> GpuMeasurement:
-    found = GpuMeasurement(*(None if each == "-" else int(each) for each in values))
-    if found.utilisation_percent is not None and found.utilisation_percent > 100:
-        return found._replace(utilisation_percent=None)
+def _measurement(values: list[str | None]) -> GpuMeasurement:
+    found = GpuMeasurement(*(None if each in ("-", None) else int(each) for each in values))
+    if any(
+        each is not None and each > 100 for each in (found.utilisation_percent, found.peak_percent)
+    ):
+        return found._replace(utilisation_percent=None, peak_percent=None)
     return found

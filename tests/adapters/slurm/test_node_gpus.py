@@ -9,10 +9,12 @@ from fetchml.adapters.slurm.node_gpus import NodeGpus
 from fetchml.core.gpus.health import GpuReading
 from fetchml.files.records.gpus import GpuMeasurement, read_gpus
 from fetchml.files.shared_disk import SharedDisk
+from fetchml.ports.cluster import NodeReading
 from tests.support.waiting import until_true
 
-RECORD = "at_ms=1760000000000\ngpu1=87,4000,81559,60,350\ngpu3=-,-,-,-,-\n"
-READ = [
+RECORD = "at_ms=1760000000000\ngpu1=87,4000,81559,60,350,91\ngpu3=-,-,-,-,-\n"
+"""The second line is as older releases wrote it."""
+GPUS = [
     GpuReading(
         "g1:1",
         index="1",
@@ -20,10 +22,12 @@ READ = [
         used_mb=4000,
         temperature_c=60,
         utilisation_percent=87,
+        task_use={"t": 91},
         power_w=350,
     ),
     GpuReading("g1:3", index="3"),
 ]
+READ = NodeReading("at_ms=1760000000000", GPUS)
 
 
 def run_folder(shared: Path, task_id: str = "t") -> Path:
@@ -54,7 +58,8 @@ async def test_record_that_nobody_renews_is_of_no_use(
     await until_true(lambda: gpus.newest([("t", 1)]) == {})
     monkeypatch.setattr(node_gpus, "STALE_SECONDS", 60)
     record.write_text(RECORD.replace("=1760", "=1761"))
-    await until_true(lambda: gpus.newest([("t", 1)]) == {("t", 1): READ})
+    renewed = NodeReading("at_ms=1761000000000", GPUS)
+    await until_true(lambda: gpus.newest([("t", 1)]) == {("t", 1): renewed})
     await gpus.close()
 
 
@@ -77,6 +82,8 @@ async def test_many_are_read_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("at_ms=1\ngpu0=1,1,1,1\ngpu1=1,1,1,1,-1\ngpu2=\u0661,1,1,1,1\n\0" + "x" * 9_000, {}),
         ("at_ms=1\ngpu0=101,9999999999,1,1,1\n", {}),
         ("at_ms=1\ngpu0=101,1,1,1,1\n", {0: GpuMeasurement(None, 1, 1, 1, 1)}),
+        ("at_ms=1\ngpu0=1,1,1,1,1,101\n", {0: GpuMeasurement(None, 1, 1, 1, 1, None)}),
+        ("at_ms=1\ngpu0=1,1,1,1,1,1,1\ngpu1=1,1,1,1,1,\n", {}),
     ],
 )
 def test_forged_record(tmp_path: Path, text: str, gpus: dict[int, GpuMeasurement] | None) -> None:

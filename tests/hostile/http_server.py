@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -67,11 +68,22 @@ def target(folder: Path, **variables: str) -> Iterator[Target]:
         kill_tasks(server.data_dir.glob("tasks/*"))
 
 
-def reply_of(client: socket.socket) -> tuple[int, dict[str, str]]:
-    """Status and JSON of the one reply that comes before the server closes."""
+def replies_of(client: socket.socket) -> list[tuple[int, dict[str, str]]]:
+    """Status and JSON of each reply that comes before the server closes."""
     received = b""
     with suppress(ConnectionResetError):  # It did not read all that was sent.
         while data := client.recv(65536):
             received += data
-    head, _, body = received.partition(b"\r\n\r\n")
-    return int(head.split()[1]), json.loads(body)
+    replies = []
+    while received:
+        head, _, rest = received.partition(b"\r\n\r\n")
+        (size,) = re.findall(rb"(?im)^content-length: *(\d+)", head)
+        body, received = rest[: int(size)], rest[int(size) :]
+        replies.append((int(head.split()[1]), json.loads(body)))
+    return replies
+
+
+def reply_of(client: socket.socket) -> tuple[int, dict[str, str]]:
+    """Status and JSON of the one reply that comes before the server closes."""
+    (reply,) = replies_of(client)
+    return reply

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.http_server import KEY, MIB, Target, reply_of, target
+from fetchml.api.http.connection import HEAD_BYTES
+from tests.hostile.http_server import KEY, MIB, Target, replies_of, reply_of, target
 from tests.support.front import DIRECT, EDGE
 
 pytestmark = pytest.mark.fronts(EDGE)
@@ -48,6 +49,41 @@ def test_oversized_headers_get_an_error_reply(server: Target) -> None:
         status, error = reply_of(client)
     assert (status, error["code"]) == (400, "BAD_REQUEST")
     assert "larger than 32768 bytes" in error["error"]
+
+
+def head_of(size: int) -> bytes:
+    """A head of so many bytes, in lines that are all short enough."""
+    head = HEAD + b"Connection: close\r\n"
+    while (left := size - len(head) - 2) > 8000:
+        head += b"X-A: %s\r\n" % (b"a" * min(7000, left - 2000))
+    return head + b"X-A: %s\r\n\r\n" % (b"a" * (left - 7))
+
+
+@pytest.mark.not_through(EDGE, "Envoy adds headers of its own to a head")
+def test_whole_heads_have_the_same_limit(server: Target) -> None:
+    """However they arrive: at once, in pieces, alone, or behind other requests."""
+    for size, answer in ((HEAD_BYTES, 200), (HEAD_BYTES + 1, 400), (2 * HEAD_BYTES - 1, 400)):
+        head = head_of(size)
+        assert len(head) == size
+        for before in (0, 1, 20):
+            for piece in (1 << 20, HEAD_BYTES - 1, 10_000):
+                sent = (HEAD + b"\r\n") * before + head
+                with server.connect() as client:
+                    for first in range(0, len(sent), piece):
+                        push(client, sent[first : first + piece])
+                    statuses = [status for status, _ in replies_of(client)]
+                assert statuses == [200] * before + [answer], (size, before, piece)
+
+
+@pytest.mark.parametrize(("size", "answer"), [(HEAD_BYTES - 2048, 200), (HEAD_BYTES + 2048, 400)])
+def test_whole_oversized_heads_get_an_error_reply(server: Target, size: int, answer: int) -> None:
+    """Directly, and from Envoy, whose own limit is the same."""
+    with server.connect() as client:
+        client.sendall(head_of(size))
+        status, body = reply_of(client)
+    assert status == answer
+    assert answer == 200 or (body["code"], len(body)) == ("BAD_REQUEST", 3)
+    assert server.ask("GET", "/health")[0] == 200
 
 
 @pytest.mark.not_through(EDGE, "Envoy accepts the connections, and opens one for each request")

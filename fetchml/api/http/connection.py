@@ -8,6 +8,9 @@ from typing import Any, cast
 
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import _ErrInfo
 
 from fetchml.api.http.errors import HeadTimeout, HeadTooLarge, InternalError, raw_reply
 from fetchml.api.http.reply import SMALL_BYTES, Reply
@@ -26,7 +29,7 @@ REFUSED_SECONDS = 1
 MOST_REFUSED = 64
 """Refused connections that stay open at one time; others are dropped immediately."""
 HEAD_BYTES = 32 * 1024
-"""Limit of a request's head: the request line and the headers."""
+"""Limit of a request's head: the request line and the headers, without spaces around values."""
 HEADS_BYTES = 32 << 20
 """Limit of all incomplete heads together."""
 
@@ -52,8 +55,8 @@ class Connection(web.RequestHandler):
     """One HTTP connection, counted and limited."""
 
     __slots__ = (
-        "_caller", "_counted", "_head_bytes", "_head_timer", "_payload", "_server", "_unsent",
-        "_unsent_since", "_wire", "stream",
+        "_caller", "_counted", "_head_bytes", "_head_timer", "_payload", "_server", "_unparsed",
+        "_unsent", "_unsent_since", "_wire", "stream",
     )  # fmt: skip
 
     _wire: asyncio.Transport
@@ -72,6 +75,8 @@ class Connection(web.RequestHandler):
         self._head_bytes = 0
         """Bytes received of an incomplete head."""
         self._head_timer: asyncio.TimerHandle | None = None
+        self._unparsed = 0
+        """Bytes received in which the next head may have begun."""
         self._unsent = 0
         self._unsent_since = 0.0
         self.stream: asyncio.Task[object] | None = None
@@ -114,13 +119,32 @@ class Connection(web.RequestHandler):
         if self._request_count != self._counted:
             self._note_request()
         begun = self._payload is None or self._payload.is_eof()
+        # While the parser is paused, it keeps whole requests.
+        kept = self._buffer_paused
         super().data_received(data)
+        size = len(data)
         if self._request_count != self._counted:
+            if self._unparsed + size > HEAD_BYTES:
+                self._check_heads(self._request_count - self._counted)
+            begun = False
             self._note_request()
             if self._head_bytes:
                 self._end_head()
         elif begun and data and not self._upgraded and not self._close and not self._force_close:
-            self._count_head(len(data))
+            self._count_head(size)
+        self._unparsed = self._unparsed + size if begun or kept else size
+
+    def _check_heads(self, count: int) -> None:
+        """Replace the first of the newest `count` messages whose head is too large by an error
+        reply, which closes the connection."""
+        waiting = self._messages
+        for at in range(len(waiting) - count, len(waiting)):
+            message = waiting[at][0]
+            if isinstance(message, RawRequestMessage) and _head_size(message) > HEAD_BYTES:
+                self._server.registry.ended[CloseReason.HEAD_TOO_LARGE] += 1
+                error = HeadTooLarge(HEAD_BYTES)
+                waiting[at] = (_ErrInfo(error.status, error, error.message), EMPTY_PAYLOAD)
+                break
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """aiohttp calls this twice for each body, and each time has the parser look for what it
@@ -211,7 +235,7 @@ class Connection(web.RequestHandler):
             error = InternalError()
             log.error("a request failed", exc_info=exc)
         else:
-            error = BadRequest(_fault(exc))
+            error = exc if isinstance(exc, RequestError) else BadRequest(_fault(exc))
             # The bytes are not logged: half a header may hold an API key.
             log.debug("unreadable request: %s", type(exc).__name__)
         response = failed.error(error)
@@ -223,6 +247,13 @@ def _fault(exc: BaseException | None) -> str:
     if isinstance(exc, LineTooLong):
         return "The request line or a header is too long"
     return "This is not a valid HTTP/1.1 request"
+
+
+def _head_size(message: RawRequestMessage) -> int:
+    """Return the bytes of a head without the spaces that its values may have around them."""
+    target = message.path.encode("utf-8", "surrogateescape")
+    line = len(message.method) + len(target) + len("  HTTP/1.1\r\n")
+    return line + sum(len(name) + len(value) + 4 for name, value in message.raw_headers) + 2
 
 
 class ConnectionServer(web.Server):

@@ -29,8 +29,7 @@ ATTACK_SECONDS = 1.5
 """An attack on the loop is repeated for so long: many requests for `/health` meet it."""
 OTHERS_ADDRESS = "127.0.0.2"
 TURN_MS = 20
-"""Target for the longest turn, for each request of an attack on the loop: requests at one time
-share a pass of the loop, which is what is measured."""
+"""Target for the longest turn. Long requests at one time share the turns."""
 STILL_SECONDS = 1.0
 STILL_WITHIN_SECONDS = 30.0
 TRIES = 3
@@ -179,7 +178,6 @@ def _figure(row: Row, seen: Seen) -> Figure:
         targets.append(f"growth < {row.most_mib} MiB")
         kept = kept and seen.grown_mib < row.most_mib
     if row.on_loop:
-        most_ms = row.on_loop * TURN_MS
-        targets.append(f"turn < {most_ms} ms")
-        kept = kept and seen.turn_ms < most_ms
+        targets.append(f"turn < {TURN_MS} ms")
+        kept = kept and seen.turn_ms < TURN_MS
     return Figure(row.claim, f"without limits: {row.before}", measured, ", ".join(targets), kept)

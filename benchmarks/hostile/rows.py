@@ -28,9 +28,9 @@ class Row(NamedTuple):
     """What it cost without limits."""
     most_mib: int | None = None
     """Target for the growth of the memory; `None` if the attack is not on the memory."""
-    on_loop: int = 0
-    """Number of requests at one time, each of which may take a turn of the event loop. The attack
-    is repeated for some time, and has a target for the longest turn; 0: it is not on the loop."""
+    on_loop: bool = False
+    """Whether the attack is on the event loop: it is repeated for some time, and has a target for
+    the longest turn."""
     settings: Mapping[str, str] = {}
     after: Callable[[Server], Outcome] | None = None
     """What is left after the next start of the server; `None` if that is not looked at."""
@@ -95,52 +95,52 @@ ROWS = (
         "args of a quote and 32,764 emoji",
         requests.quoted_emoji,
         "0.5 s",
-        on_loop=1,
+        on_loop=True,
     ),
     Row(
         "60 datasets with long mount paths",
         requests.long_mount_paths,
         "not measured",
-        on_loop=1,
+        on_loop=True,
     ),
     Row(
         "15 MB of refused batches over gRPC, in messages of 1 MB, one after the other",
         calls.refused_batch,
         "5.8 s for one message",
-        on_loop=1,
+        on_loop=True,
     ),
     Row(
         "the same, all 15 at once",
         calls.refused_batches,
         "not measured",
-        on_loop=calls.BATCHES,
+        on_loop=True,
     ),
     Row(
         "a list of 60 tasks of 250 KB, which is read",
         requests.large_list,
         "38 ms",
-        on_loop=1,
+        on_loop=True,
         settings={"tasks_max_running": "1"},
     ),
     Row(
         "batches of 10,000 accepted tasks over gRPC, one after the other",
         calls.accepted_batches,
         "120 ms",
-        on_loop=1,
+        on_loop=True,
         settings={"tasks_max_running": "1", **NO_QUOTAS},
     ),
     Row(
         "sweeps of 10,000 tasks, one after the other",
         requests.large_sweeps,
         "120 ms",
-        on_loop=1,
+        on_loop=True,
         settings={"tasks_max_running": "1", **NO_QUOTAS},
     ),
     Row(
         "watches that match none of 100,000 waiting tasks",
         calls.empty_watches,
         "not measured",
-        on_loop=1,
+        on_loop=True,
         settings={"tasks_max_running": "1", **NO_QUOTAS},
     ),
     Row(

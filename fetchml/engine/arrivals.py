@@ -118,7 +118,7 @@ class Arrivals:
             )
         )
         tasks: list[Task] = []
-        pace, unsent = Pace(), documents
+        pace, unsent = Pace(ahead=True), documents  # All changes of others wait for its end.
         try:
             for first in range(0, len(batch.specs), PART):
                 await pace.rest()  # Never after the last part: then its tasks start.

@@ -1,39 +1,116 @@
 """Long work in the event loop that yields to other tasks every few milliseconds.
 
-Work is measured by time, not by count: one item may cost a thousand times as much as another.
+Work is measured by time, not by count: one item may cost a thousand times as much as another. All
+long work of a loop shares one turn in each pass of the loop: many long requests at one time delay
+others no more than one does, and go on in the order in which they came.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 LONGEST_SECONDS = 0.005
-"""Work that takes longer yields. Together with the cost of the largest single item, it bounds the
-delay that one request causes to all others."""
+"""Long work of one pass of the event loop. Together with the cost of the largest single item, it
+bounds the delay that long requests cause to all others."""
+SHORT_SECONDS = 0.0005
+"""Work that takes less is not long: it waits for no turn."""
+LONG_BYTES = 128 << 10
+"""Parsing a request of more bytes is long work, and can't yield."""
+
+
+class _Line:
+    """The long work of one event loop. What waits for its turn goes on one by one, each in a pass
+    of its own."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._ahead: deque[asyncio.Future[None]] = deque()
+        """Work for which others wait. It has every second turn."""
+        self._was_ahead = False
+        self._begun: float | None = None
+        """When the long work of this pass began; `None` if there was none yet."""
+
+    def is_over(self, now: float) -> bool:
+        """Return whether this pass has had its long work; if it had none, it begins `now`."""
+        if self._begun is None:
+            self._begun = now
+            asyncio.get_running_loop().call_soon(self._next_pass)
+        return now - self._begun >= LONGEST_SECONDS
+
+    def _next_pass(self) -> None:
+        self._begun = None
+
+    async def turn(self, *, ahead: bool) -> None:
+        """Wait for a turn."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        if not self._waiting and not self._ahead:
+            loop.call_soon(self._give_turn)
+        (self._ahead if ahead else self._waiting).append(future)
+        await future
+
+    def _give_turn(self) -> None:
+        while self._waiting or self._ahead:
+            self._was_ahead = bool(self._ahead) and not (self._was_ahead and self._waiting)
+            future = (self._ahead if self._was_ahead else self._waiting).popleft()
+            if not future.done():  # Its request may have been cancelled.
+                future.set_result(None)
+                break
+        if self._waiting or self._ahead:
+            asyncio.get_running_loop().call_soon(self._give_turn)
+
+
+_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+
+
+def _line() -> _Line:
+    loop = asyncio.get_running_loop()
+    line = _lines.get(loop)
+    if line is None:
+        line = _lines[loop] = _Line()
+    return line
 
 
 class Pace:
-    """Measures the time that one request's work has taken since it last yielded."""
+    """Measures the time that one request's work has taken since its last turn. Used in one event
+    loop."""
 
-    __slots__ = ("_since",)
+    __slots__ = ("_ahead", "_line", "_since")
 
-    def __init__(self) -> None:
+    def __init__(self, *, ahead: bool = False) -> None:
+        """`ahead`: everybody waits for this work, so it has every second turn."""
+        self._ahead = ahead
+        self._line: _Line | None = None
         self._since = time.perf_counter()
 
     @property
     def due(self) -> bool:
         """Whether the work should yield now."""
-        return time.perf_counter() - self._since >= LONGEST_SECONDS
+        now = time.perf_counter()
+        if now - self._since < SHORT_SECONDS:
+            return False
+        if self._line is None:
+            self._line = _line()
+        return self._line.is_over(now)
 
     async def rest(self) -> None:
         """Yield to other tasks if that is due."""
         if self.due:
-            await asyncio.sleep(0)
-            self._since = time.perf_counter()
+            await self.turn()
+
+    async def turn(self) -> None:
+        """Yield to other tasks, in any case: what follows is long by itself."""
+        if self._line is None:
+            self._line = _line()
+        await self._line.turn(ahead=self._ahead)
+        self._since = time.perf_counter()
+        self._line.is_over(self._since)  # The long work of this pass begins.
 
 
 async def map_paced(convert: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -41,7 +118,7 @@ async def map_paced(convert: Callable[[T], R], items: Iterable[T]) -> list[R]:
     pace = Pace()
     converted: list[R] = []
     for item in items:
-        converted.append(convert(item))
         if pace.due:
-            await pace.rest()
+            await pace.turn()
+        converted.append(convert(item))
     return converted

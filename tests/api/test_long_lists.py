@@ -67,6 +67,7 @@ async def test_long_list_lets_other_requests_run(
     ask: Callable[[], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pacing, "LONGEST_SECONDS", 0.0)
+    monkeypatch.setattr(pacing, "SHORT_SECONDS", 0.0)
     asking = asyncio.ensure_future(ask())
     turns = 0
     while not asking.done():

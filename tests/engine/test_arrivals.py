@@ -26,6 +26,7 @@ SIZE = 5 * PART
 async def box(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MemoryEngine]:
     """Others have their turn after every part."""
     monkeypatch.setattr(pacing, "LONGEST_SECONDS", 0.0)
+    monkeypatch.setattr(pacing, "SHORT_SECONDS", 0.0)
     async with memory_engine() as made:
         yield made
 

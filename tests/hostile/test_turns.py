@@ -1,7 +1,10 @@
 """No request occupies the event loop for more than 20 ms."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -108,6 +111,42 @@ async def test_refused_batch_has_short_turns(box: Box, name: str) -> None:
         work = refusing(lambda: create_tasks(engine, batch))
         assert await longest_turn(work) < LONGEST_SECONDS
         assert (await engine.list_tasks(ALICE, TaskQuery(limit=0))).total == 0
+
+
+async def test_refused_batches_at_one_time_share_their_turns(box: Box) -> None:
+    """Messages of 1 MB, whose last task is wrong."""
+    tasks = [Create(job_name="a", metadata={"k": "v" * 1600})] * 600
+    batch = Batch(tasks=[*tasks, Create(job_name="!")])
+    async with box.engine() as engine:
+
+        async def all_at_once() -> None:
+            calls = [create_tasks(engine, batch) for _ in range(15)]
+            replies = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(reply) for reply in replies} == {ValidationFailed}
+
+        assert await longest_turn(all_at_once) < LONGEST_SECONDS
+
+
+async def test_large_lists_at_one_time_share_their_turns() -> None:
+    async with rest_world() as rest:
+        request = {"job_name": "a", "metadata": {"k": "🚀" * 60_000}}
+        body = json.dumps(request, ensure_ascii=False).encode()
+        for _ in range(20):
+            assert (await rest.client.ask("POST", "/v1/tasks", body, **JSON)).status == 201
+
+        def listed() -> int:
+            """In a thread: reading so much takes long turns too."""
+            with closing(HTTPConnection(rest.client.url("/").authority)) as connection:
+                connection.request("GET", "/v1/tasks?view=full", headers=rest.client.with_key({}))
+                reply = connection.getresponse()
+                reply.read()
+                return reply.status
+
+        async def lists() -> None:
+            asked = [asyncio.to_thread(listed) for _ in range(12)]
+            assert {200} <= {*await asyncio.gather(*asked)} <= {200, 429}
+
+        assert await longest_turn(lists) < LONGEST_SECONDS
 
 
 async def test_refused_batch_lists_a_bounded_number_of_errors(box: Box) -> None:

@@ -24,6 +24,7 @@ from google.protobuf.message import DecodeError
 from fetchml.api.grpc import messages
 from fetchml.api.grpc.errors import TRACE_KEY, failure
 from fetchml.api.grpc.keyless import KeylessCalls
+from fetchml.api.grpc.messages import MESSAGE_LATE, MESSAGE_SECONDS, read_messages
 from fetchml.api.grpc.receiving import PLACES, PLACES_BY_KEY, MessagePlaces
 from fetchml.api.grpc.reply_writer import ReplyWriter
 from fetchml.api.grpc.rpc_context import RpcContext
@@ -36,6 +37,7 @@ from fetchml.core.model import Principal
 from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized, Unavailable
 from fetchml.system.byte_budget import ByteBudget
 from fetchml.system.log import current_trace
+from fetchml.system.pacing import LONG_BYTES, Pace
 
 OWN_SERVICES = "/fetchml."
 """Prefix of the methods that need an API key."""
@@ -104,38 +106,30 @@ class RpcHandler(grpc.GenericRpcHandler):
         """Return a handler of streamed requests. It parses messages itself: for malformed bytes,
         grpc would return UNKNOWN with the parser's own message."""
 
-        late = messages.late(messages.MESSAGE_SECONDS)
-
-        def read_messages(caller: str, context: Any) -> AsyncGenerator[Any]:
-            return messages.read_messages(self._places, caller, context, messages.MESSAGE_SECONDS)
-
         def parse(data: bytes) -> Any:
             try:
                 return handler.request_deserializer(data)
             except DecodeError as error:
                 raise BadRequest("The request is not a valid message of this method") from error
 
-        def held(caller: str, data: bytes) -> AbstractContextManager[None]:
-            if len(data) <= SMALL_BYTES:
-                return _NOT_COUNTED
-            return self._messages.hold(caller, len(data))
-
         async def answer_unary(rpc: RpcContext, peer: str, context: Any) -> bytes:
             caller = rpc.principal.key_id
-            data = await self._places.receive(caller, context.read, messages.MESSAGE_SECONDS, late)
+            data = await self._places.receive(caller, context.read, MESSAGE_SECONDS, MESSAGE_LATE)
             if data is grpc.aio.EOF:
                 raise BadRequest(messages.NO_MESSAGE)
             # The key may have been revoked while the call waited for its message.
             self._admission.check(rpc.principal)
-            with held(caller, data):
+            with self._held(caller, data):
+                if len(data) > LONG_BYTES:
+                    await Pace().turn()
                 reply: bytes = serialize(await handler.unary_unary(parse(data), rpc))
             self._unread.last(caller, peer, len(reply))
             return reply
 
         async def answer_unary_stream(rpc: RpcContext, peer: str, context: Any) -> None:
             caller = rpc.principal.key_id
-            data = await messages.only_message(read_messages(caller, context))
-            with held(caller, data):
+            data = await messages.only_message(read_messages(self._places, caller, context))
+            with self._held(caller, data):
                 writer = ReplyWriter(handler, self._unread, caller, peer, context)
                 await writer.reply(parse(data), rpc)
 
@@ -143,9 +137,11 @@ class RpcHandler(grpc.GenericRpcHandler):
             caller = rpc.principal.key_id
 
             async def requests() -> AsyncGenerator[Any]:
-                async with aclosing(read_messages(caller, context)) as received:
+                async with aclosing(read_messages(self._places, caller, context)) as received:
                     async for data in received:
-                        with held(caller, data):
+                        with self._held(caller, data):
+                            if len(data) > LONG_BYTES:
+                                await Pace().turn()
                             yield parse(data)
 
             async with aclosing(requests()) as parsed:
@@ -181,6 +177,12 @@ class RpcHandler(grpc.GenericRpcHandler):
             return grpc.stream_stream_rpc_method_handler(unary_stream, None, None)
         behavior = stream_unary if handler.request_streaming else unary_unary
         return grpc.stream_unary_rpc_method_handler(behavior, None, None)
+
+    def _held(self, caller: str, data: bytes) -> AbstractContextManager[None]:
+        """Count a message while a call works on it. Raises TooManyBytes, Overloaded."""
+        if len(data) <= SMALL_BYTES:
+            return _NOT_COUNTED
+        return self._messages.hold(caller, len(data))
 
     async def _serve(
         self,

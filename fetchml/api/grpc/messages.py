@@ -23,8 +23,11 @@ def late(seconds: float) -> str:
     return f"The call's message did not come within {seconds} s"
 
 
+MESSAGE_LATE = late(MESSAGE_SECONDS)
+
+
 async def read_messages(
-    places: MessagePlaces, caller: str, context: Any, seconds: float
+    places: MessagePlaces, caller: str, context: Any, seconds: float = MESSAGE_SECONDS
 ) -> AsyncGenerator[Any]:
     """Yield a call's messages, the first within `seconds`. Raises the errors of
     `MessagePlaces.receive`."""
@@ -54,7 +57,7 @@ async def read_conversation(
 
     Raises the errors of `MessagePlaces.receive`.
     """
-    message = await places.receive(caller, context.read, MESSAGE_SECONDS, late(MESSAGE_SECONDS))
+    message = await places.receive(caller, context.read, MESSAGE_SECONDS, MESSAGE_LATE)
     while message is not grpc.aio.EOF:
         yield message
         message = await context.read()

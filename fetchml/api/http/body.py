@@ -10,6 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from fetchml.api.http.errors import BodyTimeout, BodyTooLarge
 from fetchml.api.http.request import RestRequest
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
+from fetchml.system.pacing import LONG_BYTES, Pace
 
 MAX_BYTES = 1024 * 1024
 MAX_VALUES = 30_000
@@ -28,8 +29,11 @@ async def read_object(request: RestRequest, timeout_seconds: float) -> dict[str,
     """
     _check_content_type(request.http.headers.get("Content-Type"))
     body = await _read(request, timeout_seconds)
-    if len(body) > UNCOUNTED_BYTES and _has_too_many_values(body):
-        raise BadRequest(f"The body holds more than {MAX_VALUES} values")
+    if len(body) > UNCOUNTED_BYTES:
+        if len(body) > LONG_BYTES:
+            await Pace().turn()
+        if _has_too_many_values(body):
+            raise BadRequest(f"The body holds more than {MAX_VALUES} values")
     try:
         value = _decode(body)
     except msgspec.ValidationError:

@@ -17,13 +17,14 @@ from fetchml.config.proxies import caller_of
 from fetchml.core.model import Principal
 from fetchml.errors import RateLimited, RequestError
 from fetchml.pages import PAGE_BYTES, PageTooLarge
-from fetchml.system.pacing import map_paced
+from fetchml.system.pacing import Pace
 
 if TYPE_CHECKING:
     from fetchml.auth.sessions import Session
 
 ROWS_PER_STEP = 16
-"""Rows of a list that are encoded before other requests may run."""
+STEP_BYTES = 1 << 20
+"""Rows of a list that are encoded before other requests may run, and about as many bytes."""
 MAX_IGNORED_NAME = 64
 MAX_IGNORED_CHARACTERS = 1000
 """Limits of `X-FetchML-Ignored`: clients accept only a few KiB of headers in total."""
@@ -127,10 +128,13 @@ class RestRequest:
         Raises PageTooLarge, TooManyBytes, Overloaded.
         """
         taken, held = 0, SMALL_BYTES
-
-        def encode_step(first: int) -> bytes:
-            nonlocal taken, held
-            rows = _encode([convert(item) for item in items[first : first + ROWS_PER_STEP]])
+        first, step = 0, 1
+        parts: list[bytes] = []
+        pace = Pace()
+        while first < len(items):
+            if pace.due:
+                await pace.turn()
+            rows = _encode([convert(item) for item in items[first : first + step]])
             taken += len(rows)
             if taken > held:  # Rare: most rows are small.
                 if taken > PAGE_BYTES:
@@ -138,9 +142,11 @@ class RestRequest:
                 more = max(taken - held, SMALL_BYTES)
                 self._hold_reply(more)
                 held += more
-            return rows[1:-1]
-
-        parts = await map_paced(encode_step, range(0, len(items), ROWS_PER_STEP))
+            parts.append(rows[1:-1])
+            first += step
+            step = min(ROWS_PER_STEP, max(1, STEP_BYTES * first // taken))
+        if taken > STEP_BYTES:
+            await pace.turn()
         # A single copy: each one blocks the event loop for milliseconds at the largest page.
         pieces = [piece for part in parts for piece in (b",", part)]
         pieces[:1] = [b"["]

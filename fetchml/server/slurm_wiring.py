@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 from functools import partial
 
 from fetchml.adapters.node_relays.way import HIGHEST_PORT, LOWEST_PORT
@@ -79,4 +80,5 @@ def transport_of(slurm: SlurmSettings) -> SlurmTransport:
         return CliTransport(user, SshHost(slurm.ssh, CALL_SECONDS) if slurm.ssh else None)
     if (slurm.token_file is None) == (slurm.jwt_key is None):
         raise CannotStart("[slurm] transport is rest: set one of [slurm] token_file and jwt_key")
-    return RestTransport(slurm.url, user, Tokens(user, slurm.token_file, slurm.jwt_key))
+    commands = CliTransport(user) if shutil.which("squeue") else None
+    return RestTransport(slurm.url, user, Tokens(user, slurm.token_file, slurm.jwt_key), commands)

@@ -96,6 +96,30 @@ async def test_positions_are_those_of_slurms_queue(
     ordered_slurm.run("scancel", busy, other, held)
 
 
+@pytest.mark.parametrize("transport_name", ["rest"])
+async def test_positions_in_a_long_queue(server: Server, slurm: Slurm) -> None:
+    """Of more jobs than slurmrestd is asked for at once; nearly all of them are held."""
+    many = ("--hold", "--array=1-600", "--nodes=3", "--exclusive")
+    quiet = ("--parsable", "--output=/dev/null")
+    held = slurm.run("sbatch", *many, *quiet, input=SCRIPT).strip()
+    busy = slurm.run("sbatch", "--nodes=3", "--exclusive", *quiet, input="#!/bin/sh\nsleep 600\n")
+    try:
+        states = ("squeue", "--noheader", f"--jobs={busy.strip()}", "--format=%T")
+        await eventually(lambda: "RUNNING" in slurm.run(*states))
+        task_id = await server.submit("exit 0")
+
+        async def position() -> int | None:
+            shown = await server.rest.get(f"/v1/tasks/{task_id}/explain")
+            found: int | None = shown.json.get("position")
+            return found
+
+        assert await until(position) == 1
+        await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
+        await server.ended(task_id)
+    finally:
+        slurm.run("scancel", busy.strip(), held)
+
+
 async def _nodes_and_their_gpus(server: Server) -> None:
     async def listed() -> dict[str, Any]:
         found = await server.rest.get("/v1/gpus")

@@ -51,6 +51,7 @@ _MOST_BYTES = 256 << 20
 """Output of one command."""
 _LIMIT = re.compile(r"(?:(?:(\d{1,6})-)?(\d{1,6}):)?(\d{1,6}):\d\d")
 """Days, hours and minutes of a time limit."""
+_CLUSTER = re.compile(r"^ClusterName\s*=\s*(\S{1,256})\s*$", re.MULTILINE)
 _CODE = re.compile(r"^\s*(?:Job)?ExitCode=(\d{1,9}):\d+|\bExitCode=(\d{1,9}):\d+", re.MULTILINE)
 
 
@@ -61,6 +62,8 @@ class CliTransport:
         self._whose = ("--me",) if host else ("--user", user)
         self._host = host
         self._limit = asyncio.Semaphore(_AT_ONCE)
+        self._cluster = ""
+        """Its name, once it was asked for."""
 
     async def open(self) -> str:
         _, out, _ = await self._run("scontrol", "ping")
@@ -171,6 +174,16 @@ class CliTransport:
         if code:
             raise SlurmAway(_plain(errors) or f"squeue ended with {code}")
         return await asyncio.to_thread(_pending, out)
+
+    async def cluster(self) -> str:
+        """Return the name of the cluster, which is asked for once. Raises SlurmAway."""
+        if not self._cluster:
+            _, out, errors = await self._run("scontrol", "show", "config")
+            found = _CLUSTER.search(out)
+            if found is None:
+                raise SlurmAway(_plain(errors) or "scontrol does not report the cluster's name")
+            self._cluster = found[1]
+        return self._cluster
 
     async def nodes(self) -> list[Node]:
         code, out, errors = await self._run("scontrol", "show", "node", "-d", "--oneliner")

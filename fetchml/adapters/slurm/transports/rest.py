@@ -18,6 +18,7 @@ from fetchml.adapters.slurm.job import (
     number_of,
     task_name,
 )
+from fetchml.adapters.slurm.transports.commands import CliTransport
 from fetchml.adapters.slurm.transports.refusals import AWAY_CODES, is_permanent, plain
 from fetchml.adapters.slurm.transports.rest_replies import (
     QUEUE,
@@ -46,7 +47,7 @@ VERSIONS = ("v0.0.44", "v0.0.43", "v0.0.42", "v0.0.41", "v0.0.40")
 """Of the REST interface, newest first."""
 _FIRST_WITH_STATES = "v0.0.41"
 _MOST_QUEUED = 500
-"""Jobs of the cluster of which the whole queue is read."""
+"""Jobs of the cluster of which slurmrestd is asked for the whole queue."""
 _MANY = 1_000
 """Jobs whose names are asked for one by one; of more, all are read at once."""
 _AT_ONCE = 8
@@ -57,7 +58,11 @@ _MOST_BYTES = 256 << 20
 
 
 class RestTransport:
-    def __init__(self, url: str, user: str, tokens: Tokens) -> None:
+    def __init__(
+        self, url: str, user: str, tokens: Tokens, commands: CliTransport | None = None
+    ) -> None:
+        """`commands`: Slurm's commands on this host, where it has them. They read a long queue."""
+        self._commands = commands
         self._url = url.rstrip("/")
         self._user = user
         self._tokens = tokens
@@ -68,6 +73,8 @@ class RestTransport:
         that Slurm no longer has."""
         self._tasks: dict[int, ArrayTask] = {}
         """Tasks of arrays that have started, by the id that each has of its own since then."""
+        self._cluster = ""
+        """The name of the cluster; empty if slurmrestd does not report it."""
         self._number_of_jobs = 0
         """In the last list of states."""
         self._arrays: set[int] = set()
@@ -87,6 +94,7 @@ class RestTransport:
                     errors_of(reply) or "slurmctld does not answer slurmrestd, or rejects the token"
                 )
             slurm = object_in(object_in(reply, "meta"), "slurm")
+            self._cluster = str(slurm.get("cluster") or "")
             return str(slurm.get("release", "of unknown version"))
         raise SlurmAway(f"slurmrestd at {self._url} serves none of {', '.join(VERSIONS)}")
 
@@ -254,9 +262,17 @@ class RestTransport:
     async def queue(self) -> list[PendingJob]:
         # There is no request for the priorities alone, and this one is not cheap.
         if self._number_of_jobs > _MOST_QUEUED:
-            return []
+            return await self._long_queue()
         _, reply = await self._slurm("GET", "/jobs/", decode=QUEUE.decode)
         return [job for each in reply.get("jobs") or () for job in pending_in(each)]
+
+    async def _long_queue(self) -> list[PendingJob]:
+        """Read the queue by squeue, if this host's commands reach the same cluster."""
+        if self._commands is None or not self._cluster:
+            return []
+        if await self._commands.cluster() != self._cluster:
+            return []
+        return await self._commands.queue()
 
     async def nodes(self) -> list[Node]:
         _, reply = await self._slurm("GET", "/nodes/")

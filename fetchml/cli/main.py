@@ -179,6 +179,9 @@ def main() -> NoReturn:
     stdio.complete()
     # grpc's own messages on stderr repeat the errors that the commands print.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # uvloop forks where the server runs a command, and grpc's handlers of that close its clients'
+    # connections, or write to them.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     try:
         if "_FETCHML_COMPLETE" in os.environ:
             from fetchml.cli import completions  # noqa: PLC0415  # it loads the client

@@ -1,7 +1,7 @@
 """A real server on a real Slurm, over both ways to reach it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,12 @@ ALL_GPUS = 2
 
 
 @pytest.fixture
-async def server(serve: Serve, slurm: Slurm, transport_name: str, shared: Path) -> Server:
-    return await serve(backend_of(slurm, transport_name, shared)).start()
+async def server(
+    serve: Serve, slurm: Slurm, transport_name: str, shared: Path
+) -> AsyncIterator[Server]:
+    server = await serve(backend_of(slurm, transport_name, shared)).start(GRPC_VERBOSITY="INFO")
+    yield server
+    assert "fork()" not in server.log, "Slurm's commands leave gRPC's connections alone"
 
 
 async def nothing_left(cluster: Slurm, *task_ids: str) -> None:

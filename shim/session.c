@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEAD = 5, MOST = 1 << 16, HANG_UP_MS = 2000 };
+enum { HEAD = 5, MOST = 1 << 16, HANG_UP_MS = 2000, CLOSE_MS = 5000 };
 
 static struct { unsigned char bytes[HEAD + MOST]; size_t used; } received;
 static struct { unsigned char bytes[MOST]; size_t at, used; bool ends; } input;
@@ -226,6 +226,17 @@ static void send_end(int code, const char *why) {
     send_frame('x', text, size);
 }
 
+/* Reads on until the server closes its end. Input that is unread when this process ends would reset
+ * the connection, and the server would lose the output and the exit that it has not read yet. */
+static void await_close(void) {
+    static char ignored[4096];
+    long until = now_ms(CLOCK_MONOTONIC) + CLOSE_MS;
+    for (long left; (left = until - now_ms(CLOCK_MONOTONIC)) > 0;) {
+        struct pollfd ready = {0, POLLIN, 0};
+        if (poll(&ready, 1, (int)left) > 0 && read(0, ignored, sizeof ignored) <= 0) return;
+    }
+}
+
 int run_session(char **arg) {
     unsigned rows = 0, columns = 0;
     const char *cwd = NULL;
@@ -242,6 +253,7 @@ int run_session(char **arg) {
     int failed = cwd && chdir(cwd) != 0 ? errno : start_command(arg + 1, rows, columns);
     if (failed) {
         send_end(failed == ENOENT ? NOT_FOUND : NOT_STARTED, strerror(failed));
+        await_close();
         return 0;
     }
     int status;
@@ -252,5 +264,6 @@ int run_session(char **arg) {
     end_descendants();
     drain();
     send_end(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status), "");
+    await_close();
     return 0;
 }

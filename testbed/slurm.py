@@ -126,6 +126,17 @@ class Slurm:
         """Names of the jobs that are not over."""
         return self.run("squeue", "--noheader", "--array", "--format=%j").split()
 
+    def jobs_below(self, folder: Path) -> list[str]:
+        """Ids of the jobs that are not over and work below a folder; an array has one."""
+        rows = self.run("squeue", "--noheader", "--format=%F %Z").splitlines()
+        found = (row.partition(" ") for row in rows)
+        return [number for number, _, path in found if Path(path).is_relative_to(folder)]
+
+    def cancel_below(self, folder: Path) -> None:
+        """Cancel the jobs that work below a folder, unless slurmctld was killed."""
+        if "slurmctld" in self._daemons and (numbers := self.jobs_below(folder)):
+            self.run("scancel", *numbers)
+
     def submitted(self) -> int:
         """Return how many jobs slurmctld has taken since its start; an array's tasks count. It
         costs less than a list of them."""
@@ -217,6 +228,14 @@ class Slurm:
         daemon = self._daemons.pop(name)
         daemon.kill()
         daemon.wait(END_SECONDS)
+
+    def lose_node(self, name: str) -> None:
+        """Kill a node's daemon, and let slurmctld give the node and its jobs up at once. A short
+        SlurmdTimeout would do that too, but to all nodes of a busy machine."""
+        self.kill_daemon(name)
+        # Drained too: an answer that is under way would return it to service.
+        for state in ("DRAIN", "DOWN"):
+            self.run("scontrol", "update", f"NodeName={name}", f"State={state}", "Reason=silent")
 
     def pause_daemon(self, name: str, *, go_on: bool = False) -> None:
         """Stop a daemon in its tracks, so that it neither answers nor ends; or let it go on."""

@@ -147,14 +147,14 @@ async def test_key_of_the_relay_is_in_no_file_that_others_can_read(
 
 
 async def test_service_of_a_silent_node_goes_on_until_it_is_stopped(
-    serve: Serve, impatient_slurm: Slurm, jupyter_lab: Path, tmp_path: Path
+    serve: Serve, own_slurm: Slurm, jupyter_lab: Path, tmp_path: Path
 ) -> None:
-    backend = jupyter_on(impatient_slurm, "rest", tmp_path / "shared", str(jupyter_lab))
+    backend = jupyter_on(own_slurm, "rest", tmp_path / "shared", str(jupyter_lab))
     server = await serve(backend)
     service = await Service.running(server)
     kernel = await service.new_kernel()
-    node = impatient_slurm.run("squeue", "--noheader", "--format=%N").strip()
-    await asyncio.to_thread(impatient_slurm.kill_daemon, node)
+    node = own_slurm.run("squeue", "--noheader", "--format=%N").strip()
+    await asyncio.to_thread(own_slurm.lose_node, node)
     shown = await service.until_shown(lambda each: each["reason"] == SILENT)
     assert shown["status"] == "running"
     assert await service.run(kernel, "6*7") == "42", "Slurm has given it up, and it runs"

@@ -154,9 +154,9 @@ async def test_controller_that_forgets_its_arrays(
 
 
 async def test_node_of_one_task_of_an_array_fails(
-    serve: Serve, impatient_slurm: Slurm, shared: Path, starts: Path, tmp_path: Path
+    serve: Serve, own_slurm: Slurm, shared: Path, starts: Path, tmp_path: Path
 ) -> None:
-    server = await serve(backend_of(impatient_slurm, "rest", shared)).start()
+    server = await serve(backend_of(own_slurm, "rest", shared)).start()
     go = tmp_path / "go"
     sweep = {
         "name": "s",
@@ -177,7 +177,7 @@ async def test_node_of_one_task_of_an_array_fails(
     nodes = {(await server.running(task_id)).worker_id: task_id for task_id in task_ids}
     assert len(nodes) == 3
     node, silent = nodes.popitem()
-    await asyncio.to_thread(impatient_slurm.kill_daemon, node)
+    await asyncio.to_thread(own_slurm.lose_node, node)
     said = await until(lambda: server.explained(silent), lambda text: "silent" in text)
     assert "not started again" in said
     go.touch()

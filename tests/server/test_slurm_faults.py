@@ -39,6 +39,17 @@ async def assert_ran_once(server: Server, starts: Path, task_ids: Sequence[str])
         assert number_of_starts(starts, task_id) == 1
 
 
+async def assert_each_attempt_ran_once(
+    server: Server, starts: Path, task_ids: Sequence[str]
+) -> None:
+    """As `assert_ran_once`, where slurmctld was killed: it may start a job again that it had saved
+    as pending. The node refuses that as a duplicate, and Slurm ends both: a lost attempt."""
+    for task_id in task_ids:
+        task = await server.ended(task_id)
+        assert (task.exit_code, task.infra_retries) == (4, task.attempt - 1), task
+        assert 1 <= number_of_starts(starts, task_id) <= task.attempt
+
+
 async def test_controller_killed_in_a_burst_of_submits(
     server: Server, own_slurm: Slurm, starts: Path
 ) -> None:
@@ -52,7 +63,7 @@ async def test_controller_killed_in_a_burst_of_submits(
     # Accepted while nothing answers.
     task_ids.append(await server.submit(counted(starts, "exit 4")))
     await asyncio.to_thread(own_slurm.restart_controller, up_to_id=120)
-    await assert_ran_once(server, starts, task_ids)
+    await assert_each_attempt_ran_once(server, starts, task_ids)
     assert await until(server.health, lambda status: status == "healthy")
     await eventually(lambda: not own_slurm.jobs())
     await asyncio.to_thread(own_slurm.until_idle)  # None is drained.
@@ -85,20 +96,20 @@ async def test_slurmrestd_killed(
 
 async def test_silent_node_is_never_raced(
     serve: Serve,
-    impatient_slurm: Slurm,
+    own_slurm: Slurm,
     transport_name: str,
     shared: Path,
     starts: Path,
     tmp_path: Path,
 ) -> None:
-    server = await serve(backend_of(impatient_slurm, transport_name, shared)).start()
+    server = await serve(backend_of(own_slurm, transport_name, shared)).start()
     go = tmp_path / "go"
     script = counted(starts, f"until [ -e {go} ]; do sleep 0.1; done; exit 4")
     task_id = await server.submit_running(script)
     node = (await server.get(task_id)).worker_id
-    await asyncio.to_thread(impatient_slurm.kill_daemon, node)
+    await asyncio.to_thread(own_slurm.lose_node, node)
     show = ("squeue", "--noheader", "--states=all", "--format=%T")
-    await eventually(lambda: "NODE_FAIL" in impatient_slurm.run(*show))
+    await eventually(lambda: "NODE_FAIL" in own_slurm.run(*show))
     assert (await server.get(task_id)).status == Task.running
     said = await until(lambda: server.explained(task_id), lambda text: "silent" in text)
     assert "not started again" in said
@@ -108,9 +119,9 @@ async def test_silent_node_is_never_raced(
 
 
 async def test_silent_task_that_an_admin_declares_lost_is_retried(
-    serve: Serve, impatient_slurm: Slurm, shared: Path, starts: Path, tmp_path: Path
+    serve: Serve, own_slurm: Slurm, shared: Path, starts: Path, tmp_path: Path
 ) -> None:
-    server = await serve(backend_of(impatient_slurm, "rest", shared)).start()
+    server = await serve(backend_of(own_slurm, "rest", shared)).start()
     go = tmp_path / "go"
     script = counted(
         starts, f'test "$FETCHML_ATTEMPT" = 2 || until [ -e {go} ]; do sleep 0.1; done'
@@ -120,7 +131,7 @@ async def test_silent_task_that_an_admin_declares_lost_is_retried(
     refused = await server.rest.ask("POST", path)
     assert (refused.status, b"not silent" in refused.body) == (409, True)
     node = (await server.get(task_id)).worker_id
-    await asyncio.to_thread(impatient_slurm.kill_daemon, node)
+    await asyncio.to_thread(own_slurm.lose_node, node)
     await until(lambda: server.explained(task_id), lambda text: "silent" in text)
     assert (await server.rest.ask("POST", path)).status == 200
     task = await server.ended(task_id)
@@ -156,7 +167,7 @@ async def test_server_and_controller_killed_together(
     await server.kill()
     await asyncio.to_thread(own_slurm.restart_controller, up_to_id=60)
     await server.start()
-    await assert_ran_once(server, starts, task_ids)
+    await assert_each_attempt_ran_once(server, starts, task_ids)
     await eventually(lambda: not own_slurm.jobs())
 
 

@@ -40,9 +40,9 @@ def shims(shared: Path) -> list[int]:
 
 
 async def test_task_of_a_node_that_is_cut_off_is_retried_after_its_lease(
-    serve: Serve, impatient_slurm: Slurm, shared: Path, tmp_path: Path
+    serve: Serve, own_slurm: Slurm, shared: Path, tmp_path: Path
 ) -> None:
-    backend = backend_of(impatient_slurm, "rest", shared)
+    backend = backend_of(own_slurm, "rest", shared)
     server = await serve(backend, FETCHML_SLURM_LEASE_SECONDS=str(LEASE_SECONDS)).start()
     beats, again = tmp_path / "beats", tmp_path / "again"
     script = (
@@ -51,9 +51,9 @@ async def test_task_of_a_node_that_is_cut_off_is_retried_after_its_lease(
     )
     task_id = await server.submit_running(script)
     node = (await server.get(task_id)).worker_id
-    await asyncio.to_thread(impatient_slurm.kill_daemon, node)
+    await asyncio.to_thread(own_slurm.lose_node, node)
     show = ("squeue", "--noheader", "--states=all", "--format=%T")
-    await eventually(lambda: "NODE_FAIL" in impatient_slurm.run(*show))
+    await eventually(lambda: "NODE_FAIL" in own_slurm.run(*show))
     said = await until(lambda: server.explained(task_id), lambda text: "silent" in text)
     assert f"not renewed its lease for {2 * LEASE_SECONDS} s" in said
     # Its lease is renewed: nothing is done, however long that is.

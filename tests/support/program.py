@@ -36,6 +36,8 @@ class Backend:
     """All that exist."""
     tasks_dir: Path | None = None
     """Where the files of tasks are; `None` if in the data directory."""
+    end_jobs: Callable[[], None] = lambda: None
+    """Ends what a cluster runs of them."""
 
     def left_of(self, task_ids: Iterable[str]) -> list[str]:
         """What there still is of these tasks: containers and processes."""
@@ -151,6 +153,7 @@ class Server:
             if f"FETCHML_TASK_ID={container.labels.get('fetchml.task')}" in ours:
                 remove(container)
         kill_tasks(self.data_dir.glob("tasks/*"))
+        await asyncio.to_thread(self.backend.end_jobs)
 
     async def clients(self, secret: str | None) -> tuple[rest_world.Client, grpc_world.Client]:
         """For both transports, with this key, until the server ends."""

@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,22 +24,16 @@ from tests.support.program import Backend
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
-    """Nobody kills its daemons; for that there is `own_slurm`."""
+    """Nobody kills its daemons; for that there is `own_slurm`. Tests leave nothing in its queue."""
     with private_slurm() as cluster:
         yield cluster
+        cluster.until(lambda: not cluster.jobs(), f"jobs of tests are over: {cluster.jobs()}")
 
 
 @pytest.fixture
 def own_slurm() -> Iterator[Slurm]:
     """A cluster of the test's own, whose daemons it may kill."""
     with private_slurm("MinJobAge=10") as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def impatient_slurm() -> Iterator[Slurm]:
-    """As `own_slurm`; a node that is silent for 4 s is given up, with its jobs."""
-    with private_slurm("SlurmdTimeout=4", "MinJobAge=10") as cluster:
         yield cluster
 
 
@@ -71,7 +66,8 @@ def backend_of(cluster: Slurm, name: str, shared_dir: Path) -> Backend:
         "FETCHML_SLURM_SHARED_DIR": str(shared_dir),
         "FETCHML_SLURM_ALLOW_ROOT": "true",
     }
-    return Backend(variables, lambda: (), shared_dir)
+    end_jobs = partial(cluster.cancel_below, shared_dir)
+    return Backend(variables, lambda: (), shared_dir, end_jobs)
 
 
 def podman(*words: str) -> str:

@@ -81,6 +81,8 @@ def drill(
 
     SCRIPT is a Python file: its folder is uploaded, and the script is submitted with a checkpoint.
 
+    Exit code 1: the task failed by itself before the last kill.
+
     \b
     Examples:
       fetchml drill train.py --kills 10 --within 2m
@@ -107,7 +109,8 @@ def drill(
         print_json({"task_id": task.id, "kills": [kill._asdict() for kill in found]})
     else:
         _report(task, found, kills)
-    return 0
+    # Fewer kills because the task was too short are no failure; a task that fails by itself is one.
+    return ExitCode.FAILED if task.status == Task.failed and len(found) < kills else 0
 
 
 def _task(client: Client, target: str, arguments: tuple[str, ...]) -> Task:
@@ -118,6 +121,8 @@ def _task(client: Client, target: str, arguments: tuple[str, ...]) -> Task:
             raise click.UsageError(
                 "Arguments are passed to a script: name a script instead of a task"
             )
+        if script.suffix or len(script.parts) > 1:
+            raise CommandError(f"There is no file {target}", "", ExitCode.NOT_FOUND)
         task = client.get(task_id_of(client, target))
         if ended(task):
             raise CommandError(
@@ -171,10 +176,17 @@ def _report(task: Task, found: list[Kill], kills: int) -> None:
     if found:
         show(shown)
         total, most = sum(k.lost_ms for k in found), max(k.lost_ms for k in found)
+        times = "1 kill" if len(found) == 1 else f"{len(found)} kills"
         click.echo(
-            f"{len(found)} kills: {duration(total / SECOND_MS)} of work lost, "
+            f"{times}: {duration(total / SECOND_MS)} of work lost, "
             f"{most / SECOND_MS:.1f} s at most by one kill"
         )
     if len(found) < kills:
-        status = "ended" if ended(task) else "is gone"
-        click.echo(f"The task {status} after {len(found)} of {kills} kills")
+        click.echo(clean(f"The task {_end(task)} after {len(found)} of {kills} kills"))
+
+
+def _end(task: Task) -> str:
+    """The end of a task that was killed fewer times than asked."""
+    if task.status == Task.failed:
+        return f"failed ({task.error})"
+    return "completed" if ended(task) else "is gone"

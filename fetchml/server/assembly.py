@@ -330,6 +330,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
             ended,
             dispatcher,
             audit,
+            snapshots=snapshots,
             clock=clock,
             private=private,
         ),

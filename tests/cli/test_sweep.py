@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from google.protobuf.struct_pb2 import Value
 
 from fetchml.cli.main import fetchml
 from fetchml.cli.sweep.given import values_of
@@ -121,8 +122,12 @@ def test_files_describe_a_sweep(server: Server, tmp_path: Path) -> None:
         ("a.json", "[]", "it must hold an object"),
         ("a.json", '{"parameters": {"lr": {"valeus": [1]}}}', "parameters.lr: it must have one of"),
         ("a.json", '{"parameters": {"lr": [[1]]}}', "parameters.lr"),
-        ("a.json", '{"task": {"gpus": 1}, "parameters": {"lr": [1]}}', "gpus"),
-        ("a.json", '{"samples": "x", "parameters": {"lr": [1]}}', "a.json"),
+        ("a.json", '{"parameters": {"lr": []}}', "parameters.lr: the list is empty"),
+        ("a.json", '{"task": {"gpus": 1}}', "gpus is not a field of a task: did you mean gpu?"),
+        ("a.json", '{"task": {"command": "echo"}}', "task.command: must be a list"),
+        ("a.json", '{"task": {"env": {"A": 1}}}', "task.env: A must be a string"),
+        ("a.json", '{"task": {"job_name": null}}', "task.job_name: must be a string"),
+        ("a.json", '{"samples": "x", "parameters": {"lr": [1]}}', "samples: must be an integer"),
         ("table.csv", "", "it has no rows"),
         ("table.csv", "a,b\n1\n", "row 2 has 1 values"),
         ("table.csv", "a,a\n1,2\n", "a name occurs twice"),
@@ -136,6 +141,21 @@ def test_files_describe_a_sweep(server: Server, tmp_path: Path) -> None:
         assert fault in wrong.err, (text, wrong.err)
 
 
+def test_task_of_a_file_has_the_forms_of_rest(server: Server, tmp_path: Path) -> None:
+    earlier = server.run("submit", "--", "true").succeeded().strip()
+    toml = tmp_path / "sweep.toml"
+    toml.write_text(
+        f'[task]\njob_name = "named"\nafter = ["{earlier}"]\nstart_after = 2026-11-30T04:00:00Z\n'
+        'command = ["echo"]\nenv = { A = "a", B = "b" }\n[parameters]\nlr = [1]\n'
+    )
+    made = server.json("sweep", "create", "-f", str(toml), "--env", "B=c", "--dir", str(tmp_path))
+    [task] = server.json("ls", "--sweep", made["id"])["tasks"]
+    task = server.json("show", task["id"])
+    assert (task["job_name"], task["env_names"]) == ("named", ["A", "B"])
+    assert task["after"] == [{"task_id": earlier, "condition": "completed"}]
+    assert task["start_after"] == "2026-11-30T04:00:00.000Z"
+
+
 @pytest.mark.parametrize(
     ("text", "values"),
     [
@@ -146,10 +166,18 @@ def test_files_describe_a_sweep(server: Server, tmp_path: Path) -> None:
         ("uniform(0, 1)", SweepParameter(uniform=[0, 1])),
         ("log_uniform(1e-4,1)", SweepParameter(log_uniform=[0.0001, 1])),
         ("a..b", ["a..b"]),
+        ("f(1),g(2)", ["f(1)", "g(2)"]),
+        ('["f(1,2)"]', SweepParameter(values=[Value(string_value="f(1,2)")])),
     ],
 )
 def test_options_for_parameters(text: str, values: object) -> None:
     assert values_of(text) == values
+
+
+@pytest.mark.parametrize("text", ["unifrm(0,1)", "uniform(0,b)", "log_uniform(1,2,3)"])
+def test_mistyped_draw_is_no_list(text: str) -> None:
+    with pytest.raises(ValueError, match="is no draw"):
+        values_of(text)
 
 
 def test_no_option_for_parameters_is_lost() -> None:

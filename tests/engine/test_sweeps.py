@@ -170,6 +170,47 @@ async def test_faults_name_field_and_rule(
     assert box.engine.sweeps.page(ADMIN).total == 0
 
 
+PROJECT = 'command = ["train", "--lr={lr}", "{{lr}}", "{"]\nenv = { A = "{lr}", B = "{lr}" }\n'
+
+
+async def test_placeholders_of_the_snapshots_file(box: MemoryEngine) -> None:
+    await box.add_snapshot("code", PROJECT)
+    task = {"job_name": "a", "snapshot_id": "code", "env": {"B": "b", "C": "{lr}"}}
+    parameters = {"lr": {"values": [1, 2]}}
+    made = await box.engine.sweeps.create(ALICE, {"task": task, "parameters": parameters})
+    _, second = await of_sweep(box, made.sweep.id)
+    assert second.spec.command == ("train", "--lr=2", "{lr}", "{")
+    assert second.spec.env == {"A": "2", "B": "b", "C": "2"}
+    # A command of the request replaces that of the file.
+    await box.engine.sweeps.create(
+        ALICE, {"task": {**task, "command": ["other"]}, "parameters": parameters}
+    )
+    # A task by itself has no parameters.
+    alone = await box.engine.create_task(ALICE, task)
+    assert alone.spec.command == ("train", "--lr={lr}", "{{lr}}", "{")
+
+
+@pytest.mark.parametrize(
+    ("file", "fault"),
+    [
+        ('command = ["{lx}"]', "fetchml.toml: line 1: command has the placeholder {lx}"),
+        ('\nenv = { A = "{lx}" }', "fetchml.toml: line 2: env has the placeholder {lx}"),
+        ('command = "{lx}"', "fetchml.toml: line 1: command must be a list"),
+    ],
+)
+async def test_unknown_placeholder_of_the_snapshots_file(
+    box: MemoryEngine, file: str, fault: str
+) -> None:
+    await box.add_snapshot("code", file)
+    request = {
+        "task": {"job_name": "a", "snapshot_id": "code"},
+        "parameters": {"lr": {"values": [1]}},
+    }
+    with pytest.raises(ValidationFailed) as error:
+        await box.engine.sweeps.create(ALICE, request)
+    assert fault in error.value.message
+
+
 async def test_roles_and_private_mode(box: MemoryEngine) -> None:
     sweeps = box.engine.sweeps
     with pytest.raises(Forbidden):

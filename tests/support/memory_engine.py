@@ -207,10 +207,11 @@ class MemoryEngine:
         """Put a test's own function in the place of a verb of the engine, or of `of`."""
         setattr(of or self.engine, verb, instead)
 
-    async def add_snapshot(self, snapshot_id: str) -> None:
+    async def add_snapshot(self, snapshot_id: str, project_file: str | None = None) -> None:
         """A record without files, for what only names a snapshot."""
         now = self.parts.clock()
-        await self.parts.snapshots.records.put(Snapshot(snapshot_id, 1, 1, now, now, ("user",)))
+        record = Snapshot(snapshot_id, 1, 1, now, now, ("user",), project_file=project_file)
+        await self.parts.snapshots.records.put(record)
 
     async def drain(self) -> None:
         await self.parts.lifecycle.drain()

@@ -16,6 +16,7 @@ from fetchml.cli.sweep.given import (
     read_file,
     read_project,
     read_table,
+    task_of,
 )
 from fetchml.cli.tables import table
 from fetchml.cli.task_options import task_options
@@ -113,10 +114,12 @@ def create(
     """
     given = read_project(folder) if folder is not None else {}
     source = f"{folder}/fetchml.toml"
-    task_of_file: dict[str, Any] = {}
+    of_file = CreateTaskRequest()
     if file is not None:
         given = read_file(file)
-        source, task_of_file = str(file), given.pop("task", {})
+        source = str(file)
+        of_file = task_of(given.get("task", {}), source)
+        fields = _with_defaults(fields, of_file)
     parameters = _parameters(params, table_file, given, source)
     wanted = {
         "name": sweep_name or given.get("name"),
@@ -130,16 +133,13 @@ def create(
         "SweepFields", {name: value for name, value in wanted.items() if value is not None}
     )
     client = patient(client)
-    fields = with_ids(client, folder, command, fields)
+    fields = with_ids(client, folder, command or tuple(of_file.command), fields)
     with valid_text():
-        task = _task(command, fields, task_of_file, source)
-        try:
-            if dry_run:
-                _show_dry_run(client.validate_sweep(task, parameters, **options), as_json=as_json)
-                return
-            made = client.create_sweep(task, parameters, **options)
-        except TypeError as error:  # A file may hold any type.
-            raise click.UsageError(f"{source}: {error}") from None
+        task = _task(command, fields, of_file)
+        if dry_run:
+            _show_dry_run(client.validate_sweep(task, parameters, **options), as_json=as_json)
+            return
+        made = client.create_sweep(task, parameters, **options)
     if as_json:
         print_json(made)
         return
@@ -171,25 +171,31 @@ def _parameters(
     return found
 
 
+def _with_defaults(fields: dict[str, Any], of_file: CreateTaskRequest) -> dict[str, Any]:
+    """Fill in the fields of the file on which the upload of a folder depends."""
+    found = {
+        "job_name": of_file.job_name or None,
+        "image": of_file.image if of_file.HasField("image") else None,
+        "environment": of_file.environment if of_file.HasField("environment") else None,
+    }
+    return {**fields, **{name: found[name] for name in found if fields[name] is None}}
+
+
 def _task(
-    command: tuple[str, ...], fields: dict[str, Any], of_file: dict[str, Any], source: str
+    command: tuple[str, ...], fields: dict[str, Any], of_file: CreateTaskRequest
 ) -> CreateTaskRequest:
     """Return the request of every task: options override the file."""
     given = given_fields(command, fields)
     if not command:
         del given["command"]
-    if fields["job_name"] is None and "job_name" in of_file:
-        del given["job_name"]
-    merged = {**of_file, **given}
-    for name in ("env", "metadata"):
-        if name in of_file and name in given:
-            merged[name] = {**of_file[name], **given[name]}
-    if fields["job_name"] is None and "job_name" not in of_file:
-        merged["job_name"] = job_name(tuple(merged.get("command", ())))
-    try:
-        return CreateTaskRequest(**merged)
-    except (TypeError, ValueError) as error:
-        raise click.UsageError(f"{source}: task: {error}") from None
+    if fields["job_name"] is None:
+        given["job_name"] = job_name(command or tuple(of_file.command))
+    request = CreateTaskRequest()
+    request.CopyFrom(of_file)
+    for name in given.keys() - {"env", "metadata"}:  # Their entries are merged.
+        request.ClearField(name)
+    request.MergeFrom(CreateTaskRequest(**given))
+    return request
 
 
 def _show_dry_run(sweep: Sweep, *, as_json: bool) -> None:

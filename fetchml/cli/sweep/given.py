@@ -1,30 +1,38 @@
 """The sources of a sweep's parameters: options, a file, fetchml.toml, and tables of runs."""
 
 import csv
+import difflib
 import io
 import json
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
+from google.protobuf.json_format import ParseDict, ParseError
 
 from fetchml.cli.errors import CommandError, ExitCode
-from fetchml.client import SweepParameter
+from fetchml.client import CreateTaskRequest, SweepParameter
 from fetchml.client.sweep_rpcs import Values, parameter
+from fetchml.core.requests import submission
+from fetchml.core.sweeps import definition
 
 PROJECT_FILE = "fetchml.toml"
 MAX_FILE_BYTES = 1 << 20
 """The server accepts no larger message."""
 SETTINGS = ("name", "parameters", "mode", "samples", "random_seed", "max_parallel")
 """The fields of a file and of the table [sweep]."""
+_PLAIN_SETTINGS = frozenset(SETTINGS) - {"parameters"}
 KINDS = ("values", "range", "uniform", "log_uniform")
 
 _NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?:\.\.({_NUMBER}))?")
 _DRAW = re.compile(rf"(uniform|log_uniform)\(\s*({_NUMBER})\s*,\s*({_NUMBER})\s*\)")
+_CALL = re.compile(r"\s*(\w+)\s*\([^()]*,[^()]*\)\s*")
+"""A mistyped draw. As a list it would be cut within the parentheses."""
 
 
 class Parameter(click.ParamType[tuple[str, Values]]):
@@ -53,6 +61,11 @@ def values_of(text: str) -> Values:
         return parameter(listed)
     if match := _RANGE.fullmatch(text):
         return SweepParameter(range=[float(number) for number in match.groups() if number])
+    if (call := _CALL.fullmatch(text)) and not _DRAW.fullmatch(text):
+        raise ValueError(
+            f"{call[1]}(…) is no draw: write uniform(LOW,HIGH) or log_uniform(LOW,HIGH) with two "
+            "numbers, or the values as a JSON list"
+        )
     if match := _DRAW.fullmatch(text):
         bounds = [float(match[2]), float(match[3])]
         is_log = match[1] == "log_uniform"
@@ -74,6 +87,30 @@ def read_file(path: Path) -> dict[str, Any]:
     if not isinstance(found.get("task", {}), dict):
         raise _wrong(path, "task must be a table")
     return found
+
+
+def task_of(given: Mapping[str, Any], path: str) -> CreateTaskRequest:
+    """Convert the task of a file: fields and values as in REST, TOML's times too. Raises
+    CommandError."""
+    task = {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in given.items()
+    }
+    for name, value in task.items():
+        if name not in submission.KNOWN_FIELDS:
+            near = difflib.get_close_matches(name, submission.KNOWN_FIELDS, 1)
+            hint = f": did you mean {near[0]}?" if near else ""
+            raise _wrong(path, f"task: {name} is not a field of a task{hint}")
+        if fault := submission.field_fault(name, value):
+            raise _wrong(path, f"task.{name}: {fault}")
+    if "after" in task:
+        task["after"] = [
+            {"task_id": each} if isinstance(each, str) else each for each in task["after"]
+        ]
+    try:
+        return ParseDict(task, CreateTaskRequest(), ignore_unknown_fields=True)
+    except ParseError as error:
+        raise _wrong(path, f"task: {error}") from None
 
 
 def read_project(folder: Path) -> dict[str, Any]:
@@ -122,13 +159,15 @@ def _parameter(values: object) -> Values:
     if isinstance(values, str):
         return values_of(values)
     if isinstance(values, list):
+        if not values:
+            raise ValueError("the list is empty")
         return parameter(values)
     if isinstance(values, Mapping):
         [kind, *others] = values or [""]
         if others or kind not in KINDS or not isinstance(values[kind], list):
             raise ValueError(f"it must have one of {', '.join(KINDS)}, with a list")
         if kind == "values":
-            return parameter(values[kind])
+            return _parameter(values[kind])
         return SweepParameter(**{kind: values[kind]})
     return parameter([values])  # type: ignore[list-item]  # it raises for other types
 
@@ -150,6 +189,9 @@ def _check(path: Path, found: Mapping[str, Any], known: tuple[str, ...]) -> None
         raise _wrong(
             path, f"{unknown[0]} is not a field of a sweep; the fields are {', '.join(known)}"
         )
+    for name in _PLAIN_SETTINGS.intersection(found):
+        if fault := definition.field_fault(name, found[name]):
+            raise _wrong(path, f"{name}: {fault}")
 
 
 def _csv(text: str) -> list[dict[str, Any]]:

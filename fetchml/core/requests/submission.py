@@ -108,7 +108,7 @@ def accept(
     (reading 12).
     """
     fields, violations = check_fields(request, _RULES, required=("job_name",))
-    project, faults = _read_project(project_text or "")
+    project, faults = read_project(project_text or "")
     violations += faults
     if project.fields:
         fields = {**project.fields, **fields}
@@ -240,8 +240,9 @@ def _idle_violations(
 
 
 @functools.lru_cache(maxsize=64)
-def _read_project(text: str) -> tuple[ProjectFile, list[Violation]]:
-    """Parse a fetchml.toml; cached, since many tasks share a snapshot."""
+def read_project(text: str) -> tuple[ProjectFile, list[Violation]]:
+    """Return the settings of a fetchml.toml, and their violations; cached, since many tasks share a
+    snapshot."""
     return project_file.read(text, _PROJECT_RULES)
 
 

@@ -47,6 +47,11 @@ KNOWN_FIELDS = frozenset(_RULES)
 """Known request properties. Others are ignored and named in the reply's header (reading 12)."""
 
 
+def field_fault(name: str, value: object) -> str | None:
+    """The fault of one field's value by itself; `None` if it is valid."""
+    return _RULES[name](value)
+
+
 @dataclass(frozen=True, slots=True)
 class Definition:
     """A valid request for a sweep, apart from its task."""

@@ -10,15 +10,20 @@ from fetchml.core.requests import submission
 from fetchml.core.requests.checks import Violation
 from fetchml.core.sweeps.definition import Definition
 from fetchml.core.sweeps.member import SweepMember
-from fetchml.core.sweeps.template import Template
+from fetchml.core.sweeps.template import NO_PROJECT, Template
 
 
 class Expansion:
-    def __init__(self, definition: Definition, sweep_id: str, seed: int) -> None:
+    def __init__(
+        self, definition: Definition, sweep_id: str, seed: int, project_text: str | None = None
+    ) -> None:
+        """`project_text`: the snapshot's fetchml.toml."""
         self._definition = definition
         self._sweep_id = sweep_id
         self._seed = seed
-        self._template = Template(definition.task)
+        project, faults = submission.read_project(project_text or "")
+        # A file with faults fails the first request.
+        self._template = Template(definition.task, NO_PROJECT if faults else project)
 
     def violations(self) -> list[Violation]:
         """Placeholders that name no parameter."""

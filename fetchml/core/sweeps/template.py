@@ -1,5 +1,7 @@
 """Placeholders: `{lr}` in `args`, in `command` and in values of `env` stands for a parameter.
 
+The command and the variables may also be those of the snapshot's fetchml.toml.
+
 `{{lr}}` is the text `{lr}`. Other braces are left alone, so JSON and `${}` need no escape unless
 they enclose a name. Arguments are split into words first: a value never becomes a second word.
 """
@@ -7,12 +9,16 @@ they enclose a name. Arguments are split into words first: a value never becomes
 import re
 import shlex
 from collections.abc import Mapping
+from typing import cast
 
 from fetchml.core.requests import shell_words
 from fetchml.core.requests.checks import Violation
+from fetchml.core.requests.project_file import ProjectFile
 
 MAX_NAMED = 5
 """Unknown placeholders that one message names."""
+
+NO_PROJECT = ProjectFile("", {})
 
 _PLACE = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -20,10 +26,14 @@ _PLACE = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}|\{([A-Za-z_][A-Za-z0-9_]*
 class Template:
     """The parts of a create request that depend on the parameters."""
 
-    def __init__(self, task: Mapping[str, object]) -> None:
+    def __init__(self, task: Mapping[str, object], project: ProjectFile = NO_PROJECT) -> None:
         """`task`: a request as a client sent it. What breaks a rule is left out here; the rules of
-        requests report it."""
-        args, command, env = task.get("args"), task.get("command"), task.get("env")
+        requests report it. `project`: sets the command if the request has none, and further
+        variables."""
+        self._task, self._project = task, project
+        args, command, env = task.get("args"), task.get("command"), task.get("env", {})
+        if "command" not in task:
+            command = project.fields.get("command")
         self._words: list[str] | None = None
         if isinstance(args, str) and _PLACE.search(args) and shell_words.fault(args) is None:
             self._words = shell_words.split(args)
@@ -31,16 +41,23 @@ class Template:
         if isinstance(command, list) and any(_has_place(word) for word in command):
             self._command = command
         self._env: dict[str, object] | None = None
-        if isinstance(env, dict) and any(_has_place(value) for value in env.values()):
-            self._env = env
+        if isinstance(env, dict):
+            env = {**cast("Mapping[str, object]", project.fields.get("env", {})), **env}
+            if any(_has_place(value) for value in env.values()):
+                self._env = env
 
     def violations(self, names: Mapping[str, object]) -> list[Violation]:
         """Return placeholders that name no parameter. `names`: the names of all parameters."""
         found: list[Violation] = []
-        for field, texts in (
-            ("task.args", self._words or []),
-            ("task.command", self._command or []),
-            ("task.env", list((self._env or {}).values())),
+        own = self._task.get("env", {})
+        env: tuple[list[object], list[object]] = [], []
+        for name, value in (self._env or {}).items():
+            env[isinstance(own, dict) and name in own].append(value)
+        for field, is_own, texts in (
+            ("args", True, self._words or []),
+            ("command", "command" in self._task, self._command or []),
+            ("env", True, env[True]),
+            ("env", False, env[False]),
         ):
             unknown = {
                 match[2]: None
@@ -56,7 +73,8 @@ class Template:
                     f"{', '.join(sorted(names))}: correct it, or double the braces of literal "
                     "text"
                 )
-                found.append(Violation(field, rule))
+                of_request = Violation(f"task.{field}", rule)
+                found.append(of_request if is_own else self._project.violation(field, rule))
         return found
 
     def filled(self, parameters: Mapping[str, str]) -> dict[str, object]:

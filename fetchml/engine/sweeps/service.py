@@ -41,6 +41,7 @@ from fetchml.errors import (
 )
 from fetchml.pages import PART_BYTES
 from fetchml.ports.store import Document, Store, TaskQuery
+from fetchml.snapshots.service import Snapshots
 from fetchml.system.background import BackgroundWork
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.pacing import Pace
@@ -78,6 +79,7 @@ class Sweeps:
         dispatcher: Dispatcher,
         audit: Audit,
         *,
+        snapshots: Snapshots,
         clock: Callable[[], int],
         private: bool,
     ) -> None:
@@ -90,6 +92,7 @@ class Sweeps:
         self._ended = ended
         self._dispatcher = dispatcher
         self._audit = audit
+        self._snapshots = snapshots
         self._clock = clock
         self._private = private
         self._turns = KeyedLocks()
@@ -217,7 +220,7 @@ class Sweeps:
         seed = wanted.random_seed
         if wanted.mode is Mode.RANDOM and seed is None:
             seed = int(sweep_id[-8:], 16) & MAX_INT
-        expansion = Expansion(wanted, sweep_id, seed or 0)
+        expansion = Expansion(wanted, sweep_id, seed or 0, self._project_text(who, wanted.task))
         if unknown := expansion.violations():
             raise _failed(unknown)
         with _of_task():
@@ -258,6 +261,14 @@ class Sweeps:
         detail = f"{sweep.total} tasks, {sweep.name}"
         await self._audit.done(who, Action.SWEEP_CREATE, sweep.id, detail)
         return self._view(sweep)
+
+    def _project_text(self, who: Principal, task: Mapping[str, object]) -> str | None:
+        """Return the fetchml.toml of the task's snapshot; `None` if there is none."""
+        snapshot_id = task.get("snapshot_id")
+        if not isinstance(snapshot_id, str):
+            return None
+        found = self._snapshots.to_run(who.user, snapshot_id)
+        return found.project_file if found else None
 
     async def _make_room(self, who: Principal) -> None:
         """Drop the user's oldest sweep without tasks if there is no place for another one. Raises

@@ -98,19 +98,6 @@ static void wait_at_gate(void) {
     close(gate);
 }
 
-/* Adds the variables of a file, each with a NUL byte after it. */
-static bool add_environment(const char *path) {
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    long size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END), done = 0, part;
-    char *all = size < 0 ? NULL : calloc(size + 1, 1); /* stays: the environment is in it */
-    while (all && done < size && (part = pread(fd, all + done, size - done, done)) > 0) done += part;
-    if (fd >= 0) close(fd);
-    if (!all || done < size) return false;
-    for (char *each = all; each < all + size; each += strlen(each) + 1)
-        if (strchr(each, '=') && putenv(each) != 0) return false;
-    return true;
-}
-
 static int create(const char *name) {
     return openat(run_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 }

@@ -46,6 +46,10 @@ void remove_secrets(void);
 void write_redacted(const char *bytes, long size, void (*write_out)(const char *, long));
 void write_held(void (*write_out)(const char *, long));
 
+/* Adds the variables of a file, each with a NUL byte after it. An entry without `=` removes those whose
+ * names begin with it. False: errno has the reason. */
+bool add_environment(const char *path);
+
 /* Keeps the present environment for the programs below: what is added later are secrets. */
 bool keep_environment(void);
 

@@ -76,9 +76,13 @@ def _parameters(slurm: SlurmSettings) -> Parameters:
 def transport_of(slurm: SlurmSettings) -> SlurmTransport:
     """Raises CannotStart."""
     user = pwd.getpwuid(os.geteuid()).pw_name
+    # The script is `srun` there, which kills its step at once on SIGTERM.
+    signals_steps = slurm.container == "pyxis"
     if slurm.transport == "cli":
-        return CliTransport(user, SshHost(slurm.ssh, CALL_SECONDS) if slurm.ssh else None)
+        host = SshHost(slurm.ssh, CALL_SECONDS) if slurm.ssh else None
+        return CliTransport(user, host, signals_steps=signals_steps)
     if (slurm.token_file is None) == (slurm.jwt_key is None):
         raise CannotStart("[slurm] transport is rest: set one of [slurm] token_file and jwt_key")
+    tokens = Tokens(user, slurm.token_file, slurm.jwt_key)
     commands = CliTransport(user) if shutil.which("squeue") else None
-    return RestTransport(slurm.url, user, Tokens(user, slurm.token_file, slurm.jwt_key), commands)
+    return RestTransport(slurm.url, user, tokens, commands, signals_steps=signals_steps)

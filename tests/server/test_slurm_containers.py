@@ -22,8 +22,8 @@ PACKAGES = ("podman", "crun", "busybox-static")
 PROGRAMS = ("sh", "sleep", "echo", "cat", "id", "ls", "stat", "kill", "true", "touch", "printf")
 
 
-def write_image(root: Path) -> Path:
-    """Write an archive with a shell and little else; return its path."""
+def fill_root(root: Path) -> None:
+    """Fill a folder with a shell and little else."""
     for name in ("bin", "etc", "tmp"):
         (root / name).mkdir()
     busybox = shutil.which("busybox")
@@ -32,6 +32,11 @@ def write_image(root: Path) -> Path:
     for name in PROGRAMS:
         (root / "bin" / name).symlink_to("busybox")
     (root / "etc/marker").write_text("of the image\n")
+
+
+def write_image(root: Path) -> Path:
+    """Write an archive of such a folder; return its path."""
+    fill_root(root)
     archive = root.with_suffix(".tar")
     podman("-C", str(root), "-cf", str(archive), ".", program="tar")
     return archive
@@ -148,7 +153,7 @@ async def test_ends_are_told_apart(server: Server, containers: Containers) -> No
         cancelled: "CANCELLED",
     }
     assert "bye" in (await server.get(cancelled)).output
-    assert "the name of an image in a registry" in (await server.get(nameless)).error
+    assert "in a registry" in (await server.get(nameless)).error
     await none_left(containers, limited, killed, cancelled)
 
 

@@ -91,6 +91,7 @@ def test_probe_of_the_container_runtime() -> None:
     assert (there.ok, there.finding) == (True, "podman version 5.4.2")
     missing = cluster_probe._runtime("apptainer", {"node": "g1", "runtime": ""})
     assert (missing.ok, missing.finding) == (False, "g1 has no apptainer")
+    assert "plugstack.conf" in cluster_probe._runtime("pyxis", {"node": "g1"}).fix
 
 
 async def test_port_of_a_node_that_is_out_of_reach() -> None:

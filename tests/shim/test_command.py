@@ -352,6 +352,17 @@ def test_variables_of_a_file(tmp_path: Path) -> None:
     assert attempt.log() == "it's\n$x|new||kept"
 
 
+def test_file_removes_variables(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path)
+    file = tmp_path / "environment"
+    file.write_bytes(b"SLURM\0\0SLURM_MINE=1\0KEPT_NOT=1\0KEPT_N\0")
+    argv = attempt.argv("sh", "-c", "export -p")
+    env = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "7", "SLURM": "", "MY_SLURM": "2"}
+    assert run([*argv[:1], "--env", str(file), *argv[1:]], env) == 0
+    names = {line.split()[1].partition("=")[0] for line in attempt.log().splitlines()}
+    assert names - {"PWD", "OLDPWD", "SHLVL", "_"} == {"PATH", "SLURM_MINE", "MY_SLURM"}
+
+
 def test_variables_that_cannot_be_read(tmp_path: Path) -> None:
     attempt = Attempt(tmp_path)
     argv = attempt.argv("true")

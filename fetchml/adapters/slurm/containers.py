@@ -7,6 +7,9 @@ the node could see them, and in the runtime's own environment they could change 
 
 Docker's containers are processes of its engine, not of the job. They get the job's limits by
 options, and end with it by a lifeline: a FIFO that the job holds open.
+
+Pyxis, a plugin of Slurm, runs the steps of a job in containers: there the job's first process is
+`srun`, and the shim is the only process of its step.
 """
 
 import re
@@ -41,6 +44,14 @@ _TRANSPORTS = re.compile(
 )
 """Podman takes what follows for something else than a name."""
 _SCHEMES = ("docker://", "oras://", "library://")
+_SQUASHFS = (".sqsh", ".squashfs")
+_NOT_FOR_TASKS = (
+    *("SLURM", "_SLURM", "SRUN_", "ENROOT_", "PYXIS_", "PMI", "XDG_RUNTIME_DIR"),
+    # By these, programs of MPI would start their processes as further steps of the job.
+    *("OMPI_MCA_plm_slurm", "PRTE_MCA_plm_slurm", "HYDRA_", "I_MPI_HYDRA_"),
+)
+"""Beginnings of the names of variables that a step of Slurm has, and tasks of other runtimes don't
+have."""
 _WRITABLE = ("/tmp", "/run", "/var/tmp")  # noqa: S108 - in the container
 _DOCKER = """\
 set -e
@@ -71,7 +82,7 @@ class Containers:
     """The way in which nodes run images."""
 
     runtime: str
-    """`podman`, `apptainer` or `docker`."""
+    """`podman`, `apptainer`, `docker` or `pyxis`."""
     owner: tuple[int, int]
     """uid and gid of the account that runs the jobs."""
     shm_mb: int = 1024
@@ -81,6 +92,12 @@ class Containers:
         """Return the task's variables. Those of the image are there beside them."""
         hidden = {} if run.gpu else {"CUDA_VISIBLE_DEVICES": ""}
         return {"HOME": "/tmp"} | run.env | hidden | variables_in_container(run)  # noqa: S108 - in the container
+
+    def environment(self, run: LaunchSpec) -> bytes:
+        """Return the content of the shim's file with variables (shim/README.md)."""
+        removed = _NOT_FOR_TASKS if self.runtime == "pyxis" else ()
+        given = (f"{name}={value}" for name, value in self.variables(run).items())
+        return b"".join(f"{entry}\0".encode() for entry in (*removed, *given))
 
     def script(self, run: LaunchSpec, shims: Path, *, usage_ms: int, lease_ms: int) -> str:
         """Return the lines of a shell that replace it by the runtime. Raises PrepareError."""
@@ -107,9 +124,12 @@ class Containers:
         ]
         if run.secrets is not None:
             mounts.append(Mount(run.folder / SECRETS, str(SECRETS_FOLDER), read_only=False))
-        words = {"podman": self._podman, "apptainer": self._apptainer, "docker": self._docker}[
-            self.runtime
-        ]
+        words = {
+            "podman": self._podman,
+            "apptainer": self._apptainer,
+            "docker": self._docker,
+            "pyxis": self._pyxis,
+        }[self.runtime]
         return words(run, f'{quote(str(shims))}/"$(uname -m)"', mounts, shim)
 
     def _podman(self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]) -> str:
@@ -179,6 +199,29 @@ class Containers:
         words = [*options, *(f"--bind={_apptainer_bind(each)}" for each in mounts)]
         return _script(lines, "apptainer exec", words, [image, *command])
 
+    def _pyxis(self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]) -> str:
+        lines = [
+            "job=$1 cpus=$2 conf=$5",
+            '[ -z "$conf" ] || export SLURM_CONF="$conf"',
+            # One option has all mounts: of two, the second is another value of the first.
+            f'set -- "--container-mounts={_pyxis_mounts(mounts)},"{shim}":{SHIM_PATH}:ro"',
+            'set -- "--jobid=$job" "--cpus-per-task=$cpus" "$@"',
+        ]
+        options = [
+            "--nodes=1",
+            "--ntasks=1",
+            "--mem=0",  # All of the job's.
+            "--input=none",
+            "--mpi=none",
+            f"--container-image={_pyxis_image(run.image)}",
+            f"--container-workdir={WORKSPACE}",
+            "--container-readonly",
+            "--no-container-mount-home",
+            "--no-container-remap-root",
+            "--no-container-entrypoint",
+        ]
+        return _script(lines, "srun", options, command)
+
 
 def _script(lines: list[str], program: str, options: list[str], rest: list[str]) -> str:
     given, more = " ".join(map(quote, options)), " ".join(map(quote, rest))
@@ -204,6 +247,34 @@ def _apptainer_bind(mount: Mount) -> str:
                 f"Apptainer can't mount {path}: its path has one of : , \\", permanent=True
             )
     return f"{mount.source}:{mount.target}:{'ro' if mount.read_only else 'rw'}"
+
+
+def _pyxis_image(image: str) -> str:
+    """Return the name with a `#` after its registry: without it, older releases of enroot ask
+    Docker Hub. Raises PrepareError."""
+    if image.startswith("/") and image.endswith(_SQUASHFS) and image.isprintable():
+        return image
+    if not _NAME.fullmatch(image) or _TRANSPORTS.match(image):
+        raise _unusable(image, "a name in a registry, or the path of a .sqsh file")
+    registry, slash, name = image.partition("/")
+    if not slash or not (set(registry) & set(".:") or registry == "localhost"):
+        return image
+    return name if registry == "docker.io" else f"{registry}#{name}"
+
+
+def _pyxis_mounts(mounts: list[Mount]) -> str:
+    """Raises PrepareError for a path that the option can't have: enroot reads the mounts from lines
+    of a shell's script."""
+    for path in (part for each in mounts for part in (str(each.source), each.target)):
+        if not path.isprintable() or set(path) & set(' ,:\\"$`'):
+            raise PrepareError(
+                f"Pyxis can't mount {path}: its path has a blank or one of , : \\ \" $ `",
+                permanent=True,
+            )
+    modes = ("ro" if each.read_only else "rw" for each in mounts)
+    return ",".join(
+        f"{each.source}:{each.target}:{mode}" for each, mode in zip(mounts, modes, strict=True)
+    )
 
 
 def _unusable(image: str, usable: str) -> PrepareError:

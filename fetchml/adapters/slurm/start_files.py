@@ -40,7 +40,14 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MACHINES = ("x86_64", "aarch64")
 _READONLY = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "GROUPS", "PPID", "SHELLOPTS", "UID"})
 """Variables that bash, where it is /bin/sh, lets no script set."""
-_OUTPUT_BYTES = 300
+_OUTPUT_BYTES = 4096
+_WORDS = 300
+_OF_SLURM = re.compile(
+    r"^(?:(?:slurmstepd-\S+|srun): (?:error|fatal): (?:\S*spank|Failed to invoke spank"
+    r"|_fork_all_tasks|\S+: task 0: Exited)\b.*\n?|slurmstepd-\S+: error: )",
+    re.MULTILINE,
+)
+"""The words that Slurm adds to those of a plugin that has failed."""
 _RECORD_BYTES = 1 << 20
 _REQUEST = re.compile(rb"# ([0-9]{1,9}) (\{.*\})\n")
 _REQUEST_BYTES = 1 << 16
@@ -53,8 +60,10 @@ time limit: a network disk wakes nobody."""
 
 _LIMITS = (
     '"$SLURM_JOB_ID" "$SLURM_CPUS_ON_NODE" "${SLURM_MEM_PER_NODE:-0}" "${SLURM_MEM_PER_CPU:-0}"'
+    ' "$SLURM_CONF"'
 )
-"""Arguments of the start file: for containers that Slurm does not limit itself."""
+"""Arguments of the start file: for containers that Slurm does not limit itself, and for those that
+are steps of the job."""
 
 _JOB_SCRIPT = """\
 #!/bin/sh
@@ -179,12 +188,8 @@ def write(
             path=_PATH,
             script=containers.script(run, shims, usage_ms=USAGE_MS, lease_ms=lease_ms),
         )
-        variables = containers.variables(run)
-        write_durably(
-            run.folder / ENVIRONMENT,
-            b"".join(f"{name}={value}\0".encode() for name, value in variables.items()),
-            sync_name=False,
-        )
+        environment = containers.environment(run)
+        write_durably(run.folder / ENVIRONMENT, environment, sync_name=False)
     script = _START_SCRIPT.format(run=quote(str(folder.run)), last=last)
     request = b"# %d %b\n" % (len(script.encode()), msgspec.json.encode(submission))
     _write_synced(run.folder / START, request + script.encode())
@@ -342,12 +347,14 @@ def submission(path: Path) -> Submission:
 
 
 def output_end(path: Path) -> str:
-    """Return the last words that the job printed; empty if there are none."""
+    """Return the last words that the job printed, without those of Slurm around a plugin's; empty
+    if there are none."""
     try:
         text = _tail(path, OUTPUT, _OUTPUT_BYTES).decode(errors="replace")
     except OSError:
         return ""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    plain = "".join(c if c.isprintable() else " " for c in _OF_SLURM.sub("", text))
+    return " ".join(plain.split())[-_WORDS:]
 
 
 def _read(path: Path, name: str, limit: int, offset: int = 0) -> bytes:

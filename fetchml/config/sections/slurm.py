@@ -69,10 +69,10 @@ class SlurmSettings(msgspec.Struct, frozen=True):
     ] = None
     reservation: Annotated[Text | None, about("Reservation of the jobs.", default="none")] = None
     container: Annotated[
-        Literal["none", "podman", "apptainer", "docker"],
+        Literal["none", "podman", "apptainer", "docker", "pyxis"],
         about(
-            "Program that runs a task's `image` on a node. `none`: tasks are plain processes of "
-            "the server's account and `image` is ignored."
+            "Program that runs a task's `image` on a node. `pyxis` is a plugin of Slurm. `none`: "
+            "tasks are plain processes of the server's account and `image` is ignored."
         ),
     ] = "none"
     allow: Annotated[

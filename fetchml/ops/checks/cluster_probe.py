@@ -54,6 +54,8 @@ _VERSIONS = {
     "none": "true",
     # Of the engine, so that the account must reach it.
     "docker": "docker version --format 'Docker {{.Server.Version}}'",
+    # Its options are those of srun.
+    "pyxis": "srun --help | grep -q -- --container-image && echo Pyxis, enroot $(enroot version)",
 }
 """Commands that print a runtime's version."""
 _LISTEN = """\
@@ -230,6 +232,8 @@ def _runtime(name: str, found: Mapping[str, str]) -> Finding:
     fix = f"Install {name} on all nodes, or change [slurm] container."
     if name == "docker":
         fix = f"{fix} The jobs' account must be in the group docker there."
+    if name == "pyxis":
+        fix = f"{fix} srun has its options there if plugstack.conf names it."
     if version:
         return Finding("probe container", version)
     return Finding("probe container", f"{found.get('node')} has no {name}", fix)

@@ -9,7 +9,8 @@ import pytest
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.ports.launcher import LaunchSpec, Mount, Place, PrepareError
 
-RUNTIMES = ("podman", "apptainer", "docker")
+RUNTIMES = ("podman", "apptainer", "docker", "pyxis")
+PROGRAMS = {"pyxis": "srun"}
 
 
 def spec(folder: Path, image: str = "example.org/ml/train:2", **more: object) -> LaunchSpec:
@@ -25,7 +26,7 @@ def ran(
     memory: str = "600",
 ) -> list[str]:
     """The arguments that the runtime gets on a node whose GPUs 2 and 3 are the job's."""
-    program = folder / "bin" / runtime
+    program = folder / "bin" / PROGRAMS.get(runtime, runtime)
     program.parent.mkdir()
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     program.chmod(0o700)
@@ -34,7 +35,7 @@ def ran(
     )
     given = {"PATH": f"{program.parent}:{os.environ['PATH']}", "numbers": "2,3", "gpus": "0,1"}
     done = subprocess.run(
-        ["sh", "-euc", script, "sh", "12", "1", "0", memory],
+        ["sh", "-euc", script, "sh", "12", "1", "0", memory, "/etc/of/slurm.conf"],
         env=given,
         capture_output=True,
         text=True,
@@ -147,6 +148,63 @@ def test_apptainer(tmp_path: Path) -> None:
     ]
 
 
+def test_pyxis(tmp_path: Path) -> None:
+    run = spec(tmp_path, volumes=(Mount(Path("/v"), "/volumes/v", read_only=True),), gpu=1)
+    mounts = [
+        f"{tmp_path}/environment:/.fetchml/environment:ro",
+        "/shared/shim/node_relay.py:/.fetchml/node_relay.py:ro",
+        "/shared/shim/gpu_samples.py:/.fetchml/gpu_samples.py:ro",
+        "/v:/volumes/v:ro",
+        f"{tmp_path}/run:/.fetchml/run:rw",
+        f"{tmp_path}/workspace:/workspace:rw",
+        f"{tmp_path}/outputs:/outputs:rw",
+        f"{tmp_path}/control:/.fetchml/control:ro",
+        f"/shared/shim/{os.uname().machine}:/.fetchml/shim:ro",
+    ]
+    assert ran(tmp_path, "pyxis", run) == [
+        "--nodes=1",
+        "--ntasks=1",
+        "--mem=0",
+        "--input=none",
+        "--mpi=none",
+        "--container-image=example.org#ml/train:2",
+        "--container-workdir=/workspace",
+        "--container-readonly",
+        "--no-container-mount-home",
+        "--no-container-remap-root",
+        "--no-container-entrypoint",
+        "--jobid=12",
+        "--cpus-per-task=1",
+        f"--container-mounts={','.join(mounts)}",
+        "/.fetchml/shim",
+        *SHIM,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image", "given"),
+    [
+        ("python:3.12", "python:3.12"),
+        ("nvidia/cuda:12", "nvidia/cuda:12"),
+        ("docker.io/library/python", "library/python"),
+        ("nvcr.io/nvidia/pytorch:25.06-py3", "nvcr.io#nvidia/pytorch:25.06-py3"),
+        ("localhost/train:1", "localhost#train:1"),
+        ("h:5000/a/b:1@sha256:0f", "h:5000#a/b:1@sha256:0f"),
+        ("/images/a b.sqsh", "/images/a b.sqsh"),
+    ],
+)
+def test_names_of_images_for_pyxis(tmp_path: Path, image: str, given: str) -> None:
+    words = ran(tmp_path, "pyxis", spec(tmp_path, image))
+    assert f"--container-image={given}" in words
+
+
+@pytest.mark.parametrize("name", ["a b", "a,b", "a:b", "a$b", "a`b", 'a"b', "a\\b", "a\nb"])
+def test_path_that_pyxis_cannot_mount_is_named(tmp_path: Path, name: str) -> None:
+    run = spec(tmp_path, datasets=(Mount(Path("/d", name), "/data/ab", read_only=True),))
+    with pytest.raises(PrepareError, match=r"(?s)/d/a.b"):
+        ran(tmp_path, "pyxis", run)
+
+
 @pytest.mark.parametrize(
     ("runtime", "image"),
     [
@@ -157,7 +215,7 @@ def test_apptainer(tmp_path: Path) -> None:
 )
 def test_usable_images(tmp_path: Path, runtime: str, image: str) -> None:
     words = ran(tmp_path, runtime, spec(tmp_path, image))
-    assert any(word.endswith(image) for word in words)
+    assert any(word.replace("#", "/").endswith(image) for word in words)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +231,8 @@ def test_usable_images(tmp_path: Path, runtime: str, image: str) -> None:
         ),
         ("docker", "docker://a"),
         ("podman", "docker://a"),
+        ("pyxis", "docker://a"),
+        ("pyxis", "/images/a\nb.sqsh"),
         ("podman", "/images/a.sif"),
         ("apptainer", "docker:///a"),
         ("apptainer", "oras://-x"),
@@ -188,6 +248,13 @@ def test_path_that_apptainer_cannot_mount_is_named(tmp_path: Path) -> None:
     run = spec(tmp_path, datasets=(Mount(Path("/d/a:b"), "/data/ab", read_only=True),))
     with pytest.raises(PrepareError, match="/d/a:b"):
         ran(tmp_path, "apptainer", run)
+
+
+def test_variables_of_a_step_are_removed(tmp_path: Path) -> None:
+    entries = Containers("pyxis", (7, 8)).environment(spec(tmp_path)).decode().split("\0")
+    assert entries.index("SLURM") < entries.index("HOME=/tmp") < entries.index("A=1")
+    others = Containers("podman", (7, 8)).environment(spec(tmp_path)).decode()
+    assert all("=" in entry for entry in others.removesuffix("\0").split("\0"))
 
 
 def test_variables(tmp_path: Path) -> None:

@@ -33,6 +33,22 @@ def test_replaced_files_are_not_read(folder: Path) -> None:
         start_files.submission(folder)
 
 
+def test_words_of_a_plugin_are_not_hidden_by_those_of_slurm(tmp_path: Path) -> None:
+    (tmp_path / start_files.OUTPUT).write_text(
+        "slurmstepd-g1: error: pyxis: failed to import docker image: a\n"
+        "slurmstepd-g1: error: pyxis:     [ERROR] no such image\n"
+        "slurmstepd-g1: error: spank: required plugin pyxis.so: task_init() failed with rc=-1\n"
+        "slurmstepd-g1: error: Failed to invoke spank plugin stack\n"
+        "srun: error: g1: task 0: Exited with exit code 1\n"
+    )
+    assert start_files.output_end(tmp_path) == (
+        "pyxis: failed to import docker image: a pyxis: [ERROR] no such image"
+    )
+    (tmp_path / start_files.OUTPUT).write_text(f"srun: error: {'x' * 400} end")
+    assert len(start_files.output_end(tmp_path)) == 300
+    assert start_files.output_end(tmp_path).endswith(" end")
+
+
 def test_start_file_that_was_not_written_to_its_end_means_no_job(tmp_path: Path) -> None:
     run = LaunchSpec("t", 1, "job", tmp_path / "tasks/t/attempts/1", "", ("true",), {})
     (tmp_path / "tasks").mkdir()

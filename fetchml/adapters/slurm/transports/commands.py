@@ -56,9 +56,13 @@ _CODE = re.compile(r"^\s*(?:Job)?ExitCode=(\d{1,9}):\d+|\bExitCode=(\d{1,9}):\d+
 
 
 class CliTransport:
-    def __init__(self, user: str, host: SshHost | None = None) -> None:
+    def __init__(
+        self, user: str, host: SshHost | None = None, *, signals_steps: bool = False
+    ) -> None:
         """`user`: the account whose jobs are followed. `host`: where the commands run, as the
-        account that ssh chooses; `None`: here."""
+        account that ssh chooses; `None`: here. `signals_steps`: signals go to the steps of a job
+        instead of its script."""
+        self._receiver = () if signals_steps else ("--batch",)
         self._whose = ("--me",) if host else ("--user", user)
         self._host = host
         self._limit = asyncio.Semaphore(_AT_ONCE)
@@ -143,7 +147,9 @@ class CliTransport:
         await self._signal(job_id, str(WAKE))
 
     async def _signal(self, job_id: JobId, name: str) -> None:
-        code, _, errors = await self._run("scancel", "--batch", f"--signal={name}", str(job_id))
+        code, _, errors = await self._run(
+            "scancel", *self._receiver, f"--signal={name}", str(job_id)
+        )
         if code and is_away(errors):
             raise SlurmAway(_plain(errors))
         if "try again" in errors or "transition" in errors:

@@ -59,10 +59,18 @@ _MOST_BYTES = 256 << 20
 
 class RestTransport:
     def __init__(
-        self, url: str, user: str, tokens: Tokens, commands: CliTransport | None = None
+        self,
+        url: str,
+        user: str,
+        tokens: Tokens,
+        commands: CliTransport | None = None,
+        *,
+        signals_steps: bool = False,
     ) -> None:
-        """`commands`: Slurm's commands on this host, where it has them. They read a long queue."""
+        """`commands`: Slurm's commands on this host, where it has them. They read a long queue.
+        `signals_steps`: signals go to the steps of a job instead of its script."""
         self._commands = commands
+        self._receiver = "FULL_STEPS_ONLY" if signals_steps else "BATCH_JOB"
         self._url = url.rstrip("/")
         self._user = user
         self._tokens = tokens
@@ -232,7 +240,9 @@ class RestTransport:
         await self._signal(job_id, str(WAKE))
 
     async def _signal(self, job_id: JobId, name: str) -> None:
-        _, reply = await self._slurm("DELETE", f"/job/{job_id}?signal={name}&flags=BATCH_JOB")
+        _, reply = await self._slurm(
+            "DELETE", f"/job/{job_id}?signal={name}&flags={self._receiver}"
+        )
         for each in rows(reply, "status"):
             if object_in(each, "error").get("code") == _TRY_AGAIN:
                 raise TryAgain

@@ -122,7 +122,7 @@ async function bundleTests() {
 
 switch (process.argv[2]) {
   case "watch": {
-    const context = await esbuild.context({ ...bundle, minify: false });
+    const context = await esbuild.context({ ...bundle, minify: true });
     await context.watch();
     break;
   }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-ALIASES = {"list": "ls", "ps": "ls"}
+ALIASES = {"list": "ls", "ps": "ls", "explain": "show"}
 """Other names of commands, in every group that has the command."""
 WITH_VALUE = ("--server", "--profile", "--data-dir", "--output", "-o")
 FLAGS = ("--json",)

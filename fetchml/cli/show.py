@@ -43,6 +43,8 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
             yield "note", clean(task.note)
     else:
         why = client.explain(task.id)
+        if why.position:
+            yield "position", Text(f"{why.position} in the queue")
         yield "why", clean(why.reason)
         if why.HasField("estimate"):
             yield "starts", clean(starts(why.estimate, time.time()))

@@ -196,8 +196,8 @@ def why_it_waits(
     if quota is not None:
         held = state.user_gpus.get(task.user, 0)
         return (
-            f"It waits for {task.user}'s own tasks: together they may hold {quota.total} gpu, and "
-            f"hold {held}."
+            f"It waits for {task.user}'s own tasks: together they may hold {quota.total} "
+            f"GPU{'' if quota.total == 1 else 's'}, and hold {held}."
         )
     if missing:
         return f"It waits for {', '.join(_described(short) for short in missing)}."
@@ -328,8 +328,18 @@ def _turn(
     return "It starts next."
 
 
+_UNITS = {
+    "cpu": ("CPU core", "CPU cores"),
+    "memory_gb": ("GiB of memory", "GiB of memory"),
+    "gpu": ("GPU", "GPUs"),
+    "slots": ("slot for tasks", "slots for tasks"),
+}
+"""Resource → its name after the number 1, and after other numbers."""
+
+
 def _described(short: Shortage) -> str:
-    text = f"{short.requested} {short.resource} ({short.free} of {short.total} free"
+    unit = _UNITS[short.resource][short.requested != 1]
+    text = f"{short.requested} {unit} ({short.free} of {short.total} free"
     if short.blocked:
         more = len(short.blocked) - BLOCKED_SHOWN
         text += "; " + "; ".join(short.blocked[:BLOCKED_SHOWN])
@@ -370,5 +380,7 @@ def _shortages(state: State, task: Task) -> tuple[Shortage, ...]:
 
 
 def _blocked(state: State) -> tuple[str, ...]:
-    obstacles = ((uuid, state.gpus.obstacle(uuid)) for uuid in sorted(state.gpus.known))
-    return tuple(f"{uuid}: {obstacle}" for uuid, obstacle in obstacles if obstacle is not None)
+    obstacles = enumerate(state.gpus.obstacle(uuid) for uuid in state.gpus.in_order())
+    return tuple(
+        f"GPU {number}: {obstacle}" for number, obstacle in obstacles if obstacle is not None
+    )

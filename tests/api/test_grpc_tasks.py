@@ -336,7 +336,7 @@ async def test_cancel_delete_explain_outputs_and_queue(world: World) -> None:
                 "requested": 1,
                 "free": 0,
                 "total": 8,
-                "blocked": ["GPU-3000: busy: python3 (pid 4711, 2.1 GiB)"],
+                "blocked": ["GPU 3: busy: python3 (pid 4711, 2.1 GiB)"],
             }
         ],
         "estimate": {

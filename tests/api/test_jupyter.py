@@ -61,7 +61,7 @@ async def test_full_view_adds_fields(rest: rest_world.World) -> None:
     assert made.keys() == BASIC | {
         "user_id", "image", "workspace", "cpu", "memory_gb", "gpu", "reason",
     }  # fmt: skip
-    assert made["reason"] == "It waits for 1 gpu (0 of 8 free)."
+    assert made["reason"] == "It waits for 1 GPU (0 of 8 free)."
     assert made["user_id"] == "user"
     assert {name: made[name] for name in LONG} == LONG
     assert (await rest.client.get(f"{PATH}/{made['id']}?view=full")).json == made

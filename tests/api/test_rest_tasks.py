@@ -279,7 +279,7 @@ async def test_explain(rest: World) -> None:
                 "requested": 2,
                 "free": 0,
                 "total": 8,
-                "blocked": ["GPU-3000: busy: python3 (pid 4711, 2.1 GiB)"],
+                "blocked": ["GPU 3: busy: python3 (pid 4711, 2.1 GiB)"],
             }
         ],
         "estimate": {

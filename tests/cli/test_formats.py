@@ -91,6 +91,9 @@ def test_aliases_and_suggestions(server: Server) -> None:
     for alias in ("ps", "list"):
         assert server.run(alias).succeeded().startswith("ID ")
     assert "NAME" in server.run("experiment", "list").succeeded()
+    waits = server.run("submit", "--hold", "--", "true").succeeded()
+    assert server.run("explain", waits).succeeded() == server.run("show", waits).succeeded()
+    server.run("cancel", waits).succeeded()
     assert "Did you mean 'submit'?" in run("sumbit").err
     assert "Did you mean 'create'?" in run("experiment", "crate").err
     assert re.search("Did you mean .*'--status'", run("ls", "--statu", "queued").err)

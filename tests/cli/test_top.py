@@ -90,7 +90,7 @@ async def test_tasks_their_log_and_why_one_waits(slotted: Server, tasks: tuple[s
         await until_true(lambda: "0 held runs" in text_of(screen, "#gpus"))
         await until_true(lambda: text_of(screen, "#summary").startswith("1 running, 1 waiting"))
         await select(screen, waits)
-        await until_true(lambda: "It waits for 1 gpu" in text_of(screen, "#about"))
+        await until_true(lambda: "It waits for 1 GPU" in text_of(screen, "#about"))
         assert "red hello" not in log_of(screen)
 
 

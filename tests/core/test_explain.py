@@ -15,7 +15,7 @@ def test_explanation_names_the_obstacles_of_gpus() -> None:
     host.do(GpusSeen(1, [Gpu("G0", blocked=blocked), host.gpus[1]]))
     host.submit(task("runs"), task("waits"))
     assert host.reason("waits") == (
-        "It waits for 1 gpu (0 of 2 free; G0: busy: python3 (pid 4711, 2.1 GiB))."
+        "It waits for 1 GPU (0 of 2 free; GPU 0: busy: python3 (pid 4711, 2.1 GiB))."
     )
 
 
@@ -38,4 +38,4 @@ def test_explanation_mentions_shares() -> None:
     assert explain(host.state, host.task("waits"), host.now).position == 2
     host.do(GpusSeen(1, []))
     host.do(LauncherChanged(1, available=True))
-    assert host.reason("waits").startswith("It waits for 1 gpu (0 of 2 free; ")
+    assert host.reason("waits").startswith("It waits for 1 GPU (0 of 2 free; ")

@@ -21,7 +21,7 @@ def test_quota_of_gpus() -> None:
     tasks = [task("a"), task("b"), task("no gpu", 0), task("bob", user="bob")]
     assert sorted(host.submit(*tasks)) == ["a", "bob", "no gpu"]
     assert host.reason("b") == (
-        "It waits for alice's own tasks: together they may hold 1 gpu, and hold 1."
+        "It waits for alice's own tasks: together they may hold 1 GPU, and hold 1."
     )
     assert host.end("a") == ["b"]
 

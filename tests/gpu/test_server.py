@@ -275,6 +275,6 @@ async def test_queued_gpu_task_survives_a_missing_driver(boxed: Boxed, gpu_box: 
     gpu_box.set(driver=None)
     await server.start()
     await server.ended(first)
-    await until_explained(server, second, "It waits for 1 gpu (0 of")
+    await until_explained(server, second, "It waits for 1 GPU (0 of")
     gpu_box.set(gpu(0))
     assert (await server.ended(second)).status == Task.completed

@@ -30,9 +30,9 @@ async def test_two_tasks_share_a_gpu(boxed: Boxed, gpu_box: GpuBox, placement: s
     await all_run(server, others[:3])
     held = [each.gpu_uuids[0] for each in await all_run(server, [first, *others[:3]])]
     assert Counter(held) == {uuid(0): 2, uuid(1): 2}
-    await until_explained(server, others[3], "It waits for 1 gpu (0 of 2 free)")
+    await until_explained(server, others[3], "It waits for 1 GPU (0 of 2 free)")
     await server.kill_and_start()
-    await until_explained(server, others[3], "It waits for 1 gpu (0 of 2 free)")
+    await until_explained(server, others[3], "It waits for 1 GPU (0 of 2 free)")
     server.tell(first)
     last = await server.running(others[3])
     assert last.gpu_uuids[0] == held[0], "the place that became free"
@@ -98,7 +98,7 @@ async def test_preemption_requires_the_setting(boxed: Boxed, gpu_box: GpuBox) ->
     server = await boxed().start()
     first = await server.submit_running(until_file("go"), gpu=1, priority=2, preemptible=True)
     urgent = await server.submit("true", gpu=1, priority=9)
-    await until_explained(server, urgent, "It waits for 1 gpu (0 of 1 free)")
+    await until_explained(server, urgent, "It waits for 1 GPU (0 of 1 free)")
     server.tell(first)
     assert (await server.ended(first)).attempt == 1
     assert (await server.ended(urgent)).status == Task.completed

@@ -109,7 +109,7 @@ async def test_a_link_placed_while_the_service_waits_is_rejected(box: Box, tmp_p
         waits = box.jupyter.get(ALICE, made.id)
         assert (waits.status, waits.reason) == (
             ServiceStatus.STARTING,
-            "It waits for 1 slots (0 of 1 free).",
+            "It waits for 1 slot for tasks (0 of 1 free).",
         )
         (box.workspaces / "a").rmdir()
         (box.workspaces / "a").symlink_to(tmp_path)

@@ -182,7 +182,7 @@ async def test_a_service_holds_the_resources_that_it_asked_for(box: Box) -> None
     async with box.engine() as engine:
         made = await box.jupyter.start(ALICE, {"name": "a", "cpu": 2, "gpu": 1})
         task = await engine.create_task(BOB, {"job_name": "a", "command": ["true"], "gpu": 1})
-        assert "1 gpu (0 of 1 free)" in (await engine.explain_task(BOB, task.id)).reason
+        assert "1 GPU (0 of 1 free)" in (await engine.explain_task(BOB, task.id)).reason
         await running(box, made.id)
         await box.jupyter.stop(ALICE, made.id)
         assert (await ended(engine, task.id)).status is Status.COMPLETED

@@ -188,7 +188,7 @@ class Ahead:
         server = await serve(backend, **ONE_SLOT, FETCHML_SCHEDULING_AHEAD="false").start()
         first = await server.submit_running(until_file("go"))
         second = await server.submit("true")
-        assert await server.explained(second) == "It waits for 1 slots (0 of 1 free)."
+        assert await server.explained(second) == "It waits for 1 slot for tasks (0 of 1 free)."
         assert server.backend.left_of([second]) == []
         server.tell(first)
         assert (await server.ended(second)).attempt == 1

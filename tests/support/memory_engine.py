@@ -192,7 +192,7 @@ class MemoryEngine:
 
         async def explain(who: Principal, task_id: str) -> Explanation:
             task = await self.engine.get_task(who, task_id)
-            blocked = ("GPU-3000: busy: python3 (pid 4711, 2.1 GiB)",)
+            blocked = ("GPU 3: busy: python3 (pid 4711, 2.1 GiB)",)
             missing = (Shortage("gpu", task.spec.gpu or 0, 0, 8, blocked),)
             estimate = StartEstimate(START_MS + 60_000, START_MS + 600_000, 10, 50, 90)
             status = task.shown_status

@@ -74,7 +74,7 @@ class StubServiceTasks:
         return self.change(task_id, cancel=Cancel.of(by, START_MS + 1))
 
     def waits_for(self, task: Task) -> str:
-        return "It waits for 1 gpu (0 of 8 free)."
+        return "It waits for 1 GPU (0 of 8 free)."
 
     def is_silent(self, task: Task) -> bool:
         return task.id in self.silent

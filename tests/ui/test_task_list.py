@@ -98,6 +98,15 @@ async def test_a_window_of_many_rows_exists(server: Server, tab: OpenTab) -> Non
     await table.evaluate("(table) => table.scrollBy(0, 720)")
     await expect(page.locator(".task-row").last).not_to_have_text(last)
     assert await kept.evaluate("(row) => row.isKept === true")
+    # A row that comes takes over the element of one that left, unless a person uses that.
+    rows = page.locator(".task-row")
+    await page.get_by_role("link", name="row-430").focus()
+    drawn = await rows.evaluate_all("(rows) => rows.map((row) => { row.wasShown = true; }).length")
+    await table.evaluate("(table) => table.scrollBy(0, 3000)")
+    await expect(kept).to_have_count(0)
+    taken_over = await rows.evaluate_all("(rows) => rows.filter((row) => row.wasShown).length")
+    assert drawn - 5 < taken_over < drawn
+    assert await page.evaluate("document.activeElement.closest('.task-row')") is None
     oldest = page.get_by_role("link", name="blocks")
     while await oldest.count() == 0:
         await table.evaluate("(table) => table.scrollBy(0, 3000)")

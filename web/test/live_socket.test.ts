@@ -122,7 +122,7 @@ test("a resync drops what waited and reads everything again", async () => {
 test("many resyncs are few readings, and the last of them is read", async () => {
   opened();
   await settled();
-  for (let tick = 0; tick < 13; tick++) {
+  for (let tick = 0; tick < 18; tick++) {
     world.socket.receive({ type: "resync", seq: 101 + 2 * tick });
     world.pass(200);
   }
@@ -142,7 +142,7 @@ test("a reading that lasts is followed by a longer calm", async () => {
   assert.equal(resyncs, 1);
   finish();
   await settled();
-  world.pass(4_900);
+  world.pass(9_900);
   assert.equal(resyncs, 1);
   world.pass(200);
   assert.equal(resyncs, 2);
@@ -155,7 +155,7 @@ test("a reading that failed is tried again until it succeeds", async () => {
     assert.equal(resyncs, tries);
     finish(false);
     await settled();
-    world.pass(2_900);
+    world.pass(3_900);
     assert.equal(resyncs, tries);
     world.pass(200);
   }
@@ -195,6 +195,23 @@ test("a hidden tab draws nothing until it is seen, and keeps a bounded number of
   world.show();
   world.pass(20);
   assert.equal(batches.length, 1);
+});
+
+test("many changes are drawn twice a second, few ones with the next frame", async () => {
+  opened();
+  await settled();
+  const many = () => Array.from({ length: 30 }, () => task());
+  for (let tick = 0; tick < 8; tick++) {
+    world.socket.receive({ type: "task_batch", seq: 101 + 2 * tick, tasks: many() });
+    world.pass(250);
+  }
+  assert.deepEqual(batches.map((batch) => batch.length), [30, 60, 60, 60]);
+  world.pass(1_000);
+  world.socket.receive({ type: "task_batch", seq: 131, tasks: [task()] });
+  world.pass(20);
+  world.socket.receive({ type: "task_batch", seq: 133, tasks: [task()] });
+  world.pass(20);
+  assert.deepEqual(batches.slice(5).map((batch) => batch.length), [1, 1]);
 });
 
 test("pings are answered, and silence is a lost connection", () => {

@@ -1,8 +1,8 @@
 /**
  * The live connection: the changes of the tasks over `/ws`, in batches that the server makes a few
  * times a second. What they change is drawn with the browser's next frame, so a hidden tab draws
- * nothing. A server on which too much changes sends a `resync` instead of a batch: the page then
- * reads again what it shows, at most a tenth of the time.
+ * nothing; while much changes, twice a second. A server on which too much changes sends a `resync`
+ * instead of a batch: the page then reads again what it shows, for a twentieth of the time at most.
  *
  * A new connection asks for changes after a `seq` that no server reaches. The server answers with a
  * `resync` that carries its current `seq`: a point from which nothing is missed, reached before the
@@ -56,9 +56,13 @@ export interface Socket {
 export const NOW = Number.MAX_SAFE_INTEGER;
 /** Changed tasks that a hidden tab keeps. With more it reads again what it shows. */
 const MOST_WAITING = 1_000;
+/** Changes after which the next ones are drawn later: nobody reads so many. */
+export const MANY_CHANGES = 20;
+const CALM_DRAWING_MS = 500;
 /** Shortest time from one complete reading to the next, and in multiples of its own time. */
-const CALM_MS = 3_000;
-const CALM_READINGS = 10;
+const CALM_MS = 4_000;
+const CALM_READINGS = 20;
+const LONGEST_CALM_MS = 20_000;
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 10_000;
 /** The server pings every 20 s: a silence of this length is a dead connection. */
@@ -76,6 +80,8 @@ export class Live {
   #lostAt: number | null = null;
   #waiting = new Map<string, Change>();
   #cancelFrame: (() => void) | null = null;
+  /** Until when nothing is drawn, in ms. */
+  #stillUntil = 0;
   /** The reading under way, which a `stop` makes void. */
   #reading: object | null = null;
   /** Whether everything must be read once more. */
@@ -110,7 +116,7 @@ export class Live {
     this.#cancelFrame = this.#cancelRest = this.#cancelReading = null;
     this.#isResting = this.#again = false;
     this.#reading = null;
-    this.#calmUntil = 0;
+    this.#calmUntil = this.#stillUntil = 0;
     this.#waiting.clear();
     this.#lostAt = null;
     this.#events.state({ kind: "off" });
@@ -177,7 +183,7 @@ export class Live {
         for (const task of message.tasks ?? []) this.#keep(task, false);
         for (const task of message.deleted ?? []) this.#keep(task, true);
         if (this.#waiting.size > MOST_WAITING) this.#readAgain();
-        this.#cancelFrame ??= this.#world.frame(() => this.#draw());
+        this.#cancelFrame ??= this.#drawSoon();
         break;
     }
   }
@@ -188,10 +194,20 @@ export class Live {
     this.#waiting.set(task.id, { task, deleted });
   }
 
+  #drawSoon(): () => void {
+    const frame = () => this.#world.frame(() => this.#draw());
+    const wait = this.#stillUntil - this.#world.now();
+    if (wait <= 0) return frame();
+    return this.#world.later(wait, () => {
+      this.#cancelFrame = frame();
+    });
+  }
+
   #draw(): void {
     this.#cancelFrame = null;
     const changes = [...this.#waiting.values()];
     this.#waiting.clear();
+    if (changes.length > MANY_CHANGES) this.#stillUntil = this.#world.now() + CALM_DRAWING_MS;
     if (changes.length > 0) this.#events.changed(changes);
   }
 
@@ -216,7 +232,8 @@ export class Live {
     if (!isDone) this.#again = true;
     this.#reading = null;
     const now = this.#world.now();
-    this.#calmUntil = now + Math.max(CALM_MS, CALM_READINGS * (now - begun));
+    const calm = Math.max(CALM_MS, CALM_READINGS * (now - begun));
+    this.#calmUntil = now + Math.min(calm, LONGEST_CALM_MS);
     if (this.#again) this.#readAgain();
   }
 

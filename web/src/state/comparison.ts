@@ -40,7 +40,7 @@ const PROPERTIES: readonly [group: string, name: string, get: Get][] = [
   ["Request", "gpu", (task) => task.gpu],
   ["Request", "cpu", (task) => task.cpu],
   ["Request", "memory, GiB", (task) => task.memory_gb],
-  ["Request", "time limit, s", (task) => task.timeout_seconds],
+  ["Request", "time limit, s", (task) => task.timeout_seconds || "none"],
   ["Request", "retries", (task) => task.max_retries],
   ["Request", "priority", (task) => task.priority],
 ];

@@ -3,8 +3,9 @@
 import { signal, type ReadonlySignal } from "@preact/signals";
 import { isAbort, message } from "../api/http";
 
-/** Shortest time between two reads that changes cause. */
+/** Shortest time between two reads that changes cause, and that many changes cause. */
 const CALM_MS = 1_000;
+const CALM_OF_MANY_MS = 4_000;
 /** The same in multiples of the time that the last read took: a busy server is asked less often. */
 const CALM_READS = 10;
 
@@ -49,10 +50,10 @@ export class Resource<T> {
     };
   }
 
-  /** The value may have changed: read it soon, if anyone looks at it. */
-  touch(): void {
+  /** The value may have changed: read it soon, if anyone looks at it; less soon if so much changes. */
+  touch(areMany = false): void {
     if (this.#users === 0 || this.#timer !== undefined) return;
-    const calm = Math.max(CALM_MS, CALM_READS * this.#took);
+    const calm = Math.max(areMany ? CALM_OF_MANY_MS : CALM_MS, CALM_READS * this.#took);
     const wait = Math.max(0, this.#readAt + calm - Date.now());
     this.#timer = setTimeout(() => {
       this.#timer = undefined;

@@ -6,22 +6,13 @@
  */
 
 import { batch, computed, signal } from "@preact/signals";
-import { Http, mayPass, message } from "../api/http";
-import { Live, type Change, type LiveState, type LiveWorld, type Socket } from "../api/live_socket";
-import {
-  HOLDING,
-  type GpuHistory,
-  type GpuList,
-  type Health,
-  type QueueStats,
-  type Task,
-  type TaskList,
-  type WaitingList,
-} from "../api/model";
+import { Http } from "../api/http";
+import { Live, MANY_CHANGES, type Change, type LiveState, type LiveWorld, type Socket } from "../api/live_socket";
+import type { GpuHistory, GpuList, Health, QueueStats, TaskList, WaitingList } from "../api/model";
 import { openSocket } from "../api/open_socket";
 import { currentSession, signIn, signOut, type Credentials, type Session } from "../api/session";
+import { CurrentTasks } from "./current_tasks";
 import { Resource } from "./resource";
-import { byAge, merged } from "./tasks";
 import { storeTheme } from "./theme";
 
 /** A model that follows the changes of tasks. */
@@ -34,10 +25,8 @@ export interface Follower {
   resync(): Promise<boolean> | void;
 }
 
-const SHOWN_FAILURES = 8;
-const SHOWN_WAITING = 100;
+const SHOWN_WAITING = 50;
 const HISTORY_POINTS = 60;
-const HOLDING_STATES = [...HOLDING].join(",");
 
 export class Store {
   readonly http = new Http();
@@ -48,13 +37,7 @@ export class Store {
   /** Whether tasks of other users are visible, so that "mine" means something. */
   readonly othersExist = signal(false);
 
-  /** Tasks that hold resources, in the order of their submission. */
-  readonly running = signal<readonly Task[]>([]);
-  readonly failures = signal<readonly Task[]>([]);
-  /** Whether `running` and `failures` were read. */
-  readonly loaded = signal(false);
-  readonly problem = signal<string | undefined>(undefined);
-
+  readonly current = new CurrentTasks(this.http, () => this.defaultUser.value);
   readonly stats = new Resource((signal) => this.http.get<QueueStats>("/v1/queue", { signal }));
   readonly gpus = new Resource((signal) => this.http.get<GpuList>("/v1/gpus", { signal }));
   /** The use of the GPUs in the last hour. */
@@ -63,7 +46,7 @@ export class Store {
   );
   readonly health = new Resource((signal) => this.http.get<Health>("/health", { signal }));
   readonly waiting = new Resource((signal) =>
-    this.http.get<WaitingList>("/v1/queue/waiting", { query: { limit: SHOWN_WAITING, view: "full" }, signal }),
+    this.http.get<WaitingList>("/v1/queue/waiting", { query: { limit: SHOWN_WAITING }, signal }),
   );
 
   readonly isAdmin = computed(() => this.session.value?.role === "admin");
@@ -78,8 +61,7 @@ export class Store {
 
   readonly #live: Live;
   readonly #followers = new Set<Follower>();
-  /** Changes that arrived while the lists were read, to apply after it; `null` otherwise. */
-  #early: Change[] | null = null;
+  #currentUsers = 0;
 
   constructor(world?: LiveWorld) {
     this.http.onUnauthorized = () => this.#ended("The session has ended. Sign in again.");
@@ -156,8 +138,7 @@ export class Store {
     batch(() => {
       this.session.value = null;
       this.farewell.value = farewell;
-      this.running.value = this.failures.value = [];
-      this.loaded.value = false;
+      this.current.clear();
       const resources = [this.stats, this.gpus, this.gpuHistory, this.waiting];
       for (const resource of resources) resource.clear();
     });
@@ -171,31 +152,28 @@ export class Store {
     return () => this.#followers.delete(follower);
   }
 
+  /** Keep the current tasks so until the returned function is called. */
+  useCurrent(): () => void {
+    if (this.#currentUsers++ === 0) {
+      this.#followers.add(this.current);
+      void this.current.resync();
+    }
+    return () => {
+      if (--this.#currentUsers > 0) return;
+      this.#followers.delete(this.current);
+      this.current.stop();
+    };
+  }
+
   apply(changes: readonly Change[]): void {
-    this.#early?.push(...changes);
     batch(() => {
-      this.#merge(changes);
       for (const follower of this.#followers) follower.changed(changes);
     });
-    for (const resource of [this.stats, this.waiting, this.gpus]) resource.touch();
+    this.#touch(changes.length > MANY_CHANGES);
   }
 
-  #merge(changes: readonly Change[]): void {
-    batch(() => {
-      this.running.value = merged(this.running.value, changes, (task) => HOLDING.has(task.status));
-      this.failures.value = merged(
-        this.failures.value,
-        changes,
-        (task) => task.status === "failed" && this.#isShownFailure(task),
-      )
-        .toSorted(byEnd)
-        .slice(0, SHOWN_FAILURES);
-    });
-  }
-
-  #isShownFailure(task: Task): boolean {
-    const user = this.defaultUser.value;
-    return task.failure_reason !== "CANCELLED" && (user === undefined || task.user_id === user);
+  #touch(areMany: boolean): void {
+    for (const resource of [this.stats, this.waiting, this.gpus]) resource.touch(areMany);
   }
 
   /** Whether the person may cancel, change, delete and enter what a user owns. */
@@ -213,43 +191,10 @@ export class Store {
   }
 
   async #reload(): Promise<boolean> {
-    for (const resource of [this.stats, this.waiting, this.gpus]) resource.touch();
-    const followers = [...this.#followers].map((follower) => follower.resync());
-    const query = { view: "full", limit: 200 };
-    this.#early = [];
-    let isRead = true;
-    try {
-      const [running, failed] = await Promise.all([
-        this.http.get<TaskList>("/v1/tasks", { query: { ...query, states: HOLDING_STATES } }),
-        this.http.get<TaskList>("/v1/tasks", {
-          query: { ...query, status: "failed", limit: 40, user_id: this.defaultUser.value },
-        }),
-      ]);
-      batch(() => {
-        this.running.value = running.tasks
-          .filter((task) => HOLDING.has(task.status))
-          .toSorted(byAge);
-        this.failures.value = failed.tasks
-          .filter((task) => this.#isShownFailure(task))
-          .toSorted(byEnd)
-          .slice(0, SHOWN_FAILURES);
-        this.#merge(this.#early ?? []); // An end is final, whatever the replies have.
-        this.loaded.value = true;
-        this.problem.value = undefined;
-      });
-    } catch (error) {
-      this.problem.value = message(error);
-      isRead = !mayPass(error);
-    } finally {
-      this.#early = null;
-    }
-    const others = await Promise.all(followers);
-    return isRead && others.every((isDone) => isDone !== false);
+    this.#touch(true);
+    const done = await Promise.all([...this.#followers].map((follower) => follower.resync()));
+    return done.every((isDone) => isDone !== false);
   }
-}
-
-function byEnd(one: Task, other: Task): number {
-  return (other.ended_at ?? "").localeCompare(one.ended_at ?? "");
 }
 
 function browserWorld(store: Store): LiveWorld {

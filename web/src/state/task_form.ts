@@ -5,7 +5,7 @@ import type { CreateTaskRequest, DatasetSpec, Dependency, Environment, SecretUse
 import { shellQuoted } from "../format";
 import { targets, targetText } from "./notify";
 import { shellWords } from "./shell_words";
-import { duration } from "./time_text";
+import { duration, durationText } from "./time_text";
 
 /** Every field is a text, so that what is half typed stays as it is. */
 export interface TaskForm {
@@ -164,7 +164,7 @@ export function fromTask(task: Task): TaskForm {
     gpu: text(task.gpu),
     cpu: text(task.cpu),
     memory_gb: text(task.memory_gb),
-    timeout_seconds: task.timeout_seconds === undefined ? "" : `${task.timeout_seconds}s`,
+    timeout_seconds: durationText(task.timeout_seconds),
     max_retries: text(task.max_retries),
     priority: text(task.priority),
     experiment_id: task.experiment_id ?? "",
@@ -178,7 +178,7 @@ export function fromTask(task: Task): TaskForm {
     environment: path,
     checkpoint: task.checkpoint ?? false,
     checkpoint_from: task.checkpoint_from ?? "",
-    warn_seconds: task.warn_seconds ? `${task.warn_seconds}s` : "",
+    warn_seconds: durationText(task.warn_seconds || undefined),
     after: (task.after ?? []).map(dependencyText).join(", "),
     inputs_from: (task.inputs_from ?? []).join(", "),
     slurm: lines(task.slurm),

@@ -11,8 +11,8 @@ import { matcher, toApi, type Filter } from "../filters";
 import type { Follower } from "./store";
 import { isNewer } from "./tasks";
 
-/** Rows of the first page: some screens full. */
-const FIRST_PAGE = 100;
+/** Rows of the first page: more than the screen and the spare rows of most people. */
+const FIRST_PAGE = 60;
 const PAGE = 200;
 const LARGEST_PAGE = 1000;
 /** Rows that are read again at once. */

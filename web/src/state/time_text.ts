@@ -10,6 +10,14 @@ export function duration(text: string): number | undefined {
   return match ? Number(match[1]) * (UNITS[match[2] ?? ""] ?? 1) : Number.NaN;
 }
 
+/** Seconds in the largest unit that has them whole: `12h`. */
+export function durationText(seconds: number | undefined): string {
+  if (seconds === undefined) return "";
+  if (seconds === 0) return "0";
+  const [unit, size] = Object.entries(UNITS).findLast(([, size]) => seconds % size === 0) ?? ["s", 1];
+  return `${seconds / size}${unit}`;
+}
+
 /** An RFC 3339 time as `<input type="datetime-local">` has it, in the browser's time zone. */
 export function localTime(text: string | undefined): string {
   const at = Date.parse(text ?? "");

@@ -3,7 +3,7 @@
 import type { Gpu, GpuHistory, GpuPoint, GpuTrack } from "../api/model";
 import { bytes, ms, plain, relative, shortId } from "../format";
 import { href } from "../router";
-import { now } from "../state/clock";
+import { slowNow } from "../state/clock";
 import { store } from "../state/store";
 import { Meter } from "./meter";
 import { Sparkline } from "./sparkline";
@@ -119,7 +119,7 @@ function hour(
 function Holders({ gpu }: { gpu: Gpu }) {
   const ids = gpu.task_ids ?? [];
   if (ids.length === 0) return null;
-  const byId = new Map(store.running.value.map((task) => [task.id, task]));
+  const byId = new Map(store.current.running.value.map((task) => [task.id, task]));
   return (
     <>
       {ids.map((id) => {
@@ -130,7 +130,7 @@ function Holders({ gpu }: { gpu: Gpu }) {
             <a href={href(["tasks", id])}>{task ? plain(task.job_name) : shortId(id)}</a>{" "}
             <User name={task?.user_id} />
             {since !== undefined && (
-              <span class="muted"> {relative(since, now.value).replace(" ago", "")}</span>
+              <span class="muted"> {relative(since, slowNow.value).replace(" ago", "")}</span>
             )}{" "}
             {task && <IdleMark task={task} />}
           </span>

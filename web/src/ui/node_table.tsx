@@ -4,7 +4,7 @@ import type { Gpu, GpuList, GpuNode } from "../api/model";
 import { bytes, count, plain, shortId } from "../format";
 import { href } from "../router";
 import { store } from "../state/store";
-import { Table } from "./table";
+import { number, Table } from "./table";
 import { User } from "./task_link";
 
 const MIB = 1024 * 1024;
@@ -16,7 +16,7 @@ interface Props {
 
 export function NodeTable({ nodes }: Props) {
   return (
-    <Table label="Nodes" columns={["Node", "State", "GPUs in use", "Cores in use", "Memory requested", "Tasks"]}>
+    <Table label="Nodes" columns={["Node", "State", ...["GPUs in use", "Cores in use", "Memory requested"].map(number), "Tasks"]}>
       {nodes.map((node) => (
         <tr key={node.name}>
           <th scope="row">{plain(node.name)}</th>
@@ -45,7 +45,7 @@ export function NodeTable({ nodes }: Props) {
 }
 
 function Tasks({ ids }: { ids: readonly string[] }) {
-  const byId = new Map(store.running.value.map((task) => [task.id, task]));
+  const byId = new Map(store.current.running.value.map((task) => [task.id, task]));
   return (
     <>
       {ids.slice(0, SHOWN_TASKS).map((id, index) => {

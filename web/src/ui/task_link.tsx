@@ -3,7 +3,7 @@
 import type { Task } from "../api/model";
 import { ms, plain, relative, shortId } from "../format";
 import { href } from "../router";
-import { now } from "../state/clock";
+import { slowNow } from "../state/clock";
 import { store } from "../state/store";
 
 export function TaskLink({ task }: { task: Pick<Task, "id" | "job_name"> }) {
@@ -31,6 +31,6 @@ export function IdleMark({ task }: { task: Pick<Task, "idle_since"> }) {
   const since = ms(task.idle_since);
   if (since === undefined) return null;
   return (
-    <span class="idle-mark">GPU idle for {relative(since, now.value).replace(" ago", "")} </span>
+    <span class="idle-mark">GPU idle for {relative(since, slowNow.value).replace(" ago", "")} </span>
   );
 }

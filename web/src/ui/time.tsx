@@ -2,7 +2,7 @@
 
 import type { Task } from "../api/model";
 import { duration, exactTime, moment, ms, relative } from "../format";
-import { now } from "../state/clock";
+import { now, slowNow } from "../state/clock";
 
 /** `5 min ago`; the exact time is in the tooltip. */
 export function Ago({ at }: { at: string | undefined }) {
@@ -10,7 +10,7 @@ export function Ago({ at }: { at: string | undefined }) {
   if (time === undefined) return null;
   return (
     <time dateTime={at} title={exactTime(time)}>
-      {relative(time, now.value)}
+      {relative(time, slowNow.value)}
     </time>
   );
 }
@@ -21,7 +21,7 @@ export function At({ at }: { at: string | undefined }) {
   if (time === undefined) return null;
   return (
     <time dateTime={at} title={exactTime(time)}>
-      {moment(time, now.value)}
+      {moment(time, slowNow.value)}
     </time>
   );
 }

@@ -21,6 +21,11 @@ export function useRead<T>(path: string, query: Query = {}, every?: number): Res
   return useResource(resource, every);
 }
 
+/** Keep the tasks that run, and those that failed last, while the component is shown. */
+export function useCurrentTasks(): void {
+  useEffect(() => store.useCurrent(), []);
+}
+
 /** Read something when `deps` change, unless the component is gone first or reads again. */
 export function useReading(
   read: (signal: AbortSignal) => Promise<unknown> | undefined,

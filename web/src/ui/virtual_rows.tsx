@@ -1,7 +1,8 @@
 /** A scrolling window over many rows of equal height: only the visible ones exist. */
 
 import type { VNode } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Slots } from "../state/slots";
 
 /** Rows beyond the visible ones, so that fast scrolling and the Tab key find them there. */
 const SPARE = 8;
@@ -14,7 +15,11 @@ interface Props<T> {
   label: string;
   /** Number of all rows, also those that are not read yet; `undefined` if it is not known. */
   total: number | undefined;
-  row: (value: T, index: number) => VNode;
+  /** `key`: of the element, which may have shown another row before. */
+  row: (value: T, index: number, key: string) => VNode;
+  keyOf: (value: T) => string;
+  /** Whether the row has no state of its own, so that its element can show another such row. */
+  isPlain: (value: T) => boolean;
   /** Called when the last rows come near. */
   onEnd: () => void;
   /** Called with the last row on the screen; with `undefined` while that shows the top. */
@@ -66,9 +71,17 @@ export function VirtualRows<T>(props: Props<T>) {
     return () => observer.disconnect();
   }, []);
 
-  const shown: VNode[] = [];
-  for (let index = range.from; index < Math.min(range.to, rows.length); index++)
-    shown.push(row(rows[index] as T, index));
+  const slots = useMemo(() => new Slots(), []);
+  const drawn = useRef<readonly T[]>([]);
+  const visible = rows.slice(range.from, range.to);
+  const used = usedRow(box.current, drawn.current);
+  const plain = visible.filter(props.isPlain).map(props.keyOf);
+  const assigned = slots.assign(plain, used && props.keyOf(used)).values();
+  drawn.current = rows;
+  const shown = visible.map((value, at) => {
+    const key = props.isPlain(value) ? `slot ${assigned.next().value}` : props.keyOf(value);
+    return row(value, range.from + at, key);
+  });
 
   return (
     <div
@@ -86,6 +99,12 @@ export function VirtualRows<T>(props: Props<T>) {
       </div>
     </div>
   );
+}
+
+/** The row with the focus, or that is being clicked. `rows`: as they were drawn last. */
+function usedRow<T>(box: HTMLElement | null, rows: readonly T[]): T | undefined {
+  const element = box?.querySelector("[role=row]:is(:focus-within, :active)");
+  return element ? rows[Number(element.getAttribute("aria-rowindex")) - 2] : undefined;
 }
 
 /** The arrow keys move from row to row. */

@@ -3,7 +3,7 @@
 import type { GpuList, Task, Waiting } from "../api/model";
 import { count, duration, ms, plain, relative } from "../format";
 import { href } from "../router";
-import { now } from "../state/clock";
+import { now, slowNow } from "../state/clock";
 import { store } from "../state/store";
 import { GpuCard } from "../ui/gpu_card";
 import { Meter } from "../ui/meter";
@@ -13,7 +13,7 @@ import { Panel } from "../ui/panel";
 import { StatusBadge } from "../ui/status";
 import { TaskLink, User } from "../ui/task_link";
 import { Ago, RunTime } from "../ui/time";
-import { useResource, useTitle } from "../ui/use";
+import { useCurrentTasks, useResource, useTitle } from "../ui/use";
 
 const GPUS_EVERY_MS = 5_000;
 const QUEUE_EVERY_MS = 15_000;
@@ -23,13 +23,14 @@ const SHOWN_NODES = 8;
 
 export default function Overview() {
   useTitle("");
+  useCurrentTasks();
   return (
     <div class="view overview">
       <header class="view-head">
         <h1>Overview</h1>
         <Today />
       </header>
-      <Problem text={store.problem.value} />
+      <Problem text={store.current.problem.value} retry={() => void store.current.resync()} />
       <Gpus />
       <div class="overview-columns">
         <Running />
@@ -95,10 +96,10 @@ function gpuSummary(list: GpuList): string {
 }
 
 function Running() {
-  const tasks = store.running.value;
+  const tasks = store.current.running.value;
   return (
     <Panel title="Running" aside={<span class="number">{count(tasks.length)}</span>}>
-      {!store.loaded.value ? (
+      {!store.current.loaded.value ? (
         <Loading />
       ) : tasks.length === 0 ? (
         <Empty>
@@ -220,7 +221,7 @@ function QueueRow({ waiting }: { waiting: Waiting }) {
           <Ago at={task.created_at} />
         ) : (
           <span title="Estimated start: half of such tasks start by then">
-            {start <= now.value ? "soon" : relative(start, now.value)}
+            {start <= slowNow.value ? "soon" : relative(start, slowNow.value)}
           </span>
         )}
       </div>
@@ -229,8 +230,8 @@ function QueueRow({ waiting }: { waiting: Waiting }) {
 }
 
 function Failures() {
-  const tasks = store.failures.value;
-  if (!store.loaded.value) return null;
+  const tasks = store.current.failures.value;
+  if (!store.current.loaded.value) return null;
   return (
     <Panel
       title="Failed last"

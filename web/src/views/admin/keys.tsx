@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import type { Key, KeyList } from "../../api/types";
 import { ms, plain, plural } from "../../format";
-import { now } from "../../state/clock";
+import { slowNow } from "../../state/clock";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
@@ -52,7 +52,7 @@ export function Keys() {
 
 function isOver(key: Key): boolean {
   const end = ms(key.expires_at);
-  return key.revoked_at !== undefined || (end !== undefined && end <= now.value);
+  return key.revoked_at !== undefined || (end !== undefined && end <= slowNow.value);
 }
 
 function Row({ of: key, list }: { of: Key; list: Resource<KeyList> }) {

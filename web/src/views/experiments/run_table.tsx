@@ -20,9 +20,10 @@ interface Props {
 }
 
 export function RunTable({ runs, columns, sort, selected, onToggle }: Props) {
-  const head = (key: string, title: string, kind = "") => (
-    <SortHead key={key} name={key} title={title} kind={kind} sort={sort} />
+  const head = (key: string, title: string, kind = "", isNumeric = false) => (
+    <SortHead key={key} name={key} title={title} kind={kind} isNumeric={isNumeric} sort={sort} />
   );
+  const areNumbers = ({ key }: Column) => runs.some((run) => typeof run.values.get(key) === "number");
   return (
     <div class="panel">
       <div class="table-box run-table" tabIndex={0} role="region" aria-label="Runs">
@@ -34,8 +35,8 @@ export function RunTable({ runs, columns, sort, selected, onToggle }: Props) {
               </th>
               {head("name", "Run")}
               {head("status", "Status")}
-              {head("time", "Time")}
-              {columns.map((column) => head(column.key, column.name, column.kind))}
+              {head("time", "Time", "", true)}
+              {columns.map((column) => head(column.key, column.name, column.kind, areNumbers(column)))}
             </tr>
           </thead>
           <tbody>
@@ -80,14 +81,19 @@ interface HeadProps {
   name: string;
   title: string;
   kind: string;
+  isNumeric: boolean;
   sort: string;
 }
 
-function SortHead({ name, title, kind, sort }: HeadProps) {
+function SortHead({ name, title, kind, isNumeric, sort }: HeadProps) {
   const order =
     sort === name ? ("ascending" as const) : sort === `-${name}` ? ("descending" as const) : undefined;
   return (
-    <th scope="col" aria-sort={order ?? "none"} class={kind && `run-${kind}`}>
+    <th
+      scope="col"
+      aria-sort={order ?? "none"}
+      class={`${isNumeric ? "number" : ""} ${kind && `run-${kind}`}`}
+    >
       <button
         type="button"
         class="sort"

@@ -4,14 +4,14 @@ import { useMemo } from "preact/hooks";
 import type { JupyterService, GpuHistory } from "../../api/types";
 import { exactTime, moment, plain } from "../../format";
 import { href, route, setQuery } from "../../router";
-import { now } from "../../state/clock";
+import { slowNow } from "../../state/clock";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
 import { NodeTable, nodeSummary } from "../../ui/node_table";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
-import { useRead, useResource, useTitle } from "../../ui/use";
+import { useCurrentTasks, useRead, useResource, useTitle } from "../../ui/use";
 import { cursor } from "./cursor";
 import { joined, rangeOf, RANGES, type RangeName } from "./history";
 import { Reservations } from "./reservations";
@@ -23,6 +23,7 @@ const POINTS = 400;
 
 export default function Gpus() {
   useTitle("GPUs");
+  useCurrentTasks();
   const range = rangeOf(route.value.query.get("range"));
   // The end of the time that is shown; absent: now.
   const end = Date.parse(route.value.query.get("until") ?? "");
@@ -30,7 +31,7 @@ export default function Gpus() {
   const list = useResource(store.gpus, NOW_EVERY_MS);
   const services = useServices();
   const gpus = list.data.value?.gpus;
-  const until = Number.isNaN(end) ? now.value : end;
+  const until = Number.isNaN(end) ? slowNow.value : end;
   const span = { since: until - RANGES[range].ms, until };
   const problem = list.data.value?.problem;
   const nodes = list.data.value?.nodes ?? [];
@@ -163,7 +164,7 @@ function Cursor({ since, until }: { since: number; until: number }) {
         }}
       />
       <output class="cursor-time number" htmlFor="gpu-cursor">
-        {at === undefined ? "the end" : moment(at, now.value)}
+        {at === undefined ? "the end" : moment(at, slowNow.value)}
       </output>
     </div>
   );

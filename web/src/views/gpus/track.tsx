@@ -4,7 +4,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { Gpu } from "../../api/model";
 import { bytes, duration, moment, plain, shortId } from "../../format";
 import { href } from "../../router";
-import { now } from "../../state/clock";
+import { slowNow } from "../../state/clock";
 import { curve, place, sampleAt, WIDTH, type Span } from "../../state/curve";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
@@ -149,7 +149,7 @@ function percent(value: number | undefined): string | undefined {
 function Holder({ hold, services }: { hold: Hold; services: ReadonlyMap<string, string> }) {
   const service = services.get(hold.taskId);
   if (service !== undefined) return <a href={href(["jupyter"])}>Jupyter {plain(service)}</a>;
-  const task = store.running.value.find((one) => one.id === hold.taskId);
+  const task = store.current.running.value.find((one) => one.id === hold.taskId);
   return (
     <a href={href(["tasks", hold.taskId])} title={hold.taskId}>
       {task ? plain(task.job_name) : <code>{shortId(hold.taskId)}</code>}
@@ -250,7 +250,7 @@ function Axis({ span }: { span: Span }) {
   return (
     <div class="axis number" aria-hidden="true">
       {times.map((time) => (
-        <span key={time}>{moment(time, now.value)}</span>
+        <span key={time}>{moment(time, slowNow.value)}</span>
       ))}
     </div>
   );
@@ -279,9 +279,9 @@ function HoldTable({ holds, services, span }: TableProps) {
             <td>
               <User name={hold.user} />
             </td>
-            <td>{moment(hold.since, now.value)}</td>
-            <td>{hold.until === undefined ? "now" : moment(hold.until, now.value)}</td>
-            <td class="number">{duration((hold.until ?? now.value) - hold.since)}</td>
+            <td>{moment(hold.since, slowNow.value)}</td>
+            <td>{hold.until === undefined ? "now" : moment(hold.until, slowNow.value)}</td>
+            <td class="number">{duration((hold.until ?? slowNow.value) - hold.since)}</td>
           </tr>
         ))}
       </Table>

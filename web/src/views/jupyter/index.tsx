@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { ms, plain, plural, relative } from "../../format";
-import { now } from "../../state/clock";
+import { slowNow } from "../../state/clock";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
@@ -164,7 +164,7 @@ function Idle({ stopsAt }: { stopsAt: string | undefined }) {
   return (
     <p class="service-idle">
       <Icon name="warning" />
-      Nobody uses it: it will be stopped {relative(at, now.value)}. Run a cell to keep it.
+      Nobody uses it: it will be stopped {relative(at, slowNow.value)}. Run a cell to keep it.
     </p>
   );
 }

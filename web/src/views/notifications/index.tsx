@@ -12,7 +12,7 @@ import { Field } from "../../ui/field";
 import { announce, Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { perform } from "../../ui/perform";
-import { Table } from "../../ui/table";
+import { number, Table } from "../../ui/table";
 import { Ago } from "../../ui/time";
 import { useRead, useTitle } from "../../ui/use";
 
@@ -39,7 +39,7 @@ export default function Notifications() {
           {shown.length === 0 ? (
             <Empty>No message of yours waits, and none was given up.</Empty>
           ) : (
-            <Table label="Not delivered" columns={["Message", "To", "Attempts", "Last error", "Next attempt"]}>
+            <Table label="Not delivered" columns={["Message", "To", number("Attempts"), "Last error", "Next attempt"]}>
               {shown.map((one) => (
                 <Row key={one.id} of={one} onSent={() => void list.refresh()} />
               ))}

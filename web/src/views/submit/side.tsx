@@ -3,7 +3,7 @@
 import type { StartEstimate, Task } from "../../api/model";
 import type { Sweep } from "../../api/types";
 import { count, ms, plain, plural, relative } from "../../format";
-import { now } from "../../state/clock";
+import { slowNow } from "../../state/clock";
 import type { FormCheck } from "../../state/form_check";
 import { store } from "../../state/store";
 import { sweepCommand, type SweepForm } from "../../state/sweep_form";
@@ -131,11 +131,11 @@ function Start({ estimate }: { estimate: StartEstimate | undefined }) {
   const most = ms(estimate?.p90);
   if (half === undefined || most === undefined)
     return <p class="muted">There is no estimate of its start yet.</p>;
-  const soon = 5_000 + now.value;
+  const soon = 5_000 + slowNow.value;
   return (
     <p>
-      Estimated start: <b>{half <= soon ? "at once" : relative(half, now.value)}</b>
-      {most > soon && <span class="muted">, nine of ten times {relative(most, now.value)}</span>}
+      Estimated start: <b>{half <= soon ? "at once" : relative(half, slowNow.value)}</b>
+      {most > soon && <span class="muted">, nine of ten times {relative(most, slowNow.value)}</span>}
     </p>
   );
 }

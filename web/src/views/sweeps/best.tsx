@@ -7,7 +7,7 @@ import { route, setQuery } from "../../router";
 import { Options } from "../../ui/field";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
-import { Table } from "../../ui/table";
+import { number, Table } from "../../ui/table";
 import { TaskLink } from "../../ui/task_link";
 import { useRead } from "../../ui/use";
 import { Labels } from "../tasks/columns";
@@ -60,7 +60,7 @@ export function Best({ path, completed }: Props) {
             : "No completed task reports this metric."}
         </Empty>
       ) : (
-        <Table label="Best tasks" columns={["Task", plain(metric), "Parameters"]}>
+        <Table label="Best tasks" columns={["Task", number(plain(metric)), "Parameters"]}>
           {results.map((one) => (
             <tr key={one.task_id}>
               <th scope="row">

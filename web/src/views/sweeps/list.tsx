@@ -6,7 +6,7 @@ import { href } from "../../router";
 import { store } from "../../state/store";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
-import { Table } from "../../ui/table";
+import { number, Table } from "../../ui/table";
 import { User } from "../../ui/task_link";
 import { Ago } from "../../ui/time";
 import { useChanges, useRead, useTitle } from "../../ui/use";
@@ -42,7 +42,7 @@ export default function Sweeps() {
               <code>fetchml sweep create -p lr=0.1,0.2 -- python train.py --lr {"{lr}"}</code>
             </Empty>
           ) : (
-            <Table label="Sweeps" columns={["Sweep", "Tasks", "Status", "User", "Created"]}>
+            <Table label="Sweeps" columns={["Sweep", number("Tasks"), "Status", "User", "Created"]}>
               {sweeps.map((sweep) => (
                 <Row key={sweep.id} sweep={sweep} />
               ))}

@@ -33,7 +33,7 @@ export default function Details({ task }: { task: Task }) {
         <Fact name="Time limit">
           {task.timeout_seconds ? duration(task.timeout_seconds * 1000) : "none"}
         </Fact>
-        <Fact name="Retries">{`up to ${task.max_retries ?? 0}`}</Fact>
+        <Fact name="Retries">{task.max_retries ? `up to ${task.max_retries}` : "none"}</Fact>
         <Fact name="Preemptible">{task.preemptible ? "yes" : "no"}</Fact>
         <Fact name="Snapshot">
           {task.snapshot_id && <code>{plain(task.snapshot_id.slice(0, 12))}</code>}

@@ -3,7 +3,7 @@
 import { useEffect } from "preact/hooks";
 import { ENDED, type StartEstimate, type Task, type TaskExplanation } from "../../api/model";
 import { ms, plain, relative } from "../../format";
-import { now } from "../../state/clock";
+import { slowNow } from "../../state/clock";
 import { Icon } from "../../ui/icon";
 import { At } from "../../ui/time";
 import { useRead } from "../../ui/use";
@@ -72,6 +72,9 @@ function Explanation({ task }: { task: Task }) {
   );
 }
 
+/** Blocked GPUs that the reason itself names. */
+const NAMED_BLOCKED = 4;
+
 const RESOURCES: Readonly<Record<string, string>> = {
   cpu: "CPU cores",
   memory_gb: "GiB of memory",
@@ -91,7 +94,7 @@ function Missing({ explanation }: { explanation: TaskExplanation }) {
           Asks for <b class="number">{one.requested}</b>{" "}
           {RESOURCES[one.resource ?? ""] ?? plain(one.resource ?? "")};{" "}
           <b class="number">{one.free}</b> of {one.total} free.
-          {one.blocked?.map((text) => (
+          {(one.blocked?.length ?? 0) > NAMED_BLOCKED && one.blocked?.map((text) => (
             <span key={text} class="missing-blocked">
               {plain(text)}
             </span>
@@ -107,7 +110,7 @@ function Estimate({ estimate }: { estimate: StartEstimate | undefined }) {
   if (!estimate || half === undefined) return null;
   return (
     <p class="muted">
-      Expected to start {half <= now.value ? "soon" : relative(half, now.value)} (
+      Expected to start {half <= slowNow.value ? "soon" : relative(half, slowNow.value)} (
       <At at={estimate.p50} />
       {estimate.p90 && (
         <>

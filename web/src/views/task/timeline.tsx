@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 import { ENDED, type Task, type TaskAttempt } from "../../api/model";
 import { duration, ms, plain, plural } from "../../format";
 import { missing, outcome, ran, steps, tries, type Step } from "../../state/attempts";
-import { now } from "../../state/clock";
+import { now, slowNow } from "../../state/clock";
 import { Icon, type IconName } from "../../ui/icon";
 import { Meter } from "../../ui/meter";
 import { shownStatus } from "../../ui/status";
@@ -92,7 +92,7 @@ function RunningDetail({ task, started, ended }: RunningProps) {
 function Attempts({ task }: { task: Task }) {
   const parts = tries(task);
   const next = ms(task.not_before);
-  const waits = task.status === "queued" && next !== undefined && next > now.value;
+  const waits = task.status === "queued" && next !== undefined && next > slowNow.value;
   if (parts.length === 0 && !waits) return null;
   return (
     <>

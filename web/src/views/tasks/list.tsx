@@ -5,10 +5,10 @@
 
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { Task } from "../../api/model";
-import { foldsSweeps, fromQuery, isFiltered } from "../../filters";
+import { type Filter, foldsSweeps, fromQuery, isFiltered } from "../../filters";
 import { count, plain, plural } from "../../format";
 import { route, setQuery } from "../../router";
-import { keyOf, Member, OpenSweeps, Rest, single } from "../../state/open_sweeps";
+import { keyOf, Member, OpenSweeps, Rest, type Row, single } from "../../state/open_sweeps";
 import { store } from "../../state/store";
 import { SweepRecords } from "../../state/sweep_records";
 import { TaskList } from "../../state/task_list";
@@ -47,23 +47,55 @@ export default function Tasks() {
     };
   }, [list]);
 
-  const height = useRowHeight();
-  const columns = chosenColumns(query.get("columns"));
-  const rows = opened.rows.value;
-  const tasks = useMemo(() => single(rows, isFolded), [rows, isFolded]);
-  const total = list.total.value;
-  const template = ["2rem", ...columns.map((column) => column.width)].join(" ");
+  const columns = query.get("columns") ?? "";
+  const template = ["2rem", ...chosenColumns(columns).map((column) => column.width)].join(" ");
+  // What reads the rows draws itself: the filters stay as they are when a task changes.
   return (
     <div class="view tasks" style={{ "--columns": template }}>
       <header class="view-head">
         <h1>Tasks</h1>
-        <span class="muted number" role="status">
-          {total === undefined ? "" : plural(total, "task")}
-        </span>
-        <ColumnChoice chosen={columns} />
+        <Total list={list} />
+        <ColumnChoice columns={columns} />
       </header>
       <FilterBar filter={filter} />
-      <Problem text={list.problem.value} retry={() => void list.load()} />
+      <ListProblem list={list} />
+      <Rows {...{ list, filter, isFolded, opened, records, selection, columns }} />
+    </div>
+  );
+}
+
+function Total({ list }: { list: TaskList }) {
+  const total = list.total.value;
+  return (
+    <span class="muted number" role="status">
+      {total === undefined ? "" : plural(total, "task")}
+    </span>
+  );
+}
+
+function ListProblem({ list }: { list: TaskList }) {
+  return <Problem text={list.problem.value} retry={() => void list.load()} />;
+}
+
+interface RowsProps {
+  list: TaskList;
+  filter: Filter;
+  isFolded: boolean;
+  opened: OpenSweeps;
+  records: SweepRecords;
+  selection: Selection;
+  /** As in the address: equal texts are equal columns. */
+  columns: string;
+}
+
+function Rows({ list, filter, isFolded, opened, records, selection, columns }: RowsProps) {
+  const height = useRowHeight();
+  const rows = opened.rows.value;
+  const tasks = useMemo(() => single(rows, isFolded), [rows, isFolded]);
+  const total = list.total.value;
+  const shown = chosenColumns(columns);
+  return (
+    <>
       <BulkBar selection={selection} tasks={tasks} total={total ?? 0} filter={filter} />
       {total === undefined ? (
         !list.problem.value && <Loading />
@@ -79,16 +111,17 @@ export default function Tasks() {
           onEnd={() => void list.more()}
           onLook={(last) => opened.look(list, last)}
           indexOf={(row, all) => opened.indexOf(row, all)}
-          head={<Head columns={columns} selection={selection} rows={tasks} />}
-          row={(row, index) => {
+          head={<Head columns={shown} selection={selection} rows={tasks} />}
+          keyOf={keyOf}
+          isPlain={(row) => isOfTask(row, isFolded)}
+          row={(row, index, key) => {
             // Each key by itself: one that is spread is lost.
-            const key = keyOf(row);
             const at = { index, height };
-            const span = { columns: columns.length + 1 };
+            const span = { columns: shown.length + 1 };
             if (row instanceof Rest) return <RestRow key={key} {...at} {...span} rest={row} />;
             const isMember = row instanceof Member;
             const task = isMember ? row.task : row;
-            if (isFolded && !isMember && task.sweep_id !== undefined)
+            if (!isOfTask(row, isFolded))
               return (
                 <SweepRow key={key} {...at} {...span} task={task} opened={opened} records={records} />
               );
@@ -98,7 +131,7 @@ export default function Tasks() {
                 {...at}
                 task={task}
                 isMember={isMember}
-                columns={query.get("columns") ?? ""}
+                columns={columns}
                 isSelected={selection.ids.value.has(task.id)}
                 selection={selection}
                 rows={tasks}
@@ -107,8 +140,14 @@ export default function Tasks() {
           }}
         />
       )}
-    </div>
+    </>
   );
+}
+
+/** Whether the row shows one task, and not a sweep. */
+function isOfTask(row: Row, isFolded: boolean): boolean {
+  if (row instanceof Rest) return false;
+  return row instanceof Member || !isFolded || row.sweep_id === undefined;
 }
 
 interface RowProps {
@@ -188,8 +227,8 @@ function Head({ columns, selection, rows }: HeadProps) {
   );
 }
 
-function ColumnChoice({ chosen }: { chosen: readonly Column[] }) {
-  const names = chosen.map((column) => column.name);
+function ColumnChoice({ columns }: { columns: string }) {
+  const names = chosenColumns(columns).map((column) => column.name);
   const toggle = (name: string) => {
     const next = names.includes(name) ? names.filter((one) => one !== name) : [...names, name];
     setQuery({ columns: next.join(",") });

@@ -1,7 +1,7 @@
 /** The first view: GPUs, what waits, what runs, today, and what failed last. */
 
 import type { GpuList, Task, Waiting } from "../api/model";
-import { count, duration, ms, plain, relative } from "../format";
+import { count, duration, ms, plain, plural, relative } from "../format";
 import { href } from "../router";
 import { now, slowNow } from "../state/clock";
 import { store } from "../state/store";
@@ -130,7 +130,7 @@ function RunningRow({ task }: { task: Task }) {
         <TaskLink task={task} />
         <div class="row-detail">
           <User name={task.user_id} />
-          {task.gpu ? <span>{task.gpu} GPU</span> : null}
+          {task.gpu ? <span>{plural(task.gpu, "GPU")}</span> : null}
           {task.progress && <span class="clipped">{plain(task.progress)}</span>}
         </div>
         <TimeLimit task={task} />

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import type { Task } from "../../api/model";
-import { plain, shortId } from "../../format";
+import { plain, plural, shortId } from "../../format";
 import { href } from "../../router";
 import { StatusBadge } from "../../ui/status";
 import { IdleMark, TaskLink, User } from "../../ui/task_link";
@@ -90,8 +90,8 @@ export function chosenColumns(text: string | null): readonly Column[] {
 /** What a task asks of the host. */
 export function needs(task: Task): string {
   const parts = [];
-  if (task.gpu) parts.push(`${task.gpu} GPU`);
-  if (task.cpu) parts.push(`${task.cpu} CPU`);
+  if (task.gpu) parts.push(plural(task.gpu, "GPU"));
+  if (task.cpu) parts.push(plural(task.cpu, "CPU"));
   if (task.memory_gb) parts.push(`${task.memory_gb} GiB`);
   return parts.join(" · ");
 }

@@ -39,6 +39,8 @@ JUPYTER_KEY = "jupyter.key"
 SECRETS_KEY = "secrets.key"
 NOTIFICATIONS_KEY = "notifications.key"
 TASKS = "tasks"
+ARRAYS = "arrays"
+"""Beside the tasks on a cluster's shared folder: which attempts were handed over together."""
 
 # In the store's folder.
 DATABASE = "fetchml.duckdb"

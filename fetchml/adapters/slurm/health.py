@@ -1,13 +1,14 @@
 """Whether the cluster takes work: Slurm answers, and the shared folder can be used."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 from fetchml.adapters.slurm import start_files
-from fetchml.files.layout import TASKS
+from fetchml.files.layout import ARRAYS, TASKS
 from fetchml.files.shared_disk import SharedDisk, not_mounted
 from fetchml.system.background import every
 
@@ -67,20 +68,21 @@ class ClusterHealth:
         """Raises OSError if the shared folder is not the one that it was. In a thread."""
         found = None
         with suppress(FileNotFoundError):
-            found = start_files.identity(self._shared_dir)
+            found = identity(self._shared_dir)
         if found != self._identity:
             raise not_mounted(self._shared_dir)
 
     async def _check_disk(self) -> None:
         shared = self._shared_dir
         try:
-            identity = await self._disk(partial(start_files.check_shared, shared))
-            if self._identity not in (None, identity):
+            found = await self._disk(partial(check_shared, shared))
+            if self._identity not in (None, found):
                 raise not_mounted(shared)
             if self._identity is None:
                 self.shims = await self._disk(partial(start_files.install_shims, shared))
-                await self._disk(partial((shared / TASKS).mkdir, 0o700, exist_ok=True))
-            self._identity = identity
+                for name in (TASKS, ARRAYS):
+                    await self._disk(partial((shared / name).mkdir, 0o700, exist_ok=True))
+            self._identity = found
             self._disk_fault = None
         except OSError as error:
             reason = error.strerror or error
@@ -96,3 +98,18 @@ class ClusterHealth:
         if self._on_available is not None and told != self._told:
             self._told = told
             self._on_available(*told)
+
+
+def check_shared(shared_dir: Path) -> tuple[int, int]:
+    """Return the identity of the shared folder. Raises OSError if it can't be written to."""
+    found = identity(shared_dir)
+    probe = shared_dir / f".fetchml-probe-{os.getpid()}"
+    probe.write_bytes(b"")
+    probe.unlink()
+    return found
+
+
+def identity(shared_dir: Path) -> tuple[int, int]:
+    """Device and inode: another folder where it is not mounted. Raises OSError."""
+    status = shared_dir.stat()
+    return status.st_dev, status.st_ino

@@ -14,12 +14,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
+from msgspec.structs import replace
+
 from fetchml.adapters.node_relays.entry import NodeEntries
 from fetchml.adapters.slurm import job_limits, job_parameters, start_files
+from fetchml.adapters.slurm.array_records import ArrayRecords
+from fetchml.adapters.slurm.attempt_writer import AttemptWriter, HandOver
 from fetchml.adapters.slurm.follower import Followed, Follower
-from fetchml.adapters.slurm.hand_overs import HandOver, HandOvers
+from fetchml.adapters.slurm.hand_overs import HandOvers
 from fetchml.adapters.slurm.health import ClusterHealth
-from fetchml.adapters.slurm.job import Submission
 from fetchml.adapters.slurm.judge import Judge
 from fetchml.adapters.slurm.leftovers import Leftovers
 from fetchml.adapters.slurm.node_gpus import NodeGpus
@@ -37,7 +40,7 @@ from fetchml.adapters.slurm.verdicts import (
     sentence,
     trouble,
 )
-from fetchml.files.layout import ATTEMPTS, TASKS
+from fetchml.files.layout import ARRAYS, ATTEMPTS, TASKS
 from fetchml.files.shared_disk import SharedDisk, is_fault
 from fetchml.files.shared_folders import SharedFolders
 from fetchml.ports.cluster import Node, NodeReading
@@ -93,10 +96,11 @@ class SlurmLauncher:
         self._nodes = NodeWatch(transport.nodes, answers=self._follower.answers)
         self._queue = QueueWatch(transport.queue, answers=self._follower.answers)
         self._submits = Submits(transport, self._follower, self._disk)
+        self._arrays = ArrayRecords(options.shared_dir / ARRAYS, self._disk)
         self._hand_overs = HandOvers(
             self._disk,
-            self._write,
-            self._health.require_same,
+            AttemptWriter(self._health, self._arrays, options.containers),
+            self._arrays,
             self._submits,
             self._follower,
             self._leftovers.need,
@@ -111,7 +115,7 @@ class SlurmLauncher:
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
         self._prefix = f"fetchml-{instance_id.replace('-', '')[-12:]}-"
         self._leftovers.prefix = self._prefix
-        self._hand_overs.array_prefix = f"{self._prefix}array-"
+        self._arrays.prefix = f"{self._prefix}array-"
         await self._health.open(self._follower.open, on_available)
         await self._nodes.open()
         await self._queue.open()
@@ -121,6 +125,7 @@ class SlurmLauncher:
         tasks = self._options.shared_dir / TASKS
         folders = [tasks / task_id / ATTEMPTS / str(attempt) for task_id, attempt in live]
         names = {self._name(*each) for each in live}
+        names |= await self._arrays.keep(live)
         for first in range(0, len(folders), CLEAN_AT_ONCE):
             part = folders[first : first + CLEAN_AT_ONCE]
             names |= await self._disk(partial(start_files.array_tasks, part))
@@ -132,10 +137,13 @@ class SlurmLauncher:
         await self._health.until_available()
         followed = self._follower.follow(name)
         try:
+            await self._arrays.read()
             submission = job_parameters.submission(
                 run, name, self._options.parameters, self._options.lease_seconds
             )
-            one = HandOver(run, followed, submission)
+            if task := self._arrays.task_of((run.task_id, run.attempt)):
+                submission = replace(submission, array_task=task)
+            one = HandOver(run, followed, submission, was_in_array=bool(task))
             known = await self._hand_overs.prepare(one)
             if known:
                 await self._read_array_task(run, followed)
@@ -255,6 +263,7 @@ class SlurmLauncher:
         self._submits.forget(name)
         self._leftovers.drop(name)
         self._leftovers.drop(followed.array_task or "")
+        await self._arrays.drop((run.task_id, run.attempt))
 
     async def enter(self, run: LaunchSpec, command: SessionCommand | RelayCommand) -> Helper:
         return await self._entries.enter(run, command)
@@ -341,17 +350,6 @@ class SlurmLauncher:
     def _name(self, task_id: str, attempt: int) -> str:
         return f"{self._prefix}{task_id}-{attempt}"
 
-    def _write(self, run: LaunchSpec, submission: Submission) -> bool | None:
-        """Return whether the attempt was prepared before; `None` if it is claimed."""
-        # Without a start file there was no job, and nothing but the server can have claimed it.
-        if start_files.has_begun(run.folder):
-            if start_files.read(run.folder).is_claimed:
-                return None
-            if start_files.was_prepared(run.folder):
-                return True
-        start_files.write(run, self._health.shims, submission, self._options.containers)
-        return False
-
     async def _pause(self, followed: Followed, records: Records) -> None:
         job = followed.job
         if job is not None:
@@ -384,7 +382,9 @@ class SlurmLauncher:
     async def _read_array_task(self, run: LaunchSpec, followed: Followed) -> None:
         """Raises OSError."""
         found = await self._disk(partial(start_files.array_task, run.folder))
-        followed.array_task = followed.array_task or found
+        await self._arrays.read()
+        recorded = self._arrays.task_of((run.task_id, run.attempt))
+        followed.array_task = followed.array_task or found or recorded
 
     async def _records(self, run: LaunchSpec) -> Records:
         """Read the attempt's folder. Waits while the shared folder fails."""

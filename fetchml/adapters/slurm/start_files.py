@@ -7,7 +7,6 @@ has the size of the rest and the request to Slurm. A file of another size was no
 end, so there is no job.
 """
 
-import errno
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from fetchml.core.model import AttemptEnd
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.layout import DATASETS, GPU_SAMPLER, NODE_RELAY, SECRETS, SHIM, VOLUMES
-from fetchml.files.own_file import write_durably
+from fetchml.files.own_file import write_at_once, write_durably
 from fetchml.files.secrets import run_file
 from fetchml.files.shared_disk import is_fault
 from fetchml.ports.launcher import LaunchSpec
@@ -33,6 +32,7 @@ from fetchml.shim import CLAIM_EXISTS, node_program
 from fetchml.shim import path as shim_path
 
 START = "start"
+DRAFT = "start.new"
 SUBMISSION = "submission"
 """File with the request, written by older releases."""
 OUTPUT = "job.out"
@@ -77,6 +77,7 @@ case $SLURM_ARRAY_TASK_ID in
 {folders}
 *) false;;
 esac || exit 125
+[ -s {start} ] || exit {claim_exists}
 exec >{output} 2>&1
 exec env -i NODE="$SLURMD_NODENAME" GPUS="$CUDA_VISIBLE_DEVICES" \\
     NUMBERS="$SLURM_JOB_GPUS" /bin/sh ./{start} {limits}
@@ -166,10 +167,17 @@ def install_shims(shared_dir: Path) -> Path:
 
 
 def write(
-    run: LaunchSpec, shims: Path, submission: Submission, containers: Containers | None = None
+    run: LaunchSpec,
+    shims: Path,
+    submission: Submission,
+    containers: Containers | None = None,
+    *,
+    synced: bool = True,
+    replaces: bool = False,
 ) -> None:
-    """Create the attempt's folder and its start file, which is on the disk then. `containers`:
-    `None` if the command is a plain process of the node.
+    """Create the attempt's folder and its start file. `containers`: `None` if the command is a
+    plain process of the node. `synced`: whether the file is on the disk on return. `replaces`: an
+    incomplete file is there, and there may be a job that reads it.
 
     Raises OSError, PrepareError.
     """
@@ -192,17 +200,19 @@ def write(
         write_durably(run.folder / ENVIRONMENT, environment, sync_name=False)
     script = _START_SCRIPT.format(run=quote(str(folder.run)), last=last)
     request = b"# %d %b\n" % (len(script.encode()), msgspec.json.encode(submission))
-    _write_synced(run.folder / START, request + script.encode())
+    start = run.folder / START
+    path = run.folder / DRAFT if replaces else start
+    write_at_once(path, request + script.encode(), synced=synced)
+    if replaces:
+        path.rename(start)
 
 
-def _write_synced(path: Path, content: bytes) -> None:
-    """Write a file, in as few system calls as possible. It is on the disk on return, and its name
-    with it on file systems that keep a journal. Raises OSError."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_SYNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(path, flags, 0o600)
+def sync(path: Path) -> None:
+    """Make sure that the start file is on the disk: those of an array are not synced at once.
+    Raises OSError."""
+    fd = os.open(path / START, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if os.write(fd, content) < len(content):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.fsync(fd)
     finally:
         os.close(fd)
 
@@ -260,7 +270,11 @@ def array_script(folders: Mapping[int, Path]) -> str:
     """The script of an array, whose tasks find their attempts' folders by their indexes."""
     lines = (f"{index}) cd {quote(str(folder))};;" for index, folder in folders.items())
     return _ARRAY_SCRIPT.format(
-        folders="\n".join(lines), output=OUTPUT, start=START, limits=_LIMITS
+        folders="\n".join(lines),
+        output=OUTPUT,
+        start=START,
+        limits=_LIMITS,
+        claim_exists=CLAIM_EXISTS,
     )
 
 
@@ -376,22 +390,7 @@ def remove(path: Path) -> None:
     """Remove what `write` created outside of the three places. Raises OSError."""
     untrusted.remove(path / DATASETS)
     untrusted.remove(path / VOLUMES)
-    for name in (SUBMISSION, START, ENVIRONMENT):
+    for name in (SUBMISSION, START, DRAFT, ENVIRONMENT):
         (path / name).unlink(missing_ok=True)
     for lifeline in path.glob(f"{LIFELINE}.*"):
         lifeline.unlink(missing_ok=True)
-
-
-def check_shared(shared_dir: Path) -> tuple[int, int]:
-    """Return the identity of the shared folder. Raises OSError if it can't be written to."""
-    found = identity(shared_dir)
-    probe = shared_dir / f".fetchml-probe-{os.getpid()}"
-    probe.write_bytes(b"")
-    probe.unlink()
-    return found
-
-
-def identity(shared_dir: Path) -> tuple[int, int]:
-    """Device and inode: another folder where it is not mounted. Raises OSError."""
-    status = shared_dir.stat()
-    return status.st_dev, status.st_ino

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm.health import check_shared
 from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings
 from fetchml.ops.checks import cluster_config
@@ -58,7 +58,7 @@ def _shared_folder(settings: Settings) -> Finding:
         fix = "Create it where all nodes see it under the same path, and give it to the server."
         return Finding(name, f"{folder} is no folder that the server can write to", fix)
     try:
-        start_files.check_shared(folder)
+        check_shared(folder)
         free_gb = shutil.disk_usage(folder).free >> 30
     except OSError as error:
         return Finding(

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm import hand_overs, start_files, submits
-from fetchml.adapters.slurm.hand_overs import HandOver, HandOvers
+from fetchml.adapters.slurm import attempt_writer, hand_overs, start_files, submits
+from fetchml.adapters.slurm.array_records import ArrayRecords
+from fetchml.adapters.slurm.attempt_writer import AttemptWriter, HandOver
+from fetchml.adapters.slurm.hand_overs import HandOvers
+from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import ArrayTask, Submission
 from fetchml.adapters.slurm.submits import Submits
 from fetchml.adapters.slurm.transports.transport import Refused
+from fetchml.files.layout import ARRAYS
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec
 from tests.support.slurm_world import World
@@ -24,23 +28,21 @@ class Bench:
         self.sent: list[Submission] = []
         self.needed: list[str] = []
         self.submits = Submits(world.stand, world.follower, SharedDisk())
+        disk = SharedDisk()
+        self.health = ClusterHealth(folder, disk)
+        self.records = ArrayRecords(folder / ARRAYS, disk)
+        self.records.prefix = "own-array-"
         self.hand_overs = HandOvers(
-            SharedDisk(),
-            self.write,
-            lambda: None,
+            disk,
+            AttemptWriter(self.health, self.records, None),
+            self.records,
             self.submits,
             world.follower,
             self.needed.append,
             has_arrays=lambda: world.stand.has_arrays,
         )
-        self.hand_overs.array_prefix = "own-array-"
         world.stand.on_submit = self.on_submit
         self.refusal: Refused | None = None
-        (folder / "tasks").mkdir()
-
-    def write(self, run: LaunchSpec, submission: Submission) -> bool | None:
-        start_files.write(run, self.folder / "shim", submission)
-        return False
 
     def on_submit(self, job: Submission) -> None:
         self.sent.append(job)
@@ -60,8 +62,14 @@ class Bench:
 @pytest.fixture
 async def bench(world: World, tmp_path: Path) -> AsyncIterator[Bench]:
     bench = Bench(world, tmp_path)
+
+    async def seen() -> None:
+        bench.health.slurm_seen()
+
+    await bench.health.open(seen, lambda *_: None)
     yield bench
     await bench.hand_overs.close()
+    await bench.health.close()
 
 
 async def test_alike_attempts_are_one_array_whose_tasks_are_on_record(bench: Bench) -> None:
@@ -143,7 +151,7 @@ async def test_attempt_that_is_given_up_while_it_is_written_is_in_no_array(bench
 async def test_rest_of_a_group_on_a_slow_disk_is_written_next(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hand_overs, "WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(attempt_writer, "WRITE_SECONDS", 0.0)
     ones = [bench.one(f"t{n}") for n in range(4)]
     await bench.prepare(*ones)
     assert all(start_files.was_prepared(one.run.folder) for one in ones)

@@ -1,0 +1,104 @@
+"""Writes attempts to the shared folder, many in one call of a thread."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm.array_records import ArrayRecords
+from fetchml.adapters.slurm.containers import Containers
+from fetchml.adapters.slurm.follower import Followed
+from fetchml.adapters.slurm.health import ClusterHealth
+from fetchml.adapters.slurm.job import Submission
+from fetchml.ports.launcher import LaunchSpec
+
+WRITE_SECONDS = 2.0
+"""Attempts that are not written after this time are left to the next group."""
+
+
+@dataclass(eq=False)
+class HandOver:
+    """One attempt on its way."""
+
+    run: LaunchSpec
+    followed: Followed
+    submission: Submission
+    was_in_array: bool = False
+    """Whether an array's file names it, which an earlier server wrote: it may have a job."""
+    written: asyncio.Future[bool | None] = field(default_factory=asyncio.Future)
+    """Whether it was prepared before; `None` if it is claimed. Done when its array was submitted,
+    if it has one."""
+    search: bool = False
+    """Whether a job may have come of its array, whose submit failed."""
+
+    @property
+    def attempt(self) -> tuple[str, int]:
+        return self.run.task_id, self.run.attempt
+
+
+Array = Mapping[int, HandOver]
+"""Attempts by their index."""
+
+
+class AttemptWriter:
+    """Used in threads."""
+
+    def __init__(
+        self, health: ClusterHealth, records: ArrayRecords, containers: Containers | None
+    ) -> None:
+        self._health = health
+        self._records = records
+        self._containers = containers
+
+    def write(
+        self, group: Sequence[HandOver], arrays: Mapping[str, Array]
+    ) -> list[bool | Exception | None]:
+        """Write a group, of which some are in arrays, by name. Return for each whether it was
+        prepared before, `None` if it is claimed, or what failed; not for those at the end that
+        there was no time for. Raises OSError if another disk is mounted there now."""
+        self._health.require_same()
+        deadline = time.monotonic() + WRITE_SECONDS
+        in_array = {one.attempt for array in arrays.values() for one in array.values()}
+        results: list[bool | Exception | None] = []
+        for one in group:
+            try:
+                results.append(self._write(one, synced=one.attempt not in in_array))
+            except Exception as error:  # noqa: BLE001 - it is for the caller
+                results.append(error)
+            if time.monotonic() > deadline:
+                break
+        numbers = {
+            one.attempt: number
+            for number, (one, result) in enumerate(zip(group, results, strict=False))
+            if result is False
+        }
+        for name, array in arrays.items():
+            new = {index: one.attempt for index, one in array.items() if one.attempt in numbers}
+            try:
+                if new:
+                    self._records.write(name, new)
+            except OSError as error:
+                for attempt in new.values():
+                    results[numbers[attempt]] = error
+        return results
+
+    def _write(self, one: HandOver, *, synced: bool) -> bool | None:
+        folder = one.run.folder
+        # Without a start file nothing but the server can have claimed it.
+        has_begun = start_files.has_begun(folder)
+        if has_begun:
+            if start_files.read(folder).is_claimed:
+                return None
+            if start_files.was_prepared(folder):
+                start_files.sync(folder)
+                return True
+        start_files.write(
+            one.run,
+            self._health.shims,
+            one.submission,
+            self._containers,
+            synced=synced,
+            replaces=has_begun,
+        )
+        return one.was_in_array

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from fetchml.core.events import CancelRequested
 from fetchml.core.model import Server, Status, Task
+from fetchml.core.scheduling.waiting import Queued
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.task_lookup import TaskLookup
@@ -22,6 +23,10 @@ def watched_tasks(
     def under_way() -> list[Task]:
         return list(state.under_way())
 
+    def is_under_way(task_id: str) -> bool:
+        waiting = state.wait_states.get(task_id)
+        return task_id in state.held or not isinstance(waiting, Queued | None)
+
     async def with_checkpoint() -> list[Task]:
         found, pace = list[Task](), Pace()
         for task in list(state.tasks.values()):
@@ -36,6 +41,7 @@ def watched_tasks(
 
     return MonitoredTasks(
         under_way=under_way,
+        is_under_way=is_under_way,
         with_checkpoint=with_checkpoint,
         folder=files.folder,
         attempt=lambda task: files.attempt(task.id, task.attempt),

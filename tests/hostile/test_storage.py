@@ -2,16 +2,19 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fetchml.core import storage
-from fetchml.core.model import FailureReason, Kept, Principal, Role, Status
+from fetchml.core.model import FailureReason, Kept, Principal, Role, Status, Task
 from fetchml.core.storage import Kind, Live, Used
 from fetchml.engine.engine import Engine
 from fetchml.errors import StorageQuotaReached
 from fetchml.files import untrusted
+from fetchml.files.storage.monitor import MonitorSettings, StorageMonitor
 from fetchml.files.tree_size import measure
 from tests.hostile.storage_box import MIB, disk_watch, script, used
 from tests.support.archives import file, folder, packed, sent
@@ -165,6 +168,32 @@ async def test_workspace_of_running_task_counts_for_its_user(box: Box) -> None:
         await engine.cancel_task(ALICE, made.id)
         await ended(engine, made.id)
         assert not used(box, ALICE, Kind.WORKSPACES)
+
+
+async def test_tasks_are_listed_once_for_all_that_are_measured(box: Box) -> None:
+    """On a cluster every task that was handed over is under way: thousands of them."""
+    async with box.engine() as engine:
+        text = "head -c 300000 /dev/zero > $FETCHML_WORKSPACE/x; echo written; sleep 1000"
+        made = [await engine.create_task(ALICE, script(text)) for _ in range(2)]
+        for each in made:
+            await said(engine, each.id)
+        watched, lists = box.parts.watched, 0
+
+        def under_way() -> Sequence[Task]:
+            nonlocal lists
+            lists += 1
+            return watched.under_way()
+
+        settings = MonitorSettings(box.data_dir, 0)
+        counted = replace(watched, under_way=under_way)
+        await StorageMonitor(box.usage, counted, box.jupyter, settings).look()
+        assert lists == 1
+        assert used(box, ALICE, Kind.WORKSPACES) >= 600_000
+        for each in made:
+            assert watched.is_under_way(each.id)
+            await engine.cancel_task(ALICE, each.id)
+            await ended(engine, each.id)
+        assert not watched.is_under_way(made[0].id)
 
 
 async def test_fastest_writer_is_stopped_when_the_disk_is_nearly_full(each_box: Box) -> None:

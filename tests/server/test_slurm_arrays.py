@@ -26,6 +26,10 @@ def ids(cluster: Slurm) -> list[str]:
     return cluster.run("squeue", "--noheader", "--array", "--format=%i").split()
 
 
+def start_files(shared: Path) -> list[Path]:
+    return sorted(shared.glob("tasks/*/attempts/1/start"))
+
+
 async def submit_sweep(server: Server, script: str) -> str:
     sweep = {
         "name": "s",
@@ -90,6 +94,45 @@ async def test_server_killed_before_and_after_an_array_is_submitted(
     await server.start()
     await assert_ran_once(server, starts, await tasks_of(server, sweep_id))
     await eventually(lambda: not own_slurm.jobs())
+
+
+async def test_power_failure_after_an_array_is_submitted(
+    serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path, starts: Path
+) -> None:
+    """Of an array only its own file is synced: start files may be empty or missing afterwards."""
+    server = serve(backend_of(own_slurm, transport_name, shared))
+    await server.start(FETCHML_CRASH_AT="array_submitted")
+    partition(own_slurm, "DOWN")
+    sweep_id = await submit_sweep(server, counted(starts, "sleep 0.3; exit 4"))
+    await server.died()
+    submitted = ids(own_slurm)
+    assert len(submitted) >= 2
+    assert len(list((shared / "arrays").iterdir())) >= 1
+    first, *others = start_files(shared)
+    first.write_bytes(b"")
+    for start in others[::2]:
+        start.unlink()
+    await server.start()
+    partition(own_slurm, "UP")
+    await assert_ran_once(server, starts, await tasks_of(server, sweep_id))
+    await eventually(lambda: not own_slurm.jobs())
+    await eventually(lambda: not list((shared / "arrays").iterdir()))
+
+
+async def test_jobs_that_start_before_the_server_is_back_from_a_power_failure(
+    serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path, starts: Path
+) -> None:
+    server = serve(backend_of(own_slurm, transport_name, shared))
+    await server.start(FETCHML_CRASH_AT="array_submitted")
+    partition(own_slurm, "DOWN")
+    sweep_id = await submit_sweep(server, counted(starts, "exit 4"))
+    await server.died()
+    for start in start_files(shared):
+        start.write_bytes(b"")
+    partition(own_slurm, "UP")
+    await eventually(lambda: not own_slurm.jobs())
+    await server.start()
+    await assert_ran_once(server, starts, await tasks_of(server, sweep_id))
 
 
 async def test_server_killed_while_its_arrays_wait(

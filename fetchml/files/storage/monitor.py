@@ -49,7 +49,9 @@ class MonitoredTasks:
     """The engine's tasks, as the monitor uses them."""
 
     under_way: Callable[[], Sequence[Task]]
-    """Returns all tasks with an attempt, services included."""
+    """Returns all tasks with an attempt, services included. On a cluster these may be many."""
+    is_under_way: Callable[[str], bool]
+    """Returns whether the task with this id still is one of them."""
     with_checkpoint: Callable[[], Coroutine[object, object, Sequence[Task]]]
     """Returns tasks that wait for another attempt and have a checkpoint."""
     attempt: Callable[[Task], AttemptFolder]
@@ -122,7 +124,7 @@ class StorageMonitor:
             if task.spec.checkpoint:
                 kept = await asyncio.to_thread(_measure_checkpoint, self._tasks.folder(task.id))
                 used[Kind.OUTPUTS] = used[Kind.OUTPUTS].plus(kept)
-            if all(each.id != task.id for each in self._tasks.under_way()):
+            if not self._tasks.is_under_way(task.id):
                 continue
             self._usage.live_measured(task, used)
             total = sum(each.bytes for each in used.values())

@@ -1,10 +1,12 @@
 """Groups of attempts: which become arrays, and what becomes of them when a submit fails."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from fetchml.adapters.slurm import attempt_writer, hand_overs, start_files, submits
 from fetchml.adapters.slurm.array_records import ArrayRecords
@@ -59,6 +61,14 @@ class Bench:
         await soon(asyncio.gather(*map(self.hand_overs.prepare, ones)))
 
 
+async def on_disk(bench: Bench, ones: list[HandOver]) -> list[str]:
+    """Return the task of an array that another server would know of each attempt."""
+    records = ArrayRecords(bench.folder / ARRAYS, SharedDisk())
+    records.prefix = "own-array-"
+    await soon(records.read())
+    return [records.task_of(one.attempt) for one in ones]
+
+
 @pytest.fixture
 async def bench(world: World, tmp_path: Path) -> AsyncIterator[Bench]:
     bench = Bench(world, tmp_path)
@@ -88,9 +98,53 @@ async def test_alike_attempts_are_one_array_whose_tasks_are_on_record(bench: Ben
         ArrayTask(1, n) for n in range(5)
     ]
     assert on_record == [f"{array.name}.{n}" for n in range(5)] == bench.needed
+    assert await on_disk(bench, ones) == on_record
     assert array.name.startswith("own-array-")
     for number, one in enumerate(ones):
         assert f"{number}) cd {one.run.folder};;" in array.script
+
+
+async def test_array_is_on_the_disk_before_it_is_submitted(bench: Bench) -> None:
+    ones = [bench.one(f"t{n}") for n in range(3)]
+    seen: list[Path] = []
+    bench.world.stand.on_submit = lambda _: seen.extend((bench.folder / ARRAYS).iterdir())
+    await bench.prepare(*ones)
+    assert len(seen) == 1
+    assert all(await on_disk(bench, ones))
+
+
+async def test_attempts_that_an_array_names_are_written_again_and_not_submitted_in_another(
+    bench: Bench,
+) -> None:
+    """After a power failure their start files may be missing, empty or complete."""
+    await bench.prepare(*(bench.one(f"t{n}") for n in range(3)))
+    bench.sent.clear()
+    missing, empty, complete = again = [bench.one(f"t{n}") for n in range(3)]
+    for one in again:
+        one.was_in_array = True
+        task = bench.records.task_of(one.attempt)
+        one.submission = replace(one.submission, array_task=task)
+    (missing.run.folder / start_files.START).unlink()
+    (empty.run.folder / start_files.START).write_bytes(b"")
+    assert await soon(asyncio.gather(*map(bench.hand_overs.prepare, again))) == [True] * 3
+    assert not bench.sent
+    for one in again:
+        assert start_files.was_prepared(one.run.folder)
+        assert start_files.array_task(one.run.folder) == one.submission.array_task
+    assert complete.submission.array_task
+
+
+async def test_array_that_cannot_be_written_is_not_submitted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str, attempts: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(bench.records, "write", fail)
+    preparing = map(bench.hand_overs.prepare, [bench.one("a"), bench.one("b")])
+    found = await soon(asyncio.gather(*preparing, return_exceptions=True))
+    assert [isinstance(each, OSError) for each in found] == [True, True]
+    assert not bench.sent
 
 
 async def test_others_are_jobs_of_their_own(bench: Bench) -> None:
@@ -146,6 +200,17 @@ async def test_attempt_that_is_given_up_while_it_is_written_is_in_no_array(bench
     assert ones[0].followed.job is not None
     assert ones[2].followed.job is not None
     assert ones[1].followed.job is None
+
+
+async def test_array_whose_attempts_are_all_given_up_leaves_no_file(bench: Bench) -> None:
+    preparing = [asyncio.create_task(bench.hand_overs.prepare(bench.one(n))) for n in "ab"]
+    await asyncio.sleep(0)
+    for each in preparing:
+        each.cancel()
+    await soon(asyncio.gather(*preparing, return_exceptions=True))
+    await soon(bench.hand_overs.close())
+    assert not bench.sent
+    assert not list((bench.folder / ARRAYS).iterdir())
 
 
 async def test_rest_of_a_group_on_a_slow_disk_is_written_next(

@@ -5,22 +5,11 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from fetchml.files.shared_disk import is_fault
-from fetchml.ports.cluster import Cluster
-from fetchml.ports.launcher import Launcher, PrepareError
+from fetchml.ports.launcher import PrepareError
 
 AGAIN_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
-
-
-async def patiently(
-    launcher: Launcher, prepare: Callable[[], Awaitable[None]], progress: Callable[[str], None]
-) -> None:
-    """Prepare an attempt; on a cluster, until its shared folder answers."""
-    if isinstance(launcher, Cluster):
-        await until_it_answers(prepare, launcher.until_usable, progress)
-    else:
-        await prepare()
 
 
 async def until_it_answers(

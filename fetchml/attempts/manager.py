@@ -24,6 +24,7 @@ from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.files.task_files import TaskFiles
+from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import Launcher, LaunchSpec
 from fetchml.system.background import BackgroundWork
 from fetchml.system.threads import WorkerThreads
@@ -60,6 +61,10 @@ class PrestageCounts:
     """Of the ordinary ones: not prestaged because the task was discarded too often."""
 
 
+def _cluster(launcher: Launcher) -> Cluster | None:
+    return launcher if isinstance(launcher, Cluster) else None
+
+
 class AttemptManager:
     """Used from one event loop."""
 
@@ -79,6 +84,8 @@ class AttemptManager:
         self.counts = PrestageCounts()
         self._gpu_failure = gpu_failure
         self._launcher = launcher
+        # Once: such a check of a protocol takes as long as the rest of a new runner.
+        self._cluster = _cluster(launcher) if settings.on_cluster else None
         self._inputs = inputs
         self._files = files
         self._watch = watch
@@ -184,7 +191,7 @@ class AttemptManager:
             output_limits=self._settings.outputs,
             checkpoint=self._files.checkpoint(task.id) if spec.checkpoint else None,
             look=self.look,
-            on_cluster=self._settings.on_cluster,
+            cluster=self._cluster,
         )
 
     async def _drive(self, task_id: str, runner: AttemptRunner) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from fetchml.attempts.disk_outages import patiently
+from fetchml.attempts.disk_outages import until_it_answers
 from fetchml.attempts.ends import end_of
 from fetchml.attempts.staging import Inputs
 from fetchml.attempts.steps import Steps
@@ -42,6 +42,7 @@ from fetchml.files.attempt_folder import AttemptFolder, CollectError, Look, look
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import LeftOut, OutputLimits
 from fetchml.files.secrets import run_file
+from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Owner, PrepareError
 from fetchml.system import failpoints
 from fetchml.system.background import first_of
@@ -74,12 +75,12 @@ class AttemptRunner:
         output_limits: OutputLimits,
         checkpoint: Path | None = None,
         look: Look = look_here,
-        on_cluster: bool = False,
+        cluster: Cluster | None = None,
     ) -> None:
         """The future of `report` resolves when the event's changes are durable. `gpu_failure`
         returns an event if the GPUs caused a failed exit. `look` reads the attempt's folder.
-        `checkpoint`: the task's folder, if it has one. `on_cluster`: a cluster decides when the
-        attempt starts, so its gate opens at once."""
+        `checkpoint`: the task's folder, if it has one. `cluster`: the launcher, if that is one:
+        it decides when the attempt starts, so the gate opens at once."""
         self._task = task
         self._launch = launch
         self._outputs = outputs
@@ -94,8 +95,8 @@ class AttemptRunner:
         self._output_limits = output_limits
         self._checkpoint = checkpoint
         self._look = look
-        self._on_cluster = on_cluster
-        self._in_thread: Look = look if on_cluster else asyncio.to_thread
+        self._cluster = cluster
+        self._in_thread: Look = look if cluster is not None else asyncio.to_thread
         self._folder = AttemptFolder(launch.folder)
         self._times = AttemptTimes(self._folder, task, clock)
         self._end = task.end
@@ -180,7 +181,7 @@ class AttemptRunner:
     @property
     def _is_prestaged(self) -> bool:
         """Whether the attempt waits at its gate until this server opens it."""
-        return self._task.prestaged and not self._on_cluster
+        return self._task.prestaged and self._cluster is None
 
     async def _let_others_start(self) -> None:
         pause = asyncio.create_task(asyncio.sleep(PRESTAGE_DELAY_SECONDS))
@@ -224,9 +225,11 @@ class AttemptRunner:
     async def _prepare(self) -> bool:
         """Prepare the attempt up to its gate; return false if it was abandoned."""
         preparing = asyncio.create_task(
-            patiently(self._launcher, self._stage_and_launch, self._progress)
-            if self._on_cluster
-            else self._stage_and_launch()
+            self._stage_and_launch()
+            if self._cluster is None
+            else until_it_answers(
+                self._stage_and_launch, self._cluster.until_usable, self._progress
+            )
         )
         try:
             await first_of(preparing, self._stop.made, self._discard_requested)
@@ -358,7 +361,7 @@ class AttemptRunner:
 
     async def _node(self) -> tuple[str | None, tuple[str, ...]]:
         """The node of a cluster that the attempt runs on, and its GPUs there."""
-        if not self._on_cluster:
+        if self._cluster is None:
             return None, ()
         return await self._look(self._folder.node), await self._look(self._folder.node_gpus)
 

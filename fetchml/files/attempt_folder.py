@@ -10,6 +10,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -18,7 +19,7 @@ from fetchml.files import kept_outputs, log_segments, untrusted
 from fetchml.files.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
 from fetchml.files.layout import CONTROL, OPENED, OUTPUTS, RUN, WORKSPACE
 from fetchml.files.log_times import Bounds, LogTimes
-from fetchml.files.own_file import sync_folder
+from fetchml.files.own_file import create_folders, sync_folder
 from fetchml.files.records.begin import Claim, StartRecord
 from fetchml.files.records.control import write_limit
 from fetchml.files.records.end import LAST_MS, end_of, integer
@@ -65,13 +66,25 @@ class AttemptFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.run = path / RUN
-        self.control = path / CONTROL
+
+    @cached_property
+    def control(self) -> Path:
         """Files that the server changes while the attempt runs. The task can't write here, except
         under launchers that isolate nothing."""
-        self.workspace = path / WORKSPACE
-        self.outputs = path / OUTPUTS
-        self.workspace_draft = path / "workspace.new"
+        return self.path / CONTROL
+
+    @cached_property
+    def workspace(self) -> Path:
+        return self.path / WORKSPACE
+
+    @cached_property
+    def outputs(self) -> Path:
+        return self.path / OUTPUTS
+
+    @cached_property
+    def workspace_draft(self) -> Path:
         """Where a workspace is filled before it is renamed to its place."""
+        return self.path / "workspace.new"
 
     def create(self, uid: int | None, gid: int | None) -> None:
         """Create the folder for a shim of this user. May be repeated until the gate opens.
@@ -105,15 +118,17 @@ class AttemptFolder:
     def _create_control(self) -> None:
         """Create `control/`, but never beside the `run/` of an attempt that an older release
         prepared: its shim does not look there."""
-        self.path.mkdir(_PRIVATE, parents=True, exist_ok=True)
-        if self.run.exists():
+        if not create_folders(self.path) and self.run.exists():
             return
         with suppress(FileExistsError):
             self.control.mkdir(_PRIVATE)
 
     def takes_limits(self) -> bool:
         """Return whether the shim learns of a changed time limit, or will once there is one."""
-        return not self.run.exists() or (self.control.is_dir() and not self.control.is_symlink())
+        with suppress(FileNotFoundError):
+            if stat.S_ISDIR(self.control.lstat().st_mode):
+                return True
+        return not self.run.exists()
 
     def keeps_first_limit(self) -> bool:
         """Return whether a command of this attempt may run with the limit that it was prepared

@@ -94,14 +94,20 @@ class SharedDisk:
         elif not self._growth_is_due:
             self._growth_is_due = True
             loop.call_later(GROWTH_SECONDS, self._grow, loop)
+        timer = loop.call_later(LIMIT_SECONDS, self._give_up, call)
         try:
-            async with asyncio.timeout(LIMIT_SECONDS):
-                return await answer
-        except TimeoutError as error:
-            if call.has_begun and answer.cancelled():  # Else the call itself has failed so.
-                call.is_stuck = True
-                self._stuck += 1
-            raise TimeoutError(f"the shared disk did not answer in {LIMIT_SECONDS:g} s") from error
+            return await answer
+        finally:
+            timer.cancel()
+
+    def _give_up(self, call: _Call) -> None:
+        if call.answer.done():
+            return
+        if call.has_begun:
+            call.is_stuck = True
+            self._stuck += 1
+        message = f"the shared disk did not answer in {LIMIT_SECONDS:g} s"
+        call.answer.set_exception(TimeoutError(message))
 
     def _grow(self, loop: asyncio.AbstractEventLoop) -> None:
         self._growth_is_due = False

@@ -41,16 +41,16 @@ class TaskFiles:
         return AttemptFolder(self.attempt_path(task_id, attempt))
 
     def attempt_path(self, task_id: str, attempt: int) -> Path:
-        return self._root / task_id / ATTEMPTS / str(attempt)
+        return self._root.joinpath(task_id, ATTEMPTS, str(attempt))
 
     def folder(self, task_id: str) -> Path:
         return self._root / task_id
 
     def outputs(self, task_id: str) -> Path:
-        return self._root / task_id / OUTPUTS
+        return self._root.joinpath(task_id, OUTPUTS)
 
     def checkpoint(self, task_id: str) -> Path:
-        return self._root / task_id / CHECKPOINT
+        return self._root.joinpath(task_id, CHECKPOINT)
 
     async def remove(self, task_id: str) -> None:
         """Remove all files of a task. Errors are logged."""

@@ -361,9 +361,11 @@ class SlurmLauncher:
         if quiet:
             away = not self._follower.answers.is_set()
             seconds = AWAY_LOOK_SECONDS if away else IDLE_LOOK_SECONDS
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await followed.changed.wait()
+        timer = asyncio.get_running_loop().call_later(seconds, followed.changed.set)
+        try:
+            await followed.changed.wait()
+        finally:
+            timer.cancel()
 
     async def _followed(self, run: LaunchSpec) -> Followed:
         """Return the entry of an attempt's job. Waits while the shared folder fails."""

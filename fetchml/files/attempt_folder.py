@@ -19,7 +19,7 @@ from fetchml.files import kept_outputs, log_segments, untrusted
 from fetchml.files.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
 from fetchml.files.layout import CONTROL, OPENED, OUTPUTS, RUN, WORKSPACE
 from fetchml.files.log_times import Bounds, LogTimes
-from fetchml.files.own_file import create_folders, sync_folder
+from fetchml.files.own_file import sync_folder
 from fetchml.files.records.begin import Claim, StartRecord
 from fetchml.files.records.control import write_limit
 from fetchml.files.records.end import LAST_MS, end_of, integer
@@ -118,7 +118,8 @@ class AttemptFolder:
     def _create_control(self) -> None:
         """Create `control/`, but never beside the `run/` of an attempt that an older release
         prepared: its shim does not look there."""
-        if not create_folders(self.path) and self.run.exists():
+        self.path.mkdir(_PRIVATE, parents=True, exist_ok=True)
+        if self.run.exists():
             return
         with suppress(FileExistsError):
             self.control.mkdir(_PRIVATE)

@@ -9,7 +9,6 @@ import stat
 from pathlib import Path
 
 KEY_BYTES = 32
-_PRIVATE = 0o700
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -81,25 +80,6 @@ def write_at_once(path: Path, content: bytes, *, synced: bool = True) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(fd)
-
-
-def create_folders(path: Path) -> bool:
-    """Create a private folder, and those above it. Return whether it was not there.
-
-    From above, since those of most attempts and their tasks are new. Raises OSError.
-    """
-    is_new = False
-    try:
-        for folder in (path.parent.parent, path.parent, path):
-            try:
-                folder.mkdir(_PRIVATE)
-                is_new = True
-            except FileExistsError:
-                is_new = False
-    except FileNotFoundError:
-        path.mkdir(_PRIVATE, parents=True)
-        return True
-    return is_new
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ end, so there is no job.
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from shlex import quote
 
@@ -231,6 +232,11 @@ def was_prepared(path: Path) -> bool:
     return True
 
 
+@lru_cache(2)
+def _program(shims: Path, name: str) -> Path:
+    return shims / name
+
+
 def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
     """The lines that start the command as a process of the node. Raises OSError, PrepareError."""
     folder = AttemptFolder(run.folder)
@@ -241,17 +247,17 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
     env |= dict(zip(PLACES, map(str, places), strict=True))
     readonly = sorted(env.keys() & _READONLY)
     shim = shim_command(
-        shims / "MACHINE",
+        shims,  # Which of them, the node decides.
         run,
         run_folder=folder.run,
         workspace=folder.workspace,
-        secrets=run.folder / SECRETS,
+        secrets=run.folder / SECRETS if run.secrets is not None else None,
         control=folder.control if folder.takes_limits() else None,
         control_ms=USAGE_MS,
         usage_ms=USAGE_MS,
         lease_ms=lease_ms,
-        relay=shims / NODE_RELAY,
-        sampler=shims / GPU_SAMPLER,
+        relay=_program(shims, NODE_RELAY),
+        sampler=_program(shims, GPU_SAMPLER),
     )
     return _PROCESS.format(
         exports="\n".join(f"export {k}={quote(v)}" for k, v in env.items() if k not in _READONLY),
@@ -263,7 +269,7 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
 
 
 def job_script(folder: Path) -> str:
-    return _JOB_SCRIPT.format(start=quote(str(folder / START)), limits=_LIMITS)
+    return _JOB_SCRIPT.format(start=quote(f"{folder}/{START}"), limits=_LIMITS)
 
 
 def array_script(folders: Mapping[int, Path]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from fetchml.core.model import AttemptEnd, Kept
 from fetchml.files import kept_outputs, log_segments, untrusted
@@ -20,7 +20,7 @@ from fetchml.files.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
 from fetchml.files.layout import CONTROL, OPENED, OUTPUTS, RUN, WORKSPACE
 from fetchml.files.log_times import Bounds, LogTimes
 from fetchml.files.own_file import sync_folder
-from fetchml.files.records.begin import Claim, StartRecord
+from fetchml.files.records.begin import Claim, Progress, StartRecord
 from fetchml.files.records.control import write_limit
 from fetchml.files.records.end import LAST_MS, end_of, integer
 from fetchml.files.tree_size import measure
@@ -35,14 +35,6 @@ _USE = ("cpu_ms", "memory_kb", "read_kb", "write_kb")
 _MOST_USE = 1 << 50
 _GPUS = re.compile(r"[0-9]{1,4}(,[0-9]{1,4}){0,255}")
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
-
-
-class Progress(NamedTuple):
-    """The steps that an attempt has reached before its command runs."""
-
-    is_open: bool
-    is_revoked: bool
-    owner: tuple[int, int] | None
 
 
 class CollectError(Exception):
@@ -66,12 +58,9 @@ class AttemptFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.run = path / RUN
-
-    @cached_property
-    def control(self) -> Path:
+        self.control = path / CONTROL
         """Files that the server changes while the attempt runs. The task can't write here, except
         under launchers that isolate nothing."""
-        return self.path / CONTROL
 
     @cached_property
     def workspace(self) -> Path:
@@ -83,8 +72,7 @@ class AttemptFolder:
 
     @cached_property
     def workspace_draft(self) -> Path:
-        """Where a workspace is filled before it is renamed to its place."""
-        return self.path / "workspace.new"
+        return self.path / "workspace.new"  # Renamed to its place once it is filled.
 
     def create(self, uid: int | None, gid: int | None) -> None:
         """Create the folder for a shim of this user. May be repeated until the gate opens.

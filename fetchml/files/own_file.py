@@ -82,6 +82,15 @@ def write_at_once(path: Path, content: bytes, *, synced: bool = True) -> None:
         os.close(fd)
 
 
+def sync_file(path: Path) -> None:
+    """Make sure that a file of an attempt's folder is on the disk. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable after one was created, renamed or removed. Raises
     OSError."""

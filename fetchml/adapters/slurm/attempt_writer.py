@@ -11,6 +11,7 @@ from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.follower import Followed
 from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import Submission
+from fetchml.files.own_file import sync_file
 from fetchml.ports.launcher import LaunchSpec
 
 WRITE_SECONDS = 2.0
@@ -91,7 +92,7 @@ class AttemptWriter:
             if start_files.read(folder).is_claimed:
                 return None
             if start_files.was_prepared(folder):
-                start_files.sync(folder)
+                sync_file(folder / start_files.START)  # One of an array was not.
                 return True
         start_files.write(
             one.run,

@@ -208,16 +208,6 @@ def write(
         path.rename(start)
 
 
-def sync(path: Path) -> None:
-    """Make sure that the start file is on the disk: those of an array are not synced at once.
-    Raises OSError."""
-    fd = os.open(path / START, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def has_begun(path: Path) -> bool:
     """Whether the attempt was prepared, or its preparation broken off."""
     return os.path.lexists(path / START)

@@ -1,6 +1,16 @@
 """The records of an attempt's beginning."""
 
+from typing import NamedTuple
+
 import msgspec
+
+
+class Progress(NamedTuple):
+    """The steps that an attempt has reached before its command runs."""
+
+    is_open: bool
+    is_revoked: bool
+    owner: tuple[int, int] | None
 
 
 class Claim(msgspec.Struct, frozen=True):

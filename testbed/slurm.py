@@ -66,7 +66,9 @@ BACKUP = (
     "SlurmctldTimeout=4",
 )
 """Settings of a cluster with a second slurmctld, which has the state of the first one."""
-_UNSHARE = ("unshare", "-m", "--uts", "--propagation", "slave")
+CGROUPS = "[ ! -d /sys/fs/cgroup/unified ] || mount -t cgroup2 none /sys/fs/cgroup; "
+"""Lines of a shell in a mount namespace of its own. Where both versions of cgroups are mounted,
+crun starts no container."""
 _USED_UP = "#!/bin/sh\nexit 0\n"
 
 
@@ -186,8 +188,7 @@ class Slurm:
         own = self.folder / "sack" / name
         own.mkdir(exist_ok=True)
         mounts = 'for d in slurm slurmctld slurmdbd; do mount --bind "$0" /run/$d; done; '
-        # Where both versions of cgroups are mounted, crun starts no container.
-        mounts += "[ ! -d /sys/fs/cgroup/unified ] || mount -t cgroup2 none /sys/fs/cgroup; "
+        mounts += CGROUPS
         for path, program in self._programs.items():
             mounts += f"mount --bind {program} {path}; "
         if name == "backup":  # A controller knows its place by the name of its host.

@@ -1,5 +1,7 @@
 """Tasks of a cluster in containers of Podman."""
 
+import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,6 +84,10 @@ async def none_left(containers: Containers, *task_ids: str) -> None:
 
 
 async def test_task_runs_in_its_image(server: Server, containers: Containers) -> None:
+    await assert_runs_in_its_image(server, containers, uid=os.geteuid())
+
+
+async def assert_runs_in_its_image(server: Server, containers: Containers, uid: int) -> None:
     value = 'it\'s "one" $x\nline'
     script = (
         'cat /etc/marker; echo "$OF_IMAGE|$VALUE|$UID|$CUDA_VISIBLE_DEVICES|${SLURM_JOB_ID-none}"; '
@@ -92,7 +98,7 @@ async def test_task_runs_in_its_image(server: Server, containers: Containers) ->
     assert (task.status, task.exit_code, task.error) == (Task.failed, 3, "exit code 3"), task
     assert task.worker_id in NODES
     output = (await server.get(task_id)).output
-    assert output.startswith(f"of the image\nyes|{value}|5||none\n/workspace\n0\n"), output
+    assert output.startswith(f"of the image\nyes|{value}|5||none\n/workspace\n{uid}\n"), output
     assert "Read-only file system" in output
     reply = await server.rest.get(f"/v1/tasks/{task_id}/outputs/file")
     assert reply.body == b"kept\n"
@@ -157,12 +163,41 @@ async def test_ends_are_told_apart(server: Server, containers: Containers) -> No
     await none_left(containers, limited, killed, cancelled)
 
 
-async def test_server_restarts_beside_a_container(
-    server: Server, containers: Containers, tmp_path: Path
-) -> None:
+async def test_server_restarts_beside_a_container(server: Server, containers: Containers) -> None:
     task_id = await server.submit_running("until [ -e /outputs/go ]; do sleep 0.1; done; exit 4")
     await server.kill_and_start()
-    (tmp_path / f"shared/tasks/{task_id}/attempts/1/outputs/go").touch()
+    (server.attempt_folder(task_id) / "outputs/go").touch()
     task = await server.ended(task_id)
     assert (task.exit_code, task.attempt) == (4, 1), task
     await none_left(containers, task_id)
+
+
+@pytest.fixture
+def cdi() -> Iterator[None]:
+    """Two GPUs of each node, described as nvidia-ctk does; /dev/null stands in for them."""
+    devices = [
+        {
+            "name": str(number),
+            "containerEdits": {
+                "deviceNodes": [{"path": f"/dev/nvidia{number}", "hostPath": "/dev/null"}]
+            },
+        }
+        for number in range(2)
+    ]
+    folder = Path("/etc/cdi")
+    folder.mkdir(exist_ok=True)
+    file = folder / "fetchml-tests.json"
+    text = {"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices}
+    file.write_text(json.dumps(text))
+    yield
+    file.unlink()
+
+
+async def test_container_has_the_gpus_of_its_job(server: Server, cdi: None) -> None:
+    script = 'ls /dev | while read -r name; do case $name in nvidia*) echo "$name";; esac; done'
+    both = await server.submit(script, gpu=2)
+    assert (await server.ended(both)).status == Task.completed
+    assert (await server.get(both)).output == "nvidia0\nnvidia1\n"
+    one = await server.submit(f"{script}; sleep 1", gpu=1)
+    assert (await server.ended(one)).status == Task.completed
+    assert (await server.get(one)).output in ("nvidia0\n", "nvidia1\n")

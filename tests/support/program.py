@@ -62,6 +62,7 @@ class Server:
     grpc: grpc_world.Client
     http_address: str
     grpc_address: str
+    program: Sequence[str] = FETCHML
 
     def __init__(self, data_dir: Path, backend: Backend, **variables: str) -> None:
         """`variables`: the environment of every start."""
@@ -80,14 +81,14 @@ class Server:
         self._clients = AsyncExitStack()
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self, program: Sequence[str] = FETCHML, **variables: str) -> "Server":
+    async def start(self, program: Sequence[str] = (), **variables: str) -> "Server":
         """Returns when it is ready. `variables`: the environment of this start only."""
         flags = ["--data-dir", str(self.data_dir)]
         flags += ["--http", f"127.0.0.1:{front.http_port()}"]
         flags += ["--grpc", f"127.0.0.1:{front.grpc_port()}"]
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(*program, "serve", *flags),
+                *(*(program or self.program), "serve", *flags),
                 env=environment(**{**self._variables, **variables}),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -136,7 +137,7 @@ class Server:
         self.signal(signal.SIGKILL)
         assert await self.died() == -signal.SIGKILL
 
-    async def kill_and_start(self, program: Sequence[str] = FETCHML, **variables: str) -> None:
+    async def kill_and_start(self, program: Sequence[str] = (), **variables: str) -> None:
         await self.kill()
         await self.start(program, **variables)
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def owner(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ac
         podman(owner, "system", "reset", "--force")
 
 
-def podman(owner: Account, *words: str, **options: object) -> str:
+def podman(owner: Account, *words: str, **options: Any) -> str:
     """Run Podman as a job of the account does. Its first container keeps a mount namespace, which
     those after it share."""
     view = ["unshare", "--mount", "sh", "-c", f'{CGROUPS} exec "$@"', "sh"]

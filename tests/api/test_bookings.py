@@ -190,7 +190,7 @@ async def test_gpus_that_work_are_chosen_first() -> None:
     assert made.gpu_uuids == ("GPU-1000", "GPU-2000")
     other = await box.gpus.bookings.create(ADMIN, asked(gpu=1))
     assert other.gpu_uuids == ("GPU-0000",)
-    with pytest.raises(Conflict, match="1 GPUs can't be reserved"):
+    with pytest.raises(Conflict, match="1 GPU can't be reserved: fewer have no other res"):
         await box.gpus.bookings.create(ADMIN, asked(gpu=1))
 
 

@@ -184,6 +184,7 @@ GOOD = {"user_id": "alice", "gpu": 1, "ends_at": TIME.format("12:00")}
         ({"user_id": "a" * 65}, "user_id", "must not be longer than 64 characters"),
         ({"gpu": 0}, "gpu", "must be between 1 and 1024"),
         ({"gpu": True}, "gpu", "must be an integer"),
+        ({"gpu": 2}, "gpu", "asks for 2, this host has 1"),
         ({"gpu_uuids": ["G0"]}, "gpu_uuids", "one of both"),
         ({"gpu": ..., "gpu_uuids": []}, "gpu_uuids", "must not be empty"),
         ({"gpu": ...}, "gpu_uuids", "one of both"),

@@ -18,7 +18,7 @@ PAST_MS = 60_000
 MOST_GPUS = 1024
 
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
-NO_ROOM = "there are not that many GPUs without another booking at that time"
+NO_ROOM = "fewer have no other reservation at that time (fetchml reservations ls)"
 
 
 class NewBooking(NamedTuple):
@@ -79,6 +79,8 @@ def _gpus(new: NewBooking, known: frozenset[str]) -> Iterable[Violation]:
         yield Violation("gpu_uuids", "must not name a GPU twice")
     elif unknown := [uuid for uuid in new.gpu_uuids if uuid not in known]:
         yield Violation("gpu_uuids", f"there is no GPU {unknown[0][:96]!r}")
+    elif new.gpu > len(known):
+        yield Violation("gpu", f"asks for {new.gpu}, this host has {len(known)}")
 
 
 def choose(

@@ -129,7 +129,8 @@ class GpuBookings:
         if isinstance(chosen, Booking):
             raise Conflict(f"One of these GPUs is reserved for {chosen.user} at that time already")
         if chosen is None:
-            raise Conflict(f"{new.gpu} GPUs can't be reserved: {requests.NO_ROOM}")
+            gpus = "1 GPU" if new.gpu == 1 else f"{new.gpu} GPUs"
+            raise Conflict(f"{gpus} can't be reserved: {requests.NO_ROOM}")
         made = Booking(
             self._ids.next(now), new.user, chosen, new.starts_at, new.ends_at, now, who.user
         )

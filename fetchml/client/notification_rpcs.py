@@ -1,26 +1,13 @@
 """The RPCs of notifications, as `fetchml.client.rpcs` has those of tasks."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from google.protobuf.empty_pb2 import Empty
 
+from fetchml.client.notify_targets import Target, target
 from fetchml.client.rpcs import Rpc
 from fetchml.v1 import notification_pb2
 from fetchml.v1.notification_pb2 import Notification, NotificationSettings, WebhookSecret
-from fetchml.v1.task_pb2 import NotifyTarget
-
-Target = NotifyTarget | str | Mapping[str, Any]
-"""An address: a NotifyTarget, a URL, or `{"url": …, "on": ["failed"]}`."""
-
-
-def target(given: Target) -> NotifyTarget:
-    """Raises ValueError for a name that is no event."""
-    if isinstance(given, NotifyTarget):
-        return given
-    if isinstance(given, str):
-        return NotifyTarget(url=given)
-    return NotifyTarget(**given)
 
 
 def list_notifications(

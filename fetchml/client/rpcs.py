@@ -10,6 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from fetchml.client.notify_targets import Target, target
 from fetchml.client.secret_uses import secret_use
 from fetchml.v1 import task_pb2
 from fetchml.v1.task_pb2 import (
@@ -18,7 +19,6 @@ from fetchml.v1.task_pb2 import (
     DatasetSpec,
     Dependency,
     Environment,
-    NotifyTarget,
     SecretUse,
     Task,
 )
@@ -88,7 +88,8 @@ class TaskFields(TypedDict, total=False):
     may_idle: bool
     idempotency_key: str
     environment: Environment
-    notify: Sequence[NotifyTarget]
+    notify: Sequence[Target]
+    """Each a NotifyTarget, a URL, or `{"url": …, "on": ["failed"]}`."""
 
 
 class Where(TypedDict, total=False):
@@ -141,6 +142,8 @@ def _plain(fields: TaskFields) -> dict[str, Any]:
         ]
     if "secrets" in fields:
         plain["secrets"] = [secret_use(each) for each in fields["secrets"]]
+    if "notify" in fields:
+        plain["notify"] = [target(each) for each in fields["notify"]]
     return plain
 
 
@@ -216,7 +219,7 @@ def update_task(
     hold: bool | None,
     start_after: datetime | None,
     timeout_seconds: int | None,
-    notify: Sequence[NotifyTarget] | None,
+    notify: Sequence[Target] | None,
 ) -> Rpc[Task]:
     """Raises ValueError for a value that does not fit its field."""
     given = {
@@ -225,7 +228,7 @@ def update_task(
         "hold": hold,
         "timeout_seconds": timeout_seconds,
         "start_after": None if start_after is None else _timestamp("start_after", start_after),
-        "notify": notify,
+        "notify": None if notify is None else [target(each) for each in notify],
     }
     fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     # The mask also names what becomes empty.

@@ -48,12 +48,18 @@ def create_sweep(
 
 
 def parameter(values: Values) -> SweepParameter:
-    """Raises ValueError for a value that is no text, number or Boolean."""
+    """Raises ValueError without values, and for one that is no text, number or Boolean."""
     if isinstance(values, SweepParameter):
         return values
     if isinstance(values, str):
         raise ValueError(f"The values of a parameter must be a list, not the text {values[:64]!r}")
-    return SweepParameter(values=[_value(each) for each in values])
+    try:
+        listed = [_value(each) for each in values]
+    except TypeError:  # One value instead of a list.
+        listed = []
+    if not listed:
+        raise ValueError(f"The values of a parameter must be a list with items, not {values!r}")
+    return SweepParameter(values=listed)
 
 
 def list_sweeps(

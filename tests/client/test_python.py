@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import aclosing, closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,7 @@ from fetchml.client import (
     ended,
     status_name,
 )
+from fetchml.client.sweep_rpcs import create_sweep
 from tests.client.relay import Relay
 from tests.support.cli_server import Server
 
@@ -253,6 +255,11 @@ def test_a_waiting_task_is_changed(client: Client) -> None:
     assert [list(each.on) for each in changed.notify] == [[NotifyTarget.failed]]
     assert client.update(task.id, metadata={"b": "2"}).notify == changed.notify
     assert not client.update(task.id, notify=[]).notify
+    url = "https://hooks.example.com/b"
+    changed = client.update(task.id, notify=[{"url": url, "on": ["idle"]}])
+    assert [list(each.on) for each in changed.notify] == [[NotifyTarget.idle]]
+    other = client.submit("notifies", command=["true"], hold=True, notify=[url])
+    assert other.notify[0].url == "https://hooks.example.com/…"
     later = datetime(2100, 1, 1, tzinfo=UTC)
     assert client.update(task.id, start_after=later).start_after.ToDatetime(UTC) == later
     with pytest.raises(ValidationFailed, match="names no field that can be changed"):
@@ -345,3 +352,9 @@ async def test_an_async_call_to_a_silent_server_times_out() -> None:
         async with AsyncClient(address, "", options=Options(deadline=0.5)) as client:
             with pytest.raises((DeadlineExceeded, Unreachable)):
                 await client.queue()
+
+
+@pytest.mark.parametrize("values", [[], 5, "text", [None]])
+def test_values_that_are_no_list_of_values(values: Any) -> None:
+    with pytest.raises(ValueError, match="of a parameter must be"):
+        create_sweep(CreateTaskRequest(job_name="a"), {"lr": values}, {})

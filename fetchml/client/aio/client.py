@@ -16,6 +16,7 @@ from fetchml.client.aio.notify import AsyncNotifications
 from fetchml.client.cursors import TaskCursor, WatchCursor
 from fetchml.client.errors import NotFound
 from fetchml.client.jupyter_rpcs import JupyterFields
+from fetchml.client.notify_targets import Target
 from fetchml.client.rpcs import ListWhere, TaskFields, Where
 from fetchml.v1.experiment_pb2 import Experiment, ListExperimentResultsResponse
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
@@ -25,7 +26,6 @@ from fetchml.v1.server_pb2 import DoctorReport, ServerInfo
 from fetchml.v1.snapshot_pb2 import Snapshot, SnapshotFile
 from fetchml.v1.task_pb2 import (
     CreateTaskRequest,
-    NotifyTarget,
     Task,
     TaskExplanation,
     TaskInterruption,
@@ -97,7 +97,7 @@ class AsyncClient(AsyncNotifications):
         hold: bool | None = None,
         start_after: datetime | None = None,
         timeout_seconds: int | None = None,
-        notify: Sequence[NotifyTarget] | None = None,
+        notify: Sequence[Target] | None = None,
     ) -> Task:
         """Change the priority, hold and earliest start of a waiting task, the time limit and the
         webhooks of one that waits or runs, and labels of any task.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fetchml.client import notification_rpcs
 from fetchml.client.aio.bookings import AsyncBookings
-from fetchml.client.notification_rpcs import Target
+from fetchml.client.notify_targets import Target
 from fetchml.v1.notification_pb2 import (
     ListNotificationsResponse,
     Notification,

@@ -1,6 +1,7 @@
 """Every `fetchml` command that a page shows exists, with the options that the page gives it."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import click
 import pytest
 
 from fetchml.cli.main import fetchml
+from fetchml.core.requests.submission import PROJECT_RULES
 from tests.support.validate import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -78,3 +80,10 @@ def test_the_pages_show_commands() -> None:
 def test_unknown_commands_and_options_are_found() -> None:
     assert problem(["sumbit"]) == "no command sumbit"
     assert problem(["ls", "--limmit", "3"]) == "ls has no {'--limmit'}"
+
+
+def test_snapshots_page_has_every_setting_of_a_project() -> None:
+    page = (ROOT / "docs/snapshots.md").read_text()
+    shown = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0]
+    named = {*tomllib.loads(shown), *re.findall(r"A table `\[(\w+)\]`", page)}
+    assert named == set(PROJECT_RULES)

@@ -177,7 +177,7 @@ def dataset_source(data: bytes) -> None:
 
 
 def toml(data: bytes) -> None:
-    file, violations = project_file.read(data.decode(), submission._PROJECT_RULES)
+    file, violations = project_file.read(data.decode(), submission.PROJECT_RULES)
     assert len(violations) <= 100
     for violation in violations:
         assert len(violation.rule) <= 2000

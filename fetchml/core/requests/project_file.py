@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from fetchml.core.requests.checks import Check, Violation
@@ -34,8 +34,11 @@ class ProjectFile:
         return Violation(PROJECT_FILE, f"{shown} {rule}")
 
 
-def read(text: str, rules: Mapping[str, Check]) -> tuple[ProjectFile, list[Violation]]:
-    """Return the valid settings, and the violations of the others."""
+def read(
+    text: str, rules: Mapping[str, Check], of_requests: Container[str] = ()
+) -> tuple[ProjectFile, list[Violation]]:
+    """Return the valid settings, and the violations of the others. `of_requests`: fields that a
+    request has; those that are no settings belong to one task."""
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > MAX_DOTS:
             wrong = Violation(PROJECT_FILE, f"line {number}: has more than {MAX_DOTS} dots")
@@ -56,9 +59,14 @@ def read(text: str, rules: Mapping[str, Check]) -> tuple[ProjectFile, list[Viola
         if name in rules:
             wrong_value = rules[name](value)
         else:
-            near = difflib.get_close_matches(name[:MAX_SHOWN], rules, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(rules)}"
-            wrong_value = f"is not a setting: {hint}"
+            wrong_value = f"is not a setting: {_hint(name, rules, of_requests)}"
         if wrong_value is not None:
             violations.append(file.violation(name, wrong_value))
     return file, violations
+
+
+def _hint(name: str, rules: Mapping[str, Check], of_requests: Container[str]) -> str:
+    if name in of_requests:
+        return "it belongs to one task, so give it when you submit"
+    near = difflib.get_close_matches(name[:MAX_SHOWN], rules, 1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(rules)}"

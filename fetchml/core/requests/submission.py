@@ -243,7 +243,7 @@ def _idle_violations(
 def read_project(text: str) -> tuple[ProjectFile, list[Violation]]:
     """Return the settings of a fetchml.toml, and their violations; cached, since many tasks share a
     snapshot."""
-    return project_file.read(text, _PROJECT_RULES)
+    return project_file.read(text, PROJECT_RULES, KNOWN_FIELDS)
 
 
 def _args(value: object) -> str | None:
@@ -334,7 +334,7 @@ _RULES: dict[str, Check] = {
     "notify": targets.fault,
 }
 
-_PROJECT_RULES = {
+PROJECT_RULES = {
     name: _RULES[name]
     for name in (
         "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries",
@@ -342,7 +342,7 @@ _PROJECT_RULES = {
         "volumes", "secrets", "may_idle", "notify",
     )
 }  # fmt: skip
-"""Fields that fetchml.toml may set."""
+"""Fields that fetchml.toml may set. The others belong to one task."""
 
 _MERGED = frozenset({"env", "slurm"})
 """Fields whose entries in fetchml.toml stay unless the request has them too."""

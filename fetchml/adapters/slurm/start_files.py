@@ -37,7 +37,8 @@ DRAFT = "start.new"
 SUBMISSION = "submission"
 """File with the request, written by older releases."""
 OUTPUT = "job.out"
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NODE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where jobs look for programs."""
 _MACHINES = ("x86_64", "aarch64")
 _READONLY = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "GROUPS", "PPID", "SHELLOPTS", "UID"})
 """Variables that bash, where it is /bin/sh, lets no script set."""
@@ -194,7 +195,7 @@ def write(
         last = _CONTAINER.format(
             run=quote(str(folder.run)),
             claim_exists=CLAIM_EXISTS,
-            path=_PATH,
+            path=NODE_PATH,
             script=containers.script(run, shims, usage_ms=USAGE_MS, lease_ms=lease_ms),
         )
         environment = containers.environment(run)
@@ -233,7 +234,7 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
     if run.volumes:
         link_volumes(run)
     places = (folder.workspace, link_datasets(run), folder.outputs)
-    env = {"PATH": _PATH} | run.env | variables_of(run) | input_variables(run)
+    env = {"PATH": NODE_PATH} | run.env | variables_of(run) | input_variables(run)
     env |= dict(zip(PLACES, map(str, places), strict=True))
     readonly = sorted(env.keys() & _READONLY)
     shim = shim_command(

@@ -32,6 +32,7 @@ _RECORD_BYTES = 4096
 
 _SCRIPT = """\
 #!/bin/sh
+export PATH={path}
 cd {folder} || exit 3
 {{
     echo "word=$(cat word)"
@@ -106,6 +107,7 @@ def _run(
     job = Submission(
         name=f"fetchml-{folder.name}",
         script=_SCRIPT.format(
+            path=start_files.NODE_PATH,
             folder=quote(str(folder)),
             shims=quote(str(shims)),
             ports=slurm.relay_ports,

@@ -94,6 +94,8 @@ function lines(text: string): Line[] {
 const NUMBER = "[-+]?(?:\\d+\\.?\\d*|\\.\\d+)(?:[eE][-+]?\\d+)?";
 const RANGE = new RegExp(`^(${NUMBER})\\.\\.(${NUMBER})(?:\\.\\.(${NUMBER}))?$`);
 const DRAW = new RegExp(`^(uniform|log_uniform)\\(\\s*(${NUMBER})\\s*,\\s*(${NUMBER})\\s*\\)$`);
+/** A mistyped draw. As a list it would be cut within the parentheses. */
+const CALL = /^(\w+)\s*\([^()]*,[^()]*\)$/;
 
 /** The values of one parameter; a text: the reason why they can't be read. */
 function valuesOf(text: string): SweepParameter | string {
@@ -111,6 +113,8 @@ function valuesOf(text: string): SweepParameter | string {
     const bounds = [Number(draw[2]), Number(draw[3])];
     return draw[1] === "uniform" ? { uniform: bounds } : { log_uniform: bounds };
   }
+  const call = CALL.exec(text);
+  if (call) return `${call[1]}(…) is no draw: write uniform(LOW,HIGH) or log_uniform(LOW,HIGH) with two numbers, or the values as a JSON list`;
   return { values: text.split(",") };
 }
 

@@ -25,8 +25,10 @@ from tests.hostile.raw import (
 from tests.hostile.test_text import restarted, until_idle
 from tests.hostile.text_channels import OTHER_CHANNELS, REST_CHANNELS, SLOW, Channel, raw, texts
 from tests.support.cli_server import Server
+from tests.support.front import DIRECT, EDGE
 
-EXAMPLES = 300
+pytestmark = pytest.mark.fronts(EDGE)
+EXAMPLES = {DIRECT: 300, EDGE: 30}
 """Of one group, besides one for each of its channels."""
 MOST_READ = 100
 """Tasks whose records and logs are read after they have ended."""
@@ -35,11 +37,11 @@ GROUPS = {"rest": REST_CHANNELS, "grpc": [*grpc_channels()], "others": OTHER_CHA
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_any_text_fails_at_most_its_own_request(group: str, tmp_path: Path) -> None:
+def test_any_text_fails_at_most_its_own_request(group: str, tmp_path: Path, front: str) -> None:
     server = Server(tmp_path / "data", **SERVER_SETTINGS).start()
     marks = Marks(tmp_path / "ran")
 
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=SLOW)
+    @settings(max_examples=EXAMPLES[front], deadline=None, suppress_health_check=SLOW)
     @given(st.sampled_from(GROUPS[group]), texts)
     def send(channel: Channel, value: str) -> None:
         channel(server, marks, value)
@@ -68,6 +70,7 @@ def test_any_text_fails_at_most_its_own_request(group: str, tmp_path: Path) -> N
 # Shim files
 
 
+@pytest.mark.not_through(EDGE, "no client sends these files")
 @settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
 @given(
     name=st.sampled_from(["claim", "started", "exit", "log.00000000000000000000", "log.x"]),

@@ -74,15 +74,19 @@ def running(
     *,
     plain: bool = False,
     burst: int | None = None,
+    idle_seconds: int | None = None,
     workers: int = 1,
 ) -> Iterator[Envoy]:
     """`configuration`: a file of envoy/. `files`: what stands for /etc/envoy. `clusters`: cluster →
     port on 127.0.0.1. `plain`: also listen without TLS, in all else the same. `burst`: requests
-    that each key and each address has, and no more come. `workers`: threads."""
+    that each key and each address has, and no more come. `idle_seconds`: in place of the limits of
+    routes for the time in which nothing passes. `workers`: threads."""
     settings = yaml.safe_load((CONFIGURATIONS / configuration).read_text())
     _move(settings, files, clusters)
     if burst is not None:
         _limit(settings, burst)
+    if idle_seconds is not None:
+        _end_idle(settings, idle_seconds)
     if plain:
         listeners = settings["static_resources"]["listeners"]
         without_tls = copy.deepcopy(listeners[0]) | {"name": PLAIN}
@@ -132,6 +136,14 @@ def _limit(node: Any, burst: int) -> None:
             value.update(max_tokens=burst, fill_interval="3600s")
         elif isinstance(value, (dict, list)):
             _limit(value, burst)
+
+
+def _end_idle(node: Any, seconds: int) -> None:
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if key == "idle_timeout" and value != "0s":
+            node[key] = f"{seconds}s"
+        elif isinstance(value, (dict, list)):
+            _end_idle(value, seconds)
 
 
 def _replace_paths(node: Any, files: Path) -> None:

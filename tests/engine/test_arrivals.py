@@ -6,13 +6,14 @@ from unittest.mock import Mock
 
 import pytest
 
+from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.events import BatchAnnounced
 from fetchml.core.model import Principal, Role, Task
 from fetchml.engine.arrivals import PART
 from fetchml.engine.experiments import experiment_records
 from fetchml.engine.named_snapshots import NamedSnapshots
 from fetchml.errors import Unavailable
-from fetchml.ports.store import TaskQuery
+from fetchml.ports.store import AuditQuery, TaskQuery
 from fetchml.system import pacing
 from tests.support.memory_engine import MemoryEngine, memory_engine
 from tests.support.waiting import soon
@@ -62,6 +63,24 @@ async def test_nothing_is_durable_before_the_batch_is_whole(box: MemoryEngine) -
     assert ages == sorted(ages), "the newest is the last one, for pages from memory"
     page = await box.engine.list_tasks(ALICE, TaskQuery(limit=1000))
     assert [each.id for each in page.tasks] == [task_id for _, task_id in reversed(ages)]
+
+
+async def test_no_change_beside_a_batch_is_durable_without_its_audit_entry(
+    box: MemoryEngine,
+) -> None:
+    """The entry may be on the disk first. The change is answered with both there."""
+    first = await soon(box.engine.create_task(BOB, {"job_name": "first", "hold": True}))
+    batch = await arriving(box)
+    cancel = asyncio.create_task(box.engine.cancel_task(BOB, first.id))
+    entries: list[AuditEntry] = []
+    while box.parts.state.arrival is not None:
+        assert not cancel.done()
+        assert in_the_store(box) == ["first"]
+        entries = await box.store.list_audit(AuditQuery(action=Action.TASK_CANCEL, limit=10))
+        await asyncio.sleep(0)
+    assert [entry.target for entry in entries] == [first.id]
+    await soon(asyncio.gather(batch, cancel))
+    assert in_the_store(box).count("first") == 2
 
 
 async def test_batch_of_a_caller_that_leaves_enters_wholly(box: MemoryEngine) -> None:

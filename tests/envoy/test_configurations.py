@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from testbed import envoy as proxy
+from tests.server.ways_in_table import METHODS
 
 
 def manager(configuration: str) -> dict[str, Any]:
@@ -53,17 +54,24 @@ def test_streams_have_no_time_limit(path: str) -> None:
     assert (route_of(path)["timeout"], route_of(path)["idle_timeout"]) == ("0s", "0s")
 
 
-@pytest.mark.parametrize(
-    "path", ["/fetchml.v1.TaskService/WatchTasks", "/grpc.health.v1.Health/Watch"]
-)
+MAY_BE_QUIET = {
+    "TaskService.WatchTasks", "TaskService.StreamTaskLogs", "QueueService.WatchQueue",
+    "GpuService.WatchGpus", "AccessService.ExecTask", "AccessService.ForwardPort",
+}  # fmt: skip
+"""Streams on which nothing may happen for hours."""
+
+
 @pytest.mark.parametrize(
     "content_type", ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8",
                      "application/grpc-web+proto", "application/grpc-web-text"],
 )  # fmt: skip
-def test_grpc_has_no_time_limit(path: str, content_type: str) -> None:
-    assert route_of(path, content_type=content_type, grpc_timeout="5S") == {
-        "cluster": "grpc", "timeout": "0s", "idle_timeout": "0s",
-    }  # fmt: skip
+def test_grpc_has_a_time_limit_only_for_nothing_read(content_type: str) -> None:
+    idle = {f"/fetchml.v1.{name.replace('.', '/')}": name not in MAY_BE_QUIET for name in METHODS}
+    idle["/grpc.health.v1.Health/Watch"] = False
+    for path, ends in idle.items():
+        assert route_of(path, content_type=content_type, grpc_timeout="5S") == {
+            "cluster": "grpc", "timeout": "0s", "idle_timeout": "90s" if ends else "0s",
+        }, path  # fmt: skip
 
 
 @pytest.mark.parametrize("path", ["/v1/tasks", "/v1/tasks/a", "/v1/tasks/a/outputs", "/v1/queue"])

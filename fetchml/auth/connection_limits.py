@@ -21,6 +21,7 @@ class CloseReason(StrEnum):
     HEAD_TOO_LARGE = "head_too_large"
     HEAD_TOO_SLOW = "head_too_slow"
     HEADS_TOO_LARGE = "heads_too_large"
+    FRAMING_TOO_LARGE = "framing_too_large"
     NOT_READ = "not_read"
 
 

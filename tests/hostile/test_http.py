@@ -1,6 +1,7 @@
 """Connections, heads and bodies that never end, against a real server: what they cost, and that
 everybody else is still answered."""
 
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -126,3 +127,43 @@ def test_unfinished_bodies_are_bounded_and_closed(server: Target, clients: ExitS
     assert server.metric('fetchml_http_held_bytes{of="bodies"}') <= 16 * MIB
     assert server.metric('fetchml_http_held_refused_total{of="bodies"}') >= 80
     assert server.rss() - before < 60 * MIB
+
+
+CHUNKED = (
+    f"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nConnection: close\r\n"
+    "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+).encode()
+TRAILERS = b"2\r\n{}\r\n0\r\n" + b"".join(b"X-%06d: %s\r\n" % (n, b"a" * 8000) for n in range(120))
+
+
+def test_unfinished_trailers_are_closed(server: Target, clients: ExitStack, front: str) -> None:
+    """Envoy keeps none and passes none on."""
+    before = server.rss()
+    for _ in range(100):
+        push(clients.enter_context(server.connect()), CHUNKED + TRAILERS)
+    assert server.ask("GET", "/health")[0] == 200
+    assert server.rss() - before < 40 * MIB
+    ended = server.metric('fetchml_http_connections_ended_total{reason="framing_too_large"}')
+    assert ended == (100 if front == DIRECT else 0)
+
+
+@pytest.mark.not_through(EDGE, "Envoy passes the body on in chunks of its own")
+@pytest.mark.parametrize(
+    "framing", [TRAILERS, b"1;%s\r\n \r\n" % (b"a" * 8000) * 50, b"1;a=b\r\n \r\n" * 20_000]
+)
+def test_chunks_larger_than_the_body_get_an_error_reply(server: Target, framing: bytes) -> None:
+    with server.connect() as client:
+        push(client, CHUNKED + framing)
+        status, error = reply_of(client)
+    assert (status, error["code"]) == (400, "BAD_REQUEST")
+    assert "larger than the body" in error["error"]
+
+
+def test_body_in_small_chunks_is_accepted(server: Target) -> None:
+    body = json.dumps({"job_name": "a", "metadata": {"k": "v" * 60_000}}).encode()
+    pieces = [body[at : at + 8] for at in range(0, len(body), 8)]
+    with server.connect() as client:
+        push(client, CHUNKED + b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces))
+        push(client, b"0\r\nX-A: b\r\n\r\n")
+        status, task = reply_of(client)
+    assert (status, task["job_name"]) == (201, "a")

@@ -55,8 +55,8 @@ class Connection(web.RequestHandler):
     """One HTTP connection, counted and limited."""
 
     __slots__ = (
-        "_caller", "_counted", "_head_bytes", "_head_timer", "_payload", "_server", "_unparsed",
-        "_unsent", "_unsent_since", "_wire", "stream",
+        "_body_bytes", "_caller", "_counted", "_head_bytes", "_head_timer", "_payload", "_server",
+        "_unparsed", "_unsent", "_unsent_since", "_wire", "stream",
     )  # fmt: skip
 
     _wire: asyncio.Transport
@@ -72,6 +72,8 @@ class Connection(web.RequestHandler):
         """Requests whose heads have been noted as complete."""
         self._payload: StreamReader | None = None
         """The body of the newest request."""
+        self._body_bytes = 0
+        """Bytes received for this body, the headers of its chunks and trailers included."""
         self._head_bytes = 0
         """Bytes received of an incomplete head."""
         self._head_timer: asyncio.TimerHandle | None = None
@@ -132,6 +134,10 @@ class Connection(web.RequestHandler):
                 self._end_head()
         elif begun and data and not self._upgraded and not self._close and not self._force_close:
             self._count_head(size)
+        elif not begun and self._payload is not None and not self._force_close:
+            self._body_bytes += size
+            if not (self._reading_paused or self._buffer_paused or self._upgraded):
+                self._check_framing(self._payload)
         self._unparsed = self._unparsed + size if begun or kept else size
 
     def _check_heads(self, count: int) -> None:
@@ -146,6 +152,22 @@ class Connection(web.RequestHandler):
                 waiting[at] = (_ErrInfo(error.status, error, error.message), EMPTY_PAYLOAD)
                 break
 
+    def _check_framing(self, payload: StreamReader) -> None:
+        """Drop a client that sends more for headers of chunks and for trailers than for the body:
+        aiohttp keeps trailers until they end."""
+        framing = self._body_bytes - payload.total_bytes
+        if framing <= HEAD_BYTES + payload.total_bytes:
+            return
+        self._server.registry.ended[CloseReason.FRAMING_TOO_LARGE] += 1
+        current, waiting = self._current_request, len(self._messages)
+        if current is None:
+            is_next = waiting == 1
+        else:
+            is_next = waiting == 0 and not current.writer.output_size
+        if is_next and self.transport is not None:
+            self.transport.write(raw_reply(BadRequest(_FRAMING), new_trace(None)))
+        self.force_close()
+
     def resume_reading(self, resume_parser: bool = True) -> None:
         """aiohttp calls this twice for each body, and each time has the parser look for what it
         left when reading was paused."""
@@ -158,6 +180,8 @@ class Connection(web.RequestHandler):
             self._payload = self._messages[-1][1]
         elif self._current_request is not None:
             self._payload = self._current_request.content
+        if self._payload is not None:
+            self._body_bytes = self._payload.total_bytes
 
     def _count_head(self, size: int) -> None:
         """Count `size` more bytes of an incomplete head, and refuse it beyond the limits."""
@@ -241,6 +265,9 @@ class Connection(web.RequestHandler):
         response = failed.error(error)
         response.force_close()
         return response
+
+
+_FRAMING = "The chunks' extensions and trailers are larger than the body"
 
 
 def _fault(exc: BaseException | None) -> str:

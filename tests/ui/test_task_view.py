@@ -98,7 +98,8 @@ async def test_waiting_task_shows_why(
     opened = await tab()
     page = await sign_in(opened, server, at=f"tasks/{task_id}")
     await expect(page.locator(".summary")).to_contain_text("Position 1")
-    await expect(page.locator(".summary")).to_contain_text("CPU")
+    await expect(page.locator(".summary")).to_contain_text("waits for 1 CPU core (0 of 1 free)")
+    await expect(page.locator(".missing")).to_have_text("Asks for 1 CPU core; 0 of 1 free.")
 
 
 OUTPUTS = r"""

@@ -13,7 +13,7 @@ import { Panel } from "../../ui/panel";
 
 const ROLES = {
   viewer: "viewer: reads",
-  user: "user: also submits, and manages own tasks",
+  user: "user: submits and manages own tasks",
   admin: "admin: everything",
 } as const;
 type Role = keyof typeof ROLES;

@@ -75,13 +75,14 @@ function Explanation({ task }: { task: Task }) {
 /** Blocked GPUs that the reason itself names. */
 const NAMED_BLOCKED = 4;
 
-const RESOURCES: Readonly<Record<string, string>> = {
-  cpu: "CPU cores",
-  memory_gb: "GiB of memory",
-  gpu: "GPUs",
-  slots: "slots for tasks",
-  user_gpus: "GPUs of your quota",
-  user_running: "running tasks of your quota",
+/** The name of each resource after the number 1, and after others. */
+const RESOURCES: Readonly<Record<string, readonly [string, string]>> = {
+  cpu: ["CPU core", "CPU cores"],
+  memory_gb: ["GiB of memory", "GiB of memory"],
+  gpu: ["GPU", "GPUs"],
+  slots: ["slot for tasks", "slots for tasks"],
+  user_gpus: ["GPU of your quota", "GPUs of your quota"],
+  user_running: ["running task of your quota", "running tasks of your quota"],
 };
 
 function Missing({ explanation }: { explanation: TaskExplanation }) {
@@ -92,7 +93,7 @@ function Missing({ explanation }: { explanation: TaskExplanation }) {
       {missing.map((one) => (
         <li key={one.resource}>
           Asks for <b class="number">{one.requested}</b>{" "}
-          {RESOURCES[one.resource ?? ""] ?? plain(one.resource ?? "")};{" "}
+          {RESOURCES[one.resource ?? ""]?.[one.requested === 1 ? 0 : 1] ?? plain(one.resource ?? "")};{" "}
           <b class="number">{one.free}</b> of {one.total} free.
           {(one.blocked?.length ?? 0) > NAMED_BLOCKED && one.blocked?.map((text) => (
             <span key={text} class="missing-blocked">

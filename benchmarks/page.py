@@ -15,7 +15,14 @@ from benchmarks.client import Client
 from benchmarks.figures import Benchmark, Figure, Load, at_least, median, not_run
 from benchmarks.history_fill import fill
 from benchmarks.http_load import Request, http_load, why_no_load
-from benchmarks.processes import KEY, NO_QUOTAS, Server, fetchml, scratch_folder
+from benchmarks.processes import (
+    KEY,
+    NO_QUOTAS,
+    Server,
+    fetchml,
+    scratch_folder,
+    seconds_of_descendants,
+)
 from testbed.browser import chromium
 
 HISTORY = 100_000
@@ -203,6 +210,8 @@ class TabsRound(NamedTuple):
     """Processor time of the server for each submit, in seconds."""
     reads: float
     """Reads of all tabs in a second."""
+    browser: float
+    """Processor time of Chromium while the tabs are open, in cores."""
 
 
 def _tabs(server: Server) -> Benchmark:
@@ -232,6 +241,15 @@ def _tabs(server: Server) -> Benchmark:
             f"≤ {1 / RATE:.2f}",
             median(ratios) <= 1 / RATE,
         )
+        browser = median([each.browser for each in rounds])
+        thousand = [1e6 * each.browser / each.loads[0].per_second for each in rounds]
+        yield Figure(
+            f"page: Chromium's processor time, {TABS} tabs, {priority} priority",
+            "",
+            f"{browser:.2f} of a core; {median(thousand):.0f} ms for 1,000 submits",
+            "",
+            True,
+        )
 
 
 async def _rounds(server: Server, *, idle: bool) -> list[TabsRound]:
@@ -246,11 +264,14 @@ async def _rounds(server: Server, *, idle: bool) -> list[TabsRound]:
                 await tab.goto(f"http://{server.http}/ui/tasks?user=*")
                 await expect(tab.locator(".live")).to_have_text("Live")
             before = await asyncio.to_thread(_reads, server)
+            begun, used = time.monotonic(), seconds_of_descendants("chrom")
             tabs = await _submit(server)
+            cores = (seconds_of_descendants("chrom") - used) / (time.monotonic() - begun)
             reads = (await asyncio.to_thread(_reads, server) - before) / TABS_SECONDS
             await context.close()
             alone = alone or await _submit(server)
-            rounds.append(TabsRound((tabs[0], alone[0]), (tabs[1], alone[1]), reads))
+            loads, cpu = (tabs[0], alone[0]), (tabs[1], alone[1])
+            rounds.append(TabsRound(loads, cpu, reads, cores))
         return rounds
 
 

@@ -65,6 +65,31 @@ def _begun(pid: int) -> float:
     return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
+def seconds_of_descendants(name: str) -> float:
+    """What the processes below this one have used so far whose name begins so. What one has used
+    that has ended is not counted."""
+    stats: dict[int, tuple[int, str, int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            head, _, rest = (folder / "stat").read_text().rpartition(")")
+            fields = rest.split()
+            stats[int(folder.name)] = (
+                int(fields[1]),
+                head.partition("(")[2],
+                int(fields[11]) + int(fields[12]),
+            )
+
+    def is_below(pid: int) -> bool:
+        while pid in stats and pid != os.getpid():
+            pid = stats[pid][0]
+        return pid == os.getpid()
+
+    ticks = [
+        used for pid, (_, known, used) in stats.items() if known.startswith(name) and is_below(pid)
+    ]
+    return sum(ticks) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
 def fetchml(
     data_dir: Path,

@@ -1,6 +1,7 @@
 """The shape of the tree: small files, small folders, no way around the layers."""
 
 import ast
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TREES = ("benchmarks", "build", "examples", "fetchml", "proto", "testbed", "tests")
-GENERATED = ("fetchml/v1/", "fetchml/client/sync.py", "build/work/", "build/dist/")
+GENERATED = ("fetchml/v1/", "build/work/", "build/dist/")
 MOST_LINES = 400
 MOST_MODULES = 25
 MOST_AT_TOP = 6
@@ -22,9 +23,11 @@ NOT_IMPORTED = {
 
 
 def sources(tree: str) -> Iterator[Path]:
-    for path in (ROOT / tree).rglob("*.py"):
-        if not path.relative_to(ROOT).as_posix().startswith(GENERATED):
-            yield path
+    # What is generated is not even looked at: a release may be made there meanwhile.
+    for name, folders, files in os.walk(ROOT / tree):
+        folder = Path(name).relative_to(ROOT)
+        folders[:] = [each for each in folders if f"{folder}/{each}/" not in GENERATED]
+        yield from (Path(name) / file for file in files if file.endswith(".py"))
 
 
 @pytest.mark.parametrize("tree", TREES)

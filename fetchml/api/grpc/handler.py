@@ -24,7 +24,7 @@ from google.protobuf.message import DecodeError
 from fetchml.api.grpc import messages
 from fetchml.api.grpc.errors import TRACE_KEY, failure
 from fetchml.api.grpc.keyless import KeylessCalls
-from fetchml.api.grpc.messages import MESSAGE_LATE, MESSAGE_SECONDS, read_messages
+from fetchml.api.grpc.messages import read_messages
 from fetchml.api.grpc.receiving import PLACES, PLACES_BY_KEY, MessagePlaces
 from fetchml.api.grpc.reply_writer import ReplyWriter
 from fetchml.api.grpc.rpc_context import RpcContext
@@ -114,7 +114,12 @@ class RpcHandler(grpc.GenericRpcHandler):
 
         async def answer_unary(rpc: RpcContext, peer: str, context: Any) -> bytes:
             caller = rpc.principal.key_id
-            data = await self._places.receive(caller, context.read, MESSAGE_SECONDS, MESSAGE_LATE)
+            data = await self._places.receive(
+                caller,
+                context.read,
+                messages.MESSAGE_SECONDS,
+                messages.late(messages.MESSAGE_SECONDS),
+            )
             if data is grpc.aio.EOF:
                 raise BadRequest(messages.NO_MESSAGE)
             # The key may have been revoked while the call waited for its message.

@@ -23,14 +23,13 @@ def late(seconds: float) -> str:
     return f"The call's message did not come within {seconds} s"
 
 
-MESSAGE_LATE = late(MESSAGE_SECONDS)
-
-
 async def read_messages(
-    places: MessagePlaces, caller: str, context: Any, seconds: float = MESSAGE_SECONDS
+    places: MessagePlaces, caller: str, context: Any, seconds: float | None = None
 ) -> AsyncGenerator[Any]:
-    """Yield a call's messages, the first within `seconds`. Raises the errors of
-    `MessagePlaces.receive`."""
+    """Yield a call's messages, the first within `seconds`; `None`: MESSAGE_SECONDS. Raises the
+    errors of `MessagePlaces.receive`."""
+    if seconds is None:
+        seconds = MESSAGE_SECONDS
     message_late = late(seconds)
     while True:
         message = await places.receive(caller, context.read, seconds, message_late)
@@ -57,7 +56,7 @@ async def read_conversation(
 
     Raises the errors of `MessagePlaces.receive`.
     """
-    message = await places.receive(caller, context.read, MESSAGE_SECONDS, MESSAGE_LATE)
+    message = await places.receive(caller, context.read, MESSAGE_SECONDS, late(MESSAGE_SECONDS))
     while message is not grpc.aio.EOF:
         yield message
         message = await context.read()

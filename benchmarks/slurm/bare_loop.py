@@ -1,7 +1,9 @@
 """A bare loop over slurmrestd: what a client without FetchML would do."""
 
 import asyncio
+import json
 import time
+import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,9 +20,21 @@ def submit(cluster: Slurm, count: int, **properties: object) -> float:
     return asyncio.run(_submit(cluster, count, properties))
 
 
-async def _submit(cluster: Slurm, count: int, properties: Mapping[str, object]) -> float:
+def ended(cluster: Slurm) -> int:
+    """Return how many jobs have ended since slurmctld's start. It costs less than `squeue`."""
+    request = urllib.request.Request(  # noqa: S310
+        f"{cluster.url}/slurm/v0.0.42/diag", headers=_headers(cluster)
+    )
+    with urllib.request.urlopen(request) as reply:  # noqa: S310 - the testbed's own
+        return int(json.load(reply)["statistics"]["jobs_completed"])
+
+
+def _headers(cluster: Slurm) -> dict[str, str]:
     token = make_token(cluster.jwt_key.read_bytes(), "root", int(time.time()), 3600)
-    headers = {"X-SLURM-USER-NAME": "root", "X-SLURM-USER-TOKEN": token}
+    return {"X-SLURM-USER-NAME": "root", "X-SLURM-USER-TOKEN": token}
+
+
+async def _submit(cluster: Slurm, count: int, properties: Mapping[str, object]) -> float:
     job: dict[str, Any] = {
         "name": "bare",
         "current_working_directory": "/tmp",  # noqa: S108 - nothing is written there
@@ -32,7 +46,7 @@ async def _submit(cluster: Slurm, count: int, properties: Mapping[str, object]) 
     }
     body = {"script": "#!/bin/sh\ntrue\n", "job": job}
     numbers = iter(range(count))
-    async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
+    async with aiohttp.ClientSession(cluster.url, headers=_headers(cluster)) as session:
 
         async def loop() -> None:
             for _ in numbers:

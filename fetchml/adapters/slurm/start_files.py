@@ -97,12 +97,10 @@ until [ -e {run}/open ]; do
     ls {run} >/dev/null || exit 125
     sleep 0.2
 done
-[ -e {run}/node ] || {{
-    printf 'node=%s\\ngpus=%s\\n' "$node" "$numbers" >{run}/node.$$
-    mv {run}/node.$$ {run}/node
-}}
+[ -s {run}/node ] || printf 'node=%s\\ngpus=%s\\n' "$node" "$numbers" >{run}/node
 {last}
 """
+"""Of a task whose gate is open it starts no other program: each takes a millisecond of the node."""
 
 _PROCESS = """\
 set -- {shim}

@@ -224,6 +224,10 @@ class Slurm:
                 start_new_session=True,
             )
 
+    def inside(self, name: str) -> list[str]:
+        """Return a command that runs another one in the mount namespace of a daemon."""
+        return ["nsenter", "--mount", f"--target={self._daemons[name].pid}"]
+
     def kill_daemon(self, name: str) -> None:
         """End a daemon with SIGKILL. Jobs of a node go on."""
         daemon = self._daemons.pop(name)

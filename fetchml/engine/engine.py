@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
-from typing import BinaryIO
 
 from msgspec.structs import replace
 
@@ -41,6 +40,7 @@ from fetchml.engine.watches.batches import Batches, Scope
 from fetchml.engine.watches.watch import Watches
 from fetchml.errors import BadRequest, Conflict
 from fetchml.files.output_archives import OutputArchives, OutputsArchive
+from fetchml.files.reads import OpenedFile
 from fetchml.files.task_files import TaskFiles
 from fetchml.notifications.service import Notifications
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
@@ -318,7 +318,7 @@ class Engine:
 
     async def open_output(
         self, who: Principal, task_id: str, path: str, folder: str | None = None
-    ) -> BinaryIO:
+    ) -> OpenedFile:
         """`folder` as for `list_outputs`."""
         chosen = _folder(folder)
         await self.get_task(who, task_id)

@@ -5,6 +5,7 @@ The caller has already decided whether a user may start or stop one.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from fetchml.core.events import CancelRequested, Submitted
 from fetchml.core.model import Actor, Change, Resources, Status, Task
@@ -113,7 +114,7 @@ class ServiceTasks:
         """The end of what its last attempt wrote."""
         if not task.attempt:
             return ""
-        tail = await asyncio.to_thread(self.attempt(task).tail, LOG_TAIL_BYTES)
+        tail = await self._files.reads(partial(self.attempt(task).tail, LOG_TAIL_BYTES))
         return tail.decode(errors="replace")
 
     async def remove_files(self, task_id: str) -> None:

@@ -1,13 +1,13 @@
 """Archives of all outputs of a task, written while they are sent."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import NamedTuple
 
 from fetchml.core.requests.download_names import ArchiveFormat
-from fetchml.errors import BadRequest, Overloaded, RateLimited
+from fetchml.errors import BadRequest, Overloaded, RateLimited, Unavailable
 from fetchml.files import archive_format
 from fetchml.files.task_files import MAX_OUTPUT_FILES, TaskFiles
 
@@ -69,9 +69,9 @@ class OutputArchives:
         """Yield the archive. An error on the way means that it is incomplete."""
         written = archive_format.write(form, self._files.outputs(task_id), paths)
         try:
-            while (piece := await asyncio.to_thread(next, written, None)) is not None:
+            while (piece := await self._files.reads(partial(next, written, None))) is not None:
                 yield piece
         finally:
             # A thread that is still busy with it after a cancellation ends it by itself.
-            with suppress(ValueError):
-                await asyncio.to_thread(written.close)
+            with suppress(ValueError, Unavailable):
+                await self._files.reads(written.close)

@@ -7,17 +7,20 @@ import asyncio
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from fetchml.core.model import Task
-from fetchml.errors import NotFound
+from fetchml.errors import NotFound, Unavailable
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.checkpoint_folder import newest_change
 from fetchml.files.layout import ATTEMPTS, CHECKPOINT, CHECKPOINT_DRAFT, OUTPUTS, TASKS
+from fetchml.files.reads import FileReads, OpenedFile
+from fetchml.files.shared_disk import is_fault
 from fetchml.system.locks import KeyedLocks
 from fetchml.views import OutputFile, TaskFolder
 
@@ -31,7 +34,9 @@ log = logging.getLogger(__name__)
 class TaskFiles:
     """Lists and removals have threads of their own, so that they never delay other work."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, reads: FileReads | None = None) -> None:
+        """`reads`: of the disk with the files; `None`: it is one of this host."""
+        self.reads = reads or FileReads()
         self._root = data_dir / TASKS
         self._lists = KeyedLocks()
         self._listing = ThreadPoolExecutor(LISTING_THREADS, "outputs")
@@ -68,11 +73,15 @@ class TaskFiles:
             log.exception("a task's outputs can't be removed", extra={"task_id": task_id})
 
     async def output(self, task: Task) -> str | None:
-        """Return the last 64 KiB that the current or last attempt wrote; `None` if it never ran."""
+        """Return the last 64 KiB that the current or last attempt wrote; `None` if it never ran,
+        or if the disk does not answer: the rest of the task is known."""
         if not task.attempt:
             return None
         folder = self.attempt(task.id, task.attempt)
-        tail = await asyncio.to_thread(folder.tail)
+        try:
+            tail = await self.reads(folder.tail)
+        except Unavailable:
+            return None
         if not tail and task.started_at is None:
             return None
         return tail.decode(errors="replace")
@@ -107,9 +116,12 @@ class TaskFiles:
 
     async def open_output(
         self, task_id: str, path: str, folder: TaskFolder = TaskFolder.OUTPUTS
-    ) -> BinaryIO:
-        """Open a regular file in the outputs, or in the checkpoint. Raises NotFound."""
-        return await asyncio.to_thread(open_inside, self._root / task_id / folder, path)
+    ) -> OpenedFile:
+        """Open a regular file in the outputs, or in the checkpoint. Raises NotFound, and
+        Unavailable."""
+        root = self._root / task_id / folder
+        file, status = await self.reads(partial(_open, root, path))
+        return OpenedFile(file, status.st_size, etag_of(status), self.reads)
 
 
 def etag_of(status: os.stat_result) -> str:
@@ -129,9 +141,17 @@ def _walk(root: Path, most: int) -> list[OutputFile]:
     ]
 
 
+def _open(root: Path, path: str) -> tuple[BinaryIO, os.stat_result]:
+    file = open_inside(root, path)
+    return file, os.fstat(file.fileno())
+
+
 def open_inside(root: Path, path: str) -> BinaryIO:
-    """Open a regular file below `root` without following a link. Raises NotFound."""
+    """Open a regular file below `root` without following a link. Raises NotFound, and OSError if
+    the disk fails."""
     try:
         return untrusted.open_regular(root, path)
-    except OSError:
+    except OSError as error:
+        if is_fault(error) and not isinstance(error, PermissionError):
+            raise
         raise NotFound(f"The task has no output {path!r}") from None

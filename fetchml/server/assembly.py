@@ -51,6 +51,7 @@ from fetchml.engine.watched_tasks import watched_tasks
 from fetchml.engine.watches.batches import Batches
 from fetchml.engine.watches.watch import Watches
 from fetchml.files.output_archives import OutputArchives
+from fetchml.files.reads import FileReads
 from fetchml.files.storage.usage import StorageUsage
 from fetchml.files.storage.volumes import VolumeUsage
 from fetchml.files.task_files import TaskFiles
@@ -77,7 +78,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         max((restored.last_created_at, *(each.created_at for each in (*records, *sweeps.records))))
     )
     ids = IdSequence(restored.last_created_at)
-    files = TaskFiles(options.tasks_dir)
+    files = TaskFiles(options.tasks_dir, FileReads(on_shared_disk=outside.cluster is not None))
     audit = Audit(store, clock_ms=clock)
     usage = StorageUsage(options.user_storage_bytes)
     usage.load(await store.kept_by_user())

@@ -1,5 +1,7 @@
 """Checkpoints and interruptions, over real processes."""
 
+from contextlib import closing
+
 import pytest
 
 from fetchml.core.audit import Action
@@ -40,8 +42,9 @@ async def test_checkpoint_stays_from_attempt_to_attempt(box: Box) -> None:
         assert await engine.task_output(done) == "1\n2\n"
         [file] = await checkpoint(engine, task, BOB)
         assert (file.path, file.size_bytes) == ("attempts", 4)
-        with await engine.open_output(BOB, task.id, "attempts", "checkpoint") as opened:
-            assert opened.read() == b"1\n2\n"
+        found = await engine.open_output(BOB, task.id, "attempts", "checkpoint")
+        with closing(found) as opened:
+            assert await opened.read(100) == b"1\n2\n"
         assert await engine.list_outputs(ALICE, task.id) == []
         with pytest.raises(NotFound):
             await engine.open_output(ALICE, task.id, "../outputs", "checkpoint")

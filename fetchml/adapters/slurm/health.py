@@ -3,13 +3,14 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
 from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm.shared_identity import SharedIdentity
 from fetchml.files.layout import ARRAYS, TASKS
-from fetchml.files.shared_disk import SharedDisk, not_mounted
+from fetchml.files.shared_disk import SharedDisk
 from fetchml.system.background import every
 
 DISK_CHECK_SECONDS = 5.0
@@ -25,8 +26,7 @@ class ClusterHealth:
         self._disk = disk
         self._slurm_fault: str | None = "Slurm has not answered yet"
         self._disk_fault: str | None = "the shared folder was not looked at yet"
-        self._identity: tuple[int, int] | None = None
-        """The folder's device and inode when it was first used."""
+        self._identity = SharedIdentity(shared_dir)
         self._told: tuple[bool, str] | None = None
         self._on_available: Callable[[bool, str], None] | None = None
         self._available = asyncio.Event()
@@ -66,23 +66,19 @@ class ClusterHealth:
 
     def require_same(self) -> None:
         """Raises OSError if the shared folder is not the one that it was. In a thread."""
-        found = None
-        with suppress(FileNotFoundError):
-            found = identity(self._shared_dir)
-        if found != self._identity:
-            raise not_mounted(self._shared_dir)
+        self._identity.require_same()
 
     async def _check_disk(self) -> None:
         shared = self._shared_dir
         try:
-            found = await self._disk(partial(check_shared, shared))
-            if self._identity not in (None, found):
-                raise not_mounted(shared)
-            if self._identity is None:
+            if self._identity.is_known:
+                await self._disk(self._identity.require_same)
+            await self._disk(partial(check_shared, shared))
+            if not self._identity.is_known:
                 self.shims = await self._disk(partial(start_files.install_shims, shared))
                 for name in (TASKS, ARRAYS):
                     await self._disk(partial((shared / name).mkdir, 0o700, exist_ok=True))
-            self._identity = found
+                await self._disk(self._identity.keep)
             self._disk_fault = None
         except OSError as error:
             reason = error.strerror or error
@@ -100,16 +96,8 @@ class ClusterHealth:
             self._on_available(*told)
 
 
-def check_shared(shared_dir: Path) -> tuple[int, int]:
-    """Return the identity of the shared folder. Raises OSError if it can't be written to."""
-    found = identity(shared_dir)
+def check_shared(shared_dir: Path) -> None:
+    """Raises OSError if the shared folder can't be written to."""
     probe = shared_dir / f".fetchml-probe-{os.getpid()}"
     probe.write_bytes(b"")
     probe.unlink()
-    return found
-
-
-def identity(shared_dir: Path) -> tuple[int, int]:
-    """Device and inode: another folder where it is not mounted. Raises OSError."""
-    status = shared_dir.stat()
-    return status.st_dev, status.st_ino

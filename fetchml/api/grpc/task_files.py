@@ -1,18 +1,15 @@
 """The methods of TaskService for logs and outputs."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, closing
 
-from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import LOG_INFO, LOG_MATCHES, OUTPUT
 from fetchml.api.task_messages import milliseconds
 from fetchml.core.requests.logs import DEFAULT_MATCHES, LogRange, LogSearch
 from fetchml.engine.engine import Engine
 from fetchml.errors import BadRequest, Conflict
-from fetchml.files.task_files import etag_of
 from fetchml.v1 import task_pb2
 
 
@@ -90,13 +87,12 @@ class TaskFileCalls:
             context.principal, request.task_id, request.path, request.folder
         )
         with closing(opened) as file:
-            size, etag = size_of(file), etag_of(os.fstat(file.fileno()))
+            size, etag = file.size, file.etag
             if request.etag and request.etag != etag:
                 raise Conflict("The output has changed: download it from its first byte")
             if not 0 <= request.offset <= size:
                 raise BadRequest(f"offset: must be between 0 and the file's size, {size}")
-            file.seek(request.offset)
             yield task_pb2.TaskOutputChunk(etag=etag, size_bytes=size)
-            async with aclosing(pieces_of(file, size - request.offset)) as pieces:
+            async with aclosing(file.pieces(request.offset, size - request.offset)) as pieces:
                 async for piece in pieces:
                     yield task_pb2.TaskOutputChunk(data=piece)

@@ -1,12 +1,10 @@
 """Outputs of a task over REST."""
 
-import os
 from contextlib import closing
 from urllib.parse import quote
 
 from aiohttp import web
 
-from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.http.query import Query
 from fetchml.api.http.ranges import Part, is_unchanged, requested_part
 from fetchml.api.http.request import RestRequest
@@ -14,7 +12,6 @@ from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, send_pieces
 from fetchml.api.mappings import OUTPUT
 from fetchml.engine.engine import Engine
-from fetchml.files.task_files import etag_of
 
 _ARCHIVES = {"zip": "application/zip", "tar": "application/x-tar"}
 
@@ -43,7 +40,7 @@ class OutputOperations:
         folder = Query(request.http, "folder").text("folder")
         file = await self._engine.open_output(request.principal, task_id, path, folder)
         with closing(file), request.while_valid():
-            size, etag = size_of(file), etag_of(os.fstat(file.fileno()))
+            size, etag = file.size, file.etag
             headers = {"ETag": f'"{etag}"', "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
             if is_unchanged(request.http, etag):
                 return web.Response(status=304, headers=request.headers(headers))
@@ -57,11 +54,10 @@ class OutputOperations:
             }
             if part is not None:
                 headers["Content-Range"] = part.content_range(size)
-            file.seek(sent.first)
             return await send_pieces(
                 request,
                 headers,
-                pieces_of(file, sent.size),
+                file.pieces(sent.first, sent.size),
                 self._send_timeout_seconds,
                 200 if part is None else 206,
             )

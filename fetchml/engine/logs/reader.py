@@ -12,6 +12,7 @@ from fetchml.engine.logs.threads import LogThreads
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import Changes, FolderEvents
 from fetchml.files.log_search import ReadLog, last_lines
+from fetchml.files.reads import FileReads
 from fetchml.files.task_files import TaskFiles
 from fetchml.views import LogChunk, LogStart
 
@@ -41,7 +42,7 @@ class LogReader:
         folder = self._files.attempt(task.id, number)
         work = partial(_start, folder, number, wanted, self._clock())
         if wanted.tail is None:
-            return await asyncio.to_thread(work, folder.read_log)
+            return await self._files.reads(partial(work, folder.read_log))
         return await self._threads.run(user, folder, work)
 
     async def read(
@@ -74,11 +75,11 @@ class LogReader:
                         follow
                         and not over
                         and changes is None
-                        and await asyncio.to_thread(folder.run.is_dir)
+                        and await self._files.reads(folder.run.is_dir)
                     ):
                         subscription = self._watch.subscribe(folder.run, writes=True)
                         changes = await stack.enter_async_context(subscription)
-                    async for chunk in _rest(folder, number, offset, left):
+                    async for chunk in _rest(self._files.reads, folder, number, offset, left):
                         offset = chunk.offset + len(chunk.data)
                         left = left if left is None else left - len(chunk.data)
                         yield chunk
@@ -114,13 +115,13 @@ class LogReader:
 
 
 async def _rest(
-    folder: AttemptFolder, number: int, offset: int, limit: int | None
+    reads: FileReads, folder: AttemptFolder, number: int, offset: int, limit: int | None
 ) -> AsyncGenerator[LogChunk]:
     """Yield what the log holds now, from `offset`, `limit` bytes at most."""
     left = limit
     while left is None or left > 0:
         size = CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)
-        start, data = await asyncio.to_thread(folder.read_log, offset, size)
+        start, data = await reads(partial(folder.read_log, offset, size))
         if not data:
             return
         yield LogChunk(number, start, data)

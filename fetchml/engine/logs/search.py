@@ -1,6 +1,5 @@
 """Describes the log of an attempt, and searches it."""
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -25,7 +24,8 @@ class LogSearcher:
         """Return the bounds of a log, and the times of its part."""
         number = wanted.attempt if wanted.attempt is not None else task.attempt
         folder = self._files.attempt(task.id, number)
-        return await asyncio.to_thread(_info, folder, task, number, wanted, self._clock())
+        work = partial(_info, folder, task, number, wanted, self._clock())
+        return await self._files.reads(work)
 
     async def search(self, task: Task, wanted: LogSearch, user: str) -> LogMatches:
         """Return the next matches."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 
 from fetchml.core.metrics import MAX_METRICS_BYTES, METRICS_FILE, metrics_in
 from fetchml.core.model import ENDED, Principal, Task
@@ -59,6 +60,6 @@ class ResultLists:
             file = await self._files.open_output(task.id, METRICS_FILE)
         except NotFound:
             return ExperimentResult(task, {})
-        with file:
-            content = await asyncio.to_thread(file.read, MAX_METRICS_BYTES + 1)
+        with closing(file):
+            content = await file.read(MAX_METRICS_BYTES + 1)
         return ExperimentResult(task, metrics_in(content))

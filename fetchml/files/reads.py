@@ -1,0 +1,83 @@
+"""Reads of the files of tasks for clients, off the event loop.
+
+On one host they take the threads that everything takes. A disk that a cluster shares may hang: its
+reads have threads of their own and a time limit, so that they hold up nothing else. Even closing a
+file can hang there.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import BinaryIO, TypeVar
+
+from fetchml.errors import Unavailable
+from fetchml.files.shared_disk import SharedDisk, is_fault
+
+T = TypeVar("T")
+
+PIECE_BYTES = 256 * 1024
+
+
+class FileReads:
+    """Used from one event loop."""
+
+    def __init__(self, *, on_shared_disk: bool = False) -> None:
+        self._disk = SharedDisk() if on_shared_disk else None
+
+    async def __call__(self, function: Callable[[], T], /) -> T:
+        """Return what `function` returns. Raises what it raises; Unavailable if a shared disk
+        fails."""
+        if self._disk is None:
+            return await asyncio.to_thread(function)
+        try:
+            return await self._disk(function)
+        except OSError as error:
+            if not is_fault(error):
+                raise
+            raise Unavailable(
+                "The folder that the cluster's nodes share does not answer: try again later"
+            ) from error
+
+    def close(self, close: Callable[[], None]) -> None:
+        """Call a function that closes a file."""
+        if self._disk is None:
+            close()
+        else:
+            threading.Thread(target=close, name="closes a file", daemon=True).start()
+
+
+class OpenedFile:
+    """A regular file of a task, open for reading."""
+
+    def __init__(self, file: BinaryIO, size: int, etag: str, reads: FileReads) -> None:
+        self.size = size
+        """In bytes, when it was opened."""
+        self.etag = etag
+        """A text that changes with its content."""
+        self._file = file
+        self._reads = reads
+
+    async def read(self, limit: int) -> bytes:
+        """Return the first bytes. Raises Unavailable."""
+        return await self._reads(partial(_read, self._file, 0, limit))
+
+    async def pieces(self, first: int, size: int) -> AsyncGenerator[bytes]:
+        """Yield `size` bytes from `first` on. Raises EOFError if the file is shorter, and
+        Unavailable."""
+        end = first + size
+        while first < end:
+            length = min(end - first, PIECE_BYTES)
+            data = await self._reads(partial(_read, self._file, first, length))
+            if not data:
+                raise EOFError("the file shrank while it was being sent")
+            first += len(data)
+            yield data
+
+    def close(self) -> None:
+        self._reads.close(self._file.close)
+
+
+def _read(file: BinaryIO, first: int, limit: int) -> bytes:
+    file.seek(first)
+    return file.read(limit)

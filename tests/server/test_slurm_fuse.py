@@ -1,0 +1,78 @@
+"""A server whose shared folder is behind FUSE, as is each node's: it hangs, breaks off, and is not
+mounted, while the nodes see it all the time."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from testbed.fuse_folder import fuse_folders
+from testbed.slurm import NODES, Slurm
+from tests.server.test_slurm_faults import assert_ran_once, counted
+from tests.support.scripts import until_file
+from tests.support.server_fixtures import Serve
+from tests.support.slurm_fixtures import backend_of
+from tests.support.waiting import soon, until
+
+PROMPT_SECONDS = 5.0
+"""Less than a single access to the disk may take."""
+READERS = 40
+"""More than the server has threads for other work."""
+
+
+async def test_shared_folder_of_the_server_hangs_and_breaks_off(
+    serve: Serve, slurm: Slurm, shared: Path, starts: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "of-the-file-server"
+    nodes = [slurm.inside(name) for name in NODES]
+
+    def let_end(task_id: str) -> None:
+        (source / f"tasks/{task_id}/attempts/1/workspace/go").touch()
+
+    with fuse_folders(source, shared, *nodes) as folder:
+        server = await serve(backend_of(slurm, "rest", shared)).start()
+
+        async def is_degraded() -> bool:
+            return await server.health() == "degraded"
+
+        async def is_healthy() -> bool:
+            return await server.health() == "healthy"
+
+        script = counted(starts, until_file("go") + "exit 4")
+        task_ids = [await server.submit_running(script) for _ in range(3)]
+        hung, broken, unmounted = task_ids
+
+        folder.hang()
+        let_end(hung)
+        readers = [
+            asyncio.create_task(server.rest.get(f"/v1/tasks/{hung}{part}"))
+            for part in ("", "/logs", "/outputs/file", "/logs/info")
+            for _ in range(READERS // 4)
+        ]
+        assert await until(is_degraded)
+        began = time.monotonic()
+        task_ids.append(await server.submit(counted(starts, "exit 4")))
+        assert "is away" in await server.explained(task_ids[-1])
+        assert time.monotonic() - began < PROMPT_SECONDS
+        replies = await soon(asyncio.gather(*readers))
+        by_part = READERS // 4
+        assert {reply.status for reply in replies[:by_part]} == {200}, "all but its output is known"
+        assert {reply.status for reply in replies[by_part:]} == {503}
+        folder.go_on()
+        await assert_ran_once(server, starts, [hung, task_ids[-1]])
+        assert await until(is_healthy)
+
+        folder.break_off()
+        let_end(broken)
+        assert await until(is_degraded)
+        task_ids.append(await server.submit(counted(starts, "exit 4")))
+
+        folder.unmount()
+        let_end(unmounted)
+        task_ids.append(await server.submit(counted(starts, "exit 4")))
+        assert await is_degraded()
+        assert await asyncio.to_thread(os.listdir, shared) == [], "nothing is created meanwhile"
+        await asyncio.to_thread(folder.mount)
+        await assert_ran_once(server, starts, task_ids)
+        assert await until(is_healthy)
+        await soon(server.stop())

@@ -95,6 +95,8 @@ def _nearest(name: str, known: set[str], form: str) -> str:
 def _convert(value: object, setting: Setting, where: str, *, text: bool = False) -> object:
     """Convert a value to the setting's type. `text`: the value is a string whatever the type, as
     in flags and the environment. Raises ConfigError."""
+    if setting.is_tables:
+        _check_tables(value, get_args(get_args(setting.type)[0])[1], where)
     try:
         kind = get_args(setting.type)[0]
         if text and get_origin(kind) is tuple:
@@ -105,14 +107,37 @@ def _convert(value: object, setting: Setting, where: str, *, text: bool = False)
                 value = _nested(value)
         return msgspec.convert(value, setting.type, strict=not text, dec_hook=_decode)
     except ValueError as error:
-        expected = str(error).partition(" - at ")[0].replace("`", "")
-        if get_origin(kind) is Literal:
-            expected = f"expected one of {', '.join(get_args(kind))}"
-        expected = expected.partition(", got ")[0]
-        shown = json.dumps(value, default=str)
-        raise ConfigError(
-            f"{where}: {expected[:1].lower()}{expected[1:]}; it is {shown}"
-        ) from error
+        raise _wrong(value, kind, where, error) from error
+
+
+def _check_tables(tables: object, kind: type[msgspec.Struct], where: str) -> None:
+    """Check the settings of tables such as `[volumes.NAME]`. Raises ConfigError for what does not
+    fit; the conversion reports everything else."""
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    for name, table in tables.items() if isinstance(tables, dict) else ():
+        if not isinstance(table, dict):
+            continue
+        at = f"{where}.{name}"
+        if unknown := [inner for inner in table if inner not in fields]:
+            hint = _nearest(unknown[0], {*fields}, "{}")
+            raise ConfigError(f"{at}: unknown setting {unknown[0]}{hint}")
+        required = [inner for inner, field in fields.items() if field.required]
+        if missing := [inner for inner in required if inner not in table]:
+            raise ConfigError(f"{at}: {missing[0]} is required")
+        for inner, value in table.items():
+            try:
+                msgspec.convert(value, fields[inner].type, dec_hook=_decode)
+            except ValueError as error:
+                raise _wrong(value, fields[inner].type, f"{at}: {inner}", error) from error
+
+
+def _wrong(value: object, kind: object, where: str, error: ValueError) -> ConfigError:
+    expected = str(error).partition(" - at ")[0].replace("`", "")
+    if get_origin(kind) is Literal:
+        expected = f"expected one of {', '.join(get_args(kind))}"
+    expected = expected.partition(", got ")[0]
+    shown = json.dumps(value, default=str)
+    return ConfigError(f"{where}: {expected[:1].lower()}{expected[1:]}; it is {shown}")
 
 
 def _pairs(items: list[str]) -> dict[str, str]:

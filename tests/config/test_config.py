@@ -175,9 +175,16 @@ path = "/srv/data"
     ("text", "said"),
     [
         ("[volumes]\nscratch = 1", "expected"),
-        ("[volumes.scratch]\nmode = 'rw'", "missing required field path"),
-        ("[volumes.scratch]\npath = '/a'\nmode = 'w'", "invalid enum value"),
-        ("[volumes.scratch]\npath = '/a'\nuser = 'ada'", "unknown field user"),
+        ("[volumes.scratch]\nmode = 'rw'", "volumes.scratch: path is required"),
+        (
+            "[volumes.a]\npath = '/a'\nmode = 'w'",
+            'volumes.a: mode: expected one of ro, rw; it is "w"',
+        ),
+        ("[volumes.a]\npath = '/a'\nmax_gb = 'x'", 'volumes.a: max_gb: expected int; it is "x"'),
+        (
+            "[volumes.a]\npath = '/a'\nuser = 'ada'",
+            r"volumes.a: unknown setting user; did you mean users\?",
+        ),
         ("[volumes.'../a']\npath = '/a'", "expected `?str"),
     ],
 )

@@ -15,7 +15,8 @@ class Streams:
     """The open streams of the HTTP server, which `close` ends together."""
 
     def __init__(self) -> None:
-        self._open: set[asyncio.Task[object]] = set()
+        self._open: dict[asyncio.Future[None], asyncio.Task[object]] = {}
+        """The end of each stream → the task that serves it, and then other requests."""
         self._reason: str | None = None
 
     def __len__(self) -> int:
@@ -34,7 +35,8 @@ class Streams:
         task = asyncio.current_task()
         connection = request.http.protocol
         assert task is not None and isinstance(connection, Connection)  # noqa: S101, PT018  # always
-        self._open.add(task)
+        ended = asyncio.get_running_loop().create_future()
+        self._open[ended] = task
         try:
             with ended_with_client(request), nullcontext() if keyless else request.while_valid():
                 yield
@@ -45,16 +47,18 @@ class Streams:
             task.uncancel()
             raise Unavailable(reason) from None
         finally:
-            self._open.discard(task)
+            del self._open[ended]
+            ended.set_result(None)
 
     def _why_closed(self) -> str | None:
         return self._reason
 
     async def close(self, reason: str, timeout_seconds: float) -> None:
-        """End all streams and reject new ones. Waits until clients have received the reason."""
+        """End all streams and reject new ones. Waits until clients have been sent the reason; that
+        of an error reply is sent as those of other requests."""
         self._reason = reason
         ending = list(self._open)
-        for task in ending:
+        for task in self._open.values():
             task.cancel()
         if ending:
             await asyncio.wait(ending, timeout=timeout_seconds)

@@ -34,17 +34,19 @@ class RateLimiter:
 
     def take(self, caller: str, now: float) -> RateState | None:
         """Take one of the caller's tokens; `None` if none is left."""
-        tokens, at = self._buckets.get(caller, (self.burst, now))
-        tokens = min(self.burst, tokens + (now - at) * self._per_second)
-        if tokens < 1 - _ROUNDING:
+        buckets, burst, per_second = self._buckets, self.burst, self._per_second
+        tokens, at = buckets.get(caller, (burst, now))
+        tokens += (now - at) * per_second
+        if tokens > burst:
+            tokens = burst
+        elif tokens < 1 - _ROUNDING:
             return None
         left = tokens - 1 if tokens > 1 else 0.0
-        self._buckets[caller] = (left, now)
-        self._buckets.move_to_end(caller)
-        if len(self._buckets) > self._max_callers:
-            self._buckets.popitem(last=False)
-        reset = math.ceil((self.burst - left) / self._per_second)
-        return RateState(self.burst, int(left), reset)
+        buckets[caller] = (left, now)
+        buckets.move_to_end(caller)
+        if len(buckets) > self._max_callers:
+            buckets.popitem(last=False)
+        return RateState(burst, int(left), math.ceil((burst - left) / per_second))
 
     def retry_after(self, caller: str, now: float) -> int:
         """Return the whole seconds, at least 1, until the caller has a token."""

@@ -288,8 +288,10 @@ class Task(Value, frozen=True):
     def ready_at(self) -> int:
         """Since when nothing but resources and its turn keep it from starting: its creation, or the
         end of its last delay or hold."""
-        start_after, released_at = self.spec.start_after or 0, self.released_at or 0
-        return max(self.created_at, self.not_before, start_after, released_at)
+        start_after, released_at = self.spec.start_after, self.released_at
+        if not (self.not_before or start_after or released_at):
+            return self.created_at
+        return max(self.created_at, self.not_before, start_after or 0, released_at or 0)
 
     @property
     def has_open_conditions(self) -> bool:

@@ -352,7 +352,8 @@ class State:
         request."""
         if self.limits.cluster is not None:
             return CLUSTER_CAPACITY
-        return replace(self.limits.capacity, gpu=len(self.gpus.known))
+        has, gpus = self.limits.capacity, len(self.gpus.known)
+        return has if has.gpu == gpus else replace(has, gpu=gpus)
 
     @property
     def free(self) -> Resources:

@@ -167,20 +167,15 @@ class RpcHandler(grpc.GenericRpcHandler):
                 writer = ReplyWriter(handler, self._unread, caller, peer, context)
                 await writer.reply(parsed, rpc)
 
-        async def unary_unary(_: object, context: Any) -> Any:
-            return await self._serve(method, context, answer_unary)
-
-        async def unary_stream(_: object, context: Any) -> None:
-            await self._serve(method, context, answer_stream, stream=True)
-
-        async def stream_unary(_: object, context: Any) -> Any:
-            return await self._serve(method, context, answer_stream_unary, stream=True)
-
         serialize = handler.response_serializer
         answer_stream = answer_conversation if handler.request_streaming else answer_unary_stream
         if handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(unary_stream, None, None)
-        behavior = stream_unary if handler.request_streaming else unary_unary
+            behavior = self._behavior(method, answer_stream, stream=True)
+            return grpc.stream_stream_rpc_method_handler(behavior, None, None)
+        if handler.request_streaming:
+            behavior = self._behavior(method, answer_stream_unary, stream=True)
+        else:
+            behavior = self._behavior(method, answer_unary, stream=False)
         return grpc.stream_unary_rpc_method_handler(behavior, None, None)
 
     def _held(self, caller: str, data: bytes) -> AbstractContextManager[None]:
@@ -189,47 +184,52 @@ class RpcHandler(grpc.GenericRpcHandler):
             return _NOT_COUNTED
         return self._messages.hold(caller, len(data))
 
-    async def _serve(
+    def _behavior(
         self,
         method: str,
-        context: Any,
         answer: Callable[[RpcContext, str, Any], Awaitable[Any]],
         *,
-        stream: bool = False,
-    ) -> Any:
-        pairs = context.invocation_metadata() or ()
-        metadata = dict(pairs)
-        secret = _key_in(metadata)
-        peer = context.peer()
-        trace_id = new_trace(metadata.get("traceparent"), metadata.get("x-request-id"))
-        current_trace.set(trace_id)
-        context.set_trailing_metadata(((TRACE_KEY, trace_id),))
-        failed: RequestError | None = None
-        principal: Principal | None = None
-        try:
-            principal = self._admit(peer, pairs, secret)
-            rpc = RpcContext(principal, metadata)
-            if principal.address != address_of(peer):
-                peer = NO_PEER
-            if not stream:
-                return await answer(rpc, peer, context)
-            with self._open_stream(), self._admission.while_valid(principal):
-                return await answer(rpc, peer, context)
-        except RequestError as error:
-            # Its traceback, part of a cycle, would keep messages and replies until the garbage is
-            # collected.
-            failed = error.with_traceback(None)
-            if isinstance(error, (Forbidden, Unauthorized)):
-                client = client_of(self._admission, peer, pairs)
-                self._audit.refused(principal, client, method, error)
-        except Exception as error:
-            if isinstance(error, grpc.aio.InternalError):
-                # Otherwise grpc.aio takes the failed write for a fault of its own.
-                await _wait_for_disconnect(context)
-            if context.cancelled():
-                raise  # The client has disconnected: writing fails, and nobody reads the reason.
-            log.exception("%s failed", method)
-        return await context.abort(*failure(failed, trace_id))
+        stream: bool,
+    ) -> Callable[[object, Any], Awaitable[Any]]:
+        """Return the coroutine function that serves the calls of a method. `stream`: they may last
+        until they are ended."""
+
+        async def serve(_: object, context: Any) -> Any:
+            pairs = context.invocation_metadata() or ()
+            metadata = dict(pairs)
+            secret = _key_in(metadata)
+            peer = context.peer()
+            trace_id = new_trace(metadata.get("traceparent"), metadata.get("x-request-id"))
+            current_trace.set(trace_id)
+            context.set_trailing_metadata(((TRACE_KEY, trace_id),))
+            failed: RequestError | None = None
+            principal: Principal | None = None
+            try:
+                principal = self._admit(peer, pairs, secret)
+                rpc = RpcContext(principal, metadata)
+                if principal.address != address_of(peer):
+                    peer = NO_PEER
+                if not stream:
+                    return await answer(rpc, peer, context)
+                with self._open_stream(), self._admission.while_valid(principal):
+                    return await answer(rpc, peer, context)
+            except RequestError as error:
+                # Its traceback, part of a cycle, would keep messages and replies until the garbage
+                # is collected.
+                failed = error.with_traceback(None)
+                if isinstance(error, (Forbidden, Unauthorized)):
+                    client = client_of(self._admission, peer, pairs)
+                    self._audit.refused(principal, client, method, error)
+            except Exception as error:
+                if isinstance(error, grpc.aio.InternalError):
+                    # Otherwise grpc.aio takes the failed write for a fault of its own.
+                    await _wait_for_disconnect(context)
+                if context.cancelled():
+                    raise  # The client has disconnected: nobody would read the reason.
+                log.exception("%s failed", method)
+            return await context.abort(*failure(failed, trace_id))
+
+        return serve
 
     def _admit(self, peer: str, metadata: Metadata, secret: str | None) -> Principal:
         """Authenticate the caller. The control socket is protected by its file mode: a call over it

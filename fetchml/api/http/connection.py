@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import StreamWriter
@@ -15,7 +15,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import _PAYLOAD_ACCESS_ERROR, ERROR, _ErrInfo
 
 from fetchml.api.http.errors import HeadTimeout, HeadTooLarge, InternalError, raw_reply
-from fetchml.api.http.reply import SMALL_BYTES, Reply
+from fetchml.api.http.reply import SMALL_BYTES, JsonReply, Reply
 from fetchml.api.http.request import RestRequest
 from fetchml.api.trace import new_trace
 from fetchml.auth.connection_limits import CloseReason, ConnectionLimits
@@ -57,8 +57,8 @@ class Connection(web.RequestHandler):
     """One HTTP connection, counted and limited."""
 
     __slots__ = (
-        "_body_bytes", "_caller", "_counted", "_head_bytes", "_head_timer", "_payload", "_server",
-        "_unparsed", "_unsent", "_unsent_since", "_wire", "stream",
+        "_body_bytes", "_caller", "_counted", "_head_bytes", "_head_timer", "_is_plain", "_payload",
+        "_server", "_unparsed", "_unsent", "_unsent_since", "_wire", "stream",
     )  # fmt: skip
 
     _wire: asyncio.Transport
@@ -81,6 +81,8 @@ class Connection(web.RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._unparsed = 0
         """Bytes received in which the next head may have begun."""
+        self._is_plain = False
+        """The current request is one of HTTP/1.1 that keeps the connection open, and not HEAD."""
         self._unsent = 0
         self._unsent_since = 0.0
         self.stream: asyncio.Task[object] | None = None
@@ -127,6 +129,11 @@ class Connection(web.RequestHandler):
             handler = server.request_handler
             if isinstance(message, _ErrInfo):
                 handler, message = self._make_error_handler(message), ERROR
+            self._is_plain = (
+                message.version == HttpVersion11
+                and not message.should_close
+                and message.method != "HEAD"
+            )
             server.requests_count += 1
             # The task is None in the request: it would be part of a cycle, and nothing asks for it.
             request = web.BaseRequest(
@@ -301,8 +308,24 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Send a reply. aiohttp calls this method."""
+        if isinstance(resp, JsonReply):
+            if self._is_plain and resp.keep_alive and not self._upgraded:
+                return self._write_json(resp)
+            resp = resp.response()
         finishing = super().finish_response(request, resp, start_time)
         return resp.counted(finishing) if isinstance(resp, Reply) else finishing
+
+    async def _write_json(self, reply: JsonReply) -> tuple[web.StreamResponse, bool]:
+        """Return the reply, and whether the connection is lost."""
+        if self.transport is None or self.transport.is_closing():
+            return reply, True
+        self.transport.write(reply.wire())
+        if self._paused:
+            try:
+                await self._drain_helper()
+            except ConnectionError:
+                return reply, True
+        return reply, False
 
     def handle_error(
         self,

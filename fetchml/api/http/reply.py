@@ -1,13 +1,24 @@
 """Limits on the memory of request bodies and of replies that clients have not read."""
 
 from collections.abc import Awaitable
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
+from fetchml.api.http.errors import SERVER
+from fetchml.auth.limits import RateState
 from fetchml.system.byte_budget import ByteBudget
+
+JSON = {"Content-Type": "application/json", "Server": SERVER}
+_HEADS = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+    + "".join(f"{name}: {value}\r\n" for name, value in JSON.items())
+    for status in HTTPStatus
+}
+"""Status → the first lines of a JSON reply."""
 
 T = TypeVar("T")
 
@@ -29,6 +40,48 @@ class Budgets:
         """Bodies of requests that are being received or answered."""
         self.replies = ByteBudget("replies", by_caller=REPLIES_BY_CALLER, in_all=REPLIES_IN_ALL)
         """Replies that clients have not read."""
+
+
+class JsonReply(web.StreamResponse):
+    """A small JSON reply with no headers of its own, which the connection writes in one piece. A
+    `web.Response` costs a submit a tenth more, so this class sets up nothing of its parent."""
+
+    _keep_alive = True
+
+    def __init__(self, body: bytes, status: int, limit: RateState | None) -> None:
+        """`limit`: `None` if the caller's requests are not limited."""
+        self._status = status
+        self._content = body
+        self._limit = limit
+
+    def wire(self) -> bytes:
+        """Return the reply as HTTP/1.1 that leaves the connection open."""
+        head, limit = _HEADS[self._status], self._limit
+        if limit is not None:
+            head += (
+                f"RateLimit-Limit: {limit.limit}\r\nRateLimit-Remaining: {limit.remaining}\r\n"
+                f"RateLimit-Reset: {limit.reset_seconds}\r\n"
+            )
+        length = len(self._content)
+        head += f"Content-Length: {length}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
+        return head.encode("ascii") + self._content
+
+    def response(self) -> web.Response:
+        """Return the same reply for any version of HTTP, and for HEAD."""
+        headers = JSON if self._limit is None else JSON | limit_headers(self._limit)
+        response = web.Response(body=self._content, status=self._status, headers=headers)
+        if not self._keep_alive:
+            response.force_close()
+        return response
+
+
+def limit_headers(limit: RateState) -> dict[str, str]:
+    """Return the headers of the rate limit (contract reading 32)."""
+    return {
+        "RateLimit-Limit": str(limit.limit),
+        "RateLimit-Remaining": str(limit.remaining),
+        "RateLimit-Reset": str(limit.reset_seconds),
+    }
 
 
 class SmallReply(web.Response):

@@ -10,7 +10,15 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from fetchml.api.http.errors import SERVER, error_body, error_headers, status_of
-from fetchml.api.http.reply import SMALL_BYTES, Budgets, Reply, SmallReply
+from fetchml.api.http.reply import (
+    JSON,
+    SMALL_BYTES,
+    Budgets,
+    JsonReply,
+    Reply,
+    SmallReply,
+    limit_headers,
+)
 from fetchml.auth.admission import Admission
 from fetchml.auth.limits import RateState
 from fetchml.config.proxies import caller_of
@@ -30,7 +38,6 @@ MAX_IGNORED_CHARACTERS = 1000
 """Limits of `X-FetchML-Ignored`: clients accept only a few KiB of headers in total."""
 
 _encode = msgspec.json.Encoder().encode
-_JSON = {"Content-Type": "application/json", "Server": SERVER}
 
 _INERT = {
     "Cache-Control": "private, no-cache",
@@ -100,15 +107,26 @@ class RestRequest:
 
     def json(
         self, value: object, *, status: int = 200, ignored: Iterable[str] = ()
-    ) -> web.Response:
+    ) -> web.StreamResponse:
         """Make a JSON reply. `ignored`: unknown names in the request, which the reply lists in
         `X-FetchML-Ignored` (contract reading 12). Raises TooManyBytes, Overloaded."""
-        headers = _JSON if self._limit is None else _JSON | _limit_headers(self._limit)
-        response = self._response(_encode(value), status, headers)
-        if self.session is not None:
-            _make_inert(response.headers)
+        body = _encode(value)
+        if len(body) <= SMALL_BYTES and self.session is None and not ignored:
+            return JsonReply(body, status, self._limit)
+        response = self._json_response(body, status)
         if ignored:
             response.headers["X-FetchML-Ignored"] = _listed(ignored)
+        return response
+
+    def json_response(self, value: object, *, status: int = 200) -> web.Response:
+        """Make a JSON reply that may get more headers. Raises TooManyBytes, Overloaded."""
+        return self._json_response(_encode(value), status)
+
+    def _json_response(self, body: bytes, status: int) -> web.Response:
+        headers = JSON if self._limit is None else JSON | limit_headers(self._limit)
+        response = self._response(body, status, headers)
+        if self.session is not None:
+            _make_inert(response.headers)
         return response
 
     def raw(self, body: bytes, headers: Mapping[str, str]) -> web.Response:
@@ -197,7 +215,7 @@ class RestRequest:
         """Make an error reply (contract reading 31)."""
         if isinstance(error, RateLimited) and error.limit is not None:
             self._limit = RateState(error.limit, 0, error.retry_after)
-        headers = self.headers({**_JSON, **error_headers(error)})
+        headers = self.headers({**JSON, **error_headers(error)})
         body = error_body(error, self.trace_id)
         return web.Response(body=body, status=status_of(error), headers=headers)
 
@@ -206,19 +224,10 @@ class RestRequest:
         headers = CIMultiDict(given)
         headers["Server"] = SERVER
         if self._limit is not None:
-            headers.update(_limit_headers(self._limit))
+            headers.update(limit_headers(self._limit))
         if self.session is not None:
             _make_inert(headers)
         return headers
-
-
-def _limit_headers(limit: RateState) -> dict[str, str]:
-    """Return the headers of the rate limit (contract reading 32)."""
-    return {
-        "RateLimit-Limit": str(limit.limit),
-        "RateLimit-Remaining": str(limit.remaining),
-        "RateLimit-Reset": str(limit.reset_seconds),
-    }
 
 
 def _make_inert(headers: CIMultiDict[str]) -> None:

@@ -211,7 +211,7 @@ class JupyterProxy:
         if page.has_ended(state):
             raise NotFound("This Jupyter service has ended")
         body = {} if state.stops_at is None else {"stops_at": rfc3339(state.stops_at)}
-        response = request.json(body)
+        response = request.json_response(body)
         response.headers["Cache-Control"] = "no-store"
         return response
 

@@ -53,7 +53,7 @@ class LogOperations:
                 pieces = self._pieces(first, chunks, follow=follow)
                 return await send_pieces(request, headers, pieces, self._send_timeout_seconds)
 
-    async def info(self, request: RestRequest, task_id: str) -> web.Response:
+    async def info(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(request.http, "attempt", "offset", "limit")
         wanted = LogRange(
             attempt=query.number("attempt"),
@@ -63,7 +63,7 @@ class LogOperations:
         info = await self._engine.log_info(request.principal, task_id, wanted)
         return request.json(LOG_INFO.json(info), ignored=query.ignored)
 
-    async def search(self, request: RestRequest, task_id: str) -> web.Response:
+    async def search(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(request.http, "q", "attempt", "offset", "limit", "backwards", "ignore_case")
         limit = query.number("limit")
         wanted = LogSearch(

@@ -107,7 +107,7 @@ class SessionOperations:
         body = self._how(request, place) | self._whose(who, session)
         if not session.in_cookie:
             return request.json(body | {"token": token}, status=201)
-        response = request.json(body, status=201)
+        response = request.json_response(body, status=201)
         if place is not None:
             seconds = (session.expires_at - self._now_ms()) // 1000
             response.headers["Set-Cookie"] = session_cookie(place, token, seconds)

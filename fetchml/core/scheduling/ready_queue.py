@@ -84,7 +84,7 @@ class ReadyQueue:
     @property
     def highest(self) -> int:
         """Priority of the most urgent ready tasks; 0 if there are none."""
-        return max(self._queues, default=0)
+        return max(self._queues) if self._queues else 0
 
     def add(self, task: Task, now: int, *, since: int = 0) -> None:
         """`since`: when it began to wait for its resources, if that was after its creation."""

@@ -23,5 +23,8 @@ def address_of(peer: str) -> str:
 def client_of(admission: Admission, peer: str, metadata: Metadata) -> str:
     """Return the client's address, behind trusted proxies."""
     address = address_of(peer)
-    forwarded_for = [value for name, value in metadata if name == "x-forwarded-for"]
-    return admission.client_of(address, ",".join(forwarded_for)) if forwarded_for else address
+    for name, _ in metadata:
+        if name == "x-forwarded-for":
+            every = ",".join([value for name, value in metadata if name == "x-forwarded-for"])
+            return admission.client_of(address, every)
+    return address

@@ -8,8 +8,9 @@ import pytest
 
 from fetchml.api.http import connection
 from fetchml.api.rest.server import HttpTimeouts
+from fetchml.auth.limits import RateLimiter
 from tests.support.rest_world import World, read_reply, rest_world
-from tests.support.waiting import SECONDS
+from tests.support.waiting import SECONDS, until_true
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: a\r\n"
 
@@ -124,3 +125,68 @@ async def test_client_that_does_not_read_its_reply_is_dropped(hasty: World) -> N
     reply = await hasty.client.get("/metrics")
     assert b'fetchml_http_connections_ended_total{reason="not_read"} 1.0' in reply.body
     assert b'fetchml_http_held_bytes{of="replies"} 0.0' in reply.body
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "connection"),
+    [("GET", "1.1", "close"), ("GET", "1.0", "keep-alive"), ("HEAD", "1.1", "keep-alive")],
+)
+async def test_json_replies_are_the_same_on_every_connection(
+    method: str, version: str, connection: str
+) -> None:
+    """The common request has a way of its own, past aiohttp's responses."""
+
+    async def reply(
+        method: str, version: str, connection: str
+    ) -> tuple[str, dict[str, str], bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)
+        head = f"{method} /v1/queue HTTP/{version}\r\nHost: a\r\nConnection: {connection}\r\n"
+        writer.write(f"{head}X-API-Key: {rest.client.secret}\r\n\r\n".encode())
+        async with asyncio.timeout(SECONDS):
+            received = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
+            status, *lines = received.removesuffix("\r\n\r\n").split("\r\n")
+            headers = dict(line.split(": ", 1) for line in lines)
+            size = 0 if method == "HEAD" else int(headers["Content-Length"])
+            body = await reader.readexactly(size)
+            if connection == "close":
+                assert await reader.read() == b""
+        writer.close()
+        del headers["Date"]
+        headers.pop("Connection", None)
+        return status, headers, body
+
+    async with rest_world(RateLimiter(0.01, 100)) as rest:
+        status, headers, body = await reply("GET", "1.1", "keep-alive")
+        other_status, other_headers, other_body = await reply(method, version, connection)
+    assert status == "HTTP/1.1 200 OK"
+    assert {"Content-Type", "Content-Length", "Server", "RateLimit-Limit"} <= headers.keys()
+    assert (headers.pop("RateLimit-Remaining"), headers.pop("RateLimit-Reset")) == ("99", "100")
+    assert other_headers.pop("RateLimit-Remaining") == "98"
+    assert 100 < int(other_headers.pop("RateLimit-Reset")) <= 200
+    assert (other_status, other_headers) == (status.replace("1.1", version), headers)
+    assert other_body == (b"" if method == "HEAD" else body)
+
+
+async def test_requests_of_one_connection_have_traces_of_their_own(rest: World) -> None:
+    """They are served in one task, whose context outlives each of them."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)
+    writer.write(b"GET /v1/none HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+    traces = {(await read_reply(reader)).json["trace_id"] for _ in range(3)}
+    writer.close()
+    assert len(traces) == 3
+
+
+async def test_end_of_the_streams_waits_for_no_connection(
+    rest: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task serves all requests of a connection. It outlasts an upload that the stop has ended,
+    since it waits for the rest of the body."""
+    monkeypatch.setattr(connection, "LINGERING_SECONDS", 10 * SECONDS)
+    reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)
+    head = f"PUT /v1/snapshots HTTP/1.1\r\nHost: a\r\nX-API-Key: {rest.client.secret}\r\n"
+    writer.write(f"{head}Content-Length: 1000\r\n\r\n".encode())
+    await until_true(lambda: len(rest.server._streams) == 1)
+    async with asyncio.timeout(SECONDS):
+        await rest.server._streams.close("shutting down", 10 * SECONDS)
+        assert (await read_reply(reader)).status == 503
+    writer.close()

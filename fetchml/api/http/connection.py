@@ -319,7 +319,7 @@ class Connection(web.RequestHandler):
         """Return the reply, and whether the connection is lost."""
         if self.transport is None or self.transport.is_closing():
             return reply, True
-        self.transport.write(reply.wire())
+        self.transport.write(reply.wire)
         if self._paused:
             try:
                 await self._drain_helper()

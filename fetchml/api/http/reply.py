@@ -53,18 +53,15 @@ class JsonReply(web.StreamResponse):
         self._status = status
         self._content = body
         self._limit = limit
-
-    def wire(self) -> bytes:
-        """Return the reply as HTTP/1.1 that leaves the connection open."""
-        head, limit = _HEADS[self._status], self._limit
+        head = _HEADS[status]
         if limit is not None:
             head += (
                 f"RateLimit-Limit: {limit.limit}\r\nRateLimit-Remaining: {limit.remaining}\r\n"
                 f"RateLimit-Reset: {limit.reset_seconds}\r\n"
             )
-        length = len(self._content)
-        head += f"Content-Length: {length}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
-        return head.encode("ascii") + self._content
+        head += f"Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
+        self.wire = head.encode("ascii") + body
+        """The reply in HTTP/1.1 to a request that keeps the connection open, and is not HEAD."""
 
     def response(self) -> web.Response:
         """Return the same reply for any version of HTTP, and for HEAD."""

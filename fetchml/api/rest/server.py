@@ -14,7 +14,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from fetchml.api.http.connection import ConnectionServer, ConnectionTimeouts
+from fetchml.api.http.connection_server import ConnectionServer, ConnectionTimeouts
 from fetchml.api.http.errors import HttpBadRequest, InternalError, status_of
 from fetchml.api.http.reply import Budgets
 from fetchml.api.http.request import RestRequest

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,10 +26,18 @@ def is_real() -> bool:
 
 
 @contextmanager
-def nodes_with_pyxis(folder: Path) -> Iterator[Slurm]:
-    """A cluster on whose nodes steps run in containers. `folder`: an empty one."""
+def nodes_with_pyxis() -> Iterator[Slurm]:
+    """A cluster on whose nodes steps run in containers."""
     debian.install("squashfs-tools")
-    folder.chmod(0o755)
+    with tempfile.TemporaryDirectory(prefix="fetchml-pyxis-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # srun reads the plugin as the account of the job.
+        with _nodes(folder) as cluster:
+            yield cluster
+
+
+@contextmanager
+def _nodes(folder: Path) -> Iterator[Slurm]:
     if is_real():
         line = f"{os.environ[PYXIS]} runtime_path={folder}"
     else:

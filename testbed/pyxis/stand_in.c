@@ -117,8 +117,7 @@ static int unpack(const char *root) {
 }
 
 /* As root, with `av[0]` as an empty folder of the node. */
-int slurm_spank_task_init_privileged(spank_t sp, int ac, char **av) {
-    if (!image) return 0;
+static int enter(spank_t sp, int ac, char **av) {
     if (ac != 1 || !mounts || !workdir || !readonly || !without_home || !without_root || !without_entrypoint) {
         slurm_error("stand-in of pyxis: an option is missing");
         return -1;
@@ -142,6 +141,14 @@ int slurm_spank_task_init_privileged(spank_t sp, int ac, char **av) {
     if (mount(NULL, root, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) != 0)
         return failed("can't make read-only", root);
     return chdir(root) != 0 || chroot(".") != 0 ? failed("can't enter", root) : 0;
+}
+
+int slurm_spank_task_init_privileged(spank_t sp, int ac, char **av) {
+    if (!image) return 0;
+    mode_t of_job = umask(022); /* the mount points are for the account */
+    int code = enter(sp, ac, av);
+    umask(of_job);
+    return code;
 }
 
 /* The variables of the image, which override those of the step. */

@@ -1,13 +1,11 @@
 """Tasks of a cluster in containers of Docker, as an account that is not root but of its group."""
 
 import grp
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm.transports.token import make_token
 from testbed.account import Account, account
 from testbed.docker_engine import Engine
 from testbed.slurm import Slurm
@@ -16,7 +14,7 @@ from tests.server.test_slurm_containers import IMAGE, Containers
 from tests.server.test_slurm_containers import test_ends_are_told_apart as test_ends
 from tests.server.test_slurm_docker import containers, nodes_with
 from tests.server.test_slurm_docker import test_container_ends_with_its_job as test_end_of_the_job
-from tests.server.test_slurm_rootless import server_of
+from tests.server.test_slurm_rootless import server_of, write_token
 from tests.support.program import Server
 
 __all__ = ["containers", "test_end_of_the_job", "test_ends"]
@@ -38,9 +36,7 @@ def slurm(docker_engine: Engine, owner: Account) -> Iterator[Slurm]:
     folder = owner.folder / "nodes"
     folder.mkdir()
     with nodes_with(docker_engine, folder) as cluster:
-        token = owner.folder / "token"
-        key = cluster.jwt_key.read_bytes()
-        token.write_text(make_token(key, owner.name, int(time.time()), 86_400))
+        write_token(owner, cluster)
         yield cluster
     docker_engine.client.images.remove(IMAGE, force=True)
 

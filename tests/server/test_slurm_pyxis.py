@@ -2,8 +2,9 @@
 
 import os
 import re
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from fetchml.v1 import task_pb2
 from testbed import debian
+from testbed.account import account
 from testbed.pyxis.plugin import containers_left, nodes_with_pyxis, write_image
 from testbed.slurm import Slurm
 from tests.server import test_slurm_containers as of_podman
@@ -21,6 +23,7 @@ from tests.server.test_slurm_containers import (
     test_server_restarts_beside_a_container as test_restart,
 )
 from tests.server.test_slurm_doctor import findings
+from tests.server.test_slurm_rootless import server_of, write_token
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
@@ -32,8 +35,8 @@ Task = task_pb2.Task
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    with nodes_with_pyxis(tmp_path_factory.mktemp("pyxis")) as cluster:
+def slurm() -> Iterator[Slurm]:
+    with nodes_with_pyxis() as cluster:
         yield cluster
 
 
@@ -101,6 +104,25 @@ async def test_image_that_is_missing(server: Server, tmp_path: Path) -> None:
     assert "missing.sqsh" in again.earlier_attempts[0].error, again
     await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
     await server.ended(task_id)
+
+
+@pytest.fixture
+async def server_of_an_account(slurm: Slurm, image: Path) -> AsyncIterator[tuple[Server, int]]:
+    with account() as owner:
+        write_token(owner, slurm)
+        own = owner.folder / "image.sqsh"
+        shutil.copy(image, own)
+        server = server_of(owner, slurm, owner.make_folder("server"), "pyxis", str(own))
+        yield await server.start(), owner.uid
+        await server.close()
+
+
+async def test_account_that_is_not_root(
+    server_of_an_account: tuple[Server, int], containers: Containers
+) -> None:
+    server, uid = server_of_an_account
+    await of_podman.assert_runs_in_its_image(server, containers, uid)
+    await of_podman.test_ends_are_told_apart(server, containers)
 
 
 def test_doctor_finds_the_plugin(slurm: Slurm, image: Path, tmp_path: Path) -> None:

@@ -37,9 +37,7 @@ def owner(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ac
     debian.install(*PACKAGES)
     archive = write_image(tmp_path_factory.mktemp("image"))
     with account() as owner:
-        token = owner.folder / "token"
-        key = slurm.jwt_key.read_bytes()
-        token.write_text(make_token(key, owner.name, int(time.time()), 86_400))
+        write_token(owner, slurm)
         with archive.open("rb") as file:
             podman(owner, "import", "--change=ENV OF_IMAGE=yes", "-", IMAGE, stdin=file)
         yield owner
@@ -71,7 +69,15 @@ async def server(
     await server.close()
 
 
-def server_of(owner: Account, slurm: Slurm, folder: Path, container: str) -> Server:
+def write_token(owner: Account, slurm: Slurm) -> None:
+    key = slurm.jwt_key.read_bytes()
+    token = make_token(key, owner.name, int(time.time()), 86_400)
+    (owner.folder / "token").write_text(token)
+
+
+def server_of(
+    owner: Account, slurm: Slurm, folder: Path, container: str, image: str = IMAGE
+) -> Server:
     backend = backend_of(slurm, "rest", folder / "shared")
     shutil.chown(folder / "shared", owner.uid, owner.uid)
     token = (owner.folder / "token").read_text()
@@ -79,7 +85,7 @@ def server_of(owner: Account, slurm: Slurm, folder: Path, container: str) -> Ser
         "FETCHML_SLURM_ALLOW_ROOT": "false",
         "FETCHML_SLURM_TOKEN_FILE": str(owner.folder / "token"),
         "FETCHML_SLURM_CONTAINER": container,
-        "FETCHML_TASKS_IMAGE": IMAGE,
+        "FETCHML_TASKS_IMAGE": image,
         "SLURM_JWT": token,
     }
     given = {name: value for name, value in backend.variables.items() if "JWT" not in name}

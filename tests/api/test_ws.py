@@ -223,21 +223,20 @@ async def test_disconnect_ends_the_watch(rest: World, caplog: pytest.LogCaptureF
 
 
 async def test_silent_clients_are_pinged_and_closed() -> None:
-    timing = Timing(ping_every=0.05, pong_within=0.2)
+    timing = Timing(ping_every=0.05, pong_within=1)
     async with rest_world(timeouts=HttpTimeouts(ws=timing)) as rest, connect(rest) as socket:
         clock = asyncio.get_running_loop().time
         begun = clock()
         assert await socket.next() == {"type": "ping"}
-        assert await socket.next() == {"type": "ping"}
         code, reason = await socket.closed()
-        assert (code, reason) == (1008, "No pong for 0.2 s")
-        assert 0.19 < clock() - begun < 2
+        assert (code, reason) == (1008, "No pong for 1 s")
+        assert clock() - begun > 0.9
 
 
 async def test_clients_that_answer_pings_stay_connected() -> None:
-    timing = Timing(ping_every=0.2, pong_within=1)
+    timing = Timing(ping_every=0.5, pong_within=3)
     async with rest_world(timeouts=HttpTimeouts(ws=timing)) as rest, connect(rest) as socket:
-        for _ in range(10):  # Twice as long as a silent one stays.
+        for _ in range(7):  # Longer than a silent one stays.
             assert await socket.next() == {"type": "ping"}
             await socket.raw.send_str('{"type": "pong"}')
         await rest.new_task()

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.contract.schemathesis_archives import archive
 from tests.support.program import Server
-from tests.support.waiting import until
+from tests.support.waiting import SECONDS, until
 
 SHOW = b"import os, sys, tiny; print(tiny.__file__, tiny.WHAT, os.environ['VIRTUAL_ENV'])"
 WANTED = {"requirements": "requirements.txt"}
@@ -46,9 +46,15 @@ async def submit(server: Server, snapshot: str, **fields: Any) -> str:
     return str(done.json["id"])
 
 
+BUILD_SECONDS = 5 * SECONDS
+"""A build is work, not only a wait: two cores that are busy take minutes for it."""
+
+
 async def ended(server: Server, task_id: str) -> dict[str, Any]:
     return await until(
-        lambda: server.shown(task_id), lambda task: task["status"] in ("completed", "failed")
+        lambda: server.shown(task_id),
+        lambda task: task["status"] in ("completed", "failed"),
+        BUILD_SECONDS,
     )
 
 

@@ -16,9 +16,13 @@ async def soon(awaitable: Awaitable[T]) -> T:
     return await asyncio.wait_for(awaitable, SECONDS)
 
 
-async def until(look: Callable[[], Awaitable[T]], holds: Callable[[T], object] = bool) -> T:
+async def until(
+    look: Callable[[], Awaitable[T]],
+    holds: Callable[[T], object] = bool,
+    seconds: float = SECONDS,
+) -> T:
     """Return what `look` finds as soon as `holds` is true of it, where no event can be awaited."""
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(seconds):
         while not holds(found := await look()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return found

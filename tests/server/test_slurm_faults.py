@@ -1,14 +1,18 @@
 """Faults of Slurm, with an outside count of the starts: each acknowledged task runs once."""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fetchml.adapters.slurm.transports.token import make_token
 from fetchml.v1 import task_pb2
 from testbed.slurm import Slurm, private_slurm
 from tests.support.program import Server
+from tests.support.scripts import until_file
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually, until
@@ -92,6 +96,27 @@ async def test_slurmrestd_killed(
     waiting = await server.submit(counted(starts, "exit 4"))
     own_slurm.start_daemon("slurmrestd")
     await assert_ran_once(server, starts, [running, waiting])
+
+
+async def test_token_that_expires_and_is_renewed(
+    serve: Serve, slurm: Slurm, shared: Path, starts: Path, tmp_path: Path
+) -> None:
+    token, now = tmp_path / "token", int(time.time())
+    key = slurm.jwt_key.read_bytes()
+    token.write_text(make_token(key, "root", now, 600))
+    backend = backend_of(slurm, "rest", shared)
+    variables = {k: v for k, v in backend.variables.items() if k != "FETCHML_SLURM_JWT_KEY"}
+    variables["FETCHML_SLURM_TOKEN_FILE"] = str(token)
+    server = await serve(replace(backend, variables=variables)).start()
+    first = await server.submit_running(counted(starts, until_file("go") + "exit 4"))
+    token.write_text(make_token(key, "root", now - 600, 300))
+    assert await until(server.health, lambda status: status == "degraded")
+    second = await server.submit(counted(starts, "exit 4"))
+    server.tell(first)
+    await assert_ran_once(server, starts, [first])  # Its end is on the shared folder.
+    token.write_text(make_token(key, "root", now, 600))
+    await assert_ran_once(server, starts, [second])
+    assert await until(server.health, lambda status: status == "healthy")
 
 
 async def test_silent_node_is_never_raced(

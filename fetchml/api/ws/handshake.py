@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from socket import SO_RCVBUF, SOL_SOCKET
 
 from aiohttp import WSCloseCode, web
 
@@ -15,6 +16,7 @@ from fetchml.errors import BadRequest, Conflict, RequestError, Unauthorized, Una
 PROTOCOL = "fetchml.v1"
 KEY_PROTOCOL = "fetchml.key."
 """Prefix of the protocol that carries the API key: browsers cannot set other headers."""
+RECEIVE_BYTES = 16 * 1024
 MAX_REASON_BYTES = 123
 """Longest reason that fits into a close frame."""
 
@@ -96,6 +98,7 @@ class Handshake:
     ) -> web.StreamResponse:
         """Run a session, which connects the socket when nothing can be refused any more, and close
         the socket with the reason of its end. Raises errors of a session that has not connected."""
+        _receive_in_small_pieces(request.http)
         try:
             with self._streams.open(request):
                 await session()
@@ -143,6 +146,14 @@ def _named(protocols: list[str], prefix: str) -> str | None:
     """Return what follows the prefix in the first protocol that has it."""
     found = next((name for name in protocols if name.startswith(prefix)), None)
     return found.removeprefix(prefix) if found else None
+
+
+def _receive_in_small_pieces(request: web.BaseRequest) -> None:
+    """Bound what one read of the socket gives. aiohttp takes all frames of it in one turn of the
+    event loop, and a frame may be of six bytes."""
+    wire = None if request.transport is None else request.transport.get_extra_info("socket")
+    if wire is not None:
+        wire.setsockopt(SOL_SOCKET, SO_RCVBUF, RECEIVE_BYTES)
 
 
 def _is_handshake(socket: web.WebSocketResponse, request: web.BaseRequest) -> bool:

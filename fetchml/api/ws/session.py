@@ -11,6 +11,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from fetchml.api.ws.handshake import SocketEnded
 from fetchml.errors import Overloaded, TooManyBytes
+from fetchml.system.pacing import Pace
 
 _PING, _PONG = b'{"type":"ping"}', b'{"type":"pong"}'
 
@@ -80,7 +81,9 @@ class WatchSession:
         raise SocketEnded(WSCloseCode.GOING_AWAY, "There are no more updates")
 
     async def _read(self) -> NoReturn:
+        pace = Pace()
         async for message in self._socket:
+            await pace.rest()  # What is read ahead may be thousands of messages.
             if message.type is WSMsgType.ERROR:
                 break  # aiohttp has sent the client the reason and closed the socket.
             if message.type is not WSMsgType.TEXT:

@@ -24,6 +24,7 @@ from fetchml.api.http.router import Route
 from fetchml.api.ws.handshake import Handshake, SocketEnded
 from fetchml.api.ws.session import Timing, until_one_raises
 from fetchml.core.requests.access import SHELL, ExecRequest, size_fault
+from fetchml.system.pacing import Pace
 
 MAX_MESSAGE_BYTES = 64 << 10
 """Largest message from a client: a text that is pasted comes in several."""
@@ -117,7 +118,9 @@ class _Terminal:
         raise SocketEnded(WSCloseCode.OK, "")
 
     async def _read(self) -> NoReturn:
+        pace = Pace()
         async for message in self._socket:
+            await pace.rest()  # What is read ahead may be thousands of messages.
             if message.type is WSMsgType.BINARY:
                 await self._take(message.data)
             elif message.type is WSMsgType.TEXT:

@@ -98,7 +98,7 @@ class Connection(web.RequestHandler):
 
     async def start(self) -> None:
         """Answer the connection's requests in turn. aiohttp calls this method; its own makes a task
-        for each request, which takes a tenth of a submit's time."""
+        for each request, which takes 2 % of a submit's time."""
         loop, server = self._loop, self._server
         while not self._force_close:
             if not self._messages:

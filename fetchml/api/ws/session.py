@@ -86,6 +86,11 @@ class WatchSession:
             await pace.rest()  # What is read ahead may be thousands of messages.
             if message.type is WSMsgType.ERROR:
                 break  # aiohttp has sent the client the reason and closed the socket.
+            if message.type is WSMsgType.PING:
+                await self._socket.pong(message.data)
+                continue
+            if message.type is WSMsgType.PONG:
+                continue
             if message.type is not WSMsgType.TEXT:
                 raise SocketEnded(WSCloseCode.UNSUPPORTED_DATA, "Send text messages only")
             try:

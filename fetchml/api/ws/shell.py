@@ -125,7 +125,9 @@ class _Terminal:
                 await self._take(message.data)
             elif message.type is WSMsgType.TEXT:
                 await self._control(message.data)
-            else:
+            elif message.type is WSMsgType.PING:
+                await self._socket.pong(message.data)
+            elif message.type is not WSMsgType.PONG:
                 break  # aiohttp has sent the client the reason and closed the socket.
         raise SocketEnded(WSCloseCode.OK, "")
 

@@ -101,6 +101,8 @@ def listing(request: ListRequest) -> Listing:
         experiment_id=filters.experiment_id or None,
         sweep_id=filters.sweep_id or None,
         fold_sweeps=filters.fold_sweeps,
+        # A list of one experiment would be one task.
+        fold_experiments=filters.fold_experiments and not filters.experiment_id,
         text=filters.text or None,
         labels=tuple(rules.label(each) for each in filters.labels),
         created_after=filters.created_after,

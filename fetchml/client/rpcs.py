@@ -113,6 +113,7 @@ class ListWhere(Where, total=False):
     id_suffix: str
     sweep_id: str
     fold_sweeps: bool
+    fold_experiments: bool
 
 
 # Tasks

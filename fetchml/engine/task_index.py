@@ -111,17 +111,17 @@ class TaskIndex:
         floor = max((newest.floor for newest in ended), default=BEFORE_ALL)
         tasks: list[Task] = []
         skip, taken = query.offset, 0
-        sweeps = set[str]()
+        folds = query.fold_sweeps or query.fold_experiments
+        groups = set[tuple[str, str]]()
         for looked_at, task in enumerate(self._newest_first(states, ended)):
             if looked_at == MAX_LOOKED_AT or list_key(task) < floor:
                 return None
             if task.shown_status not in states or query.user not in (None, task.user):
                 continue
-            sweep = task.spec.sweep if query.fold_sweeps and not task.superseded else None
-            if sweep is not None:
-                if sweep.id in sweeps:
+            if folds and (group := _group(task, query)):
+                if group in groups:
                     continue
-                sweeps.add(sweep.id)
+                groups.add(group)
             if query.before is not None and list_key(task) >= query.before:
                 continue
             if skip:
@@ -153,6 +153,16 @@ class TaskIndex:
     def holding(self) -> int:
         """All that have their slot."""
         return self.count(HOLDING)
+
+
+def _group(task: Task, query: TaskQuery) -> tuple[str, str] | None:
+    """What the task is folded into: the kind and the id of an experiment or a sweep."""
+    spec = task.spec
+    if query.fold_experiments and spec.experiment_id is not None:
+        return "experiment", spec.experiment_id
+    if query.fold_sweeps and spec.sweep is not None and not task.superseded:
+        return "sweep", spec.sweep.id
+    return None
 
 
 def _needs_search(query: TaskQuery) -> bool:

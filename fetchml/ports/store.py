@@ -41,6 +41,8 @@ class TaskQuery(msgspec.Struct, frozen=True):
     fold_sweeps: bool = False
     """Of each sweep only its newest task that matches. Tasks that were submitted again in their
     sweep are not of it any more."""
+    fold_experiments: bool = False
+    """Of each experiment only its newest task that matches, of whatever sweep."""
     limit: int = 50
     offset: int = 0
     before: tuple[int, str] | None = None
@@ -60,7 +62,7 @@ class TaskPage(msgspec.Struct, frozen=True):
     tasks: list[Task]
     """Newest first: by `created_at`, then `id`, both descending."""
     total: int
-    """All tasks that match, regardless of `fold_sweeps`, `limit`, `offset` and `before`."""
+    """All tasks that match, also those that are folded, or on other pages."""
     cut: bool = False
     """The page ends early because of `most_bytes`."""
 

@@ -443,7 +443,7 @@ class GetTaskRequest(_message.Message):
     def __init__(self, task_id: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ...) -> None: ...
 
 class ListTasksRequest(_message.Message):
-    __slots__ = ("status", "limit", "offset", "states", "job_name_prefix", "user_id", "experiment_id", "page_size", "page_token", "view", "text", "labels", "created_after", "created_before", "id_suffix", "sweep_id", "fold_sweeps")
+    __slots__ = ("status", "limit", "offset", "states", "job_name_prefix", "user_id", "experiment_id", "page_size", "page_token", "view", "text", "labels", "created_after", "created_before", "id_suffix", "sweep_id", "fold_sweeps", "fold_experiments")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
@@ -461,6 +461,7 @@ class ListTasksRequest(_message.Message):
     ID_SUFFIX_FIELD_NUMBER: _ClassVar[int]
     SWEEP_ID_FIELD_NUMBER: _ClassVar[int]
     FOLD_SWEEPS_FIELD_NUMBER: _ClassVar[int]
+    FOLD_EXPERIMENTS_FIELD_NUMBER: _ClassVar[int]
     status: Task.Status
     limit: int
     offset: int
@@ -478,7 +479,8 @@ class ListTasksRequest(_message.Message):
     id_suffix: str
     sweep_id: str
     fold_sweeps: bool
-    def __init__(self, status: _Optional[_Union[Task.Status, str]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., states: _Optional[_Iterable[_Union[Task.Status, str]]] = ..., job_name_prefix: _Optional[str] = ..., user_id: _Optional[str] = ..., experiment_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ..., text: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., created_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., id_suffix: _Optional[str] = ..., sweep_id: _Optional[str] = ..., fold_sweeps: _Optional[bool] = ...) -> None: ...
+    fold_experiments: bool
+    def __init__(self, status: _Optional[_Union[Task.Status, str]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., states: _Optional[_Iterable[_Union[Task.Status, str]]] = ..., job_name_prefix: _Optional[str] = ..., user_id: _Optional[str] = ..., experiment_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ..., text: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., created_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., id_suffix: _Optional[str] = ..., sweep_id: _Optional[str] = ..., fold_sweeps: _Optional[bool] = ..., fold_experiments: _Optional[bool] = ...) -> None: ...
 
 class TaskList(_message.Message):
     __slots__ = ("tasks", "total", "limit", "offset", "next_page_token")

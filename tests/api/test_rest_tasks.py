@@ -1,6 +1,7 @@
 """Task operations over REST. The client validates every reply against the OpenAPI document."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -144,7 +145,7 @@ async def test_an_offset_past_the_end_is_an_empty_page(rest: World, offset: str)
         "labels=", "labels=%3Da", "labels=" + "x" * 1025, "&".join(["labels=a"] * 17),
         "created_after=yesterday", "created_after=1969-12-31T00:00:00Z", "created_before=",
         "id_suffix=abc", "id_suffix=%25%25%25%25", "id_suffix=" + "a" * 37, "user_id=a&user_id=b",
-        "fold_sweeps=yes", "fold_sweeps=2",
+        "fold_sweeps=yes", "fold_sweeps=2", "fold_experiments=yes", "fold_experiments=2",
         "page_size=-1", "page_size=1001", "page_token=%21", "page_token=AAAA",
         "view=all", "view=",
     ],
@@ -194,6 +195,29 @@ async def test_filters_and_pages_by_token(rest: World) -> None:
     reply = await rest.client.get(f"/v1/tasks?page_size=3&page_token={token}")
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
     reply = await rest.client.get("/v1/tasks?page_size=3&limit=3")
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize("within", ["", "&text=in"], ids=["memory", "store"])
+async def test_experiment_is_listed_by_its_newest_task(rest: World, within: str) -> None:
+    made = (await rest.client.submit({"name": "a"}, "/v1/experiments")).json["id"]
+    ids = [
+        await new_task(rest, job_name=f"in-{number}", **({"experiment_id": made} if number else {}))
+        for number in range(4)
+    ]
+
+    async def page(query: str) -> dict[str, Any]:
+        found: dict[str, Any] = (await rest.client.get(f"/v1/tasks?{query}{within}")).json
+        return {**found, "tasks": [ids.index(task["id"]) for task in found["tasks"]]}
+
+    folded = await page("fold_experiments=true")
+    assert (folded["tasks"], folded["total"]) == ([3, 0], 4)
+    assert (await page("fold_experiments=false"))["tasks"] == [3, 2, 1, 0]
+    assert (await page(f"fold_experiments=true&experiment_id={made}"))["tasks"] == [3, 2, 1]
+    first = await page("fold_experiments=true&page_size=1")
+    token = f"page_size=1&page_token={first['next_page_token']}"
+    assert (await page(f"fold_experiments=true&{token}"))["tasks"] == [0]
+    reply = await rest.client.get(f"/v1/tasks?{token}{within}")
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
 
 

@@ -111,6 +111,19 @@ async def test_private_server_hides_others(box: Box) -> None:
             await engine.create_task(BOB, {**TRUE, "experiment_id": made.id})
 
 
+async def test_private_server_folds_what_one_sees(box: Box) -> None:
+    async with box.engine(private=True) as engine:
+        made = await box.experiments.create(ALICE, {"name": "a"})
+        request = {**TRUE, "experiment_id": made.id, "hold": True}
+        own = [await engine.create_task(ALICE, request) for _ in range(2)]
+        newest = await engine.create_task(ADMIN, request)
+        for who, head, total in ((ALICE, own[1], 2), (ADMIN, newest, 3)):
+            page = await engine.list_tasks(who, TaskQuery(fold_experiments=True))
+            assert ([task.id for task in page.tasks], page.total) == ([head.id], total)
+        page = await engine.list_tasks(BOB, TaskQuery(fold_experiments=True))
+        assert (page.tasks, page.total) == ([], 0)
+
+
 async def test_a_task_names_an_active_experiment(box: Box) -> None:
     async with box.engine() as engine:
         made = await box.experiments.create(ALICE, {"name": "a"})

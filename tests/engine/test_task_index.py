@@ -32,6 +32,7 @@ QUERIES = st.builds(
     offset=st.integers(0, 6),
     before=st.none() | st.tuples(st.integers(0, 12), st.just("t05")),
     fold_sweeps=st.booleans(),
+    fold_experiments=st.booleans(),
 )
 
 
@@ -94,13 +95,14 @@ class World:
 
     def _new(self, user: str, state: State) -> Task:
         number = len(self.tasks)
-        member = SweepMember(f"sweep-{number % 2}", number, {}) if number % 4 else None
+        member = SweepMember(f"of-{number % 2}", number, {}) if number % 4 else None
+        experiment = f"of-{number % 2}" if number % 3 else None  # Named as a sweep is.
         task = in_state(
             tasks.task(
                 f"t{number:02}",
                 user=user,
                 created_at=number // 2,
-                spec=tasks.spec(sweep=member),
+                spec=tasks.spec(sweep=member, experiment_id=experiment),
                 superseded=number % 5 == 0,
             ),
             state,
@@ -120,8 +122,7 @@ class World:
         if page is not None:
             matching = newest_first(self.tasks, query)
             total = len(matching)
-            if query.fold_sweeps:
-                matching = folded(matching)
+            matching = folded(matching, query)
             if query.before is not None:
                 matching = [t for t in matching if (t.created_at, t.id) < query.before]
             wanted = matching[query.offset :][: query.limit]

@@ -221,7 +221,9 @@ async def test_invalid_queries_have_the_same_error(parity_server: Server) -> Non
 
 async def test_lists_and_queue_are_equal(parity_server: Server) -> None:
     server = parity_server
-    ids = [await server.submit("true") for _ in range(5)]
+    made = await server.rest.submit({"name": "a"}, "/v1/experiments")
+    in_it = {"experiment_id": made.json["id"]}
+    ids = [await server.submit("true", **fields) for fields in ({}, in_it, {}, in_it, {})]
     await server.rest.ask("DELETE", f"/v1/tasks/{ids[2]}")
     sweep = {"task": {"job_name": "a", "hold": True}, "parameters": {"lr": {"range": [1, 3]}}}
     await server.rest.submit(sweep, "/v1/sweeps")
@@ -239,6 +241,11 @@ async def test_lists_and_queue_are_equal(parity_server: Server) -> None:
         ("text=CANCELLED&user_id=nobody", {"text": "CANCELLED", "user_id": "nobody"}),
         (f"id_suffix={ids[0]}", {"id_suffix": ids[0]}),
         ("fold_sweeps=true&limit=3", {"fold_sweeps": True, "limit": 3}),
+        ("fold_experiments=true", {"fold_experiments": True}),
+        (
+            f"fold_experiments=true&experiment_id={made.json['id']}",
+            {"fold_experiments": True, **in_it},
+        ),
         ("page_size=2&states=queued", {"page_size": 2, "states": ["queued"]}),
     ]
     for query, fields in requests:

@@ -49,7 +49,12 @@ SWEEP = {"task": {"job_name": "a"}, "parameters": {"lr": {"range": [1, 1]}}}
 # `{task}` is a task of the owner that has ended, with a log and an output. With `fresh` the ids are
 # those of things that the owner made just now, for this one call; the task waits in the queue.
 REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
-    ("GET", "/v1/tasks?limit=1000&fold_sweeps=true", LISTED, {"lists": "task"}),
+    (
+        "GET",
+        "/v1/tasks?limit=1000&fold_sweeps=true&fold_experiments=true",
+        LISTED,
+        {"lists": "task"},
+    ),
     ("GET", "/v1/tasks?id_suffix={task}&text=a&user_id=owner", LISTED, {"lists": "task"}),
     ("GET", "/v1/tasks/{task}", SEE, {}),
     ("GET", "/v1/tasks/{task}?view=full", SEE, {}),

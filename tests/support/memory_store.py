@@ -122,7 +122,7 @@ class MemoryStore:
 
     async def list_tasks(self, query: TaskQuery) -> TaskPage:
         found = self.visible(query)
-        shown = folded(found) if query.fold_sweeps else found
+        shown = folded(found, query)
         page = [task for task in shown if query.before is None or _age(task) < query.before]
         return TaskPage(page[query.offset :][: query.limit], len(found))
 
@@ -208,16 +208,23 @@ def _sweep(task: Task) -> str | None:
     return None if member is None or task.superseded else member.id
 
 
-def folded(newest_first: list[Task]) -> list[Task]:
-    """The tasks without those of a sweep that has a newer one here."""
-    sweeps = set[str]()
+def folded(newest_first: list[Task], query: TaskQuery) -> list[Task]:
+    """The tasks without those of a sweep or an experiment that has a newer one here, as asked."""
+    experiments, sweeps = set[str](), set[str]()
     shown = list[Task]()
     for task in newest_first:
-        sweep = _sweep(task)
-        if sweep is None or sweep not in sweeps:
+        experiment = task.spec.experiment_id if query.fold_experiments else None
+        sweep = _sweep(task) if query.fold_sweeps else None
+        if experiment is not None:
+            seen, group = experiments, experiment
+        elif sweep is not None:
+            seen, group = sweeps, sweep
+        else:
             shown.append(task)
-        if sweep is not None:
-            sweeps.add(sweep)
+            continue
+        if group not in seen:
+            shown.append(task)
+            seen.add(group)
     return shown
 
 

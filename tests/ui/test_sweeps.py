@@ -1,4 +1,7 @@
-"""Sweeps: one row each, which opens; their tasks, the best of them, cancel and retry."""
+"""Sweeps and experiments: one row each, which opens. The tasks of sweeps, the best of them, cancel
+and retry."""
+
+import re
 
 from playwright.async_api import expect
 
@@ -74,7 +77,7 @@ async def test_list_of_tasks_has_one_row_for_a_sweep(server: Server, tab: OpenTa
     await expect(page.locator(".view-head")).to_contain_text("451 tasks")
     rows = page.locator(".task-row")
     await expect(rows).to_have_count(2)
-    row = page.locator(".sweep-row")
+    row = page.locator(".group-row")
     await expect(row).to_contain_text("queued")
 
     await page.get_by_role("link", name="before").focus()
@@ -103,3 +106,57 @@ async def test_list_of_tasks_has_one_row_for_a_sweep(server: Server, tab: OpenTa
     await visit(page, server, "tasks?status=failed")
     await expect(row).to_have_count(0)
     await expect(page.locator(".view-head")).to_contain_text("450 tasks")
+
+
+async def test_list_of_tasks_has_one_row_for_an_experiment(server: Server, tab: OpenTab) -> None:
+    """With its sweeps. It opens by keyboard, and follows new tasks; its switch is in the URL."""
+    await server.ended(await server.submit("true", job_name="before"))
+    made = await server.rest.submit({"name": "<b>ablation"}, "/v1/experiments")
+    in_it = {"experiment_id": made.json["id"]}
+    for number in range(3):
+        await server.submit("true", job_name=f"run-{number}", hold=True, **in_it)
+    held = {"job_name": "swept", "hold": True, **in_it}
+    parameters = {"n": {"range": [1, 70]}}
+    await server.rest.submit({"task": held, "parameters": parameters}, "/v1/sweeps")
+    opened = await tab()
+    page = await sign_in(opened, server, at="tasks")
+    await expect(page.locator(".view-head")).to_contain_text("74 tasks")
+    rows, row = page.locator(".task-row"), page.locator(".group-row")
+    await expect(rows).to_have_count(2)
+
+    await page.get_by_role("link", name="before").focus()
+    await page.keyboard.press("ArrowUp")
+    link = row.get_by_role("link", name="<b>ablation")
+    await expect(link).to_be_focused()
+    await page.keyboard.press("Shift+Tab")
+    await page.keyboard.press("Enter")
+    button = row.get_by_role("button", name="Tasks of <b>ablation")
+    await expect(button).to_have_attribute("aria-expanded", "true")
+    await expect(row).to_contain_text("73 tasks")
+    await expect(page.get_by_label("Select swept").first).to_be_visible()
+    await opened.check_accessible()
+    to_end = "(table) => table.scrollTo(0, 100000)"
+    await page.locator(".task-table").evaluate(to_end)
+    await expect(page.locator(".virtual-rows")).to_have_css("height", f"{75 * 36}px")
+    await page.locator(".task-table").evaluate(to_end)
+    for name in ("run-0", "before"):
+        await expect(page.get_by_role("link", name=name)).to_be_visible()
+    await page.locator(".task-table").evaluate("(table) => table.scrollTo(0, 0)")
+    await server.submit("true", job_name="newest", hold=True, **in_it)
+    await expect(row).to_contain_text("74 tasks")
+    await expect(page.get_by_role("link", name="newest")).to_be_visible()
+    await button.click()
+    await expect(rows).to_have_count(2)
+
+    await page.get_by_label("One row for an experiment").uncheck()
+    await expect(page).to_have_url(re.compile("fold=sweeps"))
+    await expect(page.get_by_role("link", name="newest")).to_be_visible()
+    await expect(rows).to_have_count(6)
+    await expect(row.get_by_role("link", name="swept")).to_be_visible()
+    await page.get_by_label("One row for an experiment").check()
+    await expect(rows).to_have_count(2)
+    await link.click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("<b>ablation")
+    await visit(page, server, f"tasks?experiment={made.json['id']}")
+    await expect(rows).to_have_count(5)
+    await expect(page.get_by_label("One row for an experiment")).to_have_count(0)

@@ -55,15 +55,6 @@ export function isFiltered(filter: Filter): boolean {
   );
 }
 
-/**
- * Whether a list with this filter shows each sweep as one row: not where single tasks are looked
- * for, by what the tasks of one sweep differ in.
- */
-export function foldsSweeps(filter: Filter): boolean {
-  const { states, labels, text, sweep } = filter;
-  return states.length + labels.length === 0 && text === undefined && sweep === undefined;
-}
-
 /** The same filter as a query of `GET /v1/tasks`. */
 export function toApi(filter: Filter): Query {
   return {

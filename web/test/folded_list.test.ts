@@ -2,13 +2,15 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { Http } from "../src/api/http";
 import type { Task } from "../src/api/model";
-import { foldsSweeps, fromQuery } from "../src/filters";
-import { keyOf, Member, OpenSweeps, Rest, single } from "../src/state/open_sweeps";
-import { SweepRecords } from "../src/state/sweep_records";
+import type { Sweep } from "../src/api/types";
+import { fromQuery } from "../src/filters";
+import { foldingOf, groupKeyOf, UNFOLDED } from "../src/folding";
+import { GroupRecords } from "../src/state/group_records";
+import { keyOf, Member, OpenGroups, Rest, single } from "../src/state/open_groups";
 import { TaskList } from "../src/state/task_list";
 import { task } from "./world";
 
-/** A server that folds sweeps as the real one does, in pages of `size`. `tasks`: newest first. */
+/** A server that folds as the real one does, in pages of `size`. `tasks`: newest first. */
 function server(tasks: Task[], size: number): { http: Http; queries: URLSearchParams[] } {
   const queries: URLSearchParams[] = [];
   globalThis.fetch = (input) => {
@@ -16,12 +18,21 @@ function server(tasks: Task[], size: number): { http: Http; queries: URLSearchPa
     queries.push(query);
     const sweep = /^\/v1\/sweeps\/(.+)$/.exec(pathname)?.[1];
     if (sweep) return Promise.resolve(Response.json({ id: sweep, name: `named-${sweep}` }));
-    const wanted = tasks.filter((one) => [null, one.sweep_id].includes(query.get("sweep_id")));
+    const wanted = tasks.filter(
+      (one) =>
+        [null, one.sweep_id].includes(query.get("sweep_id")) &&
+        [null, one.experiment_id].includes(query.get("experiment_id")),
+    );
+    const folding = {
+      sweeps: query.get("fold_sweeps") === "true",
+      experiments: query.get("fold_experiments") === "true",
+    };
     const seen = new Set<string>();
-    const rows = wanted.filter(({ sweep_id }) => {
-      const isNew = sweep_id === undefined || !seen.has(sweep_id);
-      if (sweep_id !== undefined) seen.add(sweep_id);
-      return isNew || query.get("fold_sweeps") === null;
+    const rows = wanted.filter((one) => {
+      const group = groupKeyOf(one, folding);
+      const isNew = group === undefined || !seen.has(group);
+      if (group !== undefined) seen.add(group);
+      return isNew;
     });
     const from = Number(query.get("page_token") ?? 0);
     const next = from + size < rows.length ? { next_page_token: String(from + size) } : {};
@@ -32,22 +43,55 @@ function server(tasks: Task[], size: number): { http: Http; queries: URLSearchPa
 }
 
 const filter = (query = "") => fromQuery(new URLSearchParams(query), undefined);
+const folding = (query = "") => foldingOf(filter(query), new URLSearchParams(query));
+const sweeps = (http: Http) => new GroupRecords<Sweep>(http, "/v1/sweeps", (one) => one.sweep_id);
 const of = (sweep_id: string) => task({ sweep_id });
 const settled = () => new Promise((resolve) => setTimeout(resolve));
 
 async function folded(tasks: Task[], size = 10) {
   const { http, queries } = server(tasks, size);
-  const list = new TaskList(http, filter(), true);
-  const opened = new OpenSweeps(http, list, filter(), () => () => undefined);
+  const list = new TaskList(http, filter(), folding());
+  const opened = new OpenGroups(http, list, filter(), folding(), () => () => undefined);
   await list.load();
-  return { http, queries, list, opened, keys: () => opened.rows.value.map(keyOf) };
+  const keys = () => opened.rows.value.map((row) => keyOf(row, folding()));
+  return { http, queries, list, opened, keys };
 }
 
-test("single tasks are looked for by status, label and text, so those lists have no sweeps", () => {
-  for (const query of ["", "user=ada", "name=train", "experiment=e", "after=2026-01-01"])
-    assert.equal(foldsSweeps(filter(query)), true, query);
+test("single tasks are looked for by status, label and text, so those lists are not folded", () => {
+  for (const query of ["", "user=ada", "name=train", "after=2026-01-01"])
+    assert.deepEqual(folding(query), { sweeps: true, experiments: true }, query);
+  for (const query of ["experiment=e", "fold=sweeps"])
+    assert.deepEqual(folding(query), { sweeps: true, experiments: false }, query);
   for (const query of ["status=failed", "label=a", "q=loss", "sweep=s"])
-    assert.equal(foldsSweeps(filter(query)), false, query);
+    assert.deepEqual(folding(query), UNFOLDED, query);
+});
+
+test("each task of a sweep has a key of its own in a list that is not folded", () => {
+  const [one, other] = [of("s"), of("s")];
+  assert.deepEqual(
+    [one, other].map((row) => keyOf(row, UNFOLDED)),
+    [one.id, other.id],
+  );
+});
+
+test("an experiment with its sweeps is one row, which opens to all of its tasks", async () => {
+  const inSweep = task({ experiment_id: "e", sweep_id: "s" });
+  const plain = task({ experiment_id: "e" });
+  const same = task({ sweep_id: "e" });
+  const newest = task({ experiment_id: "e", sweep_id: "s" });
+  const { opened, keys, list, queries } = await folded([newest, same, plain, inSweep]);
+  assert.equal(queries[0]?.get("fold_experiments"), "true");
+  assert.deepEqual(keys(), ["experiment e", "sweep e"]);
+  assert.equal(list.total.value, 4);
+  opened.toggle({ kind: "experiment", id: "e" });
+  await settled();
+  assert.equal(queries.at(-1)?.get("experiment_id"), "e");
+  assert.deepEqual(keys(), ["experiment e", newest.id, plain.id, inSweep.id, "sweep e"]);
+  const again = task({ experiment_id: "e" });
+  list.changed([{ task: again, deleted: false }]);
+  assert.equal(list.rows.value[0]?.id, again.id);
+  assert.equal(keys()[0], "experiment e");
+  assert.equal(list.rows.value.length, 2);
 });
 
 test("each sweep is one row, however many pages its tasks would be", async () => {
@@ -65,7 +109,7 @@ test("a task that was submitted again makes no second row of its sweep", async (
   const rows = globalThis.fetch;
   // The server counts it as a task without a sweep.
   globalThis.fetch = (input) => rows(String(input).replace("fold_sweeps=true", ""));
-  const list = new TaskList(http, filter(), true);
+  const list = new TaskList(http, filter(), folding());
   await list.load();
   assert.deepEqual(
     list.rows.value.map((one) => one.id),
@@ -103,8 +147,8 @@ test("an open sweep is followed by its tasks, page by page, and closes again", a
   const members = [of("s"), of("s"), of("s")].reverse();
   const [above, below] = [task(), task()];
   const { opened, keys, list } = await folded([above, ...members, below], 2);
-  opened.toggle("s");
-  assert.deepEqual(keys(), [above.id, "sweep s", "rest s"]);
+  opened.toggle({ kind: "sweep", id: "s" });
+  assert.deepEqual(keys(), [above.id, "sweep s", "rest sweep s"]);
   await settled();
   const rest = opened.rows.value.at(-1);
   assert.ok(rest instanceof Rest);
@@ -112,7 +156,7 @@ test("an open sweep is followed by its tasks, page by page, and closes again", a
   await list.more();
   assert.deepEqual(keys(), [above.id, "sweep s", ...members.map((one) => one.id), below.id]);
   assert.deepEqual(
-    single(opened.rows.value, true).map((one) => one.id),
+    single(opened.rows.value, folding()).map((one) => one.id),
     [above, ...members, below].map((one) => one.id),
   );
   const row = opened.rows.value[2];
@@ -120,7 +164,7 @@ test("an open sweep is followed by its tasks, page by page, and closes again", a
   assert.equal(opened.indexOf(row, opened.rows.value), 2);
   opened.look(list, row);
   assert.equal(rest.list.lastSeen, row.task);
-  opened.toggle("s");
+  opened.toggle({ kind: "sweep", id: "s" });
   assert.deepEqual(keys(), [above.id, "sweep s", below.id]);
 });
 
@@ -134,7 +178,7 @@ test("a hundred thousand tasks of ten sweeps are ten rows, and changes find them
 
 test("the numbers of a sweep are read while it is shown, and again when a task of it changes", async () => {
   const { http, queries } = server([], 1);
-  const records = new SweepRecords(http);
+  const records = sweeps(http);
   const leave = records.show("s");
   await settled();
   assert.equal(records.byId.value.get("s")?.name, "named-s");
@@ -148,7 +192,7 @@ test("the numbers of a sweep are read while it is shown, and again when a task o
 
 test("a sweep is read again a second later, even if the clock was set back meanwhile", async () => {
   const { http, queries } = server([], 10);
-  const records = new SweepRecords(http);
+  const records = sweeps(http);
   records.show("s");
   await settled();
   mock.timers.enable({ apis: ["setTimeout"] });

@@ -182,17 +182,16 @@ def count_tasks(query: TaskQuery) -> tuple[str, list[Any]]:
     return f"SELECT count(*) FROM tasks WHERE {where}", parameters  # noqa: S608 - our own text
 
 
-_NEWEST_OF_SWEEPS = (
-    "SELECT arg_max(id, {{'at': created_at, 'id': id}}) FROM tasks "
-    "WHERE {} AND sweep_id IS NOT NULL GROUP BY sweep_id"
-)
-
-
 def page_of_tasks(query: TaskQuery) -> tuple[str, list[Any]]:
     """Statement and parameters for the rowids of `TaskPage.tasks`, in their order."""
     where, parameters = _filter(query)
-    if query.fold_sweeps:
-        where += f" AND (sweep_id IS NULL OR id IN ({_NEWEST_OF_SWEEPS.format(where)}))"
+    if groups := _groups(query):
+        single = " AND ".join(f"{group} IS NULL" for group in groups)
+        newest = (
+            "SELECT arg_max(id, {'at': created_at, 'id': id}) FROM tasks "  # noqa: S608
+            f"WHERE {where} AND NOT ({single}) GROUP BY {', '.join(groups)}"
+        )
+        where += f" AND ({single} OR id IN ({newest}))"
         parameters *= 2
     if query.before is not None:
         created_at, task_id = query.before
@@ -202,6 +201,15 @@ def page_of_tasks(query: TaskQuery) -> tuple[str, list[Any]]:
     chosen = f"WHERE {where} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
     statement = f"SELECT rowid FROM tasks {chosen}"  # noqa: S608 - our own text
     return statement, [*parameters, query.limit, query.offset]
+
+
+def _groups(query: TaskQuery) -> list[str]:
+    """What tasks are folded by. Two columns, so that no id of one kind meets one of the other."""
+    groups = ["experiment_id"] if query.fold_experiments else []
+    if query.fold_sweeps:
+        in_none = "CASE WHEN experiment_id IS NULL THEN sweep_id END"
+        groups.append(in_none if groups else "sweep_id")
+    return groups
 
 
 def old_tasks(query: OldTasks) -> tuple[str, list[Any]]:

@@ -21,6 +21,7 @@ def list_request(request: task_pb2.ListTasksRequest) -> ListRequest:
             experiment_id=request.experiment_id,
             sweep_id=request.sweep_id,
             fold_sweeps=request.fold_sweeps,
+            fold_experiments=request.fold_experiments,
             text=request.text,
             labels=request.labels[: MAX_LABELS + 1],
             id_suffix=request.id_suffix,

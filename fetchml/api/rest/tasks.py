@@ -24,7 +24,7 @@ from fetchml.views import ValidatedTask
 
 _LIST = (
     "status", "states", "user_id", "job_name_prefix", "experiment_id", "sweep_id", "text",
-    "labels", "fold_sweeps",
+    "labels", "fold_sweeps", "fold_experiments",
     "created_after", "created_before", "id_suffix", "limit", "offset", "page_size", "page_token",
     "view",
 )  # fmt: skip
@@ -154,6 +154,7 @@ def _list_request(query: Query, *, full: bool) -> ListRequest:
             experiment_id=query.text("experiment_id") or "",
             sweep_id=query.text("sweep_id") or "",
             fold_sweeps=query.flag("fold_sweeps"),
+            fold_experiments=query.flag("fold_experiments"),
             text=query.text("text") or "",
             labels=query.texts("labels"),
             created_after=query.time("created_after"),

@@ -38,6 +38,8 @@ class Filters(NamedTuple):
     sweep_id: str = ""
     fold_sweeps: bool = False
     """Of each sweep only its newest task that matches."""
+    fold_experiments: bool = False
+    """The same of each experiment, whatever the sweep, unless the list is of one."""
 
 
 def fault(filters: Filters) -> Violation | None:

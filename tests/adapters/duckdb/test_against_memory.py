@@ -28,7 +28,7 @@ creates = st.tuples(
     st.sampled_from((False, False, True)),  # a service
     st.sampled_from((None, {"lr": "1"}, {"lr": "", "x": "1"}, {'$."a': "b", "": "0", "/~": "\\"})),
     st.sampled_from((None, "--lr 1", 'É "x"\n')),
-    st.sampled_from((None, None, "sweep-1")),
+    st.sampled_from((None, None, "sweep-1", "exp-1")),  # a sweep, one with an experiment's name
 )
 changes = st.tuples(
     st.just("change"), st.integers(0, 30), st.sampled_from(Status), st.sampled_from((False, True))
@@ -52,6 +52,7 @@ queries = st.builds(
     experiment_id=st.sampled_from((None, "exp-1")),
     sweep_id=st.sampled_from((None, None, "sweep-1")),
     fold_sweeps=st.booleans(),
+    fold_experiments=st.booleans(),
     text=st.sampled_from((None, None, "RUN", "train.py --lr", "x\nimage", "%", "é")),
     labels=st.sampled_from(((), (), (("lr", None),), (("lr", "1"),), (('$."a', "b"), ("", "0")))),
     created_after=st.sampled_from((None, None, 1_003)),

@@ -1,6 +1,7 @@
 /**
  * The rows of the task list: newest first, read in pages by cursor as far as a person scrolls, and
- * kept current by the changes. A folded list has one row for each sweep: its newest task.
+ * kept current by the changes. A folded list has one row for each sweep or experiment: its newest
+ * task.
  */
 
 import { batch, signal } from "@preact/signals";
@@ -8,6 +9,7 @@ import { isAbort, mayPass, message, type Http } from "../api/http";
 import type { Change } from "../api/live_socket";
 import type { Task, TaskList as Page } from "../api/model";
 import { matcher, toApi, type Filter } from "../filters";
+import { type Folding, groupKeyOf, UNFOLDED } from "../folding";
 import type { Follower } from "./store";
 import { isNewer } from "./tasks";
 
@@ -52,18 +54,18 @@ export class TaskList implements Follower {
   readonly #http: Http;
   readonly #filter: Filter;
   readonly #matches: (task: Task) => boolean;
-  readonly #isFolded: boolean;
-  /** Of a folded list: the row of each sweep, by the sweep's id. */
+  readonly #folding: Folding;
+  /** Of a folded list: the row of each sweep and experiment, by the key of the group. */
   readonly #heads = new Map<string, Task>();
   #next: string | undefined;
   #reading: AbortController | null = null;
   /** Changes that arrived while the first page was read, to apply after it; `null` otherwise. */
   #early: Change[] | null = null;
 
-  constructor(http: Http, filter: Filter, isFolded = false) {
+  constructor(http: Http, filter: Filter, folding = UNFOLDED) {
     this.#http = http;
     this.#filter = filter;
-    this.#isFolded = isFolded;
+    this.#folding = folding;
     this.#matches = matcher(filter);
   }
 
@@ -129,15 +131,15 @@ export class TaskList implements Follower {
   }
 
   /**
-   * Leave out tasks whose sweep has a row above them: the server folds each page as it is at that
+   * Leave out tasks whose group has a row above them: the server folds each page as it is at that
    * time, and a task that was submitted again counts as one without a sweep there.
    */
   #folded(tasks: Task[]): Task[] {
-    if (!this.#isFolded) return tasks;
     return tasks.filter((task) => {
-      if (task.sweep_id === undefined) return true;
-      if (this.#heads.has(task.sweep_id)) return false;
-      this.#heads.set(task.sweep_id, task);
+      const group = groupKeyOf(task, this.#folding);
+      if (group === undefined) return true;
+      if (this.#heads.has(group)) return false;
+      this.#heads.set(group, task);
       return true;
     });
   }
@@ -164,8 +166,8 @@ export class TaskList implements Follower {
     let hasLostHead = false;
     let total = this.total.value;
     for (const { task, deleted } of changes) {
-      const sweep = this.#isFolded ? task.sweep_id : undefined;
-      const head = sweep === undefined ? undefined : this.#heads.get(sweep);
+      const group = groupKeyOf(task, this.#folding);
+      const head = group === undefined ? undefined : this.#heads.get(group);
       if (head && head.id !== task.id) {
         const isWanted = !deleted && this.#matches(task);
         if (!isWanted || inListOrder(task, head) > 0) {
@@ -193,26 +195,26 @@ export class TaskList implements Follower {
         if (isFound) {
           if (!isNewer(rows[index], task)) continue;
           rows[index] = task;
-          if (sweep !== undefined) this.#heads.set(sweep, task);
+          if (group !== undefined) this.#heads.set(group, task);
           continue;
         }
         // A task older than the last row comes, and is counted, with its own page.
         if (this.#next === undefined || (last && inListOrder(task, last) < 0)) {
           rows.splice(index, 0, task);
           total++;
-          if (sweep !== undefined) this.#heads.set(sweep, task);
+          if (group !== undefined) this.#heads.set(group, task);
         }
       } else if (isFound) {
         rows.splice(index, 1);
         total--;
         touched = true;
-        if (sweep !== undefined) hasLostHead = this.#heads.delete(sweep);
+        if (group !== undefined) hasLostHead = this.#heads.delete(group);
       }
     }
     if (!touched) return;
     this.rows.value = rows;
     this.total.value = Math.max(total, rows.length);
-    // The sweep may have other tasks, of which the list has none.
+    // The group may have other tasks, of which the list has none.
     if (hasLostHead) void this.resync();
   }
 
@@ -223,7 +225,8 @@ export class TaskList implements Follower {
     try {
       const query = {
         ...toApi(this.#filter),
-        fold_sweeps: this.#isFolded || undefined,
+        fold_sweeps: this.#folding.sweeps || undefined,
+        fold_experiments: this.#folding.experiments || undefined,
         view: "full",
         page_size: size,
         page_token: token,

@@ -1,25 +1,28 @@
 /**
  * The list of all tasks: filters in the address, rows by cursor as far as one scrolls, live. A sweep
- * is one row, which opens, unless the filter looks for single tasks.
+ * or experiment is one row, which opens, unless the filter looks for single tasks.
  */
 
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { Task } from "../../api/model";
-import { type Filter, foldsSweeps, fromQuery, isFiltered } from "../../filters";
+import type { Experiment, Sweep } from "../../api/types";
+import { type Filter, fromQuery, isFiltered } from "../../filters";
+import { type Folding, foldingOf, SWEEPS_ONLY } from "../../folding";
 import { count, plain, plural } from "../../format";
 import { route, setQuery } from "../../router";
-import { keyOf, Member, OpenSweeps, Rest, type Row, single } from "../../state/open_sweeps";
+import { GroupRecords } from "../../state/group_records";
+import { groupOfRow, keyOf, Member, OpenGroups, Rest, single } from "../../state/open_groups";
 import { store } from "../../state/store";
-import { SweepRecords } from "../../state/sweep_records";
 import { TaskList } from "../../state/task_list";
+import { Check } from "../../ui/field";
 import { memo } from "../../ui/memo";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { VirtualRows } from "../../ui/virtual_rows";
 import { BulkBar } from "./bulk_bar";
 import { chosenColumns, COLUMNS, type Column } from "./columns";
 import { FilterBar } from "./filter_bar";
+import { GroupRow, type Records, RestRow, rowProps } from "./group_row";
 import { Selection } from "./selection";
-import { RestRow, rowProps, SweepRow } from "./sweep_row";
 
 const ROW = 36;
 const NARROW_ROW = 68;
@@ -28,18 +31,20 @@ const narrow = matchMedia("(max-width: 700px)");
 export default function Tasks() {
   const { query } = route.value;
   const filter = fromQuery(query, store.defaultUser.value);
-  const key = JSON.stringify(filter);
-  const isFolded = foldsSweeps(filter);
-  const list = useMemo(() => new TaskList(store.http, filter, isFolded), [key]);
+  const current = foldingOf(filter, query);
+  const key = JSON.stringify([filter, current]);
+  const folding = useMemo(() => current, [key]);
+  const list = useMemo(() => new TaskList(store.http, filter, folding), [key]);
   const opened = useMemo(
-    () => new OpenSweeps(store.http, list, filter, (one) => store.follow(one)),
+    () => new OpenGroups(store.http, list, filter, folding, (one) => store.follow(one)),
     [list],
   );
-  const records = useMemo(() => new SweepRecords(store.http), [list]);
+  const records = useMemo(makeRecords, [list]);
   const selection = useMemo(() => new Selection(), [key]);
   useEffect(() => {
     void list.load();
-    const leave = [store.follow(list), store.follow(records)];
+    const followers = [list, records.sweeps, records.experiments];
+    const leave = followers.map((one) => store.follow(one));
     return () => {
       for (const one of leave) one();
       list.stop();
@@ -55,13 +60,24 @@ export default function Tasks() {
       <header class="view-head">
         <h1>Tasks</h1>
         <Total list={list} />
-        <ColumnChoice columns={columns} />
+        <span class="view-choices">
+          <FoldChoice folding={folding} filter={filter} />
+          <ColumnChoice columns={columns} />
+        </span>
       </header>
       <FilterBar filter={filter} />
       <ListProblem list={list} />
-      <Rows {...{ list, filter, isFolded, opened, records, selection, columns }} />
+      <Rows {...{ list, filter, folding, opened, records, selection, columns }} />
     </div>
   );
+}
+
+function makeRecords(): Records {
+  return {
+    sweeps: new GroupRecords<Sweep>(store.http, "/v1/sweeps", (task) => task.sweep_id),
+    // Its name stays as it is, whatever its tasks do.
+    experiments: new GroupRecords<Experiment>(store.http, "/v1/experiments", () => undefined),
+  };
 }
 
 function Total({ list }: { list: TaskList }) {
@@ -80,18 +96,18 @@ function ListProblem({ list }: { list: TaskList }) {
 interface RowsProps {
   list: TaskList;
   filter: Filter;
-  isFolded: boolean;
-  opened: OpenSweeps;
-  records: SweepRecords;
+  folding: Folding;
+  opened: OpenGroups;
+  records: Records;
   selection: Selection;
   /** As in the address: equal texts are equal columns. */
   columns: string;
 }
 
-function Rows({ list, filter, isFolded, opened, records, selection, columns }: RowsProps) {
+function Rows({ list, filter, folding, opened, records, selection, columns }: RowsProps) {
   const height = useRowHeight();
   const rows = opened.rows.value;
-  const tasks = useMemo(() => single(rows, isFolded), [rows, isFolded]);
+  const tasks = useMemo(() => single(rows, folding), [rows, folding]);
   const total = list.total.value;
   const shown = chosenColumns(columns);
   return (
@@ -104,7 +120,7 @@ function Rows({ list, filter, isFolded, opened, records, selection, columns }: R
       ) : (
         <VirtualRows
           rows={rows}
-          total={isFolded ? undefined : total}
+          total={folding.sweeps ? undefined : total}
           height={height}
           label="Tasks"
           class="task-table"
@@ -112,8 +128,8 @@ function Rows({ list, filter, isFolded, opened, records, selection, columns }: R
           onLook={(last) => opened.look(list, last)}
           indexOf={(row, all) => opened.indexOf(row, all)}
           head={<Head columns={shown} selection={selection} rows={tasks} />}
-          keyOf={keyOf}
-          isPlain={(row) => isOfTask(row, isFolded)}
+          keyOf={(row) => keyOf(row, folding)}
+          isPlain={(row) => !(row instanceof Rest) && !groupOfRow(row, folding)}
           row={(row, index, key) => {
             // Each key by itself: one that is spread is lost.
             const at = { index, height };
@@ -121,9 +137,18 @@ function Rows({ list, filter, isFolded, opened, records, selection, columns }: R
             if (row instanceof Rest) return <RestRow key={key} {...at} {...span} rest={row} />;
             const isMember = row instanceof Member;
             const task = isMember ? row.task : row;
-            if (!isOfTask(row, isFolded))
+            const group = groupOfRow(row, folding);
+            if (group)
               return (
-                <SweepRow key={key} {...at} {...span} task={task} opened={opened} records={records} />
+                <GroupRow
+                  key={key}
+                  {...at}
+                  {...span}
+                  group={group}
+                  task={task}
+                  opened={opened}
+                  records={records}
+                />
               );
             return (
               <TaskRow
@@ -144,15 +169,9 @@ function Rows({ list, filter, isFolded, opened, records, selection, columns }: R
   );
 }
 
-/** Whether the row shows one task, and not a sweep. */
-function isOfTask(row: Row, isFolded: boolean): boolean {
-  if (row instanceof Rest) return false;
-  return row instanceof Member || !isFolded || row.sweep_id === undefined;
-}
-
 interface RowProps {
   task: Task;
-  /** Below the row of its sweep. */
+  /** Below the row of its sweep or experiment. */
   isMember: boolean;
   index: number;
   height: number;
@@ -224,6 +243,19 @@ function Head({ columns, selection, rows }: HeadProps) {
         ))}
       </div>
     </div>
+  );
+}
+
+/** Absent where it would change nothing. */
+function FoldChoice({ folding, filter }: { folding: Folding; filter: Filter }) {
+  if (!folding.sweeps || filter.experiment !== undefined) return null;
+  return (
+    <Check
+      isOn={folding.experiments}
+      onChange={(isOn) => setQuery({ fold: isOn ? "" : SWEEPS_ONLY })}
+    >
+      One row for an experiment
+    </Check>
   );
 }
 

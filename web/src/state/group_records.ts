@@ -1,29 +1,37 @@
-/** The sweeps whose rows are on the screen, with the number of their tasks by status. */
+/**
+ * The sweeps or experiments whose rows are on the screen: a sweep with the number of its tasks by
+ * status, an experiment with its name.
+ */
 
 import { signal } from "@preact/signals";
 import type { Http } from "../api/http";
 import type { Change } from "../api/live_socket";
-import type { Sweep } from "../api/types";
+import type { Task } from "../api/model";
 import type { Follower } from "./store";
 
 const AT_ONCE = 2;
-/** Shortest time between two reads of one sweep. */
+/** Shortest time between two reads of one record. */
 const CALM_MS = 1_000;
 
-export class SweepRecords implements Follower {
-  readonly byId = signal<ReadonlyMap<string, Sweep>>(new Map());
+export class GroupRecords<Item> implements Follower {
+  readonly byId = signal<ReadonlyMap<string, Item>>(new Map());
   readonly #http: Http;
-  /** Rows that show the sweep, by its id. */
+  readonly #path: string;
+  readonly #idOf: (task: Task) => string | undefined;
+  /** Rows that show the record, by its id. */
   readonly #shown = new Map<string, number>();
   readonly #stale = new Set<string>();
   readonly #readAt = new Map<string, number>();
   #reading = 0;
 
-  constructor(http: Http) {
+  /** `path`: of the collection; `idOf`: the record that is read again when this task changes. */
+  constructor(http: Http, path: string, idOf: (task: Task) => string | undefined) {
     this.#http = http;
+    this.#path = path;
+    this.#idOf = idOf;
   }
 
-  /** Keep a sweep current until the returned function is called. */
+  /** Keep a record current until the returned function is called. */
   show(id: string): () => void {
     this.#shown.set(id, (this.#shown.get(id) ?? 0) + 1);
     if (!this.byId.value.has(id)) this.#touch(id);
@@ -36,7 +44,10 @@ export class SweepRecords implements Follower {
 
   changed(changes: readonly Change[]): void {
     const ids = new Set<string>();
-    for (const { task } of changes) if (task.sweep_id !== undefined) ids.add(task.sweep_id);
+    for (const { task } of changes) {
+      const id = this.#idOf(task);
+      if (id !== undefined) ids.add(id);
+    }
     const known = new Map(this.byId.value);
     for (const id of ids) {
       if (this.#shown.has(id)) this.#touch(id);
@@ -63,7 +74,7 @@ export class SweepRecords implements Follower {
     setTimeout(read, Math.min(calm, CALM_MS));
   }
 
-  /** Read stale sweeps one after the other. Those that have left the screen meanwhile are not. */
+  /** Read stale records one after the other. Those that have left the screen meanwhile are not. */
   async #read(): Promise<void> {
     if (this.#reading >= AT_ONCE) return;
     this.#reading++;
@@ -72,17 +83,17 @@ export class SweepRecords implements Follower {
         this.#stale.delete(id);
         if (!this.#shown.has(id)) continue;
         this.#readAt.set(id, Date.now());
-        const sweep = await this.#http
-          .get<Sweep>(`/v1/sweeps/${encodeURIComponent(id)}`)
+        const record = await this.#http
+          .get<Item>(`${this.#path}/${encodeURIComponent(id)}`)
           .catch(() => undefined); // The row has its name and its link without it.
-        if (sweep) this.byId.value = new Map(this.byId.value).set(id, sweep);
+        if (record) this.byId.value = new Map(this.byId.value).set(id, record);
       }
     } finally {
       this.#reading--;
     }
   }
 
-  /** A stale sweep that may be read now. */
+  /** A stale record that may be read now. */
   #next(): string | undefined {
     const now = Date.now();
     for (const id of this.#stale)

@@ -156,7 +156,7 @@ class TaskIndex:
 
 
 def _group(task: Task, query: TaskQuery) -> tuple[str, str] | None:
-    """What the task is folded into: the kind and the id of an experiment or a sweep."""
+    """Return the kind and the id of the experiment or sweep into which the task is folded."""
     spec = task.spec
     if query.fold_experiments and spec.experiment_id is not None:
         return "experiment", spec.experiment_id

@@ -204,7 +204,7 @@ def page_of_tasks(query: TaskQuery) -> tuple[str, list[Any]]:
 
 
 def _groups(query: TaskQuery) -> list[str]:
-    """What tasks are folded by. Two columns, so that no id of one kind meets one of the other."""
+    """Columns of the groups. Two, so that no id of one kind is taken for one of the other."""
     groups = ["experiment_id"] if query.fold_experiments else []
     if query.fold_sweeps:
         in_none = "CASE WHEN experiment_id IS NULL THEN sweep_id END"

@@ -73,7 +73,7 @@ def write_durably(path: Path, content: bytes, *, sync_name: bool = True) -> None
 def write_at_once(path: Path, content: bytes, *, synced: bool = True) -> None:
     """Write a file, in as few system calls as possible. `synced`: whether it is on the disk on
     return, and its name with it on file systems that keep a journal. Raises OSError."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     fd = os.open(path, flags | os.O_SYNC if synced else flags, 0o600)
     try:
         if os.write(fd, content) < len(content):

@@ -48,6 +48,7 @@ class _Call:
         self.function = function
         self.answer = answer
         self.has_begun = False
+        self.is_over = False
         self.is_stuck = False
         """Takes longer than the limit, and goes on."""
 
@@ -98,16 +99,16 @@ class SharedDisk:
         try:
             return await answer
         finally:
-            timer.cancel()
+            if not answer.cancelled():  # Else the thread goes on, and may be stuck.
+                timer.cancel()
 
     def _give_up(self, call: _Call) -> None:
-        if call.answer.done():
-            return
-        if call.has_begun:
+        if call.has_begun and not call.is_over:
             call.is_stuck = True
             self._stuck += 1
-        message = f"the shared disk did not answer in {LIMIT_SECONDS:g} s"
-        call.answer.set_exception(TimeoutError(message))
+        if not call.answer.done():
+            message = f"the shared disk did not answer in {LIMIT_SECONDS:g} s"
+            call.answer.set_exception(TimeoutError(message))
 
     def _grow(self, loop: asyncio.AbstractEventLoop) -> None:
         self._growth_is_due = False
@@ -135,6 +136,8 @@ class SharedDisk:
                 result = call.function()
             except Exception as error:  # noqa: BLE001 - it is for the caller
                 failure = error
+            if call.answer.done():
+                result = None  # Freed here: an open file is closed by that, which may hang too.
             self._answers.append((call, result, failure))
             if not self._answers_announced:
                 self._answers_announced = True
@@ -145,6 +148,7 @@ class SharedDisk:
         self._answers_announced = False
         while self._answers:
             call, result, failure = self._answers.popleft()
+            call.is_over = True
             self._stuck -= call.is_stuck
             if call.answer.done():
                 continue

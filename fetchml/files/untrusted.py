@@ -4,6 +4,7 @@ No link is followed and nothing blocks. Stack and descriptors are bounded at any
 nest folders far beyond the maximum length of a path.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -31,13 +32,24 @@ class TooDeepError(Exception):
 
 def read_regular(folder: int, name: str, offset: int, limit: int) -> bytes:
     """Return at most `limit` bytes of a regular file. Raises OSError for anything else."""
-    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder)
+    fd = _open(folder, name)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(f"{name} is not a regular file")
         return os.pread(fd, limit, offset)
     finally:
         os.close(fd)
+
+
+def _open(folder: int, name: str) -> int:
+    try:
+        return os.open(
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder
+        )
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # A socket, which is no fault of the disk.
+            raise OSError(f"{name} is not a regular file") from error
+        raise
 
 
 def first_names(path: Path, most: int) -> frozenset[str]:
@@ -63,9 +75,7 @@ def open_regular(root: Path, path: str) -> BinaryIO:
     fd = os.open(root, FOLDER)
     for part in parts:
         try:
-            inner = os.open(
-                part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=fd
-            )
+            inner = _open(fd, part)
         finally:
             os.close(fd)
         fd = inner

@@ -33,6 +33,51 @@ async def test_disk_that_hangs_is_left_alone_until_it_answers(
     assert await disk(lambda: 7) == 7
 
 
+async def test_calls_whose_callers_have_left_count_as_stuck_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_disk, "THREADS", 1)
+    monkeypatch.setattr(shared_disk, "LIMIT_SECONDS", 0.1)
+    disk, answers, begun = SharedDisk(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        answers.wait()
+
+    try:
+        call = asyncio.create_task(disk(hang))
+        await soon(asyncio.to_thread(begun.wait))
+        call.cancel()
+        await until_true(lambda: not disk.answers)
+    finally:
+        answers.set()
+    await until_true(lambda: disk.answers)
+
+
+async def test_result_that_comes_too_late_is_freed_in_its_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To free an open file closes it, and a disk that hangs would keep the event loop."""
+    monkeypatch.setattr(shared_disk, "LIMIT_SECONDS", 0.05)
+    disk, answers, freed_in = SharedDisk(), threading.Event(), list[int]()
+
+    class Result:
+        def __del__(self) -> None:
+            freed_in.append(threading.get_ident())
+
+    def late() -> Result:
+        answers.wait()
+        return Result()
+
+    try:
+        with pytest.raises(TimeoutError):
+            await disk(late)
+    finally:
+        answers.set()
+    await until_true(lambda: freed_in)
+    assert threading.get_ident() not in freed_in
+
+
 async def test_errors_of_the_disk_are_passed_on() -> None:
     def fail() -> None:
         raise FileNotFoundError("x")

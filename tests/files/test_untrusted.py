@@ -1,11 +1,13 @@
 """Lists of files that a hostile task writes meanwhile."""
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fetchml.errors import NotFound
 from fetchml.files import untrusted
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.untrusted import MAX_DEPTH, regular_files
@@ -39,6 +41,16 @@ def test_files_come_by_name_and_links_are_not_followed(tmp_path: Path) -> None:
     assert len(names(tmp_path, 4)) < 4
     with pytest.raises(FileNotFoundError):
         names(tmp_path / "none")
+
+
+async def test_socket_is_no_output_and_no_fault_of_the_disk(tmp_path: Path) -> None:
+    files = TaskFiles(tmp_path)
+    outputs = files.outputs("t")
+    outputs.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(outputs / "s"))
+    with pytest.raises(NotFound):
+        await files.open_output("t", "s")
 
 
 def test_depth_is_bounded(tmp_path: Path) -> None:

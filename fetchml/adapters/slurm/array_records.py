@@ -87,9 +87,9 @@ class ArrayRecords:
         """Drop the attempts of earlier servers that are not in `live`; return the tasks of the
         others. Raises OSError."""
         await self.read()
-        over, self._earlier = self._earlier - set(live), set()
-        for attempt in over:
+        for attempt in self._earlier - set(live):
             await self.drop(attempt)
+        self._earlier = set()
         return {task for task in map(self.task_of, live) if task}
 
     async def drop(self, attempt: Attempt) -> None:

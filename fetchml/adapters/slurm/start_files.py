@@ -7,6 +7,7 @@ has the size of the rest and the request to Slurm. A file of another size was no
 end, so there is no job.
 """
 
+import errno
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,8 @@ _OF_SLURM = re.compile(
 )
 """The words that Slurm adds to those of a plugin that has failed."""
 _RECORD_BYTES = 1 << 20
+_NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENXIO)
+"""Errors of a folder, a link and a socket, where a task has put one in the place of a record."""
 _REQUEST = re.compile(rb"# ([0-9]{1,9}) (\{.*\})\n")
 _REQUEST_BYTES = 1 << 16
 """Longest first line of `start`."""
@@ -322,8 +325,10 @@ def _renewal(run: Path) -> int | None:
     Raises OSError."""
     try:
         fd = os.open(run / "lease", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, *_NO_FILE):
+            return None
+        raise
     try:
         return os.fstat(fd).st_mtime_ns
     finally:
@@ -335,13 +340,15 @@ def _end(folder: AttemptFolder) -> tuple[bool, AttemptEnd | None]:
     fails."""
     end = folder.end()
     if end is None:
-        fd = os.open(folder.run / "exit", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            os.read(fd, 1)
-        except IsADirectoryError:
-            pass
-        finally:
-            os.close(fd)
+            fd = os.open(folder.run / "exit", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                os.read(fd, 1)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
     return True, end
 
 

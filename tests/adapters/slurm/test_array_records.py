@@ -1,6 +1,7 @@
 """Which attempts are in which array, on the disk and after a restart."""
 
 import os
+import socket
 from collections.abc import Collection
 from pathlib import Path
 
@@ -72,7 +73,7 @@ async def test_file_that_was_not_written_to_its_end_means_no_array(tmp_path: Pat
         assert names_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "huge"])
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "socket", "huge"])
 async def test_replaced_files_are_not_followed(tmp_path: Path, kind: str) -> None:
     """Tasks of the same account can write there."""
     secret = tmp_path / "secret"
@@ -87,6 +88,9 @@ async def test_replaced_files_are_not_followed(tmp_path: Path, kind: str) -> Non
             os.mkfifo(path)
         case "folder":
             path.mkdir()
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(path))
         case _:
             path.touch()
             os.truncate(path, 1 << 40)

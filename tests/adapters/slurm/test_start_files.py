@@ -1,7 +1,9 @@
 """Files of an attempt's folder that a task has replaced: nothing blocks, and no reading is
 unbounded."""
 
+import errno
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,19 +14,48 @@ from fetchml.files import untrusted
 from fetchml.ports.launcher import LaunchSpec
 
 FILES = (start_files.START, start_files.OUTPUT, start_files.SUBMISSION)
+KINDS = ("link", "fifo", "folder", "socket")
 
 
-@pytest.fixture(params=["link", "fifo", "folder"])
+def put(kind: str, path: Path) -> None:
+    match kind:
+        case "link":
+            path.symlink_to("/dev/zero")
+        case "fifo":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case _:
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(path))
+
+
+@pytest.fixture(params=KINDS)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     for name in FILES:
-        match request.param:
-            case "link":
-                (tmp_path / name).symlink_to("/dev/zero")
-            case "fifo":
-                os.mkfifo(tmp_path / name)
-            case _:
-                (tmp_path / name).mkdir()
+        put(request.param, tmp_path / name)
     return tmp_path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_attempt_with_spoilt_records_has_ended(tmp_path: Path, kind: str) -> None:
+    """Taken for a fault of the disk, they would be read again for ever."""
+    folder = tmp_path / "tasks/t/attempts/1"
+    (folder / "run").mkdir(parents=True)
+    for name in ("exit", "lease"):
+        put(kind, folder / "run" / name)
+    found = start_files.read(folder)
+    assert (found.has_ended, found.end) == (True, None)
+
+
+def test_draft_that_a_task_has_replaced_by_a_fifo_blocks_nothing(tmp_path: Path) -> None:
+    run = LaunchSpec("t", 1, "job", tmp_path / "tasks/t/attempts/1", "", ("true",), {})
+    run.folder.mkdir(parents=True)
+    os.mkfifo(run.folder / start_files.DRAFT)
+    request = Submission("job", "script", str(run.folder))
+    with pytest.raises(OSError) as error:  # noqa: PT011 - its number is compared
+        start_files.write(run, tmp_path / "shim", request, replaces=True)
+    assert error.value.errno == errno.ENXIO
 
 
 def test_replaced_files_are_not_read(folder: Path) -> None:

@@ -2,20 +2,16 @@
 
 import asyncio
 import base64
-import select
 import socket
-import time
-from contextlib import suppress
 
 import pytest
 from yarl import URL
 
 from tests.hostile.text_channels import frame
-from tests.hostile.turns import LONGEST_SECONDS, longest_turn
+from tests.hostile.turns import LONGEST_SECONDS, longest_turn, pour
 from tests.support.rest_world import rest_world
 from tests.support.waiting import SECONDS
 
-FLOOD_SECONDS = 1.0
 FIRST_PART, EMPTY_PART = (bytes([kind, 0x80]) + bytes(4) for kind in (0x01, 0x00))
 FLOODS = {
     "messages": (b"", frame(b'{"type":"ping"}') * 10_000),
@@ -36,14 +32,7 @@ def flood(url: URL, key: str, first: bytes, data: bytes) -> None:
         client.sendall(handshake)
         assert client.recv(1 << 12).startswith(b"HTTP/1.1 101")
         client.sendall(first)
-        client.setblocking(False)
-        at, until = 0, time.monotonic() + FLOOD_SECONDS
-        while time.monotonic() < until:
-            select.select([client], [client], [], 0.1)
-            with suppress(BlockingIOError):
-                at = (at + client.send(data[at:])) % len(data)
-            with suppress(BlockingIOError):
-                assert client.recv(1 << 20), "the server closed"
+        pour(client, data)
 
 
 @pytest.mark.parametrize("name", FLOODS)

@@ -2,12 +2,15 @@
 
 import asyncio
 import gc
+import select
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 LONGEST_SECONDS = 0.020
 TRIES = 3
+FLOOD_SECONDS = 1.0
 
 
 class Turns:
@@ -56,3 +59,15 @@ async def longest_turn(work: Callable[[], Awaitable[object]]) -> float:
         if best < LONGEST_SECONDS:
             break
     return best
+
+
+def pour(client: socket.socket, data: bytes) -> None:
+    """Send the same again and again for a while, and read what comes. In a thread."""
+    client.setblocking(False)
+    at, until = 0, time.monotonic() + FLOOD_SECONDS
+    while time.monotonic() < until:
+        select.select([client], [client], [], 0.1)
+        with suppress(BlockingIOError):
+            at = (at + client.send(data[at:])) % len(data)
+        with suppress(BlockingIOError):
+            assert client.recv(1 << 20), "the server closed"

@@ -20,6 +20,7 @@ from fetchml.api.trace import new_trace
 from fetchml.auth.connection_limits import CloseReason
 from fetchml.errors import BadRequest, Overloaded, RequestError
 from fetchml.system.log import current_trace
+from fetchml.system.pacing import Pace
 
 if TYPE_CHECKING:
     from fetchml.api.http.connection_server import ConnectionServer
@@ -99,7 +100,7 @@ class Connection(web.RequestHandler):
     async def start(self) -> None:
         """Answer the connection's requests in turn. aiohttp calls this method; its own makes a task
         for each request, which takes 2 % of a submit's time."""
-        loop, server = self._loop, self._server
+        loop, server, pace = self._loop, self._server, Pace()
         while not self._force_close:
             if not self._messages:
                 self._waiter = loop.create_future()
@@ -141,6 +142,8 @@ class Connection(web.RequestHandler):
             except BaseException:
                 self.force_close()
                 raise
+            if self._messages:
+                await pace.rest()  # What is read ahead may be thousands of requests.
             if not self._keepalive or self._close or self._force_close:
                 break
             self._next_keepalive_close_time = close_at = loop.time() + IDLE_SECONDS

@@ -46,7 +46,7 @@ class FuseFolder:
         self._running().send_signal(signal.SIGCONT)
 
     def break_off(self) -> None:
-        """End it without a word: every access fails (ENOTCONN) until it is unmounted."""
+        """Kill it: every access fails (ENOTCONN) until it is unmounted."""
         self._running().kill()
         self._running().wait()
 

@@ -179,8 +179,8 @@ def main() -> NoReturn:
     stdio.complete()
     # grpc's own messages on stderr repeat the errors that the commands print.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    # uvloop forks where the server runs a command, and grpc's handlers of that close its clients'
-    # connections, or write to them.
+    # uvloop forks when the server runs a command, and grpc's fork handlers then close the
+    # connections of clients, or write to them.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     try:
         if "_FETCHML_COMPLETE" in os.environ:

@@ -1,8 +1,8 @@
 """Reads of the files of tasks for clients, off the event loop.
 
-On one host they take the threads that everything takes. A disk that a cluster shares may hang: its
-reads have threads of their own and a time limit, so that they hold up nothing else. Even closing a
-file can hang there.
+On one host they run in the default thread pool. A disk that a cluster shares may hang: its reads
+have threads of their own and a time limit, so that they delay nothing else. Even closing a file can
+hang there.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ WRITE_SECONDS = 2.0
 
 @dataclass(eq=False)
 class HandOver:
-    """One attempt on its way."""
+    """An attempt that is being handed over."""
 
     run: LaunchSpec
     followed: Followed
@@ -43,7 +43,7 @@ Array = Mapping[int, HandOver]
 
 
 class AttemptWriter:
-    """Used in threads."""
+    """Writes groups of attempts. Used in threads."""
 
     def __init__(
         self, health: ClusterHealth, records: ArrayRecords, containers: Containers | None

@@ -97,7 +97,7 @@ class ClusterHealth:
 
 
 def check_shared(shared_dir: Path) -> None:
-    """Raises OSError if the shared folder can't be written to."""
+    """Check that the shared folder can be written to. Raises OSError."""
     probe = shared_dir / f".fetchml-probe-{os.getpid()}"
     probe.write_bytes(b"")
     probe.unlink()

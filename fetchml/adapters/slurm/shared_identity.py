@@ -17,7 +17,7 @@ _WORD_BYTES = 64
 
 
 class SharedIdentity:
-    """Its methods block, and raise OSError."""
+    """Recognizes the shared folder. Its methods block, and raise OSError."""
 
     def __init__(self, shared_dir: Path) -> None:
         self._shared_dir = shared_dir
@@ -68,6 +68,6 @@ class SharedIdentity:
 
 
 def device_and_inode(folder: Path) -> tuple[int, int]:
-    """Another folder has others. Raises OSError."""
+    """Return two numbers that differ for another folder. Raises OSError."""
     status = folder.stat()
     return status.st_dev, status.st_ino

@@ -44,13 +44,13 @@ _MACHINES = ("x86_64", "aarch64")
 _READONLY = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "GROUPS", "PPID", "SHELLOPTS", "UID"})
 """Variables that bash, where it is /bin/sh, lets no script set."""
 _OUTPUT_BYTES = 4096
-_WORDS = 300
+_SHOWN_CHARACTERS = 300
 _OF_SLURM = re.compile(
     r"^(?:(?:slurmstepd-\S+|srun): (?:error|fatal): (?:\S*spank|Failed to invoke spank"
     r"|_fork_all_tasks|\S+: task 0: Exited)\b.*\n?|slurmstepd-\S+: error: )",
     re.MULTILINE,
 )
-"""The words that Slurm adds to those of a plugin that has failed."""
+"""Messages that Slurm adds to those of a plugin that has failed."""
 _RECORD_BYTES = 1 << 20
 _NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENXIO)
 """Errors of a folder, a link and a socket, where a task has put one in the place of a record."""
@@ -370,7 +370,7 @@ def output_end(path: Path) -> str:
     except OSError:
         return ""
     plain = "".join(c if c.isprintable() else " " for c in _OF_SLURM.sub("", text))
-    return " ".join(plain.split())[-_WORDS:]
+    return " ".join(plain.split())[-_SHOWN_CHARACTERS:]
 
 
 def _read(path: Path, name: str, limit: int, offset: int = 0) -> bytes:

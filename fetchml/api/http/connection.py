@@ -225,7 +225,7 @@ class Connection(web.RequestHandler):
             is_next = waiting == 0 and not current.writer.output_size
         if is_next and self.transport is not None:
             self.transport.write(raw_reply(BadRequest(_FRAMING), new_trace(None)))
-        payload.set_exception(ConnectionResetError())  # Who reads it takes the client for gone.
+        payload.set_exception(ConnectionResetError())  # As if the client had disconnected.
         self.force_close()
 
     def resume_reading(self, resume_parser: bool = True) -> None:

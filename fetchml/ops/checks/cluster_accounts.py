@@ -18,7 +18,7 @@ _ALL = frozenset({"all"})
 
 
 class Association(NamedTuple):
-    """A right of an account of the host: to use an account of Slurm with these QOS."""
+    """The right of an account of this host to use an account of Slurm with these QOS."""
 
     account: str
     qos: frozenset[str]

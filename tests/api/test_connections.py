@@ -8,11 +8,13 @@ import pytest
 
 from fetchml.api.http import connection
 from fetchml.api.rest.server import HttpTimeouts
+from fetchml.api.ws.session import Timing
 from fetchml.auth.limits import RateLimiter
 from tests.support.rest_world import World, read_reply, rest_world
 from tests.support.waiting import SECONDS, until_true
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: a\r\n"
+GOING_AWAY = (1001).to_bytes(2)
 
 
 @pytest.fixture
@@ -190,3 +192,22 @@ async def test_end_of_the_streams_waits_for_no_connection(
         await rest.server._streams.close("shutting down", 10 * SECONDS)
         assert (await read_reply(reader)).status == 503
     writer.close()
+
+
+async def test_end_of_the_streams_waits_for_the_close_frames_of_clients() -> None:
+    """Of clients that leave it to the server to close the connection, as browsers do."""
+    long = 10 * SECONDS
+    timeouts = HttpTimeouts(streams_close=long, requests_finish=long, ws=Timing(close_within=long))
+    async with rest_world(timeouts=timeouts) as rest:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)
+        head = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        head += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        writer.write(f"{head}X-API-Key: {rest.client.secret}\r\n\r\n".encode())
+        async with asyncio.timeout(SECONDS):
+            await reader.readuntil(b"\r\n\r\n")
+            stopping = asyncio.create_task(rest.server.stop("shutting down"))
+            await reader.readuntil(b"shutting down")
+            writer.write(b"\x88\x82" + bytes(4) + GOING_AWAY)
+            assert await reader.read() == b""
+            await stopping
+        writer.close()

@@ -17,6 +17,8 @@ class Streams:
     def __init__(self) -> None:
         self._open: dict[asyncio.Future[None], asyncio.Task[object]] = {}
         """The end of each stream → the task that serves it, and then other requests."""
+        self._farewells: set[asyncio.Future[None]] = set()
+        """The ends of handshakes that close a WebSocket after its stream."""
         self._reason: str | None = None
 
     def __len__(self) -> int:
@@ -50,6 +52,18 @@ class Streams:
             del self._open[ended]
             ended.set_result(None)
 
+    @contextmanager
+    def farewell(self) -> Iterator[None]:
+        """Let `close` wait for the enclosed code, which also closes a WebSocket after its stream:
+        once the server stops, connections do not read what clients answer."""
+        ended = asyncio.get_running_loop().create_future()
+        self._farewells.add(ended)
+        try:
+            yield
+        finally:
+            self._farewells.remove(ended)
+            ended.set_result(None)
+
     def _why_closed(self) -> str | None:
         return self._reason
 
@@ -57,7 +71,7 @@ class Streams:
         """End all streams and reject new ones. Waits until clients have been sent the reason; that
         of an error reply is sent as those of other requests."""
         self._reason = reason
-        ending = list(self._open)
+        ending = [*self._open, *self._farewells]
         for task in self._open.values():
             task.cancel()
         if ending:

@@ -100,6 +100,16 @@ class Handshake:
         """Run a session, which connects the socket when nothing can be refused any more, and close
         the socket with the reason of its end. Raises errors of a session that has not connected."""
         _receive_in_small_pieces(request.http)
+        with self._streams.farewell():
+            await self._serve(request, socket, session)
+        return socket
+
+    async def _serve(
+        self,
+        request: RestRequest,
+        socket: web.WebSocketResponse,
+        session: Callable[[], Awaitable[None]],
+    ) -> None:
         try:
             with self._streams.open(request):
                 await session()
@@ -118,7 +128,6 @@ class Handshake:
             log.exception("a WebSocket session failed")
             failure = SocketEnded(WSCloseCode.INTERNAL_ERROR, "An error occurred")
             await self._close(request.http, socket, failure)
-        return socket
 
     async def _close(
         self, request: web.BaseRequest, socket: web.WebSocketResponse, end: SocketEnded

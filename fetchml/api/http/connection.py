@@ -134,6 +134,8 @@ class Connection(web.RequestHandler):
                 if not payload.is_eof():
                     await self._skip(payload)
                 payload.set_exception(_PAYLOAD_ACCESS_ERROR)
+                # An idle connection would keep them, and they are not counted any more.
+                del message, payload, request, response
             except ConnectionError:
                 break
             except Exception:

@@ -7,6 +7,7 @@ A file that was not written to its end means that its array was not submitted.
 """
 
 import asyncio
+import logging
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -20,12 +21,17 @@ from fetchml.files import untrusted
 from fetchml.files.own_file import write_at_once
 from fetchml.files.shared_disk import SharedDisk, is_fault
 
-MOST_BYTES = 1 << 16
+MOST_BYTES = 1 << 13
+"""Largest file; those of the server take half of it."""
 FILES_AT_ONCE = 500
 """Files that are read in one go."""
+MOST_ATTEMPTS = 200_000
+"""Attempts after which no more files are read: tasks of the same account can write any number."""
 
 Attempt = tuple[str, int]
 """Task id and number."""
+
+log = logging.getLogger(__name__)
 
 
 class _Record(msgspec.Struct):
@@ -74,6 +80,9 @@ class ArrayRecords:
         for first in range(0, len(names), FILES_AT_ONCE):
             part = names[first : first + FILES_AT_ONCE]
             found |= await self._disk(partial(_read_all, self._folder, part))
+            if len(found) >= MOST_ATTEMPTS:
+                log.warning("arrays/ has too many files: the others are not read")
+                break
         self.add(found)
         self._earlier = set(found)
         self._was_read = True
@@ -110,8 +119,8 @@ class ArrayRecords:
 
 
 def _names(folder: Path, prefix: str) -> list[str]:
-    with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.name.startswith(prefix)]
+    names = untrusted.first_names(folder, untrusted.MOST_ENTRIES)
+    return [name for name in names if name.startswith(prefix)]
 
 
 def _read_all(path: Path, names: Sequence[str]) -> dict[Attempt, str]:

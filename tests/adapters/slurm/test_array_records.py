@@ -4,10 +4,13 @@ import os
 import socket
 from collections.abc import Collection
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from fetchml.adapters.slurm import array_records
 from fetchml.adapters.slurm.array_records import ArrayRecords, Attempt
+from fetchml.adapters.slurm.hand_overs import MOST_IN_GROUP
 from fetchml.files.shared_disk import SharedDisk
 from tests.support.waiting import soon
 
@@ -71,6 +74,26 @@ async def test_file_that_was_not_written_to_its_end_means_no_array(tmp_path: Pat
         _, needed = await restarted(tmp_path, MANY.values())
         assert not needed, length
         assert names_in(tmp_path) == []
+
+
+async def test_any_number_of_files_takes_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(array_records, "FILES_AT_ONCE", 1)
+    monkeypatch.setattr(array_records, "MOST_ATTEMPTS", 6)
+    for number in range(5):
+        attempts = {n: (f"task{number}-{n}", 1) for n in range(3)}
+        records_in(tmp_path).write(f"{PREFIX}{number}", attempts)
+    live = {(f"task{number}-{n}", 1) for number in range(5) for n in range(3)}
+    _, needed = await restarted(tmp_path, live)
+    assert len(needed) == 6
+
+
+async def test_file_of_a_whole_group_is_read(tmp_path: Path) -> None:
+    attempts = {n: (str(UUID(int=n)), 2**31 - 1) for n in range(MOST_IN_GROUP)}
+    records_in(tmp_path).write(f"{PREFIX}a", attempts)
+    _, needed = await restarted(tmp_path, attempts.values())
+    assert len(needed) == MOST_IN_GROUP
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder", "socket", "huge"])

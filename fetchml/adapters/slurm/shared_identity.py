@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fetchml.files import untrusted
+from fetchml.files.own_file import write_durably
 from fetchml.files.shared_disk import not_mounted
 
 MARKER = ".fetchml-folder"
@@ -32,7 +33,10 @@ class SharedIdentity:
     def keep(self) -> None:
         """Note the folder as it is now."""
         found = device_and_inode(self._shared_dir)
-        self._word = self._read() or self._write()
+        if not self._read():
+            word = secrets.token_hex(16).encode()
+            write_durably(self._shared_dir / MARKER, word, sync_name=False)
+        self._word = self._read()  # Another server may have replaced it just now.
         self._known = found
 
     def require_same(self) -> None:
@@ -57,14 +61,6 @@ class SharedIdentity:
         finally:
             os.close(folder)
         return data.decode(errors="replace")
-
-    def _write(self) -> str:
-        word = secrets.token_hex(16)
-        draft = self._shared_dir / f"{MARKER}.{secrets.token_hex(4)}"
-        draft.write_text(word)
-        draft.chmod(0o600)
-        draft.rename(self._shared_dir / MARKER)
-        return word
 
 
 def device_and_inode(folder: Path) -> tuple[int, int]:

@@ -1,4 +1,5 @@
-"""HTTP connections on top of aiohttp: their limits, and replies to bytes that are not HTTP."""
+"""HTTP connections on top of aiohttp: they serve requests in turn, within limits, and answer bytes
+that are not HTTP."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Limits on the memory of request bodies and of replies that clients have not read."""
+"""Replies over HTTP, and limits on the memory of bodies and of unread replies."""
 
 from collections.abc import Awaitable
 from http import HTTPStatus

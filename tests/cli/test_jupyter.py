@@ -65,7 +65,7 @@ def test_jupyter_from_start_to_stop(box: Server) -> None:
     assert service["token"] not in box.log
     waits = box.run("jupyter", "start", "--name", "second", "--no-wait", "--json")
     assert '"status": "starting"' in waits.succeeded()
-    assert "It waits for 1 slots" in box.run("jupyter", "ls").succeeded()
+    assert "It waits for 1 slot for tasks" in box.run("jupyter", "ls").succeeded()
     stopped = box.run("jupyter", "stop", service["id"])
     assert stopped.succeeded() == f"{service['id']} is stopping"
     assert (box.data_dir / "jupyter/team/notes/pid").exists()

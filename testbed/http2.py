@@ -18,6 +18,7 @@ INITIAL_WINDOW_SIZE = 4
 """The setting of HTTP/2."""
 FIRST_WINDOW = 2**16 - 1
 FRAME_BYTES = 16_384
+SETTINGS_SECONDS = 30
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -59,9 +60,20 @@ class Connection:
     """A connection over which calls are begun and, perhaps, never ended.
 
     `settings` is the payload of the client's SETTINGS frame, `source` the client's address.
+    `acknowledges`: whether it acknowledges the server's SETTINGS.
     """
 
-    def __init__(self, address: str, settings: bytes = b"", source: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        address: str,
+        settings: bytes = b"",
+        source: str = "127.0.0.1",
+        *,
+        acknowledges: bool = True,
+    ) -> None:
+        self._acknowledges = acknowledges
+        self._has_settings = False
+        """Whether the server's SETTINGS have arrived, before which no client begins a call."""
         host, _, port = address.rpartition(":")
         self._socket = socket.create_connection((host, int(port)), source_address=(source, 0))
         self._socket.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))
@@ -88,6 +100,9 @@ class Connection:
 
     def call(self, method: str, key: str | None = None, *metadata: tuple[bytes, bytes]) -> int:
         """Begin a call; returns its stream."""
+        deadline = time.monotonic() + SETTINGS_SECONDS
+        while not (self._has_settings or self.is_closed) and time.monotonic() < deadline:
+            self.look(0.1)
         stream, self._next = self._next, self._next + 2
         self._windows[stream] = self._initial
         own = [] if key is None else [(b"x-api-key", key.encode())]
@@ -161,7 +176,9 @@ class Connection:
                     for other in self._windows.keys() - {0}:
                         self._windows[other] += value - self._initial
                     self._initial = value
-            self.send_raw(frame(SETTINGS, ACK, 0))
+            self._has_settings = True
+            if self._acknowledges:
+                self.send_raw(frame(SETTINGS, ACK, 0))
         elif kind == PING and not flags & ACK:
             self.send_raw(frame(PING, ACK, 0, payload))
         elif kind == GOAWAY:

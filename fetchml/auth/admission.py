@@ -64,6 +64,7 @@ class Admission:
         proxies = proxies or Proxies()
         self.client_of = proxies.client_of
         self.is_shared = proxies.is_shared
+        self.is_trusted = proxies.is_trusted
         self._keyring = keyring
         self.sessions = Sessions(keyring)
         self.codes = SignInCodes(keyring)

@@ -42,7 +42,8 @@ class Proxies:
 
     def __init__(self, trusted: Sequence[Network] = ()) -> None:
         self._trusted = trusted
-        self._is_trusted = functools.lru_cache(maxsize=1024)(self._look_up)
+        self.is_trusted = functools.lru_cache(maxsize=1024)(self._look_up)
+        """Returns whether an address is a trusted proxy's."""
 
     def client_of(self, peer: str, forwarded_for: str | None) -> str:
         """Return the client's address. `peer`: the address of the connection.
@@ -52,7 +53,7 @@ class Proxies:
         """
         client = peer
         calls = forwarded_for.split(",") if forwarded_for and self._trusted else []
-        while calls and self._is_trusted(client):
+        while calls and self.is_trusted(client):
             address = _address(calls.pop())
             if address is None:
                 break
@@ -63,7 +64,7 @@ class Proxies:
         """Return whether many clients may use this address: that of a trusted proxy, or of this
         host, whose proxies and tunnels need no setting."""
         address = _address(peer)
-        return address is not None and (address.is_loopback or self._is_trusted(peer))
+        return address is not None and (address.is_loopback or self.is_trusted(peer))
 
     def _look_up(self, text: str) -> bool:
         address = _address(text)

@@ -11,7 +11,7 @@ from fetchml.access import places
 from fetchml.adapters.duckdb import readers, store
 from fetchml.adapters.jupyter import link
 from fetchml.api.grpc import handler, receiving, sending, server, tasks
-from fetchml.api.grpc.sockets import connections
+from fetchml.api.grpc.sockets import connections, newcomers
 from fetchml.api.http import connection, reply
 from fetchml.api.jupyter import visitors
 from fetchml.auth import port_visits, sessions, sign_in_codes
@@ -69,7 +69,12 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
         ),
         MemoryBound(
             "gRPC connections",
-            connections.ACCEPTED * settings.server.max_connections * connections.CONNECTION_BYTES,
+            settings.server.max_connections
+            * (connections.CONNECTION_BYTES + connections.SURPLUS * connections.NEW_BYTES),
+        ),
+        MemoryBound(
+            "headers over gRPC connections without a key",
+            newcomers.BYTES_IN_ALL * newcomers.MEMORY_OF_BYTE,
         ),
         MemoryBound(
             "sessions of the page, sign-in codes, visits to ports of tasks",

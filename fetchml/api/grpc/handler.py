@@ -29,6 +29,7 @@ from fetchml.api.grpc.receiving import PLACES, PLACES_BY_KEY, MessagePlaces
 from fetchml.api.grpc.reply_writer import ReplyWriter
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.sending import SMALL_BYTES, UnreadReplies
+from fetchml.api.grpc.sockets.newcomers import Newcomers
 from fetchml.api.grpc.sockets.peers import NO_PEER, Metadata, address_of, client_of
 from fetchml.api.trace import new_trace
 from fetchml.auth.admission import Admission
@@ -56,7 +57,8 @@ class RpcHandler(grpc.GenericRpcHandler):
     """Calls methods with an `RpcContext` in place of grpc's context, and turns their errors into
     statuses."""
 
-    def __init__(self, admission: Admission, audit: Audit) -> None:
+    def __init__(self, admission: Admission, audit: Audit, newcomers: Newcomers) -> None:
+        self._accept = newcomers.accept
         self._admission = admission
         self._audit = audit
         self._services: list[grpc.GenericRpcHandler] = []
@@ -206,6 +208,7 @@ class RpcHandler(grpc.GenericRpcHandler):
             principal: Principal | None = None
             try:
                 principal = self._admit(peer, pairs, secret)
+                self._accept(peer)
                 rpc = RpcContext(principal, metadata)
                 if principal.address != address_of(peer):
                     peer = NO_PEER

@@ -27,6 +27,7 @@ from fetchml.api.grpc.queue import QueueService
 from fetchml.api.grpc.receiving import MAX_MESSAGE_BYTES, UNREAD_BYTES
 from fetchml.api.grpc.snapshots import SnapshotService
 from fetchml.api.grpc.sockets.connections import GrpcConnections
+from fetchml.api.grpc.sockets.newcomers import Newcomers
 from fetchml.api.grpc.storage import StorageService
 from fetchml.api.grpc.tasks import TaskService
 from fetchml.api.grpc.usage import UsageService
@@ -135,8 +136,9 @@ class GrpcServer:
     ) -> None:
         """`copies`: `None` to offer no BackupService. `max_connections`: connections of all
         addresses, the control socket not included."""
-        self._handler = RpcHandler(api.admission, api.audit)
-        self._connections = GrpcConnections(max_connections, api.admission.is_shared)
+        newcomers = Newcomers(api.admission.is_trusted)
+        self._handler = RpcHandler(api.admission, api.audit, newcomers)
+        self._connections = GrpcConnections(max_connections, api.admission.is_shared, newcomers)
         self._server = grpc.aio.server(
             handlers=(self._handler,),
             options=(*OPTIONS, *self._connections.options),

@@ -3,16 +3,13 @@
 import os
 import socket
 import stat
+import struct
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 _FILES = "/proc/self/fd"
-
-
-def count_open_files() -> int:
-    """Return the number of files that this process has open, connections included."""
-    with os.scandir(_FILES) as files:
-        return sum(1 for _ in files)
+_BYTES_RECEIVED = 128
+"""Position of `tcpi_bytes_received` in the kernel's `tcp_info`."""
 
 
 class OwnConnections:
@@ -29,7 +26,31 @@ class OwnConnections:
         found = dict(self._look())
         kept = {inode: peer for inode, peer in self._known.items() if inode in found}
         self._known = kept | found
+        return self.known
+
+    @property
+    def known(self) -> list[str]:
+        """The same as at the last look."""
         return [peer for peer in self._known.values() if peer is not None]
+
+    def received(self, peers: Collection[str]) -> dict[str, int]:
+        """Return the bytes that each of these peers has sent over its connection so far. `peers`:
+        of the last look; those that have disconnected since are left out."""
+        inodes = {inode: peer for inode, peer in self._known.items() if peer in peers}
+        received: dict[str, int] = {}
+        for number in _open_files():
+            with suppress(OSError):  # Closed in the meantime.
+                if os.fstat(number).st_ino not in inodes:
+                    continue
+                connection = _socket(number)
+                if connection is None:
+                    continue
+                with connection:
+                    peer = inodes.get(os.fstat(connection.fileno()).st_ino)
+                    if peer is not None:
+                        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+                        [received[peer]] = struct.unpack_from("=Q", info, _BYTES_RECEIVED)
+        return received
 
     def _look(self) -> Iterator[tuple[int, str | None]]:
         for number in _open_files():

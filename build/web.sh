@@ -48,6 +48,14 @@ build() {
 }
 
 case ${1:-build} in
+build | check | test)
+    # One at a time: CI makes the release beside the tests, and both set up this folder.
+    exec 9<package.json
+    flock 9
+    ;;
+esac
+
+case ${1:-build} in
 build) build ;;
 check)
     make_types

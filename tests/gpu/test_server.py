@@ -108,7 +108,7 @@ async def test_busy_gpu_is_not_allocated(boxed: Boxed, gpu_box: GpuBox) -> None:
         one = await server.ended(await server.submit("true", gpu=1))
         assert list(one.gpu_uuids) == [uuid(1)]
         told = f"busy: trainer (pid {pid}, 2.1 GiB)"
-        assert f"1 of 2 free; {uuid(0)}: {told}" in await server.explained(both)
+        assert f"1 of 2 free; GPU 0: {told}" in await server.explained(both)
         assert [each["state"] for each in await gpus(server)] == ["busy", "free"]
         end(pid)
         assert (await server.ended(both)).status == Task.completed
@@ -215,7 +215,7 @@ async def test_drained_gpu_is_not_allocated_until_undrain(boxed: Boxed, gpu_box:
     assert (await server.ended(first)).status == Task.completed, "what runs goes on"
     second = await server.submit("true", gpu=1)
     for _ in range(2):
-        await until_explained(server, second, f"0 of 1 free; {uuid(0)}: drained by admin")
+        await until_explained(server, second, "0 of 1 free; GPU 0: drained by admin")
         await server.kill_and_start()
     reply = await server.rest.ask("POST", f"/v1/gpus/{uuid(0)}/undrain")
     assert reply.status == 200, reply.body

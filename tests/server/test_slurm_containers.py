@@ -19,7 +19,8 @@ from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually, until
 
 Task = task_pb2.Task
-IMAGE = "localhost/fetchml-tests:1"
+IMAGE = f"localhost/fetchml-tests:{os.getpid()}"
+"""By process, since the engine is shared with the other processes of a run."""
 PACKAGES = ("podman", "crun", "busybox-static")
 PROGRAMS = ("sh", "sleep", "echo", "cat", "id", "ls", "stat", "kill", "true", "touch", "printf")
 

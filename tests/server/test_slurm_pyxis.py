@@ -159,7 +159,8 @@ async def test_container_ends_with_its_job(server: Server, containers: Container
         os.kill(pid, signal.SIGKILL)
     await eventually(lambda: not shim.exists())
     again = await server.until(task_id, lambda task: task.attempt == 2)
-    assert again.earlier_attempts[0].error.startswith("Slurm ended its job: "), again
+    # Slurm may end the step before the job, by a SIGTERM that the shim records.
+    assert again.earlier_attempts[0].failure_reason == Task.LOST, again
     await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
     await server.ended(task_id)
     await none_left(containers, task_id)

@@ -88,6 +88,23 @@ async def test_engine_crash_under_running_tasks(
     assert own_docker_engine.client.containers.list(all=True) == []
 
 
+async def test_out_of_memory_kill_while_the_engine_is_away(
+    server: Server, own_docker_engine: PrivateEngine
+) -> None:
+    """The engine reports it only if it is there; the shim reads it from the cgroup."""
+    grow = "exec python3 -c \"grown = []\nwhile True: grown.append(b'x' * (1 << 24))\""
+    task_id = await server.submit(UNTIL_TOLD.replace("exit 5", grow), memory_gb=1)
+    await server.running(task_id)
+    own_docker_engine.kill()
+    await until_health(server, "degraded")
+    server.tell(task_id)
+    await eventually(lambda: any(server.data_dir.glob("tasks/**/run/exit")))
+    own_docker_engine.start()
+    ended = await server.until(task_id, lambda task: task.status == Task.failed)
+    assert (ended.failure_reason, ended.infra_retries) == (Task.OUT_OF_MEMORY, 0), ended
+    await server.assert_idle(task_id)
+
+
 async def test_engine_crash_under_starting_and_ending_tasks(
     server: Server, own_docker_engine: PrivateEngine
 ) -> None:

@@ -54,14 +54,14 @@ def flood(connection: Connection, most: int) -> int:
     while sent < most and not connection.is_closed:
         connection.send_raw(frame(CONTINUATION, 0, 1, COOKIE * FRAME_BYTES))
         sent += FRAME_BYTES
-        connection.look(0.02)
+        connection.look(0.1)  # Slowly: the server looks so often.
     return sent
 
 
 def test_headers_without_end_are_closed(attacked: Attacked) -> None:
     before = attacked.memory()
     with Connection(attacked.server.grpc, acknowledges=False) as connection:
-        assert flood(connection, 8 * MIB) < 8 * MIB, "headers are kept without end"
+        assert flood(connection, 2 * MIB) < 2 * MIB, "headers are kept without end"
         assert attacked.memory() - before < BYTES_IN_ALL * MEMORY_OF_BYTE
     assert attacked.server.log.count("too many bytes over gRPC without a valid key") == 1
 

@@ -61,7 +61,7 @@ for section in main.COMMANDS.values():
         else:
             importlib.import_module(f"fetchml.cli.{name.replace('-', '_')}")
 for line in CALLED:
-    print("$", *line)
+    print("$", *line, flush=True)  # behind what the last one wrote as bytes
     try:
         code = main.fetchml.main(line, prog_name="fetchml", standalone_mode=False)
     except SystemExit as end:

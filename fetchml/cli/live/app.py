@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from typing import ClassVar
 
 from rich.text import Text
+from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -123,6 +124,10 @@ class TopApp(App[CallError | None]):
     def on_mount(self) -> None:
         self._table = self.query_one("#tasks", DataTable)
         self._log_view = self.query_one("#log", RichLog)
+        # A timer may fire once more while the screen is taken down: then no query finds them.
+        self._summary, self._gpu_row, self._about, self._growing = (
+            self.query_one(f"#{name}", Static) for name in ("summary", "gpus", "about", "growing")
+        )
         self._table.focus()
         options = Options(retries=False, patience=24 * 3600, on_cut=self._cut)
         self._client = AsyncClient(
@@ -198,8 +203,8 @@ class TopApp(App[CallError | None]):
         if self._away:
             summary = clean(f"{self._away}; retrying")
             summary.stylize("bold red")
-        self.query_one("#summary", Static).update(summary)
-        self.query_one("#gpus", Static).update(gpu_line(self._gpus, self._board))
+        self._summary.update(summary)
+        self._gpu_row.update(gpu_line(self._gpus, self._board))
         self._show_about()
 
     def _fill(self, tasks: list[Task]) -> None:
@@ -239,8 +244,8 @@ class TopApp(App[CallError | None]):
         self._selected = task_id
         self._why = ""
         self._log_view.clear()
-        self.query_one("#growing", Static).update("")
-        self.run_worker(self._follow(task_id), group="log", exclusive=True)
+        self._growing.update("")
+        self._follow(task_id)
         self._explain()
         self._show_about()
 
@@ -250,15 +255,16 @@ class TopApp(App[CallError | None]):
             about = Text.assemble((f"{short(task.id)} ", "bold"), clean(f"{task.job_name} "))
             about.append(f"{status_name(task)} ")
             about.append_text(clean(task.error if ended(task) else self._why))
-        self.query_one("#about", Static).update(about)
+        self._about.update(about)
 
     def _explain(self) -> None:
         task = self._board.by_id.get(self._selected)
         if task is not None and task.status in {Task.queued, Task.preparing}:
-            self.run_worker(self._ask_why(task.id), group="why", exclusive=True)
+            self._ask_why(task.id)
         else:
             self._why = ""
 
+    @work(group="why", exclusive=True)
     async def _ask_why(self, task_id: str) -> None:
         try:
             why = await self._client.explain(task_id)
@@ -269,10 +275,10 @@ class TopApp(App[CallError | None]):
             self._why = f"{place}{why.reason}"
             self._stale = True
 
+    @work(group="log", exclusive=True)
     async def _follow(self, task_id: str) -> None:
         """Show the end of a task's log, and what is added to it."""
         lines = LogLines()
-        growing = self.query_one("#growing", Static)
         attempt, offset = 0, -1
         while True:
             try:
@@ -287,7 +293,7 @@ class TopApp(App[CallError | None]):
                     attempt, offset = chunk.attempt, chunk.offset + len(chunk.data)
                     for line in lines.feed(chunk.data):
                         self._log_view.write(line)
-                    growing.update(lines.growing)
+                    self._growing.update(lines.growing)
                 return
             except (RateLimited, Unavailable):
                 await asyncio.sleep(RETRY_SECONDS)
@@ -302,7 +308,7 @@ class TopApp(App[CallError | None]):
     def action_zoom(self) -> None:
         """Show the log alone, or the tasks again."""
         self._table.toggle_class("hidden")
-        self.query_one("#gpus").set_class(self._table.has_class("hidden"), "hidden")
+        self._gpu_row.set_class(self._table.has_class("hidden"), "hidden")
         (self._log_view if self._table.has_class("hidden") else self._table).focus()
 
     def action_switch(self) -> None:

@@ -28,7 +28,7 @@ from testbed.browser import chromium
 HISTORY = 100_000
 CHANGES_A_SECOND = 100
 TABS = 10
-TABS_SECONDS = 6
+TABS_SECONDS = 4
 ROUNDS = 5
 SECONDS = 10
 LOG_MB = 100

@@ -1,7 +1,8 @@
 """Pyxis on the nodes of a test's cluster: a stand-in for it, or the real one.
 
-The stand-in is `stand_in.c`, a plugin of Slurm that is compiled here. The real one is not packaged:
-who has compiled it names it by `PYXIS`, and has `enroot` on the path (docs/cluster.md).
+The stand-in is `stand_in.c`, a plugin of Slurm that is compiled here. The real one is in no
+package: to use it, compile it, set `PYXIS` to its path, and put `enroot` on `PATH`
+(docs/cluster.md).
 """
 
 import os

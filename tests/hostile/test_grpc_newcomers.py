@@ -54,7 +54,7 @@ def flood(connection: Connection, most: int) -> int:
     while sent < most and not connection.is_closed:
         connection.send_raw(frame(CONTINUATION, 0, 1, COOKIE * FRAME_BYTES))
         sent += FRAME_BYTES
-        connection.look(0.1)  # Slowly: the server looks so often.
+        connection.look(0.1)  # The interval of the server's looks.
     return sent
 
 

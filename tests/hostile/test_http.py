@@ -53,7 +53,7 @@ def test_oversized_headers_get_an_error_reply(server: Target) -> None:
 
 
 def head_of(size: int) -> bytes:
-    """A head of so many bytes, in lines that are all short enough."""
+    """A head of this many bytes. Each of its lines is within the limit of a line."""
     head = HEAD + b"Connection: close\r\n"
     while (left := size - len(head) - 2) > 8000:
         head += b"X-A: %s\r\n" % (b"a" * min(7000, left - 2000))

@@ -9,9 +9,8 @@ import pytest
 from fetchml.v1 import task_pb2
 from testbed import debian
 from testbed.apptainer import stand_in
-from testbed.pyxis.plugin import write_image
 from testbed.slurm import Slurm, private_slurm
-from tests.server.test_slurm_containers import Containers, fill_root
+from tests.server.test_slurm_containers import Containers, squash_image
 from tests.server.test_slurm_containers import test_ends_are_told_apart as test_ends
 from tests.server.test_slurm_containers import test_secrets as test_of_secrets
 from tests.server.test_slurm_containers import (
@@ -41,13 +40,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("image")
-    root = folder / "root"
-    root.mkdir()
-    fill_root(root)
-    (root / "etc/environment").write_text("PATH=/bin\nOF_IMAGE=yes\n")
-    write_image(root, folder / "image.sif")
-    return folder / "image.sif"
+    return squash_image(tmp_path_factory.mktemp("image"), "image.sif")
 
 
 @pytest.fixture

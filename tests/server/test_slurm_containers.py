@@ -10,6 +10,7 @@ import pytest
 
 from fetchml.v1 import task_pb2
 from testbed import debian
+from testbed.pyxis import plugin
 from testbed.slurm import NODES, Slurm
 from tests.support.commands import ran
 from tests.support.program import Server
@@ -43,6 +44,17 @@ def write_image(root: Path) -> Path:
     archive = root.with_suffix(".tar")
     podman("-C", str(root), "-cf", str(archive), ".", program="tar")
     return archive
+
+
+def squash_image(folder: Path, name: str) -> Path:
+    """Write such a folder with variables to a squashfs file; return its path."""
+    debian.install("busybox-static")
+    root = folder / "root"
+    root.mkdir()
+    fill_root(root)
+    (root / "etc/environment").write_text("PATH=/bin\nOF_IMAGE=yes\n")
+    plugin.write_image(root, folder / name)
+    return folder / name
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 
 from fetchml.v1 import task_pb2
-from testbed import debian
 from testbed.account import account
-from testbed.pyxis.plugin import containers_left, nodes_with_pyxis, write_image
+from testbed.pyxis.plugin import containers_left, nodes_with_pyxis
 from testbed.slurm import Slurm
 from tests.server import test_slurm_containers as of_podman
 from tests.server.test_slurm_arrays import submit_sweep, tasks_of
-from tests.server.test_slurm_containers import Containers, fill_root, none_left
+from tests.server.test_slurm_containers import Containers, none_left, squash_image
 from tests.server.test_slurm_containers import test_secrets as test_of_secrets
 from tests.server.test_slurm_containers import (
     test_server_restarts_beside_a_container as test_restart,
@@ -42,14 +41,7 @@ def slurm() -> Iterator[Slurm]:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    debian.install("busybox-static")
-    folder = tmp_path_factory.mktemp("image")
-    root = folder / "root"
-    root.mkdir()
-    fill_root(root)
-    (root / "etc/environment").write_text("PATH=/bin\nOF_IMAGE=yes\n")
-    write_image(root, folder / "image.sqsh")
-    return folder / "image.sqsh"
+    return squash_image(tmp_path_factory.mktemp("image"), "image.sqsh")
 
 
 @pytest.fixture

@@ -83,9 +83,9 @@ class TaskChanges:
     async def _update(self, who: Principal, task_id: str, wanted: TaskUpdate) -> None:
         task = await self._newest(who, task_id)
         changed = self._changed(task, wanted)
-        anew = False
+        prestage_again = False
         if changed.spec.timeout_seconds != task.spec.timeout_seconds:
-            anew = await self._time_limits.permit(changed)
+            prestage_again = await self._time_limits.permit(changed)
             task = await self._newest(who, task_id)  # It went on meanwhile.
             changed = self._changed(task, wanted)
         if changed is task:
@@ -93,7 +93,7 @@ class TaskChanges:
         if task.status in ENDED:
             durable = self._ended.edit(changed)
         else:
-            event = UpdateRequested(self._clock(), task_id, wanted, prestage_again=anew)
+            event = UpdateRequested(self._clock(), task_id, wanted, prestage_again=prestage_again)
             durable = self._dispatcher.apply(event)
         await self._audit.done(who, Action.TASK_UPDATE, task_id, wanted.summary)
         await durable

@@ -2,16 +2,15 @@
 
 import os
 import pwd
-import subprocess
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from fetchml.config.sections.slurm import SlurmSettings
 from fetchml.config.settings import Settings
 from fetchml.core.scheduling.slurm import value_fault
+from fetchml.ops.checks import cluster_commands
 from fetchml.views import Finding
 
-COMMAND_SECONDS = 5
 _SHOWN = 4
 """Faults that are named; more are counted."""
 _ALL = frozenset({"all"})
@@ -82,17 +81,9 @@ def _associations(user: str, cluster: str) -> list[Association] | None:
     which = [f"user={user}", f"cluster={cluster}", "format=account,qos"]
     if value_fault("account", cluster) is not None:
         return None
-    try:
-        done = subprocess.run(
-            ["sacctmgr", "--noheader", "--parsable2", "--readonly", "show", "associations", *which],
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+    command = ("sacctmgr", "--noheader", "--parsable2", "--readonly", "show", "associations")
+    shown = cluster_commands.reply(*command, *which)
+    if shown is None:
         return None
-    if done.returncode != 0:
-        return None
-    lines = (line.partition("|") for line in done.stdout.lower().splitlines())
+    lines = (line.partition("|") for line in shown.lower().splitlines())
     return [Association(account, frozenset(qos.split(","))) for account, _, qos in lines if account]

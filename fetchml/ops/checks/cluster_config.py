@@ -1,15 +1,14 @@
 """Checks of a cluster's configuration: its partition, its GPUs, its version, its plugins."""
 
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 
 from fetchml.config.settings import Settings
+from fetchml.ops.checks import cluster_commands
 from fetchml.ops.checks.cluster_accounts import accounts
 from fetchml.ports.cluster import Node
 from fetchml.views import Finding
 
-COMMAND_SECONDS = 5
 OLDEST = (20, 11)
 """The oldest release whose replies are tested."""
 
@@ -64,17 +63,10 @@ def configuration(settings: Settings) -> Iterator[Finding]:
 
 def _shown() -> Mapping[str, str] | None:
     """Return the values of `scontrol show config`; `None` if there is no answer."""
-    try:
-        done = subprocess.run(
-            ["scontrol", "show", "config"],
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+    shown = cluster_commands.reply("scontrol", "show", "config")
+    if shown is None:
         return None
-    lines = (line.partition("=") for line in done.stdout.splitlines())
+    lines = (line.partition("=") for line in shown.splitlines())
     found = {name.strip(): value.strip() for name, equals, value in lines if equals}
     return found or None
 

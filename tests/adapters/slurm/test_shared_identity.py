@@ -1,4 +1,4 @@
-"""The shared folder is known again after it was mounted anew; another one is not taken for it."""
+"""The shared folder is recognized after a new mount, and no other folder is taken for it."""
 
 from pathlib import Path
 

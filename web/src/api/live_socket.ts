@@ -56,7 +56,7 @@ export interface Socket {
 export const NOW = Number.MAX_SAFE_INTEGER;
 /** Changed tasks that a hidden tab keeps. With more it reads again what it shows. */
 const MOST_WAITING = 1_000;
-/** Changes after which the next ones are drawn later: nobody reads so many. */
+/** With more changes than this at once, nobody can read each: the next ones are drawn later. */
 export const MANY_CHANGES = 20;
 const CALM_DRAWING_MS = 500;
 /** Shortest time from one complete reading to the next, and in multiples of its own time. */

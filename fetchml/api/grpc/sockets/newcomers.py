@@ -52,7 +52,7 @@ class Newcomers:
     def find(self, connected: Callable[[], Collection[str]]) -> list[str]:
         """Return those of the connected peers that are newcomers."""
         now = self._clock()
-        # Before the look: who is accepted later may not be seen yet, and counts the next time.
+        # Taken before the peers are listed: a peer that is accepted later may be missing there.
         accepted, self._accepted = self._accepted, set()
         peers, before = connected(), self._since
         self._since = {

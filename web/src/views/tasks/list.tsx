@@ -254,7 +254,7 @@ function FoldChoice({ folding, filter }: { folding: Folding; filter: Filter }) {
       isOn={folding.experiments}
       onChange={(isOn) => setQuery({ fold: isOn ? "" : SWEEPS_ONLY })}
     >
-      One row for an experiment
+      One row per experiment
     </Check>
   );
 }

@@ -2,6 +2,7 @@
 
 import random
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,6 +135,8 @@ def _task(client: Client, target: str, arguments: tuple[str, ...]) -> Task:
     command = ("python3", script.name, *arguments)
     wanted = ("snapshot_id", "job_name", "image", "environment")
     fields: dict[str, Any] = {**dict.fromkeys(wanted), "metadata": (), "checkpoint": True}
+    # Whatever fetchml.toml sets, it runs and is killed now.
+    fields |= {"hold": False, "start_after": datetime.fromtimestamp(0, UTC)}
     fields = with_code(client, script.parent, command, fields)
     task = create(client, command, fields)
     console(stderr=True).print(clean(f"{task.id} is submitted"))

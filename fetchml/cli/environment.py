@@ -1,16 +1,15 @@
 """The environment of a task that `fetchml submit` creates: as given, or implied by the folder."""
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import click
 
+from fetchml.cli import project_file
 from fetchml.cli.render import console
 from fetchml.client import Client
 from fetchml.core.environments.files import BadFile, script_metadata
-from fetchml.core.requests.snapshot import PROJECT_FILE
 from fetchml.v1.task_pb2 import Environment
 
 NONE = "none"
@@ -61,7 +60,10 @@ def implied(
     packages of its own, if fetchml.toml has an `environment`, or if the server offers none.
     """
     found = _listed(folder, frozenset(paths), command)
-    if found is None or image is not None or _names_its_own(folder, paths):
+    if found is None or image is not None:
+        return None
+    project = project_file.of_folder(folder, paths)
+    if project is None or "environment" in project or "image" in project:
         return None
     [(field, value)] = found.ListFields()
     shown = f"the packages of {_REQUIREMENTS if field.name == 'requirements' else value}"
@@ -94,13 +96,3 @@ def _has_metadata(script: Path) -> bool:
     except (OSError, BadFile):
         return False
     return True
-
-
-def _names_its_own(folder: Path, paths: Sequence[str]) -> bool:
-    if PROJECT_FILE not in paths:
-        return False
-    try:
-        given = tomllib.loads((folder / PROJECT_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return True  # The server reports its fault.
-    return "environment" in given or "image" in given

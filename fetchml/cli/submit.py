@@ -1,27 +1,26 @@
 """`fetchml submit`"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
 import click
 
+from fetchml.cli import project_file, references
 from fetchml.cli.connect import json_option, patient, server_option, valid_text
 from fetchml.cli.environment import implied
 from fetchml.cli.errors import ExitCode
 from fetchml.cli.named_ids import experiment_id_of as id_of
-from fetchml.cli.named_ids import sweep_id_of
-from fetchml.cli.param_types import SAME_INDEX, SWEEP, Int32, split_kind
+from fetchml.cli.param_types import Int32
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import whole_id
-from fetchml.cli.task_ids import task_id_of
 from fetchml.cli.task_options import task_options
 from fetchml.cli.upload import upload_folder
 from fetchml.cli.wait import wait
 from fetchml.client import Client, Task
-from fetchml.v1.task_pb2 import Dependency
+from fetchml.core.requests.snapshot import PROJECT_FILE
 
 NOTHING_TO_RUN = """There is nothing to run. Give a command, or a folder with code:
 
@@ -115,47 +114,47 @@ def submit(
 
 
 def with_ids(
-    client: Client, folder: Path | None, command: tuple[str, ...], fields: dict[str, Any]
+    client: Client,
+    folder: Path | None,
+    command: tuple[str, ...],
+    fields: dict[str, Any],
+    set_by_file: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Replace what the options name by ids; a folder is uploaded."""
+    """Replace what the options and the code's fetchml.toml name by ids; a folder is uploaded.
+    `set_by_file`: fields that another file sets, which wins over fetchml.toml."""
     if fields["experiment_id"] is not None:
         fields = {**fields, "experiment_id": id_of(client, fields["experiment_id"])}
-    if fields["after"]:
-        after = [_dependency(client, each, condition) for each, condition in fields["after"]]
-        fields = {**fields, "after": after}
-    if fields["inputs_from"]:
-        ids = [_input_id(client, each) for each in fields["inputs_from"]]
-        fields = {**fields, "inputs_from": ids}
+    fields = {**fields, **references.of_options(client, fields)}
     if folder is not None:
-        fields = with_code(client, folder, command, fields)
-    elif fields["snapshot_id"] is not None:
-        fields = {**fields, "snapshot_id": whole_id(client, fields["snapshot_id"])}
-    if fields["checkpoint_from"] is not None:
-        fields = {**fields, "checkpoint_from": task_id_of(client, fields["checkpoint_from"])}
-    return fields
+        return with_code(client, folder, command, fields, set_by_file)
+    if fields["snapshot_id"] is None:
+        return fields
+    fields = {**fields, "snapshot_id": whole_id(client, fields["snapshot_id"])}
+    project = project_file.of_snapshot(client, fields["snapshot_id"])
+    return _with_references(client, project, fields, set_by_file)
 
 
-def _dependency(client: Client, given: str, condition: Dependency.Condition | None) -> Dependency:
-    kind, named = split_kind(given)
-    if not kind:
-        return Dependency(task_id=task_id_of(client, named), condition=condition)
-    sweep_id = sweep_id_of(client, named)
-    same_index = True if kind == SAME_INDEX else None
-    return Dependency(sweep_id=sweep_id, same_index=same_index, condition=condition)
-
-
-def _input_id(client: Client, given: str) -> str:
-    kind, named = split_kind(given)
-    if kind == SWEEP:
-        raise click.UsageError(
-            f"--inputs-from {given}: the outputs of a whole sweep can't be inputs; "
-            f"{SAME_INDEX}{named} gives each task of a new sweep those of one task"
-        )
-    return sweep_id_of(client, named) if kind else task_id_of(client, named)
+def _with_references(
+    client: Client,
+    project: Mapping[str, Any] | None,
+    fields: dict[str, Any],
+    set_by_file: Collection[str],
+) -> dict[str, Any]:
+    """Add what fetchml.toml names by less than a whole id, unless the task has it already."""
+    missing = {
+        name: value
+        for name, value in (project or {}).items()
+        if name not in set_by_file and fields.get(name) in (None, ())
+    }
+    return {**fields, **references.of_file(client, missing, PROJECT_FILE)}
 
 
 def with_code(
-    client: Client, folder: Path, command: tuple[str, ...], fields: dict[str, Any]
+    client: Client,
+    folder: Path,
+    command: tuple[str, ...],
+    fields: dict[str, Any],
+    set_by_file: Collection[str] = (),
 ) -> dict[str, Any]:
     """Upload a folder, and return the fields of a task that runs its code."""
     if fields["snapshot_id"] is not None:
@@ -164,6 +163,8 @@ def with_code(
     environment = fields["environment"]
     if environment is None:
         environment = implied(client, folder, tree.paths, command, fields["image"])
+    project = project_file.of_folder(folder, tree.paths)
+    fields = _with_references(client, project, fields, set_by_file)
     commit: dict[str, str] = {}
     if tree.git_commit is not None:
         commit = {"git_commit": tree.git_commit, "git_dirty": str(tree.git_dirty).lower()}

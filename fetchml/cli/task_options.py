@@ -38,14 +38,12 @@ _OPTIONS = (
     ),
     click.option("--gpu", type=Int32(), metavar="N", help="GPUs."),
     click.option(
-        "--preemptible",
-        is_flag=True,
+        "--preemptible/--no-preemptible",
         default=None,
         help="Let a more urgent task stop this one, which starts again later.",
     ),
     click.option(
-        "--checkpoint",
-        is_flag=True,
+        "--checkpoint/--no-checkpoint",
         default=None,
         help="Give the task a folder /checkpoint that is kept between attempts.",
     ),
@@ -156,14 +154,12 @@ _OPTIONS = (
         help="Start no earlier than this time: 2026-12-01T20:00Z, or +2h from now.",
     ),
     click.option(
-        "--hold",
-        is_flag=True,
+        "--hold/--no-hold",
         default=None,
         help="Hold the task until 'fetchml release'.",
     ),
     click.option(
-        "--may-idle",
-        is_flag=True,
+        "--may-idle/--no-may-idle",
         default=None,
         help="Let the task leave its GPUs idle, if the server allows it.",
     ),

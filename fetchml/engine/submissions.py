@@ -18,7 +18,7 @@ from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
 from fetchml.engine.tasks.field_names import OF_MANY, OF_THE_ONLY, FieldNames
 from fetchml.engine.tasks.request_keys import check_key, check_keys
-from fetchml.engine.tasks.sources import Sources
+from fetchml.engine.tasks.sources import Sources, as_placed, needs_sources
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.environments.service import Environments
 from fetchml.errors import (
@@ -84,15 +84,15 @@ class Submissions:
         self._tasks = tasks
         self._snapshots = snapshots
         self._experiments = experiments
-        self._secrets = secrets
         self._usage = usage
         self._dependencies = dependencies
-        self._sources = Sources(datasets, visible, dependencies, environments)
+        self._sources = Sources(
+            datasets, visible, dependencies, environments, secrets=secrets, volumes=volumes
+        )
         self._dispatcher = dispatcher
         self._clock = clock
         self._ids = ids
         self._rules = rules
-        self._volumes = volumes
         self._arrivals = Arrivals(dispatcher, dependencies, clock=clock, ids=ids)
         self._locks = KeyedLocks()
         self.refused = 0
@@ -301,8 +301,8 @@ class Submissions:
         if isinstance(snapshot_id, str):
             snapshot = self._snapshots.to_run(who.user, snapshot_id)
             unknown = [] if snapshot else [NO_SUCH_SNAPSHOT]
+        project = snapshot.project_file if snapshot else None
         try:
-            project = snapshot.project_file if snapshot else None
             spec = acceptance.accept(self._state, request, self._rules, project)
         except submission.InvalidSubmission as error:
             violations = [FieldViolation(*violation) for violation in error.violations]
@@ -311,15 +311,12 @@ class Submissions:
             raise ValidationFailed(violations + unknown) from None
         if unknown:
             raise ValidationFailed(unknown)
-        if spec.volumes:
-            self._volumes.require(who.user, spec.volumes)
-        if spec.secrets and (wrong := self._secrets.fault(who.user, spec.secrets)):
-            raise ValidationFailed([FieldViolation("secrets", wrong)])
         experiment = spec.experiment_id
         if experiment is not None and not self._experiments.takes_tasks(who, experiment):
             raise ValidationFailed([NO_SUCH_EXPERIMENT])
-        if spec.dataset_specs or spec.checkpoint_from or spec.after or spec.environment:
-            await self._sources.check(who, spec, in_sweep)
+        if needs_sources(spec):
+            with as_placed(request, project):
+                await self._sources.check(who, spec, in_sweep)
         return spec
 
     # For sweeps, whose tasks differ in a few fields only.

@@ -315,10 +315,8 @@ def test_checkpoint_from_sets_checkpoint() -> None:
         accept(request, DEFAULTS, CAPACITY)
 
 
-def test_project_file_may_set_checkpoint_and_warning_but_no_source() -> None:
+def test_project_file_may_set_checkpoint_and_warning() -> None:
     text = "checkpoint = true\nwarn_seconds = 9"
     spec = accept({"job_name": "a"}, DEFAULTS, CAPACITY, text)
     assert (spec.checkpoint, spec.warn_seconds) == (True, 9)
     assert not accept({"job_name": "a", "checkpoint": False}, DEFAULTS, CAPACITY, text).checkpoint
-    with pytest.raises(InvalidSubmission, match="is not a setting"):
-        accept({"job_name": "a"}, DEFAULTS, CAPACITY, 'checkpoint_from = "t"')

@@ -3,8 +3,8 @@
 import pytest
 
 from fetchml.errors import Conflict, Forbidden, NotFound, ValidationFailed
-from tests.snapshots.box import SLEEP, kept
-from tests.support.archives import sent
+from tests.snapshots.box import SLEEP, kept, upload
+from tests.support.archives import file, sent
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
 
 
@@ -98,3 +98,38 @@ async def test_on_a_private_server_other_owners_do_not_prevent_a_delete(box: Box
         await box.snapshots.delete(ALICE, snapshot.id)
         assert kept(box) == set()
         await engine.cancel_task(BOB, blocker.id)
+
+
+@pytest.mark.parametrize(
+    ("entry", "fault"),
+    [
+        ('after = ["{}"]', "after: there is no task '{}'"),
+        ('after = [{{ sweep_id = "{}" }}]', "after: there is no sweep '{}'"),
+        ('inputs_from = ["{}"]', "inputs_from: there is no task '{}'"),
+        ('checkpoint_from = "{}"', "checkpoint_from: there is no such task"),
+    ],
+)
+async def test_project_file_names_no_tasks_of_others(box: Box, entry: str, fault: str) -> None:
+    """The answer for another user's task is that for an id that names none."""
+    async with box.engine(private=True) as engine:
+        request = {"job_name": "a", "command": ["sleep", "1000"], "checkpoint": True}
+        task = await engine.create_task(BOB, request)
+        for named in (task.id, "none"):
+            snapshot = await upload(box, file("fetchml.toml", f"\n{entry.format(named)}".encode()))
+            with pytest.raises(ValidationFailed) as error:
+                await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+            [violation] = error.value.violations
+            assert violation.field == "fetchml.toml"
+            assert violation.rule == f"line 2: {fault.format(named)}"
+
+
+async def test_task_of_a_project_file_is_held_and_its_retry_is_not(box: Box) -> None:
+    async with box.engine() as engine:
+        snapshot = await upload(box, file("fetchml.toml", b"hold = true\n"))
+        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+        assert task.spec.hold
+        await engine.cancel_task(ALICE, task.id)
+        await ended(engine, task.id)
+        again = await engine.retry_task(ALICE, task.id)
+        assert not again.spec.hold
+        await ended(engine, again.id)

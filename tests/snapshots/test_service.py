@@ -67,7 +67,7 @@ async def test_a_request_overrides_the_project_file_and_that_the_server_defaults
         ("\n# needs\ncpu = 64\n", "fetchml.toml: line 3: cpu asks for 64, this host has 2"),
         ("[env]\n'A-B' = 'x'\n", "fetchml.toml: line 1: env key 'A-B' must be a name"),
         ("comand = ['a']\n", "line 1: comand is not a setting: did you mean command?"),
-        ("hold = true\n", "line 1: hold is not a setting: it belongs to one task, so give it when"),
+        ("args = 'a'\n", "line 1: args is not a setting: it belongs to one task, so give it when"),
         ("a = \n", "fetchml.toml: is not TOML: invalid value (at line 1, column 5)"),
         ("a = 1\ncpu = " + "9" * 5000, "fetchml.toml: is not TOML: exceeds the limit"),
         ("\n" + ".".join("a" * 200) + "=1", "fetchml.toml: line 2: has more than 100 dots"),

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import click
 
+from fetchml.cli import references
 from fetchml.cli.connect import json_option, patient, server_option, valid_text
 from fetchml.cli.param_types import Int32
 from fetchml.cli.render import clean, console, print_json, show
@@ -112,6 +113,7 @@ def create(
       fetchml sweep create --max-parallel 4 -p seed=1..100 -- echo {seed}
       fetchml sweep create --after same-index:@last -p seed=1..100 -- echo {seed}
     """
+    client = patient(client)
     given = read_project(folder) if folder is not None else {}
     source = f"{folder}/fetchml.toml"
     of_file = CreateTaskRequest()
@@ -119,6 +121,9 @@ def create(
         given = read_file(file)
         source = str(file)
         of_file = task_of(given.get("task", {}), source)
+        for name, value in references.of_file(client, given.get("task", {}), source).items():
+            of_file.ClearField(name)
+            of_file.MergeFrom(CreateTaskRequest(**{name: value}))
         fields = _with_defaults(fields, of_file)
     parameters = _parameters(params, table_file, given, source)
     wanted = {
@@ -132,8 +137,8 @@ def create(
     options = cast(
         "SweepFields", {name: value for name, value in wanted.items() if value is not None}
     )
-    client = patient(client)
-    fields = with_ids(client, folder, command or tuple(of_file.command), fields)
+    set_by_file = {field.name for field, _ in of_file.ListFields()}
+    fields = with_ids(client, folder, command or tuple(of_file.command), fields, set_by_file)
     with valid_text():
         task = _task(command, fields, of_file)
         if dry_run:

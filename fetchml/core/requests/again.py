@@ -1,5 +1,7 @@
 """Submitting an ended task again: whose request it is, and what the request has."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from fetchml.core.model import Dependency, Principal, Role, Task
@@ -7,6 +9,17 @@ from fetchml.core.notifications.targets import as_request
 from fetchml.core.requests import secrets
 
 _OF_THE_FIRST = frozenset({"hold", "start_after", "sweep"})
+_NOTHING: Mapping[str, object] = {
+    "after": [],
+    "inputs_from": [],
+    "volumes": [],
+    "secrets": [],
+    "notify": [],
+    "environment": {},
+    "hold": False,
+    "start_after": "1970-01-01T00:00:00Z",
+}
+"""Values of a request in place of entries of fetchml.toml that the task does not have."""
 
 
 def conditions_of(task: Task) -> tuple[Dependency, ...]:
@@ -19,7 +32,8 @@ def conditions_of(task: Task) -> tuple[Dependency, ...]:
 def request_of(task: Task) -> dict[str, object]:
     """The request that asks for the same task: all of its fields, values of `env` included, with
     the defaults that the server had filled in. The labels are those that the task has now. Its
-    hold and its time are left out, and conditions that held: it is asked for now."""
+    hold and its time are left out, and conditions that held: it is asked for now. So are those of
+    the snapshot's fetchml.toml: explicit values take their place."""
     spec = task.spec
     given = {
         name: value
@@ -29,9 +43,11 @@ def request_of(task: Task) -> dict[str, object]:
     request: dict[str, object] = {
         name: list(value) if isinstance(value, tuple) else value for name, value in given.items()
     }
+    if spec.snapshot_id is not None:
+        request |= {name: value for name, value in _NOTHING.items() if name not in request}
     if spec.after is not None:
         del request["after"]
-        if kept := conditions_of(task):
+        if (kept := conditions_of(task)) or spec.snapshot_id is not None:
             request["after"] = [_as_request(each) for each in kept]
     if spec.dataset_specs is not None:
         request["dataset_specs"] = [

@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from fetchml.core.requests.checks import Check, Violation
 from fetchml.core.requests.snapshot import PROJECT_FILE
@@ -15,6 +16,8 @@ MAX_SHOWN = 80
 """Characters of a name."""
 CLIENT_TABLES = ("sweep",)
 """Tables that the command line reads."""
+TIME = "start_after"
+"""The entry that may be a time of TOML."""
 MAX_DOTS = 100
 """Dots in one line: the TOML parser's time grows with the square of a dotted name's parts."""
 
@@ -27,11 +30,21 @@ class ProjectFile:
     def violation(self, name: str, rule: str) -> Violation:
         """The fault of a setting, with its line."""
         setting, shown = re.escape(name), name[:MAX_SHOWN]
-        line = rf"""^[ \t]*(\[[ \t]*)?["']?{setting}["']?[ \t]*[=.\]]"""
+        fault = f"{shown}{'' if rule.startswith(':') else ' '}{rule}"
+        line = rf"""^[ \t]*(\[{{1,2}}[ \t]*)?["']?{setting}["']?[ \t]*[=.\]]"""
         if found := re.search(line, self.text, re.MULTILINE):
             number = self.text.count("\n", 0, found.start()) + 1
-            return Violation(PROJECT_FILE, f"line {number}: {shown} {rule}")
-        return Violation(PROJECT_FILE, f"{shown} {rule}")
+            return Violation(PROJECT_FILE, f"line {number}: {fault}")
+        return Violation(PROJECT_FILE, fault)
+
+    def placed(
+        self, found: Violation, request: Container[str], *, is_sentence: bool = False
+    ) -> Violation:
+        """The fault of a field, as one of the file if the field has its value from there.
+        `is_sentence`: the rule does not continue after the field's name."""
+        if found.field in request or found.field not in self.fields:
+            return found
+        return self.violation(found.field, f": {found.rule}" if is_sentence else found.rule)
 
 
 def read(
@@ -49,6 +62,8 @@ def read(
         # A number of too many digits raises a plain ValueError.
         wrong = Violation(PROJECT_FILE, f"is not TOML: {str(error).lower()}")
         return ProjectFile(text, {}), [wrong]
+    if isinstance(time := given.get(TIME), datetime):
+        given[TIME] = time.isoformat()  # Without an offset it breaks the rule of times.
     file = ProjectFile(text, {name: value for name, value in given.items() if name in rules})
     violations: list[Violation] = []
     for name, value in given.items():

@@ -112,19 +112,18 @@ def accept(
     violations += faults
     if project.fields:
         fields = {**project.fields, **fields}
+        if request.get("checkpoint") is False and "checkpoint_from" not in request:
+            fields.pop("checkpoint_from", None)
     limits = defaults.limits
     beyond = resource_violations(fields, capacity, limits)
     if limits.max_timeout_seconds:
         beyond += timeout_violations(fields, limits)
     if beyond:
-        violations += [
-            found if found.field in request else project.violation(*found) for found in beyond
-        ]
+        violations += [project.placed(found, request) for found in beyond]
     named = fields.get("image")
     is_default = named == defaults.image
     if isinstance(named, str) and not is_default and (refusal := images.fault(named, allow_images)):
-        found = Violation("image", refusal)
-        violations.append(found if "image" in request else project.violation(*found))
+        violations.append(project.placed(Violation("image", refusal), request))
     is_plain = _PLAIN.issuperset(fields)
     if not is_plain:
         violations += [
@@ -146,13 +145,12 @@ def accept(
     fields["timeout_seconds"] = limits.timeout(fields)
     if not is_plain and ("checkpoint_from" in fields or "warn_seconds" in fields):
         if wrong_pairs := checkpoint.violations(fields):
-            raise InvalidSubmission(wrong_pairs)
+            raise InvalidSubmission([project.placed(found, request) for found in wrong_pairs])
         fields["checkpoint"] = fields.get("checkpoint", False) or "checkpoint_from" in fields
     spec = TaskSpec(**fields)  # type: ignore[arg-type]
     if rule := size_fault(spec):
         longest = max(fields, key=lambda name: len(_encode(fields[name])))
-        found = Violation(longest, rule) if longest in request else project.violation(longest, rule)
-        raise InvalidSubmission([found])
+        raise InvalidSubmission([project.placed(Violation(longest, rule), request)])
     if spec.dataset_specs and (wrong := _datasets_fault(spec, dataset_schemes, dataset_addresses)):
         raise InvalidSubmission([Violation("dataset_specs", wrong)])
     if spec.notify:
@@ -168,14 +166,14 @@ def _check_targets(
 ) -> None:
     """Raises InvalidSubmission."""
     if fault := address_fault(notify, addresses):
-        found = Violation("notify", fault)
-        raise InvalidSubmission([found if "notify" in request else project.violation(*found)])
+        raise InvalidSubmission([project.placed(Violation("notify", fault), request)])
 
 
 def _read_structures(fields: dict[str, object]) -> None:
     """Replace objects of the request by values. Raises InvalidSubmission."""
     if "secrets" in fields:
-        uses = fields["secrets"] = msgspec.convert(fields["secrets"], tuple[SecretUse, ...])
+        uses = msgspec.convert(fields["secrets"], tuple[SecretUse, ...])
+        fields["secrets"] = uses or None
         if clash := secrets.env_fault(uses, cast("Mapping[str, str]", fields.get("env", {}))):
             raise InvalidSubmission([Violation("secrets", clash)])
     if "dataset_specs" in fields:
@@ -186,17 +184,18 @@ def _read_structures(fields: dict[str, object]) -> None:
         found = msgspec.convert(fields["environment"], Environment)
         if found.source is not None and "snapshot_id" not in fields:
             raise InvalidSubmission([Violation("environment", environment.NO_SNAPSHOT)])
-        fields["environment"] = found
+        fields["environment"] = None if found.source is None else found
     for name in ("command", "datasets", "volumes"):
         if name in fields:
-            fields[name] = tuple(fields[name])  # type: ignore[arg-type]
+            fields[name] = tuple(fields[name]) or None  # type: ignore[arg-type]
     if "after" in fields:
         fields["after"] = dependencies.read(fields["after"])
     if inputs := fields.pop("inputs_from", None):
         fields["inputs_from"] = tuple(inputs)  # type: ignore[arg-type]
         fields["after"] = dependencies.with_inputs(fields.get("after"), fields["inputs_from"])  # type: ignore[arg-type]
     if "start_after" in fields:
-        fields["start_after"] = milliseconds(fields["start_after"])  # type: ignore[arg-type]
+        # The epoch takes away the time that fetchml.toml sets.
+        fields["start_after"] = milliseconds(fields["start_after"]) or None  # type: ignore[arg-type]
 
 
 def _datasets_fault(spec: TaskSpec, schemes: Sequence[str], addresses: AddressRules) -> str | None:
@@ -236,7 +235,7 @@ def _idle_violations(
     if allow or not fields.get("may_idle"):
         return []
     found = Violation("may_idle", "is not allowed on this server ([gpu] may_idle)")
-    return [found if "may_idle" in request else project.violation(*found)]
+    return [project.placed(found, request)]
 
 
 @functools.lru_cache(maxsize=64)
@@ -339,7 +338,8 @@ PROJECT_RULES = {
     for name in (
         "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries",
         "preemptible", "env", "checkpoint", "warn_seconds", "slurm", "environment",
-        "volumes", "secrets", "may_idle", "notify",
+        "volumes", "secrets", "may_idle", "notify", "after", "inputs_from", "checkpoint_from",
+        "start_after", "hold",
     )
 }  # fmt: skip
 """Fields that fetchml.toml may set. The others belong to one task."""

@@ -19,6 +19,7 @@ from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec, U
 from fetchml.core.requests import again, submission
 from fetchml.core.requests.checks import MAX_INT, Violation
 from fetchml.core.requests.paging import DEFAULT_LIMIT, page_fault
+from fetchml.core.requests.snapshot import PROJECT_FILE
 from fetchml.core.state import State
 from fetchml.core.sweeps import definition, limits
 from fetchml.core.sweeps.definition import Definition
@@ -31,6 +32,7 @@ from fetchml.engine.sweeps.known import KIND, KnownSweeps
 from fetchml.engine.sweeps.views import SweepChange, SweepPage, SweepTotals, SweepView
 from fetchml.engine.tasks.dependencies import Dependencies, Followed
 from fetchml.engine.tasks.request_keys import check_key
+from fetchml.engine.tasks.sources import as_placed
 from fetchml.errors import (
     BadRequest,
     FieldViolation,
@@ -220,7 +222,8 @@ class Sweeps:
         seed = wanted.random_seed
         if wanted.mode is Mode.RANDOM and seed is None:
             seed = int(sweep_id[-8:], 16) & MAX_INT
-        expansion = Expansion(wanted, sweep_id, seed or 0, self._project_text(who, wanted.task))
+        project_text = self._project_text(who, wanted.task)
+        expansion = Expansion(wanted, sweep_id, seed or 0, project_text)
         if unknown := expansion.violations():
             raise _failed(unknown)
         with _of_task():
@@ -242,7 +245,7 @@ class Sweeps:
         )
         document = Document(KIND, sweep_id, msgspec.json.encode(sweep))
         async with self._expanding:
-            with _of_task():
+            with _of_task(), as_placed(wanted.task, project_text):
                 followed = await self._dependencies.followed(first)
             specs, footprints = await _expanded(expansion, followed)
             if not validate_only:
@@ -351,7 +354,10 @@ def _of_task() -> Iterator[None]:
     try:
         yield
     except ValidationFailed as error:
-        faults = [FieldViolation(f"task.{each.field}", each.rule) for each in error.violations]
+        faults = [
+            each if each.field == PROJECT_FILE else FieldViolation(f"task.{each.field}", each.rule)
+            for each in error.violations
+        ]
         raise ValidationFailed(faults) from None
 
 

@@ -1,12 +1,46 @@
-"""Datasets, other tasks and packages that a request names."""
+"""Datasets, volumes, secrets, other tasks and packages that a request names."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from fetchml.core.model import Principal, TaskSpec
+from fetchml.core.requests import submission
+from fetchml.core.requests.checks import Violation
 from fetchml.core.requests.mounts.checkpoint import source_fault
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.tasks.dependencies import Dependencies
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.environments.service import Environments
 from fetchml.errors import FieldViolation, NotFound, ValidationFailed
+from fetchml.files.storage.volumes import VolumeUsage
+from fetchml.user_secrets.service import UserSecrets
+
+
+def needs_sources(spec: TaskSpec) -> bool:
+    """Return whether a task has anything that `Sources.check` looks for."""
+    return bool(
+        spec.dataset_specs
+        or spec.checkpoint_from
+        or spec.after
+        or spec.environment
+        or spec.volumes
+        or spec.secrets
+    )
+
+
+@contextmanager
+def as_placed(request: Mapping[str, object], project_text: str | None) -> Iterator[None]:
+    """Report violations of fields that come from the snapshot's fetchml.toml as faults of that
+    file, with their lines. `project_text`: `None` if there is no file."""
+    try:
+        yield
+    except ValidationFailed as error:
+        project, _ = submission.read_project(project_text or "")
+        placed = [
+            FieldViolation(*project.placed(Violation(*each), request, is_sentence=True))
+            for each in error.violations
+        ]
+        raise ValidationFailed(placed) from None
 
 
 class Sources:
@@ -18,15 +52,24 @@ class Sources:
         visible: VisibleTasks,
         dependencies: Dependencies,
         environments: Environments,
+        *,
+        secrets: UserSecrets,
+        volumes: VolumeUsage,
     ) -> None:
         self._datasets = datasets
         self._visible = visible
         self._dependencies = dependencies
         self._environments = environments
+        self._secrets = secrets
+        self._volumes = volumes
 
     async def check(self, who: Principal, spec: TaskSpec, in_sweep: int | None) -> None:
-        """Raises ValidationFailed if the caller can't use all of them. `in_sweep`: see
-        `Dependencies.fault`."""
+        """Raises ValidationFailed if the caller can't use all of them, StorageQuotaReached if a
+        volume is full. `in_sweep`: see `Dependencies.fault`."""
+        if spec.volumes:
+            self._volumes.require(who.user, spec.volumes)
+        if spec.secrets and (wrong_use := self._secrets.fault(who.user, spec.secrets)):
+            raise ValidationFailed([FieldViolation("secrets", wrong_use)])
         if spec.dataset_specs and (fault := await self._datasets.fault(spec.dataset_specs)):
             raise ValidationFailed([FieldViolation("dataset_specs", fault)])
         if spec.checkpoint_from is not None:

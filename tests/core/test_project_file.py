@@ -1,0 +1,129 @@
+"""Entries of fetchml.toml that name other tasks, a time or a hold."""
+
+import pytest
+from msgspec.structs import replace
+
+from fetchml.core.model import Condition, Dependency, Resources, Status, TaskSpec
+from fetchml.core.requests import again, submission
+from fetchml.core.requests.submission import Defaults, InvalidSubmission
+from fetchml.core.requests.task_limits import TaskLimits
+from tests.support.tasks import task
+
+DEFAULTS = Defaults("image", ("true",), TaskLimits(), 0)
+HOST = Resources(4, 8, 1)
+NOON_MS = 1_796_126_400_000
+"""2026-12-01T12:00:00Z"""
+WHOLE = """
+after = ["a", { task_id = "b", condition = "ended" }, { sweep_id = "s", condition = "failed" }]
+inputs_from = ["c"]
+checkpoint_from = "d"
+start_after = 2026-12-01T12:00:00Z
+hold = true
+"""
+
+
+def accepted(project: str, **request: object) -> TaskSpec:
+    return submission.accept({"job_name": "a", **request}, DEFAULTS, HOST, project)
+
+
+def test_project_file_names_other_tasks_a_time_and_a_hold() -> None:
+    spec = accepted(WHOLE)
+    assert spec.after == (
+        Dependency("a"),
+        Dependency("b", Condition.ENDED),
+        Dependency("", Condition.FAILED, "s"),
+        Dependency("c"),
+    )
+    assert spec.inputs_from == ("c",)
+    assert (spec.checkpoint_from, spec.checkpoint) == ("d", True)
+    assert (spec.start_after, spec.hold) == (NOON_MS, True)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '"2026-12-01T12:00:00Z"',
+        '"2026-12-01T13:00:00+01:00"',
+        "2026-12-01T12:00:00Z",
+        "2026-12-01 12:00:00.000+00:00",
+        "2026-12-01T04:00:00-08:00",
+    ],
+)
+def test_time_is_a_text_or_one_of_toml_with_an_offset(written: str) -> None:
+    assert accepted(f"start_after = {written}").start_after == NOON_MS
+
+
+def test_request_takes_the_place_of_each_entry() -> None:
+    spec = accepted(
+        WHOLE,
+        after=["x"],
+        inputs_from=["y"],
+        checkpoint_from="z",
+        start_after="2026-12-01T12:00:01Z",
+        hold=False,
+    )
+    assert spec.after == (Dependency("x"), Dependency("y"))
+    assert (spec.inputs_from, spec.checkpoint_from) == (("y",), "z")
+    assert (spec.start_after, spec.hold) == (NOON_MS + 1000, False)
+
+
+def test_request_takes_entries_away() -> None:
+    spec = accepted(
+        WHOLE + "volumes = ['v']\nsecrets = [{ name = 'S' }]\n",
+        after=[],
+        inputs_from=[],
+        volumes=[],
+        secrets=[],
+        start_after="1970-01-01T00:00:00Z",
+    )
+    assert (spec.after, spec.inputs_from, spec.start_after) == (None, None, None)
+    assert (spec.volumes, spec.secrets) == (None, None)
+    assert accepted(WHOLE, checkpoint=False).checkpoint_from is None
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("after = 'a'", "after must be a list"),
+        ("after = [1]", "after item 0 must be the id of a task, or an object"),
+        ("after = [{ task_id = 'a', sweep_id = 'b' }]", "after item 0 must have task_id or"),
+        ("after = [{ task_id = 'a', condition = 'later' }]", "condition must be one of"),
+        ("after = [{ task_id = 2026-12-01T12:00:00Z }]", "after item 0 task_id must be a string"),
+        ("after = ['a', 'a']", "after must not name task 'a' twice"),
+        (f"after = ['{'a' * 65}']", "after item 0 must not be longer than 64 characters"),
+        (f"after = {[str(n) for n in range(1001)]}", "after must not have more than 1000 items"),
+        ("[[after]]\ntask_id = ''", "after item 0 task_id must not be empty"),
+        ("inputs_from = ['a', 'a']", "inputs_from must not name task 'a' twice"),
+        (f"inputs_from = {[str(n) for n in range(101)]}", "inputs_from must not have more than"),
+        ("inputs_from = { a = 1 }", "inputs_from must be a list"),
+        ("checkpoint_from = ''", "checkpoint_from must not be empty"),
+        ("checkpoint_from = ['a']", "checkpoint_from must be a string"),
+        (r"checkpoint_from = 'a\u0000'".replace("'", '"'), "checkpoint_from must "),
+        ("checkpoint = false\ncheckpoint_from = 'a'", "line 3: checkpoint_from needs a checkpoint"),
+        ("start_after = 2026-12-01T12:00:00", "start_after must be a time such as"),
+        ("start_after = 2026-12-01", "start_after must be a string"),
+        ("start_after = 12:00:00", "start_after must be a string"),
+        ("start_after = 1", "start_after must be a string"),
+        ("start_after = 'tomorrow'", "start_after must be a time such as"),
+        ("start_after = 0001-01-01T00:00:00+23:59", "start_after must be a time such as"),
+        ("start_after = 9999-12-31T23:59:59.9-23:59", "start_after must be a time such as"),
+        ("hold = 1", "hold must be true or false"),
+        ("hold = 2026-12-01T12:00:00Z", "hold must be true or false"),
+        ("image = 2026-12-01T12:00:00+01:00", "image must be a string"),
+    ],
+)
+def test_wrong_entries_are_reported_with_their_line(text: str, rule: str) -> None:
+    with pytest.raises(InvalidSubmission) as error:
+        accepted("\n" + text)
+    [violation] = error.value.violations
+    assert violation.field == "fetchml.toml"
+    assert violation.rule.startswith("line ")
+    assert rule in violation.rule, violation.rule
+
+
+def test_task_that_is_submitted_again_takes_nothing_from_the_file() -> None:
+    """Its conditions have held, and it is wanted now."""
+    project = WHOLE + "environment = { requirements = 'r.txt' }\n[[notify]]\nurl = 'https://a.b'\n"
+    spec = accepted("", snapshot_id="s")
+    request = again.request_of(replace(task(status=Status.FAILED), spec=spec))
+    assert submission.accept(request, DEFAULTS, HOST, project) == spec

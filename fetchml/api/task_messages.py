@@ -5,7 +5,7 @@ protobuf's value names. Every task created or watched over gRPC is converted her
 does what costs least: it assigns only the fields that are set, and enumerations by number.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -74,12 +74,17 @@ def _set_time(stamp: Timestamp, ms: int) -> None:
     stamp.nanos = ms % 1000 * 1_000_000
 
 
+_IS_FULL: dict[int, bool] = {
+    task_pb2.VIEW_UNSPECIFIED: False,
+    task_pb2.BASIC: False,
+    task_pb2.FULL: True,
+}
+
+
 def wants_full(view: int) -> bool:
     """Return whether the request asks for the full view. Raises BadRequest for an unknown view."""
-    if view == task_pb2.FULL:
-        return True
-    if view in {task_pb2.VIEW_UNSPECIFIED, task_pb2.BASIC}:
-        return False
+    if (full := _IS_FULL.get(view)) is not None:
+        return full
     raise BadRequest(f"view: {view} is not BASIC (1) or FULL (2)")
 
 
@@ -287,15 +292,24 @@ _CREATE_FIELDS = {
 }
 
 
-def create_fields(request: task_pb2.CreateTaskRequest) -> dict[str, object]:
-    """Return exactly the fields that are set, in the shape of the REST body."""
+_NOTHING: Mapping[str, Any] = {}
+
+
+def split_create(
+    request: task_pb2.CreateTaskRequest,
+) -> tuple[dict[str, object], Mapping[str, Any]]:
+    """Return the fields that are set: those that describe the task, in the shape of the REST body,
+    and those that control the reply."""
     fields: dict[str, object] = {}
+    controls = _NOTHING
     for field, value in request.ListFields():
         known = _CREATE_FIELDS.get(field)
-        if known is not None:
-            name, plain = known
-            fields[name] = value if plain is None else plain(value)
-    return fields
+        if known is None:
+            controls = {**controls, field.name: value}
+            continue
+        name, plain = known
+        fields[name] = value if plain is None else plain(value)
+    return fields, controls
 
 
 def states_of(numbers: Iterable[int], field: str = "states") -> tuple[Status, ...]:

@@ -118,13 +118,14 @@ class Arrivals:
             )
         )
         tasks: list[Task] = []
+        ids, sender = self._ids, who.sender
         pace, unsent = Pace(ahead=True), documents  # All changes of others wait for its end.
         try:
             for first in range(0, len(batch.specs), PART):
                 await pace.rest()  # Never after the last part: then its tasks start.
                 now, part = self._clock(), slice(first, first + PART)
                 made = [
-                    self._task(who, spec, key, now=now, task_id=self._ids.next(now))
+                    Task(ids.next(now), who.user, spec, now, idempotency=key, sender=sender)
                     for spec, key in zip(batch.specs[part], batch.keys[part], strict=True)
                 ]
                 tasks += made
@@ -141,18 +142,14 @@ class Arrivals:
     async def _make(self, who: Principal, batch: Batch) -> list[Task]:
         """Return the tasks as they would be; their ids name none."""
         tasks: list[Task] = []
-        pace = Pace()
+        pace, sender = Pace(), who.sender
         for spec, key in zip(batch.specs, batch.keys, strict=True):
             now = self._clock()
-            tasks.append(self._task(who, spec, key, now=now, task_id=self._ids.next(now)))
+            new_id = self._ids.next(now)
+            tasks.append(Task(new_id, who.user, spec, now, idempotency=key, sender=sender))
             if pace.due:
                 await pace.rest()
         return tasks
-
-    def _task(
-        self, who: Principal, spec: TaskSpec, key: Idempotency | None, *, now: int, task_id: str
-    ) -> Task:
-        return Task(task_id, who.user, spec, now, idempotency=key, sender=who.sender)
 
 
 async def _needs(batch: Batch) -> _Needs:
@@ -160,13 +157,14 @@ async def _needs(batch: Batch) -> _Needs:
     inputs: set[str] = set()
     after: list[TaskSpec] = []
     pace = Pace()
-    for spec in batch.specs:
-        if spec.snapshot_id is not None:
-            snapshots.add(spec.snapshot_id)
-        if spec.inputs_from is not None:
-            inputs.update(spec.inputs_from)
-        if spec.after is not None:
-            after.append(spec)
+    for first in range(0, len(batch.specs), PART):
+        for spec in batch.specs[first : first + PART]:
+            if spec.snapshot_id is not None:
+                snapshots.add(spec.snapshot_id)
+            if spec.inputs_from is not None:
+                inputs.update(spec.inputs_from)
+            if spec.after is not None:
+                after.append(spec)
         if pace.due:
             await pace.rest()
     return _Needs(frozenset(snapshots), frozenset(inputs), after)

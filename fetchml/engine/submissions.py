@@ -38,7 +38,7 @@ from fetchml.ports.store import Document, IdempotentCreate, Store
 from fetchml.snapshots.service import Snapshots
 from fetchml.system.ids import IdSequence
 from fetchml.system.locks import KeyedLocks
-from fetchml.system.pacing import Pace, map_paced
+from fetchml.system.pacing import Pace
 from fetchml.user_secrets.service import UserSecrets
 
 NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "there is no such snapshot: upload it first")
@@ -107,7 +107,7 @@ class Submissions:
         """
         if idempotency_key is None:
             self.require_accepting(who, 1)
-            [task] = await self._enter(who, [(await self.accept(who, request), None)])
+            [task] = await self._enter(who, [(await self.accept(who, request), None)], ())
             return task
         check_key(idempotency_key)
         [task] = await self._create_once(who, [request], [idempotency_key], OF_THE_ONLY)
@@ -186,16 +186,17 @@ class Submissions:
         if len(known) < len(requests):
             # Before the checks of each task, which cost much more.
             self.require_accepting(who, len(requests) - len(known))
-        new = await self._accept(who, requests, keys, known, named)
-        return await self._enter(who, new, dry_run=dry_run) if new else []
+        new, sizes = await self._accept(who, requests, keys, known, named)
+        return await self._enter(who, new, sizes, dry_run=dry_run) if new else []
 
     async def _enter(
-        self, who: Principal, new: Sequence[_New], *, dry_run: bool = False
+        self, who: Principal, new: Sequence[_New], sizes: Sequence[int], *, dry_run: bool = False
     ) -> list[Task]:
-        """Create tasks of valid specifications; durable on return, unless it is a dry run."""
+        """Create tasks of valid specifications; durable on return, unless it is a dry run. `sizes`:
+        their footprints, of a large batch only."""
         if len(new) > PART:
             specs, keys = zip(*new, strict=True)
-            batch = Batch(specs, keys, await map_paced(footprint, specs))
+            batch = Batch(specs, keys, sizes)
             return await self._enter_batch(who, batch, dry_run=dry_run)
         after: list[TaskSpec] = []
         snapshots: set[str] = set()
@@ -259,11 +260,13 @@ class Submissions:
         keys: Sequence[str | None],
         known: Mapping[str, IdempotentCreate],
         named: FieldNames,
-    ) -> list[_New]:
-        """Return the tasks of the requests with new keys. Raises ValidationFailed: for many
-        requests with no more than the first MAX_VIOLATIONS faults, since the rest of a batch that
-        is refused anyway is not looked at."""
+    ) -> tuple[list[_New], list[int]]:
+        """Return the tasks of the requests with new keys, and of a large batch their footprints.
+        Raises ValidationFailed: for many requests with no more than the first MAX_VIOLATIONS
+        faults, since the rest of a batch that is refused anyway is not looked at."""
         new: list[_New] = []
+        sizes: list[int] = []
+        is_large = len(requests) > PART
         violations: list[FieldViolation] = []
         pace = Pace()
         for index, (request, key) in enumerate(zip(requests, keys, strict=True)):
@@ -275,7 +278,10 @@ class Submissions:
                     violations.append(FieldViolation(named.key(index), fault))
                 continue
             try:
-                new.append((await self.accept(who, request), idempotency))
+                spec = await self.accept(who, request)
+                new.append((spec, idempotency))
+                if is_large:
+                    sizes.append(footprint(spec))
             except ValidationFailed as error:
                 violations += [
                     FieldViolation(named.field(index, each.field), each.rule)
@@ -288,7 +294,7 @@ class Submissions:
                 break
         if violations:
             raise ValidationFailed(violations)
-        return new
+        return new, sizes
 
     async def accept(
         self, who: Principal, request: Mapping[str, object], in_sweep: int | None = None

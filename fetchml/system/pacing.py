@@ -36,12 +36,12 @@ class _Line:
         self._begun: float | None = None
         """When the long work of this pass began; `None` if there was none yet."""
 
-    def is_over(self, now: float) -> bool:
-        """Return whether this pass has had its long work; if it had none, it begins `now`."""
+    def end(self, now: float) -> float:
+        """Return when this pass has had its long work; if it had none, it begins `now`."""
         if self._begun is None:
             self._begun = now
             asyncio.get_running_loop().call_soon(self._next_pass)
-        return now - self._begun >= LONGEST_SECONDS
+        return self._begun + LONGEST_SECONDS
 
     def _next_pass(self) -> None:
         self._begun = None
@@ -81,23 +81,25 @@ class Pace:
     """Measures the time that one request's work has taken since its last turn. Used in one event
     loop."""
 
-    __slots__ = ("_ahead", "_line", "_since")
+    __slots__ = ("_ahead", "_line", "_until")
 
     def __init__(self, *, ahead: bool = False) -> None:
         """`ahead`: everybody waits for this work, so it has every second turn."""
         self._ahead = ahead
         self._line: _Line | None = None
-        self._since = time.perf_counter()
+        self._until = time.perf_counter() + SHORT_SECONDS
+        """Until then the work need not yield: a time of the present pass, or of an earlier one."""
 
     @property
     def due(self) -> bool:
         """Whether the work should yield now."""
         now = time.perf_counter()
-        if now - self._since < SHORT_SECONDS:
+        if now < self._until:
             return False
         if self._line is None:
             self._line = _line()
-        return self._line.is_over(now)
+        self._until = self._line.end(now)
+        return now >= self._until
 
     async def rest(self) -> None:
         """Yield to other tasks if that is due."""
@@ -109,8 +111,9 @@ class Pace:
         if self._line is None:
             self._line = _line()
         await self._line.turn(ahead=self._ahead)
-        self._since = time.perf_counter()
-        self._line.is_over(self._since)  # The long work of this pass begins.
+        now = time.perf_counter()
+        # The long work of this pass begins. Each turn does some.
+        self._until = max(self._line.end(now), now + SHORT_SECONDS)
 
 
 async def map_paced(convert: Callable[[T], R], items: Iterable[T]) -> list[R]:

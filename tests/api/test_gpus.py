@@ -342,4 +342,4 @@ def test_rest_and_grpc_show_the_same_gpu_fields_of_tasks(
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 def test_grpc_create_fields_equal_the_rest_body() -> None:
     request = task_pb2.CreateTaskRequest(job_name="a", preemptible=True)
-    assert task_messages.create_fields(request) == {"job_name": "a", "preemptible": True}
+    assert task_messages.split_create(request)[0] == {"job_name": "a", "preemptible": True}

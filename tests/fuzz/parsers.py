@@ -143,7 +143,7 @@ def json_body(data: bytes) -> None:
 
 def create_message(data: bytes) -> None:
     request = task_pb2.CreateTaskRequest.FromString(data)
-    spec = submission.accept(task_messages.create_fields(request), DEFAULTS, BOX)
+    spec = submission.accept(task_messages.split_create(request)[0], DEFAULTS, BOX)
     assert text.storable(spec) is spec
 
 

@@ -16,8 +16,8 @@ from fetchml.api.grpc.task_files import TaskFileCalls
 from fetchml.api.listing import listing
 from fetchml.api.mappings import ESTIMATE, EXPLANATION, INTERRUPTION
 from fetchml.api.task_messages import (
-    create_fields,
     fill_task,
+    split_create,
     states_of,
     target_fields,
     task_message,
@@ -58,16 +58,17 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.Task:
         full = wants_full(request.view)
         key = idempotency_key(request, context)
+        fields, _ = split_create(request)
         if request.validate_only:
             valid = await self._engine.validate_task(
-                context.principal, create_fields(request), key, with_estimate=full
+                context.principal, fields, key, with_estimate=full
             )
             message = task_message(valid.task, full=full)
             message.ClearField("id")
             if valid.estimate is not None:
                 message.start_estimate.CopyFrom(ESTIMATE.message(valid.estimate))
             return message
-        task = await self._engine.create_task(context.principal, create_fields(request), key)
+        task = await self._engine.create_task(context.principal, fields, key)
         return task_message(task, full=full)
 
     async def CreateTasks(
@@ -77,8 +78,6 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         async for batch in batches:
             if fault := batch_size_fault(len(batch.tasks), len(reply.tasks)):
                 raise ValidationFailed([FieldViolation("tasks", fault)])
-            if any(each.validate_only for each in batch.tasks):
-                raise ValidationFailed([NOT_IN_A_BATCH])
             asked = await map_paced(_read_create, batch.tasks)
             tasks = await self._engine.create_tasks(
                 context.principal, [each.fields for each in asked], [each.key for each in asked]
@@ -191,8 +190,8 @@ class _Create(NamedTuple):
     """One request of a batch as plain values."""
 
     fields: dict[str, object]
-    key: str | None
-    full: bool
+    key: str | None = None
+    full: bool = False
 
 
 def _check_least(field: str, value: int | None, least: int) -> None:
@@ -202,9 +201,15 @@ def _check_least(field: str, value: int | None, least: int) -> None:
 
 
 def _read_create(request: task_pb2.CreateTaskRequest) -> _Create:
-    """Raises BadRequest."""
-    key = request.idempotency_key if request.HasField("idempotency_key") else None
-    return _Create(create_fields(request), key, wants_full(request.view))
+    """Raises BadRequest, ValidationFailed."""
+    fields, controls = split_create(request)
+    if not controls:
+        return _Create(fields)
+    if "validate_only" in controls:
+        raise ValidationFailed([NOT_IN_A_BATCH])
+    return _Create(
+        fields, controls.get("idempotency_key"), full=wants_full(controls.get("view", 0))
+    )
 
 
 def _changed_fields(request: task_pb2.UpdateTaskRequest) -> dict[str, object]:

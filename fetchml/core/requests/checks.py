@@ -34,7 +34,11 @@ def check_fields(
     if len(request) > MAX_ENTRIES:
         rule = f"must not have more than {MAX_ENTRIES} properties"
         return {}, [Violation("body", rule)]
-    violations = [Violation(name, "is required") for name in required if name not in request]
+    violations: list[Violation] = []
+    for name in required:
+        if name in request:
+            continue
+        violations.append(Violation(name, "is required"))
     fields: dict[str, object] = {}
     for name, value in request.items():
         check = rules.get(name)

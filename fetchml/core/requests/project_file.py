@@ -47,6 +47,10 @@ class ProjectFile:
         return self.violation(found.field, f": {found.rule}" if is_sentence else found.rule)
 
 
+NO_PROJECT = ProjectFile("", {})
+"""Of a task without a snapshot, or whose snapshot has no such file."""
+
+
 def read(
     text: str, rules: Mapping[str, Check], of_requests: Container[str] = ()
 ) -> tuple[ProjectFile, list[Violation]]:

@@ -39,7 +39,7 @@ from fetchml.core.requests.checks import (
     text,
 )
 from fetchml.core.requests.mounts import checkpoint, volumes
-from fetchml.core.requests.project_file import ProjectFile
+from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
 from fetchml.core.requests.secrets import SecretUse
 from fetchml.core.requests.task_limits import TaskLimits, resource_violations, timeout_violations
 from fetchml.core.requests.times import milliseconds, time_fault
@@ -108,8 +108,10 @@ def accept(
     (reading 12).
     """
     fields, violations = check_fields(request, _RULES, required=("job_name",))
-    project, faults = read_project(project_text or "")
-    violations += faults
+    project = NO_PROJECT
+    if project_text:
+        project, faults = read_project(project_text)
+        violations += faults
     if project.fields:
         fields = {**project.fields, **fields}
         if request.get("checkpoint") is False and "checkpoint_from" not in request:

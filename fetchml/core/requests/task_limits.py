@@ -41,20 +41,20 @@ class TaskLimits(Value, frozen=True):
         return min(asked or most, most) if most else asked
 
 
+_MAXIMUMS = (("cpu", "max_cpu"), ("memory_gb", "max_memory_gb"), ("gpu", ""))
+"""The setting that limits each resource; none for GPUs."""
+
+
 def resource_violations(
     fields: Mapping[str, object], capacity: Resources, limits: TaskLimits
 ) -> list[Violation]:
     """Return the violations of a request for more than the host has or a task may have."""
     found = []
-    for name, has, may in (
-        ("cpu", capacity.cpu, limits.max_cpu),
-        ("memory_gb", capacity.memory_gb, limits.max_memory_gb),
-        ("gpu", capacity.gpu, 0),
-    ):
-        asked = fields.get(name)
-        if not isinstance(asked, int):
+    for name, maximum in _MAXIMUMS:
+        if name not in fields or not isinstance(asked := fields[name], int):
             continue
-        if fault := excess(asked, has):
+        may = getattr(limits, maximum) if maximum else 0
+        if fault := excess(asked, getattr(capacity, name)):
             found.append(Violation(name, fault))
         elif may and asked > may:
             found.append(

@@ -296,12 +296,18 @@ class ReadyQueue:
         if shape is None:
             shape = self._shapes[needs] = Shape(*needs)
             self._jobs.add(job)
-        queues = self._queues.setdefault(task.spec.priority, {}).setdefault(task.user, {})
+        priority = task.spec.priority
+        users = self._queues.get(priority)
+        if users is None:
+            users = self._queues[priority] = {}
+        queues = users.get(task.user)
+        if queues is None:
+            queues = users[task.user] = {}
         key: object = task.id if task.prestaged else shape
         queue = queues.get(key)
         if queue is None:
             prestaged = task.id if task.prestaged else None
-            queue = queues[key] = SubQueue(task.spec.priority, task.user, shape, prestaged)
+            queue = queues[key] = SubQueue(priority, task.user, shape, prestaged)
         entry = entry_of(task, since)
         heappush(queue.heap, entry)
         queue.live += 1

@@ -8,9 +8,10 @@ from fetchml.core.dependencies import by_index
 from fetchml.core.model import TaskSpec
 from fetchml.core.requests import submission
 from fetchml.core.requests.checks import Violation
+from fetchml.core.requests.project_file import NO_PROJECT
 from fetchml.core.sweeps.definition import Definition
 from fetchml.core.sweeps.member import SweepMember
-from fetchml.core.sweeps.template import NO_PROJECT, Template
+from fetchml.core.sweeps.template import Template
 
 
 class Expansion:

@@ -13,12 +13,10 @@ from typing import cast
 
 from fetchml.core.requests import shell_words
 from fetchml.core.requests.checks import Violation
-from fetchml.core.requests.project_file import ProjectFile
+from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
 
 MAX_NAMED = 5
 """Unknown placeholders that one message names."""
-
-NO_PROJECT = ProjectFile("", {})
 
 _PLACE = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

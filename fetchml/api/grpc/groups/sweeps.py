@@ -6,7 +6,7 @@ from google.protobuf.struct_pb2 import Value
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.tasks import idempotency_key
 from fetchml.api.sweep_mappings import BEST, CANCELLED, RETRIED, SWEEP
-from fetchml.api.task_messages import create_fields, fill_task
+from fetchml.api.task_messages import fill_task, split_create
 from fetchml.core.sweeps.definition import MAX_PARAMETERS
 from fetchml.core.sweeps.values import KINDS, MAX_TASKS
 from fetchml.engine.engine import Engine
@@ -86,7 +86,7 @@ async def _fields(request: sweep_pb2.CreateSweepRequest) -> dict[str, object]:
         if request.mode:
             fields["mode"] = sweep_pb2.Sweep.Mode.Name(request.mode)
     if request.HasField("task"):
-        fields["task"] = create_fields(request.task)
+        fields["task"] = split_create(request.task)[0]
     parameters: dict[str, object] = {}
     for name in list(request.parameters)[: MAX_PARAMETERS + 1]:
         given = request.parameters[name]

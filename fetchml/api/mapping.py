@@ -68,8 +68,10 @@ class Nested(Field):
         name: str,
         mapping: "Mapping[Any, Any]",
         value: str | Callable[[Any], Any] | None = None,
+        *,
+        full: bool = False,
     ) -> None:
-        super().__init__(name, value)
+        super().__init__(name, value, full=full)
         self._mapping = mapping
 
     def json(self, value: Any) -> object:

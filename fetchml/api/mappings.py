@@ -7,7 +7,6 @@ from fetchml.api.mapping import Field, Mapping, Nested, Rows
 from fetchml.core.audit import AuditEntry
 from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.model import Key
-from fetchml.core.requests.experiment import Experiment
 from fetchml.core.requests.pruning import Pruned
 from fetchml.core.requests.secrets import Secret
 from fetchml.core.requests.snapshot import Entry, EntryKind, Snapshot
@@ -19,7 +18,6 @@ from fetchml.files.storage.volumes import VolumeReport
 from fetchml.v1 import (
     access_pb2,
     audit_pb2,
-    experiment_pb2,
     gpu_pb2,
     jupyter_pb2,
     key_pb2,
@@ -31,7 +29,6 @@ from fetchml.v1 import (
     task_pb2,
 )
 from fetchml.views import (
-    ExperimentResult,
     Explanation,
     Finding,
     Interruption,
@@ -47,10 +44,6 @@ from fetchml.views import (
     Shortage,
     StartEstimate,
     TaskPortLink,
-)
-
-EXPERIMENT: Mapping[Experiment, experiment_pb2.Experiment] = Mapping(
-    experiment_pb2.Experiment, Field("user_id", "user", full=True), full=("description",)
 )
 
 QUEUE: Mapping[QueueStats, queue_pb2.QueueStats] = Mapping(queue_pb2.QueueStats)
@@ -206,20 +199,6 @@ DOCTOR: Mapping[Sequence[Finding], server_pb2.DoctorReport] = Mapping(
     server_pb2.DoctorReport,
     Field("ok", lambda found: all(each.ok for each in found)),
     Rows("findings", FINDING, lambda found: found, keep_empty=True),
-)
-
-RESULT: Mapping[ExperimentResult, experiment_pb2.ExperimentResult] = Mapping(
-    experiment_pb2.ExperimentResult,
-    Field("task_id", "task.id"),
-    Field("job_name", "task.spec.job_name"),
-    Field("status", "task.shown_status"),
-    Field("command", "task.spec.command"),
-    Field("args", "task.spec.args"),
-    Field("metadata", "task.spec.metadata", keep_empty=False),
-    Field("metrics", keep_empty=False),
-    Field("snapshot_id", "task.spec.snapshot_id"),
-    Field("user_id", "task.user"),
-    of="task",
 )
 
 _IS_LINK = EntryKind.LINK

@@ -1,20 +1,12 @@
 """The fields that REST and gRPC show of sweeps."""
 
-from collections.abc import Callable
-
 from fetchml.api.mapping import Field, Mapping, Nested, Rows
-from fetchml.core.model import Status
+from fetchml.api.status_counts import status_fields
 from fetchml.engine.sweeps.views import SweepChange, SweepResult, SweepResults, SweepView
 from fetchml.v1 import sweep_pb2
 
-
-def _count(status: Status) -> Callable[[SweepView], int]:
-    return lambda view: view.counts.get(status, 0)
-
-
 _COUNTS: Mapping[SweepView, sweep_pb2.Sweep.Counts] = Mapping(
-    sweep_pb2.Sweep.Counts,
-    *(Field(status.value, _count(status)) for status in Status),
+    sweep_pb2.Sweep.Counts, *status_fields()
 )
 
 SWEEP: Mapping[SweepView, sweep_pb2.Sweep] = Mapping(

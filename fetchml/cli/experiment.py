@@ -10,8 +10,17 @@ from fetchml.cli.filters import limit_option
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.named_ids import experiment_id_of as id_of
 from fetchml.cli.output import Output, output_option, print_list
-from fetchml.cli.render import clean, console, local_time, print_json, print_result, show_details
+from fetchml.cli.render import (
+    clean,
+    console,
+    has_narrow_terminal,
+    local_time,
+    print_json,
+    print_result,
+    show_details,
+)
 from fetchml.cli.tables import FittedTable, table
+from fetchml.cli.task_ids import short
 from fetchml.client import Client, Experiment, to_json
 
 
@@ -48,19 +57,29 @@ def create(
 @output_option
 @server_option
 def ls(client: Client, output: Output) -> None:
-    """List experiments, newest first."""
+    """List experiments, newest first, with their tasks by status."""
     found = client.experiments()
+    short_ids = output.kind == "table" and has_narrow_terminal()
     whole = {"experiments": [to_json(each) for each in found]}
-    print_list(output, whole, found, lambda: _table(found))
+    print_list(output, whole, found, lambda: _table(found, short_ids=short_ids))
 
 
-def _table(found: Iterable[Experiment]) -> FittedTable:
-    shown = table("ID", "NAME", "STATUS", "USER", "MADE", "NOTE", spare=("MADE", "USER"))
+def _table(found: Iterable[Experiment], *, short_ids: bool) -> FittedTable:
+    shown = table(
+        *("ID", "NAME", "STATUS", "FAILED", "COMPLETED", "RUNNING", "QUEUED"),
+        *("USER", "MADE", "NOTE"),
+        spare=("NOTE", "MADE", "USER", "QUEUED", "RUNNING"),
+    )
     for each in found:
+        counts = each.counts
         shown.add_row(
-            each.id,
+            short(each.id) if short_ids else each.id,
             clean(each.name),
             Experiment.Status.Name(each.status),
+            str(counts.failed),
+            str(counts.completed),
+            str(counts.preparing + counts.running + counts.collecting),
+            str(counts.queued),
             clean(each.user_id),
             local_time(each.created_at),
             clean(each.description),
@@ -78,7 +97,7 @@ def show_one(client: Client, experiment_id: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    tasks = client.page(0, experiment_id=found.id)
+    counts = [(each.name, number) for each, number in found.counts.ListFields()]
     lines = {
         "id": found.id,
         "name": found.name,
@@ -87,7 +106,8 @@ def show_one(client: Client, experiment_id: str, *, as_json: bool) -> None:
         "made": local_time(found.created_at),
         "snapshot": found.commit_id,
         "description": found.description,
-        "tasks": str(tasks.total),
+        "tasks": str(sum(number for _, number in counts)),
+        **{name: str(number) for name, number in counts if number},
     }
     show_details(lines.items())
 

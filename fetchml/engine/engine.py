@@ -17,7 +17,7 @@ from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.estimates import Estimates
-from fetchml.engine.experiments import Experiments
+from fetchml.engine.experiments.service import Experiments
 from fetchml.engine.explain import explain, tasks_before
 from fetchml.engine.host.diagnosis import Diagnosis
 from fetchml.engine.host.info import ServerInformation

@@ -13,7 +13,7 @@ from fetchml.core.state import State
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.arrivals import PART, Arrivals, Batch
 from fetchml.engine.dispatcher import Dispatcher
-from fetchml.engine.experiments import Experiments
+from fetchml.engine.experiments.service import Experiments
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
 from fetchml.engine.tasks.field_names import OF_MANY, OF_THE_ONLY, FieldNames

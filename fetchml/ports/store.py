@@ -120,6 +120,8 @@ class StoredState(msgspec.Struct):
     """The same by (sweep, status), for tasks that are in a sweep."""
     sweep_failures: dict[str, Failures] = {}
     """Failed tasks by sweep, deleted ones included."""
+    experiment_counts: dict[tuple[str, str, Status], int] = {}
+    """Visible tasks by (experiment, user, status), for those that are in an experiment."""
 
 
 class SweepTask(msgspec.Struct, frozen=True):

@@ -17,7 +17,8 @@ from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.engine import Engine
 from fetchml.engine.estimates import Estimates
-from fetchml.engine.experiments import Experiments, experiment_records
+from fetchml.engine.experiments.known import KnownExperiments
+from fetchml.engine.experiments.service import Experiments
 from fetchml.engine.feed import Feed
 from fetchml.engine.gpus.activity import GpuActivity
 from fetchml.engine.gpus.gpus import Gpus
@@ -72,10 +73,15 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     """Nothing runs yet on return: see `Lifecycle.start`. Raises OSError."""
     store, restored, private = outside.store, outside.restored, options.private
     # What is remembered.
-    records = await experiment_records(store)
+    known = await KnownExperiments.load(store, restored)
     sweeps = await KnownSweeps.load(store, restored)
     clock = Clock(
-        max((restored.last_created_at, *(each.created_at for each in (*records, *sweeps.records))))
+        max(
+            (
+                restored.last_created_at,
+                *(each.created_at for each in (*known.records, *sweeps.records)),
+            )
+        )
     )
     ids = IdSequence(restored.last_created_at)
     files = TaskFiles(options.tasks_dir, FileReads(on_shared_disk=outside.cluster is not None))
@@ -111,6 +117,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     for listener in (
         index.committed,
         sweeps.counts.committed,
+        known.counts.committed,
         counts.committed,
         log_changes,
         feed.committed,
@@ -128,11 +135,11 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         options.snapshots,
         audit=audit,
         usage=usage,
-        named=NamedSnapshots(state, records),
+        named=NamedSnapshots(state, known.records),
     )
     secrets = await UserSecrets.load(store, audit, clock=clock, data_dir=options.data_dir)
     experiments = Experiments(
-        records,
+        known,
         store,
         audit,
         clock=clock,

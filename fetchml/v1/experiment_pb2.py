@@ -29,7 +29,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x65tchml/v1/experiment.proto\x12\nfetchml.v1\x1a\x15\x66\x65tchml/v1/task.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\x02\n\nExperiment\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tcommit_id\x18\x03 \x01(\tH\x02\x88\x01\x01\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x06status\x18\x05 \x01(\x0e\x32\x1d.fetchml.v1.Experiment.StatusH\x03\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x1e \x01(\tH\x04\x88\x01\x01\x12\x14\n\x07user_id\x18\x1f \x01(\tH\x05\x88\x01\x01\"G\n\x06Status\x12\x16\n\x12status_unspecified\x10\x00\x12\n\n\x06\x61\x63tive\x10\x01\x12\x0c\n\x08\x61rchived\x10\x02\x12\x0b\n\x07\x64\x65leted\x10\x03\x42\x05\n\x03_idB\x07\n\x05_nameB\x0c\n\n_commit_idB\t\n\x07_statusB\x0e\n\x0c_descriptionB\n\n\x08_user_id\"8\n\x16ListExperimentsRequest\x12\x1e\n\x04view\x18\x01 \x01(\x0e\x32\x10.fetchml.v1.View\"F\n\x17ListExperimentsResponse\x12+\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x16.fetchml.v1.Experiment\"\xab\x01\n\x17\x43reateExperimentRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02H\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tcommit_id\x18\x1e \x01(\tH\x02\x88\x01\x01\x12\x1e\n\x04view\x18\x1f \x01(\x0e\x32\x10.fetchml.v1.ViewB\x07\n\x05_nameB\x0e\n\x0c_descriptionB\x0c\n\n_commit_id\"S\n\x14GetExperimentRequest\x12\x1b\n\rexperiment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1e\n\x04view\x18\x02 \x01(\x0e\x32\x10.fetchml.v1.View\"y\n\x1cListExperimentResultsRequest\x12\x1b\n\rexperiment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x03 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"l\n\x1dListExperimentResultsResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.fetchml.v1.ExperimentResult\x12\x12\n\x05total\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_total\"\xf3\x04\n\x10\x45xperimentResult\x12\x14\n\x07task_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08job_name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12,\n\x06status\x18\x03 \x01(\x0e\x32\x17.fetchml.v1.Task.StatusH\x02\x88\x01\x01\x12\x0f\n\x07\x63ommand\x18\x04 \x03(\t\x12\x11\n\x04\x61rgs\x18\x05 \x01(\tH\x03\x88\x01\x01\x12<\n\x08metadata\x18\x06 \x03(\x0b\x32*.fetchml.v1.ExperimentResult.MetadataEntry\x12:\n\x07metrics\x18\x07 \x03(\x0b\x32).fetchml.v1.ExperimentResult.MetricsEntry\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x0bsnapshot_id\x18\x0b \x01(\tH\x04\x88\x01\x01\x12\x14\n\x07user_id\x18\x0c \x01(\tH\x05\x88\x01\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\n\n\x08_task_idB\x0b\n\t_job_nameB\t\n\x07_statusB\x07\n\x05_argsB\x0e\n\x0c_snapshot_idB\n\n\x08_user_id\"W\n\x18\x41rchiveExperimentRequest\x12\x1b\n\rexperiment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1e\n\x04view\x18\x02 \x01(\x0e\x32\x10.fetchml.v1.View\"6\n\x17\x44\x65leteExperimentRequest\x12\x1b\n\rexperiment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\x96\x06\n\x11\x45xperimentService\x12\x80\x01\n\x0fListExperiments\x12\".fetchml.v1.ListExperimentsRequest\x1a#.fetchml.v1.ListExperimentsResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x0f/v1/experimentsb\x0b\x65xperiments\x12k\n\x10\x43reateExperiment\x12#.fetchml.v1.CreateExperimentRequest\x1a\x16.fetchml.v1.Experiment\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/experiments:\x01*\x12r\n\rGetExperiment\x12 .fetchml.v1.GetExperimentRequest\x1a\x16.fetchml.v1.Experiment\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/experiments/{experiment_id}\x12\x9d\x01\n\x15ListExperimentResults\x12(.fetchml.v1.ListExperimentResultsRequest\x1a).fetchml.v1.ListExperimentResultsResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/experiments/{experiment_id}/results\x12\x82\x01\n\x11\x41rchiveExperiment\x12$.fetchml.v1.ArchiveExperimentRequest\x1a\x16.fetchml.v1.Experiment\"/\x82\xd3\xe4\x93\x02)\"\'/v1/experiments/{experiment_id}/archive\x12x\n\x10\x44\x65leteExperiment\x12#.fetchml.v1.DeleteExperimentRequest\x1a\x16.google.protobuf.Empty\"\'\x82\xd3\xe4\x93\x02!*\x1f/v1/experiments/{experiment_id}B\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x65tchml/v1/experiment.proto\x12\nfetchml.v1\x1a\x15\x66\x65tchml/v1/task.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x04\n\nExperiment\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tcommit_id\x18\x03 \x01(\tH\x02\x88\x01\x01\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x06status\x18\x05 \x01(\x0e\x32\x1d.fetchml.v1.Experiment.StatusH\x03\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x1e \x01(\tH\x04\x88\x01\x01\x12\x14\n\x07user_id\x18\x1f \x01(\tH\x05\x88\x01\x01\x12-\n\x06\x63ounts\x18  \x01(\x0b\x32\x1d.fetchml.v1.Experiment.Counts\x1a\xde\x01\n\x06\x43ounts\x12\x13\n\x06queued\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\tpreparing\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x14\n\x07running\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\ncollecting\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x16\n\tcompleted\x18\x05 \x01(\x05H\x04\x88\x01\x01\x12\x13\n\x06\x66\x61iled\x18\x06 \x01(\x05H\x05\x88\x01\x01\x42\t\n\x07_queuedB\x0c\n\n_preparingB\n\n\x08_runningB\r\n\x0b_collectingB\x0c\n\n_completedB\t\n\x07_failed\"G\n\x06Status\x12\x16\n\x12status_unspecified\x10\x00\x12\n\n\x06\x61\x63tive\x10\x01\x12\x0c\n\x08\x61rchived\x10\x02\x12\x0b\n\x07\x64\x65leted\x10\x03\x42\x05\n\x03_idB\x07\n\x05_nameB\x0c\n\n_commit_idB\t\n\x07_statusB\x0e\n\x0c_descriptionB\n\n\x08_user_id\"8\n\x16ListExperimentsRequest\x12\x1e\n\x04view\x18\x01 \x01(\x0e\x32\x10.fetchml.v1.View\"F\n\x17ListExperimentsResponse\x12+\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x16.fetchml.v1.Experiment\"\xab\x01\n\x17\x43reateExperimentRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02H\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tcommit_id\x18\x1e \x01(\tH\x02\x88\x01\x01\x12\x1e\n\x04view\x18\x1f \x01(\x0e\x32\x10.fetchml.v1.ViewB\x07\n\x05_nameB\x0e\n\x0c_descriptionB\x0c\n\n_commit_id\"S\n\x14GetExperimentRequest\x12\x1b\n\rexperiment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1e\n\x04view\x18\x02 \x01(\x0e\x32\x10.fetchml.v1.View\"y\n\x1cListExperimentResultsRequest\x12\x1b\n\rexperiment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x03 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"l\n\x1dListExperimentResultsResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.fetchml.v1.ExperimentResult\x12\x12\n\x05total\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_total\"\xf3\x04\n\x10\x45xperimentResult\x12\x14\n\x07task_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08job_name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12,\n\x06status\x18\x03 \x01(\x0e\x32\x17.fetchml.v1.Task.StatusH\x02\x88\x01\x01\x12\x0f\n\x07\x63ommand\x18\x04 \x03(\t\x12\x11\n\x04\x61rgs\x18\x05 \x01(\tH\x03\x88\x01\x01\x12<\n\x08metadata\x18\x06 \x03(\x0b\x32*.fetchml.v1.ExperimentResult.MetadataEntry\x12:\n\x07metrics\x18\x07 \x03(\x0b\x32).fetchml.v1.ExperimentResult.MetricsEntry\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x0bsnapshot_id\x18\x0b \x01(\tH\x04\x88\x01\x01\x12\x14\n\x07user_id\x18\x0c \x01(\tH\x05\x88\x01\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\n\n\x08_task_idB\x0b\n\t_job_nameB\t\n\x07_statusB\x07\n\x05_argsB\x0e\n\x0c_snapshot_idB\n\n\x08_user_id\"W\n\x18\x41rchiveExperimentRequest\x12\x1b\n\rexperiment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1e\n\x04view\x18\x02 \x01(\x0e\x32\x10.fetchml.v1.View\"6\n\x17\x44\x65leteExperimentRequest\x12\x1b\n\rexperiment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\x96\x06\n\x11\x45xperimentService\x12\x80\x01\n\x0fListExperiments\x12\".fetchml.v1.ListExperimentsRequest\x1a#.fetchml.v1.ListExperimentsResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x0f/v1/experimentsb\x0b\x65xperiments\x12k\n\x10\x43reateExperiment\x12#.fetchml.v1.CreateExperimentRequest\x1a\x16.fetchml.v1.Experiment\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/experiments:\x01*\x12r\n\rGetExperiment\x12 .fetchml.v1.GetExperimentRequest\x1a\x16.fetchml.v1.Experiment\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/experiments/{experiment_id}\x12\x9d\x01\n\x15ListExperimentResults\x12(.fetchml.v1.ListExperimentResultsRequest\x1a).fetchml.v1.ListExperimentResultsResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/experiments/{experiment_id}/results\x12\x82\x01\n\x11\x41rchiveExperiment\x12$.fetchml.v1.ArchiveExperimentRequest\x1a\x16.fetchml.v1.Experiment\"/\x82\xd3\xe4\x93\x02)\"\'/v1/experiments/{experiment_id}/archive\x12x\n\x10\x44\x65leteExperiment\x12#.fetchml.v1.DeleteExperimentRequest\x1a\x16.google.protobuf.Empty\"\'\x82\xd3\xe4\x93\x02!*\x1f/v1/experiments/{experiment_id}B\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,31 +64,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPERIMENTSERVICE'].methods_by_name['DeleteExperiment']._loaded_options = None
   _globals['_EXPERIMENTSERVICE'].methods_by_name['DeleteExperiment']._serialized_options = b'\202\323\344\223\002!*\037/v1/experiments/{experiment_id}'
   _globals['_EXPERIMENT']._serialized_start=192
-  _globals['_EXPERIMENT']._serialized_end=554
-  _globals['_EXPERIMENT_STATUS']._serialized_start=414
-  _globals['_EXPERIMENT_STATUS']._serialized_end=485
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=556
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=612
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=614
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=684
-  _globals['_CREATEEXPERIMENTREQUEST']._serialized_start=687
-  _globals['_CREATEEXPERIMENTREQUEST']._serialized_end=858
-  _globals['_GETEXPERIMENTREQUEST']._serialized_start=860
-  _globals['_GETEXPERIMENTREQUEST']._serialized_end=943
-  _globals['_LISTEXPERIMENTRESULTSREQUEST']._serialized_start=945
-  _globals['_LISTEXPERIMENTRESULTSREQUEST']._serialized_end=1066
-  _globals['_LISTEXPERIMENTRESULTSRESPONSE']._serialized_start=1068
-  _globals['_LISTEXPERIMENTRESULTSRESPONSE']._serialized_end=1176
-  _globals['_EXPERIMENTRESULT']._serialized_start=1179
-  _globals['_EXPERIMENTRESULT']._serialized_end=1806
-  _globals['_EXPERIMENTRESULT_METADATAENTRY']._serialized_start=1638
-  _globals['_EXPERIMENTRESULT_METADATAENTRY']._serialized_end=1685
-  _globals['_EXPERIMENTRESULT_METRICSENTRY']._serialized_start=1687
-  _globals['_EXPERIMENTRESULT_METRICSENTRY']._serialized_end=1733
-  _globals['_ARCHIVEEXPERIMENTREQUEST']._serialized_start=1808
-  _globals['_ARCHIVEEXPERIMENTREQUEST']._serialized_end=1895
-  _globals['_DELETEEXPERIMENTREQUEST']._serialized_start=1897
-  _globals['_DELETEEXPERIMENTREQUEST']._serialized_end=1951
-  _globals['_EXPERIMENTSERVICE']._serialized_start=1954
-  _globals['_EXPERIMENTSERVICE']._serialized_end=2744
+  _globals['_EXPERIMENT']._serialized_end=826
+  _globals['_EXPERIMENT_COUNTS']._serialized_start=462
+  _globals['_EXPERIMENT_COUNTS']._serialized_end=684
+  _globals['_EXPERIMENT_STATUS']._serialized_start=686
+  _globals['_EXPERIMENT_STATUS']._serialized_end=757
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=828
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=884
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=886
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=956
+  _globals['_CREATEEXPERIMENTREQUEST']._serialized_start=959
+  _globals['_CREATEEXPERIMENTREQUEST']._serialized_end=1130
+  _globals['_GETEXPERIMENTREQUEST']._serialized_start=1132
+  _globals['_GETEXPERIMENTREQUEST']._serialized_end=1215
+  _globals['_LISTEXPERIMENTRESULTSREQUEST']._serialized_start=1217
+  _globals['_LISTEXPERIMENTRESULTSREQUEST']._serialized_end=1338
+  _globals['_LISTEXPERIMENTRESULTSRESPONSE']._serialized_start=1340
+  _globals['_LISTEXPERIMENTRESULTSRESPONSE']._serialized_end=1448
+  _globals['_EXPERIMENTRESULT']._serialized_start=1451
+  _globals['_EXPERIMENTRESULT']._serialized_end=2078
+  _globals['_EXPERIMENTRESULT_METADATAENTRY']._serialized_start=1910
+  _globals['_EXPERIMENTRESULT_METADATAENTRY']._serialized_end=1957
+  _globals['_EXPERIMENTRESULT_METRICSENTRY']._serialized_start=1959
+  _globals['_EXPERIMENTRESULT_METRICSENTRY']._serialized_end=2005
+  _globals['_ARCHIVEEXPERIMENTREQUEST']._serialized_start=2080
+  _globals['_ARCHIVEEXPERIMENTREQUEST']._serialized_end=2167
+  _globals['_DELETEEXPERIMENTREQUEST']._serialized_start=2169
+  _globals['_DELETEEXPERIMENTREQUEST']._serialized_end=2223
+  _globals['_EXPERIMENTSERVICE']._serialized_start=2226
+  _globals['_EXPERIMENTSERVICE']._serialized_end=3016
 # @@protoc_insertion_point(module_scope)

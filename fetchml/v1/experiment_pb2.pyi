@@ -15,7 +15,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Experiment(_message.Message):
-    __slots__ = ("id", "name", "commit_id", "created_at", "status", "description", "user_id")
+    __slots__ = ("id", "name", "commit_id", "created_at", "status", "description", "user_id", "counts")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         status_unspecified: _ClassVar[Experiment.Status]
@@ -26,6 +26,21 @@ class Experiment(_message.Message):
     active: Experiment.Status
     archived: Experiment.Status
     deleted: Experiment.Status
+    class Counts(_message.Message):
+        __slots__ = ("queued", "preparing", "running", "collecting", "completed", "failed")
+        QUEUED_FIELD_NUMBER: _ClassVar[int]
+        PREPARING_FIELD_NUMBER: _ClassVar[int]
+        RUNNING_FIELD_NUMBER: _ClassVar[int]
+        COLLECTING_FIELD_NUMBER: _ClassVar[int]
+        COMPLETED_FIELD_NUMBER: _ClassVar[int]
+        FAILED_FIELD_NUMBER: _ClassVar[int]
+        queued: int
+        preparing: int
+        running: int
+        collecting: int
+        completed: int
+        failed: int
+        def __init__(self, queued: _Optional[int] = ..., preparing: _Optional[int] = ..., running: _Optional[int] = ..., collecting: _Optional[int] = ..., completed: _Optional[int] = ..., failed: _Optional[int] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     COMMIT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +48,7 @@ class Experiment(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     commit_id: str
@@ -40,7 +56,8 @@ class Experiment(_message.Message):
     status: Experiment.Status
     description: str
     user_id: str
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., commit_id: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status: _Optional[_Union[Experiment.Status, str]] = ..., description: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
+    counts: Experiment.Counts
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., commit_id: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status: _Optional[_Union[Experiment.Status, str]] = ..., description: _Optional[str] = ..., user_id: _Optional[str] = ..., counts: _Optional[_Union[Experiment.Counts, _Mapping]] = ...) -> None: ...
 
 class ListExperimentsRequest(_message.Message):
     __slots__ = ("view",)

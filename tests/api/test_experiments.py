@@ -9,13 +9,16 @@ from google.protobuf.json_format import MessageToDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.api.mappings import EXPERIMENT
-from fetchml.core.model import Role
+from fetchml.api.experiment_mappings import EXPERIMENT
+from fetchml.core.model import Role, Status
 from fetchml.core.requests.experiment import Experiment, ExperimentStatus
+from fetchml.engine.experiments.counts import ExperimentCounts
+from fetchml.engine.experiments.views import ExperimentView
 from fetchml.v1 import experiment_pb2, task_pb2
 from tests.support import grpc_world, rest_world
 from tests.support.front import EDGE
 from tests.support.grpc_world import failed_call
+from tests.support.memory_store import nothing_stored
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -54,6 +57,7 @@ async def test_full_view_adds_fields(rest: rest_world.World) -> None:
     reply = await rest.client.submit(FULL, f"{PATH}?view=full")
     full = reply.json
     assert (full["description"], full["user_id"]) == ("what it is about", "user")
+    assert full["counts"] == dict.fromkeys(Status, 0)
     assert (await rest.client.get(f"{PATH}?view=full")).json == [full]
     one = f"{PATH}/{full['id']}"
     assert (await rest.client.get(f"{one}?view=full")).json == full
@@ -126,8 +130,9 @@ texts = st.text(st.characters(codec="utf-8"), max_size=20)
     )
 )
 def test_rest_and_grpc_show_the_same_experiment(full: bool, experiment: Experiment) -> None:
-    message = EXPERIMENT.message(experiment, full=full)
-    body = msgspec.json.encode(EXPERIMENT.json(experiment, full=full))
+    view = ExperimentView(experiment, ExperimentCounts(nothing_stored(), bool), user=None)
+    message = EXPERIMENT.message(view, full=full)
+    body = msgspec.json.encode(EXPERIMENT.json(view, full=full))
     assert MessageToDict(message, preserving_proto_field_name=True) == msgspec.json.decode(body)
 
 

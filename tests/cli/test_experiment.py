@@ -18,10 +18,10 @@ def test_experiment_from_create_to_rm(server: Server) -> None:
     listed = server.json("experiment", "ls")["experiments"]
     assert listed == rest(server, "/v1/experiments?view=full")
     assert made in server.run("experiment", "ls").succeeded()
-    submit(server, "--experiment", made, "--", "true")
+    submit(server, "--experiment", made, "--hold", "--", "true")
     shown = server.run("experiment", "show", made).succeeded()
     assert "what is best" in shown
-    assert shown.splitlines()[-1].split() == ["tasks", "1"]
+    assert [line.split() for line in shown.splitlines()[-2:]] == [["tasks", "1"], ["queued", "1"]]
     archived = server.run("experiment", "archive", made).succeeded()
     assert archived == f"{made} is archived"
     refused = server.run("submit", "--experiment", made, "--", "true").failed(2)

@@ -60,7 +60,9 @@ def test_tasks_and_gpus_fit_every_width(busy: tuple[Server, str, str], width: in
 
 def test_other_lists_fit_a_narrow_terminal(server: Server) -> None:
     made = server.run("experiment", "create", "rates of " + "learning " * 12).succeeded()
-    assert made[-8:] in shown(server, "experiment ls", 60)
+    listed = shown(server, "experiment ls", 60)
+    assert made[-8:] in listed
+    assert re.search("FAILED +COMPLETED", listed)
     assert "EXECUTORS" in shown(server, "queue", 60)
     assert "valid" in shown(server, "keys ls", 60)
     assert "experiment" in shown(server, "audit", 60), "a long action may be cut"

@@ -10,12 +10,13 @@ from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.events import BatchAnnounced
 from fetchml.core.model import Principal, Role, Task
 from fetchml.engine.arrivals import PART
-from fetchml.engine.experiments import experiment_records
+from fetchml.engine.experiments.known import KnownExperiments
 from fetchml.engine.named_snapshots import NamedSnapshots
 from fetchml.errors import Unavailable
 from fetchml.ports.store import AuditQuery, TaskQuery
 from fetchml.system import pacing
 from tests.support.memory_engine import MemoryEngine, memory_engine
+from tests.support.memory_store import nothing_stored
 from tests.support.waiting import soon
 
 ALICE = Principal("alice", Role.USER, "key-a")
@@ -156,6 +157,7 @@ async def test_snapshots_of_an_arriving_batch_are_in_use(box: MemoryEngine) -> N
     box.parts.dispatcher.apply(
         BatchAnnounced(1, "alice", [1_000], snapshots=frozenset({"snapshot"}))
     )
-    named = NamedSnapshots(box.parts.state, await experiment_records(box.store))
+    known = await KnownExperiments.load(box.store, nothing_stored())
+    named = NamedSnapshots(box.parts.state, known.records)
     assert named() == named("alice") == frozenset({"snapshot"})
     assert named("bob") == frozenset()

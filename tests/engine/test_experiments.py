@@ -5,15 +5,18 @@ import asyncio
 import pytest
 
 from fetchml.core.audit import Action
+from fetchml.core.model import Principal, Status
 from fetchml.core.requests.experiment import Experiment, ExperimentStatus
-from fetchml.engine import experiments as module
-from fetchml.engine.experiments import Experiments, experiment_records
+from fetchml.engine.experiments import service as module
+from fetchml.engine.experiments.known import KnownExperiments
+from fetchml.engine.experiments.service import Experiments
 from fetchml.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.ports.store import TaskQuery
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
 from tests.support.archives import file, packed, sent
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
+from tests.support.memory_store import nothing_stored
 
 TRUE = {"job_name": "true", "command": ["true"]}
 
@@ -169,7 +172,7 @@ async def test_rejected_requests(box: Box, monkeypatch: pytest.MonkeyPatch) -> N
     async with box.engine() as engine:
         store = engine._store
         experiments = Experiments(
-            await experiment_records(store),
+            await KnownExperiments.load(store, nothing_stored()),
             store,
             engine._audit,
             clock=Clock(),
@@ -203,3 +206,74 @@ async def test_audit_records_user_and_action(box: Box) -> None:
         (Action.EXPERIMENT_ARCHIVE, "alice", "a"),
         (Action.EXPERIMENT_CREATE, "alice", "a"),
     ]
+
+
+def counts(box: Box, who: Principal, experiment_id: str) -> dict[Status, int]:
+    """Only statuses that tasks have."""
+    found = box.experiments.get(who, experiment_id)
+    return {k: n for k, n in box.experiments.with_counts(who, found).counts.items() if n}
+
+
+async def test_counts_follow_every_change_of_a_task(box: Box) -> None:
+    """They are at any time what a list of each status finds, after a restart too."""
+    async with box.engine() as engine:
+        made = await box.experiments.create(ALICE, {"name": "a"})
+        other = await box.experiments.create(ALICE, {"name": "b"})
+
+        async def agree(expected: dict[Status, int]) -> None:
+            assert counts(box, VIEWER, made.id) == expected
+            for status in Status:
+                query = TaskQuery(experiment_id=made.id, states=(status,))
+                assert (await engine.list_tasks(VIEWER, query)).total == expected.get(status, 0)
+
+        await agree({})
+        request = {**TRUE, "experiment_id": made.id}
+        done = await engine.create_task(ALICE, request)
+        await engine.create_task(BOB, TRUE)
+        await engine.create_task(BOB, {**TRUE, "experiment_id": other.id, "hold": True})
+        await ended(engine, done.id)
+        await agree({Status.COMPLETED: 1})
+        held = await engine.create_tasks(BOB, [{**request, "hold": True}] * 3)
+        await agree({Status.COMPLETED: 1, Status.QUEUED: 3})
+        await engine.cancel_task(BOB, held[0].id)
+        await ended(engine, held[0].id)
+        await engine.update_task(BOB, held[0].id, {"metadata": {"note": "after its end"}})
+        await agree({Status.COMPLETED: 1, Status.QUEUED: 2, Status.FAILED: 1})
+        await engine.delete_task(ALICE, done.id)
+        await agree({Status.QUEUED: 2, Status.FAILED: 1})
+    async with box.engine() as engine:
+        await agree({Status.QUEUED: 2, Status.FAILED: 1})
+        await engine.cancel_task(BOB, held[1].id)
+        await ended(engine, held[1].id)
+        await agree({Status.QUEUED: 1, Status.FAILED: 2})
+
+
+async def test_counts_of_a_deleted_experiment_are_dropped(box: Box) -> None:
+    async with box.engine() as engine:
+        made = await box.experiments.create(ALICE, {"name": "a"})
+        request = {**TRUE, "experiment_id": made.id, "hold": True}
+        first, second = await engine.create_tasks(ALICE, [request] * 2)
+        await box.experiments.delete(ALICE, made.id)
+        await engine.cancel_task(ALICE, first.id)
+        await ended(engine, first.id)
+        known = box.experiments._counts
+        assert not known.of(made.id, None)
+    async with box.engine() as engine:
+        await engine.cancel_task(ALICE, second.id)
+        await ended(engine, second.id)
+        assert not box.experiments._counts.of(made.id, None)
+
+
+async def test_private_server_counts_what_one_sees(box: Box) -> None:
+    async with box.engine(private=True) as engine:
+        made = await box.experiments.create(ALICE, {"name": "a"})
+        request = {**TRUE, "experiment_id": made.id, "hold": True}
+        await engine.create_tasks(ALICE, [request] * 2)
+        assert counts(box, ADMIN, made.id) == {Status.QUEUED: 2}
+        own = await engine.create_task(ADMIN, request)
+        assert counts(box, ALICE, made.id) == {Status.QUEUED: 2}
+        assert counts(box, ADMIN, made.id) == {Status.QUEUED: 3}
+        await engine.cancel_task(ADMIN, own.id)
+        await ended(engine, own.id)
+        assert counts(box, ALICE, made.id) == {Status.QUEUED: 2}
+        assert counts(box, ADMIN, made.id) == {Status.QUEUED: 2, Status.FAILED: 1}

@@ -10,13 +10,15 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
-from fetchml.v1 import gpu_pb2, queue_pb2, task_pb2
+from fetchml.core.model import Status
+from fetchml.v1 import experiment_pb2, gpu_pb2, queue_pb2, task_pb2
 from tests.server.parity import (
     Outcome,
     as_json,
     both_create,
     call,
     nothing_changes,
+    outcome,
     refused,
     same,
     stream,
@@ -252,6 +254,12 @@ async def test_lists_and_queue_are_equal(parity_server: Server) -> None:
         over_grpc = await call(server, "ListTasks", task_pb2.ListTasksRequest(**fields))
         over_rest = (await server.rest.get(f"/v1/tasks?{query}")).json
         assert same(over_rest) == {"tasks": [], **over_grpc}, query
+    experiment_id = made.json["id"]
+    request = experiment_pb2.GetExperimentRequest(experiment_id=experiment_id, view=task_pb2.FULL)
+    over_grpc = await outcome(server.grpc.experiments.GetExperiment(request))
+    assert over_grpc["counts"] == {**dict.fromkeys(Status, 0), "queued": 2}
+    path = f"/v1/experiments/{experiment_id}?view=full"
+    assert (await server.rest.get(path)).json == over_grpc
     stats = await server.grpc.queue.GetQueue(queue_pb2.GetQueueRequest())
     over_rest = (await server.rest.get("/v1/queue")).json
     assert as_json(stats) == over_rest

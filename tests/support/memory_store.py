@@ -23,6 +23,11 @@ from fetchml.ports.store import (
 from tests.support.memory_usage import MemoryUsage
 
 
+def nothing_stored() -> StoredState:
+    """The content of a store that is opened for the first time."""
+    return StoredState("", last_seq=0, last_created_at=0, live=[], recent={}, counts={})
+
+
 class MemoryStore:
     def __init__(self) -> None:
         self.usage = MemoryUsage()
@@ -61,6 +66,13 @@ class MemoryStore:
                 )
             ),
             sweep_failures=self._failures(),
+            experiment_counts=dict(
+                Counter(
+                    (experiment_id, task.user, task.status)
+                    for task in visible
+                    if (experiment_id := task.spec.experiment_id) is not None
+                )
+            ),
         )
 
     def _failures(self) -> dict[str, Failures]:

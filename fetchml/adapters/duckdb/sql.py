@@ -98,6 +98,10 @@ SWEEP_COUNTS = """
     SELECT sweep_id, status, count(*) FROM tasks WHERE sweep_id IS NOT NULL AND NOT hidden
     GROUP BY sweep_id, status
 """
+EXPERIMENT_COUNTS = """
+    SELECT experiment_id, usr, status, count(*) FROM tasks
+    WHERE experiment_id IS NOT NULL AND NOT hidden GROUP BY experiment_id, usr, status
+"""
 SWEEP_FAILURES = """
     SELECT sweep_id, count(*), max(id) FROM tasks
     WHERE sweep_id IS NOT NULL AND status = 'failed' GROUP BY sweep_id

@@ -358,6 +358,10 @@ class DuckDBStore:
                 (sweep, Status(status)): n for sweep, status, n in rows(sql.SWEEP_COUNTS)
             },
             sweep_failures={each: Failures(*rest) for each, *rest in rows(sql.SWEEP_FAILURES)},
+            experiment_counts={
+                (experiment, user, Status(status)): n
+                for experiment, user, status, n in rows(sql.EXPERIMENT_COUNTS)
+            },
         )
 
     def _copy(self, folder: Path) -> None:

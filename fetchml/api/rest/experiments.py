@@ -4,15 +4,16 @@ from functools import partial
 
 from aiohttp import web
 
+from fetchml.api.experiment_mappings import EXPERIMENT, RESULT
 from fetchml.api.http.body import read_object
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.mappings import EXPERIMENT, RESULT
+from fetchml.core.model import Principal
 from fetchml.core.requests.checks import unknown_fields
-from fetchml.core.requests.experiment import KNOWN_FIELDS
+from fetchml.core.requests.experiment import KNOWN_FIELDS, Experiment
 from fetchml.engine.engine import Engine
-from fetchml.engine.experiments import Experiments
+from fetchml.engine.experiments.service import Experiments
 
 
 class ExperimentOperations:
@@ -37,7 +38,7 @@ class ExperimentOperations:
         query = Query(request.http, "limit", "offset", "view")
         full = query.full_view()
         found = query.cut(self._experiments.list(request.principal))
-        body = await request.rows(partial(EXPERIMENT.json, full=full), found)
+        body = await request.rows(partial(self._shown, request.principal, full=full), found)
         return request.json(body, ignored=query.ignored)
 
     async def create(self, request: RestRequest) -> web.StreamResponse:
@@ -46,13 +47,15 @@ class ExperimentOperations:
         fields = await read_object(request, self._body_timeout_seconds)
         made = await self._experiments.create(request.principal, fields)
         ignored = query.ignored + unknown_fields(fields, KNOWN_FIELDS)
-        return request.json(EXPERIMENT.json(made, full=full), status=201, ignored=ignored)
+        return request.json(
+            self._shown(request.principal, made, full=full), status=201, ignored=ignored
+        )
 
     async def get(self, request: RestRequest, experiment_id: str) -> web.StreamResponse:
         query = Query(request.http, "view")
         full = query.full_view()
         found = self._experiments.get(request.principal, experiment_id)
-        return request.json(EXPERIMENT.json(found, full=full), ignored=query.ignored)
+        return request.json(self._shown(request.principal, found, full=full), ignored=query.ignored)
 
     async def delete(self, request: RestRequest, experiment_id: str) -> web.StreamResponse:
         await self._experiments.delete(request.principal, experiment_id)
@@ -62,7 +65,9 @@ class ExperimentOperations:
         query = Query(request.http, "view")
         full = query.full_view()
         archived = await self._experiments.archive(request.principal, experiment_id)
-        return request.json(EXPERIMENT.json(archived, full=full), ignored=query.ignored)
+        return request.json(
+            self._shown(request.principal, archived, full=full), ignored=query.ignored
+        )
 
     async def results(self, request: RestRequest, experiment_id: str) -> web.StreamResponse:
         query = Query(request.http, "limit", "offset")
@@ -71,3 +76,6 @@ class ExperimentOperations:
         )
         body = {"results": await request.rows(RESULT.json, found.results), "total": found.total}
         return request.json(body, ignored=query.ignored)
+
+    def _shown(self, who: Principal, found: Experiment, *, full: bool) -> dict[str, object]:
+        return EXPERIMENT.json(self._experiments.with_counts(who, found), full=full)

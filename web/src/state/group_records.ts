@@ -1,6 +1,6 @@
 /**
- * The sweeps or experiments whose rows are on the screen: a sweep with the number of its tasks by
- * status, an experiment with its name.
+ * The sweeps or experiments whose rows are on the screen, each with the number of its tasks by
+ * status.
  */
 
 import { signal } from "@preact/signals";
@@ -18,17 +18,27 @@ export class GroupRecords<Item> implements Follower {
   readonly #http: Http;
   readonly #path: string;
   readonly #idOf: (task: Task) => string | undefined;
+  readonly #query: Readonly<Record<string, string>>;
   /** Rows that show the record, by its id. */
   readonly #shown = new Map<string, number>();
   readonly #stale = new Set<string>();
   readonly #readAt = new Map<string, number>();
   #reading = 0;
 
-  /** `path`: of the collection; `idOf`: the record that is read again when this task changes. */
-  constructor(http: Http, path: string, idOf: (task: Task) => string | undefined) {
+  /**
+   * `path`: of the collection; `idOf`: the record that is read again when this task changes;
+   * `query`: of each read.
+   */
+  constructor(
+    http: Http,
+    path: string,
+    idOf: (task: Task) => string | undefined,
+    query: Readonly<Record<string, string>> = {},
+  ) {
     this.#http = http;
     this.#path = path;
     this.#idOf = idOf;
+    this.#query = query;
   }
 
   /** Keep a record current until the returned function is called. */
@@ -84,7 +94,7 @@ export class GroupRecords<Item> implements Follower {
         if (!this.#shown.has(id)) continue;
         this.#readAt.set(id, Date.now());
         const record = await this.#http
-          .get<Item>(`${this.#path}/${encodeURIComponent(id)}`)
+          .get<Item>(`${this.#path}/${encodeURIComponent(id)}`, { query: this.#query })
           .catch(() => undefined); // The row has its name and its link without it.
         if (record) this.byId.value = new Map(this.byId.value).set(id, record);
       }

@@ -5,6 +5,7 @@ import type { Experiment as ApiExperiment } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
 import { href, navigate, route, setQuery } from "../../router";
 import { store } from "../../state/store";
+import { ExperimentTasks } from "../../ui/counts";
 import { Check } from "../../ui/field";
 import { TextField, useForm } from "../../ui/form";
 import { Empty, Loading, Problem } from "../../ui/notes";
@@ -78,7 +79,7 @@ export default function Experiments() {
                 : "No experiment matches."}
             </Empty>
           ) : (
-            <Table columns={["Name", "User", "Created", "Description"]}>
+            <Table columns={["Name", "Tasks", "User", "Created", "Description"]}>
               {shown.map((one) => (
                 <tr key={one.id}>
                   <th scope="row">
@@ -86,6 +87,9 @@ export default function Experiments() {
                     <span class="task-id">{shortId(one.id)}</span>{" "}
                     {one.status !== "active" && <span class="muted">{one.status}</span>}
                   </th>
+                  <td class="counts-cell">
+                    <ExperimentTasks experiment={one} />
+                  </td>
                   <td>
                     <User name={one.user_id} />
                   </td>

@@ -4,13 +4,13 @@ import type { Sweep, SweepList } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
 import { href } from "../../router";
 import { store } from "../../state/store";
+import { SweepTasks } from "../../ui/counts";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { number, Table } from "../../ui/table";
 import { User } from "../../ui/task_link";
 import { Ago } from "../../ui/time";
 import { useChanges, useRead, useTitle } from "../../ui/use";
-import { Counts } from "./counts";
 
 const EVERY_MS = 15_000;
 const MOST = 200;
@@ -68,8 +68,8 @@ function Row({ sweep }: { sweep: Sweep }) {
         </a>
       </th>
       <td class="number">{sweep.total}</td>
-      <td class="sweep-cell">
-        <Counts sweep={sweep} />
+      <td class="counts-cell">
+        <SweepTasks sweep={sweep} />
       </td>
       <td>
         <User name={sweep.user_id} />

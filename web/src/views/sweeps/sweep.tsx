@@ -7,6 +7,7 @@ import { href } from "../../router";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
 import { CopyButton } from "../../ui/copy";
+import { SweepTasks } from "../../ui/counts";
 import { Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { perform, performIfConfirmed } from "../../ui/perform";
@@ -15,7 +16,6 @@ import { Ago } from "../../ui/time";
 import { useChanges, useRead, useTitle } from "../../ui/use";
 import type { ViewProps } from "../../views";
 import { Best } from "./best";
-import { Counts } from "./counts";
 
 const EVERY_MS = 15_000;
 
@@ -48,7 +48,7 @@ export default function SweepView({ params }: ViewProps) {
             }
           >
             <div class="panel-body">
-              <Counts sweep={sweep} />
+              <SweepTasks sweep={sweep} />
             </div>
           </Panel>
           <Definition sweep={sweep} />

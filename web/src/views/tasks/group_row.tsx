@@ -12,11 +12,11 @@ import { href } from "../../router";
 import type { GroupRecords } from "../../state/group_records";
 import type { OpenGroups, Rest } from "../../state/open_groups";
 import { IconButton } from "../../ui/button";
+import { ExperimentTasks, SweepTasks } from "../../ui/counts";
 import { Icon } from "../../ui/icon";
 import { Problem } from "../../ui/notes";
 import { User } from "../../ui/task_link";
 import { Ago } from "../../ui/time";
-import { Counts } from "../sweeps/counts";
 
 const TITLES = { experiment: "Experiment", sweep: "Sweep" };
 
@@ -58,16 +58,16 @@ export function GroupRow({ group, task, opened, records, columns, ...at }: Group
   const own: GroupRecords<Sweep | Experiment> = records[`${kind}s`];
   useEffect(() => own.show(id), [id, own]);
   const sweep = kind === "sweep" ? records.sweeps.byId.value.get(id) : undefined;
-  const list = opened.lists.value.get(groupKey(group));
-  const total = list?.total.value;
+  const experiment = kind === "experiment" ? records.experiments.byId.value.get(id) : undefined;
+  const isOpen = opened.lists.value.has(groupKey(group));
   const fallback = kind === "sweep" ? task.job_name : "Experiment";
   const name = plain(own.byId.value.get(id)?.name || fallback);
   return (
     <div class="task-row group-row" {...rowProps(at)}>
       <div role="cell" class="cell cell-select">
         <IconButton
-          icon={list ? "down" : "right"}
-          aria-expanded={list !== undefined}
+          icon={isOpen ? "down" : "right"}
+          aria-expanded={isOpen}
           label={`Tasks of ${name}`}
           onClick={() => opened.toggle(group)}
         />
@@ -79,11 +79,13 @@ export function GroupRow({ group, task, opened, records, columns, ...at }: Group
         </a>
         {sweep && (
           <span class="group-row-counts">
-            <Counts sweep={sweep} />
+            <SweepTasks sweep={sweep} />
           </span>
         )}
-        {kind === "experiment" && total !== undefined && (
-          <span class="group-row-counts muted number">{plural(total, "task")}</span>
+        {experiment && (
+          <span class="group-row-counts">
+            <ExperimentTasks experiment={experiment} />
+          </span>
         )}
         <span class="group-row-end">
           <User name={task.user_id} /> <Ago at={sweep?.created_at ?? task.created_at} />

@@ -75,8 +75,12 @@ export default function Tasks() {
 function makeRecords(): Records {
   return {
     sweeps: new GroupRecords<Sweep>(store.http, "/v1/sweeps", (task) => task.sweep_id),
-    // Its name stays as it is, whatever its tasks do.
-    experiments: new GroupRecords<Experiment>(store.http, "/v1/experiments", () => undefined),
+    experiments: new GroupRecords<Experiment>(
+      store.http,
+      "/v1/experiments",
+      (task) => task.experiment_id,
+      { view: "full" }, // Else it has no counts.
+    ),
   };
 }
 

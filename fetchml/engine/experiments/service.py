@@ -10,6 +10,8 @@ from fetchml.core.audit import Action
 from fetchml.core.model import Principal
 from fetchml.core.requests import experiment
 from fetchml.core.requests.experiment import KNOWN_FIELDS, Experiment, ExperimentStatus
+from fetchml.engine.experiments.known import KnownExperiments
+from fetchml.engine.experiments.views import ExperimentView
 from fetchml.errors import (
     DiskFull,
     FieldViolation,
@@ -19,21 +21,12 @@ from fetchml.errors import (
     ValidationFailed,
 )
 from fetchml.ports.store import Store
-from fetchml.records import Documents, RecordSet
 from fetchml.system.ids import IdSequence
 
-KIND = "experiment"
 MAX_EXPERIMENTS = 10_000
 """They are all in memory, and in one reply that lists them."""
 MAX_OF_ONE_USER = 5_000
 """So that one user can't take the place of all others."""
-
-
-async def experiment_records(store: Documents) -> RecordSet[Experiment]:
-    """Read all experiments from the open store, oldest first, as the order of their ids is."""
-    records = RecordSet(store, KIND, Experiment, lambda each: each.id)
-    await records.load()
-    return records
 
 
 class Experiments:
@@ -41,7 +34,7 @@ class Experiments:
 
     def __init__(
         self,
-        records: RecordSet[Experiment],
+        known: KnownExperiments,
         store: Store,
         audit: Audit,
         *,
@@ -50,8 +43,8 @@ class Experiments:
         private: bool,
         snapshot_exists: Callable[[Principal, str], Awaitable[bool]],
     ) -> None:
-        """`records`: all that the store has, see `experiment_records`."""
-        self._records = records
+        self._records = known.records
+        self._counts = known.counts
         self._store = store
         self._audit = audit
         self._clock = clock
@@ -86,6 +79,11 @@ class Experiments:
             for each in self._records.newest_first()
             if permissions.may_see(who, each, private=self._private)
         ]
+
+    def with_counts(self, who: Principal, found: Experiment) -> ExperimentView:
+        """Add the numbers of the tasks that `who` may see."""
+        sees_all = permissions.sees_all(who, private=self._private)
+        return ExperimentView(found, self._counts, None if sees_all else who.user)
 
     async def archive(self, who: Principal, experiment_id: str) -> Experiment:
         """It takes no more tasks; those that it has go on. Archived ones stay as they are."""
@@ -138,4 +136,5 @@ class Experiments:
     async def _delete(self, who: Principal, experiment_id: str) -> None:
         found = self._find_to_end(who, experiment_id)
         await self._records.remove(experiment_id)
+        self._counts.forget(experiment_id)
         await self._audit.done(who, Action.EXPERIMENT_DELETE, found.id, found.name)

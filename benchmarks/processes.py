@@ -34,11 +34,7 @@ class Server(NamedTuple):
 
     def cpu_seconds(self) -> float:
         """What all its threads have used so far; the executable's are of two processes."""
-        ticks = 0
-        for pid in self._pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return sum(map(processor_seconds, self._pids()))
 
     def memory_bytes(self) -> int:
         """Resident, of all its processes."""
@@ -65,29 +61,26 @@ def _begun(pid: int) -> float:
     return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
-def seconds_of_descendants(name: str) -> float:
-    """What the processes below this one have used so far whose name begins so. What one has used
-    that has ended is not counted."""
-    stats: dict[int, tuple[int, str, int]] = {}
+def descendants(name: str) -> list[int]:
+    """The processes below this one whose name begins so."""
+    parents: dict[int, tuple[int, str]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(FileNotFoundError, ProcessLookupError):
             head, _, rest = (folder / "stat").read_text().rpartition(")")
-            fields = rest.split()
-            stats[int(folder.name)] = (
-                int(fields[1]),
-                head.partition("(")[2],
-                int(fields[11]) + int(fields[12]),
-            )
+            parents[int(folder.name)] = int(rest.split()[1]), head.partition("(")[2]
 
     def is_below(pid: int) -> bool:
-        while pid in stats and pid != os.getpid():
-            pid = stats[pid][0]
+        while pid in parents and pid != os.getpid():
+            pid = parents[pid][0]
         return pid == os.getpid()
 
-    ticks = [
-        used for pid, (_, known, used) in stats.items() if known.startswith(name) and is_below(pid)
-    ]
-    return sum(ticks) / os.sysconf("SC_CLK_TCK")
+    return [pid for pid, (_, known) in parents.items() if known.startswith(name) and is_below(pid)]
+
+
+def processor_seconds(pid: int) -> float:
+    """What all threads of a process have used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

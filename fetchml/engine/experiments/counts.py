@@ -15,7 +15,7 @@ class ExperimentCounts:
         deleted, and then count nowhere."""
         self._exists = exists
         self._counts: dict[str, dict[str, Counter[Status]]] = {}
-        """By experiment and user: on a private server a user sees only their own tasks."""
+        """By experiment and user: on a private server only their own are shown to a user."""
         self._live: dict[str, Status] = {}
         """The status of each live task that is in an experiment, by id."""
         for (experiment_id, user, status), number in restored.experiment_counts.items():

@@ -14,7 +14,7 @@ class ExperimentView(NamedTuple):
     experiment: Experiment
     all_counts: ExperimentCounts
     user: str | None
-    """The user whose tasks alone the caller sees; `None` if the caller sees all."""
+    """The user whose tasks alone are visible to the caller; `None` if all are."""
 
     @property
     def counts(self) -> Mapping[Status, int]:

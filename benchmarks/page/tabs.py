@@ -56,9 +56,10 @@ class Round(NamedTuple):
 def run(folder: Path) -> Benchmark:
     """Each round has a server of its own, so that no load meets the limit of the queue.
 
-    At the lowest priority the browser takes what the others leave, as if it were on another
-    machine. At equal priority the loss has all of the browser's work on the server's cores. The
-    ratio of the tabs to the floor is what the server itself does for the tabs.
+    At the lowest priority the browser takes what the others leave, as if the tabs were on the
+    machines of ten people: each has the focus. At equal priority they are on the server's own
+    desktop, where one window has the focus, and the loss has all of the browser's work. The ratio
+    of the tabs to the floor is what the server itself does for the tabs.
     """
     for idle, priority in ((True, "lowest"), (False, "equal")):
         name = f"page: submits with {TABS} tabs open, Chromium at {priority} priority"
@@ -123,7 +124,7 @@ async def _round(browser: Browser, server: Server, order: Sequence[str], *, idle
     reads = 0.0
     for name in order:
         if name == TABS_OPEN:
-            sides[name], reads = await _with_tabs(browser, server, use)
+            sides[name], reads = await _with_tabs(browser, server, use, TABS if idle else 1)
         else:
             with spent(use, idle=idle) if name == FLOOR else nullcontext():
                 sides[name] = await _submit(server)
@@ -131,11 +132,17 @@ async def _round(browser: Browser, server: Server, order: Sequence[str], *, idle
     return Round(sides[ALONE], sides[TABS_OPEN], sides[FLOOR], reads, cores)
 
 
-async def _with_tabs(browser: Browser, server: Server, use: Use) -> tuple[Side, float]:
-    """The load, and the reads of the tabs in a second. `use`: Chromium's is added to it."""
+async def _with_tabs(
+    browser: Browser, server: Server, use: Use, focused: int
+) -> tuple[Side, float]:
+    """The load, and the reads of the tabs in a second. `use`: Chromium's is added to it.
+    `focused`: tabs that have the focus."""
     context = await signed_in(browser, server)
-    for _ in range(TABS):
+    for number in range(TABS):
         tab = await context.new_page()
+        if number >= focused:  # The driver gives the focus to all.
+            session = await context.new_cdp_session(tab)
+            await session.send("Emulation.setFocusEmulationEnabled", {"enabled": False})
         await tab.goto(f"http://{server.http}/ui/tasks?user=*")
         await expect(tab.locator(".live")).to_have_text("Live")
     before = await asyncio.to_thread(_reads, server)

@@ -72,7 +72,7 @@ def test_first_failure_decides_and_is_named() -> None:
     apply_to(state, Submitted(6, [task("x", after=(whole("s"),))]))
     text = failed(end(state, "s1", 1))["x"]
     assert text == (
-        "it was to start after all tasks of sweep s had completed, and task s1 has failed"
+        "this task starts only after all tasks of sweep s have completed, and task s1 has failed"
     )
     waits = task("y", after=(whole("s", Condition.ENDED), whole("s2", Condition.ENDED)))
     apply_to(state, Submitted(6, of_sweep("s2", 1)), Submitted(7, [waits]))
@@ -121,7 +121,7 @@ def test_condition_that_held_is_open_again_after_a_retry() -> None:
     end(state, "other")
     assert state.wait_state("x") == Blocked()
     text = failed(end(state, "s0'"))["x"]
-    assert text == "it was to start if a task of sweep s failed, and all of them have completed"
+    assert text == "all tasks of sweep s have completed, and this task starts only if one fails"
 
 
 def test_cancelled_waiting_task_leaves_nothing_behind() -> None:
@@ -162,7 +162,9 @@ def test_each_index_waits_for_the_same_index() -> None:
     end(state, "a1")
     assert state.held.keys() == {"a0", "a2", "b1"}
     text = failed(end(state, "a2", 1))["b2"]
-    assert text == "it was to start after task a2 of sweep a had completed, which has failed"
+    assert text == (
+        "task a2 of sweep a has failed, and this task starts only after it has completed"
+    )
 
 
 def run_through(size: int) -> float:

@@ -91,13 +91,14 @@ async def test_failure_is_named_and_a_retry_goes_on(box: Box, tmp_path: Path) ->
         failed = await soon(ended(engine, all_of_it.id))
         assert failed.failure_reason is FailureReason.DEPENDENCY_FAILED
         assert failed.error == (
-            f"it was to start after all tasks of sweep {fails} had completed, and task {bad.id} "
-            "has failed"
+            f"this task starts only after all tasks of sweep {fails} have completed, and task "
+            f"{bad.id} has failed"
         )
         assert await outcomes(engine, each) == [None, FailureReason.DEPENDENCY_FAILED]
         waited = (await tasks_of(engine, each))[1]
         assert waited.error == (
-            f"it was to start after task {bad.id} of sweep {fails} had completed, which has failed"
+            f"task {bad.id} of sweep {fails} has failed, and this task starts only after it has "
+            "completed"
         )
         with pytest.raises(Conflict, match="It would fail again"):
             await engine.retry_task(ALICE, waited.id)
@@ -118,7 +119,7 @@ async def test_failure_is_named_and_a_retry_goes_on(box: Box, tmp_path: Path) ->
         assert (await soon(ended(engine, again.id))).status is Status.COMPLETED
         late = await soon(ended(engine, (await after(engine, fails, "failed")).id))
         assert late.error == (
-            f"it was to start if a task of sweep {fails} failed, and all of them have completed"
+            f"all tasks of sweep {fails} have completed, and this task starts only if one fails"
         )
 
 

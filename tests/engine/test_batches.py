@@ -151,6 +151,19 @@ async def test_resync_is_followed_by_a_calm_and_that_by_a_batch(box: Box) -> Non
         assert (await reader.batch()).tasks == tuple(tasks)
 
 
+async def test_flood_that_goes_on_is_one_resync_in_each_calm(box: Box) -> None:
+    second = batches.CALM_TICKS * batches.INTERVAL_SECONDS
+    clock = asyncio.get_running_loop().time
+    async with box.engine() as engine, watching(engine) as reader:
+        await asyncio.sleep(second - clock() % second)
+        seen = []
+        for _ in range(3):
+            await held(engine, batches.CALM_TICKS * batches.MAX_TASKS + 1)
+            assert isinstance(await reader.item(), Update)
+            seen.append(int(clock() / second))
+        assert len(set(seen)) == len(seen), "each in a second of its own"
+
+
 async def test_batch_is_bounded_in_bytes_and_the_next_has_the_rest(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:

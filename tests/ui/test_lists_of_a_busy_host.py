@@ -153,7 +153,7 @@ async def test_admins_see_quotas_storage_and_findings(busy: BusyHost, tab: OpenT
     await expect(shown).to_have_count(len(findings))
     for one in findings:
         row = shown.filter(has=page.locator(".task-name").get_by_text(one["name"], exact=True))
-        await expect(row).to_contain_text("well" if one["ok"] else "problem")
+        await expect(row).to_contain_text("OK" if one["ok"] else "problem")
         if one.get("fix"):
             await expect(row).to_contain_text(f"To do: {one['fix']}")
         if one.get("advice"):

@@ -23,6 +23,7 @@ void store.start(code, (user) =>
   }),
 );
 addEventListener("online", () => store.hurry());
+addEventListener("focus", () => store.focus());
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") store.hurry();
   else store.rest();

@@ -148,6 +148,31 @@ test("a reading that lasts is followed by a longer calm", async () => {
   assert.equal(resyncs, 2);
 });
 
+test("a window without the focus reads less often, and at once when it gets the focus", async () => {
+  opened();
+  await settled();
+  world.isFocused = false;
+  world.socket.receive({ type: "resync", seq: 101 });
+  world.pass(9_900);
+  assert.equal(resyncs, 1);
+  world.pass(200);
+  assert.equal(resyncs, 2);
+  await settled();
+  world.socket.receive({ type: "resync", seq: 103 });
+  world.pass(5_000);
+  assert.equal(resyncs, 2);
+  world.isFocused = true;
+  live.focus();
+  assert.equal(resyncs, 3);
+  await settled();
+  world.socket.receive({ type: "resync", seq: 105 });
+  world.pass(1_000);
+  live.focus();
+  assert.equal(resyncs, 3);
+  world.pass(3_000);
+  assert.equal(resyncs, 4);
+});
+
 test("a reading that failed is tried again until it succeeds", async () => {
   isSlow = true;
   opened();

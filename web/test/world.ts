@@ -49,6 +49,7 @@ export class FakeWorld implements LiveWorld {
   time = 0;
   isSignedIn = true;
   isHidden = false;
+  isFocused = true;
   readonly #undrawn = new Set<() => void>();
   #timers: { at: number; run: () => void }[] = [];
 
@@ -81,6 +82,10 @@ export class FakeWorld implements LiveWorld {
     this.isHidden = false;
     for (const run of this.#undrawn) this.later(16, run);
     this.#undrawn.clear();
+  }
+
+  hasFocus(): boolean {
+    return this.isFocused;
   }
 
   stillSignedIn(): Promise<boolean> {

@@ -72,9 +72,9 @@ def _why(news: News) -> str:
     task = f"task {on.task_id}" + (f" of sweep {on.sweep_id}" if on.sweep_id else "")
     match on.condition:
         case Condition.COMPLETED:
-            return f"it was to start after {task} had completed, which has failed"
+            return f"{task} has failed, and this task starts only after it has completed"
         case Condition.FAILED:
-            return f"it was to start if {task} failed, which has completed"
+            return f"{task} has completed, and this task starts only if it fails"
         case Condition.ENDED:
             return f"{task} is gone"
 
@@ -82,11 +82,11 @@ def _why(news: News) -> str:
 def _why_of_sweep(on: Dependency, failures: Failures) -> str:
     if on.condition is Condition.FAILED:
         return (
-            f"it was to start if a task of sweep {on.sweep_id} failed, and all of them have "
-            "completed"
+            f"all tasks of sweep {on.sweep_id} have completed, and this task starts only if one "
+            "fails"
         )
     return (
-        f"it was to start after all tasks of sweep {on.sweep_id} had completed, and "
+        f"this task starts only after all tasks of sweep {on.sweep_id} have completed, and "
         f"{_failed(failures)}"
     )
 

@@ -94,9 +94,11 @@ class Batches:
             message_seq.last_finished(after, completes=True), CALM_TICKS if is_calm else 1
         ):
             item = await self._batch(scope, after)
+            changes = message_seq.changes_between(after, item.seq)
             after = item.seq
-            # After a calm, the next tick shows whether the flood is over.
-            is_calm = isinstance(item, Update) and not is_calm
+            # After a calm, the next tick shows whether the flood is over, unless that is plain.
+            is_flood = changes > CALM_TICKS * MAX_TASKS
+            is_calm = isinstance(item, Update) and (is_flood or not is_calm)
             if isinstance(item, Update) or item.tasks or item.deleted:
                 yield item
         raise shutting_down()
@@ -143,8 +145,8 @@ class Batches:
                 if _is_news(change, after) and scope.has(change.task):
                     newest.pop(change.task.id, None)  # In the order of the newest changes.
                     newest[change.task.id] = change
-            if len(newest) > MAX_TASKS:
-                return self._resync(end)
+                    if len(newest) > MAX_TASKS:
+                        return self._resync(end)
             await pace.rest()
         return self._cut(list(newest.values()), end)
 

@@ -30,6 +30,11 @@ def up_to(change: int) -> int:
     return 2 * change + 1
 
 
+def changes_between(after: int, seq: int) -> int:
+    """The number of changes from the message `after` to the message `seq`."""
+    return (seq - after) // 2
+
+
 def last_finished(seq: int, *, completes: bool) -> int:
     """The last change that has no message above `seq`; 0 if each change has one.
 

@@ -50,10 +50,10 @@ def admin_key(data_dir: Path) -> Finding:
 
 
 def disk(settings: Settings) -> Finding:
-    free = shutil.disk_usage(_nearest(settings.data_dir)).free >> 20
+    free = shutil.disk_usage(_nearest(settings.data_dir)).free
     least = settings.history.min_free_mb
-    finding = f"{free} MiB free"
-    if free < least:
+    finding = f"{free >> 20} MiB free" if free < 10 << 30 else f"{free >> 30} GiB free"
+    if free >> 20 < least:
         fix = f"Free some space: below {least} MiB ([history] min_free_mb) no task is accepted."
         return Finding("disk", finding, fix)
     return Finding("disk", finding)

@@ -38,6 +38,8 @@ export interface LiveWorld {
   open(query: string): Socket;
   now(): number;
   later(ms: number, run: () => void): () => void;
+  /** Whether this is the window that a person works in. */
+  hasFocus(): boolean;
   /** Run it before the next frame is drawn; of a hidden tab none is. */
   frame(run: () => void): () => void;
   /** Whether the session is still valid; asked after a connection that did not open. */
@@ -61,6 +63,8 @@ export const MANY_CHANGES = 20;
 const CALM_DRAWING_MS = 500;
 /** Shortest time from one complete reading to the next, and in multiples of its own time. */
 const CALM_MS = 4_000;
+/** The same of a window that is visible and that nobody works in. */
+const CALM_BESIDE_MS = 10_000;
 const CALM_READINGS = 20;
 const LONGEST_CALM_MS = 20_000;
 const FIRST_WAIT_MS = 250;
@@ -86,8 +90,8 @@ export class Live {
   #reading: object | null = null;
   /** Whether everything must be read once more. */
   #again = false;
-  /** Until when nothing is read again, in ms. */
-  #calmUntil = 0;
+  /** When the last complete reading ended, in ms, and the time that it took. */
+  #lastRead = { at: -Infinity, took: 0 };
   #cancelReading: (() => void) | null = null;
   #cancelRetry: (() => void) | null = null;
   #cancelSilence: (() => void) | null = null;
@@ -116,7 +120,8 @@ export class Live {
     this.#cancelFrame = this.#cancelRest = this.#cancelReading = null;
     this.#isResting = this.#again = false;
     this.#reading = null;
-    this.#calmUntil = this.#stillUntil = 0;
+    this.#lastRead = { at: -Infinity, took: 0 };
+    this.#stillUntil = 0;
     this.#waiting.clear();
     this.#lostAt = null;
     this.#events.state({ kind: "off" });
@@ -134,6 +139,14 @@ export class Live {
     this.#cancelRetry();
     this.#cancelRetry = null;
     this.#connect();
+  }
+
+  /** The window has the focus now: what it shows may be too old for that. */
+  focus(): void {
+    if (this.#cancelReading === null) return;
+    this.#cancelReading();
+    this.#cancelReading = null;
+    this.#readAgain();
   }
 
   /** The tab is hidden: after a while let the connection go until `hurry`, and continue then. */
@@ -216,7 +229,7 @@ export class Live {
     this.#waiting.clear(); // What is read later has these changes.
     this.#again = true;
     if (this.#reading !== null || this.#cancelReading !== null) return;
-    const wait = this.#calmUntil - this.#world.now();
+    const wait = this.#lastRead.at + this.#calm() - this.#world.now();
     if (wait <= 0) void this.#read();
     else this.#cancelReading = this.#world.later(wait, () => void this.#read());
   }
@@ -232,9 +245,14 @@ export class Live {
     if (!isDone) this.#again = true;
     this.#reading = null;
     const now = this.#world.now();
-    const calm = Math.max(CALM_MS, CALM_READINGS * (now - begun));
-    this.#calmUntil = now + Math.min(calm, LONGEST_CALM_MS);
+    this.#lastRead = { at: now, took: now - begun };
     if (this.#again) this.#readAgain();
+  }
+
+  /** Time without a reading after the last one, in ms. */
+  #calm(): number {
+    const least = this.#world.hasFocus() ? CALM_MS : CALM_BESIDE_MS;
+    return Math.min(Math.max(least, CALM_READINGS * this.#lastRead.took), LONGEST_CALM_MS);
   }
 
   #heard(): void {

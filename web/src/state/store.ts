@@ -190,6 +190,10 @@ export class Store {
     this.#live.hurry();
   }
 
+  focus(): void {
+    this.#live.focus();
+  }
+
   async #reload(): Promise<boolean> {
     this.#touch(true);
     const done = await Promise.all([...this.#followers].map((follower) => follower.resync()));
@@ -205,6 +209,7 @@ function browserWorld(store: Store): LiveWorld {
       const timer = setTimeout(run, ms);
       return () => clearTimeout(timer);
     },
+    hasFocus: () => document.hasFocus(),
     frame(run) {
       const frame = requestAnimationFrame(run);
       return () => cancelAnimationFrame(frame);

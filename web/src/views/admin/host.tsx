@@ -50,7 +50,7 @@ function Findings() {
                 <li class="row" key={one.name}>
                   <span class={`status status-${one.ok ? "completed" : "failed"}`}>
                     <Icon name={one.ok ? "completed" : "failed"} />
-                    {one.ok ? "well" : "problem"}
+                    {one.ok ? "OK" : "problem"}
                   </span>
                   <div class="row-main">
                     <span class="task-name">{plain(one.name ?? "")}</span>

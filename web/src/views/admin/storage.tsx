@@ -59,7 +59,7 @@ function Users({ found }: { found: StorageReport }) {
           label="Storage"
           columns={[
             "User",
-            allowed === undefined ? "Of the largest" : "Of the quota",
+            allowed === undefined ? "Relative" : "Of the quota",
             ...["Total", "Files", ...KINDS].map((name) => ({ name, class: "number capital" })),
           ]}
         >

@@ -53,7 +53,7 @@ export function Use() {
       ) : users.length === 0 ? (
         <Empty>No task ran in this time.</Empty>
       ) : (
-        <Table label="Use" columns={["User", "Of the largest", ...SUMS]}>
+        <Table label="Use" columns={["User", "Relative", ...SUMS]}>
           {users.map((user) => (
             <tr key={user.user_id}>
               <th scope="row">{plain(user.user_id)}</th>

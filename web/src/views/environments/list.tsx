@@ -46,7 +46,11 @@ export function Environments() {
     >
       <Problem text={list.error.value} retry={() => void list.refresh()} />
       {found.environments.length === 0 ? (
-        <Empty>No task has asked for an environment yet.</Empty>
+        <Empty>
+          No task has asked for an environment yet. Packages that a task names, as in
+          requirements.txt or pyproject.toml, are installed once; later tasks start with them at
+          once.
+        </Empty>
       ) : (
         <Table label="Kept environments" columns={["ID", ...(store.isAdmin.value ? ["For tasks of"] : []), ...COLUMNS]}>
           {found.environments.map((one) => (

@@ -149,7 +149,7 @@ function Cursor({ since, until }: { since: number; until: number }) {
   return (
     <div class="cursor">
       <label class="cursor-label" htmlFor="gpu-cursor">
-        Values of
+        Values at
       </label>
       <input
         id="gpu-cursor"

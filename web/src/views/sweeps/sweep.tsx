@@ -34,6 +34,9 @@ export default function SweepView({ params }: ViewProps) {
           {shortId(id)} <CopyButton text={id} what="the id" />
         </span>
         <User name={sweep?.user_id} />
+        <span class="muted">
+          <Ago at={sweep?.created_at} />
+        </span>
         {sweep && <Actions sweep={sweep} path={path} onChange={() => void resource.refresh()} />}
       </header>
       <Problem text={resource.error.value} retry={() => void resource.refresh()} />
@@ -76,9 +79,6 @@ function Definition({ sweep }: { sweep: Sweep }) {
         {sweep.max_parallel ? (
           <Fact name="Parallel tasks">at most {sweep.max_parallel}</Fact>
         ) : null}
-        <Fact name="Created">
-          <Ago at={sweep.created_at} />
-        </Fact>
       </dl>
     </Panel>
   );

@@ -5,9 +5,11 @@ import type { Task } from "../../api/model";
 import { duration, plain, shellQuoted, shortId } from "../../format";
 import { href } from "../../router";
 import { targetText } from "../../state/notify";
+import { store } from "../../state/store";
 import { CopyButton } from "../../ui/copy";
 import { User } from "../../ui/task_link";
 import { At } from "../../ui/time";
+import { useResource } from "../../ui/use";
 import { Labels, needs } from "../tasks/columns";
 
 export default function Details({ task }: { task: Task }) {
@@ -85,7 +87,7 @@ export default function Details({ task }: { task: Task }) {
         </Fact>
         <Fact name="GPUs">
           {task.gpu_uuids?.length ? (
-            <code class="wrapped">{task.gpu_uuids.map(plain).join(" ")}</code>
+            <OwnGpus uuids={task.gpu_uuids} />
           ) : undefined}
         </Fact>
         <Fact name="Worker">{task.worker_id && plain(task.worker_id)}</Fact>
@@ -165,5 +167,23 @@ function Commands({ task }: { task: Task }) {
         </div>
       ))}
     </section>
+  );
+}
+
+/** GPUs by number, as reasons and charts name them; by id where the server has none of that id now. */
+function OwnGpus({ uuids }: { uuids: readonly string[] }) {
+  const known = useResource(store.gpus).data.value?.gpus ?? [];
+  return (
+    <ul class="task-gpus">
+      {uuids.map((uuid) => {
+        const gpu = known.find((one) => one.uuid === uuid);
+        return (
+          <li key={uuid}>
+            {gpu && `GPU ${gpu.number} `}
+            <code class={gpu ? "wrapped muted" : "wrapped"}>{plain(uuid)}</code>
+          </li>
+        );
+      })}
+    </ul>
   );
 }

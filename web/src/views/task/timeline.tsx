@@ -20,7 +20,7 @@ export function Timeline({ task }: { task: Task }) {
         {steps(task).map((step) => (
           <li
             key={step.kind}
-            class={`step step-${step.place}`}
+            class={`step step-${step.place} ${isFailure(task, step) ? "step-failed" : ""}`}
             aria-current={step.place === "now" ? "step" : undefined}
           >
             <span class="step-mark">
@@ -36,6 +36,10 @@ export function Timeline({ task }: { task: Task }) {
       <Attempts task={task} />
     </div>
   );
+}
+
+function isFailure(task: Task, { kind }: Step): boolean {
+  return kind === "end" && shownStatus(task) === "failed";
 }
 
 function icon(task: Task, { kind }: Step): IconName {

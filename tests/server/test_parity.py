@@ -257,7 +257,7 @@ async def test_lists_and_queue_are_equal(parity_server: Server) -> None:
     experiment_id = made.json["id"]
     request = experiment_pb2.GetExperimentRequest(experiment_id=experiment_id, view=task_pb2.FULL)
     over_grpc = await outcome(server.grpc.experiments.GetExperiment(request))
-    assert over_grpc["counts"] == {**dict.fromkeys(Status, 0), "queued": 2}
+    assert over_grpc["counts"] == {status.value: 2 * (status is Status.QUEUED) for status in Status}
     path = f"/v1/experiments/{experiment_id}?view=full"
     assert (await server.rest.get(path)).json == over_grpc
     stats = await server.grpc.queue.GetQueue(queue_pb2.GetQueueRequest())

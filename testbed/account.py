@@ -33,9 +33,10 @@ class Account:
 
 
 @contextmanager
-def account(*groups: str) -> Iterator[Account]:
-    """Make an account with ranges of further ids, in these `groups`; remove it afterwards."""
-    name = f"fml{os.getpid()}"
+def account(*groups: str, suffix: str = "") -> Iterator[Account]:
+    """Make an account with ranges of further ids, in these `groups`; remove it afterwards.
+    `suffix`: of its name, where there are several."""
+    name = f"fml{os.getpid()}{suffix}"
     more = [f"--groups={','.join(groups)}"] if groups else []
     subprocess.run(["useradd", "--create-home", *more, name], check=True, capture_output=True)
     folder = Path(tempfile.mkdtemp(prefix="fetchml-account-"))

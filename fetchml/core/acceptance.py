@@ -1,7 +1,7 @@
 """The rules by which the server accepts or refuses a submit, in the order in which they
 are applied."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple, cast
@@ -15,6 +15,7 @@ from fetchml.core.permissions import may_submit
 from fetchml.core.requests import dataset, images, submission
 from fetchml.core.requests.checks import Violation, unknown_fields
 from fetchml.core.requests.mounts.volumes import Volume
+from fetchml.core.scheduling.slurm import user_fault
 from fetchml.core.state import State
 from fetchml.core.storage import Kind, Used, quota_fault
 from fetchml.core.sweeps.progress import Failures
@@ -49,6 +50,8 @@ class SubmissionRules:
     allow_images: tuple[str, ...] = images.ANY
     slurm_allow: tuple[str, ...] | None = None
     """Parameters of Slurm that a request may have; `None` if tasks do not run on Slurm."""
+    slurm_users: Collection[str] | None = None
+    """Users who may submit; `None` if all may."""
     notify_addresses: AddressRules | None = PUBLIC_ADDRESSES
     """`None` if the server sends no notifications."""
     volumes: Mapping[str, Volume] = field(default_factory=dict[str, Volume])
@@ -72,13 +75,17 @@ def refusal(
     disk_has_room: bool,
     used: Mapping[Kind, Used],
     allowed_bytes: int,
+    slurm_users: Collection[str] | None,
 ) -> Refusal | None:
     """Return why the user may not submit `count` tasks of any kind now; `None` if they may.
 
     `used`: what the user has on the disk. `allowed_bytes`: what they may have; 0: any amount.
+    `slurm_users`: see SubmissionRules.
     """
     if not may_submit(who):
         return Refusal(RefusalKind.FORBIDDEN, "A viewer's key can't submit tasks")
+    if slurm_users is not None and (fault := user_fault(who.user, slurm_users)):
+        return Refusal(RefusalKind.FORBIDDEN, fault)
     if (found := closed(state, disk_has_room=disk_has_room)) is not None:
         return found
     if used and allowed_bytes and (fault := quota_fault(used, allowed_bytes)):

@@ -340,6 +340,7 @@ class Submissions:
             disk_has_room=self._store.has_room(),
             used=self._usage.used_by(who.user),
             allowed_bytes=self._usage.allowed_bytes,
+            slurm_users=self._rules.slurm_users,
         )
         if refusal is not None:
             raise _error(refusal)

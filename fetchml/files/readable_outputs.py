@@ -17,7 +17,9 @@ def make_readable(outputs: Path) -> None:
     """Let everybody read the outputs who can reach them. No link is followed; an output that the
     task never wrote becomes an empty folder. Raises OSError, TooDeepError."""
     outputs.mkdir(0o700, parents=True, exist_ok=True)
-    outputs.parent.chmod(0o700)
+    mode = outputs.parent.stat().st_mode
+    if mode & 0o007:  # Else those whom an access list names stay allowed.
+        outputs.parent.chmod(0o700)
     fd = os.open(outputs, FOLDER)
     try:
         _folder(fd, 0)

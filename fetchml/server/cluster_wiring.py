@@ -24,6 +24,21 @@ def slurm_allow(settings: Settings) -> tuple[str, ...] | None:
     return settings.slurm.allow if on_cluster(settings) else None
 
 
+def hands_files_over(settings: Settings) -> bool:
+    """Return whether tasks may run as other users than the server's, who own their files."""
+    if on_cluster(settings):
+        return any("user" in given for given in settings.slurm.users.values())
+    return settings.server.launcher == "docker"
+
+
+def slurm_users(settings: Settings) -> tuple[str, ...] | None:
+    """Users who may submit; `None` if all may."""
+    slurm = settings.slurm
+    if not on_cluster(settings) or slurm.unmapped == "service":
+        return None
+    return tuple(user for user, given in slurm.users.items() if "user" in given)
+
+
 def tasks_folder(settings: Settings) -> Path:
     """The folder that holds what tasks and their nodes need. Raises CannotStart."""
     if not on_cluster(settings):

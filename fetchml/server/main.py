@@ -94,7 +94,7 @@ def serve(settings: Settings, admin_key: str | None, examine: Examine = examine_
     resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
     with _start_errors():
         # Before the second thread starts: each thread has its own capabilities.
-        if settings.server.launcher == "docker":
+        if cluster_wiring.hands_files_over(settings):
             capabilities.keep_from_children()
         else:
             capabilities.drop_all()

@@ -23,22 +23,26 @@ from fetchml.files.layout import JUPYTER_KEY
 from fetchml.files.shared_folders import SharedFolders
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
+from fetchml.server.slurm_accounts import accounts_of, parameters_of, tokens_of, ways_of
 from fetchml.shim.node_relay import ALL_PORTS
 
 
 def slurm_launcher(settings: Settings, watch: SharedFolders) -> SlurmLauncher:
     """Raises CannotStart."""
     slurm = settings.slurm
-    if os.geteuid() == 0 and not slurm.allow_root:
+    accounts = accounts_of(slurm)
+    if os.geteuid() == 0 and not (slurm.allow_root or accounts.refuses_others):
         raise CannotStart(
-            "A server of root would run every task as root on the nodes: start it as an account "
-            "that exists on the nodes too, or set [slurm] allow_root"
+            "A server of root would run tasks as root on the nodes: start it as an account that "
+            "exists on the nodes too, give all users accounts ([slurm.users], [slurm] unmapped = "
+            '"refuse"), or set [slurm] allow_root'
         )
     require_possible(slurm.relay_ports)
     owner = (os.geteuid(), os.getegid())
     options = SlurmOptions(
         shared_dir=tasks_folder(settings),
         parameters=_parameters(slurm),
+        accounts=accounts,
         lost_after_seconds=slurm.lost_after,
         lease_seconds=slurm.lease_seconds,
         containers=None
@@ -64,13 +68,14 @@ def _parameters(slurm: SlurmSettings) -> Parameters:
     """Raises CannotStart."""
     names = ("partition", "account", "qos", "constraint", "reservation")
     of_all = {name: value for name in names if (value := getattr(slurm, name))}
-    for where, given in (("", of_all), *((f"users.{user}", p) for user, p in slurm.users.items())):
+    of_users = parameters_of(slurm)
+    for where, given in (("", of_all), *((f"users.{user}", p) for user, p in of_users.items())):
         if (fault := rules.check(dict(given))) is not None:
             raise CannotStart(f"[slurm{where and '.' + where}] {fault}")
     for entry in slurm.allow:
         if entry.partition("=")[0] not in rules.NAMES:
             raise CannotStart(f"[slurm] allow: {entry} is none of {', '.join(rules.NAMES)}")
-    return Parameters(of_all, slurm.users)
+    return Parameters(of_all, of_users)
 
 
 def transport_of(slurm: SlurmSettings) -> SlurmTransport:
@@ -80,9 +85,17 @@ def transport_of(slurm: SlurmSettings) -> SlurmTransport:
     signals_steps = slurm.container == "pyxis"
     if slurm.transport == "cli":
         host = SshHost(slurm.ssh, CALL_SECONDS) if slurm.ssh else None
-        return CliTransport(user, host, signals_steps=signals_steps)
+        others = ways_of(slurm)
+        return CliTransport(user, host, signals_steps=signals_steps, others=others)
     if (slurm.token_file is None) == (slurm.jwt_key is None):
         raise CannotStart("[slurm] transport is rest: set one of [slurm] token_file and jwt_key")
     tokens = Tokens(user, slurm.token_file, slurm.jwt_key)
     commands = CliTransport(user) if shutil.which("squeue") else None
-    return RestTransport(slurm.url, user, tokens, commands, signals_steps=signals_steps)
+    return RestTransport(
+        slurm.url,
+        user,
+        tokens,
+        commands,
+        signals_steps=signals_steps,
+        others=tokens_of(slurm),
+    )

@@ -8,7 +8,7 @@ from fetchml.core.addresses import AddressRules
 from fetchml.core.requests.submission import Defaults
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.scheduling.limits import IdleRule, PackingRule
-from fetchml.server.cluster_wiring import slurm_allow
+from fetchml.server.cluster_wiring import slurm_allow, slurm_users
 from fetchml.server.notification_wiring import notify_addresses
 from fetchml.server.volumes import volumes_of
 
@@ -22,6 +22,7 @@ def submission_rules(settings: Settings) -> SubmissionRules:
         dataset_addresses=dataset_addresses(settings),
         allow_images=tasks.allow_images,
         slurm_allow=slurm_allow(settings),
+        slurm_users=slurm_users(settings),
         notify_addresses=notify_addresses(settings),
         volumes=volumes_of(settings),
         allow_may_idle=settings.gpu.may_idle,

@@ -119,7 +119,12 @@ def _container_limits(settings: Settings) -> "ContainerLimits":
 
 
 def owners(settings: Settings, store: DuckDBStore, launcher: Launcher) -> FileOwners:
-    """One uid for each user if this server may give files away."""
+    """One uid for each user if this server may give files away; on a cluster those of the users'
+    accounts."""
+    if on_cluster(settings):
+        from fetchml.server.slurm_accounts import account_owners  # noqa: PLC0415
+
+        return account_owners(settings.slurm, launcher.owner)
     in_containers = settings.server.launcher == "docker"
     if in_containers and settings.tasks.user == "auto" and capabilities.may_hand_over():
         return OwnerPerUser(store, settings.tasks.first_uid)

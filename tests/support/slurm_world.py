@@ -11,9 +11,10 @@ from fetchml.adapters.slurm.job import (
     PendingJob,
     Submission,
     number_of,
+    of_user,
     task_name,
 )
-from fetchml.adapters.slurm.transports.transport import SlurmAway
+from fetchml.adapters.slurm.transports.transport import AccountAway, SlurmAway
 from fetchml.ports.cluster import Node
 
 PENDING = ("PENDING",)
@@ -40,6 +41,9 @@ class Stand:
         self.polls = 0
         self.looks = 0
         self.cancelled: list[JobId] = []
+        self.hidden: set[str] = set()
+        self.accounts_away: set[str] = set()
+        """Accounts as whom nothing can be asked."""
 
     async def open(self) -> str:
         self._require()
@@ -54,8 +58,10 @@ class Stand:
             return dict(self.jobs)
         return {number: Job(number, job.state) for number, job in self.jobs.items()}
 
-    async def job(self, job_id: JobId) -> Job | None:
+    async def job(self, job_id: JobId, user: str = "") -> Job | None:
         self._require()
+        if user in self.accounts_away:
+            raise AccountAway(user, "its token is rejected")
         self.looks += 1
         if self.on_look is not None:
             self.on_look(job_id)
@@ -66,6 +72,8 @@ class Stand:
 
     async def submit(self, job: Submission) -> int:
         self._require()
+        if job.user in self.accounts_away:
+            raise AccountAway(job.user, "its token is rejected")
         if self.on_submit is not None:
             self.on_submit(job)
         if self.hold_submits is not None:
@@ -76,29 +84,31 @@ class Stand:
             task = ArrayTask(number, index)
             self.jobs[task] = Job(task, PENDING, task_name(job.name, index))
         if not indexes:
-            self.jobs[number] = Job(number, PENDING, job.name)
+            self.jobs[number] = Job(number, PENDING, job.name, user=job.user)
         if self.loses_answers:
             raise SlurmAway("the answer is lost")
         return number
 
-    async def named(self, prefix: str) -> list[Job]:
+    async def named(self, prefix: str, user: str = "") -> list[Job]:
         self._require()
-        return [job for job in self.jobs.values() if (job.name or "").startswith(prefix)]
+        if user in self.accounts_away:
+            raise AccountAway(user, "its token is rejected")
+        return [job for job in of_user(self.jobs.values(), user) if job.begins_with(prefix)]
 
-    async def cancel(self, job_id: JobId) -> None:
+    async def cancel(self, job_id: JobId, user: str = "") -> None:
         self._require()
         self.cancelled.append(job_id)
 
-    async def terminate(self, job_id: JobId) -> None:
+    async def terminate(self, job_id: JobId, user: str = "") -> None:
         raise NotImplementedError
 
-    async def warn(self, job_id: JobId) -> None:
+    async def warn(self, job_id: JobId, user: str = "") -> None:
         raise NotImplementedError
 
-    async def wake(self, job_id: JobId) -> None:
+    async def wake(self, job_id: JobId, user: str = "") -> None:
         raise NotImplementedError
 
-    async def time_limit(self, job_id: JobId) -> int | None:
+    async def time_limit(self, job_id: JobId, user: str = "") -> int | None:
         raise NotImplementedError
 
     async def change_time_limit(self, job_id: JobId, minutes: int | None) -> None:

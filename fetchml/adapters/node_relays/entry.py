@@ -199,7 +199,8 @@ class NodeEntries:
     async def _start(self, run: LaunchSpec, certificate: PinnedCertificate) -> None:
         """Let the shim start a relay, and wait for its record. Raises EnterError, OSError."""
         folder, mark = AttemptFolder(run.folder), secrets.token_hex(16)
-        await self._disk(partial(ask_to_enter, folder.control, mark, self._ports, certificate.both))
+        wanted = (mark, self._ports, certificate.both)
+        await self._disk(lambda: ask_to_enter(folder.control, *wanted, folder.owner()))
         await self._nodes.wake(run)
         record: Mapping[str, str] = {}
         with suppress(TimeoutError):

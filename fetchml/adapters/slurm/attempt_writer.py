@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm.accounts.admission import Admission
 from fetchml.adapters.slurm.array_records import ArrayRecords
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.follower import Followed
@@ -46,8 +47,13 @@ class AttemptWriter:
     """Writes groups of attempts. Used in threads."""
 
     def __init__(
-        self, health: ClusterHealth, records: ArrayRecords, containers: Containers | None
+        self,
+        health: ClusterHealth,
+        records: ArrayRecords,
+        containers: Containers | None,
+        admission: Admission,
     ) -> None:
+        self._admission = admission
         self._health = health
         self._records = records
         self._containers = containers
@@ -92,6 +98,7 @@ class AttemptWriter:
             if start_files.read(folder).is_claimed:
                 return None
             if start_files.was_prepared(folder):
+                self._admission.admit(one.run)  # An earlier server may have come no further.
                 sync_file(folder / start_files.START)  # One of an array was not.
                 return True
         start_files.write(
@@ -102,4 +109,5 @@ class AttemptWriter:
             synced=synced,
             replaces=has_begun,
         )
+        self._admission.admit(one.run)
         return one.was_in_array

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fetchml.adapters.slurm.job import Job, JobId, number_of
-from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transports.transport import AccountAway, SlurmAway, SlurmTransport
 
 POLL_SECONDS = 0.5
 """At most two polls in a second."""
@@ -52,11 +52,16 @@ class Followed:
     """Whether Slurm had no job with this name at the last search."""
     lease_seconds: int = 0
     """Of the attempt's lease; 0 if it has none, or none was looked for yet."""
+    user: str = ""
+    """Name of the account that the job belongs to; empty for the server's own."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def is_named(self, name: str | None) -> bool:
-        """Whether a job of this name is one of the attempt's."""
-        return bool(name) and name in (self.name, self.array_task)
+    def owns(self, job: Job) -> bool:
+        """Whether a job, whose name is known, is one of the attempt's. Any user of the cluster can
+        give theirs its name."""
+        if not job.name or job.name not in (self.name, self.array_task):
+            return False
+        return not (self.user and job.user) or job.user == self.user
 
     def take(self, job: Job | None, since: float | None = None) -> None:
         if since is not None:
@@ -112,11 +117,11 @@ class Follower:
             self._polling.cancel()
             await asyncio.gather(self._polling, return_exceptions=True)
 
-    def follow(self, name: str) -> Followed:
-        """Return the entry of an attempt's job, the same for every call."""
+    def follow(self, name: str, user: str = "") -> Followed:
+        """Return the entry of an attempt's job, the same for every call. `user`: see Followed."""
         found = self._followed.get(name)
         if found is None:
-            found = self._followed[name] = Followed(name)
+            found = self._followed[name] = Followed(name, user=user)
         return found
 
     def get(self, name: str) -> Followed | None:
@@ -196,7 +201,7 @@ class Follower:
             if job is None or began <= followed.since:
                 continue
             now = listed.get(job.id)
-            if now is not None and followed.is_named(now.name):
+            if now is not None and followed.owns(now):
                 followed.take(now)  # This reply has everything.
             elif (
                 now is None
@@ -233,10 +238,13 @@ class Follower:
         job, began = followed.job, time.monotonic()
         if job is None:
             return
-        now = await self._transport.job(job.id)
+        try:
+            now = await self._transport.job(job.id, followed.user)
+        except AccountAway:
+            return  # Nothing is known of this one; of others it is.
         if began <= followed.since or followed.job is None or followed.job.id != job.id:
             return  # It was submitted again meanwhile.
-        if now is None or not followed.is_named(now.name):
+        if now is None or not followed.owns(now):
             followed.lose()
         else:
             followed.take(now)

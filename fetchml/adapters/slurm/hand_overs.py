@@ -16,12 +16,12 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.array_records import ArrayRecords
 from fetchml.adapters.slurm.attempt_writer import AttemptWriter, HandOver
 from fetchml.adapters.slurm.follower import Follower
 from fetchml.adapters.slurm.job import Submission, task_name
 from fetchml.adapters.slurm.submits import AGAIN_SECONDS, Submits
+from fetchml.adapters.slurm.transports import job_scripts
 from fetchml.adapters.slurm.transports.transport import Refused
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.system import failpoints
@@ -153,7 +153,7 @@ class HandOvers:
         submission = replace(
             first.submission,
             name=name,
-            script=start_files.array_script({n: one.run.folder for n, one in array.items()}),
+            script=job_scripts.array_script({n: one.run.folder for n, one in array.items()}),
             folder=str(first.run.folder.parents[2]),
             array_task="",
             indexes=",".join(map(str, array)),

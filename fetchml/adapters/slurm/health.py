@@ -19,7 +19,11 @@ DISK_CHECK_SECONDS = 5.0
 class ClusterHealth:
     """Used from one event loop."""
 
-    def __init__(self, shared_dir: Path, disk: SharedDisk) -> None:
+    def __init__(
+        self, shared_dir: Path, disk: SharedDisk, prepare: Callable[[], None] = lambda: None
+    ) -> None:
+        """`prepare`: makes the shared folder ready, in a thread; raises OSError."""
+        self._prepare = prepare
         self.shims = Path()
         """Where nodes find the shim; set once the shared folder was usable."""
         self._shared_dir = shared_dir
@@ -78,6 +82,7 @@ class ClusterHealth:
                 self.shims = await self._disk(partial(start_files.install_shims, shared))
                 for name in (TASKS, ARRAYS):
                     await self._disk(partial((shared / name).mkdir, 0o700, exist_ok=True))
+                await self._disk(self._prepare)
                 await self._disk(self._identity.keep)
             self._disk_fault = None
         except OSError as error:

@@ -1,6 +1,7 @@
 """A job as Slurm reports it, and the request that starts one."""
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -73,6 +74,12 @@ class Job(msgspec.Struct, frozen=True):
     """Exit code of its script; `None` if it has not ended, or is not known."""
     begins_at: int | None = None
     """Slurm's estimate of the start, in seconds since the epoch."""
+    user: str = ""
+    """Slurm's name of the account; empty if this reply does not have it."""
+
+    def begins_with(self, prefix: str) -> bool:
+        """Whether its name is known, and begins so."""
+        return (self.name or "").startswith(prefix)
 
     @property
     def is_over(self) -> bool:
@@ -105,6 +112,11 @@ class Job(msgspec.Struct, frozen=True):
         """The final state in words: `FAILED (NonZeroExitCode)`."""
         words = " ".join(self.state)
         return f"{words} ({self.reason})" if self.reason not in ("", "None") else words
+
+
+def of_user(jobs: Iterable[Job], user: str) -> list[Job]:
+    """Return the jobs that may be those of an account; all if `user` is empty."""
+    return [job for job in jobs if not user or job.user in ("", user)]
 
 
 class PendingJob(NamedTuple):
@@ -165,6 +177,9 @@ class Submission(msgspec.Struct, frozen=True):
     lease_seconds: int = 0
     """Of the attempt's lease, which its shim renews; 0: it has none."""
 
+    user: str = ""
+    """Name of the account that submits it; empty for the server's own. In an attempt's record it
+    counts for nothing: the settings decide."""
     array_task: str = ""
     """In an attempt's record: the name of its job in an array; empty if it is a single job."""
     indexes: str = ""

@@ -12,13 +12,13 @@ from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, Slur
 
 
 async def permit(
-    transport: SlurmTransport, job_id: JobId, timeout_ms: int, grace_ms: int
+    transport: SlurmTransport, job_id: JobId, timeout_ms: int, grace_ms: int, user: str = ""
 ) -> str | None:
     """Let a running job take so long, 0: without a limit. Return why it may not; `None` if it
-    may."""
+    may. `user`: the account that it belongs to; empty for the server's own."""
     wanted, most = minutes_for(timeout_ms, grace_ms) if timeout_ms else None, 0
     try:
-        present = await transport.time_limit(job_id)
+        present = await transport.time_limit(job_id, user)
         if present is None or (wanted is not None and wanted <= present):
             return None
         most = seconds_within(present, grace_ms)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.job import Submission
+from fetchml.adapters.slurm.transports import job_scripts
 from fetchml.core.scheduling import slurm
 from fetchml.ports.launcher import LaunchSpec
 
@@ -39,13 +39,14 @@ class Parameters:
 
 
 def submission(
-    run: LaunchSpec, name: str, parameters: Parameters, lease_seconds: int = 0
+    run: LaunchSpec, name: str, parameters: Parameters, lease_seconds: int = 0, user: str = ""
 ) -> Submission:
+    """`user`: name of the account that submits it; empty for the server's own."""
     chosen = parameters.of(run)
     minutes = minutes_for(run.timeout_ms, run.grace_ms) if run.timeout_ms else 0
     return Submission(
         name=name,
-        script=start_files.job_script(run.folder),
+        script=job_scripts.job_script(run.folder),
         folder=str(run.folder),
         cpus=run.cpu,
         memory_mb=run.memory_gb << 10,
@@ -54,6 +55,7 @@ def submission(
         nice=nice(run.priority, chosen.get("nice", "0")),
         gres=_gres(run.gpu, chosen.get("gres", "")),
         lease_seconds=lease_seconds,
+        user=user,
         **{each: chosen[each] for each in _PLAIN if each in chosen},
     )
 

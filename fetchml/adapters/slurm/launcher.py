@@ -18,6 +18,8 @@ from msgspec.structs import replace
 
 from fetchml.adapters.node_relays.entry import NodeEntries
 from fetchml.adapters.slurm import job_limits, job_parameters, start_files
+from fetchml.adapters.slurm.accounts.admission import Admission
+from fetchml.adapters.slurm.accounts.recorded_jobs import RecordedJobs
 from fetchml.adapters.slurm.array_records import ArrayRecords
 from fetchml.adapters.slurm.attempt_writer import AttemptWriter, HandOver
 from fetchml.adapters.slurm.follower import Followed, Follower
@@ -70,7 +72,8 @@ log = logging.getLogger(__name__)
 
 
 class SlurmLauncher:
-    """`Launcher` and `Cluster` for Slurm. Jobs run as the server's own user."""
+    """`Launcher` and `Cluster` for Slurm. Jobs run as the server's own user, or as the accounts of
+    users."""
 
     name = "slurm"
 
@@ -82,8 +85,10 @@ class SlurmLauncher:
         self._transport = transport
         self._watch = watch
         self._disk = SharedDisk()
-        self._health = ClusterHealth(options.shared_dir, self._disk)
-        self._leftovers = Leftovers(transport)
+        accounts = options.accounts
+        self._admission = Admission(accounts, options.shared_dir)
+        self._health = ClusterHealth(options.shared_dir, self._disk, self._admission.open)
+        self._leftovers = Leftovers(transport, accounts.others)
         self._follower = Follower(
             transport,
             seen=self._health.slurm_seen,
@@ -99,23 +104,22 @@ class SlurmLauncher:
         self._arrays = ArrayRecords(options.shared_dir / ARRAYS, self._disk)
         self._hand_overs = HandOvers(
             self._disk,
-            AttemptWriter(self._health, self._arrays, options.containers),
+            AttemptWriter(self._health, self._arrays, options.containers, self._admission),
             self._arrays,
             self._submits,
             self._follower,
             self._leftovers.need,
             has_arrays=lambda: transport.has_arrays,
         )
+        self._jobs = RecordedJobs(self._follower, self._arrays, self._disk, accounts)
         self._ends = RecordedEnds(self._follower, self._submits.search)
         self._judge = Judge(self._follower, self._submits, self._disk, options.lost_after_seconds)
         self._entries = NodeEntries(self._disk, self, options.entry_key, options.relay_ports)
-        self._prefix = ""
-        """Of the names of this server's jobs."""
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
-        self._prefix = f"fetchml-{instance_id.replace('-', '')[-12:]}-"
-        self._leftovers.prefix = self._prefix
-        self._arrays.prefix = f"{self._prefix}array-"
+        prefix = f"fetchml-{instance_id.replace('-', '')[-12:]}-"
+        self._jobs.prefix = self._leftovers.prefix = prefix
+        self._arrays.prefix = f"{prefix}array-"
         await self._health.open(self._follower.open, on_available)
         await self._nodes.open()
         await self._queue.open()
@@ -124,7 +128,7 @@ class SlurmLauncher:
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
         tasks = self._options.shared_dir / TASKS
         folders = [tasks / task_id / ATTEMPTS / str(attempt) for task_id, attempt in live]
-        names = {self._name(*each) for each in live}
+        names = {self._jobs.name(*each) for each in live}
         names |= await self._arrays.keep(live)
         for first in range(0, len(folders), CLEAN_AT_ONCE):
             part = folders[first : first + CLEAN_AT_ONCE]
@@ -132,21 +136,23 @@ class SlurmLauncher:
         await self._leftovers.begin(names)
 
     async def prepare(self, run: LaunchSpec, progress: Callable[[str], None]) -> None:
-        name = self._name(run.task_id, run.attempt)
+        name = self._jobs.name(run.task_id, run.attempt)
         self._leftovers.need(name)
         await self._health.until_available()
-        followed = self._follower.follow(name)
+        followed = self._jobs.begin(run)
+        self._admission.require_owner(run)
         try:
             await self._arrays.read()
+            options = self._options
             submission = job_parameters.submission(
-                run, name, self._options.parameters, self._options.lease_seconds
+                run, name, options.parameters, options.lease_seconds, followed.user
             )
             if task := self._arrays.task_of((run.task_id, run.attempt)):
                 submission = replace(submission, array_task=task)
             one = HandOver(run, followed, submission, was_in_array=bool(task))
             known = await self._hand_overs.prepare(one)
             if known:
-                await self._read_array_task(run, followed)
+                await self._jobs.read_array_task(run, followed)
         except OSError as error:
             if is_fault(error):
                 raise
@@ -168,7 +174,7 @@ class SlurmLauncher:
         await self._health.until_available()
 
     async def wait(self, run: LaunchSpec) -> AttemptExit:
-        followed = await self._followed(run)
+        followed = await self._jobs.of(run)
         with self._records_watch.watching(run.folder, followed):
             return await self._wait(run, followed)
 
@@ -183,7 +189,7 @@ class SlurmLauncher:
         while True:
             followed.changed.clear()
             silence.lease.begin()
-            records = await self._records(run)
+            records = await self._jobs.records(run)
             if records.has_started and not told_start:
                 told_start = True
                 self._watch.wake(run.folder / "run")
@@ -212,17 +218,17 @@ class SlurmLauncher:
             await self._pause(followed, records)
 
     async def warn(self, run: LaunchSpec) -> None:
-        followed = await self._followed(run)
+        followed = await self._jobs.of(run)
         while (job := await self._submits.current(followed)) and not job.is_over:
             with suppress(TryAgain):
-                return await self._transport.warn(job.id)
+                return await self._transport.warn(job.id, followed.user)
             await asyncio.sleep(AGAIN_SECONDS / 4)
         return None
 
     async def stop(self, run: LaunchSpec) -> None:
-        name = self._name(run.task_id, run.attempt)
+        name = self._jobs.name(run.task_id, run.attempt)
         self._submits.stopping.add(name)
-        followed = await self._followed(run)
+        followed = await self._jobs.of(run)
         await self._submits.after_submit(name)
         while True:
             job = await self._submits.current(followed)
@@ -231,18 +237,18 @@ class SlurmLauncher:
                 return
             try:
                 if job.is_pending:
-                    await self._transport.cancel(job.id)
+                    await self._transport.cancel(job.id, followed.user)
                 else:
-                    await self._transport.terminate(job.id)
+                    await self._transport.terminate(job.id, followed.user)
                     return
             except TryAgain:
                 pass
             await asyncio.sleep(AGAIN_SECONDS / 4)
 
     async def kill(self, run: LaunchSpec) -> None:
-        name = self._name(run.task_id, run.attempt)
+        name = self._jobs.name(run.task_id, run.attempt)
         self._submits.stopping.add(name)
-        followed = await self._followed(run)
+        followed = await self._jobs.of(run)
         await self._submits.after_submit(name)
         await self._submits.end_all(followed)
         followed.changed.set()
@@ -251,11 +257,11 @@ class SlurmLauncher:
         return self._usage.newest(runs)
 
     async def remove(self, run: LaunchSpec) -> None:
-        name = self._name(run.task_id, run.attempt)
+        name = self._jobs.name(run.task_id, run.attempt)
         await self._submits.after_submit(name)
-        followed = await self._followed(run)
+        followed = await self._jobs.of(run)
         job = followed.job
-        records = await self._records(run)
+        records = await self._jobs.records(run)
         is_over = job is not None and (job.is_over or records.has_ended)
         if records.was_prepared and (name in self._submits.uncertain or not is_over):
             await self._submits.end_all(followed)
@@ -287,7 +293,7 @@ class SlurmLauncher:
         await self._transport.close()
 
     def reason(self, task_id: str, attempt: int) -> str | None:
-        name = self._name(task_id, attempt)
+        name = self._jobs.name(task_id, attempt)
         if (refused := self._submits.held_back.get(name)) is not None:
             return f"Slurm does not take it now: {refused}. It is submitted again."
         followed = self._follower.get(name)
@@ -296,7 +302,7 @@ class SlurmLauncher:
         return sentence(followed.job)
 
     def trouble(self, task_id: str, attempt: int) -> str | None:
-        followed = self._follower.get(self._name(task_id, attempt))
+        followed = self._follower.get(self._jobs.name(task_id, attempt))
         if followed is None:
             return None
         job = followed.job
@@ -307,14 +313,15 @@ class SlurmLauncher:
         return trouble(job or followed.last, is_silent, after, followed.lease_seconds)
 
     async def permit(self, run: LaunchSpec, timeout_ms: int) -> str | None:
-        followed = self._follower.get(self._name(run.task_id, run.attempt))
+        followed = self._follower.get(self._jobs.name(run.task_id, run.attempt))
         try:
             job = await self._follower.look(followed) if followed is not None else None
         except SlurmAway as error:
             return f"Slurm does not answer ({error}): try again later"
-        if job is None:
+        if followed is None or job is None:
             return "Slurm does not report its job: try again later"
-        return await job_limits.permit(self._transport, job.id, timeout_ms, run.grace_ms)
+        limits = (timeout_ms, run.grace_ms)
+        return await job_limits.permit(self._transport, job.id, *limits, followed.user)
 
     @property
     def workers(self) -> int:
@@ -324,13 +331,13 @@ class SlurmLauncher:
         return self._nodes.nodes()
 
     def begins_at(self, task_id: str, attempt: int) -> int | None:
-        job = self._follower.job(self._name(task_id, attempt))
+        job = self._follower.job(self._jobs.name(task_id, attempt))
         if job is None or not job.is_pending or job.begins_at is None:
             return None
         return job.begins_at * 1000
 
     def position(self, task_id: str, attempt: int) -> int | None:
-        job = self._follower.job(self._name(task_id, attempt))
+        job = self._follower.job(self._jobs.name(task_id, attempt))
         return None if job is None else self._queue.position(job)
 
     def gpu_readings(
@@ -339,16 +346,13 @@ class SlurmLauncher:
         return self._gpus.newest(attempts)
 
     def address_of(self, task_id: str, attempt: int) -> str | None:
-        job = self._follower.job(self._name(task_id, attempt))
+        job = self._follower.job(self._jobs.name(task_id, attempt))
         if job is None or job.is_pending or not job.nodes:
             return None
         return self._nodes.address(job.nodes)
 
     async def wake(self, run: LaunchSpec) -> None:
-        await self._submits.wake(self._name(run.task_id, run.attempt))
-
-    def _name(self, task_id: str, attempt: int) -> str:
-        return f"{self._prefix}{task_id}-{attempt}"
+        await self._submits.wake(self._jobs.name(run.task_id, run.attempt))
 
     async def _pause(self, followed: Followed, records: Records) -> None:
         job = followed.job
@@ -366,33 +370,3 @@ class SlurmLauncher:
             await followed.changed.wait()
         finally:
             timer.cancel()
-
-    async def _followed(self, run: LaunchSpec) -> Followed:
-        """Return the entry of an attempt's job. Waits while the shared folder fails."""
-        followed = self._follower.follow(self._name(run.task_id, run.attempt))
-        while followed.array_task is None:
-            try:
-                await self._read_array_task(run, followed)
-            except OSError as error:
-                if not is_fault(error):
-                    followed.array_task = ""  # The task has replaced the file: it has started.
-                    break
-                log.warning("the shared folder fails: %s", error, extra={"task_id": run.task_id})
-                await asyncio.sleep(AGAIN_SECONDS)
-        return followed
-
-    async def _read_array_task(self, run: LaunchSpec, followed: Followed) -> None:
-        """Raises OSError."""
-        found = await self._disk(partial(start_files.array_task, run.folder))
-        await self._arrays.read()
-        recorded = self._arrays.task_of((run.task_id, run.attempt))
-        followed.array_task = followed.array_task or found or recorded
-
-    async def _records(self, run: LaunchSpec) -> Records:
-        """Read the attempt's folder. Waits while the shared folder fails."""
-        while True:
-            try:
-                return await self._disk(partial(start_files.read, run.folder))
-            except OSError as error:
-                log.warning("the shared folder fails: %s", error, extra={"task_id": run.task_id})
-                await asyncio.sleep(AGAIN_SECONDS)

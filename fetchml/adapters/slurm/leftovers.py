@@ -6,9 +6,10 @@ what it forgot includes that a job was cancelled, or over.
 
 import asyncio
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 
-from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transports.transport import AccountAway, SlurmAway, SlurmTransport
 
 SWEEP_SECONDS = 600.0
 """Between two sweeps; after an outage there is one at once. A restart of the controller between two
@@ -20,7 +21,9 @@ log = logging.getLogger(__name__)
 class Leftovers:
     """Used from one event loop."""
 
-    def __init__(self, transport: SlurmTransport) -> None:
+    def __init__(self, transport: SlurmTransport, users: Collection[str] = ()) -> None:
+        """`users`: the accounts of users as whom jobs can be cancelled."""
+        self._users = users
         self.prefix = ""
         """Of the names of this server's jobs."""
         self._transport = transport
@@ -69,10 +72,17 @@ class Leftovers:
                 log.exception("left-over jobs can't be looked for")
 
     async def _sweep(self) -> None:
-        for job in await self._transport.named(self.prefix):
+        await self._sweep_jobs_of("")
+        for user in tuple(self._transport.hidden):
+            with suppress(AccountAway):
+                await self._sweep_jobs_of(user)
+
+    async def _sweep_jobs_of(self, user: str) -> None:
+        """`user`: an account whose jobs are hidden from the server's own; empty for all others."""
+        for job in await self._transport.named(self.prefix, user):
             # Looked at after the reply: an attempt may have begun meanwhile.
             if self._live is not None and job.name not in self._live and not job.is_over:
                 log.warning(
                     "Ending a left-over job", extra={"job": str(job.id), "job_name": job.name}
                 )
-                await self._transport.cancel(job.id)
+                await self._transport.cancel(job.id, job.user if job.user in self._users else "")

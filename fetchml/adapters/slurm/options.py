@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fetchml.adapters.slurm.accounts.account import Accounts
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.job_parameters import Parameters
 from fetchml.shim.node_relay import ALL_PORTS
@@ -17,6 +18,8 @@ class SlurmOptions:
     """Time after which a claimed attempt without a job in Slurm counts as lost; 0: never."""
     lease_seconds: int = 0
     """Time that a task runs on a node that does not reach the shared folder; 0: no limit."""
+    accounts: Accounts = field(default_factory=Accounts)
+    """As whom the jobs of users run."""
     containers: Containers | None = None
     """`None` if tasks are plain processes of the nodes."""
     entry_key: Callable[[], bytes] = lambda: bytes(32)

@@ -10,7 +10,8 @@ end, so there is no job.
 import errno
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from shlex import quote
@@ -25,7 +26,15 @@ from fetchml.adapters.volume_links import link_volumes
 from fetchml.core.model import AttemptEnd
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.layout import DATASETS, GPU_SAMPLER, NODE_RELAY, SECRETS, SHIM, VOLUMES
+from fetchml.files.layout import (
+    DATASETS,
+    GPU_SAMPLER,
+    NODE_RELAY,
+    SECRETS,
+    SHIM,
+    TASK_INPUTS,
+    VOLUMES,
+)
 from fetchml.files.own_file import write_at_once, write_durably
 from fetchml.files.secrets import run_file
 from fetchml.files.shared_disk import is_fault
@@ -62,31 +71,6 @@ MOST_NAMES = 1_000
 USAGE_MS = 10_000
 """Interval at which the shim on a node records the use of its processes, and looks for another
 time limit: a network disk wakes nobody."""
-
-_LIMITS = (
-    '"$SLURM_JOB_ID" "$SLURM_CPUS_ON_NODE" "${SLURM_MEM_PER_NODE:-0}" "${SLURM_MEM_PER_CPU:-0}"'
-    ' "$SLURM_CONF"'
-)
-"""Arguments of the start file: for containers that Slurm does not limit itself, and for those that
-are steps of the job."""
-
-_JOB_SCRIPT = """\
-#!/bin/sh
-exec env -i NODE="$SLURMD_NODENAME" GPUS="$CUDA_VISIBLE_DEVICES" \\
-    NUMBERS="$SLURM_JOB_GPUS" /bin/sh {start} {limits}
-"""
-
-_ARRAY_SCRIPT = """\
-#!/bin/sh
-case $SLURM_ARRAY_TASK_ID in
-{folders}
-*) false;;
-esac || exit 125
-[ -s {start} ] || exit {claim_exists}
-exec >{output} 2>&1
-exec env -i NODE="$SLURMD_NODENAME" GPUS="$CUDA_VISIBLE_DEVICES" \\
-    NUMBERS="$SLURM_JOB_GPUS" /bin/sh ./{start} {limits}
-"""
 
 _START_SCRIPT = """\
 node=$NODE
@@ -185,11 +169,17 @@ def write(
     Raises OSError, PrepareError.
     """
     folder = AttemptFolder(run.folder)
-    folder.create(os.geteuid(), os.getegid())
+    uid, gid = owner_of(run)
+    folder.create(uid, gid)
+    is_own = uid == os.geteuid()
     if run.secrets is not None:
-        run_file.make_folder(run.folder)
-        run_file.write(run.folder, run.secrets.content, os.geteuid(), os.getegid())
+        secrets = run_file.make_folder(run.folder)
+        run_file.write(run.folder, run.secrets.content, uid, gid)
+        if not is_own:
+            os.chown(secrets, uid, gid)
     lease_ms = submission.lease_seconds * 1000
+    if containers is not None and not is_own:
+        containers = replace(containers, owner=(uid, gid))
     if containers is None:
         last = _process(run, shims, lease_ms)
     else:
@@ -201,13 +191,39 @@ def write(
         )
         environment = containers.environment(run)
         write_durably(run.folder / ENVIRONMENT, environment, sync_name=False)
+        if not is_own:
+            os.chown(run.folder / ENVIRONMENT, uid, gid)
     script = _START_SCRIPT.format(run=quote(str(folder.run)), last=last)
     request = b"# %d %b\n" % (len(script.encode()), msgspec.json.encode(submission))
     start = run.folder / START
     path = run.folder / DRAFT if replaces else start
     write_at_once(path, request + script.encode(), synced=synced)
+    if not is_own:
+        # Whoever enters the folder may read it, but nobody else replaces what is submitted again.
+        path.chmod(0o644)
+        for name in (DATASETS, TASK_INPUTS, VOLUMES):
+            for inner, _, _ in os.walk(run.folder / name):
+                Path(inner).chmod(0o755)
+        _make_output(run.folder / OUTPUT, uid, gid)
     if replaces:
         path.rename(start)
+
+
+def owner_of(run: LaunchSpec) -> tuple[int, int]:
+    """Return the uid and gid as whom the attempt's job runs."""
+    if isinstance(run.owner, tuple):
+        return run.owner
+    return os.geteuid(), os.getegid()
+
+
+def _make_output(path: Path, uid: int, gid: int) -> None:
+    """Slurm opens the file as the account, which can't create one in the attempt's folder."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o600)
+    try:
+        os.fchown(fd, uid, gid)
+    finally:
+        os.close(fd)
 
 
 def has_begun(path: Path) -> bool:
@@ -257,22 +273,6 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
         env=" ".join(["env", *(quote(f"{k}={env[k]}") for k in readonly), ""]) if readonly else "",
         gpus='"$gpus"' if run.gpu else "",
         shim=" ".join([f'{quote(str(shims))}/"$(uname -m)"', *map(quote, shim[1:])]),
-    )
-
-
-def job_script(folder: Path) -> str:
-    return _JOB_SCRIPT.format(start=quote(f"{folder}/{START}"), limits=_LIMITS)
-
-
-def array_script(folders: Mapping[int, Path]) -> str:
-    """The script of an array, whose tasks find their attempts' folders by their indexes."""
-    lines = (f"{index}) cd {quote(str(folder))};;" for index, folder in folders.items())
-    return _ARRAY_SCRIPT.format(
-        folders="\n".join(lines),
-        output=OUTPUT,
-        start=START,
-        limits=_LIMITS,
-        claim_exists=CLAIM_EXISTS,
     )
 
 

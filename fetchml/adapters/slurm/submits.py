@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
+from msgspec.structs import replace
+
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission, number_of
 from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.transports.transport import (
+    AccountAway,
     Refused,
     SlurmAway,
     SlurmTransport,
@@ -30,6 +33,9 @@ SEARCH_SECONDS = 5.0
 """Between two searches for the job of an attempt that is claimed."""
 REFUSED_SECONDS = 10.0
 """Between two submits of a job that Slurm refuses for now."""
+
+ACCOUNT_SECONDS = 5.0
+"""Between two tries to submit as an account that does not get through to Slurm."""
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +87,15 @@ class Submits:
                     self.uncertain.add(name)
                     job = await self._living(followed)
                     if job is not None:
+                        self.held_back.pop(name, None)
                         self._follower.submitted(followed, job)
                         return
                 number = await self._submit(name, submission)
+            except AccountAway as error:
+                self._hold_back(name, str(error), progress)
+                search = True
+                await asyncio.sleep(ACCOUNT_SECONDS)
+                continue
             except SlurmAway as error:
                 log.warning("a submit is uncertain: %s", error, extra={"job_name": name})
                 search = True
@@ -93,9 +105,7 @@ class Submits:
             except Refused as error:
                 if error.permanent:
                     raise PrepareError(f"Slurm refuses it: {error}", permanent=True) from error
-                if self.held_back.get(name) != str(error):
-                    self.held_back[name] = str(error)
-                    progress(f"Slurm does not take it now: {error}")
+                self._hold_back(name, str(error), progress)
                 search = True  # These words may be of a failure in the middle of it.
                 await asyncio.sleep(REFUSED_SECONDS)
                 continue
@@ -104,6 +114,12 @@ class Submits:
             self._follower.submitted(followed, Job(number, ("PENDING",), job_name))
             failpoints.reach("handed_over")
             return
+
+    def _hold_back(self, name: str, why: str, progress: Callable[[str], None]) -> None:
+        if self.held_back.get(name) != why:
+            self.held_back[name] = why
+            log.info("a job is held back: %s", why, extra={"job_name": name})
+            progress(f"Slurm does not take it now: {why}")
 
     async def _submit(self, name: str, submission: Submission) -> JobId:
         """Submit to the end, also if the caller is cancelled: a job must not come from nowhere."""
@@ -162,21 +178,22 @@ class Submits:
 
     async def _living(self, followed: Followed) -> Job | None:
         """Return the attempt's job that is not ending, and end all others. Raises SlurmAway."""
-        return await self._only(await self._all(followed))
+        return await self._only(await self._all(followed), followed.user)
 
     async def _all(self, followed: Followed) -> list[Job]:
-        found = await self._transport.named(followed.name)
+        found = await self._transport.named(followed.name, followed.user)
         if followed.array_task:
-            found = [*found, *await self._transport.named(followed.array_task)]
-        return [job for job in found if followed.is_named(job.name)]
+            named = await self._transport.named(followed.array_task, followed.user)
+            found = [*found, *named]
+        return [job for job in found if followed.owns(job)]
 
-    async def _only(self, found: list[Job]) -> Job | None:
+    async def _only(self, found: list[Job], user: str) -> Job | None:
         alive = sorted(
             (j for j in found if not j.is_ending), key=lambda j: (j.is_pending, number_of(j.id))
         )
         for spare in alive[1:]:
             log.warning("Ending a spare job", extra={"job": str(spare.id), "job_name": spare.name})
-            await self._transport.cancel(spare.id)
+            await self._transport.cancel(spare.id, user)
         return alive[0] if alive else None
 
     async def wake(self, name: str) -> None:
@@ -184,7 +201,7 @@ class Submits:
         followed = self._follower.get(name)
         if followed is not None and followed.job is not None:
             with suppress(SlurmAway, TryAgain):
-                await self._transport.wake(followed.job.id)
+                await self._transport.wake(followed.job.id, followed.user)
 
     async def current(self, followed: Followed) -> Job | None:
         """Return the attempt's job as it is now. Waits while Slurm is away."""
@@ -232,11 +249,12 @@ class Submits:
         a spare. Raises SlurmAway."""
         self.uncertain.add(followed.name)
         found = await self._all(followed)
-        if (alive := await self._only(found)) is not None:
+        if (alive := await self._only(found, followed.user)) is not None:
             return alive
         for over in sorted(found, key=lambda job: number_of(job.id), reverse=True):
-            job = await self._transport.job(over.id)  # A list of squeue has no exit codes.
-            if job is not None and followed.is_named(job.name) and job.code != CLAIM_EXISTS:
+            # A list of squeue has no exit codes.
+            job = await self._transport.job(over.id, followed.user)
+            if job is not None and followed.owns(job) and job.code != CLAIM_EXISTS:
                 return job
         return None
 
@@ -257,7 +275,8 @@ class Submits:
 
     async def _submit_again(self, run: LaunchSpec, followed: Followed) -> None:
         log.warning("Slurm has lost a job: it is submitted again", extra={"job": followed.name})
-        submission = await self._disk(partial(start_files.submission, run.folder))
+        recorded = await self._disk(partial(start_files.submission, run.folder))
+        submission = replace(recorded, user=followed.user)
         try:
             await self.hand_over(run, followed, submission, lambda _: None, search=True)
         except PrepareError as error:
@@ -269,12 +288,17 @@ class Submits:
         """Cancel every job of an attempt, and wait until Slurm has ended them."""
         while True:
             await self._follower.answers.wait()
-            with suppress(SlurmAway):
+            pause = AGAIN_SECONDS / 4
+            try:
                 alive = [job for job in await self._all(followed) if not job.is_over]
                 if not alive:
                     await self._follower.look(followed)
                     return
                 for job in alive:
                     if "COMPLETING" not in job.state:
-                        await self._transport.cancel(job.id)
-            await asyncio.sleep(AGAIN_SECONDS / 4)
+                        await self._transport.cancel(job.id, followed.user)
+            except AccountAway:
+                pause = ACCOUNT_SECONDS
+            except SlurmAway:
+                pass
+            await asyncio.sleep(pause)

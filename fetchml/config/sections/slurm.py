@@ -87,11 +87,29 @@ class SlurmSettings(msgspec.Struct, frozen=True):
         dict[Text, dict[Text, Text]],
         about(
             "Parameters of the jobs of one user, by the user's name in FetchML, as a table "
-            "`[slurm.users.NAME]`. They go before those of all, and the request's before both. In "
+            "`[slurm.users.NAME]`. They go before those of all, and the request's before both. "
+            "`user` is the account of the cluster that the user's jobs belong to, and `token_file` "
+            "the file with its token, for the transport `rest` without `jwt_key`. In "
             'the environment: `"NAME.account=VALUE NAME.qos=VALUE"`.',
             default="none",
         ),
     ] = msgspec.field(default_factory=dict)
+    unmapped: Annotated[
+        Literal["service", "refuse"],
+        about(
+            "Users without a `user` in `[slurm.users.NAME]`. `service`: their jobs run "
+            "as the server's account. `refuse`: their submits are refused."
+        ),
+    ] = "service"
+    become: Annotated[
+        Literal["auto", "sudo", "ssh", "setuid"],
+        about(
+            "How Slurm's commands run as the accounts of users, for the transport `cli`. `sudo`: "
+            "by `sudo -n -u USER`, also on the host of `ssh`. `ssh`: by `ssh USER@HOST`. "
+            "`setuid`: the server, which must be root, becomes the account. `auto`: `setuid` for "
+            "root, else `sudo`."
+        ),
+    ] = "auto"
     relay_ports: Annotated[
         Annotated[str, Meta(pattern=r"^(0-0|[1-9][0-9]{3,4}-[1-9][0-9]{3,4})\Z")],
         about(

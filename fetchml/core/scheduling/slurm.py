@@ -5,7 +5,7 @@ the characters that Slurm uses for it and no others, and begins with a letter or
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fetchml.core.requests.checks import strings
@@ -113,3 +113,14 @@ def fault(asked: Mapping[str, str], gpu: int, allow: Sequence[str] | None) -> st
         if each.name == "gpu" and each.count != gpu:
             return f"gres must have the number of GPUs that the field gpu has, which is {gpu}"
     return None
+
+
+def user_fault(user: str, allowed: Collection[str] | None) -> str | None:
+    """Return why a user may run no tasks; `None` if they may. `allowed`: the users who have an
+    account of the cluster; `None` if the others' jobs are those of the server's account."""
+    if allowed is None or user in allowed:
+        return None
+    return (
+        f"The user {user} has no account on the cluster: ask the server's owner for one "
+        f"([slurm.users.{user}] user)"
+    )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from fetchml.adapters.slurm.health import check_shared
 from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings
-from fetchml.ops.checks import cluster_config
+from fetchml.ops.checks import cluster_config, cluster_users
 from fetchml.ports.cluster import Node
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
@@ -24,20 +24,31 @@ def cluster(settings: Settings) -> Iterator[Finding]:
     yield _user(settings)
     yield _shared_folder(settings)
     yield from _slurm(settings)
+    yield from cluster_users.users(settings)
     yield from cluster_config.configuration(settings)
 
 
 def _user(settings: Settings) -> Finding:
     name = "cluster user"
-    if os.geteuid() != 0:
+    slurm = settings.slurm
+    with_account = sum("user" in given for given in slurm.users.values())
+    others = "are refused" if slurm.unmapped == "refuse" else "run as the server's own account"
+    if with_account:
+        said = f"tasks of {with_account} users run as accounts of their own; those of others"
+        if os.geteuid() != 0 or slurm.unmapped == "refuse":
+            return Finding(name, f"{said} {others}")
+    elif os.geteuid() != 0:
         return Finding(name, "tasks run as the server's own user, without containers")
-    if settings.slurm.allow_root:
+    if slurm.allow_root:
         return Finding(
             name,
             "tasks run as root on the nodes",
             advice="Start the server as an account of its own that exists on the nodes too.",
         )
-    fix = "Start the server as an account that exists on the nodes too."
+    fix = (
+        "Start the server as an account that exists on the nodes too, or give all users accounts "
+        '([slurm.users], [slurm] unmapped = "refuse").'
+    )
     return Finding(name, "a server of root would run tasks as root on the nodes", fix)
 
 

@@ -3,6 +3,7 @@
 import os
 import pwd
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from fetchml.config.sections.slurm import SlurmSettings
@@ -31,18 +32,25 @@ def accounts(settings: Settings, shown: Mapping[str, str]) -> Finding:
         return Finding(name, "the cluster does not enforce accounts")
     if slurm.ssh is not None:
         return Finding(name, f"not known here: jobs are those of the account on {slurm.ssh}")
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    listed = _associations(user, shown.get("ClusterName", ""))
-    if listed is None:
-        return Finding(name, "not known here: there is no sacctmgr that answers")
+    own = pwd.getpwuid(os.geteuid()).pw_name
     checks_qos = bool(enforced & {"qos", *_ALL})
-    faults = [
-        f"{where}: {fault}"
-        for where, asked in _settings(slurm)
-        for fault in _faults(user, asked, listed, checks_qos=checks_qos)
-    ]
+    known = dict[str, list[Association] | None]()
+    faults = []
+    for where, of, asked in _settings(slurm):
+        user = of or own
+        if user not in known:
+            known[user] = _associations(user, shown.get("ClusterName", ""))
+        if (listed := known[user]) is None:
+            return Finding(name, "not known here: there is no sacctmgr that answers")
+        found = _faults(user, asked, listed, checks_qos=checks_qos)
+        faults += [f"{where}: {fault}" for fault in found]
     if not faults:
-        return Finding(name, f"{user} has {', '.join(sorted({each.account for each in listed}))}")
+        has = (
+            f"{user} has {', '.join(sorted({each.account for each in listed or ()}))}"
+            for user, listed in islice(known.items(), _SHOWN)
+        )
+        return Finding(name, "; ".join(has))
+    user = next(iter(known)) if len(known) == 1 else "NAME"
     more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     fix = (
         "Slurm refuses such jobs: change the settings, or let an administrator of the cluster run "
@@ -52,17 +60,19 @@ def accounts(settings: Settings, shown: Mapping[str, str]) -> Finding:
     return Finding(name, "; ".join(faults[:_SHOWN]) + more, fix)
 
 
-def _settings(slurm: SlurmSettings) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Yield the parameters that jobs get by the settings, with the table's name."""
+def _settings(slurm: SlurmSettings) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+    """Yield the parameters that jobs get by the settings, with the table's name and the account
+    that submits them, empty for the server's."""
     of_all = {n: v for n, v in (("account", slurm.account), ("qos", slurm.qos)) if v}
-    yield "[slurm]", of_all
+    if slurm.unmapped == "service":
+        yield "[slurm]", "", of_all
     for user, own in slurm.users.items():
-        if own.keys() & {"account", "qos"}:
-            yield f"[slurm.users.{user}]", {**of_all, **own}
-    for entry in slurm.allow:
+        if own.keys() & {"account", "qos", "user"}:
+            yield f"[slurm.users.{user}]", own.get("user", ""), {**of_all, **own}
+    for entry in slurm.allow if slurm.unmapped == "service" else ():
         name, _, value = entry.partition("=")
         if name in ("account", "qos") and value:
-            yield f"[slurm] allow {entry}", {name: value}
+            yield f"[slurm] allow {entry}", "", {name: value}
 
 
 def _faults(

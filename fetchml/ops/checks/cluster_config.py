@@ -56,6 +56,8 @@ def configuration(settings: Settings) -> Iterator[Finding]:
         yield Finding("kill wait", "not known here: there is no scontrol that answers")
         return
     yield accounts(settings, shown)
+    if any("user" in given for given in settings.slurm.users.values()):
+        yield _private(shown)
     yield _kill_wait(settings, shown)
     yield _job_count(settings, shown)
     yield _plugins(shown)
@@ -69,6 +71,19 @@ def _shown() -> Mapping[str, str] | None:
     lines = (line.partition("=") for line in shown.splitlines())
     found = {name.strip(): value.strip() for name, equals, value in lines if equals}
     return found or None
+
+
+def _private(shown: Mapping[str, str]) -> Finding:
+    """Check whether the server's account may see the jobs of users' accounts."""
+    name, hidden = "cluster jobs", shown.get("PrivateData", "none")
+    if "jobs" not in hidden:
+        return Finding(name, "the jobs of all accounts are shown")
+    return Finding(
+        name,
+        f"PrivateData is {hidden}",
+        advice="Unless the server's account is root or an operator of Slurm, it asks for each job "
+        "as the job's account, which costs more: sacctmgr modify user NAME set adminlevel=operator",
+    )
 
 
 def _kill_wait(settings: Settings, shown: Mapping[str, str]) -> Finding:

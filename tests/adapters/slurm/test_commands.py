@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm.transports import commands
+from fetchml.adapters.slurm.transports import processes
 from fetchml.adapters.slurm.transports.commands import CliTransport
 from fetchml.adapters.slurm.transports.transport import SlurmAway
 from tests.support.waiting import soon
@@ -20,7 +20,7 @@ def _squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_output_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(processes, "_MOST_BYTES", 1 << 20)
     with pytest.raises(SlurmAway, match="printed more than 1 MiB"):
         await soon(CliTransport("me").states())
 
@@ -30,7 +30,7 @@ async def test_command_that_does_not_end_is_cut(monkeypatch: pytest.MonkeyPatch)
         await asyncio.sleep(3600)
         return b""
 
-    monkeypatch.setattr(commands, "_read", is_not_read)
-    monkeypatch.setattr(commands, "CALL_SECONDS", 0.5)
+    monkeypatch.setattr(processes, "_read", is_not_read)
+    monkeypatch.setattr(processes, "CALL_SECONDS", 0.5)
     with pytest.raises(SlurmAway, match=r"did not end in 0\.5 s"):
         await soon(CliTransport("me").states())

@@ -9,6 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from fetchml.adapters.slurm import attempt_writer, hand_overs, start_files, submits
+from fetchml.adapters.slurm.accounts.account import Accounts
+from fetchml.adapters.slurm.accounts.admission import Admission
 from fetchml.adapters.slurm.array_records import ArrayRecords
 from fetchml.adapters.slurm.attempt_writer import AttemptWriter, HandOver
 from fetchml.adapters.slurm.hand_overs import HandOvers
@@ -36,7 +38,7 @@ class Bench:
         self.records.prefix = "own-array-"
         self.hand_overs = HandOvers(
             disk,
-            AttemptWriter(self.health, self.records, None),
+            AttemptWriter(self.health, self.records, None, Admission(Accounts(), folder)),
             self.records,
             self.submits,
             world.follower,
@@ -56,6 +58,12 @@ class Bench:
         run = LaunchSpec(task_id, 1, "job", folder, "", ("true",), {})
         submission = Submission(f"own-{task_id}-1", "script", str(folder), cpus)
         return HandOver(run, self.world.follower.follow(submission.name), submission)
+
+    def of_user(self, task_id: str, user: str) -> HandOver:
+        one = self.one(task_id)
+        one.followed.user = user
+        one.submission = replace(one.submission, user=user)
+        return one
 
     async def prepare(self, *ones: HandOver) -> None:
         await soon(asyncio.gather(*map(self.hand_overs.prepare, ones)))
@@ -102,6 +110,16 @@ async def test_alike_attempts_are_one_array_whose_tasks_are_on_record(bench: Ben
     assert array.name.startswith("own-array-")
     for number, one in enumerate(ones):
         assert f"{number}) cd {one.run.folder};;" in array.script
+
+
+async def test_an_array_has_the_jobs_of_one_account(bench: Bench) -> None:
+    ones = [bench.of_user(f"{user}{n}", user) for n in range(2) for user in ("ada", "bob", "")]
+    await bench.prepare(*ones)
+    assert {array.user for array in bench.sent} == {"ada", "bob", ""}
+    for array in bench.sent:
+        assert array.indexes == "0,1"
+        folders = [str(one.run.folder) for one in ones if one.submission.user == array.user]
+        assert [folder in array.script for folder in folders] == [True, True]
 
 
 async def test_array_is_on_the_disk_before_it_is_submitted(bench: Bench) -> None:

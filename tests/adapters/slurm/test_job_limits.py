@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fetchml.adapters.slurm import job_limits
-from fetchml.adapters.slurm.job import ArrayTask, Job, Submission
+from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission
 from fetchml.adapters.slurm.transports.commands import CliTransport, _minutes
 from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.token import Tokens, make_token
@@ -126,7 +126,7 @@ async def test_job_that_is_gone_gets_no_time(transport: SlurmTransport) -> None:
 
 
 class Away:
-    async def time_limit(self, job_id: int) -> int | None:
+    async def time_limit(self, job_id: JobId, user: str = "") -> int | None:
         raise SlurmAway("it sleeps")
 
 

@@ -50,19 +50,22 @@ def test_entry_of_states(entry: dict[str, object], job: Job | None) -> None:
     ("line", "job"),
     [
         (
-            "12|PENDING|Resources||2026-01-02T03:04:05|fetchml-a|b",
+            "12|PENDING|Resources||2026-01-02T03:04:05|ada|fetchml-a|b",
             ("PENDING", "Resources", "", "fetchml-a|b"),
         ),
-        ("12|RUNNING|None|g1|N/A|x", ("RUNNING", "None", "g1", "x")),
+        ("12|RUNNING|None|g1|N/A|ada|x", ("RUNNING", "None", "g1", "x")),
     ],
 )
 def test_line_of_squeue(line: str, job: tuple[str, str, str, str]) -> None:
     found = commands._job(line)
     assert found is not None
     assert (found.state[0], found.reason, found.nodes, found.name) == job
+    assert found.user == "ada"
 
 
-@pytest.mark.parametrize("line", ["", "12_[1-9]|PENDING|None||N/A|x", "a|b", "|||||"])
+@pytest.mark.parametrize(
+    "line", ["", "12_[1-9]|PENDING|None||N/A|ada|x", "a|b", "||||||", "12|RUNNING|None|g1|N/A|x"]
+)
 def test_line_of_squeue_that_is_no_job_of_ours(line: str) -> None:
     assert commands._job(line) is None
 

@@ -3,10 +3,15 @@
 import asyncio
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from types import MappingProxyType
+
+import msgspec
 
 from fetchml.adapters.slurm import nodes
+from fetchml.adapters.slurm.accounts.run_as import RunAs
 from fetchml.adapters.slurm.job import (
     NOT_QUEUED,
     ArrayTask,
@@ -15,22 +20,24 @@ from fetchml.adapters.slurm.job import (
     PendingJob,
     Submission,
     job_id,
+    of_user,
     task_name,
 )
+from fetchml.adapters.slurm.transports.processes import finish
 from fetchml.adapters.slurm.transports.refusals import FULL, is_away, is_permanent, plain
 from fetchml.adapters.slurm.transports.remote import NO_CONNECTION, SshHost
 from fetchml.adapters.slurm.transports.transport import (
-    CALL_SECONDS,
     WAKE,
     Refused,
     SlurmAway,
     TryAgain,
+    away,
 )
 from fetchml.ports.cluster import Node
 
 _SHELL = "#!/bin/sh\n"
 """The first line that `sbatch --wrap` adds itself."""
-_COLUMNS = "%i|%T|%r|%N|%S|%j"
+_COLUMNS = "%i|%T|%r|%N|%S|%u|%j"
 """The name is last: another user's may hold any character."""
 _QUEUE_COLUMNS = "%i|%Q|%P|%r"
 _SAME_NAMES = (
@@ -47,8 +54,6 @@ _SAME_NAMES = (
 _SUBMITTING = "Batch job submission failed: "
 _VARIABLES = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
 _AT_ONCE = 8
-_MOST_BYTES = 256 << 20
-"""Output of one command."""
 _LIMIT = re.compile(r"(?:(?:(\d{1,6})-)?(\d{1,6}):)?(\d{1,6}):\d\d")
 """Days, hours and minutes of a time limit."""
 _CLUSTER = re.compile(r"^ClusterName\s*=\s*(\S{1,256})\s*$", re.MULTILINE)
@@ -57,14 +62,23 @@ _CODE = re.compile(r"^\s*(?:Job)?ExitCode=(\d{1,9}):\d+|\bExitCode=(\d{1,9}):\d+
 
 class CliTransport:
     def __init__(
-        self, user: str, host: SshHost | None = None, *, signals_steps: bool = False
+        self,
+        user: str,
+        host: SshHost | None = None,
+        *,
+        signals_steps: bool = False,
+        others: Mapping[str, RunAs] = MappingProxyType({}),
     ) -> None:
         """`user`: the account whose jobs are followed. `host`: where the commands run, as the
         account that ssh chooses; `None`: here. `signals_steps`: signals go to the steps of a job
-        instead of its script."""
+        instead of its script. `others`: how the commands run as users' accounts, by name; the jobs
+        of these are followed too."""
         self._receiver = () if signals_steps else ("--batch",)
-        self._whose = ("--me",) if host else ("--user", user)
+        self._user = user if host is None else ""
+        """Empty if it is not known."""
         self._host = host
+        self._others = others
+        self.hidden: set[str] = set()
         self._limit = asyncio.Semaphore(_AT_ONCE)
         self._cluster = ""
         """Its name, once it was asked for."""
@@ -106,61 +120,90 @@ class CliTransport:
             options.append("--exclusive" if job.exclusive == "true" else "--exclusive=user")
         # Not on stdin: a pipe to a command that has ended already is an error of its own.
         options.append(f"--wrap={job.script.removeprefix(_SHELL)}")
-        code, out, errors = await self._run("sbatch", *options, end_at=FULL.encode())
+        code, out, errors = await self._run("sbatch", *options, end_at=FULL.encode(), user=job.user)
         number = out.strip().partition(";")[0]
         if code == 0 and number.isdecimal():
             return int(number)
         message = _plain(errors)
         if is_away(message) or not message:
-            raise SlurmAway(message or "sbatch failed without a message")
+            raise away(job.user, message or "sbatch failed without a message")
         raise Refused(plain(message), permanent=is_permanent(message))
 
     async def states(self) -> dict[JobId, Job]:
-        return {job.id: job for job in await self._queue(*self._whose)}
+        if self._others and not self._user:
+            code, out, errors = await self._run("id", "-un")
+            if code or not out.strip():
+                raise SlurmAway(_plain(errors) or "id reports no account")
+            self._user = out.strip()
+        if not self._user:
+            return await self._states("", "--me")
+        return await self._states("", "--user", ",".join((self._user, *self._others)))
 
-    async def job(self, job_id: JobId) -> Job | None:
-        found = [job for job in await self._queue("--jobs", str(job_id)) if job.id == job_id]
+    async def _states(self, user: str, *whose: str) -> dict[JobId, Job]:
+        return {job.id: job for job in await self._queue(user, *whose)}
+
+    async def job(self, job_id: JobId, user: str = "") -> Job | None:
+        if (found := await self._job(job_id, "")) is not None or not user:
+            return found
+        if (found := await self._job(job_id, user)) is not None:
+            self.hidden.add(user)
+        return found
+
+    async def _job(self, job_id: JobId, user: str) -> Job | None:
+        listed = await self._queue(user, "--jobs", str(job_id))
+        found = [job for job in listed if job.id == job_id]
         if not found or not found[0].is_over:
             return found[0] if found else None
         # squeue has no exit code.
-        _, out, _ = await self._run("scontrol", "show", "job", str(job_id))
+        _, out, _ = await self._run("scontrol", "show", "job", str(job_id), user=user)
         codes = _CODE.search(out)
         code = next(filter(None, codes.groups())) if codes else None
-        return None if not out else _with_code(found[0], code)
+        return None if not out else msgspec.structs.replace(found[0], code=code and int(code))
 
-    async def named(self, prefix: str) -> list[Job]:
-        jobs = (await self.states()).values()
-        return [job for job in jobs if (job.name or "").startswith(prefix)]
+    async def named(self, prefix: str, user: str = "") -> list[Job]:
+        listed = of_user((await self.states()).values(), user)
+        found = [job for job in listed if job.begins_with(prefix)]
+        if found or not user:
+            return found
+        own = (await self._states(user, "--user", user)).values()
+        if found := [job for job in own if job.begins_with(prefix)]:
+            self.hidden.add(user)
+        return found
 
-    async def cancel(self, job_id: JobId) -> None:
-        code, _, errors = await self._run("scancel", str(job_id))
+    async def cancel(self, job_id: JobId, user: str = "") -> None:
+        code, _, errors = await self._run("scancel", str(job_id), user=user)
         if code and is_away(errors):
-            raise SlurmAway(_plain(errors))
+            raise away(user, _plain(errors))
 
-    async def terminate(self, job_id: JobId) -> None:
-        await self._signal(job_id, "TERM")
+    async def terminate(self, job_id: JobId, user: str = "") -> None:
+        await self._signal(job_id, "TERM", user)
 
-    async def warn(self, job_id: JobId) -> None:
-        await self._signal(job_id, "USR1")
+    async def warn(self, job_id: JobId, user: str = "") -> None:
+        await self._signal(job_id, "USR1", user)
 
-    async def wake(self, job_id: JobId) -> None:
-        await self._signal(job_id, str(WAKE))
+    async def wake(self, job_id: JobId, user: str = "") -> None:
+        await self._signal(job_id, str(WAKE), user)
 
-    async def _signal(self, job_id: JobId, name: str) -> None:
+    async def _signal(self, job_id: JobId, name: str, user: str) -> None:
         code, _, errors = await self._run(
-            "scancel", *self._receiver, f"--signal={name}", str(job_id)
+            "scancel", *self._receiver, f"--signal={name}", str(job_id), user=user
         )
         if code and is_away(errors):
-            raise SlurmAway(_plain(errors))
+            raise away(user, _plain(errors))
         if "try again" in errors or "transition" in errors:
             raise TryAgain
 
-    async def time_limit(self, job_id: JobId) -> int | None:
-        code, out, errors = await self._run(
-            "squeue", "--noheader", "--array", "--states=all", "--jobs", str(job_id), "--format=%l"
-        )
-        if code and is_away(errors):
-            raise SlurmAway(_plain(errors))
+    async def time_limit(self, job_id: JobId, user: str = "") -> int | None:
+        for name in ("", user) if user else ("",):
+            code, out, errors = await self._run(
+                *("squeue", "--noheader", "--array", "--states=all"),
+                *("--jobs", str(job_id), "--format=%l"),
+                user=name,
+            )
+            if code and is_away(errors):
+                raise away(name, _plain(errors))
+            if out.strip():
+                break
         return _minutes(out.strip()) if out.strip() != "UNLIMITED" else None
 
     async def change_time_limit(self, job_id: JobId, minutes: int | None) -> None:
@@ -198,23 +241,36 @@ class CliTransport:
         return nodes.of_scontrol(out)
 
     async def close(self) -> None:
-        if self._host is not None:
-            self._host.close()
+        for host in (self._host, *(each.host for each in self._others.values())):
+            if host is not None:
+                host.close()
 
-    async def _queue(self, *which: str) -> list[Job]:
+    async def _queue(self, user: str, *which: str) -> list[Job]:
         code, out, errors = await self._run(
-            "squeue", "--noheader", "--array", "--states=all", *which, f"--format={_COLUMNS}"
+            *("squeue", "--noheader", "--array", "--states=all"),
+            *(*which, f"--format={_COLUMNS}"),
+            user=user,
         )
         if code and "Invalid job id" in errors:
             return []
         if code:
-            raise SlurmAway(_plain(errors) or f"squeue ended with {code}")
+            raise away(user, _plain(errors) or f"squeue ended with {code}")
         return [job for line in out.splitlines() if (job := _job(line)) is not None]
 
-    async def _run(self, *command: str, end_at: bytes | None = None) -> tuple[int, str, str]:
+    async def _run(
+        self, *command: str, end_at: bytes | None = None, user: str = ""
+    ) -> tuple[int, str, str]:
         """Run a command; return its exit code, output and errors. It is ended when it prints the
         error `end_at`. Raises SlurmAway."""
-        here = list(command) if self._host is None else self._host.wrap(command, _VARIABLES)
+        environment = {**os.environ, **_VARIABLES}
+        host = self._host
+        if user:
+            if (run_as := self._others.get(user)) is None:
+                raise away(user, "the settings have no such account")
+            command = (*run_as.prefix, *command)
+            environment = run_as.environment(environment)
+            host = run_as.host or host
+        here = list(command) if host is None else host.wrap(command, _VARIABLES)
         async with self._limit:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -222,57 +278,20 @@ class CliTransport:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.PIPE,
-                    env={**os.environ, **_VARIABLES},
+                    env=environment,
                 )
             except OSError as error:
-                raise SlurmAway(f"{here[0]} can't be run: {error.strerror}") from error
-            code, out, errors = await _finish(process, command[0], end_at)
-        if self._host is not None and code == NO_CONNECTION:
+                raise away(user, f"{here[0]} can't be run: {error.strerror}") from error
+            try:
+                code, out, errors = await finish(process, command[0], end_at)
+            except SlurmAway as error:
+                raise away(user, str(error)) from error
+        if host is not None and code == NO_CONNECTION:
             why = " ".join(errors.split()) or "no reason given"
-            raise SlurmAway(f"ssh {self._host.host} failed: {why}")
+            raise away(user, f"ssh {host.host} failed: {why}")
+        if user and code and errors.startswith("sudo: "):
+            raise away(user, " ".join(errors.split()))
         return code, out, errors
-
-
-async def _finish(
-    process: asyncio.subprocess.Process, command: str, end_at: bytes | None
-) -> tuple[int, str, str]:
-    try:
-        async with asyncio.timeout(CALL_SECONDS):
-            out, errors, _ = await asyncio.gather(
-                _read(process, process.stdout),
-                _read(process, process.stderr, end_at),
-                process.wait(),
-            )
-    except TimeoutError as error:
-        raise SlurmAway(f"{command} did not end in {CALL_SECONDS:g} s") from error
-    finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.communicate()  # Pipes with unread output would keep `wait` waiting.
-    return process.returncode or 0, out.decode(errors="replace"), errors.decode(errors="replace")
-
-
-async def _read(
-    process: asyncio.subprocess.Process,
-    stream: asyncio.StreamReader | None,
-    end_at: bytes | None = None,
-) -> bytearray:
-    """Read to the end; kill the process when it has printed `end_at`, or too much. Raises SlurmAway
-    if it printed too much."""
-    text = bytearray()
-    is_too_large = False
-    while stream is not None and (part := await stream.read(1 << 16)):
-        if not is_too_large:
-            text += part
-        is_too_large = len(text) > _MOST_BYTES
-        has_enough = is_too_large or (end_at is not None and end_at in text)
-        if has_enough and process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-    if is_too_large:
-        raise SlurmAway(f"a command of Slurm printed more than {_MOST_BYTES >> 20} MiB")
-    return text
 
 
 def _plain(errors: str) -> str:
@@ -285,17 +304,17 @@ def _plain(errors: str) -> str:
 
 
 def _job(line: str) -> Job | None:
-    parts = line.split("|", 5)
+    parts = line.split("|", 6)
     number = job_id(parts[0])
-    if len(parts) < 6 or number is None:
+    if len(parts) < 7 or number is None:
         return None
-    _, state, reason, nodes, begins, name = parts
+    _, state, reason, nodes, begins, user, name = parts
     if isinstance(number, ArrayTask):
         name = task_name(name, number.number)
     begins_at = None
     with suppress(ValueError):
         begins_at = int(datetime.fromisoformat(begins).timestamp())
-    return Job(number, (state,), name, reason, nodes, begins_at=begins_at)
+    return Job(number, (state,), name, reason, nodes, begins_at=begins_at, user=user)
 
 
 def _pending(out: str) -> list[PendingJob]:
@@ -317,7 +336,3 @@ def _minutes(limit: str) -> int:
         raise Refused("it has no such job any more", permanent=True)
     days, hours, minutes = (int(number or 0) for number in found.groups())
     return (days * 24 + hours) * 60 + minutes
-
-
-def _with_code(job: Job, code: str | None) -> Job:
-    return Job(job.id, job.state, job.name, job.reason, job.nodes, int(code) if code else None)

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
-import aiohttp
 from msgspec.structs import replace
 
 from fetchml.adapters.slurm import nodes
+from fetchml.adapters.slurm.accounts.identities import Identities
 from fetchml.adapters.slurm.job import (
     ArrayTask,
     Job,
@@ -16,10 +17,12 @@ from fetchml.adapters.slurm.job import (
     PendingJob,
     Submission,
     number_of,
+    of_user,
     task_name,
 )
 from fetchml.adapters.slurm.transports.commands import CliTransport
 from fetchml.adapters.slurm.transports.refusals import AWAY_CODES, is_permanent, plain
+from fetchml.adapters.slurm.transports.requests import Requests
 from fetchml.adapters.slurm.transports.rest_replies import (
     QUEUE,
     STATES,
@@ -29,16 +32,15 @@ from fetchml.adapters.slurm.transports.rest_replies import (
     number_in,
     object_in,
     pending_in,
-    reply_of,
     rows,
 )
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import (
-    CALL_SECONDS,
     WAKE,
     Refused,
     SlurmAway,
     TryAgain,
+    away,
 )
 from fetchml.ports.cluster import Node
 from fetchml.system.shared_answers import SharedAnswers
@@ -54,7 +56,6 @@ _AT_ONCE = 8
 _TRY_AGAIN = 2020
 _NO_JOB = 2017
 _OVER_ALREADY = 2021
-_MOST_BYTES = 256 << 20
 
 
 class RestTransport:
@@ -66,16 +67,18 @@ class RestTransport:
         commands: CliTransport | None = None,
         *,
         signals_steps: bool = False,
+        others: Mapping[str, Tokens] = MappingProxyType({}),
     ) -> None:
         """`commands`: Slurm's commands on this host, where it has them. They read a long queue.
-        `signals_steps`: signals go to the steps of a job instead of its script."""
+        `signals_steps`: signals go to the steps of a job instead of its script. `others`: the
+        tokens of users' accounts, by the account's name."""
         self._commands = commands
         self._receiver = "FULL_STEPS_ONLY" if signals_steps else "BATCH_JOB"
         self._url = url.rstrip("/")
-        self._user = user
-        self._tokens = tokens
+        self._identities = Identities(user, tokens, others)
+        self._requests = Requests(self._url, self._identities, failed=self._forget_all)
+        self.hidden: set[str] = set()
         self._version: str | None = None
-        self._session: aiohttp.ClientSession | None = None
         self._names: dict[int, str] = {}
         """Names of the jobs and arrays seen since Slurm was last away, by id. `named` drops those
         that Slurm no longer has."""
@@ -91,13 +94,13 @@ class RestTransport:
 
     async def open(self) -> str:
         for version in VERSIONS if self._version is None else (self._version,):
-            status, reply = await self._call("GET", f"/slurm/{version}/ping/")
+            status, reply = await self._requests.call("GET", f"/slurm/{version}/ping/")
             if status == 404:
                 continue
             self._version = version
             pings = rows(reply, "pings")
             if status >= 400 or not any(each.get("pinged") == "UP" for each in pings):
-                self._tokens.forget()
+                self._identities.forget("")
                 raise SlurmAway(
                     errors_of(reply) or "slurmctld does not answer slurmrestd, or rejects the token"
                 )
@@ -141,7 +144,7 @@ class RestTransport:
         if job.exclusive:
             properties["shared"] = ["none" if job.exclusive == "true" else "user"]
         body = {"script": job.script, "job": properties}
-        status, reply = await self._slurm("POST", "/job/submit", body)
+        status, reply = await self._slurm("POST", "/job/submit", body, user=job.user)
         number = number_in(reply.get("job_id"))
         if status < 400 and number:
             self._names[number] = job.name
@@ -152,36 +155,57 @@ class RestTransport:
         raise Refused(plain(message), permanent=is_permanent(message))
 
     async def states(self) -> dict[JobId, Job]:
-        if self._has_states:
-            found = await self._read_states("/jobs/state/")
-        else:
-            found = {job.id: job for job in await self._all()}
+        found = await self._states("")
         self._number_of_jobs = len(found)
         return found
 
-    async def job(self, job_id: JobId) -> Job | None:
+    async def _states(self, user: str) -> dict[JobId, Job]:
+        if self._has_states:
+            return await self._read_states("/jobs/state/", user)
+        return {job.id: job for job in await self._all(user)}
+
+    async def job(self, job_id: JobId, user: str = "") -> Job | None:
+        if (found := await self._job(job_id, "")) is not None or not user:
+            return found
+        if (found := await self._job(job_id, user)) is not None:
+            self.hidden.add(user)
+        return found
+
+    async def _job(self, job_id: JobId, user: str) -> Job | None:
         if isinstance(job_id, ArrayTask):
-            return (await self._answers.of(job_id.array)).get(job_id)
-        status, reply = await self._slurm("GET", f"/job/{job_id}")
+            # Many ask at the same time, but for one that is hidden.
+            array = self._read_array(job_id.array, user) if user else self._answers.of(job_id.array)
+            return (await array).get(job_id)
+        status, reply = await self._slurm("GET", f"/job/{job_id}", user=user)
         jobs = rows(reply, "jobs")
         if status == 404 or not jobs:
             return None
         return self._learn(jobs[-1])
 
-    async def named(self, prefix: str) -> list[Job]:
-        listed = await self.states()
-        self._forget_all_but({number_of(each) for each in listed})
+    async def named(self, prefix: str, user: str = "") -> list[Job]:
+        found = of_user(await self._named(prefix, ""), user)
+        if found or not user:
+            return found
+        if found := of_user(await self._named(prefix, user), user):
+            self.hidden.add(user)
+        return found
+
+    async def _named(self, prefix: str, user: str) -> list[Job]:
+        listed = await self._states(user)
+        if not user:
+            self._number_of_jobs = len(listed)
+            self._forget_all_but({number_of(each) for each in listed})
         unknown = [each for each in listed if number_of(each) not in self._names]
         if not self._has_states or len({number_of(each) for each in unknown}) > _MANY:
             # Which tasks of an array are pending is not in this reply.
-            jobs = [job for job in await self._all() if isinstance(job.id, int)]
+            jobs = [job for job in await self._all(user) if isinstance(job.id, int)]
             listed = {each: job for each, job in listed.items() if isinstance(each, ArrayTask)}
         else:
-            await self._look_at(unknown)
+            await self._look_at(unknown, user)
             jobs = []
         resolved = {self._resolved(each) for each in listed}
         known = [each for each in resolved if self._name(each).startswith(prefix)]
-        jobs += await self._look_at(known)
+        jobs += await self._look_at(known, user)
         return [job for job in jobs if (job.name or "").startswith(prefix)]
 
     def _forget_all_but(self, numbers: set[int]) -> None:
@@ -216,57 +240,58 @@ class RestTransport:
         name = self._names.get(number_of(job_id), "")
         return task_name(name, job_id.number) if isinstance(job_id, ArrayTask) else name
 
-    async def _look_at(self, job_ids: Iterable[JobId]) -> list[Job]:
+    async def _look_at(self, job_ids: Iterable[JobId], user: str) -> list[Job]:
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def look(job_id: JobId) -> Job | None:
             if isinstance(job_id, ArrayTask):  # One request answers for all of an array.
-                return await self.job(job_id)
+                return await self._job(job_id, user)
             async with limit:
-                return await self.job(job_id)
+                return await self._job(job_id, user)
 
         return [job for job in await asyncio.gather(*map(look, job_ids)) if job is not None]
 
-    async def cancel(self, job_id: JobId) -> None:
-        await self._slurm("DELETE", f"/job/{job_id}")
+    async def cancel(self, job_id: JobId, user: str = "") -> None:
+        await self._slurm("DELETE", f"/job/{job_id}", user=user)
 
-    async def terminate(self, job_id: JobId) -> None:
-        await self._signal(job_id, "TERM")
+    async def terminate(self, job_id: JobId, user: str = "") -> None:
+        await self._signal(job_id, "TERM", user)
 
-    async def warn(self, job_id: JobId) -> None:
-        await self._signal(job_id, "USR1")
+    async def warn(self, job_id: JobId, user: str = "") -> None:
+        await self._signal(job_id, "USR1", user)
 
-    async def wake(self, job_id: JobId) -> None:
-        await self._signal(job_id, str(WAKE))
+    async def wake(self, job_id: JobId, user: str = "") -> None:
+        await self._signal(job_id, str(WAKE), user)
 
-    async def _signal(self, job_id: JobId, name: str) -> None:
+    async def _signal(self, job_id: JobId, name: str, user: str) -> None:
         _, reply = await self._slurm(
-            "DELETE", f"/job/{job_id}?signal={name}&flags={self._receiver}"
+            "DELETE", f"/job/{job_id}?signal={name}&flags={self._receiver}", user=user
         )
         for each in rows(reply, "status"):
             if object_in(each, "error").get("code") == _TRY_AGAIN:
                 raise TryAgain
 
-    async def time_limit(self, job_id: JobId) -> int | None:
-        return number_in((await self._begun(job_id)).get("time_limit"))
+    async def time_limit(self, job_id: JobId, user: str = "") -> int | None:
+        return number_in((await self._begun(job_id, user)).get("time_limit"))
 
     async def change_time_limit(self, job_id: JobId, minutes: int | None) -> None:
         limit = {"infinite": True} if minutes is None else {"set": True, "number": minutes}
         number = job_id
         if isinstance(job_id, ArrayTask):
-            number = number_in((await self._begun(job_id)).get("job_id")) or job_id
+            number = number_in((await self._begun(job_id, "")).get("job_id")) or job_id
         status, reply = await self._slurm("POST", f"/job/{number}", {"time_limit": limit})
         if status >= 400:
             message = errors_of(reply) or f"status {status}"
             raise Refused(plain(message), permanent=False)
 
-    async def _begun(self, job_id: JobId) -> dict[str, Any]:
+    async def _begun(self, job_id: JobId, user: str) -> dict[str, Any]:
         """Return the entry of a job that has started. Once it runs, a task of an array has a job id
         too, and slurmrestd changes it only by that. Raises Refused if there is no such job."""
-        _, reply = await self._slurm("GET", f"/job/{job_id}")
-        for each in rows(reply, "jobs"):
-            if job_of(each).id == job_id:
-                return each
+        for name in ("", user) if user else ("",):
+            _, reply = await self._slurm("GET", f"/job/{job_id}", user=name)
+            for each in rows(reply, "jobs"):
+                if job_of(each).id == job_id:
+                    return each
         raise Refused("it has no such job any more", permanent=True)
 
     async def queue(self) -> list[PendingJob]:
@@ -289,28 +314,27 @@ class RestTransport:
         return [nodes.of_rest(each) for each in rows(reply, "nodes")]
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._requests.close()
 
     @property
     def _has_states(self) -> bool:
         return self._version is None or self._version >= _FIRST_WITH_STATES
 
-    async def _all(self) -> list[Job]:
+    async def _all(self, user: str) -> list[Job]:
         """Return all jobs, and of arrays the tasks that have started."""
-        _, reply = await self._slurm("GET", "/jobs/")
+        _, reply = await self._slurm("GET", "/jobs/", user=user)
         jobs = []
-        self._forget_all()
+        if not user:
+            self._forget_all()
         for each in rows(reply, "jobs"):
             job = self._learn(each)
             if isinstance(job.id, ArrayTask) or not number_in(each.get("array_job_id")):
                 jobs.append(job)
         return jobs
 
-    async def _read_array(self, number: int) -> dict[JobId, Job]:
+    async def _read_array(self, number: int, user: str = "") -> dict[JobId, Job]:
         """Return all tasks of an array."""
-        _, reply = await self._slurm("GET", f"/job/{number}")
+        _, reply = await self._slurm("GET", f"/job/{number}", user=user)
         found: dict[JobId, Job] = {}
         pending: Job | None = None
         for each in rows(reply, "jobs"):
@@ -321,15 +345,15 @@ class RestTransport:
                 pending = job
         if pending is not None:
             # One entry has all tasks that have not started, and of many not all indexes.
-            states = await self._read_states(f"/jobs/state/?job_id={number}")
+            states = await self._read_states(f"/jobs/state/?job_id={number}", user)
             for task, seen in states.items():
                 if isinstance(task, ArrayTask) and task.array == number and task not in found:
                     name = task_name(pending.name or "", task.number)
                     found[task] = replace(pending, id=task, state=seen.state, name=name)
         return found
 
-    async def _read_states(self, path: str) -> dict[JobId, Job]:
-        _, reply = await self._slurm("GET", path, decode=STATES.decode)
+    async def _read_states(self, path: str, user: str) -> dict[JobId, Job]:
+        _, reply = await self._slurm("GET", path, decode=STATES.decode, user=user)
         found: dict[JobId, Job] = {}
         for job in map(listed_job, reply.get("jobs") or ()):
             if job is not None:
@@ -343,53 +367,21 @@ class RestTransport:
         path: str,
         body: object = None,
         decode: Callable[[bytes], Any] = json.loads,
+        user: str = "",
     ) -> tuple[int, Any]:
         if self._version is None:
             await self.open()
-        status, reply = await self._call(method, f"/slurm/{self._version}{path}", body, decode)
+        path = f"/slurm/{self._version}{path}"
+        status, reply = await self._requests.call(method, path, body, decode, user)
         codes = {number_in(each.get("error_number")) or 0 for each in rows(reply, "errors")}
         if codes & {_NO_JOB, _OVER_ALREADY}:
             return 404, reply
         unclear = any(code in AWAY_CODES for code in codes)
         if unclear or status in (401, 403, 502, 503, 504, 511) or (status >= 500 and not codes):
-            self._forget_all()
-            self._tokens.forget()
-            raise SlurmAway(errors_of(reply) or f"slurmrestd answered with status {status}")
+            if not user:
+                self._forget_all()
+            self._identities.forget(user)
+            raise away(user, errors_of(reply) or f"slurmrestd answered with status {status}")
         if status >= 400 and method == "GET" and status != 404:
-            raise SlurmAway(errors_of(reply) or f"slurmrestd answered with status {status}")
+            raise away(user, errors_of(reply) or f"slurmrestd answered with status {status}")
         return status, reply
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        decode: Callable[[bytes], Any] = json.loads,
-    ) -> tuple[int, Any]:
-        try:
-            headers = {
-                "X-SLURM-USER-NAME": self._user,
-                "X-SLURM-USER-TOKEN": self._tokens.current(),
-            }
-        except (OSError, ValueError) as error:
-            raise SlurmAway(f"there is no token for slurmrestd: {error}") from error
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=CALL_SECONDS),
-                connector=aiohttp.TCPConnector(limit=32),
-            )
-        try:
-            async with self._session.request(
-                method, self._url + path, json=body, headers=headers
-            ) as response:
-                data = bytearray()
-                async for part in response.content.iter_any():
-                    data += part
-                    if len(data) > _MOST_BYTES:
-                        raise SlurmAway("slurmrestd's reply is too large")
-                status = response.status
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._forget_all()
-            reason = str(error) or type(error).__name__
-            raise SlurmAway(f"slurmrestd at {self._url} does not answer: {reason}") from error
-        return status, reply_of(status, bytes(data), decode)

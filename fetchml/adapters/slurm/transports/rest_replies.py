@@ -141,4 +141,5 @@ def job_of(each: dict[str, Any]) -> Job:
         nodes=str(each.get("nodes") or ""),
         code=number_in(code),
         begins_at=number_in(each.get("start_time")) or None,
+        user=str(each.get("user_name") or ""),
     )

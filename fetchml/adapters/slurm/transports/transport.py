@@ -17,6 +17,20 @@ class SlurmAway(Exception):
     server's owner."""
 
 
+class AccountAway(SlurmAway):
+    """The same of a request as the account of a user: the server may still reach Slurm as its own
+    account. The message is for the user too."""
+
+    def __init__(self, user: str, why: str) -> None:
+        super().__init__(f"it can't be asked as {user}: {why}")
+
+
+def away(user: str, why: str) -> SlurmAway:
+    """Return the error of a request without an answer. `user`: as whom it was made; empty for the
+    server's own account."""
+    return AccountAway(user, why) if user else SlurmAway(why)
+
+
 class Refused(Exception):
     """Slurm refused a request, and nothing came of it. The message has Slurm's words."""
 
@@ -31,7 +45,14 @@ class TryAgain(Exception):
 
 
 class SlurmTransport(Protocol):
-    """Every method raises SlurmAway."""
+    """Every method raises SlurmAway.
+
+    `user` is the account as whom a request is made: empty for the server's own. A job that the
+    server's account does not see (PrivateData) is looked for as `user`.
+    """
+
+    hidden: set[str]
+    """Accounts whose jobs the server's own does not see, as far as this was met."""
 
     async def open(self) -> str:
         """Connect; return the version of Slurm. May be repeated."""
@@ -41,31 +62,32 @@ class SlurmTransport(Protocol):
         """Whether tasks of arrays can be followed one by one."""
 
     async def submit(self, job: Submission) -> int:
-        """Return the id of the job, or of the array. Raises Refused."""
+        """Submit as the job's user; return the id of the job, or of the array. Raises Refused."""
 
     async def states(self) -> dict[JobId, Job]:
         """Return all jobs that may be this server's, by id. Cheap, so that it can be repeated."""
 
-    async def job(self, job_id: JobId) -> Job | None:
+    async def job(self, job_id: JobId, user: str = "") -> Job | None:
         """Return everything about a job; `None` if there is none with this id."""
 
-    async def named(self, prefix: str) -> list[Job]:
-        """Return the jobs whose names begin with `prefix`, those that are over too."""
+    async def named(self, prefix: str, user: str = "") -> list[Job]:
+        """Return the jobs whose names begin with `prefix`, those that are over too: all, or those
+        of `user`."""
 
-    async def cancel(self, job_id: JobId) -> None:
+    async def cancel(self, job_id: JobId, user: str = "") -> None:
         """End a job: SIGTERM to all of its processes, after KillWait SIGKILL. Does nothing if there
         is none."""
 
-    async def terminate(self, job_id: JobId) -> None:
+    async def terminate(self, job_id: JobId, user: str = "") -> None:
         """Send SIGTERM to the job's first process only, which is the shim. Raises TryAgain."""
 
-    async def warn(self, job_id: JobId) -> None:
+    async def warn(self, job_id: JobId, user: str = "") -> None:
         """Send SIGUSR1 to the job's first process only. Raises TryAgain."""
 
-    async def wake(self, job_id: JobId) -> None:
+    async def wake(self, job_id: JobId, user: str = "") -> None:
         """Send WAKE to the job's first process only. Raises TryAgain."""
 
-    async def time_limit(self, job_id: JobId) -> int | None:
+    async def time_limit(self, job_id: JobId, user: str = "") -> int | None:
         """Return a running job's time limit in whole minutes; `None` if it has none. Raises
         Refused if there is no such job."""
 

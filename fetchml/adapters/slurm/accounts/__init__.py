@@ -1,0 +1,1 @@
+"""Users of FetchML whose jobs belong to accounts of their own."""

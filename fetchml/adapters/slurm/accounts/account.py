@@ -1,0 +1,79 @@
+"""The accounts of the cluster as whom the jobs of users run."""
+
+import os
+import pwd
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fetchml.core.scheduling.slurm import user_fault
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+"""Goes into the options of commands: no other characters, and no leading `-`."""
+
+
+class NoSuchAccount(Exception):
+    """The message is for the server's owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of Unix and of Slurm, the same on this host and on all nodes."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    """All gids, `gid` too."""
+
+    @property
+    def owner(self) -> tuple[int, int]:
+        return self.uid, self.gid
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The accounts of users who have one; the jobs of the others are those of the server's."""
+
+    by_user: Mapping[str, Account] = field(default_factory=dict)
+    """By the user's name in FetchML; the server's own account may be among them."""
+    own: str = ""
+    """Name of the server's account in Slurm; empty if it is not known."""
+    refuses_others: bool = False
+    """Whether users without an account may run nothing."""
+
+    def of(self, user: str) -> Account | None:
+        """Return the account of a user; `None` for that of the server."""
+        account = self.by_user.get(user)
+        return None if account is None or account.name == self.own else account
+
+    @property
+    def others(self) -> frozenset[str]:
+        """The names of the accounts that are not the server's."""
+        return frozenset(each.name for each in self.by_user.values()) - {self.own}
+
+    def name_of(self, user: str) -> str:
+        """Return the name of a user's account; empty for that of the server."""
+        account = self.of(user)
+        return "" if account is None else account.name
+
+    def fault(self, user: str) -> str | None:
+        """Return why the user may not run tasks; `None` if they may."""
+        return user_fault(user, self.allowed)
+
+    @property
+    def allowed(self) -> Sequence[str] | None:
+        """The users who may run tasks; `None` if all may."""
+        return tuple(self.by_user) if self.refuses_others else None
+
+
+def find(name: str) -> Account:
+    """Look an account up on this host. Raises NoSuchAccount."""
+    if not _NAME.fullmatch(name):
+        raise NoSuchAccount(f"{name!r} can't be the name of an account")
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        raise NoSuchAccount(f"this host has no account {name}") from None
+    groups = tuple(sorted(os.getgrouplist(name, found.pw_gid)))
+    return Account(found.pw_name, found.pw_uid, found.pw_gid, groups)

@@ -1,0 +1,119 @@
+"""The accounts of the cluster as whom users' jobs run, by the settings."""
+
+import os
+import pwd
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from fetchml.adapters.slurm.accounts import account, run_as
+from fetchml.adapters.slurm.accounts.account import Account, Accounts, NoSuchAccount
+from fetchml.adapters.slurm.accounts.owners import AccountOwners
+from fetchml.adapters.slurm.accounts.run_as import RunAs
+from fetchml.adapters.slurm.transports.token import Tokens
+from fetchml.adapters.slurm.transports.transport import CALL_SECONDS
+from fetchml.config.sections.slurm import SlurmSettings
+from fetchml.files.task_users import FileOwners
+from fetchml.ports.launcher import Owner
+from fetchml.server.cannot_start import CannotStart
+from fetchml.system import capabilities
+
+USER, TOKEN_FILE = "user", "token_file"
+
+
+def parameters_of(slurm: SlurmSettings) -> dict[str, dict[str, str]]:
+    """Return the parameters of the jobs of each user."""
+    return {
+        user: {name: value for name, value in given.items() if name not in (USER, TOKEN_FILE)}
+        for user, given in slurm.users.items()
+    }
+
+
+def accounts_of(slurm: SlurmSettings) -> Accounts:
+    """Raises CannotStart."""
+    own = pwd.getpwuid(os.geteuid()).pw_name
+    by_user = {}
+    for user, given in slurm.users.items():
+        if USER not in given:
+            if TOKEN_FILE in given:
+                raise CannotStart(f"[slurm.users.{user}] token_file needs user, whose token it is")
+            continue
+        try:
+            by_user[user] = account.find(given[USER])
+        except NoSuchAccount as error:
+            raise CannotStart(
+                f"[slurm.users.{user}] user: {error}. Name an account that this host and all "
+                "nodes have"
+            ) from None
+        if by_user[user].uid == 0 and not slurm.allow_root:
+            raise CannotStart(
+                f"[slurm.users.{user}] user is root: its tasks would be root on the nodes. Name "
+                "another account, or set [slurm] allow_root"
+            )
+    found = Accounts(by_user, own, refuses_others=slurm.unmapped == "refuse")
+    if any(each.name != own for each in by_user.values()):
+        _require_possible(slurm)
+    return found
+
+
+def account_owners(slurm: SlurmSettings, own: Owner) -> FileOwners:
+    """Return who owns the files of tasks. `own`: of the server's account. Raises CannotStart."""
+    return AccountOwners(accounts_of(slurm), own)
+
+
+def _require_possible(slurm: SlurmSettings) -> None:
+    """Raises CannotStart."""
+    if not capabilities.may_hand_over():
+        raise CannotStart(
+            "[slurm.users] gives users accounts of their own, for which the server must give them "
+            "files: start it as root, or with the capabilities CAP_CHOWN, CAP_DAC_OVERRIDE and "
+            "CAP_FOWNER (docs/cluster.md)"
+        )
+    if slurm.container == "docker":
+        raise CannotStart(
+            "[slurm] container is docker: its engine gives every account that may use it all "
+            "rights on the node. Use podman, apptainer or pyxis for accounts of users"
+        )
+    if slurm.become == "setuid" and os.geteuid() != 0:
+        raise CannotStart("[slurm] become is setuid: only a server of root can do that. Use sudo")
+    if slurm.become == "ssh" and slurm.ssh is None:
+        raise CannotStart("[slurm] become is ssh: set [slurm] ssh to the host of the commands")
+    if slurm.become == "setuid" and slurm.ssh is not None:
+        raise CannotStart("[slurm] become is setuid, but the commands run on the host of ssh")
+
+
+def ways_of(slurm: SlurmSettings) -> dict[str, RunAs]:
+    """Return how commands run as the accounts, by their names. Raises CannotStart."""
+    return {each.name: _way(slurm, each) for each, _ in _others(slurm)}
+
+
+def _way(slurm: SlurmSettings, of: Account) -> RunAs:
+    if slurm.become == "ssh" and slurm.ssh is not None:
+        return run_as.by_ssh(of, slurm.ssh, CALL_SECONDS)
+    is_root = os.geteuid() == 0 and slurm.ssh is None
+    if slurm.become == "setuid" or (slurm.become == "auto" and is_root):
+        return run_as.by_ids(of)
+    return run_as.by_sudo(of)
+
+
+def tokens_of(slurm: SlurmSettings) -> dict[str, Tokens]:
+    """Return the accounts' tokens for slurmrestd, by their names. Raises CannotStart."""
+    found = dict[str, Tokens]()
+    for of, given in _others(slurm):
+        file = given.get(TOKEN_FILE)
+        if file is None and slurm.jwt_key is None:
+            raise CannotStart(
+                f"[slurm] transport is rest: the account {of.name} needs a token_file in "
+                "[slurm.users], or the server [slurm] jwt_key"
+            )
+        key = slurm.jwt_key if file is None else None
+        if file is not None or of.name not in found:
+            found[of.name] = Tokens(of.name, None if file is None else Path(file), key)
+    return found
+
+
+def _others(slurm: SlurmSettings) -> Iterator[tuple[Account, Mapping[str, str]]]:
+    """Yield the accounts that are not the server's, each with a user's entries."""
+    accounts = accounts_of(slurm)
+    for user, of in accounts.by_user.items():
+        if of.name != accounts.own:
+            yield of, slurm.users[user]

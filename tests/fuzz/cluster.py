@@ -16,8 +16,10 @@ import msgspec
 from fetchml.adapters.jupyter.nodes import RECORD, read_port
 from fetchml.adapters.node_relays.way import HIGHEST_PORT, LOWEST_PORT
 from fetchml.adapters.slurm import nodes
+from fetchml.adapters.slurm.accounts.identities import Identities
 from fetchml.adapters.slurm.job import ArrayTask, Submission
 from fetchml.adapters.slurm.transports import commands
+from fetchml.adapters.slurm.transports.requests import Requests
 from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.rest_replies import reply_of
 from fetchml.adapters.slurm.transports.token import Tokens
@@ -51,6 +53,8 @@ def batch_script(data: bytes) -> None:
 
 # Replies of Slurm
 
+TOKENS = Tokens("u", Path("/"), None)
+
 
 def squeue(data: bytes) -> None:
     """The lines of `squeue`, and those of `scontrol show job` about an exit."""
@@ -58,8 +62,7 @@ def squeue(data: bytes) -> None:
     for line in printed.splitlines():
         if (job := commands._job(line)) is not None:
             assert msgspec.json.encode(job)
-            if codes := commands._CODE.search(printed):
-                commands._with_code(job, next(filter(None, codes.groups())))
+    assert (commands._exit_code(printed) or 0) >= 0
     commands._plain(printed)
     with suppress(Refused):
         assert commands._minutes(printed) >= 0
@@ -75,20 +78,21 @@ def _check(node: Any) -> None:
     assert len(node.reason or "") <= 300
 
 
-class _Replies(RestTransport):
+class _Replies(Requests):
     """Gets the same reply to each request."""
 
     def __init__(self, status: int, body: bytes) -> None:
-        super().__init__("http://slurmrestd", "u", Tokens("u", Path("/"), None))
+        super().__init__("", Identities("u", TOKENS, {}), failed=lambda: None)
         self._status = status
         self._body = body
 
-    async def _call(
+    async def call(
         self,
         method: str,
         path: str,
         body: object = None,
         decode: Callable[[bytes], Any] = json.loads,
+        user: str = "",
     ) -> tuple[int, Any]:
         return self._status, reply_of(self._status, self._body, decode)
 
@@ -102,7 +106,8 @@ def slurmrestd(data: bytes) -> None:
 
 
 async def _ask(status: int, body: bytes) -> None:
-    transport = _Replies(status, body)
+    transport = RestTransport("http://slurmrestd", "u", TOKENS)
+    transport._requests = _Replies(status, body)
     calls = (
         transport.open,
         lambda: transport.submit(Submission("n", "#!/bin/sh\n", "/f", indexes="0-1")),
@@ -110,6 +115,8 @@ async def _ask(status: int, body: bytes) -> None:
         lambda: transport.job(7),
         lambda: transport.job(ArrayTask(7, 2)),
         lambda: transport.named("fetchml"),
+        lambda: transport.named("fetchml", "ada"),
+        lambda: transport.job(ArrayTask(7, 2), "ada"),
         lambda: transport.time_limit(7),
         lambda: transport.change_time_limit(ArrayTask(7, 2), 5),
         lambda: transport.cancel(7),

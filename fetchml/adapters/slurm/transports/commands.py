@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from types import MappingProxyType
 
-import msgspec
+from msgspec.structs import replace
 
 from fetchml.adapters.slurm import nodes
 from fetchml.adapters.slurm.accounts.run_as import RunAs
@@ -156,9 +156,7 @@ class CliTransport:
             return found[0] if found else None
         # squeue has no exit code.
         _, out, _ = await self._run("scontrol", "show", "job", str(job_id), user=user)
-        codes = _CODE.search(out)
-        code = next(filter(None, codes.groups())) if codes else None
-        return None if not out else msgspec.structs.replace(found[0], code=code and int(code))
+        return replace(found[0], code=_exit_code(out)) if out else None
 
     async def named(self, prefix: str, user: str = "") -> list[Job]:
         listed = of_user((await self.states()).values(), user)
@@ -336,3 +334,9 @@ def _minutes(limit: str) -> int:
         raise Refused("it has no such job any more", permanent=True)
     days, hours, minutes = (int(number or 0) for number in found.groups())
     return (days * 24 + hours) * 60 + minutes
+
+
+def _exit_code(shown: str) -> int | None:
+    """Read the exit code of a job that `scontrol` shows; `None` if there is none."""
+    found = _CODE.search(shown)
+    return int(next(filter(None, found.groups()))) if found else None

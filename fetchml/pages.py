@@ -1,16 +1,21 @@
 """Size limits of pages of lists: a task may have a megabyte, and a page a thousand tasks."""
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec.structs import replace
 
 from fetchml.core.model import Task
 from fetchml.errors import BadRequest
+from fetchml.system.pacing import Pace
 
 PAGE_BYTES = 16 << 20
 """Most bytes of a page that must hold everything that was requested."""
 PART_BYTES = 2 << 20
 """Most bytes of a page that may end early, because the next one continues there. By default gRPC's
 clients accept messages of up to 4 MiB."""
+STEP_BYTES = 256 << 10
+"""Bytes of tasks that are measured before other requests may run."""
 ROW_BYTES = 1024
 """Bytes of a task besides its specification."""
 
@@ -35,6 +40,20 @@ def row_bytes(task: Task, *, brief: bool) -> int:
         row = ROW_BYTES + sum(map(len, spec.datasets or ()))
         return row if spec.sweep is None else row + sum(map(len, spec.sweep.parameters.values()))
     return ROW_BYTES + len(_encode(spec))
+
+
+async def fitting(tasks: Sequence[Task], most_bytes: int, *, brief: bool) -> int:
+    """Return how many of the first tasks fit into a page, at least one. Yields to other requests in
+    between: tasks with large texts take milliseconds."""
+    taken, look_at, pace = 0, min(STEP_BYTES, most_bytes), Pace()
+    for number, task in enumerate(tasks):
+        taken += row_bytes(task, brief=brief)
+        if taken > look_at:  # Looking at each of many small tasks would slow an ordinary page.
+            if taken > most_bytes and number:
+                return number
+            await pace.rest()
+            look_at = min(taken + STEP_BYTES, most_bytes)
+    return len(tasks)
 
 
 def in_brief(task: Task) -> Task:

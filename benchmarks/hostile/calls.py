@@ -9,10 +9,11 @@ import grpc
 
 from benchmarks.client import Client, key_of
 from benchmarks.hostile.attack import Attack, Outcome
+from benchmarks.hostile.requests import LARGE, LIST_TASKS, LISTS
 from benchmarks.processes import KEY, Server
 from fetchml.core.requests.batch import MAX_BATCH
 from fetchml.v1 import task_pb2, task_pb2_grpc
-from testbed.http2 import Connection
+from testbed.http2 import INITIAL_WINDOW_SIZE, Connection, message
 
 MIB = 1 << 20
 LIST = "fetchml.v1.TaskService/ListTasks"
@@ -28,6 +29,7 @@ QUIET_SECONDS = 0.05
 END_SECONDS = 60
 MESSAGE_SECONDS = 120
 """The server ends a call whose message has not come after 30 s. Some wait for a place before."""
+UNREAD_SECONDS = 3
 BATCH_TASKS = 600
 BATCHES = 15
 WAITING = 100_000
@@ -129,6 +131,30 @@ def health_watches(server: Server) -> Iterator[Attack]:
         return Outcome(f"{NETWORKS * STREAMS - ended:,} streams stay open; a key's call is served")
 
     yield attack
+
+
+@contextmanager
+def unread_lists(server: Server) -> Iterator[Attack]:
+    """Over one connection, whose streams have no room for a reply."""
+    no_window = struct.pack(">HI", INITIAL_WINDOW_SIZE, 0)
+    request = task_pb2.ListTasksRequest(limit=LIST_TASKS, view=task_pb2.FULL)
+    with Client(server.http) as client, client.blocked_queue():
+        for _ in range(LIST_TASKS):
+            client.ask("POST", "/v1/tasks", LARGE)
+
+        def attack() -> Outcome:
+            with Connection(server.grpc, no_window) as connection:
+                connection.look(QUIET_SECONDS)
+                for _ in range(LISTS):
+                    stream = connection.call(LIST, KEY)
+                    connection.send(stream, message(request.SerializeToString()), last=True)
+                until = time.monotonic() + UNREAD_SECONDS
+                while time.monotonic() < until:
+                    connection.look(QUIET_SECONDS)
+                refused = len(connection.ended)
+            return Outcome(f"{refused} lists refused")
+
+        yield attack
 
 
 @contextmanager

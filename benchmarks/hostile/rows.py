@@ -64,6 +64,13 @@ ROWS = (
         settings={"tasks_max_running": "1"},
     ),
     Row(
+        "the same lists over gRPC",
+        calls.unread_lists,
+        "not measured",
+        most_mib=UNREAD_MIB,
+        settings={"tasks_max_running": "1"},
+    ),
+    Row(
         "400 tasks of 250 KB of one user, that wait",
         requests.queued_tasks,
         "all users get 503",

@@ -43,7 +43,7 @@ from fetchml.files.output_archives import OutputArchives, OutputsArchive
 from fetchml.files.reads import OpenedFile
 from fetchml.files.task_files import TaskFiles
 from fetchml.notifications.service import Notifications
-from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
+from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge, fitting
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store, TaskPage, TaskQuery
 from fetchml.ports.usage import TaskHistory
@@ -169,10 +169,12 @@ class Engine:
             if query.user not in (None, who.user):
                 return TaskPage([], 0)
             query = replace(query, user=who.user)
-        query = replace(query, most_bytes=PAGE_BYTES if whole else PART_BYTES)
+        most_bytes = PAGE_BYTES if whole else PART_BYTES
         page = self._index.page(query)
         if page is None:
-            page = await self._store.list_tasks(query)
+            page = await self._store.list_tasks(replace(query, most_bytes=most_bytes))
+        elif (count := await fitting(page.tasks, most_bytes, brief=query.brief)) < len(page.tasks):
+            page = replace(page, tasks=page.tasks[:count], cut=True)
         if page.cut and whole:
             raise PageTooLarge(len(page.tasks))
         return page

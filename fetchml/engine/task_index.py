@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from fetchml.core.model import ENDED, HOLDING, Change, Status, Task
 from fetchml.engine.recent_tasks import BEFORE_ALL, ListKey, RecentTasks, list_key
-from fetchml.pages import row_bytes
 from fetchml.ports.store import StoredState, TaskPage, TaskQuery
 
 RECENT = 2_000
@@ -98,7 +97,8 @@ class TaskIndex:
         )
 
     def page(self, query: TaskQuery) -> TaskPage | None:
-        """`None` if only the store has it."""
+        """`None` if only the store has it. `most_bytes` does not cut it: its tasks are in memory
+        anyway."""
         if _needs_search(query):
             return None
         states = frozenset(query.states or Status)
@@ -110,7 +110,7 @@ class TaskIndex:
         ended = [self._ended[status] for status in states & ENDED]
         floor = max((newest.floor for newest in ended), default=BEFORE_ALL)
         tasks: list[Task] = []
-        skip, taken = query.offset, 0
+        skip = query.offset
         folds = query.fold_sweeps or query.fold_experiments
         groups = set[tuple[str, str]]()
         for looked_at, task in enumerate(self._newest_first(states, ended)):
@@ -127,10 +127,6 @@ class TaskIndex:
             if skip:
                 skip -= 1
                 continue
-            if query.most_bytes is not None:
-                taken += row_bytes(task, brief=query.brief)
-                if taken > query.most_bytes and tasks:
-                    return TaskPage(tasks, total, cut=True)
             tasks.append(task)
             if len(tasks) == query.limit:
                 return TaskPage(tasks, total)

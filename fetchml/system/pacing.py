@@ -21,7 +21,7 @@ bounds the delay that long requests cause to all others."""
 SHORT_SECONDS = 0.0005
 """Work that takes less is not long: it waits for no turn."""
 LONG_BYTES = 128 << 10
-"""Parsing a request of more bytes is long work, and can't yield."""
+"""Parsing or copying more bytes at a time is long work, and can't yield."""
 
 
 class _Line:
@@ -114,6 +114,12 @@ class Pace:
         now = time.perf_counter()
         # The long work of this pass begins. Each turn does some.
         self._until = max(self._line.end(now), now + SHORT_SECONDS)
+
+
+async def turn_for(size: int) -> None:
+    """Yield to other tasks if parsing or copying `size` bytes, which follows, is long work."""
+    if size > LONG_BYTES:
+        await Pace().turn()
 
 
 async def map_paced(convert: Callable[[T], R], items: Iterable[T]) -> list[R]:

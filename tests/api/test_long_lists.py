@@ -1,25 +1,37 @@
 """Encoding a long list lets other requests run in between."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from fetchml.api.grpc.groups.experiments import ExperimentService
+from fetchml.api.grpc.listing import ListReplies
 from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.grpc.sending import REPLIES_BY_CALLER, UnreadReplies
 from fetchml.api.grpc.snapshots import SnapshotService
 from fetchml.api.http import request as http
+from fetchml.api.http.reply import Budgets, Reply
 from fetchml.api.http.streams import Streams
 from fetchml.api.rest.experiments import ExperimentOperations
 from fetchml.api.rest.snapshots import SnapshotOperations
-from fetchml.core.model import Principal, Role
+from fetchml.api.task_json import task_json
+from fetchml.api.task_messages import task_message
+from fetchml.core.model import Principal, Role, Task
 from fetchml.core.requests.experiment import Experiment
 from fetchml.core.requests.snapshot import Snapshot
+from fetchml.errors import TooManyBytes
+from fetchml.pages import fitting
 from fetchml.system import pacing
 from fetchml.v1.experiment_pb2 import ListExperimentsRequest
 from fetchml.v1.snapshot_pb2 import ListSnapshotsRequest
+from fetchml.v1.task_pb2 import TaskList
+from tests.support.tasks import task as make_task
 
 COUNT = 2000
 WHO = Principal("ada", Role.USER, "key")
@@ -68,10 +80,101 @@ async def test_long_list_lets_other_requests_run(
 ) -> None:
     monkeypatch.setattr(pacing, "LONGEST_SECONDS", 0.0)
     monkeypatch.setattr(pacing, "SHORT_SECONDS", 0.0)
-    asking = asyncio.ensure_future(ask())
-    turns = 0
-    while not asking.done():
+    turns = await turns_of(ask())
+    assert turns > COUNT // http.ROWS_PER_STEP, "it asks after every few whether that is due"
+
+
+def large_tasks(count: int) -> list[Task]:
+    """Of 250 KB each."""
+    return [
+        make_task(f"{n}", metadata={"notes": "\N{ROCKET}" * 62_500}, args=f"{n}")
+        for n in range(count)
+    ]
+
+
+async def test_large_page_is_not_copied_into_its_reply() -> None:
+    request = http.RestRequest(make_mocked_request("GET", "/"), "trace", "", Budgets())
+    request.principal = WHO
+    found = large_tasks(60)
+    expected = msgspec.json.encode({"tasks": [task_json(each, full=True) for each in found]})
+    tracemalloc.start()
+    try:
+        rows = await request.rows(partial(task_json, full=True), found)
+        reply = request.json({"tasks": rows})
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 1.2 * len(expected)
+    assert isinstance(reply, Reply)
+    assert b"".join(reply.pieces) == expected
+    assert reply.headers["Content-Length"] == f"{len(expected)}"
+
+
+async def test_pages_of_any_size_are_the_json_of_their_tasks() -> None:
+    for count in (0, 1, 2, 17, 700):
+        request = over_http()
+        found = [make_task(f"{n}", job_name="\N{ROCKET}" * (n % 3 + 1)) for n in range(count)]
+        rows = await request.rows(task_json, found)
+        reply = request.json_response({"a": rows, "total": count, "b": "\0"})
+        expected = {"a": [task_json(each) for each in found], "total": count, "b": "\0"}
+        assert reply.body == msgspec.json.encode(expected)
+
+
+async def test_two_large_lists_of_a_reply_stand_in_their_places() -> None:
+    request = over_http()
+    second = await request.rows(str, ["b" * 300_000])
+    first = await request.rows(str, ["a" * 300_000])
+    body = request.json_response({"first": first, "second": second}).body
+    assert body == b'{"first":["%b"],"second":["%b"]}' % (b"a" * 300_000, b"b" * 300_000)
+
+
+async def test_large_page_is_measured_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "LONGEST_SECONDS", 0.0)
+    monkeypatch.setattr(pacing, "SHORT_SECONDS", 0.0)
+    found = large_tasks(20)
+    assert await turns_of(fitting(found, 16 << 20, brief=False)) >= 9
+    assert await fitting(found, 16 << 20, brief=False) == 20
+    assert await fitting(found, 1 << 20, brief=False) == 4
+    assert await fitting(found, 1, brief=False) == 1
+    assert await fitting(found, 10 << 10, brief=True) == 10
+
+
+async def test_large_grpc_page_is_serialized_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "LONGEST_SECONDS", 0.0)
+    monkeypatch.setattr(pacing, "SHORT_SECONDS", 0.0)
+    replies, found = ListReplies(), large_tasks(20)
+
+    async def made() -> bytes:
+        head = TaskList(total=20, limit=50, next_page_token="next")
+        reply = await replies.with_tasks(head, found, full=True)
+        assert isinstance(reply, bytes)
+        return reply
+
+    both = asyncio.gather(made(), made())  # Large ones are made one after the other.
+    assert await turns_of(both) >= 40
+    expected = TaskList(
+        tasks=[task_message(each, full=True) for each in found],
+        total=20,
+        limit=50,
+        next_page_token="next",
+    )
+    for reply in both.result():
+        assert TaskList.FromString(reply) == expected
+
+
+async def test_unread_grpc_reply_counts_as_often_as_it_is_in_memory() -> None:
+    unread = UnreadReplies()
+    unread.last("key", "peer", REPLIES_BY_CALLER // 3)
+    with pytest.raises(TooManyBytes):
+        unread.last("key", "peer", REPLIES_BY_CALLER // 3)
+    unread.last("other", "peer", REPLIES_BY_CALLER // 3)
+
+
+async def turns_of(work: Awaitable[object]) -> int:
+    """Passes of the event loop until the work is done."""
+    doing, turns = asyncio.ensure_future(work), 0
+    while not doing.done():
         turns += 1
         await asyncio.sleep(0)
-    assert turns > COUNT // http.ROWS_PER_STEP, "it asks after every few whether that is due"
-    await asking
+    await doing
+    return turns

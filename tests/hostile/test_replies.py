@@ -24,13 +24,8 @@ MOST_CLIENTS = 60
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Target]:
     """With 100 waiting tasks of 250 KB each. It has started again since, so that its store has
-    nothing to do; and what it frees leaves it at once, so that what it has is what it holds."""
-    variables = {
-        "FETCHML_TASKS_MAX_RUNNING": "1",
-        "FETCHML_QUOTAS_USER_QUEUED_MB": "0",
-        "MALLOC_MMAP_THRESHOLD_": str(MIB // 16),
-        "MALLOC_TRIM_THRESHOLD_": "0",
-    }
+    nothing to do."""
+    variables = {"FETCHML_TASKS_MAX_RUNNING": "1", "FETCHML_QUOTAS_USER_QUEUED_MB": "0"}
     with target(tmp_path, **variables) as one:
         blocker = {"job_name": "b", "command": ["sleep", "600"]}
         blocking = one.ask("POST", "/v1/tasks", blocker)[1]["id"]

@@ -38,7 +38,7 @@ from fetchml.core.model import Principal
 from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized, Unavailable
 from fetchml.system.byte_budget import ByteBudget
 from fetchml.system.log import current_trace
-from fetchml.system.pacing import LONG_BYTES, Pace
+from fetchml.system.pacing import turn_for
 
 OWN_SERVICES = "/fetchml."
 """Prefix of the methods that need an API key."""
@@ -127,10 +127,10 @@ class RpcHandler(grpc.GenericRpcHandler):
             # The key may have been revoked while the call waited for its message.
             self._admission.check(rpc.principal)
             with self._held(caller, data):
-                if len(data) > LONG_BYTES:
-                    await Pace().turn()
-                reply: bytes = serialize(await handler.unary_unary(parse(data), rpc))
+                await turn_for(len(data))
+                reply = _serialized(await handler.unary_unary(parse(data), rpc), serialize)
             self._unread.last(caller, peer, len(reply))
+            await turn_for(len(reply))  # gRPC copies it.
             return reply
 
         async def answer_unary_stream(rpc: RpcContext, peer: str, context: Any) -> None:
@@ -147,8 +147,7 @@ class RpcHandler(grpc.GenericRpcHandler):
                 async with aclosing(read_messages(self._places, caller, context)) as received:
                     async for data in received:
                         with self._held(caller, data):
-                            if len(data) > LONG_BYTES:
-                                await Pace().turn()
+                            await turn_for(len(data))
                             yield parse(data)
 
             async with aclosing(requests()) as parsed:
@@ -262,6 +261,11 @@ class RpcHandler(grpc.GenericRpcHandler):
 
 def _shutting_down() -> Unavailable:
     return Unavailable("The server is shutting down: call again when it is back")
+
+
+def _serialized(reply: Any, serialize: Callable[[Any], bytes]) -> bytes:
+    """Serialize a reply, unless the method has done so in parts."""
+    return reply if isinstance(reply, bytes) else serialize(reply)
 
 
 def _key_in(metadata: Mapping[str, Any]) -> str | None:

@@ -1,9 +1,18 @@
-"""ListTasks requests as plain values."""
+"""ListTasks: the request as plain values, and the reply."""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
 
 from fetchml.api.listing import ListRequest
-from fetchml.api.task_messages import milliseconds, states_of, wants_full
+from fetchml.api.task_messages import fill_task, milliseconds, states_of, wants_full
+from fetchml.core.model import Task
 from fetchml.core.requests.listing import MAX_LABELS, Filters
+from fetchml.system.pacing import Pace, turn_for
 from fetchml.v1 import task_pb2
+
+LARGE_BYTES = 1 << 20
+"""Larger replies are made one at a time."""
 
 
 def list_request(request: task_pb2.ListTasksRequest) -> ListRequest:
@@ -35,3 +44,39 @@ def list_request(request: task_pb2.ListTasksRequest) -> ListRequest:
         page_token=request.page_token,
         full=wants_full(request.view),
     )
+
+
+class ListReplies:
+    """Makes replies of `ListTasks`.
+
+    It yields to other requests in between. A large reply is serialized in parts, because at once
+    that would take milliseconds: parts of a message, one after the other, are the message.
+    """
+
+    def __init__(self) -> None:
+        self._large = asyncio.Lock()
+        """Held while a large reply is made, so that few of them are in memory before they count as
+        unread."""
+
+    async def with_tasks(
+        self, reply: task_pb2.TaskList, tasks: Iterable[Task], *, full: bool
+    ) -> task_pb2.TaskList | bytes:
+        """Return the reply with the tasks added; serialized if that took more than one turn."""
+        parts = list[bytes]()
+        size = 0
+        pace = Pace()
+        async with AsyncExitStack() as held:
+            for task in tasks:
+                if pace.due:
+                    await pace.turn()
+                    parts.append(reply.SerializeToString())
+                    reply = task_pb2.TaskList()  # A cleared message would keep its memory.
+                    if size <= LARGE_BYTES < (size := size + len(parts[-1])):
+                        await held.enter_async_context(self._large)
+                fill_task(reply.tasks.add(), task, full=full)
+            if not parts:
+                return reply
+            await pace.turn()
+            parts.append(reply.SerializeToString())
+            await turn_for(size + len(parts[-1]))
+            return b"".join(parts)

@@ -16,6 +16,9 @@ REPLIES_BY_CALLER = 64 << 20
 REPLIES_IN_ALL = 256 << 20
 SMALL_BYTES = 16 * 1024
 """Replies up to this size are not counted: the limit on calls bounds them."""
+COPIES = 2
+"""Times that a reply is in memory until its client has read it: gRPC's own bytes, and those that
+grpc.aio copied them from."""
 SEND_SECONDS = 60
 """A client's connection is closed if it reads nothing of a reply for this long."""
 SWEEP_SECONDS = 1
@@ -45,7 +48,7 @@ class UnreadReplies:
             if size <= SMALL_BYTES:
                 yield
                 return
-            with self._budget.hold(caller, size):
+            with self._budget.hold(caller, COPIES * size):
                 yield
         finally:
             self._since.pop(task, None)
@@ -54,10 +57,10 @@ class UnreadReplies:
         """Count the running call's only reply, of `size` bytes, until the call has ended. Raises
         TooManyBytes, Overloaded."""
         if size > SMALL_BYTES:
-            self._budget.take(caller, size)
+            self._budget.take(caller, COPIES * size)
         task = self._begin(peer)
         if size > SMALL_BYTES:
-            task.add_done_callback(lambda _: self._budget.give_back(caller, size))
+            task.add_done_callback(lambda _: self._budget.give_back(caller, COPIES * size))
 
     def _remove_ended(self) -> None:
         """Remove calls that have ended. A callback for each call would cost more than inspecting

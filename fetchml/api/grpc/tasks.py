@@ -4,13 +4,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 from google.protobuf.empty_pb2 import Empty
 
-from fetchml.api.grpc.listing import list_request
+from fetchml.api.grpc.listing import ListReplies, list_request
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.task_files import TaskFileCalls
 from fetchml.api.listing import listing
@@ -52,6 +51,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         super().__init__(engine)
         self._pages = asyncio.Semaphore(MAX_CONCURRENT_PAGES)
         self._searches = asyncio.Semaphore(MAX_CONCURRENT_SEARCHES)
+        self._replies = ListReplies()
 
     async def CreateTask(
         self, request: task_pb2.CreateTaskRequest, context: RpcContext
@@ -96,7 +96,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
 
     async def ListTasks(
         self, request: task_pb2.ListTasksRequest, context: RpcContext
-    ) -> task_pb2.TaskList:
+    ) -> task_pb2.TaskList | bytes:
         full = wants_full(request.view)
         wanted = listing(list_request(request))
         places = self._searches if wanted.query.is_search else self._pages
@@ -106,13 +106,13 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
                 page = await self._engine.list_tasks(
                     context.principal, wanted.query, whole=not wanted.by_token
                 )
-            return task_pb2.TaskList(
-                tasks=await map_paced(partial(task_message, full=full), wanted.shown(page)),
+            reply = task_pb2.TaskList(
                 total=page.total,
                 limit=wanted.size,
                 offset=wanted.query.offset,
                 next_page_token=wanted.next_token(page),
             )
+            return await self._replies.with_tasks(reply, wanted.shown(page), full=full)
 
     async def UpdateTask(
         self, request: task_pb2.UpdateTaskRequest, context: RpcContext

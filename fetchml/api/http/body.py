@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from fetchml.api.http.errors import BodyTimeout, BodyTooLarge
 from fetchml.api.http.request import RestRequest
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
-from fetchml.system.pacing import LONG_BYTES, Pace
+from fetchml.system.pacing import turn_for
 
 MAX_BYTES = 1024 * 1024
 MAX_VALUES = 30_000
@@ -30,8 +30,7 @@ async def read_object(request: RestRequest, timeout_seconds: float) -> dict[str,
     _check_content_type(request.http.headers.get("Content-Type"))
     body = await _read(request, timeout_seconds)
     if len(body) > UNCOUNTED_BYTES:
-        if len(body) > LONG_BYTES:
-            await Pace().turn()
+        await turn_for(len(body))
         if _has_too_many_values(body):
             raise BadRequest(f"The body holds more than {MAX_VALUES} values")
     try:

@@ -1,6 +1,6 @@
 """Replies over HTTP, and limits on the memory of bodies and of unread replies."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from aiohttp.helpers import rfc822_formatted_time
 from fetchml.api.http.errors import SERVER
 from fetchml.auth.limits import RateState
 from fetchml.system.byte_budget import ByteBudget
+from fetchml.system.pacing import Pace
 
 JSON = {"Content-Type": "application/json", "Server": SERVER}
 _HEADS = {
@@ -21,6 +22,8 @@ _HEADS = {
 """Status → the first lines of a JSON reply."""
 
 T = TypeVar("T")
+Pieces = Sequence[bytes | memoryview]
+"""The body of a reply, in order."""
 
 SMALL_BYTES = 64 * 1024
 """Bodies and replies up to this size are not counted: the bound on connections covers them."""
@@ -105,20 +108,27 @@ class SmallReply(web.Response):
 class Reply(web.Response):
     """A reply whose bytes are counted until they are handed to the network."""
 
-    def __init__(self, budget: ByteBudget, caller: str, body: bytes, **settings: Any) -> None:
+    def __init__(self, budget: ByteBudget, caller: str, pieces: Pieces, **settings: Any) -> None:
         """Raises TooManyBytes, Overloaded."""
-        budget.take(caller, len(body))
-        super().__init__(body=body, **settings)
-        self._counted = (budget, caller, len(body))
+        size = sum(map(len, pieces))
+        budget.take(caller, size)
+        super().__init__(**settings)
+        self._headers["Content-Length"] = str(size)
+        self.pieces = pieces
+        self._counted = (budget, caller, size)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Send the body as fast as the client reads it. aiohttp calls this method."""
-        if not isinstance(self.body, bytes) or self._must_be_empty_body:  # The reply to HEAD.
+        if self._must_be_empty_body:  # The reply to HEAD.
             await super().write_eof(data)
             return
-        body = memoryview(self.body)
-        for first in range(0, len(body), PIECE_BYTES):
-            await self.write(body[first : first + PIECE_BYTES])
+        pace = Pace()
+        for piece in self.pieces:
+            for first in range(0, len(piece), PIECE_BYTES):
+                # A client that reads fast takes all of it without a wait.
+                if pace.due:
+                    await pace.turn()
+                await self.write(memoryview(piece)[first : first + PIECE_BYTES])
         await web.StreamResponse.write_eof(self)
 
     async def counted(self, finishing: Awaitable[T]) -> T:

@@ -12,9 +12,11 @@ from multidict import CIMultiDict
 from fetchml.api.http.errors import SERVER, error_body, error_headers, status_of
 from fetchml.api.http.reply import (
     JSON,
+    PIECE_BYTES,
     SMALL_BYTES,
     Budgets,
     JsonReply,
+    Pieces,
     Reply,
     SmallReply,
     limit_headers,
@@ -39,6 +41,10 @@ MAX_IGNORED_CHARACTERS = 1000
 
 _encode = msgspec.json.Encoder().encode
 
+_PLACE = b"\0%d\0"
+"""The place of a large list, by its number, in the encoded reply. JSON escapes NUL in texts."""
+_PLACE_ENDS = b"\0"
+
 _INERT = {
     "Cache-Control": "private, no-cache",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
@@ -55,8 +61,8 @@ class RestRequest:
     """A request: `http` is aiohttp's own object, `principal` the caller once admitted."""
 
     __slots__ = (
-        "_admission", "_body_bytes", "_budgets", "_limit", "_row_bytes", "address", "http",
-        "principal", "session", "trace_id",
+        "_admission", "_body_bytes", "_budgets", "_limit", "_lists", "_row_bytes", "address",
+        "http", "principal", "session", "trace_id",
     )  # fmt: skip
 
     _admission: Admission
@@ -81,6 +87,8 @@ class RestRequest:
         self._budgets = budgets
         self._body_bytes = 0
         self._row_bytes = 0
+        self._lists: list[Pieces] = []
+        """Large lists of the reply, in pieces. The reply's value has their places."""
 
     def admit(self, admission: Admission, secret: str | None) -> None:
         """Authenticate the caller and count the request against the rate limit. Raises
@@ -111,7 +119,8 @@ class RestRequest:
         """Make a JSON reply. `ignored`: unknown names in the request, which the reply lists in
         `X-FetchML-Ignored` (contract reading 12). Raises TooManyBytes, Overloaded."""
         body = _encode(value)
-        if len(body) <= SMALL_BYTES and self.session is None and not ignored:
+        is_small = len(body) <= SMALL_BYTES and not self._lists
+        if is_small and self.session is None and not ignored:
             return JsonReply(body, status, self._limit)
         response = self._json_response(body, status)
         if ignored:
@@ -124,21 +133,29 @@ class RestRequest:
 
     def _json_response(self, body: bytes, status: int) -> web.Response:
         headers = JSON if self._limit is None else JSON | limit_headers(self._limit)
-        response = self._response(body, status, headers)
+        response = self._response(self._with_lists(body), status, headers)
         if self.session is not None:
             _make_inert(response.headers)
         return response
 
+    def _with_lists(self, body: bytes) -> Pieces:
+        """Return the body with the lists in their places."""
+        before, *places = body.split(_PLACE_ENDS)
+        pieces: list[bytes | memoryview] = [before]
+        for number, after in zip(places[::2], places[1::2], strict=True):
+            pieces += [*self._lists[int(number)], after]
+        return pieces
+
     def raw(self, body: bytes, headers: Mapping[str, str]) -> web.Response:
         """Make a reply that is not JSON. Raises TooManyBytes, Overloaded."""
-        return self._response(body, 200, self.headers(headers))
+        return self._response([body], 200, self.headers(headers))
 
-    def _response(self, body: bytes, status: int, headers: Mapping[str, str]) -> web.Response:
-        if len(body) <= SMALL_BYTES or self._budgets is None:
-            return SmallReply(body=body, status=status, headers=headers)
+    def _response(self, pieces: Pieces, status: int, headers: Mapping[str, str]) -> web.Response:
+        if self._budgets is None or sum(map(len, pieces)) <= SMALL_BYTES:
+            return SmallReply(body=b"".join(pieces), status=status, headers=headers)
         replies = self._budgets.replies
         self._release_rows()
-        return Reply(replies, self.caller, body, status=status, headers=headers)
+        return Reply(replies, self.caller, pieces, status=status, headers=headers)
 
     async def rows(self, convert: Callable[[T], object], items: Sequence[T]) -> msgspec.Raw:
         """Encode a list as JSON. While it is built, its bytes are counted as those of a reply.
@@ -147,28 +164,33 @@ class RestRequest:
         """
         taken, held = 0, SMALL_BYTES
         first, step = 0, 1
-        parts: list[bytes] = []
+        pieces, parts, size = list[bytes | memoryview](), list[bytes | memoryview](), 0
         pace = Pace()
         while first < len(items):
             if pace.due:
                 await pace.turn()
-            rows = _encode([convert(item) for item in items[first : first + step]])
-            taken += len(rows)
+            # Without the brackets and the 0, which leaves the comma that separates the rows.
+            rows = _encode([0, *map(convert, items[first : first + step])])
+            part = memoryview(rows)[2 if first else 3 : -1]
+            taken += len(part)
             if taken > held:  # Rare: most rows are small.
                 if taken > PAGE_BYTES:
                     raise PageTooLarge(max(1, first))
                 more = max(taken - held, SMALL_BYTES)
                 self._hold_reply(more)
                 held += more
-            parts.append(rows[1:-1])
+            parts.append(part)
+            size += len(part)
+            if size >= PIECE_BYTES:
+                pieces.append(b"".join(parts) if len(parts) > 1 else part)
+                parts, size = [], 0
             first += step
             step = min(ROWS_PER_STEP, max(1, STEP_BYTES * first // taken))
-        if taken > STEP_BYTES:
-            await pace.turn()
-        # A single copy: each one blocks the event loop for milliseconds at the largest page.
-        pieces = [piece for part in parts for piece in (b",", part)]
-        pieces[:1] = [b"["]
-        return msgspec.Raw(b"".join([*pieces, b"]"]))
+        if not pieces:
+            return msgspec.Raw(b"".join([b"[", *parts, b"]"]))
+        # A large list is not copied into the reply: that blocks the event loop for milliseconds.
+        self._lists.append([b"[", *pieces, *parts, b"]"])
+        return msgspec.Raw(_PLACE % (len(self._lists) - 1))
 
     def message(self, size: int) -> AbstractContextManager[None]:
         """Count a message of `size` bytes until the client has received it. Raises TooManyBytes,

@@ -5,7 +5,7 @@ import click
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.each_task import for_each
 from fetchml.cli.errors import CommandError, ExitCode
-from fetchml.cli.render import clean, print_json
+from fetchml.cli.render import clean, counted, print_json
 from fetchml.cli.task_ids import task_id_of
 from fetchml.client import Client, ended, status_name
 
@@ -84,7 +84,7 @@ def _matching(
     user = user or client.server_info().user_id
     where = client.list(states=states or LIVE, labels=labels, user_id=user)
     found = tuple(task.id for task in where)
-    what = f"{len(found)} {'task' if len(found) == 1 else 'tasks'} of {clean(user).plain}"
+    what = f"{counted(len(found), 'task')} of {clean(user).plain}"
     if not found:
         click.echo("No live task matches.", err=True)
     elif not yes:

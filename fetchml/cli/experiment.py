@@ -13,6 +13,7 @@ from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.render import (
     clean,
     console,
+    counted,
     has_narrow_terminal,
     local_time,
     print_json,
@@ -174,5 +175,5 @@ def compare(
     if output.kind != "json" and found.total > len(found.tasks):
         beyond = found.total - len(found.tasks)
         console(stderr=True).print(
-            f"{beyond} older tasks are not shown: raise --limit", style="dim"
+            f"{counted(beyond, 'older task')} not shown: raise --limit", style="dim"
         )

@@ -6,7 +6,7 @@ from fetchml.cli.connect import server_option
 from fetchml.cli.filters import filter_options, limit_option
 from fetchml.cli.named_ids import sweep_id_of
 from fetchml.cli.output import Output, output_option, print_list
-from fetchml.cli.render import console, has_narrow_terminal
+from fetchml.cli.render import console, counted, has_narrow_terminal
 from fetchml.cli.task_table import task_table
 from fetchml.client import Client, Where, to_json
 
@@ -60,4 +60,5 @@ def ls(
     print_list(output, whole, found.tasks, lambda: task_table(found.tasks, short_ids=short))
     beyond = found.total - offset - len(found.tasks)
     if beyond > 0 and output.kind != "json":
-        console(stderr=True).print(f"{beyond} more tasks: use --limit or --offset", style="dim")
+        more = counted(beyond, "more task")
+        console(stderr=True).print(f"{more}: use --limit or --offset", style="dim")

@@ -61,6 +61,11 @@ def clean(text: str) -> Text:
     return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 task`, `2 tasks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def local_time(stamp: Any) -> str:
     """Return a protobuf Timestamp in local time. It may lie outside of the calendar."""
     try:

@@ -156,7 +156,7 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
             if is_cut and (back := _read_once(client, task.id)) is not None:
                 is_cut, task = False, back
             if not is_cut and not ended(task):
-                display.status(_now(client, task, moving=on_terminal))
+                display.status(status_line(client, task, moving=on_terminal))
             continue
         match item:
             case None:
@@ -174,7 +174,7 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
                 is_cut = False
                 task = item.task
                 if not ended(task):
-                    display.status(_now(client, task, moving=on_terminal))
+                    display.status(status_line(client, task, moving=on_terminal))
     return task
 
 
@@ -186,7 +186,7 @@ def _read_once(client: Client, task_id: str) -> Task | None:
         return None
 
 
-def _now(client: Client, task: Task, *, moving: bool) -> str:
+def status_line(client: Client, task: Task, *, moving: bool) -> str:
     """Return the status line of a live task; with the time that it runs if `moving`."""
     name = f"{task.job_name} {status_name(task)}"
     if task.status == Task.running:
@@ -198,6 +198,8 @@ def _now(client: Client, task: Task, *, moving: bool) -> str:
     except CallError as failed:
         return f"{name} ({failed.message})"
     now = f"{task.job_name} {Task.Status.Name(why.status)}"
+    if why.status == Task.preparing and not why.progress:
+        return now
     if not why.position:
         return f"{now}: {why.progress or why.reason}"
     place = f", number {why.position} in the queue" if why.position > 1 else ""

@@ -63,7 +63,7 @@ def test_compare(server: Server) -> None:
     assert "completed" in first
     newest = server.run("experiment", "compare", made, "--limit", "1")
     assert waits in newest.succeeded()
-    assert "3 older tasks are not shown: raise --limit" in newest.err
+    assert "3 older tasks not shown: raise --limit" in newest.err
     unknown = server.run("experiment", "compare", made, "--sort", "f1").failed(2)
     assert "Known metrics: loss, epoch" in unknown
     server.run("cancel", waits).succeeded()

@@ -9,23 +9,25 @@ from unittest.mock import Mock
 
 import click
 import pytest
+from click.testing import CliRunner
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
 from build.words import findings
-from fetchml.cli import jupyter
+from fetchml.cli import jupyter, wait
 from fetchml.cli.connect import RetryNotice, connected
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.main import COMMANDS, fetchml
 from fetchml.cli.named_ids import id_by_end
 from fetchml.cli.param_types import AfterParam, DatasetParam, Duration, KeyValue, StartTime
-from fetchml.cli.render import clean, duration, size
+from fetchml.cli.port_forward import port_forward
+from fetchml.cli.render import clean, counted, duration, size
 from fetchml.cli.submit import given_fields, job_name, outcome
 from fetchml.cli.task_table import task_table
 from fetchml.cli.wait import TerminalDisplay
 from fetchml.client import JupyterServiceInfo, Unavailable, to_json
 from fetchml.v1.key_pb2 import Key, ListKeysResponse
-from fetchml.v1.task_pb2 import DatasetSpec, Dependency, Task, TaskOutput
+from fetchml.v1.task_pb2 import DatasetSpec, Dependency, Task, TaskExplanation, TaskOutput
 from tests.support.commands import ran
 
 NAMES = [name for section in COMMANDS.values() for name in section]
@@ -101,6 +103,40 @@ def test_durations(text: str, seconds: int) -> None:
 def test_a_malformed_duration_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Duration().convert(text, None, None)
+
+
+def test_one_of_a_kind_has_no_plural() -> None:
+    assert [counted(n, "more task") for n in (0, 1, 2)] == [
+        "0 more tasks",
+        "1 more task",
+        "2 more tasks",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("progress", "line"),
+    [("", "train preparing"), ("copying the snapshot", "train preparing: copying the snapshot")],
+)
+def test_wait_repeats_no_status(progress: str, line: str) -> None:
+    reason = f"It is being prepared: {progress or 'just begun'}."
+    why = TaskExplanation(status=Task.preparing, reason=reason, progress=progress or None)
+    client = Mock(explain=Mock(return_value=why))
+    assert wait.status_line(client, Task(id="t", job_name="train"), moving=False) == line
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ("9999999", "'9999999': a port is 1 to 65535"),
+        ("70000:1", "'70000:1': a port is 1 to 65535"),
+        ("8080:", "'8080:' is not PORT or LOCAL:PORT"),
+        ("http", "'http' is not PORT or LOCAL:PORT"),
+    ],
+)
+def test_wrong_port_is_named(given: str, fault: str) -> None:
+    wrong = CliRunner().invoke(port_forward, ["task", given])
+    assert wrong.exit_code == 2
+    assert fault in wrong.output
 
 
 def test_one_line_while_the_server_is_away(

@@ -12,6 +12,7 @@ from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.render import (
     clean,
     console,
+    counted,
     has_narrow_terminal,
     local_time,
     print_json,
@@ -57,7 +58,7 @@ def ls(client: Client, user: str, limit: int, output: Output) -> None:
     print_list(output, whole, found.sweeps, lambda: _table(found.sweeps, short_ids=short_ids))
     beyond = found.total - len(found.sweeps)
     if beyond > 0 and output.kind != "json":
-        console(stderr=True).print(f"{beyond} more sweeps: use --limit", style="dim")
+        console(stderr=True).print(f"{counted(beyond, 'more sweep')}: use --limit", style="dim")
 
 
 def _table(sweeps: Iterable[Sweep], *, short_ids: bool) -> FittedTable:
@@ -136,7 +137,7 @@ def retry(client: Client, sweep_id: str, *, as_json: bool) -> None:
 def _changed(client: Client, sweep_id: str, tasks: int, what: str, *, as_json: bool) -> None:
     print_result(
         {"sweep": to_json(client.get_sweep(sweep_id)), "tasks": tasks},
-        f"{tasks} {'task' if tasks == 1 else 'tasks'} {what}",
+        f"{counted(tasks, 'task')} {what}",
         as_json=as_json,
     )
 

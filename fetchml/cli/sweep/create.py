@@ -9,7 +9,7 @@ import click
 from fetchml.cli import references
 from fetchml.cli.connect import json_option, patient, server_option, valid_text
 from fetchml.cli.param_types import Int32
-from fetchml.cli.render import clean, console, print_json, show
+from fetchml.cli.render import clean, console, counted, print_json, show
 from fetchml.cli.submit import given_fields, job_name, with_ids
 from fetchml.cli.sweep.given import (
     Parameter,
@@ -214,7 +214,7 @@ def _show_dry_run(sweep: Sweep, *, as_json: bool) -> None:
         made.add_row(str(task.sweep_index), clean(parameters), clean(line))
     show(made)
     more = sweep.total - len(sweep.tasks)
-    tasks = "1 task" if sweep.total == 1 else f"{sweep.total} tasks"
-    click.echo(tasks + (f"; {more} are not shown" if more else ""))
+    hidden = f"; {more} {'is' if more == 1 else 'are'} not shown" if more else ""
+    click.echo(counted(sweep.total, "task") + hidden)
     if sweep.mode == sweep_pb2.Sweep.random:
         click.echo(f"The values are drawn with --random-seed {sweep.random_seed}")

@@ -6,10 +6,12 @@ hang there.
 """
 
 import asyncio
+import os
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import partial
-from typing import BinaryIO, TypeVar
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
 from fetchml.errors import Unavailable
 from fetchml.files.shared_disk import SharedDisk, is_fault
@@ -17,6 +19,9 @@ from fetchml.files.shared_disk import SharedDisk, is_fault
 T = TypeVar("T")
 
 PIECE_BYTES = 256 * 1024
+LONG_SECONDS = 30.0
+"""Longest time of a list of outputs or a search in a log, on a shared disk."""
+_AWAY = "The folder that the cluster's nodes share does not answer: try again later"
 
 
 class FileReads:
@@ -24,6 +29,8 @@ class FileReads:
 
     def __init__(self, *, on_shared_disk: bool = False) -> None:
         self._disk = SharedDisk() if on_shared_disk else None
+        self._given_up = set[asyncio.Future[Any]]()
+        """Long reads whose callers have left; their threads go on."""
 
     async def __call__(self, function: Callable[[], T], /) -> T:
         """Return what `function` returns. Raises what it raises; Unavailable if a shared disk
@@ -35,9 +42,43 @@ class FileReads:
         except OSError as error:
             if not is_fault(error):
                 raise
-            raise Unavailable(
-                "The folder that the cluster's nodes share does not answer: try again later"
-            ) from error
+            raise Unavailable(_AWAY) from error
+
+    async def long(self, folder: Path, read: Coroutine[Any, Any, T]) -> T:
+        """Return what `read` returns, which reads below `folder` in threads of its own for as long
+        as that takes, such as a list or a search. Raises what it raises; Unavailable if a shared
+        disk fails, or has not answered in LONG_SECONDS.
+
+        A read that is given up ends when its thread does. So that a disk that hangs does not get
+        those threads, the folder is looked at first.
+        """
+        if self._disk is None:
+            return await read
+        try:
+            await self(partial(os.path.lexists, folder))
+        except BaseException:
+            read.close()
+            raise
+        reading = asyncio.ensure_future(read)
+        try:
+            done, _ = await asyncio.wait({reading}, timeout=LONG_SECONDS)
+            if not done:
+                raise TimeoutError(f"the shared disk did not answer in {LONG_SECONDS:g} s")
+            return reading.result()
+        except OSError as error:
+            if not is_fault(error):
+                raise
+            raise Unavailable(_AWAY) from error
+        finally:
+            if not reading.done():
+                reading.cancel()
+                self._given_up.add(reading)
+                reading.add_done_callback(self._forget)
+
+    def _forget(self, reading: asyncio.Future[Any]) -> None:
+        self._given_up.discard(reading)
+        if not reading.cancelled():
+            reading.exception()  # Nobody else asks for it.
 
     def close(self, close: Callable[[], None]) -> None:
         """Call a function that closes a file."""

@@ -6,12 +6,13 @@ Outputs come from an untrusted process: no link in them is ever followed.
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from fetchml.core.model import Task
 from fetchml.errors import NotFound, Unavailable
@@ -27,6 +28,8 @@ from fetchml.views import OutputFile, TaskFolder
 MAX_OUTPUT_FILES = 10_000
 LISTING_THREADS = 2
 REMOVING_THREADS = 2
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -93,16 +96,23 @@ class TaskFiles:
         most: int = MAX_OUTPUT_FILES,
         folder: TaskFolder = TaskFolder.OUTPUTS,
     ) -> list[OutputFile]:
-        """Return the first regular files, by path, 10,000 by default. Lists of one user wait for
-        each other, so that they don't occupy all threads."""
-        loop = asyncio.get_running_loop()
+        """Return the first regular files, by path, 10,000 by default. Raises Unavailable.
+
+        Lists of one user wait for each other, so that they don't occupy all threads.
+        """
+        root = self._root / task_id / folder
+        return await self.reads.long(root, self._list(root, user, most))
+
+    async def _list(self, root: Path, user: str, most: int) -> list[OutputFile]:
         async with self._lists.hold(user):
             try:
-                root = self._root / task_id / folder
-                return await loop.run_in_executor(self._listing, _walk, root, most)
+                return await self._in_listing_thread(partial(_walk, root, most))
             except (FileNotFoundError, NotADirectoryError, PermissionError):
                 # No attempt has begun, the task was just deleted, or it spoilt its own folder.
                 return []
+
+    async def _in_listing_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._listing, work)
 
     async def _remove(self, root: Path) -> None:
         loop = asyncio.get_running_loop()
@@ -110,9 +120,13 @@ class TaskFiles:
 
     async def checkpoint_saved_at(self, task_id: str) -> int | None:
         """Return when a file of the task's checkpoint was last written, in milliseconds since the
-        epoch (UTC); `None` if there is none."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._listing, newest_change, self.checkpoint(task_id))
+        epoch (UTC); `None` if there is none, or if the disk does not answer."""
+        folder = self.checkpoint(task_id)
+        looking = self._in_listing_thread(partial(newest_change, folder))
+        try:
+            return await self.reads.long(folder, looking)
+        except Unavailable:
+            return None
 
     async def open_output(
         self, task_id: str, path: str, folder: TaskFolder = TaskFolder.OUTPUTS

@@ -277,7 +277,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         notify_addresses=options.rules.notify_addresses,
     )
-    log_threads = LogThreads()
+    log_threads = LogThreads(files.reads)
     slow_reads = SlowReads()
     watches = Watches(index, feed, store, clock)
     engine = Engine(

@@ -2,6 +2,7 @@
 mounted, while the nodes see it all the time."""
 
 import asyncio
+import json
 import os
 import time
 from pathlib import Path
@@ -16,8 +17,13 @@ from tests.support.waiting import soon, until
 
 PROMPT_SECONDS = 5.0
 """Less than a single access to the disk may take."""
-READERS = 40
-"""More than the server has threads for other work."""
+READS = (
+    "", "/logs", "/logs/info", "/logs?tail=3", "/logs/search?q=a",
+    "/outputs", "/outputs/file", "/archive",
+)  # fmt: skip
+"""Paths below a task. The first is the task itself."""
+READERS = 10
+"""Of each: more than the server has threads for other work."""
 
 
 async def test_shared_folder_of_the_server_hangs_and_breaks_off(
@@ -46,8 +52,8 @@ async def test_shared_folder_of_the_server_hangs_and_breaks_off(
         let_end(hung)
         readers = [
             asyncio.create_task(server.rest.get(f"/v1/tasks/{hung}{part}"))
-            for part in ("", "/logs", "/outputs/file", "/logs/info")
-            for _ in range(READERS // 4)
+            for part in READS
+            for _ in range(READERS)
         ]
         assert await until(is_degraded)
         began = time.monotonic()
@@ -55,9 +61,12 @@ async def test_shared_folder_of_the_server_hangs_and_breaks_off(
         assert "is away" in await server.explained(task_ids[-1])
         assert time.monotonic() - began < PROMPT_SECONDS
         replies = await soon(asyncio.gather(*readers))
-        by_part = READERS // 4
-        assert {reply.status for reply in replies[:by_part]} == {200}, "all but its output is known"
-        assert {reply.status for reply in replies[by_part:]} == {503}
+        assert {reply.status for reply in replies[:READERS]} == {200}, "all but its output is known"
+        assert {reply.status for reply in replies[READERS:-READERS]} == {503}
+        archives = {reply.status for reply in replies[-READERS:]}
+        assert archives == {503, 429}, "few archives of a user are written at once"
+        codes = {json.loads(reply.body)["code"] for reply in replies if reply.status == 503}
+        assert codes == {"SERVICE_UNAVAILABLE"}
         folder.go_on()
         await assert_ran_once(server, starts, [hung, task_ids[-1]])
         assert await until(is_healthy)

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.log_search import ReadLog
+from fetchml.files.reads import FileReads
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.threads import WorkerThreads
 
@@ -17,13 +18,14 @@ class LogThreads:
     """A task decides how long a search in its log takes, up to a limit. So searches have threads of
     their own, and never delay other work."""
 
-    def __init__(self) -> None:
+    def __init__(self, reads: FileReads) -> None:
+        self._reads = reads
         self._turns = KeyedLocks()
         self._threads = WorkerThreads("log-search", THREADS)
 
     async def run(self, user: str, folder: AttemptFolder, work: Callable[[ReadLog], T]) -> T:
         """Return what `work` returns, which reads the folder's log with its argument. It ends at
-        the next read when the caller is cancelled.
+        the next read when the caller is cancelled. Raises Unavailable.
 
         Calls for one user wait for each other, so that they don't occupy all threads.
         """
@@ -35,5 +37,8 @@ class LogThreads:
 
             return work(read)
 
-        async with self._turns.hold(user):
-            return await self._threads.run(reading)
+        async def run() -> T:
+            async with self._turns.hold(user):
+                return await self._threads.run(reading)
+
+        return await self._reads.long(folder.run, run())

@@ -1,8 +1,9 @@
 """Writes attempts to the shared folder, many in one call of a thread."""
 
 import asyncio
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fetchml.adapters.slurm import start_files
@@ -59,16 +60,24 @@ class AttemptWriter:
         self._containers = containers
 
     def write(
-        self, group: Sequence[HandOver], arrays: Mapping[str, Array]
+        self,
+        group: Sequence[HandOver],
+        arrays: Mapping[str, Array],
+        is_given_up: Callable[[], bool] = lambda: False,
     ) -> list[bool | Exception | None]:
         """Write a group, of which some are in arrays, by name. Return for each whether it was
         prepared before, `None` if it is claimed, or what failed; not for those at the end that
-        there was no time for. Raises OSError if another disk is mounted there now."""
+        there was no time for. Raises OSError if another disk is mounted there now.
+
+        `is_given_up`: nothing more is written once it is true.
+        """
         self._health.require_same()
         deadline = time.monotonic() + WRITE_SECONDS
         in_array = {one.attempt for array in arrays.values() for one in array.values()}
         results: list[bool | Exception | None] = []
         for one in group:
+            if is_given_up():
+                return results
             try:
                 results.append(self._write(one, synced=one.attempt not in in_array))
             except Exception as error:  # noqa: BLE001 - it is for the caller
@@ -83,12 +92,17 @@ class AttemptWriter:
         for name, array in arrays.items():
             new = {index: one.attempt for index, one in array.items() if one.attempt in numbers}
             try:
-                if new:
+                if new and not is_given_up():
                     self._records.write(name, new)
             except OSError as error:
                 for attempt in new.values():
                     results[numbers[attempt]] = error
         return results
+
+    def take_back(self, arrays: Iterable[str]) -> None:
+        """Remove the files of arrays that are not submitted. Raises OSError."""
+        for name in arrays:
+            self._records.remove_file(name)
 
     def _write(self, one: HandOver, *, synced: bool) -> bool | None:
         folder = one.run.folder
@@ -111,3 +125,35 @@ class AttemptWriter:
         )
         self._admission.admit(one.run)
         return one.was_in_array
+
+
+class GroupWrite:
+    """Writes a group once, in a thread. Its caller may give it up: where the disk hangs, the thread
+    goes on whenever the disk does, and the attempts are in another array by then. So the files of
+    its arrays are taken back, by whichever of the two comes last."""
+
+    def __init__(
+        self, writer: AttemptWriter, group: Sequence[HandOver], arrays: Mapping[str, Array]
+    ) -> None:
+        self._writer = writer
+        self._group = group
+        self._arrays = arrays
+        self._lock = threading.Lock()
+        self._is_given_up = False
+        self._is_over = False
+
+    def __call__(self) -> list[bool | Exception | None]:
+        """Write the group. Returns and raises what `AttemptWriter.write` does."""
+        try:
+            return self._writer.write(self._group, self._arrays, lambda: self._is_given_up)
+        finally:
+            with self._lock:
+                self._is_over = True
+            if self._is_given_up:
+                self._writer.take_back(self._arrays)
+
+    def give_up(self) -> bool:
+        """Return whether the thread has ended, so that the caller has to take the arrays back."""
+        with self._lock:
+            self._is_given_up = True
+            return self._is_over

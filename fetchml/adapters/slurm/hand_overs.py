@@ -12,12 +12,13 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from msgspec.structs import replace
 
 from fetchml.adapters.slurm.array_records import ArrayRecords
-from fetchml.adapters.slurm.attempt_writer import AttemptWriter, HandOver
+from fetchml.adapters.slurm.attempt_writer import AttemptWriter, GroupWrite, HandOver
 from fetchml.adapters.slurm.follower import Follower
 from fetchml.adapters.slurm.job import Submission, task_name
 from fetchml.adapters.slurm.submits import AGAIN_SECONDS, Submits
@@ -100,7 +101,14 @@ class HandOvers:
 
     async def _hand_over(self, group: list[HandOver]) -> None:
         arrays = self._plan(group)
-        results = await self._disk(partial(self._writer.write, group, arrays))
+        writing = GroupWrite(self._writer, group, arrays)
+        try:
+            results = await self._disk(writing)
+        except OSError:
+            if writing.give_up():
+                with suppress(OSError):  # Such files are removed with their attempts at the latest.
+                    await self._disk(partial(self._writer.take_back, arrays))
+            raise
         # The rest was too slow to write, and is in no array yet.
         self._waiting.extendleft(reversed(group[len(results) :]))
         new = {

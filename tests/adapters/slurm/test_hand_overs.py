@@ -2,7 +2,8 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,12 @@ from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import ArrayTask, Submission
 from fetchml.adapters.slurm.submits import Submits
 from fetchml.adapters.slurm.transports.transport import Refused
+from fetchml.files import shared_disk
 from fetchml.files.layout import ARRAYS
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec
 from tests.support.slurm_world import World
-from tests.support.waiting import soon
+from tests.support.waiting import soon, until_true
 
 
 class Bench:
@@ -163,6 +165,57 @@ async def test_array_that_cannot_be_written_is_not_submitted(
     found = await soon(asyncio.gather(*preparing, return_exceptions=True))
     assert [isinstance(each, OSError) for each in found] == [True, True]
     assert not bench.sent
+
+
+async def test_array_that_the_disk_writes_too_late_is_taken_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its attempts are handed over again meanwhile: they would be in two arrays."""
+    monkeypatch.setattr(shared_disk, "LIMIT_SECONDS", 0.2)
+    answers, written = threading.Event(), threading.Event()
+    write = bench.records.write
+
+    def late(name: str, attempts: Mapping[int, tuple[str, int]]) -> None:
+        answers.wait()
+        write(name, attempts)
+        written.set()
+
+    monkeypatch.setattr(bench.records, "write", late)
+    preparing = map(bench.hand_overs.prepare, [bench.one("a"), bench.one("b")])
+    found = await soon(asyncio.gather(*preparing, return_exceptions=True))
+    assert [type(each) for each in found] == [TimeoutError, TimeoutError]
+    answers.set()
+    await until_true(written.is_set)
+    await until_true(lambda: not list((bench.folder / ARRAYS).iterdir()))
+    assert not bench.sent
+
+
+async def test_array_that_is_written_as_its_caller_gives_up_is_taken_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+
+    async def just_too_late(function: Callable[[], object]) -> object:
+        result = function()
+        if not written:
+            written.extend((bench.folder / ARRAYS).iterdir())
+            raise TimeoutError
+        return result
+
+    monkeypatch.setattr(bench.hand_overs, "_disk", just_too_late)
+    preparing = map(bench.hand_overs.prepare, [bench.one("a"), bench.one("b")])
+    found = await soon(asyncio.gather(*preparing, return_exceptions=True))
+    assert [type(each) for each in found] == [TimeoutError, TimeoutError]
+    assert len(written) == 1
+    assert not list((bench.folder / ARRAYS).iterdir())
+
+
+async def test_group_that_is_given_up_is_not_written_on(bench: Bench) -> None:
+    ones = [bench.one("a"), bench.one("b")]
+    writer = AttemptWriter(bench.health, bench.records, None, Admission(Accounts(), bench.folder))
+    assert writer.write(ones, {"own-array-1": dict(enumerate(ones))}, lambda: True) == []
+    assert not any(start_files.was_prepared(one.run.folder) for one in ones)
+    assert not list((bench.folder / ARRAYS).iterdir())
 
 
 async def test_others_are_jobs_of_their_own(bench: Bench) -> None:

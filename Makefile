@@ -86,7 +86,7 @@ test-binary: release test-release ## make the portable executable, then the test
 
 test-release: ## the tests that start a server, with the portable executable; bare Debian 11 and 12
 	export FETCHML_PROGRAM=$$(echo $(CURDIR)/build/dist/release/fetchml-*-linux-$$(uname -m)) && \
-	    $(PYTEST) tests/executable/old_debians.py $(RUNS_PROGRAM)
+	    TEST_CACHE=build/work/test-release $(PYTEST) tests/executable/old_debians.py $(RUNS_PROGRAM)
 
 release: setup ## build build/dist/release/: executable, SBOM, checksums (RELEASE_KEY=FILE signs)
 	build/release.sh

@@ -9,7 +9,8 @@
 # As root on Debian. The command runs as root with namespaces of its own for mounts and processes;
 # its root is entered by pivot_root, since no container starts in a plain chroot. CLONE_DIR
 # chooses where in it the clone lies (default /srv/fetchml; below /root no other user may enter).
-# Each run begins with a new system, made from packages that are kept in build/work/bare.
+# PAGE=built takes the page that is built here, if it is of the same sources. Each run begins with a
+# new system, made from packages that are kept in build/work/bare.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -46,6 +47,8 @@ cp --dereference /etc/resolv.conf "$root/etc/resolv.conf"
 mkdir -p "$root/etc/ssl" "$(dirname "$root$clone")"
 cp --dereference "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$root/etc/ssl/host.crt"
 git clone --quiet "$PWD" "$root$clone"
+# build/web.sh makes it anew where the sources differ.
+[ "${PAGE:-}" != built ] || cp -r fetchml/api/ui/files "$root$clone/fetchml/api/ui/"
 
 trusts=(SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE CURL_CA_BUNDLE NODE_EXTRA_CA_CERTS GIT_SSL_CAINFO)
 given=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8)

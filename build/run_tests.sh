@@ -2,19 +2,22 @@
 # Runs the tests in several processes, and up to ten failed tests once more by themselves: a few
 # out of thousands wait for something that a machine with two busy cores delays. A test that fails
 # again fails the run; one that passes is listed as FLAKY, to be mended (decision 38).
-# TEST_PROCESSES=… says how many processes.
+# TEST_PROCESSES=… says how many processes, TEST_CACHE=… where two runs in one folder keep apart
+# what failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 MOST=10
-FAILED_LIST=.pytest_cache/v/cache/lastfailed
+CACHE=${TEST_CACHE:-.pytest_cache}
+FAILED_LIST=$CACHE/v/cache/lastfailed
 
 # More than the cores, because tests mostly wait (decision 61).
-.venv/bin/pytest -n "${TEST_PROCESSES:-4}" --no-loadscope-reorder --cache-clear "$@"
+.venv/bin/pytest -n "${TEST_PROCESSES:-4}" --no-loadscope-reorder \
+    --override-ini "cache_dir=$CACHE" --cache-clear "$@"
 rc=$?
-[ $rc = 1 ] && [ -f $FAILED_LIST ] || exit $rc
+[ $rc = 1 ] && [ -f "$FAILED_LIST" ] || exit $rc
 
-mapfile -t failed < <(.venv/bin/python -c 'import json, sys; print(*json.load(sys.stdin), sep="\n")' <$FAILED_LIST)
+mapfile -t failed < <(.venv/bin/python -c 'import json, sys; print(*json.load(sys.stdin), sep="\n")' <"$FAILED_LIST")
 if [ ${#failed[@]} -gt $MOST ]; then
     echo "tests: ${#failed[@]} failed, more than the $MOST that get a second run" >&2
     exit 1

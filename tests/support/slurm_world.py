@@ -121,7 +121,7 @@ class Stand:
         raise NotImplementedError
 
     async def close(self) -> None:
-        raise NotImplementedError
+        pass
 
     def _require(self) -> None:
         if self.away is not None:

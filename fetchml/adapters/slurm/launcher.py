@@ -153,6 +153,8 @@ class SlurmLauncher:
             known = await self._hand_overs.prepare(one)
             if known:
                 await self._jobs.read_array_task(run, followed)
+            elif known is False:
+                followed.lease_seconds = submission.lease_seconds
         except OSError as error:
             if is_fault(error):
                 raise

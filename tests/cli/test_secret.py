@@ -25,7 +25,7 @@ def given(server: Server, value: bytes, *arguments: str) -> Ran:
         timeout=SECONDS,
     )
     out, err = done.stdout.decode(), done.stderr.decode()
-    return Ran(subprocess.CompletedProcess(done.args, done.returncode, out, err))
+    return Ran(done.returncode, out, err)
 
 
 def test_secret_from_set_to_rm(server: Server, tmp_path: Path) -> None:

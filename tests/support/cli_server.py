@@ -2,22 +2,17 @@
 
 import json
 import os
-import select
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
-from tests.support import front
-from tests.support.commands import ran
+from tests.support import front, preloaded
+from tests.support.preloaded import FETCHML, PROGRAM, SECONDS, Program
 
-PROGRAM = os.environ.get("FETCHML_PROGRAM")
-"""The executable that is tested; None: this environment's own."""
-FETCHML = [PROGRAM] if PROGRAM else [sys.executable, "-m", "fetchml"]
-SECONDS = 120
-"""Long enough for a busy machine; a test that waits so long has failed."""
+__all__ = ["FETCHML", "PROGRAM", "SECONDS", "Ran", "Server", "environment", "run", "serving"]
 
 
 class Server:
@@ -49,16 +44,9 @@ class Server:
         flags = ["--data-dir", str(self.data_dir), "--launcher", self._launcher]
         flags += ["--http", self._http, "--grpc", self._grpc, *self._flags]
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self._program, "serve", *flags],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment(**self._variables),
-                text=True,
+            self.process, line = preloaded.serve(
+                [*self._program, "serve", *flags], environment(**self._variables), log
             )
-        assert self.process.stdout is not None
-        readable, _, _ = select.select([self.process.stdout], [], [], SECONDS)
-        line = self.process.stdout.readline() if readable else ""
         assert line.startswith("ready "), self.log
         self._http, self._grpc = (part.partition("=")[2] for part in line.split()[1:])
         self.http, self.grpc = front.seen(self._http), front.seen(self._grpc)
@@ -74,10 +62,7 @@ class Server:
         return serving(self.process.pid)
 
     def wait(self) -> int:
-        code = self.process.wait(SECONDS)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
+        return self.process.wait()
 
     @property
     def log(self) -> str:
@@ -108,10 +93,10 @@ class Server:
 class Ran:
     """How a command ended."""
 
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        self.code = done.returncode
-        self.out = done.stdout
-        self.err = done.stderr
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
 
     def succeeded(self) -> str:
         """What it printed, without the last line break."""
@@ -140,5 +125,15 @@ def environment(**variables: str) -> dict[str, str]:
 
 def run(*arguments: str, ulimit: str | None = None, **variables: str) -> Ran:
     """`ulimit`: how the shell is to limit the program, such as `-n 20`."""
-    limited = [] if ulimit is None else ["sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh"]
-    return Ran(ran([*limited, *FETCHML, *arguments], env=environment(**variables)))
+    command, given = [*FETCHML, *arguments], environment(**variables)
+    if ulimit is not None:
+        command = ["sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh", *command]
+    with TemporaryFile("r+") as out, TemporaryFile("r+") as err:
+        program = Program(command, given, stdout=out.fileno(), stderr=err.fileno())
+        try:
+            code = program.wait()
+        finally:
+            program.kill()
+        out.seek(0)
+        err.seek(0)
+        return Ran(code, out.read(), err.read())

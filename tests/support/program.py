@@ -17,8 +17,9 @@ from fetchml.system import processes
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from testbed.docker_engine import remove
 from testbed.server_processes import kill_tasks, resident_bytes
-from tests.support import front, grpc_world, rest_world
-from tests.support.cli_server import FETCHML, environment, serving
+from tests.support import front, grpc_world, preloaded, rest_world
+from tests.support.cli_server import environment, serving
+from tests.support.preloaded import FETCHML, Program
 from tests.support.waiting import SECONDS, eventually, soon
 
 ADMIN_KEY = "an-admin-key-for-tests"
@@ -79,7 +80,7 @@ class Server:
         self.up = asyncio.Event()
         """Set while it can be called."""
         self._clients = AsyncExitStack()
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Program | None = None
 
     async def start(self, program: Sequence[str] = (), **variables: str) -> "Server":
         """Returns when it is ready. `variables`: the environment of this start only."""
@@ -87,14 +88,9 @@ class Server:
         flags += ["--http", f"127.0.0.1:{front.http_port()}"]
         flags += ["--grpc", f"127.0.0.1:{front.grpc_port()}"]
         with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(*(program or self.program), "serve", *flags),
-                env=environment(**{**self._variables, **variables}),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-            )
-        assert self._process.stdout is not None
-        line = (await soon(self._process.stdout.readline())).decode()
+            command = [*(program or self.program), "serve", *flags]
+            given = environment(**{**self._variables, **variables})
+            self._process, line = await asyncio.to_thread(preloaded.serve, command, given, log)
         assert line.startswith("ready "), f"{line}\n{self.log}"
         addresses = dict(part.split("=", 1) for part in line.split()[1:])
         self.http_address = front.seen(addresses["http"])
@@ -109,7 +105,7 @@ class Server:
         return serving(self._started.pid)
 
     @property
-    def _started(self) -> asyncio.subprocess.Process:
+    def _started(self) -> Program:
         assert self._process is not None, "the server was not started"
         return self._process
 
@@ -129,7 +125,7 @@ class Server:
 
     async def died(self) -> int:
         """Its exit status, negative for a signal, once it has ended."""
-        status = await soon(self._started.wait())
+        status = await soon(self._started.ended())
         await self._clients.aclose()
         return status
 
@@ -147,7 +143,7 @@ class Server:
 
     async def close(self) -> None:
         """End the server, if it runs, and whatever its tasks have left."""
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None and self._process.poll() is None:
             await self.kill()
         ours = {f"FETCHML_TASK_ID={path.name}" for path in self.data_dir.glob("tasks/*")}
         for container in self.backend.containers():

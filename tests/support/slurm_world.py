@@ -29,6 +29,8 @@ class Stand:
     """Called with each job before it is accepted; may raise Refused."""
     hold_submits: asyncio.Event | None = None
     """Submits wait for it."""
+    ends_at_signal = 0
+    """How many SIGTERMs a job needs to end; 0: it heeds none."""
     loses_answers = False
     """The jobs of submits come into being, but nobody learns of it."""
     on_look: Callable[[JobId], None] | None = None
@@ -44,6 +46,8 @@ class Stand:
         self.hidden: set[str] = set()
         self.accounts_away: set[str] = set()
         """Accounts as whom nothing can be asked."""
+        self.signals: list[JobId] = []
+        """The jobs that were sent SIGTERM."""
 
     async def open(self) -> str:
         self._require()
@@ -100,7 +104,9 @@ class Stand:
         self.cancelled.append(job_id)
 
     async def terminate(self, job_id: JobId, user: str = "") -> None:
-        raise NotImplementedError
+        self.signals.append(job_id)
+        if len(self.signals) == self.ends_at_signal:
+            self.jobs[job_id] = Job(job_id, ("FAILED",), self.jobs[job_id].name)
 
     async def warn(self, job_id: JobId, user: str = "") -> None:
         raise NotImplementedError

@@ -232,20 +232,7 @@ class SlurmLauncher:
         self._submits.stopping.add(name)
         followed = await self._jobs.of(run)
         await self._submits.after_submit(name)
-        while True:
-            job = await self._submits.current(followed)
-            if job is None or job.is_over:
-                followed.changed.set()
-                return
-            try:
-                if job.is_pending:
-                    await self._transport.cancel(job.id, followed.user)
-                else:
-                    await self._transport.terminate(job.id, followed.user)
-                    return
-            except TryAgain:
-                pass
-            await asyncio.sleep(AGAIN_SECONDS / 4)
+        await self._submits.terminate(run, followed)
 
     async def kill(self, run: LaunchSpec) -> None:
         name = self._jobs.name(run.task_id, run.attempt)

@@ -31,6 +31,8 @@ SUBMITS_AT_ONCE = 16
 AGAIN_SECONDS = 1.0
 SEARCH_SECONDS = 5.0
 """Between two searches for the job of an attempt that is claimed."""
+MOST_SIGNALS = 10
+"""Times that a job which has not claimed its attempt is sent SIGTERM."""
 REFUSED_SECONDS = 10.0
 """Between two submits of a job that Slurm refuses for now."""
 
@@ -283,6 +285,31 @@ class Submits:
             # It took the same job before. That must be the cluster's, not the task's.
             self.held_back[followed.name] = str(error)
             await asyncio.sleep(REFUSED_SECONDS)
+
+    async def terminate(self, run: LaunchSpec, followed: Followed) -> None:
+        """Cancel the attempt's job if it is pending, else send it SIGTERM. Raises SlurmAway.
+
+        Slurm accepts a signal to a job whose script its node has not begun, and loses it. So until
+        the attempt is claimed the job is sent more than one. The start file needs one, and ends.
+        """
+        signals = 0
+        while True:
+            job = await self.current(followed)
+            if job is None or job.is_over:
+                followed.changed.set()
+                return
+            try:
+                if job.is_pending:
+                    await self._transport.cancel(job.id, followed.user)
+                else:
+                    await self._transport.terminate(job.id, followed.user)
+                    signals += 1
+                    records = await self._disk(partial(start_files.read, run.folder))
+                    if records.is_claimed or signals == MOST_SIGNALS:
+                        return
+            except TryAgain:
+                pass
+            await asyncio.sleep(AGAIN_SECONDS / 4)
 
     async def end_all(self, followed: Followed) -> None:
         """Cancel every job of an attempt, and wait until Slurm has ended them."""

@@ -1,11 +1,15 @@
-"""Which of several jobs of one attempt counts."""
+"""Which of several jobs of one attempt counts, and how its job is ended."""
+
+from pathlib import Path
 
 import pytest
 
 from fetchml.adapters.slurm.job import Job
 from fetchml.adapters.slurm.leftovers import Leftovers
-from fetchml.adapters.slurm.submits import Submits
+from fetchml.adapters.slurm.submits import MOST_SIGNALS, Submits
+from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.shared_disk import SharedDisk
+from fetchml.ports.launcher import LaunchSpec
 from fetchml.shim import CLAIM_EXISTS
 from tests.support.slurm_world import World
 from tests.support.waiting import soon, until_true
@@ -58,3 +62,38 @@ async def test_jobs_that_no_attempt_needs_are_ended(world: World) -> None:
         assert set(world.stand.cancelled) == {2, 4, 5}
     finally:
         await leftovers.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> LaunchSpec:
+    """An attempt that no job has claimed."""
+    folder = tmp_path / "attempts/1"
+    AttemptFolder(folder).create(0, 0)
+    return LaunchSpec("task", 1, "job", folder, image="", argv=("true",), env={})
+
+
+async def test_lost_signal_to_a_job_whose_script_has_not_begun_is_sent_again(
+    world: World, submits: Submits, run: LaunchSpec
+) -> None:
+    followed = world.submit(1, "a")
+    world.stand.jobs[1] = Job(1, RUNNING, "a")
+    world.stand.ends_at_signal = 3
+    await soon(submits.terminate(run, followed))
+    assert world.stand.signals == [1, 1, 1]
+
+
+async def test_job_that_does_not_heed_signals_is_left_to_the_kill(
+    world: World, submits: Submits, run: LaunchSpec
+) -> None:
+    followed = world.submit(1, "a")
+    world.stand.jobs[1] = Job(1, RUNNING, "a")
+    await soon(submits.terminate(run, followed))
+    assert len(world.stand.signals) == MOST_SIGNALS
+
+
+async def test_command_gets_one_signal(world: World, submits: Submits, run: LaunchSpec) -> None:
+    (run.folder / "run/claim").write_text("pid=1\n")
+    followed = world.submit(1, "a")
+    world.stand.jobs[1] = Job(1, RUNNING, "a")
+    await soon(submits.terminate(run, followed))
+    assert world.stand.signals == [1]

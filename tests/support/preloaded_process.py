@@ -26,6 +26,9 @@ STREAMS = ("stdin", "stdout", "stderr")
 
 
 def import_all() -> None:
+    # As `fetchml.cli.main` does before it imports grpc.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     for module in pkgutil.walk_packages(fetchml.__path__, "fetchml."):
         if module.name != "fetchml.__main__":
             with contextlib.suppress(ImportError):  # Of an optional library.

@@ -10,6 +10,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from tests.support import front, preloaded
+from tests.support.commands import ran
 from tests.support.preloaded import FETCHML, PROGRAM, SECONDS, Program
 
 __all__ = ["FETCHML", "PROGRAM", "SECONDS", "Ran", "Server", "environment", "run", "serving"]
@@ -126,8 +127,10 @@ def environment(**variables: str) -> dict[str, str]:
 def run(*arguments: str, ulimit: str | None = None, **variables: str) -> Ran:
     """`ulimit`: how the shell is to limit the program, such as `-n 20`."""
     command, given = [*FETCHML, *arguments], environment(**variables)
-    if ulimit is not None:
-        command = ["sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh", *command]
+    if ulimit is not None:  # To pipes, which have no limit.
+        limited = ["sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh", *command]
+        done = ran(limited, env=given)
+        return Ran(done.returncode, done.stdout, done.stderr)
     with TemporaryFile("r+") as out, TemporaryFile("r+") as err:
         program = Program(command, given, stdout=out.fileno(), stderr=err.fileno())
         try:

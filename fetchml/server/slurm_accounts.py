@@ -49,7 +49,8 @@ def accounts_of(slurm: SlurmSettings) -> Accounts:
                 f"[slurm.users.{user}] user is root: its tasks would be root on the nodes. Name "
                 "another account, or set [slurm] allow_root"
             )
-    found = Accounts(by_user, own, refuses_others=slurm.unmapped == "refuse")
+    is_known = slurm.transport == "rest" or slurm.ssh is None
+    found = Accounts(by_user, own if is_known else "", refuses_others=slurm.unmapped == "refuse")
     if any(each.name != own for each in by_user.values()):
         _require_possible(slurm)
     return found

@@ -212,8 +212,8 @@ OPTIONS = [
     b"0000-01-01", b"now+999999999weeks", b"#!", b"env ", b"\x0c",
 ]  # fmt: skip
 LINES = [
-    b"12|RUNNING|None|g1|2026-11-30T00:00:00|fetchml-a|b",
-    b"12_3|PENDING|Resources||N/A|fetchml-a\n   ExitCode=3:0 x",
+    b"12|RUNNING|None|g1|2026-11-30T00:00:00|ada|fetchml-a|b",
+    b"12_3|PENDING|Resources||N/A|ada|fetchml-a\n   ExitCode=3:0 x",
     b"2-00:30:00",
     b"squeue: error: Invalid job id specified",
 ]

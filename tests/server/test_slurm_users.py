@@ -5,7 +5,9 @@ over the commands it is root.
 """
 
 import asyncio
+import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -21,13 +23,15 @@ from fetchml.adapters.slurm.transports.token import make_token
 from fetchml.core.model import Role
 from fetchml.system.capabilities import HAND_OVER
 from fetchml.v1 import task_pb2
+from testbed import debian
 from testbed.account import Account, account
 from testbed.slurm import Slurm, private_slurm
+from tests.jupyter.service import Service
 from tests.server.test_slurm_arrays import partition
 from tests.server.test_slurm_doctor import findings
 from tests.support import rest_world
 from tests.support.cli_server import FETCHML, run
-from tests.support.other_user import as_service
+from tests.support.other_user import ROOT, as_service
 from tests.support.program import ADMIN_KEY, Server
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually, until
@@ -124,14 +128,22 @@ def run_as(of: Account, *words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(of.command(*map(str, words)), capture_output=True, text=True, check=False)
 
 
+def owner_of_process(pid: int) -> int:
+    return Path(f"/proc/{pid}").stat().st_uid
+
+
 async def test_job_is_that_of_the_users_account(server: Server, site: Site, shared: Path) -> None:
     ada, bob = await as_user(server, "ada"), await as_user(server, "bob")
+    secret = b'{"value": "a-hidden-word"}'
+    kept = await ada.ask("PUT", "/v1/secrets/WORD", secret, **rest_world.JSON)
+    assert kept.status in (200, 201), kept.body
     script = (
-        'id -un; echo kept >"$FETCHML_OUTPUTS/file"; echo saved >"$FETCHML_CHECKPOINT/step";'
+        'id -un; wc -c <"$FETCHML_SECRETS/WORD"; echo kept >"$FETCHML_OUTPUTS/file";'
+        ' echo saved >"$FETCHML_CHECKPOINT/step";'
         ' mkdir -m 700 "$FETCHML_OUTPUTS/closed"; echo in >"$FETCHML_OUTPUTS/closed/file";'
         ' until [ -e "$FETCHML_WORKSPACE/go" ]; do sleep 0.1; done'
     )
-    task_id = await submit(ada, script, checkpoint=True)
+    task_id = await submit(ada, script, checkpoint=True, secrets=[{"name": "WORD", "as": "file"}])
     other = await submit(bob, "id -un")
     eve, eve_grpc = await server.clients(await server.key("eve", Role.USER))
     refused = await eve.submit({"job_name": "job", "command": ["true"]})
@@ -142,8 +154,11 @@ async def test_job_is_that_of_the_users_account(server: Server, site: Site, shar
     assert denied.value.code() is grpc.StatusCode.PERMISSION_DENIED
     await server.running(task_id)
     attempt = server.attempt_folder(task_id)
-    await until(lambda: _log(server, task_id), lambda text: text == f"{site.ada.name}\n")
-    for path in (attempt / "start", attempt / "run/claim", shared / "tasks", attempt):
+    await until(lambda: _log(server, task_id), lambda text: text == f"{site.ada.name}\n13\n")
+    for path in (
+        *(attempt / "start", attempt / "run/claim", shared / "tasks", attempt),
+        attempt / "secrets/WORD",
+    ):
         assert run_as(site.bob, "cat" if path.is_file() else "ls", path).returncode, path
     assert run_as(site.bob, "ls", shared / "tasks" / task_id / "checkpoint").returncode == CLOSED
     assert run_as(site.ada, "touch", attempt / "opened2").returncode
@@ -154,8 +169,8 @@ async def test_job_is_that_of_the_users_account(server: Server, site: Site, shar
     assert (await server.get(other)).output == f"{site.bob.name}\n"
     assert site.users_of_jobs(task_id) == {site.ada.name}
     assert site.users_of_jobs(other) == {site.bob.name}
-    for kept, content in (("file", b"kept\n"), ("closed/file", b"in\n")):
-        reply = await ada.get(f"/v1/tasks/{task_id}/outputs/{kept}")
+    for path_of, content in (("file", b"kept\n"), ("closed/file", b"in\n")):
+        reply = await ada.get(f"/v1/tasks/{task_id}/outputs/{path_of}")
         assert reply.body == content
     assert run_as(site.bob, "ls", shared / "tasks" / task_id / "outputs").returncode == CLOSED
     # One user's outputs are another task's inputs; its checkpoint stays closed.
@@ -223,6 +238,62 @@ async def test_server_that_starts_again_goes_on_with_jobs_of_accounts(
     task = await server.ended(stopping)
     assert (task.failure_reason, task.attempt) == (Task.CANCELLED, 1)
     assert not site.slurm.jobs()
+
+
+@pytest.fixture
+def sudoers(site: Site) -> Iterator[None]:
+    """The real sudo, which keeps the one variable that this cluster needs."""
+    debian.install("sudo")
+    file = Path("/etc/sudoers.d", site.ada.name)
+    file.write_text('Defaults env_keep += "SLURM_CONF SLURM_TIME_FORMAT"\n')
+    file.chmod(0o440)
+    yield
+    file.unlink()
+
+
+@pytest.mark.usefixtures("sudoers")
+async def test_commands_run_by_sudo(site: Site, shared: Path) -> None:
+    server = await server_of(site, "cli", shared, FETCHML_SLURM_BECOME="sudo").start()
+    try:
+        ada = await as_user(server, "ada")
+        task_id = await submit(ada, 'trap "exit 4" TERM; id -un; while :; do sleep 0.1; done')
+        await server.running(task_id)
+        await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
+        task = await server.ended(task_id)
+        assert (task.failure_reason, task.exit_code) == (Task.CANCELLED, 4), server.log
+        assert str((await server.get(task_id)).output).startswith(f"{site.ada.name}\n")
+        assert site.users_of_jobs(task_id) == {site.ada.name}
+    finally:
+        await server.close()
+
+
+async def test_jupyter_service_is_a_job_of_the_account(site: Site, shared: Path) -> None:
+    program = site.service.folder / "jupyter.py"
+    shutil.copy(ROOT / "tests/support/fake_jupyter.py", program)
+    program.chmod(0o755)
+    command = f"/usr/bin/python3 {program} --plain-process"
+    server = await server_of(site, "rest", shared, FETCHML_JUPYTER_COMMAND=command).start()
+    try:
+        ada, bob = await as_user(server, "ada"), await as_user(server, "bob")
+        body = {"name": "work", "workspace": "ada/work"}
+        reply = await ada.submit(body, "/v1/jupyter/services")
+        assert reply.status == 201, reply.body
+        service = Service(server, reply.json)
+        await service.until("running")
+        async with service.ask("GET", "/api/status") as answer:
+            status = json.loads(await answer.read())
+        assert owner_of_process(status["pid"]) == site.ada.uid
+        workspace = shared / "jupyter/ada/work"
+        assert run_as(site.ada, "touch", workspace / "file").returncode == 0
+        assert run_as(site.bob, "ls", workspace).returncode == CLOSED
+        taken = await bob.submit(body, "/v1/jupyter/services")
+        assert taken.status == 201, taken.body
+        shown = await Service(server, taken.json).until("error")
+        assert "belong to another account" in shown["reason"]
+        await ada.ask("DELETE", f"/v1/jupyter/services/{service.id}")
+        await service.ended("stopped")
+    finally:
+        await server.close()
 
 
 async def test_rejected_token_holds_back_the_jobs_of_its_account_alone(

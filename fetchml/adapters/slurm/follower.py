@@ -53,7 +53,9 @@ class Followed:
     lease_seconds: int = 0
     """Of the attempt's lease; 0 if it has none, or none was looked for yet."""
     user: str = ""
-    """Name of the account that the job belongs to; empty for the server's own."""
+    """Name of the user's account that the job belongs to; empty for the server's own."""
+    owner: str = ""
+    """Name of the account that the job belongs to; empty if it is not known."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def owns(self, job: Job) -> bool:
@@ -61,7 +63,7 @@ class Followed:
         give theirs its name."""
         if not job.name or job.name not in (self.name, self.array_task):
             return False
-        return not (self.user and job.user) or job.user == self.user
+        return not (self.owner and job.user) or job.user == self.owner
 
     def take(self, job: Job | None, since: float | None = None) -> None:
         if since is not None:
@@ -117,11 +119,12 @@ class Follower:
             self._polling.cancel()
             await asyncio.gather(self._polling, return_exceptions=True)
 
-    def follow(self, name: str, user: str = "") -> Followed:
-        """Return the entry of an attempt's job, the same for every call. `user`: see Followed."""
+    def follow(self, name: str, user: str = "", owner: str = "") -> Followed:
+        """Return the entry of an attempt's job, the same for every call. `user`, `owner`: see
+        Followed."""
         found = self._followed.get(name)
         if found is None:
-            found = self._followed[name] = Followed(name, user=user)
+            found = self._followed[name] = Followed(name, user=user, owner=owner or user)
         return found
 
     def get(self, name: str) -> Followed | None:

@@ -38,7 +38,8 @@ class Accounts:
     by_user: Mapping[str, Account] = field(default_factory=dict)
     """By the user's name in FetchML; the server's own account may be among them."""
     own: str = ""
-    """Name of the server's account in Slurm; empty if it is not known."""
+    """Name of the server's account in Slurm; empty if it is not known, since the commands run on
+    another host as whom ssh chooses."""
     refuses_others: bool = False
     """Whether users without an account may run nothing."""
 

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.accounts import folders
 from fetchml.adapters.slurm.accounts.account import Account, Accounts
 from fetchml.adapters.slurm.accounts.admission import Admission
+from fetchml.adapters.slurm.containers import Containers
+from fetchml.adapters.slurm.job import Submission
 from fetchml.files.layout import ARRAYS, SHIM
 from fetchml.files.readable_outputs import make_readable
-from fetchml.ports.launcher import LaunchSpec, Mount, Place, PrepareError
+from fetchml.ports.launcher import LaunchSpec, Mount, Place, PrepareError, Secrets
 
 ADA, BOB, EVE = 4321, 4322, 4323
 
@@ -137,3 +140,33 @@ def test_file_system_without_access_lists_is_reported(
     with pytest.raises(OSError, match="no POSIX access lists"):
         Admission(accounts, shared).open()
     Admission(Accounts(), shared).open()
+
+
+@pytest.mark.parametrize("runtime", ["", "podman"])
+def test_start_file_is_the_servers_and_the_rest_the_accounts(shared: Path, runtime: str) -> None:
+    folder = shared / "tasks/t1/attempts/1"
+    dataset = shared / "datasets/held/x"
+    dataset.touch()
+    run = LaunchSpec(
+        *("t1", 1, "job", folder, "image:1", ("true",), {}),
+        user="ada",
+        owner=(ADA, ADA),
+        datasets=(Mount(dataset, "/data/in/x", read_only=True),),
+        secrets=Secrets(b""),
+    )
+    containers = Containers(runtime, (0, 0)) if runtime else None
+    start_files.write(run, shared / SHIM, Submission("a", "", str(folder)), containers)
+    folders.admit(run, shared, ADA)
+    owners = {path.name: path.stat().st_uid for path in folder.iterdir()}
+    ours = {"control", "start"} | ({"datasets"} if not runtime else set())
+    assert {name for name, uid in owners.items() if uid == 0} == ours
+    assert {uid for name, uid in owners.items() if name not in ours} == {ADA}
+    assert may(ADA, "cat", folder / "start")
+    assert may(ADA, "sh", "-c", f": >>{folder}/job.out; : >>{folder}/run/x; : >>{folder}/outputs/x")
+    if runtime:
+        assert "--user=4321:4321" in (folder / "start").read_text()
+        assert "--userns=keep-id" in (folder / "start").read_text()
+        assert may(ADA, "cat", folder / "environment")
+    else:
+        assert may(ADA, "readlink", folder / "datasets/in/x")
+    assert not may(BOB, "cat", folder / "start")

@@ -39,6 +39,18 @@ async def test_job_of_another_account_with_the_same_name_is_not_the_attempts(
     await until_true(lambda: followed.job is None)
 
 
+async def test_job_of_another_account_does_not_take_the_place_of_the_servers(
+    world: World, submits: Submits
+) -> None:
+    """Any user of the cluster can see the names of jobs, and give theirs the same."""
+    followed = world.follower.follow("a", owner="service")
+    world.stand.jobs[1] = Job(1, RUNNING, "a", user="eve")
+    assert await soon(submits.search(followed)) is None
+    unknown = world.follower.follow("b")
+    world.stand.jobs[2] = Job(2, RUNNING, "b", user="service")
+    assert await soon(submits.search(unknown)) is not None
+
+
 async def test_account_that_is_away_loses_no_job_and_no_others(world: World) -> None:
     followed = world.follower.follow("a", "ada")
     job = Job(1, ("PENDING",), "a", user="ada")

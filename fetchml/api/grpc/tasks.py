@@ -5,8 +5,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from itertools import islice
-from typing import NamedTuple
 
+import msgspec
 from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.grpc.listing import ListReplies, list_request
@@ -186,7 +186,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         )
 
 
-class _Create(NamedTuple):
+class _Create(msgspec.Struct, frozen=True):
     """One request of a batch as plain values."""
 
     fields: dict[str, object]

@@ -3,6 +3,7 @@ metadata of any bytes, replies that nobody reads."""
 
 import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterable
@@ -60,7 +61,8 @@ class Connection:
     """A connection over which calls are begun and, perhaps, never ended.
 
     `settings` is the payload of the client's SETTINGS frame, `source` the client's address.
-    `acknowledges`: whether it acknowledges the server's SETTINGS.
+    `acknowledges`: whether it acknowledges the server's SETTINGS. `tls`: how to encrypt; `None`
+    for no encryption.
     """
 
     def __init__(
@@ -70,12 +72,15 @@ class Connection:
         source: str = "127.0.0.1",
         *,
         acknowledges: bool = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._acknowledges = acknowledges
         self._has_settings = False
         """Whether the server's SETTINGS have arrived, before which no client begins a call."""
         host, _, port = address.rpartition(":")
         self._socket = socket.create_connection((host, int(port)), source_address=(source, 0))
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname=host)
         self._socket.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))
         self._received = bytearray()
         self._windows = {0: FIRST_WINDOW}
@@ -188,6 +193,19 @@ class Connection:
             self.reset.add(stream)
         elif kind in (HEADERS, DATA) and flags & END_STREAM:
             self.ended.add(stream)
+
+    def send_some(self, data: bytes) -> int:
+        """Send what the connection takes at once; returns its size."""
+        self._socket.setblocking(False)
+        try:
+            return self._socket.send(data)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            return 0
+        except ConnectionError:
+            self.is_closed = True
+            return 0
+        finally:
+            self._socket.setblocking(True)
 
     def send_raw(self, data: bytes) -> None:
         try:

@@ -1,9 +1,12 @@
 """A real server attacked over REST, and its memory use."""
 
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +14,7 @@ from testbed.server_processes import resident_bytes
 from tests.support.cli_server import SECONDS, Server
 
 MIB = 1 << 20
+SAMPLE_SECONDS = 0.01
 
 
 class Reply(NamedTuple):
@@ -61,6 +65,23 @@ class Attacked:
     def memory(self) -> int:
         """Resident, in bytes."""
         return resident_bytes(self.server.pid)
+
+    @contextmanager
+    def grown(self) -> Iterator[list[int]]:
+        """While inside, measure how much more memory the server takes, in bytes."""
+        before, grown, stop = self.memory(), [0], threading.Event()
+
+        def measure() -> None:
+            while not stop.wait(SAMPLE_SECONDS):
+                grown.append(self.memory() - before)
+
+        thread = threading.Thread(target=measure)
+        thread.start()
+        try:
+            yield grown
+        finally:
+            stop.set()
+            thread.join()
 
     def close(self) -> None:
         assert self.server.stop() == 0

@@ -123,8 +123,11 @@ def test_unfinished_headers_use_bounded_memory(tmp_path: Path, clients: ExitStac
     head = b"\0\x01a\x7f\xa1\x7d" + b"x" * 16_000
     for _ in range(number):
         connection = clients.enter_context(Connection(attacked.server.grpc))
-        connection.look(0.01)
-        connection.send_raw(frame(HEADERS, 0, 1, head + bytes(300))[:-300])
+        # Without a key it could not send as much.
+        stream = connection.call(QUEUE, attacked.bob)
+        connection.send(stream, bytes(5), last=True)
+        assert connection.end_of(stream, SECONDS) == "answered"
+        connection.send_raw(frame(HEADERS, 0, stream + 2, head + bytes(300))[:-300])
     assert is_answered(attacked, "127.0.0.3")
     assert attacked.memory() - before < number * CONNECTION_BYTES + 8 * MIB
 

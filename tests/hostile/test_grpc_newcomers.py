@@ -1,22 +1,17 @@
-"""gRPC limits headers only after a client has acknowledged its settings. One that never does takes
-little memory all the same."""
+"""gRPC limits headers only after a client has acknowledged its settings. Clients that never do take
+little memory and short turns of the event loop all the same."""
 
 import asyncio
+import ssl
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fetchml.api.grpc.sockets import connections
-from fetchml.api.grpc.sockets.newcomers import (
-    BYTES,
-    BYTES_BY_ADDRESS,
-    BYTES_IN_ALL,
-    MEMORY_OF_BYTE,
-    NEW_SECONDS,
-    Newcomers,
-    excess_bytes,
-)
+from testbed.authority import Authority
+from testbed.header_flood import FIELD, attack
 from testbed.http2 import (
     CONTINUATION,
     END_HEADERS,
@@ -29,13 +24,15 @@ from testbed.http2 import (
     message,
 )
 from tests.hostile.attacked import MIB, Attacked
+from tests.hostile.turns import LONGEST_SECONDS, longest_turn
 from tests.support import grpc_world
 from tests.support.waiting import wait_until
 
 QUEUE = "fetchml.v1.QueueService/GetQueue"
 UPLOAD = "fetchml.v1.SnapshotService/UploadSnapshot"
-COOKIE = b"\xa0"
-"""A byte that names a whole field of HPACK's static table."""
+MOST_GROWN = 50 * MIB
+PAUSE = 0.5
+"""Seconds in which even a busy server has noticed a connection."""
 SECONDS = 120
 """Far more than anything takes."""
 
@@ -47,23 +44,39 @@ def attacked(tmp_path: Path) -> Iterator[Attacked]:
     attacked.close()
 
 
-def flood(connection: Connection, most: int) -> int:
-    """Send headers that do not end until the server closes the connection; returns their bytes."""
-    connection.send_raw(frame(HEADERS, 0, 1, header_block(QUEUE, [])))
-    sent = 0
-    while sent < most and not connection.is_closed:
-        connection.send_raw(frame(CONTINUATION, 0, 1, COOKIE * FRAME_BYTES))
-        sent += FRAME_BYTES
-        connection.look(0.1)  # The interval of the server's looks.
-    return sent
+@pytest.mark.parametrize("number", [1, 40])
+def test_headers_without_end_use_bounded_memory(attacked: Attacked, number: int) -> None:
+    with attacked.grown() as grown:
+        assert attack(attacked.server.grpc, number, pause=PAUSE) > 0, "nobody is closed"
+    assert max(grown) < MOST_GROWN
+    assert attacked.server.log.count("too many bytes over gRPC without a valid key") >= 1
 
 
-def test_headers_without_end_are_closed(attacked: Attacked) -> None:
-    before = attacked.memory()
-    with Connection(attacked.server.grpc, acknowledges=False) as connection:
-        assert flood(connection, 2 * MIB) < 2 * MIB, "headers are kept without end"
-        assert attacked.memory() - before < BYTES_IN_ALL * MEMORY_OF_BYTE
-    assert attacked.server.log.count("too many bytes over gRPC without a valid key") == 1
+def test_headers_without_end_use_bounded_memory_over_tls(tmp_path: Path) -> None:
+    authority, certificate, key = Authority(tmp_path / "ca"), tmp_path / "cert", tmp_path / "key"
+    authority.issue(certificate, key)
+    variables = {"FETCHML_TLS_CERT": str(certificate), "FETCHML_TLS_KEY": str(key)}
+    context = ssl.create_default_context(cafile=authority.file)
+    context.set_alpn_protocols(["h2"])
+    attacked = Attacked(tmp_path / "data", **variables)
+    try:
+        with attacked.grown() as grown:
+            assert attack(attacked.server.grpc, 20, context, PAUSE) > 0, "nobody is closed"
+        assert max(grown) < MOST_GROWN
+    finally:
+        attacked.close()
+
+
+async def test_headers_without_end_have_short_turns(tmp_path: Path) -> None:
+    async with grpc_world.grpc_world(tmp_path) as world:
+
+        async def attack_from_elsewhere() -> None:
+            attack = ("-m", "testbed.header_flood", world.address, "4", str(PAUSE))
+            attacker = await asyncio.create_subprocess_exec(sys.executable, *attack)
+            assert await attacker.wait() == 0
+
+        longest = await longest_turn(attack_from_elsewhere)
+    assert longest < LONGEST_SECONDS
 
 
 def test_acknowledged_limit_of_headers(attacked: Attacked) -> None:
@@ -75,7 +88,7 @@ def test_acknowledged_limit_of_headers(attacked: Attacked) -> None:
         assert connection.end_of(stream, SECONDS) == "answered"
         connection.send_raw(frame(HEADERS, 0, 3, header_block(QUEUE, [])))
         for _ in range(512):
-            connection.send_raw(frame(CONTINUATION, 0, 3, COOKIE * FRAME_BYTES))
+            connection.send_raw(frame(CONTINUATION, 0, 3, FIELD * FRAME_BYTES))
             connection.look()
         connection.send_raw(frame(CONTINUATION, END_HEADERS, 3))
         assert connection.end_of(3, SECONDS) == "reset"
@@ -119,56 +132,3 @@ async def test_settings_must_be_acknowledged(
                 assert not ordinary.is_closing
 
         await asyncio.to_thread(look)
-
-
-@pytest.mark.parametrize(
-    ("sent", "excess"),
-    [
-        ({"ipv4:192.0.2.1:1": BYTES, "ipv4:192.0.2.2:1": BYTES + 1}, {"ipv4:192.0.2.2:1"}),
-        # An address has a sum, and of its connections those go that sent most.
-        (
-            {f"ipv4:192.0.2.1:{n}": BYTES_BY_ADDRESS // 4 + n for n in range(4)},
-            {"ipv4:192.0.2.1:3"},
-        ),
-        # Of IPv6, a /64 network.
-        (
-            {f"ipv6:%5B2001:db8::{n}%5D:1": BYTES_BY_ADDRESS // 4 + n for n in range(4)},
-            {"ipv6:%5B2001:db8::3%5D:1"},
-        ),
-        ({f"ipv4:192.0.2.{n}:1": BYTES for n in range(1, 4)}, set()),
-        (
-            {f"ipv4:192.0.2.{n}:1": BYTES_IN_ALL // 4 + n for n in range(4)},
-            {"ipv4:192.0.2.3:1"},
-        ),
-    ],
-)
-def test_excess_bytes_by_connection_address_and_in_total(
-    sent: dict[str, int], excess: set[str]
-) -> None:
-    assert excess_bytes(sent) == excess
-
-
-def test_newcomers_are_new_and_without_a_key() -> None:
-    now = 0.0
-    newcomers = Newcomers(lambda address: address == "10.0.0.5", lambda: now)
-    first, second, proxy = "ipv4:192.0.2.1:1", "ipv4:192.0.2.1:2", "ipv4:10.0.0.5:1"
-
-    def found(*peers: str) -> list[str]:
-        return newcomers.find(lambda: peers)
-
-    assert found(first, second, proxy) == [first, second]
-    newcomers.accept(second)
-    assert found(first, second, proxy) == [first]
-    assert found(first, second, proxy) == [first], "a key is valid for the connection"
-    now = NEW_SECONDS
-    assert found(first, second, proxy) == [], "it has acknowledged the settings by now"
-    assert found() == []
-    assert found(second) == [second], "a new connection may have the same port"
-    newcomers.accept(first)
-
-    def look_while_one_is_accepted() -> list[str]:
-        newcomers.accept(second)
-        return [first, second]
-
-    assert newcomers.find(look_while_one_is_accepted) == [second]
-    assert found(first, second) == [], "a key was lost that was accepted during a look"

@@ -48,6 +48,11 @@ MESSAGES_BY_KEY = 32 << 20
 MESSAGES_IN_ALL = 128 << 20
 """Bytes of messages that calls work on. Those up to `SMALL_BYTES` are not counted."""
 
+MOST_FIELDS = 512
+"""Of a call's metadata. gRPC limits their sum to 16 KiB, and counts 32 bytes more for each, once
+the client has acknowledged its settings. Before, there may be more, and to look at them all would
+take a turn of the event loop that is longer than 20 ms."""
+
 _NOT_COUNTED = nullcontext()
 
 log = logging.getLogger(__name__)
@@ -83,6 +88,8 @@ class RpcHandler(grpc.GenericRpcHandler):
     def service(self, handler_call_details: Any) -> Any:
         """Return the wrapped handler of a method; `None` if the method is unknown."""
         method = handler_call_details.method
+        if len(handler_call_details.invocation_metadata) > MOST_FIELDS:
+            return _TOO_MANY_FIELDS
         wrapped = self._wrapped.get(method)
         if wrapped is None:
             found = (service.service(handler_call_details) for service in self._services)
@@ -257,6 +264,13 @@ class RpcHandler(grpc.GenericRpcHandler):
             raise _shutting_down() from None
         finally:
             self._streams.discard(task)
+
+
+async def _too_many_fields(_: object, context: Any) -> None:
+    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"More than {MOST_FIELDS} metadata")
+
+
+_TOO_MANY_FIELDS: Any = grpc.stream_stream_rpc_method_handler(_too_many_fields, None, None)
 
 
 def _shutting_down() -> Unavailable:

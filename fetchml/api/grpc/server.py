@@ -218,8 +218,8 @@ class GrpcServer:
             finally:
                 os.umask(before)
             await self._control.start()
-        await self._server.start()
         self._connections.start(port)
+        await self._server.start()
         return port
 
     async def stop(self, grace: float) -> None:

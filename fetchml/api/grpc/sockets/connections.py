@@ -1,23 +1,18 @@
 """Limits on gRPC connections, by address and in total.
 
-gRPC accepts connections itself and can only limit their total. A thread therefore inspects the
-process's sockets and closes those of an address that exceeds its share; the oldest stay open. It
-also closes those that send too much before they present a key (`newcomers`).
+gRPC accepts connections itself and can only limit their total. The event loop therefore watches the
+process's listening sockets, finds each new connection among the process's files, and closes those
+of an address that exceeds its share; the oldest stay open. It also limits what a connection sends
+before it presents a key (`newcomers`): until the loop has seen it, a connection is not read.
 """
 
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
-from fetchml.api.grpc.sockets.newcomers import (
-    HANDSHAKE_SECONDS,
-    SETTINGS_SECONDS,
-    Newcomers,
-    excess_bytes,
-)
-from fetchml.api.grpc.sockets.own_sockets import OwnConnections, close_connections
+from fetchml.api.grpc.sockets.newcomers import HANDSHAKE_SECONDS, SETTINGS_SECONDS, Newcomers
 from fetchml.api.grpc.sockets.peers import address_of
+from fetchml.api.grpc.sockets.watch import ConnectionWatch
 from fetchml.auth.connection_limits import share_of_address
 from fetchml.config.proxies import caller_of
 
@@ -30,7 +25,6 @@ SURPLUS = 1
 """gRPC accepts as many connections more as this multiple of the limit. While one address opens
 connections as fast as it can, they admit other addresses until the next inspection."""
 ACCEPTED = 1 + SURPLUS
-INSPECT_SECONDS = 0.1
 IDLE_SECONDS = 300
 """A connection is closed after this time without a call. An open stream counts as a call, a ping
 does not. Clients reconnect automatically at their next call."""
@@ -47,9 +41,10 @@ class GrpcConnections:
         self._most = most
         self._is_shared = is_shared
         self._newcomers = newcomers
-        self._over: dict[str, frozenset[str]] = {}
-        """Message → callers beyond that limit at the last inspection; each is logged once."""
-        self._stopped = threading.Event()
+        self._over: frozenset[str] = frozenset()
+        """Callers beyond their share at the last look; each is logged once."""
+        self._watch: ConnectionWatch | None = None
+        """`None` before `start` and after `stop`."""
         self.options = (
             ("grpc.max_allowed_incoming_connections", ACCEPTED * most),
             ("grpc.max_connection_idle_ms", IDLE_SECONDS * 1000),
@@ -59,39 +54,25 @@ class GrpcConnections:
         """Channel arguments for the gRPC server."""
 
     def start(self, port: int) -> None:
-        """Limit the connections to this port until `stop`."""
-        threading.Thread(
-            target=self._inspect_regularly, args=(port,), name="grpc-connections", daemon=True
-        ).start()
+        """Limit the connections to this port until `stop`. gRPC listens there, and does not accept
+        connections yet. Raises OSError."""
+        self._watch = ConnectionWatch(port, self._newcomers, self._excess)
 
     def stop(self) -> None:
-        """Stop inspecting connections."""
-        self._stopped.set()
+        """Stop limiting connections."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
-    def _inspect_regularly(self, port: int) -> None:
-        connections = OwnConnections(port)
-        while not self._stopped.wait(INSPECT_SECONDS):
-            try:
-                self._inspect(connections)
-            except OSError as error:
-                # The process has reached its limit of open files.
-                log.warning("cannot inspect gRPC connections: %s", error)
-
-    def _inspect(self, connections: OwnConnections) -> None:
-        new = frozenset(self._newcomers.find(connections.peers))
-        sent_most = excess_bytes(connections.received(new)) if new else set()
-        self._close("too many bytes over gRPC without a valid key: closed connections", sent_most)
-        newest = excess_of(connections.known, self._most, self._is_shared)
-        self._close("too many gRPC connections: closed the newest", newest)
-
-    def _close(self, message: str, peers: Collection[str]) -> None:
-        if peers:
-            close_connections(peers)
-        over = frozenset(caller_of(address_of(peer)) for peer in peers)
-        if first := sorted(over - self._over.get(message, frozenset())):
+    def _excess(self, peers: Collection[str]) -> set[str]:
+        """Return the connected peers to close. `peers`: the oldest first."""
+        excess = excess_of(peers, self._most, self._is_shared)
+        over = frozenset(caller_of(address_of(peer)) for peer in excess)
+        if first := sorted(over - self._over):
             others = f" and {len(first) - 1} others" if len(first) > 1 else ""
-            log.warning("%s of %s%s", message, first[0], others)
-        self._over[message] = over
+            log.warning("too many gRPC connections: closed the newest of %s%s", first[0], others)
+        self._over = over
+        return excess
 
 
 def excess_of(peers: Iterable[str], most: int, is_shared: Callable[[str], bool]) -> set[str]:

@@ -3,13 +3,20 @@
 import os
 import socket
 import stat
-import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
+from typing import NamedTuple
 
 _FILES = "/proc/self/fd"
-_BYTES_RECEIVED = 128
-"""Position of `tcpi_bytes_received` in the kernel's `tcp_info`."""
+
+
+class NewConnection(NamedTuple):
+    """A connection that was not known before."""
+
+    peer: str
+    """As gRPC names it."""
+    socket: socket.socket
+    """A copy, which its receiver closes."""
 
 
 class OwnConnections:
@@ -21,53 +28,64 @@ class OwnConnections:
         self._known: dict[int, str | None] = {}
         """Inode of each socket → its peer; `None` if it is not a connection to the port."""
 
-    def peers(self) -> list[str]:
-        """Return their peers as gRPC names them, the oldest known first."""
-        found = dict(self._look())
-        kept = {inode: peer for inode, peer in self._known.items() if inode in found}
-        self._known = kept | found
-        return self.known
-
-    @property
-    def known(self) -> list[str]:
-        """The same as at the last look."""
-        return [peer for peer in self._known.values() if peer is not None]
-
-    def received(self, peers: Collection[str]) -> dict[str, int]:
-        """Return the bytes that each of these peers has sent over its connection so far. `peers`:
-        of the last look; those that have disconnected since are left out."""
-        inodes = {inode: peer for inode, peer in self._known.items() if peer in peers}
-        received: dict[str, int] = {}
-        for number in _open_files():
-            with suppress(OSError):  # Closed in the meantime.
-                if os.fstat(number).st_ino not in inodes:
-                    continue
-                connection = _socket(number)
-                if connection is None:
-                    continue
-                with connection:
-                    peer = inodes.get(os.fstat(connection.fileno()).st_ino)
-                    if peer is not None:
-                        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-                        [received[peer]] = struct.unpack_from("=Q", info, _BYTES_RECEIVED)
-        return received
-
-    def _look(self) -> Iterator[tuple[int, str | None]]:
+    def look(self) -> list[NewConnection]:
+        """Return the connections since the last look. Raises OSError."""
+        found: dict[int, str | None] = {}
+        new: list[NewConnection] = []
         for number in _open_files():
             with suppress(OSError):  # Closed in the meantime.
                 status = os.fstat(number)
                 if not stat.S_ISSOCK(status.st_mode):
                     continue
                 if status.st_ino in self._known:
-                    yield status.st_ino, self._known[status.st_ino]
-                elif (connection := _socket(number)) is not None:
-                    with connection:
-                        # Stat the copied socket: the number may name another file by now.
-                        inode = os.fstat(connection.fileno()).st_ino
-                        to_port = connection.getsockname()[1] == self._port
-                        yield inode, _peer(connection) if to_port else None
-                else:
-                    yield status.st_ino, None
+                    found[status.st_ino] = self._known[status.st_ino]
+                elif status.st_ino not in found:
+                    found.update(self._new(number, new))
+        kept = {inode: peer for inode, peer in self._known.items() if inode in found}
+        self._known = kept | found
+        return new
+
+    @property
+    def peers(self) -> list[str]:
+        """Their peers at the last look, as gRPC names them, the oldest known first."""
+        return [peer for peer in self._known.values() if peer is not None]
+
+    def _new(self, number: int, new: list[NewConnection]) -> dict[int, str | None]:
+        """Return the inode and the peer of an open file, and add it to `new` if it is a connection
+        to the port. Raises OSError."""
+        connection = _socket(number)
+        if connection is None:
+            return {os.fstat(number).st_ino: None}
+        # Stat the copied socket: the number may name another file by now.
+        inode = os.fstat(connection.fileno()).st_ino
+        to_port = connection.getsockname()[1] == self._port
+        peer = _peer(connection) if to_port else None
+        if peer is None:
+            connection.close()
+        else:
+            new.append(NewConnection(peer, connection))
+        return {inode: peer}
+
+
+def listening_sockets(port: int) -> list[socket.socket]:
+    """Return copies of the process's sockets that listen on this port."""
+    found: dict[int, socket.socket] = {}
+    for number in _open_files():
+        with suppress(OSError):  # Closed in the meantime.
+            listening = _socket(number)
+            if listening is None:
+                continue
+            inode = os.fstat(listening.fileno()).st_ino
+            if inode not in found and _listens(listening, port):
+                found[inode] = listening
+            else:
+                listening.close()
+    return list(found.values())
+
+
+def _listens(connection: socket.socket, port: int) -> bool:
+    listens = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    return bool(listens) and connection.getsockname()[1] == port
 
 
 def close_connections(peers: Collection[str]) -> None:

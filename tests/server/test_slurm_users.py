@@ -20,7 +20,9 @@ import grpc.aio
 import pytest
 
 from fetchml.adapters.slurm.transports.token import make_token
+from fetchml.config.loader import load
 from fetchml.core.model import Role
+from fetchml.ops.checks import cluster_users
 from fetchml.system.capabilities import HAND_OVER
 from fetchml.v1 import task_pb2
 from testbed import debian
@@ -345,3 +347,9 @@ def test_doctor_asks_slurm_as_each_account(site: Site, shared: Path, tmp_path: P
     assert "as 2 accounts" in found["cluster users"]["says"], found["cluster users"]
     assert "those of others are refused" in found["cluster user"]["says"]
     assert f"chmod o+x {shared.parent}" in found["users' files"]["mend"]
+    (said,) = cluster_users.probe(load(environment=variables))
+    assert said.finding == f"{site.ada.name}: its job wrote nothing"
+    shared.parent.chmod(0o711)
+    found = findings(tmp_path, variables, "--probe")
+    assert found["probe users"]["says"].endswith(f"reached its folder as uid {site.ada.uid}")
+    assert [path.name for path in shared.iterdir()] == ["shim"], "the probe leaves nothing"

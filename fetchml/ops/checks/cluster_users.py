@@ -2,21 +2,31 @@
 
 import asyncio
 import os
+import secrets
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from fetchml.adapters.slurm.accounts import folders
 from fetchml.adapters.slurm.accounts.account import Account
-from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.job import Submission
+from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.config.sections.slurm import SlurmSettings
 from fetchml.config.settings import Settings
+from fetchml.files.own_file import read_own
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
-from fetchml.server.slurm_accounts import accounts_of
+from fetchml.server.slurm_accounts import accounts_of, parameters_of
 from fetchml.server.slurm_wiring import transport_of
 from fetchml.views import Finding
 
-NAME = "cluster users"
+NAME, PROBE = "cluster users", "probe users"
+PROBE_SECONDS = 120
+SETTLE_SECONDS = 5.0
+POLL_SECONDS = 0.5
 FOLDER_SECONDS = 5
 NO_JOB = 0x03FFFFFE
 """The highest id, which Slurm gives to no job before it has used up all others."""
@@ -37,6 +47,93 @@ def users(settings: Settings) -> Iterator[Finding]:
         yield _folder(tasks_folder(settings), list(others.values()))
     except CannotStart as error:
         yield Finding(NAME, "not set up", str(error))
+
+
+def probe(settings: Settings) -> Iterator[Finding]:
+    """Run a job as the first of the accounts; nothing if there are none."""
+    try:
+        accounts = accounts_of(settings.slurm)
+        if not accounts.others:
+            return
+        account = min(
+            (each for each in accounts.by_user.values() if each.name in accounts.others),
+            key=lambda each: each.name,
+        )
+        shared, transport = tasks_folder(settings), transport_of(settings.slurm)
+    except CannotStart as error:
+        yield Finding(PROBE, "not set up", str(error))
+        return
+    folder = shared / f"probe-{secrets.token_hex(8)}"
+    try:
+        folders.let_all_pass(shared)
+        folder.mkdir(mode=0o700)
+        try:
+            os.chown(folder, *account.owner)
+            yield _probed(account, asyncio.run(_run_as(settings, transport, account, folder)))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        why = f"{shared} can't be used for {account.name}: {error.strerror}"
+        yield Finding(PROBE, why, "Start it with the rights of the server (docs/cluster.md).")
+
+
+async def _run_as(
+    settings: Settings, transport: SlurmTransport, account: Account, folder: Path
+) -> str:
+    """Submit a job as the account; return what it wrote in its folder, or why there is nothing."""
+    slurm, record = settings.slurm, folder / "found"
+    parameters = {**parameters_of(slurm).get(_user_of(slurm, account), {})}
+    job = Submission(
+        name=f"fetchml-{folder.name}",
+        script=f"#!/bin/sh\ncd {quote(str(folder))} && id -u >new && mv new found\n",
+        folder=str(folder),
+        minutes=5,
+        partition=parameters.get("partition", slurm.partition),
+        account=parameters.get("account", slurm.account),
+        qos=parameters.get("qos", slurm.qos),
+        user=account.name,
+    )
+    try:
+        await transport.open()
+        number = await transport.submit(job)
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                while not _is_there(record):
+                    found = await transport.job(number, account.name)
+                    if found is None or found.is_over:
+                        await asyncio.sleep(SETTLE_SECONDS)  # A network disk may lag.
+                        break
+                    await asyncio.sleep(POLL_SECONDS)
+            return read_own(record, 64).decode(errors="replace") if _is_there(record) else ""
+        except TimeoutError:
+            return f"its job did not run within {PROBE_SECONDS} s"
+        finally:
+            with suppress(SlurmAway):
+                await transport.cancel(number, account.name)
+    except (Refused, SlurmAway) as error:
+        return str(error)
+    finally:
+        await transport.close()
+
+
+def _is_there(record: Path) -> bool:
+    """A listing is read again from a network disk, where the absence of a file is remembered."""
+    return any(path.name == record.name for path in record.parent.iterdir())
+
+
+def _user_of(slurm: SlurmSettings, account: Account) -> str:
+    return next(user for user, given in slurm.users.items() if given.get("user") == account.name)
+
+
+def _probed(account: Account, said: str) -> Finding:
+    said = said.strip()
+    if said == str(account.uid):
+        return Finding(PROBE, f"a job of {account.name} reached its folder as uid {said}")
+    if said.isdecimal():
+        fix = "Give the account the same uid on this host and on all nodes."
+        return Finding(PROBE, f"{account.name} is uid {said} on a node, {account.uid} here", fix)
+    fix = "Look at the rights of its folders on the nodes, and at [slurm.users]."
+    return Finding(PROBE, f"{account.name}: {said or 'its job wrote nothing'}", fix)
 
 
 async def _faults(transport: SlurmTransport, names: Mapping[str, Account]) -> list[str]:

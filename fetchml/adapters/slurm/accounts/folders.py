@@ -30,7 +30,7 @@ Entry = tuple[int, int, int]
 def open_top(shared_dir: Path) -> None:
     """Let everybody pass through the shared folder, who still can't list it, and execute the shims.
     Raises OSError."""
-    _let_all_pass(shared_dir)
+    let_all_pass(shared_dir)
     (shared_dir / ARRAYS).chmod(0o700)
     shims = shared_dir / SHIM
     for path in (shims, *shims.iterdir()):
@@ -67,12 +67,13 @@ def _pass(shared_dir: Path, path: Path, uid: int) -> None:
     access list has no room for all accounts of a cluster."""
     for parent in reversed(path.relative_to(shared_dir).parents):
         if len(parent.parts) == 1:
-            _let_all_pass(shared_dir / parent)
+            let_all_pass(shared_dir / parent)
         elif parent.parts:
             _allow(shared_dir / parent, uid, PASS)
 
 
-def _let_all_pass(folder: Path) -> None:
+def let_all_pass(folder: Path) -> None:
+    """Let everybody pass through a folder, who still can't list it. Raises OSError."""
     mode = folder.stat().st_mode & 0o7777
     if not mode & PASS:
         folder.chmod(mode | PASS)

@@ -33,6 +33,7 @@ from tests.support.parallel import (  # those that seem unused are hooks
 pytest_plugins = [
     "tests.support.engine_box",
     "tests.support.front",
+    "tests.support.jupyter_root",
     "tests.support.server_fixtures",
     "tests.support.service_user",
     "tests.support.slurm_fixtures",

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 _CLONE_NEWNS = 0x20000
+_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _SESSION = "size=64m"
 """Size of what is in memory: `sessiondir max size` is 64 MiB by default."""
@@ -30,7 +31,8 @@ def main() -> int:
     if sys.argv[1:2] != ["exec"]:
         fail("the only command is exec")
     given = parse(sys.argv[2:])
-    if not (given.contain and given.cleanenv and given.no_home and given.writable_tmpfs):
+    required = ("contain", "cleanenv", "no_home", "no_privs", "writable_tmpfs")
+    if not all(getattr(given, name) for name in required):
         fail("an option is missing")
     child = os.fork()
     if child == 0:
@@ -47,7 +49,7 @@ def main() -> int:
 
 def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="apptainer exec", allow_abbrev=False)
-    for flag in ("contain", "cleanenv", "no-home", "writable-tmpfs", "nv"):
+    for flag in ("contain", "cleanenv", "no-home", "no-privs", "writable-tmpfs", "nv"):
         parser.add_argument(f"--{flag}", action="store_true")
     parser.add_argument("--pwd", required=True)
     parser.add_argument("--bind", action="append", default=[])
@@ -73,6 +75,10 @@ def run(given: argparse.Namespace) -> None:
         Path(root + path).mkdir(parents=True, exist_ok=True)
         mode = "mode=755" if path == "/dev" else "mode=1777"
         call("mount", "-t", "tmpfs", "-o", f"{mode},{_SESSION}", "tmpfs", root + path)
+    Path(root, "dev/pts").mkdir()
+    options = "newinstance,ptmxmode=0666,mode=620"
+    call("mount", "-t", "devpts", "-o", options, "devpts", f"{root}/dev/pts")
+    Path(root, "dev/ptmx").symlink_to("pts/ptmx")
     for device in _DEVICES:
         bind(root, f"/dev/{device}", f"/dev/{device}")
     for each in given.bind:
@@ -81,16 +87,25 @@ def run(given: argparse.Namespace) -> None:
             fail(f"while parsing bind path: {each}")
         bind(root, source, target, *options)
     variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", "APPTAINER_CONTAINER": given.image}
-    of_image = Path(root, "etc/environment")
+    of_image = Path(root, ".singularity.d/env/90-environment.sh")
     lines = of_image.read_text().splitlines() if of_image.exists() else []
-    for entry in (*lines, *given.env):
+    for entry in (*(line.removeprefix("export ") for line in lines), *given.env):
         name, equals, value = entry.partition("=")
         if not equals:
             fail(f"{entry} must be formatted as key=value")
         variables[name] = value
     os.chroot(root)
+    drop_privileges()
     os.chdir(given.pwd)
     os.execvpe(given.command[0], given.command, variables)  # noqa: S606 - as it documents
+
+
+def drop_privileges() -> None:
+    """Let the command have no capabilities, although it is root's."""
+    prctl = ctypes.CDLL(None).prctl
+    for number in range(64):
+        prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def bind(root: str, source: str, target: str, *options: str) -> None:

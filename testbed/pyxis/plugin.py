@@ -9,13 +9,9 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from testbed import debian
-from testbed.slurm import Slurm, private_slurm
 
 PYXIS = "FETCHML_TEST_PYXIS"
 """Variable with the path of the real plugin, `spank_pyxis.so`."""
@@ -26,19 +22,10 @@ def is_real() -> bool:
     return PYXIS in os.environ
 
 
-@contextmanager
-def nodes_with_pyxis() -> Iterator[Slurm]:
-    """A cluster on whose nodes steps run in containers."""
+def settings(folder: Path) -> str:
+    """Return the line of slurm.conf by which steps may run in containers. `folder`: for the files
+    of the plugin, which srun reads as the account of the job."""
     debian.install("squashfs-tools")
-    with tempfile.TemporaryDirectory(prefix="fetchml-pyxis-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # srun reads the plugin as the account of the job.
-        with _nodes(folder) as cluster:
-            yield cluster
-
-
-@contextmanager
-def _nodes(folder: Path) -> Iterator[Slurm]:
     if is_real():
         line = f"{os.environ[PYXIS]} runtime_path={folder}"
     else:
@@ -46,8 +33,7 @@ def _nodes(folder: Path) -> Iterator[Slurm]:
         root.mkdir()
         line = f"{_build(folder)} {root}"
     (folder / "plugstack.conf").write_text(f"required {line}\n")
-    with private_slurm(f"PlugStackConfig={folder}/plugstack.conf") as cluster:
-        yield cluster
+    return f"PlugStackConfig={folder}/plugstack.conf"
 
 
 def write_image(root: Path, image: Path) -> None:

@@ -4,17 +4,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fetchml.client import Client, Conflict, Task, Unreachable
 from fetchml.client.rpcs import Rpc
 from fetchml.core.model import Role
-from fetchml.files.layout import ADMIN_KEY
 from fetchml.v1 import key_pb2
 from testbed.docker_engine import Engine
 from testbed.slurm import Slurm
-from tests.support.cli_server import Server
+from tests.support.cli_server import Reached, Server
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import wait_until
 
@@ -22,11 +22,12 @@ from tests.support.waiting import wait_until
 class Entered:
     """A server with a task that runs, and clients of several users."""
 
-    def __init__(self, server: Server, launcher: str) -> None:
+    def __init__(self, server: Reached, launcher: str, **fields: Any) -> None:
+        """`fields`: of its tasks."""
         self.server = server
         self.launcher = launcher
-        secret = (server.data_dir / ADMIN_KEY).read_text().strip()
-        self.admin = Client(server.grpc, secret)
+        self._fields = fields
+        self.admin = Client(server.grpc, server.admin_key)
         self.owner = self.client("ada")
         self.task_id = self.run("sleep 3600")
 
@@ -44,7 +45,7 @@ class Entered:
 
     def run(self, script: str, *arguments: str) -> str:
         """The id of a task of the owner's that runs a shell script."""
-        task = self.owner.submit("job", command=["sh", "-c", script, *arguments])
+        task = self.owner.submit("job", command=["sh", "-c", script, *arguments], **self._fields)
 
         def status() -> bool:
             return self.owner.get(task.id).status == Task.running
@@ -68,6 +69,14 @@ class Entered:
         threading.Thread(target=session, daemon=True).start()
         return int(wait_until(lambda: self.exec(f"cat {file} 2>/dev/null")[1], file))
 
+    def close(self) -> None:
+        try:
+            self.admin.cancel(self.task_id)
+            self.admin.wait(self.task_id)
+        finally:
+            self.admin.close()
+            self.owner.close()
+
 
 Enter = Callable[..., Entered]
 
@@ -77,11 +86,8 @@ def entered_on(server: Server, launcher: str) -> Iterator[Entered]:
     box = Entered(server, launcher)
     yield box
     try:
-        box.admin.cancel(box.task_id)
-        box.admin.wait(box.task_id)
+        box.close()
     finally:
-        box.admin.close()
-        box.owner.close()
         assert server.stop() == 0
 
 

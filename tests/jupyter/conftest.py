@@ -2,34 +2,18 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from docker.errors import ImageNotFound
 
-from examples.local_image import Interpreter
 from testbed.docker_engine import Engine
-from tests.jupyter.image import NAME, import_root, write_root
+from tests.jupyter.image import NAME, import_root
 from tests.jupyter.installed import install_jupyterlab
 from tests.jupyter.proxy_world import world as world  # noqa: PLC0414 - a fixture
 from tests.jupyter.service import Serve, Service
 from tests.jupyter.stand_in import stand_in as stand_in  # noqa: PLC0414 - a fixture
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import containers_of
-
-
-class Root(NamedTuple):
-    """The image's root file system, to be imported in any engine."""
-
-    archive: Path
-    python: Interpreter
-
-
-@pytest.fixture(scope="session")
-def jupyter_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
-    archive = tmp_path_factory.mktemp("jupyter") / "root.tar"
-    yield Root(archive, write_root(archive))
-    archive.unlink()
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +24,7 @@ def jupyter_backend(docker_engine: Engine, request: pytest.FixtureRequest) -> It
         images.get(NAME)
         made = False
     except ImageNotFound:
-        root: Root = request.getfixturevalue("jupyter_root")
+        root = request.getfixturevalue("jupyter_root")
         import_root(docker_engine.client, root.archive, root.python)
         made = True
     yield containers_of(docker_engine, NAME)

@@ -16,9 +16,9 @@ from aiohttp import WSMsgType
 
 from fetchml.config.sections.tasks import TaskSettings
 from testbed.docker_engine import PrivateEngine, private_engine
-from tests.jupyter.conftest import Root
 from tests.jupyter.image import NAME, import_root
 from tests.jupyter.service import SAVED, Serve, Service
+from tests.support.jupyter_root import Root
 from tests.support.program import ADMIN_KEY, Backend, Server
 from tests.support.server_fixtures import containers_of
 from tests.support.waiting import SECONDS, eventually

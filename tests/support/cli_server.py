@@ -9,19 +9,40 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from fetchml.files.layout import ADMIN_KEY
 from tests.support import front, preloaded
 from tests.support.commands import ran
 from tests.support.preloaded import FETCHML, PROGRAM, SECONDS, Program
 
-__all__ = ["FETCHML", "PROGRAM", "SECONDS", "Ran", "Server", "environment", "run", "serving"]
+__all__ = ["FETCHML", "PROGRAM", "SECONDS", "Ran", "Reached", "Server", "environment", "run", "serving"]
 
 
-class Server:
-    """`fetchml serve` on ports of its own choice, or behind the test's proxy."""
+class Reached:
+    """A server as clients on this machine reach it."""
 
+    data_dir: Path
     http: str
     """Where clients connect, HOST:PORT."""
     grpc: str
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a client on this machine has in its environment."""
+        return {"FETCHML_SERVER": self.grpc, "FETCHML_DATA_DIR": str(self.data_dir)}
+
+    @property
+    def admin_key(self) -> str:
+        return (self.data_dir / ADMIN_KEY).read_text().strip()
+
+    def run(self, *arguments: str, **variables: str) -> "Ran":
+        return run(*arguments, **{**self.variables, **variables})
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json").succeeded())
+
+
+class Server(Reached):
+    """`fetchml serve` on ports of its own choice, or behind the test's proxy."""
 
     def __init__(
         self,
@@ -68,17 +89,6 @@ class Server:
     @property
     def log(self) -> str:
         return self._log.read_text()
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """What a client on this machine has in its environment."""
-        return {"FETCHML_SERVER": self.grpc, "FETCHML_DATA_DIR": str(self.data_dir)}
-
-    def run(self, *arguments: str, **variables: str) -> "Ran":
-        return run(*arguments, **{**self.variables, **variables})
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.run(*arguments, "--json").succeeded())
 
     def begin(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """A command that the test does not wait for."""

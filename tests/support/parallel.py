@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 DEAR_ROOMS = {"client", "envoy", "gateway", "jupyter", "ui"}
 """Rooms whose preparations take long: each is in one process."""
+SAME_PROCESS = {"nodes": "jupyter"}
+"""Rooms that share the preparations of a dear one."""
 LONG = (
     "tests/ui/",
     "tests/jupyter/",
+    "tests/nodes/",
     "tests/client/",
     "tests/fuzz/",
     "tests/envoy/",
@@ -68,6 +71,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadFileSch
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", maxsplit=1)[0]
             room = file.split("/")[1]
+            room = SAME_PROCESS.get(room, room)
             return room if room in DEAR_ROOMS else file
 
     return ByRoom(config, log)

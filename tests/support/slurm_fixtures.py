@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,7 @@ from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import SlurmTransport
 from fetchml.files.shared_folders import SharedFolders
-from testbed import debian
 from testbed.slurm import Slurm, private_slurm
-from tests.support.commands import ran
 from tests.support.program import Backend
 
 
@@ -67,13 +64,6 @@ def backend_of(cluster: Slurm, name: str, shared_dir: Path) -> Backend:
     }
     end_jobs = partial(cluster.cancel_below, shared_dir)
     return Backend(variables, lambda: (), shared_dir, end_jobs)
-
-
-def podman(*words: str) -> str:
-    """Run Podman, which is installed where it is missing, and return what it wrote."""
-    if not (shutil.which("podman") and shutil.which("crun")):
-        debian.install("podman", "crun")
-    return ran(["podman", *words], check=True).stdout
 
 
 @pytest.fixture

@@ -192,7 +192,8 @@ class Containers:
             scheme = next((each for each in _SCHEMES if image.startswith(each)), None)
             if scheme is None or not _NAME.fullmatch(image.removeprefix(scheme)):
                 raise _unusable(image, "a name in a registry, or the path of a .sif file")
-        options = ["--contain", "--cleanenv", "--no-home", "--writable-tmpfs", f"--pwd={WORKSPACE}"]
+        options = ["--contain", "--cleanenv", "--no-home", "--no-privs", "--writable-tmpfs"]
+        options.append(f"--pwd={WORKSPACE}")
         lines = [f'set -- "--bind="{shim}":{SHIM_PATH}:ro"']
         if run.gpu:
             lines.append('set -- "$@" --nv "--env=CUDA_VISIBLE_DEVICES=$gpus"')

@@ -35,7 +35,7 @@ from fetchml.adapters.slurm.queue_watch import QueueWatch
 from fetchml.adapters.slurm.recorded_ends import RecordedEnds
 from fetchml.adapters.slurm.records_watch import RecordsWatch
 from fetchml.adapters.slurm.start_files import Records
-from fetchml.adapters.slurm.submits import Submits
+from fetchml.adapters.slurm.submits import PATIENCE_SECONDS, Submits
 from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport, TryAgain
 from fetchml.adapters.slurm.verdicts import (
     Silence,
@@ -253,7 +253,8 @@ class SlurmLauncher:
         records = await self._jobs.records(run)
         is_over = job is not None and (job.is_over or records.has_ended)
         if records.was_prepared and (name in self._submits.uncertain or not is_over):
-            await self._submits.end_all(followed)
+            patience = PATIENCE_SECONDS if records.has_ended else 0
+            await self._submits.end_all(followed, patience_seconds=patience)
         await self._disk(partial(start_files.remove, run.folder))
         self._submits.forget(name)
         self._leftovers.drop(name)

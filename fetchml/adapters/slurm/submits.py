@@ -35,6 +35,9 @@ MOST_SIGNALS = 10
 """Times that a job which has not claimed its attempt is sent SIGTERM."""
 REFUSED_SECONDS = 10.0
 """Between two submits of a job that Slurm refuses for now."""
+PATIENCE_SECONDS = 60.0
+"""Longest time that the jobs of an attempt that has ended get to end by themselves: the program
+that ran its image may be removing the container, which would stay if it was killed."""
 
 ACCOUNT_SECONDS = 5.0
 """Between two tries to submit as an account that does not get through to Slurm."""
@@ -311,8 +314,12 @@ class Submits:
                 pass
             await asyncio.sleep(AGAIN_SECONDS / 4)
 
-    async def end_all(self, followed: Followed) -> None:
-        """Cancel every job of an attempt, and wait until Slurm has ended them."""
+    async def end_all(self, followed: Followed, *, patience_seconds: float = 0) -> None:
+        """Cancel every job of an attempt, and wait until Slurm has ended them.
+
+        `patience_seconds`: how long running jobs may take to end by themselves.
+        """
+        patient_until = time.monotonic() + patience_seconds
         while True:
             await self._follower.answers.wait()
             pause = AGAIN_SECONDS / 4
@@ -321,8 +328,9 @@ class Submits:
                 if not alive:
                     await self._follower.look(followed)
                     return
+                is_patient = time.monotonic() < patient_until
                 for job in alive:
-                    if "COMPLETING" not in job.state:
+                    if "COMPLETING" not in job.state and (job.is_pending or not is_patient):
                         await self._transport.cancel(job.id, followed.user)
             except AccountAway:
                 pause = ACCOUNT_SECONDS

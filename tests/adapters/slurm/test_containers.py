@@ -129,6 +129,7 @@ def test_apptainer(tmp_path: Path) -> None:
         "--contain",
         "--cleanenv",
         "--no-home",
+        "--no-privs",
         "--writable-tmpfs",
         "--pwd=/workspace",
         f"--bind={tmp_path}/environment:/.fetchml/environment:ro",

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import asyncio
+
 import pytest
 
 from fetchml.adapters.slurm.job import Job
@@ -11,7 +13,7 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.shim import CLAIM_EXISTS
-from tests.support.slurm_world import World
+from tests.support.slurm_world import PENDING, World
 from tests.support.waiting import soon, until_true
 
 RUNNING, FAILED = ("RUNNING",), ("FAILED",)
@@ -43,6 +45,31 @@ async def test_only_job_of_an_attempt_is_its_claimer(world: World, submits: Subm
     followed = world.submit(1, "a")
     world.stand.jobs[1] = Job(1, FAILED, "a", code=1)
     assert await soon(submits.can_be_claimed_by(followed))
+
+
+async def test_job_that_removes_its_container_may_end_by_itself(
+    world: World, submits: Submits
+) -> None:
+    followed = world.submit(1, "a")
+    world.stand.jobs[1] = Job(1, RUNNING, "a")
+    world.stand.jobs[2] = Job(2, PENDING, "a")
+    ending = asyncio.create_task(submits.end_all(followed, patience_seconds=60))
+    await until_true(lambda: world.stand.cancelled.count(2) >= 2)
+    assert set(world.stand.cancelled) == {2}
+    assert not ending.done()
+    for number in (1, 2):
+        world.stand.jobs[number] = Job(number, FAILED, "a", code=1)
+    await soon(ending)
+    assert set(world.stand.cancelled) == {2}
+
+
+async def test_job_that_does_not_end_by_itself_is_cancelled(world: World, submits: Submits) -> None:
+    followed = world.submit(1, "a")
+    world.stand.jobs[1] = Job(1, RUNNING, "a")
+    ending = asyncio.create_task(submits.end_all(followed, patience_seconds=0.01))
+    await until_true(lambda: 1 in world.stand.cancelled)
+    world.stand.jobs[1] = Job(1, FAILED, "a", code=1)
+    await soon(ending)
 
 
 async def test_jobs_that_no_attempt_needs_are_ended(world: World) -> None:

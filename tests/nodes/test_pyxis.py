@@ -1,74 +1,37 @@
-"""Tasks of a cluster in containers of Pyxis, a plugin of Slurm: of a stand-in, or the real one."""
+"""What only Pyxis' containers on nodes have: they are steps of their jobs."""
 
 import os
 import re
-import shutil
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from fetchml.v1 import task_pb2
-from testbed.account import account
-from testbed.pyxis.plugin import containers_left, nodes_with_pyxis
-from testbed.slurm import Slurm
-from tests.server import test_slurm_containers as of_podman
+from tests.nodes.means import Means
+from tests.nodes.test_tasks import none_left
+from tests.nodes.test_tasks import test_ends_are_told_apart as ends_are_told_apart
 from tests.server.test_slurm_arrays import submit_sweep, tasks_of
-from tests.server.test_slurm_containers import Containers, none_left, squash_image
-from tests.server.test_slurm_containers import test_secrets as test_of_secrets
-from tests.server.test_slurm_containers import (
-    test_server_restarts_beside_a_container as test_restart,
-)
 from tests.server.test_slurm_doctor import findings
-from tests.server.test_slurm_rootless import server_of, write_token
 from tests.support.program import Server
-from tests.support.server_fixtures import Serve
-from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually
 
-__all__ = ["test_of_secrets", "test_restart"]
-
 Task = task_pb2.Task
+pytestmark = pytest.mark.parametrize("means", ["pyxis"], indirect=True)
 
 
-@pytest.fixture(scope="module")
-def slurm() -> Iterator[Slurm]:
-    with nodes_with_pyxis() as cluster:
-        yield cluster
+@pytest_asyncio.fixture(loop_scope="session")
+async def server_over_commands(means: Means, tmp_path: Path) -> AsyncIterator[Server]:
+    server = means.server(tmp_path, "cli")
+    yield await server.start()
+    await server.close()
 
 
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return squash_image(tmp_path_factory.mktemp("image"), "image.sqsh")
-
-
-@pytest.fixture
-def containers() -> Containers:
-    return lambda task_id: containers_left()
-
-
-@pytest.fixture
-async def server(
-    request: pytest.FixtureRequest, serve: Serve, slurm: Slurm, tmp_path: Path, image: Path
-) -> Server:
-    """By slurmrestd where the test names no transport."""
-    backend = backend_of(slurm, getattr(request, "param", "rest"), tmp_path / "shared")
-    variables = {"FETCHML_SLURM_CONTAINER": "pyxis", "FETCHML_TASKS_IMAGE": str(image)}
-    return await serve(backend, **variables).start()
-
-
-over_both = pytest.mark.parametrize("server", ["rest", "cli"], indirect=True)
-
-
-@over_both
-async def test_ends(server: Server, containers: Containers) -> None:
-    await of_podman.test_ends_are_told_apart(server, containers)
-
-
-async def test_task_runs_in_its_image(server: Server, containers: Containers) -> None:
-    await of_podman.test_task_runs_in_its_image(server, containers)
+async def test_ends_over_commands(server_over_commands: Server, means: Means) -> None:
+    await ends_are_told_apart(server_over_commands, means)
 
 
 async def test_variables_are_those_of_the_image_and_the_task(server: Server) -> None:
@@ -98,28 +61,9 @@ async def test_image_that_is_missing(server: Server, tmp_path: Path) -> None:
     await server.ended(task_id)
 
 
-@pytest.fixture
-async def server_of_an_account(slurm: Slurm, image: Path) -> AsyncIterator[tuple[Server, int]]:
-    with account() as owner:
-        write_token(owner, slurm)
-        own = owner.folder / "image.sqsh"
-        shutil.copy(image, own)
-        server = server_of(owner, slurm, owner.make_folder("server"), "pyxis", str(own))
-        yield await server.start(), owner.uid
-        await server.close()
-
-
-async def test_account_that_is_not_root(
-    server_of_an_account: tuple[Server, int], containers: Containers
-) -> None:
-    server, uid = server_of_an_account
-    await of_podman.assert_runs_in_its_image(server, containers, uid)
-    await of_podman.test_ends_are_told_apart(server, containers)
-
-
-def test_doctor_finds_the_plugin(slurm: Slurm, image: Path, tmp_path: Path) -> None:
-    variables = dict(backend_of(slurm, "rest", tmp_path / "shared").variables)
-    found = findings(tmp_path, variables | {"FETCHML_SLURM_CONTAINER": "pyxis"}, "--probe")
+def test_doctor_finds_the_plugin(means: Means, tmp_path: Path) -> None:
+    variables = dict(means.backend(tmp_path / "shared").variables)
+    found = findings(tmp_path, variables, "--probe")
     assert found["probe container"]["ok"], found
     assert found["probe container"]["says"].startswith("Pyxis, enroot")
 
@@ -144,7 +88,7 @@ def sruns(task_id: str) -> list[int]:
     return found
 
 
-async def test_container_ends_with_its_job(server: Server, containers: Containers) -> None:
+async def test_container_ends_with_its_job(server: Server, means: Means) -> None:
     task_id = await server.submit_running("sleep 600")
     shim = shim_of(server.attempt_folder(task_id))
     for pid in sruns(task_id):
@@ -155,4 +99,4 @@ async def test_container_ends_with_its_job(server: Server, containers: Container
     assert again.earlier_attempts[0].failure_reason == Task.LOST, again
     await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
     await server.ended(task_id)
-    await none_left(containers, task_id)
+    await none_left(means, task_id)

@@ -32,17 +32,23 @@ class Account:
         return folder
 
 
+_used: list[int] = []
+"""Uids of earlier accounts: Slurm remembers the groups of a uid."""
+
+
 @contextmanager
 def account(*groups: str, suffix: str = "") -> Iterator[Account]:
     """Make an account with ranges of further ids, in these `groups`; remove it afterwards.
     `suffix`: of its name, where there are several."""
     name = f"fml{os.getpid()}{suffix}"
     more = [f"--groups={','.join(groups)}"] if groups else []
+    more += ["--key", f"UID_MIN={1 + max(_used)}"] if _used else []
     subprocess.run(["useradd", "--create-home", *more, name], check=True, capture_output=True)
     folder = Path(tempfile.mkdtemp(prefix="fetchml-account-"))
     folder.chmod(0o755)
     try:
         found = pwd.getpwnam(name)
+        _used.append(found.pw_uid)
         shutil.chown(folder, found.pw_uid, found.pw_gid)
         yield Account(name, found.pw_uid, Path(found.pw_dir), folder)
     finally:

@@ -11,6 +11,7 @@ import pytest_asyncio
 from _pytest.mark.structures import ParameterSet
 
 from testbed.apptainer import program as apptainer
+from testbed.docker_engine import Engine
 from tests.nodes.cluster import (
     Archive,
     Nodes,
@@ -18,7 +19,7 @@ from tests.nodes.cluster import (
     nodes_with_containers,
     small_archive,
 )
-from tests.nodes.means import Means, means_named
+from tests.nodes.means import Docker, Means, docker_with_images, means_named
 from tests.support.jupyter_root import Root
 from tests.support.program import Server
 
@@ -56,6 +57,12 @@ def archives(tmp_path_factory: pytest.TempPathFactory, jupyter_root: Root) -> li
     return [small_archive(tmp_path_factory.mktemp("images")), jupyter_archive(jupyter_root)]
 
 
+@pytest.fixture(scope="session")
+def docker(docker_engine: Engine, archives: list[Archive]) -> Iterator[Docker]:
+    with docker_with_images(docker_engine, *archives) as found:
+        yield found
+
+
 @pytest.fixture(scope="session", params=MEANS)
 def means(
     request: pytest.FixtureRequest,
@@ -63,9 +70,9 @@ def means(
     archives: list[Archive],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Means]:
-    engine = partial(request.getfixturevalue, "docker_engine")
+    docker = partial(request.getfixturevalue, "docker")
     folder = tmp_path_factory.mktemp("means")
-    with means_named(request.param, nodes, folder, engine, *archives) as found:
+    with means_named(request.param, nodes, folder, docker, *archives) as found:
         yield found
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fetchml.adapters.slurm.transports.token import make_token
 from testbed.account import Account, account
@@ -87,11 +87,7 @@ def podman(owner: Account | None, *words: str, **options: Any) -> str:
     return done.stdout
 
 
-Make = Callable[[Nodes, Account | None, Archive], str]
-"""Makes an image; returns what requests call it."""
-
-
-def _in_podman(nodes: Nodes, owner: Account | None, archive: Archive) -> str:
+def _in_podman(owner: Account | None, archive: Archive) -> str:
     name = f"localhost/fetchml-nodes-{archive.name}:{os.getpid()}"
     changes = [f"--change={each}" for each in _single(archive)]
     with archive.tar.open("rb") as file:
@@ -107,8 +103,8 @@ def _single(archive: Archive) -> Iterator[str]:
 
 
 @contextmanager
-def of_podman(nodes: Nodes, owner: Account | None, *archives: Archive) -> Iterator[list[str]]:
-    names = [_in_podman(nodes, owner, each) for each in archives]
+def of_podman(owner: Account | None, *archives: Archive) -> Iterator[list[str]]:
+    names = [_in_podman(owner, each) for each in archives]
     yield names
     if owner is None:
         podman(owner, "rmi", "--force", *names)
@@ -116,11 +112,15 @@ def of_podman(nodes: Nodes, owner: Account | None, *archives: Archive) -> Iterat
         podman(owner, "system", "reset", "--force")
 
 
+class Docker(NamedTuple):
+    """An engine that has the images."""
+
+    engine: Engine
+    images: list[str]
+
+
 @contextmanager
-def of_docker(engine: Engine, nodes: Nodes, *archives: Archive) -> Iterator[list[str]]:
-    """The nodes' `docker` means this engine meanwhile."""
-    before = nodes.docker_host.read_text()
-    nodes.docker_host.write_text(engine.host)
+def docker_with_images(engine: Engine, *archives: Archive) -> Iterator[Docker]:
     names = []
     for each in archives:
         repository, version = f"fetchml-nodes-{each.name}", str(os.getpid())
@@ -128,9 +128,17 @@ def of_docker(engine: Engine, nodes: Nodes, *archives: Archive) -> Iterator[list
             str(each.tar), repository=repository, tag=version, changes=list(each.changes)
         )
         names.append(f"{repository}:{version}")
-    yield names
+    yield Docker(engine, names)
     for name in set(names):
         engine.client.images.remove(name, force=True)
+
+
+@contextmanager
+def docker_on(nodes: Nodes, engine: Engine) -> Iterator[None]:
+    """The nodes' `docker` means this engine meanwhile."""
+    before = nodes.docker_host.read_text()
+    nodes.docker_host.write_text(engine.host)
+    yield
     nodes.docker_host.write_text(before)
 
 
@@ -147,15 +155,15 @@ def docker_account(engine: Engine) -> Iterator[Account]:
 
 @contextmanager
 def means_named(
-    name: str, nodes: Nodes, folder: Path, engine: Callable[[], Engine], *archives: Archive
+    name: str, nodes: Nodes, folder: Path, docker: Callable[[], Docker], *archives: Archive
 ) -> Iterator[Means]:
-    """`name`: the program's; with ` account`, as an account that is not root. `engine`: that of
-    Docker. `archives`: the small image, and that of JupyterLab."""
+    """`name`: the program's; with ` account`, as an account that is not root. `docker`: only asked
+    for where it is the program. `archives`: the small image, and that of JupyterLab."""
     program, _, is_account = name.partition(" ")
     with ExitStack() as stack:
         owner: Account | None = None
         if is_account:
-            owned = docker_account(engine()) if program == "docker" else account()
+            owned = docker_account(docker().engine) if program == "docker" else account()
             owner = stack.enter_context(owned)
             folder = owner.folder
             key = nodes.slurm.jwt_key.read_bytes()
@@ -163,11 +171,12 @@ def means_named(
         left: Callable[[str], str] = _nothing
         match program:
             case "podman":
-                images = stack.enter_context(of_podman(nodes, owner, *archives))
+                images = stack.enter_context(of_podman(owner, *archives))
                 left = partial(_left_of_podman, owner)
             case "docker":
-                images = stack.enter_context(of_docker(engine(), nodes, *archives))
-                left = partial(_left_of_docker, engine())
+                engine, images = docker()
+                stack.enter_context(docker_on(nodes, engine))
+                left = partial(_left_of_docker, engine)
             case "pyxis":
                 images = [str(nodes.files.squashed(each)) for each in archives]
                 left = _left_of_pyxis

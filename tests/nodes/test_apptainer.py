@@ -11,16 +11,19 @@ from tests.server.test_slurm_doctor import findings
 from tests.support.program import Server
 
 Task = task_pb2.Task
-pytestmark = pytest.mark.parametrize("means", of_program("apptainer"), indirect=True)
+of_all = pytest.mark.parametrize("means", of_program("apptainer"), indirect=True)
+of_root = pytest.mark.parametrize("means", of_program("apptainer")[:1], indirect=True)
 
 
-async def test_gpus(server: Server) -> None:
+@of_all
+async def test_gpus(server: Server, means: Means) -> None:
     task = await server.ended(await server.submit("echo $CUDA_VISIBLE_DEVICES", gpu=2))
     assert task.status == Task.completed, task
     assert (await server.get(task.id)).output == "0,1\n"
 
 
-async def test_image_that_is_not_to_be_had(server: Server) -> None:
+@of_root
+async def test_image_that_is_not_to_be_had(server: Server, means: Means) -> None:
     task_id = await server.submit("true", image="oras://example.org/train:1")
     again = await server.until(task_id, lambda task: task.attempt == 2)
     assert "oras://example.org" in again.earlier_attempts[0].error, again
@@ -28,6 +31,7 @@ async def test_image_that_is_not_to_be_had(server: Server) -> None:
     await server.ended(task_id)
 
 
+@of_root
 def test_doctor_finds_it(means: Means, tmp_path: Path) -> None:
     variables = dict(means.backend(tmp_path / "shared").variables)
     found = findings(tmp_path, variables, "--probe")

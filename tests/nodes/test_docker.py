@@ -11,7 +11,7 @@ from fetchml.v1 import task_pb2
 from testbed.docker_engine import Engine, PrivateEngine
 from tests.nodes.cluster import Archive, Nodes
 from tests.nodes.conftest import of_program
-from tests.nodes.means import Means, means_named
+from tests.nodes.means import Means, docker_with_images, means_named
 from tests.nodes.test_tasks import none_left
 from tests.support.program import Server
 from tests.support.waiting import eventually
@@ -85,7 +85,10 @@ async def test_container_does_not_outlive_a_killed_engine(
     nodes: Nodes, own_docker_engine: PrivateEngine, archives: list[Archive], tmp_path: Path
 ) -> None:
     small = archives[0]
-    with means_named("docker", nodes, tmp_path, lambda: own_docker_engine, small, small) as means:
+    with (
+        docker_with_images(own_docker_engine, small, small) as docker,
+        means_named("docker", nodes, tmp_path, lambda: docker) as means,
+    ):
         server = await means.server(tmp_path).start()
         task_id = await server.submit_running("trap '' TERM; while :; do sleep 0.1; done")
         [container] = own_docker_engine.client.containers.list()

@@ -15,7 +15,7 @@ from fetchml.adapters.slurm.transports.token import make_token
 from testbed.account import Account, account
 from testbed.docker_engine import Engine
 from testbed.pyxis import plugin as pyxis
-from testbed.slurm import CGROUPS
+from testbed.slurm import CGROUPS, Slurm
 from tests.jupyter.image import NAME as JUPYTER
 from tests.nodes.cluster import Archive, Nodes
 from tests.support.cli_server import FETCHML
@@ -179,7 +179,7 @@ def means_named(
                 left = partial(_left_of_docker, engine)
             case "pyxis":
                 images = [str(nodes.files.squashed(each)) for each in archives]
-                left = _left_of_pyxis
+                left = partial(_left_of_pyxis, nodes.slurm)
             case "apptainer":
                 images = [str(nodes.files.sif(each)) for each in archives]
             case _:
@@ -204,5 +204,10 @@ def _left_of_docker(engine: Engine, task_id: str) -> str:
     return " ".join(each["Id"] for each in found)
 
 
-def _left_of_pyxis(task_id: str) -> str:
-    return pyxis.containers_left()
+def _left_of_pyxis(slurm: Slurm, task_id: str) -> str:
+    """They are named by their jobs."""
+    if not (found := pyxis.containers_left().split()):
+        return ""
+    rows = slurm.run("squeue", "--noheader", "--states=all", "--format=%A %j").splitlines()
+    jobs = [f"pyxis_{row.split()[0]}." for row in rows if task_id in row]
+    return " ".join(each for each in found if each.startswith(tuple(jobs)))

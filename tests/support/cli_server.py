@@ -14,7 +14,17 @@ from tests.support import front, preloaded
 from tests.support.commands import ran
 from tests.support.preloaded import FETCHML, PROGRAM, SECONDS, Program
 
-__all__ = ["FETCHML", "PROGRAM", "SECONDS", "Ran", "Reached", "Server", "environment", "run", "serving"]
+__all__ = [
+    "FETCHML",
+    "PROGRAM",
+    "SECONDS",
+    "Ran",
+    "Reached",
+    "Server",
+    "environment",
+    "run",
+    "serving",
+]
 
 
 class Reached:

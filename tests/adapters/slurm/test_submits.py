@@ -1,8 +1,7 @@
 """Which of several jobs of one attempt counts, and how its job is ended."""
 
-from pathlib import Path
-
 import asyncio
+from pathlib import Path
 
 import pytest
 

@@ -4,7 +4,6 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import click
@@ -13,6 +12,7 @@ from rich.console import RenderableType
 
 from fetchml.cli.render import clean, print_json, show
 from fetchml.client import to_json
+from fetchml.core.requests.text import nearest
 
 KINDS = ("json", "wide", "name", "template=TEXT")
 FIELD = re.compile(r"\{\{|\}\}|\{([a-z0-9_]+(?:\.[^{}]*)?)\}")
@@ -36,8 +36,8 @@ class Template:
             known = [field.name for field in row.DESCRIPTOR.fields]
             for name in self._fields:
                 if name.partition(".")[0] not in known:
-                    close = get_close_matches(name, known, n=1)
-                    hint = f" Did you mean {close[0]!r}?" if close else ""
+                    close = nearest(name, known)
+                    hint = f" Did you mean {close!r}?" if close else ""
                     raise click.UsageError(
                         f"There is no field {name!r}.{hint} The fields are {', '.join(known)}."
                     )

@@ -3,7 +3,6 @@
 A flag overrides the environment, the environment the file, the file the default.
 """
 
-import difflib
 import json
 import os
 import shlex
@@ -18,6 +17,7 @@ import msgspec
 from fetchml.config.address import Address
 from fetchml.config.proxies import Network
 from fetchml.config.settings import Setting, Settings, all_settings
+from fetchml.core.requests.text import nearest
 
 
 class ConfigError(Exception):
@@ -81,15 +81,15 @@ def _read(file: Path, known: list[Setting]) -> dict[tuple[str, str], object]:
         there = {setting.name for setting in known if setting.table == table}
         elsewhere = {setting.name: str(setting) for setting in known}
         hint = _nearest(name, there, "{}")
-        if not hint and (match := difflib.get_close_matches(name, elsewhere, 1)):
-            hint = f"; did you mean {elsewhere[match[0]]}?"
+        if not hint and (near := nearest(name, elsewhere)):
+            hint = f"; did you mean {elsewhere[near]}?"
         raise ConfigError(f"{file}: unknown setting {shown}{hint}")
     return found
 
 
 def _nearest(name: str, known: set[str], form: str) -> str:
-    match = difflib.get_close_matches(name, sorted(known), 1, cutoff=0.5)
-    return f"; did you mean {form.format(match[0])}?" if match else ""
+    near = nearest(name, known, least=0.5)
+    return f"; did you mean {form.format(near)}?" if near else ""
 
 
 def _convert(value: object, setting: Setting, where: str, *, text: bool = False) -> object:

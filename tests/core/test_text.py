@@ -54,3 +54,13 @@ def test_text_of_events_is_made_valid() -> None:
     assert text.storable(mended) is mended
     assert mended.tasks[0].spec.command == ("run", "\N{REPLACEMENT CHARACTER}")
     assert text.storable(mended) is mended
+
+
+def test_nearest_name_is_one_that_is_like_it() -> None:
+    known = {"priority", "preemptible", "image"}
+    assert text.nearest("prioritty", known) == "priority"
+    assert text.nearest("imxxe", known) == "image"
+    assert text.nearest("imxxe", known, least=0.7) is None
+    assert text.nearest("zzz", known) is None
+    cut = "priority" + "y" * (text.MAX_COMPARED - 8)
+    assert text.nearest(cut + "z" * 1_000_000, {cut}) == cut

@@ -1,7 +1,6 @@
 """The sources of a sweep's parameters: options, a file, fetchml.toml, and tables of runs."""
 
 import csv
-import difflib
 import io
 import json
 import re
@@ -18,6 +17,7 @@ from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.client import CreateTaskRequest, SweepParameter
 from fetchml.client.sweep_rpcs import Values, parameter
 from fetchml.core.requests import submission
+from fetchml.core.requests.text import nearest
 from fetchml.core.sweeps import definition
 
 PROJECT_FILE = "fetchml.toml"
@@ -98,8 +98,8 @@ def task_of(given: Mapping[str, Any], path: str) -> CreateTaskRequest:
     }
     for name, value in task.items():
         if name not in submission.KNOWN_FIELDS:
-            near = difflib.get_close_matches(name, submission.KNOWN_FIELDS, 1)
-            hint = f": did you mean {near[0]}?" if near else ""
+            near = nearest(name, submission.KNOWN_FIELDS)
+            hint = f": did you mean {near}?" if near else ""
             raise _wrong(path, f"task: {name} is not a field of a task{hint}")
         if fault := submission.field_fault(name, value):
             raise _wrong(path, f"task.{name}: {fault}")

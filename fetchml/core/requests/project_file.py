@@ -1,6 +1,5 @@
 """fetchml.toml in the root of a snapshot: defaults for the tasks that run it."""
 
-import difflib
 import re
 import tomllib
 from collections.abc import Container, Mapping
@@ -9,6 +8,7 @@ from datetime import datetime
 
 from fetchml.core.requests.checks import Check, Violation
 from fetchml.core.requests.snapshot import PROJECT_FILE
+from fetchml.core.requests.text import nearest
 
 MAX_VIOLATIONS = 10
 """Violations that are reported for one file."""
@@ -87,5 +87,5 @@ def read(
 def _hint(name: str, rules: Mapping[str, Check], of_requests: Container[str]) -> str:
     if name in of_requests:
         return "it belongs to one task, so give it when you submit"
-    near = difflib.get_close_matches(name[:MAX_SHOWN], rules, 1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(rules)}"
+    near = nearest(name, rules)
+    return f"did you mean {near}?" if near else f"there are {', '.join(rules)}"

@@ -7,7 +7,9 @@ can't control a terminal or forge a log entry. Both are valid Unicode: a lone su
 form of a byte that is not UTF-8, can neither be stored nor sent.
 """
 
+import difflib
 import re
+from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
@@ -18,6 +20,8 @@ MAX_NAME = 255
 """Characters to which an unchecked name or id is cut."""
 MAX_MESSAGE = 2000
 """Characters to which a message of another program, such as Docker, is cut."""
+MAX_COMPARED = 80
+"""Characters of an unknown name that are compared with known ones."""
 
 _STEERING = (
     "\x00-\x1f\x7f-\x9f"  # control characters, line breaks
@@ -95,3 +99,11 @@ def _all_valid(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_all_valid(each) for each in value]
     return value
+
+
+def nearest(name: str, known: Iterable[str], *, least: float = 0.6) -> str | None:
+    """Return the known name that is most like an unknown one, to ask "did you mean …?"; `None` if
+    none is like it. `least`: how alike they must be, from 0 to 1."""
+    # Comparing takes time with the length of both.
+    found = difflib.get_close_matches(name[:MAX_COMPARED], sorted(known), 1, cutoff=least)
+    return found[0] if found else None

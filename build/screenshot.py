@@ -23,7 +23,7 @@ from testbed.browser import chromium
 from testbed.gpu import stand_in
 
 ROOT = Path(__file__).parents[1]
-SIZE: ViewportSize = {"width": 1280, "height": 800}
+SIZE: ViewportSize = {"width": 1280, "height": 600}
 WAIT_MS = 60_000
 ENDED = ("baseline", "lr-0_1", "lr-0_01", "augment")
 RUNNING = {"resnet-50": 2, "vit-small": 1}

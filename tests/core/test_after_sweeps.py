@@ -71,9 +71,7 @@ def test_first_failure_decides_and_is_named() -> None:
     apply_to(state, Submitted(5, of_sweep("s", 3)))
     apply_to(state, Submitted(6, [task("x", after=(whole("s"),))]))
     text = failed(end(state, "s1", 1))["x"]
-    assert text == (
-        "this task starts only after all tasks of sweep s have completed, and task s1 has failed"
-    )
+    assert text == "it waited for all tasks of sweep s to complete, and task s1 has failed"
     waits = task("y", after=(whole("s", Condition.ENDED), whole("s2", Condition.ENDED)))
     apply_to(state, Submitted(6, of_sweep("s2", 1)), Submitted(7, [waits]))
     end(state, "s0", 1)
@@ -121,7 +119,7 @@ def test_condition_that_held_is_open_again_after_a_retry() -> None:
     end(state, "other")
     assert state.wait_state("x") == Blocked()
     text = failed(end(state, "s0'"))["x"]
-    assert text == "all tasks of sweep s have completed, and this task starts only if one fails"
+    assert text == "it starts only if a task fails, and all have completed of sweep s"
 
 
 def test_cancelled_waiting_task_leaves_nothing_behind() -> None:
@@ -162,9 +160,7 @@ def test_each_index_waits_for_the_same_index() -> None:
     end(state, "a1")
     assert state.held.keys() == {"a0", "a2", "b1"}
     text = failed(end(state, "a2", 1))["b2"]
-    assert text == (
-        "task a2 of sweep a has failed, and this task starts only after it has completed"
-    )
+    assert text == "it waited for a task that has failed: a2 of sweep a"
 
 
 def run_through(size: int) -> float:

@@ -91,15 +91,11 @@ async def test_failure_is_named_and_a_retry_goes_on(box: Box, tmp_path: Path) ->
         failed = await soon(ended(engine, all_of_it.id))
         assert failed.failure_reason is FailureReason.DEPENDENCY_FAILED
         assert failed.error == (
-            f"this task starts only after all tasks of sweep {fails} have completed, and task "
-            f"{bad.id} has failed"
+            f"it waited for all tasks of sweep {fails} to complete, and task {bad.id} has failed"
         )
         assert await outcomes(engine, each) == [None, FailureReason.DEPENDENCY_FAILED]
         waited = (await tasks_of(engine, each))[1]
-        assert waited.error == (
-            f"task {bad.id} of sweep {fails} has failed, and this task starts only after it has "
-            "completed"
-        )
+        assert waited.error == f"it waited for a task that has failed: {bad.id} of sweep {fails}"
         with pytest.raises(Conflict, match="It would fail again"):
             await engine.retry_task(ALICE, waited.id)
         for other in others:
@@ -118,8 +114,8 @@ async def test_failure_is_named_and_a_retry_goes_on(box: Box, tmp_path: Path) ->
         again = await engine.retry_task(ALICE, all_of_it.id)
         assert (await soon(ended(engine, again.id))).status is Status.COMPLETED
         late = await soon(ended(engine, (await after(engine, fails, "failed")).id))
-        assert late.error == (
-            f"all tasks of sweep {fails} have completed, and this task starts only if one fails"
+        assert (
+            late.error == f"it starts only if a task fails, and all have completed of sweep {fails}"
         )
 
 

@@ -69,26 +69,20 @@ def _why(news: News) -> str:
     on = news.on
     if news.failures is not None:
         return _why_of_sweep(on, news.failures)
-    task = f"task {on.task_id}" + (f" of sweep {on.sweep_id}" if on.sweep_id else "")
+    task = on.task_id + (f" of sweep {on.sweep_id}" if on.sweep_id else "")
     match on.condition:
         case Condition.COMPLETED:
-            return f"{task} has failed, and this task starts only after it has completed"
+            return f"it waited for a task that has failed: {task}"
         case Condition.FAILED:
-            return f"{task} has completed, and this task starts only if it fails"
+            return f"it starts only if a task fails that has completed: {task}"
         case Condition.ENDED:
-            return f"{task} is gone"
+            return f"task {task} is gone"
 
 
 def _why_of_sweep(on: Dependency, failures: Failures) -> str:
     if on.condition is Condition.FAILED:
-        return (
-            f"all tasks of sweep {on.sweep_id} have completed, and this task starts only if one "
-            "fails"
-        )
-    return (
-        f"this task starts only after all tasks of sweep {on.sweep_id} have completed, and "
-        f"{_failed(failures)}"
-    )
+        return f"it starts only if a task fails, and all have completed of sweep {on.sweep_id}"
+    return f"it waited for all tasks of sweep {on.sweep_id} to complete, and {_failed(failures)}"
 
 
 def _failed(failures: Failures) -> str:

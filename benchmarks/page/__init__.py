@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 from benchmarks.client import Client
 from benchmarks.figures import Benchmark, Figure, median
 from benchmarks.history_fill import fill
-from benchmarks.page import tabs
+from benchmarks.page import requests, tabs
 from benchmarks.page.signed_in import signed_in
 from benchmarks.processes import NO_QUOTAS, Server, fetchml, scratch_folder
 from testbed.browser import chromium
@@ -66,6 +66,7 @@ def run() -> Benchmark:
             watched = client.ask("POST", "/v1/tasks", WATCHING)["id"]
             client.await_status(watched, "running")
             yield from asyncio.run(_in_browser(server, client))
+        yield from requests.run(folder)
         yield from tabs.run(folder)
 
 

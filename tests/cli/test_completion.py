@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from testbed import debian
-from tests.support.cli_server import FETCHML, SECONDS, Server, environment, run
+from tests.support import preloaded
+from tests.support.cli_server import SECONDS, Server, environment, run
 from tests.support.commands import ran
 from tests.support.terminal import OnTerminal
 
@@ -66,7 +67,7 @@ def test_scripts(shell: str) -> None:
 def shells(server: Server, tmp_path: Path) -> dict[str, str]:
     """The variables of a shell whose `fetchml` is the one that is tested."""
     program = tmp_path / "fetchml"
-    program.write_text(f'#!/bin/sh\nexec {" ".join(FETCHML)} "$@"\n')
+    program.write_text(preloaded.script())
     program.chmod(0o755)
     # zsh and fish keep files in the home folder.
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}

@@ -16,7 +16,8 @@ import pytest
 
 from fetchml.cli.main import fetchml
 from testbed.gpu.stand_in import GpuBox, build, gpu, uuid
-from tests.support.cli_server import FETCHML, Server, environment
+from tests.support import preloaded
+from tests.support.cli_server import Server, environment
 from tests.support.commands import ran
 from tests.support.validate import ROOT
 from tests.support.waiting import SECONDS
@@ -117,7 +118,7 @@ class Place:
         programs = folder / "bin"
         programs.mkdir()
         program = programs / "fetchml"
-        program.write_text(f'#!/bin/sh\nexec {" ".join(FETCHML)} "$@"\n')
+        program.write_text(preloaded.script())
         program.chmod(0o755)
         self._path = f"{programs}:{os.environ['PATH']}"
 

@@ -12,6 +12,7 @@ import atexit
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO
 
 from tests.support import preloaded_process
@@ -30,8 +32,6 @@ PROGRAM = os.environ.get("FETCHML_PROGRAM")
 FETCHML = [PROGRAM] if PROGRAM else [sys.executable, "-m", "fetchml"]
 SECONDS = 120
 """Long enough for a busy machine; a test that waits so long has failed."""
-_READ_BEFORE = ("GRPC_", "LANG", "LC_", "LD_", "MALLOC_", "OPENSSL_", "PYTHON", "SSL_", "TZ")
-"""Beginnings of variables that are read when an interpreter starts or imports a library."""
 
 
 class Program:
@@ -51,9 +51,10 @@ class Program:
         self._child: subprocess.Popen[bytes] | None = None
         """`None` if it is a fork."""
         own, arguments = command[: len(FETCHML)], command[len(FETCHML) :]
-        if not PROGRAM and list(own) == FETCHML and _source().has(variables):
+        self.pid = 0
+        if not PROGRAM and list(own) == FETCHML:
             self.pid = _source().fork(arguments, variables, stdout, stderr)
-        else:
+        if not self.pid:
             self._child = subprocess.Popen(command, env=variables, stdout=stdout, stderr=stderr)
             self.pid = self._child.pid
         self._over = os.pidfd_open(self.pid)
@@ -108,25 +109,35 @@ def serve(
         return program, lines.readline().decode() if readable else ""
 
 
+def script() -> str:
+    """A shell script that is `fetchml`, for shells that a test starts."""
+    words = FETCHML
+    if not PROGRAM:
+        client = Path(__file__).with_name("preloaded_client.py")
+        words = [sys.executable, "-I", "-S", str(client), _source().address]
+    return f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
+
+
 class _Source:
     """The process that forks; one for each process of the tests."""
 
     def __init__(self) -> None:
-        self._variables = _read_before(os.environ)
         self._control, theirs = socket.socketpair()
         self._lock = threading.Lock()
-        with theirs:
+        self._folder = TemporaryDirectory(prefix="preloaded")
+        self.address = f"{self._folder.name}/socket"
+        """Where `preloaded_client.py` connects."""
+        with theirs, socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.address)
+            listener.listen()
+            descriptors = [theirs.fileno(), listener.fileno()]
             self._process = subprocess.Popen(
-                [sys.executable, "-P", preloaded_process.__file__, str(theirs.fileno())],
+                [sys.executable, "-P", preloaded_process.__file__, *map(str, descriptors)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=descriptors,
             )
         atexit.register(self._end)
-
-    def has(self, variables: Mapping[str, str]) -> bool:
-        """Whether a program with this environment can be a fork."""
-        return _read_before(variables) == self._variables
 
     def fork(
         self,
@@ -135,6 +146,7 @@ class _Source:
         stdout: IO[bytes] | int,
         stderr: IO[bytes] | int,
     ) -> int:
+        """Its pid; 0 if a program with this environment can't be a fork."""
         request = {
             "arguments": [*arguments],
             "environment": {**variables},
@@ -159,12 +171,9 @@ class _Source:
     def _end(self) -> None:
         self._control.close()
         self._process.wait()
+        self._folder.cleanup()
 
 
 @cache
 def _source() -> _Source:
     return _Source()
-
-
-def _read_before(variables: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if name.startswith(_READ_BEFORE)}

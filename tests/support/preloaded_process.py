@@ -1,9 +1,11 @@
 """A process that has imported FetchML, and forks for each request: the other end of `preloaded`.
 
-Run as a script, with the descriptor of a socket as its argument. A request is its length and a JSON
-object. `{"arguments": …, "environment": …, "folder": …}` comes with the descriptors of stdin,
-stdout and stderr, and is answered with the pid of a fork that is `python -m fetchml ARGUMENTS`;
-`{"ended": PID}` with the wait status of that fork. It ends with the other end of the socket.
+Run as a script. Its arguments are the descriptors of a socket, on which it gets requests, and of
+one at which others connect (`preloaded_client.py`). A request is its length and a JSON object.
+`{"arguments": …, "environment": …, "folder": …}` comes with the descriptors of stdin, stdout and
+stderr. It is answered with the pid of a fork that is `python -m fetchml ARGUMENTS`, or with 0 if
+the environment has what only a new interpreter reads. `{"ended": PID}` is answered with the wait
+status of that fork. The process ends with the other end of the first socket.
 """
 
 import contextlib
@@ -13,8 +15,10 @@ import json
 import os
 import pkgutil
 import runpy
+import select
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,12 @@ from fetchml.system import failpoints
 
 NUMBER_BYTES = 8
 STREAMS = ("stdin", "stdout", "stderr")
+READ_BEFORE = ("GRPC_", "LANG", "LC_", "LD_", "MALLOC_", "OPENSSL_", "PYTHON", "SSL_", "TZ")
+"""Beginnings of variables that are read when an interpreter starts or imports a library."""
+
+
+def read_before(variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if name.startswith(READ_BEFORE)}
 
 
 def import_all() -> None:
@@ -75,23 +85,44 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
     sys.path.insert(0, request["folder"])  # As `-m` does.
 
 
-def fork_on_request(control: socket.socket) -> bool:
-    """Return True in a fork; False when there will be no more."""
-    while (found := received(control)) is not None:
-        request, descriptors = found
-        if (ended := request.get("ended")) is not None:
-            answer = os.waitpid(ended, 0)[1]
-        elif (answer := os.fork()) == 0:
-            control.close()
-            become(request, descriptors)
-            return True
-        for each in descriptors:
-            os.close(each)
-        control.sendall(answer.to_bytes(NUMBER_BYTES))
-    return False
+def fork_on_request(
+    control: socket.socket, listener: socket.socket, variables: Mapping[str, str]
+) -> bool:
+    """Return True in a fork; False when there will be no more. `variables`: of `read_before`."""
+    connections = {control, listener}
+    while True:
+        for each in select.select([*connections], [], [])[0]:
+            if each is listener:
+                connections.add(listener.accept()[0])
+                continue
+            if (found := received(each)) is None:
+                if each is control:
+                    return False
+                connections.remove(each)
+                each.close()
+                continue
+            request, descriptors = found
+            if (ended := request.get("ended")) is not None:
+                answer = os.waitpid(ended, 0)[1]
+            elif read_before(request["environment"]) != variables:
+                answer = 0
+            elif (answer := os.fork()) == 0:
+                for connection in connections:
+                    connection.close()
+                become(request, descriptors)
+                return True
+            for descriptor in descriptors:
+                os.close(descriptor)
+            each.sendall(answer.to_bytes(NUMBER_BYTES))
+
+
+def main() -> None:
+    variables = read_before(os.environ)
+    import_all()
+    control, listener = (socket.socket(fileno=int(each)) for each in sys.argv[1:])
+    if fork_on_request(control, listener, variables):
+        runpy.run_module("fetchml", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
-    import_all()
-    if fork_on_request(socket.socket(fileno=int(sys.argv[1]))):
-        runpy.run_module("fetchml", run_name="__main__", alter_sys=True)
+    main()

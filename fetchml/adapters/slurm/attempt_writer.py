@@ -1,14 +1,14 @@
-"""Writes attempts to the shared folder, many in one call of a thread."""
+"""Writes attempts to the shared folder, a few in one call of a thread."""
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.accounts.admission import Admission
-from fetchml.adapters.slurm.array_records import ArrayRecords
+from fetchml.adapters.slurm.array_records import ArrayRecords, Attempt
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.follower import Followed
 from fetchml.adapters.slurm.health import ClusterHealth
@@ -36,73 +36,49 @@ class HandOver:
     """Whether a job may have come of its array, whose submit failed."""
 
     @property
-    def attempt(self) -> tuple[str, int]:
+    def attempt(self) -> Attempt:
         return self.run.task_id, self.run.attempt
 
 
-Array = Mapping[int, HandOver]
-"""Attempts by their index."""
+Written = bool | Exception | None
+"""Whether an attempt was prepared before; `None` if it is claimed; or what failed."""
 
 
 class AttemptWriter:
-    """Writes groups of attempts. Used in threads."""
+    """Writes the files of attempts. Used in threads."""
 
     def __init__(
-        self,
-        health: ClusterHealth,
-        records: ArrayRecords,
-        containers: Containers | None,
-        admission: Admission,
+        self, health: ClusterHealth, containers: Containers | None, admission: Admission
     ) -> None:
         self._admission = admission
         self._health = health
-        self._records = records
         self._containers = containers
 
     def write(
         self,
-        group: Sequence[HandOver],
-        arrays: Mapping[str, Array],
+        part: Sequence[HandOver],
+        in_arrays: Collection[Attempt],
         is_given_up: Callable[[], bool] = lambda: False,
-    ) -> list[bool | Exception | None]:
-        """Write a group, of which some are in arrays, by name. Return for each whether it was
-        prepared before, `None` if it is claimed, or what failed; not for those at the end that
-        there was no time for. Raises OSError if another disk is mounted there now.
+    ) -> list[Written]:
+        """Write a part of a group, of which some will be in arrays. Return what became of each; not
+        of those at the end that there was no time for. Raises OSError if another disk is mounted
+        there now.
 
         `is_given_up`: nothing more is written once it is true.
         """
         self._health.require_same()
         deadline = time.monotonic() + WRITE_SECONDS
-        in_array = {one.attempt for array in arrays.values() for one in array.values()}
-        results: list[bool | Exception | None] = []
-        for one in group:
+        results: list[Written] = []
+        for one in part:
             if is_given_up():
                 return results
             try:
-                results.append(self._write(one, synced=one.attempt not in in_array))
+                results.append(self._write(one, synced=one.attempt not in in_arrays))
             except Exception as error:  # noqa: BLE001 - it is for the caller
                 results.append(error)
             if time.monotonic() > deadline:
                 break
-        numbers = {
-            one.attempt: number
-            for number, (one, result) in enumerate(zip(group, results, strict=False))
-            if result is False
-        }
-        for name, array in arrays.items():
-            new = {index: one.attempt for index, one in array.items() if one.attempt in numbers}
-            try:
-                if new and not is_given_up():
-                    self._records.write(name, new)
-            except OSError as error:
-                for attempt in new.values():
-                    results[numbers[attempt]] = error
         return results
-
-    def take_back(self, arrays: Iterable[str]) -> None:
-        """Remove the files of arrays that are not submitted. Raises OSError."""
-        for name in arrays:
-            self._records.remove_file(name)
 
     def _write(self, one: HandOver, *, synced: bool) -> bool | None:
         folder = one.run.folder
@@ -127,33 +103,36 @@ class AttemptWriter:
         return one.was_in_array
 
 
-class GroupWrite:
-    """Writes a group once, in a thread. Its caller may give it up: where the disk hangs, the thread
-    goes on whenever the disk does, and the attempts are in another array by then. So the files of
-    its arrays are taken back, by whichever of the two comes last."""
+class ArrayWrite:
+    """Writes an array's file once, in a thread. Its caller may give it up: where the disk hangs,
+    the thread goes on whenever the disk does, and the attempts are in another array by then. So the
+    file is taken back, by whichever of the two comes last."""
 
-    def __init__(
-        self, writer: AttemptWriter, group: Sequence[HandOver], arrays: Mapping[str, Array]
-    ) -> None:
-        self._writer = writer
-        self._group = group
-        self._arrays = arrays
+    def __init__(self, records: ArrayRecords, name: str, attempts: Mapping[int, Attempt]) -> None:
+        self._records = records
+        self._name = name
+        self._attempts = attempts
         self._lock = threading.Lock()
         self._is_given_up = False
         self._is_over = False
 
-    def __call__(self) -> list[bool | Exception | None]:
-        """Write the group. Returns and raises what `AttemptWriter.write` does."""
+    def __call__(self) -> None:
+        """Write the file. Raises OSError."""
         try:
-            return self._writer.write(self._group, self._arrays, lambda: self._is_given_up)
+            if not self._is_given_up:
+                self._records.write(self._name, self._attempts)
         finally:
             with self._lock:
                 self._is_over = True
             if self._is_given_up:
-                self._writer.take_back(self._arrays)
+                self.take_back()
 
     def give_up(self) -> bool:
-        """Return whether the thread has ended, so that the caller has to take the arrays back."""
+        """Return whether the thread has ended, so that the caller has to take the file back."""
         with self._lock:
             self._is_given_up = True
             return self._is_over
+
+    def take_back(self) -> None:
+        """Remove the file of an array that is not submitted. In a thread. Raises OSError."""
+        self._records.remove_file(self._name)

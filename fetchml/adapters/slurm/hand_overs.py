@@ -10,15 +10,16 @@ submitted (see array_records.py). Attempts whose array is refused are submitted 
 import asyncio
 import logging
 import secrets
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
 from msgspec.structs import replace
 
 from fetchml.adapters.slurm.array_records import ArrayRecords
-from fetchml.adapters.slurm.attempt_writer import AttemptWriter, GroupWrite, HandOver
+from fetchml.adapters.slurm.attempt_writer import ArrayWrite, AttemptWriter, HandOver, Written
 from fetchml.adapters.slurm.follower import Follower
 from fetchml.adapters.slurm.job import Submission, task_name
 from fetchml.adapters.slurm.submits import AGAIN_SECONDS, Submits
@@ -33,6 +34,11 @@ MOST_IN_GROUP = 64
 """Attempts of a group, and tasks of an array. Slurm's own limit of an array's indexes
 (MaxArraySize) is 1001 where a site has set none."""
 LEAST_IN_ARRAY = 2
+WRITTEN_AT_ONCE = 4
+"""Attempts of a group that one call of a thread writes. While jobs run, a disk is busy with their
+records, and each new file may wait for its journal: files of several threads wait together."""
+WRITES_AT_ONCE = 8
+"""Such calls at the same time: some threads of the shared disk are left for the records of ends."""
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +68,7 @@ class HandOvers:
         self._has_arrays = has_arrays
         self._most_in_array = MOST_IN_GROUP
         self._waiting: deque[HandOver] = deque()
+        self._writes = asyncio.Semaphore(WRITES_AT_ONCE)
         self._groups = 0
         """Groups under way."""
         self._background = BackgroundWork()
@@ -101,35 +108,63 @@ class HandOvers:
 
     async def _hand_over(self, group: list[HandOver]) -> None:
         arrays = self._plan(group)
-        writing = GroupWrite(self._writer, group, arrays)
-        try:
-            results = await self._disk(writing)
-        except OSError:
-            if writing.give_up():
-                with suppress(OSError):  # Such files are removed with their attempts at the latest.
-                    await self._disk(partial(self._writer.take_back, arrays))
-            raise
+        results = await self._write(group, arrays)
         # The rest was too slow to write, and is in no array yet.
-        self._waiting.extendleft(reversed(group[len(results) :]))
-        new = {
-            one.attempt
-            for one, was_prepared in zip(group, results, strict=False)
-            if was_prepared is False and not one.written.done()
-        }
+        self._waiting.extendleft(one for one in reversed(group) if one not in results)
         for name, array in arrays.items():
-            fresh = {n: one for n, one in array.items() if one.attempt in new}
+            fresh = {
+                n: one
+                for n, one in array.items()
+                if results.get(one, True) is False and not one.written.done()
+            }
             self._records.add({one.attempt: task_name(name, n) for n, one in fresh.items()})
             if len(fresh) >= LEAST_IN_ARRAY:
                 await self._submit(name, fresh)
             elif not fresh:  # All were given up, or were prepared before.
                 await self._records.remove(name)
-        for one, result in zip(group, results, strict=False):
+        for one, result in results.items():
             if one.written.done():
                 continue
             if isinstance(result, Exception):
                 one.written.set_exception(result)
             else:
                 one.written.set_result(result)
+
+    async def _write(
+        self, group: list[HandOver], arrays: Mapping[str, Mapping[int, HandOver]]
+    ) -> dict[HandOver, Written]:
+        """Write a group to the shared folder, then the files of its arrays. Return what became of
+        each attempt that there was time for."""
+        in_arrays = {one.attempt for array in arrays.values() for one in array.values()}
+        results: dict[HandOver, Written] = {}
+
+        async def write(part: list[HandOver]) -> None:
+            given_up = threading.Event()
+            writing = partial(self._writer.write, part, in_arrays, given_up.is_set)
+            try:
+                async with self._writes:
+                    written = await self._disk(writing)
+                results.update(zip(part, written, strict=False))
+            except Exception as error:  # noqa: BLE001 - it is for the callers
+                given_up.set()
+                results.update(dict.fromkeys(part, error))
+
+        await asyncio.gather(
+            *(write(group[n : n + WRITTEN_AT_ONCE]) for n in range(0, len(group), WRITTEN_AT_ONCE))
+        )
+        for name, array in arrays.items():
+            new = {n: one for n, one in array.items() if results.get(one, True) is False}
+            if not new:
+                continue
+            writing = ArrayWrite(self._records, name, {n: one.attempt for n, one in new.items()})
+            try:
+                await self._disk(writing)
+            except OSError as error:
+                results.update(dict.fromkeys(new.values(), error))
+                if writing.give_up():
+                    with suppress(OSError):  # It is removed with its attempts at the latest.
+                        await self._disk(writing.take_back)
+        return results
 
     def _plan(self, group: list[HandOver]) -> dict[str, dict[int, HandOver]]:
         """Put those that are alike into arrays, by name and index."""

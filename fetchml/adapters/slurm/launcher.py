@@ -104,7 +104,7 @@ class SlurmLauncher:
         self._arrays = ArrayRecords(options.shared_dir / ARRAYS, self._disk)
         self._hand_overs = HandOvers(
             self._disk,
-            AttemptWriter(self._health, self._arrays, options.containers, self._admission),
+            AttemptWriter(self._health, options.containers, self._admission),
             self._arrays,
             self._submits,
             self._follower,

@@ -1,7 +1,8 @@
 """Watches the records that shims write in the shared folder.
 
 Writes of other hosts cause no inotify events, and polls of Slurm take longer with every job in its
-queue. So one thread lists the folders of all running attempts at a fixed interval.
+queue. So one thread lists the folders of all running attempts, at an interval that grows with their
+number.
 """
 
 import asyncio
@@ -18,7 +19,11 @@ from fetchml.files.shared_disk import SharedDisk, is_fault
 from fetchml.files.untrusted import first_names
 
 SECONDS = 0.5
-"""Between two looks."""
+"""Between two looks at many folders."""
+LEAST_SECONDS = 0.1
+FOLDER_SECONDS = 0.005
+"""The interval for a few folders, and what each of them adds: a file server answers at most 200
+listings in a second for this."""
 SHARE = 4
 """A look that takes long is repeated after this many times as long."""
 MOST_FOLDERS = 2_000
@@ -62,16 +67,20 @@ class RecordsWatch:
 
     async def _repeat(self) -> None:
         while True:
-            began = time.monotonic()
+            began, looked_at = time.monotonic(), 0
             try:
-                await self._look()
+                looked_at = await self._look()
             except OSError as error:
                 log.info("the records of attempts can't be read: %s", error)
             except Exception:
                 log.exception("the records of attempts can't be read")
-            await asyncio.sleep(max(self._seconds, SHARE * (time.monotonic() - began)))
+            pause = self._seconds
+            if looked_at:
+                pause = min(pause, LEAST_SECONDS + FOLDER_SECONDS * looked_at)
+            await asyncio.sleep(max(pause, SHARE * (time.monotonic() - began)))
 
-    async def _look(self) -> None:
+    async def _look(self) -> int:
+        """Return how many folders were looked at."""
         begun: list[Path] = []
         pending: list[Path] = []
         for folder, each in self._watched.items():
@@ -81,12 +90,13 @@ class RecordsWatch:
         chosen = self._next(begun, MOST_FOLDERS) + self._next(pending, MOST_PENDING)
         self._turn += 1
         if not chosen:
-            return
+            return 0
         for folder, names in (await self._disk(partial(_records, chosen))).items():
             followed = self._watched.get(folder)
             if followed is not None and names != self._seen.get(folder, frozenset()):
                 self._seen[folder] = names
                 followed.changed.set()
+        return len(chosen)
 
     def _next(self, folders: list[Path], most: int) -> list[Path]:
         """A part of them, in turn from one look to the next."""

@@ -90,7 +90,8 @@ done
 """Of a task whose gate is open it starts no other program: each takes a millisecond of the node."""
 
 _PROCESS = """\
-set -- {shim}
+[ -r /proc/sys/kernel/arch ] && read -r machine </proc/sys/kernel/arch || machine=$(uname -m)
+set -- {shims}/"$machine" {arguments}
 export CUDA_VISIBLE_DEVICES={gpus}
 {exports}
 trap - HUP INT TERM
@@ -272,7 +273,8 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
         # Through a command line, which others on the node can see, goes only what must.
         env=" ".join(["env", *(quote(f"{k}={env[k]}") for k in readonly), ""]) if readonly else "",
         gpus='"$gpus"' if run.gpu else "",
-        shim=" ".join([f'{quote(str(shims))}/"$(uname -m)"', *map(quote, shim[1:])]),
+        shims=quote(str(shims)),
+        arguments=" ".join(map(quote, shim[1:])),
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from fetchml.adapters.slurm import attempt_writer, hand_overs, start_files, submits
 from fetchml.adapters.slurm.accounts.account import Accounts
 from fetchml.adapters.slurm.accounts.admission import Admission
-from fetchml.adapters.slurm.array_records import ArrayRecords
-from fetchml.adapters.slurm.attempt_writer import AttemptWriter, HandOver
-from fetchml.adapters.slurm.hand_overs import HandOvers
+from fetchml.adapters.slurm.array_records import ArrayRecords, Attempt
+from fetchml.adapters.slurm.attempt_writer import AttemptWriter, HandOver, Written
+from fetchml.adapters.slurm.hand_overs import WRITTEN_AT_ONCE, HandOvers
 from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import ArrayTask, Submission
 from fetchml.adapters.slurm.submits import Submits
@@ -25,6 +25,8 @@ from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec
 from tests.support.slurm_world import World
 from tests.support.waiting import soon, until_true
+
+TOGETHER_SECONDS = 10.0
 
 
 class Bench:
@@ -40,7 +42,7 @@ class Bench:
         self.records.prefix = "own-array-"
         self.hand_overs = HandOvers(
             disk,
-            AttemptWriter(self.health, self.records, None, Admission(Accounts(), folder)),
+            AttemptWriter(self.health, None, Admission(Accounts(), folder)),
             self.records,
             self.submits,
             world.follower,
@@ -197,8 +199,8 @@ async def test_array_that_is_written_as_its_caller_gives_up_is_taken_back(
 
     async def just_too_late(function: Callable[[], object]) -> object:
         result = function()
-        if not written:
-            written.extend((bench.folder / ARRAYS).iterdir())
+        if not written and (found := list((bench.folder / ARRAYS).iterdir())):
+            written.extend(found)
             raise TimeoutError
         return result
 
@@ -212,8 +214,8 @@ async def test_array_that_is_written_as_its_caller_gives_up_is_taken_back(
 
 async def test_group_that_is_given_up_is_not_written_on(bench: Bench) -> None:
     ones = [bench.one("a"), bench.one("b")]
-    writer = AttemptWriter(bench.health, bench.records, None, Admission(Accounts(), bench.folder))
-    assert writer.write(ones, {"own-array-1": dict(enumerate(ones))}, lambda: True) == []
+    writer = AttemptWriter(bench.health, None, Admission(Accounts(), bench.folder))
+    assert writer.write(ones, {one.attempt for one in ones}, lambda: True) == []
     assert not any(start_files.was_prepared(one.run.folder) for one in ones)
     assert not list((bench.folder / ARRAYS).iterdir())
 
@@ -291,6 +293,56 @@ async def test_rest_of_a_group_on_a_slow_disk_is_written_next(
     ones = [bench.one(f"t{n}") for n in range(4)]
     await bench.prepare(*ones)
     assert all(start_files.was_prepared(one.run.folder) for one in ones)
+
+
+async def test_parts_of_a_group_are_written_at_the_same_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = 4
+    all_of_them = threading.Barrier(parts)
+    write = AttemptWriter.write
+
+    def wait(
+        writer: AttemptWriter,
+        part: Sequence[HandOver],
+        in_arrays: Collection[Attempt],
+        is_given_up: Callable[[], bool],
+    ) -> list[Written]:
+        all_of_them.wait(TOGETHER_SECONDS)
+        return write(writer, part, in_arrays, is_given_up)
+
+    monkeypatch.setattr(AttemptWriter, "write", wait)
+    await bench.prepare(*(bench.one(f"t{n}") for n in range(parts * WRITTEN_AT_ONCE)))
+    [array] = bench.sent
+    assert len(array.indexes.split(",")) == parts * WRITTEN_AT_ONCE
+
+
+async def test_part_that_cannot_be_written_is_left_out_of_its_array(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ones = [bench.one(f"t{n}") for n in range(2 * WRITTEN_AT_ONCE)]
+    write = AttemptWriter.write
+
+    def fail_first(
+        writer: AttemptWriter,
+        part: Sequence[HandOver],
+        in_arrays: Collection[Attempt],
+        is_given_up: Callable[[], bool],
+    ) -> list[Written]:
+        if part[0] is ones[0]:
+            raise OSError(errno.EIO, "Input/output error")
+        return write(writer, part, in_arrays, is_given_up)
+
+    monkeypatch.setattr(AttemptWriter, "write", fail_first)
+    results = await soon(
+        asyncio.gather(*map(bench.hand_overs.prepare, ones), return_exceptions=True)
+    )
+    failed, written = results[:WRITTEN_AT_ONCE], results[WRITTEN_AT_ONCE:]
+    assert all(isinstance(each, OSError) for each in failed)
+    assert written == [False] * WRITTEN_AT_ONCE
+    [array] = bench.sent
+    assert array.indexes == "4,5,6,7"
+    assert [bool(task) for task in await on_disk(bench, ones)] == [False] * 4 + [True] * 4
 
 
 async def test_stop_waits_for_an_array_under_way(bench: Bench) -> None:

@@ -56,3 +56,19 @@ async def test_task_that_spoils_its_folder_hides_no_others_records(tmp_path: Pat
             await soon(other.changed.wait())
     finally:
         await watch.close()
+
+
+async def test_few_folders_are_looked_at_more_often(tmp_path: Path) -> None:
+    """An interval of an hour would be the one between looks at many."""
+    watch = RecordsWatch(SharedDisk(), seconds=3_600)
+    running = Followed("running", Job(1, ("RUNNING",)))
+    (tmp_path / "run").mkdir()
+    with watch.watching(tmp_path, running):
+        await watch.open()
+        try:
+            for name in ("claim", "started", "exit"):
+                (tmp_path / f"run/{name}").touch()
+                await soon(running.changed.wait())
+                running.changed.clear()
+        finally:
+            await watch.close()

@@ -26,4 +26,5 @@ def end_of(
         end,
         out_of_memory=end.out_of_memory or seen.out_of_memory,
         timed_out=end.timed_out or seen.timed_out,
+        no_image=recorded is None and started is None and seen.no_image,
     )

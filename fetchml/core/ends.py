@@ -64,6 +64,8 @@ class AttemptEnd(Value, frozen=True):
     """The kernel killed a process of the attempt for lack of memory."""
     start_error: str | None = None
     """The error of a command that could not be started, such as not found; `None` if it started."""
+    no_image: bool = False
+    """The task's image is nowhere, so the command was not started (`lost`)."""
 
 
 class Kept(Value, frozen=True):

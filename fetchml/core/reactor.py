@@ -322,7 +322,7 @@ def _ended(state: State, decision: Decision, event: Ended) -> None:
             if task.prestaged and end.lost is None:
                 end = replace(end, lost="it was ended while it waited for its resources")
             verdict = judge(end, task.spec, task.cancel, task.halt, changed=task.limit_changed)
-            _conclude(state, decision, task, verdict, event.now, end.at)
+            _conclude(state, decision, task, verdict, event.now, end.at, permanent=end.no_image)
             return
         task = _run(state, decision, task, end.started_at or end.at)
     move(state, decision, task, Status.COLLECTING, end=end, idle_since=None)

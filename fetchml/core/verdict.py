@@ -89,6 +89,8 @@ def judge(
     if end.out_of_memory and (code == 128 + signals.SIGKILL or end.lost is not None):
         had = f"its {spec.memory_gb} GiB" if spec.memory_gb else "the memory it could have"
         return Verdict(FailureReason.OUT_OF_MEMORY, f"used more than {had} of memory", code)
+    if end.no_image and end.lost is not None:
+        return Verdict(FailureReason.PREPARE_FAILED, end.lost, code)
     if end.lost is not None or end.stopped:
         declared = halt is not None and halt.cause is HaltCause.DECLARED_LOST
         why = halt.why if halt is not None and declared else end.lost or STOPPED

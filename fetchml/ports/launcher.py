@@ -123,6 +123,8 @@ class AttemptExit(msgspec.Struct, frozen=True):
     """A time limit of the backend ended it; `lost` has the reason."""
     no_room: bool = False
     """The disk was full when the command was to start, so nothing was claimed and nothing ran."""
+    no_image: bool = False
+    """The task's image is nowhere, so nothing was claimed and nothing ran (`lost`)."""
 
 
 class ResourceUse(msgspec.Struct, frozen=True):

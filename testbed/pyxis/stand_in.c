@@ -104,6 +104,10 @@ static int unpack(const char *root) {
         slurm_error("stand-in of pyxis: failed to import docker image: %s: no registry here", image);
         return -1;
     }
+    if (access(image, F_OK) != 0) { /* enroot's words */
+        slurm_error("stand-in of pyxis:     [ERROR] No such file or directory: %s", image);
+        return -1;
+    }
     pid_t pid = fork();
     if (pid == 0) {
         freopen("/dev/null", "w", stdout);

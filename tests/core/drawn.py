@@ -45,4 +45,5 @@ ends = st.one_of(
     st.just({"code": 0, "stopped": True}),
     st.just({"code": 127, "start_error": "not found"}),
     st.just({"lost": "the machine was restarted"}),
+    st.just({"lost": "manifest unknown", "no_image": True}),
 )

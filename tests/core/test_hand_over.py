@@ -141,6 +141,15 @@ def test_refusal_for_good_fails_the_task() -> None:
     assert not host.state.handed_over
 
 
+def test_image_that_is_nowhere_fails_the_task() -> None:
+    host = cluster()
+    host.submit(task("a", max_retries=3))
+    host.do(Ended(9, "a", 1, AttemptEnd(at=9, lost="manifest unknown", no_image=True)))
+    [ended] = host.last.changes
+    assert (ended.status, ended.failure_reason) == (Status.FAILED, FailureReason.PREPARE_FAILED)
+    assert ended.error == "manifest unknown"
+
+
 def test_cancel_of_a_pending_task() -> None:
     host = cluster()
     host.submit(task("a"))

@@ -59,6 +59,7 @@ CAPACITY = Resources(cpu=4, memory_gb=16, gpu=1)
         ({"code": 0, "stopped": True}, FailureReason.LOST, STOPPED, 0),
         ({"signal": 15, "stopped": True}, FailureReason.LOST, STOPPED, 143),
         ({"lost": "the engine restarted"}, FailureReason.LOST, "the engine restarted", None),
+        ({"lost": "no image", "no_image": True}, FailureReason.PREPARE_FAILED, "no image", None),
         # A cluster ended it, and the shim recorded the signal.
         ({"signal": 15, "lost": "CANCELLED"}, FailureReason.LOST, "CANCELLED", 143),
         (

@@ -23,12 +23,17 @@ async def test_gpus(server: Server, means: Means) -> None:
 
 
 @of_root
-async def test_image_that_is_not_to_be_had(server: Server, means: Means) -> None:
+async def test_image_that_is_not_to_be_had(server: Server, means: Means, tmp_path: Path) -> None:
+    """A missing file ends the task; a registry that is away does not."""
+    missing = await server.submit("true", image=f"{tmp_path}/missing.sif")
     task_id = await server.submit("true", image="oras://example.org/train:1")
     again = await server.until(task_id, lambda task: task.attempt == 2)
     assert "oras://example.org" in again.earlier_attempts[0].error, again
     await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
     await server.ended(task_id)
+    task = await server.ended(missing)
+    assert (task.failure_reason, task.attempt) == (Task.PREPARE_FAILED, 1), task
+    assert task.error.endswith(f"lstat {tmp_path}/missing.sif: no such file or directory"), task
 
 
 @of_root

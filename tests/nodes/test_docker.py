@@ -14,6 +14,7 @@ from tests.nodes.conftest import of_program
 from tests.nodes.means import Means, docker_with_images, means_named
 from tests.nodes.test_tasks import none_left
 from tests.support.program import Server
+from tests.support.registry import registry
 from tests.support.waiting import eventually
 
 Task = task_pb2.Task
@@ -60,6 +61,15 @@ async def test_container_ends_with_its_job(
     await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
     await server.ended(task_id)
     await none_left(means, task_id)
+
+
+@of_root
+async def test_image_that_its_registry_does_not_have(server: Server) -> None:
+    with registry() as address:
+        task_id = await server.submit("true", image=f"{address}/train:missing")
+        task = await server.ended(task_id)
+    assert (task.failure_reason, task.attempt) == (Task.PREPARE_FAILED, 1), task
+    assert f"{address}/train:missing" in task.error, task
 
 
 @of_root

@@ -16,6 +16,12 @@ Task = task_pb2.Task
 pytestmark = pytest.mark.parametrize("means", ["podman"], indirect=True)
 
 
+async def test_image_that_is_missing(server: Server) -> None:
+    task = await server.ended(await server.submit("true", image="fetchml-missing:1"))
+    assert (task.failure_reason, task.attempt) == (Task.PREPARE_FAILED, 1), task
+    assert '"fetchml-missing:1" did not resolve' in task.error, task
+
+
 async def test_time_limit_changes_and_the_task_can_not_change_it(
     server: Server, means: Means
 ) -> None:

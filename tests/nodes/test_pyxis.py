@@ -54,10 +54,10 @@ async def test_tasks_of_an_array_have_their_own_mounts(server: Server) -> None:
 
 async def test_image_that_is_missing(server: Server, tmp_path: Path) -> None:
     task_id = await server.submit("true", image=f"{tmp_path}/missing.sqsh")
-    again = await server.until(task_id, lambda task: task.attempt == 2)
-    assert "missing.sqsh" in again.earlier_attempts[0].error, again
-    await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
-    await server.ended(task_id)
+    task = await server.ended(task_id)
+    assert (task.failure_reason, task.attempt) == (Task.PREPARE_FAILED, 1), task
+    assert "[ERROR] No such file or directory" in task.error, task
+    assert "missing.sqsh" in task.error, task
 
 
 def test_doctor_finds_the_plugin(means: Means, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The exit of an attempt by the end of its Slurm job."""
 
+import re
 import time
 
 from msgspec.structs import replace
@@ -17,6 +18,22 @@ job."""
 _BY_SLURM = frozenset(
     ["BOOT_FAIL", "CANCELLED", "DEADLINE", "LAUNCH_FAILED", "NODE_FAIL", "PREEMPTED", "REVOKED"]
 )
+
+
+_NO_IMAGE = re.compile(
+    # Answers of registries, which Podman, Docker and Apptainer repeat.
+    r"manifest[ _]unknown|name[ _]unknown|unauthorized"
+    r"|access to the (?:requested )?resource is (?:denied|not authorized)"
+    r"|no (?:matching manifest|image found in (?:image index|manifest list))"
+    r"|invalid reference format"
+    r"|image not known|did not resolve to an alias"  # Podman
+    r"|no such image|pull access denied|repository does not exist"  # Docker
+    r"|could not open image .*no such file or directory"  # Apptainer
+    r"|error code: 40[134]\b|no such file or directory: \S+\.(?:sqsh|squashfs)\b",  # enroot
+    re.IGNORECASE,
+)
+"""Words of engines about an image that another try would miss too. A registry that is away, or a
+disk that is full, is none of them."""
 
 
 class Silence:
@@ -82,6 +99,8 @@ def exit_of_ended(job: Job) -> AttemptExit:
 def exit_of_unclaimed(job: Job, said: str) -> AttemptExit:
     """The exit of an attempt whose job ended before any shim claimed it. `said`: the last output
     of the job."""
+    if "FAILED" in job.state and _NO_IMAGE.search(said):
+        return AttemptExit(lost=f"its node can't get the task's image: {said}", no_image=True)
     more = f": {said}" if said else ""
     return AttemptExit(lost=f"Slurm ended its job before the command started: {job.ended_as}{more}")
 
@@ -94,6 +113,8 @@ _REASONS = {
     "PartitionDown": "its partition, which is down",
     "PartitionInactive": "its partition, which is inactive",
     "ReqNodeNotAvail": "nodes that are not available",
+    "Licenses": "licenses that are free",
+    "Reservation": "its reservation",
     "JobHeldUser": "its release: it is held",
     "JobHeldAdmin": "its release: an administrator holds it",
     "NodeDown": "a node that is down",

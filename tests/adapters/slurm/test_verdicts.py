@@ -1,9 +1,9 @@
-"""Sentences about attempts whose end is not known."""
+"""Sentences about attempts whose end is not known, and about images that are nowhere."""
 
 import pytest
 
 from fetchml.adapters.slurm.job import Job
-from fetchml.adapters.slurm.verdicts import sentence, trouble
+from fetchml.adapters.slurm.verdicts import exit_of_unclaimed, sentence, trouble
 from tests.support.slurm_world import World
 from tests.support.waiting import until_true
 
@@ -46,8 +46,53 @@ async def test_failed_job_that_slurm_has_forgotten_is_remembered() -> None:
         ("AssocGrpCPUMinutesLimit", "of its account or its user (AssocGrpCPUMinutesLimit)."),
         ("InvalidAccount", "for an account that it may use (InvalidAccount)."),
         ("QOSNotAllowed", "for a QOS that its partition allows (QOSNotAllowed)."),
-        ("Licenses", "queue, which reports: Licenses."),
+        ("Licenses", "queue for licenses that are free (Licenses)."),
+        ("FedJobLock", "queue, which reports: FedJobLock."),
     ],
 )
 def test_reason_of_a_pending_job(reason: str, words: str) -> None:
     assert sentence(Job(7, ("PENDING",), "a", reason)).endswith(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        # Podman
+        "Error: initializing source docker://h/a:1: reading manifest 1 in h/a: manifest unknown",
+        "reading manifest 1 in h/a: requested access to the resource is denied",
+        "unauthorized: access to the requested resource is not authorized",
+        'Error: short-name "a:1" did not resolve to an alias and no unqualified-search registries',
+        "Error: a:1: image not known",
+        "no image found in image index for architecture amd64",
+        # Docker
+        "docker: Error response from daemon: manifest for h/a:1 not found: manifest unknown",
+        "docker: Error response from daemon: pull access denied for a, repository does not exist",
+        "Error response from daemon: No such image: a:1",
+        "no matching manifest for linux/arm64/v8 in the manifest list entries",
+        # Apptainer
+        "FATAL: could not open image /a.sif: lstat /a.sif: no such file or directory",
+        # Pyxis
+        "pyxis: [ERROR] No such file or directory: /shared/a.sqsh",
+        "pyxis: [ERROR] URL https://r/v2/a/manifests/1 returned error code: 404 Not Found",
+    ],
+)
+def test_image_that_is_nowhere(words: str) -> None:
+    found = exit_of_unclaimed(Job(7, ("FAILED",), "a"), words)
+    assert found.no_image
+    assert words in str(found.lost)
+    assert not exit_of_unclaimed(Job(7, ("NODE_FAIL",), "a"), words).no_image
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "dial tcp 127.0.0.1:443: connect: connection refused",
+        "toomanyrequests: You have reached your pull rate limit",
+        "pyxis: [ERROR] URL https://r/v2/a/manifests/1 returned error code: 503",
+        "writing blob: no space left on device",
+        "sh: 2: ./start: No such file or directory",
+        "",
+    ],
+)
+def test_image_that_another_try_may_get(words: str) -> None:
+    assert not exit_of_unclaimed(Job(7, ("FAILED",), "a"), words).no_image

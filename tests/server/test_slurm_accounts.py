@@ -1,4 +1,4 @@
-"""Accounts and QOS, on a real Slurm with slurmdbd that enforces them."""
+"""Accounts, QOS, licenses and reservations, on a real Slurm with slurmdbd that enforces them."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ RIGHTS = (
 
 @pytest.fixture(scope="module")
 def accounts() -> Iterator[Slurm]:
-    with private_slurm(accounting=True) as cluster:
+    with private_slurm("Licenses=solver:1", accounting=True) as cluster:
         for words in RIGHTS:
             cluster.run("sacctmgr", "--immediate", *words.split())
         yield cluster
@@ -44,7 +44,7 @@ async def server(serve: Serve, accounts: Slurm, transport_name: str, shared: Pat
     variables = {
         "FETCHML_SLURM_ACCOUNT": "physics",
         "FETCHML_SLURM_USERS": "ada.account=root admin.qos=single",
-        "FETCHML_SLURM_ALLOW": "account qos",
+        "FETCHML_SLURM_ALLOW": "account qos licenses reservation",
     }
     return await serve(backend_of(accounts, transport_name, shared), **variables).start()
 
@@ -53,6 +53,15 @@ async def cancelled(server: Server, *task_ids: str) -> None:
     for task_id in task_ids:
         await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
         assert (await server.ended(task_id)).failure_reason == Task.CANCELLED
+
+
+async def waits_for(server: Server, task_id: str, reason: str) -> str:
+    """Wait until Slurm names this reason; return what the user is told."""
+
+    async def explained() -> str:
+        return await server.explained(task_id)
+
+    return await until(explained, lambda text: f"({reason})" in text)
 
 
 async def test_job_has_the_account_and_qos_that_were_asked(server: Server, accounts: Slurm) -> None:
@@ -104,10 +113,7 @@ async def test_limit_of_a_qos_is_the_reason_of_a_waiting_task(server: Server) ->
     first = await server.submit_running("sleep 300")
     second = await server.submit("true")
 
-    async def explained() -> str:
-        return await server.explained(second)
-
-    said = await until(explained, lambda text: "QOSGrpJobsLimit" in text)
+    said = await waits_for(server, second, "QOSGrpJobsLimit")
     assert said == (
         "It waits in Slurm's queue for room within a limit of its QOS (QOSGrpJobsLimit)."
     )
@@ -127,6 +133,40 @@ async def test_limit_of_submits_holds_a_task_back(server: Server, accounts: Slur
     assert "Job violates accounting/QOS policy" in said
     assert not any(second in name for name in accounts.jobs())
     await cancelled(server, second, first)
+
+
+async def test_task_waits_for_a_license(server: Server) -> None:
+    asked = {"licenses": "solver:1", "qos": "normal"}
+    first = await server.submit_running("sleep 300", slurm=asked)
+    second = await server.submit("true", slurm=asked)
+    said = await waits_for(server, second, "Licenses")
+    assert said == "It waits in Slurm's queue for licenses that are free (Licenses)."
+    await cancelled(server, first)
+    assert (await server.ended(second)).status == Task.completed
+    unknown = await server.ended(await server.submit("true", slurm={"licenses": "none:1"}))
+    assert unknown.failure_reason == Task.PREPARE_FAILED
+    assert unknown.error == "Slurm refuses it: Invalid license specification"
+
+
+async def test_task_waits_for_its_reservation_and_runs_there(
+    server: Server, accounts: Slurm
+) -> None:
+    asked = {"reservation": "own", "qos": "normal"}
+    own = ("reservation", "ReservationName=own")
+    terms = ("Users=root", "StartTime=now+1hour", "Duration=60", "Nodes=c3")
+    accounts.run("scontrol", "create", *own, *terms)
+    try:
+        task_id = await server.submit("true", slurm=asked)
+        said = await waits_for(server, task_id, "Reservation")
+        assert said == "It waits in Slurm's queue for its reservation (Reservation)."
+        accounts.run("scontrol", "update", *own, "StartTime=now")
+        task = await server.ended(task_id)
+        assert (task.status, task.worker_id) == (Task.completed, "c3")
+    finally:
+        accounts.run("scontrol", "delete", "ReservationName=own")
+    unknown = await server.ended(await server.submit("true", slurm=asked))
+    assert unknown.failure_reason == Task.PREPARE_FAILED
+    assert unknown.error == "Slurm refuses it: Requested reservation is invalid"
 
 
 @pytest.mark.parametrize("transport_name", ["rest"])

@@ -24,6 +24,8 @@ READS = (
 """Paths below a task. The first is the task itself."""
 READERS = 10
 """Of each: more than the server has threads for other work."""
+AWAY_SECONDS = float(os.environ.get("FETCHML_TEST_AWAY_SECONDS", "0"))
+"""The least time for which the folder hangs. It costs no processor time, but a minute of a run."""
 
 
 async def test_shared_folder_of_the_server_hangs_and_breaks_off(
@@ -49,6 +51,7 @@ async def test_shared_folder_of_the_server_hangs_and_breaks_off(
         hung, broken, unmounted = task_ids
 
         folder.hang()
+        back_at = time.monotonic() + AWAY_SECONDS
         let_end(hung)
         readers = [
             asyncio.create_task(server.rest.get(f"/v1/tasks/{hung}{part}"))
@@ -67,6 +70,8 @@ async def test_shared_folder_of_the_server_hangs_and_breaks_off(
         assert archives == {503, 429}, "few archives of a user are written at once"
         codes = {json.loads(reply.body)["code"] for reply in replies if reply.status == 503}
         assert codes == {"SERVICE_UNAVAILABLE"}
+        await asyncio.sleep(back_at - time.monotonic())
+        assert await is_degraded()
         folder.go_on()
         await assert_ran_once(server, starts, [hung, task_ids[-1]])
         assert await until(is_healthy)

@@ -10,6 +10,7 @@ from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.submits import Submits
 from fetchml.adapters.slurm.transports.transport import SlurmAway
 from fetchml.adapters.slurm.verdicts import (
+    SEARCHED_CHARACTERS,
     SETTLE_SECONDS,
     Silence,
     exit_of_claimed,
@@ -65,5 +66,5 @@ class Judge:
             job = await self._follower.look(followed) or job
         if job.code == NO_ROOM:
             return NO_ROOM_TO_START
-        said = await self._disk(partial(start_files.output_end, run.folder))
+        said = await self._disk(partial(start_files.output_end, run.folder, SEARCHED_CHARACTERS))
         return AttemptExit() if stopping else exit_of_unclaimed(job, said)

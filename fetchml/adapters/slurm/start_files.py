@@ -53,7 +53,7 @@ _MACHINES = ("x86_64", "aarch64")
 _READONLY = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "GROUPS", "PPID", "SHELLOPTS", "UID"})
 """Variables that bash, where it is /bin/sh, lets no script set."""
 _OUTPUT_BYTES = 4096
-_SHOWN_CHARACTERS = 300
+SHOWN_CHARACTERS = 300
 _OF_SLURM = re.compile(
     r"^(?:(?:slurmstepd-\S+|srun): (?:error|fatal): (?:\S*spank|Failed to invoke spank"
     r"|_fork_all_tasks|\S+: task 0: Exited)\b.*\n?|slurmstepd-\S+: error: )",
@@ -364,7 +364,7 @@ def submission(path: Path) -> Submission:
     return msgspec.json.decode(request, type=Submission)
 
 
-def output_end(path: Path) -> str:
+def output_end(path: Path, most: int = SHOWN_CHARACTERS) -> str:
     """Return the last words that the job printed, without those of Slurm around a plugin's; empty
     if there are none."""
     try:
@@ -372,7 +372,7 @@ def output_end(path: Path) -> str:
     except OSError:
         return ""
     plain = "".join(c if c.isprintable() else " " for c in _OF_SLURM.sub("", text))
-    return " ".join(plain.split())[-_SHOWN_CHARACTERS:]
+    return " ".join(plain.split())[-most:]
 
 
 def _read(path: Path, name: str, limit: int, offset: int = 0) -> bytes:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from fetchml.adapters.slurm.job import Job
 from fetchml.adapters.slurm.lease_watch import LeaseWatch
+from fetchml.adapters.slurm.start_files import SHOWN_CHARACTERS
 from fetchml.core.scheduling.lost_attempts import LEASES_UNTIL_LOST, counts_as_lost
 from fetchml.ports.launcher import AttemptExit
 
@@ -20,6 +21,8 @@ _BY_SLURM = frozenset(
 )
 
 
+SEARCHED_CHARACTERS = 2_000
+"""Of a job's last words: those about an image may have its path three times."""
 _NO_IMAGE = re.compile(
     # Answers of registries, which Podman, Docker and Apptainer repeat.
     r"manifest[ _]unknown|name[ _]unknown|unauthorized"
@@ -99,9 +102,10 @@ def exit_of_ended(job: Job) -> AttemptExit:
 def exit_of_unclaimed(job: Job, said: str) -> AttemptExit:
     """The exit of an attempt whose job ended before any shim claimed it. `said`: the last output
     of the job."""
+    shown = said[-SHOWN_CHARACTERS:]
     if "FAILED" in job.state and _NO_IMAGE.search(said):
-        return AttemptExit(lost=f"its node can't get the task's image: {said}", no_image=True)
-    more = f": {said}" if said else ""
+        return AttemptExit(lost=f"its node can't get the task's image: {shown}", no_image=True)
+    more = f": {shown}" if said else ""
     return AttemptExit(lost=f"Slurm ended its job before the command started: {job.ended_as}{more}")
 
 

@@ -64,8 +64,8 @@ def run(given: argparse.Namespace) -> None:
     if not (given.image.startswith("/") and given.image.endswith(".sif")):
         fail(f"Unable to handle {given.image} uri: no registry here")
     if not Path(given.image).exists():
-        why = f"lstat {given.image}: no such file or directory"
-        fail(f"could not open image {given.image}: failed to retrieve path for {given.image}: {why}")
+        why = f"failed to retrieve path for {given.image}: lstat {given.image}: no such file"
+        fail(f"could not open image {given.image}: {why} or directory")
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS) != 0:
         fail(f"no mount namespace: {os.strerror(ctypes.get_errno())}")
     call("mount", "--make-rslave", "/")

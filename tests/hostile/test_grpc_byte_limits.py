@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from fetchml.api.grpc.sockets import byte_limit
 from fetchml.api.grpc.sockets.byte_limit import LimitedConnection, hold_accepted, unaccepted
 from fetchml.api.grpc.sockets.newcomers import (
     BYTES_BY_ADDRESS,
@@ -70,6 +71,17 @@ def test_connection_is_not_read_until_it_is_opened(accepted: Accepted) -> None:
     assert accepted.is_readable(30)
     accepted.limited.close()
     assert accepted.closed, "its end is still awaited"
+
+
+def test_older_kernel_leaves_the_socket_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown_option = 4000
+    monkeypatch.setattr(byte_limit, "_SO_BUF_LOCK", unknown_option)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        options = (socket.SO_RCVBUF, socket.SO_RCVLOWAT)
+        before = [listening.getsockopt(socket.SOL_SOCKET, option) for option in options]
+        with pytest.raises(OSError, match="not available"):
+            hold_accepted(listening)
+        assert [listening.getsockopt(socket.SOL_SOCKET, option) for option in options] == before
 
 
 def test_bytes_after_the_limit_wait_until_it_is_lifted(accepted: Accepted) -> None:

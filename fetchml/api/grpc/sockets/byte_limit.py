@@ -36,7 +36,10 @@ class UnknownStream(Exception):
 
 def hold_accepted(listening: socket.socket) -> int:
     """Keep each connection that this socket accepts unread until `LimitedConnection.open`. Return
-    the size of the receive buffer that such a connection gets then. Raises OSError."""
+    the size of the receive buffer that such a connection gets then. Raises OSError, with the socket
+    as it was, if the kernel lacks what is needed (Linux before 5.14)."""
+    # Asked first: without it, a receive buffer that has been made small could not grow again.
+    listening.getsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK)
     size = listening.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # The kernel doubles it.
     listening.setsockopt(socket.IPPROTO_TCP, _TCP_SAVE_SYN, 1)
     _set_receive_buffer(listening, HELD_BYTES)

@@ -84,6 +84,22 @@ def test_older_kernel_leaves_the_socket_as_it_was(monkeypatch: pytest.MonkeyPatc
         assert [listening.getsockopt(socket.SOL_SOCKET, option) for option in options] == before
 
 
+def test_kernel_that_lets_root_alone_filter_leaves_the_socket_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that is not root would close every connection there."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(byte_limit, "_attach", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        before = listening.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        with pytest.raises(PermissionError):
+            hold_accepted(listening)
+        assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == before
+
+
 def test_bytes_after_the_limit_wait_until_it_is_lifted(accepted: Accepted) -> None:
     accepted.limited.limit(LIMIT)
     accepted.limited.open()

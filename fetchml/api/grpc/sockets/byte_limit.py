@@ -11,7 +11,7 @@ off are not acknowledged, so the client sends them again: a limit that is lifted
 import ctypes
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 _TCP_SAVE_SYN = 27
 _TCP_SAVED_SYN = 28
@@ -37,9 +37,11 @@ class UnknownStream(Exception):
 def hold_accepted(listening: socket.socket) -> int:
     """Keep each connection that this socket accepts unread until `LimitedConnection.open`. Return
     the size of the receive buffer that such a connection gets then. Raises OSError, with the socket
-    as it was, if the kernel lacks what is needed (Linux before 5.14)."""
+    as it was, if the kernel lacks what is needed (Linux before 5.14), or lets root alone filter."""
     # Asked first: without it, a receive buffer that has been made small could not grow again.
     listening.getsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK)
+    with socket.socket() as trial:
+        _attach(trial, _filter(0, 0))
     size = listening.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # The kernel doubles it.
     listening.setsockopt(socket.IPPROTO_TCP, _TCP_SAVE_SYN, 1)
     _set_receive_buffer(listening, HELD_BYTES)
@@ -74,12 +76,7 @@ class LimitedConnection:
         Raises OSError, UnknownStream."""
         if self._first is None:
             self._first = _first_number(self._socket)
-        instructions = _filter(self._first, most)
-        program = ctypes.create_string_buffer(
-            b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
-        )
-        described = struct.pack("@HP", len(instructions), ctypes.addressof(program))
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+        _attach(self._socket, _filter(self._first, most))
 
     def received(self) -> int:
         """Return the bytes of the stream so far. Raises OSError."""
@@ -105,6 +102,14 @@ class LimitedConnection:
         """Close the copy."""
         self._released(self._socket.fileno())
         self._socket.close()
+
+
+def _attach(connection: socket.socket, instructions: Sequence[tuple[int, int, int, int]]) -> None:
+    program = ctypes.create_string_buffer(
+        b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
+    )
+    described = struct.pack("@HP", len(instructions), ctypes.addressof(program))
+    connection.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
 
 def _set_receive_buffer(connection: socket.socket, size: int) -> None:

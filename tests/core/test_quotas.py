@@ -1,14 +1,15 @@
 """Quotas of users: GPUs, running tasks, waiting tasks and memory."""
 
+from sys import getsizeof
+
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from fetchml.core.environments.request import Environment
-from fetchml.core.events import (
-    StopAttempt,
-)
+from fetchml.core.events import CancelRequested, StopAttempt
 from fetchml.core.footprint import footprint
-from fetchml.core.model import DatasetSpec, Dependency, TaskSpec
+from fetchml.core.model import DatasetSpec, Dependency, TaskSpec, User
 from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.quotas import queue_fault
 from fetchml.core.requests.secrets import SecretUse
@@ -118,3 +119,20 @@ def test_footprint_counts_every_field_that_holds_text() -> None:
     plain = TaskSpec("a", "a", ("a",))
     for name, value in LARGE.items():
         assert footprint(replace(plain, **{name: value})) > len(TEXT), name
+
+
+@pytest.mark.parametrize("character", ["x", "é", "€", "\U0001f600"])
+def test_footprint_stays_as_it_is_when_texts_are_encoded(character: str) -> None:
+    """Python keeps the UTF-8 of a string, so that its memory grows then."""
+    host = Host(gpus=0)
+    given = task("a", args=character * 5000, metadata={character: character * 100})
+    size = footprint(given.spec)
+    host.submit(given)
+    assert host.state.live_bytes == size
+    msgspec.json.encode(given.spec)
+    assert given.spec.args is not None
+    assert size > getsizeof(given.spec.args), "with its UTF-8"
+    host.restart()
+    assert host.state.live_bytes == size
+    host.do(CancelRequested(host.now, "a", User("alice")))
+    assert (host.state.live_bytes, host.state.user_bytes) == (0, {})

@@ -8,7 +8,12 @@ from contextlib import closing
 import pytest
 
 from fetchml.api.grpc.sockets import byte_limit
-from fetchml.api.grpc.sockets.byte_limit import LimitedConnection, hold_accepted, unaccepted
+from fetchml.api.grpc.sockets.byte_limit import (
+    LimitedConnection,
+    UnknownStream,
+    hold_accepted,
+    unaccepted,
+)
 from fetchml.api.grpc.sockets.newcomers import (
     BYTES_BY_ADDRESS,
     BYTES_IN_ALL,
@@ -297,3 +302,36 @@ def test_connection_that_sent_before_it_had_to_wait_is_closed(world: World) -> N
     assert large.is_shut
     assert large.is_closed
     assert not large.is_open
+
+
+def test_connection_that_has_to_wait_is_closed_if_it_cannot_be_limited(world: World) -> None:
+    """It would be read bit by bit without a limit."""
+
+    class Unknown(Sender):
+        def limit(self, most: int) -> None:
+            raise UnknownStream
+
+    for _ in range(100):
+        world.connect()
+    unknown = Unknown()
+    world.newcomers.arrive("ipv4:192.0.2.1:5000", unknown)
+    world.newcomers.check()
+    assert unknown.is_shut
+    assert unknown.is_closed
+
+
+@pytest.mark.parametrize("times", [1, 100])
+def test_peer_that_arrives_again_gives_back_what_it_had(world: World, times: int) -> None:
+    """Its old connection has ended unnoticed, or is to another address of this host."""
+    peer, sender = world.connect(wants=FIRST_BYTES)
+    for _ in range(times):
+        again = Sender()
+        world.newcomers.arrive(peer, again)
+        assert (sender.is_shut, sender.is_closed) == (True, True)
+        sender = again
+        world.newcomers.check()
+    world.pass_by(FORGET_SECONDS)
+    assert sender.is_open
+    world.newcomers.accept(peer)
+    _, other = world.connect()
+    assert other.limits == [FIRST_BYTES], "bytes of no connection count"

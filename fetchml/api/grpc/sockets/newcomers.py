@@ -128,12 +128,17 @@ class Newcomers:
     def arrive(self, peer: str, connection: Limited) -> None:
         """Take up a new connection, which is not read yet. `peer`: as gRPC names it."""
         address = address_of(peer)
-        newcomer = _Newcomer(connection, peer, caller_of(address), self._clock())
+        caller = caller_of(address)
+        if (earlier := self._known(peer, caller)) is not None:
+            # Its client has ended it and has the same port again, or connects to another address of
+            # this host.
+            self._end_forcibly(earlier)
+        newcomer = _Newcomer(connection, peer, caller, self._clock())
         if peer in self._accepted or self._is_trusted(address):
             self._try(newcomer, connection.open)
             connection.close()
         else:
-            self._waiting.setdefault(newcomer.caller, {})[peer] = newcomer
+            self._waiting.setdefault(caller, {})[peer] = newcomer
 
     def accept(self, peer: str) -> None:
         """Lift the limit: a call over this connection presented a valid key."""
@@ -200,12 +205,9 @@ class Newcomers:
                 continue
             newcomer.is_limited = True
             connection = newcomer.connection
-            if not self._try(newcomer, partial(connection.limit, WAITING_BYTES)):
-                self.end(newcomer.peer)
-            elif _received(connection) > EARLY_BYTES:
-                self._remove_waiting(newcomer)
-                self._admitted[newcomer.peer] = newcomer
-                self._end_forcibly(newcomer.peer)
+            limit = partial(connection.limit, WAITING_BYTES)
+            if not self._try(newcomer, limit) or _received(connection) > EARLY_BYTES:
+                self._end_forcibly(newcomer)
 
     def _remove_waiting(self, newcomer: _Newcomer) -> None:
         waiting = self._waiting[newcomer.caller]
@@ -231,7 +233,7 @@ class Newcomers:
         self._admitted[peer] = newcomer
         limit = partial(self._grant, newcomer, FIRST_BYTES if self._is_quiet() else LEAST_BYTES)
         if not self._try(newcomer, limit, newcomer.connection.open):
-            self._end_forcibly(peer)
+            self._end_forcibly(newcomer)
         return True
 
     def _room(self, caller: str) -> int:
@@ -257,21 +259,21 @@ class Newcomers:
         """Close a connection of the caller, or of the one that has most if its address has room."""
         of_address = BYTES_BY_ADDRESS - self._used[caller] < LEAST_BYTES
         most = caller if of_address else max(self._used, key=lambda each: self._used[each])
-        for peer, newcomer in self._admitted.items():
+        for newcomer in self._admitted.values():
             if newcomer.caller == most:
                 is_old = now - newcomer.since >= PATIENCE_SECONDS
                 if is_old or self._used[most] > self._used[caller] + LEAST_BYTES:
-                    self._end_forcibly(peer)
+                    self._end_forcibly(newcomer)
                 return
 
     def _close_full(self, now: float) -> None:
         over = set()
-        for peer, newcomer in list(self._admitted.items()):
+        for newcomer in list(self._admitted.values()):
             if not self._try(newcomer, partial(self._see_whether_full, newcomer, now)):
-                self.end(peer)
+                self._end_forcibly(newcomer)
             elif newcomer.full_since is not None and now - newcomer.full_since >= FULL_SECONDS:
                 over.add(newcomer.caller)
-                self._end_forcibly(peer)
+                self._end_forcibly(newcomer)
         if first := sorted(over - self._blamed):
             others = f" and {len(first) - 1} others" if len(first) > 1 else ""
             message = "too many bytes over gRPC without a valid key: closed connections of %s%s"
@@ -286,8 +288,12 @@ class Newcomers:
         elif newcomer.full_since is None:
             newcomer.full_since = now
 
-    def _end_forcibly(self, peer: str) -> None:
-        newcomer = self._admitted.pop(peer)
+    def _known(self, peer: str, caller: str) -> _Newcomer | None:
+        return self._admitted.get(peer) or self._waiting.get(caller, {}).get(peer)
+
+    def _end_forcibly(self, newcomer: _Newcomer) -> None:
+        if self._admitted.pop(newcomer.peer, None) is None:
+            self._remove_waiting(newcomer)
         self._try(newcomer, newcomer.connection.shut_down)
         self._spend(newcomer)
 

@@ -1,5 +1,6 @@
 """The process's own TCP connections, found among its open files since gRPC does not expose them."""
 
+import errno
 import os
 import socket
 import stat
@@ -27,13 +28,16 @@ class OwnConnections:
         self._port = port
         self._known: dict[int, str | None] = {}
         """Inode of each socket → its peer; `None` if it is not a connection to the port."""
+        self.has_missed = False
+        """Whether the last look could not copy a file: the process may not open more."""
 
     def look(self) -> list[NewConnection]:
         """Return the connections since the last look. Raises OSError."""
+        self.has_missed = False
         found: dict[int, str | None] = {}
         new: list[NewConnection] = []
         for number in _open_files():
-            with suppress(OSError):  # Closed in the meantime.
+            try:
                 status = os.fstat(number)
                 if not stat.S_ISSOCK(status.st_mode):
                     continue
@@ -41,6 +45,9 @@ class OwnConnections:
                     found[status.st_ino] = self._known[status.st_ino]
                 elif status.st_ino not in found:
                     found.update(self._new(number, new))
+            except OSError as error:  # Closed in the meantime.
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self.has_missed = True
         kept = {inode: peer for inode, peer in self._known.items() if inode in found}
         self._known = kept | found
         return new
@@ -125,9 +132,11 @@ def _socket(number: int) -> socket.socket | None:
 def _peer(connection: socket.socket) -> str | None:
     """Return the socket's peer as gRPC names it; `None` if it listens or has disconnected."""
     try:
-        host, port, *_ = connection.getpeername()
+        host, port, *more = connection.getpeername()
     except OSError:
         return None
+    if more and (scope := more[1]):  # Of an address of one link only.
+        host += f"%25{scope}"
     if host.startswith("::ffff:"):
         return f"ipv4:{host.removeprefix('::ffff:')}:{port}"
     return f"ipv6:%5B{host}%5D:{port}" if ":" in host else f"ipv4:{host}:{port}"

@@ -61,6 +61,8 @@ class ConnectionWatch:
         self._is_closed = False
         self._spin_until = 0.0
         self._spinning = False
+        self._was_accepting = False
+        """Whether a connection waited to be accepted at the last turn."""
         self._not_before = 0.0
         """Time before which no look begins."""
         self._looks: list[asyncio.TimerHandle] = []
@@ -99,8 +101,12 @@ class ConnectionWatch:
         """Look for connections now, and again a little later."""
         if self._is_closed:
             return
-        self._spin_until = time.monotonic() + SPIN_SECONDS
+        self._expect()
         self._spin()
+
+    def _expect(self) -> None:
+        """Look for a connection that is accepted about now, and again a little later."""
+        self._spin_until = time.monotonic() + SPIN_SECONDS
         for timer in self._looks:
             timer.cancel()
         self._looks = [self._loop.call_later(delay, self._look) for delay in LOOK_AGAIN_SECONDS]
@@ -116,6 +122,9 @@ class ConnectionWatch:
             return
         now = time.monotonic()
         accepting = self._accepting()
+        if self._was_accepting and not accepting:
+            self._expect()  # However late that was after its arrival.
+        self._was_accepting = accepting
         if not accepting and now >= self._not_before and self._look():
             return
         if now < self._spin_until:
@@ -136,9 +145,10 @@ class ConnectionWatch:
         try:
             new = self._connections.look()
         except OSError as error:
-            # The process has reached its limit of open files.
-            log.warning("cannot inspect gRPC connections: %s", error)
+            self._look_again(str(error))
             return False
+        if self._connections.has_missed:
+            self._look_again("the process may not open more files")
         if new:
             excess = self._excess(self._connections.peers)
             for connection in new:
@@ -150,6 +160,11 @@ class ConnectionWatch:
         self._not_before = time.monotonic() + PAUSE * (time.thread_time() - began)
         return bool(new)
 
+    def _look_again(self, reason: str) -> None:
+        """Repeat a look that failed: without one, a connection would stay unread."""
+        log.warning("cannot inspect gRPC connections: %s", reason)
+        self._looks.append(self._loop.call_later(LOOK_AGAIN_SECONDS[-1], self._look))
+
     def _take(self, connection: NewConnection, excess: Collection[str]) -> None:
         peer, copy = connection
         if peer in excess or self._buffer_bytes is None:
@@ -158,8 +173,15 @@ class ConnectionWatch:
                     copy.shutdown(socket.SHUT_RDWR)
             copy.close()
             return
+        try:
+            self._events.register(copy.fileno(), select.EPOLLRDHUP | select.EPOLLET)
+        except OSError as error:
+            log.warning("closed a gRPC connection: its end cannot be awaited: %s", error)
+            with suppress(OSError):
+                copy.shutdown(socket.SHUT_RDWR)
+            copy.close()
+            return
         self._peers[copy.fileno()] = peer
-        self._events.register(copy.fileno(), select.EPOLLRDHUP | select.EPOLLET)
         self._newcomers.arrive(peer, LimitedConnection(copy, self._buffer_bytes, self._released))
 
     def _released(self, number: int) -> None:

@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count, islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -142,8 +143,7 @@ def remove_entry(folder: int, name: str) -> Removed:
     """Remove a tree or any other file in an open folder. Raises OSError."""
     if not _is_folder(folder, name):
         return _unlink(folder, name)
-    os.chmod(name, 0o700, dir_fd=folder)
-    root = os.open(name, FOLDER, dir_fd=folder)
+    root = _take(folder, name)
     files = size = 0
     try:
         names = count()
@@ -163,8 +163,7 @@ def remove_entry(folder: int, name: str) -> Removed:
 
 def _flatten(root: int, name: str, names: "count[int]") -> Removed:
     """Remove the folder `name` of `root`, after moving its own folders up into `root`."""
-    os.chmod(name, 0o700, dir_fd=root)
-    folder = os.open(name, FOLDER, dir_fd=root)
+    folder = _take(root, name)
     files = size = 0
     try:
         while children := _names(folder):
@@ -175,12 +174,39 @@ def _flatten(root: int, name: str, names: "count[int]") -> Removed:
                     size += inner.bytes
                     continue
                 # Moving a folder rewrites its `..`, for which its owner needs write permission.
-                os.chmod(child, 0o700, dir_fd=folder)
+                os.close(_take(folder, child))
                 os.rename(child, _free_name(root, names), src_dir_fd=folder, dst_dir_fd=root)
     finally:
         os.close(folder)
     os.rmdir(name, dir_fd=root)
     return Removed(files, size)
+
+
+def _take(folder: int, name: str) -> int:
+    """Open a folder that is about to be removed, closed to others from then on: its owner may have
+    processes that the server does not see, on a cluster for example. No link is followed. Raises
+    OSError."""
+    try:
+        fd = os.open(name, FOLDER, dir_fd=folder)
+    except PermissionError:
+        # Opened as a mere place, a folder needs no permission, and its mode can be changed.
+        place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+        try:
+            os.chmod(f"/proc/self/fd/{place}", 0o700)  # noqa: PTH101 - a descriptor
+            fd = os.open(".", FOLDER, dir_fd=place)
+        finally:
+            os.close(place)
+    try:
+        status = os.fstat(fd)
+        if status.st_uid != os.geteuid():
+            with suppress(PermissionError):  # A server without capabilities can't.
+                os.fchown(fd, os.geteuid(), -1)
+        if stat.S_IMODE(status.st_mode) != 0o700:
+            os.fchmod(fd, 0o700)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _unlink(folder: int, name: str) -> Removed:

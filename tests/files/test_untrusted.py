@@ -82,6 +82,59 @@ def test_folder_that_is_replaced_meanwhile(
     assert names(root) == ["other"]
 
 
+@pytest.mark.parametrize("depth", [0, 1])
+def test_removal_changes_nothing_behind_a_link_that_takes_a_folders_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int
+) -> None:
+    """The owner of the files may have processes on other hosts, whose ends nobody has seen."""
+    victim = tmp_path / "victim"
+    victim.mkdir(0o755)
+    inner = tmp_path.joinpath("root", *["a"] * depth, "inner")
+    inner.mkdir(parents=True)
+    real = os.stat
+
+    def replace(name: Any, **options: Any) -> os.stat_result:
+        found = real(name, **options)
+        if name == "inner" and inner.is_dir() and not inner.is_symlink():
+            inner.rmdir()
+            inner.symlink_to(victim)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", replace)
+        with pytest.raises(OSError, match="inner"):
+            untrusted.remove(tmp_path / "root")
+    assert victim.stat().st_mode & 0o777 == 0o755
+    untrusted.remove(tmp_path / "root")
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_owner_of_a_tree_adds_nothing_while_it_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a removal might never end."""
+    root = tmp_path / "root"
+    (root / "a/b").mkdir(parents=True)
+    for folder in (root, root / "a", root / "a/b"):
+        (folder / "file").touch()
+        folder.chmod(0o777)
+        os.chown(folder, 4321, 4321)
+    listed = list[tuple[int, int]]()
+    real = os.scandir
+
+    def scandir(fd: int) -> Any:
+        status = os.fstat(fd)
+        listed.append((status.st_uid, status.st_mode & 0o777))
+        return real(fd)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    untrusted.remove(root)
+    assert not root.exists()
+    assert set(listed) == {(0, 0o700)}
+    assert len(listed) > 3
+
+
 @pytest.mark.parametrize("kind", ["file", "link", "deep"])
 async def test_outputs_that_a_task_spoilt_can_be_listed(tmp_path: Path, kind: str) -> None:
     files = TaskFiles(tmp_path)

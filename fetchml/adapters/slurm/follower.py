@@ -56,6 +56,8 @@ class Followed:
     """Name of the user's account that the job belongs to; empty for the server's own."""
     owner: str = ""
     """Name of the account that the job belongs to; empty if it is not known."""
+    others: frozenset[str] = frozenset()
+    """Accounts that it does not belong to, where that is all that is known."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def owns(self, job: Job) -> bool:
@@ -63,7 +65,9 @@ class Followed:
         give theirs its name."""
         if not job.name or job.name not in (self.name, self.array_task):
             return False
-        return not (self.owner and job.user) or job.user == self.owner
+        if not self.owner:
+            return job.user not in self.others
+        return not job.user or job.user == self.owner
 
     def take(self, job: Job | None, since: float | None = None) -> None:
         if since is not None:
@@ -119,12 +123,15 @@ class Follower:
             self._polling.cancel()
             await asyncio.gather(self._polling, return_exceptions=True)
 
-    def follow(self, name: str, user: str = "", owner: str = "") -> Followed:
-        """Return the entry of an attempt's job, the same for every call. `user`, `owner`: see
-        Followed."""
+    def follow(
+        self, name: str, user: str = "", owner: str = "", others: frozenset[str] = frozenset()
+    ) -> Followed:
+        """Return the entry of an attempt's job, the same for every call. `user`, `owner`, `others`:
+        see Followed."""
         found = self._followed.get(name)
         if found is None:
-            found = self._followed[name] = Followed(name, user=user, owner=owner or user)
+            found = Followed(name, user=user, owner=owner or user, others=others)
+            self._followed[name] = found
         return found
 
     def get(self, name: str) -> Followed | None:

@@ -38,7 +38,8 @@ class RecordedJobs:
     def begin(self, run: LaunchSpec) -> Followed:
         """Return the entry of an attempt's job, of which no record may have been read."""
         name, user = self.name(run.task_id, run.attempt), self._accounts.name_of(run.user)
-        return self._follower.follow(name, user, user or self._accounts.own)
+        accounts = self._accounts
+        return self._follower.follow(name, user, user or accounts.own, accounts.others)
 
     async def of(self, run: LaunchSpec) -> Followed:
         """Return the entry of an attempt's job. Waits while the shared folder fails."""

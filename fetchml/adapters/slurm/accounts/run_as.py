@@ -8,6 +8,9 @@ from fetchml.adapters.slurm.transports.remote import SshHost
 
 _TOKEN = "SLURM_JWT"  # noqa: S105 - the name of a variable
 """Slurm's commands are those of the user of this token, whoever runs them."""
+_KEPT = ("LANG", "LC_", "LD_LIBRARY_PATH", "PATH", "SLURM_", "TZ")
+"""Beginnings of the variables of the server's that commands of an account have on this host: its
+other processes can read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,12 @@ class RunAs:
     def environment(self, own: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of the process. `own`: that of the server's commands."""
         name = self.account.name
-        without = {name: value for name, value in own.items() if name != _TOKEN}
-        return without | {"USER": name, "LOGNAME": name}
+        kept = {
+            variable: value
+            for variable, value in own.items()
+            if variable != _TOKEN and (self.host is not None or variable.startswith(_KEPT))
+        }
+        return kept | {"USER": name, "LOGNAME": name}
 
 
 def by_sudo(account: Account) -> RunAs:

@@ -4,6 +4,7 @@ Run with the path of that process's socket and the arguments of `fetchml`, by a 
 no more than this file does.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -44,7 +45,8 @@ def main() -> None:
     select.select([os.pidfd_open(pid)], [], [])
     code = os.waitstatus_to_exitcode(ask(control, {"ended": pid}))
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        with contextlib.suppress(OSError):  # Nobody handles SIGKILL.
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     sys.exit(code)
 

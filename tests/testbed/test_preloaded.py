@@ -2,6 +2,9 @@
 
 import os
 import signal
+import socket
+import struct
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +12,9 @@ from tempfile import TemporaryFile
 
 import pytest
 
+from fetchml.files.layout import CONTROL_SOCKET
 from tests.support.cli_server import environment
-from tests.support.preloaded import FETCHML, PROGRAM, Program, serve
+from tests.support.preloaded import FETCHML, PROGRAM, Program, script, serve
 
 pytestmark = pytest.mark.skipif(bool(PROGRAM), reason="the executable is never a fork")
 
@@ -62,6 +66,24 @@ def test_server_that_is_a_fork_is_killed_and_reports_its_status(tmp_path: Path) 
         assert program.poll() is None
         program.send_signal(signal.SIGKILL)
         assert program.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGALRM])
+def test_fork_of_a_shell_is_killed_and_reports_it(tmp_path: Path, number: signal.Signals) -> None:
+    fetchml = tmp_path / "fetchml"
+    fetchml.write_text(script())
+    fetchml.chmod(0o755)
+    flags = ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--launcher", "process"]
+    data = tmp_path / "data"
+    command = [str(fetchml), "serve", "--data-dir", str(data), *flags]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE) as shell:
+        assert shell.stdout is not None
+        assert shell.stdout.readline().startswith(b"ready ")
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(str(data / CONTROL_SOCKET))
+            peer = control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        os.kill(struct.unpack("3i", peer)[0], number)
+        assert shell.wait() == -number
 
 
 @pytest.mark.parametrize("name", ["PYTHONUTF8", "LC_ALL", "TZ"])

@@ -13,13 +13,13 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 
+from fetchml.api.grpc.sockets.new_socket import NewSocket
+
 _TCP_SAVE_SYN = 27
 _TCP_SAVED_SYN = 28
 _SO_ATTACH_FILTER = 26
 _SO_DETACH_FILTER = 27
 _SO_BUF_LOCK = 72
-_BYTES_RECEIVED = 128
-"""Position of `tcpi_bytes_received` in the kernel's `tcp_info`."""
 _BACKLOG = 24
 """Position of `tcpi_unacked`, for a listening socket the connections that are not accepted yet."""
 
@@ -37,7 +37,8 @@ class UnknownStream(Exception):
 def hold_accepted(listening: socket.socket) -> int:
     """Keep each connection that this socket accepts unread until `LimitedConnection.open`. Return
     the size of the receive buffer that such a connection gets then. Raises OSError, with the socket
-    as it was, if the kernel lacks what is needed (Linux before 5.14), or lets root alone filter."""
+    as it was, if the kernel lacks what is needed (Linux before 5.14), or lets only
+    processes with CAP_NET_ADMIN filter TCP, as newer ones do."""
     # Asked first: without it, a receive buffer that has been made small could not grow again.
     listening.getsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK)
     with socket.socket() as trial:
@@ -56,18 +57,16 @@ def unaccepted(listening: socket.socket) -> int:
     return int(waiting)
 
 
-class LimitedConnection:
-    """A copy of the socket of a new connection, by which its bytes are limited. The connection
-    lasts until this copy is closed as well."""
+class LimitedConnection(NewSocket):
+    """A new connection whose bytes the kernel limits."""
 
     def __init__(
         self, connection: socket.socket, buffer_bytes: int, released: Callable[[int], None]
     ) -> None:
-        """`buffer_bytes`: what `hold_accepted` returned. `released` is called with the number of
-        the copy's open file before it is closed."""
-        self._socket = connection
+        """`connection`, `released`: see `NewSocket`. `buffer_bytes`: what `hold_accepted`
+        returned."""
+        super().__init__(connection, released)
         self._buffer_bytes = buffer_bytes
-        self._released = released
         self._first: int | None = None
         """Sequence number of the stream's first byte, once it is known."""
 
@@ -78,12 +77,6 @@ class LimitedConnection:
             self._first = _first_number(self._socket)
         _attach(self._socket, _filter(self._first, most))
 
-    def received(self) -> int:
-        """Return the bytes of the stream so far. Raises OSError."""
-        info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-        [received] = struct.unpack_from("=Q", info, _BYTES_RECEIVED)
-        return int(received)
-
     def open(self) -> None:
         """Let the connection be read. Raises OSError."""
         _set_receive_buffer(self._socket, self._buffer_bytes)
@@ -93,15 +86,6 @@ class LimitedConnection:
         """Remove the limit. Raises OSError."""
         if self._first is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
-
-    def shut_down(self) -> None:
-        """End the connection for the library as well. Raises OSError."""
-        self._socket.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Close the copy."""
-        self._released(self._socket.fileno())
-        self._socket.close()
 
 
 def _attach(connection: socket.socket, instructions: Sequence[tuple[int, int, int, int]]) -> None:

@@ -4,7 +4,7 @@ gRPC's limit on headers counts only after the client has acknowledged the server
 then it would keep headers without end, at a hundred times their size, and turn them into Python's
 objects within one turn of the event loop. So a connection that never acknowledges them is closed
 after `SETTINGS_SECONDS`, and in the time before, the kernel passes on a limited number of bytes
-(`byte_limit`) unless one of its calls presents a valid key.
+(`byte_limit`, else `counting`) unless one of its calls presents a valid key.
 
 All connections without a key share `BYTES_IN_ALL`, those of one address `BYTES_BY_ADDRESS`. A
 connection gets `FIRST_BYTES` of them if there are hardly others, and `LEAST_BYTES` otherwise. If
@@ -66,7 +66,7 @@ log = logging.getLogger(__name__)
 
 
 class Limited(Protocol):
-    """A connection whose bytes the kernel limits: `LimitedConnection`."""
+    """A connection whose bytes are limited: `LimitedConnection`, `CountedConnection`."""
 
     def limit(self, most: int) -> None:
         """Let `most` bytes pass. Raises OSError, UnknownStream."""

@@ -14,7 +14,8 @@ from contextlib import suppress
 
 from fetchml.api.grpc.sockets.arrivals import Arrivals
 from fetchml.api.grpc.sockets.byte_limit import LimitedConnection, hold_accepted, unaccepted
-from fetchml.api.grpc.sockets.newcomers import Newcomers
+from fetchml.api.grpc.sockets.counting import ByteCounts, CountedConnection
+from fetchml.api.grpc.sockets.newcomers import Limited, Newcomers
 from fetchml.api.grpc.sockets.own_sockets import (
     NewConnection,
     OwnConnections,
@@ -55,7 +56,9 @@ class ConnectionWatch:
         self._events = select.epoll()
         self._listening = listening_sockets(port)
         self._buffer_bytes: int | None = None
-        """The receive buffer of an ordinary connection; `None` if the kernel cannot limit bytes."""
+        """The receive buffer of an ordinary connection; `None` if new ones cannot be held."""
+        self._counts: ByteCounts | None = None
+        """Limits the bytes if the kernel cannot."""
         self._peers: dict[int, str] = {}
         """Number of a newcomer's file → peer, while its end is awaited."""
         self._is_closed = False
@@ -82,6 +85,8 @@ class ConnectionWatch:
         for timer in filter(None, [*self._looks, self._awaiting, self._check]):
             timer.cancel()
         self._newcomers.close()
+        if self._counts is not None:
+            self._counts.close()
         self._events.close()
         for listening in self._listening:
             listening.close()
@@ -90,7 +95,11 @@ class ConnectionWatch:
         try:
             self._buffer_bytes = hold_accepted(listening)
         except OSError as error:
-            log.warning("cannot limit what gRPC clients without a key send: %s", error)
+            log.warning(
+                "the kernel cannot limit what gRPC clients without a key send (%s): it is counted",
+                error,
+            )
+            self._counts = self._counts or ByteCounts()
 
     def _on_ends(self) -> None:
         for number, _ in self._events.poll(0):
@@ -167,10 +176,9 @@ class ConnectionWatch:
 
     def _take(self, connection: NewConnection, excess: Collection[str]) -> None:
         peer, copy = connection
-        if peer in excess or self._buffer_bytes is None:
-            if peer in excess:
-                with suppress(OSError):  # The client has disconnected.
-                    copy.shutdown(socket.SHUT_RDWR)
+        if peer in excess:
+            with suppress(OSError):  # The client has disconnected.
+                copy.shutdown(socket.SHUT_RDWR)
             copy.close()
             return
         try:
@@ -182,7 +190,13 @@ class ConnectionWatch:
             copy.close()
             return
         self._peers[copy.fileno()] = peer
-        self._newcomers.arrive(peer, LimitedConnection(copy, self._buffer_bytes, self._released))
+        limited: Limited
+        if self._counts is None and self._buffer_bytes is not None:
+            limited = LimitedConnection(copy, self._buffer_bytes, self._released)
+        else:
+            self._counts = self._counts or ByteCounts()
+            limited = CountedConnection(copy, self._counts, self._released)
+        self._newcomers.arrive(peer, limited)
 
     def _released(self, number: int) -> None:
         """Await no end of this newcomer: its copied file is about to be closed."""

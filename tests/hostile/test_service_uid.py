@@ -1,4 +1,4 @@
-"""The server as its systemd unit starts it: a user of its own, with three capabilities and no more.
+"""The server as its systemd unit starts it: a user of its own, with four capabilities and no more.
 
 Containers then have uids that are not the server's, and programs that the server starts have no
 capability.
@@ -24,6 +24,8 @@ from tests.support.service_user import ENVIRONMENT, UID, as_the_unit, granted
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+GRANTED = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 12
+"""By their numbers in `linux/capability.h`."""
 FIRST_UID = TaskSettings().first_uid
 SHUT = """
 umask 077
@@ -73,7 +75,7 @@ async def keys(server: Server) -> tuple[str, str]:
 
 
 def test_unit_grants_capabilities_only_for_containers() -> None:
-    assert granted(docker=True) == ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"]
+    assert granted(docker=True) == ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_NET_ADMIN"]
     assert granted(docker=False) == []
 
 
@@ -81,7 +83,7 @@ async def test_each_user_has_its_own_container_uid(server: Server, docker_group:
     program = as_the_unit(docker_group, granted(docker=True))
     await server.start(program)
     for sets in capabilities_of_threads(server.pid):
-        assert (sets["Eff"], sets["Prm"], sets["Amb"]) == (0b1011, 0b1011, 0)
+        assert (sets["Eff"], sets["Prm"], sets["Amb"]) == (GRANTED, GRANTED, 0)
     assert processes.owner(server.pid) == UID
     ada, bob = [(await server.clients(key))[0] for key in await keys(server)]
     ids = []

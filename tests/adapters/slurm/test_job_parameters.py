@@ -47,7 +47,7 @@ def test_priority_becomes_nice_and_a_request_adds_to_it() -> None:
 def test_every_parameter_is_an_option_of_sbatch(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, ...]] = []
 
-    async def note(self: CliTransport, *command: str, end_at: bytes) -> tuple[int, str, str]:
+    async def note(self: CliTransport, *command: str, **_: object) -> tuple[int, str, str]:
         seen.append(command)
         return 0, "7\n", ""
 

@@ -7,7 +7,6 @@ keep the event loop busy just when it matters. What is sent between two counts g
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
 from fetchml.api.grpc.sockets.new_socket import NewSocket
@@ -19,8 +18,6 @@ PAUSE = 4
 MOST_BYTES = 192 * 1024
 """Of all new connections together. An upload sends the first window of its stream, 64 KiB, before
 its key has been checked."""
-FORGET_SECONDS = 1.0
-"""The bytes of a connection that was closed count for so long, in which their memory is freed."""
 
 
 class ByteCounts:
@@ -30,8 +27,6 @@ class ByteCounts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counted: set[NewSocket] = set()
-        self._ended: deque[tuple[float, int]] = deque()
-        """When they are forgotten, and the bytes of connections that were closed."""
         self._has_some = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._count, name="grpc-bytes", daemon=True)
@@ -55,26 +50,20 @@ class ByteCounts:
         self._thread.join()
 
     def _count(self) -> None:
-        pause = 0.0
-        while not self._stopped:
-            time.sleep(pause)
+        while self._has_some.wait() and not self._stopped:
             began = time.monotonic()
             with self._lock:
-                self._close_excess(began)
+                self._close_excess()
                 if not self._counted:
                     self._has_some.clear()
-            self._has_some.wait()
-            pause = max(COUNT_SECONDS, PAUSE * (time.monotonic() - began))
+            time.sleep(max(COUNT_SECONDS, PAUSE * (time.monotonic() - began)))
 
-    def _close_excess(self, now: float) -> None:
-        while self._ended and self._ended[0][0] <= now:
-            self._ended.popleft()
-        total = sum(size for _, size in self._ended)
+    def _close_excess(self) -> None:
+        total = 0
         for size, connection in sorted(map(_measured, self._counted), key=lambda each: each[0]):
             total += size
             if total > MOST_BYTES:
                 self._counted.discard(connection)
-                self._ended.append((now + FORGET_SECONDS, size))
                 connection.shut_down_at_once()
 
 
@@ -96,10 +85,11 @@ class CountedConnection(NewSocket):
         """Nothing: it is read already."""
 
     def lift(self) -> None:
-        """Nothing: it is counted until it is closed, which follows."""
+        """Let it send what it likes."""
+        self._counts.remove(self)
 
     def close(self) -> None:
-        """Close the copy, and let the connection send what it likes."""
+        """Close the copy."""
         self._counts.remove(self)
         super().close()
 

@@ -1,7 +1,7 @@
 """Limits what new connections send where the kernel cannot (`byte_limit`): their bytes are counted.
 
 Newer kernels let only processes with CAP_NET_ADMIN filter TCP. A thread counts then, since headers
-keep the event loop busy just when it matters. What is sent between two counts gets through.
+keep the event loop busy just when it matters. Bytes between two counts get through.
 """
 
 import socket

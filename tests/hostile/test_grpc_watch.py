@@ -113,8 +113,23 @@ async def test_connection_is_found_however_late_it_is_accepted(
     assert accepted.recv(100) == HELLO
 
 
-async def test_connection_is_found_once_the_process_may_open_files_again(
+async def test_connection_is_found_while_another_one_waits_to_be_accepted(
     looks: list[float], port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a flood of connections there is always one."""
+    monkeypatch.setattr(watch, "LOOK_AGAIN_SECONDS", (3600,))  # After the flood.
+    await until_true(lambda: looks)
+    port.connect()
+    port.connect()
+    accepted = port.accept()
+    await until_true(lambda: is_readable(accepted))
+
+
+async def test_connection_is_found_once_the_process_may_open_files_again(
+    looks: list[float],
+    port: Port,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def dup(number: int) -> int:
         if len(looks) < 8:
@@ -126,6 +141,7 @@ async def test_connection_is_found_once_the_process_may_open_files_again(
     port.connect()
     accepted = port.accept()
     await until_true(lambda: is_readable(accepted))
+    assert 0 < caplog.text.count("cannot inspect gRPC connections") < len(looks)
 
 
 async def test_connection_whose_end_cannot_be_awaited_is_closed(

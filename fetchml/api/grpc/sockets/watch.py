@@ -66,9 +66,12 @@ class ConnectionWatch:
         self._spinning = False
         self._was_accepting = False
         """Whether a connection waited to be accepted at the last turn."""
+        self._looked_at = 0.0
         self._not_before = 0.0
         """Time before which no look begins."""
         self._looks: list[asyncio.TimerHandle] = []
+        self._again: asyncio.TimerHandle | None = None
+        """The next look after one that failed."""
         self._awaiting: asyncio.TimerHandle | None = None
         self._check: asyncio.TimerHandle | None = None
         self._arrivals = Arrivals(self._listening, self._arrived)
@@ -82,7 +85,7 @@ class ConnectionWatch:
         self._arrivals.close(self._listening)
         self._loop.remove_reader(self._events.fileno())
         self._is_closed = True
-        for timer in filter(None, [*self._looks, self._awaiting, self._check]):
+        for timer in filter(None, [*self._looks, self._again, self._awaiting, self._check]):
             timer.cancel()
         self._newcomers.close()
         if self._counts is not None:
@@ -134,7 +137,10 @@ class ConnectionWatch:
         if self._was_accepting and not accepting:
             self._expect()  # However late that was after its arrival.
         self._was_accepting = accepting
-        if not accepting and now >= self._not_before and self._look():
+        # In a flood one always waits: then those before it are looked for now and then.
+        is_late = now >= self._looked_at + MOST_AWAITED_SECONDS
+        may_look = now >= self._not_before and (is_late or not accepting)
+        if may_look and self._look() and not accepting:
             return
         if now < self._spin_until:
             self._spin()
@@ -151,6 +157,7 @@ class ConnectionWatch:
     def _look(self) -> bool:
         """Take up new connections; return whether there are any."""
         began = time.thread_time()
+        self._looked_at = time.monotonic()
         try:
             new = self._connections.look()
         except OSError as error:
@@ -171,8 +178,13 @@ class ConnectionWatch:
 
     def _look_again(self, reason: str) -> None:
         """Repeat a look that failed: without one, a connection would stay unread."""
-        log.warning("cannot inspect gRPC connections: %s", reason)
-        self._looks.append(self._loop.call_later(LOOK_AGAIN_SECONDS[-1], self._look))
+        if self._again is None:
+            log.warning("cannot inspect gRPC connections: %s", reason)
+            self._again = self._loop.call_later(LOOK_AGAIN_SECONDS[-1], self._repeat)
+
+    def _repeat(self) -> None:
+        self._again = None
+        self._look()
 
     def _take(self, connection: NewConnection, excess: Collection[str]) -> None:
         peer, copy = connection

@@ -25,12 +25,15 @@ from fetchml.api.task_messages import task_message
 from fetchml.core.model import Principal, Role, Task
 from fetchml.core.requests.experiment import Experiment
 from fetchml.core.requests.snapshot import Snapshot
+from fetchml.engine.experiments.counts import ExperimentCounts
+from fetchml.engine.experiments.views import ExperimentView
 from fetchml.errors import TooManyBytes
 from fetchml.pages import fitting
 from fetchml.system import pacing
 from fetchml.v1.experiment_pb2 import ListExperimentsRequest
 from fetchml.v1.snapshot_pb2 import ListSnapshotsRequest
 from fetchml.v1.task_pb2 import TaskList
+from tests.support.memory_store import nothing_stored
 from tests.support.tasks import task as make_task
 
 COUNT = 2000
@@ -46,7 +49,11 @@ class Listed:
     def list(self, who: Principal) -> list[Any]:
         return self._found
 
+    def with_counts(self, who: Principal, found: Experiment) -> ExperimentView:
+        return ExperimentView(found, NO_TASKS, None)
 
+
+NO_TASKS = ExperimentCounts(nothing_stored(), lambda _: True)
 ENGINE: Any = None
 """Not asked here."""
 EXPERIMENTS: Any = Listed(*(Experiment(str(n), "ada", "a", 0) for n in range(COUNT)))

@@ -6,10 +6,15 @@ import json
 import os
 import pwd
 import shlex
+import time
 from pathlib import Path
 
 from fetchml.files.layout import LOCK, may_become_data_dir
 from fetchml.files.own_file import open_own, read_own
+
+LEFT_SECONDS = 5.0
+"""Longest time for which the lock of a dead server is awaited."""
+LOOK_SECONDS = 0.01
 
 
 class DataDirBusy(Exception):
@@ -68,7 +73,7 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
     data_dir.chmod(0o700)
     fd = open_own(data_dir / LOCK, os.O_RDWR | os.O_CREAT)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(fd)
     except BlockingIOError:
         holder = _holder(os.pread(fd, 4096, 0))
         os.close(fd)
@@ -80,6 +85,27 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps({"pid": os.getpid()}).encode(), 0)
     return DataDirLock(fd)
+
+
+def _lock(fd: int) -> None:
+    """Raises BlockingIOError if a server that runs has the lock.
+
+    One that was killed while it started a program leaves it to that child for a moment.
+    """
+    deadline = time.monotonic() + LEFT_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline or not _is_dead(_pid(os.pread(fd, 4096, 0))):
+                raise
+            time.sleep(LOOK_SECONDS)
+        else:
+            return
+
+
+def _is_dead(pid: int | None) -> bool:
+    return pid is not None and not Path(f"/proc/{pid}").exists()
 
 
 def is_taken(data_dir: Path) -> bool:

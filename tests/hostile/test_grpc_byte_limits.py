@@ -2,6 +2,7 @@
 
 import select
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -31,6 +32,8 @@ from tests.support.waiting import wait_until
 
 DATA = bytes(range(256)) * 1024
 LIMIT = 20_000
+RECEIVE_WINDOW = 64
+"""Position of `tcpi_rcv_ssthresh` in the kernel's `tcp_info`."""
 
 
 class Accepted:
@@ -76,6 +79,21 @@ def test_connection_is_not_read_until_it_is_opened(accepted: Accepted) -> None:
     assert accepted.is_readable(30)
     accepted.limited.close()
     assert accepted.closed, "its end is still awaited"
+
+
+def test_opened_connection_has_an_ordinary_window(accepted: Accepted) -> None:
+    """With a small one the client would wait for a round trip after each small packet."""
+    accepted.client.sendall(DATA[:200])
+    wait_until(lambda: accepted.limited.received() == 200, "nothing arrives")
+    accepted.limited.open()
+    assert accepted.read(200) == DATA[:200]
+    for _ in range(20):
+        accepted.client.sendall(DATA[:200])
+        assert accepted.read(200) == DATA[:200]
+    info = accepted.server.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    [window] = struct.unpack_from("=I", info, RECEIVE_WINDOW)
+    assert window >= 32 * 1024
+    accepted.limited.close()
 
 
 def test_older_kernel_leaves_the_socket_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from fetchml.api.grpc.sockets.new_socket import NewSocket
 
+_TCP_WINDOW_CLAMP = 10
 _TCP_SAVE_SYN = 27
 _TCP_SAVED_SYN = 28
 _SO_ATTACH_FILTER = 26
@@ -80,6 +81,8 @@ class LimitedConnection(NewSocket):
     def open(self) -> None:
         """Let the connection be read. Raises OSError."""
         _set_receive_buffer(self._socket, self._buffer_bytes)
+        # The window would stay small, and the client would have to wait after each small packet.
+        self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_WINDOW_CLAMP, self._buffer_bytes)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
     def lift(self) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_lock_that_a_dead_server_left_to_a_child_is_awaited(
                 child.flush()
             os.sched_yield()
 
-        monkeypatch.setattr(data_dir.time, "sleep", sleep)
+        monkeypatch.setattr(time, "sleep", sleep)
         lock_data_dir(tmp_path).release()
         assert next(looks) > 0, "the lock was free"
 

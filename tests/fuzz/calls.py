@@ -3,7 +3,7 @@
 import asyncio
 import time
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -40,7 +40,6 @@ DEFAULTS = submission.Defaults("image", ("run",), TaskLimits(), 0)
 BOX = Resources(8, 64, 8)
 MOST_EXPANDED = 50
 """Tasks of a sweep that are made; all others are like them."""
-T = TypeVar("T")
 
 
 # Metadata

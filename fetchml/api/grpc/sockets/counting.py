@@ -50,7 +50,8 @@ class ByteCounts:
         self._thread.join()
 
     def _count(self) -> None:
-        while self._has_some.wait() and not self._stopped:
+        while not self._stopped:
+            self._has_some.wait()
             began = time.monotonic()
             with self._lock:
                 self._close_excess()

@@ -46,9 +46,9 @@ def flood(connections: list[Connection], *, ends: bool) -> None:
 
 
 def attack(address: str, number: int, tls: ssl.SSLContext | None = None, pause: float = 0.0) -> int:
-    """Flood over so many connections at once, and again over new ones; returns how many the server
-    closed. `pause`: seconds between connecting and flooding, in which the server notices them,
-    which nothing shows to a client."""
+    """Flood three times, each time over `number` new connections at once. Return how many of them
+    the server closed. `pause`: seconds between connecting and flooding. In them the server notices
+    the connections, which nothing shows to a client."""
     closed = 0
     for ends in (False, True, False):
         with ExitStack() as stack:

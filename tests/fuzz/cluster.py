@@ -23,7 +23,7 @@ from fetchml.adapters.slurm.transports.requests import Requests
 from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.rest_replies import reply_of
 from fetchml.adapters.slurm.transports.token import Tokens
-from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, TryAgain
+from fetchml.adapters.slurm.transports.transport import Refused, Signal, SlurmAway, TryAgain
 from fetchml.auth.pinned_certificate import SECRET_BYTES, certificate_of
 from fetchml.cli.slurm import script
 from fetchml.shim.node_relay import Relay, answer, context_of
@@ -120,7 +120,7 @@ async def _ask(status: int, body: bytes) -> None:
         lambda: transport.time_limit(7),
         lambda: transport.change_time_limit(ArrayTask(7, 2), 5),
         lambda: transport.cancel(7),
-        lambda: transport.warn(7),
+        lambda: transport.signal(7, Signal.WARN),
     )
     for call in calls:
         with suppress(*REFUSALS):

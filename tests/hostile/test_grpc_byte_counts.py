@@ -24,7 +24,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[ByteCounts]:
 
 @pytest.fixture
 def connect(counts: ByteCounts) -> Iterator[Connect]:
-    """Makes a connection over which so many bytes have come; also returns its client."""
+    """Opens a connection over which the client has sent this many bytes. Returns both ends."""
     with ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
 

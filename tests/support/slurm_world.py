@@ -14,7 +14,7 @@ from fetchml.adapters.slurm.job import (
     of_user,
     task_name,
 )
-from fetchml.adapters.slurm.transports.transport import AccountAway, SlurmAway
+from fetchml.adapters.slurm.transports.transport import AccountAway, Signal, SlurmAway
 from fetchml.ports.cluster import Node
 
 PENDING = ("PENDING",)
@@ -103,16 +103,11 @@ class Stand:
         self._require()
         self.cancelled.append(job_id)
 
-    async def terminate(self, job_id: JobId, user: str = "") -> None:
+    async def signal(self, job_id: JobId, signal: Signal, user: str = "") -> None:
+        assert signal is Signal.TERMINATE
         self.signals.append(job_id)
         if len(self.signals) == self.ends_at_signal:
             self.jobs[job_id] = Job(job_id, ("FAILED",), self.jobs[job_id].name)
-
-    async def warn(self, job_id: JobId, user: str = "") -> None:
-        raise NotImplementedError
-
-    async def wake(self, job_id: JobId, user: str = "") -> None:
-        raise NotImplementedError
 
     async def time_limit(self, job_id: JobId, user: str = "") -> int | None:
         raise NotImplementedError

@@ -36,7 +36,7 @@ from fetchml.adapters.slurm.recorded_ends import RecordedEnds
 from fetchml.adapters.slurm.records_watch import RecordsWatch
 from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.submits import PATIENCE_SECONDS, Submits
-from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport, TryAgain
+from fetchml.adapters.slurm.transports.transport import Signal, SlurmAway, SlurmTransport, TryAgain
 from fetchml.adapters.slurm.verdicts import (
     Silence,
     sentence,
@@ -223,7 +223,7 @@ class SlurmLauncher:
         followed = await self._jobs.of(run)
         while (job := await self._submits.current(followed)) and not job.is_over:
             with suppress(TryAgain):
-                return await self._transport.warn(job.id, followed.user)
+                return await self._transport.signal(job.id, Signal.WARN, followed.user)
             await asyncio.sleep(AGAIN_SECONDS / 4)
         return None
 

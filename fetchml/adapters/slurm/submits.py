@@ -16,6 +16,7 @@ from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.transports.transport import (
     AccountAway,
     Refused,
+    Signal,
     SlurmAway,
     SlurmTransport,
     TryAgain,
@@ -206,7 +207,7 @@ class Submits:
         followed = self._follower.get(name)
         if followed is not None and followed.job is not None:
             with suppress(SlurmAway, TryAgain):
-                await self._transport.wake(followed.job.id, followed.user)
+                await self._transport.signal(followed.job.id, Signal.WAKE, followed.user)
 
     async def current(self, followed: Followed) -> Job | None:
         """Return the attempt's job as it is now. Waits while Slurm is away."""
@@ -305,7 +306,7 @@ class Submits:
                 if job.is_pending:
                     await self._transport.cancel(job.id, followed.user)
                 else:
-                    await self._transport.terminate(job.id, followed.user)
+                    await self._transport.signal(job.id, Signal.TERMINATE, followed.user)
                     signals += 1
                     records = await self._disk(partial(start_files.read, run.folder))
                     if records.is_claimed or signals == MOST_SIGNALS:

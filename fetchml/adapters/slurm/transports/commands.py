@@ -27,8 +27,8 @@ from fetchml.adapters.slurm.transports.processes import finish
 from fetchml.adapters.slurm.transports.refusals import FULL, is_away, is_permanent, plain
 from fetchml.adapters.slurm.transports.remote import NO_CONNECTION, SshHost
 from fetchml.adapters.slurm.transports.transport import (
-    WAKE,
     Refused,
+    Signal,
     SlurmAway,
     TryAgain,
     away,
@@ -173,18 +173,9 @@ class CliTransport:
         if code and is_away(errors):
             raise away(user, _plain(errors))
 
-    async def terminate(self, job_id: JobId, user: str = "") -> None:
-        await self._signal(job_id, "TERM", user)
-
-    async def warn(self, job_id: JobId, user: str = "") -> None:
-        await self._signal(job_id, "USR1", user)
-
-    async def wake(self, job_id: JobId, user: str = "") -> None:
-        await self._signal(job_id, str(WAKE), user)
-
-    async def _signal(self, job_id: JobId, name: str, user: str) -> None:
+    async def signal(self, job_id: JobId, signal: Signal, user: str = "") -> None:
         code, _, errors = await self._run(
-            "scancel", *self._receiver, f"--signal={name}", str(job_id), user=user
+            "scancel", *self._receiver, f"--signal={signal}", str(job_id), user=user
         )
         if code and is_away(errors):
             raise away(user, _plain(errors))

@@ -36,8 +36,8 @@ from fetchml.adapters.slurm.transports.rest_replies import (
 )
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import (
-    WAKE,
     Refused,
+    Signal,
     SlurmAway,
     TryAgain,
     away,
@@ -254,18 +254,9 @@ class RestTransport:
     async def cancel(self, job_id: JobId, user: str = "") -> None:
         await self._slurm("DELETE", f"/job/{job_id}", user=user)
 
-    async def terminate(self, job_id: JobId, user: str = "") -> None:
-        await self._signal(job_id, "TERM", user)
-
-    async def warn(self, job_id: JobId, user: str = "") -> None:
-        await self._signal(job_id, "USR1", user)
-
-    async def wake(self, job_id: JobId, user: str = "") -> None:
-        await self._signal(job_id, str(WAKE), user)
-
-    async def _signal(self, job_id: JobId, name: str, user: str) -> None:
+    async def signal(self, job_id: JobId, signal: Signal, user: str = "") -> None:
         _, reply = await self._slurm(
-            "DELETE", f"/job/{job_id}?signal={name}&flags={self._receiver}", user=user
+            "DELETE", f"/job/{job_id}?signal={signal}&flags={self._receiver}", user=user
         )
         for each in rows(reply, "status"):
             if object_in(each, "error").get("code") == _TRY_AGAIN:

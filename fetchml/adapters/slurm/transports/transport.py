@@ -1,5 +1,6 @@
 """Transports to Slurm's controller."""
 
+from enum import StrEnum
 from typing import Protocol
 
 from fetchml.adapters.slurm.job import Job, JobId, PendingJob, Submission
@@ -8,8 +9,14 @@ from fetchml.ports.cluster import Node
 CALL_SECONDS = 20.0
 """Limit of one request: slurmrestd itself waits up to 18 s for a controller that is away."""
 
-WAKE = 28
-"""SIGWINCH, which ends no program: the shim looks for a request of the server then."""
+
+class Signal(StrEnum):
+    """The signals that a job's shim handles, by the name or number that Slurm takes."""
+
+    TERMINATE = "TERM"
+    WARN = "USR1"
+    WAKE = "28"
+    """SIGWINCH, which ends no program: the shim looks for a request of the server then."""
 
 
 class SlurmAway(Exception):
@@ -78,14 +85,8 @@ class SlurmTransport(Protocol):
         """End a job: SIGTERM to all of its processes, after KillWait SIGKILL. Does nothing if there
         is none."""
 
-    async def terminate(self, job_id: JobId, user: str = "") -> None:
-        """Send SIGTERM to the job's first process only, which is the shim. Raises TryAgain."""
-
-    async def warn(self, job_id: JobId, user: str = "") -> None:
-        """Send SIGUSR1 to the job's first process only. Raises TryAgain."""
-
-    async def wake(self, job_id: JobId, user: str = "") -> None:
-        """Send WAKE to the job's first process only. Raises TryAgain."""
+    async def signal(self, job_id: JobId, signal: Signal, user: str = "") -> None:
+        """Send a signal to the job's first process only, which is the shim. Raises TryAgain."""
 
     async def time_limit(self, job_id: JobId, user: str = "") -> int | None:
         """Return a running job's time limit in whole minutes; `None` if it has none. Raises

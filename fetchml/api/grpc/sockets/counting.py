@@ -28,7 +28,7 @@ class ByteCounts:
         self._lock = threading.Lock()
         self._counted: set[NewSocket] = set()
         self._has_some = threading.Event()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._count, name="grpc-bytes", daemon=True)
         self._thread.start()
 
@@ -45,19 +45,19 @@ class ByteCounts:
 
     def close(self) -> None:
         """Stop counting."""
-        self._stopped = True
+        self._stopped.set()
         self._has_some.set()
         self._thread.join()
 
     def _count(self) -> None:
-        while not self._stopped:
+        while not self._stopped.is_set():
             self._has_some.wait()
             began = time.monotonic()
             with self._lock:
                 self._close_excess()
                 if not self._counted:
                     self._has_some.clear()
-            time.sleep(max(COUNT_SECONDS, PAUSE * (time.monotonic() - began)))
+            self._stopped.wait(max(COUNT_SECONDS, PAUSE * (time.monotonic() - began)))
 
     def _close_excess(self) -> None:
         total = 0

@@ -121,6 +121,7 @@ async def _ask(status: int, body: bytes) -> None:
         lambda: transport.change_time_limit(ArrayTask(7, 2), 5),
         lambda: transport.cancel(7),
         lambda: transport.signal(7, Signal.WARN),
+        transport.queue,
     )
     for call in calls:
         with suppress(*REFUSALS):

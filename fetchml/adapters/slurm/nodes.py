@@ -40,11 +40,10 @@ def takes_work(state: Iterable[str]) -> bool:
 
 def of_rest(each: Mapping[str, Any]) -> Node:
     """One entry of `/nodes/`."""
-    words = each.get("state") or ()
     partitions = each.get("partitions") or ()
     return _node(
         str(each.get("name") or ""),
-        (words,) if isinstance(words, str) else tuple(map(str, words)),
+        _state(each.get("state")),
         reason=str(each.get("reason") or ""),
         reason_by=str(each.get("reason_set_by_user") or ""),
         cpu=_whole(each.get("cpus")),
@@ -158,6 +157,13 @@ def numbers(text: str) -> frozenset[int]:
             end = min(int((last or first)[:6]), _MOST_GPUS)
             found.update(range(min(int(first[:6]), end + 1), end + 1))
     return frozenset(found)
+
+
+def _state(value: object) -> tuple[str, ...]:
+    """A list, and one word in older versions; what can't be read is no state that takes work."""
+    if isinstance(value, str) and value:
+        return (value,)
+    return tuple(map(str, value)) if isinstance(value, list) else ("UNKNOWN",)
 
 
 def _whole(value: object) -> int:

@@ -191,6 +191,8 @@ class Engine:
 
     async def delete_task(self, who: Principal, task_id: str) -> None:
         """The contract's DELETE: cancels a live task, deletes one that has ended."""
+        # First: only callers that may change the task wait for its lock.
+        await self._visible.to_change(who, task_id)
         async with self._ended.locks.hold(("delete", task_id)):
             task = await self._visible.to_change(who, task_id)
             now = self._clock()

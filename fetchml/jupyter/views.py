@@ -1,5 +1,7 @@
 """Views of a Jupyter service for callers, pages and the proxy."""
 
+import secrets
+
 from fetchml.core import permissions
 from fetchml.core.jupyter import service_status
 from fetchml.core.jupyter.service_status import ServiceStatus
@@ -30,6 +32,7 @@ class ServiceViews:
         self._origins = origins
         self._private = private
         self._isolated = isolated
+        self._nobodys_token = secrets.token_urlsafe(32)
 
     def view(self, who: Principal, record: Service) -> JupyterView:
         """Return the view of a service for a caller that may see it. Only its owner and admins get
@@ -70,11 +73,12 @@ class ServiceViews:
         stops_at = supervisor.stops_at if supervisor is not None else None
         return JupyterState(status, why or "", stops_at)
 
-    def visitor_policy(self, service_id: str) -> VisitorPolicy | None:
-        """Return what the proxy checks visitors against; `None` if there is no such service."""
+    def visitor_policy(self, service_id: str) -> VisitorPolicy:
+        """Return what the proxy checks visitors against: for an id that no service has, a token
+        that nobody has."""
         record = self._records.get(service_id)
         if record is None:
-            return None
+            return VisitorPolicy("", self._nobodys_token, self._private)
         return VisitorPolicy(record.user, record.token, self._private)
 
     def _status(self, record: Service) -> tuple[ServiceStatus, str | None]:

@@ -209,8 +209,9 @@ class Store(Protocol):
         changes; the others are encoded here.
         """
 
-    async def get(self, task_id: str) -> Task | None:
-        """Return a task in any state, hidden ones included."""
+    async def get(self, task_id: str, owner: str | None = None) -> Task | None:
+        """Return a task in any state, hidden ones included. `owner`: a task of any other user is
+        not returned, and looked up like an id that no task has; `None` for any user's."""
 
     async def list_tasks(self, query: TaskQuery) -> TaskPage:
         """Return a page of visible tasks. A search delays no other read, and raises ReadTooLong."""

@@ -48,19 +48,20 @@ class StubServices:
         self.links: dict[str, JupyterLink] = {}
         self.states: dict[str, JupyterState] = {}
         self.used: list[str] = []
+        self.states_read = 0
 
     def link(self, service_id: str) -> JupyterLink | None:
         return self.links.get(service_id)
 
-    def visitor_policy(self, service_id: str) -> VisitorPolicy | None:
-        if service_id not in self.states:
-            return None
-        return VisitorPolicy("ada", TOKEN, self.private)
+    def visitor_policy(self, service_id: str) -> VisitorPolicy:
+        token = TOKEN if service_id in self.states else "nobody's"
+        return VisitorPolicy("ada", token, self.private)
 
     def note_use(self, service_id: str) -> None:
         self.used.append(service_id)
 
     def state(self, service_id: str) -> JupyterState | None:
+        self.states_read += 1
         return self.states.get(service_id)
 
 

@@ -203,6 +203,7 @@ async def test_a_private_service_is_unknown_to_strangers(tmp_path: Path) -> None
             known, unknown = await learned(BASE + path), await learned(f"/jupyter/{OTHER}{path}")
             assert known == unknown
             assert known[0] == 404
+        assert world.services.states_read == 0, "finding out how it is takes time"
         assert (await learned(f"{BASE}/lab?token={TOKEN}"))[0] == 200
         assert (await learned(f"{BASE}/lab", Cookie=VISITOR))[0] == 200
         del world.services.links[ID]

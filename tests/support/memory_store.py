@@ -109,8 +109,9 @@ class MemoryStore:
             listener(changes)
         return _done()
 
-    async def get(self, task_id: str) -> Task | None:
-        return self.tasks.get(task_id)
+    async def get(self, task_id: str, owner: str | None = None) -> Task | None:
+        found = self.tasks.get(task_id)
+        return found if found is not None and owner in {None, found.user} else None
 
     def visible(self, query: TaskQuery) -> list[Task]:
         """All tasks that match, newest first, regardless of the page."""

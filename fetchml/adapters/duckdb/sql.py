@@ -132,6 +132,12 @@ GET_FROM_TAIL = """
     SELECT data FROM journal WHERE seq > $1 AND task_id = $2 ORDER BY seq DESC LIMIT 1
 """
 GET = "SELECT data FROM tasks WHERE id = $1"
+# Not `AND usr = $2`: with a second condition DuckDB reads the table instead of the index.
+GET_OWN_FROM_TAIL = """
+    SELECT CASE WHEN data->>'$.user' = $3 THEN data END
+    FROM journal WHERE seq > $1 AND task_id = $2 ORDER BY seq DESC LIMIT 1
+"""
+GET_OWN = "SELECT CASE WHEN usr = $2 THEN data END FROM tasks WHERE id = $1"
 SWEEP_TASKS = """
     SELECT found[1]::INTEGER, id, status, found[2] IS NULL
     FROM (SELECT id, status, json_extract_string(

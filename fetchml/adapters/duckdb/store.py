@@ -21,7 +21,7 @@ from fetchml.adapters.duckdb.journal_writer import JournalWriter, encode_task
 from fetchml.adapters.duckdb.maintenance import Maintenance
 from fetchml.adapters.duckdb.readers import Readers, snapshot
 from fetchml.adapters.duckdb.recovery import DatabaseFiles
-from fetchml.adapters.duckdb.task_rows import AT_ONCE, decode_task, page_by, tasks_by
+from fetchml.adapters.duckdb.task_rows import AT_ONCE, decode_task, page_by, task_by, tasks_by
 from fetchml.adapters.duckdb.usage_tables import UsageTables
 from fetchml.adapters.system_errors import advice
 from fetchml.core import idempotency
@@ -144,16 +144,11 @@ class DuckDBStore:
     ) -> asyncio.Future[None]:
         return self._writer.append(changes, followed=followed, documents=documents, encoded=encoded)
 
-    async def get(self, task_id: str) -> Task | None:
+    async def get(self, task_id: str, owner: str | None = None) -> Task | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> Task | None:
-            # Always fetch everything: a result that is half read keeps its transaction open, and a
-            # checkpoint waits for that.
-            rows = list[tuple[str]]()
             folded = self._maintenance.folded_seq
-            if folded < self._maintenance.durable_seq:
-                rows = cursor.execute(sql.GET_FROM_TAIL, [folded, task_id]).fetchall()
-            rows = rows or cursor.execute(sql.GET, [task_id]).fetchall()
-            return decode_task(rows[0][0]) if rows else None
+            has_tail = folded < self._maintenance.durable_seq
+            return task_by(cursor, task_id, owner, folded if has_tail else None)
 
         return await self._readers.read(read)
 

@@ -21,6 +21,24 @@ PORTION_BYTES = 4 << 20
 decode_task = msgspec.json.Decoder(Task).decode
 
 
+def task_by(
+    cursor: duckdb.DuckDBPyConnection, task_id: str, owner: str | None, folded: int | None
+) -> Task | None:
+    """Return a task; see `Store.get`. `folded`: last change in the table `tasks`; `None` if it has
+    all."""
+    in_tail, in_tasks, of = sql.GET_FROM_TAIL, sql.GET, list[str]()
+    if owner is not None:
+        in_tail, in_tasks, of = sql.GET_OWN_FROM_TAIL, sql.GET_OWN, [owner]
+    # Always fetch everything: a result that is half read keeps its transaction open, and a
+    # checkpoint waits for that.
+    rows = list[tuple[str | None]]()
+    if folded is not None:
+        rows = cursor.execute(in_tail, [folded, task_id, *of]).fetchall()
+    if not rows or rows[0][0] is None:
+        rows = cursor.execute(in_tasks, [task_id, *of]).fetchall()
+    return decode_task(rows[0][0]) if rows and rows[0][0] is not None else None
+
+
 def tasks_by(
     cursor: duckdb.DuckDBPyConnection,
     statement: str,

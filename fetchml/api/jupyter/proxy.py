@@ -65,7 +65,7 @@ class Services(Protocol):
 
     def link(self, service_id: str) -> JupyterLink | None: ...
 
-    def visitor_policy(self, service_id: str) -> VisitorPolicy | None: ...
+    def visitor_policy(self, service_id: str) -> VisitorPolicy: ...
 
     def note_use(self, service_id: str) -> None: ...
 
@@ -143,21 +143,24 @@ class JupyterProxy:
         """Look up the service and authenticate the visitor. Raises NotFound, RateLimited,
         MethodNotAllowed."""
         http = request.http
-        policy = self._services.visitor_policy(target.service_id) if target is not None else None
-        authenticated = (
-            target is not None and policy is not None and is_authenticated(http, target, policy)
-        )
-        state = self._services.state(target.service_id) if target is not None else None
-        if (
-            target is None
-            or policy is None
-            or state is None
-            or (policy.private and not authenticated)
-        ):
+        visit = self._seen(request, target) if target is not None else None
+        if visit is None:
             self._admission.count_refusal(http.headers.get("X-API-Key"), request.address)
             raise NotFound("There is no such Jupyter service")
         if http.method not in _METHODS:
             raise MethodNotAllowed(http.method, ", ".join(_METHODS))
+        return visit
+
+    def _seen(self, request: RestRequest, target: Target) -> "_Visit | None":
+        """Return the visit of a service; `None` if there is none or it is hidden from the visitor.
+        Both take the same way here, so that the time of the reply does not reveal it."""
+        policy = self._services.visitor_policy(target.service_id)
+        authenticated = is_authenticated(request.http, target, policy)
+        if policy.private and not authenticated:
+            return None
+        state = self._services.state(target.service_id)
+        if state is None:
+            return None
         return _Visit(target, policy, state, authenticated=authenticated)
 
     async def _serve(self, request: RestRequest, visit: "_Visit") -> web.StreamResponse:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from fetchml.core import permissions
 from fetchml.core.dependencies import by_index, outcomes
-from fetchml.core.model import ENDED, Dependency, Principal, Status, Task, TaskSpec
+from fetchml.core.model import ENDED, Dependency, Principal, Status, TaskSpec
 from fetchml.core.scheduling.shares import Usage
 from fetchml.core.state import Limits, State
 from fetchml.core.sweeps.member import SweepMember
@@ -85,8 +85,10 @@ class Dependencies:
 
     async def _task_fault(self, who: Principal, on: Dependency, *, is_input: bool) -> str | None:
         task_id = on.task_id
-        task = self._state.tasks.get(task_id) or await self._tasks.find(task_id)
-        if task is None or not self._may_see(who, task):
+        task = self._state.tasks.get(task_id)
+        if task is None or not permissions.may_see(who, task, private=self._private):
+            task = await self._tasks.find_seen(who, task_id)
+        if task is None or task.service:
             return f"there is no task {task_id[:64]!r}"
         if task.hidden:
             return f"task {task_id} was deleted"
@@ -117,9 +119,6 @@ class Dependencies:
 
     def _find_sweep(self, who: Principal, sweep_id: str) -> Sweep | None:
         return self._sweeps.find(who, sweep_id, private=self._private)
-
-    def _may_see(self, who: Principal, task: Task) -> bool:
-        return not task.service and permissions.may_see(who, task, private=self._private)
 
     async def followed(self, spec: TaskSpec) -> Followed:
         """Look up the tasks of the sweeps that the tasks of a new sweep follow index by index.

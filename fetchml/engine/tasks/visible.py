@@ -7,16 +7,13 @@ from fetchml.errors import Forbidden
 
 
 class VisibleTasks:
-    def __init__(self, tasks: TaskLookup, *, private: bool) -> None:
-        """`private`: users see only their own tasks."""
+    def __init__(self, tasks: TaskLookup) -> None:
         self._tasks = tasks
-        self._private = private
 
     async def get(self, who: Principal, task_id: str) -> Task:
         """Return a task, services and deleted tasks excluded. Raises NotFound."""
-        task = await self._tasks.get(task_id)
-        seen = permissions.may_see(who, task, private=self._private)
-        if task.hidden or task.service or not seen:
+        task = await self._tasks.find_seen(who, task_id)
+        if task is None or task.hidden or task.service:
             raise no_task(task_id)
         return task
 

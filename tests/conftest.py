@@ -29,6 +29,7 @@ from tests.support.parallel import (  # those that seem unused are hooks
     pytest_xdist_make_scheduler,  # noqa: F401
     start_engine,
 )
+from tests.support.repeatable import repeat_inputs
 
 pytest_plugins = [
     "tests.support.engine_box",
@@ -113,6 +114,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """A run in the background may have been started with SIGINT ignored, which every process
     started here would inherit: Ctrl-C would then mean nothing to the commands under test."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    repeat_inputs()
     start_engine(config)
 
 

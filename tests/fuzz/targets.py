@@ -7,10 +7,12 @@ finding. What it returns must be storable and bounded where it is kept.
 import gzip
 import io
 import tarfile
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import strategies as st
 
 from fetchml.core.requests import (
     submission,
@@ -213,6 +215,13 @@ TARGETS: dict[str, Target] = {
 }
 
 
-def seconds_of(share: float) -> float:
-    """Return the part of `FUZZ_SECONDS` for one target."""
-    return budget.SECONDS * share / (HEADS_SHARE + sum(each.share for each in TARGETS.values()))
+def fuzz(
+    name: str, parse: Callable[[bytes], None], inputs: st.SearchStrategy[bytes], share: float
+) -> None:
+    """Give a target its share of the inputs, or of `FUZZ_SECONDS`."""
+    if budget.SECONDS:
+        shares = HEADS_SHARE + sum(each.share for each in TARGETS.values())
+        tried = budget.fuzz(name, parse, inputs, budget.SECONDS * share / shares)
+    else:
+        tried = budget.try_same(name, parse, inputs, int(budget.SAME * share))
+    assert tried >= budget.LEAST

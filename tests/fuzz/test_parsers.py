@@ -1,9 +1,11 @@
-"""Hypothesis against every parser of untrusted bytes (`targets.py`), for a time (`budget.py`).
+"""Hypothesis against every parser of untrusted bytes (`targets.py`), as many inputs as
+`budget.py` gives each.
 
 Earlier findings are in `cases/TARGET/`, one file per input.
 """
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +17,7 @@ from tests.fuzz import budget
 from tests.fuzz.budget import CASES
 from tests.fuzz.shapes import changed_json, messages
 from tests.fuzz.target import Target
-from tests.fuzz.targets import TARGETS, seconds_of
+from tests.fuzz.targets import TARGETS, fuzz
 
 MAX_CHANGES = 6
 
@@ -50,10 +52,13 @@ def test_parsers_raise_only_expected_errors(name: str) -> None:
         with suppress(*target.refusals):
             target.parse(data)
 
-    assert budget.fuzz(name, parse, inputs(target), seconds_of(target.share)) >= budget.LEAST
+    fuzz(name, parse, inputs(target), target.share)
 
 
-def test_a_finding_becomes_a_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", [budget.fuzz, budget.try_same])
+def test_a_finding_becomes_a_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[..., int]
+) -> None:
     monkeypatch.setattr(budget, "CASES", tmp_path)
 
     def parse(data: bytes) -> None:
@@ -61,7 +66,7 @@ def test_a_finding_becomes_a_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             raise KeyError(data)
 
     with pytest.raises(KeyError) as raised:
-        budget.fuzz("target", parse, st.binary(), 60)
+        way("target", parse, st.binary(), 2000)
     [case] = tmp_path.glob("target/*")
     assert case.read_bytes() == b"!"
     assert str(case) in "".join(raised.value.__notes__)
@@ -78,6 +83,16 @@ def test_the_time_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert budget.fuzz("target", parse, st.binary(), 4) == 4 * 256 + 1
     assert parsed > budget.ROUND
+
+
+def test_inputs_are_the_same_in_each_run() -> None:
+    """Also in another run of the tests: the seed is the target's name."""
+    runs: list[list[bytes]] = []
+    for name in ("cookies", "cookies", "trace"):
+        seen: list[bytes] = []
+        assert budget.try_same(name, seen.append, inputs(TARGETS["cookies"]), 40) == 40
+        runs.append(seen)
+    assert runs[0] == runs[1] != runs[2]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests in several processes, and up to ten failed tests once more by themselves: a few
+# Runs the tests in several processes, and up to twenty failed tests once more by themselves: a few
 # out of thousands wait for something that a machine with two busy cores delays. A test that fails
 # again fails the run; one that passes is listed as FLAKY, to be mended (decision 38).
 # TEST_PROCESSES=… says how many processes, TEST_CACHE=… where two runs in one folder keep apart
@@ -7,7 +7,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-MOST=10
+MOST=20
+MOST_SECONDS=${MOST_SECONDS:-1200} # of the second run
 CACHE=${TEST_CACHE:-.pytest_cache}
 FAILED_LIST=$CACHE/v/cache/lastfailed
 
@@ -17,11 +18,17 @@ FAILED_LIST=$CACHE/v/cache/lastfailed
 rc=$?
 [ $rc = 1 ] && [ -f "$FAILED_LIST" ] || exit $rc
 
-mapfile -t failed < <(.venv/bin/python -c 'import json, sys; print(*json.load(sys.stdin), sep="\n")' <"$FAILED_LIST")
+mapfile -d '' -t failed < <(.venv/bin/python -c '
+import json, sys
+for name in json.load(sys.stdin):
+    print(name, end="\0")' <"$FAILED_LIST")
+[ ${#failed[@]} -gt 0 ] || exit $rc
 if [ ${#failed[@]} -gt $MOST ]; then
     echo "tests: ${#failed[@]} failed, more than the $MOST that get a second run" >&2
     exit 1
 fi
 printf 'tests: failed, runs once more by itself: %s\n' "${failed[@]}" >&2
-.venv/bin/pytest "${failed[@]}" || exit
+# SIGINT lets pytest remove what it has started. --foreground: Ctrl-C reaches it.
+timeout --foreground --signal INT --kill-after 120 $MOST_SECONDS .venv/bin/pytest \
+    "${failed[@]}" || exit
 printf 'FLAKY (failed, then passed by itself; mend it): %s\n' "${failed[@]}" >&2

@@ -10,9 +10,8 @@ from tempfile import TemporaryDirectory
 from playwright.async_api import Browser, async_playwright
 
 from testbed import debian
+from testbed.patience import SECONDS
 
-START_SECONDS = 120
-"""Longest start of the browser, on a busy machine too."""
 _ARGUMENTS = (
     "--disable-dev-shm-usage",  # Containers have a small /dev/shm.
     "--disable-background-networking",  # It reaches nothing but the servers of the tests.
@@ -36,7 +35,7 @@ async def chromium(*, idle: bool = False) -> AsyncIterator[Browser]:
         program = _idle_program(Path(folder), path) if idle else path
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(
-                executable_path=program, args=arguments, timeout=START_SECONDS * 1000
+                executable_path=program, args=arguments, timeout=SECONDS * 1000
             )
             yield browser
             await browser.close()

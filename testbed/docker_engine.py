@@ -19,9 +19,8 @@ from docker.errors import APIError, DockerException
 from docker.models.containers import Container
 
 from testbed import debian
+from testbed.patience import SECONDS
 
-START_SECONDS = 60
-STOP_SECONDS = 30
 MANY_NETWORKS = {"default-address-pools": [{"base": "172.16.0.0/12", "size": 24}]}
 """Every data directory of a test has a network; by default an engine has addresses for 30."""
 
@@ -39,7 +38,7 @@ class Engine:
 
     def answers(self) -> bool:
         try:
-            docker.DockerClient(base_url=self.host, timeout=5).close()
+            docker.DockerClient(base_url=self.host, timeout=SECONDS).close()
         except DockerException:
             return False
         return True
@@ -93,7 +92,7 @@ class PrivateEngine(Engine):
                 start_new_session=True,
             )
         self._guard = _end_with_these_tests(self._process.pid)
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + SECONDS
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"dockerd did not start; its log ends with:\n{self._log_end()}")
@@ -143,7 +142,7 @@ class PrivateEngine(Engine):
         with self._guard as guard:
             guard.kill()
         self._process.send_signal(with_signal)
-        self._process.wait(STOP_SECONDS)
+        self._process.wait(SECONDS)
         self._process = None
 
     def _mounts(self) -> list[str]:

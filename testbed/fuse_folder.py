@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from testbed import debian
+from testbed.patience import SECONDS
 
-START_SECONDS = 20
 _DEVICE = Path("/dev/fuse")
 
 
@@ -31,7 +31,7 @@ class FuseFolder:
         """Mount it, and return when it is there."""
         command = [*self._inside, "bindfs", "-f", str(self._source), str(self._at)]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + SECONDS
         while not self._is_mounted(self._process.pid):
             code = self._process.poll()
             assert code is None, f"bindfs ended with {code}: {self._at} is not mounted"

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
+from testbed.patience import SECONDS
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
     0, 1, 3, 4, 6, 7, 8, 9,
@@ -19,7 +21,6 @@ INITIAL_WINDOW_SIZE = 4
 """The setting of HTTP/2."""
 FIRST_WINDOW = 2**16 - 1
 FRAME_BYTES = 16_384
-SETTINGS_SECONDS = 30
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -105,7 +106,7 @@ class Connection:
 
     def call(self, method: str, key: str | None = None, *metadata: tuple[bytes, bytes]) -> int:
         """Begin a call; returns its stream."""
-        deadline = time.monotonic() + SETTINGS_SECONDS
+        deadline = time.monotonic() + SECONDS
         while not (self._has_settings or self.is_closed) and time.monotonic() < deadline:
             self.look(0.1)
         stream, self._next = self._next, self._next + 2

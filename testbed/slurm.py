@@ -19,6 +19,7 @@ from types import MappingProxyType
 
 from fetchml.adapters.slurm.transports.token import make_token
 from testbed import debian, slurm_accounting
+from testbed.patience import SECONDS
 from testbed.slurm_accounting import Database
 
 PACKAGES = (
@@ -28,7 +29,6 @@ PACKAGES = (
     "slurm-client",
     "slurm-wlm-jwt-plugin",
 )
-START_SECONDS = 60
 END_SECONDS = 5
 NODES = ("g1", "g2", "c3")
 CLUSTER = "testbed"
@@ -118,7 +118,7 @@ class Slurm:
             capture_output=True,
             text=True,
             env={**os.environ, **self.variables},
-            timeout=START_SECONDS,
+            timeout=SECONDS,
             **options,  # type: ignore[call-overload]
         )
         assert not check or done.returncode == 0, f"{command}: {done.stderr}"
@@ -232,7 +232,7 @@ class Slurm:
         """End a daemon with SIGKILL. Jobs of a node go on."""
         daemon = self._daemons.pop(name)
         daemon.kill()
-        daemon.wait(END_SECONDS)
+        daemon.wait(SECONDS)
 
     def lose_node(self, name: str) -> None:
         """Kill a node's daemon, and let slurmctld give the node and its jobs up at once. A short
@@ -250,7 +250,7 @@ class Slurm:
     def remembered(self) -> Iterator[None]:
         """At the end slurmctld, which must be killed until then, has the state of the beginning."""
         self.run("scontrol", "shutdown", "slurmctld")
-        self._daemons.pop("slurmctld").wait(START_SECONDS)
+        self._daemons.pop("slurmctld").wait(SECONDS)
         state, copy = self.folder / "state", self.folder / "state.copy"
         shutil.copytree(state, copy)
         self.restart_controller()
@@ -363,9 +363,7 @@ class Slurm:
             return True
         return False
 
-    def until(
-        self, condition: Callable[[], bool], what: str, seconds: float = START_SECONDS
-    ) -> None:
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
         """Wait for a condition that Slurm does not announce. `what` is shown on failure."""
         deadline = time.monotonic() + seconds
         while not condition():

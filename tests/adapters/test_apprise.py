@@ -7,6 +7,7 @@ import pytest
 
 from fetchml.adapters.notifiers.apprise import AppriseNotifier, BadAddress, name_of
 from fetchml.ports.notifier import Message, NotDelivered
+from tests.support.waiting import SECONDS
 from tests.support.webhook_receiver import Receiver
 
 LINKS = {"page": "http://a.example/ui/tasks/0190", "task": "http://a.example/v1/tasks/0190"}
@@ -19,7 +20,7 @@ def address_of(receiver: Receiver) -> str:
 
 async def send(receiver: Receiver, body: object, name: str | None = None) -> None:
     address = address_of(receiver)
-    notifier = AppriseNotifier([address], timeout_seconds=20)
+    notifier = AppriseNotifier([address], timeout_seconds=SECONDS)
     content = json.dumps(body).encode()
     await notifier.send(Message("m1", name or name_of(address), content, 1_760_000_000))
 

@@ -5,6 +5,7 @@ import pytest
 from fetchml.adapters.notifiers.webhook import WebhookNotifier
 from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules
 from fetchml.ports.notifier import Message, NotDelivered
+from tests.support.waiting import SECONDS
 from tests.support.webhook_receiver import Receiver
 
 
@@ -16,7 +17,7 @@ PRIVATE = AddressRules(allow_private=True)
 
 
 async def send(url: str, rules: AddressRules = PRIVATE) -> None:
-    await WebhookNotifier(rules, timeout_seconds=20).send(message(url))
+    await WebhookNotifier(rules, timeout_seconds=SECONDS).send(message(url))
 
 
 async def test_headers_are_those_of_the_specification(receiver: Receiver) -> None:

@@ -33,6 +33,7 @@ from fetchml.client import (
 from fetchml.client.sweep_rpcs import create_sweep
 from tests.client.relay import Relay
 from tests.support.cli_server import Server
+from tests.support.waiting import SECONDS
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def until_exists(path: Path) -> list[str]:
 def test_a_task_from_submit_to_delete(client: Client) -> None:
     task = client.submit("hello", command=["sh", "-c", "echo hi; echo 1 > $FETCHML_OUTPUTS/a"])
     assert task.command[0] == "sh"
-    done = client.wait(task.id, timeout=60)
+    done = client.wait(task.id, timeout=SECONDS)
     assert (status_name(done), done.output) == ("completed", "hi\n")
     assert b"".join(chunk.data for chunk in client.logs(task.id)) == b"hi\n"
     assert [chunk.data for chunk in client.logs(task.id, offset=1, follow=True)] == [b"i\n"]
@@ -85,7 +86,10 @@ async def test_a_batch_whose_reply_is_lost_is_created_once(
         sending = asyncio.create_task(
             client.submit_many(CreateTaskRequest(job_name=name) for name in names)
         )
-        async with asyncio.timeout(30), aclosing(direct.watch(job_name_prefix="lost-")) as updates:
+        async with (
+            asyncio.timeout(SECONDS),
+            aclosing(direct.watch(job_name_prefix="lost-")) as updates,
+        ):
             async for update in updates:
                 if update.task.job_name == names[-1]:
                     break
@@ -290,7 +294,7 @@ async def test_many_waits_in_one_loop_resume_after_a_cut(
 
         async with asyncio.TaskGroup() as group:
             logs = [group.create_task(follow(task.id)) for task in tasks]
-            waits = [group.create_task(client.wait(task.id, timeout=60)) for task in tasks]
+            waits = [group.create_task(client.wait(task.id, timeout=SECONDS)) for task in tasks]
             await running.wait()
             relay.cut()
             (tmp_path / "go").touch()

@@ -27,6 +27,7 @@ from fetchml.errors import BadRequest
 from fetchml.ports.store import Document
 from fetchml.system.clock import Clock
 from tests.support.tasks import task
+from tests.support.waiting import soon
 
 TASK = task("t")
 
@@ -198,7 +199,7 @@ async def test_waiters_for_withdrawn_changes_wait_for_nothing() -> None:
         owner.record(1, [task("x")])
         owner.withdraw(frozenset({"x"}), [])
     assert disk.durable == []
-    await asyncio.wait_for(owner.settled(), 10)
+    await soon(owner.settled())
 
 
 async def test_waiters_for_held_changes_learn_that_the_store_refused_them(
@@ -210,7 +211,7 @@ async def test_waiters_for_held_changes_learn_that_the_store_refused_them(
     with pytest.raises(ValueError, match="not storable"), owner.one_commit():
         waiter = owner.record(1, [task("a")])
     with pytest.raises(ValueError, match="not storable"):
-        await asyncio.wait_for(waiter, 10)
+        await soon(waiter)
 
 
 async def test_waiters_for_held_changes_learn_that_the_store_failed() -> None:

@@ -27,7 +27,6 @@ C_LIBRARY = ("libdl.so.2", "libm.so.6", "libpthread.so.0", "librt.so.1", "libuti
 """What Debian's images have of it, and Python does not need."""
 BASE, ENVOY = "base:2", "envoy:2"
 """Stand-ins: the images of compose.yaml are in no registry that is reached from here."""
-SECONDS = 60
 
 
 def add_images(client: docker.DockerClient, folder: Path) -> None:

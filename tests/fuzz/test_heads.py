@@ -15,10 +15,10 @@ from fetchml.core.model import Role
 from tests.fuzz import budget
 from tests.fuzz.targets import HEADS_SHARE, fuzz
 from tests.support.rest_world import rest_world
+from tests.support.waiting import SECONDS
 
 NAME = "heads"
 """Of the folder of earlier findings."""
-SECONDS = 60
 QUIET_SECONDS = 0.2
 """After this time without a byte, the server is waiting for the client."""
 KEY = b"(the key)"

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from testbed.gpu.stand_in import LIBRARIES, GpuBox, build, gpu, process, uuid
 from tests.support.commands import ran
+from tests.support.waiting import SECONDS
 
 CHECK = Path(__file__).parents[2] / "build/gpu_check.py"
 
 
 def check(environment: dict[str, str] | None = None) -> tuple[int, str]:
-    done = ran([sys.executable, CHECK], env=environment, timeout=120)
+    done = ran([sys.executable, CHECK], env=environment, timeout=SECONDS)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -72,6 +73,6 @@ def test_make_target_runs_the_check(gpu_box: GpuBox) -> None:
         ["make", "--no-print-directory", "gpu-check"],
         cwd=CHECK.parents[1],
         env=os.environ | gpu_box.environment,
-        timeout=120,
+        timeout=SECONDS,
     )
     assert (done.returncode, done.stdout.startswith("There is no NVIDIA GPU")) == (0, True)

@@ -9,10 +9,11 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from fetchml.v1 import access_pb2, jupyter_pb2, sweep_pb2, task_pb2
 from testbed.http2 import Connection, message
-from tests.hostile.raw import ADMIN_KEY, SECONDS, Marks
+from tests.hostile.raw import ADMIN_KEY, Marks
 from tests.hostile.text_channels import Channel, raw
 from tests.server.ways_in_table import METHODS
 from tests.support.cli_server import Server
+from tests.support.waiting import SECONDS
 
 NEVER_ENDS = frozenset({"TaskService.WatchTasks"})
 """It has taken the text once it has replied."""

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 from testbed.http2 import Connection, message
 from tests.support.cli_server import Server
+from tests.support.waiting import SECONDS
 
 ADMIN_KEY = "an-admin-key-for-tests"
-SECONDS = 60
-"""How long any answer may take on a busy machine."""
 SERVER_SETTINGS = {
     "FETCHML_ADMIN_KEY": ADMIN_KEY,
     "FETCHML_HISTORY_MIN_FREE_MB": "0",

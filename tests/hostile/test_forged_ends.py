@@ -20,7 +20,7 @@ from tests.hostile.test_text import until_idle
 from tests.support import tasks as factory
 from tests.support.cli_server import Server
 from tests.support.engine_box import ALICE, Box, ended
-from tests.support.waiting import until
+from tests.support.waiting import SECONDS, until
 
 YEAR_9999_MS = 253_402_300_799_999
 LOOK = "cd /.fetchml/run 2>/dev/null || cd $FETCHML_WORKSPACE/../run; "
@@ -75,7 +75,7 @@ async def test_nonsense_exit_record_counts_as_infrastructure_failure(
             request = {"job_name": "forges", "command": ["sh", "-c", script, content]}
             await engine.create_task(ALICE, request)
         async with contextlib.aclosing(engine.watch(ALICE, WatchFilter(), 0)) as updates:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(SECONDS):
                 over = 0
                 async for update in updates:
                     task = update.task

@@ -17,6 +17,7 @@ from fetchml.v1 import queue_pb2, queue_pb2_grpc, task_pb2
 from testbed.http2 import INITIAL_WINDOW_SIZE, Connection, message
 from tests.hostile.attacked import MIB, Attacked
 from tests.support.front import DIRECT, EDGE
+from tests.support.waiting import SECONDS
 
 HEALTH = "grpc.health.v1.Health/Check"
 WATCH_HEALTH = "grpc.health.v1.Health/Watch"
@@ -27,8 +28,6 @@ LIST = "fetchml.v1.TaskService/ListTasks"
 UPLOAD = "fetchml.v1.SnapshotService/UploadSnapshot"
 OVERHEAD = 16 * MIB
 """What connections and calls take by themselves."""
-SECONDS = 120
-"""Far more than anything takes."""
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from fetchml.api.grpc.sockets.newcomers import (
     PATIENCE_SECONDS,
     Newcomers,
 )
-from tests.support.waiting import wait_until
+from tests.support.waiting import SECONDS, wait_until
 
 DATA = bytes(range(256)) * 1024
 LIMIT = 20_000
@@ -58,7 +58,7 @@ class Accepted:
 
     def read(self, size: int) -> bytes:
         data = b""
-        self.server.settimeout(30)
+        self.server.settimeout(SECONDS)
         while len(data) < size and (more := self.server.recv(size - len(data))):
             data += more
         return data

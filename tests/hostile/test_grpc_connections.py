@@ -18,7 +18,7 @@ from testbed.http2 import HEADERS, Connection, frame
 from tests.hostile.attacked import MIB, Attacked
 from tests.support import grpc_world
 from tests.support.front import EDGE
-from tests.support.waiting import wait_until
+from tests.support.waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.fronts(EDGE)
 MOST = 40
@@ -28,8 +28,6 @@ CHECK = "grpc.health.v1.Health/Check"
 WATCH = "grpc.health.v1.Health/Watch"
 QUEUE = "fetchml.v1.QueueService/GetQueue"
 OWN_CONNECTIONS = "Envoy accepts the connections, and its own to the server carry those calls"
-SECONDS = 120
-"""Far more than anything takes."""
 
 
 @pytest.fixture

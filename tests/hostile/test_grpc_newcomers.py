@@ -26,15 +26,13 @@ from testbed.http2 import (
 from tests.hostile.attacked import MIB, Attacked
 from tests.hostile.turns import LONGEST_SECONDS, longest_turn
 from tests.support import grpc_world
-from tests.support.waiting import wait_until
+from tests.support.waiting import SECONDS, wait_until
 
 QUEUE = "fetchml.v1.QueueService/GetQueue"
 UPLOAD = "fetchml.v1.SnapshotService/UploadSnapshot"
 MOST_GROWN = 50 * MIB
 PAUSE = 0.5
 """Seconds in which even a busy server has noticed a connection."""
-SECONDS = 120
-"""Far more than anything takes."""
 
 
 @pytest.fixture

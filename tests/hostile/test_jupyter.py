@@ -18,6 +18,7 @@ from tests.jupyter.service import Service
 from tests.support.jupyter_image import jupyter_image
 from tests.support.program import ADMIN_KEY, Backend, Server
 from tests.support.server_fixtures import containers_of
+from tests.support.waiting import SECONDS
 
 HOSTILE = Path(__file__).with_name("hostile_jupyter.py")
 NAME = "fetchml-test/hostile-jupyter:1"
@@ -105,7 +106,7 @@ async def test_slow_logins_do_not_block_the_owner(server: Server) -> None:
     # Most are refused at once: what is left waits for its body.
     most = len(slow) - visitors.ANONYMOUS_BY_ADDRESS
     answers = [asyncio.ensure_future(reader.read(12)) for reader, _ in slow]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(SECONDS):
         while statuses.total() < most:
             await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
             done = [each for each in answers if each.done()]
@@ -172,7 +173,7 @@ async def test_connections_above_the_limit_are_refused(server: Server) -> None:
         head = f"GET {service.base}/silent?token={service.token} HTTP/1.1\r\nHost: x\r\n\r\n"
         writer.write(head.encode())
     answers = {asyncio.ensure_future(reader.read(12)) for reader, _ in held}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(SECONDS):
         while len(answers) > visitors.OPEN_BY_SERVICE:
             done, answers = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
             assert {each.result() for each in done} == {b"HTTP/1.1 503"}
@@ -180,7 +181,7 @@ async def test_connections_above_the_limit_are_refused(server: Server) -> None:
     for _, writer in held:
         writer.transport.abort()
     await asyncio.gather(*answers, return_exceptions=True)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(SECONDS):
         while True:
             async with service.ask("GET", "/sent") as reply:
                 if reply.status == 200:

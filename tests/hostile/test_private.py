@@ -244,7 +244,7 @@ async def test_streams_contain_nothing_of_another_user(scene: Scene) -> None:
     rest, rpc = scene.bob
     last = await scene._submit(rest, "last", "true")
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(SECONDS),
         rest.session.ws_connect(rest.url("/ws?since=0"), headers=rest.with_key({})) as socket,
         rest.session.ws_connect(
             rest.url("/ws?since=0&batch=1&view=full"), headers=rest.with_key({})

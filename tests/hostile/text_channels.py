@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from tests.hostile.raw import (
     ADMIN_KEY,
-    SECONDS,
     Marks,
     ask,
     submit,
 )
 from tests.support.cli_server import Server
+from tests.support.waiting import SECONDS
 
 MIB = 1 << 20
 SOON = "2033-01-01T00:00:00Z"

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 LONGEST_SECONDS = 0.020
-TRIES = 3
+TRIES = 6
 FLOOD_SECONDS = 1.0
 
 

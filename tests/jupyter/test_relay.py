@@ -28,7 +28,7 @@ from fetchml.ports.jupyter import JupyterLink, JupyterPlace
 from fetchml.shim import node_relay as relay_program
 from fetchml.shim.node_relay import ALL_PORTS, Relay, context_of, join, listen
 from tests.jupyter.recorder import recorder
-from tests.support.waiting import soon, until_true
+from tests.support.waiting import SECONDS, soon, until_true
 
 SECRET, OTHER = bytes(SECRET_BYTES), b"o" * SECRET_BYTES
 TOKEN = "a-token-of-jupyter"
@@ -222,7 +222,7 @@ async def test_listener_with_a_certificate_of_its_own_gets_no_request(tmp_path: 
 
 async def _ask(link: JupyterLink) -> None:
     async with (
-        http_session(link, answer_seconds=5) as session,
+        http_session(link, answer_seconds=SECONDS) as session,
         session.get("http://jupyter/", headers={"Cookie": "of=ada"}) as reply,
     ):
         await reply.read()
@@ -317,7 +317,7 @@ def test_exit_is_that_of_jupyter(tmp_path: Path, pythons: list[str]) -> None:
             ("os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM),
         ):
             relay = begin(tmp_path, python, python, "-c", FAKE.format(code))
-            _, said = relay.communicate(timeout=60)
+            _, said = relay.communicate(timeout=SECONDS)
             assert relay.returncode == expected, (python, said)
             assert read_port(tmp_path) >= way.LOWEST_PORT
             (tmp_path / nodes.RECORD).unlink()
@@ -352,7 +352,7 @@ async def test_whole_reply_comes_before_the_end_of_its_connection(
             await until_true((folder / nodes.RECORD).exists)
             link = await link_to(Behind(folder).place())
             async with (
-                http_session(link, answer_seconds=30) as session,
+                http_session(link, answer_seconds=SECONDS) as session,
                 session.get("http://jupyter/") as reply,
             ):
                 assert len(await reply.read()) == LARGE_BYTES, python
@@ -363,7 +363,7 @@ async def test_whole_reply_comes_before_the_end_of_its_connection(
 
 def test_program_that_is_missing_is_named(tmp_path: Path) -> None:
     relay = begin(tmp_path, sys.executable, "no-such-jupyter")
-    _, said = relay.communicate(timeout=60)
+    _, said = relay.communicate(timeout=SECONDS)
     assert relay.returncode == 127
     assert said.startswith(b"no-such-jupyter: ")
     assert not (tmp_path / nodes.RECORD).exists()
@@ -377,7 +377,7 @@ async def test_jupyter_ends_by_itself_when_it_is_asked_to(tmp_path: Path) -> Non
         os.kill(relay.pid, number)
     assert relay.poll() is None
     os.killpg(relay.pid, signal.SIGTERM)
-    await asyncio.to_thread(relay.communicate, timeout=60)
+    await asyncio.to_thread(relay.communicate, timeout=SECONDS)
     assert relay.returncode == 4
 
 

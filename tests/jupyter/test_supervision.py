@@ -14,7 +14,7 @@ from fetchml.core.requests.jupyter import Service
 from fetchml.jupyter import records, supervision
 from tests.jupyter.stand_in import over, pid_of, running, until_shown
 from tests.support.engine_box import ADMIN, ALICE, Box
-from tests.support.waiting import until_true
+from tests.support.waiting import SECONDS, until_true
 
 pytestmark = pytest.mark.usefixtures("stand_in")
 
@@ -42,7 +42,7 @@ async def test_a_restarted_server_adopts_a_running_service(box: Box) -> None:
 async def _status(link: Any) -> bytes:
     headers = {"Authorization": f"token {link.token}"}
     async with (
-        http_session(link, answer_seconds=5) as session,
+        http_session(link, answer_seconds=SECONDS) as session,
         session.get(f"http://jupyter{link.base_path}api/status", headers=headers) as answer,
     ):
         body: bytes = await answer.read()

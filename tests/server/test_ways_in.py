@@ -218,7 +218,7 @@ def converse(client: grpc_world.Client, method: MethodDescriptor, fields: dict[s
         )
         requests = iter([GetMessageClass(method.input_type)(**fields)])
         try:
-            list(call(requests, metadata=client.metadata, timeout=30))
+            list(call(requests, metadata=client.metadata, timeout=SECONDS))
         except grpc.RpcError as error:
             return STATUS[error.code()]
     return "ok"

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fetchml import shim
+from tests.support.waiting import SECONDS
 
 SHIM = os.environ.get("FETCHML_SHIM") or str(shim.path())
 """The variable names another build of it, with sanitizers for example."""
-SECONDS = 60
-"""How long anything here may take on a busy machine."""
 
 
 class Attempt:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.shim.attempt import (
-    SECONDS,
     Attempt,
     await_death,
     end_by,
@@ -19,7 +18,7 @@ from tests.shim.attempt import (
     run,
     running,
 )
-from tests.support.waiting import wait_until
+from tests.support.waiting import SECONDS, wait_until
 
 IGNORES_SIGTERM = "trap '' TERM; echo ready; while :; do sleep 60; done"
 

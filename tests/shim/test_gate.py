@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.shim.attempt import SECONDS, SHIM, Attempt, end_by, run, running, waits_at_gate
+from tests.shim.attempt import SHIM, Attempt, end_by, run, running, waits_at_gate
 from tests.support.commands import ran
-from tests.support.waiting import wait_until
+from tests.support.waiting import SECONDS, wait_until
 
 
 @pytest.fixture

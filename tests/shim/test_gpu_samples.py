@@ -10,8 +10,8 @@ import pytest
 from fetchml.files.records.gpus import GpuMeasurement, GpuRecord, read_gpus
 from fetchml.shim import gpu_samples
 from testbed.gpu.stand_in import GpuBox, gpu
-from tests.shim.attempt import SECONDS, SHIM, Attempt, gone
-from tests.support.waiting import wait_until
+from tests.shim.attempt import SHIM, Attempt, gone
+from tests.support.waiting import SECONDS, wait_until
 
 
 def start(attempt: Attempt, *, gpus: str, **variables: str) -> "subprocess.Popen[bytes]":

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.shim.attempt import SECONDS, SHIM, Attempt, run
-from tests.support.waiting import wait_until
+from tests.shim.attempt import SHIM, Attempt, run
+from tests.support.waiting import SECONDS, wait_until
 
 LEASE_MS = 3000
 """Far longer than a process waits for its turn on a busy machine."""

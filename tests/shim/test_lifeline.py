@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.shim.attempt import SECONDS, Attempt, await_death, run, running
-from tests.support.waiting import wait_until
+from tests.shim.attempt import Attempt, await_death, run, running
+from tests.support.waiting import SECONDS, wait_until
 
 
 def argv(attempt: Attempt, lifeline: Path, *command: str) -> list[str]:

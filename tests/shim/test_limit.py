@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.shim.attempt import SECONDS, Attempt, run, running
-from tests.support.waiting import wait_until
+from tests.shim.attempt import Attempt, run, running
+from tests.support.waiting import SECONDS, wait_until
 
 LONG = 10 * SECONDS * 1000
 """A limit that no test here waits for, in milliseconds."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.shim.attempt import SECONDS, SHIM
-from tests.support.waiting import wait_until
+from tests.shim.attempt import SHIM
+from tests.support.waiting import SECONDS, wait_until
 
 
 @pytest.fixture

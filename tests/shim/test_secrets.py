@@ -10,7 +10,8 @@ import pytest
 
 from fetchml.core.requests.secrets import Form, SecretUse
 from fetchml.files.secrets import run_file
-from tests.shim.attempt import SECONDS, Attempt, run
+from tests.shim.attempt import Attempt, run
+from tests.support.waiting import SECONDS
 
 VALUE = "hunter2-and-more"
 

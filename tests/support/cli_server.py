@@ -12,7 +12,8 @@ from typing import Any
 from fetchml.files.layout import ADMIN_KEY
 from tests.support import front, preloaded
 from tests.support.commands import ran
-from tests.support.preloaded import FETCHML, PROGRAM, SECONDS, Program
+from tests.support.preloaded import FETCHML, PROGRAM, Program
+from tests.support.waiting import SECONDS
 
 __all__ = [
     "FETCHML",

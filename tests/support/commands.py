@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
-SECONDS = 120
-"""Far longer than a command takes, also on a busy machine."""
+from testbed.patience import SECONDS
 
 
 def ran(

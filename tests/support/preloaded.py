@@ -26,12 +26,11 @@ from typing import IO
 
 from tests.support import preloaded_process
 from tests.support.preloaded_process import NUMBER_BYTES
+from tests.support.waiting import SECONDS
 
 PROGRAM = os.environ.get("FETCHML_PROGRAM")
 """The executable that is tested; `None`: this environment's own."""
 FETCHML = [PROGRAM] if PROGRAM else [sys.executable, "-m", "fetchml"]
-SECONDS = 120
-"""Long enough for a busy machine; a test that waits so long has failed."""
 
 
 class Program:

@@ -5,10 +5,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from testbed import patience
+
 T = TypeVar("T")
 
-SECONDS = 60
-"""Far longer than anything takes, also on a busy machine."""
+SECONDS = patience.SECONDS
 
 
 async def soon(awaitable: Awaitable[T]) -> T:

@@ -15,8 +15,8 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.shim import node_relay
-from tests.shim.attempt import SECONDS, SHIM
-from tests.support.waiting import wait_until
+from tests.shim.attempt import SHIM
+from tests.support.waiting import SECONDS, wait_until
 
 KEY = b"k" * 32
 TASK_ID = "0198c0de-0000-7000-8000-000000000001"

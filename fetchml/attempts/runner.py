@@ -110,6 +110,7 @@ class AttemptRunner:
         self._stop = StopRequest()
         self._owner: Owner = None
         """The owner that the attempt's folders were handed over to; `None` if there is none yet."""
+        self._place: tuple[str | None, tuple[str, ...]] = None, ()
         self._never_started = False
         """Abandoned before its command ran: of its files only the records stay."""
         self._is_over = False
@@ -323,18 +324,17 @@ class AttemptRunner:
             if no_room and await self._look(self._folder.claim) is None:
                 await self._forget_exit()
                 return False
-            if await self._look(self._folder.end) is None and not await self._in_thread(
-                self._folder.revoke
-            ):
+            recorded = await self._look(self._folder.end)
+            if recorded is None and not await self._in_thread(self._folder.revoke):
                 # The launcher may not have seen the shim, which has claimed the attempt since then.
                 gone = self._exit = asyncio.create_task(self._launcher.wait(self._launch))
                 await self._report_start(gone)
                 again = await gone
-                exit_seen = exit_seen if await self._look(self._folder.end) is None else again
+                recorded = await self._look(self._folder.end)
+                exit_seen = exit_seen if recorded is None else again
         finally:
             stopping.cancel()
             await asyncio.gather(stopping, return_exceptions=True)
-        recorded = await self._look(self._folder.end)
         started = None if recorded is not None else await self._look(self._folder.started)
         now = self._clock()
         end = end_of(recorded, started, exit_seen, now)
@@ -361,9 +361,9 @@ class AttemptRunner:
 
     async def _node(self) -> tuple[str | None, tuple[str, ...]]:
         """The node of a cluster that the attempt runs on, and its GPUs there."""
-        if self._cluster is None:
-            return None, ()
-        return await self._look(self._folder.node), await self._look(self._folder.node_gpus)
+        if self._cluster is not None and self._place[0] is None:
+            self._place = await self._look(self._folder.node)
+        return self._place
 
     async def _forget_exit(self) -> None:
         gone, self._exit = self._exit, None

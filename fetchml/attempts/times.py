@@ -23,6 +23,7 @@ class AttemptTimes:
         self._task = task
         self._clock = clock
         self._since = time.monotonic()
+        self._opened_at: int | None = None
 
     def gate_opened(self) -> None:
         """Record that the command may run from now on, or has run since an earlier server."""
@@ -44,7 +45,9 @@ class AttemptTimes:
 
     def _bounds(self) -> tuple[int, int]:
         now = self._clock()
-        opened_at = self._folder.opened_at()
+        if self._opened_at is None:  # It is that of the first opening.
+            self._opened_at = self._folder.opened_at()
+        opened_at = self._opened_at
         if opened_at is None:
             opened_at = self._task.allocated_at or self._task.created_at
         # The host's clock may have been set back since; the time that passed is known.

@@ -251,22 +251,15 @@ class AttemptFolder:
         except ValueError:
             return None
 
-    def node(self) -> str | None:
-        """Return the name of the cluster's node that the attempt runs on; `None` if there is none.
-
-        The task may have forged it.
-        """
-        name = self._record("node").get("node", "")
-        return name if _NODE.fullmatch(name) else None
-
-    def node_gpus(self) -> tuple[str, ...]:
-        """Return the GPUs that the attempt has on its node, as `NODE:NUMBER`. The task may have
-        forged them."""
+    def node(self) -> tuple[str | None, tuple[str, ...]]:
+        """Return the name of the cluster's node that the attempt runs on, `None` if there is none,
+        and the GPUs that it has there, as `NODE:NUMBER`. The task may have forged both."""
         record = self._record("node")
         name, numbers = record.get("node", ""), record.get("gpus", "")
-        if not (_NODE.fullmatch(name) and _GPUS.fullmatch(numbers)):
-            return ()
-        return tuple(dict.fromkeys(f"{name}:{int(number)}" for number in numbers.split(",")))
+        if not _NODE.fullmatch(name):
+            return None, ()
+        indexes = numbers.split(",") if _GPUS.fullmatch(numbers) else ()
+        return name, tuple(dict.fromkeys(f"{name}:{int(number)}" for number in indexes))
 
     def usage(self) -> dict[str, int] | None:
         """Return what the shim recorded of its processes' use. The task may have forged it."""
@@ -365,12 +358,14 @@ class AttemptFolder:
             self.outputs.unlink()
             self.outputs.mkdir(_PRIVATE)
         left_out = kept_outputs.keep(self.outputs, limits)
-        if os.path.lexists(outputs):
+        if replaces := os.path.lexists(outputs):
             untrusted.remove(replaced)
             outputs.rename(replaced)
         self.outputs.rename(outputs)
-        sync_folder(outputs.parent)
-        sync_folder(self.path)
+        # A new folder without files has nothing to lose: if it is absent, that means the same.
+        if replaces or untrusted.first_names(outputs, 1):
+            sync_folder(outputs.parent)
+            sync_folder(self.path)
         return left_out
 
     def _record(self, name: str) -> dict[str, str]:

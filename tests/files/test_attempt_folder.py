@@ -38,7 +38,7 @@ def test_record_of_the_node_that_a_task_may_have_forged(
     folder: AttemptFolder, record: str, node: str | None, gpus: tuple[str, ...]
 ) -> None:
     (folder.run / "node").write_text(record)
-    assert (folder.node(), folder.node_gpus()) == (node, gpus)
+    assert folder.node() == (node, gpus)
 
 
 # Making, gate, claim

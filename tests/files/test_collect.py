@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.files import kept_outputs, untrusted
+from fetchml.files import attempt_folder, kept_outputs, untrusted
 from fetchml.files.attempt_folder import AttemptFolder, CollectError
 
 # Collecting
@@ -82,6 +82,30 @@ def test_collect_replaces_an_earlier_attempt_s(folder: AttemptFolder, kept: Path
     (folder.outputs / "new").write_text("x")
     folder.collect(kept)
     assert [path.name for path in kept.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("made", "earlier", "syncs"), [([], [], 0), (["new"], [], 2), ([], ["old"], 2)]
+)
+def test_only_outputs_that_can_be_lost_are_synced(
+    folder: AttemptFolder,
+    kept: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    made: list[str],
+    earlier: list[str],
+    syncs: int,
+) -> None:
+    """An earlier attempt's would come back; an empty folder may as well be absent."""
+    synced: list[Path] = []
+    monkeypatch.setattr(attempt_folder, "sync_folder", synced.append)
+    for name in earlier:
+        kept.mkdir()
+        (kept / name).touch()
+    for name in made:
+        (folder.outputs / name).touch()
+    folder.collect(kept)
+    assert [path.name for path in kept.iterdir()] == made
+    assert len(synced) == syncs
 
 
 class Crash(BaseException):

@@ -90,7 +90,7 @@ def _read_all(folders: Mapping[Key, Path]) -> dict[Key, Found]:
     found = {}
     for key, path in folders.items():
         folder = AttemptFolder(path)
-        node, record = folder.node(), read_gpus(folder.run)
+        (node, _), record = folder.node(), read_gpus(folder.run)
         if node is not None and record is not None:
             found[key] = (node, record)
     return found

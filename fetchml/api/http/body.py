@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from fetchml.api.http.errors import BodyTimeout, BodyTooLarge
+from fetchml.api.http.errors import BadlyEncodedBody, BodyTimeout, BodyTooLarge
 from fetchml.api.http.request import RestRequest
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
 from fetchml.system.pacing import turn_for
@@ -79,7 +79,7 @@ async def _read(request: RestRequest, timeout_seconds: float) -> bytes:
         else:
             body = await _receive(request, timeout_seconds)
     except (web.RequestPayloadError, HttpProcessingError):
-        raise _badly_encoded() from None
+        raise BadlyEncodedBody from None
     if len(body) > MAX_BYTES:
         raise BodyTooLarge(MAX_BYTES)
     return body
@@ -104,7 +104,7 @@ async def read_pieces(
         except TimeoutError:
             raise BodyTimeout(stall_seconds) from None
         except (web.RequestPayloadError, HttpProcessingError):
-            raise _badly_encoded() from None
+            raise BadlyEncodedBody from None
         size += len(piece)
         if size > max_bytes:
             raise BodyTooLarge(max_bytes)
@@ -114,13 +114,10 @@ async def read_pieces(
 
 
 async def _send_continue(request: web.BaseRequest) -> None:
-    if request.headers.get("Expect", "").lower() == "100-continue":
+    expected = request.headers.get("Expect", "").lower() == "100-continue"
+    if expected and request.version >= HttpVersion11:  # Others would take it for the reply.
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # The reply itself has not begun.
-
-
-def _badly_encoded() -> BadRequest:
-    return BadRequest("The body is not encoded as its headers say")
 
 
 async def _receive(request: RestRequest, timeout_seconds: float) -> bytes:

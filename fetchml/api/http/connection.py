@@ -3,8 +3,9 @@ that are not HTTP."""
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import HttpVersion11, StreamReader, web
@@ -15,6 +16,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import _PAYLOAD_ACCESS_ERROR, ERROR, _ErrInfo
 
 from fetchml.api.http.errors import HeadTimeout, HeadTooLarge, InternalError, raw_reply
+from fetchml.api.http.framing import checked
 from fetchml.api.http.reply import SMALL_BYTES, JsonReply, Reply
 from fetchml.api.http.request import RestRequest
 from fetchml.api.trace import new_trace
@@ -114,9 +116,7 @@ class Connection(web.RequestHandler):
                 self._parser.message_consumed()
             if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
                 self._resume_reading_if_drained()
-            handler = server.request_handler
-            if isinstance(message, _ErrInfo):
-                handler, message = self._make_error_handler(message), ERROR
+            handler, message = self._checked(message)
             self._is_plain = (
                 message.version == HttpVersion11
                 and not message.should_close
@@ -157,10 +157,21 @@ class Connection(web.RequestHandler):
             if self.transport is not None:
                 self.transport.close()
 
+    def _checked(
+        self, message: RawRequestMessage | _ErrInfo
+    ) -> tuple[Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], RawRequestMessage]:
+        """Return the request with its handler, which reports what is wrong with it."""
+        if isinstance(message, RawRequestMessage):
+            try:
+                return self._server.request_handler, checked(message)
+            except BadRequest as fault:
+                message = _ErrInfo(HTTPStatus.BAD_REQUEST, fault, fault.message)
+        return self._make_error_handler(message), ERROR
+
     async def _skip(self, body: StreamReader) -> None:
         """Read the rest of a body that was answered early, for a moment: a client that is still
         sending may not read its reply."""
-        if not self._force_close:
+        if not self._force_close and body.exception() is None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LINGERING_SECONDS):
                     while not body.is_eof():
@@ -188,6 +199,8 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         size = len(data)
         if self._request_count != self._counted:
+            if not begun:
+                self._end_body()
             if self._unparsed + size > HEAD_BYTES:
                 self._check_heads(self._request_count - self._counted)
             begun = False
@@ -201,6 +214,13 @@ class Connection(web.RequestHandler):
             if not (self._reading_paused or self._buffer_paused or self._upgraded):
                 self._check_framing(self._payload)
         self._unparsed = self._unparsed + size if begun or kept else size
+
+    def _end_body(self) -> None:
+        """Pass a fault that the parser found in a body on to the reader of the body: aiohttp has
+        queued it as a request of its own."""
+        fault, body = self._messages[-1][0], self._payload
+        if isinstance(fault, _ErrInfo) and body is not None and not body.is_eof():
+            body.set_exception(fault.exc)
 
     def _check_heads(self, count: int) -> None:
         """Replace the first of the newest `count` messages whose head is too large by an error

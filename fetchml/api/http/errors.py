@@ -39,6 +39,15 @@ class MethodNotAllowed(HttpBadRequest):
         self.allowed = allowed
 
 
+class BadlyEncodedBody(HttpBadRequest):
+    """The body's encoding is malformed, so that its end is not known."""
+
+    status = 400
+
+    def __init__(self) -> None:
+        super().__init__("The body is not encoded as its headers say")
+
+
 class BodyTimeout(HttpBadRequest):
     """The body, or its next piece, did not arrive in time."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from aiohttp.test_utils import make_mocked_request
 from fetchml.api.grpc.groups.experiments import ExperimentService
 from fetchml.api.grpc.listing import ListReplies
 from fetchml.api.grpc.rpc_context import RpcContext
-from fetchml.api.grpc.sending import REPLIES_BY_CALLER, UnreadReplies
+from fetchml.api.grpc.sending import COPIES, REPLIES_BY_CALLER, UnreadReplies
 from fetchml.api.grpc.snapshots import SnapshotService
 from fetchml.api.http import request as http
 from fetchml.api.http.reply import Budgets, Reply
@@ -149,11 +149,11 @@ async def test_large_page_is_measured_in_turns(monkeypatch: pytest.MonkeyPatch) 
 async def test_large_grpc_page_is_serialized_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "LONGEST_SECONDS", 0.0)
     monkeypatch.setattr(pacing, "SHORT_SECONDS", 0.0)
-    replies, found = ListReplies(), large_tasks(20)
+    replies, found = ListReplies(UnreadReplies()), large_tasks(20)
 
     async def made() -> bytes:
         head = TaskList(total=20, limit=50, next_page_token="next")
-        reply = await replies.with_tasks(head, found, full=True)
+        reply = await replies.with_tasks(head, found, full=True, caller="key")
         assert isinstance(reply, bytes)
         return reply
 
@@ -175,6 +175,35 @@ async def test_unread_grpc_reply_counts_as_often_as_it_is_in_memory() -> None:
     with pytest.raises(TooManyBytes):
         unread.last("key", "peer", REPLIES_BY_CALLER // 3)
     unread.last("other", "peer", REPLIES_BY_CALLER // 3)
+
+
+async def test_grpc_list_counts_as_unread_while_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A list beyond the budget is refused early: most of its tasks are not looked at."""
+    monkeypatch.setattr(pacing, "LONGEST_SECONDS", 0.0)
+    monkeypatch.setattr(pacing, "SHORT_SECONDS", 0.0)
+    unread = UnreadReplies()
+    replies, looked_at = ListReplies(unread), list[str]()
+
+    def looked_at_tasks() -> Iterator[Task]:
+        for each in large_tasks(20):
+            looked_at.append(each.id)
+            yield each
+
+    async def made(caller: str) -> object:
+        return await replies.with_tasks(TaskList(), looked_at_tasks(), full=True, caller=caller)
+
+    with unread.write("key", "peer", (REPLIES_BY_CALLER - (2 << 20)) // COPIES):
+        with pytest.raises(TooManyBytes):
+            await made("key")
+        assert 3 <= len(looked_at) <= 6, looked_at
+        await made("other")
+    reply = await made("key")
+    assert isinstance(reply, bytes)
+    # What was counted is given back: a reply of the whole budget has room.
+    unread.last("key", "peer", REPLIES_BY_CALLER // COPIES)
+    unread.last("other", "peer", REPLIES_BY_CALLER // COPIES)
 
 
 async def turns_of(work: Awaitable[object]) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.grpc.sending import UnreadReplies
 from fetchml.api.grpc.tasks import TaskService
 from fetchml.core.model import Change, Status, Task
 from fetchml.core.requests import submission
@@ -101,7 +102,7 @@ async def create_tasks(
     async def received() -> AsyncIterator[task_pb2.CreateTasksRequest]:
         yield message
 
-    return await TaskService(engine).CreateTasks(received(), RpcContext(ALICE, {}))
+    return await TaskService(engine, UnreadReplies()).CreateTasks(received(), RpcContext(ALICE, {}))
 
 
 @pytest.mark.parametrize("name", BATCHES)

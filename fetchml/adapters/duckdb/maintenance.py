@@ -26,8 +26,12 @@ TICK_S = 0.25
 FOLD_S = 5.0
 """Longest time until changes are folded if no reader waits for them."""
 FOLD_ROWS = 4_000
-FOLD_CHARACTERS = 8 << 20
 """Maximum of one transaction; a backlog of this size is folded immediately."""
+FOLD_CHARACTERS = 8 << 20
+"""The same for the backlog's data."""
+SPAN_CHARACTERS = 2 << 20
+"""Data of one transaction, which the database has in memory several times. Ordinary changes reach
+FOLD_ROWS before."""
 TAIL_ROWS = 50_000
 TAIL_CHARACTERS = 64 << 20
 """Commits wait while more than this is not folded, which bounds the wait of a read or a start."""
@@ -201,7 +205,7 @@ class Maintenance:
         last = target
         while self._sizes and self._sizes[0][0] <= target:
             seq, size = self._sizes[0]
-            if rows == FOLD_ROWS or (rows and characters + size > FOLD_CHARACTERS):
+            if rows == FOLD_ROWS or (rows and characters + size > SPAN_CHARACTERS):
                 break
             self._sizes.popleft()
             characters += size

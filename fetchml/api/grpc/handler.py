@@ -73,8 +73,9 @@ class RpcHandler(grpc.GenericRpcHandler):
             PLACES, PLACES_BY_KEY, waiting_by_caller=admission.streams_per_key
         )
         self._messages = ByteBudget("messages", by_caller=MESSAGES_BY_KEY, in_all=MESSAGES_IN_ALL)
-        self._unread = UnreadReplies()
-        self._keyless = KeylessCalls(admission, self._unread)
+        self.unread = UnreadReplies()
+        """Counts the replies of all calls; methods whose replies are large count them earlier."""
+        self._keyless = KeylessCalls(admission, self.unread)
         self._streams: set[asyncio.Task[Any]] = set()
         self._closing = False
 
@@ -136,7 +137,7 @@ class RpcHandler(grpc.GenericRpcHandler):
             with self._held(caller, data):
                 await turn_for(len(data))
                 reply = _serialized(await handler.unary_unary(parse(data), rpc), serialize)
-            self._unread.last(caller, peer, len(reply))
+            self.unread.last(caller, peer, len(reply))
             await turn_for(len(reply))  # gRPC copies it.
             return reply
 
@@ -144,7 +145,7 @@ class RpcHandler(grpc.GenericRpcHandler):
             caller = rpc.principal.key_id
             data = await messages.only_message(read_messages(self._places, caller, context))
             with self._held(caller, data):
-                writer = ReplyWriter(handler, self._unread, caller, peer, context)
+                writer = ReplyWriter(handler, self.unread, caller, peer, context)
                 await writer.reply(parse(data), rpc)
 
         async def answer_stream_unary(rpc: RpcContext, peer: str, context: Any) -> bytes:
@@ -159,7 +160,7 @@ class RpcHandler(grpc.GenericRpcHandler):
 
             async with aclosing(requests()) as parsed:
                 reply: bytes = serialize(await handler.stream_unary(parsed, rpc))
-            self._unread.last(caller, peer, len(reply))
+            self.unread.last(caller, peer, len(reply))
             return reply
 
         async def answer_conversation(rpc: RpcContext, peer: str, context: Any) -> None:
@@ -172,7 +173,7 @@ class RpcHandler(grpc.GenericRpcHandler):
                         yield parse(data)
 
             async with aclosing(requests()) as parsed:
-                writer = ReplyWriter(handler, self._unread, caller, peer, context)
+                writer = ReplyWriter(handler, self.unread, caller, peer, context)
                 await writer.reply(parsed, rpc)
 
         serialize = handler.response_serializer

@@ -19,6 +19,8 @@ SMALL_BYTES = 16 * 1024
 COPIES = 2
 """Times that a reply is in memory until its client has read it: gRPC's own bytes, and those that
 grpc.aio copied them from."""
+STEP_BYTES = 64 * 1024
+"""A reply that is made counts for its next bytes in steps of this size."""
 SEND_SECONDS = 60
 """A client's connection is closed if it reads nothing of a reply for this long."""
 SWEEP_SECONDS = 1
@@ -62,6 +64,15 @@ class UnreadReplies:
         if size > SMALL_BYTES:
             task.add_done_callback(lambda _: self._budget.give_back(caller, COPIES * size))
 
+    @contextmanager
+    def made(self, caller: str) -> Iterator["ReplyBeingMade"]:
+        """Count a reply while it is made, in parts that are then joined."""
+        reply = ReplyBeingMade(self._budget, caller)
+        try:
+            yield reply
+        finally:
+            reply.close()
+
     def _remove_ended(self) -> None:
         """Remove calls that have ended. A callback for each call would cost more than inspecting
         all of them now and then."""
@@ -95,3 +106,28 @@ class UnreadReplies:
         if peers:
             log.warning("closing the connections of clients that do not read their replies")
             self._closing = loop.create_task(asyncio.to_thread(close_connections, peers))
+
+
+class ReplyBeingMade:
+    """The bytes of a reply that is not complete. They are counted as those of an unread one: when
+    it is joined, and when gRPC copies it, they are in memory as often."""
+
+    def __init__(self, budget: ByteBudget, caller: str) -> None:
+        self._budget = budget
+        self._caller = caller
+        self._size = 0
+        self._held = 0
+
+    def add(self, size: int) -> None:
+        """Count `size` more bytes. Raises TooManyBytes, Overloaded."""
+        self._size += size
+        more = COPIES * self._size - self._held
+        if self._size > SMALL_BYTES and more > 0:
+            more = max(more, STEP_BYTES)
+            self._budget.take(self._caller, more)
+            self._held += more
+
+    def close(self) -> None:
+        """Count nothing any more: the reply is complete, or was given up."""
+        self._budget.give_back(self._caller, self._held)
+        self._held = 0

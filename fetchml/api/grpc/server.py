@@ -156,7 +156,9 @@ class GrpcServer:
             )
 
         services: Any = self._handler
-        task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(api.engine), services)
+        task_pb2_grpc.add_TaskServiceServicer_to_server(
+            TaskService(api.engine, self._handler.unread), services
+        )
         queue_pb2_grpc.add_QueueServiceServicer_to_server(QueueService(api.engine), services)
         experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(
             ExperimentService(api.experiments, api.engine), services

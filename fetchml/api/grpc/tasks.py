@@ -11,6 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.grpc.listing import ListReplies, list_request
 from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.grpc.sending import UnreadReplies
 from fetchml.api.grpc.task_files import TaskFileCalls
 from fetchml.api.listing import listing
 from fetchml.api.mappings import ESTIMATE, EXPLANATION, INTERRUPTION
@@ -47,11 +48,11 @@ NOT_IN_A_BATCH = FieldViolation("tasks.validate_only", "is only for CreateTask")
 
 
 class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, unread: UnreadReplies) -> None:
         super().__init__(engine)
         self._pages = asyncio.Semaphore(MAX_CONCURRENT_PAGES)
         self._searches = asyncio.Semaphore(MAX_CONCURRENT_SEARCHES)
-        self._replies = ListReplies()
+        self._replies = ListReplies(unread)
 
     async def CreateTask(
         self, request: task_pb2.CreateTaskRequest, context: RpcContext
@@ -112,7 +113,10 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
                 offset=wanted.query.offset,
                 next_page_token=wanted.next_token(page),
             )
-            return await self._replies.with_tasks(reply, wanted.shown(page), full=full)
+            caller = context.principal.key_id
+            return await self._replies.with_tasks(
+                reply, wanted.shown(page), full=full, caller=caller
+            )
 
     async def UpdateTask(
         self, request: task_pb2.UpdateTaskRequest, context: RpcContext

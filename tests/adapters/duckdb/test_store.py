@@ -230,6 +230,25 @@ async def test_commits_reads_folds_prunes_and_checkpoints_at_once(
         assert page.total == 8 * 40
 
 
+async def test_large_changes_are_folded_in_several_transactions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database holds the data of one transaction several times."""
+    take, taken = maintenance.Maintenance._take_span, list[int]()
+
+    def recorded(self: maintenance.Maintenance, target: int) -> int:
+        taken.append(take(self, target))
+        return taken[-1]
+
+    monkeypatch.setattr(maintenance.Maintenance, "_take_span", recorded)
+    monkeypatch.setattr(maintenance, "SPAN_CHARACTERS", 2_500)
+    async with store_in(tmp_path) as opened:
+        await opened.append(*(numbered(n, error="x" * 1_000) for n in range(10)))
+        page = await opened.store.list_tasks(TaskQuery(limit=20))
+    assert [len(task.error or "") for task in page.tasks] == [1_000] * 10
+    assert taken == [2, 4, 6, 8, 10]
+
+
 async def test_large_commit_is_announced_in_parts_with_turns_of_others_in_between(
     tmp_path: Path,
 ) -> None:

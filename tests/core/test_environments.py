@@ -118,10 +118,10 @@ def test_refused_requirements(content: str, message: str) -> None:
     ],
 )
 def test_hostile_requirements_take_linear_time(content: str) -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     with suppress(BadFile):
         read_requirements("requirements.txt", content)
-    assert time.monotonic() - began < MOST_SECONDS
+    assert time.thread_time() - began < MOST_SECONDS
 
 
 BLOCK = '# /// script\n# dependencies = ["numpy"]\n#\n# ///\n'
@@ -142,10 +142,10 @@ def test_script_without_metadata(content: str) -> None:
 
 
 def test_many_unfinished_blocks_take_linear_time() -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(BadFile):
         script_metadata("# /// script\n" * 80_000)
-    assert time.monotonic() - began < MOST_SECONDS
+    assert time.thread_time() - began < MOST_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def typescript(document: Json) -> Iterator[str]:
 
 
 def main() -> None:
-    document = yaml.safe_load(OPENAPI.read_text())
+    document = yaml.load(OPENAPI.read_text(), yaml.CSafeLoader)
     sys.stdout.write("\n".join(typescript(document)))
 
 

@@ -82,7 +82,7 @@ def running(
     port on 127.0.0.1. `plain`: also listen without TLS, in all else the same. `burst`: requests
     that each key and each address has, and no more come. `idle_seconds`: in place of the limits of
     routes for the time in which nothing passes. `workers`: threads."""
-    settings = yaml.safe_load((CONFIGURATIONS / configuration).read_text())
+    settings = yaml.load((CONFIGURATIONS / configuration).read_text(), yaml.CSafeLoader)
     _move(settings, files, clusters)
     if burst is not None:
         _limit(settings, burst)

@@ -104,6 +104,9 @@ def gpu_box(tmp_path: Path, gpu_libraries: Path, monkeypatch: pytest.MonkeyPatch
     return box
 
 
+# jsonschema would compile the grammar of a format that no description here uses, in each process.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # it can't be imported
+
 # The tests start thousands of Python processes. Where this variable is set, each of them compiles
 # all that it imports, and takes three times as long.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 
-CONTRACT: Schema = yaml.safe_load(Path(__file__).with_name("openapi.yaml").read_text())
+CONTRACT: Schema = yaml.load(Path(__file__).with_name("openapi.yaml").read_text(), yaml.CSafeLoader)
 SCHEMAS: dict[str, Schema] = CONTRACT["components"]["schemas"]
 NAMES = (
     *("access", "audit", "error", "experiment", "gpu", "health"),

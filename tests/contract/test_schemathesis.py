@@ -113,7 +113,7 @@ def test_only_listed_findings_occur(
             *("--report", "ndjson", "--report-ndjson-path", "report.ndjson"),
         ],
         cwd=tmp_path,
-        env={**os.environ, "SCHEMATHESIS_HOOKS": str(ARCHIVES)},
+        env={**os.environ, "SCHEMATHESIS_HOOKS": str(ARCHIVES), "PYTHONPATH": str(ROOT)},
         timeout=SECONDS,
     )
     assert done.returncode in {0, 1}, done.stdout + done.stderr

@@ -11,7 +11,7 @@ from tests.server.ways_in_table import METHODS
 
 
 def manager(configuration: str) -> dict[str, Any]:
-    settings = yaml.safe_load((proxy.CONFIGURATIONS / configuration).read_text())
+    settings = yaml.load((proxy.CONFIGURATIONS / configuration).read_text(), yaml.CSafeLoader)
     listener = settings["static_resources"]["listeners"][0]
     return dict(listener["filter_chains"][0]["filters"][0]["typed_config"])
 

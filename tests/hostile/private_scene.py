@@ -12,8 +12,8 @@ import pytest
 
 from fetchml.core.model import Role
 from testbed.gpu.stand_in import GpuBox, gpu
-from tests.contract.schemathesis_archives import archive
 from tests.support import grpc_world, rest_world
+from tests.support.archives import archive
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import soon, until

@@ -32,7 +32,7 @@ IDS = {
     "notification_id",
 }
 """Fields of requests that name something of a user."""
-OPERATIONS = yaml.safe_load(Path("fetchml/api/rest/openapi.yaml").read_text())["paths"]
+OPERATIONS = yaml.load(Path("fetchml/api/rest/openapi.yaml").read_text(), yaml.CSafeLoader)["paths"]
 UNKNOWN = IdSequence().next(1)
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}")
 

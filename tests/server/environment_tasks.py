@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from tests.contract.schemathesis_archives import archive
+from tests.support.archives import archive
 from tests.support.program import Server
 from tests.support.waiting import SECONDS, until
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from grpc import StatusCode as Code
 
-from tests.contract.schemathesis_archives import archive
+from tests.support.archives import archive
 
 STATUS = {
     "BAD_REQUEST": (400, Code.INVALID_ARGUMENT),

@@ -10,10 +10,10 @@ from google.protobuf.message import Message
 from fetchml.core.model import Role
 from fetchml.v1 import environment_pb2
 from fetchml.v1.environment_pb2_grpc import EnvironmentServiceStub
-from tests.contract.schemathesis_archives import archive
 from tests.server.environment_tasks import WANTED, ended, pinned, wheel
 from tests.server.parity import Outcome, outcome, refused, same
 from tests.support import grpc_world, rest_world
+from tests.support.archives import archive
 from tests.support.cli_server import FETCHML, environment
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.schemathesis_archives import archive
 from tests.server.parity import both_create, without_own
 from tests.server.parity_cases import BLOCKED, BOX, GOOD
+from tests.support.archives import archive
 from tests.support.front import EDGE
 from tests.support.program import Backend, Server, Task
 from tests.support.rest_world import JSON

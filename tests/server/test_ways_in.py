@@ -19,7 +19,6 @@ from fetchml.v1 import (
     key_pb2,
     task_pb2,
 )
-from tests.contract.schemathesis_archives import archive
 from tests.server.ways_in_table import (
     CALLERS,
     GRPC,
@@ -33,6 +32,7 @@ from tests.server.ways_in_table import (
     Expected,
 )
 from tests.support import grpc_world, rest_world
+from tests.support.archives import archive
 from tests.support.front import EDGE
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve

@@ -7,7 +7,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor
 
 from fetchml.v1 import key_pb2
-from tests.contract.schemathesis_archives import archive
+from tests.support.archives import archive
 
 CALLERS = ("owner", "other", "viewer", "admin", "revoked", "nobody")
 """In the order of the table's columns. The last two get a 401 everywhere."""

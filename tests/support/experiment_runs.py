@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.contract.schemathesis_archives import archive
+from tests.support.archives import archive
 from tests.support.program import Server
 
 REPORTS = """

@@ -11,8 +11,8 @@ from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from fetchml.api.rest.description import description
 
 ROOT = Path(__file__).parents[2]
-SUPERSET = yaml.safe_load(description())
-CONTRACT = yaml.safe_load((ROOT / "tests/contract/openapi.yaml").read_text())
+SUPERSET = yaml.load(description(), yaml.CSafeLoader)
+CONTRACT = yaml.load((ROOT / "tests/contract/openapi.yaml").read_text(), yaml.CSafeLoader)
 ERROR = {"$ref": "#/components/schemas/ErrorResponse"}
 
 

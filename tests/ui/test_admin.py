@@ -6,7 +6,7 @@ from pathlib import Path
 from playwright.async_api import expect
 
 from fetchml.core.model import Role
-from tests.contract.schemathesis_archives import archive
+from tests.support.archives import archive
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.signed_in import sign_in, visit

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.contract.schemathesis_archives import archive
+from tests.support.archives import archive
 from tests.support.busy_host import BusyHost
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import serving

@@ -170,4 +170,6 @@ def test_search_holds_the_interpreter_for_a_short_time(
         began = time.thread_time()
         assert search(read, wanted, first, end, 1, ignore_case=ignore_case).matches == []
         best = min(best, (time.thread_time() - began) / slowness())
+        if best < LONGEST_SECONDS:
+            break
     assert best < LONGEST_SECONDS

@@ -15,7 +15,7 @@ from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import soon, until
 
-PROMPT_SECONDS = 5.0
+PROMPT_SECONDS = 9.0
 """Less than a single access to the disk may take."""
 READS = (
     "", "/logs", "/logs/info", "/logs?tail=3", "/logs/search?q=a",

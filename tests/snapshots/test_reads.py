@@ -35,7 +35,7 @@ def test_large_manifest_is_decoded_in_small_steps() -> None:
     gc.collect()
     gc.freeze()
     try:
-        assert min(longest_step(data) / slowness() for _ in range(TRIES)) < LONGEST_SECONDS
+        assert any(longest_step(data) / slowness() < LONGEST_SECONDS for _ in range(TRIES))
     finally:
         gc.unfreeze()
 

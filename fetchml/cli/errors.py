@@ -9,6 +9,8 @@ from typing import IO, Any
 
 import click
 
+from fetchml.cli.printing.printable import LAYOUT, printable, unguarded
+
 
 class ExitCode(IntEnum):
     """Exit codes, as `fetchml --help` lists them."""
@@ -34,7 +36,8 @@ class CommandError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         word = "Error:" if wants_no_colour() else click.style("Error:", fg="red")
-        click.echo(_wrapped(f"{word} {self.message}"), err=True)
+        message = printable(self.message, LAYOUT)
+        click.echo(_wrapped(f"{word} {message}"), file=unguarded(sys.stderr))
         if self.hint:
             click.echo(_wrapped(self.hint), err=True)
 

@@ -11,6 +11,7 @@ import click
 from fetchml import __version__
 from fetchml.cli.errors import CommandError, ExitCode, show, wants_no_colour
 from fetchml.cli.groups import CommandGroup
+from fetchml.cli.printing.printable import guarded
 from fetchml.ops import stdio
 
 COMMANDS = {
@@ -177,6 +178,7 @@ def fetchml() -> None:
 def main() -> NoReturn:
     """The console script."""
     stdio.complete()
+    sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
     # grpc's own messages on stderr repeat the errors that the commands print.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # uvloop forks when the server runs a command, and grpc's fork handlers then close the

@@ -9,7 +9,7 @@ def transfer() -> Progress:
     """Return a progress bar, hidden if stderr is not a terminal."""
     out = console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),

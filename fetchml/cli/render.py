@@ -11,6 +11,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fetchml.cli.printing.console import PlainConsole
+from fetchml.cli.printing.printable import printable
 from fetchml.client import to_json
 
 WIDE = 10_000
@@ -22,7 +24,16 @@ ROOM_FOR_IDS = 120
 def print_json(value: Message | dict[str, Any] | list[Any]) -> None:
     """Print a value on one line: several of them are JSON Lines."""
     shown = to_json(value) if isinstance(value, Message) else value
-    click.echo(json.dumps(shown, ensure_ascii=False))
+    click.echo(json_line(shown))
+
+
+def json_line(value: Any) -> str:
+    """Return a value as JSON. JSON escapes the control characters of ASCII; here it escapes all
+    that is not printable, so that it can be read on a terminal too."""
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def print_result(value: Message | dict[str, Any], text: str, *, as_json: bool) -> None:
@@ -35,8 +46,8 @@ def print_result(value: Message | dict[str, Any], text: str, *, as_json: bool) -
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console that prints text unchanged, and wraps lines only on a terminal."""
-    made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
-    return made if made.is_terminal else Console(stderr=stderr, width=WIDE, color_system=None)
+    made = PlainConsole(stderr=stderr)
+    return made if made.is_terminal else PlainConsole(stderr=stderr, width=WIDE, color_system=None)
 
 
 def can_redraw(out: Console) -> bool:
@@ -46,7 +57,7 @@ def can_redraw(out: Console) -> bool:
 
 def show(renderable: RenderableType, *, wide: bool = False) -> None:
     """Print on stdout. `wide` and output that is not for a terminal are as wide as they need."""
-    out = Console(width=WIDE, color_system=None) if wide else console()
+    out = PlainConsole(width=WIDE, color_system=None) if wide else console()
     if out.is_terminal and not wide:
         out.print(renderable)
         return
@@ -57,8 +68,9 @@ def show(renderable: RenderableType, *, wide: bool = False) -> None:
 
 
 def clean(text: str) -> Text:
-    """Replace the control characters of text from elsewhere, which must not steer the terminal."""
-    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+    """Return text from elsewhere as one line, see `printable`. Tables count its width as it is
+    shown then."""
+    return Text(printable(text))
 
 
 def counted(number: int, noun: str) -> str:

@@ -2,20 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import ClassVar
 
+from rich.segment import Segment
 from rich.text import Text
 from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.color import Color
 from textual.containers import Vertical
 from textual.coordinate import Coordinate
+from textual.filter import LineFilter
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, RichLog, Static
 
 from fetchml.cli.live.board import Board, gpu_line, grid
 from fetchml.cli.live.log_lines import LogLines
+from fetchml.cli.printing.console import plain
 from fetchml.cli.render import clean
 from fetchml.cli.targets import Target
 from fetchml.cli.task_ids import short
@@ -44,6 +48,13 @@ LOG_BYTES = 64 * 1024
 LOG_LINES = 5000
 LIVE = (Task.queued, Task.preparing, Task.running, Task.collecting)
 PAGE = 1000
+
+
+class PlainText(LineFilter):
+    """Escapes what is not printable in each line of the screen, and drops links."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        return [plain(each) for each in segments]
 
 
 class Confirm(ModalScreen[bool]):
@@ -146,6 +157,9 @@ class TopApp(App[CallError | None]):
         self._stale = True
         if not self._loaded:
             self.exit(why)  # A server that was never reached is probably the wrong one.
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [PlainText(), *super().get_line_filters()]
 
     # What the server sends
 

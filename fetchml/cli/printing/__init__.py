@@ -1,0 +1,1 @@
+"""Output of commands, which text from elsewhere cannot steer."""

@@ -22,7 +22,7 @@ from fetchml.cli.render import (
 )
 from fetchml.cli.tables import FittedTable, table
 from fetchml.cli.task_ids import short
-from fetchml.client import Client, Experiment, to_json
+from fetchml.client import Client, Experiment, enum_name, to_json
 
 
 @click.group(cls=CommandGroup)
@@ -76,7 +76,7 @@ def _table(found: Iterable[Experiment], *, short_ids: bool) -> FittedTable:
         shown.add_row(
             short(each.id) if short_ids else each.id,
             clean(each.name),
-            Experiment.Status.Name(each.status),
+            enum_name(each, "status"),
             str(counts.failed),
             str(counts.completed),
             str(counts.preparing + counts.running + counts.collecting),
@@ -102,7 +102,7 @@ def show_one(client: Client, experiment_id: str, *, as_json: bool) -> None:
     lines = {
         "id": found.id,
         "name": found.name,
-        "status": Experiment.Status.Name(found.status),
+        "status": enum_name(found, "status"),
         "user": found.user_id,
         "made": local_time(found.created_at),
         "snapshot": found.commit_id,

@@ -16,7 +16,7 @@ from fetchml.cli.render import can_redraw, clean, console, duration, has_narrow_
 from fetchml.cli.tables import table
 from fetchml.cli.task_ids import short as short_id
 from fetchml.cli.task_table import run_time
-from fetchml.client import Client, Gpu, GpuList, RateLimited, Task, Unavailable, to_json
+from fetchml.client import Client, Gpu, GpuList, RateLimited, Task, Unavailable, enum_name, to_json
 
 EVERY_SECONDS = 1
 UUID_SHOWN = 12
@@ -96,7 +96,7 @@ def gpu_picture(found: GpuList, tasks: Iterable[Task]) -> RenderableType:
 
 
 def state_name(gpu: Gpu) -> str:
-    return Gpu.State.Name(gpu.state)
+    return enum_name(gpu, "state")
 
 
 def short(uuid: str) -> str:

@@ -25,7 +25,7 @@ from fetchml.cli.render import (
     show_details,
 )
 from fetchml.cli.tables import FittedTable, table
-from fetchml.client import Client, JupyterServiceInfo, RateLimited, Unavailable, to_json
+from fetchml.client import Client, JupyterServiceInfo, RateLimited, Unavailable, enum_name, to_json
 
 LOOK_AGAIN_SECONDS = 0.5
 LAST_WORDS_SECONDS = 10
@@ -156,7 +156,7 @@ def link(service: JupyterServiceInfo) -> str:
 
 
 def status_name(service: JupyterServiceInfo) -> str:
-    return JupyterServiceInfo.Status.Name(service.status)
+    return enum_name(service, "status")
 
 
 def note(service: JupyterServiceInfo) -> str:

@@ -23,7 +23,7 @@ from fetchml.cli.render import clean, console, local_time, print_json, print_res
 from fetchml.cli.settings_options import data_dir_option
 from fetchml.cli.tables import FittedTable, table
 from fetchml.cli.targets import Target, find_target
-from fetchml.client import Rpc, Unreachable, to_json
+from fetchml.client import Rpc, Unreachable, enum_name, to_json
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir
 from fetchml.errors import NotFound, RequestError
@@ -173,7 +173,7 @@ def _table(found: Iterable[Key]) -> FittedTable:
         shown.add_row(
             key.id,
             clean(key.name),
-            Key.Role.Name(key.role),
+            enum_name(key, "role"),
             local_time(key.created_at),
             local_time(key.last_used_at) if key.HasField("last_used_at") else "never",
             state_of(key),

@@ -13,7 +13,15 @@ from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import NotifyParam
 from fetchml.cli.render import clean, console, local_time, print_json
 from fetchml.cli.tables import FittedTable, table
-from fetchml.client import Client, Notification, NotificationSettings, NotifyTarget, to_json
+from fetchml.client import (
+    Client,
+    Notification,
+    NotificationSettings,
+    NotifyTarget,
+    enum_name,
+    enum_names,
+    to_json,
+)
 from fetchml.v1.notification_pb2 import ListNotificationsResponse
 
 
@@ -54,7 +62,7 @@ def _table(messages: Iterable[Notification]) -> FittedTable:
             each.id,
             clean(each.type),
             each.task_id,
-            Notification.State.Name(each.state),
+            enum_name(each, "state"),
             str(each.attempts),
             local_time(each.next_at) if each.HasField("next_at") else "",
             clean(each.last_error),
@@ -122,7 +130,7 @@ def set_default(client: Client, targets: tuple[NotifyTarget, ...], *, none: bool
 
 def _show(settings: NotificationSettings) -> None:
     for each in settings.notify:
-        events = ", ".join(map(NotifyTarget.Event.Name, each.on))
+        events = ", ".join(enum_names(each, "on"))
         console().print(clean(f"{each.url} ({events})"))
 
 

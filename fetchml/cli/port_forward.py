@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from fetchml.cli.connect import server_option
 from fetchml.cli.errors import CommandError, ExitCode
-from fetchml.client import CallError, Client, Task
+from fetchml.client import CallError, Client, Task, status_name
 from fetchml.client.access_rpcs import PIECE_BYTES, forward_port
 from fetchml.v1.access_pb2 import ForwardPortRequest
 
@@ -62,7 +62,7 @@ def port_forward(
     task = client.get(task_id)
     if task.status != Task.running:
         raise CommandError(
-            f"The task is {Task.Status.Name(task.status)}, and only a running task has ports",
+            f"The task is {status_name(task)}, and only a running task has ports",
             code=ExitCode.CONFLICT,
         )
     listeners = []

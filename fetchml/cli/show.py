@@ -11,8 +11,8 @@ from rich.text import Text
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.render import clean, duration, local_time, print_json, show_details, size
 from fetchml.cli.task_table import run_time, status_text
-from fetchml.client import CallError, Client, Task, TaskExplanation, ended
-from fetchml.v1.task_pb2 import Dependency, NotifyTarget, TaskAttempt
+from fetchml.client import CallError, Client, Task, TaskExplanation, ended, enum_name, enum_names
+from fetchml.v1.task_pb2 import Dependency, TaskAttempt
 from fetchml.v1.usage_pb2 import TaskUsagePoint
 
 MIB = 1 << 20
@@ -101,7 +101,7 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
 def _notify(task: Task) -> str:
     found = []
     for each in task.notify:
-        events = ", ".join(map(NotifyTarget.Event.Name, each.on))
+        events = ", ".join(enum_names(each, "on"))
         found.append(f"{each.url} ({events})")
     return "; ".join(found)
 
@@ -178,7 +178,7 @@ def _dependency(on: Dependency) -> str:
     what = on.task_id or f"all of sweep {on.sweep_id}"
     if on.task_id and on.sweep_id:
         what += f" (same index in sweep {on.sweep_id})"
-    return f"{what} {Dependency.Condition.Name(on.condition)}"
+    return f"{what} {enum_name(on, 'condition')}"
 
 
 def _needs(task: Task) -> str:

@@ -22,6 +22,7 @@ from fetchml.client import (
     TaskLogChunk,
     WatchTasksResponse,
     ended,
+    enum_name,
     status_name,
 )
 
@@ -197,7 +198,7 @@ def status_line(client: Client, task: Task, *, moving: bool) -> str:
         why = client.explain(task.id)
     except CallError as failed:
         return f"{name} ({failed.message})"
-    now = f"{task.job_name} {Task.Status.Name(why.status)}"
+    now = f"{task.job_name} {enum_name(why, 'status')}"
     if why.status == Task.preparing and not why.progress:
         return now
     if not why.position:

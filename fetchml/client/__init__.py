@@ -33,7 +33,7 @@ from fetchml.client.errors import (
     ValidationFailed,
 )
 from fetchml.client.jupyter_rpcs import JupyterFields
-from fetchml.client.messages import ended, status_name, to_json
+from fetchml.client.messages import ended, enum_name, enum_names, status_name, to_json
 from fetchml.client.retries import Options
 from fetchml.client.rpcs import ListWhere, Rpc, TaskFields, Where
 from fetchml.client.sweep_rpcs import SweepFields
@@ -116,6 +116,8 @@ __all__ = [
     "WebhookSecret",
     "Where",
     "ended",
+    "enum_name",
+    "enum_names",
     "status_name",
     "to_json",
 ]

@@ -15,8 +15,27 @@ _LAST_MS = 253_402_300_799_999
 
 
 def status_name(task: Task) -> str:
-    """Return the contract's name of a task's status."""
-    return Task.Status.Name(task.status)
+    """Return the contract's name of a task's status, see `enum_name`."""
+    return enum_name(task, "status")
+
+
+def enum_name(message: Message, field: str) -> str:
+    """Return the name of the value that an enumeration has in a message. A newer server may send a
+    value that this release does not have: `UNKNOWN_7`."""
+    return _name(_enumeration(message, field), getattr(message, field))
+
+
+def enum_names(message: Message, field: str) -> list[str]:
+    """Like `enum_name`, of a field that is a list."""
+    described = _enumeration(message, field)
+    return [_name(described, number) for number in getattr(message, field)]
+
+
+def _enumeration(message: Message, field: str) -> Any:
+    described = message.DESCRIPTOR.fields_by_name[field].enum_type
+    if described is None:
+        raise ValueError(f"{field} is not an enumeration")
+    return described
 
 
 def ended(task: Task) -> bool:
@@ -39,12 +58,17 @@ def _field(field: Any, value: Any) -> Any:
 
 def _value(field: Any, value: Any) -> Any:
     if field.enum_type:
-        return field.enum_type.values_by_number[value].name
+        return _name(field.enum_type, value)
     if field.message_type is None:
         return value
     if field.message_type.full_name == "google.protobuf.Timestamp":
         return _rfc3339(value.ToMilliseconds())
     return to_json(value)
+
+
+def _name(described: Any, number: int) -> str:
+    found = described.values_by_number.get(number)
+    return f"UNKNOWN_{number}" if found is None else str(found.name)
 
 
 def _rfc3339(ms: int) -> str:

@@ -22,7 +22,7 @@ from fetchml.cli.render import (
 from fetchml.cli.sweep.create import create
 from fetchml.cli.tables import FittedTable, table
 from fetchml.cli.task_ids import short
-from fetchml.client import Client, Sweep, to_json
+from fetchml.client import Client, Sweep, enum_name, to_json
 from fetchml.v1.sweep_pb2 import ListBestTasksResponse
 
 COUNTS = ("queued", "preparing", "running", "collecting", "completed", "failed", "deleted")
@@ -101,7 +101,7 @@ def show_one(client: Client, sweep_id: str, *, as_json: bool) -> None:
         "created": local_time(found.created_at),
         "tasks": str(found.total),
         **{name: str(count) for name, count in counts if count},
-        "mode": Sweep.Mode.Name(found.mode),
+        "mode": enum_name(found, "mode"),
         "samples": str(found.samples) if found.samples else "",
         "random seed": str(found.random_seed) if found.HasField("random_seed") else "",
         "max parallel": str(found.max_parallel) if found.max_parallel else "",

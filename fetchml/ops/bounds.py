@@ -18,6 +18,7 @@ from fetchml.auth import port_visits, sessions, sign_in_codes
 from fetchml.config.settings import Settings
 from fetchml.core import quotas
 from fetchml.core.model import ENDED
+from fetchml.core.notifications import turns
 from fetchml.core.packing import peaks
 from fetchml.core.sweeps import limits
 from fetchml.engine import feed, task_index
@@ -47,14 +48,17 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
         MemoryBound("the program itself", PROCESS_BYTES),
         MemoryBound("the database", store.MEMORY_BYTES),
         MemoryBound(
-            "searches and histories that are read", readers.SLOW_READERS * pages.PAGE_BYTES
+            "pages, searches and histories that are read",
+            (readers.READERS + readers.SLOW_READERS) * pages.PAGE_BYTES,
         ),
         MemoryBound("tasks that have not ended", quotas.MAX_LIVE_BYTES),
         MemoryBound("the newest tasks that have ended", len(ENDED) * task_index.RECENT_BYTES),
         MemoryBound("sweeps", limits.MAX_SWEEPS * service.SWEEP_BYTES),
+        MemoryBound("tasks of one sweep that are made", service.MAX_TASK_BYTES),
         MemoryBound("peaks of GPU memory by job", peaks.MOST * peaks.JOB_BYTES),
         MemoryBound("secrets of users", user_secrets.MOST_MEMORY),
         MemoryBound("notifications", outbox.OutboxLimits().in_all * outbox.ROW_BYTES),
+        MemoryBound("webhooks that are sent", turns.IN_ALL * link.TLS_BYTES),
         MemoryBound("the newest changes", feed.KEPT_BYTES),
         MemoryBound(
             "HTTP connections", settings.server.max_connections * connection.CONNECTION_BYTES

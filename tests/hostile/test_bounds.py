@@ -1,5 +1,7 @@
 """The sum of all memory limits fits into what the service unit grants."""
 
+import ast
+import re
 from pathlib import Path
 
 import msgspec
@@ -14,6 +16,10 @@ from fetchml.views import Finding
 from tests.support.validate import ROOT
 
 GIB = 1 << 30
+IN_ALL = re.compile(r"^(\w*IN_ALL\w*) *=", re.MULTILINE)
+"""The name of such a constant."""
+NO_MEMORY = {"usage.MAX_POINTS_IN_ALL"}
+"""Those that limit the size of one reply."""
 
 
 @pytest.mark.parametrize(
@@ -24,6 +30,20 @@ def test_sum_of_all_memory_limits_fits_service_unit(launcher: str, gib: int) -> 
     settings = Settings(server=msgspec.convert({"launcher": launcher}, ServerSettings))
     most = bounds.total_bytes(settings)
     assert most < gib << 30, bounds.memory_bounds(settings)
+
+
+def test_sum_has_every_limit_on_all_callers() -> None:
+    """A module whose constant limits what all callers hold is one that the sum imports."""
+    package = ROOT / "fetchml"
+    defined = {
+        f"{file.stem}.{name}"
+        for file in package.rglob("*.py")
+        for name in IN_ALL.findall(file.read_text())
+    }
+    assert len(defined) > 10
+    summed = ast.parse((package / "ops/bounds.py").read_text())
+    used = {ast.unparse(node) for node in ast.walk(summed) if isinstance(node, ast.Attribute)}
+    assert defined - used == NO_MEMORY
 
 
 def test_page_of_clusters_has_the_sum() -> None:

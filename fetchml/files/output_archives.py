@@ -9,10 +9,8 @@ from typing import NamedTuple
 from fetchml.core.requests.download_names import ArchiveFormat
 from fetchml.errors import BadRequest, Overloaded, RateLimited, Unavailable
 from fetchml.files import archive_format
-from fetchml.files.task_files import MAX_OUTPUT_FILES, TaskFiles
+from fetchml.files.task_files import MAX_OUTPUT_FILES, MOST_PATH_BYTES, TaskFiles, path_bytes
 
-MOST_PATH_BYTES = 4 << 20
-"""All paths of one archive together."""
 ARCHIVE_BYTES = 32 << 20
 """Memory of one archive that is being written: its paths, names and entries."""
 BY_USER = 2
@@ -57,7 +55,7 @@ class OutputArchives:
                 f"archive: {BY_FILE}"
             )
         paths = [file.path for file in files]
-        if sum(map(len, paths)) > MOST_PATH_BYTES:
+        if sum(map(path_bytes, paths)) > MOST_PATH_BYTES:
             raise BadRequest(
                 f"The paths of the task's outputs are too long for one archive: {BY_FILE}"
             )

@@ -26,6 +26,9 @@ from fetchml.system.locks import KeyedLocks
 from fetchml.views import OutputFile, TaskFolder
 
 MAX_OUTPUT_FILES = 10_000
+MOST_PATH_BYTES = 4 << 20
+"""All paths of one list, or of one archive, together: folders may be nested so that each path has
+25 KB."""
 LISTING_THREADS = 2
 REMOVING_THREADS = 2
 
@@ -96,7 +99,8 @@ class TaskFiles:
         most: int = MAX_OUTPUT_FILES,
         folder: TaskFolder = TaskFolder.OUTPUTS,
     ) -> list[OutputFile]:
-        """Return the first regular files, by path, 10,000 by default. Raises Unavailable.
+        """Return the first regular files, by path, 10,000 by default; no more after the one with
+        which their paths exceed MOST_PATH_BYTES. Raises Unavailable.
 
         Lists of one user wait for each other, so that they don't occupy all threads.
         """
@@ -149,10 +153,19 @@ def etag_of(status: os.stat_result) -> str:
 
 
 def _walk(root: Path, most: int) -> list[OutputFile]:
-    return [
-        OutputFile(path, status.st_size, status.st_mtime_ns // 1_000_000, etag_of(status))
-        for path, status in islice(untrusted.regular_files(root), most)
-    ]
+    found: list[OutputFile] = []
+    left = MOST_PATH_BYTES
+    for path, status in islice(untrusted.regular_files(root), most):
+        modified_at = status.st_mtime_ns // 1_000_000
+        found.append(OutputFile(path, status.st_size, modified_at, etag_of(status)))
+        left -= path_bytes(path)
+        if left < 0:
+            break
+    return found
+
+
+def path_bytes(path: str) -> int:
+    return len(os.fsencode(path))
 
 
 def _open(root: Path, path: str) -> tuple[BinaryIO, os.stat_result]:

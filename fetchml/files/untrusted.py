@@ -15,7 +15,9 @@ from typing import BinaryIO, NamedTuple
 
 MAX_DEPTH = 100
 MOST_ENTRIES = 200_000
-"""Files and folders that are listed: their names are in memory."""
+"""Names of a folder that are read."""
+MOST_LISTED = 100_000
+"""Files and folders of a tree that are listed: their names are in memory, up to 255 bytes each."""
 _NAMES_AT_ONCE = 10_000
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -86,16 +88,16 @@ def open_regular(root: Path, path: str) -> BinaryIO:
     return os.fdopen(fd, "rb")
 
 
-def regular_files(root: Path, most: int = MOST_ENTRIES) -> Iterator[tuple[str, os.stat_result]]:
+def regular_files(root: Path, most: int | None = None) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the path below a folder and the status of each regular file, by name, those of a folder
     before those of its folders. Raises OSError if the folder can't be opened.
 
     A task may change the folder meanwhile: what vanishes is left out. So is what is nested deeper
-    than MAX_DEPTH, and what comes after `most` files and folders.
+    than MAX_DEPTH, and what comes after `most` files and folders, MOST_LISTED if `None`.
     """
     fd = os.open(root, FOLDER)
     try:
-        yield from _regular_files(fd, "", iter(range(most)), 0)
+        yield from _regular_files(fd, "", iter(range(MOST_LISTED if most is None else most)), 0)
     finally:
         os.close(fd)
 

@@ -3,14 +3,17 @@
 import asyncio
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fetchml.attempts.manager import COLLECTING_THREADS
+from fetchml.errors import BadRequest
 from fetchml.files import kept_outputs, untrusted
 from fetchml.files.kept_outputs import FEW_FILES, LeftOut, OutputLimits, keep
-from fetchml.files.task_files import LISTING_THREADS, TaskFiles
+from fetchml.files.output_archives import OutputArchives
+from fetchml.files.task_files import LISTING_THREADS, MOST_PATH_BYTES, TaskFiles
 from tests.hostile.attacked import Attacked
 from tests.support.engine_box import ALICE, BOB, Box, ended
 from tests.support.engine_box import box as box  # noqa: PLC0414 - a fixture
@@ -130,6 +133,62 @@ async def test_slow_collection_does_not_delay_other_users(
             held.set()
         for task in attackers:
             assert (await ended(engine, task.id)).status == "completed"
+
+
+def make_deep(root: Path, depth: int, files: int) -> int:
+    """Make files with long names in folders with long names, nested beyond the longest path of a
+    call. Returns the length of each file's path."""
+    root.mkdir(parents=True)
+    fd = os.open(root, untrusted.FOLDER)
+    name = "d" * 250
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=fd)
+        inner = os.open(name, untrusted.FOLDER, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    for number in range(files):
+        os.close(os.open(f"{number:0250}", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+    os.close(fd)
+    return depth * 251 + 250
+
+
+async def test_list_of_long_paths_is_bounded(tmp_path: Path) -> None:
+    """25 MB of paths: 4 MiB are listed, and an archive of all is refused."""
+    files = TaskFiles(tmp_path)
+    length = make_deep(files.outputs("t"), depth=99, files=1_000)
+    listed = [file.path for file in await files.list_outputs("t", "alice")]
+    assert sum(map(len, listed)) <= MOST_PATH_BYTES + length
+    assert len(listed) == MOST_PATH_BYTES // length + 1
+    assert [path[-4:] for path in listed[:2]] == ["0000", "0001"]
+    with pytest.raises(BadRequest, match="too long"):
+        await OutputArchives(files).paths("t", "alice")
+
+
+async def test_list_reads_a_bounded_number_of_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(untrusted, "MOST_LISTED", 1_000)
+    files = TaskFiles(tmp_path)
+    for folder in range(3):
+        (files.outputs("t") / f"{folder}").mkdir(parents=True)
+        fill(files.outputs("t") / f"{folder}", 700)
+    entries, taken = os.scandir, []
+
+    class Counted:
+        def __init__(self, fd: int) -> None:
+            self._entries = entries(fd)
+
+        def __enter__(self) -> Iterator[os.DirEntry[str]]:
+            for entry in self._entries:
+                taken.append(entry.name)
+                yield entry
+
+        def __exit__(self, *_: object) -> None:
+            self._entries.close()
+
+    monkeypatch.setattr(os, "scandir", Counted)
+    assert 990 < len(await files.list_outputs("t", "alice")) <= 1_000 - 3
+    assert len(taken) <= 1_000
 
 
 async def test_lists_of_one_user_occupy_one_thread(

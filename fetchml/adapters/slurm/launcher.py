@@ -113,7 +113,10 @@ class SlurmLauncher:
         )
         self._jobs = RecordedJobs(self._follower, self._arrays, self._disk, accounts)
         self._ends = RecordedEnds(self._follower, self._submits.search)
-        self._judge = Judge(self._follower, self._submits, self._disk, options.lost_after_seconds)
+        lost_after = options.lost_after_seconds
+        self._judge = Judge(
+            self._follower, self._submits, self._disk, options.shared_dir, lost_after
+        )
         self._entries = NodeEntries(self._disk, self, options.entry_key, options.relay_ports)
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:

@@ -14,6 +14,9 @@ from fetchml.ports.launcher import AttemptExit
 SETTLE_SECONDS = 5.0
 """Time for the shim's last records to be seen through a network disk, once Slurm has ended the
 job."""
+LOCAL_SETTLE_SECONDS = 0.5
+"""The same where the shared folder is on a disk of the server's own host, which shows them at
+once."""
 
 
 _BY_SLURM = frozenset(
@@ -66,13 +69,14 @@ def exit_of_claimed(
     lost_after: int,
     was_stopped: bool,
     lease_is_over: bool = False,
+    settle_seconds: float = SETTLE_SECONDS,
 ) -> AttemptExit | None:
     """The exit of an attempt that a shim has claimed and whose end it has not recorded.
 
     `None` while its processes may still run: Slurm has no record of the job, or gave it up because
     its node is silent. Then its lease decides, `lost_after`, or the wish to stop it: it is not
-    started again."""
-    if silent_seconds < SETTLE_SECONDS:
+    started again. `settle_seconds`: how late its records may be seen."""
+    if silent_seconds < settle_seconds:
         return None
     if job is not None and not job.node_failed:
         seen = exit_of_ended(job)

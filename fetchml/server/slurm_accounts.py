@@ -67,7 +67,7 @@ def _require_possible(slurm: SlurmSettings) -> None:
         raise CannotStart(
             "[slurm.users] gives users accounts of their own, for which the server must give them "
             "files: start it as root, or with the capabilities CAP_CHOWN, CAP_DAC_OVERRIDE and "
-            "CAP_FOWNER (docs/cluster.md)"
+            "CAP_FOWNER (docs/cluster-accounts.md)"
         )
     if slurm.container == "docker":
         raise CannotStart(

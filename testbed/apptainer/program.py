@@ -1,7 +1,7 @@
 """Apptainer on the nodes of a test's cluster: a stand-in for it, or the real one.
 
 The real one is in no stable release of Debian: to use it, install it and set `APPTAINER` to its
-path (docs/cluster.md).
+path (docs/cluster-containers.md).
 """
 
 import os

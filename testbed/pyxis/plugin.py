@@ -2,7 +2,7 @@
 
 The stand-in is `stand_in.c`, a plugin of Slurm that is compiled here. The real one is in no
 package: to use it, compile it, set `PYXIS` to its path, and put `enroot` on `PATH`
-(docs/cluster.md).
+(docs/cluster-containers.md).
 """
 
 import os

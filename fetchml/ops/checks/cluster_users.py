@@ -74,7 +74,9 @@ def probe(settings: Settings) -> Iterator[Finding]:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         why = f"{shared} can't be used for {account.name}: {error.strerror}"
-        yield Finding(PROBE, why, "Start it with the rights of the server (docs/cluster.md).")
+        yield Finding(
+            PROBE, why, "Start it with the rights of the server (docs/cluster-accounts.md)."
+        )
 
 
 async def _run_as(
@@ -162,7 +164,7 @@ def _asked(names: Sequence[str], faults: list[str]) -> Finding:
         NAME,
         "; ".join(faults[:_SHOWN]) + more,
         "Renew their tokens ([slurm.users.NAME] token_file), or let the site allow [slurm] become "
-        "(docs/cluster.md).",
+        "(docs/cluster-accounts.md).",
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import tracemalloc
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from fetchml.api.grpc.listing import ListReplies
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.sending import COPIES, REPLIES_BY_CALLER, UnreadReplies
 from fetchml.api.grpc.snapshots import SnapshotService
+from fetchml.api.grpc.tasks import TaskService
 from fetchml.api.http import request as http
 from fetchml.api.http.reply import Budgets, Reply
 from fetchml.api.http.streams import Streams
@@ -32,7 +33,15 @@ from fetchml.pages import fitting
 from fetchml.system import pacing
 from fetchml.v1.experiment_pb2 import ListExperimentsRequest
 from fetchml.v1.snapshot_pb2 import ListSnapshotsRequest
-from fetchml.v1.task_pb2 import TaskList
+from fetchml.v1.task_pb2 import (
+    BASIC,
+    FULL,
+    CreateTaskRequest,
+    CreateTasksRequest,
+    CreateTasksResponse,
+    TaskList,
+    View,
+)
 from tests.support.memory_store import nothing_stored
 from tests.support.tasks import task as make_task
 
@@ -204,6 +213,35 @@ async def test_grpc_list_counts_as_unread_while_it_is_made(
     # What was counted is given back: a reply of the whole budget has room.
     unread.last("key", "peer", REPLIES_BY_CALLER // COPIES)
     unread.last("other", "peer", REPLIES_BY_CALLER // COPIES)
+
+
+async def test_batch_whose_full_reply_has_no_room_creates_nothing() -> None:
+    unread, created = UnreadReplies(), list[str]()
+
+    class Creating:
+        async def create_tasks(
+            self, who: Principal, fields: list[dict[str, Any]], keys: object
+        ) -> list[Task]:
+            made = [make_task(f"{n}", **each) for n, each in enumerate(fields)]
+            created.extend(each.id for each in made)
+            return made
+
+    engine: Any = Creating()
+    service = TaskService(engine, unread)
+
+    async def create(view: View) -> CreateTasksResponse:
+        async def batches() -> AsyncIterator[CreateTasksRequest]:
+            one = CreateTaskRequest(job_name="a", args="x" * 100_000, view=view)
+            yield CreateTasksRequest(tasks=[one] * 5)
+
+        return await service.CreateTasks(batches(), RpcContext(WHO, {}))
+
+    with unread.write(WHO.key_id, "peer", (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
+        with pytest.raises(TooManyBytes):
+            await create(FULL)
+        assert not created
+        assert len((await create(BASIC)).tasks) == 5
+    assert len((await create(FULL)).tasks) == 5
 
 
 async def turns_of(work: Awaitable[object]) -> int:

@@ -53,6 +53,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         super().__init__(engine)
         self._pages = asyncio.Semaphore(MAX_CONCURRENT_PAGES)
         self._searches = asyncio.Semaphore(MAX_CONCURRENT_SEARCHES)
+        self._unread = unread
         self._replies = ListReplies(unread)
 
     async def CreateTask(
@@ -77,18 +78,22 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         self, batches: AsyncIterator[task_pb2.CreateTasksRequest], context: RpcContext
     ) -> task_pb2.CreateTasksResponse:
         reply = task_pb2.CreateTasksResponse()
-        async for batch in batches:
-            if fault := batch_size_fault(len(batch.tasks), len(reply.tasks)):
-                raise ValidationFailed([FieldViolation("tasks", fault)])
-            asked = await map_paced(_read_create, batch.tasks)
-            tasks = await self._engine.create_tasks(
-                context.principal, [each.fields for each in asked], [each.key for each in asked]
-            )
-            pace = Pace()
-            for task, each in zip(tasks, asked, strict=True):
-                fill_task(reply.tasks.add(), task, full=each.full)
-                if pace.due:
-                    await pace.rest()
+        with self._unread.made(context.principal.key_id) as made:
+            async for batch in batches:
+                if fault := batch_size_fault(len(batch.tasks), len(reply.tasks)):
+                    raise ValidationFailed([FieldViolation("tasks", fault)])
+                asked = await map_paced(_read_create, batch.tasks)
+                if any(each.full for each in asked):
+                    # The reply repeats the request. Refused later, its tasks would be there.
+                    made.add(batch.ByteSize())
+                tasks = await self._engine.create_tasks(
+                    context.principal, [each.fields for each in asked], [each.key for each in asked]
+                )
+                pace = Pace()
+                for task, each in zip(tasks, asked, strict=True):
+                    fill_task(reply.tasks.add(), task, full=each.full)
+                    if pace.due:
+                        await pace.rest()
         return reply
 
     async def GetTask(self, request: task_pb2.GetTaskRequest, context: RpcContext) -> task_pb2.Task:

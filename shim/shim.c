@@ -292,6 +292,12 @@ void end_descendants(void) {
     }
 }
 
+/* A SIGTERM to all processes of a job may end the command before it reaches the shim. */
+static void take_late_signals(void) {
+    for (int signal; (signal = next_signal());)
+        end.stopped |= signal == SIGTERM && (end.signal || end.code);
+}
+
 static void record_start(pid_t pid) {
     int fd = create("started.tmp");
     if (dprintf(fd, "at_ms=%ld\npid=%d\n", end.started_ms, pid) < 0 || close(fd) != 0 ||
@@ -358,6 +364,7 @@ int main(int argc, char **argv) {
         long left = fcntl(output, F_GETPIPE_SZ); /* a stranger may hold the other end and go on */
         for (long size; left > 0 && (size = copy_output(output)) > 0;) left -= size;
         write_held(write_log);
+        take_late_signals();
     }
     remove_secrets();
     if (lost_lifeline(0)) return 128 + SIGKILL; /* as if the job's end had killed this process too */

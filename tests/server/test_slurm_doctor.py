@@ -47,7 +47,7 @@ def test_probe_runs_on_a_node(slurm: Slurm, transport_name: str, tmp_path: Path)
     )
     assert "probe user" not in found
     assert [path.name for path in shared.iterdir()] == ["shim"], "the probe leaves nothing"
-    assert not slurm.jobs_below(shared)
+    slurm.until(lambda: not slurm.jobs_below(shared), "the probe's job is over")
 
 
 def test_probe_that_slurm_refuses(slurm: Slurm, tmp_path: Path) -> None:

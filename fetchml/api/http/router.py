@@ -1,11 +1,15 @@
 """Routing: the handler for a method and a path.
 
+Paths are matched as they were sent, and only parameters are decoded afterwards. So a proxy whose
+rules name paths sees the same one as the server: no encoded character leads to another route.
+
 Paths without parameters, the fast case, are found by a dictionary lookup.
 """
 
 import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -16,7 +20,11 @@ if TYPE_CHECKING:
     from fetchml.api.http.request import RestRequest
 
 Handler = Callable[..., Awaitable[web.StreamResponse]]
-"""A function of a `RestRequest` and the path's parameters, decoded, in the path's order."""
+"""A function of a `RestRequest` and the path's parameters, decoded, in the path's order. Only a
+parameter for the rest of the path can hold slashes."""
+
+
+_SEGMENT = "([^/]+)"
 
 
 class Route:
@@ -69,7 +77,9 @@ class Router:
         return route in (self._not_found, self._not_allowed)
 
     def find(self, method: str, path: str) -> tuple[Route, tuple[str, ...]]:
-        """Return the route and the path's parameters. HEAD is routed as GET."""
+        """Return the route and the path's parameters. HEAD is routed as GET.
+
+        path: as it was sent, without the query."""
         parameters: tuple[str, ...] = ()
         methods = self._exact.get(path)
         if methods is None:
@@ -79,6 +89,10 @@ class Router:
                     break
             else:
                 return self._not_found, ()
+            if "%" in path:
+                parameters = tuple(map(_decoded, parameters))
+                if any("/" in each for each in parameters[: pattern.pattern.count(_SEGMENT)]):
+                    return self._not_found, ()
         route = methods.get("GET" if method == "HEAD" else method, methods.get("*"))
         if route is not None:
             return route, parameters
@@ -106,4 +120,11 @@ def _regex(path: str) -> str:
 def _part(part: str) -> str:
     if not part.startswith("{"):
         return re.escape(part)
-    return "(.+)" if part.endswith("...}") else "([^/]+)"
+    return "(.+)" if part.endswith("...}") else _SEGMENT
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text

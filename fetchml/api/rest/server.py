@@ -223,7 +223,7 @@ class HttpServer:
         if self._jupyter_port is not None and _port_of(http) == self._jupyter_port:
             router = self._at_jupyter_port
         if label is None:
-            route, parameters = router.find(http.method, http.path)
+            route, parameters = router.find(http.method, http.rel_url.raw_path)
         else:
             is_port = place_in(label) is not None
             route, parameters = (self._at_port_origin if is_port else self._at_origin), (label,)

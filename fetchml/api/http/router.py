@@ -1,7 +1,7 @@
 """Routing: the handler for a method and a path.
 
-Paths are matched as they were sent, and only parameters are decoded afterwards. So a proxy whose
-rules name paths sees the same one as the server: no encoded character leads to another route.
+Paths are matched as they were sent, and only parameters are decoded afterwards. So no encoded
+character leads to another route than a proxy's rule for the path has matched.
 
 Paths without parameters, the fast case, are found by a dictionary lookup.
 """

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -15,9 +15,17 @@ from testbed.slurm import Slurm
 AT_ONCE = 16
 
 
+TRUE = "#!/bin/sh\ntrue\n"
+
+
 def submit(cluster: Slurm, count: int, **properties: object) -> float:
     """Submit jobs that run `true`; return the seconds until the last is acknowledged."""
-    return asyncio.run(_submit(cluster, count, properties))
+    return submit_scripts(cluster, [TRUE] * count, **properties)
+
+
+def submit_scripts(cluster: Slurm, scripts: Sequence[str], **properties: object) -> float:
+    """Submit a job for each script; return the seconds until the last is acknowledged."""
+    return asyncio.run(_submit(cluster, scripts, properties))
 
 
 def ended(cluster: Slurm) -> int:
@@ -34,7 +42,9 @@ def _headers(cluster: Slurm) -> dict[str, str]:
     return {"X-SLURM-USER-NAME": "root", "X-SLURM-USER-TOKEN": token}
 
 
-async def _submit(cluster: Slurm, count: int, properties: Mapping[str, object]) -> float:
+async def _submit(
+    cluster: Slurm, scripts: Sequence[str], properties: Mapping[str, object]
+) -> float:
     job: dict[str, Any] = {
         "name": "bare",
         "current_working_directory": "/tmp",  # noqa: S108 - nothing is written there
@@ -44,12 +54,12 @@ async def _submit(cluster: Slurm, count: int, properties: Mapping[str, object]) 
         "tasks": 1,
         **properties,
     }
-    body = {"script": "#!/bin/sh\ntrue\n", "job": job}
-    numbers = iter(range(count))
+    remaining = iter(scripts)
     async with aiohttp.ClientSession(cluster.url, headers=_headers(cluster)) as session:
 
         async def loop() -> None:
-            for _ in numbers:
+            for script in remaining:
+                body = {"script": script, "job": job}
                 async with session.post("/slurm/v0.0.42/job/submit", json=body) as reply:
                     answer = await reply.json()
                     assert answer.get("job_id"), answer

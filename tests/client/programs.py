@@ -44,7 +44,6 @@ def go(folder: Path) -> Program:
     run(
         str(EXAMPLES / "go/build.sh"),
         str(folder),
-        GOCACHE=str(folder / "cache"),
         CGO_ENABLED="0",
         GOFLAGS="-ldflags=-w '-gcflags=all=-N -l'",
     )

@@ -58,7 +58,6 @@ def test_the_documented_commands_build_a_module(tmp_path: Path) -> None:
         cwd=tmp_path,
         CGO_ENABLED="0",
         GOFLAGS="-mod=vendor -ldflags=-w '-gcflags=all=-N -l'",
-        GOCACHE=str(tmp_path / "cache"),
         GOPROXY="off",
     )
     assert os.access(tmp_path / "trainer", os.X_OK)

@@ -20,8 +20,8 @@ PAGE = (ROOT / "docs/contract.md").read_text()
 ARCHIVES = ROOT / "tests/contract/schemathesis_archives.py"
 EXAMPLES = "10"
 """Requests for each operation and kind of test, in addition to those for boundary values."""
-SECONDS = 240
-"""Far more than a run takes."""
+SECONDS = 900
+"""Far more than a run takes, also on a slow machine beside other tests."""
 
 
 class Finding(NamedTuple):

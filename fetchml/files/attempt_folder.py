@@ -358,12 +358,13 @@ class AttemptFolder:
             self.outputs.unlink()
             self.outputs.mkdir(_PRIVATE)
         left_out = kept_outputs.keep(self.outputs, limits)
-        if replaces := os.path.lexists(outputs):
+        is_new = not os.path.lexists(outputs) and not os.path.lexists(replaced)
+        if os.path.lexists(outputs):
             untrusted.remove(replaced)
             outputs.rename(replaced)
         self.outputs.rename(outputs)
         # A new folder without files has nothing to lose: if it is absent, that means the same.
-        if replaces or untrusted.first_names(outputs, 1):
+        if not is_new or untrusted.first_names(outputs, 1):
             sync_folder(outputs.parent)
             sync_folder(self.path)
         return left_out

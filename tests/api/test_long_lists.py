@@ -244,6 +244,23 @@ async def test_batch_whose_full_reply_has_no_room_creates_nothing() -> None:
     assert len((await create(FULL)).tasks) == 5
 
 
+async def test_values_of_variables_take_no_room_in_the_reply_of_a_batch() -> None:
+    class Creating:
+        async def create_tasks(self, who: Principal, fields: list[Any], keys: object) -> list[Task]:
+            return [make_task(f"{n}") for n, _ in enumerate(fields)]
+
+    engine: Any = Creating()
+    unread = UnreadReplies()
+    one = CreateTaskRequest(job_name="a", view=FULL, env={"A": "x" * 100_000})
+
+    async def batches() -> AsyncIterator[CreateTasksRequest]:
+        yield CreateTasksRequest(tasks=[one] * 5)
+
+    with unread.write(WHO.key_id, "peer", (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
+        reply = await TaskService(engine, unread).CreateTasks(batches(), RpcContext(WHO, {}))
+    assert len(reply.tasks) == 5
+
+
 async def turns_of(work: Awaitable[object]) -> int:
     """Passes of the event loop until the work is done."""
     doing, turns = asyncio.ensure_future(work), 0

@@ -29,9 +29,8 @@ def ended_task(server: Target) -> str:
     script = "cd $FETCHML_OUTPUTS && mkdir sub && echo inside > sub/a.txt && echo odd > we%2Fird"
     _, task = server.ask("POST", "/v1/tasks", {"job_name": "a", "command": ["sh", "-c", script]})
     task_id: str = task["id"]
-    server.server.run("logs", "--follow", task_id, FETCHML_API_KEY=KEY)
-    while server.ask("GET", f"/v1/tasks/{task_id}")[1]["status"] != "completed":
-        pass
+    server.server.run("wait", task_id, FETCHML_API_KEY=KEY)
+    assert server.ask("GET", f"/v1/tasks/{task_id}")[1]["status"] == "completed"
     return task_id
 
 

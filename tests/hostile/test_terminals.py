@@ -5,6 +5,8 @@ import json
 import os
 import pty
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -185,6 +187,22 @@ def test_text_is_escaped_as_in_python() -> None:
     assert printable("\x1b[2J\x9b\u202e\U000e0041\n") == r"\x1b[2J\x9b\u202e\U000e0041\n"
     assert steers(printable(HOSTILE)) == set()
     assert printable("a\nb\tc\r", "\n\t") == "a\nb\tc\\r"
+    assert printable("a\xa0b\u3000c\u202fd") == "a\xa0b\u3000c\u202fd", "blanks"
+
+
+def test_click_escapes_where_the_terminal_has_only_ascii() -> None:
+    """It writes past a stream whose encoding is ASCII, to one of its own."""
+    program = (
+        "import sys, click; from fetchml.cli.printing.printable import guarded;"
+        "sys.stdout = guarded(sys.stdout); click.echo('a\\x07b\\x9bc\\xe9')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONIOENCODING": "ascii", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode() == "a\\x07b\\x9bc\xe9\n"
 
 
 def test_console_takes_text_literally() -> None:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.fronts(EDGE)
 
 
 async def test_guesses_of_ids_are_rate_limited(tmp_path: Path) -> None:
-    async with proxy_world(tmp_path, limiter=RateLimiter(1, 1)) as world:
+    async with proxy_world(tmp_path, limiter=RateLimiter(0.001, 1)) as world:
         await world.jupyter(echo)
         seen = set[int]()
         for _ in range(100):

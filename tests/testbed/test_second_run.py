@@ -89,10 +89,12 @@ def thing():
 def test_hangs(thing):
     assert ALONE
     Path("removed").unlink()
+    Path("began").touch()
     time.sleep(600)
 """
-    done = run(project, tests, MOST_SECONDS="5")
+    done = run(project, tests, MOST_SECONDS="20")
     assert done.returncode == 124, done.stdout + done.stderr
+    assert (project / "began").exists()
     assert (project / "removed").exists()
     assert "FLAKY" not in done.stderr
 

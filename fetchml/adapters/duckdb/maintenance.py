@@ -28,10 +28,9 @@ FOLD_S = 5.0
 FOLD_ROWS = 4_000
 """Maximum of one transaction; a backlog of this size is folded immediately."""
 FOLD_CHARACTERS = 8 << 20
-"""The same for the backlog's data."""
+"""A backlog of this much data is folded immediately."""
 SPAN_CHARACTERS = 2 << 20
-"""Data of one transaction, which the database has in memory several times. Ordinary changes reach
-FOLD_ROWS before."""
+"""Maximum of data of one transaction, which the database has in memory several times."""
 TAIL_ROWS = 50_000
 TAIL_CHARACTERS = 64 << 20
 """Commits wait while more than this is not folded, which bounds the wait of a read or a start."""

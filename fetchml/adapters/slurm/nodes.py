@@ -163,7 +163,7 @@ def _state(value: object) -> tuple[str, ...]:
     """A list, and one word in older versions; what can't be read is no state that takes work."""
     if isinstance(value, str) and value:
         return (value,)
-    return tuple(map(str, value)) if isinstance(value, list) else ("UNKNOWN",)
+    return tuple(map(str, value)) if isinstance(value, list) and value else ("UNKNOWN",)
 
 
 def _whole(value: object) -> int:

@@ -85,7 +85,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
                 asked = await map_paced(_read_create, batch.tasks)
                 if any(each.full for each in asked):
                     # The reply repeats the request. Refused later, its tasks would be there.
-                    made.add(batch.ByteSize())
+                    made.add(batch.ByteSize() - sum(map(_unshown_bytes, batch.tasks)))
                 tasks = await self._engine.create_tasks(
                     context.principal, [each.fields for each in asked], [each.key for each in asked]
                 )
@@ -208,6 +208,12 @@ def _check_least(field: str, value: int | None, least: int) -> None:
     """Raises BadRequest."""
     if value is not None and value < least:
         raise BadRequest(f"{field}: must be at least {least}")
+
+
+def _unshown_bytes(request: task_pb2.CreateTaskRequest) -> int:
+    """Bytes at most of what a reply does not repeat: the values of variables, which may be
+    secrets."""
+    return sum(map(len, request.env.values()))
 
 
 def _read_create(request: task_pb2.CreateTaskRequest) -> _Create:

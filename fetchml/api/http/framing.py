@@ -1,7 +1,7 @@
 """Requests that a proxy in front may have read differently: where they end, and where they lead.
 
-aiohttp's parser rejects most of them. What it accepts, `checked` rejects, or lets be the last
-request of its connection: bytes that follow are then never answered as another request.
+aiohttp's parser rejects most of them. What it accepts, `checked` rejects, or makes the last request
+of its connection: bytes that follow are then never answered as another request.
 """
 
 import re

@@ -6,7 +6,10 @@ command prints goes through `PrintableStream`, or through `console.PlainConsole`
 colours. Bytes do not: what `fetchml logs` and `fetchml exec` print is the task's own output.
 """
 
+import codecs
+import unicodedata
 from collections.abc import Iterable
+from io import TextIOWrapper
 from typing import IO, Any, TextIO, cast
 
 LAYOUT = "\n\t"
@@ -15,14 +18,16 @@ LAYOUT = "\n\t"
 
 def printable(text: str, keep: str = "") -> str:
     """Return the text with characters that are not printable escaped as in Python (`\\x1b`,
-    `\\u202e`): controls, marks of the writing direction, and those without a width. `keep` lists
-    characters that stay."""
-    if text.isprintable():
+    `\\u202e`): controls, marks of the writing direction, those without a width, and those that
+    Unicode assigns no meaning. All kinds of blanks stay, and the characters that `keep` lists."""
+    if text.isprintable() or text.translate(dict.fromkeys(map(ord, keep))).isprintable():
         return text
-    return "".join(c if c.isprintable() or c in keep else _escaped(c) for c in text)
+    return "".join(c if c in keep else _shown(c) for c in text)
 
 
-def _escaped(character: str) -> str:
+def _shown(character: str) -> str:
+    if character.isprintable() or unicodedata.category(character) == "Zs":
+        return character
     return character.encode("unicode_escape").decode()
 
 
@@ -46,7 +51,11 @@ class PrintableStream:
 
 def guarded(stream: TextIO) -> TextIO:
     """Return the stream such that its text is printable."""
-    return cast("TextIO", PrintableStream(unguarded(stream)))
+    inner = unguarded(stream)
+    if isinstance(inner, TextIOWrapper) and codecs.lookup(inner.encoding).name == "ascii":
+        # click would replace the stream by one of its own, as UTF-8 too.
+        inner.reconfigure(encoding="utf-8", errors="replace")
+    return cast("TextIO", PrintableStream(inner))
 
 
 def unguarded(stream: IO[str]) -> TextIO:

@@ -71,7 +71,7 @@ def test_node_of_which_little_is_reported() -> None:
     assert nodes.of_scontrol("No nodes in the system") == []
 
 
-@pytest.mark.parametrize("state", [None, True, 3, 1.5, "", {"IDLE": True}])
+@pytest.mark.parametrize("state", [None, True, 3, 1.5, "", [], {"IDLE": True}])
 def test_state_of_another_type_takes_no_work(state: object) -> None:
     assert not nodes.of_rest(REST | {"state": state}).takes_work
 

@@ -1,11 +1,13 @@
 """`fetchml serve`"""
 
 import os
+import sys
 from functools import partial
 
 import click
 
 from fetchml.cli.errors import CommandError
+from fetchml.cli.printing.printable import unguarded
 from fetchml.cli.settings_options import settings_options
 from fetchml.config.settings import Settings
 from fetchml.ops import pyinstaller
@@ -37,7 +39,8 @@ def serve(settings: Settings) -> None:
       fetchml serve --config /etc/fetchml.toml
     """
     pyinstaller.leave_group()
-    log.set_up(settings.server.log_format)
+    # The log escapes by itself, once: each submit has a line.
+    log.set_up(settings.server.log_format, unguarded(sys.stderr))
     admin_key = os.environ.get("FETCHML_ADMIN_KEY") or None
     if admin_key is not None:
         log.keep_out(admin_key)

@@ -3,7 +3,7 @@ that are not HTTP."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
@@ -100,7 +100,7 @@ class Connection(web.RequestHandler):
         if self.stream is not None:
             self.stream.cancel()
 
-    async def start(self) -> None:
+    async def start(self) -> None:  # noqa: PLR0915 - all requests pay for calls
         """Answer the connection's requests in turn. aiohttp calls this method; its own makes a task
         for each request, which takes 2 % of a submit's time."""
         loop, server, pace = self._loop, self._server, Pace()
@@ -116,7 +116,14 @@ class Connection(web.RequestHandler):
                 self._parser.message_consumed()
             if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
                 self._resume_reading_if_drained()
-            handler, message = self._checked(message)
+            handler = server.request_handler
+            if not isinstance(message, _ErrInfo):
+                try:
+                    message = checked(message)
+                except BadRequest as fault:
+                    message = _ErrInfo(HTTPStatus.BAD_REQUEST, fault, fault.message)
+            if isinstance(message, _ErrInfo):
+                handler, message = self._make_error_handler(message), ERROR
             self._is_plain = (
                 message.version == HttpVersion11
                 and not message.should_close
@@ -156,17 +163,6 @@ class Connection(web.RequestHandler):
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
-
-    def _checked(
-        self, message: RawRequestMessage | _ErrInfo
-    ) -> tuple[Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], RawRequestMessage]:
-        """Return the request with its handler, which reports what is wrong with it."""
-        if isinstance(message, RawRequestMessage):
-            try:
-                return self._server.request_handler, checked(message)
-            except BadRequest as fault:
-                message = _ErrInfo(HTTPStatus.BAD_REQUEST, fault, fault.message)
-        return self._make_error_handler(message), ERROR
 
     async def _skip(self, body: StreamReader) -> None:
         """Read the rest of a body that was answered early, for a moment: a client that is still

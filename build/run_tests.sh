@@ -2,13 +2,13 @@
 # Runs the tests in several processes, and up to twenty failed tests once more by themselves: a few
 # out of thousands wait for something that a machine with two busy cores delays. A test that fails
 # again fails the run; one that passes is listed as FLAKY, to be mended (decision 38).
-# TEST_PROCESSES=… says how many processes, TEST_CACHE=… where two runs in one folder keep apart
-# what failed.
+# TEST_PROCESSES=… sets the number of processes, TEST_CACHE=… the place where two runs in one folder
+# keep apart what failed, MOST_SECONDS=… the longest time of the second run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 MOST=20
-MOST_SECONDS=${MOST_SECONDS:-1200} # of the second run
+MOST_SECONDS=${MOST_SECONDS:-1200}
 CACHE=${TEST_CACHE:-.pytest_cache}
 FAILED_LIST=$CACHE/v/cache/lastfailed
 

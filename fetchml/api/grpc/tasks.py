@@ -211,8 +211,8 @@ def _check_least(field: str, value: int | None, least: int) -> None:
 
 
 def _unshown_bytes(request: task_pb2.CreateTaskRequest) -> int:
-    """Bytes at most of what a reply does not repeat: the values of variables, which may be
-    secrets."""
+    """Return the size of what no reply repeats: the values of variables, which may be secrets. In
+    characters, so rather too little."""
     return sum(map(len, request.env.values()))
 
 

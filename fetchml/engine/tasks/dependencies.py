@@ -85,6 +85,7 @@ class Dependencies:
 
     async def _task_fault(self, who: Principal, on: Dependency, *, is_input: bool) -> str | None:
         task_id = on.task_id
+        # The state also has tasks that are not durable yet; a hidden one goes the way of no task.
         task = self._state.tasks.get(task_id)
         if task is None or not permissions.may_see(who, task, private=self._private):
             task = await self._tasks.find_seen(who, task_id)

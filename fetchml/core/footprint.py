@@ -5,6 +5,7 @@ in memory, and an entry of two letters in a table takes a hundred bytes.
 """
 
 from collections.abc import Collection
+from operator import attrgetter
 from sys import getsizeof
 
 from fetchml.core.model import Task, TaskSpec
@@ -28,13 +29,26 @@ WIDE_CHARACTER_BYTES = 4
 """Bytes of a character of such a string at most, beside its UTF-8."""
 
 
+_rarely_used = attrgetter(
+    "snapshot_id", "experiment_id", "checkpoint_from", "metadata", "env", "environment", "slurm",
+    "sweep", "datasets", "after", "inputs_from", "volumes", "secrets", "notify", "dataset_specs",
+)  # fmt: skip
+"""Returns a specification's further fields that take memory."""
+_UNUSED = _rarely_used(TaskSpec(job_name="", image="", command=()))
+
+
 def footprint(spec: TaskSpec) -> int:
     """Bytes of memory that a task with this specification takes."""
-    total = TASK_BYTES + _text(spec.job_name) + _text(spec.image) + 8 * len(spec.command)
-    for word in spec.command:
-        total += _text(word)
+    words = (spec.job_name, spec.image, *spec.command)
     if spec.args is not None:
-        total += _text(spec.args)
+        words += (spec.args,)
+    total = TASK_BYTES + 8 * len(spec.command) + _texts(words)
+    # Each submit passes here, and most use none of them.
+    return total if _rarely_used(spec) == _UNUSED else total + _further(spec)
+
+
+def _further(spec: TaskSpec) -> int:
+    total = 0
     if spec.snapshot_id is not None:
         total += _text(spec.snapshot_id)
     if spec.experiment_id is not None:
@@ -89,6 +103,14 @@ def _text(text: str) -> int:
         return TEXT_BYTES + len(text)
     utf8 = text.encode(errors="surrogatepass")  # Unlike `json`, it keeps nothing in the string.
     return WIDE_TEXT_BYTES + WIDE_CHARACTER_BYTES * len(text) + len(utf8)
+
+
+def _texts(texts: Collection[str]) -> int:
+    """Bytes of the texts as `_text` counts them."""
+    joined = "".join(texts)
+    if joined.isascii():
+        return TEXT_BYTES * len(texts) + len(joined)
+    return sum(map(_text, texts))
 
 
 def _table(table: dict[str, str]) -> int:

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import duckdb
 import msgspec
@@ -25,12 +25,13 @@ COMMIT_CHARACTERS = 16 << 20
 ANNOUNCED_AT_ONCE = 500
 """Changes of one commit that the listeners get in one turn of the event loop."""
 
-CROWD = 16
+CROWD = 8
 ENOUGH = 32
-HOLD_SECONDS = 0.01
-"""After a commit for more than CROWD calls the next one waits until nearly as many calls wait
-again: they are on their way through the event loop, and a commit of 10 rows costs a core nearly as
-much as one of ENOUGH."""
+HOLD_SECONDS = 0.015
+"""After a commit for more than CROWD submits the next one waits until as many calls wait again:
+they are on their way through the event loop, and a commit of 10 rows costs a core nearly as much as
+one of ENOUGH. Anything else than a submit ends this wait: a task that ends, or starts, is not held
+up by those who submit."""
 FOLLOWS_SECONDS = 0.004
 """Time for which a commit waits for announced changes. A second commit would take as long."""
 _OWN_FAULTS = (
@@ -62,17 +63,21 @@ class _Append(msgspec.Struct, frozen=True):
     future: asyncio.Future[None]
     followed: bool
     documents: Sequence[Document]
+    may_wait: bool
+    """Whether it is a submit."""
 
 
 class _Execute(msgspec.Struct, frozen=True):
     statement: str
     parameters: Sequence[Any]
     future: asyncio.Future[None]
+    may_wait: ClassVar[bool] = False
 
 
 class _Audit(msgspec.Struct, frozen=True):
     row: tuple[str | int | None, ...]
     future: asyncio.Future[None]
+    may_wait: ClassVar[bool] = False
 
 
 class _Failed(NamedTuple):
@@ -115,7 +120,12 @@ class JournalWriter:
         self._waiting: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._enough = sys.maxsize
         """Number of waiting calls that ends a wait for more."""
+        """Or any call that may not wait."""
         self._enough_came = threading.Event()
+        self._pressing = 0
+        """Number of calls so far that may not wait; only the event loop changes it."""
+        self._pressing_taken = 0
+        """Those that were taken up; only the writer's thread changes it."""
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -130,17 +140,22 @@ class JournalWriter:
         """In the event loop. What can't be encoded raises here and harms nothing else."""
         for document in documents:
             _require_storable((document.kind, document.id, document.data))
-        rows: list[tuple[int, int, str, str]] = []
-        sizes: list[int] = []
-        for number, change in enumerate(changes):
-            task = change.task
-            data = encoded[number] if number < len(encoded) else _encode(task).decode()
-            rows.append((change.seq, change.at, task.id, data))
-            sizes.append(len(data))
+        data = encoded
+        if len(encoded) < len(changes):
+            data = [*encoded, *[_encode(each.task).decode() for each in changes[len(encoded) :]]]
+        rows = [
+            (change.seq, change.at, change.task.id, text)
+            for change, text in zip(changes, data, strict=True)
+        ]
+        sizes = [*map(len, data)]
         # One future a call: cancelling one waiter must not cancel the others of its commit.
         future = self._loop.create_future()
-        self._waiting.put(_Append(changes, rows, sizes, future, followed, documents))
-        if self._waiting.qsize() >= self._enough:
+        may_wait = bool(encoded)
+        self._waiting.put(_Append(changes, rows, sizes, future, followed, documents, may_wait))
+        if not may_wait:
+            self._pressing += 1
+            self._enough_came.set()
+        elif self._waiting.qsize() >= self._enough:
             self._enough_came.set()
         return future
 
@@ -153,6 +168,8 @@ class JournalWriter:
         _require_storable(parameters)
         future = self._loop.create_future()
         self._waiting.put(_Execute(statement, parameters, future))
+        self._pressing += 1
+        self._enough_came.set()
         return future
 
     def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
@@ -165,6 +182,8 @@ class JournalWriter:
         _require_storable(row)
         future = self._loop.create_future()
         self._waiting.put(_Audit(row, future))
+        self._pressing += 1
+        self._enough_came.set()
         return future
 
     def stop(self) -> None:
@@ -178,18 +197,21 @@ class JournalWriter:
                 self._connection.appender("journal") as journal,
                 self._connection.appender("audit") as audit,
             ):
+                pressing = self._pressing_taken
                 while (batch := self._take()) is not None:
                     self._commit(_Appenders(journal, audit), batch)
-                    if len(batch) > CROWD:
-                        self._wait_for(min(ENOUGH, len(batch) * 9 // 10), HOLD_SECONDS)
+                    submits = len(batch) - (self._pressing_taken - pressing)
+                    pressing = self._pressing_taken
+                    if submits > CROWD:
+                        self._wait_for(min(ENOUGH, submits), HOLD_SECONDS)
         except Exception as error:  # noqa: BLE001 - nothing more may be committed
             self._on_failure(error)
 
     def _wait_for(self, calls: int, seconds: float) -> None:
-        """Wait until this many calls wait, at most `seconds`."""
+        """Wait until this many calls wait, or one that may not; at most `seconds`."""
         self._enough_came.clear()
         self._enough = calls
-        if self._waiting.qsize() < calls:
+        if self._waiting.qsize() < calls and self._pressing == self._pressing_taken:
             self._enough_came.wait(seconds)
         self._enough = sys.maxsize
 
@@ -197,6 +219,7 @@ class JournalWriter:
         first = self._waiting.get()
         if first is None:
             return None
+        self._pressing_taken += not first.may_wait
         if isinstance(first, _Append) and first.followed:
             self._wait_for(1, FOLLOWS_SECONDS)
         batch: list[_Item] = []
@@ -210,6 +233,7 @@ class JournalWriter:
             if rows >= COMMIT_ROWS or characters >= COMMIT_CHARACTERS or self._waiting.empty():
                 return batch
             item = self._waiting.get()
+            self._pressing_taken += item is not None and not item.may_wait
         self._waiting.put(None)
         return batch
 

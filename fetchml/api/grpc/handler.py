@@ -122,25 +122,6 @@ class RpcHandler(grpc.GenericRpcHandler):
             except DecodeError as error:
                 raise BadRequest("The request is not a valid message of this method") from error
 
-        async def answer_unary(rpc: RpcContext, peer: str, context: Any) -> bytes:
-            caller = rpc.principal.key_id
-            data = await self._places.receive(
-                caller,
-                context.read,
-                messages.MESSAGE_SECONDS,
-                messages.late(messages.MESSAGE_SECONDS),
-            )
-            if data is grpc.aio.EOF:
-                raise BadRequest(messages.NO_MESSAGE)
-            # The key may have been revoked while the call waited for its message.
-            self._admission.check(rpc.principal)
-            with self._held(caller, data):
-                await turn_for(len(data))
-                reply = _serialized(await handler.unary_unary(parse(data), rpc), serialize)
-            self.unread.last(caller, peer, len(reply))
-            await turn_for(len(reply))  # gRPC copies it.
-            return reply
-
         async def answer_unary_stream(rpc: RpcContext, peer: str, context: Any) -> None:
             caller = rpc.principal.key_id
             data = await messages.only_message(read_messages(self._places, caller, context))
@@ -184,8 +165,40 @@ class RpcHandler(grpc.GenericRpcHandler):
         if handler.request_streaming:
             behavior = self._behavior(method, answer_stream_unary, stream=True)
         else:
-            behavior = self._behavior(method, answer_unary, stream=False)
+            behavior = self._behavior(method, self._unary(handler, parse), stream=False)
         return grpc.stream_unary_rpc_method_handler(behavior, None, None)
+
+    def _unary(
+        self, handler: Any, parse: Callable[[bytes], Any]
+    ) -> Callable[[RpcContext, str, Any], Awaitable[bytes]]:
+        """Return the coroutine function that answers the calls of a method with one request and one
+        reply."""
+        method, serialize = handler.unary_unary, handler.response_serializer
+        seconds = messages.MESSAGE_SECONDS
+        late = messages.late(seconds)
+
+        async def answer_unary(rpc: RpcContext, peer: str, context: Any) -> bytes:
+            caller = rpc.principal.key_id
+            data = await self._places.receive(caller, context.read, seconds, late)
+            if data is grpc.aio.EOF:
+                raise BadRequest(messages.NO_MESSAGE)
+            # The key may have been revoked while the call waited for its message.
+            self._admission.check(rpc.principal)
+            if len(data) <= SMALL_BYTES:  # Nearly always.
+                message = await method(parse(data), rpc)
+            else:
+                with self._messages.hold(caller, len(data)):
+                    await turn_for(len(data))
+                    message = await method(parse(data), rpc)
+            # Some methods serialize a large reply themselves, in parts.
+            reply: bytes = message if isinstance(message, bytes) else serialize(message)
+            size = len(reply)
+            self.unread.last(caller, peer, size)
+            if size > SMALL_BYTES:
+                await turn_for(size)  # gRPC copies it.
+            return reply
+
+        return answer_unary
 
     def _held(self, caller: str, data: bytes) -> AbstractContextManager[None]:
         """Count a message while a call works on it. Raises TooManyBytes, Overloaded."""
@@ -276,11 +289,6 @@ _TOO_MANY_FIELDS: Any = grpc.stream_stream_rpc_method_handler(_too_many_fields, 
 
 def _shutting_down() -> Unavailable:
     return Unavailable("The server is shutting down: call again when it is back")
-
-
-def _serialized(reply: Any, serialize: Callable[[Any], bytes]) -> bytes:
-    """Serialize a reply, unless the method has done so in parts."""
-    return reply if isinstance(reply, bytes) else serialize(reply)
 
 
 def _key_in(metadata: Mapping[str, Any]) -> str | None:

@@ -80,9 +80,9 @@ class UnreadReplies:
         self._most_calls = 2 * len(self._since) + MOST_ENDED
 
     def _begin(self, peer: str) -> "asyncio.Task[object]":
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # grpc.aio serves every call in a task.
         loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        assert task is not None  # noqa: S101  # grpc.aio serves every call in a task.
         if len(self._since) >= self._most_calls:
             self._remove_ended()
         self._since[task] = (loop.time(), peer)

@@ -203,7 +203,7 @@ class AttemptRunner:
             if self._discard_requested.is_set() or self._stop.made.is_set():
                 failpoints.reach("abandoned")
                 return await self._give_up(None, permanent=self._stop.made.is_set())
-            if self._may_open.is_set():
+            if self._may_open.is_set() and not self._exit.done():
                 failpoints.reach("its_turn")
                 return True
             lost = self._exit.result().lost or "the prestaged attempt is gone"

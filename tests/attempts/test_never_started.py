@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from fetchml import shim
+from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.attempts import runner
+from fetchml.attempts.runner import AttemptRunner
 from fetchml.core.model import Status
 from fetchml.files import attempt_folder
 from fetchml.files.attempt_folder import AttemptFolder
@@ -19,7 +21,7 @@ from fetchml.ports.launcher import AttemptExit, LaunchSpec, PrepareError
 from fetchml.shim import NO_ROOM
 from testbed.small_disk import mounted_disk
 from tests.support.engine_box import ALICE, Box, ended
-from tests.support.waiting import until, until_true
+from tests.support.waiting import soon, until, until_true
 
 FULL_AT_FIRST = """#!/bin/sh
 [ $# -gt 1 ] || exit 64
@@ -170,3 +172,43 @@ async def test_a_request_under_way_leaves_no_folders(
         await ended(engine, task.id)
         folder = box.data_dir / f"tasks/{task.id}/attempts/1"
         await until_true(lambda: {each.name for each in folder.iterdir()} == {"run"})
+
+
+async def test_prestaged_attempt_whose_shim_ends_as_its_gate_opens_is_prepared_again(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not run the command yet, so it is neither lost nor retried."""
+    killed, opens = asyncio.Event(), asyncio.Event()
+    open_gate = AttemptRunner.open_gate
+
+    async with box.engine(max_running=1, prestage=True) as engine:
+        launcher = box.parts.attempts._launcher
+        assert isinstance(launcher, ProcessLauncher)
+        wait = launcher.wait
+
+        async def kill_and_wait(launch: LaunchSpec) -> AttemptExit:
+            if launch.task_id == first.id or killed.is_set():
+                return await wait(launch)
+            launcher._children[launch.folder].kill()
+            end = await wait(launch)
+            killed.set()
+            await opens.wait()
+            return end
+
+        def tell_and_open(attempt: AttemptRunner) -> None:
+            opens.set()
+            open_gate(attempt)
+
+        monkeypatch.setattr(launcher, "wait", kill_and_wait)
+        monkeypatch.setattr(AttemptRunner, "open_gate", tell_and_open)
+        until_told = f"until [ -e {box.data_dir / 'go'} ]; do sleep 0.01; done"
+        first = await engine.create_task(
+            ALICE, {"job_name": "a", "command": ["sh", "-c", until_told]}
+        )
+        second = await engine.create_task(ALICE, {"job_name": "b", "command": ["echo", "ran"]})
+        await soon(killed.wait())
+        (box.data_dir / "go").touch()
+        done = await ended(engine, second.id)
+        assert (done.status, done.attempt) == (Status.COMPLETED, 1)
+        assert (done.retry_count, done.infra_retries) == (0, 0)
+        assert await engine.task_output(done) == "ran\n"

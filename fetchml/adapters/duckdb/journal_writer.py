@@ -119,8 +119,7 @@ class JournalWriter:
         self._on_failure = on_failure
         self._waiting: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._enough = sys.maxsize
-        """Number of waiting calls that ends a wait for more."""
-        """Or any call that may not wait."""
+        """Number of waiting calls that ends a wait for more. So does any call that may not wait."""
         self._enough_came = threading.Event()
         self._pressing = 0
         """Number of calls so far that may not wait; only the event loop changes it."""

@@ -67,9 +67,10 @@ def growth_fault(state: State, before: Task, after: Task) -> str | None:
 
 def is_full(state: State, footprints: Sequence[int]) -> bool:
     """Whether tasks of these footprints (bytes) exceed the memory for live tasks."""
-    if state.live_bytes + sum(footprints) > MAX_LIVE_BYTES:
-        return True
-    return live_count(state) + len(footprints) > MAX_LIVE_TASKS
+    return (
+        live_count(state) + len(footprints) > MAX_LIVE_TASKS
+        or state.live_bytes + sum(footprints) > MAX_LIVE_BYTES
+    )
 
 
 def _mib(size: int) -> str:

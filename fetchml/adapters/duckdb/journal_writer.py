@@ -30,8 +30,7 @@ ENOUGH = 32
 HOLD_SECONDS = 0.015
 """After a commit for more than CROWD submits the next one waits until as many calls wait again:
 they are on their way through the event loop, and a commit of 10 rows costs a core nearly as much as
-one of ENOUGH. Anything else than a submit ends this wait: a task that ends, or starts, is not held
-up by those who submit."""
+one of ENOUGH. Any other change ends this wait: submits do not delay a task that starts or ends."""
 FOLLOWS_SECONDS = 0.004
 """Time for which a commit waits for announced changes. A second commit would take as long."""
 _OWN_FAULTS = (

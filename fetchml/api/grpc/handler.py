@@ -184,7 +184,7 @@ class RpcHandler(grpc.GenericRpcHandler):
                 raise BadRequest(messages.NO_MESSAGE)
             # The key may have been revoked while the call waited for its message.
             self._admission.check(rpc.principal)
-            if len(data) <= SMALL_BYTES:  # Nearly always.
+            if len(data) <= SMALL_BYTES:  # Nearly always: it needs no context and no turn.
                 message = await method(parse(data), rpc)
             else:
                 with self._messages.hold(caller, len(data)):

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import docker
@@ -130,11 +130,13 @@ def show_result(outputs: Path) -> None:
 def show_page() -> None:
     """Show the link to the page, and keep the server running until Ctrl-C."""
     link = fetchml("ui", quiet=True).strip()
+    # Ctrl-C is held back until it is waited for; else it could interrupt the lines below.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     say("The page, with this task in it. The link signs in once, within two minutes:")
     print(f"\n  {link}")
     say("The server runs until Ctrl-C.")
-    with suppress(KeyboardInterrupt):
-        signal.pause()
+    signal.sigwait({signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     print()
 
 

@@ -64,7 +64,10 @@ def read_until(terminal: int, text: str) -> str:
     while text not in shown:
         readable, _, _ = select.select([terminal], [], [], 120)
         assert readable, shown
-        shown += os.read(terminal, 65536).decode(errors="replace")
+        try:
+            shown += os.read(terminal, 65536).decode(errors="replace")
+        except OSError:  # nobody has the terminal open any more
+            pytest.fail(f"{text!r} is missing: {shown}")
     return shown
 
 

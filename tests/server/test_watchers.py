@@ -5,7 +5,7 @@ import itertools
 import random
 import socket
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -288,11 +288,9 @@ async def test_slow_watcher_gets_a_resync(
         streams = (News(told_over_grpc(updates)), News(told_over_ws(ws)))
         if kept < MANY:
             await until_pruned(server, 2 * MANY // 3)
-            for stream in streams:
-                await stream.read_until(lambda told: told.is_resync)
+            await read_until(streams, lambda told: told.is_resync)
         last = await server.submit("true", job_name=LAST)
-        for stream in streams:
-            await stream.read_until(lambda told: told.task_id == last)
+        await read_until(streams, lambda told: told.task_id == last)
     for stream in streams:
         seqs = [0, *(told.seq for told in stream.read if not told.is_resync)]
         resyncs = [told.seq for told in stream.read if told.is_resync]
@@ -318,6 +316,11 @@ class News:
         async with asyncio.timeout(SECONDS):
             while not self.read or not holds(self.read[-1]):
                 self.read.append(await anext(self._stream))
+
+
+async def read_until(streams: Iterable[News], holds: Callable[[Told], bool]) -> None:
+    """Read all at once: the server closes a connection that takes nothing for a minute."""
+    await asyncio.gather(*(stream.read_until(holds) for stream in streams))
 
 
 async def told_over_grpc(updates: AsyncIterator[Type]) -> AsyncIterator[Told]:

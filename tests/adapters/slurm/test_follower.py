@@ -61,7 +61,7 @@ async def test_after_an_outage_a_job_with_the_same_state_is_compared_by_name(wor
     world.stand.jobs[1] = Job(1, PENDING, "another")
     world.stand.away = None
     await until_true(lambda: followed.job is None)
-    assert world.follower.answers.is_set()
+    await until_true(world.follower.answers.is_set)
 
 
 async def test_outage_takes_nothing_for_gone(world: World) -> None:

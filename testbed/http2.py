@@ -126,7 +126,7 @@ class Connection:
         self.send_raw(b"".join(frames))
         return stream
 
-    def send(self, stream: int, data: bytes, *, last: bool = False) -> int:
+    def send(self, stream: int, data: bytes | memoryview, *, last: bool = False) -> int:
         """Send the bytes that the server accepts now; returns their number. `last`: no message
         follows."""
         sent = 0
@@ -135,7 +135,8 @@ class Connection:
             if size <= 0:
                 break
             ends = last and sent + size == len(data)
-            self.send_raw(frame(DATA, END_STREAM * ends, stream, data[sent : sent + size]))
+            part = bytes(data[sent : sent + size])
+            self.send_raw(frame(DATA, END_STREAM * ends, stream, part))
             self._windows[0] -= size
             self._windows[stream] -= size
             sent += size

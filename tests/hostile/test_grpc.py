@@ -57,7 +57,7 @@ def begin_messages(
 ) -> int:
     """Messages of `size` bytes that lack their last one; returns the growth of the memory."""
     before = attacked.memory()
-    unfinished = message(bytes(size))[:-1]
+    unfinished = memoryview(message(bytes(size))[:-1])
     with ExitStack() as stack:
         opened = [stack.enter_context(Connection(attacked.server.grpc)) for _ in range(connections)]
         for connection in opened:
@@ -98,6 +98,13 @@ def test_unfinished_messages_with_key_use_bounded_memory(
     limit = PLACES_BY_KEY * MAX_MESSAGE_BYTES + 32 * MIB + OVERHEAD
     size = MAX_MESSAGE_BYTES
     assert begin_messages(attacked, method, attacked.mallory, 500, connections, size) < limit
+
+
+def test_memory_of_messages_that_are_gone_is_used_again(attacked: Attacked) -> None:
+    before = attacked.memory()
+    for _ in range(6):
+        begin_messages(attacked, GET, attacked.mallory, PLACES_BY_KEY, 1, MAX_MESSAGE_BYTES)
+        assert attacked.memory() - before < PLACES_BY_KEY * MAX_MESSAGE_BYTES + OVERHEAD
 
 
 @pytest.mark.parametrize("front", [EDGE], indirect=True)

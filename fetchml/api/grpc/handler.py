@@ -22,7 +22,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from fetchml.api.grpc import messages
-from fetchml.api.grpc.errors import TRACE_KEY, failure
+from fetchml.api.grpc.errors import TRACE_KEY, Failure, abort, failure, without_frames
 from fetchml.api.grpc.keyless import KeylessCalls
 from fetchml.api.grpc.messages import read_messages
 from fetchml.api.grpc.receiving import PLACES, PLACES_BY_KEY, MessagePlaces
@@ -237,9 +237,7 @@ class RpcHandler(grpc.GenericRpcHandler):
                 with self._open_stream(), self._admission.while_valid(principal):
                     return await answer(rpc, peer, context)
             except RequestError as error:
-                # Its traceback, part of a cycle, would keep messages and replies until the garbage
-                # is collected.
-                failed = error.with_traceback(None)
+                failed = without_frames(error)
                 if isinstance(error, (Forbidden, Unauthorized)):
                     client = client_of(self._admission, peer, pairs)
                     self._audit.refused(principal, client, method, error)
@@ -250,7 +248,8 @@ class RpcHandler(grpc.GenericRpcHandler):
                 if context.cancelled():
                     raise  # The client has disconnected: nobody would read the reason.
                 log.exception("%s failed", method)
-            return await context.abort(*failure(failed, trace_id))
+            await abort(context, failure(failed, trace_id))
+            return None
 
         return serve
 
@@ -281,7 +280,8 @@ class RpcHandler(grpc.GenericRpcHandler):
 
 
 async def _too_many_fields(_: object, context: Any) -> None:
-    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"More than {MOST_FIELDS} metadata")
+    reason = f"More than {MOST_FIELDS} metadata"
+    await abort(context, Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, reason, ()))
 
 
 _TOO_MANY_FIELDS: Any = grpc.stream_stream_rpc_method_handler(_too_many_fields, None, None)

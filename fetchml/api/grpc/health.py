@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from fetchml.errors import NotFound
 
 _Response = health_pb2.HealthCheckResponse
 
@@ -29,7 +30,7 @@ class HealthService(health_pb2_grpc.HealthServicer):
     async def Check(self, request: Any, context: Any) -> Any:
         status = self._status(request.service)
         if status == _Response.SERVICE_UNKNOWN:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "No such service")
+            raise NotFound("No such service")
         return _Response(status=status)
 
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:

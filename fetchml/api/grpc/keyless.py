@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from fetchml.api.grpc import messages
-from fetchml.api.grpc.errors import failure
+from fetchml.api.grpc.errors import abort, failure, without_frames
 from fetchml.api.grpc.receiving import (
     CHECK_LEAST_SECONDS,
     CHECK_PLACES,
@@ -75,7 +75,7 @@ class KeylessCalls:
                     await writer.reply(request, context)
             except RequestError as error:
                 log.debug("%s: %s", method, error.code)
-                await context.abort(*failure(error.with_traceback(None), new_trace(None)))
+                await abort(context, failure(without_frames(error), new_trace(None)))
 
         return grpc.stream_stream_rpc_method_handler(
             stream_stream, handler.request_deserializer, None

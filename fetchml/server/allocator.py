@@ -1,4 +1,4 @@
-"""How the C library allocates memory in the server."""
+"""The settings of the C library's allocator in the server."""
 
 import ctypes
 from contextlib import suppress

@@ -130,7 +130,8 @@ def show_result(outputs: Path) -> None:
 def show_page() -> None:
     """Show the link to the page, and keep the server running until Ctrl-C."""
     link = fetchml("ui", quiet=True).strip()
-    # Ctrl-C is held back until it is waited for; else it could interrupt the lines below.
+    # Ctrl-C is held back until `sigwait`. Otherwise one that comes a moment earlier is lost, or
+    # interrupts the lines below.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     say("The page, with this task in it. The link signs in once, within two minutes:")
     print(f"\n  {link}")

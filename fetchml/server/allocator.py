@@ -10,8 +10,8 @@ _ARENA_MAX = -8
 def use_one_arena() -> None:
     """Let all threads allocate from one arena. Call it before the second thread starts.
 
-    gRPC's threads free each other's memory. In arenas of their own they can't use it again, and the
-    memory grows by what clients send and take back (decision 97).
+    gRPC's threads free each other's memory. With an arena for each thread, such memory could not be
+    used again, and clients that send and disconnect would make the server grow (decision 97).
     """
     with suppress(AttributeError):  # Only glibc has it.
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)

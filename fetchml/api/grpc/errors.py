@@ -75,7 +75,7 @@ async def abort(context: Any, failure: Failure) -> None:
     try:
         await context.abort(*failure)
     except grpc.aio.AbortError as aborted:
-        aborted.with_traceback(None)
+        aborted.__traceback__ = None
 
 
 def _violations(violations: list[FieldViolation]) -> error_details_pb2.BadRequest:

@@ -12,7 +12,6 @@ from fetchml.attempts.volumes import mounts_of
 from fetchml.core.requests.mounts.volumes import Volume
 from fetchml.files.storage.volumes import VolumeUsage
 from fetchml.ports.launcher import Launcher, Mount
-
 from tests.support.launcher_bench import Bench
 from tests.support.launcher_bench import bench as open_bench
 from tests.support.tasks import task as a_task

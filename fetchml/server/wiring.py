@@ -98,6 +98,7 @@ def launcher(settings: Settings, watch: FolderEvents, inventory: GpuInventory | 
     return DockerLauncher(
         settings.data_dir,
         network=settings.tasks.network,
+        allow_metadata=settings.tasks.allow_metadata,
         pulls=Pulls(settings.tasks.pull, with_credentials=settings.tasks.registry_credentials),
         user=settings.tasks.user,
         limits=_container_limits(settings),

@@ -81,19 +81,21 @@ class DockerLauncher:
         *,
         host: str | None = None,
         network: str = OWN,
+        allow_metadata: bool = False,
         user: str = "auto",
         limits: ContainerLimits = DEFAULT_LIMITS,
         pulls: Pulls = AS_NEEDED,
         address_of: AddressOf = lambda _: None,
     ) -> None:
-        """`host` is as in DOCKER_HOST, by default from the environment; `user` as in the settings.
+        """`host` is as in DOCKER_HOST, by default from the environment; `network`, `allow_metadata`
+        and `user` are as in the settings.
         `address_of` finds a GPU for an engine that identifies GPUs by number only.
 
         Raises ValueError for a malformed `user`.
         """
         self._data_dir = data_dir
         self._limits = limits
-        self._network = TaskNetwork(network)
+        self._network = TaskNetwork(network, allow_metadata=allow_metadata)
         self.owner = parse_user(user)
         self._pulls = pulls
         self._engine = DockerEngine(host)

@@ -2,17 +2,20 @@
 
 On the engine's network `bridge` every container reaches every other one's ports. FetchML creates
 its own with `enable_icc=false`: the engine's rules drop all packets between two of its containers.
-It is created when the first container needs it, and again if it is gone.
+It is created when the first container needs it, and again if it is gone. Where the server may set
+firewall rules, it closes the cloud's metadata service to the network.
 """
 
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from fetchml.adapters.docker.container_config import INSTANCE_LABEL
 from fetchml.adapters.docker.http import EngineHttp, EngineRefused
+from fetchml.adapters.docker.metadata_rules import RulesRefused, set_rules
 
 OWN = "fetchml"
 """Value of `[tasks] network` for FetchML's own network."""
@@ -30,7 +33,9 @@ _log = logging.getLogger(__name__)
 class TaskNetwork:
     """The network that `[tasks] network` names. One object for each engine."""
 
-    def __init__(self, setting: str) -> None:
+    def __init__(self, setting: str, *, allow_metadata: bool = False) -> None:
+        """`allow_metadata`: containers may reach the cloud's metadata service."""
+        self._allow_metadata = allow_metadata
         self.is_own = setting == OWN
         self.name = setting
         """Value of NetworkMode. Final once `open` was called."""
@@ -56,6 +61,7 @@ class TaskNetwork:
         async with self._making:
             if not self._is_there:
                 await self._make(http)
+                await self._set_rules(http)
                 self._is_there = True
 
     def is_missing(self, error: EngineRefused) -> bool:
@@ -92,6 +98,19 @@ class TaskNetwork:
                     f"(docker network rm {self.name}), and FetchML creates it again",
                 ) from error
 
+    async def _set_rules(self, http: EngineHttp) -> None:
+        found: dict[str, Any] = await http.ask("GET", f"/networks/{self.name}")
+        closed = not self._allow_metadata
+        try:
+            await asyncio.to_thread(set_rules, interface_of(found), closed=closed)
+        except RulesRefused as error:
+            if closed:
+                _log.warning(
+                    "Containers can reach the cloud's metadata service, if this host has one: "
+                    "'fetchml doctor' shows the rules to add",
+                    extra={"why": str(error)},
+                )
+
     async def _create(self, http: EngineHttp, body: dict[str, Any]) -> None:
         """An engine has addresses for about 30 networks by default. If none is left, remove those
         of other data directories that no container uses: their servers create them again."""
@@ -102,6 +121,12 @@ class TaskNetwork:
                 raise
             await _remove_unused(http)
             await http.ask("POST", "/networks/create", body=body)
+
+
+def interface_of(network: Mapping[str, Any]) -> str:
+    """Return the name of a network's bridge on the host."""
+    named = (network.get("Options") or {}).get("com.docker.network.bridge.name")
+    return str(named or f"br-{network['Id'][:12]}")
 
 
 async def _remove_unused(http: EngineHttp) -> None:

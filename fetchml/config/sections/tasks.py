@@ -127,6 +127,13 @@ class TaskSettings(msgspec.Struct, frozen=True):
             "containers cannot reach each other. `none`: no network."
         ),
     ] = "fetchml"
+    allow_metadata: Annotated[
+        bool,
+        about(
+            "Let containers on the network `fetchml` use the cloud's metadata service, and with it "
+            "the credentials of this host's role."
+        ),
+    ] = False
     user: Annotated[
         Annotated[str, Meta(pattern=r"^(auto|image|[0-9]+:[0-9]+)$")],
         about(

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from docker.errors import DockerException
+from docker import APIClient
+from docker.errors import DockerException, NotFound
 
 from fetchml import shim
+from fetchml.adapters.docker.container_config import INSTANCE_LABEL
 from fetchml.adapters.docker.gpus import GpuAddress, GpuOffer, describes, offered
+from fetchml.adapters.docker.metadata_rules import RulesRefused, commands, is_closed
+from fetchml.adapters.docker.network import OWN, interface_of
 from fetchml.adapters.docker.sdk import connect
 from fetchml.config.settings import Settings
 from fetchml.files.data_dir import holder
@@ -47,9 +51,39 @@ def docker(settings: Settings, gpus: GpuState) -> Iterator[Finding]:
             state = "is here" if here else "is not here yet: the first task waits for its pull"
             yield Finding("default image", f"{image} {state}")
             yield task_user(settings)
+            if (found := _metadata(settings, engine)) is not None:
+                yield found
     except (DockerException, OSError) as error:
         where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
         yield Finding(name, f"no engine answers at {where}: {_reason(error)}", _docker_fix(error))
+
+
+def _metadata(settings: Settings, engine: APIClient) -> Finding | None:
+    """Whether containers reach the cloud's metadata service. `None` if they may, or have no
+    network."""
+    name, network = "cloud metadata", settings.tasks.network
+    if network == "none" or settings.tasks.allow_metadata:
+        return None
+    try:
+        if network == OWN:
+            bridges = [
+                interface_of(each)
+                for each in engine.networks(filters={"label": INSTANCE_LABEL})
+                if each["Driver"] == "bridge"
+            ]
+        else:
+            bridges = [interface_of(engine.inspect_network(network))]
+        if bridges and all(map(is_closed, bridges)):
+            return Finding(name, "closed to containers")
+        if network == OWN and not bridges and os.geteuid() == 0:
+            return Finding(name, "closed to containers once the first one starts")
+        finding = "open to containers, if this host has such a service"
+    except NotFound:
+        return None  # The task that needs the network reports it.
+    except RulesRefused as error:
+        finding = f"perhaps open to containers; the rules can't be read: {error}"
+    # Advice and not a problem: most hosts have no such service.
+    return Finding(name, finding, advice=f"Run as root: {'; '.join(commands())}")
 
 
 def task_user(settings: Settings) -> Finding:

@@ -1,7 +1,7 @@
 """The configuration of a task's container: hardened, with the shim as its first process."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -139,6 +139,18 @@ def container_config(
             "Tmpfs": tmpfs,
         },
     }
+
+
+def with_volumes_in_memory(config: Mapping[str, Any], folders: Sequence[str]) -> Mapping[str, Any]:
+    """Return the configuration with folders in memory, together as large as `/tmp`. They count as
+    the container's memory."""
+    host = config["HostConfig"]
+    options = host["Tmpfs"]["/tmp"].split(",")  # noqa: S108 - in the container
+    [size] = [each for each in options if each.startswith("size=")]
+    each_mb = max(1, int(size.removeprefix("size=").removesuffix("m")) // len(folders))
+    added = ",".join([*(each for each in options if each != size), f"size={each_mb}m"])
+    tmpfs = dict.fromkeys(folders, added) | host["Tmpfs"]
+    return {**config, "HostConfig": {**host, "Tmpfs": tmpfs}}
 
 
 def _bind(

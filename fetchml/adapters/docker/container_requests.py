@@ -7,7 +7,11 @@ from http import HTTPStatus
 from signal import Signals
 from typing import Any
 
-from fetchml.adapters.docker.container_config import ATTEMPT_LABEL, TASK_LABEL
+from fetchml.adapters.docker.container_config import (
+    ATTEMPT_LABEL,
+    TASK_LABEL,
+    with_volumes_in_memory,
+)
 from fetchml.adapters.docker.http import EngineHttp, EngineRefused
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.secrets import run_file
@@ -17,6 +21,8 @@ from fetchml.system import failpoints
 Container = Mapping[str, Any]
 """The engine's description of a container."""
 
+MAX_DECLARED = 64
+"""Volumes that an image may declare."""
 _CREATE_TRIES = 3
 """Attempts to create a container that something else removes before its start."""
 _REMOVAL_SECONDS = 0.1
@@ -89,16 +95,56 @@ async def _create(
     Raises ImageMissing, EngineRefused, EngineAway.
     """
     try:
-        made = await http.ask("POST", "/containers/create", {"name": name}, config)
-        created(made["Id"])
+        await create(http, name=name, config=config, created=created)
     except EngineRefused as error:
         if error.status == HTTPStatus.NOT_FOUND and "image" in str(error):
             raise ImageMissing from error
         if error.status != HTTPStatus.CONFLICT:
             raise
         container = await inspect(http, name=name)
-        return container is None or never_started(container)
+        if container is None:
+            return True
+        if not never_started(container):
+            return False
+        if _own_volumes(container):
+            # The server was killed before it had looked.
+            await remove(http, name=name)
+            await create(http, name=name, config=config, created=created)
     return True
+
+
+async def create(
+    http: EngineHttp,
+    *,
+    name: str,
+    config: Mapping[str, Any],
+    created: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Create a container. The folders that its image declares as volumes are in memory: on the
+    engine's disk nothing would limit them. Raises EngineRefused, EngineAway."""
+    made = await http.ask("POST", "/containers/create", {"name": name}, config)
+    created(made["Id"])
+    container = await inspect(http, name=made["Id"])
+    declared = _own_volumes(container) if container is not None else []
+    if not declared:
+        return
+    # Only the engine finds out what a name of an image means at that moment.
+    await remove(http, name=made["Id"])
+    if len(declared) > MAX_DECLARED:
+        raise EngineRefused(
+            HTTPStatus.BAD_REQUEST,
+            f"its image declares {len(declared)} volumes, and {MAX_DECLARED} are allowed: build it "
+            "with fewer VOLUME instructions",
+        )
+    made = await http.ask(
+        "POST", "/containers/create", {"name": name}, with_volumes_in_memory(config, declared)
+    )
+    created(made["Id"])
+
+
+def _own_volumes(container: Container) -> list[str]:
+    """Return where a container has volumes that the engine created for it."""
+    return [each["Destination"] for each in container["Mounts"] if each["Type"] == "volume"]
 
 
 async def _is_gone_or_going(http: EngineHttp, name: str, error: EngineRefused) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from fetchml.adapters.docker.container_requests import inspect, remove
+from fetchml.adapters.docker.container_requests import create, inspect, remove
 from fetchml.adapters.docker.engine import DockerEngine
 from fetchml.adapters.docker.http import EngineAway, EngineHttp, EngineRefused
 from fetchml.adapters.docker.network import TaskNetwork
@@ -191,12 +191,12 @@ class DockerEnvironmentBuilder:
         async def start(http: EngineHttp) -> None:
             await self._network.ensure(http)
             try:
-                await http.ask("POST", "/containers/create", {"name": name}, config)
+                await create(http, name=name, config=config)
             except EngineRefused as error:
                 if not self._network.is_missing(error):
                     raise
                 await self._network.ensure(http)
-                await http.ask("POST", "/containers/create", {"name": name}, config)
+                await create(http, name=name, config=config)
             failpoints.reach("environment_created")
             await http.ask("POST", f"/containers/{name}/start")
             failpoints.reach("environment_started")

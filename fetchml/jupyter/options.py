@@ -34,6 +34,9 @@ class JupyterOptions:
     allow_images: tuple[str, ...] = image_rules.ANY
     """Patterns of the images that requests may name, besides the names in `images`."""
 
+    shared: tuple[str, ...] = ("shared/*",)
+    """Patterns of the workspaces in which every user may work."""
+
     def image_fault(self, image: str) -> str | None:
         """Return why requests may not name this image; `None` if they may."""
         if image in self.images:

@@ -92,7 +92,10 @@ class JupyterServices:
     async def load(self) -> None:
         """Read all records from the open store."""
         await self._records.load()
-        await self.workspaces.load(frozenset(each.folder for each in self._records.live()))
+        in_use = dict[str, str]()
+        for each in self._records.live():
+            in_use.setdefault(each.folder, each.user)
+        await self.workspaces.load(in_use)
         self._loaded.set()
 
     async def start(self, who: Principal, request: Mapping[str, object]) -> JupyterView:
@@ -203,7 +206,7 @@ class JupyterServices:
         )
         spec = self._spec(record)
         self._tasks.require_quota(who.user, spec)
-        await self._claim_workspace(record.folder, who.user)
+        await self._claim_workspace(record.folder, who)
         task = Task(service_id, who.user, spec, now, sender=who.sender, service=True)
         # The record first: a task without one could not be shown, or stopped.
         await self._records.add(record, task)
@@ -228,9 +231,9 @@ class JupyterServices:
             return jupyter.process_spec(record, *found, relay_ports=ports)
         return jupyter.process_spec(record, *find_jupyter(self._options.command))
 
-    async def _claim_workspace(self, folder: str, user: str) -> None:
+    async def _claim_workspace(self, folder: str, who: Principal) -> None:
         try:
-            await self.workspaces.claim(folder, user)
+            await self.workspaces.claim(folder, who)
         except WorkspaceRefused as error:
             raise ValidationFailed([FieldViolation("workspace", str(error))]) from None
         except TooManyWorkspaces as error:

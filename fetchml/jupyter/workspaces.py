@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
+from fetchml.core import permissions
+from fetchml.core.model import Principal, Role
 from fetchml.core.requests import jupyter
 from fetchml.core.storage import NOTHING, Used
 from fetchml.files.attempt_folder import Look
@@ -31,8 +34,8 @@ class Workspace(msgspec.Struct, frozen=True):
     folder: str
     """Its path below the root of all workspaces."""
     user: str = ""
-    """The user who named it first and whose disk usage it counts for; empty if an older release
-    made it."""
+    """Its owner, who named it first and whose disk usage it counts for; empty if an older release
+    made it and nobody has named it since."""
     bytes: int = 0
     """Its disk usage when it was last measured."""
     files: int = 0
@@ -57,16 +60,20 @@ class Workspaces:
         usage: StorageUsage,
         *,
         in_thread: Look = asyncio.to_thread,
+        shared: Sequence[str] = (),
     ) -> None:
-        """`in_thread`: calls what looks at the root's disk; raises OSError."""
+        """`in_thread`: calls what looks at the root's disk; raises OSError. `shared`: patterns of
+        the workspaces in which every user may work."""
+        self._shared = tuple(shared)
         self._in_thread = in_thread
         self._records = RecordSet(store, KIND, Workspace, lambda each: each.folder)
         self._usage = usage
         self._root = root
         self._owners = owners
 
-    async def load(self, in_use: frozenset[str]) -> None:
-        """Read the records from the open store. A workspace that an administrator has removed from
+    async def load(self, in_use: Mapping[str, str]) -> None:
+        """Read the records from the open store. `in_use`: the workspaces of live services, each
+        with the user of the first one. A workspace that an administrator has removed from
         the disk is forgotten unless it is in use. None is while the disk can't be read, or has
         nothing at all: it may not be mounted."""
         is_there = await self._has_any()
@@ -79,16 +86,17 @@ class Workspaces:
             return None
 
         await self._records.load(keep)
-        for folder in in_use - self._records.ids():
-            self._records.remember(Workspace(folder))
+        for folder in in_use.keys() - self._records.ids():
+            self._records.remember(Workspace(folder, in_use[folder]))
 
-    async def claim(self, folder: str, user: str) -> None:
-        """Make a folder, named by its path below the root, a workspace of the user unless it is a
-        workspace already. Durable on return.
+    async def claim(self, folder: str, who: Principal) -> None:
+        """Make a folder, named by its path below the root, a workspace of the caller unless it is a
+        workspace already. Durable on return. A workspace of another user is refused unless it is
+        shared or the caller is an admin.
 
         Raises WorkspaceRefused, TooManyWorkspaces, OSError.
         """
-        await self._records.change(self._claim, folder, user)
+        await self._records.change(self._claim, folder, who)
 
     async def make(self, folder: str, user: str) -> tuple[Path, Owner]:
         """Make the folder if it is gone; returns its path, and the owner as whom a service of
@@ -124,20 +132,34 @@ class Workspaces:
         except OSError:
             return True
 
-    async def _claim(self, folder: str, user: str) -> None:
+    async def _claim(self, folder: str, who: Principal) -> None:
+        known = self._records.get(folder)
+        is_shared = jupyter.is_shared(folder, self._shared)
+        if known is not None and known.user and not (is_shared or permissions.may_end(who, known)):
+            raise WorkspaceRefused(
+                f"{folder!r} belongs to {known.user}. Name another one; every user may work in "
+                f"{' and '.join(self._shared) or 'none'} ([jupyter] shared)"
+            )
         if fault := jupyter.folder_fault(folder, self._records.ids() - {folder}):
             raise WorkspaceRefused(f"can't be {folder!r}: {fault}")
+        if known is None and any(each.startswith(f"{folder}/") for each in self._shared):
+            raise WorkspaceRefused(f"{folder!r} is the folder of workspaces that are shared")
         await self._in_thread(partial(require_possible, self._root, folder))
-        if folder not in self._records:
+        if known is None:
             if len(self._records) >= MAX_WORKSPACES:
                 raise TooManyWorkspaces(
                     f"There are {MAX_WORKSPACES} workspaces, as many as the server keeps: name "
                     "one of them"
                 )
             # The record first: a container may get the folder as soon as it exists.
-            await self._records.put(Workspace(folder, user))
+            await self._records.put(Workspace(folder, who.user))
+        elif not (known.user or is_shared or who.role is Role.ADMIN):
+            # An older release made it, and recorded no owner.
+            await self._records.put(replace(known, user=who.user))
+            self._usage.workspace_changed(known.user, known.used, NOTHING)
+            self._usage.workspace_changed(who.user, NOTHING, known.used)
         try:
-            await self.make(folder, user)
+            await self.make(folder, who.user)
         except PrepareError as error:
             raise TooManyWorkspaces(str(error)) from None
 

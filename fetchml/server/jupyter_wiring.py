@@ -32,7 +32,14 @@ def jupyter_services(
     return JupyterServices(
         outside.store,
         tasks,
-        Workspaces(outside.store, options.workspaces, outside.owners, usage, in_thread=in_thread),
+        Workspaces(
+            outside.store,
+            options.workspaces,
+            outside.owners,
+            usage,
+            in_thread=in_thread,
+            shared=options.jupyter.shared,
+        ),
         client,
         outside.folder_watch,
         options.jupyter,

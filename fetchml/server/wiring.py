@@ -251,6 +251,7 @@ def _jupyter_options(
         domain=settings.jupyter.domain,
         port=jupyter_port,
         loopback=_is_loopback(settings),
+        shared=settings.jupyter.shared,
     )
 
 

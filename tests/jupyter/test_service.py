@@ -51,18 +51,31 @@ async def test_from_start_to_stop(box: Box) -> None:
             await link.way.connect()
 
 
+async def test_workspace_of_another_user_is_refused_unless_it_is_shared(box: Box) -> None:
+    async with box.engine():
+        await box.jupyter.start(ALICE, {"name": "notes"})
+        await box.jupyter.start(ALICE, {"name": "a", "workspace": "shared/notes"})
+        for request in ({"name": "notes"}, {"name": "a", "workspace": "notes"}):
+            with pytest.raises(ValidationFailed, match="workspace: 'notes' belongs to alice"):
+                await box.jupyter.start(BOB, request)
+        await box.jupyter.start(BOB, {"name": "a", "workspace": "shared/notes"})
+        await box.jupyter.start(ADMIN, {"name": "a", "workspace": "notes"})
+        await box.jupyter.start(ALICE, {"name": "b", "workspace": "notes"})
+        assert len(box.jupyter.list(ADMIN)) == 5
+
+
 async def test_the_workspace_outlives_its_service(box: Box) -> None:
     async with box.engine():
-        first = await box.jupyter.start(ALICE, {"name": "a", "workspace": "team/notes"})
+        first = await box.jupyter.start(ALICE, {"name": "a", "workspace": "shared/notes"})
         await running(box, first.id)
-        (box.workspaces / "team/notes/kept").write_text("kept")
+        (box.workspaces / "shared/notes/kept").write_text("kept")
         await box.jupyter.stop(ALICE, first.id)
         await over(box, first.id)
-        second = await box.jupyter.start(BOB, {"name": "b", "workspace": "team/notes"})
-        third = await box.jupyter.start(BOB, {"name": "c", "workspace": "team/notes"})
+        second = await box.jupyter.start(BOB, {"name": "b", "workspace": "shared/notes"})
+        third = await box.jupyter.start(BOB, {"name": "c", "workspace": "shared/notes"})
         await running(box, second.id)
         await running(box, third.id)
-        assert (box.workspaces / "team/notes/kept").read_text() == "kept"
+        assert (box.workspaces / "shared/notes/kept").read_text() == "kept"
         assert second.token != third.token
 
 

@@ -147,7 +147,11 @@ async def services_on(
                 engine.store,
                 cast("Any", tasks),
                 Workspaces(
-                    engine.store, Path(folder) / "jupyter", SharedOwner(None), StorageUsage(0)
+                    engine.store,
+                    Path(folder) / "jupyter",
+                    SharedOwner(None),
+                    StorageUsage(0),
+                    shared=("shared/*",),
                 ),
                 StubClient(),
                 watch,

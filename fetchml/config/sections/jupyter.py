@@ -20,6 +20,13 @@ class JupyterSettings(msgspec.Struct, frozen=True):
             default="the folder `jupyter` of the data directory, or of `[slurm] shared_dir`",
         ),
     ] = None
+    shared: Annotated[
+        tuple[Text, ...],
+        about(
+            "Patterns of the workspaces in which every user may start services. Any other one "
+            "belongs to the user who named it first. With `[auth] private` none is shared."
+        ),
+    ] = ("shared/*",)
     idle_seconds: Annotated[
         Count,
         about(

@@ -5,6 +5,7 @@ not have: name, workspace, token.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from msgspec.structs import replace
 
@@ -109,6 +110,11 @@ def default_workspace(name: str, service_id: str) -> str:
 def folder_of(workspace: str, user: str, *, private: bool) -> str:
     """Path of a workspace below the root. On a private server each user has a folder there."""
     return f"{user}/{workspace}" if private else workspace
+
+
+def is_shared(folder: str, patterns: Sequence[str]) -> bool:
+    """Return whether every user may work in a workspace: its path matches one of the patterns."""
+    return any(fnmatchcase(folder, pattern) for pattern in patterns)
 
 
 def folder_fault(folder: str, known: Iterable[str]) -> str | None:

@@ -85,8 +85,8 @@ def shim_command(
         command += ["--lifeline", str(lifeline)]
     if environment:
         command += ["--env", environment]
-    for each in run.volumes if volumes is not None else ():
-        if each.identity is not None:
+    for each in run.volumes:
+        if volumes is not None and each.identity is not None:
             device, inode = each.identity
             place = volumes / PurePosixPath(each.target).name
             command += ["--volume", f"{device}:{inode}:{place}"]

@@ -15,7 +15,8 @@ task wrote; to change its modes. Without the last even CAP_CHOWN takes no setuid
 kernel clears the bit, which is a change of mode."""
 FILTER_TCP = "CAP_NET_ADMIN"
 """To limit the bytes of new gRPC connections, which newer kernels allow with it only."""
-_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_NET_ADMIN = 12
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -38,6 +39,12 @@ def keep_from_children() -> None:
     starts them. Root's children are root. Raises OSError.
     """
     _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+
+
+def lend_net_admin() -> None:
+    """Let the program that a child is about to execute have NET_ADMIN, if this process has it. For
+    `preexec_fn` of a program that changes the host's firewall."""
+    _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _NET_ADMIN, 0, 0)
 
 
 def drop_all() -> None:

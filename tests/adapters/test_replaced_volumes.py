@@ -55,13 +55,13 @@ class TestReplacedVolumes:
 
         launcher = await bench.open()
         run = bench.run("sh", "-c", 'cat "$FETCHML_VOLUMES/scratch/key"', volumes=checked)
-        folder = await bench.start(launcher, run)
+        attempt = await bench.start(launcher, run)
         ended = await soon(launcher.wait(run))
         if with_check:
             assert ended == VOLUME_REPLACED
-            assert folder.claim() is None
-            assert folder.tail() == b""
+            assert attempt.claim() is None
+            assert attempt.tail() == b""
         else:
-            assert folder.tail() == b"of the host\n"
+            assert attempt.tail() == b"of the host\n"
         await soon(launcher.remove(run))
         assert (secret / "key").exists()

@@ -22,6 +22,8 @@ from fetchml.views import Finding
 from testbed.docker_engine import Engine
 from tests.support.launcher_bench import INSTANCE, Bench
 from tests.support.launcher_bench import bench as open_bench
+from tests.support.other_user import as_service
+from tests.support.service_user import UID, granted
 from tests.support.waiting import soon
 
 SERVICE = """
@@ -144,3 +146,29 @@ def test_doctor_shows_rules_that_close_the_service(
             subprocess.run(shlex.split(command.replace(" -I ", " -D ")), check=True)
     monkeypatch.setenv("PATH", "")
     assert "the rules can't be read" in shown().finding
+
+
+AS_THE_SERVER = """
+import sys
+from fetchml.adapters.docker.metadata_rules import RulesRefused, is_closed, set_rules
+from fetchml.system import capabilities
+capabilities.keep_from_children()
+try:
+    set_rules(sys.argv[1], closed=True)
+    print(is_closed(sys.argv[1]))
+    set_rules(sys.argv[1], closed=False)
+    print(is_closed(sys.argv[1]))
+except RulesRefused:
+    print("refused")
+"""
+
+
+@pytest.mark.parametrize("is_the_service", [True, False])
+def test_service_sets_the_rules_without_being_root(
+    docker_engine: Engine, *, is_the_service: bool
+) -> None:
+    bridge = interface_of(docker_engine.client.networks.get("bridge").attrs)
+    names = granted(docker=True) if is_the_service else []
+    command = as_service(UID, names, sys.executable, "-c", AS_THE_SERVER, bridge)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == (["True", "False"] if is_the_service else ["refused"])

@@ -6,10 +6,13 @@ engine sends every forwarded packet through the chain DOCKER-USER first, and lea
 put there. Containers on FetchML's own network have no IPv6.
 """
 
+import os
 import re
 import shlex
 import subprocess
 from pathlib import Path
+
+from fetchml.system import capabilities
 
 ADDRESSES = ("169.254.0.0/16", "100.100.100.200/32")
 _CHAIN = "DOCKER-USER"
@@ -40,8 +43,8 @@ def set_rules(interface: str, *, closed: bool) -> None:
             continue
         if (found[1] == interface and not closed) or not (_INTERFACES / found[1]).exists():
             _iptables("-D", *shlex.split(line)[1:])
-        elif found[1] == interface and (address := _ADDRESS.search(line)):
-            there.add(address[1])
+        elif found[1] == interface and (to := _ADDRESS.search(line)):
+            there.add(to[1])
     for address in ADDRESSES if closed else ():
         if address not in there:
             marked = ("-m", "comment", "--comment", _MARK)
@@ -76,6 +79,7 @@ def _iptables(*arguments: str) -> str:
             text=True,
             timeout=_SECONDS,
             check=False,
+            preexec_fn=None if os.geteuid() == 0 else capabilities.lend_net_admin,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RulesRefused(f"iptables: {error}") from error

@@ -156,6 +156,8 @@ class Containers:
             *self._common(run),
             # So that the processes stay in the job, with its limits.
             "--cgroups=disabled",
+            # What the image declares as volumes would be on the node's disk, without a limit.
+            "--image-volume=tmpfs",
             # The counts there are those of the whole node.
             "--security-opt=mask=/sys/fs/cgroup",
             *(["--userns=keep-id"] if self.owner[0] else []),

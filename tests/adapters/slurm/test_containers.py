@@ -97,6 +97,7 @@ def test_podman(tmp_path: Path) -> None:
         "--workdir=/workspace",
         "--entrypoint=/.fetchml/shim",
         "--cgroups=disabled",
+        "--image-volume=tmpfs",
         "--security-opt=mask=/sys/fs/cgroup",
         "--userns=keep-id",
         f"--mount=type=bind,src={tmp_path}/environment,dst=/.fetchml/environment,ro",

@@ -9,6 +9,9 @@ import pytest
 
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.ports.launcher import LaunchSpec, Mount, Place, PrepareError
+from fetchml.shim import WRONG_VOLUME
+from tests.shim.attempt import SHIM as SHIM_PROGRAM
+from tests.shim.attempt import Attempt
 
 RUNTIMES = ("podman", "apptainer", "docker", "pyxis")
 PROGRAMS = {"pyxis": "srun"}
@@ -76,6 +79,58 @@ def test_volume_behind_a_link_is_not_mounted(tmp_path: Path, runtime: str, place
             ran(tmp_path, runtime, run)
         assert "the volume v is not available on this node" in failed.value.stderr
         shutil.rmtree(tmp_path / "bin")
+
+
+@pytest.fixture
+def attempt(tmp_path: Path) -> Attempt:
+    (tmp_path / "attempt").mkdir()
+    return Attempt(tmp_path / "attempt")
+
+
+RUNTIME = """\
+#!/bin/sh
+# Mounts the volume as a runtime does, and runs the shim with the options that it got.
+[ -z "$REPLACE" ] || { mv "$SOURCE" "$SOURCE.away"; ln -s "$REPLACE" "$SOURCE"; }
+while [ "$1" != --volume ]; do shift; done
+exec unshare --mount $AS_ROOT sh -euc 'mount --bind "$SOURCE" "$PLACE"; exec "$0" "$@"' \\
+    "$SHIM" --dir "$RUN" --segment-bytes 1000 --grace-ms 0 --volume "$2" -- cat "$PLACE/file"
+"""
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_volume_that_is_replaced_before_the_mount_starts_nothing(
+    tmp_path: Path, attempt: Attempt, runtime: str, *, is_replaced: bool
+) -> None:
+    """After the check on the node, when only the runtime is left to run."""
+    volume, secret, place = tmp_path / "volume", tmp_path / "secret", tmp_path / "volumes/v"
+    for folder in (volume, secret, place):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(f"of {folder.name}")
+    program = tmp_path / "bin" / PROGRAMS.get(runtime, runtime)
+    program.parent.mkdir()
+    program.write_text(RUNTIME)
+    program.chmod(0o700)
+    run = spec(tmp_path, volumes=(Mount(volume, str(place), read_only=True),))
+    script = Containers(runtime, (0, 0)).script(
+        run, Path("/shared/shim"), usage_ms=10_000, lease_ms=60_000
+    )
+    given = {
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "SOURCE": str(volume),
+        "PLACE": str(place),
+        "REPLACE": str(secret) if is_replaced else "",
+        "SHIM": SHIM_PROGRAM,
+        "AS_ROOT": "" if os.geteuid() == 0 else "--map-root-user",
+        "RUN": str(attempt.folder),
+    }
+    done = subprocess.run(
+        ["sh", "-euc", script, "sh", "12", "1", "0", "0", "/etc/of/slurm.conf"],
+        env=given,
+        check=False,
+    )
+    assert done.returncode == (WRONG_VOLUME if is_replaced else 0)
+    assert attempt.log() == ("" if is_replaced else "of volume")
 
 
 def test_podman(tmp_path: Path) -> None:

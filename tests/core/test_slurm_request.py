@@ -74,6 +74,18 @@ def test_broken_rule_is_named(value: object, rule: str) -> None:
         ({"gres": "gpu:a100:2"}, 1, ("gres",), "gres must have the number of GPUs"),
         ({"gres": "gpu:8"}, 0, ("gres",), "gres must have the number of GPUs"),
         ({"gres": "gpu:1k"}, 1, ("gres",), "gres must have the number of GPUs"),
+        # Entries add up, and Slurm's names of them have no case.
+        ({"gres": "gpu:1,gpu:1,gpu:1"}, 1, ("gres",), "gres must have the number of GPUs"),
+        ({"gres": "gpu:a100:1,gpu:h100:2"}, 3, ("gres",), None),
+        ({"gres": "GPU:8"}, 0, ("gres",), "gres must have the number of GPUs"),
+        ({"gres": "gpu:1,gpu:1k"}, 1, ("gres",), "gres must have the number of GPUs"),
+        # Parts of GPUs count in no quota.
+        ({"gres": "shard:64"}, 0, ("gres",), "gres shard is not allowed, since no quota counts it"),
+        ({"gres": "disk:1,MPS:100"}, 0, ("gres",), "by the entry gres=mps of [slurm] allow"),
+        ({"gres": "shard:64"}, 0, ("gres", "gres=mps"), "gres shard is not allowed"),
+        ({"gres": "shard:64"}, 0, ("gres", "gres=shard"), None),
+        ({"gres": "shard:64"}, 0, ("gres=shard",), "gres is not allowed with this value"),
+        ({"gres": "shard:2"}, 0, ("gres=shard:2",), None),
     ],
 )
 def test_settings_decide_which_parameters_are_allowed(

@@ -90,6 +90,8 @@ class TaskFields(TypedDict, total=False):
     environment: Environment
     notify: Sequence[Target]
     """Each a NotifyTarget, a URL, or `{"url": …, "on": ["failed"]}`."""
+    without: Sequence[str]
+    """What the snapshot's fetchml.toml asks for in vain: `secrets`, `volumes`, `notify`."""
 
 
 class Where(TypedDict, total=False):

@@ -6,6 +6,7 @@ from fetchml.core.model import Resources
 from fetchml.core.requests.submission import Defaults, InvalidSubmission, accept
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.scheduling import slurm
+from tests.support.project_files import project_of
 
 DEFAULTS = Defaults("image", ("run",), TaskLimits(), 0)
 CAPACITY = Resources(8, 8, 8)
@@ -99,10 +100,10 @@ def test_entries_of_the_project_file_stay_beside_the_requests() -> None:
     project = '[slurm]\npartition = "a"\nqos = "low"\n'
     allow = ("partition", "qos")
     request = {"job_name": "a", "slurm": {"qos": "high"}}
-    spec = accept(request, DEFAULTS, CAPACITY, project, slurm_allow=allow)
+    spec = accept(request, DEFAULTS, CAPACITY, project_of(project), slurm_allow=allow)
     assert spec.slurm == {"partition": "a", "qos": "high"}
     with pytest.raises(InvalidSubmission) as refused:
-        accept({"job_name": "a"}, DEFAULTS, CAPACITY, project, slurm_allow=("qos",))
+        accept({"job_name": "a"}, DEFAULTS, CAPACITY, project_of(project), slurm_allow=("qos",))
     [violation] = refused.value.violations
     assert violation.field == "fetchml.toml"
     assert violation.rule.startswith("line 1: slurm partition is not allowed")

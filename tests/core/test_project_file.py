@@ -136,16 +136,15 @@ on = ["failed"]
 def test_file_is_given_nothing_that_only_it_asks_for() -> None:
     with pytest.raises(InvalidSubmission) as error:
         accepted(ASKING)
-    assert error.value.violations == [
-        (
-            "fetchml.toml",
-            "line 3: secrets: the file can't grant itself what it asks for. Submit with "
-            "--secret S --secret T:file --volume v "
-            """--notify 'failed,https://a.example/x?a='"'"'&b=$(id)', """
-            "or leave it out: --without secrets --without volumes --without notify "
-            "(in a request the fields secrets, volumes, notify, without)",
-        )
-    ]
+    [violation] = error.value.violations
+    assert violation.field == "fetchml.toml"
+    assert violation.rule == (
+        "line 3: secrets: the file can't grant itself what it asks for. Submit with "
+        "--secret S --secret T:file --volume v "
+        """--notify 'failed,https://a.example/x?a='"'"'&b=$(id)', """
+        "or leave it out: --without secrets --without volumes --without notify "
+        "(in a request the fields secrets, volumes, notify, without)"
+    )
 
 
 def test_request_grants_what_it_names_and_no_more() -> None:
@@ -159,7 +158,7 @@ def test_request_grants_what_it_names_and_no_more() -> None:
 
 @pytest.mark.parametrize("name", ["secrets", "volumes", "notify"])
 def test_each_is_granted_or_left_out_by_itself(name: str) -> None:
-    others = {"secrets": [], "volumes": [], "notify": []}
+    others: dict[str, list[object]] = {"secrets": [], "volumes": [], "notify": []}
     del others[name]
     with pytest.raises(InvalidSubmission, match=f"leave it out: --without {name} \\(in a request"):
         accepted(ASKING, **others)

@@ -164,6 +164,12 @@ export function Fields({ form, change, errorOf, choices }: Props) {
             label: "Secrets",
             help: "Names of yours, separated by commas: NAME is a variable, NAME:file the file /secrets/NAME.",
           })}
+          {(form.snapshot_id !== "" || form.without !== "") &&
+            text({
+              name: "without",
+              label: "Leave out",
+              help: "What the code's fetchml.toml asks for and the task does not get: secrets, volumes, notify. It gets none of them unless you name them.",
+            })}
           {(info?.environments || form.environment_kind !== "") && (
             <Select
               name="environment_kind"

@@ -164,7 +164,9 @@ def test_task_that_is_submitted_again_is_the_same() -> None:
     ]
     for request in requests:
         once = submission.accept(request, DEFAULTS, HOST)
-        twice = submission.accept(again.request_of(task(spec=once)), DEFAULTS, HOST, project_of(PROJECT))
+        twice = submission.accept(
+            again.request_of(task(spec=once)), DEFAULTS, HOST, project_of(PROJECT)
+        )
         assert twice == once
 
 

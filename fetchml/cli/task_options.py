@@ -49,7 +49,7 @@ _GRANTS = (
         help="Leave out the secrets, volumes or webhooks that fetchml.toml asks for. Repeatable.",
     ),
 )
-"""What the code's fetchml.toml may ask for, and a request has to grant."""
+"""Options for entries of the code's fetchml.toml that a request has to grant."""
 
 _OPTIONS = (
     click.option(
@@ -184,7 +184,7 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def grant_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add those by which a task gets what its code's fetchml.toml asks for."""
+    """Add the options that grant what the code's fetchml.toml asks for."""
     return _with(_GRANTS, command)
 
 

@@ -91,7 +91,7 @@ class TaskFields(TypedDict, total=False):
     notify: Sequence[Target]
     """Each a NotifyTarget, a URL, or `{"url": …, "on": ["failed"]}`."""
     without: Sequence[str]
-    """What the snapshot's fetchml.toml asks for in vain: `secrets`, `volumes`, `notify`."""
+    """Entries of the snapshot's fetchml.toml to leave out: `secrets`, `volumes`, `notify`."""
 
 
 class Where(TypedDict, total=False):

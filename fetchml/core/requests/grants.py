@@ -1,8 +1,8 @@
-"""What a snapshot's fetchml.toml asks for, and a request has to grant.
+"""Secrets, volumes and webhooks: a snapshot's fetchml.toml asks for them, the request grants them.
 
-The code may be somebody else's. If its fetchml.toml alone could name secrets, volumes and webhooks,
-it would get the tokens and files of whoever submits it. So a task has those of its request only,
-in the form that the request gives them.
+The code may be somebody else's. If its fetchml.toml alone could name them, it would get the tokens
+and files of the user who submits it. So a task has those of its request only, in the form that the
+request gives them.
 """
 
 import shlex
@@ -22,7 +22,7 @@ def _name(value: object) -> str | None:
 
 
 without: Check = list_of(_name)
-"""The rule of a request's `without`: fields that the file may ask for in vain."""
+"""The rule of a request's `without`: entries of the file that the task leaves out."""
 
 
 def violations(

@@ -13,7 +13,7 @@ _HUB = "docker.io"
 _ID = re.compile("(sha256:)?[0-9a-f]{1,64}")
 _WILD = re.compile(r"[*?\[]")
 _BEGIN = re.compile(r"\A(?:[a-z]+://|/)")
-"""What comes before the first part of a name or a path."""
+"""The scheme of a name, or the first slash of a path."""
 _NO_PART = frozenset({"", ".", ".."})
 
 

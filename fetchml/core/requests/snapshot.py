@@ -54,7 +54,7 @@ class Upload(Value, frozen=True):
 
 
 class ParsedFile(Value, frozen=True):
-    """What a fetchml.toml sets. Its parser is too slow to run at each submit."""
+    """The settings in a fetchml.toml, whose parser is too slow to run at each submit."""
 
     release: str
     """The release that parsed it. Another one may have other settings."""

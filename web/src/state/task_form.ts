@@ -21,7 +21,7 @@ export interface TaskForm {
   volumes: string;
   /** Names, each alone for a variable or with `:file`. */
   secrets: string;
-  /** Names of GRANTED for which the code's fetchml.toml asks in vain. */
+  /** Names of GRANTED: entries of the code's fetchml.toml to leave out. */
   without: string;
   environment_kind: "" | keyof Environment;
   /** The path of `environment_kind`. */
@@ -58,7 +58,7 @@ export interface TaskForm {
 
 export type FieldName = keyof TaskForm;
 
-/** What a fetchml.toml may ask for, and a request has to grant or to leave out. */
+/** Entries of a fetchml.toml that a request has to grant or to leave out. */
 const GRANTED = ["secrets", "volumes", "notify"] as const;
 
 export const EMPTY_FORM: TaskForm = {

@@ -168,7 +168,7 @@ export function Fields({ form, change, errorOf, choices }: Props) {
             text({
               name: "without",
               label: "Leave out",
-              help: "What the code's fetchml.toml asks for and the task does not get: secrets, volumes, notify. It gets none of them unless you name them.",
+              help: "Entries of the code's fetchml.toml that the task does not get: secrets, volumes, notify. To grant them, name them in their fields.",
             })}
           {(info?.environments || form.environment_kind !== "") && (
             <Select

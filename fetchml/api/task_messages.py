@@ -274,6 +274,7 @@ _PLAIN: dict[str, Callable[[Any], object]] = {
     "metadata": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
     "command": lambda words: list(words[: MAX_ITEMS + 1]),
     "volumes": lambda names: list(names[: MAX_ITEMS + 1]),
+    "without": lambda names: list(names[: MAX_ITEMS + 1]),
     "secrets": lambda uses: [_secret_fields(each) for each in uses[: MAX_ITEMS + 1]],
     "env": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
     "after": lambda tasks: [_dependency_fields(each) for each in tasks[: MAX_ITEMS + 1]],

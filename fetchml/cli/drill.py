@@ -15,6 +15,7 @@ from fetchml.cli.render import clean, console, duration, print_json, show
 from fetchml.cli.submit import create, with_code
 from fetchml.cli.tables import table
 from fetchml.cli.task_ids import WHOLE, task_id_of
+from fetchml.cli.task_options import grant_options
 from fetchml.client import Client, Conflict, Task, TaskInterruption, ended
 
 SECOND_MS = 1000
@@ -62,6 +63,7 @@ class Kill(NamedTuple):
     help="Kill each attempt at a random moment within this time after its start.",
 )
 @click.option("--seed", type=int, metavar="N", help="Seed of the random moments.")
+@grant_options
 @json_option
 @server_option
 def drill(
@@ -73,6 +75,7 @@ def drill(
     within: int,
     seed: int | None,
     as_json: bool,
+    **granted: Any,
 ) -> int:
     """Kill a task at random moments, and report how much work each kill cost.
 
@@ -90,7 +93,7 @@ def drill(
       fetchml drill train.py --within 10 -- --epochs 3
     """
     client = patient(client)
-    task = _task(client, target, arguments)
+    task = _task(client, target, arguments, granted)
     progress = console(stderr=True)
     if not task.checkpoint:
         progress.print(
@@ -114,13 +117,14 @@ def drill(
     return ExitCode.FAILED if task.status == Task.failed and len(found) < kills else 0
 
 
-def _task(client: Client, target: str, arguments: tuple[str, ...]) -> Task:
+def _task(client: Client, target: str, arguments: tuple[str, ...], granted: dict[str, Any]) -> Task:
     """Return the task, submitted first if a script is given. Raises CommandError."""
     script = Path(target)
     if WHOLE.fullmatch(target) or not script.is_file():
-        if arguments:
+        if arguments or any(granted.values()):
             raise click.UsageError(
-                "Arguments are passed to a script: name a script instead of a task"
+                "Arguments are passed to a script, and --secret, --volume, --notify and --without "
+                "belong to it: name a script instead of a task"
             )
         if script.suffix or len(script.parts) > 1:
             raise CommandError(f"There is no file {target}", "", ExitCode.NOT_FOUND)
@@ -135,6 +139,7 @@ def _task(client: Client, target: str, arguments: tuple[str, ...]) -> Task:
     command = ("python3", script.name, *arguments)
     wanted = ("snapshot_id", "job_name", "image", "environment")
     fields: dict[str, Any] = {**dict.fromkeys(wanted), "metadata": (), "checkpoint": True}
+    fields |= granted
     # Whatever fetchml.toml sets, it runs and is killed now.
     fields |= {"hold": False, "start_after": datetime.fromtimestamp(0, UTC)}
     fields = with_code(client, script.parent, command, fields)

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from fetchml.client import Client, NotFound
-from fetchml.core.requests.snapshot import MAX_PROJECT_FILE_BYTES, PROJECT_FILE
+from fetchml.core.requests.snapshot import PROJECT_FILE
+
+_MOST_BYTES = 64 * 1024
+"""Of a snapshot that was uploaded to an older release."""
 
 
 def of_folder(folder: Path, paths: Collection[str]) -> Mapping[str, Any] | None:
@@ -26,7 +29,7 @@ def of_snapshot(client: Client, snapshot_id: str) -> Mapping[str, Any] | None:
     try:
         for piece in client.read_snapshot_file(snapshot_id, PROJECT_FILE):
             content += piece
-            if len(content) > MAX_PROJECT_FILE_BYTES:
+            if len(content) > _MOST_BYTES:
                 return None
         return tomllib.loads(content.decode())
     except NotFound:

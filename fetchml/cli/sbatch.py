@@ -24,6 +24,7 @@ from fetchml.cli.slurm.script import (
 )
 from fetchml.cli.submit import create, given_fields, outcome, with_ids
 from fetchml.cli.task_ids import WHOLE
+from fetchml.cli.task_options import grant_options
 from fetchml.cli.wait import wait
 from fetchml.client import Client, CreateTaskRequest, NotFound
 
@@ -41,9 +42,12 @@ _NOTHING = {
 )
 @click.argument("words", metavar="FILE [ARGS]…", nargs=-1, type=click.UNPROCESSED, required=True)
 @click.option("--lenient", is_flag=True, help="Leave out options that have no counterpart.")
+@grant_options
 @json_option
 @server_option
-def sbatch(client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bool) -> int:
+def sbatch(
+    client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bool, **granted: Any
+) -> int:
     """Submit a batch script of Slurm as a task.
 
     Reads the '#SBATCH' lines of FILE; options of sbatch may also stand before FILE, and replace
@@ -67,7 +71,7 @@ def sbatch(client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bo
     except BadScript as error:
         raise CommandError(f"The script can't be submitted: {error}", "", ExitCode.USAGE) from error
     _check(problems, lenient=lenient)
-    fields = {**_NOTHING, **request.fields, "env": tuple(request.env.items())}
+    fields = {**_NOTHING, **granted, **request.fields, "env": tuple(request.env.items())}
     fields["metadata"] = tuple(request.metadata.items())
     if request.slurm:
         fields["slurm"] = tuple(request.slurm.items())

@@ -1,6 +1,6 @@
 """The options that describe a task, for the commands that submit tasks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,39 @@ from fetchml.cli.param_types import (
     SecretParam,
     StartTime,
 )
+from fetchml.core.requests import grants
+
+_GRANTS = (
+    click.option(
+        "--volume",
+        "volumes",
+        multiple=True,
+        metavar="NAME",
+        help="Mount a volume of the server at /volumes/NAME. Repeatable.",
+    ),
+    click.option(
+        "--secret",
+        "secrets",
+        type=SecretParam(),
+        multiple=True,
+        help="Give the task this secret of yours as a variable, or as a file in /secrets. "
+        "Repeatable.",
+    ),
+    click.option(
+        "--notify",
+        type=NotifyParam(),
+        multiple=True,
+        help="Send a webhook to this URL when the task completes or fails, or on the events before "
+        "a comma: failed,preempted,https://… Repeatable.",
+    ),
+    click.option(
+        "--without",
+        type=click.Choice(grants.FIELDS),
+        multiple=True,
+        help="Leave out the secrets, volumes or webhooks that fetchml.toml asks for. Repeatable.",
+    ),
+)
+"""Options for entries of the code's fetchml.toml that a request has to grant."""
 
 _OPTIONS = (
     click.option(
@@ -86,21 +119,7 @@ _OPTIONS = (
         help="Install the packages that this file of the code lists: requirements.txt, uv.lock, or "
         "a script with inline metadata. Default: a file of the folder. 'none': no packages.",
     ),
-    click.option(
-        "--volume",
-        "volumes",
-        multiple=True,
-        metavar="NAME",
-        help="Mount a volume of the server at /volumes/NAME. Repeatable.",
-    ),
-    click.option(
-        "--secret",
-        "secrets",
-        type=SecretParam(),
-        multiple=True,
-        help="Give the task this secret of yours as a variable, or as a file in /secrets. "
-        "Repeatable.",
-    ),
+    *_GRANTS,
     click.option("--snapshot", "snapshot_id", metavar="ID", help="Run the code of this snapshot."),
     click.option(
         "--experiment",
@@ -142,13 +161,6 @@ _OPTIONS = (
         "same-index:SWEEP, for a new sweep: the task with the same index. Repeatable.",
     ),
     click.option(
-        "--notify",
-        type=NotifyParam(),
-        multiple=True,
-        help="Send a webhook to this URL when the task completes or fails, or on the events before "
-        "a comma: failed,preempted,https://… Repeatable.",
-    ),
-    click.option(
         "--start-after",
         type=StartTime(),
         help="Start no earlier than this time: 2026-12-01T20:00Z, or +2h from now.",
@@ -168,6 +180,15 @@ _OPTIONS = (
 
 def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command, in this order."""
-    for option in reversed(_OPTIONS):
+    return _with(_OPTIONS, command)
+
+
+def grant_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that grant what the code's fetchml.toml asks for."""
+    return _with(_GRANTS, command)
+
+
+def _with(options: Sequence[Any], command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(options):
         command = option(command)
     return command

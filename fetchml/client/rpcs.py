@@ -90,6 +90,8 @@ class TaskFields(TypedDict, total=False):
     environment: Environment
     notify: Sequence[Target]
     """Each a NotifyTarget, a URL, or `{"url": …, "on": ["failed"]}`."""
+    without: Sequence[str]
+    """Entries of the snapshot's fetchml.toml to leave out: `secrets`, `volumes`, `notify`."""
 
 
 class Where(TypedDict, total=False):

@@ -15,6 +15,7 @@ from fetchml.core.permissions import may_submit
 from fetchml.core.requests import dataset, images, submission
 from fetchml.core.requests.checks import Violation, unknown_fields
 from fetchml.core.requests.mounts.volumes import Volume
+from fetchml.core.requests.project_file import ProjectFile
 from fetchml.core.scheduling.slurm import user_fault
 from fetchml.core.state import State
 from fetchml.core.storage import Kind, Used, quota_fault
@@ -96,14 +97,14 @@ def refusal(
 
 
 def accept(
-    state: State, request: Mapping[str, object], rules: SubmissionRules, project_text: str | None
+    state: State, request: Mapping[str, object], rules: SubmissionRules, project: ProjectFile
 ) -> TaskSpec:
     """The task that a request asks for; see `submission.accept`. Raises InvalidSubmission."""
     spec = submission.accept(
         request,
         rules.defaults,
         state.capacity,
-        project_text,
+        project,
         dataset_schemes=rules.dataset_schemes,
         dataset_addresses=rules.dataset_addresses,
         allow_images=rules.allow_images,

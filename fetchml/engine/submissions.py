@@ -9,6 +9,7 @@ from fetchml.core.events import Submitted
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec
 from fetchml.core.requests import submission
+from fetchml.core.requests.project_file import NO_PROJECT
 from fetchml.core.state import State
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.arrivals import PART, Arrivals, Batch
@@ -307,7 +308,7 @@ class Submissions:
         if isinstance(snapshot_id, str):
             snapshot = self._snapshots.to_run(who.user, snapshot_id)
             unknown = [] if snapshot else [NO_SUCH_SNAPSHOT]
-        project = snapshot.project_file if snapshot else None
+        project = await self._snapshots.project(who.user, snapshot) if snapshot else NO_PROJECT
         try:
             spec = acceptance.accept(self._state, request, self._rules, project)
         except submission.InvalidSubmission as error:

@@ -21,7 +21,7 @@ def kind_of(path: str, mounts: str) -> str:
     """Return the type of the file system of a path without links, by the text of `mountinfo`
     (proc_pid_mountinfo(5)); empty if it is not there."""
     kind, longest = "", -1
-    for line in mounts.splitlines():
+    for line in mounts.split("\n"):
         before, _, after = line.partition(" - ")
         fields, types = before.split(" "), after.split(" ")
         if len(fields) < 5:

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from fetchml import __version__
+from fetchml.core.requests import submission
 from fetchml.core.requests.snapshot import (
     MAX_PROJECT_FILE_BYTES,
     PROJECT_FILE,
     Entry,
     EntryKind,
+    ParsedFile,
     disk_bytes_of,
     entries_of,
     id_of,
@@ -47,6 +50,7 @@ class NewSnapshot:
         self.file_count = 0
         self.disk_bytes = 0
         self.project_file: str | None = None
+        self.parsed: ParsedFile | None = None
 
     def unpack(self, limits: UnpackLimits, check: Callable[[], None]) -> str:
         """Unpack the archive; returns the id. Durable on return. Raises as `unpack.unpack`."""
@@ -56,6 +60,8 @@ class NewSnapshot:
         self.size_bytes = sum(entry.size for entry in entries)
         self.file_count = sum(entry.kind is not EntryKind.FOLDER for entry in entries)
         self.project_file = _project_file(tree, entries)
+        if self.project_file is not None:
+            self.parsed = submission.read_project(self.project_file, __version__)
         data = manifest(entries)
         self.disk_bytes = disk_bytes_of(entries_of(data), len(data))
         (self.folder / "manifest").write_bytes(data)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from fetchml.core import permissions
 from fetchml.core.model import Principal
 from fetchml.core.requests import snapshot
-from fetchml.core.requests.snapshot import Snapshot
+from fetchml.core.requests.snapshot import ParsedFile, Snapshot
 from fetchml.errors import NotFound
 from fetchml.files.storage.usage import StorageUsage
 from fetchml.ports.store import Store
@@ -32,7 +32,7 @@ class SnapshotRecords:
         self._records = RecordSet(store, KIND, Snapshot, lambda each: each.id)
         self._usage = usage
         self._private = private
-        self._unsaved_use: set[str] = set()
+        self._unsaved: set[str] = set()
         self.clock: Callable[[], int] = Clock()
         self.locks = KeyedLocks()
         """By id: held from reading a record to storing it, and while its tree comes or goes."""
@@ -88,7 +88,7 @@ class SnapshotRecords:
         return not permissions.sees_all(who, private=self._private)
 
     def use(self, found: Snapshot, user: str) -> Snapshot:
-        """Count the snapshot as used now; stored by `save_use`."""
+        """Count the snapshot as used now; stored by `save`."""
         now = self.clock()
         upload = found.uploads.get(user)
         if now - (upload or found).used_at >= USE_COUNTS_MS:
@@ -97,12 +97,19 @@ class SnapshotRecords:
                 uploads = {**uploads, user: replace(upload, used_at=now)}
             found = replace(found, used_at=now, uploads=uploads)
             self._records.remember(found)
-            self._unsaved_use.add(found.id)
+            self._unsaved.add(found.id)
         return found
 
-    async def save_use(self) -> None:
-        while self._unsaved_use:
-            snapshot_id = self._unsaved_use.pop()
+    def parsed(self, snapshot_id: str, parsed: ParsedFile) -> None:
+        """Keep what this release reads in the fetchml.toml; stored by `save`."""
+        if (found := self.get(snapshot_id)) is not None:
+            self._records.remember(replace(found, parsed=parsed))
+            self._unsaved.add(snapshot_id)
+
+    async def save(self) -> None:
+        """Store changes that may be lost in a crash."""
+        while self._unsaved:
+            snapshot_id = self._unsaved.pop()
             async with self.locks.hold(snapshot_id):
                 if found := self.get(snapshot_id):
                     await self.put(found)

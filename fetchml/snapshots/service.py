@@ -8,10 +8,12 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from fetchml import __version__
 from fetchml.auth.audit import Audit
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
-from fetchml.core.requests import snapshot
+from fetchml.core.requests import project_file, snapshot, submission
+from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
 from fetchml.core.requests.snapshot import Snapshot
 from fetchml.errors import Conflict, Forbidden
 from fetchml.files.storage.usage import StorageUsage
@@ -23,6 +25,7 @@ from fetchml.snapshots.reads import SnapshotReads
 from fetchml.snapshots.records import SnapshotRecords
 from fetchml.snapshots.upload import SnapshotUploads
 from fetchml.system.background import BackgroundWork, every
+from fetchml.system.threads import WorkerThreads
 
 UPKEEP_SECONDS = 3600
 
@@ -63,6 +66,7 @@ class Snapshots:
         self.upload = self.uploads.upload
         self.copy = self.copies.copy
         self.to_run = self.records.to_run
+        self._parsing = WorkerThreads("project-file", 1)
         self.reads = SnapshotReads(self.records, files)
 
     @property
@@ -86,6 +90,23 @@ class Snapshots:
             self.records.view(who, each) for each in self.records if self.records.may_see(who, each)
         ]
         return sorted(seen, key=lambda each: (each.created_at, each.id), reverse=True)
+
+    async def project(self, user: str, found: Snapshot) -> ProjectFile:
+        """Return the settings of a snapshot's fetchml.toml. They are read at the upload. Those of
+        snapshots that another release read are read once more, one at a time for each user."""
+        text, parsed = found.project_file, found.parsed
+        if text is None:
+            return NO_PROJECT
+        if parsed is None or parsed.release != __version__:
+            async with self.records.locks.hold(("fetchml.toml", user)):
+                now = self.records.get(found.id)
+                parsed = now.parsed if now is not None else None
+                if parsed is None or parsed.release != __version__:
+                    parsed = await self._parsing.run(
+                        lambda _: submission.read_project(text, __version__)
+                    )
+                    self.records.parsed(found.id, parsed)
+        return project_file.parsed_before(text, parsed)
 
     async def exists(self, who: Principal, snapshot_id: str) -> bool:
         """Return whether `who` may name it. It counts as used, so that it stays until then."""
@@ -121,14 +142,14 @@ class Snapshots:
 
         async def work() -> None:
             await self.remove_unused()
-            await self.records.save_use()
+            await self.records.save()
 
         try:
             async with every(UPKEEP_SECONDS, work, failure="the upkeep of snapshots failed"):
                 yield
         finally:
             await self._background.wait()
-            await self.records.save_use()
+            await self.records.save()
 
     async def remove_unused(self) -> None:
         """Remove what nothing live names and nobody has used for `keep_ms`."""

@@ -147,7 +147,7 @@ class SnapshotUploads:
                 record = _first_record(new, snapshot_id, who.user, upload)
             else:
                 await asyncio.to_thread(self._files.discard, new)
-                record = _uploaded_again(known, who.user, upload)
+                record = _uploaded_again(known, new, who.user, upload)
             await self._records.put(record)
         await self._audit.done(who, Action.SNAPSHOT_UPLOAD, snapshot_id)
         # A private server does not reveal what others have uploaded.
@@ -181,16 +181,18 @@ def _first_record(new: NewSnapshot, snapshot_id: str, user: str, upload: Upload)
         git_commit=upload.git_commit,
         git_dirty=upload.git_dirty,
         project_file=new.project_file,
+        parsed=new.parsed,
         uploads={user: upload},
         disk_bytes=new.disk_bytes,
     )
 
 
-def _uploaded_again(known: Snapshot, user: str, upload: Upload) -> Snapshot:
+def _uploaded_again(known: Snapshot, new: NewSnapshot, user: str, upload: Upload) -> Snapshot:
     used_at = upload.used_at
     users = known.users if user in known.users else (*known.users, user)
     upload = replace(known.uploads.get(user, upload), used_at=used_at)
-    return replace(known, users=users, used_at=used_at, uploads={**known.uploads, user: upload})
+    uploads = {**known.uploads, user: upload}
+    return replace(known, parsed=new.parsed, users=users, used_at=used_at, uploads=uploads)
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ def test_sweeps_are_named_by_name_in_both_files(server: Server, code: Path, tmp_
         ('after = ["@last:later"]', "fetchml.toml: after: '@last:later' is not a task with", 2),
         ('inputs_from = ["sweep:x"]', "the outputs of a whole sweep can't be inputs", 2),
         ("\n[[after]]\ntask_id = 1\n", "fetchml.toml: line 2: after item 0 task_id must be", 2),
-        ('secrets = [{ name = "NO" }]', "line 1: secrets: there is no secret NO: set it", 2),
+        ('secrets = [{ name = "NO" }]', "line 1: secrets: the file can't grant itself what", 2),
     ],
 )
 def test_faults_name_the_file(

@@ -22,6 +22,9 @@ from fetchml.core.requests import images
         ("sha256:" + "a" * 64, ["sha256:*"]),
         ("0123abcd", ["sha256:0123abcd*"]),
         ("box", ["a", "*/box"]),
+        ("oras://ghcr.io/acme/train:1", ["oras://ghcr.io/acme/*"]),
+        ("/shared/images/a.sif", ["/shared/images/*"]),
+        ("/shared/images/cuda/12.sqsh", ["*", "/shared/images/*"]),
     ],
 )
 def test_image_is_allowed(image: str, allowed: list[str]) -> None:
@@ -43,6 +46,20 @@ def test_image_is_allowed(image: str, allowed: list[str]) -> None:
         ("abc", ["docker.io/library/*"]),
         ("a" * 64, ["docker.io/*"]),
         ("sha256:" + "a" * 64, ["docker.io/*"]),
+        # The end of a path allows nothing, nor does a pattern of names.
+        ("/shared/attempts/x/evil.sif", ["*"]),
+        ("/shared/attempts/x/evil.sif", ["*.sif", "*/evil.sif", "shared/*"]),
+        ("/shared/attempts/x/evil.sif", ["/shared/images/*"]),
+        ("/shared/attempts/x/evil.sqsh", []),
+        # Parts that lead elsewhere.
+        ("/shared/images/../attempts/x/evil.sqsh", ["/shared/images/*"]),
+        ("/shared/images/./../attempts/x/evil.sif", ["/*"]),
+        ("/shared/images//a.sif", ["/shared/images/*"]),
+        ("//shared/images/a.sif", ["/*"]),
+        ("/", ["/*"]),
+        ("ghcr.io/acme/../evil/train", ["ghcr.io/acme/*"]),
+        ("oras://ghcr.io/acme/../evil/train", ["oras://ghcr.io/acme/*"]),
+        ("acme/..", ["*"]),
     ],
 )
 def test_image_is_rejected(image: str, allowed: list[str]) -> None:

@@ -5,8 +5,10 @@ from msgspec.structs import replace
 
 from fetchml.core.model import Condition, Dependency, Resources, Status, TaskSpec
 from fetchml.core.requests import again, submission
+from fetchml.core.requests.secrets import SecretUse
 from fetchml.core.requests.submission import Defaults, InvalidSubmission
 from fetchml.core.requests.task_limits import TaskLimits
+from tests.support.project_files import project_of
 from tests.support.tasks import task
 
 DEFAULTS = Defaults("image", ("true",), TaskLimits(), 0)
@@ -23,7 +25,7 @@ hold = true
 
 
 def accepted(project: str, **request: object) -> TaskSpec:
-    return submission.accept({"job_name": "a", **request}, DEFAULTS, HOST, project)
+    return submission.accept({"job_name": "a", **request}, DEFAULTS, HOST, project_of(project))
 
 
 def test_project_file_names_other_tasks_a_time_and_a_hold() -> None:
@@ -121,9 +123,78 @@ def test_wrong_entries_are_reported_with_their_line(text: str, rule: str) -> Non
     assert rule in violation.rule, violation.rule
 
 
+ASKING = """
+volumes = ["v"]
+secrets = [{ name = "S" }, { name = "T", as = "file" }]
+
+[[notify]]
+url = "https://a.example/x?a='&b=$(id)"
+on = ["failed"]
+"""
+
+
+def test_file_is_given_nothing_that_only_it_asks_for() -> None:
+    with pytest.raises(InvalidSubmission) as error:
+        accepted(ASKING)
+    [violation] = error.value.violations
+    assert violation.field == "fetchml.toml"
+    assert violation.rule == (
+        "line 3: secrets: the file can't grant itself what it asks for. Submit with "
+        "--secret S --secret T:file --volume v "
+        """--notify 'failed,https://a.example/x?a='"'"'&b=$(id)', """
+        "or leave it out: --without secrets --without volumes --without notify "
+        "(in a request the fields secrets, volumes, notify, without)"
+    )
+
+
+def test_request_grants_what_it_names_and_no_more() -> None:
+    """Neither the form of a secret nor the address of a webhook is the file's."""
+    url = "https://own.example"
+    spec = accepted(ASKING, volumes=["w"], secrets=[{"name": "T"}], notify=[{"url": url}])
+    assert spec.volumes == ("w",)
+    assert spec.secrets == (SecretUse("T"),)
+    assert [each.url for each in spec.notify or ()] == [url]
+
+
+@pytest.mark.parametrize("name", ["secrets", "volumes", "notify"])
+def test_each_is_granted_or_left_out_by_itself(name: str) -> None:
+    others: dict[str, list[object]] = {"secrets": [], "volumes": [], "notify": []}
+    del others[name]
+    with pytest.raises(InvalidSubmission, match=f"leave it out: --without {name} \\(in a request"):
+        accepted(ASKING, **others)
+    spec = accepted(ASKING, **others, without=[name])
+    assert (spec.secrets, spec.volumes, spec.notify) == (None, None, None)
+
+
+def test_long_lists_are_not_repeated() -> None:
+    urls = "".join(f"[[notify]]\nurl = 'https://a.example/{n}{'x' * 1000}'\n" for n in range(5))
+    with pytest.raises(InvalidSubmission) as error:
+        accepted(urls)
+    assert "Submit with options that name each, or" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("without", "rule"),
+    [
+        ("secrets", "must be a list"),
+        (["env"], "item 0 must be one of secrets, volumes, notify"),
+        ([["secrets"]], "item 0 must be one of secrets, volumes, notify"),
+    ],
+)
+def test_without_names_what_needs_a_grant(without: object, rule: str) -> None:
+    with pytest.raises(InvalidSubmission) as error:
+        accepted("", without=without)
+    assert error.value.violations == [("without", rule)]
+
+
+def test_file_that_asks_for_nothing_needs_no_grant() -> None:
+    assert accepted("volumes = []\nsecrets = []\nnotify = []\n").secrets is None
+    assert accepted("", without=["secrets", "secrets"]).secrets is None
+
+
 def test_task_that_is_submitted_again_takes_nothing_from_the_file() -> None:
     """Its conditions have held, and it is wanted now."""
     project = WHOLE + "environment = { requirements = 'r.txt' }\n[[notify]]\nurl = 'https://a.b'\n"
     spec = accepted("", snapshot_id="s")
     request = again.request_of(replace(task(status=Status.FAILED), spec=spec))
-    assert submission.accept(request, DEFAULTS, HOST, project) == spec
+    assert submission.accept(request, DEFAULTS, HOST, project_of(project)) == spec

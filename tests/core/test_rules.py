@@ -20,6 +20,7 @@ from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.transitions import InvalidTransition, require
 from fetchml.core.verdict import STOPPED, judge
 from tests.support import tasks
+from tests.support.project_files import project_of
 
 SPEC = TaskSpec("job", "image", ("run",), timeout_seconds=5, memory_gb=2)
 DEFAULTS = Defaults("python:3.12-slim", ("python", "train.py"), TaskLimits(), 2)
@@ -176,6 +177,7 @@ def test_full_request_is_kept_unchanged() -> None:
         "volumes": ["scratch"],
         "secrets": [{"name": "TOKEN"}, {"name": "KEY", "as": "file"}],
         "notify": [{"url": "https://example.com/hook?a=b", "on": ["failed", "idle"]}],
+        "without": ["secrets"],
     }
     assert request.keys() == KNOWN_FIELDS
     spec = accept(request, DEFAULTS, CAPACITY, slurm_allow=("partition",))
@@ -317,7 +319,7 @@ def test_checkpoint_from_sets_checkpoint() -> None:
 
 
 def test_project_file_may_set_checkpoint_and_warning() -> None:
-    text = "checkpoint = true\nwarn_seconds = 9"
+    text = project_of("checkpoint = true\nwarn_seconds = 9")
     spec = accept({"job_name": "a"}, DEFAULTS, CAPACITY, text)
     assert (spec.checkpoint, spec.warn_seconds) == (True, 9)
     assert not accept({"job_name": "a", "checkpoint": False}, DEFAULTS, CAPACITY, text).checkpoint

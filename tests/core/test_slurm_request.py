@@ -6,6 +6,7 @@ from fetchml.core.model import Resources
 from fetchml.core.requests.submission import Defaults, InvalidSubmission, accept
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.scheduling import slurm
+from tests.support.project_files import project_of
 
 DEFAULTS = Defaults("image", ("run",), TaskLimits(), 0)
 CAPACITY = Resources(8, 8, 8)
@@ -74,6 +75,18 @@ def test_broken_rule_is_named(value: object, rule: str) -> None:
         ({"gres": "gpu:a100:2"}, 1, ("gres",), "gres must have the number of GPUs"),
         ({"gres": "gpu:8"}, 0, ("gres",), "gres must have the number of GPUs"),
         ({"gres": "gpu:1k"}, 1, ("gres",), "gres must have the number of GPUs"),
+        # Entries add up, and Slurm's names of them have no case.
+        ({"gres": "gpu:1,gpu:1,gpu:1"}, 1, ("gres",), "gres must have the number of GPUs"),
+        ({"gres": "gpu:a100:1,gpu:h100:2"}, 3, ("gres",), None),
+        ({"gres": "GPU:8"}, 0, ("gres",), "gres must have the number of GPUs"),
+        ({"gres": "gpu:1,gpu:1k"}, 1, ("gres",), "gres must have the number of GPUs"),
+        # Parts of GPUs count in no quota.
+        ({"gres": "shard:64"}, 0, ("gres",), "gres shard is not allowed, since no quota counts it"),
+        ({"gres": "disk:1,MPS:100"}, 0, ("gres",), "by the entry gres=mps of [slurm] allow"),
+        ({"gres": "shard:64"}, 0, ("gres", "gres=mps"), "gres shard is not allowed"),
+        ({"gres": "shard:64"}, 0, ("gres", "gres=shard"), None),
+        ({"gres": "shard:64"}, 0, ("gres=shard",), "gres is not allowed with this value"),
+        ({"gres": "shard:2"}, 0, ("gres=shard:2",), None),
     ],
 )
 def test_settings_decide_which_parameters_are_allowed(
@@ -87,10 +100,10 @@ def test_entries_of_the_project_file_stay_beside_the_requests() -> None:
     project = '[slurm]\npartition = "a"\nqos = "low"\n'
     allow = ("partition", "qos")
     request = {"job_name": "a", "slurm": {"qos": "high"}}
-    spec = accept(request, DEFAULTS, CAPACITY, project, slurm_allow=allow)
+    spec = accept(request, DEFAULTS, CAPACITY, project_of(project), slurm_allow=allow)
     assert spec.slurm == {"partition": "a", "qos": "high"}
     with pytest.raises(InvalidSubmission) as refused:
-        accept({"job_name": "a"}, DEFAULTS, CAPACITY, project, slurm_allow=("qos",))
+        accept({"job_name": "a"}, DEFAULTS, CAPACITY, project_of(project), slurm_allow=("qos",))
     [violation] = refused.value.violations
     assert violation.field == "fetchml.toml"
     assert violation.rule.startswith("line 1: slurm partition is not allowed")

@@ -14,6 +14,7 @@ from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate, apply, read
 from fetchml.core.state import Limits, State
 from tests.support.invariants import check
+from tests.support.project_files import project_of
 from tests.support.tasks import task
 
 
@@ -163,7 +164,9 @@ def test_task_that_is_submitted_again_is_the_same() -> None:
     ]
     for request in requests:
         once = submission.accept(request, DEFAULTS, HOST)
-        twice = submission.accept(again.request_of(task(spec=once)), DEFAULTS, HOST, PROJECT)
+        twice = submission.accept(
+            again.request_of(task(spec=once)), DEFAULTS, HOST, project_of(PROJECT)
+        )
         assert twice == once
 
 

@@ -13,6 +13,8 @@ MOUNTS = """\
 32 27 0:28 / /with\\040blank rw master:1 propagate_from:2 - fuse.sshfs host: rw
 33 27 0:29 / /hidden rw - ext4 /dev/vdc rw
 34 33 0:30 / /hidden rw - beegfs none rw
+36 27 0:32 / /home/a\u20287\x0b1\x1c0:1 rw - fuse.a a rw
+37 27 0:33 / /home/b\u202838 27 0:34 / /shared rw - ext4 b rw
 35 27 0:31
 """
 

@@ -59,9 +59,8 @@ TOKENS = Tokens("u", Path("/"), None)
 def squeue(data: bytes) -> None:
     """The lines of `squeue`, and those of `scontrol show job` about an exit."""
     printed = data.decode(errors="replace")
-    for line in printed.splitlines():
-        if (job := commands._job(line)) is not None:
-            assert msgspec.json.encode(job)
+    for job in commands._jobs(printed, ""):
+        assert msgspec.json.encode(job)
     assert (commands._exit_code(printed) or 0) >= 0
     commands._plain(printed)
     with suppress(Refused):

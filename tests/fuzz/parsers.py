@@ -34,8 +34,8 @@ from fetchml.core.model import DatasetSpec, Resources, Status
 from fetchml.core.requests import (
     dataset,
     experiment,
+    grants,
     jupyter,
-    project_file,
     snapshot,
     snapshot_paths,
     submission,
@@ -48,6 +48,7 @@ from fetchml.files.tar_reader import members
 from fetchml.snapshots.unpack import UnpackLimits, unpack
 from fetchml.v1 import task_pb2
 from tests.fuzz.target import as_text
+from tests.support.project_files import project_of
 
 DEFAULTS = submission.Defaults("image", ("run",), TaskLimits(), 0)
 BOX = Resources(8, 64, 8)
@@ -177,11 +178,12 @@ def dataset_source(data: bytes) -> None:
 
 
 def toml(data: bytes) -> None:
-    file, violations = project_file.read(data.decode(), submission.PROJECT_RULES)
-    assert len(violations) <= 100
-    for violation in violations:
+    file = project_of(data.decode())
+    assert len(file.faults) <= 10
+    for violation in file.faults:
         assert len(violation.rule) <= 2000
-    msgspec.json.encode(file.fields)
+    for violation in grants.violations(file, (), ()):
+        assert len(violation.rule) <= 2000
 
 
 # Archives

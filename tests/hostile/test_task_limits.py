@@ -22,6 +22,7 @@ from testbed.docker_engine import Engine
 from tests.hostile.attacked import MIB, Attacked
 from tests.support.engine_box import ALICE, Box
 from tests.support.engine_box import box as box  # noqa: PLC0414 - a fixture
+from tests.support.project_files import project_of
 
 BOX = Resources(8, 64, 2)
 LIMITS = TaskLimits(
@@ -29,12 +30,12 @@ LIMITS = TaskLimits(
 )
 
 
-def accepted(limits: TaskLimits, project: str | None = None, **fields: object) -> TaskSpec:
+def accepted(limits: TaskLimits, project: str = "", **fields: object) -> TaskSpec:
     defaults = Defaults("image", ("run",), limits, 0)
-    return accept({"job_name": "a", **fields}, defaults, BOX, project)
+    return accept({"job_name": "a", **fields}, defaults, BOX, project_of(project))
 
 
-def faults(limits: TaskLimits, project: str | None = None, **fields: object) -> list[str]:
+def faults(limits: TaskLimits, project: str = "", **fields: object) -> list[str]:
     with pytest.raises(InvalidSubmission) as caught:
         accepted(limits, project, **fields)
     return [f"{each.field}: {each.rule}" for each in caught.value.violations]

@@ -57,6 +57,7 @@ class Means:
             given["SLURM_JWT"] = token.read_text()
         given["FETCHML_SLURM_CONTAINER"] = self.name
         given["FETCHML_TASKS_IMAGE"] = self.image
+        given["FETCHML_TASKS_ALLOW_IMAGES"] = "* /*"
         given["FETCHML_JUPYTER_IMAGES"] = f"{JUPYTER}={self.jupyter}"
         return replace(backend, variables=given)
 

@@ -3,6 +3,7 @@
 from playwright.async_api import expect
 
 from fetchml.core.model import Role
+from tests.support.archives import archive
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.signed_in import sign_in, visit
@@ -62,6 +63,27 @@ async def test_task_is_duplicated_and_edited(server: Server, tab: OpenTab) -> No
     await expect(page.get_by_role("heading", level=1)).to_contain_text("second")
     copied = await server.ended(page.url.rpartition("/")[2])
     assert (list(copied.command), copied.args) == (["sh", "-c", "exit 0"], "--lr '0.1 x'")
+
+
+async def test_code_that_asks_for_a_volume_is_granted_none(server: Server, tab: OpenTab) -> None:
+    asks = {"fetchml.toml": b'command = ["true"]\nvolumes = ["models"]\n'}
+    kept = await server.rest.ask(
+        "PUT", "/v1/snapshots", archive(asks), Content_Type="application/gzip"
+    )
+    page = await sign_in(await tab(), server, at="submit")
+    await page.get_by_label("Name").fill("foreign")
+    await page.get_by_label("Code", exact=True).select_option(kept.json["id"])
+    refused = page.get_by_text("Submit with --volume models, or leave it out: --without volumes")
+    await expect(refused).to_be_visible()
+    await page.get_by_label("Leave out").fill("volumes")
+    await expect(page.get_by_text("The server accepts it")).to_be_visible()
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("foreign")
+    # A copy asks for as little.
+    task_id = page.url.rpartition("/")[2]
+    await visit(page, server, f"submit?from={task_id}")
+    await expect(page.get_by_label("Leave out")).to_have_value("secrets, volumes, notify")
+    await expect(page.get_by_text("The server accepts it")).to_be_visible()
 
 
 async def test_task_is_held_and_starts_after_another(server: Server, tab: OpenTab) -> None:

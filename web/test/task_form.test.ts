@@ -167,6 +167,15 @@ test("a duplicated task gives its own request again", () => {
   assert.equal(request.timeout_seconds, 60);
 });
 
+test("a copy of a task gets no more than the task has, whatever its code asks for", () => {
+  const copied = task({ snapshot_id: "0190aa", secrets: [{ name: "HF_TOKEN", as: "env" }] });
+  const { request } = build(fromTask(copied));
+  assert.deepEqual(request.secrets, [{ name: "HF_TOKEN" }]);
+  assert.deepEqual(request.without, ["volumes", "notify"]);
+  assert.match(cliCommand(request), / --without volumes --without notify/);
+  assert.equal(build(fromTask(task({}))).request.without, undefined);
+});
+
 test("each rule that the server names finds its field", () => {
   const found = violations(
     "job_name: is required; args: can't be split: a; b: no closing quotation; gpu: must be an integer",

@@ -59,7 +59,7 @@ def of_rest(each: Mapping[str, Any]) -> Node:
 
 def of_scontrol(text: str) -> list[Node]:
     """All nodes of `scontrol show node -d --oneliner`."""
-    return [_of_line(line) for line in text.splitlines() if line.startswith("NodeName=")]
+    return [_of_line(line) for line in text.split("\n") if line.startswith("NodeName=")]
 
 
 def _of_line(line: str) -> Node:

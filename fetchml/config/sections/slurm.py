@@ -80,7 +80,8 @@ class SlurmSettings(msgspec.Struct, frozen=True):
         about(
             "Parameters that a request may set in its field `slurm`: `partition`, `account`, "
             "`qos`, `constraint`, `reservation`, `gres`, `nice`, `exclusive`, `nodelist`, "
-            "`exclude`, `licenses`. `NAME=VALUE` allows that value only."
+            "`exclude`, `licenses`. `NAME=VALUE` allows that value only. Parts of GPUs, which no "
+            "quota counts, need `gres=shard` or `gres=mps` beside `gres`."
         ),
     ] = ()
     users: Annotated[

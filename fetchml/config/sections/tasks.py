@@ -101,8 +101,9 @@ class TaskSettings(msgspec.Struct, frozen=True):
         tuple[Text, ...],
         about(
             "Patterns of the images that tasks and Jupyter services may name: `python`, "
-            "`python:3.*`, `ghcr.io/acme/*`. The default image and `[jupyter] images` are always "
-            "allowed."
+            "`python:3.*`, `ghcr.io/acme/*`. Paths of images, which some clusters run, are allowed "
+            "by patterns that begin with `/` only: `/shared/images/*`. The default image and "
+            "`[jupyter] images` are always allowed."
         ),
     ] = images.ANY
     pull: Annotated[

@@ -1,25 +1,41 @@
-"""Which images tasks may use: patterns over the whole name of an image."""
+"""Which images tasks may use: patterns over the whole name of an image, or over its path.
+
+Some programs on the nodes of a cluster run files: a name that begins with `/` is the path of one.
+"""
 
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 ANY = ("*",)
-"""The patterns that allow every image."""
+"""The patterns that allow every image of a registry or of the host, and no path."""
 _HUB = "docker.io"
 _ID = re.compile("(sha256:)?[0-9a-f]{1,64}")
 _WILD = re.compile(r"[*?\[]")
+_BEGIN = re.compile(r"\A(?:[a-z]+://|/)")
+"""The scheme of a name, or the first slash of a path."""
+_NO_PART = frozenset({"", ".", ".."})
 
 
 def fault(image: str, allowed: Sequence[str]) -> str | None:
     """Return why an image is not allowed; `None` if it is."""
-    if "*" in allowed:
+    # File systems and some programs resolve them, and end where no pattern allows.
+    if not _NO_PART.isdisjoint(_BEGIN.sub("", image).split("/")):
+        return "must not have an empty part, . or .. between its slashes ([tasks] allow_images)"
+    if image.startswith("/"):
+        names: Sequence[str] = (image,)
+        patterns = [each for each in allowed if each.startswith("/")]
+    elif "*" in allowed:
         return None
-    names = _names(image)
-    if any(fnmatchcase(name, _whole(pattern)) for pattern in allowed for name in names):
+    else:
+        names, patterns = _names(image), [_whole(each) for each in allowed]
+    if any(fnmatchcase(name, pattern) for pattern in patterns for name in names):
         return None
     shown = ", ".join(allowed) or "none"
-    return f"is not among the images that this server allows: {shown} ([tasks] allow_images)"
+    rule = f"is not among the images that this server allows: {shown} ([tasks] allow_images)"
+    if image.startswith("/"):
+        return f"{rule}: a path needs a pattern that begins with /"
+    return rule
 
 
 def _names(image: str) -> tuple[str, ...]:

@@ -5,9 +5,12 @@ import tomllib
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+
+import msgspec
 
 from fetchml.core.requests.checks import Check, Violation
-from fetchml.core.requests.snapshot import PROJECT_FILE
+from fetchml.core.requests.snapshot import PROJECT_FILE, ParsedFile
 from fetchml.core.requests.text import nearest
 
 MAX_VIOLATIONS = 10
@@ -26,6 +29,8 @@ MAX_DOTS = 100
 class ProjectFile:
     text: str
     fields: Mapping[str, object]
+    """Valid settings."""
+    faults: tuple[Violation, ...] = ()
 
     def violation(self, name: str, rule: str) -> Violation:
         """The fault of a setting, with its line."""
@@ -51,24 +56,43 @@ NO_PROJECT = ProjectFile("", {})
 """Of a task without a snapshot, or whose snapshot has no such file."""
 
 
+@lru_cache(maxsize=64)
+def parsed_before(text: str, parsed: ParsedFile) -> ProjectFile:
+    """Return what `read` returned for a text. Cached, since many tasks share a snapshot."""
+    faults = tuple(Violation(*each) for each in parsed.faults)
+    return ProjectFile(text, msgspec.json.decode(parsed.fields), faults)
+
+
 def read(
-    text: str, rules: Mapping[str, Check], of_requests: Container[str] = ()
-) -> tuple[ProjectFile, list[Violation]]:
-    """Return the valid settings, and the violations of the others. `of_requests`: fields that a
-    request has; those that are no settings belong to one task."""
+    text: str, rules: Mapping[str, Check], of_requests: Container[str], release: str
+) -> ParsedFile:
+    """Parse the file; slow. `of_requests`: fields that a request has; those that are no settings
+    belong to one task. `release`: this one."""
+    fields, faults = _read(text, rules, of_requests)
+    return ParsedFile(
+        release,
+        msgspec.json.encode(fields).decode(),
+        tuple((each.field, each.rule) for each in faults),
+    )
+
+
+def _read(
+    text: str, rules: Mapping[str, Check], of_requests: Container[str]
+) -> tuple[dict[str, object], list[Violation]]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > MAX_DOTS:
             wrong = Violation(PROJECT_FILE, f"line {number}: has more than {MAX_DOTS} dots")
-            return ProjectFile(text, {}), [wrong]
+            return {}, [wrong]
     try:
         given = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         # A number of too many digits raises a plain ValueError.
         wrong = Violation(PROJECT_FILE, f"is not TOML: {str(error).lower()}")
-        return ProjectFile(text, {}), [wrong]
+        return {}, [wrong]
     if isinstance(time := given.get(TIME), datetime):
         given[TIME] = time.isoformat()  # Without an offset it breaks the rule of times.
-    file = ProjectFile(text, {name: value for name, value in given.items() if name in rules})
+    file = ProjectFile(text, {})
+    valid: dict[str, object] = {}
     violations: list[Violation] = []
     for name, value in given.items():
         if len(violations) == MAX_VIOLATIONS:
@@ -79,9 +103,11 @@ def read(
             wrong_value = rules[name](value)
         else:
             wrong_value = f"is not a setting: {_hint(name, rules, of_requests)}"
-        if wrong_value is not None:
+        if wrong_value is None:
+            valid[name] = value
+        else:
             violations.append(file.violation(name, wrong_value))
-    return file, violations
+    return valid, violations
 
 
 def _hint(name: str, rules: Mapping[str, Check], of_requests: Container[str]) -> str:

@@ -18,7 +18,9 @@ from fetchml.core.requests.snapshot_paths import parents
 from fetchml.core.storage import on_disk
 
 PROJECT_FILE = "fetchml.toml"
-MAX_PROJECT_FILE_BYTES = 64 * 1024
+MAX_PROJECT_FILE_BYTES = 8 * 1024
+"""Largest fetchml.toml of an upload: the worst one takes its parser 20 ms. Older releases accepted
+64 KiB."""
 _HEAD = b"fetchml snapshot 1\n"
 _PIECE_BYTES = 64 * 1024
 """Bytes of a manifest that are decoded at once."""
@@ -51,6 +53,17 @@ class Upload(Value, frozen=True):
     git_dirty: bool | None = None
 
 
+class ParsedFile(Value, frozen=True):
+    """The settings in a fetchml.toml, whose parser is too slow to run at each submit."""
+
+    release: str
+    """The release that parsed it. Another one may have other settings."""
+    fields: str
+    """Valid settings, as JSON."""
+    faults: tuple[tuple[str, str], ...]
+    """Violations: field and rule."""
+
+
 class Snapshot(Value, frozen=True):
     """The record of a stored tree. Stored as JSON; a field that is added later needs a default."""
 
@@ -69,6 +82,8 @@ class Snapshot(Value, frozen=True):
     """Whether the tree differs from its Git commit."""
     project_file: str | None = None
     """Text of its fetchml.toml; `None` if it has none."""
+    parsed: ParsedFile | None = None
+    """`None` if it has no fetchml.toml, or an older release uploaded it."""
     uploads: dict[str, Upload] = field(default_factory=dict)
     """Uploads by user."""
     disk_bytes: int = 0

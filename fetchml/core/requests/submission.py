@@ -5,10 +5,9 @@ A request is a parsed JSON object; gRPC requests are converted to the same shape
 line in `_RULES`.
 """
 
-import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import msgspec
@@ -21,7 +20,7 @@ from fetchml.core.model import DatasetSpec, Resources, TaskSpec
 from fetchml.core.notifications import targets
 from fetchml.core.notifications.addresses import address_fault
 from fetchml.core.notifications.targets import NotifyTarget
-from fetchml.core.requests import dataset, images, project_file, secrets, shell_words
+from fetchml.core.requests import dataset, grants, images, project_file, secrets, shell_words
 from fetchml.core.requests.checks import (
     MAX_ENTRIES,
     MAX_INT,
@@ -41,6 +40,7 @@ from fetchml.core.requests.checks import (
 from fetchml.core.requests.mounts import checkpoint, volumes
 from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
 from fetchml.core.requests.secrets import SecretUse
+from fetchml.core.requests.snapshot import ParsedFile
 from fetchml.core.requests.task_limits import TaskLimits, resource_violations, timeout_violations
 from fetchml.core.requests.times import milliseconds, time_fault
 from fetchml.core.scheduling import slurm
@@ -92,7 +92,7 @@ def accept(
     request: Mapping[str, object],
     defaults: Defaults,
     capacity: Resources,
-    project_text: str | None = None,
+    project: ProjectFile = NO_PROJECT,
     *,
     dataset_schemes: Sequence[str] = dataset.SCHEMES,
     dataset_addresses: AddressRules = PUBLIC_ADDRESSES,
@@ -103,16 +103,17 @@ def accept(
 ) -> TaskSpec:
     """Return the task of a request. Raises InvalidSubmission with every violation.
 
-    Fields that the request leaves out come from the snapshot's fetchml.toml (`project_text`), then
-    from `defaults`; the default image is always allowed. Unknown properties are ignored
-    (reading 12).
+    Fields that the request leaves out come from the snapshot's fetchml.toml (`project`), then from
+    `defaults`, except for those of `grants`; the default image is always allowed. Unknown
+    properties are ignored (reading 12).
     """
     fields, violations = check_fields(request, _RULES, required=("job_name",))
-    project = NO_PROJECT
-    if project_text:
-        project, faults = read_project(project_text)
-        violations += faults
+    left_out = cast("list[str]", fields.pop("without", []))
+    violations += project.faults
     if project.fields:
+        violations += grants.violations(project, request, left_out)
+        settings = {n: each for n, each in project.fields.items() if n not in grants.FIELDS}
+        project = replace(project, fields=settings)
         fields = {**project.fields, **fields}
         if request.get("checkpoint") is False and "checkpoint_from" not in request:
             fields.pop("checkpoint_from", None)
@@ -240,11 +241,9 @@ def _idle_violations(
     return [project.placed(found, request)]
 
 
-@functools.lru_cache(maxsize=64)
-def read_project(text: str) -> tuple[ProjectFile, list[Violation]]:
-    """Return the settings of a fetchml.toml, and their violations; cached, since many tasks share a
-    snapshot."""
-    return project_file.read(text, PROJECT_RULES, KNOWN_FIELDS)
+def read_project(text: str, release: str) -> ParsedFile:
+    """Parse a fetchml.toml; slow. `release`: this one."""
+    return project_file.read(text, PROJECT_RULES, KNOWN_FIELDS, release)
 
 
 def _args(value: object) -> str | None:
@@ -333,6 +332,7 @@ _RULES: dict[str, Check] = {
     "slurm": slurm.check,
     "environment": environment.fault,
     "notify": targets.fault,
+    "without": grants.without,
 }
 
 PROJECT_RULES = {

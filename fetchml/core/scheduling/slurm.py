@@ -35,6 +35,8 @@ _PATTERNS: dict[str, tuple[re.Pattern[str], str]] = {
 }
 NAMES = (*_PATTERNS, "gres", "nice", "exclusive")
 """Parameters that a server may allow."""
+_PARTS_OF_GPUS = frozenset({"mps", "shard"})
+"""Generic resources that are parts of GPUs, which no quota counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Gres:
     """One generic resource: `gpu:a100:2`."""
 
     name: str
+    """In lower case."""
     kind: str
     """Empty: any."""
     count: int | None
@@ -61,7 +64,7 @@ def resources(value: str) -> list[Gres] | None:
             count = int(last) if _NUMBER.fullmatch(last) else None
         if len(rest) > 1:
             return None
-        found.append(Gres(name, rest[0] if rest else "", count))
+        found.append(Gres(name.lower(), rest[0] if rest else "", count))
     return found
 
 
@@ -100,7 +103,8 @@ def fault(asked: Mapping[str, str], gpu: int, allow: Sequence[str] | None) -> st
     """Return why a task may not request these valid parameters; `None` if it may.
 
     `gpu`: the number of GPUs of the request, which quotas count. `allow`: names that the server
-    allows, or `name=value` for that value only; `None` if it does not run tasks on Slurm.
+    allows, or `name=value` for that value only, and `gres=shard` or `gres=mps` for any number of
+    them beside `gres`; `None` if it does not run tasks on Slurm.
     """
     if allow is None:
         return "is for servers that run tasks on Slurm, which this one does not: leave it out"
@@ -109,9 +113,21 @@ def fault(asked: Mapping[str, str], gpu: int, allow: Sequence[str] | None) -> st
             continue
         allowed = ", ".join(allow) or "no parameter"
         return f"{name} is not allowed with this value: this server allows {allowed}"
-    for each in resources(asked.get("gres", "")) or ():
-        if each.name == "gpu" and each.count != gpu:
-            return f"gres must have the number of GPUs that the field gpu has, which is {gpu}"
+    return _gres_fault(asked["gres"], gpu, allow) if "gres" in asked else None
+
+
+def _gres_fault(value: str, gpu: int, allow: Sequence[str]) -> str | None:
+    found = resources(value) or []
+    counts = [each.count for each in found if each.name == "gpu"]
+    if counts and (None in counts or sum(filter(None, counts)) != gpu):
+        return f"gres must have the number of GPUs that the field gpu has, which is {gpu}"
+    for each in found:
+        by_name = {f"gres={each.name}", f"gres={value}"}
+        if each.name in _PARTS_OF_GPUS and by_name.isdisjoint(allow):
+            return (
+                f"gres {each.name} is not allowed, since no quota counts it: the server's owner "
+                f"allows it by the entry gres={each.name} of [slurm] allow"
+            )
     return None
 
 

@@ -8,7 +8,7 @@ from fetchml.core.dependencies import by_index
 from fetchml.core.model import TaskSpec
 from fetchml.core.requests import submission
 from fetchml.core.requests.checks import Violation
-from fetchml.core.requests.project_file import NO_PROJECT
+from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
 from fetchml.core.sweeps.definition import Definition
 from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.sweeps.template import Template
@@ -16,15 +16,18 @@ from fetchml.core.sweeps.template import Template
 
 class Expansion:
     def __init__(
-        self, definition: Definition, sweep_id: str, seed: int, project_text: str | None = None
+        self,
+        definition: Definition,
+        sweep_id: str,
+        seed: int,
+        project: ProjectFile = NO_PROJECT,
     ) -> None:
-        """`project_text`: the snapshot's fetchml.toml."""
+        """`project`: the snapshot's fetchml.toml."""
         self._definition = definition
         self._sweep_id = sweep_id
         self._seed = seed
-        project, faults = submission.read_project(project_text or "")
         # A file with faults fails the first request.
-        self._template = Template(definition.task, NO_PROJECT if faults else project)
+        self._template = Template(definition.task, NO_PROJECT if project.faults else project)
 
     def violations(self) -> list[Violation]:
         """Placeholders that name no parameter."""

@@ -19,6 +19,7 @@ from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec, U
 from fetchml.core.requests import again, submission
 from fetchml.core.requests.checks import MAX_INT, Violation
 from fetchml.core.requests.paging import DEFAULT_LIMIT, page_fault
+from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
 from fetchml.core.requests.snapshot import PROJECT_FILE
 from fetchml.core.state import State
 from fetchml.core.sweeps import definition, limits
@@ -222,8 +223,8 @@ class Sweeps:
         seed = wanted.random_seed
         if wanted.mode is Mode.RANDOM and seed is None:
             seed = int(sweep_id[-8:], 16) & MAX_INT
-        project_text = self._project_text(who, wanted.task)
-        expansion = Expansion(wanted, sweep_id, seed or 0, project_text)
+        project = await self._project(who, wanted.task)
+        expansion = Expansion(wanted, sweep_id, seed or 0, project)
         if unknown := expansion.violations():
             raise _failed(unknown)
         with _of_task():
@@ -245,7 +246,7 @@ class Sweeps:
         )
         document = Document(KIND, sweep_id, msgspec.json.encode(sweep))
         async with self._expanding:
-            with _of_task(), as_placed(wanted.task, project_text):
+            with _of_task(), as_placed(wanted.task, project):
                 followed = await self._dependencies.followed(first)
             specs, footprints = await _expanded(expansion, followed)
             if not validate_only:
@@ -265,13 +266,13 @@ class Sweeps:
         await self._audit.done(who, Action.SWEEP_CREATE, sweep.id, detail)
         return self._view(sweep)
 
-    def _project_text(self, who: Principal, task: Mapping[str, object]) -> str | None:
-        """Return the fetchml.toml of the task's snapshot; `None` if there is none."""
+    async def _project(self, who: Principal, task: Mapping[str, object]) -> ProjectFile:
+        """Return the fetchml.toml of the task's snapshot."""
         snapshot_id = task.get("snapshot_id")
         if not isinstance(snapshot_id, str):
-            return None
+            return NO_PROJECT
         found = self._snapshots.to_run(who.user, snapshot_id)
-        return found.project_file if found else None
+        return await self._snapshots.project(who.user, found) if found else NO_PROJECT
 
     async def _make_room(self, who: Principal) -> None:
         """Drop the user's oldest sweep without tasks if there is no place for another one. Raises

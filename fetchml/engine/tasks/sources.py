@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from fetchml.core.model import Principal, TaskSpec
-from fetchml.core.requests import submission
 from fetchml.core.requests.checks import Violation
 from fetchml.core.requests.mounts.checkpoint import source_fault
+from fetchml.core.requests.project_file import ProjectFile
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.tasks.dependencies import Dependencies
 from fetchml.engine.tasks.visible import VisibleTasks
@@ -29,13 +29,12 @@ def needs_sources(spec: TaskSpec) -> bool:
 
 
 @contextmanager
-def as_placed(request: Mapping[str, object], project_text: str | None) -> Iterator[None]:
+def as_placed(request: Mapping[str, object], project: ProjectFile) -> Iterator[None]:
     """Report violations of fields that come from the snapshot's fetchml.toml as faults of that
-    file, with their lines. `project_text`: `None` if there is no file."""
+    file, with their lines."""
     try:
         yield
     except ValidationFailed as error:
-        project, _ = submission.read_project(project_text or "")
         placed = [
             FieldViolation(*project.placed(Violation(*each), request, is_sentence=True))
             for each in error.violations

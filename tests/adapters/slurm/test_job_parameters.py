@@ -31,6 +31,7 @@ def test_parameters_of_the_request_go_before_the_users_and_those_before_all() ->
         (0, "", []),
         (2, "", ["gpu:2"]),
         (2, "gpu:a100:2", ["gpu:a100:2"]),
+        (2, "GPU:2", ["GPU:2"]),
         (1, "disk:3", ["gpu:1", "disk:3"]),
         (0, "disk:3", ["disk:3"]),
     ],

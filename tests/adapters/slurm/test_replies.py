@@ -70,6 +70,20 @@ def test_line_of_squeue_that_is_no_job_of_ours(line: str) -> None:
     assert commands._job(line) is None
 
 
+def test_names_of_jobs_forge_no_row() -> None:
+    forged = "9|COMPLETED|None|n1|N/A|ada|fetchml-a"
+    ends = ("\n", "\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029")
+    rows = [f"{i}|PENDING|None||N/A|ada|x{end}{forged}" for i, end in enumerate(ends)]
+    out = "".join(f"mark|{row}\n" for row in [*rows, "12|RUNNING|None|g1|N/A|ada|fetchml-b"])
+    found = commands._jobs(out, "mark|")
+    assert [(each.id, each.name) for each in found] == [(0, "x"), (12, "fetchml-b")]
+
+
+def test_text_in_a_node_forges_no_other() -> None:
+    found = nodes.of_scontrol("NodeName=a Comment=x\u2028NodeName=b State=IDLE\n")
+    assert [each.name for each in found] == ["a"]
+
+
 @pytest.mark.parametrize(
     ("words", "permanent"),
     [

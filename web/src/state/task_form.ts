@@ -21,6 +21,8 @@ export interface TaskForm {
   volumes: string;
   /** Names, each alone for a variable or with `:file`. */
   secrets: string;
+  /** Names of GRANTED: entries of the code's fetchml.toml to leave out. */
+  without: string;
   environment_kind: "" | keyof Environment;
   /** The path of `environment_kind`. */
   environment: string;
@@ -56,6 +58,9 @@ export interface TaskForm {
 
 export type FieldName = keyof TaskForm;
 
+/** Entries of a fetchml.toml that a request has to grant or to leave out. */
+const GRANTED = ["secrets", "volumes", "notify"] as const;
+
 export const EMPTY_FORM: TaskForm = {
   job_name: "",
   command: "",
@@ -66,6 +71,7 @@ export const EMPTY_FORM: TaskForm = {
   dataset_specs: [],
   volumes: "",
   secrets: "",
+  without: "",
   environment_kind: "",
   environment: "",
   gpu: "",
@@ -116,6 +122,8 @@ export function build(form: TaskForm): Built {
     const names = listed(form[name]);
     if (names.length > 0) request[name] = names;
   }
+  const without = listed(form.without);
+  if (without.length > 0) request.without = without;
   const after = listed(form.after).map(dependency);
   if (after.length > 0) request.after = after;
   const notify = targets(form.notify);
@@ -143,7 +151,7 @@ export function build(form: TaskForm): Built {
 
 /**
  * Fill the form from a task of the full view. Values of its environment and the paths of its
- * webhooks are not readable.
+ * webhooks are not readable. What the task does not have stays away, whatever its code asks for.
  */
 export function fromTask(task: Task): TaskForm {
   const text = (value: number | undefined) => (value === undefined ? "" : String(value));
@@ -174,6 +182,10 @@ export function fromTask(task: Task): TaskForm {
     may_idle: task.may_idle ?? false,
     volumes: (task.volumes ?? []).join(", "),
     secrets: (task.secrets ?? []).map(secretText).join(", "),
+    without:
+      task.snapshot_id === undefined
+        ? ""
+        : GRANTED.filter((name) => (task[name] ?? []).length === 0).join(", "),
     environment_kind: kind as TaskForm["environment_kind"],
     environment: path,
     checkpoint: task.checkpoint ?? false,
@@ -212,6 +224,7 @@ export function cliOptions(request: CreateTaskRequest): string[] {
     option("--metadata", `${key}=${value}`);
   for (const name of request.volumes ?? []) option("--volume", name);
   for (const use of request.secrets ?? []) option("--secret", secretText(use));
+  for (const name of request.without ?? []) option("--without", name);
   option("--environment", environmentFile(request.environment));
   if (request.preemptible) words.push("--preemptible");
   if (request.may_idle) words.push("--may-idle");

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from secrets import token_hex
 from types import MappingProxyType
 
 from msgspec.structs import replace
@@ -38,7 +39,7 @@ from fetchml.ports.cluster import Node
 _SHELL = "#!/bin/sh\n"
 """The first line that `sbatch --wrap` adds itself."""
 _COLUMNS = "%i|%T|%r|%N|%S|%u|%j"
-"""The name is last: another user's may hold any character."""
+"""The name is last: another user's may hold any character, line ends too."""
 _QUEUE_COLUMNS = "%i|%Q|%P|%r"
 _SAME_NAMES = (
     "partition",
@@ -235,16 +236,18 @@ class CliTransport:
                 host.close()
 
     async def _queue(self, user: str, *which: str) -> list[Job]:
+        # A name with a line end can't continue with a row of its own: it would need this mark.
+        mark = f"{token_hex(8)}|"
         code, out, errors = await self._run(
             *("squeue", "--noheader", "--array", "--states=all"),
-            *(*which, f"--format={_COLUMNS}"),
+            *(*which, f"--format={mark}{_COLUMNS}"),
             user=user,
         )
         if code and "Invalid job id" in errors:
             return []
         if code:
             raise away(user, _plain(errors) or f"squeue ended with {code}")
-        return [job for line in out.splitlines() if (job := _job(line)) is not None]
+        return _jobs(out, mark)
 
     async def _run(
         self, *command: str, end_at: bytes | None = None, user: str = ""
@@ -292,6 +295,13 @@ def _plain(errors: str) -> str:
     return "; ".join(dict.fromkeys(filter(None, lines)))
 
 
+def _jobs(out: str, mark: str) -> list[Job]:
+    """Read the rows that begin with `mark`; those with control or separator characters are left
+    out."""
+    rows = (line.removeprefix(mark) for line in out.split("\n") if line.startswith(mark))
+    return [job for row in rows if row.isprintable() and (job := _job(row)) is not None]
+
+
 def _job(line: str) -> Job | None:
     parts = line.split("|", 6)
     number = job_id(parts[0])
@@ -309,7 +319,7 @@ def _job(line: str) -> Job | None:
 def _pending(out: str) -> list[PendingJob]:
     """The lines of the queue, of which others' may hold anything."""
     found = []
-    for line in out.splitlines():
+    for line in out.split("\n"):
         words = line.split("|", 3)
         number = job_id(words[0])
         if len(words) == 4 and number is not None and words[3] not in NOT_QUEUED:

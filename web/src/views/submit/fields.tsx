@@ -164,6 +164,12 @@ export function Fields({ form, change, errorOf, choices }: Props) {
             label: "Secrets",
             help: "Names of yours, separated by commas: NAME is a variable, NAME:file the file /secrets/NAME.",
           })}
+          {(form.snapshot_id !== "" || form.without !== "") &&
+            text({
+              name: "without",
+              label: "Leave out",
+              help: "Entries of the code's fetchml.toml that the task does not get: secrets, volumes, notify. To grant them, name them in their fields.",
+            })}
           {(info?.environments || form.environment_kind !== "") && (
             <Select
               name="environment_kind"

@@ -77,7 +77,7 @@ class Sources:
         if spec.after and (wrong := await self._dependencies.fault(who, spec, in_sweep)):
             raise ValidationFailed([wrong])
         if spec.environment is not None and (
-            fault := await self._environments.fault(spec.snapshot_id, spec.environment)
+            fault := await self._environments.fault(who.user, spec.snapshot_id, spec.environment)
         ):
             raise ValidationFailed([FieldViolation("environment", fault)])
 

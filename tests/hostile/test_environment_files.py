@@ -37,8 +37,16 @@ class Reads:
         self.go_on.set()
         self._read = EnvironmentSources.read
         self._read_file = EnvironmentSources._read
-        patch.setattr(EnvironmentSources, "read", lambda *given: self.whole(*given))
-        patch.setattr(EnvironmentSources, "_read", lambda *given: self.file(*given))
+        reads = self
+
+        def whole(*given: Any) -> Any:
+            return reads.whole(*given)
+
+        def file(*given: Any) -> bytes:
+            return reads.file(*given)
+
+        patch.setattr(EnvironmentSources, "read", whole)
+        patch.setattr(EnvironmentSources, "_read", file)
 
     def whole(self, *given: Any) -> Any:
         self.open[given[3]] = 1

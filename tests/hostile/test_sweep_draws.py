@@ -3,10 +3,10 @@
 import asyncio
 import threading
 import time
-from array import array
 from collections import Counter
 from collections.abc import AsyncIterator
 from statistics import median
+from typing import Any
 
 import pytest
 
@@ -43,7 +43,7 @@ class Drawn:
         self.waited_in_lock = False
         drawn = Definition.drawn
 
-        def counted(wanted: Definition, seed: int, indexes: range) -> "array[float]":
+        def counted(wanted: Definition, seed: int, indexes: range) -> Any:
             # The first task is drawn for the rules that all requests are checked by.
             if threading.current_thread() is not threading.main_thread():
                 self.threads.add(threading.current_thread().name)

@@ -9,6 +9,7 @@ import logging
 import subprocess
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ MAX_FAULTS = 1000
 """Snapshots whose files were found valid, or not, and need not be read again."""
 READING_THREADS = 1
 """Users decide how long the files of an environment take to read, up to a limit."""
+REMOVING_THREADS = 1
+"""An environment may have a hundred thousand files."""
 _TRIES = 3
 """Attempts to build an environment that is removed again before the task holds it."""
 
@@ -93,6 +96,7 @@ class Environments:
         self.builds = builds
         self._sources = sources
         self._reading = UserThreads("environment-files", READING_THREADS)
+        self._removing = UserThreads("environment-removals", REMOVING_THREADS)
         self._settings = settings
         self._why_none = why_none
         self._version = UvVersion(settings.uv) if settings is not None else None
@@ -235,10 +239,13 @@ class Environments:
         removed = [
             each
             for each in doomed
-            if await run_in_thread(self.cache.remove, each, self.builds.is_busy)
+            if await self._removing.run(each.user, partial(self._remove, each))
         ]
         self._measured()
         return removed
+
+    def _remove(self, doomed: Record | Packages, _: Callable[[], None]) -> bool:
+        return self.cache.remove(doomed, self.builds.is_busy)
 
     async def _read_fault(self, user: str, key: tuple[str, str, str]) -> str | None:
         """Raises OSError."""

@@ -287,11 +287,11 @@ class Sweeps:
         numbers = array("d")
         step = max(1, DRAWN_AT_ONCE // max(1, len(wanted.axes)))
         for first in range(0, count if wanted.mode is Mode.RANDOM else 0, step):
-            indexes = range(first, min(first + step, count))
-            numbers.extend(
-                await self._drawing.run(lambda _, part=indexes: wanted.drawn(seed, part))
-            )
+            numbers += await self._draw(wanted, seed, range(first, min(first + step, count)))
         return numbers
+
+    async def _draw(self, wanted: Definition, seed: int, indexes: range) -> "array[float]":
+        return await self._drawing.run(lambda _: wanted.drawn(seed, indexes))
 
     async def _created(
         self, who: Principal, prepared: _Prepared, held: AsyncExitStack

@@ -70,7 +70,9 @@ class Sources:
             self._volumes.require(who.user, spec.volumes)
         if spec.secrets and (wrong_use := self._secrets.fault(who.user, spec.secrets)):
             raise ValidationFailed([FieldViolation("secrets", wrong_use)])
-        if spec.dataset_specs and (fault := await self._datasets.fault(spec.dataset_specs)):
+        if spec.dataset_specs and (
+            fault := await self._datasets.fault(who.user, spec.dataset_specs)
+        ):
             raise ValidationFailed([FieldViolation("dataset_specs", fault)])
         if spec.checkpoint_from is not None:
             await self._require_checkpoint(who, spec.checkpoint_from)

@@ -35,6 +35,7 @@ pytest_plugins = [
     "tests.support.engine_box",
     "tests.support.front",
     "tests.support.jupyter_root",
+    "tests.support.resolver",
     "tests.support.server_fixtures",
     "tests.support.service_user",
     "tests.support.slurm_fixtures",

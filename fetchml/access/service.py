@@ -1,8 +1,9 @@
 """Entering a running task: for its owner and admins, audited, limited, ended with the task."""
 
 import asyncio
+import hashlib
 import shlex
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
+from fetchml.core.requests import text
 from fetchml.core.requests.access import ExecRequest, enter_fault, port_fault
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.errors import BadRequest, Conflict, Forbidden, RequestError
@@ -30,8 +32,9 @@ from fetchml.ports.launcher import (
     RelayCommand,
     SessionCommand,
 )
+from fetchml.system.log import redact
 
-AUDITED_CHARACTERS = 300
+AUDITED_CHARACTERS = 280
 """Of a command line."""
 PIECE_BYTES = 32 << 10
 """Read at once from a port; at most twice this is read ahead."""
@@ -92,8 +95,7 @@ class TaskAccess:
         env = {"TERM": request.term} if request.terminal else {}
         command = SessionCommand(request.command, request.terminal, env)
         with self.sessions.hold(who):
-            shown = shlex.join(request.command)[:AUDITED_CHARACTERS]
-            await self._audit.done(who, Action.TASK_EXEC, task_id, shown)
+            await self._audit.done(who, Action.TASK_EXEC, task_id, _audited(request.command))
             began = asyncio.get_running_loop().time()
             ended = "the client ended it, its key became invalid, or the server stopped"
             try:
@@ -209,3 +211,11 @@ class TaskAccess:
                 await session.cut(SessionCut(reason))
                 return
             await asyncio.sleep(at - loop.time())
+
+
+def _audited(command: Sequence[str]) -> str:
+    """Return the beginning of a command for people, and what identifies all of it."""
+    whole = shlex.join(command)
+    data = whole.encode()
+    shown = text.shown(redact(whole), AUDITED_CHARACTERS)
+    return f"{shown} ({len(data)} bytes, SHA-256 {hashlib.sha256(data).hexdigest()})"

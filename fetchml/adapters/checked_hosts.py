@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from fetchml.core.addresses import AddressRules
+from fetchml.core.addresses import AddressRules, is_allowed_as_written
 
 NAME_THREADS = 64
 """A name server that does not answer occupies a thread as long as the system's resolver waits. The
@@ -20,11 +20,12 @@ event loop's own look-ups would share two threads."""
 
 
 class NameNotFound(Exception):
-    """The name has no address, or the name server does not answer."""
+    """The name has no permitted address, or the name server does not answer. Users can't tell the
+    two apart: the names of a private network are not theirs to find out."""
 
 
 class HostRefused(Exception):
-    """None of the host's addresses is permitted."""
+    """The host is an address that is not permitted, or a name of this host."""
 
 
 class CheckedHosts:
@@ -36,6 +37,8 @@ class CheckedHosts:
 
     async def addresses(self, host: str, port: int) -> list[ResolveResult]:
         """Return the permitted addresses of a host. Raises NameNotFound, HostRefused."""
+        if not is_allowed_as_written(host, self._rules):
+            raise HostRefused(host)
 
         def look_up() -> list[tuple[Any, ...]]:
             return [*socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
@@ -45,7 +48,7 @@ class CheckedHosts:
             async with asyncio.timeout(self._seconds):
                 found = await loop.run_in_executor(self._names, look_up)
         except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
-            raise NameNotFound(f"the address of {host} can't be found") from error
+            raise NameNotFound(_not_found(host)) from error
         allowed = [
             ResolveResult(
                 hostname=host,
@@ -59,8 +62,12 @@ class CheckedHosts:
             if self._rules.allow(host, str(where[0]))
         ]
         if not allowed:
-            raise HostRefused(host)
+            raise NameNotFound(_not_found(host))
         return allowed
+
+
+def _not_found(host: str) -> str:
+    return f"no address of {host} that the server may ask was found"
 
 
 def pinned(addresses: list[ResolveResult]) -> aiohttp.TCPConnector:

@@ -4,12 +4,17 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 from fetchml.core.model import ENDED, Task
 from fetchml.files.readable_outputs import make_readable
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.untrusted import TooDeepError
 from fetchml.ports.launcher import INPUTS, Mount, Owner, PrepareError
+from fetchml.system.threads import UserThreads
+
+OPENING_THREADS = 2
+"""Tasks decide how many files their outputs have."""
 
 
 class TaskInputs:
@@ -17,6 +22,7 @@ class TaskInputs:
         """`find` returns the newest durable version of a task."""
         self._find = find
         self._files = files
+        self._opening = UserThreads("inputs", OPENING_THREADS)
 
     async def provide(self, task: Task, owner: Owner) -> tuple[Mount, ...]:
         """Return the mounts of a task's inputs. `owner`: of the attempt. Raises PrepareError.
@@ -33,7 +39,7 @@ class TaskInputs:
         own = owner == (os.geteuid(), os.getegid())
         for each in [] if own else tasks:
             try:
-                await asyncio.to_thread(make_readable, self._files.outputs(each.id))
+                await self._open(task.user, self._files.outputs(each.id))
             except (OSError, TooDeepError) as error:
                 message = f"the outputs of task {each.id} can't be read: {error}"
                 raise PrepareError(message, permanent=False) from error
@@ -46,6 +52,10 @@ class TaskInputs:
             Mount(source, f"{INPUTS}/{place}", read_only=True)
             for source, place in zip(sources, places(tasks), strict=True)
         )
+
+    async def _open(self, user: str, outputs: Path) -> None:
+        """Raises OSError, TooDeepError."""
+        await self._opening.run(user, lambda _: make_readable(outputs))
 
 
 def _has_outputs(task: Task) -> bool:

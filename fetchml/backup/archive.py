@@ -73,8 +73,8 @@ def resting_store(data_dir: Path) -> Iterator[Path]:
 def write(
     archive: BinaryIO, data_dir: Path, store: Path, *, with_outputs: bool, with_keys: bool = False
 ) -> int:
-    """Write a backup; returns the number of unreadable files and folders of attempts, which it
-    omits.
+    """Write a backup; returns the number of files and folders that it omits: unreadable ones of
+    attempts, and links in places of the server's own below those of tasks and snapshots.
 
     `store`: a folder with the store's files, which nothing changes. `with_keys`: include SECRETS.
     Raises BadBackup, OSError.
@@ -84,6 +84,12 @@ def write(
         layout.SNAPSHOTS,
         *([layout.TASKS] if with_outputs else ()),
     ]
+    for path in (store, *(data_dir / name for name in parts)):
+        if path.is_symlink():
+            raise BadBackup(
+                f"{path} is a symbolic link, which a backup does not follow: mount its target "
+                "there instead (mount --bind)"
+            )
     summed = _ChecksumWriter(archive)
     # It has the methods of a file that a new archive uses.
     file = cast("BinaryIO", summed)
@@ -219,6 +225,9 @@ class _ArchiveWriter:
         if found is None:
             return
         entry, fd = found
+        if entry.issym() and not may_be_link(PurePosixPath(path)):
+            self.left_out += 1
+            return
         # The archive remembers every member, of which there can be millions. (Unknown to mypy.)
         self._tar.members.clear()  # type: ignore[attr-defined]
         if fd is None:
@@ -260,13 +269,11 @@ def _open(
     entry = tarfile.TarInfo(path)
     entry.mode, entry.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
     entry.uid, entry.gid = found.st_uid, found.st_gid
-    if stat.S_ISLNK(found.st_mode):
-        if not may_be_link(PurePosixPath(path)):
-            return None
-        entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
-        return entry, None
     if not _wanted(PurePosixPath(path), parent, name):
         return None
+    if stat.S_ISLNK(found.st_mode):
+        entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
+        return entry, None
     if stat.S_ISDIR(found.st_mode):
         if depth >= _DEEPEST:
             return None

@@ -55,7 +55,7 @@ def backup(file: Path, data_dir: Path | None, *, no_tasks: bool, with_keys: bool
       fetchml backup fetchml.tar
       fetchml backup - | age -r RECIPIENT > fetchml.tar.age
     """
-    folder = (data_dir or default_data_dir()).absolute()
+    folder = (data_dir or default_data_dir()).resolve()
     with held_back():
         try:
             _require_place_for(file)
@@ -69,7 +69,7 @@ def backup(file: Path, data_dir: Path | None, *, no_tasks: bool, with_keys: bool
             raise CommandError(f"No backup was made: {reason(error)}") from error
     if left_out:
         files = "file or folder" if left_out == 1 else "files or folders"
-        click.echo(f"Left out: {left_out} {files} of attempts that cannot be read.", err=True)
+        click.echo(f"Left out: {left_out} {files} that cannot be read, or are links.", err=True)
 
 
 @contextmanager

@@ -52,7 +52,12 @@ PUBLIC_ADDRESSES = AddressRules()
 def may_be_asked(url: str, rules: AddressRules) -> bool:
     """Whether the URL's host is allowed as written. The addresses of a name are checked when it
     is asked."""
-    host = (urlsplit(url).hostname or "").rstrip(".")
+    return is_allowed_as_written(urlsplit(url).hostname or "", rules)
+
+
+def is_allowed_as_written(host: str, rules: AddressRules) -> bool:
+    """See `may_be_asked`."""
+    host = host.lower().rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return rules.allow(host, "127.0.0.1")
     address = literal_address(host)

@@ -6,17 +6,21 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from fetchml.core.requests.dataset import NAME
 from fetchml.datasets.cache import size_words
 from fetchml.ports.launcher import PrepareError
+from fetchml.system.threads import UserThreads
 
 MAX_SUMS = 10_000
 MAX_NAMES = 1_000
 """Names of datasets in one list."""
 _CHUNK_BYTES = 8 << 20
+_LOOKING_THREADS = 1
+"""A request may have a hundred thousand folders in its paths."""
 
 
 class LocalDatasets:
@@ -24,6 +28,7 @@ class LocalDatasets:
 
     def __init__(self, root: Path | None) -> None:
         self._root = root
+        self._looking = UserThreads("dataset-paths", _LOOKING_THREADS)
         self._sums: dict[tuple[int, ...], str] = {}
         """Checksums of files, by the parts of their status that change with the content."""
 
@@ -36,14 +41,14 @@ class LocalDatasets:
         root = self._root
         return [] if root is None else await asyncio.to_thread(_names, root)
 
-    async def first_outside(self, locations: Sequence[str]) -> int | None:
+    async def first_outside(self, user: str, locations: Sequence[str]) -> int | None:
         """Return the index of the first location outside of the root, links resolved; `None` if all
         are inside. Only links inside the root count, so that the existence of files outside is not
         revealed."""
         root = self._root
         if root is None:
             return 0
-        return await asyncio.to_thread(_first_outside, root, locations)
+        return await self._looking.run(user, partial(_first_outside, root, locations))
 
     async def folder(self, name: str) -> Path:
         path = await self._find(name)
@@ -110,9 +115,10 @@ def _names(root: Path) -> list[str]:
         return []
 
 
-def _first_outside(root: Path, locations: Sequence[str]) -> int | None:
+def _first_outside(root: Path, locations: Sequence[str], check: Callable[[], None]) -> int | None:
     resolved_root = root.resolve()
     for index, location in enumerate(locations):
+        check()
         try:
             path = (root / location).resolve()
         except (OSError, RuntimeError):  # a loop of links leads nowhere

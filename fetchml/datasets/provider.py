@@ -44,9 +44,11 @@ class DatasetProvider:
         await asyncio.to_thread(self._cache.open, frozenset(_lease(*item) for item in live))
         await asyncio.to_thread(self._versions.load)
 
-    async def fault(self, specs: Sequence[DatasetSpec]) -> str | None:
+    async def fault(self, user: str, specs: Sequence[DatasetSpec]) -> str | None:
         """Return why a source can never be provided: it lies outside of the server's root. `None`
-        if all may be provided; a file that is missing inside the root may still appear."""
+        if all may be provided; a file that is missing inside the root may still appear.
+
+        Calls for one user wait for each other."""
         local = [
             (index, dataset.location)
             for index, dataset in enumerate(map(read, specs))
@@ -59,7 +61,7 @@ class DatasetProvider:
                 f"item {local[0][0]} source must be a URL: the server has no datasets of its own "
                 "([datasets] root is not set)"
             )
-        outside = await self._root.first_outside([location for _, location in local])
+        outside = await self._root.first_outside(user, [location for _, location in local])
         if outside is None:
             return None
         return (

@@ -15,6 +15,7 @@ from fetchml.system import failpoints
 from fetchml.system.background import BackgroundWork
 from fetchml.system.ids import IdSequence
 from fetchml.system.pacing import Pace
+from fetchml.system.threads import until_end
 
 PART = 100
 """Tasks of one decision. Batches that are not larger need no parts."""
@@ -68,15 +69,15 @@ class Arrivals:
         known: Mapping[str, Status] | None = None,
         dry_run: bool = False,
     ) -> list[Task]:
-        """Create all tasks or none, durable on return, in one commit with `documents`; goes on if
-        the caller is cancelled. With `dry_run` keep nothing.
+        """Create all tasks or none, durable on return, in one commit with `documents`; a cancelled
+        call returns when that is done. With `dry_run` keep nothing.
 
         `require_place(snapshots)` raises an error if tasks that name these snapshots can't enter
         now. `known`: see `Dependencies.ended`.
         """
         needs = await _needs(batch)
         work = self._enter(who, batch, needs, require_place, documents, known, dry_run=dry_run)
-        return await self._background.run_to_completion(work)
+        return await until_end(self._background.start(work))
 
     async def _enter(
         self,

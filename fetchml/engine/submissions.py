@@ -40,6 +40,7 @@ from fetchml.snapshots.service import Snapshots
 from fetchml.system.ids import IdSequence
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.pacing import Pace
+from fetchml.system.threads import until_end
 from fetchml.user_secrets.service import UserSecrets
 
 NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "there is no such snapshot: upload it first")
@@ -219,7 +220,9 @@ class Submissions:
         # Others had their turn while it was checked.
         self._require_snapshots(who, snapshots)
         if not dry_run:
-            await self._dispatcher.apply(event)
+            durable = self._dispatcher.apply(event)
+            # A repeated key finds the task once it is durable. Until then its lock is held.
+            await (until_end(durable) if any(key for _, key in new) else durable)
         return tasks
 
     async def _enter_batch(

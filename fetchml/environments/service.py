@@ -9,6 +9,7 @@ import logging
 import subprocess
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,16 +18,20 @@ from fetchml.core.model import Task
 from fetchml.environments.builds import Builds, Wanted
 from fetchml.environments.cache import EnvironmentCache, Packages, Record
 from fetchml.environments.key import environment_key
-from fetchml.environments.sources import BadSource, EnvironmentSources
+from fetchml.environments.sources import BadSource, EnvironmentSources, Source
 from fetchml.environments.uv import UvVersion
 from fetchml.files.storage.usage import StorageUsage
 from fetchml.ports.environments import EnvironmentBuilder
 from fetchml.ports.launcher import Mount, Owner, PrepareError
 from fetchml.system.background import BackgroundWork
-from fetchml.system.threads import run_in_thread
+from fetchml.system.threads import UserThreads, run_in_thread
 
 MAX_FAULTS = 1000
 """Snapshots whose files were found valid, or not, and need not be read again."""
+READING_THREADS = 1
+"""Users decide how long the files of an environment take to read, up to a limit."""
+REMOVING_THREADS = 1
+"""An environment may have a hundred thousand files."""
 _TRIES = 3
 """Attempts to build an environment that is removed again before the task holds it."""
 
@@ -90,6 +95,8 @@ class Environments:
         self.cache = cache
         self.builds = builds
         self._sources = sources
+        self._reading = UserThreads("environment-files", READING_THREADS)
+        self._removing = UserThreads("environment-removals", REMOVING_THREADS)
         self._settings = settings
         self._why_none = why_none
         self._version = UvVersion(settings.uv) if settings is not None else None
@@ -142,8 +149,13 @@ class Environments:
         if self._settings is not None:
             await self._settings.builder.close()
 
-    async def fault(self, snapshot_id: str | None, environment: Environment) -> str | None:
-        """Return why a new task can't have this environment; `None` if it may be possible."""
+    async def fault(
+        self, user: str, snapshot_id: str | None, environment: Environment
+    ) -> str | None:
+        """Return why a new task can't have this environment; `None` if it may be possible.
+
+        Reads for one user wait for each other. A cancelled call ends at the next file.
+        """
         source = environment.source
         if source is None or snapshot_id is None:
             return None
@@ -155,7 +167,7 @@ class Environments:
         if key in self._faults:
             return self._faults[key]
         try:
-            found = await self._read_fault(key)
+            found = await self._read_fault(user, key)
         except OSError as error:  # It may pass, so it is not kept.
             return f"can't be read: {error.strerror or error}"
         self._faults[key] = found
@@ -174,7 +186,7 @@ class Environments:
             raise PrepareError(self._why_none, permanent=True)
         builder = self._settings.builder
         try:
-            found = await run_in_thread(self._sources.read, snapshot_id, *source)
+            found = await self._read(task.user, (snapshot_id, *source))
             version = await self._version.get()
         except BadSource as error:
             raise PrepareError(str(error), permanent=True) from None
@@ -227,18 +239,25 @@ class Environments:
         removed = [
             each
             for each in doomed
-            if await run_in_thread(self.cache.remove, each, self.builds.is_busy)
+            if await self._removing.run(each.user, partial(self._remove, each))
         ]
         self._measured()
         return removed
 
-    async def _read_fault(self, key: tuple[str, str, str]) -> str | None:
+    def _remove(self, doomed: Record | Packages, _: Callable[[], None]) -> bool:
+        return self.cache.remove(doomed, self.builds.is_busy)
+
+    async def _read_fault(self, user: str, key: tuple[str, str, str]) -> str | None:
         """Raises OSError."""
         try:
-            await run_in_thread(self._sources.read, *key)
+            await self._read(user, key)
         except BadSource as error:
             return str(error)
         return None
+
+    async def _read(self, user: str, key: tuple[str, str, str]) -> Source:
+        """Raises BadSource, OSError."""
+        return await self._reading.run(user, lambda check: self._sources.read(*key, check))
 
 
 def _provided(path: Path, place: str | None, task: Task, base: str) -> Provided:

@@ -3,12 +3,14 @@
 import errno
 import hashlib
 import posixpath
+from collections.abc import Callable
 from typing import NamedTuple
 
 from fetchml.core.environments.files import (
     MAX_FILE_BYTES,
     MAX_INCLUDED,
     MAX_LOCK_BYTES,
+    MAX_REQUIREMENTS_BYTES,
     BadFile,
     has_local_sources,
     project_needs_tree,
@@ -47,11 +49,14 @@ class EnvironmentSources:
     def __init__(self, snapshots: SnapshotFiles) -> None:
         self._snapshots = snapshots
 
-    def read(self, snapshot_id: str, kind: str, path: str) -> Source:
-        """Raises BadSource, OSError."""
+    def read(
+        self, snapshot_id: str, kind: str, path: str, check: Callable[[], None] = lambda: None
+    ) -> Source:
+        """`check` is called before each requirements file; the reading ends with what it raises.
+        Raises BadSource, OSError."""
         files: dict[str, bytes] = {}
         if kind == "requirements":
-            needs_tree = self._requirements(snapshot_id, path, files)
+            needs_tree = self._requirements(snapshot_id, path, files, check)
         elif kind == "project":
             needs_tree = self._project(snapshot_id, path, files)
         else:
@@ -65,8 +70,11 @@ class EnvironmentSources:
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
         return Source(kind, path, files, needs_tree, digest.hexdigest())
 
-    def _requirements(self, snapshot_id: str, path: str, files: dict[str, bytes]) -> bool:
+    def _requirements(
+        self, snapshot_id: str, path: str, files: dict[str, bytes], check: Callable[[], None]
+    ) -> bool:
         needs_tree = False
+        left = MAX_REQUIREMENTS_BYTES
         waiting = [path]
         while waiting:
             name = waiting.pop()
@@ -74,7 +82,12 @@ class EnvironmentSources:
                 continue
             if len(files) > MAX_INCLUDED:
                 raise BadSource(f"{path}: names more than {MAX_INCLUDED} other files")
+            check()
             files[name] = self._read(snapshot_id, name)
+            left -= len(files[name])
+            if left < 0:
+                most = MAX_REQUIREMENTS_BYTES >> 20
+                raise BadSource(f"{path}: it and the files it names are larger than {most} MiB")
             try:
                 found = read_requirements(name, _text(files[name]))
             except BadFile as error:
@@ -91,7 +104,7 @@ class EnvironmentSources:
         if found is None:
             raise BadSource(f"{path[:MAX_SHOWN]}: has no uv.lock: run 'uv lock' in it")
         files[lock] = found
-        return project_needs_tree(_text(files[project]), _text(files[lock]))
+        return project_needs_tree(_text(files[project]), found)
 
     def _script(self, snapshot_id: str, path: str, files: dict[str, bytes]) -> bool:
         try:

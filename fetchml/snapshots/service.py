@@ -3,7 +3,6 @@
 The records are in memory and in the store; the trees are files, handled in threads.
 """
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -25,9 +24,13 @@ from fetchml.snapshots.reads import SnapshotReads
 from fetchml.snapshots.records import SnapshotRecords
 from fetchml.snapshots.upload import SnapshotUploads
 from fetchml.system.background import BackgroundWork, every
-from fetchml.system.threads import WorkerThreads
+from fetchml.system.threads import UserThreads, WorkerThreads
 
 UPKEEP_SECONDS = 3600
+REMOVING_THREADS = 2
+"""A snapshot may have a hundred thousand files."""
+_UPKEEP = ""
+"""In the place of a user."""
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,7 @@ class Snapshots:
         self._audit = audit
         self._named = named
         self._background = BackgroundWork()
+        self._removing = UserThreads("snapshot-removals", REMOVING_THREADS)
         self.records = SnapshotRecords(store, usage, private=options.private)
         self.uploads = SnapshotUploads(
             self.records,
@@ -176,15 +180,15 @@ class Snapshots:
             if only_own and left.users:
                 await self.records.put(left)
             else:
-                await self._remove(snapshot_id)
+                await self._remove(snapshot_id, who.user)
         await self._audit.done(who, Action.SNAPSHOT_DELETE, snapshot_id)
 
     async def _remove_if(self, snapshot_id: str, still: Callable[[Snapshot], bool]) -> None:
         async with self.records.locks.hold(snapshot_id):
             found = self.records.get(snapshot_id)
             if found is not None and still(found):
-                await self._remove(snapshot_id)
+                await self._remove(snapshot_id, _UPKEEP)
 
-    async def _remove(self, snapshot_id: str) -> None:
+    async def _remove(self, snapshot_id: str, user: str) -> None:
         await self.records.remove(snapshot_id)
-        await asyncio.to_thread(self._files.remove, snapshot_id)
+        await self._removing.run(user, lambda _: self._files.remove(snapshot_id))

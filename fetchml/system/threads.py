@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
 from fetchml.errors import DiskFull
+from fetchml.system.locks import KeyedLocks
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,7 +21,12 @@ T = TypeVar("T")
 
 async def run_in_thread(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     """Like `asyncio.to_thread`, but a cancelled call returns only when the work has ended."""
-    working = asyncio.ensure_future(asyncio.to_thread(work, *args, **options))
+    return await until_end(asyncio.ensure_future(asyncio.to_thread(work, *args, **options)))
+
+
+async def until_end(working: asyncio.Future[T]) -> T:
+    """Return the result of work that goes on if the caller is cancelled; then the call raises when
+    the work has ended."""
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
@@ -74,6 +80,20 @@ class WorkerThreads:
             if not working.cancel():
                 await wait_for_end(ending)
             raise
+
+
+class UserThreads:
+    """Threads for one kind of work that users cause. Calls for one user wait for each other, so
+    that no user occupies all threads."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self._threads = WorkerThreads(name, count)
+        self._turns = KeyedLocks()
+
+    async def run(self, user: str, work: Callable[[Callable[[], None]], T]) -> T:
+        """See `WorkerThreads.run`."""
+        async with self._turns.hold(user):
+            return await self._threads.run(work)
 
 
 class WorkerThread:

@@ -1,5 +1,6 @@
 """`fetchml exec`, in a real container and beside a real process."""
 
+import hashlib
 import os
 import re
 import signal
@@ -195,7 +196,8 @@ def test_it_ends_with_the_key(entered: Entered) -> None:
 
 
 def test_start_and_end_are_audited(entered: Entered) -> None:
-    entered.exec("exit 5; " + "x" * 1000)
+    script = "exit 5; " + "ü" * 1000
+    entered.exec(script)
 
     def entries() -> list[dict[str, str]]:
         found = entered.server.json("audit", "--target", entered.task_id, "--limit", "2")
@@ -205,8 +207,11 @@ def test_start_and_end_are_audited(entered: Entered) -> None:
     lines = entries()
     assert lines[1]["action"] == "task.exec"
     assert re.fullmatch(r"after \d+ s: exit code 5", lines[0]["detail"])
-    assert lines[1]["detail"].startswith("sh -c 'exit 5; xxx")
-    assert len(lines[1]["detail"]) <= 400
+    whole = f"sh -c '{script}'".encode()
+    shown, _, of_all = lines[1]["detail"].partition("… (")
+    assert whole.decode().startswith(shown)
+    assert len(shown) == 279
+    assert of_all == f"{len(whole)} bytes, SHA-256 {hashlib.sha256(whole).hexdigest()})"
     assert all(line["user_id"] == "ada" for line in lines)
 
 

@@ -40,6 +40,16 @@ async def test_addresses_are_checked_when_it_connects(receiver: Receiver, host: 
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.usefixtures("resolver")
+async def test_private_names_cannot_be_told_from_unknown_ones() -> None:
+    found = set[tuple[str, bool]]()
+    for host in ("private.example", "unknown.example"):
+        with pytest.raises(NotDelivered) as error:
+            await send(f"http://{host}/", PUBLIC_ADDRESSES)
+        found.add((str(error.value).replace(host, "HOST"), error.value.permanent))
+    assert found == {("no address of HOST that the server may ask was found", False)}
+
+
 async def test_redirects_are_not_followed(receiver: Receiver) -> None:
     async with Receiver().listening() as other:
         receiver.status, receiver.location = 307, other.url
@@ -61,7 +71,7 @@ async def test_what_is_no_receiver(receiver: Receiver) -> None:
     for url, why in (
         ("http://127.0.0.1:1/", "can't be reached"),
         (receiver.url.replace("http:", "https:"), "127.0.0.1"),
-        ("http://a.invalid/", "the address of a.invalid can't be found"),
+        ("http://a.invalid/", "no address of a.invalid that the server may ask was found"),
     ):
         with pytest.raises(NotDelivered, match=why):
             await send(url)

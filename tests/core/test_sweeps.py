@@ -125,12 +125,13 @@ def test_draws_are_the_same_on_every_machine() -> None:
         samples=2,
         random_seed=7,
     )
-    assert [found.parameters(index, 7) for index in range(2)] == [
+    drawn = found.drawn(7, range(2))
+    assert [found.parameters(index, drawn[3 * index :][:3]) for index in range(2)] == [
         {"layers": "8", "lr": "0.0457596822", "x": "-0.028943392"},
         {"layers": "2", "lr": "0.34158617", "x": "-0.0974636263"},
     ]
     more = definition({"x": {"uniform": [-1, 1]}}, mode="random", samples=9)
-    assert more.parameters(0, 7)["x"] == found.parameters(0, 7)["x"]
+    assert more.parameters(0, more.drawn(7, range(1)))["x"] == "-0.028943392"
 
 
 @given(
@@ -205,7 +206,7 @@ def expanded(task: dict[str, Any], parameters: object, **fields: object) -> list
     command = request.get("command", ["run"])
     assert isinstance(command, list)
     first = tasks.spec(**known, command=tuple(command))
-    return [spec.argv for spec in expansion.specs(first)]
+    return [spec.argv for spec in expansion.specs(first, (), found.total)]
 
 
 def test_placeholders_are_filled_in_words_of_command_and_args() -> None:
@@ -235,7 +236,7 @@ def test_unknown_placeholders_are_named() -> None:
 
 def test_variables_of_a_task() -> None:
     found = definition({"lr": {"values": [0.5]}, "Model_2": {"values": ["a b"]}})
-    [spec] = Expansion(found, "the-sweep", 0).specs(tasks.spec())
+    [spec] = Expansion(found, "the-sweep", 0).specs(tasks.spec(), (), 1)
     assert spec.sweep is not None
     assert variables(spec.sweep) == {
         "FETCHML_PARAM_LR": "0.5",

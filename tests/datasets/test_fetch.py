@@ -382,6 +382,17 @@ async def test_a_failing_disk_is_reported(
     assert str(error) == "dataset 'rows.csv': it can't be stored: Input/output error"
 
 
+@pytest.mark.usefixtures("resolver")
+async def test_private_names_cannot_be_told_from_unknown_ones(box: Box) -> None:
+    box.rules = AddressRules()
+    found = set[tuple[str, bool]]()
+    for host in ("private.example", "unknown.example"):
+        error = await failure(box, DatasetSpec(source=f"http://{host}/rows.csv"))
+        found.add((str(error).replace(host, "HOST"), error.permanent))
+    [(said, _)] = found
+    assert said == "dataset 'rows.csv': no address of HOST that the server may ask was found"
+
+
 async def test_private_addresses_may_be_allowed(box: Box, origin: OriginServer) -> None:
     origin.answers["/d/rows.csv"] = File(CONTENT)
     box.rules = AddressRules()

@@ -306,7 +306,9 @@ async def test_cache_that_is_too_small(tmp_path: Path) -> None:
 )
 async def test_refused_at_the_submit(bench: Bench, files: dict[str, bytes], message: str) -> None:
     code = bench.snapshot(**files)
-    fault = await bench.environments.fault(code, Environment(requirements="requirements.txt"))
+    fault = await bench.environments.fault(
+        "bob", code, Environment(requirements="requirements.txt")
+    )
     assert message in (fault or "")
 
 
@@ -315,5 +317,7 @@ async def test_link_is_not_followed(bench: Bench, tmp_path: Path) -> None:
     file = tmp_path / "snapshots" / code / "tree" / "requirements.txt"
     file.unlink()
     file.symlink_to("/etc/passwd")
-    fault = await bench.environments.fault(code, Environment(requirements="requirements.txt"))
+    fault = await bench.environments.fault(
+        "bob", code, Environment(requirements="requirements.txt")
+    )
     assert fault == "requirements.txt: is no regular file of the snapshot"

@@ -28,10 +28,10 @@ async def test_fault_of_the_disk_passes(
 
     with monkeypatch.context() as broken:
         broken.setattr(SnapshotFiles, "open_file", fails)
-        fault = await soon(bench.environments.fault(code, WANTED))
+        fault = await soon(bench.environments.fault("bob", code, WANTED))
         assert fault == f"can't be read: {os.strerror(number)}"
         with pytest.raises(PrepareError) as raised:
             await soon(bench.provide(bench.task("t", code)))
         assert not raised.value.permanent
-    assert await soon(bench.environments.fault(code, WANTED)) is None
+    assert await soon(bench.environments.fault("bob", code, WANTED)) is None
     assert await soon(bench.provide(bench.task("t", code))) == "installed"

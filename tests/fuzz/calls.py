@@ -123,10 +123,10 @@ def _expand(request: dict[str, Any]) -> None:
     if expansion.violations():
         return
     first = submission.accept(expansion.first_request(), DEFAULTS, BOX)
-    for index, spec in enumerate(expansion.specs(first)):
+    count = min(wanted.total, MOST_EXPANDED)
+    drawn = wanted.drawn(wanted.random_seed or 0, range(count))
+    for spec in expansion.specs(first, drawn, count):
         assert text.storable(spec) is spec
-        if index == MOST_EXPANDED:
-            break
 
 
 def update_message(data: bytes) -> None:

@@ -32,7 +32,7 @@ def requirements(data: bytes) -> None:
 def inline_metadata(data: bytes) -> None:
     """A script with its block, and the two files of a project."""
     content = data.decode(errors="replace")
-    project_needs_tree(content, content)
+    project_needs_tree(content, data)
     block = script_metadata(content)
     assert block.startswith("# /// script\n")
     assert block.endswith("# ///\n")

@@ -234,3 +234,28 @@ def test_folder_without_server_data_is_not_backed_up(tmp_path: Path) -> None:
     ran = run("backup", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "no")).failed(1)
     assert "is not a data directory of FetchML" in ran
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["store", "snapshots", "tasks"])
+def test_backup_that_would_lack_a_linked_folder_is_refused(
+    kept: Path, tmp_path: Path, name: str
+) -> None:
+    (kept / "snapshots").mkdir()
+    (kept / name).rename(tmp_path / name)
+    (kept / name).symlink_to(tmp_path / name)
+    refused = run("backup", str(tmp_path / "backup"), "--data-dir", str(kept)).failed(1)
+    assert f"{kept / name} is a symbolic link, which a backup does not follow: mount" in refused
+    assert not list(tmp_path.glob("backup*"))
+
+
+def test_data_directory_may_be_a_link(kept: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(kept)
+    run("backup", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "link")).succeeded()
+    assert "data/tasks/a/outputs/file" in names(tmp_path / "backup")
+
+
+def test_links_in_the_servers_own_folders_are_counted(kept: Path, tmp_path: Path) -> None:
+    (kept / "tasks/a/outputs").rename(tmp_path / "outputs")
+    (kept / "tasks/a/outputs").symlink_to(tmp_path / "outputs")
+    left_out = archives.write(io.BytesIO(), kept, kept / "store", with_outputs=True)
+    assert left_out == 1

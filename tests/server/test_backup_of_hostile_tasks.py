@@ -81,7 +81,7 @@ def test_unreadable_task_files_are_skipped_and_counted(kept: Path, outputs: Path
     (kept / "tasks/a/attempts/1/run/folder").chmod(0)
     ran = backup(kept)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stderr == b"Left out: 3 files or folders of attempts that cannot be read.\n"
+    assert ran.stderr == b"Left out: 3 files or folders that cannot be read, or are links.\n"
     found = names(ran.stdout)
     assert {"opened", "run", "outputs", "outputs/result", "outputs/listed", "complete"} <= found
     assert not {"outputs/shut", "outputs/listed/file", "run/folder"} & found

@@ -6,6 +6,7 @@ from fetchml.api.http.body import read_object
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.http.streams import ended_with_client
 from fetchml.api.rest.tasks import idempotency_key
 from fetchml.api.sweep_mappings import BEST, CANCELLED, RETRIED, SWEEP
 from fetchml.api.task_json import task_json
@@ -36,9 +37,10 @@ class SweepOperations:
         key = idempotency_key(request.http)
         validate_only = query.flag("validate_only")
         fields = await read_object(request, self._body_timeout_seconds)
-        made = await self._engine.sweeps.create(
-            request.principal, fields, key, validate_only=validate_only
-        )
+        with ended_with_client(request):
+            made = await self._engine.sweeps.create(
+                request.principal, fields, key, validate_only=validate_only
+            )
         ignored = query.ignored + unknown_fields(fields, KNOWN_FIELDS)
         if isinstance(task := fields.get("task"), dict):
             ignored += [f"task.{name}" for name in ignored_fields(task)]

@@ -57,12 +57,14 @@ class TaskOperations:
         validate_only = query.flag("validate_only")
         fields = await read_object(request, self._body_timeout_seconds)
         if validate_only:
-            valid = await self._engine.validate_task(
-                request.principal, fields, key, with_estimate=full
-            )
+            with ended_with_client(request):
+                valid = await self._engine.validate_task(
+                    request.principal, fields, key, with_estimate=full
+                )
             ignored = query.ignored + ignored_fields(fields)
             return request.json(_validated(valid, full=full), ignored=ignored)
-        task = await self._engine.create_task(request.principal, fields, key)
+        with ended_with_client(request):
+            task = await self._engine.create_task(request.principal, fields, key)
         ignored = query.ignored + ignored_fields(fields)
         return request.json(task_json(task, full=full), status=201, ignored=ignored)
 

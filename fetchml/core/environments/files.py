@@ -13,7 +13,9 @@ from typing import NamedTuple
 from fetchml.core.requests.snapshot_paths import path_fault
 
 MAX_FILE_BYTES = 1 << 20
-"""Largest requirements file, pyproject.toml or script."""
+"""Largest pyproject.toml or script."""
+MAX_REQUIREMENTS_BYTES = 1 << 20
+"""Largest requirements file, with all that it names."""
 MAX_LOCK_BYTES = 32 << 20
 MAX_INCLUDED = 50
 """Requirements files that one names, directly or not."""
@@ -28,8 +30,11 @@ _PLAIN = re.compile(
 """A requirement by name, perhaps with the URL of an archive."""
 _FROM_WEB = re.compile(r"(?:[a-z]+\+)?https?://|(?:git|hg|svn|bzr)\+[a-z]+://")
 _LOCAL_SOURCE = re.compile(
-    r'^source = \{ (?:editable|directory|path|virtual) = "(?!\.")', re.MULTILINE
+    rb'^source = \{ (?:editable|directory|path|virtual) = "[^.]', re.MULTILINE
 )
+_SEARCHED_BYTES = 1 << 20
+"""Searched at a time: other threads have no turn meanwhile."""
+_LONGEST_LOCAL_SOURCE = 64
 _DYNAMIC = re.compile(r"^[ \t]*dynamic[ \t]*=", re.MULTILINE)
 _BLOCK_BEGINS, _BLOCK_ENDS = "# /// script", "# ///"
 
@@ -95,9 +100,12 @@ def _included(path: str, named: str, number: int) -> str:
     return found
 
 
-def project_needs_tree(pyproject: str, lock: str) -> bool:
+def project_needs_tree(pyproject: str, lock: bytes) -> bool:
     """Whether the packages of a project include folders of the snapshot, besides the project."""
-    return bool(_LOCAL_SOURCE.search(lock) or _DYNAMIC.search(pyproject))
+    return bool(_DYNAMIC.search(pyproject)) or any(
+        _LOCAL_SOURCE.search(lock, first, first + _SEARCHED_BYTES + _LONGEST_LOCAL_SOURCE)
+        for first in range(0, len(lock), _SEARCHED_BYTES)
+    )
 
 
 def script_metadata(content: str) -> str:

@@ -6,8 +6,9 @@ else: neither on other parameters, nor on the number of samples, nor on the orde
 
 import hashlib
 from decimal import Context, Decimal
+from functools import lru_cache
 
-from fetchml.core.sweeps.values import Draw, number_text
+from fetchml.core.sweeps.values import Draw
 
 DIGITS = 9
 """Significant digits of a drawn number."""
@@ -22,14 +23,19 @@ def fraction(seed: int, name: str, index: int) -> float:
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
-def drawn(draw: Draw, at: float) -> str:
+def drawn(draw: Draw, at: float) -> float:
     """Return the number at a fraction of the way from the lower bound to the upper one."""
     if draw.is_log:
-        part = Decimal(at)
-        low, high = (_CONTEXT.ln(Decimal(bound)) for bound in (draw.low, draw.high))
-        way = _CONTEXT.multiply(_CONTEXT.subtract(high, low), part)
+        low, high = _logarithm(draw.low), _logarithm(draw.high)
+        way = _CONTEXT.multiply(_CONTEXT.subtract(high, low), Decimal(at))
         number = float(_CONTEXT.exp(_CONTEXT.add(low, way)))
     else:
         number = draw.low * (1 - at) + draw.high * at
     rounded = float(f"{number:.{DIGITS}g}")
-    return number_text(min(max(rounded, draw.low), draw.high))
+    return min(max(rounded, draw.low), draw.high)
+
+
+@lru_cache(maxsize=1024)
+def _logarithm(bound: float) -> Decimal:
+    """The bounds of a sweep are the same for all of its tasks, and take longer than a draw."""
+    return _CONTEXT.ln(Decimal(bound))

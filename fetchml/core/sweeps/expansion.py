@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from fetchml.core.requests.checks import Violation
 from fetchml.core.sweeps import draws
 from fetchml.core.sweeps.model import Mode
-from fetchml.core.sweeps.values import MAX_TASKS, Axis, Choices, Draw
+from fetchml.core.sweeps.values import MAX_TASKS, Axis, Choices, Draw, number_text
 
 
 def combination(
-    axes: Sequence[tuple[str, Axis]], mode: Mode, index: int, seed: int
+    axes: Sequence[tuple[str, Axis]], mode: Mode, index: int, drawn: Sequence[float]
 ) -> dict[str, str]:
     """Return the values of the task with this index, from 0. `axes`: in the order of their names.
-    `seed`: for the mode RANDOM."""
+    `drawn`: as `draw` returns it, for the mode RANDOM."""
     if mode is Mode.RANDOM:
-        return {name: _drawn(axis, seed, name, index) for name, axis in axes}
+        return {
+            name: number_text(number) if isinstance(axis, Draw) else axis.texts[int(number)]
+            for (name, axis), number in zip(axes, drawn, strict=True)
+        }
     found: dict[str, str] = {}
     # The last parameter of a grid changes fastest.
     for name, axis in reversed(axes):
@@ -45,8 +48,12 @@ def total(axes: Mapping[str, Axis], mode: Mode, samples: object) -> int | Violat
     return Violation("parameters", f"{rule}: use fewer values, or mode random with samples")
 
 
-def _drawn(axis: Axis, seed: int, name: str, index: int) -> str:
-    at = draws.fraction(seed, name, index)
-    if isinstance(axis, Draw):
-        return draws.drawn(axis, at)
-    return axis.texts[int(at * len(axis.texts))]
+def draw(axes: Sequence[tuple[str, Axis]], seed: int, index: int) -> list[float]:
+    """Draw a number for each parameter: its value, or the place of its value in the list."""
+    numbers: list[float] = []
+    for name, axis in axes:
+        at = draws.fraction(seed, name, index)
+        numbers.append(
+            draws.drawn(axis, at) if isinstance(axis, Draw) else int(at * len(axis.texts))
+        )
+    return numbers

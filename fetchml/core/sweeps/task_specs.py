@@ -35,17 +35,23 @@ class Expansion:
 
     def first_request(self) -> dict[str, object]:
         """The request of the first task, for the rules that all requests are checked by."""
-        filled = self._template.filled(self._definition.parameters(0, self._seed))
+        drawn = self._definition.drawn(self._seed, range(1))
+        filled = self._template.filled(self._definition.parameters(0, drawn))
         return {**self._definition.task, **filled}
 
     def specs(
-        self, first: TaskSpec, followed: Mapping[str, Sequence[str]] | None = None
+        self,
+        first: TaskSpec,
+        drawn: Sequence[float],
+        count: int,
+        followed: Mapping[str, Sequence[str]] | None = None,
     ) -> Iterator[TaskSpec]:
-        """Yield the tasks in the order of their indexes. `first`: the accepted first request, which
-        differs from the others in its placeholders only. `followed`: see `by_index.of_index`.
-        Raises InvalidSubmission."""
-        for index in range(self._definition.total):
-            spec = self._spec(first, index)
+        """Yield the first `count` tasks in the order of their indexes. `first`: the accepted first
+        request, which differs from the others in its placeholders only. `drawn`: their numbers,
+        see `Definition.drawn`. `followed`: see `by_index.of_index`. Raises InvalidSubmission."""
+        width = len(drawn) // count
+        for index in range(count):
+            spec = self._spec(first, index, drawn[index * width : (index + 1) * width])
             if followed:
                 try:
                     spec = by_index.of_index(spec, index, followed)
@@ -55,8 +61,8 @@ class Expansion:
                     ) from None
             yield spec
 
-    def _spec(self, first: TaskSpec, index: int) -> TaskSpec:
-        parameters = self._definition.parameters(index, self._seed)
+    def _spec(self, first: TaskSpec, index: int, drawn: Sequence[float]) -> TaskSpec:
+        parameters = self._definition.parameters(index, drawn)
         filled = self._template.filled(parameters)
         for name, value in filled.items():
             if wrong := submission.field_fault(name, value):

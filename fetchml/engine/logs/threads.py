@@ -6,8 +6,7 @@ from typing import TypeVar
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.log_search import ReadLog
 from fetchml.files.reads import FileReads
-from fetchml.system.locks import KeyedLocks
-from fetchml.system.threads import WorkerThreads
+from fetchml.system.threads import UserThreads
 
 THREADS = 2
 
@@ -20,15 +19,11 @@ class LogThreads:
 
     def __init__(self, reads: FileReads) -> None:
         self._reads = reads
-        self._turns = KeyedLocks()
-        self._threads = WorkerThreads("log-search", THREADS)
+        self._threads = UserThreads("log-search", THREADS)
 
     async def run(self, user: str, folder: AttemptFolder, work: Callable[[ReadLog], T]) -> T:
         """Return what `work` returns, which reads the folder's log with its argument. It ends at
-        the next read when the caller is cancelled. Raises Unavailable.
-
-        Calls for one user wait for each other, so that they don't occupy all threads.
-        """
+        the next read when the caller is cancelled. Raises Unavailable."""
 
         def reading(check: Callable[[], None]) -> T:
             def read(offset: int, size: int) -> tuple[int, bytes]:
@@ -37,8 +32,4 @@ class LogThreads:
 
             return work(read)
 
-        async def run() -> T:
-            async with self._turns.hold(user):
-                return await self._threads.run(reading)
-
-        return await self._reads.long(folder.run, run())
+        return await self._reads.long(folder.run, self._threads.run(user, reading))

@@ -2,9 +2,10 @@
 again as one."""
 
 import asyncio
+from array import array
 from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -31,7 +32,7 @@ from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.sweeps.known import KIND, KnownSweeps
 from fetchml.engine.sweeps.views import SweepChange, SweepPage, SweepTotals, SweepView
-from fetchml.engine.tasks.dependencies import Dependencies, Followed
+from fetchml.engine.tasks.dependencies import Dependencies
 from fetchml.engine.tasks.request_keys import check_key
 from fetchml.engine.tasks.sources import as_placed
 from fetchml.errors import (
@@ -48,6 +49,7 @@ from fetchml.snapshots.service import Snapshots
 from fetchml.system.background import BackgroundWork
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.pacing import Pace
+from fetchml.system.threads import WorkerThreads
 
 T = TypeVar("T")
 
@@ -58,6 +60,8 @@ MAX_TASK_BYTES = 64 << 20
 """Time for which an Idempotency-Key names the sweep that it created."""
 SHOWN_TASKS = 5
 """Tasks in the reply to a request that is only validated."""
+DRAWN_AT_ONCE = 2_000
+"""Numbers that are drawn for one sweep before it is another one's turn."""
 CANCELLED_AT_ONCE = 100
 """Tasks of one decision."""
 RETRIED_AT_ONCE = 500
@@ -66,6 +70,17 @@ _TOO_LARGE = FieldViolation(
     f"all tasks of a sweep may take {MAX_TASK_BYTES >> 20} MiB of the server's memory, and these "
     "take more: use fewer values, or pass large texts in a snapshot",
 )
+
+
+class _Prepared(NamedTuple):
+    """A sweep whose tasks are valid."""
+
+    sweep: Sweep
+    specs: Sequence[TaskSpec]
+    footprints: Sequence[int]
+    """Bytes of memory of each task, also of those that a validation does not make."""
+    ended: Mapping[str, Status]
+    """Outcomes of tasks that they start after, as far as known."""
 
 
 class Sweeps:
@@ -100,6 +115,7 @@ class Sweeps:
         self._private = private
         self._turns = KeyedLocks()
         """A user's sweeps are created one after the other, and so are the changes of one sweep."""
+        self._drawing = WorkerThreads("sweep-draws", 1)
         self._expanding = asyncio.Lock()
         """The tasks of one sweep at a time are in memory before they count as live ones."""
         self._background = BackgroundWork()
@@ -116,9 +132,11 @@ class Sweeps:
         *,
         validate_only: bool = False,
     ) -> SweepView:
-        """Create a sweep with all of its tasks, durable on return; or only check the request.
+        """Create a sweep with all of its tasks, durable on return; or only check the request: of
+        random samples those that it shows.
 
-        A repeated `idempotency_key` returns the sweep that it created before.
+        A repeated `idempotency_key` returns the sweep that it created before. A call that is
+        cancelled before the first task is created creates nothing.
         """
         check_key(idempotency_key)
         if not permissions.may_submit(who):
@@ -126,10 +144,18 @@ class Sweeps:
         idempotency = None
         if idempotency_key is not None:
             idempotency = idempotency_keys.of_request(idempotency_key, request)
-        return await self._alone(
-            ("create", who.user),
-            lambda: self._create(who, request, idempotency, validate_only=validate_only),
-        )
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(self._turns.hold(("create", who.user)))
+            if idempotency is not None and (known := self._created_by(who, idempotency)):
+                return self._view(known)
+            prepared = await self._prepared(
+                who, request, idempotency, held, validate_only=validate_only
+            )
+            if validate_only:
+                shown = await self._enter(who, prepared, dry_run=True)
+                return self._view(prepared.sweep, shown[:SHOWN_TASKS])
+            created = self._created(who, prepared, held.pop_all())
+            return await self._background.run_to_completion(created)
 
     def get(self, who: Principal, sweep_id: str) -> SweepView:
         return self._view(self._find(who, sweep_id))
@@ -205,16 +231,16 @@ class Sweeps:
                 return each
         return None
 
-    async def _create(
+    async def _prepared(
         self,
         who: Principal,
         request: Mapping[str, object],
         idempotency: Idempotency | None,
+        held: AsyncExitStack,
         *,
         validate_only: bool,
-    ) -> SweepView:
-        if idempotency is not None and (known := self._created_by(who, idempotency)):
-            return self._view(known)
+    ) -> _Prepared:
+        """Check the request and make the tasks. While `held` is, no others are made."""
         wanted = definition.read(request)
         if not isinstance(wanted, Definition):
             raise _failed(wanted)
@@ -244,27 +270,52 @@ class Sweeps:
             max_parallel=wanted.max_parallel,
             idempotency=idempotency,
         )
-        document = Document(KIND, sweep_id, msgspec.json.encode(sweep))
-        async with self._expanding:
-            with _of_task(), as_placed(wanted.task, project):
-                followed = await self._dependencies.followed(first)
-            specs, footprints = await _expanded(expansion, followed)
-            if not validate_only:
-                await self._make_room(who)
-            tasks = await self._submissions.create_accepted(
-                who,
-                specs,
-                footprints,
-                documents=[document],
-                known=followed.ended,
-                dry_run=validate_only,
-            )
-        if validate_only:
-            return self._view(sweep, tasks[:SHOWN_TASKS])
-        self._records.remember(sweep)
-        detail = f"{sweep.total} tasks, {sweep.name}"
-        await self._audit.done(who, Action.SWEEP_CREATE, sweep.id, detail)
-        return self._view(sweep)
+        count = wanted.total
+        if validate_only and wanted.mode is Mode.RANDOM:
+            count = min(count, SHOWN_TASKS)
+        drawn = await self._drawn(wanted, seed or 0, count)
+        await held.enter_async_context(self._expanding)
+        with _of_task(), as_placed(wanted.task, project):
+            followed = await self._dependencies.followed(first)
+        specs, footprints = await _expanded(
+            expansion.specs(followed.spec, drawn, count, followed.tasks), wanted.total
+        )
+        return _Prepared(sweep, specs, footprints, followed.ended)
+
+    async def _drawn(self, wanted: Definition, seed: int, count: int) -> "array[float]":
+        """Draw in portions, so that the sweeps of other users have their turns, and a cancelled
+        call ends."""
+        numbers = array("d")
+        step = max(1, DRAWN_AT_ONCE // max(1, len(wanted.axes)))
+        for first in range(0, count if wanted.mode is Mode.RANDOM else 0, step):
+            numbers += await self._draw(wanted, seed, range(first, min(first + step, count)))
+        return numbers
+
+    async def _draw(self, wanted: Definition, seed: int, indexes: range) -> "array[float]":
+        return await self._drawing.run(lambda _: wanted.drawn(seed, indexes))
+
+    async def _created(
+        self, who: Principal, prepared: _Prepared, held: AsyncExitStack
+    ) -> SweepView:
+        async with held:
+            await self._make_room(who)
+            sweep = prepared.sweep
+            await self._enter(who, prepared, dry_run=False)
+            self._records.remember(sweep)
+            detail = f"{sweep.total} tasks, {sweep.name}"
+            await self._audit.done(who, Action.SWEEP_CREATE, sweep.id, detail)
+            return self._view(sweep)
+
+    async def _enter(self, who: Principal, prepared: _Prepared, *, dry_run: bool) -> Sequence[Task]:
+        sweep = prepared.sweep
+        return await self._submissions.create_accepted(
+            who,
+            prepared.specs,
+            prepared.footprints,
+            documents=[Document(KIND, sweep.id, msgspec.json.encode(sweep))],
+            known=prepared.ended,
+            dry_run=dry_run,
+        )
 
     async def _project(self, who: Principal, task: Mapping[str, object]) -> ProjectFile:
         """Return the fetchml.toml of the task's snapshot."""
@@ -362,14 +413,15 @@ def _of_task() -> Iterator[None]:
         raise ValidationFailed(faults) from None
 
 
-async def _expanded(expansion: Expansion, first: Followed) -> tuple[list[TaskSpec], list[int]]:
-    """All tasks, with the memory that each takes in bytes. Raises ValidationFailed."""
+async def _expanded(made: Iterator[TaskSpec], total: int) -> tuple[list[TaskSpec], list[int]]:
+    """Return the tasks, and the memory that each of `total` takes in bytes: those that are not made
+    count as the average of the others. Raises ValidationFailed."""
     specs: list[TaskSpec] = []
     footprints: list[int] = []
     taken = 0
     pace = Pace()
     try:
-        for spec in expansion.specs(first.spec, first.tasks):
+        for spec in made:
             specs.append(spec)
             footprints.append(footprint(spec))
             taken += footprints[-1]
@@ -379,7 +431,10 @@ async def _expanded(expansion: Expansion, first: Followed) -> tuple[list[TaskSpe
                 await pace.rest()
     except submission.InvalidSubmission as error:
         raise _failed(error.violations) from None
-    return specs, footprints
+    others, each = total - len(specs), taken // len(specs)
+    if taken + others * each > MAX_TASK_BYTES:
+        raise ValidationFailed([_TOO_LARGE])
+    return specs, footprints + [each] * others
 
 
 def _again(task: Task) -> TaskSpec:

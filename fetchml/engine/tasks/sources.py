@@ -69,14 +69,16 @@ class Sources:
             self._volumes.require(who.user, spec.volumes)
         if spec.secrets and (wrong_use := self._secrets.fault(who.user, spec.secrets)):
             raise ValidationFailed([FieldViolation("secrets", wrong_use)])
-        if spec.dataset_specs and (fault := await self._datasets.fault(spec.dataset_specs)):
+        if spec.dataset_specs and (
+            fault := await self._datasets.fault(who.user, spec.dataset_specs)
+        ):
             raise ValidationFailed([FieldViolation("dataset_specs", fault)])
         if spec.checkpoint_from is not None:
             await self._require_checkpoint(who, spec.checkpoint_from)
         if spec.after and (wrong := await self._dependencies.fault(who, spec, in_sweep)):
             raise ValidationFailed([wrong])
         if spec.environment is not None and (
-            fault := await self._environments.fault(spec.snapshot_id, spec.environment)
+            fault := await self._environments.fault(who.user, spec.snapshot_id, spec.environment)
         ):
             raise ValidationFailed([FieldViolation("environment", fault)])
 

@@ -1,0 +1,125 @@
+"""Sweeps of random samples: drawn in portions, in a thread, no longer than the client waits."""
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from statistics import median
+from typing import Any
+
+import pytest
+
+from fetchml.core.model import Role
+from fetchml.core.sweeps import draws
+from fetchml.core.sweeps.definition import MAX_PARAMETERS, Definition
+from fetchml.core.sweeps.values import MAX_TASKS
+from fetchml.engine.sweeps import service
+from fetchml.engine.sweeps.service import DRAWN_AT_ONCE, SHOWN_TASKS
+from tests.support.rest_world import Client, Reply, World, rest_world
+from tests.support.waiting import soon, until_true
+
+PORTION = DRAWN_AT_ONCE // MAX_PARAMETERS
+"""Tasks."""
+MOST_TIMES_SLOWER = 60
+"""Another user's sweep beside the attack. It waits for portions of 40 ms, and takes some
+milliseconds alone; the whole attack takes 10 s."""
+
+
+def random_sweep(parameters: int, samples: int) -> dict[str, object]:
+    bounds = {f"p{number}": {"log_uniform": [1e-5, 1 + number]} for number in range(parameters)}
+    return {"task": {"job_name": "a"}, "parameters": bounds, "mode": "random", "samples": samples}
+
+
+ATTACK = random_sweep(MAX_PARAMETERS, MAX_TASKS)
+
+
+class Drawn:
+    """The tasks that were drawn, by the number of the sweep's parameters."""
+
+    def __init__(self, world: World, patch: pytest.MonkeyPatch) -> None:
+        self.tasks = Counter[int]()
+        self.threads = set[str]()
+        self.waited_in_lock = False
+        drawn = Definition.drawn
+
+        def counted(wanted: Definition, seed: int, indexes: range) -> Any:
+            # The first task is drawn for the rules that all requests are checked by.
+            if threading.current_thread() is not threading.main_thread():
+                self.threads.add(threading.current_thread().name)
+                self.waited_in_lock |= world.engine.engine.sweeps._expanding.locked()
+                self.tasks[len(wanted.axes)] += len(indexes)
+            return drawn(wanted, seed, indexes)
+
+        patch.setattr(Definition, "drawn", counted)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with rest_world() as made:
+        yield made
+
+
+@pytest.fixture
+def drawn(world: World, monkeypatch: pytest.MonkeyPatch) -> Drawn:
+    return Drawn(world, monkeypatch)
+
+
+async def create(client: Client, request: object, query: str = "") -> Reply:
+    return await client.submit(request, f"/v1/sweeps{query}")
+
+
+async def test_draws_take_one_thread_outside_of_the_lock(world: World, drawn: Drawn) -> None:
+    draws._logarithm.cache_clear()
+    made = await soon(create(world.client, random_sweep(MAX_PARAMETERS, 2 * PORTION)))
+    assert made.status == 201
+    assert drawn.threads == {"sweep-draws_0"}
+    assert not drawn.waited_in_lock
+    assert drawn.tasks[MAX_PARAMETERS] == 2 * PORTION
+    # 1e-5 is the lower bound of all.
+    assert draws._logarithm.cache_info().misses == MAX_PARAMETERS + 1
+
+
+async def test_validation_draws_what_it_shows(
+    world: World, drawn: Drawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await soon(create(world.client, random_sweep(2, MAX_TASKS), "?validate_only=true"))
+    assert (made.status, made.json["total"]) == (200, MAX_TASKS)
+    assert len(made.json["tasks"]) == drawn.tasks[2] == SHOWN_TASKS
+    monkeypatch.setattr(service, "MAX_TASK_BYTES", 1 << 20)
+    refused = await soon(create(world.client, ATTACK, "?validate_only=true"))
+    assert "take more: use fewer values" in refused.error, "the others count as those"
+    assert drawn.tasks[MAX_PARAMETERS] == SHOWN_TASKS
+
+
+async def test_draws_end_with_their_client(world: World, drawn: Drawn) -> None:
+    attack = [asyncio.create_task(create(world.client, ATTACK)) for _ in range(4)]
+    await until_true(lambda: drawn.tasks[MAX_PARAMETERS] > 0)
+    for each in attack:
+        each.cancel()
+    await soon(asyncio.wait(attack))
+    await until_true(lambda: not world.engine.engine.sweeps._turns._locks)
+    assert drawn.tasks[MAX_PARAMETERS] < MAX_TASKS // 4
+
+
+async def test_sweeps_of_others_go_on_beside_draws(world: World, drawn: Drawn) -> None:
+    bob = world.as_(world.secrets[Role.ADMIN])
+
+    async def sweep() -> float:
+        began = time.monotonic()
+        assert (await soon(create(bob, random_sweep(2, 10)))).status == 201
+        return time.monotonic() - began
+
+    alone = median([await sweep() for _ in range(5)])
+    attack = [asyncio.create_task(create(world.client, ATTACK)) for _ in range(4)]
+    await until_true(lambda: drawn.tasks[MAX_PARAMETERS] > 0)
+    beside = [await sweep() for _ in range(5)]
+    most = drawn.tasks[MAX_PARAMETERS]
+    for each in attack:
+        each.cancel()
+    print(
+        f"another user's sweep alone {alone * 1e3:.1f} ms, beside {median(beside) * 1e3:.1f} ms, "
+        f"while {most} tasks of {MAX_TASKS} were drawn"
+    )
+    assert most <= 5 * 5 * PORTION, "its draws wait for no more than a few portions"
+    assert median(beside) < MOST_TIMES_SLOWER * alone

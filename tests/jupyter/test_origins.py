@@ -224,7 +224,6 @@ async def test_jupyter_gets_no_session(loopback: World) -> None:
         "Host": at(loopback),
         "Cookie": f"fetchml-session-{loopback.port}=SECRET; __Host-fetchml-session-default=SECRET",
         "X-FetchML-Session": "SECRET",
-        "X-FetchML-Page": "1",
     }
     async with loopback.get(f"{BASE}/lab", headers=sent) as reply:
         text = await reply.text()

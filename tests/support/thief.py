@@ -1,8 +1,8 @@
 """A web server for tasks that uses whatever browsers send it: it plants cookies, and replays those
 that it gets as the page of FetchML would send them.
 
-`/` only looks, `/plant`, `/replace` and `/evict` set cookies, `/to?URL` leads on. `seen` in its
-workspace has one line for each request: its host, its cookies, and how FetchML answered each replay.
+`/` only looks, `/plant`, `/replace` and `/evict` set cookies, `/to?URL` leads on. The file `seen`
+in its workspace has one line for each request: host, cookies, and the answers to each replay.
 """
 
 THIEF = r"""

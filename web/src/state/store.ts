@@ -102,6 +102,8 @@ export class Store {
     let problem: string | undefined;
     try {
       session = await currentSession(this.http);
+      // Where notebooks share this origin, they can write its storage too.
+      if (session?.mode === "memory") session = undefined;
       if (code !== undefined && (await agrees(await codeOwner(this.http, code), session?.user))) {
         await this.signIn({ code });
         return;

@@ -97,7 +97,7 @@ export class Store {
     agrees: (owner: CodeOwner, current: string | undefined) => Promise<boolean>,
   ): Promise<void> {
     this.http.token = keptToken();
-    const farewell = this.http.token === null ? undefined : ENDED;
+    const hadToken = this.http.token !== null;
     let session: Session | undefined;
     let problem: string | undefined;
     try {
@@ -111,12 +111,15 @@ export class Store {
     } catch (error) {
       problem = message(error);
     }
-    if (!session) {
-      this.#ended(problem ?? farewell);
-      return;
+    if (session) {
+      await this.#begin(session);
+      if (problem !== undefined) announce(problem, "problem");
+    } else if (problem === undefined) this.#ended(hadToken ? ENDED : undefined);
+    else {
+      // The token stays: the server may only be away.
+      this.session.value = null;
+      this.farewell.value = problem;
     }
-    await this.#begin(session);
-    if (problem !== undefined) announce(problem, "problem");
   }
 
   async signIn(credentials: Credentials): Promise<void> {

@@ -14,7 +14,7 @@ from fetchml.auth.sessions import Session
 TICKET_MS = 60_000
 """Lifetime of a ticket."""
 TICKETS_BY_KEY = 64
-TICKETS_IN_ALL = 2048
+TICKETS_IN_ALL = 1024
 
 
 class Link(NamedTuple):

@@ -79,7 +79,8 @@ def port_forward(
                 f"Cannot listen at {address}:{local}: {error.strerror or error}",
                 f"Give another port of this machine: 0:{port} chooses one.",
             ) from error
-        click.echo(_line(*listener.getsockname()[:2], task_id, port))
+        host, chosen = listener.getsockname()[:2]
+        click.echo(_line(host, chosen, task_id, port))
         listeners.append((listener, port))
     sys.stdout.flush()
     for listener, port in listeners[1:]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import NoReturn
 
@@ -10,6 +10,7 @@ import msgspec
 
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter, RateState
+from fetchml.auth.link_tickets import LinkTickets
 from fetchml.auth.port_visits import PortVisits
 from fetchml.auth.sessions import SESSION_OVER, Session, Sessions
 from fetchml.auth.sign_in_codes import SignInCodes
@@ -31,6 +32,7 @@ streams without a key never keep a probe out."""
 KEYLESS_CALLS = 256
 """Unary calls without a key, of all addresses together."""
 WRONG_CODE = "The one-time code is unknown, was used, or is older than 2 minutes: get another one"
+WRONG_TICKET = "This link was used, is older than a minute, or belongs to another session"
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -68,7 +70,8 @@ class Admission:
         self._keyring = keyring
         self.sessions = Sessions(keyring)
         self.codes = SignInCodes(keyring)
-        self.port_visits = PortVisits(keyring)
+        self.tickets = LinkTickets(keyring)
+        self.port_visits = PortVisits(keyring, self.sessions)
         self._clock = clock
         self._limiter = limiter
         self._wrong_keys = WrongKeys(clock, enabled=limiter is not None)
@@ -99,19 +102,32 @@ class Admission:
         return self._admit(key, address)
 
     def admit_session(
-        self, token: str, address: str, *, in_cookie: bool
+        self, token: str, cookies: Iterable[str], address: str
     ) -> tuple[Session, Admitted]:
-        """Admit one request of a session, which counts against the limit of its key. Raises
-        Unauthorized, RateLimited."""
-        found = self.sessions.find(token, in_cookie=in_cookie)
+        """Admit one request of a session, which counts against the limit of its key. `cookies`:
+        those that may be the session's. Raises Unauthorized, RateLimited."""
+        found = self.sessions.find(token, cookies)
         if found is None:
             self._reject(address, SESSION_OVER)
         session, key = found
         return session, self._admit(key, address)
 
-    def admit_code(self, code: str, address: str) -> Key:
-        """Use up a one-time code; returns its key. Raises Unauthorized, RateLimited."""
-        key_id = self.codes.use(code)
+    def admit_ticket(
+        self, ticket: str, path: str, cookies: Iterable[str], address: str
+    ) -> tuple[Session, Admitted]:
+        """Admit one request of a link for a path with its query, as `admit_session` does, and use
+        up its ticket."""
+        session = self.tickets.use(ticket, path)
+        found = None if session is None else self.sessions.resume(session, cookies)
+        if found is None:
+            self._reject(address, WRONG_TICKET)
+        session, key = found
+        return session, self._admit(key, address)
+
+    def admit_code(self, code: str, address: str, *, use: bool = True) -> Key:
+        """Return the key of a one-time code, and use the code up unless `use` is false. Raises
+        Unauthorized, RateLimited."""
+        key_id = self.codes.use(code) if use else self.codes.find(code)
         key = None if key_id is None else self._keyring.use(key_id)
         if key is None:
             self._reject(address, WRONG_CODE)

@@ -1,14 +1,20 @@
 """Sessions of the page: each is bound to an API key and ends with it, or after 12 hours.
 
-They are in memory only, so a restart of the server ends them all. Like keys, they are looked up by
-the SHA-256 of their token.
+A session has a token, which the page sends as a header, and, where a cookie is safe, a second one
+in a cookie. Browsers send a cookie to every port of its host, so whatever listens there may replay
+it: the cookie alone is worth nothing, and neither is the token without it.
+
+Sessions are in memory only, so a restart of the server ends them all. Like keys, they are looked up
+by the SHA-256 of their token.
 """
 
 import asyncio
 import contextlib
+import hmac
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fetchml.auth.keyring import Keyring, digest_of
 from fetchml.core.model import Key
@@ -30,13 +36,24 @@ SESSION_OVER = "The session has ended: sign in again"
 @dataclass(eq=False, slots=True)
 class Session:
     digest: str
+    """Of its token."""
+    cookie_digest: str | None
+    """Of the cookie that must come with the token; `None` if the token alone presents the
+    session: the page then keeps it in memory."""
     key_id: str
     expires_at: int
     """Milliseconds since the epoch (UTC); not after the key's own."""
-    in_cookie: bool
-    """Whether a cookie presents it. Otherwise the page has it in memory."""
     ends: set[Callable[[str], None]] = field(default_factory=set)
     """Callbacks that end what the session holds open."""
+
+
+class Begun(NamedTuple):
+    """A new session, with the secrets that present it. They are not kept."""
+
+    session: Session
+    token: str
+    cookie: str | None
+    """`None` if the token alone presents the session."""
 
 
 class Sessions:
@@ -50,8 +67,9 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._by_digest)
 
-    def begin(self, key: Key, *, in_cookie: bool) -> tuple[Session, str]:
-        """Begin a session; returns it and its token, which is not kept. Raises Overloaded."""
+    def begin(self, key: Key, *, with_cookie: bool) -> Begun:
+        """Begin a session. `with_cookie`: its token is to be worth nothing without a cookie.
+        Raises Overloaded."""
         now = self._keyring.now()
         for session in [each for each in self._by_digest.values() if each.expires_at <= now]:
             self.end(session)
@@ -64,21 +82,37 @@ class Sessions:
         expires_at = now + SESSION_MS
         if key.expires_at is not None:
             expires_at = min(expires_at, key.expires_at)
-        session = Session(digest_of(token), key.id, expires_at, in_cookie)
+        cookie = f"fml_cookie_{secrets.token_urlsafe(32)}" if with_cookie else None
+        cookie_digest = None if cookie is None else digest_of(cookie)
+        session = Session(digest_of(token), cookie_digest, key.id, expires_at)
         self._by_digest[session.digest] = session
-        return session, token
+        return Begun(session, token, cookie)
 
-    def find(self, token: str, *, in_cookie: bool) -> tuple[Session, Key] | None:
-        """Return the session with this token and its key, whose use is noted; `None` if there is
-        no such session, or its key is invalid."""
+    def find(self, token: str, cookies: Iterable[str]) -> tuple[Session, Key] | None:
+        """Return the session with this token and its key, as `resume` does."""
         session = self._by_digest.get(digest_of(token))
-        if session is None or session.in_cookie != in_cookie:
+        return None if session is None else self.resume(session, cookies)
+
+    def resume(self, session: Session, cookies: Iterable[str]) -> tuple[Session, Key] | None:
+        """Return a session and its key, whose use is noted; `None` if the session is over, or none
+        of the cookies is the one that it needs. Other ports and hosts can plant further cookies of
+        its name, so all of them are tried."""
+        if not self.is_open(session):
+            return None
+        expected = session.cookie_digest
+        if expected is not None and not any(
+            hmac.compare_digest(digest_of(cookie), expected) for cookie in cookies
+        ):
             return None
         key = None if self._is_over(session) else self._keyring.use(session.key_id)
         if key is None:
             self.end(session)
             return None
         return session, key
+
+    def is_open(self, session: Session) -> bool:
+        """Return whether nobody has ended the session."""
+        return self._by_digest.get(session.digest) is session
 
     def end(self, session: Session) -> None:
         """End a session, and all that it holds open."""
@@ -101,7 +135,7 @@ class Sessions:
                 delay = (session.expires_at - self._keyring.now()) / 1000
                 timer = loop.call_later(min(delay, LOOK_AGAIN_SECONDS), look)
 
-        if session.digest not in self._by_digest or self._is_over(session):
+        if not self.is_open(session) or self._is_over(session):
             raise Unauthorized(SESSION_OVER)
         session.ends.add(end)
         look()

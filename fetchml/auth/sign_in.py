@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
-from fetchml.auth.sessions import Session
+from fetchml.auth.sessions import Begun, Session
 from fetchml.core.audit import Action
 from fetchml.core.model import Key, Principal
 from fetchml.errors import Forbidden, Unauthorized
@@ -12,8 +12,7 @@ from fetchml.errors import Forbidden, Unauthorized
 
 class SignedIn(NamedTuple):
     principal: Principal
-    session: Session
-    token: str
+    begun: Begun
 
 
 class SignIn:
@@ -35,32 +34,37 @@ class SignIn:
         await self._audit.done(who, Action.SIGN_IN_CODE, who.key_id)
         return code, expires_at
 
-    async def with_key(self, secret: str, address: str, *, in_cookie: bool) -> SignedIn:
+    async def with_key(self, secret: str, address: str, *, with_cookie: bool) -> SignedIn:
         """Raises Unauthorized, RateLimited, Overloaded."""
         principal = self._admission.admit(secret, address).principal
-        return await self._begin(principal, in_cookie=in_cookie, how="key")
+        return await self._begin(principal, with_cookie=with_cookie, how="key")
 
-    async def with_code(self, code: str, address: str, *, in_cookie: bool) -> SignedIn:
+    def whose_code(self, code: str, address: str) -> Key:
+        """Return the key of a one-time code, which stays valid. Raises Unauthorized,
+        RateLimited."""
+        return self._admission.admit_code(code, address, use=False)
+
+    async def with_code(self, code: str, address: str, *, with_cookie: bool) -> SignedIn:
         """Use up a one-time code. Raises Unauthorized, RateLimited, Overloaded."""
         key = self._admission.admit_code(code, address)
         principal = Principal(key.name, key.role, key.id, address)
-        return await self._begin(principal, in_cookie=in_cookie, how="one-time code")
+        return await self._begin(principal, with_cookie=with_cookie, how="one-time code")
 
     async def out(self, who: Principal, session: Session) -> None:
         """End a session and all that it holds open."""
         self._admission.sessions.end(session)
         await self._audit.done(who, Action.SIGN_OUT, who.key_id)
 
-    async def _begin(self, who: Principal, *, in_cookie: bool, how: str) -> SignedIn:
+    async def _begin(self, who: Principal, *, with_cookie: bool, how: str) -> SignedIn:
         key = self._key_of(who)
-        session, token = self._admission.sessions.begin(key, in_cookie=in_cookie)
-        kept = "cookie" if in_cookie else "memory of the page"
+        begun = self._admission.sessions.begin(key, with_cookie=with_cookie)
+        kept = "cookie" if with_cookie else "memory of the page"
         try:
             await self._audit.done(who, Action.SIGN_IN, who.key_id, f"by {how}, in a {kept}")
         except BaseException:
-            self._admission.sessions.end(session)
+            self._admission.sessions.end(begun.session)
             raise
-        return SignedIn(who, session, token)
+        return SignedIn(who, begun)
 
     def _key_of(self, who: Principal) -> Key:
         key = self._admission.key(who.key_id)

@@ -27,6 +27,12 @@ class SignInCodes:
         """Create a code of this key; returns it and its end. Raises Overloaded."""
         return self._codes.create(key_id, CODE_MS, None)
 
+    def find(self, code: str) -> str | None:
+        """Return the id of the code's key, without using the code up; `None` if there is no such
+        code now."""
+        found = self._codes.find(code)
+        return None if found is None else found.key_id
+
     def use(self, code: str) -> str | None:
         """Return the id of the code's key, once; `None` if there is no such code now."""
         found = self._codes.take(code)

@@ -2,13 +2,13 @@
 
 import getpass
 import time
-import webbrowser
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 import click
 
+from fetchml.cli.browser import open_link
 from fetchml.cli.connect import RetryNotice, json_option, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.groups import CommandGroup
@@ -76,8 +76,8 @@ def start(
     if not no_wait:
         service = _answering(client, service)
     print_result(service, link(service), as_json=as_json)
-    if opens and not webbrowser.open(link(service)):
-        raise CommandError("No browser could be opened here", "Open the link above in a browser.")
+    if opens:
+        open_link(link(service))
 
 
 @jupyter.command()

@@ -54,6 +54,10 @@ def port_forward(
     The program in the task may listen on its loopback address only. With LOCAL 0 the command
     chooses a free port. Ctrl-C ends the command and its connections.
 
+    Open the printed link in a browser: its host belongs to this port of the task, so what the
+    program serves shares no cookies with other pages of this machine. Other programs connect to the
+    address behind it.
+
     \b
     Examples:
       fetchml port-forward TASK_ID 6006
@@ -75,14 +79,22 @@ def port_forward(
                 f"Cannot listen at {address}:{local}: {error.strerror or error}",
                 f"Give another port of this machine: 0:{port} chooses one.",
             ) from error
-        chosen = listener.getsockname()[1]
-        host = f"[{address}]" if ":" in address else address
-        click.echo(f"http://{host}:{chosen} is port {port} of {task_id}")
+        host, chosen = listener.getsockname()[:2]
+        click.echo(_line(host, chosen, task_id, port))
         listeners.append((listener, port))
     sys.stdout.flush()
     for listener, port in listeners[1:]:
         threading.Thread(target=_serve, args=(client, listener, task_id, port), daemon=True).start()
     _serve(client, *listeners[0][:1], task_id, listeners[0][1])
+
+
+def _line(host: str, local: int, task_id: str, port: int) -> str:
+    address = f"[{host}]:{local}" if ":" in host else f"{host}:{local}"
+    if host not in ("127.0.0.1", "::1"):
+        return f"http://{address} is port {port} of {task_id}"
+    # Browsers send the cookies of a host to all of its ports, and resolve names below localhost.
+    own = f"{task_id}-{port}.localhost:{local}"
+    return f"http://{own} is port {port} of {task_id}, for programs at {address}"
 
 
 def _serve(client: Client, listener: socket.socket, task_id: str, port: int) -> None:

@@ -45,11 +45,11 @@ class JupyterOrigins:
         for all services. `None` for both if they share the server's address.
 
         `loopback`: browsers that reach the server as localhost use `<id>.localhost`, which they
-        resolve themselves."""
+        resolve themselves. Without `domain` only."""
         self.public_url = public_url
         self.port = port
         self._domain = None if domain is None else domain.removeprefix("*")
-        self._loopback = loopback and domain is None and port is None
+        self._loopback = loopback and domain is None
         self._suffix = _LOOPBACK_SUFFIX if self._loopback else self._domain
 
     @property
@@ -61,33 +61,40 @@ class JupyterOrigins:
     def are_encrypted(self) -> bool:
         return self.public_url.startswith("https:")
 
-    def at(self, service_id: str, place: Place | None) -> str | None:
-        """Return the service's origin for a browser at this place, without a slash at the end;
-        `None` if it shares the server's. An id, being a UUID, is a DNS label."""
+    def at(self, service_id: str, place: Place | None, *, is_browser: bool = True) -> str | None:
+        """Return the service's origin for a client at this place, without a slash at the end;
+        `None` if it shares the server's. An id, being a UUID, is a DNS label. Clients that are no
+        browsers may not resolve names below localhost."""
         if self._domain is not None:
             own = urlsplit(self.public_url)
             return f"{own.scheme}://{service_id}{self._domain}{(own.port and f':{own.port}') or ''}"
+        if is_browser and (origin := self.on_loopback(service_id, place)) is not None:
+            return origin
         if self.port is not None:
             own = urlsplit(self.public_url)
             host = place.host if place is not None else _in_url(own.hostname)
             scheme = place.scheme if place is not None else own.scheme
             return f"{scheme}://{host}:{self.port}"
+        return None
+
+    def on_loopback(self, service_id: str, place: Place | None) -> str | None:
+        """Return the service's origin for a browser that reaches the server as localhost; `None`
+        for others."""
         if place is None or not (self._loopback and place.direct and place.scheme == "http"):
             return None
         if place.host not in LOOPBACK_HOSTS:
             return None
-        return f"http://{service_id}{_LOOPBACK_SUFFIX}{place.port and f':{place.port}'}"
+        port = place.port if self.port is None else str(self.port)
+        return f"http://{service_id}{_LOOPBACK_SUFFIX}{port and f':{port}'}"
 
     def of_port(self, label: str, place: Place | None) -> str | None:
         """Return the origin of a task's port, which no other program shares; `None` if there is
         none for a browser at this place."""
-        if self.port is not None:
-            return None
         if place is None:
             own = urlsplit(self.public_url)
             port = str(own.port or "")
             place = Place(own.scheme, _in_url(own.hostname), port, direct=True)
-        return self.at(label, place)
+        return self.on_loopback(label, place) if self.port is not None else self.at(label, place)
 
     def url(self, service_id: str) -> str:
         """Return the service's URL, without the token, with a slash at the end.
@@ -102,7 +109,8 @@ class JupyterOrigins:
         """Return the page's URL for a caller at this address. Callers on this host are sent to
         localhost, where a cookie is safe."""
         own = urlsplit(self.public_url)
-        if self._loopback and caller in _HERE and _in_url(own.hostname) not in LOOPBACK_HOSTS:
+        is_shared = self._loopback and self.port is None
+        if is_shared and caller in _HERE and _in_url(own.hostname) not in LOOPBACK_HOSTS:
             return f"http://localhost:{own.port or 80}/ui/"
         return f"{self.public_url}/ui/"
 

@@ -14,7 +14,7 @@ from fetchml.api.grpc import handler, receiving, sending, server, tasks
 from fetchml.api.grpc.sockets import connections, newcomers
 from fetchml.api.http import connection, reply
 from fetchml.api.jupyter import visitors
-from fetchml.auth import port_visits, sessions, sign_in_codes
+from fetchml.auth import link_tickets, port_visits, sessions, sign_in_codes
 from fetchml.config.settings import Settings
 from fetchml.core import quotas
 from fetchml.core.model import ENDED
@@ -81,8 +81,13 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
             newcomers.BYTES_IN_ALL * newcomers.MEMORY_OF_BYTE,
         ),
         MemoryBound(
-            "sessions of the page, sign-in codes, visits to ports of tasks",
-            (sessions.SESSIONS_IN_ALL + sign_in_codes.CODES_IN_ALL + port_visits.VISITS_IN_ALL)
+            "sessions of the page, sign-in codes, tickets of links, visits to ports of tasks",
+            (
+                sessions.SESSIONS_IN_ALL
+                + sign_in_codes.CODES_IN_ALL
+                + link_tickets.TICKETS_IN_ALL
+                + port_visits.VISITS_IN_ALL
+            )
             * sessions.SESSION_BYTES,
         ),
         MemoryBound("gRPC messages that are not complete", receiving.IN_ALL_BYTES),

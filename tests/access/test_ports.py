@@ -128,6 +128,17 @@ def test_use_is_audited_once_for_each_key(entered: Entered, port: int) -> None:
     assert "ada" in {entry["user_id"] for entry in used}
 
 
+def _local(task_id: str, line: str, port: int) -> int:
+    """The local port that the command prints, behind a host name of the task's port alone."""
+    shown = re.fullmatch(
+        rf"http://{task_id}-{port}\.localhost:(\d+) is port {port} of {task_id}, "
+        r"for programs at 127\.0\.0\.1:\1\n",
+        line,
+    )
+    assert shown is not None, line
+    return int(shown[1])
+
+
 @pytest.mark.parametrize("launcher", ["docker"], indirect=True)
 def test_command(entered: Entered, port: int) -> None:
     with subprocess.Popen(
@@ -141,8 +152,7 @@ def test_command(entered: Entered, port: int) -> None:
         assert process.stderr is not None
         try:
             local, nothing = (
-                int(re.fullmatch(r"http://127.0.0.1:(\d+) is port \d+ of .*\n", line)[1])  # type: ignore[index]
-                for line in (process.stdout.readline(), process.stdout.readline())
+                _local(entered.task_id, process.stdout.readline(), to) for to in (port, 9)
             )
             with socket.create_connection(("127.0.0.1", local), SECONDS) as connection:
                 connection.sendall(b"hello")

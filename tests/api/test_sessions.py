@@ -7,7 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from fetchml.auth import sessions
+from fetchml.auth import link_tickets, sessions
+from fetchml.auth.limits import RateLimiter
 from fetchml.core.audit import Action
 from fetchml.core.model import Role
 from tests.support.page_browser import SAME, Browser, audit_of
@@ -30,6 +31,7 @@ async def test_session_is_in_a_cookie_where_jupyter_has_origins_of_its_own(
         "role": "user",
         "private": False,
         "expires_at": reply.json["expires_at"],
+        "token": browser.token,
     }
     assert reply.headers["Clear-Site-Data"] == '"cache", "storage"'
     (cookie,) = reply.headers.getall("Set-Cookie")
@@ -52,20 +54,37 @@ async def test_session_stays_in_memory_where_jupyter_shares_the_origin(
     assert reply.json["mode"] == "memory"
     assert "Jupyter" in reply.json["reason"]
     assert not {"Set-Cookie", "Clear-Site-Data"} & reply.headers.keys()
-    token = reply.json["token"]
+    assert (await elsewhere.ask("GET", "/v1/tasks")).status == 200
+    token, elsewhere.token = elsewhere.token, None
     assert (await elsewhere.ask("GET", "/v1/tasks")).status == 401
-    for name in ("X_FetchML_Session",):
-        assert (await elsewhere.ask("GET", "/v1/tasks", **{name: token})).status == 200
-    # A token of the one kind is not one of the other.
     for name in (f"fetchml-session-{elsewhere.rest.port}", "fetchml-session-default"):
         assert (await elsewhere.ask("GET", "/v1/tasks", Cookie=f"{name}={token}")).status == 401
 
 
-async def test_token_of_a_cookie_is_no_header(browser: Browser) -> None:
+async def test_neither_the_cookie_nor_the_token_is_a_session(browser: Browser) -> None:
     await browser.sign_in()
-    (token,) = browser.cookies.values()
-    browser.cookies.clear()
-    assert (await browser.ask("GET", "/v1/tasks", X_FetchML_Session=token)).status == 401
+    ((name, cookie),) = browser.cookies.items()
+    token = browser.token
+    for sent in (
+        {"X_FetchML_Session": None},
+        {"Cookie": None},
+        # The one is not accepted as the other.
+        {"X_FetchML_Session": cookie},
+        {"Cookie": f"{name}={token}"},
+        {"X_FetchML_Session": cookie, "Cookie": f"{name}={token}"},
+        {"X_FetchML_Session": None, "Cookie": f"{name}={cookie}; {name}={token}"},
+    ):
+        assert (await browser.ask("GET", "/v1/tasks", **sent)).status == 401, sent
+        assert (await browser.ask("POST", "/v1/keys", {"name": "a"}, **sent)).status == 401, sent
+        assert "user" not in (await browser.ask("GET", PATH, **sent)).json, sent
+    other = Browser(browser.rest, browser.host)
+    await other.sign_in(Role.ADMIN)
+    for sent in (
+        {"X_FetchML_Session": other.token},
+        {"Cookie": other.cookie},
+    ):
+        assert (await browser.ask("GET", "/v1/tasks", **sent)).status == 401, "of another session"
+    assert (await browser.ask("GET", "/v1/tasks")).status == 200
 
 
 @pytest.mark.parametrize(
@@ -113,9 +132,8 @@ async def test_cookie_counts_only_for_requests_of_the_page(browser: Browser) -> 
         assert (await browser.ask("GET", "/v1/tasks", Sec_Fetch_Site=site)).status == 403, site
         reply = await browser.ask("DELETE", "/v1/tasks/x", Sec_Fetch_Site=site)
         assert reply.status == 403, site
-    bare = {"Sec_Fetch_Site": None}
-    assert (await browser.ask("GET", "/v1/tasks", **bare)).status == 403
-    assert (await browser.ask("GET", "/v1/tasks", **bare, X_FetchML_Page="1")).status == 200
+    # Browsers leave it out on unencrypted connections to other hosts.
+    assert (await browser.ask("GET", "/v1/tasks", Sec_Fetch_Site=None)).status == 200
     assert (await browser.ask("GET", "/v1/tasks", Origin=browser.origin)).status == 200
     # Another name for the same server is another place: its cookie has not been sent there.
     assert (await browser.ask("GET", "/v1/tasks", Host="localhost:1")).status == 401
@@ -134,15 +152,92 @@ async def test_requests_with_a_key_are_unchanged(browser: Browser) -> None:
     assert reply.status == 401, "a wrong key is not replaced by the session"
 
 
-async def test_second_cookie_of_the_name_is_refused(browser: Browser) -> None:
+async def test_planted_cookies_of_the_name_do_no_harm(browser: Browser) -> None:
+    planted = Browser(browser.rest, browser.host)
+    await planted.sign_in(Role.ADMIN)
     await browser.sign_in()
-    (name, token) = next(iter(browser.cookies.items()))
-    for sent in (f"{name}=planted; {name}={token}", f"{name}={token}; {name}=planted"):
-        reply = await browser.ask("GET", "/v1/tasks", Cookie=sent)
-        assert (reply.status, "delete" in reply.error) == (401, True)
-    assert (await browser.ask("GET", "/v1/tasks", Cookie=f"{name}={token}")).status == 200
-    padded = f"{'a=b; ' * 4000}{name}={token}"
-    assert (await browser.ask("GET", "/v1/tasks", Cookie=padded)).status in (400, 401, 431)
+    ((name, cookie),) = browser.cookies.items()
+    foreign = planted.cookies[name]
+    for sent in (
+        f"{name}={foreign}; {name}={cookie}",
+        f"{name}={cookie}; {name}={foreign}",
+        f"{name}; {name}=; {name}=\u00e4; {f'{name}=x; ' * 200}{name}={cookie}",
+    ):
+        assert (await browser.ask("GET", PATH, Cookie=sent)).json["user"] == "user"
+    # The planted cookie alone is nobody's session, and a sign-in beside it works.
+    sent = f"{name}={foreign}"
+    assert (await browser.ask("GET", "/v1/tasks", Cookie=sent)).status == 401
+    assert "user" not in (await browser.ask("GET", PATH, Cookie=sent)).json
+    await browser.sign_in(Role.VIEWER, Cookie=sent)
+    both = f"{name}={foreign}; {browser.cookie}"
+    assert (await browser.ask("GET", PATH, Cookie=both)).json["user"] == "viewer"
+    assert (await planted.ask("GET", PATH)).json["user"] == "admin", "its session did not end"
+
+
+async def test_wrong_sessions_are_limited_by_address() -> None:
+    async with rest_world(RateLimiter(1000, 1000)) as rest:
+        browser = Browser(rest, f"localhost:{rest.port}")
+        await browser.sign_in()
+        ((name, cookie),) = browser.cookies.items()
+        tried: list[dict[str, str | None]] = [
+            {"X_FetchML_Session": None, "Cookie": f"{name}=a; {name}={cookie}"},
+            {"Cookie": f"{name}=a; {name}=b"},
+            {"X_FetchML_Session": "fml_session_a"},
+        ]
+        replies = [await browser.ask("GET", "/v1/tasks", **tried[n % 3]) for n in range(60)]
+        assert [reply.status for reply in replies[:40]] == [401] * 40
+        assert {reply.status for reply in replies[50:]} == {429}
+        ticket = "/v1/tasks?fetchml-ticket=fml_ticket_a"
+        assert (await browser.ask("GET", ticket, X_FetchML_Session=None)).status == 429
+        assert (await browser.ask("GET", "/v1/tasks")).status == 200, "a session is not locked out"
+
+
+async def test_a_ticket_reads_one_path_once_with_the_cookie(browser: Browser) -> None:
+    await browser.sign_in()
+    token, tickets = browser.token, f"{PATH}/tickets"
+
+    async def link(path: str) -> str:
+        ticket = (await browser.ask("POST", tickets, {"path": path}, X_FetchML_Session=token)).json
+        return f"{path}{'&' if '?' in path else '?'}fetchml-ticket={ticket['ticket']}"
+
+    async def status(path: str, method: str = "GET", **headers: str | None) -> int:
+        return (await browser.ask(method, path, X_FetchML_Session=None, **headers)).status
+
+    read = await link("/v1/tasks?limit=1")
+    assert [await status(read) for _ in range(2)] == [200, 401]
+    assert await status((await link("/v1/tasks")).replace("/v1/tasks", "/v1/experiments")) == 401
+    assert await status((await link("/v1/tasks?limit=1")).replace("limit=1", "limit=2")) == 401
+    assert await status(f"{await link('/v1/tasks')}&limit=2") == 401
+    assert await status(await link("/v1/tasks"), "POST") == 401
+    assert await status(await link("/v1/tasks"), Cookie=None) == 401
+    assert await status(await link("/v1/tasks"), Sec_Fetch_Site="same-site") == 403
+    assert await status(await link("/v1/tasks"), Sec_Fetch_Site=None) == 200
+    name, other = next(iter(browser.cookies)), Browser(browser.rest, browser.host)
+    await other.sign_in(Role.ADMIN)
+    assert await status(await link("/v1/tasks"), Cookie=f"{name}={other.cookies[name]}") == 401
+    # A proxy may write the same path with other escapes.
+    assert await status((await link("/v1/gpus")).replace("gpus", "%67pus", 1)) == 404
+    assert await status((await link("/v1/tasks/%61/explain")).replace("%61", "a", 1)) == 404
+    kept = await link("/v1/tasks")
+    assert await status(tickets, "POST") == 401, "a ticket is got with the token"
+    await browser.ask("DELETE", PATH, X_FetchML_Session=token)
+    assert await status(kept) == 401, "it ends with the session"
+
+
+async def test_tickets_end_and_belong_to_sessions(
+    browser: Browser, elsewhere: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = browser.rest.secrets[Role.USER]
+    reply = await browser.ask("POST", f"{PATH}/tickets", {"path": "/"}, X_API_Key=key)
+    assert reply.status == 403
+    await elsewhere.sign_in()
+    for body, status in (({}, 422), ({"path": 1}, 422), ({"path": "/" * 16_385}, 422)):
+        assert (await elsewhere.ask("POST", f"{PATH}/tickets", body)).status == status
+    for life, status in ((link_tickets.TICKET_MS, 200), (0, 401)):
+        monkeypatch.setattr(link_tickets, "TICKET_MS", life)
+        made = (await elsewhere.ask("POST", f"{PATH}/tickets", {"path": "/v1/tasks"})).json
+        path = f"/v1/tasks?fetchml-ticket={made['ticket']}"
+        assert (await elsewhere.ask("GET", path, X_FetchML_Session=None)).status == status
 
 
 async def test_replies_to_a_session_are_without_effect_in_a_browser(browser: Browser) -> None:
@@ -169,8 +264,7 @@ async def test_no_other_origin_may_read(browser: Browser) -> None:
 
 async def test_signing_out_ends_the_session_and_its_streams(browser: Browser) -> None:
     await browser.sign_in()
-    (cookie,) = (f"{name}={value}" for name, value in browser.cookies.items())
-    async with connected(browser, Cookie=cookie, Origin=browser.origin) as socket:
+    async with connected(browser, *protocol(browser), **sent(browser)) as socket:
         assert (await browser.ask("DELETE", PATH, Origin="http://evil.example")).status == 204
         assert (await browser.ask("GET", "/v1/tasks")).status == 200, "others can't sign out"
         reply = await browser.ask("DELETE", PATH)
@@ -186,6 +280,15 @@ async def test_signing_out_ends_the_session_and_its_streams(browser: Browser) ->
     assert Action.SIGN_IN in done
 
 
+def sent(browser: Browser) -> dict[str, str]:
+    """The headers of a WebSocket that the page opens."""
+    return {"Cookie": browser.cookie, "Origin": browser.origin}
+
+
+def protocol(browser: Browser) -> tuple[str, ...]:
+    return () if browser.token is None else (f"fetchml.session.{browser.token}",)
+
+
 def connected(browser: Browser, *protocols: str, **headers: str) -> Any:
     client = browser.rest.as_(None)
     given = {"Host": browser.host, **headers}
@@ -194,21 +297,28 @@ def connected(browser: Browser, *protocols: str, **headers: str) -> Any:
     )
 
 
-async def test_ws_of_a_cookie_needs_the_page_s_origin(browser: Browser) -> None:
+async def test_ws_of_a_cookie_needs_the_token_and_the_page_s_origin(browser: Browser) -> None:
     await browser.sign_in()
-    (cookie,) = (f"{name}={value}" for name, value in browser.cookies.items())
+    cookie = browser.cookie
     for headers in (
         {},
         SAME,
-        {"X-FetchML-Page": "1"},
         {"Origin": f"http://id.localhost:{browser.rest.port}"},
         {"Origin": browser.origin, "Sec-Fetch-Site": "same-site"},
     ):
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            await connected(browser, Cookie=cookie, **headers)
+            await connected(browser, *protocol(browser), Cookie=cookie, **headers)
         assert refused.value.status == 403, headers
-    async with connected(browser, Cookie=cookie, Origin=browser.origin) as socket:
-        assert socket.protocol == "fetchml.v1"
+    for protocols, headers in (
+        ((), sent(browser)),
+        (("fetchml.session.fml_session_a",), sent(browser)),
+        (protocol(browser), {"Origin": browser.origin}),
+    ):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await connected(browser, *protocols, **headers)
+        assert refused.value.status == 401, protocols
+    async with connected(browser, *protocol(browser), **sent(browser)) as socket:
+        assert socket.protocol == "fetchml.v1", "the token is not sent back"
 
 
 async def test_ws_takes_the_token_of_memory_as_a_protocol(elsewhere: Browser) -> None:
@@ -228,8 +338,7 @@ async def test_revoked_key_ends_its_sessions(browser: Browser) -> None:
     key, secret = await rest.keyring.create("ada", Role.USER)
     rest.secrets[Role.USER] = secret
     await browser.sign_in()
-    (cookie,) = (f"{name}={value}" for name, value in browser.cookies.items())
-    async with connected(browser, Cookie=cookie, Origin=browser.origin) as socket:
+    async with connected(browser, *protocol(browser), **sent(browser)) as socket:
         await rest.keyring.revoke(key.id)
         assert (await soon(socket.receive())).extra == "The key was revoked"
     assert (await browser.ask("GET", "/v1/tasks")).status == 401
@@ -240,9 +349,8 @@ async def test_session_ends_by_itself(browser: Browser, monkeypatch: pytest.Monk
     monkeypatch.setattr(sessions, "SESSION_MS", 1500)
     reply = await browser.sign_in()
     assert "Max-Age=1;" in reply.headers["Set-Cookie"] or "Max-Age=0;" in str(reply.headers)
-    (cookie,) = (f"{name}={value}" for name, value in browser.cookies.items())
     try:
-        async with connected(browser, Cookie=cookie, Origin=browser.origin) as socket:
+        async with connected(browser, *protocol(browser), **sent(browser)) as socket:
             assert (await soon(socket.receive())).extra == sessions.SESSION_OVER
     except aiohttp.WSServerHandshakeError as refused:
         assert refused.status == 401  # noqa: PT017 - a slow machine: it was over before

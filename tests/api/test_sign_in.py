@@ -68,14 +68,39 @@ async def test_wrong_keys_and_codes_are_limited_by_address() -> None:
         assert (await browser.sign_in()).status == 201, "a valid key is not locked out"
 
 
+async def test_owner_of_a_code_is_limited_by_address() -> None:
+    async with rest_world(RateLimiter(1000, 1000)) as rest:
+        browser = Browser(rest, f"localhost:{rest.port}")
+        tried = [
+            (await browser.ask("POST", f"{PATH}/code", {"code": f"fml_code_{n}"})).status
+            for n in range(60)
+        ]
+        assert tried[:50] == [401] * 50
+        assert 429 in tried
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [({}, 422), ({"code": 1}, 422), ({"code": "a" * 5000}, 413)]
+)
+async def test_bad_requests_for_the_owner_of_a_code(
+    browser: Browser, body: object, status: int
+) -> None:
+    assert (await browser.ask("POST", f"{PATH}/code", body)).status == status
+
+
 async def test_code_signs_in_once(browser: Browser) -> None:
     rest = browser.rest
     (key,) = (each for each in rest.keyring.list() if each.role is Role.ADMIN)
     code, _ = rest.server._admission.codes.create(key.id)
+    for _ in range(2):  # To ask whose it is does not use it up.
+        owner = await browser.ask("POST", f"{PATH}/code", {"code": code})
+        assert (owner.status, owner.json) == (200, {"user": "admin", "role": "admin"})
+        assert "Set-Cookie" not in owner.headers
     replies = await asyncio.gather(*(browser.ask("POST", PATH, {"code": code}) for _ in range(5)))
     assert sorted(reply.status for reply in replies) == [201, 401, 401, 401, 401]
     (reply,) = (reply for reply in replies if reply.status == 201)
     assert (reply.json["user"], reply.json["role"]) == ("admin", "admin")
+    assert (await browser.ask("POST", f"{PATH}/code", {"code": code})).status == 401
 
 
 async def test_codes_end_and_are_bounded(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,5 +147,11 @@ async def test_session_in_memory_passes_a_proxy(elsewhere: Browser) -> None:
     protocols = ("fetchml.v1", f"fetchml.session.{token}")
     async with client.session.ws_connect(client.url("/ws"), protocols=protocols) as socket:
         assert socket.protocol == "fetchml.v1"
+    # Links with a ticket: Envoy may write a path with other escapes.
+    for path, status in (("/v1/tasks?limit=1", 200), ("/v1/tasks/a/outputs/%61%20'(b)%2F", 404)):
+        made = await elsewhere.ask("POST", f"{PATH}/tickets", {"path": path})
+        found = f"{path}{'&' if '?' in path else '?'}fetchml-ticket={made.json['ticket']}"
+        got = [(await elsewhere.ask("GET", found, X_FetchML_Session=None)).status for _ in "ab"]
+        assert got == [status, 401]
     assert (await elsewhere.ask("DELETE", PATH, X_FetchML_Session=token)).status == 204
     assert (await elsewhere.ask("GET", "/v1/tasks", X_FetchML_Session=token)).status == 401

@@ -2,6 +2,7 @@
 
 import getpass
 import signal
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -71,13 +72,18 @@ def test_jupyter_from_start_to_stop(box: Server) -> None:
     assert (box.data_dir / "jupyter/team/notes/pid").exists()
 
 
-def test_open_hands_the_link_to_the_browser(box: Server, tmp_path: Path) -> None:
+def test_open_hides_the_token_from_other_users(box: Server, tmp_path: Path) -> None:
     browser = tmp_path / "browser"
-    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    browser.write_text(f'#!/bin/sh\nprintf %s "$*" > {tmp_path}/opened\n')
     browser.chmod(0o755)
-    link = box.run("jupyter", "start", "--open", BROWSER=str(browser)).succeeded()
-    assert (tmp_path / "opened").read_text().strip() == link
-    none = box.run("jupyter", "start", "--open", "--no-wait", BROWSER="/nothing", PATH="/nothing")
+    runtime = {"XDG_RUNTIME_DIR": str(tmp_path / "runtime")}
+    link = box.run("jupyter", "start", "--open", BROWSER=str(browser), **runtime).succeeded()
+    file = tmp_path / "runtime/fetchml-link.html"
+    assert (tmp_path / "opened").read_text() == file.as_uri()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert f"url={link}" in file.read_text()
+    nothing = {"BROWSER": "/nothing", "PATH": "/nothing", **runtime}
+    none = box.run("jupyter", "start", "--open", "--no-wait", **nothing)
     assert none.code == 1
     assert "No browser" in none.err
     assert "/lab?token=" in none.out

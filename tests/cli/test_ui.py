@@ -73,7 +73,7 @@ async def test_open_hides_the_code_from_other_users(server: Server, tmp_path: Pa
     runtime = tmp_path / "runtime"
     done = run(server, "--open", BROWSER=str(browser), XDG_RUNTIME_DIR=str(runtime))
     assert done.returncode == 0, done.stderr
-    file = runtime / "fetchml-sign-in.html"
+    file = runtime / "fetchml-link.html"
     assert seen.read_text() == file.as_uri()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert f"url={done.stdout.strip()}" in file.read_text()

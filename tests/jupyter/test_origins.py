@@ -12,7 +12,7 @@ from aiohttp import web
 from fetchml.config.sections.jupyter import JupyterSettings
 from fetchml.config.sections.server import ServerSettings
 from fetchml.config.settings import Settings
-from fetchml.jupyter.origin import JupyterOrigins
+from fetchml.jupyter.origin import JupyterOrigins, Place
 from fetchml.server import wiring
 from fetchml.server.cannot_start import CannotStart
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, echo, proxy_world
@@ -224,7 +224,6 @@ async def test_jupyter_gets_no_session(loopback: World) -> None:
         "Host": at(loopback),
         "Cookie": f"fetchml-session-{loopback.port}=SECRET; __Host-fetchml-session-default=SECRET",
         "X-FetchML-Session": "SECRET",
-        "X-FetchML-Page": "1",
     }
     async with loopback.get(f"{BASE}/lab", headers=sent) as reply:
         text = await reply.text()
@@ -259,6 +258,29 @@ async def test_the_main_port_redirects_to_the_second(two_ports: World) -> None:
             name = host.partition(":")[0]
             assert reply.headers["Location"] == f"http://{name}:{port}{BASE}/lab?token=a"
     assert world.services.origins.url(ID) == f"http://127.0.0.1:{port}{BASE}/"
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]"])
+async def test_browsers_on_loopback_leave_the_page_s_host_at_the_second_port_too(
+    two_ports: World, name: str
+) -> None:
+    origins = two_ports.services.origins
+    own = f"{ID}.localhost:{origins.port}"
+    for port in (two_ports.port, origins.port):
+        url = f"http://127.0.0.1:{port}{BASE}/lab?token=a"
+        headers = {"Host": f"{name}:{port}", **MARKED}
+        async with two_ports.session.get(url, headers=headers, allow_redirects=False) as reply:
+            assert reply.status == 307
+            assert reply.headers["Location"] == f"http://{own}{BASE}/lab?token=a"
+    url = f"http://127.0.0.1:{origins.port}{BASE}/lab"
+    async with two_ports.session.get(url, headers={"Host": own, **MARKED}) as reply:
+        assert (await reply.text()).startswith(f"GET {BASE}/lab\n")
+    page = Place("http", name, str(two_ports.port), direct=True)
+    assert origins.at("{id}", page) == f"http://{{id}}.localhost:{origins.port}"
+    assert origins.of_port("task-1", page) == f"http://task-1.localhost:{origins.port}"
+    elsewhere = page._replace(host="gpu.example")
+    assert origins.at("{id}", elsewhere) == f"http://gpu.example:{origins.port}"
+    assert origins.of_port("task-1", elsewhere) is None
 
 
 async def test_the_second_port_serves_services_and_nothing_else(two_ports: World) -> None:

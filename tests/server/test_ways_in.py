@@ -330,7 +330,7 @@ async def test_hidden_snapshot_cannot_be_run(serve: Serve, processes_backend: Ba
 @pytest.mark.not_through(EDGE, "it sends nothing")
 def test_every_operation_is_in_the_table() -> None:
     """What is added to the server is added to the table above."""
-    keyless = {"/health", "/livez", "/readyz", "/openapi.yaml", "/ui/session"}
+    keyless = {"/health", "/livez", "/readyz", "/openapi.yaml", "/ui/session", "/ui/session/code"}
     placeholders = {
         "{taskId}": "{task}",
         "{experimentId}": "{experiment}",

@@ -35,6 +35,8 @@ ALL = Expected("ok ok ok ok", "ok ok ok ok")
 ADMINS_BUT_OWN = Expected("ok 403 403 ok", "ok 403 403 ok")
 INTERRUPT = Expected("409 403 403 409", "409 404 404 409")
 """Interrupt a task that does not run."""
+SESSIONS_ONLY = Expected("403 403 403 403", "403 403 403 403")
+"""Sessions of the page only: these callers have keys."""
 ADMINS = Expected("403 403 403 ok", "403 403 403 ok")
 ADMINS_INVALID = Expected("403 403 403 422", "403 403 403 422")
 ADMINS_NOWHERE = Expected("403 403 403 404", "403 403 403 404")
@@ -123,6 +125,7 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("PUT", "/v1/snapshots", SUBMIT, {"body": archive({"theirs": b""})}),
     ("GET", "/v1/queue", ALL, {}),
     ("GET", "/v1/queue/waiting?limit=1000", LISTED, {"lists": "task", "fresh": True}),
+    ("POST", "/ui/session/tickets", SESSIONS_ONLY, {"json": {"path": "/v1/tasks"}}),
     ("GET", "/v1/server", ALL, {}),
     ("GET", "/v1/doctor", ADMINS, {}),
     ("GET", "/metrics", ALL, {}),

@@ -20,10 +20,16 @@ class Browser:
     host: str
     scheme: str = "http"
     cookies: dict[str, str] = field(default_factory=dict)
+    token: str | None = None
+    """What the page keeps in its storage, or in its memory."""
 
     @property
     def origin(self) -> str:
         return f"{self.scheme}://{self.host}"
+
+    @property
+    def cookie(self) -> str:
+        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
 
     async def ask(
         self, method: str, path: str, body: object = None, **headers: str | None
@@ -33,7 +39,9 @@ class Browser:
         if method not in ("GET", "HEAD"):
             given["Origin"] = self.origin
         if self.cookies:
-            given["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+            given["Cookie"] = self.cookie
+        if self.token is not None:
+            given["X-FetchML-Session"] = self.token
         data = None if body is None else msgspec.json.encode(body)
         if data is not None:
             given["Content-Type"] = "application/json"
@@ -50,6 +58,8 @@ class Browser:
         for value in reply.headers.getall("Set-Cookie", ()):
             name, _, rest = value.partition("=")
             self.cookies[name] = rest.partition(";")[0]
+        if reply.status == 201:
+            self.token = reply.json["token"]
         return reply
 
 

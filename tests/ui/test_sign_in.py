@@ -28,6 +28,21 @@ async def link(server: Server, host: str = "localhost") -> str:
     return f"{address(server, host)}/ui/#code={made.code}"
 
 
+async def follow(tab: Tab, url: str, user: str = "admin") -> None:
+    """Open a link with a code, and agree."""
+    await tab.page.goto(url)
+    question = tab.page.get_by_role("dialog", name=f"Sign in as {user} (")
+    await question.get_by_role("button", name="Sign in").click()
+    await signed_in(tab)
+
+
+WHO = """async () => {
+  const headers = {"X-FetchML-Session": localStorage.getItem("fetchml.session") ?? ""};
+  return (await (await fetch("/ui/session", {headers})).json()).user ?? null;
+}"""
+"""Whom the session of a page belongs to."""
+
+
 async def signed_out(page: Page) -> None:
     await expect(page.get_by_label("API key")).to_be_visible()
 
@@ -40,8 +55,7 @@ async def signed_in(tab: Tab) -> None:
 async def test_link_signs_in_and_a_reload_stays_signed_in(server: Server, tab: OpenTab) -> None:
     opened = await tab()
     url = await link(server)
-    await opened.page.goto(url)
-    await signed_in(opened)
+    await follow(opened, url)
     assert "code" not in opened.page.url
     await opened.page.reload()
     await signed_in(opened)
@@ -52,11 +66,29 @@ async def test_link_signs_in_and_a_reload_stays_signed_in(server: Server, tab: O
         "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
     )
     assert cookie["value"] not in stored
-    assert "fml_" not in stored
+    assert stored.count("fml_") == stored.count('"fetchml.session":"fml_session_') == 1
     # The link is used up: another browser gets nothing.
     other = await tab()
     await other.page.goto(url)
     await signed_out(other.page)
+    await expect(other.page.get_by_text("was used")).to_be_visible()
+
+
+async def test_link_shows_its_account_and_asks(server: Server, tab: OpenTab) -> None:
+    opened = await tab()
+    question = opened.page.get_by_role("dialog", name="Sign in as admin (admin)?")
+    url = await link(server)
+    await opened.page.goto(url)
+    await expect(question).to_be_visible()
+    assert await opened.context.cookies() == []
+    assert await opened.page.evaluate(WHO) is None
+    await opened.check_accessible()
+    await question.get_by_role("button", name="Back").click()
+    await signed_out(opened.page)
+    assert await opened.page.evaluate(WHO) is None
+    await opened.page.goto("about:blank")
+    await follow(opened, url)  # To ask has not used it up.
+    assert await opened.page.evaluate(WHO) == "admin"
 
 
 async def test_link_asks_before_it_replaces_a_session(server: Server, tab: OpenTab) -> None:
@@ -65,17 +97,38 @@ async def test_link_asks_before_it_replaces_a_session(server: Server, tab: OpenT
     await opened.page.get_by_label("API key").fill(await server.key("ada", Role.USER))
     await opened.page.keyboard.press("Enter")
     await signed_in(opened)
-    session = "fetch('/ui/session').then((reply) => reply.json()).then((found) => found.user)"
-    question = opened.page.get_by_role("dialog", name="Sign in again, instead of ada?")
-    for answer, user in (("Back", "ada"), ("Sign in again", "admin")):
+    question = opened.page.get_by_role("dialog", name="Sign in as admin (admin)?")
+    for answer, user in (("Back", "ada"), ("Sign in", "admin")):
         await opened.page.goto("about:blank")
         await opened.page.goto(await link(server))
-        await expect(question).to_be_visible()
-        assert await opened.page.evaluate(session) == "ada"
+        await expect(question).to_contain_text("This ends the session of ada here.")
+        assert await opened.page.evaluate(WHO) == "ada"
         await opened.check_accessible()
         await question.get_by_role("button", name=answer).click()
         await signed_in(opened)
-        assert await opened.page.evaluate(session) == user
+        assert await opened.page.evaluate(WHO) == user
+
+
+async def test_tabs_share_a_session_and_its_end(server: Server, tab: OpenTab) -> None:
+    opened = await tab()
+    await follow(opened, await link(server))
+    second = await opened.context.new_page()
+    await second.goto(f"{address(server)}/ui/tasks")
+    await expect(second.locator(".live")).to_have_text("Live")
+    # A tab that signs in anew takes the others with it: none acts for the earlier user.
+    key = await server.key("ada", Role.USER)
+    made = await (await server.clients(key))[1].keys.CreateSignInCode(
+        key_pb2.CreateSignInCodeRequest(), metadata=(("x-api-key", key),)
+    )
+    third = Tab(opened.context, await opened.context.new_page())
+    await follow(third, f"{address(server)}/ui/#code={made.code}", "ada")
+    for page in (opened.page, second):
+        await expect(page.locator(".person-name")).to_contain_text("ada")
+        await expect(page.locator(".live")).to_have_text("Live")
+    await third.page.get_by_role("button", name="Sign out").click()
+    for page in (opened.page, second, third.page):
+        await signed_out(page)
+        assert await page.evaluate("localStorage.getItem('fetchml.session')") is None
 
 
 async def test_sign_in_clears_all_that_the_origin_stores_but_the_theme(
@@ -88,12 +141,12 @@ async def test_sign_in_clears_all_that_the_origin_stores_but_the_theme(
         "localStorage.setItem('fetchml.theme', 'dark'); localStorage.setItem('left', 'behind')"
     )
     await opened.page.goto("about:blank")
-    await opened.page.goto(await link(server))
-    await signed_in(opened)
+    await follow(opened, await link(server))
     await opened.page.reload()
     await signed_in(opened)
-    stored = await opened.page.evaluate("JSON.stringify({...localStorage})")
-    assert stored == '{"fetchml.theme":"dark"}'
+    stored = await opened.page.evaluate("({...localStorage})")
+    assert stored.pop("fetchml.session").startswith("fml_session_")
+    assert stored == {"fetchml.theme": "dark"}
     assert await opened.page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
@@ -190,8 +243,7 @@ async def test_other_ports_and_services_cannot_use_the_cookie(
     second = {} if place == "localhost" else {"FETCHML_JUPYTER_HTTP": "127.0.0.1:0"}
     server = await serve(processes_backend, **second).start()
     opened = await tab()
-    await opened.page.goto(await link(server, place))
-    await signed_in(opened)
+    await follow(opened, await link(server, place))
     assert len(await opened.context.cookies()) == 1
     made = await server.rest.submit({"name": "kept"}, "/v1/experiments")
     experiment = made.json["id"]
@@ -216,11 +268,11 @@ async def test_a_link_to_outputs_shows_nothing_that_runs(server: Server, tab: Op
     task_id = await server.submit(f'echo "{html}" | tee $FETCHML_OUTPUTS/x.html')
     await server.ended(task_id)
     opened = await tab()
-    await opened.page.goto(await link(server))
-    await signed_in(opened)
+    await follow(opened, await link(server))
     for path in ("outputs/x.html", "logs", ""):
         found = await opened.page.evaluate(
-            "async (path) => { const reply = await fetch(path); return [reply.status, "
+            "async (path) => { const reply = await fetch(path, {headers: "
+            "{'X-FetchML-Session': localStorage['fetchml.session']}}); return [reply.status, "
             "reply.headers.get('content-security-policy'), reply.headers.get('content-type')] }",
             f"/v1/tasks/{task_id}/{path}".removesuffix("/"),
         )
@@ -229,29 +281,35 @@ async def test_a_link_to_outputs_shows_nothing_that_runs(server: Server, tab: Op
         assert "html" not in found[2]
 
 
-async def test_browser_saves_a_download_with_its_cookie(server: Server, tab: OpenTab) -> None:
-    task_id = await server.submit("echo data >$FETCHML_OUTPUTS/result.txt")
+@pytest.mark.parametrize("host", ["localhost", "gpu.example"])
+async def test_browser_saves_a_download_with_a_ticket(
+    server: Server, tab: OpenTab, host: str
+) -> None:
+    name = "a b%2F?&ü.txt"
+    task_id = await server.submit(f'echo data >"$FETCHML_OUTPUTS/{name}"')
     await server.ended(task_id)
     opened = await tab()
-    await opened.page.goto(await link(server))
-    await signed_in(opened)
-    async with opened.page.expect_download() as waiting:
-        await opened.page.evaluate(
-            "(path) => { const link = document.createElement('a'); link.href = path;"
-            " link.download = 'result.txt'; document.body.append(link); link.click() }",
-            f"/v1/tasks/{task_id}/outputs/result.txt",
-        )
+    page = opened.page
+    await follow(opened, f"{await link(server, host)}")
+    await page.get_by_role("link", name="Tasks", exact=True).click()
+    await page.locator(".task-link").first.click()
+    await page.get_by_role("link", name="Outputs").click()
+    async with page.expect_download() as waiting:
+        await page.get_by_role("button", name=f"Download {name}").click()
     download = await waiting.value
-    path = await download.path()
-    assert path.read_text() == "data\n"
+    assert (await download.path()).read_text() == "data\n"
+    # Its address is worth nothing any more.
+    again = await page.evaluate("(url) => fetch(url).then((reply) => reply.status)", download.url)
+    assert "fetchml-ticket=fml_ticket_" in download.url
+    assert again == 401
 
 
 async def test_signing_out_ends_the_session(server: Server, tab: OpenTab) -> None:
     opened = await tab()
-    await opened.page.goto(await link(server))
-    await signed_in(opened)
+    await follow(opened, await link(server))
     status = await opened.page.evaluate(
-        "fetch('/ui/session', {method: 'DELETE'}).then((reply) => reply.status)"
+        "fetch('/ui/session', {method: 'DELETE', headers: "
+        "{'X-FetchML-Session': localStorage['fetchml.session']}}).then((reply) => reply.status)"
     )
     assert status == 204
     await signed_out(opened.page)

@@ -48,6 +48,21 @@ async def test_a_port_opens_at_an_origin_of_its_own(server: Server, tab: OpenTab
         "url => fetch(url, {credentials: 'include'}).then(() => 'read', () => 'refused')", main
     )
     assert refused == "refused"
+
+    # The visit ends with the session that opened it, and so does all that it holds open.
+    await theirs.evaluate(
+        """() => new Promise((opened) => {
+          const socket = new WebSocket(`ws://${location.host}/socket`);
+          socket.onopen = opened;
+          window.closed = new Promise((closed) => { socket.onclose = closed });
+        })"""
+    )
+    read = "fetch('/page').then((reply) => reply.status)"
+    assert await theirs.evaluate(read) == 200
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_label("API key")).to_be_visible()
+    await theirs.evaluate("window.closed")
+    assert await theirs.evaluate(read) == 401
     await theirs.close()
 
     other = await sign_in(await tab(), server, await server.key("eve", Role.USER))

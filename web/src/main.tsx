@@ -2,6 +2,7 @@
 import { render } from "preact";
 import { takeCode } from "./api/session";
 import { App } from "./app";
+import { plain } from "./format";
 import { startRouter } from "./router";
 import { startClock } from "./state/clock";
 import { store } from "./state/store";
@@ -15,13 +16,18 @@ startTheme();
 startClock();
 startRouter();
 render(<App />, root);
-void store.start(code, (user) =>
+void store.start(code, ({ user, role }, current) =>
   confirmed({
-    title: `Sign in again, instead of ${user}?`,
-    text: "The link that opened this page signs in with its own key, and ends the session here.",
-    action: "Sign in again",
+    title: `Sign in as ${plain(user)} (${role})?`,
+    text: [
+      "Sign in only if you made the link that opened this page, with “fetchml ui”. In the account",
+      "of somebody else, they see what you submit and store.",
+      ...(current === undefined ? [] : [`This ends the session of ${plain(current)} here.`]),
+    ].join(" "),
+    action: "Sign in",
   }),
 );
+addEventListener("storage", () => store.followTabs());
 addEventListener("online", () => store.hurry());
 addEventListener("focus", () => store.focus());
 document.addEventListener("visibilitychange", () => {

@@ -13,13 +13,15 @@ async function signedIn(world: FakeWorld): Promise<{ store: Store; answers: ((ta
   globalThis.fetch = (input) => {
     const url = new URL(String(input), "http://host");
     if (url.pathname === "/ui/session")
-      return Promise.resolve(Response.json({ user: "ada", role: "user", private: true }));
+      return Promise.resolve(
+        Response.json({ user: "ada", role: "user", private: true, mode: "memory", token: "a" }),
+      );
     return new Promise((resolve) =>
       answers.push((tasks) => resolve(Response.json({ tasks, total: tasks.length }))),
     );
   };
   const store = new Store(world);
-  await store.start(undefined, () => Promise.resolve(true));
+  await store.signIn({ key: "a" });
   world.socket.onopen?.();
   return { store, answers };
 }

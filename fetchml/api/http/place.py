@@ -7,10 +7,6 @@ from aiohttp import web
 
 from fetchml.jupyter.origin import Place
 
-PAGE_HEADER = "X-FetchML-Page"
-"""The page sends it with every request. Scripts of other origins can't: the server allows no
-cross-origin request, so the browser sends none with such a header."""
-
 _HOST = re.compile(r"([a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?", re.IGNORECASE)
 _FORWARDED = ("forwarded", "via", "x-forwarded-", "x-real-ip")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -32,17 +28,15 @@ def place_of(request: web.BaseRequest, public_url: str) -> Place | None:
 
 
 def is_from(place: Place | None, request: web.BaseRequest) -> bool:
-    """Return whether the request shows that the page at this place has sent it.
+    """Return whether a browser may have sent the request from the page at this place.
 
-    A write and a WebSocket carry the page's origin. A read of the same origin carries none;
-    browsers mark it with `Sec-Fetch-Site`, except on unencrypted connections to other hosts, where
-    only the page's own header is left."""
+    A write and a WebSocket carry the page's origin. A read of the same origin carries none, and
+    browsers mark it with `Sec-Fetch-Site`, except on unencrypted connections to other hosts. Any
+    other program can write both: they prove nothing by themselves."""
     headers = request.headers
     origins, sites = headers.getall("Origin", []), headers.getall("Sec-Fetch-Site", [])
     if place is None or len(origins) > 1 or any(site != "same-origin" for site in sites):
         return False
     if origins:
         return origins[0] == place.origin
-    if request.method not in ("GET", "HEAD") or "Upgrade" in headers:
-        return False
-    return bool(sites) or PAGE_HEADER in headers
+    return request.method in ("GET", "HEAD") and "Upgrade" not in headers

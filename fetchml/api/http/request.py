@@ -21,7 +21,7 @@ from fetchml.api.http.reply import (
     SmallReply,
     limit_headers,
 )
-from fetchml.auth.admission import Admission
+from fetchml.auth.admission import Admission, Admitted
 from fetchml.auth.limits import RateState
 from fetchml.config.proxies import caller_of
 from fetchml.core.model import Principal
@@ -97,10 +97,10 @@ class RestRequest:
         admitted = admission.admit(secret, self.address)
         self.principal, self._limit = admitted.principal, admitted.limit
 
-    def admit_session(self, admission: Admission, token: str, *, in_cookie: bool) -> None:
-        """Authenticate the caller by a session. Raises Unauthorized, RateLimited."""
+    def admit_session(self, admission: Admission, session: "Session", admitted: Admitted) -> None:
+        """Take the caller that `admission` has admitted by a session."""
         self._admission = admission
-        self.session, admitted = admission.admit_session(token, self.address, in_cookie=in_cookie)
+        self.session = session
         self.principal, self._limit = admitted.principal, admitted.limit
 
     @property

@@ -1,4 +1,5 @@
-"""The session of a request: in a header, as a WebSocket protocol, or in a cookie."""
+"""The session of a request: its token in a header, a WebSocket protocol or the ticket of a link,
+and its cookie."""
 
 from aiohttp import web
 
@@ -9,11 +10,13 @@ from fetchml.errors import Forbidden, Unauthorized
 from fetchml.jupyter.origin import JupyterOrigins, Place
 
 SESSION_HEADER = "X-FetchML-Session"
+"""Carries a session's token. Scripts of other origins can't send it: the server allows no
+cross-origin request, so the browser sends none with such a header."""
 SESSION_PROTOCOL = "fetchml.session."
 """Prefix of the protocol that carries a session's token: scripts set no headers of WebSockets."""
+TICKET = "fetchml-ticket"
+"""The last parameter of a link that the browser itself opens."""
 _COOKIE = "fetchml-session"
-MAX_COOKIE_BYTES = 16_384
-"""Longer `Cookie` headers hold no session: browsers send no such."""
 
 
 class SessionCredentials:
@@ -29,41 +32,39 @@ class SessionCredentials:
     def admit(self, request: RestRequest, protocol: str | None = None) -> None:
         """Admit a request without an API key. `protocol`: the session's token, if a WebSocket
         protocol has it. Raises Unauthorized, Forbidden, RateLimited."""
-        if (found := self.token_in(request, protocol)) is None:
-            request.admit(self._admission, None)
+        http, admission, address = request.http, self._admission, request.address
+        place = self.place(request)
+        cookies = cookies_of(http, place)
+        if token := protocol or http.headers.get(SESSION_HEADER):
+            session, admitted = admission.admit_session(token, cookies, address)
+        elif http.method == "GET" and (link := split_ticket(http.raw_path)):
+            path, ticket = link
+            session, admitted = admission.admit_ticket(ticket, path, cookies, address)
         else:
-            token, in_cookie = found
-            request.admit_session(self._admission, token, in_cookie=in_cookie)
+            request.admit(admission, None)
+            return
+        if session.cookie_digest is not None and not is_from(place, http):
+            raise Forbidden(
+                "A session with a cookie counts only for requests that the page itself sends. "
+                "Other clients send an API key"
+            )
+        request.admit_session(admission, session, admitted)
 
     def admit_if_any(self, request: RestRequest) -> None:
         """Admit a request if it presents a valid session. Raises RateLimited."""
+        if SESSION_HEADER not in request.http.headers:
+            return
         try:
-            if self.token_in(request) is not None:
-                self.admit(request)
+            self.admit(request)
         except (Unauthorized, Forbidden):
             return
 
-    def token_in(
-        self, request: RestRequest, protocol: str | None = None
-    ) -> tuple[str, bool] | None:
-        """Return the token that the request presents, and whether in a cookie; `None` without one.
-        Raises Unauthorized, Forbidden."""
-        http = request.http
-        if token := protocol or http.headers.get(SESSION_HEADER):
-            return token, False
-        place = self.place(request)
-        tokens = cookies_of(http, place)
-        if not tokens:
-            return None
-        if len(set(tokens)) > 1:
-            # A page of another origin can plant a second cookie, but not replace the first.
-            raise Unauthorized("Several session cookies were sent: delete this site's cookies")
-        if not is_from(place, http):
-            raise Forbidden(
-                "A session cookie counts only for requests that the page itself sends. Other "
-                "clients send an API key"
-            )
-        return tokens[0], True
+
+def split_ticket(raw_path: str) -> tuple[str, str] | None:
+    """Return the path, with the rest of its query, and the ticket of a link; `None` if it has no
+    ticket."""
+    path, name, ticket = raw_path.rpartition(f"{TICKET}=")
+    return (path[:-1], ticket) if name and path.endswith(("?", "&")) else None
 
 
 def cookie_name(place: Place) -> str:
@@ -81,9 +82,10 @@ def session_cookie(place: Place, token: str, seconds: int) -> str:
 
 
 def cookies_of(request: web.BaseRequest, place: Place | None) -> list[str]:
-    """Return the tokens of all session cookies that were sent for this place."""
+    """Return the values of all session cookies that were sent for this place. Their number is
+    limited by the size of a request's head."""
     given = ";".join(request.headers.getall("Cookie", ()))
-    if place is None or not given or len(given) > MAX_COOKIE_BYTES:
+    if place is None or not given:
         return []
     pairs = (part.strip().partition("=") for part in given.split(";"))
     name = cookie_name(place)

@@ -41,7 +41,6 @@ _NOT_FOR_JUPYTER = _HOP_BY_HOP | {
     "x-api-key",
     "x-client-ip",
     "x-cluster-client-ip",
-    "x-fetchml-page",
     "x-fetchml-session",
     "x-http-method-override",
     "x-method-override",

@@ -1,9 +1,11 @@
 """Links to ports of tasks, which REST and gRPC return."""
 
 from fetchml.access.service import TaskAccess
-from fetchml.api.jupyter.task_ports import TICKET, label_of
+from fetchml.api.http.sessions import TICKET
+from fetchml.api.jupyter.task_ports import label_of
 from fetchml.auth.admission import Admission
 from fetchml.auth.port_visits import Place as Port
+from fetchml.auth.sessions import Session
 from fetchml.core.model import Principal
 from fetchml.errors import Conflict, Forbidden
 from fetchml.jupyter.origin import JupyterOrigins, Place
@@ -21,10 +23,16 @@ class OpenedPorts:
         return self._origins.public_url
 
     async def open(
-        self, who: Principal, task_id: str, port: int, place: Place | None = None
+        self,
+        who: Principal,
+        task_id: str,
+        port: int,
+        place: Place | None = None,
+        session: Session | None = None,
     ) -> TaskPortLink:
         """Return a link that opens a port in a browser, once. `place`: where the browser reaches
-        the server; `None` if the request does not show it. Raises NotFound, Forbidden, Conflict."""
+        the server; `None` if the request does not show it. `session`: of the page that asks; the
+        visit ends with it. Raises NotFound, Forbidden, Conflict."""
         await self._access.admit_to_port(who, task_id, port)
         origin = self._origins.of_port(label_of(task_id, port), place)
         if origin is None:
@@ -35,5 +43,7 @@ class OpenedPorts:
             )
         if self._admission.key(who.key_id) is None:
             raise Forbidden("A link to a port belongs to an API key: call with one")
-        ticket, expires_at = self._admission.port_visits.ticket(who.key_id, Port(task_id, port))
+        ticket, expires_at = self._admission.port_visits.ticket(
+            who.key_id, session, Port(task_id, port)
+        )
         return TaskPortLink(f"{origin}/?{TICKET}={ticket}", expires_at)

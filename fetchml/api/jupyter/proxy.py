@@ -115,15 +115,21 @@ class JupyterProxy:
         if request.http.headers.get("Service-Worker") is not None:
             raise Forbidden("A service worker could outlive this service at the server's address")
         place = place_of(request.http, self._origins.public_url)
-        origin = self._origins.at(visit.target.service_id, place)
-        # On loopback only browsers are redirected: other clients may not resolve the name.
-        if origin is not None and (self._origins.are_separate or _is_browser(request, place)):
+        service_id, is_browser = visit.target.service_id, _is_browser(request, place)
+        origin = self._origins.at(service_id, place, is_browser=is_browser)
+        if origin is not None:
             return _redirect(request, origin + visit.whole)
         return await self._serve(request, visit._replace(shares_origin=True))
 
     async def answer_at_port(self, request: RestRequest, *_: str) -> web.StreamResponse:
         """Answer a request to the listener of Jupyter services."""
-        return await self._serve(request, self._visit(request, parse_target(request.http.raw_path)))
+        visit = self._visit(request, parse_target(request.http.raw_path))
+        place = place_of(request.http, self._origins.public_url)
+        if _is_browser(request, place):
+            origin = self._origins.on_loopback(visit.target.service_id, place)
+            if origin is not None:  # The page's host is not to be a service's as well.
+                return _redirect(request, origin + visit.whole)
+        return await self._serve(request, visit)
 
     async def answer_at_origin(self, request: RestRequest, label: str) -> web.StreamResponse:
         """Answer a request to the origin of the service that `label` names. Nothing else is served
@@ -294,8 +300,8 @@ class _Visit(NamedTuple):
 
 
 def _is_browser(request: RestRequest, place: Place | None) -> bool:
-    """Return whether a browser sends the request that may hold a session of the page: it marks
-    its requests, or it would have got no cookie."""
+    """Return whether a browser sends the request that may hold a session of the page: on loopback
+    it marks its requests, or it would have got no cookie."""
     headers = request.http.headers
     marked = any(name.lower().startswith("sec-fetch-") for name in headers)
     return marked or bool(cookies_of(request.http, place))

@@ -17,6 +17,7 @@ from fetchml.access.service import TaskAccess
 from fetchml.adapters.jupyter.link import socket_session
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.http.sessions import TICKET
 from fetchml.api.http.streams import Streams, ended_with_client, send_pieces
 from fetchml.api.jupyter.headers import cookies, for_browser, for_task, is_upgrade
 from fetchml.api.jupyter.socket import SocketRejected, proxy_socket
@@ -30,11 +31,11 @@ from fetchml.api.jupyter.upstream import (
 from fetchml.api.jupyter.visitors import VisitorLimits
 from fetchml.auth.admission import Admission
 from fetchml.auth.port_visits import VISIT_MS, Place
+from fetchml.auth.sessions import Session
 from fetchml.core.model import Principal
 from fetchml.errors import Forbidden, Unauthorized
 from fetchml.jupyter.origin import JupyterOrigins
 
-TICKET = "fetchml-ticket"
 _COOKIE = "fetchml-port"
 _LABEL = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([1-9][0-9]{0,4})", re.ASCII)
 _SEEN = ("same-origin", "none")
@@ -89,12 +90,12 @@ class TaskPorts:
             rest = urlencode([(name, value) for name, value in fields if name != TICKET])
             if tickets:
                 return self._let_in(request, place, tickets[0], path + (rest and f"?{rest}"))
-        who = self._visitor(request, place)
+        who, session = self._visitor(request, place)
         spec = await self._access.admit_to_port(who, place.task_id, place.port)
         is_socket = is_upgrade(http.headers)
         with (
             self._limits.authenticated(label, who.user, is_socket=is_socket),
-            self._admission.while_valid(who),
+            self._admission.while_valid(who, session),
         ):
             async with self._access.used(who, spec, place.port) as relay:
                 return await self._forward(request, relay, place.port, is_socket=is_socket)
@@ -118,14 +119,16 @@ class TaskPorts:
         }
         return web.Response(status=HTTPStatus.SEE_OTHER, headers=request.headers(headers))
 
-    def _visitor(self, request: RestRequest, place: Place) -> Principal:
-        """Raises Unauthorized, Forbidden, RateLimited."""
+    def _visitor(self, request: RestRequest, place: Place) -> tuple[Principal, Session | None]:
+        """Return the visitor, and the session that opened the port. Raises Unauthorized, Forbidden,
+        RateLimited."""
         name, headers = self._cookie(request), request.http.headers
         for each, value in cookies(headers):
-            key = self._admission.port_visits.find(value, place) if each == name else None
-            if key is not None:
+            found = self._admission.port_visits.find(value, place) if each == name else None
+            if found is not None:
                 self._require_own(request)
-                return Principal(key.name, key.role, key.id, request.address)
+                key, session = found
+                return Principal(key.name, key.role, key.id, request.address), session
         self._admission.count_refusal(None, request.address)
         raise Unauthorized(
             "Open this port from the page of its task, or use 'fetchml port-forward'"

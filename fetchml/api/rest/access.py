@@ -23,5 +23,5 @@ class AccessOperations:
         if not re.fullmatch("[0-9]{1,9}", port, re.ASCII):
             raise BadRequest("port: must be an integer")
         place = place_of(request.http, self._ports.public_url)
-        link = await self._ports.open(request.principal, task_id, int(port), place)
+        link = await self._ports.open(request.principal, task_id, int(port), place, request.session)
         return request.json(TASK_PORT_LINK.json(link))

@@ -162,6 +162,7 @@ class HttpServer:
             WatchOperation(api.engine, handshake, timeouts.ws),
             ShellOperation(api.access, handshake, timeouts.ws),
             SessionOperations(
+                api.admission,
                 SignIn(api.admission, api.audit),
                 self._credentials,
                 api.jupyter.origins,

@@ -1,4 +1,4 @@
-"""`/ui/session`: signing in to the page and out of it."""
+"""`/ui/session`: signing in to the page and out of it, and the tickets of its links."""
 
 import contextlib
 
@@ -11,16 +11,19 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.sessions import SessionCredentials, session_cookie
 from fetchml.api.task_json import rfc3339
+from fetchml.auth.admission import Admission
 from fetchml.auth.sessions import Session
 from fetchml.auth.sign_in import SignedIn, SignIn
 from fetchml.core.model import Principal
-from fetchml.errors import FieldViolation, RateLimited, ValidationFailed
+from fetchml.errors import FieldViolation, Forbidden, RateLimited, ValidationFailed
 from fetchml.jupyter.origin import JupyterOrigins, Place
 from fetchml.system.clock import Clock
 
 MAX_BODY_BYTES = 4096
 """No key was shown yet, so the body is small."""
 MAX_SECRET_CHARACTERS = 1024
+MAX_PATH_CHARACTERS = 16_384
+"""Longest path of a link, with its query."""
 
 _SHARED = (
     "Jupyter services share this address, and a script in a notebook could use a cookie. The "
@@ -41,6 +44,7 @@ _OLD_BROWSER = (
 class SessionOperations:
     def __init__(
         self,
+        admission: Admission,
         sign_in: SignIn,
         credentials: SessionCredentials,
         origins: JupyterOrigins,
@@ -48,6 +52,7 @@ class SessionOperations:
         private: bool,
         body_timeout_seconds: float,
     ) -> None:
+        self._admission = admission
         self._sign_in = sign_in
         self._credentials = credentials
         self._origins = origins
@@ -61,6 +66,8 @@ class SessionOperations:
             Route("GET", path, self.get, keyless=True),
             Route("POST", path, self.post, keyless=True),
             Route("DELETE", path, self.delete, keyless=True),
+            Route("POST", f"{path}/code", self.code, keyless=True),
+            Route("POST", f"{path}/tickets", self.ticket),
         ]
 
     async def get(self, request: RestRequest) -> web.StreamResponse:
@@ -74,15 +81,11 @@ class SessionOperations:
 
     async def post(self, request: RestRequest) -> web.StreamResponse:
         """Exchange a key or a one-time code for a session."""
-        length = request.http.content_length
-        if length is None or length > MAX_BODY_BYTES:
-            raise BodyTooLarge(MAX_BODY_BYTES)
-        body = await read_object(request, self._body_timeout_seconds)
-        kind, secret = _secret_in(body)
+        kind, secret = _secret_in(await self._small_body(request))
         place = self._credentials.place(request)
-        in_cookie = self._why_memory(request, place) is None
+        with_cookie = self._why_memory(request, place) is None
         begin = self._sign_in.with_key if kind == "key" else self._sign_in.with_code
-        signed_in = await begin(secret, request.address, in_cookie=in_cookie)
+        signed_in = await begin(secret, request.address, with_cookie=with_cookie)
         with contextlib.suppress(RateLimited):  # Whoever has a valid key is not kept out.
             self._credentials.admit_if_any(request)
         if request.session is not None:
@@ -100,18 +103,39 @@ class SessionOperations:
             response.headers["Set-Cookie"] = session_cookie(place, "", 0)
         return response
 
+    async def code(self, request: RestRequest) -> web.StreamResponse:
+        """Return whom a one-time code signs in: anyone can send a link with one, so the page asks
+        before it uses it."""
+        code = _text(await self._small_body(request), "code", MAX_SECRET_CHARACTERS)
+        key = self._sign_in.whose_code(code, request.address)
+        return request.json({"user": key.name, "role": str(key.role)})
+
+    async def ticket(self, request: RestRequest) -> web.StreamResponse:
+        """Return a one-time ticket, with which the browser itself may read one path."""
+        body = await read_object(request, self._body_timeout_seconds)
+        path = _text(body, "path", MAX_PATH_CHARACTERS)
+        if request.session is None:
+            raise Forbidden("Tickets belong to sessions of the page: send the API key instead")
+        return request.json({"ticket": self._admission.tickets.create(request.session, path)})
+
+    async def _small_body(self, request: RestRequest) -> dict[str, object]:
+        length = request.http.content_length
+        if length is None or length > MAX_BODY_BYTES:
+            raise BodyTooLarge(MAX_BODY_BYTES)
+        return await read_object(request, self._body_timeout_seconds)
+
     def _begun(
         self, request: RestRequest, place: Place | None, signed_in: SignedIn
     ) -> web.StreamResponse:
-        who, session, token = signed_in
-        body = self._how(request, place) | self._whose(who, session)
-        if not session.in_cookie:
-            return request.json(body | {"token": token}, status=201)
+        who, (session, token, cookie) = signed_in
+        body = self._how(request, place) | self._whose(who, session) | {"token": token}
         response = request.json_response(body, status=201)
-        if place is not None:
+        if place is not None and cookie is not None:
             seconds = (session.expires_at - self._now_ms()) // 1000
-            response.headers["Set-Cookie"] = session_cookie(place, token, seconds)
+            response.headers["Set-Cookie"] = session_cookie(place, cookie, seconds)
             # A notebook may have left pages and service workers here while it shared this origin.
+            # The browser has cleared them before it shows the page this reply, whose token the
+            # page then stores.
             response.headers["Clear-Site-Data"] = '"cache", "storage"'
         return response
 
@@ -153,8 +177,13 @@ def _secret_in(body: dict[str, object]) -> tuple[str, str]:
     given = [name for name in ("key", "code") if name in body]
     if len(given) != 1:
         raise ValidationFailed([FieldViolation("body", "must have either key or code")])
-    value = body[given[0]]
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_SECRET_CHARACTERS:
-        rule = f"must be a text of 1 to {MAX_SECRET_CHARACTERS} characters"
-        raise ValidationFailed([FieldViolation(given[0], rule)])
-    return given[0], value
+    return given[0], _text(body, given[0], MAX_SECRET_CHARACTERS)
+
+
+def _text(body: dict[str, object], name: str, most: int) -> str:
+    """Raises ValidationFailed."""
+    value = body.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= most:
+        rule = f"must be a text of 1 to {most} characters"
+        raise ValidationFailed([FieldViolation(name, rule)])
+    return value

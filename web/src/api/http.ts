@@ -30,13 +30,15 @@ export interface Options {
   body?: unknown;
   headers?: Record<string, string>;
   signal?: AbortSignal | undefined;
+  /** Whether the body has a key or a code: a 401 is about that, not about the session. */
+  hasCredentials?: boolean;
 }
 
 const MAX_RETRIES = 3;
 const LONGEST_WAIT_MS = 5_000;
 
 export class Http {
-  /** Token of a session that lives in memory; `null` where a cookie carries the session. */
+  /** Token of the session; `null` without one. */
   token: string | null = null;
   /** Called when the server no longer accepts the session. */
   onUnauthorized: () => void = () => undefined;
@@ -63,14 +65,13 @@ export class Http {
         await pause(Math.max(wait, 200), options.signal);
         continue;
       }
-      if (reply.status === 401) this.onUnauthorized();
+      if (reply.status === 401 && !options.hasCredentials) this.onUnauthorized();
       throw error;
     }
   }
 
   async #fetch(method: string, path: string, options: Options): Promise<Response> {
-    // No other origin can send the page's own header: it proves where a request comes from.
-    const headers: Record<string, string> = { "X-FetchML-Page": "1", ...options.headers };
+    const headers: Record<string, string> = { ...options.headers };
     if (this.token !== null) headers["X-FetchML-Session"] = this.token;
     const init: RequestInit = { method, headers, cache: "no-store", redirect: "error" };
     if (options.body !== undefined) {

@@ -6,11 +6,21 @@
  */
 
 import { batch, computed, signal } from "@preact/signals";
-import { Http } from "../api/http";
+import { Http, message } from "../api/http";
+import { forgetToken, keptToken } from "../api/kept_token";
 import { Live, MANY_CHANGES, type Change, type LiveState, type LiveWorld, type Socket } from "../api/live_socket";
 import type { GpuHistory, GpuList, Health, QueueStats, TaskList, WaitingList } from "../api/model";
 import { openSocket } from "../api/open_socket";
-import { currentSession, signIn, signOut, type Credentials, type Session } from "../api/session";
+import {
+  codeOwner,
+  currentSession,
+  signIn,
+  signOut,
+  type CodeOwner,
+  type Credentials,
+  type Session,
+} from "../api/session";
+import { announce } from "../ui/notes";
 import { CurrentTasks } from "./current_tasks";
 import { Resource } from "./resource";
 import { storeTheme } from "./theme";
@@ -25,6 +35,7 @@ export interface Follower {
   resync(): Promise<boolean> | void;
 }
 
+const ENDED = "The session has ended. Sign in again.";
 const SHOWN_WAITING = 50;
 const HISTORY_POINTS = 60;
 
@@ -64,33 +75,50 @@ export class Store {
   #currentUsers = 0;
 
   constructor(world?: LiveWorld) {
-    this.http.onUnauthorized = () => this.#ended("The session has ended. Sign in again.");
+    this.http.onUnauthorized = () => this.#ended(ENDED);
     this.#live = new Live(world ?? browserWorld(this), {
       changed: (changes) => this.apply(changes),
       resync: () => this.#reload(),
       state: (state) => {
         this.live.value = state;
       },
-      refused: () => this.#ended("The session has ended. Sign in again."),
+      refused: () => this.#ended(ENDED),
     });
   }
 
   // Signing in and out.
 
-  /** `replaces`: ask whether a code may end the session of this user. Anyone can send a link. */
+  /**
+   * `agrees`: ask whether to sign in to the account of a code, and to end the session of the user
+   * who is signed in, if there is one. Anyone can send a link with a code.
+   */
   async start(
     code: string | undefined,
-    replaces: (user: string) => Promise<boolean>,
+    agrees: (owner: CodeOwner, current: string | undefined) => Promise<boolean>,
   ): Promise<void> {
+    this.http.token = keptToken();
+    const hadToken = this.http.token !== null;
+    let session: Session | undefined;
+    let problem: string | undefined;
     try {
-      const session = await currentSession(this.http);
-      if (code !== undefined && (!session || (await replaces(session.user))))
+      session = await currentSession(this.http);
+      // Where notebooks share this origin, they can write its storage too.
+      if (session?.mode === "memory") session = undefined;
+      if (code !== undefined && (await agrees(await codeOwner(this.http, code), session?.user))) {
         await this.signIn({ code });
-      else if (session) await this.#begin(session);
-      else this.session.value = null;
+        return;
+      }
     } catch (error) {
+      problem = message(error);
+    }
+    if (session) {
+      await this.#begin(session);
+      if (problem !== undefined) announce(problem, "problem");
+    } else if (problem === undefined) this.#ended(hadToken ? ENDED : undefined);
+    else {
+      // The token stays: the server may only be away.
       this.session.value = null;
-      this.farewell.value = error instanceof Error ? error.message : String(error);
+      this.farewell.value = problem;
     }
   }
 
@@ -99,6 +127,14 @@ export class Store {
     storeTheme(); // The sign-in has cleared what this origin stores.
     this.farewell.value = undefined;
     await this.#begin(session);
+  }
+
+  /** Follow another tab that has signed in or out: the tabs of this origin share their storage. */
+  followTabs(): void {
+    const token = keptToken();
+    if (token === this.http.token || this.session.value?.mode === "memory") return;
+    if (token === null) this.#ended("You signed out in another tab.");
+    else location.reload(); // Nothing of an earlier user stays.
   }
 
   async signOut(): Promise<void> {
@@ -134,6 +170,7 @@ export class Store {
   #ended(farewell: string | undefined): void {
     if (this.session.value === null) return;
     this.#live.stop();
+    forgetToken(this.http.token);
     this.http.token = null;
     batch(() => {
       this.session.value = null;

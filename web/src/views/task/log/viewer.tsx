@@ -129,7 +129,7 @@ export default function LogViewer({ taskId, jobName, isLive, attempts }: Props) 
         <Toggle name="Wrap" isOn={wraps} set={setWraps} />
         <SmallButton
           icon="download"
-          onClick={() => void downloadFile(log.path, `${jobName}.log`, size, { attempt })}
+          onClick={() => void downloadFile(log.path, `${jobName}.log`, { attempt })}
         >
           Download
         </SmallButton>

@@ -58,7 +58,7 @@ export default function Outputs({ task }: { task: Task }) {
           </span>
           <SmallButton
             icon="download"
-            onClick={() => void downloadFile(`${base}/archive`, `${task.job_name}.zip`, total)}
+            onClick={() => void downloadFile(`${base}/archive`, `${task.job_name}.zip`)}
           >
             Download all
           </SmallButton>
@@ -79,7 +79,7 @@ export default function Outputs({ task }: { task: Task }) {
               <IconButton
                 icon="download"
                 label={`Download ${plain(one.path)}`}
-                onClick={() => void downloadFile(pathOf(one), nameOf(one), Number(one.size_bytes))}
+                onClick={() => void downloadFile(pathOf(one), nameOf(one))}
               />
             </li>
           ))}

@@ -13,11 +13,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { CLAIM_EXISTS = 120, NO_ROOM = 121, NOT_CLAIMED = 125 };
+enum { CLAIM_EXISTS = 120, NO_ROOM = 121, WRONG_VOLUME = 122, NOT_CLAIMED = 125 };
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
 static struct { const char *dir, *cwd, *env, *secrets, *control, *relay, *sampler, *lifeline;
                 long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms, lease_ms, control_ms; }
@@ -37,6 +38,19 @@ long now_ms(int clock) {
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* Ends unless a folder is the one that the server has checked. Between the check and the mount a link
+ * may have been put in its place. */
+static void require_volume(const char *value) {
+    unsigned long device, inode;
+    struct stat found;
+    int length = 0;
+    if (sscanf(value, "%lu:%lu:%n", &device, &inode, &length) != 2 || !length)
+        errx(BAD_USAGE, "no DEVICE:INODE:PATH: %s", value);
+    const char *path = value + length;
+    if (stat(path, &found) != 0 || found.st_dev != device || found.st_ino != inode)
+        errx(WRONG_VOLUME, "%s is not the folder that was checked: it was replaced", path);
+}
+
 static char **parse(char **arg) { /* answers the command and its arguments */
     options.segment_bytes = options.grace_ms = -1, options.timeout_ms = options.usage_ms = NEVER;
     for (; arg[0] && arg[1] && strcmp(arg[0], "--") != 0; arg += 2) {
@@ -51,6 +65,7 @@ static char **parse(char **arg) { /* answers the command and its arguments */
         else if (!strcmp(name, "--relay")) options.relay = value;
         else if (!strcmp(name, "--sampler")) options.sampler = value;
         else if (!strcmp(name, "--lifeline")) options.lifeline = value;
+        else if (!strcmp(name, "--volume")) require_volume(value);
         else if (valid && !strcmp(name, "--segment-bytes")) options.segment_bytes = number;
         else if (valid && !strcmp(name, "--grace-ms")) options.grace_ms = number;
         else if (valid && !strcmp(name, "--timeout-ms")) options.timeout_ms = number;

@@ -14,6 +14,7 @@ from fetchml.ports.launcher import INPUTS, LaunchSpec, Mount
 RUN_FOLDER, SHIM_PATH = PurePosixPath("/.fetchml/run"), PurePosixPath("/.fetchml/shim")
 CONTROL_FOLDER = PurePosixPath("/.fetchml/control")
 WORKSPACE, SECRETS_FOLDER = PurePosixPath("/workspace"), PurePosixPath("/secrets")
+VOLUMES_FOLDER = PurePosixPath("/volumes")
 _DATASETS, _OUTPUTS = map(PurePosixPath, ("/data", "/outputs"))
 
 
@@ -49,7 +50,7 @@ def variables_in_container(run: LaunchSpec) -> dict[str, str]:
     if run.inputs:
         variables[INPUTS_PLACE] = INPUTS
     if run.volumes:
-        variables[VOLUMES_VARIABLE] = "/volumes"
+        variables[VOLUMES_VARIABLE] = str(VOLUMES_FOLDER)
     if run.secrets is not None:
         variables[SECRETS_VARIABLE] = str(SECRETS_FOLDER)
     return variables

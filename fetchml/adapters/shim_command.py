@@ -1,6 +1,6 @@
 """The shim's command line, the same for every launcher."""
 
-from pathlib import PurePath
+from pathlib import PurePath, PurePosixPath
 
 from fetchml.files.layout import SECRETS, VOLUMES
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, RelayCommand, SessionCommand
@@ -17,6 +17,11 @@ NO_ROOM_TO_START = AttemptExit(
     lost="the disk is full: the command could not be started", no_room=True
 )
 """Exit of an attempt whose shim exited with `NO_ROOM` and claimed nothing."""
+VOLUME_REPLACED = AttemptExit(
+    lost="a volume was replaced by another folder while the task was prepared, so it was not "
+    "started: submit it again, or ask the owner of the server who can write beside its volumes"
+)
+"""Exit of an attempt whose shim exited with `WRONG_VOLUME` and claimed nothing."""
 
 
 def variables_of(run: LaunchSpec) -> dict[str, str]:
@@ -44,6 +49,7 @@ def shim_command(
     relay: PurePath | None = None,
     sampler: PurePath | None = None,
     lifeline: PurePath | None = None,
+    volumes: PurePath | None = None,
 ) -> list[str]:
     """Return the shim's argv, with paths from the shim's view. `secrets`: the folder for
     secrets that are files. `control`: the attempt's folder of that name; `None` if it has none.
@@ -53,7 +59,8 @@ def shim_command(
     lease; 0: no limit. `environment`: a file with more variables of the command; empty if it has
     none. `relay`: the program by which a server on another machine enters the attempt.
     `sampler`: the program that measures the attempt's GPUs there. `lifeline`: a FIFO that the
-    processes of the attempt's job hold open; without them nothing goes on."""
+    processes of the attempt's job hold open; without them nothing goes on. `volumes`: the folder of
+    the volumes, which the shim compares with those that were checked; `None`: it compares none."""
     command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
     if run.timeout_ms:
@@ -78,6 +85,11 @@ def shim_command(
         command += ["--lifeline", str(lifeline)]
     if environment:
         command += ["--env", environment]
+    for each in run.volumes if volumes is not None else ():
+        if each.identity is not None:
+            device, inode = each.identity
+            place = volumes / PurePosixPath(each.target).name
+            command += ["--volume", f"{device}:{inode}:{place}"]
     return [*command, "--", *run.argv]
 
 

@@ -270,6 +270,8 @@ class AttemptRunner:
         task = self._task
         now = self._clock()
         await self._report(NeverStarted(now, task.id, task.attempt, error, permanent))
+        if self._is_prestaged:
+            failpoints.reach("given_back")
         self._is_over = True
         self._never_started = True
         await self._launcher.wait(self._launch)

@@ -1,11 +1,11 @@
 """Volumes of tasks, checked again before each attempt."""
 
-import os
 from pathlib import Path
 
 from fetchml.core.model import Task
 from fetchml.core.requests.mounts.volumes import Volume, fault
 from fetchml.files.storage.volumes import VolumeUsage
+from fetchml.files.untrusted import identity
 from fetchml.ports.launcher import Mount, PrepareError
 
 ROOT = "/volumes"
@@ -15,7 +15,9 @@ def mounts_of(task: Task, volumes: VolumeUsage) -> tuple[Mount, ...]:
     """Return the task's volumes as mounts. Blocks for disk accesses. Raises PrepareError.
 
     The settings may have changed since the submit, a link may have been put in the place of a
-    folder since the start of the server, and a volume may have reached its limit.
+    folder since the start of the server, and a volume may have reached its limit. A link may also
+    be put there before the launcher mounts the folder: the shim compares what was mounted with the
+    folder that was checked here.
     """
     names = task.spec.volumes or ()
     if wrong := fault(names, task.user, volumes.known):
@@ -27,7 +29,9 @@ def mounts_of(task: Task, volumes: VolumeUsage) -> tuple[Mount, ...]:
 
 def _mount(name: str, volume: Volume) -> Mount:
     path = Path(volume.path)
-    if not path.is_dir() or os.path.realpath(path) != volume.path:
+    try:
+        checked = identity(path)
+    except OSError:
         message = f"the volume {name} is not available on this host now"
-        raise PrepareError(message, permanent=False)
-    return Mount(path, f"{ROOT}/{name}", volume.read_only)
+        raise PrepareError(message, permanent=False) from None
+    return Mount(path, f"{ROOT}/{name}", volume.read_only, checked)

@@ -17,13 +17,23 @@ from typing import Protocol, TypeVar
 from fetchml.core.model import AttemptEnd, Kept
 from fetchml.files import kept_outputs, log_segments, untrusted
 from fetchml.files.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
-from fetchml.files.layout import CONTROL, OPENED, OUTPUTS, RUN, WORKSPACE
+from fetchml.files.layout import (
+    CONTROL,
+    DATASETS,
+    OPENED,
+    OUTPUTS,
+    RUN,
+    TASK_INPUTS,
+    VOLUMES,
+    WORKSPACE,
+)
 from fetchml.files.log_times import Bounds, LogTimes
 from fetchml.files.own_file import sync_folder
 from fetchml.files.records.begin import Claim, Progress, StartRecord
 from fetchml.files.records.control import write_limit
 from fetchml.files.records.end import LAST_MS, end_of, integer
 from fetchml.files.tree_size import measure
+from fetchml.system import failpoints
 
 _RECORD_BYTES = 4096
 _START_BYTES = 1 << 20
@@ -73,6 +83,12 @@ class AttemptFolder:
     @cached_property
     def workspace_draft(self) -> Path:
         return self.path / "workspace.new"  # Renamed to its place once it is filled.
+
+    @property
+    def _claim_draft(self) -> Path:
+        """The server's claim before it is in its place. A server that is killed there leaves it,
+        and the attempt may go on."""
+        return self.path / "revoked"
 
     def create(self, uid: int | None, gid: int | None) -> None:
         """Create the folder for a shim of this user. May be repeated until the gate opens.
@@ -197,8 +213,9 @@ class AttemptFolder:
         """
         self._create_control()  # An attempt without it would pass for one of an older release.
         self.run.mkdir(_PRIVATE, parents=True, exist_ok=True)
-        draft = self.path / "revoked"
+        draft = self._claim_draft
         draft.write_text("revoked=1\n")
+        failpoints.reach("claim_drafted")
         # A link appears with its whole content, and never replaces another claim.
         with suppress(FileExistsError):
             os.link(draft, self.run / "claim")
@@ -212,8 +229,16 @@ class AttemptFolder:
     def discard(self) -> None:
         """Remove the files of an attempt that never starts, except its claim and its log. May be
         repeated. Raises OSError."""
-        for folder in (self.workspace, self.workspace_draft, self.outputs, self.control):
-            untrusted.remove(folder)
+        untrusted.remove(self.outputs)
+        self._remove_unkept()
+
+    def _remove_unkept(self) -> None:
+        """Remove what no attempt keeps, the links of launchers without containers included: a
+        server that is killed after the attempt's end was reported does not come back to it."""
+        for name in (WORKSPACE, CONTROL, DATASETS, TASK_INPUTS, VOLUMES):
+            untrusted.remove(self.path / name)
+        untrusted.remove(self.workspace_draft)
+        self._claim_draft.unlink(missing_ok=True)
 
     def has_room(self) -> bool:
         """Return whether the disk has space for the records of a start. Raises OSError."""
@@ -328,8 +353,7 @@ class AttemptFolder:
             if os.path.lexists(self.outputs):
                 left_out = self._move_outputs(outputs, replaced, limits)
             untrusted.remove(replaced)
-            untrusted.remove(self.workspace)
-            untrusted.remove(self.control)
+            self._remove_unkept()
         except untrusted.TooDeepError as error:
             untrusted.remove(self.workspace)
             raise CollectError(f"the outputs could not be kept: {error}") from error

@@ -55,6 +55,22 @@ def _open(folder: int, name: str) -> int:
         raise
 
 
+def identity(path: Path) -> tuple[int, int]:
+    """Return the device and the inode of a folder. Raises OSError if it is none, or if a part of
+    its absolute path is a link."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open("/", flags)
+    try:
+        for part in path.parts[1:]:
+            inner = os.open(part, flags, dir_fd=fd)
+            os.close(fd)
+            fd = inner
+        status = os.fstat(fd)
+    finally:
+        os.close(fd)
+    return status.st_dev, status.st_ino
+
+
 def first_names(path: Path, most: int) -> frozenset[str]:
     """Return the names of the first entries of a folder, at most `most`.
 

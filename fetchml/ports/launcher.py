@@ -38,6 +38,9 @@ class Mount(msgspec.Struct, frozen=True):
     source: Path
     target: str
     read_only: bool
+    identity: tuple[int, int] | None = None
+    """Device and inode of the folder that was checked; `None` if whatever `source` names may be
+    mounted."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -84,7 +87,8 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     """A mount whose target is one of the attempt's own places, such as /workspace, replaces it."""
     places: tuple[Place, ...] = ()
     volumes: tuple[Mount, ...] = ()
-    """Folders of the host, each to be mounted at `/volumes/NAME`."""
+    """Folders of the host, each to be mounted at `/volumes/NAME`. Nothing runs if another folder
+    than the one with its `identity` was mounted."""
     secrets: Secrets | None = None
     """`None` if the task has none. The shim writes those that are files to `/secrets`
     (FETCHML_SECRETS)."""

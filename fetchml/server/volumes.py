@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from fetchml.config.settings import Settings
-from fetchml.core.requests.mounts.volumes import Volume, path_fault
+from fetchml.core.requests.mounts.volumes import Volume, overlap_fault, path_fault
 from fetchml.server.cannot_start import CannotStart
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,15 @@ def volumes_of(settings: Settings) -> Mapping[str, Volume]:
             log.warning("[volumes.%s] path: there is no folder %s now", name, path)
         most = volume.max_gb << 30
         found[name] = Volume(str(path), volume.mode == "ro", volume.users, most)
+    if fault := overlap_fault(found, datasets_root(settings)):
+        raise CannotStart(f"{fault}.")
     return found
+
+
+def datasets_root(settings: Settings) -> str | None:
+    """Return the folder of the datasets, links resolved; `None` if there is none."""
+    root = settings.datasets.root
+    return None if root is None else str(root.resolve())
 
 
 def own_folders(settings: Settings) -> list[str]:

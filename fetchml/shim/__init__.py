@@ -16,6 +16,8 @@ CLAIM_EXISTS = 120
 """The shim's exit status when the attempt was claimed already, or revoked."""
 NO_ROOM = 121
 """The shim's exit status when the disk was full before it claimed anything."""
+WRONG_VOLUME = 122
+"""The shim's exit status when a volume is not the folder that was checked; nothing is claimed."""
 _ENDS_SECONDS = 10
 
 

@@ -2,8 +2,9 @@
 
 The steps of an attempt, in order: preparing, created (a container, not yet started), prepared,
 gate_opened, started, ended, collected, finished, removed. A prestaged attempt continues from
-prepared to ready, and then to its_turn and gate_opened, or to abandoned, revoked and removed. On a
-cluster handing_over and handed_over come before prepared; of a group of tasks array_written and
+prepared to ready, and then to its_turn and gate_opened, or to abandoned, claim_drafted (the
+server's claim is not in its place), revoked, given_back (reported as never started) and removed. On
+a cluster handing_over and handed_over come before prepared; of a group of tasks array_written and
 array_submitted.
 
 Of a booking: booking_stored, booking_reported (to the core; the caller has no answer yet), and

@@ -63,6 +63,50 @@ def test_no_link_leads_to_a_forbidden_folder(data_dir: Path, tmp_path: Path) -> 
         assert str(refused.value).startswith("[volumes.scratch] path: ")
 
 
+@pytest.mark.parametrize("through_a_link", [False, True])
+@pytest.mark.parametrize("modes", [("ro", "rw"), ("rw", "ro"), ("rw", "rw")])
+@pytest.mark.parametrize("inner", ["volume", "root"])
+def test_folders_in_one_another_are_refused_if_tasks_write_there(
+    data_dir: Path, tmp_path: Path, inner: str, modes: tuple[str, str], *, through_a_link: bool
+) -> None:
+    (tmp_path / "disk/inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk/inner")
+    path = tmp_path / ("link" if through_a_link else "disk/inner")
+    lines = [f"data_dir = '{data_dir}'"]
+    tables = [f"[volumes.all]\npath = '{tmp_path / 'disk'}'\nmode = '{modes[0]}'"]
+    if inner == "volume":
+        tables.append(f"[volumes.part]\npath = '{path}'\nmode = '{modes[1]}'")
+        settings_named = "[volumes.part] path ", " and [volumes.all] path "
+    else:
+        tables[0] = tables[0].replace("'ro'", "'rw'")
+        tables.append(f"[datasets]\nroot = '{path}'")
+        settings_named = "[volumes.all] path ", " and [datasets] root "
+    file = tmp_path / "overlapping.toml"
+    file.write_text("\n".join([*lines, *tables]))
+    with pytest.raises(CannotStart, match="lie in one another") as refused:
+        volumes_of(load(file, {}))
+    message = str(refused.value)
+    assert message.startswith(settings_named[0])
+    assert settings_named[1] in message
+    [found] = [check for check in volumes(load(file, {})) if not check.ok]
+    assert found.fix == message
+
+
+def test_folders_in_one_another_that_tasks_only_read_are_allowed(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "disk/inner").mkdir(parents=True)
+    file = tmp_path / "read.toml"
+    tables = [f"[volumes.{n}]\npath = '{tmp_path / n}'" for n in ("disk", "disk/inner")]
+    tables[1] = tables[1].replace("disk/inner]", "inner]")
+    # Of one folder some users may read, and others also write.
+    both = f"[volumes.writers]\npath = '{tmp_path / 'other'}'\nmode = 'rw'"
+    both += f"\n[volumes.readers]\npath = '{tmp_path / 'other'}'"
+    root = f"[datasets]\nroot = '{tmp_path / 'disk'}'"
+    file.write_text("\n".join([f"data_dir = '{data_dir}'", *tables, both, root]))
+    assert set(volumes_of(load(file, {}))) == {"disk", "inner", "writers", "readers"}
+
+
 def test_doctor_checks_each_volume(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     paths: dict[str, Path | str] = {"good": tmp_path / "disk", "missing": tmp_path / "none"}

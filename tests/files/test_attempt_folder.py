@@ -1,8 +1,11 @@
 """The attempt's folder, with files as a shim writes them and as a hostile task may leave them."""
 
 import os
+import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -176,6 +179,29 @@ def test_revoke_is_a_claim(folder: AttemptFolder) -> None:
     assert folder.revoke()
     assert folder.claim() == Claim(revoked=True)
     assert (folder.run / "open").exists()
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_revocation_that_was_cut_off_leaves_nothing(
+    folder: AttemptFolder, *, goes_on: bool
+) -> None:
+    """The server was killed. The next one may let the attempt run, since nothing is claimed."""
+    script = "import sys, pathlib; from fetchml.files.attempt_folder import AttemptFolder; "
+    script += "AttemptFolder(pathlib.Path(sys.argv[1])).revoke()"
+    killed = subprocess.run(
+        [sys.executable, "-c", script, folder.path],
+        env={"FETCHML_CRASH_AT": "claim_drafted"},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert folder.claim() is None
+    if goes_on:
+        folder.open_gate()
+        folder.collect(folder.path.parent / "outputs")
+    else:
+        folder.discard()
+    left = {path.name for path in folder.path.iterdir()}
+    assert left == ({"run", "opened"} if goes_on else {"run"})
 
 
 def test_revoke_before_anything_was_made(tmp_path: Path) -> None:

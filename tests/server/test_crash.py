@@ -23,7 +23,7 @@ SOURCE = Path(__file__).parents[2] / "fetchml"
 BEFORE_THE_END = ["preparing", "created", "prepared", "gate_opened", "started"]
 AFTER_THE_END = ["ended", "collected", "finished", "removed"]
 STEPS = [*BEFORE_THE_END, *AFTER_THE_END]
-ONLY_AHEAD = {"ready", "its_turn", "abandoned", "revoked"}
+ONLY_AHEAD = {"ready", "its_turn", "abandoned", "claim_drafted", "revoked", "given_back"}
 """Of these tests/server/test_prestaging.py has more."""
 ONLY_CONTAINERS = {"created"}
 ONLY_MESSAGES = {"notified"}
@@ -116,6 +116,7 @@ class Crashes:
         assert task.output == "started\nover\n"
         assert await server.starts(task_id) == 1
         await server.assert_idle(task_id)
+        assert server.files_of_attempts(task_id) == {"run", "opened"}
 
     async def test_killed_at_random(self, serve: Serve, backend: Backend) -> None:
         """Again and again, while tasks are submitted and run in several slots."""

@@ -20,7 +20,7 @@ from tests.support.waiting import SECONDS, eventually, soon
 ONE_SLOT = {"FETCHML_TASKS_MAX_RUNNING": "1"}
 ONE_GPU = {"FETCHML_GPU_SLOTS": "1", "FETCHML_TASKS_MAX_RUNNING": "4"}
 ON_THE_WAY = ["created", "prepared", "ready", "its_turn"]
-THROWN_AWAY = ["abandoned", "revoked", "removed"]
+THROWN_AWAY = ["abandoned", "claim_drafted", "revoked", "given_back", "removed"]
 ONLY_CONTAINERS = {"created"}
 SHORT_SECONDS = 1
 
@@ -235,6 +235,7 @@ class Ahead:
             assert (task.exit_code, task.retry_count) == (code, 0), task
             assert await gpu_server.starts(task_id) == 1
         await gpu_server.assert_idle(first, second, urgent)
+        assert gpu_server.files_of_attempts(first, second, urgent) == {"run", "opened"}
 
 
 class TestPrestagingOverProcesses(Ahead):

@@ -9,6 +9,7 @@ from fetchml.adapters.container_places import (
     RUN_FOLDER,
     SECRETS_FOLDER,
     SHIM_PATH,
+    VOLUMES_FOLDER,
     WORKSPACE,
     control_in_container,
     mounts_of,
@@ -95,6 +96,7 @@ def container_config(
         workspace=WORKSPACE,
         secrets=SECRETS_FOLDER,
         control=control_in_container(run),
+        volumes=VOLUMES_FOLDER,
     )
     memory = (run.memory_gb or limits.memory_gb) << 30
     few_cores = limits.cpu if limits.cpu < (os.cpu_count() or 1) else 0

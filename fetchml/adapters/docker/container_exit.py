@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Self
 
 from fetchml.adapters.docker.container_requests import Container, never_started
-from fetchml.adapters.shim_command import NO_ROOM_TO_START
+from fetchml.adapters.shim_command import NO_ROOM_TO_START, VOLUME_REPLACED
 from fetchml.core.model import AttemptEnd
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit
-from fetchml.shim import NO_ROOM
+from fetchml.shim import NO_ROOM, WRONG_VOLUME
 from fetchml.system import processes
 
 _EXIT_KILLED = 128 + SIGKILL
@@ -85,6 +85,8 @@ def exit_of(
             return AttemptExit()
         if code == NO_ROOM:
             return NO_ROOM_TO_START
+        if code == WRONG_VOLUME:
+            return VOLUME_REPLACED
         return AttemptExit(lost=f"the container ended before the command was started (exit {code})")
     if claim.revoked:
         return AttemptExit()

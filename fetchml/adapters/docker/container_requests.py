@@ -50,6 +50,11 @@ async def begin(
     if folder.claim():
         return
     await asyncio.to_thread(folder.create, *(user or (None, None)))
+    claim = folder.claim()
+    if claim is not None and claim.revoked:
+        # The attempt was given up meanwhile, and perhaps discarded before its folders were made.
+        await asyncio.to_thread(folder.discard)
+        return
     for left in reversed(range(_CREATE_TRIES)):
         if not await _create(http, name=name, config=config, created=created):
             return

@@ -20,6 +20,7 @@ from fetchml.adapters.process.usage import Root, usage_of
 from fetchml.adapters.shim_command import (
     NO_ROOM_TO_START,
     PLACES,
+    VOLUME_REPLACED,
     helper_command,
     shim_command,
     variables_of,
@@ -41,7 +42,7 @@ from fetchml.ports.launcher import (
     ResourceUse,
     SessionCommand,
 )
-from fetchml.shim import NO_ROOM, HeldShim, UnsupportedMachineError
+from fetchml.shim import NO_ROOM, WRONG_VOLUME, HeldShim, UnsupportedMachineError
 from fetchml.system import processes
 
 _log = logging.getLogger(__name__)
@@ -141,6 +142,8 @@ class ProcessLauncher:
                 return AttemptExit()
             if status == NO_ROOM:
                 return NO_ROOM_TO_START
+            if status == WRONG_VOLUME:
+                return VOLUME_REPLACED
             return AttemptExit(
                 lost=f"the shim failed before it started the command (exit {status})"
             )
@@ -257,6 +260,7 @@ class ProcessLauncher:
                 workspace=folder.workspace,
                 secrets=secrets,
                 control=folder.control if folder.takes_limits() else None,
+                volumes=run.folder / VOLUMES,
             ),
             executable=shim.executable,
             cwd=folder.workspace,

@@ -77,6 +77,15 @@ set -- '--mount=type=bind,"src='"$lifeline"'",dst=/.fetchml/lifeline,ro' \\
 """
 
 
+_VOLUME = """\
+{variable}=$(cd -P -- {path} && [ "$(readlink /proc/self/cwd)" = {path} ] && stat -c %d:%i .) || {{
+    echo "the volume {name} is not available on this node: "{path}" is no folder, or has a link" >&2
+    exit 1
+}}"""
+"""Sets a variable to the device and the inode of a volume's folder on the node. The shim compares
+them with what the runtime has mounted: a link may be put in the folder's place meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Containers:
     """The way in which nodes run images."""
@@ -130,7 +139,15 @@ class Containers:
             "docker": self._docker,
             "pyxis": self._pyxis,
         }[self.runtime]
-        return words(run, f'{quote(str(shims))}/"$(uname -m)"', mounts, shim)
+        command = [*map(quote, shim)]
+        checks = []
+        for number, volume in enumerate(run.volumes):
+            variable, name = f"volume{number}", PurePosixPath(volume.target).name
+            path = quote(str(volume.source))
+            checks.append(_VOLUME.format(variable=variable, path=path, name=name))
+            command[1:1] = ["--volume", f'"${variable}:{volume.target}"']
+        script = words(run, f'{quote(str(shims))}/"$(uname -m)"', mounts, command)
+        return "\n".join([*checks, script])
 
     def _podman(self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]) -> str:
         if not _NAME.fullmatch(run.image) or _TRANSPORTS.match(run.image):
@@ -149,7 +166,7 @@ class Containers:
             lines.append('    set -- "$@" "--device=nvidia.com/gpu=$number"')
             lines.append("done")
         words = [*options, *(f"--mount={_mount(each)}" for each in mounts)]
-        return _script(lines, "podman run", words, [run.image, *command[1:]])
+        return _script(lines, "podman run", words, [quote(run.image), *command[1:]])
 
     def _common(self, run: LaunchSpec) -> list[str]:
         """The options that Podman and Docker share."""
@@ -180,7 +197,7 @@ class Containers:
         lines.append(f'set -- "$@" "--mount=type=bind,src="{shim}",dst={SHIM_PATH},ro"')
         if run.gpu:
             lines.append("""set -- "$@" "--gpus=\\"device=$numbers\\"\"""")
-        return _script(lines, "docker run", options, [run.image, *command[1:]])
+        return _script(lines, "docker run", options, [quote(run.image), *command[1:]])
 
     def _apptainer(
         self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]
@@ -198,7 +215,7 @@ class Containers:
         if run.gpu:
             lines.append('set -- "$@" --nv "--env=CUDA_VISIBLE_DEVICES=$gpus"')
         words = [*options, *(f"--bind={_apptainer_bind(each)}" for each in mounts)]
-        return _script(lines, "apptainer exec", words, [image, *command])
+        return _script(lines, "apptainer exec", words, [quote(image), *command])
 
     def _pyxis(self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]) -> str:
         lines = [
@@ -225,8 +242,9 @@ class Containers:
 
 
 def _script(lines: list[str], program: str, options: list[str], rest: list[str]) -> str:
-    given, more = " ".join(map(quote, options)), " ".join(map(quote, rest))
-    return "\n".join([*lines, f'exec {program} {given} "$@" {more}'])
+    """`rest`: words of the shell, already quoted."""
+    given = " ".join(map(quote, options))
+    return "\n".join([*lines, f'exec {program} {given} "$@" {" ".join(rest)}'])
 
 
 def _mount(mount: Mount) -> str:

@@ -4,7 +4,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from fetchml.adapters.shim_command import NO_ROOM_TO_START
+from fetchml.adapters.shim_command import NO_ROOM_TO_START, VOLUME_REPLACED
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.job import Job
@@ -22,7 +22,7 @@ from fetchml.adapters.slurm.verdicts import (
 from fetchml.files.mounts import is_local
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import AttemptExit, LaunchSpec
-from fetchml.shim import NO_ROOM
+from fetchml.shim import NO_ROOM, WRONG_VOLUME
 
 
 class Judge:
@@ -80,6 +80,8 @@ class Judge:
             job = await self._follower.look(followed) or job
         if job.code == NO_ROOM:
             return NO_ROOM_TO_START
+        if job.code == WRONG_VOLUME:
+            return VOLUME_REPLACED
         said = await self._disk(partial(start_files.output_end, run.folder, SEARCHED_CHARACTERS))
         return AttemptExit() if stopping else exit_of_unclaimed(job, said)
 

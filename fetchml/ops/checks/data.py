@@ -12,9 +12,10 @@ import fetchml
 from fetchml.config.address import Address
 from fetchml.config.settings import Settings
 from fetchml.config.tls import BadCertificate, configured_certificate
-from fetchml.core.requests.mounts.volumes import path_fault
+from fetchml.core.requests.mounts.volumes import Volume, overlap_fault, path_fault
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.ops import pyinstaller
+from fetchml.server.volumes import datasets_root, own_folders
 from fetchml.views import Finding
 
 
@@ -103,7 +104,13 @@ def user_name() -> str:
 
 def volumes(settings: Settings) -> Iterator[Finding]:
     """Whether each volume of the settings is a folder that may be one."""
-    own = [str(settings.data_dir.resolve())]
+    own = own_folders(settings)
+    known = {
+        name: Volume(str(volume.path.resolve()), volume.mode == "ro")
+        for name, volume in settings.volumes.items()
+    }
+    if fault := overlap_fault(known, datasets_root(settings)):
+        yield Finding("volumes", "two folders lie in one another", f"{fault}.")
     for name, volume in settings.volumes.items():
         path = volume.path.resolve()
         shown = f"volume {name}"

@@ -1,6 +1,7 @@
 """The command lines that run images on nodes, as a shell there would run them."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -51,6 +52,30 @@ SHIM = [
     "--sampler", "/.fetchml/gpu_samples.py", "--env", "/.fetchml/environment",
     "--", "train", "a b", "$x",
 ]  # fmt: skip
+
+
+def identity(folder: Path) -> str:
+    status = folder.stat()
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("place", ["link/inner", "missing", "link"])
+def test_volume_behind_a_link_is_not_mounted(tmp_path: Path, runtime: str, place: str) -> None:
+    (tmp_path / "it's/inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("it's")
+    for name, works in ((place, False), ("it's/inner", runtime in ("podman", "docker"))):
+        run = spec(tmp_path, volumes=(Mount(tmp_path / name, "/volumes/v", read_only=True),))
+        if works:
+            words = ran(tmp_path, runtime, run)
+            assert words[words.index("--volume") + 1].startswith(identity(tmp_path / name))
+            continue
+        if name != place:
+            continue  # These runtimes can't mount such a path.
+        with pytest.raises(subprocess.CalledProcessError) as failed:
+            ran(tmp_path, runtime, run)
+        assert "the volume v is not available on this node" in failed.value.stderr
+        shutil.rmtree(tmp_path / "bin")
 
 
 def test_podman(tmp_path: Path) -> None:
@@ -122,7 +147,8 @@ def test_docker_gets_no_limit_of_memory_where_slurm_has_none(tmp_path: Path) -> 
 
 
 def test_apptainer(tmp_path: Path) -> None:
-    run = spec(tmp_path, volumes=(Mount(Path("/v"), "/volumes/v", read_only=True),), gpu=1)
+    (volume := tmp_path / "v").mkdir()
+    run = spec(tmp_path, volumes=(Mount(volume, "/volumes/v", read_only=True),), gpu=1)
     machine = os.uname().machine
     assert ran(tmp_path, "apptainer", run) == [
         "exec",
@@ -135,7 +161,7 @@ def test_apptainer(tmp_path: Path) -> None:
         f"--bind={tmp_path}/environment:/.fetchml/environment:ro",
         "--bind=/shared/shim/node_relay.py:/.fetchml/node_relay.py:ro",
         "--bind=/shared/shim/gpu_samples.py:/.fetchml/gpu_samples.py:ro",
-        "--bind=/v:/volumes/v:ro",
+        f"--bind={volume}:/volumes/v:ro",
         f"--bind={tmp_path}/run:/.fetchml/run:rw",
         f"--bind={tmp_path}/workspace:/workspace:rw",
         f"--bind={tmp_path}/outputs:/outputs:rw",
@@ -145,17 +171,20 @@ def test_apptainer(tmp_path: Path) -> None:
         "--env=CUDA_VISIBLE_DEVICES=0,1",
         "docker://example.org/ml/train:2",
         "/.fetchml/shim",
+        "--volume",
+        f"{identity(volume)}:/volumes/v",
         *SHIM,
     ]
 
 
 def test_pyxis(tmp_path: Path) -> None:
-    run = spec(tmp_path, volumes=(Mount(Path("/v"), "/volumes/v", read_only=True),), gpu=1)
+    (volume := tmp_path / "v").mkdir()
+    run = spec(tmp_path, volumes=(Mount(volume, "/volumes/v", read_only=True),), gpu=1)
     mounts = [
         f"{tmp_path}/environment:/.fetchml/environment:ro",
         "/shared/shim/node_relay.py:/.fetchml/node_relay.py:ro",
         "/shared/shim/gpu_samples.py:/.fetchml/gpu_samples.py:ro",
-        "/v:/volumes/v:ro",
+        f"{volume}:/volumes/v:ro",
         f"{tmp_path}/run:/.fetchml/run:rw",
         f"{tmp_path}/workspace:/workspace:rw",
         f"{tmp_path}/outputs:/outputs:rw",
@@ -178,6 +207,8 @@ def test_pyxis(tmp_path: Path) -> None:
         "--cpus-per-task=1",
         f"--container-mounts={','.join(mounts)}",
         "/.fetchml/shim",
+        "--volume",
+        f"{identity(volume)}:/volumes/v",
         *SHIM,
     ]
 

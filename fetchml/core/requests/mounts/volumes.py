@@ -83,6 +83,32 @@ def path_fault(path: str, own: Sequence[str]) -> str | None:
     return None
 
 
+def overlap_fault(volumes: Mapping[str, Volume], datasets: str | None) -> str | None:
+    """Return which settings name folders of which one lies in the other, while tasks write to one
+    of them; `None` if there are none. `datasets`: the root of the datasets, without links.
+
+    A task that writes to the outer folder could put a link in the place of the inner one. Two
+    volumes of one folder are allowed: users who read it, and users who also write.
+    """
+    for number, (name, volume) in enumerate(volumes.items()):
+        setting = f"[volumes.{name}] path"
+        if datasets is not None and not volume.read_only and _overlap(volume.path, datasets):
+            return _overlapping(setting, volume.path, "[datasets] root", datasets)
+        for other, second in list(volumes.items())[:number]:
+            writable = not (volume.read_only and second.read_only)
+            if writable and volume.path != second.path and _overlap(volume.path, second.path):
+                return _overlapping(setting, volume.path, f"[volumes.{other}] path", second.path)
+    return None
+
+
+def _overlapping(setting: str, path: str, other: str, folder: str) -> str:
+    return (
+        f"{setting} {path} and {other} {folder} lie in one another, and tasks may write there: a "
+        "task could replace the inner folder by a link to any file of this host. Choose another "
+        'folder for one of them, or set mode = "ro"'
+    )
+
+
 def _overlap(one: str, other: str) -> bool:
     first, second = f"{one.rstrip('/')}/", f"{other.rstrip('/')}/"
     return first.startswith(second) or second.startswith(first)

@@ -35,7 +35,7 @@ static void renew(int run_dir, int renewals, long every_ms) {
 }
 
 /* What the killed leave becomes children of the shim, and is killed next. */
-void kill_children(pid_t shim) {
+static void kill_children(pid_t shim) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", shim, shim);
     FILE *children = fopen(path, "re");
@@ -45,7 +45,7 @@ void kill_children(pid_t shim) {
 }
 
 /* This program is a file of the shared folder too: the guard must not wait for a page of it. */
-void keep_program_in_memory(void) {
+static void keep_program_in_memory(void) {
     extern char __executable_start[], edata[];
     for (volatile char *page = __executable_start; page < edata; page += 4096) (void)*page;
     (void)!mlock(__executable_start, edata - __executable_start);
@@ -65,7 +65,7 @@ static void watch(pid_t shim, int renewals, long until, long lease_ms) {
     for (;;) kill_children(shim), poll(NULL, 0, KILL_AGAIN_MS);
 }
 
-void end_with(pid_t parent) {
+static void end_with(pid_t parent) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(0); /* it died before the line above */
 }

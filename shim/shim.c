@@ -20,7 +20,7 @@
 
 enum { CLAIM_EXISTS = 120, NO_ROOM = 121, WRONG_VOLUME = 122, NOT_CLAIMED = 125 };
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
-static struct { const char *dir, *cwd, *env, *secrets, *control, *relay, *sampler, *lifeline;
+static struct { const char *dir, *cwd, *env, *secrets, *control, *relay, *sampler;
                 long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms, lease_ms, control_ms; }
     options = {.control_ms = 1000};
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
@@ -64,7 +64,6 @@ static char **parse(char **arg) { /* answers the command and its arguments */
         else if (!strcmp(name, "--control")) options.control = value;
         else if (!strcmp(name, "--relay")) options.relay = value;
         else if (!strcmp(name, "--sampler")) options.sampler = value;
-        else if (!strcmp(name, "--lifeline")) options.lifeline = value;
         else if (!strcmp(name, "--volume")) require_volume(value);
         else if (valid && !strcmp(name, "--segment-bytes")) options.segment_bytes = number;
         else if (valid && !strcmp(name, "--grace-ms")) options.grace_ms = number;
@@ -224,7 +223,7 @@ static bool reap(pid_t command, int *status) {
     siginfo_t info;
     while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
         woken |= relay_ended(info.si_pid);
-        if (info.si_pid == command || lost_lease(info.si_pid) || lost_lifeline(info.si_pid))
+        if (info.si_pid == command || lost_lease(info.si_pid))
             kill(-command, SIGKILL);
         waitpid(info.si_pid, status, 0);
         if (info.si_pid == command) return true;
@@ -356,8 +355,6 @@ int main(int argc, char **argv) {
     run_dir = open(options.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (null_fd < 0 || run_dir < 0) err(NOT_CLAIMED, "cannot open /dev/null or %s", options.dir);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    if (options.lifeline && !hold_lifeline(options.lifeline))
-        errx(NOT_CLAIMED, "the job of this container has ended, or its lifeline is missing");
     wait_at_gate();
     int output, record = claim_attempt();
     open_segment();
@@ -382,7 +379,6 @@ int main(int argc, char **argv) {
         take_late_signals();
     }
     remove_secrets();
-    if (lost_lifeline(0)) return 128 + SIGKILL; /* as if the job's end had killed this process too */
     if (!record_end(record) && !record_end(create("exit.tmp"))) warn("cannot record the end");
     return end.signal ? 128 + end.signal : end.code;
 }

@@ -23,19 +23,6 @@ bool take_lease(int run_dir, long lease_ms);
 /* Whether the lease is lost. `ended`: a child that has ended, or 0. */
 bool lost_lease(pid_t ended);
 
-/* For the processes that guard a command: they kill all other children of the shim, have the program
- * in memory, and end with their parent. */
-void kill_children(pid_t shim);
-void keep_program_in_memory(void);
-void end_with(pid_t parent);
-
-/* Starts to watch the lifeline, a FIFO; false if nobody has it open for writing, or that fails. Once
- * nobody has, all children are killed. */
-bool hold_lifeline(const char *path);
-
-/* Whether the lifeline is lost. `ended`: a child that has ended, or 0. */
-bool lost_lifeline(pid_t ended);
-
 /* Gives the command its secrets, from the file that the server left, which it removes; `folder` gets
  * those that are files. False: errno has the reason. */
 bool take_secrets(int run_dir, const char *folder);

@@ -14,9 +14,6 @@ CONNECTIONS_IN_ALL = 96
 PORTS_BY_USER = 16
 """Ports of tasks with a relay."""
 PORTS_IN_ALL = 64
-ENTRY_BYTES = 512 << 10
-"""Memory of a session or connection, without gRPC's message: frames, pieces, and buffers of both
-sides."""
 RETRY_SECONDS = 10
 
 

@@ -48,7 +48,6 @@ def shim_command(
     environment: str = "",
     relay: PurePath | None = None,
     sampler: PurePath | None = None,
-    lifeline: PurePath | None = None,
     volumes: PurePath | None = None,
 ) -> list[str]:
     """Return the shim's argv, with paths from the shim's view. `secrets`: the folder for
@@ -58,8 +57,7 @@ def shim_command(
     that can't see them; 0: never. `lease_ms`: how long the command may run without a renewal of its
     lease; 0: no limit. `environment`: a file with more variables of the command; empty if it has
     none. `relay`: the program by which a server on another machine enters the attempt.
-    `sampler`: the program that measures the attempt's GPUs there. `lifeline`: a FIFO that the
-    processes of the attempt's job hold open; without them nothing goes on. `volumes`: the folder of
+    `sampler`: the program that measures the attempt's GPUs there. `volumes`: the folder of
     the volumes, which the shim compares with those that were checked; `None`: it compares none."""
     command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
@@ -81,8 +79,6 @@ def shim_command(
         command += ["--lease-ms", str(lease_ms)]
     if sampler is not None and run.gpu:
         command += ["--sampler", str(sampler)]
-    if lifeline is not None:
-        command += ["--lifeline", str(lifeline)]
     if environment:
         command += ["--env", environment]
     for each in run.volumes:

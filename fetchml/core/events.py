@@ -36,31 +36,6 @@ class Submitted(msgspec.Struct, frozen=True):
     failures: Mapping[str, Failures] = {}  # never changed
     """Failed tasks, those of `replaced` included, of sweeps without live tasks: by the id of each
     that these tasks start after or belong to. None for a new sweep."""
-    part: bool = False
-    """They are a part of the batch that was announced, which has brought the outcomes."""
-
-
-class BatchAnnounced(msgspec.Struct, frozen=True):
-    """A batch of new tasks enters with the next events, in parts (`core.scheduling.arrival`)."""
-
-    now: int
-    user: str
-    footprints: Sequence[int]
-    """As in Submitted, for all tasks of the batch. So are the outcomes."""
-    ended: Mapping[str, Status] = {}  # never changed
-    failures: Mapping[str, Failures] = {}  # never changed
-    snapshots: frozenset[str] = frozenset()
-    """Ids of the snapshots that its tasks name."""
-    inputs: frozenset[str] = frozenset()
-    """Ids of the tasks whose outputs they get."""
-
-
-class BatchWithdrawn(msgspec.Struct, frozen=True):
-    """The batch that arrives failed between two parts: none of its tasks is to exist."""
-
-    now: int
-    entered: frozenset[str] = frozenset()
-    """Ids of the tasks that have entered."""
 
 
 class CancelRequested(msgspec.Struct, frozen=True):
@@ -292,8 +267,6 @@ GpuEvent = (
 
 Event = (
     Submitted
-    | BatchAnnounced
-    | BatchWithdrawn
     | CancelRequested
     | InterruptRequested
     | ManyCancelRequested

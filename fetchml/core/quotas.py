@@ -6,7 +6,6 @@ from msgspec.structs import replace
 
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Task, TaskSpec
-from fetchml.core.scheduling.arrival import to_come
 from fetchml.core.scheduling.resources import beyond
 from fetchml.core.state import Limits, State
 
@@ -15,18 +14,12 @@ MAX_LIVE_BYTES = 1 << 30
 """Bytes of memory that all live tasks may take."""
 
 
-def live_count(state: State) -> int:
-    """Number of live tasks, with those that arrive."""
-    arrival = state.arrival
-    return len(state.tasks) + (0 if arrival is None else arrival.tasks)
-
-
 def count_fault(state: State, user: str, more: int) -> str | None:
     """Return why a user may not submit `more` tasks of any kind now; `None` if they may."""
     most = state.limits.user_queued
-    if not most or live_count(state) + more <= most:
+    if not most or len(state.tasks) + more <= most:
         return None  # Nearly always: even all users' are fewer.
-    waiting = state.waiting_of(user) + state.user_handed_over.get(user, 0) + to_come(state, user)
+    waiting = state.waiting_of(user) + state.user_handed_over.get(user, 0)
     if waiting + more <= most:
         return None
     return f"{waiting} tasks of {user} wait, and no more than {most} may: submit when some ran"
@@ -68,7 +61,7 @@ def growth_fault(state: State, before: Task, after: Task) -> str | None:
 def is_full(state: State, footprints: Sequence[int]) -> bool:
     """Whether tasks of these footprints (bytes) exceed the memory for live tasks."""
     return (
-        live_count(state) + len(footprints) > MAX_LIVE_TASKS
+        len(state.tasks) + len(footprints) > MAX_LIVE_TASKS
         or state.live_bytes + sum(footprints) > MAX_LIVE_BYTES
     )
 

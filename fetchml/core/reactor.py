@@ -10,8 +10,6 @@ from fetchml.core.bookings import preempting as bookings
 from fetchml.core.changes import change, current, finish, move
 from fetchml.core.dependencies import outcomes
 from fetchml.core.events import (
-    BatchAnnounced,
-    BatchWithdrawn,
     CancelRequested,
     CheckGpus,
     Collected,
@@ -50,7 +48,7 @@ from fetchml.core.model import (
 from fetchml.core.packing import learning
 from fetchml.core.requests import update
 from fetchml.core.requeue import queue_again
-from fetchml.core.scheduling import arrival, hand_over, preemption, prestage, waiting
+from fetchml.core.scheduling import hand_over, preemption, prestage, waiting
 from fetchml.core.scheduling.scheduler import Allocate, Discard, SchedulingPass, ShareLevels
 from fetchml.core.scheduling.waiting import PRESTAGED
 from fetchml.core.state import State
@@ -66,7 +64,7 @@ def step(state: State, event: Event) -> Decision:
     """
     decision = Decision()
     _apply(state, decision, event)
-    if state.blocked.news and state.arrival is None:
+    if state.blocked.news:
         outcomes.settle(state, decision, event.now)
     if not isinstance(event, Submitted):  # a submit displaces no prestaged task
         if state.bookings:
@@ -74,7 +72,7 @@ def step(state: State, event: Event) -> Decision:
         for task in prestage.misplaced(state, event.now):
             _discard(state, decision, task.id)
     has_more = _schedule(state, decision, event.now)
-    at_once = has_more or (state.blocked.news and state.arrival is None)
+    at_once = has_more or state.blocked.news
     decision.next_due = event.now if at_once else state.next_due(event.now)
     return decision
 
@@ -83,10 +81,6 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
     match event:
         case Submitted():
             submitting.submit(state, decision, event)
-        case BatchAnnounced():
-            arrival.announce(state, event)
-        case BatchWithdrawn():
-            arrival.withdraw(state, event)
         case CancelRequested() | ManyCancelRequested():
             _cancel(state, decision, event)
         case InterruptRequested() | LostDeclared():
@@ -136,7 +130,7 @@ def _recover(state: State, decision: Decision, now: int) -> None:
 def _schedule(state: State, decision: Decision, now: int) -> bool:
     """Return whether more can be started by another event at once."""
     state.due(now)
-    if not state.may_start or state.arrival is not None:
+    if not state.may_start:
         return False
     level = ShareLevels(state, now)
     if state.limits.cluster is not None:

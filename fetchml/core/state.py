@@ -16,7 +16,6 @@ from fetchml.core.packing.model import Packing
 from fetchml.core.packing.peaks import Job
 from fetchml.core.scheduling import waiting
 from fetchml.core.scheduling.allocator import GpuPool
-from fetchml.core.scheduling.arrival import Arrival
 from fetchml.core.scheduling.held_back import HeldBackTasks
 from fetchml.core.scheduling.limits import CLUSTER_CAPACITY as CLUSTER_CAPACITY  # noqa: PLC0414  # others import it from here
 from fetchml.core.scheduling.limits import ClusterLimits as ClusterLimits  # noqa: PLC0414  # others import it from here
@@ -70,8 +69,6 @@ class State:
     """Times without use of the GPUs of running tasks, by their ids. Not stored."""
     progress: SweepsUnderWay = field(default_factory=SweepsUnderWay)
     """Live and failed tasks of each sweep that has live tasks."""
-    arrival: Arrival | None = None
-    """`None` if no batch arrives."""
     interrupts: int = 0
     """Attempts that users have interrupted since the start, for metrics."""
     live_bytes: int = 0
@@ -148,7 +145,6 @@ class State:
         other.user_bytes = dict(self.user_bytes)
         other.wait_states = dict(self.wait_states)
         other.inputs = {}  # An estimate removes no outputs.
-        other.arrival = None  # And gets no more tasks.
         other.progress = self.progress.copy()
         other.handed_over = dict(self.handed_over)
         other.user_handed_over = dict(self.user_handed_over)
@@ -189,8 +185,6 @@ class State:
     def forget(self, task: Task) -> None:
         """Remove a task that has ended, and note that for those that wait for it or its sweep."""
         del self.tasks[task.id]
-        if self.arrival is not None:
-            self.arrival.ended[task.id] = task.status
         size = task_footprint(task)
         take(self.user_bytes, task.user, size)
         self.live_bytes -= size

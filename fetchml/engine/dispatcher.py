@@ -4,14 +4,11 @@ carried out.
 
 import asyncio
 import logging
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from fetchml.core.events import (
-    BatchWithdrawn,
     CheckGpus,
     Deliver,
     Effect,
@@ -24,7 +21,6 @@ from fetchml.core.notifications.notices import Notice
 from fetchml.core.reactor import step
 from fetchml.core.requests import text
 from fetchml.core.state import State
-from fetchml.engine.held_changes import HeldChanges
 from fetchml.errors import BadRequest
 from fetchml.ports.store import Document, Store
 
@@ -62,8 +58,6 @@ class Dispatcher:
         """With the number of the last change that must be durable before them."""
         self._newest: asyncio.Future[None] | None = None
         """Done when all changes so far are durable; `None` if there was none."""
-        self._held: HeldChanges | None = None
-        """`None` if changes are handed to the store at once."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due: int | None = None
 
@@ -146,52 +140,13 @@ class Dispatcher:
         """Make new versions of tasks durable, past the core: for tasks that have ended. `encoded`:
         see `Store.append`."""
         changes = [Change(seq, now, task) for seq, task in enumerate(tasks, start=self._seq + 1)]
-        if self._held is not None:
-            durable = self._held.add(changes, documents, encoded, self._store.encode)
-        else:
-            durable = self._store.append(
-                changes, followed=followed, documents=documents, encoded=encoded
-            )
+        durable = self._store.append(
+            changes, followed=followed, documents=documents, encoded=encoded
+        )
         # Only now: what the store refuses to take must leave no gap in the numbers.
         self._seq += len(changes)
         self._newest = durable
         return durable
-
-    @contextmanager
-    def one_commit(self) -> Iterator[None]:
-        """While inside, all changes wait, those of others too; then they become durable in one
-        commit. Not to be nested."""
-        held = self._held = HeldChanges()
-        try:
-            yield
-        finally:
-            self._held = None
-            self._store_all(held)
-
-    def _store_all(self, held: HeldChanges) -> None:
-        if not held.changes and not held.documents:
-            held.end()
-            return
-        try:
-            durable = self._store.append(
-                held.changes, documents=held.documents, encoded=held.encoded
-            )
-        except BaseException as error:
-            held.end(error)  # Else all that wait for them would wait for ever.
-            raise
-        held.follow(durable)
-
-    def withdraw(self, task_ids: frozenset[str], documents: Collection[Document]) -> None:
-        """Within `one_commit`: undo the submissions of these tasks with these documents. Nothing
-        of them becomes durable."""
-        self.apply(BatchWithdrawn(self._clock(), task_ids))
-        if self._held is None:
-            return
-        dropped = self._held.drop(task_ids, documents)
-        self._seq -= len(dropped)
-        self._effects = deque(
-            (seq - bisect_right(dropped, seq), effects) for seq, effects in self._effects
-        )
 
     async def settled(self) -> None:
         """Return once all changes so far are durable and published."""

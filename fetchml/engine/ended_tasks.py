@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from msgspec.structs import replace
 
 from fetchml.core.model import ENDED, Kept, Task
-from fetchml.core.scheduling.arrival import is_needed
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.task_lookup import TaskLookup
@@ -41,9 +40,9 @@ class EndedTasks:
         return self._state.inputs.get(task_id, ())
 
     def is_needed(self, task_id: str) -> bool:
-        """Whether live or arriving tasks need a task's outputs. Until they have ended, neither the
-        task nor its outputs are removed."""
-        return is_needed(self._state, task_id)
+        """Whether live tasks need a task's outputs. Until they have ended, neither the task nor its
+        outputs are removed."""
+        return task_id in self._state.inputs
 
     def hide(self, tasks: Sequence[Task]) -> asyncio.Future[None]:
         """Done when it is durable. Then remove their files. With their locks held."""

@@ -78,7 +78,7 @@ class Lifecycle:
     async def drain(self) -> None:
         """Take nothing new, end all watches and log readers; what runs goes on."""
         await self._dispatcher.apply(DrainRequested(self._clock()))
-        await self._dispatcher.settled()  # A batch that arrives is to be stored whole.
+        await self._dispatcher.settled()
         await self._save_shares()
         await self._gpus.save_peaks()
         self._feed.close()

@@ -1,4 +1,4 @@
-"""Which snapshots are in use: those that live tasks, tasks that arrive and experiments name."""
+"""Which snapshots are in use: those that live tasks and experiments name."""
 
 from fetchml.core.requests.experiment import Experiment
 from fetchml.core.state import State
@@ -22,7 +22,4 @@ class NamedSnapshots:
             for each in self._experiments
             if each.commit_id and user in (None, each.user)
         )
-        arrival = self._state.arrival
-        if arrival is None or user not in (None, arrival.user):
-            return frozenset((*by_tasks, *by_experiments))
-        return frozenset((*by_tasks, *by_experiments, *arrival.snapshots))
+        return frozenset((*by_tasks, *by_experiments))

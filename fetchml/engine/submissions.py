@@ -12,7 +12,6 @@ from fetchml.core.requests import submission
 from fetchml.core.requests.project_file import NO_PROJECT
 from fetchml.core.state import State
 from fetchml.datasets.provider import DatasetProvider
-from fetchml.engine.arrivals import PART, Arrivals, Batch
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.experiments.service import Experiments
 from fetchml.engine.task_lookup import TaskLookup
@@ -95,7 +94,6 @@ class Submissions:
         self._clock = clock
         self._ids = ids
         self._rules = rules
-        self._arrivals = Arrivals(dispatcher, dependencies, clock=clock, ids=ids)
         self._locks = KeyedLocks()
         self.refused = 0
         """Submits that a quota of waiting tasks, or the queue's limit, kept out."""
@@ -109,7 +107,7 @@ class Submissions:
         """
         if idempotency_key is None:
             self.require_accepting(who, 1)
-            [task] = await self._enter(who, [(await self.accept(who, request), None)], ())
+            [task] = await self._enter(who, [(await self.accept(who, request), None)])
             return task
         check_key(idempotency_key)
         [task] = await self._create_once(who, [request], [idempotency_key], OF_THE_ONLY)
@@ -188,18 +186,13 @@ class Submissions:
         if len(known) < len(requests):
             # Before the checks of each task, which cost much more.
             self.require_accepting(who, len(requests) - len(known))
-        new, sizes = await self._accept(who, requests, keys, known, named)
-        return await self._enter(who, new, sizes, dry_run=dry_run) if new else []
+        new = await self._accept(who, requests, keys, known, named)
+        return await self._enter(who, new, dry_run=dry_run) if new else []
 
     async def _enter(
-        self, who: Principal, new: Sequence[_New], sizes: Sequence[int], *, dry_run: bool = False
+        self, who: Principal, new: Sequence[_New], *, dry_run: bool = False
     ) -> list[Task]:
-        """Create tasks of valid specifications; durable on return, unless it is a dry run. `sizes`:
-        their footprints, of a large batch only."""
-        if len(new) > PART:
-            specs, keys = zip(*new, strict=True)
-            batch = Batch(specs, keys, sizes)
-            return await self._enter_batch(who, batch, dry_run=dry_run)
+        """Create tasks of valid specifications; durable on return, unless it is a dry run."""
         after: list[TaskSpec] = []
         snapshots: set[str] = set()
         for spec, _ in new:
@@ -225,26 +218,6 @@ class Submissions:
             await (until_end(durable) if any(key for _, key in new) else durable)
         return tasks
 
-    async def _enter_batch(
-        self,
-        who: Principal,
-        batch: Batch,
-        documents: Sequence[Document] = (),
-        known: Mapping[str, Status] | None = None,
-        *,
-        dry_run: bool,
-    ) -> list[Task]:
-        """See `Arrivals.enter`."""
-
-        def require_place(snapshots: frozenset[str]) -> None:
-            self.require_accepting(who, len(batch.specs))
-            self._require_place(who, batch.footprints, dry_run=dry_run)
-            self._require_snapshots(who, snapshots)
-
-        return await self._arrivals.enter(
-            who, batch, require_place, documents=documents, known=known, dry_run=dry_run
-        )
-
     def _require_place(self, who: Principal, footprints: Sequence[int], *, dry_run: bool) -> None:
         """Raises QueueQuotaReached, Unavailable."""
         if (refusal := acceptance.no_place(self._state, who.user, footprints)) is not None:
@@ -264,13 +237,11 @@ class Submissions:
         keys: Sequence[str | None],
         known: Mapping[str, IdempotentCreate],
         named: FieldNames,
-    ) -> tuple[list[_New], list[int]]:
-        """Return the tasks of the requests with new keys, and of a large batch their footprints.
-        Raises ValidationFailed: for many requests with no more than the first MAX_VIOLATIONS
-        faults, since the rest of a batch that is refused anyway is not looked at."""
+    ) -> list[_New]:
+        """Return the tasks of the requests with new keys. Raises ValidationFailed: for many
+        requests with no more than the first MAX_VIOLATIONS faults, since the rest of a batch that
+        is refused anyway is not looked at."""
         new: list[_New] = []
-        sizes: list[int] = []
-        is_large = len(requests) > PART
         violations: list[FieldViolation] = []
         pace = Pace()
         for index, (request, key) in enumerate(zip(requests, keys, strict=True)):
@@ -282,10 +253,7 @@ class Submissions:
                     violations.append(FieldViolation(named.key(index), fault))
                 continue
             try:
-                spec = await self.accept(who, request)
-                new.append((spec, idempotency))
-                if is_large:
-                    sizes.append(footprint(spec))
+                new.append((await self.accept(who, request), idempotency))
             except ValidationFailed as error:
                 violations += [
                     FieldViolation(named.field(index, each.field), each.rule)
@@ -298,7 +266,7 @@ class Submissions:
                 break
         if violations:
             raise ValidationFailed(violations)
-        return new, sizes
+        return new
 
     async def accept(
         self, who: Principal, request: Mapping[str, object], in_sweep: int | None = None
@@ -364,9 +332,6 @@ class Submissions:
         """Create the tasks of valid specifications, all of one snapshot, in one durable commit with
         `documents` and the ended tasks `replaced`, of one sweep. `footprints`: bytes of memory of
         each. `known`: outcomes of tasks that they start after, as far as known."""
-        if len(specs) > PART and not replaced:
-            batch = Batch(specs, [None] * len(specs), footprints)
-            return await self._enter_batch(who, batch, documents, known, dry_run=dry_run)
         ends = NOTHING_ENDED
         sweep = replaced[0].spec.sweep if replaced else None
         if sweep is not None or any(spec.after for spec in specs):

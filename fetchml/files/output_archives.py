@@ -11,8 +11,6 @@ from fetchml.errors import BadRequest, Overloaded, RateLimited, Unavailable
 from fetchml.files import archive_format
 from fetchml.files.task_files import MAX_OUTPUT_FILES, MOST_PATH_BYTES, TaskFiles, path_bytes
 
-ARCHIVE_BYTES = 32 << 20
-"""Memory of one archive that is being written: its paths, names and entries."""
 BY_USER = 2
 IN_ALL = 8
 RETRY_AFTER = 10

@@ -13,8 +13,6 @@ from fetchml.core.notifications.delivery import Delivery
 from fetchml.ports.store import Document, Store
 
 KIND = "notification"
-ROW_BYTES = 16 << 10
-"""Memory of the largest row: a URL and a body, and their entries in the tables."""
 DEAD_KEPT_MS = 30 * 86_400_000
 
 

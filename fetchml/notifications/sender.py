@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from fetchml.core.events import Deliver
 from fetchml.core.notifications.delivery import Channel, Delivery
+from fetchml.core.notifications.queue import DeliveryQueue
 from fetchml.core.notifications.retry import FIRST_DELAY_MS, after_failure, again, expired
-from fetchml.core.notifications.turns import DeliveryTurns
 from fetchml.notifications.outbox import Outbox
 from fetchml.ports.notifier import Message, NotDelivered, Notifier
 from fetchml.ports.store import Store
@@ -54,7 +54,7 @@ class Sender:
         self._render_sweep = render_sweep
         self._jitter = jitter
         self._first_delay_ms = first_delay_ms
-        self._schedule = DeliveryTurns(first_delay_ms)
+        self._queue = DeliveryQueue()
         self._attempts = BackgroundWork()
         self._changed: dict[str, None] = {}
         """Ids of the rows that are to be stored."""
@@ -64,7 +64,7 @@ class Sender:
         self.delivered = 0
         """Since the server started, as are the two below."""
         self.failed_attempts = 0
-        outbox.on_drop = self._schedule.remove
+        outbox.on_drop = self._queue.remove
 
     def deliver(self, effect: Deliver) -> None:
         """Send messages that have become durable."""
@@ -73,18 +73,18 @@ class Sender:
     def add(self, deliveries: Iterable[Delivery]) -> None:
         for each in deliveries:
             if self._outbox.get(each.id) is not None:  # It may have been dropped meanwhile.
-                self._schedule.add(each)
+                self._queue.add(each)
         self._send_due()
 
     def send_again(self, delivery: Delivery) -> Delivery:
         """Send a message now that waits or was given up, and return it as it is from now on."""
-        if self._schedule.is_on_the_way(delivery.id):
+        if self._queue.is_sending(delivery.id):
             return delivery
         now = self._clock()
         renewed = again(delivery, now)
         self._outbox.change(renewed)
         self._save(renewed.id)
-        self._schedule.send_now(renewed, now)
+        self._queue.add(renewed)
         self._send_due()
         return renewed
 
@@ -116,17 +116,18 @@ class Sender:
         if not self._open:
             return
         now = self._clock()
-        for each in self._schedule.expired(now):
+        due = self._queue.take(now)
+        for each in due.expired:
             over = expired(each, now)
             self._outbox.change(over)
             self._save(over.id)
             self._given_up(over)
-        for delivery in self._schedule.take(now):
+        for delivery in due.to_send:
             self._attempts.start(self._attempt(delivery))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if (at := self._schedule.next_at()) is not None:
+        if (at := self._queue.next_at()) is not None:
             # The wall clock may be set meanwhile.
             seconds = min(max(0, at - now) / 1000, LONGEST_WAIT_SECONDS)
             self._timer = asyncio.get_running_loop().call_later(seconds, self._send_due)
@@ -141,18 +142,18 @@ class Sender:
             log.exception("a message could not be sent", extra={"delivery": delivery.id})
             error = NotDelivered("the server failed to send it: its log has the reason")
         failpoints.reach("notified")
-        now, jitter = self._clock(), self._jitter()
+        self._queue.sent(delivery.id)
         if error is None:
             self.delivered += 1
             self._outbox.remove(delivery.id)
-            self._schedule.succeeded(delivery.id)
         else:
             self.failed_attempts += 1
+            now = self._clock()
             after = after_failure(
                 delivery,
                 now,
                 str(error),
-                jitter,
+                self._jitter(),
                 permanent=error.permanent,
                 not_before=now + error.retry_after_seconds * 1000,
                 first_ms=self._first_delay_ms,
@@ -160,8 +161,8 @@ class Sender:
             self._outbox.change(after)
             if after.dead_at is not None:
                 self._given_up(after)
-            kept = after.dead_at is None and self._outbox.get(after.id) is not None
-            self._schedule.failed(delivery.id, now, jitter, after if kept else None)
+            elif self._outbox.get(after.id) is not None:  # It may have been dropped meanwhile.
+                self._queue.add(after)
         self._save(delivery.id)
         self._send_due()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fetchml.config.settings import Settings
 from fetchml.files.data_dir import is_taken
-from fetchml.ops.checks import data, gpus, launcher, limits, memory
+from fetchml.ops.checks import data, gpus, launcher, limits
 from fetchml.ports.gpu import GpuState
 from fetchml.views import Finding
 
@@ -48,7 +48,6 @@ def _host(settings: Settings) -> Iterator[Finding]:
     yield limits.inotify()
     yield limits.resources(settings)
     yield limits.task_limits(settings)
-    yield memory.memory(settings)
 
 
 def _launcher(settings: Settings, found: GpuState) -> Iterator[Finding]:

@@ -69,11 +69,6 @@ def _require_possible(slurm: SlurmSettings) -> None:
             "files: start it as root, or with the capabilities CAP_CHOWN, CAP_DAC_OVERRIDE and "
             "CAP_FOWNER (docs/cluster-accounts.md)"
         )
-    if slurm.container == "docker":
-        raise CannotStart(
-            "[slurm] container is docker: its engine gives every account that may use it all "
-            "rights on the node. Use podman, apptainer or pyxis for accounts of users"
-        )
     if slurm.become == "setuid" and os.geteuid() != 0:
         raise CannotStart("[slurm] become is setuid: only a server of root can do that. Use sudo")
     if slurm.become == "ssh" and slurm.ssh is None:

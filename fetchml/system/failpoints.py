@@ -25,8 +25,6 @@ environment_recorded (not in its place), environment_kept (no attempt holds it),
 In a commit of documents and tasks together, as of a sweep: documents_put (no task is written yet),
 tasks_put (not committed), committed (not answered).
 
-`part_entered`: a part of a large batch is in the state, and nothing of it is stored.
-
 `notified`: an attempt to send a message was made, and its result is not stored yet.
 """
 

@@ -30,10 +30,7 @@ from fetchml.user_secrets.key_file import load_key, make_key
 from fetchml.user_secrets.seal import OVERHEAD_BYTES, BadSeal, Sealer
 
 KIND = "secret"
-RECORD_BYTES = 1024
-"""Memory of a record beside its value."""
 MAX_SECRETS = 10_000
-MOST_MEMORY = rules.MAX_BYTES + MAX_SECRETS * RECORD_BYTES
 
 _log = logging.getLogger(__name__)
 

@@ -27,7 +27,6 @@ def _root(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"users": {"ada": {"user": "#0"}}}, "'#0' can't be the name of an account"),
         ({"users": {"ada": {"user": "no-such-user"}}}, "this host has no account no-such-user"),
         ({"users": {"ada": {"token_file": "/t"}}}, "token_file needs user"),
-        ({"users": NOBODY, "container": "docker"}, "Use podman, apptainer or pyxis"),
         ({"users": NOBODY, "become": "ssh"}, "set .slurm. ssh"),
         ({"users": NOBODY, "become": "setuid", "ssh": "login1"}, "on the host of ssh"),
     ],

@@ -27,7 +27,6 @@ from fetchml.errors import BadRequest
 from fetchml.ports.store import Document
 from fetchml.system.clock import Clock
 from tests.support.tasks import task
-from tests.support.waiting import soon
 
 TASK = task("t")
 
@@ -136,89 +135,3 @@ async def test_failed_append_leaves_no_gap_in_the_numbers(monkeypatch: pytest.Mo
     monkeypatch.setattr(disk, "append", append)
     owner.record(1, [TASK])
     assert [change.seq for change in disk.handed_in] == [1]
-
-
-async def test_changes_held_for_one_commit_reach_the_store_together() -> None:
-    disk, state, done = SlowDisk(), one_slot(), list[Effect]()
-    owner = dispatcher_on(disk, state, done)
-    document = Document("sweep", "s", b"{}")
-    with owner.one_commit():
-        first = owner.apply(Submitted(1, [task("a")]), [document])
-        second = owner.record(1, [task("b")])
-        gone = owner.record(1, [task("c")])
-        with pytest.raises(UnicodeEncodeError):
-            owner.record(1, [task("d", error="\udcff")])
-        gone.cancel()
-        assert disk.handed_in == []
-    assert [(change.seq, change.task.id) for change in disk.handed_in] == [
-        (1, "a"),
-        (2, "b"),
-        (3, "c"),
-    ]
-    assert disk.encoded == [encode_task(change.task) for change in disk.handed_in]
-    assert disk.documents == [document]
-    assert not first.done()
-    settled = asyncio.create_task(owner.settled())
-    disk.durable[-1].set_result(None)
-    await asyncio.gather(first, second)
-    await asyncio.wait([settled])
-    owner.record(2, [task("e")])
-    assert disk.handed_in[-1].seq == 4, "handed in at once again"
-
-
-async def test_withdrawn_tasks_leave_no_gap_and_hold_no_effects_back() -> None:
-    disk, state, done = SlowDisk(), one_slot(), list[Effect]()
-    owner = dispatcher_on(disk, state, done)
-    owner.apply(LauncherChanged(1, available=True))
-    document, other = Document("sweep", "s", b"{}"), Document("sweep", "of another", b"{}")
-    with owner.one_commit():
-        owner.record(1, [task("x")], documents=[document])
-        owner.record(1, [task("c")], documents=[other])
-        started = owner.apply(Submitted(1, [task("a")]))
-        owner.record(1, [task("y")])
-        owner.withdraw(frozenset({"x", "y"}), [document])
-    assert [(change.seq, change.task.id) for change in disk.handed_in] == [
-        (1, "c"),
-        (2, "a"),
-        (3, "a"),
-    ]
-    assert disk.encoded == [encode_task(change.task) for change in disk.handed_in]
-    assert disk.documents == [other]
-    disk.durable[-1].set_result(None)
-    await started
-    owner.committed(disk.handed_in)
-    assert [type(effect) for effect in done] == [RunAttempt]
-    owner.record(2, [task("e")])
-    assert disk.handed_in[-1].seq == 4
-
-
-async def test_waiters_for_withdrawn_changes_wait_for_nothing() -> None:
-    disk, state = SlowDisk(), one_slot()
-    owner = dispatcher_on(disk, state, [])
-    with owner.one_commit():
-        owner.record(1, [task("x")])
-        owner.withdraw(frozenset({"x"}), [])
-    assert disk.durable == []
-    await soon(owner.settled())
-
-
-async def test_waiters_for_held_changes_learn_that_the_store_refused_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    disk, state = SlowDisk(), one_slot()
-    owner = dispatcher_on(disk, state, [])
-    monkeypatch.setattr(disk, "append", Mock(side_effect=ValueError("not storable")))
-    with pytest.raises(ValueError, match="not storable"), owner.one_commit():
-        waiter = owner.record(1, [task("a")])
-    with pytest.raises(ValueError, match="not storable"):
-        await soon(waiter)
-
-
-async def test_waiters_for_held_changes_learn_that_the_store_failed() -> None:
-    disk, state = SlowDisk(), one_slot()
-    owner = dispatcher_on(disk, state, [])
-    with owner.one_commit():
-        waiter = owner.record(1, [task("a")])
-    disk.durable[-1].set_exception(OSError("the disk is gone"))
-    with pytest.raises(OSError, match="the disk is gone"):
-        await waiter

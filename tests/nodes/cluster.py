@@ -3,7 +3,7 @@
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -103,16 +103,11 @@ class ImageFiles:
 class Nodes:
     slurm: Slurm
     files: ImageFiles
-    docker_host: Path
-    """File with the address of the engine that `docker` on the nodes means."""
 
 
 @contextmanager
 def nodes_with_containers() -> Iterator[Nodes]:
     debian.install("podman", "crun", "busybox-static", "uidmap", "fuse-overlayfs")
-    if shutil.which("docker") is None:
-        debian.install("docker-cli")
-    docker = Path(str(shutil.which("docker")))
     with tempfile.TemporaryDirectory(prefix="fetchml-nodes-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # Jobs of other accounts read what is below.
@@ -120,11 +115,6 @@ def nodes_with_containers() -> Iterator[Nodes]:
         for place in places.values():
             place.mkdir()
         apptainer.install(places["programs"])
-        host, real, own = folder / "docker_host", folder / "real", folder / "docker"
-        shutil.copy(docker, real)
-        host.touch()
-        own.write_text(f'#!/bin/sh\nexec {real} --host "$(cat {host})" "$@"\n')
-        own.chmod(0o755)
-        programs: Mapping[Path, Path] = {docker: own, Path("/usr/local/sbin"): places["programs"]}
+        programs = {Path("/usr/local/sbin"): places["programs"]}
         with private_slurm(pyxis.settings(places["pyxis"]), programs=programs) as slurm:
-            yield Nodes(slurm, ImageFiles(places["images"]), host)
+            yield Nodes(slurm, ImageFiles(places["images"]))

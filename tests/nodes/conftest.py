@@ -2,7 +2,6 @@
 share, and so they share an event loop; all means share a cluster."""
 
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from inspect import iscoroutinefunction
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest_asyncio
 from _pytest.mark.structures import ParameterSet
 
 from testbed.apptainer import program as apptainer
-from testbed.docker_engine import Engine
 from tests.nodes.cluster import (
     Archive,
     Nodes,
@@ -19,21 +17,20 @@ from tests.nodes.cluster import (
     nodes_with_containers,
     small_archive,
 )
-from tests.nodes.means import Docker, Means, docker_with_images, means_named
+from tests.nodes.means import Means, means_named
 from tests.support.jupyter_root import Root
 from tests.support.program import Server
 
 _HERE = Path(__file__).parent
-PROGRAMS = ("podman", "docker", "pyxis", "apptainer")
+PROGRAMS = ("podman", "pyxis", "apptainer")
 
 
 def of_program(name: str) -> list[ParameterSet]:
     """The means of one program: of root, and of an account that is not root."""
-    marks = [pytest.mark.docker] if name == "docker" else []
     # The stand-in for Apptainer needs root.
     is_for_root = name == "apptainer" and not apptainer.is_real()
     names = [name] if is_for_root else [name, f"{name} account"]
-    return [pytest.param(each, marks=marks, id=each) for each in names]
+    return [pytest.param(each, id=each) for each in names]
 
 
 MEANS = [each for name in PROGRAMS for each in of_program(name)]
@@ -57,12 +54,6 @@ def archives(tmp_path_factory: pytest.TempPathFactory, jupyter_root: Root) -> li
     return [small_archive(tmp_path_factory.mktemp("images")), jupyter_archive(jupyter_root)]
 
 
-@pytest.fixture(scope="session")
-def docker(docker_engine: Engine, archives: list[Archive]) -> Iterator[Docker]:
-    with docker_with_images(docker_engine, *archives) as found:
-        yield found
-
-
 @pytest.fixture(scope="session", params=MEANS)
 def means(
     request: pytest.FixtureRequest,
@@ -70,9 +61,8 @@ def means(
     archives: list[Archive],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Means]:
-    docker = partial(request.getfixturevalue, "docker")
     folder = tmp_path_factory.mktemp("means")
-    with means_named(request.param, nodes, folder, docker, *archives) as found:
+    with means_named(request.param, nodes, folder, *archives) as found:
         yield found
 
 

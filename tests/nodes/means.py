@@ -1,6 +1,5 @@
 """The ways in which nodes run images: a program, and the account of the server and its jobs."""
 
-import grp
 import os
 import shutil
 import time
@@ -9,11 +8,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from fetchml.adapters.slurm.transports.token import make_token
 from testbed.account import Account, account
-from testbed.docker_engine import Engine
 from testbed.pyxis import plugin as pyxis
 from testbed.slurm import CGROUPS, Slurm
 from tests.jupyter.image import NAME as JUPYTER
@@ -113,59 +111,15 @@ def of_podman(owner: Account | None, *archives: Archive) -> Iterator[list[str]]:
         podman(owner, "system", "reset", "--force")
 
 
-class Docker(NamedTuple):
-    """An engine that has the images."""
-
-    engine: Engine
-    images: list[str]
-
-
 @contextmanager
-def docker_with_images(engine: Engine, *archives: Archive) -> Iterator[Docker]:
-    names = []
-    for each in archives:
-        repository, version = f"fetchml-nodes-{each.name}", str(os.getpid())
-        engine.client.api.import_image(
-            str(each.tar), repository=repository, tag=version, changes=list(each.changes)
-        )
-        names.append(f"{repository}:{version}")
-    yield Docker(engine, names)
-    for name in set(names):
-        engine.client.images.remove(name, force=True)
-
-
-@contextmanager
-def docker_on(nodes: Nodes, engine: Engine) -> Iterator[None]:
-    """The nodes' `docker` means this engine meanwhile."""
-    before = nodes.docker_host.read_text()
-    nodes.docker_host.write_text(engine.host)
-    yield
-    nodes.docker_host.write_text(before)
-
-
-@contextmanager
-def docker_account(engine: Engine) -> Iterator[Account]:
-    """An account that may use the engine."""
-    socket = Path(engine.host.removeprefix("unix://"))
-    mode = socket.parent.stat().st_mode
-    socket.parent.chmod(mode | 0o011)
-    with account(grp.getgrgid(socket.stat().st_gid).gr_name) as owner:
-        yield owner
-    socket.parent.chmod(mode)
-
-
-@contextmanager
-def means_named(
-    name: str, nodes: Nodes, folder: Path, docker: Callable[[], Docker], *archives: Archive
-) -> Iterator[Means]:
-    """`name`: the program's; with ` account`, as an account that is not root. `docker`: only asked
-    for where it is the program. `archives`: the small image, and that of JupyterLab."""
+def means_named(name: str, nodes: Nodes, folder: Path, *archives: Archive) -> Iterator[Means]:
+    """`name`: the program's; with ` account`, as an account that is not root. `archives`: the
+    small image, and that of JupyterLab."""
     program, _, is_account = name.partition(" ")
     with ExitStack() as stack:
         owner: Account | None = None
         if is_account:
-            owned = docker_account(docker().engine) if program == "docker" else account()
-            owner = stack.enter_context(owned)
+            owner = stack.enter_context(account())
             folder = owner.folder
             key = nodes.slurm.jwt_key.read_bytes()
             (folder / "token").write_text(make_token(key, owner.name, int(time.time()), 86_400))
@@ -174,10 +128,6 @@ def means_named(
             case "podman":
                 images = stack.enter_context(of_podman(owner, *archives))
                 left = partial(_left_of_podman, owner)
-            case "docker":
-                engine, images = docker()
-                stack.enter_context(docker_on(nodes, engine))
-                left = partial(_left_of_docker, engine)
             case "pyxis":
                 images = [str(nodes.files.squashed(each)) for each in archives]
                 left = partial(_left_of_pyxis, nodes.slurm)
@@ -197,12 +147,6 @@ def _nothing(task_id: str) -> str:
 def _left_of_podman(owner: Account | None, task_id: str) -> str:
     of_task = f"--filter=label=fetchml.task={task_id}"
     return podman(owner, "ps", "--all", "--quiet", of_task).strip()
-
-
-def _left_of_docker(engine: Engine, task_id: str) -> str:
-    of_task = {"label": f"fetchml.task={task_id}"}
-    found = engine.client.api.containers(all=True, filters=of_task)
-    return " ".join(each["Id"] for each in found)
 
 
 def _left_of_pyxis(slurm: Slurm, task_id: str) -> str:

@@ -8,7 +8,7 @@ from tests.support.waiting import eventually
 
 async def test_a_service_from_start_to_end(server: Server, means: Means) -> None:
     """Each program ends it by both ways: as root it is left idle, as an account stopped."""
-    service = await Service.running(server, memory_gb=1)  # Docker enforces it.
+    service = await Service.running(server, memory_gb=1)
     assert "reason" not in await service.show(), "it is isolated"
     for token in ("", "wrong"):
         async with service.ask("GET", "/api/kernels", token=token) as reply:

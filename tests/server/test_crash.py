@@ -30,7 +30,7 @@ ONLY_MESSAGES = {"notified"}
 """Of these tests/server/test_notifications.py has more."""
 ONLY_LIMITS = {"limit_changed"}
 """Of these tests/server/test_time_limits.py has more."""
-ONLY_SWEEPS = {"documents_put", "tasks_put", "committed", "part_entered"}
+ONLY_SWEEPS = {"documents_put", "tasks_put", "committed"}
 """These tests/server/test_crash_of_sweeps.py has."""
 ONLY_CLUSTER = {"handing_over", "handed_over", "array_written", "array_submitted"}
 """Of these tests/server/test_slurm.py and test_slurm_arrays.py have more."""

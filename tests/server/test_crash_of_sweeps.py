@@ -98,18 +98,6 @@ async def test_killed_within_the_commit(
     await server.assert_idle(*ids)
 
 
-async def test_killed_while_a_large_sweep_enters(serve: Serve, processes_backend: Backend) -> None:
-    server = await serve(processes_backend).start(FETCHML_CRASH_AT="part_entered")
-    wanted = request("large", LARGE, hold=True)
-    with pytest.raises(aiohttp.ClientError):
-        await create(server, wanted)
-    assert await server.died() == -signal.SIGKILL
-    await server.start()
-    assert await stored(server) == {}
-    made = await create(server, wanted)
-    assert await stored(server) == {"large": made}
-
-
 async def test_killed_at_random(serve: Serve, processes_backend: Backend) -> None:
     """While several sweeps are stored, which start after those of earlier rounds."""
     dice = random.Random(16)  # noqa: S311  # dice, no secret

@@ -119,9 +119,6 @@ def _check_users(state: State) -> None:
     sizes: dict[str, int] = {}
     for task in state.tasks.values():
         sizes[task.user] = sizes.get(task.user, 0) + task_footprint(task)
-    if (arrival := state.arrival) is not None:
-        assert arrival.tasks > 0, "a batch is whole, and arrives"
-        sizes[arrival.user] = sizes.get(arrival.user, 0) + arrival.size
     assert sizes == state.user_bytes, "users' memory"
     assert sum(sizes.values()) == state.live_bytes, "memory of live tasks"
 
@@ -181,9 +178,8 @@ def _check_dependencies(state: State) -> None:
         if task.spec.sweep is not None:
             live[task.spec.sweep.id] = live.get(task.spec.sweep.id, 0) + 1
     assert {each: state.progress.of(each).live for each in live} == live, "live tasks of sweeps"
-    if state.arrival is None:
-        assert len(state.progress) == len(live), "a sweep without live tasks"
-    if state.blocked.news or state.arrival is not None:
+    assert len(state.progress) == len(live), "a sweep without live tasks"
+    if state.blocked.news:
         return
     for task in state.tasks.values():
         for each in state.blocked.open_conditions(task.id):

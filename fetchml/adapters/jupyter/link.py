@@ -30,9 +30,6 @@ SOCKET = "jupyter.sock"
 READ_BYTES = 32 << 10
 """Of a reply that are buffered, beside what one read returns."""
 HANDSHAKE_SECONDS = 10.0
-TLS_BYTES = 384 << 10
-"""Memory of a connection with TLS beside that of one without: asyncio's buffer of 256 KiB for what
-it reads, and OpenSSL's own."""
 _NOBODY = "fetchml"
 """The name that goes into a handshake, where something must."""
 

@@ -5,9 +5,6 @@ records the end as it does without one; the job's own first process is the runti
 signals on. The task's variables are in a file that only the shim reads: on a command line others on
 the node could see them, and in the runtime's own environment they could change what that does.
 
-Docker's containers are processes of its engine, not of the job. They get the job's limits by
-options, and end with it by a lifeline: a FIFO that the job holds open.
-
 Pyxis, a plugin of Slurm, runs the steps of a job in containers: there the job's first process is
 `srun`, and the shim is the only process of its step.
 """
@@ -33,9 +30,6 @@ from fetchml.ports.launcher import LaunchSpec, Mount, PrepareError
 ENVIRONMENT = "environment"
 """File in the attempt's folder with the task's variables."""
 _ENVIRONMENT_PATH = "/.fetchml/environment"
-LIFELINE = "lifeline"
-"""Beginning of the name of a job's FIFO in the attempt's folder."""
-_LIFELINE_PATH = PurePosixPath("/.fetchml/lifeline")
 _RELAY_PATH = PurePosixPath("/.fetchml/node_relay.py")
 _SAMPLER_PATH = PurePosixPath("/.fetchml/gpu_samples.py")
 _NAME = re.compile(r"[a-z0-9](?:[A-Za-z0-9._/@-]|:(?!/)){0,511}")
@@ -52,31 +46,6 @@ _NOT_FOR_TASKS = (
 )
 """Beginnings of the names of variables that a step of Slurm has, and tasks of other runtimes don't
 have."""
-_WRITABLE = ("/tmp", "/run", "/var/tmp")  # noqa: S108 - in the container
-_DOCKER = """\
-set -e
-job=$1 cpus=$2 memory=$3
-[ "$memory" -gt 0 ] || memory=$((${{4:-0}} * cpus))
-cores=$(taskset -cp $$)
-most=$(nproc)
-[ "$cpus" -le "$most" ] || cpus=$most
-# What a job left that ended between the making of its container and its start.
-docker ps --all --filter=status=created "--filter=label=fetchml.owner=$(id -u)" \\
-    --format='{{{{.ID}}}} {{{{.Label "fetchml.client"}}}}' | while read -r id client; do
-    [ -e "/proc/$client" ] || docker rm "$id" >/dev/null 2>&1 || :
-done
-# Open to this process and what it becomes. Nobody else can open it to write.
-lifeline={lifeline}.$job-$$
-mkfifo -m 600 "$lifeline"
-exec 9<>"$lifeline"
-chmod 400 "$lifeline"
-set -- '--mount=type=bind,"src='"$lifeline"'",dst=/.fetchml/lifeline,ro' \\
-    "--name=fetchml-$job-$$" "--label=fetchml.client=$$" "--label=fetchml.owner=$(id -u)" \\
-    "--cpus=$cpus" "--cpuset-cpus=${{cores##* }}"
-[ "$memory" -le 0 ] || set -- "$@" "--memory=${{memory}}m" "--memory-swap=${{memory}}m"
-"""
-
-
 _VOLUME = """\
 {variable}=$(cd -P -- {path} && [ "$(readlink /proc/self/cwd)" = {path} ] && stat -c %d:%i .) || {{
     echo "the volume {name} is not available on this node: "{path}" is no folder, or has a link" >&2
@@ -91,7 +60,7 @@ class Containers:
     """The way in which nodes run images."""
 
     runtime: str
-    """`podman`, `apptainer`, `docker` or `pyxis`."""
+    """`podman`, `apptainer` or `pyxis`."""
     owner: tuple[int, int]
     """uid and gid of the account that runs the jobs."""
     shm_mb: int = 1024
@@ -123,7 +92,6 @@ class Containers:
             environment=_ENVIRONMENT_PATH,
             relay=_RELAY_PATH,
             sampler=_SAMPLER_PATH,
-            lifeline=_LIFELINE_PATH if self.runtime == "docker" else None,
         )
         mounts = [
             Mount(run.folder / ENVIRONMENT, _ENVIRONMENT_PATH, read_only=True),
@@ -136,7 +104,6 @@ class Containers:
         words = {
             "podman": self._podman,
             "apptainer": self._apptainer,
-            "docker": self._docker,
             "pyxis": self._pyxis,
         }[self.runtime]
         command = [*map(quote, shim)]
@@ -152,28 +119,8 @@ class Containers:
     def _podman(self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]) -> str:
         if not _NAME.fullmatch(run.image) or _TRANSPORTS.match(run.image):
             raise _unusable(run.image, "the name of an image in a registry")
-        options = [
-            *self._common(run),
-            # So that the processes stay in the job, with its limits.
-            "--cgroups=disabled",
-            # What the image declares as volumes would be on the node's disk, without a limit.
-            "--image-volume=tmpfs",
-            # The counts there are those of the whole node.
-            "--security-opt=mask=/sys/fs/cgroup",
-            *(["--userns=keep-id"] if self.owner[0] else []),
-        ]
-        lines = ['set -- "--mount=type=bind,src="' + f'{shim}",dst={SHIM_PATH},ro"']
-        if run.gpu:
-            lines.append('for number in $(echo "$numbers" | tr , " "); do')
-            lines.append('    set -- "$@" "--device=nvidia.com/gpu=$number"')
-            lines.append("done")
-        words = [*options, *(f"--mount={_mount(each)}" for each in mounts)]
-        return _script(lines, "podman run", words, [quote(run.image), *command[1:]])
-
-    def _common(self, run: LaunchSpec) -> list[str]:
-        """The options that Podman and Docker share."""
         uid, gid = self.owner
-        return [
+        options = [
             "--rm",
             "--network=host",
             "--cap-drop=all",
@@ -185,21 +132,21 @@ class Containers:
             f"--label=fetchml.task={run.task_id}",
             f"--workdir={WORKSPACE}",
             f"--entrypoint={SHIM_PATH}",
+            # So that the processes stay in the job, with its limits.
+            "--cgroups=disabled",
+            # What the image declares as volumes would be on the node's disk, without a limit.
+            "--image-volume=tmpfs",
+            # The counts there are those of the whole node.
+            "--security-opt=mask=/sys/fs/cgroup",
+            *(["--userns=keep-id"] if uid else []),
         ]
-
-    def _docker(self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]) -> str:
-        if not _NAME.fullmatch(run.image) or _TRANSPORTS.match(run.image):
-            raise _unusable(run.image, "the name of an image in a registry")
-        options = [
-            *self._common(run),
-            *(f"--tmpfs={each}:rw,nosuid,nodev,exec,mode=1777" for each in _WRITABLE),
-            *(f"--mount={_mount(each)}" for each in mounts),
-        ]
-        lines = [_DOCKER.format(lifeline=quote(str(run.folder / LIFELINE)))]
-        lines.append(f'set -- "$@" "--mount=type=bind,src="{shim}",dst={SHIM_PATH},ro"')
+        lines = ['set -- "--mount=type=bind,src="' + f'{shim}",dst={SHIM_PATH},ro"']
         if run.gpu:
-            lines.append("""set -- "$@" "--gpus=\\"device=$numbers\\"\"""")
-        return _script(lines, "docker run", options, [quote(run.image), *command[1:]])
+            lines.append('for number in $(echo "$numbers" | tr , " "); do')
+            lines.append('    set -- "$@" "--device=nvidia.com/gpu=$number"')
+            lines.append("done")
+        words = [*options, *(f"--mount={_mount(each)}" for each in mounts)]
+        return _script(lines, "podman run", words, [quote(run.image), *command[1:]])
 
     def _apptainer(
         self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]
@@ -221,7 +168,7 @@ class Containers:
 
     def _pyxis(self, run: LaunchSpec, shim: str, mounts: list[Mount], command: list[str]) -> str:
         lines = [
-            "job=$1 cpus=$2 conf=$5",
+            "job=$1 cpus=$2 conf=$3",
             '[ -z "$conf" ] || export SLURM_CONF="$conf"',
             # One option has all mounts: of two, the second is another value of the first.
             f'set -- "--container-mounts={_pyxis_mounts(mounts)},"{shim}":{SHIM_PATH}:ro"',

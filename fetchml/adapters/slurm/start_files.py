@@ -20,7 +20,7 @@ import msgspec
 
 from fetchml.adapters.dataset_links import input_variables, link_datasets
 from fetchml.adapters.shim_command import PLACES, shim_command, variables_of
-from fetchml.adapters.slurm.containers import ENVIRONMENT, LIFELINE, Containers
+from fetchml.adapters.slurm.containers import ENVIRONMENT, Containers
 from fetchml.adapters.slurm.job import Submission
 from fetchml.adapters.volume_links import link_volumes
 from fetchml.core.model import AttemptEnd
@@ -396,5 +396,3 @@ def remove(path: Path) -> None:
     untrusted.remove(path / VOLUMES)
     for name in (SUBMISSION, START, DRAFT, ENVIRONMENT):
         (path / name).unlink(missing_ok=True)
-    for lifeline in path.glob(f"{LIFELINE}.*"):
-        lifeline.unlink(missing_ok=True)

@@ -69,7 +69,7 @@ class SlurmSettings(msgspec.Struct, frozen=True):
     ] = None
     reservation: Annotated[Text | None, about("Reservation of the jobs.", default="none")] = None
     container: Annotated[
-        Literal["none", "podman", "apptainer", "docker", "pyxis"],
+        Literal["none", "podman", "apptainer", "pyxis"],
         about(
             "Program that runs a task's `image` on a node. `pyxis` is a plugin of Slurm. `none`: "
             "tasks are plain processes of the server's account and `image` is ignored."

@@ -46,7 +46,7 @@ def after_failure(
 
 def expired(delivery: Delivery, now: int) -> Delivery:
     """Return the row as a dead letter, because its day is over."""
-    error = delivery.error or "other messages to the same address failed, and its time is over"
+    error = delivery.error or "not sent within a day"
     return replace(delivery, dead_at=now, error=error)
 
 

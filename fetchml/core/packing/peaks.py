@@ -16,8 +16,6 @@ MOST_OF_USER = 200
 """Jobs of one user; the one that was learned longest ago is forgotten first."""
 MOST = 2_000
 """Jobs of all users. Beyond that the user with the most loses one."""
-JOB_BYTES = 2_048
-"""Most memory that one takes, names included."""
 
 Job = tuple[str, str]
 """User and job name."""

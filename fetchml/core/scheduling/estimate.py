@@ -1,30 +1,22 @@
 """Estimates of when waiting tasks start: a simulation of the queue.
 
-Run times come from the host's own history of similar tasks, as quantiles. The whole queue is
-simulated once with their means, and the variances of what comes before a task are added up. For the
-head of the queue, where one long task makes all the difference, it is simulated many times with run
-times drawn from the quantiles (the same draws every time). `core.scheduling.simulation` has what a
-simulation leaves out.
+Run times come from the host's own history of similar tasks, as quantiles. The queue is simulated
+once with their means, and the variances of the work before a task give the spread of its start.
+`core.scheduling.simulation` lists what the simulation leaves out.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from math import exp, log, sqrt
 from typing import NamedTuple
-from zlib import crc32
 
 from msgspec.structs import replace
 
 from fetchml.core.model import Resources, Status, Task
-from fetchml.core.scheduling import booked_simulation, simulation
 from fetchml.core.scheduling.resources import fits
 from fetchml.core.scheduling.scheduler import ShareLevels
-from fetchml.core.scheduling.simulation import Durations, Running, Waiting
+from fetchml.core.scheduling.simulation import Durations, Running, Waiting, booked_until, simulate
 from fetchml.core.state import State
 
-RUNS = 30
-"""Simulations of the head of the queue."""
-HEAD = 40
-"""Waiting tasks that are the head of the queue."""
 Z90 = 1.2816
 """Standard deviations above the mean below which 90 % of a normal distribution lie."""
 UNKNOWN_MS = tuple(minutes * 60_000 for minutes in (1, 2, 5, 10, 20, 40, 90, 180, 360, 720))
@@ -78,48 +70,34 @@ def _estimate(
     state: State, now: int, durations: Callable[[Task], Durations], until: str | None
 ) -> dict[str, Estimate]:
     queue = list(_queue(state, now, durations, until))
-    simulate = booked_simulation.simulate if state.bookings else simulation.simulate
-    held = [
-        (state.tasks[task_id], resources)
-        for task_id, resources in state.held.items()
-        if state.tasks[task_id].status is not Status.COLLECTING
-    ]
-    left = [_left(task, now, durations(task)) for task, _ in held]
-    held = [(task, _as_counted(state, task, resources)) for task, resources in held]
-    running = [
-        Running(now + _moments(quantiles)[0], task.gpu_uuids, resources)
-        for quantiles, (task, resources) in zip(left, held, strict=True)
-    ]
+    booked = booked_until(state, now)
+    left: list[Durations] = []
+    running: list[Running] = []
+    for task_id, resources in state.held.items():
+        task = state.tasks[task_id]
+        if task.status is not Status.COLLECTING:
+            left.append(quantiles := _left(task, now, durations(task)))
+            ends_at = now + _moments(quantiles)[0]
+            counted = _as_counted(state, task, resources)
+            if booked and task.gpu_uuids:
+                free = sum(uuid not in booked for uuid in task.gpu_uuids)
+                counted = replace(counted, gpu=counted.gpu * free // len(task.gpu_uuids))
+            running.append(Running(ends_at, counted))
     known = {id(waiting.quantiles): waiting.quantiles for waiting in queue}
     moments = {key: _moments(quantiles) for key, quantiles in known.items()}
     runs = [moments[id(waiting.quantiles)][0] for waiting in queue]
     variances = [moments[id(waiting.quantiles)][1] for waiting in queue]
-    starts = simulate(state, now, running, queue, runs)
+    starts = simulate(state, now, running, booked.values(), queue, runs)
     at_work = sum(_moments(quantiles)[1] for quantiles in left)
-    estimates = _with_spread(state, now, queue, starts, at_work, variances)
-    first = queue[:HEAD]
-    samples: list[list[int]] = [[] for _ in first]
-    for number in range(RUNS):
-        drawn = [
-            Running(now + _draw(quantiles, task.id, number), task.gpu_uuids, resources)
-            for quantiles, (task, resources) in zip(left, held, strict=True)
-        ]
-        runs = [_draw(waiting.quantiles, waiting.task_id, number) for waiting in first]
-        for sample, start in zip(samples, simulate(state, now, drawn, first, runs), strict=True):
-            if start is not None:
-                sample.append(start)
-    for waiting, sample in zip(first, samples, strict=True):
-        if sample:
-            sample.sort()
-            p50, p90 = sample[len(sample) // 2], sample[len(sample) * 9 // 10]
-            estimates[waiting.task_id] = Estimate(p50, p90)
-    return estimates
+    return _with_spread(state, now, queue, starts, at_work, variances)
 
 
 def _queue(
     state: State, now: int, durations: Callable[[Task], Durations], until: str | None
 ) -> Iterator[Waiting]:
-    """Yield the ready tasks that can start, in order, up to the task `until`."""
+    """Yield the ready tasks that can start, in order, up to the task `until`.
+
+    Tasks for GPUs of users with a booking are left out: they go past the others on its GPUs."""
     most = Resources(
         state.limits.capacity.cpu, state.limits.capacity.memory_gb, len(state.gpus.usable())
     )
@@ -129,8 +107,8 @@ def _queue(
     tasks = state.tasks
     for queue, entry in state.queue.entries(ShareLevels(state, now)):
         shape = queue.shape
-        if can_start[shape]:
-            task = tasks[entry.task_id]
+        task = tasks[entry.task_id]
+        if can_start[shape] and not (shape.resources.gpu and task.user in state.bookings.users):
             wanted = _as_counted(state, task, shape.resources)
             yield Waiting(
                 wanted.cpu,
@@ -139,8 +117,6 @@ def _queue(
                 entry.ready_at,
                 durations(task),
                 task.id,
-                task.user,
-                task.spec.timeout_seconds,
             )
         if entry.task_id == until:
             return
@@ -148,8 +124,8 @@ def _queue(
 
 def _as_counted(state: State, task: Task, wanted: Resources) -> Resources:
     """Return the resources that a task takes up in the simulation. With packing it may take up
-    several slots of a GPU. With bookings, where GPUs are not only counted, that is left out."""
-    if state.packing is None or state.bookings or not wanted.gpu:
+    several slots of a GPU."""
+    if state.packing is None or not wanted.gpu:
         return wanted
     gpus, slots = state.gpus.known.values(), state.gpus.slots_per_gpu
     return replace(wanted, gpu=wanted.gpu * state.packing.slots(task, gpus, slots))
@@ -188,10 +164,6 @@ def _left(task: Task, now: int, quantiles: Durations) -> Durations:
     left = [quantile - elapsed for quantile in quantiles if quantile > elapsed] or [elapsed]
     limit = task.spec.timeout_seconds * 1000
     return [min(rest, max(0, limit - elapsed)) for rest in left] if limit else left
-
-
-def _draw(quantiles: Durations, task_id: str, number: int) -> int:
-    return quantiles[crc32(b"%d" % number, crc32(task_id.encode())) % len(quantiles)]
 
 
 def _moments(quantiles: Durations) -> tuple[int, float]:

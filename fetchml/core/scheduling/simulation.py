@@ -1,10 +1,11 @@
 """A simulation of the queue, for estimates.
 
 It is coarse where that hardly matters: tasks with the same number of GPUs form one line, GPUs are
-alike and only counted, no new task comes, none fails, and none is preempted.
+alike and only counted, no new task comes, none fails, and none is preempted. GPUs of a booking
+count as taken until it ends, from now on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -24,16 +25,12 @@ class Waiting(NamedTuple):
     ready_at: int
     quantiles: Durations
     task_id: str
-    user: str
-    timeout_seconds: int
-    """0: it has no time limit."""
 
 
 class Running(NamedTuple):
     """A task that holds its resources."""
 
     ends_at: int
-    gpu_uuids: tuple[str, ...]
     resources: Resources
 
 
@@ -41,10 +38,14 @@ def simulate(
     state: State,
     now: int,
     running: Sequence[Running],
+    booked: Iterable[int],
     queue: Sequence[Waiting],
     runs: Sequence[int],
 ) -> list[int | None]:
     """Simulate the queue: the start of each task, `None` if it never starts.
+
+    `running`: without slots of booked GPUs. `booked`: the ends of the bookings, one for each booked
+    GPU. `runs`: run times of the tasks of `queue` in ms.
 
     Tasks with the same number of GPUs form one line. The first in order that fits starts; a task
     that has waited for `reserve_after` has a backfill reservation.
@@ -55,7 +56,10 @@ def simulate(
         by_gpus.setdefault(queue[index].gpu, []).append(index)
     lines = list(by_gpus.values())
     lines.sort(key=_last)
-    ends = [(each.ends_at, *_amounts(each.resources)) for each in running]
+    ends = [(each.ends_at, *_amounts(each.resources), 1) for each in running]
+    for ends_at in booked:
+        ends.append((ends_at, 0, 0, state.gpus.slots_per_gpu, 0))
+        gpu -= state.gpus.slots_per_gpu
     heapify(ends)
     starts: list[int | None] = [None] * len(queue)
     reserve_after = state.limits.reserve_after_ms
@@ -67,7 +71,7 @@ def simulate(
             cores, gib, gpus, ready_at, *_ = queue[index]
             if gpus <= gpu_left and cores <= cpu_left and gib <= memory_left:
                 starts[index] = time
-                heappush(ends, (time + runs[index], cores, gib, gpus))
+                heappush(ends, (time + runs[index], cores, gib, gpus, 1))
                 cpu, memory, gpu, slots = cpu - cores, memory - gib, gpu - gpus, slots - 1
                 line.pop()
                 if not line:
@@ -81,8 +85,8 @@ def simulate(
         else:
             if not ends:
                 return starts
-            time, cores, gib, gpus = heappop(ends)
-            cpu, memory, gpu, slots = cpu + cores, memory + gib, gpu + gpus, slots + 1
+            time, cores, gib, gpus, tasks = heappop(ends)
+            cpu, memory, gpu, slots = cpu + cores, memory + gib, gpu + gpus, slots + tasks
     return starts
 
 
@@ -104,3 +108,13 @@ def _free_at_first(state: State, running: Sequence[Running]) -> tuple[int, int, 
         in_order - sum(each.resources.gpu for each in running),
         state.limits.max_running - len(running),
     )
+
+
+def booked_until(state: State, now: int) -> dict[str, int]:
+    """Return the end of the last booking of each booked GPU, by UUID."""
+    usable = frozenset(state.gpus.usable())
+    ends: dict[str, int] = {}
+    for booking in state.bookings.on(usable, now):
+        for uuid in usable.intersection(booking.gpu_uuids):
+            ends[uuid] = max(booking.ends_at, ends.get(uuid, 0))
+    return ends

@@ -41,9 +41,6 @@ class SweepsUnderWay:
         self._sweeps: dict[str, Progress] = {}
         self._ended: set[str] = set()
         """Sweeps without live tasks that are here until `drop_ended`."""
-        self.keeps_ended = False
-        """Whether sweeps whose last live task leaves stay here: a batch that arrives may name
-        them."""
 
     def copy(self) -> "SweepsUnderWay":
         """Return a copy that does not change with this one."""
@@ -78,8 +75,6 @@ class SweepsUnderWay:
 
     def drop_ended(self) -> None:
         """Forget the sweeps that have no live task after all."""
-        if self.keeps_ended:
-            return
         for sweep_id in self._ended:
             if not self._sweeps[sweep_id].live:
                 del self._sweeps[sweep_id]
@@ -96,10 +91,8 @@ class SweepsUnderWay:
         if task.failure_reason is not None:
             failures = Failures(failures.number + 1, failures.example or task.id)
         progress = Progress(user, live - 1, failures)
-        if progress.live or self.keeps_ended:
+        if progress.live:
             self._sweeps[sweep_id] = progress
         else:
             del self._sweeps[sweep_id]
-        if not progress.live and self.keeps_ended:
-            self._ended.add(sweep_id)
         return progress

@@ -53,8 +53,6 @@ from fetchml.system.threads import WorkerThreads
 
 T = TypeVar("T")
 
-SWEEP_BYTES = 8 << 10
-"""Memory of one record, at most."""
 MAX_TASK_BYTES = 64 << 20
 """Memory of all tasks of one sweep."""
 """Time for which an Idempotency-Key names the sweep that it created."""

@@ -53,8 +53,6 @@ wait
 """
 _VERSIONS = {
     "none": "true",
-    # Of the engine, so that the account must reach it.
-    "docker": "docker version --format 'Docker {{.Server.Version}}'",
     # Its options are those of srun.
     "pyxis": "srun --help | grep -q -- --container-image && echo Pyxis, enroot $(enroot version)",
 }
@@ -232,8 +230,6 @@ def _without_record(job: Job | None, said: str) -> Finding:
 def _runtime(name: str, found: Mapping[str, str]) -> Finding:
     version = found.get("runtime", "")
     fix = f"Install {name} on all nodes, or change [slurm] container."
-    if name == "docker":
-        fix = f"{fix} The jobs' account must be in the group docker there."
     if name == "pyxis":
         fix = f"{fix} srun has its options there if plugstack.conf names it."
     if version:

@@ -13,7 +13,7 @@ from fetchml.shim import WRONG_VOLUME
 from tests.shim.attempt import SHIM as SHIM_PROGRAM
 from tests.shim.attempt import Attempt
 
-RUNTIMES = ("podman", "apptainer", "docker", "pyxis")
+RUNTIMES = ("podman", "apptainer", "pyxis")
 PROGRAMS = {"pyxis": "srun"}
 
 
@@ -27,7 +27,6 @@ def ran(
     runtime: str,
     run: LaunchSpec,
     owner: tuple[int, int] = (7, 8),
-    memory: str = "600",
 ) -> list[str]:
     """The arguments that the runtime gets on a node whose GPUs 2 and 3 are the job's."""
     program = folder / "bin" / PROGRAMS.get(runtime, runtime)
@@ -39,7 +38,7 @@ def ran(
     )
     given = {"PATH": f"{program.parent}:{os.environ['PATH']}", "numbers": "2,3", "gpus": "0,1"}
     done = subprocess.run(
-        ["sh", "-euc", script, "sh", "12", "1", "0", memory, "/etc/of/slurm.conf"],
+        ["sh", "-euc", script, "sh", "12", "1", "/etc/of/slurm.conf"],
         env=given,
         capture_output=True,
         text=True,
@@ -67,7 +66,7 @@ def identity(folder: Path) -> str:
 def test_volume_behind_a_link_is_not_mounted(tmp_path: Path, runtime: str, place: str) -> None:
     (tmp_path / "it's/inner").mkdir(parents=True)
     (tmp_path / "link").symlink_to("it's")
-    for name, works in ((place, False), ("it's/inner", runtime in ("podman", "docker"))):
+    for name, works in ((place, False), ("it's/inner", runtime == "podman")):
         run = spec(tmp_path, volumes=(Mount(tmp_path / name, "/volumes/v", read_only=True),))
         if works:
             words = ran(tmp_path, runtime, run)
@@ -176,30 +175,6 @@ def test_podman_of_root(tmp_path: Path) -> None:
     words = ran(tmp_path, "podman", spec(tmp_path), (0, 0))
     assert "--user=0:0" in words
     assert not any("--userns" in word or "--device" in word for word in words)
-
-
-def test_docker_has_the_limits_and_the_lifeline_of_its_job(tmp_path: Path) -> None:
-    folder = tmp_path / "a,b"
-    folder.mkdir()
-    words = ran(folder, "docker", spec(folder, gpu=2))
-    [lifeline] = folder.glob("lifeline.12-*")
-    assert lifeline.is_fifo()
-    assert lifeline.stat().st_mode & 0o777 == 0o400
-    given = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
-    assert given["--cpus"] == "1"
-    assert given["--memory"] == given["--memory-swap"] == "600m"
-    assert given["--cpuset-cpus"]
-    assert given["--gpus"] == '"device=2,3"'
-    assert given["--user"] == "7:8"
-    assert f'--mount=type=bind,"src={lifeline}",dst=/.fetchml/lifeline,ro' in words
-    at = words.index("--lifeline")
-    assert words[at + 1] == "/.fetchml/lifeline"
-    assert words.index("example.org/ml/train:2") < at < words.index("--env")
-
-
-def test_docker_gets_no_limit_of_memory_where_slurm_has_none(tmp_path: Path) -> None:
-    words = ran(tmp_path, "docker", spec(tmp_path), memory="0")
-    assert not any(word.startswith("--memory") for word in words)
 
 
 def test_apptainer(tmp_path: Path) -> None:
@@ -317,7 +292,6 @@ def test_usable_images(tmp_path: Path, runtime: str, image: str) -> None:
                 "a:" * 300,
             )
         ),
-        ("docker", "docker://a"),
         ("podman", "docker://a"),
         ("pyxis", "docker://a"),
         ("pyxis", "/images/a\nb.sqsh"),

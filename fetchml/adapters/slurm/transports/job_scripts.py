@@ -7,17 +7,13 @@ from shlex import quote
 from fetchml.adapters.slurm.start_files import OUTPUT, START
 from fetchml.shim import CLAIM_EXISTS
 
-_LIMITS = (
-    '"$SLURM_JOB_ID" "$SLURM_CPUS_ON_NODE" "${SLURM_MEM_PER_NODE:-0}" "${SLURM_MEM_PER_CPU:-0}"'
-    ' "$SLURM_CONF"'
-)
-"""Arguments of the start file: for containers that Slurm does not limit itself, and for those that
-are steps of the job."""
+_STEP = '"$SLURM_JOB_ID" "$SLURM_CPUS_ON_NODE" "$SLURM_CONF"'
+"""Arguments of the start file, for containers that are steps of the job."""
 
 _JOB_SCRIPT = """\
 #!/bin/sh
 exec env -i NODE="$SLURMD_NODENAME" GPUS="$CUDA_VISIBLE_DEVICES" \\
-    NUMBERS="$SLURM_JOB_GPUS" /bin/sh {start} {limits}
+    NUMBERS="$SLURM_JOB_GPUS" /bin/sh {start} {step}
 """
 
 _ARRAY_SCRIPT = """\
@@ -29,12 +25,12 @@ esac || exit 125
 [ -s {start} ] || exit {claim_exists}
 exec >{output} 2>&1
 exec env -i NODE="$SLURMD_NODENAME" GPUS="$CUDA_VISIBLE_DEVICES" \\
-    NUMBERS="$SLURM_JOB_GPUS" /bin/sh ./{start} {limits}
+    NUMBERS="$SLURM_JOB_GPUS" /bin/sh ./{start} {step}
 """
 
 
 def job_script(folder: Path) -> str:
-    return _JOB_SCRIPT.format(start=quote(f"{folder}/{START}"), limits=_LIMITS)
+    return _JOB_SCRIPT.format(start=quote(f"{folder}/{START}"), step=_STEP)
 
 
 def array_script(folders: Mapping[int, Path]) -> str:
@@ -44,6 +40,6 @@ def array_script(folders: Mapping[int, Path]) -> str:
         folders="\n".join(lines),
         output=OUTPUT,
         start=START,
-        limits=_LIMITS,
+        step=_STEP,
         claim_exists=CLAIM_EXISTS,
     )

@@ -48,7 +48,6 @@ lint: setup ## style, types, layers, protos, drift of generated code, the docume
 	$(BIN)/lint-imports
 	proto/check.sh
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
-	$(BIN)/python build/words.py
 	$(BIN)/python build/unasync.py --check
 	build/web.sh check
 	build/web.sh test
@@ -57,7 +56,6 @@ lint-python: setup ## style, types and layers, by the Python of .venv
 	$(BIN)/ruff check
 	$(BIN)/mypy --python-version $$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 	$(BIN)/lint-imports
-	$(BIN)/python build/words.py
 	$(BIN)/python build/unasync.py --check
 
 audit: setup ## look up known vulnerabilities of the locked libraries

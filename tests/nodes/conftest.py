@@ -20,7 +20,6 @@ from tests.nodes.cluster import (
     small_archive,
 )
 from tests.nodes.means import Docker, Means, docker_with_images, means_named
-from tests.support.jupyter_root import Root
 from tests.support.program import Server
 
 _HERE = Path(__file__).parent
@@ -37,6 +36,9 @@ def of_program(name: str) -> list[ParameterSet]:
 
 
 MEANS = [each for name in PROGRAMS for each in of_program(name)]
+FULL = "podman account"
+in_full = pytest.mark.parametrize("means", [FULL], indirect=True)
+"""For tests of what does not depend on the program. Each of the others runs tasks to their ends."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,13 +55,13 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.fixture(scope="session")
-def archives(tmp_path_factory: pytest.TempPathFactory, jupyter_root: Root) -> list[Archive]:
-    return [small_archive(tmp_path_factory.mktemp("images")), jupyter_archive(jupyter_root)]
+def small(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    return small_archive(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="session")
-def docker(docker_engine: Engine, archives: list[Archive]) -> Iterator[Docker]:
-    with docker_with_images(docker_engine, *archives) as found:
+def docker(docker_engine: Engine, small: Archive) -> Iterator[Docker]:
+    with docker_with_images(docker_engine, small, small) as found:
         yield found
 
 
@@ -67,12 +69,16 @@ def docker(docker_engine: Engine, archives: list[Archive]) -> Iterator[Docker]:
 def means(
     request: pytest.FixtureRequest,
     nodes: Nodes,
-    archives: list[Archive],
+    small: Archive,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Means]:
+    """Only `FULL` has the image of JupyterLab, which is large."""
+    jupyter = small
+    if request.param == FULL:
+        jupyter = jupyter_archive(request.getfixturevalue("jupyter_root"))
     docker = partial(request.getfixturevalue, "docker")
     folder = tmp_path_factory.mktemp("means")
-    with means_named(request.param, nodes, folder, docker, *archives) as found:
+    with means_named(request.param, nodes, folder, docker, small, jupyter) as found:
         yield found
 
 

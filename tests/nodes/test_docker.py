@@ -92,9 +92,8 @@ async def test_next_job_removes_what_never_started(
 
 
 async def test_container_does_not_outlive_a_killed_engine(
-    nodes: Nodes, own_docker_engine: PrivateEngine, archives: list[Archive], tmp_path: Path
+    nodes: Nodes, own_docker_engine: PrivateEngine, small: Archive, tmp_path: Path
 ) -> None:
-    small = archives[0]
     with (
         docker_with_images(own_docker_engine, small, small) as docker,
         means_named("docker", nodes, tmp_path, lambda: docker) as means,

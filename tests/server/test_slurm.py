@@ -12,7 +12,7 @@ from testbed.slurm import NODES, Slurm
 from tests.support.cli_server import run
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
-from tests.support.slurm_fixtures import backend_of
+from tests.support.slurm_fixtures import backend_of, both_transports
 from tests.support.waiting import eventually, until
 
 Task = task_pb2.Task
@@ -42,6 +42,7 @@ def attempt_of(shared: Path, task_id: str, attempt: int = 1) -> Path:
     return shared / f"tasks/{task_id}/attempts/{attempt}"
 
 
+@both_transports
 async def test_task_runs_on_a_node(server: Server, slurm: Slurm) -> None:
     script = 'echo out; echo kept >"$FETCHML_OUTPUTS/file"; exit 3'
     task_id = await server.submit(script, env={"UID": "5", "QUOTED": 'it\'s "one" $x\nline'})
@@ -70,6 +71,7 @@ async def test_gpus_are_those_that_slurm_gave(server: Server) -> None:
         assert (await server.get(task_id)).output == expected
 
 
+@both_transports
 async def test_waiting_task_has_slurms_reason_and_can_be_cancelled(
     server: Server, slurm: Slurm
 ) -> None:
@@ -93,6 +95,7 @@ async def test_waiting_task_has_slurms_reason_and_can_be_cancelled(
     await nothing_left(slurm, waiting, *running)
 
 
+@both_transports
 async def test_cancelled_task_ends_by_itself(server: Server) -> None:
     script = "trap 'echo saved; exit 0' TERM; echo ready; while :; do sleep 0.1; done"
     task_id = await server.submit_running(script)
@@ -121,6 +124,7 @@ async def test_failed_task_is_retried_in_a_new_attempt(server: Server, shared: P
     assert attempt_of(shared, task.id, 2).is_dir()
 
 
+@both_transports
 async def test_request_that_slurm_refuses_for_good_fails_with_its_words(server: Server) -> None:
     task = await server.ended(await server.submit("true", gpu=1000))
     assert task.failure_reason == Task.PREPARE_FAILED
@@ -168,6 +172,7 @@ async def test_more_than_max_pending_wait_in_the_server(
         assert (await server.ended(task_id)).status == Task.completed
 
 
+@both_transports
 async def test_parameters_of_a_request_reach_slurm(
     serve: Serve, slurm: Slurm, transport_name: str, shared: Path
 ) -> None:
@@ -198,6 +203,7 @@ def findings(tmp_path: Path, variables: Mapping[str, str]) -> dict[str, dict[str
     return {check["name"]: check for check in json.loads(ran.out)["checks"]}
 
 
+@both_transports
 def test_doctor_examines_the_cluster(
     slurm: Slurm, transport_name: str, shared: Path, tmp_path: Path
 ) -> None:

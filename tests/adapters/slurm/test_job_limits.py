@@ -21,6 +21,11 @@ pytestmark = pytest.mark.usefixtures("commands")
 MINUTE_MS = 60_000
 
 
+@pytest.fixture(params=["rest", "cli"])
+def transport_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(params=["root", "nobody"])
 def account(request: pytest.FixtureRequest) -> str:
     """`root` is the cluster's operator."""

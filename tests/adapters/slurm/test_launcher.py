@@ -13,6 +13,10 @@ from tests.support.slurm_fixtures import launcher_on
 
 
 class TestSlurmLauncher(LauncherConformance):
+    @pytest.fixture(params=["rest", "cli"])
+    def transport_name(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
     @pytest.fixture
     async def bench(
         self, tmp_path: Path, commands: Slurm, transport_name: str

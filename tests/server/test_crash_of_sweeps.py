@@ -15,8 +15,8 @@ from tests.support.server_fixtures import Serve
 from tests.support.waiting import soon
 
 SIZE = 12
-ROUNDS = 5
-AT_ONCE = 4
+ROUNDS = 3
+AT_ONCE = 3
 LARGE = 400
 
 

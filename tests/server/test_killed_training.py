@@ -73,7 +73,7 @@ class KilledTraining:
 
     retried: tuple[str, ...] = ("shim", "command")
     python = sys.executable
-    kills = 50
+    kills = 12 * LONGER
 
     @property
     def steps(self) -> int:

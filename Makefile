@@ -9,7 +9,7 @@ RUNS_PROGRAM := tests/executable tests/contract tests/server
 # Where it is set, every Python process compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo web web-watch screenshot test test-binary test-release test-python fuzz lint lint-python audit format docs proto client shim build release bench gpu-check lock clean
+.PHONY: help setup demo web web-watch screenshot test test-all test-binary test-release test-python fuzz lint lint-python audit format docs proto client shim build release bench gpu-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,13 +30,17 @@ web-watch: setup ## build the page at each change; a running server serves it at
 screenshot: setup ## make docs/page.png, the picture of the page in README
 	$(BIN)/python -m build.screenshot
 
-test: lint build ## lint, build, then every test; starts a Docker engine where none answers
+test: setup ## some tests of every subject (8 min); starts a Docker engine where none answers
+	$(PYTEST) -m "not slow" $(TESTS)
+	@echo "make test-all adds the slow tests: every fault of Slurm and Docker, containers on nodes," \
+	    "real Jupyters and browsers, GPUs, the clients in other languages, the executable."
+
+test-all: build ## every test (20 min); make lint is apart
 	$(PYTEST) $(TESTS)
 
 test-python: lint-python ## what another version of Python could break: lint, and these tests
-	FRONTS=direct $(PYTEST) tests/core tests/api tests/adapters/duckdb tests/cli tests/config \
-	    tests/adapters/docker/test_http.py tests/jupyter/test_relay.py \
-	    --ignore=tests/cli/test_documented_commands.py --ignore=tests/cli/test_slurm_commands.py
+	FRONTS=direct $(PYTEST) -m "not slow" tests/core tests/api tests/adapters/duckdb tests/cli \
+	    tests/config tests/adapters/docker/test_http.py tests/jupyter/test_relay.py
 
 fuzz: setup ## fuzz every parser of foreign bytes for half an hour (FUZZ_SECONDS=1800)
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-1800} $(PYTEST) tests/fuzz

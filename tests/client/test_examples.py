@@ -18,6 +18,8 @@ from tests.client.relay import Relay
 from tests.client.test_rules import serving
 from tests.support.cli_server import SECONDS, Server, environment
 
+pytestmark = pytest.mark.slow
+
 CALLS_SECONDS = 4 * SECONDS
 
 over_grpc = pytest.mark.parametrize(

@@ -4,9 +4,13 @@ run."""
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.jupyter.service import Serve, Service
 from tests.support.program import Backend, Server
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 SERVICES = 6
 AT_A_TIME = 4

@@ -19,6 +19,8 @@ from tests.jupyter.service import SAVED, Serve, Service
 from tests.support.program import ADMIN_KEY, Backend, Server
 from tests.support.waiting import SECONDS, eventually
 
+pytestmark = pytest.mark.slow
+
 LARGE_BYTES = 64_000_000
 
 

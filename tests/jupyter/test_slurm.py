@@ -37,6 +37,8 @@ from tests.support.program import Backend
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually, soon
 
+pytestmark = pytest.mark.slow
+
 __all__ = [
     "test_adoption",
     "test_dead_jupyter",

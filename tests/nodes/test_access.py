@@ -19,7 +19,7 @@ from tests.nodes.means import Means
 from tests.support.cli_server import Reached
 from tests.support.program import ADMIN_KEY, Server
 
-pytestmark = in_full
+pytestmark = [pytest.mark.slow, in_full]
 __all__ = [
     "test_as_the_task_does",
     "test_exec_ends_with_the_key",

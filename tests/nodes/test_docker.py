@@ -17,6 +17,8 @@ from tests.support.program import Server
 from tests.support.registry import registry
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 Task = task_pb2.Task
 of_docker = pytest.mark.parametrize("means", of_program("docker"), indirect=True)
 of_root = pytest.mark.parametrize("means", of_program("docker")[:1], indirect=True)

@@ -1,10 +1,14 @@
 """JupyterLab in containers on nodes, through the server's proxy."""
 
+import pytest
+
 from tests.jupyter.service import SAVED, Service
 from tests.nodes.conftest import in_full
 from tests.nodes.means import Means
 from tests.support.program import Server
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 
 @in_full

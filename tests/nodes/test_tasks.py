@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from fetchml.v1 import task_pb2
 from testbed.slurm import NODES
 from tests.nodes.conftest import in_full
@@ -9,6 +11,8 @@ from tests.nodes.means import Means
 from tests.support.program import Server
 from tests.support.rest_world import JSON
 from tests.support.waiting import eventually, until
+
+pytestmark = pytest.mark.slow
 
 Task = task_pb2.Task
 

@@ -16,6 +16,8 @@ from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import soon, until_true
 
+pytestmark = pytest.mark.slow
+
 SAVES = 'echo "$FETCHML_ATTEMPT" >>"$FETCHML_CHECKPOINT/attempts"; echo saved; '
 INTERRUPT = ["stop_requested", "kill_sent", "ended", "collected", "finished"]
 CANCEL = ["stop_requested", "warned", "term_sent"]

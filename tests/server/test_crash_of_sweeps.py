@@ -14,6 +14,8 @@ from tests.support.scripts import COUNTED
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import soon
 
+pytestmark = pytest.mark.slow
+
 SIZE = 12
 ROUNDS = 3
 AT_ONCE = 3

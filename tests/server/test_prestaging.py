@@ -17,6 +17,8 @@ from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import SECONDS, eventually, soon
 
+pytestmark = pytest.mark.slow
+
 ONE_SLOT = {"FETCHML_TASKS_MAX_RUNNING": "1"}
 ONE_GPU = {"FETCHML_GPU_SLOTS": "1", "FETCHML_TASKS_MAX_RUNNING": "4"}
 ON_THE_WAY = ["created", "prepared", "ready", "its_turn"]

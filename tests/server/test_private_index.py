@@ -14,6 +14,8 @@ from tests.server.private_index import PASSWORD, PrivateIndex, private_index
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 
+pytestmark = pytest.mark.slow
+
 WRONG = "wrong-pass-word"
 PLACES = (
     "/v1/environments",

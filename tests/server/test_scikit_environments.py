@@ -11,6 +11,8 @@ from tests.server.environment_tasks import ended, submit, upload
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 
+pytestmark = pytest.mark.slow
+
 REQUIREMENTS = b"numpy\nscikit-learn\n"
 TRAIN = b"""
 import json, sys

@@ -17,6 +17,8 @@ from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of, both_transports
 from tests.support.waiting import eventually, until
 
+pytestmark = pytest.mark.slow
+
 Task = task_pb2.Task
 PORTS = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
 COLUMNS = "--format=%j|%a|%q"

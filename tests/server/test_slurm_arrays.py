@@ -15,6 +15,8 @@ from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of, both_transports
 from tests.support.waiting import eventually, until
 
+pytestmark = pytest.mark.slow
+
 Task = task_pb2.Task
 COUNT = 6
 

@@ -21,6 +21,8 @@ from testbed.slurm import Slurm
 from tests.support.cli_server import run
 from tests.support.slurm_fixtures import backend_of, both_transports
 
+pytestmark = pytest.mark.slow
+
 PORTS = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
 NODE = Node("g1", ("IDLE",), takes_work=True, gpu=4, gpu_used=1, partitions=("gpu",))
 

@@ -1,4 +1,6 @@
 """The second slurmctld of a cluster takes over from the first one, with an outside count of the
+
+pytestmark = pytest.mark.slow
 starts: each acknowledged task runs once."""
 
 import asyncio

@@ -17,6 +17,8 @@ from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of, both_transports
 from tests.support.waiting import eventually, until
 
+pytestmark = pytest.mark.slow
+
 Task = task_pb2.Task
 COUNTED = 'echo started >>"{starts}/$FETCHML_TASK_ID"; '
 """Outside of the task's own folder, so that nothing of FetchML's takes part in the count."""

@@ -14,6 +14,8 @@ from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of, both_transports
 from tests.support.waiting import eventually, until
 
+pytestmark = pytest.mark.slow
+
 DRAIN = ("scontrol", "update", "nodename=g2", "state=drain", "reason=bad fan | x")
 RESUME = ("scontrol", "update", "nodename=g2", "state=resume")
 SCRIPT = "#!/bin/sh\nexit 0\n"

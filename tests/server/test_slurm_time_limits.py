@@ -10,6 +10,8 @@ from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of, both_transports
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 LONG = 6_000
 MINUTES = 103
 """Slurm's own limit for that: two minutes more, the grace, and rounded up."""

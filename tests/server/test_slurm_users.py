@@ -38,6 +38,8 @@ from tests.support.program import ADMIN_KEY, Server
 from tests.support.slurm_fixtures import backend_of, both_transports
 from tests.support.waiting import eventually, until
 
+pytestmark = pytest.mark.slow
+
 Task = task_pb2.Task
 CLOSED = 2
 """Exit code of ls where a folder is closed."""

@@ -2,9 +2,13 @@
 
 import os
 
+import pytest
+
 from fetchml.v1 import task_pb2
 from tests.support.program import Backend, Task, all_ended
 from tests.support.server_fixtures import Serve
+
+pytestmark = pytest.mark.slow
 
 TASKS = 2000
 LINES = 40

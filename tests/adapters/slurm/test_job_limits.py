@@ -17,7 +17,7 @@ from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, Slur
 from testbed.slurm import Slurm
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.usefixtures("commands")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("commands")]
 MINUTE_MS = 60_000
 
 

@@ -11,6 +11,8 @@ from tests.adapters.launcher_conformance import LauncherConformance
 from tests.support.launcher_bench import Bench, polled_bench
 from tests.support.slurm_fixtures import launcher_on
 
+pytestmark = pytest.mark.slow
+
 
 class TestSlurmLauncher(LauncherConformance):
     @pytest.fixture(params=["rest", "cli"])

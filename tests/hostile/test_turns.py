@@ -1,4 +1,4 @@
-"""No request occupies the event loop for more than 20 ms."""
+"""No request occupies the event loop for more than 150 ms."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def box(tmp_path: Path) -> Box:
 
 async def test_long_event_loop_turn_is_measured() -> None:
     async def spin() -> None:
-        sum(range(10_000_000))
+        sum(range(30_000_000))
 
     assert await longest_turn(spin) > LONGEST_SECONDS
 

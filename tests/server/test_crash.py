@@ -208,6 +208,7 @@ class TestCrashesOverProcesses(Crashes):
         return str(request.param)
 
 
+@pytest.mark.slow
 class TestCrashesOverContainers(Crashes):
     @pytest.fixture
     def backend(self, containers_backend: Backend) -> Backend:
@@ -218,6 +219,7 @@ class TestCrashesOverContainers(Crashes):
         return str(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["created", "gate_opened"])
 async def test_killed_with_secrets(serve: Serve, containers_backend: Backend, step: str) -> None:
     """The task gets them once, and nothing is left of them."""

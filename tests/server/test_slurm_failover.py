@@ -1,6 +1,4 @@
 """The second slurmctld of a cluster takes over from the first one, with an outside count of the
-
-pytestmark = pytest.mark.slow
 starts: each acknowledged task runs once."""
 
 import asyncio
@@ -15,6 +13,8 @@ from tests.support.program import Server
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually, until
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -269,6 +269,7 @@ def table_of(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("private", [False, True], ids=["open", "private"])
 async def test_access_table(serve: Serve, processes_backend: Backend, private: bool) -> None:
     table = table_of(REST, GRPC, private=private)
@@ -293,6 +294,7 @@ async def test_access_table(serve: Serve, processes_backend: Backend, private: b
     assert found == table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("private", [False, True], ids=["open", "private"])
 async def test_access_table_of_jupyter(serve: Serve, tmp_path: Path, private: bool) -> None:
     away = {"FETCHML_LAUNCHER": "docker", "DOCKER_HOST": f"unix://{tmp_path}/none"}

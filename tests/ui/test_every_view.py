@@ -21,6 +21,8 @@ from tests.support.tab import DESKTOP, PHONE, Tab
 from tests.support.waiting import until
 from tests.ui.conftest import OpenTab
 
+pytestmark = pytest.mark.slow
+
 SCREENSHOTS = os.environ.get("FETCHML_SCREENSHOTS")
 
 PLANT = (

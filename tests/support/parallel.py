@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
 TOGETHER = {
+    "tests/gpu/": "an engine with simulated GPUs",
     "tests/nodes/": "a cluster and its images",
     "tests/jupyter/test_browser.py": "the image of JupyterLab",
     "tests/jupyter/test_many.py": "the image of JupyterLab",
@@ -22,6 +23,7 @@ TOGETHER = {
 LONG = (
     "tests/nodes/",
     "tests/client/test_examples.py",
+    "tests/gpu/",
     "tests/server/test_slurm",
     "tests/jupyter/test_services.py",
     "tests/cli/test_documented_commands.py",
@@ -32,7 +34,6 @@ LONG = (
     "tests/ui/",
     "tests/jupyter/",
     "tests/adapters/",
-    "tests/gpu/",
     "tests/executable/",
     "tests/hostile/",
 )

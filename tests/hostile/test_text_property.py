@@ -27,7 +27,7 @@ from tests.hostile.text_channels import OTHER_CHANNELS, REST_CHANNELS, SLOW, Cha
 from tests.support.cli_server import Server
 from tests.support.front import DIRECT, EDGE
 
-EXAMPLES = {DIRECT: 300, EDGE: 30}
+EXAMPLES = {DIRECT: 150, EDGE: 30}
 """Of one group, besides one for each of its channels."""
 MOST_READ = 100
 """Tasks whose records and logs are read after they have ended."""

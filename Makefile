@@ -4,12 +4,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 TESTS := # All; or pytest's arguments.
-PYTEST := build/run_tests.sh
-RUNS_PROGRAM := tests/executable tests/contract tests/server
+TEST_PROCESSES ?= 4# More than the cores, because tests mostly wait (decision 61).
+PYTEST := $(BIN)/pytest -n $(TEST_PROCESSES) --no-loadscope-reorder
 # Where it is set, every Python process compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo web web-watch screenshot test test-binary test-release test-python fuzz lint lint-python audit format docs proto client shim build release bench gpu-check lock clean
+.PHONY: help setup demo web web-watch screenshot test test-all test-binary test-release test-python fuzz lint lint-python audit format docs proto client shim build release bench gpu-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,13 +30,17 @@ web-watch: setup ## build the page at each change; a running server serves it at
 screenshot: setup ## make docs/page.png, the picture of the page in README
 	$(BIN)/python -m build.screenshot
 
-test: lint build ## lint, build, then every test; starts a Docker engine where none answers
+test: setup ## some tests of every subject (8 min); starts a Docker engine where none answers
+	$(PYTEST) -m "not slow" $(TESTS)
+	@echo "make test-all adds the slow tests: every fault of Slurm and Docker, containers on nodes," \
+	    "real Jupyters and browsers, GPUs, the clients in other languages, the executable."
+
+test-all: build ## every test (20 min); make lint is apart
 	$(PYTEST) $(TESTS)
 
 test-python: lint-python ## what another version of Python could break: lint, and these tests
-	FRONTS=direct $(PYTEST) tests/core tests/api tests/adapters/duckdb tests/cli tests/config \
-	    tests/adapters/docker/test_http.py tests/jupyter/test_relay.py \
-	    --ignore=tests/cli/test_documented_commands.py --ignore=tests/cli/test_slurm_commands.py
+	FRONTS=direct $(PYTEST) -m "not slow" tests/core tests/api tests/adapters/duckdb tests/cli \
+	    tests/config tests/adapters/docker/test_http.py tests/jupyter/test_relay.py
 
 fuzz: setup ## fuzz every parser of foreign bytes for half an hour (FUZZ_SECONDS=1800)
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-1800} $(PYTEST) tests/fuzz
@@ -48,7 +52,6 @@ lint: setup ## style, types, layers, protos, drift of generated code, the docume
 	$(BIN)/lint-imports
 	proto/check.sh
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
-	$(BIN)/python build/words.py
 	$(BIN)/python build/unasync.py --check
 	build/web.sh check
 	build/web.sh test
@@ -57,7 +60,6 @@ lint-python: setup ## style, types and layers, by the Python of .venv
 	$(BIN)/ruff check
 	$(BIN)/mypy --python-version $$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 	$(BIN)/lint-imports
-	$(BIN)/python build/words.py
 	$(BIN)/python build/unasync.py --check
 
 audit: setup ## look up known vulnerabilities of the locked libraries
@@ -84,9 +86,9 @@ build: setup ## build build/dist/fetchml, the program in one file, for machines 
 
 test-binary: release test-release ## make the portable executable, then the tests with it
 
-test-release: ## the tests that start a server, with the portable executable; bare Debian 11 and 12
+test-release: ## what depends on the executable, with the portable one; bare Debian 11 and 12
 	export FETCHML_PROGRAM=$$(echo $(CURDIR)/build/dist/release/fetchml-*-linux-$$(uname -m)) && \
-	    TEST_CACHE=build/work/test-release $(PYTEST) tests/executable/old_debians.py $(RUNS_PROGRAM)
+	    $(PYTEST) tests/executable/old_debians.py tests/executable tests/server/test_crash.py
 
 release: setup ## build build/dist/release/: executable, SBOM, checksums (RELEASE_KEY=FILE signs)
 	build/release.sh

@@ -187,10 +187,12 @@ def why_no_private_engine() -> str | None:
 
 
 def install_docker() -> None:
-    """Install Debian's Docker engine where there is none."""
-    if shutil.which("dockerd"):
-        return
-    debian.install("docker.io")
+    """Install Debian's Docker engine where there is none, and a shell for images: beside another
+    installation `examples/local_image.py` would make an image without."""
+    if shutil.which("dockerd") is None:
+        debian.install("docker.io")
+    if shutil.which("busybox") is None and shutil.which("apt-get"):
+        debian.install("busybox-static")
 
 
 @contextmanager

@@ -69,7 +69,6 @@ BACKUP = (
 CGROUPS = "[ ! -d /sys/fs/cgroup/unified ] || mount -t cgroup2 none /sys/fs/cgroup; "
 """Lines of a shell in a mount namespace of its own. Where both versions of cgroups are mounted,
 crun starts no container."""
-_USED_UP = "#!/bin/sh\nexit 0\n"
 
 
 class Slurm:
@@ -93,6 +92,7 @@ class Slurm:
         self._database = Database(folder) if accounting else None
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._rest_port = 0
+        self._first_id = 0
         self._token = ""
 
     @property
@@ -263,20 +263,36 @@ class Slurm:
         stat = Path(f"/proc/{self._daemons[name].pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
-    def restart_controller(self, *, up_to_id: int = 0) -> None:
+    def restart_controller(self) -> None:
         """Start slurmctld after it was killed.
 
-        It gives the ids of jobs that it forgot out again, and a node that still has such a job
-        takes the next one for a duplicate and is drained. So ids up to `up_to_id` are used up
-        first, by jobs that no node gets.
+        It would give the ids of jobs that it forgot out again, and a node that still has such a job
+        takes the next one for a duplicate and is drained. So it begins with higher ids.
         """
+        self._first_id += 10_000
+        conf = self._etc / "slurm.conf"
+        lines = [each for each in conf.read_text().splitlines() if "FirstJobId=" not in each]
+        conf.write_text("\n".join([*lines, f"FirstJobId={self._first_id}", ""]))
         self.start_daemon("slurmctld")
         self.until(lambda: "UP" in self.run("scontrol", "ping", check=False), "slurmctld")
-        number = 0
-        while number < up_to_id:
-            held = self.run("sbatch", "--parsable", "--hold", "--output=/dev/null", input=_USED_UP)
-            number = int(held.strip())
-            self.run("scancel", str(number))
+
+    def repair(self) -> None:
+        """Start what was killed, and return when there is no job and all nodes take work."""
+        for name in ("slurmctld", *NODES, "slurmrestd"):
+            if name in self._daemons:
+                self.pause_daemon(name, go_on=True)
+            elif name == "slurmctld":
+                self.restart_controller()
+            else:
+                self.start_daemon(name)
+        self.until(lambda: "UP" in self.run("scontrol", "ping", check=False), "slurmctld")
+        self.run("scontrol", "update", "PartitionName=main", "State=UP")
+        self.run("scancel", "--user=root")
+        for name in NODES:  # An error where it is in service.
+            self.run("scontrol", "update", f"NodeName={name}", "State=RESUME", check=False)
+        self.until(lambda: not self.jobs(), "the end of all jobs")
+        self.until_idle()
+        self.until(self._rest_answers, "slurmrestd")
 
     def end(self) -> None:
         """End all daemons and what they have started."""

@@ -4,16 +4,13 @@ from pathlib import Path
 import pytest
 
 from tests.support import grpc_world
-from tests.support.front import TRANSCODER
 from tests.support.page_browser import Browser
 from tests.support.rest_world import World, rest_world
-from tests.support.transcoded_world import transcoded
 
 
 @pytest.fixture
-async def rest(front: str, tmp_path: Path) -> AsyncIterator[World]:
-    """A REST server, or a gRPC server behind Envoy's transcoder."""
-    async with transcoded(tmp_path) if front == TRANSCODER else rest_world() as world:
+async def rest() -> AsyncIterator[World]:
+    async with rest_world() as world:
         yield world
 
 

@@ -9,12 +9,9 @@ from fetchml.core.audit import Action
 from fetchml.core.model import Role
 from fetchml.errors import Forbidden
 from fetchml.v1 import audit_pb2, key_pb2, task_pb2
-from tests.support.front import EDGE
 from tests.support.grpc_world import grpc_world
 from tests.support.rest_world import World
 from tests.support.validate import ROOT, SUPERSET
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 KEY = "fml_" + "x" * 43
 

@@ -14,13 +14,10 @@ from fetchml.errors import Conflict, DiskFull, Forbidden
 from fetchml.system.clock import Clock
 from fetchml.v1 import gpu_pb2
 from tests.support import grpc_world, rest_world
-from tests.support.front import EDGE
 from tests.support.grpc_world import failed_call
 from tests.support.memory_store import MemoryStore
 from tests.support.rest_world import JSON
 from tests.support.stub_gpus import START_MS, GpuBox, gpu_box, reading
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 PATH = "/v1/bookings"
 HOUR = 3_600_000

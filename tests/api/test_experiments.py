@@ -16,11 +16,8 @@ from fetchml.engine.experiments.counts import ExperimentCounts
 from fetchml.engine.experiments.views import ExperimentView
 from fetchml.v1 import experiment_pb2, task_pb2
 from tests.support import grpc_world, rest_world
-from tests.support.front import EDGE
 from tests.support.grpc_world import failed_call
 from tests.support.memory_store import nothing_stored
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 PATH = "/v1/experiments"
 KNOWN_SNAPSHOT = "5" * 64

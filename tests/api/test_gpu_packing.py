@@ -2,19 +2,14 @@
 
 from typing import Any
 
-import pytest
-
 from fetchml.auth.audit import Audit
 from fetchml.core.model import Principal, Role
 from fetchml.engine.explain import explain
 from fetchml.system.clock import Clock
 from fetchml.v1 import gpu_pb2
 from tests.support import grpc_world, rest_world
-from tests.support.front import EDGE
 from tests.support.memory_store import MemoryStore
 from tests.support.stub_gpus import gpu_box, reading
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 PATH = "/v1/gpus"
 

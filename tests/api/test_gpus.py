@@ -18,12 +18,9 @@ from fetchml.system.clock import Clock
 from fetchml.v1 import gpu_pb2, task_pb2
 from fetchml.views import Explanation, GpuUse, Shortage, StartEstimate
 from tests.support import grpc_world, rest_world, tasks
-from tests.support.front import EDGE, TRANSCODER
 from tests.support.grpc_world import failed_call
 from tests.support.memory_store import MemoryStore
 from tests.support.stub_gpus import gpu_box, reading, stranger
-
-pytestmark = pytest.mark.fronts(EDGE, TRANSCODER)
 
 PATH = "/v1/gpus"
 
@@ -139,7 +136,6 @@ async def test_unknown_gpu_returns_404(rest: rest_world.World, uuid: str) -> Non
     assert [gpu["state"] for gpu in await listed(admin)] == ["free"]
 
 
-@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 async def test_ignored_parameters_are_listed(rest: rest_world.World) -> None:
     rest.box.see(reading(0))
     admin = rest.as_(rest.secrets[Role.ADMIN])
@@ -149,7 +145,6 @@ async def test_ignored_parameters_are_listed(rest: rest_world.World) -> None:
     assert (await admin.ask("DELETE", PATH)).status == 405
 
 
-@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 async def test_private_mode_hides_others_tasks_on_gpus() -> None:
     store: Any = MemoryStore()
     box = await gpu_box(store, Audit(store, clock_ms=Clock()), private=True)
@@ -167,7 +162,6 @@ async def test_private_mode_hides_others_tasks_on_gpus() -> None:
     assert "'held'" in other
 
 
-@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 async def test_gpus_over_grpc(world: grpc_world.World) -> None:
     world.box.see(reading(0), driver="570.86.10")
     calls = world.client.gpus
@@ -188,7 +182,6 @@ async def test_gpus_over_grpc(world: grpc_world.World) -> None:
         assert refused.reason == "NOT_FOUND"
 
 
-@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 async def test_gpu_metrics(rest: rest_world.World) -> None:
     rest.box.see(reading(0, utilisation_percent=25), reading(1, used_mb=None, temperature_c=None))
     task_id = (await rest.client.submit({"job_name": "a", "gpu": 1})).json["id"]
@@ -236,7 +229,6 @@ async def test_full_view_shows_a_tasks_gpus(rest: rest_world.World) -> None:
     assert not basic.keys() & {"gpu_uuids", "ahead", "preemptible", "preempted", "infra_retries"}
 
 
-@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 @pytest.mark.parametrize("value", [1, "true", [], {}, None])
 async def test_preemptible_must_be_a_boolean(rest: rest_world.World, value: object) -> None:
     reply = await rest.client.submit({"job_name": "a", "preemptible": value})
@@ -293,14 +285,12 @@ REPORTS = st.builds(
 )
 
 
-@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(REPORTS)
 def test_rest_and_grpc_show_the_same_gpus(report: GpuReport) -> None:
     shown = MessageToDict(GPUS.message(report), preserving_proto_field_name=True)
     assert _plain(GPUS.json(report)) == {"gpus": [], **_plain(shown)}
 
 
-@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(
     st.builds(
         Explanation,
@@ -321,7 +311,6 @@ def test_rest_and_grpc_show_the_same_explanation(shown: Explanation) -> None:
     assert same(EXPLANATION.json(shown), EXPLANATION.message(shown))
 
 
-@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(st.booleans(), st.booleans(), SMALL, SMALL, st.lists(WORDS, max_size=3).map(tuple))
 def test_rest_and_grpc_show_the_same_gpu_fields_of_tasks(
     prestaged: bool, preemptible: bool, infra: int, preempted: int, uuids: tuple[str, ...]
@@ -339,7 +328,6 @@ def test_rest_and_grpc_show_the_same_gpu_fields_of_tasks(
         )
 
 
-@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 def test_grpc_create_fields_equal_the_rest_body() -> None:
     request = task_pb2.CreateTaskRequest(job_name="a", preemptible=True)
     assert task_messages.split_create(request)[0] == {"job_name": "a", "preemptible": True}

@@ -30,8 +30,6 @@ from tests.support.grpc_world import (
 )
 from tests.support.waiting import until_true
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 Code = grpc.StatusCode
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -43,6 +41,7 @@ async def refused(world: World, *metadata: tuple[str, str]) -> grpc.aio.AioRpcEr
     return error.value
 
 
+@pytest.mark.fronts(EDGE)
 @pytest.mark.parametrize(
     ("failed", "code", "reason"),
     [
@@ -101,6 +100,7 @@ async def test_violations_are_listed_by_field(world: World) -> None:
     assert seen.violations == [("cpu", "too many"), ("args", "unbalanced")]
 
 
+@pytest.mark.fronts(EDGE)
 async def test_error_with_thousands_of_violations_is_delivered(world: World) -> None:
     rule = "must be é" * 20
     world.engine.fail(
@@ -137,7 +137,6 @@ async def test_trace_id_is_the_callers_or_new(world: World) -> None:
     assert len(dict(await call.trailing_metadata())["x-trace-id"]) == 36
 
 
-@pytest.mark.not_through(EDGE, "Envoy is the proxy")
 async def test_trace_id_falls_back_to_the_proxys_request_id(world: World) -> None:
     request_id = "0b3f6c1e-5d0a-4c56-9e0c-3b1f0a7d2c11"
     assert refusal(await refused(world, ("x-request-id", request_id))).trace_id == request_id
@@ -155,6 +154,7 @@ async def test_malformed_message_is_an_invalid_argument(world: World) -> None:
     assert world.engine.requests == []
 
 
+@pytest.mark.fronts(EDGE)
 async def test_oversized_message_is_rejected(world: World) -> None:
     request = task_pb2.CreateTaskRequest(job_name="digits", args="x" * (16 * 1024 * 1024))
     with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -256,7 +256,6 @@ async def test_invalid_new_key_is_rejected(
     assert [name for name, _ in refusal(error.value).violations] == [field]
 
 
-@pytest.mark.not_through(EDGE, "it asks the server for the port that is Envoy's")
 async def test_two_servers_cannot_share_a_port(world: World, tmp_path: Path) -> None:
     async with grpc_world(tmp_path / "..") as other:
         with pytest.raises(OSError, match="in use"):

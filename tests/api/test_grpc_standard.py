@@ -12,8 +12,6 @@ from tests.support.front import EDGE
 from tests.support.grpc_world import World
 from tests.support.waiting import SECONDS
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -37,6 +35,7 @@ async def test_health_reports_whether_the_server_accepts_work(world: World) -> N
     assert error.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.fronts(EDGE)
 async def test_health_watch_reports_changes(world: World) -> None:
     stub: Any = health_pb2_grpc.HealthStub(world.client.channel)
     call = stub.Watch(health_pb2.HealthCheckRequest(), timeout=SECONDS)

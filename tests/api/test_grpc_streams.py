@@ -13,8 +13,6 @@ from tests.support.front import EDGE
 from tests.support.grpc_world import World, failed_call, refusal
 from tests.support.waiting import SECONDS
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 
 async def create(world: World, name: str = "digits") -> str:
     request = task_pb2.CreateTaskRequest(job_name=name)
@@ -43,6 +41,7 @@ def summary(update: task_pb2.WatchTasksResponse) -> tuple[str, str, str]:
     return kind, update.task.id, task_pb2.Task.Status.Name(update.task.status)
 
 
+@pytest.mark.fronts(EDGE)
 async def test_watch_sends_a_snapshot_and_then_every_change(world: World) -> None:
     first = await create(world)
     call = watch(world)
@@ -130,6 +129,7 @@ async def test_invalid_log_positions_are_rejected(world: World, fields: dict[str
     assert refused.reason == "BAD_REQUEST"
 
 
+@pytest.mark.fronts(EDGE)
 async def test_cancelling_client_frees_its_streams(world: World) -> None:
     task_id = await create(world)
     await world.engine.log(task_id, b"x")
@@ -151,6 +151,7 @@ async def test_vanished_client_frees_its_streams(world: World) -> None:
     await world.engine.until(lambda: world.engine.open_streams == 0)
 
 
+@pytest.mark.fronts(EDGE)
 async def test_deadline_frees_the_stream(world: World) -> None:
     await create(world)
     call = watch(world, timeout=0.3)
@@ -189,6 +190,7 @@ async def test_drain_ends_watches_with_a_reason(world: World) -> None:
     assert refused.message == "The server is shutting down: watch again when it is back"
 
 
+@pytest.mark.fronts(EDGE)
 async def test_shutdown_ends_every_stream_with_a_reason(world: World) -> None:
     task_id = await create(world)
     await world.engine.log(task_id, b"x")

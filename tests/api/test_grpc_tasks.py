@@ -15,8 +15,6 @@ from tests.support.front import EDGE
 from tests.support.grpc_world import World, failed_call
 from tests.support.stub_services import START_MS
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 
 async def create(world: World, **fields: Any) -> task_pb2.Task:
     request = task_pb2.CreateTaskRequest(**{"job_name": "digits"} | fields)
@@ -144,6 +142,7 @@ async def batches(*sizes: int) -> AsyncIterator[task_pb2.CreateTasksRequest]:
         yield task_pb2.CreateTasksRequest(tasks=[one] * size)
 
 
+@pytest.mark.fronts(EDGE)
 async def test_batches_are_answered_in_order(world: World) -> None:
     reply = await world.client.tasks.CreateTasks(batches(2, 3))
     assert [task.job_name for task in reply.tasks] == ["of-2"] * 2 + ["of-3"] * 3

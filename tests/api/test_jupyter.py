@@ -16,11 +16,9 @@ from fetchml.errors import Unavailable
 from fetchml.v1 import jupyter_pb2, task_pb2
 from fetchml.views import JupyterView
 from tests.support import grpc_world, rest_world
-from tests.support.front import EDGE, TRANSCODER
+from tests.support.front import EDGE
 from tests.support.grpc_world import failed_call
 from tests.support.stub_services import PUBLIC_URL
-
-pytestmark = pytest.mark.fronts(EDGE, TRANSCODER)
 
 PATH = "/v1/jupyter/services"
 LONG: dict[str, Any] = {
@@ -40,6 +38,7 @@ async def start(rest: rest_world.World, body: object, view: str = "") -> Any:
     return reply.json
 
 
+@pytest.mark.fronts(EDGE)
 async def test_start_list_get_stop(rest: rest_world.World) -> None:
     first = await start(rest, {"name": "a"})
     assert first.keys() == BASIC
@@ -101,7 +100,6 @@ async def test_invalid_requests_are_rejected(rest: rest_world.World) -> None:
     assert (await rest.client.get(PATH)).json == []
 
 
-@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 async def test_ignored_fields_are_listed(rest: rest_world.World) -> None:
     reply = await rest.client.submit({"name": "a", "password": "x"}, f"{PATH}?pretty=1")
     assert reply.headers["X-FetchML-Ignored"] == "pretty, password"
@@ -118,7 +116,6 @@ async def test_token_is_shown_only_to_owner_and_admin(rest: rest_world.World) ->
     assert (await admin.ask("DELETE", f"{PATH}/{made['id']}")).status == 204
 
 
-@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 async def test_jupyter_services_over_grpc(world: grpc_world.World) -> None:
     client = world.client
 
@@ -173,7 +170,6 @@ views = st.builds(
 )
 
 
-@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(view=views, full=st.booleans())
 def test_rest_and_grpc_show_the_same_service(view: JupyterView, full: bool) -> None:
     message = JUPYTER_SERVICE.message(view, full=full)

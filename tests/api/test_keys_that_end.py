@@ -14,11 +14,8 @@ from fetchml.auth.keyring import Keyring
 from fetchml.core.model import Role
 from fetchml.v1 import task_pb2
 from tests.support import grpc_world
-from tests.support.front import EDGE
 from tests.support.rest_world import World
 from tests.support.waiting import SECONDS
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 
 async def new_key(keyring: Keyring, end: str) -> tuple[str, str]:

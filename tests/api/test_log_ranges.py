@@ -9,12 +9,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.v1 import task_pb2
 from tests.support import grpc_world
-from tests.support.front import EDGE
 from tests.support.grpc_world import failed_call
 from tests.support.memory_engine import START_MS
 from tests.support.rest_world import Reply, World
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 LINES = b"".join(b"line %d\n" % number for number in range(100))
 

@@ -23,8 +23,6 @@ from tests.support.grpc_world import World, calls_in_memory, failed_call, grpc_w
 from tests.support.rest_world import rest_world
 from tests.support.waiting import SECONDS, until, until_true
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 LIMIT = 3
 CALLS = 10
 """Concurrent calls that the server accepts from all callers together."""
@@ -183,6 +181,7 @@ async def has_place(call: Awaitable[None]) -> bool:
     return True
 
 
+@pytest.mark.fronts(EDGE)
 @pytest.mark.parametrize("name", CALLS_OF_A_KEY)
 async def test_missing_message_times_out(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
@@ -277,6 +276,7 @@ async def test_streams_are_limited_by_key_over_grpc(world: World) -> None:
         call.cancel()
 
 
+@pytest.mark.fronts(EDGE)
 async def test_streams_are_limited_by_key_over_http() -> None:
     async with rest_world(streams_per_key=LIMIT) as world, AsyncExitStack() as stack:
         client = world.client

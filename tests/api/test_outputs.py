@@ -12,8 +12,6 @@ from tests.support.front import EDGE
 from tests.support.grpc_world import failed_call
 from tests.support.rest_world import World
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 CONTENT = bytes(range(256)) * 4096
 SIZE = len(CONTENT)
 
@@ -25,6 +23,7 @@ async def output_of(rest: World, content: bytes = CONTENT) -> str:
     return f"/v1/tasks/{task_id}/outputs/b/model.bin"
 
 
+@pytest.mark.fronts(EDGE)
 @pytest.mark.parametrize(
     ("asked", "first", "end"),
     [
@@ -90,6 +89,7 @@ async def test_head_ignores_a_range(rest: World) -> None:
     assert reply.headers["Accept-Ranges"] == "bytes"
 
 
+@pytest.mark.fronts(EDGE)
 async def test_archive_of_all_outputs(rest: World) -> None:
     path = (await output_of(rest)).partition("/outputs")[0]
     reply = await rest.client.get(f"{path}/archive")

@@ -8,8 +8,6 @@ from yarl import URL
 from tests.support.front import EDGE
 from tests.support.rest_world import Reply, World
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 
 async def text_of(rest: World, path: str, **headers: str) -> Reply:
     """Ask for a file of the page, which is no operation of the API."""
@@ -28,6 +26,7 @@ async def asset_path(rest: World) -> str:
     return found[1]
 
 
+@pytest.mark.fronts(EDGE)
 async def test_page_is_served_without_a_key_under_a_strict_policy(rest: World) -> None:
     reply = await text_of(rest, "/ui/")
     assert reply.status == 200

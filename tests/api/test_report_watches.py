@@ -15,13 +15,10 @@ from fetchml.engine.watches import reports
 from fetchml.engine.watches.reports import Reports
 from fetchml.system.clock import Clock
 from fetchml.v1 import gpu_pb2, queue_pb2, task_pb2
-from tests.support.front import EDGE
 from tests.support.grpc_world import World, grpc_world
 from tests.support.memory_store import MemoryStore
 from tests.support.stub_gpus import gpu_box, reading
 from tests.support.waiting import SECONDS, soon, until_true
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 
 @pytest.fixture

@@ -11,8 +11,6 @@ from tests.support.front import EDGE
 from tests.support.rest_world import JSON, World, read_reply, rest_world
 from tests.support.waiting import SECONDS
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 NOT_JSON = {
     "empty": b"",
     "cut": b'{"job_name": "a"',
@@ -120,6 +118,7 @@ async def test_missing_content_type_returns_400(rest: World) -> None:
     assert reply.status == 400
 
 
+@pytest.mark.fronts(EDGE)
 async def test_body_of_1_mib_is_accepted(rest: World) -> None:
     head = b'{"job_name": "a", "x": "'
     body = head + b"x" * (2**20 - len(head) - 2) + b'"}'
@@ -137,17 +136,20 @@ def request_head(rest: World, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
+@pytest.mark.fronts(EDGE)
 async def test_larger_body_is_rejected_unread(rest: World) -> None:
     reply = await rest.raw(request_head(rest, f"Content-Length: {2**20 + 1}"))
     assert (reply.status, reply.code) == (413, "BAD_REQUEST")
 
 
+@pytest.mark.fronts(EDGE)
 async def test_larger_chunked_body_is_rejected(rest: World) -> None:
     chunk = b"80000\r\n" + b" " * 0x80000 + b"\r\n"
     reply = await rest.raw(request_head(rest, "Transfer-Encoding: chunked") + 3 * chunk)
     assert (reply.status, reply.code) == (413, "BAD_REQUEST")
 
 
+@pytest.mark.fronts(EDGE)
 async def test_chunked_body_is_accepted(rest: World) -> None:
     async def body() -> AsyncIterator[bytes]:
         for piece in (b'{"job_', b'name": ', b'"a"}'):
@@ -181,6 +183,7 @@ async def test_incomplete_body_times_out() -> None:
         assert reply.headers["Connection"] == "close"
 
 
+@pytest.mark.fronts(EDGE)
 async def test_disconnect_during_body_logs_no_error(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -193,6 +196,7 @@ async def test_disconnect_during_body_logs_no_error(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+@pytest.mark.fronts(EDGE)
 async def test_expect_100_is_answered(rest: World) -> None:
     body = b'{"job_name": "a"}'
     reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)

@@ -14,8 +14,6 @@ from fetchml.system.log import current_trace
 from tests.support.front import EDGE
 from tests.support.rest_world import World, rest_world
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -58,6 +56,7 @@ async def test_internal_errors_are_logged_and_not_sent(
     assert traces == {reply.json["trace_id"]}
 
 
+@pytest.mark.fronts(EDGE)
 async def test_trace_id_is_the_callers(rest: World) -> None:
     reply = await rest.client.get(
         "/v1/tasks/x", traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -68,7 +67,6 @@ async def test_trace_id_is_the_callers(rest: World) -> None:
 REQUEST_ID = "0b3f6c1e-5d0a-4c56-9e0c-3b1f0a7d2c11"
 
 
-@pytest.mark.not_through(EDGE, "Envoy is the proxy")
 async def test_trace_id_falls_back_to_the_proxys_request_id(rest: World) -> None:
     reply = await rest.client.get("/v1/tasks/x", x_request_id=REQUEST_ID)
     assert reply.json["trace_id"] == REQUEST_ID
@@ -110,6 +108,7 @@ async def test_wrong_method_returns_405(rest: World, method: str, path: str, all
     assert (options.status, options.headers["Allow"]) == (204, allowed)
 
 
+@pytest.mark.fronts(EDGE)
 async def test_head_is_get_without_a_body(rest: World) -> None:
     for path, status in (("/v1/tasks", 200), ("/health", 200), ("/v1/tasks/x", 404)):
         got = await rest.client.get(path)
@@ -187,7 +186,6 @@ async def test_rate_limit_headers_are_absent_without_a_limit(rest: World) -> Non
     assert [name for name in reply.headers if name.startswith("RateLimit")] == []
 
 
-@pytest.mark.not_through(EDGE, "its limit gives way with time, and Envoy takes time")
 async def test_unknown_paths_are_limited_like_wrong_keys(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,8 +13,6 @@ from fetchml.views import LogChunk
 from tests.support.front import EDGE
 from tests.support.rest_world import World, rest_world
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 
 async def test_log_is_returned_from_an_offset(rest: World) -> None:
     task_id = await rest.new_task()
@@ -29,6 +27,7 @@ async def test_log_is_returned_from_an_offset(rest: World) -> None:
     assert (await rest.client.get(f"{path}?offset=999999999999")).body == b""
 
 
+@pytest.mark.fronts(EDGE)
 async def test_log_is_followed_to_the_end(rest: World) -> None:
     task_id = await rest.new_task()
     async with rest.client.open(f"/v1/tasks/{task_id}/logs?follow=1") as response:
@@ -43,6 +42,7 @@ async def test_log_is_followed_to_the_end(rest: World) -> None:
     assert rest.engine.open_streams == 0
 
 
+@pytest.mark.fronts(EDGE)
 async def test_disconnect_of_a_follower_ends_its_stream(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -68,6 +68,7 @@ async def test_follower_that_does_not_read_is_dropped() -> None:
         response.close()
 
 
+@pytest.mark.fronts(EDGE)
 async def test_log_that_fails_midway_looks_incomplete(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -136,6 +137,7 @@ async def test_empty_output_is_sent(rest: World) -> None:
     assert (reply.status, reply.body, reply.headers["Content-Length"]) == (200, b"", "0")
 
 
+@pytest.mark.fronts(EDGE)
 async def test_any_file_name_is_safe_in_the_header(rest: World) -> None:
     task_id = await rest.new_task()
     rest.engine.outputs(task_id, {'a"; x=\r\ny ü': b"1"})

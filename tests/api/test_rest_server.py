@@ -22,8 +22,6 @@ from tests.support.rest_world import JSON, World, rest_world
 from tests.support.stub_gpus import reading
 from tests.support.validate import SUPERSET
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 
 @pytest.mark.parametrize("status", HealthStatus)
 async def test_health_is_always_200_and_true(rest: World, status: HealthStatus) -> None:
@@ -131,7 +129,6 @@ async def test_metrics_of_sweeps_secrets_and_reservations(rest: World) -> None:
     assert "ada" not in reply.body.decode()
 
 
-@pytest.mark.not_through(EDGE, "Envoy listens on when the server has stopped")
 async def test_stop_lets_requests_finish_and_ends_streams() -> None:
     async with rest_world() as rest:
         task_id = (await rest.client.submit()).json["id"]
@@ -160,6 +157,7 @@ async def test_stop_lets_requests_finish_and_ends_streams() -> None:
         assert rest.engine.open_streams == 0
 
 
+@pytest.mark.fronts(EDGE)
 async def test_log_cut_off_by_a_drain_looks_incomplete(rest: World) -> None:
     task_id = (await rest.client.submit()).json["id"]
     async with rest.client.open(f"/v1/tasks/{task_id}/logs?follow=1") as response:

@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 
 from fetchml.core.model import FailureReason, Status
-from tests.support.front import EDGE, TRANSCODER
+from tests.support.front import EDGE
 from tests.support.rest_world import World
 from tests.support.stub_services import START_MS
-
-pytestmark = pytest.mark.fronts(EDGE, TRANSCODER)
 
 CONTRACT_FIELDS = {
     "id", "job_name", "status", "priority", "created_at", "user_id", "retry_count", "max_retries",
@@ -50,7 +48,6 @@ async def test_create_passes_the_body_unchanged(rest: World) -> None:
     assert reply.json["cpu"] == 0
 
 
-@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 async def test_times_are_utc_with_three_digits(rest: World) -> None:
     task_id = await new_task(rest)
     await rest.engine.change(task_id, started_at=START_MS, ended_at=START_MS + 1_050)
@@ -60,7 +57,6 @@ async def test_times_are_utc_with_three_digits(rest: World) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", task["created_at"])
 
 
-@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 async def test_ignored_fields_and_parameters_are_listed(rest: World) -> None:
     request = {
         "job_name": "a",
@@ -78,7 +74,6 @@ async def test_ignored_fields_and_parameters_are_listed(rest: World) -> None:
     assert listed.headers["X-FetchML-Ignored"] == "state"
 
 
-@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 async def test_the_header_of_ignored_names_stays_short(rest: World) -> None:
     request = {"job_name": "a"} | {f"{'ü' * 200}{n}": n for n in range(1_000)}
     reply = await rest.client.submit(request)
@@ -123,7 +118,6 @@ async def test_list_pages(rest: World) -> None:
     assert (only_total["tasks"], only_total["total"]) == ([], 5)
 
 
-@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 @pytest.mark.parametrize("offset", ["6", "4294967296", "9" * 18, "9" * 5000])
 async def test_an_offset_past_the_end_is_an_empty_page(rest: World, offset: str) -> None:
     await new_task(rest)
@@ -131,7 +125,6 @@ async def test_an_offset_past_the_end_is_an_empty_page(rest: World, offset: str)
     assert (page["tasks"], page["total"]) == ([], 1)
 
 
-@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 @pytest.mark.parametrize(
     "query",
     [
@@ -167,7 +160,6 @@ async def test_status_filters_exactly(rest: World) -> None:
         assert page["total"] == 1
 
 
-@pytest.mark.not_through(TRANSCODER, "it does not split lists at commas")
 async def test_filters_and_pages_by_token(rest: World) -> None:
     ids = [await new_task(rest, job_name=f"n-{n}", metadata={"n": str(n % 2)}) for n in range(4)]
     await rest.engine.change(ids[0], status=Status.PREPARING)
@@ -235,7 +227,6 @@ async def test_validate_only_keeps_nothing(rest: World) -> None:
     assert rest.store.journal == []
 
 
-@pytest.mark.not_through(TRANSCODER, "its Booleans are protobuf's")
 async def test_validate_only_is_a_boolean(rest: World) -> None:
     reply = await rest.client.submit(path="/v1/tasks?validate_only=yes")
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
@@ -276,7 +267,7 @@ async def test_cancel_never_deletes(rest: World) -> None:
     assert (await rest.client.get(f"/v1/tasks/{task_id}")).status == 200
 
 
-@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
+@pytest.mark.fronts(EDGE)
 @pytest.mark.parametrize(
     "task_id", ["x", "019A0000-0000-7000-8000-000000000001", "%00", "..", "%C3%BC", "%FF"]
 )
@@ -287,7 +278,6 @@ async def test_malformed_ids_return_404(rest: World, task_id: str, method: str) 
     assert (reply.status, reply.code) == (404, "NOT_FOUND")
 
 
-@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 async def test_explain(rest: World) -> None:
     task_id = await new_task(rest, gpu=2)
     rest.engine.explain()
@@ -317,6 +307,7 @@ async def test_explain(rest: World) -> None:
     assert (await rest.client.get("/v1/tasks/x/explain")).status == 404
 
 
+@pytest.mark.fronts(EDGE)
 async def test_idempotency_key_gives_the_same_task(rest: World) -> None:
     headers = {"Idempotency_Key": "!~" + "k" * 253}
     first = await rest.client.submit(**headers)

@@ -6,10 +6,7 @@ import fetchml
 from fetchml.core.model import Role
 from fetchml.ports.gpu import GpuState
 from fetchml.views import Finding
-from tests.support.front import EDGE
 from tests.support.rest_world import World
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 
 async def test_server_shows_what_a_request_may_use(rest: World) -> None:

@@ -24,8 +24,6 @@ from tests.support.grpc_world import failed_call
 from tests.support.rest_world import World, rest_world
 from tests.support.waiting import SECONDS, until_true
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 COMMIT = "ab" * 20
 TREE = packed(file("train.py", b"print(1)\n"), file("src/a.py", b"1"), link("b", "src"))
 
@@ -41,6 +39,7 @@ def pieces(data: bytes, **first: object) -> Iterator[UploadSnapshotRequest]:
     yield UploadSnapshotRequest(data=data[10:])
 
 
+@pytest.mark.fronts(EDGE)
 async def test_upload_get_list_delete_over_rest(rest: World) -> None:
     first = await rest.client.ask("PUT", f"/v1/snapshots?git_commit={COMMIT}&git_dirty=1", TREE)
     assert first.status == 201
@@ -122,6 +121,7 @@ async def test_stalled_upload_times_out() -> None:
         assert reply.headers["Connection"] == "close"
 
 
+@pytest.mark.fronts(EDGE)
 async def test_expect_100_is_answered_for_an_upload(rest: World) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)
     key = rest.secrets[Role.USER]
@@ -137,6 +137,7 @@ async def test_expect_100_is_answered_for_an_upload(rest: World) -> None:
     await writer.wait_closed()
 
 
+@pytest.mark.fronts(EDGE)
 async def test_aborted_upload_leaves_no_files(rest: World) -> None:
     operations = rest.server._router.find("PUT", "/v1/snapshots")[0].handler
     uploads = operations.__self__._snapshots  # type: ignore[attr-defined]
@@ -152,6 +153,7 @@ async def test_aborted_upload_leaves_no_files(rest: World) -> None:
     await until_true(lambda: not list(new.iterdir()) and not uploads.uploads._under_way["user"])
 
 
+@pytest.mark.fronts(EDGE)
 async def test_upload_get_list_delete_over_grpc(world: g.World) -> None:
     client = world.client
     kept: Snapshot = await client.snapshots.UploadSnapshot(

@@ -16,11 +16,8 @@ from fetchml.ports.usage import UsageBatch
 from fetchml.v1 import usage_pb2
 from fetchml.v1.usage_pb2_grpc import UsageServiceStub
 from tests.support import grpc_world, rest_world
-from tests.support.front import EDGE
 from tests.support.grpc_world import failed_call, refusal
 from tests.support.memory_store import MemoryStore
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 DAY_MS = 86_400_000
 START = time.time_ns() // 1_000_000 // SAMPLE_MS * SAMPLE_MS - 3_000_000
@@ -228,7 +225,6 @@ async def test_days(rest: rest_world.World) -> None:
     assert far.error == "since: must be at most 400 days before until"
 
 
-@pytest.mark.not_through(EDGE, "the worlds have two addresses")
 async def test_rest_and_grpc_answer_alike(rest: rest_world.World, tmp_path: Path) -> None:
     async with grpc_world.grpc_world(tmp_path) as world:
         stub = UsageServiceStub(world.client.channel)

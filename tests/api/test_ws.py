@@ -21,8 +21,6 @@ from tests.support.stub_services import START_MS
 from tests.support.validate import CONTRACT, validate
 from tests.support.waiting import SECONDS
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 TASK = {"$ref": "#/components/schemas/Task"}
 
 
@@ -52,6 +50,7 @@ async def connect(rest: World, query: str = "", **options: Any) -> AsyncIterator
         yield Socket(socket)
 
 
+@pytest.mark.fronts(EDGE)
 async def test_every_change_of_a_task_and_its_end(rest: World) -> None:
     async with connect(rest) as socket:
         task_id = await rest.new_task()
@@ -161,6 +160,7 @@ async def test_missing_or_wrong_key_returns_401(rest: World, options: dict[str, 
             pass
 
 
+@pytest.mark.fronts(EDGE)
 async def test_browser_sends_its_key_as_a_protocol(rest: World) -> None:
     protocols = ("fetchml.v1", f"fetchml.key.{rest.secrets[Role.VIEWER]}")
     async with connect(rest, headers={}, protocols=protocols) as socket:
@@ -212,6 +212,7 @@ async def test_invalid_client_messages_close_the_socket(
     await rest.engine.until(lambda: rest.engine.open_streams == 0)
 
 
+@pytest.mark.fronts(EDGE)
 async def test_disconnect_ends_the_watch(rest: World, caplog: pytest.LogCaptureFixture) -> None:
     async with connect(rest) as socket:
         await rest.new_task()
@@ -233,6 +234,7 @@ async def test_silent_clients_are_pinged_and_closed() -> None:
         assert clock() - begun > 0.9
 
 
+@pytest.mark.fronts(EDGE)
 async def test_clients_that_answer_pings_stay_connected() -> None:
     timing = Timing(ping_every=0.5, pong_within=3)
     async with rest_world(timeouts=HttpTimeouts(ws=timing)) as rest, connect(rest) as socket:
@@ -285,6 +287,7 @@ async def test_shutdown_closes_with_a_reason() -> None:
         await stopping
 
 
+@pytest.mark.fronts(EDGE)
 async def test_drain_closes_with_its_reason(rest: World) -> None:
     async with connect(rest) as socket:
         await rest.engine.drain()

@@ -12,12 +12,9 @@ from aiohttp import WSMsgType
 from fetchml.api.http import reply
 from fetchml.api.task_json import batch_json, rfc3339
 from fetchml.core.model import Status
-from tests.support.front import EDGE
 from tests.support.rest_world import World, rest_world
 from tests.support.validate import CONTRACT, validate
 from tests.support.waiting import SECONDS
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 TASK = {"$ref": "#/components/schemas/Task"}
 

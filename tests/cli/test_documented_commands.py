@@ -22,6 +22,8 @@ from tests.support.commands import ran
 from tests.support.validate import ROOT
 from tests.support.waiting import SECONDS
 
+pytestmark = pytest.mark.slow
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(r"(?:^|[|(;&]\s*|do\s+|\w+=\S+\s+|\./)(?:sudo )?fetchml(?:-new)? ")
 FOLDER = re.compile(r"cd (examples/\w+)")

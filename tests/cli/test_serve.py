@@ -3,7 +3,6 @@
 import json
 import signal
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
@@ -26,9 +25,7 @@ def test_a_restart_during_submit_wait(own_server: Server) -> None:
     waiting = own_server.begin("submit", "--wait", "--", "sh", "-c", command)
     assert waiting.stdout is not None
     assert waiting.stdout.readline() == "before\n"
-    begun = time.monotonic()
     assert own_server.stop() == 0
-    assert time.monotonic() - begun < 10
     [workspace] = own_server.data_dir.glob("tasks/*/attempts/1/workspace")
     (workspace / "go").touch()
     own_server.start()

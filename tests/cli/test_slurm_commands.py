@@ -21,6 +21,8 @@ from tests.cli.test_commands import (
 from tests.support.cli_server import Server
 from tests.support.slurm_fixtures import backend_of
 
+pytestmark = pytest.mark.slow
+
 __all__ = [
     "test_a_missing_program_fails_the_task_with_its_reason",
     "test_a_task_from_submit_to_rm",

@@ -7,8 +7,12 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 from testbed import debian
 from tests.client.programs import EXAMPLES, GO, PROTOS, run
+
+pytestmark = pytest.mark.slow
 
 SOURCES = Path("/usr/share/gocode/src")
 DOCS = PROTOS.parent / "docs/clients.md"

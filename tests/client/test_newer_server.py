@@ -12,6 +12,8 @@ from tests.hostile.hostile_replies import NEWER_VALUE, hostile_server
 from tests.hostile.test_terminals import LISTS, READS, variables, words
 from tests.support.cli_server import run
 
+pytestmark = pytest.mark.slow
+
 ID = "0198c0de-0000-7000-8000-00000000abcd"
 UNKNOWN = f"UNKNOWN_{NEWER_VALUE}"
 WITH_ENUMERATIONS = {"ls", "experiment ls", "jupyter ls", "notifications ls", f"show {ID}"}

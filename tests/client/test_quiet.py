@@ -5,10 +5,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from fetchml.client import AsyncClient, CallError, Client, Options, Unreachable, status_name
 from tests.client.relay import Relay
 from tests.client.test_python import until_exists
 from tests.support.cli_server import SECONDS, Server
+
+pytestmark = pytest.mark.slow
 
 PATIENCE_SECONDS = 2
 APART_SECONDS = PATIENCE_SECONDS + 0.5

@@ -16,6 +16,8 @@ from tests.support.cli_server import Server
 from tests.support.commands import ran
 from tests.support.validate import CONTRACT, ROOT, SUPERSET
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs/contract.md").read_text()
 ARCHIVES = ROOT / "tests/contract/schemathesis_archives.py"
 EXAMPLES = "10"

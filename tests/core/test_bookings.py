@@ -268,7 +268,7 @@ TASKS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(drawn=BOOKINGS, tasks=TASKS, prestage=st.booleans(), preempts=st.booleans())
 def test_nothing_starts_into_a_booking_and_none_waits_for_ever(
     drawn: list[Any], tasks: list[Any], prestage: bool, preempts: bool

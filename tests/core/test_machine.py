@@ -394,4 +394,4 @@ class CoreMachine(RuleBasedStateMachine):
 
 
 TestCore = CoreMachine.TestCase
-TestCore.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestCore.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)

@@ -222,7 +222,7 @@ class Simulation:
         heappush(self._coming, (when, self._number, what, value))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     true_peaks=JOBS,
     known=KNOWN,
@@ -249,7 +249,7 @@ def test_never_more_learned_peak_than_memory_and_none_waits_for_ever(
     assert started | simulation.cancelled == {f"t{n}" for n in range(len(drawn))}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(true_peaks=JOBS, drawn=TASKS, prestage=st.booleans(), preempts=st.booleans())
 def test_no_task_starves_among_packed_ones(
     true_peaks: dict[str, int], drawn: list[Any], prestage: bool, preempts: bool

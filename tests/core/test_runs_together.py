@@ -284,7 +284,7 @@ def end_events(now: int, task: Task, code: int) -> list[Any]:
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     drawn=st.lists(groups, min_size=1, max_size=6),
     booked=bookings,

@@ -26,7 +26,7 @@ def level(user: str) -> int:
     return LEVELS[user]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(tasks, st.integers(0, 45), st.sets(st.integers(0, 39)))
 def test_first_and_places_agree_with_the_whole_order(
     made: list[tuple[str, int, int, int]], count: int, removed: set[int]

@@ -82,6 +82,7 @@ def logs(engine: PrivateEngine) -> str:
     return "\n".join(f"{each.name} {each.status}\n{each.logs().decode()}" for each in listed)
 
 
+@pytest.mark.slow
 def test_task_runs_through_envoy_and_fetchml(
     composed: PrivateEngine, authority: Authority, tmp_path: Path
 ) -> None:

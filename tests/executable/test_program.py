@@ -22,6 +22,8 @@ from tests.support.cli_server import SECONDS, Server, environment
 from tests.support.commands import ran
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 MAX_BYTES = 130_000_000
 
 

@@ -72,6 +72,7 @@ def test_value_with_systemd_syntax_is_rejected() -> None:
             unit(["/bin/true", word], data_dir=DATA, docker=True, docker_group=True)
 
 
+@pytest.mark.slow
 def test_dry_run_shows_all_steps_and_changes_nothing(executable: str, tmp_path: Path) -> None:
     shown = ran(
         [executable, "service", "install", "--dry-run", "--data-dir", str(tmp_path / "data")],

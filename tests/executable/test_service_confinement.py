@@ -6,12 +6,16 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from fetchml.ops.systemd_unit import unit
 from testbed import debian
 from testbed.docker_engine import Engine
 from tests.executable.test_service import systemd_analyze
 from tests.support.cli_server import FETCHML, Server
 from tests.support.commands import ran
+
+pytestmark = pytest.mark.slow
 
 PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
 WITHOUT_NEW_CODE = f"""

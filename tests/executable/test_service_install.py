@@ -17,7 +17,10 @@ from fetchml.cli import service, service_checks
 from fetchml.ops.systemd_unit import BadArgument, serve_options, unit
 
 DAEMON = 1
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root installs a service")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root installs a service"),
+]
 
 
 @pytest.fixture

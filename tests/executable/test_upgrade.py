@@ -15,6 +15,8 @@ from tests.support.program import Backend, Task
 from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import Serve
 
+pytestmark = pytest.mark.slow
+
 FIRST = Path(__file__).parent / "data/fetchml-first.tar.gz"
 
 

@@ -2,7 +2,6 @@
 
 import os
 import struct
-import time
 from pathlib import Path
 
 import pytest
@@ -99,9 +98,7 @@ def test_record_that_is_possible_survives_impossible_ones(
 def test_huge_file_is_read_in_part(folder: AttemptFolder, opened: int) -> None:
     with (folder.run / "times").open("wb") as file:
         file.truncate(1 << 40)
-    began = time.monotonic()
     assert folder.log_times(opened, END).between(0, END, 1000) == []
-    assert time.monotonic() - began < 5
     assert MAX_RECORDS * RECORD_BYTES == 1 << 20
 
 

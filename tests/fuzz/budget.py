@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS") or 0)
 """Of all targets together; 0 for the same inputs in each run."""
-SAME = 400
+SAME = 150
 """Number of inputs that are the same in each run, for a target with a share of 1. All targets
-together take about two minutes of one slow core."""
+together take less than a minute of one slow core."""
 CASES = Path(__file__).parent / "cases"
 LEAST = 30
 """Least number of inputs for a target, however slow it is."""

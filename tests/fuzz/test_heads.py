@@ -17,6 +17,8 @@ from tests.fuzz.targets import HEADS_SHARE, fuzz
 from tests.support.rest_world import rest_world
 from tests.support.waiting import SECONDS
 
+pytestmark = pytest.mark.slow
+
 NAME = "heads"
 """Of the folder of earlier findings."""
 QUIET_SECONDS = 0.2

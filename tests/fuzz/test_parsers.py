@@ -19,6 +19,8 @@ from tests.fuzz.shapes import changed_json, messages
 from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS, fuzz
 
+pytestmark = pytest.mark.slow
+
 MAX_CHANGES = 6
 
 

@@ -14,6 +14,8 @@ from tests.support.rest_world import JSON, Client, Reply
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import SECONDS, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Path:

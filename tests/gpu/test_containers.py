@@ -21,6 +21,8 @@ from tests.gpu.conftest import LONGER
 from tests.support.launcher_bench import INSTANCE, PROCESS, silent
 from tests.support.waiting import soon
 
+pytestmark = pytest.mark.slow
+
 GRANTS = 200 * LONGER
 AT_ONCE = 8
 LOOK = (

@@ -4,9 +4,13 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from testbed.gpu.stand_in import LIBRARIES, GpuBox, build, gpu, process, uuid
 from tests.support.commands import ran
 from tests.support.waiting import SECONDS
+
+pytestmark = pytest.mark.slow
 
 CHECK = Path(__file__).parents[2] / "build/gpu_check.py"
 

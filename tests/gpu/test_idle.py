@@ -3,11 +3,15 @@ that uses its GPU is left alone."""
 
 from typing import Any
 
+import pytest
+
 from testbed.gpu.stand_in import GpuBox, gpu, uuid
 from tests.gpu.conftest import Boxed
 from tests.support.program import Task
 from tests.support.waiting import until
 from tests.support.webhook_receiver import Receiver
+
+pytestmark = pytest.mark.slow
 
 RULE = {
     "FETCHML_GPU_IDLE_START_SECONDS": "0",

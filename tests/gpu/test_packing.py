@@ -11,6 +11,8 @@ from tests.support.program import Server, Task
 from tests.support.scripts import until_file
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 PACKS = {
     "FETCHML_GPU_SLOTS_PER_GPU": "4",
     "FETCHML_GPU_PACKING": "true",

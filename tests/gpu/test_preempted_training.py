@@ -17,6 +17,8 @@ from tests.support.scripts import until_file
 from tests.support.server_fixtures import containers_of
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 TRAINING = Path(__file__).parents[2] / "examples/checkpoint/train.py"
 STEPS = 150
 EVERY = 1000

@@ -6,6 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from testbed.docker_engine import PrivateEngine
 from testbed.gpu.cdi import GPUS, IMAGE
 from testbed.gpu.stand_in import GpuBox, end, gpu, process, uuid
@@ -15,7 +17,7 @@ from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import containers_of
 from tests.support.waiting import SECONDS, eventually, until
 
-ROUNDS = 6 * LONGER
+ROUNDS = 3 * LONGER
 TASKS = 12
 """In a round."""
 
@@ -89,6 +91,7 @@ async def test_process_tasks_never_share_a_gpu(
         assert task.output.split()[-1] == ",".join(task.gpu_uuids)
 
 
+@pytest.mark.slow
 async def test_containers_never_share_a_gpu(
     boxed: Boxed, gpu_box: GpuBox, cdi_engine: PrivateEngine
 ) -> None:
@@ -225,6 +228,7 @@ async def test_drained_gpu_is_not_allocated_until_undrain(boxed: Boxed, gpu_box:
     assert done == ["gpu.undrain", "gpu.drain", "gpu.drain"]
 
 
+@pytest.mark.slow
 async def test_next_task_is_prestaged_on_a_busy_gpu(
     boxed: Boxed, gpu_box: GpuBox, cdi_engine: PrivateEngine
 ) -> None:

@@ -13,6 +13,8 @@ from tests.support.program import Server, Task
 from tests.support.scripts import until_file
 from tests.support.server_fixtures import containers_of
 
+pytestmark = pytest.mark.slow
+
 
 async def all_run(server: Server, task_ids: list[str]) -> list[Task]:
     return [await server.running(task_id) for task_id in task_ids]

@@ -25,7 +25,6 @@ from tests.support.cli_server import Server
 from tests.support.front import DIRECT, EDGE
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.fronts(EDGE)
 GAPS = Path(__file__).parents[1] / "adapters" / "duckdb" / "data" / "gaps.tar.gz"
 SCOPE_IDS = [b"fe80::1%\xff", b"fe80::1%\xed\xa0\x80", "fe80::1%\u202e".encode(), b"fe80::1%a\tb"]
 
@@ -53,6 +52,7 @@ def until_idle(server: Server) -> None:
     wait_until(lambda: all(task["status"] in ended for task in all_tasks(server)), "tasks end")
 
 
+@pytest.mark.fronts(EDGE)
 @pytest.mark.parametrize("forwarded_for", SCOPE_IDS)
 def test_forwarded_address_with_undecodable_scope_id(
     serve: Callable[[], Server], tmp_path: Path, forwarded_for: bytes, front: str
@@ -74,7 +74,6 @@ def test_forwarded_address_with_undecodable_scope_id(
     assert_no_ghosts(server, marks)
 
 
-@pytest.mark.not_through(EDGE, "no client is hostile here")
 def test_directory_damaged_by_an_old_release_opens(tmp_path: Path) -> None:
     with tarfile.open(GAPS) as archive:
         archive.extractall(tmp_path / "data", filter="data")
@@ -92,6 +91,7 @@ def test_directory_damaged_by_an_old_release_opens(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.fronts(EDGE)
 def test_undecodable_targets_and_headers(serve: Callable[[], Server]) -> None:
     server = serve()
     for text in (b"\xff", b"%ff", b"%00", b"%0d%0a", "\u202e".encode(), b"x" * 7000):
@@ -151,6 +151,7 @@ def test_names_are_single_lines_and_content_is_any_text(serve: Callable[[], Serv
     assert "\u202e" not in shown
 
 
+@pytest.mark.fronts(EDGE)
 def test_undecodable_metadata_is_not_logged(serve: Callable[[], Server], tmp_path: Path) -> None:
     """Without a key nothing of it is logged: anybody could fill the disk with it."""
     server, marks = serve(), Marks(tmp_path / "ran")

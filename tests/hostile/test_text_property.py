@@ -27,8 +27,7 @@ from tests.hostile.text_channels import OTHER_CHANNELS, REST_CHANNELS, SLOW, Cha
 from tests.support.cli_server import Server
 from tests.support.front import DIRECT, EDGE
 
-pytestmark = pytest.mark.fronts(EDGE)
-EXAMPLES = {DIRECT: 300, EDGE: 30}
+EXAMPLES = {DIRECT: 150, EDGE: 30}
 """Of one group, besides one for each of its channels."""
 MOST_READ = 100
 """Tasks whose records and logs are read after they have ended."""
@@ -70,7 +69,6 @@ def test_any_text_fails_at_most_its_own_request(group: str, tmp_path: Path, fron
 # Shim files
 
 
-@pytest.mark.not_through(EDGE, "no client sends these files")
 @settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
 @given(
     name=st.sampled_from(["claim", "started", "exit", "log.00000000000000000000", "log.x"]),

@@ -1,4 +1,4 @@
-"""No request occupies the event loop for more than 20 ms."""
+"""No request occupies the event loop for more than 150 ms."""
 
 import asyncio
 import json

@@ -4,11 +4,15 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.jupyter.browser import ENTER, SHIFT, Browser, chromium
 from tests.jupyter.image import NAME
 from tests.jupyter.service import Serve, Service
 from tests.support.cli_server import run
 from tests.support.program import ADMIN_KEY, Backend, Server
+
+pytestmark = pytest.mark.slow
 
 NOTICE = (
     "const bar = document.querySelector('#fetchml-notice');"

@@ -10,6 +10,8 @@ from tests.jupyter.service import Service
 from tests.support.program import Backend, Server
 from tests.support.service_user import ENVIRONMENT, UID, as_the_unit, granted
 
+pytestmark = pytest.mark.slow
+
 WHO = "import os; print(os.getuid())"
 
 

@@ -49,6 +49,7 @@ async def test_from_start_to_stop(serve: Serve, backend: Backend, jupyter_lab: P
     assert (workspace / "a.txt").exists(), "what is in its workspace stays"
 
 
+@pytest.mark.slow
 async def test_a_killed_server_adopts_its_service_again(serve: Serve, backend: Backend) -> None:
     server = await serve(backend)
     service = await Service.running(server)
@@ -63,6 +64,7 @@ async def test_a_killed_server_adopts_its_service_again(serve: Serve, backend: B
     await eventually(lambda: not processes.find(pid))
 
 
+@pytest.mark.slow
 async def test_an_idle_service_is_stopped_with_its_kernels(serve: Serve, backend: Backend) -> None:
     server = await serve(backend, FETCHML_JUPYTER_IDLE_SECONDS="4")
     service = await Service.running(server)
@@ -72,6 +74,7 @@ async def test_an_idle_service_is_stopped_with_its_kernels(serve: Serve, backend
     assert pids_of(service) == []
 
 
+@pytest.mark.slow
 async def test_two_services_share_a_workspace_and_nothing_else(
     serve: Serve, backend: Backend
 ) -> None:

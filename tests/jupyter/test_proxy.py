@@ -6,9 +6,8 @@ from aiohttp import web
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, echo
 from tests.support.front import EDGE
 
-pytestmark = pytest.mark.fronts(EDGE)
 
-
+@pytest.mark.fronts(EDGE)
 @pytest.mark.parametrize(
     "path",
     [
@@ -29,6 +28,7 @@ async def test_path_and_query_are_forwarded_unchanged(world: World, path: str) -
         assert (await reply.text()).splitlines()[0] == f"GET {BASE}{path}"
 
 
+@pytest.mark.fronts(EDGE)
 @pytest.mark.parametrize(
     "path",
     [
@@ -52,7 +52,6 @@ async def test_no_path_leads_out_of_the_service(world: World, path: str) -> None
     await leads_nowhere(world, path)
 
 
-@pytest.mark.not_through(EDGE, "Envoy sends its path on as a path")
 async def test_no_absolute_address_leads_out_of_the_service(world: World) -> None:
     await leads_nowhere(world, f"http://{OTHER}/jupyter/{ID}/x")
 
@@ -71,6 +70,7 @@ async def leads_nowhere(world: World, path: str) -> None:
     assert asked == []
 
 
+@pytest.mark.fronts(EDGE)
 async def test_headers_do_not_choose_another_service(world: World) -> None:
     await world.jupyter(echo)
 

@@ -13,8 +13,6 @@ from tests.jupyter.proxy_world import BASE, LINK, World, proxy_world
 from tests.support.front import EDGE
 from tests.support.waiting import SECONDS, soon
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("chunked", [False, True])
@@ -34,6 +32,7 @@ async def test_request_bodies_are_forwarded(world: World, method: str, chunked: 
         assert (reply.status, await reply.text()) == (201, f"{method} {length} abc")
 
 
+@pytest.mark.fronts(EDGE)
 async def test_expect_continue_is_honoured(world: World) -> None:
     async def size(request: web.BaseRequest) -> web.Response:
         assert "Expect" not in request.headers
@@ -44,6 +43,7 @@ async def test_expect_continue_is_honoured(world: World) -> None:
         assert await reply.text() == "1000"
 
 
+@pytest.mark.fronts(EDGE)
 async def test_bodies_are_streamed(world: World) -> None:
     got: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -153,6 +153,7 @@ async def test_a_stalled_upload_is_cut_off(tmp_path: Path) -> None:
         writer.close()
 
 
+@pytest.mark.fronts(EDGE)
 @pytest.mark.parametrize("begun", [False, True])
 async def test_a_client_that_leaves_ends_the_request(world: World, begun: bool) -> None:
     asked, ended = asyncio.Event(), asyncio.Event()
@@ -173,6 +174,7 @@ async def test_a_client_that_leaves_ends_the_request(world: World, begun: bool) 
     await soon(ended.wait())
 
 
+@pytest.mark.fronts(EDGE)
 async def test_an_upload_cut_by_its_client_does_not_look_complete(world: World) -> None:
     got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
     begun = asyncio.Event()

@@ -13,9 +13,6 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.core.jupyter.service_status import ServiceStatus
 from fetchml.views import JupyterState
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, echo, proxy_world
-from tests.support.front import EDGE
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 
 async def test_guesses_of_ids_are_rate_limited(tmp_path: Path) -> None:

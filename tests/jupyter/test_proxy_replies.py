@@ -11,8 +11,6 @@ from fetchml.api.rest.server import HttpTimeouts
 from tests.jupyter.proxy_world import BASE, ID, OTHER, World, echo, proxy_world
 from tests.support.front import EDGE
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 
 async def test_a_hanging_jupyter_is_unavailable(tmp_path: Path) -> None:
     async def hang(request: web.BaseRequest) -> web.Response:
@@ -94,6 +92,7 @@ async def test_replies_without_a_body_are_forwarded(world: World, status: int) -
         assert (reply.status, reply.headers["ETag"], await reply.read()) == (status, '"1"', b"")
 
 
+@pytest.mark.fronts(EDGE)
 async def test_redirects_are_forwarded_and_not_followed(world: World) -> None:
     async def send_on(request: web.BaseRequest) -> web.Response:
         assert request.raw_path == f"{BASE}/x"
@@ -113,6 +112,7 @@ async def test_head_is_forwarded(world: World) -> None:
         assert (reply.headers["Content-Length"], await reply.read()) == ("1000", b"")
 
 
+@pytest.mark.fronts(EDGE)
 async def test_compressed_replies_stay_compressed(world: World) -> None:
     async def answer(request: web.BaseRequest) -> web.Response:
         assert request.headers["Accept-Encoding"] == "gzip, br"

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -15,15 +15,13 @@ import pytest
 from aiohttp import WSMsgType
 
 from fetchml.config.sections.tasks import TaskSettings
-from testbed.docker_engine import PrivateEngine, private_engine
-from tests.jupyter.image import NAME, import_root
 from tests.jupyter.service import SAVED, Serve, Service
-from tests.support.jupyter_root import Root
 from tests.support.program import ADMIN_KEY, Backend, Server
-from tests.support.server_fixtures import containers_of
 from tests.support.waiting import SECONDS, eventually
 
-LARGE_BYTES = 100_000_000
+pytestmark = pytest.mark.slow
+
+LARGE_BYTES = 64_000_000
 
 
 def container_of(service: Service) -> dict[str, object]:
@@ -239,23 +237,3 @@ async def test_files_in_the_workspace_stay(serve: Serve, jupyter_backend: Backen
     assert (await second.json("GET", "/api/contents/a.txt"))["content"] == "6*7"
     async with second.ask("GET", "/api/contents", token=first.token) as reply:
         assert reply.status == 403, "the token ended with its service"
-
-
-@pytest.fixture
-def engine_that_ends(jupyter_root: Root) -> Iterator[PrivateEngine]:
-    with private_engine(own_network=True) as engine:
-        import_root(engine.client, jupyter_root.archive, jupyter_root.python)
-        yield engine
-
-
-async def test_a_restart_of_the_docker_engine_ends_the_service_in_error(
-    engine_that_ends: PrivateEngine, serve: Serve
-) -> None:
-    server = await serve(containers_of(engine_that_ends, NAME))
-    service = await Service.running(server)
-    await asyncio.to_thread(engine_that_ends.kill)
-    await asyncio.to_thread(engine_that_ends.start)
-    shown = await service.ended("error")
-    assert shown["reason"]
-    again = await Service.running(server)
-    assert again.id != service.id

@@ -4,8 +4,8 @@ on one host, as far as they apply.
 Left out of tests/jupyter/test_services.py, with the reasons:
 - the hardened container, and `/workspace` in its terminal: it is a plain process of the node.
 - `test_a_service_and_tasks_share_the_resources`: Slurm places both.
-- the restart of the Docker engine: test_slurm_nodes.py has a node that goes away.
-tests/jupyter/test_twenty.py counts containers; tests/jupyter/test_browser.py and those of the proxy
+- what the server alone decides: warnings, what counts as use, shared workspaces, closed sockets.
+tests/jupyter/test_many.py counts containers; tests/jupyter/test_browser.py and those of the proxy
 end before a link is opened.
 """
 
@@ -28,38 +28,24 @@ from tests.jupyter.test_process import (
 )
 from tests.jupyter.test_process import test_an_idle_service_is_stopped_with_its_kernels as test_idle
 from tests.jupyter.test_process import test_from_start_to_stop as test_start_to_stop
-from tests.jupyter.test_process import (
-    test_two_services_share_a_workspace_and_nothing_else as test_two_services,
-)
 from tests.jupyter.test_services import (
     test_a_service_whose_jupyter_dies_is_in_error as test_dead_jupyter,
 )
-from tests.jupyter.test_services import (
-    test_a_stopping_server_closes_sockets_with_a_reason as test_stopping_server,
-)
-from tests.jupyter.test_services import test_a_working_service_is_not_idle as test_working
-from tests.jupyter.test_services import (
-    test_an_idle_service_is_warned_and_then_stopped as test_warning,
-)
-from tests.jupyter.test_services import test_files_in_the_workspace_stay as test_files_stay
 from tests.jupyter.test_services import test_large_files_pass_without_taking_memory as test_large
 from tests.jupyter.test_services import test_nothing_opens_without_the_token as test_token
 from tests.support.program import Backend
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually, soon
 
+pytestmark = pytest.mark.slow
+
 __all__ = [
     "test_adoption",
     "test_dead_jupyter",
-    "test_files_stay",
     "test_idle",
     "test_large",
     "test_start_to_stop",
-    "test_stopping_server",
     "test_token",
-    "test_two_services",
-    "test_warning",
-    "test_working",
 ]
 
 

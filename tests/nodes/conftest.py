@@ -18,7 +18,6 @@ from tests.nodes.cluster import (
     small_archive,
 )
 from tests.nodes.means import Means, means_named
-from tests.support.jupyter_root import Root
 from tests.support.program import Server
 
 _HERE = Path(__file__).parent
@@ -34,6 +33,9 @@ def of_program(name: str) -> list[ParameterSet]:
 
 
 MEANS = [each for name in PROGRAMS for each in of_program(name)]
+FULL = "podman account"
+in_full = pytest.mark.parametrize("means", [FULL], indirect=True)
+"""For tests of what does not depend on the program. Each of the others runs tasks to their ends."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,19 +52,23 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.fixture(scope="session")
-def archives(tmp_path_factory: pytest.TempPathFactory, jupyter_root: Root) -> list[Archive]:
-    return [small_archive(tmp_path_factory.mktemp("images")), jupyter_archive(jupyter_root)]
+def small(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    return small_archive(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="session", params=MEANS)
 def means(
     request: pytest.FixtureRequest,
     nodes: Nodes,
-    archives: list[Archive],
+    small: Archive,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Means]:
+    """Only `FULL` has the image of JupyterLab, which is large."""
+    jupyter = small
+    if request.param == FULL:
+        jupyter = jupyter_archive(request.getfixturevalue("jupyter_root"))
     folder = tmp_path_factory.mktemp("means")
-    with means_named(request.param, nodes, folder, *archives) as found:
+    with means_named(request.param, nodes, folder, small, jupyter) as found:
         yield found
 
 

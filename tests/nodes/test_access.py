@@ -14,10 +14,12 @@ from tests.access.test_ports import ECHO
 from tests.access.test_ports import test_bytes_both_ways_and_the_end_of_one as test_port
 from tests.access.test_ports import test_it_ends_with_the_key as test_port_ends_with_the_key
 from tests.access.test_shell import test_terminal
+from tests.nodes.conftest import in_full
 from tests.nodes.means import Means
 from tests.support.cli_server import Reached
 from tests.support.program import ADMIN_KEY, Server
 
+pytestmark = [pytest.mark.slow, in_full]
 __all__ = [
     "test_as_the_task_does",
     "test_exec_ends_with_the_key",

@@ -10,6 +10,8 @@ from tests.nodes.means import Means
 from tests.server.test_slurm_doctor import findings
 from tests.support.program import Server
 
+pytestmark = pytest.mark.slow
+
 Task = task_pb2.Task
 of_all = pytest.mark.parametrize("means", of_program("apptainer"), indirect=True)
 of_root = pytest.mark.parametrize("means", of_program("apptainer")[:1], indirect=True)

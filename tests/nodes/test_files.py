@@ -1,12 +1,18 @@
 """Folders that outlive an attempt, in containers on nodes."""
 
+import pytest
+
 from fetchml.v1 import task_pb2
+from tests.nodes.conftest import in_full
 from tests.nodes.means import Means
 from tests.support.program import Server
+
+pytestmark = pytest.mark.slow
 
 Task = task_pb2.Task
 
 
+@in_full
 async def test_volumes_and_checkpoints(server: Server, means: Means) -> None:
     script = (
         "cat /volumes/models/weights; touch /volumes/models/x; "

@@ -1,13 +1,18 @@
 """JupyterLab in containers on nodes, through the server's proxy."""
 
+import pytest
+
 from tests.jupyter.service import SAVED, Service
+from tests.nodes.conftest import in_full
 from tests.nodes.means import Means
 from tests.support.program import Server
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
 
+
+@in_full
 async def test_a_service_from_start_to_end(server: Server, means: Means) -> None:
-    """Each program ends it by both ways: as root it is left idle, as an account stopped."""
     service = await Service.running(server, memory_gb=1)
     assert "reason" not in await service.show(), "it is isolated"
     for token in ("", "wrong"):
@@ -22,15 +27,11 @@ async def test_a_service_from_start_to_end(server: Server, means: Means) -> None
     assert await service.run(kernel, "kept = open('made', 'w').write('6*7')") == ""
     assert (await service.json("GET", "/api/contents/made"))["content"] == "6*7"
     await service.json("PUT", "/api/contents/a.txt", SAVED)
-    is_left_idle = means.owner is None
-    idle_seconds = "3" if is_left_idle else "3600"
-    await server.kill_and_start(FETCHML_JUPYTER_IDLE_SECONDS=idle_seconds)
+    await server.kill_and_start(FETCHML_JUPYTER_IDLE_SECONDS="3")
     async with service.in_use():
         assert await service.run(kernel, "kept") == "3", "it was adopted"
-    if not is_left_idle:
-        await service.stop()
     shown = await service.ended("stopped")
-    assert not is_left_idle or shown["reason"] == "idle for 3 s"
+    assert shown["reason"] == "idle for 3 s"
     await eventually(lambda: not means.left(service.id))
     [workspace] = (means.folder / "server/shared/jupyter").glob("**/a.txt")
     assert workspace.read_text() == "6*7", "what is in its workspace stays"

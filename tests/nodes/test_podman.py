@@ -13,7 +13,7 @@ from tests.support.program import Server
 from tests.support.rest_world import JSON
 
 Task = task_pb2.Task
-pytestmark = pytest.mark.parametrize("means", ["podman"], indirect=True)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("means", ["podman"], indirect=True)]
 
 
 async def test_image_that_is_missing(server: Server) -> None:

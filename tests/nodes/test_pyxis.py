@@ -19,7 +19,7 @@ from tests.support.program import Server
 from tests.support.waiting import eventually
 
 Task = task_pb2.Task
-pytestmark = pytest.mark.parametrize("means", ["pyxis"], indirect=True)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("means", ["pyxis"], indirect=True)]
 
 
 @pytest_asyncio.fixture(loop_scope="session")

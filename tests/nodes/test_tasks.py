@@ -2,12 +2,17 @@
 
 import re
 
+import pytest
+
 from fetchml.v1 import task_pb2
 from testbed.slurm import NODES
+from tests.nodes.conftest import in_full
 from tests.nodes.means import Means
 from tests.support.program import Server
 from tests.support.rest_world import JSON
 from tests.support.waiting import eventually, until
+
+pytestmark = pytest.mark.slow
 
 Task = task_pb2.Task
 
@@ -40,6 +45,7 @@ async def test_it_runs_in_its_image(server: Server, means: Means) -> None:
     await none_left(means, task_id)
 
 
+@in_full
 async def test_secrets(server: Server) -> None:
     for name in ("TOKEN", "KEY"):
         body = b'{"value":"value-of-a-secret"}'
@@ -78,6 +84,7 @@ async def test_ends_are_told_apart(server: Server, means: Means) -> None:
     await none_left(means, limited, killed, cancelled)
 
 
+@in_full
 async def test_server_restarts_beside_a_container(server: Server, means: Means) -> None:
     task_id = await server.submit_running("until [ -e /outputs/go ]; do sleep 0.1; done; exit 4")
     await server.kill_and_start()

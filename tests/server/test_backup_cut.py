@@ -15,6 +15,8 @@ from fetchml.files.new_file import PlaceTaken, new_file
 from tests.support.cli_server import FETCHML, SECONDS, Server, environment, run
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 MORE_THAN_A_PIPE_TAKES = 4 << 20
 HEARS_SIGNALS = ("env", "--default-signal=HUP,INT,TERM")
 """Also where whoever started the tests ignores them, as nohup does."""

@@ -43,7 +43,9 @@ ONLY_RUNS = {
     *("environment_installed", "environment_recorded", "environment_kept", "environment_held"),
 }
 """tests/server/test_crash_of_runs.py covers these."""
-ROUNDS = 6
+IN_CONTAINERS = ["created", "prepared", "gate_opened", "ended", "removed"]
+"""Steps around which the engine is asked for something."""
+ROUNDS = 3
 
 
 def test_every_failpoint_is_covered() -> None:
@@ -207,16 +209,18 @@ class TestCrashesOverProcesses(Crashes):
         return str(request.param)
 
 
+@pytest.mark.slow
 class TestCrashesOverContainers(Crashes):
     @pytest.fixture
     def backend(self, containers_backend: Backend) -> Backend:
         return containers_backend
 
-    @pytest.fixture(params=STEPS)
+    @pytest.fixture(params=IN_CONTAINERS)
     def step(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["created", "gate_opened"])
 async def test_killed_with_secrets(serve: Serve, containers_backend: Backend, step: str) -> None:
     """The task gets them once, and nothing is left of them."""

@@ -16,6 +16,8 @@ from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import soon, until_true
 
+pytestmark = pytest.mark.slow
+
 SAVES = 'echo "$FETCHML_ATTEMPT" >>"$FETCHML_CHECKPOINT/attempts"; echo saved; '
 INTERRUPT = ["stop_requested", "kill_sent", "ended", "collected", "finished"]
 CANCEL = ["stop_requested", "warned", "term_sent"]
@@ -59,7 +61,7 @@ async def has_saved(server: Server, task_id: str) -> None:
     await until_true(lambda: attempts.exists() and attempts.read_text())
 
 
-@on_both(INTERRUPT, "stop_requested", "kill_sent")
+@on_both(INTERRUPT, "kill_sent")
 async def test_killed_while_an_attempt_is_interrupted(
     serve: Serve, backend: Backend, step: str
 ) -> None:
@@ -145,7 +147,7 @@ def build_containers(server: Server) -> list[str]:
     ]
 
 
-@on_both(BUILD, "environment_created", *BUILD)
+@on_both(BUILD, *BUILDING, "environment_kept")
 async def test_killed_while_an_environment_is_built(
     serve: Serve, backend: Backend, uv: dict[str, str], tmp_path: Path, step: str
 ) -> None:

@@ -14,9 +14,11 @@ from tests.support.scripts import COUNTED
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import soon
 
+pytestmark = pytest.mark.slow
+
 SIZE = 12
-ROUNDS = 5
-AT_ONCE = 4
+ROUNDS = 3
+AT_ONCE = 3
 LARGE = 400
 
 

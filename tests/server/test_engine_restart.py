@@ -16,6 +16,8 @@ from tests.support.program import Server, Task, all_ended
 from tests.support.server_fixtures import containers_of
 from tests.support.waiting import eventually, until
 
+pytestmark = pytest.mark.slow
+
 IMAGE = "fetchml-test/python:1"
 UNTIL_TOLD = "echo ready; until [ -e go ]; do sleep 0.02; done; exit 5"
 FIRST_TIME = '[ "$FETCHML_ATTEMPT" = 1 ] || exit 0; '

@@ -12,6 +12,8 @@ from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def wheels(tmp_path: Path) -> Path:

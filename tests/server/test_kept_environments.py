@@ -19,6 +19,8 @@ from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import soon, until
 
+pytestmark = pytest.mark.slow
+
 SHOW = b"import tiny; print(tiny.WHAT)"
 ListRequest = environment_pb2.ListEnvironmentsRequest
 

@@ -16,6 +16,8 @@ from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import soon, until, until_true
 
+pytestmark = pytest.mark.slow
+
 ONE_GPU = {"FETCHML_GPU_SLOTS": "1", "FETCHML_SCHEDULING_AHEAD": "false"}
 QUICK = 'trap "exit 0" TERM; '
 

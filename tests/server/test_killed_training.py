@@ -23,6 +23,8 @@ from tests.support.program import Backend, Server, Task
 from tests.support.server_fixtures import Serve, containers_of
 from tests.support.waiting import eventually, soon
 
+pytestmark = pytest.mark.slow
+
 IMAGE = "fetchml-test/python:1"
 TRAINING = Path(__file__).parents[2] / "examples/checkpoint/train.py"
 LONGER = int(os.environ.get("FETCHML_TEST_LONGER", "1"))
@@ -73,7 +75,7 @@ class KilledTraining:
 
     retried: tuple[str, ...] = ("shim", "command")
     python = sys.executable
-    kills = 50
+    kills = 12 * LONGER
 
     @property
     def steps(self) -> int:

@@ -13,8 +13,10 @@ import pytest
 from tests.support.cli_server import FETCHML, SECONDS, environment, run, serving
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[[Sequence[int]], "subprocess.Popen[bytes]"]
-MISSING = [(0,), (1,), (2,), (0, 1, 2)]
+MISSING = [(2,), (0, 1, 2)]
 
 
 @pytest.fixture

@@ -39,8 +39,6 @@ from tests.support.rest_world import JSON
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import soon
 
-pytestmark = pytest.mark.fronts(EDGE)
-
 
 async def test_valid_requests_have_the_same_outcome(parity_server: Server) -> None:
     server = parity_server
@@ -288,6 +286,7 @@ async def test_earlier_attempts_are_equal_over_both_transports(
     assert not basic.keys() & {"begun_at", "allocated_at", "exited_at", "earlier_attempts"}
 
 
+@pytest.mark.fronts(EDGE)
 async def test_task_is_equal_over_both_transports(serve: Serve, processes_backend: Backend) -> None:
     """While it waits, runs, when it has ended, and when it is gone."""
     # A prestaged task waits for something else from one question to the next.

@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-import pytest
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
@@ -24,12 +23,9 @@ from tests.server.parity_cases import (
     GOOD,
     SNAPSHOT,
 )
-from tests.support.front import EDGE
 from tests.support.program import Server
 from tests.support.rest_world import JSON
 from tests.support.waiting import until
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 
 async def test_validation_has_the_outcome_of_a_create(parity_server: Server) -> None:

@@ -17,15 +17,12 @@ from fetchml.v1 import notification_pb2, task_pb2
 from fetchml.v1.notification_pb2_grpc import NotificationServiceStub
 from tests.server.parity import Outcome, outcome, refused, same
 from tests.support import grpc_world, rest_world
-from tests.support.front import EDGE
 from tests.support.grpc_world import refusal
 from tests.support.program import Backend, Server
 from tests.support.rest_world import JSON
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import soon, until
 from tests.support.webhook_receiver import Receiver
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 PATH = "/v1/notifications"
 UNKNOWN = "01930000-0000-7000-8000-000000000000"

@@ -10,12 +10,9 @@ import pytest
 from tests.server.parity import both_create, without_own
 from tests.server.parity_cases import BLOCKED, BOX, GOOD
 from tests.support.archives import archive
-from tests.support.front import EDGE
 from tests.support.program import Backend, Server, Task
 from tests.support.rest_world import JSON
 from tests.support.server_fixtures import Serve
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 FILES = {
     "requirements.txt": b"# no packages\n",

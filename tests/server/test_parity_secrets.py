@@ -3,18 +3,14 @@
 from typing import Any
 
 import msgspec
-import pytest
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from fetchml.v1 import secret_pb2, task_pb2
 from fetchml.v1.secret_pb2_grpc import SecretServiceStub
 from tests.server.parity import call, outcome, refused, same
-from tests.support.front import EDGE
 from tests.support.program import Server
 from tests.support.rest_world import JSON
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 VALUE = "value-of-a-secret"
 VALUES = {

@@ -3,17 +3,13 @@
 import math
 from typing import Any
 
-import pytest
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from fetchml.v1 import sweep_pb2, task_pb2
 from fetchml.v1.sweep_pb2_grpc import SweepServiceStub
 from tests.server.parity import call, outcome, refused, same
-from tests.support.front import EDGE
 from tests.support.program import Server
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 TASK = {"job_name": "a", "args": "--lr {lr}", "command": ["true"]}
 VALUES = {"lr": {"values": [0.1, 2, 3.0, "a b", True, 1e-05]}}

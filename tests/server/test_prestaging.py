@@ -17,6 +17,8 @@ from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import SECONDS, eventually, soon
 
+pytestmark = pytest.mark.slow
+
 ONE_SLOT = {"FETCHML_TASKS_MAX_RUNNING": "1"}
 ONE_GPU = {"FETCHML_GPU_SLOTS": "1", "FETCHML_TASKS_MAX_RUNNING": "4"}
 ON_THE_WAY = ["created", "prepared", "ready", "its_turn"]
@@ -278,6 +280,13 @@ class TestPrestagingOverProcesses(Ahead):
 
 
 class TestPrestagingOverContainers(Ahead):
+    """Those of the suite that ask an engine for something; the others are the server's alone."""
+
+    test_prestaged_task_is_queued_in_every_view = None  # type: ignore[assignment]
+    test_cancelled_prestaged_task_never_starts = None  # type: ignore[assignment]
+    test_no_task_is_prestaged_when_disabled = None  # type: ignore[assignment]
+    test_prestaged_task_stays_queued_when_the_server_is_killed = None  # type: ignore[assignment]
+
     @pytest.fixture
     def backend(self, containers_backend: Backend) -> Backend:
         return containers_backend

@@ -1,5 +1,5 @@
-"""Environments of an index that needs a password, which nobody is shown: built by a real uv, in
-containers and without."""
+"""Environments of an index that needs a password, which nobody is shown: built by a real uv in
+containers."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,6 +13,8 @@ from tests.server.environment_tasks import SHOW, ended, submit, upload, wheel
 from tests.server.private_index import PASSWORD, PrivateIndex, private_index
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
+
+pytestmark = pytest.mark.slow
 
 WRONG = "wrong-pass-word"
 PLACES = (
@@ -40,17 +42,13 @@ def gateway(engine: Engine) -> str:
     return str(network.attrs["IPAM"]["Config"][0]["Gateway"])
 
 
-@pytest.fixture(params=["process", "docker"])
-def place(request: pytest.FixtureRequest) -> tuple[Backend, str, dict[str, str]]:
+@pytest.fixture
+def place(
+    containers_backend: Backend, docker_engine: Engine, static_uv: Path
+) -> tuple[Backend, str, dict[str, str]]:
     """What runs tasks, the address of this machine for builds, and settings."""
-    if request.param == "process":
-        return request.getfixturevalue("processes_backend"), "127.0.0.1", {}
-    backend: Backend = request.getfixturevalue("containers_backend")
-    settings = {
-        "FETCHML_ENVIRONMENTS_UV": str(request.getfixturevalue("static_uv")),
-        "FETCHML_TASKS_NETWORK": "fetchml",
-    }
-    return backend, gateway(request.getfixturevalue("docker_engine")), settings
+    settings = {"FETCHML_ENVIRONMENTS_UV": str(static_uv), "FETCHML_TASKS_NETWORK": "fetchml"}
+    return containers_backend, gateway(docker_engine), settings
 
 
 async def shown_by(server: Server, task_id: str) -> str:

@@ -1,4 +1,4 @@
-"""A real uv installs NumPy and scikit-learn of the package index, and a task trains with them: in
+"""A real uv installs NumPy and scikit-learn, and a task in a container trains with them: in
 an environment that is built for it, and in one that is there already."""
 
 import json
@@ -8,8 +8,10 @@ import pytest
 
 from testbed.static_uv import download_wheels
 from tests.server.environment_tasks import ended, submit, upload
-from tests.support.program import Server
+from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
+
+pytestmark = pytest.mark.slow
 
 REQUIREMENTS = b"numpy\nscikit-learn\n"
 TRAIN = b"""
@@ -41,15 +43,13 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["process", "docker"])
-def server(request: pytest.FixtureRequest, serve: Serve) -> Server:
-    """Not started yet. Processes get their packages from the index itself."""
-    if request.param == "process":
-        return serve(request.getfixturevalue("processes_backend"))
+@pytest.fixture
+def server(serve: Serve, containers_backend: Backend, wheels: Path, static_uv: Path) -> Server:
+    """Not started yet."""
     return serve(
-        request.getfixturevalue("containers_backend"),
-        FETCHML_ENVIRONMENTS_FIND_LINKS=str(request.getfixturevalue("wheels")),
-        FETCHML_ENVIRONMENTS_UV=str(request.getfixturevalue("static_uv")),
+        containers_backend,
+        FETCHML_ENVIRONMENTS_FIND_LINKS=str(wheels),
+        FETCHML_ENVIRONMENTS_UV=str(static_uv),
     )
 
 

@@ -1,7 +1,7 @@
 """A real server on a real Slurm, over both ways to reach it."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,15 @@ import pytest
 
 from fetchml.v1 import task_pb2
 from testbed.slurm import NODES, Slurm
+from tests.server.test_slurm_task import nothing_left
+from tests.server.test_slurm_task import server as server  # noqa: PLC0414 - a fixture
 from tests.support.cli_server import run
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
-from tests.support.slurm_fixtures import backend_of
+from tests.support.slurm_fixtures import backend_of, both_transports
 from tests.support.waiting import eventually, until
+
+pytestmark = pytest.mark.slow
 
 Task = task_pb2.Task
 JSON = {"Content-Type": "application/json"}
@@ -22,37 +26,8 @@ ALL_GPUS = 2
 """Of one node."""
 
 
-@pytest.fixture
-async def server(
-    serve: Serve, slurm: Slurm, transport_name: str, shared: Path
-) -> AsyncIterator[Server]:
-    server = await serve(backend_of(slurm, transport_name, shared)).start(GRPC_VERBOSITY="INFO")
-    yield server
-    assert "fork()" not in server.log, "Slurm's commands leave gRPC's connections alone"
-
-
-async def nothing_left(cluster: Slurm, *task_ids: str) -> None:
-    """Wait until Slurm's queue has no job of these tasks."""
-    await eventually(
-        lambda: not any(task_id in name for name in cluster.jobs() for task_id in task_ids)
-    )
-
-
 def attempt_of(shared: Path, task_id: str, attempt: int = 1) -> Path:
     return shared / f"tasks/{task_id}/attempts/{attempt}"
-
-
-async def test_task_runs_on_a_node(server: Server, slurm: Slurm) -> None:
-    script = 'echo out; echo kept >"$FETCHML_OUTPUTS/file"; exit 3'
-    task_id = await server.submit(script, env={"UID": "5", "QUOTED": 'it\'s "one" $x\nline'})
-    task = await server.ended(task_id)
-    assert (task.status, task.exit_code) == (Task.failed, 3), (task, server.log)
-    assert task.error == "exit code 3"
-    assert task.worker_id in NODES
-    assert (await server.get(task_id)).output == "out\n"
-    reply = await server.rest.get(f"/v1/tasks/{task_id}/outputs/file")
-    assert reply.body == b"kept\n"
-    await nothing_left(slurm, task_id)
 
 
 async def test_environment_reaches_the_task_as_it_is(server: Server) -> None:
@@ -70,6 +45,7 @@ async def test_gpus_are_those_that_slurm_gave(server: Server) -> None:
         assert (await server.get(task_id)).output == expected
 
 
+@both_transports
 async def test_waiting_task_has_slurms_reason_and_can_be_cancelled(
     server: Server, slurm: Slurm
 ) -> None:
@@ -93,6 +69,7 @@ async def test_waiting_task_has_slurms_reason_and_can_be_cancelled(
     await nothing_left(slurm, waiting, *running)
 
 
+@both_transports
 async def test_cancelled_task_ends_by_itself(server: Server) -> None:
     script = "trap 'echo saved; exit 0' TERM; echo ready; while :; do sleep 0.1; done"
     task_id = await server.submit_running(script)
@@ -121,6 +98,7 @@ async def test_failed_task_is_retried_in_a_new_attempt(server: Server, shared: P
     assert attempt_of(shared, task.id, 2).is_dir()
 
 
+@both_transports
 async def test_request_that_slurm_refuses_for_good_fails_with_its_words(server: Server) -> None:
     task = await server.ended(await server.submit("true", gpu=1000))
     assert task.failure_reason == Task.PREPARE_FAILED
@@ -168,6 +146,7 @@ async def test_more_than_max_pending_wait_in_the_server(
         assert (await server.ended(task_id)).status == Task.completed
 
 
+@both_transports
 async def test_parameters_of_a_request_reach_slurm(
     serve: Serve, slurm: Slurm, transport_name: str, shared: Path
 ) -> None:
@@ -198,6 +177,7 @@ def findings(tmp_path: Path, variables: Mapping[str, str]) -> dict[str, dict[str
     return {check["name"]: check for check in json.loads(ran.out)["checks"]}
 
 
+@both_transports
 def test_doctor_examines_the_cluster(
     slurm: Slurm, transport_name: str, shared: Path, tmp_path: Path
 ) -> None:

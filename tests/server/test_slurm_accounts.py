@@ -14,8 +14,10 @@ from testbed.slurm import Slurm, private_slurm
 from tests.support.cli_server import run
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
-from tests.support.slurm_fixtures import backend_of
+from tests.support.slurm_fixtures import backend_of, both_transports
 from tests.support.waiting import eventually, until
+
+pytestmark = pytest.mark.slow
 
 Task = task_pb2.Task
 PORTS = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
@@ -64,6 +66,7 @@ async def waits_for(server: Server, task_id: str, reason: str) -> str:
     return await until(explained, lambda text: f"({reason})" in text)
 
 
+@both_transports
 async def test_job_has_the_account_and_qos_that_were_asked(server: Server, accounts: Slurm) -> None:
     """The request's go before those of the user, and these before the server's."""
     ada, _ = await server.clients(await server.key("ada", Role.USER))
@@ -86,6 +89,7 @@ async def test_job_has_the_account_and_qos_that_were_asked(server: Server, accou
         assert any(task_id in line and line.endswith(words) for line in recorded.splitlines())
 
 
+@both_transports
 async def test_account_or_qos_of_others_is_refused_with_slurms_words(
     server: Server, accounts: Slurm
 ) -> None:
@@ -169,7 +173,6 @@ async def test_task_waits_for_its_reservation_and_runs_there(
     assert unknown.error == "Slurm refuses it: Requested reservation is invalid"
 
 
-@pytest.mark.parametrize("transport_name", ["rest"])
 async def test_tasks_run_while_slurmdbd_is_away(server: Server, accounts: Slurm) -> None:
     accounts.kill_daemon("slurmdbd")
     try:

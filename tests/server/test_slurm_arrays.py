@@ -12,8 +12,10 @@ from testbed.slurm import Slurm
 from tests.server.test_slurm_faults import assert_ran_once, counted, number_of_starts
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
-from tests.support.slurm_fixtures import backend_of
+from tests.support.slurm_fixtures import backend_of, both_transports
 from tests.support.waiting import eventually, until
+
+pytestmark = pytest.mark.slow
 
 Task = task_pb2.Task
 COUNT = 6
@@ -69,6 +71,7 @@ async def in_arrays(cluster: Slurm, count: int = COUNT) -> list[str]:
     return found
 
 
+@both_transports
 async def test_sweep_of_which_one_task_is_cancelled_and_one_requeued(
     serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path, starts: Path
 ) -> None:
@@ -203,7 +206,7 @@ async def test_controller_that_forgets_its_arrays(
     sweep_id = await submit_sweep(server, counted(starts, "sleep 0.3; exit 4"))
     await eventually(lambda: len(own_slurm.jobs()) > 0)
     await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
-    await asyncio.to_thread(own_slurm.restart_controller, up_to_id=60)
+    await asyncio.to_thread(own_slurm.restart_controller)
     await assert_ran_once(server, starts, await tasks_of(server, sweep_id))
     await eventually(lambda: not own_slurm.jobs())
     await asyncio.to_thread(own_slurm.until_idle)  # None is drained.

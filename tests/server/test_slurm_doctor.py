@@ -19,7 +19,9 @@ from fetchml.ports.cluster import Node
 from fetchml.views import Finding
 from testbed.slurm import Slurm
 from tests.support.cli_server import run
-from tests.support.slurm_fixtures import backend_of
+from tests.support.slurm_fixtures import backend_of, both_transports
+
+pytestmark = pytest.mark.slow
 
 PORTS = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
 NODE = Node("g1", ("IDLE",), takes_work=True, gpu=4, gpu_used=1, partitions=("gpu",))
@@ -31,6 +33,7 @@ def findings(tmp_path: Path, variables: Mapping[str, str], *more: str) -> dict[s
     return {check["name"]: check for check in json.loads(ran.out)["checks"]}
 
 
+@both_transports
 def test_probe_runs_on_a_node(slurm: Slurm, transport_name: str, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     variables = {**backend_of(slurm, transport_name, shared).variables}

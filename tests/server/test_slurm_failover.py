@@ -14,6 +14,8 @@ from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def two_controllers() -> Iterator[Slurm]:

@@ -14,8 +14,10 @@ from testbed.slurm import Slurm, private_slurm
 from tests.support.program import Server
 from tests.support.scripts import until_file
 from tests.support.server_fixtures import Serve
-from tests.support.slurm_fixtures import backend_of
+from tests.support.slurm_fixtures import backend_of, both_transports
 from tests.support.waiting import eventually, until
+
+pytestmark = pytest.mark.slow
 
 Task = task_pb2.Task
 COUNTED = 'echo started >>"{starts}/$FETCHML_TASK_ID"; '
@@ -54,6 +56,7 @@ async def assert_each_attempt_ran_once(
         assert 1 <= number_of_starts(starts, task_id) <= task.attempt
 
 
+@both_transports
 async def test_controller_killed_in_a_burst_of_submits(
     server: Server, own_slurm: Slurm, starts: Path
 ) -> None:
@@ -66,13 +69,14 @@ async def test_controller_killed_in_a_burst_of_submits(
     assert await until(server.health, lambda status: status == "degraded")
     # Accepted while nothing answers.
     task_ids.append(await server.submit(counted(starts, "exit 4")))
-    await asyncio.to_thread(own_slurm.restart_controller, up_to_id=120)
+    await asyncio.to_thread(own_slurm.restart_controller)
     await assert_each_attempt_ran_once(server, starts, task_ids)
     assert await until(server.health, lambda status: status == "healthy")
     await eventually(lambda: not own_slurm.jobs())
     await asyncio.to_thread(own_slurm.until_idle)  # None is drained.
 
 
+@both_transports
 async def test_controller_that_hangs(server: Server, own_slurm: Slurm, starts: Path) -> None:
     running = await server.submit_running(counted(starts, "sleep 2; exit 4"))
     own_slurm.pause_daemon("slurmctld")
@@ -167,6 +171,7 @@ async def test_silent_task_that_an_admin_declares_lost_is_retried(
     assert any(each["action"] == "task.declare_lost" for each in entries)
 
 
+@both_transports
 async def test_full_queue_of_slurm_holds_tasks_back(
     serve: Serve, transport_name: str, shared: Path, starts: Path
 ) -> None:
@@ -190,7 +195,7 @@ async def test_server_and_controller_killed_together(
     await eventually(lambda: len(own_slurm.jobs()) > 0)
     await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
     await server.kill()
-    await asyncio.to_thread(own_slurm.restart_controller, up_to_id=60)
+    await asyncio.to_thread(own_slurm.restart_controller)
     await server.start()
     await assert_each_attempt_ran_once(server, starts, task_ids)
     await eventually(lambda: not own_slurm.jobs())

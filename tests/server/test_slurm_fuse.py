@@ -7,6 +7,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from testbed.fuse_folder import fuse_folders
 from testbed.slurm import NODES, Slurm
 from tests.server.test_slurm_faults import assert_ran_once, counted
@@ -14,6 +16,8 @@ from tests.support.scripts import until_file
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import soon, until
+
+pytestmark = pytest.mark.slow
 
 PROMPT_SECONDS = 9.0
 """Less than a single access to the disk may take."""

@@ -3,12 +3,16 @@ left alone. The nodes measure with a stand-in for NVIDIA's library."""
 
 from pathlib import Path
 
+import pytest
+
 from fetchml.v1 import task_pb2
 from testbed.gpu.stand_in import GpuBox, gpu
 from testbed.slurm import Slurm
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import until
+
+pytestmark = pytest.mark.slow
 
 Task = task_pb2.Task
 RULE = {

@@ -16,6 +16,8 @@ from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually, until
 
+pytestmark = pytest.mark.slow
+
 Task = task_pb2.Task
 LEASE_SECONDS = 6
 """Far longer than a process waits for its turn on a busy machine."""

@@ -3,12 +3,16 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from testbed.slurm import Slurm
 from tests.server.test_slurm_faults import assert_ran_once, counted, number_of_starts
 from tests.support.scripts import until_file
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually, until
+
+pytestmark = pytest.mark.slow
 
 
 async def test_slurmd_killed_and_back_and_a_drained_node(

@@ -11,8 +11,10 @@ from testbed.gpu.stand_in import GpuBox, gpu
 from testbed.slurm import NODES, Slurm, private_slurm
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
-from tests.support.slurm_fixtures import backend_of
+from tests.support.slurm_fixtures import backend_of, both_transports
 from tests.support.waiting import eventually, until
+
+pytestmark = pytest.mark.slow
 
 DRAIN = ("scontrol", "update", "nodename=g2", "state=drain", "reason=bad fan | x")
 RESUME = ("scontrol", "update", "nodename=g2", "state=resume")
@@ -25,6 +27,7 @@ async def server(serve: Serve, slurm: Slurm, transport_name: str, tmp_path: Path
     return await serve(backend_of(slurm, transport_name, tmp_path / "shared")).start()
 
 
+@both_transports
 async def test_nodes_and_their_gpus(server: Server, slurm: Slurm) -> None:
     slurm.run(*DRAIN)
     try:
@@ -34,7 +37,6 @@ async def test_nodes_and_their_gpus(server: Server, slurm: Slurm) -> None:
         await eventually(lambda: "drain" not in slurm.run(*STATE))
 
 
-@pytest.mark.parametrize("transport_name", ["rest"])
 async def test_gpus_of_tasks_are_measured_on_their_nodes(server: Server, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0, use=42, used=1234), gpu(1, use=42, used=1234))
     env = {"LD_LIBRARY_PATH": str(gpu_box.folder)}
@@ -65,6 +67,7 @@ def ordered_slurm() -> Iterator[Slurm]:
         yield cluster
 
 
+@both_transports
 async def test_positions_are_those_of_slurms_queue(
     serve: Serve, ordered_slurm: Slurm, transport_name: str, tmp_path: Path
 ) -> None:
@@ -96,7 +99,6 @@ async def test_positions_are_those_of_slurms_queue(
     ordered_slurm.run("scancel", busy, other, held)
 
 
-@pytest.mark.parametrize("transport_name", ["rest"])
 async def test_positions_in_a_long_queue(server: Server, slurm: Slurm) -> None:
     """Of more jobs than slurmrestd is asked for at once; nearly all of them are held."""
     many = ("--hold", "--array=1-600", "--nodes=3", "--exclusive")

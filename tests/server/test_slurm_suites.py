@@ -31,6 +31,8 @@ from tests.support.program import Backend
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["test_cuts", "test_filters", "test_private_mode"]
 
 TINY = 60

@@ -35,8 +35,10 @@ from tests.support import rest_world
 from tests.support.cli_server import FETCHML, run
 from tests.support.other_user import ROOT, as_service
 from tests.support.program import ADMIN_KEY, Server
-from tests.support.slurm_fixtures import backend_of
+from tests.support.slurm_fixtures import backend_of, both_transports
 from tests.support.waiting import eventually, until
+
+pytestmark = pytest.mark.slow
 
 Task = task_pb2.Task
 CLOSED = 2
@@ -134,6 +136,7 @@ def owner_of_process(pid: int) -> int:
     return Path(f"/proc/{pid}").stat().st_uid
 
 
+@both_transports
 async def test_job_is_that_of_the_users_account(server: Server, site: Site, shared: Path) -> None:
     ada, bob = await as_user(server, "ada"), await as_user(server, "bob")
     secret = b'{"value": "a-hidden-word"}'
@@ -189,6 +192,7 @@ async def _log(server: Server, task_id: str) -> str:
     return str((await server.get(task_id)).output)
 
 
+@both_transports
 async def test_array_retry_and_cancel_are_those_of_one_account(server: Server, site: Site) -> None:
     ada, bob = await as_user(server, "ada"), await as_user(server, "bob")
     partition(site.slurm, "DOWN")

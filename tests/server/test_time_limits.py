@@ -13,6 +13,8 @@ from tests.support.scripts import until_file
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import eventually, soon
 
+pytestmark = pytest.mark.slow
+
 OUTLIVES = "sleep 4; exit 7"
 """Ends in its own way after the first limit of its task."""
 FIRST = 3

@@ -2,9 +2,13 @@
 
 import os
 
+import pytest
+
 from fetchml.v1 import task_pb2
 from tests.support.program import Backend, Task, all_ended
 from tests.support.server_fixtures import Serve
+
+pytestmark = pytest.mark.slow
 
 TASKS = 2000
 LINES = 40
@@ -43,11 +47,11 @@ async def run_tiny(
 
 async def test_tiny_tasks_over_processes(serve: Serve, processes_backend: Backend) -> None:
     """All of them only with FETCHML_FULL=1."""
-    number = TASKS if FULL else 1000
+    number = TASKS if FULL else 300
     await run_tiny(serve, processes_backend, number, slots=8)
 
 
 async def test_tiny_tasks_over_containers(serve: Serve, containers_backend: Backend) -> None:
     """An engine starts about six containers a second: all of them only with FETCHML_FULL=1."""
-    number = TASKS if FULL else 200
+    number = TASKS if FULL else 60
     await run_tiny(serve, containers_backend, number, slots=8)

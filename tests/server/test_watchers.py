@@ -38,12 +38,12 @@ Type = task_pb2.WatchTasksResponse
 MANY = 30_000
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.slow
 async def test_watchers_cut_off_at_random_miss_nothing(
-    serve: Serve, processes_backend: Backend, seed: int
+    serve: Serve, processes_backend: Backend
 ) -> None:
     """Also by the death of the server."""
-    dice = random.Random(seed)  # noqa: S311  # no secret
+    dice = random.Random(1)  # noqa: S311  # no secret
     server = await serve(processes_backend, FETCHML_TASKS_MAX_RUNNING="3").start()
     async with asyncio.TaskGroup() as group:
         watchers = [
@@ -98,6 +98,7 @@ async def test_batches_miss_no_end_wherever_they_are_cut(
         assert shown == {key: f"{each.kind} {each.status}" for key, each in newest.items()}
 
 
+@pytest.mark.slow
 async def test_cut_after_any_message_misses_nothing(
     serve: Serve, processes_backend: Backend
 ) -> None:
@@ -267,6 +268,7 @@ async def test_private_mode_hides_tasks_of_other_users(
         assert (await rest.get("/v1/queue")).json["completed"] == 7, "everyone reads the queue"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [1_000, 200_000])
 async def test_slow_watcher_gets_a_resync(
     serve: Serve, processes_backend: Backend, kept: int

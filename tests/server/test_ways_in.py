@@ -33,13 +33,10 @@ from tests.server.ways_in_table import (
 )
 from tests.support import grpc_world, rest_world
 from tests.support.archives import archive
-from tests.support.front import EDGE
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.validate import SUPERSET
 from tests.support.waiting import SECONDS, soon
-
-pytestmark = pytest.mark.fronts(EDGE)
 
 
 class Box:
@@ -272,6 +269,7 @@ def table_of(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("private", [False, True], ids=["open", "private"])
 async def test_access_table(serve: Serve, processes_backend: Backend, private: bool) -> None:
     table = table_of(REST, GRPC, private=private)
@@ -296,6 +294,7 @@ async def test_access_table(serve: Serve, processes_backend: Backend, private: b
     assert found == table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("private", [False, True], ids=["open", "private"])
 async def test_access_table_of_jupyter(serve: Serve, tmp_path: Path, private: bool) -> None:
     away = {"FETCHML_LAUNCHER": "docker", "DOCKER_HOST": f"unix://{tmp_path}/none"}
@@ -309,7 +308,6 @@ async def test_access_table_of_jupyter(serve: Serve, tmp_path: Path, private: bo
     assert found == table_of(JUPYTER_REST, JUPYTER_GRPC, private=private)
 
 
-@pytest.mark.not_through(EDGE, "nothing of it depends on the way")
 async def test_hidden_snapshot_cannot_be_run(serve: Serve, processes_backend: Backend) -> None:
     server = serve(processes_backend, FETCHML_AUTH_PRIVATE="true")
     await server.start()
@@ -327,7 +325,6 @@ async def test_hidden_snapshot_cannot_be_run(serve: Serve, processes_backend: Ba
     assert "there is no such snapshot" in refused[0]
 
 
-@pytest.mark.not_through(EDGE, "it sends nothing")
 def test_every_operation_is_in_the_table() -> None:
     """What is added to the server is added to the table above."""
     keyless = {"/health", "/livez", "/readyz", "/openapi.yaml", "/ui/session", "/ui/session/code"}

@@ -1,9 +1,9 @@
 """The front of a test: a direct connection, or Envoy between its clients and servers.
 
-A module with `pytestmark = pytest.mark.fronts(EDGE)` runs its tests twice: directly and through
-Envoy. A test marked `not_through(EDGE, reason)` does not run through it. With FRONTS=direct no test
-of such a module runs through a proxy. The worlds read from this module where a server listens and
-where its clients connect.
+A test marked `fronts(EDGE)` runs twice: directly and through Envoy. Mark what a proxy can change:
+streams, uploads, headers, timeouts, errors, limits, paths. In a module with that mark, a test
+marked `not_through(EDGE, reason)` runs directly only. With FRONTS=direct no test runs through
+Envoy. The worlds read from this module where a server listens and where its clients connect.
 """
 
 import os

@@ -11,25 +11,33 @@ from testbed.docker_engine import existing_engine, private_engine, why_no_privat
 if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
-DEAR_ROOMS = {"client", "envoy", "gateway", "jupyter", "ui"}
-"""Rooms whose preparations take long: each is in one process."""
-SAME_PROCESS = {"nodes": "jupyter"}
-"""Rooms that share the preparations of a dear one."""
+TOGETHER = {
+    "tests/gpu/": "an engine with simulated GPUs",
+    "tests/nodes/": "a cluster and its images",
+    "tests/jupyter/test_browser.py": "the image of JupyterLab",
+    "tests/jupyter/test_many.py": "the image of JupyterLab",
+    "tests/jupyter/test_old_workspace.py": "the image of JupyterLab",
+    "tests/jupyter/test_services.py": "the image of JupyterLab",
+}
+"""Files that share a preparation of half a minute: one process runs them."""
 LONG = (
+    "tests/nodes/",
+    "tests/client/test_examples.py",
+    "tests/gpu/",
+    "tests/server/test_slurm",
+    "tests/jupyter/test_services.py",
+    "tests/cli/test_documented_commands.py",
+    "tests/server/test_crash",
+    "tests/adapters/slurm/test_launcher.py",
+    "tests/fuzz/",
+    "tests/server/",
     "tests/ui/",
     "tests/jupyter/",
-    "tests/nodes/",
-    "tests/client/",
-    "tests/fuzz/",
-    "tests/envoy/",
-    "tests/cli/test_documented_commands.py",
-    "tests/adapters/slurm/",
-    "tests/gpu/test_idle.py",
-    "tests/server/",
+    "tests/adapters/",
     "tests/executable/",
     "tests/hostile/",
 )
-"""Long tests begin first, so that all processes end at about the same time."""
+"""Long files begin first, so that all processes end at about the same time."""
 ENGINE = pytest.StashKey[ExitStack]()
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 """This process's name, if there are several."""
@@ -67,11 +75,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadFileSch
     """A file's tests share its fixtures."""
     from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - only where it is used
 
-    class ByRoom(LoadFileScheduling):  # type: ignore[misc]  # it ships no types
+    class ByFile(LoadFileScheduling):  # type: ignore[misc]  # it ships no types
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::", maxsplit=1)[0]
-            room = file.split("/")[1]
-            room = SAME_PROCESS.get(room, room)
-            return room if room in DEAR_ROOMS else file
+            shared = (what for name, what in TOGETHER.items() if nodeid.startswith(name))
+            return next(shared, nodeid.split("::", maxsplit=1)[0])
 
-    return ByRoom(config, log)
+    return ByFile(config, log)

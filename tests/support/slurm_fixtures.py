@@ -26,16 +26,26 @@ def slurm() -> Iterator[Slurm]:
         yield cluster
 
 
-@pytest.fixture
-def own_slurm() -> Iterator[Slurm]:
-    """A cluster of the test's own, whose daemons it may kill."""
+@pytest.fixture(scope="session")
+def mended_slurm() -> Iterator[Slurm]:
     with private_slurm("MinJobAge=10") as cluster:
         yield cluster
 
 
-@pytest.fixture(params=["rest", "cli"])
-def transport_name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture
+def own_slurm(mended_slurm: Slurm) -> Iterator[Slurm]:
+    """A cluster whose daemons the test may kill: they are started again after it."""
+    yield mended_slurm
+    mended_slurm.repair()
+
+
+both_transports = pytest.mark.parametrize("transport_name", ["rest", "cli"])
+"""For tests of what differs between slurmrestd and the commands."""
+
+
+@pytest.fixture
+def transport_name() -> str:
+    return "rest"
 
 
 def transport_to(cluster: Slurm, name: str) -> SlurmTransport:

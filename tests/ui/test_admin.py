@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from playwright.async_api import expect
 
 from fetchml.core.model import Role
@@ -13,6 +14,8 @@ from tests.support.signed_in import sign_in, visit
 from tests.support.tab import PHONE
 from tests.support.waiting import until
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 
 async def test_key_is_created_shown_once_and_revoked(server: Server, tab: OpenTab) -> None:

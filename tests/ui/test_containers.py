@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from playwright.async_api import expect
 
 from testbed.docker_engine import PrivateEngine
@@ -10,6 +11,8 @@ from testbed.gpu.stand_in import GpuBox, gpu, uuid
 from tests.support.server_fixtures import Serve, containers_of
 from tests.support.signed_in import sign_in, visit
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 
 async def test_container_with_a_gpu_is_submitted_watched_and_cancelled(

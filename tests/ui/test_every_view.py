@@ -21,6 +21,8 @@ from tests.support.tab import DESKTOP, PHONE, Tab
 from tests.support.waiting import until
 from tests.ui.conftest import OpenTab
 
+pytestmark = pytest.mark.slow
+
 SCREENSHOTS = os.environ.get("FETCHML_SCREENSHOTS")
 
 PLANT = (
@@ -119,18 +121,14 @@ async def planted(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pla
         yield Planted(server, task_id, await plant_sweep(server))
 
 
-@pytest.mark.parametrize(("size", "dark"), [(PHONE, True), (DESKTOP, False)])
-async def test_every_view(
-    planted: Planted, tab: OpenTab, size: tuple[int, int], *, dark: bool
-) -> None:
+async def test_every_view(planted: Planted, tab: OpenTab) -> None:
     """Full of what must not run."""
-    opened = await tab(size, dark=dark)
+    opened = await tab(PHONE, dark=True)
     await sign_in(opened, planted.server)
     await look_at(opened, planted.server, views(planted.task_id, planted.sweep_id))
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+@pytest.mark.parametrize(("size", "dark"), [(PHONE, True), (DESKTOP, False)])
 async def test_every_view_of_a_busy_host(
     busy: BusyHost, tab: OpenTab, size: tuple[int, int], *, dark: bool
 ) -> None:

@@ -1,5 +1,6 @@
 """Experiments: the runs as a table and plots, and the comparison of some of them."""
 
+import pytest
 from playwright.async_api import expect
 
 from tests.support.experiment_runs import experiment
@@ -7,6 +8,8 @@ from tests.support.program import Server
 from tests.support.signed_in import sign_in, visit
 from tests.support.tab import PHONE
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 HOSTILE = "<img src=x onerror=executed(1)>"
 

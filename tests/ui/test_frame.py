@@ -11,6 +11,8 @@ from tests.support.tab import DESKTOP, PHONE, open_tab
 from tests.support.waiting import until_true
 from tests.ui.conftest import OpenTab
 
+pytestmark = pytest.mark.slow
+
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:

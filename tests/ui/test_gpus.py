@@ -3,6 +3,7 @@
 import os
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from playwright.async_api import expect
 
 from fetchml.core.model import Role
@@ -11,6 +12,8 @@ from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.signed_in import sign_in
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 HISTORY_HAS_SAMPLES = "() => document.querySelector('.curve-line')?.getAttribute('d')"
 

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import pytest
 from playwright.async_api import expect
 
 from fetchml.core.model import Role
@@ -11,6 +12,8 @@ from tests.support.server_fixtures import Serve
 from tests.support.signed_in import sign_in
 from tests.support.waiting import until
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 IDLE_SECONDS = 8
 """The warning comes after three quarters of it."""

@@ -1,10 +1,13 @@
 """Without a mouse: every control of every view is reached by the Tab key, and acts on Enter."""
 
+import pytest
 from playwright.async_api import Page, expect
 
 from tests.support.busy_host import BusyHost
 from tests.support.signed_in import sign_in, visit
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 # Records what takes the focus, and what a key presses. Nothing is carried out: a press ends in the
 # document, before any handler of the page.

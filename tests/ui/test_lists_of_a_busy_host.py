@@ -4,11 +4,14 @@ import json
 import re
 from datetime import date, timedelta
 
+import pytest
 from playwright.async_api import Page, expect
 
 from tests.support.busy_host import BusyHost
 from tests.support.signed_in import sign_in, visit
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 
 async def test_tasks_are_filtered_by_experiment_and_time(busy: BusyHost, tab: OpenTab) -> None:

@@ -1,11 +1,14 @@
 """Webhooks on the page: default addresses, a task's own, and messages that are not delivered."""
 
+import pytest
 from playwright.async_api import expect
 
 from tests.support.program import Backend
 from tests.support.server_fixtures import Serve
 from tests.support.signed_in import sign_in, visit
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 NOBODY = "http://127.0.0.1:1/hook"
 

@@ -2,11 +2,14 @@
 
 import re
 
+import pytest
 from playwright.async_api import expect
 
 from tests.support.busy_host import BusyHost
 from tests.support.signed_in import sign_in
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 
 async def test_gpus_numbers_and_failures_are_shown(busy: BusyHost, tab: OpenTab) -> None:

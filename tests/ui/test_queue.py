@@ -1,11 +1,14 @@
 """The queue on the overview."""
 
+import pytest
 from playwright.async_api import expect
 
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.signed_in import sign_in
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 
 async def test_overview_shows_the_queue_in_order(

@@ -1,10 +1,13 @@
 """Secrets on the page: set, used by a task from the form, removed; never shown."""
 
+import pytest
 from playwright.async_api import expect
 
 from tests.support.program import Server
 from tests.support.signed_in import sign_in, visit
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 VALUE = "hf_0123456789abcdef"
 

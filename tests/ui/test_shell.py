@@ -1,5 +1,6 @@
 """The shell in a running task."""
 
+import pytest
 from playwright.async_api import expect
 
 from fetchml.core.model import Role
@@ -7,6 +8,8 @@ from tests.support.program import Server
 from tests.support.signed_in import sign_in, visit
 from tests.support.tab import PHONE
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 HOSTILE = (
     r"printf '<img src=x onerror=executed(1)>\033]0;title\007\033]52;c;ZXZpbA==\007"

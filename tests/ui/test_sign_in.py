@@ -15,6 +15,8 @@ from tests.support.tab import Tab
 from tests.support.waiting import SECONDS, until
 from tests.ui.conftest import OpenTab
 
+pytestmark = pytest.mark.slow
+
 expect.set_options(timeout=SECONDS * 1000)
 
 

@@ -1,5 +1,6 @@
 """The form of a new task."""
 
+import pytest
 from playwright.async_api import expect
 
 from fetchml.core.model import Role
@@ -8,6 +9,8 @@ from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.signed_in import sign_in, visit
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 
 async def test_task_is_submitted_from_the_form(server: Server, tab: OpenTab) -> None:

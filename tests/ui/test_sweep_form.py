@@ -1,10 +1,13 @@
 """Sweeps from the form of a new task."""
 
+import pytest
 from playwright.async_api import expect
 
 from tests.support.program import Server
 from tests.support.signed_in import sign_in
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 
 async def test_sweep_is_previewed_and_submitted(server: Server, tab: OpenTab) -> None:

@@ -15,6 +15,8 @@ from tests.support.signed_in import sign_in, visit
 from tests.support.waiting import SECONDS, soon, until
 from tests.ui.conftest import OpenTab
 
+pytestmark = pytest.mark.slow
+
 SECONDS_BEFORE = """([at, shown]) => {
   const [h, m, s] = shown.split(":").map(Number), end = new Date(at);
   const seconds = (end.getHours() - h) * 3600 + (end.getMinutes() - m) * 60 + end.getSeconds() - s;

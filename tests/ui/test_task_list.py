@@ -3,12 +3,15 @@
 import os
 import re
 
+import pytest
 from playwright.async_api import expect
 
 from fetchml.core.model import Role
 from tests.support.program import Server
 from tests.support.signed_in import sign_in, visit
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 
 async def submit_ended(server: Server, *names: str, script: str = "true") -> list[str]:

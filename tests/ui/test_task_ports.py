@@ -2,6 +2,7 @@
 
 import sys
 
+import pytest
 from playwright.async_api import expect
 
 from fetchml.core.model import Role
@@ -10,6 +11,8 @@ from tests.support.program import Server
 from tests.support.signed_in import sign_in, visit
 from tests.support.waiting import until_true
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_port_opens_at_an_origin_of_its_own(server: Server, tab: OpenTab) -> None:

@@ -3,12 +3,15 @@
 import re
 import zipfile
 
+import pytest
 from playwright.async_api import Route, expect
 
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.signed_in import sign_in, visit
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 LINES = 'i=0; while [ $i -lt 30000 ]; do echo "line $i of the log"; i=$((i+1)); done; echo needle'
 GROWS = 'i=0; while :; do i=$((i+1)); echo "step $i"; sleep 0.1; done'

@@ -3,6 +3,7 @@ port of a training run."""
 
 import re
 
+import pytest
 from playwright.async_api import Page, expect
 
 from tests.server.environment_tasks import submit, upload
@@ -10,6 +11,8 @@ from tests.support.program import Server
 from tests.support.signed_in import sign_in
 from tests.support.waiting import until
 from tests.ui.conftest import OpenTab
+
+pytestmark = pytest.mark.slow
 
 # TensorBoard imports pkg_resources, which later releases of setuptools lack.
 REQUIREMENTS = b"tensorboard==2.21.0\nsetuptools<81\n"

@@ -7,23 +7,19 @@ from contextlib import ExitStack
 import pytest
 from docker.models.containers import Container
 
-from examples.local_image import build_base
 from fetchml.adapters.docker.cgroups import Cgroups
 from testbed.docker_engine import Engine
 
-IMAGE = "fetchml-test/cgroups:1"
 WITH_A_CHILD = ["sh", "-c", "sleep 600 & wait"]
 
 
 @pytest.fixture
-def containers(docker_engine: Engine) -> Iterator[list[Container]]:
-    build_base(docker_engine.client, IMAGE)
+def containers(docker_engine: Engine, python_image: str) -> Iterator[list[Container]]:
     with ExitStack() as stack:
-        stack.callback(docker_engine.client.images.remove, IMAGE, force=True)
         made = []
         for _ in range(2):
             container = docker_engine.client.containers.run(
-                IMAGE, WITH_A_CHILD, detach=True, network_mode="none"
+                python_image, WITH_A_CHILD, detach=True, network_mode="none"
             )
             stack.callback(container.remove, force=True)
             container.reload()

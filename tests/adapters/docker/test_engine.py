@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
@@ -13,7 +13,7 @@ from fetchml.adapters.docker.container_config import container_name
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit
-from testbed.docker_engine import PrivateEngine
+from testbed.docker_engine import PrivateEngine, private_engine
 from tests.adapters.launcher_conformance import RUNS_ONCE, UNTIL_TOLD, shell, times_run
 from tests.support.launcher_bench import Bench, end_of, silent
 from tests.support.launcher_bench import bench as open_bench
@@ -23,9 +23,26 @@ IMAGE = "fetchml-test/python:1"
 IGNORES_TERM = "trap '' TERM; " + UNTIL_TOLD
 
 
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def shared_engine() -> Iterator[PrivateEngine]:
+    with private_engine(own_network=True) as engine:
+        build_base(engine.client, IMAGE)
+        yield engine
+
+
+@pytest.fixture
+def own_docker_engine(shared_engine: PrivateEngine) -> Iterator[PrivateEngine]:
+    """One engine for all tests here: each leaves it running and empty."""
+    yield shared_engine
+    if not shared_engine.answers():  # The test failed.
+        shared_engine.start()
+
+
 @pytest.fixture
 async def bench(tmp_path: Path, own_docker_engine: PrivateEngine) -> AsyncIterator[Bench]:
-    build_base(own_docker_engine.client, IMAGE)
     data_dir = tmp_path / "data"
 
     def make(_: object) -> DockerLauncher:

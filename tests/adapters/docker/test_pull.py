@@ -20,6 +20,8 @@ from tests.support.launcher_bench import bench as open_bench
 from tests.support.registry import registry
 from tests.support.waiting import soon
 
+pytestmark = pytest.mark.slow
+
 LOGIN = "ada:a-password"
 SHOWN = f"Basic {base64.b64encode(LOGIN.encode()).decode()}"
 

@@ -71,7 +71,7 @@ def small_folds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @settings(
-    max_examples=20,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -75,6 +75,7 @@ async def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> Non
         found = await check_everything_is_there(tmp_path, last)
 
 
+@pytest.mark.slow
 async def test_long_tasks_fit_in_memory(tmp_path: Path) -> None:
     """All proportions are those of the longest tasks, but for the time that those would take."""
     limit = "256MB"
@@ -133,6 +134,7 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
         yield SmallDisk(folder)
 
 
+@pytest.mark.slow
 async def test_full_disk_is_fatal_and_loses_nothing(small_disk: SmallDisk) -> None:
     data_dir = small_disk.folder / "data"
     appender = start([*APPENDER, str(data_dir)])

@@ -197,6 +197,7 @@ async def test_a_statement_that_cannot_be_executed_harms_only_its_caller(tmp_pat
         assert await opened.store.get(numbered(0).id) == opened.announced[0].task
 
 
+@pytest.mark.slow
 async def test_commits_reads_folds_prunes_and_checkpoints_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -276,6 +276,7 @@ async def test_mig_without_devices_is_reported(gpu_box: GpuBox) -> None:
         assert "it has no MIG devices" in note
 
 
+@pytest.mark.slow
 async def test_hundreds_of_changes_of_eight_gpus(gpu_box: GpuBox) -> None:
     """Whatever happens to which GPU: each is told as it is, no fault of one is another's."""
     dice = random.Random(8)  # noqa: S311 - a plan that is the same each time

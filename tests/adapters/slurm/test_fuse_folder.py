@@ -13,6 +13,8 @@ from tests.support.launcher_bench import Bench, polled_bench
 from tests.support.slurm_fixtures import launcher_on
 from tests.support.waiting import soon
 
+pytestmark = pytest.mark.slow
+
 
 class TestFuseFolder(OnOneDisk):
     @pytest.fixture(params=["rest"])

@@ -17,8 +17,13 @@ from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, Slur
 from testbed.slurm import Slurm
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.usefixtures("commands")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("commands")]
 MINUTE_MS = 60_000
+
+
+@pytest.fixture(params=["rest", "cli"])
+def transport_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(params=["root", "nobody"])

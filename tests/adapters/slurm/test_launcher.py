@@ -11,8 +11,14 @@ from tests.adapters.launcher_conformance import LauncherConformance
 from tests.support.launcher_bench import Bench, polled_bench
 from tests.support.slurm_fixtures import launcher_on
 
+pytestmark = pytest.mark.slow
+
 
 class TestSlurmLauncher(LauncherConformance):
+    @pytest.fixture(params=["rest", "cli"])
+    def transport_name(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
     @pytest.fixture
     async def bench(
         self, tmp_path: Path, commands: Slurm, transport_name: str

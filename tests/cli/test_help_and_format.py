@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
-from build.words import findings
 from fetchml.cli import jupyter, wait
 from fetchml.cli.connect import RetryNotice, connected
 from fetchml.cli.errors import CommandError, ExitCode
@@ -66,11 +65,6 @@ def test_examples_keep_their_lines(texts: dict[str, str]) -> None:
 def test_help_fits_80_columns(texts: dict[str, str]) -> None:
     lines = [line for text in texts.values() for line in text.splitlines()]
     assert [line for line in lines if len(line) > COLUMNS] == []
-
-
-def test_help_makes_no_person_of_the_software(texts: dict[str, str]) -> None:
-    found = {name: list(findings(text)) for name, text in texts.items()}
-    assert {name: words for name, words in found.items() if words} == {}
 
 
 def test_every_option_has_a_help_text(texts: dict[str, str]) -> None:

@@ -1,20 +1,24 @@
-"""Twenty Jupyter services at once, with a server that is killed while they start and while they
+"""Several Jupyter services at once, with a server that is killed while they start and while they
 run."""
 
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.jupyter.service import Serve, Service
 from tests.support.program import Backend, Server
 from tests.support.waiting import eventually
 
-SERVICES = 20
+pytestmark = pytest.mark.slow
+
+SERVICES = 6
 AT_A_TIME = 4
 ALL_RUN_SECONDS = 240
 IDLE_SECONDS = 8
 
 
-async def test_twenty_services_at_once_lose_and_leave_nothing(
+async def test_services_at_once_lose_and_leave_nothing(
     serve: Serve, jupyter_backend: Backend
 ) -> None:
     variables = {"FETCHML_JUPYTER_IDLE_SECONDS": "0", "FETCHML_TASKS_MAX_RUNNING": f"{SERVICES}"}

@@ -11,7 +11,6 @@ from fetchml.access import places
 from fetchml.adapters.duckdb import readers, store
 from fetchml.adapters.jupyter import link
 from fetchml.api.grpc import handler, receiving, sending, server, tasks
-from fetchml.api.grpc.sockets import connections, newcomers
 from fetchml.api.http import connection, reply
 from fetchml.api.jupyter import visitors
 from fetchml.auth import port_visits, sessions, sign_in_codes
@@ -71,15 +70,7 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
             (visitors.OPEN_IN_ALL + visitors.ANONYMOUS_IN_ALL)
             * (visitors.EXCHANGE_BYTES + (link.TLS_BYTES if on_nodes else 0)),
         ),
-        MemoryBound(
-            "gRPC connections",
-            settings.server.max_connections
-            * (connections.CONNECTION_BYTES + connections.SURPLUS * connections.NEW_BYTES),
-        ),
-        MemoryBound(
-            "headers over gRPC connections without a key",
-            newcomers.BYTES_IN_ALL * newcomers.MEMORY_OF_BYTE,
-        ),
+        MemoryBound("gRPC connections", settings.server.max_connections * server.CONNECTION_BYTES),
         MemoryBound(
             "sessions of the page, sign-in codes, visits to ports of tasks",
             (sessions.SESSIONS_IN_ALL + sign_in_codes.CODES_IN_ALL + port_visits.VISITS_IN_ALL)

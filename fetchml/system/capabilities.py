@@ -1,5 +1,4 @@
-"""Linux capabilities: what a server that is not root needs to give each user's containers a uid,
-and to limit what strangers send.
+"""Linux capabilities: what a server that is not root needs to give each user's containers a uid.
 
 The systemd unit grants them as ambient capabilities, which every child process would inherit. The
 server keeps them for itself: plain processes, tasks among them, get none.
@@ -13,8 +12,6 @@ HAND_OVER = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3}
 """With their numbers: to give files to a task's uid and take them back; to read and remove what the
 task wrote; to change its modes. Without the last even CAP_CHOWN takes no setuid file back: the
 kernel clears the bit, which is a change of mode."""
-FILTER_TCP = "CAP_NET_ADMIN"
-"""To limit the bytes of new gRPC connections, which newer kernels allow with it only."""
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -180,10 +180,10 @@ async def test_large_grpc_page_is_serialized_in_turns(monkeypatch: pytest.Monkey
 
 async def test_unread_grpc_reply_counts_as_often_as_it_is_in_memory() -> None:
     unread = UnreadReplies()
-    unread.last("key", "peer", REPLIES_BY_CALLER // 3)
+    unread.last("key", REPLIES_BY_CALLER // 3)
     with pytest.raises(TooManyBytes):
-        unread.last("key", "peer", REPLIES_BY_CALLER // 3)
-    unread.last("other", "peer", REPLIES_BY_CALLER // 3)
+        unread.last("key", REPLIES_BY_CALLER // 3)
+    unread.last("other", REPLIES_BY_CALLER // 3)
 
 
 async def test_grpc_list_counts_as_unread_while_it_is_made(
@@ -203,7 +203,7 @@ async def test_grpc_list_counts_as_unread_while_it_is_made(
     async def made(caller: str) -> object:
         return await replies.with_tasks(TaskList(), looked_at_tasks(), full=True, caller=caller)
 
-    with unread.write("key", "peer", (REPLIES_BY_CALLER - (2 << 20)) // COPIES):
+    with unread.held("key", (REPLIES_BY_CALLER - (2 << 20)) // COPIES):
         with pytest.raises(TooManyBytes):
             await made("key")
         assert 3 <= len(looked_at) <= 6, looked_at
@@ -211,8 +211,8 @@ async def test_grpc_list_counts_as_unread_while_it_is_made(
     reply = await made("key")
     assert isinstance(reply, bytes)
     # What was counted is given back: a reply of the whole budget has room.
-    unread.last("key", "peer", REPLIES_BY_CALLER // COPIES)
-    unread.last("other", "peer", REPLIES_BY_CALLER // COPIES)
+    unread.last("key", REPLIES_BY_CALLER // COPIES)
+    unread.last("other", REPLIES_BY_CALLER // COPIES)
 
 
 async def test_batch_whose_full_reply_has_no_room_creates_nothing() -> None:
@@ -236,7 +236,7 @@ async def test_batch_whose_full_reply_has_no_room_creates_nothing() -> None:
 
         return await service.CreateTasks(batches(), RpcContext(WHO, {}))
 
-    with unread.write(WHO.key_id, "peer", (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
+    with unread.held(WHO.key_id, (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
         with pytest.raises(TooManyBytes):
             await create(FULL)
         assert not created
@@ -256,7 +256,7 @@ async def test_values_of_variables_take_no_room_in_the_reply_of_a_batch() -> Non
     async def batches() -> AsyncIterator[CreateTasksRequest]:
         yield CreateTasksRequest(tasks=[one] * 5)
 
-    with unread.write(WHO.key_id, "peer", (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
+    with unread.held(WHO.key_id, (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
         reply = await TaskService(engine, unread).CreateTasks(batches(), RpcContext(WHO, {}))
     assert len(reply.tasks) == 5
 

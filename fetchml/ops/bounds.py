@@ -62,7 +62,6 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
         MemoryBound(
             "HTTP connections", settings.server.max_connections * connection.CONNECTION_BYTES
         ),
-        MemoryBound("heads of HTTP requests", connection.HEADS_BYTES),
         MemoryBound("bodies of HTTP requests", reply.BODIES_IN_ALL),
         MemoryBound("HTTP replies that are not read", reply.REPLIES_IN_ALL),
         MemoryBound(

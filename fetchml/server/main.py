@@ -329,7 +329,7 @@ async def _warn_of_tasks_files(store: DuckDBStore) -> None:
 
 def _warn_if_open(*addresses: Address) -> None:
     for address in addresses:
-        if address.host not in {"127.0.0.1", "::1", "localhost"}:
+        if not address.is_loopback:
             log.warning(
                 "%s can be reached from other machines, and keys travel unencrypted: set [server] "
                 "tls_cert and tls_key, or put a proxy with TLS in front",

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from fetchml.api.grpc.groups.experiments import ExperimentService
@@ -122,7 +123,7 @@ async def test_large_page_is_not_copied_into_its_reply() -> None:
         tracemalloc.stop()
     assert most < 1.2 * len(expected)
     assert isinstance(reply, Reply)
-    assert b"".join(reply.pieces) == expected
+    assert b"".join(reply._pieces) == expected
     assert reply.headers["Content-Length"] == f"{len(expected)}"
 
 
@@ -132,6 +133,7 @@ async def test_pages_of_any_size_are_the_json_of_their_tasks() -> None:
         found = [make_task(f"{n}", job_name="\N{ROCKET}" * (n % 3 + 1)) for n in range(count)]
         rows = await request.rows(task_json, found)
         reply = request.json_response({"a": rows, "total": count, "b": "\0"})
+        assert isinstance(reply, web.Response)
         expected = {"a": [task_json(each) for each in found], "total": count, "b": "\0"}
         assert reply.body == msgspec.json.encode(expected)
 
@@ -140,8 +142,9 @@ async def test_two_large_lists_of_a_reply_stand_in_their_places() -> None:
     request = over_http()
     second = await request.rows(str, ["b" * 300_000])
     first = await request.rows(str, ["a" * 300_000])
-    body = request.json_response({"first": first, "second": second}).body
-    assert body == b'{"first":["%b"],"second":["%b"]}' % (b"a" * 300_000, b"b" * 300_000)
+    reply = request.json_response({"first": first, "second": second})
+    assert isinstance(reply, web.Response)
+    assert reply.body == b'{"first":["%b"],"second":["%b"]}' % (b"a" * 300_000, b"b" * 300_000)
 
 
 async def test_large_page_is_measured_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:

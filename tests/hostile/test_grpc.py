@@ -182,7 +182,8 @@ def test_unread_lists_use_bounded_memory(attacked: Attacked) -> None:
     assert most - before < sending.REPLIES_BY_CALLER + MAKING + OVERHEAD
 
     def is_listed() -> bool:
-        with grpc.insecure_channel(attacked.server.grpc) as channel:
+        unlimited = (("grpc.max_receive_message_length", -1),)
+        with grpc.insecure_channel(attacked.server.grpc, unlimited) as channel:
             try:
                 task_pb2_grpc.TaskServiceStub(channel).ListTasks(
                     request, metadata=(("x-api-key", attacked.mallory),), timeout=SECONDS

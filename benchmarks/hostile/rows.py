@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from benchmarks.hostile import calls, container, disk, edge, headers, requests
+from benchmarks.hostile import calls, container, disk, edge, requests
 from benchmarks.hostile.attack import Outcome, Prepared
 from benchmarks.processes import NO_QUOTAS, Server
 from fetchml.adapters.duckdb.store import MEMORY_BYTES
@@ -49,20 +49,6 @@ ROWS = (
         calls.unfinished_messages,
         "+1,600 MiB",
         most_mib=50,
-    ),
-    Row(
-        "gRPC headers of 400 KB from a client that acknowledges no settings, three times, no key",
-        headers.of_one,
-        "+150 MiB, 0.45 s",
-        most_mib=50,
-        on_loop=True,
-    ),
-    Row(
-        "the same from 40 clients at once",
-        headers.of_many,
-        "+695 MiB, 0.45 s",
-        most_mib=50,
-        on_loop=True,
     ),
     Row(
         "100 gRPC calls of a viewer, each with an unfinished message of 1 MiB",

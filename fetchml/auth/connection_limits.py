@@ -18,10 +18,6 @@ class CloseReason(StrEnum):
 
     TOO_MANY = "too_many"
     TOO_MANY_OF_ADDRESS = "too_many_of_address"
-    HEAD_TOO_LARGE = "head_too_large"
-    HEAD_TOO_SLOW = "head_too_slow"
-    HEADS_TOO_LARGE = "heads_too_large"
-    FRAMING_TOO_LARGE = "framing_too_large"
     NOT_READ = "not_read"
 
 

@@ -1,6 +1,7 @@
 """The address of a listening socket."""
 
 import socket
+from ipaddress import ip_address
 from typing import Self
 
 
@@ -24,6 +25,14 @@ class Address:
         if not (colon and host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
             raise ValueError("Expected HOST:PORT, such as 127.0.0.1:9101 or [::1]:9101")
         return cls(host, int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this host can connect to it."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     def bind(self) -> list[socket.socket]:
         """Bind a socket to each address of the host, all with the same port; none listens yet.

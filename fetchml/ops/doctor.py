@@ -43,6 +43,7 @@ def _host(settings: Settings) -> Iterator[Finding]:
     yield data.disk(settings)
     yield from data.volumes(settings)
     yield data.tls(settings)
+    yield data.grpc_network(settings.server.grpc)
     yield data.clock(settings.data_dir)
     yield limits.open_files()
     yield limits.inotify()

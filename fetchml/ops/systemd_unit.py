@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fetchml.system.capabilities import FILTER_TCP, HAND_OVER
+from fetchml.system.capabilities import HAND_OVER, NET_ADMIN
 
 UNIT = Path("/etc/systemd/system/fetchml.service")
 USER = "fetchml"
@@ -114,14 +114,14 @@ WantedBy=multi-user.target
 def _capabilities(docker: bool) -> str:
     """Return the lines about capabilities. Plain tasks are processes of the service, so that it has
     none with them."""
-    names = " ".join([*HAND_OVER, FILTER_TCP]) if docker else ""
+    names = " ".join([*HAND_OVER, *NET_ADMIN]) if docker else ""
     lines = [f"CapabilityBoundingSet={names}", f"AmbientCapabilities={names}"]
     if docker:
         lines.insert(0, "# Each user's containers have a uid: the server gives them their files,")
+        lines.insert(1, "# and reads and removes what they wrote. NET_ADMIN closes the cloud's")
         lines.insert(
-            1, "# and reads and removes what they wrote. It limits what strangers send over"
+            2, "# metadata service to them. No program that it starts inherits them but iptables."
         )
-        lines.insert(2, "# gRPC by socket filters (NET_ADMIN). Programs it starts inherit none.")
     return "\n".join(lines)
 
 

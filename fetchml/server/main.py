@@ -43,7 +43,6 @@ from fetchml.files.own_file import write_durably
 from fetchml.files.storage.monitor import StorageMonitor
 from fetchml.ports.store import StoreDamaged
 from fetchml.server import cluster_wiring, sd_notify, wiring
-from fetchml.server.allocator import use_one_arena
 from fetchml.server.assembly import Outside, assemble
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.control_socket import control_socket, write_address
@@ -93,7 +92,6 @@ def serve(settings: Settings, admin_key: str | None, examine: Examine = examine_
             "limit (ulimit -n; LimitNOFILE= of a service)"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
-    use_one_arena()
     with _start_errors():
         # Before the second thread starts: each thread has its own capabilities.
         if cluster_wiring.hands_files_over(settings):
@@ -331,7 +329,7 @@ async def _warn_of_tasks_files(store: DuckDBStore) -> None:
 
 def _warn_if_open(*addresses: Address) -> None:
     for address in addresses:
-        if address.host not in {"127.0.0.1", "::1", "localhost"}:
+        if not address.is_loopback:
             log.warning(
                 "%s can be reached from other machines, and keys travel unencrypted: set [server] "
                 "tls_cert and tls_key, or put a proxy with TLS in front",

@@ -1,5 +1,5 @@
 """Linux capabilities: what a server that is not root needs to give each user's containers a uid,
-and to limit what strangers send.
+and to keep them away from the cloud's metadata service.
 
 The systemd unit grants them as ambient capabilities, which every child process would inherit. The
 server keeps them for itself: plain processes, tasks among them, get none.
@@ -13,9 +13,8 @@ HAND_OVER = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3}
 """With their numbers: to give files to a task's uid and take them back; to read and remove what the
 task wrote; to change its modes. Without the last even CAP_CHOWN takes no setuid file back: the
 kernel clears the bit, which is a change of mode."""
-FILTER_TCP = "CAP_NET_ADMIN"
-"""To limit the bytes of new gRPC connections, which newer kernels allow with it only."""
-_NET_ADMIN = 12
+NET_ADMIN = {"CAP_NET_ADMIN": 12}
+"""With its number: to set the firewall rules of containers."""
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -44,7 +43,7 @@ def keep_from_children() -> None:
 def lend_net_admin() -> None:
     """Let the program that a child is about to execute have NET_ADMIN, if this process has it. For
     `preexec_fn` of a program that changes the host's firewall."""
-    _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _NET_ADMIN, 0, 0)
+    _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, NET_ADMIN["CAP_NET_ADMIN"], 0, 0)
 
 
 def drop_all() -> None:

@@ -9,26 +9,21 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from fetchml import errors
 from fetchml.api.grpc.errors import failure
-from fetchml.api.grpc.sockets.peers import address_of
+from fetchml.api.grpc.peers import address_of
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from fetchml.v1.error_pb2 import ErrorResponse
 from tests.support.front import EDGE
 from tests.support.grpc_world import (
-    Client,
     World,
-    calls_in_memory,
     failed_call,
     grpc_world,
     refusal,
 )
-from tests.support.waiting import until_true
 
 Code = grpc.StatusCode
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -59,23 +54,6 @@ async def test_every_error_has_its_code_and_details(
     world.engine.fail(failed)
     seen = refusal(await refused(world))
     assert (seen.code, seen.reason, seen.message) == (code, reason, "m")
-
-
-async def test_failed_call_is_gone_without_a_garbage_collection(world: World) -> None:
-    """Collections are rare in a server: failed calls with what they received could fill the
-    memory until then."""
-    world.engine.fail(errors.NotFound("m"))
-    stranger = Client(world.address, None)
-    health: Any = HealthStub(stranger.channel)
-    unknown = health_pb2.HealthCheckRequest(service="unknown")
-    with calls_in_memory() as number:
-        before = number()
-        for _ in range(5):
-            await refused(world)
-            await failed_call(stranger.tasks.CreateTasks(iter([])))
-            await failed_call(stranger.tasks.WatchTasks(task_pb2.WatchTasksRequest()).read())
-            await failed_call(health.Check(unknown))
-        await until_true(lambda: number() <= before)
 
 
 def test_every_code_of_the_contract_has_its_status() -> None:

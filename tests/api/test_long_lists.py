@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from fetchml.api.grpc.groups.experiments import ExperimentService
@@ -122,7 +123,7 @@ async def test_large_page_is_not_copied_into_its_reply() -> None:
         tracemalloc.stop()
     assert most < 1.2 * len(expected)
     assert isinstance(reply, Reply)
-    assert b"".join(reply.pieces) == expected
+    assert b"".join(reply._pieces) == expected
     assert reply.headers["Content-Length"] == f"{len(expected)}"
 
 
@@ -132,6 +133,7 @@ async def test_pages_of_any_size_are_the_json_of_their_tasks() -> None:
         found = [make_task(f"{n}", job_name="\N{ROCKET}" * (n % 3 + 1)) for n in range(count)]
         rows = await request.rows(task_json, found)
         reply = request.json_response({"a": rows, "total": count, "b": "\0"})
+        assert isinstance(reply, web.Response)
         expected = {"a": [task_json(each) for each in found], "total": count, "b": "\0"}
         assert reply.body == msgspec.json.encode(expected)
 
@@ -140,8 +142,9 @@ async def test_two_large_lists_of_a_reply_stand_in_their_places() -> None:
     request = over_http()
     second = await request.rows(str, ["b" * 300_000])
     first = await request.rows(str, ["a" * 300_000])
-    body = request.json_response({"first": first, "second": second}).body
-    assert body == b'{"first":["%b"],"second":["%b"]}' % (b"a" * 300_000, b"b" * 300_000)
+    reply = request.json_response({"first": first, "second": second})
+    assert isinstance(reply, web.Response)
+    assert reply.body == b'{"first":["%b"],"second":["%b"]}' % (b"a" * 300_000, b"b" * 300_000)
 
 
 async def test_large_page_is_measured_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,10 +183,10 @@ async def test_large_grpc_page_is_serialized_in_turns(monkeypatch: pytest.Monkey
 
 async def test_unread_grpc_reply_counts_as_often_as_it_is_in_memory() -> None:
     unread = UnreadReplies()
-    unread.last("key", "peer", REPLIES_BY_CALLER // 3)
+    unread.last("key", REPLIES_BY_CALLER // 3)
     with pytest.raises(TooManyBytes):
-        unread.last("key", "peer", REPLIES_BY_CALLER // 3)
-    unread.last("other", "peer", REPLIES_BY_CALLER // 3)
+        unread.last("key", REPLIES_BY_CALLER // 3)
+    unread.last("other", REPLIES_BY_CALLER // 3)
 
 
 async def test_grpc_list_counts_as_unread_while_it_is_made(
@@ -203,7 +206,7 @@ async def test_grpc_list_counts_as_unread_while_it_is_made(
     async def made(caller: str) -> object:
         return await replies.with_tasks(TaskList(), looked_at_tasks(), full=True, caller=caller)
 
-    with unread.write("key", "peer", (REPLIES_BY_CALLER - (2 << 20)) // COPIES):
+    with unread.held("key", (REPLIES_BY_CALLER - (2 << 20)) // COPIES):
         with pytest.raises(TooManyBytes):
             await made("key")
         assert 3 <= len(looked_at) <= 6, looked_at
@@ -211,8 +214,8 @@ async def test_grpc_list_counts_as_unread_while_it_is_made(
     reply = await made("key")
     assert isinstance(reply, bytes)
     # What was counted is given back: a reply of the whole budget has room.
-    unread.last("key", "peer", REPLIES_BY_CALLER // COPIES)
-    unread.last("other", "peer", REPLIES_BY_CALLER // COPIES)
+    unread.last("key", REPLIES_BY_CALLER // COPIES)
+    unread.last("other", REPLIES_BY_CALLER // COPIES)
 
 
 async def test_batch_whose_full_reply_has_no_room_creates_nothing() -> None:
@@ -236,7 +239,7 @@ async def test_batch_whose_full_reply_has_no_room_creates_nothing() -> None:
 
         return await service.CreateTasks(batches(), RpcContext(WHO, {}))
 
-    with unread.write(WHO.key_id, "peer", (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
+    with unread.held(WHO.key_id, (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
         with pytest.raises(TooManyBytes):
             await create(FULL)
         assert not created
@@ -256,7 +259,7 @@ async def test_values_of_variables_take_no_room_in_the_reply_of_a_batch() -> Non
     async def batches() -> AsyncIterator[CreateTasksRequest]:
         yield CreateTasksRequest(tasks=[one] * 5)
 
-    with unread.write(WHO.key_id, "peer", (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
+    with unread.held(WHO.key_id, (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
         reply = await TaskService(engine, unread).CreateTasks(batches(), RpcContext(WHO, {}))
     assert len(reply.tasks) == 5
 

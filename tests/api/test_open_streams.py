@@ -19,9 +19,9 @@ from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from tests.support.front import EDGE
-from tests.support.grpc_world import World, calls_in_memory, failed_call, grpc_world
+from tests.support.grpc_world import World, failed_call, grpc_world
 from tests.support.rest_world import rest_world
-from tests.support.waiting import SECONDS, until, until_true
+from tests.support.waiting import SECONDS, until
 
 LIMIT = 3
 CALLS = 10
@@ -195,20 +195,6 @@ async def test_missing_message_times_out(
     await call.done_writing()
     assert await status(call) is grpc.StatusCode.INVALID_ARGUMENT
     assert await call.details() == "The call ended without a message"
-
-
-@pytest.mark.parametrize("name", CALLS_OF_A_KEY)
-async def test_late_call_is_gone_without_a_garbage_collection(
-    world: World, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """Else the beginnings of messages would fill the memory."""
-    monkeypatch.setattr(messages, "MESSAGE_SECONDS", 0.1)
-    with calls_in_memory() as number:
-        before = number()
-        for _ in range(3):
-            call = begun(world, f"/fetchml.v1.{name}", world.client.metadata)
-            assert await status(call) is grpc.StatusCode.INVALID_ARGUMENT
-        await until_true(lambda: number() <= before)
 
 
 async def test_control_socket_is_not_blocked_by_open_calls(world: World) -> None:

@@ -11,10 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from fetchml.cli.doctor import doctor as command
+from fetchml.config.address import Address
 from fetchml.config.sections.scheduling import GpuSettings
 from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.settings import Settings
 from fetchml.files.data_dir import is_taken, lock_data_dir
+from fetchml.ops.checks.data import grpc_network
 from fetchml.ops.checks.launcher import task_user
 from fetchml.ops.doctor import examine
 from fetchml.views import Finding
@@ -39,6 +41,23 @@ def test_a_healthy_machine_has_no_problem(tmp_path: Path) -> None:
     ran = run("doctor", "--launcher", "process", "--data-dir", str(data_dir), *free_ports())
     assert "problem" not in ran.succeeded()
     assert not data_dir.exists(), "it changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("address", "is_advised"),
+    [
+        ("127.0.0.1:0", False),
+        ("[::1]:0", False),
+        ("localhost:0", False),
+        ("0.0.0.0:0", True),
+        ("[::]:0", True),
+        ("gpu.example.org:0", True),
+    ],
+)
+def test_grpc_port_for_other_hosts_belongs_behind_envoy(address: str, is_advised: bool) -> None:
+    finding = grpc_network(Address.parse(address))
+    assert finding.ok
+    assert ("put Envoy in front" in finding.advice) is is_advised
 
 
 def test_it_changes_nothing_in_a_data_directory(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_row_has_the_default_and_a_value_that_can_be_set(row: Row, tmp_path: Pat
 def test_limits_without_a_setting_are_those_of_the_code() -> None:
     text, timeouts = CHANGELOG.read_text(), HttpTimeouts()
     for line in (
-        f"| {connection.HEAD_BYTES >> 10} KiB and {timeouts.head} s for the head",
+        f"| {connection.MOST_HEADERS} headers of {connection.LINE_BYTES:,} bytes for the head",
         f"| {receiving.MAX_MESSAGE_BYTES >> 20} MiB for a gRPC message |",
         f"| {checks.MAX_ITEMS:,} entries in `metadata` and in `env` |",
         f"| {snapshot.MAX_PROJECT_FILE_BYTES >> 10} KiB for the `fetchml.toml` of a new snapshot",

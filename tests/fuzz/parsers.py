@@ -16,8 +16,8 @@ from yarl import URL
 
 from fetchml.adapters.jupyter.client import _Listed, _milliseconds
 from fetchml.api import task_messages
+from fetchml.api.grpc import peers
 from fetchml.api.grpc.listing import list_request
-from fetchml.api.grpc.sockets import peers
 from fetchml.api.http import body
 from fetchml.api.http.query import Query
 from fetchml.api.jupyter import headers

@@ -79,7 +79,7 @@ def replies_of(client: socket.socket) -> list[tuple[int, dict[str, str]]]:
         head, _, rest = received.partition(b"\r\n\r\n")
         (size,) = re.findall(rb"(?im)^content-length: *(\d+)", head)
         body, received = rest[: int(size)], rest[int(size) :]
-        replies.append((int(head.split()[1]), json.loads(body)))
+        replies.append((int(head.split()[1]), json.loads(body or b"{}")))
     return replies
 
 

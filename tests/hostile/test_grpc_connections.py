@@ -10,11 +10,19 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from fetchml.api.grpc import server
 from fetchml.api.grpc.receiving import CHECK_PLACES
-from fetchml.api.grpc.sockets import connections
-from fetchml.api.grpc.sockets.connections import ACCEPTED, CONNECTION_BYTES, excess_of
 from fetchml.auth.admission import KEYLESS_STREAMS, STREAMS_PER_ADDRESS
-from testbed.http2 import HEADERS, Connection, frame
+from testbed.http2 import (
+    CONTINUATION,
+    END_HEADERS,
+    FRAME_BYTES,
+    HEADERS,
+    SETTINGS,
+    Connection,
+    frame,
+    header_block,
+)
 from tests.hostile.attacked import MIB, Attacked
 from tests.support import grpc_world
 from tests.support.front import EDGE
@@ -22,9 +30,9 @@ from tests.support.waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.fronts(EDGE)
 MOST = 40
-SHARE = 30
-"""This machine's addresses may hold three fourths."""
 CHECK = "grpc.health.v1.Health/Check"
+FIELD = b"\xa0"
+"""A byte that names a whole field of HPACK's static table."""
 WATCH = "grpc.health.v1.Health/Watch"
 QUEUE = "fetchml.v1.QueueService/GetQueue"
 OWN_CONNECTIONS = "Envoy accepts the connections, and its own to the server carry those calls"
@@ -61,55 +69,15 @@ def is_answered(attacked: Attacked, source: str) -> bool:
 
 
 @pytest.mark.not_through(EDGE, OWN_CONNECTIONS)
-def test_connections_of_one_address_do_not_block_another(
-    attacked: Attacked, clients: ExitStack
-) -> None:
-    def connect(number: int, source: str) -> list[Connection]:
-        connections = [Connection(attacked.server.grpc, source=source) for _ in range(number)]
-        for connection in connections:
-            clients.enter_context(connection)
-        return connections
-
-    # More than gRPC itself accepts, and nothing but the preface.
-    hostile = connect(ACCEPTED * MOST + 10, "127.0.0.2")
-    wait_until(lambda: still_open(hostile) <= SHARE, "one address holds more than its share")
-    # gRPC counts a closed connection a moment longer than its client does.
-    wait_until(lambda: is_answered(attacked, "127.0.0.3"), "closed connections keep their places")
-    assert still_open(hostile) == SHARE
-    # All together.
-    others = connect(MOST, "127.0.0.3")
-    wait_until(lambda: still_open(hostile + others) <= MOST, "all hold more than the limit")
-    assert still_open(hostile) == SHARE, "the oldest stay"
+def test_connections_have_a_limit_in_all(attacked: Attacked, clients: ExitStack) -> None:
+    held = [
+        clients.enter_context(Connection(attacked.server.grpc, source="127.0.0.2"))
+        for _ in range(2 * MOST)
+    ]
+    wait_until(lambda: still_open(held) <= MOST, "more are open than the limit")
+    assert still_open(held) == MOST, "the oldest stay"
     clients.close()
-    wait_until(lambda: is_answered(attacked, "127.0.0.4"), "places are not given back")
-    assert (
-        attacked.server.log.count("too many gRPC connections: closed the newest of 127.0.0.2") == 1
-    )
-
-
-@pytest.mark.parametrize(
-    ("peers", "excess"),
-    [
-        # An address by itself has a fourth of 8.
-        ([f"ipv4:192.0.2.1:{port}" for port in range(4)], {2, 3}),
-        # Of IPv6, a /64 network.
-        ([f"ipv6:%5B2001:db8::{host}%5D:1" for host in range(4)], {2, 3}),
-        ([f"ipv6:%5B2001:db8:0:{net}::1%5D:1" for net in range(4)], set()),
-        # A shared one has three fourths.
-        ([f"ipv4:10.0.0.5:{port}" for port in range(8)], {6, 7}),
-        # In all, the newest go.
-        ([f"ipv4:192.0.2.{host}:1" for host in range(10)], {8, 9}),
-        # What is beyond an address's share takes nobody else's place.
-        (
-            [f"ipv4:192.0.2.1:{port}" for port in range(8)]
-            + [f"ipv4:192.0.3.{host}:1" for host in range(6)],
-            {2, 3, 4, 5, 6, 7},
-        ),
-    ],
-)
-def test_excess_connections_by_address_and_in_total(peers: list[str], excess: set[int]) -> None:
-    found = excess_of(peers, 8, lambda address: address.startswith("10."))
-    assert found == {peers[number] for number in excess}
+    wait_until(lambda: is_answered(attacked, "127.0.0.3"), "places are not given back")
 
 
 def test_unfinished_headers_use_bounded_memory(tmp_path: Path, clients: ExitStack) -> None:
@@ -121,18 +89,18 @@ def test_unfinished_headers_use_bounded_memory(tmp_path: Path, clients: ExitStac
     head = b"\0\x01a\x7f\xa1\x7d" + b"x" * 16_000
     for _ in range(number):
         connection = clients.enter_context(Connection(attacked.server.grpc))
-        # Without a key it could not send as much.
+        # Once it is answered, the client has acknowledged the settings.
         stream = connection.call(QUEUE, attacked.bob)
         connection.send(stream, bytes(5), last=True)
         assert connection.end_of(stream, SECONDS) == "answered"
         connection.send_raw(frame(HEADERS, 0, stream + 2, head + bytes(300))[:-300])
     assert is_answered(attacked, "127.0.0.3")
-    assert attacked.memory() - before < number * CONNECTION_BYTES + 8 * MIB
+    assert attacked.memory() - before < number * server.CONNECTION_BYTES + 8 * MIB
 
 
 @pytest.mark.not_through(EDGE, OWN_CONNECTIONS)
 async def test_idle_connection_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "IDLE_SECONDS", 1)
+    monkeypatch.setattr(server, "IDLE_SECONDS", 1)
     async with grpc_world.grpc_world(tmp_path) as world:
 
         def look() -> None:
@@ -149,7 +117,7 @@ async def test_idle_connection_is_closed(tmp_path: Path, monkeypatch: pytest.Mon
 async def test_unfinished_handshake_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 1)
+    monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 1)
     async with grpc_world.grpc_world(tmp_path) as world:
         host, _, port = world.address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -157,6 +125,51 @@ async def test_unfinished_handshake_is_closed(
             while await reader.read(1000):
                 pass
         writer.close()
+
+
+def test_acknowledged_limit_of_headers(tmp_path: Path, clients: ExitStack) -> None:
+    """The client is answered, and the rest of its headers is dropped."""
+    attacked = Attacked(tmp_path / "data")
+    clients.callback(attacked.close)
+    before = attacked.memory()
+    with Connection(attacked.server.grpc) as connection:
+        stream = connection.call(QUEUE, attacked.bob)
+        connection.send(stream, bytes(5), last=True)
+        assert connection.end_of(stream, SECONDS) == "answered"
+        connection.send_raw(frame(HEADERS, 0, 3, header_block(QUEUE, [])))
+        for _ in range(512):
+            connection.send_raw(frame(CONTINUATION, 0, 3, FIELD * FRAME_BYTES))
+            connection.look()
+        connection.send_raw(frame(CONTINUATION, END_HEADERS, 3))
+        assert connection.end_of(3, SECONDS) == "reset"
+        assert attacked.memory() - before < 16 * MIB
+
+
+@pytest.mark.not_through(EDGE, OWN_CONNECTIONS)
+async def test_settings_must_be_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "SETTINGS_SECONDS", 1)
+    async with grpc_world.grpc_world(tmp_path) as world:
+
+        def look() -> None:
+            with (
+                Connection(world.address, acknowledges=False) as silent,
+                Connection(world.address) as ordinary,
+            ):
+
+                def is_closed() -> bool:
+                    silent.look(0.1)
+                    ordinary.look()
+                    return silent.is_closed or silent.is_closing
+
+                wait_until(is_closed, "settings need no acknowledgement")
+                ordinary.send_raw(frame(SETTINGS, 0, 0))
+                ordinary.look(0.1)
+                assert not ordinary.is_closed
+                assert not ordinary.is_closing
+
+        await asyncio.to_thread(look)
 
 
 def check(attacked: Attacked, address: str) -> int:

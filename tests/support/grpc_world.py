@@ -1,10 +1,9 @@
 """A gRPC server on real sockets, with a stub engine and real keys, and a client of it."""
 
-import gc
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -175,18 +174,6 @@ class Refusal:
     trace_id: str
     violations: list[tuple[str, str]]
     retry_seconds: int | None
-
-
-@contextmanager
-def calls_in_memory() -> Iterator[Callable[[], int]]:
-    """Yield a function that counts the calls which a server in this process keeps. While inside, no
-    garbage is collected."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield lambda: sum(type(each).__name__ == "_ServicerContext" for each in gc.get_objects())
-    finally:
-        gc.enable()
 
 
 async def failed_call(call: Awaitable[object]) -> Refusal:

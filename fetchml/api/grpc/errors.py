@@ -1,8 +1,7 @@
 """Statuses of failed calls: a code, and machine-readable `google.rpc` details."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
@@ -53,29 +52,6 @@ def failure(error: RequestError | None, trace_id: str) -> Failure:
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     carried = rpc_status.to_status(status).trailing_metadata
     return Failure(code, message, (*carried, (TRACE_KEY, trace_id)))
-
-
-def without_frames(error: RequestError) -> RequestError:
-    """Return the error without its traceback and without the errors that led to it.
-
-    Their frames are parts of cycles that would keep messages and replies until the garbage is
-    collected.
-    """
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
-
-
-async def abort(context: Any, failure: Failure) -> None:
-    """End a call with a failure; return from its method afterwards.
-
-    grpc keeps the exception that its own `abort` raises with the call, and raises it again when the
-    method has returned. With its traceback, the exception would be part of a cycle that keeps the
-    call, and what has arrived of its message, until the garbage is collected.
-    """
-    try:
-        await context.abort(*failure)
-    except grpc.aio.AbortError as aborted:
-        aborted.__traceback__ = None
 
 
 def _violations(violations: list[FieldViolation]) -> error_details_pb2.BadRequest:

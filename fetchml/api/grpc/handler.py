@@ -22,15 +22,14 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from fetchml.api.grpc import messages
-from fetchml.api.grpc.errors import TRACE_KEY, Failure, abort, failure, without_frames
+from fetchml.api.grpc.errors import TRACE_KEY, failure
 from fetchml.api.grpc.keyless import KeylessCalls
 from fetchml.api.grpc.messages import read_messages
+from fetchml.api.grpc.peers import Metadata, client_of
 from fetchml.api.grpc.receiving import PLACES, PLACES_BY_KEY, MessagePlaces
 from fetchml.api.grpc.reply_writer import ReplyWriter
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.sending import SMALL_BYTES, UnreadReplies
-from fetchml.api.grpc.sockets.newcomers import Newcomers
-from fetchml.api.grpc.sockets.peers import NO_PEER, Metadata, address_of, client_of
 from fetchml.api.trace import new_trace
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
@@ -48,11 +47,6 @@ MESSAGES_BY_KEY = 32 << 20
 MESSAGES_IN_ALL = 128 << 20
 """Bytes of messages that calls work on. Those up to `SMALL_BYTES` are not counted."""
 
-MOST_FIELDS = 512
-"""Of a call's metadata. gRPC limits their sum to 16 KiB, and counts 32 bytes more for each, once
-the client has acknowledged its settings. Before, there may be more, and to look at them all would
-take a turn of the event loop that is longer than 20 ms."""
-
 _NOT_COUNTED = nullcontext()
 
 log = logging.getLogger(__name__)
@@ -62,8 +56,7 @@ class RpcHandler(grpc.GenericRpcHandler):
     """Calls methods with an `RpcContext` in place of grpc's context, and turns their errors into
     statuses."""
 
-    def __init__(self, admission: Admission, audit: Audit, newcomers: Newcomers) -> None:
-        self._accept = newcomers.accept
+    def __init__(self, admission: Admission, audit: Audit) -> None:
         self._admission = admission
         self._audit = audit
         self._services: list[grpc.GenericRpcHandler] = []
@@ -89,8 +82,6 @@ class RpcHandler(grpc.GenericRpcHandler):
     def service(self, handler_call_details: Any) -> Any:
         """Return the wrapped handler of a method; `None` if the method is unknown."""
         method = handler_call_details.method
-        if len(handler_call_details.invocation_metadata) > MOST_FIELDS:
-            return _TOO_MANY_FIELDS
         wrapped = self._wrapped.get(method)
         if wrapped is None:
             found = (service.service(handler_call_details) for service in self._services)
@@ -122,14 +113,14 @@ class RpcHandler(grpc.GenericRpcHandler):
             except DecodeError as error:
                 raise BadRequest("The request is not a valid message of this method") from error
 
-        async def answer_unary_stream(rpc: RpcContext, peer: str, context: Any) -> None:
+        async def answer_unary_stream(rpc: RpcContext, context: Any) -> None:
             caller = rpc.principal.key_id
             data = await messages.only_message(read_messages(self._places, caller, context))
             with self._held(caller, data):
-                writer = ReplyWriter(handler, self.unread, caller, peer, context)
+                writer = ReplyWriter(handler, self.unread, caller, context)
                 await writer.reply(parse(data), rpc)
 
-        async def answer_stream_unary(rpc: RpcContext, peer: str, context: Any) -> bytes:
+        async def answer_stream_unary(rpc: RpcContext, context: Any) -> bytes:
             caller = rpc.principal.key_id
 
             async def requests() -> AsyncGenerator[Any]:
@@ -141,10 +132,10 @@ class RpcHandler(grpc.GenericRpcHandler):
 
             async with aclosing(requests()) as parsed:
                 reply: bytes = serialize(await handler.stream_unary(parsed, rpc))
-            self.unread.last(caller, peer, len(reply))
+            self.unread.last(caller, len(reply))
             return reply
 
-        async def answer_conversation(rpc: RpcContext, peer: str, context: Any) -> None:
+        async def answer_conversation(rpc: RpcContext, context: Any) -> None:
             caller = rpc.principal.key_id
 
             async def requests() -> AsyncGenerator[Any]:
@@ -154,7 +145,7 @@ class RpcHandler(grpc.GenericRpcHandler):
                         yield parse(data)
 
             async with aclosing(requests()) as parsed:
-                writer = ReplyWriter(handler, self.unread, caller, peer, context)
+                writer = ReplyWriter(handler, self.unread, caller, context)
                 await writer.reply(parsed, rpc)
 
         serialize = handler.response_serializer
@@ -170,14 +161,14 @@ class RpcHandler(grpc.GenericRpcHandler):
 
     def _unary(
         self, handler: Any, parse: Callable[[bytes], Any]
-    ) -> Callable[[RpcContext, str, Any], Awaitable[bytes]]:
+    ) -> Callable[[RpcContext, Any], Awaitable[bytes]]:
         """Return the coroutine function that answers the calls of a method with one request and one
         reply."""
         method, serialize = handler.unary_unary, handler.response_serializer
         seconds = messages.MESSAGE_SECONDS
         late = messages.late(seconds)
 
-        async def answer_unary(rpc: RpcContext, peer: str, context: Any) -> bytes:
+        async def answer_unary(rpc: RpcContext, context: Any) -> bytes:
             caller = rpc.principal.key_id
             data = await self._places.receive(caller, context.read, seconds, late)
             if data is grpc.aio.EOF:
@@ -193,7 +184,7 @@ class RpcHandler(grpc.GenericRpcHandler):
             # Some methods serialize a large reply themselves, in parts.
             reply: bytes = message if isinstance(message, bytes) else serialize(message)
             size = len(reply)
-            self.unread.last(caller, peer, size)
+            self.unread.last(caller, size)
             if size > SMALL_BYTES:
                 await turn_for(size)  # gRPC copies it.
             return reply
@@ -209,7 +200,7 @@ class RpcHandler(grpc.GenericRpcHandler):
     def _behavior(
         self,
         method: str,
-        answer: Callable[[RpcContext, str, Any], Awaitable[Any]],
+        answer: Callable[[RpcContext, Any], Awaitable[Any]],
         *,
         stream: bool,
     ) -> Callable[[object, Any], Awaitable[Any]]:
@@ -224,20 +215,16 @@ class RpcHandler(grpc.GenericRpcHandler):
             trace_id = new_trace(metadata.get("traceparent"), metadata.get("x-request-id"))
             current_trace.set(trace_id)
             context.set_trailing_metadata(((TRACE_KEY, trace_id),))
-            failed: RequestError | None = None
             principal: Principal | None = None
             try:
                 principal = self._admit(peer, pairs, secret)
-                self._accept(peer)
                 rpc = RpcContext(principal, metadata)
-                if principal.address != address_of(peer):
-                    peer = NO_PEER
                 if not stream:
-                    return await answer(rpc, peer, context)
+                    return await answer(rpc, context)
                 with self._open_stream(), self._admission.while_valid(principal):
-                    return await answer(rpc, peer, context)
+                    return await answer(rpc, context)
             except RequestError as error:
-                failed = without_frames(error)
+                ended = failure(error, trace_id)
                 if isinstance(error, (Forbidden, Unauthorized)):
                     client = client_of(self._admission, peer, pairs)
                     self._audit.refused(principal, client, method, error)
@@ -248,7 +235,10 @@ class RpcHandler(grpc.GenericRpcHandler):
                 if context.cancelled():
                     raise  # The client has disconnected: nobody would read the reason.
                 log.exception("%s failed", method)
-            await abort(context, failure(failed, trace_id))
+                ended = failure(None, trace_id)
+            # Not where the error is handled: grpc.aio keeps what `abort` raises for a while, and
+            # with it would keep the error, its frames, and the messages that they hold.
+            await context.abort(*ended)
             return None
 
         return serve
@@ -277,14 +267,6 @@ class RpcHandler(grpc.GenericRpcHandler):
             raise _shutting_down() from None
         finally:
             self._streams.discard(task)
-
-
-async def _too_many_fields(_: object, context: Any) -> None:
-    reason = f"More than {MOST_FIELDS} metadata"
-    await abort(context, Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, reason, ()))
-
-
-_TOO_MANY_FIELDS: Any = grpc.stream_stream_rpc_method_handler(_too_many_fields, None, None)
 
 
 def _shutting_down() -> Unavailable:

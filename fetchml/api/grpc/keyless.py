@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 
 from fetchml.api.grpc import messages
-from fetchml.api.grpc.errors import abort, failure, without_frames
+from fetchml.api.grpc.errors import failure
+from fetchml.api.grpc.peers import client_of
 from fetchml.api.grpc.receiving import (
     CHECK_LEAST_SECONDS,
     CHECK_PLACES,
@@ -21,7 +22,6 @@ from fetchml.api.grpc.receiving import (
 )
 from fetchml.api.grpc.reply_writer import ReplyWriter
 from fetchml.api.grpc.sending import UnreadReplies
-from fetchml.api.grpc.sockets.peers import NO_PEER, address_of, client_of
 from fetchml.api.trace import new_trace
 from fetchml.auth.admission import Admission
 from fetchml.config.proxies import caller_of
@@ -57,25 +57,25 @@ class KeylessCalls:
             hold, places = self._admission.keyless_call, self._checks
 
         async def stream_stream(_: object, context: Any) -> None:
-            peer = context.peer()
+            metadata = context.invocation_metadata() or ()
             try:
-                client = client_of(self._admission, peer, context.invocation_metadata() or ())
-                if client != address_of(peer):
-                    peer = NO_PEER
+                client = client_of(self._admission, context.peer(), metadata)
                 with hold(client):
                     caller = caller_of(client)
                     seconds = messages.MESSAGE_SECONDS if is_stream else messages.CHECK_SECONDS
                     requests = messages.read_messages(places, caller, context, seconds)
-                    writer = ReplyWriter(handler, self._unread, caller, peer, context)
+                    writer = ReplyWriter(handler, self._unread, caller, context)
                     request = (
                         requests
                         if handler.request_streaming
                         else await messages.only_message(requests)
                     )
                     await writer.reply(request, context)
+                    return
             except RequestError as error:
                 log.debug("%s: %s", method, error.code)
-                await abort(context, failure(without_frames(error), new_trace(None)))
+                ended = failure(error, new_trace(None))
+            await context.abort(*ended)  # As in `handler`.
 
         return grpc.stream_stream_rpc_method_handler(
             stream_stream, handler.request_deserializer, None

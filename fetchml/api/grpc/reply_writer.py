@@ -17,13 +17,10 @@ class ReplyWriter:
     client that it is connected.
     """
 
-    def __init__(
-        self, handler: Any, unread: UnreadReplies, caller: str, peer: str, context: Any
-    ) -> None:
+    def __init__(self, handler: Any, unread: UnreadReplies, caller: str, context: Any) -> None:
         self._handler = handler
         self._unread = unread
         self._caller = caller
-        self._peer = peer
         self._context = context
 
     async def reply(self, request: Any, context: Any) -> None:
@@ -44,5 +41,5 @@ class ReplyWriter:
 
     async def _write(self, message: Any) -> None:
         data = self._handler.response_serializer(message)
-        with self._unread.write(self._caller, self._peer, len(data)):
+        with self._unread.held(self._caller, len(data)):
             await self._context.write(data)

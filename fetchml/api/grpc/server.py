@@ -26,8 +26,6 @@ from fetchml.api.grpc.keys import KeyService
 from fetchml.api.grpc.queue import QueueService
 from fetchml.api.grpc.receiving import MAX_MESSAGE_BYTES, UNREAD_BYTES
 from fetchml.api.grpc.snapshots import SnapshotService
-from fetchml.api.grpc.sockets.connections import GrpcConnections
-from fetchml.api.grpc.sockets.newcomers import Newcomers
 from fetchml.api.grpc.storage import StorageService
 from fetchml.api.grpc.tasks import TaskService
 from fetchml.api.grpc.usage import UsageService
@@ -102,6 +100,20 @@ MAX_CONTROL_CALLS = 100
 """Concurrent calls over the control socket. They are limited apart, so that the owner is never
 locked out."""
 
+METADATA_BYTES = 16 * 1024
+"""Headers of one call, with 32 bytes more for each."""
+CONNECTION_BYTES = 64 * 1024
+"""Memory of one connection, mostly for an incomplete head (measured: 15 KiB without one, 52 KiB
+with the largest)."""
+IDLE_SECONDS = 300
+"""A connection is closed after this time without a call. An open stream counts as a call, a ping
+does not. Clients reconnect automatically at their next call."""
+HANDSHAKE_SECONDS = 10
+"""Longest time for the TLS handshake and the first HTTP/2 frame."""
+SETTINGS_SECONDS = 5
+"""Longest time from then on until the client has acknowledged the server's settings, from which on
+gRPC limits the headers of a call."""
+
 OPTIONS = (
     # Two servers on one port would each receive a part of the calls.
     ("grpc.so_reuseport", 0),
@@ -111,10 +123,8 @@ OPTIONS = (
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", UNREAD_BYTES),
     ("grpc.max_concurrent_streams", 1_000),
-    # No table of earlier headers: gRPC stores there that a grpc-timeout was malformed, and then
-    # fails every later call that has one, although behind a proxy all clients share a connection.
-    # This costs a twentieth of a small call.
-    ("grpc.http2.hpack_table_size.decoder", 0),
+    ("grpc.max_metadata_size", METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", METADATA_BYTES),
     # A client that vanished silently is disconnected after a minute.
     ("grpc.keepalive_time_ms", 40_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -136,12 +146,16 @@ class GrpcServer:
     ) -> None:
         """`copies`: `None` to offer no BackupService. `max_connections`: connections of all
         addresses, the control socket not included."""
-        newcomers = Newcomers(api.admission.is_trusted)
-        self._handler = RpcHandler(api.admission, api.audit, newcomers)
-        self._connections = GrpcConnections(max_connections, api.admission.is_shared, newcomers)
+        self._handler = RpcHandler(api.admission, api.audit)
         self._server = grpc.aio.server(
             handlers=(self._handler,),
-            options=(*OPTIONS, *self._connections.options),
+            options=(
+                *OPTIONS,
+                ("grpc.max_allowed_incoming_connections", max_connections),
+                ("grpc.max_connection_idle_ms", IDLE_SECONDS * 1000),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
+                ("grpc.http2.settings_timeout", SETTINGS_SECONDS * 1000),
+            ),
             maximum_concurrent_rpcs=MAX_CALLS,
         )
         self._control = grpc.aio.server(
@@ -220,7 +234,6 @@ class GrpcServer:
             finally:
                 os.umask(before)
             await self._control.start()
-        self._connections.start(port)
         await self._server.start()
         return port
 
@@ -230,7 +243,6 @@ class GrpcServer:
         self._stopping = True
         self._handler.close_streams()
         await asyncio.gather(self._server.stop(grace), self._control.stop(grace))
-        self._connections.stop()
 
 
 def _listen(server: grpc.aio.Server, address: str, certificate: Certificate | None = None) -> int:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 import msgspec
 from aiohttp import HttpVersion11, web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from fetchml.api.http.errors import BadlyEncodedBody, BodyTimeout, BodyTooLarge
 from fetchml.api.http.request import RestRequest
@@ -78,7 +77,7 @@ async def _read(request: RestRequest, timeout_seconds: float) -> bytes:
             body = content.read_nowait()
         else:
             body = await _receive(request, timeout_seconds)
-    except (web.RequestPayloadError, HttpProcessingError):
+    except web.RequestPayloadError:
         raise BadlyEncodedBody from None
     if len(body) > MAX_BYTES:
         raise BodyTooLarge(MAX_BYTES)
@@ -103,7 +102,7 @@ async def read_pieces(
                 piece = await request.content.readany()
         except TimeoutError:
             raise BodyTimeout(stall_seconds) from None
-        except (web.RequestPayloadError, HttpProcessingError):
+        except web.RequestPayloadError:
             raise BadlyEncodedBody from None
         size += len(piece)
         if size > max_bytes:

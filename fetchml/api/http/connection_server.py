@@ -2,32 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from aiohttp import web
 
-from fetchml.api.http.connection import IDLE_SECONDS, Connection
-from fetchml.api.http.errors import raw_reply
-from fetchml.api.trace import new_trace
+from fetchml.api.http.connection import LINE_BYTES, MOST_HEADERS, Connection, RefusedConnection
 from fetchml.auth.connection_limits import ConnectionLimits
 from fetchml.errors import RequestError
 
-REFUSED_SECONDS = 1
-"""A refused connection stays open for this long, so that the client can read the reason."""
+LINGERING_SECONDS = 2
+"""The rest of a rejected body is read for this long, so that the client can read the reply."""
 MOST_REFUSED = 64
 """Refused connections that stay open at one time; others are dropped immediately."""
 READ_BYTES = 32 << 10
 """Bytes of a body that are read ahead, in addition to the piece received last."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionTimeouts:
-    """Time limits of a connection in seconds."""
-
-    head: float
-    """Longest time from the first byte of a head to its last."""
-    send: float
-    """A connection is dropped if its client reads nothing of pending bytes for this long."""
 
 
 class ConnectionServer(web.Server):
@@ -37,15 +24,18 @@ class ConnectionServer(web.Server):
         self,
         answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         connections: ConnectionLimits,
-        timeouts: ConnectionTimeouts,
+        *,
+        idle_seconds: float,
+        send_seconds: float,
     ) -> None:
+        """`idle_seconds`: a connection without a complete request is closed after this time.
+        `send_seconds`: it is dropped if its client reads nothing of pending bytes for this long."""
         super().__init__(answer)
         self.registry = connections
-        self.timeouts = timeouts
-        self.head_bytes = 0
-        """Bytes received of all incomplete heads."""
+        self.send_seconds = send_seconds
+        self._idle_seconds = idle_seconds
         self._here: set[Connection] = set()
-        self._refused: dict[asyncio.Transport, asyncio.TimerHandle] = {}
+        self._refused: set[asyncio.Transport] = set()
 
     def __call__(self) -> web.RequestHandler:
         return Connection(
@@ -53,7 +43,11 @@ class ConnectionServer(web.Server):
             loop=asyncio.get_running_loop(),
             access_log=None,
             auto_decompress=False,
-            keepalive_timeout=IDLE_SECONDS,
+            keepalive_timeout=self._idle_seconds,
+            lingering_time=LINGERING_SECONDS,
+            max_line_size=LINE_BYTES,
+            max_field_size=LINE_BYTES,
+            max_headers=MOST_HEADERS,
             read_bufsize=READ_BYTES,
         )
 
@@ -68,25 +62,19 @@ class ConnectionServer(web.Server):
         self._here.discard(connection)
         self.registry.close(caller)
 
-    def turn_away(self, transport: asyncio.Transport, error: RequestError) -> None:
+    def refuse(self, transport: asyncio.Transport, error: RequestError) -> None:
         """Send the reason of a refusal, and leave a moment to read it."""
         if len(self._refused) >= MOST_REFUSED:
+            transport.set_protocol(asyncio.Protocol())
             transport.abort()
-            return
-        transport.write(raw_reply(error, new_trace(None)))
-        loop = asyncio.get_running_loop()
-        self._refused[transport] = loop.call_later(REFUSED_SECONDS, transport.abort)
-
-    def turned_away(self, transport: asyncio.Transport) -> None:
-        timer = self._refused.pop(transport, None)
-        if timer is not None:
-            timer.cancel()
+        else:
+            transport.set_protocol(RefusedConnection(transport, error, self._refused))
 
     async def drop_stalled_forever(self) -> None:
         """Drop connections whose clients read nothing; check several times per time limit."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self.timeouts.send / 4)
+            await asyncio.sleep(self.send_seconds / 4)
             now = loop.time()
             for connection in list(self._here):
                 connection.drop_if_not_read(now)

@@ -76,24 +76,6 @@ class RangeNotSatisfiable(HttpBadRequest):
         self.size = size
 
 
-class HeadTooLarge(HttpBadRequest):
-    """The request line and the headers exceed the limit in bytes."""
-
-    status = 400  # The same as for a single line that is too long.
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"The request line and the headers are larger than {limit} bytes")
-
-
-class HeadTimeout(HttpBadRequest):
-    """The request line and the headers did not arrive in time."""
-
-    status = 408
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"The request line and the headers did not arrive within {seconds:g} s")
-
-
 class InternalError(RequestError):
     """A fault of the server. Clients get no details; the log has them."""
 

@@ -1,13 +1,13 @@
 """Requests that a proxy in front may have read differently: where they end, and where they lead.
 
-aiohttp's parser rejects most of them. What it accepts, `checked` rejects, or makes the last request
-of its connection: bytes that follow are then never answered as another request.
+aiohttp's parser rejects most of them. What it accepts, `checked` rejects, and `is_last` makes the
+last request of its connection: bytes that follow are then never answered as another request.
 """
 
 import re
 
-from aiohttp import HttpVersion10, HttpVersion11, hdrs
-from aiohttp.http_parser import RawRequestMessage
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from yarl import URL
 
 from fetchml.errors import BadRequest
 
@@ -22,26 +22,36 @@ MAX_HOSTS = 256
 _ABSOLUTE = re.compile("https?://([^/?]*)(.*)", re.IGNORECASE)
 
 
-def checked(message: RawRequestMessage) -> RawRequestMessage:
-    """Return the request, perhaps as the last one of its connection. Raises BadRequest if it is
-    ambiguous."""
-    path, headers = message.path, message.headers
+def is_last(request: web.BaseRequest) -> bool:
+    """Return whether no further request of this connection is answered. A proxy may see another end
+    in chunks, and aiohttp takes the last of their trailers for a header of the request behind them.
+    It drops bytes behind an upgrade that it ignores."""
+    headers = request.headers
+    return (
+        hdrs.TRANSFER_ENCODING in headers
+        or hdrs.UPGRADE in headers
+        or request.method == hdrs.METH_CONNECT
+    )
+
+
+def checked(request: web.BaseRequest) -> web.BaseRequest:
+    """Return the request, with a path as its target. Raises BadRequest if it is ambiguous."""
+    target, headers = request.raw_path, request.headers
     if (
-        path[0] == "/"
-        and "#" not in path
-        and not message.upgrade
-        and message.version is HttpVersion11
+        target[0] == "/"
+        and "#" not in target
+        and request.version == HttpVersion11
         and hdrs.TRANSFER_ENCODING not in headers
         and len(headers.get(hdrs.CONTENT_LENGTH, "")) <= MAX_LENGTH_DIGITS
-        and headers[hdrs.HOST] in _hosts
+        and headers.get(hdrs.HOST) in _hosts
     ):
-        return message
-    return _check_unusual(message)
+        return request
+    return _check_unusual(request)
 
 
-def _check_unusual(message: RawRequestMessage) -> RawRequestMessage:
-    headers = message.headers
-    if message.version not in (HttpVersion10, HttpVersion11):
+def _check_unusual(request: web.BaseRequest) -> web.BaseRequest:
+    headers = request.headers
+    if request.version not in (HttpVersion10, HttpVersion11):
         raise BadRequest("Only HTTP/1.0 and HTTP/1.1 are supported")
     if not _is_host(headers.get(hdrs.HOST, "")):
         raise BadRequest("Host: must be one host name or address, perhaps with a port")
@@ -50,27 +60,22 @@ def _check_unusual(message: RawRequestMessage) -> RawRequestMessage:
     encoding = headers.get(hdrs.TRANSFER_ENCODING)
     if encoding is not None and (
         encoding.lower() != "chunked"
-        or message.version != HttpVersion11
+        or request.version != HttpVersion11
         or hdrs.CONTENT_LENGTH in headers
     ):
         raise BadRequest('Transfer-Encoding: must be "chunked", with HTTP/1.1 only')
-    message = message._replace(path=_path_of(message))
-    # A proxy may see another end in chunks, and aiohttp takes the last of their trailers for a
-    # header of the request behind them. It drops bytes behind an upgrade that it ignores.
-    if encoding is not None or message.upgrade:
-        message = message._replace(should_close=True)
-    return message
+    target = request.raw_path
+    path = _path_of(target, headers.get(hdrs.HOST, ""))
+    return request if path == target else request.clone(rel_url=URL(path, encoded=True))
 
 
-def _path_of(message: RawRequestMessage) -> str:
+def _path_of(target: str, host: str) -> str:
     """Return the path and the query of the request's target. Raises BadRequest."""
-    target = message.path
     if "#" in target:
         raise BadRequest("The request's target must not have a fragment: percent-encode the #")
     if target[0] == "/" or target == "*":
         return target
     absolute = _ABSOLUTE.fullmatch(target)
-    host = message.headers.get(hdrs.HOST, "")
     if absolute is None or not absolute[1] or absolute[1].lower() != host.lower():
         raise BadRequest("The request's target must be a path, or a URL of the host in Host")
     return absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"

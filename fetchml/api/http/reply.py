@@ -1,12 +1,13 @@
 """Replies over HTTP, and limits on the memory of bodies and of unread replies."""
 
-from collections.abc import Awaitable, Sequence
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, TypeVar
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.helpers import rfc822_formatted_time
 
 from fetchml.api.http.errors import SERVER
 from fetchml.auth.limits import RateState
@@ -21,7 +22,6 @@ _HEADS = {
 }
 """Status → the first lines of a JSON reply."""
 
-T = TypeVar("T")
 Pieces = Sequence[bytes | memoryview]
 """The body of a reply, in order."""
 
@@ -45,34 +45,58 @@ class Budgets:
         """Replies that clients have not read."""
 
 
-class JsonReply(web.StreamResponse):
-    """A small JSON reply with no headers of its own, which the connection writes in one piece. A
-    `web.Response` costs a submit an eighth more, so this class sets up nothing of its parent."""
+@functools.lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
-    _keep_alive = True
+
+class JsonReply(web.Response):
+    """A small JSON reply with no headers of its own. To the common request it is written in one
+    piece, which costs a submit an eighth less than a `web.Response`."""
 
     def __init__(self, body: bytes, status: int, limit: RateState | None) -> None:
         """`limit`: `None` if the caller's requests are not limited."""
-        self._status = status
+        super().__init__(status=status)
         self._content = body
         self._limit = limit
-        head = _HEADS[status]
-        if limit is not None:
-            head += (
-                f"RateLimit-Limit: {limit.limit}\r\nRateLimit-Remaining: {limit.remaining}\r\n"
-                f"RateLimit-Reset: {limit.reset_seconds}\r\n"
-            )
-        head += f"Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
-        self.wire = head.encode("ascii") + body
-        """The reply in HTTP/1.1 to a request that keeps the connection open, and is not HEAD."""
+        self._is_written = False
 
-    def response(self) -> web.Response:
-        """Return the same reply for any version of HTTP, and for HEAD."""
-        headers = JSON if self._limit is None else JSON | limit_headers(self._limit)
-        response = web.Response(body=self._content, status=self._status, headers=headers)
-        if not self._keep_alive:
-            response.force_close()
-        return response
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write the whole reply if nothing else waits to be sent and the connection stays open.
+        aiohttp calls this method."""
+        wire = request.transport
+        if (
+            wire is None
+            or wire.get_write_buffer_size()
+            or request.version != HttpVersion11
+            or request.method == "HEAD"
+            or not request.keep_alive
+            or self.keep_alive is False
+        ):
+            limit = {} if self._limit is None else limit_headers(self._limit)
+            self.headers.update(JSON | limit)
+            self.body = self._content
+            return await super().prepare(request)
+        head, body, limit_state = _HEADS[self.status], self._content, self._limit
+        if limit_state is not None:
+            head += (
+                f"RateLimit-Limit: {limit_state.limit}\r\n"
+                f"RateLimit-Remaining: {limit_state.remaining}\r\n"
+                f"RateLimit-Reset: {limit_state.reset_seconds}\r\n"
+            )
+        head += f"Content-Length: {len(body)}\r\nDate: {_date(int(time.time()))}\r\n\r\n"
+        wire.write(head.encode("ascii") + body)
+        self._is_written = True
+        self._content = b""  # aiohttp keeps the reply until the next request.
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        if not self._is_written:
+            await super().write_eof(data)
+
+    @property
+    def keep_alive(self) -> bool | None:
+        return True if self._is_written else super().keep_alive
 
 
 def limit_headers(limit: RateState) -> dict[str, str]:
@@ -84,58 +108,51 @@ def limit_headers(limit: RateState) -> dict[str, str]:
     }
 
 
-class SmallReply(web.Response):
-    """A whole reply that is not counted."""
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write the reply, body included, if the connection stays open. aiohttp calls this method;
-        its own provides for HTTP/1.0, cookies, compression and bodies of unknown length, and takes
-        three times as long."""
-        body, stays_open = self._body, request.keep_alive and self._keep_alive is not False
-        if not (stays_open and request.version == HttpVersion11 and isinstance(body, bytes)):
-            return await super().prepare(request)
-        if request.method == "HEAD":
-            return await super().prepare(request)
-        self._keep_alive = self._eof_sent = True
-        headers, writer = self._headers, request.writer
-        headers["Content-Length"] = str(len(body))
-        headers["Date"] = rfc822_formatted_time()
-        await writer.write_headers(f"HTTP/1.1 {self._status} {self._reason}", headers)
-        await writer.write_eof(body)
-        return None
-
-
-class Reply(web.Response):
+class Reply(web.StreamResponse):
     """A reply whose bytes are counted until they are handed to the network."""
 
-    def __init__(self, budget: ByteBudget, caller: str, pieces: Pieces, **settings: Any) -> None:
+    def __init__(
+        self,
+        budget: ByteBudget,
+        caller: str,
+        pieces: Pieces,
+        *,
+        status: int,
+        headers: Mapping[str, str],
+    ) -> None:
         """Raises TooManyBytes, Overloaded."""
         size = sum(map(len, pieces))
         budget.take(caller, size)
-        super().__init__(**settings)
-        self._headers["Content-Length"] = str(size)
-        self.pieces = pieces
+        super().__init__(status=status, headers=headers)
+        self.content_length = size
+        self._pieces = pieces
         self._counted = (budget, caller, size)
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        try:
+            if request.method == "HEAD":
+                self._pieces = ()
+            return await super().prepare(request)
+        except BaseException:
+            self._release()
+            raise
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Send the body as fast as the client reads it. aiohttp calls this method."""
-        if self._must_be_empty_body:  # The reply to HEAD.
-            await super().write_eof(data)
-            return
         pace = Pace()
-        for piece in self.pieces:
-            for first in range(0, len(piece), PIECE_BYTES):
-                # A client that reads fast takes all of it without a wait.
-                if pace.due:
-                    await pace.turn()
-                await self.write(memoryview(piece)[first : first + PIECE_BYTES])
-        await web.StreamResponse.write_eof(self)
-
-    async def counted(self, finishing: Awaitable[T]) -> T:
-        """Stop counting the reply once `finishing` has sent or abandoned it."""
         try:
-            return await finishing
+            for piece in self._pieces:
+                for first in range(0, len(piece), PIECE_BYTES):
+                    # A client that reads fast takes all of it without a wait.
+                    if pace.due:
+                        await pace.turn()
+                    await self.write(memoryview(piece)[first : first + PIECE_BYTES])
+            await super().write_eof(data)
         finally:
-            budget, caller, size = self._counted
-            self._counted = (budget, caller, 0)
-            budget.give_back(caller, size)
+            self._release()
+
+    def _release(self) -> None:
+        """Count and keep the body no more: aiohttp keeps the reply until the next request."""
+        budget, caller, size = self._counted
+        self._counted, self._pieces = (budget, caller, 0), ()
+        budget.give_back(caller, size)

@@ -18,7 +18,6 @@ from fetchml.api.http.reply import (
     JsonReply,
     Pieces,
     Reply,
-    SmallReply,
     limit_headers,
 )
 from fetchml.auth.admission import Admission, Admitted
@@ -127,11 +126,11 @@ class RestRequest:
             response.headers["X-FetchML-Ignored"] = _listed(ignored)
         return response
 
-    def json_response(self, value: object, *, status: int = 200) -> web.Response:
+    def json_response(self, value: object, *, status: int = 200) -> web.StreamResponse:
         """Make a JSON reply that may get more headers. Raises TooManyBytes, Overloaded."""
         return self._json_response(_encode(value), status)
 
-    def _json_response(self, body: bytes, status: int) -> web.Response:
+    def _json_response(self, body: bytes, status: int) -> web.StreamResponse:
         headers = JSON if self._limit is None else JSON | limit_headers(self._limit)
         response = self._response(self._with_lists(body), status, headers)
         if self.session is not None:
@@ -146,13 +145,15 @@ class RestRequest:
             pieces += [*self._lists[int(number)], after]
         return pieces
 
-    def raw(self, body: bytes, headers: Mapping[str, str]) -> web.Response:
+    def raw(self, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:
         """Make a reply that is not JSON. Raises TooManyBytes, Overloaded."""
         return self._response([body], 200, self.headers(headers))
 
-    def _response(self, pieces: Pieces, status: int, headers: Mapping[str, str]) -> web.Response:
+    def _response(
+        self, pieces: Pieces, status: int, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
         if self._budgets is None or sum(map(len, pieces)) <= SMALL_BYTES:
-            return SmallReply(body=b"".join(pieces), status=status, headers=headers)
+            return web.Response(body=b"".join(pieces), status=status, headers=headers)
         replies = self._budgets.replies
         self._release_rows()
         return Reply(replies, self.caller, pieces, status=status, headers=headers)

@@ -14,8 +14,9 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from fetchml.api.http.connection_server import ConnectionServer, ConnectionTimeouts
+from fetchml.api.http.connection_server import ConnectionServer
 from fetchml.api.http.errors import HttpBadRequest, InternalError, status_of
+from fetchml.api.http.framing import checked, is_last
 from fetchml.api.http.reply import Budgets
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Router
@@ -71,8 +72,10 @@ class HttpTimeouts:
 
     body: float = 30
     """Longest time from a request's head to the end of its body."""
-    head: float = 10
-    """Longest time from the first byte of a request's head to its last, and of a TLS handshake."""
+    handshake: float = 10
+    """Longest time of a TLS handshake."""
+    idle: float = 75
+    """A connection without a complete request is closed after this time."""
     send: float = 30
     """A connection is closed if its client reads nothing of a reply, a log or a file for this long.
     The Jupyter proxy also applies it to clients that send nothing of a body."""
@@ -182,7 +185,8 @@ class HttpServer:
         server = ConnectionServer(
             self._answer,
             self._connections,
-            ConnectionTimeouts(self._timeouts.head, self._timeouts.send),
+            idle_seconds=self._timeouts.idle,
+            send_seconds=self._timeouts.send,
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=self._timeouts.requests_finish)
         await self._runner.setup()
@@ -195,7 +199,7 @@ class HttpServer:
                 backlog=BACKLOG,
                 ssl=tls,
                 # A connection is counted for its address only after the handshake.
-                ssl_handshake_timeout=self._timeouts.head if tls else None,
+                ssl_handshake_timeout=self._timeouts.handshake if tls else None,
             )
             self._listeners.append(listener)
 
@@ -218,6 +222,12 @@ class HttpServer:
         address = http.remote or ""
         if forwarded_for := headers.getall("X-Forwarded-For", None):
             address = self._admission.client_of(address, ",".join(forwarded_for))
+        try:
+            http = checked(http)
+        except BadRequest as fault:
+            response = self._refuse(RestRequest(http, trace_id, address), fault)
+            response.force_close()
+            return response
         request = RestRequest(http, trace_id, address, self._budgets)
         label = self._origins.label_of(headers.get("Host"))
         router = self._router
@@ -248,6 +258,8 @@ class HttpServer:
             response = self._refuse(request, InternalError())
         finally:
             request.release()
+        if is_last(http):
+            response.force_close()
         route.count(response.status, time.perf_counter() - begun)
         return response
 

@@ -72,7 +72,7 @@ class PageOperations:
             raise NotFound("The page is missing in this source tree: run 'make web'")
         return found
 
-    def _send(self, request: RestRequest, file: PageFile, caching: str) -> web.Response:
+    def _send(self, request: RestRequest, file: PageFile, caching: str) -> web.StreamResponse:
         given = request.http.headers
         encoding, content = file.variant(given.get("Accept-Encoding", ""))
         etag = file.etag if encoding is None else f'{file.etag[:-1]}-{encoding}"'

@@ -71,6 +71,18 @@ def port(name: str, address: Address, *, running: bool) -> Finding:
     return Finding(name, f"{address} is free")
 
 
+def grpc_network(address: Address) -> Finding:
+    name = "grpc network"
+    if address.is_loopback:
+        return Finding(name, f"{address}: this host only")
+    return Finding(
+        name,
+        f"{address} can be reached from other hosts",
+        advice="If strangers can reach it, put Envoy in front (docs/envoy.md) and listen on "
+        "127.0.0.1: gRPC reads more of a client without a key than the server can limit.",
+    )
+
+
 def tls(settings: Settings) -> Finding:
     try:
         certificate = configured_certificate(settings.server)

@@ -7,10 +7,6 @@ from urllib.parse import unquote
 
 from fetchml.auth.admission import Admission
 
-NO_PEER = ""
-"""The peer of a call through a trusted proxy or the control socket. The server never closes such a
-connection because of one call, since it also carries the calls of others."""
-
 Metadata = Iterable[tuple[str, Any]]
 
 

@@ -197,6 +197,7 @@ async def test_missing_message_times_out(
     assert await call.details() == "The call ended without a message"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS_OF_A_KEY)
 async def test_late_call_is_gone_without_a_garbage_collection(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str

@@ -20,7 +20,7 @@ from tests.support import grpc_world
 from tests.support.front import EDGE
 from tests.support.waiting import SECONDS, wait_until
 
-pytestmark = pytest.mark.fronts(EDGE)
+pytestmark = [pytest.mark.slow, pytest.mark.fronts(EDGE)]
 MOST = 40
 SHARE = 30
 """This machine's addresses may hold three fourths."""

@@ -36,7 +36,7 @@ test: setup ## some tests of every subject (8 min); starts a Docker engine where
 	    "real Jupyters and browsers, GPUs, the clients in other languages, the executable."
 
 test-all: build ## every test (20 min); make lint is apart
-	$(PYTEST) $(TESTS)
+	TEST_PROCESSES=$(TEST_PROCESSES) build/test_all.sh $(TESTS)
 
 test-python: lint-python ## what another version of Python could break: lint, and these tests
 	FRONTS=direct $(PYTEST) -m "not slow" tests/core tests/api tests/adapters/duckdb tests/cli \

@@ -25,8 +25,6 @@ SESSION_MS = 12 * 3_600_000
 SESSIONS_BY_KEY = 32
 """A further session ends the oldest of the key."""
 SESSIONS_IN_ALL = 4096
-SESSION_BYTES = 1024
-"""Most memory of one session, or of one sign-in code."""
 LOOK_AGAIN_SECONDS = 60
 """Longest delay of a session's end after the host's clock was set forward."""
 

@@ -91,6 +91,7 @@ echo "${COMPREPLY[@]}"
     assert task_id in said("bash", lines, shells).split()
 
 
+@pytest.mark.slow
 def test_fish_completes_with_the_script(server: Server, shells: dict[str, str]) -> None:
     """`complete -C` prints what the Tab key offers, with the text beside it."""
     debian.install("fish")
@@ -114,6 +115,7 @@ def test_fish_completes_with_the_script(server: Server, shells: dict[str, str]) 
     assert offered("fetchml nothing-begins-so") == []
 
 
+@pytest.mark.slow
 def test_zsh_completes_at_the_tab_key(server: Server, shells: dict[str, str]) -> None:
     debian.install("zsh")
     task_id = server.run("submit", "-n", "in-zsh", "--", "true").succeeded()

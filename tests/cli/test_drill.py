@@ -3,7 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.cli_server import Server
+
+pytestmark = pytest.mark.slow
 
 TRAINING = Path(__file__).parents[2] / "examples/checkpoint/train.py"
 

@@ -214,13 +214,16 @@ async def test_a_slow_fetch_shows_progress_and_holds_up_no_other(
     box: Box, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fetchml.datasets.fetch.PROGRESS_SECONDS", 0.05)
+    quick_came = asyncio.Event()
 
     async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
         send_head(writer, 200, {"Content-Length": "3000000"})
-        for _ in range(30):
+        for piece in range(30):
             writer.write(bytes(100_000))
             await writer.drain()
             await asyncio.sleep(0.01)
+            if piece == 20:
+                await quick_came.wait()
 
     origin.answers["/d/rows.csv"] = slow
     origin.answers["/quick"] = File(b"quick")
@@ -230,6 +233,7 @@ async def test_a_slow_fetch_shows_progress_and_holds_up_no_other(
     await asyncio.wait_for(origin.was_asked.wait(), SECONDS)
     await box.give(datasets, DatasetSpec(source=origin.url("/quick")), name="quick")
     assert not giving.done()
+    quick_came.set()
     await giving
     told = [said for said in box.said if "% of 3.0 MB" in said]
     assert told[0].startswith("fetching mnist: ")

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.ports.store import AuditQuery
@@ -15,6 +17,7 @@ from tests.support.waiting import until, wait_until
 ROWS = 1000
 
 
+@pytest.mark.slow
 def test_user_cannot_displace_admin_audit_entries(tmp_path: Path) -> None:
     """From outside: a user creates and deletes experiments without end."""
     attacked = Attacked(tmp_path / "data", FETCHML_HISTORY_AUDIT_ROWS=str(ROWS))

@@ -19,6 +19,8 @@ from tests.support.cli_server import run
 from tests.support.program import Backend, Server, Task
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 SECRET = "what no task may read"
 SPOIL = """
 import json, os, socket, stat, sys, time

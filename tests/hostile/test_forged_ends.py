@@ -97,6 +97,7 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 async def test_replaced_record_file_ends_only_its_own_task(each_box: Box, place: str) -> None:
     names = ["exit.tmp", "started", "claim", "log.00000000000000000000", "open", "gate"]

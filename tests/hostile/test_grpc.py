@@ -19,6 +19,8 @@ from tests.hostile.attacked import MIB, Attacked
 from tests.support.front import EDGE
 from tests.support.waiting import SECONDS, wait_until
 
+pytestmark = pytest.mark.slow
+
 HEALTH = "grpc.health.v1.Health/Check"
 WATCH_HEALTH = "grpc.health.v1.Health/Watch"
 REFLECTION = "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"

@@ -28,7 +28,7 @@ from tests.support import grpc_world
 from tests.support.front import EDGE
 from tests.support.waiting import SECONDS, wait_until
 
-pytestmark = pytest.mark.fronts(EDGE)
+pytestmark = [pytest.mark.slow, pytest.mark.fronts(EDGE)]
 MOST = 40
 CHECK = "grpc.health.v1.Health/Check"
 FIELD = b"\xa0"

@@ -122,6 +122,7 @@ async def test_slow_logins_do_not_block_the_owner(server: Server) -> None:
         writer.transport.abort()
 
 
+@pytest.mark.slow
 async def test_unread_jupyter_replies_use_bounded_memory(server: Server) -> None:
     service = await Service.running(server, image=NAME)
     await service.json("GET", "/sent")
@@ -138,6 +139,7 @@ async def test_unread_jupyter_replies_use_bounded_memory(server: Server) -> None
         writer.transport.abort()
 
 
+@pytest.mark.slow
 async def test_uploads_unread_by_jupyter_use_bounded_memory(server: Server) -> None:
     service = await Service.running(server, image=NAME)
     before = server.memory

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 import yaml
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -158,6 +159,7 @@ async def test_explanation_names_nothing_of_another_user(scene: Scene) -> None:
     assert scene.leaks(str(made_way)) == []
 
 
+@pytest.mark.slow
 async def test_grpc_replies_contain_nothing_of_another_user(scene: Scene) -> None:
     client = scene.bob[1]
     asked = 0

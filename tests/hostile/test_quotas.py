@@ -50,6 +50,7 @@ def test_queued_tasks_of_one_user_stay_within_memory_quota(attacked: Attacked) -
     assert attacked.submit(attacked.mallory, **LARGE).status == 201
 
 
+@pytest.mark.slow
 def test_ended_tasks_in_memory_are_bounded(attacked: Attacked) -> None:
     before = attacked.memory()
     for _ in range(300):

@@ -12,7 +12,7 @@ import pytest
 from tests.hostile.http_server import KEY, MIB, Target, target
 from tests.support.front import EDGE
 
-pytestmark = pytest.mark.fronts(EDGE)
+pytestmark = [pytest.mark.slow, pytest.mark.fronts(EDGE)]
 
 AT_ONCE = 12
 """Three times as many lists as fit into the budget."""

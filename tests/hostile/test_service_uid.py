@@ -23,7 +23,10 @@ from tests.support.program import Backend, Server, Task
 from tests.support.service_user import ENVIRONMENT, UID, as_the_unit, granted
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user"),
+]
 GRANTED = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 12
 """By their numbers in `linux/capability.h`."""
 FIRST_UID = TaskSettings().first_uid

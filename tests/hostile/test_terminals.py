@@ -108,6 +108,7 @@ def words(command: str, answering: dict[str, str]) -> list[str]:
     return [*command.split(), *address]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [*LISTS, *READS, *CHANGES])
 def test_output_holds_no_escape_sequence(
     hostile: dict[str, str], failing: dict[str, str], command: str
@@ -121,6 +122,7 @@ def test_output_holds_no_escape_sequence(
     assert shown, "the text of the server is shown, escaped"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", LISTS)
 def test_formats_of_lists(hostile: dict[str, str], command: str) -> None:
     for output in ("json", "name", "wide"):

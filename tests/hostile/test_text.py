@@ -52,6 +52,7 @@ def until_idle(server: Server) -> None:
     wait_until(lambda: all(task["status"] in ended for task in all_tasks(server)), "tasks end")
 
 
+@pytest.mark.slow
 @pytest.mark.fronts(EDGE)
 @pytest.mark.parametrize("forwarded_for", SCOPE_IDS)
 def test_forwarded_address_with_undecodable_scope_id(

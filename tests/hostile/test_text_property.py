@@ -27,6 +27,8 @@ from tests.hostile.text_channels import OTHER_CHANNELS, REST_CHANNELS, SLOW, Cha
 from tests.support.cli_server import Server
 from tests.support.front import DIRECT, EDGE
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = {DIRECT: 150, EDGE: 30}
 """Of one group, besides one for each of its channels."""
 MOST_READ = 100

@@ -105,6 +105,7 @@ async def create_tasks(
     return await TaskService(engine, UnreadReplies()).CreateTasks(received(), RpcContext(ALICE, {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BATCHES)
 async def test_refused_batch_has_short_turns(box: Box, name: str) -> None:
     async with box.engine() as engine:
@@ -186,6 +187,7 @@ def large(number: int, after: str) -> Create:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("request_of", [small, large])
 async def test_accepted_batch_has_short_turns(
     box: Box, request_of: Callable[[int, str], Create]
@@ -228,6 +230,7 @@ BODIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.fronts(EDGE)
 @pytest.mark.parametrize("name", BODIES)
 async def test_body_of_one_mebibyte_has_short_turns(name: str) -> None:
@@ -252,6 +255,7 @@ def fill(box: Box, count: int = WAITING) -> list[Task]:
     return tasks
 
 
+@pytest.mark.slow
 async def test_long_queue_has_short_turns(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
         blocker = await engine.create_task(BOB, {"job_name": "b", "command": ["sleep", "600"]})

@@ -5,6 +5,8 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from fetchml.api.grpc.usage import UsageService
 from fetchml.core.requests.usage import MAX_ROWS
 from fetchml.core.usage import SAMPLE_MS, DayUse, GpuHold, GpuSample, TaskSample, UserDay
@@ -57,6 +59,7 @@ PERIOD = 2_001 * SAMPLE_MS
 WINDOW = "since=2025-10-09T00:00:00Z&until=2025-10-09T01:00:00Z"
 
 
+@pytest.mark.slow
 async def test_largest_replies_over_rest() -> None:
     async with rest_world.rest_world() as rest:
         task_id = (await rest.client.submit({"job_name": "a"})).json["id"]
@@ -81,6 +84,7 @@ async def test_largest_replies_over_rest() -> None:
             assert await longest_turn(ask) < LONGEST_SECONDS, path
 
 
+@pytest.mark.slow
 async def test_largest_replies_over_grpc() -> None:
     async with memory_engine() as memory:
         service, context = (

@@ -168,6 +168,7 @@ def fill(clients: list[socket.socket], data: bytes) -> None:
                 places[client] = (at + client.send(data[at:])) % len(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data",
     [frame(FIN | PING, bytes(125)) * 100, frame(FIN | TEXT, b'{"type":"ping"}') * 1000],

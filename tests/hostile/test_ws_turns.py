@@ -12,6 +12,8 @@ from tests.hostile.turns import LONGEST_SECONDS, longest_turn, pour
 from tests.support.rest_world import rest_world
 from tests.support.waiting import SECONDS
 
+pytestmark = pytest.mark.slow
+
 FIRST_PART, EMPTY_PART = (bytes([kind, 0x80]) + bytes(4) for kind in (0x01, 0x00))
 FLOODS = {
     "messages": (b"", frame(b'{"type":"ping"}') * 10_000),

@@ -1,7 +1,8 @@
-"""In CI, the inputs of property tests depend on the test alone (decision 93)."""
+"""Property tests have no deadline; in CI their inputs depend on the test alone (decision 93)."""
 
 import os
 
+from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 
@@ -16,3 +17,10 @@ def repeat_inputs() -> None:
     if "CI" in os.environ:
         none = Constants()
         providers._get_local_constants = lambda: none
+
+
+def set_no_deadline() -> None:
+    """A busy machine pauses at any example."""
+    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("patient", parent=patient)
+    settings.load_profile("patient")

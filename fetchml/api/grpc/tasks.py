@@ -40,9 +40,6 @@ MAX_CONCURRENT_PAGES = 4
 """Task lists that are built at one time."""
 MAX_CONCURRENT_SEARCHES = 2
 """And those that are searches, which don't occupy the places of others."""
-PAGE_MEMORY_BYTES = 80 << 20
-"""Memory of the largest page while it is built: its tasks, whose texts may take four times the
-bytes of their UTF-8, which Python keeps beside them. Encoded bytes count as an unread reply."""
 
 
 NOT_IN_A_BATCH = FieldViolation("tasks.validate_only", "is only for CreateTask")

@@ -115,6 +115,7 @@ def test_experiments_by_name(server: Server) -> None:
     assert server.run("experiment", "archive", made).code == 0
 
 
+@pytest.mark.slow
 def test_own_failures_of_wait_have_an_exit_code_of_their_own(server: Server) -> None:
     assert server.run("submit", "--wait").code == 125
     assert "There is nothing to run" in server.run("submit").err

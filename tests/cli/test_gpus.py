@@ -106,6 +106,7 @@ def test_drain_by_number_and_by_prefix(server: Server) -> None:
     assert actions.count("gpu.undrain") == 3
 
 
+@pytest.mark.slow
 def test_reservation_holds_through_a_restart(server: Server) -> None:
     told = server.run("reserve", "0", "--user", "ada", "--to", "+4h").succeeded()
     booking_id, words = told.split(": ", 1)

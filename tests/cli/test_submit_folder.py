@@ -49,6 +49,7 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     assert made.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_requirements_file_is_all_that_it_takes(either: Server, tmp_path: Path) -> None:
     files = {"train.py": SHOW, "requirements.txt": pinned("1.0").decode()}
     folder = folder_of(tmp_path / "code", files)

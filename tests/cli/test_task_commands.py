@@ -92,6 +92,7 @@ def test_labels_and_priority_change(shared: Server) -> None:
     own_server.run("cancel", waits).succeeded()
 
 
+@pytest.mark.slow
 def test_time_limits_change(shared: Server) -> None:
     waits = submit(shared, "--timeout", "1m", "--", "true")
     ends = waits[-12:]
@@ -131,6 +132,7 @@ def test_tasks_are_held_released_and_wait_for_others(shared: Server) -> None:
     assert "there is no task" in unknown.err
 
 
+@pytest.mark.slow
 def test_the_earliest_start_changes(shared: Server) -> None:
     waits = submit(shared, "--", "true")
     said = shared.run("start-after", waits[-12:], "2100-01-01T00:00Z").succeeded()
@@ -148,6 +150,7 @@ def test_the_earliest_start_changes(shared: Server) -> None:
     shared.run("cancel", waits).succeeded()
 
 
+@pytest.mark.slow
 def test_the_webhooks_of_a_task_change(shared: Server) -> None:
     url, other = "https://hooks.example.com/a", "https://other.example.com/b"
     waits = submit(shared, "--notify", "https://hooks.example.com/first", "--", "true")

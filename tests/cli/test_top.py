@@ -158,6 +158,7 @@ async def test_a_new_task_appears_and_the_selection_stays(
         await until_true(lambda: shows(screen, urgent[-12:], "failed"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "lines"), [(60, 12), (80, 24), (120, 30), (200, 60)])
 async def test_every_size_shows_tasks_and_log(
     slotted: Server, tasks: tuple[str, str], columns: int, lines: int

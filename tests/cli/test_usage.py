@@ -3,10 +3,13 @@
 import urllib.request
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.cli_server import SECONDS, Server
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.slow
 
 MEBIBYTES = 100
 USES = f"""

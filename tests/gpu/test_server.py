@@ -77,6 +77,7 @@ async def random_schedule(server: Server, script: str) -> list[Task]:
     return tasks
 
 
+@pytest.mark.slow
 async def test_process_tasks_never_share_a_gpu(
     boxed: Boxed, gpu_box: GpuBox, tmp_path: Path
 ) -> None:

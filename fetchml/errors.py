@@ -138,7 +138,7 @@ class DiskFull(Unavailable):
     """The server's disk has no space for this, or is about to have none."""
 
     REASON = "the server's disk is nearly full: free some space on it"
-    """For messages that name it as a cause."""
+    """Phrase to embed in other messages."""
 
     def __init__(self) -> None:
         super().__init__(f"The {self.REASON.removeprefix('the ')}")

@@ -31,7 +31,7 @@ class Places:
         self._in_all = in_all
         self._open = Counter[str]()
         self.opened = 0
-        """Since the server's start."""
+        """Counted since server start."""
 
     def __len__(self) -> int:
         return self._open.total()

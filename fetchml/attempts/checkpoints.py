@@ -27,7 +27,7 @@ COPYING_THREADS = 2
 
 @dataclass(slots=True)
 class CheckpointCounts:
-    """Since the server's start."""
+    """Counted since server start."""
 
     new: int = 0
     """Attempts that began with an empty folder."""

@@ -7,7 +7,7 @@ from fetchml.core.verdict import may_be_from_outside
 from fetchml.files.records.begin import StartRecord
 from fetchml.ports.launcher import AttemptExit
 
-NO_RECORD = "it vanished without a word of its end"
+NO_RECORD = "the attempt disappeared without an exit record"
 
 
 def end_of(

@@ -79,7 +79,7 @@ def _taken(data_dir: Path) -> Iterator[tuple[int, int]]:
     Raises BadBackup, OSError.
     """
     if not data_dir.is_dir():
-        raise BadBackup(f"{data_dir} is no folder: move it away first, it is never overwritten")
+        raise BadBackup(f"{data_dir} is not a folder: move it away first, it is never overwritten")
     if is_taken(data_dir):
         raise BadBackup(f"a server runs on {data_dir}, or another restore: stop it first")
     _require_empty(data_dir)

@@ -131,7 +131,7 @@ def read_map(source: Source, size: int, real_size: int) -> Iterator[Part]:
     for _ in range(count):
         offset, length = numbers.next(), numbers.next()
         if not end <= offset <= offset + length <= real_size:
-            raise ValueError("the parts of a sparse file make no sense")
+            raise ValueError("invalid sparse map")
         parts.extend((offset, length))
         end, data = offset + length, data + length
     if numbers.taken + data != size:
@@ -155,10 +155,10 @@ class _Numbers:
             self.taken += len(block)
             self._rest += block
             if len(block) < BLOCKSIZE or len(self._rest) > 2 * BLOCKSIZE:
-                raise ValueError("the map of a sparse file makes no sense")
+                raise ValueError("invalid sparse map")
         digits, _, self._rest = self._rest.partition(b"\n")
         if not digits.isdigit() or len(digits) >= _MOST_DIGITS or int(digits) >= 1 << 63:
-            raise ValueError("the map of a sparse file makes no sense")
+            raise ValueError("invalid sparse map")
         return int(digits)
 
 

@@ -38,7 +38,7 @@ def unpack(archive: BinaryIO, draft: Path) -> bool:
     try:
         for number, member in enumerate(members(source)):
             if (number == 0) != (member.path == MARK):
-                raise BadBackup("this is no backup of FetchML")
+                raise BadBackup("this is not a backup of FetchML")
             if number == 0 and source.read(min(member.size, 9)) not in FORMS:
                 raise BadBackup("this backup was made by a newer FetchML: use that one")
             last = member.path
@@ -48,7 +48,7 @@ def unpack(archive: BinaryIO, draft: Path) -> bool:
             unpacking.add(member)
     except (tarfile.TarError, ValueError, FileExistsError, NotADirectoryError) as error:
         if last is None:
-            raise BadBackup(f"this is no backup of FetchML: {error}") from error
+            raise BadBackup(f"this is not a backup of FetchML: {error}") from error
         raise BadBackup(f"this backup was cut off, or is damaged: {error}") from error
     if last != COMPLETE:
         raise BadBackup("this backup was cut off, or is damaged: its end is missing")
@@ -137,7 +137,7 @@ class _DraftWriter:
         while left:
             piece = self._source.read(min(left, _PIECE_BYTES))
             if not piece:
-                raise ValueError("it breaks off within a file")
+                raise ValueError("truncated archive: it ends within a file")
             file.write(piece)
             left -= len(piece)
 

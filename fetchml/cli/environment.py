@@ -39,7 +39,7 @@ class EnvironmentParam(click.ParamType[Environment]):
             return Environment(requirements=str(path))
         if path.suffix:
             self.fail(
-                f"{value!r} is no requirements file (.txt), project folder or script (.py)",
+                f"{value!r} is not a requirements file (.txt), project folder or script (.py)",
                 param,
                 ctx,
             )

@@ -52,7 +52,7 @@ class PartFile:
         """Put the complete file in its place. Raises OSError."""
         self.pause()
         if self._path is None:
-            raise FileNotFoundError(f"nothing was received of {self._to.name}")
+            raise FileNotFoundError(f"no data received for {self._to.name}")
         path, self._path = self._path, None
         return path.replace(self._to)
 

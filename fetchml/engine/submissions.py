@@ -96,7 +96,7 @@ class Submissions:
         self._rules = rules
         self._locks = KeyedLocks()
         self.refused = 0
-        """Submits that a quota of waiting tasks, or the queue's limit, kept out."""
+        """Submits rejected by a quota or the queue limit."""
 
     async def create_task(
         self, who: Principal, request: Mapping[str, object], idempotency_key: str | None = None
@@ -261,7 +261,7 @@ class Submissions:
                 ]
             if len(violations) >= MAX_VIOLATIONS and named is OF_MANY:
                 del violations[MAX_VIOLATIONS:]
-                rule = f"the tasks after tasks[{index}] were not checked: mend these faults first"
+                rule = f"the tasks after tasks[{index}] were not checked: fix these errors first"
                 violations.append(FieldViolation("tasks", rule))
                 break
         if violations:

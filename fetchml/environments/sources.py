@@ -134,7 +134,7 @@ class EnvironmentSources:
         except OSError as error:
             if error.errno not in _NO_FILE:
                 raise
-            raise BadSource(f"{shown}: is no regular file of the snapshot") from error
+            raise BadSource(f"{shown}: is not a regular file of the snapshot") from error
         if len(content) > limit:
             raise BadSource(f"{shown}: is larger than {limit >> 20} MiB")
         return content

@@ -66,9 +66,9 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
     is_open = data_dir.stat().st_mode & 0o077
     if is_open and not (may_become_data_dir(data_dir) or is_taken(data_dir)):
         raise NotOwnData(
-            f"{data_dir} is no data directory of FetchML, has something in it, and others may look "
-            "into it, which would end. Nothing was changed: name another --data-dir; or, if it is "
-            f"meant for FetchML, chmod 700 {shlex.quote(str(data_dir))}"
+            f"{data_dir} is not a data directory of FetchML, has something in it, and others may "
+            "look into it, which would end. Nothing was changed: name another --data-dir, or, if it"
+            f" is meant for FetchML, chmod 700 {shlex.quote(str(data_dir))}"
         )
     data_dir.chmod(0o700)
     fd = open_own(data_dir / LOCK, os.O_RDWR | os.O_CREAT)

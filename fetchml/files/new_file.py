@@ -39,7 +39,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 def require_free(path: Path) -> None:
     """Check the path before long work. Raises PlaceTaken."""
     if os.path.lexists(path):
-        raise PlaceTaken(f"{path} exists already")
+        raise PlaceTaken(f"{path} already exists")
 
 
 def _put(draft: Path, path: Path) -> None:
@@ -55,4 +55,4 @@ def _put(draft: Path, path: Path) -> None:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             draft.rename(path)
     except FileExistsError as error:
-        raise PlaceTaken(f"{path} exists already: it came while this one was written") from error
+        raise PlaceTaken(f"{path} was created concurrently") from error

@@ -98,7 +98,7 @@ def _records(data: bytes) -> dict[bytes, bytes]:
         space = data.find(b" ", at, at + _MAX_DIGITS)
         end = at + _number(data[at : max(space, at)])
         if not space < end <= len(data) or data[end - 1 : end] != b"\n":
-            raise ValueError("an extended header makes no sense")
+            raise ValueError("invalid extended header")
         name, _, value = data[space + 1 : end - 1].partition(b"=")
         if name in _OVERRIDES or name.startswith(_SPARSE):
             found[name] = value
@@ -115,7 +115,7 @@ def _extended(source: Source, size: int) -> bytes:
 def _read(source: Source, size: int) -> bytes:
     data = source.read(size)
     if len(data) < size:
-        raise ValueError("it breaks off: its end mark is missing")
+        raise ValueError("truncated archive: no end-of-archive marker")
     return data
 
 

@@ -24,7 +24,7 @@ def pin_socket(folder: Path, name: str) -> int:
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     if not stat.S_ISSOCK(os.fstat(fd).st_mode):
         os.close(fd)
-        raise OSError(f"{name} is no socket")
+        raise OSError(f"{name} is not a socket")
     return fd
 
 

@@ -20,7 +20,7 @@ class Download:
     """A content while it is being read."""
 
     offset: int
-    """Where in the content `chunks` begin, in bytes."""
+    """Byte offset of the first chunk."""
     length: int | None
     """Length of the whole content in bytes; `None` if the origin does not report it."""
     version: ContentVersion | None

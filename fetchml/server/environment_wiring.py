@@ -76,7 +76,9 @@ def environment_wiring(settings: Settings, launcher: Launcher) -> EnvironmentWir
     uv = find_uv(environments.uv)
     if uv is None:
         if environments.uv is not None:
-            raise CannotStart(f"[environments] uv {environments.uv} is no file: install uv there")
+            raise CannotStart(
+                f"[environments] uv {environments.uv} is not a file: install uv there"
+            )
         return EnvironmentWiring(None, f"can't be built: {MISSING}", *sizes)
     return EnvironmentWiring(_builder(settings, launcher, uv), "", *sizes)
 
@@ -122,7 +124,7 @@ def _find_links(setting: str | None) -> str | None:
         return setting
     folder = Path(setting).absolute()
     if not folder.is_dir():
-        raise CannotStart(f"[environments] find_links {setting} is no folder")
+        raise CannotStart(f"[environments] find_links {setting} is not a folder")
     return str(folder)
 
 
@@ -132,7 +134,7 @@ def _certificates(setting: Path | None) -> str | None:
         found = os.environ.get("SSL_CERT_FILE", "")
         return found if found and Path(found).is_file() else None
     if not setting.is_file():
-        raise CannotStart(f"[environments] certificates {setting} is no file")
+        raise CannotStart(f"[environments] certificates {setting} is not a file")
     return str(setting.absolute())
 
 

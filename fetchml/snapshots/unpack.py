@@ -126,7 +126,7 @@ class _TreeWriter:
         elif member.type == tarfile.REGTYPE:
             self._add_file(path, member, source)
         else:
-            raise _refused(path, "is no file, folder or link")
+            raise _refused(path, "is not a file, folder or link")
 
     def _add_folder(self, path: str) -> None:
         there = self.entries.get(path)
@@ -145,7 +145,7 @@ class _TreeWriter:
     def _add_copy(self, path: str, original: str) -> None:
         there = self.entries.get(original)
         if there is None or there.kind not in (EntryKind.FILE, EntryKind.EXECUTABLE):
-            raise _refused(path, "is a hard link to what is no file in the snapshot")
+            raise _refused(path, "is a hard link whose target is not in the snapshot")
         self._count(path, there.size)
         with (self._tree / original).open("rb") as source:
             self._write(path, there.kind, source, there.size)

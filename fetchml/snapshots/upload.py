@@ -165,9 +165,7 @@ class SnapshotUploads:
                 f"There are {MAX_SNAPSHOTS} snapshots, as many as the server keeps: delete some"
             )
         if sum(each.users == (user,) for each in self._records) >= MAX_OF_ONE_USER:
-            raise Unavailable(
-                f"You have {MAX_OF_ONE_USER} snapshots, as many as one user may: delete some"
-            )
+            raise Unavailable(f"Per-user snapshot limit ({MAX_OF_ONE_USER}) reached: delete some")
 
 
 def _first_record(new: NewSnapshot, snapshot_id: str, user: str, upload: Upload) -> Snapshot:

@@ -177,7 +177,7 @@ class UserSecrets:
         others = [each for each in self._records if each is not before]
         own = [each for each in others if each.user == user]
         if len(own) >= rules.MAX_OF_ONE_USER:
-            raise _too_many(f"You have {rules.MAX_OF_ONE_USER} secrets, as many as one user may")
+            raise _too_many(f"Per-user secret limit ({rules.MAX_OF_ONE_USER}) reached")
         if _size(own) + size > rules.MAX_BYTES_OF_ONE_USER:
             most = rules.MAX_BYTES_OF_ONE_USER >> 10
             raise _too_many(

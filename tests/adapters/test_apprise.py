@@ -55,7 +55,7 @@ async def test_message_is_a_text(receiver: Receiver, body: object, title: str, t
 
 async def test_service_that_does_not_take_it(receiver: Receiver) -> None:
     receiver.status = 500
-    with pytest.raises(NotDelivered, match="the service did not take it") as error:
+    with pytest.raises(NotDelivered, match="the service rejected the message") as error:
         await send(receiver, {"type": "test", "data": {}})
     assert not error.value.permanent
 

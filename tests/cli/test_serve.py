@@ -160,7 +160,7 @@ def test_a_foreign_folder_is_refused_and_unchanged(tmp_path: Path, command: str)
         "backup": ["backup", "--data-dir", str(folder), str(tmp_path / "of.tar")],
     }
     refused = run(*arguments[command]).failed(1)
-    assert f"{folder} is no data directory of FetchML, has something in it" in refused
+    assert f"{folder} is not a data directory of FetchML, has something in it" in refused
     assert f"name another --data-dir; or, if it is meant for FetchML, chmod 700 {folder}" in (
         refused
     )

@@ -320,4 +320,4 @@ async def test_link_is_not_followed(bench: Bench, tmp_path: Path) -> None:
     fault = await bench.environments.fault(
         "bob", code, Environment(requirements="requirements.txt")
     )
-    assert fault == "requirements.txt: is no regular file of the snapshot"
+    assert fault == "requirements.txt: is not a regular file of the snapshot"

@@ -103,7 +103,7 @@ def test_one_of_two_backups_with_the_same_name_is_complete(tmp_path: Path) -> No
 def test_dangling_link_is_not_overwritten(serving: Server, tmp_path: Path) -> None:
     (tmp_path / "backup").symlink_to("elsewhere")
     refused = run("backup", str(tmp_path / "backup"), "--data-dir", str(serving.data_dir)).failed(2)
-    assert "exists already" in refused
+    assert "already exists" in refused
     assert not (tmp_path / "elsewhere").exists()
 
 

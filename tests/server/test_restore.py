@@ -250,5 +250,5 @@ def test_restore_names_what_is_in_the_way(archive: bytes, empty: Path) -> None:
         restore_backup(io.BytesIO(archive), empty)
     file = empty / ".restoring-old/file"
     file.touch()
-    with pytest.raises(archives.BadBackup, match="is no folder"):
+    with pytest.raises(archives.BadBackup, match="is not a folder"):
         restore_backup(io.BytesIO(archive), file)

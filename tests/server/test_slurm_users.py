@@ -281,7 +281,7 @@ async def test_jupyter_service_is_a_job_of_the_account(site: Site, shared: Path)
     server = await server_of(site, "rest", shared, FETCHML_JUPYTER_COMMAND=command).start()
     try:
         ada, bob = await as_user(server, "ada"), await as_user(server, "bob")
-        body = {"name": "work", "workspace": "ada/work"}
+        body = {"name": "work", "workspace": "shared/work"}
         reply = await ada.submit(body, "/v1/jupyter/services")
         assert reply.status == 201, reply.body
         service = Service(server, reply.json)
@@ -289,7 +289,7 @@ async def test_jupyter_service_is_a_job_of_the_account(site: Site, shared: Path)
         async with service.ask("GET", "/api/status") as answer:
             status = json.loads(await answer.read())
         assert owner_of_process(status["pid"]) == site.ada.uid
-        workspace = shared / "jupyter/ada/work"
+        workspace = shared / "jupyter/shared/work"
         assert run_as(site.ada, "touch", workspace / "file").returncode == 0
         assert run_as(site.bob, "ls", workspace).returncode == CLOSED
         taken = await bob.submit(body, "/v1/jupyter/services")

@@ -72,7 +72,7 @@ class HttpJupyterClient:
         try:
             return msgspec.json.decode(body, type=list[_Listed])[:MAX_LISTED]
         except (ValueError, RecursionError) as error:
-            raise JupyterSilent(f"{path} does not answer as Jupyter does") from error
+            raise JupyterSilent(f"unexpected response at {path}; is this Jupyter?") from error
 
     async def _get(self, link: JupyterLink, path: str) -> tuple[int, bytes]:
         """The status and the body of the answer."""

@@ -211,7 +211,7 @@ class NodeEntries:
                         record = await self._disk(partial(read_record, folder.run, RECORD))
         if "error" in record:
             said = "".join(c for c in record["error"] if c.isprintable())
-            raise EnterError(f"the way in can't be opened on its node: {said[:_SHOWN]}")
+            raise EnterError(f"cannot start the relay on the node: {said[:_SHOWN]}")
         if record.get("mark") == mark:
             return
         if "port" in record:  # A relay runs, so that the shim has started no other one.

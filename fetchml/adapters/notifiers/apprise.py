@@ -60,6 +60,6 @@ class AppriseNotifier:
         except Exception as error:  # Of one of a hundred services; its text may hold the address.
             raise NotDelivered(f"it failed ({type(error).__name__})") from error
         if not taken:
-            raise NotDelivered("the service did not take it")
+            raise NotDelivered("the service rejected the message")
 
     async def close(self) -> None: ...

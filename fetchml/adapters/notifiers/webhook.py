@@ -53,7 +53,7 @@ class WebhookNotifier:
             raise NotDelivered(f"{host} did not answer within {self._seconds:g} s") from error
         except aiohttp.ClientConnectorCertificateError as error:
             reason = error.certificate_error
-            raise NotDelivered(f"{host} shows no valid certificate: {reason}") from error
+            raise NotDelivered(f"TLS verification of {host} failed: {reason}") from error
         except aiohttp.ClientConnectorError as error:
             why = error.os_error.strerror or "no connection"
             raise NotDelivered(f"{host} can't be reached: {why}") from error

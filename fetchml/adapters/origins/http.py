@@ -81,7 +81,7 @@ class HttpOrigin:
         except aiohttp.ClientConnectorCertificateError as error:
             reason = error.certificate_error
             raise PrepareError(
-                f"{host} shows no valid certificate: {reason}", permanent=True
+                f"TLS verification of {host} failed: {reason}", permanent=True
             ) from error
         except aiohttp.InvalidURL as error:
             raise PrepareError("its URL is not valid", permanent=True) from error

@@ -87,7 +87,7 @@ class ProcessLauncher:
         try:
             self._shim = await asyncio.to_thread(HeldShim)
         except (UnsupportedMachineError, OSError, subprocess.SubprocessError) as error:
-            on_available(False, f"{_NO_SHIM}: {error}. Mend that and start the server again")
+            on_available(False, f"{_NO_SHIM}: {error}. Fix this, then restart the server")
         else:
             on_available(True, "Tasks run as plain processes, without isolation")
 

@@ -33,7 +33,7 @@ class HandOver:
     """Whether it was prepared before; `None` if it is claimed. Done when its array was submitted,
     if it has one."""
     search: bool = False
-    """Whether a job may have come of its array, whose submit failed."""
+    """Whether the failed array submit may have created a job."""
 
     @property
     def attempt(self) -> Attempt:

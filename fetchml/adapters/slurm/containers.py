@@ -48,7 +48,7 @@ _NOT_FOR_TASKS = (
 have."""
 _VOLUME = """\
 {variable}=$(cd -P -- {path} && [ "$(readlink /proc/self/cwd)" = {path} ] && stat -c %d:%i .) || {{
-    echo "the volume {name} is not available on this node: "{path}" is no folder, or has a link" >&2
+    echo "the volume {name} is not available on this node: "{path}" is no folder or has a link" >&2
     exit 1
 }}"""
 """Sets a variable to the device and the inode of a volume's folder on the node. The shim compares

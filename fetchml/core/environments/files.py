@@ -93,7 +93,7 @@ def _lines(content: str) -> Iterator[tuple[int, str]]:
 def _included(path: str, named: str, number: int) -> str:
     shown = named[:MAX_SHOWN]
     if ":" in named:
-        raise BadFile(f"line {number}: {shown!r} is no file of the snapshot: copy it into it")
+        raise BadFile(f"line {number}: {shown!r} is not a file of the snapshot: copy it into it")
     found = posixpath.normpath(posixpath.join(posixpath.dirname(path), named))
     if named.startswith("/") or path_fault(found):
         raise BadFile(f"line {number}: {shown!r} does not lie in the snapshot")

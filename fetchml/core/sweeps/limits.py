@@ -16,7 +16,7 @@ def fault(own: int, in_all: int) -> str | None:
     """Return why a user with `own` sweeps gets no place for another one, of `in_all` that are kept;
     `None` if there is one."""
     if own >= MAX_OF_ONE_USER:
-        return f"you have {own} sweeps, as many as one user may"
+        return f"per-user sweep limit ({own}) reached"
     if in_all >= MAX_SWEEPS:
         return f"the server keeps {in_all} sweeps of all users, as many as it can"
     if own >= FEW and in_all >= MAX_SWEEPS - RESERVED:

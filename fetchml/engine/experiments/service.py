@@ -116,9 +116,7 @@ class Experiments:
                 f"There are {MAX_EXPERIMENTS} experiments, as many as the server keeps: delete some"
             )
         if sum(each.user == who.user for each in self._records) >= MAX_OF_ONE_USER:
-            raise Unavailable(
-                f"You have {MAX_OF_ONE_USER} experiments, as many as one user may: delete some"
-            )
+            raise Unavailable(f"Per-user experiment limit ({MAX_OF_ONE_USER}) reached: delete some")
         now = self._clock()
         made = Experiment(self._ids.next(now), who.user, created_at=now, **fields)  # type: ignore[arg-type]
         await self._records.put(made)

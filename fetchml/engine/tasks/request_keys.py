@@ -1,4 +1,4 @@
-"""The idempotency keys of requests are checked."""
+"""Validate idempotency keys."""
 
 from collections.abc import Sequence
 

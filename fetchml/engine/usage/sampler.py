@@ -20,7 +20,7 @@ from fetchml.ports.usage import UsageBatch
 from fetchml.system.background import every
 
 LARGEST = (1 << 31) - 1
-"""Of a number in a sample."""
+"""Largest value a sample may hold."""
 FIRST_MS = 2 * SAMPLE_MS
 """An attempt that began longer ago is sampled from its second measurement on: what it used before
 is not what it uses now."""

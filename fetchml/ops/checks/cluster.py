@@ -67,7 +67,7 @@ def _shared_folder(settings: Settings) -> Finding:
         return Finding(name, f"{folder} does not answer in {FOLDER_SECONDS} s", fix)
     if not usable:
         fix = "Create it where all nodes see it under the same path, and give it to the server."
-        return Finding(name, f"{folder} is no folder that the server can write to", fix)
+        return Finding(name, f"{folder} is not a folder that the server can write to", fix)
     try:
         check_shared(folder)
         free_gb = shutil.disk_usage(folder).free >> 30

@@ -73,7 +73,7 @@ def rows(reply: dict[str, Any], name: str) -> list[dict[str, Any]]:
     something else."""
     found = reply.get(name) or []
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise SlurmAway(f"slurmrestd's reply can't be read: {name} is no list of objects")
+        raise SlurmAway(f"slurmrestd's reply can't be read: {name} is not a list of objects")
     return found
 
 

@@ -266,11 +266,15 @@ class Server:
         return tasks_dir / f"tasks/{task_id}/attempts/{attempt}"
 
     def files_of_attempts(self, *task_ids: str) -> set[str]:
-        """The names of what is left in the folders of all attempts of these tasks, but for the output
-        of a cluster's job, which is kept with the log."""
+        """The names of what is left in the folders of all attempts of these tasks. Left out: the
+        output of a cluster's job, which is kept with the log, and its start file, which a server
+        that is killed between the end and the removal leaves there."""
         tasks = (self.backend.tasks_dir or self.data_dir) / "tasks"
         folders = (tasks / task_id / "attempts" for task_id in task_ids)
-        return {path.name for folder in folders for path in folder.glob("*/*")} - {"job.out"}
+        return {path.name for folder in folders for path in folder.glob("*/*")} - {
+            "job.out",
+            "start",
+        }
 
     async def assert_idle(self, *task_ids: str) -> None:
         """Nothing is left of the tasks, no slot is held, and a further task runs."""

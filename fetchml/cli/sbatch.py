@@ -200,6 +200,7 @@ def _check(problems: Problems, *, lenient: bool) -> None:
         return
     raise CommandError(
         f"These options of sbatch have no counterpart:\n{listed}",
-        "Remove them, or submit without them by --lenient. docs/cluster.md lists the options.",
+        "Remove them, or submit without them by --lenient. "
+        "docs/cluster-sbatch.md lists the options.",
         ExitCode.USAGE,
     )

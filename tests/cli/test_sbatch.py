@@ -244,7 +244,7 @@ def test_first_line_that_names_no_interpreter(text: str) -> None:
 
 
 def test_documented_table_has_every_option() -> None:
-    page = (ROOT / "docs/cluster.md").read_text()
+    page = (ROOT / "docs/cluster-sbatch.md").read_text()
     short = {name: letter for letter, name in SHORT.items()}
     for name in OPTIONS:
         own = f", `-{short[name]}`" if name in short else ""

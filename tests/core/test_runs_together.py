@@ -141,7 +141,7 @@ class Simulation:
 
     def look_at_conditions(self) -> None:
         """All conditions of a task hold at the moment when it stops waiting for them. Later, while
-        it waits for its turn, a sweep may be submitted again (decision 68)."""
+        it waits for its turn, a sweep may be submitted again."""
         state = self.box.state
         unblocked = {task_id for task_id in state.tasks if task_id not in state.blocked}
         for task_id in unblocked - self.unblocked:

@@ -123,6 +123,7 @@ def container_config(
             "DeviceRequests": list(gpus.requests),
             "Init": False,
             "IpcMode": "private",
+            # The shim writes the log: Docker's drivers lose lines in a burst.
             "LogConfig": {"Type": "none"},
             "Memory": memory,
             "MemorySwap": memory,

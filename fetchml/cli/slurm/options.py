@@ -1,6 +1,6 @@
 """The options of Slurm's sbatch, and the fields of a task that they become.
 
-docs/cluster.md has the same table for users; a test compares them.
+docs/cluster-sbatch.md has the same table for users; a test compares them.
 """
 
 import math

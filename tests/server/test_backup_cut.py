@@ -82,7 +82,7 @@ def test_file_created_meanwhile_is_kept(tmp_path: Path) -> None:
     with ExitStack() as stack:
         stack.enter_context(new_file(place)).write(b"new")
         place.write_bytes(b"other")
-        with pytest.raises(PlaceTaken, match="came while"):
+        with pytest.raises(PlaceTaken, match="created concurrently"):
             stack.close()
     assert place.read_bytes() == b"other"
     assert list(tmp_path.iterdir()) == [place]
@@ -94,7 +94,7 @@ def test_one_of_two_backups_with_the_same_name_is_complete(tmp_path: Path) -> No
         stack.enter_context(new_file(place)).write(b"first")
         with new_file(place) as second:
             second.write(b"second")
-        with pytest.raises(PlaceTaken, match="came while"):
+        with pytest.raises(PlaceTaken, match="created concurrently"):
             stack.close()
     assert place.read_bytes() == b"second"
     assert list(tmp_path.iterdir()) == [place]

@@ -46,6 +46,17 @@ async def test_session_is_in_a_cookie_where_jupyter_has_origins_of_its_own(
     assert (await browser.ask("GET", PATH)).json["user"] == "user"
 
 
+async def test_session_through_a_tunnel_with_another_local_port(browser: Browser) -> None:
+    """`ssh -L 9999:127.0.0.1:9101`: the server sees the browser's own address in `Host`."""
+    tunnel = {"Host": "127.0.0.1:9999", "Origin": "http://127.0.0.1:9999"}
+    reply = await browser.sign_in(Role.USER, **tunnel)
+    assert (reply.status, reply.json["mode"]) == (201, "cookie")
+    assert reply.json["jupyter_origin"] == "http://{id}.localhost:9999"
+    assert [*browser.cookies] == ["fetchml-session-9999"]
+    assert (await browser.ask("POST", "/v1/tasks", {"job_name": "a"}, **tunnel)).status == 201
+    assert (await browser.ask("GET", "/v1/tasks")).status == 401, "the cookie is of another port"
+
+
 async def test_session_stays_in_memory_where_jupyter_shares_the_origin(
     elsewhere: Browser,
 ) -> None:

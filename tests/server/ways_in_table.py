@@ -289,13 +289,13 @@ JUPYTER_REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("GET", "/v1/jupyter/services/{service}", SEE, {}),
     ("GET", "/v1/jupyter/services/{service}?view=full", SEE, {}),
     ("DELETE", "/v1/jupyter/services/{service}", END, {"fresh": True}),
-    ("POST", "/v1/jupyter/services", SUBMIT, {"json": {"name": "a"}}),
+    ("POST", "/v1/jupyter/services", SUBMIT, {"json": {"name": "a", "workspace": "shared/a"}}),
 ]
 JUPYTER_GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("JupyterService.ListJupyterServices", {}, LISTED, {"lists": "service"}),
     ("JupyterService.GetJupyterService", {"service_id": "{service}"}, SEE, {}),
     ("JupyterService.StopJupyter", {"service_id": "{service}"}, END, {"fresh": True}),
-    ("JupyterService.StartJupyter", {"name": "a"}, SUBMIT, {}),
+    ("JupyterService.StartJupyter", {"name": "a", "workspace": "shared/a"}, SUBMIT, {}),
 ]
 STREAMS = {"/ws": LISTED, "TaskService.WatchTasks": LISTED}
 """Every change of every task, from the first on."""

@@ -36,10 +36,10 @@ test: setup ## some tests of every subject (8 min); starts a Docker engine where
 	    "real Jupyters and browsers, GPUs, the clients in other languages, the executable."
 
 test-all: build ## every test (20 min); make lint is apart
-	TEST_PROCESSES=$(TEST_PROCESSES) build/test_all.sh $(TESTS)
+	TEST_PROCESSES=$(TEST_PROCESSES) build/run_tests.sh $(TESTS)
 
 test-python: lint-python ## what another version of Python could break: lint, and these tests
-	FRONTS=direct $(PYTEST) -m "not slow" tests/core tests/api tests/adapters/duckdb tests/cli \
+	FRONTS=direct build/run_tests.sh -m "not slow" tests/core tests/api tests/adapters/duckdb tests/cli \
 	    tests/config tests/adapters/docker/test_http.py tests/jupyter/test_relay.py
 
 fuzz: setup ## fuzz every parser of foreign bytes for half an hour (FUZZ_SECONDS=1800)
@@ -88,7 +88,7 @@ test-binary: release test-release ## make the portable executable, then the test
 
 test-release: ## what depends on the executable, with the portable one; bare Debian 11 and 12
 	export FETCHML_PROGRAM=$$(echo $(CURDIR)/build/dist/release/fetchml-*-linux-$$(uname -m)) && \
-	    $(PYTEST) tests/executable/old_debians.py tests/executable tests/server/test_crash.py
+	    build/run_tests.sh tests/executable/old_debians.py tests/executable tests/server/test_crash.py
 
 release: setup ## build build/dist/release/: executable, SBOM, checksums (RELEASE_KEY=FILE signs)
 	build/release.sh

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs every test, and up to twenty failed tests once more by themselves: of thousands on two busy
+# Runs tests, and up to twenty failed tests once more by themselves: of thousands on two busy
 # cores, a few still wait too briefly. A test that fails again fails the run; one that passes is
 # listed as FLAKY, which is a fault to fix. `make test` gives no second run.
-# usage: build/test_all.sh PYTEST_ARGUMENT…
+# usage: build/run_tests.sh PYTEST_ARGUMENT…
 set -uo pipefail
 cd "$(dirname "$0")/.."
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 TOGETHER = {
     "tests/gpu/": "an engine with simulated GPUs",
     "tests/nodes/": "a cluster and its images",
+    "tests/ui/": "a browser, and a busy host whose tasks keep running",
     "tests/jupyter/test_browser.py": "the image of JupyterLab",
     "tests/jupyter/test_many.py": "the image of JupyterLab",
     "tests/jupyter/test_old_workspace.py": "the image of JupyterLab",

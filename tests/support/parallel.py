@@ -23,6 +23,7 @@ TOGETHER = {
 """Files that share a preparation of half a minute: one process runs them."""
 LONG = (
     "tests/nodes/",
+    "tests/ui/",
     "tests/client/test_examples.py",
     "tests/gpu/",
     "tests/server/test_slurm",
@@ -32,7 +33,6 @@ LONG = (
     "tests/adapters/slurm/test_launcher.py",
     "tests/fuzz/",
     "tests/server/",
-    "tests/ui/",
     "tests/jupyter/",
     "tests/adapters/",
     "tests/executable/",

@@ -30,9 +30,6 @@ class _Line:
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._ahead: deque[asyncio.Future[None]] = deque()
-        """Work for which others wait. It has every second turn."""
-        self._was_ahead = False
         self._begun: float | None = None
         """When the long work of this pass began; `None` if there was none yet."""
 
@@ -46,23 +43,22 @@ class _Line:
     def _next_pass(self) -> None:
         self._begun = None
 
-    async def turn(self, *, ahead: bool) -> None:
+    async def turn(self) -> None:
         """Wait for a turn."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        if not self._waiting and not self._ahead:
+        if not self._waiting:
             loop.call_soon(self._give_turn)
-        (self._ahead if ahead else self._waiting).append(future)
+        self._waiting.append(future)
         await future
 
     def _give_turn(self) -> None:
-        while self._waiting or self._ahead:
-            self._was_ahead = bool(self._ahead) and not (self._was_ahead and self._waiting)
-            future = (self._ahead if self._was_ahead else self._waiting).popleft()
+        while self._waiting:
+            future = self._waiting.popleft()
             if not future.done():  # Its request may have been cancelled.
                 future.set_result(None)
                 break
-        if self._waiting or self._ahead:
+        if self._waiting:
             asyncio.get_running_loop().call_soon(self._give_turn)
 
 
@@ -81,11 +77,9 @@ class Pace:
     """Measures the time that one request's work has taken since its last turn. Used in one event
     loop."""
 
-    __slots__ = ("_ahead", "_line", "_until")
+    __slots__ = ("_line", "_until")
 
-    def __init__(self, *, ahead: bool = False) -> None:
-        """`ahead`: everybody waits for this work, so it has every second turn."""
-        self._ahead = ahead
+    def __init__(self) -> None:
         self._line: _Line | None = None
         self._until = time.perf_counter() + SHORT_SECONDS
         """Until then the work need not yield: a time of the present pass, or of an earlier one."""
@@ -110,7 +104,7 @@ class Pace:
         """Yield to other tasks, in any case: what follows is long by itself."""
         if self._line is None:
             self._line = _line()
-        await self._line.turn(ahead=self._ahead)
+        await self._line.turn()
         now = time.perf_counter()
         # The long work of this pass begins. Each turn does some.
         self._until = max(self._line.end(now), now + SHORT_SECONDS)

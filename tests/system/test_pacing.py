@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -27,8 +26,8 @@ class Passes:
             await asyncio.sleep(0)
             self.workers.append([])
 
-    async def work(self, name: str, items: int, *, ahead: bool) -> None:
-        pace = Pace(ahead=ahead)
+    async def work(self, name: str, items: int) -> None:
+        pace = Pace()
         for _ in range(items):
             await pace.rest()
             self.now += ITEM_SECONDS
@@ -50,8 +49,8 @@ async def seen(passes: Passes, *work: Callable[[Passes], Awaitable[None]]) -> li
     return [each for each in passes.workers if each]
 
 
-def worker(name: str, items: int, *, ahead: bool = False) -> Callable[[Passes], Awaitable[None]]:
-    return lambda passes: passes.work(name, items, ahead=ahead)
+def worker(name: str, items: int) -> Callable[[Passes], Awaitable[None]]:
+    return lambda passes: passes.work(name, items)
 
 
 async def test_all_long_work_of_a_pass_is_bounded(passes: Passes) -> None:
@@ -69,15 +68,6 @@ async def test_long_work_goes_on_in_order(passes: Passes) -> None:
     turns = [workers[0] for workers in others]
     assert turns[:3] == turns[3:6] == turns[6:9]
     assert sorted(turns[:3]) == ["a", "b", "c"]
-
-
-async def test_work_that_others_wait_for_has_every_second_turn(passes: Passes) -> None:
-    others = [worker(name, 20) for name in "abcd"]
-    _, *after = await seen(passes, *others, worker("ahead", 20, ahead=True))
-    turns = [workers[0] for workers in after]
-    own = [number for number, name in enumerate(turns) if name == "ahead"]
-    assert len(own) >= 3
-    assert {later - earlier for earlier, later in pairwise(own)} == {2}
 
 
 async def test_short_work_waits_for_no_turn(passes: Passes) -> None:

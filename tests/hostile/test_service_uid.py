@@ -78,7 +78,7 @@ async def keys(server: Server) -> tuple[str, str]:
 
 
 def test_unit_grants_capabilities_only_for_containers() -> None:
-    assert granted(docker=True) == ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"]
+    assert granted(docker=True) == ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_NET_ADMIN"]
     assert granted(docker=False) == []
 
 

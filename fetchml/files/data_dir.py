@@ -67,8 +67,8 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
     if is_open and not (may_become_data_dir(data_dir) or is_taken(data_dir)):
         raise NotOwnData(
             f"{data_dir} is not a data directory of FetchML, has something in it, and others may "
-            "look into it, which would end. Nothing was changed: name another --data-dir, or, if it"
-            f" is meant for FetchML, chmod 700 {shlex.quote(str(data_dir))}"
+            "look into it, which would end. Nothing was changed: name another --data-dir; or, if "
+            f"it is meant for FetchML, chmod 700 {shlex.quote(str(data_dir))}"
         )
     data_dir.chmod(0o700)
     fd = open_own(data_dir / LOCK, os.O_RDWR | os.O_CREAT)

@@ -93,8 +93,8 @@ def test_includes_are_relative_to_the_file() -> None:
         ("--editable ./lib", "line 1: editable"),
         ("-r ../../etc/passwd", "does not lie in the snapshot"),
         ("-r /etc/passwd", "does not lie in the snapshot"),
-        ("-c file:///etc/passwd", "no file of the snapshot"),
-        ("-r https://example.org/a.txt", "no file of the snapshot"),
+        ("-c file:///etc/passwd", "not a file of the snapshot"),
+        ("-r https://example.org/a.txt", "not a file of the snapshot"),
     ],
 )
 def test_refused_requirements(content: str, message: str) -> None:

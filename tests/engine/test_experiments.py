@@ -157,7 +157,7 @@ async def test_one_user_can_t_take_the_place_of_others(
     monkeypatch.setattr(module, "MAX_OF_ONE_USER", 2)
     async with box.engine():
         made = [await box.experiments.create(ALICE, {"name": "a"}) for _ in range(2)]
-        with pytest.raises(Unavailable, match="You have 2 experiments"):
+        with pytest.raises(Unavailable, match=r"Per-user experiment limit \(2\)"):
             await box.experiments.create(ALICE, {"name": "a"})
         await box.experiments.create(BOB, {"name": "b"})
         await box.experiments.delete(ALICE, made[0].id)

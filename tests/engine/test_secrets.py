@@ -209,7 +209,7 @@ async def test_limits(box: Box, engine: Engine, monkeypatch: pytest.MonkeyPatch)
     await put(box, "V0", "y")
     monkeypatch.setattr(rules, "MAX_OF_ONE_USER", 9)
     await put(box, "V8")
-    with pytest.raises(Unavailable, match="You have 9 secrets"):
+    with pytest.raises(Unavailable, match=r"Per-user secret limit \(9\)"):
         await put(box, "V9")
     monkeypatch.setattr(rules, "MAX_BYTES", 450_000)
     with pytest.raises(Unavailable, match="The server has as many"):

@@ -55,7 +55,7 @@ async def test_one_user_cannot_use_up_the_places_of_all(
     async with box.engine():
         first = await upload(box, file("a", b"1"))
         await upload(box, file("a", b"2"))
-        with pytest.raises(Unavailable, match="You have 2 snapshots"):
+        with pytest.raises(Unavailable, match=r"Per-user snapshot limit \(2\)"):
             await upload(box, file("a", b"3"))
         assert half_done(box) == []
         assert await upload(box, file("a", b"1")) != first, "what is there is used again"

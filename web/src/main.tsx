@@ -20,8 +20,8 @@ void store.start(code, ({ user, role }, current) =>
   confirmed({
     title: `Sign in as ${plain(user)} (${role})?`,
     text: [
-      "Sign in only if you made the link that opened this page, with “fetchml ui”. In the account",
-      "of somebody else, they see what you submit and store.",
+      "Sign in only if you created this link with “fetchml ui”. If somebody else sent it, everything",
+      "that you submit or store goes to their account.",
       ...(current === undefined ? [] : [`This ends the session of ${plain(current)} here.`]),
     ].join(" "),
     action: "Sign in",

@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.ids import task_id_of
 from fetchml.cli.render import clean, console
 from fetchml.cli.targets import Target, find_target
-from fetchml.cli.task_ids import task_id_of
 from fetchml.client import (
     BadFolder,
     BadKey,

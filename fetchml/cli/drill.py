@@ -10,11 +10,11 @@ import click
 
 from fetchml.cli.connect import json_option, patient, server_option
 from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.ids import WHOLE, task_id_of
 from fetchml.cli.param_types import Duration
 from fetchml.cli.render import clean, console, duration, print_json, show
 from fetchml.cli.submit import create, with_code
 from fetchml.cli.tables import table
-from fetchml.cli.task_ids import WHOLE, task_id_of
 from fetchml.cli.task_options import grant_options
 from fetchml.client import Client, Conflict, Task, TaskInterruption, ended
 

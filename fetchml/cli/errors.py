@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import click
 
-from fetchml.cli.printing.printable import LAYOUT, printable, unguarded
+from fetchml.cli.printable import LAYOUT, printable, unguarded
 
 
 class ExitCode(IntEnum):

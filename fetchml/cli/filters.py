@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fetchml.cli.named_ids import experiment_id_of as id_of
+from fetchml.cli.ids import experiment_id_of as id_of
 from fetchml.client import Client, Where
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -1,7 +1,7 @@
-"""`fetchml gpus`"""
+"""`fetchml gpus` and `fetchml gpu drain|undrain`"""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 from rich.console import Group, RenderableType
@@ -9,14 +9,24 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fetchml.cli.connect import server_option
-from fetchml.cli.nodes import node_table
+from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.groups import CommandGroup
+from fetchml.cli.ids import short as short_id
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.render import can_redraw, clean, console, duration, has_narrow_terminal, print_json
-from fetchml.cli.tables import table
-from fetchml.cli.task_ids import short as short_id
-from fetchml.cli.task_table import run_time
-from fetchml.client import Client, Gpu, GpuList, RateLimited, Task, Unavailable, enum_name, to_json
+from fetchml.cli.tables import run_time, table
+from fetchml.client import (
+    Client,
+    Gpu,
+    GpuList,
+    Node,
+    RateLimited,
+    Task,
+    Unavailable,
+    enum_name,
+    to_json,
+)
 
 EVERY_SECONDS = 1
 UUID_SHOWN = 12
@@ -170,3 +180,136 @@ def note(gpu: Gpu) -> str:
 
 def _tasks(client: Client) -> list[Task]:
     return list(client.page(MOST_TASKS, states=(Task.preparing, Task.running)).tasks)
+
+
+@click.group(cls=CommandGroup)
+def gpu() -> None:
+    """Drain GPUs, and put them back in service. For admins.
+
+    GPU is a number from 'fetchml gpus', or the start of a UUID.
+
+    \b
+    Examples:
+      fetchml gpu drain 3
+      fetchml gpu undrain 3
+    """
+
+
+@gpu.command()
+@click.argument("gpus", metavar="GPU…", nargs=-1, required=True)
+@json_option
+@server_option
+def drain(client: Client, gpus: tuple[str, ...], *, as_json: bool) -> None:
+    """Start nothing more on GPUs until they are undrained.
+
+    Tasks on them continue.
+    """
+    found = client.gpus().gpus
+    for chosen in [find(found, named) for named in gpus]:
+        drained = client.drain_gpu(chosen.uuid)
+        if as_json:
+            print_json(drained)
+        elif drained.task_ids:
+            ids = ", ".join(drained.task_ids)
+            click.echo(_about(drained, f"is drained; it is still used by {ids}"))
+        else:
+            click.echo(_about(drained, "is drained"))
+
+
+@gpu.command()
+@click.argument("gpus", metavar="GPU…", nargs=-1, required=True)
+@json_option
+@server_option
+def undrain(client: Client, gpus: tuple[str, ...], *, as_json: bool) -> None:
+    """Put drained GPUs back in service.
+
+    Marks them healthy and clears their recorded errors.
+    """
+    found = client.gpus().gpus
+    for chosen in [find(found, named) for named in gpus]:
+        back = client.undrain_gpu(chosen.uuid)
+        if as_json:
+            print_json(back)
+        elif back.reason:
+            click.echo(
+                _about(back, f"is no longer drained, but nothing starts on it: {back.reason}")
+            )
+        else:
+            click.echo(_about(back, f"is back in service: {state_name(back)}"))
+
+
+def find(found: Sequence[Gpu], named: str) -> Gpu:
+    """Return the GPU with a number or a start of a UUID. Raises CommandError."""
+    by_number = [gpu for gpu in found if str(gpu.number) == named]
+    if by_number:
+        return by_number[0]
+    wanted = named.casefold()
+    begins = [gpu for gpu in found if wanted and gpu.uuid.casefold().startswith(wanted)]
+    whole = [gpu for gpu in begins if gpu.uuid.casefold() == wanted]
+    match whole or begins:
+        case [only]:
+            return only
+        case []:
+            raise CommandError(
+                f"There is no GPU {clean(named).plain}",
+                "Give a number or the start of a UUID, as listed by 'fetchml gpus'.",
+                ExitCode.NOT_FOUND,
+            )
+        case several:
+            numbers = ", ".join(str(gpu.number) for gpu in several)
+            raise CommandError(
+                f"Several UUIDs start with {clean(named).plain}: GPUs {numbers}",
+                "Give more of the UUID, or a number.",
+                ExitCode.USAGE,
+            )
+
+
+def _about(gpu: Gpu, what: str) -> str:
+    return clean(f"GPU {gpu.number} ({short(gpu.uuid)}, {gpu.name or 'no name'}) {what}").plain
+
+
+def node_table(found: GpuList, tasks: Mapping[str, Task]) -> Table:
+    """One line a node. `tasks` are those that may run on them."""
+    is_narrow = has_narrow_terminal()
+    shown = table(
+        *("NODE", "STATE", "GPUS", "TYPE", "CORES", "MEMORY", "PARTITIONS"),
+        *("JOB", "USER", "TASK", "NOTE"),
+        spare=("PARTITIONS", "TYPE", "MEMORY", "USER", "JOB", "TASK", "CORES"),
+    )
+    for node in found.nodes:
+        holders = [tasks.get(task_id) or Task(id=task_id) for task_id in node.task_ids]
+        shown.add_row(
+            clean(node.name),
+            Text(clean(node.state).plain, "green" if node.takes_work else "yellow"),
+            f"{node.gpu_used} of {node.gpu}" if node.gpu else "",
+            clean(node.gpu_name),
+            f"{node.cpu_used} of {node.cpu}",
+            f"{node.memory_used_mb / 1024:.1f} of {node.memory_mb / 1024:.0f} GiB",
+            clean(", ".join(node.partitions)),
+            clean(", ".join(task.job_name for task in holders if task.job_name)),
+            clean(", ".join(dict.fromkeys(task.user_id for task in holders if task.user_id))),
+            Text(", ".join(map(short_id, node.task_ids) if is_narrow else node.task_ids)),
+            clean(node_note(node)),
+        )
+    return shown
+
+
+def node_line(found: GpuList) -> Text:
+    """Return the cluster in one line: how much is free, then the nodes that take no work."""
+    usable = [node for node in found.nodes if node.takes_work]
+    gpus = sum(node.gpu for node in usable)
+    used = sum(node.gpu_used for node in usable)
+    line = Text(f"{len(usable)} of {len(found.nodes)} nodes take work", "bold")
+    line.append(f", {gpus - used} of {gpus} GPUs free", "bold")
+    for node in found.nodes:
+        if not node.takes_work:
+            line.append("   ").append_text(clean(node.name)).append(" ")
+            line.append(clean(node.state).plain, "yellow")
+            if node.reason:
+                line.append(": ").append_text(clean(node.reason))
+    return line
+
+
+def node_note(node: Node) -> str:
+    """Return why a node takes no work, with the author of the reason."""
+    return f"{node.reason} ({node.reason_by})" if node.reason_by else node.reason

@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from fetchml.cli.browser import open_link
 from fetchml.cli.connect import RetryNotice, json_option, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.groups import CommandGroup
-from fetchml.cli.named_ids import id_by_end
+from fetchml.cli.ids import id_by_end
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import Int32
 from fetchml.cli.render import (
@@ -25,6 +24,7 @@ from fetchml.cli.render import (
     show_details,
 )
 from fetchml.cli.tables import FittedTable, table
+from fetchml.cli.ui import open_link
 from fetchml.client import Client, JupyterServiceInfo, RateLimited, Unavailable, enum_name, to_json
 
 LOOK_AGAIN_SECONDS = 0.5

@@ -14,15 +14,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fetchml.cli.connect import connected, connected_to, json_option
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.groups import CommandGroup
-from fetchml.cli.named_ids import id_by_end
+from fetchml.cli.ids import id_by_end
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import Duration
 from fetchml.cli.privileges import as_owner
-from fetchml.cli.profile_file import read_profiles
 from fetchml.cli.render import clean, console, local_time, print_json, print_result
 from fetchml.cli.settings_options import data_dir_option
 from fetchml.cli.tables import FittedTable, table
-from fetchml.cli.targets import Target, find_target
+from fetchml.cli.targets import Target, find_target, read_profiles
 from fetchml.client import Rpc, Unreachable, enum_name, to_json
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir

@@ -11,7 +11,7 @@ import click
 from fetchml import __version__
 from fetchml.cli.errors import CommandError, ExitCode, show, wants_no_colour
 from fetchml.cli.groups import CommandGroup
-from fetchml.cli.printing.printable import guarded
+from fetchml.cli.printable import guarded
 from fetchml.ops import stdio
 
 COMMANDS = {
@@ -84,6 +84,27 @@ COMMANDS = {
     },
 }
 
+MODULES = {
+    command: module
+    for module, commands in {
+        "backup": ("restore",),
+        "environments": ("env",),
+        "gpus": ("gpu",),
+        "notifications": ("notify",),
+        "outputs": ("cp",),
+        "profiles": ("login", "logout"),
+        "reservations": ("reserve",),
+        "task_commands": (
+            *("cancel", "hold", "label", "priority", "release"),
+            *("retry", "rm", "start-after", "task", "timeout"),
+        ),
+        "task_lists": ("ls", "queue", "watch"),
+        "usage": ("storage",),
+    }.items()
+    for command in commands
+}
+"""Modules of the commands whose name is not that of their module."""
+
 EPILOG = """\b
 Examples:
   fetchml serve                             start a server on this machine
@@ -128,9 +149,11 @@ class Commands(CommandGroup):
     def find_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in self.list_commands(ctx):
             return None
+        function = name.replace("-", "_")
+        module_name = MODULES.get(name, function)
         gc.disable()  # Imports leave no garbage: looking for it costs a tenth of the start.
         try:
-            module = importlib.import_module(f"fetchml.cli.{name.replace('-', '_')}")
+            module = importlib.import_module(f"fetchml.cli.{module_name}")
         except ModuleNotFoundError as error:
             if sys.platform == "linux":
                 raise
@@ -140,7 +163,7 @@ class Commands(CommandGroup):
             ) from error
         finally:
             gc.enable()
-        command: click.Command = getattr(module, name.replace("-", "_"))
+        command: click.Command = getattr(module, function)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -186,9 +209,9 @@ def main() -> NoReturn:
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     try:
         if "_FETCHML_COMPLETE" in os.environ:
-            from fetchml.cli import completions  # noqa: PLC0415  # it loads the client
+            from fetchml.cli import completion  # noqa: PLC0415  # it loads the client
 
-            completions.register()
+            completion.register()
         colour = False if wants_no_colour() else None
         code = fetchml.main(prog_name="fetchml", standalone_mode=False, color=colour)
     except click.ClickException as error:

@@ -7,9 +7,8 @@ import click
 from google.protobuf.json_format import ParseDict
 
 from fetchml.cli.errors import CommandError
-from fetchml.cli.named_ids import sweep_id_of
+from fetchml.cli.ids import WHOLE, sweep_id_of, task_id_of
 from fetchml.cli.param_types import SAME_INDEX, SWEEP, AfterParam, split_kind
-from fetchml.cli.task_ids import WHOLE, task_id_of
 from fetchml.client import Client
 from fetchml.core.requests import submission
 from fetchml.v1.task_pb2 import Dependency

@@ -3,17 +3,54 @@
 import datetime
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import IO, Any
 
 import click
 from google.protobuf.message import Message
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from fetchml.cli.printing.console import PlainConsole
-from fetchml.cli.printing.printable import printable
+from fetchml.cli.printable import LAYOUT, printable, unguarded
 from fetchml.client import to_json
+
+
+class PlainConsole(Console):
+    """A console that takes text literally: no markup, no emoji codes, no links, and nothing in it
+    that steers the terminal."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, highlight=False, emoji=False, **options)
+
+    @property
+    def file(self) -> IO[str]:
+        # While rich redirects the streams, its own file is the stream that it has replaced.
+        return unguarded(super().file)
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        return map(plain, super().render(renderable, options))
+
+
+def plain(segment: Segment) -> Segment:
+    """Return a piece of a line with printable text and without a link. Pieces that move the cursor
+    stay: only rich makes them."""
+    text, style, control = segment
+    if control:
+        return segment
+    return Segment(printable(text, LAYOUT), without_link(style))
+
+
+def without_link(style: Style | None) -> Style | None:
+    return style.update_link(None) if style is not None and style.link else style
+
 
 WIDE = 10_000
 """Columns of output that is not fitted to a terminal."""

@@ -8,6 +8,7 @@ import click
 
 from fetchml.cli.connect import json_option, patient, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.ids import WHOLE
 from fetchml.cli.param_types import SWEEP
 from fetchml.cli.render import clean, console, print_json, print_result
 from fetchml.cli.show import starts
@@ -23,7 +24,6 @@ from fetchml.cli.slurm.script import (
     split,
 )
 from fetchml.cli.submit import create, given_fields, outcome, with_ids
-from fetchml.cli.task_ids import WHOLE
 from fetchml.cli.task_options import grant_options
 from fetchml.cli.wait import wait
 from fetchml.client import Client, CreateTaskRequest, NotFound

@@ -7,7 +7,7 @@ from functools import partial
 import click
 
 from fetchml.cli.errors import CommandError
-from fetchml.cli.printing.printable import unguarded
+from fetchml.cli.printable import unguarded
 from fetchml.cli.settings_options import settings_options
 from fetchml.config.settings import Settings
 from fetchml.ops import pyinstaller

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.render import clean, duration, local_time, print_json, show_details, size
-from fetchml.cli.task_table import run_time, status_text
+from fetchml.cli.tables import run_time, status_text
 from fetchml.client import CallError, Client, Task, TaskExplanation, ended, enum_name, enum_names
 from fetchml.v1.task_pb2 import Dependency, TaskAttempt
 from fetchml.v1.usage_pb2 import TaskUsagePoint

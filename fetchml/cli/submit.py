@@ -10,9 +10,9 @@ import click
 
 from fetchml.cli import project_file, references
 from fetchml.cli.connect import json_option, patient, server_option, valid_text
-from fetchml.cli.environment import implied
+from fetchml.cli.environment_option import implied
 from fetchml.cli.errors import ExitCode
-from fetchml.cli.named_ids import experiment_id_of as id_of
+from fetchml.cli.ids import experiment_id_of as id_of
 from fetchml.cli.param_types import Int32
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import whole_id

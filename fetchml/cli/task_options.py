@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fetchml.cli.environment import EnvironmentParam
+from fetchml.cli.environment_option import EnvironmentParam
 from fetchml.cli.param_types import (
     AfterParam,
     DatasetParam,

@@ -6,10 +6,10 @@ from rich.text import Text
 
 from fetchml.cli.connect import connected, found, plain_failures, target_option
 from fetchml.cli.gpus import gpu_picture
-from fetchml.cli.queue import queue_table
 from fetchml.cli.render import can_redraw, console, show
+from fetchml.cli.tables import task_table
 from fetchml.cli.targets import Target
-from fetchml.cli.task_table import task_table
+from fetchml.cli.task_lists import queue_table
 from fetchml.client import Client, Task
 
 SHOWN = 100

@@ -1,11 +1,26 @@
-"""Upload of a folder as a snapshot, with progress; skipped if the server has it."""
+"""Upload of a folder, and the progress bar of transfers."""
 
 from pathlib import Path
 
-from fetchml.cli.progress import transfer
-from fetchml.cli.render import console, size
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from fetchml.cli.render import can_redraw, console, size
 from fetchml.client import Client, Snapshot
 from fetchml.client.snapshots.local import LocalSnapshot
+
+
+def transfer() -> Progress:
+    """Return a progress bar, hidden if stderr is not a terminal."""
+    out = console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        console=out,
+        transient=True,
+        disable=not can_redraw(out),
+    )
 
 
 def upload_folder(client: Client, folder: Path) -> tuple[Snapshot, LocalSnapshot]:

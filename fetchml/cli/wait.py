@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fetchml.cli.errors import ExitCode
 from fetchml.cli.render import can_redraw, clean, console, duration, print_json
-from fetchml.cli.task_table import run_time
+from fetchml.cli.tables import run_time
 from fetchml.client import (
     CallError,
     Client,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fetchml.cli.compare import arguments
+from fetchml.cli.experiment import arguments
 from fetchml.v1.task_pb2 import Task
 from tests.cli.test_commands import rest, submit
 from tests.support.cli_server import Server

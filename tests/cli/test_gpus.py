@@ -14,11 +14,10 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.cli.errors import CommandError, ExitCode
-from fetchml.cli.gpu import find
-from fetchml.cli.gpus import gpu_picture, memory, note, packing
+from fetchml.cli.gpus import find, gpu_picture, memory, note, packing
 from fetchml.cli.render import console
 from fetchml.cli.show import starts
-from fetchml.cli.task_table import note as task_note
+from fetchml.cli.tables import note as task_note
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.task_pb2 import Task, TaskExplanation
 from testbed.gpu.stand_in import GpuBox, gpu, process, uuid

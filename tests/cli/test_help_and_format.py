@@ -16,13 +16,13 @@ from rich.console import Console
 from fetchml.cli import jupyter, wait
 from fetchml.cli.connect import RetryNotice, connected
 from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.ids import id_by_end
 from fetchml.cli.main import COMMANDS, fetchml
-from fetchml.cli.named_ids import id_by_end
 from fetchml.cli.param_types import AfterParam, DatasetParam, Duration, KeyValue, StartTime
 from fetchml.cli.port_forward import port_forward
 from fetchml.cli.render import clean, counted, duration, size
 from fetchml.cli.submit import given_fields, job_name, outcome
-from fetchml.cli.task_table import task_table
+from fetchml.cli.tables import task_table
 from fetchml.cli.wait import TerminalDisplay
 from fetchml.client import JupyterServiceInfo, Unavailable, to_json
 from fetchml.v1.key_pb2 import Key, ListKeysResponse

@@ -15,7 +15,7 @@ from tests.support.commands import ran
 
 ON_THE_SERVER = {"serve", "service", "backup", "restore", "doctor"}
 SIMULATION = """
-import asyncio, concurrent.futures, getpass, importlib, importlib.abc, logging.handlers
+import asyncio, concurrent.futures, getpass, importlib.abc, logging.handlers
 import multiprocessing, os, shutil, signal, ssl, subprocess, sys, tarfile, tempfile, urllib.request
 import webbrowser, zoneinfo
 import click, click.shell_completion, grpc, msgspec, pathspec, rich.live, rich.progress, rich.table
@@ -59,7 +59,7 @@ for section in main.COMMANDS.values():
             except click.ClickException as error:
                 assert "runs on Linux only" in error.message, error.message
         else:
-            importlib.import_module(f"fetchml.cli.{name.replace('-', '_')}")
+            main.fetchml.get_command(click.Context(main.fetchml), name)
 for line in CALLED:
     print("$", *line, flush=True)  # behind what the last one wrote as bytes
     try:

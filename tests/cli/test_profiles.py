@@ -9,9 +9,15 @@ import click
 import pytest
 
 from fetchml.cli.errors import CommandError
-from fetchml.cli.login import host_of, with_port
-from fetchml.cli.profile_file import Profile, Profiles, read_profiles, write_profiles
-from fetchml.cli.targets import Target, find_target
+from fetchml.cli.profiles import host_of, with_port
+from fetchml.cli.targets import (
+    Profile,
+    Profiles,
+    Target,
+    find_target,
+    read_profiles,
+    write_profiles,
+)
 from tests.support.cli_server import FETCHML, Server, environment, run
 from tests.support.commands import ran
 from tests.support.terminal import OnTerminal

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from google.protobuf.struct_pb2 import Value
 
 from fetchml.cli.main import fetchml
-from fetchml.cli.sweep.given import values_of
+from fetchml.cli.sweep.parameters import values_of
 from fetchml.client import SweepParameter
 from tests.cli.test_commands import rest
 from tests.support.cli_server import Server

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fetchml.cli.errors import CommandError
-from fetchml.cli.sweep import given
+from fetchml.cli.sweep import parameters
 from fetchml.config.loader import ConfigError, load
 from fetchml.core.environments.files import (
     BadFile,
@@ -49,17 +49,17 @@ def words_of_uv(data: bytes) -> None:
 def sweep_file(data: bytes) -> None:
     """A file of parameters as TOML, JSON, a table [sweep], CSV, and JSON lines."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("sweep.toml", "sweep.json", "runs.csv", "runs.jsonl", given.PROJECT_FILE):
+        for name in ("sweep.toml", "sweep.json", "runs.csv", "runs.jsonl", parameters.PROJECT_FILE):
             path = Path(folder, name)
             path.write_bytes(data)
             with suppress(CommandError):
                 if name.startswith("runs"):
-                    table = given.read_table(path)
+                    table = parameters.read_table(path)
                     assert len({len(list(column)) for column in table.values()}) <= 1  # type: ignore[arg-type]
                     continue
-                found = given.read_project(Path(folder))
-                found = found if name == given.PROJECT_FILE else given.read_file(path)
-                given.parameters_of(found.get("parameters", {}), name)
+                found = parameters.read_project(Path(folder))
+                found = found if name == parameters.PROJECT_FILE else parameters.read_file(path)
+                parameters.parameters_of(found.get("parameters", {}), name)
 
 
 def settings_file(data: bytes) -> None:

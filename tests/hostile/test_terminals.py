@@ -20,8 +20,8 @@ from rich.text import Text
 from textual.color import Color
 
 from fetchml.cli.live.app import TopApp
-from fetchml.cli.printing.console import PlainConsole
-from fetchml.cli.printing.printable import guarded, printable
+from fetchml.cli.printable import guarded, printable
+from fetchml.cli.render import PlainConsole
 from fetchml.cli.targets import Target
 from tests.hostile.hostile_replies import HOSTILE, NOT_SHOWN, hostile_server
 from tests.support.cli_server import environment, run
@@ -195,7 +195,7 @@ def test_text_is_escaped_as_in_python() -> None:
 def test_click_escapes_where_the_terminal_has_only_ascii() -> None:
     """It writes past a stream whose encoding is ASCII, to one of its own."""
     program = (
-        "import sys, click; from fetchml.cli.printing.printable import guarded;"
+        "import sys, click; from fetchml.cli.printable import guarded;"
         "sys.stdout = guarded(sys.stdout); click.echo('a\\x07b\\x9bc\\xe9')"
     )
     done = subprocess.run(
@@ -220,7 +220,7 @@ def test_console_takes_text_literally() -> None:
 def test_commands_make_no_console_of_their_own() -> None:
     made = [path for path in Path("fetchml/cli").rglob("*.py") if "Console(" in path.read_text()]
     names = [path.as_posix().removeprefix("fetchml/cli/") for path in made]
-    assert sorted(names) == ["printing/console.py", "render.py"]
+    assert sorted(names) == ["render.py"]
 
 
 def test_live_table_redraws_through_the_guard(monkeypatch: pytest.MonkeyPatch) -> None:

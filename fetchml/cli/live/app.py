@@ -17,12 +17,11 @@ from textual.filter import LineFilter
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, RichLog, Static
 
+from fetchml.cli.ids import short
 from fetchml.cli.live.board import Board, gpu_line, grid
 from fetchml.cli.live.log_lines import LogLines
-from fetchml.cli.printing.console import plain
-from fetchml.cli.render import clean
+from fetchml.cli.render import clean, plain
 from fetchml.cli.targets import Target
-from fetchml.cli.task_ids import short
 from fetchml.client import (
     AsyncClient,
     CallError,

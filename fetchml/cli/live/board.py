@@ -5,13 +5,11 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from fetchml.cli.gpus import STYLES, state_name
-from fetchml.cli.latest_tasks import LatestTasks
-from fetchml.cli.nodes import node_line
+from fetchml.cli.gpus import STYLES, node_line, state_name
+from fetchml.cli.ids import short
 from fetchml.cli.render import clean
-from fetchml.cli.tables import FittedTable, fitted, table
-from fetchml.cli.task_ids import short
-from fetchml.cli.task_table import note, run_time, status_text
+from fetchml.cli.tables import FittedTable, fitted, note, run_time, status_text, table
+from fetchml.cli.task_lists import LatestTasks
 from fetchml.client import GpuList, Task, ended
 
 ENDED_SHOWN = 10

@@ -7,7 +7,7 @@ import click
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.filters import limit_option
 from fetchml.cli.groups import CommandGroup
-from fetchml.cli.named_ids import sweep_id_of
+from fetchml.cli.ids import short, sweep_id_of
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.render import (
     clean,
@@ -21,7 +21,6 @@ from fetchml.cli.render import (
 )
 from fetchml.cli.sweep.create import create
 from fetchml.cli.tables import FittedTable, table
-from fetchml.cli.task_ids import short
 from fetchml.client import Client, Sweep, enum_name, to_json
 from fetchml.v1.sweep_pb2 import ListBestTasksResponse
 

@@ -11,7 +11,7 @@ from fetchml.cli.connect import json_option, patient, server_option, valid_text
 from fetchml.cli.param_types import Int32
 from fetchml.cli.render import clean, console, counted, print_json, show
 from fetchml.cli.submit import given_fields, job_name, with_ids
-from fetchml.cli.sweep.given import (
+from fetchml.cli.sweep.parameters import (
     Parameter,
     parameters_of,
     read_file,

@@ -2,7 +2,7 @@
 
 Names, errors and labels come from servers and tasks that the command line does not control. An
 escape sequence in them could hide text, fill the clipboard or forge a line. Every text that a
-command prints goes through `PrintableStream`, or through `console.PlainConsole` where it has
+command prints goes through `PrintableStream`, or through `render.PlainConsole` where it has
 colours. Bytes do not: what `fetchml logs` and `fetchml exec` print is the task's own output.
 """
 

@@ -1,1 +1,0 @@
-"""Output of commands, which text from elsewhere cannot steer."""

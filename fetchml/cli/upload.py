@@ -5,7 +5,7 @@ from pathlib import Path
 from fetchml.cli.progress import transfer
 from fetchml.cli.render import console, size
 from fetchml.client import Client, Snapshot
-from fetchml.client.snapshots.local import LocalSnapshot
+from fetchml.client.snapshots import LocalSnapshot
 
 
 def upload_folder(client: Client, folder: Path) -> tuple[Snapshot, LocalSnapshot]:

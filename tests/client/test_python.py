@@ -30,7 +30,7 @@ from fetchml.client import (
     ended,
     status_name,
 )
-from fetchml.client.sweep_rpcs import create_sweep
+from fetchml.client.arguments import parameter
 from tests.client.relay import Relay
 from tests.support.cli_server import Server
 from tests.support.waiting import SECONDS
@@ -361,4 +361,4 @@ async def test_an_async_call_to_a_silent_server_times_out() -> None:
 @pytest.mark.parametrize("values", [[], 5, "text", [None]])
 def test_values_that_are_no_list_of_values(values: Any) -> None:
     with pytest.raises(ValueError, match="of a parameter must be"):
-        create_sweep(CreateTaskRequest(job_name="a"), {"lr": values}, {})
+        parameter(values)

@@ -1,9 +1,10 @@
 """The client's rules for retries and resumed streams, without a FetchML server."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import aclosing, closing
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -13,15 +14,15 @@ from fetchml.client import (
     AsyncClient,
     CallError,
     Client,
+    CreateTaskRequest,
     NotFound,
     Options,
     RateLimited,
     Unavailable,
     WatchTasksResponse,
-    jupyter_rpcs,
 )
 from fetchml.client.cursors import LogCursor, WatchCursor
-from fetchml.client.retries import Backoff
+from fetchml.client.rpc import Backoff
 from fetchml.v1 import task_pb2_grpc
 from fetchml.v1.task_pb2 import Task, TaskLogChunk, WatchTasksRequest
 
@@ -66,11 +67,6 @@ def test_a_call_that_is_not_repeatable_is_retried_only_when_rejected() -> None:
     assert patience.pause(RateLimited("busy"), repeatable=False) > 0
     with pytest.raises(NotFound):
         patience.pause(NotFound("gone"))
-
-
-def test_starting_jupyter_is_not_repeatable() -> None:
-    assert not jupyter_rpcs.start_jupyter("a", {}).repeatable
-    assert jupyter_rpcs.stop_jupyter("a").repeatable
 
 
 def test_an_interrupted_snapshot_starts_over_after_a_resync() -> None:
@@ -159,6 +155,53 @@ def test_a_log_outlasts_an_outage_longer_than_the_deadline(stopping: str) -> Non
 async def test_an_async_log_outlasts_an_outage_longer_than_the_deadline(stopping: str) -> None:
     async with AsyncClient(stopping, "", options=Options(deadline=0.2)) as client:
         assert not [chunk async for chunk in client.logs("a", follow=True)]
+
+
+class Dropping(grpc.GenericRpcHandler):
+    """Drops the connection of every call before it replies."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def service(self, _: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(self._drop)
+
+    def _drop(self, _: bytes, context: Any) -> None:
+        self.calls += 1
+        context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+
+
+@pytest.mark.parametrize(
+    ("is_repeated", "call"),
+    [
+        (False, lambda client: client.interrupt("a")),
+        (False, lambda client: client.exec("a", ["true"])),
+        (False, lambda client: client.reserve("ada", until=datetime.now(UTC))),
+        (False, lambda client: client.create_experiment("a")),
+        (False, lambda client: client.start_jupyter("a")),
+        (False, lambda client: client.replace_webhook_secrets()),
+        (False, lambda client: client.test_notification("https://hooks.example.com/a")),
+        (True, lambda client: client.submit("a")),
+        (True, lambda client: client.retry("a")),
+        (True, lambda client: client.create_sweep(CreateTaskRequest(), {"lr": [1]})),
+        (True, lambda client: client.stop_jupyter("a")),
+    ],
+)
+def test_a_call_is_repeated_unless_it_could_act_twice(
+    is_repeated: bool, call: Callable[[Client], object]
+) -> None:
+    dropping = Dropping()
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((dropping,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with (
+        Client(f"127.0.0.1:{port}", "", options=Options(deadline=0.5)) as client,
+        pytest.raises(Unavailable),
+    ):
+        call(client)
+    server.stop(None).wait()
+    assert (dropping.calls > 1) == is_repeated, dropping.calls
 
 
 class Forgetful(task_pb2_grpc.TaskServiceServicer):

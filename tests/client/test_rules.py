@@ -85,6 +85,14 @@ def test_an_interrupted_snapshot_starts_over_after_a_resync() -> None:
     assert request.since_seq == 9
 
 
+def test_states_of_a_filter_may_be_an_iterator() -> None:
+    cursor = WatchCursor({"states": iter(["running"])})
+    first = cursor.rpc().request
+    assert isinstance(first, WatchTasksRequest)
+    assert first.states == [Task.running]
+    assert cursor.rpc().request == first
+
+
 def test_a_followed_log_continues_with_the_next_attempt() -> None:
     cursor = LogCursor("t", None, 0, follow=True)
     cursor.advance(TaskLogChunk(attempt=1, offset=0, data=b"abc"))
@@ -150,11 +158,6 @@ def stopping() -> Iterator[str]:
 def test_a_log_outlasts_an_outage_longer_than_the_deadline(stopping: str) -> None:
     with Client(stopping, "", options=Options(deadline=0.2)) as client:
         assert not list(client.logs("a", follow=True))
-
-
-async def test_an_async_log_outlasts_an_outage_longer_than_the_deadline(stopping: str) -> None:
-    async with AsyncClient(stopping, "", options=Options(deadline=0.2)) as client:
-        assert not [chunk async for chunk in client.logs("a", follow=True)]
 
 
 class Dropping(grpc.GenericRpcHandler):

@@ -1,5 +1,4 @@
-"""The calls for tasks: what they are, their changes, their logs and outputs, and the ways into
-running ones."""
+"""The calls for tasks: their changes, logs and outputs, and commands and ports in running ones."""
 
 import asyncio
 import time

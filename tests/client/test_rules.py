@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -111,28 +111,32 @@ class Old(task_pb2_grpc.TaskServiceServicer):
         context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
 
 
-def serving(servicer: task_pb2_grpc.TaskServiceServicer) -> Iterator[str]:
+@contextmanager
+def serving(servicer: task_pb2_grpc.TaskServiceServicer | grpc.GenericRpcHandler) -> Iterator[str]:
     server = grpc.server(futures.ThreadPoolExecutor(1))
-    task_pb2_grpc.add_TaskServiceServicer_to_server(servicer, server)
+    if isinstance(servicer, grpc.GenericRpcHandler):
+        server.add_generic_rpc_handlers((servicer,))
+    else:
+        task_pb2_grpc.add_TaskServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield f"127.0.0.1:{port}"
     server.stop(None).wait()
 
 
-@pytest.fixture
-def old() -> Iterator[str]:
-    yield from serving(Old())
-
-
-def test_streams_of_an_older_server_are_resumed(old: str) -> None:
-    with Client(old, "") as client, closing(client.watch(since_seq=0)) as updates:
+def test_streams_of_an_older_server_are_resumed() -> None:
+    with (
+        serving(Old()) as old,
+        Client(old, "") as client,
+        closing(client.watch(since_seq=0)) as updates,
+    ):
         assert [next(updates).seq for _ in range(3)] == [1, 2, 3]
 
 
-async def test_async_streams_of_an_older_server_are_resumed(old: str) -> None:
-    async with AsyncClient(old, "") as client, aclosing(client.watch(since_seq=0)) as updates:
-        assert [(await anext(updates)).seq for _ in range(3)] == [1, 2, 3]
+async def test_async_streams_of_an_older_server_are_resumed() -> None:
+    with serving(Old()) as old:
+        async with AsyncClient(old, "") as client, aclosing(client.watch(since_seq=0)) as updates:
+            assert [(await anext(updates)).seq for _ in range(3)] == [1, 2, 3]
 
 
 class Stopping(task_pb2_grpc.TaskServiceServicer):
@@ -150,13 +154,9 @@ class Stopping(task_pb2_grpc.TaskServiceServicer):
         return Task(status=Task.completed)
 
 
-@pytest.fixture
-def stopping() -> Iterator[str]:
-    yield from serving(Stopping())
-
-
-def test_a_log_outlasts_an_outage_longer_than_the_deadline(stopping: str) -> None:
-    with Client(stopping, "", options=Options(deadline=0.2)) as client:
+def test_a_log_outlasts_an_outage_longer_than_the_deadline() -> None:
+    options = Options(deadline=0.2)
+    with serving(Stopping()) as stopping, Client(stopping, "", options=options) as client:
         assert not list(client.logs("a", follow=True))
 
 
@@ -194,16 +194,12 @@ def test_a_call_is_repeated_unless_it_could_act_twice(
     is_repeated: bool, call: Callable[[Client], object]
 ) -> None:
     dropping = Dropping()
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    server.add_generic_rpc_handlers((dropping,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
     with (
-        Client(f"127.0.0.1:{port}", "", options=Options(deadline=0.5)) as client,
+        serving(dropping) as address,
+        Client(address, "", options=Options(deadline=0.5)) as client,
         pytest.raises(Unavailable),
     ):
         call(client)
-    server.stop(None).wait()
     assert (dropping.calls > 1) == is_repeated, dropping.calls
 
 
@@ -220,14 +216,9 @@ class Forgetful(task_pb2_grpc.TaskServiceServicer):
         context.abort(grpc.StatusCode.NOT_FOUND, "There is no such task")
 
 
-@pytest.fixture
-def forgetful() -> Iterator[str]:
-    yield from serving(Forgetful())
-
-
-def test_a_retried_delete_that_finds_nothing_succeeds(forgetful: str) -> None:
+def test_a_retried_delete_that_finds_nothing_succeeds() -> None:
     cuts: list[CallError] = []
-    with Client(forgetful, "") as client:
+    with serving(Forgetful()) as forgetful, Client(forgetful, "") as client:
         client.with_options(on_cut=cuts.append).delete("a")
         assert len(cuts) == 1
         with pytest.raises(NotFound, match="no such task"):

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from fetchml.cli.connect import server_option, valid_text
 from fetchml.cli.errors import ExitCode
 from fetchml.client import Client
-from fetchml.client.access_rpcs import PIECE_BYTES, exec_task
+from fetchml.client.access import PIECE_BYTES, exec_task
 from fetchml.v1.access_pb2 import ExecExit, ExecTaskRequest, TerminalSize
 
 WAITING_PIECES = 16

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fetchml.client.secret_uses import secret_use
+from fetchml.client.arguments import secret_use
 from fetchml.v1.task_pb2 import DatasetSpec, Dependency, NotifyTarget, SecretUse
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}

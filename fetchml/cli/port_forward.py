@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from fetchml.cli.connect import server_option
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.client import CallError, Client, Task, status_name
-from fetchml.client.access_rpcs import PIECE_BYTES, forward_port
+from fetchml.client.access import PIECE_BYTES, forward_port
 from fetchml.v1.access_pb2 import ForwardPortRequest
 
 

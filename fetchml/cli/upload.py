@@ -6,7 +6,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from fetchml.cli.render import can_redraw, console, size
 from fetchml.client import Client, Snapshot
-from fetchml.client.snapshots.local import LocalSnapshot
+from fetchml.client.snapshots import LocalSnapshot
 
 
 def transfer() -> Progress:

@@ -12,8 +12,9 @@
 proto/fetchml/v1 describes. docs/clients.md documents both, and clients in other languages.
 """
 
-from fetchml.client.access_rpcs import ExecResult
+from fetchml.client.access import ExecResult
 from fetchml.client.aio.client import AsyncClient
+from fetchml.client.arguments import JupyterFields, ListWhere, SweepFields, TaskFields, Where
 from fetchml.client.errors import (
     BadFolder,
     BadKey,
@@ -32,11 +33,8 @@ from fetchml.client.errors import (
     Unreachable,
     ValidationFailed,
 )
-from fetchml.client.jupyter_rpcs import JupyterFields
 from fetchml.client.messages import ended, enum_name, enum_names, status_name, to_json
-from fetchml.client.retries import Options
-from fetchml.client.rpcs import ListWhere, Rpc, TaskFields, Where
-from fetchml.client.sweep_rpcs import SweepFields
+from fetchml.client.rpc import Options, Rpc
 from fetchml.client.sync.client import Client
 from fetchml.v1.experiment_pb2 import Experiment
 from fetchml.v1.gpu_pb2 import Gpu, GpuList, Node

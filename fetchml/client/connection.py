@@ -21,7 +21,7 @@ CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     # The proxy of http_proxy is for the web, not for a training machine.
     ("grpc.enable_http_proxy", 0),
-    # retries.py decides about retries.
+    # rpc.py decides about retries.
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),

@@ -4,18 +4,25 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.client import file_rpcs, rpcs
+from fetchml.client.arguments import Where, filters
 from fetchml.client.errors import NotFound
 from fetchml.client.messages import ended
-from fetchml.client.rpcs import Rpc, Where
-from fetchml.v1.task_pb2 import Task, TaskLogChunk, WatchTasksResponse
+from fetchml.client.rpc import Rpc
+from fetchml.v1.task_pb2 import (
+    FULL,
+    StreamTaskLogsRequest,
+    Task,
+    TaskLogChunk,
+    WatchTasksRequest,
+    WatchTasksResponse,
+)
 
 
 class WatchCursor:
     """The position of a watch in the order of all changes."""
 
     def __init__(self, where: Where, *, task_id: str = "", since_seq: int | None = None) -> None:
-        self._where = where
+        self._where = filters(where)
         self._task_id = task_id
         self._since_seq = since_seq
         self._seen: int | None = None
@@ -25,7 +32,10 @@ class WatchCursor:
     def rpc(self) -> Rpc[WatchTasksResponse]:
         """Return the call that starts or resumes the stream."""
         self._is_cut = self._seen is not None
-        return rpcs.watch_tasks(self._where, task_id=self._task_id, since_seq=self._since_seq)
+        request = WatchTasksRequest(
+            task_id=self._task_id, since_seq=self._since_seq, view=FULL, **self._where
+        )
+        return Rpc("TaskService/WatchTasks", request, WatchTasksResponse)
 
     def receive(self, update: WatchTasksResponse) -> list[WatchTasksResponse]:
         """Advance by an update, and return the updates to pass on to the reader.
@@ -99,14 +109,15 @@ class LogCursor:
 
     def rpc(self) -> Rpc[TaskLogChunk]:
         """Return the call that starts or resumes the stream."""
-        return file_rpcs.stream_logs(
-            self._task_id,
-            self._attempt,
-            self._offset,
+        request = StreamTaskLogsRequest(
+            task_id=self._task_id,
+            attempt=self._attempt,
+            offset=self._offset,
             follow=self.follow,
             tail=self._tail,
             since=self._since,
         )
+        return Rpc("TaskService/StreamTaskLogs", request, TaskLogChunk)
 
     def advance(self, chunk: TaskLogChunk) -> None:
         self._attempt, self._offset = chunk.attempt, chunk.offset + len(chunk.data)

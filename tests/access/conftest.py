@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fetchml.client import Client, Conflict, Task, Unreachable
-from fetchml.client.rpcs import Rpc
+from fetchml.client.rpc import Rpc
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2
 from testbed.docker_engine import Engine

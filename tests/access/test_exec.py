@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from fetchml.api.grpc.access import MAX_INPUT
 from fetchml.client import BadRequest, Conflict, Forbidden, Unauthorized
-from fetchml.client.access_rpcs import PIECE_BYTES, exec_task
+from fetchml.client.access import PIECE_BYTES, exec_task
 from fetchml.core.model import Role
 from fetchml.v1.access_pb2 import ExecTaskRequest
 from tests.access.conftest import Entered

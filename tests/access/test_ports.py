@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.message import Message
 
 from fetchml.client import Client, Conflict, Forbidden, Unauthorized
-from fetchml.client.access_rpcs import forward_port
+from fetchml.client.access import forward_port
 from fetchml.core.model import Role
 from fetchml.v1.access_pb2 import ForwardPortRequest
 from tests.access.conftest import Entered

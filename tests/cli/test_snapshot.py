@@ -11,10 +11,8 @@ import pytest
 
 from fetchml.cli import upload
 from fetchml.cli.connect import connected
-from fetchml.client import BadFolder
-from fetchml.client.snapshots import local as local_snapshots
-from fetchml.client.snapshots.archive import read_entries, write_archive
-from fetchml.client.snapshots.source_tree import SourceTree, read_tree
+from fetchml.client import BadFolder, snapshots
+from fetchml.client.snapshots import SourceTree, read_entries, read_tree, write_archive
 from fetchml.core.requests.snapshot import Entry
 from tests.cli.test_commands import rest
 from tests.support.cli_server import Server
@@ -253,7 +251,7 @@ def test_a_folder_that_changes_during_the_upload_is_reported(
         write_archive(tree, entries, archive)
 
     (code / "new").write_text("no other test has sent the like")
-    monkeypatch.setattr(local_snapshots, "write_archive", pack_another)
+    monkeypatch.setattr(snapshots, "write_archive", pack_another)
     key = (server.data_dir / "admin.key").read_text().strip()
     with connected(server.grpc, key) as client:
         kept, _ = upload.upload_folder(client, code)

@@ -1,6 +1,5 @@
 """The example clients against a live server: cuts, failures, and errors with all details."""
 
-import contextlib
 import os
 import subprocess
 import time
@@ -147,7 +146,7 @@ class Stranger(task_pb2_grpc.TaskServiceServicer):
 @over_grpc
 def test_an_error_of_another_server(program: Program) -> None:
     with (
-        contextlib.contextmanager(serving)(Stranger()) as server,
+        serving(Stranger()) as server,
         begin(program, server, "", "example", "true") as client,
     ):
         _, said = client.communicate(timeout=CALLS_SECONDS)

@@ -1,9 +1,10 @@
 """The client's rules for retries and resumed streams, without a FetchML server."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -13,15 +14,15 @@ from fetchml.client import (
     AsyncClient,
     CallError,
     Client,
+    CreateTaskRequest,
     NotFound,
     Options,
     RateLimited,
     Unavailable,
     WatchTasksResponse,
-    jupyter_rpcs,
 )
 from fetchml.client.cursors import LogCursor, WatchCursor
-from fetchml.client.retries import Backoff
+from fetchml.client.rpc import Backoff
 from fetchml.v1 import task_pb2_grpc
 from fetchml.v1.task_pb2 import Task, TaskLogChunk, WatchTasksRequest
 
@@ -68,11 +69,6 @@ def test_a_call_that_is_not_repeatable_is_retried_only_when_rejected() -> None:
         patience.pause(NotFound("gone"))
 
 
-def test_starting_jupyter_is_not_repeatable() -> None:
-    assert not jupyter_rpcs.start_jupyter("a", {}).repeatable
-    assert jupyter_rpcs.stop_jupyter("a").repeatable
-
-
 def test_an_interrupted_snapshot_starts_over_after_a_resync() -> None:
     """A task of the first snapshot may have ended before the second one."""
     cursor = WatchCursor({})
@@ -87,6 +83,14 @@ def test_an_interrupted_snapshot_starts_over_after_a_resync() -> None:
     request = cursor.rpc().request
     assert isinstance(request, WatchTasksRequest)
     assert request.since_seq == 9
+
+
+def test_states_of_a_filter_may_be_an_iterator() -> None:
+    cursor = WatchCursor({"states": iter(["running"])})
+    first = cursor.rpc().request
+    assert isinstance(first, WatchTasksRequest)
+    assert first.states == [Task.running]
+    assert cursor.rpc().request == first
 
 
 def test_a_followed_log_continues_with_the_next_attempt() -> None:
@@ -107,28 +111,32 @@ class Old(task_pb2_grpc.TaskServiceServicer):
         context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
 
 
-def serving(servicer: task_pb2_grpc.TaskServiceServicer) -> Iterator[str]:
+@contextmanager
+def serving(servicer: task_pb2_grpc.TaskServiceServicer | grpc.GenericRpcHandler) -> Iterator[str]:
     server = grpc.server(futures.ThreadPoolExecutor(1))
-    task_pb2_grpc.add_TaskServiceServicer_to_server(servicer, server)
+    if isinstance(servicer, grpc.GenericRpcHandler):
+        server.add_generic_rpc_handlers((servicer,))
+    else:
+        task_pb2_grpc.add_TaskServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield f"127.0.0.1:{port}"
     server.stop(None).wait()
 
 
-@pytest.fixture
-def old() -> Iterator[str]:
-    yield from serving(Old())
-
-
-def test_streams_of_an_older_server_are_resumed(old: str) -> None:
-    with Client(old, "") as client, closing(client.watch(since_seq=0)) as updates:
+def test_streams_of_an_older_server_are_resumed() -> None:
+    with (
+        serving(Old()) as old,
+        Client(old, "") as client,
+        closing(client.watch(since_seq=0)) as updates,
+    ):
         assert [next(updates).seq for _ in range(3)] == [1, 2, 3]
 
 
-async def test_async_streams_of_an_older_server_are_resumed(old: str) -> None:
-    async with AsyncClient(old, "") as client, aclosing(client.watch(since_seq=0)) as updates:
-        assert [(await anext(updates)).seq for _ in range(3)] == [1, 2, 3]
+async def test_async_streams_of_an_older_server_are_resumed() -> None:
+    with serving(Old()) as old:
+        async with AsyncClient(old, "") as client, aclosing(client.watch(since_seq=0)) as updates:
+            assert [(await anext(updates)).seq for _ in range(3)] == [1, 2, 3]
 
 
 class Stopping(task_pb2_grpc.TaskServiceServicer):
@@ -146,19 +154,53 @@ class Stopping(task_pb2_grpc.TaskServiceServicer):
         return Task(status=Task.completed)
 
 
-@pytest.fixture
-def stopping() -> Iterator[str]:
-    yield from serving(Stopping())
-
-
-def test_a_log_outlasts_an_outage_longer_than_the_deadline(stopping: str) -> None:
-    with Client(stopping, "", options=Options(deadline=0.2)) as client:
+def test_a_log_outlasts_an_outage_longer_than_the_deadline() -> None:
+    options = Options(deadline=0.2)
+    with serving(Stopping()) as stopping, Client(stopping, "", options=options) as client:
         assert not list(client.logs("a", follow=True))
 
 
-async def test_an_async_log_outlasts_an_outage_longer_than_the_deadline(stopping: str) -> None:
-    async with AsyncClient(stopping, "", options=Options(deadline=0.2)) as client:
-        assert not [chunk async for chunk in client.logs("a", follow=True)]
+class Dropping(grpc.GenericRpcHandler):
+    """Drops the connection of every call before it replies."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def service(self, _: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(self._drop)
+
+    def _drop(self, _: bytes, context: Any) -> None:
+        self.calls += 1
+        context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+
+
+@pytest.mark.parametrize(
+    ("is_repeated", "call"),
+    [
+        (False, lambda client: client.interrupt("a")),
+        (False, lambda client: client.exec("a", ["true"])),
+        (False, lambda client: client.reserve("ada", until=datetime.now(UTC))),
+        (False, lambda client: client.create_experiment("a")),
+        (False, lambda client: client.start_jupyter("a")),
+        (False, lambda client: client.replace_webhook_secrets()),
+        (False, lambda client: client.test_notification("https://hooks.example.com/a")),
+        (True, lambda client: client.submit("a")),
+        (True, lambda client: client.retry("a")),
+        (True, lambda client: client.create_sweep(CreateTaskRequest(), {"lr": [1]})),
+        (True, lambda client: client.stop_jupyter("a")),
+    ],
+)
+def test_a_call_is_repeated_unless_it_could_act_twice(
+    is_repeated: bool, call: Callable[[Client], object]
+) -> None:
+    dropping = Dropping()
+    with (
+        serving(dropping) as address,
+        Client(address, "", options=Options(deadline=0.5)) as client,
+        pytest.raises(Unavailable),
+    ):
+        call(client)
+    assert (dropping.calls > 1) == is_repeated, dropping.calls
 
 
 class Forgetful(task_pb2_grpc.TaskServiceServicer):
@@ -174,14 +216,9 @@ class Forgetful(task_pb2_grpc.TaskServiceServicer):
         context.abort(grpc.StatusCode.NOT_FOUND, "There is no such task")
 
 
-@pytest.fixture
-def forgetful() -> Iterator[str]:
-    yield from serving(Forgetful())
-
-
-def test_a_retried_delete_that_finds_nothing_succeeds(forgetful: str) -> None:
+def test_a_retried_delete_that_finds_nothing_succeeds() -> None:
     cuts: list[CallError] = []
-    with Client(forgetful, "") as client:
+    with serving(Forgetful()) as forgetful, Client(forgetful, "") as client:
         client.with_options(on_cut=cuts.append).delete("a")
         assert len(cuts) == 1
         with pytest.raises(NotFound, match="no such task"):

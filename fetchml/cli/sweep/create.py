@@ -22,7 +22,7 @@ from fetchml.cli.sweep.parameters import (
 from fetchml.cli.tables import table
 from fetchml.cli.task_options import task_options
 from fetchml.client import Client, CreateTaskRequest, Sweep
-from fetchml.client.sweep_rpcs import SweepFields, Values
+from fetchml.client.arguments import SweepFields, Values
 from fetchml.v1 import sweep_pb2
 
 _PATH = click.Path(exists=True, dir_okay=False, path_type=Path)

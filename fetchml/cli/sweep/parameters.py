@@ -15,7 +15,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.client import CreateTaskRequest, SweepParameter
-from fetchml.client.sweep_rpcs import Values, parameter
+from fetchml.client.arguments import Values, parameter
 from fetchml.core.requests import submission
 from fetchml.core.requests.text import nearest
 from fetchml.core.sweeps import definition

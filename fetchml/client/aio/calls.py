@@ -15,8 +15,7 @@ from fetchml.client.aio.threads import in_threads
 from fetchml.client.connection import CHANNEL_OPTIONS, find_endpoint
 from fetchml.client.cursors import WatchCursor
 from fetchml.client.errors import CallError, DeadlineExceeded, Unreachable, call_error
-from fetchml.client.retries import Backoff, CallRetries, Options, is_accepted
-from fetchml.client.rpcs import Rpc
+from fetchml.client.rpc import Backoff, CallRetries, Options, Rpc, is_accepted
 from fetchml.v1.task_pb2 import WatchTasksResponse
 
 Reply = TypeVar("Reply")

@@ -1,234 +1,199 @@
 """The client: one method for each call of the API."""
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Unpack
+from uuid import uuid4
 
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from fetchml.client import code_rpcs, host_rpcs, jupyter_rpcs, rpcs
-from fetchml.client.aio.notify import AsyncNotifications
-from fetchml.client.cursors import TaskCursor, WatchCursor
-from fetchml.client.errors import NotFound
-from fetchml.client.jupyter_rpcs import JupyterFields
-from fetchml.client.notify_targets import Target
-from fetchml.client.rpcs import ListWhere, TaskFields, Where
-from fetchml.v1.experiment_pb2 import Experiment, ListExperimentResultsResponse
-from fetchml.v1.gpu_pb2 import Gpu, GpuList
-from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
-from fetchml.v1.queue_pb2 import ListQueueResponse, QueueStats
-from fetchml.v1.server_pb2 import DoctorReport, ServerInfo
-from fetchml.v1.snapshot_pb2 import Snapshot, SnapshotFile
-from fetchml.v1.task_pb2 import (
-    CreateTaskRequest,
-    Task,
-    TaskExplanation,
-    TaskInterruption,
-    TaskList,
-    WatchTasksResponse,
+from fetchml.client.aio.tasks import AsyncTasks
+from fetchml.client.arguments import (
+    JupyterFields,
+    SweepFields,
+    Target,
+    Values,
+    sweep_request,
+    target,
 )
-from fetchml.v1.usage_pb2 import GpuHistory, GpuHoursList, TaskUsage
+from fetchml.client.errors import NotFound
+from fetchml.client.rpc import Rpc
+from fetchml.v1 import (
+    environment_pb2,
+    experiment_pb2,
+    gpu_pb2,
+    jupyter_pb2,
+    notification_pb2,
+    queue_pb2,
+    secret_pb2,
+    server_pb2,
+    snapshot_pb2,
+    sweep_pb2,
+    usage_pb2,
+)
+from fetchml.v1.environment_pb2 import ListEnvironmentsResponse
+from fetchml.v1.experiment_pb2 import (
+    Experiment,
+    ListExperimentResultsResponse,
+    ListExperimentsResponse,
+)
+from fetchml.v1.gpu_pb2 import Booking, Gpu, GpuList, ListBookingsResponse
+from fetchml.v1.jupyter_pb2 import JupyterServiceInfo, ListJupyterServicesResponse
+from fetchml.v1.notification_pb2 import (
+    ListNotificationsResponse,
+    Notification,
+    NotificationSettings,
+    TestNotificationResponse,
+    WebhookSecret,
+)
+from fetchml.v1.queue_pb2 import ListQueueResponse, QueueStats
+from fetchml.v1.secret_pb2 import ListSecretsResponse, Secret
+from fetchml.v1.server_pb2 import DoctorReport, ServerInfo
+from fetchml.v1.snapshot_pb2 import (
+    ListSnapshotsResponse,
+    Snapshot,
+    SnapshotFile,
+    SnapshotFileChunk,
+    UploadSnapshotRequest,
+)
+from fetchml.v1.sweep_pb2 import (
+    CancelSweepResponse,
+    ListBestTasksResponse,
+    ListSweepsResponse,
+    RetrySweepResponse,
+    Sweep,
+)
+from fetchml.v1.task_pb2 import FULL, CreateTaskRequest
+from fetchml.v1.usage_pb2 import GpuHistory, GpuHoursList
 
 if TYPE_CHECKING:
-    from fetchml.client.snapshots.local import LocalSnapshot
+    from fetchml.client.snapshots import LocalSnapshot
 
 
-class AsyncClient(AsyncNotifications):
+class AsyncClient(AsyncTasks):
     """A client of a server, for asyncio: create it in the event loop that uses it.
 
     Calls raise CallError. To leave an iterator early, close it with `contextlib.aclosing`.
     """
 
-    # Tasks
+    # Sweeps
 
-    async def submit(self, job_name: str, **fields: Unpack[TaskFields]) -> Task:
-        """Create a task; returns once the server has stored it. Retries never create a second
-        one."""
-        return await self.call(rpcs.create_task(job_name, fields))
-
-    async def validate(self, job_name: str, **fields: Unpack[TaskFields]) -> Task:
-        """Check a task as `submit` does, and create nothing. Returns the task as it would be,
-        without id, with `start_estimate` if its start can be estimated."""
-        return await self.call(rpcs.validate_task(job_name, fields))
-
-    async def submit_many(self, requests: Iterable[CreateTaskRequest]) -> Sequence[Task]:
-        """Create many tasks, up to 100,000. Retries never create a task twice.
-
-        Up to 1 MiB and 10,000 tasks are created all or none. More are sent in parts of that size:
-        if the server rejects a part, the tasks of the parts before it stay.
-        """
-        rpc, batches = rpcs.create_tasks(requests)
-        reply = await self.send(rpc, lambda: iter(batches), self._options.deadline)
-        return reply.tasks
-
-    async def get(self, task_id: str) -> Task:
-        return await self.call(rpcs.get_task(task_id))
-
-    async def list(
-        self, *, page_size: int = 200, **where: Unpack[ListWhere]
-    ) -> AsyncIterator[Task]:
-        """Yield tasks, newest first and without `output`. Reads the next page when it is
-        needed."""
-        token = ""
-        while True:
-            rpc = rpcs.list_tasks(where, page_size=page_size, page_token=token)
-            page = await self.call(rpc)
-            for task in page.tasks:
-                yield task
-            token = page.next_page_token
-            if not token:
-                return
-
-    async def page(self, limit: int, offset: int = 0, **where: Unpack[ListWhere]) -> TaskList:
-        """Return up to 1000 tasks, newest first, and the `total` of all that match."""
-        return await self.call(rpcs.list_tasks(where, limit=limit, offset=offset))
-
-    async def update(
+    async def create_sweep(
         self,
-        task_id: str,
-        *,
-        priority: int | None = None,
-        metadata: Mapping[str, str] | None = None,
-        hold: bool | None = None,
-        start_after: datetime | None = None,
-        timeout_seconds: int | None = None,
-        notify: Sequence[Target] | None = None,
-    ) -> Task:
-        """Change the priority, hold and earliest start of a waiting task, the time limit and the
-        webhooks of one that waits or runs, and labels of any task.
+        task: CreateTaskRequest,
+        parameters: Mapping[str, Values],
+        **fields: Unpack[SweepFields],
+    ) -> Sweep:
+        """Create a sweep with all of its tasks; returns once the server has stored it. Retries
+        never create a second one.
 
-        An empty value removes its label; labels that are not named stay. A `start_after` in the
-        past means at once. `timeout_seconds` counts from the start of the attempt; 0 means no
-        limit. `notify` replaces all webhooks of the task; an empty one removes them.
+        `{lr}` in `args`, `command` and values of `env` of the task stands for the parameter `lr`.
+        `parameters` has a list of values for each, or a SweepParameter.
         """
-        return await self.call(
-            rpcs.update_task(
-                task_id, priority, metadata, hold, start_after, timeout_seconds, notify
-            )
+        request = sweep_request(task, parameters, fields)
+        if not request.HasField("idempotency_key"):
+            request.idempotency_key = str(uuid4())
+        return await self.call(Rpc("SweepService/CreateSweep", request, Sweep))
+
+    async def validate_sweep(
+        self,
+        task: CreateTaskRequest,
+        parameters: Mapping[str, Values],
+        **fields: Unpack[SweepFields],
+    ) -> Sweep:
+        """Check a sweep as `create_sweep` does, and create nothing. Returns it without id, with
+        its `total` and its first five `tasks`."""
+        request = sweep_request(task, parameters, fields)
+        request.validate_only = True
+        return await self.call(Rpc("SweepService/CreateSweep", request, Sweep))
+
+    async def sweeps(
+        self, *, user_id: str = "", limit: int | None = None, offset: int | None = None
+    ) -> ListSweepsResponse:
+        """Return sweeps, newest first, at most `limit` (50 by default), and the `total`."""
+        request = sweep_pb2.ListSweepsRequest(user_id=user_id, limit=limit, offset=offset)
+        return await self.call(Rpc("SweepService/ListSweeps", request, ListSweepsResponse))
+
+    async def get_sweep(self, sweep_id: str) -> Sweep:
+        """Return a sweep with the number of its tasks by status. `list(sweep_id=…)` yields
+        them."""
+        request = sweep_pb2.GetSweepRequest(sweep_id=sweep_id)
+        return await self.call(Rpc("SweepService/GetSweep", request, Sweep))
+
+    async def cancel_sweep(self, sweep_id: str) -> int:
+        """Cancel all tasks of a sweep that have not ended. Returns their number."""
+        request = sweep_pb2.CancelSweepRequest(sweep_id=sweep_id)
+        rpc = Rpc("SweepService/CancelSweep", request, CancelSweepResponse)
+        return (await self.call(rpc)).tasks
+
+    async def retry_sweep(self, sweep_id: str) -> int:
+        """Submit the failed tasks of a sweep again, cancelled ones included. Returns their
+        number."""
+        request = sweep_pb2.RetrySweepRequest(sweep_id=sweep_id)
+        rpc = Rpc("SweepService/RetrySweep", request, RetrySweepResponse)
+        return (await self.call(rpc)).tasks
+
+    async def best_of_sweep(
+        self, sweep_id: str, metric: str, *, goal: str = "min", limit: int | None = None
+    ) -> ListBestTasksResponse:
+        """Return the completed tasks with the best values of a metric, at most `limit` (10 by
+        default). `goal` is `min` or `max`."""
+        request = sweep_pb2.ListBestTasksRequest(
+            sweep_id=sweep_id, metric=metric, goal=goal, limit=limit
         )
-
-    async def retry(self, task_id: str, *, idempotency_key: str | None = None) -> Task:
-        """Submit an ended task again, as a new task. Retries of the call never create a second
-        one."""
-        return await self.call(rpcs.retry_task(task_id, idempotency_key))
-
-    async def interrupt(self, task_id: str) -> TaskInterruption:
-        """End the running attempt of a task as if its host were lost. The task is queued again,
-        which counts as no retry."""
-        return await self.call(rpcs.interrupt_task(task_id))
-
-    async def declare_lost(self, task_id: str) -> Task:
-        """Give up a running task of a cluster whose node is silent, so that it is retried. It may
-        still run there. For admins."""
-        return await self.call(rpcs.declare_lost(task_id))
-
-    async def cancel(self, task_id: str) -> Task:
-        """Cancel a live task. An ended one stays as it is."""
-        return await self.call(rpcs.cancel_task(task_id))
-
-    async def delete(self, task_id: str) -> None:
-        """Remove an ended task from all reads. A live one is cancelled instead."""
-        await self.call(rpcs.delete_task(task_id))
-
-    async def explain(self, task_id: str) -> TaskExplanation:
-        """Return why a task is in its state: its position, what it waits for, its estimate."""
-        return await self.call(rpcs.explain_task(task_id))
-
-    async def usage(
-        self,
-        task_id: str,
-        *,
-        since: Timestamp | None = None,
-        until: Timestamp | None = None,
-        points: int | None = None,
-        attempt: int | None = None,
-    ) -> TaskUsage:
-        """Return the processor, memory and disk use of a task, in at most `points` points."""
-        return await self.call(host_rpcs.get_task_usage(task_id, since, until, points, attempt))
-
-    # Changes
-
-    def watch(
-        self, *, since_seq: int | None = None, **where: Unpack[Where]
-    ) -> AsyncGenerator[WatchTasksResponse]:
-        """Yield the live tasks, `synced`, then every change in order, without end. With
-        `since_seq`, yield the changes after that one.
-
-        Resumes after a lost connection. After a `resync`, changes were missed: read the tasks
-        again.
-        """
-        return self._changes(WatchCursor(where, since_seq=since_seq))
-
-    async def watch_task(
-        self, task_id: str, *, timeout: float | None = None
-    ) -> AsyncGenerator[WatchTasksResponse]:
-        """Yield every change of one task, up to its end.
-
-        Raises TimeoutError after `timeout` seconds, and NotFound also when the task is deleted.
-        """
-        until = None if timeout is None else time.monotonic() + timeout
-        cursor = TaskCursor(task_id)
-        async with aclosing(self._changes(cursor, until)) as changes:
-            async for change in changes:
-                update = change
-                if cursor.must_read(change):
-                    yield change
-                    update = cursor.read(change, await self.get(task_id))
-                cursor.advance(update)
-                yield update
-                if cursor.done:
-                    return
-
-    async def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
-        """Return the task, with its output, once it has ended. Raises TimeoutError after `timeout`
-        seconds; the task continues."""
-        async for _ in self.watch_task(task_id, timeout=timeout):
-            pass
-        return await self.get(task_id)
+        return await self.call(Rpc("SweepService/ListBestTasks", request, ListBestTasksResponse))
 
     # The queue and the server
 
     async def queue(self) -> QueueStats:
-        return await self.call(host_rpcs.get_queue())
+        request = queue_pb2.GetQueueRequest()
+        return await self.call(Rpc("QueueService/GetQueue", request, QueueStats))
 
     def watch_queue(self) -> AsyncGenerator[QueueStats]:
         """Yield the numbers of the queue, now and when they have changed, without end. Starts over
         after a lost connection."""
-        return self._newest(host_rpcs.watch_queue())
+        request = queue_pb2.WatchQueueRequest()
+        return self._newest(Rpc("QueueService/WatchQueue", request, QueueStats))
 
     async def waiting(self, limit: int | None = None) -> ListQueueResponse:
         """Return the waiting tasks in the order in which they start, at most `limit` (100 by
         default), with position, reason and estimate of each, and the `total`."""
-        return await self.call(host_rpcs.list_waiting(limit))
+        request = queue_pb2.ListQueueRequest(limit=limit, view=FULL)
+        return await self.call(Rpc("QueueService/ListQueue", request, ListQueueResponse))
 
     async def server_info(self) -> ServerInfo:
         """Return the server's defaults, limits, quotas and names, and the caller's role."""
-        return await self.call(host_rpcs.get_server_info())
+        request = server_pb2.GetServerInfoRequest()
+        return await self.call(Rpc("ServerService/GetServerInfo", request, ServerInfo))
 
     async def doctor(self) -> DoctorReport:
         """Check the server's host. For admins."""
-        return await self.call(host_rpcs.run_doctor())
+        request = server_pb2.RunDoctorRequest()
+        return await self.call(Rpc("ServerService/RunDoctor", request, DoctorReport))
 
     async def health(self) -> bool:
         """Return whether the server accepts tasks. Needs no API key."""
-        reply = await self.call(host_rpcs.check_health())
+        rpc = Rpc("grpc.health.v1.Health/Check", HealthCheckRequest(), HealthCheckResponse)
+        reply = await self.call(rpc)
         return reply.status == reply.SERVING
 
     # GPUs
 
     async def gpus(self) -> GpuList:
         """Return the GPUs of the host, ordered by number."""
-        return await self.call(host_rpcs.list_gpus())
+        request = gpu_pb2.ListGpusRequest()
+        return await self.call(Rpc("GpuService/ListGpus", request, GpuList))
 
     def watch_gpus(self) -> AsyncGenerator[GpuList]:
         """Yield what `gpus` returns, now and when it has changed, at most once a second, without
         end. Starts over after a lost connection."""
-        return self._newest(host_rpcs.watch_gpus())
+        return self._newest(Rpc("GpuService/WatchGpus", gpu_pb2.WatchGpusRequest(), GpuList))
 
     async def gpu_history(
         self,
@@ -238,51 +203,100 @@ class AsyncClient(AsyncNotifications):
         points: int | None = None,
     ) -> GpuHistory:
         """Return the use of each GPU and the tasks that held it; by default of the last hour."""
-        return await self.call(host_rpcs.get_gpu_history(since, until, points))
+        request = usage_pb2.GetGpuHistoryRequest(since=since, until=until, points=points)
+        return await self.call(Rpc("UsageService/GetGpuHistory", request, GpuHistory))
 
     async def gpu_hours(
         self, *, since: Timestamp | None = None, until: Timestamp | None = None
     ) -> GpuHoursList:
         """Return GPU hours and ended tasks by day and user; by default of the last 30 days."""
-        return await self.call(host_rpcs.list_gpu_hours(since, until))
+        request = usage_pb2.ListGpuHoursRequest(since=since, until=until)
+        return await self.call(Rpc("UsageService/ListGpuHours", request, GpuHoursList))
 
     async def drain_gpu(self, uuid: str) -> Gpu:
         """Start nothing more on a GPU; what runs on it continues. For admins."""
-        return await self.call(host_rpcs.drain_gpu(uuid))
+        request = gpu_pb2.DrainGpuRequest(uuid=uuid)
+        return await self.call(Rpc("GpuService/DrainGpu", request, Gpu))
 
     async def undrain_gpu(self, uuid: str) -> Gpu:
         """Mark a GPU healthy, clear its recorded errors, and use it again. For admins."""
-        return await self.call(host_rpcs.undrain_gpu(uuid))
+        request = gpu_pb2.UndrainGpuRequest(uuid=uuid)
+        return await self.call(Rpc("GpuService/UndrainGpu", request, Gpu))
+
+    # Reservations of GPUs
+
+    async def reserve(
+        self,
+        user: str,
+        *,
+        until: datetime,
+        since: datetime | None = None,
+        gpu_uuids: Sequence[str] = (),
+        gpu: int | None = None,
+    ) -> Booking:
+        """Reserve GPUs for a user: these, or `gpu` of them that the server chooses. For admins.
+
+        Times need a time zone; without `since` it begins now.
+        """
+        request = gpu_pb2.CreateBookingRequest(
+            user_id=user, starts_at=since, ends_at=until, gpu_uuids=gpu_uuids, gpu=gpu
+        )
+        rpc = Rpc("GpuService/CreateBooking", request, Booking, repeatable=False)
+        return await self.call(rpc)
+
+    async def reservations(self) -> Sequence[Booking]:
+        """Return the reservations that have not ended, in the order of their begin."""
+        request = gpu_pb2.ListBookingsRequest()
+        rpc = Rpc("GpuService/ListBookings", request, ListBookingsResponse)
+        return (await self.call(rpc)).bookings
+
+    async def remove_reservation(self, booking_id: str) -> None:
+        """Remove a reservation, also one that has begun. For admins."""
+        request = gpu_pb2.DeleteBookingRequest(booking_id=booking_id)
+        await self.call(Rpc("GpuService/DeleteBooking", request, Empty, deletes=True))
 
     # Experiments
 
     async def experiments(self) -> Sequence[Experiment]:
         """Return all experiments, newest first."""
-        return (await self.call(code_rpcs.list_experiments())).experiments
+        request = experiment_pb2.ListExperimentsRequest(view=FULL)
+        rpc = Rpc("ExperimentService/ListExperiments", request, ListExperimentsResponse)
+        return (await self.call(rpc)).experiments
 
     async def create_experiment(
         self, name: str, *, description: str | None = None, commit_id: str | None = None
     ) -> Experiment:
         """Create an experiment. It may exist after Unavailable: that call is not retried."""
-        return await self.call(code_rpcs.create_experiment(name, description, commit_id))
+        request = experiment_pb2.CreateExperimentRequest(
+            name=name, description=description, commit_id=commit_id, view=FULL
+        )
+        rpc = Rpc("ExperimentService/CreateExperiment", request, Experiment, repeatable=False)
+        return await self.call(rpc)
 
     async def get_experiment(self, experiment_id: str) -> Experiment:
-        return await self.call(code_rpcs.get_experiment(experiment_id))
+        request = experiment_pb2.GetExperimentRequest(experiment_id=experiment_id, view=FULL)
+        return await self.call(Rpc("ExperimentService/GetExperiment", request, Experiment))
 
     async def archive_experiment(self, experiment_id: str) -> Experiment:
         """Accept no more tasks for an experiment."""
-        return await self.call(code_rpcs.archive_experiment(experiment_id))
+        request = experiment_pb2.ArchiveExperimentRequest(experiment_id=experiment_id, view=FULL)
+        return await self.call(Rpc("ExperimentService/ArchiveExperiment", request, Experiment))
 
     async def delete_experiment(self, experiment_id: str) -> None:
         """Delete an experiment. Its tasks stay."""
-        await self.call(code_rpcs.delete_experiment(experiment_id))
+        request = experiment_pb2.DeleteExperimentRequest(experiment_id=experiment_id)
+        await self.call(Rpc("ExperimentService/DeleteExperiment", request, Empty, deletes=True))
 
     async def experiment_results(
         self, experiment_id: str, *, limit: int | None = None, offset: int | None = None
     ) -> ListExperimentResultsResponse:
         """Return the runs of an experiment, newest first, at most `limit` (100 by default): their
         arguments, labels, times and metrics, and the `total`."""
-        return await self.call(code_rpcs.list_experiment_results(experiment_id, limit, offset))
+        request = experiment_pb2.ListExperimentResultsRequest(
+            experiment_id=experiment_id, limit=limit, offset=offset
+        )
+        reply = ListExperimentResultsResponse
+        return await self.call(Rpc("ExperimentService/ListExperimentResults", request, reply))
 
     # Snapshots
 
@@ -292,7 +306,7 @@ class AsyncClient(AsyncNotifications):
         Includes the files that git tracks or would track; outside of a repository, all that no
         .gitignore excludes. Always leaves out what a .fetchmlignore excludes. Raises BadFolder.
         """
-        from fetchml.client.snapshots.local import LocalSnapshot  # noqa: PLC0415  # few need it
+        from fetchml.client.snapshots import LocalSnapshot  # noqa: PLC0415  # few need it
 
         local = await asyncio.to_thread(LocalSnapshot.read, Path(folder))
         if (known := await self.find_snapshot(local.id)) is not None:
@@ -308,14 +322,18 @@ class AsyncClient(AsyncNotifications):
             archive.seek(0)
             return local.pieces(archive)
 
-        return await self.send(code_rpcs.upload_snapshot(), pieces, deadline=None)
+        rpc = Rpc("SnapshotService/UploadSnapshot", UploadSnapshotRequest(), Snapshot)
+        return await self.send(rpc, pieces, deadline=None)
 
     async def snapshots(self) -> Sequence[Snapshot]:
         """Return all snapshots, newest first."""
-        return (await self.call(code_rpcs.list_snapshots())).snapshots
+        request = snapshot_pb2.ListSnapshotsRequest()
+        rpc = Rpc("SnapshotService/ListSnapshots", request, ListSnapshotsResponse)
+        return (await self.call(rpc)).snapshots
 
     async def get_snapshot(self, snapshot_id: str) -> Snapshot:
-        return await self.call(code_rpcs.get_snapshot(snapshot_id))
+        request = snapshot_pb2.GetSnapshotRequest(snapshot_id=snapshot_id)
+        return await self.call(Rpc("SnapshotService/GetSnapshot", request, Snapshot))
 
     async def find_snapshot(self, snapshot_id: str) -> Snapshot | None:
         """Return a snapshot; `None` if the server does not have it."""
@@ -328,7 +346,9 @@ class AsyncClient(AsyncNotifications):
         """Yield the files and links of a snapshot, in the order of their paths."""
         offset = 0
         while True:
-            part = await self.call(code_rpcs.list_snapshot_files(snapshot_id, None, offset))
+            request = snapshot_pb2.ListSnapshotFilesRequest(snapshot_id=snapshot_id, offset=offset)
+            reply = snapshot_pb2.ListSnapshotFilesResponse
+            part = await self.call(Rpc("SnapshotService/ListSnapshotFiles", request, reply))
             for file in part.files:
                 yield file
             offset += len(part.files)
@@ -337,20 +357,24 @@ class AsyncClient(AsyncNotifications):
 
     async def read_snapshot_file(self, snapshot_id: str, path: str) -> AsyncGenerator[bytes]:
         """Yield a file of a snapshot in pieces. Raises Unavailable if the connection is lost."""
-        rpc = code_rpcs.read_snapshot_file(snapshot_id, path)
+        request = snapshot_pb2.ReadSnapshotFileRequest(snapshot_id=snapshot_id, path=path)
+        rpc = Rpc("SnapshotService/ReadSnapshotFile", request, SnapshotFileChunk)
         async with aclosing(self.stream(rpc)) as pieces:
             async for piece in pieces:
                 yield piece.data
 
     async def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete a snapshot. Raises Conflict while a live task or an experiment uses it."""
-        await self.call(code_rpcs.delete_snapshot(snapshot_id))
+        request = snapshot_pb2.DeleteSnapshotRequest(snapshot_id=snapshot_id)
+        await self.call(Rpc("SnapshotService/DeleteSnapshot", request, Empty, deletes=True))
 
     # Jupyter services
 
     async def list_jupyter(self) -> Sequence[JupyterServiceInfo]:
         """Return all Jupyter services, newest first, with the tokens of your own."""
-        return (await self.call(jupyter_rpcs.list_jupyter())).services
+        request = jupyter_pb2.ListJupyterServicesRequest(view=FULL)
+        rpc = Rpc("JupyterService/ListJupyterServices", request, ListJupyterServicesResponse)
+        return (await self.call(rpc)).services
 
     async def start_jupyter(self, name: str, **fields: Unpack[JupyterFields]) -> JupyterServiceInfo:
         """Start a Jupyter service; returns before Jupyter answers, so watch its `status`.
@@ -358,11 +382,103 @@ class AsyncClient(AsyncNotifications):
         Its link is `{url}lab?token={token}`. It may exist after Unavailable: that call is not
         retried.
         """
-        return await self.call(jupyter_rpcs.start_jupyter(name, fields))
+        request = jupyter_pb2.StartJupyterRequest(name=name, view=FULL, **fields)
+        rpc = Rpc("JupyterService/StartJupyter", request, JupyterServiceInfo, repeatable=False)
+        return await self.call(rpc)
 
     async def get_jupyter(self, service_id: str) -> JupyterServiceInfo:
-        return await self.call(jupyter_rpcs.get_jupyter(service_id))
+        request = jupyter_pb2.GetJupyterServiceRequest(service_id=service_id, view=FULL)
+        return await self.call(Rpc("JupyterService/GetJupyterService", request, JupyterServiceInfo))
 
     async def stop_jupyter(self, service_id: str) -> None:
         """Stop a Jupyter service. Its workspace stays."""
-        await self.call(jupyter_rpcs.stop_jupyter(service_id))
+        request = jupyter_pb2.StopJupyterRequest(service_id=service_id)
+        await self.call(Rpc("JupyterService/StopJupyter", request, Empty))
+
+    # Environments
+
+    async def environments(
+        self, *, user_id: str = "", limit: int = 50, offset: int = 0
+    ) -> ListEnvironmentsResponse:
+        """Return your environments, the last used first; for admins those of all users, or of
+        `user_id`. `limit`: at most 1000."""
+        request = environment_pb2.ListEnvironmentsRequest(
+            user_id=user_id, limit=limit, offset=offset
+        )
+        rpc = Rpc("EnvironmentService/ListEnvironments", request, ListEnvironmentsResponse)
+        return await self.call(rpc)
+
+    async def delete_environment(self, environment_id: str) -> None:
+        """Remove an environment that no task uses; the next task builds it again. Raises NotFound,
+        Conflict."""
+        request = environment_pb2.DeleteEnvironmentRequest(environment_id=environment_id)
+        await self.call(Rpc("EnvironmentService/DeleteEnvironment", request, Empty, deletes=True))
+
+    # Secrets
+
+    async def set_secret(self, name: str, value: str) -> Secret:
+        """Create a secret or replace its value. Attempts of tasks that start later get it.
+
+        A task names it: `submit(…, secrets=["HF_TOKEN", "KEY:file"])`.
+        """
+        request = secret_pb2.SetSecretRequest(name=name, value=value)
+        return await self.call(Rpc("SecretService/SetSecret", request, Secret))
+
+    async def secrets(self, *, user_id: str = "") -> list[Secret]:
+        """Return your secrets by name, without their values; for admins those of `user_id`."""
+        request = secret_pb2.ListSecretsRequest(user_id=user_id)
+        rpc = Rpc("SecretService/ListSecrets", request, ListSecretsResponse)
+        return [*(await self.call(rpc)).secrets]
+
+    async def delete_secret(self, name: str, *, user_id: str = "") -> None:
+        """Remove a secret; for admins one of `user_id`. Raises NotFound."""
+        request = secret_pb2.DeleteSecretRequest(name=name, user_id=user_id)
+        await self.call(Rpc("SecretService/DeleteSecret", request, Empty, deletes=True))
+
+    # Notifications
+
+    async def notifications(
+        self, *, state: str = "", limit: int | None = None, offset: int | None = None
+    ) -> ListNotificationsResponse:
+        """Return the caller's messages that are not delivered, newest first, at most `limit` (50
+        by default). `state` is `pending` or `dead`."""
+        request = notification_pb2.ListNotificationsRequest(
+            state=state or None, limit=limit, offset=offset
+        )
+        rpc = Rpc("NotificationService/ListNotifications", request, ListNotificationsResponse)
+        return await self.call(rpc)
+
+    async def retry_notification(self, notification_id: str) -> Notification:
+        """Send a message again, at once and for another day if it fails."""
+        request = notification_pb2.RetryNotificationRequest(notification_id=notification_id)
+        return await self.call(Rpc("NotificationService/RetryNotification", request, Notification))
+
+    async def notification_settings(self) -> NotificationSettings:
+        """Return the caller's default addresses."""
+        request = notification_pb2.GetNotificationSettingsRequest()
+        rpc = Rpc("NotificationService/GetNotificationSettings", request, NotificationSettings)
+        return await self.call(rpc)
+
+    async def set_notification_settings(self, notify: Sequence[Target]) -> NotificationSettings:
+        """Replace the caller's default addresses: URLs, or `{"url": …, "on": ["failed"]}`."""
+        request = notification_pb2.SetNotificationSettingsRequest(notify=map(target, notify))
+        rpc = Rpc("NotificationService/SetNotificationSettings", request, NotificationSettings)
+        return await self.call(rpc)
+
+    async def webhook_secret(self, url: str) -> WebhookSecret:
+        """Return the secret that signs the caller's webhooks to the URL's host."""
+        request = notification_pb2.GetWebhookSecretRequest(url=url)
+        return await self.call(Rpc("NotificationService/GetWebhookSecret", request, WebhookSecret))
+
+    async def replace_webhook_secrets(self) -> None:
+        """Replace all secrets of the caller. For a day webhooks also carry signatures by the old
+        ones."""
+        request = notification_pb2.ReplaceWebhookSecretsRequest()
+        method = "NotificationService/ReplaceWebhookSecrets"
+        await self.call(Rpc(method, request, Empty, repeatable=False))
+
+    async def test_notification(self, url: str) -> TestNotificationResponse:
+        """Send a test message and return how the receiver answered."""
+        request = notification_pb2.TestNotificationRequest(url=url)
+        method = "NotificationService/TestNotification"
+        return await self.call(Rpc(method, request, TestNotificationResponse, repeatable=False))

@@ -1,16 +1,21 @@
-"""The files of a folder that a snapshot includes, and their git commit."""
+"""A local folder as a snapshot: its files, their git commit, its id, and the archive to upload."""
 
 import functools
+import hashlib
 import os
 import subprocess
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn, Self
 
 from pathspec import GitIgnoreSpec
 
 from fetchml.client.errors import BadFolder
-from fetchml.core.requests.snapshot_paths import parents
+from fetchml.core.requests.snapshot import Entry, EntryKind, id_of, manifest
+from fetchml.core.requests.snapshot_paths import link_fault, parents, path_fault
+from fetchml.v1.snapshot_pb2 import UploadSnapshotRequest
 
 OWN_IGNORE = ".fetchmlignore"
 GIT_ENVIRONMENT = frozenset(
@@ -20,6 +25,9 @@ GIT_ENVIRONMENT = frozenset(
 """Variables that git sets for its hooks, or a user for another repository: with them git would read
 that repository instead of this one."""
 VERSION_CONTROL = frozenset({".git", ".hg", ".svn"})
+COMPRESSION = 3
+"""gzip level: code is small, and large files compress badly."""
+PIECE_BYTES = 256 * 1024
 
 
 class SourceTree(NamedTuple):
@@ -29,6 +37,51 @@ class SourceTree(NamedTuple):
     git_commit: str | None
     git_dirty: bool | None
     """Whether the files differ from the commit; `None` if there is no commit."""
+
+
+class LocalSnapshot(NamedTuple):
+    """The files of a folder, as one snapshot."""
+
+    tree: SourceTree
+    entries: list[Entry]
+    id: str
+    """The id that the server will give it: a hash of the entries."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read and hash every file of the folder. Raises BadFolder."""
+        tree = read_tree(folder)
+        if not tree.paths:
+            raise BadFolder(
+                f"There is nothing to send in {folder}",
+                "The folder is empty, or .gitignore (also of the folders above) and .fetchmlignore "
+                "exclude all of it.",
+            )
+        entries = read_entries(tree)
+        return cls(tree, entries, id_of(manifest(entries)))
+
+    def pack(self) -> tuple[BinaryIO, int]:
+        """Return the archive, in a temporary file to be closed by the caller, and its size in
+        bytes. Raises BadFolder."""
+        archive = tempfile.TemporaryFile()  # noqa: SIM115  # the caller's to close
+        try:
+            write_archive(self.tree, self.entries, archive)
+        except BaseException:
+            archive.close()
+            raise
+        size = archive.tell()
+        archive.seek(0)
+        return archive, size
+
+    def pieces(self, archive: BinaryIO) -> Iterator[UploadSnapshotRequest]:
+        """Yield the messages of the upload. `archive` is read from its position."""
+        first: dict[str, Any] = {
+            "git_commit": self.tree.git_commit,
+            "git_dirty": self.tree.git_dirty,
+        }
+        while data := archive.read(PIECE_BYTES):
+            yield UploadSnapshotRequest(data=data, **first)
+            first = {}
 
 
 def read_tree(root: Path) -> SourceTree:
@@ -152,3 +205,55 @@ def _ignored_below(root: Path, name: str) -> Callable[[str], bool]:
         return any(map(is_excluded, above)) or is_excluded(path)
 
     return ignored
+
+
+def read_entries(tree: SourceTree) -> list[Entry]:
+    """Return an entry for each path, with the hash of each file. Raises BadFolder."""
+    try:
+        return [_entry(tree.root, path) for path in tree.paths]
+    except OSError as error:
+        raise BadFolder(f"Can't read {error.filename}: {error.strerror}") from error
+
+
+def write_archive(tree: SourceTree, entries: list[Entry], archive: BinaryIO) -> None:
+    """Write a tar.gz archive of the entries. Raises BadFolder."""
+    try:
+        with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=COMPRESSION) as tar:
+            for entry in entries:
+                _add(tar, tree.root / entry.path, entry)
+    except OSError as error:
+        raise BadFolder(f"Can't pack {tree.root}: {error.strerror or error}") from error
+
+
+def _entry(root: Path, path: str) -> Entry:
+    found = root / path
+    fault = path_fault(path)
+    if found.is_symlink():
+        target = os.readlink(found)  # noqa: PTH115  # a Path would normalize it
+        entry = Entry(path, EntryKind.LINK, content=target)
+        fault = fault or link_fault(path, target)
+    elif not found.is_file():
+        fault = "is not a file, folder or link"
+    if fault:
+        shown = path.encode("utf-8", "replace").decode()
+        raise BadFolder(f"{shown} {fault}", f"Leave it out with a line in {OWN_IGNORE}.")
+    if not found.is_symlink():
+        with found.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            status = os.fstat(file.fileno())
+        kind = EntryKind.EXECUTABLE if status.st_mode & 0o100 else EntryKind.FILE
+        entry = Entry(path, kind, status.st_size, digest)
+    return entry
+
+
+def _add(tar: tarfile.TarFile, found: Path, entry: Entry) -> None:
+    """Add an entry without owner and times: equal trees make equal archives."""
+    member = tarfile.TarInfo(entry.path)
+    if entry.kind is EntryKind.LINK:
+        member.type, member.linkname = tarfile.SYMTYPE, entry.content
+        tar.addfile(member)
+        return
+    member.size = entry.size
+    member.mode = 0o755 if entry.kind is EntryKind.EXECUTABLE else 0o644
+    with found.open("rb") as file:
+        tar.addfile(member, file)

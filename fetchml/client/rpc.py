@@ -1,18 +1,42 @@
-"""When a failed call is retried, after which pause, and until when."""
+"""One call: what it sends, whether it may be repeated, and when a failed one is retried."""
 
 import random
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Self
+from typing import Any, Generic, NamedTuple, Self, TypeVar
+
+from google.protobuf.message import Message
 
 from fetchml.client.errors import CallError, NotFound, RateLimited, Unavailable, call_error
-from fetchml.client.rpcs import Rpc
 
 SHORTEST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5
 ACCEPTED = "x-trace-id"
 """In the initial metadata of a stream that the server has accepted, before its first message. Older
 servers do not send it: there the first message shows that the stream works."""
+
+Reply = TypeVar("Reply", covariant=True)  # noqa: PLC0105  # `Rpc[Reply]` is what is read
+
+
+class Rpc(NamedTuple, Generic[Reply]):
+    """One call."""
+
+    method: str
+    """`Service/Method`. A service without a package is one of fetchml.v1."""
+    request: Message
+    """The request, or the first one of a stream."""
+    reply: type[Reply]
+    repeatable: bool = True
+    """Whether a repeated call has the same effect as one."""
+    deletes: bool = False
+    """Whether NotFound after a retry is a success."""
+
+    @property
+    def wire(self) -> tuple[str, Callable[[Message], bytes], Callable[[bytes], Reply]]:
+        """Return the arguments of a gRPC channel: path, request serializer, reply parser."""
+        path = f"/{self.method}" if "." in self.method else f"/fetchml.v1.{self.method}"
+        parse: Callable[[bytes], Reply] = self.reply.FromString  # type: ignore[attr-defined]
+        return path, type(self.request).SerializeToString, parse
 
 
 class Options(NamedTuple):

@@ -1,11 +1,11 @@
-"""The RPCs that enter running tasks."""
+"""The calls that enter running tasks: the first messages, and a command's result."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from google.protobuf.message import Message
 
-from fetchml.client.rpcs import Rpc
+from fetchml.client.rpc import Rpc
 from fetchml.v1.access_pb2 import (
     ExecStart,
     ExecTaskRequest,
@@ -13,8 +13,6 @@ from fetchml.v1.access_pb2 import (
     ForwardPortRequest,
     ForwardPortResponse,
     ForwardStart,
-    OpenTaskPortRequest,
-    TaskPortLink,
     TerminalSize,
 )
 
@@ -52,11 +50,6 @@ def forward_port(task_id: str, port: int) -> Rpc[ForwardPortResponse]:
     """Return the call with its first message. The later ones have `data`."""
     request = ForwardPortRequest(start=ForwardStart(task_id=task_id, port=port))
     return Rpc("AccessService/ForwardPort", request, ForwardPortResponse, repeatable=False)
-
-
-def open_port(task_id: str, port: int) -> Rpc[TaskPortLink]:
-    request = OpenTaskPortRequest(task_id=task_id, port=port)
-    return Rpc("AccessService/OpenTaskPort", request, TaskPortLink)
 
 
 def exec_messages(rpc: Rpc[ExecTaskResponse], data: bytes) -> Iterator[Message]:

@@ -1,7 +1,7 @@
 """The fields that REST and gRPC show of kept environments."""
 
-from fetchml.api.mapping import Field, Mapping, Time
-from fetchml.environments.kept import KeptEnvironment
+from fetchml.api.mapping import Field, LongRows, Mapping, Time
+from fetchml.environments.kept import EnvironmentPage, KeptEnvironment
 from fetchml.v1 import environment_pb2
 
 KEPT_ENVIRONMENT: Mapping[KeptEnvironment, environment_pb2.KeptEnvironment] = Mapping(
@@ -11,4 +11,8 @@ KEPT_ENVIRONMENT: Mapping[KeptEnvironment, environment_pb2.KeptEnvironment] = Ma
     Field("tasks"),
     Time("last_used_at", lambda kept: kept.record.used_ns // 1_000_000),
     of="record",
+)
+
+ENVIRONMENTS: Mapping[EnvironmentPage, environment_pb2.ListEnvironmentsResponse] = Mapping(
+    environment_pb2.ListEnvironmentsResponse, LongRows("environments", KEPT_ENVIRONMENT)
 )

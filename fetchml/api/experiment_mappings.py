@@ -1,10 +1,10 @@
 """The fields that REST and gRPC show of experiments."""
 
-from fetchml.api.mapping import Field, Mapping, Nested
+from fetchml.api.mapping import Field, LongRows, Mapping, Nested
 from fetchml.api.status_counts import status_fields
 from fetchml.engine.experiments.views import ExperimentView
 from fetchml.v1 import experiment_pb2
-from fetchml.views import ExperimentResult
+from fetchml.views import ExperimentResult, ExperimentResults
 
 _COUNTS: Mapping[ExperimentView, experiment_pb2.Experiment.Counts] = Mapping(
     experiment_pb2.Experiment.Counts, *status_fields()
@@ -30,4 +30,8 @@ RESULT: Mapping[ExperimentResult, experiment_pb2.ExperimentResult] = Mapping(
     Field("snapshot_id", "task.spec.snapshot_id"),
     Field("user_id", "task.user"),
     of="task",
+)
+
+RESULTS: Mapping[ExperimentResults, experiment_pb2.ListExperimentResultsResponse] = Mapping(
+    experiment_pb2.ListExperimentResultsResponse, LongRows("results", RESULT)
 )

@@ -3,7 +3,7 @@
 `Task` has no table: replies hold many tasks, so `task_json` and `fill_task` are written for speed.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -12,9 +12,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.api.task_json import rfc3339
 from fetchml.api.task_messages import timestamp
+from fetchml.system.pacing import map_paced
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
+
+EncodeRows = Callable[[Callable[[Any], object], Any], Awaitable[object]]
+"""Encodes a list as JSON in steps: `RestRequest.rows`."""
 
 
 class Field:
@@ -48,6 +52,12 @@ class Field:
 
     def message(self, value: Any) -> object:
         return value
+
+    async def json_paced(self, value: Any, rows: "EncodeRows") -> object:
+        return self.json(value)
+
+    async def message_paced(self, value: Any) -> object:
+        return self.message(value)
 
 
 class Time(Field):
@@ -102,6 +112,28 @@ class Rows(Field):
         return [self._mapping.message(each) for each in value]
 
 
+class LongRows(Rows):
+    """A list that may be long, so that replies convert it in steps."""
+
+    def __init__(
+        self,
+        name: str,
+        mapping: "Mapping[Any, Any]",
+        value: str | Callable[[Any], Any] | None = None,
+    ) -> None:
+        super().__init__(name, mapping, value, keep_empty=True)
+
+    async def json_paced(self, value: Any, rows: "EncodeRows") -> object:
+        if self._mapping.is_long:
+            return [await self._mapping.json_paced(each, rows) for each in value]
+        return await rows(self._mapping.json, value)
+
+    async def message_paced(self, value: Any) -> object:
+        if self._mapping.is_long:
+            return [await self._mapping.message_paced(each) for each in value]
+        return await map_paced(self._mapping.message, value)
+
+
 def _same_name(descriptor: Any, of: str, *, full: bool) -> Field:
     """`descriptor`: of a field of the message."""
     is_time = descriptor.message_type is Timestamp.DESCRIPTOR
@@ -134,6 +166,7 @@ class Mapping(Generic[T, M]):
             for each in descriptors
         ]
         self._basic = [field for field in self._full if not field.full]
+        self.is_long = any(isinstance(field, LongRows) for field in self._full)
 
     def json(self, value: T, *, full: bool = False) -> dict[str, object]:
         """`full`: include the fields that the contract does not define."""
@@ -143,6 +176,18 @@ class Mapping(Generic[T, M]):
         """`full`: include the fields that the contract does not define."""
         found = self._found(value, full=full)
         return self._message(**{field.name: field.message(value) for field, value in found})
+
+    async def json_paced(self, value: T, rows: EncodeRows, *, full: bool = False) -> object:
+        """Like `json`. `rows` encodes the long lists."""
+        found = self._found(value, full=full)
+        return {field.name: await field.json_paced(value, rows) for field, value in found}
+
+    async def message_paced(self, value: T, *, full: bool = False) -> M:
+        """Like `message`. Other tasks may run while the long lists are converted."""
+        found = self._found(value, full=full)
+        return self._message(
+            **{field.name: await field.message_paced(value) for field, value in found}
+        )
 
     def _found(self, value: T, *, full: bool) -> list[tuple[Field, Any]]:
         fields = self._full if full else self._basic

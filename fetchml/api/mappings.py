@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from fetchml.api.mapping import Field, Mapping, Nested, Rows
+from fetchml.api.mapping import Field, LongRows, Mapping, Nested, Rows, Time
 from fetchml.core.audit import AuditEntry
 from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.model import Key
@@ -62,6 +62,10 @@ EXPLANATION: Mapping[Explanation, task_pb2.TaskExplanation] = Mapping(
 
 AUDIT_ENTRY: Mapping[AuditEntry, audit_pb2.AuditEntry] = Mapping(
     audit_pb2.AuditEntry, Field("user_id", "user"), Field("address", keep_empty=False)
+)
+
+AUDIT_LIST: Mapping[Sequence[AuditEntry], audit_pb2.AuditList] = Mapping(
+    audit_pb2.AuditList, LongRows("entries", AUDIT_ENTRY, lambda found: found)
 )
 
 LOG_TIME: Mapping[LogTime, task_pb2.TaskLogInfo.LogTime] = Mapping(task_pb2.TaskLogInfo.LogTime)
@@ -143,7 +147,28 @@ GPUS: Mapping[GpuReport, gpu_pb2.GpuList] = Mapping(
 
 KEY: Mapping[Key, key_pb2.Key] = Mapping(key_pb2.Key)
 
+KEYS: Mapping[Sequence[Key], key_pb2.ListKeysResponse] = Mapping(
+    key_pb2.ListKeysResponse, LongRows("keys", KEY, lambda found: found)
+)
+
+NEW_KEY: Mapping[tuple[Key, str], key_pb2.CreateKeyResponse] = Mapping(
+    key_pb2.CreateKeyResponse,
+    Nested("key", KEY, lambda made: made[0]),
+    Field("secret", lambda made: made[1]),
+)
+
+SIGN_IN_CODE: Mapping[tuple[str, str, int], key_pb2.CreateSignInCodeResponse] = Mapping(
+    key_pb2.CreateSignInCodeResponse,
+    Field("code", lambda made: made[0]),
+    Field("url", lambda made: made[1]),
+    Time("expires_at", lambda made: made[2]),
+)
+
 SECRET: Mapping[Secret, secret_pb2.Secret] = Mapping(secret_pb2.Secret)
+
+SECRETS: Mapping[Sequence[Secret], secret_pb2.ListSecretsResponse] = Mapping(
+    secret_pb2.ListSecretsResponse, LongRows("secrets", SECRET, lambda found: found)
+)
 
 STORAGE_USE: Mapping[tuple[Kind, Used], storage_pb2.StorageUse] = Mapping(
     storage_pb2.StorageUse,

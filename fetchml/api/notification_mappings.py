@@ -1,9 +1,18 @@
 """The fields that REST and gRPC show of notifications."""
 
-from fetchml.api.mapping import Field, Mapping, Time
+from typing import Any
+
+from fetchml.api.mapping import Field, LongRows, Mapping, Time
+from fetchml.api.task_json import target_json
+from fetchml.api.task_messages import target_message
 from fetchml.core.notifications.delivery import SERVER, Delivery
 from fetchml.core.notifications.requests import DeliveryState
-from fetchml.notifications.service import TestResult, WebhookSecret
+from fetchml.notifications.service import (
+    NotificationPage,
+    NotificationSettings,
+    TestResult,
+    WebhookSecret,
+)
 from fetchml.v1 import notification_pb2
 
 
@@ -21,7 +30,26 @@ NOTIFICATION: Mapping[Delivery, notification_pb2.Notification] = Mapping(
     Field("of_server", lambda row: row.user == SERVER, keep_empty=False),
 )
 
-SECRET: Mapping[WebhookSecret, notification_pb2.WebhookSecret] = Mapping(
+NOTIFICATIONS: Mapping[NotificationPage, notification_pb2.ListNotificationsResponse] = Mapping(
+    notification_pb2.ListNotificationsResponse, LongRows("notifications", NOTIFICATION)
+)
+
+
+class _Targets(Field):
+    """Addresses with their whole URLs, which only their owner gets."""
+
+    def json(self, value: Any) -> object:
+        return [target_json(each, each.url) for each in value]
+
+    def message(self, value: Any) -> object:
+        return [target_message(each, each.url) for each in value]
+
+
+SETTINGS: Mapping[NotificationSettings, notification_pb2.NotificationSettings] = Mapping(
+    notification_pb2.NotificationSettings, _Targets("notify")
+)
+
+WEBHOOK_SECRET: Mapping[WebhookSecret, notification_pb2.WebhookSecret] = Mapping(
     notification_pb2.WebhookSecret
 )
 

@@ -1,8 +1,8 @@
 """The fields that REST and gRPC show of sweeps."""
 
-from fetchml.api.mapping import Field, Mapping, Nested, Rows
+from fetchml.api.mapping import Field, LongRows, Mapping, Nested, Rows
 from fetchml.api.status_counts import status_fields
-from fetchml.engine.sweeps.views import SweepChange, SweepResult, SweepResults, SweepView
+from fetchml.engine.sweeps.views import SweepChange, SweepPage, SweepResult, SweepResults, SweepView
 from fetchml.v1 import sweep_pb2
 
 _COUNTS: Mapping[SweepView, sweep_pb2.Sweep.Counts] = Mapping(
@@ -15,6 +15,10 @@ SWEEP: Mapping[SweepView, sweep_pb2.Sweep] = Mapping(
     Nested("counts", _COUNTS, lambda view: view),
     of="sweep",
     without=("tasks",),
+)
+
+SWEEPS: Mapping[SweepPage, sweep_pb2.ListSweepsResponse] = Mapping(
+    sweep_pb2.ListSweepsResponse, LongRows("sweeps", SWEEP)
 )
 
 CANCELLED: Mapping[SweepChange, sweep_pb2.CancelSweepResponse] = Mapping(

@@ -19,7 +19,6 @@ from fetchml.core.model import (
     DatasetSpec,
     Dependency,
     Requeue,
-    Role,
     Status,
     Task,
 )
@@ -28,12 +27,11 @@ from fetchml.core.requests.checks import MAX_ENTRIES, MAX_ITEMS
 from fetchml.core.requests.secrets import Form, SecretUse
 from fetchml.core.requests.times import LATEST_MS
 from fetchml.errors import BadRequest
-from fetchml.v1 import key_pb2, task_pb2
+from fetchml.v1 import task_pb2
 from fetchml.views import Update
 
 _STATUS_NUMBER: dict[Status, Any] = {s: task_pb2.Task.Status.Value(s) for s in Status}
 _STATUS = {int(number): status for status, number in _STATUS_NUMBER.items()}
-_ROLE = {int(key_pb2.Key.Role.Value(role)): role for role in Role}
 _CONDITION_NUMBER: dict[Condition, Any] = {
     each: task_pb2.Dependency.Condition.Value(each) for each in Condition
 }
@@ -331,8 +329,3 @@ def update_message(update: Update, *, full: bool) -> task_pb2.WatchTasksResponse
         timestamp=timestamp(update.at),
         task=task_message(update.task, full=full) if update.task else None,
     )
-
-
-def role_of(number: int) -> Role | None:
-    """Convert protobuf's number. Returns `None` if it names no role."""
-    return _ROLE.get(number)

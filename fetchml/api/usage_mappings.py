@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fetchml.api.mapping import Field, Mapping, Nested, Time
+from fetchml.api.mapping import Field, LongRows, Mapping, Nested, Time
 from fetchml.core.usage import DayUse, GpuHold, UserDay
 from fetchml.engine.usage.history import DaysOfUse, GpuHistory, GpuTrack
 from fetchml.ports.usage import GpuPoint, TaskHistory, TaskPoint
@@ -43,10 +43,9 @@ TASK_USAGE: Mapping[TaskHistory, usage_pb2.TaskUsage] = Mapping(
     Time("since", lambda history: history.since if history.points else None),
     Time("until", lambda history: history.until if history.points else None),
     Field("step_seconds", lambda history: history.step // 1000),
+    LongRows("points", TASK_POINT),
     Nested("total", TASK_POINT),
-    without=("points",),
 )
-"""Without the points, which may be many."""
 
 GPU_POINT: Mapping[GpuPoint, usage_pb2.GpuPoint] = Mapping(
     usage_pb2.GpuPoint,
@@ -60,16 +59,17 @@ GPU_POINT: Mapping[GpuPoint, usage_pb2.GpuPoint] = Mapping(
 GPU_HOLD: Mapping[GpuHold, usage_pb2.GpuHold] = Mapping(usage_pb2.GpuHold, Field("user_id", "user"))
 
 GPU_TRACK: Mapping[GpuTrack, usage_pb2.GpuTrack] = Mapping(
-    usage_pb2.GpuTrack, Field("name", keep_empty=False), without=("points", "holds")
+    usage_pb2.GpuTrack,
+    Field("name", keep_empty=False),
+    LongRows("points", GPU_POINT),
+    LongRows("holds", GPU_HOLD),
 )
-"""Without points and holds, which may be many."""
 
 GPU_HISTORY: Mapping[GpuHistory, usage_pb2.GpuHistory] = Mapping(
     usage_pb2.GpuHistory,
     Field("step_seconds", lambda history: history.step // 1000),
-    without=("gpus",),
+    LongRows("gpus", GPU_TRACK),
 )
-"""Without the GPUs."""
 
 GPU_HOURS: Mapping[tuple[UserDay, DayUse], usage_pb2.GpuHours] = Mapping(
     usage_pb2.GpuHours,
@@ -85,6 +85,5 @@ GPU_HOURS_LIST: Mapping[DaysOfUse, usage_pb2.GpuHoursList] = Mapping(
     usage_pb2.GpuHoursList,
     Field("first_day", "first"),
     Field("last_day", "last"),
-    without=("days",),
+    LongRows("days", GPU_HOURS, "rows"),
 )
-"""Without the days."""

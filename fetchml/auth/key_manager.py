@@ -20,21 +20,14 @@ class KeyManager:
         self._audit = audit
         self._background = BackgroundWork()
 
-    async def create(
-        self, who: Principal, name: str, role: Role | None, expires_at: int | None = None
-    ) -> tuple[Key, str]:
-        """Create a key; returns it and its secret, which is not kept. Raises ValidationFailed."""
-        _require_admin(who)
-        work = self._create(who, name, role, expires_at)
-        return await self._background.run_to_completion(work)
-
-    async def create_from(self, who: Principal, fields: Mapping[str, object]) -> tuple[Key, str]:
-        """Create the key of a request in JSON, like `create`."""
+    async def create(self, who: Principal, fields: Mapping[str, object]) -> tuple[Key, str]:
+        """Create the key of a request in JSON; returns it and its secret, which is not kept. Raises
+        ValidationFailed."""
         _require_admin(who)
         new, wrong = key_rules.read(fields)
         if new is None:
             raise ValidationFailed([FieldViolation(*violation) for violation in wrong])
-        return await self.create(who, *new)
+        return await self._background.run_to_completion(self._create(who, *new))
 
     def list(self, who: Principal) -> list[Key]:
         """Return all keys, revoked ones too, oldest first."""

@@ -20,8 +20,8 @@ from google.protobuf.message import Message
 
 from fetchml.adapters.duckdb.store import DuckDBStore, StoreUnusable
 from fetchml.adapters.system_errors import with_advice
-from fetchml.api.grpc import keys as key_requests
 from fetchml.api.grpc.server import GrpcServer
+from fetchml.api.operations import key_operations
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
 from fetchml.api.services import ApiServices
 from fetchml.auth.admin_key import BadAdminKey, ensure_admin
@@ -125,7 +125,10 @@ async def manage_keys(data_dir: Path, request: Message) -> Message:
 async def _answer_about_keys(store: DuckDBStore, request: Message) -> Message:
     clock, ids = Clock(), IdSequence()
     keys = KeyManager(await wiring.keyring(store, clock, ids), Audit(store, clock_ms=clock))
-    return await key_requests.answer(keys, Admission.local, request)
+    for operation in key_operations(keys):
+        if operation.rpc.input_type is request.DESCRIPTOR:
+            return await operation.answer(Admission.local, request)
+    raise TypeError(f"{type(request).__name__} is not a request about keys")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from fetchml.api.grpc.groups.experiments import ExperimentService
+from fetchml.api.grpc.experiments import ExperimentService
 from fetchml.api.grpc.listing import ListReplies
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.sending import COPIES, REPLIES_BY_CALLER, UnreadReplies
@@ -64,8 +64,6 @@ class Listed:
 
 
 NO_TASKS = ExperimentCounts(nothing_stored(), lambda _: True)
-ENGINE: Any = None
-"""Not asked here."""
 EXPERIMENTS: Any = Listed(*(Experiment(str(n), "ada", "a", 0) for n in range(COUNT)))
 SNAPSHOTS: Any = Listed(*(Snapshot(str(n), 1, 1, 0, 0, ("ada",)) for n in range(COUNT)))
 
@@ -79,13 +77,13 @@ def over_http() -> http.RestRequest:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda: ExperimentService(EXPERIMENTS, ENGINE).ListExperiments(
+        lambda: ExperimentService(EXPERIMENTS).ListExperiments(
             ListExperimentsRequest(), RpcContext(WHO, {})
         ),
         lambda: SnapshotService(SNAPSHOTS).ListSnapshots(
             ListSnapshotsRequest(), RpcContext(WHO, {})
         ),
-        lambda: ExperimentOperations(EXPERIMENTS, ENGINE, body_timeout_seconds=1).list(over_http()),
+        lambda: ExperimentOperations(EXPERIMENTS, body_timeout_seconds=1).list(over_http()),
         lambda: SnapshotOperations(
             SNAPSHOTS, Streams(), body_timeout_seconds=1, send_timeout_seconds=1
         ).list(over_http()),

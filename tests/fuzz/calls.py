@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.api.grpc.groups import sweeps
+from fetchml.api.grpc import sweeps
 from fetchml.api.grpc.handler import _key_in
 from fetchml.api.grpc.peers import client_of
 from fetchml.api.grpc.rpc_context import RpcContext

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from fetchml.api.grpc.usage import UsageService
+from fetchml.api.operations import operations
 from fetchml.core.requests.usage import MAX_ROWS
 from fetchml.core.usage import SAMPLE_MS, DayUse, GpuHold, GpuSample, TaskSample, UserDay
 from fetchml.ports.usage import UsageBatch
@@ -87,22 +87,19 @@ async def test_largest_replies_over_rest() -> None:
 @pytest.mark.slow
 async def test_largest_replies_over_grpc() -> None:
     async with memory_engine() as memory:
-        service, context = (
-            UsageService(memory.engine),
-            cast("Any", SimpleNamespace(principal=ALICE)),
-        )
+        rows = {row.rpc.name: row for row in operations(Mock(engine=memory.engine))}
         task_id = (await memory.engine.create_task(ALICE, {"job_name": "a"})).id
         fill(memory.store, task_id)
         prepare(memory.store)
         begin, end = since(NOW - PERIOD), since(NOW + 1_000)
-        for answer, request in (
-            (service.GetTaskUsage, usage_pb2.GetTaskUsageRequest(task_id=task_id, points=2_000)),
+        for name, request in (
+            ("GetTaskUsage", usage_pb2.GetTaskUsageRequest(task_id=task_id, points=2_000)),
             (
-                service.GetGpuHistory,
+                "GetGpuHistory",
                 usage_pb2.GetGpuHistoryRequest(since=begin, until=end, points=2_000),
             ),
-            (service.ListGpuHours, usage_pb2.ListGpuHoursRequest()),
+            ("ListGpuHours", usage_pb2.ListGpuHoursRequest()),
         ):
-            work = partial(answer, request, context)  # type: ignore[arg-type]
+            work = partial(rows[name].answer, ALICE, request)
             await work()
             assert await longest_turn(work) < LONGEST_SECONDS, request

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
@@ -173,7 +174,6 @@ async def proxy_world(
     origins = JupyterOrigins(public_url, domain, port=own_port, loopback=loopback)
     services: Any = StubServices(origins, private=private)
     store: Any = MemoryStore()
-    nothing: Any = None
     ids = iter(range(100))
     keyring = Keyring(
         store, clock_ms=lambda: time.time_ns() // 1_000_000, new_id=lambda: f"key-{next(ids)}"
@@ -181,7 +181,7 @@ async def proxy_world(
     _, secret = await keyring.create("ada", Role.USER)
     admission = Admission(keyring, time.monotonic, limiter=limiter)
     audit = Audit(store, clock_ms=Clock())
-    unused = dict.fromkeys((field.name for field in fields(ApiServices)), nothing)
+    unused = dict.fromkeys((field.name for field in fields(ApiServices)), Mock())
     api = ApiServices(**{**unused, "jupyter": services, "admission": admission, "audit": audit})
     server = HttpServer(api, timeouts)
     await server.start([*sockets, *more])

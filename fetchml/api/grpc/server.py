@@ -10,28 +10,21 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from fetchml.api.grpc.access import AccessService
-from fetchml.api.grpc.audit import AuditService
 from fetchml.api.grpc.backup import BackupService
+from fetchml.api.grpc.experiments import ExperimentService
 from fetchml.api.grpc.gpus import GpuService
-from fetchml.api.grpc.groups.environments import EnvironmentService
-from fetchml.api.grpc.groups.experiments import ExperimentService
-from fetchml.api.grpc.groups.notifications import NotificationService
-from fetchml.api.grpc.groups.secrets import SecretService
-from fetchml.api.grpc.groups.sweeps import SweepService
 from fetchml.api.grpc.handler import RpcHandler
 from fetchml.api.grpc.health import HealthService
-from fetchml.api.grpc.host import ServerService
 from fetchml.api.grpc.jupyter import JupyterService
-from fetchml.api.grpc.keys import KeyService
+from fetchml.api.grpc.operations import handlers
 from fetchml.api.grpc.queue import QueueService
 from fetchml.api.grpc.receiving import MAX_MESSAGE_BYTES, UNREAD_BYTES
 from fetchml.api.grpc.snapshots import SnapshotService
-from fetchml.api.grpc.storage import StorageService
+from fetchml.api.grpc.sweeps import SweepService
 from fetchml.api.grpc.tasks import TaskService
-from fetchml.api.grpc.usage import UsageService
 from fetchml.api.jupyter.opened_ports import OpenedPorts
+from fetchml.api.operations import operations
 from fetchml.api.services import ApiServices
-from fetchml.auth.sign_in import SignIn
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.sections.server import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate, LoadedCertificate
@@ -39,10 +32,8 @@ from fetchml.v1 import (
     access_pb2,
     access_pb2_grpc,
     audit_pb2,
-    audit_pb2_grpc,
     backup_pb2_grpc,
     environment_pb2,
-    environment_pb2_grpc,
     experiment_pb2,
     experiment_pb2_grpc,
     gpu_pb2,
@@ -50,25 +41,19 @@ from fetchml.v1 import (
     jupyter_pb2,
     jupyter_pb2_grpc,
     key_pb2,
-    key_pb2_grpc,
     notification_pb2,
-    notification_pb2_grpc,
     queue_pb2,
     queue_pb2_grpc,
     secret_pb2,
-    secret_pb2_grpc,
     server_pb2,
-    server_pb2_grpc,
     snapshot_pb2,
     snapshot_pb2_grpc,
     storage_pb2,
-    storage_pb2_grpc,
     sweep_pb2,
     sweep_pb2_grpc,
     task_pb2,
     task_pb2_grpc,
     usage_pb2,
-    usage_pb2_grpc,
 )
 
 SERVICES = frozenset(
@@ -170,39 +155,25 @@ class GrpcServer:
             )
 
         services: Any = self._handler
+        # Before the generated services, whose methods that are in the table are not implemented.
+        self._handler.add_generic_rpc_handlers(handlers(operations(api)))
         task_pb2_grpc.add_TaskServiceServicer_to_server(
             TaskService(api.engine, self._handler.unread), services
         )
         queue_pb2_grpc.add_QueueServiceServicer_to_server(QueueService(api.engine), services)
         experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(
-            ExperimentService(api.experiments, api.engine), services
+            ExperimentService(api.experiments), services
         )
         sweep_pb2_grpc.add_SweepServiceServicer_to_server(SweepService(api.engine), services)
-        notification_pb2_grpc.add_NotificationServiceServicer_to_server(
-            NotificationService(api.engine), services
-        )
         snapshot_pb2_grpc.add_SnapshotServiceServicer_to_server(
             SnapshotService(api.snapshots), services
         )
         jupyter_pb2_grpc.add_JupyterServiceServicer_to_server(JupyterService(api.jupyter), services)
         gpu_pb2_grpc.add_GpuServiceServicer_to_server(GpuService(api.gpus), services)
-        key_pb2_grpc.add_KeyServiceServicer_to_server(
-            KeyService(api.keys, SignIn(api.admission, api.audit), api.jupyter.origins), services
-        )
-        secret_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(api.secrets), services)
-        environment_pb2_grpc.add_EnvironmentServiceServicer_to_server(
-            EnvironmentService(api.environments), services
-        )
-        audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(api.audit), services)
-        storage_pb2_grpc.add_StorageServiceServicer_to_server(
-            StorageService(api.retention), services
-        )
-        usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(api.engine), services)
         access_pb2_grpc.add_AccessServiceServicer_to_server(
             AccessService(api.access, OpenedPorts(api.access, api.admission, api.jupyter.origins)),
             services,
         )
-        server_pb2_grpc.add_ServerServiceServicer_to_server(ServerService(api.engine), services)
         if copies is not None:
             backup_pb2_grpc.add_BackupServiceServicer_to_server(BackupService(copies), services)
         health = HealthService(SERVICES, accepts_work)

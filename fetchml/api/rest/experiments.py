@@ -4,7 +4,7 @@ from functools import partial
 
 from aiohttp import web
 
-from fetchml.api.experiment_mappings import EXPERIMENT, RESULT
+from fetchml.api.experiment_mappings import EXPERIMENT
 from fetchml.api.http.body import read_object
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
@@ -12,16 +12,12 @@ from fetchml.api.http.router import Route
 from fetchml.core.model import Principal
 from fetchml.core.requests.checks import unknown_fields
 from fetchml.core.requests.experiment import KNOWN_FIELDS, Experiment
-from fetchml.engine.engine import Engine
 from fetchml.engine.experiments.service import Experiments
 
 
 class ExperimentOperations:
-    def __init__(
-        self, experiments: Experiments, engine: Engine, *, body_timeout_seconds: float
-    ) -> None:
+    def __init__(self, experiments: Experiments, *, body_timeout_seconds: float) -> None:
         self._experiments = experiments
-        self._engine = engine
         self._body_timeout_seconds = body_timeout_seconds
 
     def routes(self) -> list[Route]:
@@ -29,9 +25,6 @@ class ExperimentOperations:
             Route("GET", "/v1/experiments", self.list),
             Route("POST", "/v1/experiments", self.create),
             Route("GET", "/v1/experiments/{id}", self.get),
-            Route("DELETE", "/v1/experiments/{id}", self.delete),
-            Route("POST", "/v1/experiments/{id}/archive", self.archive),
-            Route("GET", "/v1/experiments/{id}/results", self.results),
         ]
 
     async def list(self, request: RestRequest) -> web.StreamResponse:
@@ -56,26 +49,6 @@ class ExperimentOperations:
         full = query.full_view()
         found = self._experiments.get(request.principal, experiment_id)
         return request.json(self._shown(request.principal, found, full=full), ignored=query.ignored)
-
-    async def delete(self, request: RestRequest, experiment_id: str) -> web.StreamResponse:
-        await self._experiments.delete(request.principal, experiment_id)
-        return request.empty()
-
-    async def archive(self, request: RestRequest, experiment_id: str) -> web.StreamResponse:
-        query = Query(request.http, "view")
-        full = query.full_view()
-        archived = await self._experiments.archive(request.principal, experiment_id)
-        return request.json(
-            self._shown(request.principal, archived, full=full), ignored=query.ignored
-        )
-
-    async def results(self, request: RestRequest, experiment_id: str) -> web.StreamResponse:
-        query = Query(request.http, "limit", "offset")
-        found = await self._engine.experiment_results(
-            request.principal, experiment_id, query.number("limit"), query.number("offset")
-        )
-        body = {"results": await request.rows(RESULT.json, found.results), "total": found.total}
-        return request.json(body, ignored=query.ignored)
 
     def _shown(self, who: Principal, found: Experiment, *, full: bool) -> dict[str, object]:
         return EXPERIMENT.json(self._experiments.with_counts(who, found), full=full)

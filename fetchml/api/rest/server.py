@@ -25,24 +25,18 @@ from fetchml.api.http.streams import Streams
 from fetchml.api.jupyter.opened_ports import OpenedPorts
 from fetchml.api.jupyter.proxy import JupyterProxy
 from fetchml.api.jupyter.task_ports import TaskPorts, place_in
+from fetchml.api.operations import operations
 from fetchml.api.rest.access import AccessOperations
-from fetchml.api.rest.audit import AuditOperations
-from fetchml.api.rest.environments import EnvironmentOperations
 from fetchml.api.rest.experiments import ExperimentOperations
-from fetchml.api.rest.gpus import GpuOperations
 from fetchml.api.rest.jupyter import JupyterOperations
-from fetchml.api.rest.keys import KeyOperations
 from fetchml.api.rest.logs import LogOperations
 from fetchml.api.rest.metrics.exposition import Metrics
-from fetchml.api.rest.notifications import NotificationOperations
+from fetchml.api.rest.operations import routes
 from fetchml.api.rest.outputs import OutputOperations
-from fetchml.api.rest.secrets import SecretOperations
 from fetchml.api.rest.snapshots import SnapshotOperations
 from fetchml.api.rest.status import ServerOperations
-from fetchml.api.rest.storage import StorageOperations
 from fetchml.api.rest.sweeps import SweepOperations
 from fetchml.api.rest.tasks import TaskOperations
-from fetchml.api.rest.usage import UsageOperations
 from fetchml.api.services import ApiServices
 from fetchml.api.trace import new_trace
 from fetchml.api.ui.routes import PageOperations
@@ -139,11 +133,12 @@ class HttpServer:
         handshake = Handshake(
             api.admission, self._credentials, self._streams, timeouts.ws.close_within
         )
-        for operations in (
+        for route in routes(operations(api), body_timeout_seconds=timeouts.body):
+            self._router.add(route)
+        for by_hand in (
             TaskOperations(api.engine, body_timeout_seconds=timeouts.body),
-            ExperimentOperations(api.experiments, api.engine, body_timeout_seconds=timeouts.body),
+            ExperimentOperations(api.experiments, body_timeout_seconds=timeouts.body),
             SweepOperations(api.engine, body_timeout_seconds=timeouts.body),
-            NotificationOperations(api.engine, body_timeout_seconds=timeouts.body),
             SnapshotOperations(
                 api.snapshots,
                 self._streams,
@@ -154,14 +149,7 @@ class HttpServer:
             LogOperations(api.engine, self._streams, send_timeout_seconds=timeouts.send),
             OutputOperations(api.engine, self._streams, send_timeout_seconds=timeouts.send),
             ServerOperations(api.engine, api.gpus, api.secrets, api.environments, metrics),
-            GpuOperations(api.gpus, body_timeout_seconds=timeouts.body),
-            UsageOperations(api.engine),
-            AuditOperations(api.audit),
             AccessOperations(OpenedPorts(api.access, api.admission, api.jupyter.origins)),
-            KeyOperations(api.keys, body_timeout_seconds=timeouts.body),
-            SecretOperations(api.secrets, body_timeout_seconds=timeouts.body),
-            EnvironmentOperations(api.environments),
-            StorageOperations(api.retention, body_timeout_seconds=timeouts.body),
             WatchOperation(api.engine, handshake, timeouts.ws),
             ShellOperation(api.access, handshake, timeouts.ws),
             SessionOperations(
@@ -175,7 +163,7 @@ class HttpServer:
             PageOperations(),
             proxy,
         ):
-            for route in operations.routes():
+            for route in by_hand.routes():
                 self._router.add(route)
 
     async def start(

@@ -9,7 +9,7 @@ import fetchml
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.mappings import DOCTOR, ESTIMATE, QUEUE, SERVER
+from fetchml.api.mappings import ESTIMATE, QUEUE
 from fetchml.api.rest.description import description
 from fetchml.api.rest.metrics.exposition import Metrics, ServerState
 from fetchml.api.task_json import health_json, task_json
@@ -45,8 +45,6 @@ class ServerOperations:
             Route("GET", "/openapi.yaml", self.openapi, keyless=True),
             Route("GET", "/v1/queue", self.queue),
             Route("GET", "/v1/queue/waiting", self.waiting),
-            Route("GET", "/v1/server", self.info),
-            Route("GET", "/v1/doctor", self.doctor),
             Route("GET", "/metrics", self.metrics),
         ]
 
@@ -78,16 +76,6 @@ class ServerOperations:
             "total": found.total,
         }
         return request.json(body, ignored=query.ignored)
-
-    async def info(self, request: RestRequest) -> web.StreamResponse:
-        query = Query(request.http)
-        found = await self._engine.server_info(request.principal)
-        return request.json(SERVER.json(found), ignored=query.ignored)
-
-    async def doctor(self, request: RestRequest) -> web.StreamResponse:
-        query = Query(request.http)
-        found = await self._engine.run_doctor(request.principal)
-        return request.json(DOCTOR.json(found), ignored=query.ignored)
 
     async def metrics(self, request: RestRequest) -> web.StreamResponse:
         status = self._engine.status

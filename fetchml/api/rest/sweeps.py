@@ -8,7 +8,7 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import ended_with_client
 from fetchml.api.rest.tasks import idempotency_key
-from fetchml.api.sweep_mappings import BEST, CANCELLED, RETRIED, SWEEP
+from fetchml.api.sweep_mappings import SWEEP
 from fetchml.api.task_json import task_json
 from fetchml.core.acceptance import ignored_fields
 from fetchml.core.requests.checks import unknown_fields
@@ -25,11 +25,6 @@ class SweepOperations:
     def routes(self) -> list[Route]:
         return [
             Route("POST", "/v1/sweeps", self.create),
-            Route("GET", "/v1/sweeps", self.list),
-            Route("GET", "/v1/sweeps/{id}", self.get),
-            Route("POST", "/v1/sweeps/{id}/cancel", self.cancel),
-            Route("POST", "/v1/sweeps/{id}/retry", self.retry),
-            Route("GET", "/v1/sweeps/{id}/best", self.best),
         ]
 
     async def create(self, request: RestRequest) -> web.StreamResponse:
@@ -47,43 +42,6 @@ class SweepOperations:
         if validate_only:
             return request.json(_validated(made), ignored=ignored)
         return request.json(SWEEP.json(made), status=201, ignored=ignored)
-
-    async def list(self, request: RestRequest) -> web.StreamResponse:
-        query = Query(request.http, "user_id", "limit", "offset")
-        page = self._engine.sweeps.page(
-            request.principal,
-            user=query.text("user_id") or None,
-            limit=query.number("limit"),
-            offset=query.number("offset"),
-        )
-        body = {"sweeps": await request.rows(SWEEP.json, page.sweeps), "total": page.total}
-        return request.json(body, ignored=query.ignored)
-
-    async def get(self, request: RestRequest, sweep_id: str) -> web.StreamResponse:
-        query = Query(request.http)
-        found = self._engine.sweeps.get(request.principal, sweep_id)
-        return request.json(SWEEP.json(found), ignored=query.ignored)
-
-    async def cancel(self, request: RestRequest, sweep_id: str) -> web.StreamResponse:
-        query = Query(request.http)
-        done = await self._engine.sweeps.cancel(request.principal, sweep_id)
-        return request.json(CANCELLED.json(done), ignored=query.ignored)
-
-    async def retry(self, request: RestRequest, sweep_id: str) -> web.StreamResponse:
-        query = Query(request.http)
-        done = await self._engine.sweeps.retry(request.principal, sweep_id)
-        return request.json(RETRIED.json(done), ignored=query.ignored)
-
-    async def best(self, request: RestRequest, sweep_id: str) -> web.StreamResponse:
-        query = Query(request.http, "metric", "goal", "limit")
-        found = await self._engine.best_of_sweep(
-            request.principal,
-            sweep_id,
-            query.text("metric") or "",
-            query.text("goal") or "",
-            query.number("limit"),
-        )
-        return request.json(BEST.json(found), ignored=query.ignored)
 
 
 def _validated(view: SweepView) -> dict[str, object]:

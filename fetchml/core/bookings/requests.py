@@ -103,4 +103,3 @@ _RULES = {
     "gpu_uuids": list_of(line(256, empty=False), empty=False),
     "gpu": integer(1, MOST_GPUS),
 }
-KNOWN_FIELDS = frozenset(_RULES)

@@ -25,10 +25,6 @@ class InvalidNotification(Exception):
         self.violations = violations
 
 
-SETTINGS_FIELDS = frozenset({"notify"})
-TEST_FIELDS = frozenset({"url"})
-
-
 def read_settings(request: Mapping[str, object], rules: AddressRules) -> tuple[NotifyTarget, ...]:
     """Return a user's default targets. Raises InvalidNotification."""
     fields, violations = check_fields(request, {"notify": targets.fault}, required=("notify",))

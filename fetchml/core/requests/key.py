@@ -11,8 +11,6 @@ from fetchml.core.requests.checks import Violation, check_fields, text
 LAST_EXPIRY_MS = 253_402_300_799_999
 """The end of the year 9999: the last time that a protobuf Timestamp may hold."""
 
-KNOWN_FIELDS = frozenset({"name", "role", "expires_at"})
-
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 

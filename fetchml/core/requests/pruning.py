@@ -83,8 +83,6 @@ _RULES: dict[str, Check] = {
     "user_id": matching(_USER, MAX_USER_CHARACTERS, "must be the name of a key"),
     "apply": boolean,
 }
-KNOWN_FIELDS = frozenset(_RULES)
-"""Known request properties. Others are ignored and named in the reply's header (reading 12)."""
 
 
 def pruning(request: Mapping[str, object]) -> tuple[Pruning | None, list[Violation]]:

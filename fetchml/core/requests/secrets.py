@@ -18,8 +18,6 @@ MAX_BYTES_OF_ONE_USER = 512 * 1024
 MAX_BYTES = 16 << 20
 """Encrypted values of all users, which are in memory."""
 
-KNOWN_FIELDS = frozenset({"value"})
-
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _name: Check = matching(_NAME, MAX_NAME, "must be a name of letters, digits and _")
 _value: Check = text(MAX_VALUE_BYTES, empty=False)

@@ -5,7 +5,7 @@ from google.protobuf.struct_pb2 import Value
 
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.tasks import idempotency_key
-from fetchml.api.sweep_mappings import BEST, CANCELLED, RETRIED, SWEEP
+from fetchml.api.sweep_mappings import SWEEP
 from fetchml.api.task_messages import fill_task, split_create
 from fetchml.core.sweeps.definition import MAX_PARAMETERS
 from fetchml.core.sweeps.values import KINDS, MAX_TASKS
@@ -32,47 +32,6 @@ class SweepService(sweep_pb2_grpc.SweepServiceServicer):
             validate_only=request.validate_only,
         )
         return _validated(made) if request.validate_only else SWEEP.message(made)
-
-    async def ListSweeps(
-        self, request: sweep_pb2.ListSweepsRequest, context: RpcContext
-    ) -> sweep_pb2.ListSweepsResponse:
-        page = self._engine.sweeps.page(
-            context.principal,
-            user=request.user_id or None,
-            limit=request.limit if request.HasField("limit") else None,
-            offset=request.offset if request.HasField("offset") else None,
-        )
-        sweeps = await map_paced(SWEEP.message, page.sweeps)
-        return sweep_pb2.ListSweepsResponse(sweeps=sweeps, total=page.total)
-
-    async def GetSweep(
-        self, request: sweep_pb2.GetSweepRequest, context: RpcContext
-    ) -> sweep_pb2.Sweep:
-        return SWEEP.message(self._engine.sweeps.get(context.principal, request.sweep_id))
-
-    async def CancelSweep(
-        self, request: sweep_pb2.CancelSweepRequest, context: RpcContext
-    ) -> sweep_pb2.CancelSweepResponse:
-        done = await self._engine.sweeps.cancel(context.principal, request.sweep_id)
-        return CANCELLED.message(done)
-
-    async def RetrySweep(
-        self, request: sweep_pb2.RetrySweepRequest, context: RpcContext
-    ) -> sweep_pb2.RetrySweepResponse:
-        done = await self._engine.sweeps.retry(context.principal, request.sweep_id)
-        return RETRIED.message(done)
-
-    async def ListBestTasks(
-        self, request: sweep_pb2.ListBestTasksRequest, context: RpcContext
-    ) -> sweep_pb2.ListBestTasksResponse:
-        found = await self._engine.best_of_sweep(
-            context.principal,
-            request.sweep_id,
-            request.metric,
-            request.goal,
-            request.limit if request.HasField("limit") else None,
-        )
-        return BEST.message(found)
 
 
 async def _fields(request: sweep_pb2.CreateSweepRequest) -> dict[str, object]:

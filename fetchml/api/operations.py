@@ -1,0 +1,138 @@
+"""The operations that REST and gRPC offer alike: one row for each.
+
+A new operation is an RPC in a proto, a row here, and a function. Operations stand elsewhere, once
+for each transport, if they stream, or if a transport has rules of its own for them: tasks, logs,
+files, snapshots, Jupyter services, and the queue.
+"""
+
+from types import ModuleType
+
+from google.protobuf.descriptor import MethodDescriptor
+
+from fetchml.api.booking_mappings import BOOKING, BOOKINGS
+from fetchml.api.environment_mappings import ENVIRONMENTS
+from fetchml.api.experiment_mappings import EXPERIMENT, RESULTS
+from fetchml.api.mappings import (
+    AUDIT_LIST,
+    DOCTOR,
+    GPU,
+    GPUS,
+    KEY,
+    KEYS,
+    NEW_KEY,
+    PRUNED,
+    SECRET,
+    SECRETS,
+    SERVER,
+    SIGN_IN_CODE,
+    STORAGE,
+)
+from fetchml.api.notification_mappings import (
+    NOTIFICATION,
+    NOTIFICATIONS,
+    SETTINGS,
+    TEST_RESULT,
+    WEBHOOK_SECRET,
+)
+from fetchml.api.operation import Operation
+from fetchml.api.services import ApiServices
+from fetchml.api.sweep_mappings import BEST, CANCELLED, RETRIED, SWEEP, SWEEPS
+from fetchml.api.usage_mappings import GPU_HISTORY, GPU_HOURS_LIST, TASK_USAGE
+from fetchml.auth.key_manager import KeyManager
+from fetchml.auth.sign_in import SignIn
+from fetchml.core.model import Principal
+from fetchml.engine.experiments.views import ExperimentView
+from fetchml.engine.sweeps.views import SweepResults
+from fetchml.v1 import (
+    audit_pb2,
+    environment_pb2,
+    experiment_pb2,
+    gpu_pb2,
+    key_pb2,
+    notification_pb2,
+    secret_pb2,
+    server_pb2,
+    storage_pb2,
+    sweep_pb2,
+    usage_pb2,
+)
+
+
+def key_operations(keys: KeyManager) -> list[Operation]:
+    """Those that a stopped server's command line offers too."""
+    return [
+        Operation(_rpc(key_pb2, "ListKeys"), keys.list, KEYS),
+        Operation(_rpc(key_pb2, "CreateKey"), keys.create, NEW_KEY, status=201),
+        Operation(_rpc(key_pb2, "RevokeKey"), keys.revoke, KEY),
+    ]
+
+
+def operations(api: ApiServices) -> list[Operation]:
+    engine, gpus, secrets = api.engine, api.gpus, api.secrets
+    notifications, sweeps, usage = engine.notifications, engine.sweeps, engine.usage
+    sign_in = SignIn(api.admission, api.audit)
+
+    async def sign_in_code(who: Principal) -> tuple[str, str, int]:
+        code, expires_at = await sign_in.create_code(who)
+        return code, f"{api.jupyter.origins.page_url(who.address)}#code={code}", expires_at
+
+    async def archive(who: Principal, experiment_id: str) -> ExperimentView:
+        archived = await api.experiments.archive(who, experiment_id)
+        return api.experiments.with_counts(who, archived)
+
+    async def best(
+        who: Principal, sweep_id: str, metric: str | None, goal: str | None, limit: int | None
+    ) -> SweepResults:
+        return await engine.best_of_sweep(who, sweep_id, metric or "", goal or "", limit)
+
+    return [
+        *key_operations(api.keys),
+        Operation(_rpc(key_pb2, "CreateSignInCode"), sign_in_code, SIGN_IN_CODE),
+        Operation(_rpc(secret_pb2, "ListSecrets"), secrets.list, SECRETS),
+        Operation(_rpc(secret_pb2, "SetSecret"), secrets.set, SECRET),
+        Operation(_rpc(secret_pb2, "DeleteSecret"), secrets.delete),
+        Operation(_rpc(experiment_pb2, "ArchiveExperiment"), archive, EXPERIMENT),
+        Operation(_rpc(experiment_pb2, "DeleteExperiment"), api.experiments.delete),
+        Operation(
+            _rpc(experiment_pb2, "ListExperimentResults"), engine.experiment_results, RESULTS
+        ),
+        Operation(_rpc(sweep_pb2, "ListSweeps"), sweeps.page, SWEEPS),
+        Operation(_rpc(sweep_pb2, "GetSweep"), sweeps.get, SWEEP),
+        Operation(_rpc(sweep_pb2, "CancelSweep"), sweeps.cancel, CANCELLED),
+        Operation(_rpc(sweep_pb2, "RetrySweep"), sweeps.retry, RETRIED),
+        Operation(_rpc(sweep_pb2, "ListBestTasks"), best, BEST),
+        Operation(_rpc(environment_pb2, "ListEnvironments"), api.environments.page, ENVIRONMENTS),
+        Operation(_rpc(environment_pb2, "DeleteEnvironment"), api.environments.delete),
+        Operation(_rpc(notification_pb2, "ListNotifications"), notifications.page, NOTIFICATIONS),
+        Operation(_rpc(notification_pb2, "RetryNotification"), notifications.retry, NOTIFICATION),
+        Operation(
+            _rpc(notification_pb2, "GetNotificationSettings"), notifications.settings, SETTINGS
+        ),
+        Operation(
+            _rpc(notification_pb2, "SetNotificationSettings"), notifications.set_settings, SETTINGS
+        ),
+        Operation(_rpc(notification_pb2, "GetWebhookSecret"), notifications.secret, WEBHOOK_SECRET),
+        Operation(_rpc(notification_pb2, "ReplaceWebhookSecrets"), notifications.replace_secrets),
+        Operation(_rpc(notification_pb2, "TestNotification"), notifications.test, TEST_RESULT),
+        Operation(_rpc(gpu_pb2, "ListGpus"), gpus.list, GPUS),
+        Operation(_rpc(gpu_pb2, "DrainGpu"), gpus.drain, GPU),
+        Operation(_rpc(gpu_pb2, "UndrainGpu"), gpus.undrain, GPU),
+        Operation(_rpc(gpu_pb2, "ListBookings"), gpus.bookings.list, BOOKINGS),
+        Operation(_rpc(gpu_pb2, "CreateBooking"), gpus.bookings.create, BOOKING, status=201),
+        Operation(_rpc(gpu_pb2, "DeleteBooking"), gpus.bookings.delete),
+        Operation(_rpc(usage_pb2, "GetTaskUsage"), engine.task_usage, TASK_USAGE),
+        Operation(_rpc(usage_pb2, "GetGpuHistory"), usage.of_gpus, GPU_HISTORY),
+        Operation(_rpc(usage_pb2, "ListGpuHours"), usage.by_day, GPU_HOURS_LIST),
+        Operation(_rpc(storage_pb2, "GetStorage"), api.retention.report, STORAGE),
+        Operation(_rpc(storage_pb2, "PruneStorage"), api.retention.prune, PRUNED),
+        Operation(_rpc(audit_pb2, "ListAudit"), api.audit.entries, AUDIT_LIST),
+        Operation(_rpc(server_pb2, "GetServerInfo"), engine.server_info, SERVER),
+        Operation(_rpc(server_pb2, "RunDoctor"), engine.run_doctor, DOCTOR),
+    ]
+
+
+def _rpc(proto: ModuleType, name: str) -> MethodDescriptor:
+    """Return the RPC of the proto's only service."""
+    (service,) = proto.DESCRIPTOR.services_by_name.values()
+    rpc: MethodDescriptor = service.methods_by_name[name]
+    return rpc

@@ -10,6 +10,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from fetchml.files.layout import ADMIN_KEY
+from testbed.envoy import free_ports
 from tests.support import front, preloaded
 from tests.support.commands import ran
 from tests.support.preloaded import FETCHML, PROGRAM, Program
@@ -61,19 +62,22 @@ class Server(Reached):
         *flags: str,
         launcher: str = "process",
         program: Sequence[str] = FETCHML,
+        keeps_ports: bool = False,
         **variables: str,
     ) -> None:
+        """`keeps_ports`: each start listens where the first one did. The system would meanwhile
+        give a port of its own choice to another connection."""
         self.data_dir = data_dir
         self._launcher = launcher
         self._program = program
         self._flags = flags
         self._variables = variables
         self._log = data_dir.parent / f"{data_dir.name}.log"
-        self._http = f"127.0.0.1:{front.http_port()}"
-        self._grpc = f"127.0.0.1:{front.grpc_port()}"
+        ports = free_ports(2) if keeps_ports else (front.http_port(), front.grpc_port())
+        self._http, self._grpc = (f"127.0.0.1:{port}" for port in ports)
 
     def start(self) -> "Server":
-        """Returns when it is ready. A later start listens where the first one did."""
+        """Returns when it is ready."""
         flags = ["--data-dir", str(self.data_dir), "--launcher", self._launcher]
         flags += ["--http", self._http, "--grpc", self._grpc, *self._flags]
         with self._log.open("ab") as log:
@@ -81,8 +85,7 @@ class Server(Reached):
                 [*self._program, "serve", *flags], environment(**self._variables), log
             )
         assert line.startswith("ready "), self.log
-        self._http, self._grpc = (part.partition("=")[2] for part in line.split()[1:])
-        self.http, self.grpc = front.seen(self._http), front.seen(self._grpc)
+        self.http, self.grpc = (front.seen(part.partition("=")[2]) for part in line.split()[1:])
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:

@@ -62,24 +62,28 @@ class Server(Reached):
         *flags: str,
         launcher: str = "process",
         program: Sequence[str] = FETCHML,
-        keeps_ports: bool = False,
         **variables: str,
     ) -> None:
-        """`keeps_ports`: each start listens where the first one did. The system would meanwhile
-        give a port of its own choice to another connection."""
         self.data_dir = data_dir
         self._launcher = launcher
         self._program = program
         self._flags = flags
         self._variables = variables
         self._log = data_dir.parent / f"{data_dir.name}.log"
-        ports = free_ports(2) if keeps_ports else (front.http_port(), front.grpc_port())
-        self._http, self._grpc = (f"127.0.0.1:{port}" for port in ports)
+        self._ports = (front.http_port(), front.grpc_port())
+
+    def keep_ports(self) -> "Server":
+        """Let every start listen at the same ports. They are none that the system gives away by
+        itself, for it could give them to another connection between two starts."""
+        http, grpc = free_ports(2)
+        self._ports = (http, grpc)
+        return self
 
     def start(self) -> "Server":
         """Returns when it is ready."""
         flags = ["--data-dir", str(self.data_dir), "--launcher", self._launcher]
-        flags += ["--http", self._http, "--grpc", self._grpc, *self._flags]
+        http, grpc = (f"127.0.0.1:{port}" for port in self._ports)
+        flags += ["--http", http, "--grpc", grpc, *self._flags]
         with self._log.open("ab") as log:
             self.process, line = preloaded.serve(
                 [*self._program, "serve", *flags], environment(**self._variables), log

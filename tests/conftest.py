@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -35,7 +36,6 @@ pytest_plugins = [
     "tests.support.engine_box",
     "tests.support.front",
     "tests.support.jupyter_root",
-    "tests.support.resolver",
     "tests.support.server_fixtures",
     "tests.support.service_user",
     "tests.support.slurm_fixtures",
@@ -103,6 +103,22 @@ def gpu_box(tmp_path: Path, gpu_libraries: Path, monkeypatch: pytest.MonkeyPatch
     box.set()
     box.enter(monkeypatch)
     return box
+
+
+PRIVATE = "10.0.0.1"
+"""Address of `private.example`."""
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`private.example` has a private address, other names have none."""
+
+    def look_up(host: str, port: int, **_: object) -> list[tuple[Any, ...]]:
+        if host != "private.example":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (PRIVATE, port))]
+
+    monkeypatch.setattr("fetchml.adapters.checked_hosts.socket.getaddrinfo", look_up)
 
 
 # jsonschema would compile the grammar of a format that no description here uses, in each process.

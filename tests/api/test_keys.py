@@ -58,12 +58,3 @@ async def test_invalid_key_is_explained(
 async def test_unknown_key_is_not_found(rest: World) -> None:
     for key_id in ("a", "%00", "x" * 300):
         assert (await admin(rest).ask("POST", f"/v1/keys/{key_id}/revoke")).status == 404
-
-
-async def test_only_admins_manage_keys(rest: World) -> None:
-    for role in (Role.USER, Role.VIEWER):
-        client = rest.as_(rest.secrets[role])
-        assert (await client.get("/v1/keys")).status == 403
-        # Whatever is wrong with the request: its rules are not for them.
-        assert (await client.submit({}, "/v1/keys")).status == 403
-        assert (await client.ask("POST", "/v1/keys/a/revoke")).status == 403

@@ -181,6 +181,7 @@ async def has_place(call: Awaitable[None]) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.fronts(EDGE)
 @pytest.mark.parametrize("name", CALLS_OF_A_KEY)
 async def test_missing_message_times_out(

@@ -234,6 +234,7 @@ async def test_silent_clients_are_pinged_and_closed() -> None:
         assert clock() - begun > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.fronts(EDGE)
 async def test_clients_that_answer_pings_stay_connected() -> None:
     timing = Timing(ping_every=0.5, pong_within=3)

@@ -18,7 +18,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Server]:
     """A server that the test starts, stopped after the test if it still runs."""
-    made = Server(tmp_path / "data")
+    made = Server(tmp_path / "data").keep_ports()
     yield made
     if made.process.poll() is None:
         made.stop()

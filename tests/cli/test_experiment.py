@@ -69,16 +69,6 @@ def test_compare(server: Server) -> None:
     server.run("cancel", waits).succeeded()
 
 
-def test_experiments_survive_a_restart(own_server: Server) -> None:
-    own_server.start()
-    made = own_server.json("experiment", "create", "kept", "-d", "\N{ROCKET}")
-    own_server.run("experiment", "archive", made["id"]).succeeded()
-    own_server.process.kill()
-    own_server.wait()
-    own_server.start()
-    assert own_server.json("experiment", "ls")["experiments"] == [{**made, "status": "archived"}]
-
-
 @pytest.mark.parametrize(
     ("lines", "shown"),
     [

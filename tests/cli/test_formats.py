@@ -100,6 +100,7 @@ def test_aliases_and_suggestions(server: Server) -> None:
     assert run("--version").succeeded() == f"fetchml {__version__}"
 
 
+@pytest.mark.slow
 def test_experiments_by_name(server: Server) -> None:
     made = server.run("experiment", "create", "by name").succeeded()
     task_id = server.run("submit", "--experiment", "by name", "--", "true").succeeded()

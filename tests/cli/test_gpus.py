@@ -82,6 +82,7 @@ def test_gpu_table_shows_state_use_and_tasks(server: Server, gpu_box: GpuBox) ->
     server.run("cancel", task_id, waits).succeeded()
 
 
+@pytest.mark.slow
 def test_drain_by_number_and_by_prefix(server: Server) -> None:
     drained = server.run("gpu", "drain", "0").succeeded()
     assert drained == "GPU 0 (GPU-00000000, NVIDIA H100 80GB HBM3) is drained"
@@ -161,6 +162,7 @@ def test_preemptible_is_shown(server: Server) -> None:
     assert server.json("show", other)["preemptible"] is False
 
 
+@pytest.mark.slow
 def test_a_waiting_task_shows_its_estimated_start(server: Server) -> None:
     for _ in range(3):
         server.run("submit", "--wait", "-n", "short", "--", "true").succeeded()
@@ -180,6 +182,7 @@ def test_a_waiting_task_shows_its_estimated_start(server: Server) -> None:
     assert "starts" not in server.run("show", waits).succeeded()
 
 
+@pytest.mark.slow
 def test_watch_redraws_until_interrupted(server: Server) -> None:
     """Each redraw on a terminal is complete, and Ctrl-C ends the command."""
     ours, theirs = pty.openpty()

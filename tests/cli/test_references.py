@@ -69,6 +69,7 @@ def test_options_come_before_the_file(server: Server, code: Path) -> None:
     server.run("cancel", first, second, task["id"]).succeeded()
 
 
+@pytest.mark.slow
 def test_sweeps_are_named_by_name_in_both_files(server: Server, code: Path, tmp_path: Path) -> None:
     made = server.run(
         *("sweep", "create", "--hold", "--sweep-name", "named", "-p", "n=1,2", "--", "true")

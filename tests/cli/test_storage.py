@@ -77,6 +77,7 @@ def answer(server: Server, text: str, *arguments: str) -> subprocess.CompletedPr
     return ran([*FETCHML, "prune", *arguments], input=text, env=environment(**server.variables))
 
 
+@pytest.mark.slow
 def test_prune_asks_before_it_removes(ended: tuple[Server, str]) -> None:
     server, task_id = ended
     refused = answer(server, "n\n", "--older-than", "0s")

@@ -208,6 +208,7 @@ def test_unreachable_server_is_reported_once(own_server: Server) -> None:
     assert ran.count("Error") == 1
 
 
+@pytest.mark.slow
 def test_cancel_by_filters_asks_with_the_number(shared: Server) -> None:
     ada = {"FETCHML_API_KEY": key_of(shared, "ada")}
     plain = shared.run("submit", "--", "true", **ada).succeeded()
@@ -235,6 +236,7 @@ def test_cancel_by_filters_asks_with_the_number(shared: Server) -> None:
     assert everything.succeeded().count("is being cancelled") >= 1
 
 
+@pytest.mark.slow
 def test_show_has_each_earlier_attempt(server: Server) -> None:
     task_id = ended(server, "--retries", "2", "--", "sh", "-c", "exit $((3 * FETCHML_ATTEMPT))")
     shown = " ".join(server.run("show", task_id).succeeded().split())

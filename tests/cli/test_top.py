@@ -94,6 +94,7 @@ async def test_tasks_their_log_and_why_one_waits(slotted: Server, tasks: tuple[s
         assert "red hello" not in log_of(screen)
 
 
+@pytest.mark.slow
 async def test_the_server_sends_counts_and_gpus_unasked(
     slotted: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +122,7 @@ async def test_the_server_sends_counts_and_gpus_unasked(
     assert not {"GpuService/ListGpus", "QueueService/GetQueue"} & set(asked)
 
 
+@pytest.mark.slow
 async def test_keys_change_the_priority_and_cancel(slotted: Server, tasks: tuple[str, str]) -> None:
     runs, waits = tasks
     async with opened(slotted, 120) as screen:
@@ -202,6 +204,7 @@ async def test_a_lost_server_is_reported_in_one_line_and_comes_back(own_server: 
         await until_true(lambda: shows(screen, task_id[-12:], "failed"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "lines"), [(60, 18), (80, 24), (120, 40)])
 def test_on_a_terminal(slotted: Server, tasks: tuple[str, str], columns: int, lines: int) -> None:
     with OnTerminal(("top",), slotted.variables, columns=columns, lines=lines) as terminal:

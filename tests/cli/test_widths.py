@@ -16,6 +16,8 @@ from tests.support.cli_server import Server
 from tests.support.terminal import OnTerminal, run_on_terminal
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = (60, 80, 120, 200)
 JOB = "resnet-with-quite-a-long-name-for-a-job"
 

@@ -204,6 +204,7 @@ def test_errors_have_all_details_of_the_server(server: Server, key: str) -> None
         assert stranger.health(), "needs no key"
 
 
+@pytest.mark.slow
 def test_a_busy_server_is_retried_after_its_delay(tmp_path: Path) -> None:
     limits = {"FETCHML_RATE_LIMIT_PER_SECOND": "5", "FETCHML_RATE_LIMIT_BURST": "5"}
     server = Server(tmp_path / "data", **limits).start()

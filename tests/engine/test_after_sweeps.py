@@ -200,6 +200,7 @@ async def test_restart_goes_on(box: Box) -> None:
         assert await outcomes(engine, each) == [None, FailureReason.DEPENDENCY_FAILED]
 
 
+@pytest.mark.slow
 async def test_ten_thousand_after_ten_thousand_in_one_commit(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
         seconds = []

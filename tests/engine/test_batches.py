@@ -68,6 +68,7 @@ async def test_batch_has_the_newest_state_of_each_task_once(box: Box) -> None:
         assert [(task.id, task.status) for task in batch.deleted] == [(done.id, Status.COMPLETED)]
 
 
+@pytest.mark.slow
 async def test_continues_after_any_message_of_any_watch(box: Box) -> None:
     """A number between an update and its complete is one of a client that has not seen the end."""
     async with box.engine() as engine:
@@ -151,6 +152,7 @@ async def test_resync_is_followed_by_a_calm_and_that_by_a_batch(box: Box) -> Non
         assert (await reader.batch()).tasks == tuple(tasks)
 
 
+@pytest.mark.slow
 async def test_flood_that_goes_on_is_one_resync_in_each_calm(box: Box) -> None:
     second = batches.CALM_TICKS * batches.INTERVAL_SECONDS
     clock = asyncio.get_running_loop().time

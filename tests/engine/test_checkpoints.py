@@ -84,6 +84,7 @@ async def test_checkpoint_is_charged_and_goes_with_the_task(box: Box) -> None:
         assert not (box.data_dir / "tasks" / task.id).exists()
 
 
+@pytest.mark.slow
 async def test_checkpoint_of_a_waiting_task_is_charged(box: Box) -> None:
     async with box.engine() as engine:
         script = 'head -c 5000000 /dev/zero > "$FETCHML_CHECKPOINT/big"; exit 1'

@@ -88,6 +88,7 @@ async def test_what_a_task_uses_is_held_until_its_end_across_a_restart(
     assert len(origin.requests) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "rule"),
     [

@@ -292,8 +292,9 @@ async def test_engine_learns_from_tasks_that_ended_before_its_start(
         blocker = await engine.create_task(ALICE, SLEEP)
         await running(engine, blocker.id)
         waiting = [await engine.create_task(ALICE, short) for _ in range(3)]
-        told = [(await engine.explain_task(ALICE, task.id)).estimate for task in waiting]
-        starts = [each.p50 for each in told if each is not None]
+        listed = (await engine.list_waiting(ALICE)).tasks
+        assert [each.task.id for each in listed] == [task.id for task in waiting]
+        starts = [each.estimate.p50 for each in listed if each.estimate is not None]
         assert len(starts) == 3
         assert starts == sorted(starts)
         # Nobody knows how long the blocker takes; the like tasks behind it take no time.

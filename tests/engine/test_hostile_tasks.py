@@ -16,6 +16,8 @@ from fetchml.ports.launcher import AttemptExit, LaunchSpec
 from tests.support.engine_box import ALICE, Box, ended, running
 from tests.support.waiting import SECONDS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "spoil",

@@ -219,6 +219,7 @@ async def test_limits(box: Box, engine: Engine, monkeypatch: pytest.MonkeyPatch)
     assert (await ended(engine, task.id)).status is Status.COMPLETED
 
 
+@pytest.mark.slow
 async def test_killed_shim_leaves_no_secret(box: Box, engine: Engine) -> None:
     await put(box, "KEY")
     script = 'ls "$FETCHML_SECRETS"; test $FETCHML_ATTEMPT != 1 || kill -9 $PPID; true'

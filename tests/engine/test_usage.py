@@ -215,6 +215,7 @@ def _has_cpu(history: TaskHistory) -> bool:
     return history.total is not None and history.total.cpu_max > 1
 
 
+@pytest.mark.slow
 async def test_real_task_is_sampled_and_deleted(box: Box) -> None:
     async with box.engine() as engine:
         busy = {"command": ["sh", "-c", "while :; do :; done"], "gpu": 1, "cpu": 1}

@@ -37,6 +37,7 @@ async def test_task_runs_and_its_result_is_kept(box: Box) -> None:
         assert (stats.queued, stats.running, stats.completed, stats.failed) == (0, 0, 1, 0)
 
 
+@pytest.mark.slow
 async def test_failed_command_is_retried_as_often_as_asked(box: Box) -> None:
     async with box.engine() as engine:
         created = await engine.create_task(ALICE, {**FAIL, "max_retries": 1})
@@ -120,6 +121,7 @@ async def test_batch_is_all_or_nothing(box: Box) -> None:
         assert sorted(task.id for task in tasks) == [task.id for task in tasks]
 
 
+@pytest.mark.slow
 async def test_a_batch_that_is_sent_again_gives_the_same_tasks(box: Box) -> None:
     async with box.engine() as engine:
         first = await engine.create_tasks(ALICE, [HELLO, FAIL], ["k1", "k2"])
@@ -196,6 +198,7 @@ async def test_draining_server_rejects_new_tasks(box: Box) -> None:
             await engine.create_task(ALICE, HELLO)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("request_", "error"),
     [
@@ -244,6 +247,7 @@ async def test_pages_from_memory_and_from_disk_are_the_same(box: Box) -> None:
             assert page == await engine._store.list_tasks(query), query
 
 
+@pytest.mark.slow
 async def test_log_has_the_times_of_its_bytes(box: Box) -> None:
     async with box.engine() as engine:
         script = "echo first; sleep 1.2; echo second"

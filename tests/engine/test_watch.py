@@ -55,6 +55,7 @@ async def test_story_of_a_task_is_whole_and_in_order(box: Box) -> None:
         assert await take(engine, 2, since=6) == updates[3:]
 
 
+@pytest.mark.slow
 async def test_end_has_a_message_of_its_own_for_those_that_ask(box: Box) -> None:
     async with box.engine() as engine:
         for _ in range(2):
@@ -122,6 +123,7 @@ async def test_reader_that_falls_behind_reads_from_disk(
         await watch.aclose()
 
 
+@pytest.mark.slow
 async def test_unknown_seq_causes_a_resync(box: Box) -> None:
     async with box.engine() as engine:
         for since in (2, 3, 10**9):

@@ -61,6 +61,7 @@ MAY_BE_QUIET = {
 """Streams on which nothing may happen for hours."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content_type", ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8",
                      "application/grpc-web+proto", "application/grpc-web-text"],

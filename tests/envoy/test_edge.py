@@ -220,6 +220,7 @@ async def test_missing_server_is_reported_as_unavailable(edge: proxy.Envoy) -> N
     assert "{" not in str(error.value.details()), "a body of REST is no message for gRPC"
 
 
+@pytest.mark.slow
 async def test_hanging_server_is_reported_as_a_timeout(
     edge: proxy.Envoy, ports: dict[str, int]
 ) -> None:
@@ -235,6 +236,7 @@ async def test_hanging_server_is_reported_as_a_timeout(
     assert (reply.status, reply.code, reply.error) == (503, "SERVICE_UNAVAILABLE", UNAVAILABLE)
 
 
+@pytest.mark.slow
 async def test_each_key_has_its_limit(
     rest: World, files: Path, ports: dict[str, int], tmp_path: Path
 ) -> None:
@@ -264,6 +266,7 @@ async def test_each_key_has_its_limit(
             await over_grpc.channel.close()
 
 
+@pytest.mark.slow
 async def test_keyless_flood_limits_only_its_own_address(
     rest: World, files: Path, ports: dict[str, int], tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ def test_keys_created_by_root_belong_to_the_data_owner(data_dir: Path) -> None:
     assert server.stop() == 0
 
 
+@pytest.mark.slow
 @only_root
 def test_backup_by_root_belongs_to_root_and_leaves_no_file(data_dir: Path, tmp_path: Path) -> None:
     (data_dir / "lock").unlink()

@@ -156,6 +156,7 @@ def nest(folder: Path, depth: int) -> None:
     os.close(above)
 
 
+@pytest.mark.slow
 def test_a_workspace_of_any_depth_is_removed(folder: AttemptFolder, kept: Path) -> None:
     nest(folder.workspace, 1500)
     (folder.workspace / ".removing-0").mkdir()

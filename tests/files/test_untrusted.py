@@ -53,6 +53,7 @@ async def test_socket_is_no_output_and_no_fault_of_the_disk(tmp_path: Path) -> N
         await files.open_output("t", "s")
 
 
+@pytest.mark.slow
 def test_depth_is_bounded(tmp_path: Path) -> None:
     nest(tmp_path, 2000)
     assert len(names(tmp_path, 10_000)) == MAX_DEPTH + 1
@@ -135,6 +136,7 @@ def test_owner_of_a_tree_adds_nothing_while_it_is_removed(
     assert len(listed) > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["file", "link", "deep"])
 async def test_outputs_that_a_task_spoilt_can_be_listed(tmp_path: Path, kind: str) -> None:
     files = TaskFiles(tmp_path)

@@ -104,6 +104,7 @@ async def test_containers_never_share_a_gpu(
     assert cdi_engine.client.containers.list(all=True) == []
 
 
+@pytest.mark.slow
 async def test_busy_gpu_is_not_allocated(boxed: Boxed, gpu_box: GpuBox) -> None:
     with process("trainer") as pid:
         gpu_box.set(gpu(0), gpu(1), f"process {uuid(0)} {pid} 2150")
@@ -118,6 +119,7 @@ async def test_busy_gpu_is_not_allocated(boxed: Boxed, gpu_box: GpuBox) -> None:
         assert (await server.ended(both)).status == Task.completed
 
 
+@pytest.mark.slow
 async def test_unreleased_memory_blocks_the_gpu(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0))
     server = await boxed().start()
@@ -133,6 +135,7 @@ async def test_unreleased_memory_blocks_the_gpu(boxed: Boxed, gpu_box: GpuBox) -
     assert (await server.ended(second)).status == Task.completed
 
 
+@pytest.mark.slow
 async def test_leftover_process_of_a_task_blocks_the_gpu(boxed: Boxed, gpu_box: GpuBox) -> None:
     """One that has escaped its task is a stranger, whatever it says of itself."""
     gpu_box.set(gpu(0))
@@ -162,6 +165,7 @@ async def with_xid(server: Server, gpu_box: GpuBox, code: int) -> str:
     return task_id
 
 
+@pytest.mark.slow
 async def test_gpu_error_does_not_count_as_task_failure(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0), gpu(1))
     server = await boxed().start()
@@ -171,6 +175,7 @@ async def test_gpu_error_does_not_count_as_task_failure(boxed: Boxed, gpu_box: G
     assert [each["state"] for each in await gpus(server)] == ["free", "free"]
 
 
+@pytest.mark.slow
 async def test_program_error_counts_as_task_failure(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0), gpu(1))
     server = await boxed().start()
@@ -178,6 +183,7 @@ async def test_program_error_counts_as_task_failure(boxed: Boxed, gpu_box: GpuBo
     assert (task.status, task.attempt, task.error) == (Task.failed, 1, "exit code 3"), task
 
 
+@pytest.mark.slow
 async def test_sick_gpu_is_drained_until_undrain(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0), gpu(1))
     server = await boxed().start()
@@ -197,6 +203,7 @@ async def test_sick_gpu_is_drained_until_undrain(boxed: Boxed, gpu_box: GpuBox) 
     assert (await server.ended(await server.submit("true", gpu=2))).status == Task.completed
 
 
+@pytest.mark.slow
 async def test_task_on_a_lost_gpu_is_retried_elsewhere(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0), gpu(1))
     server = await boxed().start()
@@ -269,6 +276,7 @@ async def test_missing_driver_is_reported_and_gpu_tasks_are_rejected(
     await server.assert_idle()
 
 
+@pytest.mark.slow
 async def test_queued_gpu_task_survives_a_missing_driver(boxed: Boxed, gpu_box: GpuBox) -> None:
     """What waits for a GPU is not failed while nobody knows which GPUs there are."""
     gpu_box.set(gpu(0))

@@ -26,6 +26,8 @@ from tests.support.other_user import as_service
 from tests.support.service_user import UID, granted
 from tests.support.waiting import soon
 
+pytestmark = pytest.mark.slow
+
 SERVICE = """
 import socket, threading
 listeners = [socket.create_server(("169.254.169.254", port)) for port in (53, 80)]

@@ -25,6 +25,8 @@ from tests.support.launcher_bench import bench as open_bench
 from tests.support.program import Backend, Server, Task
 from tests.support.waiting import eventually, soon
 
+pytestmark = pytest.mark.slow
+
 LISTEN = """
 import os, socket, threading, time
 def serve(family, address):

@@ -17,6 +17,8 @@ from tests.environments.bench import Builder
 from tests.support.rest_world import Client, Reply, World, rest_world
 from tests.support.waiting import soon, until_true
 
+pytestmark = pytest.mark.slow
+
 SNAPSHOT = "5" * 64
 FILES = 20
 MOST_TIMES_SLOWER = 40

@@ -65,6 +65,7 @@ async def test_forged_times_are_clamped_between_gate_and_now(each_box: Box) -> N
         assert len(task.end.start_error or "") <= 500
 
 
+@pytest.mark.slow
 async def test_nonsense_exit_record_counts_as_infrastructure_failure(
     each_box: Box,
 ) -> None:
@@ -192,6 +193,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     assert server.stop() == 0, server.log
 
 
+@pytest.mark.slow
 def test_cli_shows_tasks_with_forged_ends(server: Server) -> None:
     for content in TIMES:
         assert submit(server.http, forging(content)).status == 201

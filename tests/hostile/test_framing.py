@@ -159,6 +159,7 @@ def test_continue_is_for_http_1_1_only(server: Target) -> None:
             assert client.recv(1 << 12).split()[1] == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", chunks())
 async def test_fault_behind_the_head_ends_the_connection(
     monkeypatch: pytest.MonkeyPatch, name: str

@@ -30,6 +30,7 @@ def push(client: socket.socket, data: bytes) -> None:
         client.sendall(data)
 
 
+@pytest.mark.slow
 def test_unfinished_headers_are_closed(server: Target, clients: ExitStack, front: str) -> None:
     """500 connections, each with 1 MB of headers, none with a key. Envoy passes none on. The server
     itself limits the lines and their number, not what aiohttp keeps of connections that it has
@@ -72,6 +73,7 @@ def test_heads_have_the_same_limit_however_they_arrive(
         assert statuses == [200] * answered + [answer]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "answer"), [(30_000, 200), (40_000, 400)])
 def test_whole_oversized_heads_get_an_error_reply(
     server: Target, front: str, size: int, answer: int

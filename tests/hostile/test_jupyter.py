@@ -73,6 +73,7 @@ async def standstill(service: Service) -> int:
     return sent
 
 
+@pytest.mark.slow
 async def test_unread_websocket_messages_use_bounded_memory(server: Server) -> None:
     service = await Service.running(server, image=NAME)
     await service.json("GET", "/sent")
@@ -91,6 +92,7 @@ async def test_unread_websocket_messages_use_bounded_memory(server: Server) -> N
         writer.transport.abort()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["processes"], indirect=True)
 async def test_slow_logins_do_not_block_the_owner(server: Server) -> None:
     service = await Service.running(server, image=NAME)
@@ -211,6 +213,7 @@ async def test_jupyter_sees_no_credentials_and_sets_only_its_own_cookies(server:
         ]
 
 
+@pytest.mark.slow
 async def test_socket_swapped_for_a_link_reaches_nothing_on_the_host(
     server: Server, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ async def test_rest_replies_contain_nothing_of_another_user(scene: Scene) -> Non
         assert not any(name in str(reply.headers).lower() for name in NAMES)
 
 
+@pytest.mark.slow
 async def test_foreign_id_is_answered_like_an_unknown_id(scene: Scene) -> None:
     client = scene.bob[0]
     for method, path in paths(scene.hers, READS | CHANGES):

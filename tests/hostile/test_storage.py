@@ -135,6 +135,7 @@ async def test_retries_keep_all_logs_and_the_last_outputs(box: Box) -> None:
         assert used(box, ALICE, Kind.LOGS) == sum(each.bytes for each in runs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["FETCHML_OUTPUTS", "FETCHML_WORKSPACE"])
 async def test_task_writing_without_end_is_stopped(each_box: Box, place: str) -> None:
     async with each_box.engine(user_storage=MIB) as engine:

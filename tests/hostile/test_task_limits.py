@@ -24,6 +24,8 @@ from tests.support.engine_box import ALICE, Box
 from tests.support.engine_box import box as box  # noqa: PLC0414 - a fixture
 from tests.support.project_files import project_of
 
+pytestmark = pytest.mark.slow
+
 BOX = Resources(8, 64, 2)
 LIMITS = TaskLimits(
     cpu=1, memory_gb=4, timeout_seconds=600, max_cpu=4, max_memory_gb=16, max_timeout_seconds=3600

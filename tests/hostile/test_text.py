@@ -152,6 +152,7 @@ def test_names_are_single_lines_and_content_is_any_text(serve: Callable[[], Serv
     assert "\u202e" not in shown
 
 
+@pytest.mark.slow
 @pytest.mark.fronts(EDGE)
 def test_undecodable_metadata_is_not_logged(serve: Callable[[], Server], tmp_path: Path) -> None:
     """Without a key nothing of it is logged: anybody could fill the disk with it."""

@@ -38,6 +38,7 @@ def box(tmp_path: Path) -> Box:
     return Box(tmp_path / "data")
 
 
+@pytest.mark.slow
 async def test_long_event_loop_turn_is_measured() -> None:
     async def spin() -> None:
         sum(range(50_000_000))
@@ -72,6 +73,7 @@ ONE: dict[str, dict[str, object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ONE)
 async def test_single_request_has_short_turns(box: Box, name: str) -> None:
     async with box.engine() as engine:

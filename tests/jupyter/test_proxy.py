@@ -28,6 +28,7 @@ async def test_path_and_query_are_forwarded_unchanged(world: World, path: str) -
         assert (await reply.text()).splitlines()[0] == f"GET {BASE}{path}"
 
 
+@pytest.mark.slow
 @pytest.mark.fronts(EDGE)
 @pytest.mark.parametrize(
     "path",

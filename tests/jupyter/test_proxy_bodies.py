@@ -96,6 +96,7 @@ async def test_a_client_that_does_not_read_holds_jupyter_back_and_is_cut_off(
         writer.close()
 
 
+@pytest.mark.slow
 async def test_a_jupyter_that_does_not_read_holds_the_client_back(tmp_path: Path) -> None:
     # Held by the test: of a task that waits for what nobody holds, the garbage collector takes
     # both.

@@ -339,6 +339,7 @@ listener.accept()
 LARGE_BYTES = 8_000_000
 
 
+@pytest.mark.slow
 async def test_whole_reply_comes_before_the_end_of_its_connection(
     tmp_path: Path, pythons: list[str]
 ) -> None:

@@ -14,6 +14,7 @@ from tests.support.engine_box import ADMIN, ALICE, BOB, Box
 pytestmark = pytest.mark.usefixtures("stand_in")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
@@ -80,6 +81,7 @@ async def test_no_workspace_lies_outside_of_the_root(box: Box, tmp_path: Path) -
     assert list(outside.iterdir()) == []
 
 
+@pytest.mark.slow
 async def test_no_workspace_lies_in_another(box: Box) -> None:
     """Whatever a container does to the folders of its own, no path of others leads through it."""
     async with box.engine():

@@ -51,6 +51,7 @@ async def test_from_start_to_stop(box: Box) -> None:
             await link.way.connect()
 
 
+@pytest.mark.slow
 async def test_workspace_of_another_user_is_refused_unless_it_is_shared(box: Box) -> None:
     async with box.engine():
         await box.jupyter.start(ALICE, {"name": "notes"})
@@ -64,6 +65,7 @@ async def test_workspace_of_another_user_is_refused_unless_it_is_shared(box: Box
         assert len(box.jupyter.list(ADMIN)) == 5
 
 
+@pytest.mark.slow
 async def test_the_workspace_outlives_its_service(box: Box) -> None:
     async with box.engine():
         first = await box.jupyter.start(ALICE, {"name": "a", "workspace": "shared/notes"})
@@ -79,6 +81,7 @@ async def test_the_workspace_outlives_its_service(box: Box) -> None:
         assert second.token != third.token
 
 
+@pytest.mark.slow
 async def test_services_are_absent_from_lists_of_tasks(box: Box) -> None:
     async with box.engine() as engine:
         task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})

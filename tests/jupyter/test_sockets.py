@@ -246,6 +246,7 @@ async def test_malformed_frames_end_the_socket(world: World, from_jupyter: bool)
         assert await ended == 1002
 
 
+@pytest.mark.slow
 async def test_a_message_is_forwarded_before_it_is_complete(world: World) -> None:
     """Nothing waits for the whole of it: the proxy would have to keep it."""
     half = 40 << 20
@@ -297,6 +298,7 @@ async def test_a_silent_browser_is_pinged(tmp_path: Path, answers: bool) -> None
                 await world.until_idle()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow", ["browser", "jupyter"])
 async def test_a_slow_side_holds_the_other_back_and_is_cut_off(tmp_path: Path, slow: str) -> None:
     sent = 0

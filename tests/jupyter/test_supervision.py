@@ -80,6 +80,7 @@ async def test_lone_records_and_lone_tasks_are_cleaned_up(box: Box) -> None:
             os.kill(pid_of(box, "a"), 0)
 
 
+@pytest.mark.slow
 async def test_an_idle_service_is_warned_and_stopped(
     box: Box, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -105,6 +106,7 @@ async def test_an_idle_service_is_warned_and_stopped(
     assert caplog.text.count("is idle and will be stopped") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", ["busy", "recent", "silent"])
 async def test_a_busy_or_silent_service_is_not_stopped(box: Box, sign: str) -> None:
     kernels = {

@@ -34,6 +34,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_wheel_has_the_page(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
@@ -47,6 +48,7 @@ def test_sdist_has_the_page(built: Path) -> None:
     assert page() <= names
 
 
+@pytest.mark.slow
 def test_installed_wheel_serves_the_page_without_node(built: Path, tmp_path: Path) -> None:
     (wheel,) = built.glob("*.whl")
     uv, installed = Path(sys.executable).with_name("uv"), tmp_path / "installed"

@@ -47,6 +47,7 @@ async def restored(serve: Serve, backend: Backend, file: Path) -> Server:
     return await server.start()
 
 
+@pytest.mark.slow
 async def test_backup_under_load_contains_all_acknowledged_before(
     serve: Serve, processes_backend: Backend, tmp_path: Path
 ) -> None:

@@ -120,6 +120,7 @@ class Crashes:
         await server.assert_idle(task_id)
         assert server.files_of_attempts(task_id) == {"run", "opened"}
 
+    @pytest.mark.slow
     async def test_killed_at_random(self, serve: Serve, backend: Backend) -> None:
         """Again and again, while tasks are submitted and run in several slots."""
         dice = random.Random(20)  # noqa: S311  # dice, no secret
@@ -249,6 +250,7 @@ async def test_killed_with_secrets(serve: Serve, containers_backend: Backend, st
     assert not any(b"value-of-a-secret" in path.read_bytes() for path in files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signals", [1, 2])
 async def test_unfinished_request_does_not_block_shutdown(
     serve: Serve, processes_backend: Backend, signals: int

@@ -89,6 +89,7 @@ def with_small_shim(small_shim: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SHIM", str(small_shim))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("with_small_shim")
 def test_number_of_times_is_bounded(attempt: Attempt) -> None:
     """Of many, every second one is dropped again and again; the first one stays."""

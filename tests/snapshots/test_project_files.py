@@ -75,6 +75,7 @@ async def attack(engine: Engine, found: list[Snapshot]) -> AsyncIterator[None]:
             await attacking
 
 
+@pytest.mark.slow
 async def test_submits_do_not_wait_for_the_parser(box: Box, parsed: list[str]) -> None:
     async with box.engine() as engine:
         found = [await upload(box, file("fetchml.toml", slow_file(n))) for n in range(SNAPSHOTS)]

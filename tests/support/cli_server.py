@@ -10,6 +10,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from fetchml.files.layout import ADMIN_KEY
+from testbed.envoy import free_ports
 from tests.support import front, preloaded
 from tests.support.commands import ran
 from tests.support.preloaded import FETCHML, PROGRAM, Program
@@ -69,20 +70,26 @@ class Server(Reached):
         self._flags = flags
         self._variables = variables
         self._log = data_dir.parent / f"{data_dir.name}.log"
-        self._http = f"127.0.0.1:{front.http_port()}"
-        self._grpc = f"127.0.0.1:{front.grpc_port()}"
+        self._ports = (front.http_port(), front.grpc_port())
+
+    def keep_ports(self) -> "Server":
+        """Let every start listen at the same ports. They are none that the system gives away by
+        itself, for it could give them to another connection between two starts."""
+        http, grpc = free_ports(2)
+        self._ports = (http, grpc)
+        return self
 
     def start(self) -> "Server":
-        """Returns when it is ready. A later start listens where the first one did."""
+        """Returns when it is ready."""
         flags = ["--data-dir", str(self.data_dir), "--launcher", self._launcher]
-        flags += ["--http", self._http, "--grpc", self._grpc, *self._flags]
+        http, grpc = (f"127.0.0.1:{port}" for port in self._ports)
+        flags += ["--http", http, "--grpc", grpc, *self._flags]
         with self._log.open("ab") as log:
             self.process, line = preloaded.serve(
                 [*self._program, "serve", *flags], environment(**self._variables), log
             )
         assert line.startswith("ready "), self.log
-        self._http, self._grpc = (part.partition("=")[2] for part in line.split()[1:])
-        self.http, self.grpc = front.seen(self._http), front.seen(self._grpc)
+        self.http, self.grpc = (front.seen(part.partition("=")[2]) for part in line.split()[1:])
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:

@@ -1,13 +1,14 @@
 """An inventory over the stand-in library, and the states that it reports."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fetchml.adapters.nvml.inventory import NvmlInventory
 from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.ports.gpu import GpuState
-from tests.support.waiting import soon
+from tests.support.waiting import soon, until_true
 
 SELDOM = 3600.0
 """Between two readings, so that a test sees only those that it causes."""
@@ -54,6 +55,12 @@ async def watched(
         yield watching
     finally:
         await soon(inventory.close())
+        # A silent driver's session may end later: in the next test it would end that one's.
+        await until_true(lambda: not _threads())
+
+
+def _threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("nvml-")]
 
 
 def text(gpu: Gpu) -> str | None:

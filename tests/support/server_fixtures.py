@@ -23,9 +23,11 @@ async def serving(folder: Path) -> AsyncIterator[Serve]:
         servers.append(server)
         return server
 
-    yield serve
-    for server in servers:
-        await server.close()
+    try:
+        yield serve
+    finally:  # Also where the run is interrupted: its tasks are plain processes.
+        for server in servers:
+            await server.close()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
@@ -117,6 +118,7 @@ async def scene(server: Server, tab: OpenTab) -> AsyncIterator[Scene]:
         yield Scene(server, opened, page, foreign, link, address, seen, key)
 
 
+@pytest.mark.slow
 async def test_a_task_s_program_gets_nothing_that_acts_for_its_visitor(scene: Scene) -> None:
     before = await scene.keys()
     got = await scene.visit(f"{scene.link}/")
@@ -131,6 +133,7 @@ async def test_a_task_s_program_gets_nothing_that_acts_for_its_visitor(scene: Sc
     await scene.acts_for("admin")
 
 
+@pytest.mark.slow
 async def test_planted_and_evicted_cookies_change_no_user(scene: Scene) -> None:
     await scene.visit(f"{scene.address}/plant")
     await scene.page.reload()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
+import pytest
 from playwright.async_api import Page, WebSocketRoute, expect
 
 from fetchml.v1 import task_pb2
@@ -38,6 +39,7 @@ async def cuts(page: Page) -> Callable[[], list[WebSocketRoute]]:
     return lambda: connections
 
 
+@pytest.mark.slow
 async def test_page_says_when_it_is_not_live_and_misses_nothing(
     server: Server, tab: OpenTab
 ) -> None:
@@ -59,6 +61,7 @@ async def test_page_says_when_it_is_not_live_and_misses_nothing(
     assert "since=9007199254740991" not in connections()[-1].url
 
 
+@pytest.mark.slow
 async def test_no_end_is_missed_while_very_much_changes(server: Server, tab: OpenTab) -> None:
     """More than a batch holds: the page then reads again what it shows."""
     script = "until [ -e go ]; do sleep 0.02; done"
@@ -107,6 +110,7 @@ OBSERVE = """() => {
 }"""
 
 
+@pytest.mark.slow
 async def test_changes_are_seen_within_a_second(server: Server, tab: OpenTab) -> None:
     """From the time that the server gives an event to the change of the document, on one clock.
     The machine may be busy with other tests: the fastest of some counts."""

@@ -31,6 +31,7 @@ def pid_of(container: Container) -> int:
     return int(container.attrs["State"]["Pid"])
 
 
+@pytest.mark.slow
 def test_first_process_is_unknown_at_first(containers: list[Container]) -> None:
     assert Cgroups().first_process(str(containers[0].id)) is None
 

@@ -17,6 +17,8 @@ from tests.support.launcher_bench import Bench, silent
 from tests.support.launcher_bench import bench as open_bench
 from tests.support.waiting import soon
 
+pytestmark = pytest.mark.slow
+
 DECLARED = ("/declared", "/var/lib/of the image", "/workspace", "/tmp")  # noqa: S108
 FILL = """
 import json, os

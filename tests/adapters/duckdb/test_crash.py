@@ -89,6 +89,7 @@ async def test_long_tasks_fit_in_memory(tmp_path: Path) -> None:
             assert len(page.tasks) == 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nth", [4, 40])
 async def test_failed_fsync_is_fatal_and_loses_nothing(tmp_path: Path, nth: int) -> None:
     async with store_in(tmp_path) as opened:

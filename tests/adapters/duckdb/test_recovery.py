@@ -46,6 +46,7 @@ async def count_tasks(data_dir: Path) -> int:
         return len(opened.restored.live)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zeros", [1, 8, 4_096])
 async def test_zeros_behind_the_log_are_harmless(tmp_path: Path, zeros: int) -> None:
     data_dir = await crashed_store(tmp_path)
@@ -54,6 +55,7 @@ async def test_zeros_behind_the_log_are_harmless(tmp_path: Path, zeros: int) -> 
     assert await count_tasks(data_dir) == 21
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("torn", [1, 40, 200])
 async def test_torn_write_is_cut_off_and_a_copy_kept(
     tmp_path: Path, torn: int, caplog: pytest.LogCaptureFixture

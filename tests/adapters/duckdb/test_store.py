@@ -24,6 +24,7 @@ async def until_pruned(opened: Opened, seq: int) -> None:
     await until(lambda: opened.store.changes_since(seq, 1), lambda changes: changes is None)
 
 
+@pytest.mark.slow
 async def test_changes_no_longer_kept_are_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

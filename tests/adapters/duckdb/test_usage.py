@@ -203,6 +203,7 @@ async def test_rows_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         await until(lambda: usage.days("2000-01-01", "2100-01-01", 9, None), lambda each: not each)
 
 
+@pytest.mark.slow
 async def test_history_of_a_deleted_task_is_removed(tmp_path: Path) -> None:
     now = START + DETAIL_MS + 2 * HOUR_MS
     async with store_in(tmp_path, now_ms=lambda: now) as opened:

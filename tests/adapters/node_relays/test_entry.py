@@ -22,6 +22,8 @@ from tests.adapters.node_relays.conftest import Attempt, running
 from tests.jupyter.recorder import recorder
 from tests.support.waiting import soon, until_true
 
+pytestmark = pytest.mark.slow
+
 
 async def run(attempt: Attempt, script: str, **env: str) -> tuple[int, bytes]:
     """Return the exit code and the output of a shell script."""

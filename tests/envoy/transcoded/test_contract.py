@@ -137,6 +137,7 @@ async def test_rate_limited_reply_has_retry_after(tmp_path: Path) -> None:
     assert second.headers["Retry-After"] == "1"
 
 
+@pytest.mark.slow
 async def test_reply_over_16_mib_is_rejected(rest: World) -> None:
     for _ in range(3):
         task_id = (await rest.client.submit()).json["id"]

@@ -189,11 +189,12 @@ function Form({ initial, isCopy }: { initial: TaskForm; isCopy: boolean }) {
       </div>
       <aside class="submit-side" aria-label="Check by the server">
         <Free />
-        <Forecast check={check} wanted={wanted} sweep={sweep} faults={faults} />
-        <Problem text={check.problem.value} />
+        {/* Above what changes while the server checks: it must not move away under a pointer. */}
         <button type="submit" class="button button-primary" disabled={isSending}>
           {isSending ? "Submitting…" : "Submit"}
         </button>
+        <Forecast check={check} wanted={wanted} sweep={sweep} faults={faults} />
+        <Problem text={check.problem.value} />
       </aside>
     </form>
   );

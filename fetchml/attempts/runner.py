@@ -254,8 +254,7 @@ class AttemptRunner:
     async def _stage_and_launch(self) -> None:
         inputs = await self._inputs.provide(self._task, self._folder, self._progress, self._owner)
         self._owner = inputs.owner
-        env = {**self._launch.env, **inputs.variables, **self._inputs.secrets(self._task)}
-        launch = replace(inputs.into(self._launch), env=env)
+        launch = inputs.into(self._launch)
         self._launch = launch.without_values
         await self._launcher.prepare(launch, self._progress)
 

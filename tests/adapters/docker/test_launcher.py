@@ -89,6 +89,7 @@ class TestDockerLauncher(LauncherConformance):
         return docker_engine.host
 
     client: docker.DockerClient
+    documented_column = 0
 
     def assert_nothing_left(self, run: LaunchSpec) -> None:
         with pytest.raises(NotFound):

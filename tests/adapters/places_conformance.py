@@ -5,8 +5,8 @@ from pathlib import Path
 
 from fetchml.core.requests.secrets import Form, SecretUse
 from fetchml.core.sweeps.member import SweepMember
+from fetchml.files import secrets_file
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import Launcher, Mount, Place, Secrets
 from fetchml.ports.task_environment import attempt_variables, python_variables
 from tests.support import tasks
@@ -50,7 +50,7 @@ class PlacesConformance:
             places=(Place("FETCHML_CHECKPOINT", folder, "/checkpoint"),),
             inputs=(Mount(folder, "/inputs/other", read_only=True),),
             volumes=(Mount(folder, "/volumes/models", read_only=True),),
-            secrets=Secrets(run_file.encode([(SecretUse("TOKEN"), b"value-of-the-token")])),
+            secrets=Secrets(secrets_file.encode([(SecretUse("TOKEN"), b"value-of-the-token")])),
         )
         log = await bench.start(launcher, run)
         await soon(launcher.wait(run))
@@ -103,7 +103,7 @@ class PlacesConformance:
             (SecretUse("KEY", Form.FILE), b"a\nb\n"),
         )
         script = 'echo "[$TOKEN]"; cd "$FETCHML_SECRETS"; stat -c "%n %a" *; test -O KEY; cat KEY'
-        run = bench.run("sh", "-c", script, secrets=Secrets(run_file.encode(uses)))
+        run = bench.run("sh", "-c", script, secrets=Secrets(secrets_file.encode(uses)))
         assert "value-of-the-token" not in repr(run)
         await soon(launcher.prepare(run, silent))
         # A later server that prepares it again leaves it as it is.

@@ -22,12 +22,11 @@ from fetchml.adapters.shim_command import (
     helper_command,
     shim_command,
 )
-from fetchml.files import untrusted
+from fetchml.files import secrets_file, untrusted
 from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.attempt_records import Claim
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.layout import DATASETS, TASKS, VOLUMES
-from fetchml.files.records.begin import Claim
-from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import (
     AttemptExit,
     EnterError,
@@ -247,8 +246,8 @@ class ProcessLauncher:
         folder.create(os.geteuid(), os.getegid())
         secrets = None
         if run.secrets is not None:
-            secrets = run_file.make_folder(run.folder)
-            run_file.write(run.folder, run.secrets.content, os.geteuid(), os.getegid())
+            secrets = secrets_file.make_folder(run.folder)
+            secrets_file.write(run.folder, run.secrets.content, os.geteuid(), os.getegid())
         link_folders(run)
         self._children[run.folder] = subprocess.Popen(
             shim_command(

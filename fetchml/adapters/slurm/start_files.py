@@ -23,7 +23,7 @@ from fetchml.adapters.shim_command import shim_command
 from fetchml.adapters.slurm.containers import ENVIRONMENT, Containers
 from fetchml.adapters.slurm.job import Submission
 from fetchml.core.model import AttemptEnd
-from fetchml.files import untrusted
+from fetchml.files import secrets_file, untrusted
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.layout import (
     DATASETS,
@@ -35,7 +35,6 @@ from fetchml.files.layout import (
     VOLUMES,
 )
 from fetchml.files.own_file import write_at_once, write_durably
-from fetchml.files.secrets import run_file
 from fetchml.files.shared_disk import is_fault
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.ports.task_environment import (
@@ -177,8 +176,8 @@ def write(
     folder.create(uid, gid)
     is_own = uid == os.geteuid()
     if run.secrets is not None:
-        secrets = run_file.make_folder(run.folder)
-        run_file.write(run.folder, run.secrets.content, uid, gid)
+        secrets = secrets_file.make_folder(run.folder)
+        secrets_file.write(run.folder, run.secrets.content, uid, gid)
         if not is_own:
             os.chown(secrets, uid, gid)
     lease_ms = submission.lease_seconds * 1000

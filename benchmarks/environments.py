@@ -19,8 +19,8 @@ from benchmarks.containers import over_engine
 from benchmarks.figures import Benchmark, Figure, median, not_run
 from benchmarks.gpu_gap import TARGET_MS, cdi_engine, gaps, gpu_server
 from benchmarks.processes import Server, fetchml, scratch_folder
-from fetchml.adapters.process.launcher import TASKS_PATH
 from fetchml.adapters.uv_command import UvOptions, variables
+from fetchml.ports.task_environment import DEFAULT_PATH
 from testbed.docker_engine import Engine, why_no_private_engine
 from testbed.gpu.cdi import IMAGE
 from testbed.static_uv import download_static_uv, download_wheels
@@ -82,7 +82,7 @@ def _uv_ms(folder: Path) -> float:
     folder.mkdir()
     uv, target = str(Path(sys.executable).parent / "uv"), str(folder / "environment")
     certificates = os.environ.get("SSL_CERT_FILE")
-    environment = {**variables(UvOptions(certificates=certificates)), "PATH": TASKS_PATH}
+    environment = {**variables(UvOptions(certificates=certificates)), "PATH": DEFAULT_PATH}
     environment |= {"HOME": str(folder), "UV_CACHE_DIR": str(folder / "cache")}
     python = f"{target}/bin/python"
     began = perf_counter()

@@ -2,16 +2,7 @@
 
 from pathlib import PurePath, PurePosixPath
 
-from fetchml.files.layout import SECRETS, VOLUMES
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, RelayCommand, SessionCommand
-
-PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
-"""Variables that name a task's three places under every launcher."""
-
-INPUTS_PLACE = "FETCHML_INPUTS"
-"""The variable that names the place of other tasks' outputs, where there are some."""
-VOLUMES_VARIABLE = "FETCHML_VOLUMES"
-SECRETS_VARIABLE = "FETCHML_SECRETS"
 
 NO_ROOM_TO_START = AttemptExit(
     lost="the disk is full: the command could not be started", no_room=True
@@ -22,16 +13,6 @@ VOLUME_REPLACED = AttemptExit(
     "started: submit it again, or ask the owner of the server who can write beside its volumes"
 )
 """Exit of an attempt whose shim exited with `WRONG_VOLUME` and claimed nothing."""
-
-
-def variables_of(run: LaunchSpec) -> dict[str, str]:
-    """Return the variables of a task's further places, for launchers without containers."""
-    variables = {place.variable: str(place.source) for place in run.places}
-    if run.volumes:
-        variables[VOLUMES_VARIABLE] = str(run.folder / VOLUMES)
-    if run.secrets is not None:
-        variables[SECRETS_VARIABLE] = str(run.folder / SECRETS)
-    return variables
 
 
 def shim_command(

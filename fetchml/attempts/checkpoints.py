@@ -17,10 +17,10 @@ from fetchml.files.task_files import TaskFiles
 from fetchml.files.tree_size import measure
 from fetchml.files.untrusted import TooDeepError
 from fetchml.ports.launcher import Owner, Place, PrepareError
+from fetchml.ports.task_environment import CHECKPOINT
 from fetchml.system import failpoints
 from fetchml.system.threads import WorkerThreads
 
-VARIABLE = "FETCHML_CHECKPOINT"
 TARGET = "/checkpoint"
 COPYING_THREADS = 2
 
@@ -86,7 +86,7 @@ class Checkpoints:
         self.counts.copied += is_copy
         self.counts.new += is_new
         self.counts.kept += not is_copy and not is_new
-        return Place(VARIABLE, folder, TARGET)
+        return Place(CHECKPOINT, folder, TARGET)
 
     async def _copy(self, task: Task, source_id: str, user: User | None) -> None:
         source = self._files.checkpoint(source_id)

@@ -18,7 +18,6 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.scheduling.waiting import may_be_prestaged
-from fetchml.core.sweeps.model import variables
 from fetchml.files.attempt_folder import Look, look_here
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
@@ -26,6 +25,7 @@ from fetchml.files.shared_disk import SharedDisk
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import Launcher, LaunchSpec
+from fetchml.ports.task_environment import attempt_variables
 from fetchml.system.background import BackgroundWork
 from fetchml.system.threads import WorkerThreads
 
@@ -150,13 +150,6 @@ class AttemptManager:
 
     def _make_runner(self, task: Task) -> AttemptRunner:
         spec = task.spec
-        own = {
-            "FETCHML_TASK_ID": task.id,
-            "FETCHML_JOB_NAME": spec.job_name,
-            "FETCHML_ATTEMPT": str(task.attempt),
-        }
-        if spec.sweep is not None:
-            own.update(variables(spec.sweep))
         launch = LaunchSpec(
             task_id=task.id,
             attempt=task.attempt,
@@ -164,7 +157,7 @@ class AttemptManager:
             folder=self._files.attempt_path(task.id, task.attempt),
             image=spec.image,
             argv=spec.argv,
-            env={**(spec.env or {}), **own},
+            env=attempt_variables(task),
             cpu=spec.cpu or 0,
             memory_gb=spec.memory_gb or 0,
             gpu_ids=task.gpu_uuids,

@@ -21,27 +21,26 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from fetchml.attempts.attempt_end import AttemptTimes, end_of
 from fetchml.attempts.disk_outages import until_it_answers
-from fetchml.attempts.ends import end_of
 from fetchml.attempts.staging import Inputs
-from fetchml.attempts.steps import Steps
 from fetchml.attempts.stopping import AGAIN_SECONDS, StopRequest
-from fetchml.attempts.times import AttemptTimes
 from fetchml.core.events import (
     Collected,
     Ended,
     Event,
     NeverStarted,
     Prestaged,
+    Progressed,
     Started,
 )
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import text
 from fetchml.core.stopping import Manner
+from fetchml.files import secrets_file
 from fetchml.files.attempt_folder import AttemptFolder, CollectError, Look, look_here
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import LeftOut, OutputLimits
-from fetchml.files.secrets import run_file
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Owner, PrepareError
 from fetchml.system import failpoints
@@ -254,8 +253,7 @@ class AttemptRunner:
     async def _stage_and_launch(self) -> None:
         inputs = await self._inputs.provide(self._task, self._folder, self._progress, self._owner)
         self._owner = inputs.owner
-        env = {**self._launch.env, **inputs.variables, **self._inputs.secrets(self._task)}
-        launch = replace(inputs.into(self._launch), env=env)
+        launch = inputs.into(self._launch)
         self._launch = launch.without_values
         await self._launcher.prepare(launch, self._progress)
 
@@ -396,7 +394,25 @@ class AttemptRunner:
     async def _remove_secrets(self) -> None:
         """Remove what the shim left. It leaves something only if it was killed or never ran."""
         if self._task.spec.secrets:
-            await self._in_thread(partial(run_file.remove, self._folder.path))
+            await self._in_thread(partial(secrets_file.remove, self._folder.path))
 
     async def _has_started(self) -> bool:
         return await self._look(self._folder.started) is not None
+
+
+class Steps:
+    """Reports each step of one attempt's preparation once: every report is a durable change."""
+
+    def __init__(
+        self, task: Task, clock: Callable[[], int], report: Callable[[Event], object]
+    ) -> None:
+        self._task = task
+        self._clock = clock
+        self._report = report
+        self._last = task.progress
+
+    def __call__(self, sentence: str) -> None:
+        shown = text.shown(sentence, text.MAX_MESSAGE)
+        if shown != self._last:
+            self._last = shown
+            self._report(Progressed(self._clock(), self._task.id, self._task.attempt, shown))

@@ -38,6 +38,7 @@ class StagedInputs(NamedTuple):
     def into(self, launch: LaunchSpec) -> LaunchSpec:
         return replace(
             launch,
+            env={**launch.env, **self.variables},
             datasets=self.mounts,
             places=self.places,
             inputs=self.of_tasks,
@@ -61,13 +62,13 @@ class Inputs:
         secrets: UserSecrets,
         *,
         workspace_of: Callable[[Task], Awaitable[tuple[Mount, Owner]]],
-        secrets_of: Callable[[Task], dict[str, str]],
+        service_variables: Callable[[Task], dict[str, str]],
         service_places: tuple[Place, ...],
         volumes: VolumeUsage,
     ) -> None:
         """`owners` decides who owns a task's files. `workspace_of` returns a service's workspace
-        and its owner, and raises PrepareError. `secrets_of` returns the part of a service's
-        environment that is never stored, `service_places` what each finds."""
+        and its owner, and raises PrepareError. `service_variables` returns the variables
+        of a service, which are never stored, `service_places` what each finds."""
         self._snapshots = snapshots
         self._tasks = tasks
         self._owners = owners
@@ -76,7 +77,7 @@ class Inputs:
         self._environments = environments
         self._secrets = secrets
         self._workspace_of = workspace_of
-        self._secrets_of = secrets_of
+        self._service_variables = service_variables
         self._service_places = service_places
         self._volumes = volumes
 
@@ -108,7 +109,12 @@ class Inputs:
         # The owner of an attempt that an earlier server prepared stays: its shim may wait already.
         if task.service:
             mount, workspace_owner = await self._workspace_of(task)
-            return StagedInputs((mount,), owner or workspace_owner, self._service_places)
+            return StagedInputs(
+                (mount,),
+                owner or workspace_owner,
+                self._service_places,
+                variables=self._service_variables(task),
+            )
         owner = owner or await self._owners.of(task.user)
         if spec.snapshot_id is not None:
             progress("copying the snapshot")
@@ -131,10 +137,6 @@ class Inputs:
         if spec.secrets:
             staged = staged._replace(secrets=self._secrets.provide(task))
         return staged
-
-    def secrets(self, task: Task) -> dict[str, str]:
-        """Return the part of an attempt's environment that is never stored. After `provide`."""
-        return self._secrets_of(task) if task.service else {}
 
     async def release(self, task: Task) -> None:
         """Release the inputs of the task's current attempt, which has no process and gets none."""

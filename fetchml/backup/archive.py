@@ -29,10 +29,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from fetchml.backup.sparse import TooManyPartsError, sparse_file
-from fetchml.files import layout
+from fetchml.files import attempt_records, layout, secrets_file
 from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir
-from fetchml.files.records import control
-from fetchml.files.secrets import run_file
 
 FORM = b"2\n"
 EARLIER_FORM = b"1\n"
@@ -154,10 +152,10 @@ def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
             layout.WORKSPACE | layout.DATASETS | layout.VOLUMES | layout.SECRETS,
         ):
             return False
-        case (layout.TASKS, _, layout.ATTEMPTS, _, layout.RUN, run_file.NAME):
+        case (layout.TASKS, _, layout.ATTEMPTS, _, layout.RUN, secrets_file.NAME):
             return False
         case (layout.TASKS, _, layout.ATTEMPTS, _, layout.CONTROL, record):
-            return not record.startswith(control.ENTER)  # A private key, also in a draft.
+            return not record.startswith(attempt_records.ENTER)  # A private key, also in a draft.
         case (layout.TASKS, _, layout.CHECKPOINT | layout.CHECKPOINT_DRAFT):
             return False
     return True

@@ -23,6 +23,7 @@ from fetchml.environments.uv import UvVersion
 from fetchml.files.storage.usage import StorageUsage
 from fetchml.ports.environments import EnvironmentBuilder
 from fetchml.ports.launcher import Mount, Owner, PrepareError
+from fetchml.ports.task_environment import python_variables
 from fetchml.system.background import BackgroundWork
 from fetchml.system.threads import UserThreads, run_in_thread
 
@@ -262,10 +263,8 @@ class Environments:
 
 def _provided(path: Path, place: str | None, task: Task, base: str) -> Provided:
     where = place or str(path)
-    base = (task.spec.env or {}).get("PATH", base)
-    variables = {"VIRTUAL_ENV": where, "PATH": f"{where}/bin:{base}"}
     mounts = () if place is None else (Mount(path, place, read_only=True),)
-    return Provided(mounts, variables)
+    return Provided(mounts, python_variables(task, where, base))
 
 
 def _lease(task_id: str, attempt: int) -> str:

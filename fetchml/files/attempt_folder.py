@@ -16,6 +16,15 @@ from typing import Protocol, TypeVar
 
 from fetchml.core.model import AttemptEnd, Kept
 from fetchml.files import kept_outputs, log_segments, untrusted
+from fetchml.files.attempt_records import (
+    LAST_MS,
+    Claim,
+    Progress,
+    StartRecord,
+    end_of,
+    integer,
+    write_limit,
+)
 from fetchml.files.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
 from fetchml.files.layout import (
     CONTROL,
@@ -29,9 +38,6 @@ from fetchml.files.layout import (
 )
 from fetchml.files.log_times import Bounds, LogTimes
 from fetchml.files.own_file import sync_folder
-from fetchml.files.records.begin import Claim, Progress, StartRecord
-from fetchml.files.records.control import write_limit
-from fetchml.files.records.end import LAST_MS, end_of, integer
 from fetchml.files.tree_size import measure
 from fetchml.system import failpoints
 
@@ -266,7 +272,7 @@ class AttemptFolder:
     def started(self) -> StartRecord | None:
         """Return the record of the start; `None` if there is none.
 
-        The task may have forged `at`: see attempts/times.py.
+        The task may have forged `at`: see attempts/attempt_end.py.
         """
         record = self._record("started")
         try:
@@ -299,7 +305,7 @@ class AttemptFolder:
         """Return the end that the shim recorded; `None` if there is none.
 
         A task can forge this file while it runs: it is valid only when no process of the task is
-        left, and its times only after attempts/times.py has clamped them.
+        left, and its times only after attempts/attempt_end.py has clamped them.
         """
         return end_of(self._record("exit"))
 

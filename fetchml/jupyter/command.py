@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fetchml.errors import Unavailable
-
-_STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from fetchml.ports.task_environment import DEFAULT_PATH
 
 
 class InstalledJupyter(NamedTuple):
@@ -25,7 +24,7 @@ def find_jupyter(command: Sequence[str]) -> InstalledJupyter:
     Raises Unavailable.
     """
     beside = str(Path(sys.executable).parent)
-    places = [beside, os.environ.get("PATH", ""), _STANDARD_PATH]
+    places = [beside, os.environ.get("PATH", ""), DEFAULT_PATH]
     found = shutil.which(command[0], path=os.pathsep.join(filter(None, places)))
     if found is None:
         raise Unavailable(
@@ -35,11 +34,11 @@ def find_jupyter(command: Sequence[str]) -> InstalledJupyter:
         )
     # The link itself, unresolved: a virtual environment's programs lie beside it.
     program = Path.cwd() / found
-    path = os.pathsep.join([str(program.parent), _STANDARD_PATH])
+    path = os.pathsep.join([str(program.parent), DEFAULT_PATH])
     return InstalledJupyter((str(program), *command[1:]), path)
 
 
 def jupyter_on_nodes(command: Sequence[str]) -> InstalledJupyter:
     """Read `[jupyter] command` as nodes do: whether they have the program shows when it starts."""
     beside = [str(Path(command[0]).parent)] if command[0].startswith("/") else []
-    return InstalledJupyter(tuple(command), os.pathsep.join([*beside, _STANDARD_PATH]))
+    return InstalledJupyter(tuple(command), os.pathsep.join([*beside, DEFAULT_PATH]))

@@ -30,12 +30,11 @@ from fetchml.jupyter.workspaces import TooManyWorkspaces, Workspaces
 from fetchml.ports.jupyter import JupyterClient
 from fetchml.ports.launcher import Mount, Owner, Place, PrepareError
 from fetchml.ports.store import Store
+from fetchml.ports.task_environment import jupyter_variables
 from fetchml.system.clock import Clock
 from fetchml.views import JupyterView
 
 MAX_LIVE = 1_000
-RELAY_KEY = "FETCHML_JUPYTER_KEY"
-"""The variable that has the key of the relay on a node, which Jupyter does not get."""
 
 log = logging.getLogger(__name__)
 
@@ -164,15 +163,15 @@ class JupyterServices:
         record = self._records.get(task.id)
         return None if record is None else record.folder
 
-    def secrets_of(self, task: Task) -> dict[str, str]:
+    def variables_of(self, task: Task) -> dict[str, str]:
         """Return the variables of a service's environment that are stored nowhere."""
         record = self._records.get(task.id)
         if record is None:
             return {}
-        secrets = {"JUPYTER_TOKEN": record.token}
+        relay_key = None
         if self._options.relay is not None:
-            secrets[RELAY_KEY] = certificate_of(self._records.relay_secret(task)).both
-        return secrets
+            relay_key = certificate_of(self._records.relay_secret(task)).both
+        return jupyter_variables(record.token, relay_key)
 
     def _task_changed(self, task: Task) -> None:
         self._records.task_changed(task)

@@ -1,10 +1,20 @@
-"""The secrets of Jupyter services: derived from the server's key and stored nowhere.
+"""The secrets of Jupyter services: derived from the server's key, `<data-dir>/jupyter.key`, and
+stored nowhere.
 
 A copy of the database alone, such as a backup, opens no running service.
 """
 
 import base64
 import hmac
+from pathlib import Path
+
+from fetchml.files import own_file
+from fetchml.files.layout import JUPYTER_KEY
+
+
+def load_key(data_dir: Path) -> bytes:
+    """Return the key; see `own_file.load_key`. Raises OSError."""
+    return own_file.load_key(data_dir / JUPYTER_KEY)
 
 
 def token_of(key: bytes, service_id: str) -> str:

@@ -60,7 +60,7 @@ class Secrets(msgspec.Struct, frozen=True):
     before it starts the command; never into a command line or a container's configuration."""
 
     content: bytes
-    """The file's content (files/secrets/run_file.py)."""
+    """The file's content (files/secrets_file.py)."""
 
     def __repr__(self) -> str:
         return "Secrets(…)"

@@ -201,7 +201,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         environments,
         secrets,
         workspace_of=jupyter.workspace_of,
-        secrets_of=jupyter.secrets_of,
+        service_variables=jupyter.variables_of,
         service_places=jupyter.places,
         volumes=volumes,
     )

@@ -11,7 +11,7 @@ from fetchml.files.attempt_folder import Look
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.files.storage.usage import StorageUsage
 from fetchml.jupyter.service import JupyterServices
-from fetchml.jupyter.service_key import load_key
+from fetchml.jupyter.tokens import load_key
 from fetchml.jupyter.workspaces import Workspaces
 from fetchml.ports.cluster import Cluster
 from fetchml.server.options import Options, Outside

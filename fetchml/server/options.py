@@ -22,7 +22,7 @@ from fetchml.ports.notifier import Notifier
 from fetchml.ports.store import Store, StoredState
 from fetchml.server.environment_wiring import EnvironmentWiring
 from fetchml.server.notification_wiring import NotificationOptions
-from fetchml.snapshots.options import SnapshotOptions
+from fetchml.snapshots.service import SnapshotOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ from functools import partial
 from fetchml.adapters.node_relays.way import HIGHEST_PORT, LOWEST_PORT
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.job_parameters import Parameters
-from fetchml.adapters.slurm.launcher import SlurmLauncher
-from fetchml.adapters.slurm.options import SlurmOptions
+from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
 from fetchml.adapters.slurm.transports.commands import CliTransport
 from fetchml.adapters.slurm.transports.remote import SshHost
 from fetchml.adapters.slurm.transports.rest import RestTransport

@@ -45,7 +45,7 @@ from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import jupyter_relay, on_cluster, tasks_folder
 from fetchml.server.notification_wiring import notification_options
 from fetchml.server.task_rules import dataset_addresses, idle_rule, packing_rule, submission_rules
-from fetchml.snapshots.options import SnapshotOptions
+from fetchml.snapshots.service import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system import capabilities
 from fetchml.system.clock import Clock

@@ -6,6 +6,7 @@ The records are in memory and in the store; the trees are files, handled in thre
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 
 from fetchml import __version__
 from fetchml.auth.audit import Audit
@@ -19,12 +20,21 @@ from fetchml.files.storage.usage import StorageUsage
 from fetchml.ports.store import Store
 from fetchml.snapshots.copies import SnapshotCopies
 from fetchml.snapshots.files import SnapshotFiles
-from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.reads import SnapshotReads
 from fetchml.snapshots.records import SnapshotRecords
+from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.snapshots.upload import SnapshotUploads
 from fetchml.system.background import BackgroundWork, every
 from fetchml.system.threads import UserThreads, WorkerThreads
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOptions:
+    limits: UnpackLimits
+    keep_ms: int
+    """Time after its last use when a snapshot is removed."""
+    private: bool
+
 
 UPKEEP_SECONDS = 3600
 REMOVING_THREADS = 2

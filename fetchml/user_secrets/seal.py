@@ -1,10 +1,14 @@
 """Encryption of small texts: XChaCha20-Poly1305 of libsodium, by PyNaCl (decision 57).
 
 A sealed text is FORM, a random nonce, and the ciphertext with its tag, which also authenticates a
-label that the text is bound to.
+label that the text is bound to. The key is in `<data-dir>/secrets.key`.
 """
 
 import secrets
+from pathlib import Path
+
+from fetchml.files.layout import SECRETS_KEY
+from fetchml.files.own_file import read_own, write_durably
 
 FORM = b"\x01"
 KEY_BYTES = 32
@@ -41,3 +45,27 @@ class Sealer:
             return self._decrypt(body, label, nonce, self._key)
         except self._bad:
             raise BadSeal from None
+
+
+class DamagedKey(OSError):
+    """The file has no key. It is left as it is: a backup may have the right one."""
+
+
+def load_key(data_dir: Path) -> bytes:
+    """Return the key. Call it with the data directory locked. Raises FileNotFoundError, DamagedKey,
+    OSError."""
+    path = data_dir / SECRETS_KEY
+    key = read_own(path, KEY_BYTES + 1)
+    if len(key) != KEY_BYTES:
+        raise DamagedKey(f"{path} is damaged: restore it from a backup, or remove it")
+    return key
+
+
+def make_key(data_dir: Path) -> bytes:
+    """Return the key, as `load_key`; it is created if there is none."""
+    try:
+        return load_key(data_dir)
+    except FileNotFoundError:
+        key = secrets.token_bytes(KEY_BYTES)
+        write_durably(data_dir / SECRETS_KEY, key)
+        return key

@@ -22,12 +22,11 @@ from fetchml.errors import (
     ValidationFailed,
     forbid,
 )
-from fetchml.files.secrets import run_file
+from fetchml.files import secrets_file
 from fetchml.ports.launcher import PrepareError, Secrets
 from fetchml.ports.store import Store
 from fetchml.records import RecordSet
-from fetchml.user_secrets.key_file import load_key, make_key
-from fetchml.user_secrets.seal import OVERHEAD_BYTES, BadSeal, Sealer
+from fetchml.user_secrets.seal import OVERHEAD_BYTES, BadSeal, Sealer, load_key, make_key
 
 KIND = "secret"
 MAX_SECRETS = 10_000
@@ -116,7 +115,7 @@ class UserSecrets:
 
     def provide(self, task: Task) -> Secrets:
         """Return the values that an attempt of the task gets now. Raises PrepareError."""
-        content = run_file.encode(
+        content = secrets_file.encode(
             (use, self._open(task.user, use.name)) for use in task.spec.secrets or ()
         )
         return Secrets(content)

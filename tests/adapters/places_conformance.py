@@ -1,17 +1,63 @@
 """Places of a task beside its three own: checkpoints, volumes and secrets, under every launcher."""
 
+import re
 from pathlib import Path
 
 from fetchml.core.requests.secrets import Form, SecretUse
+from fetchml.core.sweeps.member import SweepMember
+from fetchml.files import secrets_file
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import Launcher, Mount, Place, Secrets
+from fetchml.ports.task_environment import attempt_variables, python_variables
+from tests.support import tasks
 from tests.support.launcher_bench import Bench, end_of, silent
 from tests.support.waiting import soon
+
+DOCUMENTED = re.compile(r"^\| (`[A-Z].*?`) \| .* \| (.*?) \| (.*?) \|$", re.MULTILINE)
+OF_NO_TASK = {"HOSTNAME", "LANG", "LC_CTYPE", "PWD", "OLDPWD", "SHLVL", "_"}
+"""Set by the image, the shell and the interpreter."""
+
+
+def documented(column: int) -> set[str]:
+    """The variables in the table of docs/tasks.md. `column`: 0 for a container, 1 for a process."""
+    page = (Path(__file__).parents[2] / "docs/tasks.md").read_text()
+    section = page.partition("### Variables")[2].partition("\n#")[0]
+    rows = DOCUMENTED.findall(section)
+    return {
+        name.replace("<NAME>", "LR")
+        for names, *columns in rows
+        if columns[column] != "no"
+        for name in re.findall(r"`(.+?)`", names)
+    }
 
 
 class PlacesConformance:
     """Part of LauncherConformance."""
+
+    documented_column = 1
+
+    async def test_variables_are_the_documented_ones(
+        self, bench: Bench, launcher: Launcher, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "folder"
+        folder.mkdir(mode=0o777)
+        member = SweepMember("the-sweep", 0, {"lr": "0.1"})
+        task = tasks.task(spec=tasks.spec(env={"GIVEN": "1"}, sweep=member))
+        env = attempt_variables(task) | python_variables(task, "/venv", "/usr/bin:/bin")
+        run = bench.run(
+            "env",
+            env=env,
+            places=(Place("FETCHML_CHECKPOINT", folder, "/checkpoint"),),
+            inputs=(Mount(folder, "/inputs/other", read_only=True),),
+            volumes=(Mount(folder, "/volumes/models", read_only=True),),
+            secrets=Secrets(secrets_file.encode([(SecretUse("TOKEN"), b"value-of-the-token")])),
+        )
+        log = await bench.start(launcher, run)
+        await soon(launcher.wait(run))
+        names = {line.partition("=")[0] for line in log.tail().decode().splitlines()}
+        # Of tasks with GPUs (tests/gpu).
+        expected = documented(self.documented_column) - {"FETCHML_GPU_UUIDS"}
+        assert names - OF_NO_TASK == expected | {"GIVEN", "TOKEN"}
 
     async def test_further_place_keeps_the_files_of_attempts(
         self, bench: Bench, launcher: Launcher, tmp_path: Path
@@ -57,7 +103,7 @@ class PlacesConformance:
             (SecretUse("KEY", Form.FILE), b"a\nb\n"),
         )
         script = 'echo "[$TOKEN]"; cd "$FETCHML_SECRETS"; stat -c "%n %a" *; test -O KEY; cat KEY'
-        run = bench.run("sh", "-c", script, secrets=Secrets(run_file.encode(uses)))
+        run = bench.run("sh", "-c", script, secrets=Secrets(secrets_file.encode(uses)))
         assert "value-of-the-token" not in repr(run)
         await soon(launcher.prepare(run, silent))
         # A later server that prepares it again leaves it as it is.

@@ -10,7 +10,6 @@ from hypothesis import given
 from fetchml.core.requests import shell_words
 from fetchml.core.sweeps.definition import MAX_VALUES, Definition, read
 from fetchml.core.sweeps.draws import drawn, fraction
-from fetchml.core.sweeps.model import variables
 from fetchml.core.sweeps.task_specs import Expansion
 from fetchml.core.sweeps.template import Template
 from fetchml.core.sweeps.values import MAX_TASKS, Axis, Choices, Draw, read_axis
@@ -232,18 +231,6 @@ def test_unknown_placeholders_are_named() -> None:
     [violation] = Expansion(found, "s", 0).violations()
     assert violation.field == "task.args"
     assert "{lrr}, {seed}, but the parameters are lr" in violation.rule
-
-
-def test_variables_of_a_task() -> None:
-    found = definition({"lr": {"values": [0.5]}, "Model_2": {"values": ["a b"]}})
-    [spec] = Expansion(found, "the-sweep", 0).specs(tasks.spec(), (), 1)
-    assert spec.sweep is not None
-    assert variables(spec.sweep) == {
-        "FETCHML_PARAM_LR": "0.5",
-        "FETCHML_PARAM_MODEL_2": "a b",
-        "FETCHML_SWEEP_ID": "the-sweep",
-        "FETCHML_SWEEP_INDEX": "0",
-    }
 
 
 def test_values_are_described_in_one_short_line() -> None:

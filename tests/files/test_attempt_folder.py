@@ -14,7 +14,7 @@ import pytest
 
 from fetchml.core.model import AttemptEnd
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.records.begin import Claim, StartRecord
+from fetchml.files.attempt_records import Claim, StartRecord
 
 
 def segment(folder: AttemptFolder, start: int, data: bytes) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.files.records.control import ask_to_enter, write_limit
+from fetchml.files.attempt_records import ask_to_enter, write_limit
 
 MARK = "0123456789abcdef" * 2
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.attempts.times import AttemptTimes
+from fetchml.attempts.attempt_end import AttemptTimes
 from fetchml.core.model import ENDED, AttemptEnd, Status
 from fetchml.engine.run_times import RunTimes
 from fetchml.files.attempt_folder import AttemptFolder

@@ -18,8 +18,8 @@ import pytest
 from fetchml.backup import archive as archives
 from fetchml.backup import sparse
 from fetchml.backup.restore import restore as restore_backup
-from fetchml.files.records.control import ask_to_enter, write_limit
-from fetchml.files.secrets import run_file
+from fetchml.files import secrets_file
+from fetchml.files.attempt_records import ask_to_enter, write_limit
 from tests.support.cli_server import SECONDS, environment
 from tests.support.other_user import enterable
 
@@ -95,7 +95,7 @@ def test_keys_and_secrets_of_attempts_are_left_out(kept: Path) -> None:
     write_limit(attempt / "control", 1000)
     ask_to_enter(attempt / "control", "0" * 32, "0-0", "hidden")
     (attempt / "control/enter.new").write_text("hidden")
-    (attempt / "run" / run_file.NAME).write_text("hidden")
+    (attempt / "run" / secrets_file.NAME).write_text("hidden")
     archive = backup(kept).stdout
     assert {"control/limit", "outputs/result"} <= names(archive)
     assert b"hidden" not in archive

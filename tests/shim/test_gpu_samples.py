@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fetchml.files.records.gpus import GpuMeasurement, GpuRecord, read_gpus
+from fetchml.files.gpu_record import GpuMeasurement, GpuRecord, read_gpus
 from fetchml.shim import gpu_samples
 from testbed.gpu.stand_in import GpuBox, gpu
 from tests.shim.attempt import SHIM, Attempt, gone

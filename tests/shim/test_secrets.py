@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.core.requests.secrets import Form, SecretUse
-from fetchml.files.secrets import run_file
+from fetchml.files import secrets_file
 from tests.shim.attempt import Attempt, run
 from tests.support.waiting import SECONDS
 
@@ -24,11 +24,11 @@ def with_secrets(
 ) -> list[str]:
     """The shim's command line, with these secrets in the attempt's folder."""
     root = attempt.folder.parent
-    folder = run_file.make_folder(root)
+    folder = secrets_file.make_folder(root)
     uses = [(SecretUse(name), value) for name, value in (env or {}).items()]
     uses += [(SecretUse(name, Form.FILE), value) for name, value in (files or {}).items()]
-    content = run_file.encode((use, value.encode()) for use, value in uses)
-    run_file.write(root, content, None, None)
+    content = secrets_file.encode((use, value.encode()) for use, value in uses)
+    secrets_file.write(root, content, None, None)
     argv = attempt.argv(*command)
     at = argv.index("--")
     return [*argv[:at], "--secrets", str(folder), *argv[at:]]
@@ -143,7 +143,7 @@ def test_missing_secrets_fail_the_start(attempt: Attempt) -> None:
 )
 def test_malformed_file_fails_the_start(attempt: Attempt, content: bytes) -> None:
     argv = with_secrets(attempt, "touch", str(attempt.folder / "ran"))
-    run_file.write(attempt.folder.parent, content, None, None)
+    secrets_file.write(attempt.folder.parent, content, None, None)
     assert run(argv) != 0
     assert "error" in attempt.end()
     assert not (attempt.folder / "ran").exists()

@@ -35,8 +35,7 @@ from fetchml.jupyter.service import JupyterServices
 from fetchml.ports.launcher import Launcher
 from fetchml.server.assembled import Assembly
 from fetchml.server.assembly import Options, Outside, assemble
-from fetchml.snapshots.options import SnapshotOptions
-from fetchml.snapshots.service import Snapshots
+from fetchml.snapshots.service import SnapshotOptions, Snapshots
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.views import WatchFilter
 from testbed.docker_engine import Engine as DockerEngine

@@ -16,8 +16,7 @@ import msgspec
 
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.adapters.process.launcher import ProcessLauncher
-from fetchml.adapters.slurm.launcher import SlurmLauncher
-from fetchml.adapters.slurm.options import SlurmOptions
+from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
 from fetchml.adapters.slurm.transports.commands import CliTransport
 from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.token import Tokens

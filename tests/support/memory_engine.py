@@ -32,7 +32,7 @@ from fetchml.ports.launcher import Owner
 from fetchml.ports.notifier import Notifier
 from fetchml.server.assembled import Assembly
 from fetchml.server.assembly import Options, Outside, assemble
-from fetchml.snapshots.options import SnapshotOptions
+from fetchml.snapshots.service import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.views import Explanation, Health, Shortage, StartEstimate
 from tests.support.memory_store import MemoryStore

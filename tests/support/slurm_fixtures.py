@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm.launcher import SlurmLauncher
-from fetchml.adapters.slurm.options import SlurmOptions
+from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
 from fetchml.adapters.slurm.transports.commands import CliTransport
 from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.token import Tokens

@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.user_secrets.key_file import DamagedKey, load_key, make_key
-from fetchml.user_secrets.seal import KEY_BYTES, OVERHEAD_BYTES, BadSeal, Sealer
+from fetchml.user_secrets.seal import (
+    KEY_BYTES,
+    OVERHEAD_BYTES,
+    BadSeal,
+    DamagedKey,
+    Sealer,
+    load_key,
+    make_key,
+)
 
 SEALER = Sealer(bytes(range(KEY_BYTES)))
 

@@ -5,19 +5,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from fetchml.adapters.container_places import (
+from fetchml.adapters.container_mounts import (
     RUN_FOLDER,
     SECRETS_FOLDER,
     SHIM_PATH,
     VOLUMES_FOLDER,
     WORKSPACE,
     control_in_container,
+    folders_in_container,
     mounts_of,
-    variables_in_container,
 )
 from fetchml.adapters.docker.gpus import GpuGrant
 from fetchml.adapters.shim_command import shim_command
 from fetchml.ports.launcher import LaunchSpec, Owner
+from fetchml.ports.task_environment import CONTAINER_DEFAULTS, environment
 from fetchml.system import capabilities
 
 INSTANCE_LABEL, TASK_LABEL, ATTEMPT_LABEL = "fetchml.instance", "fetchml.task", "fetchml.attempt"
@@ -83,12 +84,11 @@ def container_config(
     """Return the body of the engine's create request."""
     mounts = [_bind(shim, SHIM_PATH, read_only=True)]
     mounts += [_bind(each.source, each.target, read_only=each.read_only) for each in mounts_of(run)]
-    variables = variables_in_container(run)
     tmpfs = {"/tmp": f"{_TMP},size={limits.tmp_mb}m"}  # noqa: S108 - in the container
     if run.secrets is not None:
         owner = f"mode=0700,uid={user[0]},gid={user[1]}" if user else "mode=1777"
         tmpfs[str(SECRETS_FOLDER)] = f"{_SECRETS},{owner}"
-    environment = {"HOME": "/tmp"} | run.env | gpus.environment | variables  # noqa: S108 - in the container
+    variables = environment(run, folders_in_container(run), gpus.variables, CONTAINER_DEFAULTS)
     command = shim_command(
         SHIM_PATH,
         run,
@@ -106,7 +106,7 @@ def container_config(
         "Cmd": command[1:],
         "WorkingDir": str(WORKSPACE),
         "User": f"{user[0]}:{user[1]}" if user else "",
-        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "Env": [f"{name}={value}" for name, value in variables.items()],
         "Hostname": run.task_id[-12:],
         "Labels": {
             INSTANCE_LABEL: instance_id,

@@ -13,8 +13,8 @@ from fetchml.adapters.docker.container_config import (
     with_volumes_in_memory,
 )
 from fetchml.adapters.docker.http import EngineHttp, EngineRefused
+from fetchml.files import secrets_file
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import Owner, Secrets
 from fetchml.system import failpoints
 
@@ -69,7 +69,7 @@ async def begin(
             return
         if secrets is not None:
             owner = user or (None, None)
-            await asyncio.to_thread(run_file.write, folder.path, secrets.content, *owner)
+            await asyncio.to_thread(secrets_file.write, folder.path, secrets.content, *owner)
         try:
             await http.ask("POST", f"/containers/{name}/start")
         except EngineRefused as error:

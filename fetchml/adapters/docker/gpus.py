@@ -7,13 +7,15 @@ from typing import Any
 
 import msgspec
 
-from fetchml.adapters import gpu_variables
 from fetchml.adapters.docker.engine import DockerEngine
 from fetchml.ports.launcher import PrepareError
+from fetchml.ports.task_environment import (
+    NO_NVIDIA_DEVICES,
+    GpuVariables,
+    container_gpus,
+    gpu_devices,
+)
 
-VISIBLE = "NVIDIA_VISIBLE_DEVICES"
-"""Variable that NVIDIA's runtime reads. Many images set it to `all`: as the engine's default
-runtime it would give all GPUs to a task that requested none."""
 _KIND = "nvidia.com/gpu"
 _VENDOR = "nvidia.com/"
 _CAPABILITIES = ("gpu", "compute", "utility", "video")
@@ -62,7 +64,7 @@ class GpuGrant(msgspec.Struct, frozen=True):
     """The part of a container's configuration that gives it exactly its task's GPUs."""
 
     requests: tuple[Mapping[str, Any], ...] = ()
-    environment: dict[str, str] = {}
+    variables: GpuVariables = {}
 
 
 class DockerGpus:
@@ -76,7 +78,7 @@ class DockerGpus:
 
     async def grant(self, gpu_ids: Sequence[str]) -> GpuGrant:
         """Raises PrepareError, EngineAway."""
-        uuids = gpu_variables.devices(gpu_ids)
+        uuids = gpu_devices(gpu_ids)
         if not uuids:
             return grant(gpu_ids, GpuOffer(), self._address_of)
         try:
@@ -110,22 +112,22 @@ def offered(info: Mapping[str, Any]) -> GpuOffer:
 
 def grant(gpu_ids: Sequence[str], offer: GpuOffer, address_of: AddressOf) -> GpuGrant:
     """Return what the container of a task with these GPUs gets. Raises PrepareError."""
-    uuids = gpu_variables.devices(gpu_ids)
-    variables = gpu_variables.task_variables(gpu_ids)
+    uuids = gpu_devices(gpu_ids)
+    void = container_gpus(gpu_ids, NO_NVIDIA_DEVICES)
     if not uuids:
         # Plain slots have no known devices; the host's owner decides what a container sees.
-        return GpuGrant(environment=variables if gpu_ids else {VISIBLE: "void"})
+        return GpuGrant(variables=container_gpus(gpu_ids, None) if gpu_ids else void)
     try:
         if offer.cdi:
             names = [_cdi_name(uuid, offer.cdi, address_of) for uuid in uuids]
-            return GpuGrant(({"Driver": "cdi", "DeviceIDs": names},), variables | {VISIBLE: "void"})
+            return GpuGrant(({"Driver": "cdi", "DeviceIDs": names},), void)
     except PrepareError:
         if not offer.runtime:
             raise
     if offer.runtime:
         request: dict[str, Any] = {"Driver": "nvidia", "DeviceIDs": uuids}
         request["Capabilities"] = [list(_CAPABILITIES)]
-        return GpuGrant((request,), variables | {VISIBLE: ",".join(uuids)})
+        return GpuGrant((request,), container_gpus(gpu_ids, ",".join(uuids)))
     raise PrepareError(
         f"the Docker engine offers no way to give a container its GPUs. {HOW_TO_OFFER}",
         permanent=True,

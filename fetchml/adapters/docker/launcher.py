@@ -18,7 +18,7 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM, SIGUSR1
 
 from fetchml import shim
-from fetchml.adapters.container_places import RUN_FOLDER, SHIM_PATH
+from fetchml.adapters.container_mounts import RUN_FOLDER, SHIM_PATH
 from fetchml.adapters.docker.cgroup_usage import usage_of
 from fetchml.adapters.docker.cgroups import Cgroups
 from fetchml.adapters.docker.container_config import (

@@ -26,7 +26,7 @@ from fetchml.adapters.node_relays.way import port_in, read_record, reason_of, wa
 from fetchml.adapters.shim_command import helper_command
 from fetchml.auth.pinned_certificate import PinnedCertificate, certificate_of
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.records.control import ask_to_enter
+from fetchml.files.attempt_records import ask_to_enter
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import EnterError, Helper, LaunchSpec, RelayCommand, SessionCommand
 

@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from signal import SIGKILL
 
-from fetchml.adapters.process.launcher import TASKS_PATH
 from fetchml.adapters.uv_command import SCRIPT, UvOptions, variables
 from fetchml.ports.environments import ENVIRONMENT, HOME, SOURCE, Build, BuildFailed, Platform
 from fetchml.ports.launcher import PrepareError
+from fetchml.ports.task_environment import DEFAULT_PATH
 from fetchml.system import failpoints, processes
 
 MAX_OUTPUT_BYTES = 64 * 1024
@@ -92,7 +92,7 @@ class ProcessEnvironmentBuilder:
         return {
             **variables(self._options),
             _MARK: str(build.folder),
-            "PATH": TASKS_PATH,
+            "PATH": DEFAULT_PATH,
             "HOME": str(home),
             "TMPDIR": str(home),
             "UV_CACHE_DIR": str(build.cache),
@@ -149,11 +149,11 @@ def _set_oom_score(pid: int) -> None:
 
 def _interpreter() -> str:
     """Return the Python of tasks, or else the server's own. Raises PrepareError."""
-    found = shutil.which("python3", path=TASKS_PATH) or shutil.which("python", path=TASKS_PATH)
+    found = shutil.which("python3", path=DEFAULT_PATH) or shutil.which("python", path=DEFAULT_PATH)
     if found is None and not getattr(sys, "frozen", False):
         found = sys.executable
     if not found:
-        message = f"there is no python3 in {TASKS_PATH}: install Python on this machine"
+        message = f"there is no python3 in {DEFAULT_PATH}: install Python on this machine"
         raise PrepareError(message, permanent=True)
     return found
 
@@ -162,4 +162,4 @@ def _platform() -> Platform:
     found = Path(_interpreter()).resolve()
     status = found.stat()
     machine = os.uname().machine
-    return Platform(f"{machine} {found} {status.st_size} {status.st_mtime_ns}", TASKS_PATH)
+    return Platform(f"{machine} {found} {status.st_size} {status.st_mtime_ns}", DEFAULT_PATH)

@@ -13,25 +13,20 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, SIGUSR1
 
-from fetchml.adapters.dataset_links import input_variables, link_datasets
-from fetchml.adapters.gpu_variables import process_variables
+from fetchml.adapters.linked_folders import link_folders, linked_folders
 from fetchml.adapters.process.helper import ProcessHelper, attach, start_helper
 from fetchml.adapters.process.usage import Root, usage_of
 from fetchml.adapters.shim_command import (
     NO_ROOM_TO_START,
-    PLACES,
     VOLUME_REPLACED,
     helper_command,
     shim_command,
-    variables_of,
 )
-from fetchml.adapters.volume_links import link_volumes
-from fetchml.files import untrusted
+from fetchml.files import secrets_file, untrusted
 from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.attempt_records import Claim
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.layout import DATASETS, TASKS, VOLUMES
-from fetchml.files.records.begin import Claim
-from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import (
     AttemptExit,
     EnterError,
@@ -42,12 +37,16 @@ from fetchml.ports.launcher import (
     ResourceUse,
     SessionCommand,
 )
+from fetchml.ports.task_environment import (
+    PROCESS_DEFAULTS,
+    WORKSPACE,
+    environment,
+    process_gpus,
+)
 from fetchml.shim import NO_ROOM, WRONG_VOLUME, HeldShim, UnsupportedMachineError
 from fetchml.system import processes
 
 _log = logging.getLogger(__name__)
-TASKS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Default PATH of a task: the server's own is not inherited."""
 _OOM_SCORE = "500"
 _KILL_SECONDS = 2.0
 """Time for a shim to record the end and exit, once its command was killed."""
@@ -119,7 +118,7 @@ class ProcessLauncher:
                 helper_command(self._shim.name, command, run_folder=folder.run),
                 executable=self._shim.executable,
                 cwd=folder.workspace,
-                env=_environment(run, folder, run.folder / DATASETS)
+                env=_environment(run)
                 | (dict(command.env) if isinstance(command, SessionCommand) else {}),
             )
         except OSError as error:
@@ -201,7 +200,7 @@ class ProcessLauncher:
         untrusted.remove(run.folder / VOLUMES)
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
-        ours = f"{PLACES[0]}={self._tasks}/"
+        ours = f"{WORKSPACE}={self._tasks}/"
         for pid in list(processes.pids()):
             for line in processes.environment(pid):
                 if line.startswith(ours):
@@ -230,7 +229,7 @@ class ProcessLauncher:
 
     def _named_in(self, pid: int) -> str | None:
         """Return the task id in a process's environment. Only processes of this user count."""
-        ours = f"{PLACES[0]}={self._tasks}/"
+        ours = f"{WORKSPACE}={self._tasks}/"
         if processes.owner(pid) == os.geteuid():
             for line in processes.environment(pid):
                 if line.startswith(ours):
@@ -245,13 +244,11 @@ class ProcessLauncher:
                 if shims:
                     return
         folder.create(os.geteuid(), os.getegid())
-        if run.volumes:
-            link_volumes(run)
         secrets = None
         if run.secrets is not None:
-            secrets = run_file.make_folder(run.folder)
-            run_file.write(run.folder, run.secrets.content, os.geteuid(), os.getegid())
-        datasets = link_datasets(run)
+            secrets = secrets_file.make_folder(run.folder)
+            secrets_file.write(run.folder, run.secrets.content, os.geteuid(), os.getegid())
+        link_folders(run)
         self._children[run.folder] = subprocess.Popen(
             shim_command(
                 shim.name,
@@ -264,7 +261,7 @@ class ProcessLauncher:
             ),
             executable=shim.executable,
             cwd=folder.workspace,
-            env=_environment(run, folder, datasets),
+            env=_environment(run),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -328,17 +325,9 @@ class ProcessLauncher:
         )
 
 
-def _environment(run: LaunchSpec, folder: AttemptFolder, datasets: Path) -> dict[str, str]:
-    """Return the environment of the task's processes: nothing of the server's own is inherited."""
-    places = (folder.workspace, datasets, folder.outputs)
-    return (
-        {"PATH": TASKS_PATH}
-        | run.env
-        | process_variables(run.gpu_ids)
-        | (variables_of(run) if run.places or run.volumes or run.secrets is not None else {})
-        | (input_variables(run) if run.inputs else {})
-        | dict(zip(PLACES, map(str, places), strict=True))
-    )
+def _environment(run: LaunchSpec) -> dict[str, str]:
+    """Nothing of the server's own environment is inherited."""
+    return environment(run, linked_folders(run), process_gpus(run.gpu_ids), PROCESS_DEFAULTS)
 
 
 def _usage(
@@ -376,7 +365,7 @@ def _runs(folder: AttemptFolder) -> bool:
 
 def _members(folder: AttemptFolder) -> AbstractContextManager[list[int]]:
     """Yield descriptors of all processes of an attempt, found by their environment."""
-    mark = f"{PLACES[0]}={folder.workspace}"
+    mark = f"{WORKSPACE}={folder.workspace}"
     return processes.opened(processes.pids(), lambda pid: mark in processes.environment(pid))
 
 

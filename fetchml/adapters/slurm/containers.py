@@ -14,18 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from shlex import quote
 
-from fetchml.adapters.container_places import (
+from fetchml.adapters.container_mounts import (
     RUN_FOLDER,
     SECRETS_FOLDER,
     SHIM_PATH,
     WORKSPACE,
     control_in_container,
+    folders_in_container,
     mounts_of,
-    variables_in_container,
 )
 from fetchml.adapters.shim_command import shim_command
 from fetchml.files.layout import GPU_SAMPLER, NODE_RELAY, SECRETS
 from fetchml.ports.launcher import LaunchSpec, Mount, PrepareError
+from fetchml.ports.task_environment import (
+    CONTAINER_DEFAULTS,
+    CUDA_DEVICES,
+    cluster_gpus,
+    environment,
+)
 
 ENVIRONMENT = "environment"
 """File in the attempt's folder with the task's variables."""
@@ -68,8 +74,8 @@ class Containers:
 
     def variables(self, run: LaunchSpec) -> dict[str, str]:
         """Return the task's variables. Those of the image are there beside them."""
-        hidden = {} if run.gpu else {"CUDA_VISIBLE_DEVICES": ""}
-        return {"HOME": "/tmp"} | run.env | hidden | variables_in_container(run)  # noqa: S108 - in the container
+        folders = folders_in_container(run)
+        return environment(run, folders, cluster_gpus(run.gpu), CONTAINER_DEFAULTS)
 
     def environment(self, run: LaunchSpec) -> bytes:
         """Return the content of the shim's file with variables (shim/README.md)."""
@@ -162,7 +168,7 @@ class Containers:
         options.append(f"--pwd={WORKSPACE}")
         lines = [f'set -- "--bind="{shim}":{SHIM_PATH}:ro"']
         if run.gpu:
-            lines.append('set -- "$@" --nv "--env=CUDA_VISIBLE_DEVICES=$gpus"')
+            lines.append(f'set -- "$@" --nv "--env={CUDA_DEVICES}=$gpus"')
         words = [*options, *(f"--bind={_apptainer_bind(each)}" for each in mounts)]
         return _script(lines, "apptainer exec", words, [quote(image), *command])
 

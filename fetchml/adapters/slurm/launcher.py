@@ -12,25 +12,29 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from msgspec.structs import replace
 
 from fetchml.adapters.node_relays.entry import NodeEntries
 from fetchml.adapters.slurm import job_limits, job_parameters, start_files
+from fetchml.adapters.slurm.accounts.account import Accounts
 from fetchml.adapters.slurm.accounts.admission import Admission
 from fetchml.adapters.slurm.accounts.recorded_jobs import RecordedJobs
 from fetchml.adapters.slurm.array_records import ArrayRecords
 from fetchml.adapters.slurm.attempt_writer import AttemptWriter, HandOver
+from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.hand_overs import HandOvers
 from fetchml.adapters.slurm.health import ClusterHealth
+from fetchml.adapters.slurm.job_parameters import Parameters
 from fetchml.adapters.slurm.judge import Judge
 from fetchml.adapters.slurm.leftovers import Leftovers
 from fetchml.adapters.slurm.node_gpus import NodeGpus
 from fetchml.adapters.slurm.node_usage import NodeUsage
 from fetchml.adapters.slurm.node_watch import NodeWatch
-from fetchml.adapters.slurm.options import SlurmOptions
 from fetchml.adapters.slurm.queue_watch import QueueWatch
 from fetchml.adapters.slurm.recorded_ends import RecordedEnds
 from fetchml.adapters.slurm.records_watch import RecordsWatch
@@ -56,7 +60,27 @@ from fetchml.ports.launcher import (
     ResourceUse,
     SessionCommand,
 )
+from fetchml.shim.node_relay import ALL_PORTS
 from fetchml.system import failpoints
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmOptions:
+    shared_dir: Path
+    parameters: Parameters = field(default_factory=Parameters)
+    lost_after_seconds: int = 0
+    """Time after which a claimed attempt without a job in Slurm counts as lost; 0: never."""
+    lease_seconds: int = 0
+    """Time that a task runs on a node that does not reach the shared folder; 0: no limit."""
+    accounts: Accounts = field(default_factory=Accounts)
+    """As whom the jobs of users run."""
+    containers: Containers | None = None
+    """`None` if tasks are plain processes of the nodes."""
+    entry_key: Callable[[], bytes] = lambda: bytes(32)
+    """Reads the key from which those of the ways into tasks are derived; raises OSError."""
+    relay_ports: str = ALL_PORTS
+    """The ports of nodes for relays, as `LOWEST-HIGHEST`."""
+
 
 AGAIN_SECONDS = 1.0
 LOOK_SECONDS = 0.25

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from fetchml.core.gpus.health import GpuReading
 from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.gpu_record import GpuRecord, read_gpus
 from fetchml.files.layout import ATTEMPTS, TASKS
-from fetchml.files.records.gpus import GpuRecord, read_gpus
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.cluster import NodeReading
 from fetchml.system.background import BackgroundWork

@@ -18,13 +18,12 @@ from shlex import quote
 
 import msgspec
 
-from fetchml.adapters.dataset_links import input_variables, link_datasets
-from fetchml.adapters.shim_command import PLACES, shim_command, variables_of
+from fetchml.adapters.linked_folders import link_folders, linked_folders
+from fetchml.adapters.shim_command import shim_command
 from fetchml.adapters.slurm.containers import ENVIRONMENT, Containers
 from fetchml.adapters.slurm.job import Submission
-from fetchml.adapters.volume_links import link_volumes
 from fetchml.core.model import AttemptEnd
-from fetchml.files import untrusted
+from fetchml.files import secrets_file, untrusted
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.layout import (
     DATASETS,
@@ -36,9 +35,15 @@ from fetchml.files.layout import (
     VOLUMES,
 )
 from fetchml.files.own_file import write_at_once, write_durably
-from fetchml.files.secrets import run_file
 from fetchml.files.shared_disk import is_fault
 from fetchml.ports.launcher import LaunchSpec
+from fetchml.ports.task_environment import (
+    CUDA_DEVICES,
+    DEFAULT_PATH,
+    PROCESS_DEFAULTS,
+    cluster_gpus,
+    environment,
+)
 from fetchml.shim import CLAIM_EXISTS, node_program
 from fetchml.shim import path as shim_path
 
@@ -47,8 +52,6 @@ DRAFT = "start.new"
 SUBMISSION = "submission"
 """File with the request, written by older releases."""
 OUTPUT = "job.out"
-NODE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where jobs look for programs."""
 _MACHINES = ("x86_64", "aarch64")
 _READONLY = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "GROUPS", "PPID", "SHELLOPTS", "UID"})
 """Variables that bash, where it is /bin/sh, lets no script set."""
@@ -92,7 +95,6 @@ done
 _PROCESS = """\
 [ -r /proc/sys/kernel/arch ] && read -r machine </proc/sys/kernel/arch || machine=$(uname -m)
 set -- {shims}/"$machine" {arguments}
-export CUDA_VISIBLE_DEVICES={gpus}
 {exports}
 trap - HUP INT TERM
 exec {env}"$@"
@@ -174,8 +176,8 @@ def write(
     folder.create(uid, gid)
     is_own = uid == os.geteuid()
     if run.secrets is not None:
-        secrets = run_file.make_folder(run.folder)
-        run_file.write(run.folder, run.secrets.content, uid, gid)
+        secrets = secrets_file.make_folder(run.folder)
+        secrets_file.write(run.folder, run.secrets.content, uid, gid)
         if not is_own:
             os.chown(secrets, uid, gid)
     lease_ms = submission.lease_seconds * 1000
@@ -187,11 +189,11 @@ def write(
         last = _CONTAINER.format(
             run=quote(str(folder.run)),
             claim_exists=CLAIM_EXISTS,
-            path=NODE_PATH,
+            path=DEFAULT_PATH,
             script=containers.script(run, shims, usage_ms=USAGE_MS, lease_ms=lease_ms),
         )
-        environment = containers.environment(run)
-        write_durably(run.folder / ENVIRONMENT, environment, sync_name=False)
+        variables = containers.environment(run)
+        write_durably(run.folder / ENVIRONMENT, variables, sync_name=False)
         if not is_own:
             os.chown(run.folder / ENVIRONMENT, uid, gid)
     script = _START_SCRIPT.format(run=quote(str(folder.run)), last=last)
@@ -249,12 +251,11 @@ def _program(shims: Path, name: str) -> Path:
 def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
     """The lines that start the command as a process of the node. Raises OSError, PrepareError."""
     folder = AttemptFolder(run.folder)
-    if run.volumes:
-        link_volumes(run)
-    places = (folder.workspace, link_datasets(run), folder.outputs)
-    env = {"PATH": NODE_PATH} | run.env | variables_of(run) | input_variables(run)
-    env |= dict(zip(PLACES, map(str, places), strict=True))
+    link_folders(run)
+    env = environment(run, linked_folders(run), cluster_gpus(run.gpu), PROCESS_DEFAULTS)
     readonly = sorted(env.keys() & _READONLY)
+    exports = [f"{k}={quote(v)}" for k, v in env.items() if k not in _READONLY]
+    exports += [f'{CUDA_DEVICES}="$gpus"'] if run.gpu else []
     shim = shim_command(
         shims,  # Which of them, the node decides.
         run,
@@ -269,10 +270,9 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
         sampler=_program(shims, GPU_SAMPLER),
     )
     return _PROCESS.format(
-        exports="\n".join(f"export {k}={quote(v)}" for k, v in env.items() if k not in _READONLY),
+        exports="\n".join(f"export {each}" for each in exports),
         # Through a command line, which others on the node can see, goes only what must.
         env=" ".join(["env", *(quote(f"{k}={env[k]}") for k in readonly), ""]) if readonly else "",
-        gpus='"$gpus"' if run.gpu else "",
         shims=quote(str(shims)),
         arguments=" ".join(map(quote, shim[1:])),
     )

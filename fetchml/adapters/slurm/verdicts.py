@@ -2,13 +2,13 @@
 
 import re
 import time
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from fetchml.adapters.slurm.job import Job
-from fetchml.adapters.slurm.lease_watch import LeaseWatch
 from fetchml.adapters.slurm.start_files import SHOWN_CHARACTERS
-from fetchml.core.scheduling.lost_attempts import LEASES_UNTIL_LOST, counts_as_lost
+from fetchml.core.scheduling.lost_attempts import LEASES_UNTIL_LOST, counts_as_lost, lease_is_over
 from fetchml.ports.launcher import AttemptExit
 
 SETTLE_SECONDS = 5.0
@@ -178,3 +178,31 @@ def sentence(job: Job) -> str:
         return f"It waits in Slurm's queue, which reports: {job.reason}."
     own = f" ({job.reason})" if key not in ("None", "") else ""
     return f"It waits in Slurm's queue for {what}{own}."
+
+
+class LeaseWatch:
+    """Of one attempt."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._renewal: int | None = None
+        self._seen_at = 0.0
+        self._began = 0.0
+
+    def begin(self) -> None:
+        """A reading of the attempt's folder begins."""
+        self._began = self._clock()
+
+    def is_over(self, renewal: int | None, lease_seconds: int) -> bool:
+        """Whether the attempt has no process left. `renewal`: what the reading has found; `None` if
+        the attempt has no lease.
+
+        A renewal counts from the moment at which it was seen, which is after it was made. It was
+        the last one if a later reading, which began after that time, found no other.
+        """
+        if renewal is None:
+            return False
+        if renewal != self._renewal:
+            self._renewal, self._seen_at = renewal, self._clock()
+            return False
+        return lease_is_over(self._began - self._seen_at, lease_seconds)

@@ -3,7 +3,6 @@
 from enum import StrEnum
 
 from fetchml.core.model import Idempotency, Value
-from fetchml.core.sweeps.member import SweepMember
 
 
 class Mode(StrEnum):
@@ -39,9 +38,3 @@ class Sweep(Value, frozen=True):
     """Tasks that may be under way at the same time; 0: no limit."""
     idempotency: Idempotency | None = None
     """`None` if the create had no Idempotency-Key."""
-
-
-def variables(member: SweepMember) -> dict[str, str]:
-    """The environment variables of a sweep's task."""
-    found = {f"FETCHML_PARAM_{name.upper()}": text for name, text in member.parameters.items()}
-    return {**found, "FETCHML_SWEEP_ID": member.id, "FETCHML_SWEEP_INDEX": str(member.index)}

@@ -19,6 +19,7 @@ from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.job import Job, Submission
 from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings
+from fetchml.ports.task_environment import DEFAULT_PATH
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
 from fetchml.server.slurm_wiring import transport_of
@@ -105,7 +106,7 @@ def _run(
     job = Submission(
         name=f"fetchml-{folder.name}",
         script=_SCRIPT.format(
-            path=start_files.NODE_PATH,
+            path=DEFAULT_PATH,
             folder=quote(str(folder)),
             shims=quote(str(shims)),
             ports=slurm.relay_ports,

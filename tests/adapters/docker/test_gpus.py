@@ -43,7 +43,7 @@ def test_every_way_to_name_devices(tmp_path: Path, name: Callable[[int], str]) -
     assert given.requests == (
         {"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={name(n)}" for n in (3, 1)]},
     )
-    assert given.environment == {"FETCHML_GPU_UUIDS": f"{UUIDS[3]},{UUIDS[1]}"} | VOID
+    assert given.variables == {"FETCHML_GPU_UUIDS": f"{UUIDS[3]},{UUIDS[1]}"} | VOID
 
 
 def test_mig_devices_by_uuid_and_by_index(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_nvidia_s_runtime_where_cdi_can_t(tmp_path: Path) -> None:
         assert (request["Driver"], request["DeviceIDs"]) == ("nvidia", UUIDS[:2])
         assert "gpu" in request["Capabilities"][0]
         assert "Count" not in request
-        assert given.environment["NVIDIA_VISIBLE_DEVICES"] == ",".join(UUIDS[:2])
+        assert given.variables["NVIDIA_VISIBLE_DEVICES"] == ",".join(UUIDS[:2])
 
 
 def test_cdi_comes_before_nvidia_s_runtime(tmp_path: Path) -> None:
@@ -105,13 +105,13 @@ def test_no_gpus_no_devices_whatever_the_engine_offers(tmp_path: Path) -> None:
     info = write(tmp_path, device("all"), device("0")) | {"Runtimes": {"nvidia": {}}}
     for offer in (GpuOffer(), offered(info)):
         given = grant([], offer, address_of)
-        assert (given.requests, given.environment) == ((), VOID)
+        assert (given.requests, given.variables) == ((), VOID | {"FETCHML_GPU_UUIDS": None})
 
 
 def test_plain_slots_are_reported_without_a_device(tmp_path: Path) -> None:
     given = grant(["slot-0", "slot-1"], offered(write(tmp_path, device("0"))), address_of)
     assert given.requests == ()
-    assert given.environment == {"FETCHML_GPU_UUIDS": "slot-0,slot-1"}
+    assert given.variables == {"FETCHML_GPU_UUIDS": "slot-0,slot-1"}
 
 
 def test_devices_that_an_engine_reports() -> None:

@@ -13,8 +13,8 @@ from docker.errors import NotFound
 from fetchml.adapters.docker.container_config import container_name
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.core.requests.secrets import Form, SecretUse
+from fetchml.files import secrets_file
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.secrets import run_file
 from fetchml.ports.launcher import (
     AttemptExit,
     Launcher,
@@ -89,6 +89,7 @@ class TestDockerLauncher(LauncherConformance):
         return docker_engine.host
 
     client: docker.DockerClient
+    documented_column = 0
 
     def assert_nothing_left(self, run: LaunchSpec) -> None:
         with pytest.raises(NotFound):
@@ -122,7 +123,7 @@ class TestDockerLauncher(LauncherConformance):
             'grep -c " /secrets tmpfs rw,nosuid,nodev,noexec" /proc/mounts; cat /secrets/KEY; '
             'echo " $TOKEN"; ls /.fetchml/run | grep -c secrets'
         )
-        secrets = Secrets(run_file.encode(uses))
+        secrets = Secrets(secrets_file.encode(uses))
         run = bench.run("sh", "-c", script, secrets=secrets, owner=owner)
         await soon(launcher.prepare(run, silent))
         container = self.client.containers.get(container_name(run.task_id, run.attempt))

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.slurm.job import Job
-from fetchml.adapters.slurm.launcher import SlurmLauncher
-from fetchml.adapters.slurm.options import SlurmOptions
+from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
 from fetchml.files.shared_folders import SharedFolders
 from tests.support.launcher_bench import Bench, silent
 from tests.support.slurm_world import Stand

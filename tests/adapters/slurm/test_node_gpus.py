@@ -7,7 +7,7 @@ import pytest
 from fetchml.adapters.slurm import node_gpus
 from fetchml.adapters.slurm.node_gpus import NodeGpus
 from fetchml.core.gpus.health import GpuReading
-from fetchml.files.records.gpus import GpuMeasurement, read_gpus
+from fetchml.files.gpu_record import GpuMeasurement, read_gpus
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.cluster import NodeReading
 from tests.support.waiting import until_true

@@ -6,8 +6,8 @@ from typing import Any
 
 import aiohttp
 
-from fetchml.adapters.slurm.accounts.identities import Identities
 from fetchml.adapters.slurm.transports.rest_replies import reply_of
+from fetchml.adapters.slurm.transports.token import Identities
 from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, SlurmAway
 
 _MOST_BYTES = 256 << 20

@@ -9,7 +9,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from fetchml.adapters.slurm import nodes
-from fetchml.adapters.slurm.accounts.identities import Identities
 from fetchml.adapters.slurm.job import (
     ArrayTask,
     Job,
@@ -34,7 +33,7 @@ from fetchml.adapters.slurm.transports.rest_replies import (
     pending_in,
     rows,
 )
-from fetchml.adapters.slurm.transports.token import Tokens
+from fetchml.adapters.slurm.transports.token import Identities, Tokens
 from fetchml.adapters.slurm.transports.transport import (
     Refused,
     Signal,

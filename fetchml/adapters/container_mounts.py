@@ -1,15 +1,10 @@
-"""The places of a task in its container, the same for every container runtime."""
+"""The folders of a task in its container, the same for every container runtime."""
 
 from pathlib import PurePosixPath
 
-from fetchml.adapters.shim_command import (
-    INPUTS_PLACE,
-    PLACES,
-    SECRETS_VARIABLE,
-    VOLUMES_VARIABLE,
-)
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import INPUTS, LaunchSpec, Mount
+from fetchml.ports.task_environment import TaskFolders
 
 RUN_FOLDER, SHIM_PATH = PurePosixPath("/.fetchml/run"), PurePosixPath("/.fetchml/shim")
 CONTROL_FOLDER = PurePosixPath("/.fetchml/control")
@@ -28,13 +23,13 @@ def mounts_of(run: LaunchSpec) -> list[Mount]:
     ]
     if control_in_container(run) is not None:
         own.append(Mount(folder.control, str(CONTROL_FOLDER), read_only=True))
-    given = {mount.target for mount in run.datasets}
+    replaced = {mount.target for mount in run.datasets}
     return [
         *run.datasets,
         *(Mount(each.source, each.target, read_only=True) for each in run.inputs),
         *(Mount(each.source, each.target, each.read_only) for each in run.places),
         *run.volumes,
-        *(mount for mount in own if mount.target not in given),
+        *(mount for mount in own if mount.target not in replaced),
     ]
 
 
@@ -43,14 +38,13 @@ def control_in_container(run: LaunchSpec) -> PurePosixPath | None:
     return CONTROL_FOLDER if AttemptFolder(run.folder).takes_limits() else None
 
 
-def variables_in_container(run: LaunchSpec) -> dict[str, str]:
-    """Return the variables that name the places, with paths in the container."""
-    variables = dict(zip(PLACES, map(str, (WORKSPACE, _DATASETS, _OUTPUTS)), strict=True))
-    variables |= {place.variable: place.target for place in run.places}
-    if run.inputs:
-        variables[INPUTS_PLACE] = INPUTS
-    if run.volumes:
-        variables[VOLUMES_VARIABLE] = str(VOLUMES_FOLDER)
-    if run.secrets is not None:
-        variables[SECRETS_VARIABLE] = str(SECRETS_FOLDER)
-    return variables
+def folders_in_container(run: LaunchSpec) -> TaskFolders:
+    return TaskFolders(
+        WORKSPACE,
+        _DATASETS,
+        _OUTPUTS,
+        inputs=PurePosixPath(INPUTS) if run.inputs else None,
+        volumes=VOLUMES_FOLDER if run.volumes else None,
+        secrets=SECRETS_FOLDER if run.secrets is not None else None,
+        named={place.variable: PurePosixPath(place.target) for place in run.places},
+    )

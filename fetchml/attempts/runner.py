@@ -31,13 +31,13 @@ from fetchml.core.events import (
     Collected,
     Ended,
     Event,
+    Manner,
     NeverStarted,
     Prestaged,
     Started,
 )
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import text
-from fetchml.core.stopping import Manner
 from fetchml.files.attempt_folder import AttemptFolder, CollectError, Look, look_here
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import LeftOut, OutputLimits

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from fetchml.core import halting
 from fetchml.core.events import Decision
+from fetchml.core.lifecycle import halt
 from fetchml.core.model import Halt, HaltCause, Status, Task
 from fetchml.core.requests.times import shown_time
 from fetchml.core.state import State
@@ -17,7 +17,7 @@ def begin(state: State, decision: Decision, now: int) -> None:
     for booking in state.bookings.begun(now):
         why = f"its GPU is reserved from {shown_time(booking.starts_at)} on"
         for task in list(_in_the_way(state, booking.user, booking.gpu_uuids)):
-            halting.halt(state, decision, task, Halt(HaltCause.PREEMPTED, why, now))
+            halt(state, decision, task, Halt(HaltCause.PREEMPTED, why, now))
 
 
 def _in_the_way(state: State, user: str, uuids: tuple[str, ...]) -> Iterator[Task]:

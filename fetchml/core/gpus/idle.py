@@ -14,12 +14,10 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from fetchml.core import halting
-from fetchml.core.changes import change
 from fetchml.core.events import Decision, GpusUsed
 from fetchml.core.gpus.use import Quiet, busiest
+from fetchml.core.lifecycle import change, halt, raise_notice
 from fetchml.core.model import Halt, HaltCause, Status, Task
-from fetchml.core.notifications.notices import raise_notice
 from fetchml.core.notifications.targets import EventKind
 from fetchml.core.requests.times import shown_time
 from fetchml.core.scheduling.limits import IdleRule
@@ -84,4 +82,4 @@ def _decide(
         f"its GPUs were idle for {lasted // 1000} s: less than {rule.percent} % of them was used "
         f"since {shown_time(quiet.since)}"
     )
-    halting.halt(state, decision, task, Halt(HaltCause.IDLE, why, now))
+    halt(state, decision, task, Halt(HaltCause.IDLE, why, now))

@@ -1,8 +1,8 @@
 """The fields that REST and gRPC show of notifications."""
 
 from fetchml.api.mapping import Field, Mapping, Time
-from fetchml.core.notifications.delivery import SERVER, Delivery
-from fetchml.core.notifications.requests import DeliveryState
+from fetchml.core.notifications.outbox import SERVER, Delivery
+from fetchml.core.notifications.targets import DeliveryState
 from fetchml.notifications.service import TestResult, WebhookSecret
 from fetchml.v1 import notification_pb2
 

@@ -6,7 +6,7 @@ The rules of a task's life are here; `core.lifecycle` has the table and the theo
 from msgspec.structs import replace
 
 from fetchml.core import retry, storage
-from fetchml.core.bookings import preempting as bookings
+from fetchml.core.bookings import running_tasks as bookings
 from fetchml.core.dependencies import outcomes
 from fetchml.core.events import (
     CancelRequested,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pynvml
 
-from fetchml.core.gpus.use import UNOWNED
+from fetchml.core.gpus.model import UNOWNED
 from fetchml.ports.gpu import OwnerOf
 
 _NOT_USED = frozenset({pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND})

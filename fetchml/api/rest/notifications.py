@@ -8,7 +8,7 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.notification_mappings import NOTIFICATION, SECRET, TEST_RESULT
 from fetchml.api.task_json import target_json
-from fetchml.core.notifications.requests import SETTINGS_FIELDS, TEST_FIELDS
+from fetchml.core.notifications.targets import SETTINGS_FIELDS, TEST_FIELDS
 from fetchml.core.requests.checks import unknown_fields
 from fetchml.engine.engine import Engine
 from fetchml.notifications.service import NotificationSettings

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from fetchml.core.events import Decision, GpusUsed
-from fetchml.core.gpus.use import Quiet, busiest
+from fetchml.core.gpus.model import Quiet, busiest
 from fetchml.core.lifecycle import change, halt, raise_notice
 from fetchml.core.model import Halt, HaltCause, Status, Task
 from fetchml.core.notifications.targets import EventKind
@@ -75,7 +75,7 @@ def _decide(
     if task.idle_since is None:
         task = change(state, decision, replace(task, idle_since=quiet.since))
         raise_notice(decision, task, EventKind.IDLE)
-    # A service has a rule of its own, about its user (`core.jupyter.idle_services`).
+    # A service has a rule of its own, about its user (`core.jupyter_services`).
     if rule.warning_ms is None or task.service or lasted < rule.idle_ms + rule.warning_ms:
         return
     why = (

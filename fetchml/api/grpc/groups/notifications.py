@@ -6,8 +6,7 @@ from google.protobuf.empty_pb2 import Empty
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.notification_mappings import NOTIFICATION, SECRET, TEST_RESULT
 from fetchml.api.task_messages import target_fields, target_message
-from fetchml.core.notifications.requests import DeliveryState
-from fetchml.core.notifications.targets import MAX_TARGETS
+from fetchml.core.notifications.targets import MAX_TARGETS, DeliveryState
 from fetchml.engine.engine import Engine
 from fetchml.errors import BadRequest
 from fetchml.notifications.service import NotificationSettings

@@ -1,4 +1,5 @@
-"""The life of a task: which status may follow which (invariant I4), and why.
+"""The life cycle of a task: which status may follow which (invariant I4), and why; and the steps
+along that table: changes, stops of an attempt, a return to the queue, the end.
 
 A task is one request; an attempt is one run of its command. The status is the phase of the task's
 current attempt. It moves along this table and no other way:

@@ -1,6 +1,7 @@
 """The core's only entry point: `step` takes an event and returns a decision.
 
-The rules of a task's life are here; `core.lifecycle` has the table and the theory behind them.
+It has what each event means; `core.lifecycle` has the table of a task's life and the steps along
+it.
 """
 
 from msgspec.structs import replace

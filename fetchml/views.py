@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fetchml.core.jupyter.service_status import ServiceStatus
+from fetchml.core.jupyter_services import ServiceStatus
 from fetchml.core.model import Role, Status, Task
 from fetchml.core.requests.task_limits import TaskLimits
 

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from fetchml.core.model import Resources, Task
-from fetchml.core.scheduling.estimate import UNKNOWN_MS
-from fetchml.core.scheduling.simulation import Durations
+from fetchml.core.scheduling.estimate import UNKNOWN_MS, Durations
 
 
 @dataclass(frozen=True, slots=True)

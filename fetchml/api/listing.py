@@ -11,10 +11,10 @@ import msgspec
 
 from fetchml.core.model import Status, Task
 from fetchml.core.requests import listing as rules
-from fetchml.core.requests.listing import Filters
-from fetchml.core.requests.paging import (
+from fetchml.core.requests.listing import (
     DEFAULT_LIMIT,
     STATUS_FILTER,
+    Filters,
     page_fault,
     range_fault,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from fetchml.api.task_json import rfc3339, task_json
 from fetchml.core.model import Status, Task
-from fetchml.core.notifications.delivery import Delivery
+from fetchml.core.notifications.outbox import Delivery
 from fetchml.core.notifications.targets import EventKind
 from fetchml.core.sweeps.model import Sweep
 

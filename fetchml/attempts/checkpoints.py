@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from fetchml.core.model import Task
-from fetchml.core.requests.mounts.checkpoint import source_fault
+from fetchml.core.requests.checkpoint import source_fault
 from fetchml.core.storage import Kind
 from fetchml.errors import DiskFull, StorageQuotaReached
 from fetchml.files import checkpoint_folder

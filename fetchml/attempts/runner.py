@@ -29,6 +29,7 @@ from fetchml.core.events import (
     Collected,
     Ended,
     Event,
+    Manner,
     NeverStarted,
     Prestaged,
     Progressed,
@@ -36,7 +37,6 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import text
-from fetchml.core.stopping import Manner
 from fetchml.files import secrets_file
 from fetchml.files.attempt_folder import AttemptFolder, CollectError, Look, look_here
 from fetchml.files.folder_events import FolderEvents

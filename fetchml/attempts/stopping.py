@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from fetchml.core.stopping import Manner
+from fetchml.core.events import Manner
 from fetchml.ports.launcher import Launcher, LaunchSpec
 from fetchml.system import failpoints
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fetchml.core.model import Task
-from fetchml.core.requests.mounts.volumes import Volume, fault
+from fetchml.core.requests.volumes import Volume, fault
 from fetchml.files.storage.volumes import VolumeUsage
 from fetchml.files.untrusted import identity
 from fetchml.ports.launcher import Mount, PrepareError

@@ -13,7 +13,7 @@ from fetchml.core.audit import OK, Action, AuditEntry
 from fetchml.core.model import Principal
 from fetchml.core.permissions import AdminOnly, refusal
 from fetchml.core.requests import text
-from fetchml.core.requests.paging import DEFAULT_LIMIT, range_fault
+from fetchml.core.requests.listing import DEFAULT_LIMIT, range_fault
 from fetchml.errors import BadRequest, RequestError, forbid
 from fetchml.ports.store import AuditQuery, Store
 from fetchml.system.ids import IdSequence

@@ -14,8 +14,8 @@ from fetchml.core.model import DatasetSpec, Principal, Status, Task, TaskSpec
 from fetchml.core.permissions import may_submit
 from fetchml.core.requests import dataset, images, submission
 from fetchml.core.requests.checks import Violation, unknown_fields
-from fetchml.core.requests.mounts.volumes import Volume
 from fetchml.core.requests.project_file import ProjectFile
+from fetchml.core.requests.volumes import Volume
 from fetchml.core.scheduling.slurm import user_fault
 from fetchml.core.state import State
 from fetchml.core.storage import Kind, Used, quota_fault

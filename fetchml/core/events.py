@@ -8,17 +8,17 @@ which only reads and is carried out at once.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
 from fetchml.core.bookings.closed_gpus import Booking
-from fetchml.core.gpus.model import Gpu, Obstacle
-from fetchml.core.gpus.use import GpuMemory, Utilisation
+from fetchml.core.gpus.model import Gpu, GpuMemory, Obstacle, Utilisation
 from fetchml.core.model import Actor, AttemptEnd, Kept, Status, Task
-from fetchml.core.notifications.delivery import Delivery
-from fetchml.core.notifications.notices import Notice
+from fetchml.core.notifications.outbox import Delivery
+from fetchml.core.notifications.targets import EventKind
 from fetchml.core.requests.update import TaskUpdate
-from fetchml.core.stopping import Manner
 from fetchml.core.sweeps.progress import Failures
 
 
@@ -286,6 +286,17 @@ Event = (
 )
 
 
+class Manner(StrEnum):
+    """Ways to end an attempt, from the mildest to the hardest."""
+
+    WARN = "warn"
+    """SIGUSR1 at once, SIGTERM `warn_seconds` later, then the grace period and SIGKILL."""
+    TERMINATE = "terminate"
+    """SIGTERM at once, then the grace period and SIGKILL."""
+    KILL = "kill"
+    """SIGKILL at once, as if the host were lost."""
+
+
 @dataclass(slots=True, frozen=True)
 class RunAttempt:
     """Take the task's current attempt as far as it goes, from wherever it is: a new one from the
@@ -343,6 +354,20 @@ class Deliver:
 
 
 Effect = RunAttempt | StopAttempt | LimitAttempt | OpenGate | DiscardAttempt | CheckGpus | Deliver
+
+
+class Notice(NamedTuple):
+    """A change of a task that users may be notified of.
+
+    `notifications.notices` makes rows of the outbox of it, for the addresses that ask for such
+    events, in the commit of the decision.
+    """
+
+    kind: EventKind
+    task: Task
+    """As the event left it."""
+    ends_sweep: bool = False
+    """It was the last live task of its sweep."""
 
 
 class Decision(msgspec.Struct):

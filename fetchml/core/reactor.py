@@ -1,13 +1,13 @@
 """The core's only entry point: `step` takes an event and returns a decision.
 
-The rules of a task's life are here; `core.transitions` has the table and the theory behind them.
+It has what each event means; `core.lifecycle` has the table of a task's life and the steps along
+it.
 """
 
 from msgspec.structs import replace
 
-from fetchml.core import halting, retry, storage, submitting
-from fetchml.core.bookings import preempting as bookings
-from fetchml.core.changes import change, current, finish, move
+from fetchml.core import retry, storage
+from fetchml.core.bookings import running_tasks as bookings
 from fetchml.core.dependencies import outcomes
 from fetchml.core.events import (
     CancelRequested,
@@ -35,11 +35,25 @@ from fetchml.core.events import (
     TimePassed,
     UpdateRequested,
 )
+from fetchml.core.footprint import footprint
 from fetchml.core.gpus import events
+from fetchml.core.lifecycle import (
+    change,
+    current,
+    finish,
+    goes_on,
+    halt,
+    manner,
+    may_be_interrupted,
+    move,
+    preempt,
+    queue_again,
+)
 from fetchml.core.model import (
     AttemptEnd,
     Cancel,
     FailureReason,
+    Halt,
     HaltCause,
     Requeue,
     Status,
@@ -47,12 +61,10 @@ from fetchml.core.model import (
 )
 from fetchml.core.packing import learning
 from fetchml.core.requests import update
-from fetchml.core.requeue import queue_again
 from fetchml.core.scheduling import hand_over, preemption, prestage, waiting
 from fetchml.core.scheduling.scheduler import Allocate, Discard, SchedulingPass, ShareLevels
 from fetchml.core.scheduling.waiting import PRESTAGED
 from fetchml.core.state import State
-from fetchml.core.stopping import goes_on, manner
 from fetchml.core.verdict import Verdict, cancelled, judge
 
 
@@ -80,11 +92,13 @@ def step(state: State, event: Event) -> Decision:
 def _apply(state: State, decision: Decision, event: Event) -> None:
     match event:
         case Submitted():
-            submitting.submit(state, decision, event)
+            _submit(state, decision, event)
         case CancelRequested() | ManyCancelRequested():
             _cancel(state, decision, event)
-        case InterruptRequested() | LostDeclared():
-            halting.requested(state, decision, event)
+        case InterruptRequested():
+            _interrupt(state, decision, event)
+        case LostDeclared():
+            _declare_lost(state, decision, event)
         case UpdateRequested():
             _change_request(state, decision, event)
         case Progressed():
@@ -115,6 +129,20 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
             state.due(event.now, due)
         case _:
             events.apply(state, decision, event)
+
+
+def _submit(state: State, decision: Decision, event: Submitted) -> None:
+    if event.failures or event.replaced:
+        outcomes.learn(state, event)
+    sizes = event.footprints or [footprint(task.spec) for task in event.tasks]
+    for new, size in zip(event.tasks, sizes, strict=True):
+        state.enter(new, size)
+        task = new if new.spec.after is None else outcomes.block(state, new, event.ended)
+        state.wait(task, event.now)
+        decision.changes.append(task)
+    if event.failures:
+        state.progress.drop_ended()
+    decision.changes += event.replaced
 
 
 def _recover(state: State, decision: Decision, now: int) -> None:
@@ -151,7 +179,7 @@ def _schedule(state: State, decision: Decision, now: int) -> bool:
     if state.limits.preemption:
         while (found := preemption.next_preemption(state, now, level)) is not None:
             for victim in found.victims:
-                halting.preempt(state, decision, victim, found.task, now)
+                preempt(state, decision, victim, found.task, now)
     while (plan := prestage.next_plan(state, now, level)) is not None:
         for other in plan.instead_of:
             _discard(state, decision, other.id)
@@ -250,6 +278,22 @@ def _cancel_one(state: State, decision: Decision, task: Task | None, cancel: Can
         state.discard(task.id)
     if task.status is not Status.COLLECTING:
         decision.effects.append(StopAttempt(task.id, manner(task)))
+
+
+def _interrupt(state: State, decision: Decision, event: InterruptRequested) -> None:
+    task = state.tasks.get(event.task_id)
+    if task is not None and may_be_interrupted(task):
+        why = f"interrupted by {event.by}"
+        state.interrupts += 1
+        halt(state, decision, task, Halt(HaltCause.INTERRUPTED, why, event.now))
+
+
+def _declare_lost(state: State, decision: Decision, event: LostDeclared) -> None:
+    """Give up an attempt whose node is silent; the task is retried as after every such fault."""
+    task = current(state, event.task_id, event.attempt, Status.RUNNING)
+    if task is not None and may_be_interrupted(task):
+        why = f"{event.by} declared it lost while its node was silent"
+        halt(state, decision, task, Halt(HaltCause.DECLARED_LOST, why, event.now))
 
 
 def _change_request(state: State, decision: Decision, event: UpdateRequested) -> None:

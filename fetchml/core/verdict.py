@@ -11,7 +11,6 @@ from fetchml.core.model import (
     HaltCause,
     TaskSpec,
 )
-from fetchml.core.stopping import was_ended_by
 
 STOPPED = "stopped from outside, as when the Docker engine or the machine shuts down"
 
@@ -46,6 +45,12 @@ def may_be_from_outside(end: AttemptEnd) -> bool:
     by_shim = end.timed_out or (end.warned and end.signal == signals.SIGUSR1)
     by_signal = end.signal is not None or (end.code is not None and end.code > _BY_SIGNAL)
     return not by_shim and (end.stopped or by_signal)
+
+
+def was_ended_by(halt: Halt, end: AttemptEnd, spec: TaskSpec) -> bool:
+    """Whether a halt ended the attempt, and not the command by itself. A command that was warned
+    may save its state and leave before SIGTERM, with any exit code."""
+    return end.stopped or (spec.warn_seconds > 0 and end.at >= halt.at)
 
 
 def judge(

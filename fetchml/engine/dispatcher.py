@@ -13,11 +13,11 @@ from fetchml.core.events import (
     Deliver,
     Effect,
     Event,
+    Notice,
     Submitted,
     TimePassed,
 )
 from fetchml.core.model import Change, Task
-from fetchml.core.notifications.notices import Notice
 from fetchml.core.reactor import step
 from fetchml.core.requests import text
 from fetchml.core.state import State

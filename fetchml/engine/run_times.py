@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from fetchml.core.model import Resources, Task
-from fetchml.core.scheduling.estimate import UNKNOWN_MS
-from fetchml.core.scheduling.simulation import Durations
+from fetchml.core.scheduling.estimate import UNKNOWN_MS, Durations
 
 KEPT = 100
 """Newest run times of similar tasks."""

@@ -7,7 +7,7 @@ from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
-from fetchml.core.requests.paging import DEFAULT_LIMIT, page_fault
+from fetchml.core.requests.listing import DEFAULT_LIMIT, page_fault
 from fetchml.environments.cache import Record
 from fetchml.environments.service import EnvironmentCounts, Environments
 from fetchml.errors import BadRequest, Conflict, Forbidden, NotFound

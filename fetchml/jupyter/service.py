@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 
 from fetchml.auth.audit import Audit
 from fetchml.auth.pinned_certificate import certificate_of
-from fetchml.core import permissions
+from fetchml.core import jupyter_services, permissions
 from fetchml.core.audit import Action
-from fetchml.core.jupyter import service_status
 from fetchml.core.model import ENDED, Principal, Task, TaskSpec, User
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Service
@@ -223,7 +222,7 @@ class JupyterServices:
             spec = jupyter.task_spec(record, image)
             return spec if self._options.relay is None else jupyter.on_node(spec, ports)
         log.warning(
-            "%s", service_status.UNISOLATED, extra={"service_id": record.id, "user": record.user}
+            "%s", jupyter_services.UNISOLATED, extra={"service_id": record.id, "user": record.user}
         )
         if self._options.relay is not None:
             found = jupyter_on_nodes(self._options.command)

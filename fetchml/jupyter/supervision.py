@@ -8,7 +8,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from fetchml.core.jupyter import service_status
+from fetchml.core import jupyter_services
 from fetchml.core.model import Server, Task
 from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
@@ -143,7 +143,7 @@ class Supervision:
 
     async def _keep_last_words(self, record: Service) -> None:
         log_tail = await self._tasks.log_tail(self._records.task_of(record))
-        words = service_status.last_words(log_tail, record.token)
+        words = jupyter_services.last_words(log_tail, record.token)
         await self._records.update(replace(record, last_words=words))
 
     async def _remove(self, record: Service) -> None:

@@ -5,11 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from fetchml.core.events import Deliver
+from fetchml.core.events import Deliver, Notice
 from fetchml.core.model import Task
-from fetchml.core.notifications.delivery import SERVER, Channel, Delivery
-from fetchml.core.notifications.notices import Notice
-from fetchml.core.notifications.retry import DAY_MS
+from fetchml.core.notifications.outbox import DAY_MS, SERVER, Channel, Delivery
 from fetchml.core.notifications.targets import EventKind, NotifyTarget
 from fetchml.notifications.outbox import Outbox
 from fetchml.ports.store import Document

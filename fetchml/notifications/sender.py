@@ -8,9 +8,15 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fetchml.core.events import Deliver
-from fetchml.core.notifications.delivery import Channel, Delivery
-from fetchml.core.notifications.queue import DeliveryQueue
-from fetchml.core.notifications.retry import FIRST_DELAY_MS, after_failure, again, expired
+from fetchml.core.notifications.outbox import (
+    FIRST_DELAY_MS,
+    Channel,
+    Delivery,
+    DeliveryQueue,
+    after_failure,
+    expired,
+    resent,
+)
 from fetchml.notifications.outbox import Outbox
 from fetchml.ports.notifier import Message, NotDelivered, Notifier
 from fetchml.ports.store import Store
@@ -81,7 +87,7 @@ class Sender:
         if self._queue.is_sending(delivery.id):
             return delivery
         now = self._clock()
-        renewed = again(delivery, now)
+        renewed = resent(delivery, now)
         self._outbox.change(renewed)
         self._save(renewed.id)
         self._queue.add(renewed)

@@ -11,16 +11,16 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.core.addresses import AddressRules
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
-from fetchml.core.notifications.delivery import SERVER, Delivery
-from fetchml.core.notifications.requests import (
+from fetchml.core.notifications.outbox import SERVER, Delivery
+from fetchml.core.notifications.targets import (
     DeliveryState,
     InvalidNotification,
+    NotifyTarget,
     read_settings,
     read_url,
 )
-from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.permissions import manages_all, may_submit
-from fetchml.core.requests.paging import DEFAULT_LIMIT, page_fault
+from fetchml.core.requests.listing import DEFAULT_LIMIT, page_fault
 from fetchml.errors import (
     BadRequest,
     Conflict,

@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from fetchml.core.notifications.delivery import Delivery
-from fetchml.core.notifications.retry import DAY_MS
+from fetchml.core.notifications.outbox import DAY_MS, Delivery
 from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.values import Value
 from fetchml.notifications.signing import secret_of, shown, signature

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from fetchml.config.settings import Settings
-from fetchml.core.requests.mounts.volumes import Volume, overlap_fault, path_fault
+from fetchml.core.requests.volumes import Volume, overlap_fault, path_fault
 from fetchml.server.cannot_start import CannotStart
 
 log = logging.getLogger(__name__)

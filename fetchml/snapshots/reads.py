@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
 from fetchml.core.model import Principal
-from fetchml.core.requests.paging import page_fault
+from fetchml.core.requests.listing import page_fault
 from fetchml.core.requests.snapshot import Entry
 from fetchml.errors import BadRequest, NotFound, Unavailable
 from fetchml.pages import PART_BYTES

@@ -9,7 +9,7 @@ from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.adapters.shim_command import VOLUME_REPLACED
 from fetchml.attempts.volumes import mounts_of
-from fetchml.core.requests.mounts.volumes import Volume
+from fetchml.core.requests.volumes import Volume
 from fetchml.files.storage.volumes import VolumeUsage
 from fetchml.ports.launcher import Launcher, Mount
 from tests.support.launcher_bench import Bench

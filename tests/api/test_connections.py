@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from fetchml.api.http import connection_server
+from fetchml.api.http import connection
 from fetchml.api.http.connection import LINE_BYTES, MOST_HEADERS, Connection
 from fetchml.api.http.reply import JsonReply, Reply
 from fetchml.api.rest.server import HttpTimeouts
@@ -197,7 +197,7 @@ async def test_end_of_the_streams_waits_for_no_connection(
     rest: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection waits for the rest of a body after an upload that the stop has ended."""
-    monkeypatch.setattr(connection_server, "LINGERING_SECONDS", 10 * SECONDS)
+    monkeypatch.setattr(connection, "LINGERING_SECONDS", 10 * SECONDS)
     reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)
     head = f"PUT /v1/snapshots HTTP/1.1\r\nHost: a\r\nX-API-Key: {rest.client.secret}\r\n"
     writer.write(f"{head}Content-Length: 1000\r\n\r\n".encode())

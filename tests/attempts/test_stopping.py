@@ -8,7 +8,7 @@ import pytest
 
 from fetchml.attempts import stopping
 from fetchml.attempts.stopping import StopRequest
-from fetchml.core.stopping import Manner
+from fetchml.core.events import Manner
 from tests.support.waiting import soon
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fetchml.core.events import GpuMemoryUsed
-from fetchml.core.gpus.use import GpuMemory
+from fetchml.core.gpus.model import GpuMemory
 from fetchml.core.model import Task
 from fetchml.core.packing.peaks import LearnedPeaks
 from fetchml.core.scheduling.limits import PackingRule

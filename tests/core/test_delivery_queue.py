@@ -5,15 +5,17 @@ from collections import Counter
 
 from msgspec.structs import replace
 
-from fetchml.core.notifications.delivery import Delivery
-from fetchml.core.notifications.queue import SENT_AT_ONCE, SENT_AT_ONCE_BY_USER, DeliveryQueue
-from fetchml.core.notifications.retry import (
+from fetchml.core.notifications.outbox import (
     DAY_MS,
     MAX_DELAY_MS,
+    SENT_AT_ONCE,
+    SENT_AT_ONCE_BY_USER,
+    Delivery,
+    DeliveryQueue,
     after_failure,
-    again,
-    delay_ms,
     expired,
+    resent,
+    retry_delay_ms,
 )
 
 SECOND = 1000
@@ -38,11 +40,11 @@ def fail(queue: DeliveryQueue, one: Delivery, now: int, jitter: float = 0) -> De
 
 
 def test_delays_double_up_to_an_hour_and_vary() -> None:
-    assert [delay_ms(n, 0) // SECOND for n in (1, 2, 3, 4)] == [5, 10, 20, 40]
-    assert delay_ms(11, 0) == delay_ms(10_000, 0) == MAX_DELAY_MS
-    assert delay_ms(1, 1) == 2_500
-    assert [delay_ms(n, 0, 60 * SECOND) // SECOND for n in (1, 2, 7)] == [60, 120, 3600]
-    assert [delay_ms(n, 0, MAX_DELAY_MS) for n in (1, 2)] == [MAX_DELAY_MS] * 2
+    assert [retry_delay_ms(n, 0) // SECOND for n in (1, 2, 3, 4)] == [5, 10, 20, 40]
+    assert retry_delay_ms(11, 0) == retry_delay_ms(10_000, 0) == MAX_DELAY_MS
+    assert retry_delay_ms(1, 1) == 2_500
+    assert [retry_delay_ms(n, 0, 60 * SECOND) // SECOND for n in (1, 2, 7)] == [60, 120, 3600]
+    assert [retry_delay_ms(n, 0, MAX_DELAY_MS) for n in (1, 2)] == [MAX_DELAY_MS] * 2
 
 
 def test_dead_after_a_day_of_attempts() -> None:
@@ -71,7 +73,7 @@ def test_receiver_chooses_the_time_within_an_hour() -> None:
 
 def test_dead_letter_has_another_day() -> None:
     dead = replace(message("a"), dead_at=5, attempts=9, error="no")
-    renewed = again(dead, 3 * DAY_MS)
+    renewed = resent(dead, 3 * DAY_MS)
     assert (renewed.dead_at, renewed.next_at) == (None, 3 * DAY_MS)
     assert renewed.give_up_at == 4 * DAY_MS
     assert renewed.id == dead.id
@@ -138,7 +140,7 @@ def test_message_sent_again_waits_for_no_earlier_failure() -> None:
     [one] = take(queue, 0)
     after = fail(queue, one, 0)
     assert take(queue, 1) == []
-    queue.add(again(after, 1))
+    queue.add(resent(after, 1))
     assert [each.id for each in take(queue, 1)] == ["a"]
     assert take(queue, after.next_at) == [], "the earlier time of the same message"
 

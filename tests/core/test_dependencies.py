@@ -32,11 +32,11 @@ from fetchml.core.model import (
     User,
 )
 from fetchml.core.reactor import step
-from fetchml.core.requests import again, submission
+from fetchml.core.requests import rerun, submission
 from fetchml.core.requests.submission import Defaults
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.requests.update import TaskUpdate
-from fetchml.core.scheduling.sub_queue import entry_of
+from fetchml.core.scheduling.ready_queue import entry_of
 from fetchml.core.scheduling.waiting import Blocked, OnHold, Postponed, Queued
 from fetchml.core.state import Limits, State
 from fetchml.engine.explain import explain
@@ -315,7 +315,7 @@ def test_inputs_are_waited_for_and_counted() -> None:
     assert spec.inputs_from == ("x", "y")
     assert spec.after == (Dependency("x", Condition.ENDED), Dependency("z"), Dependency("y"))
     ran = Task("t", "ada", spec, 1, Status.FAILED, attempt=1)
-    kept = again.request_of(ran)
+    kept = rerun.request_of(ran)
     assert kept["inputs_from"] == ["x", "y"]
     assert [each["task_id"] for each in kept["after"]] == ["x", "y"]  # type: ignore[attr-defined]
     inside = {**request, "dataset_specs": [{"name": "d", "mount_path": "/inputs/d"}]}
@@ -342,14 +342,14 @@ def test_request_is_read_and_submitted_again() -> None:
     spec = submission.accept(request, defaults, Resources(1, 1))
     assert spec.after == (Dependency("x"), Dependency("y", Condition.ENDED))
     cancelled = Task("t", "ada", spec, 1, Status.FAILED)
-    kept = again.request_of(cancelled)
+    kept = rerun.request_of(cancelled)
     assert kept["after"] == [
         {"task_id": "x", "condition": "completed"},
         {"task_id": "y", "condition": "ended"},
     ]
     assert submission.accept(kept, defaults, Resources(1, 1)) == spec
     ran = Task("t", "ada", spec, 1, Status.FAILED, attempt=1)
-    assert "after" not in again.request_of(ran)
+    assert "after" not in rerun.request_of(ran)
     none = submission.accept({"job_name": "a", "after": []}, defaults, Resources(1, 1))
     assert none.after is None
-    assert again.submitter(Principal("ada", Role.USER, "k"), ran).user == "ada"
+    assert rerun.submitter(Principal("ada", Role.USER, "k"), ran).user == "ada"

@@ -19,10 +19,15 @@ from fetchml.core.events import (
 from fetchml.core.model import Resources, Status, Task, User
 from fetchml.core.reactor import step
 from fetchml.core.requests.update import TaskUpdate, apply, read
-from fetchml.core.scheduling import held_back
-from fetchml.core.scheduling.held_back import HeldBackTasks
-from fetchml.core.scheduling.sub_queue import entry_of
-from fetchml.core.scheduling.waiting import Discarding, OnHold, Postponed, Queued
+from fetchml.core.scheduling.ready_queue import entry_of
+from fetchml.core.scheduling.waiting import (
+    MOST_DUE_AT_ONCE,
+    Discarding,
+    HeldBackTasks,
+    OnHold,
+    Postponed,
+    Queued,
+)
 from fetchml.core.state import ClusterLimits, Limits, State
 from fetchml.engine.explain import explain
 from tests.support.invariants import check
@@ -163,7 +168,7 @@ def test_many_tasks_with_the_same_time_are_due_in_several_decisions() -> None:
         waiting = len(state.held_back)
         due = step(state, TimePassed(100, due)).next_due
         decisions += 1
-        assert waiting - len(state.held_back) <= 2 * held_back.MOST_AT_ONCE
+        assert waiting - len(state.held_back) <= 2 * MOST_DUE_AT_ONCE
     check(state)
     assert decisions > 1
     assert not state.held_back

@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fetchml.core.events import CancelRequested, GpusUsed, StopAttempt
+from fetchml.core.events import CancelRequested, GpusUsed, Manner, StopAttempt
 from fetchml.core.gpus.idle import GAP_MS
-from fetchml.core.gpus.use import UNOWNED, Utilisation, busiest
+from fetchml.core.gpus.model import UNOWNED, Utilisation, busiest
 from fetchml.core.model import Task, User
 from fetchml.core.scheduling.limits import IdleRule
-from fetchml.core.stopping import Manner
 from fetchml.core.usage import SAMPLE_MS
 from tests.core.host import Host, task
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from fetchml.core.jupyter import service_status
-from fetchml.core.jupyter.service_status import ServiceStatus
+from fetchml.core import jupyter_services
+from fetchml.core.jupyter_services import ServiceStatus
 from fetchml.core.model import Cancel, FailureReason, Resources, Status, Task
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Service
@@ -97,7 +97,7 @@ def test_workspaces_do_not_nest(folder: str, known: list[str], fits: bool) -> No
     ],
 )
 def test_status_of_a_service(version: Task, answers: bool, status: ServiceStatus) -> None:
-    assert service_status.status_of(version, answers=answers) is status
+    assert jupyter_services.status_of(version, answers=answers) is status
 
 
 @pytest.mark.parametrize(
@@ -125,21 +125,23 @@ def test_status_of_a_service(version: Task, answers: bool, status: ServiceStatus
     ],
 )
 def test_reason_of_a_service_status(version: Task, reason: str) -> None:
-    status = service_status.status_of(version, answers=False)
-    assert service_status.reason_of(version, status, "It waits.") == reason
+    status = jupyter_services.status_of(version, answers=False)
+    assert jupyter_services.reason_of(version, status, "It waits.") == reason
 
 
 @pytest.mark.parametrize("answers", [True, False])
 def test_service_whose_node_is_silent_shows_that(answers: bool) -> None:
     version = task(Status.RUNNING)
-    status = service_status.status_of(version, answers=answers)
-    assert service_status.reason_of(version, status, "", is_silent=True) == service_status.SILENT
+    status = jupyter_services.status_of(version, answers=answers)
+    assert (
+        jupyter_services.reason_of(version, status, "", is_silent=True) == jupyter_services.SILENT
+    )
 
 
 def test_stopped_service_shows_who_stopped_it_though_its_node_is_silent() -> None:
     version = task(Status.RUNNING, cancel=WISH)
-    status = service_status.status_of(version, answers=True)
-    assert service_status.reason_of(version, status, "", is_silent=True) == "stopped by ada"
+    status = jupyter_services.status_of(version, answers=True)
+    assert jupyter_services.reason_of(version, status, "", is_silent=True) == "stopped by ada"
 
 
 def test_command_on_a_node_is_the_same_behind_its_relay() -> None:
@@ -158,7 +160,7 @@ def test_command_on_a_node_is_the_same_behind_its_relay() -> None:
 
 
 def test_running_service_has_no_reason() -> None:
-    assert service_status.reason_of(task(Status.RUNNING), ServiceStatus.RUNNING, "") is None
+    assert jupyter_services.reason_of(task(Status.RUNNING), ServiceStatus.RUNNING, "") is None
 
 
 @pytest.mark.parametrize(
@@ -173,16 +175,16 @@ def test_running_service_has_no_reason() -> None:
     ],
 )
 def test_last_line_of_a_log(log: str, said: str) -> None:
-    assert service_status.last_words(log, "secret") == said
+    assert jupyter_services.last_words(log, "secret") == said
 
 
 def test_last_line_is_shown_only_if_the_service_ended_by_itself() -> None:
     record = Service("id", "ada", "n", "i", "w", "w", "secret", 1, last_words="said")
     by_itself = task(Status.FAILED, failure_reason=FailureReason.EXIT_CODE)
     killed = task(Status.FAILED, failure_reason=FailureReason.SIGNAL)
-    assert service_status.with_last_words("why", by_itself, record) == "why: said"
-    assert service_status.with_last_words("why", by_itself, RECORD) == "why"
-    assert service_status.with_last_words("why", killed, record) == "why"
+    assert jupyter_services.with_last_words("why", by_itself, record) == "why: said"
+    assert jupyter_services.with_last_words("why", by_itself, RECORD) == "why"
+    assert jupyter_services.with_last_words("why", killed, record) == "why"
 
 
 def test_command_of_a_service() -> None:

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 
-from fetchml.core import transitions
+from fetchml.core import lifecycle
 from fetchml.core.events import (
     CancelRequested,
     CheckGpus,
@@ -43,8 +43,7 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
-from fetchml.core.gpus.use import Utilisation
+from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind, Utilisation
 from fetchml.core.model import (
     ENDED,
     HOLDING,
@@ -120,7 +119,7 @@ class CoreMachine(RuleBasedStateMachine):
             if before is None:
                 assert task.status is Status.QUEUED
             elif before.status is not task.status:
-                assert task.status in transitions.ALLOWED[before.status]
+                assert task.status in lifecycle.ALLOWED[before.status]
                 if task.status is Status.QUEUED:
                     self.follow_again(before, task)
                 if before.halt is not None and before.halt.cause is HaltCause.GPU:

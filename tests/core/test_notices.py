@@ -1,9 +1,8 @@
 """Which decisions have notices of which tasks."""
 
-from fetchml.core.changes import change
 from fetchml.core.events import CancelRequested, Collected, Decision, Ended, Event
+from fetchml.core.lifecycle import change, raise_notice
 from fetchml.core.model import AttemptEnd, Status, User
-from fetchml.core.notifications.notices import raise_notice
 from fetchml.core.notifications.targets import EventKind
 from fetchml.core.sweeps.member import SweepMember
 from tests.core.host import Host

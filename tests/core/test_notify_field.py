@@ -7,9 +7,8 @@ import pytest
 from fetchml.core.addresses import AddressRules
 from fetchml.core.model import Resources, Status, TaskSpec
 from fetchml.core.notifications import targets
-from fetchml.core.notifications.addresses import OFF
-from fetchml.core.notifications.targets import EventKind, NotifyTarget, shown_url
-from fetchml.core.requests import again, submission, update
+from fetchml.core.notifications.targets import OFF, EventKind, NotifyTarget, shown_url
+from fetchml.core.requests import rerun, submission, update
 from fetchml.core.requests.submission import Defaults, InvalidSubmission
 from fetchml.core.requests.task_limits import TaskLimits
 from tests.support.project_files import project_of
@@ -110,7 +109,7 @@ def test_events_have_a_default() -> None:
     assert spec.notify == (
         NotifyTarget("https://a.example", (EventKind.COMPLETED, EventKind.FAILED)),
     )
-    assert again.request_of(task(spec=spec))["notify"] == [
+    assert rerun.request_of(task(spec=spec))["notify"] == [
         {"url": "https://a.example", "on": ["completed", "failed"]}
     ]
 

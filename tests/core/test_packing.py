@@ -18,13 +18,12 @@ from fetchml.core.events import (
     StopAttempt,
     TimePassed,
 )
-from fetchml.core.gpus.model import Gpu
-from fetchml.core.gpus.use import GpuMemory
+from fetchml.core.gpus.model import Gpu, GpuMemory
 from fetchml.core.model import AttemptEnd, User
 from fetchml.core.packing import peaks
 from fetchml.core.packing.learning import ENOUGH, GAP_MS
+from fetchml.core.packing.model import WaitingJobs
 from fetchml.core.packing.peaks import LearnedPeaks
-from fetchml.core.packing.waiting_jobs import WaitingJobs
 from fetchml.core.scheduling.estimate import estimate
 from testbed.run_times import History
 from tests.core.host import MINUTE, RESERVE_MS, Host

@@ -23,7 +23,7 @@ from fetchml.core.events import (
     Started,
     TimePassed,
 )
-from fetchml.core.gpus.use import GpuMemory
+from fetchml.core.gpus.model import GpuMemory
 from fetchml.core.model import AttemptEnd, Task, User
 from tests.core.host import RESERVE_MS, Host
 from tests.core.packing_host import GIB, MEMORY, READING_MS, RULE, host, learned, of

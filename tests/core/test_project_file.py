@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from fetchml.core.model import Condition, Dependency, Resources, Status, TaskSpec
-from fetchml.core.requests import again, submission
+from fetchml.core.requests import rerun, submission
 from fetchml.core.requests.secrets import SecretUse
 from fetchml.core.requests.submission import Defaults, InvalidSubmission
 from fetchml.core.requests.task_limits import TaskLimits
@@ -196,5 +196,5 @@ def test_task_that_is_submitted_again_takes_nothing_from_the_file() -> None:
     """Its conditions have held, and it is wanted now."""
     project = WHOLE + "environment = { requirements = 'r.txt' }\n[[notify]]\nurl = 'https://a.b'\n"
     spec = accepted("", snapshot_id="s")
-    request = again.request_of(replace(task(status=Status.FAILED), spec=spec))
+    request = rerun.request_of(replace(task(status=Status.FAILED), spec=spec))
     assert submission.accept(request, DEFAULTS, HOST, project_of(project)) == spec

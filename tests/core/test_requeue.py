@@ -17,6 +17,7 @@ from fetchml.core.events import (
     TimePassed,
 )
 from fetchml.core.footprint import ATTEMPT_BYTES, footprint, task_footprint
+from fetchml.core.lifecycle import MOST_KEPT, MOST_TEXT
 from fetchml.core.model import (
     Attempt,
     AttemptEnd,
@@ -26,7 +27,6 @@ from fetchml.core.model import (
     Task,
     User,
 )
-from fetchml.core.requeue import MOST_KEPT, MOST_TEXT
 from fetchml.core.retry import MOST_DELAY_MS
 from tests.core.host import Host, task
 

@@ -5,6 +5,7 @@ import pytest
 from fetchml.core import permissions
 from fetchml.core.deletion import REPEAT_MS, Deletion, meaning
 from fetchml.core.environments import request as environment
+from fetchml.core.lifecycle import InvalidTransition, require
 from fetchml.core.model import (
     AttemptEnd,
     Cancel,
@@ -17,7 +18,6 @@ from fetchml.core.model import (
 )
 from fetchml.core.requests.submission import KNOWN_FIELDS, Defaults, InvalidSubmission, accept
 from fetchml.core.requests.task_limits import TaskLimits
-from fetchml.core.transitions import InvalidTransition, require
 from fetchml.core.verdict import STOPPED, judge
 from tests.support import tasks
 from tests.support.project_files import project_of

@@ -2,9 +2,8 @@
 
 import pytest
 
-from fetchml.core.events import CancelRequested, InterruptRequested, StopAttempt
+from fetchml.core.events import CancelRequested, InterruptRequested, Manner, StopAttempt
 from fetchml.core.model import Server, Task, User
-from fetchml.core.stopping import Manner
 from tests.core.host import Host, task
 
 

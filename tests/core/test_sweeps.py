@@ -9,10 +9,17 @@ from hypothesis import given
 
 from fetchml.core.requests import shell_words
 from fetchml.core.sweeps.definition import MAX_VALUES, Definition, read
-from fetchml.core.sweeps.draws import drawn, fraction
+from fetchml.core.sweeps.search_space import (
+    MAX_TASKS,
+    Axis,
+    Choices,
+    Draw,
+    drawn,
+    fraction,
+    read_axis,
+)
 from fetchml.core.sweeps.task_specs import Expansion
 from fetchml.core.sweeps.template import Template
-from fetchml.core.sweeps.values import MAX_TASKS, Axis, Choices, Draw, read_axis
 from tests.support import tasks
 
 TASK = {"job_name": "job"}

@@ -8,7 +8,7 @@ from fetchml.core import quotas
 from fetchml.core.events import LauncherChanged, Submitted, UpdateRequested
 from fetchml.core.model import Cancel, DatasetSpec, Principal, Resources, Role, Status
 from fetchml.core.reactor import step
-from fetchml.core.requests import again, submission
+from fetchml.core.requests import rerun, submission
 from fetchml.core.requests.submission import Defaults
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate, apply, read
@@ -165,7 +165,7 @@ def test_task_that_is_submitted_again_is_the_same() -> None:
     for request in requests:
         once = submission.accept(request, DEFAULTS, HOST)
         twice = submission.accept(
-            again.request_of(task(spec=once)), DEFAULTS, HOST, project_of(PROJECT)
+            rerun.request_of(task(spec=once)), DEFAULTS, HOST, project_of(PROJECT)
         )
         assert twice == once
 
@@ -173,7 +173,7 @@ def test_task_that_is_submitted_again_is_the_same() -> None:
 def test_default_image_may_be_named_whatever_is_allowed() -> None:
     once = submission.accept({"job_name": "a"}, DEFAULTS, HOST, allow_images=("other",))
     assert once.image == "default:1"
-    request = again.request_of(task(spec=once))
+    request = rerun.request_of(task(spec=once))
     assert submission.accept(request, DEFAULTS, HOST, allow_images=("other",)) == once
     with pytest.raises(submission.InvalidSubmission, match="image"):
         submission.accept({**request, "image": "third"}, DEFAULTS, HOST, allow_images=("other",))
@@ -181,7 +181,7 @@ def test_default_image_may_be_named_whatever_is_allowed() -> None:
 
 def test_request_holds_no_tuples_and_no_empty_fields() -> None:
     dataset = DatasetSpec(name="d")
-    request = again.request_of(task(datasets=("a",), dataset_specs=(dataset,)))
+    request = rerun.request_of(task(datasets=("a",), dataset_specs=(dataset,)))
     assert request["datasets"] == ["a"]
     assert request["dataset_specs"] == [{"name": "d"}]
     assert request["command"] == ["run"]
@@ -191,6 +191,6 @@ def test_request_holds_no_tuples_and_no_empty_fields() -> None:
 
 def test_new_task_belongs_to_the_same_user() -> None:
     admin = Principal("root", Role.ADMIN, "key-1", "10.0.0.1")
-    owner = again.submitter(admin, task(user="ada"))
+    owner = rerun.submitter(admin, task(user="ada"))
     assert (owner.user, owner.role) == ("ada", Role.USER)
     assert owner.sender == admin.sender

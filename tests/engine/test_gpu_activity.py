@@ -8,7 +8,7 @@ import pytest
 
 from fetchml.core.events import Event, GpusUsed
 from fetchml.core.gpus.health import GpuReading
-from fetchml.core.gpus.use import Utilisation
+from fetchml.core.gpus.model import Utilisation
 from fetchml.core.model import Resources, Status
 from fetchml.core.scheduling.limits import IdleRule
 from fetchml.core.state import Limits, State

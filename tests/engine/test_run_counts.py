@@ -7,7 +7,7 @@ import pytest
 
 from fetchml.api.rest.metrics.runs import run_metrics
 from fetchml.core.model import Principal
-from fetchml.core.requests.mounts.volumes import Volume
+from fetchml.core.requests.volumes import Volume
 from fetchml.engine.engine import Engine
 from fetchml.errors import StorageQuotaReached
 from tests.support.engine_box import ALICE, BOB, Box, ended, running

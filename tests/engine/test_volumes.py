@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.core.model import FailureReason, Principal, Status
-from fetchml.core.requests.mounts.volumes import Volume, path_fault
+from fetchml.core.requests.volumes import Volume, path_fault
 from fetchml.engine.engine import Engine
 from fetchml.errors import StorageQuotaReached, ValidationFailed
 from fetchml.files.storage.volumes import VolumeUsage

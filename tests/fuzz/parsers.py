@@ -29,7 +29,7 @@ from fetchml.api.ws.frames import Frames
 from fetchml.api.ws.session import _FromClient
 from fetchml.backup.sparse import read_map
 from fetchml.config.proxies import Network, Proxies
-from fetchml.core.jupyter import service_status
+from fetchml.core import jupyter_services
 from fetchml.core.model import DatasetSpec, Resources, Status
 from fetchml.core.requests import (
     dataset,
@@ -250,6 +250,6 @@ def jupyter_activity(data: bytes) -> None:
 
 
 def last_words(data: bytes) -> None:
-    words = service_status.last_words(data.decode(errors="replace"), "token")
+    words = jupyter_services.last_words(data.decode(errors="replace"), "token")
     assert text.line_fault(words) is None
-    assert len(words) <= service_status.MAX_LAST_WORDS
+    assert len(words) <= jupyter_services.MAX_LAST_WORDS

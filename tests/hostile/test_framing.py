@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from fetchml.api.http import connection_server
+from fetchml.api.http import connection
 from fetchml.api.rest.server import HttpTimeouts
 from tests.hostile.ambiguous_requests import (
     AMBIGUOUS,
@@ -165,7 +165,7 @@ async def test_fault_behind_the_head_ends_the_connection(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """The server waits for the body when the fault arrives, which aiohttp reports to nobody."""
-    monkeypatch.setattr(connection_server, "LINGERING_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "LINGERING_SECONDS", 0.05)
     body = chunks()[name].partition(b"\r\n\r\n")[2]
     async with rest_world(timeouts=HttpTimeouts(body=0.1)) as rest:
         head = keyed(CHUNKED, b"Expect: 100-continue")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from fetchml.core.model import Role
-from fetchml.core.sweeps import draws
+from fetchml.core.sweeps import search_space
 from fetchml.core.sweeps.definition import MAX_PARAMETERS, Definition
-from fetchml.core.sweeps.values import MAX_TASKS
+from fetchml.core.sweeps.search_space import MAX_TASKS
 from fetchml.engine.sweeps import service
 from fetchml.engine.sweeps.service import DRAWN_AT_ONCE, SHOWN_TASKS
 from tests.support.rest_world import Client, Reply, World, rest_world
@@ -65,14 +65,14 @@ async def create(client: Client, request: object, query: str = "") -> Reply:
 
 
 async def test_draws_take_one_thread_outside_of_the_lock(world: World, drawn: Drawn) -> None:
-    draws._logarithm.cache_clear()
+    search_space._logarithm.cache_clear()
     made = await soon(create(world.client, random_sweep(MAX_PARAMETERS, 2 * PORTION)))
     assert made.status == 201
     assert drawn.threads == {"sweep-draws_0"}
     assert not drawn.waited_in_lock
     assert drawn.tasks[MAX_PARAMETERS] == 2 * PORTION
     # 1e-5 is the lower bound of all.
-    assert draws._logarithm.cache_info().misses == MAX_PARAMETERS + 1
+    assert search_space._logarithm.cache_info().misses == MAX_PARAMETERS + 1
 
 
 async def test_validation_draws_what_it_shows(

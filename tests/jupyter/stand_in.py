@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from fetchml.core.jupyter.service_status import ServiceStatus
+from fetchml.core.jupyter_services import ServiceStatus
 from fetchml.core.model import Principal, TaskSpec
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Service

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from fetchml.adapters.jupyter.link import http_session
-from fetchml.core.jupyter.service_status import ServiceStatus
+from fetchml.core.jupyter_services import ServiceStatus
 from fetchml.core.requests.jupyter import Service
 from fetchml.jupyter import records, supervision
 from tests.jupyter.stand_in import over, pid_of, running, until_shown

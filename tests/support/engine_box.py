@@ -17,9 +17,9 @@ from fetchml.attempts.manager import AttemptSettings
 from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.addresses import AddressRules
 from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
-from fetchml.core.requests.mounts.volumes import Volume
 from fetchml.core.requests.submission import Defaults
 from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.volumes import Volume
 from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider

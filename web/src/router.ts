@@ -5,6 +5,11 @@
 
 import { signal } from "@preact/signals";
 
+export interface ViewProps {
+  /** The values of the address's variable parts: `tasks/:id` gives `{ id }`. */
+  params: Readonly<Record<string, string>>;
+}
+
 export interface Route {
   /** The parts of the path below `/ui/`: `["tasks", "0190…"]`. Empty: the start. */
   parts: readonly string[];

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Session } from "./api/session";
 import { duration, plain } from "./format";
-import { href, route } from "./router";
+import { href, route, type ViewProps } from "./router";
 import { now } from "./state/clock";
 import { store } from "./state/store";
 import { nextTheme, theme } from "./state/theme";
@@ -12,7 +12,7 @@ import { Icon } from "./ui/icon";
 import { useLoaded, type Load } from "./ui/lazy";
 import { Loading, Problem } from "./ui/notes";
 import { useTitle } from "./ui/use";
-import { findView, VIEWS, type ViewProps } from "./views";
+import { findView, VIEWS } from "./views";
 
 export function Shell({ session }: { session: Session }) {
   const [isOpen, setOpen] = useState(false);

@@ -2,13 +2,9 @@
 
 import type { ComponentType } from "preact";
 import type { Role } from "./api/model";
+import type { ViewProps } from "./router";
 import type { IconName } from "./ui/icon";
 import Overview from "./views/overview";
-
-export interface ViewProps {
-  /** The values of the address's variable parts: `tasks/:id` gives `{ id }`. */
-  params: Readonly<Record<string, string>>;
-}
 
 export type ViewComponent = ComponentType<ViewProps>;
 

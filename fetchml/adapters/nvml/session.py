@@ -11,7 +11,7 @@ import pynvml
 from msgspec.structs import replace
 
 from fetchml.core.gpus.health import GpuProcess, GpuReading
-from fetchml.core.gpus.use import UNOWNED
+from fetchml.core.gpus.model import UNOWNED
 from fetchml.ports.gpu import OwnerOf
 from fetchml.system import processes
 

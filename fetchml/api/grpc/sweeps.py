@@ -8,7 +8,7 @@ from fetchml.api.grpc.tasks import idempotency_key
 from fetchml.api.sweep_mappings import SWEEP
 from fetchml.api.task_messages import fill_task, split_create
 from fetchml.core.sweeps.definition import MAX_PARAMETERS
-from fetchml.core.sweeps.values import KINDS, MAX_TASKS
+from fetchml.core.sweeps.search_space import KINDS, MAX_TASKS
 from fetchml.engine.engine import Engine
 from fetchml.engine.sweeps.views import SweepView
 from fetchml.errors import BadRequest

@@ -14,7 +14,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from fetchml.api.http.connection_server import ConnectionServer
+from fetchml.api.http.connection import ConnectionServer
 from fetchml.api.http.errors import HttpBadRequest, InternalError, status_of
 from fetchml.api.http.framing import checked, is_last
 from fetchml.api.http.reply import Budgets

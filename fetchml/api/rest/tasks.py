@@ -14,8 +14,7 @@ from fetchml.api.mappings import ESTIMATE, EXPLANATION, INTERRUPTION
 from fetchml.api.task_json import task_json
 from fetchml.core.acceptance import ignored_fields
 from fetchml.core.requests.checks import unknown_fields
-from fetchml.core.requests.listing import Filters
-from fetchml.core.requests.paging import STATUS_FILTER
+from fetchml.core.requests.listing import STATUS_FILTER, Filters
 from fetchml.core.requests.update import KNOWN_FIELDS as UPDATE_FIELDS
 from fetchml.engine.engine import Engine
 from fetchml.errors import BadRequest

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from fetchml.config.sections.types import Count, Text
-from fetchml.core.requests.mounts import volumes
+from fetchml.core.requests import volumes
 
 VolumeName = Annotated[str, Meta(pattern=f"^{volumes.PATTERN}$", max_length=volumes.MAX_NAME)]
 

@@ -4,7 +4,7 @@ During a booking its GPUs go to tasks of its user only. Before it begins, a task
 starts on them only if it has to end in time: if it has a time limit that ends before the booking.
 
 A task that still runs there when the booking begins goes on, since nobody promised its owner less.
-It is preempted if it is `preemptible` and the server preempts (`core.bookings.preempting`).
+It is preempted if it is `preemptible` and the server preempts (`core.bookings.running_tasks`).
 """
 
 from collections.abc import Iterable

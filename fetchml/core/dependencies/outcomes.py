@@ -16,9 +16,9 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from fetchml.core.changes import change, finish
 from fetchml.core.dependencies.blocked import News
 from fetchml.core.events import Decision, Submitted
+from fetchml.core.lifecycle import change, finish
 from fetchml.core.model import Condition, Dependency, FailureReason, Status, Task
 from fetchml.core.state import State
 from fetchml.core.sweeps.progress import Failures, Progress

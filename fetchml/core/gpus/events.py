@@ -3,7 +3,6 @@
 from msgspec.structs import replace
 
 from fetchml.core.bookings.closed_gpus import Bookings
-from fetchml.core.changes import change, current, finish
 from fetchml.core.events import (
     BookingsChanged,
     Decision,
@@ -18,6 +17,7 @@ from fetchml.core.events import (
     StopAttempt,
 )
 from fetchml.core.gpus import idle
+from fetchml.core.lifecycle import change, current, finish
 from fetchml.core.model import FailureReason, Halt, HaltCause, Status, Task
 from fetchml.core.packing import learning
 from fetchml.core.quotas import impossible

@@ -14,12 +14,10 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from fetchml.core import halting
-from fetchml.core.changes import change
 from fetchml.core.events import Decision, GpusUsed
-from fetchml.core.gpus.use import Quiet, busiest
+from fetchml.core.gpus.model import Quiet, busiest
+from fetchml.core.lifecycle import change, halt, raise_notice
 from fetchml.core.model import Halt, HaltCause, Status, Task
-from fetchml.core.notifications.notices import raise_notice
 from fetchml.core.notifications.targets import EventKind
 from fetchml.core.requests.times import shown_time
 from fetchml.core.scheduling.limits import IdleRule
@@ -77,11 +75,11 @@ def _decide(
     if task.idle_since is None:
         task = change(state, decision, replace(task, idle_since=quiet.since))
         raise_notice(decision, task, EventKind.IDLE)
-    # A service has a rule of its own, about its user (`core.jupyter.idle_services`).
+    # A service has a rule of its own, about its user (`core.jupyter_services`).
     if rule.warning_ms is None or task.service or lasted < rule.idle_ms + rule.warning_ms:
         return
     why = (
         f"its GPUs were idle for {lasted // 1000} s: less than {rule.percent} % of them was used "
         f"since {shown_time(quiet.since)}"
     )
-    halting.halt(state, decision, task, Halt(HaltCause.IDLE, why, now))
+    halt(state, decision, task, Halt(HaltCause.IDLE, why, now))

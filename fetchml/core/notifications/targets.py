@@ -1,14 +1,16 @@
-"""The field `notify` of a request: addresses that get a webhook, and the events that raise one."""
+"""Addresses that get a webhook: the field `notify` of a request, with the events that raise one, a
+user's default addresses, and the addresses that the server may ask (`core.addresses`)."""
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from urllib.parse import urlsplit
 
 import msgspec
 
-from fetchml.core.requests.checks import NULL, line
+from fetchml.core.addresses import AddressRules, may_be_asked
+from fetchml.core.requests.checks import NULL, Violation, check_fields, line
 from fetchml.core.values import Value
 
 MAX_TARGETS = 5
@@ -147,3 +149,58 @@ def read(value: object) -> tuple[NotifyTarget, ...]:
 def as_request(targets: Sequence[NotifyTarget]) -> list[dict[str, object]]:
     """The field's value that asks for the same."""
     return [{"url": each.url, "on": list(each.on)} for each in targets]
+
+
+REFUSED = (
+    "is at a private or local address, which the server does not ask "
+    "([notifications] allow_private, allow_hosts)"
+)
+
+OFF = "can't be used: this server sends no notifications ([notifications] enabled is false)"
+
+
+def address_fault(targets: Sequence[NotifyTarget], rules: AddressRules | None) -> str | None:
+    """Return why the server may not ask one of these, as it is written; `None` if it may. The
+    addresses of names are checked at each delivery. `rules`: `None` if it sends nothing."""
+    if rules is None:
+        return OFF
+    for index, each in enumerate(targets):
+        if not may_be_asked(each.url, rules):
+            return f"item {index} url {REFUSED}"
+    return None
+
+
+class DeliveryState(StrEnum):
+    """The filter `state` of a list; the names are on the wire."""
+
+    PENDING = "pending"
+    """Attempts follow."""
+    DEAD = "dead"
+    """It was given up; its owner may send it again."""
+
+
+class InvalidNotification(Exception):
+    def __init__(self, violations: list[Violation]) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.rule}" for v in violations))
+        self.violations = violations
+
+
+def read_settings(request: Mapping[str, object], rules: AddressRules) -> tuple[NotifyTarget, ...]:
+    """Return a user's default targets. Raises InvalidNotification."""
+    fields, violations = check_fields(request, {"notify": fault}, required=("notify",))
+    if not violations:
+        found = read(fields["notify"])
+        if (wrong := address_fault(found, rules)) is None:
+            return found
+        violations = [Violation("notify", wrong)]
+    raise InvalidNotification(violations)
+
+
+def read_url(request: Mapping[str, object], rules: AddressRules) -> str:
+    """Return the address of a test message, or of a secret. Raises InvalidNotification."""
+    fields, violations = check_fields(request, {"url": url_fault}, required=("url",))
+    if not violations:
+        if may_be_asked(str(fields["url"]), rules):
+            return str(fields["url"])
+        violations = [Violation("url", REFUSED)]
+    raise InvalidNotification(violations)

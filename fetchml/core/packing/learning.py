@@ -2,8 +2,8 @@
 
 from msgspec.structs import replace
 
-from fetchml.core.changes import change, current
 from fetchml.core.events import Decision, GpuMemoryExhausted, GpuMemoryUsed
+from fetchml.core.lifecycle import change, current
 from fetchml.core.model import AttemptEnd, Halt, HaltCause, Status, Task
 from fetchml.core.packing.model import MemoryUse, Packing
 from fetchml.core.state import State

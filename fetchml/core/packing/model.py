@@ -1,23 +1,107 @@
 """Packing: which tasks may share a GPU, by the peaks of GPU memory that their jobs have shown.
 
 Without packing any tasks share a GPU that has a free slot. With it a task starts beside others only
-if all of their learned peaks fit together (`core.packing.room`); a task whose job is not known, and
-a service, gets GPUs of its own.
+if all of their learned peaks fit together (`GpuRoom`); a task whose job is not known, and a
+service, gets GPUs of its own.
 
 An attempt teaches its peak if it was seen as a whole: it completed, and its memory was read from
 its start to its end without a gap. Any other attempt may have needed more than was seen, so that it
 can only raise a known peak (`core.packing.learning`).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import Task
-from fetchml.core.packing.peaks import Job, LearnedPeaks
-from fetchml.core.packing.room import GpuRoom
-from fetchml.core.packing.waiting_jobs import WaitingJobs
+from fetchml.core.packing.peaks import MOST, MOST_OF_USER, Job, LearnedPeaks
 from fetchml.core.scheduling.limits import PackingRule
+
+
+class WaitingJobs:
+    """The scheduler looks at a sub-queue for each job, so that their number is bounded like that of
+    the known jobs."""
+
+    def __init__(self) -> None:
+        self._shapes: Counter[Job] = Counter()
+        """Number of shapes by job."""
+        self._of_user: Counter[str] = Counter()
+        """Number of jobs by user."""
+
+    def copy(self) -> "WaitingJobs":
+        other = WaitingJobs()
+        other._shapes = Counter(self._shapes)
+        other._of_user = Counter(self._of_user)
+        return other
+
+    def takes(self, job: Job) -> bool:
+        """Return whether ready tasks of the job may have sub-queues of their own."""
+        if job in self._shapes:
+            return True
+        return len(self._shapes) < MOST and self._of_user[job[0]] < MOST_OF_USER
+
+    def add(self, job: Job | None) -> None:
+        """Count a shape; `None`: one of no job."""
+        if job is not None:
+            self._of_user[job[0]] += job not in self._shapes
+            self._shapes[job] += 1
+
+    def remove(self, job: Job | None) -> None:
+        """Forget a shape that `add` has counted."""
+        if job is None:
+            return
+        self._shapes[job] -= 1
+        if not self._shapes[job]:
+            del self._shapes[job]
+            self._of_user[job[0]] -= 1
+            if not self._of_user[job[0]]:
+                del self._of_user[job[0]]
+
+
+class GpuRoom:
+    """A task fits on an empty GPU whatever its peak is. It fits beside others if its peak and all
+    of theirs are known, and their sum is at most the GPU's memory without the margin."""
+
+    __slots__ = ("_held", "_memory_mb")
+
+    def __init__(
+        self, memory_mb: Mapping[str, int], held: Mapping[str, Mapping[str, int | None]]
+    ) -> None:
+        """`memory_mb`: of the GPUs, without the margin. `held`: the learned peaks of the tasks on
+        them, in MiB, by their ids; `None` if one is not known."""
+        self._memory_mb = memory_mb
+        self._held = {uuid: dict(peaks) for uuid, peaks in held.items()}
+
+    def copy(self) -> "GpuRoom":
+        return GpuRoom(self._memory_mb, self._held)
+
+    def left(self, uuid: str) -> int | None:
+        """MiB for one more task on a GPU that tasks hold; 0 if there is room for none. `None` if no
+        task holds it."""
+        if not (peaks := self._held.get(uuid)):
+            return None
+        known = [peak for peak in peaks.values() if peak is not None]
+        return max(0, self._beside(uuid, known)) if len(known) == len(peaks) else 0
+
+    def fits(self, uuid: str, peak: int | None) -> bool:
+        """Whether a task with this peak fits; `None`: the peak is not known."""
+        if not (peaks := self._held.get(uuid)):
+            return True
+        known = [each for each in peaks.values() if each is not None]
+        if peak is None or len(known) < len(peaks):
+            return False
+        return peak <= self._beside(uuid, known)
+
+    def _beside(self, uuid: str, peaks: Iterable[int]) -> int:
+        """MiB beside these; negative if one of them alone is too much."""
+        return self._memory_mb.get(uuid, 0) - sum(peaks)
+
+    def take(self, uuid: str, task_id: str, peak: int | None) -> None:
+        self._held.setdefault(uuid, {})[task_id] = peak
+
+    def release(self, uuid: str, task_id: str) -> None:
+        self._held.get(uuid, {}).pop(task_id, None)
 
 
 class MemoryUse(NamedTuple):

@@ -1,11 +1,31 @@
-"""Rules of the filters of a list of tasks."""
+"""Rules of a request for a list: its page, and its filters (readings 1 and 15)."""
 
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from fetchml.core.model import Status
 from fetchml.core.requests.checks import Violation, text
 from fetchml.core.requests.text import is_valid
+
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 50
+MAX_OFFSET = 2**63 - 1
+STATUS_FILTER = (Status.QUEUED, Status.RUNNING, Status.COMPLETED, Status.FAILED)
+"""The values of the contract's `status`. gRPC's `states` takes every state."""
+
+
+def range_fault(name: str, value: int, least: int = 0, most: int = MAX_LIMIT) -> str | None:
+    """The fault of a number in a list request; `None` if it is valid."""
+    return None if least <= value <= most else f"{name}: must be between {least} and {most}"
+
+
+def page_fault(limit: int, offset: int, *, least: int = 0, most: int = MAX_LIMIT) -> str | None:
+    """The first fault of a page; `None` if it is valid. `least`, `most`: bounds of `limit`."""
+    return range_fault("limit", limit, least, most) or range_fault(
+        "offset", offset, most=MAX_OFFSET
+    )
+
 
 MAX_TEXT = 256
 MAX_LABELS = 16

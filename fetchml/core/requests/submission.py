@@ -18,9 +18,17 @@ from fetchml.core.environments import request as environment
 from fetchml.core.environments.request import Environment
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
 from fetchml.core.notifications import targets
-from fetchml.core.notifications.addresses import address_fault
-from fetchml.core.notifications.targets import NotifyTarget
-from fetchml.core.requests import dataset, grants, images, project_file, secrets, shell_words
+from fetchml.core.notifications.targets import NotifyTarget, address_fault
+from fetchml.core.requests import (
+    checkpoint,
+    dataset,
+    grants,
+    images,
+    project_file,
+    secrets,
+    shell_words,
+    volumes,
+)
 from fetchml.core.requests.checks import (
     MAX_ENTRIES,
     MAX_INT,
@@ -37,7 +45,6 @@ from fetchml.core.requests.checks import (
     strings,
     text,
 )
-from fetchml.core.requests.mounts import checkpoint, volumes
 from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
 from fetchml.core.requests.secrets import SecretUse
 from fetchml.core.requests.snapshot import ParsedFile

@@ -5,7 +5,7 @@ from copy import copy
 
 from fetchml.core.model import Resources, Task
 from fetchml.core.packing.peaks import Job
-from fetchml.core.scheduling.sub_queue import Shape
+from fetchml.core.scheduling.ready_queue import Shape
 from fetchml.core.state import State
 
 

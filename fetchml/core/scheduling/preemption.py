@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from fetchml.core.model import Status, Task
 from fetchml.core.scheduling.availability import Availability
+from fetchml.core.scheduling.ready_queue import SubQueue
 from fetchml.core.scheduling.scheduler import ShareLevels, over_quota
-from fetchml.core.scheduling.sub_queue import SubQueue
 from fetchml.core.scheduling.waiting import held_back
 from fetchml.core.state import State
 

@@ -12,8 +12,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from fetchml.core.model import Task
+from fetchml.core.scheduling.ready_queue import SubQueue
 from fetchml.core.scheduling.scheduler import ShareLevels, over_quota
-from fetchml.core.scheduling.sub_queue import SubQueue
 from fetchml.core.scheduling.waiting import may_be_prestaged
 from fetchml.core.state import State
 

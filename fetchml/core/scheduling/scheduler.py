@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from fetchml.core.model import HaltCause, Task
 from fetchml.core.scheduling.availability import Availability
-from fetchml.core.scheduling.sub_queue import Shape, SubQueue
+from fetchml.core.scheduling.ready_queue import Shape, SubQueue
 from fetchml.core.scheduling.waiting import PRESTAGED, Discarding, held_back, may_be_prestaged
 from fetchml.core.state import State
 

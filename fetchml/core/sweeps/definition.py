@@ -14,9 +14,17 @@ from fetchml.core.requests.checks import (
     integer,
     line,
 )
-from fetchml.core.sweeps.expansion import combination, draw, total
 from fetchml.core.sweeps.model import Mode
-from fetchml.core.sweeps.values import MAX_TASKS, Axis, Choices, Draw, read_axis
+from fetchml.core.sweeps.search_space import (
+    MAX_TASKS,
+    Axis,
+    Choices,
+    Draw,
+    combination,
+    draw,
+    read_axis,
+    total,
+)
 
 MAX_NAME_CHARACTERS = 128
 MAX_PARAMETERS = 32

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from fetchml.core.metrics import MAX_METRIC_NAME
 from fetchml.core.requests.checks import Violation, text
-from fetchml.core.requests.paging import range_fault
+from fetchml.core.requests.listing import range_fault
 
 DEFAULT_RESULTS = 10
 MAX_NAMES = 100

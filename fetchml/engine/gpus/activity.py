@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from fetchml.core.events import Event, GpuMemoryUsed, GpusUsed
 from fetchml.core.gpus.health import GpuReading
-from fetchml.core.gpus.use import Utilisation
+from fetchml.core.gpus.model import Utilisation
 from fetchml.core.state import State
 from fetchml.core.usage import SAMPLE_MS
 from fetchml.engine.gpus.cluster_report import with_gpus

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from fetchml.core.gpus.health import GpuReading
 from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import Task
-from fetchml.core.packing.room import GpuRoom
+from fetchml.core.packing.model import GpuRoom
 from fetchml.core.state import State
 from fetchml.ports.cluster import Node
 from fetchml.ports.gpu import GpuState

@@ -17,9 +17,9 @@ from fetchml.core.audit import Action
 from fetchml.core.events import ManyCancelRequested
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec, User
-from fetchml.core.requests import again, submission
+from fetchml.core.requests import rerun, submission
 from fetchml.core.requests.checks import MAX_INT, Violation
-from fetchml.core.requests.paging import DEFAULT_LIMIT, page_fault
+from fetchml.core.requests.listing import DEFAULT_LIMIT, page_fault
 from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
 from fetchml.core.requests.snapshot import PROJECT_FILE
 from fetchml.core.state import State
@@ -384,12 +384,12 @@ class Sweeps:
             tasks = [task for task in page.tasks if task.id in found][::-1]
             if not tasks:
                 return 0
-            owner = again.submitter(who, tasks[0])
+            owner = rerun.submitter(who, tasks[0])
             self._submissions.require_accepting(owner, len(tasks))
             specs = await self._dependencies.renewed([_again(task) for task in tasks])
             # What may have changed since is the same for all: snapshot, experiment, limits.
             first = replace(tasks[0], spec=specs[0])
-            await self._submissions.accept(owner, again.request_of(first))
+            await self._submissions.accept(owner, rerun.request_of(first))
             now = self._clock()
             replaced = [replace(task, superseded=True, edited_at=now) for task in tasks]
             await self._submissions.create_accepted(
@@ -439,7 +439,7 @@ def _again(task: Task) -> TaskSpec:
     spec, member = task.spec, task.spec.sweep
     if member is not None:
         member = replace(member, retries=member.retries + 1)
-    after = again.conditions_of(task) or None
+    after = rerun.conditions_of(task) or None
     return replace(spec, sweep=member, hold=False, start_after=None, after=after)
 
 

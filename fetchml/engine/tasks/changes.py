@@ -7,13 +7,13 @@ from fetchml.core import quotas
 from fetchml.core.addresses import AddressRules
 from fetchml.core.audit import Action
 from fetchml.core.events import InterruptRequested, UpdateRequested
+from fetchml.core.lifecycle import may_be_interrupted
 from fetchml.core.model import ENDED, FailureReason, Principal, Task
-from fetchml.core.notifications.addresses import address_fault
-from fetchml.core.requests import again, update
+from fetchml.core.notifications.targets import address_fault
+from fetchml.core.requests import rerun, update
 from fetchml.core.requests.checks import Violation
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
 from fetchml.core.state import State
-from fetchml.core.stopping import may_be_interrupted
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.submissions import Submissions
@@ -144,8 +144,8 @@ class TaskChanges:
                 f"It would fail again: {task.error}. Retry that task, then submit this one again "
                 "with the new id in 'after'"
             )
-        owner = again.submitter(who, task)
-        request = again.request_of(task)
+        owner = rerun.submitter(who, task)
+        request = rerun.request_of(task)
         new = await self._submissions.create_task(owner, request, idempotency_key)
         await self._audit.done(who, Action.TASK_RETRY, new.id, f"of {task.id}")
         return new

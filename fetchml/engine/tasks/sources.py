@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from fetchml.core.model import Principal, TaskSpec
+from fetchml.core.requests.checkpoint import source_fault
 from fetchml.core.requests.checks import Violation
-from fetchml.core.requests.mounts.checkpoint import source_fault
 from fetchml.core.requests.project_file import ProjectFile
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.tasks.dependencies import Dependencies

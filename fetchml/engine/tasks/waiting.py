@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from fetchml.core import permissions
 from fetchml.core.model import Principal, Status, Task
-from fetchml.core.requests.paging import range_fault
+from fetchml.core.requests.listing import range_fault
 from fetchml.core.scheduling.scheduler import ShareLevels
 from fetchml.core.state import State
 from fetchml.engine.estimates import Estimates

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fetchml.core.model import Principal
-from fetchml.core.requests.mounts import volumes
-from fetchml.core.requests.mounts.volumes import Volume
+from fetchml.core.requests import volumes
+from fetchml.core.requests.volumes import Volume
 from fetchml.core.storage import NOTHING, Used
 from fetchml.errors import FieldViolation, StorageQuotaReached, ValidationFailed
 from fetchml.files.tree_size import MOST_ENTRIES, measure

@@ -12,7 +12,7 @@ import fetchml
 from fetchml.config.address import Address
 from fetchml.config.settings import Settings
 from fetchml.config.tls import BadCertificate, configured_certificate
-from fetchml.core.requests.mounts.volumes import Volume, overlap_fault, path_fault
+from fetchml.core.requests.volumes import Volume, overlap_fault, path_fault
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.ops import pyinstaller
 from fetchml.server.volumes import datasets_root, own_folders

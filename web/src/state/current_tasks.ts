@@ -7,8 +7,7 @@ import { batch, signal } from "@preact/signals";
 import { isAbort, mayPass, message, type Http } from "../api/http";
 import type { Change } from "../api/live_socket";
 import { HOLDING, type Task, type TaskList } from "../api/model";
-import type { Follower } from "./store";
-import { byAge, merged } from "./tasks";
+import { byAge, merged, type Follower } from "./tasks";
 
 const SHOWN_FAILURES = 8;
 const HOLDING_STATES = [...HOLDING].join(",");

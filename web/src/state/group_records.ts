@@ -7,7 +7,7 @@ import { signal } from "@preact/signals";
 import type { Http } from "../api/http";
 import type { Change } from "../api/live_socket";
 import type { Task } from "../api/model";
-import type { Follower } from "./store";
+import type { Follower } from "./tasks";
 
 const AT_ONCE = 2;
 /** Shortest time between two reads of one record. */

@@ -8,8 +8,8 @@ import type { Http } from "../api/http";
 import type { Task } from "../api/model";
 import type { Filter } from "../filters";
 import { type Folding, type Group, groupKey, groupKeyOf, groupOf } from "../folding";
-import type { Follower } from "./store";
 import { place, TaskList } from "./task_list";
+import type { Follower } from "./tasks";
 
 /** A task below the row of its group. */
 export class Member {

@@ -23,17 +23,8 @@ import {
 import { announce } from "../ui/notes";
 import { CurrentTasks } from "./current_tasks";
 import { Resource } from "./resource";
+import type { Follower } from "./tasks";
 import { storeTheme } from "./theme";
-
-/** A model that follows the changes of tasks. */
-export interface Follower {
-  changed(changes: readonly Change[]): void;
-  /**
-   * Changes were missed: read everything again. Returns false if it has to be tried again; nothing
-   * where the view reads by itself every few seconds.
-   */
-  resync(): Promise<boolean> | void;
-}
 
 const ENDED = "The session has ended. Sign in again.";
 const SHOWN_WAITING = 50;

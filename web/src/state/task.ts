@@ -4,8 +4,7 @@ import { signal } from "@preact/signals";
 import { ApiError, isAbort, mayPass, message, type Http } from "../api/http";
 import type { Change } from "../api/live_socket";
 import type { Task } from "../api/model";
-import type { Follower } from "./store";
-import { isNewer } from "./tasks";
+import { isNewer, type Follower } from "./tasks";
 
 export class TaskModel implements Follower {
   readonly task = signal<Task | undefined>(undefined);

@@ -10,8 +10,7 @@ import type { Change } from "../api/live_socket";
 import type { Task, TaskList as Page } from "../api/model";
 import { matcher, toApi, type Filter } from "../filters";
 import { type Folding, groupKeyOf, UNFOLDED } from "../folding";
-import type { Follower } from "./store";
-import { isNewer } from "./tasks";
+import { isNewer, type Follower } from "./tasks";
 
 /** Rows of the first page: more than the screen and the spare rows of most people. */
 const FIRST_PAGE = 60;

@@ -3,6 +3,16 @@
 import type { Change } from "../api/live_socket";
 import { ENDED, type Task } from "../api/model";
 
+/** A model that follows the changes of tasks. */
+export interface Follower {
+  changed(changes: readonly Change[]): void;
+  /**
+   * Changes were missed: read everything again. Returns false if it has to be tried again; nothing
+   * where the view reads by itself every few seconds.
+   */
+  resync(): Promise<boolean> | void;
+}
+
 /** Oldest first: ids are UUIDv7, which grow with time. */
 export function byAge(one: Task, other: Task): number {
   return one.id < other.id ? -1 : one.id > other.id ? 1 : 0;

@@ -3,7 +3,7 @@
 import { useMemo, useState } from "preact/hooks";
 import { readRuns } from "../../api/runs";
 import { plain, plural, shortId } from "../../format";
-import { href, navigate, route, setQuery } from "../../router";
+import { href, navigate, route, setQuery, type ViewProps } from "../../router";
 import { Resource } from "../../state/resource";
 import { columnsOf, differing, filtered, sorted } from "../../state/runs";
 import { store } from "../../state/store";
@@ -15,7 +15,6 @@ import { perform, performIfConfirmed } from "../../ui/perform";
 import { User } from "../../ui/task_link";
 import { TextFilter } from "../../ui/text_filter";
 import { useChanges, useRead, useResource, useTitle } from "../../ui/use";
-import type { ViewProps } from "../../views";
 import type { Experiment } from "./list";
 import { Parallel } from "./parallel";
 import { RunTable } from "./run_table";

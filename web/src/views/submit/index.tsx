@@ -3,13 +3,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Task } from "../../api/model";
 import { violations } from "../../api/violations";
-import type {
-  CreateSweepRequest,
-  CreateTaskRequest,
-  Experiment,
-  SnapshotList,
-  Sweep,
-} from "../../api/types";
+import type { Experiment, SnapshotList, Sweep } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
 import { href, navigate, route } from "../../router";
 import { FormCheck } from "../../state/form_check";
@@ -34,15 +28,9 @@ import { announce, Loading, Problem } from "../../ui/notes";
 import { useReading, useResource, useTitle } from "../../ui/use";
 import { Fields, type Choices } from "./fields";
 import { Parameters } from "./parameters";
-import { Forecast, Free } from "./side";
+import { Forecast, Free, type Accepted, type Wanted } from "./side";
 
 const CHOICES = 200;
-
-/** One task, or many of the same request. */
-export type Wanted = { task: CreateTaskRequest } | { sweep: CreateSweepRequest };
-
-/** What the server makes of a request: the task or the sweep as it would be, without an id. */
-export type Accepted = { task: Omit<Task, "id"> } | { sweep: Sweep };
 
 async function validate(wanted: Wanted, signal: AbortSignal): Promise<Accepted> {
   const options = { query: { validate_only: true }, signal };

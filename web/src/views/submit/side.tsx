@@ -1,7 +1,7 @@
 /** Beside the form: what is free, and what the server would make of the request. */
 
 import type { StartEstimate, Task } from "../../api/model";
-import type { Sweep } from "../../api/types";
+import type { CreateSweepRequest, CreateTaskRequest, Sweep } from "../../api/types";
 import { count, ms, plain, plural, relative } from "../../format";
 import { slowNow } from "../../state/clock";
 import type { FormCheck } from "../../state/form_check";
@@ -13,9 +13,14 @@ import { Icon } from "../../ui/icon";
 import { Panel } from "../../ui/panel";
 import { useResource } from "../../ui/use";
 import { Labels } from "../tasks/columns";
-import type { Accepted, Wanted } from "./index";
 
 const EVERY_MS = 10_000;
+
+/** One task, or many of the same request. */
+export type Wanted = { task: CreateTaskRequest } | { sweep: CreateSweepRequest };
+
+/** What the server makes of a request: the task or the sweep as it would be, without an id. */
+export type Accepted = { task: Omit<Task, "id"> } | { sweep: Sweep };
 
 export function Free() {
   const gpus = useResource(store.gpus, EVERY_MS).data.value?.gpus;

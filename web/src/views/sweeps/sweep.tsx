@@ -3,7 +3,7 @@
 import type { ComponentChildren } from "preact";
 import type { Sweep, SweepChange } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
-import { href } from "../../router";
+import { href, type ViewProps } from "../../router";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
 import { CopyButton } from "../../ui/copy";
@@ -14,7 +14,6 @@ import { perform, performIfConfirmed } from "../../ui/perform";
 import { User } from "../../ui/task_link";
 import { Ago } from "../../ui/time";
 import { useChanges, useRead, useTitle } from "../../ui/use";
-import type { ViewProps } from "../../views";
 import { Best } from "./best";
 
 const EVERY_MS = 15_000;

@@ -3,7 +3,7 @@
 import { useEffect, useMemo } from "preact/hooks";
 import { ENDED, type Task } from "../../api/model";
 import { plain, shortId } from "../../format";
-import { href, route } from "../../router";
+import { href, route, type ViewProps } from "../../router";
 import { store } from "../../state/store";
 import { TaskModel } from "../../state/task";
 import { CopyButton } from "../../ui/copy";
@@ -12,7 +12,6 @@ import { Loading, Problem } from "../../ui/notes";
 import { StatusBadge } from "../../ui/status";
 import { User } from "../../ui/task_link";
 import { useTitle } from "../../ui/use";
-import type { ViewProps } from "../../views";
 import { Actions } from "./actions";
 import Details from "./details";
 import LogViewer from "./log/viewer";

@@ -1,4 +1,4 @@
-"""Submitting an ended task again: whose request it is, and what the request has."""
+"""Rerun of an ended task: the request that asks for the same task, and its submitter."""
 
 from collections.abc import Mapping
 

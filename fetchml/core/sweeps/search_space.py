@@ -1,15 +1,22 @@
-"""The values of a sweep's parameters: what a request may give, and the text that tasks get.
+"""The search space of a sweep: the values of its parameters, and the combinations that tasks get.
 
 Numbers are doubles, as in JSON: a whole number is written without a decimal point, any other one in
 the shortest form that names it exactly. So the same sweep gets the same texts from every client.
+
+A random draw is the same on every machine: a hash of the seed, the parameter's name and the task's
+index. It depends on nothing else: neither on other parameters, nor on the number of samples, nor on
+the order of the draws.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
-from fetchml.core.requests.checks import text
+from fetchml.core.requests.checks import Violation, text
+from fetchml.core.sweeps.model import Mode
 
 MAX_TASKS = 10_000
 """Tasks of one sweep."""
@@ -138,3 +145,82 @@ def _range(numbers: Sequence[float]) -> Axis | str:
     count = int((last - first) / step) + 1
     texts = tuple(number_text(float(first + step * index)) for index in range(count))
     return Choices(texts, is_range=True)
+
+
+DIGITS = 9
+"""Significant digits of a drawn number."""
+
+_CONTEXT = Context(prec=25)
+"""Decimal logarithms are exact to the last digit everywhere, those of the C library are not."""
+
+
+def fraction(seed: int, name: str, index: int) -> float:
+    """Return a number of [0, 1), uniformly distributed."""
+    digest = hashlib.blake2b(f"{seed}/{name}/{index}".encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) / 2**53
+
+
+def drawn(draw: Draw, at: float) -> float:
+    """Return the number at a fraction of the way from the lower bound to the upper one."""
+    if draw.is_log:
+        low, high = _logarithm(draw.low), _logarithm(draw.high)
+        way = _CONTEXT.multiply(_CONTEXT.subtract(high, low), Decimal(at))
+        number = float(_CONTEXT.exp(_CONTEXT.add(low, way)))
+    else:
+        number = draw.low * (1 - at) + draw.high * at
+    rounded = float(f"{number:.{DIGITS}g}")
+    return min(max(rounded, draw.low), draw.high)
+
+
+@lru_cache(maxsize=1024)
+def _logarithm(bound: float) -> Decimal:
+    """The bounds of a sweep are the same for all of its tasks, and take longer than a draw."""
+    return _CONTEXT.ln(Decimal(bound))
+
+
+def combination(
+    axes: Sequence[tuple[str, Axis]], mode: Mode, index: int, drawn: Sequence[float]
+) -> dict[str, str]:
+    """Return the values of the task with this index, from 0. `axes`: in the order of their names.
+    `drawn`: as `draw` returns it, for the mode RANDOM."""
+    if mode is Mode.RANDOM:
+        return {
+            name: number_text(number) if isinstance(axis, Draw) else axis.texts[int(number)]
+            for (name, axis), number in zip(axes, drawn, strict=True)
+        }
+    found: dict[str, str] = {}
+    # The last parameter of a grid changes fastest.
+    for name, axis in reversed(axes):
+        if isinstance(axis, Choices):
+            found[name] = axis.texts[index % len(axis.texts)]
+            if mode is Mode.GRID:
+                index //= len(axis.texts)
+    return dict(reversed(found.items()))
+
+
+def total(axes: Mapping[str, Axis], mode: Mode, samples: object) -> int | Violation:
+    """Return the number of combinations, or the rule that they break."""
+    if mode is Mode.RANDOM:
+        return samples if isinstance(samples, int) else 0
+    lengths = {name: len(axis.texts) for name, axis in axes.items() if isinstance(axis, Choices)}
+    if mode is Mode.ZIP:
+        if len(set(lengths.values())) == 1:
+            return next(iter(lengths.values()))
+        some = ", ".join(f"{name} has {number}" for name, number in sorted(lengths.items()))
+        rule = f"mode zip needs the same number of values for each: {some[:500]}"
+        return Violation("parameters", rule)
+    product = math.prod(lengths.values())
+    if product <= MAX_TASKS:
+        return product
+    factors = " x ".join(str(number) for _, number in sorted(lengths.items()))
+    rule = f"give {factors} = {product} tasks, and a sweep has at most {MAX_TASKS}"
+    return Violation("parameters", f"{rule}: use fewer values, or mode random with samples")
+
+
+def draw(axes: Sequence[tuple[str, Axis]], seed: int, index: int) -> list[float]:
+    """Draw a number for each parameter: its value, or the place of its value in the list."""
+    numbers: list[float] = []
+    for name, axis in axes:
+        at = fraction(seed, name, index)
+        numbers.append(drawn(axis, at) if isinstance(axis, Draw) else int(at * len(axis.texts)))
+    return numbers

@@ -1,1 +1,0 @@
-"""Rules of folders that tasks have beside their three places."""

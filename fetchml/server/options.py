@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fetchml.access.service import DEFAULT_ACCESS, AccessOptions
 from fetchml.attempts.manager import AttemptSettings
-from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.notifications.delivery import Channel
+from fetchml.core.requests.submission import SubmissionRules
 from fetchml.core.state import Limits
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.host.diagnosis import Examine, examine_nothing

@@ -206,7 +206,7 @@ def expanded(task: dict[str, Any], parameters: object, **fields: object) -> list
     command = request.get("command", ["run"])
     assert isinstance(command, list)
     first = tasks.spec(**known, command=tuple(command))
-    return [spec.argv for spec in expansion.specs(first, (), found.total)]
+    return [spec.argv for spec, _ in expansion.specs(first, (), found.total)]
 
 
 def test_placeholders_are_filled_in_words_of_command_and_args() -> None:
@@ -236,7 +236,7 @@ def test_unknown_placeholders_are_named() -> None:
 
 def test_variables_of_a_task() -> None:
     found = definition({"lr": {"values": [0.5]}, "Model_2": {"values": ["a b"]}})
-    [spec] = Expansion(found, "the-sweep", 0).specs(tasks.spec(), (), 1)
+    [(spec, _)] = Expansion(found, "the-sweep", 0).specs(tasks.spec(), (), 1)
     assert spec.sweep is not None
     assert variables(spec.sweep) == {
         "FETCHML_PARAM_LR": "0.5",

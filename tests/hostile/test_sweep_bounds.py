@@ -9,7 +9,7 @@ import pytest
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Dependency, Principal, Role, TaskSpec
 from fetchml.core.requests.checks import MAX_ITEMS
-from fetchml.core.sweeps import limits
+from fetchml.core.sweeps import limits, task_specs
 from fetchml.engine.sweeps import service
 from fetchml.engine.sweeps.service import Sweeps
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
@@ -31,11 +31,11 @@ async def test_memory_of_one_sweep_is_bounded_before_its_tasks_are_made(
 ) -> None:
     made: list[int] = []
 
-    def counted(spec: TaskSpec) -> int:
-        made.append(footprint(spec))
+    def counted(encoded: bytes) -> int:
+        made.append(footprint(encoded))
         return made[-1]
 
-    monkeypatch.setattr(service, "footprint", counted)
+    monkeypatch.setattr(task_specs, "footprint", counted)
     monkeypatch.setattr(service, "MAX_TASK_BYTES", 1 << 20)
     request = {
         "task": {"job_name": "a", "command": [WORD] * 4},

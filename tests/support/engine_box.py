@@ -14,11 +14,10 @@ from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.adapters.origins.http import HttpOrigin
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.attempts.manager import AttemptSettings
-from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.addresses import AddressRules
 from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
 from fetchml.core.requests.mounts.volumes import Volume
-from fetchml.core.requests.submission import Defaults
+from fetchml.core.requests.submission import Defaults, SubmissionRules
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache

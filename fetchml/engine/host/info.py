@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 import fetchml
-from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.model import Principal
+from fetchml.core.requests.submission import SubmissionRules
 from fetchml.core.state import State
 from fetchml.views import Quotas, ServerInfo
 

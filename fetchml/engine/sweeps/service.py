@@ -15,13 +15,14 @@ from fetchml.core import idempotency as idempotency_keys
 from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.events import ManyCancelRequested
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import spec_footprint
 from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec, User
 from fetchml.core.requests import again, submission
 from fetchml.core.requests.checks import MAX_INT, Violation
 from fetchml.core.requests.paging import DEFAULT_LIMIT, page_fault
 from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
 from fetchml.core.requests.snapshot import PROJECT_FILE
+from fetchml.core.requests.submission import Accepted
 from fetchml.core.state import State
 from fetchml.core.sweeps import definition, limits
 from fetchml.core.sweeps.definition import Definition
@@ -74,9 +75,8 @@ class _Prepared(NamedTuple):
     """A sweep whose tasks are valid."""
 
     sweep: Sweep
-    specs: Sequence[TaskSpec]
-    footprints: Sequence[int]
-    """Bytes of memory of each task, also of those that a validation does not make."""
+    tasks: Sequence[Accepted]
+    """A validation repeats the last in place of those that it does not make."""
     ended: Mapping[str, Status]
     """Outcomes of tasks that they start after, as far as known."""
 
@@ -242,7 +242,7 @@ class Sweeps:
         wanted = definition.read(request)
         if not isinstance(wanted, Definition):
             raise _failed(wanted)
-        self._submissions.require_accepting(who, wanted.total)
+        self._submissions.require_accepting(who)
         sweep_id = self._submissions.new_id(self._clock())
         seed = wanted.random_seed
         if wanted.mode is Mode.RANDOM and seed is None:
@@ -252,7 +252,8 @@ class Sweeps:
         if unknown := expansion.violations():
             raise _failed(unknown)
         with _of_task():
-            first = await self._submissions.accept(who, expansion.first_request(), wanted.total)
+            request_of_first = expansion.first_request()
+            first = (await self._submissions.check(who, request_of_first, wanted.total)).spec
         now = self._clock()
         sweep = Sweep(
             sweep_id,
@@ -275,10 +276,8 @@ class Sweeps:
         await held.enter_async_context(self._expanding)
         with _of_task(), as_placed(wanted.task, project):
             followed = await self._dependencies.followed(first)
-        specs, footprints = await _expanded(
-            expansion.specs(followed.spec, drawn, count, followed.tasks), wanted.total
-        )
-        return _Prepared(sweep, specs, footprints, followed.ended)
+        made = expansion.specs(followed.spec, drawn, count, followed.tasks)
+        return _Prepared(sweep, await _expanded(made, wanted.total), followed.ended)
 
     async def _drawn(self, wanted: Definition, seed: int, count: int) -> "array[float]":
         """Draw in portions, so that the sweeps of other users have their turns, and a cancelled
@@ -306,10 +305,9 @@ class Sweeps:
 
     async def _enter(self, who: Principal, prepared: _Prepared, *, dry_run: bool) -> Sequence[Task]:
         sweep = prepared.sweep
-        return await self._submissions.create_accepted(
+        return await self._submissions.enter(
             who,
-            prepared.specs,
-            prepared.footprints,
+            prepared.tasks,
             documents=[Document(KIND, sweep.id, msgspec.json.encode(sweep))],
             known=prepared.ended,
             dry_run=dry_run,
@@ -385,16 +383,15 @@ class Sweeps:
             if not tasks:
                 return 0
             owner = again.submitter(who, tasks[0])
-            self._submissions.require_accepting(owner, len(tasks))
+            self._submissions.require_accepting(owner)
             specs = await self._dependencies.renewed([_again(task) for task in tasks])
             # What may have changed since is the same for all: snapshot, experiment, limits.
             first = replace(tasks[0], spec=specs[0])
-            await self._submissions.accept(owner, again.request_of(first))
+            await self._submissions.check(owner, again.request_of(first))
             now = self._clock()
             replaced = [replace(task, superseded=True, edited_at=now) for task in tasks]
-            await self._submissions.create_accepted(
-                owner, specs, [footprint(spec) for spec in specs], replaced=replaced, now=now
-            )
+            new = [Accepted(spec, spec_footprint(spec)) for spec in specs]
+            await self._submissions.enter(owner, new, replaced=replaced, now=now)
         return len(tasks)
 
 
@@ -411,28 +408,26 @@ def _of_task() -> Iterator[None]:
         raise ValidationFailed(faults) from None
 
 
-async def _expanded(made: Iterator[TaskSpec], total: int) -> tuple[list[TaskSpec], list[int]]:
-    """Return the tasks, and the memory that each of `total` takes in bytes: those that are not made
-    count as the average of the others. Raises ValidationFailed."""
-    specs: list[TaskSpec] = []
-    footprints: list[int] = []
+async def _expanded(made: Iterator[Accepted], total: int) -> list[Accepted]:
+    """Return `total` tasks; the last stands for those that are not made. Raises
+    ValidationFailed."""
+    tasks: list[Accepted] = []
     taken = 0
     pace = Pace()
     try:
-        for spec in made:
-            specs.append(spec)
-            footprints.append(footprint(spec))
-            taken += footprints[-1]
+        for each in made:
+            tasks.append(each)
+            taken += each.footprint
             if taken > MAX_TASK_BYTES:
                 raise ValidationFailed([_TOO_LARGE])
             if pace.due:
                 await pace.rest()
     except submission.InvalidSubmission as error:
         raise _failed(error.violations) from None
-    others, each = total - len(specs), taken // len(specs)
-    if taken + others * each > MAX_TASK_BYTES:
+    others = total - len(tasks)
+    if taken + others * each.footprint > MAX_TASK_BYTES:
         raise ValidationFailed([_TOO_LARGE])
-    return specs, footprints + [each] * others
+    return tasks + [each] * others
 
 
 def _again(task: Task) -> TaskSpec:

@@ -2,7 +2,7 @@
 
 from fetchml.api.mapping import Field, Mapping, Nested, Rows
 from fetchml.api.status_counts import status_fields
-from fetchml.engine.sweeps.views import SweepChange, SweepResult, SweepResults, SweepView
+from fetchml.engine.sweeps import SweepChange, SweepResult, SweepResults, SweepView
 from fetchml.v1 import sweep_pb2
 
 _COUNTS: Mapping[SweepView, sweep_pb2.Sweep.Counts] = Mapping(

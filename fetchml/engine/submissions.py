@@ -14,13 +14,12 @@ from fetchml.core.requests.submission import Accepted, SubmissionRules
 from fetchml.core.state import State
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.dispatcher import Dispatcher
-from fetchml.engine.experiments.service import Experiments
-from fetchml.engine.task_lookup import TaskLookup
+from fetchml.engine.experiments import Experiments
+from fetchml.engine.task_lookup import TaskLookup, VisibleTasks
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
 from fetchml.engine.tasks.field_names import OF_MANY, OF_THE_ONLY, FieldNames
 from fetchml.engine.tasks.request_keys import check_key, check_keys
 from fetchml.engine.tasks.sources import Sources, as_placed, needs_sources
-from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.environments.service import Environments
 from fetchml.errors import (
     MAX_VIOLATIONS,

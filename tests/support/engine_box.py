@@ -23,7 +23,7 @@ from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.engine import Engine
-from fetchml.engine.experiments.service import Experiments
+from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.files.folder_events import FolderEvents

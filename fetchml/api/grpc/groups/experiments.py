@@ -11,7 +11,7 @@ from fetchml.api.task_messages import wants_full
 from fetchml.core.model import Principal
 from fetchml.core.requests.experiment import KNOWN_FIELDS, Experiment
 from fetchml.engine.engine import Engine
-from fetchml.engine.experiments.service import Experiments
+from fetchml.engine.experiments import Experiments
 from fetchml.system.pacing import map_paced
 from fetchml.v1 import experiment_pb2, experiment_pb2_grpc
 

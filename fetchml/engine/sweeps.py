@@ -1,7 +1,8 @@
-"""Sweeps: many tasks of one request, created together, and then listed, cancelled and submitted
-again as one."""
+"""Sweeps: many tasks of one request, created together, and then listed, cancelled, ranked and
+submitted again as one."""
 
 import asyncio
+import heapq
 from array import array
 from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -24,17 +25,19 @@ from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
 from fetchml.core.requests.snapshot import PROJECT_FILE
 from fetchml.core.requests.submission import Accepted
 from fetchml.core.state import State
-from fetchml.core.sweeps import definition, limits
+from fetchml.core.sweeps import definition, limits, ranking
 from fetchml.core.sweeps.definition import Definition
 from fetchml.core.sweeps.model import Mode, Sweep
+from fetchml.core.sweeps.ranking import DEFAULT_RESULTS, MAX_NAMES, Goal
 from fetchml.core.sweeps.task_specs import Expansion
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
+from fetchml.engine.slow_reads import SlowReads
 from fetchml.engine.submissions import Submissions
-from fetchml.engine.sweeps.known import KIND, KnownSweeps
-from fetchml.engine.sweeps.views import SweepChange, SweepPage, SweepTotals, SweepView
+from fetchml.engine.sweep_records import KIND, KnownSweeps
 from fetchml.engine.tasks.dependencies import Dependencies
 from fetchml.engine.tasks.request_keys import check_key
+from fetchml.engine.tasks.results import AT_ONCE, ResultLists
 from fetchml.engine.tasks.sources import as_placed
 from fetchml.errors import (
     BadRequest,
@@ -51,6 +54,64 @@ from fetchml.system.background import BackgroundWork
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.pacing import Pace
 from fetchml.system.threads import WorkerThreads
+
+
+class SweepView(NamedTuple):
+    """A sweep with the state of its tasks."""
+
+    sweep: Sweep
+    counts: Mapping[Status, int]
+    """Tasks by the status that clients see."""
+    tasks: Sequence[Task] = ()
+    """The first tasks of a sweep that was only validated."""
+
+    @property
+    def deleted(self) -> int:
+        return max(0, self.sweep.total - sum(self.counts.values()))
+
+
+class SweepPage(NamedTuple):
+    sweeps: Sequence[SweepView]
+    """Newest first."""
+    total: int
+    """All sweeps that match and that the caller may see."""
+
+
+class SweepTotals(NamedTuple):
+    """Of all users together."""
+
+    sweeps: int
+    open: int
+    """Sweeps with tasks that have not ended."""
+    tasks: Mapping[Status, int]
+    """Tasks of all sweeps by the status that clients see."""
+
+
+class SweepChange(NamedTuple):
+    """A sweep after its tasks were cancelled or submitted again."""
+
+    sweep: SweepView
+    tasks: int
+    """Number of the tasks that were changed."""
+
+
+class SweepResult(NamedTuple):
+    """A completed task of a sweep."""
+
+    task: Task
+    value: float
+    """Of the metric that the caller asked for."""
+    metrics: Mapping[str, float]
+
+
+class SweepResults(NamedTuple):
+    results: Sequence[SweepResult]
+    """The best first."""
+    total: int
+    """Completed tasks that have the metric."""
+    metric_names: Sequence[str]
+    """Names of the metrics that the completed tasks report."""
+
 
 T = TypeVar("T")
 
@@ -440,3 +501,77 @@ def _again(task: Task) -> TaskSpec:
 
 def _failed(violations: Sequence[Violation]) -> ValidationFailed:
     return ValidationFailed([FieldViolation(*violation) for violation in violations])
+
+
+PAGE = 200
+"""Tasks that are in memory together."""
+TOO_LONG = "The results take too long to read: try again when the server is less busy"
+
+
+class SweepRanking:
+    """Used from one event loop."""
+
+    def __init__(
+        self, sweeps: Sweeps, store: Store, results: ResultLists, slow_reads: SlowReads
+    ) -> None:
+        self._sweeps = sweeps
+        self._store = store
+        self._results = results
+        self._slow_reads = slow_reads
+
+    async def best(
+        self,
+        who: Principal,
+        sweep_id: str,
+        metric: str,
+        goal: str = "",
+        limit: int | None = None,
+    ) -> SweepResults:
+        """Return the completed tasks of a sweep that have the best values of a metric. Raises
+        NotFound, BadRequest."""
+        goal, limit = goal or Goal.MIN, DEFAULT_RESULTS if limit is None else limit
+        if wrong := ranking.fault(metric, goal, limit):
+            raise BadRequest(f"{wrong.field}: {wrong.rule}")
+        sweep = self._sweeps.get(who, sweep_id).sweep
+        sign = 1.0 if goal == Goal.MIN else -1.0
+        best: list[tuple[float, int, SweepResult]] = []
+        """A heap with the worst of them at its top: by value, then by the order of creation."""
+        names: dict[str, None] = {}
+        total = seen = 0
+        query = TaskQuery(
+            states=(Status.COMPLETED,),
+            sweep_id=sweep.id,
+            limit=PAGE,
+            most_bytes=PART_BYTES,
+            brief=True,
+        )
+        async with self._slow_reads.turn(who.user, TOO_LONG):
+            while tasks := (await self._store.list_tasks(query)).tasks:
+                for found in await self._read(tasks, metric):
+                    seen += 1
+                    names.update(dict.fromkeys(list(found.metrics)[: MAX_NAMES - len(names)]))
+                    if metric not in found.metrics:
+                        continue
+                    total += 1
+                    # Of equal ones the earliest created, which comes last here, is the better one.
+                    entry = (-sign * found.value, seen, found)
+                    if len(best) < limit:
+                        heapq.heappush(best, entry)
+                    else:
+                        heapq.heappushpop(best, entry)
+                query = replace(query, before=(tasks[-1].created_at, tasks[-1].id))
+        ranked = [found for _, _, found in sorted(best, key=_rank, reverse=True)]
+        return SweepResults(ranked, total, sorted(names))
+
+    async def _read(self, tasks: Sequence[Task], metric: str) -> list[SweepResult]:
+        found: list[SweepResult] = []
+        for first in range(0, len(tasks), AT_ONCE):
+            some = tasks[first : first + AT_ONCE]
+            for each in await asyncio.gather(*map(self._results.of_task, some)):
+                value = each.metrics.get(metric, 0.0)
+                found.append(SweepResult(each.task, value, each.metrics))
+        return found
+
+
+def _rank(entry: tuple[float, int, SweepResult]) -> tuple[float, int]:
+    return entry[:2]

@@ -2,7 +2,7 @@
 
 from fetchml.api.mapping import Field, LongRows, Mapping, Nested
 from fetchml.api.status_counts import status_fields
-from fetchml.engine.experiments.views import ExperimentView
+from fetchml.engine.experiments import ExperimentView
 from fetchml.v1 import experiment_pb2
 from fetchml.views import ExperimentResult, ExperimentResults
 

@@ -41,8 +41,8 @@ from fetchml.api.usage_mappings import GPU_HISTORY, GPU_HOURS_LIST, TASK_USAGE
 from fetchml.auth.key_manager import KeyManager
 from fetchml.auth.sign_in import SignIn
 from fetchml.core.model import Principal
-from fetchml.engine.experiments.views import ExperimentView
-from fetchml.engine.sweeps.views import SweepResults
+from fetchml.engine.experiments import ExperimentView
+from fetchml.engine.sweeps import SweepResults
 from fetchml.v1 import (
     audit_pb2,
     environment_pb2,

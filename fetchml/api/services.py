@@ -7,7 +7,7 @@ from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.key_manager import KeyManager
 from fetchml.engine.engine import Engine
-from fetchml.engine.experiments.service import Experiments
+from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
 from fetchml.environments.kept import KeptEnvironments

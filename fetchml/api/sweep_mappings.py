@@ -2,7 +2,7 @@
 
 from fetchml.api.mapping import Field, LongRows, Mapping, Nested, Rows
 from fetchml.api.status_counts import status_fields
-from fetchml.engine.sweeps.views import SweepChange, SweepPage, SweepResult, SweepResults, SweepView
+from fetchml.engine.sweeps import SweepChange, SweepPage, SweepResult, SweepResults, SweepView
 from fetchml.v1 import sweep_pb2
 
 _COUNTS: Mapping[SweepView, sweep_pb2.Sweep.Counts] = Mapping(

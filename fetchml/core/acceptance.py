@@ -2,24 +2,17 @@
 are applied."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple, cast
 
 from fetchml.core import quotas
-from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules
-from fetchml.core.events import Submitted
-from fetchml.core.footprint import footprint
-from fetchml.core.model import DatasetSpec, Principal, Status, Task, TaskSpec
+from fetchml.core.model import DatasetSpec, Principal
 from fetchml.core.permissions import may_submit
-from fetchml.core.requests import dataset, images, submission
-from fetchml.core.requests.checks import Violation, unknown_fields
-from fetchml.core.requests.project_file import ProjectFile
-from fetchml.core.requests.volumes import Volume
+from fetchml.core.requests import submission
+from fetchml.core.requests.checks import unknown_fields
 from fetchml.core.scheduling.slurm import user_fault
 from fetchml.core.state import State
 from fetchml.core.storage import Kind, Used, quota_fault
-from fetchml.core.sweeps.progress import Failures
 
 
 class RefusalKind(Enum):
@@ -41,25 +34,6 @@ class Refusal(NamedTuple):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class SubmissionRules:
-    """Limits of requests, by the settings."""
-
-    defaults: submission.Defaults
-    dataset_schemes: tuple[str, ...] = dataset.SCHEMES
-    dataset_addresses: AddressRules = PUBLIC_ADDRESSES
-    allow_images: tuple[str, ...] = images.ANY
-    slurm_allow: tuple[str, ...] | None = None
-    """Parameters of Slurm that a request may have; `None` if tasks do not run on Slurm."""
-    slurm_users: Collection[str] | None = None
-    """Users who may submit; `None` if all may."""
-    notify_addresses: AddressRules | None = PUBLIC_ADDRESSES
-    """`None` if the server sends no notifications."""
-    volumes: Mapping[str, Volume] = field(default_factory=dict[str, Volume])
-    """By name."""
-    allow_may_idle: bool = True
-
-
 def closed(state: State, *, disk_has_room: bool) -> Refusal | None:
     """Return why the server takes nothing new; `None` if it does."""
     if state.draining:
@@ -71,14 +45,14 @@ def closed(state: State, *, disk_has_room: bool) -> Refusal | None:
 def refusal(
     state: State,
     who: Principal,
-    count: int,
     *,
     disk_has_room: bool,
     used: Mapping[Kind, Used],
     allowed_bytes: int,
     slurm_users: Collection[str] | None,
 ) -> Refusal | None:
-    """Return why the user may not submit `count` tasks of any kind now; `None` if they may.
+    """Return why the user may not submit tasks of any kind now; `None` if they may. Quotas of the
+    queue count when the tasks enter it: see `no_room`.
 
     `used`: what the user has on the disk. `allowed_bytes`: what they may have; 0: any amount.
     `slurm_users`: see SubmissionRules.
@@ -91,39 +65,6 @@ def refusal(
         return found
     if used and allowed_bytes and (fault := quota_fault(used, allowed_bytes)):
         return Refusal(RefusalKind.STORAGE, fault)
-    if fault := quotas.count_fault(state, who.user, count):
-        return Refusal(RefusalKind.QUOTA, fault)
-    return None
-
-
-def accept(
-    state: State, request: Mapping[str, object], rules: SubmissionRules, project: ProjectFile
-) -> TaskSpec:
-    """The task that a request asks for; see `submission.accept`. Raises InvalidSubmission."""
-    spec = submission.accept(
-        request,
-        rules.defaults,
-        state.capacity,
-        project,
-        dataset_schemes=rules.dataset_schemes,
-        dataset_addresses=rules.dataset_addresses,
-        allow_images=rules.allow_images,
-        slurm_allow=rules.slurm_allow,
-        allow_may_idle=rules.allow_may_idle,
-        notify_addresses=rules.notify_addresses,
-    )
-    if fault := quotas.gpu_fault(state.limits, spec):
-        raise submission.InvalidSubmission([Violation("gpu", fault)])
-    return spec
-
-
-def no_place(state: State, user: str, footprints: Sequence[int]) -> Refusal | None:
-    """Return why tasks of these footprints (bytes) can't join the queue; `None` if they can."""
-    if fault := quotas.queue_fault(state, user, footprints):
-        return Refusal(RefusalKind.QUOTA, fault)
-    if quotas.is_full(state, footprints):
-        message = "The queue is full: submit again when tasks have ended"
-        return Refusal(RefusalKind.QUEUE_FULL, message)
     return None
 
 
@@ -137,17 +78,11 @@ def ignored_fields(request: Mapping[str, object]) -> list[str]:
     return ignored
 
 
-def submitted(
-    state: State,
-    now: int,
-    user: str,
-    tasks: list[Task],
-    ended: Mapping[str, Status],
-    failures: Mapping[str, Failures],
-) -> Submitted | Refusal:
-    """The event that takes these tasks of one user, if there is a place for them. `ended`,
-    `failures`: see Submitted."""
-    footprints = [footprint(task.spec) for task in tasks]
-    if (refusal := no_place(state, user, footprints)) is not None:
-        return refusal
-    return Submitted(now, tasks, footprints, ended, (), failures)
+def no_room(state: State, user: str, footprints: Sequence[int]) -> Refusal | None:
+    """Return why tasks of these footprints (bytes) can't join the queue; `None` if they can."""
+    if fault := quotas.queue_fault(state, user, footprints):
+        return Refusal(RefusalKind.QUOTA, fault)
+    if quotas.is_full(state, footprints):
+        message = "The queue is full: submit again when tasks have ended"
+        return Refusal(RefusalKind.QUEUE_FULL, message)
+    return None

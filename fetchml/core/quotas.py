@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import spec_footprint
 from fetchml.core.model import Task, TaskSpec
 from fetchml.core.scheduling.resources import beyond
 from fetchml.core.state import Limits, State
@@ -14,22 +14,16 @@ MAX_LIVE_BYTES = 1 << 30
 """Bytes of memory that all live tasks may take."""
 
 
-def count_fault(state: State, user: str, more: int) -> str | None:
-    """Return why a user may not submit `more` tasks of any kind now; `None` if they may."""
-    most = state.limits.user_queued
-    if not most or len(state.tasks) + more <= most:
-        return None  # Nearly always: even all users' are fewer.
-    waiting = state.waiting_of(user) + state.user_handed_over.get(user, 0)
-    if waiting + more <= most:
-        return None
-    return f"{waiting} tasks of {user} wait, and no more than {most} may: submit when some ran"
-
-
 def queue_fault(state: State, user: str, footprints: Sequence[int]) -> str | None:
     """Return why a user may not submit tasks of these footprints (bytes) now; `None` if they
     may."""
-    if fault := count_fault(state, user, len(footprints)):
-        return fault
+    more, most = len(footprints), state.limits.user_queued
+    if most and len(state.tasks) + more > most:  # Rare: even all users' are fewer.
+        waiting = state.waiting_of(user) + state.user_handed_over.get(user, 0)
+        if waiting + more > most:
+            return (
+                f"{waiting} tasks of {user} wait, and no more than {most} may: submit when some ran"
+            )
     most = state.limits.user_queued_bytes
     if not most:
         return None
@@ -45,7 +39,7 @@ def queue_fault(state: State, user: str, footprints: Sequence[int]) -> str | Non
 
 def growth_fault(state: State, before: Task, after: Task) -> str | None:
     """Return why a live task may not take more of the server's memory; `None` if it may."""
-    more = footprint(after.spec) - footprint(before.spec)
+    more = spec_footprint(after.spec) - spec_footprint(before.spec)
     most = state.limits.user_queued_bytes
     if before.id not in state.tasks or more <= 0:
         return None

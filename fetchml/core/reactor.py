@@ -35,7 +35,7 @@ from fetchml.core.events import (
     TimePassed,
     UpdateRequested,
 )
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import spec_footprint
 from fetchml.core.gpus import events
 from fetchml.core.lifecycle import (
     change,
@@ -134,7 +134,7 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
 def _submit(state: State, decision: Decision, event: Submitted) -> None:
     if event.failures or event.replaced:
         outcomes.learn(state, event)
-    sizes = event.footprints or [footprint(task.spec) for task in event.tasks]
+    sizes = event.footprints or [spec_footprint(task.spec) for task in event.tasks]
     for new, size in zip(event.tasks, sizes, strict=True):
         state.enter(new, size)
         task = new if new.spec.after is None else outcomes.block(state, new, event.ended)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from fetchml.core.bookings.closed_gpus import Bookings
 from fetchml.core.dependencies.blocked import BlockedTasks
-from fetchml.core.footprint import footprint, task_footprint
+from fetchml.core.footprint import spec_footprint, task_footprint
 from fetchml.core.gpus.model import Quiet, plain_slots
 from fetchml.core.model import HOLDING, Resources, Status, Task
 from fetchml.core.packing.model import Packing
@@ -167,7 +167,7 @@ class State:
 
     def change_request(self, before: Task, after: Task, now: int) -> None:
         """Account for a live task's new specification; a waiting task moves to its new place."""
-        self.resized(after.user, footprint(after.spec) - footprint(before.spec))
+        self.resized(after.user, spec_footprint(after.spec) - spec_footprint(before.spec))
         old, new = before.spec, after.spec
         waits = after.id in self.queue or after.id in self.held_back
         if not waits and not self.sweeps.holds_back(after):

@@ -17,23 +17,19 @@ from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.estimates import Estimates
-from fetchml.engine.experiments.service import Experiments
+from fetchml.engine.experiments import Experiments
 from fetchml.engine.explain import explain, tasks_before
-from fetchml.engine.host.diagnosis import Diagnosis
-from fetchml.engine.host.info import ServerInformation
-from fetchml.engine.logs.reader import LogReader
-from fetchml.engine.logs.search import LogSearcher
+from fetchml.engine.logs import LogReader, LogSearcher
+from fetchml.engine.server_information import Diagnosis, ServerInformation
 from fetchml.engine.slow_reads import SEARCH_TOO_LONG, SlowReads
 from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
-from fetchml.engine.sweeps.results import SweepRanking
-from fetchml.engine.sweeps.service import Sweeps
+from fetchml.engine.sweeps import SweepRanking, Sweeps
 from fetchml.engine.task_index import TaskIndex
-from fetchml.engine.task_lookup import TaskLookup
+from fetchml.engine.task_lookup import TaskLookup, VisibleTasks
 from fetchml.engine.tasks.changes import TaskChanges
 from fetchml.engine.tasks.results import ResultLists
 from fetchml.engine.tasks.silent import SilentTasks
-from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
 from fetchml.engine.watches.batches import Batches, Scope

@@ -1,24 +1,57 @@
-"""The server's reports about itself: health, the queue, and counts for the metrics."""
+"""The state of the server, and counts for metrics."""
 
 from collections.abc import AsyncGenerator, Callable
+from typing import NamedTuple
 
-from fetchml.attempts.checkpoints import Checkpoints
+from fetchml.attempts.checkpoints import CheckpointCounts, Checkpoints
 from fetchml.attempts.manager import AttemptManager, PrestageCounts
 from fetchml.core import permissions, quotas
 from fetchml.core.model import Principal
 from fetchml.core.scheduling.estimate import Calibration
+from fetchml.core.scheduling.waiting import Blocked, OnHold, Postponed
 from fetchml.core.state import State
 from fetchml.engine.daily_counts import DailyCounts
 from fetchml.engine.estimates import Estimates
-from fetchml.engine.host.run_counts import RunCounts, run_counts
 from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.watches.reports import Reports
-from fetchml.files.storage.volumes import VolumeUsage
+from fetchml.files.storage.volumes import VolumeReport, VolumeUsage
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse
+
+
+class RunCounts(NamedTuple):
+    """Of all users together, but for `volumes`. Totals are since the server's start."""
+
+    on_hold: int = 0
+    blocked: int = 0
+    """Tasks that wait for other tasks or for sweeps."""
+    postponed: int = 0
+    """Tasks whose `start_after` has not come."""
+    dependency_failures: int = 0
+    interrupts: int = 0
+    checkpoints: CheckpointCounts = CheckpointCounts()
+    volumes: tuple[VolumeReport, ...] = ()
+    """Those that the caller's tasks may mount."""
+    volume_refusals: int = 0
+
+
+def run_counts(
+    who: Principal, state: State, checkpoints: CheckpointCounts, volumes: VolumeUsage
+) -> RunCounts:
+    held_back = state.held_back.by_kind
+    return RunCounts(
+        held_back.get(OnHold, 0),
+        held_back.get(Blocked, 0),
+        held_back.get(Postponed, 0),
+        state.blocked.failures,
+        state.interrupts,
+        checkpoints,
+        tuple(volumes.seen_by(who)),
+        volumes.refused,
+    )
 
 
 class ServerStatus:

@@ -4,22 +4,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fetchml.core import acceptance, quotas
 from fetchml.core import idempotency as idempotency_keys
-from fetchml.core.acceptance import Refusal, RefusalKind, SubmissionRules
+from fetchml.core.acceptance import Refusal, RefusalKind
 from fetchml.core.events import Submitted
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import spec_footprint
 from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec
 from fetchml.core.requests import submission
 from fetchml.core.requests.project_file import NO_PROJECT
+from fetchml.core.requests.submission import Accepted, SubmissionRules
 from fetchml.core.state import State
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.dispatcher import Dispatcher
-from fetchml.engine.experiments.service import Experiments
-from fetchml.engine.task_lookup import TaskLookup
+from fetchml.engine.experiments import Experiments
+from fetchml.engine.task_lookup import TaskLookup, VisibleTasks
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
 from fetchml.engine.tasks.field_names import OF_MANY, OF_THE_ONLY, FieldNames
 from fetchml.engine.tasks.request_keys import check_key, check_keys
 from fetchml.engine.tasks.sources import Sources, as_placed, needs_sources
-from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.environments.service import Environments
 from fetchml.errors import (
     MAX_VIOLATIONS,
@@ -53,8 +53,6 @@ _ERRORS: dict[RefusalKind, Callable[[str], RequestError]] = {
     RefusalKind.QUOTA: QueueQuotaReached,
     RefusalKind.QUEUE_FULL: Unavailable,
 }
-
-_New = tuple[TaskSpec, Idempotency | None]
 
 
 class Submissions:
@@ -106,8 +104,8 @@ class Submissions:
         A repeated `idempotency_key` returns the task that it created before.
         """
         if idempotency_key is None:
-            self.require_accepting(who, 1)
-            [task] = await self._enter(who, [(await self.accept(who, request), None)])
+            self.require_accepting(who)
+            [task] = await self.enter(who, [await self.check(who, request)])
             return task
         check_key(idempotency_key)
         [task] = await self._create_once(who, [request], [idempotency_key], OF_THE_ONLY)
@@ -185,14 +183,25 @@ class Submissions:
         run."""
         if len(known) < len(requests):
             # Before the checks of each task, which cost much more.
-            self.require_accepting(who, len(requests) - len(known))
-        new = await self._accept(who, requests, keys, known, named)
-        return await self._enter(who, new, dry_run=dry_run) if new else []
+            self.require_accepting(who)
+        new, new_keys = await self._check_all(who, requests, keys, known, named)
+        return await self.enter(who, new, new_keys, dry_run=dry_run) if new else []
 
-    async def _enter(
-        self, who: Principal, new: Sequence[_New], *, dry_run: bool = False
+    async def enter(
+        self,
+        who: Principal,
+        new: Sequence[Accepted],
+        keys: Sequence[Idempotency | None] = (),
+        *,
+        documents: Sequence[Document] = (),
+        replaced: Sequence[Task] = (),
+        known: Mapping[str, Status] | None = None,
+        now: int | None = None,
+        dry_run: bool = False,
     ) -> list[Task]:
-        """Create tasks of valid specifications; durable on return, unless it is a dry run."""
+        """Create valid tasks in one durable commit with `documents` and the ended tasks `replaced`,
+        of one sweep; with a dry run create nothing. `keys`: one for each, or none at all. `known`:
+        outcomes of tasks that they start after, as far as known."""
         after: list[TaskSpec] = []
         snapshots: set[str] = set()
         for spec, _ in new:
@@ -200,27 +209,31 @@ class Submissions:
                 after.append(spec)
             if spec.snapshot_id is not None:
                 snapshots.add(spec.snapshot_id)
-        ends = await self._dependencies.ended(who, after) if after else NOTHING_ENDED
-        now, sender = self._clock(), who.sender
+        ends = NOTHING_ENDED
+        sweep = replaced[0].spec.sweep if replaced else None
+        if after or sweep is not None:
+            ends = await self._dependencies.ended(who, after, known, sweep)
+        now, sender = now or self._clock(), who.sender
         tasks = [
-            Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
-            for spec, idempotency in new
+            Task(self._ids.next(now), who.user, spec, now, idempotency=key, sender=sender)
+            for (spec, _), key in zip(new, keys or [None] * len(new), strict=True)
         ]
-        event = acceptance.submitted(self._state, now, who.user, tasks, *ends)
-        if isinstance(event, Refusal):
-            self.refused += not dry_run
-            raise _error(event)
-        # Others had their turn while it was checked.
+        footprints = [each.footprint for each in new]
+        self._require_room_for(who.user, footprints, dry_run=dry_run)
+        # Others had their turn while they were checked.
         self._require_snapshots(who, snapshots)
         if not dry_run:
-            durable = self._dispatcher.apply(event)
+            event = Submitted(now, tasks, footprints, ends.tasks, replaced, ends.sweeps)
+            durable = self._dispatcher.apply(event, documents)
             # A repeated key finds the task once it is durable. Until then its lock is held.
-            await (until_end(durable) if any(key for _, key in new) else durable)
+            await (until_end(durable) if any(keys) else durable)
         return tasks
 
-    def _require_place(self, who: Principal, footprints: Sequence[int], *, dry_run: bool) -> None:
+    def _require_room_for(
+        self, user: str, footprints: Sequence[int], *, dry_run: bool = False
+    ) -> None:
         """Raises QueueQuotaReached, Unavailable."""
-        if (refusal := acceptance.no_place(self._state, who.user, footprints)) is not None:
+        if (refusal := acceptance.no_room(self._state, user, footprints)) is not None:
             self.refused += not dry_run
             raise _error(refusal)
 
@@ -230,18 +243,19 @@ class Submissions:
             if self._snapshots.to_run(who.user, snapshot_id) is None:
                 raise ValidationFailed([NO_SUCH_SNAPSHOT])
 
-    async def _accept(
+    async def _check_all(
         self,
         who: Principal,
         requests: Sequence[Mapping[str, object]],
         keys: Sequence[str | None],
         known: Mapping[str, IdempotentCreate],
         named: FieldNames,
-    ) -> list[_New]:
-        """Return the tasks of the requests with new keys. Raises ValidationFailed: for many
-        requests with no more than the first MAX_VIOLATIONS faults, since the rest of a batch that
-        is refused anyway is not looked at."""
-        new: list[_New] = []
+    ) -> tuple[list[Accepted], list[Idempotency | None]]:
+        """Return the tasks of the requests with new keys, and the keys. Raises ValidationFailed:
+        for many requests with no more than the first MAX_VIOLATIONS faults, since the rest of a
+        batch that is refused anyway is not looked at."""
+        new: list[Accepted] = []
+        new_keys: list[Idempotency | None] = []
         violations: list[FieldViolation] = []
         pace = Pace()
         for index, (request, key) in enumerate(zip(requests, keys, strict=True)):
@@ -253,7 +267,8 @@ class Submissions:
                     violations.append(FieldViolation(named.key(index), fault))
                 continue
             try:
-                new.append((await self.accept(who, request), idempotency))
+                new.append(await self.check(who, request))
+                new_keys.append(idempotency)
             except ValidationFailed as error:
                 violations += [
                     FieldViolation(named.field(index, each.field), each.rule)
@@ -266,11 +281,11 @@ class Submissions:
                 break
         if violations:
             raise ValidationFailed(violations)
-        return new
+        return new, new_keys
 
-    async def accept(
+    async def check(
         self, who: Principal, request: Mapping[str, object], in_sweep: int | None = None
-    ) -> TaskSpec:
+    ) -> Accepted:
         """Return the task that a request asks for. `in_sweep`: see `Dependencies.fault`. Raises
         ValidationFailed."""
         snapshot_id = request.get("snapshot_id")
@@ -281,7 +296,7 @@ class Submissions:
             unknown = [] if snapshot else [NO_SUCH_SNAPSHOT]
         project = await self._snapshots.project(who.user, snapshot) if snapshot else NO_PROJECT
         try:
-            spec = acceptance.accept(self._state, request, self._rules, project)
+            accepted = submission.accept(request, self._rules, self._state.capacity, project)
         except submission.InvalidSubmission as error:
             violations = [FieldViolation(*violation) for violation in error.violations]
             if any(violation.field == "snapshot_id" for violation in violations):
@@ -289,13 +304,15 @@ class Submissions:
             raise ValidationFailed(violations + unknown) from None
         if unknown:
             raise ValidationFailed(unknown)
+        spec = accepted.spec
+        self._require_gpu_quota(spec)
         experiment = spec.experiment_id
         if experiment is not None and not self._experiments.takes_tasks(who, experiment):
             raise ValidationFailed([NO_SUCH_EXPERIMENT])
         if needs_sources(spec):
             with as_placed(request, project):
                 await self._sources.check(who, spec, in_sweep)
-        return spec
+        return accepted
 
     # For sweeps, whose tasks differ in a few fields only.
 
@@ -303,12 +320,11 @@ class Submissions:
         """Return an id that sorts before those of later tasks."""
         return self._ids.next(now)
 
-    def require_accepting(self, who: Principal, count: int) -> None:
-        """Raises an error if the user may not submit `count` tasks of any kind now."""
+    def require_accepting(self, who: Principal) -> None:
+        """Raises an error if the user may not submit tasks of any kind now."""
         refusal = acceptance.refusal(
             self._state,
             who,
-            count,
             disk_has_room=self._store.has_room(),
             used=self._usage.used_by(who.user),
             allowed_bytes=self._usage.allowed_bytes,
@@ -316,36 +332,6 @@ class Submissions:
         )
         if refusal is not None:
             raise _error(refusal)
-
-    async def create_accepted(
-        self,
-        who: Principal,
-        specs: Sequence[TaskSpec],
-        footprints: Sequence[int],
-        *,
-        documents: Sequence[Document] = (),
-        replaced: Sequence[Task] = (),
-        known: Mapping[str, Status] | None = None,
-        now: int | None = None,
-        dry_run: bool = False,
-    ) -> list[Task]:
-        """Create the tasks of valid specifications, all of one snapshot, in one durable commit with
-        `documents` and the ended tasks `replaced`, of one sweep. `footprints`: bytes of memory of
-        each. `known`: outcomes of tasks that they start after, as far as known."""
-        ends = NOTHING_ENDED
-        sweep = replaced[0].spec.sweep if replaced else None
-        if sweep is not None or any(spec.after for spec in specs):
-            ends = await self._dependencies.ended(who, specs, known, sweep)
-        now, sender = now or self._clock(), who.sender
-        tasks = [Task(self._ids.next(now), who.user, spec, now, sender=sender) for spec in specs]
-        self._require_place(who, footprints, dry_run=dry_run)
-        # Others had their turn while they were checked.
-        snapshot_id = specs[0].snapshot_id
-        self._require_snapshots(who, () if snapshot_id is None else (snapshot_id,))
-        if not dry_run:
-            event = Submitted(now, tasks, footprints, ends.tasks, replaced, ends.sweeps)
-            await self._dispatcher.apply(event, documents)
-        return tasks
 
     # For services, which are tasks too.
 
@@ -357,12 +343,14 @@ class Submissions:
 
     def require_quota(self, user: str, spec: TaskSpec) -> None:
         """Raises ValidationFailed, QueueQuotaReached, StorageQuotaReached, Unavailable."""
+        self._require_gpu_quota(spec)
+        self._require_room_for(user, [spec_footprint(spec)])
+        self._usage.require_room(user)
+
+    def _require_gpu_quota(self, spec: TaskSpec) -> None:
+        """Raises ValidationFailed."""
         if fault := quotas.gpu_fault(self._state.limits, spec):
             raise ValidationFailed([FieldViolation("gpu", fault)])
-        if (refusal := acceptance.no_place(self._state, user, [footprint(spec)])) is not None:
-            self.refused += 1
-            raise _error(refusal)
-        self._usage.require_room(user)
 
 
 def _error(refusal: Refusal) -> RequestError:

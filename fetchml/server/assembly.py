@@ -16,38 +16,31 @@ from fetchml.engine.daily_counts import DailyCounts, day_of
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.engine import Engine
-from fetchml.engine.estimates import Estimates
-from fetchml.engine.experiments.known import KnownExperiments
-from fetchml.engine.experiments.service import Experiments
+from fetchml.engine.estimates import Estimates, RunTimes, WaitTimes
+from fetchml.engine.experiments import Experiments, KnownExperiments
 from fetchml.engine.feed import Feed
 from fetchml.engine.gpus.activity import GpuActivity
 from fetchml.engine.gpus.gpus import Gpus
-from fetchml.engine.host.diagnosis import Diagnosis
-from fetchml.engine.host.info import ServerInformation
 from fetchml.engine.lifecycle import Lifecycle
-from fetchml.engine.logs.reader import LogReader
-from fetchml.engine.logs.search import LogSearcher
-from fetchml.engine.logs.threads import LogThreads
+from fetchml.engine.logs import LogReader, LogSearcher, LogThreads
 from fetchml.engine.named_snapshots import NamedSnapshots
-from fetchml.engine.run_times import RunTimes
+from fetchml.engine.server_information import Diagnosis, ServerInformation
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.engine.share_store import ShareStore
 from fetchml.engine.slow_reads import SlowReads
 from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
-from fetchml.engine.sweeps.known import KnownSweeps
-from fetchml.engine.sweeps.service import Sweeps
+from fetchml.engine.sweep_records import KnownSweeps
+from fetchml.engine.sweeps import Sweeps
 from fetchml.engine.task_index import TaskIndex
-from fetchml.engine.task_lookup import TaskLookup
+from fetchml.engine.task_lookup import TaskLookup, VisibleTasks
 from fetchml.engine.tasks.changes import TaskChanges
 from fetchml.engine.tasks.dependencies import Dependencies, restored_state
 from fetchml.engine.tasks.time_limits import TimeLimits
-from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
 from fetchml.engine.usage.ledger import restored_ledger
 from fetchml.engine.usage.sampler import UsageSampler
-from fetchml.engine.wait_times import WaitTimes
 from fetchml.engine.watched_tasks import watched_tasks
 from fetchml.engine.watches.batches import Batches
 from fetchml.engine.watches.watch import Watches

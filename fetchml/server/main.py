@@ -32,8 +32,8 @@ from fetchml.auth.keyring import Keyring
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.address import Address
 from fetchml.config.settings import Settings
-from fetchml.engine.host.diagnosis import Examine, examine_nothing
 from fetchml.engine.retention import Retention
+from fetchml.engine.server_information import Examine, examine_nothing
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.environments.kept import KeptEnvironments
 from fetchml.files import task_users

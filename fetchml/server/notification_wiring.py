@@ -13,7 +13,7 @@ from fetchml.config.settings import Settings
 from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules, may_be_asked
 from fetchml.core.notifications.outbox import FIRST_DELAY_MS, Channel, Delivery
 from fetchml.core.notifications.targets import MAX_TARGETS, url_fault
-from fetchml.engine.sweeps.known import KnownSweeps
+from fetchml.engine.sweep_records import KnownSweeps
 from fetchml.files.layout import NOTIFICATIONS_KEY
 from fetchml.files.own_file import load_key
 from fetchml.notifications.notices import Notices, ServerTarget

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from fetchml.access.service import DEFAULT_ACCESS, AccessOptions
 from fetchml.attempts.manager import AttemptSettings
-from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.notifications.outbox import Channel
+from fetchml.core.requests.submission import SubmissionRules
 from fetchml.core.state import Limits
 from fetchml.datasets.provider import DatasetProvider
-from fetchml.engine.host.diagnosis import Examine, examine_nothing
+from fetchml.engine.server_information import Examine, examine_nothing
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.task_users import FileOwners
 from fetchml.jupyter.options import JupyterOptions

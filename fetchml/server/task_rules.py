@@ -3,9 +3,8 @@
 from fetchml.config.sections.scheduling import GpuSettings
 from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.settings import Settings
-from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.addresses import AddressRules
-from fetchml.core.requests.submission import Defaults
+from fetchml.core.requests.submission import Defaults, SubmissionRules
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.scheduling.limits import IdleRule, PackingRule
 from fetchml.server.cluster_wiring import slurm_allow, slurm_users

@@ -28,8 +28,8 @@ from fetchml.core.scheduling.allocator import Placement
 from fetchml.core.state import ClusterLimits, Limits
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
-from fetchml.engine.host.diagnosis import Examine, examine_nothing
 from fetchml.engine.retention import RetentionSettings
+from fetchml.engine.server_information import Examine, examine_nothing
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
 from fetchml.files.layout import DATASETS, JUPYTER

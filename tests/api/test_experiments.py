@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from fetchml.api.experiment_mappings import EXPERIMENT
 from fetchml.core.model import Role, Status
 from fetchml.core.requests.experiment import Experiment, ExperimentStatus
-from fetchml.engine.experiments.counts import ExperimentCounts
-from fetchml.engine.experiments.views import ExperimentView
+from fetchml.engine.experiments import ExperimentCounts, ExperimentView
 from fetchml.v1 import experiment_pb2, task_pb2
 from tests.support import grpc_world, rest_world
 from tests.support.grpc_world import failed_call

@@ -27,8 +27,7 @@ from fetchml.api.task_messages import task_message
 from fetchml.core.model import Principal, Role, Task
 from fetchml.core.requests.experiment import Experiment
 from fetchml.core.requests.snapshot import Snapshot
-from fetchml.engine.experiments.counts import ExperimentCounts
-from fetchml.engine.experiments.views import ExperimentView
+from fetchml.engine.experiments import ExperimentCounts, ExperimentView
 from fetchml.errors import TooManyBytes
 from fetchml.pages import fitting
 from fetchml.system import pacing

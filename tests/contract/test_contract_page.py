@@ -13,8 +13,8 @@ from fetchml.auth.connection_limits import ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus.bookings import BookingCounts
 from fetchml.engine.gpus.report import GpuReport
-from fetchml.engine.host.run_counts import RunCounts
-from fetchml.engine.sweeps.views import SweepTotals
+from fetchml.engine.status import RunCounts
+from fetchml.engine.sweeps import SweepTotals
 from fetchml.environments.service import EnvironmentCounts
 from fetchml.notifications.service import NotificationCounts
 from fetchml.views import Health, HealthStatus, QueueStats, QueueUse

@@ -40,6 +40,7 @@ from fetchml.core.scheduling.ready_queue import entry_of
 from fetchml.core.scheduling.waiting import Blocked, OnHold, Postponed, Queued
 from fetchml.core.state import Limits, State
 from fetchml.engine.explain import explain
+from tests.support.accepting import accept
 from tests.support.invariants import check
 from tests.support.tasks import task
 
@@ -311,7 +312,7 @@ def test_inputs_are_waited_for_and_counted() -> None:
         "after": [{"task_id": "x", "condition": "ended"}, "z"],
         "inputs_from": ["x", "y"],
     }
-    spec = submission.accept(request, defaults, Resources(1, 1))
+    spec = accept(request, defaults, Resources(1, 1))
     assert spec.inputs_from == ("x", "y")
     assert spec.after == (Dependency("x", Condition.ENDED), Dependency("z"), Dependency("y"))
     ran = Task("t", "ada", spec, 1, Status.FAILED, attempt=1)
@@ -320,9 +321,9 @@ def test_inputs_are_waited_for_and_counted() -> None:
     assert [each["task_id"] for each in kept["after"]] == ["x", "y"]  # type: ignore[attr-defined]
     inside = {**request, "dataset_specs": [{"name": "d", "mount_path": "/inputs/d"}]}
     with pytest.raises(submission.InvalidSubmission, match="must not lie in /inputs"):
-        submission.accept(inside, defaults, Resources(1, 1))
+        accept(inside, defaults, Resources(1, 1))
     del inside["inputs_from"]
-    assert submission.accept(inside, defaults, Resources(1, 1)).inputs_from is None
+    assert accept(inside, defaults, Resources(1, 1)).inputs_from is None
     state = state_of()
     outcomes = dict.fromkeys("xyz", Status.COMPLETED)
     apply_to(state, Submitted(5, [Task("t", "ada", spec, 1)], (), outcomes))
@@ -339,7 +340,7 @@ def test_request_is_read_and_submitted_again() -> None:
         "after": ["x", {"task_id": "y", "condition": "ended", "more": 1}],
     }
     defaults = Defaults("i", ("c",), TaskLimits(), 0)
-    spec = submission.accept(request, defaults, Resources(1, 1))
+    spec = accept(request, defaults, Resources(1, 1))
     assert spec.after == (Dependency("x"), Dependency("y", Condition.ENDED))
     cancelled = Task("t", "ada", spec, 1, Status.FAILED)
     kept = rerun.request_of(cancelled)
@@ -347,9 +348,9 @@ def test_request_is_read_and_submitted_again() -> None:
         {"task_id": "x", "condition": "completed"},
         {"task_id": "y", "condition": "ended"},
     ]
-    assert submission.accept(kept, defaults, Resources(1, 1)) == spec
+    assert accept(kept, defaults, Resources(1, 1)) == spec
     ran = Task("t", "ada", spec, 1, Status.FAILED, attempt=1)
     assert "after" not in rerun.request_of(ran)
-    none = submission.accept({"job_name": "a", "after": []}, defaults, Resources(1, 1))
+    none = accept({"job_name": "a", "after": []}, defaults, Resources(1, 1))
     assert none.after is None
     assert rerun.submitter(Principal("ada", Role.USER, "k"), ran).user == "ada"

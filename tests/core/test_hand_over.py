@@ -164,8 +164,8 @@ def test_cancel_of_a_pending_task() -> None:
 def test_pending_tasks_count_as_waiting_ones_of_their_user() -> None:
     host = Host(gpus=0, cluster=ClusterLimits(10, 10), user_queued=3)
     host.submit(task("a"), task("b"))
-    assert quotas.count_fault(host.state, "alice", 1) is None
-    assert quotas.count_fault(host.state, "alice", 2) is not None
+    assert quotas.queue_fault(host.state, "alice", [0] * 1) is None
+    assert quotas.queue_fault(host.state, "alice", [0] * 2) is not None
 
 
 def test_restart_knows_what_was_handed_over() -> None:

@@ -146,12 +146,12 @@ def test_waiting_time_begins_with_the_release() -> None:
 def test_held_tasks_count_as_waiting_and_can_be_cancelled() -> None:
     state = state_of(user_queued=2)
     apply_to(state, Submitted(5, [task("a", hold=True), task("b", start_after=100)]))
-    assert quotas.count_fault(state, "alice", 1) is not None
+    assert quotas.queue_fault(state, "alice", [0] * 1) is not None
     assert state.held_back.first(5) == ["b", "a"]
     assert state.held_back.first(5, "bob") == []
     ended = apply_to(state, CancelRequested(6, "a", User("alice"))).changes
     assert [each.status for each in ended] == [Status.FAILED]
-    assert quotas.count_fault(state, "alice", 1) is None
+    assert quotas.queue_fault(state, "alice", [0] * 1) is None
     apply_to(state, CancelRequested(7, "b", User("alice")))
     assert state.next_due(0) is None
     assert not state.tasks

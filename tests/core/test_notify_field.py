@@ -8,9 +8,10 @@ from fetchml.core.addresses import AddressRules
 from fetchml.core.model import Resources, Status, TaskSpec
 from fetchml.core.notifications import targets
 from fetchml.core.notifications.targets import OFF, EventKind, NotifyTarget, shown_url
-from fetchml.core.requests import rerun, submission, update
+from fetchml.core.requests import rerun, update
 from fetchml.core.requests.submission import Defaults, InvalidSubmission
 from fetchml.core.requests.task_limits import TaskLimits
+from tests.support.accepting import accept
 from tests.support.project_files import project_of
 from tests.support.tasks import task
 
@@ -22,7 +23,7 @@ def accepted(notify: object, project: str = "", **options: Any) -> TaskSpec:
     request: dict[str, object] = {"job_name": "a"}
     if notify is not None:
         request["notify"] = notify
-    return submission.accept(request, DEFAULTS, HOST, project_of(project), **options)
+    return accept(request, DEFAULTS, HOST, project_of(project), **options)
 
 
 @pytest.mark.parametrize(

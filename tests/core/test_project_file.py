@@ -4,10 +4,11 @@ import pytest
 from msgspec.structs import replace
 
 from fetchml.core.model import Condition, Dependency, Resources, Status, TaskSpec
-from fetchml.core.requests import rerun, submission
+from fetchml.core.requests import rerun
 from fetchml.core.requests.secrets import SecretUse
 from fetchml.core.requests.submission import Defaults, InvalidSubmission
 from fetchml.core.requests.task_limits import TaskLimits
+from tests.support.accepting import accept
 from tests.support.project_files import project_of
 from tests.support.tasks import task
 
@@ -25,7 +26,7 @@ hold = true
 
 
 def accepted(project: str, **request: object) -> TaskSpec:
-    return submission.accept({"job_name": "a", **request}, DEFAULTS, HOST, project_of(project))
+    return accept({"job_name": "a", **request}, DEFAULTS, HOST, project_of(project))
 
 
 def test_project_file_names_other_tasks_a_time_and_a_hold() -> None:
@@ -197,4 +198,4 @@ def test_task_that_is_submitted_again_takes_nothing_from_the_file() -> None:
     project = WHOLE + "environment = { requirements = 'r.txt' }\n[[notify]]\nurl = 'https://a.b'\n"
     spec = accepted("", snapshot_id="s")
     request = rerun.request_of(replace(task(status=Status.FAILED), spec=spec))
-    assert submission.accept(request, DEFAULTS, HOST, project_of(project)) == spec
+    assert accept(request, DEFAULTS, HOST, project_of(project)) == spec

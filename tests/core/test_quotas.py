@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from fetchml.core.environments.request import Environment
 from fetchml.core.events import CancelRequested, StopAttempt
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import spec_footprint
 from fetchml.core.model import DatasetSpec, Dependency, TaskSpec, User
 from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.quotas import queue_fault
@@ -37,7 +37,7 @@ def test_task_over_its_gpu_quota_has_no_backfill_reservation() -> None:
 def test_quota_of_waiting_tasks() -> None:
     host = Host(gpus=0, user_queued=2)
     host.submit(task("a"))
-    one = footprint(task("more").spec)
+    one = spec_footprint(task("more").spec)
     assert queue_fault(host.state, "alice", [one]) is None
     assert queue_fault(host.state, "alice", [one, one]) == (
         "1 tasks of alice wait, and no more than 2 may: submit when some ran"
@@ -48,7 +48,7 @@ def test_quota_of_waiting_tasks() -> None:
 def test_quota_of_memory_of_live_tasks() -> None:
     host = Host(gpus=1, user_queued_bytes=8192)
     large = task("large", args="x" * 5000)
-    size = footprint(large.spec)
+    size = spec_footprint(large.spec)
     assert queue_fault(host.state, "alice", [size]) is None
     host.submit(large)
     fault = queue_fault(host.state, "alice", [size])
@@ -118,7 +118,7 @@ def test_footprint_counts_every_field_that_holds_text() -> None:
     assert LARGE.keys() | SMALL == set(TaskSpec.__struct_fields__)
     plain = TaskSpec("a", "a", ("a",))
     for name, value in LARGE.items():
-        assert footprint(replace(plain, **{name: value})) > len(TEXT), name
+        assert spec_footprint(replace(plain, **{name: value})) > len(TEXT), name
 
 
 @pytest.mark.parametrize("character", ["x", "é", "€", "\U0001f600"])
@@ -126,7 +126,7 @@ def test_footprint_stays_as_it_is_when_texts_are_encoded(character: str) -> None
     """Python keeps the UTF-8 of a string, so that its memory grows then."""
     host = Host(gpus=0)
     given = task("a", args=character * 5000, metadata={character: character * 100})
-    size = footprint(given.spec)
+    size = spec_footprint(given.spec)
     host.submit(given)
     assert host.state.live_bytes == size
     msgspec.json.encode(given.spec)

@@ -16,7 +16,7 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.footprint import ATTEMPT_BYTES, footprint, task_footprint
+from fetchml.core.footprint import ATTEMPT_BYTES, spec_footprint, task_footprint
 from fetchml.core.lifecycle import MOST_KEPT, MOST_TEXT
 from fetchml.core.model import (
     Attempt,
@@ -163,7 +163,7 @@ def test_attempts_count_as_memory_of_their_user(monkeypatch: pytest.MonkeyPatch)
     host = Host()
     host.submit(retries(9))
     plain = host.state.live_bytes
-    assert plain == footprint(host.task("a").spec)
+    assert plain == spec_footprint(host.task("a").spec)
     fail(host)
     grown = host.state.live_bytes
     assert grown == host.state.user_bytes["alice"] == task_footprint(host.task("a"))

@@ -16,10 +16,11 @@ from fetchml.core.model import (
     Status,
     TaskSpec,
 )
-from fetchml.core.requests.submission import KNOWN_FIELDS, Defaults, InvalidSubmission, accept
+from fetchml.core.requests.submission import KNOWN_FIELDS, Defaults, InvalidSubmission
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.verdict import STOPPED, judge
 from tests.support import tasks
+from tests.support.accepting import accept
 from tests.support.project_files import project_of
 
 SPEC = TaskSpec("job", "image", ("run",), timeout_seconds=5, memory_gb=2)

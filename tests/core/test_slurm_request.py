@@ -3,9 +3,10 @@
 import pytest
 
 from fetchml.core.model import Resources
-from fetchml.core.requests.submission import Defaults, InvalidSubmission, accept
+from fetchml.core.requests.submission import Defaults, InvalidSubmission
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.scheduling import slurm
+from tests.support.accepting import accept
 from tests.support.project_files import project_of
 
 DEFAULTS = Defaults("image", ("run",), TaskLimits(), 0)

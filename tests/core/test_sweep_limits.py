@@ -14,7 +14,7 @@ from fetchml.core.events import (
     UpdateRequested,
 )
 from fetchml.core.model import Status, Task, User
-from fetchml.core.quotas import count_fault
+from fetchml.core.quotas import queue_fault
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.state import State
 from fetchml.core.sweeps.member import SweepMember
@@ -93,8 +93,8 @@ def test_waiting_tasks_are_not_in_the_queue_that_decisions_look_at() -> None:
 def test_tasks_that_wait_for_their_sweep_count_for_the_quota() -> None:
     host = Host(user_queued=5)
     host.submit(*of_sweep(4, 1))
-    assert count_fault(host.state, "alice", 2) is None
-    assert "3 tasks of alice wait" in str(count_fault(host.state, "alice", 3))
+    assert queue_fault(host.state, "alice", [0] * 2) is None
+    assert "3 tasks of alice wait" in str(queue_fault(host.state, "alice", [0] * 3))
 
 
 @settings(max_examples=40, deadline=None)

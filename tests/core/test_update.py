@@ -13,6 +13,7 @@ from fetchml.core.requests.submission import Defaults
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate, apply, read
 from fetchml.core.state import Limits, State
+from tests.support.accepting import accept
 from tests.support.invariants import check
 from tests.support.project_files import project_of
 from tests.support.tasks import task
@@ -163,20 +164,18 @@ def test_task_that_is_submitted_again_is_the_same() -> None:
         {"job_name": "a", "environment": {"project": "."}, "snapshot_id": "s"},
     ]
     for request in requests:
-        once = submission.accept(request, DEFAULTS, HOST)
-        twice = submission.accept(
-            rerun.request_of(task(spec=once)), DEFAULTS, HOST, project_of(PROJECT)
-        )
+        once = accept(request, DEFAULTS, HOST)
+        twice = accept(rerun.request_of(task(spec=once)), DEFAULTS, HOST, project_of(PROJECT))
         assert twice == once
 
 
 def test_default_image_may_be_named_whatever_is_allowed() -> None:
-    once = submission.accept({"job_name": "a"}, DEFAULTS, HOST, allow_images=("other",))
+    once = accept({"job_name": "a"}, DEFAULTS, HOST, allow_images=("other",))
     assert once.image == "default:1"
     request = rerun.request_of(task(spec=once))
-    assert submission.accept(request, DEFAULTS, HOST, allow_images=("other",)) == once
+    assert accept(request, DEFAULTS, HOST, allow_images=("other",)) == once
     with pytest.raises(submission.InvalidSubmission, match="image"):
-        submission.accept({**request, "image": "third"}, DEFAULTS, HOST, allow_images=("other",))
+        accept({**request, "image": "third"}, DEFAULTS, HOST, allow_images=("other",))
 
 
 def test_request_holds_no_tuples_and_no_empty_fields() -> None:

@@ -21,9 +21,7 @@ from fetchml.core.reactor import step
 from fetchml.core.scheduling.estimate import UNKNOWN_MS, Estimate, estimate_one
 from fetchml.core.state import ClusterLimits, Limits, State
 from fetchml.engine import estimates as module
-from fetchml.engine.estimates import AT_ONCE, Estimates
-from fetchml.engine.run_times import ENOUGH, KEPT, KINDS, RunTimes
-from fetchml.engine.wait_times import WaitTimes
+from fetchml.engine.estimates import AT_ONCE, ENOUGH, KEPT, KINDS, Estimates, RunTimes, WaitTimes
 from fetchml.ports.cluster import Node, NodeReading
 from fetchml.ports.launcher import LaunchSpec
 from tests.support import invariants, tasks

@@ -7,9 +7,8 @@ import pytest
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal, Status
 from fetchml.core.requests.experiment import Experiment, ExperimentStatus
-from fetchml.engine.experiments import service as module
-from fetchml.engine.experiments.known import KnownExperiments
-from fetchml.engine.experiments.service import Experiments
+from fetchml.engine import experiments as module
+from fetchml.engine.experiments import Experiments, KnownExperiments
 from fetchml.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.ports.store import TaskQuery
 from fetchml.system.clock import Clock

@@ -9,9 +9,8 @@ import pytest
 from fetchml.core.model import FailureReason, Principal, Role, Status, Task
 from fetchml.core.requests.listing import Filters
 from fetchml.core.sweeps import limits
-from fetchml.engine.sweeps.known import KnownSweeps
-from fetchml.engine.sweeps.service import Sweeps
-from fetchml.engine.sweeps.views import SweepView
+from fetchml.engine.sweep_records import KnownSweeps
+from fetchml.engine.sweeps import Sweeps, SweepView
 from fetchml.errors import BadRequest, Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.ports.store import TaskQuery
 from tests.support.memory_engine import MemoryEngine, memory_engine

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import spec_footprint
 from fetchml.core.model import ENDED, Change, Status, Task
 from fetchml.core.sweeps.member import SweepMember
 from fetchml.engine import task_index
@@ -174,7 +174,7 @@ def test_tasks_older_than_memory_are_left_to_the_store() -> None:
 
 def test_labels_of_ended_tasks_do_not_pass_the_bound() -> None:
     kept = [tasks.task(f"t{number}", created_at=number) for number in range(5)]
-    most = 3 * footprint(tasks.spec(metadata={"a": "x" * 10_000}))
+    most = 3 * spec_footprint(tasks.spec(metadata={"a": "x" * 10_000}))
     recent = RecentTasks(kept[::-1], limit=5, most_bytes=most, of_all=5)
     for size in (10_000, 10, 10_000, most):
         for each in kept:
@@ -182,7 +182,7 @@ def test_labels_of_ended_tasks_do_not_pass_the_bound() -> None:
             recent.replace(replace(each, spec=tasks.spec(metadata=labels)))
             left = list(recent.newest_first())
             assert left == [recent.get(task.id) for task in kept[::-1][: len(left)]]
-            assert sum(footprint(task.spec) for task in left) <= most or len(left) == 1
+            assert sum(spec_footprint(task.spec) for task in left) <= most or len(left) == 1
             assert recent.floor[1] in ("", left[-1].id)
     assert [task.id for task in left] == ["t4"], "the newest is kept"
 

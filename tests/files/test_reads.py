@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fetchml.engine.logs.threads import LogThreads
+from fetchml.engine.logs import LogThreads
 from fetchml.errors import Unavailable
 from fetchml.files import reads, shared_disk, task_files
 from fetchml.files.reads import FileReads, OpenedFile

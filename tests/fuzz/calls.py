@@ -33,6 +33,7 @@ from fetchml.core.sweeps.task_specs import Expansion
 from fetchml.errors import RequestError
 from fetchml.v1 import notification_pb2, sweep_pb2, task_pb2
 from tests.fuzz.target import JSON, NOT_JSON, STEERING, SURROGATES, WIRE, Target
+from tests.support.accepting import accept
 from tests.support.memory_store import MemoryStore
 from tests.support.tasks import task
 
@@ -98,7 +99,7 @@ def batch_message(data: bytes) -> None:
     for each in batch.tasks:
         asked = _read_create(each)
         with suppress(submission.InvalidSubmission):
-            spec = submission.accept(asked.fields, DEFAULTS, BOX)
+            spec = accept(asked.fields, DEFAULTS, BOX)
             assert text.storable(spec) is spec
 
 
@@ -122,10 +123,10 @@ def _expand(request: dict[str, Any]) -> None:
     expansion = Expansion(wanted, "sweep", wanted.random_seed or 0)
     if expansion.violations():
         return
-    first = submission.accept(expansion.first_request(), DEFAULTS, BOX)
+    first = accept(expansion.first_request(), DEFAULTS, BOX)
     count = min(wanted.total, MOST_EXPANDED)
     drawn = wanted.drawn(wanted.random_seed or 0, range(count))
-    for spec in expansion.specs(first, drawn, count):
+    for spec, _ in expansion.specs(first, drawn, count):
         assert text.storable(spec) is spec
 
 

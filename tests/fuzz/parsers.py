@@ -48,6 +48,7 @@ from fetchml.files.tar_reader import members
 from fetchml.snapshots.unpack import UnpackLimits, unpack
 from fetchml.v1 import task_pb2
 from tests.fuzz.target import as_text
+from tests.support.accepting import accept
 from tests.support.project_files import project_of
 
 DEFAULTS = submission.Defaults("image", ("run",), TaskLimits(), 0)
@@ -137,14 +138,14 @@ def json_body(data: bytes) -> None:
         return
     experiment.violations(request)
     jupyter.violations(request, BOX, TaskLimits())
-    spec = submission.accept(request, DEFAULTS, BOX)
+    spec = accept(request, DEFAULTS, BOX)
     assert text.storable(spec) is spec
     _ = spec.argv
 
 
 def create_message(data: bytes) -> None:
     request = task_pb2.CreateTaskRequest.FromString(data)
-    spec = submission.accept(task_messages.split_create(request)[0], DEFAULTS, BOX)
+    spec = accept(task_messages.split_create(request)[0], DEFAULTS, BOX)
     assert text.storable(spec) is spec
 
 

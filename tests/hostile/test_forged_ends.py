@@ -12,7 +12,7 @@ import pytest
 
 from fetchml.attempts.attempt_end import AttemptTimes
 from fetchml.core.model import ENDED, AttemptEnd, Status
-from fetchml.engine.run_times import RunTimes
+from fetchml.engine.estimates import RunTimes
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.views import WatchFilter
 from tests.hostile.raw import ADMIN_KEY, SERVER_SETTINGS, all_tasks, submit

@@ -10,8 +10,8 @@ import pytest
 
 from fetchml.core.model import Principal, Role
 from fetchml.core.requests.logs import LogRange, LogSearch
+from fetchml.engine import logs
 from fetchml.engine.engine import Engine
-from fetchml.engine.logs import reader
 from fetchml.files import log_search
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.log_search import ReadLog
@@ -53,7 +53,7 @@ class Searches:
 @pytest.fixture
 def searches(monkeypatch: pytest.MonkeyPatch) -> Iterator[Searches]:
     searches = Searches()
-    monkeypatch.setattr(reader, "last_lines", searches.last_lines)
+    monkeypatch.setattr(logs, "last_lines", searches.last_lines)
     yield searches
     searches.released.set()
 

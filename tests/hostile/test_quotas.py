@@ -7,7 +7,7 @@ import pytest
 
 from fetchml.config.settings import Settings
 from fetchml.core import quotas
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import spec_footprint
 from fetchml.core.model import Change, Status, TaskSpec
 from fetchml.engine.feed import KEPT_BYTES, Feed
 from tests.hostile.attacked import MIB, Attacked
@@ -66,7 +66,7 @@ def test_default_quotas_allow_several_users() -> None:
     most = Settings().quotas.user_queued_mb * MIB
     assert 0 < 4 * most < quotas.MAX_LIVE_BYTES
     small = TaskSpec("job-17", "python:3.12-slim", ("python", "train.py"), args="--lr 0.1")
-    assert footprint(small) * 100_000 < most, "a user may have so many small ones"
+    assert spec_footprint(small) * 100_000 < most, "a user may have so many small ones"
     assert Settings().quotas.user_queued == 100_000
 
 
@@ -76,5 +76,5 @@ def test_recent_changes_are_bounded_in_bytes() -> None:
     for seq in range(1, 1001):
         feed.committed([Change(seq, 1, ended)])
     kept = next(seq for seq in range(1000) if feed.after(seq, 1) is not None)
-    assert (1000 - kept) * footprint(ended.spec) <= KEPT_BYTES
+    assert (1000 - kept) * spec_footprint(ended.spec) <= KEPT_BYTES
     assert feed.after(999, 10) == [Change(1000, 1, ended)]

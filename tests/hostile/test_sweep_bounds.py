@@ -9,9 +9,9 @@ import pytest
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Dependency, Principal, Role, TaskSpec
 from fetchml.core.requests.checks import MAX_ITEMS
-from fetchml.core.sweeps import limits
-from fetchml.engine.sweeps import service
-from fetchml.engine.sweeps.service import Sweeps
+from fetchml.core.sweeps import limits, task_specs
+from fetchml.engine import sweeps
+from fetchml.engine.sweeps import Sweeps
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
 from fetchml.errors import Unavailable, ValidationFailed
 from fetchml.ports.store import TaskQuery
@@ -31,12 +31,12 @@ async def test_memory_of_one_sweep_is_bounded_before_its_tasks_are_made(
 ) -> None:
     made: list[int] = []
 
-    def counted(spec: TaskSpec) -> int:
-        made.append(footprint(spec))
+    def counted(encoded: bytes) -> int:
+        made.append(footprint(encoded))
         return made[-1]
 
-    monkeypatch.setattr(service, "footprint", counted)
-    monkeypatch.setattr(service, "MAX_TASK_BYTES", 1 << 20)
+    monkeypatch.setattr(task_specs, "footprint", counted)
+    monkeypatch.setattr(sweeps, "MAX_TASK_BYTES", 1 << 20)
     request = {
         "task": {"job_name": "a", "command": [WORD] * 4},
         "parameters": {"n": {"range": [1, 1_000]}},

@@ -12,8 +12,8 @@ from fetchml.core.model import Role
 from fetchml.core.sweeps import search_space
 from fetchml.core.sweeps.definition import MAX_PARAMETERS, Definition
 from fetchml.core.sweeps.search_space import MAX_TASKS
-from fetchml.engine.sweeps import service
-from fetchml.engine.sweeps.service import DRAWN_AT_ONCE, SHOWN_TASKS
+from fetchml.engine import sweeps
+from fetchml.engine.sweeps import DRAWN_AT_ONCE, SHOWN_TASKS
 from tests.support.rest_world import Client, Reply, World, rest_world
 from tests.support.waiting import soon, until_true
 
@@ -81,7 +81,7 @@ async def test_validation_draws_what_it_shows(
     made = await soon(create(world.client, random_sweep(2, MAX_TASKS), "?validate_only=true"))
     assert (made.status, made.json["total"]) == (200, MAX_TASKS)
     assert len(made.json["tasks"]) == drawn.tasks[2] == SHOWN_TASKS
-    monkeypatch.setattr(service, "MAX_TASK_BYTES", 1 << 20)
+    monkeypatch.setattr(sweeps, "MAX_TASK_BYTES", 1 << 20)
     refused = await soon(create(world.client, ATTACK, "?validate_only=true"))
     assert "take more: use fewer values" in refused.error, "the others count as those"
     assert drawn.tasks[MAX_PARAMETERS] == SHOWN_TASKS

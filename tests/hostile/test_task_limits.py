@@ -12,7 +12,7 @@ from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.settings import Settings
 from fetchml.core.model import Resources, TaskSpec
 from fetchml.core.requests import jupyter
-from fetchml.core.requests.submission import Defaults, InvalidSubmission, accept
+from fetchml.core.requests.submission import Defaults, InvalidSubmission
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.errors import ValidationFailed
 from fetchml.ops.checks import limits
@@ -20,6 +20,7 @@ from fetchml.ports.launcher import LaunchSpec
 from fetchml.system import host
 from testbed.docker_engine import Engine
 from tests.hostile.attacked import MIB, Attacked
+from tests.support.accepting import accept
 from tests.support.engine_box import ALICE, Box
 from tests.support.engine_box import box as box  # noqa: PLC0414 - a fixture
 from tests.support.project_files import project_of

@@ -14,17 +14,16 @@ from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.adapters.origins.http import HttpOrigin
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.attempts.manager import AttemptSettings
-from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.addresses import AddressRules
 from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
-from fetchml.core.requests.submission import Defaults
+from fetchml.core.requests.submission import Defaults, SubmissionRules
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.requests.volumes import Volume
 from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.engine import Engine
-from fetchml.engine.experiments.service import Experiments
+from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.files.folder_events import FolderEvents

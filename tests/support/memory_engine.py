@@ -12,11 +12,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from fetchml.attempts.manager import AttemptSettings
-from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.model import Cancel, Principal, Resources, Task
 from fetchml.core.notifications.outbox import Channel
 from fetchml.core.requests.snapshot import Snapshot
-from fetchml.core.requests.submission import Defaults
+from fetchml.core.requests.submission import Defaults, SubmissionRules
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache

@@ -8,7 +8,7 @@ import duckdb
 import msgspec
 
 from fetchml.adapters.duckdb import sql
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import spec_footprint
 from fetchml.core.model import Task
 from fetchml.pages import in_brief, row_bytes
 from fetchml.ports.store import TaskQuery
@@ -101,7 +101,7 @@ def tasks_of(
         for rowid in portion:
             task = decode_task(data[rowid])
             if most_bytes is not None:
-                taken += footprint(task.spec)
+                taken += spec_footprint(task.spec)
                 if taken > most_bytes and tasks:
                     return tasks
             tasks.append(task)

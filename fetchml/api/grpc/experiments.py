@@ -8,7 +8,7 @@ from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.task_messages import wants_full
 from fetchml.core.model import Principal
 from fetchml.core.requests.experiment import KNOWN_FIELDS, Experiment
-from fetchml.engine.experiments.service import Experiments
+from fetchml.engine.experiments import Experiments
 from fetchml.system.pacing import map_paced
 from fetchml.v1 import experiment_pb2, experiment_pb2_grpc
 

@@ -10,7 +10,7 @@ from fetchml.api.task_messages import fill_task, split_create
 from fetchml.core.sweeps.definition import MAX_PARAMETERS
 from fetchml.core.sweeps.search_space import KINDS, MAX_TASKS
 from fetchml.engine.engine import Engine
-from fetchml.engine.sweeps.views import SweepView
+from fetchml.engine.sweeps import SweepView
 from fetchml.errors import BadRequest
 from fetchml.system.pacing import map_paced
 from fetchml.v1 import sweep_pb2, sweep_pb2_grpc

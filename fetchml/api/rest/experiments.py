@@ -12,7 +12,7 @@ from fetchml.api.http.router import Route
 from fetchml.core.model import Principal
 from fetchml.core.requests.checks import unknown_fields
 from fetchml.core.requests.experiment import KNOWN_FIELDS, Experiment
-from fetchml.engine.experiments.service import Experiments
+from fetchml.engine.experiments import Experiments
 
 
 class ExperimentOperations:

@@ -14,7 +14,7 @@ from fetchml.core.acceptance import ignored_fields
 from fetchml.core.requests.checks import unknown_fields
 from fetchml.core.sweeps.definition import KNOWN_FIELDS
 from fetchml.engine.engine import Engine
-from fetchml.engine.sweeps.views import SweepView
+from fetchml.engine.sweeps import SweepView
 
 
 class SweepOperations:

@@ -6,9 +6,9 @@ line in `_RULES`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import cast
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -16,6 +16,7 @@ from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules
 from fetchml.core.dependencies import request as dependencies
 from fetchml.core.environments import request as environment
 from fetchml.core.environments.request import Environment
+from fetchml.core.footprint import encode_spec, footprint
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
 from fetchml.core.notifications import targets
 from fetchml.core.notifications.targets import NotifyTarget, address_fault
@@ -50,6 +51,7 @@ from fetchml.core.requests.secrets import SecretUse
 from fetchml.core.requests.snapshot import ParsedFile
 from fetchml.core.requests.task_limits import TaskLimits, resource_violations, timeout_violations
 from fetchml.core.requests.times import milliseconds, time_fault
+from fetchml.core.requests.volumes import Volume
 from fetchml.core.scheduling import slurm
 
 MAX_ARGUMENT_CHARACTERS = 32 * 1024 - 1
@@ -73,8 +75,6 @@ _UNTIDY = re.compile(r"//|/\.\.?(?:/|\Z)|[^/]/\Z")
 """Matches an empty part of a path, `.` or `..`, and a slash at its end."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
-_encode = msgspec.json.Encoder().encode
-
 _argument = text(MAX_ARGUMENT_CHARACTERS)
 _path = line(4096)
 
@@ -95,25 +95,45 @@ class Defaults:
     max_retries: int
 
 
+@dataclass(frozen=True, slots=True)
+class SubmissionRules:
+    """Limits of requests, by the settings."""
+
+    defaults: Defaults
+    dataset_schemes: tuple[str, ...] = dataset.SCHEMES
+    dataset_addresses: AddressRules = PUBLIC_ADDRESSES
+    allow_images: tuple[str, ...] = images.ANY
+    slurm_allow: tuple[str, ...] | None = None
+    """Parameters of Slurm that a request may have; `None` if tasks do not run on Slurm."""
+    slurm_users: Collection[str] | None = None
+    """Users who may submit; `None` if all may."""
+    notify_addresses: AddressRules | None = PUBLIC_ADDRESSES
+    """`None` if the server sends no notifications."""
+    volumes: Mapping[str, Volume] = field(default_factory=dict[str, Volume])
+    """By name."""
+    allow_may_idle: bool = True
+
+
+class Accepted(NamedTuple):
+    """A valid task, and the bytes of memory that it takes (`core.footprint`)."""
+
+    spec: TaskSpec
+    footprint: int
+
+
 def accept(
     request: Mapping[str, object],
-    defaults: Defaults,
+    rules: SubmissionRules,
     capacity: Resources,
     project: ProjectFile = NO_PROJECT,
-    *,
-    dataset_schemes: Sequence[str] = dataset.SCHEMES,
-    dataset_addresses: AddressRules = PUBLIC_ADDRESSES,
-    allow_images: Sequence[str] = images.ANY,
-    slurm_allow: Sequence[str] | None = None,
-    allow_may_idle: bool = True,
-    notify_addresses: AddressRules | None = PUBLIC_ADDRESSES,
-) -> TaskSpec:
+) -> Accepted:
     """Return the task of a request. Raises InvalidSubmission with every violation.
 
     Fields that the request leaves out come from the snapshot's fetchml.toml (`project`), then from
-    `defaults`, except for those of `grants`; the default image is always allowed. Unknown
-    properties are ignored (reading 12).
+    the server's defaults, except for those of `grants`; the default image is always allowed.
+    Unknown properties are ignored (reading 12).
     """
+    defaults = rules.defaults
     fields, violations = check_fields(request, _RULES, required=("job_name",))
     left_out = cast("list[str]", fields.pop("without", []))
     violations += project.faults
@@ -132,13 +152,17 @@ def accept(
         violations += [project.placed(found, request) for found in beyond]
     named = fields.get("image")
     is_default = named == defaults.image
-    if isinstance(named, str) and not is_default and (refusal := images.fault(named, allow_images)):
+    if (
+        isinstance(named, str)
+        and not is_default
+        and (refusal := images.fault(named, rules.allow_images))
+    ):
         violations.append(project.placed(Violation("image", refusal), request))
     is_plain = _PLAIN.issuperset(fields)
     if not is_plain:
         violations += [
-            *_slurm_violations(request, project, fields, slurm_allow),
-            *_idle_violations(request, project, fields, allow=allow_may_idle),
+            *_slurm_violations(request, project, fields, rules.slurm_allow),
+            *_idle_violations(request, project, fields, allow=rules.allow_may_idle),
         ]
     if violations:
         raise InvalidSubmission(violations)
@@ -158,14 +182,15 @@ def accept(
             raise InvalidSubmission([project.placed(found, request) for found in wrong_pairs])
         fields["checkpoint"] = fields.get("checkpoint", False) or "checkpoint_from" in fields
     spec = TaskSpec(**fields)  # type: ignore[arg-type]
-    if rule := size_fault(spec):
-        longest = max(fields, key=lambda name: len(_encode(fields[name])))
+    encoded = encode_spec(spec)
+    if rule := size_fault(encoded):
+        longest = max(fields, key=lambda name: len(encode_spec(fields[name])))
         raise InvalidSubmission([project.placed(Violation(longest, rule), request)])
-    if spec.dataset_specs and (wrong := _datasets_fault(spec, dataset_schemes, dataset_addresses)):
+    if spec.dataset_specs and (wrong := _datasets_fault(spec, rules)):
         raise InvalidSubmission([Violation("dataset_specs", wrong)])
     if spec.notify:
-        _check_targets(spec.notify, request, project, notify_addresses)
-    return spec
+        _check_targets(spec.notify, request, project, rules.notify_addresses)
+    return Accepted(spec, footprint(encoded))
 
 
 def _check_targets(
@@ -208,11 +233,12 @@ def _read_structures(fields: dict[str, object]) -> None:
         fields["start_after"] = milliseconds(fields["start_after"]) or None  # type: ignore[arg-type]
 
 
-def _datasets_fault(spec: TaskSpec, schemes: Sequence[str], addresses: AddressRules) -> str | None:
+def _datasets_fault(spec: TaskSpec, rules: SubmissionRules) -> str | None:
     specs = spec.dataset_specs or ()
     if spec.inputs_from and any(_is_input_place(each.mount_path) for each in specs):
         return "must not lie in /inputs, where the outputs of other tasks are (inputs_from)"
-    return dataset.fault(specs, spec.datasets or (), schemes, addresses)
+    datasets = spec.datasets or ()
+    return dataset.fault(specs, datasets, rules.dataset_schemes, rules.dataset_addresses)
 
 
 def _is_input_place(path: str | None) -> bool:
@@ -373,8 +399,9 @@ def field_fault(name: str, value: object) -> str | None:
     return _RULES[name](value)
 
 
-def size_fault(spec: TaskSpec) -> str | None:
-    """Return why the longest field of a request must be shorter; `None` if the request fits."""
-    if len(_encode(spec)) <= MAX_REQUEST_BYTES:
+def size_fault(encoded: bytes) -> str | None:
+    """Return why the longest field of a request must be shorter; `None` if the request fits.
+    `encoded`: its specification."""
+    if len(encoded) <= MAX_REQUEST_BYTES:
         return None
     return f"must be shorter: the request must not exceed {MAX_REQUEST_BYTES} bytes in all"

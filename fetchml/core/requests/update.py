@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 
 from msgspec.structs import replace
 
+from fetchml.core.footprint import encode_spec
 from fetchml.core.model import ENDED, HOLDING, Status, Task, TaskSpec, Value
 from fetchml.core.notifications import targets
 from fetchml.core.notifications.targets import NotifyTarget
@@ -188,7 +189,7 @@ def _with_labels(spec: TaskSpec, labels: Mapping[str, str]) -> TaskSpec:
 
 def _that_fits(spec: TaskSpec, changed: str) -> TaskSpec:
     """Raises InvalidUpdate."""
-    if rule := submission.size_fault(spec):
+    if rule := submission.size_fault(encode_spec(spec)):
         raise InvalidUpdate([Violation(changed, rule)])
     return spec
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from fetchml.core.dependencies import by_index
+from fetchml.core.footprint import encode_spec, footprint
 from fetchml.core.model import TaskSpec
 from fetchml.core.requests import submission
 from fetchml.core.requests.checks import Violation
 from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
+from fetchml.core.requests.submission import Accepted
 from fetchml.core.sweeps.definition import Definition
 from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.sweeps.template import Template
@@ -45,7 +47,7 @@ class Expansion:
         drawn: Sequence[float],
         count: int,
         followed: Mapping[str, Sequence[str]] | None = None,
-    ) -> Iterator[TaskSpec]:
+    ) -> Iterator[Accepted]:
         """Yield the first `count` tasks in the order of their indexes. `first`: the accepted first
         request, which differs from the others in its placeholders only. `drawn`: their numbers,
         see `Definition.drawn`. `followed`: see `by_index.of_index`. Raises InvalidSubmission."""
@@ -59,7 +61,11 @@ class Expansion:
                     raise submission.InvalidSubmission(
                         [Violation("task.after", str(error))]
                     ) from None
-            yield spec
+            encoded = encode_spec(spec)
+            if wrong := submission.size_fault(encoded):
+                rule = f"{wrong} (in the task with index {index})"
+                raise submission.InvalidSubmission([Violation("task", rule)])
+            yield Accepted(spec, footprint(encoded))
 
     def _spec(self, first: TaskSpec, index: int, drawn: Sequence[float]) -> TaskSpec:
         parameters = self._definition.parameters(index, drawn)
@@ -69,11 +75,7 @@ class Expansion:
                 rule = f"{wrong} (in the task with index {index})"
                 raise submission.InvalidSubmission([Violation(f"task.{name}", rule)])
         member = SweepMember(self._sweep_id, index, parameters, self._definition.max_parallel)
-        spec = replace(first, sweep=member, **_converted(filled, first))
-        if wrong := submission.size_fault(spec):
-            rule = f"{wrong} (in the task with index {index})"
-            raise submission.InvalidSubmission([Violation("task", rule)])
-        return spec
+        return replace(first, sweep=member, **_converted(filled, first))
 
 
 def _converted(filled: dict[str, object], first: TaskSpec) -> dict[str, object]:

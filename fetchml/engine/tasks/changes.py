@@ -17,8 +17,8 @@ from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.submissions import Submissions
+from fetchml.engine.task_lookup import VisibleTasks
 from fetchml.engine.tasks.time_limits import TimeLimits
-from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.errors import (
     Conflict,
     DiskFull,

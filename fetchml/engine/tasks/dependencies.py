@@ -13,7 +13,7 @@ from fetchml.core.sweeps.model import Sweep
 from fetchml.core.sweeps.progress import Failures
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.gpus.peak_store import load_peaks
-from fetchml.engine.sweeps.known import KnownSweeps
+from fetchml.engine.sweep_records import KnownSweeps
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.errors import FieldViolation, ValidationFailed
 from fetchml.ports.store import Store, StoredState, SweepTask, TaskQuery

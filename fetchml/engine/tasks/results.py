@@ -7,7 +7,7 @@ from contextlib import closing
 from fetchml.core.metrics import MAX_METRICS_BYTES, METRICS_FILE, metrics_in
 from fetchml.core.model import ENDED, Principal, Task
 from fetchml.core.requests.listing import page_fault
-from fetchml.engine.experiments.service import Experiments
+from fetchml.engine.experiments import Experiments
 from fetchml.errors import BadRequest, NotFound
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.store import TaskPage, TaskQuery

@@ -10,7 +10,7 @@ from fetchml.core.model import Principal, Task
 from fetchml.core.permissions import AdminOnly
 from fetchml.core.scheduling import lost_attempts
 from fetchml.engine.dispatcher import Dispatcher
-from fetchml.engine.tasks.visible import VisibleTasks
+from fetchml.engine.task_lookup import VisibleTasks
 from fetchml.errors import Conflict, forbid
 from fetchml.ports.cluster import Cluster
 

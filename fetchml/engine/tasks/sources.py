@@ -8,8 +8,8 @@ from fetchml.core.requests.checkpoint import source_fault
 from fetchml.core.requests.checks import Violation
 from fetchml.core.requests.project_file import ProjectFile
 from fetchml.datasets.provider import DatasetProvider
+from fetchml.engine.task_lookup import VisibleTasks
 from fetchml.engine.tasks.dependencies import Dependencies
-from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.environments.service import Environments
 from fetchml.errors import FieldViolation, NotFound, ValidationFailed
 from fetchml.files.storage.volumes import VolumeUsage

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from fetchml.attempts.checkpoints import CheckpointCounts
-from fetchml.engine.host.run_counts import RunCounts
+from fetchml.engine.status import RunCounts
 from fetchml.files.storage.volumes import VolumeReport
 
 

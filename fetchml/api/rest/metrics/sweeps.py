@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from fetchml.core.model import Status
-from fetchml.engine.sweeps.views import SweepTotals
+from fetchml.engine.sweeps import SweepTotals
 
 
 def sweep_metrics(totals: SweepTotals) -> Iterator[Metric]:

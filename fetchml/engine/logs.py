@@ -1,20 +1,116 @@
-"""Reads the log of a task: a part of it, or on while it grows, from one attempt into the next."""
+"""Logs: read and followed in parts, searched, and described."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import TypeVar
 
 from fetchml.core.model import ENDED, Task
-from fetchml.core.requests.logs import LogRange
+from fetchml.core.requests.logs import LogRange, LogSearch
 from fetchml.engine.feed import Feed
-from fetchml.engine.logs.threads import LogThreads
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import Changes, FolderEvents
-from fetchml.files.log_search import ReadLog, last_lines
+from fetchml.files.log_search import ReadLog, last_lines, search_backward, search_forward
 from fetchml.files.reads import FileReads
 from fetchml.files.task_files import TaskFiles
-from fetchml.views import LogChunk, LogStart
+from fetchml.system.threads import UserThreads
+from fetchml.views import LogChunk, LogInfo, LogMatch, LogMatches, LogStart, LogTime
+
+THREADS = 2
+
+T = TypeVar("T")
+
+
+class LogThreads:
+    """A task decides how long a search in its log takes, up to a limit. So searches have threads of
+    their own, and never delay other work."""
+
+    def __init__(self, reads: FileReads) -> None:
+        self._reads = reads
+        self._threads = UserThreads("log-search", THREADS)
+
+    async def run(self, user: str, folder: AttemptFolder, work: Callable[[ReadLog], T]) -> T:
+        """Return what `work` returns, which reads the folder's log with its argument. It ends at
+        the next read when the caller is cancelled. Raises Unavailable."""
+
+        def reading(check: Callable[[], None]) -> T:
+            def read(offset: int, size: int) -> tuple[int, bytes]:
+                check()
+                return folder.read_log(offset, size)
+
+            return work(read)
+
+        return await self._reads.long(folder.run, self._threads.run(user, reading))
+
+
+MAX_TIMES = 1000
+
+
+class LogSearcher:
+    def __init__(self, files: TaskFiles, threads: LogThreads, clock: Callable[[], int]) -> None:
+        self._files = files
+        self._threads = threads
+        self._clock = clock
+
+    async def info(self, task: Task, wanted: LogRange) -> LogInfo:
+        """Return the bounds of a log, and the times of its part."""
+        number = wanted.attempt if wanted.attempt is not None else task.attempt
+        folder = self._files.attempt(task.id, number)
+        work = partial(_info, folder, task, number, wanted, self._clock())
+        return await self._files.reads(work)
+
+    async def search(self, task: Task, wanted: LogSearch, user: str) -> LogMatches:
+        """Return the next matches."""
+        number = wanted.attempt if wanted.attempt is not None else task.attempt
+        folder = self._files.attempt(task.id, number)
+        work = partial(_search, folder, number, wanted, self._clock())
+        return await self._threads.run(user, folder, work)
+
+
+def _info(folder: AttemptFolder, task: Task, number: int, wanted: LogRange, now: int) -> LogInfo:
+    first, end = folder.log_bounds()
+    low = max(first, wanted.offset or 0)
+    high = end if wanted.limit is None else min(end, low + wanted.limit)
+    times = folder.log_times(now, end).between(low, high, MAX_TIMES)
+    return LogInfo(
+        task_id=task.id,
+        attempt=number,
+        attempts=task.attempt,
+        offset=first,
+        end=end,
+        may_grow=task.status not in ENDED and number >= task.attempt,
+        times=tuple(LogTime(time.at, time.offset) for time in times),
+    )
+
+
+def _search(
+    folder: AttemptFolder, number: int, wanted: LogSearch, now: int, read: ReadLog
+) -> LogMatches:
+    first, end = folder.log_bounds()
+    text = wanted.text.encode(errors="replace")
+    if wanted.backwards:
+        high = end if wanted.offset is None else min(end, wanted.offset)
+        found = search_backward(
+            read, text, first, high, wanted.limit, ignore_case=wanted.ignore_case
+        )
+    else:
+        low = max(first, wanted.offset or 0)
+        found = search_forward(read, text, low, end, wanted.limit, ignore_case=wanted.ignore_case)
+    times = folder.log_times(now, end)
+    matches = []
+    for match in found.matches:
+        written = times.between(match.offset, match.offset + 1, 1)
+        matches.append(
+            LogMatch(
+                match.offset,
+                match.line_offset,
+                match.text.decode(errors="replace"),
+                written[0].at if written else None,
+            )
+        )
+    return LogMatches(number, tuple(matches), found.next_offset)
+
 
 CHUNK_BYTES = 256 * 1024
 PAUSE_SECONDS = 0.05

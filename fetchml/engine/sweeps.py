@@ -1,7 +1,8 @@
-"""Sweeps: many tasks of one request, created together, and then listed, cancelled and submitted
-again as one."""
+"""Sweeps: many tasks of one request, created together, and then listed, cancelled, ranked and
+submitted again as one."""
 
 import asyncio
+import heapq
 from array import array
 from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -15,25 +16,28 @@ from fetchml.core import idempotency as idempotency_keys
 from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.events import ManyCancelRequested
-from fetchml.core.footprint import footprint
+from fetchml.core.footprint import spec_footprint
 from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec, User
 from fetchml.core.requests import rerun, submission
 from fetchml.core.requests.checks import MAX_INT, Violation
 from fetchml.core.requests.listing import DEFAULT_LIMIT, page_fault
 from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
 from fetchml.core.requests.snapshot import PROJECT_FILE
+from fetchml.core.requests.submission import Accepted
 from fetchml.core.state import State
-from fetchml.core.sweeps import definition, limits
+from fetchml.core.sweeps import definition, limits, ranking
 from fetchml.core.sweeps.definition import Definition
 from fetchml.core.sweeps.model import Mode, Sweep
+from fetchml.core.sweeps.ranking import DEFAULT_RESULTS, MAX_NAMES, Goal
 from fetchml.core.sweeps.task_specs import Expansion
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
+from fetchml.engine.slow_reads import SlowReads
 from fetchml.engine.submissions import Submissions
-from fetchml.engine.sweeps.known import KIND, KnownSweeps
-from fetchml.engine.sweeps.views import SweepChange, SweepPage, SweepTotals, SweepView
+from fetchml.engine.sweep_records import KIND, KnownSweeps
 from fetchml.engine.tasks.dependencies import Dependencies
 from fetchml.engine.tasks.request_keys import check_key
+from fetchml.engine.tasks.results import AT_ONCE, ResultLists
 from fetchml.engine.tasks.sources import as_placed
 from fetchml.errors import (
     BadRequest,
@@ -50,6 +54,64 @@ from fetchml.system.background import BackgroundWork
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.pacing import Pace
 from fetchml.system.threads import WorkerThreads
+
+
+class SweepView(NamedTuple):
+    """A sweep with the state of its tasks."""
+
+    sweep: Sweep
+    counts: Mapping[Status, int]
+    """Tasks by the status that clients see."""
+    tasks: Sequence[Task] = ()
+    """The first tasks of a sweep that was only validated."""
+
+    @property
+    def deleted(self) -> int:
+        return max(0, self.sweep.total - sum(self.counts.values()))
+
+
+class SweepPage(NamedTuple):
+    sweeps: Sequence[SweepView]
+    """Newest first."""
+    total: int
+    """All sweeps that match and that the caller may see."""
+
+
+class SweepTotals(NamedTuple):
+    """Of all users together."""
+
+    sweeps: int
+    open: int
+    """Sweeps with tasks that have not ended."""
+    tasks: Mapping[Status, int]
+    """Tasks of all sweeps by the status that clients see."""
+
+
+class SweepChange(NamedTuple):
+    """A sweep after its tasks were cancelled or submitted again."""
+
+    sweep: SweepView
+    tasks: int
+    """Number of the tasks that were changed."""
+
+
+class SweepResult(NamedTuple):
+    """A completed task of a sweep."""
+
+    task: Task
+    value: float
+    """Of the metric that the caller asked for."""
+    metrics: Mapping[str, float]
+
+
+class SweepResults(NamedTuple):
+    results: Sequence[SweepResult]
+    """The best first."""
+    total: int
+    """Completed tasks that have the metric."""
+    metric_names: Sequence[str]
+    """Names of the metrics that the completed tasks report."""
+
 
 T = TypeVar("T")
 
@@ -74,9 +136,8 @@ class _Prepared(NamedTuple):
     """A sweep whose tasks are valid."""
 
     sweep: Sweep
-    specs: Sequence[TaskSpec]
-    footprints: Sequence[int]
-    """Bytes of memory of each task, also of those that a validation does not make."""
+    tasks: Sequence[Accepted]
+    """A validation repeats the last in place of those that it does not make."""
     ended: Mapping[str, Status]
     """Outcomes of tasks that they start after, as far as known."""
 
@@ -242,7 +303,7 @@ class Sweeps:
         wanted = definition.read(request)
         if not isinstance(wanted, Definition):
             raise _failed(wanted)
-        self._submissions.require_accepting(who, wanted.total)
+        self._submissions.require_accepting(who)
         sweep_id = self._submissions.new_id(self._clock())
         seed = wanted.random_seed
         if wanted.mode is Mode.RANDOM and seed is None:
@@ -252,7 +313,8 @@ class Sweeps:
         if unknown := expansion.violations():
             raise _failed(unknown)
         with _of_task():
-            first = await self._submissions.accept(who, expansion.first_request(), wanted.total)
+            request_of_first = expansion.first_request()
+            first = (await self._submissions.check(who, request_of_first, wanted.total)).spec
         now = self._clock()
         sweep = Sweep(
             sweep_id,
@@ -275,10 +337,8 @@ class Sweeps:
         await held.enter_async_context(self._expanding)
         with _of_task(), as_placed(wanted.task, project):
             followed = await self._dependencies.followed(first)
-        specs, footprints = await _expanded(
-            expansion.specs(followed.spec, drawn, count, followed.tasks), wanted.total
-        )
-        return _Prepared(sweep, specs, footprints, followed.ended)
+        made = expansion.specs(followed.spec, drawn, count, followed.tasks)
+        return _Prepared(sweep, await _expanded(made, wanted.total), followed.ended)
 
     async def _drawn(self, wanted: Definition, seed: int, count: int) -> "array[float]":
         """Draw in portions, so that the sweeps of other users have their turns, and a cancelled
@@ -306,10 +366,9 @@ class Sweeps:
 
     async def _enter(self, who: Principal, prepared: _Prepared, *, dry_run: bool) -> Sequence[Task]:
         sweep = prepared.sweep
-        return await self._submissions.create_accepted(
+        return await self._submissions.enter(
             who,
-            prepared.specs,
-            prepared.footprints,
+            prepared.tasks,
             documents=[Document(KIND, sweep.id, msgspec.json.encode(sweep))],
             known=prepared.ended,
             dry_run=dry_run,
@@ -385,16 +444,15 @@ class Sweeps:
             if not tasks:
                 return 0
             owner = rerun.submitter(who, tasks[0])
-            self._submissions.require_accepting(owner, len(tasks))
+            self._submissions.require_accepting(owner)
             specs = await self._dependencies.renewed([_again(task) for task in tasks])
             # What may have changed since is the same for all: snapshot, experiment, limits.
             first = replace(tasks[0], spec=specs[0])
-            await self._submissions.accept(owner, rerun.request_of(first))
+            await self._submissions.check(owner, rerun.request_of(first))
             now = self._clock()
             replaced = [replace(task, superseded=True, edited_at=now) for task in tasks]
-            await self._submissions.create_accepted(
-                owner, specs, [footprint(spec) for spec in specs], replaced=replaced, now=now
-            )
+            new = [Accepted(spec, spec_footprint(spec)) for spec in specs]
+            await self._submissions.enter(owner, new, replaced=replaced, now=now)
         return len(tasks)
 
 
@@ -411,28 +469,26 @@ def _of_task() -> Iterator[None]:
         raise ValidationFailed(faults) from None
 
 
-async def _expanded(made: Iterator[TaskSpec], total: int) -> tuple[list[TaskSpec], list[int]]:
-    """Return the tasks, and the memory that each of `total` takes in bytes: those that are not made
-    count as the average of the others. Raises ValidationFailed."""
-    specs: list[TaskSpec] = []
-    footprints: list[int] = []
+async def _expanded(made: Iterator[Accepted], total: int) -> list[Accepted]:
+    """Return `total` tasks; the last stands for those that are not made. Raises
+    ValidationFailed."""
+    tasks: list[Accepted] = []
     taken = 0
     pace = Pace()
     try:
-        for spec in made:
-            specs.append(spec)
-            footprints.append(footprint(spec))
-            taken += footprints[-1]
+        for each in made:
+            tasks.append(each)
+            taken += each.footprint
             if taken > MAX_TASK_BYTES:
                 raise ValidationFailed([_TOO_LARGE])
             if pace.due:
                 await pace.rest()
     except submission.InvalidSubmission as error:
         raise _failed(error.violations) from None
-    others, each = total - len(specs), taken // len(specs)
-    if taken + others * each > MAX_TASK_BYTES:
+    others = total - len(tasks)
+    if taken + others * each.footprint > MAX_TASK_BYTES:
         raise ValidationFailed([_TOO_LARGE])
-    return specs, footprints + [each] * others
+    return tasks + [each] * others
 
 
 def _again(task: Task) -> TaskSpec:
@@ -445,3 +501,77 @@ def _again(task: Task) -> TaskSpec:
 
 def _failed(violations: Sequence[Violation]) -> ValidationFailed:
     return ValidationFailed([FieldViolation(*violation) for violation in violations])
+
+
+PAGE = 200
+"""Tasks that are in memory together."""
+TOO_LONG = "The results take too long to read: try again when the server is less busy"
+
+
+class SweepRanking:
+    """Used from one event loop."""
+
+    def __init__(
+        self, sweeps: Sweeps, store: Store, results: ResultLists, slow_reads: SlowReads
+    ) -> None:
+        self._sweeps = sweeps
+        self._store = store
+        self._results = results
+        self._slow_reads = slow_reads
+
+    async def best(
+        self,
+        who: Principal,
+        sweep_id: str,
+        metric: str,
+        goal: str = "",
+        limit: int | None = None,
+    ) -> SweepResults:
+        """Return the completed tasks of a sweep that have the best values of a metric. Raises
+        NotFound, BadRequest."""
+        goal, limit = goal or Goal.MIN, DEFAULT_RESULTS if limit is None else limit
+        if wrong := ranking.fault(metric, goal, limit):
+            raise BadRequest(f"{wrong.field}: {wrong.rule}")
+        sweep = self._sweeps.get(who, sweep_id).sweep
+        sign = 1.0 if goal == Goal.MIN else -1.0
+        best: list[tuple[float, int, SweepResult]] = []
+        """A heap with the worst of them at its top: by value, then by the order of creation."""
+        names: dict[str, None] = {}
+        total = seen = 0
+        query = TaskQuery(
+            states=(Status.COMPLETED,),
+            sweep_id=sweep.id,
+            limit=PAGE,
+            most_bytes=PART_BYTES,
+            brief=True,
+        )
+        async with self._slow_reads.turn(who.user, TOO_LONG):
+            while tasks := (await self._store.list_tasks(query)).tasks:
+                for found in await self._read(tasks, metric):
+                    seen += 1
+                    names.update(dict.fromkeys(list(found.metrics)[: MAX_NAMES - len(names)]))
+                    if metric not in found.metrics:
+                        continue
+                    total += 1
+                    # Of equal ones the earliest created, which comes last here, is the better one.
+                    entry = (-sign * found.value, seen, found)
+                    if len(best) < limit:
+                        heapq.heappush(best, entry)
+                    else:
+                        heapq.heappushpop(best, entry)
+                query = replace(query, before=(tasks[-1].created_at, tasks[-1].id))
+        ranked = [found for _, _, found in sorted(best, key=_rank, reverse=True)]
+        return SweepResults(ranked, total, sorted(names))
+
+    async def _read(self, tasks: Sequence[Task], metric: str) -> list[SweepResult]:
+        found: list[SweepResult] = []
+        for first in range(0, len(tasks), AT_ONCE):
+            some = tasks[first : first + AT_ONCE]
+            for each in await asyncio.gather(*map(self._results.of_task, some)):
+                value = each.metrics.get(metric, 0.0)
+                found.append(SweepResult(each.task, value, each.metrics))
+        return found
+
+
+def _rank(entry: tuple[float, int, SweepResult]) -> tuple[float, int]:
+    return entry[:2]

@@ -1,17 +1,18 @@
-"""Experiments: named groups of tasks. All are in memory and in the store."""
+"""Experiments: named groups of tasks. All are in memory and in the store, with the numbers of their
+tasks by user and status."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
-from fetchml.core.model import Principal
+from fetchml.core.model import ENDED, Change, Principal, Status, Task
 from fetchml.core.requests import experiment
 from fetchml.core.requests.experiment import KNOWN_FIELDS, Experiment, ExperimentStatus
-from fetchml.engine.experiments.known import KnownExperiments
-from fetchml.engine.experiments.views import ExperimentView
 from fetchml.errors import (
     DiskFull,
     FieldViolation,
@@ -20,8 +21,99 @@ from fetchml.errors import (
     Unavailable,
     ValidationFailed,
 )
-from fetchml.ports.store import Store
+from fetchml.ports.store import Store, StoredState
+from fetchml.records import Documents, RecordSet
 from fetchml.system.ids import IdSequence
+
+
+class ExperimentCounts:
+    """Used from one event loop. Deleted tasks do not count."""
+
+    def __init__(self, restored: StoredState, exists: Callable[[str], bool]) -> None:
+        """`exists`: whether there is an experiment with this id. Tasks keep the id of one that was
+        deleted, and then count nowhere."""
+        self._exists = exists
+        self._counts: dict[str, dict[str, Counter[Status]]] = {}
+        """By experiment and user: on a private server only their own are shown to a user."""
+        self._live: dict[str, Status] = {}
+        """The status of each live task that is in an experiment, by id."""
+        for (experiment_id, user, status), number in restored.experiment_counts.items():
+            if status in ENDED and exists(experiment_id):
+                self._of(experiment_id, user)[status] = number
+        for task in restored.live:
+            self._changed(task)
+
+    def committed(self, changes: Sequence[Change]) -> None:
+        """Take over changes that are durable, in order."""
+        for change in changes:
+            if change.task.spec.experiment_id is not None and not change.is_after_end:
+                self._changed(change.task)
+
+    def of(self, experiment_id: str, user: str | None) -> Mapping[Status, int]:
+        """The number of tasks by the status that clients see. `user`: count only this user's
+        tasks; `None`: all."""
+        by_user = self._counts.get(experiment_id, {})
+        if user is not None:
+            return by_user.get(user, {})
+        total = Counter[Status]()
+        for counts in by_user.values():
+            total.update(counts)
+        return total
+
+    def forget(self, experiment_id: str) -> None:
+        """Drop the counts of an experiment that was deleted."""
+        self._counts.pop(experiment_id, None)
+
+    def _changed(self, task: Task) -> None:
+        before = self._live.pop(task.id, None)
+        experiment_id = task.spec.experiment_id
+        if experiment_id is None or not self._exists(experiment_id):
+            return
+        counts = self._of(experiment_id, task.user)
+        if task.hidden:
+            counts[task.status] -= 1
+            return
+        if before is not None:
+            counts[before] -= 1
+        counts[task.shown_status] += 1
+        if task.status not in ENDED:
+            self._live[task.id] = task.shown_status
+
+    def _of(self, experiment_id: str, user: str) -> Counter[Status]:
+        return self._counts.setdefault(experiment_id, {}).setdefault(user, Counter())
+
+
+class ExperimentView(NamedTuple):
+    """An experiment with the state of its tasks."""
+
+    experiment: Experiment
+    all_counts: ExperimentCounts
+    user: str | None
+    """The user whose tasks alone are visible to the caller; `None` if all are."""
+
+    @property
+    def counts(self) -> Mapping[Status, int]:
+        """Tasks that the caller may see, by the status that clients see."""
+        return self.all_counts.of(self.experiment.id, self.user)
+
+
+KIND = "experiment"
+
+
+class KnownExperiments(NamedTuple):
+    """All experiments, oldest first, as the order of their ids is, and the numbers of their
+    tasks."""
+
+    records: RecordSet[Experiment]
+    counts: ExperimentCounts
+
+    @classmethod
+    async def load(cls, store: Documents, restored: StoredState) -> "KnownExperiments":
+        """Read them from the open store."""
+        records = RecordSet(store, KIND, Experiment, lambda each: each.id)
+        await records.load()
+        return cls(records, ExperimentCounts(restored, records.__contains__))
+
 
 MAX_EXPERIMENTS = 10_000
 """They are all in memory, and in one reply that lists them."""

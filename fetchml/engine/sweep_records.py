@@ -1,10 +1,15 @@
-"""Counts of each sweep's tasks by status, kept up to date with every durable change."""
+"""The records of all sweeps, and the numbers of their tasks by status, kept up to date with every
+durable change."""
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from fetchml.core.model import ENDED, Change, Status, Task
+from fetchml.core import permissions
+from fetchml.core.model import ENDED, Change, Principal, Status, Task
+from fetchml.core.sweeps.model import Sweep
 from fetchml.ports.store import StoredState
+from fetchml.records import Documents, RecordSet
 
 Counts = dict[Status, int]
 
@@ -83,3 +88,31 @@ class SweepCounts:
 
     def _of(self, sweep_id: str) -> Counter[Status]:
         return self._counts.setdefault(sweep_id, Counter())
+
+
+KIND = "sweep"
+
+
+class KnownSweeps(NamedTuple):
+    """All sweeps, oldest first, and the numbers of their tasks."""
+
+    records: RecordSet[Sweep]
+    counts: SweepCounts
+
+    @classmethod
+    async def load(cls, store: Documents, restored: StoredState) -> "KnownSweeps":
+        """Read them from the open store."""
+        records = RecordSet(store, KIND, Sweep, lambda each: each.id)
+        await records.load()
+        return cls(records, SweepCounts(restored))
+
+    def find(self, who: Principal, sweep_id: str, *, private: bool) -> Sweep | None:
+        """Return a sweep that the caller may see. `private`: users see only their own."""
+        found = self.records.get(sweep_id)
+        if found is None or not permissions.may_see(who, found, private=private):
+            return None
+        return found
+
+    def deleted(self, sweep: Sweep) -> int:
+        """Number of its tasks that were deleted."""
+        return max(0, sweep.total - sum(self.counts.of(sweep.id).values()))

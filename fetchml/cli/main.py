@@ -154,7 +154,7 @@ class Commands(CommandGroup):
         gc.disable()  # Imports leave no garbage: looking for it costs a tenth of the start.
         try:
             module = importlib.import_module(f"fetchml.cli.{module_name}")
-        except ModuleNotFoundError as error:
+        except (ModuleNotFoundError, AttributeError) as error:  # `fcntl`, or `os.O_DIRECTORY`
             if sys.platform == "linux":
                 raise
             raise CommandError(

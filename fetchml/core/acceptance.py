@@ -45,14 +45,15 @@ def closed(state: State, *, disk_has_room: bool) -> Refusal | None:
 def refusal(
     state: State,
     who: Principal,
+    count: int,
     *,
     disk_has_room: bool,
     used: Mapping[Kind, Used],
     allowed_bytes: int,
     slurm_users: Collection[str] | None,
 ) -> Refusal | None:
-    """Return why the user may not submit tasks of any kind now; `None` if they may. Quotas of the
-    queue count when the tasks enter it: see `no_room`.
+    """Return why the user may not submit `count` tasks of any kind now; `None` if they may. Asked
+    before the tasks are checked, which costs much more; `no_room` has the last word.
 
     `used`: what the user has on the disk. `allowed_bytes`: what they may have; 0: any amount.
     `slurm_users`: see SubmissionRules.
@@ -65,6 +66,8 @@ def refusal(
         return found
     if used and allowed_bytes and (fault := quota_fault(used, allowed_bytes)):
         return Refusal(RefusalKind.STORAGE, fault)
+    if fault := quotas.count_fault(state, who.user, count):
+        return Refusal(RefusalKind.QUOTA, fault)
     return None
 
 

@@ -14,16 +14,23 @@ MAX_LIVE_BYTES = 1 << 30
 """Bytes of memory that all live tasks may take."""
 
 
-def queue_fault(state: State, user: str, footprints: Sequence[int]) -> str | None:
-    """Return why a user may not submit tasks of these footprints (bytes) now; `None` if they
-    may."""
-    more, most = len(footprints), state.limits.user_queued
+def count_fault(state: State, user: str, more: int) -> str | None:
+    """Return why a user may not have `more` waiting tasks now; `None` if they may."""
+    most = state.limits.user_queued
     if most and len(state.tasks) + more > most:  # Rare: even all users' are fewer.
         waiting = state.waiting_of(user) + state.user_handed_over.get(user, 0)
         if waiting + more > most:
             return (
                 f"{waiting} tasks of {user} wait, and no more than {most} may: submit when some ran"
             )
+    return None
+
+
+def queue_fault(state: State, user: str, footprints: Sequence[int]) -> str | None:
+    """Return why a user may not submit tasks of these footprints (bytes) now; `None` if they
+    may."""
+    if fault := count_fault(state, user, len(footprints)):
+        return fault
     most = state.limits.user_queued_bytes
     if not most:
         return None

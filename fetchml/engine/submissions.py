@@ -104,7 +104,7 @@ class Submissions:
         A repeated `idempotency_key` returns the task that it created before.
         """
         if idempotency_key is None:
-            self.require_accepting(who)
+            self.require_accepting(who, 1)
             [task] = await self.enter(who, [await self.check(who, request)])
             return task
         check_key(idempotency_key)
@@ -183,7 +183,7 @@ class Submissions:
         run."""
         if len(known) < len(requests):
             # Before the checks of each task, which cost much more.
-            self.require_accepting(who)
+            self.require_accepting(who, len(requests) - len(known))
         new, new_keys = await self._check_all(who, requests, keys, known, named)
         return await self.enter(who, new, new_keys, dry_run=dry_run) if new else []
 
@@ -320,11 +320,12 @@ class Submissions:
         """Return an id that sorts before those of later tasks."""
         return self._ids.next(now)
 
-    def require_accepting(self, who: Principal) -> None:
-        """Raises an error if the user may not submit tasks of any kind now."""
+    def require_accepting(self, who: Principal, count: int) -> None:
+        """Raises an error if the user may not submit `count` tasks of any kind now."""
         refusal = acceptance.refusal(
             self._state,
             who,
+            count,
             disk_has_room=self._store.has_room(),
             used=self._usage.used_by(who.user),
             allowed_bytes=self._usage.allowed_bytes,

@@ -303,7 +303,7 @@ class Sweeps:
         wanted = definition.read(request)
         if not isinstance(wanted, Definition):
             raise _failed(wanted)
-        self._submissions.require_accepting(who)
+        self._submissions.require_accepting(who, wanted.total)
         sweep_id = self._submissions.new_id(self._clock())
         seed = wanted.random_seed
         if wanted.mode is Mode.RANDOM and seed is None:
@@ -444,7 +444,7 @@ class Sweeps:
             if not tasks:
                 return 0
             owner = rerun.submitter(who, tasks[0])
-            self._submissions.require_accepting(owner)
+            self._submissions.require_accepting(owner, len(tasks))
             specs = await self._dependencies.renewed([_again(task) for task in tasks])
             # What may have changed since is the same for all: snapshot, experiment, limits.
             first = replace(tasks[0], spec=specs[0])

@@ -27,7 +27,7 @@ class Attacked:
 
     def __init__(self, data_dir: Path, launcher: str = "process", **variables: str) -> None:
         variables.setdefault("FETCHML_RATE_LIMIT_ENABLED", "false")
-        self.server = Server(data_dir, launcher=launcher, **variables).start()
+        self.server = Server(data_dir, launcher=launcher, **variables).keep_ports().start()
         self.admin = (data_dir / "admin.key").read_text().strip()
         self.mallory, self.bob = self._key("mallory"), self._key("bob")
 

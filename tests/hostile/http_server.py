@@ -60,7 +60,7 @@ def target(folder: Path, **variables: str) -> Iterator[Target]:
         "FETCHML_HISTORY_MIN_FREE_MB": "0",
         **variables,
     }
-    server = Server(folder / "data", **settings).start()
+    server = Server(folder / "data", **settings).keep_ports().start()
     try:
         yield Target(server)
     finally:

@@ -74,9 +74,11 @@ class Server(Reached):
 
     def keep_ports(self) -> "Server":
         """Let every start listen at the same ports. They are none that the system gives away by
-        itself, for it could give them to another connection between two starts."""
-        http, grpc = free_ports(2)
-        self._ports = (http, grpc)
+        itself, for it could give them to another connection between two starts. Behind a proxy
+        they are the ports that it knows."""
+        if 0 in self._ports:
+            http, grpc = free_ports(2)
+            self._ports = (http, grpc)
         return self
 
     def start(self) -> "Server":

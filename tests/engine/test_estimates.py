@@ -294,9 +294,8 @@ async def test_engine_learns_from_tasks_that_ended_before_its_start(
         assert [each.task.id for each in listed] == [task.id for task in waiting]
         starts = [each.estimate.p50 for each in listed if each.estimate is not None]
         assert len(starts) == 3
-        assert starts == sorted(starts)
         # Nobody knows how long the blocker takes; the like tasks behind it take no time.
-        assert starts[2] - starts[0] < MINUTE
+        assert max(starts) - min(starts) < MINUTE
         assert (await engine.explain_task(ALICE, blocker.id)).estimate is None
         await engine.cancel_task(ALICE, blocker.id)
         for task in waiting:

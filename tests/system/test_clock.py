@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from fetchml.core.events import Event, TimePassed
 from fetchml.engine.recent_tasks import list_key
-from fetchml.ports.store import TaskQuery
+from fetchml.ports.store import Document, TaskQuery
 from fetchml.server import assembly
 from fetchml.system.clock import LONGEST_AHEAD_MS, SLOWED_PERCENT, Clock
 from fetchml.system.ids import IdSequence
@@ -122,9 +123,9 @@ async def test_a_retry_waits_no_longer_when_the_clock_is_set_back(
         steps = list[Event]()
         apply = box.parts.dispatcher.apply
 
-        def counted(event: Event) -> asyncio.Future[None]:
+        def counted(event: Event, documents: Sequence[Document] = ()) -> asyncio.Future[None]:
             steps.append(event)
-            return apply(event)
+            return apply(event, documents)
 
         monkeypatch.setattr(box.parts.dispatcher, "apply", counted)
         request = {"job_name": "a", "command": ["false"], "max_retries": 1}

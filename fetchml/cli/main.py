@@ -105,6 +105,8 @@ MODULES = {
 }
 """Modules of the commands whose name is not that of their module."""
 
+LINUX_ONLY = frozenset({"backup", "doctor", "restore", "serve", "service"})
+
 EPILOG = """\b
 Examples:
   fetchml serve                             start a server on this machine
@@ -149,18 +151,16 @@ class Commands(CommandGroup):
     def find_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in self.list_commands(ctx):
             return None
+        if sys.platform != "linux" and name in LINUX_ONLY:
+            raise CommandError(
+                f"'fetchml {name}' runs on Linux only",
+                "On this system, fetchml is a client: see 'fetchml login --help'.",
+            )
         function = name.replace("-", "_")
         module_name = MODULES.get(name, function)
         gc.disable()  # Imports leave no garbage: looking for it costs a tenth of the start.
         try:
             module = importlib.import_module(f"fetchml.cli.{module_name}")
-        except (ModuleNotFoundError, AttributeError) as error:  # `fcntl`, or `os.O_DIRECTORY`
-            if sys.platform == "linux":
-                raise
-            raise CommandError(
-                f"'fetchml {name}' runs on Linux only",
-                "On this system, fetchml is a client: see 'fetchml login --help'.",
-            ) from error
         finally:
             gc.enable()
         command: click.Command = getattr(module, function)

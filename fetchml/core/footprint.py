@@ -1,4 +1,4 @@
-"""The memory that a live task takes, estimated from above by its specification's JSON."""
+"""The memory that a live task takes, estimated by the JSON of its specification."""
 
 import msgspec
 

@@ -58,6 +58,8 @@ for section in main.COMMANDS.values():
                 main.fetchml.get_command(click.Context(main.fetchml), name)
             except click.ClickException as error:
                 assert "runs on Linux only" in error.message, error.message
+            else:
+                raise AssertionError(name)
         else:
             main.fetchml.get_command(click.Context(main.fetchml), name)
 for line in CALLED:

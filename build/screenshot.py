@@ -92,6 +92,7 @@ async def take(link: str, file: Path) -> None:
     async with chromium() as browser:
         page = await browser.new_page(viewport=SIZE, device_scale_factor=1)
         await page.goto(link)
+        await page.get_by_role("button", name="Sign in").click()
         await page.get_by_text(QUEUED[-1]).first.wait_for(timeout=WAIT_MS)
         await page.wait_for_load_state("networkidle")
         await page.screenshot(path=file)

@@ -14,8 +14,7 @@ from fetchml.adapters.slurm.transports.remote import SshHost
 from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, SlurmTransport
-from fetchml.config.sections.slurm import SlurmSettings
-from fetchml.config.settings import Settings
+from fetchml.config.settings import Settings, SlurmSettings
 from fetchml.core.scheduling import slurm as rules
 from fetchml.files import own_file
 from fetchml.files.layout import JUPYTER_KEY

@@ -12,9 +12,7 @@ from click.testing import CliRunner
 
 from fetchml.cli.doctor import doctor as command
 from fetchml.config.address import Address
-from fetchml.config.sections.scheduling import GpuSettings
-from fetchml.config.sections.tasks import TaskSettings
-from fetchml.config.settings import Settings
+from fetchml.config.settings import GpuSettings, Settings, TaskSettings
 from fetchml.files.data_dir import is_taken, lock_data_dir
 from fetchml.ops.checks.data import grpc_network
 from fetchml.ops.checks.launcher import task_user

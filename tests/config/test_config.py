@@ -6,10 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fetchml.config.address import Address
-from fetchml.config.data_dir import default_data_dir
 from fetchml.config.loader import ConfigError, load
-from fetchml.config.sections.volumes import VolumeSettings
-from fetchml.config.settings import Setting, all_settings
+from fetchml.config.settings import Setting, VolumeSettings, all_settings, default_data_dir
 
 DOC = Path(__file__).parents[2] / "docs" / "configuration.md"
 

@@ -7,9 +7,7 @@ import pytest
 
 from fetchml.adapters.docker.container_config import ContainerLimits, container_config
 from fetchml.adapters.docker.gpus import GpuGrant
-from fetchml.config.sections.scheduling import ResourceSettings
-from fetchml.config.sections.tasks import TaskSettings
-from fetchml.config.settings import Settings
+from fetchml.config.settings import ResourceSettings, Settings, TaskSettings
 from fetchml.core.model import Resources, TaskSpec
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.submission import Defaults, InvalidSubmission

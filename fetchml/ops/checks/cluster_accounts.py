@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
-from fetchml.config.sections.slurm import SlurmSettings
-from fetchml.config.settings import Settings
+from fetchml.config.settings import Settings, SlurmSettings
 from fetchml.core.scheduling.slurm import value_fault
 from fetchml.ops.checks import cluster_commands
 from fetchml.views import Finding

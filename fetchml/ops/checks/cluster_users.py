@@ -14,8 +14,7 @@ from fetchml.adapters.slurm.accounts import folders
 from fetchml.adapters.slurm.accounts.account import Account
 from fetchml.adapters.slurm.job import Submission
 from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
-from fetchml.config.sections.slurm import SlurmSettings
-from fetchml.config.settings import Settings
+from fetchml.config.settings import Settings, SlurmSettings
 from fetchml.files.own_file import read_own
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder

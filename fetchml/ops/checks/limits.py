@@ -3,8 +3,7 @@
 import resource
 from pathlib import Path
 
-from fetchml.config.sections.scheduling import memory_for_tasks_gb
-from fetchml.config.settings import Settings
+from fetchml.config.settings import Settings, memory_for_tasks_gb
 from fetchml.system import host
 from fetchml.views import Finding
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fetchml.access.service import TaskAccess
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
-from fetchml.auth.key_manager import KeyManager
+from fetchml.auth.keyring import KeyManager
 from fetchml.engine.engine import Engine
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus

@@ -32,7 +32,7 @@ from fetchml.client import (
     Unreachable,
 )
 from fetchml.client.connection import CONTROL, DEFAULT_SERVER, is_here, port_of
-from fetchml.config.settings import default_data_dir
+from fetchml.config.data_dir import default_data_dir
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.server.control_socket import control_socket, read_address
 

@@ -24,7 +24,7 @@ from fetchml.cli.tables import FittedTable, table
 from fetchml.cli.targets import Target, find_target, read_profiles
 from fetchml.client import Rpc, Unreachable, enum_name, to_json
 from fetchml.client.connection import CONTROL
-from fetchml.config.settings import default_data_dir
+from fetchml.config.data_dir import default_data_dir
 from fetchml.errors import NotFound, RequestError
 from fetchml.server.control_socket import control_socket
 from fetchml.v1 import key_pb2

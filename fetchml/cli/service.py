@@ -17,7 +17,8 @@ from click.core import ParameterSource
 from fetchml.cli import service_checks as checks
 from fetchml.cli.errors import CommandError, ExitCode, reason
 from fetchml.cli.settings_options import settings_options
-from fetchml.config.settings import SERVICE_DATA, Settings, all_settings, default_data_dir
+from fetchml.config.data_dir import SERVICE_DATA, default_data_dir
+from fetchml.config.settings import Settings, all_settings
 from fetchml.ops.pyinstaller import is_frozen
 from fetchml.ops.systemd_unit import OPTIONS, STATE, UNIT, USER, BadArgument, serve_options, unit
 from fetchml.ops.versions import versions

@@ -3,7 +3,6 @@
 docs/configuration.md has the same table; a test compares the two.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -13,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from fetchml.config.address import Address
+from fetchml.config.data_dir import default_data_dir
 from fetchml.config.proxies import Network
 from fetchml.core.notifications.targets import EventKind
 from fetchml.core.requests import dataset, images, volumes
@@ -33,25 +33,6 @@ Domain = Annotated[
     str, Meta(pattern=r"^\*(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$", max_length=200)
 ]
 """`*.HOST`, in small letters."""
-
-
-SERVICE_DATA = Path("/var/lib/fetchml")
-"""The data directory of the systemd service."""
-
-
-def default_data_dir() -> Path:
-    # Windows has no users of this kind. It has no servers either.
-    if hasattr(os, "geteuid") and (os.geteuid() == 0 or _is_ours(SERVICE_DATA)):
-        return SERVICE_DATA
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "fetchml"
-
-
-def _is_ours(folder: Path) -> bool:
-    try:
-        return folder.stat().st_uid == os.geteuid()
-    except OSError:
-        return False
 
 
 MAX_CONNECTIONS = 2000

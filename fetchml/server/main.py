@@ -24,11 +24,9 @@ from fetchml.api.grpc.server import GrpcServer
 from fetchml.api.operations import key_operations
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
 from fetchml.api.services import ApiServices
-from fetchml.auth.admin_key import BadAdminKey, ensure_admin
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
-from fetchml.auth.key_manager import KeyManager
-from fetchml.auth.keyring import Keyring
+from fetchml.auth.keyring import BadAdminKey, KeyManager, Keyring, ensure_admin
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.address import Address
 from fetchml.config.settings import Settings

@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fetchml.config.address import Address
+from fetchml.config.data_dir import default_data_dir
 from fetchml.config.loader import ConfigError, load
-from fetchml.config.settings import Setting, VolumeSettings, all_settings, default_data_dir
+from fetchml.config.settings import Setting, VolumeSettings, all_settings
 
 DOC = Path(__file__).parents[2] / "docs" / "configuration.md"
 

@@ -9,7 +9,7 @@ import pytest
 from fetchml.api.http.reply import Budgets
 from fetchml.api.rest.metrics.exposition import Metrics, ServerState
 from fetchml.attempts.manager import PrestageCounts
-from fetchml.auth.connection_limits import ConnectionLimits
+from fetchml.auth.limits import ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus.bookings import BookingCounts
 from fetchml.engine.gpus.report import GpuReport

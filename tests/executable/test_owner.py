@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.config import settings as config
+from fetchml.config import data_dir as config
 from tests.support.cli_server import FETCHML, Server, run
 from tests.support.other_user import NOBODY, as_user
 

@@ -16,8 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from fetchml.api.grpc.server import GrpcServer
 from fetchml.api.services import ApiServices
 from fetchml.auth.admission import Admission
-from fetchml.auth.key_manager import KeyManager
-from fetchml.auth.keyring import Keyring
+from fetchml.auth.keyring import KeyManager, Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role

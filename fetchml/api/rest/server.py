@@ -45,7 +45,7 @@ from fetchml.api.ws.handshake import Handshake
 from fetchml.api.ws.route import WatchOperation
 from fetchml.api.ws.session import Timing
 from fetchml.api.ws.shell import ShellOperation
-from fetchml.auth.connection_limits import ConnectionLimits
+from fetchml.auth.limits import ConnectionLimits
 from fetchml.auth.sign_in import SignIn
 from fetchml.config.settings import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate

@@ -19,7 +19,7 @@ from fetchml.api.rest.metrics.runs import run_metrics
 from fetchml.api.rest.metrics.sweeps import sweep_metrics
 from fetchml.api.rest.metrics.tasks import task_metrics
 from fetchml.attempts.manager import PrestageCounts
-from fetchml.auth.connection_limits import CloseReason, ConnectionLimits
+from fetchml.auth.limits import CloseReason, ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus.bookings import BookingCounts
 from fetchml.engine.gpus.report import GpuReport

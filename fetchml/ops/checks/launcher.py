@@ -18,7 +18,7 @@ from fetchml.adapters.docker.network import OWN, interface_of
 from fetchml.adapters.docker.sdk import connect
 from fetchml.config.settings import Settings
 from fetchml.files.data_dir import holder
-from fetchml.ops.checks.data import user_name
+from fetchml.ops.checks.host import user_name
 from fetchml.ports.gpu import GpuState
 from fetchml.system import capabilities
 from fetchml.views import Finding

@@ -209,10 +209,10 @@ def _why_no_instance_is_left() -> str:
 
 
 def _instances_of(pid: int) -> int:
-    """Count the inotify instances of a process; 0 if it has ended meanwhile or is unreadable."""
-    try:
-        return sum(
-            str(fd.readlink()).endswith("inotify") for fd in Path(f"/proc/{pid}/fd").iterdir()
-        )
-    except OSError:
-        return 0
+    """Count the inotify instances of a process; 0 if it is unreadable."""
+    count = 0
+    with suppress(OSError):
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # Closed meanwhile.
+                count += str(fd.readlink()).endswith("inotify")
+    return count

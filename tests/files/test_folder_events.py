@@ -97,7 +97,7 @@ async def test_changes_are_seen_without_inotify_watches(
         def add_watch(self, *_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(folder_events, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(folder_events, "_POLL_SECONDS", 0.01)
     with monkeypatch.context() as without:
         without.setattr(watch, "_inotify", Exhausted())
         async with watch.subscribe(tmp_path) as changes, watch.subscribe(tmp_path) as others:
@@ -140,7 +140,7 @@ async def test_changes_are_seen_without_inotify_instances(
     def none_left() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(folder_events, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(folder_events, "_POLL_SECONDS", 0.01)
     with monkeypatch.context() as without:
         without.setattr(folder_events, "Inotify", none_left)
         async with FolderEvents() as unused:

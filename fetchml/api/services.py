@@ -10,10 +10,10 @@ from fetchml.engine.engine import Engine
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
-from fetchml.environments.kept import KeptEnvironments
-from fetchml.jupyter.service import JupyterServices
-from fetchml.snapshots.service import Snapshots
-from fetchml.user_secrets.service import UserSecrets
+from fetchml.environments.environment_service import KeptEnvironments
+from fetchml.jupyter.jupyter_service import JupyterServices
+from fetchml.snapshots.snapshot_service import Snapshots
+from fetchml.user_secrets.secret_service import UserSecrets
 
 
 @dataclass(frozen=True, slots=True)

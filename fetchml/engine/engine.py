@@ -38,7 +38,7 @@ from fetchml.errors import BadRequest, Conflict
 from fetchml.files.output_archives import OutputArchives, OutputsArchive
 from fetchml.files.reads import OpenedFile
 from fetchml.files.task_files import TaskFiles
-from fetchml.notifications.service import Notifications
+from fetchml.notifications.notification_service import Notifications
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge, fitting
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store, TaskPage, TaskQuery

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from fetchml.config.settings import Settings
 from fetchml.environments.builds import Builds
 from fetchml.environments.cache import EnvironmentCache
-from fetchml.environments.service import BuilderSettings, Environments
+from fetchml.environments.environment_service import MISSING, BuilderSettings, Environments, find_uv
 from fetchml.environments.sources import EnvironmentSources
-from fetchml.environments.uv import MISSING, find_uv
 from fetchml.files.layout import ENVIRONMENTS
-from fetchml.files.storage.usage import StorageUsage
+from fetchml.files.storage_usage import StorageUsage
 from fetchml.ports.launcher import Launcher
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import on_cluster

@@ -33,12 +33,12 @@ from fetchml.config.settings import Settings
 from fetchml.engine.retention import Retention
 from fetchml.engine.server_information import Examine, examine_nothing
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
-from fetchml.environments.kept import KeptEnvironments
+from fetchml.environments.environment_service import KeptEnvironments
 from fetchml.files import task_users
 from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir, require_own
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.files.own_file import write_durably
-from fetchml.files.storage.monitor import StorageMonitor
+from fetchml.files.storage_usage import StorageMonitor
 from fetchml.ports.store import StoreDamaged
 from fetchml.server import cluster_wiring, sd_notify, wiring
 from fetchml.server.assembly import Outside, assemble

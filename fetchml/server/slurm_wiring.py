@@ -18,7 +18,7 @@ from fetchml.config.settings import Settings, SlurmSettings
 from fetchml.core.scheduling import slurm as rules
 from fetchml.files import own_file
 from fetchml.files.layout import JUPYTER_KEY
-from fetchml.files.shared_folders import SharedFolders
+from fetchml.files.shared_disk import SharedFolders
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
 from fetchml.server.slurm_accounts import accounts_of, parameters_of, tokens_of, ways_of

@@ -21,8 +21,8 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
 from fetchml.engine.gpus.gpus import Gpus
-from fetchml.environments.kept import KeptEnvironments
-from fetchml.jupyter.service import JupyterServices
+from fetchml.environments.environment_service import KeptEnvironments
+from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.v1.audit_pb2_grpc import AuditServiceStub
 from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
 from fetchml.v1.gpu_pb2_grpc import GpuServiceStub

@@ -25,8 +25,8 @@ from fetchml.engine.gpus.bookings import BookingCounts
 from fetchml.engine.gpus.report import GpuReport
 from fetchml.engine.status import RunCounts
 from fetchml.engine.sweeps import SweepTotals
-from fetchml.environments.service import EnvironmentCounts
-from fetchml.notifications.service import NotificationCounts
+from fetchml.environments.environment_service import EnvironmentCounts
+from fetchml.notifications.notification_service import NotificationCounts
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse, TaskUse
 
 

@@ -1,5 +1,6 @@
 """Secrets of users: set, listed by name, removed, and given to their tasks. No verb returns a value
-to a caller."""
+to a caller.
+"""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence

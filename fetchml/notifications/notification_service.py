@@ -1,5 +1,6 @@
 """The verbs of notifications, which transports call. Users have their own messages; admins also
-have those to the server's addresses."""
+have those to the server's addresses.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -6,32 +6,188 @@ rest is here: a name, a token, a workspace that stays, and whether Jupyter answe
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 from fetchml.auth.audit import Audit
 from fetchml.auth.pinned_certificate import certificate_of
 from fetchml.core import jupyter_services, permissions
 from fetchml.core.audit import Action
-from fetchml.core.model import ENDED, Principal, Task, TaskSpec, User
+from fetchml.core.jupyter_services import ServiceStatus
+from fetchml.core.model import ENDED, Principal, Status, Task, TaskSpec, User
+from fetchml.core.requests import images as image_rules
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.errors import FieldViolation, Forbidden, Unavailable, ValidationFailed
 from fetchml.files.folder_events import FolderEvents
-from fetchml.jupyter.command import find_jupyter, jupyter_on_nodes
-from fetchml.jupyter.options import JupyterOptions
 from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.jupyter.records import ServiceRecords
 from fetchml.jupyter.supervision import Supervision
-from fetchml.jupyter.views import ServiceViews
-from fetchml.jupyter.workspace_folders import WorkspaceRefused
-from fetchml.jupyter.workspaces import TooManyWorkspaces, Workspaces
+from fetchml.jupyter.workspaces import TooManyWorkspaces, WorkspaceRefused, Workspaces
 from fetchml.ports.jupyter import JupyterClient
 from fetchml.ports.launcher import Mount, Owner, Place, PrepareError
 from fetchml.ports.store import Store
-from fetchml.ports.task_environment import jupyter_variables
+from fetchml.ports.task_environment import DEFAULT_PATH, jupyter_variables
 from fetchml.system.clock import Clock
-from fetchml.views import JupyterView
+from fetchml.views import JupyterState, JupyterView, VisitorPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class JupyterOptions:
+    images: Mapping[str, str]
+    """Requested name → the image that runs."""
+    idle_ms: int
+    """Time without activity after which a service is stopped; 0: never."""
+    private: bool
+    has_containers: bool
+    """`False` if Jupyter runs as a plain process."""
+    public_url: str
+    """The server's own URL for browsers, without a slash at the end."""
+    command: tuple[str, ...] = ("jupyter-lab",)
+    """Command of a plain process."""
+    relay: Path | None = None
+    """Path, on the nodes of a cluster, of the program that runs Jupyter there; `None` if it runs on
+    this host."""
+    relay_ports: str = "0-0"
+    """Range of the ports on which that program listens; `0-0`: any."""
+    domain: str | None = None
+    """`*.HOST` if each service has a host name of its own; `None` if all share the server's."""
+    port: int | None = None
+    """Of a second listener for all services; `None` without one."""
+    loopback: bool = False
+    """Whether browsers that reach the server as localhost use `<id>.localhost`."""
+    allow_images: tuple[str, ...] = image_rules.ANY
+    """Patterns of the images that requests may name, besides the names in `images`."""
+
+    shared: tuple[str, ...] = ("shared/*",)
+    """Patterns of the workspaces in which every user may work."""
+
+    def image_fault(self, image: str) -> str | None:
+        """Return why requests may not name this image; `None` if they may."""
+        if image in self.images:
+            return None
+        return image_rules.fault(image, self.allow_images)
+
+
+class InstalledJupyter(NamedTuple):
+    command: tuple[str, ...]
+    """The program, with its full path, and its first arguments."""
+    path: str
+    """Its PATH: programs that are installed beside it come first."""
+
+
+def find_jupyter(command: Sequence[str]) -> InstalledJupyter:
+    """Look up `[jupyter] command`, each time: it may be installed while the server runs.
+
+    Raises Unavailable.
+    """
+    beside = str(Path(sys.executable).parent)
+    places = [beside, os.environ.get("PATH", ""), DEFAULT_PATH]
+    found = shutil.which(command[0], path=os.pathsep.join(filter(None, places)))
+    if found is None:
+        raise Unavailable(
+            f"JupyterLab is not installed on this host: there is no {command[0]!r} on the "
+            "server's PATH. Install it ('pip install jupyterlab'), name it in [jupyter] command, "
+            "or start the server with '--launcher docker', which takes it from an image"
+        )
+    # The link itself, unresolved: a virtual environment's programs lie beside it.
+    program = Path.cwd() / found
+    path = os.pathsep.join([str(program.parent), DEFAULT_PATH])
+    return InstalledJupyter((str(program), *command[1:]), path)
+
+
+def jupyter_on_nodes(command: Sequence[str]) -> InstalledJupyter:
+    """Read `[jupyter] command` as nodes do: whether they have the program shows when it starts."""
+    beside = [str(Path(command[0]).parent)] if command[0].startswith("/") else []
+    return InstalledJupyter(tuple(command), os.pathsep.join([*beside, DEFAULT_PATH]))
+
+
+class ServiceViews:
+    def __init__(
+        self,
+        records: ServiceRecords,
+        tasks: ServiceTasks,
+        supervision: Supervision,
+        origins: JupyterOrigins,
+        *,
+        private: bool,
+        isolated: bool,
+    ) -> None:
+        """`isolated`: whether services run in containers."""
+        self._records = records
+        self._tasks = tasks
+        self._supervision = supervision
+        self._origins = origins
+        self._private = private
+        self._isolated = isolated
+        self._nobodys_token = secrets.token_urlsafe(32)
+
+    def view(self, who: Principal, record: Service) -> JupyterView:
+        """Return the view of a service for a caller that may see it. Only its owner and admins get
+        the token."""
+        task = self._records.task_of(record)
+        supervisor = self._supervision.of(record.id)
+        status, reason = self._status(record)
+        if status is ServiceStatus.ERROR and reason is not None:
+            reason = jupyter_services.with_last_words(reason, task, record)
+        opens = self._records.is_live(record) and permissions.may_end(who, record)
+        return JupyterView(
+            id=record.id,
+            user=record.user,
+            name=record.name,
+            status=status,
+            url=self._origins.url(record.id),
+            created_at=record.created_at,
+            image=record.image,
+            workspace=record.workspace,
+            token=record.token if opens else None,
+            cpu=record.cpu,
+            memory_gb=record.memory_gb,
+            gpu=record.gpu,
+            reason=reason,
+            started_at=task.started_at,
+            ended_at=task.ended_at,
+            last_activity=supervisor.last_activity if supervisor is not None else None,
+            stops_at=supervisor.stops_at if supervisor is not None else None,
+        )
+
+    def state(self, service_id: str) -> JupyterState | None:
+        """Return what a visitor without a key may learn; `None` if there is no such service."""
+        record = self._records.get(service_id)
+        if record is None:
+            return None
+        status, why = self._status(record)
+        supervisor = self._supervision.of(service_id)
+        stops_at = supervisor.stops_at if supervisor is not None else None
+        return JupyterState(status, why or "", stops_at)
+
+    def visitor_policy(self, service_id: str) -> VisitorPolicy:
+        """Return what the proxy checks visitors against: for an id that no service has, a token
+        that nobody has."""
+        record = self._records.get(service_id)
+        if record is None:
+            return VisitorPolicy("", self._nobodys_token, self._private)
+        return VisitorPolicy(record.user, record.token, self._private)
+
+    def _status(self, record: Service) -> tuple[ServiceStatus, str | None]:
+        task = self._records.task_of(record)
+        answers = self._supervision.link(record.id) is not None
+        status = jupyter_services.status_of(task, answers=answers)
+        waits = ""
+        if status is ServiceStatus.STARTING and task.status is not Status.RUNNING:
+            waits = self._tasks.waits_for(task)
+        is_silent = task.status is Status.RUNNING and self._tasks.is_silent(task)
+        return status, jupyter_services.reason_of(
+            task, status, waits, isolated=self._isolated, is_silent=is_silent
+        )
+
 
 MAX_LIVE = 1_000
 

@@ -16,7 +16,7 @@ from fetchml.core.requests import volumes
 from fetchml.core.requests.volumes import Volume
 from fetchml.core.storage import NOTHING, Used
 from fetchml.errors import FieldViolation, StorageQuotaReached, ValidationFailed
-from fetchml.files.tree_size import MOST_ENTRIES, measure
+from fetchml.files.disk_usage import MOST_ENTRIES, measure
 from fetchml.system.background import every
 from fetchml.system.threads import WorkerThread
 

@@ -3,29 +3,132 @@
 The records are in memory and in the store; the trees are files, handled in threads.
 """
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO, NamedTuple
 
 from fetchml import __version__
 from fetchml.auth.audit import Audit
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
 from fetchml.core.requests import project_file, snapshot, submission
+from fetchml.core.requests.listing import page_fault
 from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
-from fetchml.core.requests.snapshot import Snapshot
-from fetchml.errors import Conflict, Forbidden
-from fetchml.files.storage.usage import StorageUsage
+from fetchml.core.requests.snapshot import Entry, Snapshot
+from fetchml.errors import BadRequest, Conflict, DiskFull, Forbidden, NotFound, Unavailable
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.pages import PART_BYTES
+from fetchml.ports.launcher import Owner, PrepareError
 from fetchml.ports.store import Store
-from fetchml.snapshots.copies import SnapshotCopies
-from fetchml.snapshots.files import SnapshotFiles
-from fetchml.snapshots.reads import SnapshotReads
+from fetchml.snapshots.files import DamagedSnapshot, SnapshotFiles
 from fetchml.snapshots.records import SnapshotRecords
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.snapshots.upload import SnapshotUploads
 from fetchml.system.background import BackgroundWork, every
+from fetchml.system.locks import KeyedLocks
 from fetchml.system.threads import UserThreads, WorkerThreads
+
+
+class SnapshotCopies:
+    def __init__(
+        self, records: SnapshotRecords, files: SnapshotFiles, *, has_room: Callable[[], bool]
+    ) -> None:
+        self._records = records
+        self._files = files
+        # Threads of their own, so that no upload holds up a task.
+        self._copying = WorkerThreads("snapshot-copy", 4, has_room=has_room)
+        self.loaded = asyncio.Event()
+        """Set when the records are loaded: until then `copy` waits."""
+
+    async def copy(self, user: str, snapshot_id: str, attempt: AttemptFolder, owner: Owner) -> None:
+        """Make the attempt's workspace a private copy for `owner`. A workspace that exists is
+        complete, and stays as it is.
+
+        Raises PrepareError.
+        """
+        await self.loaded.wait()
+        if self._records.to_run(user, snapshot_id) is None:
+            raise PrepareError(f"there is no snapshot {snapshot_id!r} here", permanent=True)
+        try:
+            await self._copying.run(partial(self._files.copy, snapshot_id, attempt, owner))
+        except DamagedSnapshot:
+            message = f"the files of snapshot {snapshot_id} are damaged: delete and upload it again"
+            raise PrepareError(message, permanent=True) from None
+        except DiskFull:
+            raise PrepareError(DiskFull.REASON, permanent=False) from None
+        except OSError as error:
+            message = f"the snapshot can't be copied: {error.strerror or error}"
+            raise PrepareError(message, permanent=False) from error
+
+
+MAX_FILES = 10_000
+"""Files in one list."""
+MAX_LISTS = 2
+"""Manifests that are decoded at the same time: one may have a hundred thousand files."""
+ENTRY_BYTES = 128
+"""Bytes of a file in a list, besides its path."""
+
+
+class FileList(NamedTuple):
+    files: Sequence[Entry]
+    """Files and links in the order of their paths, without folders."""
+    total: int
+
+
+class SnapshotReads:
+    """Used from one event loop. Verbs raise `errors.RequestError`."""
+
+    def __init__(self, records: SnapshotRecords, files: SnapshotFiles) -> None:
+        self._records = records
+        self._files = files
+        self._turns = KeyedLocks()
+        self._lists = asyncio.Semaphore(MAX_LISTS)
+
+    async def list(
+        self,
+        who: Principal,
+        snapshot_id: str,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> FileList:
+        """Return a part of the files. It may end early: the next part begins after what it has.
+        Lists of one user wait for each other, so that they don't keep others waiting. Raises
+        NotFound, BadRequest."""
+        limit, offset = MAX_FILES if limit is None else limit, offset or 0
+        if fault := page_fault(limit, offset, most=MAX_FILES):
+            raise BadRequest(fault)
+        found = self._records.find(who, snapshot_id)
+        try:
+            async with self._turns.hold(who.user), self._lists:
+                entries = await asyncio.to_thread(self._files.entries, found.id)
+        except (DamagedSnapshot, ValueError):
+            raise Unavailable("The files of the snapshot are damaged: upload it again") from None
+        except OSError:  # It was deleted just now.
+            raise NotFound(f"There is no snapshot {snapshot_id[:64]!r}") from None
+        return FileList(_fitting(entries[offset : offset + limit]), len(entries))
+
+    async def open(self, who: Principal, snapshot_id: str, path: str) -> BinaryIO:
+        """Open a file. Raises NotFound, also for links and folders."""
+        found = self._records.find(who, snapshot_id)
+        try:
+            return await asyncio.to_thread(self._files.open_file, found.id, path)
+        except OSError:
+            raise NotFound(f"The snapshot has no file {path[:256]!r}") from None
+
+
+def _fitting(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """The first entries that fit in one reply; at least one if there is any."""
+    taken = 0
+    for number, entry in enumerate(entries):
+        taken += ENTRY_BYTES + len(entry.path.encode()) + len(entry.content)
+        if taken > PART_BYTES and number:
+            return entries[:number]
+    return entries
 
 
 @dataclass(frozen=True, slots=True)

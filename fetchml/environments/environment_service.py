@@ -1,31 +1,108 @@
 """Environments of tasks: packages that uv installs, once for each content and user.
 
 A task's attempt holds its environment from `provide` to `release`. However many attempts ask for
-the same one, it is built once; a build goes on as long as one of them waits for it.
+the same one, it is built once; a build goes on as long as one of them waits for it. Users list and
+remove the environments that the cache keeps.
 """
 
 import asyncio
+import hashlib
 import logging
+import shutil
 import subprocess
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from fetchml.auth.audit import Audit
+from fetchml.core import permissions
+from fetchml.core.audit import Action
 from fetchml.core.environments.request import Environment
-from fetchml.core.model import Task
+from fetchml.core.model import Principal, Task
+from fetchml.core.requests.listing import DEFAULT_LIMIT, page_fault
 from fetchml.environments.builds import Builds, Wanted
 from fetchml.environments.cache import EnvironmentCache, Packages, Record
-from fetchml.environments.key import environment_key
 from fetchml.environments.sources import BadSource, EnvironmentSources, Source
-from fetchml.environments.uv import UvVersion
-from fetchml.files.storage.usage import StorageUsage
+from fetchml.errors import BadRequest, Conflict, Forbidden, NotFound
+from fetchml.files.storage_usage import StorageUsage
 from fetchml.ports.environments import EnvironmentBuilder
 from fetchml.ports.launcher import Mount, Owner, PrepareError
 from fetchml.ports.task_environment import python_variables
 from fetchml.system.background import BackgroundWork
 from fetchml.system.threads import UserThreads, run_in_thread
+
+SCHEME = 1
+"""Changes when the same files would be installed in another way."""
+
+
+def environment_key(
+    *,
+    user: str,
+    content: str,
+    uv_version: str,
+    platform: str,
+    options: str,
+    place: str | None,
+    owner: Owner,
+) -> str:
+    """Return the key as 64 hexadecimal digits.
+
+    user: nobody gets packages that another user's files built.
+    content: digest of the files that list the packages, the lock file among them.
+    platform: identity of the image's Python and C library. The name of the image is left out:
+        images with the same Python share an environment.
+    options: settings of the server that lead uv to other packages.
+    place: path of the environment inside of a task, which scripts of packages contain; `None`: it
+        stays where it was built.
+    owner: uid and gid of the files.
+    """
+    parts = (SCHEME, user, content, uv_version, platform, options, place, owner)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+_SECONDS = 20
+MISSING = (
+    "uv is not installed here. Install it ('pip install uv', or any other way), or set "
+    "[environments] uv to its path"
+)
+
+
+def find_uv(setting: Path | None) -> Path | None:
+    """Return the path of uv: the one that is set, else the one that was installed with FetchML,
+    else the first on PATH; `None` if there is none."""
+    if setting is not None:
+        return setting.absolute() if setting.is_file() else None
+    beside = Path(sys.executable).parent / "uv"
+    if not getattr(sys, "frozen", False) and beside.is_file():
+        return beside
+    found = shutil.which("uv")
+    return Path(found).absolute() if found else None
+
+
+class UvVersion:
+    """Asks uv for its version, once for each binary."""
+
+    def __init__(self, uv: Path) -> None:
+        self._uv = uv
+        self._known: tuple[int, str] | None = None
+
+    async def get(self) -> str:
+        """Raises OSError, subprocess.SubprocessError."""
+        return await asyncio.to_thread(self._get)
+
+    def _get(self) -> str:
+        changed = self._uv.stat().st_mtime_ns
+        if self._known is None or self._known[0] != changed:
+            command = [str(self._uv), "--version"]
+            done = subprocess.run(
+                command, check=True, capture_output=True, timeout=_SECONDS, env={}
+            )
+            self._known = changed, done.stdout.decode(errors="replace").strip()
+        return self._known[1]
+
 
 MAX_FAULTS = 1000
 """Snapshots whose files were found valid, or not, and need not be read again."""
@@ -269,3 +346,72 @@ def _provided(path: Path, place: str | None, task: Task, base: str) -> Provided:
 
 def _lease(task_id: str, attempt: int) -> str:
     return f"{task_id}-{attempt}"
+
+
+_USED = "The environment is in use by tasks: remove it when they have ended"
+
+
+class KeptEnvironment(NamedTuple):
+    record: Record
+    tasks: int
+    """Number of tasks that hold it now."""
+
+
+class EnvironmentPage(NamedTuple):
+    environments: Sequence[KeptEnvironment]
+    """The last used first."""
+    total: int
+    """All that match and that the caller may see."""
+
+
+class KeptEnvironments:
+    """Used from one event loop. Verbs raise `errors.RequestError`.
+
+    An environment is visible to its user and to admins, whether the server is private or not.
+    """
+
+    def __init__(self, environments: Environments, audit: Audit) -> None:
+        self._environments = environments
+        self._audit = audit
+
+    def counts(self) -> EnvironmentCounts:
+        return self._environments.counts()
+
+    def page(
+        self,
+        who: Principal,
+        *,
+        user: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> EnvironmentPage:
+        """Return the environments that `who` may see, the last used first."""
+        limit = DEFAULT_LIMIT if limit is None else limit
+        offset = offset or 0
+        if fault := page_fault(limit, offset):
+            raise BadRequest(fault)
+        cache = self._environments.cache
+        found = [
+            each
+            for each in cache.records()
+            if permissions.may_see(who, each, private=True) and user in (None, each.user)
+        ]
+        found.sort(key=lambda each: (each.used_ns, each.id), reverse=True)
+        held = cache.held()
+        shown = found[offset : offset + limit]
+        return EnvironmentPage([KeptEnvironment(e, held.get(e.id, 0)) for e in shown], len(found))
+
+    async def delete(self, who: Principal, environment_id: str) -> None:
+        """Remove an environment that no task holds. Raises NotFound, Forbidden, Conflict."""
+        cache = self._environments.cache
+        record = cache.record(environment_id)
+        unknown = NotFound(f"There is no environment {environment_id[:64]!r}")
+        if record is None or not permissions.may_see(who, record, private=True):
+            raise unknown
+        if not permissions.may_end(who, record):
+            raise Forbidden("Only its user and admins may remove an environment")
+        if not await self._environments.remove([record]):
+            # Another request, or the limit of the cache, may have removed it meanwhile.
+            raise unknown if cache.record(environment_id) is None else Conflict(_USED)
+        detail = f"{record.kind} {record.path}"
+        await self._audit.done(who, Action.ENVIRONMENT_DELETE, record.id, detail)

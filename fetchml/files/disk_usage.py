@@ -1,12 +1,26 @@
-"""Measures a tree that an untrusted task may be writing: in bounded time, without following
-links."""
+"""The free space of a disk, and the size of a tree."""
 
+import errno
 import os
 import stat
 import time
 from pathlib import Path
 
 from fetchml.core.storage import BLOCK_BYTES, NOTHING, Used
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the space that an ordinary user can still fill. Raises OSError."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Return whether an operation failed for lack of disk space."""
+    return error.errno in _DISK_FULL
+
 
 MAX_DEPTH = 100
 MOST_ENTRIES = 1_000_000

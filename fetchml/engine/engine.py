@@ -42,7 +42,7 @@ from fetchml.notifications.notification_service import Notifications
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge, fitting
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store, TaskPage, TaskQuery
-from fetchml.ports.usage import TaskHistory
+from fetchml.ports.usage_store import TaskHistory
 from fetchml.views import (
     Batch,
     Explanation,

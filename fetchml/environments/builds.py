@@ -16,7 +16,7 @@ from fetchml.environments.cache import EnvironmentCache, Record
 from fetchml.environments.sources import Source
 from fetchml.errors import DiskFull
 from fetchml.files.disk_usage import MOST_ENTRIES, free_bytes, is_disk_full, measure
-from fetchml.ports.environments import (
+from fetchml.ports.environment_builder import (
     ENVIRONMENT,
     NO_PYTHON,
     NO_UV,

@@ -28,7 +28,7 @@ from fetchml.environments.cache import EnvironmentCache, Packages, Record
 from fetchml.environments.sources import BadSource, EnvironmentSources, Source
 from fetchml.errors import BadRequest, Conflict, Forbidden, NotFound
 from fetchml.files.storage_usage import StorageUsage
-from fetchml.ports.environments import EnvironmentBuilder
+from fetchml.ports.environment_builder import EnvironmentBuilder
 from fetchml.ports.launcher import Mount, Owner, PrepareError
 from fetchml.ports.task_environment import python_variables
 from fetchml.system.background import BackgroundWork

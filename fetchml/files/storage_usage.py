@@ -2,9 +2,9 @@
 
 A query takes constant time and does not read the disk: the durable records of snapshots and ended
 tasks have their sizes, and the monitor measures running tasks' files every half minute. Tasks write
-into their folders directly, so the server can't reject a write; it ends tasks that use too much, and
-tasks before the disk is full. Between two measurements a task can write as fast as the disk allows.
-Space of a removed file that is still open belongs to no folder, so it is not measured.
+into their folders directly, so the server can't reject a write; it ends tasks that use too much,
+and tasks before the disk is full. Between two measurements a task can write as fast as the disk
+allows. Space of a removed file that is still open belongs to no folder, so it is not measured.
 """
 
 import asyncio

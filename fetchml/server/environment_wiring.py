@@ -92,7 +92,7 @@ def _builder(settings: Settings, launcher: Launcher, uv: Path) -> BuilderSetting
         _certificates(environments.certificates),
     )
     if settings.server.launcher == "process":
-        from fetchml.adapters.process.environments import ProcessEnvironmentBuilder  # noqa: PLC0415
+        from fetchml.adapters.process.environment_builder import ProcessEnvironmentBuilder  # noqa: PLC0415
 
         return BuilderSettings(
             ProcessEnvironmentBuilder(
@@ -105,7 +105,7 @@ def _builder(settings: Settings, launcher: Launcher, uv: Path) -> BuilderSetting
             _digest(options),
             None,
         )
-    from fetchml.adapters.docker.environments import BuildLimits  # noqa: PLC0415
+    from fetchml.adapters.docker.environment_builder import BuildLimits  # noqa: PLC0415
     from fetchml.adapters.docker.launcher import DockerLauncher  # noqa: PLC0415
 
     assert isinstance(launcher, DockerLauncher)  # noqa: S101 - chosen by the same setting

@@ -3,8 +3,7 @@
 import asyncio
 from functools import partial
 
-from fetchml.adapters.jupyter.client import HttpJupyterClient
-from fetchml.adapters.jupyter.nodes import NodeLinks
+from fetchml.adapters.jupyter.client import HttpJupyterClient, NodeLinks
 from fetchml.auth.audit import Audit
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.files.attempt_folder import Look

@@ -58,7 +58,7 @@ DISK_SHARE = 5
 
 if TYPE_CHECKING:
     from fetchml.adapters.docker.container_config import ContainerLimits
-    from fetchml.adapters.docker.gpus import GpuAddress
+    from fetchml.adapters.docker.container_gpus import GpuAddress
 
 
 def certificate(settings: Settings) -> Certificate | None:
@@ -147,7 +147,7 @@ def _gpu_address(inventory: GpuInventory | None, uuid: str) -> "GpuAddress | Non
     reading = next((each for each in readings if each.uuid == uuid), None)
     if reading is None or reading.lost is not None:
         return None
-    from fetchml.adapters.docker.gpus import GpuAddress  # noqa: PLC0415 - for Docker only
+    from fetchml.adapters.docker.container_gpus import GpuAddress  # noqa: PLC0415 - for Docker only
 
     return GpuAddress(reading.index, reading.minor)
 

@@ -12,7 +12,7 @@ from fetchml.environments.cache import EnvironmentCache
 from fetchml.environments.environment_service import BuilderSettings, Environments
 from fetchml.environments.sources import EnvironmentSources
 from fetchml.files.storage_usage import StorageUsage
-from fetchml.ports.environments import ENVIRONMENT, Build, Platform
+from fetchml.ports.environment_builder import ENVIRONMENT, Build, Platform
 from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.unpack import UnpackLimits
 from tests.support import tasks

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.docker.container_config import ContainerLimits, container_config
-from fetchml.adapters.docker.gpus import GpuGrant
+from fetchml.adapters.docker.container_gpus import GpuGrant
 from fetchml.config.settings import ResourceSettings, Settings, TaskSettings
 from fetchml.core.model import Resources, TaskSpec
 from fetchml.core.requests import jupyter

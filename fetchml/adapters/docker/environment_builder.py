@@ -17,11 +17,18 @@ from urllib.parse import quote
 
 from fetchml.adapters.docker.container_requests import create, inspect, remove
 from fetchml.adapters.docker.engine import DockerEngine
-from fetchml.adapters.docker.http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.engine_http import EngineAway, EngineHttp, EngineRefused
 from fetchml.adapters.docker.network import TaskNetwork
 from fetchml.adapters.uv_command import SCRIPT, UvOptions, variables
 from fetchml.files.layout import ENVIRONMENTS
-from fetchml.ports.environments import ENVIRONMENT, HOME, SOURCE, Build, BuildFailed, Platform
+from fetchml.ports.environment_builder import (
+    ENVIRONMENT,
+    HOME,
+    SOURCE,
+    Build,
+    BuildFailed,
+    Platform,
+)
 from fetchml.ports.launcher import PrepareError
 from fetchml.system import failpoints
 

@@ -14,7 +14,14 @@ from pathlib import Path
 from signal import SIGKILL
 
 from fetchml.adapters.uv_command import SCRIPT, UvOptions, variables
-from fetchml.ports.environments import ENVIRONMENT, HOME, SOURCE, Build, BuildFailed, Platform
+from fetchml.ports.environment_builder import (
+    ENVIRONMENT,
+    HOME,
+    SOURCE,
+    Build,
+    BuildFailed,
+    Platform,
+)
 from fetchml.ports.launcher import PrepareError
 from fetchml.ports.task_environment import DEFAULT_PATH
 from fetchml.system import failpoints, processes

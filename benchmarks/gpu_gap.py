@@ -25,7 +25,7 @@ from benchmarks.processes import KEY, Server, fetchml, scratch_folder
 from examples.local_image import build_base
 from fetchml import shim
 from fetchml.adapters.docker.container_config import container_config
-from fetchml.adapters.docker.gpus import CdiDevice, GpuOffer, grant
+from fetchml.adapters.docker.container_gpus import CdiDevice, GpuOffer, grant
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.v1 import task_pb2, task_pb2_grpc

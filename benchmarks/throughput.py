@@ -14,7 +14,7 @@ from benchmarks.processes import Server, fetchml
 from benchmarks.waiting import until
 from fetchml import shim
 from fetchml.adapters.docker.container_config import TASK_LABEL, container_config
-from fetchml.adapters.docker.gpus import GpuOffer, grant
+from fetchml.adapters.docker.container_gpus import GpuOffer, grant
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import LaunchSpec
 from testbed.docker_engine import Engine

@@ -9,7 +9,7 @@ from benchmarks.processes import NO_QUOTAS, Server
 from fetchml.adapters.duckdb.store import MEMORY_BYTES
 from fetchml.api.grpc.receiving import MAX_MESSAGE_BYTES, PLACES_BY_KEY
 from fetchml.api.http.reply import REPLIES_BY_CALLER
-from fetchml.config.sections.scheduling import QuotaSettings
+from fetchml.config.settings import QuotaSettings
 
 MIB = 1 << 20
 UNREAD_MIB = 2 * REPLIES_BY_CALLER // MIB

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fetchml.ports.environments import NO_PYTHON, NO_UV
+from fetchml.ports.environment_builder import NO_PYTHON, NO_UV
 
 SCRIPT = f"""set -eu
 cd "$BUILD_SOURCE"

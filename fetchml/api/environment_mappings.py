@@ -1,7 +1,7 @@
 """The fields that REST and gRPC show of kept environments."""
 
 from fetchml.api.mapping import Field, LongRows, Mapping, Time
-from fetchml.environments.kept import EnvironmentPage, KeptEnvironment
+from fetchml.environments.environment_service import EnvironmentPage, KeptEnvironment
 from fetchml.v1 import environment_pb2
 
 KEPT_ENVIRONMENT: Mapping[KeptEnvironment, environment_pb2.KeptEnvironment] = Mapping(

@@ -13,8 +13,8 @@ from fetchml.core.requests.snapshot import Entry, EntryKind, Snapshot
 from fetchml.core.storage import Kind, Used
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, NodeStatus
 from fetchml.engine.retention import StorageReport
-from fetchml.files.storage.usage import UserStorage
-from fetchml.files.storage.volumes import VolumeReport
+from fetchml.files.storage_usage import UserStorage
+from fetchml.files.volume_usage import VolumeReport
 from fetchml.v1 import (
     access_pb2,
     audit_pb2,

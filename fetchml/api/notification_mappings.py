@@ -7,7 +7,7 @@ from fetchml.api.task_json import target_json
 from fetchml.api.task_messages import target_message
 from fetchml.core.notifications.outbox import SERVER, Delivery
 from fetchml.core.notifications.targets import DeliveryState
-from fetchml.notifications.service import (
+from fetchml.notifications.notification_service import (
     NotificationPage,
     NotificationSettings,
     TestResult,

@@ -38,7 +38,7 @@ from fetchml.api.operation import Operation
 from fetchml.api.services import ApiServices
 from fetchml.api.sweep_mappings import BEST, CANCELLED, RETRIED, SWEEP, SWEEPS
 from fetchml.api.usage_mappings import GPU_HISTORY, GPU_HOURS_LIST, TASK_USAGE
-from fetchml.auth.key_manager import KeyManager
+from fetchml.auth.keyring import KeyManager
 from fetchml.auth.sign_in import SignIn
 from fetchml.core.model import Principal
 from fetchml.engine.experiments import ExperimentView

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from fetchml.access.service import TaskAccess
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
-from fetchml.auth.key_manager import KeyManager
+from fetchml.auth.keyring import KeyManager
 from fetchml.engine.engine import Engine
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
-from fetchml.environments.kept import KeptEnvironments
-from fetchml.jupyter.service import JupyterServices
-from fetchml.snapshots.service import Snapshots
-from fetchml.user_secrets.service import UserSecrets
+from fetchml.environments.environment_service import KeptEnvironments
+from fetchml.jupyter.jupyter_service import JupyterServices
+from fetchml.snapshots.snapshot_service import Snapshots
+from fetchml.user_secrets.secret_service import UserSecrets
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fetchml.api.mapping import Field, LongRows, Mapping, Nested, Time
 from fetchml.core.usage import DayUse, GpuHold, UserDay
 from fetchml.engine.usage.history import DaysOfUse, GpuHistory, GpuTrack
-from fetchml.ports.usage import GpuPoint, TaskHistory, TaskPoint
+from fetchml.ports.usage_store import GpuPoint, TaskHistory, TaskPoint
 from fetchml.v1 import usage_pb2
 
 _HOUR_MS = 3_600_000

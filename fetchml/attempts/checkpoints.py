@@ -11,10 +11,10 @@ from fetchml.core.storage import Kind
 from fetchml.errors import DiskFull, StorageQuotaReached
 from fetchml.files import checkpoint_folder
 from fetchml.files.checkpoint_folder import TooManyFilesError, User
+from fetchml.files.disk_usage import measure
 from fetchml.files.layout import CHECKPOINT_DRAFT as DRAFT
-from fetchml.files.storage.usage import StorageUsage
+from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
-from fetchml.files.tree_size import measure
 from fetchml.files.untrusted import TooDeepError
 from fetchml.ports.launcher import Owner, Place, PrepareError
 from fetchml.ports.task_environment import CHECKPOINT

@@ -12,13 +12,13 @@ from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.attempts.task_inputs import TaskInputs
 from fetchml.core.model import Task
 from fetchml.datasets.provider import DatasetProvider
-from fetchml.environments.service import Environments
+from fetchml.environments.environment_service import Environments
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.storage.volumes import VolumeUsage
 from fetchml.files.task_users import FileOwners
+from fetchml.files.volume_usage import VolumeUsage
 from fetchml.ports.launcher import LaunchSpec, Mount, Owner, Place, Secrets
-from fetchml.snapshots.service import Snapshots
-from fetchml.user_secrets.service import UserSecrets
+from fetchml.snapshots.snapshot_service import Snapshots
+from fetchml.user_secrets.secret_service import UserSecrets
 
 
 class StagedInputs(NamedTuple):

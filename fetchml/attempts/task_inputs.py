@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from fetchml.core.model import ENDED, Task
-from fetchml.files.readable_outputs import make_readable
+from fetchml.files.kept_outputs import make_readable
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.untrusted import TooDeepError
 from fetchml.ports.launcher import INPUTS, Mount, Owner, PrepareError

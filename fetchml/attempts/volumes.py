@@ -4,8 +4,8 @@ from pathlib import Path
 
 from fetchml.core.model import Task
 from fetchml.core.requests.volumes import Volume, fault
-from fetchml.files.storage.volumes import VolumeUsage
 from fetchml.files.untrusted import identity
+from fetchml.files.volume_usage import VolumeUsage
 from fetchml.ports.launcher import Mount, PrepareError
 
 ROOT = "/volumes"

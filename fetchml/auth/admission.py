@@ -8,14 +8,10 @@ from typing import NoReturn
 
 import msgspec
 
+from fetchml.auth.key_tokens import LinkTickets, PortVisits, SignInCodes
 from fetchml.auth.keyring import Keyring
-from fetchml.auth.limits import RateLimiter, RateState
-from fetchml.auth.link_tickets import LinkTickets
-from fetchml.auth.port_visits import PortVisits
+from fetchml.auth.limits import RateLimiter, RateState, StreamLimit, WrongKeys
 from fetchml.auth.sessions import SESSION_OVER, Session, Sessions
-from fetchml.auth.sign_in_codes import SignInCodes
-from fetchml.auth.stream_limits import StreamLimit
-from fetchml.auth.wrong_keys import WrongKeys
 from fetchml.config.proxies import Proxies, caller_of
 from fetchml.core.model import Key, Principal, Role
 from fetchml.errors import RateLimited, Unauthorized

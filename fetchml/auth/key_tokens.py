@@ -1,9 +1,18 @@
-"""Short-lived secrets that belong to API keys: in memory only, by the SHA-256 of each."""
+"""Short-lived secrets that belong to API keys: in memory only, by the SHA-256 of each.
+
+A sign-in code lets a browser sign in without typing the key. A ticket of a link stands for the
+token of one session in one request for one path: what the browser itself opens, such as a download,
+carries no header; the session's cookie must come with it. A visit opens one port of one task and
+nothing else: its one-time ticket becomes a cookie of the port's origin.
+"""
 
 import secrets
 from typing import Generic, NamedTuple, TypeVar
+from urllib.parse import unquote
 
 from fetchml.auth.keyring import Keyring, digest_of
+from fetchml.auth.sessions import Session, Sessions
+from fetchml.core.model import Key
 from fetchml.errors import Overloaded
 
 T = TypeVar("T")
@@ -64,3 +73,142 @@ class KeyTokens(Generic[T]):
 
     def _valid(self, found: KeyToken[T] | None) -> KeyToken[T] | None:
         return found if found is not None and found.expires_at > self._keyring.now() else None
+
+
+CODE_MS = 120_000
+"""Lifetime of a code."""
+CODES_BY_KEY = 16
+CODES_IN_ALL = 4096
+
+
+class SignInCodes:
+    """Codes that were not used yet. Used from one event loop."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._codes = KeyTokens[None](
+            keyring,
+            "fml_code_",
+            Bounds(CODES_BY_KEY, CODES_IN_ALL),
+            what="sign-in codes that were not used",
+        )
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def create(self, key_id: str) -> tuple[str, int]:
+        """Create a code of this key; returns it and its end. Raises Overloaded."""
+        return self._codes.create(key_id, CODE_MS, None)
+
+    def find(self, code: str) -> str | None:
+        """Return the id of the code's key, without using the code up; `None` if there is no such
+        code now."""
+        found = self._codes.find(code)
+        return None if found is None else found.key_id
+
+    def use(self, code: str) -> str | None:
+        """Return the id of the code's key, once; `None` if there is no such code now."""
+        found = self._codes.take(code)
+        return None if found is None else found.key_id
+
+
+LINK_TICKET_MS = 60_000
+"""Lifetime of a ticket."""
+TICKETS_BY_KEY = 64
+TICKETS_IN_ALL = 1024
+
+
+class Link(NamedTuple):
+    session: Session
+    path_digest: str
+
+
+class LinkTickets:
+    """Tickets that were not used yet. Used from one event loop."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._tickets = KeyTokens[Link](
+            keyring,
+            "fml_ticket_",
+            Bounds(TICKETS_BY_KEY, TICKETS_IN_ALL),
+            what="tickets of links that were not used",
+        )
+
+    def create(self, session: Session, path: str) -> str:
+        """Return a ticket for a path with its query. Raises Overloaded."""
+        return self._tickets.create(session.key_id, LINK_TICKET_MS, Link(session, _digest(path)))[0]
+
+    def use(self, ticket: str, path: str) -> Session | None:
+        """Return the ticket's session, once; `None` if there is no such ticket now, or it is for
+        another path."""
+        found = self._tickets.take(ticket)
+        if found is None or found.value.path_digest != _digest(path):
+            return None
+        return found.value.session
+
+
+def _digest(path: str) -> str:
+    """Return a digest of a path with its query, which may be long. Proxies may write the same path
+    with other escapes."""
+    path, _, query = path.partition("?")
+    return digest_of(f"{unquote(path)}\0{query}")
+
+
+PORT_TICKET_MS = 120_000
+"""Lifetime of a ticket."""
+VISIT_MS = 12 * 3_600_000
+VISITS_BY_KEY = 64
+"""Tickets and visits."""
+VISITS_IN_ALL = 2048
+
+
+class TaskPort(NamedTuple):
+    """A port of a task."""
+
+    task_id: str
+    port: int
+
+
+class Visit(NamedTuple):
+    port: TaskPort
+    session: Session | None
+    """`None` if the ticket was got with an API key."""
+    is_ticket: bool
+
+
+class PortVisits:
+    """Used from one event loop."""
+
+    def __init__(self, keyring: Keyring, sessions: Sessions) -> None:
+        self._keyring = keyring
+        self._sessions = sessions
+        self._visits = KeyTokens[Visit](
+            keyring,
+            "fml_port_",
+            Bounds(VISITS_BY_KEY, VISITS_IN_ALL),
+            what="open visits to ports of tasks",
+        )
+
+    def ticket(self, key_id: str, session: Session | None, port: TaskPort) -> tuple[str, int]:
+        """Return a ticket and its end. Raises Overloaded."""
+        return self._visits.create(key_id, PORT_TICKET_MS, Visit(port, session, is_ticket=True))
+
+    def use(self, ticket: str, port: TaskPort) -> str | None:
+        """Return the token of a new visit, once for each ticket; `None` if there is no such ticket
+        now. Raises Overloaded."""
+        found = self._visits.take(ticket)
+        if found is None or not self._is_for(found.value, port) or not found.value.is_ticket:
+            return None
+        visit = found.value._replace(is_ticket=False)
+        return self._visits.create(found.key_id, VISIT_MS, visit)[0]
+
+    def find(self, token: str, port: TaskPort) -> tuple[Key, Session | None] | None:
+        """Return the key and the session of a visit to this port; `None` if there is none now."""
+        found = self._visits.find(token)
+        if found is None or not self._is_for(found.value, port) or found.value.is_ticket:
+            return None
+        key = self._keyring.use(found.key_id)
+        return None if key is None else (key, found.value.session)
+
+    def _is_for(self, visit: Visit, port: TaskPort) -> bool:
+        is_open = visit.session is None or self._sessions.is_open(visit.session)
+        return is_open and visit.port == port

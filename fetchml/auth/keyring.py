@@ -1,20 +1,24 @@
-"""The keyring: all API keys of the server."""
+"""API keys: the keyring that holds them, the first admin key, and their management by admins."""
 
 import asyncio
 import contextlib
 import functools
 import hashlib
 import logging
+import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 from msgspec.structs import replace
 
-from fetchml.core.model import Key, Role
+from fetchml.auth.audit import Audit
+from fetchml.core.audit import Action
+from fetchml.core.model import Key, Principal, Role
+from fetchml.core.permissions import AdminOnly, refusal
 from fetchml.core.requests import key as key_rules
-from fetchml.errors import FieldViolation, NotFound, Unauthorized, ValidationFailed
+from fetchml.errors import FieldViolation, NotFound, Unauthorized, ValidationFailed, forbid
 from fetchml.ports.store import Store
-from fetchml.system.background import every
+from fetchml.system.background import BackgroundWork, every
 
 LAST_USED_EVERY_SECONDS = 60
 LOOK_AT_EXPIRY_SECONDS = 60
@@ -200,3 +204,78 @@ def _fault(key: Key, now: int) -> str | None:
     if key.expires_at is not None and key.expires_at <= now:
         return KEY_EXPIRED
     return None
+
+
+class BadAdminKey(Exception):
+    """FETCHML_ADMIN_KEY cannot be used; the message gives the reason, without the key."""
+
+
+async def ensure_admin(
+    keyring: Keyring, wanted: str | None, keep: Callable[[str], None]
+) -> str | None:
+    """Make the first admin key if the server has no key at all.
+
+    `wanted` (FETCHML_ADMIN_KEY) becomes that key. Without it a new key is made, handed to `keep`,
+    which writes it to a file, and returned, to be shown once. Raises BadAdminKey.
+    """
+    if keyring.list():
+        if wanted and keyring.find(wanted) is None:
+            log.warning(
+                "FETCHML_ADMIN_KEY is not a key of this server: it is used only at the first "
+                "start; create keys with 'fetchml keys create'"
+            )
+        return None
+    if wanted:
+        if not re.fullmatch(r"[!-~]{16,256}", wanted):
+            raise BadAdminKey("FETCHML_ADMIN_KEY must be 16 to 256 visible ASCII characters")
+        await keyring.add(wanted, "admin", Role.ADMIN)
+        return None
+    secret = new_secret()
+    # The file first: a key that nobody can read must never be the only one.
+    keep(secret)
+    await keyring.add(secret, "admin", Role.ADMIN)
+    return secret
+
+
+class KeyManager:
+    """Creates, lists and revokes keys for admins. Every verb raises Forbidden for other callers."""
+
+    def __init__(self, keyring: Keyring, audit: Audit) -> None:
+        self._keyring = keyring
+        self._audit = audit
+        self._background = BackgroundWork()
+
+    async def create(self, who: Principal, fields: Mapping[str, object]) -> tuple[Key, str]:
+        """Create the key of a request in JSON; returns it and its secret, which is not kept. Raises
+        ValidationFailed."""
+        _require_admin(who)
+        new, wrong = key_rules.read(fields)
+        if new is None:
+            raise ValidationFailed([FieldViolation(*violation) for violation in wrong])
+        return await self._background.run_to_completion(self._create(who, *new))
+
+    def list(self, who: Principal) -> list[Key]:
+        """Return all keys, revoked ones too, oldest first."""
+        _require_admin(who)
+        return self._keyring.list()
+
+    async def revoke(self, who: Principal, key_id: str) -> Key:
+        """Revoke a key and end all that it holds open. Raises NotFound."""
+        _require_admin(who)
+        return await self._background.run_to_completion(self._revoke(who, key_id))
+
+    async def _create(
+        self, who: Principal, name: str, role: Role | None, expires_at: int | None
+    ) -> tuple[Key, str]:
+        key, secret = await self._keyring.create(name, role, expires_at)
+        await self._audit.done(who, Action.KEY_CREATE, key.id, f"{key.role} {name}")
+        return key, secret
+
+    async def _revoke(self, who: Principal, key_id: str) -> Key:
+        key = await self._keyring.revoke(key_id)
+        await self._audit.done(who, Action.KEY_REVOKE, key_id, key.name)
+        return key
+
+
+def _require_admin(who: Principal) -> None:
+    forbid(refusal(who, AdminOnly.KEYS))

@@ -1,9 +1,15 @@
-"""Request rates: a token bucket for each caller."""
+"""Limits on callers: the rate of their requests, their open streams, and their connections."""
 
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 
 import msgspec
+
+from fetchml.config.proxies import caller_of
+from fetchml.errors import Overloaded, RateLimited, RequestError, TooManyConnections, TooManyStreams
 
 _ROUNDING = 1e-9
 """A caller that waits as long as `retry_after` returned has a token, however times round."""
@@ -53,3 +59,121 @@ class RateLimiter:
         tokens, at = self._buckets.get(caller, (self.burst, now))
         tokens += (now - at) * self._per_second
         return max(1, math.ceil((1 - tokens) / self._per_second))
+
+
+WRONG_KEYS_PER_SECOND = 5
+WRONG_KEYS_BURST = 50
+
+
+class WrongKeys:
+    """Counts wrong keys by address (IPv6 by /64). A valid key is never limited by them: behind a
+    proxy all clients share one address, and none of them may lock the others out."""
+
+    def __init__(self, clock: Callable[[], float], *, enabled: bool) -> None:
+        """`clock` returns monotonic seconds."""
+        self._clock = clock
+        self._limiter = RateLimiter(WRONG_KEYS_PER_SECOND, WRONG_KEYS_BURST) if enabled else None
+
+    def count(self, address: str) -> None:
+        """Count one. Raises RateLimited beyond the limit of the address."""
+        if self._limiter is not None:
+            now, caller = self._clock(), caller_of(address)
+            if self._limiter.take(caller, now) is None:
+                raise RateLimited(self._limiter.retry_after(caller, now))
+
+
+class StreamLimit:
+    """Counts open streams by caller. A caller without one takes no memory."""
+
+    def __init__(self, per_caller: int, in_all: int | None = None) -> None:
+        """`in_all`: the limit of all callers together; `None` if there is none."""
+        self._per_caller = per_caller
+        self._in_all = in_all
+        self._count = 0
+        self._open = Counter[str]()
+
+    @contextmanager
+    def hold(self, caller: str) -> Iterator[None]:
+        """Count a stream of this caller while inside. Raises TooManyStreams, Overloaded."""
+        if self._open[caller] >= self._per_caller:
+            self._forget(caller)
+            raise TooManyStreams(self._per_caller)
+        if self._in_all is not None and self._count >= self._in_all:
+            self._forget(caller)
+            raise Overloaded("The server has too many streams without a key")
+        self._open[caller] += 1
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._open[caller] -= 1
+            self._count -= 1
+            self._forget(caller)
+
+    def _forget(self, caller: str) -> None:
+        if not self._open[caller]:
+            del self._open[caller]
+
+
+SHARE_OF_ONE = 1 / 4
+"""The share of all connections that one address may hold, so that it cannot lock others out."""
+SHARE_OF_MANY = 3 / 4
+"""The share of an address that many clients use, such as a proxy's."""
+
+
+class CloseReason(StrEnum):
+    """The reason why the server rejected or ended a connection."""
+
+    TOO_MANY = "too_many"
+    TOO_MANY_OF_ADDRESS = "too_many_of_address"
+    NOT_READ = "not_read"
+
+
+def share_of_address(most: int, *, shared: bool) -> int:
+    """Return how many of `most` connections one address may hold. `shared`: whether many clients
+    may use the address."""
+    return max(1, int(most * (SHARE_OF_MANY if shared else SHARE_OF_ONE)))
+
+
+class ConnectionLimits:
+    """Counts open connections by address. An address without one takes no memory."""
+
+    def __init__(self, most: int, is_shared: Callable[[str], bool]) -> None:
+        """`is_shared`: whether many clients may use an address."""
+        self._most = most
+        self._is_shared = is_shared
+        self._open = Counter[str]()
+        self._count = 0
+        self.ended = Counter[CloseReason]()
+        """Number of connections that the server rejected or ended, by reason."""
+
+    def __len__(self) -> int:
+        return self._count
+
+    def open(self, peer: str) -> str:
+        """Count a new connection; returns the argument for `close`.
+
+        Raises TooManyConnections, Overloaded.
+        """
+        caller = caller_of(peer)
+        most = share_of_address(self._most, shared=self._is_shared(peer))
+        if self._open[caller] >= most:
+            raise self._refused(CloseReason.TOO_MANY_OF_ADDRESS, TooManyConnections(most))
+        if self._count >= self._most:
+            raise self._refused(
+                CloseReason.TOO_MANY, Overloaded("The server has too many connections")
+            )
+        self._open[caller] += 1
+        self._count += 1
+        return caller
+
+    def close(self, caller: str) -> None:
+        """Count a connection as closed. `caller`: what `open` returned."""
+        self._count -= 1
+        self._open[caller] -= 1
+        if not self._open[caller]:
+            del self._open[caller]
+
+    def _refused(self, why: CloseReason, error: RequestError) -> RequestError:
+        self.ended[why] += 1
+        return error

@@ -25,7 +25,7 @@ from fetchml.cli.tables import table
 from fetchml.client import Rpc, Unreachable
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir
-from fetchml.files.new_file import PlaceTaken, new_file, require_free
+from fetchml.files.own_file import PlaceTaken, new_file, require_free
 from fetchml.ops import stdio
 from fetchml.server.control_socket import control_socket
 from fetchml.system.signals import held_back, interruptible

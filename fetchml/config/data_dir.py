@@ -1,4 +1,4 @@
-"""Where the data directory is if no setting names one."""
+"""The default data directory. Light to import: each command needs it."""
 
 import os
 from pathlib import Path

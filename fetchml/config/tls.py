@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from fetchml.config.sections.server import ServerSettings
+from fetchml.config.settings import ServerSettings
 
 HTTP = ["http/1.1"]
 """The protocols that the server offers inside TLS."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import mkstemp
 
 from fetchml.errors import DiskFull
-from fetchml.files.disk_space import free_bytes, is_disk_full
+from fetchml.files.disk_usage import free_bytes, is_disk_full
 from fetchml.ports.launcher import PrepareError
 
 _INTACT_NS = 1_000_000_000

@@ -7,9 +7,8 @@ from pathlib import Path
 from fetchml.core.model import DatasetSpec, Task
 from fetchml.core.requests.dataset import PLACE, Dataset, read
 from fetchml.datasets.cache import DatasetCache
-from fetchml.datasets.fetch import DatasetFetches, require_sum
+from fetchml.datasets.fetch import DatasetFetches, DatasetVersions, require_sum
 from fetchml.datasets.local import LocalDatasets
-from fetchml.datasets.versions import DatasetVersions
 from fetchml.ports.launcher import Mount, PrepareError
 from fetchml.ports.origin import Origin
 from fetchml.system.threads import run_in_thread

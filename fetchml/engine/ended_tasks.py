@@ -9,7 +9,7 @@ from fetchml.core.model import ENDED, Kept, Task
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.task_lookup import TaskLookup
-from fetchml.files.storage.usage import StorageUsage
+from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
 from fetchml.system.locks import KeyedLocks
 

@@ -22,7 +22,7 @@ from fetchml.engine.usage.history import UsageHistory
 from fetchml.engine.watches.batches import Batches
 from fetchml.engine.watches.watch import Watches
 from fetchml.files.task_files import TaskFiles
-from fetchml.notifications.service import Notifications
+from fetchml.notifications.notification_service import Notifications
 
 
 @dataclass(frozen=True, slots=True)

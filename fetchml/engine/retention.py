@@ -20,12 +20,12 @@ from fetchml.core.requests import pruning
 from fetchml.core.requests.pruning import MOST_AT_ONCE, Pruned, Pruning, What
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.environments.cache import Packages, Record
-from fetchml.environments.service import Environments
+from fetchml.environments.environment_service import Environments
 from fetchml.errors import Conflict, FieldViolation, Forbidden, NotFound, ValidationFailed, forbid
-from fetchml.files.storage.usage import StorageUsage, UserStorage
-from fetchml.files.storage.volumes import VolumeReport, VolumeUsage
+from fetchml.files.storage_usage import StorageUsage, UserStorage
+from fetchml.files.volume_usage import VolumeReport, VolumeUsage
 from fetchml.ports.store import OldTasks, Store
-from fetchml.snapshots.service import Snapshots
+from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.background import every
 
 HOUR_SECONDS = 3600

@@ -16,7 +16,7 @@ from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.watches.reports import Reports
-from fetchml.files.storage.volumes import VolumeReport, VolumeUsage
+from fetchml.files.volume_usage import VolumeReport, VolumeUsage
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse

@@ -21,7 +21,7 @@ from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
 from fetchml.engine.tasks.field_names import OF_MANY, OF_THE_ONLY, FieldNames
 from fetchml.engine.tasks.request_keys import check_key, check_keys
 from fetchml.engine.tasks.sources import Sources, as_placed, needs_sources
-from fetchml.environments.service import Environments
+from fetchml.environments.environment_service import Environments
 from fetchml.errors import (
     MAX_VIOLATIONS,
     DiskFull,
@@ -33,15 +33,15 @@ from fetchml.errors import (
     Unavailable,
     ValidationFailed,
 )
-from fetchml.files.storage.usage import StorageUsage
-from fetchml.files.storage.volumes import VolumeUsage
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.volume_usage import VolumeUsage
 from fetchml.ports.store import Document, IdempotentCreate, Store
-from fetchml.snapshots.service import Snapshots
+from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.ids import IdSequence
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.pacing import Pace
 from fetchml.system.threads import until_end
-from fetchml.user_secrets.service import UserSecrets
+from fetchml.user_secrets.secret_service import UserSecrets
 from fetchml.views import ValidatedTask
 
 NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "there is no such snapshot: upload it first")

@@ -49,7 +49,7 @@ from fetchml.errors import (
 )
 from fetchml.pages import PART_BYTES
 from fetchml.ports.store import Document, Store, TaskQuery
-from fetchml.snapshots.service import Snapshots
+from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.background import BackgroundWork
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.pacing import Pace

@@ -8,7 +8,7 @@ from fetchml.core.scheduling.waiting import Queued
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.task_lookup import TaskLookup
-from fetchml.files.storage.monitor import MonitoredTasks
+from fetchml.files.storage_usage import MonitoredTasks
 from fetchml.files.task_files import TaskFiles
 from fetchml.system.pacing import Pace
 

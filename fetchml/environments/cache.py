@@ -26,9 +26,9 @@ import msgspec
 
 from fetchml.core.storage import NOTHING, Used
 from fetchml.files import untrusted
+from fetchml.files.disk_usage import MOST_ENTRIES, measure
 from fetchml.files.own_file import sync_folder, sync_tree, write_durably
-from fetchml.files.tree_size import MOST_ENTRIES, measure
-from fetchml.ports.environments import ENVIRONMENT, HOME, SOURCE
+from fetchml.ports.environment_builder import ENVIRONMENT, HOME, SOURCE
 from fetchml.ports.launcher import Owner
 from fetchml.system import failpoints
 

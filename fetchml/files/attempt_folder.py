@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from fetchml.core.model import AttemptEnd, Kept
-from fetchml.files import kept_outputs, log_segments, untrusted
+from fetchml.files import kept_outputs, log_files, untrusted
 from fetchml.files.attempt_records import (
     LAST_MS,
     Claim,
@@ -25,6 +25,7 @@ from fetchml.files.attempt_records import (
     integer,
     write_limit,
 )
+from fetchml.files.disk_usage import measure
 from fetchml.files.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
 from fetchml.files.layout import (
     CONTROL,
@@ -36,9 +37,8 @@ from fetchml.files.layout import (
     VOLUMES,
     WORKSPACE,
 )
-from fetchml.files.log_times import Bounds, LogTimes
+from fetchml.files.log_files import Bounds, LogTimes
 from fetchml.files.own_file import sync_folder
-from fetchml.files.tree_size import measure
 from fetchml.system import failpoints
 
 _RECORD_BYTES = 4096
@@ -317,7 +317,7 @@ class AttemptFolder:
         """Return the offsets of the log's first kept byte and of its end."""
         try:
             with self._run_fd() as run:
-                return log_segments.bounds(run)
+                return log_files.bounds(run)
         except OSError:
             return 0, 0
 
@@ -338,7 +338,7 @@ class AttemptFolder:
         """
         try:
             with self._run_fd() as run:
-                return log_segments.read(run, offset, limit)
+                return log_files.read(run, offset, limit)
         except OSError:
             return offset, b""
 

@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import stat
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Self
 
 from asyncinotify import Event, Inotify, Mask, Watch
 
-from fetchml.system import inotify_limits
+from fetchml.system import processes
 from fetchml.system.background import every
 
 _APPEARS = (
@@ -24,7 +25,11 @@ _APPEARS = (
     | Mask.ONLYDIR
     | Mask.DONT_FOLLOW
 )
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
+
+_INSTANCES = "fs.inotify.max_user_instances"
+"""The sysctl that limits inotify instances by uid. The server needs one."""
+_MOST_NAMED = 3
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +57,7 @@ async def _woken_at_times() -> AsyncIterator[Changes]:
     async def wake() -> None:
         changes.wake()
 
-    async with every(_LOOK_SECONDS, wake, first=_LOOK_SECONDS, failure="no wake-up"):
+    async with every(_POLL_SECONDS, wake, first=_POLL_SECONDS, failure="no wake-up"):
         yield changes
 
 
@@ -121,7 +126,7 @@ class FolderEvents:
                 if error.errno != errno.EMFILE:
                     raise
                 if not self._warned:
-                    self._warn(inotify_limits.why_none_is_left())
+                    self._warn(_why_no_instance_is_left())
                 return None
             self._reader = asyncio.create_task(self._read(self._inotify))
         return self._inotify
@@ -144,7 +149,7 @@ class FolderEvents:
     def _warn(self, why: str) -> None:
         if not self._warned:
             self._warned = True
-            log.warning("%s. Until then changes are seen up to %g s late", why, _LOOK_SECONDS)
+            log.warning("%s. Until then changes are seen up to %g s late", why, _POLL_SECONDS)
 
     def _narrow(self, entry: _Folder, folder: Path, had_writes: bool) -> None:
         """Stop events without subscribers: a busy log produces thousands in a second."""
@@ -178,3 +183,36 @@ class FolderEvents:
         for changes, writes in entry.subscribers.items():
             if writes or not only_growth:
                 changes.wake()
+
+
+def _why_no_instance_is_left() -> str:
+    """Return the limit, the processes that hold most instances, and the remedy. Reads all of
+    /proc."""
+    limit = Path("/proc/sys", _INSTANCES.replace(".", "/")).read_text().strip()
+    held = Counter(
+        {
+            pid: _instances_of(pid)
+            for pid in processes.pids()
+            if processes.owner(pid) == os.geteuid()
+        }
+    )
+    named = ", ".join(
+        f"{processes.name(pid) or '?'} (process {pid}) {count}"
+        for pid, count in held.most_common(_MOST_NAMED)
+        if count
+    )
+    return (
+        f"No inotify instance is left for uid {os.geteuid()}: its processes may have {limit}"
+        + (f", and most are held by {named}" if named else "")
+        + f". Raise the sysctl {_INSTANCES}, or end what holds them"
+    )
+
+
+def _instances_of(pid: int) -> int:
+    """Count the inotify instances of a process; 0 if it is unreadable."""
+    count = 0
+    with suppress(OSError):
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # Closed meanwhile.
+                count += str(fd.readlink()).endswith("inotify")
+    return count

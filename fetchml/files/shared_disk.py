@@ -2,12 +2,46 @@
 
 import asyncio
 import errno
+import os
+import re
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
+
+from fetchml.files.folder_events import Changes, FolderEvents
+
+_LOCAL = frozenset(["bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "tmpfs", "xfs", "zfs"])
+"""File systems of this machine's own disks. Others may show late what another machine has written;
+those that are not known here count as such."""
+_MOUNTS = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+
+def is_local(folder: Path) -> bool:
+    """Return whether a folder is on a disk of this machine, also if others use it through a server
+    here. Raises OSError."""
+    return kind_of(os.path.realpath(folder), _MOUNTS.read_text(errors="surrogateescape")) in _LOCAL
+
+
+def kind_of(path: str, mounts: str) -> str:
+    """Return the type of the file system of a path without links, by the text of `mountinfo`
+    (proc_pid_mountinfo(5)); empty if it is not there."""
+    kind, longest = "", -1
+    for line in mounts.split("\n"):
+        before, _, after = line.partition(" - ")
+        fields, types = before.split(" "), after.split(" ")
+        if len(fields) < 5:
+            continue
+        mount = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4])
+        # Of two mounts at the same path the later one hides the other.
+        if f"{path}/".startswith(f"{mount.rstrip('/')}/") and len(mount) >= longest:
+            kind, longest = types[0], len(mount)
+    return kind
+
 
 T = TypeVar("T")
 
@@ -172,3 +206,43 @@ def is_fault(error: BaseException | None) -> bool:
 def not_mounted(path: object) -> OSError:
     """The error for a folder that is not the one that it was."""
     return OSError(errno.ESTALE, "it is not the folder that it was: is it mounted?", str(path))
+
+
+_LATE_GROWTH_SECONDS = 0.5
+_LATE_APPEARS_SECONDS = 30.0
+"""In case that nobody calls `wake`."""
+
+
+class SharedFolders(FolderEvents):
+    def __init__(self) -> None:
+        self._subscribed: dict[Path, set[Changes]] = {}
+
+    @asynccontextmanager
+    async def subscribe(self, folder: Path, *, writes: bool = False) -> AsyncIterator[Changes]:
+        """Wake at times, and when `wake` is called for this folder. It need not exist."""
+        changes = Changes()
+        seconds = _LATE_GROWTH_SECONDS if writes else _LATE_APPEARS_SECONDS
+
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+
+        def wake_at_times() -> None:
+            nonlocal timer
+            changes.wake()
+            timer = loop.call_later(seconds, wake_at_times)
+
+        timer = loop.call_later(seconds, wake_at_times)
+        here = self._subscribed.setdefault(folder, set())
+        here.add(changes)
+        try:
+            yield changes
+        finally:
+            timer.cancel()
+            here.discard(changes)
+            if not here and self._subscribed.get(folder) is here:
+                del self._subscribed[folder]
+
+    def wake(self, folder: Path) -> None:
+        """Wake all that wait for something in this folder."""
+        for changes in self._subscribed.get(folder, ()):
+            changes.wake()

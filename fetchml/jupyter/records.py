@@ -1,8 +1,15 @@
-"""The records of Jupyter services, each with the newest version of its task."""
+"""Records of Jupyter services, with the secrets that they derive from the server's key.
+
+The key is `<data-dir>/jupyter.key`; the secrets are stored nowhere. A copy of the database alone,
+such as a backup, opens no running service.
+"""
 
 import asyncio
+import base64
+import hmac
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -11,9 +18,27 @@ from fetchml.core.model import ENDED, Principal, Server, Task
 from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.errors import NotFound
-from fetchml.jupyter.tokens import relay_secret, token_of
+from fetchml.files import own_file
+from fetchml.files.layout import JUPYTER_KEY
 from fetchml.ports.store import Store
 from fetchml.records import RecordSet
+
+
+def load_key(data_dir: Path) -> bytes:
+    """Return the key; see `own_file.load_key`. Raises OSError."""
+    return own_file.load_key(data_dir / JUPYTER_KEY)
+
+
+def token_of(key: bytes, service_id: str) -> str:
+    """Return the token of a service: 43 characters that cannot be guessed without the key."""
+    digest = hmac.digest(key, service_id.encode(), "sha256")
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def relay_secret(key: bytes, service_id: str, attempt: int) -> bytes:
+    """Return the secret that the server shares with an attempt's relay on a node of a cluster."""
+    return hmac.digest(key, f"relay {service_id} {attempt}".encode(), "sha256")
+
 
 KIND = "service"
 

@@ -1,22 +1,182 @@
-"""Supervision of all Jupyter services: of live ones, and of ended ones until their removal."""
+"""Supervision of Jupyter services: each from its task's start to its end."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 from msgspec.structs import replace
 
 from fetchml.core import jupyter_services
-from fetchml.core.model import Server, Task
+from fetchml.core.jupyter_services import Idle
+from fetchml.core.model import ENDED, Server, Status, Task
 from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.files.folder_events import FolderEvents
 from fetchml.jupyter.records import ServiceRecords
-from fetchml.jupyter.supervisor import ServiceSupervisor
-from fetchml.ports.jupyter import JupyterClient, JupyterLink, JupyterPlace
+from fetchml.ports.jupyter import JupyterClient, JupyterLink, JupyterPlace, JupyterSilent
 from fetchml.system.background import BackgroundWork, every
+
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
+"""Between two checks whether Jupyter answers."""
+
+log = logging.getLogger(__name__)
+
+
+class ServiceSupervisor:
+    """Waits until Jupyter answers, follows its activity, and stops it when it is idle."""
+
+    def __init__(
+        self,
+        record: Service,
+        task: Task,
+        *,
+        idle_ms: int,
+        client: JupyterClient,
+        watch_folders: FolderEvents,
+        place: Callable[[Task], JupyterPlace],
+        clock: Callable[[], int],
+        stop: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """`place` returns where the task's attempt runs. `stop` ends the service for the reason
+        that it is given."""
+        self.link: JupyterLink | None = None
+        """`None` until Jupyter answers, and after its processes are gone."""
+        self.last_activity: int | None = None
+        self._record = record
+        self._task = task
+        self._idle_ms = idle_ms
+        self._client = client
+        self._watch_folders = watch_folders
+        self._place = place
+        self._clock = clock
+        self._stop = stop
+        self._idle = Idle()
+        self._runs = asyncio.Event()
+        self._over = asyncio.Event()
+        """Set when no process of the service is left."""
+        self._ended = asyncio.Event()
+        self.task_changed(task)
+
+    @property
+    def stops_at(self) -> int | None:
+        """When the service is stopped unless there is activity; `None` if it is in use."""
+        return self._idle.stops_at
+
+    def task_changed(self, task: Task) -> None:
+        self._task = task
+        if task.status is Status.RUNNING:
+            self._runs.set()
+        elif task.status is Status.COLLECTING:
+            self._over.set()
+        elif task.status in ENDED:
+            self._over.set()
+            self._ended.set()
+
+    def note_use(self) -> None:
+        """Count a change that a person has just made as activity."""
+        self.last_activity = self._clock()
+        self._take_warning_back()
+
+    async def run(self) -> None:
+        """Return when the task has ended. After an error this may be called again."""
+        over = asyncio.create_task(self._over.wait())
+        following = asyncio.create_task(self._follow())
+        try:
+            await asyncio.wait({over, following}, return_when=asyncio.FIRST_COMPLETED)
+            if not over.done():
+                following.result()
+                await over
+        finally:
+            over.cancel()
+            following.cancel()
+            await asyncio.gather(over, following, return_exceptions=True)
+            self._let_go()
+        await self._ended.wait()
+
+    async def _follow(self) -> None:
+        """Return when the service was stopped for being idle."""
+        await self._runs.wait()
+        self.link = link = await self._wait_for_answer()
+        self.last_activity = self._clock()
+        log.info("jupyter answers", extra=self._extra)
+        while True:
+            await self._look(link)
+            if self._idle.now:
+                break
+            pause = jupyter_services.next_look_ms(self._clock(), self._idle_ms, self._idle)
+            await asyncio.sleep(pause / 1000)
+        reason = jupyter_services.idle_words(self._idle_ms)
+        log.warning("jupyter is stopped: %s", reason, extra=self._extra)
+        await self._stop(reason)
+
+    async def _wait_for_answer(self) -> JupyterLink:
+        place = self._place(self._task)
+        pause = FIRST_PAUSE_SECONDS
+        async with self._watch_folders.subscribe(place.run_folder) as changes:
+            while True:
+                link = await self._open(place)
+                if link is None:
+                    # A container may make files there without end: not a turn for each of them.
+                    await asyncio.sleep(FIRST_PAUSE_SECONDS)
+                    with suppress(TimeoutError):  # What a node does causes no event.
+                        async with asyncio.timeout(LONGEST_PAUSE_SECONDS):
+                            await changes.wait()
+                    continue
+                try:
+                    answers = await self._client.answers(link)
+                except BaseException:
+                    link.close()
+                    raise
+                if answers:
+                    return link
+                link.close()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _open(self, place: JupyterPlace) -> JupyterLink | None:
+        try:
+            return await self._client.open_link(place)
+        except OSError as error:
+            log.debug("jupyter can't be reached: %s", error, extra=self._extra)
+            return None
+
+    async def _look(self, link: JupyterLink) -> None:
+        """Update the activity and its consequences. A silent Jupyter leaves them as they are."""
+        try:
+            found = await self._client.activity(link)
+        except JupyterSilent as silent:
+            log.debug("jupyter is silent: %s", silent, extra=self._extra)
+            return
+        now = self._clock()
+        last = now if found.busy else min(found.last or 0, now)
+        self.last_activity = last = max(self.last_activity or 0, last)
+        idle = jupyter_services.idle(now, last, self._idle_ms, self._idle)
+        if idle.stops_at is None:
+            self._take_warning_back()
+        elif self._idle.stops_at is None:
+            seconds = (idle.stops_at - now) // 1000
+            log.warning("jupyter is idle and will be stopped in %d s", seconds, extra=self._extra)
+        self._idle = idle
+
+    def _take_warning_back(self) -> None:
+        if self._idle.stops_at is not None:
+            log.info("jupyter is used again", extra=self._extra)
+        self._idle = Idle()
+
+    def _let_go(self) -> None:
+        self._idle = Idle()
+        if self.link is not None:
+            self.link.close()
+            self.link = None
+
+    @property
+    def _extra(self) -> dict[str, str]:
+        return {"service_id": self._record.id, "user": self._record.user}
+
 
 MAX_ENDED = 1_000
 """Ended services that are kept: all are in memory, and in one reply that lists them."""
@@ -25,8 +185,6 @@ KEPT_MS = 7 * 86_400_000
 PRUNE_SECONDS = 3600
 RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
-
-log = logging.getLogger(__name__)
 
 
 class Supervision:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fetchml.config.settings import Settings
 from fetchml.files.data_dir import is_taken
-from fetchml.ops.checks import data, gpus, launcher, limits
+from fetchml.ops.checks import host, launcher
 from fetchml.ports.gpu import GpuState
 from fetchml.views import Finding
 
@@ -15,17 +15,17 @@ def examine(settings: Settings, *, probe: bool = False) -> Iterator[Finding]:
     the cluster too."""
     running = _running(settings.data_dir)
     yield from _host(settings)
-    yield data.port("http port", settings.server.http, running=running)
-    yield data.port("grpc port", settings.server.grpc, running=running)
-    found = gpus.inventory()
-    yield from gpus.gpus(settings, found)
+    yield host.port("http port", settings.server.http, running=running)
+    yield host.port("grpc port", settings.server.grpc, running=running)
+    found = host.inventory()
+    yield from host.gpus(settings, found)
     yield launcher.shim_runs()
     yield from _launcher(settings, found)
     if probe:
-        from fetchml.ops.checks import cluster_probe, cluster_users  # noqa: PLC0415 - for clusters only
+        from fetchml.ops.checks import cluster, cluster_probe  # noqa: PLC0415 - for clusters only
 
         yield from cluster_probe.probe(settings)
-        yield from cluster_users.probe(settings)
+        yield from cluster.probe_users(settings)
 
 
 def examine_running(settings: Settings, found: GpuState | None) -> Iterator[Finding]:
@@ -33,22 +33,22 @@ def examine_running(settings: Settings, found: GpuState | None) -> Iterator[Find
     `None` if it has plain slots."""
     yield from _host(settings)
     if found is not None:
-        yield from gpus.gpus(settings, found)
+        yield from host.gpus(settings, found)
     yield from _launcher(settings, found or GpuState())
 
 
 def _host(settings: Settings) -> Iterator[Finding]:
-    yield data.data_dir(settings.data_dir)
-    yield data.admin_key(settings.data_dir)
-    yield data.disk(settings)
-    yield from data.volumes(settings)
-    yield data.tls(settings)
-    yield data.grpc_network(settings.server.grpc)
-    yield data.clock(settings.data_dir)
-    yield limits.open_files()
-    yield limits.inotify()
-    yield limits.resources(settings)
-    yield limits.task_limits(settings)
+    yield host.data_dir(settings.data_dir)
+    yield host.admin_key(settings.data_dir)
+    yield host.disk(settings)
+    yield from host.volumes(settings)
+    yield host.tls(settings)
+    yield host.grpc_network(settings.server.grpc)
+    yield host.clock(settings.data_dir)
+    yield host.open_files()
+    yield host.inotify()
+    yield host.resources(settings)
+    yield host.task_limits(settings)
 
 
 def _launcher(settings: Settings, found: GpuState) -> Iterator[Finding]:

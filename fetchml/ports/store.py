@@ -16,7 +16,7 @@ import msgspec
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Change, Kept, Key, Status, Task
 from fetchml.core.sweeps.progress import Failures
-from fetchml.ports.usage import UsageStore
+from fetchml.ports.usage_store import UsageStore
 
 
 class TaskQuery(msgspec.Struct, frozen=True):

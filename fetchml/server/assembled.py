@@ -18,17 +18,16 @@ from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.usage.sampler import UsageSampler
-from fetchml.environments.service import Environments
-from fetchml.files.storage.monitor import MonitoredTasks
-from fetchml.files.storage.usage import StorageUsage
-from fetchml.files.storage.volumes import VolumeUsage
-from fetchml.jupyter.service import JupyterServices
+from fetchml.environments.environment_service import Environments
+from fetchml.files.storage_usage import MonitoredTasks, StorageUsage
+from fetchml.files.volume_usage import VolumeUsage
+from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.notifications.sender import Sender
 from fetchml.ports.store import Store
-from fetchml.snapshots.service import Snapshots
+from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
-from fetchml.user_secrets.service import UserSecrets
+from fetchml.user_secrets.secret_service import UserSecrets
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,9 @@ from fetchml.engine.watched_tasks import watched_tasks
 from fetchml.engine.watches.batches import Batches
 from fetchml.engine.watches.watch import Watches
 from fetchml.files.reads import FileReads
-from fetchml.files.storage.usage import StorageUsage
-from fetchml.files.storage.volumes import VolumeUsage
+from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
+from fetchml.files.volume_usage import VolumeUsage
 from fetchml.server.assembled import Assembly
 from fetchml.server.effects import carry_out
 from fetchml.server.jupyter_wiring import jupyter_services
@@ -59,10 +59,10 @@ from fetchml.server.notification_wiring import assemble_notifications
 from fetchml.server.options import Options as Options  # noqa: PLC0414  # others import it from here
 from fetchml.server.options import Outside as Outside  # noqa: PLC0414  # others import it from here
 from fetchml.snapshots.files import SnapshotFiles
-from fetchml.snapshots.service import Snapshots
+from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
-from fetchml.user_secrets.service import UserSecrets
+from fetchml.user_secrets.secret_service import UserSecrets
 
 
 async def assemble(outside: Outside, options: Options) -> Assembly:

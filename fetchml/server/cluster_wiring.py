@@ -5,7 +5,7 @@ from pathlib import Path
 from fetchml.config.settings import Settings
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.layout import NODE_RELAY, SHIM
-from fetchml.files.shared_folders import SharedFolders
+from fetchml.files.shared_disk import SharedFolders
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import Launcher
 from fetchml.server.cannot_start import CannotStart

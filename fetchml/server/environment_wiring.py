@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from fetchml.config.settings import Settings
 from fetchml.environments.builds import Builds
 from fetchml.environments.cache import EnvironmentCache
-from fetchml.environments.service import BuilderSettings, Environments
+from fetchml.environments.environment_service import MISSING, BuilderSettings, Environments, find_uv
 from fetchml.environments.sources import EnvironmentSources
-from fetchml.environments.uv import MISSING, find_uv
 from fetchml.files.layout import ENVIRONMENTS
-from fetchml.files.storage.usage import StorageUsage
+from fetchml.files.storage_usage import StorageUsage
 from fetchml.ports.launcher import Launcher
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import on_cluster
@@ -93,7 +92,7 @@ def _builder(settings: Settings, launcher: Launcher, uv: Path) -> BuilderSetting
         _certificates(environments.certificates),
     )
     if settings.server.launcher == "process":
-        from fetchml.adapters.process.environments import ProcessEnvironmentBuilder  # noqa: PLC0415
+        from fetchml.adapters.process.environment_builder import ProcessEnvironmentBuilder  # noqa: PLC0415
 
         return BuilderSettings(
             ProcessEnvironmentBuilder(
@@ -106,7 +105,7 @@ def _builder(settings: Settings, launcher: Launcher, uv: Path) -> BuilderSetting
             _digest(options),
             None,
         )
-    from fetchml.adapters.docker.environments import BuildLimits  # noqa: PLC0415
+    from fetchml.adapters.docker.environment_builder import BuildLimits  # noqa: PLC0415
     from fetchml.adapters.docker.launcher import DockerLauncher  # noqa: PLC0415
 
     assert isinstance(launcher, DockerLauncher)  # noqa: S101 - chosen by the same setting

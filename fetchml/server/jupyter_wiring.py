@@ -3,15 +3,14 @@
 import asyncio
 from functools import partial
 
-from fetchml.adapters.jupyter.client import HttpJupyterClient
-from fetchml.adapters.jupyter.nodes import NodeLinks
+from fetchml.adapters.jupyter.client import HttpJupyterClient, NodeLinks
 from fetchml.auth.audit import Audit
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.files.attempt_folder import Look
 from fetchml.files.shared_disk import SharedDisk
-from fetchml.files.storage.usage import StorageUsage
-from fetchml.jupyter.service import JupyterServices
-from fetchml.jupyter.tokens import load_key
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.jupyter.jupyter_service import JupyterServices
+from fetchml.jupyter.records import load_key
 from fetchml.jupyter.workspaces import Workspaces
 from fetchml.ports.cluster import Cluster
 from fetchml.server.options import Options, Outside

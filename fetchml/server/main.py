@@ -24,23 +24,21 @@ from fetchml.api.grpc.server import GrpcServer
 from fetchml.api.operations import key_operations
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
 from fetchml.api.services import ApiServices
-from fetchml.auth.admin_key import BadAdminKey, ensure_admin
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
-from fetchml.auth.key_manager import KeyManager
-from fetchml.auth.keyring import Keyring
+from fetchml.auth.keyring import BadAdminKey, KeyManager, Keyring, ensure_admin
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.address import Address
 from fetchml.config.settings import Settings
 from fetchml.engine.retention import Retention
 from fetchml.engine.server_information import Examine, examine_nothing
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
-from fetchml.environments.kept import KeptEnvironments
+from fetchml.environments.environment_service import KeptEnvironments
 from fetchml.files import task_users
 from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir, require_own
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.files.own_file import write_durably
-from fetchml.files.storage.monitor import StorageMonitor
+from fetchml.files.storage_usage import StorageMonitor
 from fetchml.ports.store import StoreDamaged
 from fetchml.server import cluster_wiring, sd_notify, wiring
 from fetchml.server.assembly import Outside, assemble

@@ -16,10 +16,9 @@ from fetchml.core.notifications.targets import MAX_TARGETS, url_fault
 from fetchml.engine.sweep_records import KnownSweeps
 from fetchml.files.layout import NOTIFICATIONS_KEY
 from fetchml.files.own_file import load_key
-from fetchml.notifications.notices import Notices, ServerTarget
-from fetchml.notifications.outbox import Outbox, OutboxLimits
+from fetchml.notifications.notification_service import Notifications
+from fetchml.notifications.outbox import Notices, Outbox, OutboxLimits, ServerTarget
 from fetchml.notifications.sender import Sender
-from fetchml.notifications.service import Notifications
 from fetchml.notifications.users import NotifiedUsers
 from fetchml.ports.notifier import Notifier
 from fetchml.ports.store import Store

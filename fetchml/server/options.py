@@ -14,7 +14,7 @@ from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.server_information import Examine, examine_nothing
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.task_users import FileOwners
-from fetchml.jupyter.options import JupyterOptions
+from fetchml.jupyter.jupyter_service import JupyterOptions
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
@@ -22,7 +22,7 @@ from fetchml.ports.notifier import Notifier
 from fetchml.ports.store import Store, StoredState
 from fetchml.server.environment_wiring import EnvironmentWiring
 from fetchml.server.notification_wiring import NotificationOptions
-from fetchml.snapshots.service import SnapshotOptions
+from fetchml.snapshots.snapshot_service import SnapshotOptions
 
 
 @dataclass(frozen=True, slots=True)

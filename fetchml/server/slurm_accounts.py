@@ -11,7 +11,7 @@ from fetchml.adapters.slurm.accounts.owners import AccountOwners
 from fetchml.adapters.slurm.accounts.run_as import RunAs
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import CALL_SECONDS
-from fetchml.config.sections.slurm import SlurmSettings
+from fetchml.config.settings import SlurmSettings
 from fetchml.files.task_users import FileOwners
 from fetchml.ports.launcher import Owner
 from fetchml.server.cannot_start import CannotStart

@@ -14,12 +14,11 @@ from fetchml.adapters.slurm.transports.remote import SshHost
 from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, SlurmTransport
-from fetchml.config.sections.slurm import SlurmSettings
-from fetchml.config.settings import Settings
+from fetchml.config.settings import Settings, SlurmSettings
 from fetchml.core.scheduling import slurm as rules
 from fetchml.files import own_file
 from fetchml.files.layout import JUPYTER_KEY
-from fetchml.files.shared_folders import SharedFolders
+from fetchml.files.shared_disk import SharedFolders
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
 from fetchml.server.slurm_accounts import accounts_of, parameters_of, tokens_of, ways_of

@@ -1,8 +1,6 @@
 """The limits of requests, by the settings."""
 
-from fetchml.config.sections.scheduling import GpuSettings
-from fetchml.config.sections.tasks import TaskSettings
-from fetchml.config.settings import Settings
+from fetchml.config.settings import GpuSettings, Settings, TaskSettings
 from fetchml.core.addresses import AddressRules
 from fetchml.core.requests.submission import Defaults, SubmissionRules
 from fetchml.core.requests.task_limits import TaskLimits

@@ -33,10 +33,10 @@ from fetchml.engine.server_information import Examine, examine_nothing
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
 from fetchml.files.layout import DATASETS, JUPYTER
-from fetchml.files.shared_folders import SharedFolders
-from fetchml.files.storage.monitor import MonitorSettings
+from fetchml.files.shared_disk import SharedFolders
+from fetchml.files.storage_usage import MonitorSettings
 from fetchml.files.task_users import FileOwners, OwnerPerUser, SharedOwner
-from fetchml.jupyter.options import JupyterOptions
+from fetchml.jupyter.jupyter_service import JupyterOptions
 from fetchml.jupyter.origin import LOOPBACK_HOSTS
 from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
@@ -45,7 +45,7 @@ from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import jupyter_relay, on_cluster, tasks_folder
 from fetchml.server.notification_wiring import notification_options
 from fetchml.server.task_rules import dataset_addresses, idle_rule, packing_rule, submission_rules
-from fetchml.snapshots.service import SnapshotOptions
+from fetchml.snapshots.snapshot_service import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system import capabilities
 from fetchml.system.clock import Clock
@@ -58,7 +58,7 @@ DISK_SHARE = 5
 
 if TYPE_CHECKING:
     from fetchml.adapters.docker.container_config import ContainerLimits
-    from fetchml.adapters.docker.gpus import GpuAddress
+    from fetchml.adapters.docker.container_gpus import GpuAddress
 
 
 def certificate(settings: Settings) -> Certificate | None:
@@ -147,7 +147,7 @@ def _gpu_address(inventory: GpuInventory | None, uuid: str) -> "GpuAddress | Non
     reading = next((each for each in readings if each.uuid == uuid), None)
     if reading is None or reading.lost is not None:
         return None
-    from fetchml.adapters.docker.gpus import GpuAddress  # noqa: PLC0415 - for Docker only
+    from fetchml.adapters.docker.container_gpus import GpuAddress  # noqa: PLC0415 - for Docker only
 
     return GpuAddress(reading.index, reading.minor)
 

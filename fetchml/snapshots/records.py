@@ -11,7 +11,7 @@ from fetchml.core.model import Principal
 from fetchml.core.requests import snapshot
 from fetchml.core.requests.snapshot import ParsedFile, Snapshot
 from fetchml.errors import NotFound
-from fetchml.files.storage.usage import StorageUsage
+from fetchml.files.storage_usage import StorageUsage
 from fetchml.ports.store import Store
 from fetchml.records import RecordSet
 from fetchml.snapshots.files import SnapshotFiles

@@ -23,8 +23,8 @@ from fetchml.errors import (
     Unavailable,
     ValidationFailed,
 )
-from fetchml.files.disk_space import is_disk_full
-from fetchml.files.storage.usage import StorageUsage
+from fetchml.files.disk_usage import is_disk_full
+from fetchml.files.storage_usage import StorageUsage
 from fetchml.snapshots.files import NewSnapshot, SnapshotFiles
 from fetchml.snapshots.records import SnapshotRecords
 from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, UnreadableArchive

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.readable_outputs import make_readable
+from fetchml.files.kept_outputs import make_readable
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount
 from tests.adapters.places_conformance import PlacesConformance
 from tests.support.launcher_bench import Bench, end_of, silent

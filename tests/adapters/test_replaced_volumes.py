@@ -10,7 +10,7 @@ from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.adapters.shim_command import VOLUME_REPLACED
 from fetchml.attempts.volumes import mounts_of
 from fetchml.core.requests.volumes import Volume
-from fetchml.files.storage.volumes import VolumeUsage
+from fetchml.files.volume_usage import VolumeUsage
 from fetchml.ports.launcher import Launcher, Mount
 from tests.support.launcher_bench import Bench
 from tests.support.launcher_bench import bench as open_bench

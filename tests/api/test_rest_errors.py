@@ -5,9 +5,8 @@ import re
 
 import pytest
 
-from fetchml.auth import wrong_keys
-from fetchml.auth.limits import RateLimiter
-from fetchml.auth.wrong_keys import WRONG_KEYS_BURST
+from fetchml.auth import limits
+from fetchml.auth.limits import WRONG_KEYS_BURST, RateLimiter
 from fetchml.core.model import Role
 from fetchml.errors import Conflict, Forbidden, RequestError, Unavailable
 from fetchml.system.log import current_trace
@@ -191,7 +190,7 @@ async def test_unknown_paths_are_limited_like_wrong_keys(
 ) -> None:
     """By address without a key, and with few log lines."""
     # However slowly they are asked on a busy machine.
-    monkeypatch.setattr(wrong_keys, "WRONG_KEYS_PER_SECOND", 0.001)
+    monkeypatch.setattr(limits, "WRONG_KEYS_PER_SECOND", 0.001)
     caplog.set_level(logging.INFO)
     async with rest_world(RateLimiter(1, 1_000)) as world:
         stranger = world.as_(None)

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from fetchml.auth import link_tickets, sessions
+from fetchml.auth import key_tokens, sessions
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.audit import Action
 from fetchml.core.model import Role
@@ -244,8 +244,8 @@ async def test_tickets_end_and_belong_to_sessions(
     await elsewhere.sign_in()
     for body, status in (({}, 422), ({"path": 1}, 422), ({"path": "/" * 16_385}, 422)):
         assert (await elsewhere.ask("POST", f"{PATH}/tickets", body)).status == status
-    for life, status in ((link_tickets.TICKET_MS, 200), (0, 401)):
-        monkeypatch.setattr(link_tickets, "TICKET_MS", life)
+    for life, status in ((key_tokens.LINK_TICKET_MS, 200), (0, 401)):
+        monkeypatch.setattr(key_tokens, "LINK_TICKET_MS", life)
         made = (await elsewhere.ask("POST", f"{PATH}/tickets", {"path": "/v1/tasks"})).json
         path = f"/v1/tasks?fetchml-ticket={made['ticket']}"
         assert (await elsewhere.ask("GET", path, X_FetchML_Session=None)).status == status

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from yarl import URL
 
-from fetchml.auth import sign_in_codes
+from fetchml.auth import key_tokens
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
 from tests.support.front import EDGE
@@ -108,13 +108,13 @@ async def test_codes_end_and_are_bounded(browser: Browser, monkeypatch: pytest.M
     codes = rest.server._admission.codes
     key, _ = await rest.keyring.create("ada", Role.USER)
     first, _ = codes.create(key.id)
-    for _ in range(sign_in_codes.CODES_BY_KEY):
+    for _ in range(key_tokens.CODES_BY_KEY):
         last, _ = codes.create(key.id)
-    assert len(codes) == sign_in_codes.CODES_BY_KEY
+    assert len(codes) == key_tokens.CODES_BY_KEY
     assert (await browser.ask("POST", PATH, {"code": first})).status == 401
     await rest.keyring.revoke(key.id)
     assert (await browser.ask("POST", PATH, {"code": last})).status == 401
-    monkeypatch.setattr(sign_in_codes, "CODE_MS", 0)
+    monkeypatch.setattr(key_tokens, "CODE_MS", 0)
     other, _ = await rest.keyring.create("bob", Role.USER)
     code, _ = codes.create(other.id)
     assert (await browser.ask("POST", PATH, {"code": code})).status == 401

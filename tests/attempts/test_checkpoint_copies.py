@@ -9,9 +9,9 @@ import pytest
 from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.core.model import Task
 from fetchml.core.storage import NOTHING, Kind
-from fetchml.files.storage.usage import StorageUsage
+from fetchml.files.disk_usage import measure
+from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
-from fetchml.files.tree_size import measure
 from fetchml.ports.launcher import Place, PrepareError
 from tests.support.tasks import task
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from fetchml.auth.admin_key import BadAdminKey, ensure_admin
+from fetchml.auth.keyring import BadAdminKey, ensure_admin
 from fetchml.core.model import Role
 from tests.support.keys import KeyWorld
 

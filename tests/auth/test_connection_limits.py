@@ -2,7 +2,7 @@
 
 import pytest
 
-from fetchml.auth.connection_limits import ConnectionLimits
+from fetchml.auth.limits import ConnectionLimits
 from fetchml.config.proxies import Network, Proxies, caller_of
 from fetchml.errors import Overloaded, TooManyConnections
 

@@ -12,11 +12,9 @@ from click.testing import CliRunner
 
 from fetchml.cli.doctor import doctor as command
 from fetchml.config.address import Address
-from fetchml.config.sections.scheduling import GpuSettings
-from fetchml.config.sections.tasks import TaskSettings
-from fetchml.config.settings import Settings
+from fetchml.config.settings import GpuSettings, Settings, TaskSettings
 from fetchml.files.data_dir import is_taken, lock_data_dir
-from fetchml.ops.checks.data import grpc_network
+from fetchml.ops.checks.host import grpc_network
 from fetchml.ops.checks.launcher import task_user
 from fetchml.ops.doctor import examine
 from fetchml.views import Finding
@@ -115,14 +113,14 @@ def test_a_card_without_a_driver(
     card.mkdir(parents=True)
     (card / "vendor").write_text(f"{vendor}\n")
     (card / "class").write_text(f"{kind}\n")
-    monkeypatch.setattr("fetchml.ops.checks.gpus.PCI_DEVICES", card.parent)
+    monkeypatch.setattr("fetchml.ops.checks.host.PCI_DEVICES", card.parent)
     gpu_box.set(driver=None)
     check = gpu_checks(gpu_box)["gpus"]
     assert (check.finding, check.ok) == ("NVIDIA's driver is not loaded", ok)
 
 
 def test_a_driver_that_hangs(gpu_box: GpuBox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fetchml.ops.checks.gpus.GPU_SECONDS", 0.3)
+    monkeypatch.setattr("fetchml.ops.checks.host.GPU_SECONDS", 0.3)
     gpu_box.set(gpu(0))
     gpu_box.add("hang")
     check = gpu_checks(gpu_box)["gpus"]
@@ -172,7 +170,7 @@ def test_gpus_without_a_container_toolkit_are_a_problem(
 def test_inotify_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(data_dir=tmp_path / "d")
     assert "max_user_watches" in found(settings)["inotify"].finding
-    monkeypatch.setattr("fetchml.ops.checks.limits.INOTIFY", tmp_path)
+    monkeypatch.setattr("fetchml.ops.checks.host.INOTIFY", tmp_path)
     (tmp_path / "max_user_instances").write_text("128\n")
     (tmp_path / "max_user_watches").write_text("100\n")
     check = found(settings)["inotify"]

@@ -8,8 +8,7 @@ import pytest
 from fetchml.config.address import Address
 from fetchml.config.data_dir import default_data_dir
 from fetchml.config.loader import ConfigError, load
-from fetchml.config.sections.volumes import VolumeSettings
-from fetchml.config.settings import Setting, all_settings
+from fetchml.config.settings import Setting, VolumeSettings, all_settings
 
 DOC = Path(__file__).parents[2] / "docs" / "configuration.md"
 

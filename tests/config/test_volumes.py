@@ -7,7 +7,7 @@ import pytest
 from fetchml.config.loader import ConfigError, load
 from fetchml.config.settings import Settings
 from fetchml.core.requests.volumes import Volume
-from fetchml.ops.checks.data import volumes
+from fetchml.ops.checks.host import volumes
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.volumes import volumes_of
 

@@ -9,14 +9,14 @@ import pytest
 from fetchml.api.http.reply import Budgets
 from fetchml.api.rest.metrics.exposition import Metrics, ServerState
 from fetchml.attempts.manager import PrestageCounts
-from fetchml.auth.connection_limits import ConnectionLimits
+from fetchml.auth.limits import ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus.bookings import BookingCounts
 from fetchml.engine.gpus.report import GpuReport
 from fetchml.engine.status import RunCounts
 from fetchml.engine.sweeps import SweepTotals
-from fetchml.environments.service import EnvironmentCounts
-from fetchml.notifications.service import NotificationCounts
+from fetchml.environments.environment_service import EnvironmentCounts
+from fetchml.notifications.notification_service import NotificationCounts
 from fetchml.views import Health, HealthStatus, QueueStats, QueueUse
 from tests.support.validate import CONTRACT, ROOT, SUPERSET
 

@@ -4,7 +4,7 @@ import pytest
 
 from fetchml.core.requests.snapshot import EntryKind
 from fetchml.errors import BadRequest, NotFound
-from fetchml.snapshots import reads
+from fetchml.snapshots import snapshot_service
 from tests.snapshots.box import upload
 from tests.support.archives import file, link
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
@@ -109,7 +109,7 @@ async def test_files_of_a_snapshot(box: Box, monkeypatch: pytest.MonkeyPatch) ->
         for limit, offset in ((-1, 0), (10_001, 0), (1, -1)):
             with pytest.raises(BadRequest):
                 await read.list(BOB, made.id, limit, offset)
-        monkeypatch.setattr(reads, "PART_BYTES", 300)
+        monkeypatch.setattr(snapshot_service, "PART_BYTES", 300)
         assert [each.path for each in (await read.list(BOB, made.id)).files] == ["run.sh"]
         monkeypatch.undo()
         (box.data_dir / "snapshots" / made.id / "tree/src/a").unlink()

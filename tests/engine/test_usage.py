@@ -12,7 +12,7 @@ from fetchml.core.usage import DayUse, GpuHold, UserDay
 from fetchml.engine.engine import Engine
 from fetchml.engine.usage.ledger import UsageLedger
 from fetchml.errors import BadRequest, NotFound
-from fetchml.ports.usage import TaskHistory
+from fetchml.ports.usage_store import TaskHistory
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
 from tests.support.engine_box import box as box  # noqa: PLC0414 - a fixture
 from tests.support.tasks import task

@@ -9,7 +9,7 @@ from fetchml.core.model import FailureReason, Principal, Status
 from fetchml.core.requests.volumes import Volume, path_fault
 from fetchml.engine.engine import Engine
 from fetchml.errors import StorageQuotaReached, ValidationFailed
-from fetchml.files.storage.volumes import VolumeUsage
+from fetchml.files.volume_usage import VolumeUsage
 from tests.support.engine_box import ADMIN, ALICE, BOB, Box, ended, running
 from tests.support.waiting import until_true
 

@@ -9,10 +9,10 @@ from fetchml.core.environments.request import Environment
 from fetchml.core.model import Task
 from fetchml.environments.builds import Builds
 from fetchml.environments.cache import EnvironmentCache
-from fetchml.environments.service import BuilderSettings, Environments
+from fetchml.environments.environment_service import BuilderSettings, Environments
 from fetchml.environments.sources import EnvironmentSources
-from fetchml.files.storage.usage import StorageUsage
-from fetchml.ports.environments import ENVIRONMENT, Build, Platform
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.ports.environment_builder import ENVIRONMENT, Build, Platform
 from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.unpack import UnpackLimits
 from tests.support import tasks

@@ -10,7 +10,7 @@ import pytest
 
 from fetchml.core.environments.request import Environment
 from fetchml.core.storage import NOTHING, Kind
-from fetchml.ports.environments import SOURCE, BuildFailed
+from fetchml.ports.environment_builder import SOURCE, BuildFailed
 from fetchml.ports.launcher import PrepareError
 from tests.environments.bench import OWNER, Bench
 from tests.support.waiting import soon, until_true

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.environments.cache import EnvironmentCache, Record
-from fetchml.ports.environments import ENVIRONMENT, HOME, SOURCE
+from fetchml.ports.environment_builder import ENVIRONMENT, HOME, SOURCE
 
 SIZE = 1000
 OWNER = (os.geteuid(), os.getegid())

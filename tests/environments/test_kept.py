@@ -9,7 +9,7 @@ import pytest
 from fetchml.auth.audit import Audit
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal, Role
-from fetchml.environments.kept import KeptEnvironments
+from fetchml.environments.environment_service import KeptEnvironments
 from fetchml.errors import BadRequest, Conflict, Forbidden, NotFound
 from fetchml.system.clock import Clock
 from tests.environments.bench import Bench

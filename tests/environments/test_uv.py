@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.environments.uv import UvVersion, find_uv
+from fetchml.environments.environment_service import UvVersion, find_uv
 
 
 def program(file: Path, version: str = "uv 1.2.3") -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fetchml.config.sections.auth import RateLimitSettings
+from fetchml.config.settings import RateLimitSettings
 from testbed import envoy as proxy
 from tests.support.validate import ROOT
 

@@ -8,7 +8,7 @@ import pytest
 
 from fetchml.files import checkpoint_folder
 from fetchml.files.checkpoint_folder import TooManyFilesError, User
-from fetchml.files.tree_size import measure
+from fetchml.files.disk_usage import measure
 from fetchml.files.untrusted import MAX_DEPTH, TooDeepError
 
 ME = User(os.geteuid(), os.getegid())

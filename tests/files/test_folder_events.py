@@ -12,7 +12,6 @@ from asyncinotify import Inotify
 
 from fetchml.files import folder_events
 from fetchml.files.folder_events import Changes, FolderEvents
-from fetchml.system import inotify_limits
 from tests.support.waiting import soon
 
 QUEUED_EVENTS = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
@@ -98,7 +97,7 @@ async def test_changes_are_seen_without_inotify_watches(
         def add_watch(self, *_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(folder_events, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(folder_events, "_POLL_SECONDS", 0.01)
     with monkeypatch.context() as without:
         without.setattr(watch, "_inotify", Exhausted())
         async with watch.subscribe(tmp_path) as changes, watch.subscribe(tmp_path) as others:
@@ -141,7 +140,7 @@ async def test_changes_are_seen_without_inotify_instances(
     def none_left() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(folder_events, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(folder_events, "_POLL_SECONDS", 0.01)
     with monkeypatch.context() as without:
         without.setattr(folder_events, "Inotify", none_left)
         async with FolderEvents() as unused:
@@ -167,5 +166,5 @@ async def test_changes_are_seen_without_inotify_instances(
 
 def test_processes_that_hold_instances_are_named() -> None:
     with Inotify():
-        assert inotify_limits._instances(os.geteuid())[os.getpid()] >= 1
-        assert f"for uid {os.geteuid()}" in inotify_limits.why_none_is_left()
+        assert folder_events._instances_of(os.getpid()) >= 1
+        assert f"for uid {os.geteuid()}" in folder_events._why_no_instance_is_left()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.log_times import MAX_RECORDS, RECORD_BYTES, LogTime
+from fetchml.files.log_files import MAX_RECORDS, RECORD_BYTES, LogTime
 
 END = 1_000_000
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.files.mounts import is_local, kind_of
+from fetchml.files.shared_disk import is_local, kind_of
 
 MOUNTS = """\
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw

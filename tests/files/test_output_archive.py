@@ -12,7 +12,7 @@ import pytest
 
 from fetchml.core.requests.download_names import ArchiveFormat, ArchiveNames
 from fetchml.errors import BadRequest, NotFound, Overloaded, RateLimited
-from fetchml.files import archive_format, output_archives
+from fetchml.files import output_archives
 from fetchml.files.output_archives import BY_USER, IN_ALL, OutputArchives
 from fetchml.files.task_files import TaskFiles
 
@@ -51,7 +51,7 @@ def content(data: bytes, form: ArchiveFormat) -> dict[str, bytes]:
 @pytest.mark.parametrize("form", FORMATS)
 async def test_archive_has_every_file(files: TaskFiles, form: ArchiveFormat) -> None:
     put(files, "a", b"")
-    put(files, "deep/er/ü.bin", os.urandom(3 * archive_format.PIECE_BYTES + 1))
+    put(files, "deep/er/ü.bin", os.urandom(3 * output_archives.PIECE_BYTES + 1))
     put(files, "long" * 60, b"x" * 511)
     os.utime(put(files, "old", b"o"), (-(10**10), -(10**10)))
     put(files, "run.sh", b"#!").chmod(0o700)
@@ -132,7 +132,7 @@ def open_files() -> int:
 
 
 async def test_archive_that_is_left_early_is_closed(files: TaskFiles) -> None:
-    put(files, "a", b"x" * (4 * archive_format.PIECE_BYTES))
+    put(files, "a", b"x" * (4 * output_archives.PIECE_BYTES))
     before = open_files()
     pieces = OutputArchives(files).pieces("t", ArchiveFormat.ZIP, ["a"])
     await anext(pieces)

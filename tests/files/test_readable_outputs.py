@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.files.kept_outputs import keep
-from fetchml.files.readable_outputs import make_readable
+from fetchml.files.kept_outputs import keep, make_readable
 from fetchml.files.task_files import etag_of
 from fetchml.files.untrusted import MAX_DEPTH, TooDeepError
 

@@ -18,7 +18,7 @@ from fetchml.core.environments.files import (
 from fetchml.core.metrics import MAX_METRICS, metrics_in
 from fetchml.core.requests import text
 from fetchml.core.requests.snapshot_paths import path_fault
-from fetchml.environments.failures import MAX_CHARACTERS, in_uvs_words
+from fetchml.environments.builds import MAX_CHARACTERS, in_uvs_words
 from tests.fuzz.target import NUMBERS, STEERING, SURROGATES, Target
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.docker.gpus import AddressOf, GpuAddress
+from fetchml.adapters.docker.container_gpus import AddressOf, GpuAddress
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import LaunchSpec, PrepareError

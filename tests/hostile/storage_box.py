@@ -6,7 +6,7 @@ from fetchml.core.model import Principal
 from fetchml.core.storage import Kind
 from fetchml.engine.engine import Engine
 from fetchml.engine.retention import Retention, RetentionSettings
-from fetchml.files.storage.monitor import MonitorSettings, StorageMonitor
+from fetchml.files.storage_usage import MonitorSettings, StorageMonitor
 from tests.support.engine_box import Box
 
 MIB = 1 << 20

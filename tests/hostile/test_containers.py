@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from docker.errors import NotFound as NotThere
 
-from fetchml.adapters.docker.address import EngineAddress
 from fetchml.adapters.docker.container_config import container_name
-from fetchml.adapters.docker.http import EngineHttp
+from fetchml.adapters.docker.engine_http import EngineAddress, EngineHttp
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.adapters.docker.network import TaskNetwork
 from fetchml.adapters.docker.pull import _refusal
-from fetchml.config.sections.tasks import TaskSettings
+from fetchml.config.settings import TaskSettings
 from fetchml.core.model import Role
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, PrepareError

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fetchml.core.model import Role
-from fetchml.environments.service import BuilderSettings
+from fetchml.environments.environment_service import BuilderSettings
 from fetchml.environments.sources import EnvironmentSources
 from tests.environments.bench import Builder
 from tests.support.rest_world import Client, Reply, World, rest_world

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.config.sections.tasks import TaskSettings
+from fetchml.config.settings import TaskSettings
 from fetchml.core.model import Role
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.system import processes

@@ -14,8 +14,8 @@ from fetchml.core.storage import Kind, Live, Used
 from fetchml.engine.engine import Engine
 from fetchml.errors import StorageQuotaReached
 from fetchml.files import untrusted
-from fetchml.files.storage.monitor import MonitorSettings, StorageMonitor
-from fetchml.files.tree_size import measure
+from fetchml.files.disk_usage import measure
+from fetchml.files.storage_usage import MonitorSettings, StorageMonitor
 from tests.hostile.storage_box import MIB, disk_watch, script, used
 from tests.support.archives import file, folder, packed, sent
 from tests.support.cli_server import run

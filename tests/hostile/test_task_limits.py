@@ -6,16 +6,14 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.docker.container_config import ContainerLimits, container_config
-from fetchml.adapters.docker.gpus import GpuGrant
-from fetchml.config.sections.scheduling import ResourceSettings
-from fetchml.config.sections.tasks import TaskSettings
-from fetchml.config.settings import Settings
+from fetchml.adapters.docker.container_gpus import GpuGrant
+from fetchml.config.settings import ResourceSettings, Settings, TaskSettings
 from fetchml.core.model import Resources, TaskSpec
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.submission import Defaults, InvalidSubmission
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.errors import ValidationFailed
-from fetchml.ops.checks import limits
+from fetchml.ops.checks.host import task_limits
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.system import host
 from testbed.docker_engine import Engine
@@ -135,13 +133,13 @@ def test_default_memory_limit_leaves_memory_for_the_host() -> None:
     ],
 )
 def test_doctor_reports_contradictory_limits(settings: dict[str, object], says: str) -> None:
-    checks = limits.task_limits(Settings(**settings))  # type: ignore[arg-type]
+    checks = task_limits(Settings(**settings))  # type: ignore[arg-type]
     assert says in checks.finding
     assert checks.fix
 
 
 def test_doctor_accepts_the_default_limits() -> None:
-    assert limits.task_limits(Settings()).ok
+    assert task_limits(Settings()).ok
 
 
 @pytest.fixture

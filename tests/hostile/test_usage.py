@@ -10,7 +10,7 @@ import pytest
 from fetchml.api.operations import operations
 from fetchml.core.requests.usage import MAX_ROWS
 from fetchml.core.usage import SAMPLE_MS, DayUse, GpuHold, GpuSample, TaskSample, UserDay
-from fetchml.ports.usage import UsageBatch
+from fetchml.ports.usage_store import UsageBatch
 from fetchml.v1 import usage_pb2
 from tests.api.test_usage import NOW, since, text
 from tests.hostile.turns import LONGEST_SECONDS, longest_turn

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.config.sections.tasks import TaskSettings
+from fetchml.config.settings import TaskSettings
 from tests.jupyter.service import Service
 from tests.support.program import Backend, Server
 from tests.support.service_user import ENVIRONMENT, UID, as_the_unit, granted

@@ -9,9 +9,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from fetchml.config.sections.jupyter import JupyterSettings
-from fetchml.config.sections.server import ServerSettings
-from fetchml.config.settings import Settings
+from fetchml.config.settings import JupyterSettings, ServerSettings, Settings
 from fetchml.jupyter.origin import JupyterOrigins, Place
 from fetchml.server import wiring
 from fetchml.server.cannot_start import CannotStart

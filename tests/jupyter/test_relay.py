@@ -17,10 +17,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from fetchml.adapters.jupyter import nodes
-from fetchml.adapters.jupyter.client import HttpJupyterClient
+from fetchml.adapters.jupyter import client
+from fetchml.adapters.jupyter.client import HttpJupyterClient, NodeLinks, read_port
 from fetchml.adapters.jupyter.link import http_session
-from fetchml.adapters.jupyter.nodes import NodeLinks, read_port
 from fetchml.adapters.node_relays import way
 from fetchml.auth.pinned_certificate import SECRET_BYTES, certificate_of
 from fetchml.files.shared_disk import SharedDisk
@@ -49,7 +48,7 @@ class Behind:
         return JupyterPlace(ID, 1, self.folder, TOKEN, secret)
 
     def record(self, text: str) -> None:
-        (self.folder / nodes.RECORD).write_text(text)
+        (self.folder / client.RECORD).write_text(text)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -246,14 +245,14 @@ async def _ask(link: JupyterLink) -> None:
     ],
 )
 def test_spoilt_record_is_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / nodes.RECORD).write_text(text)
+    (tmp_path / client.RECORD).write_text(text)
     with pytest.raises(OSError, match="spoilt"):
         read_port(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder", "missing"])
 def test_what_is_no_record_is_not_read(tmp_path: Path, kind: str) -> None:
-    record = tmp_path / nodes.RECORD
+    record = tmp_path / client.RECORD
     (tmp_path / "other").write_text("port=5000\n")
     match kind:
         case "link":
@@ -320,7 +319,7 @@ def test_exit_is_that_of_jupyter(tmp_path: Path, pythons: list[str]) -> None:
             _, said = relay.communicate(timeout=SECONDS)
             assert relay.returncode == expected, (python, said)
             assert read_port(tmp_path) >= way.LOWEST_PORT
-            (tmp_path / nodes.RECORD).unlink()
+            (tmp_path / client.RECORD).unlink()
 
 
 SERVER = """\
@@ -350,7 +349,7 @@ async def test_whole_reply_comes_before_the_end_of_its_connection(
         relay = begin(folder, python, python, "-c", code)
         try:
             await until_true((folder / "jupyter.sock").exists)
-            await until_true((folder / nodes.RECORD).exists)
+            await until_true((folder / client.RECORD).exists)
             link = await link_to(Behind(folder).place())
             async with (
                 http_session(link, answer_seconds=SECONDS) as session,
@@ -367,7 +366,7 @@ def test_program_that_is_missing_is_named(tmp_path: Path) -> None:
     _, said = relay.communicate(timeout=SECONDS)
     assert relay.returncode == 127
     assert said.startswith(b"no-such-jupyter: ")
-    assert not (tmp_path / nodes.RECORD).exists()
+    assert not (tmp_path / client.RECORD).exists()
 
 
 async def test_jupyter_ends_by_itself_when_it_is_asked_to(tmp_path: Path) -> None:

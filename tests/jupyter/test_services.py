@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from fetchml.config.sections.tasks import TaskSettings
+from fetchml.config.settings import TaskSettings
 from tests.jupyter.service import SAVED, Serve, Service
 from tests.support.program import ADMIN_KEY, Backend, Server
 from tests.support.waiting import SECONDS, eventually

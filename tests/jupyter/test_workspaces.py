@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from fetchml.core.model import Principal, Role
-from fetchml.files.storage.usage import StorageUsage
+from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import SharedOwner
-from fetchml.jupyter.workspace_folders import WorkspaceRefused
-from fetchml.jupyter.workspaces import Workspace, Workspaces
+from fetchml.jupyter.workspaces import Workspace, WorkspaceRefused, Workspaces
 from tests.support.memory_store import MemoryStore
 
 ADA, BEN = Principal("ada", Role.USER, "key-a"), Principal("ben", Role.USER, "key-b")

@@ -11,9 +11,9 @@ from fetchml.core.audit import Action
 from fetchml.core.model import Principal, Role, Status
 from fetchml.core.notifications.outbox import DAY_MS, SERVER, Delivery
 from fetchml.errors import Conflict, Forbidden, NotFound, RateLimited, ValidationFailed
-from fetchml.notifications import service
+from fetchml.notifications import notification_service
+from fetchml.notifications.notification_service import Notifications
 from fetchml.notifications.outbox import DEAD_KEPT_MS, KIND, Outbox, OutboxLimits
-from fetchml.notifications.service import Notifications
 from fetchml.ports.notifier import Message, NotDelivered
 from tests.support.memory_engine import MemoryEngine, memory_engine
 from tests.support.memory_store import MemoryStore
@@ -182,14 +182,16 @@ async def test_tests_are_few(world: tuple[MemoryEngine, Notifier]) -> None:
     assert (result.delivered, result.error) == (False, str(notifier.error))
     failed = ("notification.test", "ada", "hooks.example", str(notifier.error))
     assert audited(engine) == [failed]
-    for _ in range(service.TESTS_BURST - 1):
+    for _ in range(notification_service.TESTS_BURST - 1):
         await messages.test(ADA, {"url": HOOK})
     with pytest.raises(RateLimited):
         await messages.test(ADA, {"url": HOOK})
     notifier.error = None
     await messages.test(BOB, {"url": HOOK})
     assert audited(engine)[-1] == ("notification.test", "bob", "hooks.example", "delivered")
-    assert [each[1] for each in audited(engine)] == ["ada"] * service.TESTS_BURST + ["bob"]
+    assert [each[1] for each in audited(engine)] == ["ada"] * notification_service.TESTS_BURST + [
+        "bob"
+    ]
     assert messages.page(ADA).total == 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.backup.store_copy import PREFIX
-from fetchml.files.new_file import PlaceTaken, new_file
+from fetchml.files.own_file import PlaceTaken, new_file
 from tests.support.cli_server import FETCHML, SECONDS, Server, environment, run
 from tests.support.waiting import eventually
 

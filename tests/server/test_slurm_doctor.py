@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from fetchml.adapters.slurm.job import Job
 from fetchml.config.settings import Settings
-from fetchml.ops.checks import cluster_config, cluster_probe
+from fetchml.ops.checks import cluster, cluster_probe
 from fetchml.ports.cluster import Node
 from fetchml.views import Finding
 from testbed.slurm import Slurm
@@ -136,19 +136,19 @@ def test_probe_without_a_record() -> None:
 
 @pytest.mark.parametrize(("shown", "is_old"), [("20.11.9", False), ("19.05.2", True), ("?", False)])
 def test_versions(shown: str, is_old: bool) -> None:
-    assert bool(cluster_config.version(shown)) == is_old
+    assert bool(cluster.version_advice(shown)) == is_old
 
 
 def test_nodes_of_the_partition() -> None:
     settings = Settings()
     chosen = replace(settings, slurm=replace(settings.slurm, partition="gpu"))
     other = Node("c1", ("IDLE",), takes_work=True, partitions=("cpu",))
-    found = {check.name: check for check in cluster_config.nodes(chosen, [NODE, other])}
+    found = {check.name: check for check in cluster.node_findings(chosen, [NODE, other])}
     assert found["cluster nodes"].finding == "2 of 2 take work"
     assert found["partition"].finding == "gpu: 1 of 1 nodes take work"
     assert found["cluster gpus"].finding == "4, 1 in use"
     drained = replace(NODE, takes_work=False)
-    found = {check.name: check for check in cluster_config.nodes(chosen, [drained])}
+    found = {check.name: check for check in cluster.node_findings(chosen, [drained])}
     assert not found["partition"].ok
-    found = {check.name: check for check in cluster_config.nodes(settings, [other])}
+    found = {check.name: check for check in cluster.node_findings(settings, [other])}
     assert "GresTypes" in found["cluster gpus"].advice

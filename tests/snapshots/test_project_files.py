@@ -14,7 +14,7 @@ from fetchml.core.requests import submission
 from fetchml.core.requests.snapshot import MAX_PROJECT_FILE_BYTES, ParsedFile, Snapshot
 from fetchml.engine.engine import Engine
 from fetchml.errors import ValidationFailed
-from fetchml.snapshots import service
+from fetchml.snapshots import snapshot_service
 from tests.snapshots.box import upload
 from tests.support.archives import file
 from tests.support.engine_box import ALICE, BOB, Box
@@ -119,7 +119,7 @@ async def test_another_release_parses_again(
     """It may have other settings."""
     async with box.engine() as engine:
         found = await upload(box, file("fetchml.toml", b"cpu = 1\n"))
-        monkeypatch.setattr(service, "__version__", "99")
+        monkeypatch.setattr(snapshot_service, "__version__", "99")
         for _ in range(2):
             request = {"job_name": "a", "snapshot_id": found.id}
             await engine.submissions.validate_task(ALICE, request, with_estimate=False)

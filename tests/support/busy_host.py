@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fetchml.core.model import Role
 from fetchml.core.usage import GpuHold, GpuSample
-from fetchml.ports.usage import UsageBatch
+from fetchml.ports.usage_store import UsageBatch
 from testbed.gpu.stand_in import GpuBox, gpu, uuid
 from tests.support.experiment_runs import experiment
 from tests.support.program import Backend, Server

@@ -27,14 +27,13 @@ from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.files.folder_events import FolderEvents
-from fetchml.files.storage.usage import StorageUsage
+from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import SharedOwner
-from fetchml.jupyter.options import JupyterOptions
-from fetchml.jupyter.service import JupyterServices
+from fetchml.jupyter.jupyter_service import JupyterOptions, JupyterServices
 from fetchml.ports.launcher import Launcher
 from fetchml.server.assembled import Assembly
 from fetchml.server.assembly import Options, Outside, assemble
-from fetchml.snapshots.service import SnapshotOptions, Snapshots
+from fetchml.snapshots.snapshot_service import SnapshotOptions, Snapshots
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.views import WatchFilter
 from testbed.docker_engine import Engine as DockerEngine

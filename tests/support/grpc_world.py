@@ -16,14 +16,13 @@ from google.rpc import error_details_pb2, status_pb2
 from fetchml.api.grpc.server import GrpcServer
 from fetchml.api.services import ApiServices
 from fetchml.auth.admission import Admission
-from fetchml.auth.key_manager import KeyManager
-from fetchml.auth.keyring import Keyring
+from fetchml.auth.keyring import KeyManager, Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
 from fetchml.engine.gpus.gpus import Gpus
-from fetchml.environments.kept import KeptEnvironments
-from fetchml.jupyter.service import JupyterServices
+from fetchml.environments.environment_service import KeptEnvironments
+from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.v1.audit_pb2_grpc import AuditServiceStub
 from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
 from fetchml.v1.gpu_pb2_grpc import GpuServiceStub

@@ -9,7 +9,7 @@ from typing import Any
 from fetchml.core.model import AttemptEnd
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderEvents
-from fetchml.files.shared_folders import SharedFolders
+from fetchml.files.shared_disk import SharedFolders
 from fetchml.ports.launcher import Launcher, LaunchSpec
 from tests.support.waiting import soon
 

@@ -22,7 +22,7 @@ from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderEvents
-from fetchml.files.shared_folders import SharedFolders
+from fetchml.files.shared_disk import SharedFolders
 from fetchml.ports.launcher import Launcher, LaunchSpec
 from tests.support.launcher_bench import INSTANCE, silent
 

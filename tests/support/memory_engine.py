@@ -26,12 +26,12 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.task_users import SharedOwner
-from fetchml.jupyter.options import JupyterOptions
+from fetchml.jupyter.jupyter_service import JupyterOptions
 from fetchml.ports.launcher import Owner
 from fetchml.ports.notifier import Notifier
 from fetchml.server.assembled import Assembly
 from fetchml.server.assembly import Options, Outside, assemble
-from fetchml.snapshots.service import SnapshotOptions
+from fetchml.snapshots.snapshot_service import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.views import Explanation, Health, Shortage, StartEstimate
 from tests.support.memory_store import MemoryStore

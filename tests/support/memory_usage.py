@@ -16,7 +16,7 @@ from fetchml.core.usage import (
     UserDay,
     step_ms,
 )
-from fetchml.ports.usage import GpuPoint, TaskHistory, TaskPoint, UsageBatch
+from fetchml.ports.usage_store import GpuPoint, TaskHistory, TaskPoint, UsageBatch
 
 
 class MemoryUsage:

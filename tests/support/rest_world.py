@@ -21,7 +21,7 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.config.address import Address
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
-from fetchml.jupyter.options import JupyterOptions
+from fetchml.jupyter.jupyter_service import JupyterOptions
 from tests.support import front
 from tests.support.grpc_world import api_services, keys_of_every_role
 from tests.support.memory_engine import MemoryEngine, memory_engine

@@ -13,7 +13,7 @@ from fetchml.adapters.slurm.transports.commands import CliTransport
 from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import SlurmTransport
-from fetchml.files.shared_folders import SharedFolders
+from fetchml.files.shared_disk import SharedFolders
 from testbed.slurm import Slurm, private_slurm
 from tests.support.program import Backend
 

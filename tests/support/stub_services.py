@@ -15,10 +15,9 @@ from fetchml.core.requests.jupyter import Activity
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderEvents
-from fetchml.files.storage.usage import StorageUsage
+from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import SharedOwner
-from fetchml.jupyter.options import JupyterOptions
-from fetchml.jupyter.service import JupyterServices
+from fetchml.jupyter.jupyter_service import JupyterOptions, JupyterServices
 from fetchml.jupyter.workspaces import Workspaces
 from fetchml.ports.jupyter import JupyterLink, JupyterPlace, JupyterSilent
 from fetchml.system.ids import IdSequence

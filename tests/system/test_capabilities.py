@@ -25,7 +25,7 @@ subprocess.run(["grep", "Cap[^B]", "/proc/self/status"], check=True)
 GIVE = f"""
 import sys
 from pathlib import Path
-from fetchml.jupyter.workspace_folders import FolderWalk
+from fetchml.jupyter.workspaces import FolderWalk
 with FolderWalk(Path(sys.argv[1])) as walk:
     walk.enter("notebooks", make=True)
     print(*walk.hand_over(({TASK}, {TASK})))

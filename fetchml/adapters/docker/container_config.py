@@ -15,7 +15,7 @@ from fetchml.adapters.container_mounts import (
     folders_in_container,
     mounts_of,
 )
-from fetchml.adapters.docker.gpus import GpuGrant
+from fetchml.adapters.docker.container_gpus import GpuGrant
 from fetchml.adapters.shim_command import shim_command
 from fetchml.ports.launcher import LaunchSpec, Owner
 from fetchml.ports.task_environment import CONTAINER_DEFAULTS, environment

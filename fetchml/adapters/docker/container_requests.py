@@ -12,7 +12,7 @@ from fetchml.adapters.docker.container_config import (
     TASK_LABEL,
     with_volumes_in_memory,
 )
-from fetchml.adapters.docker.http import EngineHttp, EngineRefused
+from fetchml.adapters.docker.engine_http import EngineHttp, EngineRefused
 from fetchml.files import secrets_file
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import Owner, Secrets

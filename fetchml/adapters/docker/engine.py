@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from fetchml.adapters.docker.address import DEFAULT_HOST, EngineAddress
-from fetchml.adapters.docker.http import EngineAway, EngineHttp
+from fetchml.adapters.docker.engine_http import DEFAULT_HOST, EngineAddress, EngineAway, EngineHttp
 from fetchml.files.folder_events import Changes
 from fetchml.system.threads import resolve
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
-from fetchml.adapters.docker.http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.engine_http import EngineAway, EngineHttp, EngineRefused
 from fetchml.ports.launcher import EnterError
 
 BUFFERED_BYTES = 64 << 10

@@ -19,8 +19,7 @@ from signal import SIGKILL, SIGTERM, SIGUSR1
 
 from fetchml import shim
 from fetchml.adapters.container_mounts import RUN_FOLDER, SHIM_PATH
-from fetchml.adapters.docker.cgroup_usage import usage_of
-from fetchml.adapters.docker.cgroups import Cgroups
+from fetchml.adapters.docker.cgroups import Cgroups, usage_of
 from fetchml.adapters.docker.container_config import (
     DEFAULT_LIMITS,
     INSTANCE_LABEL,
@@ -30,6 +29,7 @@ from fetchml.adapters.docker.container_config import (
     parse_user,
 )
 from fetchml.adapters.docker.container_exit import FirstProcess, exit_of, was_killed
+from fetchml.adapters.docker.container_gpus import AddressOf, DockerGpus
 from fetchml.adapters.docker.container_requests import (
     ImageMissing,
     begin,
@@ -40,10 +40,9 @@ from fetchml.adapters.docker.container_requests import (
     send_signal,
 )
 from fetchml.adapters.docker.engine import DockerEngine
-from fetchml.adapters.docker.environments import BuildLimits, DockerEnvironmentBuilder
-from fetchml.adapters.docker.gpus import AddressOf, DockerGpus
+from fetchml.adapters.docker.engine_http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.environment_builder import BuildLimits, DockerEnvironmentBuilder
 from fetchml.adapters.docker.helper import DockerHelper, exec_helper
-from fetchml.adapters.docker.http import EngineAway, EngineHttp, EngineRefused
 from fetchml.adapters.docker.network import OWN, TaskNetwork
 from fetchml.adapters.docker.pull import AS_NEEDED, Pulls, pull
 from fetchml.adapters.shim_command import helper_command

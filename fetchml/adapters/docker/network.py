@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fetchml.adapters.docker.container_config import INSTANCE_LABEL
-from fetchml.adapters.docker.http import EngineHttp, EngineRefused
+from fetchml.adapters.docker.engine_http import EngineHttp, EngineRefused
 from fetchml.adapters.docker.metadata_rules import RulesRefused, set_rules
 
 OWN = "fetchml"

@@ -1,5 +1,5 @@
 """The Docker SDK, for requests that may take minutes. Import it only where it is used
-(address.py)."""
+(engine_http.py)."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -15,8 +15,7 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 from urllib3.util import create_urllib3_context
 
-from fetchml.adapters.docker.address import lenient
-from fetchml.adapters.docker.http import REQUEST_SECONDS, EngineAway
+from fetchml.adapters.docker.engine_http import REQUEST_SECONDS, EngineAway, lenient
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 
 from fetchml.adapters.duckdb import sql
 from fetchml.adapters.duckdb.database import Database
-from fetchml.adapters.duckdb.usage_writer import UsageWriter
+from fetchml.adapters.duckdb.usage_history import UsageWriter
 from fetchml.core import idempotency
 from fetchml.core.audit import SECURITY_PART
-from fetchml.files.disk_space import free_bytes
+from fetchml.files.disk_usage import free_bytes
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from fetchml.adapters.duckdb.maintenance import Maintenance
 from fetchml.adapters.duckdb.readers import Readers, snapshot
 from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.adapters.duckdb.task_rows import AT_ONCE, decode_task, page_by, task_by, tasks_by
-from fetchml.adapters.duckdb.usage_tables import UsageTables
+from fetchml.adapters.duckdb.usage_history import UsageTables
 from fetchml.adapters.system_errors import advice
 from fetchml.core import idempotency
 from fetchml.core.audit import Action, AuditEntry

@@ -1,8 +1,13 @@
-"""Queries a Jupyter: whether it serves, and when it was last used."""
+"""Queries a Jupyter, on this host or behind its relay on a node: whether it serves, and when it was
+last used.
+"""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import aiohttp
@@ -10,8 +15,45 @@ import msgspec
 from yarl import URL
 
 from fetchml.adapters.jupyter.link import http_session, open_link
+from fetchml.adapters.node_relays.way import port_in, read_record, spoilt, way_to
+from fetchml.auth.pinned_certificate import certificate_of
 from fetchml.core.requests.jupyter import Activity
+from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.jupyter import JupyterLink, JupyterPlace, JupyterSilent
+
+RECORD = "relay"
+
+
+class NodeLinks:
+    """Opens links to Jupyters on nodes."""
+
+    def __init__(self, address_of: Callable[[str, int], str | None], disk: SharedDisk) -> None:
+        """`address_of`: see `Cluster`. `disk`: has the attempts' folders."""
+        self._address_of = address_of
+        self._disk = disk
+
+    async def open(self, place: JupyterPlace) -> JupyterLink:
+        """Raises OSError."""
+        address = self._address_of(place.service_id, place.attempt)
+        if address is None:
+            raise OSError("it is not known on which node it runs")
+        port, tls = await self._disk(partial(_prepare, place))
+        return JupyterLink(place.service_id, place.token, await way_to(address, port, tls))
+
+
+def read_port(run_folder: Path) -> int:
+    """Return the port that the relay has recorded. Raises OSError if there is no port, or one
+    that no relay can have."""
+    record = read_record(run_folder, RECORD)
+    if record.keys() != {"port"}:
+        raise spoilt()
+    return port_in(record)
+
+
+def _prepare(place: JupyterPlace) -> tuple[int, ssl.SSLContext]:
+    """Return the port and the context of the handshake. Raises OSError."""
+    return read_port(place.run_folder), certificate_of(place.relay_secret).client_context()
+
 
 Open = Callable[[JupyterPlace], Awaitable[JupyterLink]]
 """Opens a link; raises OSError."""

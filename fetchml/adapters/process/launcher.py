@@ -15,7 +15,7 @@ from signal import SIGKILL, SIGTERM, SIGUSR1
 
 from fetchml.adapters.linked_folders import link_folders, linked_folders
 from fetchml.adapters.process.helper import ProcessHelper, attach, start_helper
-from fetchml.adapters.process.usage import Root, usage_of
+from fetchml.adapters.process.process_usage import Root, usage_of
 from fetchml.adapters.shim_command import (
     NO_ROOM_TO_START,
     VOLUME_REPLACED,

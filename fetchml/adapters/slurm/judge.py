@@ -19,8 +19,7 @@ from fetchml.adapters.slurm.verdicts import (
     exit_of_claimed,
     exit_of_unclaimed,
 )
-from fetchml.files.mounts import is_local
-from fetchml.files.shared_disk import SharedDisk
+from fetchml.files.shared_disk import SharedDisk, is_local
 from fetchml.ports.launcher import AttemptExit, LaunchSpec
 from fetchml.shim import NO_ROOM, WRONG_VOLUME
 

@@ -47,8 +47,7 @@ from fetchml.adapters.slurm.verdicts import (
     trouble,
 )
 from fetchml.files.layout import ARRAYS, ATTEMPTS, TASKS
-from fetchml.files.shared_disk import SharedDisk, is_fault
-from fetchml.files.shared_folders import SharedFolders
+from fetchml.files.shared_disk import SharedDisk, SharedFolders, is_fault
 from fetchml.ports.cluster import Node, NodeReading
 from fetchml.ports.launcher import (
     AttemptExit,

@@ -26,7 +26,7 @@ from fetchml.api.jupyter.opened_ports import OpenedPorts
 from fetchml.api.operations import operations
 from fetchml.api.services import ApiServices
 from fetchml.backup.store_copy import StoreCopies
-from fetchml.config.sections.server import MAX_CONNECTIONS
+from fetchml.config.settings import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate, LoadedCertificate
 from fetchml.v1 import (
     access_pb2,

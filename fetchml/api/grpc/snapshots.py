@@ -11,7 +11,7 @@ from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import SNAPSHOT, SNAPSHOT_FILE
 from fetchml.errors import BadRequest
-from fetchml.snapshots.service import Snapshots
+from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.pacing import map_paced
 from fetchml.v1 import snapshot_pb2, snapshot_pb2_grpc
 

@@ -16,7 +16,7 @@ from fetchml.api.http.errors import InternalError, raw_reply
 from fetchml.api.http.reply import SMALL_BYTES
 from fetchml.api.http.request import RestRequest
 from fetchml.api.trace import new_trace
-from fetchml.auth.connection_limits import CloseReason, ConnectionLimits
+from fetchml.auth.limits import CloseReason, ConnectionLimits
 from fetchml.errors import BadRequest, RequestError
 from fetchml.system.log import current_trace
 

@@ -4,7 +4,7 @@ from fetchml.access.service import TaskAccess
 from fetchml.api.http.sessions import TICKET
 from fetchml.api.jupyter.task_ports import label_of
 from fetchml.auth.admission import Admission
-from fetchml.auth.port_visits import Place as Port
+from fetchml.auth.key_tokens import TaskPort
 from fetchml.auth.sessions import Session
 from fetchml.core.model import Principal
 from fetchml.errors import Conflict, Forbidden
@@ -44,6 +44,6 @@ class OpenedPorts:
         if self._admission.key(who.key_id) is None:
             raise Forbidden("A link to a port belongs to an API key: call with one")
         ticket, expires_at = self._admission.port_visits.ticket(
-            who.key_id, session, Port(task_id, port)
+            who.key_id, session, TaskPort(task_id, port)
         )
         return TaskPortLink(f"{origin}/?{TICKET}={ticket}", expires_at)

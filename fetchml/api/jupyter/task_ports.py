@@ -30,7 +30,7 @@ from fetchml.api.jupyter.upstream import (
 )
 from fetchml.api.jupyter.visitors import VisitorLimits
 from fetchml.auth.admission import Admission
-from fetchml.auth.port_visits import VISIT_MS, Place
+from fetchml.auth.key_tokens import VISIT_MS, TaskPort
 from fetchml.auth.sessions import Session
 from fetchml.core.model import Principal
 from fetchml.errors import Forbidden, Unauthorized
@@ -47,10 +47,10 @@ def label_of(task_id: str, port: int) -> str:
     return f"{task_id}-{port}"
 
 
-def place_in(label: str) -> Place | None:
+def place_in(label: str) -> TaskPort | None:
     """Return the port that a label names; `None` if it names none."""
     match = _LABEL.fullmatch(label)
-    return Place(match[1], int(match[2])) if match else None
+    return TaskPort(match[1], int(match[2])) if match else None
 
 
 class TaskPorts:
@@ -101,7 +101,7 @@ class TaskPorts:
                 return await self._forward(request, relay, place.port, is_socket=is_socket)
 
     def _let_in(
-        self, request: RestRequest, place: Place, ticket: str, path: str
+        self, request: RestRequest, place: TaskPort, ticket: str, path: str
     ) -> web.StreamResponse:
         """Turn a ticket into a cookie. Raises Unauthorized."""
         token = self._admission.port_visits.use(ticket, place)
@@ -119,7 +119,7 @@ class TaskPorts:
         }
         return web.Response(status=HTTPStatus.SEE_OTHER, headers=request.headers(headers))
 
-    def _visitor(self, request: RestRequest, place: Place) -> tuple[Principal, Session | None]:
+    def _visitor(self, request: RestRequest, place: TaskPort) -> tuple[Principal, Session | None]:
         """Return the visitor, and the session that opened the port. Raises Unauthorized, Forbidden,
         RateLimited."""
         name, headers = self._cookie(request), request.http.headers

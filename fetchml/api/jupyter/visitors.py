@@ -15,7 +15,7 @@ from aiohttp import web
 
 from fetchml.api.jupyter.headers import Target, cookies, token_in
 from fetchml.api.jupyter.page import may_carry_notice
-from fetchml.auth.stream_limits import StreamLimit
+from fetchml.auth.limits import StreamLimit
 from fetchml.config.proxies import caller_of
 from fetchml.core.requests.jupyter import login_cookie
 from fetchml.errors import TooManyStreams, Unavailable

@@ -11,7 +11,7 @@ from fetchml.api.http.router import Route
 from fetchml.api.mappings import JUPYTER_SERVICE
 from fetchml.core.requests.checks import unknown_fields
 from fetchml.core.requests.jupyter import KNOWN_FIELDS
-from fetchml.jupyter.service import JupyterServices
+from fetchml.jupyter.jupyter_service import JupyterServices
 
 
 class JupyterOperations:

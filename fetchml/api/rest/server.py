@@ -45,9 +45,9 @@ from fetchml.api.ws.handshake import Handshake
 from fetchml.api.ws.route import WatchOperation
 from fetchml.api.ws.session import Timing
 from fetchml.api.ws.shell import ShellOperation
-from fetchml.auth.connection_limits import ConnectionLimits
+from fetchml.auth.limits import ConnectionLimits
 from fetchml.auth.sign_in import SignIn
-from fetchml.config.sections.server import MAX_CONNECTIONS
+from fetchml.config.settings import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate
 from fetchml.core.requests.text import is_valid
 from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized

@@ -12,7 +12,7 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, send_pieces
 from fetchml.api.mappings import SNAPSHOT, SNAPSHOT_FILE
-from fetchml.snapshots.service import Snapshots
+from fetchml.snapshots.snapshot_service import Snapshots
 
 UPLOAD_BYTES = 256 * 1024
 """Memory of one upload, which is read only as fast as it is stored."""

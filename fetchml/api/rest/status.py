@@ -15,9 +15,9 @@ from fetchml.api.rest.metrics.exposition import Metrics, ServerState
 from fetchml.api.task_json import health_json, task_json
 from fetchml.engine.engine import Engine
 from fetchml.engine.gpus.gpus import Gpus
-from fetchml.environments.kept import KeptEnvironments
+from fetchml.environments.environment_service import KeptEnvironments
 from fetchml.errors import Unavailable
-from fetchml.user_secrets.service import UserSecrets
+from fetchml.user_secrets.secret_service import UserSecrets
 from fetchml.views import WaitingTask
 
 

@@ -10,10 +10,10 @@ from fetchml.core.requests.project_file import ProjectFile
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.task_lookup import VisibleTasks
 from fetchml.engine.tasks.dependencies import Dependencies
-from fetchml.environments.service import Environments
+from fetchml.environments.environment_service import Environments
 from fetchml.errors import FieldViolation, NotFound, ValidationFailed
-from fetchml.files.storage.volumes import VolumeUsage
-from fetchml.user_secrets.service import UserSecrets
+from fetchml.files.volume_usage import VolumeUsage
+from fetchml.user_secrets.secret_service import UserSecrets
 
 
 def needs_sources(spec: TaskSpec) -> bool:

@@ -21,7 +21,7 @@ from fetchml.engine.usage.ledger import UsageLedger
 from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.errors import BadRequest
 from fetchml.ports.store import Store
-from fetchml.ports.usage import GpuPoint, TaskHistory
+from fetchml.ports.usage_store import GpuPoint, TaskHistory
 from fetchml.views import TaskUse
 
 MAX_TASKS = 200

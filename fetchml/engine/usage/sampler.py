@@ -16,7 +16,7 @@ from fetchml.ports.cluster import Cluster
 from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher, LaunchSpec, ResourceUse
 from fetchml.ports.store import Store
-from fetchml.ports.usage import UsageBatch
+from fetchml.ports.usage_store import UsageBatch
 from fetchml.system.background import every
 
 LARGEST = (1 << 31) - 1

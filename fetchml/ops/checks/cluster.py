@@ -1,18 +1,33 @@
-"""A Slurm cluster: reachable, with nodes that take work, and a shared folder."""
+"""A Slurm cluster: reachable, with nodes that take work, a shared folder, a configuration that fits
+the settings, and the accounts of users.
+"""
 
 import asyncio
 import os
+import pwd
+import re
+import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from shlex import quote
+from typing import NamedTuple
 
+from fetchml.adapters.slurm.accounts import folders
+from fetchml.adapters.slurm.accounts.account import Account
 from fetchml.adapters.slurm.health import check_shared
-from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport
-from fetchml.config.settings import Settings
-from fetchml.ops.checks import cluster_config, cluster_users
+from fetchml.adapters.slurm.job import Submission
+from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.config.settings import Settings, SlurmSettings
+from fetchml.core.scheduling.slurm import value_fault
+from fetchml.files.own_file import read_own
 from fetchml.ports.cluster import Node
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
+from fetchml.server.slurm_accounts import accounts_of, parameters_of
 from fetchml.server.slurm_wiring import transport_of
 from fetchml.views import Finding
 
@@ -24,19 +39,19 @@ def cluster(settings: Settings) -> Iterator[Finding]:
     yield _user(settings)
     yield _shared_folder(settings)
     yield from _slurm(settings)
-    yield from cluster_users.users(settings)
-    yield from cluster_config.configuration(settings)
+    yield from users(settings)
+    yield from configuration(settings)
 
 
 def _user(settings: Settings) -> Finding:
     name = "cluster user"
     slurm = settings.slurm
-    with_account = sum("user" in given for given in slurm.users.values())
+    with_account = sum("user" in parameters for parameters in slurm.users.values())
     others = "are refused" if slurm.unmapped == "refuse" else "run as the server's own account"
     if with_account:
-        said = f"tasks of {with_account} users run as accounts of their own; those of others"
+        finding = f"tasks of {with_account} users run as accounts of their own; those of others"
         if os.geteuid() != 0 or slurm.unmapped == "refuse":
-            return Finding(name, f"{said} {others}")
+            return Finding(name, f"{finding} {others}")
     elif os.geteuid() != 0:
         return Finding(name, "tasks run as the server's own user, without containers")
     if slurm.allow_root:
@@ -63,7 +78,7 @@ def _shared_folder(settings: Settings) -> Finding:
     try:
         usable = subprocess.run(command, timeout=FOLDER_SECONDS, check=False).returncode == 0
     except subprocess.TimeoutExpired:
-        fix = "Look at its file server and its mount."
+        fix = "Check its file server and its mount."
         return Finding(name, f"{folder} does not answer in {FOLDER_SECONDS} s", fix)
     if not usable:
         fix = "Create it where all nodes see it under the same path, and give it to the server."
@@ -73,7 +88,7 @@ def _shared_folder(settings: Settings) -> Finding:
         free_gb = shutil.disk_usage(folder).free >> 30
     except OSError as error:
         return Finding(
-            name, f"{folder} can't be written: {error.strerror}", "Mend its file system."
+            name, f"{folder} can't be written: {error.strerror}", "Repair its file system."
         )
     fix = "Free some of it." if free_gb < FREE_GB else ""
     return Finding(name, f"{folder}, {free_gb} GiB free", fix)
@@ -88,7 +103,7 @@ def _slurm(settings: Settings) -> Iterator[Finding]:
         yield Finding(name, "not set up", str(error))
         return
     except SlurmAway as error:
-        fix = "Look at slurmctld (scontrol ping) and, with [slurm] transport rest, at slurmrestd."
+        fix = "Check slurmctld (scontrol ping) and, with [slurm] transport rest, slurmrestd."
         if "token" in str(error).lower() or "auth" in str(error).lower():
             fix = "Give the server a valid token: [slurm] token_file (scontrol token) or jwt_key."
         yield Finding(name, str(error), fix)
@@ -96,9 +111,9 @@ def _slurm(settings: Settings) -> Iterator[Finding]:
     yield Finding(
         name,
         f"version {version} over {settings.slurm.transport}",
-        advice=cluster_config.version(version),
+        advice=version_advice(version),
     )
-    yield from cluster_config.nodes(settings, nodes)
+    yield from node_findings(settings, nodes)
 
 
 async def _look(transport: SlurmTransport) -> tuple[str, list[Node]]:
@@ -108,3 +123,404 @@ async def _look(transport: SlurmTransport) -> tuple[str, list[Node]]:
         return version, await transport.nodes()
     finally:
         await transport.close()
+
+
+COMMAND_SECONDS = 5
+
+
+def reply(*command: str) -> str | None:
+    """Return what a command prints; `None` if it is missing, fails, or takes longer than
+    `COMMAND_SECONDS`."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+OLDEST = (20, 11)
+"""The oldest release whose replies are tested."""
+
+
+def version_advice(shown: str) -> str:
+    """Return advice about a release of Slurm; empty if there is none."""
+    match = re.match(r"(\d+)\.(\d+)", shown)
+    if match is None or (int(match[1]), int(match[2])) >= OLDEST:
+        return ""
+    return f"Tested from {OLDEST[0]}.{OLDEST[1]:02} on: update Slurm."
+
+
+def node_findings(settings: Settings, listed: Sequence[Node]) -> Iterator[Finding]:
+    """Check the nodes of the partition."""
+    usable = [node for node in listed if node.takes_work]
+    fix = "" if usable else "Resume nodes (sinfo -R shows why they are down)."
+    yield Finding("cluster nodes", f"{len(usable)} of {len(listed)} take work", fix)
+    partition = settings.slurm.partition
+    partitions = sorted({name for node in listed for name in node.partitions})
+    inside = [node for node in listed if partition is None or partition in node.partitions]
+    if partition is not None:
+        name = "partition"
+        if not inside:
+            names = ", ".join(partitions) or "none"
+            fix = f"Set [slurm] partition to one of: {names}."
+            yield Finding(name, f"{partition} has no node", fix)
+            return
+        able = sum(node.takes_work for node in inside)
+        fix = "" if able else "Resume its nodes, or set another [slurm] partition."
+        yield Finding(name, f"{partition}: {able} of {len(inside)} nodes take work", fix)
+    gpus, used = sum(node.gpu for node in inside), sum(node.gpu_used for node in inside)
+    kinds = ", ".join(sorted({node.gpu_name for node in inside if node.gpu_name}))
+    advice = "" if gpus else "Tasks with GPUs are refused: the site must set GresTypes=gpu."
+    yield Finding(
+        "cluster gpus",
+        f"{gpus}{f' ({kinds})' if kinds else ''}, {used} in use" if gpus else "none",
+        advice=advice,
+    )
+
+
+def configuration(settings: Settings) -> Iterator[Finding]:
+    """Check slurm.conf, where Slurm's commands are at hand."""
+    shown = _shown()
+    if shown is None:
+        yield Finding("kill wait", "not checked: scontrol does not answer")
+        return
+    yield accounts(settings, shown)
+    if any("user" in parameters for parameters in settings.slurm.users.values()):
+        yield _private(shown)
+    yield _kill_wait(settings, shown)
+    yield _job_count(settings, shown)
+    yield _plugins(shown)
+
+
+def _shown() -> Mapping[str, str] | None:
+    """Return the values of `scontrol show config`; `None` if there is no answer."""
+    shown = reply("scontrol", "show", "config")
+    if shown is None:
+        return None
+    lines = (line.partition("=") for line in shown.splitlines())
+    return {name.strip(): value.strip() for name, equals, value in lines if equals} or None
+
+
+def _private(shown: Mapping[str, str]) -> Finding:
+    """Check whether the server's account may see the jobs of users' accounts."""
+    name, hidden = "cluster jobs", shown.get("PrivateData", "none")
+    if "jobs" not in hidden:
+        return Finding(name, "the jobs of all accounts are shown")
+    return Finding(
+        name,
+        f"PrivateData is {hidden}",
+        advice="Unless the server's account is root or an operator of Slurm, it asks for each job "
+        "as the job's account, which costs more: sacctmgr modify user NAME set adminlevel=operator",
+    )
+
+
+def _kill_wait(settings: Settings, shown: Mapping[str, str]) -> Finding:
+    """Slurm's own end of a job must leave the shim its grace period."""
+    name, grace = "kill wait", settings.tasks.grace_seconds
+    match = re.match(r"\d+", shown.get("KillWait", ""))
+    if match is None:
+        return Finding(name, "not reported by scontrol")
+    seconds = int(match[0])
+    if seconds <= grace:
+        return Finding(
+            name,
+            f"KillWait is {seconds} s, and [tasks] grace_seconds {grace}",
+            advice="Where Slurm itself ends a job, the task's end is not recorded: set KillWait "
+            "above grace_seconds.",
+        )
+    return Finding(name, f"KillWait is {seconds} s, above [tasks] grace_seconds {grace}")
+
+
+def _job_count(settings: Settings, shown: Mapping[str, str]) -> Finding:
+    """The cluster must be able to hold what is handed over."""
+    name, wanted = "job count", settings.slurm.max_pending
+    most = shown.get("MaxJobCount", "")
+    if not most.isdecimal():
+        return Finding(name, "not reported by scontrol")
+    advice = ""
+    if int(most) <= wanted:
+        advice = "Slurm refuses jobs before the server stops to hand over: lower max_pending."
+    return Finding(name, f"MaxJobCount is {most}, [slurm] max_pending {wanted}", advice=advice)
+
+
+def _plugins(shown: Mapping[str, str]) -> Finding:
+    """Check whether the cluster confines the processes of jobs."""
+    proctrack = shown.get("ProctrackType", "unknown")
+    advice = ""
+    if "cgroup" not in proctrack:
+        advice = (
+            "Processes that leave their session outlive their job, and memory is not limited: "
+            "the site should set ProctrackType=proctrack/cgroup and TaskPlugin=task/cgroup."
+        )
+    select = shown.get("SelectType", "unknown")
+    if "cons_tres" not in select:
+        advice += " GPUs need SelectType=select/cons_tres."
+    return Finding("cluster plugins", f"{proctrack}, {select}", advice=advice.strip())
+
+
+_NAMED = 4
+"""Faults that are named; more are counted."""
+_ALL = frozenset({"all"})
+
+
+class Association(NamedTuple):
+    """The right of an account of this host to use an account of Slurm with these QOS."""
+
+    account: str
+    qos: frozenset[str]
+
+
+def accounts(settings: Settings, shown: Mapping[str, str]) -> Finding:
+    """Check the accounts and QOS of `[slurm]`. `shown`: slurm.conf."""
+    name, slurm = "cluster accounts", settings.slurm
+    enforced = frozenset(shown.get("AccountingStorageEnforce", "").lower().split(","))
+    if not enforced & {"associations", "limits", "qos", "safe", *_ALL}:
+        return Finding(name, "the cluster does not enforce accounts")
+    if slurm.ssh is not None:
+        return Finding(name, f"not checked: jobs are submitted by the account on {slurm.ssh}")
+    own = pwd.getpwuid(os.geteuid()).pw_name
+    checks_qos = bool(enforced & {"qos", *_ALL})
+    by_user = dict[str, list[Association] | None]()
+    faults = []
+    for where, of, asked in _settings(slurm):
+        user = of or own
+        if user not in by_user:
+            by_user[user] = _associations(user, shown.get("ClusterName", ""))
+        if (listed := by_user[user]) is None:
+            return Finding(name, "not checked: sacctmgr does not answer")
+        wrong = _association_faults(user, asked, listed, checks_qos=checks_qos)
+        faults += [f"{where}: {fault}" for fault in wrong]
+    if not faults:
+        has = (
+            f"{user} has {', '.join(sorted({each.account for each in listed or ()}))}"
+            for user, listed in islice(by_user.items(), _NAMED)
+        )
+        return Finding(name, "; ".join(has))
+    user = next(iter(by_user)) if len(by_user) == 1 else "NAME"
+    more = f"; and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+    fix = (
+        "Slurm refuses such jobs: change the settings, or let an administrator of the cluster run "
+        f"sacctmgr add user {user} account=ACCOUNT, or "
+        f"sacctmgr modify user {user} where account=ACCOUNT set qos+=QOS."
+    )
+    return Finding(name, "; ".join(faults[:_NAMED]) + more, fix)
+
+
+def _settings(slurm: SlurmSettings) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+    """Yield the parameters that jobs get by the settings, with the table's name and the account
+    that submits them, empty for the server's."""
+    of_all = {n: v for n, v in (("account", slurm.account), ("qos", slurm.qos)) if v}
+    if slurm.unmapped == "service":
+        yield "[slurm]", "", of_all
+    for user, own in slurm.users.items():
+        if own.keys() & {"account", "qos", "user"}:
+            yield f"[slurm.users.{user}]", own.get("user", ""), {**of_all, **own}
+    for entry in slurm.allow if slurm.unmapped == "service" else ():
+        name, _, value = entry.partition("=")
+        if name in ("account", "qos") and value:
+            yield f"[slurm] allow {entry}", "", {name: value}
+
+
+def _association_faults(
+    user: str, asked: Mapping[str, str], listed: list[Association], *, checks_qos: bool
+) -> Iterator[str]:
+    account, qos = asked.get("account"), asked.get("qos")
+    inside = [each for each in listed if account is None or each.account == account.lower()]
+    if not inside:
+        yield f"{user} has no association" + (f" with account {account}" if account else "")
+    elif checks_qos and qos and not any(qos.lower() in each.qos for each in inside):
+        yield f"{user} may not use QOS {qos}" + (f" with account {account}" if account else "")
+
+
+def _associations(user: str, cluster: str) -> list[Association] | None:
+    """Return what sacctmgr lists of an account; `None` if there is no answer."""
+    which = [f"user={user}", f"cluster={cluster}", "format=account,qos"]
+    if value_fault("account", cluster) is not None:
+        return None
+    command = ("sacctmgr", "--noheader", "--parsable2", "--readonly", "show", "associations")
+    shown = reply(*command, *which)
+    if shown is None:
+        return None
+    lines = (line.partition("|") for line in shown.lower().splitlines())
+    return [Association(account, frozenset(qos.split(","))) for account, _, qos in lines if account]
+
+
+_USERS, _PROBE = "cluster users", "probe users"
+PROBE_SECONDS = 120
+SETTLE_SECONDS = 5.0
+POLL_SECONDS = 0.5
+_ENTER_SECONDS = 5
+NO_JOB = 0x03FFFFFE
+"""The highest id, which Slurm gives to no job before it has used up all others."""
+"""Faults that are named; more are counted."""
+
+
+def users(settings: Settings) -> Iterator[Finding]:
+    """Check the accounts of `[slurm.users]`; nothing if there are none."""
+    try:
+        accounts = accounts_of(settings.slurm)
+        others = {
+            each.name: each for each in accounts.by_user.values() if each.name in accounts.others
+        }
+        if not others:
+            return
+        yield _asked(sorted(others), asyncio.run(_unasked(transport_of(settings.slurm), others)))
+        yield _users_files(tasks_folder(settings), list(others.values()))
+    except CannotStart as error:
+        yield Finding(_USERS, "not set up", str(error))
+
+
+def probe_users(settings: Settings) -> Iterator[Finding]:
+    """Run a job as the first of the accounts; nothing if there are none."""
+    try:
+        accounts = accounts_of(settings.slurm)
+        if not accounts.others:
+            return
+        account = min(
+            (each for each in accounts.by_user.values() if each.name in accounts.others),
+            key=lambda each: each.name,
+        )
+        shared, transport = tasks_folder(settings), transport_of(settings.slurm)
+    except CannotStart as error:
+        yield Finding(_PROBE, "not set up", str(error))
+        return
+    folder = shared / f"probe-{secrets.token_hex(8)}"
+    try:
+        folders.let_all_pass(shared)
+        folder.mkdir(mode=0o700)
+        try:
+            os.chown(folder, *account.owner)
+            yield _probed(account, asyncio.run(_run_as(settings, transport, account, folder)))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        why = f"{shared} can't be used for {account.name}: {error.strerror}"
+        yield Finding(
+            _PROBE, why, "Start it with the rights of the server (docs/cluster-accounts.md)."
+        )
+
+
+async def _run_as(
+    settings: Settings, transport: SlurmTransport, account: Account, folder: Path
+) -> str:
+    """Submit a job as the account; return what it wrote in its folder, or why there is nothing."""
+    slurm, record = settings.slurm, folder / "found"
+    parameters = {**parameters_of(slurm).get(_user_of(slurm, account), {})}
+    job = Submission(
+        name=f"fetchml-{folder.name}",
+        script=f"#!/bin/sh\ncd {quote(str(folder))} && id -u >new && mv new found\n",
+        folder=str(folder),
+        minutes=5,
+        partition=parameters.get("partition", slurm.partition),
+        account=parameters.get("account", slurm.account),
+        qos=parameters.get("qos", slurm.qos),
+        user=account.name,
+    )
+    try:
+        await transport.open()
+        number = await transport.submit(job)
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                while not _is_there(record):
+                    submitted = await transport.job(number, account.name)
+                    if submitted is None or submitted.is_over:
+                        await asyncio.sleep(SETTLE_SECONDS)  # A network disk may lag.
+                        break
+                    await asyncio.sleep(POLL_SECONDS)
+            return read_own(record, 64).decode(errors="replace") if _is_there(record) else ""
+        except TimeoutError:
+            return f"its job did not run within {PROBE_SECONDS} s"
+        finally:
+            with suppress(SlurmAway):
+                await transport.cancel(number, account.name)
+    except (Refused, SlurmAway) as error:
+        return str(error)
+    finally:
+        await transport.close()
+
+
+def _is_there(record: Path) -> bool:
+    """A listing is read again from a network disk, where the absence of a file is remembered."""
+    return any(path.name == record.name for path in record.parent.iterdir())
+
+
+def _user_of(slurm: SlurmSettings, account: Account) -> str:
+    return next(user for user, own in slurm.users.items() if own.get("user") == account.name)
+
+
+def _probed(account: Account, output: str) -> Finding:
+    output = output.strip()
+    if output == str(account.uid):
+        return Finding(_PROBE, f"a job of {account.name} reached its folder as uid {output}")
+    if output.isdecimal():
+        fix = "Give the account the same uid on this host and on all nodes."
+        return Finding(_PROBE, f"{account.name} is uid {output} on a node, {account.uid} here", fix)
+    fix = "Check the permissions of its folders on the nodes, and [slurm.users]."
+    return Finding(_PROBE, f"{account.name}: {output or 'its job wrote nothing'}", fix)
+
+
+async def _unasked(transport: SlurmTransport, names: Mapping[str, Account]) -> list[str]:
+    """Return why Slurm can't be asked as some of the accounts."""
+    faults = []
+    try:
+        await transport.open()
+        for name in names:
+            try:
+                await transport.job(NO_JOB, name)
+            except SlurmAway as error:
+                faults.append(str(error))
+    except SlurmAway:
+        pass  # Another check reports it.
+    finally:
+        await transport.close()
+    return faults
+
+
+def _asked(names: Sequence[str], faults: list[str]) -> Finding:
+    if not faults:
+        shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+        return Finding(_USERS, f"Slurm can be asked as {len(names)} accounts: {shown}")
+    more = f"; and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+    return Finding(
+        _USERS,
+        "; ".join(faults[:_NAMED]) + more,
+        "Renew their tokens ([slurm.users.NAME] token_file), or let the site allow [slurm] become "
+        "(docs/cluster-accounts.md).",
+    )
+
+
+def _users_files(shared: Path, accounts: Sequence[Account]) -> Finding:
+    name = "users' files"
+    try:
+        if not folders.supports_lists(shared):
+            fix = "Use a file system with POSIX access lists (ACLs), or give no user an account."
+            return Finding(name, f"{shared} has no access lists", fix)
+    except OSError as error:
+        return Finding(name, f"{shared} can't be used: {error.strerror}", "Repair its file system.")
+    if os.geteuid() != 0:
+        return Finding(name, f"{shared} has access lists")
+    closed = [each.name for each in accounts if not _may_enter(each, shared.parent)]
+    if closed:
+        return Finding(
+            name,
+            f"{', '.join(closed[:_NAMED])} can't enter {shared.parent}",
+            f"Let them pass: chmod o+x {shared.parent}, and the folders above it.",
+        )
+    return Finding(name, f"{shared} has access lists, and the accounts can reach it")
+
+
+def _may_enter(account: Account, folder: Path) -> bool:
+    try:
+        done = subprocess.run(
+            ["test", "-x", str(folder)],
+            user=account.uid,
+            group=account.gid,
+            extra_groups=account.groups,
+            timeout=_ENTER_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0

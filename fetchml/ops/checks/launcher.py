@@ -12,13 +12,13 @@ from docker.errors import DockerException, NotFound
 
 from fetchml import shim
 from fetchml.adapters.docker.container_config import INSTANCE_LABEL
-from fetchml.adapters.docker.gpus import GpuAddress, GpuOffer, describes, offered
+from fetchml.adapters.docker.container_gpus import GpuAddress, GpuOffer, describes, offered
 from fetchml.adapters.docker.metadata_rules import RulesRefused, commands, is_closed
 from fetchml.adapters.docker.network import OWN, interface_of
 from fetchml.adapters.docker.sdk import connect
 from fetchml.config.settings import Settings
 from fetchml.files.data_dir import holder
-from fetchml.ops.checks.data import user_name
+from fetchml.ops.checks.host import user_name
 from fetchml.ports.gpu import GpuState
 from fetchml.system import capabilities
 from fetchml.views import Finding

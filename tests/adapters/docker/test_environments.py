@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fetchml.adapters.docker.engine import DockerEngine
-from fetchml.adapters.docker.environments import BuildLimits, DockerEnvironmentBuilder
+from fetchml.adapters.docker.environment_builder import BuildLimits, DockerEnvironmentBuilder
 from fetchml.adapters.docker.network import TaskNetwork
 from fetchml.adapters.uv_command import UvOptions
-from fetchml.ports.environments import Build
+from fetchml.ports.environment_builder import Build
 from tests.support.waiting import soon, until_true
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fetchml.adapters.docker.gpus import GpuAddress, GpuOffer, describes, grant, offered
+from fetchml.adapters.docker.container_gpus import GpuAddress, GpuOffer, describes, grant, offered
 from fetchml.ports.launcher import PrepareError
 from testbed.gpu.stand_in import uuid
 

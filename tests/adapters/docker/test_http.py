@@ -11,8 +11,7 @@ import pytest
 from docker.utils import parse_host
 from requests.exceptions import RequestException
 
-from fetchml.adapters.docker.address import EngineAddress
-from fetchml.adapters.docker.http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.engine_http import EngineAddress, EngineAway, EngineHttp, EngineRefused
 from fetchml.adapters.docker.sdk import connect
 from testbed.authority import Authority
 from testbed.docker_engine import Engine

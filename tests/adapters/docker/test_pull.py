@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from fetchml.config.sections.tasks import TaskSettings
-from fetchml.config.settings import Settings
+from fetchml.config.settings import Settings, TaskSettings
 from fetchml.ports.launcher import AttemptExit, Launcher, PrepareError
 from fetchml.server import wiring
 from testbed.docker_engine import Engine

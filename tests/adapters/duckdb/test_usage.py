@@ -24,7 +24,7 @@ from fetchml.core.usage import (
     TaskSample,
     UserDay,
 )
-from fetchml.ports.usage import UsageBatch
+from fetchml.ports.usage_store import UsageBatch
 from tests.adapters.duckdb.test_recovery import SCHEMA_1
 from tests.support.memory_usage import MemoryUsage
 from tests.support.stores import Opened, numbered, store_in

@@ -7,7 +7,7 @@ import pytest
 
 from fetchml.adapters.slurm.job import Job
 from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
-from fetchml.files.shared_folders import SharedFolders
+from fetchml.files.shared_disk import SharedFolders
 from tests.support.launcher_bench import Bench, silent
 from tests.support.slurm_world import Stand
 from tests.support.waiting import until_true

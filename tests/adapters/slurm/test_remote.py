@@ -11,7 +11,7 @@ from fetchml.adapters.slurm.job import Submission
 from fetchml.adapters.slurm.transports.commands import CliTransport
 from fetchml.adapters.slurm.transports.remote import SshHost
 from fetchml.adapters.slurm.transports.transport import SlurmAway
-from fetchml.config.sections.slurm import SlurmSettings
+from fetchml.config.settings import SlurmSettings
 from testbed.slurm import Slurm
 from tests.support.commands import ran
 from tests.support.waiting import soon

@@ -42,7 +42,7 @@ from fetchml.adapters.slurm.transports.transport import (
     away,
 )
 from fetchml.ports.cluster import Node
-from fetchml.system.shared_answers import SharedAnswers
+from fetchml.system.locks import SharedAnswers
 
 VERSIONS = ("v0.0.44", "v0.0.43", "v0.0.42", "v0.0.41", "v0.0.40")
 """Of the REST interface, newest first."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from fetchml.environments.service import EnvironmentCounts
+from fetchml.environments.environment_service import EnvironmentCounts
 
 
 def environment_metrics(counts: EnvironmentCounts) -> Iterator[Metric]:

@@ -19,14 +19,14 @@ from fetchml.api.rest.metrics.runs import run_metrics
 from fetchml.api.rest.metrics.sweeps import sweep_metrics
 from fetchml.api.rest.metrics.tasks import task_metrics
 from fetchml.attempts.manager import PrestageCounts
-from fetchml.auth.connection_limits import CloseReason, ConnectionLimits
+from fetchml.auth.limits import CloseReason, ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus.bookings import BookingCounts
 from fetchml.engine.gpus.report import GpuReport
 from fetchml.engine.status import RunCounts
 from fetchml.engine.sweeps import SweepTotals
-from fetchml.environments.service import EnvironmentCounts
-from fetchml.notifications.service import NotificationCounts
+from fetchml.environments.environment_service import EnvironmentCounts
+from fetchml.notifications.notification_service import NotificationCounts
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse, TaskUse
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from fetchml.notifications.service import NotificationCounts
+from fetchml.notifications.notification_service import NotificationCounts
 
 
 def notification_metrics(counts: NotificationCounts) -> Iterator[Metric]:

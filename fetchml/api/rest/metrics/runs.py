@@ -6,7 +6,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from fetchml.attempts.checkpoints import CheckpointCounts
 from fetchml.engine.status import RunCounts
-from fetchml.files.storage.volumes import VolumeReport
+from fetchml.files.volume_usage import VolumeReport
 
 
 def run_metrics(counts: RunCounts) -> Iterator[Metric]:

@@ -15,8 +15,8 @@ from fetchml.adapters.slurm.accounts.account import Account, Accounts
 from fetchml.adapters.slurm.accounts.admission import Admission
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.job import Submission
+from fetchml.files.kept_outputs import make_readable
 from fetchml.files.layout import ARRAYS, SHIM
-from fetchml.files.readable_outputs import make_readable
 from fetchml.ports.launcher import LaunchSpec, Mount, Place, PrepareError, Secrets
 
 ADA, BOB, EVE = 4321, 4322, 4323

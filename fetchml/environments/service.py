@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from fetchml.core.environments.request import Environment
-from fetchml.core.model import Task
+from fetchml.core.model import Environment, Task
 from fetchml.environments.builds import Builds, Wanted
 from fetchml.environments.cache import EnvironmentCache, Packages, Record
 from fetchml.environments.key import environment_key

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 
 from fetchml.auth.audit import Audit
 from fetchml.auth.pinned_certificate import certificate_of
-from fetchml.core import jupyter_services, permissions
+from fetchml.core import jupyter, permissions
 from fetchml.core.audit import Action
+from fetchml.core.jupyter import Service
 from fetchml.core.model import ENDED, Principal, Task, TaskSpec, User
-from fetchml.core.requests import jupyter
-from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.errors import FieldViolation, Forbidden, Unavailable, ValidationFailed
 from fetchml.files.folder_events import FolderEvents
@@ -221,9 +220,7 @@ class JupyterServices:
             image = self._options.images.get(record.image, record.image)
             spec = jupyter.task_spec(record, image)
             return spec if self._options.relay is None else jupyter.on_node(spec, ports)
-        log.warning(
-            "%s", jupyter_services.UNISOLATED, extra={"service_id": record.id, "user": record.user}
-        )
+        log.warning("%s", jupyter.UNISOLATED, extra={"service_id": record.id, "user": record.user})
         if self._options.relay is not None:
             found = jupyter_on_nodes(self._options.command)
             return jupyter.process_spec(record, *found, relay_ports=ports)

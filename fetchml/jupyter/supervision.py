@@ -8,9 +8,9 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from fetchml.core import jupyter_services
+from fetchml.core import jupyter
+from fetchml.core.jupyter import Service
 from fetchml.core.model import Server, Task
-from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.files.folder_events import FolderEvents
 from fetchml.jupyter.records import ServiceRecords
@@ -143,7 +143,7 @@ class Supervision:
 
     async def _keep_last_words(self, record: Service) -> None:
         log_tail = await self._tasks.log_tail(self._records.task_of(record))
-        words = jupyter_services.last_words(log_tail, record.token)
+        words = jupyter.last_words(log_tail, record.token)
         await self._records.update(replace(record, last_words=words))
 
     async def _remove(self, record: Service) -> None:

@@ -5,10 +5,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from fetchml.core import jupyter_services
-from fetchml.core.jupyter_services import Idle
+from fetchml.core import jupyter
+from fetchml.core.jupyter import Idle, Service
 from fetchml.core.model import ENDED, Status, Task
-from fetchml.core.requests.jupyter import Service
 from fetchml.files.folder_events import FolderEvents
 from fetchml.ports.jupyter import JupyterClient, JupyterLink, JupyterPlace, JupyterSilent
 
@@ -100,9 +99,9 @@ class ServiceSupervisor:
             await self._look(link)
             if self._idle.now:
                 break
-            pause = jupyter_services.next_look_ms(self._clock(), self._idle_ms, self._idle)
+            pause = jupyter.next_look_ms(self._clock(), self._idle_ms, self._idle)
             await asyncio.sleep(pause / 1000)
-        reason = jupyter_services.idle_words(self._idle_ms)
+        reason = jupyter.idle_words(self._idle_ms)
         log.warning("jupyter is stopped: %s", reason, extra=self._extra)
         await self._stop(reason)
 
@@ -147,7 +146,7 @@ class ServiceSupervisor:
         now = self._clock()
         last = now if found.busy else min(found.last or 0, now)
         self.last_activity = last = max(self.last_activity or 0, last)
-        idle = jupyter_services.idle(now, last, self._idle_ms, self._idle)
+        idle = jupyter.idle(now, last, self._idle_ms, self._idle)
         if idle.stops_at is None:
             self._take_warning_back()
         elif self._idle.stops_at is None:

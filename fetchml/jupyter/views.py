@@ -2,10 +2,9 @@
 
 import secrets
 
-from fetchml.core import jupyter_services, permissions
-from fetchml.core.jupyter_services import ServiceStatus
+from fetchml.core import jupyter, permissions
+from fetchml.core.jupyter import Service, ServiceStatus
 from fetchml.core.model import Principal, Status
-from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.jupyter.records import ServiceRecords
@@ -40,7 +39,7 @@ class ServiceViews:
         supervisor = self._supervision.of(record.id)
         status, reason = self._status(record)
         if status is ServiceStatus.ERROR and reason is not None:
-            reason = jupyter_services.with_last_words(reason, task, record)
+            reason = jupyter.with_last_words(reason, task, record)
         opens = self._records.is_live(record) and permissions.may_end(who, record)
         return JupyterView(
             id=record.id,
@@ -83,11 +82,11 @@ class ServiceViews:
     def _status(self, record: Service) -> tuple[ServiceStatus, str | None]:
         task = self._records.task_of(record)
         answers = self._supervision.link(record.id) is not None
-        status = jupyter_services.status_of(task, answers=answers)
+        status = jupyter.status_of(task, answers=answers)
         waits = ""
         if status is ServiceStatus.STARTING and task.status is not Status.RUNNING:
             waits = self._tasks.waits_for(task)
         is_silent = task.status is Status.RUNNING and self._tasks.is_silent(task)
-        return status, jupyter_services.reason_of(
+        return status, jupyter.reason_of(
             task, status, waits, isolated=self._isolated, is_silent=is_silent
         )

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from fetchml.core.events import Deliver, Notice
-from fetchml.core.model import Task
-from fetchml.core.notifications.outbox import DAY_MS, SERVER, Channel, Delivery
-from fetchml.core.notifications.targets import EventKind, NotifyTarget
+from fetchml.core.model import EventKind, NotifyTarget, Task
+from fetchml.core.notifications import DAY_MS, SERVER, Channel, Delivery
 from fetchml.notifications.outbox import Outbox
 from fetchml.ports.store import Document
 

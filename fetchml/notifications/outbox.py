@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from fetchml.core.notifications.outbox import Delivery
+from fetchml.core.notifications import Delivery
 from fetchml.ports.store import Document, Store
 
 KIND = "notification"

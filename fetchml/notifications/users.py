@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from fetchml.core.notifications.outbox import DAY_MS, Delivery
-from fetchml.core.notifications.targets import NotifyTarget
-from fetchml.core.values import Value
+from fetchml.core.model import NotifyTarget, Value
+from fetchml.core.notifications import DAY_MS, Delivery
 from fetchml.notifications.signing import secret_of, shown, signature
 from fetchml.records import Documents, RecordSet
 

@@ -16,7 +16,7 @@ from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, SlurmTransport
 from fetchml.config.sections.slurm import SlurmSettings
 from fetchml.config.settings import Settings
-from fetchml.core.scheduling import slurm as rules
+from fetchml.core.requests import slurm as rules
 from fetchml.files import own_file
 from fetchml.files.layout import JUPYTER_KEY
 from fetchml.files.shared_folders import SharedFolders

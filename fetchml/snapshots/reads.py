@@ -6,7 +6,7 @@ from typing import BinaryIO, NamedTuple
 
 from fetchml.core.model import Principal
 from fetchml.core.requests.listing import page_fault
-from fetchml.core.requests.snapshot import Entry
+from fetchml.core.snapshots import Entry
 from fetchml.errors import BadRequest, NotFound, Unavailable
 from fetchml.pages import PART_BYTES
 from fetchml.snapshots.files import DamagedSnapshot, SnapshotFiles

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from fetchml import __version__
 from fetchml.auth.audit import Audit
+from fetchml.core import snapshots
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
-from fetchml.core.requests import project_file, snapshot, submission
+from fetchml.core.requests import project_file, submission
 from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
-from fetchml.core.requests.snapshot import Snapshot
+from fetchml.core.snapshots import Snapshot
 from fetchml.errors import Conflict, Forbidden
 from fetchml.files.storage.usage import StorageUsage
 from fetchml.ports.store import Store
@@ -186,7 +187,7 @@ class Snapshots:
                 )
             if snapshot_id in self._named(who.user if only_own else None):
                 raise Conflict("A live task or an experiment names the snapshot: it has to stay")
-            left = snapshot.without(who.user, found)
+            left = snapshots.without(who.user, found)
             if only_own and left.users:
                 await self.records.put(left)
             else:

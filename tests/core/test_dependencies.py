@@ -33,8 +33,7 @@ from fetchml.core.model import (
 )
 from fetchml.core.reactor import step
 from fetchml.core.requests import rerun, submission
-from fetchml.core.requests.submission import Defaults
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import Defaults, TaskLimits
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.scheduling.ready_queue import entry_of
 from fetchml.core.scheduling.waiting import Blocked, OnHold, Postponed, Queued

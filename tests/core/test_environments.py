@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from fetchml.core.environments import request as environment
-from fetchml.core.environments.files import (
+from fetchml.core import environments as environment
+from fetchml.core.environments import (
     BadFile,
     has_local_sources,
     project_needs_tree,

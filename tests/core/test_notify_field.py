@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 
+from fetchml.core import notifications
 from fetchml.core.addresses import AddressRules
-from fetchml.core.model import Resources, Status, TaskSpec
-from fetchml.core.notifications import targets
-from fetchml.core.notifications.targets import OFF, EventKind, NotifyTarget, shown_url
+from fetchml.core.model import EventKind, NotifyTarget, Resources, Status, TaskSpec, shown_url
+from fetchml.core.notifications import OFF
 from fetchml.core.requests import rerun, update
-from fetchml.core.requests.submission import Defaults, InvalidSubmission
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import Defaults, InvalidSubmission, TaskLimits
 from tests.support.accepting import accept
 from tests.support.project_files import project_of
 from tests.support.tasks import task
@@ -151,7 +150,7 @@ def test_server_that_sends_nothing_rejects_the_field() -> None:
     ],
 )
 def test_others_see_the_host_only(url: str, shown: str) -> None:
-    assert targets.url_fault(url) is None
+    assert notifications.url_fault(url) is None
     assert shown_url(url) == shown
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from fetchml.core import environments as environment
 from fetchml.core import permissions
 from fetchml.core.deletion import REPEAT_MS, Deletion, meaning
-from fetchml.core.environments import request as environment
 from fetchml.core.lifecycle import InvalidTransition, require
 from fetchml.core.model import (
     AttemptEnd,
@@ -16,8 +16,7 @@ from fetchml.core.model import (
     Status,
     TaskSpec,
 )
-from fetchml.core.requests.submission import KNOWN_FIELDS, Defaults, InvalidSubmission
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import KNOWN_FIELDS, Defaults, InvalidSubmission, TaskLimits
 from fetchml.core.verdict import STOPPED, judge
 from tests.support import tasks
 from tests.support.accepting import accept

@@ -3,9 +3,8 @@
 import pytest
 
 from fetchml.core.model import Resources
-from fetchml.core.requests.submission import Defaults, InvalidSubmission
-from fetchml.core.requests.task_limits import TaskLimits
-from fetchml.core.scheduling import slurm
+from fetchml.core.requests import slurm
+from fetchml.core.requests.submission import Defaults, InvalidSubmission, TaskLimits
 from tests.support.accepting import accept
 from tests.support.project_files import project_of
 

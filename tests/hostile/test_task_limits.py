@@ -10,10 +10,9 @@ from fetchml.adapters.docker.gpus import GpuGrant
 from fetchml.config.sections.scheduling import ResourceSettings
 from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.settings import Settings
+from fetchml.core import jupyter
 from fetchml.core.model import Resources, TaskSpec
-from fetchml.core.requests import jupyter
-from fetchml.core.requests.submission import Defaults, InvalidSubmission
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import Defaults, InvalidSubmission, TaskLimits
 from fetchml.errors import ValidationFailed
 from fetchml.ops.checks import limits
 from fetchml.ports.launcher import LaunchSpec

@@ -6,8 +6,7 @@ from msgspec.structs import replace
 from fetchml.adapters.duckdb import usage_sql
 from fetchml.adapters.duckdb.readers import Readers
 from fetchml.adapters.duckdb.usage_writer import UsageWriter
-from fetchml.core.requests.usage import Period
-from fetchml.core.usage import DayUse, GpuHold, UserDay, step_ms
+from fetchml.core.usage import DayUse, GpuHold, Period, UserDay, step_ms
 from fetchml.ports.usage import GpuPoint, TaskHistory, TaskPoint, UsageBatch
 
 

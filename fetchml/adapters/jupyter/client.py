@@ -10,7 +10,7 @@ import msgspec
 from yarl import URL
 
 from fetchml.adapters.jupyter.link import http_session, open_link
-from fetchml.core.requests.jupyter import Activity
+from fetchml.core.jupyter import Activity
 from fetchml.ports.jupyter import JupyterLink, JupyterPlace, JupyterSilent
 
 Open = Callable[[JupyterPlace], Awaitable[JupyterLink]]

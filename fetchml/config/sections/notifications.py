@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from fetchml.config.sections.types import Text, about
-from fetchml.core.notifications.targets import EventKind
+from fetchml.core.model import EventKind
 
 
 class NotificationSettings(msgspec.Struct, frozen=True):

@@ -1,10 +1,12 @@
 """Validation of requests: tables with a rule for each field, and the rules that they are made of.
 
-A request is a parsed JSON object. A rule returns the fault of a value, or `None`.
+A request is a parsed JSON object. A rule returns the fault of a value, or `None`. Times are RFC
+3339, as in the contract's replies.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from fetchml.core.requests.text import is_valid, line_fault
@@ -158,3 +160,35 @@ def strings(key: Check, value_limit: int, total_limit: int) -> Check:
         return None if size <= total_limit else f"must not exceed {total_limit} characters in all"
 
     return check
+
+
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII,
+)
+LATEST_MS = 253_402_300_799_000
+"""The last second of the year 9999."""
+TIME_RULE = "must be a time such as 2026-01-31T12:00:00Z"
+
+
+def milliseconds(text: str) -> int | None:
+    """Convert a time to milliseconds since the epoch (UTC); `None` if it is malformed."""
+    if not _TIME.fullmatch(text):
+        return None
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except ValueError:
+        return None
+
+
+def time_fault(value: object) -> str | None:
+    """The rule for a field of a request."""
+    if not isinstance(value, str):
+        return "must be a string"
+    ms = milliseconds(value)
+    return None if ms is not None and 0 <= ms <= LATEST_MS else TIME_RULE
+
+
+def shown_time(ms: int) -> str:
+    """Return a time in words, in whole seconds: not before it."""
+    return datetime.fromtimestamp(-(-ms // 1000), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from fetchml.core.model import Role
-from fetchml.core.requests import times
+from fetchml.core.requests import checks
 from fetchml.core.requests.checks import Violation, check_fields, text
 
 LAST_EXPIRY_MS = 253_402_300_799_999
@@ -47,12 +47,16 @@ def read(fields: Mapping[str, object]) -> tuple[NewKey | None, list[Violation]]:
     if wrong:
         return None, wrong
     role = next((role for role in Role if role == found["role"]), None)
-    expires_at = times.milliseconds(str(found["expires_at"])) if "expires_at" in found else None
+    expires_at = checks.milliseconds(str(found["expires_at"])) if "expires_at" in found else None
     return NewKey(str(found["name"]), role, expires_at), []
 
 
 def _time(value: object) -> str | None:
-    return None if isinstance(value, str) and times.milliseconds(value) is not None else times.RULE
+    return (
+        None
+        if isinstance(value, str) and checks.milliseconds(value) is not None
+        else checks.TIME_RULE
+    )
 
 
 _TYPES = {"name": text(64), "role": text(64), "expires_at": _time}

@@ -2,12 +2,9 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from enum import StrEnum
 
-import msgspec
-
+from fetchml.core.model import SecretForm, SecretUse, Value
 from fetchml.core.requests.checks import Check, Violation, check_fields, list_of, matching, text
-from fetchml.core.values import Value
 
 MAX_NAME = 64
 MAX_VALUE_BYTES = 64 * 1024
@@ -21,22 +18,6 @@ MAX_BYTES = 16 << 20
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _name: Check = matching(_NAME, MAX_NAME, "must be a name of letters, digits and _")
 _value: Check = text(MAX_VALUE_BYTES, empty=False)
-
-
-class Form(StrEnum):
-    """The way of a secret into a task."""
-
-    ENV = "env"
-    """As a variable of its name."""
-    FILE = "file"
-    """As a file of its name in `/secrets`."""
-
-
-class SecretUse(Value, frozen=True):
-    """A secret that a task asks for."""
-
-    name: str
-    form: Form = msgspec.field(default=Form.ENV, name="as")
 
 
 class Secret(Value, frozen=True):
@@ -79,7 +60,7 @@ def _use(value: object) -> str | None:
         return "must have a name"
     if (wrong := name_fault(value["name"])) is not None:
         return f"name {wrong}"
-    if "as" in value and value["as"] not in list(Form):
+    if "as" in value and value["as"] not in list(SecretForm):
         return "as must be env or file"
     if unknown := value.keys() - {"name", "as"}:
         return f"must not have {str(min(unknown, key=str))[:80]!r}"
@@ -104,7 +85,7 @@ def env_fault(uses: Sequence[SecretUse], env: Collection[str]) -> str | None:
     """Return the reason why a task can't have both these secrets and these variables; `None` if it
     can."""
     for use in uses:
-        if use.form is Form.ENV and use.name in env:
+        if use.form is SecretForm.ENV and use.name in env:
             return f"{use.name} is in env too: remove it there, or ask for a file"
     return None
 

@@ -12,22 +12,29 @@ from typing import NamedTuple, cast
 
 import msgspec
 
+from fetchml.core import environments as environment
+from fetchml.core import notifications
 from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules
 from fetchml.core.dependencies import request as dependencies
-from fetchml.core.environments import request as environment
-from fetchml.core.environments.request import Environment
 from fetchml.core.footprint import encode_spec, footprint
-from fetchml.core.model import DatasetSpec, Resources, TaskSpec
-from fetchml.core.notifications import targets
-from fetchml.core.notifications.targets import NotifyTarget, address_fault
+from fetchml.core.model import (
+    DatasetSpec,
+    Environment,
+    NotifyTarget,
+    Resources,
+    SecretUse,
+    Task,
+    TaskSpec,
+    Value,
+)
+from fetchml.core.notifications import address_fault
 from fetchml.core.requests import (
-    checkpoint,
     dataset,
-    grants,
     images,
     project_file,
     secrets,
     shell_words,
+    slurm,
     volumes,
 )
 from fetchml.core.requests.checks import (
@@ -43,16 +50,126 @@ from fetchml.core.requests.checks import (
     line,
     list_of,
     matching,
+    milliseconds,
     strings,
     text,
+    time_fault,
 )
 from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
-from fetchml.core.requests.secrets import SecretUse
-from fetchml.core.requests.snapshot import ParsedFile
-from fetchml.core.requests.task_limits import TaskLimits, resource_violations, timeout_violations
-from fetchml.core.requests.times import milliseconds, time_fault
 from fetchml.core.requests.volumes import Volume
-from fetchml.core.scheduling import slurm
+from fetchml.core.scheduling.resources import excess
+from fetchml.core.snapshots import ParsedFile
+
+
+class TaskLimits(Value, frozen=True):
+    """Settings of the host's owner; 0 means no limit or no default."""
+
+    cpu: int = 0
+    """Default number of cores."""
+    memory_gb: int = 0
+    """Default memory in GiB."""
+    timeout_seconds: int = 0
+    """Default time limit."""
+    max_cpu: int = 0
+    max_memory_gb: int = 0
+    max_timeout_seconds: int = 0
+
+    def filled(self, fields: Mapping[str, object]) -> dict[str, object]:
+        """Cores and memory of a request, with the defaults filled in."""
+        if not self.cpu and not self.memory_gb:
+            return {}
+        given = {"cpu": self.cpu, "memory_gb": self.memory_gb}
+        most = {"cpu": self.max_cpu, "memory_gb": self.max_memory_gb}
+        return {
+            name: min(number, most[name] or number)
+            for name, number in given.items()
+            if number and not fields.get(name)
+        }
+
+    def timeout(self, fields: Mapping[str, object]) -> int:
+        """Time limit of a valid request."""
+        asked = fields.get("timeout_seconds", self.timeout_seconds)
+        most = self.max_timeout_seconds
+        if not isinstance(asked, int):
+            return most
+        return min(asked or most, most) if most else asked
+
+
+_MAXIMUMS = (("cpu", "max_cpu"), ("memory_gb", "max_memory_gb"), ("gpu", ""))
+"""The setting that limits each resource; none for GPUs."""
+
+
+def resource_violations(
+    fields: Mapping[str, object], capacity: Resources, limits: TaskLimits
+) -> list[Violation]:
+    """Return the violations of a request for more than the host has or a task may have."""
+    found = []
+    for name, maximum in _MAXIMUMS:
+        if name not in fields or not isinstance(asked := fields[name], int):
+            continue
+        may = getattr(limits, maximum) if maximum else 0
+        if fault := excess(asked, getattr(capacity, name)):
+            found.append(Violation(name, fault))
+        elif may and asked > may:
+            found.append(
+                Violation(name, f"asks for {asked}, a task may have {may} ([tasks] max_{name})")
+            )
+    return found
+
+
+def timeout_violations(fields: Mapping[str, object], limits: TaskLimits) -> list[Violation]:
+    """Return the violation of a request for more time than a task may have."""
+    asked, most = fields.get("timeout_seconds"), limits.max_timeout_seconds
+    if not most or not isinstance(asked, int) or 0 < asked <= most:
+        return []
+    what = f"asks for {asked}" if asked else "asks for no limit"
+    rule = f"{what}, a task may run for {most} s ([tasks] max_timeout_seconds)"
+    return [Violation("timeout_seconds", rule)]
+
+
+MAX_WARN_SECONDS = 600
+"""A preempted task may keep the resources of a more urgent one for so long."""
+
+
+def checkpoint_violations(fields: Mapping[str, object]) -> list[Violation]:
+    """Return the violations of valid fields that don't fit each other."""
+    found = []
+    if "checkpoint_from" in fields and fields.get("checkpoint") is False:
+        found.append(Violation("checkpoint_from", "needs a checkpoint: leave out checkpoint=false"))
+    warn, limit = fields.get("warn_seconds"), fields.get("timeout_seconds")
+    if isinstance(warn, int) and isinstance(limit, int) and 0 < limit <= warn:
+        rule = f"must be less than timeout_seconds, which is {limit}"
+        found.append(Violation("warn_seconds", rule))
+    return found
+
+
+def checkpoint_source_fault(source: Task | None) -> str | None:
+    """Return why a task can't begin with the checkpoint of `source`; `None` if it can, or may be
+    able to when it starts. `source`: `None` if there is no such task that the user may see."""
+    if source is None:
+        return "there is no such task"
+    if not source.spec.checkpoint:
+        return "that task has no checkpoint: it was submitted without checkpoint=true"
+    if source.outputs_removed_at is not None:
+        return "the checkpoint of that task was removed with its outputs"
+    return None
+
+
+MAX_BATCH = 10_000
+"""Tasks in one message, which are created in one durable commit."""
+MAX_TASKS_PER_CALL = 100_000
+"""Tasks in all messages of a call: the server holds its reply until the client closes its side."""
+
+
+def batch_size_fault(size: int, earlier: int) -> str | None:
+    """Return the fault of a batch's size; `None` if it is valid. `earlier`: tasks in the call's
+    earlier batches."""
+    if not 1 <= size <= MAX_BATCH:
+        return f"must be 1 to {MAX_BATCH} in one message"
+    if earlier + size > MAX_TASKS_PER_CALL:
+        return f"must not be more than {MAX_TASKS_PER_CALL} in one call: make another call"
+    return None
+
 
 MAX_ARGUMENT_CHARACTERS = 32 * 1024 - 1
 """Linux accepts 128 KiB for one argument; a character may need four bytes."""
@@ -138,8 +255,8 @@ def accept(
     left_out = cast("list[str]", fields.pop("without", []))
     violations += project.faults
     if project.fields:
-        violations += grants.violations(project, request, left_out)
-        settings = {n: each for n, each in project.fields.items() if n not in grants.FIELDS}
+        violations += project_file.grant_violations(project, request, left_out)
+        settings = {n: each for n, each in project.fields.items() if n not in project_file.GRANTED}
         project = replace(project, fields=settings)
         fields = {**project.fields, **fields}
         if request.get("checkpoint") is False and "checkpoint_from" not in request:
@@ -178,7 +295,7 @@ def accept(
         fields.update(limits.filled(fields))
     fields["timeout_seconds"] = limits.timeout(fields)
     if not is_plain and ("checkpoint_from" in fields or "warn_seconds" in fields):
-        if wrong_pairs := checkpoint.violations(fields):
+        if wrong_pairs := checkpoint_violations(fields):
             raise InvalidSubmission([project.placed(found, request) for found in wrong_pairs])
         fields["checkpoint"] = fields.get("checkpoint", False) or "checkpoint_from" in fields
     spec = TaskSpec(**fields)  # type: ignore[arg-type]
@@ -214,7 +331,7 @@ def _read_structures(fields: dict[str, object]) -> None:
     if "dataset_specs" in fields:
         fields["dataset_specs"] = msgspec.convert(fields["dataset_specs"], tuple[DatasetSpec, ...])
     if "notify" in fields:
-        fields["notify"] = targets.read(fields["notify"]) or None
+        fields["notify"] = notifications.read(fields["notify"]) or None
     if "environment" in fields:
         found = msgspec.convert(fields["environment"], Environment)
         if found.source is not None and "snapshot_id" not in fields:
@@ -356,7 +473,7 @@ _RULES: dict[str, Check] = {
     "checkpoint_from": line(64, empty=False),
     "volumes": volumes.rule,
     "secrets": secrets.rule,
-    "warn_seconds": integer(0, checkpoint.MAX_WARN_SECONDS),
+    "warn_seconds": integer(0, MAX_WARN_SECONDS),
     "after": dependencies.fault,
     "inputs_from": dependencies.inputs_fault,
     "start_after": time_fault,
@@ -364,8 +481,8 @@ _RULES: dict[str, Check] = {
     "may_idle": boolean,
     "slurm": slurm.check,
     "environment": environment.fault,
-    "notify": targets.fault,
-    "without": grants.without,
+    "notify": notifications.fault,
+    "without": project_file.without_fault,
 }
 
 PROJECT_RULES = {

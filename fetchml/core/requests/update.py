@@ -9,13 +9,18 @@ from typing import NamedTuple, cast
 
 from msgspec.structs import replace
 
+from fetchml.core import notifications
 from fetchml.core.footprint import encode_spec
-from fetchml.core.model import ENDED, HOLDING, Status, Task, TaskSpec, Value
-from fetchml.core.notifications import targets
-from fetchml.core.notifications.targets import NotifyTarget
+from fetchml.core.model import ENDED, HOLDING, NotifyTarget, Status, Task, TaskSpec, Value
 from fetchml.core.requests import submission
-from fetchml.core.requests.checks import Check, Violation, boolean, check_fields
-from fetchml.core.requests.times import milliseconds, time_fault
+from fetchml.core.requests.checks import (
+    Check,
+    Violation,
+    boolean,
+    check_fields,
+    milliseconds,
+    time_fault,
+)
 
 
 class TaskUpdate(Value, frozen=True):
@@ -78,7 +83,7 @@ _RULES: dict[str, Check] = {
     "hold": boolean,
     "start_after": _time,
     "timeout_seconds": submission.timeout_fault,
-    "notify": targets.fault,
+    "notify": notifications.fault,
 }
 
 KNOWN_FIELDS = frozenset(_RULES)
@@ -99,7 +104,7 @@ def read(request: Mapping[str, object]) -> TaskUpdate:
     if "start_after" in fields:
         fields["start_after"] = milliseconds(str(fields["start_after"])) or 0
     if "notify" in fields:
-        fields["notify"] = targets.read(fields["notify"])
+        fields["notify"] = notifications.read(fields["notify"])
     return TaskUpdate(**fields)  # type: ignore[arg-type]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from fetchml.core.bookings.running_tasks import extension_fault
 from fetchml.core.model import HOLDING, Status, Task
-from fetchml.core.requests.task_limits import TaskLimits, timeout_violations
+from fetchml.core.requests.submission import TaskLimits, timeout_violations
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
 from fetchml.core.state import State
 from fetchml.errors import Conflict, Unavailable

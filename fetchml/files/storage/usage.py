@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fetchml.core import storage
 from fetchml.core.model import ENDED, Change, Kept, Principal, Task
 from fetchml.core.permissions import manages_all
-from fetchml.core.requests.snapshot import Snapshot
+from fetchml.core.snapshots import Snapshot
 from fetchml.core.storage import NOTHING, Kind, Used
 from fetchml.errors import StorageQuotaReached
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fetchml.config.sections.slurm import SlurmSettings
 from fetchml.config.settings import Settings
-from fetchml.core.scheduling.slurm import value_fault
+from fetchml.core.requests.slurm import value_fault
 from fetchml.ops.checks import cluster_commands
 from fetchml.views import Finding
 

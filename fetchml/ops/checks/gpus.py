@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fetchml.adapters.nvml.inventory import SILENT, NvmlInventory
 from fetchml.config.settings import Settings
-from fetchml.core.gpus.model import ObstacleKind
+from fetchml.core.gpus.allocator import ObstacleKind
 from fetchml.ports.gpu import GpuState
 from fetchml.views import Finding
 

@@ -1,8 +1,8 @@
-"""The files of a snapshot that uv reads for an environment.
+"""Environments: the packages that uv installs for a task, as a file of its snapshot lists them.
 
-An environment is cached by the content of these files. So a build gets them and nothing else,
-unless they name folders or files of the snapshot; then it gets the whole snapshot, whose id counts
-as the content.
+The field `environment` of a request names that file. An environment is cached by the content of the
+files that uv reads. A build gets only these files, unless they name folders or other files of the
+snapshot; then it gets the whole snapshot, whose id counts as the content.
 """
 
 import posixpath
@@ -10,7 +10,34 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fetchml.core.requests.snapshot_paths import path_fault
+from fetchml.core.requests.checks import NULL, text
+from fetchml.core.snapshots import path_fault
+
+SOURCES = ("requirements", "project", "script")
+"""The fields of an environment. The names are on the wire."""
+NO_SNAPSHOT = "needs a snapshot with the file: give snapshot_id (fetchml submit --dir)"
+ROOT = "."
+"""The project in the snapshot's root."""
+
+_path = text(1024, empty=False)
+
+
+def fault(value: object) -> str | None:
+    """Return the fault of the field's value, or `None`."""
+    if not isinstance(value, dict):
+        return "must be an object with one of requirements, project, script"
+    if len(value) > 1:
+        return "must have one of requirements, project, script, and nothing else"
+    for name, path in value.items():
+        if name not in SOURCES:
+            return "must have one of requirements, project, script, and nothing else"
+        wrong = NULL if path is None else _path(path)
+        if wrong is None and not (name == "project" and path == ROOT):
+            wrong = path_fault(str(path))
+        if wrong is not None:
+            return f"{name} {wrong}"
+    return None
+
 
 MAX_FILE_BYTES = 1 << 20
 """Largest pyproject.toml or script."""

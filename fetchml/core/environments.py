@@ -7,10 +7,13 @@ snapshot; then it gets the whole snapshot, whose id counts as the content.
 
 import posixpath
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Annotated, NamedTuple
 
-from fetchml.core.requests.checks import NULL, text
+from msgspec import Meta
+
+from fetchml.core.model import Environment
+from fetchml.core.requests.checks import Rule, also, described
 from fetchml.core.snapshots import path_fault
 
 SOURCES = ("requirements", "project", "script")
@@ -19,25 +22,31 @@ NO_SNAPSHOT = "needs a snapshot with the file: give snapshot_id (fetchml submit 
 ROOT = "."
 """The project in the snapshot's root."""
 
-_path = text(1024, empty=False)
+_Path = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
-def fault(value: object) -> str | None:
-    """Return the fault of the field's value, or `None`."""
-    if not isinstance(value, dict):
-        return "must be an object with one of requirements, project, script"
-    if len(value) > 1:
-        return "must have one of requirements, project, script, and nothing else"
+def _one_source(value: Mapping[str, str]) -> str | None:
+    if len(value) > 1 or not value.keys() <= set(SOURCES):
+        return f"must have one of {', '.join(SOURCES)}, and nothing else"
     for name, path in value.items():
-        if name not in SOURCES:
-            return "must have one of requirements, project, script, and nothing else"
-        wrong = NULL if path is None else _path(path)
+        wrong = Rule(_Path).fault(path)
         if wrong is None and not (name == "project" and path == ROOT):
-            wrong = path_fault(str(path))
+            wrong = path_fault(path)
         if wrong is not None:
             return f"{name} {wrong}"
     return None
 
+
+EnvironmentRequest = Annotated[
+    Environment,
+    Meta(
+        extra={
+            **described(f"must be an object with one of {', '.join(SOURCES)}"),
+            **also(_one_source),
+        }
+    ),
+]
+"""The field `environment` of a create request."""
 
 MAX_FILE_BYTES = 1 << 20
 """Largest pyproject.toml or script."""

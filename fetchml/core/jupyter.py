@@ -8,8 +8,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
 from fetchml.core.model import (
@@ -23,17 +25,9 @@ from fetchml.core.model import (
     User,
     Value,
 )
-from fetchml.core.requests.checks import (
-    MAX_INT,
-    Check,
-    Violation,
-    check_fields,
-    image,
-    integer,
-    line,
-    text,
-)
-from fetchml.core.requests.submission import TaskLimits, resource_violations
+from fetchml.core.requests import checks
+from fetchml.core.requests.checks import Amount, Rule, Violation, also, line, text_fault
+from fetchml.core.requests.submission import Image, TaskLimits, resource_violations
 from fetchml.core.snapshots import parents, path_fault
 
 DEFAULT_IMAGE = "jupyter/pytorch:latest"
@@ -79,41 +73,49 @@ class Activity(Value, frozen=True):
     terminal."""
 
 
-def _workspace(value: object) -> str | None:
-    wrong = text(4096, empty=False)(value)
-    if wrong is not None:
+def _workspace(path: str) -> str | None:
+    if wrong := text_fault(path):
         return wrong
-    path = str(value)
     if not path.isprintable():
         return "must be printable"
     wrong = path_fault(path)
     return None if wrong is None else f"must be a path below the server's own folder: it {wrong}"
 
 
-_RULES: dict[str, Check] = {
-    "name": line(MAX_NAME_CHARACTERS, empty=False),
-    "workspace": _workspace,
-    "image": image,
-    "cpu": integer(0, MAX_INT),
-    "memory_gb": integer(0, MAX_INT),
-    "gpu": integer(0, MAX_INT),
-}
+Workspace = Annotated[str, Meta(min_length=1, max_length=4096, extra=also(_workspace))]
 
-KNOWN_FIELDS = frozenset(_RULES)
+
+class ServiceRequest(msgspec.Struct, frozen=True):
+    """A request for a service. `None`: not in the request."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, extra=also(line))]
+    workspace: Workspace | None = None
+    image: Image = DEFAULT_IMAGE
+    cpu: Amount | None = None
+    memory_gb: Amount | None = None
+    gpu: Amount | None = None
+
+
+KNOWN_FIELDS = frozenset(ServiceRequest.__struct_fields__)
 """Known request properties. Others are ignored and named in the reply's header (reading 12)."""
 
 
-def violations(
+def read(
     request: Mapping[str, object], capacity: Resources, limits: TaskLimits
-) -> list[Violation]:
-    """Return the violations of a request for a service."""
-    fields, found = check_fields(request, _RULES, required=("name",))
-    return found + resource_violations(fields, capacity, limits)
+) -> tuple[ServiceRequest | None, list[Violation]]:
+    """Return a request for a service with the default cores and memory, or its violations."""
+    asked, violations = checks.read(request, ServiceRequest)
+    if asked is None:
+        return None, violations
+    if violations := resource_violations(asked, capacity, limits):
+        return None, violations
+    cpu, memory_gb = limits.cpu_of(asked.cpu), limits.memory_of(asked.memory_gb)
+    return replace(asked, cpu=cpu, memory_gb=memory_gb), []
 
 
 def default_workspace(name: str, service_id: str) -> str:
     """The default workspace: the service's name, if it is a valid path."""
-    return service_id if "/" in name or _workspace(name) is not None else name
+    return service_id if "/" in name or Rule(Workspace).fault(name) is not None else name
 
 
 def folder_of(workspace: str, user: str, *, private: bool) -> str:

@@ -4,8 +4,11 @@ rank the runs of a sweep by one of them."""
 import json
 import math
 from enum import StrEnum
+from typing import Annotated
 
-from fetchml.core.requests.checks import Violation, text
+from msgspec import Meta
+
+from fetchml.core.requests.checks import Rule, Violation
 from fetchml.core.requests.listing import range_fault
 from fetchml.core.requests.text import is_valid
 
@@ -55,7 +58,7 @@ DEFAULT_RESULTS = 10
 MAX_METRIC_NAMES = 100
 """Names of metrics in one answer."""
 
-_metric = text(MAX_METRIC_NAME, empty=False)
+_metric = Rule(Annotated[str, Meta(min_length=1, max_length=MAX_METRIC_NAME)]).fault
 
 
 class Goal(StrEnum):

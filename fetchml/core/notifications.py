@@ -14,15 +14,16 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
 from fetchml.core.addresses import AddressRules, may_be_asked
-from fetchml.core.model import EventKind, NotifyTarget, Value
-from fetchml.core.requests.checks import NULL, Violation, check_fields, line
+from fetchml.core.model import DEFAULT_EVENTS, EventKind, NotifyTarget, Value
+from fetchml.core.requests.checks import Violation, also, described, line, no_duplicates, read
 
 MAX_TARGETS = 5
 """Addresses of one task, of one user's default, and of the server's."""
@@ -34,48 +35,14 @@ _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.ASCII | re.IG
 """A name, or an IPv4 address."""
 
 
-def fault(value: object) -> str | None:
-    """Return the fault of the field's value, or `None`. Where the addresses may be is
-    `address_fault`'s."""
-    if not isinstance(value, list):
-        return "must be a list"
-    if len(value) > MAX_TARGETS:
-        return f"must not have more than {MAX_TARGETS} items"
-    seen = set[str]()
-    for index, each in enumerate(value):
-        if wrong := _target_fault(each):
-            return f"item {index} {wrong}"
-        if each["url"] in seen:
-            return f"item {index} url is there already: put all of its events into one item"
-        seen.add(each["url"])
-    return None
-
-
-def _target_fault(value: object) -> str | None:
-    if not isinstance(value, dict):
-        return "must be an object with url and on"
-    if unknown := [name for name in value if name not in ("url", "on")]:
-        return f"must have url and on only, not {str(unknown[0])[:64]!r}"
-    if "url" not in value:
-        return "needs a url"
-    if wrong := url_fault(value["url"]):
-        return f"url {wrong}"
-    return events_fault(value["on"]) if "on" in value else None
-
-
-_line = line(MAX_URL, empty=False)
-
-
-def url_fault(url: object) -> str | None:
+def url_fault(url: str) -> str | None:
     """Return why a URL is none that a webhook may have, or `None`."""
-    wrong = NULL if url is None else _line(url)
-    if wrong is not None:
+    if wrong := line(url):
         return wrong
-    text = str(url)
-    if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         return "must hold visible ASCII characters only: encode all others"
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
         return "must be a URL"
@@ -90,7 +57,7 @@ def url_fault(url: object) -> str | None:
             f"must name a host of at most {MAX_HOST} characters: an IP address, or parts of 1 to "
             "63 letters, digits, - and _"
         )
-    return "must hold no fragment (#)" if "#" in text else None
+    return "must hold no fragment (#)" if "#" in url else None
 
 
 def _is_host(host: str, *, in_brackets: bool) -> bool:
@@ -106,19 +73,39 @@ def _is_host(host: str, *, in_brackets: bool) -> bool:
     return True
 
 
-def events_fault(value: object) -> str | None:
-    if not isinstance(value, list) or not value:
-        return f"on must be a list of at least one of {', '.join(EventKind)}"
-    if len(value) > len(EventKind) or not all(
-        isinstance(each, str) and each in list(EventKind) for each in value
-    ):
-        return f"on must be a list of {', '.join(EventKind)}"
-    return "on names an event twice" if len(set(value)) < len(value) else None
+Url = Annotated[str, Meta(min_length=1, max_length=MAX_URL, extra=also(url_fault))]
 
 
-def read(value: object) -> tuple[NotifyTarget, ...]:
-    """Convert a valid value of the field."""
-    return msgspec.convert(value, tuple[NotifyTarget, ...])
+class NotifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An item of `notify`."""
+
+    url: Url
+    on: Annotated[
+        tuple[EventKind, ...],
+        Meta(min_length=1, max_length=len(EventKind), extra=no_duplicates("an event")),
+    ] = DEFAULT_EVENTS
+
+
+def _named_once(value: Sequence[Mapping[str, object]]) -> str | None:
+    seen = set[object]()
+    for index, each in enumerate(value):
+        if each["url"] in seen:
+            return f"item {index} url is there already: put all of its events into one item"
+        seen.add(each["url"])
+    return None
+
+
+NotifyRequests = Annotated[
+    tuple[
+        Annotated[NotifyRequest, Meta(extra=described("must be an object with url and on"))], ...
+    ],
+    Meta(max_length=MAX_TARGETS, extra=also(_named_once)),
+]
+"""The field `notify` of a request. Where the addresses may be is decided by `address_fault`."""
+
+
+def targets_of(asked: Sequence[NotifyRequest]) -> tuple[NotifyTarget, ...]:
+    return tuple(NotifyTarget(each.url, each.on) for each in asked)
 
 
 def as_request(targets: Sequence[NotifyTarget]) -> list[dict[str, object]]:
@@ -134,7 +121,9 @@ REFUSED = (
 OFF = "can't be used: this server sends no notifications ([notifications] enabled is false)"
 
 
-def address_fault(targets: Sequence[NotifyTarget], rules: AddressRules | None) -> str | None:
+def address_fault(
+    targets: Sequence[NotifyTarget | NotifyRequest], rules: AddressRules | None
+) -> str | None:
     """Return why the server may not ask one of these, as it is written; `None` if it may. The
     addresses of names are checked at each delivery. `rules`: `None` if it sends nothing."""
     if rules is None:
@@ -160,23 +149,31 @@ class InvalidNotification(Exception):
         self.violations = violations
 
 
+class _Settings(msgspec.Struct, frozen=True):
+    notify: NotifyRequests
+
+
+class _Address(msgspec.Struct, frozen=True):
+    url: Url
+
+
 def read_settings(request: Mapping[str, object], rules: AddressRules) -> tuple[NotifyTarget, ...]:
     """Return a user's default targets. Raises InvalidNotification."""
-    fields, violations = check_fields(request, {"notify": fault}, required=("notify",))
-    if not violations:
-        found = read(fields["notify"])
-        if (wrong := address_fault(found, rules)) is None:
-            return found
+    asked, violations = read(request, _Settings)
+    if asked is not None:
+        targets = targets_of(asked.notify)
+        if (wrong := address_fault(targets, rules)) is None:
+            return targets
         violations = [Violation("notify", wrong)]
     raise InvalidNotification(violations)
 
 
 def read_url(request: Mapping[str, object], rules: AddressRules) -> str:
     """Return the address of a test message, or of a secret. Raises InvalidNotification."""
-    fields, violations = check_fields(request, {"url": url_fault}, required=("url",))
-    if not violations:
-        if may_be_asked(str(fields["url"]), rules):
-            return str(fields["url"])
+    asked, violations = read(request, _Address)
+    if asked is not None:
+        if may_be_asked(asked.url, rules):
+            return asked.url
         violations = [Violation("url", REFUSED)]
     raise InvalidNotification(violations)
 

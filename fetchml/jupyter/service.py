@@ -99,15 +99,13 @@ class JupyterServices:
         """Start a service. It is durable on return, and answers some time later."""
         if not permissions.may_submit(who):
             raise Forbidden("A viewer's key can't start Jupyter services")
-        self._require_valid(request)
+        asked = self._read(request)
         if not (self._options.has_containers or self._options.relay):
             find_jupyter(self._options.command)
         self._tasks.require_room()
         if sum(1 for _ in self._records.live()) >= MAX_LIVE:
             raise Unavailable(f"{MAX_LIVE} Jupyter services are live, the most allowed: stop some")
-        fields = {name: request[name] for name in jupyter.KNOWN_FIELDS & request.keys()}
-        fields |= self._tasks.limits.filled(fields)
-        record = await self._records.change(self._start, who, fields)
+        record = await self._records.change(self._start, who, asked)
         return self._views.view(who, record)
 
     def get(self, who: Principal, service_id: str) -> JupyterView:
@@ -175,31 +173,31 @@ class JupyterServices:
         self._records.task_changed(task)
         self.supervision.task_changed(task)
 
-    def _require_valid(self, request: Mapping[str, object]) -> None:
-        violations = [
-            FieldViolation(*violation)
-            for violation in jupyter.violations(request, self._tasks.capacity, self._tasks.limits)
-        ]
-        image = request.get("image", jupyter.DEFAULT_IMAGE)
-        if isinstance(image, str) and (fault := self._options.image_fault(image)):
-            violations.append(FieldViolation("image", fault))
-        if violations:
-            raise ValidationFailed(violations)
+    def _read(self, request: Mapping[str, object]) -> jupyter.ServiceRequest:
+        """Raises ValidationFailed."""
+        asked, violations = jupyter.read(request, self._tasks.capacity, self._tasks.limits)
+        if asked is None:
+            raise ValidationFailed([FieldViolation(*violation) for violation in violations])
+        if fault := self._options.image_fault(asked.image):
+            raise ValidationFailed([FieldViolation("image", fault)])
+        return asked
 
-    async def _start(self, who: Principal, fields: dict[str, object]) -> Service:
+    async def _start(self, who: Principal, asked: jupyter.ServiceRequest) -> Service:
         service_id, now = self._tasks.next_id()
-        name = str(fields.pop("name"))
-        workspace = str(fields.pop("workspace", jupyter.default_workspace(name, service_id)))
+        name = asked.name
+        workspace = asked.workspace or jupyter.default_workspace(name, service_id)
         record = Service(
             id=service_id,
             user=who.user,
             name=name,
-            image=str(fields.pop("image", jupyter.DEFAULT_IMAGE)),
+            image=asked.image,
             workspace=workspace,
             folder=jupyter.folder_of(workspace, who.user, private=self._options.private),
             token=self._records.token_of(service_id),
             created_at=now,
-            **fields,  # type: ignore[arg-type]  # cpu, memory_gb, gpu: checked
+            cpu=asked.cpu,
+            memory_gb=asked.memory_gb,
+            gpu=asked.gpu,
         )
         spec = self._spec(record)
         self._tasks.require_quota(who.user, spec)

@@ -31,7 +31,7 @@ from fetchml.backup.sparse import read_map
 from fetchml.config.proxies import Network, Proxies
 from fetchml.core import jupyter, snapshots
 from fetchml.core.model import DatasetSpec, Resources, Status
-from fetchml.core.requests import dataset, experiment, project_file, submission, text
+from fetchml.core.requests import checks, dataset, experiment, project_file, submission, text
 from fetchml.core.requests.submission import TaskLimits
 from fetchml.errors import RequestError
 from fetchml.files.attempt_folder import AttemptFolder
@@ -127,8 +127,8 @@ def json_body(data: bytes) -> None:
     request = msgspec.json.decode(data)
     if type(request) is not dict:
         return
-    experiment.violations(request)
-    jupyter.violations(request, BOX, TaskLimits())
+    checks.read(request, experiment.ExperimentRequest)
+    jupyter.read(request, BOX, TaskLimits())
     spec = accept(request, DEFAULTS, BOX)
     assert text.storable(spec) is spec
     _ = spec.argv

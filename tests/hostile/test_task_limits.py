@@ -75,7 +75,7 @@ def test_missing_limits_get_the_defaults() -> None:
 
 def test_jupyter_request_is_held_to_the_limits() -> None:
     request = {"name": "lab", "cpu": 5, "memory_gb": 17, "gpu": 3}
-    assert [v.rule for v in jupyter.violations(request, BOX, LIMITS)] == [
+    assert [v.rule for v in jupyter.read(request, BOX, LIMITS)[1]] == [
         "asks for 5, a task may have 4 ([tasks] max_cpu)",
         "asks for 17, a task may have 16 ([tasks] max_memory_gb)",
         "asks for 3, this host has 2",

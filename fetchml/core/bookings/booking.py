@@ -7,13 +7,15 @@ A task that still runs there when the booking begins goes on, since its owner wa
 It is preempted if it is `preemptible` and the server preempts (`core.bookings.running_tasks`).
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
 
 from fetchml.core.model import Task, Value
 from fetchml.core.requests import checks
-from fetchml.core.requests.checks import Violation, check_fields, integer, line, list_of, matching
+from fetchml.core.requests.checks import Id, Time, UserName, Violation, milliseconds
 
 MARGIN_MS = 120_000
 """Time that a task is granted beside its time limit: to be prepared, and to be stopped."""
@@ -105,7 +107,6 @@ PAST_MS = 60_000
 """A begin that is past by at most this much counts as now: clocks differ."""
 MOST_GPUS = 1024
 
-_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 NO_ROOM = "fewer have no other reservation at that time (fetchml reservations ls)"
 
 
@@ -121,32 +122,33 @@ class NewBooking(NamedTuple):
     """Number of GPUs that the server chooses."""
 
 
+class BookingRequest(msgspec.Struct, frozen=True):
+    """A request in JSON. `None`: not in the request."""
+
+    user_id: UserName
+    ends_at: Time
+    starts_at: Time | None = None
+    gpu_uuids: Annotated[tuple[Id, ...], Meta(min_length=1)] = ()
+    gpu: Annotated[int, Meta(ge=1, le=MOST_GPUS)] | None = None
+
+
 def read(
-    fields: Mapping[str, object], now: int, known: Iterable[str]
+    fields: Mapping[str, object], now: int, uuids: Iterable[str]
 ) -> tuple[NewBooking | None, list[Violation]]:
-    """Read a request in JSON. Return the booking, or the violations. `known`: UUIDs of the host's
+    """Return the booking that a request asks for, or the violations. `uuids`: of the host's
     GPUs."""
-    found, wrong = check_fields(fields, _RULES, required=("user_id", "ends_at"))
-    if wrong:
+    asked, wrong = checks.read(fields, BookingRequest)
+    if asked is None:
         return None, wrong
-    starts_at = checks.milliseconds(str(found["starts_at"])) if "starts_at" in found else now
-    ends_at = checks.milliseconds(str(found["ends_at"]))
-    if starts_at is None or ends_at is None:
-        return None, [Violation("ends_at", checks.TIME_RULE)]
-    uuids = tuple(str(each) for each in _items(found.get("gpu_uuids")))
-    count = found.get("gpu", 0)
+    starts_at = now if asked.starts_at is None else milliseconds(asked.starts_at) or 0
     new = NewBooking(
-        str(found["user_id"]),
+        asked.user_id,
         max(starts_at, now),
-        ends_at,
-        uuids,
-        count if isinstance(count, int) else 0,
+        milliseconds(asked.ends_at) or 0,
+        asked.gpu_uuids,
+        asked.gpu or 0,
     )
-    return new, [*_times(new, starts_at, now), *_gpus(new, frozenset(known))]
-
-
-def _items(value: object) -> Sequence[object]:
-    return value if isinstance(value, list) else ()
+    return new, [*_times(new, starts_at, now), *_gpus(new, frozenset(uuids))]
 
 
 def _times(new: NewBooking, starts_at: int, now: int) -> Iterable[Violation]:
@@ -182,12 +184,3 @@ def choose(
         return next((taken[uuid] for uuid in new.gpu_uuids if uuid in taken), new.gpu_uuids)
     free = [uuid for uuid in usable if uuid not in taken]
     return tuple(free[: new.gpu]) if len(free) >= new.gpu else None
-
-
-_RULES = {
-    "user_id": matching(_NAME, 64, "must be the name of a key"),
-    "starts_at": checks.time_fault,
-    "ends_at": checks.time_fault,
-    "gpu_uuids": list_of(line(256, empty=False), empty=False),
-    "gpu": integer(1, MOST_GPUS),
-}

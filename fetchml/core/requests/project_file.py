@@ -11,12 +11,13 @@ import tomllib
 from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
 
-from fetchml.core.requests.checks import Check, Violation, list_of
+from fetchml.core.requests.checks import Check, Violation
 from fetchml.core.requests.text import nearest
 from fetchml.core.snapshots import PROJECT_FILE, ParsedFile
 
@@ -124,17 +125,17 @@ def _hint(name: str, rules: Mapping[str, Check], of_requests: Container[str]) ->
     return f"did you mean {near}?" if near else f"there are {', '.join(rules)}"
 
 
-GRANTED = ("secrets", "volumes", "notify")
+class Grant(StrEnum):
+    """Entries that the request has to grant or to leave out."""
+
+    SECRETS = "secrets"
+    VOLUMES = "volumes"
+    NOTIFY = "notify"
+
+
+GRANTED = tuple(Grant)
 _MOST_OPTIONS = 1000
 """Characters of options in a message."""
-
-
-def _name(value: object) -> str | None:
-    return None if value in GRANTED else f"must be one of {', '.join(GRANTED)}"
-
-
-without_fault: Check = list_of(_name)
-"""The rule of a request's `without`: entries of the file that the task leaves out."""
 
 
 def grant_violations(

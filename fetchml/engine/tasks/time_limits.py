@@ -42,8 +42,7 @@ class TimeLimits:
 
     def check(self, wanted: TaskUpdate) -> None:
         """Raises InvalidUpdate for a limit that no task may have."""
-        fields = {"timeout_seconds": wanted.timeout_seconds}
-        found = timeout_violations(fields, self._limits)
+        found = timeout_violations(wanted.timeout_seconds, self._limits)
         if found:
             raise InvalidUpdate(found)
 

@@ -21,7 +21,7 @@ from fetchml.core.events import (
     StopAttempt,
     Submitted,
 )
-from fetchml.core.gpus.model import Gpu
+from fetchml.core.gpus.allocator import Gpu
 from fetchml.core.model import AttemptEnd, Resources, Task, TaskSpec
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.estimate import estimate

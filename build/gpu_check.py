@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fetchml.adapters.nvml.inventory import NvmlInventory
 from fetchml.adapters.process.launcher import ProcessLauncher
-from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
+from fetchml.core.gpus.allocator import Gpu, Obstacle, ObstacleKind
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderEvents
 from fetchml.ports.launcher import LaunchSpec

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from fetchml.core.jupyter_services import ServiceStatus
+from fetchml.core.jupyter import ServiceStatus
 from fetchml.core.model import Role, Status, Task
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import TaskLimits
 
 
 class QueueStats(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.gpus.model import Gpu
+from fetchml.core.gpus.allocator import Gpu
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.reactor import step
 from fetchml.core.state import Limits, State

@@ -11,7 +11,7 @@ from benchmarks.client import Client, key_of
 from benchmarks.hostile.attack import Attack, Outcome
 from benchmarks.hostile.requests import LARGE, LIST_TASKS, LISTS
 from benchmarks.processes import KEY, Server
-from fetchml.core.requests.batch import MAX_BATCH
+from fetchml.core.requests.submission import MAX_BATCH
 from fetchml.v1 import task_pb2, task_pb2_grpc
 from testbed.http2 import INITIAL_WINDOW_SIZE, Connection, message
 

@@ -14,8 +14,7 @@ from benchmarks.hostile.attack import Attack, Outcome
 from benchmarks.processes import KEY, Server
 from benchmarks.raw_clients import connect, push, status_of
 from benchmarks.waiting import until
-from fetchml.core.requests.batch import MAX_BATCH
-from fetchml.core.requests.submission import MAX_ARGUMENT_CHARACTERS
+from fetchml.core.requests.submission import MAX_ARGUMENT_CHARACTERS, MAX_BATCH
 
 HEADS = 500
 LISTS = 12

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fetchml.api.mapping import Field, LongRows, Mapping
-from fetchml.core.bookings.closed_gpus import Booking
+from fetchml.core.bookings.booking import Booking
 from fetchml.v1 import gpu_pb2
 
 BOOKING: Mapping[Booking, gpu_pb2.Booking] = Mapping(

@@ -9,7 +9,7 @@ from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.model import Key
 from fetchml.core.requests.pruning import Pruned
 from fetchml.core.requests.secrets import Secret
-from fetchml.core.requests.snapshot import Entry, EntryKind, Snapshot
+from fetchml.core.snapshots import Entry, EntryKind, Snapshot
 from fetchml.core.storage import Kind, Used
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, NodeStatus
 from fetchml.engine.retention import StorageReport

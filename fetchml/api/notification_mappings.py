@@ -5,8 +5,7 @@ from typing import Any
 from fetchml.api.mapping import Field, LongRows, Mapping, Time
 from fetchml.api.task_json import target_json
 from fetchml.api.task_messages import target_message
-from fetchml.core.notifications.outbox import SERVER, Delivery
-from fetchml.core.notifications.targets import DeliveryState
+from fetchml.core.notifications import SERVER, Delivery, DeliveryState
 from fetchml.notifications.notification_service import (
     NotificationPage,
     NotificationSettings,

@@ -6,9 +6,7 @@ Unset fields are left out (contract reading 13); times are RFC 3339 in UTC (read
 import functools
 import time
 
-from fetchml.core.environments.request import Environment
-from fetchml.core.model import Attempt, DatasetSpec, Dependency, Task
-from fetchml.core.notifications.targets import NotifyTarget
+from fetchml.core.model import Attempt, DatasetSpec, Dependency, Environment, NotifyTarget, Task
 from fetchml.core.requests import secrets
 from fetchml.views import Batch, Health, Update
 

@@ -12,20 +12,22 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.api.task_json import rfc3339
-from fetchml.core.environments.request import Environment
 from fetchml.core.model import (
     Attempt,
     Condition,
     DatasetSpec,
     Dependency,
+    Environment,
+    EventKind,
+    NotifyTarget,
     Requeue,
+    SecretForm,
+    SecretUse,
     Status,
     Task,
 )
-from fetchml.core.notifications.targets import MAX_TARGETS, EventKind, NotifyTarget
-from fetchml.core.requests.checks import MAX_ENTRIES, MAX_ITEMS
-from fetchml.core.requests.secrets import Form, SecretUse
-from fetchml.core.requests.times import LATEST_MS
+from fetchml.core.notifications import MAX_TARGETS
+from fetchml.core.requests.checks import LATEST_MS, MAX_ENTRIES, MAX_ITEMS
 from fetchml.errors import BadRequest
 from fetchml.v1 import task_pb2
 from fetchml.views import Update
@@ -38,7 +40,7 @@ _CONDITION_NUMBER: dict[Condition, Any] = {
 _CAUSE_NUMBER: dict[Requeue, Any] = {
     each: task_pb2.TaskAttempt.Cause.Value(each) for each in Requeue
 }
-_FORM_NUMBER = {each: int(task_pb2.SecretUse.Form.Value(each)) for each in Form}
+_FORM_NUMBER = {each: int(task_pb2.SecretUse.Form.Value(each)) for each in SecretForm}
 _FORM = {number: str(each) for each, number in _FORM_NUMBER.items()}
 _EVENT_NUMBER: dict[EventKind, Any] = {
     each: task_pb2.NotifyTarget.Event.Value(each) for each in EventKind

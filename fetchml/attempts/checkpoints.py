@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from fetchml.core.model import Task
-from fetchml.core.requests.checkpoint import source_fault
+from fetchml.core.requests.submission import checkpoint_source_fault
 from fetchml.core.storage import Kind
 from fetchml.errors import DiskFull, StorageQuotaReached
 from fetchml.files import checkpoint_folder
@@ -117,6 +117,6 @@ class Checkpoints:
         Files are removed after the record: a source that is there now was there to the end."""
         found = await self._find(source_id)
         gone = found is None or found.hidden
-        if (fault := source_fault(None if gone else found)) is not None:
+        if (fault := checkpoint_source_fault(None if gone else found)) is not None:
             message = f"the checkpoint of task {source_id} can't be copied: {fault}"
             raise PrepareError(message, permanent=True)

@@ -9,7 +9,7 @@ import click
 from fetchml.cli import project_file
 from fetchml.cli.render import console
 from fetchml.client import Client
-from fetchml.core.environments.files import BadFile, script_metadata
+from fetchml.core.environments import BadFile, script_metadata
 from fetchml.v1.task_pb2 import Environment
 
 NONE = "none"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fetchml.client import Client, NotFound
-from fetchml.core.requests.snapshot import PROJECT_FILE
+from fetchml.core.snapshots import PROJECT_FILE
 
 _MOST_BYTES = 64 * 1024
 """Of a snapshot that was uploaded to an older release."""

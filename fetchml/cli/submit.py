@@ -20,7 +20,7 @@ from fetchml.cli.task_options import task_options
 from fetchml.cli.upload import upload_folder
 from fetchml.cli.wait import wait
 from fetchml.client import Client, Task
-from fetchml.core.requests.snapshot import PROJECT_FILE
+from fetchml.core.snapshots import PROJECT_FILE
 
 NOTHING_TO_RUN = """There is nothing to run. Give a command, or a folder with code:
 

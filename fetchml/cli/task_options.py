@@ -17,7 +17,7 @@ from fetchml.cli.param_types import (
     SecretParam,
     StartTime,
 )
-from fetchml.core.requests import grants
+from fetchml.core.requests import project_file
 
 _GRANTS = (
     click.option(
@@ -44,7 +44,7 @@ _GRANTS = (
     ),
     click.option(
         "--without",
-        type=click.Choice(grants.FIELDS),
+        type=click.Choice(project_file.GRANTED),
         multiple=True,
         help="Leave out the secrets, volumes or webhooks that fetchml.toml asks for. Repeatable.",
     ),

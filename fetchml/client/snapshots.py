@@ -13,8 +13,15 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, Self
 from pathspec import GitIgnoreSpec
 
 from fetchml.client.errors import BadFolder
-from fetchml.core.requests.snapshot import Entry, EntryKind, id_of, manifest
-from fetchml.core.requests.snapshot_paths import link_fault, parents, path_fault
+from fetchml.core.snapshots import (
+    Entry,
+    EntryKind,
+    id_of,
+    link_fault,
+    manifest,
+    parents,
+    path_fault,
+)
 from fetchml.v1.snapshot_pb2 import UploadSnapshotRequest
 
 OWN_IGNORE = ".fetchmlignore"

@@ -14,7 +14,7 @@ from msgspec import Meta
 from fetchml.config.address import Address
 from fetchml.config.data_dir import default_data_dir
 from fetchml.config.proxies import Network
-from fetchml.core.notifications.targets import EventKind
+from fetchml.core.model import EventKind
 from fetchml.core.requests import dataset, images, volumes
 from fetchml.system import host
 

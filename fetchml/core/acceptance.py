@@ -10,7 +10,7 @@ from fetchml.core.model import DatasetSpec, Principal
 from fetchml.core.permissions import may_submit
 from fetchml.core.requests import submission
 from fetchml.core.requests.checks import unknown_fields
-from fetchml.core.scheduling.slurm import user_fault
+from fetchml.core.requests.slurm import user_fault
 from fetchml.core.state import State
 from fetchml.core.storage import Kind, Used, quota_fault
 

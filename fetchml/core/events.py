@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from fetchml.core.bookings.closed_gpus import Booking
-from fetchml.core.gpus.model import Gpu, GpuMemory, Obstacle, Utilisation
-from fetchml.core.model import Actor, AttemptEnd, Kept, Status, Task
-from fetchml.core.notifications.outbox import Delivery
-from fetchml.core.notifications.targets import EventKind
+from fetchml.core.bookings.booking import Booking
+from fetchml.core.gpus.allocator import Gpu, GpuMemory, Obstacle, Utilisation
+from fetchml.core.model import Actor, AttemptEnd, EventKind, Kept, Status, Task
+from fetchml.core.notifications import Delivery
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.sweeps.progress import Failures
 

@@ -63,6 +63,7 @@ from fetchml.core.model import (
     ENDED,
     Attempt,
     AttemptEnd,
+    EventKind,
     Halt,
     HaltCause,
     Requeue,
@@ -70,7 +71,6 @@ from fetchml.core.model import (
     Status,
     Task,
 )
-from fetchml.core.notifications.targets import EventKind
 from fetchml.core.state import State
 from fetchml.core.verdict import Verdict, exit_code, was_ended_by
 

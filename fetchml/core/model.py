@@ -5,15 +5,16 @@ stored as JSON. A field that is added later needs a default, so that older data 
 """
 
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 import msgspec
 
-from fetchml.core.environments.request import Environment
-from fetchml.core.notifications.targets import NotifyTarget
 from fetchml.core.requests import shell_words
-from fetchml.core.requests.secrets import SecretUse
-from fetchml.core.sweeps.member import SweepMember
-from fetchml.core.values import Value as Value  # noqa: PLC0414  # others import it from here
+
+
+class Value(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Base of values that refer to no cycle. Untracked by the garbage collector, which would
+    otherwise stop the server while it traverses all live tasks."""
 
 
 class User(Value, frozen=True, tag="user"):
@@ -281,6 +282,93 @@ class Dependency(Value, frozen=True):
         return self.task_id or self.sweep_id
 
 
+class SecretForm(StrEnum):
+    """The way of a secret into a task."""
+
+    ENV = "env"
+    """As a variable of its name."""
+    FILE = "file"
+    """As a file of its name in `/secrets`."""
+
+
+class SecretUse(Value, frozen=True):
+    """A secret that a task asks for."""
+
+    name: str
+    form: SecretForm = msgspec.field(default=SecretForm.ENV, name="as")
+
+
+class Environment(Value, frozen=True):
+    """The file of the snapshot that lists the task's packages. At most one field is set; none is if
+    the task has no environment, whatever its snapshot contains."""
+
+    requirements: str | None = None
+    """Path of a requirements file."""
+    project: str | None = None
+    """Folder with `pyproject.toml` and `uv.lock`; `.` is the snapshot's root."""
+    script: str | None = None
+    """Path of a script with inline metadata (PEP 723)."""
+
+    @property
+    def source(self) -> tuple[str, str] | None:
+        """Name and value of the field that is set; `None` for no environment."""
+        if self.requirements is not None:
+            return "requirements", self.requirements
+        if self.project is not None:
+            return "project", self.project
+        return None if self.script is None else ("script", self.script)
+
+
+class EventKind(StrEnum):
+    """An event in the life of a task. The names are on the wire."""
+
+    STARTED = "started"
+    """An attempt's command was started; retries included."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    """Cancelled included."""
+    PREEMPTED = "preempted"
+    """It made way for a more urgent task and is queued again."""
+    IDLE = "idle"
+    """Its GPUs have done nothing for a time."""
+
+
+DEFAULT_EVENTS = (EventKind.COMPLETED, EventKind.FAILED)
+
+
+class NotifyTarget(Value, frozen=True):
+    """Stored with the task; a field added later must have a default."""
+
+    url: str
+    on: tuple[EventKind, ...] = DEFAULT_EVENTS
+
+    @property
+    def shown_url(self) -> str:
+        """Scheme and host: the rest of a webhook's address often grants access, and others see
+        the task."""
+        return shown_url(self.url)
+
+
+def shown_url(url: str) -> str:
+    parts = urlsplit(url)
+    rest = "/…" if parts.path.strip("/") or parts.query else ""
+    return f"{parts.scheme}://{parts.netloc}{rest}"
+
+
+class SweepMember(Value, frozen=True):
+    """Stored with the task; a field added later must have a default."""
+
+    id: str
+    """The sweep's id."""
+    index: int
+    """From 0, in the order of the sweep's parameters."""
+    parameters: dict[str, str]
+    max_parallel: int = 0
+    """Tasks of the sweep that may be under way at the same time; 0: no limit."""
+    retries: int = 0
+    """Number of earlier resubmissions of the sweep's failed task with this index."""
+
+
 class TaskSpec(Value, frozen=True):
     """A request, with the server's defaults filled in. `None`: not in the request."""
 
@@ -410,7 +498,7 @@ class Task(Value, frozen=True):
     a file."""
     idle_since: int | None = None
     """Since when a running task leaves its GPUs idle; `None` if it does not
-    (`core.gpus.idle`)."""
+    (`core.gpus.events`)."""
     infra_retries: int = 0
     """Retries after faults of the host; they do not count against `max_retries`."""
     preempted: int = 0

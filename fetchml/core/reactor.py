@@ -59,7 +59,6 @@ from fetchml.core.model import (
     Status,
     Task,
 )
-from fetchml.core.packing import learning
 from fetchml.core.requests import update
 from fetchml.core.scheduling import hand_over, preemption, prestage, waiting
 from fetchml.core.scheduling.scheduler import Allocate, Discard, SchedulingPass, ShareLevels
@@ -349,7 +348,7 @@ def _ended(state: State, decision: Decision, event: Ended) -> None:
         return
     end = event.end
     if state.packing is not None:
-        learning.ended(state, task, end)
+        events.learn_peak(state, task, end)
     _release(state, decision, task, event.now)
     if task.status is Status.PREPARING:
         never_ran = end.started_at is None and (end.lost is not None or end.start_error is not None)

@@ -6,24 +6,21 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from fetchml.core.bookings.closed_gpus import Bookings
+from fetchml.core.bookings.booking import Bookings
 from fetchml.core.dependencies.blocked import BlockedTasks
 from fetchml.core.footprint import spec_footprint, task_footprint
-from fetchml.core.gpus.model import Quiet, plain_slots
+from fetchml.core.gpus.allocator import GpuPool, Quiet, plain_slots
 from fetchml.core.model import HOLDING, Resources, Status, Task
-from fetchml.core.packing.model import Packing
-from fetchml.core.packing.peaks import Job
+from fetchml.core.packing import Job, Packing
 from fetchml.core.scheduling import waiting
-from fetchml.core.scheduling.allocator import GpuPool
-from fetchml.core.scheduling.limits import CLUSTER_CAPACITY as CLUSTER_CAPACITY  # noqa: PLC0414  # others import it from here
-from fetchml.core.scheduling.limits import ClusterLimits as ClusterLimits  # noqa: PLC0414  # others import it from here
-from fetchml.core.scheduling.limits import Limits as Limits  # noqa: PLC0414  # others import it from here
 from fetchml.core.scheduling.ready_queue import ReadyQueue
+from fetchml.core.scheduling.resources import CLUSTER_CAPACITY as CLUSTER_CAPACITY  # noqa: PLC0414  # others import it from here
+from fetchml.core.scheduling.resources import ClusterLimits as ClusterLimits  # noqa: PLC0414  # others import it from here
+from fetchml.core.scheduling.resources import Limits as Limits  # noqa: PLC0414  # others import it from here
 from fetchml.core.scheduling.resources import add, subtract, take
 from fetchml.core.scheduling.shares import Shares, Usage, weight
-from fetchml.core.scheduling.sweep_limits import SweepLimits
+from fetchml.core.scheduling.sweep_limits import SweepLimits, limited
 from fetchml.core.scheduling.waiting import PRESTAGED, Discarding, HeldBackTasks, Queued, Waiting
-from fetchml.core.sweeps.member import limited
 from fetchml.core.sweeps.progress import Failures, SweepsUnderWay
 
 _QUEUED = Queued()

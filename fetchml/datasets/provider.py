@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fetchml.core.model import DatasetSpec, Task
-from fetchml.core.requests.dataset import PLACE, Dataset, read
+from fetchml.core.requests.dataset import MOUNT_ROOT, Dataset, read
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.fetch import DatasetFetches, DatasetVersions, require_sum
 from fetchml.datasets.local import LocalDatasets
@@ -78,7 +78,7 @@ class DatasetProvider:
                 source = await self._root.folder(name)
             except PrepareError as error:
                 raise _of(name, error) from error
-            mounts.append(Mount(source, f"{PLACE}/{name}", read_only=True))
+            mounts.append(Mount(source, f"{MOUNT_ROOT}/{name}", read_only=True))
         for number, spec in enumerate(task.spec.dataset_specs or ()):
             dataset = read(spec)
             try:

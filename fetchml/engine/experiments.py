@@ -11,8 +11,8 @@ from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import ENDED, Change, Principal, Status, Task
-from fetchml.core.requests import experiment
-from fetchml.core.requests.experiment import KNOWN_FIELDS, Experiment, ExperimentStatus
+from fetchml.core.requests import checks
+from fetchml.core.requests.experiment import Experiment, ExperimentRequest, ExperimentStatus
 from fetchml.errors import (
     DiskFull,
     FieldViolation,
@@ -148,15 +148,15 @@ class Experiments:
         """Durable on return, as with the other verbs."""
         if not permissions.may_submit(who):
             raise Forbidden("A viewer's key can't create experiments")
-        if violations := experiment.violations(request):
+        asked, violations = checks.read(request, ExperimentRequest)
+        if asked is None:
             raise ValidationFailed([FieldViolation(*violation) for violation in violations])
-        fields = {name: request[name] for name in KNOWN_FIELDS & request.keys()}
-        commit_id = fields.get("commit_id")
-        if commit_id is not None and not await self._snapshot_exists(who, str(commit_id)):
+        commit_id = asked.commit_id
+        if commit_id is not None and not await self._snapshot_exists(who, commit_id):
             raise ValidationFailed([FieldViolation("commit_id", "no such snapshot")])
         if not self._store.has_room():
             raise DiskFull
-        return await self._records.change(self._create, who, fields)
+        return await self._records.change(self._create, who, asked)
 
     def get(self, who: Principal, experiment_id: str) -> Experiment:
         found = self._records.get(experiment_id)
@@ -202,7 +202,7 @@ class Experiments:
             raise Forbidden("Only the experiment's owner or an admin may archive or delete it")
         return found
 
-    async def _create(self, who: Principal, fields: dict[str, object]) -> Experiment:
+    async def _create(self, who: Principal, asked: ExperimentRequest) -> Experiment:
         if len(self._records) >= MAX_EXPERIMENTS:
             raise Unavailable(
                 f"There are {MAX_EXPERIMENTS} experiments, as many as the server keeps: delete some"
@@ -210,7 +210,9 @@ class Experiments:
         if sum(each.user == who.user for each in self._records) >= MAX_OF_ONE_USER:
             raise Unavailable(f"Per-user experiment limit ({MAX_OF_ONE_USER}) reached: delete some")
         now = self._clock()
-        made = Experiment(self._ids.next(now), who.user, created_at=now, **fields)  # type: ignore[arg-type]
+        made = Experiment(
+            self._ids.next(now), who.user, asked.name, now, asked.description, asked.commit_id
+        )
         await self._records.put(made)
         await self._audit.done(who, Action.EXPERIMENT_CREATE, made.id, made.name)
         return made

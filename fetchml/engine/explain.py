@@ -3,16 +3,14 @@
 from collections.abc import Callable
 
 from fetchml.core.dependencies import outcomes
-from fetchml.core.model import ENDED, HaltCause, Status, Task
+from fetchml.core.model import ENDED, HaltCause, Status, SweepMember, Task
 from fetchml.core.permissions import Owned
-from fetchml.core.requests.times import shown_time
+from fetchml.core.requests.checks import shown_time
 from fetchml.core.scheduling import waiting
-from fetchml.core.scheduling.availability import Availability
 from fetchml.core.scheduling.resources import fits
-from fetchml.core.scheduling.scheduler import SchedulingPass, ShareLevels
+from fetchml.core.scheduling.scheduler import Availability, SchedulingPass, ShareLevels
 from fetchml.core.scheduling.waiting import AtGate, Blocked, OnHold, Postponed
 from fetchml.core.state import State
-from fetchml.core.sweeps.member import SweepMember
 from fetchml.system.pacing import Pace
 from fetchml.views import Explanation, Shortage
 

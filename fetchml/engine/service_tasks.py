@@ -9,7 +9,7 @@ from functools import partial
 
 from fetchml.core.events import CancelRequested, Submitted
 from fetchml.core.model import Actor, Change, Resources, Status, Task
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import TaskLimits
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.explain import explain, why_it_waits

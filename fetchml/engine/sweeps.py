@@ -13,23 +13,23 @@ from msgspec.structs import replace
 
 from fetchml.auth.audit import Audit
 from fetchml.core import idempotency as idempotency_keys
-from fetchml.core import permissions
+from fetchml.core import metrics, permissions
 from fetchml.core.audit import Action
 from fetchml.core.events import ManyCancelRequested
 from fetchml.core.footprint import spec_footprint
+from fetchml.core.metrics import DEFAULT_RESULTS, MAX_METRIC_NAMES, Goal
 from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec, User
 from fetchml.core.requests import rerun, submission
 from fetchml.core.requests.checks import MAX_INT, Violation
 from fetchml.core.requests.listing import DEFAULT_LIMIT, page_fault
 from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
-from fetchml.core.requests.snapshot import PROJECT_FILE
 from fetchml.core.requests.submission import Accepted
+from fetchml.core.snapshots import PROJECT_FILE
 from fetchml.core.state import State
-from fetchml.core.sweeps import definition, limits, ranking
+from fetchml.core.sweeps import definition, model
 from fetchml.core.sweeps.definition import Definition
 from fetchml.core.sweeps.model import Mode, Sweep
-from fetchml.core.sweeps.ranking import DEFAULT_RESULTS, MAX_NAMES, Goal
-from fetchml.core.sweeps.task_specs import Expansion
+from fetchml.core.sweeps.tasks import Expansion
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.slow_reads import SlowReads
@@ -386,7 +386,7 @@ class Sweeps:
         """Drop the user's oldest sweep without tasks if there is no place for another one. Raises
         Unavailable if all have some."""
         own = [each for each in self._records if each.user == who.user]
-        if (fault := limits.fault(len(own), len(self._records))) is None:
+        if (fault := model.limit_fault(len(own), len(self._records))) is None:
             return
         empty = (each for each in own if not self._counts.has_tasks(each.id))
         if (oldest := next(empty, None)) is not None:
@@ -530,7 +530,7 @@ class SweepRanking:
         """Return the completed tasks of a sweep that have the best values of a metric. Raises
         NotFound, BadRequest."""
         goal, limit = goal or Goal.MIN, DEFAULT_RESULTS if limit is None else limit
-        if wrong := ranking.fault(metric, goal, limit):
+        if wrong := metrics.ranking_fault(metric, goal, limit):
             raise BadRequest(f"{wrong.field}: {wrong.rule}")
         sweep = self._sweeps.get(who, sweep_id).sweep
         sign = 1.0 if goal == Goal.MIN else -1.0
@@ -549,7 +549,9 @@ class SweepRanking:
             while tasks := (await self._store.list_tasks(query)).tasks:
                 for found in await self._read(tasks, metric):
                     seen += 1
-                    names.update(dict.fromkeys(list(found.metrics)[: MAX_NAMES - len(names)]))
+                    names.update(
+                        dict.fromkeys(list(found.metrics)[: MAX_METRIC_NAMES - len(names)])
+                    )
                     if metric not in found.metrics:
                         continue
                     total += 1

@@ -20,8 +20,7 @@ from typing import NamedTuple
 from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
-from fetchml.core.environments.request import Environment
-from fetchml.core.model import Principal, Task
+from fetchml.core.model import Environment, Principal, Task
 from fetchml.core.requests.listing import DEFAULT_LIMIT, page_fault
 from fetchml.environments.builds import Builds, Wanted
 from fetchml.environments.cache import EnvironmentCache, Packages, Record

@@ -6,18 +6,18 @@ import posixpath
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fetchml.core.environments.files import (
+from fetchml.core.environments import (
     MAX_FILE_BYTES,
     MAX_INCLUDED,
     MAX_LOCK_BYTES,
     MAX_REQUIREMENTS_BYTES,
+    ROOT,
     BadFile,
     has_local_sources,
     project_needs_tree,
     read_requirements,
     script_metadata,
 )
-from fetchml.core.environments.request import ROOT
 from fetchml.snapshots.files import SnapshotFiles
 
 MAX_SHOWN = 100

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from fetchml.core.requests.secrets import Form, SecretUse
+from fetchml.core.model import SecretForm, SecretUse
 from fetchml.files import untrusted
 from fetchml.files.layout import RUN, SECRETS
 
 NAME = "secrets"
-_KINDS = {Form.ENV: "e", Form.FILE: "f"}
+_KINDS = {SecretForm.ENV: "e", SecretForm.FILE: "f"}
 
 
 def encode(secrets: Iterable[tuple[SecretUse, bytes]]) -> bytes:

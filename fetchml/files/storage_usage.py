@@ -20,7 +20,7 @@ from typing import Protocol
 from fetchml.core import storage
 from fetchml.core.model import ENDED, Change, Kept, Principal, Server, Status, Task
 from fetchml.core.permissions import manages_all
-from fetchml.core.requests.snapshot import Snapshot
+from fetchml.core.snapshots import Snapshot
 from fetchml.core.storage import NOTHING, Kind, Live, Used
 from fetchml.errors import StorageQuotaReached
 from fetchml.files.attempt_folder import AttemptFolder

@@ -17,13 +17,11 @@ from typing import NamedTuple
 
 from fetchml.auth.audit import Audit
 from fetchml.auth.pinned_certificate import certificate_of
-from fetchml.core import jupyter_services, permissions
+from fetchml.core import jupyter, permissions
 from fetchml.core.audit import Action
-from fetchml.core.jupyter_services import ServiceStatus
+from fetchml.core.jupyter import Service, ServiceStatus
 from fetchml.core.model import ENDED, Principal, Status, Task, TaskSpec, User
 from fetchml.core.requests import images as image_rules
-from fetchml.core.requests import jupyter
-from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.errors import FieldViolation, Forbidden, Unavailable, ValidationFailed
 from fetchml.files.folder_events import FolderEvents
@@ -136,7 +134,7 @@ class ServiceViews:
         supervisor = self._supervision.of(record.id)
         status, reason = self._status(record)
         if status is ServiceStatus.ERROR and reason is not None:
-            reason = jupyter_services.with_last_words(reason, task, record)
+            reason = jupyter.with_last_words(reason, task, record)
         opens = self._records.is_live(record) and permissions.may_end(who, record)
         return JupyterView(
             id=record.id,
@@ -179,12 +177,12 @@ class ServiceViews:
     def _status(self, record: Service) -> tuple[ServiceStatus, str | None]:
         task = self._records.task_of(record)
         answers = self._supervision.link(record.id) is not None
-        status = jupyter_services.status_of(task, answers=answers)
+        status = jupyter.status_of(task, answers=answers)
         waits = ""
         if status is ServiceStatus.STARTING and task.status is not Status.RUNNING:
             waits = self._tasks.waits_for(task)
         is_silent = task.status is Status.RUNNING and self._tasks.is_silent(task)
-        return status, jupyter_services.reason_of(
+        return status, jupyter.reason_of(
             task, status, waits, isolated=self._isolated, is_silent=is_silent
         )
 
@@ -256,15 +254,13 @@ class JupyterServices:
         """Start a service. It is durable on return, and answers some time later."""
         if not permissions.may_submit(who):
             raise Forbidden("A viewer's key can't start Jupyter services")
-        self._require_valid(request)
+        asked = self._read(request)
         if not (self._options.has_containers or self._options.relay):
             find_jupyter(self._options.command)
         self._tasks.require_room()
         if sum(1 for _ in self._records.live()) >= MAX_LIVE:
             raise Unavailable(f"{MAX_LIVE} Jupyter services are live, the most allowed: stop some")
-        fields = {name: request[name] for name in jupyter.KNOWN_FIELDS & request.keys()}
-        fields |= self._tasks.limits.filled(fields)
-        record = await self._records.change(self._start, who, fields)
+        record = await self._records.change(self._start, who, asked)
         return self._views.view(who, record)
 
     def get(self, who: Principal, service_id: str) -> JupyterView:
@@ -332,31 +328,31 @@ class JupyterServices:
         self._records.task_changed(task)
         self.supervision.task_changed(task)
 
-    def _require_valid(self, request: Mapping[str, object]) -> None:
-        violations = [
-            FieldViolation(*violation)
-            for violation in jupyter.violations(request, self._tasks.capacity, self._tasks.limits)
-        ]
-        image = request.get("image", jupyter.DEFAULT_IMAGE)
-        if isinstance(image, str) and (fault := self._options.image_fault(image)):
-            violations.append(FieldViolation("image", fault))
-        if violations:
-            raise ValidationFailed(violations)
+    def _read(self, request: Mapping[str, object]) -> jupyter.ServiceRequest:
+        """Raises ValidationFailed."""
+        asked, violations = jupyter.read(request, self._tasks.capacity, self._tasks.limits)
+        if asked is None:
+            raise ValidationFailed([FieldViolation(*violation) for violation in violations])
+        if fault := self._options.image_fault(asked.image):
+            raise ValidationFailed([FieldViolation("image", fault)])
+        return asked
 
-    async def _start(self, who: Principal, fields: dict[str, object]) -> Service:
+    async def _start(self, who: Principal, asked: jupyter.ServiceRequest) -> Service:
         service_id, now = self._tasks.next_id()
-        name = str(fields.pop("name"))
-        workspace = str(fields.pop("workspace", jupyter.default_workspace(name, service_id)))
+        name = asked.name
+        workspace = asked.workspace or jupyter.default_workspace(name, service_id)
         record = Service(
             id=service_id,
             user=who.user,
             name=name,
-            image=str(fields.pop("image", jupyter.DEFAULT_IMAGE)),
+            image=asked.image,
             workspace=workspace,
             folder=jupyter.folder_of(workspace, who.user, private=self._options.private),
             token=self._records.token_of(service_id),
             created_at=now,
-            **fields,  # type: ignore[arg-type]  # cpu, memory_gb, gpu: checked
+            cpu=asked.cpu,
+            memory_gb=asked.memory_gb,
+            gpu=asked.gpu,
         )
         spec = self._spec(record)
         self._tasks.require_quota(who.user, spec)
@@ -377,9 +373,7 @@ class JupyterServices:
             image = self._options.images.get(record.image, record.image)
             spec = jupyter.task_spec(record, image)
             return spec if self._options.relay is None else jupyter.on_node(spec, ports)
-        log.warning(
-            "%s", jupyter_services.UNISOLATED, extra={"service_id": record.id, "user": record.user}
-        )
+        log.warning("%s", jupyter.UNISOLATED, extra={"service_id": record.id, "user": record.user})
         if self._options.relay is not None:
             found = jupyter_on_nodes(self._options.command)
             return jupyter.process_spec(record, *found, relay_ports=ports)

@@ -14,8 +14,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from fetchml.core import permissions
+from fetchml.core.jupyter import Service
 from fetchml.core.model import ENDED, Principal, Server, Task
-from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.errors import NotFound
 from fetchml.files import own_file

@@ -9,10 +9,9 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from fetchml.core import jupyter_services
-from fetchml.core.jupyter_services import Idle
+from fetchml.core import jupyter
+from fetchml.core.jupyter import Idle, Service
 from fetchml.core.model import ENDED, Server, Status, Task
-from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.files.folder_events import FolderEvents
 from fetchml.jupyter.records import ServiceRecords
@@ -107,9 +106,9 @@ class ServiceSupervisor:
             await self._look(link)
             if self._idle.now:
                 break
-            pause = jupyter_services.next_look_ms(self._clock(), self._idle_ms, self._idle)
+            pause = jupyter.next_look_ms(self._clock(), self._idle_ms, self._idle)
             await asyncio.sleep(pause / 1000)
-        reason = jupyter_services.idle_words(self._idle_ms)
+        reason = jupyter.idle_words(self._idle_ms)
         log.warning("jupyter is stopped: %s", reason, extra=self._extra)
         await self._stop(reason)
 
@@ -154,7 +153,7 @@ class ServiceSupervisor:
         now = self._clock()
         last = now if found.busy else min(found.last or 0, now)
         self.last_activity = last = max(self.last_activity or 0, last)
-        idle = jupyter_services.idle(now, last, self._idle_ms, self._idle)
+        idle = jupyter.idle(now, last, self._idle_ms, self._idle)
         if idle.stops_at is None:
             self._take_warning_back()
         elif self._idle.stops_at is None:
@@ -301,7 +300,7 @@ class Supervision:
 
     async def _keep_last_words(self, record: Service) -> None:
         log_tail = await self._tasks.log_tail(self._records.task_of(record))
-        words = jupyter_services.last_words(log_tail, record.token)
+        words = jupyter.last_words(log_tail, record.token)
         await self._records.update(replace(record, last_words=words))
 
     async def _remove(self, record: Service) -> None:

@@ -18,9 +18,8 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from fetchml.core import permissions
+from fetchml.core import jupyter, permissions
 from fetchml.core.model import Principal, Role
-from fetchml.core.requests import jupyter
 from fetchml.core.storage import NOTHING, Used
 from fetchml.files.attempt_folder import Look
 from fetchml.files.disk_usage import MAX_DEPTH, measure

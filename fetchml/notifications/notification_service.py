@@ -11,12 +11,12 @@ from fetchml.auth.audit import Audit
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.addresses import AddressRules
 from fetchml.core.audit import Action
-from fetchml.core.model import Principal
-from fetchml.core.notifications.outbox import SERVER, Delivery
-from fetchml.core.notifications.targets import (
+from fetchml.core.model import NotifyTarget, Principal
+from fetchml.core.notifications import (
+    SERVER,
+    Delivery,
     DeliveryState,
     InvalidNotification,
-    NotifyTarget,
     read_settings,
     read_url,
 )

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from fetchml.core.events import Deliver, Notice
-from fetchml.core.model import Task
-from fetchml.core.notifications.outbox import DAY_MS, SERVER, Channel, Delivery
-from fetchml.core.notifications.targets import EventKind, NotifyTarget
+from fetchml.core.model import EventKind, NotifyTarget, Task
+from fetchml.core.notifications import DAY_MS, SERVER, Channel, Delivery
 from fetchml.ports.store import Document, Store
 
 KIND = "notification"

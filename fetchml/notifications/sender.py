@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fetchml.core.events import Deliver
-from fetchml.core.notifications.outbox import (
+from fetchml.core.notifications import (
     FIRST_DELAY_MS,
     Channel,
     Delivery,

@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from fetchml.core.notifications.outbox import DAY_MS, Delivery
-from fetchml.core.notifications.targets import NotifyTarget
-from fetchml.core.values import Value
+from fetchml.core.model import NotifyTarget, Value
+from fetchml.core.notifications import DAY_MS, Delivery
 from fetchml.records import Documents, RecordSet
 
 PREFIX = "whsec_"

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from fetchml.core.gpus.allocator import Gpu, Obstacle
 from fetchml.core.gpus.health import GpuReading
-from fetchml.core.gpus.model import Gpu, Obstacle
 
 OwnerOf = Callable[[int], str | None]
 """Maps a process id to the id of the live task to which it belongs; `None` if to none."""

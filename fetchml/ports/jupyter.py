@@ -11,7 +11,7 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from fetchml.core.requests.jupyter import Activity
+from fetchml.core.jupyter import Activity
 
 
 class JupyterPlace(NamedTuple):

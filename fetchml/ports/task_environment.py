@@ -20,9 +20,8 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import NamedTuple
 
-from fetchml.core.gpus.model import is_plain
-from fetchml.core.model import Task
-from fetchml.core.sweeps.member import SweepMember
+from fetchml.core.gpus.allocator import is_plain
+from fetchml.core.model import SweepMember, Task
 from fetchml.ports.launcher import LaunchSpec
 
 TASK_ID, JOB_NAME, ATTEMPT = "FETCHML_TASK_ID", "FETCHML_JOB_NAME", "FETCHML_ATTEMPT"

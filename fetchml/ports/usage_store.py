@@ -8,8 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from fetchml.core.requests.usage import Period
-from fetchml.core.usage import DayUse, GpuHold, GpuSample, TaskSample, UserDay
+from fetchml.core.usage import DayUse, GpuHold, GpuSample, Period, TaskSample, UserDay
 
 
 class UsageBatch(msgspec.Struct, frozen=True):

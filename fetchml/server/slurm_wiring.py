@@ -15,7 +15,8 @@ from fetchml.adapters.slurm.transports.rest import RestTransport
 from fetchml.adapters.slurm.transports.token import Tokens
 from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, SlurmTransport
 from fetchml.config.settings import Settings, SlurmSettings
-from fetchml.core.scheduling import slurm as rules
+from fetchml.core.requests import slurm as rules
+from fetchml.core.requests.submission import field_fault
 from fetchml.files import own_file
 from fetchml.files.layout import JUPYTER_KEY
 from fetchml.files.shared_disk import SharedFolders
@@ -68,7 +69,7 @@ def _parameters(slurm: SlurmSettings) -> Parameters:
     of_all = {name: value for name in names if (value := getattr(slurm, name))}
     of_users = parameters_of(slurm)
     for where, given in (("", of_all), *((f"users.{user}", p) for user, p in of_users.items())):
-        if (fault := rules.check(dict(given))) is not None:
+        if (fault := field_fault("slurm", dict(given))) is not None:
             raise CannotStart(f"[slurm{where and '.' + where}] {fault}")
     for entry in slurm.allow:
         if entry.partition("=")[0] not in rules.NAMES:

@@ -2,9 +2,8 @@
 
 from fetchml.config.settings import GpuSettings, Settings, TaskSettings
 from fetchml.core.addresses import AddressRules
-from fetchml.core.requests.submission import Defaults, SubmissionRules
-from fetchml.core.requests.task_limits import TaskLimits
-from fetchml.core.scheduling.limits import IdleRule, PackingRule
+from fetchml.core.requests.submission import Defaults, SubmissionRules, TaskLimits
+from fetchml.core.scheduling.resources import IdleRule, PackingRule
 from fetchml.server.cluster_wiring import slurm_allow, slurm_users
 from fetchml.server.notification_wiring import notify_addresses
 from fetchml.server.volumes import volumes_of

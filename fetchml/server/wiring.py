@@ -23,8 +23,8 @@ from fetchml.config.address import Address
 from fetchml.config.proxies import Proxies
 from fetchml.config.settings import Settings
 from fetchml.config.tls import BadCertificate, Certificate, configured_certificate
+from fetchml.core.gpus.allocator import Placement
 from fetchml.core.model import Resources
-from fetchml.core.scheduling.allocator import Placement
 from fetchml.core.state import ClusterLimits, Limits
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider

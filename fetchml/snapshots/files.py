@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from fetchml import __version__
 from fetchml.core.requests import submission
-from fetchml.core.requests.snapshot import (
+from fetchml.core.snapshots import (
     MAX_PROJECT_FILE_BYTES,
     PROJECT_FILE,
     Entry,

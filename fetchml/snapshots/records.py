@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
-from fetchml.core import permissions
+from fetchml.core import permissions, snapshots
 from fetchml.core.model import Principal
-from fetchml.core.requests import snapshot
-from fetchml.core.requests.snapshot import ParsedFile, Snapshot
+from fetchml.core.snapshots import ParsedFile, Snapshot
 from fetchml.errors import NotFound
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.ports.store import Store
@@ -44,7 +43,7 @@ class SnapshotRecords:
         for snapshot_id in self._records.ids() - here:
             log.error("a snapshot's files are gone", extra={"snapshot_id": snapshot_id})
             await self._records.remove(snapshot_id)
-        for found in map(snapshot.with_disk_bytes, list(self._records)):
+        for found in map(snapshots.with_disk_bytes, list(self._records)):
             self._records.remember(found)
             self._usage.snapshot_changed(None, found)
 
@@ -82,7 +81,7 @@ class SnapshotRecords:
         """Return the snapshot without the uploads of others, if `who` may not learn of them."""
         if not self.hides_others(who):
             return found
-        return snapshot.as_seen_by(who.user, found)
+        return snapshots.as_seen_by(who.user, found)
 
     def hides_others(self, who: Principal) -> bool:
         return not permissions.sees_all(who, private=self._private)

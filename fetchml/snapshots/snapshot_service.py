@@ -13,12 +13,13 @@ from typing import BinaryIO, NamedTuple
 
 from fetchml import __version__
 from fetchml.auth.audit import Audit
+from fetchml.core import snapshots
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
-from fetchml.core.requests import project_file, snapshot, submission
+from fetchml.core.requests import project_file, submission
 from fetchml.core.requests.listing import page_fault
 from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
-from fetchml.core.requests.snapshot import Entry, Snapshot
+from fetchml.core.snapshots import Entry, Snapshot
 from fetchml.errors import BadRequest, Conflict, DiskFull, Forbidden, NotFound, Unavailable
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.storage_usage import StorageUsage
@@ -289,7 +290,7 @@ class Snapshots:
                 )
             if snapshot_id in self._named(who.user if only_own else None):
                 raise Conflict("A live task or an experiment names the snapshot: it has to stay")
-            left = snapshot.without(who.user, found)
+            left = snapshots.without(who.user, found)
             if only_own and left.users:
                 await self.records.put(left)
             else:

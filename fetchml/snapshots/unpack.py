@@ -16,8 +16,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from fetchml.core.requests.snapshot import Entry, EntryKind
-from fetchml.core.requests.snapshot_paths import link_fault, parents, path_fault
+from fetchml.core.snapshots import Entry, EntryKind, link_fault, parents, path_fault
 from fetchml.files.tar_reader import MAX_HEADER_BYTES, Member, members
 
 PIECE_BYTES = MAX_HEADER_BYTES

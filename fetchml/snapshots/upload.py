@@ -13,7 +13,7 @@ from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
-from fetchml.core.requests.snapshot import Snapshot, Upload
+from fetchml.core.snapshots import Snapshot, Upload
 from fetchml.errors import (
     BadRequest,
     DiskFull,

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from fetchml.auth.audit import Audit
 from fetchml.core.audit import Action
-from fetchml.core.model import Principal, Task
+from fetchml.core.model import Principal, SecretUse, Task, Value
 from fetchml.core.permissions import AdminOnly, may_submit, refusal
 from fetchml.core.requests import secrets as rules
-from fetchml.core.requests.secrets import Secret, SecretUse
-from fetchml.core.values import Value
+from fetchml.core.requests.secrets import Secret
 from fetchml.errors import (
     DiskFull,
     FieldViolation,

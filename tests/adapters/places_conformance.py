@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-from fetchml.core.requests.secrets import Form, SecretUse
-from fetchml.core.sweeps.member import SweepMember
+from fetchml.core.model import SecretForm, SecretUse, SweepMember
 from fetchml.files import secrets_file
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import Launcher, Mount, Place, Secrets
@@ -100,7 +99,7 @@ class PlacesConformance:
     async def test_secrets(self, bench: Bench, launcher: Launcher) -> None:
         uses = (
             (SecretUse("TOKEN"), b"value-of-the-token"),
-            (SecretUse("KEY", Form.FILE), b"a\nb\n"),
+            (SecretUse("KEY", SecretForm.FILE), b"a\nb\n"),
         )
         script = 'echo "[$TOKEN]"; cd "$FETCHML_SECRETS"; stat -c "%n %a" *; test -O KEY; cat KEY'
         run = bench.run("sh", "-c", script, secrets=Secrets(secrets_file.encode(uses)))

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from fetchml.core.sweeps.member import SweepMember
+from fetchml.core.model import SweepMember
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.ports.task_environment import (
     CONTAINER_DEFAULTS,

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from fetchml.auth.audit import Audit
-from fetchml.core.bookings.requests import MOST_BOOKINGS
+from fetchml.core.bookings.booking import MOST_BOOKINGS
 from fetchml.core.model import Principal, Role
 from fetchml.core.state import ClusterLimits
 from fetchml.errors import Conflict, DiskFull, Forbidden

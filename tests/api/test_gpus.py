@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from fetchml.api import task_json, task_messages
 from fetchml.api.mappings import EXPLANATION, GPUS
 from fetchml.auth.audit import Audit
+from fetchml.core.gpus.allocator import Gpu
 from fetchml.core.gpus.health import GpuProcess, GpuReading
-from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import Principal, Role, Status
 from fetchml.engine.gpus.report import GpuCondition, GpuReport, GpuStatus
 from fetchml.system.clock import Clock

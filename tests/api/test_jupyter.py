@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fetchml.api import task_json
 from fetchml.api.mappings import JUPYTER_SERVICE
-from fetchml.core.jupyter_services import ServiceStatus
+from fetchml.core.jupyter import ServiceStatus
 from fetchml.core.model import FailureReason, Role, Status
 from fetchml.errors import Unavailable
 from fetchml.v1 import jupyter_pb2, task_pb2

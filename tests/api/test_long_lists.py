@@ -27,7 +27,7 @@ from fetchml.api.task_json import task_json
 from fetchml.api.task_messages import task_message
 from fetchml.core.model import Principal, Role, Task
 from fetchml.core.requests.experiment import Experiment
-from fetchml.core.requests.snapshot import Snapshot
+from fetchml.core.snapshots import Snapshot
 from fetchml.engine.experiments import ExperimentCounts, ExperimentView
 from fetchml.errors import TooManyBytes
 from fetchml.pages import fitting

@@ -10,8 +10,17 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.core.model import Status
-from fetchml.core.requests.usage import MAX_HOLDS, MAX_POINTS_IN_ALL, MAX_ROWS
-from fetchml.core.usage import SAMPLE_MS, DayUse, GpuHold, GpuSample, TaskSample, UserDay
+from fetchml.core.usage import (
+    MAX_HOLDS,
+    MAX_POINTS_IN_ALL,
+    MAX_ROWS,
+    SAMPLE_MS,
+    DayUse,
+    GpuHold,
+    GpuSample,
+    TaskSample,
+    UserDay,
+)
 from fetchml.ports.usage_store import UsageBatch
 from fetchml.v1 import usage_pb2
 from fetchml.v1.usage_pb2_grpc import UsageServiceStub

@@ -22,7 +22,7 @@ from fetchml.cli.slurm.script import (
     split,
 )
 from fetchml.cli.slurm.times import BadTime, begins_at, seconds
-from fetchml.core.sweeps.template import Template
+from fetchml.core.sweeps.tasks import Template
 from fetchml.v1.task_pb2 import Dependency
 from tests.support.cli_server import Server
 from tests.support.validate import ROOT

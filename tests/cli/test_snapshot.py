@@ -13,7 +13,7 @@ from fetchml.cli import upload
 from fetchml.cli.connect import connected
 from fetchml.client import BadFolder, snapshots
 from fetchml.client.snapshots import SourceTree, read_entries, read_tree, write_archive
-from fetchml.core.requests.snapshot import Entry
+from fetchml.core.snapshots import Entry
 from tests.cli.test_commands import rest
 from tests.support.cli_server import Server
 from tests.support.commands import ran

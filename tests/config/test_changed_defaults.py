@@ -14,7 +14,8 @@ from fetchml.api.http import body, connection
 from fetchml.api.rest.server import HttpTimeouts
 from fetchml.config.loader import load
 from fetchml.config.settings import Setting, all_settings
-from fetchml.core.requests import checks, snapshot
+from fetchml.core import snapshots
+from fetchml.core.requests import checks
 
 CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
 HEAD = "| setting | default | before | restores it |\n"
@@ -133,7 +134,7 @@ def test_limits_without_a_setting_are_those_of_the_code() -> None:
         f"| {connection.MOST_HEADERS} headers of {connection.LINE_BYTES:,} bytes for the head",
         f"| {receiving.MAX_MESSAGE_BYTES >> 20} MiB for a gRPC message |",
         f"| {checks.MAX_ITEMS:,} entries in `metadata` and in `env` |",
-        f"| {snapshot.MAX_PROJECT_FILE_BYTES >> 10} KiB for the `fetchml.toml` of a new snapshot",
+        f"| {snapshots.MAX_PROJECT_FILE_BYTES >> 10} KiB for the `fetchml.toml` of a new snapshot",
         f"| {body.MAX_VALUES:,} values in a JSON body, {checks.MAX_ENTRIES:,} properties in",
         f"| {pages.PAGE_BYTES >> 20} MiB for a page of a list |",
         f"| {timeouts.send} s in which a client reads nothing of a reply |",

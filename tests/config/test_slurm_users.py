@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fetchml.config.settings import SlurmSettings
-from fetchml.core.scheduling.slurm import user_fault
+from fetchml.core.requests.slurm import user_fault
 from fetchml.server import slurm_accounts
 from fetchml.server.cannot_start import CannotStart
 from fetchml.system import capabilities

@@ -2,9 +2,9 @@
 
 import hypothesis.strategies as st
 
+from fetchml.core.gpus.allocator import Placement
 from fetchml.core.model import Resources, TaskSpec
-from fetchml.core.scheduling.allocator import Placement
-from fetchml.core.scheduling.limits import IdleRule
+from fetchml.core.scheduling.resources import IdleRule
 from fetchml.core.state import Limits
 from tests.core.oracle import TWO_OF_A_SWEEP
 

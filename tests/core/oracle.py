@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from fetchml.core.model import ENDED, Condition, Dependency, HaltCause, Status, Task
+from fetchml.core.model import ENDED, Condition, Dependency, HaltCause, Status, SweepMember, Task
 from fetchml.core.scheduling.waiting import Discarding, held_back
 from fetchml.core.state import State
-from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.sweeps.progress import Failures
 
 TWO_OF_A_SWEEP = SweepMember("s", 0, {}, 2)

@@ -3,10 +3,10 @@
 from typing import Any
 
 from fetchml.core.events import GpuMemoryUsed
-from fetchml.core.gpus.model import GpuMemory
+from fetchml.core.gpus.allocator import GpuMemory
 from fetchml.core.model import Task
-from fetchml.core.packing.peaks import LearnedPeaks
-from fetchml.core.scheduling.limits import PackingRule
+from fetchml.core.packing import LearnedPeaks
+from fetchml.core.scheduling.resources import PackingRule
 from tests.core.host import Host, task
 
 GIB = 1024

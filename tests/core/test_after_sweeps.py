@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from fetchml.core.dependencies import by_index, outcomes
+from fetchml.core.dependencies import outcomes, request
 from fetchml.core.events import (
     CancelRequested,
     Collected,
@@ -14,11 +14,10 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.model import AttemptEnd, Condition, Dependency, Status, Task, User
+from fetchml.core.model import AttemptEnd, Condition, Dependency, Status, SweepMember, Task, User
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.waiting import Blocked
 from fetchml.core.state import Limits, State
-from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.sweeps.progress import Failures
 from fetchml.engine.explain import explain
 from tests.core.test_dependencies import NOW, apply_to, end, failed, state_of
@@ -152,7 +151,7 @@ def test_each_index_waits_for_the_same_index() -> None:
         task(
             f"b{index}",
             sweep=SweepMember("b", index, {}),
-            after=by_index.of_index(spec, index, follow).after,
+            after=request.of_index(spec, index, follow).after,
         )
         for index, spec in enumerate(each.spec for each in of_sweep("b", 3, on))
     ]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fetchml.core.bookings import requests
-from fetchml.core.bookings.closed_gpus import MARGIN_MS, Booking
+from fetchml.core.bookings import booking as rules
+from fetchml.core.bookings.booking import MARGIN_MS, Booking
 from fetchml.core.events import (
     BookingsChanged,
     CancelRequested,
@@ -204,27 +204,27 @@ def test_bad_requests_are_refused_with_the_reason(
     change: dict[str, object], field: str, rule: str
 ) -> None:
     fields = {name: each for name, each in {**GOOD, **change}.items() if each is not ...}
-    _, wrong = requests.read(fields, START, ["G0"])
+    _, wrong = rules.read(fields, START, ["G0"])
     assert any(each.field == field and rule in each.rule for each in wrong), wrong
 
 
 def test_begin_in_the_last_minute_is_now() -> None:
     fields = {**GOOD, "starts_at": TIME.format("08:53")}
-    new, wrong = requests.read(fields, START, ["G0"])
+    new, wrong = rules.read(fields, START, ["G0"])
     assert new is not None
     assert (wrong, new.starts_at, new.ends_at) == ([], START, START + 3 * HOUR + 400_000)
 
 
 def test_gpus_of_overlapping_bookings_are_taken() -> None:
     taken = booking("b", "bob", "G1", begin=HOUR, end=2 * HOUR)
-    new, _ = requests.read({**GOOD, "gpu": 2}, START, ["G0"])
+    new, _ = rules.read({**GOOD, "gpu": 2}, START, ["G0"])
     assert new is not None
-    assert requests.choose(new, [taken], ["G1", "G0", "G2"]) == ("G0", "G2")
-    assert requests.choose(new, [taken], ["G1", "G0"]) is None
+    assert rules.choose(new, [taken], ["G1", "G0", "G2"]) == ("G0", "G2")
+    assert rules.choose(new, [taken], ["G1", "G0"]) is None
     named = new._replace(gpu=0, gpu_uuids=("G0", "G1"))
-    assert requests.choose(named, [taken], []) is taken
+    assert rules.choose(named, [taken], []) is taken
     after = named._replace(starts_at=START + 2 * HOUR)
-    assert requests.choose(after, [taken], []) == ("G0", "G1"), "they only touch"
+    assert rules.choose(after, [taken], []) == ("G0", "G1"), "they only touch"
 
 
 # Simulated time
@@ -277,10 +277,10 @@ def test_nothing_starts_into_a_booking_and_none_waits_for_ever(
     unit = 10 * MINUTE
     bookings: list[Booking] = []
     for number, (user, gpus, begin, length) in enumerate(drawn):
-        new = requests.NewBooking(
+        new = rules.NewBooking(
             user, START + begin * unit, START + (begin + length) * unit, tuple(sorted(gpus)), 0
         )
-        chosen = requests.choose(new, bookings, [])
+        chosen = rules.choose(new, bookings, [])
         if isinstance(chosen, tuple):
             bookings.append(
                 Booking(str(number), user, chosen, new.starts_at, new.ends_at, START, "root")

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from fetchml.core.dependencies import outcomes
-from fetchml.core.dependencies import request as rules
 from fetchml.core.events import (
     CancelRequested,
     Collected,
@@ -33,8 +32,7 @@ from fetchml.core.model import (
 )
 from fetchml.core.reactor import step
 from fetchml.core.requests import rerun, submission
-from fetchml.core.requests.submission import Defaults
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import Defaults, TaskLimits
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.scheduling.ready_queue import entry_of
 from fetchml.core.scheduling.waiting import Blocked, OnHold, Postponed, Queued
@@ -289,7 +287,7 @@ def test_restart_goes_on_with_open_conditions() -> None:
     ],
 )
 def test_broken_rule_is_named(value: Any, rule: str) -> None:
-    assert rule in (rules.fault(value) or "")
+    assert rule in (submission.field_fault("after", value) or "")
 
 
 @pytest.mark.parametrize(
@@ -302,7 +300,7 @@ def test_broken_rule_is_named(value: Any, rule: str) -> None:
     ],
 )
 def test_broken_rule_of_inputs_is_named(value: Any, rule: str) -> None:
-    assert rule in (rules.inputs_fault(value) or "")
+    assert rule in (submission.field_fault("inputs_from", value) or "")
 
 
 def test_inputs_are_waited_for_and_counted() -> None:

@@ -5,14 +5,14 @@ from contextlib import suppress
 
 import pytest
 
-from fetchml.core.environments import request as environment
-from fetchml.core.environments.files import (
+from fetchml.core.environments import (
     BadFile,
     has_local_sources,
     project_needs_tree,
     read_requirements,
     script_metadata,
 )
+from fetchml.core.requests.submission import field_fault
 
 MOST_SECONDS = 2.0
 """For the largest hostile file on a loaded machine: linear work takes a twentieth of it."""
@@ -30,7 +30,7 @@ MOST_SECONDS = 2.0
     ],
 )
 def test_valid_environments(value: object) -> None:
-    assert environment.fault(value) is None
+    assert field_fault("environment", value) is None
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_valid_environments(value: object) -> None:
     ],
 )
 def test_invalid_environments(value: object, rule: str) -> None:
-    assert rule in (environment.fault(value) or "")
+    assert rule in (field_fault("environment", value) or "")
 
 
 @pytest.mark.parametrize(

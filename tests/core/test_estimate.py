@@ -4,7 +4,7 @@ import random
 from functools import partial
 
 from fetchml.core.events import GpusSeen, LauncherChanged, Recovered, Started, Submitted
-from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
+from fetchml.core.gpus.allocator import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import Resources, Task
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.estimate import Calibration, Estimate, estimate, estimate_one

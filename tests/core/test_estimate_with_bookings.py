@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from fetchml.core.bookings.closed_gpus import Booking
+from fetchml.core.bookings.booking import Booking
 from fetchml.core.events import BookingsChanged, TimePassed
 from fetchml.core.model import Resources, Task
 from fetchml.core.scheduling.estimate import Estimate, estimate, estimate_one

@@ -2,10 +2,14 @@
 
 import pytest
 
-from fetchml.core.requests.checks import Violation
-from fetchml.core.requests.experiment import KNOWN_FIELDS, violations
+from fetchml.core.requests.checks import Violation, read
+from fetchml.core.requests.experiment import KNOWN_FIELDS, ExperimentRequest
 
 LONGEST = {"name": "\N{ROCKET}" * 128, "description": "d" * 4096, "commit_id": "c" * 256}
+
+
+def violations(request: dict[str, object]) -> list[Violation]:
+    return read(request, ExperimentRequest)[1]
 
 
 @pytest.mark.parametrize("request_", [{"name": "a"}, {**LONGEST}, {"name": "a b/c", "other": None}])

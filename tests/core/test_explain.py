@@ -4,7 +4,7 @@ from fetchml.core.events import (
     GpusSeen,
     LauncherChanged,
 )
-from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
+from fetchml.core.gpus.allocator import Gpu, Obstacle, ObstacleKind
 from fetchml.engine.explain import explain
 from tests.core.host import RESERVE_MS, Host, task
 

@@ -23,11 +23,10 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind, plain_slots
+from fetchml.core.gpus.allocator import Gpu, GpuPool, Obstacle, ObstacleKind, Placement, plain_slots
 from fetchml.core.model import AttemptEnd, FailureReason, Resources, Status, Task
 from fetchml.core.reactor import step
 from fetchml.core.retry import MOST_INFRA_RETRIES
-from fetchml.core.scheduling.allocator import GpuPool, Placement
 from fetchml.core.state import Limits, State
 from tests.support import invariants, tasks
 

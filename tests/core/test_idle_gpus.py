@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fetchml.core.events import CancelRequested, GpusUsed, Manner, StopAttempt
-from fetchml.core.gpus.idle import GAP_MS
-from fetchml.core.gpus.model import UNOWNED, Utilisation, busiest
+from fetchml.core.gpus.allocator import UNOWNED, Utilisation, busiest
+from fetchml.core.gpus.events import IDLE_GAP_MS
 from fetchml.core.model import Task, User
-from fetchml.core.scheduling.limits import IdleRule
+from fetchml.core.scheduling.resources import IdleRule
 from fetchml.core.usage import SAMPLE_MS
 from tests.core.host import Host, task
 
@@ -165,7 +165,7 @@ def test_stop_follows_quiet_samples_without_a_gap(trace: list[Part | Away]) -> N
             now = bench.host.now
             bench.sample(part.percent)
             if part.percent is not None:
-                if quiet and now - quiet[-1] > GAP_MS:
+                if quiet and now - quiet[-1] > IDLE_GAP_MS:
                     quiet = []
                 is_late = now >= bench.began + RULE.start_ms
                 quiet = [*quiet, now] if part.percent < RULE.percent and is_late else []

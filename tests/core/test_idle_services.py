@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.core import jupyter_services
-from fetchml.core.jupyter_services import Idle
+from fetchml.core import jupyter
+from fetchml.core.jupyter import Idle
 
 
 @pytest.mark.parametrize(
@@ -13,13 +13,13 @@ from fetchml.core.jupyter_services import Idle
     [(14_400, "idle for 4 h"), (5400, "idle for 90 min"), (90, "idle for 90 s")],
 )
 def test_idle_time_in_words(seconds: int, words: str) -> None:
-    assert jupyter_services.idle_words(seconds * 1000) == words
+    assert jupyter.idle_words(seconds * 1000) == words
     assert " " in words, "so that it is no user's name"
 
 
 def test_idle_time_without_limit() -> None:
-    assert jupyter_services.idle(10**15, 0, 0, Idle()) == Idle()
-    assert jupyter_services.next_look_ms(10**15, 0, Idle()) == jupyter_services.LOOK_MS
+    assert jupyter.idle(10**15, 0, 0, Idle()) == Idle()
+    assert jupyter.next_look_ms(10**15, 0, Idle()) == jupyter.LOOK_MS
 
 
 @given(
@@ -31,14 +31,14 @@ def test_service_is_never_stopped_in_use_or_without_warning(
 ) -> None:
     """Looked at after any pauses, in seconds, with something happening in some of them."""
     idle_ms = idle_s * 1000
-    warning = min(jupyter_services.WARNING_MS, idle_ms // 4)
+    warning = min(jupyter.WARNING_MS, idle_ms // 4)
     now, last, found = 0, 0, Idle()
     quiet_since = 0
     for pause, used in steps:
         now += pause * 1000
         if used:
             last = now
-        before, found = found, jupyter_services.idle(now, last, idle_ms, found)
+        before, found = found, jupyter.idle(now, last, idle_ms, found)
         if used:
             assert found == Idle()
         if found.stops_at is None:
@@ -53,6 +53,6 @@ def test_service_is_never_stopped_in_use_or_without_warning(
         if before.stops_at is not None:
             assert found == before._replace(now=found.now), "a promise is kept"
         assert found.now == (now >= found.stops_at)
-        assert jupyter_services.next_look_ms(now, idle_ms, found) <= max(
-            jupyter_services.SHORTEST_LOOK_MS, jupyter_services.LOOK_MS
+        assert jupyter.next_look_ms(now, idle_ms, found) <= max(
+            jupyter.SHORTEST_LOOK_MS, jupyter.LOOK_MS
         )

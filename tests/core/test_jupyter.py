@@ -4,12 +4,10 @@ from typing import Any
 
 import pytest
 
-from fetchml.core import jupyter_services
-from fetchml.core.jupyter_services import ServiceStatus
+from fetchml.core import jupyter
+from fetchml.core.jupyter import Service, ServiceStatus
 from fetchml.core.model import Cancel, FailureReason, Resources, Status, Task
-from fetchml.core.requests import jupyter
-from fetchml.core.requests.jupyter import Service
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import TaskLimits
 from tests.support import tasks
 
 BOX = Resources(cpu=4, memory_gb=8, gpu=1)
@@ -22,7 +20,7 @@ def task(status: Status, **fields: Any) -> Task:
 
 
 def broken(**request: object) -> list[str]:
-    return [f"{v.field} {v.rule}" for v in jupyter.violations(request, BOX, TaskLimits())]
+    return [f"{v.field} {v.rule}" for v in jupyter.read(request, BOX, TaskLimits())[1]]
 
 
 def test_shortest_and_longest_valid_request() -> None:
@@ -97,7 +95,7 @@ def test_workspaces_do_not_nest(folder: str, known: list[str], fits: bool) -> No
     ],
 )
 def test_status_of_a_service(version: Task, answers: bool, status: ServiceStatus) -> None:
-    assert jupyter_services.status_of(version, answers=answers) is status
+    assert jupyter.status_of(version, answers=answers) is status
 
 
 @pytest.mark.parametrize(
@@ -125,23 +123,21 @@ def test_status_of_a_service(version: Task, answers: bool, status: ServiceStatus
     ],
 )
 def test_reason_of_a_service_status(version: Task, reason: str) -> None:
-    status = jupyter_services.status_of(version, answers=False)
-    assert jupyter_services.reason_of(version, status, "It waits.") == reason
+    status = jupyter.status_of(version, answers=False)
+    assert jupyter.reason_of(version, status, "It waits.") == reason
 
 
 @pytest.mark.parametrize("answers", [True, False])
 def test_service_whose_node_is_silent_shows_that(answers: bool) -> None:
     version = task(Status.RUNNING)
-    status = jupyter_services.status_of(version, answers=answers)
-    assert (
-        jupyter_services.reason_of(version, status, "", is_silent=True) == jupyter_services.SILENT
-    )
+    status = jupyter.status_of(version, answers=answers)
+    assert jupyter.reason_of(version, status, "", is_silent=True) == jupyter.SILENT
 
 
 def test_stopped_service_shows_who_stopped_it_though_its_node_is_silent() -> None:
     version = task(Status.RUNNING, cancel=WISH)
-    status = jupyter_services.status_of(version, answers=True)
-    assert jupyter_services.reason_of(version, status, "", is_silent=True) == "stopped by ada"
+    status = jupyter.status_of(version, answers=True)
+    assert jupyter.reason_of(version, status, "", is_silent=True) == "stopped by ada"
 
 
 def test_command_on_a_node_is_the_same_behind_its_relay() -> None:
@@ -160,7 +156,7 @@ def test_command_on_a_node_is_the_same_behind_its_relay() -> None:
 
 
 def test_running_service_has_no_reason() -> None:
-    assert jupyter_services.reason_of(task(Status.RUNNING), ServiceStatus.RUNNING, "") is None
+    assert jupyter.reason_of(task(Status.RUNNING), ServiceStatus.RUNNING, "") is None
 
 
 @pytest.mark.parametrize(
@@ -175,16 +171,16 @@ def test_running_service_has_no_reason() -> None:
     ],
 )
 def test_last_line_of_a_log(log: str, said: str) -> None:
-    assert jupyter_services.last_words(log, "secret") == said
+    assert jupyter.last_words(log, "secret") == said
 
 
 def test_last_line_is_shown_only_if_the_service_ended_by_itself() -> None:
     record = Service("id", "ada", "n", "i", "w", "w", "secret", 1, last_words="said")
     by_itself = task(Status.FAILED, failure_reason=FailureReason.EXIT_CODE)
     killed = task(Status.FAILED, failure_reason=FailureReason.SIGNAL)
-    assert jupyter_services.with_last_words("why", by_itself, record) == "why: said"
-    assert jupyter_services.with_last_words("why", by_itself, RECORD) == "why"
-    assert jupyter_services.with_last_words("why", killed, record) == "why"
+    assert jupyter.with_last_words("why", by_itself, record) == "why: said"
+    assert jupyter.with_last_words("why", by_itself, RECORD) == "why"
+    assert jupyter.with_last_words("why", killed, record) == "why"
 
 
 def test_command_of_a_service() -> None:

@@ -43,7 +43,7 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind, Utilisation
+from fetchml.core.gpus.allocator import Gpu, Obstacle, ObstacleKind, Utilisation
 from fetchml.core.model import (
     ENDED,
     HOLDING,

@@ -5,10 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import multiple, rule
 from msgspec.structs import replace
 
-from fetchml.core.dependencies import by_index
+from fetchml.core.dependencies import request
 from fetchml.core.events import Decision, Submitted
-from fetchml.core.model import ENDED, Condition, Dependency, Status, Task, TaskSpec
-from fetchml.core.sweeps.member import SweepMember
+from fetchml.core.model import ENDED, Condition, Dependency, Status, SweepMember, Task, TaskSpec
 from fetchml.core.sweeps.progress import Failures
 from tests.core.drawn import specs
 from tests.core.oracle import failures_of
@@ -93,7 +92,7 @@ class SweepMachine(DependentMachine):
         for index in range(size):
             member = SweepMember(sweep_id, index, {}, most)
             asked = replace(spec, sweep=member, hold=hold, after=tuple(after) or None)
-            tasks.append(self.numbered(user, by_index.of_index(asked, index, followed)))
+            tasks.append(self.numbered(user, request.of_index(asked, index, followed)))
         whole = [each.sweep_id for each in after if not each.same_index]
         event = Submitted(self.now, tasks, (), self.outcomes(tasks), (), self.failures(*whole))
         return multiple(*self.begin(event))
@@ -124,7 +123,7 @@ class SweepMachine(DependentMachine):
         sweep_id = data.draw(st.sampled_from(sorted(failed)))
         now = {each: {n: t.id for n, t in self.of_sweep(each).items()} for each in self.sweeps}
         tasks = [
-            self.numbered(each.user, by_index.renewed(replace(each.spec, hold=False), now))
+            self.numbered(each.user, request.renewed(replace(each.spec, hold=False), now))
             for each in failed[sweep_id]
         ]
         replaced = [replace(each, superseded=True) for each in failed[sweep_id]]

@@ -2,9 +2,7 @@
 
 from fetchml.core.events import CancelRequested, Collected, Decision, Ended, Event
 from fetchml.core.lifecycle import change, raise_notice
-from fetchml.core.model import AttemptEnd, Status, User
-from fetchml.core.notifications.targets import EventKind
-from fetchml.core.sweeps.member import SweepMember
+from fetchml.core.model import AttemptEnd, EventKind, Status, SweepMember, User
 from tests.core.host import Host
 from tests.support import tasks
 

@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 
+from fetchml.core import notifications
 from fetchml.core.addresses import AddressRules
-from fetchml.core.model import Resources, Status, TaskSpec
-from fetchml.core.notifications import targets
-from fetchml.core.notifications.targets import OFF, EventKind, NotifyTarget, shown_url
+from fetchml.core.model import EventKind, NotifyTarget, Resources, Status, TaskSpec, shown_url
+from fetchml.core.notifications import OFF
 from fetchml.core.requests import rerun, update
-from fetchml.core.requests.submission import Defaults, InvalidSubmission
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import Defaults, InvalidSubmission, TaskLimits
 from tests.support.accepting import accept
 from tests.support.project_files import project_of
 from tests.support.tasks import task
@@ -32,8 +31,8 @@ def accepted(notify: object, project: str = "", **options: Any) -> TaskSpec:
         ("https://example.com", "must be a list"),
         ([{"url": f"https://{n}.example"} for n in range(6)], "more than 5 items"),
         (["https://example.com"], "item 0 must be an object with url and on"),
-        ([{"on": ["failed"]}], "item 0 needs a url"),
-        ([{"url": "https://a.example", "secret": "x"}], "url and on only, not 'secret'"),
+        ([{"on": ["failed"]}], "item 0 must have a url"),
+        ([{"url": "https://a.example", "secret": "x"}], "item 0 must not have 'secret'"),
         ([{"url": None}], "item 0 url must not be null"),
         ([{"url": 1}], "item 0 url must be a string"),
         ([{"url": "file:///etc/passwd"}], "must be a URL of http or https"),
@@ -60,12 +59,15 @@ def accepted(notify: object, project: str = "", **options: Any) -> TaskSpec:
         ([{"url": "https://bücher.example/"}], "must hold visible ASCII characters"),
         ([{"url": "https://a.example/" + "a" * 2048}], "longer than 2048 characters"),
         ([{"url": "https://a.example"}, {"url": "https://a.example"}], "item 1 url is there"),
-        ([{"url": "https://a.example", "on": []}], "at least one of started"),
-        ([{"url": "https://a.example", "on": "failed"}], "at least one of started"),
-        ([{"url": "https://a.example", "on": ["done"]}], "on must be a list of started"),
-        ([{"url": "https://a.example", "on": [["failed"]]}], "on must be a list of started"),
-        ([{"url": "https://a.example", "on": ["failed"] * 2}], "names an event twice"),
-        ([{"url": "https://a.example", "on": ["failed"] * 10_000}], "on must be a list"),
+        ([{"url": "https://a.example", "on": []}], "on must not be empty"),
+        ([{"url": "https://a.example", "on": "failed"}], "on must be a list"),
+        ([{"url": "https://a.example", "on": ["done"]}], "must be one of started, completed"),
+        ([{"url": "https://a.example", "on": [["failed"]]}], "must be one of started, completed"),
+        ([{"url": "https://a.example", "on": ["failed"] * 2}], "must not name an event twice"),
+        (
+            [{"url": "https://a.example", "on": ["failed"] * 10_000}],
+            "on must not have more than 5 items",
+        ),
         ([{"url": "http://127.0.0.1/"}], "private or local address"),
         ([{"url": "http://localhost:9102/"}], "private or local address"),
         ([{"url": "http://a.localhost/"}], "private or local address"),
@@ -151,7 +153,7 @@ def test_server_that_sends_nothing_rejects_the_field() -> None:
     ],
 )
 def test_others_see_the_host_only(url: str, shown: str) -> None:
-    assert targets.url_fault(url) is None
+    assert notifications.url_fault(url) is None
     assert shown_url(url) == shown
 
 

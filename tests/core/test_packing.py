@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from fetchml.core import packing
 from fetchml.core.events import (
     CancelRequested,
     Collected,
@@ -18,19 +19,17 @@ from fetchml.core.events import (
     StopAttempt,
     TimePassed,
 )
-from fetchml.core.gpus.model import Gpu, GpuMemory
+from fetchml.core.gpus.allocator import Gpu, GpuMemory
+from fetchml.core.gpus.events import ENOUGH_READINGS, MEMORY_GAP_MS
 from fetchml.core.model import AttemptEnd, User
-from fetchml.core.packing import peaks
-from fetchml.core.packing.learning import ENOUGH, GAP_MS
-from fetchml.core.packing.model import WaitingJobs
-from fetchml.core.packing.peaks import LearnedPeaks
+from fetchml.core.packing import LearnedPeaks, WaitingJobs
 from fetchml.core.scheduling.estimate import estimate
 from testbed.run_times import History
 from tests.core.host import MINUTE, RESERVE_MS, Host
 from tests.core.packing_host import GIB, READING_MS, host, learned, of, read
 
 
-def run(box: Host, job: str, mb: int, *, readings: int = ENOUGH, **end: Any) -> list[str]:
+def run(box: Host, job: str, mb: int, *, readings: int = ENOUGH_READINGS, **end: Any) -> list[str]:
     """One attempt of the job from start to end; gives what starts at its end."""
     name = f"{job}-{box.now}"
     assert box.submit(of(name, job)) == [name]
@@ -95,7 +94,7 @@ def test_waiting_tasks_are_packed_once_their_job_is_known() -> None:
     box.submit(of("first", "x"))
     box.submit(*(of(name, "x") for name in "abc"), of("other", "y"))
     before = box.state.queue.queue_of("c")
-    for _ in range(ENOUGH):
+    for _ in range(ENOUGH_READINGS):
         read(box, ("first", 30 * GIB))
     assert box.end("first") == ["a", "b"]
     assert box.state.queue.queue_of("c") is before
@@ -104,12 +103,12 @@ def test_waiting_tasks_are_packed_once_their_job_is_known() -> None:
 @pytest.mark.parametrize(
     ("readings", "end"),
     [
-        (ENOUGH - 1, {"code": 0}),
-        (ENOUGH, {"code": 1}),
-        (ENOUGH, {"signal": 9}),
-        (ENOUGH, {"lost": "gone"}),
-        (ENOUGH, {"signal": 9, "timed_out": True}),
-        (ENOUGH, {"code": 0, "stopped": True}),
+        (ENOUGH_READINGS - 1, {"code": 0}),
+        (ENOUGH_READINGS, {"code": 1}),
+        (ENOUGH_READINGS, {"signal": 9}),
+        (ENOUGH_READINGS, {"lost": "gone"}),
+        (ENOUGH_READINGS, {"signal": 9, "timed_out": True}),
+        (ENOUGH_READINGS, {"code": 0, "stopped": True}),
     ],
 )
 def test_attempt_that_was_not_seen_as_a_whole_teaches_nothing(
@@ -123,7 +122,7 @@ def test_attempt_that_was_not_seen_as_a_whole_teaches_nothing(
 def test_cancelled_attempt_teaches_nothing() -> None:
     box = host()
     box.submit(of("a", "x"))
-    for _ in range(ENOUGH):
+    for _ in range(ENOUGH_READINGS):
         read(box, ("a", GIB))
     box.do(CancelRequested(box.now, "a", User("alice")))
     box.end("a", code=0)
@@ -134,10 +133,10 @@ def test_cancelled_attempt_teaches_nothing() -> None:
 def test_gap_between_readings_teaches_nothing(gap: str) -> None:
     box = host()
     box.submit(of("a", "x"))
-    for number in range(ENOUGH):
+    for number in range(ENOUGH_READINGS):
         long = (gap == "at first" and not number) or (gap == "between" and number == 2)
-        read(box, ("a", GIB), after=GAP_MS + 1 if long else READING_MS)
-    box.now += GAP_MS + 1 if gap == "at last" else 0
+        read(box, ("a", GIB), after=MEMORY_GAP_MS + 1 if long else READING_MS)
+    box.now += MEMORY_GAP_MS + 1 if gap == "at last" else 0
     box.end("a")
     assert learned(box).get(("alice", "x")) is None
 
@@ -145,11 +144,11 @@ def test_gap_between_readings_teaches_nothing(gap: str) -> None:
 def test_restart_is_a_gap_and_keeps_what_was_learned() -> None:
     box = host(known={"y": 30})
     box.submit(of("a", "x"))
-    for _ in range(ENOUGH):
+    for _ in range(ENOUGH_READINGS):
         read(box, ("a", GIB))
     box.restart()
-    box.now += GAP_MS
-    for _ in range(ENOUGH):
+    box.now += MEMORY_GAP_MS
+    for _ in range(ENOUGH_READINGS):
         read(box, ("a", GIB))
     box.do(GpusSeen(box.now, box.gpus))
     box.end("a")
@@ -168,7 +167,7 @@ def test_peak_counts_at_once_when_it_is_exceeded() -> None:
 
 def test_job_that_needs_less_is_believed_after_some_runs() -> None:
     box = host(known={"x": 60})
-    for _ in range(peaks.KEPT - 1):
+    for _ in range(packing.KEPT - 1):
         run(box, "x", GIB)
         assert learned(box).get(("alice", "x")) == 60 * GIB
     run(box, "x", GIB)
@@ -178,7 +177,7 @@ def test_job_that_needs_less_is_believed_after_some_runs() -> None:
 def test_task_with_several_gpus_counts_by_its_largest_peak() -> None:
     box = host(2)
     box.submit(of("a", "x", gpu=2))
-    for _ in range(ENOUGH):
+    for _ in range(ENOUGH_READINGS):
         box.now += READING_MS
         use = [GpuMemory("G0", {"a": GIB}), GpuMemory("G1", {"a": 40 * GIB})]
         box.do(GpuMemoryUsed(box.now, use))
@@ -245,22 +244,22 @@ def fail_for_memory(box: Host, name: str) -> tuple[str, int, int] | None:
 def test_known_jobs_are_bounded_for_each_user_and_for_all() -> None:
     found = LearnedPeaks()
     found.learn(("bob", "x"), 1)
-    for number in range(peaks.MOST_OF_USER + 5):
+    for number in range(packing.MOST_OF_USER + 5):
         found.learn(("alice", f"x{number}"), 1)
-    assert len(found) == peaks.MOST_OF_USER + 1
+    assert len(found) == packing.MOST_OF_USER + 1
     assert found.get(("alice", "x4")) is None
     assert found.get(("alice", "x5")) == found.get(("bob", "x")) == 1
     for user in range(20):
-        for number in range(peaks.MOST_OF_USER):
+        for number in range(packing.MOST_OF_USER):
             found.learn((f"user{user}", f"x{number}"), 1)
-    assert len(found) == peaks.MOST
+    assert len(found) == packing.MOST
     assert found.get(("bob", "x")) == 1, "the users with the most lose some"
 
 
 def test_jobs_that_wait_are_bounded_for_each_user() -> None:
     """Each has a sub-queue, and a decision looks at all of their heads."""
     box = host(known={"known": 1})
-    names = [f"x{number}" for number in range(peaks.MOST_OF_USER + 5)]
+    names = [f"x{number}" for number in range(packing.MOST_OF_USER + 5)]
     box.submit(of("first", "y"))
     box.submit(*(of(name, name) for name in names), of("k", "known"))
     box.submit(of("b", "x0", user="bob"))
@@ -271,7 +270,7 @@ def test_jobs_that_wait_are_bounded_for_each_user() -> None:
         return queue.shape.job
 
     found = [job(name) for name in names]
-    assert found == [("alice", name) for name in names[: peaks.MOST_OF_USER]] + [None] * 5
+    assert found == [("alice", name) for name in names[: packing.MOST_OF_USER]] + [None] * 5
     assert job("k") == ("alice", "known")
     assert job("b") == ("bob", "x0")
     for name in names[:2]:
@@ -282,7 +281,7 @@ def test_jobs_that_wait_are_bounded_for_each_user() -> None:
 
 def test_waiting_jobs_are_bounded_for_all_users() -> None:
     found = WaitingJobs()
-    for number in range(peaks.MOST):
+    for number in range(packing.MOST):
         job = f"user{number}", "x"
         assert found.takes(job)
         found.add(job)
@@ -299,7 +298,7 @@ def test_forgotten_job_is_unknown_again() -> None:
     box = host(known={"x": 1})
     box.submit(of("a", "x"))
     box.submit(of("blocked", "y"), of("b", "x", gpu=1, cpu=9))
-    for number in range(peaks.MOST_OF_USER):
+    for number in range(packing.MOST_OF_USER):
         learned(box).learn(("alice", f"x{number}"), 1)
     assert box.submit(of("c", "x")) == []
 

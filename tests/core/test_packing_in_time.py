@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fetchml.core.bookings.closed_gpus import Booking
+from fetchml.core.bookings.booking import Booking
 from fetchml.core.events import (
     BookingsChanged,
     CancelRequested,
@@ -23,7 +23,7 @@ from fetchml.core.events import (
     Started,
     TimePassed,
 )
-from fetchml.core.gpus.model import GpuMemory
+from fetchml.core.gpus.allocator import GpuMemory
 from fetchml.core.model import AttemptEnd, Task, User
 from tests.core.host import RESERVE_MS, Host
 from tests.core.packing_host import GIB, MEMORY, READING_MS, RULE, host, learned, of

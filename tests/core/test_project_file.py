@@ -3,11 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from fetchml.core.model import Condition, Dependency, Resources, Status, TaskSpec
+from fetchml.core.model import Condition, Dependency, Resources, SecretUse, Status, TaskSpec
 from fetchml.core.requests import rerun
-from fetchml.core.requests.secrets import SecretUse
-from fetchml.core.requests.submission import Defaults, InvalidSubmission
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import Defaults, InvalidSubmission, TaskLimits
 from tests.support.accepting import accept
 from tests.support.project_files import project_of
 from tests.support.tasks import task

@@ -6,14 +6,19 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from fetchml.core.environments.request import Environment
 from fetchml.core.events import CancelRequested, StopAttempt
 from fetchml.core.footprint import spec_footprint
-from fetchml.core.model import DatasetSpec, Dependency, TaskSpec, User
-from fetchml.core.notifications.targets import NotifyTarget
+from fetchml.core.model import (
+    DatasetSpec,
+    Dependency,
+    Environment,
+    NotifyTarget,
+    SecretUse,
+    SweepMember,
+    TaskSpec,
+    User,
+)
 from fetchml.core.quotas import queue_fault
-from fetchml.core.requests.secrets import SecretUse
-from fetchml.core.sweeps.member import SweepMember
 from tests.core.host import RESERVE_MS, Host, task
 
 

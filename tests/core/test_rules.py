@@ -2,9 +2,9 @@
 
 import pytest
 
+from fetchml.core import environments as environment
 from fetchml.core import permissions
 from fetchml.core.deletion import REPEAT_MS, Deletion, meaning
-from fetchml.core.environments import request as environment
 from fetchml.core.lifecycle import InvalidTransition, require
 from fetchml.core.model import (
     AttemptEnd,
@@ -16,8 +16,7 @@ from fetchml.core.model import (
     Status,
     TaskSpec,
 )
-from fetchml.core.requests.submission import KNOWN_FIELDS, Defaults, InvalidSubmission
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import KNOWN_FIELDS, Defaults, InvalidSubmission, TaskLimits
 from fetchml.core.verdict import STOPPED, judge
 from tests.support import tasks
 from tests.support.accepting import accept
@@ -212,11 +211,11 @@ def test_full_request_is_kept_unchanged() -> None:
         ("secrets", [{"name": "a-b"}], "item 0 name must be a name of letters, digits and _"),
         ("secrets", [{"name": "A\n"}], "item 0 name must be a name of letters, digits and _"),
         ("secrets", [{"name": "A\0"}], "item 0 name must not hold a NUL character"),
-        ("secrets", [{"name": None}], "item 0 name must be a string"),
+        ("secrets", [{"name": None}], "item 0 name must not be null: leave it out"),
         ("secrets", [{"name": "A" * 65}], "item 0 name must not be longer than 64 characters"),
         ("secrets", [{"name": "FETCHML_A"}], "item 0 name must not begin with FETCHML_"),
-        ("secrets", [{"name": "A", "as": "arg"}], "item 0 as must be env or file"),
-        ("secrets", [{"name": "A", "as": ["env"]}], "item 0 as must be env or file"),
+        ("secrets", [{"name": "A", "as": "arg"}], "item 0 as must be one of env, file"),
+        ("secrets", [{"name": "A", "as": ["env"]}], "item 0 as must be one of env, file"),
         ("secrets", [{"name": "A", "value": "x"}], "item 0 must not have 'value'"),
         ("secrets", [{"name": "A"}, {"name": "A", "as": "file"}], "must not name a secret twice"),
         ("secrets", [{"name": f"V{n}"} for n in range(33)], "must not have more than 32 items"),

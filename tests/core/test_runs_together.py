@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fetchml.core.bookings.closed_gpus import Booking
-from fetchml.core.dependencies import by_index
+from fetchml.core.bookings.booking import Booking
+from fetchml.core.dependencies import request
 from fetchml.core.events import (
     BookingsChanged,
     Collected,
@@ -24,10 +24,18 @@ from fetchml.core.events import (
     TimePassed,
     UpdateRequested,
 )
-from fetchml.core.model import ENDED, AttemptEnd, Condition, Dependency, FailureReason, Status, Task
+from fetchml.core.model import (
+    ENDED,
+    AttemptEnd,
+    Condition,
+    Dependency,
+    FailureReason,
+    Status,
+    SweepMember,
+    Task,
+)
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.state import State
-from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.sweeps.progress import Failures
 from tests.core.host import MINUTE, Host
 from tests.core.oracle import decided, failures_of
@@ -191,7 +199,7 @@ class Simulation:
                 start_after=START + group.start_after * UNIT if group.start_after else None,
                 after=tuple(after) or None,
             )
-            made.append(replace(task, spec=by_index.of_index(task.spec, index, followed)))
+            made.append(replace(task, spec=request.of_index(task.spec, index, followed)))
         group.ids = [each.id for each in made]
         self.enter(made)
         if group.released:
@@ -243,7 +251,7 @@ class Simulation:
             Task(
                 f"{each.id}-again",
                 each.user,
-                by_index.renewed(replace(each.spec, hold=False, start_after=None), now),
+                request.renewed(replace(each.spec, hold=False, start_after=None), now),
                 self.box.now,
             )
             for each in failed

@@ -13,11 +13,10 @@ from fetchml.core.events import (
     TimePassed,
     UpdateRequested,
 )
-from fetchml.core.model import Status, Task, User
+from fetchml.core.model import Status, SweepMember, Task, User
 from fetchml.core.quotas import queue_fault
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.state import State
-from fetchml.core.sweeps.member import SweepMember
 from tests.core.host import Host
 from tests.support import invariants, tasks
 

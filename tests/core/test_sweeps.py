@@ -18,8 +18,7 @@ from fetchml.core.sweeps.search_space import (
     fraction,
     read_axis,
 )
-from fetchml.core.sweeps.task_specs import Expansion
-from fetchml.core.sweeps.template import Template
+from fetchml.core.sweeps.tasks import Expansion, Template
 from tests.support import tasks
 
 TASK = {"job_name": "job"}

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from fetchml.core.bookings.closed_gpus import MARGIN_MS, Booking, Bookings
+from fetchml.core.bookings.booking import MARGIN_MS, Booking, Bookings
 from fetchml.core.bookings.running_tasks import extension_fault
 from fetchml.core.events import (
     Decision,

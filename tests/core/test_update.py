@@ -9,8 +9,7 @@ from fetchml.core.events import LauncherChanged, Submitted, UpdateRequested
 from fetchml.core.model import Cancel, DatasetSpec, Principal, Resources, Role, Status
 from fetchml.core.reactor import step
 from fetchml.core.requests import rerun, submission
-from fetchml.core.requests.submission import Defaults
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import Defaults, TaskLimits
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate, apply, read
 from fetchml.core.state import Limits, State
 from tests.support.accepting import accept

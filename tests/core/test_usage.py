@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.core.requests import usage as requests
+from fetchml.core import usage as requests
 from fetchml.core.usage import HOUR_MS, SAMPLE_MS, DayUse, parts_of_days, step_ms
 from fetchml.engine.daily_counts import day_of
 

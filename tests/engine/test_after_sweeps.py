@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fetchml.core.dependencies import by_index
+from fetchml.core.dependencies import request
 from fetchml.core.model import FailureReason, Status, Task
 from fetchml.engine.engine import Engine
 from fetchml.errors import Conflict, ValidationFailed
@@ -212,7 +212,7 @@ async def test_ten_thousand_after_ten_thousand_in_one_commit(box: Box) -> None:
             await sweep(engine, {**HELD, "after": [on]}, 10_000)
             seconds.append(time.thread_time() - began)
             assert box.parts.dispatcher._seq == before + 10_000
-        many = [await sweep(engine, HELD) for _ in range(by_index.MAX_FOLLOWED + 1)]
+        many = [await sweep(engine, HELD) for _ in range(request.MAX_FOLLOWED + 1)]
         for field, value in (
             ("after", [{"sweep_id": each, "same_index": True} for each in many]),
             ("inputs_from", many),

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from fetchml.core.events import Event, GpusUsed
+from fetchml.core.gpus.allocator import Utilisation
 from fetchml.core.gpus.health import GpuReading
-from fetchml.core.gpus.model import Utilisation
 from fetchml.core.model import Resources, Status
-from fetchml.core.scheduling.limits import IdleRule
+from fetchml.core.scheduling.resources import IdleRule
 from fetchml.core.state import Limits, State
 from fetchml.core.usage import SAMPLE_MS
 from fetchml.engine.gpus.activity import GpuActivity, utilisation

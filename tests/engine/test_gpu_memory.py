@@ -5,11 +5,11 @@ import pytest
 from msgspec.structs import replace
 
 from fetchml.auth.audit import Audit
+from fetchml.core import packing
 from fetchml.core.events import Collected, Ended, Event, GpuMemoryExhausted, GpuMemoryUsed, Started
 from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.model import AttemptEnd
-from fetchml.core.packing import peaks
-from fetchml.core.packing.peaks import LearnedPeaks
+from fetchml.core.packing import LearnedPeaks
 from fetchml.engine.gpus.activity import GpuActivity
 from fetchml.engine.gpus.memory import memory_use, reports_too_little_memory
 from fetchml.engine.gpus.peak_store import KIND, PeakStore, StoredPeaks, load_peaks
@@ -175,13 +175,13 @@ async def test_peaks_survive_a_restart(box: GpuBox, store: MemoryStore) -> None:
 async def test_forgotten_job_leaves_the_store(store: MemoryStore, box: GpuBox) -> None:
     known = box.pack()
     saved = PeakStore(store, box.state, lambda: START_MS)
-    for number in range(peaks.MOST_OF_USER + 3):
+    for number in range(packing.MOST_OF_USER + 3):
         known.learn((OWNER, str(number)), 1)
         if not number:
             await saved.save()
     await saved.save()
-    assert len(await store.list_documents(KIND)) == peaks.MOST_OF_USER
-    assert len(LearnedPeaks(await load_peaks(store))) == peaks.MOST_OF_USER
+    assert len(await store.list_documents(KIND)) == packing.MOST_OF_USER
+    assert len(LearnedPeaks(await load_peaks(store))) == packing.MOST_OF_USER
 
 
 async def test_job_beyond_the_bounds_leaves_the_store_after_a_restart(store: MemoryStore) -> None:
@@ -189,17 +189,17 @@ async def test_job_beyond_the_bounds_leaves_the_store_after_a_restart(store: Mem
     first = await gpu_box(store, Audit(store, clock_ms=Clock()))
     known, kept = first.pack(), 0
     saved = PeakStore(store, first.state, lambda: START_MS + kept)
-    for kept in range(peaks.MOST_OF_USER):
+    for kept in range(packing.MOST_OF_USER):
         known.learn((OWNER, str(kept)), 1)
         await saved.save()
-    extra = StoredPeaks(OWNER, "extra", (1,), START_MS + peaks.MOST_OF_USER)
+    extra = StoredPeaks(OWNER, "extra", (1,), START_MS + packing.MOST_OF_USER)
     await store.put_document(KIND, "extra", msgspec.json.encode(extra))
     again = LearnedPeaks(await load_peaks(store))
     assert again.changed == {(OWNER, "0")}
     assert first.state.packing is not None
     first.state.packing.peaks = again
     await saved.save()
-    assert len(await load_peaks(store)) == peaks.MOST_OF_USER
+    assert len(await load_peaks(store)) == packing.MOST_OF_USER
 
 
 async def test_peak_is_saved_again_after_a_fault_of_the_disk(store: MemoryStore) -> None:

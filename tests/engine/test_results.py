@@ -2,7 +2,7 @@
 
 import pytest
 
-from fetchml.core.requests.snapshot import EntryKind
+from fetchml.core.snapshots import EntryKind
 from fetchml.errors import BadRequest, NotFound
 from fetchml.snapshots import snapshot_service
 from tests.snapshots.box import upload

@@ -8,7 +8,7 @@ import pytest
 
 from fetchml.core.model import FailureReason, Principal, Role, Status, Task
 from fetchml.core.requests.listing import Filters
-from fetchml.core.sweeps import limits
+from fetchml.core.sweeps import model
 from fetchml.engine.sweep_records import KnownSweeps
 from fetchml.engine.sweeps import Sweeps, SweepView
 from fetchml.errors import BadRequest, Forbidden, NotFound, Unavailable, ValidationFailed
@@ -235,7 +235,7 @@ async def test_roles_and_private_mode(box: MemoryEngine) -> None:
 async def test_full_server_drops_a_sweep_without_tasks(
     box: MemoryEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "MAX_OF_ONE_USER", 2)
+    monkeypatch.setattr(model, "MAX_OF_ONE_USER", 2)
     sweeps = box.engine.sweeps
     made = [(await sweeps.create(ALICE, SIX)).sweep.id for _ in range(2)]
     with pytest.raises(Unavailable, match=r"per-user sweep limit \(2\) reached"):

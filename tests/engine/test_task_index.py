@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fetchml.core.footprint import spec_footprint
-from fetchml.core.model import ENDED, Change, Status, Task
-from fetchml.core.sweeps.member import SweepMember
+from fetchml.core.model import ENDED, Change, Status, SweepMember, Task
 from fetchml.engine import task_index
 from fetchml.engine.recent_tasks import RecentTasks
 from fetchml.engine.task_index import TaskIndex

@@ -9,7 +9,7 @@ import pytest
 
 from fetchml.core.audit import Action
 from fetchml.core.model import FailureReason, Resources, Status
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import TaskLimits
 from fetchml.core.state import Limits, State
 from fetchml.engine.tasks.time_limits import TimeLimits
 from fetchml.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed

@@ -5,8 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from fetchml.core.environments.request import Environment
-from fetchml.core.model import Task
+from fetchml.core.model import Environment, Task
 from fetchml.environments.builds import Builds
 from fetchml.environments.cache import EnvironmentCache
 from fetchml.environments.environment_service import BuilderSettings, Environments

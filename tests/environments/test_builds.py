@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fetchml.core.environments.request import Environment
+from fetchml.core.model import Environment
 from fetchml.core.storage import NOTHING, Kind
 from fetchml.ports.environment_builder import SOURCE, BuildFailed
 from fetchml.ports.launcher import PrepareError

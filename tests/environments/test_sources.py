@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fetchml.core.environments.request import Environment
+from fetchml.core.model import Environment
 from fetchml.ports.launcher import PrepareError
 from fetchml.snapshots.files import SnapshotFiles
 from tests.environments.bench import Bench

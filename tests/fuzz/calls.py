@@ -20,16 +20,14 @@ from fetchml.api.trace import new_trace
 from fetchml.auth.admission import Admission
 from fetchml.auth.keyring import Keyring
 from fetchml.config.proxies import Network, Proxies
-from fetchml.core import idempotency
+from fetchml.core import idempotency, notifications
 from fetchml.core.addresses import PUBLIC_ADDRESSES
 from fetchml.core.model import Resources, Status
-from fetchml.core.notifications import targets as notifications
 from fetchml.core.requests import submission, text, update
-from fetchml.core.requests.batch import MAX_BATCH, batch_size_fault
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import MAX_BATCH, TaskLimits, batch_size_fault
 from fetchml.core.sweeps import definition
 from fetchml.core.sweeps.search_space import MAX_TASKS
-from fetchml.core.sweeps.task_specs import Expansion
+from fetchml.core.sweeps.tasks import Expansion
 from fetchml.errors import RequestError
 from fetchml.v1 import notification_pb2, sweep_pb2, task_pb2
 from tests.fuzz.target import JSON, NOT_JSON, STEERING, SURROGATES, WIRE, Target

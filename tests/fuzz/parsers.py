@@ -29,19 +29,10 @@ from fetchml.api.ws.frames import Frames
 from fetchml.api.ws.session import _FromClient
 from fetchml.backup.sparse import read_map
 from fetchml.config.proxies import Network, Proxies
-from fetchml.core import jupyter_services
+from fetchml.core import jupyter, snapshots
 from fetchml.core.model import DatasetSpec, Resources, Status
-from fetchml.core.requests import (
-    dataset,
-    experiment,
-    grants,
-    jupyter,
-    snapshot,
-    snapshot_paths,
-    submission,
-    text,
-)
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests import checks, dataset, experiment, project_file, submission, text
+from fetchml.core.requests.submission import TaskLimits
 from fetchml.errors import RequestError
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.tar_reader import members
@@ -136,8 +127,8 @@ def json_body(data: bytes) -> None:
     request = msgspec.json.decode(data)
     if type(request) is not dict:
         return
-    experiment.violations(request)
-    jupyter.violations(request, BOX, TaskLimits())
+    checks.read(request, experiment.ExperimentRequest)
+    jupyter.read(request, BOX, TaskLimits())
     spec = accept(request, DEFAULTS, BOX)
     assert text.storable(spec) is spec
     _ = spec.argv
@@ -183,7 +174,7 @@ def toml(data: bytes) -> None:
     assert len(file.faults) <= 10
     for violation in file.faults:
         assert len(violation.rule) <= 2000
-    for violation in grants.violations(file, (), ()):
+    for violation in project_file.grant_violations(file, (), ()):
         assert len(violation.rule) <= 2000
 
 
@@ -194,8 +185,8 @@ def tar(data: bytes) -> None:
     source = io.BytesIO(data)
     reader: Any = Mock(read=source.read, tell=source.tell, skip=lambda size: source.seek(size, 1))
     for member in members(reader):
-        snapshot_paths.path_fault(member.path)
-        snapshot_paths.link_fault(member.path, member.link)
+        snapshots.path_fault(member.path)
+        snapshots.link_fault(member.path, member.link)
 
 
 def sparse_map(data: bytes) -> None:
@@ -213,14 +204,14 @@ def archive(data: bytes) -> None:
         packed = Path(folder, "archive")
         packed.write_bytes(data if data[:2] == b"\x1f\x8b" else gzip.compress(data, 1))
         entries = unpack(packed, Path(folder, "tree"), LIMITS, lambda: None)
-        listed = snapshot.manifest(entries)
-        assert snapshot.manifest(snapshot.entries_of(listed)) == listed
+        listed = snapshots.manifest(entries)
+        assert snapshots.manifest(snapshots.entries_of(listed)) == listed
         inside = [path for path in Path(folder).rglob("*") if not path.is_symlink()]
         assert all(path.resolve().is_relative_to(folder) for path in inside)
 
 
 def snapshot_manifest(data: bytes) -> None:
-    list(snapshot.entries_of(b"fetchml snapshot 1\n" + data))
+    list(snapshots.entries_of(b"fetchml snapshot 1\n" + data))
 
 
 # Files and replies of tasks and Jupyter
@@ -251,6 +242,6 @@ def jupyter_activity(data: bytes) -> None:
 
 
 def last_words(data: bytes) -> None:
-    words = jupyter_services.last_words(data.decode(errors="replace"), "token")
+    words = jupyter.last_words(data.decode(errors="replace"), "token")
     assert text.line_fault(words) is None
-    assert len(words) <= jupyter_services.MAX_LAST_WORDS
+    assert len(words) <= jupyter.MAX_LAST_WORDS

@@ -8,7 +8,7 @@ from pathlib import Path
 from fetchml.cli.errors import CommandError
 from fetchml.cli.sweep import parameters
 from fetchml.config.loader import ConfigError, load
-from fetchml.core.environments.files import (
+from fetchml.core.environments import (
     BadFile,
     has_local_sources,
     project_needs_tree,
@@ -17,7 +17,7 @@ from fetchml.core.environments.files import (
 )
 from fetchml.core.metrics import MAX_METRICS, metrics_in
 from fetchml.core.requests import text
-from fetchml.core.requests.snapshot_paths import path_fault
+from fetchml.core.snapshots import path_fault
 from fetchml.environments.builds import MAX_CHARACTERS, in_uvs_words
 from tests.fuzz.target import NUMBERS, STEERING, SURROGATES, Target
 

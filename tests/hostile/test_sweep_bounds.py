@@ -9,7 +9,7 @@ import pytest
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Dependency, Principal, Role, TaskSpec
 from fetchml.core.requests.checks import MAX_ITEMS
-from fetchml.core.sweeps import limits, task_specs
+from fetchml.core.sweeps import model, tasks
 from fetchml.engine import sweeps
 from fetchml.engine.sweeps import Sweeps
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
@@ -35,7 +35,7 @@ async def test_memory_of_one_sweep_is_bounded_before_its_tasks_are_made(
         made.append(footprint(encoded))
         return made[-1]
 
-    monkeypatch.setattr(task_specs, "footprint", counted)
+    monkeypatch.setattr(tasks, "footprint", counted)
     monkeypatch.setattr(sweeps, "MAX_TASK_BYTES", 1 << 20)
     request = {
         "task": {"job_name": "a", "command": [WORD] * 4},
@@ -68,7 +68,7 @@ async def test_few_users_cannot_take_all_places_of_sweeps(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"MAX_SWEEPS": 10, "RESERVED": 4, "MAX_OF_ONE_USER": 8, "FEW": 2}.items():
-        monkeypatch.setattr(limits, name, value)
+        monkeypatch.setattr(model, name, value)
     async with box.engine() as engine:
         taken = [await fill(engine.sweeps, user) for user in ("eve", "mallory", "oscar")]
     assert [count for count, _ in taken] == [6, 2, 2]
@@ -80,7 +80,7 @@ async def fill(sweeps: Sweeps, user: str) -> tuple[int, str]:
     """Create sweeps until the user gets no further place; return their number and the reason."""
     who = Principal(user, Role.USER, f"key-{user}")
     request = {"task": {"job_name": "a"}, "parameters": {"n": {"values": ["1"]}}}
-    for count in range(limits.MAX_SWEEPS + 1):
+    for count in range(model.MAX_SWEEPS + 1):
         try:
             await sweeps.create(who, request)
         except Unavailable as error:

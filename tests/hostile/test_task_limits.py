@@ -8,10 +8,9 @@ import pytest
 from fetchml.adapters.docker.container_config import ContainerLimits, container_config
 from fetchml.adapters.docker.container_gpus import GpuGrant
 from fetchml.config.settings import ResourceSettings, Settings, TaskSettings
+from fetchml.core import jupyter
 from fetchml.core.model import Resources, TaskSpec
-from fetchml.core.requests import jupyter
-from fetchml.core.requests.submission import Defaults, InvalidSubmission
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import Defaults, InvalidSubmission, TaskLimits
 from fetchml.errors import ValidationFailed
 from fetchml.ops.checks.host import task_limits
 from fetchml.ports.launcher import LaunchSpec
@@ -74,7 +73,7 @@ def test_missing_limits_get_the_defaults() -> None:
 
 def test_jupyter_request_is_held_to_the_limits() -> None:
     request = {"name": "lab", "cpu": 5, "memory_gb": 17, "gpu": 3}
-    assert [v.rule for v in jupyter.violations(request, BOX, LIMITS)] == [
+    assert [v.rule for v in jupyter.read(request, BOX, LIMITS)[1]] == [
         "asks for 5, a task may have 4 ([tasks] max_cpu)",
         "asks for 17, a task may have 16 ([tasks] max_memory_gb)",
         "asks for 3, this host has 2",

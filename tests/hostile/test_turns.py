@@ -14,8 +14,7 @@ from fetchml.api.grpc.sending import UnreadReplies
 from fetchml.api.grpc.tasks import TaskService
 from fetchml.core.model import Change, Status, Task
 from fetchml.core.requests import submission
-from fetchml.core.requests.batch import MAX_BATCH
-from fetchml.core.requests.submission import MAX_ARGUMENT_CHARACTERS
+from fetchml.core.requests.submission import MAX_ARGUMENT_CHARACTERS, MAX_BATCH
 from fetchml.engine.engine import Engine
 from fetchml.errors import MAX_VIOLATIONS, QueueQuotaReached, ValidationFailed
 from fetchml.ports.store import TaskQuery

@@ -8,8 +8,7 @@ from unittest.mock import Mock
 import pytest
 
 from fetchml.api.operations import operations
-from fetchml.core.requests.usage import MAX_ROWS
-from fetchml.core.usage import SAMPLE_MS, DayUse, GpuHold, GpuSample, TaskSample, UserDay
+from fetchml.core.usage import MAX_ROWS, SAMPLE_MS, DayUse, GpuHold, GpuSample, TaskSample, UserDay
 from fetchml.ports.usage_store import UsageBatch
 from fetchml.v1 import usage_pb2
 from tests.api.test_usage import NOW, since, text

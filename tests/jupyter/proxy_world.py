@@ -22,7 +22,7 @@ from fetchml.auth.audit import Audit
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.address import Address
-from fetchml.core.jupyter_services import ServiceStatus
+from fetchml.core.jupyter import ServiceStatus
 from fetchml.core.model import Role
 from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.ports.jupyter import JupyterLink

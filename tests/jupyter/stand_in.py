@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from fetchml.core.jupyter_services import ServiceStatus
+from fetchml.core import jupyter
+from fetchml.core.jupyter import Service, ServiceStatus
 from fetchml.core.model import Principal, TaskSpec
-from fetchml.core.requests import jupyter
-from fetchml.core.requests.jupyter import Service
 from fetchml.views import JupyterView
 from tests.support.engine_box import ADMIN, Box
 from tests.support.waiting import until_true

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from fetchml.api.jupyter import upstream, visitors
 from fetchml.auth.limits import RateLimiter
-from fetchml.core.jupyter_services import ServiceStatus
+from fetchml.core.jupyter import ServiceStatus
 from fetchml.views import JupyterState
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, echo, proxy_world
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fetchml.core.jupyter_services import ServiceStatus
+from fetchml.core.jupyter import ServiceStatus
 from fetchml.errors import Unavailable, ValidationFailed
 from fetchml.jupyter import jupyter_service, workspaces
 from tests.jupyter.stand_in import over, running

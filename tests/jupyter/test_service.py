@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fetchml.core.audit import Action
-from fetchml.core.jupyter_services import ServiceStatus
+from fetchml.core.jupyter import ServiceStatus
 from fetchml.core.model import Principal, Role, Status, Task
 from fetchml.engine.engine import Engine
 from fetchml.errors import Forbidden, NotFound, ValidationFailed

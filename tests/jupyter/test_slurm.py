@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.core.jupyter_services import SILENT
+from fetchml.core.jupyter import SILENT
 from fetchml.core.model import Role
 from testbed.slurm import Slurm
 from tests.jupyter.recorder import recorder

@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from fetchml.adapters.jupyter.link import http_session
-from fetchml.core.jupyter_services import ServiceStatus
-from fetchml.core.requests.jupyter import Service
+from fetchml.core.jupyter import Service, ServiceStatus
 from fetchml.jupyter import records, supervision
 from tests.jupyter.stand_in import over, pid_of, running, until_shown
 from tests.support.engine_box import ADMIN, ALICE, Box

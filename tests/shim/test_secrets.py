@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.core.requests.secrets import Form, SecretUse
+from fetchml.core.model import SecretForm, SecretUse
 from fetchml.files import secrets_file
 from tests.shim.attempt import Attempt, run
 from tests.support.waiting import SECONDS
@@ -26,7 +26,7 @@ def with_secrets(
     root = attempt.folder.parent
     folder = secrets_file.make_folder(root)
     uses = [(SecretUse(name), value) for name, value in (env or {}).items()]
-    uses += [(SecretUse(name, Form.FILE), value) for name, value in (files or {}).items()]
+    uses += [(SecretUse(name, SecretForm.FILE), value) for name, value in (files or {}).items()]
     content = secrets_file.encode((use, value.encode()) for use, value in uses)
     secrets_file.write(root, content, None, None)
     argv = attempt.argv(*command)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fetchml.core.requests.snapshot import Snapshot
+from fetchml.core.snapshots import Snapshot
 from tests.support.archives import Member, file, packed, sent
 from tests.support.engine_box import ALICE, Box
 

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from fetchml.core.requests import submission
-from fetchml.core.requests.snapshot import MAX_PROJECT_FILE_BYTES, ParsedFile, Snapshot
+from fetchml.core.snapshots import MAX_PROJECT_FILE_BYTES, ParsedFile, Snapshot
 from fetchml.engine.engine import Engine
 from fetchml.errors import ValidationFailed
 from fetchml.snapshots import snapshot_service

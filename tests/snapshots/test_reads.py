@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fetchml.core.requests.snapshot import Entry, EntryKind, entries_of, manifest
+from fetchml.core.snapshots import Entry, EntryKind, entries_of, manifest
 from fetchml.snapshots.snapshot_service import MAX_LISTS
 from tests.hostile.turns import LONGEST_SECONDS, TRIES
 from tests.snapshots.box import upload

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.core.requests.snapshot import Entry, EntryKind, entries_of, id_of, manifest
+from fetchml.core.snapshots import Entry, EntryKind, entries_of, id_of, manifest
 from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, UnreadableArchive, unpack
 from tests.support.archives import Member, file, folder, hard_link, link, packed, special
 

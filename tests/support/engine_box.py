@@ -16,8 +16,7 @@ from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.attempts.manager import AttemptSettings
 from fetchml.core.addresses import AddressRules
 from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
-from fetchml.core.requests.submission import Defaults, SubmissionRules
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import Defaults, SubmissionRules, TaskLimits
 from fetchml.core.requests.volumes import Volume
 from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache

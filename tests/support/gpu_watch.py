@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fetchml.adapters.nvml.inventory import NvmlInventory
-from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
+from fetchml.core.gpus.allocator import Gpu, Obstacle, ObstacleKind
 from fetchml.ports.gpu import GpuState
 from tests.support.waiting import soon, until_true
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 
 from fetchml.core.footprint import task_footprint
-from fetchml.core.gpus.model import is_plain
+from fetchml.core.gpus.allocator import is_plain
 from fetchml.core.lifecycle import MOST_KEPT
 from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
-from fetchml.core.packing.peaks import MOST
+from fetchml.core.packing import MOST
 from fetchml.core.scheduling.resources import add
 from fetchml.core.scheduling.waiting import Discarding, HeldBack, Queued
 from fetchml.core.state import State

@@ -13,10 +13,9 @@ import msgspec
 
 from fetchml.attempts.manager import AttemptSettings
 from fetchml.core.model import Cancel, Principal, Resources, Task
-from fetchml.core.notifications.outbox import Channel
-from fetchml.core.requests.snapshot import Snapshot
-from fetchml.core.requests.submission import Defaults, SubmissionRules
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.notifications import Channel
+from fetchml.core.requests.submission import Defaults, SubmissionRules, TaskLimits
+from fetchml.core.snapshots import Snapshot
 from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider

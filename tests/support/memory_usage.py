@@ -6,12 +6,12 @@ from statistics import mean
 
 from msgspec.structs import replace
 
-from fetchml.core.requests.usage import Period
 from fetchml.core.usage import (
     SAMPLE_MS,
     DayUse,
     GpuHold,
     GpuSample,
+    Period,
     TaskSample,
     UserDay,
     step_ms,

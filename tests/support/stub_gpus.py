@@ -9,13 +9,12 @@ from msgspec.structs import replace
 
 from fetchml.auth.audit import Audit
 from fetchml.core.events import Event, LauncherChanged, Recovered, Submitted
+from fetchml.core.gpus.allocator import Obstacle
 from fetchml.core.gpus.health import GpuProcess, GpuReading, derive
-from fetchml.core.gpus.model import Obstacle
 from fetchml.core.model import Resources, Task
-from fetchml.core.packing.model import Packing
-from fetchml.core.packing.peaks import LearnedPeaks
+from fetchml.core.packing import LearnedPeaks, Packing
 from fetchml.core.reactor import step
-from fetchml.core.scheduling.limits import PackingRule
+from fetchml.core.scheduling.resources import PackingRule
 from fetchml.core.state import Limits, State
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.ports.gpu import GpuState, OwnerOf

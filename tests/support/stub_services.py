@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
+from fetchml.core.jupyter import Activity
 from fetchml.core.model import Actor, Cancel, Resources, Status, Task, TaskSpec
-from fetchml.core.requests.jupyter import Activity
-from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.requests.submission import TaskLimits
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.storage_usage import StorageUsage

@@ -13,7 +13,6 @@ import duckdb
 from msgspec.structs import replace
 
 from fetchml.adapters.duckdb.readers import Readers
-from fetchml.core.requests.usage import Period
 from fetchml.core.usage import (
     DETAIL_MS,
     HISTORY_MS,
@@ -21,6 +20,7 @@ from fetchml.core.usage import (
     SUMS_MS,
     DayUse,
     GpuHold,
+    Period,
     UserDay,
     step_ms,
 )

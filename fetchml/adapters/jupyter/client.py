@@ -17,7 +17,7 @@ from yarl import URL
 from fetchml.adapters.jupyter.link import http_session, open_link
 from fetchml.adapters.node_relays.way import port_in, read_record, spoilt, way_to
 from fetchml.auth.pinned_certificate import certificate_of
-from fetchml.core.requests.jupyter import Activity
+from fetchml.core.jupyter import Activity
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.jupyter import JupyterLink, JupyterPlace, JupyterSilent
 

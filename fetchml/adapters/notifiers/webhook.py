@@ -10,7 +10,7 @@ from yarl import URL
 from fetchml import __version__
 from fetchml.adapters.checked_hosts import CheckedHosts, HostRefused, NameNotFound, pinned
 from fetchml.core.addresses import AddressRules
-from fetchml.core.notifications.targets import REFUSED
+from fetchml.core.notifications import REFUSED
 from fetchml.ports.notifier import Message, NotDelivered
 
 MAX_LINE_BYTES = 4096

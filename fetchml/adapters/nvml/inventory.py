@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from fetchml.adapters.nvml.reader import GpuReader, unknown
-from fetchml.core.gpus.model import Obstacle
+from fetchml.core.gpus.allocator import Obstacle
 from fetchml.ports.gpu import GpuState, OwnerOf
 from fetchml.system.threads import WorkerThread
 

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from fetchml.adapters.nvml.session import Device, DriverAway, NvmlSession, SessionEnded, Xid
+from fetchml.core.gpus.allocator import Obstacle, ObstacleKind
 from fetchml.core.gpus.health import (
     GpuReading,
     XidSeen,
@@ -16,7 +17,6 @@ from fetchml.core.gpus.health import (
     idle_level,
     xid_words,
 )
-from fetchml.core.gpus.model import Obstacle, ObstacleKind
 from fetchml.ports.gpu import GpuState, OwnerOf
 from fetchml.system.clock import Clock
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 import pynvml
 from msgspec.structs import replace
 
+from fetchml.core.gpus.allocator import UNOWNED
 from fetchml.core.gpus.health import GpuProcess, GpuReading
-from fetchml.core.gpus.model import UNOWNED
 from fetchml.ports.gpu import OwnerOf
 from fetchml.system import processes
 

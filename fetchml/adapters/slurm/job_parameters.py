@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from fetchml.adapters.slurm.job import Submission
 from fetchml.adapters.slurm.transports import job_scripts
-from fetchml.core.scheduling import slurm
+from fetchml.core.requests import slurm
 from fetchml.ports.launcher import LaunchSpec
 
 MIN_MARGIN_SECONDS = 120

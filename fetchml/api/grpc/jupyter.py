@@ -6,7 +6,7 @@ from google.protobuf.empty_pb2 import Empty
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import JUPYTER_SERVICE
 from fetchml.api.task_messages import wants_full
-from fetchml.core.requests.jupyter import KNOWN_FIELDS
+from fetchml.core.jupyter import KNOWN_FIELDS
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.v1 import jupyter_pb2, jupyter_pb2_grpc
 

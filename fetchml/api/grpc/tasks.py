@@ -25,9 +25,9 @@ from fetchml.api.task_messages import (
     update_message,
     wants_full,
 )
-from fetchml.core.notifications.targets import MAX_TARGETS
-from fetchml.core.requests.batch import batch_size_fault
+from fetchml.core.notifications import MAX_TARGETS
 from fetchml.core.requests.checks import MAX_ENTRIES
+from fetchml.core.requests.submission import batch_size_fault
 from fetchml.core.requests.update import KNOWN_FIELDS
 from fetchml.engine.engine import Engine
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed

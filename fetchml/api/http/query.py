@@ -8,7 +8,7 @@ from aiohttp import web
 from multidict import MultiDict, MultiDictProxy
 
 from fetchml.core.model import Status
-from fetchml.core.requests import times
+from fetchml.core.requests import checks
 from fetchml.errors import BadRequest
 
 MAX_NUMBER = 2**63 - 1
@@ -66,9 +66,9 @@ class Query:
         text = self._given.get(name)
         if text is None:
             return None
-        at = times.milliseconds(text)
+        at = checks.milliseconds(text)
         if at is None:
-            raise BadRequest(f"{name}: {times.RULE}")
+            raise BadRequest(f"{name}: {checks.TIME_RULE}")
         return at
 
     def flag(self, name: str) -> bool:

@@ -14,7 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from fetchml.api.http.sessions import SESSION_PROTOCOL
 from fetchml.api.ws.handshake import KEY_PROTOCOL
-from fetchml.core.requests.jupyter import login_cookie
+from fetchml.core.jupyter import login_cookie
 from fetchml.ports.jupyter import JupyterLink
 
 _SECRET_PROTOCOLS = (KEY_PROTOCOL, SESSION_PROTOCOL)

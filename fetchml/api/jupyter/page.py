@@ -4,7 +4,7 @@ import re
 from html import escape
 from pathlib import Path
 
-from fetchml.core.jupyter_services import ServiceStatus
+from fetchml.core.jupyter import ServiceStatus
 from fetchml.views import JupyterState
 
 NOTICE_JS = Path(__file__).with_name("notice.js")

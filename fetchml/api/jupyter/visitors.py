@@ -17,7 +17,7 @@ from fetchml.api.jupyter.headers import Target, cookies, token_in
 from fetchml.api.jupyter.page import may_carry_notice
 from fetchml.auth.limits import StreamLimit
 from fetchml.config.proxies import caller_of
-from fetchml.core.requests.jupyter import login_cookie
+from fetchml.core.jupyter import login_cookie
 from fetchml.errors import TooManyStreams, Unavailable
 from fetchml.views import VisitorPolicy
 

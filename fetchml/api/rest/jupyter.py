@@ -9,8 +9,8 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.mappings import JUPYTER_SERVICE
+from fetchml.core.jupyter import KNOWN_FIELDS
 from fetchml.core.requests.checks import unknown_fields
-from fetchml.core.requests.jupyter import KNOWN_FIELDS
 from fetchml.jupyter.jupyter_service import JupyterServices
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from fetchml.core.bookings.closed_gpus import MARGIN_MS
+from fetchml.core.bookings.booking import MARGIN_MS
 from fetchml.core.events import Decision
 from fetchml.core.lifecycle import halt
 from fetchml.core.model import Halt, HaltCause, Status, Task
-from fetchml.core.requests.times import shown_time
+from fetchml.core.requests.checks import shown_time
 from fetchml.core.state import State
 
 

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from msgspec.structs import replace
 
-from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
+from fetchml.core.gpus.allocator import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import Value
 
 _IDLE_SHARE = 0.1

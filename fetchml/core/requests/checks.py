@@ -1,11 +1,22 @@
-"""Validation of requests: tables with a rule for each field, and the rules that they are made of.
+"""Validation of requests. A request is a parsed JSON object; its rules are the annotations of a
+msgspec Struct.
 
-A request is a parsed JSON object. A rule returns the fault of a value, or `None`.
+Constraints are those of `msgspec.Meta`. What Meta can't express is a function that returns the
+fault of a value, or `None`: `Meta(extra=also(function))`. `read` converts a request to its Struct
+and reports every field that breaks a rule. Every text without a pattern is valid Unicode without
+NUL. Times are RFC 3339, as in the contract's replies.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from functools import cache, cached_property
+from types import NoneType, UnionType
+from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Meta, UnsetType
 
 from fetchml.core.requests.text import is_valid, line_fault
 
@@ -16,7 +27,8 @@ MAX_ENTRIES = 4096
 """Properties of an object, ignored ones included."""
 NULL = "must not be null: leave it out"
 
-Check = Callable[[object], str | None]
+Check = Callable[[Any], str | None]
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Violation(NamedTuple):
@@ -24,32 +36,273 @@ class Violation(NamedTuple):
     rule: str
 
 
-def check_fields(
-    request: Mapping[str, object], rules: Mapping[str, Check], *, required: Iterable[str]
-) -> tuple[dict[str, object], list[Violation]]:
-    """Return the valid fields, and the violations of the others.
+def also(check: Check) -> dict[str, object]:
+    """A rule for `Meta(extra=…)`, applied to values that keep the constraints."""
+    return {"check": check}
 
-    Fields without a rule are ignored (reading 12).
-    """
+
+def described(rule: str) -> dict[str, object]:
+    """The description, for `Meta(extra=…)`, of a pattern or of what a value may be."""
+    return {"rule": rule}
+
+
+def line(value: str) -> str | None:
+    """The rule for names and ids, which appear in lists and logs."""
+    return text_fault(value) or line_fault(value)
+
+
+def text_fault(value: str) -> str | None:
+    if "\0" in value:
+        return "must not hold a NUL character"
+    return None if is_valid(value) else "must be valid Unicode, without lone surrogates"
+
+
+def no_duplicates(what: str) -> dict[str, object]:
+    """A rule for a list of texts."""
+
+    def check(items: Sequence[object]) -> str | None:
+        return f"must not name {what} twice" if len(set(items)) < len(items) else None
+
+    return also(check)
+
+
+Amount = Annotated[int, Meta(ge=0, le=MAX_INT)]
+Id = Annotated[str, Meta(min_length=1, max_length=256, extra=also(line))]
+UserName = Annotated[
+    str,
+    Meta(
+        max_length=64, pattern=r"\A[A-Za-z0-9._@-]+\Z", extra=described("must be the name of a key")
+    ),
+]
+
+
+class Rule:
+    """The rule of a field, by its annotation."""
+
+    def __init__(self, annotation: Any) -> None:
+        self._meta = Meta()
+        self._check: Check | None = None
+        self._words = ""
+        self._members: list[Rule] = []
+        """Of a union, one for each type."""
+        self.may_be_null = False
+        kind = annotation
+        while (origin := get_origin(kind)) in (Annotated, Union, UnionType):
+            if origin is Annotated:
+                kind, self._meta = get_args(kind)
+                extra = self._meta.extra or {}
+                self._check, self._words = extra.get("check"), extra.get("rule", "")
+                continue
+            parts = [each for each in get_args(kind) if each not in (NoneType, UnsetType)]
+            self.may_be_null = NoneType in get_args(kind)
+            if len(parts) > 1:
+                self._members = [Rule(each) for each in parts]
+                break
+            kind = parts[0]
+        self.kind: Any = get_origin(kind) or kind
+        args = get_args(kind)
+        self._items = Rule(args[0]) if self.kind in (list, tuple, dict) else None
+        self._values = Rule(args[1]) if self.kind is dict else None
+        self._pattern = re.compile(self._meta.pattern) if self._meta.pattern else None
+        if self._check is None and self.kind is str and self._pattern is None:
+            self._check = text_fault
+
+    @cached_property
+    def converted_fault(self) -> Check | None:
+        """The check of a value that msgspec converts without a fault; `None` if there is none."""
+        if self.is_struct:
+            rules = rules_of(self.kind).values()
+            plain = self._check is None and not any(
+                each.may_be_null or each.converted_fault for each in rules
+            )
+            return None if plain else self.fault
+        if self._members:
+            return self.fault
+        if self.kind is dict:
+            return self._of_entries()
+        return self._check if self._items is None else self._of_items()
+
+    def _of_items(self) -> Check | None:
+        own, item = self._check, self._items and self._items.converted_fault
+        if item is None:
+            return own
+
+        def check(values: Sequence[object]) -> str | None:
+            for index, each in enumerate(values):
+                if (wrong := item(each)) is not None:
+                    return f"item {index} {wrong}"
+            return None if own is None else own(values)
+
+        return check
+
+    def _of_entries(self) -> Check | None:
+        own, key = self._check, self._items and self._items.converted_fault
+        value = self._values and self._values.converted_fault
+        if key is None or value is None:
+            return self.fault
+
+        def check(entries: Mapping[str, object]) -> str | None:
+            for name, entry in entries.items():
+                if (wrong := key(name)) is not None:
+                    return f"key {name[:80]!r} {wrong}"
+                if (wrong := value(entry)) is not None:
+                    return f"{name[:80]} {wrong}"
+            return None if own is None else own(entries)
+
+        return check
+
+    @property
+    def is_struct(self) -> bool:
+        return isinstance(self.kind, type) and issubclass(self.kind, msgspec.Struct)
+
+    def fault(self, value: object) -> str | None:
+        """Return the fault of a value in a request; `None` if it is valid."""
+        if self.kind is Any:
+            return None
+        if value is None:
+            return NULL
+        wrong = self._shape_fault(value)
+        return wrong if wrong is not None or self._check is None else self._check(value)
+
+    def _shape_fault(self, value: object) -> str | None:
+        if self._members:
+            return self._union_fault(value)
+        kind = self.kind
+        if kind is str:
+            return self._text_fault(value)
+        if kind is int:
+            return self._number_fault(value)
+        if kind is bool:
+            return None if isinstance(value, bool) else "must be true or false"
+        if kind in (list, tuple):
+            return self._list_fault(value)
+        if kind is dict:
+            return self._entries_fault(value)
+        if issubclass(kind, Enum):
+            valid = isinstance(value, str) and value in list(kind)
+            return None if valid else f"must be one of {', '.join(kind)}"
+        return self._struct_fault(value)
+
+    def _union_fault(self, value: object) -> str | None:
+        for each in self._members:
+            if isinstance(value, dict if each.is_struct else each.kind):
+                return each.fault(value)
+        return self._words
+
+    def _text_fault(self, value: object) -> str | None:
+        if not isinstance(value, str):
+            return "must be a string"
+        if not value and self._meta.min_length:
+            return "must not be empty"
+        most = self._meta.max_length
+        if most is not None and len(value) > most:
+            return f"must not be longer than {most} characters"
+        if self._pattern is None or self._pattern.search(value):
+            return None
+        return text_fault(value) or self._words
+
+    def _number_fault(self, value: object) -> str | None:
+        if type(value) is not int:
+            return "must be an integer"
+        low, high = self._meta.ge, self._meta.le
+        if low is None or high is None or low <= value <= high:
+            return None
+        return f"must be between {low} and {high}"
+
+    def _list_fault(self, value: object) -> str | None:
+        assert self._items is not None  # noqa: S101 - a list has them
+        if not isinstance(value, list | tuple):
+            return "must be a list"
+        if len(value) < (self._meta.min_length or 0):
+            return "must not be empty"
+        most = self._meta.max_length or MAX_ITEMS
+        if len(value) > most:
+            return f"must not have more than {most} items"
+        for index, entry in enumerate(value):
+            if (wrong := self._items.fault(entry)) is not None:
+                return f"item {index} {wrong}"
+        return None
+
+    def _entries_fault(self, value: object) -> str | None:
+        assert self._items is not None  # noqa: S101 - a dict has them
+        assert self._values is not None  # noqa: S101
+        if not isinstance(value, dict):
+            return "must be an object of strings" if self._values.kind is str else _NO_OBJECT
+        most = self._meta.max_length or MAX_ITEMS
+        if len(value) > most:
+            return f"must not have more than {most} entries"
+        for name, entry in value.items():
+            if (wrong := self._items.fault(name)) is not None:
+                return f"key {name[:80]!r} {wrong}"
+            if (wrong := self._values.fault(entry)) is not None:
+                return f"{name[:80]} {wrong}"
+        return None
+
+    def _struct_fault(self, value: object) -> str | None:
+        if not isinstance(value, dict):
+            return self._words or _NO_OBJECT
+        if len(value) > MAX_ENTRIES:
+            return f"must not have more than {MAX_ENTRIES} properties"
+        rules = rules_of(self.kind)
+        for name in required_of(self.kind):
+            if name not in value:
+                return f"must have a {name}"
+        for name, entry in value.items():
+            if (rule := rules.get(name)) is None:
+                if self.kind.__struct_config__.forbid_unknown_fields:
+                    return f"must not have {str(name)[:80]!r}"
+            elif (wrong := rule.fault(entry)) is not None:
+                return f"{name} {wrong}"
+        return None
+
+
+_NO_OBJECT = "must be an object"
+
+
+@cache
+def rules_of(kind: type[msgspec.Struct]) -> dict[str, Rule]:
+    """Return the rules of a request's fields, by their names on the wire."""
+    return {each.encode_name: Rule(each.type) for each in msgspec.structs.fields(kind)}
+
+
+@cache
+def required_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(each.encode_name for each in msgspec.structs.fields(kind) if each.required)
+
+
+@cache
+def _checks_of(kind: type[msgspec.Struct], *, converted: bool) -> dict[str, Check]:
+    """`converted`: of values that msgspec has converted."""
+    rules = rules_of(kind).items()
+    checks = {name: rule.converted_fault if converted else rule.fault for name, rule in rules}
+    return {name: check for name, check in checks.items() if check is not None}
+
+
+def read(request: Mapping[str, object], kind: type[S]) -> tuple[S | None, list[Violation]]:
+    """Convert a request. Return it, or the violations of all its fields. Fields without a rule are
+    ignored (reading 12)."""
     if len(request) > MAX_ENTRIES:
         rule = f"must not have more than {MAX_ENTRIES} properties"
-        return {}, [Violation("body", rule)]
-    violations: list[Violation] = []
-    for name in required:
-        if name in request:
-            continue
-        violations.append(Violation(name, "is required"))
-    fields: dict[str, object] = {}
-    for name, value in request.items():
-        check = rules.get(name)
-        if check is None:
-            continue
-        wrong = NULL if value is None else check(value)
-        if wrong is None:
-            fields[name] = value
+        return None, [Violation("body", rule)]
+    value: S | None = None
+    wrong: list[Violation] = []
+    try:
+        value = msgspec.convert(request, kind)
+    except ValueError:  # Also for a text that is not valid Unicode.
+        wrong += [
+            Violation(name, "is required") for name in required_of(kind) if name not in request
+        ]
+    checks = _checks_of(kind, converted=value is not None)
+    for name, given in request.items():
+        if given is None:
+            fault = NULL if name in rules_of(kind) else None
         else:
-            violations.append(Violation(name, wrong))
-    return fields, violations
+            fault = checks[name](given) if name in checks else None
+        if fault is not None:
+            wrong.append(Violation(name, fault))
+    if value is None and not wrong:
+        wrong = [Violation("body", "must be valid Unicode, without lone surrogates")]
+    return (None if wrong else value), wrong
 
 
 def unknown_fields(request: Mapping[str, object], known: frozenset[str]) -> list[str]:
@@ -57,104 +310,43 @@ def unknown_fields(request: Mapping[str, object], known: frozenset[str]) -> list
     return [] if known.issuperset(request) else [name for name in request if name not in known]
 
 
-def integer(low: int, high: int) -> Check:
-    def check(value: object) -> str | None:
-        if type(value) is not int:
-            return "must be an integer"
-        return None if low <= value <= high else f"must be between {low} and {high}"
+def labels(limit: int) -> dict[str, object]:
+    """A rule for an object of strings: `limit` characters in all."""
 
-    return check
+    def check(entries: Mapping[str, str]) -> str | None:
+        size = sum(len(name) + len(entry) for name, entry in entries.items())
+        return None if size <= limit else f"must not exceed {limit} characters in all"
 
-
-def boolean(value: object) -> str | None:
-    return None if isinstance(value, bool) else "must be true or false"
+    return also(check)
 
 
-def text(limit: int, *, empty: bool = True) -> Check:
-    def check(value: object) -> str | None:
-        if not isinstance(value, str):
-            return "must be a string"
-        if not value and not empty:
-            return "must not be empty"
-        if len(value) > limit:
-            return f"must not be longer than {limit} characters"
-        if "\0" in value:
-            return "must not hold a NUL character"
-        if value.isascii() or is_valid(value):
-            return None
-        return "must be valid Unicode, without lone surrogates"
-
-    return check
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII,
+)
+LATEST_MS = 253_402_300_799_000
+"""The last second of the year 9999."""
+TIME_RULE = "must be a time such as 2026-01-31T12:00:00Z"
 
 
-def line(limit: int, *, empty: bool = True) -> Check:
-    """A rule for names and ids, which appear in lists and logs; `text` is the one for content."""
-    is_text = text(limit, empty=empty)
-
-    def check(value: object) -> str | None:
-        wrong = is_text(value)
-        return line_fault(value) if wrong is None and isinstance(value, str) else wrong
-
-    return check
-
-
-def matching(pattern: re.Pattern[str], limit: int, rule: str) -> Check:
-    """`pattern` matches ASCII only, so what matches is valid text."""
-    is_text = text(limit)
-
-    def check(value: object) -> str | None:
-        if isinstance(value, str) and len(value) <= limit and pattern.fullmatch(value):
-            return None
-        return is_text(value) or rule
-
-    return check
-
-
-_image = text(512, empty=False)
-
-
-def image(value: object) -> str | None:
-    wrong = _image(value)
-    if wrong is not None:
-        return wrong
-    readable = isinstance(value, str) and value.isprintable() and " " not in value
-    return None if readable else "must be an image name without spaces"
-
-
-def list_of(item: Check, *, empty: bool = True) -> Check:
-    def check(value: object) -> str | None:
-        if not isinstance(value, list):
-            return "must be a list"
-        if not value and not empty:
-            return "must not be empty"
-        if len(value) > MAX_ITEMS:
-            return f"must not have more than {MAX_ITEMS} items"
-        for index, entry in enumerate(value):
-            wrong = item(entry)
-            if wrong is not None:
-                return f"item {index} {wrong}"
+def milliseconds(text: str) -> int | None:
+    """Convert a time to milliseconds since the epoch (UTC); `None` if it is malformed."""
+    if not _TIME.fullmatch(text):
+        return None
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except ValueError:
         return None
 
-    return check
+
+def time_fault(text: str) -> str | None:
+    ms = milliseconds(text)
+    return None if ms is not None and 0 <= ms <= LATEST_MS else TIME_RULE
 
 
-def strings(key: Check, value_limit: int, total_limit: int) -> Check:
-    is_text = text(value_limit)
+Time = Annotated[str, Meta(extra=also(time_fault))]
 
-    def check(value: object) -> str | None:
-        if not isinstance(value, dict):
-            return "must be an object of strings"
-        if len(value) > MAX_ITEMS:
-            return f"must not have more than {MAX_ITEMS} entries"
-        size = 0
-        for name, entry in value.items():
-            wrong = key(name)
-            if wrong is not None:
-                return f"key {name[:80]!r} {wrong}"
-            wrong = is_text(entry)
-            if wrong is not None:
-                return f"{name[:80]} {wrong}"
-            size += len(name) + len(entry)
-        return None if size <= total_limit else f"must not exceed {total_limit} characters in all"
 
-    return check
+def shown_time(ms: int) -> str:
+    """Return a time in words, in whole seconds: not before it."""
+    return datetime.fromtimestamp(-(-ms // 1000), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

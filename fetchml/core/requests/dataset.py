@@ -8,13 +8,17 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from urllib.parse import unquote, urlsplit
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from fetchml.core.addresses import AddressRules, may_be_asked
 from fetchml.core.model import DatasetSpec
+from fetchml.core.requests.checks import also, described, line
 
-PLACE = "/data"
+MOUNT_ROOT = "/data"
 """Default parent of mount paths."""
 SCHEMES = ("file", "http", "https")
 """Default schemes of sources."""
@@ -22,6 +26,67 @@ NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]*")
 MAX_NAME = 255
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
+
+
+SYSTEM_PATHS = (
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run",
+    "/sbin", "/sys", "/usr", "/var", "/.fetchml", "/workspace", "/outputs", "/checkpoint",
+    "/environment",
+    "/volumes", "/secrets",
+)  # fmt: skip
+"""System paths that no dataset may be mounted over."""
+
+_UNTIDY = re.compile(r"//|/\.\.?(?:/|\Z)|[^/]/\Z")
+"""Matches an empty part of a path, `.` or `..`, and a slash at its end."""
+
+
+def _mount_path(path: str) -> str | None:
+    if wrong := line(path):
+        return wrong
+    if not path.startswith("/") or _UNTIDY.search(path):
+        return "must be an absolute path without . or .. parts"
+    if path == MOUNT_ROOT:
+        return f"must not be {path} itself: name a folder in it"
+    if path == "/" or any(path == p or path.startswith(p + "/") for p in SYSTEM_PATHS):
+        return "must not lie over a system path"
+    return None
+
+
+DatasetName = Annotated[
+    str,
+    Meta(
+        max_length=MAX_NAME,
+        pattern=rf"\A{NAME.pattern}\Z",
+        extra=described("must be letters, digits and . _ -"),
+    ),
+]
+
+
+class DatasetRequest(msgspec.Struct, frozen=True):
+    """An item of `dataset_specs` of a create request."""
+
+    name: DatasetName | UnsetType = UNSET
+    source: Annotated[str, Meta(min_length=1, max_length=4096, extra=also(line))] | UnsetType = (
+        UNSET
+    )
+    sha256: (
+        Annotated[
+            str,
+            Meta(
+                max_length=64,
+                pattern=r"\A[0-9a-fA-F]{64}\Z",
+                extra=described("must be 64 hexadecimal digits"),
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    mount_path: Annotated[str, Meta(max_length=4096, extra=also(_mount_path))] | UnsetType = UNSET
+
+    @property
+    def spec(self) -> DatasetSpec:
+        return DatasetSpec(
+            self.name or None, self.source or None, self.sha256 or None, self.mount_path or None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +131,7 @@ def read(spec: DatasetSpec) -> Dataset:
         name = last
     file_name = last if _is_file_name(last) else name
     sha256 = spec.sha256.lower() if spec.sha256 is not None else None
-    folder = spec.mount_path if spec.mount_path is not None else f"{PLACE}/{name}"
+    folder = spec.mount_path if spec.mount_path is not None else f"{MOUNT_ROOT}/{name}"
     return Dataset(name, scheme, location, sha256, folder, file_name)
 
 
@@ -77,7 +142,7 @@ def fault(
     rules: AddressRules,
 ) -> str | None:
     """The fault of a request's `dataset_specs`; `None` if there is none. `named`: `datasets`."""
-    places = [_Place(f"{PLACE}/{name}/", -1, f"dataset {name!r}") for name in set(named)]
+    mounts = [_Mount(f"{MOUNT_ROOT}/{name}/", -1, f"dataset {name!r}") for name in set(named)]
     for index, spec in enumerate(specs):
         try:
             dataset = read(spec)
@@ -91,12 +156,12 @@ def fault(
                 f"item {index} source is at a private or local address, which the server does not "
                 "ask ([datasets] allow_private, allow_hosts)"
             )
-        place = dataset.folder if dataset.is_local else dataset.file
-        places.append(_Place(f"{place}/", index, f"item {index}"))
-    return _overlap(places)
+        path = dataset.folder if dataset.is_local else dataset.file
+        mounts.append(_Mount(f"{path}/", index, f"item {index}"))
+    return _overlap(mounts)
 
 
-class _Place(NamedTuple):
+class _Mount(NamedTuple):
     """A path in the task where a dataset is mounted."""
 
     path: str
@@ -106,16 +171,16 @@ class _Place(NamedTuple):
     what: str
 
 
-def _overlap(places: list[_Place]) -> str | None:
+def _overlap(mounts: list[_Mount]) -> str | None:
     """The fault of a mount path that lies inside another one; `None` if none does.
 
     In sorted order a path is directly followed by those inside it, so comparing neighbours is
     enough, and deep paths cost no more than reading them.
     """
-    places.sort()
+    mounts.sort()
     pairs = [
         sorted((one, two), key=_number)
-        for one, two in pairwise(places)
+        for one, two in pairwise(mounts)
         if two.path.startswith(one.path)
     ]
     if not pairs:
@@ -124,8 +189,8 @@ def _overlap(places: list[_Place]) -> str | None:
     return f"{later.what} lies at {later.path[:-1][:200]}, where {earlier.what} is"
 
 
-def _number(place: _Place) -> int:
-    return place.number
+def _number(mount: _Mount) -> int:
+    return mount.number
 
 
 def _path(source: str) -> str:

@@ -1,10 +1,13 @@
 """Experiments, and the rules of requests for them (the contract's Experiment)."""
 
-from collections.abc import Mapping
 from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from fetchml.core.model import Value
-from fetchml.core.requests.checks import Check, Violation, check_fields, line, text
+from fetchml.core.requests.checks import Id, also, line
 
 MAX_NAME_CHARACTERS = 128
 MAX_DESCRIPTION_CHARACTERS = 4096
@@ -31,16 +34,13 @@ class Experiment(Value, frozen=True):
     status: ExperimentStatus = ExperimentStatus.ACTIVE
 
 
-_RULES: dict[str, Check] = {
-    "name": line(MAX_NAME_CHARACTERS, empty=False),
-    "description": text(MAX_DESCRIPTION_CHARACTERS),
-    "commit_id": line(256, empty=False),
-}
+class ExperimentRequest(msgspec.Struct, frozen=True):
+    """A request for an experiment. `None`: not in the request."""
 
-KNOWN_FIELDS = frozenset(_RULES)
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, extra=also(line))]
+    description: Annotated[str, Meta(max_length=MAX_DESCRIPTION_CHARACTERS)] | None = None
+    commit_id: Id | None = None
+
+
+KNOWN_FIELDS = frozenset(ExperimentRequest.__struct_fields__)
 """Known request properties. Others are ignored and named in the reply's header (reading 12)."""
-
-
-def violations(request: Mapping[str, object]) -> list[Violation]:
-    """Return the violations of a request for an experiment."""
-    return check_fields(request, _RULES, required=("name",))[1]

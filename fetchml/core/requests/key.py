@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
 
 from fetchml.core.model import Role
-from fetchml.core.requests import times
-from fetchml.core.requests.checks import Violation, check_fields, text
+from fetchml.core.requests import checks
+from fetchml.core.requests.checks import Violation, also
 
 LAST_EXPIRY_MS = 253_402_300_799_999
 """The end of the year 9999: the last time that a protobuf Timestamp may hold."""
@@ -33,6 +36,18 @@ def violations(
             yield Violation("expires_at", "must be in the future")
 
 
+def _time(value: str) -> str | None:
+    return checks.TIME_RULE if checks.milliseconds(value) is None else None
+
+
+class KeyRequest(msgspec.Struct, frozen=True):
+    """A request for a key, before `violations`."""
+
+    name: Annotated[str, Meta(max_length=64)]
+    role: Annotated[str, Meta(max_length=64)]
+    expires_at: Annotated[str, Meta(extra=also(_time))] | None = None
+
+
 class NewKey(NamedTuple):
     """A key as it was requested, before `violations`."""
 
@@ -43,16 +58,9 @@ class NewKey(NamedTuple):
 
 def read(fields: Mapping[str, object]) -> tuple[NewKey | None, list[Violation]]:
     """Read a request in JSON. Returns the violations of its types, without which there is a key."""
-    found, wrong = check_fields(fields, _TYPES, required=("name", "role"))
-    if wrong:
+    asked, wrong = checks.read(fields, KeyRequest)
+    if asked is None:
         return None, wrong
-    role = next((role for role in Role if role == found["role"]), None)
-    expires_at = times.milliseconds(str(found["expires_at"])) if "expires_at" in found else None
-    return NewKey(str(found["name"]), role, expires_at), []
-
-
-def _time(value: object) -> str | None:
-    return None if isinstance(value, str) and times.milliseconds(value) is not None else times.RULE
-
-
-_TYPES = {"name": text(64), "role": text(64), "expires_at": _time}
+    role = next((role for role in Role if role == asked.role), None)
+    expires_at = None if asked.expires_at is None else checks.milliseconds(asked.expires_at)
+    return NewKey(asked.name, role, expires_at), []

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta
 
 from fetchml.core.model import Status
-from fetchml.core.requests.checks import Violation, text
+from fetchml.core.requests.checks import Rule, Violation
 from fetchml.core.requests.text import is_valid
 
 MAX_LIMIT = 1000
@@ -35,8 +37,8 @@ LATEST_MS = 253_402_300_800_000
 """The end of the year 9999, in milliseconds since the epoch (UTC)."""
 
 _ID_SUFFIX = re.compile(rf"[0-9a-f-]{{{MIN_ID_SUFFIX},36}}")
-_text = text(MAX_TEXT)
-_label = text(MAX_LABEL, empty=False)
+_text = Rule(Annotated[str, Meta(max_length=MAX_TEXT)]).fault
+_label = Rule(Annotated[str, Meta(min_length=1, max_length=MAX_LABEL)]).fault
 
 Label = tuple[str, str | None]
 """A key of `metadata` and its value; `None` stands for any value."""

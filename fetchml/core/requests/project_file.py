@@ -1,17 +1,25 @@
-"""fetchml.toml in the root of a snapshot: defaults for the tasks that run it."""
+"""fetchml.toml in the root of a snapshot: defaults for the tasks that run it.
+
+A request has to grant the secrets, volumes and webhooks that the file asks for. The code may come
+from somebody else: if its fetchml.toml alone could name them, it would get the tokens and files of
+the user who submits it. So a task gets those of its request only, in the form that the request has.
+"""
 
 import re
+import shlex
 import tomllib
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from functools import lru_cache
+from typing import Any, cast
 
 import msgspec
 
 from fetchml.core.requests.checks import Check, Violation
-from fetchml.core.requests.snapshot import PROJECT_FILE, ParsedFile
 from fetchml.core.requests.text import nearest
+from fetchml.core.snapshots import PROJECT_FILE, ParsedFile
 
 MAX_VIOLATIONS = 10
 """Violations that are reported for one file."""
@@ -115,3 +123,59 @@ def _hint(name: str, rules: Mapping[str, Check], of_requests: Container[str]) ->
         return "it belongs to one task, so give it when you submit"
     near = nearest(name, rules)
     return f"did you mean {near}?" if near else f"there are {', '.join(rules)}"
+
+
+class Grant(StrEnum):
+    """Entries that the request has to grant or to leave out."""
+
+    SECRETS = "secrets"
+    VOLUMES = "volumes"
+    NOTIFY = "notify"
+
+
+GRANTED = tuple(Grant)
+_MOST_OPTIONS = 1000
+"""Characters of options in a message."""
+
+
+def grant_violations(
+    project: ProjectFile, request: Collection[str], left_out: Collection[str]
+) -> list[Violation]:
+    """Return a violation if the file asks for anything that the request neither names nor leaves
+    out."""
+    asked = {
+        name: options
+        for name in GRANTED
+        if name not in request and name not in left_out
+        if (options := _options(name, project.fields.get(name)))
+    }
+    if not asked:
+        return []
+    shown = " ".join(" ".join(options) for options in asked.values())
+    if len(shown) > _MOST_OPTIONS:
+        shown = "options that name each"
+    rule = (
+        f": the file can't grant itself what it asks for. Submit with {shown}, or leave it out: "
+        f"{' '.join(f'--without {name}' for name in asked)} (in a request the fields "
+        f"{', '.join(asked)}, without)"
+    )
+    return [project.violation(next(iter(asked)), rule)]
+
+
+def _options(name: str, value: object) -> list[str]:
+    """The options of `fetchml submit` that grant a valid value."""
+    entries = cast("list[Any]", value or [])
+    match name:
+        case "secrets":
+            return [f"--secret {_secret(each)}" for each in entries]
+        case "volumes":
+            return [f"--volume {shlex.quote(each)}" for each in entries]
+    return [f"--notify {shlex.quote(_target(each))}" for each in entries]
+
+
+def _secret(use: Mapping[str, str]) -> str:
+    return use["name"] + (":file" if use.get("as") == "file" else "")
+
+
+def _target(target: Mapping[str, Any]) -> str:
+    return ",".join([*target.get("on", ()), target["url"]])

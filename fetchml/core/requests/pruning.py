@@ -1,21 +1,15 @@
 """Requests to prune: to remove old tasks, outputs and snapshots (`fetchml prune`)."""
 
-import re
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from fetchml.core.model import Status, Value
-from fetchml.core.requests.checks import (
-    Check,
-    Violation,
-    boolean,
-    check_fields,
-    integer,
-    list_of,
-    matching,
-)
+from fetchml.core.requests.checks import Amount, UserName, Violation, read
 
-MAX_USER_CHARACTERS = 64
 MOST_AT_ONCE = 200
 """Tasks or snapshots that one request removes; the reply counts the rest."""
 
@@ -66,41 +60,29 @@ class Pruned(Value, frozen=True):
     """Number of those that the next request would remove."""
 
 
-_USER = re.compile(r"[A-Za-z0-9._@-]+")
+class FinalStatus(StrEnum):
+    COMPLETED = Status.COMPLETED
+    FAILED = Status.FAILED
 
 
-def _one_of(names: tuple[str, ...]) -> Check:
-    def check(value: object) -> str | None:
-        return None if value in names else f"must be one of {', '.join(names)}"
-
-    return check
-
-
-_RULES: dict[str, Check] = {
-    "older_than_seconds": integer(0, 2**31 - 1),
-    "kinds": list_of(_one_of(tuple(What)), empty=False),
-    "states": list_of(_one_of((Status.COMPLETED, Status.FAILED)), empty=False),
-    "user_id": matching(_USER, MAX_USER_CHARACTERS, "must be the name of a key"),
-    "apply": boolean,
-}
+class PruneRequest(msgspec.Struct, frozen=True):
+    older_than_seconds: Amount
+    kinds: Annotated[tuple[What, ...], Meta(min_length=1)] = (What.TASKS,)
+    states: Annotated[tuple[FinalStatus, ...], Meta(min_length=1)] | None = None
+    user_id: UserName | None = None
+    apply: bool = False
 
 
 def pruning(request: Mapping[str, object]) -> tuple[Pruning | None, list[Violation]]:
     """Return the request, or its violations."""
-    fields, violations = check_fields(request, _RULES, required=("older_than_seconds",))
-    if violations:
+    asked, violations = read(request, PruneRequest)
+    if asked is None:
         return None, violations
-    kinds, states = fields.get("kinds", [What.TASKS]), fields.get("states", [])
-    user = fields.get("user_id")
-    assert isinstance(kinds, list)  # noqa: S101 - checked by the rules
-    assert isinstance(states, list)  # noqa: S101
-    return (
-        Pruning(
-            older_than_seconds=int(str(fields["older_than_seconds"])),
-            kinds=tuple(dict.fromkeys(map(What, kinds))),
-            states=tuple(dict.fromkeys(map(Status, states))),
-            user=None if user is None else str(user),
-            apply=fields.get("apply") is True,
-        ),
-        [],
+    wanted = Pruning(
+        older_than_seconds=asked.older_than_seconds,
+        kinds=tuple(dict.fromkeys(asked.kinds)),
+        states=tuple(dict.fromkeys(map(Status, asked.states or ()))),
+        user=asked.user_id,
+        apply=asked.apply,
     )
+    return wanted, []

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from fetchml.core.model import Dependency, Principal, Role, Task
-from fetchml.core.notifications.targets import as_request
+from fetchml.core.notifications import as_request
 from fetchml.core.requests import secrets
 
 _OF_THE_FIRST = frozenset({"hold", "start_after", "sweep"})

@@ -1,13 +1,13 @@
 """Secrets: their names and values, and how a task asks for them."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
-from enum import StrEnum
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
-from fetchml.core.requests.checks import Check, Violation, check_fields, list_of, matching, text
-from fetchml.core.values import Value
+from fetchml.core.model import SecretForm, SecretUse, Value
+from fetchml.core.requests.checks import Rule, Violation, also, described, read, text_fault
 
 MAX_NAME = 64
 MAX_VALUE_BYTES = 64 * 1024
@@ -18,25 +18,38 @@ MAX_BYTES_OF_ONE_USER = 512 * 1024
 MAX_BYTES = 16 << 20
 """Encrypted values of all users, which are in memory."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_name: Check = matching(_NAME, MAX_NAME, "must be a name of letters, digits and _")
-_value: Check = text(MAX_VALUE_BYTES, empty=False)
+
+def _name_content(name: str) -> str | None:
+    return "must not begin with FETCHML_" if name.startswith("FETCHML_") else None
 
 
-class Form(StrEnum):
-    """The way of a secret into a task."""
-
-    ENV = "env"
-    """As a variable of its name."""
-    FILE = "file"
-    """As a file of its name in `/secrets`."""
+def _value_bytes(value: str) -> str | None:
+    if (wrong := text_fault(value)) is None and len(value.encode()) > MAX_VALUE_BYTES:
+        return f"must not be longer than {MAX_VALUE_BYTES} bytes"
+    return wrong
 
 
-class SecretUse(Value, frozen=True):
-    """A secret that a task asks for."""
+SecretName = Annotated[
+    str,
+    Meta(
+        max_length=MAX_NAME,
+        pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z",
+        extra={**described("must be a name of letters, digits and _"), **also(_name_content)},
+    ),
+]
 
-    name: str
-    form: Form = msgspec.field(default=Form.ENV, name="as")
+
+class SecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An item of `secrets`."""
+
+    name: SecretName
+    form: SecretForm = msgspec.field(default=SecretForm.ENV, name="as")
+
+
+class _Value(msgspec.Struct, frozen=True):
+    """A request that sets a secret. No fault repeats the value."""
+
+    value: Annotated[str, Meta(min_length=1, max_length=MAX_VALUE_BYTES, extra=also(_value_bytes))]
 
 
 class Secret(Value, frozen=True):
@@ -48,63 +61,40 @@ class Secret(Value, frozen=True):
     updated_at: int
 
 
-def name_fault(name: object) -> str | None:
+def name_fault(name: str) -> str | None:
     """The fault of a secret's name; `None` if it is valid."""
-    if (wrong := _name(name)) is not None:
-        return wrong
-    if str(name).startswith("FETCHML_"):
-        return "must not begin with FETCHML_"
-    return None
-
-
-def value_fault(value: object) -> str | None:
-    """The fault of a secret's value, which it does not repeat; `None` if it is valid."""
-    if (wrong := _value(value)) is not None:
-        return wrong
-    if len(str(value).encode()) > MAX_VALUE_BYTES:
-        return f"must not be longer than {MAX_VALUE_BYTES} bytes"
-    return None
+    return Rule(SecretName).fault(name)
 
 
 def read_value(request: Mapping[str, object]) -> tuple[str, list[Violation]]:
     """Return the value that a request sets, or its violations."""
-    fields, wrong = check_fields(request, {"value": value_fault}, required=("value",))
-    return str(fields.get("value", "")), wrong
+    asked, wrong = read(request, _Value)
+    return "" if asked is None else asked.value, wrong
 
 
-def _use(value: object) -> str | None:
-    if not isinstance(value, dict):
-        return 'must be an object, such as {"name": "HF_TOKEN", "as": "env"}'
-    if "name" not in value:
-        return "must have a name"
-    if (wrong := name_fault(value["name"])) is not None:
-        return f"name {wrong}"
-    if "as" in value and value["as"] not in list(Form):
-        return "as must be env or file"
-    if unknown := value.keys() - {"name", "as"}:
-        return f"must not have {str(min(unknown, key=str))[:80]!r}"
-    return None
+def _named_once(uses: Sequence[Mapping[str, str]]) -> str | None:
+    names = {each["name"] for each in uses}
+    return "must not name a secret twice" if len(names) < len(uses) else None
 
 
-_uses: Check = list_of(_use)
+SecretRequests = Annotated[
+    tuple[
+        Annotated[
+            SecretRequest,
+            Meta(extra=described('must be an object, such as {"name": "HF_TOKEN", "as": "env"}')),
+        ],
+        ...,
+    ],
+    Meta(max_length=MAX_OF_ONE_TASK, extra=also(_named_once)),
+]
+"""The field `secrets` of a create request."""
 
 
-def rule(value: object) -> str | None:
-    """The fault of a request's `secrets`; `None` if they are well-formed."""
-    if (fault := _uses(value)) is not None:
-        return fault
-    given = value if isinstance(value, list) else []
-    if len(given) > MAX_OF_ONE_TASK:
-        return f"must not have more than {MAX_OF_ONE_TASK} items"
-    names = {each["name"] for each in given}
-    return "must not name a secret twice" if len(names) < len(given) else None
-
-
-def env_fault(uses: Sequence[SecretUse], env: Collection[str]) -> str | None:
+def env_fault(uses: Sequence[SecretRequest], env: Collection[str]) -> str | None:
     """Return the reason why a task can't have both these secrets and these variables; `None` if it
     can."""
     for use in uses:
-        if use.form is Form.ENV and use.name in env:
+        if use.form is SecretForm.ENV and use.name in env:
             return f"{use.name} is in env too: remove it there, or ask for a file"
     return None
 

@@ -1,58 +1,47 @@
-"""Validation of create requests and their translation to tasks (the contract's CreateTaskRequest,
-readings 4 to 12 and 24).
+"""Create requests: their fields, and the task that a request asks for (the contract's
+CreateTaskRequest, readings 4 to 12 and 24).
 
-A request is a parsed JSON object; gRPC requests are converted to the same shape. Every rule is a
-line in `_RULES`.
+A request is a parsed JSON object; gRPC requests are converted to the same shape. The rules of its
+fields are the annotations of `TaskRequest`. `accept` fills in defaults and applies the rules that
+depend on settings, the host, or several fields.
 """
 
-import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, cast
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules
 from fetchml.core.dependencies import request as dependencies
-from fetchml.core.environments import request as environment
-from fetchml.core.environments.request import Environment
+from fetchml.core.environments import NO_SNAPSHOT, EnvironmentRequest
 from fetchml.core.footprint import encode_spec, footprint
-from fetchml.core.model import DatasetSpec, Resources, TaskSpec
-from fetchml.core.notifications import targets
-from fetchml.core.notifications.targets import NotifyTarget, address_fault
-from fetchml.core.requests import (
-    checkpoint,
-    dataset,
-    grants,
-    images,
-    project_file,
-    secrets,
-    shell_words,
-    volumes,
-)
+from fetchml.core.model import Resources, SecretUse, Task, TaskSpec, Value
+from fetchml.core.notifications import NotifyRequests, address_fault, targets_of
+from fetchml.core.requests import dataset, images, project_file, secrets, shell_words, slurm
 from fetchml.core.requests.checks import (
-    MAX_ENTRIES,
     MAX_INT,
-    NULL,
-    Check,
+    MAX_ITEMS,
+    Amount,
+    Id,
+    Time,
     Violation,
-    boolean,
-    check_fields,
-    image,
-    integer,
+    also,
+    described,
+    labels,
     line,
-    list_of,
-    matching,
-    strings,
-    text,
+    milliseconds,
+    read,
+    rules_of,
+    text_fault,
 )
-from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
-from fetchml.core.requests.secrets import SecretUse
-from fetchml.core.requests.snapshot import ParsedFile
-from fetchml.core.requests.task_limits import TaskLimits, resource_violations, timeout_violations
-from fetchml.core.requests.times import milliseconds, time_fault
-from fetchml.core.requests.volumes import Volume
-from fetchml.core.scheduling import slurm
+from fetchml.core.requests.project_file import GRANTED, NO_PROJECT, ProjectFile
+from fetchml.core.requests.secrets import SecretRequests
+from fetchml.core.requests.slurm import SlurmParameters
+from fetchml.core.requests.volumes import Volume, VolumeNames
+from fetchml.core.scheduling.resources import excess
+from fetchml.core.snapshots import ParsedFile
 
 MAX_ARGUMENT_CHARACTERS = 32 * 1024 - 1
 """Linux accepts 128 KiB for one argument; a character may need four bytes."""
@@ -60,23 +49,217 @@ MAX_REQUEST_BYTES = 256 * 1024
 """Size of a stored request as JSON: the store reads 128 tasks at once into memory."""
 MAX_RETRIES = 100
 MAX_METADATA_CHARACTERS = 64 * 1024
+MAX_WARN_SECONDS = 600
+"""A preempted task may keep the resources of a more urgent one for so long."""
 
-SYSTEM_PATHS = (
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run",
-    "/sbin", "/sys", "/usr", "/var", "/.fetchml", "/workspace", "/outputs", "/checkpoint",
-    "/environment",
-    "/volumes", "/secrets",
-)  # fmt: skip
-"""System paths that no dataset may be mounted over."""
 
-_JOB_NAME = re.compile(r"[a-zA-Z0-9_-]+")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_UNTIDY = re.compile(r"//|/\.\.?(?:/|\Z)|[^/]/\Z")
-"""Matches an empty part of a path, `.` or `..`, and a slash at its end."""
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+def _args_fault(value: str) -> str | None:
+    if wrong := text_fault(value):
+        return wrong
+    fault = shell_words.fault(value)
+    return f"can't be split as a shell would: {fault}" if fault else None
 
-_argument = text(MAX_ARGUMENT_CHARACTERS)
-_path = line(4096)
+
+def _variable_name(name: str) -> str | None:
+    return "must not begin with FETCHML_" if name.startswith("FETCHML_") else None
+
+
+def image_fault(value: str) -> str | None:
+    if wrong := text_fault(value):
+        return wrong
+    readable = value.isprintable() and " " not in value
+    return None if readable else "must be an image name without spaces"
+
+
+Argument = Annotated[str, Meta(max_length=MAX_ARGUMENT_CHARACTERS)]
+Image = Annotated[str, Meta(min_length=1, max_length=512, extra=also(image_fault))]
+Labels = Annotated[
+    dict[
+        Annotated[str, Meta(max_length=256, extra=also(line))],
+        Annotated[str, Meta(max_length=MAX_METADATA_CHARACTERS)],
+    ],
+    Meta(max_length=MAX_ITEMS, extra=labels(MAX_METADATA_CHARACTERS)),
+]
+Priority = Annotated[int, Meta(ge=1, le=10)]
+Seconds = Annotated[int, Meta(ge=0, le=MAX_INT // 1000)]
+Variables = Annotated[
+    dict[
+        Annotated[
+            str,
+            Meta(
+                max_length=MAX_ARGUMENT_CHARACTERS,
+                pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z",
+                extra={
+                    **described("must be a name of letters, digits and _"),
+                    **also(_variable_name),
+                },
+            ),
+        ],
+        Argument,
+    ],
+    Meta(max_length=MAX_ITEMS, extra=labels(MAX_REQUEST_BYTES)),
+]
+
+
+class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Fields of a create request, as `TaskSpec` explains them. `None`: not in the request."""
+
+    job_name: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            pattern=r"\A[a-zA-Z0-9_-]+\Z",
+            extra=described("must be letters, digits, _ and - only"),
+        ),
+    ]
+    priority: Priority = 5
+    args: (
+        Annotated[str, Meta(max_length=MAX_ARGUMENT_CHARACTERS, extra=also(_args_fault))] | None
+    ) = None
+    snapshot_id: Id | None = None
+    datasets: Annotated[tuple[dataset.DatasetName, ...], Meta(max_length=MAX_ITEMS)] = ()
+    dataset_specs: Annotated[tuple[dataset.DatasetRequest, ...], Meta(max_length=MAX_ITEMS)] = ()
+    cpu: Amount | None = None
+    memory_gb: Amount | None = None
+    gpu: Amount | None = None
+    metadata: Labels | None = None
+    image: Image | None = None
+    command: Annotated[tuple[Argument, ...], Meta(min_length=1, max_length=MAX_ITEMS)] | None = None
+    env: Variables | None = None
+    timeout_seconds: Seconds | None = None
+    max_retries: Annotated[int, Meta(ge=0, le=MAX_RETRIES)] | None = None
+    experiment_id: Id | None = None
+    preemptible: bool = False
+    checkpoint: bool | None = None
+    checkpoint_from: Annotated[str, Meta(min_length=1, max_length=64, extra=also(line))] | None = (
+        None
+    )
+    volumes: VolumeNames = ()
+    secrets: SecretRequests = ()
+    warn_seconds: Annotated[int, Meta(ge=0, le=MAX_WARN_SECONDS)] = 0
+    after: dependencies.AfterRequests = ()
+    inputs_from: dependencies.Inputs = ()
+    start_after: Time | None = None
+    """The epoch takes away the time that fetchml.toml sets."""
+    hold: bool = False
+    may_idle: bool = False
+    slurm: SlurmParameters | None = None
+    environment: EnvironmentRequest | None = None
+    notify: NotifyRequests = ()
+    without: Annotated[tuple[project_file.Grant, ...], Meta(max_length=MAX_ITEMS)] = ()
+    """Entries of fetchml.toml that the task leaves out."""
+
+
+KNOWN_FIELDS = frozenset(TaskRequest.__struct_fields__)
+"""Known request properties. Others are ignored and named in the reply's header (reading 12)."""
+
+PROJECT_RULES = {
+    name: rules_of(TaskRequest)[name].fault
+    for name in (
+        "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries",
+        "preemptible", "env", "checkpoint", "warn_seconds", "slurm", "environment",
+        "volumes", "secrets", "may_idle", "notify", "after", "inputs_from", "checkpoint_from",
+        "start_after", "hold",
+    )
+}  # fmt: skip
+"""Fields that fetchml.toml may set. The others belong to one task."""
+
+_MERGED = ("env", "slurm")
+"""Fields whose entries in fetchml.toml stay unless the request has them too."""
+
+
+class TaskLimits(Value, frozen=True):
+    """Settings of the host's owner; 0 means no limit or no default."""
+
+    cpu: int = 0
+    """Default number of cores."""
+    memory_gb: int = 0
+    """Default memory in GiB."""
+    timeout_seconds: int = 0
+    """Default time limit."""
+    max_cpu: int = 0
+    max_memory_gb: int = 0
+    max_timeout_seconds: int = 0
+
+    def cpu_of(self, asked: int | None) -> int | None:
+        """Cores of a request, with the default filled in."""
+        return asked or min(self.cpu, self.max_cpu or self.cpu) or asked
+
+    def memory_of(self, asked: int | None) -> int | None:
+        """Memory of a request, with the default filled in."""
+        return asked or min(self.memory_gb, self.max_memory_gb or self.memory_gb) or asked
+
+    def timeout(self, asked: int | None) -> int:
+        """Time limit of a valid request."""
+        seconds, most = self.timeout_seconds if asked is None else asked, self.max_timeout_seconds
+        return min(seconds or most, most) if most else seconds
+
+
+class Amounts(Protocol):
+    """A request for resources. `None`: not in the request."""
+
+    @property
+    def cpu(self) -> int | None: ...
+    @property
+    def memory_gb(self) -> int | None: ...
+    @property
+    def gpu(self) -> int | None: ...
+
+
+def resource_violations(asked: Amounts, capacity: Resources, limits: TaskLimits) -> list[Violation]:
+    """Return the violations of a request for more than the host has or a task may have."""
+    found = []
+    for name, amount, has, may in (
+        ("cpu", asked.cpu, capacity.cpu, limits.max_cpu),
+        ("memory_gb", asked.memory_gb, capacity.memory_gb, limits.max_memory_gb),
+        ("gpu", asked.gpu, capacity.gpu, 0),
+    ):
+        if not amount:
+            continue
+        if fault := excess(amount, has):
+            found.append(Violation(name, fault))
+        elif may and amount > may:
+            rule = f"asks for {amount}, a task may have {may} ([tasks] max_{name})"
+            found.append(Violation(name, rule))
+    return found
+
+
+def timeout_violations(asked: int | None, limits: TaskLimits) -> list[Violation]:
+    """Return the violation of a request for more time than a task may have."""
+    most = limits.max_timeout_seconds
+    if not most or asked is None or 0 < asked <= most:
+        return []
+    what = f"asks for {asked}" if asked else "asks for no limit"
+    rule = f"{what}, a task may run for {most} s ([tasks] max_timeout_seconds)"
+    return [Violation("timeout_seconds", rule)]
+
+
+def checkpoint_source_fault(source: Task | None) -> str | None:
+    """Return why a task can't begin with the checkpoint of `source`; `None` if it can, or may be
+    able to when it starts. `source`: `None` if there is no such task that the user may see."""
+    if source is None:
+        return "there is no such task"
+    if not source.spec.checkpoint:
+        return "that task has no checkpoint: it was submitted without checkpoint=true"
+    if source.outputs_removed_at is not None:
+        return "the checkpoint of that task was removed with its outputs"
+    return None
+
+
+MAX_BATCH = 10_000
+"""Tasks in one message, which are created in one durable commit."""
+MAX_TASKS_PER_CALL = 100_000
+"""Tasks in all messages of a call: the server holds its reply until the client closes its side."""
+
+
+def batch_size_fault(size: int, earlier: int) -> str | None:
+    """Return the fault of a batch's size; `None` if it is valid. `earlier`: tasks in the call's
+    earlier batches."""
+    if not 1 <= size <= MAX_BATCH:
+        return f"must be 1 to {MAX_BATCH} in one message"
+    if earlier + size > MAX_TASKS_PER_CALL:
+        return f"must not be more than {MAX_TASKS_PER_CALL} in one call: make another call"
+    return None
 
 
 class InvalidSubmission(Exception):
@@ -127,151 +310,121 @@ def accept(
     capacity: Resources,
     project: ProjectFile = NO_PROJECT,
 ) -> Accepted:
-    """Return the task of a request. Raises InvalidSubmission with every violation.
+    """Return the task of a request. Raises InvalidSubmission with every violation of the fields, or
+    else of the rules on several fields and of the server's limits.
 
     Fields that the request leaves out come from the snapshot's fetchml.toml (`project`), then from
-    the server's defaults, except for those of `grants`; the default image is always allowed.
-    Unknown properties are ignored (reading 12).
+    the server's defaults, except for those that the request has to grant; the default image is
+    always allowed. Unknown properties are ignored (reading 12).
     """
-    defaults = rules.defaults
-    fields, violations = check_fields(request, _RULES, required=("job_name",))
-    left_out = cast("list[str]", fields.pop("without", []))
+    asked, violations = read(_with_project(request, project), TaskRequest)
     violations += project.faults
-    if project.fields:
-        violations += grants.violations(project, request, left_out)
-        settings = {n: each for n, each in project.fields.items() if n not in grants.FIELDS}
-        project = replace(project, fields=settings)
-        fields = {**project.fields, **fields}
-        if request.get("checkpoint") is False and "checkpoint_from" not in request:
-            fields.pop("checkpoint_from", None)
-    limits = defaults.limits
-    beyond = resource_violations(fields, capacity, limits)
-    if limits.max_timeout_seconds:
-        beyond += timeout_violations(fields, limits)
-    if beyond:
-        violations += [project.placed(found, request) for found in beyond]
-    named = fields.get("image")
-    is_default = named == defaults.image
-    if (
-        isinstance(named, str)
-        and not is_default
-        and (refusal := images.fault(named, rules.allow_images))
-    ):
-        violations.append(project.placed(Violation("image", refusal), request))
-    is_plain = _PLAIN.issuperset(fields)
-    if not is_plain:
-        violations += [
-            *_slurm_violations(request, project, fields, rules.slurm_allow),
-            *_idle_violations(request, project, fields, allow=rules.allow_may_idle),
-        ]
-    if violations:
-        raise InvalidSubmission(violations)
-    if project.fields:
-        for name in _MERGED.intersection(project.fields):
-            fields[name] = {**project.fields[name], **fields[name]}  # type: ignore[dict-item]
-    if not is_plain:
-        _read_structures(fields)
-    fields.setdefault("image", defaults.image)
-    fields.setdefault("command", defaults.command)
-    fields.setdefault("max_retries", defaults.max_retries)
-    if limits.cpu or limits.memory_gb:
-        fields.update(limits.filled(fields))
-    fields["timeout_seconds"] = limits.timeout(fields)
-    if not is_plain and ("checkpoint_from" in fields or "warn_seconds" in fields):
-        if wrong_pairs := checkpoint.violations(fields):
-            raise InvalidSubmission([project.placed(found, request) for found in wrong_pairs])
-        fields["checkpoint"] = fields.get("checkpoint", False) or "checkpoint_from" in fields
-    spec = TaskSpec(**fields)  # type: ignore[arg-type]
+    if asked is not None and project.fields:
+        violations += project_file.grant_violations(project, request, asked.without)
+    if asked is None or violations:
+        raise InvalidSubmission([project.placed(each, request) for each in violations])
+    if violations := _violations(asked, rules, capacity):
+        raise InvalidSubmission([project.placed(each, request) for each in violations])
+    spec = _task_spec(asked, rules.defaults)
     encoded = encode_spec(spec)
     if rule := size_fault(encoded):
-        longest = max(fields, key=lambda name: len(encode_spec(fields[name])))
+        names = KNOWN_FIELDS.intersection(spec.__struct_fields__)
+        longest = max(names, key=lambda name: len(encode_spec(getattr(spec, name))))
         raise InvalidSubmission([project.placed(Violation(longest, rule), request)])
-    if spec.dataset_specs and (wrong := _datasets_fault(spec, rules)):
-        raise InvalidSubmission([Violation("dataset_specs", wrong)])
-    if spec.notify:
-        _check_targets(spec.notify, request, project, rules.notify_addresses)
     return Accepted(spec, footprint(encoded))
 
 
-def _check_targets(
-    notify: Sequence[NotifyTarget],
-    request: Mapping[str, object],
-    project: ProjectFile,
-    addresses: AddressRules | None,
-) -> None:
-    """Raises InvalidSubmission."""
-    if fault := address_fault(notify, addresses):
-        raise InvalidSubmission([project.placed(Violation("notify", fault), request)])
+def _with_project(request: Mapping[str, object], project: ProjectFile) -> Mapping[str, object]:
+    """Return the request with the settings of fetchml.toml in place of fields that it leaves
+    out."""
+    if not project.fields:
+        return request
+    merged = {name: each for name, each in project.fields.items() if name not in GRANTED}
+    if request.get("checkpoint") is False and "checkpoint_from" not in request:
+        merged.pop("checkpoint_from", None)
+    for name, each in request.items():
+        before = merged.get(name) if name in _MERGED else None
+        both = isinstance(each, dict) and isinstance(before, dict)
+        merged[name] = {**before, **each} if both else each  # type: ignore[dict-item]
+    return merged
 
 
-def _read_structures(fields: dict[str, object]) -> None:
-    """Replace objects of the request by values. Raises InvalidSubmission."""
-    if "secrets" in fields:
-        uses = msgspec.convert(fields["secrets"], tuple[SecretUse, ...])
-        fields["secrets"] = uses or None
-        if clash := secrets.env_fault(uses, cast("Mapping[str, str]", fields.get("env", {}))):
-            raise InvalidSubmission([Violation("secrets", clash)])
-    if "dataset_specs" in fields:
-        fields["dataset_specs"] = msgspec.convert(fields["dataset_specs"], tuple[DatasetSpec, ...])
-    if "notify" in fields:
-        fields["notify"] = targets.read(fields["notify"]) or None
-    if "environment" in fields:
-        found = msgspec.convert(fields["environment"], Environment)
-        if found.source is not None and "snapshot_id" not in fields:
-            raise InvalidSubmission([Violation("environment", environment.NO_SNAPSHOT)])
-        fields["environment"] = None if found.source is None else found
-    for name in ("command", "datasets", "volumes"):
-        if name in fields:
-            fields[name] = tuple(fields[name]) or None  # type: ignore[arg-type]
-    if "after" in fields:
-        fields["after"] = dependencies.read(fields["after"])
-    if inputs := fields.pop("inputs_from", None):
-        fields["inputs_from"] = tuple(inputs)  # type: ignore[arg-type]
-        fields["after"] = dependencies.with_inputs(fields.get("after"), fields["inputs_from"])  # type: ignore[arg-type]
-    if "start_after" in fields:
-        # The epoch takes away the time that fetchml.toml sets.
-        fields["start_after"] = milliseconds(fields["start_after"]) or None  # type: ignore[arg-type]
+def _violations(asked: TaskRequest, rules: SubmissionRules, capacity: Resources) -> list[Violation]:
+    """Return the violations of the server's limits, and of fields that don't fit each other."""
+    limits = rules.defaults.limits
+    found = resource_violations(asked, capacity, limits)
+    found += timeout_violations(asked.timeout_seconds, limits)
+    image, warn, limit = asked.image, asked.warn_seconds, asked.timeout_seconds
+    is_named = image is not None and image != rules.defaults.image
+    if is_named and (fault := images.fault(image or "", rules.allow_images)):
+        found.append(Violation("image", fault))
+    if asked.slurm and (fault := slurm.fault(asked.slurm, asked.gpu or 0, rules.slurm_allow)):
+        found.append(Violation("slurm", fault))
+    if asked.may_idle and not rules.allow_may_idle:
+        rule = "is not allowed on this server ([gpu] may_idle)"
+        found.append(Violation("may_idle", rule))
+    if asked.checkpoint_from is not None and asked.checkpoint is False:
+        found.append(Violation("checkpoint_from", "needs a checkpoint: leave out checkpoint=false"))
+    if limit and limit <= warn:
+        rule = f"must be less than timeout_seconds, which is {limit}"
+        found.append(Violation("warn_seconds", rule))
+    if asked.secrets and (fault := secrets.env_fault(asked.secrets, asked.env or ())):
+        found.append(Violation("secrets", fault))
+    if asked.dataset_specs and (fault := _datasets_fault(asked, rules)):
+        found.append(Violation("dataset_specs", fault))
+    if asked.notify and (fault := address_fault(asked.notify, rules.notify_addresses)):
+        found.append(Violation("notify", fault))
+    if asked.environment is not None and asked.environment.source and asked.snapshot_id is None:
+        found.append(Violation("environment", NO_SNAPSHOT))
+    return found
 
 
-def _datasets_fault(spec: TaskSpec, rules: SubmissionRules) -> str | None:
-    specs = spec.dataset_specs or ()
-    if spec.inputs_from and any(_is_input_place(each.mount_path) for each in specs):
+def _task_spec(asked: TaskRequest, defaults: Defaults) -> TaskSpec:
+    limits, environment = defaults.limits, asked.environment
+    retries = defaults.max_retries if asked.max_retries is None else asked.max_retries
+    return TaskSpec(
+        job_name=asked.job_name,
+        image=asked.image or defaults.image,
+        command=asked.command or defaults.command,
+        priority=asked.priority,
+        args=asked.args,
+        snapshot_id=asked.snapshot_id,
+        datasets=asked.datasets or None,
+        dataset_specs=tuple([each.spec for each in asked.dataset_specs]) or None,
+        cpu=limits.cpu_of(asked.cpu),
+        memory_gb=limits.memory_of(asked.memory_gb),
+        gpu=asked.gpu,
+        metadata=asked.metadata,
+        env=asked.env,
+        experiment_id=asked.experiment_id,
+        timeout_seconds=limits.timeout(asked.timeout_seconds),
+        max_retries=retries,
+        preemptible=asked.preemptible,
+        checkpoint=asked.checkpoint or asked.checkpoint_from is not None,
+        checkpoint_from=asked.checkpoint_from,
+        volumes=asked.volumes or None,
+        secrets=tuple([SecretUse(each.name, each.form) for each in asked.secrets]) or None,
+        warn_seconds=asked.warn_seconds,
+        start_after=milliseconds(asked.start_after) or None if asked.start_after else None,
+        after=dependencies.read(asked.after, asked.inputs_from) or None,
+        inputs_from=asked.inputs_from or None,
+        hold=asked.hold,
+        slurm=asked.slurm,
+        environment=environment if environment is not None and environment.source else None,
+        may_idle=asked.may_idle,
+        notify=targets_of(asked.notify) or None,
+    )
+
+
+def _datasets_fault(asked: TaskRequest, rules: SubmissionRules) -> str | None:
+    specs = [each.spec for each in asked.dataset_specs]
+    if asked.inputs_from and any(_is_in_inputs(each.mount_path) for each in specs):
         return "must not lie in /inputs, where the outputs of other tasks are (inputs_from)"
-    datasets = spec.datasets or ()
-    return dataset.fault(specs, datasets, rules.dataset_schemes, rules.dataset_addresses)
+    return dataset.fault(specs, asked.datasets, rules.dataset_schemes, rules.dataset_addresses)
 
 
-def _is_input_place(path: str | None) -> bool:
+def _is_in_inputs(path: str | None) -> bool:
     return path is not None and (path == "/inputs" or path.startswith("/inputs/"))
-
-
-def _slurm_violations(
-    request: Mapping[str, object],
-    project: ProjectFile,
-    fields: Mapping[str, object],
-    allow: Sequence[str] | None,
-) -> list[Violation]:
-    gpu = fields.get("gpu")
-    for given in (request.get("slurm"), project.fields.get("slurm")):
-        if isinstance(given, dict) and slurm.check(given) is None:
-            count = gpu if isinstance(gpu, int) else 0
-            if fault := slurm.fault(given, count, allow):
-                found = Violation("slurm", fault)
-                return [found if given is request.get("slurm") else project.violation(*found)]
-    return []
-
-
-def _idle_violations(
-    request: Mapping[str, object],
-    project: ProjectFile,
-    fields: Mapping[str, object],
-    *,
-    allow: bool,
-) -> list[Violation]:
-    if allow or not fields.get("may_idle"):
-        return []
-    found = Violation("may_idle", "is not allowed on this server ([gpu] may_idle)")
-    return [project.placed(found, request)]
 
 
 def read_project(text: str, release: str) -> ParsedFile:
@@ -279,124 +432,9 @@ def read_project(text: str, release: str) -> ParsedFile:
     return project_file.read(text, PROJECT_RULES, KNOWN_FIELDS, release)
 
 
-def _args(value: object) -> str | None:
-    wrong = _argument(value)
-    if wrong is not None:
-        return wrong
-    fault = shell_words.fault(str(value))
-    return f"can't be split as a shell would: {fault}" if fault else None
-
-
-def _variable_name(name: object) -> str | None:
-    if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
-        return "must be a name of letters, digits and _"
-    return "must not begin with FETCHML_" if name.startswith("FETCHML_") else None
-
-
-def _mount_path(value: object) -> str | None:
-    wrong = _path(value)
-    if wrong is not None:
-        return wrong
-    path = str(value)
-    if not path.startswith("/") or _UNTIDY.search(path):
-        return "must be an absolute path without . or .. parts"
-    if path == dataset.PLACE:
-        return f"must not be {path} itself: name a folder in it"
-    if path == "/" or any(path == p or path.startswith(p + "/") for p in SYSTEM_PATHS):
-        return "must not lie over a system path"
-    return None
-
-
-_DATASET_FIELDS: dict[str, Check] = {
-    "name": matching(dataset.NAME, dataset.MAX_NAME, "must be letters, digits and . _ -"),
-    "source": line(4096, empty=False),
-    "sha256": matching(_SHA256, 64, "must be 64 hexadecimal digits"),
-    "mount_path": _mount_path,
-}
-
-
-def _dataset_spec(value: object) -> str | None:
-    if not isinstance(value, dict):
-        return "must be an object"
-    if len(value) > MAX_ENTRIES:
-        return f"must not have more than {MAX_ENTRIES} properties"
-    for name, entry in value.items():
-        check = _DATASET_FIELDS.get(name)
-        if check is None:
-            continue
-        wrong = NULL if entry is None else check(entry)
-        if wrong is not None:
-            return f"{name} {wrong}"
-    return None
-
-
-priority_fault = integer(1, 10)
-timeout_fault = integer(0, MAX_INT // 1000)
-metadata_fault = strings(line(256), MAX_METADATA_CHARACTERS, MAX_METADATA_CHARACTERS)
-
-_RULES: dict[str, Check] = {
-    "job_name": matching(_JOB_NAME, 64, "must be letters, digits, _ and - only"),
-    "priority": priority_fault,
-    "args": _args,
-    "snapshot_id": line(256, empty=False),
-    "datasets": list_of(_DATASET_FIELDS["name"]),
-    "dataset_specs": list_of(_dataset_spec),
-    "cpu": integer(0, MAX_INT),
-    "memory_gb": integer(0, MAX_INT),
-    "gpu": integer(0, MAX_INT),
-    "metadata": metadata_fault,
-    "image": image,
-    "command": list_of(_argument, empty=False),
-    "env": strings(_variable_name, MAX_ARGUMENT_CHARACTERS, MAX_REQUEST_BYTES),
-    "timeout_seconds": timeout_fault,
-    "max_retries": integer(0, MAX_RETRIES),
-    "experiment_id": line(256, empty=False),
-    "preemptible": boolean,
-    "checkpoint": boolean,
-    "checkpoint_from": line(64, empty=False),
-    "volumes": volumes.rule,
-    "secrets": secrets.rule,
-    "warn_seconds": integer(0, checkpoint.MAX_WARN_SECONDS),
-    "after": dependencies.fault,
-    "inputs_from": dependencies.inputs_fault,
-    "start_after": time_fault,
-    "hold": boolean,
-    "may_idle": boolean,
-    "slurm": slurm.check,
-    "environment": environment.fault,
-    "notify": targets.fault,
-    "without": grants.without,
-}
-
-PROJECT_RULES = {
-    name: _RULES[name]
-    for name in (
-        "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries",
-        "preemptible", "env", "checkpoint", "warn_seconds", "slurm", "environment",
-        "volumes", "secrets", "may_idle", "notify", "after", "inputs_from", "checkpoint_from",
-        "start_after", "hold",
-    )
-}  # fmt: skip
-"""Fields that fetchml.toml may set. The others belong to one task."""
-
-_MERGED = frozenset({"env", "slurm"})
-"""Fields whose entries in fetchml.toml stay unless the request has them too."""
-
-_PLAIN = frozenset(
-    {
-        "job_name", "priority", "args", "snapshot_id", "experiment_id", "cpu", "memory_gb", "gpu",
-        "metadata", "image", "env", "timeout_seconds", "max_retries", "preemptible",
-    }
-)  # fmt: skip
-"""Fields that need no more than their own rule. One that is missing here costs time only."""
-
-KNOWN_FIELDS = frozenset(_RULES)
-"""Known request properties. Others are ignored and named in the reply's header (reading 12)."""
-
-
 def field_fault(name: str, value: object) -> str | None:
     """The fault of one field's value; `None` if it is valid."""
-    return _RULES[name](value)
+    return rules_of(TaskRequest)[name].fault(value)
 
 
 def size_fault(encoded: bytes) -> str | None:

@@ -1,21 +1,21 @@
 """Changes of a task that exists: which fields may change, when, and what comes of it.
 
-A request has the changed fields only. `_RULES` has a line for each field that may change.
+A request has the changed fields only: those of `UpdateRequest`.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple, cast
+from typing import Annotated, NamedTuple, cast
 
+import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
 from fetchml.core.footprint import encode_spec
-from fetchml.core.model import ENDED, HOLDING, Status, Task, TaskSpec, Value
-from fetchml.core.notifications import targets
-from fetchml.core.notifications.targets import NotifyTarget
-from fetchml.core.requests import submission
-from fetchml.core.requests.checks import Check, Violation, boolean, check_fields
-from fetchml.core.requests.times import milliseconds, time_fault
+from fetchml.core.model import ENDED, HOLDING, NotifyTarget, Status, Task, TaskSpec, Value
+from fetchml.core.notifications import NotifyRequests, targets_of
+from fetchml.core.requests import checks, submission
+from fetchml.core.requests.checks import Violation, also, milliseconds, time_fault
 
 
 class TaskUpdate(Value, frozen=True):
@@ -64,43 +64,47 @@ class Outcome(NamedTuple):
     """The reason why the task can't be changed so in its present state."""
 
 
-def _labels(value: object) -> str | None:
-    return submission.metadata_fault(_without_null(value))
-
-
-def _time(value: object) -> str | None:
+def _time(value: str) -> str | None:
     return None if value == "" else time_fault(value)
 
 
-_RULES: dict[str, Check] = {
-    "priority": submission.priority_fault,
-    "metadata": _labels,
-    "hold": boolean,
-    "start_after": _time,
-    "timeout_seconds": submission.timeout_fault,
-    "notify": targets.fault,
-}
+class UpdateRequest(msgspec.Struct, frozen=True):
+    """The changed fields of a task. `None`: not in the request."""
 
-KNOWN_FIELDS = frozenset(_RULES)
+    priority: submission.Priority | None = None
+    metadata: submission.Labels | None = None
+    hold: bool | None = None
+    start_after: Annotated[str, Meta(extra=also(_time))] | None = None
+    """Empty: at once."""
+    timeout_seconds: submission.Seconds | None = None
+    notify: NotifyRequests | None = None
+
+
+KNOWN_FIELDS = frozenset(UpdateRequest.__struct_fields__)
 
 
 def read(request: Mapping[str, object]) -> TaskUpdate:
     """Raises InvalidUpdate with every violation."""
-    if "start_after" in request and request["start_after"] is None:
-        request = {**request, "start_after": ""}
-    fields, violations = check_fields(request, _RULES, required=())
-    if violations:
+    fields = {name: each for name, each in request.items() if name in KNOWN_FIELDS}
+    if "start_after" in fields and fields["start_after"] is None:
+        fields["start_after"] = ""
+    if "metadata" in fields:
+        fields["metadata"] = _without_null(fields["metadata"])
+    asked, violations = checks.read(fields, UpdateRequest)
+    if asked is None:
         raise InvalidUpdate(violations)
     if not fields:
         rule = f"names no field that can be changed: {', '.join(sorted(KNOWN_FIELDS))}"
         raise InvalidUpdate([Violation("body", rule)])
-    if "metadata" in fields:
-        fields["metadata"] = _without_null(fields["metadata"])
-    if "start_after" in fields:
-        fields["start_after"] = milliseconds(str(fields["start_after"])) or 0
-    if "notify" in fields:
-        fields["notify"] = targets.read(fields["notify"])
-    return TaskUpdate(**fields)  # type: ignore[arg-type]
+    start = asked.start_after
+    return TaskUpdate(
+        priority=asked.priority,
+        metadata=asked.metadata,
+        hold=asked.hold,
+        start_after=None if start is None else milliseconds(start) or 0,
+        timeout_seconds=asked.timeout_seconds,
+        notify=None if asked.notify is None else targets_of(asked.notify),
+    )
 
 
 def apply(task: Task, update: TaskUpdate, *, now: int = 0, on_cluster: bool = False) -> Outcome:
@@ -182,7 +186,7 @@ def _with_labels(spec: TaskSpec, labels: Mapping[str, str]) -> TaskSpec:
     for name, text in labels.items():
         if not text:
             del merged[name]
-    if wrong := submission.metadata_fault(merged):
+    if wrong := submission.field_fault("metadata", merged):
         raise InvalidUpdate([Violation("metadata", f"{wrong} (with the labels that it has)")])
     return _that_fits(replace(spec, metadata=merged or None), "metadata")
 

@@ -1,10 +1,12 @@
 """Volumes: folders of the host that tasks of certain users may mount."""
 
-import re
 from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from msgspec import Meta
 
 from fetchml.core.model import Value
-from fetchml.core.requests.checks import Check, list_of, matching
+from fetchml.core.requests.checks import described, no_duplicates
 from fetchml.core.storage import Used, size
 
 MAX_VOLUMES = 32
@@ -17,9 +19,21 @@ FORBIDDEN = (
 )  # fmt: skip
 """Folders of the system: no volume is one of them, lies in one, or contains one."""
 
-_names: Check = list_of(
-    matching(re.compile(PATTERN), MAX_NAME, "must be a name of letters, digits and . _ -")
-)
+VolumeNames = Annotated[
+    tuple[
+        Annotated[
+            str,
+            Meta(
+                max_length=MAX_NAME,
+                pattern=rf"\A{PATTERN}\Z",
+                extra=described("must be a name of letters, digits and . _ -"),
+            ),
+        ],
+        ...,
+    ],
+    Meta(max_length=MAX_VOLUMES, extra=no_duplicates("a volume")),
+]
+"""The field `volumes` of a create request."""
 
 
 class Volume(Value, frozen=True):
@@ -33,16 +47,6 @@ class Volume(Value, frozen=True):
 
     def is_for(self, user: str) -> bool:
         return not self.users or user in self.users
-
-
-def rule(value: object) -> str | None:
-    """The fault of a request's `volumes`; `None` if they are well-formed."""
-    if fault := _names(value):
-        return fault
-    names = value if isinstance(value, list) else []
-    if len(names) > MAX_VOLUMES:
-        return f"must not have more than {MAX_VOLUMES} items"
-    return "must not name a volume twice" if len(set(names)) < len(names) else None
 
 
 def fault(names: Sequence[str], user: str, known: Mapping[str, Volume]) -> str | None:

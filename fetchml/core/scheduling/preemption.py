@@ -11,9 +11,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from fetchml.core.model import Status, Task
-from fetchml.core.scheduling.availability import Availability
 from fetchml.core.scheduling.ready_queue import SubQueue
-from fetchml.core.scheduling.scheduler import ShareLevels, over_quota
+from fetchml.core.scheduling.scheduler import Availability, ShareLevels, over_quota
 from fetchml.core.scheduling.waiting import held_back
 from fetchml.core.state import State
 

@@ -13,8 +13,7 @@ import msgspec
 
 from fetchml.core import retry
 from fetchml.core.model import Resources, Task
-from fetchml.core.packing.model import WaitingJobs
-from fetchml.core.packing.peaks import Job
+from fetchml.core.packing import Job, WaitingJobs
 
 
 class QueueEntry(msgspec.Struct, frozen=True, order=True, gc=False):

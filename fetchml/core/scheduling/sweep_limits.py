@@ -8,8 +8,13 @@ not grow with them.
 
 from heapq import heappop, heappush, nsmallest
 
-from fetchml.core.model import Task
-from fetchml.core.sweeps.member import SweepMember
+from fetchml.core.model import SweepMember, Task
+
+
+def limited(member: SweepMember | None) -> SweepMember | None:
+    """The same if its sweep limits how many tasks are under way, else `None`."""
+    return member if member is not None and member.max_parallel else None
+
 
 _Entry = tuple[int, int, str]
 """Priority (negative), time of creation and id."""

@@ -4,16 +4,13 @@ import re
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any
 
-from fetchml.core.requests.checks import (
-    MAX_INT,
-    NULL,
-    Check,
-    Violation,
-    check_fields,
-    integer,
-    line,
-)
+import msgspec
+from msgspec import Meta
+
+from fetchml.core.requests import checks
+from fetchml.core.requests.checks import NULL, Amount, Violation, also, line, rules_of
 from fetchml.core.sweeps.model import Mode
 from fetchml.core.sweeps.search_space import (
     MAX_TASKS,
@@ -34,31 +31,26 @@ MAX_VALUES = 25_000
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
-def _object(value: object) -> str | None:
-    return None if isinstance(value, dict) else "must be an object"
+class SweepRequest(msgspec.Struct, frozen=True):
+    """A request for a sweep. `None`: not in the request."""
+
+    task: dict[str, Any]
+    """The request of a task, whose rules are those of `submission`."""
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, extra=also(line))] = ""
+    parameters: dict[str, Any] | None = None
+    mode: Mode = Mode.GRID
+    samples: Annotated[int, Meta(ge=1, le=MAX_TASKS)] | None = None
+    random_seed: Amount | None = None
+    max_parallel: Annotated[int, Meta(ge=0, le=MAX_TASKS)] = 0
 
 
-def _mode(value: object) -> str | None:
-    return None if value in tuple(Mode) else f"must be one of {', '.join(Mode)}"
-
-
-_RULES: dict[str, Check] = {
-    "name": line(MAX_NAME_CHARACTERS, empty=False),
-    "task": _object,
-    "parameters": _object,
-    "mode": _mode,
-    "samples": integer(1, MAX_TASKS),
-    "random_seed": integer(0, MAX_INT),
-    "max_parallel": integer(0, MAX_TASKS),
-}
-
-KNOWN_FIELDS = frozenset(_RULES)
+KNOWN_FIELDS = frozenset(SweepRequest.__struct_fields__)
 """Known request properties. Others are ignored and named in the reply's header (reading 12)."""
 
 
 def field_fault(name: str, value: object) -> str | None:
     """The fault of one field's value by itself; `None` if it is valid."""
-    return _RULES[name](value)
+    return rules_of(SweepRequest)[name].fault(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,32 +90,25 @@ class Definition:
 def read(request: Mapping[str, object]) -> Definition | list[Violation]:
     """Return the sweep that a request asks for, or the rules that it breaks. The rules of its task
     are those of `submission`."""
-    fields, violations = check_fields(request, _RULES, required=("task",))
-    axes: dict[str, Axis] = {}
-    given = fields.get("parameters", None if "parameters" in request else {})
-    if isinstance(given, dict):
-        axes, faults = _read_axes(given)
-        violations += faults
-    mode = Mode(str(fields.get("mode", Mode.GRID)))
-    violations += _fitting(request, mode, axes)
+    asked, violations = checks.read(request, SweepRequest)
+    if asked is None:
+        return violations
+    axes, violations = _read_axes(asked.parameters or {})
+    violations += _fitting(asked, axes)
     if violations:
         return violations
-    tasks = total(axes, mode, fields.get("samples"))
+    tasks = total(axes, asked.mode, asked.samples)
     if isinstance(tasks, Violation):
         return [tasks]
-    ordered = tuple(sorted(axes.items()))
-    task: Mapping[str, object] = fields["task"]  # type: ignore[assignment]
-    samples, seed = fields.get("samples"), fields.get("random_seed")
-    most = fields.get("max_parallel", 0)
     return Definition(
-        str(fields.get("name", "")),
-        task,
-        ordered,
-        mode,
+        asked.name,
+        asked.task,
+        tuple(sorted(axes.items())),
+        asked.mode,
         tasks,
-        samples if isinstance(samples, int) else None,
-        seed if isinstance(seed, int) else None,
-        most if isinstance(most, int) else 0,
+        asked.samples,
+        asked.random_seed,
+        asked.max_parallel,
     )
 
 
@@ -159,17 +144,16 @@ def _read_axes(given: dict[str, object]) -> tuple[dict[str, Axis], list[Violatio
     return axes, violations
 
 
-def _fitting(
-    request: Mapping[str, object], mode: Mode, axes: Mapping[str, Axis]
-) -> list[Violation]:
+def _fitting(asked: SweepRequest, axes: Mapping[str, Axis]) -> list[Violation]:
     """Return the fields that do not fit the mode."""
+    mode, samples = asked.mode, asked.samples
     if mode is Mode.RANDOM:
         needed = "is required with mode random: the number of tasks"
-        return [] if "samples" in request else [Violation("samples", needed)]
+        return [Violation("samples", needed)] if samples is None else []
     found = [
         Violation(name, f"is only for mode random, the mode is {mode}")
-        for name in ("samples", "random_seed")
-        if name in request
+        for name, value in (("samples", samples), ("random_seed", asked.random_seed))
+        if value is not None
     ]
     return found + [
         Violation(f"parameters.{name}", f"is drawn at random, which needs mode random, not {mode}")

@@ -1,4 +1,8 @@
-"""Sweeps: many tasks of one request, each with other parameters."""
+"""Sweeps: many tasks of one request, each with other parameters; and how many the server keeps.
+
+A sweep that still has tasks can't be dropped. Without a reserve, a few users could take all places
+and keep everyone else out.
+"""
 
 from enum import StrEnum
 
@@ -38,3 +42,26 @@ class Sweep(Value, frozen=True):
     """Tasks that may be under way at the same time; 0: no limit."""
     idempotency: Idempotency | None = None
     """`None` if the create had no Idempotency-Key."""
+
+
+MAX_SWEEPS = 5_000
+"""They are all in memory."""
+MAX_OF_ONE_USER = 1_000
+RESERVED = 1_000
+"""The last places: only users with fewer than FEW sweeps get one of them."""
+FEW = 20
+
+
+def limit_fault(own: int, in_all: int) -> str | None:
+    """Return why a user with `own` sweeps gets no place for another one, of `in_all` that are kept;
+    `None` if there is one."""
+    if own >= MAX_OF_ONE_USER:
+        return f"per-user sweep limit ({own}) reached"
+    if in_all >= MAX_SWEEPS:
+        return f"the server keeps {in_all} sweeps of all users, as many as it can"
+    if own >= FEW and in_all >= MAX_SWEEPS - RESERVED:
+        return (
+            f"you have {own} sweeps, and the server's last {RESERVED} places are for users with "
+            f"fewer than {FEW}"
+        )
+    return None

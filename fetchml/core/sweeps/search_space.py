@@ -13,9 +13,11 @@ import math
 from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from fetchml.core.requests.checks import Violation, text
+from msgspec import Meta
+
+from fetchml.core.requests.checks import Rule, Violation
 from fetchml.core.sweeps.model import Mode
 
 MAX_TASKS = 10_000
@@ -26,7 +28,7 @@ MAX_EXACT = 2**53
 MAX_SHOWN = 120
 """Characters of a parameter's description."""
 
-_text = text(MAX_VALUE_CHARACTERS)
+_text = Rule(Annotated[str, Meta(max_length=MAX_VALUE_CHARACTERS)]).fault
 
 
 class Choices(NamedTuple):

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from fetchml.core.events import Event, GpuMemoryUsed, GpusUsed
+from fetchml.core.gpus.allocator import Utilisation
 from fetchml.core.gpus.health import GpuReading
-from fetchml.core.gpus.model import Utilisation
 from fetchml.core.state import State
 from fetchml.core.usage import SAMPLE_MS
 from fetchml.engine.gpus.cluster_report import with_gpus

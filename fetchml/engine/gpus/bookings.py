@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
-from fetchml.core.bookings import requests
-from fetchml.core.bookings.closed_gpus import Booking
+from fetchml.core.bookings import booking
+from fetchml.core.bookings.booking import Booking
 from fetchml.core.events import BookingsChanged, Event
 from fetchml.core.model import Principal
 from fetchml.core.permissions import AdminOnly
@@ -109,28 +109,28 @@ class GpuBookings:
 
     async def _create(self, who: Principal, fields: Mapping[str, object]) -> Booking:
         now = self._clock()
-        new, wrong = requests.read(fields, now, self._state.gpus.known)
+        new, wrong = booking.read(fields, now, self._state.gpus.known)
         if new is None or wrong:
             raise ValidationFailed([FieldViolation(*violation) for violation in wrong])
         if not self._store.has_room():
             raise DiskFull
         for each in [each for each in self._records if each.ends_at <= now]:
             await self._records.remove(each.id)
-        if len(self._records) >= requests.MOST_BOOKINGS:
+        if len(self._records) >= booking.MOST_BOOKINGS:
             raise Conflict(
-                f"There are {requests.MOST_BOOKINGS} reservations, as many as the server keeps: "
+                f"There are {booking.MOST_BOOKINGS} reservations, as many as the server keeps: "
                 "remove some"
             )
         # GPUs out of order last: they may be back by then.
         pool = self._state.gpus
         usable = [*pool.usable()]
         best = sorted(pool.in_order(), key=lambda uuid: uuid not in usable)
-        chosen = requests.choose(new, self._records, best)
+        chosen = booking.choose(new, self._records, best)
         if isinstance(chosen, Booking):
             raise Conflict(f"One of these GPUs is reserved for {chosen.user} at that time already")
         if chosen is None:
             gpus = "1 GPU" if new.gpu == 1 else f"{new.gpu} GPUs"
-            raise Conflict(f"{gpus} can't be reserved: {requests.NO_ROOM}")
+            raise Conflict(f"{gpus} can't be reserved: {booking.NO_ROOM}")
         made = Booking(
             self._ids.next(now), new.user, chosen, new.starts_at, new.ends_at, now, who.user
         )

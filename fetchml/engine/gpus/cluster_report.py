@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from fetchml.core.gpus.allocator import Gpu
 from fetchml.core.gpus.health import GpuReading
-from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import Status, Task
 from fetchml.engine.gpus.report import GpuCondition, GpuReport, GpuStatus, NodeStatus
 from fetchml.ports.cluster import Cluster, Node

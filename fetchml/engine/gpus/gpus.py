@@ -23,8 +23,8 @@ from fetchml.core.events import (
     GpuMemoryExhausted,
     GpusSeen,
 )
+from fetchml.core.gpus.allocator import Gpu, ObstacleKind
 from fetchml.core.gpus.health import XidClass, worst_xid, xid_class, xid_words
-from fetchml.core.gpus.model import Gpu, ObstacleKind
 from fetchml.core.model import AttemptEnd, Principal, Status, Task
 from fetchml.core.permissions import AdminOnly
 from fetchml.core.state import State

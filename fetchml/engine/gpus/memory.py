@@ -3,8 +3,8 @@
 import re
 from collections.abc import Collection
 
+from fetchml.core.gpus.allocator import GpuMemory
 from fetchml.core.gpus.health import GpuReading
-from fetchml.core.gpus.model import GpuMemory
 
 _HIDDEN_MB = 1024
 """Memory of no visible process that counts as the driver's own."""

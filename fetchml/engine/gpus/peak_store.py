@@ -9,7 +9,7 @@ from hashlib import sha256
 
 import msgspec
 
-from fetchml.core.packing.peaks import Job
+from fetchml.core.packing import Job
 from fetchml.core.state import State
 from fetchml.ports.store import Store
 

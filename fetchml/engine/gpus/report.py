@@ -6,10 +6,10 @@ from enum import StrEnum
 import msgspec
 from msgspec.structs import replace
 
+from fetchml.core.gpus.allocator import Gpu, Obstacle, ObstacleKind
 from fetchml.core.gpus.health import GpuReading
-from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import Task
-from fetchml.core.packing.model import GpuRoom
+from fetchml.core.packing import GpuRoom
 from fetchml.core.state import State
 from fetchml.ports.cluster import Node
 from fetchml.ports.gpu import GpuState

@@ -9,7 +9,7 @@ from fetchml.core.audit import Action
 from fetchml.core.events import InterruptRequested, UpdateRequested
 from fetchml.core.lifecycle import may_be_interrupted
 from fetchml.core.model import ENDED, FailureReason, Principal, Task
-from fetchml.core.notifications.targets import address_fault
+from fetchml.core.notifications import address_fault
 from fetchml.core.requests import rerun, update
 from fetchml.core.requests.checks import Violation
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fetchml.core import permissions
-from fetchml.core.dependencies import by_index, outcomes
-from fetchml.core.model import ENDED, Dependency, Principal, Status, TaskSpec
+from fetchml.core.dependencies import outcomes, request
+from fetchml.core.model import ENDED, Dependency, Principal, Status, SweepMember, TaskSpec
 from fetchml.core.scheduling.shares import Usage
 from fetchml.core.state import Limits, State
-from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.sweeps.model import Sweep
 from fetchml.core.sweeps.progress import Failures
 from fetchml.engine.dispatcher import Dispatcher
@@ -127,12 +126,12 @@ class Dependencies:
         if spec.after is None:
             return Followed(spec, {}, {})
         inputs = frozenset(each for each in spec.inputs_from or () if each in self._sweeps.records)
-        spec = by_index.with_sweeps(spec, inputs)
+        spec = request.with_sweeps(spec, inputs)
         tasks: dict[str, list[str]] = {}
         ended: dict[str, Status] = {}
-        sweeps = by_index.followed(spec)
-        if len(sweeps) > by_index.MAX_FOLLOWED:
-            too_many = f"must not name more than {by_index.MAX_FOLLOWED} sweeps by index"
+        sweeps = request.followed(spec)
+        if len(sweeps) > request.MAX_FOLLOWED:
+            too_many = f"must not name more than {request.MAX_FOLLOWED} sweeps by index"
             raise ValidationFailed([FieldViolation("after", too_many)])
         for sweep_id in sweeps:
             found = await self._by_index(sweep_id)
@@ -153,10 +152,10 @@ class Dependencies:
         """Return tasks of a sweep that are submitted again, after the tasks that have their indexes
         now in the sweeps that they follow. One that is gone is named as before."""
         tasks: dict[str, dict[int, str]] = {}
-        for sweep_id in {each for spec in specs for each in by_index.followed(spec)}:
+        for sweep_id in {each for spec in specs for each in request.followed(spec)}:
             found = await self._by_index(sweep_id)
             tasks[sweep_id] = {index: each.id for index, each in found.items()}
-        return [by_index.renewed(spec, tasks) for spec in specs] if tasks else list(specs)
+        return [request.renewed(spec, tasks) for spec in specs] if tasks else list(specs)
 
     async def _by_index(self, sweep_id: str) -> dict[int, SweepTask]:
         await self._dispatcher.settled()

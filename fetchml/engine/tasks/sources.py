@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from fetchml.core.model import Principal, TaskSpec
-from fetchml.core.requests.checkpoint import source_fault
 from fetchml.core.requests.checks import Violation
 from fetchml.core.requests.project_file import ProjectFile
+from fetchml.core.requests.submission import checkpoint_source_fault
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.task_lookup import VisibleTasks
 from fetchml.engine.tasks.dependencies import Dependencies
@@ -88,5 +88,5 @@ class Sources:
             source = await self._visible.get(who, task_id)
         except NotFound:
             source = None
-        if (fault := source_fault(source)) is not None:
+        if (fault := checkpoint_source_fault(source)) is not None:
             raise ValidationFailed([FieldViolation("checkpoint_from", fault)])

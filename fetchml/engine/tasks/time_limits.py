@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from fetchml.core.bookings.running_tasks import extension_fault
 from fetchml.core.model import HOLDING, Status, Task
-from fetchml.core.requests.task_limits import TaskLimits, timeout_violations
+from fetchml.core.requests.submission import TaskLimits, timeout_violations
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
 from fetchml.core.state import State
 from fetchml.errors import Conflict, Unavailable
@@ -42,8 +42,7 @@ class TimeLimits:
 
     def check(self, wanted: TaskUpdate) -> None:
         """Raises InvalidUpdate for a limit that no task may have."""
-        fields = {"timeout_seconds": wanted.timeout_seconds}
-        found = timeout_violations(fields, self._limits)
+        found = timeout_violations(wanted.timeout_seconds, self._limits)
         if found:
             raise InvalidUpdate(found)
 

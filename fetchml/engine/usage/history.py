@@ -9,11 +9,18 @@ from operator import attrgetter
 import msgspec
 
 from fetchml.core import permissions
+from fetchml.core import usage as requests
 from fetchml.core.model import Principal
-from fetchml.core.requests import usage as requests
-from fetchml.core.requests.usage import MAX_HOLDS, MAX_POINTS_IN_ALL, MAX_ROWS
 from fetchml.core.state import State
-from fetchml.core.usage import DayUse, GpuHold, UserDay, step_ms
+from fetchml.core.usage import (
+    MAX_HOLDS,
+    MAX_POINTS_IN_ALL,
+    MAX_ROWS,
+    DayUse,
+    GpuHold,
+    UserDay,
+    step_ms,
+)
 from fetchml.engine.daily_counts import day_of
 from fetchml.engine.slow_reads import HISTORY_TOO_LONG, SlowReads
 from fetchml.engine.task_lookup import VisibleTasks

@@ -22,7 +22,7 @@ from fetchml.adapters.slurm.health import check_shared
 from fetchml.adapters.slurm.job import Submission
 from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings, SlurmSettings
-from fetchml.core.scheduling.slurm import value_fault
+from fetchml.core.requests.slurm import value_fault
 from fetchml.files.own_file import read_own
 from fetchml.ports.cluster import Node
 from fetchml.server.cannot_start import CannotStart

@@ -15,7 +15,7 @@ from fetchml.adapters.nvml.inventory import SILENT, NvmlInventory
 from fetchml.config.address import Address
 from fetchml.config.settings import Settings, memory_for_tasks_gb
 from fetchml.config.tls import BadCertificate, configured_certificate
-from fetchml.core.gpus.model import ObstacleKind
+from fetchml.core.gpus.allocator import ObstacleKind
 from fetchml.core.requests.volumes import Volume, overlap_fault, path_fault
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.ops import pyinstaller

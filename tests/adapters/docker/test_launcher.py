@@ -12,7 +12,7 @@ from docker.errors import NotFound
 
 from fetchml.adapters.docker.container_config import container_name
 from fetchml.adapters.docker.launcher import DockerLauncher
-from fetchml.core.requests.secrets import Form, SecretUse
+from fetchml.core.model import SecretForm, SecretUse
 from fetchml.files import secrets_file
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import (
@@ -118,7 +118,7 @@ class TestDockerLauncher(LauncherConformance):
         self, bench: Bench, launcher: Launcher, owner: Owner
     ) -> None:
         """`None`: the user is the image's."""
-        uses = ((SecretUse("TOKEN"), b"value-1"), (SecretUse("KEY", Form.FILE), b"value-2"))
+        uses = ((SecretUse("TOKEN"), b"value-1"), (SecretUse("KEY", SecretForm.FILE), b"value-2"))
         script = (
             'grep -c " /secrets tmpfs rw,nosuid,nodev,noexec" /proc/mounts; cat /secrets/KEY; '
             'echo " $TOKEN"; ls /.fetchml/run | grep -c secrets'

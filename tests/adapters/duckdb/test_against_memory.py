@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fetchml.adapters.duckdb import maintenance
-from fetchml.core.model import ENDED, Idempotency, Status
-from fetchml.core.sweeps.member import SweepMember
+from fetchml.core.model import ENDED, Idempotency, Status, SweepMember
 from fetchml.ports.store import Document, TaskQuery
 from tests.support.memory_store import MemoryStore
 from tests.support.stores import Opened, numbered, open_store

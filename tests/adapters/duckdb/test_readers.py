@@ -11,7 +11,7 @@ import pytest
 from fetchml.adapters.duckdb import maintenance, readers, store
 from fetchml.adapters.duckdb.task_rows import page_by
 from fetchml.core.model import Idempotency, Task
-from fetchml.core.requests.usage import Period
+from fetchml.core.usage import Period
 from fetchml.ports.store import ReadTooLong, TaskQuery
 from tests.support.stores import Opened, numbered, store_in
 from tests.support.waiting import soon, until_true

@@ -11,7 +11,6 @@ import pytest
 from fetchml.adapters.duckdb import maintenance
 from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.core.model import Status
-from fetchml.core.requests.usage import Period
 from fetchml.core.usage import (
     DETAIL_MS,
     HISTORY_MS,
@@ -21,6 +20,7 @@ from fetchml.core.usage import (
     DayUse,
     GpuHold,
     GpuSample,
+    Period,
     TaskSample,
     UserDay,
 )

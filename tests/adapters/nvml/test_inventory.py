@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fetchml.adapters.nvml.inventory import NvmlInventory
+from fetchml.core.gpus.allocator import Gpu, Obstacle, ObstacleKind
 from fetchml.core.gpus.health import GpuProcess
-from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from testbed.gpu.stand_in import GpuBox, end, gpu, mig, process, uuid
 from tests.support.gpu_watch import UNSEEN, text, watched
 from tests.support.waiting import SECONDS, soon, wait_until

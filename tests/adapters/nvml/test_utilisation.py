@@ -3,8 +3,8 @@
 import os
 
 from fetchml.adapters.nvml.session import NvmlSession
+from fetchml.core.gpus.allocator import UNOWNED
 from fetchml.core.gpus.health import GpuReading
-from fetchml.core.gpus.model import UNOWNED
 from testbed.gpu.stand_in import GpuBox, gpu, mig, uuid
 
 OWNERS = {1: "first", 2: "second"}

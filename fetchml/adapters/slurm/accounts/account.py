@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fetchml.core.scheduling.slurm import user_fault
+from fetchml.core.requests.slurm import user_fault
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 """Goes into the options of commands: no other characters, and no leading `-`."""

@@ -7,12 +7,13 @@ the characters that Slurm uses for it and no others, and begins with a letter or
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from fetchml.core.requests.checks import strings
+from msgspec import Meta
+
+from fetchml.core.requests.checks import also
 
 MAX_VALUE = 256
-MAX_CHARACTERS = 2048
-"""Of all names and values together."""
 MAX_NICE = 10_000
 
 _NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*(,[A-Za-z0-9][A-Za-z0-9_.@+-]*)*")
@@ -68,21 +69,22 @@ def resources(value: str) -> list[Gres] | None:
     return found
 
 
-def _name(name: object) -> str | None:
+def _name(name: str) -> str | None:
     return None if name in NAMES else f"is no parameter: there are {', '.join(NAMES)}"
 
 
-_are_strings = strings(_name, MAX_VALUE, MAX_CHARACTERS)
-
-
-def check(value: object) -> str | None:
-    """The rule of the field `slurm`."""
-    if (wrong := _are_strings(value)) is not None or not isinstance(value, dict):
-        return wrong
-    for name, text in value.items():
+def _values_fault(parameters: Mapping[str, str]) -> str | None:
+    for name, text in parameters.items():
         if (fault := value_fault(name, text)) is not None:
             return f"{name} {fault}"
     return None
+
+
+SlurmParameters = Annotated[
+    dict[Annotated[str, Meta(extra=also(_name))], Annotated[str, Meta(max_length=MAX_VALUE)]],
+    Meta(max_length=len(NAMES), extra=also(_values_fault)),
+]
+"""The field `slurm` of a create request."""
 
 
 def value_fault(name: str, text: str) -> str | None:

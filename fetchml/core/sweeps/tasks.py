@@ -1,6 +1,7 @@
-"""Placeholders: `{lr}` in `args`, in `command` and in values of `env` stands for a parameter.
+"""The tasks of a sweep: its request, filled in for each index.
 
-The command and the variables may also be those of the snapshot's fetchml.toml.
+`{lr}` in `args`, in `command` and in values of `env` stands for the parameter `lr`. The command and
+the variables may also be those of the snapshot's fetchml.toml.
 
 `{{lr}}` is the text `{lr}`. Other braces are left alone, so JSON and `${}` need no escape unless
 they enclose a name. Arguments are split into words first: a value never becomes a second word.
@@ -8,12 +9,19 @@ they enclose a name. Arguments are split into words first: a value never becomes
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from fetchml.core.requests import shell_words
+from msgspec.structs import replace
+
+from fetchml.core.dependencies import request
+from fetchml.core.footprint import encode_spec, footprint
+from fetchml.core.model import SweepMember, TaskSpec
+from fetchml.core.requests import shell_words, submission
 from fetchml.core.requests.checks import Violation
 from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
+from fetchml.core.requests.submission import Accepted
+from fetchml.core.sweeps.definition import Definition
 
 MAX_NAMED = 5
 """Unknown placeholders that one message names."""
@@ -96,3 +104,75 @@ class Template:
 
 def _has_place(text: object) -> bool:
     return isinstance(text, str) and _PLACE.search(text) is not None
+
+
+class Expansion:
+    def __init__(
+        self,
+        definition: Definition,
+        sweep_id: str,
+        seed: int,
+        project: ProjectFile = NO_PROJECT,
+    ) -> None:
+        """`project`: the snapshot's fetchml.toml."""
+        self._definition = definition
+        self._sweep_id = sweep_id
+        self._seed = seed
+        # A file with faults fails the first request.
+        self._template = Template(definition.task, NO_PROJECT if project.faults else project)
+
+    def violations(self) -> list[Violation]:
+        """Placeholders that name no parameter."""
+        return self._template.violations(dict(self._definition.axes))
+
+    def first_request(self) -> dict[str, object]:
+        """The request of the first task, for the rules that all requests are checked by."""
+        drawn = self._definition.drawn(self._seed, range(1))
+        filled = self._template.filled(self._definition.parameters(0, drawn))
+        return {**self._definition.task, **filled}
+
+    def specs(
+        self,
+        first: TaskSpec,
+        drawn: Sequence[float],
+        count: int,
+        followed: Mapping[str, Sequence[str]] | None = None,
+    ) -> Iterator[Accepted]:
+        """Yield the first `count` tasks in the order of their indexes. `first`: the accepted first
+        request, which differs from the others in its placeholders only. `drawn`: their numbers,
+        see `Definition.drawn`. `followed`: see `by_index.of_index`. Raises InvalidSubmission."""
+        width = len(drawn) // count
+        for index in range(count):
+            spec = self._spec(first, index, drawn[index * width : (index + 1) * width])
+            if followed:
+                try:
+                    spec = request.of_index(spec, index, followed)
+                except request.NamedTwice as error:
+                    raise submission.InvalidSubmission(
+                        [Violation("task.after", str(error))]
+                    ) from None
+            encoded = encode_spec(spec)
+            if wrong := submission.size_fault(encoded):
+                rule = f"{wrong} (in the task with index {index})"
+                raise submission.InvalidSubmission([Violation("task", rule)])
+            yield Accepted(spec, footprint(encoded))
+
+    def _spec(self, first: TaskSpec, index: int, drawn: Sequence[float]) -> TaskSpec:
+        parameters = self._definition.parameters(index, drawn)
+        filled = self._template.filled(parameters)
+        for name, value in filled.items():
+            if wrong := submission.field_fault(name, value):
+                rule = f"{wrong} (in the task with index {index})"
+                raise submission.InvalidSubmission([Violation(f"task.{name}", rule)])
+        member = SweepMember(self._sweep_id, index, parameters, self._definition.max_parallel)
+        return replace(first, sweep=member, **_converted(filled, first))
+
+
+def _converted(filled: dict[str, object], first: TaskSpec) -> dict[str, object]:
+    """The fields as those of a task."""
+    fields = dict(filled)
+    if isinstance(command := fields.get("command"), list):
+        fields["command"] = tuple(command)
+    if isinstance(env := fields.get("env"), dict):
+        fields["env"] = {**(first.env or {}), **env}
+    return fields

@@ -1,16 +1,52 @@
-"""The files of a snapshot that uv reads for an environment.
+"""Environments: the packages that uv installs for a task, as a file of its snapshot lists them.
 
-An environment is cached by the content of these files. So a build gets them and nothing else,
-unless they name folders or files of the snapshot; then it gets the whole snapshot, whose id counts
-as the content.
+The field `environment` of a request names that file. An environment is cached by the content of the
+files that uv reads. A build gets only these files, unless they name folders or other files of the
+snapshot; then it gets the whole snapshot, whose id counts as the content.
 """
 
 import posixpath
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Annotated, NamedTuple
 
-from fetchml.core.requests.snapshot_paths import path_fault
+from msgspec import Meta
+
+from fetchml.core.model import Environment
+from fetchml.core.requests.checks import Rule, also, described
+from fetchml.core.snapshots import path_fault
+
+SOURCES = ("requirements", "project", "script")
+"""The fields of an environment. The names are on the wire."""
+NO_SNAPSHOT = "needs a snapshot with the file: give snapshot_id (fetchml submit --dir)"
+ROOT = "."
+"""The project in the snapshot's root."""
+
+_Path = Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+def _one_source(value: Mapping[str, str]) -> str | None:
+    if len(value) > 1 or not value.keys() <= set(SOURCES):
+        return f"must have one of {', '.join(SOURCES)}, and nothing else"
+    for name, path in value.items():
+        wrong = Rule(_Path).fault(path)
+        if wrong is None and not (name == "project" and path == ROOT):
+            wrong = path_fault(path)
+        if wrong is not None:
+            return f"{name} {wrong}"
+    return None
+
+
+EnvironmentRequest = Annotated[
+    Environment,
+    Meta(
+        extra={
+            **described(f"must be an object with one of {', '.join(SOURCES)}"),
+            **also(_one_source),
+        }
+    ),
+]
+"""The field `environment` of a create request."""
 
 MAX_FILE_BYTES = 1 << 20
 """Largest pyproject.toml or script."""

@@ -2,7 +2,9 @@
 
 The id is the SHA-256 of the tree's manifest (`manifest`, `id_of`), which lists type and content of
 every entry in the order of their paths, without times, owners or other permissions. So the same
-tree has the same id wherever it was packed.
+tree has the same id wherever it was packed. The client computes it before the upload
+(`client/snapshots.py`), and the server again from what it has unpacked (`snapshots/files.py`), both
+with these functions.
 """
 
 import hashlib

@@ -1,4 +1,10 @@
-"""When a waiting task is expected to start: from the run times and the waits of tasks like it."""
+"""When a waiting task is expected to start: from the run times and the waits of tasks like it.
+
+An estimate is made when somebody asks: for the explanation of a waiting task, and for a request
+that is only validated. The simulation (`core.scheduling.estimate`) covers
+the whole queue, and its result is returned again for FRESH_MS. On a cluster the cluster's own
+estimate counts; where it has none, the waits of similar tasks do.
+"""
 
 import asyncio
 import logging
@@ -23,7 +29,7 @@ from fetchml.views import StartEstimate
 WAITS_KEPT = 50
 """Newest waits of tasks with the same resources."""
 WAITS_KEPT_OF_ALL = 200
-WAIT_KINDS = 1_000
+WAITS_KINDS = 1_000
 """Kinds of tasks, by resources. The least recent one is forgotten first."""
 _P50, _P90 = 5, 9
 """Of the ten quantiles."""
@@ -35,7 +41,7 @@ class WaitTimes:
     def __init__(self, ended: Iterable[Task] = ()) -> None:
         """`ended`: the newest that are known, in any order."""
         self._times = TimesByKind[Resources](
-            kept=WAITS_KEPT, kept_of_all=WAITS_KEPT_OF_ALL, kinds=WAIT_KINDS
+            kept=WAITS_KEPT, kept_of_all=WAITS_KEPT_OF_ALL, kinds=WAITS_KINDS
         )
         for task in sorted(ended, key=lambda task: task.allocated_at or 0):
             self.learn(task)
@@ -56,7 +62,7 @@ class WaitTimes:
 RUNS_KEPT = 100
 """Newest run times of similar tasks."""
 RUNS_KEPT_OF_ALL = 400
-RUN_KINDS = 5_000
+RUNS_KINDS = 5_000
 """Kinds of tasks, by name or by resources. The least recent one is forgotten first."""
 ENOUGH = 3
 """Run times of one kind from which on those of less similar tasks are not used."""
@@ -107,7 +113,7 @@ class RunTimes:
     def __init__(self, ended: Iterable[Task] = ()) -> None:
         """`ended`: the newest that are known, in any order."""
         self._times = TimesByKind[Kind](
-            kept=RUNS_KEPT, kept_of_all=RUNS_KEPT_OF_ALL, kinds=RUN_KINDS
+            kept=RUNS_KEPT, kept_of_all=RUNS_KEPT_OF_ALL, kinds=RUNS_KINDS
         )
         for task in sorted(ended, key=lambda task: task.ended_at or 0):
             self.learn(task)

@@ -1,6 +1,8 @@
 """Submissions: each is checked, counted against quotas and room, and made durable."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 from fetchml.core import acceptance, quotas
 from fetchml.core import idempotency as idempotency_keys
@@ -18,12 +20,11 @@ from fetchml.engine.estimates import Estimates
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.task_lookup import TaskLookup, VisibleTasks
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
-from fetchml.engine.tasks.field_names import OF_MANY, OF_THE_ONLY, FieldNames
-from fetchml.engine.tasks.request_keys import check_key, check_keys
 from fetchml.engine.tasks.sources import Sources, as_placed, needs_sources
 from fetchml.environments.environment_service import Environments
 from fetchml.errors import (
     MAX_VIOLATIONS,
+    BadRequest,
     DiskFull,
     FieldViolation,
     Forbidden,
@@ -55,6 +56,20 @@ _ERRORS: dict[RefusalKind, Callable[[str], RequestError]] = {
     RefusalKind.QUOTA: QueueQuotaReached,
     RefusalKind.QUEUE_FULL: Unavailable,
 }
+
+
+class FieldNames(NamedTuple):
+    """Names in errors of the fields of the request with this index."""
+
+    field: Callable[[int, str], str]
+    key: Callable[[int], str]
+    """The idempotency key's field."""
+
+
+OF_THE_ONLY = FieldNames(lambda _, field: field, lambda _: "Idempotency-Key")
+OF_MANY = FieldNames(
+    lambda index, field: f"tasks[{index}].{field}", lambda index: f"tasks[{index}].idempotency_key"
+)
 
 
 class Submissions:
@@ -111,7 +126,7 @@ class Submissions:
             self.require_accepting(who, 1)
             [task] = await self.enter(who, [await self.check(who, request)])
             return task
-        check_key(idempotency_key)
+        require_valid_key(idempotency_key)
         [task] = await self._create_once(who, [request], [idempotency_key], OF_THE_ONLY)
         return task
 
@@ -128,7 +143,7 @@ class Submissions:
         Return the task as it would be; its id names no task. For an `idempotency_key` that was
         used return the task that it created before.
         """
-        check_key(idempotency_key)
+        require_valid_key(idempotency_key)
         keys = [] if idempotency_key is None else [idempotency_key]
         known = await self._store.find_idempotent(who.user, keys) if keys else {}
         new = await self._create(
@@ -153,7 +168,7 @@ class Submissions:
         that it created before.
         """
         keys = idempotency_keys or [None] * len(requests)
-        await check_keys(keys)
+        _require_valid_keys(keys)
         return await self._create_once(who, requests, keys, OF_MANY)
 
     async def _create_once(
@@ -364,6 +379,19 @@ class Submissions:
         """Raises ValidationFailed."""
         if fault := quotas.gpu_fault(self._state.limits, spec):
             raise ValidationFailed([FieldViolation("gpu", fault)])
+
+
+def require_valid_key(key: str | None) -> None:
+    """Raises BadRequest."""
+    if key is not None and (fault := idempotency_keys.key_fault(key)):
+        raise BadRequest(f"Idempotency-Key: {fault}")
+
+
+def _require_valid_keys(keys: Sequence[str | None]) -> None:
+    """Raises ValidationFailed."""
+    faults = islice(idempotency_keys.key_faults(keys), MAX_VIOLATIONS)
+    if violations := [FieldViolation(OF_MANY.key(index), fault) for index, fault in faults]:
+        raise ValidationFailed(violations)
 
 
 def _error(refusal: Refusal) -> RequestError:

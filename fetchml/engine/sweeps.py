@@ -33,10 +33,9 @@ from fetchml.core.sweeps.tasks import Expansion
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.slow_reads import SlowReads
-from fetchml.engine.submissions import Submissions
+from fetchml.engine.submissions import Submissions, require_valid_key
 from fetchml.engine.sweep_records import KIND, KnownSweeps
 from fetchml.engine.tasks.dependencies import Dependencies
-from fetchml.engine.tasks.request_keys import check_key
 from fetchml.engine.tasks.results import AT_ONCE, ResultLists
 from fetchml.engine.tasks.sources import as_placed
 from fetchml.errors import (
@@ -197,7 +196,7 @@ class Sweeps:
         A repeated `idempotency_key` returns the sweep that it created before. A call that is
         cancelled before the first task is created creates nothing.
         """
-        check_key(idempotency_key)
+        require_valid_key(idempotency_key)
         if not permissions.may_submit(who):
             raise Forbidden("A viewer's key can't submit tasks")
         idempotency = None
@@ -279,16 +278,13 @@ class Sweeps:
 
     def _created_by(self, who: Principal, key: Idempotency) -> Sweep | None:
         """The sweep that this key has created. Raises ValidationFailed for another request."""
-        oldest = self._clock() - idempotency_keys.KEPT_MS
-        for each in self._records.newest_first():
-            if each.created_at < oldest:
-                return None
-            made = each.idempotency
-            if made is not None and each.user == who.user and made.key == key.key:
-                if fault := idempotency_keys.fault(made.digest, key):
-                    raise ValidationFailed([FieldViolation("Idempotency-Key", fault)])
-                return each
-        return None
+        records = self._records.newest_first()
+        made = idempotency_keys.earlier(records, who.user, key.key, self._clock())
+        if made is None or made.idempotency is None:
+            return None
+        if fault := idempotency_keys.fault(made.idempotency.digest, key):
+            raise ValidationFailed([FieldViolation("Idempotency-Key", fault)])
+        return made
 
     async def _prepared(
         self,

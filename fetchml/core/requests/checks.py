@@ -123,7 +123,8 @@ class Rule:
         return self._check if self._items is None else self._of_items()
 
     def _of_items(self) -> Check | None:
-        own, item = self._check, self._items and self._items.converted_fault
+        own = self._check
+        item = None if self._items is None else self._items.converted_fault
         if item is None:
             return own
 
@@ -136,8 +137,9 @@ class Rule:
         return check
 
     def _of_entries(self) -> Check | None:
-        own, key = self._check, self._items and self._items.converted_fault
-        value = self._values and self._values.converted_fault
+        own = self._check
+        key = None if self._items is None else self._items.converted_fault
+        value = None if self._values is None else self._values.converted_fault
         if key is None or value is None:
             return self.fault
 

@@ -105,12 +105,6 @@ def test_only_the_newest_run_times_are_kept() -> None:
     assert len(times._times._kinds) == KINDS
 
 
-def test_restored_run_times_may_come_in_any_order() -> None:
-    old = [ran(9, at=at) for at in range(KEPT)]
-    new = [ran(1, at=10**9 + at) for at in range(KEPT)]
-    assert set(RunTimes([*new, *old])(task("new"))) == {MINUTE}
-
-
 async def test_estimate_follows_the_hosts_own_history() -> None:
     box = Box(1, *(ran(10, at=at) for at in range(ENOUGH)))
     box.submit(task("a"), task("b"), task("c"))
@@ -214,17 +208,6 @@ async def test_estimates_of_new_tasks_go_in_turns(monkeypatch: pytest.MonkeyPatc
     assert entered == ["a", "e", "f"]
 
 
-async def test_failed_estimate_of_a_new_task_ends_its_turn(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    estimates = Box(1).estimates
-    with monkeypatch.context() as broken:
-        broken.delattr(State, "enter")
-        assert await estimates.of_new(task("a")) is None
-    assert "the start of a new task can't be estimated" in caplog.text
-    assert await estimates.of_new(task("a")) is not None
-
-
 async def test_used_idempotency_key_has_the_estimate_of_its_task(
     box: EngineBox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,13 +236,6 @@ async def test_used_idempotency_key_has_the_estimate_of_its_task(
         valid = await engine.validate_task(ALICE, SLEEP, "new", with_estimate=True)
         assert valid.estimate is not None
         assert played == [valid.task.id]
-
-
-async def test_too_long_a_queue_has_no_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_WAITING", 3)
-    box = Box(1)
-    box.submit(*(task(f"t{number}") for number in range(5)))
-    assert await box.estimates.of(box.state.tasks["t4"]) is None
 
 
 async def test_first_estimates_are_compared_with_true_starts() -> None:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 SIZE = 12
 ROUNDS = 3
 AT_ONCE = 3
-LARGE = 400
+LARGE = 150
 
 
 def request(name: str, size: int = SIZE, **task: Any) -> dict[str, Any]:

@@ -105,6 +105,12 @@ def test_only_the_newest_run_times_are_kept() -> None:
     assert len(times._times._kinds) == KINDS
 
 
+def test_restored_run_times_may_come_in_any_order() -> None:
+    old = [ran(9, at=at) for at in range(KEPT)]
+    new = [ran(1, at=10**9 + at) for at in range(KEPT)]
+    assert set(RunTimes([*new, *old])(task("new"))) == {MINUTE}
+
+
 async def test_estimate_follows_the_hosts_own_history() -> None:
     box = Box(1, *(ran(10, at=at) for at in range(ENOUGH)))
     box.submit(task("a"), task("b"), task("c"))

@@ -83,7 +83,7 @@ def operations(api: ApiServices) -> list[Operation]:
     async def best(
         who: Principal, sweep_id: str, metric: str | None, goal: str | None, limit: int | None
     ) -> SweepResults:
-        return await engine.best_of_sweep(who, sweep_id, metric or "", goal or "", limit)
+        return await engine.ranking.best(who, sweep_id, metric or "", goal or "", limit)
 
     return [
         *key_operations(api.keys),
@@ -93,9 +93,7 @@ def operations(api: ApiServices) -> list[Operation]:
         Operation(_rpc(secret_pb2, "DeleteSecret"), secrets.delete),
         Operation(_rpc(experiment_pb2, "ArchiveExperiment"), archive, EXPERIMENT),
         Operation(_rpc(experiment_pb2, "DeleteExperiment"), api.experiments.delete),
-        Operation(
-            _rpc(experiment_pb2, "ListExperimentResults"), engine.experiment_results, RESULTS
-        ),
+        Operation(_rpc(experiment_pb2, "ListExperimentResults"), engine.results.list, RESULTS),
         Operation(_rpc(sweep_pb2, "ListSweeps"), sweeps.page, SWEEPS),
         Operation(_rpc(sweep_pb2, "GetSweep"), sweeps.get, SWEEP),
         Operation(_rpc(sweep_pb2, "CancelSweep"), sweeps.cancel, CANCELLED),
@@ -120,14 +118,14 @@ def operations(api: ApiServices) -> list[Operation]:
         Operation(_rpc(gpu_pb2, "ListBookings"), gpus.bookings.list, BOOKINGS),
         Operation(_rpc(gpu_pb2, "CreateBooking"), gpus.bookings.create, BOOKING, status=201),
         Operation(_rpc(gpu_pb2, "DeleteBooking"), gpus.bookings.delete),
-        Operation(_rpc(usage_pb2, "GetTaskUsage"), engine.task_usage, TASK_USAGE),
+        Operation(_rpc(usage_pb2, "GetTaskUsage"), engine.usage.of_task, TASK_USAGE),
         Operation(_rpc(usage_pb2, "GetGpuHistory"), usage.of_gpus, GPU_HISTORY),
         Operation(_rpc(usage_pb2, "ListGpuHours"), usage.by_day, GPU_HOURS_LIST),
         Operation(_rpc(storage_pb2, "GetStorage"), api.retention.report, STORAGE),
         Operation(_rpc(storage_pb2, "PruneStorage"), api.retention.prune, PRUNED),
         Operation(_rpc(audit_pb2, "ListAudit"), api.audit.entries, AUDIT_LIST),
-        Operation(_rpc(server_pb2, "GetServerInfo"), engine.server_info, SERVER),
-        Operation(_rpc(server_pb2, "RunDoctor"), engine.run_doctor, DOCTOR),
+        Operation(_rpc(server_pb2, "GetServerInfo"), engine.information.get, SERVER),
+        Operation(_rpc(server_pb2, "RunDoctor"), engine.diagnosis.run, DOCTOR),
     ]
 
 

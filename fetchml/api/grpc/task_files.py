@@ -27,13 +27,13 @@ class TaskFileCalls:
             since=milliseconds(request.since) if request.HasField("since") else None,
             limit=request.limit if request.HasField("limit") else None,
         )
-        chunks = self._engine.read_logs(
+        chunks = self._engine.logs.read(
             context.principal, request.task_id, wanted, follow=request.follow
         )
         async with aclosing(chunks):
             if request.follow:
                 # Report an unknown task before the stream counts as connected.
-                await self._engine.get_task(context.principal, request.task_id)
+                await self._engine.visible.get(context.principal, request.task_id)
                 yield None
             async for chunk in chunks:
                 yield task_pb2.TaskLogChunk(
@@ -48,7 +48,7 @@ class TaskFileCalls:
             offset=request.offset if request.HasField("offset") else None,
             limit=request.limit if request.HasField("limit") else None,
         )
-        info = await self._engine.log_info(context.principal, request.task_id, wanted)
+        info = await self._engine.logs.info(context.principal, request.task_id, wanted)
         return LOG_INFO.message(info)
 
     async def SearchTaskLogs(
@@ -62,20 +62,20 @@ class TaskFileCalls:
             backwards=request.backwards,
             ignore_case=request.ignore_case,
         )
-        found = await self._engine.search_log(context.principal, request.task_id, wanted)
+        found = await self._engine.logs.search(context.principal, request.task_id, wanted)
         return LOG_MATCHES.message(found)
 
     async def ListTaskOutputs(
         self, request: task_pb2.ListTaskOutputsRequest, context: RpcContext
     ) -> task_pb2.TaskOutputs:
-        files = await self._engine.list_outputs(context.principal, request.task_id, request.folder)
+        files = await self._engine.outputs.list(context.principal, request.task_id, request.folder)
         return task_pb2.TaskOutputs(outputs=[OUTPUT.message(file) for file in files])
 
     async def DownloadTaskArchive(
         self, request: task_pb2.DownloadTaskArchiveRequest, context: RpcContext
     ) -> AsyncIterator[task_pb2.TaskArchiveChunk]:
         form = request.format or "zip"
-        archive = self._engine.archive_outputs(context.principal, request.task_id, form)
+        archive = self._engine.outputs.archive(context.principal, request.task_id, form)
         async with archive as opened:
             async for piece in opened.pieces:
                 yield task_pb2.TaskArchiveChunk(data=piece)
@@ -83,7 +83,7 @@ class TaskFileCalls:
     async def DownloadTaskOutput(
         self, request: task_pb2.DownloadTaskOutputRequest, context: RpcContext
     ) -> AsyncIterator[task_pb2.TaskOutputChunk]:
-        opened = await self._engine.open_output(
+        opened = await self._engine.outputs.open(
             context.principal, request.task_id, request.path, request.folder
         )
         with closing(opened) as file:

@@ -60,7 +60,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         key = idempotency_key(request, context)
         fields, _ = split_create(request)
         if request.validate_only:
-            valid = await self._engine.validate_task(
+            valid = await self._engine.submissions.validate_task(
                 context.principal, fields, key, with_estimate=full
             )
             message = task_message(valid.task, full=full)
@@ -68,7 +68,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
             if valid.estimate is not None:
                 message.start_estimate.CopyFrom(ESTIMATE.message(valid.estimate))
             return message
-        task = await self._engine.create_task(context.principal, fields, key)
+        task = await self._engine.submissions.create_task(context.principal, fields, key)
         return task_message(task, full=full)
 
     async def CreateTasks(
@@ -83,7 +83,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
                 if any(each.full for each in asked):
                     # The reply repeats the request. Refused later, its tasks would be there.
                     made.add(batch.ByteSize() - sum(map(_unshown_bytes, batch.tasks)))
-                tasks = await self._engine.create_tasks(
+                tasks = await self._engine.submissions.create_tasks(
                     context.principal, [each.fields for each in asked], [each.key for each in asked]
                 )
                 pace = Pace()
@@ -95,8 +95,8 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
 
     async def GetTask(self, request: task_pb2.GetTaskRequest, context: RpcContext) -> task_pb2.Task:
         full = wants_full(request.view)
-        task = await self._engine.get_task(context.principal, request.task_id)
-        return task_message(task, full=full, output=await self._engine.task_output(task))
+        task = await self._engine.visible.get(context.principal, request.task_id)
+        return task_message(task, full=full, output=await self._engine.files.output(task))
 
     async def ListTasks(
         self, request: task_pb2.ListTasksRequest, context: RpcContext
@@ -104,10 +104,10 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         full = wants_full(request.view)
         wanted = listing(list_request(request))
         places = self._searches if wanted.query.is_search else self._pages
-        async with self._engine.turn_to_list(context.principal, wanted.query), places:
+        async with self._engine.tasks.turn_to_list(context.principal, wanted.query), places:
             page = TaskPage([], 0)
             if not wanted.impossible:
-                page = await self._engine.list_tasks(
+                page = await self._engine.tasks.list(
                     context.principal, wanted.query, whole=not wanted.by_token
                 )
             reply = task_pb2.TaskList(
@@ -127,7 +127,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         full = wants_full(request.view)
         fields = _changed_fields(request)
         return task_message(
-            await self._engine.update_task(context.principal, request.task_id, fields), full=full
+            await self._engine.changes.update(context.principal, request.task_id, fields), full=full
         )
 
     async def RetryTask(
@@ -136,14 +136,14 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         full = wants_full(request.view)
         key = idempotency_key(request, context)
         return task_message(
-            await self._engine.retry_task(context.principal, request.task_id, key), full=full
+            await self._engine.changes.retry(context.principal, request.task_id, key), full=full
         )
 
     async def InterruptTask(
         self, request: task_pb2.InterruptTaskRequest, context: RpcContext
     ) -> task_pb2.TaskInterruption:
         return INTERRUPTION.message(
-            await self._engine.interrupt_task(context.principal, request.task_id)
+            await self._engine.changes.interrupt(context.principal, request.task_id)
         )
 
     async def DeclareTaskLost(
@@ -151,7 +151,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.Task:
         full = wants_full(request.view)
         return task_message(
-            await self._engine.declare_lost(context.principal, request.task_id), full=full
+            await self._engine.silent.declare_lost(context.principal, request.task_id), full=full
         )
 
     async def CancelTask(
@@ -159,11 +159,11 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.Task:
         full = wants_full(request.view)
         return task_message(
-            await self._engine.cancel_task(context.principal, request.task_id), full=full
+            await self._engine.tasks.cancel(context.principal, request.task_id), full=full
         )
 
     async def DeleteTask(self, request: task_pb2.DeleteTaskRequest, context: RpcContext) -> Empty:
-        await self._engine.delete_task(context.principal, request.task_id)
+        await self._engine.tasks.delete(context.principal, request.task_id)
         return Empty()
 
     async def WatchTasks(
@@ -179,7 +179,9 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
             job_name_prefix=request.job_name_prefix or None,
             experiment_id=request.experiment_id or None,
         )
-        updates = self._engine.watch(context.principal, where, since, snapshot=since is None)
+        updates = self._engine.watches.watch(
+            context.principal, where, since, snapshot=since is None
+        )
         async with aclosing(updates):
             yield None
             async for update in updates:
@@ -189,7 +191,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         self, request: task_pb2.ExplainTaskRequest, context: RpcContext
     ) -> task_pb2.TaskExplanation:
         return EXPLANATION.message(
-            await self._engine.explain_task(context.principal, request.task_id)
+            await self._engine.tasks.explain(context.principal, request.task_id)
         )
 
 

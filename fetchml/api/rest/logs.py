@@ -42,8 +42,8 @@ class LogOperations:
         )
         with self._streams.open(request):
             # Look up the task before the reply begins: afterwards a 404 is no longer possible.
-            start = await self._engine.log_start(request.principal, task_id, wanted)
-            chunks = self._engine.read_logs(
+            start = await self._engine.logs.start(request.principal, task_id, wanted)
+            chunks = self._engine.logs.read(
                 request.principal, task_id, wanted, start=start, follow=follow
             )
             async with aclosing(chunks):
@@ -60,7 +60,7 @@ class LogOperations:
             offset=query.number("offset"),
             limit=query.number("limit"),
         )
-        info = await self._engine.log_info(request.principal, task_id, wanted)
+        info = await self._engine.logs.info(request.principal, task_id, wanted)
         return request.json(LOG_INFO.json(info), ignored=query.ignored)
 
     async def search(self, request: RestRequest, task_id: str) -> web.StreamResponse:
@@ -74,7 +74,7 @@ class LogOperations:
             backwards=query.flag("backwards"),
             ignore_case=query.flag("ignore_case"),
         )
-        found = await self._engine.search_log(request.principal, task_id, wanted)
+        found = await self._engine.logs.search(request.principal, task_id, wanted)
         body = LOG_MATCHES.json(replace(found, matches=()))
         body["matches"] = await request.rows(LOG_MATCH.json, found.matches)
         return request.json(body, ignored=query.ignored)

@@ -4,11 +4,9 @@ shows nobody those of others."""
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 import pytest
-from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from fetchml.core.model import Role
@@ -23,17 +21,6 @@ from tests.support.webhook_receiver import Receiver
 
 PATH = "/v1/notifications"
 UNKNOWN = "01930000-0000-7000-8000-000000000000"
-SETTINGS: list[list[dict[str, Any]]] = [
-    [],
-    [{"url": "http://127.0.0.1:9/a?b=c"}],
-    [{"url": "https://10.0.0.1/", "on": ["started", "completed", "failed", "preempted", "idle"]}],
-]
-WRONG_SETTINGS: list[list[dict[str, Any]]] = [
-    [{"url": f"http://127.0.0.1/{n}"} for n in range(6)],
-    [{"on": ["failed"]}],
-    [{"url": "file:///etc/passwd"}],
-    [{"url": "http://127.0.0.1/\0"}],
-]
 
 
 class User:
@@ -49,15 +36,6 @@ class User:
 
     async def over_grpc(self, method: str, request: Message) -> Any:
         return await outcome(getattr(NotificationServiceStub(self.grpc.channel), method)(request))
-
-    async def set(self, targets: list[dict[str, Any]]) -> list[Any]:
-        """Set the default addresses; the outcomes over REST and over gRPC."""
-        request = ParseDict({"notify": targets}, notification_pb2.SetNotificationSettingsRequest())
-        told = [
-            await self.over_rest("PUT", f"{PATH}/settings", {"notify": targets}),
-            await self.over_grpc("SetNotificationSettings", request),
-        ]
-        return [each if isinstance(each, Outcome) else each.get("notify", []) for each in told]
 
     async def rows(self, query: str = "", **fields: Any) -> Any:
         """A list, which is the same over both transports but for what happens between them."""
@@ -104,45 +82,6 @@ async def server(serve: Serve, processes_backend: Backend) -> Server:
 
 async def user(server: Server, name: str, role: Role = Role.USER) -> User:
     return User(await server.clients(await server.key(name, role)))
-
-
-async def test_settings_and_secrets_have_the_same_outcome(server: Server) -> None:
-    ada = await user(server, "ada")
-    for targets in SETTINGS:
-        over_rest, over_grpc = await ada.set(targets)
-        assert over_rest == over_grpc
-        assert [each["url"] for each in over_rest] == [each["url"] for each in targets]
-        read = await ada.over_grpc(
-            "GetNotificationSettings", notification_pb2.GetNotificationSettingsRequest()
-        )
-        assert read.get("notify", []) == over_rest
-        assert (await ada.over_rest("GET", f"{PATH}/settings"))["notify"] == over_rest
-    for targets in WRONG_SETTINGS:
-        over_rest, over_grpc = await ada.set(targets)
-        assert over_rest == over_grpc
-        assert over_rest.code == "VALIDATION_ERROR", (targets, over_rest)
-    # JSON has no number for an event, and protobuf no text: both name the permitted ones.
-    wrong = notification_pb2.SetNotificationSettingsRequest()
-    wrong.notify.add(url="http://127.0.0.1/", on=[99])
-    told = await ada.over_grpc("SetNotificationSettings", wrong)
-    by_text = [{"url": "http://127.0.0.1/", "on": ["99"]}]
-    assert told == (await ada.over_rest("PUT", f"{PATH}/settings", {"notify": by_text}))
-    assert len((await ada.over_rest("GET", f"{PATH}/settings"))["notify"]) == 1, "none was kept"
-    for url in ("http://127.0.0.1:9/x", "https://a.example/", "", "ftp://a.example/", "a\0"):
-        request = notification_pb2.GetWebhookSecretRequest(url=url)
-        over_rest = await ada.over_rest("GET", f"{PATH}/secret?url={quote(url, safe='')}")
-        assert over_rest == await ada.over_grpc("GetWebhookSecret", request), url
-        assert isinstance(over_rest, dict) == url.startswith("http")
-    before = await ada.over_rest("GET", f"{PATH}/secret?url=http://127.0.0.1/")
-    empty = notification_pb2.ReplaceWebhookSecretsRequest()
-    for replace in (
-        ada.over_rest("POST", f"{PATH}/secret/replace"),
-        ada.over_grpc("ReplaceWebhookSecrets", empty),
-    ):
-        assert await replace == {}
-        after = await ada.over_rest("GET", f"{PATH}/secret?url=http://127.0.0.1/")
-        assert after["secret"] != before["secret"]
-        before = after
 
 
 async def test_lists_retries_and_tests_have_the_same_outcome(server: Server) -> None:

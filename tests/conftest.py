@@ -30,7 +30,7 @@ from tests.support.parallel import (  # those that seem unused are hooks
     pytest_xdist_make_scheduler,  # noqa: F401
     start_engine,
 )
-from tests.support.repeatable import repeat_inputs, set_no_deadline
+from tests.support.repeatable import choose_examples, repeat_inputs
 
 pytest_plugins = [
     "tests.support.engine_box",
@@ -135,7 +135,7 @@ def pytest_configure(config: pytest.Config) -> None:
     started here would inherit: Ctrl-C would then mean nothing to the commands under test."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     repeat_inputs()
-    set_no_deadline()
+    choose_examples(quick=config.option.markexpr == "not slow")
     start_engine(config)
 
 

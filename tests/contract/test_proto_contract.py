@@ -18,7 +18,7 @@ from google.protobuf.descriptor import (
     FieldDescriptor,
     MethodDescriptor,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
@@ -261,7 +261,6 @@ def to_json(message: Message) -> Schema:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_json_of_a_message_is_the_rest_body(name: str, data: st.DataObject) -> None:
     body = data.draw(values(SCHEMAS[name]))

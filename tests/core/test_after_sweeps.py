@@ -1,26 +1,20 @@
 """Tasks that start after sweeps: when they start, when they fail, and what that costs."""
 
-import time
-
 import pytest
 
 from fetchml.core.dependencies import outcomes, request
 from fetchml.core.events import (
     CancelRequested,
-    Collected,
-    Ended,
     LauncherChanged,
-    Started,
     Submitted,
-    TimePassed,
 )
-from fetchml.core.model import AttemptEnd, Condition, Dependency, Status, SweepMember, Task, User
+from fetchml.core.model import Condition, Dependency, Status, SweepMember, Task, User
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.waiting import Blocked
 from fetchml.core.state import Limits, State
 from fetchml.core.sweeps.progress import Failures
 from fetchml.engine.explain import explain
-from tests.core.test_dependencies import NOW, apply_to, end, failed, state_of
+from tests.core.test_dependencies import apply_to, end, failed, state_of
 from tests.support.invariants import check
 from tests.support.tasks import task
 
@@ -121,18 +115,6 @@ def test_condition_that_held_is_open_again_after_a_retry() -> None:
     assert text == "it starts only if a task fails, and all have completed of sweep s"
 
 
-def test_cancelled_waiting_task_leaves_nothing_behind() -> None:
-    state = state_of()
-    apply_to(state, Submitted(5, [*of_sweep("s", 1), task("other")]))
-    on = (whole("s", Condition.ENDED), Dependency("other"))
-    apply_to(state, Submitted(6, [task("x", after=on), task("y", after=on)]))
-    end(state, "s0", 1)
-    for task_id in ("x", "y"):
-        apply_to(state, CancelRequested(7, task_id, User("alice")))
-    left = [state.blocked._held, state.blocked._open, state.blocked._waiting_for]
-    assert left == [{}, {}, {}]
-
-
 def test_restart_finds_a_sweep_that_ended_before_its_news_were_handled() -> None:
     limits = Limits(state_of().limits.capacity, 4, 600_000, "host")
     live = [task("bad", after=(whole("s"),)), task("then", after=(whole("s", Condition.ENDED),))]
@@ -162,46 +144,10 @@ def test_each_index_waits_for_the_same_index() -> None:
     assert text == "it waited for a task that has failed: a2 of sweep a"
 
 
-def run_through(size: int) -> float:
-    """Seconds of the processor in which a sweep and two that wait for it run to their ends."""
-    state = State(Limits(state_of().limits.capacity, 4, 600_000, "host"))
-    step(state, LauncherChanged(1, available=True))
-    on_index = [Dependency(f"a{n}", Condition.COMPLETED, "a", same_index=True) for n in range(size)]
-    by_number = [
-        task(f"b{n}", sweep=SweepMember("b", n, {}), after=(on,)) for n, on in enumerate(on_index)
-    ]
-    began = time.thread_time()
-    for tasks in (
-        of_sweep("a", size),
-        by_number,
-        of_sweep("c", size, whole("a", Condition.ENDED), whole("b", Condition.ENDED)),
-    ):
-        step(state, Submitted(5, tasks))
-    while state.tasks:
-        for task_id in list(state.held):
-            end_quietly(state, task_id)
-    return time.thread_time() - began
-
-
-def end_quietly(state: State, task_id: str) -> None:
-    number = state.tasks[task_id].attempt
-    step(state, Started(NOW, task_id, number, NOW))
-    step(state, Ended(NOW, task_id, number, AttemptEnd(at=NOW, started_at=NOW, code=0)))
-    decision = step(state, Collected(NOW, task_id, number))
-    while state.blocked.news:
-        assert len(decision.changes) <= 2 * outcomes.MOST_AT_ONCE + 10
-        decision = step(state, TimePassed(NOW))
-
-
-def test_cost_of_an_end_does_not_grow_with_those_that_wait() -> None:
-    small, large = run_through(500), run_through(4_000)
-    assert large / small < 24, f"{large:.2f} s against {small:.2f} s: 8 times as many tasks"
-
-
-def test_chain_of_a_thousand_sweeps() -> None:
+def test_chain_of_a_hundred_sweeps() -> None:
     state = state_of()
     apply_to(state, Submitted(5, of_sweep("s0-", 2)))
-    for number in range(1, 1_000):
+    for number in range(1, 100):
         step(state, Submitted(6, of_sweep(f"s{number}-", 2, whole(f"s{number - 1}-"))))
     check(state)
     order = []
@@ -210,10 +156,10 @@ def test_chain_of_a_thousand_sweeps() -> None:
         for task_id in sorted(state.held):
             end(state, task_id)
     assert order == [[f"s{n}-0", f"s{n}-1"] for n in range(3)]
-    changed = apply_to(state, CancelRequested(7, "s999-1", User("alice")))
+    changed = apply_to(state, CancelRequested(7, "s99-1", User("alice")))
     assert len(changed.changes) == 1
     [first, _] = sorted(state.held)
     broken = failed(end(state, first, 1))
-    assert len(broken) == 2 * 996 - 1, "all but the one that was cancelled, and its own sweep"
+    assert len(broken) == 2 * 96 - 1, "all but the one that was cancelled, and its own sweep"
     assert state.tasks.keys() == {"s3-1"}
     assert {each.status for each in state.tasks.values()} <= {Status.PREPARING, Status.RUNNING}

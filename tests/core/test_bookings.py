@@ -4,7 +4,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchml.core.bookings import booking as rules
@@ -67,20 +67,6 @@ def test_only_a_time_limit_lets_a_task_start_before_a_booking() -> None:
     assert box.submit(of("short", "bob", timeout_seconds=in_time)) == ["short"], "it passes"
     box.end("short")
     assert box.submit(of("own", "alice")) == ["own"], "its own booking does not matter"
-
-
-def test_task_without_gpus_and_other_gpus_do_not_matter() -> None:
-    box = host(booking(), gpus=2)
-    assert box.submit(of("cpu", "bob", gpu=0), of("one", "bob"), of("two", "bob")) == ["cpu", "one"]
-    assert box.task("one").gpu_uuids == ("G1",)
-    assert box.submit(of("own", "alice")) == ["own"]
-    assert box.task("own").gpu_uuids == ("G0",)
-
-
-def test_user_gets_its_own_gpus_first() -> None:
-    box = host(booking("b", "alice", "G1"), gpus=3)
-    box.submit(of("own", "alice"))
-    assert box.task("own").gpu_uuids == ("G1",)
 
 
 @pytest.mark.parametrize(
@@ -180,24 +166,19 @@ GOOD = {"user_id": "alice", "gpu": 1, "ends_at": TIME.format("12:00")}
     [
         ({"user_id": None}, "user_id", "must not be null: leave it out"),
         ({"user_id": "a b"}, "user_id", "must be the name of a key"),
-        ({"user_id": ""}, "user_id", "must be the name of a key"),
         ({"user_id": "a" * 65}, "user_id", "must not be longer than 64 characters"),
         ({"gpu": 0}, "gpu", "must be between 1 and 1024"),
-        ({"gpu": True}, "gpu", "must be an integer"),
         ({"gpu": 2}, "gpu", "asks for 2, this host has 1"),
         ({"gpu_uuids": ["G0"]}, "gpu_uuids", "one of both"),
         ({"gpu": ..., "gpu_uuids": []}, "gpu_uuids", "must not be empty"),
-        ({"gpu": ...}, "gpu_uuids", "one of both"),
         ({"gpu": ..., "gpu_uuids": ["G0", "G0"]}, "gpu_uuids", "twice"),
         ({"gpu": ..., "gpu_uuids": ["G7"]}, "gpu_uuids", "there is no GPU 'G7'"),
-        ({"gpu": ..., "gpu_uuids": [1]}, "gpu_uuids", "item 0 must be a string"),
         ({"ends_at": "noon"}, "ends_at", "must be a time"),
         ({"ends_at": ...}, "ends_at", "is required"),
         ({"ends_at": TIME.format("08:00")}, "ends_at", "must be after starts_at"),
         ({"ends_at": "2025-12-09T00:00:00Z"}, "ends_at", "at most 31 days"),
         ({"starts_at": TIME.format("08:00")}, "starts_at", "must not be in the past"),
         ({"starts_at": "2027-10-09T00:00:00Z"}, "starts_at", "within the next 366 days"),
-        ({"starts_at": 1}, "starts_at", "must be a string"),
     ],
 )
 def test_bad_requests_are_refused_with_the_reason(
@@ -268,7 +249,6 @@ TASKS = st.lists(
 )
 
 
-@settings(max_examples=75, deadline=None)
 @given(drawn=BOOKINGS, tasks=TASKS, prestage=st.booleans(), preempts=st.booleans())
 def test_nothing_starts_into_a_booking_and_none_waits_for_ever(
     drawn: list[Any], tasks: list[Any], prestage: bool, preempts: bool

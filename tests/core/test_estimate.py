@@ -3,6 +3,8 @@
 import random
 from functools import partial
 
+import pytest
+
 from fetchml.core.events import GpusSeen, LauncherChanged, Recovered, Started, Submitted
 from fetchml.core.gpus.allocator import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import Resources, Task
@@ -94,6 +96,7 @@ def test_calibration_counts_how_often_estimates_held() -> None:
     assert counts.held == (0.25, 0.75)
 
 
+@pytest.mark.slow
 def test_estimates_hold_in_a_simulation() -> None:
     """Each task is estimated when it is submitted; the durations are not known beforehand, only
     how they are distributed."""

@@ -30,7 +30,6 @@ from fetchml.core.retry import MOST_INFRA_RETRIES
 from fetchml.core.state import Limits, State
 from tests.support import invariants, tasks
 
-LEFTOVER = Obstacle(ObstacleKind.BUSY, "2.1 GiB of its memory are in use")
 OFF_THE_BUS = Obstacle(ObstacleKind.LOST, "it has fallen off the bus")
 EIGHT = tuple(Gpu(f"G{place}", place=place) for place in range(8))
 
@@ -151,23 +150,6 @@ def test_gpu_is_allocated_again_after_its_check() -> None:
     assert box.to_check == ["G0"]
     assert box.do(GpuChecked(1, "G0")) == ["b"]
     assert box.task("a").status is Status.COLLECTING
-
-
-def test_gpu_with_a_fault_is_not_allocated_again() -> None:
-    box = Box(gpus=2)
-    box.submit(task("a"), task("b"), task("c"))
-    box.end("a")
-    assert box.do(GpuChecked(1, "G0", LEFTOVER)) == []
-    assert box.state.gpus.obstacle("G0") == LEFTOVER
-    assert box.do(GpuChecked(1, "G0")) == ["c"]
-
-
-def test_inventory_clears_a_fault() -> None:
-    box = Box(gpus=1)
-    box.submit(task("a"), task("b"))
-    box.end("a")
-    box.do(GpuChecked(1, "G0", LEFTOVER))
-    assert box.see(EIGHT[0]) == ["b"]
 
 
 def test_plain_slots_are_free_at_once() -> None:

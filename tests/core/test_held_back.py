@@ -16,10 +16,9 @@ from fetchml.core.events import (
     TimePassed,
     UpdateRequested,
 )
-from fetchml.core.model import Resources, Status, Task, User
+from fetchml.core.model import Resources, Status, User
 from fetchml.core.reactor import step
 from fetchml.core.requests.update import TaskUpdate, apply, read
-from fetchml.core.scheduling.ready_queue import entry_of
 from fetchml.core.scheduling.waiting import (
     MOST_DUE_AT_ONCE,
     Discarding,
@@ -28,7 +27,7 @@ from fetchml.core.scheduling.waiting import (
     Postponed,
     Queued,
 )
-from fetchml.core.state import ClusterLimits, Limits, State
+from fetchml.core.state import Limits, State
 from fetchml.engine.explain import explain
 from tests.support.invariants import check
 from tests.support.tasks import task
@@ -136,13 +135,6 @@ def test_task_released_while_it_is_discarded_waits_on() -> None:
     assert state.tasks["next"].prestaged, "prestaged once more"
 
 
-def test_waiting_time_begins_with_the_release() -> None:
-    waits = task(created_at=1, start_after=70, released_at=90, not_before=40)
-    assert entry_of(waits).ready_at == 90
-    assert entry_of(task(created_at=1, start_after=70)).ready_at == 70
-    assert entry_of(task(created_at=8)).ready_at == 8
-
-
 def test_held_tasks_count_as_waiting_and_can_be_cancelled() -> None:
     state = state_of(user_queued=2)
     apply_to(state, Submitted(5, [task("a", hold=True), task("b", start_after=100)]))
@@ -211,33 +203,6 @@ def test_times_are_read_and_removed() -> None:
     assert TaskUpdate(hold=False, start_after=1_000).summary == (
         "released; start_after 1970-01-01T00:00:01+00:00"
     )
-
-
-def test_cluster_gets_a_task_when_it_is_released() -> None:
-    state = state_of(cluster=ClusterLimits(10, 10))
-    apply_to(state, LauncherChanged(1, available=True))
-
-    def handed_over(decision: Decision) -> list[Task]:
-        return [each for each in decision.changes if each.prestaged]
-
-    assert not handed_over(apply_to(state, Submitted(5, [task("a", hold=True)])))
-    assert handed_over(apply_to(state, UpdateRequested(6, "a", TaskUpdate(hold=False))))
-
-
-@pytest.mark.parametrize("way", ["hold and release", "another time and back"])
-def test_task_that_is_postponed_again_starts_once(way: str) -> None:
-    state = state_with_launcher()
-    apply_to(state, Submitted(5, [task("first", start_after=90), task("later", start_after=100)]))
-    there, back = (
-        (TaskUpdate(hold=True), TaskUpdate(hold=False))
-        if way == "hold and release"
-        else (TaskUpdate(start_after=200), TaskUpdate(start_after=100))
-    )
-    for now in range(6, 80, 2):
-        apply_to(state, UpdateRequested(now, "later", there))
-        apply_to(state, UpdateRequested(now + 1, "later", back))
-    apply_to(state, CancelRequested(89, "first", User("alice")))
-    assert begun(apply_to(state, TimePassed(100, due=100))) == ["later"]
 
 
 def test_changes_of_a_postponed_task_take_no_memory() -> None:

@@ -23,6 +23,7 @@ def test_valid_filters_have_no_fault(filters: Filters) -> None:
         (Filters(user="\ud800"), "user_id"),
         (Filters(job_name_prefix="\ud800"), "job_name_prefix"),
         (Filters(text="\ud800"), "text"),
+        (Filters(sweep_id="\ud800"), "sweep_id"),
         (Filters(text="x" * 257), "text"),
         (Filters(labels=[""]), "labels"),
         (Filters(labels=["=b"]), "labels"),

@@ -393,4 +393,4 @@ class CoreMachine(RuleBasedStateMachine):
 
 
 TestCore = CoreMachine.TestCase
-TestCore.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+TestCore.settings = settings(stateful_step_count=60)

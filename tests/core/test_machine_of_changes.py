@@ -75,4 +75,4 @@ class ChangingMachine(CoreMachine):
 
 
 TestChanges = ChangingMachine.TestCase
-TestChanges.settings = settings(max_examples=40, stateful_step_count=60, deadline=None)
+TestChanges.settings = settings(stateful_step_count=60)

@@ -68,4 +68,4 @@ class DependentMachine(ChangingMachine):
 
 
 TestDependencies = DependentMachine.TestCase
-TestDependencies.settings = settings(max_examples=40, stateful_step_count=60, deadline=None)
+TestDependencies.settings = settings(stateful_step_count=60)

@@ -162,4 +162,4 @@ class SweepMachine(DependentMachine):
 
 
 TestSweeps = SweepMachine.TestCase
-TestSweeps.settings = settings(max_examples=40, stateful_step_count=60, deadline=None)
+TestSweeps.settings = settings(stateful_step_count=60)

@@ -11,7 +11,6 @@ from fetchml.core.events import (
     Collected,
     Ended,
     GpuChecked,
-    GpuDrained,
     GpuMemoryExhausted,
     GpuMemoryUsed,
     GpusSeen,
@@ -58,11 +57,6 @@ def test_known_and_unknown_do_not_share(first: str, second: str) -> None:
     box = host(known={"known": 1})
     assert box.submit(of("a", first), of("b", second)) == ["a"]
     assert box.end("a") == ["b"]
-
-
-def test_peak_beyond_the_gpu_runs_alone() -> None:
-    box = host(known={"x": 500, "y": 0})
-    assert box.submit(of("a", "x"), of("b", "y")) == ["a"]
 
 
 def test_other_users_jobs_of_that_name_are_unknown() -> None:
@@ -116,16 +110,6 @@ def test_attempt_that_was_not_seen_as_a_whole_teaches_nothing(
 ) -> None:
     box = host()
     run(box, "x", GIB, readings=readings, **end)
-    assert learned(box).get(("alice", "x")) is None
-
-
-def test_cancelled_attempt_teaches_nothing() -> None:
-    box = host()
-    box.submit(of("a", "x"))
-    for _ in range(ENOUGH_READINGS):
-        read(box, ("a", GIB))
-    box.do(CancelRequested(box.now, "a", User("alice")))
-    box.end("a", code=0)
     assert learned(box).get(("alice", "x")) is None
 
 
@@ -214,13 +198,6 @@ def test_task_that_always_reports_it_gets_a_gpu_of_its_own() -> None:
     assert box.end("y") == ["a"]
     box.do(Started(box.now, "a", box.task("a").attempt, box.now))
     assert fail_for_memory(box, "a") is None
-
-
-def test_task_on_its_own_that_reports_it_fails() -> None:
-    box = host(known={"x": 1})
-    box.submit(of("a", "x"))
-    assert fail_for_memory(box, "a") is None
-    assert learned(box).get(("alice", "x")) == GIB
 
 
 def fail_for_memory(box: Host, name: str) -> tuple[str, int, int] | None:
@@ -333,13 +310,6 @@ def test_explanation_names_the_memory() -> None:
         "It waits for 1 GPU without other tasks (0 of 1 free): how much GPU memory its job needs "
         "is not known before one of its tasks has completed ([gpu] packing)."
     )
-
-
-def test_drained_gpu_takes_no_packed_task() -> None:
-    box = host(known={"x": 1})
-    box.submit(of("a", "x"))
-    box.do(GpuDrained(box.now, "G0", "root"))
-    assert box.submit(of("b", "x")) == []
 
 
 def test_preemption_frees_the_whole_gpu_for_an_unknown_job() -> None:

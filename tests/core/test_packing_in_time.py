@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchml.core.bookings.booking import Booking
@@ -222,7 +222,6 @@ class Simulation:
         heappush(self._coming, (when, self._number, what, value))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     true_peaks=JOBS,
     known=KNOWN,
@@ -249,7 +248,6 @@ def test_never_more_learned_peak_than_memory_and_none_waits_for_ever(
     assert started | simulation.cancelled == {f"t{n}" for n in range(len(drawn))}
 
 
-@settings(max_examples=20, deadline=None)
 @given(true_peaks=JOBS, drawn=TASKS, prestage=st.booleans(), preempts=st.booleans())
 def test_no_task_starves_among_packed_ones(
     true_peaks: dict[str, int], drawn: list[Any], prestage: bool, preempts: bool
@@ -263,7 +261,6 @@ def test_no_task_starves_among_packed_ones(
     assert {f"t{n}" for n in range(len(drawn))} <= started
 
 
-@settings(max_examples=60, deadline=None)
 @given(drawn=TASKS, prestage=st.booleans(), preempts=st.booleans())
 def test_packing_changes_nothing_where_no_gpu_is_shared(
     drawn: list[Any], prestage: bool, preempts: bool

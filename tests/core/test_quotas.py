@@ -22,16 +22,6 @@ from fetchml.core.quotas import queue_fault
 from tests.core.host import RESERVE_MS, Host, task
 
 
-def test_quota_of_gpus() -> None:
-    host = Host(gpus=2, user_gpus=1)
-    tasks = [task("a"), task("b"), task("no gpu", 0), task("bob", user="bob")]
-    assert sorted(host.submit(*tasks)) == ["a", "bob", "no gpu"]
-    assert host.reason("b") == (
-        "It waits for alice's own tasks: together they may hold 1 GPU, and hold 1."
-    )
-    assert host.end("a") == ["b"]
-
-
 def test_task_over_its_gpu_quota_has_no_backfill_reservation() -> None:
     host = Host(gpus=2, user_gpus=1)
     host.submit(task("a"), task("b"))
@@ -62,16 +52,6 @@ def test_quota_of_memory_of_live_tasks() -> None:
     assert queue_fault(host.state, "bob", [size]) is None
     host.end("large")
     assert queue_fault(host.state, "alice", [size]) is None
-
-
-def test_quota_of_running_tasks() -> None:
-    host = Host(gpus=3, user_running=1)
-    tasks = [task("a"), task("b"), task("no gpu", 0), task("bob", user="bob")]
-    assert sorted(host.submit(*tasks)) == ["a", "bob"]
-    for name in ("b", "no gpu"):
-        assert host.reason(name) == "It waits for alice's own tasks: 1 of them may run at once."
-    assert host.end("a") == ["b"]
-    assert host.end("b") == ["no gpu"]
 
 
 def test_task_over_its_running_quota_has_no_backfill_reservation() -> None:

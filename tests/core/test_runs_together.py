@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -292,7 +292,6 @@ def end_events(now: int, task: Task, code: int) -> list[Any]:
     ]
 
 
-@settings(max_examples=75, deadline=None)
 @given(
     drawn=st.lists(groups, min_size=1, max_size=6),
     booked=bookings,

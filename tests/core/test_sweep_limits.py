@@ -3,7 +3,7 @@
 from typing import Any
 
 import hypothesis.strategies as st
-from hypothesis import given, settings
+from hypothesis import given
 
 from fetchml.core.events import (
     CancelRequested,
@@ -96,7 +96,6 @@ def test_tasks_that_wait_for_their_sweep_count_for_the_quota() -> None:
     assert "3 tasks of alice wait" in str(queue_fault(host.state, "alice", [0] * 3))
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     most=st.integers(1, 4),
     count=st.integers(1, 12),

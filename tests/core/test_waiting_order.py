@@ -1,6 +1,6 @@
 """The first waiting tasks, and the places of some, agree with the order of the whole queue."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchml.core.model import Task
@@ -26,7 +26,6 @@ def level(user: str) -> int:
     return LEVELS[user]
 
 
-@settings(max_examples=150, deadline=None)
 @given(tasks, st.integers(0, 45), st.sets(st.integers(0, 39)))
 def test_first_and_places_agree_with_the_whole_order(
     made: list[tuple[str, int, int, int]], count: int, removed: set[int]

@@ -1,6 +1,5 @@
 """Tasks and sweeps after sweeps, against a real engine and store."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -200,18 +199,8 @@ async def test_restart_goes_on(box: Box) -> None:
         assert await outcomes(engine, each) == [None, FailureReason.DEPENDENCY_FAILED]
 
 
-@pytest.mark.slow
-async def test_ten_thousand_after_ten_thousand_in_one_commit(box: Box) -> None:
+async def test_sweeps_that_are_followed_by_index_are_bounded(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
-        seconds = []
-        first = await sweep(engine, HELD, 10_000)
-        ways: list[dict[str, Any]] = [{"sweep_id": first}, {"sweep_id": first, "same_index": True}]
-        for on in ways:
-            before = box.parts.dispatcher._seq
-            began = time.thread_time()
-            await sweep(engine, {**HELD, "after": [on]}, 10_000)
-            seconds.append(time.thread_time() - began)
-            assert box.parts.dispatcher._seq == before + 10_000
         many = [await sweep(engine, HELD) for _ in range(request.MAX_FOLLOWED + 1)]
         for field, value in (
             ("after", [{"sweep_id": each, "same_index": True} for each in many]),
@@ -219,4 +208,3 @@ async def test_ten_thousand_after_ten_thousand_in_one_commit(box: Box) -> None:
         ):
             with pytest.raises(ValidationFailed, match="not name more than 10 sweeps by index"):
                 await sweep(engine, {**TRUE, field: value})
-        assert max(seconds) < 4, f"{seconds}: at most 2 s on a machine of its own"

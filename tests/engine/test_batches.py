@@ -8,11 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from fetchml.core.model import Attempt, Principal, Requeue, Status, Task
-from fetchml.engine import feed
 from fetchml.engine.engine import Engine
 from fetchml.engine.watches import batches, message_seq
 from fetchml.engine.watches.watch import Watches
-from fetchml.errors import Unavailable
 from fetchml.views import Batch, Update, UpdateType, WatchFilter
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
 from tests.support.waiting import soon
@@ -86,14 +84,6 @@ async def test_continues_after_any_message_of_any_watch(box: Box) -> None:
             assert (await reader.batch()).tasks == (third,)
 
 
-async def test_update_without_an_end_is_sent_once(box: Box) -> None:
-    async with box.engine() as engine:
-        await held(engine, 1)
-        async with watching(engine, since=2) as reader:
-            [second] = await held(engine, 1)
-            assert (await reader.batch()).tasks == (second,)
-
-
 async def test_readers_at_one_place_share_their_batches(box: Box) -> None:
     async with (
         box.engine() as engine,
@@ -110,19 +100,6 @@ async def test_readers_at_one_place_share_their_batches(box: Box) -> None:
         waits = asyncio.create_task(filtered.batch())
         failed = await ended(engine, (await engine.submissions.create_task(ALICE, FAILS)).id)
         assert (await waits).tasks == (failed,)
-
-
-async def test_slow_reader_gets_fewer_batches_and_misses_nothing(box: Box) -> None:
-    async with box.engine() as engine, watching(engine) as slow, watching(engine) as quick:
-        [task] = await held(engine, 1)
-        assert (await quick.batch()).tasks == (task,)
-        for step in range(3):
-            task = await engine.changes.update(ALICE, task.id, {"metadata": {"step": str(step)}})
-            assert (await quick.batch()).tasks == (task,)
-        batch = await slow.batch()
-        assert batch.tasks == (task,)
-        [later] = await held(engine, 1)
-        assert (await slow.batch()).tasks == (await quick.batch()).tasks == (later,)
 
 
 async def test_many_tasks_at_once_are_a_resync(box: Box) -> None:
@@ -150,20 +127,6 @@ async def test_resync_is_followed_by_a_calm_and_that_by_a_batch(box: Box) -> Non
         assert int(clock() / second) > first
         tasks = await held(engine, batches.MAX_TASKS)
         assert (await reader.batch()).tasks == tuple(tasks)
-
-
-@pytest.mark.slow
-async def test_flood_that_goes_on_is_one_resync_in_each_calm(box: Box) -> None:
-    second = batches.CALM_TICKS * batches.INTERVAL_SECONDS
-    clock = asyncio.get_running_loop().time
-    async with box.engine() as engine, watching(engine) as reader:
-        await asyncio.sleep(second - clock() % second)
-        seen = []
-        for _ in range(3):
-            await held(engine, batches.CALM_TICKS * batches.MAX_TASKS + 1)
-            assert isinstance(await reader.item(), Update)
-            seen.append(int(clock() / second))
-        assert len(set(seen)) == len(seen), "each in a second of its own"
 
 
 async def test_batch_is_bounded_in_bytes_and_the_next_has_the_rest(
@@ -202,15 +165,6 @@ async def test_earlier_attempts_count_in_the_size_of_a_batch(
         assert [(await reader.batch()).tasks for _ in tried] == [(task,) for task in tried]
 
 
-async def test_reader_that_falls_behind_reads_from_disk(
-    box: Box, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed, "KEPT", 2)
-    async with box.engine() as engine, watching(engine) as reader:
-        tasks = await held(engine, 20)
-        assert (await reader.batch()).tasks == tuple(tasks)
-
-
 async def test_changes_that_are_no_longer_kept_are_a_resync(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,15 +179,6 @@ async def test_changes_that_are_no_longer_kept_are_a_resync(
             item = await reader.item()
             assert isinstance(item, Update)
             assert (item.type, item.seq) == (UpdateType.RESYNC, 7)
-
-
-async def test_unknown_seq_causes_a_resync(box: Box) -> None:
-    async with box.engine() as engine, watching(engine, since=10**9) as reader:
-        item = await reader.item()
-        assert isinstance(item, Update)
-        assert (item.type, item.seq) == (UpdateType.RESYNC, 1)
-        [task] = await held(engine, 1)
-        assert (await reader.batch()).tasks == (task,)
 
 
 async def test_private_mode_shares_no_batch_between_users(box: Box) -> None:
@@ -272,14 +217,3 @@ async def test_reader_that_leaves_holds_up_no_other(
         await asyncio.wait([leaves])
         blocked.set()
         assert (await stays).tasks == (task,)
-
-
-async def test_watch_ends_with_a_reason_when_the_server_shuts_down(box: Box) -> None:
-    async with box.engine() as engine, watching(engine) as reader:
-        waits = asyncio.create_task(reader.item())
-        await asyncio.sleep(0)
-        await box.parts.lifecycle.drain()
-        with pytest.raises(Unavailable):
-            await waits
-        with pytest.raises(Unavailable):
-            engine.batches.watch(ADMIN, EVERYTHING)

@@ -68,10 +68,6 @@ def test_unknown_memory_is_not_reported(about: dict[str, object]) -> None:
     assert memory_use(reading(0, **{"used_mb": 5_000, **about}), ["a", "b"]) is None
 
 
-def test_gpu_without_tasks_is_not_reported() -> None:
-    assert memory_use(reading(0), []) is None
-
-
 async def test_reading_from_before_a_task_came_does_not_count(box: GpuBox) -> None:
     """It shows what the last task used."""
     events: list[Event] = []
@@ -170,18 +166,6 @@ async def test_peaks_survive_a_restart(box: GpuBox, store: MemoryStore) -> None:
     await box.gpus.save_peaks()
     assert sorted(await load_peaks(store)) == sorted(known.dump())
     assert known.changed == set()
-
-
-async def test_forgotten_job_leaves_the_store(store: MemoryStore, box: GpuBox) -> None:
-    known = box.pack()
-    saved = PeakStore(store, box.state, lambda: START_MS)
-    for number in range(packing.MOST_OF_USER + 3):
-        known.learn((OWNER, str(number)), 1)
-        if not number:
-            await saved.save()
-    await saved.save()
-    assert len(await store.list_documents(KIND)) == packing.MOST_OF_USER
-    assert len(LearnedPeaks(await load_peaks(store))) == packing.MOST_OF_USER
 
 
 async def test_job_beyond_the_bounds_leaves_the_store_after_a_restart(store: MemoryStore) -> None:

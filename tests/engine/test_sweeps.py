@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from fetchml.core.model import FailureReason, Principal, Role, Status, Task
-from fetchml.core.requests.listing import Filters
 from fetchml.core.sweeps import model
 from fetchml.engine.sweep_records import KnownSweeps
 from fetchml.engine.sweeps import Sweeps, SweepView
@@ -124,15 +123,6 @@ async def test_cancel_ends_all_and_retry_takes_their_places(box: MemoryEngine) -
     assert counts((await reopened(box)).get(ALICE, sweep_id)) == {"completed": 1, "queued": 5}
 
 
-async def test_validation_keeps_nothing(box: MemoryEngine) -> None:
-    sweeps = box.engine.sweeps
-    view = await sweeps.create(ALICE, SIX, validate_only=True)
-    assert view.sweep.total == 6
-    assert [task.spec.args for task in view.tasks] == ["--lr 0.1"] * 3 + ["--lr 0.2"] * 2
-    assert sweeps.page(ADMIN).total == 0
-    assert not box.tasks
-
-
 async def test_key_creates_one_sweep(box: MemoryEngine) -> None:
     sweeps = box.engine.sweeps
     made = await asyncio.gather(*(sweeps.create(ALICE, SIX, "key") for _ in range(3)))
@@ -149,14 +139,10 @@ async def test_key_creates_one_sweep(box: MemoryEngine) -> None:
     ("task", "parameters", "fault"),
     [
         ({}, {"lr": {"values": [1]}}, "task.job_name: is required"),
-        ({"job_name": "a", "args": "{lrr}"}, {"lr": {"values": [1]}}, "has the placeholder {lrr}"),
-        ({"job_name": "a", "args": "'"}, {"lr": {"values": [1]}}, "task.args: can't be split"),
-        ({"job_name": "a", "command": ["{lr}"] * 1001}, {"lr": {"values": [1]}}, "task.command"),
         ({"job_name": "a", "experiment_id": "e"}, {"lr": {"values": [1]}}, "task.experiment_id"),
         ({"job_name": "a", "snapshot_id": "e"}, {"lr": {"values": [1]}}, "task.snapshot_id"),
         ({"job_name": "a", "env": {"A": "{lr}" * 33}}, {"lr": {"values": ["", "x" * 1000]}},
          "task.env: A must not be longer than 32767 characters (in the task with index 1)"),
-        ({"job_name": "a", "sweep": {"id": "x"}}, {}, "parameters: must be 1 to 32"),
     ],
 )  # fmt: skip
 async def test_faults_name_field_and_rule(
@@ -272,11 +258,3 @@ async def test_best_tasks(box: MemoryEngine) -> None:
     for metric, goal, limit in (("", "min", 1), ("loss", "best", 1), ("loss", "min", 0)):
         with pytest.raises(BadRequest):
             await best(BOB, sweep_id, metric, goal, limit)
-
-
-async def test_filter_refuses_text_that_is_not_unicode() -> None:
-    from fetchml.core.requests.listing import fault  # noqa: PLC0415  # beside its only use
-
-    found = fault(Filters(sweep_id="\ud800"))
-    assert found is not None
-    assert found.field == "sweep_id"

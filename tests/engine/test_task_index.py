@@ -164,13 +164,6 @@ def test_a_long_queue_hides_no_ended_task_from_the_first_page() -> None:
         assert len(page.tasks) == FEW
 
 
-def test_tasks_older_than_memory_are_left_to_the_store() -> None:
-    world = World([("alice", Status.COMPLETED)] * 10)
-    assert world.check(TaskQuery(limit=FEW + 1)) is None
-    assert world.check(TaskQuery(limit=1, offset=FEW)) is None
-    assert world.check(TaskQuery(limit=1, offset=10)) == TaskPage([], 10)
-
-
 def test_labels_of_ended_tasks_do_not_pass_the_bound() -> None:
     kept = [tasks.task(f"t{number}", created_at=number) for number in range(5)]
     most = 3 * spec_footprint(tasks.spec(metadata={"a": "x" * 10_000}))
@@ -184,10 +177,3 @@ def test_labels_of_ended_tasks_do_not_pass_the_bound() -> None:
             assert sum(spec_footprint(task.spec) for task in left) <= most or len(left) == 1
             assert recent.floor[1] in ("", left[-1].id)
     assert [task.id for task in left] == ["t4"], "the newest is kept"
-
-
-def test_deep_page_is_left_to_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_index, "MAX_LOOKED_AT", 20)
-    world = World([("bob", Status.QUEUED)] * 50)
-    assert world.check(TaskQuery(limit=5, offset=10)) is not None
-    assert world.check(TaskQuery(limit=5, offset=30)) is None

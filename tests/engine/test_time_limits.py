@@ -12,7 +12,7 @@ from fetchml.core.model import FailureReason, Resources, Status
 from fetchml.core.requests.submission import TaskLimits
 from fetchml.core.state import Limits, State
 from fetchml.engine.tasks.time_limits import TimeLimits
-from fetchml.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed
+from fetchml.errors import Conflict, Forbidden, Unavailable, ValidationFailed
 from fetchml.files.attempt_folder import AttemptFolder, Look, look_here
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.launcher import LaunchSpec
@@ -63,17 +63,6 @@ async def test_owner_and_admin_change_it_and_the_audit_has_it(box: Box) -> None:
         await ended(engine, task.id)
 
 
-async def test_task_of_others_is_not_there_in_private_mode(box: Box) -> None:
-    async with box.engine(private=True) as engine:
-        task = await engine.submissions.create_task(ALICE, SLEEP)
-        await running(engine, task.id)
-        for seconds in (700, 0, 1):
-            with pytest.raises(NotFound):
-                await engine.changes.update(BOB, task.id, {"timeout_seconds": seconds})
-        await engine.tasks.cancel(ALICE, task.id)
-        await ended(engine, task.id)
-
-
 async def test_reserved_gpu_gives_no_more_time_and_names_nobody(box: Box) -> None:
     async with box.engine(private=True) as engine:
         task = await engine.submissions.create_task(ALICE, {**SLEEP, "gpu": 1})
@@ -104,26 +93,6 @@ async def test_longest_limit_of_the_server(box: Box) -> None:
         await engine.changes.update(ALICE, task.id, {"timeout_seconds": 1_000})
         await engine.tasks.cancel(ALICE, task.id)
         await ended(engine, task.id)
-
-
-async def test_estimates_use_the_new_limit(box: Box) -> None:
-    async with box.engine(max_running=1) as engine:
-        task = await engine.submissions.create_task(ALICE, SLEEP)
-        await running(engine, task.id)
-        waits = await engine.submissions.create_task(ALICE, SLEEP)
-        await engine.changes.update(ALICE, task.id, {"timeout_seconds": 5})
-        soon_ends = await engine.tasks.explain(ALICE, waits.id)
-        assert soon_ends.estimate is not None
-        await engine.changes.update(ALICE, task.id, {"timeout_seconds": 100_000})
-        # An estimate is returned again for some seconds, unless there is a new task.
-        another = await engine.submissions.create_task(ALICE, SLEEP)
-        await engine.tasks.explain(ALICE, another.id)
-        ends_late = await engine.tasks.explain(ALICE, waits.id)
-        assert ends_late.estimate is not None
-        assert ends_late.estimate.p90 > soon_ends.estimate.p90
-        for each in (another, waits, task):
-            await engine.tasks.cancel(ALICE, each.id)
-            await ended(engine, each.id)
 
 
 async def test_shim_is_left_with_the_last_of_many_limits(box: Box) -> None:

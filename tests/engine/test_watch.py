@@ -9,7 +9,6 @@ from fetchml.core.model import Status
 from fetchml.core.requests.logs import LogRange
 from fetchml.engine import feed
 from fetchml.engine.engine import Engine
-from fetchml.errors import Unavailable
 from fetchml.views import Update, UpdateType, WatchFilter
 from tests.support.engine_box import ADMIN, ALICE, BOB, Box, ended
 from tests.support.waiting import SECONDS
@@ -94,16 +93,6 @@ async def test_pruned_end_is_a_resync(box: Box, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(box.parts.feed, "_changes", [])
         [update] = await take(engine, 1, since=10, completes=True)
         assert (update.type, update.seq) == (UpdateType.RESYNC, 11)
-
-
-async def test_watch_ends_with_a_reason_when_the_server_shuts_down(box: Box) -> None:
-    async with box.engine() as engine:
-        watch = engine.watches.watch(ADMIN, WatchFilter(), snapshot=True)
-        assert (await anext(watch)).type is UpdateType.SYNCED
-        waits = asyncio.create_task(anext(watch))
-        await box.parts.lifecycle.drain()
-        with pytest.raises(Unavailable):
-            await waits
 
 
 async def test_reader_that_falls_behind_reads_from_disk(

@@ -5,15 +5,12 @@ Earlier findings are in `cases/TARGET/`, one file per input.
 """
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import strategies as st
 
-from tests.fuzz import budget
 from tests.fuzz.budget import CASES
 from tests.fuzz.shapes import changed_json, messages
 from tests.fuzz.target import Target
@@ -55,46 +52,6 @@ def test_parsers_raise_only_expected_errors(name: str) -> None:
             target.parse(data)
 
     fuzz(name, parse, inputs(target), target.share)
-
-
-@pytest.mark.parametrize("way", [budget.fuzz, budget.try_same])
-def test_a_finding_becomes_a_case(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[..., int]
-) -> None:
-    monkeypatch.setattr(budget, "CASES", tmp_path)
-
-    def parse(data: bytes) -> None:
-        if b"!" in data:
-            raise KeyError(data)
-
-    with pytest.raises(KeyError) as raised:
-        way("target", parse, st.binary(), 2000)
-    [case] = tmp_path.glob("target/*")
-    assert case.read_bytes() == b"!"
-    assert str(case) in "".join(raised.value.__notes__)
-
-
-def test_the_time_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that each input moves on by 1/256 s: more than one round is needed."""
-    parsed = 0
-    monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: parsed / 256))
-
-    def parse(data: bytes) -> None:
-        nonlocal parsed
-        parsed += 1
-
-    assert budget.fuzz("target", parse, st.binary(), 4) == 4 * 256 + 1
-    assert parsed > budget.ROUND
-
-
-def test_inputs_are_the_same_in_each_run() -> None:
-    """Also in another run of the tests: the seed is the target's name."""
-    runs: list[list[bytes]] = []
-    for name in ("cookies", "cookies", "trace"):
-        seen: list[bytes] = []
-        assert budget.try_same(name, seen.append, inputs(TARGETS["cookies"]), 40) == 40
-        runs.append(seen)
-    assert runs[0] == runs[1] != runs[2]
 
 
 @pytest.mark.parametrize(

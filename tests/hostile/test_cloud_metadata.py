@@ -26,8 +26,6 @@ from tests.support.other_user import as_service
 from tests.support.service_user import UID, granted
 from tests.support.waiting import soon
 
-pytestmark = pytest.mark.slow
-
 SERVICE = """
 import socket, threading
 listeners = [socket.create_server(("169.254.169.254", port)) for port in (53, 80)]
@@ -95,6 +93,7 @@ async def bench(
     metadata_rules.set_rules(bridge, closed=False)  # Removes those of the network that is gone.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allowed", [False, True])
 async def test_containers_reach_the_metadata_service_only_if_allowed(
     bench: Bench,
@@ -126,6 +125,7 @@ async def test_containers_reach_the_metadata_service_only_if_allowed(
         assert shown["cloud metadata"].finding == "closed to containers"
 
 
+@pytest.mark.slow
 def test_doctor_shows_rules_that_close_the_service(
     docker_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

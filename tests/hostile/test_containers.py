@@ -24,8 +24,6 @@ from tests.support.launcher_bench import bench as open_bench
 from tests.support.program import Backend, Server, Task
 from tests.support.waiting import eventually, soon
 
-pytestmark = pytest.mark.slow
-
 LISTEN = """
 import os, socket, threading, time
 def serve(family, address):
@@ -73,7 +71,7 @@ time.sleep(600)
 """
 
 
-@pytest.fixture(params=["fetchml", "bridge"])
+@pytest.fixture(params=["fetchml", pytest.param("bridge", marks=pytest.mark.slow)])
 def network(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -114,6 +112,7 @@ async def test_containers_cannot_reach_each_other(bench: Bench, network: str) ->
     await soon(launcher.wait(victim))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["fetchml"])
 async def test_removed_network_is_recreated(bench: Bench, docker_engine: Engine) -> None:
     launcher = await bench.open()
@@ -130,6 +129,7 @@ async def test_removed_network_is_recreated(bench: Bench, docker_engine: Engine)
     await soon(launcher.wait(last))
 
 
+@pytest.mark.slow
 async def test_network_reuses_addresses_of_unused_networks_of_other_servers() -> None:
     pools = {"default-address-pools": [{"base": "172.30.0.0/23", "size": 24}]}
     with private_engine(own_network=True, settings=pools) as engine:
@@ -143,6 +143,7 @@ async def test_network_reuses_addresses_of_unused_networks_of_other_servers() ->
         await http.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["none"])
 class TestOneContainer:
     @pytest.mark.parametrize("times", [1, 3])
@@ -218,6 +219,7 @@ async def server(
     await server.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 async def test_task_exhausting_inotify_instances_does_not_block_others(server: Server) -> None:
     """They are counted by uid: not the server's, not another user's."""
@@ -246,6 +248,7 @@ async def test_task_exhausting_inotify_instances_does_not_block_others(server: S
     await eventually(lambda: not server.backend.left_of([theirs, again_id]))
 
 
+@pytest.mark.slow
 async def test_disallowed_image_is_rejected(server: Server) -> None:
     for path, request in (
         ("/v1/tasks", {"job_name": "a", "image": "evil/image"}),

@@ -17,8 +17,6 @@ from tests.environments.bench import Builder
 from tests.support.rest_world import Client, Reply, World, rest_world
 from tests.support.waiting import soon, until_true
 
-pytestmark = pytest.mark.slow
-
 SNAPSHOT = "5" * 64
 FILES = 20
 MOST_TIMES_SLOWER = 40
@@ -94,17 +92,6 @@ async def asked(client: Client, number: int) -> Reply:
     )
 
 
-async def test_one_read_at_a_time_by_user_in_a_thread_of_its_own(
-    world: World, reads: Reads
-) -> None:
-    attack = [asyncio.create_task(asked(world.client, number)) for number in range(4)]
-    replies = await soon(asyncio.gather(*attack))
-    assert {reply.status for reply in replies} == {200}
-    assert reads.most_open == 1
-    assert {name.rpartition("_")[0] for name in reads.threads} == {"environment-files"}
-    assert reads.begun == 4 * FILES, "each file once for each request"
-
-
 async def test_reads_end_with_their_clients(world: World, reads: Reads) -> None:
     reads.go_on.clear()
     attack = [asyncio.create_task(asked(world.client, number)) for number in range(8)]
@@ -130,6 +117,7 @@ async def test_files_of_more_than_1_mib_in_all_are_refused(world: World, reads: 
     assert reads.begun == 3
 
 
+@pytest.mark.slow
 async def test_submits_of_others_go_on_beside_reads(world: World, reads: Reads) -> None:
     bob = world.as_(world.secrets[Role.ADMIN])
 

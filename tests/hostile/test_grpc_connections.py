@@ -18,7 +18,6 @@ from testbed.http2 import (
     END_HEADERS,
     FRAME_BYTES,
     HEADERS,
-    SETTINGS,
     Connection,
     frame,
     header_block,
@@ -113,20 +112,6 @@ async def test_idle_connection_is_closed(tmp_path: Path, monkeypatch: pytest.Mon
         await asyncio.to_thread(look)
 
 
-@pytest.mark.not_through(EDGE, OWN_CONNECTIONS)
-async def test_unfinished_handshake_is_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 1)
-    async with grpc_world.grpc_world(tmp_path) as world:
-        host, _, port = world.address.rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        async with asyncio.timeout(SECONDS):
-            while await reader.read(1000):
-                pass
-        writer.close()
-
-
 def test_acknowledged_limit_of_headers(tmp_path: Path, clients: ExitStack) -> None:
     """The client is answered, and the rest of its headers is dropped."""
     attacked = Attacked(tmp_path / "data")
@@ -143,33 +128,6 @@ def test_acknowledged_limit_of_headers(tmp_path: Path, clients: ExitStack) -> No
         connection.send_raw(frame(CONTINUATION, END_HEADERS, 3))
         assert connection.end_of(3, SECONDS) == "reset"
         assert attacked.memory() - before < 16 * MIB
-
-
-@pytest.mark.not_through(EDGE, OWN_CONNECTIONS)
-async def test_settings_must_be_acknowledged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "SETTINGS_SECONDS", 1)
-    async with grpc_world.grpc_world(tmp_path) as world:
-
-        def look() -> None:
-            with (
-                Connection(world.address, acknowledges=False) as silent,
-                Connection(world.address) as ordinary,
-            ):
-
-                def is_closed() -> bool:
-                    silent.look(0.1)
-                    ordinary.look()
-                    return silent.is_closed or silent.is_closing
-
-                wait_until(is_closed, "settings need no acknowledgement")
-                ordinary.send_raw(frame(SETTINGS, 0, 0))
-                ordinary.look(0.1)
-                assert not ordinary.is_closed
-                assert not ordinary.is_closing
-
-        await asyncio.to_thread(look)
 
 
 def check(attacked: Attacked, address: str) -> int:

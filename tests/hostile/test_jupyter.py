@@ -125,6 +125,7 @@ async def test_slow_logins_do_not_block_the_owner(server: Server) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("server", ["processes"], indirect=True)
 async def test_unread_jupyter_replies_use_bounded_memory(server: Server) -> None:
     service = await Service.running(server, image=NAME)
     await service.json("GET", "/sent")
@@ -142,6 +143,7 @@ async def test_unread_jupyter_replies_use_bounded_memory(server: Server) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("server", ["processes"], indirect=True)
 async def test_uploads_unread_by_jupyter_use_bounded_memory(server: Server) -> None:
     service = await Service.running(server, image=NAME)
     before = server.memory
@@ -169,6 +171,7 @@ async def test_uploads_unread_by_jupyter_use_bounded_memory(server: Server) -> N
     await asyncio.gather(*sending, return_exceptions=True)
 
 
+@pytest.mark.parametrize("server", ["processes"], indirect=True)
 async def test_connections_above_the_limit_are_refused(server: Server) -> None:
     service = await Service.running(server, image=NAME)
     more = 20

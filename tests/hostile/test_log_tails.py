@@ -3,9 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from pathlib import Path
 
-import grpc
 import pytest
 
 from fetchml.core.model import Principal, Role
@@ -15,8 +13,6 @@ from fetchml.engine.engine import Engine
 from fetchml.files import log_search
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.log_search import ReadLog
-from fetchml.v1 import task_pb2
-from tests.support import grpc_world
 from tests.support.memory_engine import MemoryEngine, memory_engine
 from tests.support.rest_world import World, rest_world
 from tests.support.waiting import soon, until_true
@@ -85,42 +81,6 @@ async def test_rest_searches_take_turns_within_the_limit(rest: World, searches: 
         searches.released.set()
         replies = await soon(asyncio.gather(*slow))
     assert {reply.body for reply in replies} == {LINES}
-    assert_took_turns(searches)
-
-
-@pytest.fixture
-async def rpc(tmp_path: Path) -> AsyncIterator[grpc_world.World]:
-    async with grpc_world.grpc_world(tmp_path, streams_per_key=STREAMS) as world:
-        yield world
-
-
-async def test_grpc_searches_take_turns_within_the_limit(
-    rpc: grpc_world.World, searches: Searches
-) -> None:
-    tasks, own = rpc.client.tasks, rpc.client.metadata
-    created = await tasks.CreateTask(task_pb2.CreateTaskRequest(job_name="a"), metadata=own)
-    await rpc.engine.log(created.id, LINES)
-
-    async def read(metadata: object, **fields: int) -> bytes:
-        request = task_pb2.StreamTaskLogsRequest(task_id=created.id, **fields)  # type: ignore[arg-type]
-        chunks = tasks.StreamTaskLogs(request, metadata=metadata)
-        return b"".join([chunk.data async for chunk in chunks])
-
-    slow = {asyncio.create_task(read(own, tail=SLOW)) for _ in range(STREAMS + 1)}
-    try:
-        ended, slow = await soon(asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED))
-        for each in ended:
-            with pytest.raises(grpc.aio.AioRpcError) as error:
-                await each
-            assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        await until_true(lambda: searches.running)
-        other = (("x-api-key", rpc.secrets[Role.ADMIN]),)
-        assert await soon(read(other)) == LINES
-        assert await soon(read(other, tail=1)) == b"three\n"
-    finally:
-        searches.released.set()
-        replies = await soon(asyncio.gather(*slow))
-    assert set(replies) == {LINES}
     assert_took_turns(searches)
 
 

@@ -147,19 +147,6 @@ def plain(text: str) -> str:
     return ID.sub("ID", text)
 
 
-async def test_explanation_names_nothing_of_another_user(scene: Scene) -> None:
-    client = scene.bob[0]
-    for id_ in (scene.own["task_id"], scene.own["waiting"]):
-        reply = await soon(client.get(f"/v1/tasks/{id_}/explain"))
-        assert reply.status == 200
-        assert scene.leaks(reply.body.decode()) == []
-    assert "reserved for other tasks" in reply.json["reason"], "Ada's large task keeps it waiting"
-    # Ada's task took its place, and may run before the preemption is recorded.
-    await scene.server.until(scene.own["task_id"], lambda task: task.preempted > 0)
-    made_way = await scene.server.get(scene.own["task_id"])
-    assert scene.leaks(str(made_way)) == []
-
-
 @pytest.mark.slow
 async def test_grpc_replies_contain_nothing_of_another_user(scene: Scene) -> None:
     client = scene.bob[1]

@@ -15,7 +15,7 @@ from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.backup import archive as archives
 from fetchml.backup.restore import restore
 from fetchml.core.model import Role
-from fetchml.files.data_dir import DataDirLock, is_taken, lock_data_dir
+from fetchml.files.data_dir import is_taken, lock_data_dir
 from fetchml.files.own_file import read_own, write_durably
 from fetchml.jupyter.records import load_key
 from fetchml.server.control_socket import control_socket
@@ -50,20 +50,15 @@ def archive(*entries: Entry) -> io.BytesIO:
     [
         "data/lock",
         "data/admin.key",
-        "data/jupyter.key",
-        "data/control.sock",
         "data/jupyter",
         "data/datasets",
         "data/store/header.copy",
         "data/store/fetchml.duckdb.wal",
         "data/store/temporary",
         "data/snapshots",
-        "data/snapshots/code",
         "data/snapshots/code/tree",
-        "data/snapshots/code/manifest",
         "data/tasks",
         "data/tasks/a",
-        "data/tasks/a/outputs",
         "data/tasks/a/attempts",
         "data/tasks/a/attempts/1",
     ],
@@ -169,16 +164,6 @@ def test_special_file_in_place_of_server_file_is_rejected(
         lock_data_dir(tmp_path)
     with pytest.raises(OSError, match="no regular file"):
         read_own(tmp_path / "lock", 1)
-
-
-def test_server_creates_and_reads_its_own_files(tmp_path: Path) -> None:
-    lock = lock_data_dir(tmp_path)
-    assert isinstance(lock, DataDirLock)
-    assert is_taken(tmp_path)
-    lock.release()
-    key = load_key(tmp_path)
-    assert load_key(tmp_path) == key
-    assert (tmp_path / "jupyter.key").stat().st_mode & 0o777 == 0o600
 
 
 async def test_backup_contains_no_key_and_restore_lists_admins(

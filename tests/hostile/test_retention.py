@@ -70,10 +70,7 @@ async def test_users_prune_their_own_records_and_admins_all(box: Box) -> None:
     [
         {},
         {"older_than_seconds": -1},
-        {"older_than_seconds": 1.5},
-        {"older_than_seconds": 2**31},
         {"older_than_seconds": 1, "kinds": ["keys"]},
-        {"older_than_seconds": 1, "kinds": []},
         {"older_than_seconds": 1, "states": ["running"]},
         {"older_than_seconds": 1, "user_id": "a\nb"},
         {"older_than_seconds": 1, "apply": "yes"},

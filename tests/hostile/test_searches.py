@@ -2,17 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from fetchml.core.model import Principal, Role
+from fetchml.core.model import Principal
 from fetchml.engine.engine import Engine
 from fetchml.ports.store import ReadTooLong, TaskPage, TaskQuery
-from fetchml.v1 import task_pb2
 from tests.support import rest_world
 from tests.support.engine_box import ALICE, BOB
-from tests.support.grpc_world import grpc_world
 from tests.support.memory_engine import memory_engine
 from tests.support.memory_store import MemoryStore
 from tests.support.waiting import soon, until_true
@@ -97,24 +94,6 @@ async def test_a_search_ends_when_its_client_has_gone(rest: rest_world.World) ->
     assert held.most == 1
 
 
-async def test_searches_over_grpc_take_no_place_of_other_lists(tmp_path: Path) -> None:
-    async with grpc_world(tmp_path) as world:
-        held = Held(world.store)
-        tasks, metadata = world.client.tasks, world.client.metadata
-        wanted = task_pb2.ListTasksRequest(text="zzz")
-        searches = [
-            asyncio.ensure_future(tasks.ListTasks(wanted, metadata=metadata)) for _ in range(20)
-        ]
-        await until_true(lambda: held.open == 1)
-        await soon(tasks.ListTasks(task_pb2.ListTasksRequest(), metadata=metadata))
-        async with world.connect(world.secrets[Role.ADMIN]) as admin:
-            other = asyncio.ensure_future(admin.tasks.ListTasks(wanted, metadata=admin.metadata))
-            await until_true(lambda: held.open == 2)
-            held.go_on.set()
-            await soon(asyncio.gather(*searches, other))
-        assert held.most == 2
-
-
 async def test_a_search_that_takes_too_long_says_what_to_do(
     rest: rest_world.World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,24 +111,3 @@ async def test_a_search_that_takes_too_long_says_what_to_do(
         found = await rest.client.get(path)
         assert (found.status, found.code) == (503, "SERVICE_UNAVAILABLE")
         assert found.error == "The history takes too long to read: ask for a shorter time"
-
-
-async def test_histories_of_one_user_wait_for_each_other() -> None:
-    async with memory_engine() as engine:
-        begun = 0
-        go_on = asyncio.Event()
-
-        async def days(_first: str, _last: str, _limit: int, user: str | None) -> list[object]:
-            nonlocal begun
-            begun += 1
-            await go_on.wait()
-            return []
-
-        engine.store.usage.days = days  # type: ignore[method-assign, assignment]
-        by_day = engine.engine.usage.by_day
-        asked = [asyncio.create_task(by_day(ALICE, None, None)) for _ in range(20)]
-        await until_true(lambda: begun == 1)
-        asked.append(asyncio.create_task(by_day(BOB, None, None)))
-        await until_true(lambda: begun == 2)
-        go_on.set()
-        await soon(asyncio.gather(*asked))

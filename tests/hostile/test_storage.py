@@ -18,10 +18,7 @@ from fetchml.files.disk_usage import measure
 from fetchml.files.storage_usage import MonitorSettings, StorageMonitor
 from tests.hostile.storage_box import MIB, disk_watch, script, used
 from tests.support.archives import file, folder, packed, sent
-from tests.support.cli_server import run
 from tests.support.engine_box import ADMIN, ALICE, BOB, Box, ended, running
-from tests.support.program import ADMIN_KEY, Backend
-from tests.support.server_fixtures import Serve
 from tests.support.stores import numbered
 from tests.support.tasks import task
 from tests.support.waiting import SECONDS
@@ -159,18 +156,6 @@ async def test_task_writing_without_end_is_stopped(each_box: Box, place: str) ->
         await ended(engine, quiet.id)
 
 
-async def test_workspace_of_running_task_counts_for_its_user(box: Box) -> None:
-    async with box.engine() as engine:
-        text = "head -c 300000 /dev/zero > $FETCHML_WORKSPACE/x; echo written; sleep 1000"
-        made = await engine.submissions.create_task(ALICE, script(text))
-        await said(engine, made.id)
-        await disk_watch(box, engine).look()
-        assert used(box, ALICE, Kind.WORKSPACES) >= 300_000
-        await engine.tasks.cancel(ALICE, made.id)
-        await ended(engine, made.id)
-        assert not used(box, ALICE, Kind.WORKSPACES)
-
-
 async def test_tasks_are_listed_once_for_all_that_are_measured(box: Box) -> None:
     """On a cluster every task that was handed over is under way: thousands of them."""
     async with box.engine() as engine:
@@ -276,42 +261,3 @@ def test_measuring_a_hostile_tree_is_bounded(tmp_path: Path) -> None:
     assert 504 < measure(tmp_path).files < 700
     assert measure(tmp_path / "fifo").files == measure(tmp_path / "loop").files == 0
     untrusted.remove(tmp_path / "d")
-
-
-async def test_users_see_and_prune_their_own_storage_over_the_network(
-    serve: Serve, processes_backend: Backend
-) -> None:
-    server = await serve(processes_backend, FETCHML_QUOTAS_USER_STORAGE_GB="7").start()
-    secrets = {name: await server.key(name, Role.USER) for name in ("ada", "bob")}
-    ids = {}
-    for name, secret in secrets.items():
-        rest, _ = await server.clients(secret)
-        made = await rest.submit(script("echo x > $FETCHML_OUTPUTS/x"))
-        ids[name] = made.json["id"]
-        await server.ended(ids[name])
-    rest, _ = await server.clients(secrets["ada"])
-    report = (await rest.ask("GET", "/v1/storage")).json
-    assert report["allowed_bytes"] == 7 << 30
-    [mine] = report["users"]
-    assert mine["user_id"] == "ada"
-    assert mine["bytes"] == sum(kind["bytes"] for kind in mine["kinds"]) > 0
-    everybody = (await server.rest.ask("GET", "/v1/storage")).json["users"]
-    assert {user["user_id"] for user in everybody} == {"ada", "bob"}
-
-    async def command(name: str, *arguments: str) -> str:
-        secret = ADMIN_KEY if name == "admin" else secrets[name]
-        variables = {"FETCHML_SERVER": server.grpc_address, "FETCHML_API_KEY": secret}
-        ran = await asyncio.to_thread(run, *arguments, **variables)
-        return ran.succeeded()
-
-    assert "bob" not in await command("ada", "storage")
-    assert "7.0 GiB" in await command("admin", "storage")
-    told = await command("ada", "prune", "--older-than", "0s", "--dry-run")
-    assert "1 task," in told
-    assert (await rest.ask("GET", f"/v1/tasks/{ids['ada']}")).status == 200
-    told = await command("ada", "prune", "--older-than", "0s", "--yes")
-    assert "Removed: 1 task," in told
-    assert (await rest.ask("GET", f"/v1/tasks/{ids['ada']}")).status == 404
-    assert (await rest.ask("GET", f"/v1/tasks/{ids['bob']}")).status == 200
-    assert "Nothing is that old" in await command("admin", "prune", "--older-than", "9d", "-y")
-    await server.stop()

@@ -1,21 +1,16 @@
 """A sweep makes many tasks of one small request: its memory, and its turns of the event loop."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from fetchml.core.footprint import footprint
-from fetchml.core.model import Dependency, Principal, Role, TaskSpec
-from fetchml.core.requests.checks import MAX_ITEMS
+from fetchml.core.model import Principal, Role
 from fetchml.core.sweeps import model, tasks
 from fetchml.engine import sweeps
 from fetchml.engine.sweeps import Sweeps
-from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
 from fetchml.errors import Unavailable, ValidationFailed
 from fetchml.ports.store import TaskQuery
-from tests.hostile.turns import LONGEST_SECONDS, longest_turn
 from tests.support.engine_box import ALICE, Box
 
 WORD = "{n}" + "x" * 30_000
@@ -49,19 +44,6 @@ async def test_memory_of_one_sweep_is_bounded_before_its_tasks_are_made(
             assert sum(made[:-1]) <= 1 << 20
         assert (await engine.tasks.list(ALICE, TaskQuery(limit=0))).total == 0
         assert engine.sweeps.totals().sweeps == 0
-
-
-async def test_conditions_of_many_tasks_are_read_in_short_turns() -> None:
-    after = tuple(Dependency(f"t{number}") for number in range(MAX_ITEMS))
-    state: Any = SimpleNamespace(tasks={each.task_id for each in after})
-    others: Any = None  # All tasks are live: no other part is used.
-    specs = [TaskSpec("a", "a", ("a",), after=after)] * 5_000
-
-    async def read() -> None:
-        made = Dependencies(others, others, state, others, others, private=False)
-        assert await made.ended(ALICE, specs) == NOTHING_ENDED
-
-    assert await longest_turn(read) < LONGEST_SECONDS
 
 
 async def test_few_users_cannot_take_all_places_of_sweeps(

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 
 from fetchml.core.model import Role
-from fetchml.core.sweeps import search_space
 from fetchml.core.sweeps.definition import MAX_PARAMETERS, Definition
 from fetchml.core.sweeps.search_space import MAX_TASKS
-from fetchml.engine import sweeps
-from fetchml.engine.sweeps import DRAWN_AT_ONCE, SHOWN_TASKS
+from fetchml.engine.sweeps import DRAWN_AT_ONCE
 from tests.support.rest_world import Client, Reply, World, rest_world
 from tests.support.waiting import soon, until_true
 
@@ -62,29 +60,6 @@ def drawn(world: World, monkeypatch: pytest.MonkeyPatch) -> Drawn:
 
 async def create(client: Client, request: object, query: str = "") -> Reply:
     return await client.submit(request, f"/v1/sweeps{query}")
-
-
-async def test_draws_take_one_thread_outside_of_the_lock(world: World, drawn: Drawn) -> None:
-    search_space._logarithm.cache_clear()
-    made = await soon(create(world.client, random_sweep(MAX_PARAMETERS, 2 * PORTION)))
-    assert made.status == 201
-    assert drawn.threads == {"sweep-draws_0"}
-    assert not drawn.waited_in_lock
-    assert drawn.tasks[MAX_PARAMETERS] == 2 * PORTION
-    # 1e-5 is the lower bound of all.
-    assert search_space._logarithm.cache_info().misses == MAX_PARAMETERS + 1
-
-
-async def test_validation_draws_what_it_shows(
-    world: World, drawn: Drawn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = await soon(create(world.client, random_sweep(2, MAX_TASKS), "?validate_only=true"))
-    assert (made.status, made.json["total"]) == (200, MAX_TASKS)
-    assert len(made.json["tasks"]) == drawn.tasks[2] == SHOWN_TASKS
-    monkeypatch.setattr(sweeps, "MAX_TASK_BYTES", 1 << 20)
-    refused = await soon(create(world.client, ATTACK, "?validate_only=true"))
-    assert "take more: use fewer values" in refused.error, "the others count as those"
-    assert drawn.tasks[MAX_PARAMETERS] == SHOWN_TASKS
 
 
 async def test_draws_end_with_their_client(world: World, drawn: Drawn) -> None:

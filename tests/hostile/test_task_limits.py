@@ -22,8 +22,6 @@ from tests.support.engine_box import ALICE, Box
 from tests.support.engine_box import box as box  # noqa: PLC0414 - a fixture
 from tests.support.project_files import project_of
 
-pytestmark = pytest.mark.slow
-
 BOX = Resources(8, 64, 2)
 LIMITS = TaskLimits(
     cpu=1, memory_gb=4, timeout_seconds=600, max_cpu=4, max_memory_gb=16, max_timeout_seconds=3600
@@ -165,6 +163,7 @@ def python(script: str) -> dict[str, object]:
 GROW = "kept = []\nwhile True:\n    kept.append(b'x' * (16 << 20)); print(len(kept), flush=True)"
 
 
+@pytest.mark.slow
 def test_task_without_memory_request_is_limited(attacked: Attacked) -> None:
     task = attacked.ended(attacked.mallory, **python(GROW))
     assert task["failure_reason"] == "OUT_OF_MEMORY"
@@ -194,44 +193,3 @@ def test_fork_bomb_stops_at_the_process_limit(attacked: Attacked) -> None:
     number, _, reason = task["output"].strip().partition(" ")
     assert 20 < int(number) < 40
     assert reason == "Resource temporarily unavailable"
-
-
-FILL = """
-import sys
-size = 0
-try:
-    with open(sys.argv[1], "wb", buffering=0) as file:
-        while True:
-            size += file.write(bytes(1 << 20))
-except OSError as error:
-    print(size >> 20, error.strerror)
-"""
-
-
-@pytest.mark.parametrize(("place", "mib"), [("/dev/shm/f", 64), ("/tmp/f", 32)])  # noqa: S108
-def test_in_memory_folders_are_bounded(attacked: Attacked, place: str, mib: int) -> None:
-    task = attacked.ended(attacked.mallory, command=["python3", "-c", FILL, place])
-    assert task["output"].strip() == f"{mib} No space left on device"
-
-
-def test_in_memory_files_count_as_task_memory(
-    docker_engine: Engine, python_image: str, tmp_path: Path
-) -> None:
-    """A task with 1 GiB can't have more by writing to /dev/shm."""
-    attacked = Attacked(
-        tmp_path / "data",
-        "docker",
-        DOCKER_HOST=docker_engine.host,
-        FETCHML_TASKS_IMAGE=python_image,
-        FETCHML_TASKS_NETWORK="none",
-        FETCHML_TASKS_MAX_MEMORY_GB="1",
-        FETCHML_TASKS_SHM_MB="2048",
-    )
-    try:
-        task = attacked.ended(attacked.mallory, command=["python3", "-c", FILL, "/dev/shm/f"])  # noqa: S108
-        assert task["failure_reason"] == "OUT_OF_MEMORY"
-        reply = attacked.submit(attacked.mallory, memory_gb=2)
-        assert reply.status == 422
-        assert "a task may have 1 ([tasks] max_memory_gb)" in reply.body["error"]
-    finally:
-        attacked.close()

@@ -182,19 +182,6 @@ async def called(way: Callable[[str], object], id_: str) -> None:
         await made
 
 
-async def test_own_tasks_are_found_in_memory(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    statements = Statements(monkeypatch)
-    async with box.engine(private=True) as engine:
-        task = await engine.submissions.create_task(ALICE, {**SLEEP, "hold": True})
-        statements.clear()
-        for who in (ALICE, ADMIN):
-            assert (await engine.visible.get(who, task.id)).id == task.id
-        assert (
-            await engine.submissions.create_task(ALICE, {"job_name": "b", "after": [task.id]})
-        ).spec.after
-        assert statements == []
-
-
 async def test_store_returns_another_users_task_to_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,7 +71,7 @@ def test_any_text_fails_at_most_its_own_request(group: str, tmp_path: Path, fron
 # Shim files
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
+@settings(suppress_health_check=SLOW)
 @given(
     name=st.sampled_from(["claim", "started", "exit", "log.00000000000000000000", "log.x"]),
     keys=st.lists(

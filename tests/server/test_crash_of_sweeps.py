@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 SIZE = 12
 ROUNDS = 3
 AT_ONCE = 3
-LARGE = 400
+LARGE = 150
 
 
 def request(name: str, size: int = SIZE, **task: Any) -> dict[str, Any]:
@@ -58,9 +58,9 @@ async def stored(server: Server) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("step", "is_there"), [("documents_put", False), ("tasks_put", False), ("committed", True)]
+    ("step", "is_there", "follows"),
+    [("documents_put", False, True), ("tasks_put", False, False), ("committed", True, True)],
 )
-@pytest.mark.parametrize("follows", [False, True])
 async def test_killed_within_the_commit(
     serve: Serve, processes_backend: Backend, step: str, is_there: bool, follows: bool
 ) -> None:

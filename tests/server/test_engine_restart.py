@@ -1,20 +1,17 @@
 """The Docker engine stops under running tasks, and starts again."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from examples.local_image import build_base
-from fetchml.adapters.docker.container_config import container_name
 from fetchml.core.verdict import STOPPED
 from testbed.docker_engine import PrivateEngine, private_engine
-from tests.support.program import Server, Task, all_ended
+from tests.support.program import Server, Task
 from tests.support.server_fixtures import containers_of
-from tests.support.waiting import eventually, until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -87,96 +84,6 @@ async def test_engine_crash_under_running_tasks(
     assert (await server.ended(later)).status == Task.completed
     assert await server.health() == "healthy"
     await server.assert_idle(*tasks, later)
-    assert own_docker_engine.client.containers.list(all=True) == []
-
-
-async def test_out_of_memory_kill_while_the_engine_is_away(
-    server: Server, own_docker_engine: PrivateEngine
-) -> None:
-    """The engine reports it only if it is there; the shim reads it from the cgroup."""
-    grow = "exec python3 -c \"grown = []\nwhile True: grown.append(b'x' * (1 << 24))\""
-    task_id = await server.submit(UNTIL_TOLD.replace("exit 5", grow), memory_gb=1)
-    await server.running(task_id)
-    own_docker_engine.kill()
-    await until_health(server, "degraded")
-    server.tell(task_id)
-    await eventually(lambda: any(server.data_dir.glob("tasks/**/run/exit")))
-    own_docker_engine.start()
-    ended = await server.until(task_id, lambda task: task.status == Task.failed)
-    assert (ended.failure_reason, ended.infra_retries) == (Task.OUT_OF_MEMORY, 0), ended
-    await server.assert_idle(task_id)
-
-
-async def test_engine_crash_under_starting_and_ending_tasks(
-    server: Server, own_docker_engine: PrivateEngine
-) -> None:
-    tasks = [await server.submit(COUNTED, max_retries=2) for _ in range(12)]
-    async with server.watch() as updates:
-        await all_ended(updates, tasks[:4])
-    own_docker_engine.kill()
-    own_docker_engine.start()
-    async with server.watch() as updates:
-        ended = await all_ended(updates, tasks)
-    for task_id, task in ended.items():
-        assert task.status == Task.completed, task
-        reply = await server.rest.get(f"/v1/tasks/{task_id}/outputs/starts")
-        assert reply.body == b"started\n", "once in the attempt that counts"
-    await server.assert_idle(*tasks)
-
-
-async def test_orderly_engine_stop_under_tasks(
-    server: Server, own_docker_engine: PrivateEngine
-) -> None:
-    """It asks tasks to end, which they had not done yet: they are tried again when it is back."""
-    obeys = await server.submit(FIRST_TIME + "trap 'exit 7' TERM; " + UNTIL_TOLD)
-    stays = await server.submit(FIRST_TIME + "trap '' TERM; " + UNTIL_TOLD)
-    for task_id in (obeys, stays):
-        await server.running(task_id)
-    own_docker_engine.stop()
-    await until_health(server, "degraded")
-    await server.until(obeys, lambda task: task.status == Task.queued)
-    later = await server.submit("exit 0")
-    own_docker_engine.start()
-    for task_id in (obeys, stays):
-        task = await server.ended(task_id)
-        assert (task.status, task.attempt) == (Task.completed, 2), task
-    assert (await server.ended(later)).status == Task.completed
-    await server.assert_idle(obeys, stays, later)
-
-
-async def test_engine_and_server_crash_together(
-    server: Server, own_docker_engine: PrivateEngine
-) -> None:
-    """One ends while both are away, one dies with its shim: nobody can know how it ended."""
-    ended = await server.submit(COUNTED + UNTIL_TOLD)
-    cut_off, retried = [
-        await server.submit(FIRST_TIME + UNTIL_TOLD, max_retries=retries) for retries in (0, 1)
-    ]
-    for task_id in (ended, cut_off, retried):
-        await server.running(task_id)
-    queued = await server.submit("exit 0")
-    shims = [
-        own_docker_engine.client.containers.get(container_name(task_id, 1)).attrs["State"]["Pid"]
-        for task_id in (cut_off, retried)
-    ]
-    await server.kill()
-    own_docker_engine.kill()
-    for pid in shims:
-        os.kill(pid, signal.SIGKILL)
-    server.tell(ended)
-    exit_file = Path(server.data_dir, f"tasks/{ended}/attempts/1/run/exit")
-    await eventually(exit_file.exists)
-
-    await server.start()  # before the engine: it waits for it
-    assert await server.health() == "degraded"
-    own_docker_engine.start()
-    task = await server.ended(ended)
-    assert (task.exit_code, task.attempt) == (5, 1), task
-    for task_id in (cut_off, retried):
-        task = await server.ended(task_id)
-        assert (task.status, task.attempt, task.retry_count) == (Task.completed, 2, 0), task
-    assert (await server.ended(queued)).status == Task.completed
-    await server.assert_idle(ended, cut_off, retried, queued)
     assert own_docker_engine.client.containers.list(all=True) == []
 
 

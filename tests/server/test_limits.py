@@ -13,11 +13,11 @@ import pytest
 from google.protobuf.message import Message
 
 from fetchml.core.model import Role
-from fetchml.v1 import key_pb2, task_pb2
+from fetchml.v1 import task_pb2
 from fetchml.v1.task_pb2_grpc import TaskServiceStub
 from tests.support import grpc_world
 from tests.support.grpc_world import Refusal, failed_call
-from tests.support.program import Backend, Server, Task
+from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import eventually, soon
 
@@ -36,55 +36,7 @@ def rpc(client: grpc_world.Client, method: str, request: Message) -> Awaitable[A
     return called
 
 
-def named(task_id: str) -> dict[str, Message]:
-    """What ends or deletes a task over gRPC."""
-    return {
-        "CancelTask": task_pb2.CancelTaskRequest(task_id=task_id),
-        "DeleteTask": task_pb2.DeleteTaskRequest(task_id=task_id),
-    }
-
-
 CREATE = task_pb2.CreateTaskRequest(job_name="a", command=["true"])
-
-
-async def test_each_role_is_limited_to_its_calls(serve: Serve, processes_backend: Backend) -> None:
-    server = await serve(processes_backend).start()
-    clients = {
-        name: await server.clients(await server.key(name, role))
-        for name, role in (("ann", Role.USER), ("bob", Role.USER), ("eve", Role.VIEWER))
-    }
-    request = {"job_name": "a", "command": ["sleep", "600"]}
-    task_id = (await clients["ann"][0].submit(request)).json["id"]
-    await server.running(task_id)
-
-    rest, client = clients["eve"]
-    assert (await rest.submit(request)).status == 403
-    assert (await refused(rpc(client, "CreateTask", CREATE))).code is Code.PERMISSION_DENIED
-    batch = iter([task_pb2.CreateTasksRequest(tasks=[CREATE])])
-    call = client.tasks.CreateTasks(batch)
-    assert (await refused(call)).reason == "FORBIDDEN"
-    for name in ("eve", "bob"):
-        rest, client = clients[name]
-        reply = await rest.ask("DELETE", f"/v1/tasks/{task_id}")
-        assert (reply.status, reply.code) == (403, "FORBIDDEN")
-        for method, message in named(task_id).items():
-            seen = await refused(rpc(client, method, message))
-            assert (seen.code, seen.message) == (Code.PERMISSION_DENIED, reply.error)
-        for path in (f"/v1/tasks/{task_id}", "/v1/tasks", "/v1/queue"):
-            assert (await rest.get(path)).status == 200, "everyone reads"
-    assert (await server.get(task_id)).status == Task.running
-
-    for name in ("eve", "bob"):
-        _, client = clients[name]
-        call = client.keys.ListKeys(key_pb2.ListKeysRequest())
-        assert (await refused(call)).code is Code.PERMISSION_DENIED
-
-    rest, _ = clients["ann"]
-    assert (await rest.ask("DELETE", f"/v1/tasks/{task_id}")).status == 204
-    assert (await server.ended(task_id)).error == "cancelled by ann"
-    other = (await rest.submit(request)).json["id"]
-    await rpc(server.grpc, "CancelTask", named(other)["CancelTask"])
-    assert (await server.ended(other)).error == "cancelled by admin"
 
 
 async def test_key_rate_limit_spans_both_transports(
@@ -135,27 +87,6 @@ async def test_wrong_keys_are_rejected_and_limited(
     rest, _ = await server.clients(right)
     assert (await rest.get("/v1/tasks")).json["total"] == 0, "a right key passes"
     assert right not in server.log
-
-
-async def test_nearly_full_disk_refuses_new_tasks(serve: Serve, processes_backend: Backend) -> None:
-    server = await serve(processes_backend).start()
-    waits = await server.submit_running(UNTIL_TOLD + "exit 4")
-    await server.stop()
-    await server.start(FETCHML_HISTORY_MIN_FREE_MB=str(2**31 - 1))
-    reply = await server.rest.submit()
-    assert (reply.status, reply.code) == (503, "SERVICE_UNAVAILABLE")
-    seen = await refused(rpc(server.grpc, "CreateTask", CREATE))
-    assert (seen.code, seen.message) == (Code.UNAVAILABLE, reply.error)
-    assert (await server.rest.get("/health")).json["status"] == "unhealthy"
-    assert (await server.rest.get("/livez")).status == 200
-    assert (await server.rest.get("/readyz")).status == 503
-    server.tell(waits)
-    assert (await server.ended(waits)).exit_code == 4, "what runs goes on to its end"
-    assert (await server.rest.get("/v1/tasks")).json["total"] == 1
-    assert (await server.rest.ask("DELETE", f"/v1/tasks/{waits}")).status == 204
-    await server.stop()
-    await server.start()
-    await server.assert_idle(waits)
 
 
 def open_files(server: Server) -> int:

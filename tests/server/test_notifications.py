@@ -7,7 +7,7 @@ from urllib.parse import quote
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import until
-from tests.support.webhook_receiver import HANG, Receiver
+from tests.support.webhook_receiver import Receiver
 
 PRIVATE = {"FETCHML_NOTIFICATIONS_ALLOW_PRIVATE": "true"}
 
@@ -20,11 +20,6 @@ def request(url: str, *on: str, script: str = "true", **fields: Any) -> dict[str
 async def rows(server: Server) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = (await server.rest.get("/v1/notifications")).json["notifications"]
     return found
-
-
-async def until_error(server: Server, part: str) -> None:
-    """Until the last attempt of the only message has failed like this."""
-    await until(lambda: rows(server), lambda found: part in found[0].get("last_error", ""))
 
 
 async def secret(server: Server, url: str) -> str:
@@ -85,26 +80,6 @@ async def test_killed_between_delivery_and_its_record_it_is_sent_again(
     assert await until(lambda: rows(server), lambda found: not found) == []
 
 
-async def test_receiver_that_hangs_delays_nobody(
-    serve: Serve, processes_backend: Backend, receiver: Receiver
-) -> None:
-    short = {"FETCHML_NOTIFICATIONS_TIMEOUT_SECONDS": "2"}
-    server = await serve(processes_backend, **PRIVATE, **short).start()
-    async with Receiver().listening() as hanging:
-        hanging.status = HANG
-        for _ in range(3):
-            await server.rest.submit(request(hanging.url), "/v1/tasks")
-        await hanging.until(1)
-        await server.rest.submit(request(receiver.url, "failed", script="exit 3"), "/v1/tasks")
-        [failed] = await receiver.until(1)
-        assert failed.json["data"]["task"]["exit_code"] == 3
-        found = await until(
-            lambda: rows(server), lambda found: any("last_error" in each for each in found)
-        )
-        errors = [each["last_error"] for each in found if "last_error" in each]
-        assert errors[0] == "127.0.0.1 did not answer within 2 s"
-
-
 async def test_sweep_and_defaults_and_test_message(
     serve: Serve, processes_backend: Backend, receiver: Receiver
 ) -> None:
@@ -142,38 +117,6 @@ async def test_server_sends_texts_by_apprise(
     assert got.json["title"] == "breaks failed"
     assert "exit code 1" in got.json["message"]
     assert "secret" not in server.log
-
-
-async def test_receiver_that_fails_hangs_and_comes_back(
-    serve: Serve, processes_backend: Backend, receiver: Receiver
-) -> None:
-    """Each webhook arrives by the server's own repetitions, with one id and one body."""
-    short = {
-        "FETCHML_NOTIFICATIONS_TIMEOUT_SECONDS": "1",
-        "FETCHML_NOTIFICATIONS_RETRY_SECONDS": "1",
-    }
-    receiver.status = 503
-    server = await serve(processes_backend, **PRIVATE, **short).start()
-    task_id = (await server.rest.submit(request(receiver.url), "/v1/tasks")).json["id"]
-    await receiver.until(1)
-    for status, error in ((503, "answered 503"), (HANG, "did not answer within 1 s")):
-        receiver.status = status
-        await until_error(server, error)
-    receiver.status = 200
-    assert await until(lambda: rows(server), lambda found: not found) == []
-    got = list(receiver.got)
-    assert len({each.id for each in got}) == len({each.body for each in got}) == 1
-    key = await secret(server, receiver.url)
-    assert all(each.is_signed_with(key) for each in got)
-    assert got[0].json["data"]["task"]["id"] == task_id
-    # What it took is not sent again.
-    await server.rest.submit(request(receiver.url, script="exit 3"), "/v1/tasks")
-    *_, last = await receiver.until(len(got) + 1)
-    assert last.json["type"] == "task.failed"
-    assert await until(lambda: rows(server), lambda found: not found) == []
-    metrics = (await server.rest.get("/metrics")).body.decode()
-    assert "fetchml_notifications_delivered_total 2.0" in metrics
-    assert f"fetchml_notifications_failed_attempts_total {len(got) - 1:.1f}" in metrics
 
 
 async def test_addresses_of_the_server_get_what_nobody_else_is_told(

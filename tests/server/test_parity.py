@@ -1,17 +1,13 @@
 """REST and gRPC give the same outcome to the same request, and a refused one changes nothing."""
 
-from datetime import UTC, datetime, timedelta
-from json import dumps
 from typing import Any
 from urllib.parse import quote
 
-import grpc
 import pytest
 from google.protobuf.json_format import ParseDict
-from google.protobuf.message import Message
 
 from fetchml.core.model import Status
-from fetchml.v1 import experiment_pb2, gpu_pb2, queue_pb2, task_pb2
+from fetchml.v1 import experiment_pb2, queue_pb2, task_pb2
 from tests.server.parity import (
     Outcome,
     as_json,
@@ -33,7 +29,7 @@ from tests.server.parity_cases import (
     UNKNOWN_IDS,
 )
 from tests.support.front import EDGE
-from tests.support.grpc_world import failed_call, refusal
+from tests.support.grpc_world import failed_call
 from tests.support.program import Backend, Server, Task
 from tests.support.rest_world import JSON
 from tests.support.server_fixtures import Serve
@@ -69,87 +65,6 @@ async def test_invalid_requests_have_the_same_error(parity_server: Server) -> No
         for data in (b"\xff", b"\x0a\xff", b"\x0a\x02\xff\xfe", b"\x10\xff\xff"):
             failed = await failed_call(soon(create(data)))
             assert failed.reason == "BAD_REQUEST", data
-
-
-async def test_gpu_lists_are_equal(parity_server: Server) -> None:
-    """The harness's key is an admin's."""
-    server = parity_server
-
-    async def over_grpc(method: str, request: Message) -> Any:
-        try:
-            called = getattr(server.grpc.gpus, method)(request)
-            return as_json(await soon(called))
-        except grpc.aio.AioRpcError as error:
-            seen = refusal(error)
-            return Outcome(seen.reason, seen.message)
-
-    async def over_rest(method: str, path: str) -> Any:
-        reply = await server.rest.ask(method, path)
-        return same(reply.json) if reply.status == 200 else refused(reply)
-
-    states = []
-    for uuid in ("slot-0", "slot-1", "", "é", "x" * 300):
-        for verb, request in (
-            ("drain", gpu_pb2.DrainGpuRequest(uuid=uuid)),
-            ("undrain", gpu_pb2.UndrainGpuRequest(uuid=uuid)),
-        ):
-            told = await over_grpc(f"{verb.capitalize()}Gpu", request)
-            if uuid:
-                assert await over_rest("POST", f"/v1/gpus/{quote(uuid)}/{verb}") == told
-            listed = await over_rest("GET", "/v1/gpus")
-            assert await over_grpc("ListGpus", gpu_pb2.ListGpusRequest()) == listed
-            states.append(listed["gpus"][0]["state"])
-    assert states == ["drained"] + ["free"] * 9
-
-
-async def test_bookings_are_equal(parity_server: Server) -> None:
-    """The harness's key is an admin's. In a year, so that no other test's task waits for it."""
-    server = parity_server
-    begin = datetime.now(UTC).replace(microsecond=0) + timedelta(days=300)
-    times = [(begin + timedelta(hours=n)).isoformat().replace("+00:00", "Z") for n in range(3)]
-    good = {"user_id": "a", "gpu": 1, "starts_at": times[0], "ends_at": times[1]}
-    for change in (
-        {},
-        {"gpu": 1},
-        {"gpu": 99},
-        {"gpu": 0},
-        {"user_id": "a b"},
-        {"gpu_uuids": ["slot-0"]},
-        {"ends_at": times[0]},
-        {"starts_at": times[1], "ends_at": times[2]},
-    ):
-        fields = {**good, **change}
-        request = ParseDict(fields, gpu_pb2.CreateBookingRequest())
-        calls = server.grpc.gpus
-        made: Any = None
-        try:
-            made = await soon(calls.CreateBooking(request))
-            all_of_them = gpu_pb2.ListBookingsRequest()
-            listed = as_json(await soon(calls.ListBookings(all_of_them)))
-            assert same((await server.rest.get("/v1/bookings")).json) == listed
-            gone = await server.rest.ask("DELETE", f"/v1/bookings/{made.id}")
-            assert gone.status == 204
-        except grpc.aio.AioRpcError as error:
-            made = refusal(error)
-        reply = await server.rest.ask("POST", "/v1/bookings", dumps(fields).encode(), **JSON)
-        if reply.status != 201:
-            assert refused(reply) == Outcome(made.reason, made.message), fields
-            continue
-        over_rest = same(reply.json)
-        own = {"id", "created_at"}
-        assert {k: v for k, v in over_rest.items() if k not in own} == {
-            k: v for k, v in as_json(made).items() if k not in own
-        }
-        await server.rest.ask("DELETE", f"/v1/bookings/{over_rest['id']}")
-
-
-async def test_batch_with_one_invalid_task_creates_nothing(parity_server: Server) -> None:
-    server = parity_server
-    good, bad = (task_pb2.CreateTaskRequest(job_name=name) for name in ("good", "b d"))
-    batch = task_pb2.CreateTasksRequest(tasks=[good, good, bad, good])
-    async with nothing_changes(server):
-        refused = await failed_call(server.grpc.tasks.CreateTasks(iter([batch])))
-        assert [field for field, _ in refused.violations] == ["tasks[2].job_name"]
 
 
 async def test_unknown_task_has_the_same_error(parity_server: Server) -> None:
@@ -192,31 +107,6 @@ async def test_unknown_task_has_the_same_error(parity_server: Server) -> None:
                 await call(server, "SearchTaskLogs", search),
             ]
             assert set(outcomes) == {expected}, task_id
-
-
-async def test_invalid_queries_have_the_same_error(parity_server: Server) -> None:
-    """The words differ, as the parameters do; the code does not."""
-    server = parity_server
-    requests: list[tuple[str, dict[str, Any]]] = [
-        ("limit=-1", {"limit": -1}),
-        ("limit=1001", {"limit": 1001}),
-        ("offset=-1", {"offset": -1}),
-        ("status=preparing", {"status": "preparing"}),
-        ("status=collecting", {"status": "collecting"}),
-        ("status=", {"status": 0}),
-        ("status=nothing", {"status": 99}),
-        ("states=nothing", {"states": [99]}),
-        ("labels=%3D", {"labels": ["="]}),
-        ("id_suffix=x", {"id_suffix": "x"}),
-        ("page_size=1&limit=1", {"page_size": 1, "limit": 1}),
-        ("page_token=x", {"page_token": "x"}),
-        ("view=x", {"view": 99}),
-    ]
-    async with nothing_changes(server):
-        for query, fields in requests:
-            over_grpc = await call(server, "ListTasks", task_pb2.ListTasksRequest(**fields))
-            over_rest = refused(await server.rest.get(f"/v1/tasks?{query}"))
-            assert over_rest.code == over_grpc.code == "BAD_REQUEST", query
 
 
 async def test_lists_and_queue_are_equal(parity_server: Server) -> None:
@@ -262,28 +152,6 @@ async def test_lists_and_queue_are_equal(parity_server: Server) -> None:
     over_rest = (await server.rest.get("/v1/queue")).json
     assert as_json(stats) == over_rest
     assert over_rest == {"queued": 7, "running": 1, "completed": 0, "failed": 1, "workers": 1}
-
-
-async def test_earlier_attempts_are_equal_over_both_transports(
-    serve: Serve, processes_backend: Backend
-) -> None:
-    server = await serve(processes_backend, **BLOCKED).start()
-    task_id = await server.submit('[ "$FETCHML_ATTEMPT" = 2 ]', max_retries=1)
-    await server.ended(task_id)
-    await assert_same(server, task_id)
-    task = (await server.rest.get(f"/v1/tasks/{task_id}?view=full")).json
-    [first] = task["earlier_attempts"]
-    assert {name: first[name] for name in ("number", "cause", "failure_reason", "error")} == {
-        "number": 1,
-        "cause": "retry",
-        "failure_reason": "EXIT_CODE",
-        "error": "exit code 1",
-    }
-    times = [first[name] for name in ("begun_at", "allocated_at", "started_at", "exited_at")]
-    times += [task[name] for name in ("begun_at", "allocated_at", "started_at", "exited_at")]
-    assert times == sorted(times)
-    basic = (await server.rest.get(f"/v1/tasks/{task_id}")).json
-    assert not basic.keys() & {"begun_at", "allocated_at", "exited_at", "earlier_attempts"}
 
 
 @pytest.mark.fronts(EDGE)

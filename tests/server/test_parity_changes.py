@@ -111,37 +111,6 @@ async def test_changes_of_a_task_have_the_same_outcome(parity_server: Server) ->
     assert task["metadata"]["b"] == "2", "the mask left the labels out"
 
 
-async def test_tasks_after_others_are_equal(parity_server: Server) -> None:
-    server = parity_server
-    waits = await server.submit("true")
-    after = [{"task_id": waits, "condition": "ended"}]
-    over_rest, over_grpc = await both_create(server, {"job_name": "a", "after": after}, "FULL")
-    assert without_own(over_rest) == without_own(over_grpc)
-    assert over_rest["after"] == after
-    reply = await server.rest.submit({"job_name": "a", "after": [waits]}, "/v1/tasks?view=full")
-    assert reply.json["after"] == [{"task_id": waits, "condition": "completed"}]
-    explained = (await server.rest.get(f"/v1/tasks/{reply.json['id']}/explain")).json
-    assert explained["reason"] == f"It waits until task {waits} completes (it is queued)."
-    wrong = task_pb2.CreateTaskRequest(job_name="a")
-    wrong.after.add(task_id=waits, condition=7)
-    assert (await call(server, "CreateTask", wrong)).code == "VALIDATION_ERROR"
-    await server.rest.ask("DELETE", f"/v1/tasks/{waits}")
-
-    async def dependent() -> dict[str, Any]:
-        task: dict[str, Any] = (
-            await server.rest.get(f"/v1/tasks/{reply.json['id']}?view=full")
-        ).json
-        return task
-
-    failed = await until(dependent, lambda task: task["status"] == "failed")
-    assert failed["failure_reason"] == "DEPENDENCY_FAILED"
-    assert waits in failed["error"]
-    again = refused(await server.rest.ask("POST", f"/v1/tasks/{reply.json['id']}/retry"))
-    assert again.code == "CONFLICT"
-    for each in (over_rest["id"], over_grpc["id"]):
-        await server.rest.ask("DELETE", f"/v1/tasks/{each}")
-
-
 async def test_retries_of_a_task_have_the_same_outcome(parity_server: Server) -> None:
     server = parity_server
     waits = await server.submit("true", **GOOD["everything"] | {"command": ["true"]})

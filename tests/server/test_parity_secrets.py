@@ -13,15 +13,7 @@ from tests.support.program import Server
 from tests.support.rest_world import JSON
 
 VALUE = "value-of-a-secret"
-VALUES = {
-    "empty": "",
-    "NUL": "a\0b",
-    "too long": "x" * 65_537,
-    "too many bytes": "\u00e9" * 40_000,
-    "longest": "x" * 65_536,
-    "one byte": "x",
-    "lines": "a\r\nb\n",
-}
+VALUES = {"NUL": "a\0b", "too long": "x" * 65_537, "lines": "a\r\nb\n"}
 
 
 async def over_grpc(server: Server, method: str, request: Message) -> Any:
@@ -47,8 +39,8 @@ async def test_secrets_have_the_same_outcome(parity_server: Server) -> None:
         told = await over_rest(server, "PUT", "/v1/secrets/TOKEN", {"value": value})
         request = secret_pb2.SetSecretRequest(name="TOKEN", value=value)
         assert named(told) == named(await over_grpc(server, "SetSecret", request)), what
-        assert isinstance(told, dict) == (what in ("longest", "one byte", "lines")), what
-    for name in ("1A", "a-b", "FETCHML_A", "x" * 65):
+        assert isinstance(told, dict) == (what == "lines"), what
+    for name in ("a-b", "FETCHML_A"):
         told = await over_rest(server, "PUT", f"/v1/secrets/{name}", {"value": VALUE})
         request = secret_pb2.SetSecretRequest(name=name, value=VALUE)
         assert told == await over_grpc(server, "SetSecret", request)
@@ -56,18 +48,13 @@ async def test_secrets_have_the_same_outcome(parity_server: Server) -> None:
         told = await over_rest(server, "DELETE", f"/v1/secrets/{name}")
         assert told == await over_grpc(server, "DeleteSecret", unknown)
         assert told.code == "NOT_FOUND"
-    bodies: list[Any] = [{}, {"value": None}, {"value": 1}, []]
-    for body in bodies:
-        assert (await over_rest(server, "PUT", "/v1/secrets/A", body)).code == "VALIDATION_ERROR"
-    too_large = await over_rest(server, "PUT", "/v1/secrets/A", {"value": "x" * 900_000})
-    assert too_large == ("VALIDATION_ERROR", "value: must not be longer than 65536 characters")
+    assert (await over_rest(server, "PUT", "/v1/secrets/A", {})).code == "VALIDATION_ERROR"
     listed = await over_rest(server, "GET", "/v1/secrets")
     assert [each["name"] for each in listed["secrets"]] == ["TOKEN"]
     assert listed == await over_grpc(server, "ListSecrets", secret_pb2.ListSecretsRequest())
+    of = secret_pb2.ListSecretsRequest(user_id="nobody")
+    assert (await over_grpc(server, "ListSecrets", of)).get("secrets", []) == []
     assert await over_rest(server, "GET", "/v1/secrets?user_id=nobody") == {"secrets": []}
-    for user in ("nobody", "no body", "a\0"):
-        of = secret_pb2.ListSecretsRequest(user_id=user)
-        assert (await over_grpc(server, "ListSecrets", of)).get("secrets", []) == []
 
 
 async def test_tasks_show_names_only(parity_server: Server) -> None:

@@ -285,6 +285,8 @@ class TestPrestagingOverContainers(Ahead):
     test_prestaged_task_is_queued_in_every_view = None  # type: ignore[assignment]
     test_cancelled_prestaged_task_never_starts = None  # type: ignore[assignment]
     test_no_task_is_prestaged_when_disabled = None  # type: ignore[assignment]
+    test_task_that_cannot_be_prestaged_fails_while_queued = None  # type: ignore[assignment]
+    test_more_urgent_task_replaces_the_prestaged_one = None  # type: ignore[assignment]
     test_prestaged_task_stays_queued_when_the_server_is_killed = None  # type: ignore[assignment]
 
     @pytest.fixture

@@ -133,9 +133,10 @@ def test_truncated_backup_leaves_the_folder_empty(archive: bytes, empty: Path) -
         check_is_untouched(empty)
 
 
-@pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(errno.EIO, "planted")])
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("name", ["admin.key", "tasks", "store"])
+@pytest.mark.parametrize(
+    ("fault", "name", "after"),
+    [(KeyboardInterrupt(), "tasks", True), (OSError(errno.EIO, "planted"), "store", False)],
+)
 def test_failure_while_parts_are_moved_up(
     archive: bytes,
     empty: Path,

@@ -4,7 +4,6 @@ Left out, with the reasons:
 - `test_slow_watcher_gets_a_resync`: it fills the queue of a host; nothing of it reaches a launcher.
 - the parity of requests, errors, lists and keys: decided before a launcher is asked. That of one
   task needs it to stay blocked between two questions: a cluster starts it.
-- `test_gpu_lists_are_equal`: it drains slots of a host; tests/engine/test_cluster_report.py.
 - `test_killed_at_each_step` before the end: tests/server/test_slurm.py has those of a cluster.
 - `tests/server/test_prestaging.py`, preemption, GPUs: Slurm places tasks, not this server.
 - `test_killed_after_a_cancellation_was_acknowledged`: its second task waits for a slot of a host.
@@ -21,19 +20,13 @@ from tests.server.test_tiny_tasks import run_tiny
 from tests.server.test_watchers import (
     test_cut_after_any_message_misses_nothing as test_cuts,
 )
-from tests.server.test_watchers import (
-    test_filtered_watchers_see_only_matching_changes as test_filters,
-)
-from tests.server.test_watchers import (
-    test_private_mode_hides_tasks_of_other_users as test_private_mode,
-)
 from tests.support.program import Backend
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
 
 pytestmark = pytest.mark.slow
 
-__all__ = ["test_cuts", "test_filters", "test_private_mode"]
+__all__ = ["test_cuts"]
 
 TINY = 60
 

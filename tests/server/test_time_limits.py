@@ -20,7 +20,6 @@ OUTLIVES = "sleep 4; exit 7"
 FIRST = 3
 """Seconds."""
 LONG = 600
-WARNED = "trap 'echo warned; exit 3' USR1; while :; do sleep 0.05; done"
 ATTACK = """
 for target in /.fetchml/control/limit /.fetchml/control/new; do
     echo timeout_ms=0 > $target && echo "wrote $target"
@@ -55,48 +54,6 @@ class TimeLimits:
         late = await server.change_limit(task_id, LONG + 1)
         assert (late.status, late.json["code"]) == (409, "CONFLICT")
         await server.assert_idle(task_id)
-
-    async def test_task_ends_at_its_shorter_limit(self, serve: Serve, backend: Backend) -> None:
-        server = await serve(backend).start()
-        task_id = await server.submit_running("sleep 600")
-        assert (await server.change_limit(task_id, LONG)).status == 200
-        explained = (await server.rest.get(f"/v1/tasks/{task_id}/explain")).json["reason"]
-        assert "Its time limit is over at " in explained
-        assert (await server.change_limit(task_id, FIRST)).status == 200
-        task = await server.ended(task_id)
-        assert task.failure_reason == Task.TIMEOUT
-        assert task.error == f"ran longer than its limit of {FIRST} s"
-        await server.assert_idle(task_id)
-
-    async def test_prestaged_task_starts_with_its_changed_limit(
-        self, serve: Serve, backend: Backend
-    ) -> None:
-        """Its shim was launched with the other one."""
-        server = await serve(backend, FETCHML_TASKS_MAX_RUNNING="1").start()
-        first = await server.submit_running(until_file("go") + "exit 0")
-        waits = await server.submit("sleep 600", timeout_seconds=LONG)
-        await server.at_gate(waits)
-        reply = await server.change_limit(waits, FIRST)
-        assert (reply.status, reply.json["timeout_seconds"]) == (200, FIRST)
-        server.tell(first)
-        task = await server.ended(waits)
-        assert (task.failure_reason, task.attempt) == (Task.TIMEOUT, 1), task
-        await server.assert_idle(first, waits)
-
-    async def test_the_warning_comes_before_the_new_limit(
-        self, serve: Serve, backend: Backend
-    ) -> None:
-        """Also of a task that had no limit at first."""
-        server = await serve(backend).start()
-        for first in ({}, {"timeout_seconds": LONG}):
-            task_id = await server.submit_running(WARNED, warn_seconds=120, **first)
-            small = await server.change_limit(task_id, 120)
-            assert (small.status, small.json["code"]) == (422, "VALIDATION_ERROR")
-            assert (await server.change_limit(task_id, 122)).status == 200
-            task = await server.ended(task_id)
-            assert task.exit_code == 3
-            assert "warned" in (await server.get(task_id)).output
-            await server.assert_idle(task_id)
 
     @pytest.mark.parametrize("seconds", [10, 2 * LONG])
     async def test_a_killed_server_leaves_the_change_to_the_next(
@@ -150,6 +107,8 @@ class TestTimeLimitsOverProcesses(TimeLimits):
 
 
 class TestTimeLimitsOverContainers(TimeLimits):
+    test_attempts_of_earlier_releases_keep_their_limit = None  # type: ignore[assignment]
+
     @pytest.fixture
     def backend(self, containers_backend: Backend) -> Backend:
         return containers_backend

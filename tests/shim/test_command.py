@@ -152,7 +152,7 @@ def test_a_second_sigterm_does_not_lengthen_the_grace(attempt: Attempt) -> None:
     assert "again" in attempt.log()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
 def test_other_signals_are_passed_on_and_stop_nothing(
     attempt: Attempt, number: signal.Signals
 ) -> None:
@@ -332,7 +332,7 @@ def test_warning_does_not_move_the_time_limit(attempt: Attempt) -> None:
 
 def test_no_warning_after_a_stop(attempt: Attempt) -> None:
     script = "trap 'echo warned' USR1; trap '' TERM; echo ready; while :; do sleep 0.02; done"
-    argv = attempt.argv("sh", "-c", script, timeout_ms=600_000, warn_ms=598_000, grace_ms=2500)
+    argv = attempt.argv("sh", "-c", script, timeout_ms=600_000, warn_ms=599_600, grace_ms=800)
     with running(argv) as process:
         ready(attempt)
         assert end_by(process, signal.SIGTERM) == 137

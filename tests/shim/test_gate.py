@@ -112,11 +112,8 @@ def test_a_gate_that_moves_without_being_open_is_not_a_busy_wait(closed: Attempt
     [
         ([], "are needed"),
         (["--dir", ".", "--segment-bytes", "1", "--grace-ms", "1", "--"], "are needed"),
-        (["--dir", ".", "--segment-bytes", "1", "--", "true"], "are needed"),
         (["--dir", ".", "--segment-bytes", "0", "--grace-ms", "1", "--", "true"], "(1 or more)"),
-        (["--dir", ".", "--grace-ms"], "are needed"),
         (["--grace-ms", "-1"], "no whole number up to 10^15: --grace-ms -1"),
-        (["--timeout-ms", "1s"], "no whole number up to 10^15: --timeout-ms 1s"),
         (["--timeout-ms", "9" * 30], "no whole number up to 10^15: --timeout-ms 999"),
         (["--grace", "1"], "unknown option, or"),
     ],

@@ -57,17 +57,6 @@ def test_a_longer_limit_is_read_at_the_deadline(
     assert attempt.end()["timed_out"] == "0"
 
 
-def test_no_limit_any_more(attempt: Attempt, control: Path, tmp_path: Path) -> None:
-    argv = attempt.argv("sh", "-c", UNTIL_GO, timeout_ms=700, control=control, cwd=tmp_path)
-    with running(argv) as shim:
-        ready(attempt)
-        limit(control, "timeout_ms=0\n")
-        with pytest.raises(subprocess.TimeoutExpired):
-            shim.wait(1.5)
-        (tmp_path / "go").touch()
-        assert shim.wait(SECONDS) == 0
-
-
 @pytest.mark.parametrize("first", [None, LONG])
 def test_a_shorter_limit_is_found_by_itself(
     attempt: Attempt, control: Path, first: int | None

@@ -19,8 +19,10 @@ def repeat_inputs() -> None:
         providers._get_local_constants = lambda: none
 
 
-def set_no_deadline() -> None:
-    """A busy machine pauses at any example."""
-    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.register_profile("patient", parent=patient)
-    settings.load_profile("patient")
+def choose_examples(*, quick: bool) -> None:
+    """Load the profile of property tests: 25 examples each in `make test`, 60 else. A busy machine
+    pauses at any example, so there is no deadline."""
+    base = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("full", parent=base, max_examples=60)
+    settings.register_profile("quick", parent=base, max_examples=25)
+    settings.load_profile("quick" if quick else "full")

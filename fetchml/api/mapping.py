@@ -3,15 +3,17 @@
 `Task` has no table: replies hold many tasks, so `task_json` and `fill_task` are written for speed.
 """
 
+from collections import abc
 from collections.abc import Awaitable, Callable, Collection
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.api.task_json import rfc3339
 from fetchml.api.task_messages import timestamp
+from fetchml.core.model import Status
 from fetchml.system.pacing import map_paced
 
 T = TypeVar("T")
@@ -193,3 +195,20 @@ class Mapping(Generic[T, M]):
         fields = self._full if full else self._basic
         found = [(field, field.of(value)) for field in fields]
         return [each for each in found if each[1] is not None]
+
+
+class Counted(Protocol):
+    """Has tasks."""
+
+    @property
+    def counts(self) -> abc.Mapping[Status, int]:
+        """Tasks by the status that clients see."""
+
+
+def status_fields() -> list[Field]:
+    """Return a field for each status, whose value is the number of tasks of a `Counted`."""
+    return [Field(status.value, _count(status)) for status in Status]
+
+
+def _count(status: Status) -> Callable[[Counted], int]:
+    return lambda view: view.counts.get(status, 0)

@@ -1,34 +1,60 @@
 """The fields that REST and gRPC show of every type except `Task`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from fetchml.api.mapping import Field, LongRows, Mapping, Nested, Rows, Time
+from fetchml.api.mapping import Field, LongRows, Mapping, Nested, Rows, Time, status_fields
+from fetchml.api.task_json import target_json
+from fetchml.api.task_messages import target_message
 from fetchml.core.audit import AuditEntry
+from fetchml.core.bookings.closed_gpus import Booking
 from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.model import Key
+from fetchml.core.notifications import outbox
+from fetchml.core.notifications.outbox import Delivery
+from fetchml.core.notifications.targets import DeliveryState
 from fetchml.core.requests.pruning import Pruned
 from fetchml.core.requests.secrets import Secret
 from fetchml.core.requests.snapshot import Entry, EntryKind, Snapshot
 from fetchml.core.storage import Kind, Used
+from fetchml.core.usage import DayUse, GpuHold, UserDay
+from fetchml.engine.experiments import ExperimentView
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, NodeStatus
 from fetchml.engine.retention import StorageReport
+from fetchml.engine.sweeps import SweepChange, SweepPage, SweepResult, SweepResults, SweepView
+from fetchml.engine.usage.history import DaysOfUse, GpuHistory, GpuTrack
+from fetchml.environments.kept import EnvironmentPage, KeptEnvironment
 from fetchml.files.storage.usage import UserStorage
 from fetchml.files.storage.volumes import VolumeReport
+from fetchml.notifications.service import (
+    NotificationPage,
+    NotificationSettings,
+    TestResult,
+    WebhookSecret,
+)
+from fetchml.ports.usage import GpuPoint, TaskHistory, TaskPoint
 from fetchml.v1 import (
     access_pb2,
     audit_pb2,
+    environment_pb2,
+    experiment_pb2,
     gpu_pb2,
     jupyter_pb2,
     key_pb2,
+    notification_pb2,
     queue_pb2,
     secret_pb2,
     server_pb2,
     snapshot_pb2,
     storage_pb2,
+    sweep_pb2,
     task_pb2,
+    usage_pb2,
 )
 from fetchml.views import (
+    ExperimentResult,
+    ExperimentResults,
     Explanation,
     Finding,
     Interruption,
@@ -236,3 +262,222 @@ SNAPSHOT_FILE: Mapping[Entry, snapshot_pb2.SnapshotFile] = Mapping(
 )
 
 TASK_PORT_LINK: Mapping[TaskPortLink, access_pb2.TaskPortLink] = Mapping(access_pb2.TaskPortLink)
+
+
+BOOKING: Mapping[Booking, gpu_pb2.Booking] = Mapping(
+    gpu_pb2.Booking,
+    Field("user_id", "user", keep_empty=False),
+    Field("created_by", keep_empty=False),
+)
+
+BOOKINGS: Mapping[Sequence[Booking], gpu_pb2.ListBookingsResponse] = Mapping(
+    gpu_pb2.ListBookingsResponse, LongRows("bookings", BOOKING, lambda found: found)
+)
+
+
+KEPT_ENVIRONMENT: Mapping[KeptEnvironment, environment_pb2.KeptEnvironment] = Mapping(
+    environment_pb2.KeptEnvironment,
+    Field("user_id", "record.user"),
+    Field("snapshot_id", "record.snapshot_id", keep_empty=False),
+    Field("tasks"),
+    Time("last_used_at", lambda kept: kept.record.used_ns // 1_000_000),
+    of="record",
+)
+
+ENVIRONMENTS: Mapping[EnvironmentPage, environment_pb2.ListEnvironmentsResponse] = Mapping(
+    environment_pb2.ListEnvironmentsResponse, LongRows("environments", KEPT_ENVIRONMENT)
+)
+
+
+_EXPERIMENT_COUNTS: Mapping[ExperimentView, experiment_pb2.Experiment.Counts] = Mapping(
+    experiment_pb2.Experiment.Counts, *status_fields()
+)
+
+EXPERIMENT: Mapping[ExperimentView, experiment_pb2.Experiment] = Mapping(
+    experiment_pb2.Experiment,
+    Field("user_id", "experiment.user", full=True),
+    Nested("counts", _EXPERIMENT_COUNTS, lambda view: view, full=True),
+    of="experiment",
+    full=("description",),
+)
+
+RESULT: Mapping[ExperimentResult, experiment_pb2.ExperimentResult] = Mapping(
+    experiment_pb2.ExperimentResult,
+    Field("task_id", "task.id"),
+    Field("job_name", "task.spec.job_name"),
+    Field("status", "task.shown_status"),
+    Field("command", "task.spec.command"),
+    Field("args", "task.spec.args"),
+    Field("metadata", "task.spec.metadata", keep_empty=False),
+    Field("metrics", keep_empty=False),
+    Field("snapshot_id", "task.spec.snapshot_id"),
+    Field("user_id", "task.user"),
+    of="task",
+)
+
+RESULTS: Mapping[ExperimentResults, experiment_pb2.ListExperimentResultsResponse] = Mapping(
+    experiment_pb2.ListExperimentResultsResponse, LongRows("results", RESULT)
+)
+
+
+def _state(row: Delivery) -> DeliveryState:
+    return DeliveryState.PENDING if row.dead_at is None else DeliveryState.DEAD
+
+
+NOTIFICATION: Mapping[Delivery, notification_pb2.Notification] = Mapping(
+    notification_pb2.Notification,
+    Field("state", _state),
+    Field("task_id", keep_empty=False),
+    Field("sweep_id", keep_empty=False),
+    Time("next_at", lambda row: row.next_at if row.dead_at is None else None),
+    Field("last_error", "error"),
+    Field("of_server", lambda row: row.user == outbox.SERVER, keep_empty=False),
+)
+
+NOTIFICATIONS: Mapping[NotificationPage, notification_pb2.ListNotificationsResponse] = Mapping(
+    notification_pb2.ListNotificationsResponse, LongRows("notifications", NOTIFICATION)
+)
+
+
+class _Targets(Field):
+    """Addresses with their whole URLs, which only their owner gets."""
+
+    def json(self, value: Any) -> object:
+        return [target_json(each, each.url) for each in value]
+
+    def message(self, value: Any) -> object:
+        return [target_message(each, each.url) for each in value]
+
+
+SETTINGS: Mapping[NotificationSettings, notification_pb2.NotificationSettings] = Mapping(
+    notification_pb2.NotificationSettings, _Targets("notify")
+)
+
+WEBHOOK_SECRET: Mapping[WebhookSecret, notification_pb2.WebhookSecret] = Mapping(
+    notification_pb2.WebhookSecret
+)
+
+TEST_RESULT: Mapping[TestResult, notification_pb2.TestNotificationResponse] = Mapping(
+    notification_pb2.TestNotificationResponse
+)
+
+
+_SWEEP_COUNTS: Mapping[SweepView, sweep_pb2.Sweep.Counts] = Mapping(
+    sweep_pb2.Sweep.Counts, *status_fields()
+)
+
+SWEEP: Mapping[SweepView, sweep_pb2.Sweep] = Mapping(
+    sweep_pb2.Sweep,
+    Field("user_id", "sweep.user"),
+    Nested("counts", _SWEEP_COUNTS, lambda view: view),
+    of="sweep",
+    without=("tasks",),
+)
+
+SWEEPS: Mapping[SweepPage, sweep_pb2.ListSweepsResponse] = Mapping(
+    sweep_pb2.ListSweepsResponse, LongRows("sweeps", SWEEP)
+)
+
+CANCELLED: Mapping[SweepChange, sweep_pb2.CancelSweepResponse] = Mapping(
+    sweep_pb2.CancelSweepResponse, Nested("sweep", SWEEP)
+)
+
+RETRIED: Mapping[SweepChange, sweep_pb2.RetrySweepResponse] = Mapping(
+    sweep_pb2.RetrySweepResponse, Nested("sweep", SWEEP)
+)
+
+_RESULT: Mapping[SweepResult, sweep_pb2.ListBestTasksResponse.Result] = Mapping(
+    sweep_pb2.ListBestTasksResponse.Result,
+    Field("task_id", "task.id"),
+    Field("sweep_index", "task.spec.sweep.index"),
+    Field("parameters", "task.spec.sweep.parameters"),
+    Field("value"),
+    Field("metrics"),
+    of="task",
+)
+
+BEST: Mapping[SweepResults, sweep_pb2.ListBestTasksResponse] = Mapping(
+    sweep_pb2.ListBestTasksResponse,
+    Rows("results", _RESULT, keep_empty=True),
+)
+
+
+_HOUR_MS = 3_600_000
+_DECIMALS = 3
+
+
+def _scaled(name: str, parts: float) -> Callable[[object], float | None]:
+    """Return a function for an attribute that is counted in parts of a unit."""
+
+    def value(owner: object) -> float | None:
+        found: float | None = getattr(owner, name)
+        return None if found is None else round(found / parts, _DECIMALS)
+
+    return value
+
+
+def _both(field: str, name: str, parts: float) -> tuple[Field, Field]:
+    """The average and the maximum."""
+    return (
+        Field(field, _scaled(name, parts)),
+        Field(f"{field}_max", _scaled(f"{name}_max", parts)),
+    )
+
+
+TASK_POINT: Mapping[TaskPoint, usage_pb2.TaskUsagePoint] = Mapping(
+    usage_pb2.TaskUsagePoint,
+    *_both("cpu_cores", "cpu", 100),
+    *_both("memory_mb", "memory", 16),
+    *_both("read_mb_per_second", "read", 1024),
+    *_both("write_mb_per_second", "write", 1024),
+)
+
+TASK_USAGE: Mapping[TaskHistory, usage_pb2.TaskUsage] = Mapping(
+    usage_pb2.TaskUsage,
+    Time("since", lambda history: history.since if history.points else None),
+    Time("until", lambda history: history.until if history.points else None),
+    Field("step_seconds", lambda history: history.step // 1000),
+    LongRows("points", TASK_POINT),
+    Nested("total", TASK_POINT),
+)
+
+GPU_POINT: Mapping[GpuPoint, usage_pb2.GpuPoint] = Mapping(
+    usage_pb2.GpuPoint,
+    Field("held_percent", _scaled("held", 1 / 100)),
+    *_both("utilisation_percent", "utilisation", 1),
+    *_both("memory_used_mb", "memory", 1),
+    *_both("temperature_c", "temperature", 1),
+    *_both("power_w", "power", 1),
+)
+
+GPU_HOLD: Mapping[GpuHold, usage_pb2.GpuHold] = Mapping(usage_pb2.GpuHold, Field("user_id", "user"))
+
+GPU_TRACK: Mapping[GpuTrack, usage_pb2.GpuTrack] = Mapping(
+    usage_pb2.GpuTrack,
+    Field("name", keep_empty=False),
+    LongRows("points", GPU_POINT),
+    LongRows("holds", GPU_HOLD),
+)
+
+GPU_HISTORY: Mapping[GpuHistory, usage_pb2.GpuHistory] = Mapping(
+    usage_pb2.GpuHistory,
+    Field("step_seconds", lambda history: history.step // 1000),
+    LongRows("gpus", GPU_TRACK),
+)
+
+GPU_HOURS: Mapping[tuple[UserDay, DayUse], usage_pb2.GpuHours] = Mapping(
+    usage_pb2.GpuHours,
+    Field("day", lambda row: row[0].day),
+    Field("user_id", lambda row: row[0].user),
+    Field("gpu_hours", lambda row: round(row[1].gpu_ms / _HOUR_MS, _DECIMALS)),
+    Field("cpu_hours", lambda row: round(row[1].cpu_ms / _HOUR_MS, _DECIMALS)),
+    Field("completed", lambda row: row[1].completed),
+    Field("failed", lambda row: row[1].failed),
+)
+
+GPU_HOURS_LIST: Mapping[DaysOfUse, usage_pb2.GpuHoursList] = Mapping(
+    usage_pb2.GpuHoursList,
+    Field("first_day", "first"),
+    Field("last_day", "last"),
+    LongRows("days", GPU_HOURS, "rows"),
+)

@@ -9,35 +9,41 @@ from types import ModuleType
 
 from google.protobuf.descriptor import MethodDescriptor
 
-from fetchml.api.booking_mappings import BOOKING, BOOKINGS
-from fetchml.api.environment_mappings import ENVIRONMENTS
-from fetchml.api.experiment_mappings import EXPERIMENT, RESULTS
 from fetchml.api.mappings import (
     AUDIT_LIST,
+    BEST,
+    BOOKING,
+    BOOKINGS,
+    CANCELLED,
     DOCTOR,
+    ENVIRONMENTS,
+    EXPERIMENT,
     GPU,
+    GPU_HISTORY,
+    GPU_HOURS_LIST,
     GPUS,
     KEY,
     KEYS,
     NEW_KEY,
+    NOTIFICATION,
+    NOTIFICATIONS,
     PRUNED,
+    RESULTS,
+    RETRIED,
     SECRET,
     SECRETS,
     SERVER,
+    SETTINGS,
     SIGN_IN_CODE,
     STORAGE,
-)
-from fetchml.api.notification_mappings import (
-    NOTIFICATION,
-    NOTIFICATIONS,
-    SETTINGS,
+    SWEEP,
+    SWEEPS,
+    TASK_USAGE,
     TEST_RESULT,
     WEBHOOK_SECRET,
 )
 from fetchml.api.operation import Operation
 from fetchml.api.services import ApiServices
-from fetchml.api.sweep_mappings import BEST, CANCELLED, RETRIED, SWEEP, SWEEPS
-from fetchml.api.usage_mappings import GPU_HISTORY, GPU_HOURS_LIST, TASK_USAGE
 from fetchml.auth.key_manager import KeyManager
 from fetchml.auth.sign_in import SignIn
 from fetchml.core.model import Principal

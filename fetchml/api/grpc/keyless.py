@@ -9,9 +9,9 @@ from typing import Any
 
 import grpc
 
-from fetchml.api.grpc import messages
+from fetchml.api.grpc import receiving
+from fetchml.api.grpc.call import client_of
 from fetchml.api.grpc.errors import failure
-from fetchml.api.grpc.peers import client_of
 from fetchml.api.grpc.receiving import (
     CHECK_LEAST_SECONDS,
     CHECK_PLACES,
@@ -20,8 +20,7 @@ from fetchml.api.grpc.receiving import (
     KEYLESS_PLACES_BY_ADDRESS,
     MessagePlaces,
 )
-from fetchml.api.grpc.reply_writer import ReplyWriter
-from fetchml.api.grpc.sending import UnreadReplies
+from fetchml.api.grpc.sending import ReplyWriter, UnreadReplies
 from fetchml.api.trace import new_trace
 from fetchml.auth.admission import Admission
 from fetchml.config.proxies import caller_of
@@ -62,13 +61,13 @@ class KeylessCalls:
                 client = client_of(self._admission, context.peer(), metadata)
                 with hold(client):
                     caller = caller_of(client)
-                    seconds = messages.MESSAGE_SECONDS if is_stream else messages.CHECK_SECONDS
-                    requests = messages.read_messages(places, caller, context, seconds)
+                    seconds = receiving.MESSAGE_SECONDS if is_stream else receiving.CHECK_SECONDS
+                    requests = receiving.read_messages(places, caller, context, seconds)
                     writer = ReplyWriter(handler, self._unread, caller, context)
                     request = (
                         requests
                         if handler.request_streaming
-                        else await messages.only_message(requests)
+                        else await receiving.only_message(requests)
                     )
                     await writer.reply(request, context)
                     return

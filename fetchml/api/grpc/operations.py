@@ -7,7 +7,7 @@ import grpc
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.grpc.call import RpcContext
 from fetchml.api.operation import Operation
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
 
-from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.grpc.call import RpcContext
 from fetchml.api.mappings import ESTIMATE, QUEUE
 from fetchml.api.task_messages import task_message, wants_full
 from fetchml.engine.engine import Engine

@@ -10,15 +10,12 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from fetchml.api.grpc.access import AccessService
-from fetchml.api.grpc.backup import BackupService
-from fetchml.api.grpc.experiments import ExperimentService
-from fetchml.api.grpc.gpus import GpuService
 from fetchml.api.grpc.handler import RpcHandler
 from fetchml.api.grpc.health import HealthService
-from fetchml.api.grpc.jupyter import JupyterService
 from fetchml.api.grpc.operations import handlers
 from fetchml.api.grpc.queue import QueueService
 from fetchml.api.grpc.receiving import MAX_MESSAGE_BYTES, UNREAD_BYTES
+from fetchml.api.grpc.resources import BackupService, ExperimentService, GpuService, JupyterService
 from fetchml.api.grpc.snapshots import SnapshotService
 from fetchml.api.grpc.sweeps import SweepService
 from fetchml.api.grpc.tasks import TaskService

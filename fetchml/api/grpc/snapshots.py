@@ -8,7 +8,7 @@ from contextlib import aclosing, closing
 from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.file_pieces import pieces_of, size_of
-from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.grpc.call import RpcContext
 from fetchml.api.mappings import SNAPSHOT, SNAPSHOT_FILE
 from fetchml.errors import BadRequest
 from fetchml.snapshots.service import Snapshots

@@ -3,9 +3,9 @@
 
 from google.protobuf.struct_pb2 import Value
 
-from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.grpc.call import RpcContext
 from fetchml.api.grpc.tasks import idempotency_key
-from fetchml.api.sweep_mappings import SWEEP
+from fetchml.api.mappings import SWEEP
 from fetchml.api.task_messages import fill_task, split_create
 from fetchml.core.sweeps.definition import MAX_PARAMETERS
 from fetchml.core.sweeps.search_space import KINDS, MAX_TASKS

@@ -13,10 +13,9 @@ from typing import NamedTuple, Protocol
 from aiohttp import web
 
 from fetchml.api.http.errors import MethodNotAllowed
-from fetchml.api.http.place import place_of
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.http.sessions import cookies_of
+from fetchml.api.http.sessions import cookies_of, place_of
 from fetchml.api.http.streams import Streams, abort, ended_with_client, send_pieces
 from fetchml.api.jupyter import page
 from fetchml.api.jupyter.headers import (

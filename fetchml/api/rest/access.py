@@ -4,9 +4,9 @@ import re
 
 from aiohttp import web
 
-from fetchml.api.http.place import place_of
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.http.sessions import place_of
 from fetchml.api.jupyter.opened_ports import OpenedPorts
 from fetchml.api.mappings import TASK_PORT_LINK
 from fetchml.errors import BadRequest

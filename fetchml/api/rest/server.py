@@ -27,12 +27,11 @@ from fetchml.api.jupyter.proxy import JupyterProxy
 from fetchml.api.jupyter.task_ports import TaskPorts, place_in
 from fetchml.api.operations import operations
 from fetchml.api.rest.access import AccessOperations
-from fetchml.api.rest.experiments import ExperimentOperations
-from fetchml.api.rest.jupyter import JupyterOperations
 from fetchml.api.rest.logs import LogOperations
-from fetchml.api.rest.metrics.exposition import Metrics
+from fetchml.api.rest.metrics import Metrics
 from fetchml.api.rest.operations import routes
 from fetchml.api.rest.outputs import OutputOperations
+from fetchml.api.rest.resources import ExperimentOperations, JupyterOperations
 from fetchml.api.rest.snapshots import SnapshotOperations
 from fetchml.api.rest.status import ServerOperations
 from fetchml.api.rest.sweeps import SweepOperations
@@ -42,9 +41,8 @@ from fetchml.api.trace import new_trace
 from fetchml.api.ui.routes import PageOperations
 from fetchml.api.ui.session import SessionOperations
 from fetchml.api.ws.handshake import Handshake
-from fetchml.api.ws.route import WatchOperation
-from fetchml.api.ws.session import Timing
 from fetchml.api.ws.shell import ShellOperation
+from fetchml.api.ws.watch import Timing, WatchOperation
 from fetchml.auth.connection_limits import ConnectionLimits
 from fetchml.auth.sign_in import SignIn
 from fetchml.config.sections.server import MAX_CONNECTIONS

@@ -11,7 +11,7 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.mappings import ESTIMATE, QUEUE
 from fetchml.api.rest.description import description
-from fetchml.api.rest.metrics.exposition import Metrics, ServerState
+from fetchml.api.rest.metrics import Metrics, ServerState
 from fetchml.api.task_json import health_json, task_json
 from fetchml.engine.engine import Engine
 from fetchml.engine.gpus.gpus import Gpus

@@ -7,8 +7,8 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import ended_with_client
+from fetchml.api.mappings import SWEEP
 from fetchml.api.rest.tasks import idempotency_key
-from fetchml.api.sweep_mappings import SWEEP
 from fetchml.api.task_json import task_json
 from fetchml.core.acceptance import ignored_fields
 from fetchml.core.requests.checks import unknown_fields

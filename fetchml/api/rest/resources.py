@@ -1,0 +1,96 @@
+"""Experiments and Jupyter services over REST, as far as the table of `fetchml.api.operations` does
+not have them."""
+
+from functools import partial
+
+from aiohttp import web
+
+from fetchml.api.http.body import read_object
+from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
+from fetchml.api.http.router import Route
+from fetchml.api.mappings import EXPERIMENT, JUPYTER_SERVICE
+from fetchml.core.model import Principal
+from fetchml.core.requests import experiment, jupyter
+from fetchml.core.requests.checks import unknown_fields
+from fetchml.core.requests.experiment import Experiment
+from fetchml.engine.experiments import Experiments
+from fetchml.jupyter.service import JupyterServices
+
+
+class ExperimentOperations:
+    def __init__(self, experiments: Experiments, *, body_timeout_seconds: float) -> None:
+        self._experiments = experiments
+        self._body_timeout_seconds = body_timeout_seconds
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/v1/experiments", self.list),
+            Route("POST", "/v1/experiments", self.create),
+            Route("GET", "/v1/experiments/{id}", self.get),
+        ]
+
+    async def list(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "limit", "offset", "view")
+        full = query.full_view()
+        found = query.cut(self._experiments.list(request.principal))
+        body = await request.rows(partial(self._shown, request.principal, full=full), found)
+        return request.json(body, ignored=query.ignored)
+
+    async def create(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "view")
+        full = query.full_view()
+        fields = await read_object(request, self._body_timeout_seconds)
+        made = await self._experiments.create(request.principal, fields)
+        ignored = query.ignored + unknown_fields(fields, experiment.KNOWN_FIELDS)
+        return request.json(
+            self._shown(request.principal, made, full=full), status=201, ignored=ignored
+        )
+
+    async def get(self, request: RestRequest, experiment_id: str) -> web.StreamResponse:
+        query = Query(request.http, "view")
+        full = query.full_view()
+        found = self._experiments.get(request.principal, experiment_id)
+        return request.json(self._shown(request.principal, found, full=full), ignored=query.ignored)
+
+    def _shown(self, who: Principal, found: Experiment, *, full: bool) -> dict[str, object]:
+        return EXPERIMENT.json(self._experiments.with_counts(who, found), full=full)
+
+
+class JupyterOperations:
+    def __init__(self, jupyter: JupyterServices, *, body_timeout_seconds: float) -> None:
+        self._jupyter = jupyter
+        self._body_timeout_seconds = body_timeout_seconds
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/v1/jupyter/services", self.list),
+            Route("POST", "/v1/jupyter/services", self.start),
+            Route("GET", "/v1/jupyter/services/{id}", self.get),
+            Route("DELETE", "/v1/jupyter/services/{id}", self.stop),
+        ]
+
+    async def list(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "limit", "offset", "view")
+        full = query.full_view()
+        found = query.cut(self._jupyter.list(request.principal))
+        body = await request.rows(partial(JUPYTER_SERVICE.json, full=full), found)
+        return request.json(body, ignored=query.ignored)
+
+    async def start(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "view")
+        full = query.full_view()
+        fields = await read_object(request, self._body_timeout_seconds)
+        started = await self._jupyter.start(request.principal, fields)
+        ignored = query.ignored + unknown_fields(fields, jupyter.KNOWN_FIELDS)
+        return request.json(JUPYTER_SERVICE.json(started, full=full), status=201, ignored=ignored)
+
+    async def get(self, request: RestRequest, service_id: str) -> web.StreamResponse:
+        query = Query(request.http, "view")
+        full = query.full_view()
+        found = self._jupyter.get(request.principal, service_id)
+        return request.json(JUPYTER_SERVICE.json(found, full=full), ignored=query.ignored)
+
+    async def stop(self, request: RestRequest, service_id: str) -> web.StreamResponse:
+        await self._jupyter.stop(request.principal, service_id)
+        return request.empty()

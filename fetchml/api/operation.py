@@ -47,7 +47,7 @@ class Operation:
         self.method = (http.WhichOneof("pattern") or "").upper()
         """HTTP method; empty if the operation is not offered over REST."""
         path: str = getattr(http, http.WhichOneof("pattern") or "get")
-        self.path = re.sub(r"\{\w+_id\}", "{id}", path)
+        self.path = path
         self.in_path = re.findall(r"\{(\w+)\}", path)
         self.has_body = http.body == "*"
         self.has_view = "view" in rpc.input_type.fields_by_name

@@ -1,5 +1,6 @@
 """The REST routes of the operations in the table."""
 
+import re
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
@@ -48,7 +49,8 @@ def _route(operation: Operation, body_timeout_seconds: float) -> Route:
             request.empty() if operation.method == "DELETE" else request.json({}, ignored=ignored)
         )
 
-    return Route(operation.method, operation.path, answer)
+    # Metrics name the id of every resource alike.
+    return Route(operation.method, re.sub(r"\{\w+_id\}", "{id}", operation.path), answer)
 
 
 def _reader(field: FieldDescriptor) -> Callable[[Query, str], Any]:

@@ -143,6 +143,16 @@ def _same_name(descriptor: Any, of: str, *, full: bool) -> Field:
     return (Time if is_time else Field)(descriptor.name, path, full=full)
 
 
+class Reply(Protocol):
+    """Converts a result to the body of a reply. `full`: include the fields that the contract does
+    not define. Other tasks may run while long lists are converted."""
+
+    async def json_paced(self, value: Any, rows: EncodeRows, *, full: bool = False) -> object:
+        """`rows` encodes the long lists."""
+
+    async def message_paced(self, value: Any, *, full: bool = False) -> Message: ...
+
+
 class Mapping(Generic[T, M]):
     """The fields of a type, from which its JSON and its message are built."""
 

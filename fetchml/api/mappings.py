@@ -1,16 +1,26 @@
-"""The fields that REST and gRPC show of every type except `Task`."""
+"""The fields that REST and gRPC show of every type, except those of `Task`."""
 
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fetchml.api.mapping import Field, LongRows, Mapping, Nested, Rows, Time, status_fields
-from fetchml.api.task_json import target_json
-from fetchml.api.task_messages import target_message
+from fetchml.api.mapping import (
+    EncodeRows,
+    Field,
+    LongRows,
+    Mapping,
+    Nested,
+    Reply,
+    Rows,
+    Time,
+    status_fields,
+)
+from fetchml.api.task_json import target_json, task_json
+from fetchml.api.task_messages import target_message, task_message
 from fetchml.core.audit import AuditEntry
 from fetchml.core.bookings.closed_gpus import Booking
 from fetchml.core.gpus.health import GpuProcess
-from fetchml.core.model import Key
+from fetchml.core.model import Key, Task
 from fetchml.core.notifications import outbox
 from fetchml.core.notifications.outbox import Delivery
 from fetchml.core.notifications.targets import DeliveryState
@@ -34,6 +44,7 @@ from fetchml.notifications.service import (
     WebhookSecret,
 )
 from fetchml.ports.usage import GpuPoint, TaskHistory, TaskPoint
+from fetchml.snapshots.reads import FileList
 from fetchml.v1 import (
     access_pb2,
     audit_pb2,
@@ -72,6 +83,17 @@ from fetchml.views import (
     TaskPortLink,
 )
 
+
+class _TaskReply(Reply):
+    async def json_paced(self, value: Task, rows: EncodeRows, *, full: bool = False) -> object:
+        return task_json(value, full=full)
+
+    async def message_paced(self, value: Task, *, full: bool = False) -> task_pb2.Task:
+        return task_message(value, full=full)
+
+
+TASK = _TaskReply()
+
 QUEUE: Mapping[QueueStats, queue_pb2.QueueStats] = Mapping(queue_pb2.QueueStats)
 
 SHORTAGE: Mapping[Shortage, task_pb2.TaskExplanation.ResourceShortage] = Mapping(
@@ -103,7 +125,7 @@ LOG_INFO: Mapping[LogInfo, task_pb2.TaskLogInfo] = Mapping(
 LOG_MATCH: Mapping[LogMatch, task_pb2.TaskLogMatches.Match] = Mapping(task_pb2.TaskLogMatches.Match)
 
 LOG_MATCHES: Mapping[LogMatches, task_pb2.TaskLogMatches] = Mapping(
-    task_pb2.TaskLogMatches, Rows("matches", LOG_MATCH, keep_empty=True)
+    task_pb2.TaskLogMatches, LongRows("matches", LOG_MATCH)
 )
 
 INTERRUPTION: Mapping[Interruption, task_pb2.TaskInterruption] = Mapping(task_pb2.TaskInterruption)
@@ -259,6 +281,10 @@ SNAPSHOT_FILE: Mapping[Entry, snapshot_pb2.SnapshotFile] = Mapping(
     Field("size_bytes", lambda entry: None if entry.kind is _IS_LINK else entry.size),
     Field("sha256", lambda entry: None if entry.kind is _IS_LINK else entry.content),
     Field("target", lambda entry: entry.content if entry.kind is _IS_LINK else None),
+)
+
+SNAPSHOT_FILES: Mapping[FileList, snapshot_pb2.ListSnapshotFilesResponse] = Mapping(
+    snapshot_pb2.ListSnapshotFilesResponse, LongRows("files", SNAPSHOT_FILE)
 )
 
 TASK_PORT_LINK: Mapping[TaskPortLink, access_pb2.TaskPortLink] = Mapping(access_pb2.TaskPortLink)

@@ -22,7 +22,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.api.mapping import Mapping
+from fetchml.api.mapping import Reply
 from fetchml.api.task_messages import milliseconds, target_fields, time_text, wants_full
 from fetchml.core.model import Principal
 from fetchml.core.requests.checks import MAX_ITEMS
@@ -34,7 +34,7 @@ class Operation:
         self,
         rpc: MethodDescriptor,
         call: Callable[..., Any],
-        reply: Mapping[Any, Any] | None = None,
+        reply: Reply | None = None,
         *,
         status: int = 200,
     ) -> None:
@@ -74,8 +74,7 @@ class Operation:
         result = await self.run(who, path, read(request, self.fields))
         if self.reply is None:
             return Empty()
-        message: Message = await self.reply.message_paced(result, full=full)
-        return message
+        return await self.reply.message_paced(result, full=full)
 
 
 def _parameters(request: Message, fields: Sequence[FieldDescriptor]) -> dict[str, Any]:

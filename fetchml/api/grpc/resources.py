@@ -68,13 +68,6 @@ class ExperimentService(experiment_pb2_grpc.ExperimentServiceServicer):
         made = await self._experiments.create(context.principal, fields)
         return self._shown(context.principal, made, full=full)
 
-    async def GetExperiment(
-        self, request: experiment_pb2.GetExperimentRequest, context: RpcContext
-    ) -> experiment_pb2.Experiment:
-        full = wants_full(request.view)
-        found = self._experiments.get(context.principal, request.experiment_id)
-        return self._shown(context.principal, found, full=full)
-
     def _shown(self, who: Principal, found: Experiment, *, full: bool) -> experiment_pb2.Experiment:
         return EXPERIMENT.message(self._experiments.with_counts(who, found), full=full)
 

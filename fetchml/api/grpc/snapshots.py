@@ -5,11 +5,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, closing
 
-from google.protobuf.empty_pb2 import Empty
-
 from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.grpc.call import RpcContext
-from fetchml.api.mappings import SNAPSHOT, SNAPSHOT_FILE
+from fetchml.api.mappings import SNAPSHOT
 from fetchml.errors import BadRequest
 from fetchml.snapshots.service import Snapshots
 from fetchml.system.pacing import map_paced
@@ -39,30 +37,12 @@ class SnapshotService(snapshot_pb2_grpc.SnapshotServiceServicer):
         )
         return SNAPSHOT.message(kept)
 
-    async def GetSnapshot(
-        self, request: snapshot_pb2.GetSnapshotRequest, context: RpcContext
-    ) -> snapshot_pb2.Snapshot:
-        return SNAPSHOT.message(self._snapshots.get(context.principal, request.snapshot_id))
-
     async def ListSnapshots(
         self, _: snapshot_pb2.ListSnapshotsRequest, context: RpcContext
     ) -> snapshot_pb2.ListSnapshotsResponse:
         found = self._snapshots.list(context.principal)
         messages = await map_paced(SNAPSHOT.message, found)
         return snapshot_pb2.ListSnapshotsResponse(snapshots=messages)
-
-    async def ListSnapshotFiles(
-        self, request: snapshot_pb2.ListSnapshotFilesRequest, context: RpcContext
-    ) -> snapshot_pb2.ListSnapshotFilesResponse:
-        found = await self._snapshots.reads.list(
-            context.principal,
-            request.snapshot_id,
-            request.limit if request.HasField("limit") else None,
-            request.offset,
-        )
-        return snapshot_pb2.ListSnapshotFilesResponse(
-            files=await map_paced(SNAPSHOT_FILE.message, found.files), total=found.total
-        )
 
     async def ReadSnapshotFile(
         self, request: snapshot_pb2.ReadSnapshotFileRequest, context: RpcContext
@@ -74,12 +54,6 @@ class SnapshotService(snapshot_pb2_grpc.SnapshotServiceServicer):
             async with aclosing(pieces_of(file, size_of(file))) as pieces:
                 async for piece in pieces:
                     yield snapshot_pb2.SnapshotFileChunk(data=piece)
-
-    async def DeleteSnapshot(
-        self, request: snapshot_pb2.DeleteSnapshotRequest, context: RpcContext
-    ) -> Empty:
-        await self._snapshots.delete(context.principal, request.snapshot_id)
-        return Empty()
 
 
 async def _pieces(

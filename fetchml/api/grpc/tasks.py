@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from fetchml.api.grpc.call import RpcContext
 from fetchml.api.grpc.sending import UnreadReplies
 from fetchml.api.listing import ListRequest, listing
-from fetchml.api.mappings import ESTIMATE, EXPLANATION, INTERRUPTION, LOG_INFO, LOG_MATCHES, OUTPUT
+from fetchml.api.mappings import ESTIMATE, OUTPUT
 from fetchml.api.task_messages import (
     fill_task,
     milliseconds,
@@ -30,7 +30,7 @@ from fetchml.core.notifications.targets import MAX_TARGETS
 from fetchml.core.requests.batch import batch_size_fault
 from fetchml.core.requests.checks import MAX_ENTRIES
 from fetchml.core.requests.listing import MAX_LABELS, Filters
-from fetchml.core.requests.logs import DEFAULT_MATCHES, LogRange, LogSearch
+from fetchml.core.requests.logs import LogRange
 from fetchml.core.requests.update import KNOWN_FIELDS
 from fetchml.engine.engine import Engine
 from fetchml.errors import BadRequest, Conflict, FieldViolation, ValidationFailed
@@ -74,31 +74,6 @@ class TaskFileCalls:
                 yield task_pb2.TaskLogChunk(
                     attempt=chunk.attempt, offset=chunk.offset, data=chunk.data
                 )
-
-    async def GetTaskLogInfo(
-        self, request: task_pb2.GetTaskLogInfoRequest, context: RpcContext
-    ) -> task_pb2.TaskLogInfo:
-        wanted = LogRange(
-            attempt=request.attempt if request.HasField("attempt") else None,
-            offset=request.offset if request.HasField("offset") else None,
-            limit=request.limit if request.HasField("limit") else None,
-        )
-        info = await self._engine.log_info(context.principal, request.task_id, wanted)
-        return LOG_INFO.message(info)
-
-    async def SearchTaskLogs(
-        self, request: task_pb2.SearchTaskLogsRequest, context: RpcContext
-    ) -> task_pb2.TaskLogMatches:
-        wanted = LogSearch(
-            request.q,
-            attempt=request.attempt if request.HasField("attempt") else None,
-            offset=request.offset if request.HasField("offset") else None,
-            limit=request.limit if request.HasField("limit") else DEFAULT_MATCHES,
-            backwards=request.backwards,
-            ignore_case=request.ignore_case,
-        )
-        found = await self._engine.search_log(context.principal, request.task_id, wanted)
-        return LOG_MATCHES.message(found)
 
     async def ListTaskOutputs(
         self, request: task_pb2.ListTaskOutputsRequest, context: RpcContext
@@ -312,29 +287,6 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
             await self._engine.retry_task(context.principal, request.task_id, key), full=full
         )
 
-    async def InterruptTask(
-        self, request: task_pb2.InterruptTaskRequest, context: RpcContext
-    ) -> task_pb2.TaskInterruption:
-        return INTERRUPTION.message(
-            await self._engine.interrupt_task(context.principal, request.task_id)
-        )
-
-    async def DeclareTaskLost(
-        self, request: task_pb2.DeclareTaskLostRequest, context: RpcContext
-    ) -> task_pb2.Task:
-        full = wants_full(request.view)
-        return task_message(
-            await self._engine.declare_lost(context.principal, request.task_id), full=full
-        )
-
-    async def CancelTask(
-        self, request: task_pb2.CancelTaskRequest, context: RpcContext
-    ) -> task_pb2.Task:
-        full = wants_full(request.view)
-        return task_message(
-            await self._engine.cancel_task(context.principal, request.task_id), full=full
-        )
-
     async def DeleteTask(self, request: task_pb2.DeleteTaskRequest, context: RpcContext) -> Empty:
         await self._engine.delete_task(context.principal, request.task_id)
         return Empty()
@@ -357,13 +309,6 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
             yield None
             async for update in updates:
                 yield update_message(update, full=full)
-
-    async def ExplainTask(
-        self, request: task_pb2.ExplainTaskRequest, context: RpcContext
-    ) -> task_pb2.TaskExplanation:
-        return EXPLANATION.message(
-            await self._engine.explain_task(context.principal, request.task_id)
-        )
 
 
 class _Create(msgspec.Struct, frozen=True):

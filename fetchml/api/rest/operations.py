@@ -58,6 +58,8 @@ def _reader(field: FieldDescriptor) -> Callable[[Query, str], Any]:
         return Query.time
     if field.cpp_type in (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64):
         return Query.number
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return Query.flag
     if is_required(field):
         return Query.text
     return lambda query, name: query.text(name) or None

@@ -27,7 +27,6 @@ class ExperimentOperations:
         return [
             Route("GET", "/v1/experiments", self.list),
             Route("POST", "/v1/experiments", self.create),
-            Route("GET", "/v1/experiments/{id}", self.get),
         ]
 
     async def list(self, request: RestRequest) -> web.StreamResponse:
@@ -46,12 +45,6 @@ class ExperimentOperations:
         return request.json(
             self._shown(request.principal, made, full=full), status=201, ignored=ignored
         )
-
-    async def get(self, request: RestRequest, experiment_id: str) -> web.StreamResponse:
-        query = Query(request.http, "view")
-        full = query.full_view()
-        found = self._experiments.get(request.principal, experiment_id)
-        return request.json(self._shown(request.principal, found, full=full), ignored=query.ignored)
 
     def _shown(self, who: Principal, found: Experiment, *, full: bool) -> dict[str, object]:
         return EXPERIMENT.json(self._experiments.with_counts(who, found), full=full)

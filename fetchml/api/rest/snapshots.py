@@ -11,7 +11,7 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, send_pieces
-from fetchml.api.mappings import SNAPSHOT, SNAPSHOT_FILE
+from fetchml.api.mappings import SNAPSHOT
 from fetchml.snapshots.service import Snapshots
 
 UPLOAD_BYTES = 256 * 1024
@@ -36,9 +36,6 @@ class SnapshotOperations:
         return [
             Route("GET", "/v1/snapshots", self.list),
             Route("PUT", "/v1/snapshots", self.upload),
-            Route("GET", "/v1/snapshots/{id}", self.get),
-            Route("DELETE", "/v1/snapshots/{id}", self.delete),
-            Route("GET", "/v1/snapshots/{id}/files", self.list_files),
             Route("GET", "/v1/snapshots/{id}/files/{path...}", self.file),
         ]
 
@@ -62,23 +59,6 @@ class SnapshotOperations:
         query = Query(request.http, "limit", "offset")
         found = query.cut(self._snapshots.list(request.principal))
         body = {"snapshots": await request.rows(SNAPSHOT.json, found)}
-        return request.json(body, ignored=query.ignored)
-
-    async def get(self, request: RestRequest, snapshot_id: str) -> web.StreamResponse:
-        query = Query(request.http)
-        found = self._snapshots.get(request.principal, snapshot_id)
-        return request.json(SNAPSHOT.json(found), ignored=query.ignored)
-
-    async def delete(self, request: RestRequest, snapshot_id: str) -> web.StreamResponse:
-        await self._snapshots.delete(request.principal, snapshot_id)
-        return request.empty()
-
-    async def list_files(self, request: RestRequest, snapshot_id: str) -> web.StreamResponse:
-        query = Query(request.http, "limit", "offset")
-        found = await self._snapshots.reads.list(
-            request.principal, snapshot_id, query.number("limit"), query.number("offset")
-        )
-        body = {"files": await request.rows(SNAPSHOT_FILE.json, found.files), "total": found.total}
         return request.json(body, ignored=query.ignored)
 
     async def file(self, request: RestRequest, snapshot_id: str, path: str) -> web.StreamResponse:

@@ -104,7 +104,7 @@ def operations(api: ApiServices) -> list[Operation]:
         who: Principal, task_id: str, attempt: int | None, offset: int | None, limit: int | None
     ) -> LogInfo:
         wanted = LogRange(attempt=attempt, offset=offset, limit=limit)
-        return await engine.log_info(who, task_id, wanted)
+        return await engine.logs.info(who, task_id, wanted)
 
     async def search_log(
         who: Principal,
@@ -124,20 +124,20 @@ def operations(api: ApiServices) -> list[Operation]:
             backwards=bool(backwards),
             ignore_case=bool(ignore_case),
         )
-        return await engine.search_log(who, task_id, wanted)
+        return await engine.logs.search(who, task_id, wanted)
 
     async def best(
         who: Principal, sweep_id: str, metric: str | None, goal: str | None, limit: int | None
     ) -> SweepResults:
-        return await engine.best_of_sweep(who, sweep_id, metric or "", goal or "", limit)
+        return await engine.ranking.best(who, sweep_id, metric or "", goal or "", limit)
 
     return [
         *key_operations(api.keys),
         Operation(_rpc(key_pb2, "CreateSignInCode"), sign_in_code, SIGN_IN_CODE),
-        Operation(_rpc(task_pb2, "InterruptTask"), engine.interrupt_task, INTERRUPTION),
-        Operation(_rpc(task_pb2, "DeclareTaskLost"), engine.declare_lost, TASK),
-        Operation(_rpc(task_pb2, "CancelTask"), engine.cancel_task, TASK),
-        Operation(_rpc(task_pb2, "ExplainTask"), engine.explain_task, EXPLANATION),
+        Operation(_rpc(task_pb2, "InterruptTask"), engine.changes.interrupt, INTERRUPTION),
+        Operation(_rpc(task_pb2, "DeclareTaskLost"), engine.silent.declare_lost, TASK),
+        Operation(_rpc(task_pb2, "CancelTask"), engine.tasks.cancel, TASK),
+        Operation(_rpc(task_pb2, "ExplainTask"), engine.tasks.explain, EXPLANATION),
         Operation(_rpc(task_pb2, "GetTaskLogInfo"), log_info, LOG_INFO),
         Operation(_rpc(task_pb2, "SearchTaskLogs"), search_log, LOG_MATCHES),
         Operation(_rpc(snapshot_pb2, "GetSnapshot"), snapshots.get, SNAPSHOT),
@@ -149,9 +149,7 @@ def operations(api: ApiServices) -> list[Operation]:
         Operation(_rpc(experiment_pb2, "GetExperiment"), experiment, EXPERIMENT),
         Operation(_rpc(experiment_pb2, "ArchiveExperiment"), archive, EXPERIMENT),
         Operation(_rpc(experiment_pb2, "DeleteExperiment"), api.experiments.delete),
-        Operation(
-            _rpc(experiment_pb2, "ListExperimentResults"), engine.experiment_results, RESULTS
-        ),
+        Operation(_rpc(experiment_pb2, "ListExperimentResults"), engine.results.list, RESULTS),
         Operation(_rpc(sweep_pb2, "ListSweeps"), sweeps.page, SWEEPS),
         Operation(_rpc(sweep_pb2, "GetSweep"), sweeps.get, SWEEP),
         Operation(_rpc(sweep_pb2, "CancelSweep"), sweeps.cancel, CANCELLED),
@@ -176,14 +174,14 @@ def operations(api: ApiServices) -> list[Operation]:
         Operation(_rpc(gpu_pb2, "ListBookings"), gpus.bookings.list, BOOKINGS),
         Operation(_rpc(gpu_pb2, "CreateBooking"), gpus.bookings.create, BOOKING, status=201),
         Operation(_rpc(gpu_pb2, "DeleteBooking"), gpus.bookings.delete),
-        Operation(_rpc(usage_pb2, "GetTaskUsage"), engine.task_usage, TASK_USAGE),
+        Operation(_rpc(usage_pb2, "GetTaskUsage"), engine.usage.of_task, TASK_USAGE),
         Operation(_rpc(usage_pb2, "GetGpuHistory"), usage.of_gpus, GPU_HISTORY),
         Operation(_rpc(usage_pb2, "ListGpuHours"), usage.by_day, GPU_HOURS_LIST),
         Operation(_rpc(storage_pb2, "GetStorage"), api.retention.report, STORAGE),
         Operation(_rpc(storage_pb2, "PruneStorage"), api.retention.prune, PRUNED),
         Operation(_rpc(audit_pb2, "ListAudit"), api.audit.entries, AUDIT_LIST),
-        Operation(_rpc(server_pb2, "GetServerInfo"), engine.server_info, SERVER),
-        Operation(_rpc(server_pb2, "RunDoctor"), engine.run_doctor, DOCTOR),
+        Operation(_rpc(server_pb2, "GetServerInfo"), engine.information.get, SERVER),
+        Operation(_rpc(server_pb2, "RunDoctor"), engine.diagnosis.run, DOCTOR),
     ]
 
 

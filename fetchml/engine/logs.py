@@ -1,14 +1,16 @@
 """Logs: read and followed in parts, searched, and described."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TypeVar
 
-from fetchml.core.model import ENDED, Task
+from fetchml.core.model import ENDED, Principal, Task
 from fetchml.core.requests.logs import LogRange, LogSearch
 from fetchml.engine.feed import Feed
+from fetchml.engine.task_lookup import VisibleTasks
+from fetchml.errors import BadRequest
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import Changes, FolderEvents
 from fetchml.files.log_search import ReadLog, last_lines, search_backward, search_forward
@@ -45,27 +47,6 @@ class LogThreads:
 
 
 MAX_TIMES = 1000
-
-
-class LogSearcher:
-    def __init__(self, files: TaskFiles, threads: LogThreads, clock: Callable[[], int]) -> None:
-        self._files = files
-        self._threads = threads
-        self._clock = clock
-
-    async def info(self, task: Task, wanted: LogRange) -> LogInfo:
-        """Return the bounds of a log, and the times of its part."""
-        number = wanted.attempt if wanted.attempt is not None else task.attempt
-        folder = self._files.attempt(task.id, number)
-        work = partial(_info, folder, task, number, wanted, self._clock())
-        return await self._files.reads(work)
-
-    async def search(self, task: Task, wanted: LogSearch, user: str) -> LogMatches:
-        """Return the next matches."""
-        number = wanted.attempt if wanted.attempt is not None else task.attempt
-        folder = self._files.attempt(task.id, number)
-        work = partial(_search, folder, number, wanted, self._clock())
-        return await self._threads.run(user, folder, work)
 
 
 def _info(folder: AttemptFolder, task: Task, number: int, wanted: LogRange, now: int) -> LogInfo:
@@ -117,55 +98,85 @@ PAUSE_SECONDS = 0.05
 """Shortest time between two wake-ups by a command that writes without a pause."""
 
 
-class LogReader:
+class TaskLogs:
+    """The logs of the tasks that a caller may see. Raises BadRequest, NotFound, Unavailable."""
+
     def __init__(
         self,
+        tasks: VisibleTasks,
         files: TaskFiles,
         threads: LogThreads,
         watch: FolderEvents,
         feed: Feed,
         clock: Callable[[], int],
     ) -> None:
+        self._tasks = tasks
         self._files = files
         self._threads = threads
         self._watch = watch
         self._feed = feed
         self._clock = clock
 
-    async def start(self, task: Task, wanted: LogRange, user: str) -> LogStart:
-        """Return where a range begins. To find the last lines is a search."""
+    async def info(self, who: Principal, task_id: str, wanted: LogRange) -> LogInfo:
+        """Return the bounds of a log, and the times of the range."""
+        _require_valid(wanted)
+        task = await self._tasks.get(who, task_id)
+        number = wanted.attempt if wanted.attempt is not None else task.attempt
+        folder = self._files.attempt(task.id, number)
+        work = partial(_info, folder, task, number, wanted, self._clock())
+        return await self._files.reads(work)
+
+    async def search(self, who: Principal, task_id: str, wanted: LogSearch) -> LogMatches:
+        """Return the next matches."""
+        _require_valid(wanted)
+        task = await self._tasks.get(who, task_id)
+        number = wanted.attempt if wanted.attempt is not None else task.attempt
+        folder = self._files.attempt(task.id, number)
+        work = partial(_search, folder, number, wanted, self._clock())
+        return await self._threads.run(who.user, folder, work)
+
+    async def start(self, who: Principal, task_id: str, wanted: LogRange) -> LogStart:
+        """Return where a range begins. Finding the last lines is a search."""
+        _require_valid(wanted)
+        task = await self._tasks.get(who, task_id)
         number = wanted.attempt if wanted.attempt is not None else task.attempt
         folder = self._files.attempt(task.id, number)
         work = partial(_start, folder, number, wanted, self._clock())
         if wanted.tail is None:
             return await self._files.reads(partial(work, folder.read_log))
-        return await self._threads.run(user, folder, work)
+        return await self._threads.run(who.user, folder, work)
 
-    async def read(
+    def read(
         self,
-        look_up: Callable[[], Awaitable[Task]],
-        wanted: LogRange,
-        start: LogStart | None,
+        who: Principal,
+        task_id: str,
+        wanted: LogRange = LogRange(),  # noqa: B008  # frozen
         *,
-        user: str,
-        follow: bool,
+        start: LogStart | None = None,
+        follow: bool = False,
     ) -> AsyncGenerator[LogChunk]:
-        """Yield a range of the log, from where it begins: `start`, unless it is looked up here.
+        """Yield a range of the log, beginning at `start`; if that is `None`, the start is found.
 
         With `follow` until the attempt has ended, and if the range names no attempt on through
-        later ones until the task has ended. `look_up` returns the current task; an error that it
-        raises ends the stream. Ends early when the server shuts down.
+        later ones until the task has ended. The stream fails once the caller may no longer see
+        the task, and ends early when the server shuts down.
         """
+        _require_valid(wanted)
+        return self._chunks(who, task_id, wanted, start, follow)
+
+    async def _chunks(
+        self, who: Principal, task_id: str, wanted: LogRange, start: LogStart | None, follow: bool
+    ) -> AsyncGenerator[LogChunk]:
         if start is None:
-            start = await self.start(await look_up(), wanted, user)
+            start = await self.start(who, task_id, wanted)
         number, offset, left = start.attempt, start.offset, wanted.limit
         while True:
             async with AsyncExitStack() as stack:
-                folder = self._files.attempt((await look_up()).id, number)
+                folder = self._files.attempt((await self._tasks.get(who, task_id)).id, number)
                 changes: Changes | None = None
                 while True:
                     seen = self._feed.last_seq
-                    task = await look_up()
+                    task = await self._tasks.get(who, task_id)
                     over = task.status in ENDED or task.attempt > number
                     if (
                         follow
@@ -208,6 +219,11 @@ class LogReader:
             if news is None or any(change.task.id == task_id for change in news):
                 return
             seen = news[-1].seq if news else seen
+
+
+def _require_valid(wanted: LogRange | LogSearch) -> None:
+    if fault := wanted.fault():
+        raise BadRequest(fault)
 
 
 async def _rest(

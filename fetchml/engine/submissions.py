@@ -14,6 +14,7 @@ from fetchml.core.requests.submission import Accepted, SubmissionRules
 from fetchml.core.state import State
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.dispatcher import Dispatcher
+from fetchml.engine.estimates import Estimates
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.task_lookup import TaskLookup, VisibleTasks
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
@@ -41,6 +42,7 @@ from fetchml.system.locks import KeyedLocks
 from fetchml.system.pacing import Pace
 from fetchml.system.threads import until_end
 from fetchml.user_secrets.service import UserSecrets
+from fetchml.views import ValidatedTask
 
 NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "there is no such snapshot: upload it first")
 NO_SUCH_EXPERIMENT = FieldViolation("experiment_id", "no such experiment, or it is archived")
@@ -72,6 +74,7 @@ class Submissions:
         visible: VisibleTasks,
         dependencies: Dependencies,
         environments: Environments,
+        estimates: Estimates,
         secrets: UserSecrets,
         volumes: VolumeUsage,
         clock: Callable[[], int],
@@ -85,6 +88,7 @@ class Submissions:
         self._experiments = experiments
         self._usage = usage
         self._dependencies = dependencies
+        self._estimates = estimates
         self._sources = Sources(
             datasets, visible, dependencies, environments, secrets=secrets, volumes=volumes
         )
@@ -112,12 +116,17 @@ class Submissions:
         return task
 
     async def validate_task(
-        self, who: Principal, request: Mapping[str, object], idempotency_key: str | None = None
-    ) -> tuple[Task, bool]:
+        self,
+        who: Principal,
+        request: Mapping[str, object],
+        idempotency_key: str | None = None,
+        *,
+        with_estimate: bool,
+    ) -> ValidatedTask:
         """Check a request as `create_task` does, and keep nothing. Raises as `create_task`.
 
-        Return the task as it would be, and true: its id names no task. For an `idempotency_key`
-        that was used return the task that it created before, and false.
+        Return the task as it would be; its id names no task. For an `idempotency_key` that was
+        used return the task that it created before.
         """
         check_key(idempotency_key)
         keys = [] if idempotency_key is None else [idempotency_key]
@@ -126,8 +135,11 @@ class Submissions:
             who, [request], [idempotency_key], known, OF_THE_ONLY, dry_run=True
         )
         if new:
-            return new[0], True
-        return await self._tasks.get(known[keys[0]].task_id), False
+            return ValidatedTask(
+                new[0], await self._estimates.of_new(new[0]) if with_estimate else None
+            )
+        task = await self._tasks.get(known[keys[0]].task_id)
+        return ValidatedTask(task, await self._estimates.of(task) if with_estimate else None)
 
     async def create_tasks(
         self,

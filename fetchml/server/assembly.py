@@ -22,8 +22,9 @@ from fetchml.engine.feed import Feed
 from fetchml.engine.gpus.activity import GpuActivity
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.lifecycle import Lifecycle
-from fetchml.engine.logs import LogReader, LogSearcher, LogThreads
+from fetchml.engine.logs import LogThreads, TaskLogs
 from fetchml.engine.named_snapshots import NamedSnapshots
+from fetchml.engine.outputs import TaskOutputs
 from fetchml.engine.server_information import Diagnosis, ServerInformation
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.engine.share_store import ShareStore
@@ -31,11 +32,14 @@ from fetchml.engine.slow_reads import SlowReads
 from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.sweep_records import KnownSweeps
-from fetchml.engine.sweeps import Sweeps
+from fetchml.engine.sweeps import SweepRanking, Sweeps
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup, VisibleTasks
 from fetchml.engine.tasks.changes import TaskChanges
 from fetchml.engine.tasks.dependencies import Dependencies, restored_state
+from fetchml.engine.tasks.results import ResultLists
+from fetchml.engine.tasks.silent import SilentTasks
+from fetchml.engine.tasks.tasks import Tasks
 from fetchml.engine.tasks.time_limits import TimeLimits
 from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
@@ -44,7 +48,6 @@ from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.engine.watched_tasks import watched_tasks
 from fetchml.engine.watches.batches import Batches
 from fetchml.engine.watches.watch import Watches
-from fetchml.files.output_archives import OutputArchives
 from fetchml.files.reads import FileReads
 from fetchml.files.storage.usage import StorageUsage
 from fetchml.files.storage.volumes import VolumeUsage
@@ -83,8 +86,9 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     usage.load(await store.kept_by_user())
     volumes = VolumeUsage(options.rules.volumes)
     shares = ShareStore(store, clock)
-    used = await shares.load(restored, options.limits)
-    state = await restored_state(store, restored, options.limits, used)
+    state = await restored_state(
+        store, restored, options.limits, await shares.load(restored, options.limits)
+    )
     index = TaskIndex(restored)
     tasks = TaskLookup(index, store, private=private)
     visible = VisibleTasks(tasks)
@@ -92,8 +96,13 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     today = day_of(clock(), options.zone)
     counts = DailyCounts(options.zone, today, *await store.ended_on(today))
     recent = [task for ended in restored.recent.values() for task in ended]
-    waits = WaitTimes(recent)
-    estimates = Estimates(state, RunTimes(recent), clock, cluster=outside.cluster, wait_times=waits)
+    estimates = Estimates(
+        state,
+        RunTimes(recent),
+        clock,
+        cluster=outside.cluster,
+        wait_times=WaitTimes(recent),
+    )
     ledger = await restored_ledger(store, restored, options.zone, options.limits, clock)
     notifications = await assemble_notifications(
         store,
@@ -153,6 +162,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         visible=visible,
         dependencies=dependencies,
         environments=environments,
+        estimates=estimates,
         secrets=secrets,
         volumes=volumes,
         clock=clock,
@@ -270,20 +280,69 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         notify_addresses=options.rules.notify_addresses,
     )
-    log_threads = LogThreads(files.reads)
     slow_reads = SlowReads()
-    watches = Watches(index, feed, store, clock)
+    watches = Watches(index, feed, store, clock, private=private)
+    task_list = Tasks(
+        store,
+        state,
+        index,
+        tasks,
+        visible,
+        ended,
+        files,
+        estimates=estimates,
+        slow_reads=slow_reads,
+        dispatcher=dispatcher,
+        audit=audit,
+        clock=clock,
+        private=private,
+        cluster=outside.cluster,
+    )
+    results = ResultLists(experiments, task_list, files)
+    sweep_service = Sweeps(
+        sweeps,
+        store,
+        state,
+        submissions,
+        dependencies,
+        ended,
+        dispatcher,
+        audit,
+        snapshots=snapshots,
+        clock=clock,
+        private=private,
+    )
     engine = Engine(
-        store=store,
-        state=state,
-        index=index,
-        tasks=tasks,
+        submissions=submissions,
         visible=visible,
+        tasks=task_list,
         changes=changes,
+        silent=SilentTasks(visible, dispatcher, outside.cluster, audit=audit, clock=clock),
         waiting=WaitingTasks(
             state, index, estimates, clock, private=private, cluster=outside.cluster
         ),
-        info=ServerInformation(
+        watches=watches,
+        batches=Batches(watches, feed, clock, private=private),
+        logs=TaskLogs(visible, files, LogThreads(files.reads), outside.folder_watch, feed, clock),
+        outputs=TaskOutputs(visible, files),
+        files=files,
+        results=results,
+        sweeps=sweep_service,
+        ranking=SweepRanking(sweep_service, store, results, slow_reads),
+        notifications=notifications.service,
+        usage=UsageHistory(
+            store,
+            state,
+            ledger,
+            sampler,
+            slow_reads,
+            visible,
+            clock=clock,
+            zone=options.zone,
+            private=private,
+        ),
+        status=status,
+        information=ServerInformation(
             state,
             options.rules,
             launcher=outside.launcher.name,
@@ -293,48 +352,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
             private=private,
             environments=environments.is_available,
         ),
-        experiments=experiments,
         diagnosis=Diagnosis(options.examine, outside.inventory, notifications.service.findings),
-        watches=watches,
-        batches=Batches(watches, feed, clock),
-        files=files,
-        logs=LogReader(files, log_threads, outside.folder_watch, feed, clock),
-        log_searcher=LogSearcher(files, log_threads, clock),
-        archives=OutputArchives(files),
-        estimates=estimates,
-        ended=ended,
-        submissions=submissions,
-        status=status,
-        usage=UsageHistory(
-            store,
-            state,
-            ledger,
-            sampler,
-            slow_reads,
-            clock=clock,
-            zone=options.zone,
-            private=private,
-        ),
-        slow_reads=slow_reads,
-        audit=audit,
-        dispatcher=dispatcher,
-        clock=clock,
-        private=private,
-        cluster=outside.cluster,
-        notifications=notifications.service,
-        sweeps=Sweeps(
-            sweeps,
-            store,
-            state,
-            submissions,
-            dependencies,
-            ended,
-            dispatcher,
-            audit,
-            snapshots=snapshots,
-            clock=clock,
-            private=private,
-        ),
     )
     await snapshots.load()
     await jupyter.load()

@@ -4,6 +4,7 @@ import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -225,7 +226,7 @@ async def test_batch_whose_full_reply_has_no_room_creates_nothing() -> None:
             created.extend(each.id for each in made)
             return made
 
-    engine: Any = Creating()
+    engine: Any = SimpleNamespace(submissions=Creating())
     service = TaskService(engine, unread)
 
     async def create(view: View) -> CreateTasksResponse:
@@ -248,7 +249,7 @@ async def test_values_of_variables_take_no_room_in_the_reply_of_a_batch() -> Non
         async def create_tasks(self, who: Principal, fields: list[Any], keys: object) -> list[Task]:
             return [make_task(f"{n}") for n, _ in enumerate(fields)]
 
-    engine: Any = Creating()
+    engine: Any = SimpleNamespace(submissions=Creating())
     unread = UnreadReplies()
     one = CreateTaskRequest(job_name="a", view=FULL, env={"A": "x" * 100_000})
 

@@ -78,7 +78,7 @@ async def test_log_that_fails_midway_looks_incomplete(
         yield LogChunk(1, 0, b"one\n")
         raise RuntimeError("a fault")
 
-    rest.engine.replace("read_logs", faulty)
+    rest.engine.replace("read", faulty, rest.engine.engine.logs)
     async with rest.client.open(f"/v1/tasks/{task_id}/logs") as response:
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.content.read()

@@ -110,7 +110,7 @@ async def test_resync_is_sent_when_changes_are_lost(rest: World) -> None:
         yield Update(UpdateType.RESYNC, 41, START_MS)
         await asyncio.Event().wait()
 
-    rest.engine.replace("watch", watch)
+    rest.engine.replace("watch", watch, rest.engine.engine.watches)
     async with connect(rest, "?since=7") as socket:
         assert await socket.next() == {"type": "resync", "seq": 41}
 
@@ -265,7 +265,7 @@ async def test_client_that_does_not_read_is_closed() -> None:
 
         task_id = await rest.new_task()
         await rest.engine.change(task_id, error="x" * 60_000)
-        rest.engine.replace("watch", endless)
+        rest.engine.replace("watch", endless, rest.engine.engine.watches)
         reader, writer = await asyncio.open_connection("127.0.0.1", rest.port, limit=1)
         writer.write(
             b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

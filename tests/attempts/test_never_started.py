@@ -53,7 +53,7 @@ async def test_a_full_disk_costs_no_retry(
 ) -> None:
     tries = full_disk(tmp_path, monkeypatch, 3)
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
+        task = await engine.submissions.create_task(ALICE, {"job_name": "a", "command": ["true"]})
         done = await ended(engine, task.id)
     assert (done.status, done.attempt) == (Status.COMPLETED, 1)
     assert (done.retry_count, done.infra_retries) == (0, 0)
@@ -68,8 +68,10 @@ async def test_command_waits_while_the_disk_of_the_tasks_is_full(each_box: Box) 
             with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
                 while True:
                     filler.write(bytes(4096))
-            task = await engine.create_task(ALICE, {"job_name": "a", "command": ["echo", "ran"]})
-            look = partial(engine.get_task, ALICE, task.id)
+            task = await engine.submissions.create_task(
+                ALICE, {"job_name": "a", "command": ["echo", "ran"]}
+            )
+            look = partial(engine.visible.get, ALICE, task.id)
             waiting = await until(look, lambda found: "disk is full" in str(found.progress))
             assert (waiting.status, waiting.attempt) == (Status.PREPARING, 1)
             assert not list(disk.glob("*/attempts/*/run/claim*"))
@@ -77,7 +79,7 @@ async def test_command_waits_while_the_disk_of_the_tasks_is_full(each_box: Box) 
             done = await ended(engine, task.id)
             assert (done.status, done.attempt) == (Status.COMPLETED, 1)
             assert (done.retry_count, done.infra_retries) == (0, 0)
-            assert await engine.task_output(done) == "ran\n"
+            assert await engine.files.output(done) == "ran\n"
 
 
 async def test_a_full_disk_is_named_when_it_stays_full(
@@ -85,7 +87,7 @@ async def test_a_full_disk_is_named_when_it_stays_full(
 ) -> None:
     tries = full_disk(tmp_path, monkeypatch, 1 + runner.MAX_PREPARED_AGAIN)
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
+        task = await engine.submissions.create_task(ALICE, {"job_name": "a", "command": ["true"]})
         done = await ended(engine, task.id)
     # Its second attempt, a retry that the box owes it.
     assert (done.status, done.infra_retries) == (Status.COMPLETED, 1)
@@ -103,9 +105,9 @@ async def test_it_waits_for_room(box: Box, tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(AttemptFolder, "has_room", has_room)
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
+        task = await engine.submissions.create_task(ALICE, {"job_name": "a", "command": ["true"]})
         await until_true(lambda: len(looked) >= 5)
-        waiting = await engine.get_task(ALICE, task.id)
+        waiting = await engine.visible.get(ALICE, task.id)
         assert "the disk is full" in str(waiting.progress)
         room.set()
         assert (await ended(engine, task.id)).status is Status.COMPLETED
@@ -166,9 +168,9 @@ async def test_a_request_under_way_leaves_no_folders(
         monkeypatch.setattr(AttemptFolder, "discard", discard)
         monkeypatch.setattr(launcher, "prepare", prepare)
         monkeypatch.setattr(launcher, "wait", settled(launcher.wait))
-        task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
+        task = await engine.submissions.create_task(ALICE, {"job_name": "a", "command": ["true"]})
         await begun.wait()
-        await engine.cancel_task(ALICE, task.id)
+        await engine.tasks.cancel(ALICE, task.id)
         await ended(engine, task.id)
         folder = box.data_dir / f"tasks/{task.id}/attempts/1"
         await until_true(lambda: {each.name for each in folder.iterdir()} == {"run"})
@@ -202,13 +204,15 @@ async def test_prestaged_attempt_whose_shim_ends_as_its_gate_opens_is_prepared_a
         monkeypatch.setattr(launcher, "wait", kill_and_wait)
         monkeypatch.setattr(AttemptRunner, "open_gate", tell_and_open)
         until_told = f"until [ -e {box.data_dir / 'go'} ]; do sleep 0.01; done"
-        first = await engine.create_task(
+        first = await engine.submissions.create_task(
             ALICE, {"job_name": "a", "command": ["sh", "-c", until_told]}
         )
-        second = await engine.create_task(ALICE, {"job_name": "b", "command": ["echo", "ran"]})
+        second = await engine.submissions.create_task(
+            ALICE, {"job_name": "b", "command": ["echo", "ran"]}
+        )
         await soon(killed.wait())
         (box.data_dir / "go").touch()
         done = await ended(engine, second.id)
         assert (done.status, done.attempt) == (Status.COMPLETED, 1)
         assert (done.retry_count, done.infra_retries) == (0, 0)
-        assert await engine.task_output(done) == "ran\n"
+        assert await engine.files.output(done) == "ran\n"

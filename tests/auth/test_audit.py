@@ -22,14 +22,14 @@ def told(entries: list[AuditEntry]) -> list[tuple[str, str | None, str | None, s
 
 async def test_every_change_is_recorded(box: Box) -> None:
     async with box.engine() as engine:
-        first = await engine.create_task(REMOTE, SLEEP)
-        batch = await engine.create_tasks(BOB, [TRUE, TRUE])
-        await engine.cancel_task(REMOTE, first.id)
+        first = await engine.submissions.create_task(REMOTE, SLEEP)
+        batch = await engine.submissions.create_tasks(BOB, [TRUE, TRUE])
+        await engine.tasks.cancel(REMOTE, first.id)
         await ended(engine, first.id)
-        await engine.cancel_task(REMOTE, first.id)  # it has ended: nothing is done
+        await engine.tasks.cancel(REMOTE, first.id)  # it has ended: nothing is done
         for task in batch:
             await ended(engine, task.id)
-        await engine.delete_task(ADMIN, batch[0].id)
+        await engine.tasks.delete(ADMIN, batch[0].id)
         expected = [
             (Action.TASK_DELETE, batch[0].id, "root", ""),
             (Action.TASK_CANCEL, first.id, "alice", "192.0.2.7"),
@@ -37,35 +37,35 @@ async def test_every_change_is_recorded(box: Box) -> None:
             (Action.TASK_CREATE, batch[0].id, "bob", ""),
             (Action.TASK_CREATE, first.id, "alice", "192.0.2.7"),
         ]
-        entries = await engine._audit.entries(ADMIN)
+        entries = await box.parts.audit.entries(ADMIN)
         assert told(entries) == expected
         assert {entry.outcome for entry in entries} == {OK}
         assert entries[1].key_id == entries[4].key_id == "key-a"
         assert [entry.at for entry in entries] == sorted((e.at for e in entries), reverse=True)
     async with box.engine() as engine:
-        assert await engine._audit.entries(ADMIN) == entries
+        assert await box.parts.audit.entries(ADMIN) == entries
 
 
 async def test_delete_of_a_live_task_is_recorded_as_a_cancel(box: Box) -> None:
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, SLEEP)
-        await engine.delete_task(ALICE, task.id)
+        task = await engine.submissions.create_task(ALICE, SLEEP)
+        await engine.tasks.delete(ALICE, task.id)
         await ended(engine, task.id)
-        await engine.delete_task(ALICE, task.id)  # repeated within a minute: nothing is done
-        actions = [entry.action for entry in await engine._audit.entries(ADMIN)]
+        await engine.tasks.delete(ALICE, task.id)  # repeated within a minute: nothing is done
+        actions = [entry.action for entry in await box.parts.audit.entries(ADMIN)]
         assert actions == [Action.TASK_CANCEL, Action.TASK_CREATE]
 
 
 async def test_entries_are_filtered_and_paged(box: Box) -> None:
     async with box.engine() as engine:
-        tasks = [await engine.create_task(who, SLEEP) for who in (ALICE, BOB, ALICE)]
+        tasks = [await engine.submissions.create_task(who, SLEEP) for who in (ALICE, BOB, ALICE)]
         for task in tasks:
-            await engine.cancel_task(ADMIN, task.id)
+            await engine.tasks.cancel(ADMIN, task.id)
             await ended(engine, task.id)
-        whole = await engine._audit.entries(ADMIN)
+        whole = await box.parts.audit.entries(ADMIN)
         assert len(whole) == 6
         pages = list[AuditEntry]()
-        while page := await engine._audit.entries(
+        while page := await box.parts.audit.entries(
             ADMIN, limit=4, before=pages[-1].id if pages else None
         ):
             pages += page
@@ -79,7 +79,7 @@ async def test_entries_are_filtered_and_paged(box: Box) -> None:
             ({"since": whole[0].at + 60_000}, []),
             ({"since": tasks[0].created_at}, whole),
         ):
-            assert await engine._audit.entries(ADMIN, **filters) == expected, filters
+            assert await box.parts.audit.entries(ADMIN, **filters) == expected, filters
 
 
 @pytest.mark.parametrize(
@@ -93,23 +93,23 @@ async def test_entries_are_filtered_and_paged(box: Box) -> None:
     ],
 )
 async def test_bad_filters_are_rejected(box: Box, filters: dict[str, object]) -> None:
-    async with box.engine() as engine:
+    async with box.engine():
         with pytest.raises(BadRequest, match=next(iter(filters))):
-            await engine._audit.entries(ADMIN, **filters)  # type: ignore[arg-type]
+            await box.parts.audit.entries(ADMIN, **filters)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("who", [ALICE, VIEWER])
 async def test_only_admins_list_the_audit(box: Box, who: Principal) -> None:
-    async with box.engine() as engine:
+    async with box.engine():
         with pytest.raises(Forbidden):
-            await engine._audit.entries(who)
+            await box.parts.audit.entries(who)
 
 
-async def settled(engine: Engine) -> list[AuditEntry]:
+async def settled(box: Box, engine: Engine) -> list[AuditEntry]:
     """All entries, once a change behind them is durable: refusals are not waited for."""
-    task = await engine.create_task(ALICE, TRUE)
+    task = await engine.submissions.create_task(ALICE, TRUE)
     await ended(engine, task.id)
-    entries = await engine._audit.entries(ADMIN, limit=1000)
+    entries = await box.parts.audit.entries(ADMIN, limit=1000)
     return [entry for entry in entries if entry.target != task.id]
 
 
@@ -117,13 +117,13 @@ async def test_a_flood_of_refusals_is_bounded_and_counted(box: Box) -> None:
     async with box.engine() as engine:
         for number in range(5_000):
             secret = "fml_" + "x" * 43
-            engine._audit.refused(
+            box.parts.audit.refused(
                 None, "192.0.2.7", f"GET /v1/{secret}\n\ud800{number}", Unauthorized()
             )
-        engine._audit.refused(VIEWER, "192.0.2.8", "POST /v1/tasks", Forbidden("A viewer's key"))
+        box.parts.audit.refused(VIEWER, "192.0.2.8", "POST /v1/tasks", Forbidden("A viewer's key"))
         for number in range(5_000):
-            engine._audit.refused(None, f"192.0.2.{number}", "GET /v1/tasks", Unauthorized())
-        entries = await settled(engine)
+            box.parts.audit.refused(None, f"192.0.2.{number}", "GET /v1/tasks", Unauthorized())
+        entries = await settled(box, engine)
     assert 200 <= len(entries) <= 230
     assert {entry.action for entry in entries} == {Action.ACCESS_REFUSED}
     first, of_the_viewer = entries[-1], entries[-21]
@@ -137,10 +137,12 @@ async def test_a_flood_of_refusals_is_bounded_and_counted(box: Box) -> None:
 
 
 async def test_only_the_newest_entries_are_kept(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with box.engine() as engine:
-        done = [engine._audit.done(ADMIN, Action.KEY_REVOKE, str(n)) for n in range(50)]
+    async with box.engine():
+        done = [box.parts.audit.done(ADMIN, Action.KEY_REVOKE, str(n)) for n in range(50)]
         await asyncio.gather(*done)
-        monkeypatch.setattr(engine._store._maintenance, "_audit_rows", 20)  # type: ignore[attr-defined]
-        monkeypatch.setattr(engine._store._maintenance, "_next_expiry_at", 0.0)  # type: ignore[attr-defined]
-        entries = await until(lambda: engine._audit.entries(ADMIN), lambda found: len(found) == 20)
+        monkeypatch.setattr(box.parts.store._maintenance, "_audit_rows", 20)  # type: ignore[attr-defined]
+        monkeypatch.setattr(box.parts.store._maintenance, "_next_expiry_at", 0.0)  # type: ignore[attr-defined]
+        entries = await until(
+            lambda: box.parts.audit.entries(ADMIN), lambda found: len(found) == 20
+        )
         assert [entry.target for entry in entries] == [str(n) for n in range(49, 29, -1)]

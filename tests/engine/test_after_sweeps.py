@@ -26,7 +26,7 @@ async def sweep(engine: Engine, task: dict[str, Any], size: int = 2, **more: Any
 
 async def tasks_of(engine: Engine, sweep_id: str) -> list[Task]:
     """Its tasks by their index."""
-    page = await engine.list_tasks(ADMIN, TaskQuery(sweep_id=sweep_id, limit=99))
+    page = await engine.tasks.list(ADMIN, TaskQuery(sweep_id=sweep_id, limit=99))
     return sorted(page.tasks, key=lambda task: task.spec.sweep.index if task.spec.sweep else -1)
 
 
@@ -37,12 +37,12 @@ async def outcomes(engine: Engine, sweep_id: str) -> list[FailureReason | None]:
 
 async def after(engine: Engine, sweep_id: str, condition: str = "completed") -> Task:
     named = [{"sweep_id": sweep_id, "condition": condition}]
-    return await engine.create_task(ALICE, {**TRUE, "after": named})
+    return await engine.submissions.create_task(ALICE, {**TRUE, "after": named})
 
 
 async def release(engine: Engine, sweep_id: str) -> None:
     for task in await tasks_of(engine, sweep_id):
-        await engine.update_task(ALICE, task.id, {"hold": False})
+        await engine.changes.update(ALICE, task.id, {"hold": False})
 
 
 async def test_all_of_a_sweep_and_each_index(box: Box) -> None:
@@ -62,13 +62,13 @@ async def test_all_of_a_sweep_and_each_index(box: Box) -> None:
             assert each.spec.inputs_from == (writes.id,)
             [on] = each.spec.after or ()
             assert (on.task_id, on.sweep_id, on.same_index) == (writes.id, first, True)
-            assert (await engine.explain_task(ALICE, each.id)).reason == (
+            assert (await engine.tasks.explain(ALICE, each.id)).reason == (
                 f"It waits until task {writes.id} of sweep {first} completes (it is queued)."
             )
         [waits, _] = await tasks_of(engine, whole)
-        await engine.update_task(ALICE, made[2].id, {"hold": False})
+        await engine.changes.update(ALICE, made[2].id, {"hold": False})
         await soon(ended(engine, reading[2].id))
-        assert (await engine.explain_task(BOB, waits.id)).reason == (
+        assert (await engine.tasks.explain(BOB, waits.id)).reason == (
             f"It waits until all tasks of sweep {first} complete (2 have not ended) and all tasks "
             f"of sweep {reads} complete (2 have not ended)."
         )
@@ -97,7 +97,7 @@ async def test_failure_is_named_and_a_retry_goes_on(box: Box, tmp_path: Path) ->
         waited = (await tasks_of(engine, each))[1]
         assert waited.error == f"it waited for a task that has failed: {bad.id} of sweep {fails}"
         with pytest.raises(Conflict, match="It would fail again"):
-            await engine.retry_task(ALICE, waited.id)
+            await engine.changes.retry(ALICE, waited.id)
         for other in others:
             assert (await soon(ended(engine, other.id))).status is Status.COMPLETED
         late = await soon(ended(engine, (await after(engine, fails)).id))
@@ -111,7 +111,7 @@ async def test_failure_is_named_and_a_retry_goes_on(box: Box, tmp_path: Path) ->
         mended, again = (await tasks_of(engine, fails))[1], (await tasks_of(engine, each))[1]
         assert [on.task_id for on in again.spec.after or ()] == [mended.id]
         assert await outcomes(engine, each) == [None, None]
-        again = await engine.retry_task(ALICE, all_of_it.id)
+        again = await engine.changes.retry(ALICE, all_of_it.id)
         assert (await soon(ended(engine, again.id))).status is Status.COMPLETED
         late = await soon(ended(engine, (await after(engine, fails, "failed")).id))
         assert (
@@ -127,7 +127,7 @@ async def test_what_can_not_be_named_is_refused(box: Box) -> None:
         pruned = await sweep(engine, TRUE)
         for task in await tasks_of(engine, pruned):
             await soon(ended(engine, task.id))
-        await engine.delete_task(ALICE, (await tasks_of(engine, pruned))[1].id)
+        await engine.tasks.delete(ALICE, (await tasks_of(engine, pruned))[1].id)
         whole = [
             (UNKNOWN, f"there is no sweep '{UNKNOWN}'"),
             (bobs, f"there is no sweep '{bobs}'"),
@@ -149,7 +149,7 @@ async def test_what_can_not_be_named_is_refused(box: Box) -> None:
             ("inputs_from", [two]),
         ):
             with pytest.raises(ValidationFailed, match=f"{field}: {two} is a sweep.*{alone}"):
-                await engine.create_task(ALICE, {**TRUE, field: value})
+                await engine.submissions.create_task(ALICE, {**TRUE, field: value})
             with pytest.raises(ValidationFailed, match="has 2 tasks and this one has 3 tasks"):
                 await sweep(engine, {**TRUE, field: value}, 3)
         with pytest.raises(ValidationFailed, match=f"there is no task '{bobs}'"):
@@ -184,17 +184,17 @@ async def test_restart_goes_on(box: Box) -> None:
         waits = [await after(engine, first, how) for how in ("ended", "failed")]
         each = await sweep(engine, {**TRUE, "after": [{"sweep_id": first, "same_index": True}]})
         good, bad = await tasks_of(engine, first)
-        await engine.update_task(ALICE, bad.id, {"hold": False})
+        await engine.changes.update(ALICE, bad.id, {"hold": False})
         await soon(ended(engine, bad.id))
-        explained = (await engine.explain_task(ALICE, waits[1].id)).reason
+        explained = (await engine.tasks.explain(ALICE, waits[1].id)).reason
         assert explained == (
             f"It waits until all tasks of sweep {first} end, one or more of them failed (1 has not "
             f"ended; task {bad.id} has failed)."
         )
-        await engine.delete_task(ALICE, bad.id)
+        await engine.tasks.delete(ALICE, bad.id)
     async with box.engine() as engine:
-        assert (await engine.explain_task(ALICE, waits[1].id)).reason == explained
-        await engine.update_task(ALICE, good.id, {"hold": False})
+        assert (await engine.tasks.explain(ALICE, waits[1].id)).reason == explained
+        await engine.changes.update(ALICE, good.id, {"hold": False})
         for task in waits:
             assert (await soon(ended(engine, task.id))).status is Status.COMPLETED
         assert await outcomes(engine, each) == [None, FailureReason.DEPENDENCY_FAILED]

@@ -30,7 +30,7 @@ async def watching(
     who: Principal = ADMIN,
     where: WatchFilter = EVERYTHING,
 ) -> AsyncIterator["Reader"]:
-    async with aclosing(engine.watch_batches(who, where, since)) as stream:
+    async with aclosing(engine.batches.watch(who, where, since)) as stream:
         yield Reader(stream)
 
 
@@ -50,18 +50,18 @@ class Reader:
 async def held(engine: Engine, number: int) -> list[Task]:
     """Tasks that wait, so that nothing changes them but the test."""
     request = {"job_name": "held", "hold": True}
-    return list(await engine.create_tasks(ALICE, [request] * number))
+    return list(await engine.submissions.create_tasks(ALICE, [request] * number))
 
 
 async def test_batch_has_the_newest_state_of_each_task_once(box: Box) -> None:
     async with box.engine() as engine:
-        done = await ended(engine, (await engine.create_task(ALICE, HELLO)).id)
-        failed = await ended(engine, (await engine.create_task(ALICE, FAILS)).id)
+        done = await ended(engine, (await engine.submissions.create_task(ALICE, HELLO)).id)
+        failed = await ended(engine, (await engine.submissions.create_task(ALICE, FAILS)).id)
         async with watching(engine, since=0) as reader:
             batch = await reader.batch()
         assert batch.tasks == (done, failed)
         assert (batch.seq, batch.deleted) == (21, ())
-        await engine.delete_task(ALICE, done.id)
+        await engine.tasks.delete(ALICE, done.id)
         async with watching(engine, since=0) as reader:
             batch = await reader.batch()
         assert batch.tasks == (failed,)
@@ -72,8 +72,8 @@ async def test_batch_has_the_newest_state_of_each_task_once(box: Box) -> None:
 async def test_continues_after_any_message_of_any_watch(box: Box) -> None:
     """A number between an update and its complete is one of a client that has not seen the end."""
     async with box.engine() as engine:
-        first = await ended(engine, (await engine.create_task(ALICE, HELLO)).id)
-        second = await ended(engine, (await engine.create_task(ALICE, HELLO)).id)
+        first = await ended(engine, (await engine.submissions.create_task(ALICE, HELLO)).id)
+        second = await ended(engine, (await engine.submissions.create_task(ALICE, HELLO)).id)
         for since in range(20):
             async with watching(engine, since) as reader:
                 batch = await reader.batch()
@@ -108,7 +108,7 @@ async def test_readers_at_one_place_share_their_batches(box: Box) -> None:
             assert first is second
             assert len(first.tasks) == 2
         waits = asyncio.create_task(filtered.batch())
-        failed = await ended(engine, (await engine.create_task(ALICE, FAILS)).id)
+        failed = await ended(engine, (await engine.submissions.create_task(ALICE, FAILS)).id)
         assert (await waits).tasks == (failed,)
 
 
@@ -117,7 +117,7 @@ async def test_slow_reader_gets_fewer_batches_and_misses_nothing(box: Box) -> No
         [task] = await held(engine, 1)
         assert (await quick.batch()).tasks == (task,)
         for step in range(3):
-            task = await engine.update_task(ALICE, task.id, {"metadata": {"step": str(step)}})
+            task = await engine.changes.update(ALICE, task.id, {"metadata": {"step": str(step)}})
             assert (await quick.batch()).tasks == (task,)
         batch = await slow.batch()
         assert batch.tasks == (task,)
@@ -174,7 +174,7 @@ async def test_batch_is_bounded_in_bytes_and_the_next_has_the_rest(
     async with box.engine() as engine:
         tasks = await held(engine, 5)
         # The first task changed again: its newest state comes after all others.
-        tasks.append(await engine.update_task(ALICE, tasks.pop(0).id, {"priority": 9}))
+        tasks.append(await engine.changes.update(ALICE, tasks.pop(0).id, {"priority": 9}))
         seen: list[Task] = []
         since = 0
         while len(seen) < 5:
@@ -243,8 +243,8 @@ async def test_private_mode_shares_no_batch_between_users(box: Box) -> None:
         watching(engine, who=BOB) as his,
         watching(engine, who=ADMIN) as all_,
     ):
-        of_alice = await engine.create_task(ALICE, {"job_name": "hers", "hold": True})
-        of_bob = await engine.create_task(BOB, {"job_name": "his", "hold": True})
+        of_alice = await engine.submissions.create_task(ALICE, {"job_name": "hers", "hold": True})
+        of_bob = await engine.submissions.create_task(BOB, {"job_name": "his", "hold": True})
         readings = [asyncio.create_task(each.batch()) for each in (hers, his, all_)]
         seen = [batch.tasks for batch in await asyncio.gather(*readings)]
         assert seen == [(of_alice,), (of_bob,), (of_alice, of_bob)]
@@ -282,4 +282,4 @@ async def test_watch_ends_with_a_reason_when_the_server_shuts_down(box: Box) -> 
         with pytest.raises(Unavailable):
             await waits
         with pytest.raises(Unavailable):
-            engine.watch_batches(ADMIN, EVERYTHING)
+            engine.batches.watch(ADMIN, EVERYTHING)

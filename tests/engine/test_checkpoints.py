@@ -24,7 +24,7 @@ def job(script: str, **fields: object) -> dict[str, object]:
 
 
 async def checkpoint(engine: Engine, task: Task, who: Principal = ALICE) -> list[OutputFile]:
-    return await engine.list_outputs(who, task.id, "checkpoint")
+    return await engine.outputs.list(who, task.id, "checkpoint")
 
 
 async def saved(engine: Engine, task: Task) -> None:
@@ -34,36 +34,38 @@ async def saved(engine: Engine, task: Task) -> None:
 
 async def test_checkpoint_stays_from_attempt_to_attempt(box: Box) -> None:
     async with box.engine() as engine:
-        task = await engine.create_task(
+        task = await engine.submissions.create_task(
             ALICE, job(COUNTS + "test $FETCHML_ATTEMPT = 2", max_retries=1)
         )
         done = await ended(engine, task.id)
         assert (done.status, done.attempt) == (Status.COMPLETED, 2)
-        assert await engine.task_output(done) == "1\n2\n"
+        assert await engine.files.output(done) == "1\n2\n"
         [file] = await checkpoint(engine, task, BOB)
         assert (file.path, file.size_bytes) == ("attempts", 4)
-        found = await engine.open_output(BOB, task.id, "attempts", "checkpoint")
+        found = await engine.outputs.open(BOB, task.id, "attempts", "checkpoint")
         with closing(found) as opened:
             assert await opened.read(100) == b"1\n2\n"
-        assert await engine.list_outputs(ALICE, task.id) == []
+        assert await engine.outputs.list(ALICE, task.id) == []
         with pytest.raises(NotFound):
-            await engine.open_output(ALICE, task.id, "../outputs", "checkpoint")
+            await engine.outputs.open(ALICE, task.id, "../outputs", "checkpoint")
         with pytest.raises(BadRequest, match="folder: must be one of outputs, checkpoint"):
-            await engine.list_outputs(ALICE, task.id, "attempts")
+            await engine.outputs.list(ALICE, task.id, "attempts")
 
 
 async def test_task_without_checkpoint_has_none(box: Box) -> None:
     async with box.engine() as engine:
         script = 'echo "[$FETCHML_CHECKPOINT]"'
-        task = await engine.create_task(ALICE, job(script, checkpoint=False))
-        assert await engine.task_output(await ended(engine, task.id)) == "[]\n"
+        task = await engine.submissions.create_task(ALICE, job(script, checkpoint=False))
+        assert await engine.files.output(await ended(engine, task.id)) == "[]\n"
         assert await checkpoint(engine, task) == []
 
 
 async def test_checkpoint_is_charged_and_goes_with_the_task(box: Box) -> None:
     async with box.engine() as engine:
         script = 'head -c 5000000 /dev/zero > "$FETCHML_CHECKPOINT/big"; echo ready; '
-        task = await engine.create_task(ALICE, job(script + "until [ -e go ]; do sleep 0.02; done"))
+        task = await engine.submissions.create_task(
+            ALICE, job(script + "until [ -e go ]; do sleep 0.02; done")
+        )
         await running(engine, task.id)
         await saved(engine, task)
 
@@ -80,7 +82,7 @@ async def test_checkpoint_is_charged_and_goes_with_the_task(box: Box) -> None:
         await box.parts.ended.remove_outputs([task.id])
         assert Kind.OUTPUTS not in box.usage.used_by("alice")
         assert await checkpoint(engine, task) == []
-        await engine.delete_task(ALICE, task.id)
+        await engine.tasks.delete(ALICE, task.id)
         assert not (box.data_dir / "tasks" / task.id).exists()
 
 
@@ -88,30 +90,30 @@ async def test_checkpoint_is_charged_and_goes_with_the_task(box: Box) -> None:
 async def test_checkpoint_of_a_waiting_task_is_charged(box: Box) -> None:
     async with box.engine() as engine:
         script = 'head -c 5000000 /dev/zero > "$FETCHML_CHECKPOINT/big"; exit 1'
-        task = await engine.create_task(ALICE, job(script, max_retries=100))
+        task = await engine.submissions.create_task(ALICE, job(script, max_retries=100))
 
         async def waits() -> bool:
-            found = await engine.get_task(ALICE, task.id)
+            found = await engine.visible.get(ALICE, task.id)
             return found.retry_count > 2 and found.status is Status.QUEUED
 
         await until(waits)
         await disk_watch(box, engine).look()
         assert box.usage.used_by("alice")[Kind.OUTPUTS].bytes > 4_900_000
-        await engine.cancel_task(ALICE, task.id)
+        await engine.tasks.cancel(ALICE, task.id)
         await disk_watch(box, engine).look()
         assert box.usage.used_by("alice")[Kind.OUTPUTS].bytes > 4_900_000
 
 
 async def test_first_attempt_begins_with_another_tasks_checkpoint(box: Box) -> None:
     async with box.engine() as engine:
-        first = await engine.create_task(ALICE, job(COUNTS))
+        first = await engine.submissions.create_task(ALICE, job(COUNTS))
         await ended(engine, first.id)
         script = COUNTS + "test $FETCHML_ATTEMPT = 2"
         request = job(script, checkpoint_from=first.id, max_retries=1)
         del request["checkpoint"]
-        second = await engine.create_task(BOB, request)
+        second = await engine.submissions.create_task(BOB, request)
         done = await ended(engine, second.id)
-        assert await engine.task_output(done) == "1\n1\n2\n"
+        assert await engine.files.output(done) == "1\n1\n2\n"
         [file] = await checkpoint(engine, first)
         assert file.size_bytes == 2
         assert not list((box.data_dir / "tasks" / second.id).glob(f"{CHECKPOINT}.*"))
@@ -119,9 +121,9 @@ async def test_first_attempt_begins_with_another_tasks_checkpoint(box: Box) -> N
 
 async def test_source_is_checked_at_the_submit(box: Box) -> None:
     async with box.engine(private=True) as engine:
-        alices = await engine.create_task(ALICE, job(COUNTS))
-        without = await engine.create_task(ALICE, job("true", checkpoint=False))
-        pruned = await engine.create_task(ALICE, job(COUNTS))
+        alices = await engine.submissions.create_task(ALICE, job(COUNTS))
+        without = await engine.submissions.create_task(ALICE, job("true", checkpoint=False))
+        pruned = await engine.submissions.create_task(ALICE, job(COUNTS))
         for task in (alices, without, pruned):
             await ended(engine, task.id)
         await box.parts.ended.remove_outputs([pruned.id])
@@ -133,24 +135,24 @@ async def test_source_is_checked_at_the_submit(box: Box) -> None:
         ):
             for request in (job("true", checkpoint_from=source),):
                 with pytest.raises(ValidationFailed, match=rule) as refused:
-                    await engine.create_task(who, request)
+                    await engine.submissions.create_task(who, request)
                 assert [each.field for each in refused.value.violations] == ["checkpoint_from"]
                 with pytest.raises(ValidationFailed, match=rule):
-                    await engine.create_tasks(who, [request])
-        await engine.create_task(ADMIN, job("true", checkpoint_from=alices.id))
+                    await engine.submissions.create_tasks(who, [request])
+        await engine.submissions.create_task(ADMIN, job("true", checkpoint_from=alices.id))
 
 
 async def test_source_that_goes_before_the_start_fails_the_task(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
-        source = await engine.create_task(ALICE, job(COUNTS))
-        empty = await engine.create_task(ALICE, job("true"))
+        source = await engine.submissions.create_task(ALICE, job(COUNTS))
+        empty = await engine.submissions.create_task(ALICE, job("true"))
         await ended(engine, source.id)
-        await engine.cancel_task(ALICE, empty.id)
-        holds = await engine.create_task(ALICE, job("sleep 600", checkpoint=False))
+        await engine.tasks.cancel(ALICE, empty.id)
+        holds = await engine.submissions.create_task(ALICE, job("sleep 600", checkpoint=False))
         await running(engine, holds.id)
-        waits = await engine.create_task(ALICE, job("true", checkpoint_from=source.id))
-        await engine.delete_task(ALICE, source.id)
-        await engine.cancel_task(ALICE, holds.id)
+        waits = await engine.submissions.create_task(ALICE, job("true", checkpoint_from=source.id))
+        await engine.tasks.delete(ALICE, source.id)
+        await engine.tasks.cancel(ALICE, holds.id)
         task = await ended(engine, waits.id)
         assert task.failure_reason is FailureReason.PREPARE_FAILED
         assert task.error == f"the task {source.id} has left no checkpoint"
@@ -159,20 +161,20 @@ async def test_source_that_goes_before_the_start_fails_the_task(box: Box) -> Non
 async def test_copy_counts_against_the_quota(box: Box) -> None:
     async with box.engine(user_storage=6_000_000) as engine:
         script = 'head -c 4000000 /dev/zero > "$FETCHML_CHECKPOINT/big"'
-        first = await engine.create_task(ALICE, job(script))
+        first = await engine.submissions.create_task(ALICE, job(script))
         await ended(engine, first.id)
-        second = await engine.create_task(ALICE, job("true", checkpoint_from=first.id))
+        second = await engine.submissions.create_task(ALICE, job("true", checkpoint_from=first.id))
         task = await ended(engine, second.id)
         assert task.failure_reason is FailureReason.PREPARE_FAILED
         assert "of 5.7 MiB allowed, and this takes 3.8 MiB more" in (task.error or "")
-        third = await engine.create_task(BOB, job("true", checkpoint_from=first.id))
+        third = await engine.submissions.create_task(BOB, job("true", checkpoint_from=first.id))
         assert (await ended(engine, third.id)).status is Status.COMPLETED
 
 
 async def interruptible(engine: Engine) -> Task:
     """Return a task that has saved a checkpoint, and that ends in its second attempt."""
     script = COUNTS + "test $FETCHML_ATTEMPT = 2 && exit 0; sleep 600"
-    task = await engine.create_task(ALICE, job(script))
+    task = await engine.submissions.create_task(ALICE, job(script))
     await saved(engine, task)
     await running(engine, task.id)
     return task
@@ -183,8 +185,8 @@ async def test_interrupted_task_goes_on_from_its_checkpoint(box: Box) -> None:
         task = await interruptible(engine)
         for who in (BOB, VIEWER):
             with pytest.raises(Forbidden):
-                await engine.interrupt_task(who, task.id)
-        done = await engine.interrupt_task(ADMIN, task.id)
+                await engine.changes.interrupt(who, task.id)
+        done = await engine.changes.interrupt(ADMIN, task.id)
         assert (done.task_id, done.attempt) == (task.id, 1)
         assert done.started_at is not None
         assert done.checkpoint_saved_at is not None
@@ -192,9 +194,9 @@ async def test_interrupted_task_goes_on_from_its_checkpoint(box: Box) -> None:
         after = await ended(engine, task.id)
         assert (after.status, after.attempt, after.retry_count) == (Status.COMPLETED, 2, 0)
         assert (after.infra_retries, after.preempted) == (0, 0)
-        assert await engine.task_output(after) == "1\n2\n"
+        assert await engine.files.output(after) == "1\n2\n"
         with pytest.raises(Conflict, match="Only a running task"):
-            await engine.interrupt_task(ALICE, task.id)
+            await engine.changes.interrupt(ALICE, task.id)
         audit = await box.parts.store.list_audit(AuditQuery(action=Action.TASK_INTERRUPT))
         assert [(e.user, e.target, e.detail) for e in audit] == [("root", task.id, "attempt 1")]
 
@@ -202,24 +204,24 @@ async def test_interrupted_task_goes_on_from_its_checkpoint(box: Box) -> None:
 async def test_cancel_warns_and_waits_for_the_command(box: Box) -> None:
     script = "trap 'echo warned; exit 0' USR1; echo ready; while :; do sleep 0.02; done"
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, job(script, warn_seconds=600))
+        task = await engine.submissions.create_task(ALICE, job(script, warn_seconds=600))
 
         async def ready() -> bool:
-            now = await engine.get_task(ALICE, task.id)
-            return "ready" in (await engine.task_output(now) or "")
+            now = await engine.visible.get(ALICE, task.id)
+            return "ready" in (await engine.files.output(now) or "")
 
         await until(ready)
         await running(engine, task.id)
-        await engine.cancel_task(ALICE, task.id)
+        await engine.tasks.cancel(ALICE, task.id)
         done = await ended(engine, task.id)
         assert (done.failure_reason, done.exit_code) == (FailureReason.CANCELLED, 0)
-        assert "warned" in (await engine.task_output(done) or "")
+        assert "warned" in (await engine.files.output(done) or "")
 
 
 async def test_next_server_finds_the_checkpoint(box: Box) -> None:
     async with box.engine() as engine:
         task = await interruptible(engine)
     async with box.engine() as engine:
-        await engine.interrupt_task(ALICE, task.id)
+        await engine.changes.interrupt(ALICE, task.id)
         done = await ended(engine, task.id)
-        assert await engine.task_output(done) == "1\n2\n"
+        assert await engine.files.output(done) == "1\n2\n"

@@ -39,16 +39,16 @@ async def test_a_task_sees_what_was_fetched_for_it(box: Box, origin: OriginServe
         wanted = request(origin, script, sha256=sha256(ROWS))
         elsewhere = {"name": "b", "source": origin.url("/rows.csv"), "mount_path": "/mnt/rows"}
         wanted["dataset_specs"] = [*wanted["dataset_specs"], elsewhere]  # type: ignore[misc]
-        task = await ended(engine, (await engine.create_task(ALICE, wanted)).id)
+        task = await ended(engine, (await engine.submissions.create_task(ALICE, wanted)).id)
         assert task.status is Status.COMPLETED
-        assert await engine.task_output(task) == ROWS.decode() * 2
+        assert await engine.files.output(task) == ROWS.decode() * 2
     assert held(box) == []
 
 
 async def test_another_sum_fails_the_task_before_it_runs(box: Box, origin: OriginServer) -> None:
     async with box.engine() as engine:
         wanted = {**request(origin, "true", sha256="0" * 64), "max_retries": 3}
-        task = await ended(engine, (await engine.create_task(ALICE, wanted)).id)
+        task = await ended(engine, (await engine.submissions.create_task(ALICE, wanted)).id)
     assert (task.failure_reason, task.attempt) == (FailureReason.PREPARE_FAILED, 1)
     assert task.error is not None
     assert sha256(ROWS) in task.error
@@ -61,13 +61,13 @@ async def test_a_fetch_that_stalls_holds_up_no_other_task_and_can_be_cancelled(
     file = origin.answers["/rows.csv"] = File(ROWS)
     file.hold = asyncio.Event()
     async with box.engine() as engine:
-        waiting = await engine.create_task(ALICE, request(origin, "true"))
+        waiting = await engine.submissions.create_task(ALICE, request(origin, "true"))
         await asyncio.wait_for(origin.was_asked.wait(), SECONDS)
-        other = await engine.create_task(ALICE, {"job_name": "b", "command": ["true"]})
+        other = await engine.submissions.create_task(ALICE, {"job_name": "b", "command": ["true"]})
         assert (await ended(engine, other.id)).status is Status.COMPLETED
-        explained = await engine.explain_task(ALICE, waiting.id)
+        explained = await engine.tasks.explain(ALICE, waiting.id)
         assert explained.reason == "It is being prepared: fetching mnist."
-        await engine.cancel_task(ALICE, waiting.id)
+        await engine.tasks.cancel(ALICE, waiting.id)
         assert (await ended(engine, waiting.id)).error == "cancelled by alice"
         assert list((box.data_dir / "datasets" / "partial").iterdir()) == []
 
@@ -77,13 +77,13 @@ async def test_what_a_task_uses_is_held_until_its_end_across_a_restart(
 ) -> None:
     wait = "while [ ! -e go ]; do sleep 0.02; done; cat $FETCHML_DATASETS/mnist/rows.csv"
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, request(origin, wait))
+        task = await engine.submissions.create_task(ALICE, request(origin, wait))
         await running(engine, task.id)
     assert [path.name for path in held(box)] == [f"{task.id}-1"]
     async with box.engine() as engine:
         assert len(held(box)) == 1
         (box.data_dir / "tasks" / task.id / "attempts/1/workspace/go").touch()
-        assert await engine.task_output(await ended(engine, task.id)) == ROWS.decode()
+        assert await engine.files.output(await ended(engine, task.id)) == ROWS.decode()
     assert held(box) == []
     assert len(origin.requests) == 1
 
@@ -113,17 +113,19 @@ async def test_impossible_dataset_is_rejected_at_once(
     refused = {"job_name": "a", "dataset_specs": [spec]}
     async with box.engine() as engine:
         with pytest.raises(ValidationFailed, match=rule):
-            await engine.create_task(ALICE, refused)
+            await engine.submissions.create_task(ALICE, refused)
         with pytest.raises(ValidationFailed, match=rf"tasks\[1\].dataset_specs: .*{rule}"):
-            await engine.create_tasks(ALICE, [{"job_name": "a"}, refused])
-        assert (await engine.list_tasks(ALICE, TaskQuery(limit=0))).total == 0
+            await engine.submissions.create_tasks(ALICE, [{"job_name": "a"}, refused])
+        assert (await engine.tasks.list(ALICE, TaskQuery(limit=0))).total == 0
 
 
 async def test_without_a_root_only_urls_are_accepted(box: Box, origin: OriginServer) -> None:
     async with box.engine(has_datasets=False) as engine:
         with pytest.raises(ValidationFailed, match=r"\[datasets\] root is not set"):
-            await engine.create_task(ALICE, {"job_name": "a", "dataset_specs": [{"name": "d"}]})
-        task = await engine.create_task(ALICE, request(origin, "true"))
+            await engine.submissions.create_task(
+                ALICE, {"job_name": "a", "dataset_specs": [{"name": "d"}]}
+            )
+        task = await engine.submissions.create_task(ALICE, request(origin, "true"))
         assert (await ended(engine, task.id)).exit_code == 0
 
 
@@ -134,4 +136,6 @@ async def test_dataset_that_may_still_appear_is_accepted(box: Box) -> None:
     (box.datasets_root / "link").symlink_to("old")
     specs = [{"source": "later"}, {"source": "link"}, {"source": f"{box.datasets_root}/old"}]
     async with box.engine() as engine:
-        await engine.create_task(ALICE, {"job_name": "a", "dataset_specs": specs, "cpu": 2})
+        await engine.submissions.create_task(
+            ALICE, {"job_name": "a", "dataset_specs": specs, "cpu": 2}
+        )

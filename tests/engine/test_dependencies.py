@@ -15,19 +15,19 @@ FALSE = {"job_name": "false", "command": ["false"]}
 
 async def after(engine: Engine, *task_ids: str, condition: str = "completed") -> Task:
     named = [{"task_id": each, "condition": condition} for each in task_ids]
-    return await engine.create_task(ALICE, {**TRUE, "after": named})
+    return await engine.submissions.create_task(ALICE, {**TRUE, "after": named})
 
 
 async def test_tasks_run_after_others(box: Box) -> None:
     async with box.engine() as engine:
-        first = await engine.create_task(ALICE, {**TRUE, "hold": True})
+        first = await engine.submissions.create_task(ALICE, {**TRUE, "hold": True})
         second = await after(engine, first.id)
         third = await after(engine, first.id, second.id, condition="ended")
         never = await after(engine, first.id, condition="failed")
-        waiting = await engine.list_waiting(ALICE)
+        waiting = await engine.waiting.first(ALICE)
         assert [each.task.id for each in waiting.tasks] == [first.id, second.id, third.id, never.id]
         assert {each.position for each in waiting.tasks} == {None}
-        await engine.update_task(ALICE, first.id, {"hold": False})
+        await engine.changes.update(ALICE, first.id, {"hold": False})
         done = [await soon(ended(engine, each.id)) for each in (first, second, third)]
         assert {each.status for each in done} == {Status.COMPLETED}
         starts = [each.started_at or 0 for each in done]
@@ -38,21 +38,21 @@ async def test_tasks_run_after_others(box: Box) -> None:
         assert failed.failure_reason is FailureReason.DEPENDENCY_FAILED
         assert first.id in (failed.error or "")
         with pytest.raises(Conflict, match="submit this one again"):
-            await engine.retry_task(ALICE, never.id)
+            await engine.changes.retry(ALICE, never.id)
         late = await soon(ended(engine, (await after(engine, never.id)).id))
         assert late.failure_reason is FailureReason.DEPENDENCY_FAILED
         assert (await soon(ended(engine, (await after(engine, first.id)).id))).attempt == 1
-        again = await engine.retry_task(ALICE, second.id)
+        again = await engine.changes.retry(ALICE, second.id)
         assert again.spec.after is None
 
 
 async def test_only_visible_tasks_can_be_named(box: Box) -> None:
     async with box.engine(private=True) as engine:
-        bobs = await engine.create_task(BOB, SLEEP)
-        gone = await soon(ended(engine, (await engine.create_task(ALICE, TRUE)).id))
-        await engine.delete_task(ALICE, gone.id)
-        hidden = await soon(ended(engine, (await engine.create_task(BOB, TRUE)).id))
-        await engine.delete_task(BOB, hidden.id)
+        bobs = await engine.submissions.create_task(BOB, SLEEP)
+        gone = await soon(ended(engine, (await engine.submissions.create_task(ALICE, TRUE)).id))
+        await engine.tasks.delete(ALICE, gone.id)
+        hidden = await soon(ended(engine, (await engine.submissions.create_task(BOB, TRUE)).id))
+        await engine.tasks.delete(BOB, hidden.id)
         unknown = "00000000-0000-7000-8000-000000000000"
         for named, rule in (
             (unknown, f"there is no task '{unknown}'"),
@@ -61,33 +61,33 @@ async def test_only_visible_tasks_can_be_named(box: Box) -> None:
             (gone.id, f"task {gone.id} was deleted"),
         ):
             with pytest.raises(ValidationFailed) as error:
-                await engine.create_task(ALICE, {**TRUE, "after": [named]})
+                await engine.submissions.create_task(ALICE, {**TRUE, "after": [named]})
             [violation] = error.value.violations
             assert (violation.field, violation.rule) == ("after", rule)
             with pytest.raises(ValidationFailed, match="after"):
-                await engine.create_tasks(ALICE, [TRUE, {**TRUE, "after": [named]}])
-        allowed = await engine.create_task(ADMIN, {**TRUE, "after": [bobs.id]})
-        await engine.cancel_task(BOB, bobs.id)
+                await engine.submissions.create_tasks(ALICE, [TRUE, {**TRUE, "after": [named]}])
+        allowed = await engine.submissions.create_task(ADMIN, {**TRUE, "after": [bobs.id]})
+        await engine.tasks.cancel(BOB, bobs.id)
         assert (await soon(ended(engine, allowed.id))).status is Status.FAILED
 
 
 async def test_restart_goes_on(box: Box) -> None:
     async with box.engine() as engine:
-        runs = await engine.create_task(ALICE, SLEEP)
+        runs = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, runs.id)
-        well = await soon(ended(engine, (await engine.create_task(ALICE, TRUE)).id))
-        held = await engine.create_task(
+        well = await soon(ended(engine, (await engine.submissions.create_task(ALICE, TRUE)).id))
+        held = await engine.submissions.create_task(
             ALICE, {**TRUE, "hold": True, "after": [well.id], "start_after": "2020-01-01T00:00:00Z"}
         )
         waits = await after(engine, runs.id, well.id, condition=Condition.ENDED)
         breaks = await after(engine, runs.id)
     async with box.engine() as engine:
-        explained = await engine.explain_task(ALICE, waits.id)
+        explained = await engine.tasks.explain(ALICE, waits.id)
         assert runs.id in explained.reason
         assert well.id not in explained.reason
-        assert "held" in (await engine.explain_task(ALICE, held.id)).reason
-        await engine.cancel_task(ALICE, runs.id)
-        await engine.update_task(ALICE, held.id, {"hold": False})
+        assert "held" in (await engine.tasks.explain(ALICE, held.id)).reason
+        await engine.tasks.cancel(ALICE, runs.id)
+        await engine.changes.update(ALICE, held.id, {"hold": False})
         outcomes = [await soon(ended(engine, each.id)) for each in (waits, held, breaks)]
         assert [each.failure_reason for each in outcomes] == [
             None,
@@ -98,9 +98,11 @@ async def test_restart_goes_on(box: Box) -> None:
 
 async def test_check_of_a_held_back_task_has_no_estimate(box: Box) -> None:
     async with box.engine() as engine:
-        valid = await engine.validate_task(ALICE, {**TRUE, "hold": True}, with_estimate=True)
+        valid = await engine.submissions.validate_task(
+            ALICE, {**TRUE, "hold": True}, with_estimate=True
+        )
         assert valid.estimate is None
-        valid = await engine.validate_task(ALICE, TRUE, with_estimate=True)
+        valid = await engine.submissions.validate_task(ALICE, TRUE, with_estimate=True)
         assert valid.estimate is not None
-        failing = await engine.create_task(ALICE, FALSE)
+        failing = await engine.submissions.create_task(ALICE, FALSE)
         await soon(ended(engine, failing.id))

@@ -236,21 +236,21 @@ async def test_used_idempotency_key_has_the_estimate_of_its_task(
 
     monkeypatch.setattr(module, "estimate_one", counted)
     async with box.engine(max_running=1) as engine:
-        blocker = await engine.create_task(ALICE, SLEEP, "runs")
+        blocker = await engine.submissions.create_task(ALICE, SLEEP, "runs")
         await running(engine, blocker.id)
-        waits = await engine.create_task(ALICE, SLEEP, "waits")
-        valid = await engine.validate_task(ALICE, SLEEP, "waits", with_estimate=True)
+        waits = await engine.submissions.create_task(ALICE, SLEEP, "waits")
+        valid = await engine.submissions.validate_task(ALICE, SLEEP, "waits", with_estimate=True)
         assert valid.task.id == waits.id
         assert valid.estimate is not None
-        valid = await engine.validate_task(ALICE, SLEEP, "runs", with_estimate=True)
+        valid = await engine.submissions.validate_task(ALICE, SLEEP, "runs", with_estimate=True)
         assert (valid.task.id, valid.estimate) == (blocker.id, None)
         for task_id in (waits.id, blocker.id):
-            await engine.cancel_task(ALICE, task_id)
+            await engine.tasks.cancel(ALICE, task_id)
             await ended(engine, task_id)
-        valid = await engine.validate_task(ALICE, SLEEP, "waits", with_estimate=True)
+        valid = await engine.submissions.validate_task(ALICE, SLEEP, "waits", with_estimate=True)
         assert (valid.task.id, valid.estimate) == (waits.id, None)
         assert played == [], "none is entered a second time"
-        valid = await engine.validate_task(ALICE, SLEEP, "new", with_estimate=True)
+        valid = await engine.submissions.validate_task(ALICE, SLEEP, "new", with_estimate=True)
         assert valid.estimate is not None
         assert played == [valid.task.id]
 
@@ -285,19 +285,19 @@ async def test_engine_learns_from_tasks_that_ended_before_its_start(
     short = {"job_name": "short", "command": ["true"]}
     async with box.engine(max_running=1) as engine:
         for _ in range(ENOUGH):
-            await ended(engine, (await engine.create_task(ALICE, short)).id)
+            await ended(engine, (await engine.submissions.create_task(ALICE, short)).id)
     async with box.engine(max_running=1) as engine:
-        blocker = await engine.create_task(ALICE, SLEEP)
+        blocker = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, blocker.id)
-        waiting = [await engine.create_task(ALICE, short) for _ in range(3)]
-        listed = (await engine.list_waiting(ALICE)).tasks
+        waiting = [await engine.submissions.create_task(ALICE, short) for _ in range(3)]
+        listed = (await engine.waiting.first(ALICE)).tasks
         assert [each.task.id for each in listed] == [task.id for task in waiting]
         starts = [each.estimate.p50 for each in listed if each.estimate is not None]
         assert len(starts) == 3
         # Nobody knows how long the blocker takes; the like tasks behind it take no time.
         assert max(starts) - min(starts) < MINUTE
-        assert (await engine.explain_task(ALICE, blocker.id)).estimate is None
-        await engine.cancel_task(ALICE, blocker.id)
+        assert (await engine.tasks.explain(ALICE, blocker.id)).estimate is None
+        await engine.tasks.cancel(ALICE, blocker.id)
         for task in waiting:
             await ended(engine, task.id)
         assert engine.status.calibration.tasks == 3
@@ -305,8 +305,8 @@ async def test_engine_learns_from_tasks_that_ended_before_its_start(
 
 async def test_gpu_use_covers_tasks_that_hold_gpus(box: EngineBox) -> None:
     async with box.engine(gpu=3, private=True) as engine:
-        mine = await engine.create_task(ALICE, {**SLEEP, "gpu": 2})
-        without = await engine.create_task(ALICE, SLEEP)
+        mine = await engine.submissions.create_task(ALICE, {**SLEEP, "gpu": 2})
+        without = await engine.submissions.create_task(ALICE, SLEEP)
         for task in (mine, without):
             await running(engine, task.id)
         [use] = engine.status.gpu_use(ALICE)
@@ -315,10 +315,10 @@ async def test_gpu_use_covers_tasks_that_hold_gpus(box: EngineBox) -> None:
         [later] = engine.status.gpu_use(ADMIN)
         assert later.gpu_seconds >= use.gpu_seconds
         assert engine.status.gpu_use(BOB) == [], "on a private server"
-        await engine.cancel_task(ALICE, mine.id)
+        await engine.tasks.cancel(ALICE, mine.id)
         await ended(engine, mine.id)
         assert engine.status.gpu_use(ALICE) == []
-        await engine.cancel_task(ALICE, without.id)
+        await engine.tasks.cancel(ALICE, without.id)
 
 
 class Planned:

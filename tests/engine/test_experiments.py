@@ -110,19 +110,19 @@ async def test_private_server_hides_others(box: Box) -> None:
             with pytest.raises(NotFound):
                 await verb(BOB, made.id)
         with pytest.raises(ValidationFailed, match="experiment_id: no such experiment"):
-            await engine.create_task(BOB, {**TRUE, "experiment_id": made.id})
+            await engine.submissions.create_task(BOB, {**TRUE, "experiment_id": made.id})
 
 
 async def test_private_server_folds_what_one_sees(box: Box) -> None:
     async with box.engine(private=True) as engine:
         made = await box.experiments.create(ALICE, {"name": "a"})
         request = {**TRUE, "experiment_id": made.id, "hold": True}
-        own = [await engine.create_task(ALICE, request) for _ in range(2)]
-        newest = await engine.create_task(ADMIN, request)
+        own = [await engine.submissions.create_task(ALICE, request) for _ in range(2)]
+        newest = await engine.submissions.create_task(ADMIN, request)
         for who, head, total in ((ALICE, own[1], 2), (ADMIN, newest, 3)):
-            page = await engine.list_tasks(who, TaskQuery(fold_experiments=True))
+            page = await engine.tasks.list(who, TaskQuery(fold_experiments=True))
             assert ([task.id for task in page.tasks], page.total) == ([head.id], total)
-        page = await engine.list_tasks(BOB, TaskQuery(fold_experiments=True))
+        page = await engine.tasks.list(BOB, TaskQuery(fold_experiments=True))
         assert (page.tasks, page.total) == ([], 0)
 
 
@@ -130,23 +130,25 @@ async def test_a_task_names_an_active_experiment(box: Box) -> None:
     async with box.engine() as engine:
         made = await box.experiments.create(ALICE, {"name": "a"})
         request = {**TRUE, "experiment_id": made.id}
-        first = await engine.create_task(ALICE, request, "key")
-        others = await engine.create_tasks(BOB, [request, TRUE])
+        first = await engine.submissions.create_task(ALICE, request, "key")
+        others = await engine.submissions.create_tasks(BOB, [request, TRUE])
         for task in (first, *others):
             await ended(engine, task.id)
-        page = await engine.list_tasks(VIEWER, TaskQuery(experiment_id=made.id))
+        page = await engine.tasks.list(VIEWER, TaskQuery(experiment_id=made.id))
         assert [task.id for task in page.tasks] == [others[0].id, first.id]
         await box.experiments.archive(ALICE, made.id)
         for experiment_id in (made.id, "no such"):
             with pytest.raises(ValidationFailed, match="experiment_id: no such experiment"):
-                await engine.create_task(ALICE, {**TRUE, "experiment_id": experiment_id})
+                await engine.submissions.create_task(
+                    ALICE, {**TRUE, "experiment_id": experiment_id}
+                )
         with pytest.raises(ValidationFailed) as refused:
-            await engine.create_tasks(ALICE, [TRUE, request])
+            await engine.submissions.create_tasks(ALICE, [TRUE, request])
         assert [v.field for v in refused.value.violations] == ["tasks[1].experiment_id"]
         # A repeated create was accepted when the experiment was active still.
-        assert (await engine.create_task(ALICE, request, "key")).id == first.id
+        assert (await engine.submissions.create_task(ALICE, request, "key")).id == first.id
         await box.experiments.delete(ALICE, made.id)
-        page = await engine.list_tasks(VIEWER, TaskQuery(experiment_id=made.id))
+        page = await engine.tasks.list(VIEWER, TaskQuery(experiment_id=made.id))
         assert page.total == 2
 
 
@@ -168,12 +170,12 @@ async def test_rejected_requests(box: Box, monkeypatch: pytest.MonkeyPatch) -> N
         return snapshot_id == "known"
 
     monkeypatch.setattr(module, "MAX_EXPERIMENTS", 1)
-    async with box.engine() as engine:
-        store = engine._store
+    async with box.engine():
+        store = box.parts.store
         experiments = Experiments(
             await KnownExperiments.load(store, nothing_stored()),
             store,
-            engine._audit,
+            box.parts.audit,
             clock=Clock(),
             ids=IdSequence(),
             private=False,
@@ -194,12 +196,12 @@ async def test_rejected_requests(box: Box, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_audit_records_user_and_action(box: Box) -> None:
-    async with box.engine() as engine:
+    async with box.engine():
         made = await box.experiments.create(ALICE, {"name": "a"})
         await box.experiments.archive(ALICE, made.id)
         await box.experiments.archive(ALICE, made.id)
         await box.experiments.delete(ADMIN, made.id)
-        entries = await engine._audit.entries(ADMIN, target=made.id)
+        entries = await box.parts.audit.entries(ADMIN, target=made.id)
     assert [(entry.action, entry.user, entry.detail) for entry in entries] == [
         (Action.EXPERIMENT_DELETE, "root", "a"),
         (Action.EXPERIMENT_ARCHIVE, "alice", "a"),
@@ -223,26 +225,26 @@ async def test_counts_follow_every_change_of_a_task(box: Box) -> None:
             assert counts(box, VIEWER, made.id) == expected
             for status in Status:
                 query = TaskQuery(experiment_id=made.id, states=(status,))
-                assert (await engine.list_tasks(VIEWER, query)).total == expected.get(status, 0)
+                assert (await engine.tasks.list(VIEWER, query)).total == expected.get(status, 0)
 
         await agree({})
         request = {**TRUE, "experiment_id": made.id}
-        done = await engine.create_task(ALICE, request)
-        await engine.create_task(BOB, TRUE)
-        await engine.create_task(BOB, {**TRUE, "experiment_id": other.id, "hold": True})
+        done = await engine.submissions.create_task(ALICE, request)
+        await engine.submissions.create_task(BOB, TRUE)
+        await engine.submissions.create_task(BOB, {**TRUE, "experiment_id": other.id, "hold": True})
         await ended(engine, done.id)
         await agree({Status.COMPLETED: 1})
-        held = await engine.create_tasks(BOB, [{**request, "hold": True}] * 3)
+        held = await engine.submissions.create_tasks(BOB, [{**request, "hold": True}] * 3)
         await agree({Status.COMPLETED: 1, Status.QUEUED: 3})
-        await engine.cancel_task(BOB, held[0].id)
+        await engine.tasks.cancel(BOB, held[0].id)
         await ended(engine, held[0].id)
-        await engine.update_task(BOB, held[0].id, {"metadata": {"note": "after its end"}})
+        await engine.changes.update(BOB, held[0].id, {"metadata": {"note": "after its end"}})
         await agree({Status.COMPLETED: 1, Status.QUEUED: 2, Status.FAILED: 1})
-        await engine.delete_task(ALICE, done.id)
+        await engine.tasks.delete(ALICE, done.id)
         await agree({Status.QUEUED: 2, Status.FAILED: 1})
     async with box.engine() as engine:
         await agree({Status.QUEUED: 2, Status.FAILED: 1})
-        await engine.cancel_task(BOB, held[1].id)
+        await engine.tasks.cancel(BOB, held[1].id)
         await ended(engine, held[1].id)
         await agree({Status.QUEUED: 1, Status.FAILED: 2})
 
@@ -251,14 +253,14 @@ async def test_counts_of_a_deleted_experiment_are_dropped(box: Box) -> None:
     async with box.engine() as engine:
         made = await box.experiments.create(ALICE, {"name": "a"})
         request = {**TRUE, "experiment_id": made.id, "hold": True}
-        first, second = await engine.create_tasks(ALICE, [request] * 2)
+        first, second = await engine.submissions.create_tasks(ALICE, [request] * 2)
         await box.experiments.delete(ALICE, made.id)
-        await engine.cancel_task(ALICE, first.id)
+        await engine.tasks.cancel(ALICE, first.id)
         await ended(engine, first.id)
         known = box.experiments._counts
         assert not known.of(made.id, None)
     async with box.engine() as engine:
-        await engine.cancel_task(ALICE, second.id)
+        await engine.tasks.cancel(ALICE, second.id)
         await ended(engine, second.id)
         assert not box.experiments._counts.of(made.id, None)
 
@@ -267,12 +269,12 @@ async def test_private_server_counts_what_one_sees(box: Box) -> None:
     async with box.engine(private=True) as engine:
         made = await box.experiments.create(ALICE, {"name": "a"})
         request = {**TRUE, "experiment_id": made.id, "hold": True}
-        await engine.create_tasks(ALICE, [request] * 2)
+        await engine.submissions.create_tasks(ALICE, [request] * 2)
         assert counts(box, ADMIN, made.id) == {Status.QUEUED: 2}
-        own = await engine.create_task(ADMIN, request)
+        own = await engine.submissions.create_task(ADMIN, request)
         assert counts(box, ALICE, made.id) == {Status.QUEUED: 2}
         assert counts(box, ADMIN, made.id) == {Status.QUEUED: 3}
-        await engine.cancel_task(ADMIN, own.id)
+        await engine.tasks.cancel(ADMIN, own.id)
         await ended(engine, own.id)
         assert counts(box, ALICE, made.id) == {Status.QUEUED: 2}
         assert counts(box, ADMIN, made.id) == {Status.QUEUED: 2, Status.FAILED: 1}

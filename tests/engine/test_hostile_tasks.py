@@ -39,12 +39,12 @@ async def test_command_that_spoils_its_run_folder_runs_once_an_attempt(
     )
     request = {"job_name": "spoils", "command": ["sh", "-c", script]}
     async with box.engine() as engine:
-        task = await ended(engine, (await engine.create_task(ALICE, request)).id)
+        task = await ended(engine, (await engine.submissions.create_task(ALICE, request)).id)
         assert (task.status, task.attempt) == (Status.COMPLETED, 2)
         assert (task.retry_count, task.infra_retries) == (0, 1)
         assert (await engine.status.queue_stats(ALICE)).running == 0
     async with box.engine() as engine:
-        assert await engine.get_task(ALICE, task.id) == task
+        assert await engine.visible.get(ALICE, task.id) == task
     assert runs.read_text() == "1\n2\n"
 
 
@@ -67,11 +67,11 @@ async def test_failing_clean_up_starts_nothing_again(
     runs = tmp_path / "runs"
     request = {"job_name": "once", "command": ["sh", "-c", f"echo run >> {runs}"]}
     async with box.engine() as engine:
-        task = await ended(engine, (await engine.create_task(ALICE, request)).id)
-        await engine.delete_task(ALICE, task.id)
+        task = await ended(engine, (await engine.submissions.create_task(ALICE, request)).id)
+        await engine.tasks.delete(ALICE, task.id)
         await asyncio.wait_for(removed.wait(), SECONDS)
         with pytest.raises(NotFound):
-            await engine.get_task(ALICE, task.id)
+            await engine.visible.get(ALICE, task.id)
     assert runs.read_text() == "run\n"
 
 
@@ -86,9 +86,11 @@ async def test_failing_stop_is_tried_again(box: Box, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(ProcessLauncher, "stop", fails_first)
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, {"job_name": "long", "command": ["sleep", "1000"]})
+        task = await engine.submissions.create_task(
+            ALICE, {"job_name": "long", "command": ["sleep", "1000"]}
+        )
         await running(engine, task.id)
-        await engine.cancel_task(ALICE, task.id)
+        await engine.tasks.cancel(ALICE, task.id)
         assert (await ended(engine, task.id)).error == "cancelled by alice"
 
 
@@ -97,7 +99,7 @@ async def test_dataset_that_is_a_loop_of_links_fails_its_own_task_only(box: Box)
     root.mkdir(parents=True)
     (root / "loop").symlink_to("loop")
     async with box.engine() as engine:
-        bad, good = await engine.create_tasks(
+        bad, good = await engine.submissions.create_tasks(
             ALICE, [{"job_name": "bad", "datasets": ["loop"]}, {"job_name": "good"}]
         )
         assert (await ended(engine, bad.id)).failure_reason is FailureReason.PREPARE_FAILED
@@ -108,46 +110,50 @@ async def test_deeply_nested_outputs_fail_the_task_and_can_be_deleted(box: Box) 
     script = "cd $FETCHML_OUTPUTS; for i in $(seq 300); do mkdir d; cd d; done"
     request = {"job_name": "deep", "command": ["sh", "-c", script]}
     async with box.engine() as engine:
-        task = await ended(engine, (await engine.create_task(ALICE, request)).id)
+        task = await ended(engine, (await engine.submissions.create_task(ALICE, request)).id)
         assert task.failure_reason is FailureReason.COLLECT_FAILED
-        await engine.delete_task(ALICE, task.id)
+        await engine.tasks.delete(ALICE, task.id)
         assert not (box.data_dir / "tasks" / task.id).exists()
 
 
 async def test_task_too_large_for_a_smaller_host_fails_with_a_reason(box: Box) -> None:
     blocker = {"job_name": "blocker", "command": ["sleep", "1000"]}
     async with box.engine(max_running=1) as engine:
-        holds = await engine.create_task(ALICE, blocker)
-        large = await engine.create_task(ALICE, {"job_name": "large", "gpu": 1})
+        holds = await engine.submissions.create_task(ALICE, blocker)
+        large = await engine.submissions.create_task(ALICE, {"job_name": "large", "gpu": 1})
         await running(engine, holds.id)
     async with box.engine(gpu=0) as engine:
-        task = await engine.get_task(ALICE, large.id)
+        task = await engine.visible.get(ALICE, large.id)
         assert (task.status, task.error) == (Status.FAILED, "asks for 1 gpu, this host has 0")
         assert (
-            await ended(engine, (await engine.create_task(ALICE, {"job_name": "a"})).id)
+            await ended(engine, (await engine.submissions.create_task(ALICE, {"job_name": "a"})).id)
         ).ended_at
-        await engine.cancel_task(ALICE, holds.id)
+        await engine.tasks.cancel(ALICE, holds.id)
         await ended(engine, holds.id)
 
 
 async def test_repeated_create_is_answered_while_new_ones_are_refused(box: Box) -> None:
     async with box.engine() as engine:
-        first = await engine.create_task(ALICE, {"job_name": "a", "gpu": 1}, "key")
+        first = await engine.submissions.create_task(ALICE, {"job_name": "a", "gpu": 1}, "key")
         await ended(engine, first.id)
     async with box.engine(gpu=0, min_free_bytes=1 << 60) as engine:
-        again = await engine.create_task(ALICE, {"job_name": "a", "gpu": 1}, "key")
+        again = await engine.submissions.create_task(ALICE, {"job_name": "a", "gpu": 1}, "key")
         assert again.id == first.id
 
 
 async def test_log_offset_holds_for_a_task_that_still_waits(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
-        holds = await engine.create_task(ALICE, {"job_name": "b", "command": ["sleep", "1000"]})
-        waits = await engine.create_task(ALICE, {"job_name": "w", "command": ["echo", "0123"]})
-        log = engine.read_logs(ALICE, waits.id, LogRange(offset=2), follow=True)
+        holds = await engine.submissions.create_task(
+            ALICE, {"job_name": "b", "command": ["sleep", "1000"]}
+        )
+        waits = await engine.submissions.create_task(
+            ALICE, {"job_name": "w", "command": ["echo", "0123"]}
+        )
+        log = engine.logs.read(ALICE, waits.id, LogRange(offset=2), follow=True)
         async with contextlib.aclosing(log), asyncio.timeout(SECONDS):
             first = asyncio.ensure_future(anext(log))
             await asyncio.sleep(0)
-            await engine.cancel_task(ALICE, holds.id)
+            await engine.tasks.cancel(ALICE, holds.id)
             assert (await first).data == b"23\n"
 
 
@@ -174,5 +180,5 @@ async def test_shim_that_is_seen_too_late_runs_once(
     runs = tmp_path / "runs"
     request = {"job_name": "late", "command": ["sh", "-c", f"echo >> {runs}; exit 6"]}
     async with box.engine() as engine:
-        task = await ended(engine, (await engine.create_task(ALICE, request)).id)
+        task = await ended(engine, (await engine.submissions.create_task(ALICE, request)).id)
     assert (task.exit_code, task.attempt, len(runs.read_text())) == (6, 1, 1)

@@ -13,23 +13,23 @@ READ = ["sh", "-c", 'cd "$FETCHML_INPUTS" && grep . $(find -L . -name name | sor
 
 
 async def writer(engine: Engine, name: str) -> Task:
-    return await engine.create_task(ALICE, {"job_name": name, **WRITE})
+    return await engine.submissions.create_task(ALICE, {"job_name": name, **WRITE})
 
 
 async def test_outputs_are_inputs_by_job_name(box: Box) -> None:
     async with box.engine() as engine:
         made = [await writer(engine, name) for name in ("one", "twin", "twin")]
         ids = [task.id for task in made]
-        reads = await engine.create_task(
+        reads = await engine.submissions.create_task(
             ALICE, {"job_name": "read", "command": READ, "inputs_from": ids}
         )
         assert [each.task_id for each in reads.spec.after or ()] == ids
         task = await soon(ended(engine, reads.id))
         assert (task.status, task.failure_reason) == (Status.COMPLETED, None), task.error
-        lines = (await engine.task_output(task) or "").splitlines()
+        lines = (await engine.files.output(task) or "").splitlines()
         twins = sorted(ids[1:])
         assert lines == ["./one/name:one", *(f"./twin/{each}/name:twin" for each in twins)]
-        again = await engine.retry_task(ALICE, reads.id)
+        again = await engine.changes.retry(ALICE, reads.id)
         assert again.spec.inputs_from == tuple(ids)
         assert (await soon(ended(engine, again.id))).status is Status.COMPLETED
 
@@ -38,24 +38,24 @@ async def test_files_of_a_live_task_are_not_removed(box: Box) -> None:
     async with box.engine(private=True) as engine:
         made = await soon(ended(engine, (await writer(engine, "made")).id))
         held = {"job_name": "read", "command": READ, "inputs_from": [made.id], "hold": True}
-        waits = await engine.create_task(ALICE, held)
+        waits = await engine.submissions.create_task(ALICE, held)
         with pytest.raises(Conflict, match=f"Task {waits.id} gets its outputs"):
-            await engine.delete_task(ALICE, made.id)
-        admins = await engine.create_task(ADMIN, held)
-        await engine.cancel_task(ALICE, waits.id)
+            await engine.tasks.delete(ALICE, made.id)
+        admins = await engine.submissions.create_task(ADMIN, held)
+        await engine.tasks.cancel(ALICE, waits.id)
         with pytest.raises(Conflict, match="Another task gets its outputs"):
-            await engine.delete_task(ALICE, made.id)
+            await engine.tasks.delete(ALICE, made.id)
         assert await box.parts.ended.remove([made.id]) == []
         assert await box.parts.ended.remove_outputs([made.id]) == []
-        await engine.update_task(ADMIN, admins.id, {"hold": False})
+        await engine.changes.update(ADMIN, admins.id, {"hold": False})
         assert (await soon(ended(engine, admins.id))).status is Status.COMPLETED
         [removed] = await box.parts.ended.remove_outputs([made.id])
         assert removed.id == made.id
         with pytest.raises(ValidationFailed, match="were removed"):
-            await engine.create_task(ALICE, held)
-        await engine.delete_task(ALICE, made.id)
+            await engine.submissions.create_task(ALICE, held)
+        await engine.tasks.delete(ALICE, made.id)
         with pytest.raises(ValidationFailed, match="was deleted"):
-            await engine.create_task(ALICE, held)
+            await engine.submissions.create_task(ALICE, held)
 
 
 async def test_only_visible_outputs_can_be_mounted(box: Box) -> None:
@@ -63,14 +63,14 @@ async def test_only_visible_outputs_can_be_mounted(box: Box) -> None:
         made = await writer(engine, "made")
         await soon(ended(engine, made.id))
         with pytest.raises(ValidationFailed) as error:
-            await engine.create_task(BOB, {"job_name": "a", "inputs_from": [made.id]})
+            await engine.submissions.create_task(BOB, {"job_name": "a", "inputs_from": [made.id]})
         [violation] = error.value.violations
         assert (violation.field, violation.rule) == (
             "inputs_from",
             f"there is no task '{made.id}'",
         )
     async with box.engine() as engine:
-        shared = await engine.create_task(
+        shared = await engine.submissions.create_task(
             BOB, {"job_name": "a", "command": READ, "inputs_from": [made.id]}
         )
         assert (await soon(ended(engine, shared.id))).status is Status.COMPLETED
@@ -79,19 +79,19 @@ async def test_only_visible_outputs_can_be_mounted(box: Box) -> None:
 async def test_failed_tasks_outputs_only_if_asked_for(box: Box) -> None:
     async with box.engine() as engine:
         command = ["sh", "-c", 'echo x > "$FETCHML_OUTPUTS/name"; exit 1']
-        fails = await engine.create_task(ALICE, {"job_name": "f", "command": command})
+        fails = await engine.submissions.create_task(ALICE, {"job_name": "f", "command": command})
         read = {"job_name": "read", "command": READ, "inputs_from": [fails.id]}
-        none = await engine.create_task(ALICE, read)
-        some = await engine.create_task(
+        none = await engine.submissions.create_task(ALICE, read)
+        some = await engine.submissions.create_task(
             ALICE, {**read, "after": [{"task_id": fails.id, "condition": "ended"}]}
         )
         assert (await soon(ended(engine, none.id))).failure_reason is (
             FailureReason.DEPENDENCY_FAILED
         )
         assert (await soon(ended(engine, some.id))).status is Status.COMPLETED
-        never = await engine.create_task(ALICE, {"job_name": "n", "hold": True})
-        await engine.cancel_task(ALICE, never.id)
+        never = await engine.submissions.create_task(ALICE, {"job_name": "n", "hold": True})
+        await engine.tasks.cancel(ALICE, never.id)
         after = [{"task_id": never.id, "condition": "ended"}]
         empty = {"job_name": "e", "command": ["true"], "inputs_from": [never.id], "after": after}
-        task = await engine.create_task(ALICE, empty)
+        task = await engine.submissions.create_task(ALICE, empty)
         assert (await soon(ended(engine, task.id))).status is Status.COMPLETED

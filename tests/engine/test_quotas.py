@@ -31,28 +31,30 @@ async def opened(box: Box) -> AsyncIterator[tuple[DuckDBStore, StoredState]]:
 
 async def test_waiting_tasks_of_a_user_are_limited(box: Box) -> None:
     async with box.engine(user_queued=2) as engine:
-        blocker = await engine.create_task(ALICE, WAIT)
+        blocker = await engine.submissions.create_task(ALICE, WAIT)
         await running(engine, blocker.id)
-        await engine.create_task(ALICE, SHORT)
+        await engine.submissions.create_task(ALICE, SHORT)
         with pytest.raises(QueueQuotaReached, match="no more than 2 may"):
-            await engine.create_tasks(ALICE, [SHORT, SHORT])
-        again = await engine.create_task(ALICE, SHORT, "key")
+            await engine.submissions.create_tasks(ALICE, [SHORT, SHORT])
+        again = await engine.submissions.create_task(ALICE, SHORT, "key")
         for _ in range(2):
             with pytest.raises(QueueQuotaReached, match="2 tasks of alice wait"):
-                await engine.create_task(ALICE, SHORT)
-        assert (await engine.create_task(ALICE, SHORT, "key")).id == again.id, "it is no new one"
-        await engine.create_tasks(BOB, [SHORT, SHORT])
-        await engine.cancel_task(ALICE, again.id)
-        await engine.create_task(ALICE, SHORT)
-        await engine.cancel_task(ALICE, blocker.id)
+                await engine.submissions.create_task(ALICE, SHORT)
+        assert (await engine.submissions.create_task(ALICE, SHORT, "key")).id == again.id, (
+            "it is no new one"
+        )
+        await engine.submissions.create_tasks(BOB, [SHORT, SHORT])
+        await engine.tasks.cancel(ALICE, again.id)
+        await engine.submissions.create_task(ALICE, SHORT)
+        await engine.tasks.cancel(ALICE, blocker.id)
         await ended(engine, blocker.id)
 
 
 async def test_more_gpus_than_the_quota_are_rejected_at_once(box: Box) -> None:
     async with box.engine(gpu=4, user_gpus=2) as engine:
         with pytest.raises(ValidationFailed, match="gpu: asks for 3 gpu, a user may have 2"):
-            await engine.create_task(ALICE, {**SHORT, "gpu": 3})
-        task = await engine.create_task(ALICE, {**SHORT, "gpu": 2})
+            await engine.submissions.create_task(ALICE, {**SHORT, "gpu": 3})
+        task = await engine.submissions.create_task(ALICE, {**SHORT, "gpu": 2})
         assert (await ended(engine, task.id)).status is Status.COMPLETED
 
 
@@ -60,14 +62,14 @@ async def test_a_service_counts_as_a_task(box: Box) -> None:
     async with box.engine(gpu=2, user_gpus=1, user_queued=1) as engine:
         with pytest.raises(ValidationFailed, match="gpu: asks for 2 gpu, a user may have 1"):
             await box.jupyter.start(ALICE, {"name": "lab", "gpu": 2})
-        blocker = await engine.create_task(ALICE, WAIT)
+        blocker = await engine.submissions.create_task(ALICE, WAIT)
         await running(engine, blocker.id)
-        waiting = await engine.create_task(ALICE, SHORT)
+        waiting = await engine.submissions.create_task(ALICE, SHORT)
         with pytest.raises(QueueQuotaReached, match="1 tasks of alice wait"):
             await box.jupyter.start(ALICE, {"name": "lab", "gpu": 1})
         assert box.jupyter.list(ALICE) == []
-        await engine.cancel_task(ALICE, waiting.id)
-        await engine.cancel_task(ALICE, blocker.id)
+        await engine.tasks.cancel(ALICE, waiting.id)
+        await engine.tasks.cancel(ALICE, blocker.id)
         await ended(engine, blocker.id)
 
 
@@ -75,7 +77,7 @@ async def test_a_service_counts_as_a_task(box: Box) -> None:
 async def test_shares_survive_a_restart(box: Box, is_lost: bool) -> None:
     """`is_lost`: what was written last is from before the task's end, as after a crash."""
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, {**SHORT, "command": ["sleep", "0.2"]})
+        task = await engine.submissions.create_task(ALICE, {**SHORT, "command": ["sleep", "0.2"]})
         task = await ended(engine, task.id)
         assert task.end is not None
     if is_lost:

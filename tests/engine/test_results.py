@@ -21,28 +21,30 @@ async def test_results_have_parameters_and_metrics(box: Box) -> None:
     async with box.engine() as engine:
         made = await box.experiments.create(ALICE, {"name": "e"})
         labels = {"lr": "0.1"}
-        one = await engine.create_task(
+        one = await engine.submissions.create_task(
             ALICE, run_of(made.id, '{"loss": 0.5, "epochs": 3}', args="ignored", metadata=labels)
         )
         await ended(engine, one.id)
-        two = await engine.create_task(BOB, run_of(made.id, "no JSON"))
+        two = await engine.submissions.create_task(BOB, run_of(made.id, "no JSON"))
         await ended(engine, two.id)
-        outside = await engine.create_task(ALICE, {"job_name": "other", "command": ["true"]})
+        outside = await engine.submissions.create_task(
+            ALICE, {"job_name": "other", "command": ["true"]}
+        )
         await ended(engine, outside.id)
-        found = await engine.experiment_results(VIEWER, made.id)
+        found = await engine.results.list(VIEWER, made.id)
         assert [(run.task.id, run.metrics) for run in found.results] == [
             (two.id, {}),
             (one.id, {"loss": 0.5, "epochs": 3}),
         ]
         assert found.total == 2
         assert found.results[1].task.spec.metadata == labels
-        part = await engine.experiment_results(VIEWER, made.id, 1, 1)
+        part = await engine.results.list(VIEWER, made.id, 1, 1)
         assert ([run.task.id for run in part.results], part.total) == ([one.id], 2)
         for limit, offset in ((-1, 0), (1001, 0), (1, -1)):
             with pytest.raises(BadRequest):
-                await engine.experiment_results(VIEWER, made.id, limit, offset)
+                await engine.results.list(VIEWER, made.id, limit, offset)
         with pytest.raises(NotFound):
-            await engine.experiment_results(VIEWER, "none")
+            await engine.results.list(VIEWER, "none")
 
 
 async def test_hostile_metrics_are_not_read(box: Box) -> None:
@@ -62,23 +64,23 @@ async def test_hostile_metrics_are_not_read(box: Box) -> None:
                 "command": ["sh", "-c", script],
                 "experiment_id": made.id,
             }
-            await ended(engine, (await engine.create_task(ALICE, request)).id)
-        found = await engine.experiment_results(ALICE, made.id)
+            await ended(engine, (await engine.submissions.create_task(ALICE, request)).id)
+        found = await engine.results.list(ALICE, made.id)
         assert [run.metrics for run in found.results] == [{}] * len(scripts)
 
 
 async def test_private_server_shows_only_own_runs(box: Box) -> None:
     async with box.engine(private=True) as engine:
         made = await box.experiments.create(ALICE, {"name": "e"})
-        own = await engine.create_task(ALICE, run_of(made.id, '{"a": 1}'))
-        theirs = await engine.create_task(ADMIN, run_of(made.id, '{"b": 2}'))
+        own = await engine.submissions.create_task(ALICE, run_of(made.id, '{"a": 1}'))
+        theirs = await engine.submissions.create_task(ADMIN, run_of(made.id, '{"b": 2}'))
         for task in (own, theirs):
             await ended(engine, task.id)
-        found = await engine.experiment_results(ALICE, made.id)
+        found = await engine.results.list(ALICE, made.id)
         assert ([run.task.id for run in found.results], found.total) == ([own.id], 1)
-        assert (await engine.experiment_results(ADMIN, made.id)).total == 2
+        assert (await engine.results.list(ADMIN, made.id)).total == 2
         with pytest.raises(NotFound):
-            await engine.experiment_results(BOB, made.id)
+            await engine.results.list(BOB, made.id)
 
 
 async def test_files_of_a_snapshot(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

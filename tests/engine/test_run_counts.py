@@ -37,33 +37,33 @@ def metrics(engine: Engine, who: Principal = ALICE) -> dict[str, float]:
 
 async def test_held_back_tasks_and_failed_conditions(box: Box) -> None:
     async with box.engine() as engine:
-        held = await engine.create_task(ALICE, {**TRUE, "hold": True})
+        held = await engine.submissions.create_task(ALICE, {**TRUE, "hold": True})
         later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
         for _ in range(2):
-            await engine.create_task(BOB, {**TRUE, "start_after": later})
-        await engine.create_task(ALICE, {**TRUE, "after": [held.id]})
+            await engine.submissions.create_task(BOB, {**TRUE, "start_after": later})
+        await engine.submissions.create_task(ALICE, {**TRUE, "after": [held.id]})
         failing = {"task_id": held.id, "condition": "failed"}
-        never = await engine.create_task(ALICE, {**TRUE, "after": [failing]})
+        never = await engine.submissions.create_task(ALICE, {**TRUE, "after": [failing]})
         states = {"hold": 1, "dependency": 2, "start_after": 2}
         assert metrics(engine) == {f"tasks_held_back/{why}": n for why, n in states.items()}
     # They follow from the stored tasks; totals begin again.
     async with box.engine() as engine:
         assert metrics(engine) == {f"tasks_held_back/{why}": n for why, n in states.items()}
-        await engine.update_task(ALICE, held.id, {"hold": False})
+        await engine.changes.update(ALICE, held.id, {"hold": False})
         await ended(engine, never.id)
         assert metrics(engine) == {"tasks_held_back/start_after": 2, "dependency_failures_total": 1}
 
 
 async def test_interrupts_and_checkpoints(box: Box) -> None:
     async with box.engine() as engine:
-        first = await engine.create_task(ALICE, SAVES)
+        first = await engine.submissions.create_task(ALICE, SAVES)
         await running(engine, first.id)
         file = box.data_dir / f"tasks/{first.id}/checkpoint/x"
         await until_true(lambda: file.exists() and file.stat().st_size == 5000)
         assert metrics(engine) == {"checkpoints_provided_total/new": 1}
-        await engine.interrupt_task(ALICE, first.id)
+        await engine.changes.interrupt(ALICE, first.id)
         assert (await ended(engine, first.id)).attempt == 2
-        copy = await engine.create_task(ALICE, {**SAVES, "checkpoint_from": first.id})
+        copy = await engine.submissions.create_task(ALICE, {**SAVES, "checkpoint_from": first.id})
         await ended(engine, copy.id)
         found = metrics(engine)
         assert found.pop("checkpoint_copied_bytes_total") >= 5000
@@ -73,11 +73,13 @@ async def test_interrupts_and_checkpoints(box: Box) -> None:
             "checkpoints_provided_total/copied": 1,
             "interrupts_total": 1,
         }
-        blocker = await engine.create_task(ALICE, {**WAITS, "gpu": 1})
+        blocker = await engine.submissions.create_task(ALICE, {**WAITS, "gpu": 1})
         await running(engine, blocker.id)
-        waits = await engine.create_task(ALICE, {**SAVES, "checkpoint_from": copy.id, "gpu": 1})
-        await engine.delete_task(ALICE, copy.id)
-        await engine.cancel_task(ALICE, blocker.id)
+        waits = await engine.submissions.create_task(
+            ALICE, {**SAVES, "checkpoint_from": copy.id, "gpu": 1}
+        )
+        await engine.tasks.delete(ALICE, copy.id)
+        await engine.tasks.cancel(ALICE, blocker.id)
         await ended(engine, waits.id)
         assert metrics(engine)["checkpoint_failures_total"] == 1
 
@@ -100,5 +102,5 @@ async def test_volumes_of_the_caller(box: Box, tmp_path: Path) -> None:
         assert not any("free" in name for name in found)
         assert {name for name in of_bob if "alices" in name} == set()
         with pytest.raises(StorageQuotaReached):
-            await engine.create_task(BOB, {**TRUE, "volumes": ["all"]})
+            await engine.submissions.create_task(BOB, {**TRUE, "volumes": ["all"]})
         assert metrics(engine)["volume_refusals_total"] == 1

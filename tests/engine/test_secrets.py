@@ -53,9 +53,11 @@ async def test_task_gets_its_secrets_and_prints_none(box: Box, engine: Engine) -
         'test ${#TOKEN} = 15 && echo "[$TOKEN]"; cd "$FETCHML_SECRETS"; stat -c "%n %a %U" *; '
         'cat KEY; wc -l <KEY; env | grep -c TOKEN; echo "$KEY."'
     )
-    task = await engine.create_task(ALICE, job(script, use("TOKEN"), use("KEY", "file")))
+    task = await engine.submissions.create_task(
+        ALICE, job(script, use("TOKEN"), use("KEY", "file"))
+    )
     done = await ended(engine, task.id)
-    assert await engine.task_output(done) == (
+    assert await engine.files.output(done) == (
         f"[***]\nKEY 400 {Path.home().owner()}\n***\n2\n1\n.\n"
     )
     # Nowhere on the disk, and nothing is left of the files.
@@ -69,8 +71,8 @@ async def test_tasks_of_a_sweep(box: Box, engine: Engine) -> None:
     await put(box, "TOKEN")
     sweep = {"task": job("echo $TOKEN", use("TOKEN")), "parameters": {"n": {"range": [1, 2]}}}
     made = await engine.sweeps.create(ALICE, sweep)
-    page = await engine.list_tasks(ALICE, TaskQuery(sweep_id=made.sweep.id))
-    outputs = [await engine.task_output(await ended(engine, each.id)) for each in page.tasks]
+    page = await engine.tasks.list(ALICE, TaskQuery(sweep_id=made.sweep.id))
+    outputs = [await engine.files.output(await ended(engine, each.id)) for each in page.tasks]
     assert outputs == ["***\n", "***\n"]
     with pytest.raises(ValidationFailed, match="there is no secret TOKEN"):
         await engine.sweeps.create(BOB, sweep)
@@ -78,34 +80,34 @@ async def test_tasks_of_a_sweep(box: Box, engine: Engine) -> None:
 
 async def test_each_attempt_gets_the_newest_value(box: Box, engine: Engine) -> None:
     await put(box, "TOKEN", "short 1")
-    first = await engine.create_task(ALICE, job('echo "$TOKEN"; exit 1', use("TOKEN")))
+    first = await engine.submissions.create_task(ALICE, job('echo "$TOKEN"; exit 1', use("TOKEN")))
     failed = await ended(engine, first.id)
-    assert await engine.task_output(failed) == "short 1\n"
+    assert await engine.files.output(failed) == "short 1\n"
     await put(box, "TOKEN", "short 2")
-    again = await engine.retry_task(ADMIN, first.id)
+    again = await engine.changes.retry(ADMIN, first.id)
     assert again.user == "alice"  # An admin's own secrets are not given to the code of others.
-    assert await engine.task_output(await ended(engine, again.id)) == "short 2\n"
+    assert await engine.files.output(await ended(engine, again.id)) == "short 2\n"
 
 
 async def test_missing_secret_is_refused(box: Box, engine: Engine) -> None:
     await put(box, "TOKEN")
     for who, name in ((BOB, "TOKEN"), (ADMIN, "TOKEN"), (ALICE, "OTHER")):
         with pytest.raises(ValidationFailed) as refused:
-            await engine.create_task(who, job("true", use(name)))
+            await engine.submissions.create_task(who, job("true", use(name)))
         [violation] = refused.value.violations
         assert violation == (
             "secrets",
             f"there is no secret {name}: set it first (fetchml secret set)",
         )
         with pytest.raises(ValidationFailed):
-            await engine.validate_task(who, job("true", use(name)), with_estimate=False)
+            await engine.submissions.validate_task(who, job("true", use(name)), with_estimate=False)
 
 
 async def test_removed_secret_fails_the_attempt(box: Box, engine: Engine) -> None:
     await put(box, "TOKEN")
-    waits = await engine.create_task(ALICE, job("true", use("TOKEN"), hold=True))
+    waits = await engine.submissions.create_task(ALICE, job("true", use("TOKEN"), hold=True))
     await box.parts.secrets.delete(ALICE, "TOKEN")
-    await engine.update_task(ALICE, waits.id, {"hold": False})
+    await engine.changes.update(ALICE, waits.id, {"hold": False})
     failed = await failure(engine, waits.id)
     assert failed.error == (
         "its secret TOKEN was removed: set it again (fetchml secret set), and submit the task again"
@@ -118,27 +120,27 @@ async def test_secrets_survive_a_restart_but_not_their_key(box: Box) -> None:
     key = box.data_dir / "secrets.key"
     content = key.read_bytes()
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, job('echo "$TOKEN"', use("TOKEN")))
-        assert await engine.task_output(await ended(engine, task.id)) == "short 1\n"
+        task = await engine.submissions.create_task(ALICE, job('echo "$TOKEN"', use("TOKEN")))
+        assert await engine.files.output(await ended(engine, task.id)) == "short 1\n"
     key.unlink()
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, job("true", use("TOKEN")))
+        task = await engine.submissions.create_task(ALICE, job("true", use("TOKEN")))
         failed = await failure(engine, task.id)
         assert "secret TOKEN can't be decrypted" in f"{failed.error}"
         assert not key.exists()
         await put(box, "OTHER")
         assert key.read_bytes() != content
-        task = await engine.create_task(ALICE, job("true", use("TOKEN")))
+        task = await engine.submissions.create_task(ALICE, job("true", use("TOKEN")))
         assert "can't be decrypted" in f"{(await failure(engine, task.id)).error}"
         await put(box, "TOKEN", "short 2")
-        task = await engine.create_task(ALICE, job('echo "$TOKEN"', use("TOKEN")))
-        assert await engine.task_output(await ended(engine, task.id)) == "short 2\n"
+        task = await engine.submissions.create_task(ALICE, job('echo "$TOKEN"', use("TOKEN")))
+        assert await engine.files.output(await ended(engine, task.id)) == "short 2\n"
     key.write_bytes(b"damaged")
     async with box.engine() as engine:
         with pytest.raises(Unavailable, match="can't read the key"):
             await put(box, "TOKEN")
         assert key.read_bytes() == b"damaged"
-        task = await engine.create_task(ALICE, job("true", use("TOKEN")))
+        task = await engine.submissions.create_task(ALICE, job("true", use("TOKEN")))
         assert "damaged" in f"{(await failure(engine, task.id)).error}"
 
 
@@ -177,7 +179,7 @@ async def test_hostile_names(box: Box, engine: Engine) -> None:
         with pytest.raises(NotFound):
             await box.parts.secrets.delete(ALICE, name)
         with pytest.raises(ValidationFailed):
-            await engine.create_task(ALICE, job("true", use(name)))
+            await engine.submissions.create_task(ALICE, job("true", use(name)))
 
 
 async def test_hostile_values(box: Box, engine: Engine) -> None:
@@ -215,7 +217,9 @@ async def test_limits(box: Box, engine: Engine, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(Unavailable, match="The server has as many"):
         await put(box, "A", who=BOB)
     script = "env | tr -d '\\n' | wc -c >&2; test ${#V1} = 65536"
-    task = await engine.create_task(ALICE, job(script, *(use(f"V{n}") for n in range(9))))
+    task = await engine.submissions.create_task(
+        ALICE, job(script, *(use(f"V{n}") for n in range(9)))
+    )
     assert (await ended(engine, task.id)).status is Status.COMPLETED
 
 
@@ -223,8 +227,8 @@ async def test_limits(box: Box, engine: Engine, monkeypatch: pytest.MonkeyPatch)
 async def test_killed_shim_leaves_no_secret(box: Box, engine: Engine) -> None:
     await put(box, "KEY")
     script = 'ls "$FETCHML_SECRETS"; test $FETCHML_ATTEMPT != 1 || kill -9 $PPID; true'
-    task = await engine.create_task(ALICE, job(script, use("KEY", "file")))
+    task = await engine.submissions.create_task(ALICE, job(script, use("KEY", "file")))
     done = await ended(engine, task.id)
     assert (done.status, done.attempt) == (Status.COMPLETED, 2)
-    assert await engine.task_output(done) == "KEY\n"
+    assert await engine.files.output(done) == "KEY\n"
     assert files_with(box.data_dir, VALUE.encode()) == []

@@ -33,7 +33,7 @@ async def box() -> AsyncIterator[MemoryEngine]:
 
 async def of_sweep(box: MemoryEngine, sweep_id: str, *states: Status) -> list[Task]:
     """Its tasks by their index."""
-    page = await box.engine.list_tasks(ADMIN, TaskQuery(sweep_id=sweep_id, states=states, limit=99))
+    page = await box.engine.tasks.list(ADMIN, TaskQuery(sweep_id=sweep_id, states=states, limit=99))
     assert page.total == len(page.tasks)
     return sorted(page.tasks, key=lambda task: task.spec.sweep.index if task.spec.sweep else -1)
 
@@ -71,7 +71,7 @@ async def test_counts_follow_the_tasks_and_survive_a_restart(box: MemoryEngine) 
     await box.change(tasks[3].id, status=Status.FAILED, ended_at=5)
     expected = {"queued": 3, "running": 1, "completed": 1, "failed": 1}
     assert counts(sweeps.get(ALICE, sweep_id)) == expected
-    await box.engine.delete_task(ALICE, tasks[1].id)
+    await box.engine.tasks.delete(ALICE, tasks[1].id)
     del expected["completed"]
     view = sweeps.get(ALICE, sweep_id)
     assert (counts(view), view.deleted) == (expected, 1)
@@ -108,7 +108,7 @@ async def test_cancel_ends_all_and_retry_takes_their_places(box: MemoryEngine) -
     assert [task.spec.args for task in second] == [task.spec.args for task in first]
     assert [task.user for task in second] == ["alice"] * 6, "an admin does it on her behalf"
     assert {task.id for task in first} & {task.id for task in second} == {first[0].id}
-    assert (await box.engine.get_task(ALICE, first[1].id)).status is Status.FAILED
+    assert (await box.engine.visible.get(ALICE, first[1].id)).status is Status.FAILED
     assert (await sweeps.retry(ALICE, sweep_id)).tasks == 0
     audited = [(entry.action, entry.user, entry.target, entry.detail) for entry in box.store.audit]
     assert audited[1:] == [
@@ -118,7 +118,7 @@ async def test_cancel_ends_all_and_retry_takes_their_places(box: MemoryEngine) -
         ("sweep.retry", "alice", sweep_id, "0 tasks"),
     ]
     # Deleting the replaced one, or changing its labels, changes no count.
-    await box.engine.update_task(ALICE, first[1].id, {"metadata": {"a": "b"}})
+    await box.engine.changes.update(ALICE, first[1].id, {"metadata": {"a": "b"}})
     await box.parts.ended.remove([first[1].id])
     assert counts(sweeps.get(ALICE, sweep_id)) == {"completed": 1, "queued": 5}
     assert counts((await reopened(box)).get(ALICE, sweep_id)) == {"completed": 1, "queued": 5}
@@ -185,7 +185,7 @@ async def test_placeholders_of_the_snapshots_file(box: MemoryEngine) -> None:
         ALICE, {"task": {**task, "command": ["other"]}, "parameters": parameters}
     )
     # A task by itself has no parameters.
-    alone = await box.engine.create_task(ALICE, task)
+    alone = await box.engine.submissions.create_task(ALICE, task)
     assert alone.spec.command == ("train", "--lr={lr}", "{{lr}}", "{")
 
 
@@ -228,7 +228,7 @@ async def test_roles_and_private_mode(box: MemoryEngine) -> None:
         with pytest.raises(NotFound):
             await sweeps.cancel(who, sweep_id)
         with pytest.raises(NotFound):
-            await box.engine.best_of_sweep(who, sweep_id, "loss")
+            await box.engine.ranking.best(who, sweep_id, "loss")
     assert sweeps.page(ADMIN).total == sweeps.page(ALICE).total == 1
 
 
@@ -258,7 +258,7 @@ async def test_best_tasks(box: MemoryEngine) -> None:
     ):
         box.outputs(task.id, {"metrics.json": metrics})
         await box.change(task.id, status=Status.COMPLETED, attempt=1, ended_at=5)
-    best = box.engine.best_of_sweep
+    best = box.engine.ranking.best
     found = await best(BOB, sweep_id, "loss", limit=3)
     assert [(each.task.id, each.value) for each in found.results] == [
         (tasks[1].id, 1),

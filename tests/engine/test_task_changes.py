@@ -23,8 +23,8 @@ async def updates_of(
 ) -> list[tuple[UpdateType, dict[str, str] | None]]:
     """All messages about a task up to now."""
     updates = list[Update]()
-    last = await engine.create_task(ALICE, {"job_name": "last", "command": ["true"]})
-    watch = engine.watch(ADMIN, WatchFilter(), 0, completes=True)
+    last = await engine.submissions.create_task(ALICE, {"job_name": "last", "command": ["true"]})
+    watch = engine.watches.watch(ADMIN, WatchFilter(), 0, completes=True)
     async with aclosing(watch) as messages:
         async for message in messages:
             if message.task is not None and message.task.id == last.id:
@@ -39,110 +39,115 @@ async def updates_of(
 
 async def test_urgent_task_overtakes(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
-        holds = await engine.create_task(ALICE, SLEEP)
+        holds = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, holds.id)
-        waits = [await engine.create_task(ALICE, ECHO) for _ in range(2)]
-        changed = await engine.update_task(ALICE, waits[1].id, {"priority": 9})
+        waits = [await engine.submissions.create_task(ALICE, ECHO) for _ in range(2)]
+        changed = await engine.changes.update(ALICE, waits[1].id, {"priority": 9})
         assert changed.spec.priority == 9
-        assert (await engine.explain_task(ALICE, waits[1].id)).position == 1
+        assert (await engine.tasks.explain(ALICE, waits[1].id)).position == 1
         with pytest.raises(Conflict, match="can change only while the task waits; it is running"):
-            await engine.update_task(ALICE, holds.id, {"priority": 9})
-        await engine.cancel_task(ALICE, holds.id)
+            await engine.changes.update(ALICE, holds.id, {"priority": 9})
+        await engine.tasks.cancel(ALICE, holds.id)
         first, second = [await ended(engine, task.id) for task in reversed(waits)]
         assert first.allocated_at is not None
         assert second.allocated_at is not None
         assert first.allocated_at <= second.allocated_at
     async with box.engine() as engine:
-        assert (await engine.get_task(ALICE, waits[1].id)).spec.priority == 9
+        assert (await engine.visible.get(ALICE, waits[1].id)).spec.priority == 9
 
 
 async def test_labels_change_at_any_time_and_the_end_counts_once(box: Box) -> None:
     async with box.engine() as engine:
-        created = await engine.create_task(ALICE, {**ECHO, "metadata": {"a": "1"}})
-        await engine.update_task(ALICE, created.id, {"metadata": {"b": "2"}})
+        created = await engine.submissions.create_task(ALICE, {**ECHO, "metadata": {"a": "1"}})
+        await engine.changes.update(ALICE, created.id, {"metadata": {"b": "2"}})
         task = await ended(engine, created.id)
         assert task.spec.metadata == {"a": "1", "b": "2"}
         before = await engine.status.queue_stats(ADMIN)
         kept = box.usage.used_by("alice")
-        edited = await engine.update_task(ADMIN, task.id, {"metadata": {"a": None, "c": "3"}})
+        edited = await engine.changes.update(ADMIN, task.id, {"metadata": {"a": None, "c": "3"}})
         assert edited.spec.metadata == {"b": "2", "c": "3"}
         assert (edited.status, edited.ended_at) == (Status.COMPLETED, task.ended_at)
         assert await engine.status.queue_stats(ADMIN) == before
         assert box.usage.used_by("alice") == kept
-        page = await engine.list_tasks(ALICE, TaskQuery(states=(Status.COMPLETED,)))
+        page = await engine.tasks.list(ALICE, TaskQuery(states=(Status.COMPLETED,)))
         assert (page.total, [each.spec.metadata for each in page.tasks]) == (
             1,
             [{"b": "2", "c": "3"}],
         )
-        assert [task.id for task in (await engine.list_tasks(ALICE, TaskQuery(
+        assert [task.id for task in (await engine.tasks.list(ALICE, TaskQuery(
             labels=(("c", "3"),)))).tasks] == [task.id]  # fmt: skip
         messages = await updates_of(engine, task.id)
         assert messages[-1] == (UpdateType.TASK_UPDATE, {"b": "2", "c": "3"})
         assert [kind for kind, _ in messages].count(UpdateType.TASK_COMPLETE) == 1
-        same = await engine.update_task(ALICE, task.id, {"metadata": {"c": "3"}})
+        same = await engine.changes.update(ALICE, task.id, {"metadata": {"c": "3"}})
         assert same == edited
     async with box.engine() as engine:
-        assert (await engine.get_task(ALICE, task.id)).spec.metadata == {"b": "2", "c": "3"}
+        assert (await engine.visible.get(ALICE, task.id)).spec.metadata == {"b": "2", "c": "3"}
         found = await box.parts.store.list_audit(AuditQuery(action=Action.TASK_UPDATE))
         assert [(entry.user, entry.target, entry.detail) for entry in found] == [
             ("root", task.id, "labels a, c"),
             ("alice", task.id, "labels b"),
         ], "a change that changes nothing leaves no entry"
-        assert await engine.list_outputs(ALICE, task.id) == []
-        await engine.delete_task(ALICE, task.id)
+        assert await engine.outputs.list(ALICE, task.id) == []
+        await engine.tasks.delete(ALICE, task.id)
         with pytest.raises(NotFound):
-            await engine.update_task(ALICE, task.id, {"metadata": {"a": "b"}})
+            await engine.changes.update(ALICE, task.id, {"metadata": {"a": "b"}})
 
 
 async def test_changes_while_a_task_ends_are_not_lost(box: Box) -> None:
     """Also in the moment in which the end is decided and not yet durable."""
     async with box.engine() as engine:
         for _ in range(5):
-            task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
+            task = await engine.submissions.create_task(
+                ALICE, {"job_name": "a", "command": ["true"]}
+            )
             number, over = 0, False
             while not over:
-                over = (await engine.get_task(ALICE, task.id)).status is Status.COMPLETED
+                over = (await engine.visible.get(ALICE, task.id)).status is Status.COMPLETED
                 number += 1
                 labels = {"n": str(number)}
-                changed = await engine.update_task(ALICE, task.id, {"metadata": labels})
+                changed = await engine.changes.update(ALICE, task.id, {"metadata": labels})
                 assert changed.spec.metadata == labels
-            last = await engine.get_task(ALICE, task.id)
+            last = await engine.visible.get(ALICE, task.id)
             assert (last.status, last.spec.metadata) == (Status.COMPLETED, {"n": str(number)})
         assert (await engine.status.queue_stats(ADMIN)).completed == 5
 
 
 async def test_only_the_owner_and_admins_change_and_retry(box: Box) -> None:
     async with box.engine(private=False) as engine:
-        task = await engine.create_task(ALICE, SLEEP)
+        task = await engine.submissions.create_task(ALICE, SLEEP)
         for who in (BOB, VIEWER):
             with pytest.raises(Forbidden):
-                await engine.update_task(who, task.id, {"priority": 1})
+                await engine.changes.update(who, task.id, {"priority": 1})
             with pytest.raises(Forbidden):
-                await engine.retry_task(who, task.id)
-        await engine.update_task(ADMIN, task.id, {"metadata": {"by": "root"}})
+                await engine.changes.retry(who, task.id)
+        await engine.changes.update(ADMIN, task.id, {"metadata": {"by": "root"}})
         with pytest.raises(ValidationFailed, match="body: names no field"):
-            await engine.update_task(ALICE, task.id, {"name": "x"})
-        await engine.cancel_task(ALICE, task.id)
+            await engine.changes.update(ALICE, task.id, {"name": "x"})
+        await engine.tasks.cancel(ALICE, task.id)
         await ended(engine, task.id)
 
 
 async def test_retry_runs_the_same_with_the_same_secrets(box: Box) -> None:
     async with box.engine() as engine:
-        created = await engine.create_task(ALICE, {**ECHO, "metadata": {"a": "1"}})
+        created = await engine.submissions.create_task(ALICE, {**ECHO, "metadata": {"a": "1"}})
         with pytest.raises(Conflict, match="cancel it first"):
-            await engine.retry_task(ALICE, (await engine.create_task(ALICE, SLEEP)).id)
+            await engine.changes.retry(
+                ALICE, (await engine.submissions.create_task(ALICE, SLEEP)).id
+            )
         first = await ended(engine, created.id)
         new, twin = await asyncio.gather(
-            engine.retry_task(ADMIN, first.id, "key"), engine.retry_task(ADMIN, first.id, "key")
+            engine.changes.retry(ADMIN, first.id, "key"),
+            engine.changes.retry(ADMIN, first.id, "key"),
         )
         assert new.id == twin.id != first.id
         assert (new.user, new.spec) == ("alice", first.spec)
         again = await ended(engine, new.id)
-        assert await engine.task_output(again) == "s\n"
+        assert await engine.files.output(again) == "s\n"
         [entry] = (await box.parts.store.list_audit(AuditQuery(action=Action.TASK_RETRY)))[-1:]
         assert (entry.user, entry.target, entry.detail) == ("root", new.id, f"of {first.id}")
-        for task in (await engine.list_tasks(ALICE, TaskQuery(states=(Status.RUNNING,)))).tasks:
-            await engine.cancel_task(ALICE, task.id)
+        for task in (await engine.tasks.list(ALICE, TaskQuery(states=(Status.RUNNING,)))).tasks:
+            await engine.tasks.cancel(ALICE, task.id)
             await soon(ended(engine, task.id))
 
 
@@ -150,8 +155,8 @@ async def test_earlier_attempts_survive_a_restart(box: Box) -> None:
     script = '[ "$FETCHML_ATTEMPT" = 2 ] && sleep 1000; exit 3'
     request = {"job_name": "again", "command": ["sh", "-c", script], "max_retries": 1}
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, request)
-        watch = engine.watch(ADMIN, WatchFilter(task_id=task.id), 0)
+        task = await engine.submissions.create_task(ALICE, request)
+        watch = engine.watches.watch(ADMIN, WatchFilter(task_id=task.id), 0)
         async with aclosing(watch) as updates:
             while task.attempt < 2 or task.status is not Status.RUNNING:
                 update = await soon(anext(updates))
@@ -160,9 +165,9 @@ async def test_earlier_attempts_survive_a_restart(box: Box) -> None:
         [first] = task.earlier_attempts
         assert (first.number, first.exit_code) == (1, 3)
     async with box.engine() as engine:
-        assert (await engine.get_task(ALICE, task.id)).earlier_attempts == (first,)
-        await engine.cancel_task(ALICE, task.id)
+        assert (await engine.visible.get(ALICE, task.id)).earlier_attempts == (first,)
+        await engine.tasks.cancel(ALICE, task.id)
         over = await ended(engine, task.id)
         assert over.earlier_attempts == (first,)
     async with box.engine() as engine:
-        assert await engine.get_task(ALICE, task.id) == over
+        assert await engine.visible.get(ALICE, task.id) == over

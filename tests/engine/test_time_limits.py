@@ -40,102 +40,102 @@ class Refusing:
 
 async def test_owner_and_admin_change_it_and_the_audit_has_it(box: Box) -> None:
     async with box.engine(private=False) as engine:
-        task = await engine.create_task(ALICE, SLEEP)
+        task = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, task.id)
         for who in (BOB, VIEWER):
             with pytest.raises(Forbidden):
-                await engine.update_task(who, task.id, {"timeout_seconds": 700})
-        changed = await engine.update_task(ALICE, task.id, {"timeout_seconds": 700})
+                await engine.changes.update(who, task.id, {"timeout_seconds": 700})
+        changed = await engine.changes.update(ALICE, task.id, {"timeout_seconds": 700})
         assert changed.spec.timeout_seconds == 700
         assert changed.status is Status.RUNNING
-        await engine.update_task(ADMIN, task.id, {"timeout_seconds": 0})
-        await engine.update_task(ADMIN, task.id, {"timeout_seconds": 0})
+        await engine.changes.update(ADMIN, task.id, {"timeout_seconds": 0})
+        await engine.changes.update(ADMIN, task.id, {"timeout_seconds": 0})
         found = await box.parts.store.list_audit(AuditQuery(action=Action.TASK_UPDATE))
         assert [(entry.user, entry.detail) for entry in found] == [
             ("root", "time limit none"),
             ("alice", "time limit 700 s"),
         ], "a change that changes nothing leaves no entry"
-        explained = await engine.explain_task(ALICE, task.id)
+        explained = await engine.tasks.explain(ALICE, task.id)
         assert "time limit" not in explained.reason
-        await engine.cancel_task(ALICE, task.id)
+        await engine.tasks.cancel(ALICE, task.id)
         with pytest.raises(Conflict, match="timeout_seconds"):
-            await engine.update_task(ALICE, task.id, {"timeout_seconds": 800})
+            await engine.changes.update(ALICE, task.id, {"timeout_seconds": 800})
         await ended(engine, task.id)
 
 
 async def test_task_of_others_is_not_there_in_private_mode(box: Box) -> None:
     async with box.engine(private=True) as engine:
-        task = await engine.create_task(ALICE, SLEEP)
+        task = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, task.id)
         for seconds in (700, 0, 1):
             with pytest.raises(NotFound):
-                await engine.update_task(BOB, task.id, {"timeout_seconds": seconds})
-        await engine.cancel_task(ALICE, task.id)
+                await engine.changes.update(BOB, task.id, {"timeout_seconds": seconds})
+        await engine.tasks.cancel(ALICE, task.id)
         await ended(engine, task.id)
 
 
 async def test_reserved_gpu_gives_no_more_time_and_names_nobody(box: Box) -> None:
     async with box.engine(private=True) as engine:
-        task = await engine.create_task(ALICE, {**SLEEP, "gpu": 1})
+        task = await engine.submissions.create_task(ALICE, {**SLEEP, "gpu": 1})
         await running(engine, task.id)
         starts, ends = ((datetime.now(UTC) + timedelta(days=days)).isoformat() for days in (1, 2))
         wanted = {"user_id": "carol", "starts_at": starts, "ends_at": ends, "gpu": 1}
         booking = await box.gpus.bookings.create(ADMIN, wanted)
         for seconds in (0, 86_400):
             with pytest.raises(Conflict, match=r"its GPU is reserved from .* s at most") as found:
-                await engine.update_task(ALICE, task.id, {"timeout_seconds": seconds})
+                await engine.changes.update(ALICE, task.id, {"timeout_seconds": seconds})
             assert "carol" not in str(found.value)
-        await engine.update_task(ALICE, task.id, {"timeout_seconds": 80_000})
+        await engine.changes.update(ALICE, task.id, {"timeout_seconds": 80_000})
         await box.gpus.bookings.delete(ADMIN, booking.id)
-        await engine.update_task(ALICE, task.id, {"timeout_seconds": 0})
-        await engine.cancel_task(ALICE, task.id)
+        await engine.changes.update(ALICE, task.id, {"timeout_seconds": 0})
+        await engine.tasks.cancel(ALICE, task.id)
         await ended(engine, task.id)
 
 
 async def test_longest_limit_of_the_server(box: Box) -> None:
     limits = TaskLimits(max_timeout_seconds=1_000)
     async with box.engine(task_limits=limits) as engine:
-        task = await engine.create_task(ALICE, SLEEP)
+        task = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, task.id)
         for seconds in (1_001, 0):
             for who in (ALICE, ADMIN):
                 with pytest.raises(ValidationFailed, match=r"1000 s \(\[tasks\] max_timeout_sec"):
-                    await engine.update_task(who, task.id, {"timeout_seconds": seconds})
-        await engine.update_task(ALICE, task.id, {"timeout_seconds": 1_000})
-        await engine.cancel_task(ALICE, task.id)
+                    await engine.changes.update(who, task.id, {"timeout_seconds": seconds})
+        await engine.changes.update(ALICE, task.id, {"timeout_seconds": 1_000})
+        await engine.tasks.cancel(ALICE, task.id)
         await ended(engine, task.id)
 
 
 async def test_estimates_use_the_new_limit(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
-        task = await engine.create_task(ALICE, SLEEP)
+        task = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, task.id)
-        waits = await engine.create_task(ALICE, SLEEP)
-        await engine.update_task(ALICE, task.id, {"timeout_seconds": 5})
-        soon_ends = await engine.explain_task(ALICE, waits.id)
+        waits = await engine.submissions.create_task(ALICE, SLEEP)
+        await engine.changes.update(ALICE, task.id, {"timeout_seconds": 5})
+        soon_ends = await engine.tasks.explain(ALICE, waits.id)
         assert soon_ends.estimate is not None
-        await engine.update_task(ALICE, task.id, {"timeout_seconds": 100_000})
+        await engine.changes.update(ALICE, task.id, {"timeout_seconds": 100_000})
         # An estimate is returned again for some seconds, unless there is a new task.
-        another = await engine.create_task(ALICE, SLEEP)
-        await engine.explain_task(ALICE, another.id)
-        ends_late = await engine.explain_task(ALICE, waits.id)
+        another = await engine.submissions.create_task(ALICE, SLEEP)
+        await engine.tasks.explain(ALICE, another.id)
+        ends_late = await engine.tasks.explain(ALICE, waits.id)
         assert ends_late.estimate is not None
         assert ends_late.estimate.p90 > soon_ends.estimate.p90
         for each in (another, waits, task):
-            await engine.cancel_task(ALICE, each.id)
+            await engine.tasks.cancel(ALICE, each.id)
             await ended(engine, each.id)
 
 
 async def test_shim_is_left_with_the_last_of_many_limits(box: Box) -> None:
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, SLEEP)
+        task = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, task.id)
         wanted = [{"timeout_seconds": 1_000 + number} for number in range(40)]
-        await asyncio.gather(*(engine.update_task(ALICE, task.id, each) for each in wanted))
-        last = (await engine.get_task(ALICE, task.id)).spec.timeout_seconds
+        await asyncio.gather(*(engine.changes.update(ALICE, task.id, each) for each in wanted))
+        last = (await engine.visible.get(ALICE, task.id)).spec.timeout_seconds
         limit = box.data_dir / f"tasks/{task.id}/attempts/1/control/limit"
         await eventually(lambda: limit.read_text() == f"timeout_ms={last * 1000}\n")
-        await engine.cancel_task(ALICE, task.id)
+        await engine.tasks.cancel(ALICE, task.id)
         await ended(engine, task.id)
 
 
@@ -145,11 +145,11 @@ async def test_limit_that_can_not_be_written_is_written_later(
     """A folder is in its place: a task without isolation can do that, or a disk that fails."""
     monkeypatch.setattr("fetchml.attempts.limits.AGAIN_SECONDS", 0.01)
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, SLEEP)
+        task = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, task.id)
         obstacle = box.data_dir / f"tasks/{task.id}/attempts/1/control/limit.new"
         obstacle.mkdir()
-        changed = await engine.update_task(ALICE, task.id, {"timeout_seconds": 1})
+        changed = await engine.changes.update(ALICE, task.id, {"timeout_seconds": 1})
         assert changed.spec.timeout_seconds == 1
         obstacle.rmdir()
         assert (await ended(engine, task.id)).failure_reason is FailureReason.TIMEOUT
@@ -169,42 +169,42 @@ async def test_task_whose_attempt_is_being_discarded_gets_its_limit(
 
     monkeypatch.setattr(AttemptFolder, "discard", slow)
     async with box.engine(max_running=1, prestage=True) as engine:
-        runs = await engine.create_task(ALICE, SLEEP)
+        runs = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, runs.id)
-        waits = await engine.create_task(ALICE, SLEEP)
-        await until(lambda: engine.get_task(ALICE, waits.id), lambda task: task.prestaged)
+        waits = await engine.submissions.create_task(ALICE, SLEEP)
+        await until(lambda: engine.visible.get(ALICE, waits.id), lambda task: task.prestaged)
         try:
-            await engine.update_task(ALICE, waits.id, {"hold": True})
+            await engine.changes.update(ALICE, waits.id, {"hold": True})
             await soon(gone.wait())
             for seconds in (500, 0, 700):
-                changed = await engine.update_task(ALICE, waits.id, {"timeout_seconds": seconds})
+                changed = await engine.changes.update(ALICE, waits.id, {"timeout_seconds": seconds})
                 assert changed.prestaged
                 assert changed.spec.timeout_seconds == seconds
         finally:
             reported.set()
-        await until(lambda: engine.get_task(ALICE, waits.id), lambda task: not task.prestaged)
-        await engine.update_task(ALICE, waits.id, {"hold": False})
-        await engine.cancel_task(ALICE, runs.id)
+        await until(lambda: engine.visible.get(ALICE, waits.id), lambda task: not task.prestaged)
+        await engine.changes.update(ALICE, waits.id, {"hold": False})
+        await engine.tasks.cancel(ALICE, runs.id)
         await running(engine, waits.id)
-        assert (await engine.get_task(ALICE, waits.id)).spec.timeout_seconds == 700
-        await engine.cancel_task(ALICE, waits.id)
+        assert (await engine.visible.get(ALICE, waits.id)).spec.timeout_seconds == 700
+        await engine.tasks.cancel(ALICE, waits.id)
         await ended(engine, waits.id)
 
 
 async def test_prestaged_attempt_of_an_older_release_is_prepared_again(box: Box) -> None:
     async with box.engine(max_running=1, prestage=True) as engine:
-        runs = await engine.create_task(ALICE, SLEEP)
+        runs = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, runs.id)
-        waits = await engine.create_task(ALICE, SLEEP)
+        waits = await engine.submissions.create_task(ALICE, SLEEP)
         attempts = box.data_dir / f"tasks/{waits.id}/attempts"
         await eventually((attempts / "1/run/gate").exists)
         (attempts / "1/control").rename(box.data_dir / "moved")
-        changed = await engine.update_task(ALICE, waits.id, {"timeout_seconds": 700})
+        changed = await engine.changes.update(ALICE, waits.id, {"timeout_seconds": 700})
         assert changed.spec.timeout_seconds == 700
-        await until(lambda: engine.get_task(ALICE, waits.id), lambda task: task.attempt == 2)
+        await until(lambda: engine.visible.get(ALICE, waits.id), lambda task: task.attempt == 2)
         await eventually((attempts / "2/control").is_dir)
         for each in (waits, runs):
-            await engine.cancel_task(ALICE, each.id)
+            await engine.tasks.cancel(ALICE, each.id)
             await ended(engine, each.id)
 
 

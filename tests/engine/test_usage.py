@@ -183,7 +183,9 @@ async def test_holds_and_sums_are_recorded_while_nothing_can_be_measured(
     monkeypatch.setattr(ProcessLauncher, "usage", broken)
     async with box.engine() as engine:
         sampler = box.parts.sampler
-        made = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"], "gpu": 1})
+        made = await engine.submissions.create_task(
+            ALICE, {"job_name": "a", "command": ["true"], "gpu": 1}
+        )
         await ended(engine, made.id, ALICE)
         for _ in range(2):
             with pytest.raises(ConnectionError):
@@ -208,7 +210,7 @@ async def sampled(box: Box, holds: Callable[[], object]) -> None:
 
 
 async def use_of(engine: Engine, task_id: str) -> TaskHistory:
-    return await engine.task_usage(ALICE, task_id)
+    return await engine.usage.of_task(ALICE, task_id)
 
 
 def _has_cpu(history: TaskHistory) -> bool:
@@ -219,7 +221,7 @@ def _has_cpu(history: TaskHistory) -> bool:
 async def test_real_task_is_sampled_and_deleted(box: Box) -> None:
     async with box.engine() as engine:
         busy = {"command": ["sh", "-c", "while :; do :; done"], "gpu": 1, "cpu": 1}
-        made = await engine.create_task(ALICE, {"job_name": "busy", **busy})
+        made = await engine.submissions.create_task(ALICE, {"job_name": "busy", **busy})
         await running(engine, made.id)
         sampler = box.parts.sampler
         assert (await use_of(engine, made.id)).points == ()
@@ -241,7 +243,7 @@ async def test_real_task_is_sampled_and_deleted(box: Box) -> None:
         assert track.points == [], "a plain slot is not measured"
         [hold] = track.holds
         assert (hold.task_id, hold.user, hold.until) == (made.id, "alice", None)
-        await engine.cancel_task(ALICE, made.id)
+        await engine.tasks.cancel(ALICE, made.id)
         await ended(engine, made.id, ALICE)
         await sampler.sample()
         assert sampler.newest == {}
@@ -272,18 +274,18 @@ async def test_private_server_shows_only_what_is_ones_own(box: Box) -> None:
         ids = {}
         for who in (ALICE, BOB):
             request = {"job_name": "a", "command": ["sleep", "600"], "gpu": 1}
-            ids[who.user] = (await engine.create_task(who, request)).id
+            ids[who.user] = (await engine.submissions.create_task(who, request)).id
             await running(engine, ids[who.user])
         await sampled(box, lambda: len(box.parts.sampler.newest) == 2)
         for who, others in ((ALICE, "bob"), (BOB, "alice"), (VIEWER, "alice")):
             with pytest.raises(NotFound):
-                await engine.task_usage(who, ids[others])
+                await engine.usage.of_task(who, ids[others])
             assert {use.user for use in engine.usage.newest(who)} <= {who.user}
             tracks = (await engine.usage.of_gpus(who, None, None, None)).gpus
             assert len(tracks) == 2
             assert {hold.user for track in tracks for hold in track.holds} <= {who.user}
         for name in ids.values():
-            await engine.cancel_task(ADMIN, name)
+            await engine.tasks.cancel(ADMIN, name)
             await ended(engine, name)
         await box.parts.sampler.sample()
         await until(
@@ -299,10 +301,10 @@ async def test_private_server_shows_only_what_is_ones_own(box: Box) -> None:
 
 async def test_bad_requests(box: Box) -> None:
     async with box.engine() as engine:
-        made = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
+        made = await engine.submissions.create_task(ALICE, {"job_name": "a", "command": ["true"]})
         for bad in ({"points": 0}, {"points": 2_001}, {"since": 9, "until": 9}, {"attempt": 0}):
             with pytest.raises(BadRequest):
-                await engine.task_usage(ALICE, made.id, **bad)
+                await engine.usage.of_task(ALICE, made.id, **bad)
         with pytest.raises(BadRequest):
             await engine.usage.of_gpus(ALICE, None, None, 2_001)
         with pytest.raises(BadRequest):

@@ -31,29 +31,29 @@ def job(script: str, *names: str) -> dict[str, object]:
 
 
 async def names_of(engine: Engine, who: Principal) -> list[str]:
-    return list((await engine.server_info(who)).volumes)
+    return list((await engine.information.get(who)).volumes)
 
 
 async def test_task_finds_its_volumes(box: Box, volumes: dict[str, Volume]) -> None:
     script = 'cd "$FETCHML_VOLUMES"; ls; cat shared/file; echo written > alices/new'
     async with box.engine(volumes=volumes) as engine:
-        task = await engine.create_task(ALICE, job(script, "shared", "alices"))
+        task = await engine.submissions.create_task(ALICE, job(script, "shared", "alices"))
         done = await ended(engine, task.id)
-        assert await engine.task_output(done) == "alices\nshared\ncontent\n"
+        assert await engine.files.output(done) == "alices\nshared\ncontent\n"
         assert (Path(volumes["alices"].path) / "new").read_text() == "written\n"
         # What the launcher made is gone, and nothing behind its links.
         assert (Path(volumes["shared"].path) / "file").exists()
-        await engine.delete_task(ALICE, task.id)
+        await engine.tasks.delete(ALICE, task.id)
         assert (Path(volumes["shared"].path) / "file").exists()
-        without = await engine.create_task(ALICE, job('echo "[$FETCHML_VOLUMES]"'))
-        assert await engine.task_output(await ended(engine, without.id)) == "[]\n"
+        without = await engine.submissions.create_task(ALICE, job('echo "[$FETCHML_VOLUMES]"'))
+        assert await engine.files.output(await ended(engine, without.id)) == "[]\n"
 
 
 async def test_volume_of_others_is_as_unknown(box: Box, volumes: dict[str, Volume]) -> None:
     async with box.engine(volumes=volumes) as engine:
         for who, name in ((BOB, "alices"), (ADMIN, "alices"), (ALICE, "missing")):
             with pytest.raises(ValidationFailed) as refused:
-                await engine.create_task(who, job("true", name))
+                await engine.submissions.create_task(who, job("true", name))
             [violation] = refused.value.violations
             assert violation == ("volumes", f"there is no volume {name!r} that you may use")
         assert await names_of(engine, ALICE) == ["shared", "alices"]
@@ -66,7 +66,7 @@ async def test_volume_is_checked_again_before_the_start(
 ) -> None:
     _replace(Path(volumes["alices"].path), tmp_path / "data" if is_link else None)
     async with box.engine(volumes=volumes) as engine:
-        task = await engine.create_task(ALICE, job("true", "alices"))
+        task = await engine.submissions.create_task(ALICE, job("true", "alices"))
         failed = await ended(engine, task.id)
         assert failed.failure_reason is FailureReason.PREPARE_FAILED
         assert failed.error == "the volume alices is not available on this host now"
@@ -80,10 +80,12 @@ def _replace(folder: Path, link_to: Path | None) -> None:
 
 async def test_settings_of_a_restart_hold(box: Box, volumes: dict[str, Volume]) -> None:
     async with box.engine(volumes=volumes, max_running=1) as engine:
-        first = await engine.create_task(ALICE, {"job_name": "a", "command": ["sleep", "600"]})
-        waits = await engine.create_task(ALICE, job("true", "alices"))
+        first = await engine.submissions.create_task(
+            ALICE, {"job_name": "a", "command": ["sleep", "600"]}
+        )
+        waits = await engine.submissions.create_task(ALICE, job("true", "alices"))
     async with box.engine(volumes={"shared": volumes["shared"]}, max_running=1) as engine:
-        await engine.cancel_task(ALICE, first.id)
+        await engine.tasks.cancel(ALICE, first.id)
         failed = await ended(engine, waits.id)
         assert failed.status is Status.FAILED
         assert failed.error == "there is no volume 'alices' that you may use"
@@ -112,20 +114,20 @@ async def test_full_volume_takes_no_further_writer(box: Box, tmp_path: Path) -> 
     }
     refused = r"The volume scratch takes 2\.0 MiB of 1\.0 MiB allowed.* \[volumes\.scratch\] max_gb"
     async with box.engine(volumes=volumes, max_running=1) as engine:
-        first = await engine.create_task(ALICE, job("sleep 600", "scratch"))
+        first = await engine.submissions.create_task(ALICE, job("sleep 600", "scratch"))
         await running(engine, first.id)
-        waits = await engine.create_task(BOB, job("true", "scratch"))
+        waits = await engine.submissions.create_task(BOB, job("true", "scratch"))
         (folder / "file").write_bytes(bytes(2 << 20))
         async with box.parts.volumes.watching():
             await until_true(lambda: box.parts.volumes.seen_by(ALICE)[0].used)
         with pytest.raises(StorageQuotaReached, match=refused):
-            await engine.create_task(ALICE, job("true", "results", "scratch"))
+            await engine.submissions.create_task(ALICE, job("true", "results", "scratch"))
         with pytest.raises(StorageQuotaReached, match=refused):
-            await engine.create_tasks(ALICE, [job("true"), job("true", "scratch")])
+            await engine.submissions.create_tasks(ALICE, [job("true"), job("true", "scratch")])
         # Readers go on, and so does the task that runs.
-        reader = await engine.create_task(ALICE, job("true", "results"))
-        assert (await engine.get_task(ALICE, first.id)).status is Status.RUNNING
-        await engine.cancel_task(ALICE, first.id)
+        reader = await engine.submissions.create_task(ALICE, job("true", "results"))
+        assert (await engine.visible.get(ALICE, first.id)).status is Status.RUNNING
+        await engine.tasks.cancel(ALICE, first.id)
         failed = await ended(engine, waits.id)
         assert failed.failure_reason is FailureReason.PREPARE_FAILED
         assert re.match(refused, failed.error or "")
@@ -134,7 +136,7 @@ async def test_full_volume_takes_no_further_writer(box: Box, tmp_path: Path) -> 
         (folder / "file").unlink()
         async with box.parts.volumes.watching():
             await until_true(lambda: box.parts.volumes.room_fault(["scratch"]) is None)
-        again = await engine.create_task(ALICE, job("true", "scratch"))
+        again = await engine.submissions.create_task(ALICE, job("true", "scratch"))
         assert (await ended(engine, again.id)).status is Status.COMPLETED
 
 

@@ -28,7 +28,7 @@ async def take(
 ) -> list[Update]:
     """The next `number` updates after `since`."""
     taken = []
-    watch = engine.watch(ADMIN, where, since, completes=completes)
+    watch = engine.watches.watch(ADMIN, where, since, completes=completes)
     async with asyncio.timeout(SECONDS), contextlib.aclosing(watch) as updates:
         async for update in updates:
             taken.append(update)
@@ -39,7 +39,7 @@ async def take(
 
 async def test_story_of_a_task_is_whole_and_in_order(box: Box) -> None:
     async with box.engine() as engine:
-        task = await ended(engine, (await engine.create_task(ALICE, HELLO)).id)
+        task = await ended(engine, (await engine.submissions.create_task(ALICE, HELLO)).id)
         updates = await take(engine, 5, since=0)
         assert [update.seq for update in updates] == [2, 4, 6, 8, 10]
         assert [update.task.status for update in updates if update.task] == [
@@ -59,7 +59,7 @@ async def test_story_of_a_task_is_whole_and_in_order(box: Box) -> None:
 async def test_end_has_a_message_of_its_own_for_those_that_ask(box: Box) -> None:
     async with box.engine() as engine:
         for _ in range(2):
-            await ended(engine, (await engine.create_task(ALICE, HELLO)).id)
+            await ended(engine, (await engine.submissions.create_task(ALICE, HELLO)).id)
         told = await take(engine, 12, since=0, completes=True)
         assert [(each.type, each.seq) for each in told[4:7]] == [
             (UpdateType.TASK_UPDATE, 10),
@@ -85,12 +85,12 @@ async def test_end_has_a_message_of_its_own_for_those_that_ask(box: Box) -> None
 async def test_pruned_end_is_a_resync(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its complete may be owed, and nothing is left to tell."""
     async with box.engine() as engine:
-        await ended(engine, (await engine.create_task(ALICE, HELLO)).id)
+        await ended(engine, (await engine.submissions.create_task(ALICE, HELLO)).id)
 
         async def pruned(seq: int, limit: int) -> None:
             assert seq == 4
 
-        monkeypatch.setattr(engine._store, "changes_since", pruned)
+        monkeypatch.setattr(box.parts.store, "changes_since", pruned)
         monkeypatch.setattr(box.parts.feed, "_changes", [])
         [update] = await take(engine, 1, since=10, completes=True)
         assert (update.type, update.seq) == (UpdateType.RESYNC, 11)
@@ -98,7 +98,7 @@ async def test_pruned_end_is_a_resync(box: Box, monkeypatch: pytest.MonkeyPatch)
 
 async def test_watch_ends_with_a_reason_when_the_server_shuts_down(box: Box) -> None:
     async with box.engine() as engine:
-        watch = engine.watch(ADMIN, WatchFilter(), snapshot=True)
+        watch = engine.watches.watch(ADMIN, WatchFilter(), snapshot=True)
         assert (await anext(watch)).type is UpdateType.SYNCED
         waits = asyncio.create_task(anext(watch))
         await box.parts.lifecycle.drain()
@@ -111,11 +111,11 @@ async def test_reader_that_falls_behind_reads_from_disk(
 ) -> None:
     monkeypatch.setattr(feed, "KEPT", 2)
     async with box.engine(max_running=1) as engine:
-        watch = engine.watch(ADMIN, WatchFilter(), snapshot=True)
+        watch = engine.watches.watch(ADMIN, WatchFilter(), snapshot=True)
         seen = (await anext(watch)).seq
         first = seen + 1
-        await engine.create_tasks(ALICE, [HELLO] * 20)
-        await engine.create_tasks(ALICE, [HELLO] * 20)
+        await engine.submissions.create_tasks(ALICE, [HELLO] * 20)
+        await engine.submissions.create_tasks(ALICE, [HELLO] * 20)
         for _ in range(41):
             update = await anext(watch)
             assert update.seq == seen + (1 if update.seq == first else 2)
@@ -134,15 +134,15 @@ async def test_unknown_seq_causes_a_resync(box: Box) -> None:
 
 async def test_watch_shows_only_visible_tasks_that_match(box: Box) -> None:
     async with box.engine(private=True) as engine:
-        hers = await engine.create_task(ALICE, {"job_name": "hers"})
-        his = await engine.create_task(BOB, {"job_name": "his"})
+        hers = await engine.submissions.create_task(ALICE, {"job_name": "hers"})
+        his = await engine.submissions.create_task(BOB, {"job_name": "his"})
         await ended(engine, hers.id)
         await ended(engine, his.id)
-        watch = engine.watch(BOB, WatchFilter(states=(Status.COMPLETED,)), since=0)
+        watch = engine.watches.watch(BOB, WatchFilter(states=(Status.COMPLETED,)), since=0)
         update = await anext(watch)
         assert update.task is not None
         assert update.task.id == his.id
-        await engine.delete_task(BOB, his.id)
+        await engine.tasks.delete(BOB, his.id)
         deleted = await anext(watch)
         assert (deleted.type, deleted.task and deleted.task.id) == (
             UpdateType.TASK_DELETED,
@@ -154,16 +154,16 @@ async def test_watch_shows_only_visible_tasks_that_match(box: Box) -> None:
 async def test_log_is_followed_from_attempt_to_attempt(box: Box) -> None:
     async with box.engine() as engine:
         script = 'echo "attempt $FETCHML_ATTEMPT"; test $FETCHML_ATTEMPT = 2'
-        task = await engine.create_task(
+        task = await engine.submissions.create_task(
             ALICE, {"job_name": "flaky", "command": ["sh", "-c", script], "max_retries": 1}
         )
         async with asyncio.timeout(SECONDS):
-            chunks = [chunk async for chunk in engine.read_logs(ALICE, task.id, follow=True)]
+            chunks = [chunk async for chunk in engine.logs.read(ALICE, task.id, follow=True)]
         assert [(chunk.attempt, chunk.data) for chunk in chunks] == [
             (1, b"attempt 1\n"),
             (2, b"attempt 2\n"),
         ]
         first = [
-            chunk async for chunk in engine.read_logs(ALICE, task.id, LogRange(attempt=1, offset=8))
+            chunk async for chunk in engine.logs.read(ALICE, task.id, LogRange(attempt=1, offset=8))
         ]
         assert [(chunk.offset, chunk.data) for chunk in first] == [(8, b"1\n")]

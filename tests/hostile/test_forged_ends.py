@@ -52,7 +52,7 @@ def forging(content: str) -> dict[str, object]:
 async def test_forged_times_are_clamped_between_gate_and_now(each_box: Box) -> None:
     begun = time.time_ns() // 1_000_000
     async with each_box.engine() as engine:
-        made = [await engine.create_task(ALICE, forging(content)) for content in TIMES]
+        made = [await engine.submissions.create_task(ALICE, forging(content)) for content in TIMES]
         tasks = [await ended(engine, each.id) for each in made]
     over = time.time_ns() // 1_000_000
     assert [task.exit_code for task in tasks] == [0, 0, 0, 0, 3], "their records were taken"
@@ -74,8 +74,8 @@ async def test_nonsense_exit_record_counts_as_infrastructure_failure(
     async with each_box.engine() as engine:
         for content in NONSENSE:
             request = {"job_name": "forges", "command": ["sh", "-c", script, content]}
-            await engine.create_task(ALICE, request)
-        async with contextlib.aclosing(engine.watch(ALICE, WatchFilter(), 0)) as updates:
+            await engine.submissions.create_task(ALICE, request)
+        async with contextlib.aclosing(engine.watches.watch(ALICE, WatchFilter(), 0)) as updates:
             async with asyncio.timeout(SECONDS):
                 over = 0
                 async for update in updates:
@@ -108,18 +108,18 @@ async def test_replaced_record_file_ends_only_its_own_task(each_box: Box, place:
             spoil = PLACES[place].replace("NAME", name)
             script = f"[ $FETCHML_ATTEMPT = 1 ] || exit 0; {LOOK}{spoil}"
             request = {"job_name": "hostile", "command": ["sh", "-c", script]}
-            made.append(await engine.create_task(ALICE, request))
-        other = await engine.create_task(ALICE, {"job_name": "other"})
+            made.append(await engine.submissions.create_task(ALICE, request))
+        other = await engine.submissions.create_task(ALICE, {"job_name": "other"})
         assert (await ended(engine, other.id)).status is Status.COMPLETED
         tasks = []
         for each in made:
             # Not by reading the log to its end: one is a TiB of zeros.
-            look = partial(engine.get_task, ALICE, each.id)
+            look = partial(engine.visible.get, ALICE, each.id)
             task = await until(look, lambda found: found.status in ENDED)
             tasks.append(task)
-            assert len(await engine.task_output(task) or "") <= 1 << 16
+            assert len(await engine.files.output(task) or "") <= 1 << 16
     async with each_box.engine() as engine:
-        assert [await engine.get_task(ALICE, task.id) for task in tasks] == tasks
+        assert [await engine.visible.get(ALICE, task.id) for task in tasks] == tasks
 
 
 async def test_forged_times_do_not_distort_estimates(box: Box) -> None:
@@ -127,9 +127,9 @@ async def test_forged_times_do_not_distort_estimates(box: Box) -> None:
     begun = time.monotonic()
     async with box.engine() as engine:
         for _ in range(3):
-            made = await engine.create_task(ALICE, forging(TIMES[0]))
+            made = await engine.submissions.create_task(ALICE, forging(TIMES[0]))
             await ended(engine, made.id)
-        learned = RunTimes([await engine.get_task(ALICE, made.id)] * 3)
+        learned = RunTimes([await engine.visible.get(ALICE, made.id)] * 3)
         passed_ms = (time.monotonic() - begun) * 1000
         assert max(learned(made)) <= passed_ms
         assert max(box.parts.estimates._run_times(made)) <= passed_ms

@@ -131,11 +131,11 @@ async def engine() -> AsyncIterator[MemoryEngine]:
 
 
 async def look_for_lines(engine: Engine, task_id: str) -> None:
-    await engine.log_start(ALICE, task_id, LogRange(tail=SLOW))
+    await engine.logs.start(ALICE, task_id, LogRange(tail=SLOW))
 
 
 async def look_for_text(engine: Engine, task_id: str) -> None:
-    await engine.search_log(ALICE, task_id, LogSearch("never", backwards=True))
+    await engine.logs.search(ALICE, task_id, LogSearch("never", backwards=True))
 
 
 @pytest.mark.parametrize("look", [look_for_lines, look_for_text])
@@ -155,7 +155,7 @@ async def test_search_ends_with_its_caller(
 
     monkeypatch.setattr(AttemptFolder, "read_log", counted)
     monkeypatch.setattr(log_search, "SECONDS", 3600)
-    task = await engine.engine.create_task(ALICE, {"job_name": "a"})
+    task = await engine.engine.submissions.create_task(ALICE, {"job_name": "a"})
     await engine.log(task.id, LINES)
     with (engine.attempt(task.id).run / f"log.{0:020}").open("r+b") as file:
         file.truncate(1 << 42)
@@ -166,5 +166,5 @@ async def test_search_ends_with_its_caller(
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await soon(call)
-    last = await soon(engine.engine.search_log(ALICE, task.id, LogSearch("one", limit=1)))
+    last = await soon(engine.engine.logs.search(ALICE, task.id, LogSearch("one", limit=1)))
     assert [match.text for match in last.matches] == ["one"]

@@ -117,17 +117,17 @@ async def test_slow_collection_does_not_delay_other_users(
     script = 'echo x > "$FETCHML_OUTPUTS/f"'
     async with box.engine(max_running=10) as engine:
         request = {"job_name": "a", "command": ["sh", "-c", script]}
-        kept = await engine.create_task(BOB, request)
+        kept = await engine.submissions.create_task(BOB, request)
         kept = await ended(engine, kept.id)
         monkeypatch.setattr(kept_outputs, "keep", slow)
         try:
-            attackers = [await engine.create_task(ALICE, request) for _ in range(8)]
+            attackers = [await engine.submissions.create_task(ALICE, request) for _ in range(8)]
             for _ in range(COLLECTING_THREADS):
                 assert await asyncio.to_thread(entered.acquire, timeout=SECONDS)
             async with asyncio.timeout(SECONDS):
-                listed = await engine.list_outputs(BOB, kept.id)
-                (await engine.open_output(BOB, kept.id, "f")).close()
-                assert await engine.task_output(kept) is not None
+                listed = await engine.outputs.list(BOB, kept.id)
+                (await engine.outputs.open(BOB, kept.id, "f")).close()
+                assert await engine.files.output(kept) is not None
             assert [file.path for file in listed] == ["f"]
         finally:
             held.set()

@@ -26,7 +26,7 @@ async def three_ended(box: Box, engine: Engine) -> dict[str, Task]:
     made = {}
     for name, who, end in (("good", ALICE, 0), ("bad", ALICE, 1), ("bobs", BOB, 0)):
         text = f"echo said; echo x > $FETCHML_OUTPUTS/x; exit {end}"
-        done = await ended(engine, (await engine.create_task(who, script(text))).id)
+        done = await ended(engine, (await engine.submissions.create_task(who, script(text))).id)
         made[name] = done
     return made
 
@@ -53,13 +53,13 @@ async def test_users_prune_their_own_records_and_admins_all(box: Box) -> None:
         assert (removed.tasks, removed.bytes, removed.left) == (2, counted.bytes, 0)
         for name in ("good", "bad"):
             with pytest.raises(NotFound):
-                await engine.get_task(ADMIN, made[name].id)
+                await engine.visible.get(ADMIN, made[name].id)
             assert not (box.data_dir / "tasks" / made[name].id).exists()
-        assert (await engine.get_task(BOB, made["bobs"].id)).status is Status.COMPLETED
+        assert (await engine.visible.get(BOB, made["bobs"].id)).status is Status.COMPLETED
         assert not box.usage.of("alice").total.bytes
         stats = await engine.status.queue_stats(ADMIN)
         assert (stats.completed, stats.failed) == (2, 1), "statistics go on"
-        [entry] = await engine._store.list_audit(AuditQuery(action=Action.STORAGE_PRUNE))
+        [entry] = await box.parts.store.list_audit(AuditQuery(action=Action.STORAGE_PRUNE))
         assert (entry.user, entry.target) == ("alice", "alice")
         assert entry.detail is not None
         assert "2 tasks" in entry.detail
@@ -93,15 +93,17 @@ async def test_pruning_only_outputs_is_not_announced_to_watchers(box: Box) -> No
         wanted = {"older_than_seconds": 0, "kinds": ["outputs"], "apply": True}
         removed = await retention(box, engine).prune(ADMIN, wanted)
         assert (removed.outputs, removed.tasks) == (3, 0)
-        assert await engine.list_outputs(ADMIN, made["good"].id) == []
-        assert await engine.task_output(await engine.get_task(ADMIN, made["good"].id)) == "said\n"
+        assert await engine.outputs.list(ADMIN, made["good"].id) == []
+        assert (
+            await engine.files.output(await engine.visible.get(ADMIN, made["good"].id)) == "said\n"
+        )
         assert (await retention(box, engine).prune(ADMIN, wanted)).outputs == 0
         assert not used(box, ALICE, Kind.OUTPUTS)
         assert used(box, ALICE, Kind.LOGS) > 0
         stats = await engine.status.queue_stats(ADMIN)
         assert (stats.completed, stats.failed) == (2, 1)
-        watch = engine.watch(ADMIN, WatchFilter(), since=last)
-        await engine.create_task(ALICE, script("true"))
+        watch = engine.watches.watch(ADMIN, WatchFilter(), since=last)
+        await engine.submissions.create_task(ALICE, script("true"))
         async with asyncio.timeout(SECONDS):
             first = await anext(watch)
         assert first.task is not None
@@ -120,7 +122,7 @@ async def test_unused_snapshots_are_pruned_by_their_uploader(box: Box) -> None:
         await box.snapshots.upload(BOB, sent(ours))
         named, _ = await box.snapshots.upload(ALICE, sent(packed(file("named", b"x"))))
         request = {**script("sleep 1000"), "snapshot_id": named.id}
-        live = await engine.create_task(ALICE, request)
+        live = await engine.submissions.create_task(ALICE, request)
         await asyncio.sleep(0.01)
         wanted = {"older_than_seconds": 0, "kinds": ["snapshots"]}
         prune = retention(box, engine).prune
@@ -130,7 +132,7 @@ async def test_unused_snapshots_are_pruned_by_their_uploader(box: Box) -> None:
         left = {each.id for each in box.snapshots.list(ADMIN)}
         assert mine.id not in left
         assert len(left) == 2
-        await engine.cancel_task(ALICE, live.id)
+        await engine.tasks.cancel(ALICE, live.id)
         await ended(engine, live.id)
 
 
@@ -138,15 +140,15 @@ async def test_records_older_than_the_settings_are_removed(box: Box) -> None:
     async with box.engine() as engine:
         made = await three_ended(box, engine)
         await retention(box, engine, keep_ms=HOUR_MS, outputs_keep_ms=HOUR_MS).remove_old()
-        assert await engine.list_outputs(ADMIN, made["good"].id)
+        assert await engine.outputs.list(ADMIN, made["good"].id)
         await asyncio.sleep(0.01)
         await retention(box, engine, outputs_keep_ms=1).remove_old()
-        assert not await engine.list_outputs(ADMIN, made["good"].id)
-        await engine.get_task(ADMIN, made["good"].id)
+        assert not await engine.outputs.list(ADMIN, made["good"].id)
+        await engine.visible.get(ADMIN, made["good"].id)
         await retention(box, engine, keep_ms=1).remove_old()
         for each in made.values():
             with pytest.raises(NotFound):
-                await engine.get_task(ADMIN, each.id)
+                await engine.visible.get(ADMIN, each.id)
         assert not list((box.data_dir / "tasks").iterdir())
 
 

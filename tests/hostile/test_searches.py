@@ -44,8 +44,8 @@ class Held:
 
 
 async def search(engine: Engine, who: Principal) -> TaskPage:
-    async with engine.turn_to_list(who, SEARCH):
-        return await engine.list_tasks(who, SEARCH)
+    async with engine.tasks.turn_to_list(who, SEARCH):
+        return await engine.tasks.list(who, SEARCH)
 
 
 @pytest.fixture
@@ -91,7 +91,9 @@ async def test_a_search_ends_when_its_client_has_gone(rest: rest_world.World) ->
     for each in searches:
         each.cancel()
     await soon(asyncio.wait(searches))
-    await until_true(lambda: held.open == 0 and not rest.engine.engine._slow_reads._turns._locks)
+    await until_true(
+        lambda: held.open == 0 and not rest.engine.engine.tasks._slow_reads._turns._locks
+    )
     assert held.most == 1
 
 

@@ -89,31 +89,31 @@ async def test_shared_upload_counts_for_each_uploader(box: Box) -> None:
 
 async def test_user_over_quota_is_refused_until_records_are_removed(box: Box) -> None:
     async with box.engine(user_storage=MIB) as engine:
-        fill = await engine.create_task(
+        fill = await engine.submissions.create_task(
             ALICE, script("head -c 2000000 /dev/zero > $FETCHML_OUTPUTS/x")
         )
         await ended(engine, fill.id)
         assert used(box, ALICE, Kind.OUTPUTS) >= 2_000_000
         with pytest.raises(StorageQuotaReached, match=r"outputs 1\.9 MiB"):
-            await engine.create_task(ALICE, script("true"))
+            await engine.submissions.create_task(ALICE, script("true"))
         with pytest.raises(StorageQuotaReached):
-            await engine.create_tasks(ALICE, [script("true")])
+            await engine.submissions.create_tasks(ALICE, [script("true")])
         with pytest.raises(StorageQuotaReached):
             await box.jupyter.start(ALICE, {"name": "notes"})
         with pytest.raises(StorageQuotaReached):
             await box.snapshots.upload(ALICE, sent(packed(file("a"))))
-        other = await engine.create_task(BOB, script("true"))
+        other = await engine.submissions.create_task(BOB, script("true"))
         assert (await ended(engine, other.id)).status is Status.COMPLETED
-        await engine.delete_task(ALICE, fill.id)
+        await engine.tasks.delete(ALICE, fill.id)
         assert not used(box, ALICE, Kind.OUTPUTS) + used(box, ALICE, Kind.LOGS)
-        await ended(engine, (await engine.create_task(ALICE, script("true"))).id)
+        await ended(engine, (await engine.submissions.create_task(ALICE, script("true"))).id)
 
 
 async def test_storage_usage_survives_a_restart(box: Box) -> None:
     async with box.engine() as engine:
         for number in range(3):
             text = f"echo said; head -c {number}00000 /dev/zero > $FETCHML_OUTPUTS/x"
-            await ended(engine, (await engine.create_task(ALICE, script(text))).id)
+            await ended(engine, (await engine.submissions.create_task(ALICE, script(text))).id)
         await box.snapshots.upload(ALICE, sent(packed(file("a", b"x"))))
         before = box.usage.of("alice")
         root = box.data_dir / "tasks"
@@ -127,7 +127,7 @@ async def test_storage_usage_survives_a_restart(box: Box) -> None:
 async def test_retries_keep_all_logs_and_the_last_outputs(box: Box) -> None:
     async with box.engine() as engine:
         request = script("head -c 300000 /dev/zero > $FETCHML_OUTPUTS/x; exit 1")
-        made = await engine.create_task(ALICE, {**request, "max_retries": 1})
+        made = await engine.submissions.create_task(ALICE, {**request, "max_retries": 1})
         done = await ended(engine, made.id)
         assert done.retry_count == 1
         assert used(box, ALICE, Kind.OUTPUTS) < 400_000
@@ -140,9 +140,9 @@ async def test_retries_keep_all_logs_and_the_last_outputs(box: Box) -> None:
 async def test_task_writing_without_end_is_stopped(each_box: Box, place: str) -> None:
     async with each_box.engine(user_storage=MIB) as engine:
         watch = disk_watch(each_box, engine)
-        quiet = await engine.create_task(BOB, script("sleep 1000"))
+        quiet = await engine.submissions.create_task(BOB, script("sleep 1000"))
         text = f"head -c 3000000 /dev/zero > ${place}/x; echo written; sleep 1000"
-        made = await engine.create_task(ALICE, script(text))
+        made = await engine.submissions.create_task(ALICE, script(text))
         await running(engine, quiet.id)
         await said(engine, made.id)
         await watch.look()
@@ -152,21 +152,21 @@ async def test_task_writing_without_end_is_stopped(each_box: Box, place: str) ->
         assert "2.9 MiB" in done.error
         assert "1.0 MiB are allowed" in done.error
         assert "user_storage_gb" in done.error
-        assert (await engine.get_task(BOB, quiet.id)).status is Status.RUNNING
+        assert (await engine.visible.get(BOB, quiet.id)).status is Status.RUNNING
         await watch.look()
         assert not used(each_box, ALICE, Kind.WORKSPACES)
-        await engine.cancel_task(BOB, quiet.id)
+        await engine.tasks.cancel(BOB, quiet.id)
         await ended(engine, quiet.id)
 
 
 async def test_workspace_of_running_task_counts_for_its_user(box: Box) -> None:
     async with box.engine() as engine:
         text = "head -c 300000 /dev/zero > $FETCHML_WORKSPACE/x; echo written; sleep 1000"
-        made = await engine.create_task(ALICE, script(text))
+        made = await engine.submissions.create_task(ALICE, script(text))
         await said(engine, made.id)
         await disk_watch(box, engine).look()
         assert used(box, ALICE, Kind.WORKSPACES) >= 300_000
-        await engine.cancel_task(ALICE, made.id)
+        await engine.tasks.cancel(ALICE, made.id)
         await ended(engine, made.id)
         assert not used(box, ALICE, Kind.WORKSPACES)
 
@@ -175,7 +175,7 @@ async def test_tasks_are_listed_once_for_all_that_are_measured(box: Box) -> None
     """On a cluster every task that was handed over is under way: thousands of them."""
     async with box.engine() as engine:
         text = "head -c 300000 /dev/zero > $FETCHML_WORKSPACE/x; echo written; sleep 1000"
-        made = [await engine.create_task(ALICE, script(text)) for _ in range(2)]
+        made = [await engine.submissions.create_task(ALICE, script(text)) for _ in range(2)]
         for each in made:
             await said(engine, each.id)
         watched, lists = box.parts.watched, 0
@@ -192,7 +192,7 @@ async def test_tasks_are_listed_once_for_all_that_are_measured(box: Box) -> None
         assert used(box, ALICE, Kind.WORKSPACES) >= 600_000
         for each in made:
             assert watched.is_under_way(each.id)
-            await engine.cancel_task(ALICE, each.id)
+            await engine.tasks.cancel(ALICE, each.id)
             await ended(engine, each.id)
         assert not watched.is_under_way(made[0].id)
 
@@ -201,7 +201,7 @@ async def test_fastest_writer_is_stopped_when_the_disk_is_nearly_full(each_box: 
     async with each_box.engine() as engine:
         size = storage.LEAST_GROWTH_BYTES * 2
         text = f"head -c {size} /dev/zero > $FETCHML_OUTPUTS/x; echo written; sleep 1000"
-        made = await engine.create_task(ALICE, script(text))
+        made = await engine.submissions.create_task(ALICE, script(text))
         await said(engine, made.id)
         await disk_watch(each_box, engine, min_free_bytes=1 << 60).look()
         done = await ended(engine, made.id)
@@ -212,7 +212,7 @@ async def test_fastest_writer_is_stopped_when_the_disk_is_nearly_full(each_box: 
 async def said(engine: Engine, task_id: str) -> None:
     """Returns when the task has written something to its log."""
     async with asyncio.timeout(SECONDS):
-        async for _ in engine.read_logs(ADMIN, task_id, follow=True):
+        async for _ in engine.logs.read(ADMIN, task_id, follow=True):
             return
 
 
@@ -236,13 +236,13 @@ def test_task_to_stop_is_chosen_by_user_then_growth() -> None:
 
 async def test_sweep_removes_leftovers_of_crashes_and_older_releases(box: Box) -> None:
     async with box.engine() as engine:
-        made = await engine.create_task(ALICE, script("echo x > $FETCHML_OUTPUTS/x"))
+        made = await engine.submissions.create_task(ALICE, script("echo x > $FETCHML_OUTPUTS/x"))
         await ended(engine, made.id)
-        hidden = await engine.create_task(ALICE, script("echo x > $FETCHML_OUTPUTS/x"))
+        hidden = await engine.submissions.create_task(ALICE, script("echo x > $FETCHML_OUTPUTS/x"))
         await ended(engine, hidden.id)
-        live = await engine.create_task(ALICE, script("sleep 1000"))
+        live = await engine.submissions.create_task(ALICE, script("sleep 1000"))
         await running(engine, live.id)
-        await box.parts.ended.hide([await engine.get_task(ALICE, hidden.id)])
+        await box.parts.ended.hide([await engine.visible.get(ALICE, hidden.id)])
         (box.data_dir / "tasks/nobodys").mkdir()
         await disk_watch(box, engine).sweep()
         assert {path.name for path in (box.data_dir / "tasks").iterdir()} == {made.id, live.id}
@@ -250,7 +250,7 @@ async def test_sweep_removes_leftovers_of_crashes_and_older_releases(box: Box) -
         box.usage.unrecorded(old, Kept(outputs_bytes=5, logs_bytes=1))
         box.usage.unrecorded(old, Kept(outputs_bytes=7, logs_bytes=1))
         assert used(box, Principal("ann", Role.USER, "k"), Kind.OUTPUTS) == 7
-        await engine.cancel_task(ALICE, live.id)
+        await engine.tasks.cancel(ALICE, live.id)
         await ended(engine, live.id)
 
 

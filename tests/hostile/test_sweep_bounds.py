@@ -47,7 +47,7 @@ async def test_memory_of_one_sweep_is_bounded_before_its_tasks_are_made(
             with pytest.raises(ValidationFailed, match="MiB of the server's memory"):
                 await engine.sweeps.create(ALICE, request, validate_only=validate_only)
             assert sum(made[:-1]) <= 1 << 20
-        assert (await engine.list_tasks(ALICE, TaskQuery(limit=0))).total == 0
+        assert (await engine.tasks.list(ALICE, TaskQuery(limit=0))).total == 0
         assert engine.sweeps.totals().sweeps == 0
 
 

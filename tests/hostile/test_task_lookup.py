@@ -73,27 +73,27 @@ async def entered(context: Any) -> None:
 
 
 def submit(box: Box, **fields: object) -> Awaitable[object]:
-    return box.parts.engine.create_task(BOB, {"job_name": "mine", **fields})
+    return box.parts.engine.submissions.create_task(BOB, {"job_name": "mine", **fields})
 
 
 OPERATIONS: dict[str, Operation] = {
-    "get": lambda box, id_: box.parts.engine.get_task(BOB, id_),
-    "cancel": lambda box, id_: box.parts.engine.cancel_task(BOB, id_),
-    "delete": lambda box, id_: box.parts.engine.delete_task(BOB, id_),
-    "update": lambda box, id_: box.parts.engine.update_task(BOB, id_, {"priority": 1}),
-    "retry": lambda box, id_: box.parts.engine.retry_task(BOB, id_),
-    "interrupt": lambda box, id_: box.parts.engine.interrupt_task(BOB, id_),
-    "explain": lambda box, id_: box.parts.engine.explain_task(BOB, id_),
-    "usage": lambda box, id_: box.parts.engine.task_usage(BOB, id_),
-    "logs": lambda box, id_: first(box.parts.engine.read_logs(BOB, id_)),
-    "followed logs": lambda box, id_: first(box.parts.engine.read_logs(BOB, id_, follow=True)),
-    "start of the log": lambda box, id_: box.parts.engine.log_start(BOB, id_, LogRange()),
-    "log's description": lambda box, id_: box.parts.engine.log_info(BOB, id_, LogRange()),
-    "search of the log": lambda box, id_: box.parts.engine.search_log(BOB, id_, LogSearch("a")),
-    "outputs": lambda box, id_: box.parts.engine.list_outputs(BOB, id_),
-    "checkpoint": lambda box, id_: box.parts.engine.list_outputs(BOB, id_, "checkpoint"),
-    "output": lambda box, id_: box.parts.engine.open_output(BOB, id_, "a"),
-    "archive": lambda box, id_: entered(box.parts.engine.archive_outputs(BOB, id_, "tar")),
+    "get": lambda box, id_: box.parts.engine.visible.get(BOB, id_),
+    "cancel": lambda box, id_: box.parts.engine.tasks.cancel(BOB, id_),
+    "delete": lambda box, id_: box.parts.engine.tasks.delete(BOB, id_),
+    "update": lambda box, id_: box.parts.engine.changes.update(BOB, id_, {"priority": 1}),
+    "retry": lambda box, id_: box.parts.engine.changes.retry(BOB, id_),
+    "interrupt": lambda box, id_: box.parts.engine.changes.interrupt(BOB, id_),
+    "explain": lambda box, id_: box.parts.engine.tasks.explain(BOB, id_),
+    "usage": lambda box, id_: box.parts.engine.usage.of_task(BOB, id_),
+    "logs": lambda box, id_: first(box.parts.engine.logs.read(BOB, id_)),
+    "followed logs": lambda box, id_: first(box.parts.engine.logs.read(BOB, id_, follow=True)),
+    "start of the log": lambda box, id_: box.parts.engine.logs.start(BOB, id_, LogRange()),
+    "log's description": lambda box, id_: box.parts.engine.logs.info(BOB, id_, LogRange()),
+    "search of the log": lambda box, id_: box.parts.engine.logs.search(BOB, id_, LogSearch("a")),
+    "outputs": lambda box, id_: box.parts.engine.outputs.list(BOB, id_),
+    "checkpoint": lambda box, id_: box.parts.engine.outputs.list(BOB, id_, "checkpoint"),
+    "output": lambda box, id_: box.parts.engine.outputs.open(BOB, id_, "a"),
+    "archive": lambda box, id_: entered(box.parts.engine.outputs.archive(BOB, id_, "tar")),
     "exec": lambda box, id_: entered(box.parts.access.exec(BOB, id_, ExecRequest(("true",)))),
     "port": lambda box, id_: entered(box.parts.access.connect(BOB, id_, 80)),
     "submit after it": lambda box, id_: submit(box, after=[id_]),
@@ -110,18 +110,18 @@ async def test_hidden_tasks_take_the_way_of_unknown_ids(
     statements = Statements(monkeypatch)
     monkeypatch.setattr(maintenance, "FOLD_S", 1e9)  # Only a reader that waits for it has it done.
     async with box.engine(private=True, max_running=1) as engine:
-        deleted = (await engine.create_task(ALICE, {"job_name": "a"})).id
-        completed = (await engine.create_task(ALICE, {"job_name": "a"})).id
+        deleted = (await engine.submissions.create_task(ALICE, {"job_name": "a"})).id
+        completed = (await engine.submissions.create_task(ALICE, {"job_name": "a"})).id
         for each in (deleted, completed):
             await ended(engine, each)
-        await engine.delete_task(ALICE, deleted)
-        runs = (await engine.create_task(ALICE, SLEEP)).id
+        await engine.tasks.delete(ALICE, deleted)
+        runs = (await engine.submissions.create_task(ALICE, SLEEP)).id
         await running(engine, runs)
         # Nothing changes from here on: the only slot is taken.
-        waits = (await engine.create_task(ALICE, {**SLEEP, "hold": True})).id
+        waits = (await engine.submissions.create_task(ALICE, {**SLEEP, "hold": True})).id
         service = await box.jupyter.start(ALICE, {"name": "notebook"})
         if folded:
-            await engine.list_tasks(ADMIN, TaskQuery(text="a"))
+            await engine.tasks.list(ADMIN, TaskQuery(text="a"))
         hers = {
             "deleted": deleted,
             "completed": completed,
@@ -136,7 +136,7 @@ async def test_hidden_tasks_take_the_way_of_unknown_ids(
             for kind, id_ in hers.items():
                 found = await statements.of(operation(box, id_), id_)
                 assert found == unknown, f"{name} of a task that {kind}"
-        await engine.cancel_task(ALICE, runs)
+        await engine.tasks.cancel(ALICE, runs)
 
 
 async def test_other_resources_are_looked_up_in_memory(
@@ -153,12 +153,12 @@ async def test_other_resources_are_looked_up_in_memory(
             (experiment, lambda id_: box.experiments.get(BOB, id_)),
             (experiment, lambda id_: box.experiments.archive(BOB, id_)),
             (experiment, lambda id_: box.experiments.delete(BOB, id_)),
-            (experiment, lambda id_: engine.experiment_results(BOB, id_)),
+            (experiment, lambda id_: engine.results.list(BOB, id_)),
             (experiment, lambda id_: submit(box, experiment_id=id_)),
             (sweep, lambda id_: engine.sweeps.get(BOB, id_)),
             (sweep, lambda id_: engine.sweeps.cancel(BOB, id_)),
             (sweep, lambda id_: engine.sweeps.retry(BOB, id_)),
-            (sweep, lambda id_: engine.best_of_sweep(BOB, id_, "loss")),
+            (sweep, lambda id_: engine.ranking.best(BOB, id_, "loss")),
             (sweep, lambda id_: submit(box, after=[{"sweep_id": id_}])),
             (service, lambda id_: box.jupyter.get(BOB, id_)),
             (service, lambda id_: box.jupyter.stop(BOB, id_)),
@@ -185,11 +185,13 @@ async def called(way: Callable[[str], object], id_: str) -> None:
 async def test_own_tasks_are_found_in_memory(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     statements = Statements(monkeypatch)
     async with box.engine(private=True) as engine:
-        task = await engine.create_task(ALICE, {**SLEEP, "hold": True})
+        task = await engine.submissions.create_task(ALICE, {**SLEEP, "hold": True})
         statements.clear()
         for who in (ALICE, ADMIN):
-            assert (await engine.get_task(who, task.id)).id == task.id
-        assert (await engine.create_task(ALICE, {"job_name": "b", "after": [task.id]})).spec.after
+            assert (await engine.visible.get(who, task.id)).id == task.id
+        assert (
+            await engine.submissions.create_task(ALICE, {"job_name": "b", "after": [task.id]})
+        ).spec.after
         assert statements == []
 
 

@@ -63,7 +63,7 @@ async def test_looks_at_the_paths_of_datasets(
     held = Held()
     monkeypatch.setattr(local, "_first_outside", held)
     request = {"job_name": "a", "dataset_specs": [{"source": "a/b"}]}
-    calls = [box.engine.create_task(ALICE, request) for _ in range(ATTACKS)]
+    calls = [box.engine.submissions.create_task(ALICE, request) for _ in range(ATTACKS)]
     await held_back(held, "dataset-paths", *calls)
 
 
@@ -118,11 +118,15 @@ async def test_a_key_is_held_until_the_task_of_a_client_that_left_is_durable(
 
     monkeypatch.setattr(box.store, "append", held)
     monkeypatch.setattr(box.store, "find_idempotent", looked)
-    first = asyncio.ensure_future(box.engine.create_task(ALICE, {"job_name": "a"}, "key"))
+    first = asyncio.ensure_future(
+        box.engine.submissions.create_task(ALICE, {"job_name": "a"}, "key")
+    )
     await until_true(lambda: len(durable) == 1)
     first.cancel()
-    again = asyncio.ensure_future(box.engine.create_task(ALICE, {"job_name": "a"}, "key"))
-    other = asyncio.ensure_future(box.engine.create_task(BOB, {"job_name": "a"}, "key"))
+    again = asyncio.ensure_future(
+        box.engine.submissions.create_task(ALICE, {"job_name": "a"}, "key")
+    )
+    other = asyncio.ensure_future(box.engine.submissions.create_task(BOB, {"job_name": "a"}, "key"))
     await until_true(lambda: len(durable) == 2)
     assert looks == ["alice", "bob"]
     for each in durable:

@@ -79,7 +79,7 @@ async def test_single_request_has_short_turns(box: Box, name: str) -> None:
     async with box.engine() as engine:
         box.datasets_root.mkdir(exist_ok=True)
         request = {"job_name": "a", **ONE[name]}
-        work = refusing(lambda: engine.create_task(ALICE, request))
+        work = refusing(lambda: engine.submissions.create_task(ALICE, request))
         longest = await longest_turn(work)
         print(name, longest)
         assert longest < LONGEST_SECONDS
@@ -114,7 +114,7 @@ async def test_refused_batch_has_short_turns(box: Box, name: str) -> None:
         batch = Batch(tasks=BATCHES[name])
         work = refusing(lambda: create_tasks(engine, batch))
         assert await longest_turn(work) < LONGEST_SECONDS
-        assert (await engine.list_tasks(ALICE, TaskQuery(limit=0))).total == 0
+        assert (await engine.tasks.list(ALICE, TaskQuery(limit=0))).total == 0
 
 
 async def test_refused_batches_at_one_time_share_their_turns(box: Box) -> None:
@@ -195,7 +195,9 @@ async def test_accepted_batch_has_short_turns(
     box: Box, request_of: Callable[[int, str], Create]
 ) -> None:
     async with box.engine(max_running=1) as engine:
-        blocker = await engine.create_task(BOB, {"job_name": "a", "command": ["sleep", "600"]})
+        blocker = await engine.submissions.create_task(
+            BOB, {"job_name": "a", "command": ["sleep", "600"]}
+        )
         batch = Batch(tasks=[request_of(number, blocker.id) for number in range(MAX_BATCH)])
 
         async def create() -> None:
@@ -203,12 +205,14 @@ async def test_accepted_batch_has_short_turns(
 
         assert await longest_turn(create) < LONGEST_SECONDS
         assert await longest_turn(create) < LONGEST_SECONDS, "again"
-        await engine.cancel_task(BOB, blocker.id)
+        await engine.tasks.cancel(BOB, blocker.id)
 
 
 async def test_large_sweep_has_short_turns(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
-        blocker = await engine.create_task(BOB, {"job_name": "a", "command": ["sleep", "600"]})
+        blocker = await engine.submissions.create_task(
+            BOB, {"job_name": "a", "command": ["sleep", "600"]}
+        )
         request = {
             "task": {"job_name": "a", "args": "--seed {seed}", "after": [blocker.id]},
             "parameters": {"seed": {"range": [1, MAX_BATCH]}},
@@ -220,7 +224,7 @@ async def test_large_sweep_has_short_turns(box: Box) -> None:
                 assert made.sweep.total == MAX_BATCH
 
             assert await longest_turn(create) < LONGEST_SECONDS, f"{validate_only=}"
-        await engine.cancel_task(BOB, blocker.id)
+        await engine.tasks.cancel(BOB, blocker.id)
 
 
 BODIES = {
@@ -260,24 +264,26 @@ def fill(box: Box, count: int = WAITING) -> list[Task]:
 @pytest.mark.slow
 async def test_long_queue_has_short_turns(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
-        blocker = await engine.create_task(BOB, {"job_name": "b", "command": ["sleep", "600"]})
+        blocker = await engine.submissions.create_task(
+            BOB, {"job_name": "b", "command": ["sleep", "600"]}
+        )
         tasks = fill(box)
 
         async def watch_nothing() -> None:
             where = WatchFilter(user="nobody")
-            async with aclosing(engine.watch(ALICE, where, snapshot=True)) as updates:
+            async with aclosing(engine.watches.watch(ALICE, where, snapshot=True)) as updates:
                 assert (await anext(updates)).type is UpdateType.SYNCED
 
         async def watch_the_last() -> None:
             where = WatchFilter(task_id=tasks[-1].id)
-            async with aclosing(engine.watch(ALICE, where, snapshot=True)) as updates:
+            async with aclosing(engine.watches.watch(ALICE, where, snapshot=True)) as updates:
                 assert (await anext(updates)).task == tasks[-1]
 
         async def explain() -> None:
-            assert (await engine.explain_task(ALICE, tasks[-1].id)).position == WAITING
+            assert (await engine.tasks.explain(ALICE, tasks[-1].id)).position == WAITING
 
         async def page(query: TaskQuery) -> None:
-            await engine.list_tasks(ALICE, query)
+            await engine.tasks.list(ALICE, query)
 
         rows = {
             "watch": watch_nothing,
@@ -287,7 +293,7 @@ async def test_long_queue_has_short_turns(box: Box) -> None:
             "one state": lambda: page(TaskQuery(states=(Status.RUNNING,), limit=10)),
             "one user": lambda: page(TaskQuery(user=BOB.user, limit=10)),
             "prefix": lambda: page(TaskQuery(job_name_prefix="x", limit=10)),
-            "delete": lambda: engine.cancel_task(BOB, blocker.id),
+            "delete": lambda: engine.tasks.cancel(BOB, blocker.id),
             "stats": lambda: engine.status.queue_stats(BOB),
         }
         found = {name: await longest_turn(work) for name, work in rows.items()}

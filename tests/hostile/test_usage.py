@@ -88,7 +88,7 @@ async def test_largest_replies_over_rest() -> None:
 async def test_largest_replies_over_grpc() -> None:
     async with memory_engine() as memory:
         rows = {row.rpc.name: row for row in operations(Mock(engine=memory.engine))}
-        task_id = (await memory.engine.create_task(ALICE, {"job_name": "a"})).id
+        task_id = (await memory.engine.submissions.create_task(ALICE, {"job_name": "a"})).id
         fill(memory.store, task_id)
         prepare(memory.store)
         begin, end = since(NOW - PERIOD), since(NOW + 1_000)

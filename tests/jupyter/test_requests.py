@@ -106,7 +106,9 @@ async def test_no_workspace_lies_in_another(box: Box) -> None:
 
 async def test_a_link_placed_while_the_service_waits_is_rejected(box: Box, tmp_path: Path) -> None:
     async with box.engine(max_running=1) as engine:
-        task = await engine.create_task(ALICE, {"job_name": "a", "command": ["sleep", "1000"]})
+        task = await engine.submissions.create_task(
+            ALICE, {"job_name": "a", "command": ["sleep", "1000"]}
+        )
         made = await box.jupyter.start(ALICE, {"name": "a"})
         waits = box.jupyter.get(ALICE, made.id)
         assert (waits.status, waits.reason) == (
@@ -115,7 +117,7 @@ async def test_a_link_placed_while_the_service_waits_is_rejected(box: Box, tmp_p
         )
         (box.workspaces / "a").rmdir()
         (box.workspaces / "a").symlink_to(tmp_path)
-        await engine.cancel_task(ALICE, task.id)
+        await engine.tasks.cancel(ALICE, task.id)
         done = await over(box, made.id)
         assert done.status is ServiceStatus.ERROR
         assert done.reason == "its workspace 'a' on its way is a link, or no folder"

@@ -84,7 +84,7 @@ async def test_the_workspace_outlives_its_service(box: Box) -> None:
 @pytest.mark.slow
 async def test_services_are_absent_from_lists_of_tasks(box: Box) -> None:
     async with box.engine() as engine:
-        task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
+        task = await engine.submissions.create_task(ALICE, {"job_name": "a", "command": ["true"]})
         live = await box.jupyter.start(ALICE, {"name": "live"})
         stopped = await box.jupyter.start(ALICE, {"name": "stopped"})
         await running(box, live.id)
@@ -92,7 +92,7 @@ async def test_services_are_absent_from_lists_of_tasks(box: Box) -> None:
         await over(box, stopped.id)
         await ended(engine, task.id)
         await unseen(engine, task, live.id, stopped.id)
-        entries = await engine._audit.entries(ADMIN)
+        entries = await box.parts.audit.entries(ADMIN)
         assert [(entry.action, entry.target) for entry in entries] == [
             (Action.JUPYTER_STOP, stopped.id),
             (Action.JUPYTER_START, stopped.id),
@@ -111,37 +111,39 @@ async def test_services_are_absent_from_lists_of_tasks(box: Box) -> None:
 
 async def unseen(engine: Engine, task: Task, *services: str) -> None:
     for query in (TaskQuery(), TaskQuery(job_name_prefix=""), TaskQuery(job_name_prefix="jup")):
-        page = await engine.list_tasks(ADMIN, query)
+        page = await engine.tasks.list(ADMIN, query)
         assert {found.id for found in page.tasks} <= {task.id}
         assert page.total <= 1
     assert await engine.status.queue_stats(ADMIN) == QueueStats(0, 0, 1, 0, 1)
     for service in services:
         with pytest.raises(NotFound):
-            await engine.get_task(ADMIN, service)
+            await engine.visible.get(ADMIN, service)
         with pytest.raises(NotFound):
-            await engine.explain_task(ADMIN, service)
+            await engine.tasks.explain(ADMIN, service)
         with pytest.raises(NotFound):
-            await engine.cancel_task(ADMIN, service)
+            await engine.tasks.cancel(ADMIN, service)
         with pytest.raises(NotFound):
-            await engine.delete_task(ADMIN, service)
+            await engine.tasks.delete(ADMIN, service)
         with pytest.raises(NotFound):
-            await engine.list_outputs(ADMIN, service)
+            await engine.outputs.list(ADMIN, service)
         with pytest.raises(NotFound):
-            await engine.open_output(ADMIN, service, "a")
+            await engine.outputs.open(ADMIN, service, "a")
         with pytest.raises(NotFound):
-            await anext(engine.read_logs(ADMIN, service))
+            await anext(engine.logs.read(ADMIN, service))
 
 
 async def test_services_are_absent_from_watches_of_tasks(box: Box) -> None:
     async with box.engine() as engine:
-        snapshot = engine.watch(ADMIN, WatchFilter(), snapshot=True)
+        snapshot = engine.watches.watch(ADMIN, WatchFilter(), snapshot=True)
         made = await box.jupyter.start(ALICE, {"name": "a"})
         await running(box, made.id)
         async with contextlib.aclosing(snapshot) as updates:
             assert (await anext(updates)).type is UpdateType.SYNCED
-        last = await engine.create_task(ALICE, {"job_name": "last", "command": ["true"]})
+        last = await engine.submissions.create_task(
+            ALICE, {"job_name": "last", "command": ["true"]}
+        )
         await ended(engine, last.id)
-        watch = engine.watch(ADMIN, WatchFilter(), since=0)
+        watch = engine.watches.watch(ADMIN, WatchFilter(), since=0)
         seen = set[str]()
         async with asyncio.timeout(SECONDS), contextlib.aclosing(watch) as updates:
             async for update in updates:
@@ -197,8 +199,10 @@ async def test_a_private_server_hides_others_services(box: Box) -> None:
 async def test_a_service_holds_the_resources_that_it_asked_for(box: Box) -> None:
     async with box.engine() as engine:
         made = await box.jupyter.start(ALICE, {"name": "a", "cpu": 2, "gpu": 1})
-        task = await engine.create_task(BOB, {"job_name": "a", "command": ["true"], "gpu": 1})
-        assert "1 GPU (0 of 1 free)" in (await engine.explain_task(BOB, task.id)).reason
+        task = await engine.submissions.create_task(
+            BOB, {"job_name": "a", "command": ["true"], "gpu": 1}
+        )
+        assert "1 GPU (0 of 1 free)" in (await engine.tasks.explain(BOB, task.id)).reason
         await running(box, made.id)
         await box.jupyter.stop(ALICE, made.id)
         assert (await ended(engine, task.id)).status is Status.COMPLETED

@@ -66,15 +66,15 @@ async def test_a_service_that_dies_shows_its_last_words(box: Box) -> None:
 
 
 async def test_lone_records_and_lone_tasks_are_cleaned_up(box: Box) -> None:
-    async with box.engine() as engine:
+    async with box.engine():
         made = await box.jupyter.start(ALICE, {"name": "a"})
         await running(box, made.id)
         lone = Service("lone", "alice", "b", "i", "b", "b", "token", 1)
-        await engine._store.put_document(records.KIND, "lone", msgspec.json.encode(lone))
-        await engine._store.delete_document(records.KIND, made.id)
-    async with box.engine() as engine:
+        await box.parts.store.put_document(records.KIND, "lone", msgspec.json.encode(lone))
+        await box.parts.store.delete_document(records.KIND, made.id)
+    async with box.engine():
         assert box.jupyter.list(ADMIN) == []
-        assert await engine._store.list_documents(records.KIND) == []
+        assert await box.parts.store.list_documents(records.KIND) == []
         await until_true(lambda: not box.parts.services.live())
         with pytest.raises(ProcessLookupError):
             os.kill(pid_of(box, "a"), 0)
@@ -134,7 +134,7 @@ async def test_a_busy_or_silent_service_is_not_stopped(box: Box, sign: str) -> N
 async def test_old_services_are_forgotten_but_their_workspaces_stay(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with box.engine() as engine:
+    async with box.engine():
         made = [await box.jupyter.start(ALICE, {"name": name}) for name in "abc"]
         for each in made[:2]:
             await running(box, each.id)
@@ -148,7 +148,7 @@ async def test_old_services_are_forgotten_but_their_workspaces_stay(
         monkeypatch.setattr(supervision, "KEPT_MS", -1)
         await box.jupyter.supervision.prune()
         assert [each.id for each in box.jupyter.list(ADMIN)] == [made[2].id]
-        assert len(await engine._store.list_documents(records.KIND)) == 1
+        assert len(await box.parts.store.list_documents(records.KIND)) == 1
         kept = {folder.name for folder in (box.data_dir / "tasks").iterdir()}
         assert kept == {made[2].id}
         assert (box.workspaces / "a" / "pid").exists()

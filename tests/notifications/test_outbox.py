@@ -51,10 +51,12 @@ async def world() -> AsyncIterator[tuple[MemoryEngine, Notifier]]:
 async def failed_task(world: MemoryEngine, who: Principal = ADA, **fields: Any) -> str:
     """The id of a task that failed, because it was cancelled."""
     request = {"job_name": "a", "notify": [{"url": HOOK}], **fields}
-    task = await world.engine.create_task(who, {k: v for k, v in request.items() if v is not None})
-    await world.engine.cancel_task(who, task.id)
+    task = await world.engine.submissions.create_task(
+        who, {k: v for k, v in request.items() if v is not None}
+    )
+    await world.engine.tasks.cancel(who, task.id)
     # This store reports a change while it is being written: effects follow with the next one.
-    await world.engine.create_task(BOB, {"job_name": "next"})
+    await world.engine.submissions.create_task(BOB, {"job_name": "next"})
     return task.id
 
 
@@ -226,9 +228,9 @@ async def test_many_ends_at_once_are_bounded(world: tuple[MemoryEngine, Notifier
     notifier.error = NotDelivered("no")
     engine.engine.notifications.outbox.limits = OutboxLimits(of_a_user=10)
     request = {"job_name": "a", "notify": [{"url": HOOK}]}
-    tasks = await engine.engine.create_tasks(ADA, [request] * 50)
+    tasks = await engine.engine.submissions.create_tasks(ADA, [request] * 50)
     for task in tasks:
-        await engine.engine.cancel_task(ADA, task.id)
+        await engine.engine.tasks.cancel(ADA, task.id)
     page = engine.engine.notifications.page(ADA)
     assert (page.total, page.dropped) == (10, 40)
     assert engine.store.tasks[tasks[0].id].status is Status.FAILED

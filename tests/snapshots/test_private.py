@@ -18,11 +18,13 @@ async def test_each_role_may_do_only_what_it_should(box: Box) -> None:
         for who in (VIEWER, BOB):
             with pytest.raises(Forbidden):
                 await box.snapshots.delete(who, snapshot.id)
-        task = await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id})
+        task = await engine.submissions.create_task(
+            BOB, {"job_name": "a", "snapshot_id": snapshot.id}
+        )
         for who in (ALICE, ADMIN):
             with pytest.raises(Conflict):
                 await box.snapshots.delete(who, snapshot.id)
-        await engine.cancel_task(BOB, task.id)
+        await engine.tasks.cancel(BOB, task.id)
         await ended(engine, task.id)
         both, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
         assert (both.users, is_new) == (("alice", "bob"), False)
@@ -45,9 +47,9 @@ async def test_a_private_server_hides_others_snapshots(box: Box) -> None:
         for named in (snapshot.id, "0" * 64):
             request = {"job_name": "a", "snapshot_id": named}
             with pytest.raises(ValidationFailed, match="no such snapshot") as one:
-                await engine.create_task(BOB, request)
+                await engine.submissions.create_task(BOB, request)
             with pytest.raises(ValidationFailed) as batch:
-                await engine.create_tasks(BOB, [request])
+                await engine.submissions.create_tasks(BOB, [request])
             refused.append((one.value.violations, batch.value.violations))
         assert refused[0] == refused[1], "nothing reveals that it is there"
         theirs, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
@@ -74,7 +76,9 @@ async def test_a_private_server_does_not_reveal_that_others_have_the_same_snapsh
         assert [each.used_at for each in box.snapshots.list(ALICE)] == [2_000_000_000_000]
         assert box.snapshots.get(ALICE, of_alice.id).git_commit == "a" * 40
         await box.experiments.create(ALICE, {"name": "a", "commit_id": of_alice.id})
-        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": of_alice.id})
+        task = await engine.submissions.create_task(
+            ALICE, {"job_name": "a", "snapshot_id": of_alice.id}
+        )
         with pytest.raises(Conflict):
             await box.snapshots.delete(ALICE, of_alice.id)
         await box.snapshots.delete(BOB, of_bob.id)
@@ -82,7 +86,7 @@ async def test_a_private_server_does_not_reveal_that_others_have_the_same_snapsh
             box.snapshots.get(BOB, of_bob.id)
         assert box.snapshots.get(ADMIN, of_alice.id).users == ("alice",)
         assert kept(box) == {of_alice.id}
-        await engine.cancel_task(ALICE, task.id)
+        await engine.tasks.cancel(ALICE, task.id)
     async with box.engine(private=True):
         assert box.snapshots.get(ALICE, of_alice.id).created_at == 2_000_000_000_000
         with pytest.raises(NotFound):
@@ -92,12 +96,16 @@ async def test_a_private_server_does_not_reveal_that_others_have_the_same_snapsh
 async def test_on_a_private_server_other_owners_do_not_prevent_a_delete(box: Box) -> None:
     async with box.engine(private=True) as engine:
         snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
-        blocker = await engine.create_task(BOB, {"job_name": "a", "command": ["sleep", "1000"]})
+        blocker = await engine.submissions.create_task(
+            BOB, {"job_name": "a", "command": ["sleep", "1000"]}
+        )
         with pytest.raises(ValidationFailed):
-            await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id, "cpu": 2})
+            await engine.submissions.create_task(
+                BOB, {"job_name": "a", "snapshot_id": snapshot.id, "cpu": 2}
+            )
         await box.snapshots.delete(ALICE, snapshot.id)
         assert kept(box) == set()
-        await engine.cancel_task(BOB, blocker.id)
+        await engine.tasks.cancel(BOB, blocker.id)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +121,13 @@ async def test_project_file_names_no_tasks_of_others(box: Box, entry: str, fault
     """The answer for another user's task is that for an id that names none."""
     async with box.engine(private=True) as engine:
         request = {"job_name": "a", "command": ["sleep", "1000"], "checkpoint": True}
-        task = await engine.create_task(BOB, request)
+        task = await engine.submissions.create_task(BOB, request)
         for named in (task.id, "none"):
             snapshot = await upload(box, file("fetchml.toml", f"\n{entry.format(named)}".encode()))
             with pytest.raises(ValidationFailed) as error:
-                await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+                await engine.submissions.create_task(
+                    ALICE, {"job_name": "a", "snapshot_id": snapshot.id}
+                )
             [violation] = error.value.violations
             assert violation.field == "fetchml.toml"
             assert violation.rule == f"line 2: {fault.format(named)}"
@@ -126,10 +136,12 @@ async def test_project_file_names_no_tasks_of_others(box: Box, entry: str, fault
 async def test_task_of_a_project_file_is_held_and_its_retry_is_not(box: Box) -> None:
     async with box.engine() as engine:
         snapshot = await upload(box, file("fetchml.toml", b"hold = true\n"))
-        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+        task = await engine.submissions.create_task(
+            ALICE, {"job_name": "a", "snapshot_id": snapshot.id}
+        )
         assert task.spec.hold
-        await engine.cancel_task(ALICE, task.id)
+        await engine.tasks.cancel(ALICE, task.id)
         await ended(engine, task.id)
-        again = await engine.retry_task(ALICE, task.id)
+        again = await engine.changes.retry(ALICE, task.id)
         assert not again.spec.hold
         await ended(engine, again.id)

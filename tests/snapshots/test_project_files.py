@@ -50,7 +50,7 @@ async def in_turn(engine: Engine) -> float:
     """Return the seconds until a user who has to wait for a turn has submitted."""
     begun = time.perf_counter()
     await asyncio.sleep(0)
-    await engine.validate_task(BOB, {"job_name": "a"}, with_estimate=False)
+    await engine.submissions.validate_task(BOB, {"job_name": "a"}, with_estimate=False)
     return time.perf_counter() - begun
 
 
@@ -63,7 +63,7 @@ async def attack(engine: Engine, found: list[Snapshot]) -> AsyncIterator[None]:
             for snapshot in found:
                 with suppress(ValidationFailed):
                     request = {"job_name": "a", "snapshot_id": snapshot.id}
-                    await engine.validate_task(ALICE, request, with_estimate=False)
+                    await engine.submissions.validate_task(ALICE, request, with_estimate=False)
                 await asyncio.sleep(0)
 
     attacking = asyncio.create_task(submit())
@@ -98,14 +98,17 @@ async def test_file_of_an_older_release_is_parsed_once(box: Box, parsed: list[st
         parsed.clear()
         request = {"job_name": "a", "snapshot_id": found.id}
         both = await asyncio.gather(
-            *(engine.validate_task(ALICE, request, with_estimate=False) for _ in range(2))
+            *(
+                engine.submissions.validate_task(ALICE, request, with_estimate=False)
+                for _ in range(2)
+            )
         )
         assert [task.spec.command for task, _ in both] == [("sh", "run.sh")] * 2
         assert len(parsed) == 1
         assert parsed[0].startswith("project-file")
         await box.snapshots.records.save()
     async with box.engine() as engine:
-        task, _ = await engine.validate_task(ALICE, request, with_estimate=False)
+        task, _ = await engine.submissions.validate_task(ALICE, request, with_estimate=False)
         assert task.spec.command == ("sh", "run.sh")
         assert len(parsed) == 1, "it is stored"
 
@@ -119,7 +122,7 @@ async def test_another_release_parses_again(
         monkeypatch.setattr(service, "__version__", "99")
         for _ in range(2):
             request = {"job_name": "a", "snapshot_id": found.id}
-            await engine.validate_task(ALICE, request, with_estimate=False)
+            await engine.submissions.validate_task(ALICE, request, with_estimate=False)
         assert len(parsed) == 2
 
 

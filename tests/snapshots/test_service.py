@@ -29,11 +29,13 @@ async def test_a_task_has_a_private_writable_copy_of_its_snapshot(box: Box) -> N
             link("here", "src/a"),
         )
         for _ in range(2):
-            task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+            task = await engine.submissions.create_task(
+                ALICE, {"job_name": "a", "snapshot_id": snapshot.id}
+            )
             assert task.spec.command == ("sh", "run.sh")
             task = await ended(engine, task.id)
             assert task.status is Status.COMPLETED, task.error
-            assert await engine.task_output(task) == (
+            assert await engine.files.output(task) == (
                 ".\n./fetchml.toml\n./here\n./run.sh\n./src\n./src/a\n./tool\ntool\noriginal"
             )
             assert "workspace" not in names(box.data_dir / "tasks" / task.id / "attempts/1")
@@ -48,7 +50,9 @@ async def test_a_request_overrides_the_project_file_and_that_the_server_defaults
     async with box.engine() as engine:
         snapshot = await upload(box, file("fetchml.toml", text))
         request = {"job_name": "a", "image": "request", "env": {"A": "request"}}
-        spec = (await engine.create_tasks(ALICE, [{**request, "snapshot_id": snapshot.id}]))[0].spec
+        spec = (
+            await engine.submissions.create_tasks(ALICE, [{**request, "snapshot_id": snapshot.id}])
+        )[0].spec
         assert (spec.image, spec.command, spec.max_retries, spec.cpu) == (
             "request",
             ("true",),
@@ -76,7 +80,9 @@ async def test_a_bad_project_file_is_rejected_at_submission(box: Box, text: str,
     async with box.engine() as engine:
         snapshot = await upload(box, file("fetchml.toml", text.encode()))
         with pytest.raises(ValidationFailed) as error:
-            await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+            await engine.submissions.create_task(
+                ALICE, {"job_name": "a", "snapshot_id": snapshot.id}
+            )
         assert told in error.value.message
 
 
@@ -94,25 +100,27 @@ async def test_a_restart_keeps_snapshots_and_removes_leftovers(box: Box) -> None
         assert half_done(box) == []
         again, is_new = await box.snapshots.upload(ALICE, sent(packed(file("a", b"2"))))
         assert (again.id, is_new) == (lost.id, True)
-        task = await engine.create_task(
+        task = await engine.submissions.create_task(
             ALICE, {"job_name": "a", "snapshot_id": first.id, "command": ["cat", "a"]}
         )
-        assert await engine.task_output(await ended(engine, task.id)) == "1"
+        assert await engine.files.output(await ended(engine, task.id)) == "1"
 
 
 async def test_a_task_queued_across_a_restart_has_its_files(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
-        blocker = await engine.create_task(ALICE, {"job_name": "a", "command": ["sleep", "1000"]})
+        blocker = await engine.submissions.create_task(
+            ALICE, {"job_name": "a", "command": ["sleep", "1000"]}
+        )
         await running(engine, blocker.id)
         snapshot = await upload(box, file("a", b"1"))
         request = {"job_name": "a", "snapshot_id": snapshot.id, "command": ["cat", "a"]}
-        task = await engine.create_task(ALICE, request)
+        task = await engine.submissions.create_task(ALICE, request)
     half_copied = box.data_dir / "tasks" / task.id / "attempts/1/workspace.new"
     half_copied.mkdir(parents=True)
     (half_copied / "a").write_text("half")
     async with box.engine(max_running=1) as engine:
-        await engine.cancel_task(ALICE, blocker.id)
-        assert await engine.task_output(await ended(engine, task.id)) == "1"
+        await engine.tasks.cancel(ALICE, blocker.id)
+        assert await engine.files.output(await ended(engine, task.id)) == "1"
 
 
 async def test_unused_snapshots_are_removed(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +130,7 @@ async def test_unused_snapshots_are_removed(box: Box, monkeypatch: pytest.Monkey
         about = await upload(box, file("a", b"about"))
         run, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
         await box.experiments.create(ALICE, {"name": "a", "commit_id": about.id})
-        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": run.id})
+        task = await engine.submissions.create_task(ALICE, {"job_name": "a", "snapshot_id": run.id})
         await running(engine, task.id)
         now = unused.used_at + 59_000
         monkeypatch.setattr(box.snapshots.records, "clock", lambda: now)
@@ -134,7 +142,7 @@ async def test_unused_snapshots_are_removed(box: Box, monkeypatch: pytest.Monkey
         assert kept(box) == {recent.id, about.id, run.id}
         await box.snapshots.records.save()
         assert {each.id for each in box.snapshots.list(ALICE)} == kept(box)
-        await engine.cancel_task(ALICE, task.id)
+        await engine.tasks.cancel(ALICE, task.id)
         await ended(engine, task.id)
         await box.snapshots.remove_unused()
         assert kept(box) == {recent.id, about.id}
@@ -164,11 +172,13 @@ async def test_a_delete_fails_if_a_task_names_the_snapshot_first(box: Box) -> No
         async with box.snapshots.records.locks.hold(snapshot.id):
             deleting = asyncio.create_task(box.snapshots.delete(ALICE, snapshot.id))
             await asyncio.sleep(0)
-            task = await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id})
+            task = await engine.submissions.create_task(
+                BOB, {"job_name": "a", "snapshot_id": snapshot.id}
+            )
         with pytest.raises(Conflict):
             await deleting
         await running(engine, task.id)
-        await engine.cancel_task(BOB, task.id)
+        await engine.tasks.cancel(BOB, task.id)
 
 
 async def test_a_cancel_ends_the_copy(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,13 +192,17 @@ async def test_a_cancel_ends_the_copy(box: Box, monkeypatch: pytest.MonkeyPatch)
     async with box.engine() as engine:
         snapshot, _ = await box.snapshots.upload(ALICE, sent(data))
         monkeypatch.setattr(box.snapshots.copies._copying, "_has_room", half_way)
-        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+        task = await engine.submissions.create_task(
+            ALICE, {"job_name": "a", "snapshot_id": snapshot.id}
+        )
         assert await asyncio.to_thread(copying.wait, SECONDS)
         async with asyncio.timeout(SECONDS):
-            async for update in engine.watch(ALICE, WatchFilter(task_id=task.id), snapshot=True):
+            async for update in engine.watches.watch(
+                ALICE, WatchFilter(task_id=task.id), snapshot=True
+            ):
                 if update.task and update.task.progress == "copying the snapshot":
                     break
-        await engine.cancel_task(ALICE, task.id)
+        await engine.tasks.cancel(ALICE, task.id)
         go_on.set()
         task = await ended(engine, task.id)
         assert task.error == "cancelled by alice"
@@ -199,7 +213,9 @@ async def test_damaged_files_fail_the_task_with_a_plain_reason(box: Box) -> None
     async with box.engine() as engine:
         snapshot = await upload(box, file("a", b"1"))
         (box.data_dir / "snapshots" / snapshot.id / "tree/a").write_bytes(b"12")
-        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+        task = await engine.submissions.create_task(
+            ALICE, {"job_name": "a", "snapshot_id": snapshot.id}
+        )
         task = await ended(engine, task.id)
         assert task.failure_reason is FailureReason.PREPARE_FAILED
         assert task.error is not None

@@ -83,7 +83,9 @@ async def test_a_full_disk_rejects_uploads_and_leaves_nothing(
         monkeypatch.undo()
         snapshot, _ = await box.snapshots.upload(ALICE, sent(data))
         fills_up(box.snapshots.copies._copying)
-        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+        task = await engine.submissions.create_task(
+            ALICE, {"job_name": "a", "snapshot_id": snapshot.id}
+        )
         task = await ended(engine, task.id)
         assert task.error == "the server's disk is nearly full: free some space on it"
         assert names(box.data_dir / "tasks" / task.id / "attempts/1") == ["run"]

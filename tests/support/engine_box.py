@@ -189,16 +189,16 @@ def _never(error: Exception) -> None:
 async def ended(engine: Engine, task_id: str, who: Principal = ADMIN) -> Task:
     """The task, once it has ended."""
     async with asyncio.timeout(SECONDS):
-        async for _ in engine.read_logs(who, task_id, follow=True):
+        async for _ in engine.logs.read(who, task_id, follow=True):
             pass
-    task = await engine.get_task(who, task_id)
+    task = await engine.visible.get(who, task_id)
     assert task.status in ENDED
     return task
 
 
 async def running(engine: Engine, task_id: str) -> None:
     """Returns when the task runs."""
-    watch = engine.watch(ADMIN, WatchFilter(task_id=task_id), snapshot=True)
+    watch = engine.watches.watch(ADMIN, WatchFilter(task_id=task_id), snapshot=True)
     async with asyncio.timeout(SECONDS), contextlib.aclosing(watch) as updates:
         async for update in updates:
             if update.task is not None and update.task.status is Status.RUNNING:

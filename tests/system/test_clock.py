@@ -129,13 +129,15 @@ async def test_a_retry_waits_no_longer_when_the_clock_is_set_back(
 
         monkeypatch.setattr(box.parts.dispatcher, "apply", counted)
         request = {"job_name": "a", "command": ["false"], "max_retries": 1}
-        task = await engine.create_task(ALICE, request)
-        async with aclosing(engine.watch(ALICE, WatchFilter(task_id=task.id), since=0)) as updates:
+        task = await engine.submissions.create_task(ALICE, request)
+        async with aclosing(
+            engine.watches.watch(ALICE, WatchFilter(task_id=task.id), since=0)
+        ) as updates:
             async for update in updates:
                 if update.task and update.task.retry_count:
                     break
         set_back_ms = back_ms
-        await engine.create_task(BOB, {"job_name": "b", "command": ["true"]})
+        await engine.submissions.create_task(BOB, {"job_name": "b", "command": ["true"]})
         task = await asyncio.wait_for(ended(engine, task.id), SECONDS)
         assert task.attempt == 2
         assert sum(isinstance(step, TimePassed) for step in steps) <= 4
@@ -152,15 +154,17 @@ async def test_pages_are_in_order_when_the_clock_was_set_back_by_far(
 
     monkeypatch.setattr(assembly, "Clock", clock)
     async with box.engine(max_running=1) as engine:
-        blocker = await engine.create_task(ALICE, {"job_name": "a", "command": ["sleep", "600"]})
+        blocker = await engine.submissions.create_task(
+            ALICE, {"job_name": "a", "command": ["sleep", "600"]}
+        )
         made = [blocker]
         for number in range(6):
             set_back_ms = 3_600_000 * (number // 3)
-            made.append(await engine.create_task(ALICE, {"job_name": "a"}))
+            made.append(await engine.submissions.create_task(ALICE, {"job_name": "a"}))
         newest_first = sorted(made, key=list_key, reverse=True)
         found = []
         for offset in range(0, len(made), 2):
-            page = await engine.list_tasks(ALICE, TaskQuery(limit=2, offset=offset))
+            page = await engine.tasks.list(ALICE, TaskQuery(limit=2, offset=offset))
             found += [task.id for task in page.tasks]
         assert found == [task.id for task in newest_first]
-        await engine.cancel_task(ALICE, blocker.id)
+        await engine.tasks.cancel(ALICE, blocker.id)

@@ -35,7 +35,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     ) -> queue_pb2.ListQueueResponse:
         full = wants_full(request.view)
         limit = request.limit if request.HasField("limit") else None
-        found = await self._engine.list_waiting(context.principal, limit)
+        found = await self._engine.waiting.first(context.principal, limit)
         return queue_pb2.ListQueueResponse(
             waiting=await map_paced(partial(_waiting, full=full), found.tasks), total=found.total
         )

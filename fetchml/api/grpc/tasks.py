@@ -62,13 +62,13 @@ class TaskFileCalls:
             since=milliseconds(request.since) if request.HasField("since") else None,
             limit=request.limit if request.HasField("limit") else None,
         )
-        chunks = self._engine.read_logs(
+        chunks = self._engine.logs.read(
             context.principal, request.task_id, wanted, follow=request.follow
         )
         async with aclosing(chunks):
             if request.follow:
                 # Report an unknown task before the stream counts as connected.
-                await self._engine.get_task(context.principal, request.task_id)
+                await self._engine.visible.get(context.principal, request.task_id)
                 yield None
             async for chunk in chunks:
                 yield task_pb2.TaskLogChunk(
@@ -78,14 +78,14 @@ class TaskFileCalls:
     async def ListTaskOutputs(
         self, request: task_pb2.ListTaskOutputsRequest, context: RpcContext
     ) -> task_pb2.TaskOutputs:
-        files = await self._engine.list_outputs(context.principal, request.task_id, request.folder)
+        files = await self._engine.outputs.list(context.principal, request.task_id, request.folder)
         return task_pb2.TaskOutputs(outputs=[OUTPUT.message(file) for file in files])
 
     async def DownloadTaskArchive(
         self, request: task_pb2.DownloadTaskArchiveRequest, context: RpcContext
     ) -> AsyncIterator[task_pb2.TaskArchiveChunk]:
         form = request.format or "zip"
-        archive = self._engine.archive_outputs(context.principal, request.task_id, form)
+        archive = self._engine.outputs.archive(context.principal, request.task_id, form)
         async with archive as opened:
             async for piece in opened.pieces:
                 yield task_pb2.TaskArchiveChunk(data=piece)
@@ -93,7 +93,7 @@ class TaskFileCalls:
     async def DownloadTaskOutput(
         self, request: task_pb2.DownloadTaskOutputRequest, context: RpcContext
     ) -> AsyncIterator[task_pb2.TaskOutputChunk]:
-        opened = await self._engine.open_output(
+        opened = await self._engine.outputs.open(
             context.principal, request.task_id, request.path, request.folder
         )
         with closing(opened) as file:
@@ -208,7 +208,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         key = idempotency_key(request, context)
         fields, _ = split_create(request)
         if request.validate_only:
-            valid = await self._engine.validate_task(
+            valid = await self._engine.submissions.validate_task(
                 context.principal, fields, key, with_estimate=full
             )
             message = task_message(valid.task, full=full)
@@ -216,7 +216,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
             if valid.estimate is not None:
                 message.start_estimate.CopyFrom(ESTIMATE.message(valid.estimate))
             return message
-        task = await self._engine.create_task(context.principal, fields, key)
+        task = await self._engine.submissions.create_task(context.principal, fields, key)
         return task_message(task, full=full)
 
     async def CreateTasks(
@@ -231,7 +231,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
                 if any(each.full for each in asked):
                     # The reply repeats the request. Refused later, its tasks would be there.
                     made.add(batch.ByteSize() - sum(map(_unshown_bytes, batch.tasks)))
-                tasks = await self._engine.create_tasks(
+                tasks = await self._engine.submissions.create_tasks(
                     context.principal, [each.fields for each in asked], [each.key for each in asked]
                 )
                 pace = Pace()
@@ -243,8 +243,8 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
 
     async def GetTask(self, request: task_pb2.GetTaskRequest, context: RpcContext) -> task_pb2.Task:
         full = wants_full(request.view)
-        task = await self._engine.get_task(context.principal, request.task_id)
-        return task_message(task, full=full, output=await self._engine.task_output(task))
+        task = await self._engine.visible.get(context.principal, request.task_id)
+        return task_message(task, full=full, output=await self._engine.files.output(task))
 
     async def ListTasks(
         self, request: task_pb2.ListTasksRequest, context: RpcContext
@@ -252,10 +252,10 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         full = wants_full(request.view)
         wanted = listing(list_request(request))
         places = self._searches if wanted.query.is_search else self._pages
-        async with self._engine.turn_to_list(context.principal, wanted.query), places:
+        async with self._engine.tasks.turn_to_list(context.principal, wanted.query), places:
             page = TaskPage([], 0)
             if not wanted.impossible:
-                page = await self._engine.list_tasks(
+                page = await self._engine.tasks.list(
                     context.principal, wanted.query, whole=not wanted.by_token
                 )
             reply = task_pb2.TaskList(
@@ -275,7 +275,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         full = wants_full(request.view)
         fields = _changed_fields(request)
         return task_message(
-            await self._engine.update_task(context.principal, request.task_id, fields), full=full
+            await self._engine.changes.update(context.principal, request.task_id, fields), full=full
         )
 
     async def RetryTask(
@@ -284,11 +284,11 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         full = wants_full(request.view)
         key = idempotency_key(request, context)
         return task_message(
-            await self._engine.retry_task(context.principal, request.task_id, key), full=full
+            await self._engine.changes.retry(context.principal, request.task_id, key), full=full
         )
 
     async def DeleteTask(self, request: task_pb2.DeleteTaskRequest, context: RpcContext) -> Empty:
-        await self._engine.delete_task(context.principal, request.task_id)
+        await self._engine.tasks.delete(context.principal, request.task_id)
         return Empty()
 
     async def WatchTasks(
@@ -304,7 +304,9 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
             job_name_prefix=request.job_name_prefix or None,
             experiment_id=request.experiment_id or None,
         )
-        updates = self._engine.watch(context.principal, where, since, snapshot=since is None)
+        updates = self._engine.watches.watch(
+            context.principal, where, since, snapshot=since is None
+        )
         async with aclosing(updates):
             yield None
             async for update in updates:

@@ -38,8 +38,8 @@ class LogOperations:
         )
         with self._streams.open(request):
             # Look up the task before the reply begins: afterwards a 404 is no longer possible.
-            start = await self._engine.log_start(request.principal, task_id, wanted)
-            chunks = self._engine.read_logs(
+            start = await self._engine.logs.start(request.principal, task_id, wanted)
+            chunks = self._engine.logs.read(
                 request.principal, task_id, wanted, start=start, follow=follow
             )
             async with aclosing(chunks):

@@ -34,13 +34,13 @@ class OutputOperations:
     async def list_outputs(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(request.http, "limit", "offset", "folder")
         folder = query.text("folder")
-        files = query.cut(await self._engine.list_outputs(request.principal, task_id, folder))
+        files = query.cut(await self._engine.outputs.list(request.principal, task_id, folder))
         body = {"outputs": await request.rows(OUTPUT.json, files)}
         return request.json(body, ignored=query.ignored)
 
     async def output(self, request: RestRequest, task_id: str, path: str) -> web.StreamResponse:
         folder = Query(request.http, "folder").text("folder")
-        file = await self._engine.open_output(request.principal, task_id, path, folder)
+        file = await self._engine.outputs.open(request.principal, task_id, path, folder)
         with closing(file), request.while_valid():
             size, etag = file.size, file.etag
             headers = {"ETag": f'"{etag}"', "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
@@ -66,7 +66,7 @@ class OutputOperations:
 
     async def archive(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         form = Query(request.http, "format").text("format") or "zip"
-        archive = self._engine.archive_outputs(request.principal, task_id, form)
+        archive = self._engine.outputs.archive(request.principal, task_id, form)
         with self._streams.open(request):
             async with archive as opened:
                 headers = {

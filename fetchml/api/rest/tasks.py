@@ -53,13 +53,13 @@ class TaskOperations:
         fields = await read_object(request, self._body_timeout_seconds)
         if validate_only:
             with ended_with_client(request):
-                valid = await self._engine.validate_task(
+                valid = await self._engine.submissions.validate_task(
                     request.principal, fields, key, with_estimate=full
                 )
             ignored = query.ignored + ignored_fields(fields)
             return request.json(_validated(valid, full=full), ignored=ignored)
         with ended_with_client(request):
-            task = await self._engine.create_task(request.principal, fields, key)
+            task = await self._engine.submissions.create_task(request.principal, fields, key)
         ignored = query.ignored + ignored_fields(fields)
         return request.json(task_json(task, full=full), status=201, ignored=ignored)
 
@@ -71,8 +71,8 @@ class TaskOperations:
         if not wanted.impossible:
             who = request.principal
             with ended_with_client(request):
-                async with self._engine.turn_to_list(who, wanted.query):
-                    page = await self._engine.list_tasks(
+                async with self._engine.tasks.turn_to_list(who, wanted.query):
+                    page = await self._engine.tasks.list(
                         who, wanted.query, whole=not wanted.by_token
                     )
         body = {
@@ -88,15 +88,15 @@ class TaskOperations:
     async def get(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(request.http, "view")
         full = query.full_view()
-        task = await self._engine.get_task(request.principal, task_id)
-        output = await self._engine.task_output(task)
+        task = await self._engine.visible.get(request.principal, task_id)
+        output = await self._engine.files.output(task)
         return request.json(task_json(task, full=full, output=output), ignored=query.ignored)
 
     async def update(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(request.http, "view")
         full = query.full_view()
         fields = await read_object(request, self._body_timeout_seconds)
-        task = await self._engine.update_task(request.principal, task_id, fields)
+        task = await self._engine.changes.update(request.principal, task_id, fields)
         ignored = query.ignored + unknown_fields(fields, UPDATE_FIELDS)
         return request.json(task_json(task, full=full), ignored=ignored)
 
@@ -104,11 +104,11 @@ class TaskOperations:
         query = Query(request.http, "view")
         full = query.full_view()
         key = idempotency_key(request.http)
-        task = await self._engine.retry_task(request.principal, task_id, key)
+        task = await self._engine.changes.retry(request.principal, task_id, key)
         return request.json(task_json(task, full=full), status=201, ignored=query.ignored)
 
     async def delete(self, request: RestRequest, task_id: str) -> web.StreamResponse:
-        await self._engine.delete_task(request.principal, task_id)
+        await self._engine.tasks.delete(request.principal, task_id)
         return request.empty()
 
 

@@ -166,10 +166,10 @@ class WatchOperation:
             await socket.prepare(request.http)
             who = request.principal
             if in_batches:
-                batches = self._engine.watch_batches(who, where, since)
+                batches = self._engine.batches.watch(who, where, since)
                 messages = self._batches.of(batches, full=full)
             else:
-                updates = self._engine.watch(who, where, since, completes=True)
+                updates = self._engine.watches.watch(who, where, since, completes=True)
                 messages = each_change(updates, full=full)
             await WatchSession(socket, messages, self._timing, hold=request.message).run()
 

@@ -1,32 +1,30 @@
 """Results of an experiment: its runs with their parameters and the numbers that they report."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 
 from fetchml.core.metrics import MAX_METRICS_BYTES, METRICS_FILE, metrics_in
 from fetchml.core.model import ENDED, Principal, Task
 from fetchml.core.requests.listing import page_fault
 from fetchml.engine.experiments import Experiments
+from fetchml.engine.tasks.tasks import Tasks
 from fetchml.errors import BadRequest, NotFound
 from fetchml.files.task_files import TaskFiles
-from fetchml.ports.store import TaskPage, TaskQuery
+from fetchml.ports.store import TaskQuery
 from fetchml.views import ExperimentResult, ExperimentResults
 
 DEFAULT_RESULTS = 100
 AT_ONCE = 20
 """Files that are read together, off the event loop."""
 
-ListTasks = Callable[[Principal, TaskQuery], Awaitable[TaskPage]]
-
 
 class ResultLists:
     """Used from one event loop. Verbs raise `errors.RequestError`."""
 
-    def __init__(self, experiments: Experiments, list_tasks: ListTasks, files: TaskFiles) -> None:
-        """`list_tasks` returns what the caller may see."""
+    def __init__(self, experiments: Experiments, tasks: Tasks, files: TaskFiles) -> None:
         self._experiments = experiments
-        self._list_tasks = list_tasks
+        self._tasks = tasks
         self._files = files
 
     async def list(
@@ -43,7 +41,7 @@ class ResultLists:
             raise BadRequest(fault)
         found = self._experiments.get(who, experiment_id)
         query = TaskQuery(experiment_id=found.id, limit=limit, offset=offset)
-        page = await self._list_tasks(who, query)
+        page = await self._tasks.list(who, query)
         results: list[ExperimentResult] = []
         for first in range(0, len(page.tasks), AT_ONCE):
             results += await self._read(page.tasks[first : first + AT_ONCE])

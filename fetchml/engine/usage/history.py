@@ -9,13 +9,14 @@ from operator import attrgetter
 import msgspec
 
 from fetchml.core import permissions
-from fetchml.core.model import Principal, Task
+from fetchml.core.model import Principal
 from fetchml.core.requests import usage as requests
 from fetchml.core.requests.usage import MAX_HOLDS, MAX_POINTS_IN_ALL, MAX_ROWS
 from fetchml.core.state import State
 from fetchml.core.usage import DayUse, GpuHold, UserDay, step_ms
 from fetchml.engine.daily_counts import day_of
 from fetchml.engine.slow_reads import HISTORY_TOO_LONG, SlowReads
+from fetchml.engine.task_lookup import VisibleTasks
 from fetchml.engine.usage.ledger import UsageLedger
 from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.errors import BadRequest
@@ -64,6 +65,7 @@ class UsageHistory:
         ledger: UsageLedger,
         sampler: UsageSampler,
         slow_reads: SlowReads,
+        tasks: VisibleTasks,
         *,
         clock: Callable[[], int],
         zone: tzinfo,
@@ -74,6 +76,7 @@ class UsageHistory:
         self._ledger = ledger
         self._sampler = sampler
         self._slow_reads = slow_reads
+        self._tasks = tasks
         self._clock = clock
         self._zone = zone
         self._private = private
@@ -81,13 +84,16 @@ class UsageHistory:
     async def of_task(
         self,
         who: Principal,
-        task: Task,
-        since: int | None,
-        until: int | None,
-        points: int | None,
-        attempt: int | None,
+        task_id: str,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        points: int | None = None,
+        attempt: int | None = None,
     ) -> TaskHistory:
-        """Return the resources that a task used, if the caller may see it. Raises BadRequest."""
+        """Return the resources that a task used. Times in milliseconds since the epoch (UTC).
+        Raises NotFound, BadRequest."""
+        task = await self._tasks.get(who, task_id)
         _require(requests.history_fault(since, until, points))
         if attempt is not None and attempt < 1:
             raise BadRequest("attempt: must be at least 1")

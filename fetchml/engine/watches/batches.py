@@ -13,8 +13,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Hashable
 from typing import NamedTuple
 
+from fetchml.core import permissions
 from fetchml.core.footprint import task_footprint
-from fetchml.core.model import Change, Task
+from fetchml.core.model import Change, Principal, Task
 from fetchml.engine.feed import Feed
 from fetchml.engine.watches import message_seq
 from fetchml.engine.watches.watch import Watches, ends_task, matches, shutting_down
@@ -61,19 +62,27 @@ class Batches:
         feed: Feed,
         clock: Callable[[], int],
         interval_seconds: float = INTERVAL_SECONDS,
+        *,
+        private: bool,
     ) -> None:
+        """`private`: users see only their own tasks."""
         self._watches = watches
         self._feed = feed
         self._clock = clock
         self._interval = interval_seconds
+        self._private = private
         self._tick = -1
         self._end = 0
         """The last change of the current tick's batches."""
         self._shared: dict[Hashable, _Shared] = {}
         """Of the current tick, by scope and place."""
 
-    def watch(self, scope: Scope, since: int | None) -> AsyncGenerator[Batch | Update]:
-        """`since`: the number of a message, from this watch or another one (see `message_seq`);
+    def watch(
+        self, who: Principal, where: WatchFilter, since: int | None = None
+    ) -> AsyncGenerator[Batch | Update]:
+        """The same changes as those of `Watches.watch`, a few times a second.
+
+        `since`: the number of a message, from this watch or another one (see `message_seq`);
         `None`: from now on. The only updates are resyncs.
 
         Never ends by itself; raises Unavailable when the server shuts down, at once if it does so
@@ -81,7 +90,8 @@ class Batches:
         """
         if self._feed.closed:
             raise shutting_down()
-        return self._batches(scope, since)
+        user = None if permissions.sees_all(who, private=self._private) else who.user
+        return self._batches(Scope(user, where), since)
 
     async def _batches(self, scope: Scope, since: int | None) -> AsyncGenerator[Batch | Update]:
         newest = message_seq.up_to(self._feed.last_seq)

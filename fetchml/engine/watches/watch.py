@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
-from fetchml.core.model import ENDED, Change, Task
+from fetchml.core import permissions
+from fetchml.core.model import ENDED, Change, Principal, Task
 from fetchml.engine.feed import Feed
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.watches import message_seq
@@ -19,23 +20,33 @@ class Watches:
     behind what the store keeps has to resync."""
 
     def __init__(
-        self, index: TaskIndex, feed: Feed, store: Store, clock: Callable[[], int]
+        self,
+        index: TaskIndex,
+        feed: Feed,
+        store: Store,
+        clock: Callable[[], int],
+        *,
+        private: bool,
     ) -> None:
+        """`private`: users see only their own tasks."""
         self._index = index
         self._feed = feed
         self._store = store
         self._clock = clock
+        self._private = private
 
     def watch(
         self,
-        may_see: Callable[[Task], bool],
+        who: Principal,
         where: WatchFilter,
-        since: int | None,
+        since: int | None = None,
         *,
-        snapshot: bool,
-        completes: bool,
+        snapshot: bool = False,
+        completes: bool = False,
     ) -> AsyncGenerator[Update]:
-        """`since`: the number of a message (see `message_seq`); `None`: from now on. `snapshot`:
+        """Every change of the tasks that `who` may see and `where` selects, in order.
+
+        `since`: the number of a message (see `message_seq`); `None`: from now on. `snapshot`:
         first the live tasks. `completes`: with a message of its own for the end of a task.
 
         Never ends by itself; raises Unavailable when the server shuts down, at once if it does so
@@ -45,7 +56,8 @@ class Watches:
             raise shutting_down()
 
         def wanted(task: Task) -> bool:
-            return may_see(task) and matches(task, where)
+            seen = permissions.may_see(who, task, private=self._private)
+            return seen and not task.service and matches(task, where)
 
         return self._updates(wanted, since, snapshot, completes)
 

@@ -106,13 +106,18 @@ class _SocketConnector(aiohttp.BaseConnector):
         connection = None
         try:
             connection = await self._connect_socket()
-            _, protocol = await loop.create_connection(
-                lambda: ResponseHandler(loop=loop),
-                sock=connection,
-                ssl=self._tls,
-                server_hostname=_NOBODY if self._tls else None,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
-            )
+            if self._tls is None:
+                _, protocol = await loop.create_unix_connection(
+                    lambda: ResponseHandler(loop=loop), sock=connection
+                )
+            else:
+                _, protocol = await loop.create_connection(
+                    lambda: ResponseHandler(loop=loop),
+                    sock=connection,
+                    ssl=self._tls,
+                    server_hostname=_NOBODY,
+                    ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                )
         except OSError as error:
             if connection is not None:
                 connection.close()

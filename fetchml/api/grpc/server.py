@@ -19,7 +19,7 @@ from fetchml.api.grpc.resources import BackupService, ExperimentService, GpuServ
 from fetchml.api.grpc.snapshots import SnapshotService
 from fetchml.api.grpc.sweeps import SweepService
 from fetchml.api.grpc.tasks import TaskService
-from fetchml.api.jupyter.opened_ports import OpenedPorts
+from fetchml.api.jupyter.task_ports import OpenedPorts
 from fetchml.api.operations import operations
 from fetchml.api.services import ApiServices
 from fetchml.backup.store_copy import StoreCopies

@@ -26,7 +26,6 @@ from fetchml.api.jupyter.headers import (
     parse_target,
 )
 from fetchml.api.jupyter.socket import SocketRejected, proxy_socket
-from fetchml.api.jupyter.upload import read_anonymous_body
 from fetchml.api.jupyter.upstream import (
     body_length,
     body_pieces,
@@ -34,6 +33,7 @@ from fetchml.api.jupyter.upstream import (
     is_page,
     jupyter_upstream,
     open_reply,
+    read_anonymous_body,
     read_page,
 )
 from fetchml.api.jupyter.visitors import (

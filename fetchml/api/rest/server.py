@@ -22,11 +22,9 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Router
 from fetchml.api.http.sessions import SessionCredentials
 from fetchml.api.http.streams import Streams
-from fetchml.api.jupyter.opened_ports import OpenedPorts
 from fetchml.api.jupyter.proxy import JupyterProxy
-from fetchml.api.jupyter.task_ports import TaskPorts, place_in
+from fetchml.api.jupyter.task_ports import AccessOperations, OpenedPorts, TaskPorts, port_in
 from fetchml.api.operations import operations
-from fetchml.api.rest.access import AccessOperations
 from fetchml.api.rest.logs import LogOperations
 from fetchml.api.rest.metrics import Metrics
 from fetchml.api.rest.operations import routes
@@ -222,7 +220,7 @@ class HttpServer:
         if label is None:
             route, parameters = router.find(http.method, http.rel_url.raw_path)
         else:
-            is_port = place_in(label) is not None
+            is_port = port_in(label) is not None
             route, parameters = (self._at_port_origin if is_port else self._at_origin), (label,)
         try:
             if not route.keyless:

@@ -1,13 +1,15 @@
 """Reading the files of a snapshot: its list, and single files, to compare two of them."""
 
 import asyncio
+import os
 from collections.abc import Sequence
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from fetchml.core.model import Principal
 from fetchml.core.requests.listing import page_fault
 from fetchml.core.requests.snapshot import Entry
 from fetchml.errors import BadRequest, NotFound, Unavailable
+from fetchml.files.reads import FileReads, OpenedFile
 from fetchml.pages import PART_BYTES
 from fetchml.snapshots.files import DamagedSnapshot, SnapshotFiles
 from fetchml.snapshots.records import SnapshotRecords
@@ -59,11 +61,12 @@ class SnapshotReads:
             raise NotFound(f"There is no snapshot {snapshot_id[:64]!r}") from None
         return FileList(_fitting(entries[offset : offset + limit]), len(entries))
 
-    async def open(self, who: Principal, snapshot_id: str, path: str) -> BinaryIO:
+    async def open(self, who: Principal, snapshot_id: str, path: str) -> OpenedFile:
         """Open a file. Raises NotFound, also for links and folders."""
         found = self._records.find(who, snapshot_id)
         try:
-            return await asyncio.to_thread(self._files.open_file, found.id, path)
+            file = await asyncio.to_thread(self._files.open_file, found.id, path)
+            return OpenedFile(file, os.fstat(file.fileno()).st_size, found.id, FileReads())
         except OSError:
             raise NotFound(f"The snapshot has no file {path[:256]!r}") from None
 

@@ -1,6 +1,5 @@
-"""The services with few methods by hand: experiments, Jupyter services, GPUs, and backup.
-
-The table of `fetchml.api.operations` has their other methods."""
+"""The services with few methods by hand: the queue, experiments, sweeps, Jupyter services, GPUs and
+backup. The table of `fetchml.api.operations` has their other methods."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
 from collections.abc import AsyncIterator
@@ -8,16 +7,23 @@ from contextlib import aclosing
 from functools import partial
 
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.struct_pb2 import Value
 
 from fetchml.api.grpc.call import RpcContext
-from fetchml.api.mappings import EXPERIMENT, GPUS, JUPYTER_SERVICE
-from fetchml.api.task_messages import wants_full
+from fetchml.api.grpc.tasks import idempotency_key
+from fetchml.api.mappings import ESTIMATE, EXPERIMENT, GPUS, JUPYTER_SERVICE, QUEUE, SWEEP
+from fetchml.api.task_messages import fill_task, split_create, task_message, wants_full
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.core.model import Principal
 from fetchml.core.requests import experiment, jupyter
 from fetchml.core.requests.experiment import Experiment
+from fetchml.core.sweeps.definition import MAX_PARAMETERS
+from fetchml.core.sweeps.search_space import KINDS, MAX_TASKS
+from fetchml.engine.engine import Engine
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
+from fetchml.engine.sweeps import SweepView
+from fetchml.errors import BadRequest
 from fetchml.jupyter.service import JupyterServices
 from fetchml.system.pacing import map_paced
 from fetchml.v1 import (
@@ -29,7 +35,12 @@ from fetchml.v1 import (
     gpu_pb2_grpc,
     jupyter_pb2,
     jupyter_pb2_grpc,
+    queue_pb2,
+    queue_pb2_grpc,
+    sweep_pb2,
+    sweep_pb2_grpc,
 )
+from fetchml.views import WaitingTask
 
 
 class GpuService(gpu_pb2_grpc.GpuServiceServicer):
@@ -119,3 +130,104 @@ class BackupService(backup_pb2_grpc.BackupServiceServicer):
         self, _: backup_pb2.CopyStoreRequest, context: RpcContext
     ) -> backup_pb2.CopyStoreResponse:
         return backup_pb2.CopyStoreResponse(folder=await self._copies.make(context.principal))
+
+
+class QueueService(queue_pb2_grpc.QueueServiceServicer):
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def GetQueue(
+        self, _: queue_pb2.GetQueueRequest, context: RpcContext
+    ) -> queue_pb2.QueueStats:
+        return QUEUE.message(await self._engine.status.queue_stats(context.principal))
+
+    async def WatchQueue(
+        self, _: queue_pb2.WatchQueueRequest, context: RpcContext
+    ) -> AsyncIterator[queue_pb2.QueueStats]:
+        async with aclosing(self._engine.status.watch_queue(context.principal)) as reports:
+            async for report in reports:
+                yield QUEUE.message(report)
+
+    async def ListQueue(
+        self, request: queue_pb2.ListQueueRequest, context: RpcContext
+    ) -> queue_pb2.ListQueueResponse:
+        full = wants_full(request.view)
+        limit = request.limit if request.HasField("limit") else None
+        found = await self._engine.waiting.first(context.principal, limit)
+        return queue_pb2.ListQueueResponse(
+            waiting=await map_paced(partial(_waiting, full=full), found.tasks), total=found.total
+        )
+
+
+def _waiting(waiting: WaitingTask, *, full: bool) -> queue_pb2.WaitingTask:
+    estimate = waiting.estimate
+    return queue_pb2.WaitingTask(
+        task=task_message(waiting.task, full=full),
+        position=waiting.position,
+        reason=waiting.reason,
+        estimate=None if estimate is None else ESTIMATE.message(estimate),
+    )
+
+
+_PLAIN = ("name", "samples", "random_seed", "max_parallel")
+
+
+class SweepService(sweep_pb2_grpc.SweepServiceServicer):
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def CreateSweep(
+        self, request: sweep_pb2.CreateSweepRequest, context: RpcContext
+    ) -> sweep_pb2.Sweep:
+        made = await self._engine.sweeps.create(
+            context.principal,
+            await _sweep_fields(request),
+            idempotency_key(request, context),
+            validate_only=request.validate_only,
+        )
+        return _validated(made) if request.validate_only else SWEEP.message(made)
+
+
+async def _sweep_fields(request: sweep_pb2.CreateSweepRequest) -> dict[str, object]:
+    """Return the fields that are set, in the shape of the REST body. Raises BadRequest."""
+    fields: dict[str, object] = {
+        name: getattr(request, name) for name in _PLAIN if request.HasField(name)
+    }
+    if request.HasField("mode"):
+        if request.mode not in sweep_pb2.Sweep.Mode.values():
+            raise BadRequest(f"mode: {request.mode} is not a mode: use grid, zip or random")
+        if request.mode:
+            fields["mode"] = sweep_pb2.Sweep.Mode.Name(request.mode)
+    if request.HasField("task"):
+        fields["task"] = split_create(request.task)[0]
+    parameters: dict[str, object] = {}
+    for name in list(request.parameters)[: MAX_PARAMETERS + 1]:
+        given = request.parameters[name]
+        # One item more than a rule allows is enough to violate the rule.
+        parameters[name] = {
+            kind: await map_paced(_plain, getattr(given, kind)[: MAX_TASKS + 1])
+            for kind in KINDS
+            if getattr(given, kind)
+        }
+    fields["parameters"] = parameters
+    return fields
+
+
+def _plain(value: Value | float) -> object:
+    if not isinstance(value, Value):
+        return value
+    if (kind := value.WhichOneof("kind")) in ("string_value", "number_value", "bool_value"):
+        found: object = getattr(value, kind)
+        return found
+    return None
+
+
+def _validated(view: SweepView) -> sweep_pb2.Sweep:
+    message = SWEEP.message(view)
+    message.ClearField("id")
+    for task in view.tasks:
+        shown = message.tasks.add()
+        fill_task(shown, task, full=True)
+        shown.ClearField("id")
+        shown.ClearField("sweep_id")
+    return message

@@ -5,7 +5,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, closing
 
-from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.grpc.call import RpcContext
 from fetchml.api.mappings import SNAPSHOT
 from fetchml.errors import BadRequest
@@ -51,7 +50,7 @@ class SnapshotService(snapshot_pb2_grpc.SnapshotServiceServicer):
             context.principal, request.snapshot_id, request.path
         )
         with closing(opened) as file:
-            async with aclosing(pieces_of(file, size_of(file))) as pieces:
+            async with aclosing(file.pieces(0, file.size)) as pieces:
                 async for piece in pieces:
                     yield snapshot_pb2.SnapshotFileChunk(data=piece)
 

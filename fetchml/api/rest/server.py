@@ -29,10 +29,9 @@ from fetchml.api.rest.logs import LogOperations
 from fetchml.api.rest.metrics import Metrics
 from fetchml.api.rest.operations import routes
 from fetchml.api.rest.outputs import OutputOperations
-from fetchml.api.rest.resources import ExperimentOperations, JupyterOperations
+from fetchml.api.rest.resources import ExperimentOperations, JupyterOperations, SweepOperations
 from fetchml.api.rest.snapshots import SnapshotOperations
 from fetchml.api.rest.status import ServerOperations
-from fetchml.api.rest.sweeps import SweepOperations
 from fetchml.api.rest.tasks import TaskOperations
 from fetchml.api.services import ApiServices
 from fetchml.api.trace import new_trace

@@ -13,9 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from fetchml.api.grpc.call import RpcContext
-from fetchml.api.grpc.resources import ExperimentService
+from fetchml.api.grpc.resources import ExperimentService, SnapshotService
 from fetchml.api.grpc.sending import COPIES, REPLIES_BY_CALLER, UnreadReplies
-from fetchml.api.grpc.snapshots import SnapshotService
 from fetchml.api.grpc.tasks import ListReplies, TaskService
 from fetchml.api.http import request as http
 from fetchml.api.http.reply import Budgets, Reply

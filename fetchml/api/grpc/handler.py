@@ -24,7 +24,7 @@ from google.protobuf.message import DecodeError
 from fetchml.api.grpc import receiving
 from fetchml.api.grpc.call import Metadata, RpcContext, client_of
 from fetchml.api.grpc.errors import TRACE_KEY, failure
-from fetchml.api.grpc.keyless import KeylessCalls
+from fetchml.api.grpc.health import KeylessCalls
 from fetchml.api.grpc.receiving import PLACES, PLACES_BY_KEY, MessagePlaces, read_messages
 from fetchml.api.grpc.sending import SMALL_BYTES, ReplyWriter, UnreadReplies
 from fetchml.api.trace import new_trace

@@ -23,9 +23,9 @@ from fetchml.api.grpc.resources import (
     GpuService,
     JupyterService,
     QueueService,
+    SnapshotService,
     SweepService,
 )
-from fetchml.api.grpc.snapshots import SnapshotService
 from fetchml.api.grpc.tasks import TaskService
 from fetchml.api.jupyter.task_ports import OpenedPorts
 from fetchml.api.operation import Operation

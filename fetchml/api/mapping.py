@@ -182,29 +182,29 @@ class Mapping(Generic[T, M]):
 
     def json(self, value: T, *, full: bool = False) -> dict[str, object]:
         """`full`: include the fields that the contract does not define."""
-        return {field.name: field.json(found) for field, found in self._found(value, full=full)}
+        return {field.name: field.json(each) for field, each in self._values(value, full=full)}
 
     def message(self, value: T, *, full: bool = False) -> M:
         """`full`: include the fields that the contract does not define."""
-        found = self._found(value, full=full)
-        return self._message(**{field.name: field.message(value) for field, value in found})
+        values = self._values(value, full=full)
+        return self._message(**{field.name: field.message(value) for field, value in values})
 
     async def json_paced(self, value: T, rows: EncodeRows, *, full: bool = False) -> object:
         """Like `json`. `rows` encodes the long lists."""
-        found = self._found(value, full=full)
-        return {field.name: await field.json_paced(value, rows) for field, value in found}
+        values = self._values(value, full=full)
+        return {field.name: await field.json_paced(value, rows) for field, value in values}
 
     async def message_paced(self, value: T, *, full: bool = False) -> M:
         """Like `message`. Other tasks may run while the long lists are converted."""
-        found = self._found(value, full=full)
+        values = self._values(value, full=full)
         return self._message(
-            **{field.name: await field.message_paced(value) for field, value in found}
+            **{field.name: await field.message_paced(value) for field, value in values}
         )
 
-    def _found(self, value: T, *, full: bool) -> list[tuple[Field, Any]]:
+    def _values(self, value: T, *, full: bool) -> list[tuple[Field, Any]]:
         fields = self._full if full else self._basic
-        found = [(field, field.of(value)) for field in fields]
-        return [each for each in found if each[1] is not None]
+        values = [(field, field.of(value)) for field in fields]
+        return [each for each in values if each[1] is not None]
 
 
 class Counted(Protocol):

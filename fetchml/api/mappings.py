@@ -84,6 +84,10 @@ from fetchml.views import (
 )
 
 
+def _itself(value: Any) -> Any:
+    return value
+
+
 class _TaskReply(Reply):
     async def json_paced(self, value: Task, rows: EncodeRows, *, full: bool = False) -> object:
         return task_json(value, full=full)
@@ -113,7 +117,7 @@ AUDIT_ENTRY: Mapping[AuditEntry, audit_pb2.AuditEntry] = Mapping(
 )
 
 AUDIT_LIST: Mapping[Sequence[AuditEntry], audit_pb2.AuditList] = Mapping(
-    audit_pb2.AuditList, LongRows("entries", AUDIT_ENTRY, lambda found: found)
+    audit_pb2.AuditList, LongRows("entries", AUDIT_ENTRY, _itself)
 )
 
 LOG_TIME: Mapping[LogTime, task_pb2.TaskLogInfo.LogTime] = Mapping(task_pb2.TaskLogInfo.LogTime)
@@ -196,7 +200,7 @@ GPUS: Mapping[GpuReport, gpu_pb2.GpuList] = Mapping(
 KEY: Mapping[Key, key_pb2.Key] = Mapping(key_pb2.Key)
 
 KEYS: Mapping[Sequence[Key], key_pb2.ListKeysResponse] = Mapping(
-    key_pb2.ListKeysResponse, LongRows("keys", KEY, lambda found: found)
+    key_pb2.ListKeysResponse, LongRows("keys", KEY, _itself)
 )
 
 NEW_KEY: Mapping[tuple[Key, str], key_pb2.CreateKeyResponse] = Mapping(
@@ -215,7 +219,7 @@ SIGN_IN_CODE: Mapping[tuple[str, str, int], key_pb2.CreateSignInCodeResponse] = 
 SECRET: Mapping[Secret, secret_pb2.Secret] = Mapping(secret_pb2.Secret)
 
 SECRETS: Mapping[Sequence[Secret], secret_pb2.ListSecretsResponse] = Mapping(
-    secret_pb2.ListSecretsResponse, LongRows("secrets", SECRET, lambda found: found)
+    secret_pb2.ListSecretsResponse, LongRows("secrets", SECRET, _itself)
 )
 
 STORAGE_USE: Mapping[tuple[Kind, Used], storage_pb2.StorageUse] = Mapping(
@@ -270,8 +274,8 @@ FINDING: Mapping[Finding, server_pb2.Finding] = Mapping(
 
 DOCTOR: Mapping[Sequence[Finding], server_pb2.DoctorReport] = Mapping(
     server_pb2.DoctorReport,
-    Field("ok", lambda found: all(each.ok for each in found)),
-    Rows("findings", FINDING, lambda found: found, keep_empty=True),
+    Field("ok", lambda findings: all(each.ok for each in findings)),
+    Rows("findings", FINDING, _itself, keep_empty=True),
 )
 
 _IS_LINK = EntryKind.LINK
@@ -297,7 +301,7 @@ BOOKING: Mapping[Booking, gpu_pb2.Booking] = Mapping(
 )
 
 BOOKINGS: Mapping[Sequence[Booking], gpu_pb2.ListBookingsResponse] = Mapping(
-    gpu_pb2.ListBookingsResponse, LongRows("bookings", BOOKING, lambda found: found)
+    gpu_pb2.ListBookingsResponse, LongRows("bookings", BOOKING, _itself)
 )
 
 

@@ -190,7 +190,7 @@ async def test_missing_message_times_out(
     monkeypatch.setattr(receiving, "MESSAGE_SECONDS", 0.1)
     call = begun(world, f"/fetchml.v1.{name}", world.client.metadata)
     assert await status(call) is grpc.StatusCode.INVALID_ARGUMENT
-    assert await call.details() == "The call's message did not come within 0.1 s"
+    assert await call.details() == "The call timed out after 0.1 s: no message received"
     monkeypatch.setattr(receiving, "MESSAGE_SECONDS", SECONDS)
     call = begun(world, f"/fetchml.v1.{name}", world.client.metadata)
     await call.done_writing()

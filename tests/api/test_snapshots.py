@@ -206,4 +206,4 @@ async def test_empty_and_stalled_uploads_fail_over_grpc(
         await asyncio.Event().wait()
 
     refused = await failed_call(upload(stalling()))
-    assert "No message of the upload arrived for 0.1 s" in refused.message
+    assert "The upload timed out: no message received for 0.1 s" in refused.message

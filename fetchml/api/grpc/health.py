@@ -50,7 +50,7 @@ class HealthService(health_pb2_grpc.HealthServicer):
     async def Check(self, request: Any, context: Any) -> Any:
         status = self._status(request.service)
         if status == _Response.SERVICE_UNKNOWN:
-            raise NotFound("No such service")
+            raise NotFound("Service not found")
         return _Response(status=status)
 
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:

@@ -44,7 +44,7 @@ class MessageTooSlow(RateLimited):
     RETRY_AFTER = 5
 
     def __init__(self) -> None:
-        message = "The call's message came too slowly, and other calls waited: send it at once"
+        message = "The call's message arrived too slowly while other calls waited: send it at once"
         super().__init__(self.RETRY_AFTER, message=message)
 
 
@@ -221,7 +221,7 @@ NO_MESSAGE = "The call ended without a message"
 
 def late(seconds: float) -> str:
     """Return the error message for a first message that did not arrive in time."""
-    return f"The call's message did not come within {seconds} s"
+    return f"The call timed out after {seconds} s: no message received"
 
 
 async def read_messages(
@@ -238,7 +238,7 @@ async def read_messages(
             return
         yield message
         seconds = NEXT_MESSAGE_SECONDS
-        message_late = f"No message of the call came for {seconds} s"
+        message_late = f"The call timed out: no message received for {seconds} s"
 
 
 async def only_message(messages: AsyncGenerator[Any]) -> Any:

@@ -199,7 +199,7 @@ async def _sweep_fields(request: sweep_pb2.CreateSweepRequest) -> dict[str, obje
     }
     if request.HasField("mode"):
         if request.mode not in sweep_pb2.Sweep.Mode.values():
-            raise BadRequest(f"mode: {request.mode} is not a mode: use grid, zip or random")
+            raise BadRequest(f"mode: unknown value {request.mode}; expected grid, zip or random")
         if request.mode:
             fields["mode"] = sweep_pb2.Sweep.Mode.Name(request.mode)
     if request.HasField("task"):
@@ -294,4 +294,6 @@ async def _next(requests: Requests) -> snapshot_pb2.UploadSnapshotRequest | None
         async with asyncio.timeout(STALL_SECONDS):
             return await anext(requests, None)
     except TimeoutError:
-        raise BadRequest(f"No message of the upload arrived for {STALL_SECONDS} s") from None
+        raise BadRequest(
+            f"The upload timed out: no message received for {STALL_SECONDS} s"
+        ) from None

@@ -109,7 +109,7 @@ class TaskPorts:
         token = self._admission.port_visits.use(ticket, at)
         if token is None:
             self._admission.count_refusal(None, request.address)
-            raise Unauthorized("This link was used, or is too old: open the port again")
+            raise Unauthorized("The link has expired or was already used: open the port again")
         secure = "; Secure" if self._is_encrypted(request) else ""
         headers = {
             # One slash: two would name another host.
@@ -242,7 +242,7 @@ class OpenedPorts:
                 "server as localhost, or use 'fetchml port-forward'"
             )
         if self._admission.key(who.key_id) is None:
-            raise Forbidden("A link to a port belongs to an API key: call with one")
+            raise Forbidden("Links to ports require an API key")
         ticket, expires_at = self._admission.port_visits.ticket(
             who.key_id, session, Port(task_id, port)
         )

@@ -90,7 +90,7 @@ async def open_reply(
             if upload.fault is not None:
                 raise upload.fault from None
             log.debug("%s does not answer: %r", upstream.name, error)
-            raise Unavailable(f"{upstream.name} does not answer") from error
+            raise Unavailable(f"{upstream.name} does not respond") from error
         try:
             yield answer
         finally:
@@ -127,7 +127,7 @@ async def body_pieces(answer: aiohttp.ClientResponse, begun: list[bytes]) -> Asy
         try:
             piece = await answer.content.read(PIECE_BYTES)
         except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable("Jupyter broke off its reply") from error
+            raise Unavailable("Truncated reply of Jupyter") from error
         if not piece:
             return
         yield piece

@@ -164,7 +164,7 @@ class PageOperations:
         if found := self._files.find(path):
             return self._send(request, found, _FOREVER if path.startswith(ASSETS) else _ASK_AGAIN)
         if path.startswith(ASSETS):
-            raise NotFound("The page has no such file: reload it, the server may have been updated")
+            raise NotFound("File not found: reload the page, the server may have been updated")
         return await self.index(request)
 
     def _index(self) -> PageFile:

@@ -88,8 +88,6 @@ def operation_type(document: Json, path: Json, operation: Json) -> str:
 
 
 def content_type(document: Json, body: Json) -> str:
-    if schema := body.get("x-json"):
-        return str(schema)
     content = resolved(document, body).get("content", {})
     for media, value in content.items():
         return type_of(value.get("schema", {}), "    ") if "json" in media else "Blob"

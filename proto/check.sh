@@ -21,7 +21,8 @@ proto/generate.sh "$fresh"
 if ! diff -rq --exclude=__init__.py --exclude=__pycache__ "$fresh/fetchml/v1" fetchml/v1 ||
   ! cmp "$fresh/proto/fetchml.binpb" proto/fetchml.binpb ||
   ! cmp "$fresh/envoy/fetchml.pb" envoy/fetchml.pb ||
-  ! diff "$fresh/docs/api.md" docs/api.md; then
+  ! diff "$fresh/docs/api.md" docs/api.md ||
+  ! diff "$fresh/fetchml/api/rest/openapi.yaml" fetchml/api/rest/openapi.yaml; then
   echo "The generated files differ from the protos: run make proto and commit the result." >&2
   exit 1
 fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes everything that is generated from the protos: the Python code, the descriptor sets and
-# docs/api.md. DESTINATION is a folder that stands for the root of the repository (default: the
+# Writes everything that is generated from the protos: the Python code, the descriptor sets,
+# docs/api.md and the OpenAPI description. DESTINATION is a folder that stands for the root of the repository (default: the
 # repository itself).
 #
 #   proto/generate.sh [DESTINATION]
@@ -12,7 +12,7 @@ python=$root/.venv/bin/python
 protoc=$root/proto/protoc.sh
 cd "$root/proto"
 
-mkdir -p "$destination"/{fetchml/v1,proto,envoy,docs}
+mkdir -p "$destination"/{fetchml/v1,fetchml/api/rest,proto,envoy,docs}
 # A file of a proto that no longer exists must not stay behind.
 rm -f "$destination"/fetchml/v1/*_pb2.py "$destination"/fetchml/v1/*_pb2.pyi \
   "$destination"/fetchml/v1/*_pb2_grpc.py
@@ -32,3 +32,6 @@ trap 'rm -f "$commented"' EXIT
 "$protoc" --include_imports --include_source_info --descriptor_set_out="$commented" \
   fetchml/v1/*.proto
 "$python" reference.py "$commented" "$destination/docs/api.md"
+cd "$root"
+"$python" -m proto.openapi proto/openapi.yaml "$commented" \
+  "$destination/fetchml/api/rest/openapi.yaml"

@@ -79,8 +79,8 @@ def listing(request: ListRequest) -> Listing:
     impossible = False
     if (status := request.status) is not None:
         if status not in STATUS_FILTER:
-            known = ", ".join(STATUS_FILTER)
-            raise BadRequest(f"status: must be one of {known}; use states for {status}")
+            allowed = ", ".join(STATUS_FILTER)
+            raise BadRequest(f"status: must be one of {allowed}; use states for {status}")
         impossible = bool(states) and status not in states
         states = (status,)
     if by_token:
@@ -122,7 +122,7 @@ def _position(token: str, checksum: int) -> tuple[int, str]:
         packed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         created_at, task_id, filters = _TOKEN.unpack(packed)
     except (binascii.Error, ValueError, struct.error):
-        raise BadRequest("page_token: is not valid; start again without it") from None
+        raise BadRequest("page_token: invalid; start again without it") from None
     if filters != checksum:
         raise BadRequest("page_token: belongs to other filters; start again without it")
     return created_at, str(UUID(bytes=task_id))

@@ -3,15 +3,17 @@
 `Task` has no table: replies hold many tasks, so `task_json` and `fill_task` are written for speed.
 """
 
+from collections import abc
 from collections.abc import Awaitable, Callable, Collection
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.api.task_json import rfc3339
 from fetchml.api.task_messages import timestamp
+from fetchml.core.model import Status
 from fetchml.system.pacing import map_paced
 
 T = TypeVar("T")
@@ -141,6 +143,16 @@ def _same_name(descriptor: Any, of: str, *, full: bool) -> Field:
     return (Time if is_time else Field)(descriptor.name, path, full=full)
 
 
+class Reply(Protocol):
+    """Converts a result to the body of a reply. `full`: include the fields that the contract does
+    not define. Other tasks may run while long lists are converted."""
+
+    async def json_paced(self, value: Any, rows: EncodeRows, *, full: bool = False) -> object:
+        """`rows` encodes the long lists."""
+
+    async def message_paced(self, value: Any, *, full: bool = False) -> Message: ...
+
+
 class Mapping(Generic[T, M]):
     """The fields of a type, from which its JSON and its message are built."""
 
@@ -170,26 +182,43 @@ class Mapping(Generic[T, M]):
 
     def json(self, value: T, *, full: bool = False) -> dict[str, object]:
         """`full`: include the fields that the contract does not define."""
-        return {field.name: field.json(found) for field, found in self._found(value, full=full)}
+        return {field.name: field.json(each) for field, each in self._values(value, full=full)}
 
     def message(self, value: T, *, full: bool = False) -> M:
         """`full`: include the fields that the contract does not define."""
-        found = self._found(value, full=full)
-        return self._message(**{field.name: field.message(value) for field, value in found})
+        values = self._values(value, full=full)
+        return self._message(**{field.name: field.message(value) for field, value in values})
 
     async def json_paced(self, value: T, rows: EncodeRows, *, full: bool = False) -> object:
         """Like `json`. `rows` encodes the long lists."""
-        found = self._found(value, full=full)
-        return {field.name: await field.json_paced(value, rows) for field, value in found}
+        values = self._values(value, full=full)
+        return {field.name: await field.json_paced(value, rows) for field, value in values}
 
     async def message_paced(self, value: T, *, full: bool = False) -> M:
         """Like `message`. Other tasks may run while the long lists are converted."""
-        found = self._found(value, full=full)
+        values = self._values(value, full=full)
         return self._message(
-            **{field.name: await field.message_paced(value) for field, value in found}
+            **{field.name: await field.message_paced(value) for field, value in values}
         )
 
-    def _found(self, value: T, *, full: bool) -> list[tuple[Field, Any]]:
+    def _values(self, value: T, *, full: bool) -> list[tuple[Field, Any]]:
         fields = self._full if full else self._basic
-        found = [(field, field.of(value)) for field in fields]
-        return [each for each in found if each[1] is not None]
+        values = [(field, field.of(value)) for field in fields]
+        return [each for each in values if each[1] is not None]
+
+
+class Counted(Protocol):
+    """Has tasks."""
+
+    @property
+    def counts(self) -> abc.Mapping[Status, int]:
+        """Tasks by the status that clients see."""
+
+
+def status_fields() -> list[Field]:
+    """Return a field for each status, whose value is the number of tasks of a `Counted`."""
+    return [Field(status.value, _count(status)) for status in Status]
+
+
+def _count(status: Status) -> Callable[[Counted], int]:
+    return lambda view: view.counts.get(status, 0)

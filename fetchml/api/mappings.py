@@ -1,34 +1,70 @@
-"""The fields that REST and gRPC show of every type except `Task`."""
+"""The fields that REST and gRPC show of every type, except those of `Task`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from fetchml.api.mapping import Field, LongRows, Mapping, Nested, Rows, Time
+from fetchml.api.mapping import (
+    EncodeRows,
+    Field,
+    LongRows,
+    Mapping,
+    Nested,
+    Reply,
+    Rows,
+    Time,
+    status_fields,
+)
+from fetchml.api.task_json import target_json, task_json
+from fetchml.api.task_messages import target_message, task_message
+from fetchml.core import notifications
 from fetchml.core.audit import AuditEntry
+from fetchml.core.bookings.booking import Booking
 from fetchml.core.gpus.health import GpuProcess
-from fetchml.core.model import Key
+from fetchml.core.model import Key, Task
+from fetchml.core.notifications import Delivery, DeliveryState
 from fetchml.core.requests.pruning import Pruned
 from fetchml.core.requests.secrets import Secret
 from fetchml.core.snapshots import Entry, EntryKind, Snapshot
 from fetchml.core.storage import Kind, Used
+from fetchml.core.usage import DayUse, GpuHold, UserDay
+from fetchml.engine.experiments import ExperimentView
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, NodeStatus
 from fetchml.engine.retention import StorageReport
+from fetchml.engine.sweeps import SweepChange, SweepPage, SweepResult, SweepResults, SweepView
+from fetchml.engine.usage.history import DaysOfUse, GpuHistory, GpuTrack
+from fetchml.environments.environment_service import EnvironmentPage, KeptEnvironment
 from fetchml.files.storage_usage import UserStorage
 from fetchml.files.volume_usage import VolumeReport
+from fetchml.notifications.notification_service import (
+    NotificationPage,
+    NotificationSettings,
+    TestResult,
+    WebhookSecret,
+)
+from fetchml.ports.usage_store import GpuPoint, TaskHistory, TaskPoint
+from fetchml.snapshots.snapshot_service import FileList
 from fetchml.v1 import (
     access_pb2,
     audit_pb2,
+    environment_pb2,
+    experiment_pb2,
     gpu_pb2,
     jupyter_pb2,
     key_pb2,
+    notification_pb2,
     queue_pb2,
     secret_pb2,
     server_pb2,
     snapshot_pb2,
     storage_pb2,
+    sweep_pb2,
     task_pb2,
+    usage_pb2,
 )
 from fetchml.views import (
+    ExperimentResult,
+    ExperimentResults,
     Explanation,
     Finding,
     Interruption,
@@ -45,6 +81,21 @@ from fetchml.views import (
     StartEstimate,
     TaskPortLink,
 )
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+class _TaskReply(Reply):
+    async def json_paced(self, value: Task, rows: EncodeRows, *, full: bool = False) -> object:
+        return task_json(value, full=full)
+
+    async def message_paced(self, value: Task, *, full: bool = False) -> task_pb2.Task:
+        return task_message(value, full=full)
+
+
+TASK = _TaskReply()
 
 QUEUE: Mapping[QueueStats, queue_pb2.QueueStats] = Mapping(queue_pb2.QueueStats)
 
@@ -65,7 +116,7 @@ AUDIT_ENTRY: Mapping[AuditEntry, audit_pb2.AuditEntry] = Mapping(
 )
 
 AUDIT_LIST: Mapping[Sequence[AuditEntry], audit_pb2.AuditList] = Mapping(
-    audit_pb2.AuditList, LongRows("entries", AUDIT_ENTRY, lambda found: found)
+    audit_pb2.AuditList, LongRows("entries", AUDIT_ENTRY, _itself)
 )
 
 LOG_TIME: Mapping[LogTime, task_pb2.TaskLogInfo.LogTime] = Mapping(task_pb2.TaskLogInfo.LogTime)
@@ -77,7 +128,7 @@ LOG_INFO: Mapping[LogInfo, task_pb2.TaskLogInfo] = Mapping(
 LOG_MATCH: Mapping[LogMatch, task_pb2.TaskLogMatches.Match] = Mapping(task_pb2.TaskLogMatches.Match)
 
 LOG_MATCHES: Mapping[LogMatches, task_pb2.TaskLogMatches] = Mapping(
-    task_pb2.TaskLogMatches, Rows("matches", LOG_MATCH, keep_empty=True)
+    task_pb2.TaskLogMatches, LongRows("matches", LOG_MATCH)
 )
 
 INTERRUPTION: Mapping[Interruption, task_pb2.TaskInterruption] = Mapping(task_pb2.TaskInterruption)
@@ -148,7 +199,7 @@ GPUS: Mapping[GpuReport, gpu_pb2.GpuList] = Mapping(
 KEY: Mapping[Key, key_pb2.Key] = Mapping(key_pb2.Key)
 
 KEYS: Mapping[Sequence[Key], key_pb2.ListKeysResponse] = Mapping(
-    key_pb2.ListKeysResponse, LongRows("keys", KEY, lambda found: found)
+    key_pb2.ListKeysResponse, LongRows("keys", KEY, _itself)
 )
 
 NEW_KEY: Mapping[tuple[Key, str], key_pb2.CreateKeyResponse] = Mapping(
@@ -167,7 +218,7 @@ SIGN_IN_CODE: Mapping[tuple[str, str, int], key_pb2.CreateSignInCodeResponse] = 
 SECRET: Mapping[Secret, secret_pb2.Secret] = Mapping(secret_pb2.Secret)
 
 SECRETS: Mapping[Sequence[Secret], secret_pb2.ListSecretsResponse] = Mapping(
-    secret_pb2.ListSecretsResponse, LongRows("secrets", SECRET, lambda found: found)
+    secret_pb2.ListSecretsResponse, LongRows("secrets", SECRET, _itself)
 )
 
 STORAGE_USE: Mapping[tuple[Kind, Used], storage_pb2.StorageUse] = Mapping(
@@ -222,8 +273,8 @@ FINDING: Mapping[Finding, server_pb2.Finding] = Mapping(
 
 DOCTOR: Mapping[Sequence[Finding], server_pb2.DoctorReport] = Mapping(
     server_pb2.DoctorReport,
-    Field("ok", lambda found: all(each.ok for each in found)),
-    Rows("findings", FINDING, lambda found: found, keep_empty=True),
+    Field("ok", lambda findings: all(each.ok for each in findings)),
+    Rows("findings", FINDING, _itself, keep_empty=True),
 )
 
 _IS_LINK = EntryKind.LINK
@@ -235,4 +286,227 @@ SNAPSHOT_FILE: Mapping[Entry, snapshot_pb2.SnapshotFile] = Mapping(
     Field("target", lambda entry: entry.content if entry.kind is _IS_LINK else None),
 )
 
+SNAPSHOT_FILES: Mapping[FileList, snapshot_pb2.ListSnapshotFilesResponse] = Mapping(
+    snapshot_pb2.ListSnapshotFilesResponse, LongRows("files", SNAPSHOT_FILE)
+)
+
 TASK_PORT_LINK: Mapping[TaskPortLink, access_pb2.TaskPortLink] = Mapping(access_pb2.TaskPortLink)
+
+
+BOOKING: Mapping[Booking, gpu_pb2.Booking] = Mapping(
+    gpu_pb2.Booking,
+    Field("user_id", "user", keep_empty=False),
+    Field("created_by", keep_empty=False),
+)
+
+BOOKINGS: Mapping[Sequence[Booking], gpu_pb2.ListBookingsResponse] = Mapping(
+    gpu_pb2.ListBookingsResponse, LongRows("bookings", BOOKING, _itself)
+)
+
+
+KEPT_ENVIRONMENT: Mapping[KeptEnvironment, environment_pb2.KeptEnvironment] = Mapping(
+    environment_pb2.KeptEnvironment,
+    Field("user_id", "record.user"),
+    Field("snapshot_id", "record.snapshot_id", keep_empty=False),
+    Field("tasks"),
+    Time("last_used_at", lambda kept: kept.record.used_ns // 1_000_000),
+    of="record",
+)
+
+ENVIRONMENTS: Mapping[EnvironmentPage, environment_pb2.ListEnvironmentsResponse] = Mapping(
+    environment_pb2.ListEnvironmentsResponse, LongRows("environments", KEPT_ENVIRONMENT)
+)
+
+
+_EXPERIMENT_COUNTS: Mapping[ExperimentView, experiment_pb2.Experiment.Counts] = Mapping(
+    experiment_pb2.Experiment.Counts, *status_fields()
+)
+
+EXPERIMENT: Mapping[ExperimentView, experiment_pb2.Experiment] = Mapping(
+    experiment_pb2.Experiment,
+    Field("user_id", "experiment.user", full=True),
+    Nested("counts", _EXPERIMENT_COUNTS, lambda view: view, full=True),
+    of="experiment",
+    full=("description",),
+)
+
+RESULT: Mapping[ExperimentResult, experiment_pb2.ExperimentResult] = Mapping(
+    experiment_pb2.ExperimentResult,
+    Field("task_id", "task.id"),
+    Field("job_name", "task.spec.job_name"),
+    Field("status", "task.shown_status"),
+    Field("command", "task.spec.command"),
+    Field("args", "task.spec.args"),
+    Field("metadata", "task.spec.metadata", keep_empty=False),
+    Field("metrics", keep_empty=False),
+    Field("snapshot_id", "task.spec.snapshot_id"),
+    Field("user_id", "task.user"),
+    of="task",
+)
+
+RESULTS: Mapping[ExperimentResults, experiment_pb2.ListExperimentResultsResponse] = Mapping(
+    experiment_pb2.ListExperimentResultsResponse, LongRows("results", RESULT)
+)
+
+
+def _state(row: Delivery) -> DeliveryState:
+    return DeliveryState.PENDING if row.dead_at is None else DeliveryState.DEAD
+
+
+NOTIFICATION: Mapping[Delivery, notification_pb2.Notification] = Mapping(
+    notification_pb2.Notification,
+    Field("state", _state),
+    Field("task_id", keep_empty=False),
+    Field("sweep_id", keep_empty=False),
+    Time("next_at", lambda row: row.next_at if row.dead_at is None else None),
+    Field("last_error", "error"),
+    Field("of_server", lambda row: row.user == notifications.SERVER, keep_empty=False),
+)
+
+NOTIFICATIONS: Mapping[NotificationPage, notification_pb2.ListNotificationsResponse] = Mapping(
+    notification_pb2.ListNotificationsResponse, LongRows("notifications", NOTIFICATION)
+)
+
+
+class _Targets(Field):
+    """Addresses with their whole URLs, which only their owner gets."""
+
+    def json(self, value: Any) -> object:
+        return [target_json(each, each.url) for each in value]
+
+    def message(self, value: Any) -> object:
+        return [target_message(each, each.url) for each in value]
+
+
+SETTINGS: Mapping[NotificationSettings, notification_pb2.NotificationSettings] = Mapping(
+    notification_pb2.NotificationSettings, _Targets("notify")
+)
+
+WEBHOOK_SECRET: Mapping[WebhookSecret, notification_pb2.WebhookSecret] = Mapping(
+    notification_pb2.WebhookSecret
+)
+
+TEST_RESULT: Mapping[TestResult, notification_pb2.TestNotificationResponse] = Mapping(
+    notification_pb2.TestNotificationResponse
+)
+
+
+_SWEEP_COUNTS: Mapping[SweepView, sweep_pb2.Sweep.Counts] = Mapping(
+    sweep_pb2.Sweep.Counts, *status_fields()
+)
+
+SWEEP: Mapping[SweepView, sweep_pb2.Sweep] = Mapping(
+    sweep_pb2.Sweep,
+    Field("user_id", "sweep.user"),
+    Nested("counts", _SWEEP_COUNTS, lambda view: view),
+    of="sweep",
+    without=("tasks",),
+)
+
+SWEEPS: Mapping[SweepPage, sweep_pb2.ListSweepsResponse] = Mapping(
+    sweep_pb2.ListSweepsResponse, LongRows("sweeps", SWEEP)
+)
+
+CANCELLED: Mapping[SweepChange, sweep_pb2.CancelSweepResponse] = Mapping(
+    sweep_pb2.CancelSweepResponse, Nested("sweep", SWEEP)
+)
+
+RETRIED: Mapping[SweepChange, sweep_pb2.RetrySweepResponse] = Mapping(
+    sweep_pb2.RetrySweepResponse, Nested("sweep", SWEEP)
+)
+
+_RESULT: Mapping[SweepResult, sweep_pb2.ListBestTasksResponse.Result] = Mapping(
+    sweep_pb2.ListBestTasksResponse.Result,
+    Field("task_id", "task.id"),
+    Field("sweep_index", "task.spec.sweep.index"),
+    Field("parameters", "task.spec.sweep.parameters"),
+    Field("value"),
+    Field("metrics"),
+    of="task",
+)
+
+BEST: Mapping[SweepResults, sweep_pb2.ListBestTasksResponse] = Mapping(
+    sweep_pb2.ListBestTasksResponse,
+    Rows("results", _RESULT, keep_empty=True),
+)
+
+
+_HOUR_MS = 3_600_000
+_DECIMALS = 3
+
+
+def _scaled(name: str, parts: float) -> Callable[[object], float | None]:
+    """Return a function for an attribute that is counted in parts of a unit."""
+
+    def value(owner: object) -> float | None:
+        found: float | None = getattr(owner, name)
+        return None if found is None else round(found / parts, _DECIMALS)
+
+    return value
+
+
+def _both(field: str, name: str, parts: float) -> tuple[Field, Field]:
+    """The average and the maximum."""
+    return (
+        Field(field, _scaled(name, parts)),
+        Field(f"{field}_max", _scaled(f"{name}_max", parts)),
+    )
+
+
+TASK_POINT: Mapping[TaskPoint, usage_pb2.TaskUsagePoint] = Mapping(
+    usage_pb2.TaskUsagePoint,
+    *_both("cpu_cores", "cpu", 100),
+    *_both("memory_mb", "memory", 16),
+    *_both("read_mb_per_second", "read", 1024),
+    *_both("write_mb_per_second", "write", 1024),
+)
+
+TASK_USAGE: Mapping[TaskHistory, usage_pb2.TaskUsage] = Mapping(
+    usage_pb2.TaskUsage,
+    Time("since", lambda history: history.since if history.points else None),
+    Time("until", lambda history: history.until if history.points else None),
+    Field("step_seconds", lambda history: history.step // 1000),
+    LongRows("points", TASK_POINT),
+    Nested("total", TASK_POINT),
+)
+
+GPU_POINT: Mapping[GpuPoint, usage_pb2.GpuPoint] = Mapping(
+    usage_pb2.GpuPoint,
+    Field("held_percent", _scaled("held", 1 / 100)),
+    *_both("utilisation_percent", "utilisation", 1),
+    *_both("memory_used_mb", "memory", 1),
+    *_both("temperature_c", "temperature", 1),
+    *_both("power_w", "power", 1),
+)
+
+GPU_HOLD: Mapping[GpuHold, usage_pb2.GpuHold] = Mapping(usage_pb2.GpuHold, Field("user_id", "user"))
+
+GPU_TRACK: Mapping[GpuTrack, usage_pb2.GpuTrack] = Mapping(
+    usage_pb2.GpuTrack,
+    Field("name", keep_empty=False),
+    LongRows("points", GPU_POINT),
+    LongRows("holds", GPU_HOLD),
+)
+
+GPU_HISTORY: Mapping[GpuHistory, usage_pb2.GpuHistory] = Mapping(
+    usage_pb2.GpuHistory,
+    Field("step_seconds", lambda history: history.step // 1000),
+    LongRows("gpus", GPU_TRACK),
+)
+
+GPU_HOURS: Mapping[tuple[UserDay, DayUse], usage_pb2.GpuHours] = Mapping(
+    usage_pb2.GpuHours,
+    Field("day", lambda row: row[0].day),
+    Field("user_id", lambda row: row[0].user),
+    Field("gpu_hours", lambda row: round(row[1].gpu_ms / _HOUR_MS, _DECIMALS)),
+    Field("cpu_hours", lambda row: round(row[1].cpu_ms / _HOUR_MS, _DECIMALS)),
+    Field("completed", lambda row: row[1].completed),
+    Field("failed", lambda row: row[1].failed),
+)
+
+GPU_HOURS_LIST: Mapping[DaysOfUse, usage_pb2.GpuHoursList] = Mapping(
+    usage_pb2.GpuHoursList,
+    Field("first_day", "first"),
+    Field("last_day", "last"),
+    LongRows("days", GPU_HOURS, "rows"),
+)

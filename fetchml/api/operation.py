@@ -1,8 +1,7 @@
 """One operation of both transports: a row of the table in `operations`.
 
 The RPC's descriptor and its `google.api.http` option give the route, the parameters and the fields
-of the body, so that a row has only what no descriptor knows: a function and the mapping of its
-result.
+of the body. A row adds only what no descriptor has: a function and the mapping of its result.
 
 The function is called with the caller, the path's parameters in the path's order, the body if the
 RPC has one, and the query's parameters by name. A body has the shape of JSON, also over gRPC: the
@@ -22,7 +21,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.api.mapping import Mapping
+from fetchml.api.mapping import Reply
 from fetchml.api.task_messages import milliseconds, target_fields, time_text, wants_full
 from fetchml.core.model import Principal
 from fetchml.core.requests.checks import MAX_ITEMS
@@ -34,7 +33,7 @@ class Operation:
         self,
         rpc: MethodDescriptor,
         call: Callable[..., Any],
-        reply: Mapping[Any, Any] | None = None,
+        reply: Reply | None = None,
         *,
         status: int = 200,
     ) -> None:
@@ -47,7 +46,7 @@ class Operation:
         self.method = (http.WhichOneof("pattern") or "").upper()
         """HTTP method; empty if the operation is not offered over REST."""
         path: str = getattr(http, http.WhichOneof("pattern") or "get")
-        self.path = re.sub(r"\{\w+_id\}", "{id}", path)
+        self.path = path
         self.in_path = re.findall(r"\{(\w+)\}", path)
         self.has_body = http.body == "*"
         self.has_view = "view" in rpc.input_type.fields_by_name
@@ -67,20 +66,19 @@ class Operation:
 
     async def answer(self, who: Principal, request: Message) -> Message:
         """Return the reply to a message. Raises RequestError."""
-        given: Any = request
-        full = self.has_view and wants_full(given.view)
-        path = [getattr(given, name) for name in self.in_path]
+        sent: Any = request
+        full = self.has_view and wants_full(sent.view)
+        path = [getattr(sent, name) for name in self.in_path]
         read = _body if self.has_body else _parameters
         result = await self.run(who, path, read(request, self.fields))
         if self.reply is None:
             return Empty()
-        message: Message = await self.reply.message_paced(result, full=full)
-        return message
+        return await self.reply.message_paced(result, full=full)
 
 
 def _parameters(request: Message, fields: Sequence[FieldDescriptor]) -> dict[str, Any]:
     return {
-        field.name: _parameter(request, field) if _is_given(request, field) else None
+        field.name: _parameter(request, field) if _is_set(request, field) else None
         for field in fields
     }
 
@@ -98,11 +96,11 @@ def _body(request: Message, fields: Sequence[FieldDescriptor]) -> dict[str, Any]
     return {
         field.name: _plain(field, getattr(request, field.name))
         for field in fields
-        if _is_given(request, field)
+        if _is_set(request, field)
     }
 
 
-def _is_given(request: Message, field: FieldDescriptor) -> bool:
+def _is_set(request: Message, field: FieldDescriptor) -> bool:
     """Return whether the field is set. A required one is, even if it is empty: its rule then says
     more than that it is missing."""
     if field.has_presence:
@@ -134,5 +132,5 @@ _CONVERSIONS: dict[Any, Callable[[Any], object]] = {
 
 def _name(field: FieldDescriptor, number: int) -> str:
     """Return the name of an enum's value. A number without a name becomes a malformed one."""
-    found = field.enum_type.values_by_number.get(number) if field.enum_type else None
-    return str(number) if found is None else str(found.name)
+    value = field.enum_type.values_by_number.get(number) if field.enum_type else None
+    return str(number) if value is None else str(value.name)

@@ -9,38 +9,52 @@ from types import ModuleType
 
 from google.protobuf.descriptor import MethodDescriptor
 
-from fetchml.api.booking_mappings import BOOKING, BOOKINGS
-from fetchml.api.environment_mappings import ENVIRONMENTS
-from fetchml.api.experiment_mappings import EXPERIMENT, RESULTS
 from fetchml.api.mappings import (
     AUDIT_LIST,
+    BEST,
+    BOOKING,
+    BOOKINGS,
+    CANCELLED,
     DOCTOR,
+    ENVIRONMENTS,
+    EXPERIMENT,
+    EXPLANATION,
     GPU,
+    GPU_HISTORY,
+    GPU_HOURS_LIST,
     GPUS,
+    INTERRUPTION,
     KEY,
     KEYS,
+    LOG_INFO,
+    LOG_MATCHES,
     NEW_KEY,
+    NOTIFICATION,
+    NOTIFICATIONS,
     PRUNED,
+    RESULTS,
+    RETRIED,
     SECRET,
     SECRETS,
     SERVER,
-    SIGN_IN_CODE,
-    STORAGE,
-)
-from fetchml.api.notification_mappings import (
-    NOTIFICATION,
-    NOTIFICATIONS,
     SETTINGS,
+    SIGN_IN_CODE,
+    SNAPSHOT,
+    SNAPSHOT_FILES,
+    STORAGE,
+    SWEEP,
+    SWEEPS,
+    TASK,
+    TASK_USAGE,
     TEST_RESULT,
     WEBHOOK_SECRET,
 )
 from fetchml.api.operation import Operation
 from fetchml.api.services import ApiServices
-from fetchml.api.sweep_mappings import BEST, CANCELLED, RETRIED, SWEEP, SWEEPS
-from fetchml.api.usage_mappings import GPU_HISTORY, GPU_HOURS_LIST, TASK_USAGE
 from fetchml.auth.keyring import KeyManager
 from fetchml.auth.sign_in import SignIn
 from fetchml.core.model import Principal
+from fetchml.core.requests.logs import DEFAULT_MATCHES, LogRange, LogSearch
 from fetchml.engine.experiments import ExperimentView
 from fetchml.engine.sweeps import SweepResults
 from fetchml.v1 import (
@@ -52,10 +66,13 @@ from fetchml.v1 import (
     notification_pb2,
     secret_pb2,
     server_pb2,
+    snapshot_pb2,
     storage_pb2,
     sweep_pb2,
+    task_pb2,
     usage_pb2,
 )
+from fetchml.views import LogInfo, LogMatches
 
 
 def key_operations(keys: KeyManager) -> list[Operation]:
@@ -68,7 +85,7 @@ def key_operations(keys: KeyManager) -> list[Operation]:
 
 
 def operations(api: ApiServices) -> list[Operation]:
-    engine, gpus, secrets = api.engine, api.gpus, api.secrets
+    engine, gpus, secrets, snapshots = api.engine, api.gpus, api.secrets, api.snapshots
     notifications, sweeps, usage = engine.notifications, engine.sweeps, engine.usage
     sign_in = SignIn(api.admission, api.audit)
 
@@ -76,9 +93,38 @@ def operations(api: ApiServices) -> list[Operation]:
         code, expires_at = await sign_in.create_code(who)
         return code, f"{api.jupyter.origins.page_url(who.address)}#code={code}", expires_at
 
+    async def experiment(who: Principal, experiment_id: str) -> ExperimentView:
+        return api.experiments.with_counts(who, api.experiments.get(who, experiment_id))
+
     async def archive(who: Principal, experiment_id: str) -> ExperimentView:
         archived = await api.experiments.archive(who, experiment_id)
         return api.experiments.with_counts(who, archived)
+
+    async def log_info(
+        who: Principal, task_id: str, attempt: int | None, offset: int | None, limit: int | None
+    ) -> LogInfo:
+        wanted = LogRange(attempt=attempt, offset=offset, limit=limit)
+        return await engine.logs.info(who, task_id, wanted)
+
+    async def search_log(
+        who: Principal,
+        task_id: str,
+        q: str | None,
+        attempt: int | None,
+        offset: int | None,
+        limit: int | None,
+        backwards: bool | None,
+        ignore_case: bool | None,
+    ) -> LogMatches:
+        wanted = LogSearch(
+            q or "",
+            attempt=attempt,
+            offset=offset,
+            limit=DEFAULT_MATCHES if limit is None else limit,
+            backwards=bool(backwards),
+            ignore_case=bool(ignore_case),
+        )
+        return await engine.logs.search(who, task_id, wanted)
 
     async def best(
         who: Principal, sweep_id: str, metric: str | None, goal: str | None, limit: int | None
@@ -88,9 +134,19 @@ def operations(api: ApiServices) -> list[Operation]:
     return [
         *key_operations(api.keys),
         Operation(_rpc(key_pb2, "CreateSignInCode"), sign_in_code, SIGN_IN_CODE),
+        Operation(_rpc(task_pb2, "InterruptTask"), engine.changes.interrupt, INTERRUPTION),
+        Operation(_rpc(task_pb2, "DeclareTaskLost"), engine.silent.declare_lost, TASK),
+        Operation(_rpc(task_pb2, "CancelTask"), engine.tasks.cancel, TASK),
+        Operation(_rpc(task_pb2, "ExplainTask"), engine.tasks.explain, EXPLANATION),
+        Operation(_rpc(task_pb2, "GetTaskLogInfo"), log_info, LOG_INFO),
+        Operation(_rpc(task_pb2, "SearchTaskLogs"), search_log, LOG_MATCHES),
+        Operation(_rpc(snapshot_pb2, "GetSnapshot"), snapshots.get, SNAPSHOT),
+        Operation(_rpc(snapshot_pb2, "ListSnapshotFiles"), snapshots.reads.list, SNAPSHOT_FILES),
+        Operation(_rpc(snapshot_pb2, "DeleteSnapshot"), snapshots.delete),
         Operation(_rpc(secret_pb2, "ListSecrets"), secrets.list, SECRETS),
         Operation(_rpc(secret_pb2, "SetSecret"), secrets.set, SECRET),
         Operation(_rpc(secret_pb2, "DeleteSecret"), secrets.delete),
+        Operation(_rpc(experiment_pb2, "GetExperiment"), experiment, EXPERIMENT),
         Operation(_rpc(experiment_pb2, "ArchiveExperiment"), archive, EXPERIMENT),
         Operation(_rpc(experiment_pb2, "DeleteExperiment"), api.experiments.delete),
         Operation(_rpc(experiment_pb2, "ListExperimentResults"), engine.results.list, RESULTS),

@@ -318,7 +318,9 @@ def states_of(numbers: Iterable[int], field: str = "states") -> tuple[Status, ..
     states = []
     for number in numbers:
         if number not in _STATUS:
-            raise BadRequest(f"{field}: {number} is not a state: use one of {', '.join(Status)}")
+            raise BadRequest(
+                f"{field}: unknown state {number}; expected one of {', '.join(Status)}"
+            )
         states.append(_STATUS[number])
     return tuple(states)
 

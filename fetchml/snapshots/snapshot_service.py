@@ -6,10 +6,11 @@ The records are in memory and in the store; the trees are files, handled in thre
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from fetchml import __version__
 from fetchml.auth.audit import Audit
@@ -22,6 +23,7 @@ from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
 from fetchml.core.snapshots import Entry, Snapshot
 from fetchml.errors import BadRequest, Conflict, DiskFull, Forbidden, NotFound, Unavailable
 from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.reads import FileReads, OpenedFile
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.pages import PART_BYTES
 from fetchml.ports.launcher import Owner, PrepareError
@@ -113,11 +115,12 @@ class SnapshotReads:
             raise NotFound(f"There is no snapshot {snapshot_id[:64]!r}") from None
         return FileList(_fitting(entries[offset : offset + limit]), len(entries))
 
-    async def open(self, who: Principal, snapshot_id: str, path: str) -> BinaryIO:
+    async def open(self, who: Principal, snapshot_id: str, path: str) -> OpenedFile:
         """Open a file. Raises NotFound, also for links and folders."""
         found = self._records.find(who, snapshot_id)
         try:
-            return await asyncio.to_thread(self._files.open_file, found.id, path)
+            file = await asyncio.to_thread(self._files.open_file, found.id, path)
+            return OpenedFile(file, os.fstat(file.fileno()).st_size, found.id, FileReads())
         except OSError:
             raise NotFound(f"The snapshot has no file {path[:256]!r}") from None
 

@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65tchml/v1/audit.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x02\n\nAuditEntry\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06\x61\x63tion\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06target\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x14\n\x07user_id\x18\x05 \x01(\tH\x03\x88\x01\x01\x12\x13\n\x06key_id\x18\x06 \x01(\tH\x04\x88\x01\x01\x12\x14\n\x07\x61\x64\x64ress\x18\x07 \x01(\tH\x05\x88\x01\x01\x12\x14\n\x07outcome\x18\x08 \x01(\tH\x06\x88\x01\x01\x12\x13\n\x06\x64\x65tail\x18\t \x01(\tH\x07\x88\x01\x01\x42\x05\n\x03_idB\t\n\x07_actionB\t\n\x07_targetB\n\n\x08_user_idB\t\n\x07_key_idB\n\n\x08_addressB\n\n\x08_outcomeB\t\n\x07_detail\"\x9c\x01\n\x10ListAuditRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x62\x65\x66ore\x18\x05 \x01(\t\x12\x12\n\x05limit\x18\x06 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_limit\"4\n\tAuditList\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.fetchml.v1.AuditEntry2c\n\x0c\x41uditService\x12S\n\tListAudit\x12\x1c.fetchml.v1.ListAuditRequest\x1a\x15.fetchml.v1.AuditList\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/auditB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65tchml/v1/audit.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x02\n\nAuditEntry\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06\x61\x63tion\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x06target\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x12\x1a\n\x07user_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01H\x03\x88\x01\x01\x12\x19\n\x06key_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01H\x04\x88\x01\x01\x12\x1a\n\x07\x61\x64\x64ress\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01H\x05\x88\x01\x01\x12\x14\n\x07outcome\x18\x08 \x01(\tH\x06\x88\x01\x01\x12\x19\n\x06\x64\x65tail\x18\t \x01(\tB\x04\xe2\x41\x01\x01H\x07\x88\x01\x01\x42\x05\n\x03_idB\t\n\x07_actionB\t\n\x07_targetB\n\n\x08_user_idB\t\n\x07_key_idB\n\n\x08_addressB\n\n\x08_outcomeB\t\n\x07_detail\"\x9c\x01\n\x10ListAuditRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x62\x65\x66ore\x18\x05 \x01(\t\x12\x12\n\x05limit\x18\x06 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_limit\"4\n\tAuditList\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.fetchml.v1.AuditEntry2c\n\x0c\x41uditService\x12S\n\tListAudit\x12\x1c.fetchml.v1.ListAuditRequest\x1a\x15.fetchml.v1.AuditList\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/auditB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,14 +35,24 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fetchml.v1.audit_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\024fetchml/v1;fetchmlv1'
+  _globals['_AUDITENTRY'].fields_by_name['target']._loaded_options = None
+  _globals['_AUDITENTRY'].fields_by_name['target']._serialized_options = b'\342A\001\001'
+  _globals['_AUDITENTRY'].fields_by_name['user_id']._loaded_options = None
+  _globals['_AUDITENTRY'].fields_by_name['user_id']._serialized_options = b'\342A\001\001'
+  _globals['_AUDITENTRY'].fields_by_name['key_id']._loaded_options = None
+  _globals['_AUDITENTRY'].fields_by_name['key_id']._serialized_options = b'\342A\001\001'
+  _globals['_AUDITENTRY'].fields_by_name['address']._loaded_options = None
+  _globals['_AUDITENTRY'].fields_by_name['address']._serialized_options = b'\342A\001\001'
+  _globals['_AUDITENTRY'].fields_by_name['detail']._loaded_options = None
+  _globals['_AUDITENTRY'].fields_by_name['detail']._serialized_options = b'\342A\001\001'
   _globals['_AUDITSERVICE'].methods_by_name['ListAudit']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['ListAudit']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/audit'
-  _globals['_AUDITENTRY']._serialized_start=102
-  _globals['_AUDITENTRY']._serialized_end=408
-  _globals['_LISTAUDITREQUEST']._serialized_start=411
-  _globals['_LISTAUDITREQUEST']._serialized_end=567
-  _globals['_AUDITLIST']._serialized_start=569
-  _globals['_AUDITLIST']._serialized_end=621
-  _globals['_AUDITSERVICE']._serialized_start=623
-  _globals['_AUDITSERVICE']._serialized_end=722
+  _globals['_AUDITENTRY']._serialized_start=135
+  _globals['_AUDITENTRY']._serialized_end=471
+  _globals['_LISTAUDITREQUEST']._serialized_start=474
+  _globals['_LISTAUDITREQUEST']._serialized_end=630
+  _globals['_AUDITLIST']._serialized_start=632
+  _globals['_AUDITLIST']._serialized_end=684
+  _globals['_AUDITSERVICE']._serialized_start=686
+  _globals['_AUDITSERVICE']._serialized_end=785
 # @@protoc_insertion_point(module_scope)

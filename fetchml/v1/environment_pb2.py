@@ -28,7 +28,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x65tchml/v1/environment.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x03\n\x0fKeptEnvironment\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07user_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x11\n\x04kind\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x11\n\x04path\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x18\n\x0bsnapshot_id\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x12\n\x05image\x18\x06 \x01(\tH\x05\x88\x01\x01\x12\x12\n\x05\x62ytes\x18\x07 \x01(\x03H\x06\x88\x01\x01\x12\x12\n\x05\x66iles\x18\x08 \x01(\x03H\x07\x88\x01\x01\x12\x12\n\x05tasks\x18\t \x01(\x05H\x08\x88\x01\x01\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x05\n\x03_idB\n\n\x08_user_idB\x07\n\x05_kindB\x07\n\x05_pathB\x0e\n\x0c_snapshot_idB\x08\n\x06_imageB\x08\n\x06_bytesB\x08\n\x06_filesB\x08\n\x06_tasks\"h\n\x17ListEnvironmentsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x03 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"k\n\x18ListEnvironmentsResponse\x12\x31\n\x0c\x65nvironments\x18\x01 \x03(\x0b\x32\x1b.fetchml.v1.KeptEnvironment\x12\x12\n\x05total\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_total\"8\n\x18\x44\x65leteEnvironmentRequest\x12\x1c\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\x8b\x02\n\x12\x45nvironmentService\x12w\n\x10ListEnvironments\x12#.fetchml.v1.ListEnvironmentsRequest\x1a$.fetchml.v1.ListEnvironmentsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/environments\x12|\n\x11\x44\x65leteEnvironment\x12$.fetchml.v1.DeleteEnvironmentRequest\x1a\x16.google.protobuf.Empty\")\x82\xd3\xe4\x93\x02#*!/v1/environments/{environment_id}B\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x65tchml/v1/environment.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x03\n\x0fKeptEnvironment\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07user_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x11\n\x04kind\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x11\n\x04path\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x1e\n\x0bsnapshot_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01H\x04\x88\x01\x01\x12\x12\n\x05image\x18\x06 \x01(\tH\x05\x88\x01\x01\x12\x12\n\x05\x62ytes\x18\x07 \x01(\x03H\x06\x88\x01\x01\x12\x12\n\x05\x66iles\x18\x08 \x01(\x03H\x07\x88\x01\x01\x12\x12\n\x05tasks\x18\t \x01(\x05H\x08\x88\x01\x01\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x05\n\x03_idB\n\n\x08_user_idB\x07\n\x05_kindB\x07\n\x05_pathB\x0e\n\x0c_snapshot_idB\x08\n\x06_imageB\x08\n\x06_bytesB\x08\n\x06_filesB\x08\n\x06_tasks\"h\n\x17ListEnvironmentsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x03 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"k\n\x18ListEnvironmentsResponse\x12\x31\n\x0c\x65nvironments\x18\x01 \x03(\x0b\x32\x1b.fetchml.v1.KeptEnvironment\x12\x12\n\x05total\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_total\"8\n\x18\x44\x65leteEnvironmentRequest\x12\x1c\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\x8b\x02\n\x12\x45nvironmentService\x12w\n\x10ListEnvironments\x12#.fetchml.v1.ListEnvironmentsRequest\x1a$.fetchml.v1.ListEnvironmentsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/environments\x12|\n\x11\x44\x65leteEnvironment\x12$.fetchml.v1.DeleteEnvironmentRequest\x1a\x16.google.protobuf.Empty\")\x82\xd3\xe4\x93\x02#*!/v1/environments/{environment_id}B\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fetchml.v1.environment_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\024fetchml/v1;fetchmlv1'
+  _globals['_KEPTENVIRONMENT'].fields_by_name['snapshot_id']._loaded_options = None
+  _globals['_KEPTENVIRONMENT'].fields_by_name['snapshot_id']._serialized_options = b'\342A\001\001'
   _globals['_DELETEENVIRONMENTREQUEST'].fields_by_name['environment_id']._loaded_options = None
   _globals['_DELETEENVIRONMENTREQUEST'].fields_by_name['environment_id']._serialized_options = b'\342A\001\002'
   _globals['_ENVIRONMENTSERVICE'].methods_by_name['ListEnvironments']._loaded_options = None
@@ -43,13 +45,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENVIRONMENTSERVICE'].methods_by_name['DeleteEnvironment']._loaded_options = None
   _globals['_ENVIRONMENTSERVICE'].methods_by_name['DeleteEnvironment']._serialized_options = b'\202\323\344\223\002#*!/v1/environments/{environment_id}'
   _globals['_KEPTENVIRONMENT']._serialized_start=170
-  _globals['_KEPTENVIRONMENT']._serialized_end=561
-  _globals['_LISTENVIRONMENTSREQUEST']._serialized_start=563
-  _globals['_LISTENVIRONMENTSREQUEST']._serialized_end=667
-  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_start=669
-  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_end=776
-  _globals['_DELETEENVIRONMENTREQUEST']._serialized_start=778
-  _globals['_DELETEENVIRONMENTREQUEST']._serialized_end=834
-  _globals['_ENVIRONMENTSERVICE']._serialized_start=837
-  _globals['_ENVIRONMENTSERVICE']._serialized_end=1104
+  _globals['_KEPTENVIRONMENT']._serialized_end=567
+  _globals['_LISTENVIRONMENTSREQUEST']._serialized_start=569
+  _globals['_LISTENVIRONMENTSREQUEST']._serialized_end=673
+  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_start=675
+  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_end=782
+  _globals['_DELETEENVIRONMENTREQUEST']._serialized_start=784
+  _globals['_DELETEENVIRONMENTREQUEST']._serialized_end=840
+  _globals['_ENVIRONMENTSERVICE']._serialized_start=843
+  _globals['_ENVIRONMENTSERVICE']._serialized_end=1110
 # @@protoc_insertion_point(module_scope)

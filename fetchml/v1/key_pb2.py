@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x66\x65tchml/v1/key.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x02\n\x03Key\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x14.fetchml.v1.Key.RoleH\x02\x88\x01\x01\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\x04Role\x12\x14\n\x10role_unspecified\x10\x00\x12\n\n\x06viewer\x10\x01\x12\x08\n\x04user\x10\x02\x12\t\n\x05\x61\x64min\x10\x03\x42\x05\n\x03_idB\x07\n\x05_nameB\x07\n\x05_role\"\x80\x01\n\x10\x43reateKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12(\n\x04role\x18\x02 \x01(\x0e\x32\x14.fetchml.v1.Key.RoleB\x04\xe2\x41\x01\x02\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x11\x43reateKeyResponse\x12\x1c\n\x03key\x18\x01 \x01(\x0b\x32\x0f.fetchml.v1.Key\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x11\n\x0fListKeysRequest\"1\n\x10ListKeysResponse\x12\x1d\n\x04keys\x18\x01 \x03(\x0b\x32\x0f.fetchml.v1.Key\"(\n\x10RevokeKeyRequest\x12\x14\n\x06key_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x19\n\x17\x43reateSignInCodeRequest\"e\n\x18\x43reateSignInCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x81\x03\n\nKeyService\x12]\n\tCreateKey\x12\x1c.fetchml.v1.CreateKeyRequest\x1a\x1d.fetchml.v1.CreateKeyResponse\"\x13\x82\xd3\xe4\x93\x02\r\"\x08/v1/keys:\x01*\x12W\n\x08ListKeys\x12\x1b.fetchml.v1.ListKeysRequest\x1a\x1c.fetchml.v1.ListKeysResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/keys\x12\\\n\tRevokeKey\x12\x1c.fetchml.v1.RevokeKeyRequest\x1a\x0f.fetchml.v1.Key\" \x82\xd3\xe4\x93\x02\x1a\"\x18/v1/keys/{key_id}/revoke\x12]\n\x10\x43reateSignInCode\x12#.fetchml.v1.CreateSignInCodeRequest\x1a$.fetchml.v1.CreateSignInCodeResponseB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x66\x65tchml/v1/key.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfe\x02\n\x03Key\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x14.fetchml.v1.Key.RoleH\x02\x88\x01\x01\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x36\n\x0clast_used_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x34\n\nrevoked_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"=\n\x04Role\x12\x14\n\x10role_unspecified\x10\x00\x12\n\n\x06viewer\x10\x01\x12\x08\n\x04user\x10\x02\x12\t\n\x05\x61\x64min\x10\x03\x42\x05\n\x03_idB\x07\n\x05_nameB\x07\n\x05_role\"\x80\x01\n\x10\x43reateKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12(\n\x04role\x18\x02 \x01(\x0e\x32\x14.fetchml.v1.Key.RoleB\x04\xe2\x41\x01\x02\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x11\x43reateKeyResponse\x12\x1c\n\x03key\x18\x01 \x01(\x0b\x32\x0f.fetchml.v1.Key\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x11\n\x0fListKeysRequest\"1\n\x10ListKeysResponse\x12\x1d\n\x04keys\x18\x01 \x03(\x0b\x32\x0f.fetchml.v1.Key\"(\n\x10RevokeKeyRequest\x12\x14\n\x06key_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x19\n\x17\x43reateSignInCodeRequest\"e\n\x18\x43reateSignInCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x81\x03\n\nKeyService\x12]\n\tCreateKey\x12\x1c.fetchml.v1.CreateKeyRequest\x1a\x1d.fetchml.v1.CreateKeyResponse\"\x13\x82\xd3\xe4\x93\x02\r\"\x08/v1/keys:\x01*\x12W\n\x08ListKeys\x12\x1b.fetchml.v1.ListKeysRequest\x1a\x1c.fetchml.v1.ListKeysResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/keys\x12\\\n\tRevokeKey\x12\x1c.fetchml.v1.RevokeKeyRequest\x1a\x0f.fetchml.v1.Key\" \x82\xd3\xe4\x93\x02\x1a\"\x18/v1/keys/{key_id}/revoke\x12]\n\x10\x43reateSignInCode\x12#.fetchml.v1.CreateSignInCodeRequest\x1a$.fetchml.v1.CreateSignInCodeResponseB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fetchml.v1.key_pb2', _globa
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\024fetchml/v1;fetchmlv1'
+  _globals['_KEY'].fields_by_name['expires_at']._loaded_options = None
+  _globals['_KEY'].fields_by_name['expires_at']._serialized_options = b'\342A\001\001'
+  _globals['_KEY'].fields_by_name['last_used_at']._loaded_options = None
+  _globals['_KEY'].fields_by_name['last_used_at']._serialized_options = b'\342A\001\001'
+  _globals['_KEY'].fields_by_name['revoked_at']._loaded_options = None
+  _globals['_KEY'].fields_by_name['revoked_at']._serialized_options = b'\342A\001\001'
   _globals['_CREATEKEYREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_CREATEKEYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_CREATEKEYREQUEST'].fields_by_name['role']._loaded_options = None
@@ -48,23 +54,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEYSERVICE'].methods_by_name['RevokeKey']._loaded_options = None
   _globals['_KEYSERVICE'].methods_by_name['RevokeKey']._serialized_options = b'\202\323\344\223\002\032\"\030/v1/keys/{key_id}/revoke'
   _globals['_KEY']._serialized_start=133
-  _globals['_KEY']._serialized_end=497
-  _globals['_KEY_ROLE']._serialized_start=411
-  _globals['_KEY_ROLE']._serialized_end=472
-  _globals['_CREATEKEYREQUEST']._serialized_start=500
-  _globals['_CREATEKEYREQUEST']._serialized_end=628
-  _globals['_CREATEKEYRESPONSE']._serialized_start=630
-  _globals['_CREATEKEYRESPONSE']._serialized_end=695
-  _globals['_LISTKEYSREQUEST']._serialized_start=697
-  _globals['_LISTKEYSREQUEST']._serialized_end=714
-  _globals['_LISTKEYSRESPONSE']._serialized_start=716
-  _globals['_LISTKEYSRESPONSE']._serialized_end=765
-  _globals['_REVOKEKEYREQUEST']._serialized_start=767
-  _globals['_REVOKEKEYREQUEST']._serialized_end=807
-  _globals['_CREATESIGNINCODEREQUEST']._serialized_start=809
-  _globals['_CREATESIGNINCODEREQUEST']._serialized_end=834
-  _globals['_CREATESIGNINCODERESPONSE']._serialized_start=836
-  _globals['_CREATESIGNINCODERESPONSE']._serialized_end=937
-  _globals['_KEYSERVICE']._serialized_start=940
-  _globals['_KEYSERVICE']._serialized_end=1325
+  _globals['_KEY']._serialized_end=515
+  _globals['_KEY_ROLE']._serialized_start=429
+  _globals['_KEY_ROLE']._serialized_end=490
+  _globals['_CREATEKEYREQUEST']._serialized_start=518
+  _globals['_CREATEKEYREQUEST']._serialized_end=646
+  _globals['_CREATEKEYRESPONSE']._serialized_start=648
+  _globals['_CREATEKEYRESPONSE']._serialized_end=713
+  _globals['_LISTKEYSREQUEST']._serialized_start=715
+  _globals['_LISTKEYSREQUEST']._serialized_end=732
+  _globals['_LISTKEYSRESPONSE']._serialized_start=734
+  _globals['_LISTKEYSRESPONSE']._serialized_end=783
+  _globals['_REVOKEKEYREQUEST']._serialized_start=785
+  _globals['_REVOKEKEYREQUEST']._serialized_end=825
+  _globals['_CREATESIGNINCODEREQUEST']._serialized_start=827
+  _globals['_CREATESIGNINCODEREQUEST']._serialized_end=852
+  _globals['_CREATESIGNINCODERESPONSE']._serialized_start=854
+  _globals['_CREATESIGNINCODERESPONSE']._serialized_end=955
+  _globals['_KEYSERVICE']._serialized_start=958
+  _globals['_KEYSERVICE']._serialized_end=1343
 # @@protoc_insertion_point(module_scope)

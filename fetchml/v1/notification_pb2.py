@@ -29,7 +29,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x65tchml/v1/notification.proto\x12\nfetchml.v1\x1a\x15\x66\x65tchml/v1/task.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x04\n\x0cNotification\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32\x1e.fetchml.v1.Notification.StateH\x01\x88\x01\x01\x12\x11\n\x04type\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x10\n\x03url\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x14\n\x07task_id\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x15\n\x08sweep_id\x18\x06 \x01(\tH\x05\x88\x01\x01\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08\x61ttempts\x18\x08 \x01(\x05H\x06\x88\x01\x01\x12+\n\x07next_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\nlast_error\x18\n \x01(\tH\x07\x88\x01\x01\x12+\n\x07\x64\x65\x61\x64_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\tof_server\x18\x0c \x01(\x08H\x08\x88\x01\x01\"5\n\x05State\x12\x15\n\x11state_unspecified\x10\x00\x12\x0b\n\x07pending\x10\x01\x12\x08\n\x04\x64\x65\x61\x64\x10\x02\x42\x05\n\x03_idB\x08\n\x06_stateB\x07\n\x05_typeB\x06\n\x04_urlB\n\n\x08_task_idB\x0b\n\t_sweep_idB\x0b\n\t_attemptsB\r\n\x0b_last_errorB\x0c\n\n_of_server\"\x96\x01\n\x18ListNotificationsRequest\x12\x32\n\x05state\x18\x01 \x01(\x0e\x32\x1e.fetchml.v1.Notification.StateH\x00\x88\x01\x01\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x06offset\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x08\n\x06_stateB\x08\n\x06_limitB\t\n\x07_offset\"\xca\x01\n\x19ListNotificationsResponse\x12/\n\rnotifications\x18\x01 \x03(\x0b\x32\x18.fetchml.v1.Notification\x12\x12\n\x05total\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07pending\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x11\n\x04\x64\x65\x61\x64\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x14\n\x07\x64ropped\x18\x05 \x01(\x05H\x03\x88\x01\x01\x42\x08\n\x06_totalB\n\n\x08_pendingB\x07\n\x05_deadB\n\n\x08_dropped\"9\n\x18RetryNotificationRequest\x12\x1d\n\x0fnotification_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\" \n\x1eGetNotificationSettingsRequest\"@\n\x14NotificationSettings\x12(\n\x06notify\x18\x01 \x03(\x0b\x32\x18.fetchml.v1.NotifyTarget\"P\n\x1eSetNotificationSettingsRequest\x12.\n\x06notify\x18\x01 \x03(\x0b\x32\x18.fetchml.v1.NotifyTargetB\x04\xe2\x41\x01\x02\",\n\x17GetWebhookSecretRequest\x12\x11\n\x03url\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"K\n\rWebhookSecret\x12\x13\n\x06secret\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04host\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_secretB\x07\n\x05_host\"\x1e\n\x1cReplaceWebhookSecretsRequest\",\n\x17TestNotificationRequest\x12\x11\n\x03url\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x8a\x01\n\x18TestNotificationResponse\x12\x16\n\tdelivered\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x12\n\x05\x65rror\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x0cmilliseconds\x18\x03 \x01(\x05H\x02\x88\x01\x01\x42\x0c\n\n_deliveredB\x08\n\x06_errorB\x0f\n\r_milliseconds2\xb9\x07\n\x13NotificationService\x12{\n\x11ListNotifications\x12$.fetchml.v1.ListNotificationsRequest\x1a%.fetchml.v1.ListNotificationsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/notifications\x12\x86\x01\n\x11RetryNotification\x12$.fetchml.v1.RetryNotificationRequest\x1a\x18.fetchml.v1.Notification\"1\x82\xd3\xe4\x93\x02+\")/v1/notifications/{notification_id}/retry\x12\x8b\x01\n\x17GetNotificationSettings\x12*.fetchml.v1.GetNotificationSettingsRequest\x1a .fetchml.v1.NotificationSettings\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/notifications/settings\x12\x8e\x01\n\x17SetNotificationSettings\x12*.fetchml.v1.SetNotificationSettingsRequest\x1a .fetchml.v1.NotificationSettings\"%\x82\xd3\xe4\x93\x02\x1f\x1a\x1a/v1/notifications/settings:\x01*\x12t\n\x10GetWebhookSecret\x12#.fetchml.v1.GetWebhookSecretRequest\x1a\x19.fetchml.v1.WebhookSecret\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/notifications/secret\x12\x83\x01\n\x15ReplaceWebhookSecrets\x12(.fetchml.v1.ReplaceWebhookSecretsRequest\x1a\x16.google.protobuf.Empty\"(\x82\xd3\xe4\x93\x02\"\" /v1/notifications/secret/replace\x12\x80\x01\n\x10TestNotification\x12#.fetchml.v1.TestNotificationRequest\x1a$.fetchml.v1.TestNotificationResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/notifications/test:\x01*B\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x65tchml/v1/notification.proto\x12\nfetchml.v1\x1a\x15\x66\x65tchml/v1/task.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x04\n\x0cNotification\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32\x1e.fetchml.v1.Notification.StateH\x01\x88\x01\x01\x12\x11\n\x04type\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x10\n\x03url\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x1a\n\x07task_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01H\x04\x88\x01\x01\x12\x1b\n\x08sweep_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01H\x05\x88\x01\x01\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08\x61ttempts\x18\x08 \x01(\x05H\x06\x88\x01\x01\x12\x31\n\x07next_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x1d\n\nlast_error\x18\n \x01(\tB\x04\xe2\x41\x01\x01H\x07\x88\x01\x01\x12\x31\n\x07\x64\x65\x61\x64_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x1c\n\tof_server\x18\x0c \x01(\x08\x42\x04\xe2\x41\x01\x01H\x08\x88\x01\x01\"5\n\x05State\x12\x15\n\x11state_unspecified\x10\x00\x12\x0b\n\x07pending\x10\x01\x12\x08\n\x04\x64\x65\x61\x64\x10\x02\x42\x05\n\x03_idB\x08\n\x06_stateB\x07\n\x05_typeB\x06\n\x04_urlB\n\n\x08_task_idB\x0b\n\t_sweep_idB\x0b\n\t_attemptsB\r\n\x0b_last_errorB\x0c\n\n_of_server\"\x96\x01\n\x18ListNotificationsRequest\x12\x32\n\x05state\x18\x01 \x01(\x0e\x32\x1e.fetchml.v1.Notification.StateH\x00\x88\x01\x01\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x06offset\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x08\n\x06_stateB\x08\n\x06_limitB\t\n\x07_offset\"\xca\x01\n\x19ListNotificationsResponse\x12/\n\rnotifications\x18\x01 \x03(\x0b\x32\x18.fetchml.v1.Notification\x12\x12\n\x05total\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07pending\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x11\n\x04\x64\x65\x61\x64\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x14\n\x07\x64ropped\x18\x05 \x01(\x05H\x03\x88\x01\x01\x42\x08\n\x06_totalB\n\n\x08_pendingB\x07\n\x05_deadB\n\n\x08_dropped\"9\n\x18RetryNotificationRequest\x12\x1d\n\x0fnotification_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\" \n\x1eGetNotificationSettingsRequest\"@\n\x14NotificationSettings\x12(\n\x06notify\x18\x01 \x03(\x0b\x32\x18.fetchml.v1.NotifyTarget\"P\n\x1eSetNotificationSettingsRequest\x12.\n\x06notify\x18\x01 \x03(\x0b\x32\x18.fetchml.v1.NotifyTargetB\x04\xe2\x41\x01\x02\",\n\x17GetWebhookSecretRequest\x12\x11\n\x03url\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"K\n\rWebhookSecret\x12\x13\n\x06secret\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04host\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_secretB\x07\n\x05_host\"\x1e\n\x1cReplaceWebhookSecretsRequest\",\n\x17TestNotificationRequest\x12\x11\n\x03url\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x90\x01\n\x18TestNotificationResponse\x12\x16\n\tdelivered\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x18\n\x05\x65rror\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x19\n\x0cmilliseconds\x18\x03 \x01(\x05H\x02\x88\x01\x01\x42\x0c\n\n_deliveredB\x08\n\x06_errorB\x0f\n\r_milliseconds2\xb9\x07\n\x13NotificationService\x12{\n\x11ListNotifications\x12$.fetchml.v1.ListNotificationsRequest\x1a%.fetchml.v1.ListNotificationsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/notifications\x12\x86\x01\n\x11RetryNotification\x12$.fetchml.v1.RetryNotificationRequest\x1a\x18.fetchml.v1.Notification\"1\x82\xd3\xe4\x93\x02+\")/v1/notifications/{notification_id}/retry\x12\x8b\x01\n\x17GetNotificationSettings\x12*.fetchml.v1.GetNotificationSettingsRequest\x1a .fetchml.v1.NotificationSettings\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/notifications/settings\x12\x8e\x01\n\x17SetNotificationSettings\x12*.fetchml.v1.SetNotificationSettingsRequest\x1a .fetchml.v1.NotificationSettings\"%\x82\xd3\xe4\x93\x02\x1f\x1a\x1a/v1/notifications/settings:\x01*\x12t\n\x10GetWebhookSecret\x12#.fetchml.v1.GetWebhookSecretRequest\x1a\x19.fetchml.v1.WebhookSecret\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/notifications/secret\x12\x83\x01\n\x15ReplaceWebhookSecrets\x12(.fetchml.v1.ReplaceWebhookSecretsRequest\x1a\x16.google.protobuf.Empty\"(\x82\xd3\xe4\x93\x02\"\" /v1/notifications/secret/replace\x12\x80\x01\n\x10TestNotification\x12#.fetchml.v1.TestNotificationRequest\x1a$.fetchml.v1.TestNotificationResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/notifications/test:\x01*B\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fetchml.v1.notification_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\024fetchml/v1;fetchmlv1'
+  _globals['_NOTIFICATION'].fields_by_name['task_id']._loaded_options = None
+  _globals['_NOTIFICATION'].fields_by_name['task_id']._serialized_options = b'\342A\001\001'
+  _globals['_NOTIFICATION'].fields_by_name['sweep_id']._loaded_options = None
+  _globals['_NOTIFICATION'].fields_by_name['sweep_id']._serialized_options = b'\342A\001\001'
+  _globals['_NOTIFICATION'].fields_by_name['next_at']._loaded_options = None
+  _globals['_NOTIFICATION'].fields_by_name['next_at']._serialized_options = b'\342A\001\001'
+  _globals['_NOTIFICATION'].fields_by_name['last_error']._loaded_options = None
+  _globals['_NOTIFICATION'].fields_by_name['last_error']._serialized_options = b'\342A\001\001'
+  _globals['_NOTIFICATION'].fields_by_name['dead_at']._loaded_options = None
+  _globals['_NOTIFICATION'].fields_by_name['dead_at']._serialized_options = b'\342A\001\001'
+  _globals['_NOTIFICATION'].fields_by_name['of_server']._loaded_options = None
+  _globals['_NOTIFICATION'].fields_by_name['of_server']._serialized_options = b'\342A\001\001'
   _globals['_RETRYNOTIFICATIONREQUEST'].fields_by_name['notification_id']._loaded_options = None
   _globals['_RETRYNOTIFICATIONREQUEST'].fields_by_name['notification_id']._serialized_options = b'\342A\001\002'
   _globals['_SETNOTIFICATIONSETTINGSREQUEST'].fields_by_name['notify']._loaded_options = None
@@ -45,6 +57,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETWEBHOOKSECRETREQUEST'].fields_by_name['url']._serialized_options = b'\342A\001\002'
   _globals['_TESTNOTIFICATIONREQUEST'].fields_by_name['url']._loaded_options = None
   _globals['_TESTNOTIFICATIONREQUEST'].fields_by_name['url']._serialized_options = b'\342A\001\002'
+  _globals['_TESTNOTIFICATIONRESPONSE'].fields_by_name['error']._loaded_options = None
+  _globals['_TESTNOTIFICATIONRESPONSE'].fields_by_name['error']._serialized_options = b'\342A\001\001'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ListNotifications']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ListNotifications']._serialized_options = b'\202\323\344\223\002\023\022\021/v1/notifications'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['RetryNotification']._loaded_options = None
@@ -60,31 +74,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['TestNotification']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['TestNotification']._serialized_options = b'\202\323\344\223\002\033\"\026/v1/notifications/test:\001*'
   _globals['_NOTIFICATION']._serialized_start=194
-  _globals['_NOTIFICATION']._serialized_end=725
-  _globals['_NOTIFICATION_STATE']._serialized_start=571
-  _globals['_NOTIFICATION_STATE']._serialized_end=624
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=728
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=878
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=881
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=1083
-  _globals['_RETRYNOTIFICATIONREQUEST']._serialized_start=1085
-  _globals['_RETRYNOTIFICATIONREQUEST']._serialized_end=1142
-  _globals['_GETNOTIFICATIONSETTINGSREQUEST']._serialized_start=1144
-  _globals['_GETNOTIFICATIONSETTINGSREQUEST']._serialized_end=1176
-  _globals['_NOTIFICATIONSETTINGS']._serialized_start=1178
-  _globals['_NOTIFICATIONSETTINGS']._serialized_end=1242
-  _globals['_SETNOTIFICATIONSETTINGSREQUEST']._serialized_start=1244
-  _globals['_SETNOTIFICATIONSETTINGSREQUEST']._serialized_end=1324
-  _globals['_GETWEBHOOKSECRETREQUEST']._serialized_start=1326
-  _globals['_GETWEBHOOKSECRETREQUEST']._serialized_end=1370
-  _globals['_WEBHOOKSECRET']._serialized_start=1372
-  _globals['_WEBHOOKSECRET']._serialized_end=1447
-  _globals['_REPLACEWEBHOOKSECRETSREQUEST']._serialized_start=1449
-  _globals['_REPLACEWEBHOOKSECRETSREQUEST']._serialized_end=1479
-  _globals['_TESTNOTIFICATIONREQUEST']._serialized_start=1481
-  _globals['_TESTNOTIFICATIONREQUEST']._serialized_end=1525
-  _globals['_TESTNOTIFICATIONRESPONSE']._serialized_start=1528
-  _globals['_TESTNOTIFICATIONRESPONSE']._serialized_end=1666
-  _globals['_NOTIFICATIONSERVICE']._serialized_start=1669
-  _globals['_NOTIFICATIONSERVICE']._serialized_end=2622
+  _globals['_NOTIFICATION']._serialized_end=761
+  _globals['_NOTIFICATION_STATE']._serialized_start=607
+  _globals['_NOTIFICATION_STATE']._serialized_end=660
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=764
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=914
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=917
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=1119
+  _globals['_RETRYNOTIFICATIONREQUEST']._serialized_start=1121
+  _globals['_RETRYNOTIFICATIONREQUEST']._serialized_end=1178
+  _globals['_GETNOTIFICATIONSETTINGSREQUEST']._serialized_start=1180
+  _globals['_GETNOTIFICATIONSETTINGSREQUEST']._serialized_end=1212
+  _globals['_NOTIFICATIONSETTINGS']._serialized_start=1214
+  _globals['_NOTIFICATIONSETTINGS']._serialized_end=1278
+  _globals['_SETNOTIFICATIONSETTINGSREQUEST']._serialized_start=1280
+  _globals['_SETNOTIFICATIONSETTINGSREQUEST']._serialized_end=1360
+  _globals['_GETWEBHOOKSECRETREQUEST']._serialized_start=1362
+  _globals['_GETWEBHOOKSECRETREQUEST']._serialized_end=1406
+  _globals['_WEBHOOKSECRET']._serialized_start=1408
+  _globals['_WEBHOOKSECRET']._serialized_end=1483
+  _globals['_REPLACEWEBHOOKSECRETSREQUEST']._serialized_start=1485
+  _globals['_REPLACEWEBHOOKSECRETSREQUEST']._serialized_end=1515
+  _globals['_TESTNOTIFICATIONREQUEST']._serialized_start=1517
+  _globals['_TESTNOTIFICATIONREQUEST']._serialized_end=1561
+  _globals['_TESTNOTIFICATIONRESPONSE']._serialized_start=1564
+  _globals['_TESTNOTIFICATIONRESPONSE']._serialized_end=1708
+  _globals['_NOTIFICATIONSERVICE']._serialized_start=1711
+  _globals['_NOTIFICATIONSERVICE']._serialized_end=2664
 # @@protoc_insertion_point(module_scope)

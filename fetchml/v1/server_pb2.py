@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from fetchml.v1 import key_pb2 as fetchml_dot_v1_dot_key__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x65tchml/v1/server.proto\x12\nfetchml.v1\x1a\x14\x66\x65tchml/v1/key.proto\x1a\x1cgoogle/api/annotations.proto\"\x16\n\x14GetServerInfoRequest\"\xf1\x04\n\nServerInfo\x12\x14\n\x07version\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08launcher\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05image\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x0f\n\x07\x63ommand\x18\x04 \x03(\t\x12\x14\n\x0c\x61llow_images\x18\x05 \x03(\t\x12\x10\n\x03\x63pu\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x16\n\tmemory_gb\x18\x07 \x01(\x05H\x04\x88\x01\x01\x12\x10\n\x03gpu\x18\x08 \x01(\x05H\x05\x88\x01\x01\x12\x18\n\x0bmax_running\x18\t \x01(\x05H\x06\x88\x01\x01\x12+\n\x0btask_limits\x18\n \x01(\x0b\x32\x16.fetchml.v1.TaskLimits\x12\"\n\x06quotas\x18\x0b \x01(\x0b\x32\x12.fetchml.v1.Quotas\x12\x10\n\x08\x64\x61tasets\x18\x0c \x03(\t\x12\x16\n\x0ejupyter_images\x18\r \x03(\t\x12\x14\n\x07private\x18\x0e \x01(\x08H\x07\x88\x01\x01\x12\x14\n\x07user_id\x18\x0f \x01(\tH\x08\x88\x01\x01\x12\'\n\x04role\x18\x10 \x01(\x0e\x32\x14.fetchml.v1.Key.RoleH\t\x88\x01\x01\x12\x17\n\npreemption\x18\x11 \x01(\x08H\n\x88\x01\x01\x12\x19\n\x0c\x65nvironments\x18\x12 \x01(\x08H\x0b\x88\x01\x01\x12\x0f\n\x07volumes\x18\x13 \x03(\tB\n\n\x08_versionB\x0b\n\t_launcherB\x08\n\x06_imageB\x06\n\x04_cpuB\x0c\n\n_memory_gbB\x06\n\x04_gpuB\x0e\n\x0c_max_runningB\n\n\x08_privateB\n\n\x08_user_idB\x07\n\x05_roleB\r\n\x0b_preemptionB\x0f\n\r_environments\"\xb2\x02\n\nTaskLimits\x12\x10\n\x03\x63pu\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\tmemory_gb\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1c\n\x0ftimeout_seconds\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x14\n\x07max_cpu\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x1a\n\rmax_memory_gb\x18\x05 \x01(\x05H\x04\x88\x01\x01\x12 \n\x13max_timeout_seconds\x18\x06 \x01(\x05H\x05\x88\x01\x01\x12\x18\n\x0bmax_retries\x18\x07 \x01(\x05H\x06\x88\x01\x01\x42\x06\n\x04_cpuB\x0c\n\n_memory_gbB\x12\n\x10_timeout_secondsB\n\n\x08_max_cpuB\x10\n\x0e_max_memory_gbB\x16\n\x14_max_timeout_secondsB\x0e\n\x0c_max_retries\"\xc0\x01\n\x06Quotas\x12\x11\n\x04gpus\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07running\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x06queued\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x19\n\x0cqueued_bytes\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x1a\n\rstorage_bytes\x18\x05 \x01(\x03H\x04\x88\x01\x01\x42\x07\n\x05_gpusB\n\n\x08_runningB\t\n\x07_queuedB\x0f\n\r_queued_bytesB\x10\n\x0e_storage_bytes\"\x12\n\x10RunDoctorRequest\"M\n\x0c\x44octorReport\x12\x0f\n\x02ok\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12%\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x13.fetchml.v1.FindingB\x05\n\x03_ok\"\x99\x01\n\x07\x46inding\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x02ok\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12\x14\n\x07\x66inding\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x10\n\x03\x66ix\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x13\n\x06\x61\x64vice\x18\x05 \x01(\tH\x04\x88\x01\x01\x42\x07\n\x05_nameB\x05\n\x03_okB\n\n\x08_findingB\x06\n\x04_fixB\t\n\x07_advice2\xc7\x01\n\rServerService\x12]\n\rGetServerInfo\x12 .fetchml.v1.GetServerInfoRequest\x1a\x16.fetchml.v1.ServerInfo\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/server\x12W\n\tRunDoctor\x12\x1c.fetchml.v1.RunDoctorRequest\x1a\x18.fetchml.v1.DoctorReport\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/doctorB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x65tchml/v1/server.proto\x12\nfetchml.v1\x1a\x14\x66\x65tchml/v1/key.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x16\n\x14GetServerInfoRequest\"\xf1\x04\n\nServerInfo\x12\x14\n\x07version\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08launcher\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05image\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x0f\n\x07\x63ommand\x18\x04 \x03(\t\x12\x14\n\x0c\x61llow_images\x18\x05 \x03(\t\x12\x10\n\x03\x63pu\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x16\n\tmemory_gb\x18\x07 \x01(\x05H\x04\x88\x01\x01\x12\x10\n\x03gpu\x18\x08 \x01(\x05H\x05\x88\x01\x01\x12\x18\n\x0bmax_running\x18\t \x01(\x05H\x06\x88\x01\x01\x12+\n\x0btask_limits\x18\n \x01(\x0b\x32\x16.fetchml.v1.TaskLimits\x12\"\n\x06quotas\x18\x0b \x01(\x0b\x32\x12.fetchml.v1.Quotas\x12\x10\n\x08\x64\x61tasets\x18\x0c \x03(\t\x12\x16\n\x0ejupyter_images\x18\r \x03(\t\x12\x14\n\x07private\x18\x0e \x01(\x08H\x07\x88\x01\x01\x12\x14\n\x07user_id\x18\x0f \x01(\tH\x08\x88\x01\x01\x12\'\n\x04role\x18\x10 \x01(\x0e\x32\x14.fetchml.v1.Key.RoleH\t\x88\x01\x01\x12\x17\n\npreemption\x18\x11 \x01(\x08H\n\x88\x01\x01\x12\x19\n\x0c\x65nvironments\x18\x12 \x01(\x08H\x0b\x88\x01\x01\x12\x0f\n\x07volumes\x18\x13 \x03(\tB\n\n\x08_versionB\x0b\n\t_launcherB\x08\n\x06_imageB\x06\n\x04_cpuB\x0c\n\n_memory_gbB\x06\n\x04_gpuB\x0e\n\x0c_max_runningB\n\n\x08_privateB\n\n\x08_user_idB\x07\n\x05_roleB\r\n\x0b_preemptionB\x0f\n\r_environments\"\xb2\x02\n\nTaskLimits\x12\x10\n\x03\x63pu\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\tmemory_gb\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1c\n\x0ftimeout_seconds\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x14\n\x07max_cpu\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x1a\n\rmax_memory_gb\x18\x05 \x01(\x05H\x04\x88\x01\x01\x12 \n\x13max_timeout_seconds\x18\x06 \x01(\x05H\x05\x88\x01\x01\x12\x18\n\x0bmax_retries\x18\x07 \x01(\x05H\x06\x88\x01\x01\x42\x06\n\x04_cpuB\x0c\n\n_memory_gbB\x12\n\x10_timeout_secondsB\n\n\x08_max_cpuB\x10\n\x0e_max_memory_gbB\x16\n\x14_max_timeout_secondsB\x0e\n\x0c_max_retries\"\xc0\x01\n\x06Quotas\x12\x11\n\x04gpus\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07running\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x06queued\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x19\n\x0cqueued_bytes\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x1a\n\rstorage_bytes\x18\x05 \x01(\x03H\x04\x88\x01\x01\x42\x07\n\x05_gpusB\n\n\x08_runningB\t\n\x07_queuedB\x0f\n\r_queued_bytesB\x10\n\x0e_storage_bytes\"\x12\n\x10RunDoctorRequest\"M\n\x0c\x44octorReport\x12\x0f\n\x02ok\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12%\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x13.fetchml.v1.FindingB\x05\n\x03_ok\"\xa5\x01\n\x07\x46inding\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x02ok\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12\x14\n\x07\x66inding\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x16\n\x03\x66ix\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01H\x03\x88\x01\x01\x12\x19\n\x06\x61\x64vice\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01H\x04\x88\x01\x01\x42\x07\n\x05_nameB\x05\n\x03_okB\n\n\x08_findingB\x06\n\x04_fixB\t\n\x07_advice2\xc7\x01\n\rServerService\x12]\n\rGetServerInfo\x12 .fetchml.v1.GetServerInfoRequest\x1a\x16.fetchml.v1.ServerInfo\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/server\x12W\n\tRunDoctor\x12\x1c.fetchml.v1.RunDoctorRequest\x1a\x18.fetchml.v1.DoctorReport\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/doctorB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,24 +35,28 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fetchml.v1.server_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\024fetchml/v1;fetchmlv1'
+  _globals['_FINDING'].fields_by_name['fix']._loaded_options = None
+  _globals['_FINDING'].fields_by_name['fix']._serialized_options = b'\342A\001\001'
+  _globals['_FINDING'].fields_by_name['advice']._loaded_options = None
+  _globals['_FINDING'].fields_by_name['advice']._serialized_options = b'\342A\001\001'
   _globals['_SERVERSERVICE'].methods_by_name['GetServerInfo']._loaded_options = None
   _globals['_SERVERSERVICE'].methods_by_name['GetServerInfo']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/server'
   _globals['_SERVERSERVICE'].methods_by_name['RunDoctor']._loaded_options = None
   _globals['_SERVERSERVICE'].methods_by_name['RunDoctor']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/doctor'
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=91
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=113
-  _globals['_SERVERINFO']._serialized_start=116
-  _globals['_SERVERINFO']._serialized_end=741
-  _globals['_TASKLIMITS']._serialized_start=744
-  _globals['_TASKLIMITS']._serialized_end=1050
-  _globals['_QUOTAS']._serialized_start=1053
-  _globals['_QUOTAS']._serialized_end=1245
-  _globals['_RUNDOCTORREQUEST']._serialized_start=1247
-  _globals['_RUNDOCTORREQUEST']._serialized_end=1265
-  _globals['_DOCTORREPORT']._serialized_start=1267
-  _globals['_DOCTORREPORT']._serialized_end=1344
-  _globals['_FINDING']._serialized_start=1347
-  _globals['_FINDING']._serialized_end=1500
-  _globals['_SERVERSERVICE']._serialized_start=1503
-  _globals['_SERVERSERVICE']._serialized_end=1702
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=124
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=146
+  _globals['_SERVERINFO']._serialized_start=149
+  _globals['_SERVERINFO']._serialized_end=774
+  _globals['_TASKLIMITS']._serialized_start=777
+  _globals['_TASKLIMITS']._serialized_end=1083
+  _globals['_QUOTAS']._serialized_start=1086
+  _globals['_QUOTAS']._serialized_end=1278
+  _globals['_RUNDOCTORREQUEST']._serialized_start=1280
+  _globals['_RUNDOCTORREQUEST']._serialized_end=1298
+  _globals['_DOCTORREPORT']._serialized_start=1300
+  _globals['_DOCTORREPORT']._serialized_end=1377
+  _globals['_FINDING']._serialized_start=1380
+  _globals['_FINDING']._serialized_end=1545
+  _globals['_SERVERSERVICE']._serialized_start=1548
+  _globals['_SERVERSERVICE']._serialized_end=1747
 # @@protoc_insertion_point(module_scope)

@@ -28,7 +28,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x65tchml/v1/snapshot.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"y\n\x15UploadSnapshotRequest\x12\x12\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x17\n\ngit_commit\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tgit_dirty\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\r\n\x0b_git_commitB\x0c\n\n_git_dirty\"\xaf\x02\n\x08Snapshot\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nsize_bytes\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\nfile_count\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12+\n\x07used_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08user_ids\x18\x06 \x03(\t\x12\x17\n\ngit_commit\x18\x07 \x01(\tH\x03\x88\x01\x01\x12\x16\n\tgit_dirty\x18\x08 \x01(\x08H\x04\x88\x01\x01\x42\x05\n\x03_idB\r\n\x0b_size_bytesB\r\n\x0b_file_countB\r\n\x0b_git_commitB\x0c\n\n_git_dirty\"/\n\x12GetSnapshotRequest\x12\x19\n\x0bsnapshot_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x16\n\x14ListSnapshotsRequest\"@\n\x15ListSnapshotsResponse\x12\'\n\tsnapshots\x18\x01 \x03(\x0b\x32\x14.fetchml.v1.Snapshot\"s\n\x18ListSnapshotFilesRequest\x12\x19\n\x0bsnapshot_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x03 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"b\n\x19ListSnapshotFilesResponse\x12\'\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x18.fetchml.v1.SnapshotFile\x12\x12\n\x05total\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_total\"\x8f\x02\n\x0cSnapshotFile\x12\x11\n\x04path\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.fetchml.v1.SnapshotFile.KindH\x01\x88\x01\x01\x12\x17\n\nsize_bytes\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x13\n\x06sha256\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x13\n\x06target\x18\x05 \x01(\tH\x04\x88\x01\x01\"@\n\x04Kind\x12\x14\n\x10kind_unspecified\x10\x00\x12\x08\n\x04\x66ile\x10\x01\x12\x0e\n\nexecutable\x10\x02\x12\x08\n\x04link\x10\x03\x42\x07\n\x05_pathB\x07\n\x05_kindB\r\n\x0b_size_bytesB\t\n\x07_sha256B\t\n\x07_target\"H\n\x17ReadSnapshotFileRequest\x12\x19\n\x0bsnapshot_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04path\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"!\n\x11SnapshotFileChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"2\n\x15\x44\x65leteSnapshotRequest\x12\x19\n\x0bsnapshot_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\x8f\x05\n\x0fSnapshotService\x12K\n\x0eUploadSnapshot\x12!.fetchml.v1.UploadSnapshotRequest\x1a\x14.fetchml.v1.Snapshot(\x01\x12h\n\x0bGetSnapshot\x12\x1e.fetchml.v1.GetSnapshotRequest\x1a\x14.fetchml.v1.Snapshot\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/snapshots/{snapshot_id}\x12k\n\rListSnapshots\x12 .fetchml.v1.ListSnapshotsRequest\x1a!.fetchml.v1.ListSnapshotsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/snapshots\x12\x8b\x01\n\x11ListSnapshotFiles\x12$.fetchml.v1.ListSnapshotFilesRequest\x1a%.fetchml.v1.ListSnapshotFilesResponse\")\x82\xd3\xe4\x93\x02#\x12!/v1/snapshots/{snapshot_id}/files\x12X\n\x10ReadSnapshotFile\x12#.fetchml.v1.ReadSnapshotFileRequest\x1a\x1d.fetchml.v1.SnapshotFileChunk0\x01\x12p\n\x0e\x44\x65leteSnapshot\x12!.fetchml.v1.DeleteSnapshotRequest\x1a\x16.google.protobuf.Empty\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/snapshots/{snapshot_id}B\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x65tchml/v1/snapshot.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"y\n\x15UploadSnapshotRequest\x12\x12\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x17\n\ngit_commit\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tgit_dirty\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\r\n\x0b_git_commitB\x0c\n\n_git_dirty\"\xbb\x02\n\x08Snapshot\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nsize_bytes\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\nfile_count\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12+\n\x07used_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08user_ids\x18\x06 \x03(\t\x12\x1d\n\ngit_commit\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01H\x03\x88\x01\x01\x12\x1c\n\tgit_dirty\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x01H\x04\x88\x01\x01\x42\x05\n\x03_idB\r\n\x0b_size_bytesB\r\n\x0b_file_countB\r\n\x0b_git_commitB\x0c\n\n_git_dirty\"/\n\x12GetSnapshotRequest\x12\x19\n\x0bsnapshot_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x16\n\x14ListSnapshotsRequest\"@\n\x15ListSnapshotsResponse\x12\'\n\tsnapshots\x18\x01 \x03(\x0b\x32\x14.fetchml.v1.Snapshot\"s\n\x18ListSnapshotFilesRequest\x12\x19\n\x0bsnapshot_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x03 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"b\n\x19ListSnapshotFilesResponse\x12\'\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x18.fetchml.v1.SnapshotFile\x12\x12\n\x05total\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_total\"\xa1\x02\n\x0cSnapshotFile\x12\x11\n\x04path\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.fetchml.v1.SnapshotFile.KindH\x01\x88\x01\x01\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x12\x19\n\x06sha256\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01H\x03\x88\x01\x01\x12\x19\n\x06target\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01H\x04\x88\x01\x01\"@\n\x04Kind\x12\x14\n\x10kind_unspecified\x10\x00\x12\x08\n\x04\x66ile\x10\x01\x12\x0e\n\nexecutable\x10\x02\x12\x08\n\x04link\x10\x03\x42\x07\n\x05_pathB\x07\n\x05_kindB\r\n\x0b_size_bytesB\t\n\x07_sha256B\t\n\x07_target\"H\n\x17ReadSnapshotFileRequest\x12\x19\n\x0bsnapshot_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04path\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"!\n\x11SnapshotFileChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"2\n\x15\x44\x65leteSnapshotRequest\x12\x19\n\x0bsnapshot_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\x8f\x05\n\x0fSnapshotService\x12K\n\x0eUploadSnapshot\x12!.fetchml.v1.UploadSnapshotRequest\x1a\x14.fetchml.v1.Snapshot(\x01\x12h\n\x0bGetSnapshot\x12\x1e.fetchml.v1.GetSnapshotRequest\x1a\x14.fetchml.v1.Snapshot\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/snapshots/{snapshot_id}\x12k\n\rListSnapshots\x12 .fetchml.v1.ListSnapshotsRequest\x1a!.fetchml.v1.ListSnapshotsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/snapshots\x12\x8b\x01\n\x11ListSnapshotFiles\x12$.fetchml.v1.ListSnapshotFilesRequest\x1a%.fetchml.v1.ListSnapshotFilesResponse\")\x82\xd3\xe4\x93\x02#\x12!/v1/snapshots/{snapshot_id}/files\x12X\n\x10ReadSnapshotFile\x12#.fetchml.v1.ReadSnapshotFileRequest\x1a\x1d.fetchml.v1.SnapshotFileChunk0\x01\x12p\n\x0e\x44\x65leteSnapshot\x12!.fetchml.v1.DeleteSnapshotRequest\x1a\x16.google.protobuf.Empty\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/snapshots/{snapshot_id}B\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,10 +38,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'Z\024fetchml/v1;fetchmlv1'
   _globals['_UPLOADSNAPSHOTREQUEST'].fields_by_name['data']._loaded_options = None
   _globals['_UPLOADSNAPSHOTREQUEST'].fields_by_name['data']._serialized_options = b'\342A\001\002'
+  _globals['_SNAPSHOT'].fields_by_name['git_commit']._loaded_options = None
+  _globals['_SNAPSHOT'].fields_by_name['git_commit']._serialized_options = b'\342A\001\001'
+  _globals['_SNAPSHOT'].fields_by_name['git_dirty']._loaded_options = None
+  _globals['_SNAPSHOT'].fields_by_name['git_dirty']._serialized_options = b'\342A\001\001'
   _globals['_GETSNAPSHOTREQUEST'].fields_by_name['snapshot_id']._loaded_options = None
   _globals['_GETSNAPSHOTREQUEST'].fields_by_name['snapshot_id']._serialized_options = b'\342A\001\002'
   _globals['_LISTSNAPSHOTFILESREQUEST'].fields_by_name['snapshot_id']._loaded_options = None
   _globals['_LISTSNAPSHOTFILESREQUEST'].fields_by_name['snapshot_id']._serialized_options = b'\342A\001\002'
+  _globals['_SNAPSHOTFILE'].fields_by_name['size_bytes']._loaded_options = None
+  _globals['_SNAPSHOTFILE'].fields_by_name['size_bytes']._serialized_options = b'\342A\001\001'
+  _globals['_SNAPSHOTFILE'].fields_by_name['sha256']._loaded_options = None
+  _globals['_SNAPSHOTFILE'].fields_by_name['sha256']._serialized_options = b'\342A\001\001'
+  _globals['_SNAPSHOTFILE'].fields_by_name['target']._loaded_options = None
+  _globals['_SNAPSHOTFILE'].fields_by_name['target']._serialized_options = b'\342A\001\001'
   _globals['_READSNAPSHOTFILEREQUEST'].fields_by_name['snapshot_id']._loaded_options = None
   _globals['_READSNAPSHOTFILEREQUEST'].fields_by_name['snapshot_id']._serialized_options = b'\342A\001\002'
   _globals['_READSNAPSHOTFILEREQUEST'].fields_by_name['path']._loaded_options = None
@@ -59,27 +69,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADSNAPSHOTREQUEST']._serialized_start=166
   _globals['_UPLOADSNAPSHOTREQUEST']._serialized_end=287
   _globals['_SNAPSHOT']._serialized_start=290
-  _globals['_SNAPSHOT']._serialized_end=593
-  _globals['_GETSNAPSHOTREQUEST']._serialized_start=595
-  _globals['_GETSNAPSHOTREQUEST']._serialized_end=642
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=644
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=666
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=668
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=732
-  _globals['_LISTSNAPSHOTFILESREQUEST']._serialized_start=734
-  _globals['_LISTSNAPSHOTFILESREQUEST']._serialized_end=849
-  _globals['_LISTSNAPSHOTFILESRESPONSE']._serialized_start=851
-  _globals['_LISTSNAPSHOTFILESRESPONSE']._serialized_end=949
-  _globals['_SNAPSHOTFILE']._serialized_start=952
-  _globals['_SNAPSHOTFILE']._serialized_end=1223
-  _globals['_SNAPSHOTFILE_KIND']._serialized_start=1104
-  _globals['_SNAPSHOTFILE_KIND']._serialized_end=1168
-  _globals['_READSNAPSHOTFILEREQUEST']._serialized_start=1225
-  _globals['_READSNAPSHOTFILEREQUEST']._serialized_end=1297
-  _globals['_SNAPSHOTFILECHUNK']._serialized_start=1299
-  _globals['_SNAPSHOTFILECHUNK']._serialized_end=1332
-  _globals['_DELETESNAPSHOTREQUEST']._serialized_start=1334
-  _globals['_DELETESNAPSHOTREQUEST']._serialized_end=1384
-  _globals['_SNAPSHOTSERVICE']._serialized_start=1387
-  _globals['_SNAPSHOTSERVICE']._serialized_end=2042
+  _globals['_SNAPSHOT']._serialized_end=605
+  _globals['_GETSNAPSHOTREQUEST']._serialized_start=607
+  _globals['_GETSNAPSHOTREQUEST']._serialized_end=654
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=656
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=678
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=680
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=744
+  _globals['_LISTSNAPSHOTFILESREQUEST']._serialized_start=746
+  _globals['_LISTSNAPSHOTFILESREQUEST']._serialized_end=861
+  _globals['_LISTSNAPSHOTFILESRESPONSE']._serialized_start=863
+  _globals['_LISTSNAPSHOTFILESRESPONSE']._serialized_end=961
+  _globals['_SNAPSHOTFILE']._serialized_start=964
+  _globals['_SNAPSHOTFILE']._serialized_end=1253
+  _globals['_SNAPSHOTFILE_KIND']._serialized_start=1134
+  _globals['_SNAPSHOTFILE_KIND']._serialized_end=1198
+  _globals['_READSNAPSHOTFILEREQUEST']._serialized_start=1255
+  _globals['_READSNAPSHOTFILEREQUEST']._serialized_end=1327
+  _globals['_SNAPSHOTFILECHUNK']._serialized_start=1329
+  _globals['_SNAPSHOTFILECHUNK']._serialized_end=1362
+  _globals['_DELETESNAPSHOTREQUEST']._serialized_start=1364
+  _globals['_DELETESNAPSHOTREQUEST']._serialized_end=1414
+  _globals['_SNAPSHOTSERVICE']._serialized_start=1417
+  _globals['_SNAPSHOTSERVICE']._serialized_end=2072
 # @@protoc_insertion_point(module_scope)

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x65tchml/v1/storage.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\"\x13\n\x11GetStorageRequest\"\x91\x01\n\rStorageReport\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.fetchml.v1.UserStorage\x12\x1a\n\rallowed_bytes\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12*\n\x07volumes\x18\x03 \x03(\x0b\x32\x19.fetchml.v1.VolumeStorageB\x10\n\x0e_allowed_bytes\"\xb3\x01\n\rVolumeStorage\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tread_only\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12\x16\n\tmax_bytes\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x12\n\x05\x62ytes\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x12\n\x05\x66iles\x18\x05 \x01(\x03H\x04\x88\x01\x01\x42\x07\n\x05_nameB\x0c\n\n_read_onlyB\x0c\n\n_max_bytesB\x08\n\x06_bytesB\x08\n\x06_files\"\x92\x01\n\x0bUserStorage\x12\x14\n\x07user_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05\x62ytes\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\x05\x66iles\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12%\n\x05kinds\x18\x04 \x03(\x0b\x32\x16.fetchml.v1.StorageUseB\n\n\x08_user_idB\x08\n\x06_bytesB\x08\n\x06_files\"d\n\nStorageUse\x12\x11\n\x04kind\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05\x62ytes\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\x05\x66iles\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x07\n\x05_kindB\x08\n\x06_bytesB\x08\n\x06_files\"\xac\x01\n\x13PruneStorageRequest\x12\x1f\n\x12older_than_seconds\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\r\n\x05kinds\x18\x02 \x03(\t\x12\x0e\n\x06states\x18\x03 \x03(\t\x12\x14\n\x07user_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x61pply\x18\x05 \x01(\x08H\x02\x88\x01\x01\x42\x15\n\x13_older_than_secondsB\n\n\x08_user_idB\x08\n\x06_apply\"\x80\x02\n\x14PruneStorageResponse\x12\x12\n\x05tasks\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07outputs\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\tsnapshots\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x12\n\x05\x62ytes\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x12\n\x05\x66iles\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x11\n\x04left\x18\x06 \x01(\x05H\x05\x88\x01\x01\x12\x19\n\x0c\x65nvironments\x18\x07 \x01(\x05H\x06\x88\x01\x01\x42\x08\n\x06_tasksB\n\n\x08_outputsB\x0c\n\n_snapshotsB\x08\n\x06_bytesB\x08\n\x06_filesB\x07\n\x05_leftB\x0f\n\r_environments2\xde\x01\n\x0eStorageService\x12[\n\nGetStorage\x12\x1d.fetchml.v1.GetStorageRequest\x1a\x19.fetchml.v1.StorageReport\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/storage\x12o\n\x0cPruneStorage\x12\x1f.fetchml.v1.PruneStorageRequest\x1a .fetchml.v1.PruneStorageResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/storage/prune:\x01*B\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x65tchml/v1/storage.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x13\n\x11GetStorageRequest\"\x97\x01\n\rStorageReport\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.fetchml.v1.UserStorage\x12 \n\rallowed_bytes\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12*\n\x07volumes\x18\x03 \x03(\x0b\x32\x19.fetchml.v1.VolumeStorageB\x10\n\x0e_allowed_bytes\"\xc5\x01\n\rVolumeStorage\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tread_only\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12\x1c\n\tmax_bytes\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x12\x18\n\x05\x62ytes\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x03\x88\x01\x01\x12\x18\n\x05\x66iles\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x04\x88\x01\x01\x42\x07\n\x05_nameB\x0c\n\n_read_onlyB\x0c\n\n_max_bytesB\x08\n\x06_bytesB\x08\n\x06_files\"\x92\x01\n\x0bUserStorage\x12\x14\n\x07user_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05\x62ytes\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\x05\x66iles\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12%\n\x05kinds\x18\x04 \x03(\x0b\x32\x16.fetchml.v1.StorageUseB\n\n\x08_user_idB\x08\n\x06_bytesB\x08\n\x06_files\"d\n\nStorageUse\x12\x11\n\x04kind\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05\x62ytes\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\x05\x66iles\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x07\n\x05_kindB\x08\n\x06_bytesB\x08\n\x06_files\"\xb2\x01\n\x13PruneStorageRequest\x12%\n\x12older_than_seconds\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02H\x00\x88\x01\x01\x12\r\n\x05kinds\x18\x02 \x03(\t\x12\x0e\n\x06states\x18\x03 \x03(\t\x12\x14\n\x07user_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x61pply\x18\x05 \x01(\x08H\x02\x88\x01\x01\x42\x15\n\x13_older_than_secondsB\n\n\x08_user_idB\x08\n\x06_apply\"\x80\x02\n\x14PruneStorageResponse\x12\x12\n\x05tasks\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07outputs\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\tsnapshots\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x12\n\x05\x62ytes\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x12\n\x05\x66iles\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x11\n\x04left\x18\x06 \x01(\x05H\x05\x88\x01\x01\x12\x19\n\x0c\x65nvironments\x18\x07 \x01(\x05H\x06\x88\x01\x01\x42\x08\n\x06_tasksB\n\n\x08_outputsB\x0c\n\n_snapshotsB\x08\n\x06_bytesB\x08\n\x06_filesB\x07\n\x05_leftB\x0f\n\r_environments2\xde\x01\n\x0eStorageService\x12[\n\nGetStorage\x12\x1d.fetchml.v1.GetStorageRequest\x1a\x19.fetchml.v1.StorageReport\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/storage\x12o\n\x0cPruneStorage\x12\x1f.fetchml.v1.PruneStorageRequest\x1a .fetchml.v1.PruneStorageResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/storage/prune:\x01*B\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,24 +34,34 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fetchml.v1.storage_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\024fetchml/v1;fetchmlv1'
+  _globals['_STORAGEREPORT'].fields_by_name['allowed_bytes']._loaded_options = None
+  _globals['_STORAGEREPORT'].fields_by_name['allowed_bytes']._serialized_options = b'\342A\001\001'
+  _globals['_VOLUMESTORAGE'].fields_by_name['max_bytes']._loaded_options = None
+  _globals['_VOLUMESTORAGE'].fields_by_name['max_bytes']._serialized_options = b'\342A\001\001'
+  _globals['_VOLUMESTORAGE'].fields_by_name['bytes']._loaded_options = None
+  _globals['_VOLUMESTORAGE'].fields_by_name['bytes']._serialized_options = b'\342A\001\001'
+  _globals['_VOLUMESTORAGE'].fields_by_name['files']._loaded_options = None
+  _globals['_VOLUMESTORAGE'].fields_by_name['files']._serialized_options = b'\342A\001\001'
+  _globals['_PRUNESTORAGEREQUEST'].fields_by_name['older_than_seconds']._loaded_options = None
+  _globals['_PRUNESTORAGEREQUEST'].fields_by_name['older_than_seconds']._serialized_options = b'\342A\001\002'
   _globals['_STORAGESERVICE'].methods_by_name['GetStorage']._loaded_options = None
   _globals['_STORAGESERVICE'].methods_by_name['GetStorage']._serialized_options = b'\202\323\344\223\002\r\022\013/v1/storage'
   _globals['_STORAGESERVICE'].methods_by_name['PruneStorage']._loaded_options = None
   _globals['_STORAGESERVICE'].methods_by_name['PruneStorage']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/storage/prune:\001*'
-  _globals['_GETSTORAGEREQUEST']._serialized_start=70
-  _globals['_GETSTORAGEREQUEST']._serialized_end=89
-  _globals['_STORAGEREPORT']._serialized_start=92
-  _globals['_STORAGEREPORT']._serialized_end=237
-  _globals['_VOLUMESTORAGE']._serialized_start=240
-  _globals['_VOLUMESTORAGE']._serialized_end=419
-  _globals['_USERSTORAGE']._serialized_start=422
-  _globals['_USERSTORAGE']._serialized_end=568
-  _globals['_STORAGEUSE']._serialized_start=570
-  _globals['_STORAGEUSE']._serialized_end=670
-  _globals['_PRUNESTORAGEREQUEST']._serialized_start=673
-  _globals['_PRUNESTORAGEREQUEST']._serialized_end=845
-  _globals['_PRUNESTORAGERESPONSE']._serialized_start=848
-  _globals['_PRUNESTORAGERESPONSE']._serialized_end=1104
-  _globals['_STORAGESERVICE']._serialized_start=1107
-  _globals['_STORAGESERVICE']._serialized_end=1329
+  _globals['_GETSTORAGEREQUEST']._serialized_start=103
+  _globals['_GETSTORAGEREQUEST']._serialized_end=122
+  _globals['_STORAGEREPORT']._serialized_start=125
+  _globals['_STORAGEREPORT']._serialized_end=276
+  _globals['_VOLUMESTORAGE']._serialized_start=279
+  _globals['_VOLUMESTORAGE']._serialized_end=476
+  _globals['_USERSTORAGE']._serialized_start=479
+  _globals['_USERSTORAGE']._serialized_end=625
+  _globals['_STORAGEUSE']._serialized_start=627
+  _globals['_STORAGEUSE']._serialized_end=727
+  _globals['_PRUNESTORAGEREQUEST']._serialized_start=730
+  _globals['_PRUNESTORAGEREQUEST']._serialized_end=908
+  _globals['_PRUNESTORAGERESPONSE']._serialized_start=911
+  _globals['_PRUNESTORAGERESPONSE']._serialized_end=1167
+  _globals['_STORAGESERVICE']._serialized_start=1170
+  _globals['_STORAGESERVICE']._serialized_end=1392
 # @@protoc_insertion_point(module_scope)

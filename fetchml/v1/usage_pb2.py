@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65tchml/v1/usage.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x01\n\x13GetTaskUsageRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06points\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07\x61ttempt\x18\x05 \x01(\x05H\x01\x88\x01\x01\x42\t\n\x07_pointsB\n\n\x08_attempt\"\x95\x02\n\tTaskUsage\x12\x14\n\x07task_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0cstep_seconds\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12*\n\x06points\x18\x05 \x03(\x0b\x32\x1a.fetchml.v1.TaskUsagePoint\x12.\n\x05total\x18\x06 \x01(\x0b\x32\x1a.fetchml.v1.TaskUsagePointH\x02\x88\x01\x01\x42\n\n\x08_task_idB\x0f\n\r_step_secondsB\x08\n\x06_total\"\x98\x04\n\x0eTaskUsagePoint\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x07\x61ttempt\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07samples\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\tcpu_cores\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x1a\n\rcpu_cores_max\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1a\n\rmemory_mb_max\x18\x07 \x01(\x01H\x05\x88\x01\x01\x12\x1f\n\x12read_mb_per_second\x18\x08 \x01(\x01H\x06\x88\x01\x01\x12#\n\x16read_mb_per_second_max\x18\t \x01(\x01H\x07\x88\x01\x01\x12 \n\x13write_mb_per_second\x18\n \x01(\x01H\x08\x88\x01\x01\x12$\n\x17write_mb_per_second_max\x18\x0b \x01(\x01H\t\x88\x01\x01\x42\n\n\x08_attemptB\n\n\x08_samplesB\x0c\n\n_cpu_coresB\x10\n\x0e_cpu_cores_maxB\x0c\n\n_memory_mbB\x10\n\x0e_memory_mb_maxB\x15\n\x13_read_mb_per_secondB\x19\n\x17_read_mb_per_second_maxB\x16\n\x14_write_mb_per_secondB\x1a\n\x18_write_mb_per_second_max\"\x8c\x01\n\x14GetGpuHistoryRequest\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06points\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\t\n\x07_points\"\xb2\x01\n\nGpuHistory\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0cstep_seconds\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\"\n\x04gpus\x18\x04 \x03(\x0b\x32\x14.fetchml.v1.GpuTrackB\x0f\n\r_step_seconds\"\x8c\x01\n\x08GpuTrack\x12\x11\n\x04uuid\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12$\n\x06points\x18\x03 \x03(\x0b\x32\x14.fetchml.v1.GpuPoint\x12\"\n\x05holds\x18\x04 \x03(\x0b\x32\x13.fetchml.v1.GpuHoldB\x07\n\x05_uuidB\x07\n\x05_name\"\x94\x04\n\x08GpuPoint\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x07samples\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x0cheld_percent\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12 \n\x13utilisation_percent\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12$\n\x17utilisation_percent_max\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\x1b\n\x0ememory_used_mb\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1f\n\x12memory_used_mb_max\x18\x07 \x01(\x01H\x05\x88\x01\x01\x12\x1a\n\rtemperature_c\x18\x08 \x01(\x01H\x06\x88\x01\x01\x12\x1e\n\x11temperature_c_max\x18\t \x01(\x01H\x07\x88\x01\x01\x12\x14\n\x07power_w\x18\n \x01(\x01H\x08\x88\x01\x01\x12\x18\n\x0bpower_w_max\x18\x0b \x01(\x01H\t\x88\x01\x01\x42\n\n\x08_samplesB\x0f\n\r_held_percentB\x16\n\x14_utilisation_percentB\x1a\n\x18_utilisation_percent_maxB\x11\n\x0f_memory_used_mbB\x15\n\x13_memory_used_mb_maxB\x10\n\x0e_temperature_cB\x14\n\x12_temperature_c_maxB\n\n\x08_power_wB\x0e\n\x0c_power_w_max\"\xa3\x01\n\x07GpuHold\x12\x14\n\x07task_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07user_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\n\n\x08_task_idB\n\n\x08_user_id\"k\n\x13ListGpuHoursRequest\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x0cGpuHoursList\x12\x16\n\tfirst_day\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08last_day\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\"\n\x04\x64\x61ys\x18\x03 \x03(\x0b\x32\x14.fetchml.v1.GpuHoursB\x0c\n\n_first_dayB\x0b\n\t_last_day\"\xd8\x01\n\x08GpuHours\x12\x10\n\x03\x64\x61y\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07user_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tgpu_hours\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x16\n\tcpu_hours\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x16\n\tcompleted\x18\x05 \x01(\x05H\x04\x88\x01\x01\x12\x13\n\x06\x66\x61iled\x18\x06 \x01(\x05H\x05\x88\x01\x01\x42\x06\n\x04_dayB\n\n\x08_user_idB\x0c\n\n_gpu_hoursB\x0c\n\n_cpu_hoursB\x0c\n\n_completedB\t\n\x07_failed2\xbc\x02\n\x0cUsageService\x12i\n\x0cGetTaskUsage\x12\x1f.fetchml.v1.GetTaskUsageRequest\x1a\x15.fetchml.v1.TaskUsage\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/tasks/{task_id}/usage\x12\x63\n\rGetGpuHistory\x12 .fetchml.v1.GetGpuHistoryRequest\x1a\x16.fetchml.v1.GpuHistory\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/gpus/history\x12\\\n\x0cListGpuHours\x12\x1f.fetchml.v1.ListGpuHoursRequest\x1a\x18.fetchml.v1.GpuHoursList\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/usageB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65tchml/v1/usage.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x01\n\x13GetTaskUsageRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06points\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07\x61ttempt\x18\x05 \x01(\x05H\x01\x88\x01\x01\x42\t\n\x07_pointsB\n\n\x08_attempt\"\xa7\x02\n\tTaskUsage\x12\x14\n\x07task_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12/\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12/\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x19\n\x0cstep_seconds\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12*\n\x06points\x18\x05 \x03(\x0b\x32\x1a.fetchml.v1.TaskUsagePoint\x12\x34\n\x05total\x18\x06 \x01(\x0b\x32\x1a.fetchml.v1.TaskUsagePointB\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x42\n\n\x08_task_idB\x0f\n\r_step_secondsB\x08\n\x06_total\"\x98\x04\n\x0eTaskUsagePoint\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x07\x61ttempt\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07samples\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\tcpu_cores\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x1a\n\rcpu_cores_max\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1a\n\rmemory_mb_max\x18\x07 \x01(\x01H\x05\x88\x01\x01\x12\x1f\n\x12read_mb_per_second\x18\x08 \x01(\x01H\x06\x88\x01\x01\x12#\n\x16read_mb_per_second_max\x18\t \x01(\x01H\x07\x88\x01\x01\x12 \n\x13write_mb_per_second\x18\n \x01(\x01H\x08\x88\x01\x01\x12$\n\x17write_mb_per_second_max\x18\x0b \x01(\x01H\t\x88\x01\x01\x42\n\n\x08_attemptB\n\n\x08_samplesB\x0c\n\n_cpu_coresB\x10\n\x0e_cpu_cores_maxB\x0c\n\n_memory_mbB\x10\n\x0e_memory_mb_maxB\x15\n\x13_read_mb_per_secondB\x19\n\x17_read_mb_per_second_maxB\x16\n\x14_write_mb_per_secondB\x1a\n\x18_write_mb_per_second_max\"\x8c\x01\n\x14GetGpuHistoryRequest\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06points\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\t\n\x07_points\"\xb2\x01\n\nGpuHistory\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0cstep_seconds\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\"\n\x04gpus\x18\x04 \x03(\x0b\x32\x14.fetchml.v1.GpuTrackB\x0f\n\r_step_seconds\"\x92\x01\n\x08GpuTrack\x12\x11\n\x04uuid\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x17\n\x04name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12$\n\x06points\x18\x03 \x03(\x0b\x32\x14.fetchml.v1.GpuPoint\x12\"\n\x05holds\x18\x04 \x03(\x0b\x32\x13.fetchml.v1.GpuHoldB\x07\n\x05_uuidB\x07\n\x05_name\"\xc4\x04\n\x08GpuPoint\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x07samples\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x0cheld_percent\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12&\n\x13utilisation_percent\x18\x04 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x12*\n\x17utilisation_percent_max\x18\x05 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x03\x88\x01\x01\x12!\n\x0ememory_used_mb\x18\x06 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x04\x88\x01\x01\x12%\n\x12memory_used_mb_max\x18\x07 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x05\x88\x01\x01\x12 \n\rtemperature_c\x18\x08 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x06\x88\x01\x01\x12$\n\x11temperature_c_max\x18\t \x01(\x01\x42\x04\xe2\x41\x01\x01H\x07\x88\x01\x01\x12\x1a\n\x07power_w\x18\n \x01(\x01\x42\x04\xe2\x41\x01\x01H\x08\x88\x01\x01\x12\x1e\n\x0bpower_w_max\x18\x0b \x01(\x01\x42\x04\xe2\x41\x01\x01H\t\x88\x01\x01\x42\n\n\x08_samplesB\x0f\n\r_held_percentB\x16\n\x14_utilisation_percentB\x1a\n\x18_utilisation_percent_maxB\x11\n\x0f_memory_used_mbB\x15\n\x13_memory_used_mb_maxB\x10\n\x0e_temperature_cB\x14\n\x12_temperature_c_maxB\n\n\x08_power_wB\x0e\n\x0c_power_w_max\"\xa9\x01\n\x07GpuHold\x12\x14\n\x07task_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07user_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x42\n\n\x08_task_idB\n\n\x08_user_id\"k\n\x13ListGpuHoursRequest\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x0cGpuHoursList\x12\x16\n\tfirst_day\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08last_day\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\"\n\x04\x64\x61ys\x18\x03 \x03(\x0b\x32\x14.fetchml.v1.GpuHoursB\x0c\n\n_first_dayB\x0b\n\t_last_day\"\xd8\x01\n\x08GpuHours\x12\x10\n\x03\x64\x61y\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07user_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tgpu_hours\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x16\n\tcpu_hours\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x16\n\tcompleted\x18\x05 \x01(\x05H\x04\x88\x01\x01\x12\x13\n\x06\x66\x61iled\x18\x06 \x01(\x05H\x05\x88\x01\x01\x42\x06\n\x04_dayB\n\n\x08_user_idB\x0c\n\n_gpu_hoursB\x0c\n\n_cpu_hoursB\x0c\n\n_completedB\t\n\x07_failed2\xbc\x02\n\x0cUsageService\x12i\n\x0cGetTaskUsage\x12\x1f.fetchml.v1.GetTaskUsageRequest\x1a\x15.fetchml.v1.TaskUsage\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/tasks/{task_id}/usage\x12\x63\n\rGetGpuHistory\x12 .fetchml.v1.GetGpuHistoryRequest\x1a\x16.fetchml.v1.GpuHistory\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/gpus/history\x12\\\n\x0cListGpuHours\x12\x1f.fetchml.v1.ListGpuHoursRequest\x1a\x18.fetchml.v1.GpuHoursList\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/usageB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'Z\024fetchml/v1;fetchmlv1'
   _globals['_GETTASKUSAGEREQUEST'].fields_by_name['task_id']._loaded_options = None
   _globals['_GETTASKUSAGEREQUEST'].fields_by_name['task_id']._serialized_options = b'\342A\001\002'
+  _globals['_TASKUSAGE'].fields_by_name['since']._loaded_options = None
+  _globals['_TASKUSAGE'].fields_by_name['since']._serialized_options = b'\342A\001\001'
+  _globals['_TASKUSAGE'].fields_by_name['until']._loaded_options = None
+  _globals['_TASKUSAGE'].fields_by_name['until']._serialized_options = b'\342A\001\001'
+  _globals['_TASKUSAGE'].fields_by_name['total']._loaded_options = None
+  _globals['_TASKUSAGE'].fields_by_name['total']._serialized_options = b'\342A\001\001'
+  _globals['_GPUTRACK'].fields_by_name['name']._loaded_options = None
+  _globals['_GPUTRACK'].fields_by_name['name']._serialized_options = b'\342A\001\001'
+  _globals['_GPUPOINT'].fields_by_name['utilisation_percent']._loaded_options = None
+  _globals['_GPUPOINT'].fields_by_name['utilisation_percent']._serialized_options = b'\342A\001\001'
+  _globals['_GPUPOINT'].fields_by_name['utilisation_percent_max']._loaded_options = None
+  _globals['_GPUPOINT'].fields_by_name['utilisation_percent_max']._serialized_options = b'\342A\001\001'
+  _globals['_GPUPOINT'].fields_by_name['memory_used_mb']._loaded_options = None
+  _globals['_GPUPOINT'].fields_by_name['memory_used_mb']._serialized_options = b'\342A\001\001'
+  _globals['_GPUPOINT'].fields_by_name['memory_used_mb_max']._loaded_options = None
+  _globals['_GPUPOINT'].fields_by_name['memory_used_mb_max']._serialized_options = b'\342A\001\001'
+  _globals['_GPUPOINT'].fields_by_name['temperature_c']._loaded_options = None
+  _globals['_GPUPOINT'].fields_by_name['temperature_c']._serialized_options = b'\342A\001\001'
+  _globals['_GPUPOINT'].fields_by_name['temperature_c_max']._loaded_options = None
+  _globals['_GPUPOINT'].fields_by_name['temperature_c_max']._serialized_options = b'\342A\001\001'
+  _globals['_GPUPOINT'].fields_by_name['power_w']._loaded_options = None
+  _globals['_GPUPOINT'].fields_by_name['power_w']._serialized_options = b'\342A\001\001'
+  _globals['_GPUPOINT'].fields_by_name['power_w_max']._loaded_options = None
+  _globals['_GPUPOINT'].fields_by_name['power_w_max']._serialized_options = b'\342A\001\001'
+  _globals['_GPUHOLD'].fields_by_name['until']._loaded_options = None
+  _globals['_GPUHOLD'].fields_by_name['until']._serialized_options = b'\342A\001\001'
   _globals['_USAGESERVICE'].methods_by_name['GetTaskUsage']._loaded_options = None
   _globals['_USAGESERVICE'].methods_by_name['GetTaskUsage']._serialized_options = b'\202\323\344\223\002\033\022\031/v1/tasks/{task_id}/usage'
   _globals['_USAGESERVICE'].methods_by_name['GetGpuHistory']._loaded_options = None
@@ -46,25 +72,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETTASKUSAGEREQUEST']._serialized_start=135
   _globals['_GETTASKUSAGEREQUEST']._serialized_end=331
   _globals['_TASKUSAGE']._serialized_start=334
-  _globals['_TASKUSAGE']._serialized_end=611
-  _globals['_TASKUSAGEPOINT']._serialized_start=614
-  _globals['_TASKUSAGEPOINT']._serialized_end=1150
-  _globals['_GETGPUHISTORYREQUEST']._serialized_start=1153
-  _globals['_GETGPUHISTORYREQUEST']._serialized_end=1293
-  _globals['_GPUHISTORY']._serialized_start=1296
-  _globals['_GPUHISTORY']._serialized_end=1474
-  _globals['_GPUTRACK']._serialized_start=1477
-  _globals['_GPUTRACK']._serialized_end=1617
-  _globals['_GPUPOINT']._serialized_start=1620
-  _globals['_GPUPOINT']._serialized_end=2152
-  _globals['_GPUHOLD']._serialized_start=2155
-  _globals['_GPUHOLD']._serialized_end=2318
-  _globals['_LISTGPUHOURSREQUEST']._serialized_start=2320
-  _globals['_LISTGPUHOURSREQUEST']._serialized_end=2427
-  _globals['_GPUHOURSLIST']._serialized_start=2429
-  _globals['_GPUHOURSLIST']._serialized_end=2553
-  _globals['_GPUHOURS']._serialized_start=2556
-  _globals['_GPUHOURS']._serialized_end=2772
-  _globals['_USAGESERVICE']._serialized_start=2775
-  _globals['_USAGESERVICE']._serialized_end=3091
+  _globals['_TASKUSAGE']._serialized_end=629
+  _globals['_TASKUSAGEPOINT']._serialized_start=632
+  _globals['_TASKUSAGEPOINT']._serialized_end=1168
+  _globals['_GETGPUHISTORYREQUEST']._serialized_start=1171
+  _globals['_GETGPUHISTORYREQUEST']._serialized_end=1311
+  _globals['_GPUHISTORY']._serialized_start=1314
+  _globals['_GPUHISTORY']._serialized_end=1492
+  _globals['_GPUTRACK']._serialized_start=1495
+  _globals['_GPUTRACK']._serialized_end=1641
+  _globals['_GPUPOINT']._serialized_start=1644
+  _globals['_GPUPOINT']._serialized_end=2224
+  _globals['_GPUHOLD']._serialized_start=2227
+  _globals['_GPUHOLD']._serialized_end=2396
+  _globals['_LISTGPUHOURSREQUEST']._serialized_start=2398
+  _globals['_LISTGPUHOURSREQUEST']._serialized_end=2505
+  _globals['_GPUHOURSLIST']._serialized_start=2507
+  _globals['_GPUHOURSLIST']._serialized_end=2631
+  _globals['_GPUHOURS']._serialized_start=2634
+  _globals['_GPUHOURS']._serialized_end=2850
+  _globals['_USAGESERVICE']._serialized_start=2853
+  _globals['_USAGESERVICE']._serialized_end=3169
 # @@protoc_insertion_point(module_scope)

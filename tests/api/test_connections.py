@@ -14,7 +14,7 @@ from fetchml.api.http import connection
 from fetchml.api.http.connection import LINE_BYTES, MOST_HEADERS, Connection
 from fetchml.api.http.reply import JsonReply, Reply
 from fetchml.api.rest.server import HttpTimeouts
-from fetchml.api.ws.session import Timing
+from fetchml.api.ws.watch import Timing
 from fetchml.auth.limits import RateLimiter
 from tests.support.rest_world import JSON, World, read_reply, rest_world
 from tests.support.validate import ROOT

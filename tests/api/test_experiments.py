@@ -9,7 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.api.experiment_mappings import EXPERIMENT
+from fetchml.api.mappings import EXPERIMENT
 from fetchml.core.model import Role, Status
 from fetchml.core.requests.experiment import Experiment, ExperimentStatus
 from fetchml.engine.experiments import ExperimentCounts, ExperimentView

@@ -11,8 +11,8 @@ import grpc
 import pytest
 
 from fetchml import errors
+from fetchml.api.grpc.call import address_of
 from fetchml.api.grpc.errors import failure
-from fetchml.api.grpc.peers import address_of
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2

@@ -12,16 +12,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from fetchml.api.grpc.experiments import ExperimentService
-from fetchml.api.grpc.listing import ListReplies
-from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.grpc.call import RpcContext
+from fetchml.api.grpc.resources import ExperimentService, SnapshotService
 from fetchml.api.grpc.sending import COPIES, REPLIES_BY_CALLER, UnreadReplies
-from fetchml.api.grpc.snapshots import SnapshotService
-from fetchml.api.grpc.tasks import TaskService
+from fetchml.api.grpc.tasks import ListReplies, TaskService
 from fetchml.api.http import request as http
 from fetchml.api.http.reply import Budgets, Reply
 from fetchml.api.http.streams import Streams
-from fetchml.api.rest.experiments import ExperimentOperations
+from fetchml.api.rest.resources import ExperimentOperations
 from fetchml.api.rest.snapshots import SnapshotOperations
 from fetchml.api.task_json import task_json
 from fetchml.api.task_messages import task_message

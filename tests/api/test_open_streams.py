@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
-from fetchml.api.grpc import handler, messages, receiving, server
+from fetchml.api.grpc import handler, receiving, server
 from fetchml.auth import admission
 from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import Role
@@ -187,11 +187,11 @@ async def has_place(call: Awaitable[None]) -> bool:
 async def test_missing_message_times_out(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(messages, "MESSAGE_SECONDS", 0.1)
+    monkeypatch.setattr(receiving, "MESSAGE_SECONDS", 0.1)
     call = begun(world, f"/fetchml.v1.{name}", world.client.metadata)
     assert await status(call) is grpc.StatusCode.INVALID_ARGUMENT
-    assert await call.details() == "The call's message did not come within 0.1 s"
-    monkeypatch.setattr(messages, "MESSAGE_SECONDS", SECONDS)
+    assert await call.details() == "The call timed out after 0.1 s: no message received"
+    monkeypatch.setattr(receiving, "MESSAGE_SECONDS", SECONDS)
     call = begun(world, f"/fetchml.v1.{name}", world.client.metadata)
     await call.done_writing()
     assert await status(call) is grpc.StatusCode.INVALID_ARGUMENT

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from google.protobuf import json_format
 
-from fetchml.api.grpc import snapshots
+from fetchml.api.grpc import resources
 from fetchml.api.rest.server import HttpTimeouts
 from fetchml.core.model import Role
 from fetchml.v1.snapshot_pb2 import (
@@ -199,11 +199,11 @@ async def test_empty_and_stalled_uploads_fail_over_grpc(
     upload = world.client.snapshots.UploadSnapshot
     refused = await failed_call(upload(iter(())))
     assert "The upload is empty" in refused.message
-    monkeypatch.setattr(snapshots, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(resources, "STALL_SECONDS", 0.1)
 
     async def stalling() -> AsyncIterator[UploadSnapshotRequest]:
         yield UploadSnapshotRequest(data=b"1")
         await asyncio.Event().wait()
 
     refused = await failed_call(upload(stalling()))
-    assert "No message of the upload arrived for 0.1 s" in refused.message
+    assert "The upload timed out: no message received for 0.1 s" in refused.message

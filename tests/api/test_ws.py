@@ -12,7 +12,7 @@ from aiohttp import WSMsgType
 from fetchml.api.http import reply
 from fetchml.api.rest.server import HttpTimeouts
 from fetchml.api.task_json import rfc3339
-from fetchml.api.ws.session import Timing
+from fetchml.api.ws.watch import Timing
 from fetchml.core.model import Role, Status
 from fetchml.views import Update, UpdateType
 from tests.support.front import EDGE

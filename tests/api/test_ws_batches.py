@@ -82,7 +82,7 @@ async def test_connections_share_the_bytes_of_a_message(
         encoded += 1
         return batch_json(*args, **more)
 
-    monkeypatch.setattr("fetchml.api.ws.messages.batch_json", counted)
+    monkeypatch.setattr("fetchml.api.ws.watch.batch_json", counted)
     async with contextlib.AsyncExitStack() as stack:
         tabs = [await stack.enter_async_context(connect(rest, "&view=full")) for _ in range(10)]
         basic = await stack.enter_async_context(connect(rest))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fetchml.api.http.reply import Budgets
-from fetchml.api.rest.metrics.exposition import Metrics, ServerState
+from fetchml.api.rest.metrics import Metrics, ServerState
 from fetchml.attempts.manager import PrestageCounts
 from fetchml.auth.limits import ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration

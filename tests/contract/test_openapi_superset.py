@@ -14,7 +14,7 @@ from tests.support.validate import CONTRACT, SUPERSET, resolved
 KEYED_ERRORS = {"401", "403", "429", "500", "503"}
 """Statuses that every operation with a key can return in addition to the contract's."""
 
-ELSEWHERE = {"idempotency_key", "view", "validate_only", "task_id", "update_mask"}
+ELSEWHERE = {"idempotency_key", "view", "validate_only", "task_id", "update_mask", "name"}
 """Fields of gRPC requests that REST has in a header, the path or the query."""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.api.rest.metrics.runs import run_metrics
+from fetchml.api.rest.metrics import run_metrics
 from fetchml.core.model import Principal
 from fetchml.core.requests.volumes import Volume
 from fetchml.engine.engine import Engine

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.api.rest.description import description
+from fetchml.api.rest.status import OPENAPI
 from fetchml.cli.main import COMMANDS
 from tests.executable.conftest import ROOT, Start
 from tests.server.environment_tasks import pinned, wheel
@@ -78,7 +78,7 @@ def test_all_files_are_included(start: Start) -> None:
     server = start(FETCHML_HISTORY_TIME_ZONE="Europe/Berlin", PYTHONTZPATH="")
     status, body = ask(server, "/openapi.yaml")
     assert status == 200
-    assert body == description().encode()
+    assert body == OPENAPI.read_bytes()
     assert server.run("submit", "--wait", "--", "echo", "said").succeeded() == "said"
     [unpacked_folder] = unpacked(server.data_dir.parent / "temporary")
     for shim in ("shim-x86_64", "shim-aarch64"):

@@ -10,10 +10,9 @@ from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.api.grpc import sweeps
+from fetchml.api.grpc import resources
+from fetchml.api.grpc.call import RpcContext, client_of
 from fetchml.api.grpc.handler import _key_in
-from fetchml.api.grpc.peers import client_of
-from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.tasks import _changed_fields, _read_create, idempotency_key
 from fetchml.api.task_messages import target_fields
 from fetchml.api.trace import new_trace
@@ -102,7 +101,7 @@ def batch_message(data: bytes) -> None:
 
 
 def sweep_message(data: bytes) -> None:
-    _expand(asyncio.run(sweeps._fields(sweep_pb2.CreateSweepRequest.FromString(data))))
+    _expand(asyncio.run(resources._sweep_fields(sweep_pb2.CreateSweepRequest.FromString(data))))
 
 
 def sweep_body(data: bytes) -> None:

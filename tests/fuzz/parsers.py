@@ -16,8 +16,8 @@ from yarl import URL
 
 from fetchml.adapters.jupyter.client import _Listed, _milliseconds
 from fetchml.api import task_messages
-from fetchml.api.grpc import peers
-from fetchml.api.grpc.listing import list_request
+from fetchml.api.grpc import call
+from fetchml.api.grpc.tasks import list_request
 from fetchml.api.http import body
 from fetchml.api.http.query import Query
 from fetchml.api.jupyter import headers
@@ -26,7 +26,7 @@ from fetchml.api.listing import listing
 from fetchml.api.trace import new_trace
 from fetchml.api.ws import handshake
 from fetchml.api.ws.frames import Frames
-from fetchml.api.ws.session import _FromClient
+from fetchml.api.ws.watch import _FromClient
 from fetchml.backup.sparse import read_map
 from fetchml.config.proxies import Network, Proxies
 from fetchml.core import jupyter, snapshots
@@ -116,7 +116,7 @@ def cookies(data: bytes) -> None:
 
 
 def grpc_peer(data: bytes) -> None:
-    assert isinstance(peers.address_of(as_text(data)), str)
+    assert isinstance(call.address_of(as_text(data)), str)
 
 
 # Bodies and messages

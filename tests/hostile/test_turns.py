@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.grpc.call import RpcContext
 from fetchml.api.grpc.sending import UnreadReplies
 from fetchml.api.grpc.tasks import TaskService
 from fetchml.core.model import Change, Status, Task

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from fetchml.api.ws.route import MAX_MESSAGE_BYTES
+from fetchml.api.ws.watch import MAX_MESSAGE_BYTES
 from tests.hostile.http_server import KEY, MIB, Target, target
 from tests.hostile.test_http import push
 from tests.support.cli_server import SECONDS

@@ -28,7 +28,7 @@ async def test_a_gone_jupyter_is_unavailable(world: World) -> None:
     await world.jupyter(echo)
     world.services.links[ID].close()
     async with world.get() as reply:
-        assert (reply.status, (await reply.json())["error"]) == (503, "Jupyter does not answer")
+        assert (reply.status, (await reply.json())["error"]) == (503, "Jupyter does not respond")
 
 
 COOKIES = [

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from fetchml.api.jupyter import upload, visitors
+from fetchml.api.jupyter import upstream, visitors
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, echo, proxy_world
 from tests.support.waiting import SECONDS
 
@@ -177,10 +177,10 @@ async def test_bodies_of_strangers_are_limited_in_size_and_time(
 ) -> None:
     await world.jupyter(echo)
     stranger = {"Authorization": ""}
-    large = bytes(upload.ANONYMOUS_BODY_BYTES + 1)
+    large = bytes(upstream.ANONYMOUS_BODY_BYTES + 1)
     async with world.ask("POST", f"{BASE}/login", data=large, headers=stranger) as reply:
         assert reply.status == 413
-    monkeypatch.setattr(upload, "ANONYMOUS_BODY_SECONDS", 0.1)
+    monkeypatch.setattr(upstream, "ANONYMOUS_BODY_SECONDS", 0.1)
     reader, writer = await world.connect()
     writer.write(f"POST {BASE}/login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na".encode())
     async with asyncio.timeout(SECONDS):

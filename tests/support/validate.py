@@ -8,10 +8,10 @@ import msgspec
 import yaml
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
-from fetchml.api.rest.description import description
+from fetchml.api.rest.status import OPENAPI
 
 ROOT = Path(__file__).parents[2]
-SUPERSET = yaml.load(description(), yaml.CSafeLoader)
+SUPERSET = yaml.load(OPENAPI.read_text(), yaml.CSafeLoader)
 CONTRACT = yaml.load((ROOT / "tests/contract/openapi.yaml").read_text(), yaml.CSafeLoader)
 ERROR = {"$ref": "#/components/schemas/ErrorResponse"}
 

@@ -4,6 +4,7 @@ On this host that socket is in a folder that its container may fill with anythin
 `task_sockets`. On a node of a cluster it is behind a relay: see `nodes`.
 """
 
+import asyncio
 import os
 import socket
 import ssl
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection as AiohttpConnection
 
 from fetchml.files import task_sockets
 from fetchml.files.task_sockets import pin_socket
@@ -86,27 +88,31 @@ def socket_session(
 
 
 class _SocketConnector(aiohttp.BaseConnector):
+    """Opens a connection for each request. `connect` is all that it has of the base: what is kept
+    and counted there is for connections that are used again."""
+
     def __init__(self, connect: Connect, tls: ssl.SSLContext | None) -> None:
         super().__init__(force_close=True, limit=0)
         self._connect_socket = connect
         self._tls = tls
 
-    async def _create_connection(
+    async def connect(
         self,
         req: "ClientRequest",
         traces: list["Trace"],
         timeout: "ClientTimeout",  # noqa: ASYNC109 - aiohttp's own signature
-    ) -> ResponseHandler:
+    ) -> AiohttpConnection:
+        loop = asyncio.get_running_loop()
         connection = None
         try:
             connection = await self._connect_socket()
             if self._tls is None:
-                _, protocol = await self._loop.create_unix_connection(
-                    self._factory, sock=connection
+                _, protocol = await loop.create_unix_connection(
+                    lambda: ResponseHandler(loop=loop), sock=connection
                 )
             else:
-                _, protocol = await self._loop.create_connection(
-                    self._factory,
+                _, protocol = await loop.create_connection(
+                    lambda: ResponseHandler(loop=loop),
                     sock=connection,
                     ssl=self._tls,
                     server_hostname=_NOBODY,
@@ -116,4 +122,4 @@ class _SocketConnector(aiohttp.BaseConnector):
             if connection is not None:
                 connection.close()
             raise aiohttp.ClientConnectorError(req.connection_key, error) from error
-        return protocol
+        return AiohttpConnection(self, req.connection_key, protocol, loop)

@@ -7,8 +7,8 @@ from contextlib import aclosing
 
 from fetchml.access.service import PIECE_BYTES, TaskAccess
 from fetchml.access.session import ExecSession, Exit, Output
-from fetchml.api.grpc.rpc_context import RpcContext
-from fetchml.api.jupyter.opened_ports import OpenedPorts
+from fetchml.api.grpc.call import RpcContext
+from fetchml.api.jupyter.task_ports import OpenedPorts
 from fetchml.api.mappings import TASK_PORT_LINK
 from fetchml.core.requests.access import SIGNALS, ExecRequest, size_fault
 from fetchml.errors import BadRequest, RequestError

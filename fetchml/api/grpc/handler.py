@@ -21,15 +21,12 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from fetchml.api.grpc import messages
+from fetchml.api.grpc import receiving
+from fetchml.api.grpc.call import Metadata, RpcContext, client_of
 from fetchml.api.grpc.errors import TRACE_KEY, failure
-from fetchml.api.grpc.keyless import KeylessCalls
-from fetchml.api.grpc.messages import read_messages
-from fetchml.api.grpc.peers import Metadata, client_of
-from fetchml.api.grpc.receiving import PLACES, PLACES_BY_KEY, MessagePlaces
-from fetchml.api.grpc.reply_writer import ReplyWriter
-from fetchml.api.grpc.rpc_context import RpcContext
-from fetchml.api.grpc.sending import SMALL_BYTES, UnreadReplies
+from fetchml.api.grpc.health import KeylessCalls
+from fetchml.api.grpc.receiving import PLACES, PLACES_BY_KEY, MessagePlaces, read_messages
+from fetchml.api.grpc.sending import SMALL_BYTES, ReplyWriter, UnreadReplies
 from fetchml.api.trace import new_trace
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
@@ -115,7 +112,7 @@ class RpcHandler(grpc.GenericRpcHandler):
 
         async def answer_unary_stream(rpc: RpcContext, context: Any) -> None:
             caller = rpc.principal.key_id
-            data = await messages.only_message(read_messages(self._places, caller, context))
+            data = await receiving.only_message(read_messages(self._places, caller, context))
             with self._held(caller, data):
                 writer = ReplyWriter(handler, self.unread, caller, context)
                 await writer.reply(parse(data), rpc)
@@ -139,7 +136,7 @@ class RpcHandler(grpc.GenericRpcHandler):
             caller = rpc.principal.key_id
 
             async def requests() -> AsyncGenerator[Any]:
-                conversation = messages.read_conversation(self._places, caller, context)
+                conversation = receiving.read_conversation(self._places, caller, context)
                 async with aclosing(conversation) as received:
                     async for data in received:
                         yield parse(data)
@@ -165,14 +162,14 @@ class RpcHandler(grpc.GenericRpcHandler):
         """Return the coroutine function that answers the calls of a method with one request and one
         reply."""
         method, serialize = handler.unary_unary, handler.response_serializer
-        seconds = messages.MESSAGE_SECONDS
-        late = messages.late(seconds)
+        seconds = receiving.MESSAGE_SECONDS
+        late = receiving.late(seconds)
 
         async def answer_unary(rpc: RpcContext, context: Any) -> bytes:
             caller = rpc.principal.key_id
             data = await self._places.receive(caller, context.read, seconds, late)
             if data is grpc.aio.EOF:
-                raise BadRequest(messages.NO_MESSAGE)
+                raise BadRequest(receiving.NO_MESSAGE)
             # The key may have been revoked while the call waited for its message.
             self._admission.check(rpc.principal)
             if len(data) <= SMALL_BYTES:  # Nearly always: it needs no context and no turn.

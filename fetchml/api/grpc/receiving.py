@@ -1,4 +1,4 @@
-"""Limits on gRPC calls that wait for a message: their number, and their time.
+"""Reading the messages of a call, within limits on waiting calls: their number, and their time.
 
 gRPC buffers a message until it is complete. Each waiting call can therefore occupy memory up to the
 largest message size, so it needs one of a limited number of places.
@@ -6,9 +6,11 @@ largest message size, so it needs one of a limited number of places.
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, TypeVar
 
+import grpc
 import msgspec
 
 from fetchml.errors import BadRequest, RateLimited, RequestError, TooManyStreams
@@ -42,7 +44,7 @@ class MessageTooSlow(RateLimited):
     RETRY_AFTER = 5
 
     def __init__(self) -> None:
-        message = "The call's message came too slowly, and other calls waited: send it at once"
+        message = "The call's message arrived too slowly while other calls waited: send it at once"
         super().__init__(self.RETRY_AFTER, message=message)
 
 
@@ -206,3 +208,56 @@ class MessagePlaces:
                 self._evict(task, MessageTooSlow())
                 held[place.caller] -= 1
                 wanted -= 1
+
+
+MESSAGE_SECONDS = 30
+"""Longest wait for a call's first message."""
+CHECK_SECONDS = 5
+"""Longest wait for the message of a keyless call with a single reply."""
+NEXT_MESSAGE_SECONDS = 60
+"""Longest wait for each later message."""
+NO_MESSAGE = "The call ended without a message"
+
+
+def late(seconds: float) -> str:
+    """Return the error message for a first message that did not arrive in time."""
+    return f"The call timed out after {seconds} s: no message received"
+
+
+async def read_messages(
+    places: MessagePlaces, caller: str, context: Any, seconds: float | None = None
+) -> AsyncGenerator[Any]:
+    """Yield a call's messages, the first within `seconds`; `None`: MESSAGE_SECONDS. Raises the
+    errors of `MessagePlaces.receive`."""
+    if seconds is None:
+        seconds = MESSAGE_SECONDS
+    message_late = late(seconds)
+    while True:
+        message = await places.receive(caller, context.read, seconds, message_late)
+        if message is grpc.aio.EOF:
+            return
+        yield message
+        seconds = NEXT_MESSAGE_SECONDS
+        message_late = f"The call timed out: no message received for {seconds} s"
+
+
+async def only_message(messages: AsyncGenerator[Any]) -> Any:
+    """Return the message of a call that has one. Raises BadRequest if there is none."""
+    async with aclosing(messages):
+        async for message in messages:
+            return message
+    raise BadRequest(NO_MESSAGE)
+
+
+async def read_conversation(
+    places: MessagePlaces, caller: str, context: Any
+) -> AsyncGenerator[Any]:
+    """Yield the messages of a call that may stay quiet for hours: only the first has a time limit
+    and needs a place. The method itself limits the number of such calls.
+
+    Raises the errors of `MessagePlaces.receive`.
+    """
+    message = await places.receive(caller, context.read, MESSAGE_SECONDS, late(MESSAGE_SECONDS))
+    while message is not grpc.aio.EOF:
+        yield message
+        message = await context.read()

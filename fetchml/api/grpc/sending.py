@@ -1,4 +1,4 @@
-"""Limits on the bytes of gRPC replies that clients have not read.
+"""Writing the replies of a call, and limits on the bytes that clients have not read.
 
 A reply that its client does not read stays in gRPC's memory, and grpc.aio cannot discard it: the
 call counts for its caller until the client reads or disconnects. Keepalive pings end the connection
@@ -7,9 +7,12 @@ of a client that does not read at all.
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
+from typing import Any
 
+from fetchml.api.grpc.errors import TRACE_KEY
 from fetchml.system.byte_budget import ByteBudget
+from fetchml.system.log import current_trace
 
 REPLIES_BY_CALLER = 64 << 20
 REPLIES_IN_ALL = 256 << 20
@@ -77,3 +80,40 @@ class ReplyBeingMade:
         """Count nothing any more: the reply is complete, or was given up."""
         self._budget.give_back(self._caller, self._held)
         self._held = 0
+
+
+class ReplyWriter:
+    """Runs a method and writes its replies; each counts as unread until the client reads it.
+
+    A method that streams its reply is an async generator. Each write waits until the client has
+    room, so a slow client delays only its own stream. A stream that may stay quiet yields `None`
+    once all checks have passed: the trace id is then sent as initial metadata, which shows the
+    client that it is connected.
+    """
+
+    def __init__(self, handler: Any, unread: UnreadReplies, caller: str, context: Any) -> None:
+        self._handler = handler
+        self._unread = unread
+        self._caller = caller
+        self._context = context
+
+    async def reply(self, request: Any, context: Any) -> None:
+        """Run the method with the request and the context that it takes."""
+        handler = self._handler
+        if not handler.response_streaming:
+            method = handler.unary_unary or handler.stream_unary
+            await self._write(await method(request, context))
+            return
+        method = handler.unary_stream or handler.stream_stream
+        async with aclosing(method(request, context)) as messages:
+            async for message in messages:
+                if message is None:
+                    trace = ((TRACE_KEY, current_trace.get()),)
+                    await self._context.send_initial_metadata(trace)
+                else:
+                    await self._write(message)
+
+    async def _write(self, message: Any) -> None:
+        data = self._handler.response_serializer(message)
+        with self._unread.held(self._caller, len(data)):
+            await self._context.write(data)

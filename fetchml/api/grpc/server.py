@@ -2,27 +2,33 @@
 
 import asyncio
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from fetchml.api.grpc.access import AccessService
-from fetchml.api.grpc.backup import BackupService
-from fetchml.api.grpc.experiments import ExperimentService
-from fetchml.api.grpc.gpus import GpuService
+from fetchml.api.grpc.call import RpcContext
 from fetchml.api.grpc.handler import RpcHandler
 from fetchml.api.grpc.health import HealthService
-from fetchml.api.grpc.jupyter import JupyterService
-from fetchml.api.grpc.operations import handlers
-from fetchml.api.grpc.queue import QueueService
 from fetchml.api.grpc.receiving import MAX_MESSAGE_BYTES, UNREAD_BYTES
-from fetchml.api.grpc.snapshots import SnapshotService
-from fetchml.api.grpc.sweeps import SweepService
+from fetchml.api.grpc.resources import (
+    BackupService,
+    ExperimentService,
+    GpuService,
+    JupyterService,
+    QueueService,
+    SnapshotService,
+    SweepService,
+)
 from fetchml.api.grpc.tasks import TaskService
-from fetchml.api.jupyter.opened_ports import OpenedPorts
+from fetchml.api.jupyter.task_ports import OpenedPorts
+from fetchml.api.operation import Operation
 from fetchml.api.operations import operations
 from fetchml.api.services import ApiServices
 from fetchml.backup.store_copy import StoreCopies
@@ -242,4 +248,24 @@ def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
         configured(given),
         renewed,  # type: ignore[arg-type]  # gRPC accepts None; its types do not.
         require_client_authentication=False,
+    )
+
+
+def handlers(operations: Iterable[Operation]) -> list[grpc.GenericRpcHandler]:
+    """Return a handler for each service. It has only the methods that are in the table."""
+    services: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        service = services.setdefault(operation.rpc.containing_service.full_name, {})
+        service[operation.rpc.name] = _handler(operation)
+    return [grpc.method_handlers_generic_handler(*service) for service in services.items()]
+
+
+def _handler(operation: Operation) -> Any:
+    async def answer(request: Message, context: RpcContext) -> Message:
+        return await operation.answer(context.principal, request)
+
+    return grpc.unary_unary_rpc_method_handler(
+        answer,
+        request_deserializer=GetMessageClass(operation.rpc.input_type).FromString,
+        response_serializer=GetMessageClass(operation.rpc.output_type).SerializeToString,
     )

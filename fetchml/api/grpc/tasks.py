@@ -2,21 +2,20 @@
 # ruff: noqa: N802  # methods have the RPCs' names
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, aclosing, closing
 from itertools import islice
 
 import msgspec
 from google.protobuf.empty_pb2 import Empty
 
-from fetchml.api.grpc.listing import ListReplies, list_request
-from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.grpc.call import RpcContext
 from fetchml.api.grpc.sending import UnreadReplies
-from fetchml.api.grpc.task_files import TaskFileCalls
-from fetchml.api.listing import listing
-from fetchml.api.mappings import ESTIMATE, EXPLANATION, INTERRUPTION
+from fetchml.api.listing import ListRequest, listing
+from fetchml.api.mappings import ESTIMATE, OUTPUT
 from fetchml.api.task_messages import (
     fill_task,
+    milliseconds,
     split_create,
     states_of,
     target_fields,
@@ -25,14 +24,18 @@ from fetchml.api.task_messages import (
     update_message,
     wants_full,
 )
+from fetchml.core.footprint import TASK_BYTES, task_footprint
+from fetchml.core.model import Task
 from fetchml.core.notifications import MAX_TARGETS
 from fetchml.core.requests.checks import MAX_ENTRIES
+from fetchml.core.requests.listing import MAX_LABELS, Filters
+from fetchml.core.requests.logs import LogRange
 from fetchml.core.requests.submission import batch_size_fault
 from fetchml.core.requests.update import KNOWN_FIELDS
 from fetchml.engine.engine import Engine
-from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
+from fetchml.errors import BadRequest, Conflict, FieldViolation, ValidationFailed
 from fetchml.ports.store import TaskPage
-from fetchml.system.pacing import Pace, map_paced
+from fetchml.system.pacing import Pace, map_paced, turn_for
 from fetchml.v1 import sweep_pb2, task_pb2, task_pb2_grpc
 from fetchml.views import WatchFilter
 
@@ -43,6 +46,151 @@ MAX_CONCURRENT_SEARCHES = 2
 
 
 NOT_IN_A_BATCH = FieldViolation("tasks.validate_only", "is only for CreateTask")
+
+
+class TaskFileCalls:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def StreamTaskLogs(
+        self, request: task_pb2.StreamTaskLogsRequest, context: RpcContext
+    ) -> AsyncIterator[task_pb2.TaskLogChunk | None]:
+        wanted = LogRange(
+            attempt=request.attempt if request.HasField("attempt") else None,
+            offset=request.offset or None,
+            tail=request.tail if request.HasField("tail") else None,
+            since=milliseconds(request.since) if request.HasField("since") else None,
+            limit=request.limit if request.HasField("limit") else None,
+        )
+        chunks = self._engine.logs.read(
+            context.principal, request.task_id, wanted, follow=request.follow
+        )
+        async with aclosing(chunks):
+            if request.follow:
+                # Report an unknown task before the stream counts as connected.
+                await self._engine.visible.get(context.principal, request.task_id)
+                yield None
+            async for chunk in chunks:
+                yield task_pb2.TaskLogChunk(
+                    attempt=chunk.attempt, offset=chunk.offset, data=chunk.data
+                )
+
+    async def ListTaskOutputs(
+        self, request: task_pb2.ListTaskOutputsRequest, context: RpcContext
+    ) -> task_pb2.TaskOutputs:
+        files = await self._engine.outputs.list(context.principal, request.task_id, request.folder)
+        return task_pb2.TaskOutputs(outputs=[OUTPUT.message(file) for file in files])
+
+    async def DownloadTaskArchive(
+        self, request: task_pb2.DownloadTaskArchiveRequest, context: RpcContext
+    ) -> AsyncIterator[task_pb2.TaskArchiveChunk]:
+        form = request.format or "zip"
+        archive = self._engine.outputs.archive(context.principal, request.task_id, form)
+        async with archive as opened:
+            async for piece in opened.pieces:
+                yield task_pb2.TaskArchiveChunk(data=piece)
+
+    async def DownloadTaskOutput(
+        self, request: task_pb2.DownloadTaskOutputRequest, context: RpcContext
+    ) -> AsyncIterator[task_pb2.TaskOutputChunk]:
+        opened = await self._engine.outputs.open(
+            context.principal, request.task_id, request.path, request.folder
+        )
+        with closing(opened) as file:
+            size, etag = file.size, file.etag
+            if request.etag and request.etag != etag:
+                raise Conflict("The output has changed: download it from its first byte")
+            if not 0 <= request.offset <= size:
+                raise BadRequest(f"offset: must be between 0 and the file's size, {size}")
+            yield task_pb2.TaskOutputChunk(etag=etag, size_bytes=size)
+            async with aclosing(file.pieces(request.offset, size - request.offset)) as pieces:
+                async for piece in pieces:
+                    yield task_pb2.TaskOutputChunk(data=piece)
+
+
+LARGE_BYTES = 1 << 20
+"""Larger replies are made one at a time."""
+STEP_BYTES = 512 << 10
+"""Texts of tasks that are in a reply before they are serialized and counted."""
+
+
+def list_request(request: task_pb2.ListTasksRequest) -> ListRequest:
+    """Convert the request; `fetchml.api.listing` validates it. Raises BadRequest."""
+    status = states_of([request.status], "status")[0] if request.HasField("status") else None
+    times = {
+        name: milliseconds(getattr(request, name))
+        for name in ("created_after", "created_before")
+        if request.HasField(name)
+    }
+    return ListRequest(
+        Filters(
+            user=request.user_id,
+            job_name_prefix=request.job_name_prefix,
+            experiment_id=request.experiment_id,
+            sweep_id=request.sweep_id,
+            fold_sweeps=request.fold_sweeps,
+            fold_experiments=request.fold_experiments,
+            text=request.text,
+            labels=request.labels[: MAX_LABELS + 1],
+            id_suffix=request.id_suffix,
+            **times,
+        ),
+        status=status,
+        states=states_of(request.states),
+        limit=request.limit if request.HasField("limit") else None,
+        offset=request.offset if request.HasField("offset") else None,
+        page_size=request.page_size,
+        page_token=request.page_token,
+        full=wants_full(request.view),
+    )
+
+
+class ListReplies:
+    """Makes replies of `ListTasks`.
+
+    It yields to other requests in between. A large reply is serialized in parts, because at once
+    that would take milliseconds: parts of a message, one after the other, are the message.
+    """
+
+    def __init__(self, unread: UnreadReplies) -> None:
+        """`unread` counts the parts of a reply until it is complete."""
+        self._unread = unread
+        self._large = asyncio.Lock()
+        """Held while a large reply is made."""
+
+    async def with_tasks(
+        self, reply: task_pb2.TaskList, tasks: Iterable[Task], *, full: bool, caller: str
+    ) -> task_pb2.TaskList | bytes:
+        """Return the reply with the tasks added; serialized if that took more than one turn. Raises
+        TooManyBytes, Overloaded."""
+        parts = list[bytes]()
+        size = unserialized = 0
+        is_large = False
+        pace = Pace()
+        async with AsyncExitStack() as held:
+            made = held.enter_context(self._unread.made(caller))
+            for task in tasks:
+                texts = task_footprint(task) - TASK_BYTES if full else 0
+                if pace.due or unserialized + texts > STEP_BYTES:
+                    await pace.turn()
+                    if reply.tasks:
+                        parts.append(reply.SerializeToString())
+                        size += len(parts[-1])
+                        made.add(len(parts[-1]))
+                        reply = task_pb2.TaskList()  # A cleared message would keep its memory.
+                        unserialized = 0
+                    if not is_large and size + texts > LARGE_BYTES:
+                        await held.enter_async_context(self._large)
+                        is_large = True
+                fill_task(reply.tasks.add(), task, full=full)
+                unserialized += texts
+            if not parts:
+                return reply
+            await pace.turn()
+            parts.append(reply.SerializeToString())
+            made.add(len(parts[-1]))
+            await turn_for(size + len(parts[-1]))
+            return b"".join(parts)
 
 
 class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
@@ -139,29 +287,6 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
             await self._engine.changes.retry(context.principal, request.task_id, key), full=full
         )
 
-    async def InterruptTask(
-        self, request: task_pb2.InterruptTaskRequest, context: RpcContext
-    ) -> task_pb2.TaskInterruption:
-        return INTERRUPTION.message(
-            await self._engine.changes.interrupt(context.principal, request.task_id)
-        )
-
-    async def DeclareTaskLost(
-        self, request: task_pb2.DeclareTaskLostRequest, context: RpcContext
-    ) -> task_pb2.Task:
-        full = wants_full(request.view)
-        return task_message(
-            await self._engine.silent.declare_lost(context.principal, request.task_id), full=full
-        )
-
-    async def CancelTask(
-        self, request: task_pb2.CancelTaskRequest, context: RpcContext
-    ) -> task_pb2.Task:
-        full = wants_full(request.view)
-        return task_message(
-            await self._engine.tasks.cancel(context.principal, request.task_id), full=full
-        )
-
     async def DeleteTask(self, request: task_pb2.DeleteTaskRequest, context: RpcContext) -> Empty:
         await self._engine.tasks.delete(context.principal, request.task_id)
         return Empty()
@@ -186,13 +311,6 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
             yield None
             async for update in updates:
                 yield update_message(update, full=full)
-
-    async def ExplainTask(
-        self, request: task_pb2.ExplainTaskRequest, context: RpcContext
-    ) -> task_pb2.TaskExplanation:
-        return EXPLANATION.message(
-            await self._engine.tasks.explain(context.principal, request.task_id)
-        )
 
 
 class _Create(msgspec.Struct, frozen=True):

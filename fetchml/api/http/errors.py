@@ -45,7 +45,7 @@ class BadlyEncodedBody(HttpBadRequest):
     status = 400
 
     def __init__(self) -> None:
-        super().__init__("The body is not encoded as its headers say")
+        super().__init__("The body's encoding does not match its headers")
 
 
 class BodyTimeout(HttpBadRequest):
@@ -54,7 +54,7 @@ class BodyTimeout(HttpBadRequest):
     status = 408
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"The body did not arrive within {seconds:g} s")
+        super().__init__(f"The body timed out after {seconds:g} s")
 
 
 class BodyTooLarge(HttpBadRequest):

@@ -25,17 +25,17 @@ T = TypeVar("T")
 class Query:
     """The query parameters of a request. `ignored` lists those that the operation does not use."""
 
-    def __init__(self, request: web.BaseRequest, *known: str, repeated: Sequence[str] = ()) -> None:
-        """`known`: the parameters that the operation uses. `repeated`: those of them that may
+    def __init__(self, request: web.BaseRequest, *names: str, repeated: Sequence[str] = ()) -> None:
+        """`names`: the parameters that the operation uses. `repeated`: those of them that may
         occur more than once. Raises BadRequest if another one does."""
         self._given = given = request.query if "?" in request.raw_path else _NONE
         self.ignored: list[str] = []
         if not given:
             return
-        for name in known:
+        for name in names:
             if name not in repeated and len(given.getall(name, ())) > 1:
-                raise BadRequest(f"{name}: must be given only once")
-        self.ignored = [name for name in given if name not in known]
+                raise BadRequest(f"{name}: must not be repeated")
+        self.ignored = [name for name in given if name not in names]
 
     def text(self, name: str) -> str | None:
         """Return the parameter unchanged; `None` if it is absent."""

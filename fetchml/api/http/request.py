@@ -40,9 +40,9 @@ MAX_IGNORED_CHARACTERS = 1000
 
 _encode = msgspec.json.Encoder().encode
 
-_PLACE = b"\0%d\0"
-"""The place of a large list, by its number, in the encoded reply. JSON escapes NUL in texts."""
-_PLACE_ENDS = b"\0"
+_PLACEHOLDER = b"\0%d\0"
+"""Stands for a large list, by its number, in the encoded reply. JSON escapes NUL in texts."""
+_PLACEHOLDER_ENDS = b"\0"
 
 _INERT = {
     "Cache-Control": "private, no-cache",
@@ -87,7 +87,7 @@ class RestRequest:
         self._body_bytes = 0
         self._row_bytes = 0
         self._lists: list[Pieces] = []
-        """Large lists of the reply, in pieces. The reply's value has their places."""
+        """Large lists of the reply, in pieces. The reply's value has their placeholders."""
 
     def admit(self, admission: Admission, secret: str | None) -> None:
         """Authenticate the caller and count the request against the rate limit. Raises
@@ -138,10 +138,10 @@ class RestRequest:
         return response
 
     def _with_lists(self, body: bytes) -> Pieces:
-        """Return the body with the lists in their places."""
-        before, *places = body.split(_PLACE_ENDS)
+        """Return the body with the lists instead of their placeholders."""
+        before, *parts = body.split(_PLACEHOLDER_ENDS)
         pieces: list[bytes | memoryview] = [before]
-        for number, after in zip(places[::2], places[1::2], strict=True):
+        for number, after in zip(parts[::2], parts[1::2], strict=True):
             pieces += [*self._lists[int(number)], after]
         return pieces
 
@@ -191,7 +191,7 @@ class RestRequest:
             return msgspec.Raw(b"".join([b"[", *parts, b"]"]))
         # A large list is not copied into the reply: that blocks the event loop for milliseconds.
         self._lists.append([b"[", *pieces, *parts, b"]"])
-        return msgspec.Raw(_PLACE % (len(self._lists) - 1))
+        return msgspec.Raw(_PLACEHOLDER % (len(self._lists) - 1))
 
     def message(self, size: int) -> AbstractContextManager[None]:
         """Count a message of `size` bytes until the client has received it. Raises TooManyBytes,

@@ -101,7 +101,7 @@ class Router:
 
 
 async def _not_found(request: "RestRequest") -> web.StreamResponse:
-    raise NotFound("There is nothing at this path: see /openapi.yaml for the available paths")
+    raise NotFound("Path not found: see /openapi.yaml for the available paths")
 
 
 async def _not_allowed(request: "RestRequest", allowed: str) -> web.StreamResponse:

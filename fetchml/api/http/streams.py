@@ -99,7 +99,7 @@ async def send_pieces(
 ) -> web.StreamResponse:
     """Send the pieces as they become available, as fast as the client reads them.
 
-    An error on the way breaks the connection, so that no client mistakes a part for the whole.
+    An error while sending breaks the connection, so that no client mistakes a part for the whole.
     `timeout_seconds`: the connection is closed if the client reads nothing for this long.
     """
     response = web.StreamResponse(status=status, headers=request.headers(headers))

@@ -13,10 +13,9 @@ from typing import NamedTuple, Protocol
 from aiohttp import web
 
 from fetchml.api.http.errors import MethodNotAllowed
-from fetchml.api.http.place import place_of
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.http.sessions import cookies_of
+from fetchml.api.http.sessions import cookies_of, place_of
 from fetchml.api.http.streams import Streams, abort, ended_with_client, send_pieces
 from fetchml.api.jupyter import page
 from fetchml.api.jupyter.headers import (
@@ -27,7 +26,6 @@ from fetchml.api.jupyter.headers import (
     parse_target,
 )
 from fetchml.api.jupyter.socket import SocketRejected, proxy_socket
-from fetchml.api.jupyter.upload import read_anonymous_body
 from fetchml.api.jupyter.upstream import (
     body_length,
     body_pieces,
@@ -35,6 +33,7 @@ from fetchml.api.jupyter.upstream import (
     is_page,
     jupyter_upstream,
     open_reply,
+    read_anonymous_body,
     read_page,
 )
 from fetchml.api.jupyter.visitors import (
@@ -152,14 +151,14 @@ class JupyterProxy:
         visit = self._seen(request, target) if target is not None else None
         if visit is None:
             self._admission.count_refusal(http.headers.get("X-API-Key"), request.address)
-            raise NotFound("There is no such Jupyter service")
+            raise NotFound("Jupyter service not found")
         if http.method not in _METHODS:
             raise MethodNotAllowed(http.method, ", ".join(_METHODS))
         return visit
 
     def _seen(self, request: RestRequest, target: Target) -> "_Visit | None":
         """Return the visit of a service; `None` if there is none or it is hidden from the visitor.
-        Both take the same way here, so that the time of the reply does not reveal it."""
+        Both take the same steps here, so that the time of the reply does not reveal it."""
         policy = self._services.visitor_policy(target.service_id)
         authenticated = is_authenticated(request.http, target, policy)
         if policy.private and not authenticated:
@@ -216,7 +215,7 @@ class JupyterProxy:
             )
             return web.Response(body=self._notice_js, headers=headers)
         if target.path != "/.fetchml/notice":
-            raise NotFound("There is nothing at this path")
+            raise NotFound("Path not found")
         if page.has_ended(state):
             raise NotFound("This Jupyter service has ended")
         body = {} if state.stops_at is None else {"stops_at": rfc3339(state.stops_at)}

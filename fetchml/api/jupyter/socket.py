@@ -95,8 +95,8 @@ def _is_same_origin(headers: Mapping[str, str]) -> bool:
     origin = headers.get("Origin")
     if origin is None:
         return True
-    scheme, _, place = origin.partition("://")
-    return scheme in ("http", "https") and place.lower() == headers.get("Host", "").lower()
+    scheme, _, host = origin.partition("://")
+    return scheme in ("http", "https") and host.lower() == headers.get("Host", "").lower()
 
 
 async def _connect(
@@ -131,13 +131,13 @@ async def _connect(
                 read_until_eof=False,
             )
     except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
-        raise Unavailable(f"{upstream.name} does not answer") from error
+        raise Unavailable(f"{upstream.name} does not respond") from error
     if 400 <= answer.status < 600:
         answer.close()
         raise SocketRejected(answer.status)
     if answer.status != 101 or not _agrees(answer, key):
         answer.close()
-        raise Unavailable(f"{upstream.name} does not answer with a valid WebSocket handshake")
+        raise Unavailable(f"Invalid WebSocket handshake of {upstream.name}")
     return answer
 
 

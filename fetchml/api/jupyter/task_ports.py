@@ -1,4 +1,5 @@
-"""The reverse proxy to ports of tasks, each at an origin of its own: `<task>-<port>.<domain>`.
+"""The reverse proxy to ports of tasks, each at an origin of its own: `<task>-<port>.<domain>`, and
+the links that open them.
 
 What answers there is a program of the task's user, so its pages share nothing with the server's own
 page or with another task. A visitor comes with a ticket, which the origin turns into a cookie that
@@ -17,7 +18,7 @@ from fetchml.access.service import TaskAccess
 from fetchml.adapters.jupyter.link import socket_session
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.http.sessions import TICKET
+from fetchml.api.http.sessions import TICKET, place_of
 from fetchml.api.http.streams import Streams, ended_with_client, send_pieces
 from fetchml.api.jupyter.headers import cookies, for_browser, for_task, is_upgrade
 from fetchml.api.jupyter.socket import SocketRejected, proxy_socket
@@ -29,12 +30,14 @@ from fetchml.api.jupyter.upstream import (
     open_reply,
 )
 from fetchml.api.jupyter.visitors import VisitorLimits
+from fetchml.api.mappings import TASK_PORT_LINK
 from fetchml.auth.admission import Admission
 from fetchml.auth.key_tokens import VISIT_MS, TaskPort
 from fetchml.auth.sessions import Session
 from fetchml.core.model import Principal
-from fetchml.errors import Forbidden, Unauthorized
-from fetchml.jupyter.origin import JupyterOrigins
+from fetchml.errors import BadRequest, Conflict, Forbidden, Unauthorized
+from fetchml.jupyter.origin import JupyterOrigins, Place
+from fetchml.views import TaskPortLink
 
 _COOKIE = "fetchml-port"
 _LABEL = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([1-9][0-9]{0,4})", re.ASCII)
@@ -47,7 +50,7 @@ def label_of(task_id: str, port: int) -> str:
     return f"{task_id}-{port}"
 
 
-def place_in(label: str) -> TaskPort | None:
+def port_in(label: str) -> TaskPort | None:
     """Return the port that a label names; `None` if it names none."""
     match = _LABEL.fullmatch(label)
     return TaskPort(match[1], int(match[2])) if match else None
@@ -79,9 +82,9 @@ class TaskPorts:
         self.at_origin = Route("*", "a task's port", self.answer_at_origin, keyless=True)
 
     async def answer_at_origin(self, request: RestRequest, label: str) -> web.StreamResponse:
-        """Answer a request to the origin of a port. `label`: one that `place_in` reads."""
-        place = place_in(label)
-        assert place is not None  # noqa: S101  # The server has read it.
+        """Answer a request to the origin of a port. `label`: one that `port_in` reads."""
+        at = port_in(label)
+        assert at is not None  # noqa: S101  # The server has read it.
         http = request.http
         path, _, query = http.raw_path.partition("?")
         if TICKET in query and http.method == "GET" and not is_upgrade(http.headers):
@@ -89,25 +92,25 @@ class TaskPorts:
             tickets = [value for name, value in fields if name == TICKET]
             rest = urlencode([(name, value) for name, value in fields if name != TICKET])
             if tickets:
-                return self._let_in(request, place, tickets[0], path + (rest and f"?{rest}"))
-        who, session = self._visitor(request, place)
-        spec = await self._access.admit_to_port(who, place.task_id, place.port)
+                return self._let_in(request, at, tickets[0], path + (rest and f"?{rest}"))
+        who, session = self._visitor(request, at)
+        spec = await self._access.admit_to_port(who, at.task_id, at.port)
         is_socket = is_upgrade(http.headers)
         with (
             self._limits.authenticated(label, who.user, is_socket=is_socket),
             self._admission.while_valid(who, session),
         ):
-            async with self._access.used(who, spec, place.port) as relay:
-                return await self._forward(request, relay, place.port, is_socket=is_socket)
+            async with self._access.used(who, spec, at.port) as relay:
+                return await self._forward(request, relay, at.port, is_socket=is_socket)
 
     def _let_in(
-        self, request: RestRequest, place: TaskPort, ticket: str, path: str
+        self, request: RestRequest, at: TaskPort, ticket: str, path: str
     ) -> web.StreamResponse:
         """Turn a ticket into a cookie. Raises Unauthorized."""
-        token = self._admission.port_visits.use(ticket, place)
+        token = self._admission.port_visits.use(ticket, at)
         if token is None:
             self._admission.count_refusal(None, request.address)
-            raise Unauthorized("This link was used, or is too old: open the port again")
+            raise Unauthorized("The link has expired or was already used: open the port again")
         secure = "; Secure" if self._is_encrypted(request) else ""
         headers = {
             # One slash: two would name another host.
@@ -119,12 +122,12 @@ class TaskPorts:
         }
         return web.Response(status=HTTPStatus.SEE_OTHER, headers=request.headers(headers))
 
-    def _visitor(self, request: RestRequest, place: TaskPort) -> tuple[Principal, Session | None]:
+    def _visitor(self, request: RestRequest, at: TaskPort) -> tuple[Principal, Session | None]:
         """Return the visitor, and the session that opened the port. Raises Unauthorized, Forbidden,
         RateLimited."""
         name, headers = self._cookie(request), request.http.headers
         for each, value in cookies(headers):
-            found = self._admission.port_visits.find(value, place) if each == name else None
+            found = self._admission.port_visits.find(value, at) if each == name else None
             if found is not None:
                 self._require_own(request)
                 key, session = found
@@ -206,3 +209,59 @@ class TaskPorts:
     def _cookie(self, request: RestRequest) -> str:
         """Return the cookie's name. The prefix keeps other hosts of the domain from setting it."""
         return f"__Host-{_COOKIE}" if self._is_encrypted(request) else _COOKIE
+
+
+class OpenedPorts:
+    """Makes links to ports of tasks, for REST and gRPC."""
+
+    def __init__(self, access: TaskAccess, admission: Admission, origins: JupyterOrigins) -> None:
+        self._access = access
+        self._admission = admission
+        self._origins = origins
+
+    @property
+    def public_url(self) -> str:
+        return self._origins.public_url
+
+    async def open(
+        self,
+        who: Principal,
+        task_id: str,
+        port: int,
+        place: Place | None = None,
+        session: Session | None = None,
+    ) -> TaskPortLink:
+        """Return a link that opens a port in a browser, once. `place`: where the browser reaches
+        the server; `None` if the request does not show it. `session`: of the page that asks; the
+        visit ends with it. Raises NotFound, Forbidden, Conflict."""
+        await self._access.admit_to_port(who, task_id, port)
+        origin = self._origins.of_port(label_of(task_id, port), place)
+        if origin is None:
+            raise Conflict(
+                "Ports of tasks have no origin of their own at this address, where a script of the "
+                "task could not use the session of the page: set [jupyter] domain, reach the "
+                "server as localhost, or use 'fetchml port-forward'"
+            )
+        if self._admission.key(who.key_id) is None:
+            raise Forbidden("Links to ports require an API key")
+        ticket, expires_at = self._admission.port_visits.ticket(
+            who.key_id, session, TaskPort(task_id, port)
+        )
+        return TaskPortLink(f"{origin}/?{TICKET}={ticket}", expires_at)
+
+
+class AccessOperations:
+    """The ports of tasks over REST."""
+
+    def __init__(self, ports: OpenedPorts) -> None:
+        self._ports = ports
+
+    def routes(self) -> list[Route]:
+        return [Route("POST", "/v1/tasks/{id}/ports/{port}", self.open)]
+
+    async def open(self, request: RestRequest, task_id: str, port: str) -> web.StreamResponse:
+        if not re.fullmatch("[0-9]{1,9}", port, re.ASCII):
+            raise BadRequest("port: must be an integer")
+        place = place_of(request.http, self._ports.public_url)
+        link = await self._ports.open(request.principal, task_id, int(port), place, request.session)
+        return request.json(TASK_PORT_LINK.json(link))

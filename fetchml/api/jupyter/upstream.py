@@ -1,20 +1,23 @@
-"""Requests to Jupyter and its replies."""
+"""Requests to Jupyter with their bodies, and its replies."""
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
 import aiohttp
+from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from fetchml.adapters.jupyter.link import http_session
+from fetchml.api.http.body import read_pieces
+from fetchml.api.http.errors import BodyTimeout
 from fetchml.api.http.request import RestRequest
 from fetchml.api.jupyter.headers import Target, for_jupyter
-from fetchml.api.jupyter.upload import Upload
-from fetchml.errors import BadRequest, Unavailable
+from fetchml.errors import BadRequest, RequestError, Unavailable
 from fetchml.ports.jupyter import JupyterLink
 
 PIECE_BYTES = 64 << 10
@@ -87,7 +90,7 @@ async def open_reply(
             if upload.fault is not None:
                 raise upload.fault from None
             log.debug("%s does not answer: %r", upstream.name, error)
-            raise Unavailable(f"{upstream.name} does not answer") from error
+            raise Unavailable(f"{upstream.name} does not respond") from error
         try:
             yield answer
         finally:
@@ -124,7 +127,7 @@ async def body_pieces(answer: aiohttp.ClientResponse, begun: list[bytes]) -> Asy
         try:
             piece = await answer.content.read(PIECE_BYTES)
         except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable("Jupyter broke off its reply") from error
+            raise Unavailable("Truncated reply of Jupyter") from error
         if not piece:
             return
         yield piece
@@ -140,3 +143,64 @@ def body_length(answer: aiohttp.ClientResponse) -> int | None:
 def invalid_reply() -> Unavailable:
     """Return the error for a reply that cannot be forwarded."""
     return Unavailable("Jupyter's reply is not valid HTTP")
+
+
+BODY_SECONDS = 3600.0
+"""Longest time for a complete body from an authenticated visitor."""
+ANONYMOUS_BODY_BYTES = 64 << 10
+"""Largest body from an anonymous visitor; a login form is far smaller."""
+ANONYMOUS_BODY_SECONDS = 10.0
+"""Longest time for a complete body from an anonymous visitor."""
+
+
+async def read_anonymous_body(request: RestRequest) -> bytes:
+    """Read an anonymous visitor's complete body before contacting Jupyter. Raises BadRequest."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(ANONYMOUS_BODY_SECONDS):
+            async for piece in read_pieces(
+                request.http,
+                max_bytes=ANONYMOUS_BODY_BYTES,
+                stall_seconds=2 * ANONYMOUS_BODY_SECONDS,
+            ):
+                body += piece
+    except TimeoutError:
+        raise BodyTimeout(ANONYMOUS_BODY_SECONDS) from None
+    return bytes(body)
+
+
+class Upload:
+    """A request's body while it is forwarded to Jupyter."""
+
+    def __init__(self, request: web.BaseRequest, client_seconds: float, jupyter_seconds: float):
+        self.timeout: asyncio.Timeout | None = None
+        """Limits the wait for Jupyter to read the last piece, or to answer."""
+        self.fault: RequestError | None = None
+        """The client's error; `None` if it made none."""
+        self._request = request
+        self._client_seconds = client_seconds
+        self._jupyter_seconds = jupyter_seconds
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives. Raises BadRequest."""
+        pieces = read_pieces(
+            self._request, max_bytes=sys.maxsize, stall_seconds=self._client_seconds
+        )
+        deadline = asyncio.get_running_loop().time() + BODY_SECONDS
+        try:
+            async for piece in pieces:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise BodyTimeout(BODY_SECONDS)
+                self._extend_timeout()
+                yield piece
+                self._extend_timeout()
+        except RequestError as error:
+            self.fault = error
+            raise
+
+    def _extend_timeout(self) -> None:
+        assert self.timeout is not None  # noqa: S101  # Set before the request is sent.
+        with suppress(RuntimeError):  # Jupyter has answered already.
+            deadline = asyncio.get_running_loop().time() + self._jupyter_seconds
+            # The client's own time to send the next piece comes on top.
+            self.timeout.reschedule(deadline + self._client_seconds)

@@ -4,14 +4,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from aiohttp import web
-from msgspec.structs import replace
 
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, send_pieces
-from fetchml.api.mappings import LOG_INFO, LOG_MATCH, LOG_MATCHES
-from fetchml.core.requests.logs import DEFAULT_MATCHES, LogRange, LogSearch
+from fetchml.core.requests.logs import LogRange
 from fetchml.engine.engine import Engine
 from fetchml.errors import Unavailable
 from fetchml.views import LogChunk, LogStart
@@ -26,8 +24,6 @@ class LogOperations:
     def routes(self) -> list[Route]:
         return [
             Route("GET", "/v1/tasks/{id}/logs", self.read),
-            Route("GET", "/v1/tasks/{id}/logs/info", self.info),
-            Route("GET", "/v1/tasks/{id}/logs/search", self.search),
         ]
 
     async def read(self, request: RestRequest, task_id: str) -> web.StreamResponse:
@@ -52,32 +48,6 @@ class LogOperations:
                 headers = _headers(start, first)
                 pieces = self._pieces(first, chunks, follow=follow)
                 return await send_pieces(request, headers, pieces, self._send_timeout_seconds)
-
-    async def info(self, request: RestRequest, task_id: str) -> web.StreamResponse:
-        query = Query(request.http, "attempt", "offset", "limit")
-        wanted = LogRange(
-            attempt=query.number("attempt"),
-            offset=query.number("offset"),
-            limit=query.number("limit"),
-        )
-        info = await self._engine.logs.info(request.principal, task_id, wanted)
-        return request.json(LOG_INFO.json(info), ignored=query.ignored)
-
-    async def search(self, request: RestRequest, task_id: str) -> web.StreamResponse:
-        query = Query(request.http, "q", "attempt", "offset", "limit", "backwards", "ignore_case")
-        limit = query.number("limit")
-        wanted = LogSearch(
-            query.text("q") or "",
-            attempt=query.number("attempt"),
-            offset=query.number("offset"),
-            limit=DEFAULT_MATCHES if limit is None else limit,
-            backwards=query.flag("backwards"),
-            ignore_case=query.flag("ignore_case"),
-        )
-        found = await self._engine.logs.search(request.principal, task_id, wanted)
-        body = LOG_MATCHES.json(replace(found, matches=()))
-        body["matches"] = await request.rows(LOG_MATCH.json, found.matches)
-        return request.json(body, ignored=query.ignored)
 
     async def _pieces(
         self, first: LogChunk | None, chunks: AsyncGenerator[LogChunk], *, follow: bool

@@ -1,5 +1,6 @@
 """The REST routes of the operations in the table."""
 
+import re
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
@@ -48,7 +49,8 @@ def _route(operation: Operation, body_timeout_seconds: float) -> Route:
             request.empty() if operation.method == "DELETE" else request.json({}, ignored=ignored)
         )
 
-    return Route(operation.method, operation.path, answer)
+    # Metrics name the id of every resource alike.
+    return Route(operation.method, re.sub(r"\{\w+_id\}", "{id}", operation.path), answer)
 
 
 def _reader(field: FieldDescriptor) -> Callable[[Query, str], Any]:
@@ -56,6 +58,8 @@ def _reader(field: FieldDescriptor) -> Callable[[Query, str], Any]:
         return Query.time
     if field.cpp_type in (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64):
         return Query.number
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return Query.flag
     if is_required(field):
         return Query.text
     return lambda query, name: query.text(name) or None

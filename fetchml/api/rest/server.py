@@ -22,29 +22,24 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Router
 from fetchml.api.http.sessions import SessionCredentials
 from fetchml.api.http.streams import Streams
-from fetchml.api.jupyter.opened_ports import OpenedPorts
 from fetchml.api.jupyter.proxy import JupyterProxy
-from fetchml.api.jupyter.task_ports import TaskPorts, place_in
+from fetchml.api.jupyter.task_ports import AccessOperations, OpenedPorts, TaskPorts, port_in
 from fetchml.api.operations import operations
-from fetchml.api.rest.access import AccessOperations
-from fetchml.api.rest.experiments import ExperimentOperations
-from fetchml.api.rest.jupyter import JupyterOperations
 from fetchml.api.rest.logs import LogOperations
-from fetchml.api.rest.metrics.exposition import Metrics
+from fetchml.api.rest.metrics import Metrics
 from fetchml.api.rest.operations import routes
 from fetchml.api.rest.outputs import OutputOperations
+from fetchml.api.rest.resources import ExperimentOperations, JupyterOperations, SweepOperations
 from fetchml.api.rest.snapshots import SnapshotOperations
 from fetchml.api.rest.status import ServerOperations
-from fetchml.api.rest.sweeps import SweepOperations
 from fetchml.api.rest.tasks import TaskOperations
 from fetchml.api.services import ApiServices
 from fetchml.api.trace import new_trace
 from fetchml.api.ui.routes import PageOperations
 from fetchml.api.ui.session import SessionOperations
 from fetchml.api.ws.handshake import Handshake
-from fetchml.api.ws.route import WatchOperation
-from fetchml.api.ws.session import Timing
 from fetchml.api.ws.shell import ShellOperation
+from fetchml.api.ws.watch import Timing, WatchOperation
 from fetchml.auth.limits import ConnectionLimits
 from fetchml.auth.sign_in import SignIn
 from fetchml.config.settings import MAX_CONNECTIONS
@@ -224,7 +219,7 @@ class HttpServer:
         if label is None:
             route, parameters = router.find(http.method, http.rel_url.raw_path)
         else:
-            is_port = place_in(label) is not None
+            is_port = port_in(label) is not None
             route, parameters = (self._at_port_origin if is_port else self._at_origin), (label,)
         try:
             if not route.keyless:

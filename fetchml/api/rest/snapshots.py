@@ -1,17 +1,16 @@
 """Snapshots over REST."""
 
 from contextlib import closing
-from urllib.parse import quote
 
 from aiohttp import web
 
-from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.http.body import read_pieces
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, send_pieces
-from fetchml.api.mappings import SNAPSHOT, SNAPSHOT_FILE
+from fetchml.api.mappings import SNAPSHOT
+from fetchml.api.rest.outputs import attachment
 from fetchml.snapshots.snapshot_service import Snapshots
 
 UPLOAD_BYTES = 256 * 1024
@@ -36,9 +35,6 @@ class SnapshotOperations:
         return [
             Route("GET", "/v1/snapshots", self.list),
             Route("PUT", "/v1/snapshots", self.upload),
-            Route("GET", "/v1/snapshots/{id}", self.get),
-            Route("DELETE", "/v1/snapshots/{id}", self.delete),
-            Route("GET", "/v1/snapshots/{id}/files", self.list_files),
             Route("GET", "/v1/snapshots/{id}/files/{path...}", self.file),
         ]
 
@@ -64,34 +60,15 @@ class SnapshotOperations:
         body = {"snapshots": await request.rows(SNAPSHOT.json, found)}
         return request.json(body, ignored=query.ignored)
 
-    async def get(self, request: RestRequest, snapshot_id: str) -> web.StreamResponse:
-        query = Query(request.http)
-        found = self._snapshots.get(request.principal, snapshot_id)
-        return request.json(SNAPSHOT.json(found), ignored=query.ignored)
-
-    async def delete(self, request: RestRequest, snapshot_id: str) -> web.StreamResponse:
-        await self._snapshots.delete(request.principal, snapshot_id)
-        return request.empty()
-
-    async def list_files(self, request: RestRequest, snapshot_id: str) -> web.StreamResponse:
-        query = Query(request.http, "limit", "offset")
-        found = await self._snapshots.reads.list(
-            request.principal, snapshot_id, query.number("limit"), query.number("offset")
-        )
-        body = {"files": await request.rows(SNAPSHOT_FILE.json, found.files), "total": found.total}
-        return request.json(body, ignored=query.ignored)
-
     async def file(self, request: RestRequest, snapshot_id: str, path: str) -> web.StreamResponse:
         opened = await self._snapshots.reads.open(request.principal, snapshot_id, path)
         with closing(opened) as file, request.while_valid():
-            size = size_of(file)
-            name = quote(path.rpartition("/")[2], safe="")
             headers = {
                 "Content-Type": "application/octet-stream",
-                "Content-Length": str(size),
-                "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+                "Content-Length": str(file.size),
+                "Content-Disposition": attachment(path.rpartition("/")[2]),
                 "X-Content-Type-Options": "nosniff",
             }
             return await send_pieces(
-                request, headers, pieces_of(file, size), self._send_timeout_seconds
+                request, headers, file.pieces(0, file.size), self._send_timeout_seconds
             )

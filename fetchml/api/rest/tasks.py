@@ -10,7 +10,7 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import ended_with_client
 from fetchml.api.listing import ListRequest, listing
-from fetchml.api.mappings import ESTIMATE, EXPLANATION, INTERRUPTION
+from fetchml.api.mappings import ESTIMATE
 from fetchml.api.task_json import task_json
 from fetchml.core.acceptance import ignored_fields
 from fetchml.core.requests.checks import unknown_fields
@@ -43,10 +43,6 @@ class TaskOperations:
             Route("DELETE", "/v1/tasks/{id}", self.delete),
             Route("PATCH", "/v1/tasks/{id}", self.update),
             Route("POST", "/v1/tasks/{id}/retry", self.retry),
-            Route("POST", "/v1/tasks/{id}/interrupt", self.interrupt),
-            Route("POST", "/v1/tasks/{id}/declare-lost", self.declare_lost),
-            Route("POST", "/v1/tasks/{id}/cancel", self.cancel),
-            Route("GET", "/v1/tasks/{id}/explain", self.explain),
         ]
 
     async def create(self, request: RestRequest) -> web.StreamResponse:
@@ -111,31 +107,9 @@ class TaskOperations:
         task = await self._engine.changes.retry(request.principal, task_id, key)
         return request.json(task_json(task, full=full), status=201, ignored=query.ignored)
 
-    async def interrupt(self, request: RestRequest, task_id: str) -> web.StreamResponse:
-        query = Query(request.http)
-        done = await self._engine.changes.interrupt(request.principal, task_id)
-        return request.json(INTERRUPTION.json(done), ignored=query.ignored)
-
-    async def declare_lost(self, request: RestRequest, task_id: str) -> web.StreamResponse:
-        query = Query(request.http, "view")
-        full = query.full_view()
-        task = await self._engine.silent.declare_lost(request.principal, task_id)
-        return request.json(task_json(task, full=full), ignored=query.ignored)
-
-    async def cancel(self, request: RestRequest, task_id: str) -> web.StreamResponse:
-        query = Query(request.http, "view")
-        full = query.full_view()
-        task = await self._engine.tasks.cancel(request.principal, task_id)
-        return request.json(task_json(task, full=full), ignored=query.ignored)
-
     async def delete(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         await self._engine.tasks.delete(request.principal, task_id)
         return request.empty()
-
-    async def explain(self, request: RestRequest, task_id: str) -> web.StreamResponse:
-        query = Query(request.http)
-        explanation = await self._engine.tasks.explain(request.principal, task_id)
-        return request.json(EXPLANATION.json(explanation), ignored=query.ignored)
 
 
 def _validated(valid: ValidatedTask, *, full: bool) -> dict[str, object]:

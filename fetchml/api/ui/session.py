@@ -6,10 +6,9 @@ from aiohttp import web
 
 from fetchml.api.http.body import read_object
 from fetchml.api.http.errors import BodyTooLarge
-from fetchml.api.http.place import is_from
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.http.sessions import SessionCredentials, session_cookie
+from fetchml.api.http.sessions import SessionCredentials, is_from, session_cookie
 from fetchml.api.task_json import rfc3339
 from fetchml.auth.admission import Admission
 from fetchml.auth.sessions import Session

@@ -22,7 +22,7 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.ws.handshake import Handshake, SocketEnded
-from fetchml.api.ws.session import Timing, until_one_raises
+from fetchml.api.ws.watch import Timing, until_one_raises
 from fetchml.core.requests.access import SHELL, ExecRequest, size_fault
 from fetchml.system.pacing import Pace
 

@@ -31,8 +31,8 @@ export interface TaskList {
 }
 
 export type TaskExplanation = With<Api.TaskExplanation, "reason">;
-export type ResourceShortage = Api.ResourceShortage;
-export type StartEstimate = Api.StartEstimate;
+export type ResourceShortage = Api.TaskExplanationResourceShortage;
+export type StartEstimate = Api.TaskExplanationStartEstimate;
 export type QueueStats = Required<Api.QueueStats>;
 export type Gpu = With<Api.Gpu, "uuid" | "number" | "state">;
 export type GpuState = Gpu["state"];

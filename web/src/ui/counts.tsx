@@ -10,7 +10,7 @@ import { StatusWord } from "./status";
 const ORDER = ["completed", "failed", "collecting", "running", "preparing"] as const;
 
 interface CountsProps {
-  counts: SweepCounts;
+  counts: Partial<SweepCounts>;
   /** Number of all tasks, deleted ones included. */
   total: number;
   /** The filter of the list of these tasks: each number leads to those of its status. */

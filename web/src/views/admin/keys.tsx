@@ -1,7 +1,7 @@
 /** API keys: all of them, and their end. */
 
 import { useState } from "preact/hooks";
-import type { Key, KeyList } from "../../api/types";
+import type { Key, ListKeysResponse } from "../../api/types";
 import { ms, plain, plural } from "../../format";
 import { slowNow } from "../../state/clock";
 import { Resource } from "../../state/resource";
@@ -18,7 +18,7 @@ import { NewKey } from "./new_key";
 
 export function Keys() {
   const [showsEnded, setShowsEnded] = useState(false);
-  const list = useRead<KeyList>("/v1/keys");
+  const list = useRead<ListKeysResponse>("/v1/keys");
   const keys = list.data.value?.keys;
   const valid = keys?.filter((key) => !isOver(key));
   const shown = (showsEnded ? keys : valid)?.toReversed();
@@ -55,7 +55,7 @@ function isOver(key: Key): boolean {
   return key.revoked_at !== undefined || (end !== undefined && end <= slowNow.value);
 }
 
-function Row({ of: key, list }: { of: Key; list: Resource<KeyList> }) {
+function Row({ of: key, list }: { of: Key; list: Resource<ListKeysResponse> }) {
   function revoke(): Promise<boolean> {
     const question = {
       title: `Revoke the key of ${plain(key.name)}?`,

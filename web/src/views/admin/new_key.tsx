@@ -1,7 +1,7 @@
 /** The form of a new API key, whose secret is shown once and never again. */
 
 import { useState } from "preact/hooks";
-import type { CreatedKey, CreateKeyRequest } from "../../api/types";
+import type { CreateKeyRequest, CreateKeyResponse } from "../../api/types";
 import { plain } from "../../format";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
@@ -21,14 +21,14 @@ const DAY = 86_400_000;
 
 export function NewKey({ onCreated }: { onCreated: () => void }) {
   const form = useForm("key", { name: "", role: "user", expires_at: "" });
-  const [created, setCreated] = useState<CreatedKey>();
+  const [created, setCreated] = useState<CreateKeyResponse>();
   const days = form.values.expires_at.trim();
 
   async function create(): Promise<void> {
     const { name, role } = form.values;
     const body: CreateKeyRequest = { name: name.trim(), role: role as Role };
     if (days !== "") body.expires_at = new Date(Date.now() + Number(days) * DAY).toISOString();
-    setCreated(await store.http.call<CreatedKey>("POST", "/v1/keys", { body }));
+    setCreated(await store.http.call<CreateKeyResponse>("POST", "/v1/keys", { body }));
     onCreated();
   }
 

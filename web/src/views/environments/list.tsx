@@ -1,6 +1,6 @@
 /** The environments that the server keeps: of all users for admins, else the person's own. */
 
-import type { EnvironmentList, KeptEnvironment } from "../../api/types";
+import type { KeptEnvironment, ListEnvironmentsResponse } from "../../api/types";
 import { bytes, count, plain, plural } from "../../format";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
@@ -18,7 +18,7 @@ const SHORT = 12;
 const COLUMNS = ["Packages of", "Image", number("Size"), number("Tasks now"), "Last used", ACTION];
 
 export function Environments() {
-  const list = useRead<EnvironmentList>(`/v1/environments?limit=${SHOWN}`);
+  const list = useRead<ListEnvironmentsResponse>(`/v1/environments?limit=${SHOWN}`);
   const found = list.data.value;
   if (!found) return list.error.value ? <Problem text={list.error.value} /> : <Loading />;
 

@@ -1,7 +1,7 @@
 /** Reservations of GPUs: a list for everybody, and a form for admins. */
 
 import { useState } from "preact/hooks";
-import type { Booking, BookingList } from "../../api/types";
+import type { Booking, ListBookingsResponse } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
@@ -19,7 +19,7 @@ const BLANK = { user_id: "", gpu: "1", starts_at: "", ends_at: "" };
 
 /** Nothing where there are none, and the person may make none. */
 export function Reservations() {
-  const list = useRead<BookingList>("/v1/bookings", {}, EVERY_MS);
+  const list = useRead<ListBookingsResponse>("/v1/bookings", {}, EVERY_MS);
   const bookings = list.data.value?.bookings ?? [];
   const [isMaking, setMaking] = useState(false);
   if (bookings.length === 0 && !store.isAdmin.value) return null;

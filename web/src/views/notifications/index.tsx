@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { message } from "../../api/http";
-import type { Notification, NotificationList, NotificationSettings } from "../../api/types";
+import type { ListNotificationsResponse, Notification, NotificationSettings } from "../../api/types";
 import { plain, plural } from "../../format";
 import { href } from "../../router";
 import { targets, targetsText } from "../../state/notify";
@@ -22,7 +22,7 @@ const SETTINGS = "/v1/notifications/settings";
 
 export default function Notifications() {
   useTitle("Notifications");
-  const list = useRead<NotificationList>("/v1/notifications", { limit: MOST }, EVERY_MS);
+  const list = useRead<ListNotificationsResponse>("/v1/notifications", { limit: MOST }, EVERY_MS);
   const page = list.data.value;
   const shown = page?.notifications ?? [];
   return (

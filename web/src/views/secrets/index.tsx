@@ -1,6 +1,6 @@
 /** The user's secrets: their names, never their values. */
 
-import type { SecretList } from "../../api/types";
+import type { ListSecretsResponse } from "../../api/types";
 import { plain, plural } from "../../format";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
@@ -14,7 +14,7 @@ import { useRead, useTitle } from "../../ui/use";
 
 export default function Secrets() {
   useTitle("Secrets");
-  const list = useRead<SecretList>("/v1/secrets");
+  const list = useRead<ListSecretsResponse>("/v1/secrets");
   const secrets = list.data.value?.secrets;
 
   function remove(name: string): Promise<boolean> {

@@ -1,7 +1,7 @@
 /** The completed tasks of a sweep, sorted by a number that they report. */
 
 import { useEffect } from "preact/hooks";
-import type { SweepBest } from "../../api/types";
+import type { ListBestTasksResponse } from "../../api/types";
 import { plain } from "../../format";
 import { route, setQuery } from "../../router";
 import { Options } from "../../ui/field";
@@ -25,7 +25,7 @@ interface Props {
 export function Best({ path, completed }: Props) {
   const metric = route.value.query.get("metric") || USUAL;
   const goal = route.value.query.get("goal") === "max" ? "max" : "min";
-  const resource = useRead<SweepBest>(path, { metric, goal, limit: MOST });
+  const resource = useRead<ListBestTasksResponse>(path, { metric, goal, limit: MOST });
   const best = resource.data.value;
   useEffect(() => resource.touch(), [completed]);
   const names = best?.metric_names ?? [];

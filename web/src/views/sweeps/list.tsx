@@ -1,6 +1,6 @@
 /** All sweeps, newest first: each is one row, which opens. */
 
-import type { Sweep, SweepList } from "../../api/types";
+import type { ListSweepsResponse, Sweep } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
 import { href } from "../../router";
 import { store } from "../../state/store";
@@ -17,7 +17,7 @@ const MOST = 200;
 
 export default function Sweeps() {
   useTitle("Sweeps");
-  const list = useRead<SweepList>("/v1/sweeps", { limit: MOST }, EVERY_MS);
+  const list = useRead<ListSweepsResponse>("/v1/sweeps", { limit: MOST }, EVERY_MS);
   const page = list.data.value;
   useChanges(list, (task) => task.sweep_id !== undefined);
   const sweeps = page?.sweeps ?? [];

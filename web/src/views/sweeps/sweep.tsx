@@ -1,7 +1,7 @@
 /** One sweep: its tasks by status, its parameters, the best runs, and what can be done with it. */
 
 import type { ComponentChildren } from "preact";
-import type { Sweep, SweepChange } from "../../api/types";
+import type { CancelSweepResponse, RetrySweepResponse, Sweep } from "../../api/types";
 import { plain, plural, shortId } from "../../format";
 import { href, type ViewProps } from "../../router";
 import { store } from "../../state/store";
@@ -92,6 +92,8 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
   );
 }
 
+type Change = CancelSweepResponse | RetrySweepResponse;
+
 interface ActionsProps {
   sweep: Sweep;
   path: string;
@@ -106,7 +108,7 @@ function Actions({ sweep, path, onChange }: ActionsProps) {
   const failed = counts.failed ?? 0;
 
   async function change(action: "cancel" | "retry", done: string): Promise<string> {
-    const { tasks = 0 } = await store.http.call<SweepChange>("POST", `${path}/${action}`);
+    const { tasks = 0 } = await store.http.call<Change>("POST", `${path}/${action}`);
     onChange();
     return `${plural(tasks, "task")} ${done}`;
   }

@@ -1,17 +1,32 @@
-"""One `/ws` client after the handshake: a reader, a writer and a keep-alive, which run together."""
+"""`/ws`: changes of tasks as they happen."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from fetchml.api.ws.handshake import SocketEnded
+from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
+from fetchml.api.http.router import Route
+from fetchml.api.task_json import batch_json, update_json
+from fetchml.api.ws.handshake import Handshake, SocketEnded
+from fetchml.core.model import Status
+from fetchml.engine.engine import Engine
 from fetchml.errors import Overloaded, TooManyBytes
 from fetchml.system.pacing import Pace
+from fetchml.views import Batch, Update, UpdateType, WatchFilter
+
+MAX_MESSAGE_BYTES = 4096
+"""Largest message from a client, which sends only `ping` and `pong`."""
+
+
+MAX_MESSAGE_BYTES = 4096
+"""Largest message from a client, which sends only `ping` and `pong`."""
 
 _PING, _PONG = b'{"type":"ping"}', b'{"type":"pong"}'
 
@@ -60,7 +75,7 @@ class WatchSession:
         *,
         hold: Callable[[int], AbstractContextManager[None]],
     ) -> None:
-        """`messages`: JSON (`fetchml.api.ws.messages`). `hold`: counts a message of the given size
+        """`messages`: JSON (`fetchml.api.ws.frames`). `hold`: counts a message of the given size
         until it is sent; raises TooManyBytes, Overloaded."""
         self._socket = socket
         self._hold = hold
@@ -127,3 +142,72 @@ class WatchSession:
         except TimeoutError:
             reason = f"Nothing was read for {self._timing.send_within:g} s: reconnect with since"
             raise SocketEnded(WSCloseCode.TRY_AGAIN_LATER, reason) from None
+
+
+class WatchOperation:
+    def __init__(self, engine: Engine, handshake: Handshake, timing: Timing) -> None:
+        self._engine = engine
+        self._handshake = handshake
+        self._timing = timing
+        self._batches = BatchMessages()
+
+    def routes(self) -> list[Route]:
+        # Keyless for the router only: the handshake also accepts a key sent as a protocol.
+        return [Route("GET", "/ws", self.watch, keyless=True)]
+
+    async def watch(self, request: RestRequest) -> web.StreamResponse:
+        protocols = self._handshake.admit(request)
+        query = Query(request.http, "since", "task_id", "status", "view", "batch")
+        full, since, in_batches = query.full_view(), query.number("since"), query.flag("batch")
+        where = WatchFilter(query.text("task_id"), query.status("status", tuple(Status)))
+        socket = self._handshake.socket(request, protocols, MAX_MESSAGE_BYTES)
+
+        async def session() -> None:
+            await socket.prepare(request.http)
+            who = request.principal
+            if in_batches:
+                batches = self._engine.batches.watch(who, where, since)
+                messages = self._batches.of(batches, full=full)
+            else:
+                updates = self._engine.watches.watch(who, where, since, completes=True)
+                messages = each_change(updates, full=full)
+            await WatchSession(socket, messages, self._timing, hold=request.message).run()
+
+        return await self._handshake.serve(request, socket, session)
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def each_change(updates: AsyncGenerator[Update], *, full: bool) -> AsyncGenerator[bytes]:
+    """A message for each update. `full`: in the full view, with deletions, for which the contract
+    defines no message."""
+    async with aclosing(updates):
+        async for update in updates:
+            if full or update.type is not UpdateType.TASK_DELETED:
+                yield _encode(update_json(update, full=full))
+
+
+class BatchMessages:
+    """Messages of batches, which are encoded once for all connections that send the same."""
+
+    def __init__(self) -> None:
+        self._encoded: WeakKeyDictionary[Batch, dict[bool, bytes]] = WeakKeyDictionary()
+        """By batch and whether it is in the full view, as long as the batch is in memory."""
+
+    async def of(
+        self, batches: AsyncGenerator[Batch | Update], *, full: bool
+    ) -> AsyncGenerator[bytes]:
+        async with aclosing(batches):
+            async for item in batches:
+                yield self._batch(item, full) if isinstance(item, Batch) else _resync(item)
+
+    def _batch(self, batch: Batch, full: bool) -> bytes:
+        encoded = self._encoded.setdefault(batch, {})
+        if full not in encoded:
+            encoded[full] = _encode(batch_json(batch, full=full))
+        return encoded[full]
+
+
+def _resync(update: Update) -> bytes:
+    return _encode(update_json(update))

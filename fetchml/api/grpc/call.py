@@ -1,11 +1,14 @@
-"""The peers of calls: their addresses, and the clients behind trusted proxies."""
+"""A call: its context, and its peer's address, behind trusted proxies."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
+
 from fetchml.auth.admission import Admission
+from fetchml.core.model import Principal
 
 Metadata = Iterable[tuple[str, Any]]
 
@@ -24,3 +27,10 @@ def client_of(admission: Admission, peer: str, metadata: Metadata) -> str:
             every = ",".join([value for name, value in metadata if name == "x-forwarded-for"])
             return admission.client_of(address, every)
     return address
+
+
+class RpcContext(msgspec.Struct, frozen=True):
+    """The parts of a call, besides its request, that a method may use."""
+
+    principal: Principal
+    metadata: Mapping[str, str | bytes]

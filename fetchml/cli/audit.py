@@ -8,9 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.cli.connect import server_option
 from fetchml.cli.errors import CommandError
-from fetchml.cli.filters import limit_option
 from fetchml.cli.ids import WHOLE, short, task_id_of
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, limit_option, output_option, print_list
 from fetchml.cli.param_types import Duration
 from fetchml.cli.render import clean, has_narrow_terminal, local_time
 from fetchml.cli.tables import FittedTable, table

@@ -18,13 +18,13 @@ from fetchml.backup.restore import restore as restore_backup
 from fetchml.backup.store_copy import PREFIX, remove_unheld, taken
 from fetchml.cli.connect import connected
 from fetchml.cli.errors import CommandError, ExitCode, reason
-from fetchml.cli.privileges import as_owner
 from fetchml.cli.render import clean, local_time, show
 from fetchml.cli.settings_options import data_dir_option
 from fetchml.cli.tables import table
 from fetchml.client import Rpc, Unreachable
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir
+from fetchml.files.data_dir import as_owner
 from fetchml.files.own_file import PlaceTaken, new_file, require_free
 from fetchml.ops import stdio
 from fetchml.server.control_socket import control_socket

@@ -10,11 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from fetchml.cli.connect import json_option, server_option, valid_text
-from fetchml.cli.filters import limit_option
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.ids import experiment_id_of as id_of
 from fetchml.cli.ids import short
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, limit_option, output_option, print_list
 from fetchml.cli.render import (
     clean,
     console,

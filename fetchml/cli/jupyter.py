@@ -12,7 +12,7 @@ from fetchml.cli.connect import RetryNotice, json_option, server_option, valid_t
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.ids import id_by_end
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, output_option, print_list
 from fetchml.cli.param_types import Int32
 from fetchml.cli.render import (
     can_redraw,

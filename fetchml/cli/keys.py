@@ -15,9 +15,8 @@ from fetchml.cli.connect import connected, connected_to, json_option
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.ids import id_by_end
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, output_option, print_list
 from fetchml.cli.param_types import Duration
-from fetchml.cli.privileges import as_owner
 from fetchml.cli.render import clean, console, local_time, print_json, print_result
 from fetchml.cli.settings_options import data_dir_option
 from fetchml.cli.tables import FittedTable, table
@@ -26,6 +25,7 @@ from fetchml.client import Rpc, Unreachable, enum_name, to_json
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir
 from fetchml.errors import NotFound, RequestError
+from fetchml.files.data_dir import as_owner
 from fetchml.server.control_socket import control_socket
 from fetchml.v1 import key_pb2
 from fetchml.v1.key_pb2 import Key

@@ -88,8 +88,8 @@ MODULES = {
     command: module
     for module, commands in {
         "backup": ("restore",),
-        "environments": ("env",),
-        "gpus": ("gpu",),
+        "environment_commands": ("env",),
+        "gpu_commands": ("gpu", "gpus"),
         "notifications": ("notify",),
         "outputs": ("cp",),
         "profiles": ("login", "logout"),
@@ -99,7 +99,8 @@ MODULES = {
             *("retry", "rm", "start-after", "task", "timeout"),
         ),
         "task_lists": ("ls", "queue", "watch"),
-        "usage": ("storage",),
+        "service_commands": ("service",),
+        "usage_commands": ("storage", "usage"),
     }.items()
     for command in commands
 }

@@ -6,10 +6,9 @@ import click
 
 from fetchml.cli.connect import json_option, server_option, valid_text
 from fetchml.cli.errors import CommandError
-from fetchml.cli.filters import limit_option
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.ids import id_by_end
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, limit_option, output_option, print_list
 from fetchml.cli.param_types import NotifyParam
 from fetchml.cli.render import clean, console, local_time, print_json
 from fetchml.cli.tables import FittedTable, table

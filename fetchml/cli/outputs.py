@@ -12,10 +12,10 @@ import click
 from fetchml.cli.connect import RetryNotice, server_option
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.ids import task_id_of
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, output_option, print_list
+from fetchml.cli.project_folder import transfer
 from fetchml.cli.render import clean, console, local_time, size
 from fetchml.cli.tables import FittedTable, table
-from fetchml.cli.upload import transfer
 from fetchml.client import Client, NotFound, TaskOutput, to_json
 from fetchml.core.requests.download_names import ArchiveNames
 

@@ -8,7 +8,7 @@ import click
 
 from fetchml.cli.connect import connected
 from fetchml.cli.errors import CommandError, ExitCode
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, output_option, print_list
 from fetchml.cli.render import clean
 from fetchml.cli.tables import FittedTable, table
 from fetchml.cli.targets import (

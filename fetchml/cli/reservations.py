@@ -6,10 +6,10 @@ from datetime import datetime
 import click
 
 from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.gpus import find
+from fetchml.cli.gpu_commands import find
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.ids import id_by_end
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, output_option, print_list
 from fetchml.cli.param_types import StartTime
 from fetchml.cli.render import clean, local_time, print_json, print_result
 from fetchml.cli.tables import FittedTable, table

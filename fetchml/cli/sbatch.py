@@ -12,8 +12,7 @@ from fetchml.cli.ids import WHOLE
 from fetchml.cli.param_types import SWEEP
 from fetchml.cli.render import clean, console, print_json, print_result
 from fetchml.cli.show import starts
-from fetchml.cli.slurm.arrays import PARAMETER, Array, literal
-from fetchml.cli.slurm.options import OPTIONS, Request
+from fetchml.cli.slurm.options import OPTIONS, PARAMETER, Array, Request, literal
 from fetchml.cli.slurm.script import (
     BadScript,
     Problems,

@@ -9,7 +9,7 @@ import click
 from fetchml.cli.connect import json_option, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.groups import CommandGroup
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, output_option, print_list
 from fetchml.cli.render import clean, local_time, print_result
 from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, to_json

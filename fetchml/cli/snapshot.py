@@ -7,7 +7,8 @@ import click
 
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.groups import CommandGroup
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, output_option, print_list
+from fetchml.cli.project_folder import upload_folder
 from fetchml.cli.render import (
     clean,
     console,
@@ -18,7 +19,6 @@ from fetchml.cli.render import (
     size,
 )
 from fetchml.cli.tables import FittedTable, table
-from fetchml.cli.upload import upload_folder
 from fetchml.client import Client, Snapshot, to_json
 
 SHORT = 12

@@ -8,16 +8,15 @@ from typing import Any
 
 import click
 
-from fetchml.cli import project_file, references
+from fetchml.cli import project_folder, references
 from fetchml.cli.connect import json_option, patient, server_option, valid_text
-from fetchml.cli.environment_option import implied
 from fetchml.cli.errors import ExitCode
 from fetchml.cli.ids import experiment_id_of as id_of
 from fetchml.cli.param_types import Int32
+from fetchml.cli.project_folder import implied, upload_folder
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import whole_id
 from fetchml.cli.task_options import task_options
-from fetchml.cli.upload import upload_folder
 from fetchml.cli.wait import wait
 from fetchml.client import Client, Task
 from fetchml.core.snapshots import PROJECT_FILE
@@ -130,7 +129,7 @@ def with_ids(
     if fields["snapshot_id"] is None:
         return fields
     fields = {**fields, "snapshot_id": whole_id(client, fields["snapshot_id"])}
-    project = project_file.of_snapshot(client, fields["snapshot_id"])
+    project = project_folder.of_snapshot(client, fields["snapshot_id"])
     return _with_references(client, project, fields, set_by_file)
 
 
@@ -163,7 +162,7 @@ def with_code(
     environment = fields["environment"]
     if environment is None:
         environment = implied(client, folder, tree.paths, command, fields["image"])
-    project = project_file.of_folder(folder, tree.paths)
+    project = project_folder.of_folder(folder, tree.paths)
     fields = _with_references(client, project, fields, set_by_file)
     commit: dict[str, str] = {}
     if tree.git_commit is not None:

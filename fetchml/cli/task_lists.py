@@ -7,9 +7,15 @@ from rich.live import Live
 from rich.table import Table
 
 from fetchml.cli.connect import RetryNotice, json_option, server_option
-from fetchml.cli.filters import STATES, filter_options, limit_option
 from fetchml.cli.ids import sweep_id_of
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import (
+    STATES,
+    Output,
+    filter_options,
+    limit_option,
+    output_option,
+    print_list,
+)
 from fetchml.cli.render import (
     can_redraw,
     clean,

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from fetchml.cli.environment_option import EnvironmentParam
 from fetchml.cli.param_types import (
     AfterParam,
     DatasetParam,
@@ -17,6 +16,7 @@ from fetchml.cli.param_types import (
     SecretParam,
     StartTime,
 )
+from fetchml.cli.project_folder import EnvironmentParam
 from fetchml.core.requests import project_file
 
 _GRANTS = (

@@ -5,7 +5,7 @@ from rich.console import Group
 from rich.text import Text
 
 from fetchml.cli.connect import connected, found, plain_failures, target_option
-from fetchml.cli.gpus import gpu_picture
+from fetchml.cli.gpu_commands import gpu_picture
 from fetchml.cli.render import can_redraw, console, show
 from fetchml.cli.tables import task_table
 from fetchml.cli.targets import Target

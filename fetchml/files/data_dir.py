@@ -7,6 +7,8 @@ import os
 import pwd
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fetchml.files.layout import LOCK, may_become_data_dir
@@ -141,3 +143,25 @@ def _pid(content: bytes) -> int | None:
         return int(json.loads(content)["pid"])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+@contextmanager
+def as_owner(data_dir: Path) -> Iterator[None]:
+    """Run as the owner of the data directory if this process is root's, in all its threads.
+
+    A file that root creates there could not be opened by the owner's server. Raises OSError.
+    """
+    found = data_dir.stat()
+    if os.geteuid() != 0 or found.st_uid == 0:
+        yield
+        return
+    group = os.getegid()
+    os.setegid(found.st_gid)
+    try:
+        os.seteuid(found.st_uid)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+    finally:
+        os.setegid(group)

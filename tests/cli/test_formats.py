@@ -8,7 +8,7 @@ import pytest
 
 from fetchml import __version__
 from fetchml.cli.groups import moved_behind
-from fetchml.cli.output import Output, OutputParam, Template
+from fetchml.cli.list_options import Output, OutputParam, Template
 from fetchml.v1.task_pb2 import Task
 from tests.support.cli_server import SECONDS, Server, run
 from tests.support.terminal import OnTerminal, run_on_terminal

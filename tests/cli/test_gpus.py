@@ -14,7 +14,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.cli.errors import CommandError, ExitCode
-from fetchml.cli.gpus import find, gpu_picture, memory, note, packing
+from fetchml.cli.gpu_commands import find, gpu_picture, memory, note, packing
 from fetchml.cli.render import console
 from fetchml.cli.show import starts
 from fetchml.cli.tables import note as task_note

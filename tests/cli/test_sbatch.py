@@ -10,8 +10,19 @@ import pytest
 from click import Context, Group
 
 from fetchml.cli.main import fetchml
-from fetchml.cli.slurm.arrays import BadArray, array, literal
-from fetchml.cli.slurm.options import INSTEAD, OPTIONS, SHORT, gib, gpus
+from fetchml.cli.slurm.options import (
+    INSTEAD,
+    OPTIONS,
+    SHORT,
+    BadArray,
+    BadTime,
+    array,
+    begins_at,
+    gib,
+    gpus,
+    literal,
+    seconds,
+)
 from fetchml.cli.slurm.script import (
     BadScript,
     Problems,
@@ -21,7 +32,6 @@ from fetchml.cli.slurm.script import (
     read,
     split,
 )
-from fetchml.cli.slurm.times import BadTime, begins_at, seconds
 from fetchml.core.sweeps.tasks import Template
 from fetchml.v1.task_pb2 import Dependency
 from tests.support.cli_server import Server

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from fetchml.cli import upload
+from fetchml.cli import project_folder
 from fetchml.cli.connect import connected
 from fetchml.client import BadFolder, snapshots
 from fetchml.client.snapshots import SourceTree, read_entries, read_tree, write_archive
@@ -254,7 +254,7 @@ def test_a_folder_that_changes_during_the_upload_is_reported(
     monkeypatch.setattr(snapshots, "write_archive", pack_another)
     key = (server.data_dir / "admin.key").read_text().strip()
     with connected(server.grpc, key) as client:
-        kept, _ = upload.upload_folder(client, code)
+        kept, _ = project_folder.upload_folder(client, code)
     assert f"the snapshot is {kept.id[:12]}" in capsys.readouterr().err
 
 

@@ -11,9 +11,8 @@ from rich.text import Text
 from textual.pilot import Pilot
 from textual.widgets import DataTable, RichLog, Static
 
-from fetchml.cli.live.app import Confirm, TopApp
+from fetchml.cli.live.app import Confirm, LogLines, TopApp
 from fetchml.cli.live.board import ENDED_SHOWN, Board, gpu_line, grid
-from fetchml.cli.live.log_lines import LogLines
 from fetchml.cli.targets import Target
 from fetchml.client import AsyncClient, CallError, Rpc
 from fetchml.v1.gpu_pb2 import Gpu, GpuList

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from fetchml.cli.environments import environment_table
+from fetchml.cli.environment_commands import environment_table
 from fetchml.cli.tables import fitted, table
 from fetchml.v1.environment_pb2 import KeptEnvironment
 from testbed.gpu.stand_in import GpuBox, gpu

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fetchml.cli import service, service_checks
+from fetchml.cli import service_commands
 from fetchml.ops.systemd_unit import BadArgument, serve_options, unit
 
 DAEMON = 1
@@ -36,16 +36,15 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (box / "bin/systemctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{box}/bin:{os.environ['PATH']}")
     monkeypatch.setattr("sys.argv", [f"{box}/bin/fetchml"])
-    monkeypatch.setattr(service, "UNIT", box / "fetchml.service")
-    monkeypatch.setattr(service, "PROGRAM", box / "bin/fetchml")
-    monkeypatch.setattr(service, "USER", "daemon")
-    monkeypatch.setattr(service_checks, "USER", "daemon")
+    monkeypatch.setattr(service_commands, "UNIT", box / "fetchml.service")
+    monkeypatch.setattr(service_commands, "PROGRAM", box / "bin/fetchml")
+    monkeypatch.setattr(service_commands, "USER", "daemon")
     yield box
     shutil.rmtree(box)
 
 
 def install(*options: str) -> Result:
-    return CliRunner().invoke(service.service, ["install", *options])
+    return CliRunner().invoke(service_commands.service, ["install", *options])
 
 
 def installed(box: Path) -> dict[str, str]:
@@ -91,7 +90,7 @@ def test_dry_run_of_a_user_shows_the_data_folder_of_root(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", f"{box}/state")
     monkeypatch.setattr("fetchml.config.settings.SERVICE_DATA", box / "service")
-    monkeypatch.setattr(service, "SERVICE_DATA", box / "service")
+    monkeypatch.setattr(service_commands, "SERVICE_DATA", box / "service")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert f"serve --data-dir {box}/service\n" in install("--dry-run").output
 
@@ -161,7 +160,7 @@ def test_files_unreadable_for_the_service_user_are_rejected(box: Path) -> None:
 
 
 def test_creation_of_a_missing_user_is_reported(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_checks, "USER", "fetchml-missing")
+    monkeypatch.setattr(service_commands, "USER", "fetchml-missing")
     config = box / "fetchml.toml"
     config.touch(mode=0o600)
     refused = install("--yes", "--data-dir", f"{box}/data", "--config", str(config))

@@ -1,6 +1,7 @@
 """The screen of `fetchml top`. The server sends every change: nothing is asked for repeatedly."""
 
 import asyncio
+import codecs
 import time
 from collections.abc import Awaitable, Sequence
 from typing import ClassVar
@@ -19,7 +20,6 @@ from textual.widgets import DataTable, Footer, RichLog, Static
 
 from fetchml.cli.ids import short
 from fetchml.cli.live.board import Board, gpu_line, grid
-from fetchml.cli.live.log_lines import LogLines
 from fetchml.cli.render import clean, plain
 from fetchml.cli.targets import Target
 from fetchml.client import (
@@ -37,6 +37,41 @@ from fetchml.client import (
     status_name,
 )
 from fetchml.v1.task_pb2 import GetTaskLogInfoRequest, TaskLogInfo
+
+LONGEST = 2000
+"""Characters of a line that are shown."""
+
+
+class LogLines:
+    """Splits a log into lines. The last one is shown while it grows."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._line = ""
+
+    def feed(self, data: bytes) -> list[Text]:
+        """Return the lines that a piece of the log completes."""
+        *lines, rest = (self._line + self._decoder.decode(data)).split("\n")
+        # Only what follows the last carriage return is visible, and only the start of that.
+        self._line = rest if len(rest) <= LONGEST else _visible(rest)[:LONGEST]
+        return [as_text(line) for line in lines]
+
+    @property
+    def growing(self) -> Text:
+        """The line that is not complete yet."""
+        return as_text(self._line)
+
+
+def as_text(line: str) -> Text:
+    """Return a line with its colours, and without anything else that steers a terminal."""
+    text = Text.from_ansi(_visible(line)[:LONGEST].replace("\t", "    "))
+    text.plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.plain)
+    return text
+
+
+def _visible(line: str) -> str:
+    return line.rstrip("\r").rpartition("\r")[2]
+
 
 RETRY_SECONDS = 5
 """Pause before the log is asked for again, while the server is away."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from fetchml.cli.gpus import STYLES, node_line, state_name
+from fetchml.cli.gpu_commands import STYLES, node_line, state_name
 from fetchml.cli.ids import short
 from fetchml.cli.render import clean
 from fetchml.cli.tables import FittedTable, fitted, note, run_time, status_text, table

@@ -6,15 +6,146 @@ docs/cluster-sbatch.md has the same table for users; a test compares them.
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from fetchml.cli.param_types import SAME_INDEX
-from fetchml.cli.slurm import times
-from fetchml.cli.slurm.arrays import Array, BadArray, array
 from fetchml.v1.task_pb2 import Dependency
+
+MOST_SECONDS = 1 << 31
+_TIMES = (
+    (re.compile(r"(\d+)-(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII), (86_400, 3600, 60, 1)),
+    (re.compile(r"(\d+):(\d+):(\d+)", re.ASCII), (3600, 60, 1)),
+    (re.compile(r"(\d+)(?::(\d+))?", re.ASCII), (60, 1)),
+)
+_LATER = re.compile(r"now\+(\d{1,9})(s|second|m|minute|h|hour|d|day|w|week)?s?", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_NAMED = {
+    "midnight": time(0),
+    "elevenses": time(11),
+    "noon": time(12),
+    "fika": time(15),
+    "teatime": time(16),
+}
+_OF_DAY = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?(?: ?([ap])m)?", re.ASCII)
+
+
+class BadTime(Exception):
+    """The message is for users."""
+
+
+def seconds(text: str) -> int:
+    """Convert a time limit: `30`, `30:00`, `1:00:00`, `1-12`, `1-12:30`, `1-12:30:00`; 0 for none.
+    Raises BadTime."""
+    if text.upper() in ("INFINITE", "UNLIMITED"):
+        return 0
+    for pattern, units in _TIMES:
+        if match := pattern.fullmatch(text):
+            parts = (int((part or "0")[:10]) for part in match.groups())
+            total = sum(p * u for p, u in zip(parts, units, strict=True))
+            if total >= MOST_SECONDS:
+                raise BadTime(f"{total} is too large")
+            return total
+    raise BadTime(f"{text!r} is not a time such as 90, 30:00, 12:00:00 or 2-00:00:00")
+
+
+def begins_at(text: str, now: datetime) -> datetime:
+    """Convert the time of `--begin`: `now+2hours`, `16:00`, `noon`, `tomorrow`,
+    `2026-12-01T20:00`. Without a zone it is that of `now`. A time of day that has passed is
+    tomorrow's. Raises BadTime."""
+    lowered = text.strip().lower()
+    if lowered == "now":
+        return now
+    try:
+        if match := _LATER.fullmatch(lowered):
+            unit = _UNITS[(match[2] or "s")[0]]
+            return now.astimezone(UTC) + timedelta(seconds=int(match[1]) * unit)
+        if lowered in ("today", "tomorrow"):
+            return now if lowered == "today" else now + timedelta(days=1)
+        of_day = _NAMED.get(lowered) or _time_of_day(lowered)
+        if of_day is not None:
+            today = datetime.combine(now.date(), of_day, now.tzinfo)
+            return today if today > now else today + timedelta(days=1)
+        found = datetime.fromisoformat(text.strip())
+        return found if found.tzinfo else found.replace(tzinfo=now.tzinfo)
+    except (ValueError, OverflowError):
+        raise BadTime(
+            f"{text!r} is not a time such as now+2hours, 16:00, tomorrow or 2026-12-01T20:00"
+        ) from None
+
+
+def _time_of_day(text: str) -> time | None:
+    """Raises ValueError for hours or minutes that do not exist."""
+    match = _OF_DAY.fullmatch(text)
+    if match is None:
+        return None
+    hour = int(match[1])
+    if match[4]:
+        if not 1 <= hour <= 12:
+            raise ValueError("no such hour")
+        hour = hour % 12 + (12 if match[4] == "p" else 0)
+    return time(hour, int(match[2]), int(match[3] or 0))
+
+
+PARAMETER = "array_task_id"
+"""The sweep's parameter."""
+MOST_INDEXES = 10_000
+"""As many tasks as a sweep may have."""
+_MOST_INDEX = 1 << 31
+_PART = re.compile(r"(\d{1,10})(?:-(\d{1,10})(?::(\d{1,10}))?)?", re.ASCII)
+_IN_BRACES = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class BadArray(Exception):
+    """The message is for users."""
+
+
+@dataclass(frozen=True)
+class Array:
+    indexes: tuple[int, ...]
+    """In ascending order, each once."""
+    max_parallel: int | None = None
+    """`None` if all may run at the same time."""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Return the variables that Slurm sets for each job of an array. The index of each is the
+        parameter's value."""
+        return {
+            "SLURM_ARRAY_TASK_ID": f"{{{PARAMETER}}}",
+            "SLURM_ARRAY_TASK_COUNT": str(len(self.indexes)),
+            "SLURM_ARRAY_TASK_MIN": str(self.indexes[0]),
+            "SLURM_ARRAY_TASK_MAX": str(self.indexes[-1]),
+        }
+
+
+def array(text: str) -> Array:
+    """Convert `0-15`, `1,3,5-7`, `0-20:5`, each with `%4` for the most that run at the same time.
+    Raises BadArray."""
+    listed, percent, most = text.partition("%")
+    if percent and not re.fullmatch(r"[1-9]\d{0,4}", most, re.ASCII):
+        raise BadArray(f"{most!r} is not a number of tasks that run at the same time")
+    indexes: set[int] = set()
+    for part in listed.split(","):
+        match = _PART.fullmatch(part)
+        first, last, step = (int(each or 0) for each in match.groups()) if match else (1, 0, 0)
+        if match and match[2] is None:
+            last = first
+        if last < first or last >= _MOST_INDEX or (match and match[3] and not step):
+            raise BadArray(f"{part!r} is not an index or a range such as 7, 0-15 or 0-20:5")
+        found = range(first, last + 1, step or 1)
+        if len(found) + len(indexes) > MOST_INDEXES:
+            raise BadArray(f"it has more than {MOST_INDEXES} indexes")
+        indexes.update(found)
+    return Array(tuple(sorted(indexes)), int(most) if percent else None)
+
+
+def literal(words: Sequence[str]) -> tuple[str, ...]:
+    """Return words in which a sweep finds no placeholders: `${HOME}` stays what it is."""
+    return tuple(_IN_BRACES.sub(r"{{\1}}", word) for word in words)
+
 
 GIB_OF = {"K": 1 / (1 << 20), "M": 1 / 1024, "G": 1, "T": 1024}
 _MOST = 1 << 31
@@ -163,15 +294,15 @@ def _export(request: Request, text: str) -> None:
 
 def _seconds(text: str) -> int:
     try:
-        return times.seconds(text)
-    except times.BadTime as error:
+        return seconds(text)
+    except BadTime as error:
         raise BadOption(str(error)) from error
 
 
 def _begins_at(text: str) -> datetime:
     try:
-        return times.begins_at(text, datetime.now().astimezone()).astimezone(UTC)
-    except times.BadTime as error:
+        return begins_at(text, datetime.now().astimezone()).astimezone(UTC)
+    except BadTime as error:
         raise BadOption(str(error)) from error
 
 

@@ -5,10 +5,9 @@ from collections.abc import Iterable
 import click
 
 from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.filters import limit_option
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.ids import short, sweep_id_of
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, limit_option, output_option, print_list
 from fetchml.cli.render import (
     clean,
     console,

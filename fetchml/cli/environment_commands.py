@@ -6,9 +6,8 @@ import click
 
 from fetchml.cli.connect import server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
-from fetchml.cli.filters import limit_option
 from fetchml.cli.groups import CommandGroup
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, limit_option, output_option, print_list
 from fetchml.cli.render import clean, console, local_time, size
 from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, to_json

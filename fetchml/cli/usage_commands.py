@@ -7,7 +7,7 @@ import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, output_option, print_list
 from fetchml.cli.render import clean, print_json, show, size
 from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, Rpc, to_json

@@ -1,12 +1,17 @@
-"""`fetchml service`"""
+"""`fetchml service`, and the checks before an installation: what the service's user can read and
+write. They need root.
+"""
 
 import difflib
+import grp
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,14 +19,109 @@ from typing import NamedTuple
 import click
 from click.core import ParameterSource
 
-from fetchml.cli import service_checks as checks
 from fetchml.cli.errors import CommandError, ExitCode, reason
 from fetchml.cli.settings_options import settings_options
 from fetchml.config.data_dir import SERVICE_DATA, default_data_dir
 from fetchml.config.settings import Settings, all_settings
+from fetchml.files.layout import may_become_data_dir
 from fetchml.ops.pyinstaller import is_frozen
 from fetchml.ops.systemd_unit import OPTIONS, STATE, UNIT, USER, BadArgument, serve_options, unit
 from fetchml.ops.versions import versions
+
+NO_ONE = 65534
+MAKE_USER = (
+    *("useradd", "--system", "--user-group", "--no-create-home"),
+    *("--shell", "/usr/sbin/nologin"),
+)
+
+
+def service_user() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(USER)
+    except KeyError:
+        return None
+
+
+def docker_group() -> int | None:
+    try:
+        return grp.getgrnam("docker").gr_gid
+    except KeyError:
+        return None
+
+
+def require_readable(file: Path) -> None:
+    """Require a file that the service's user can read. The CommandError shows how to allow it."""
+    if not file.exists():
+        raise CommandError(f"{file} is missing", code=ExitCode.USAGE)
+    if _may("-r", file):
+        return
+    # A link may lead through folders other than those of its own name.
+    folders = [*reversed(file.parents), *reversed(file.resolve().parents)]
+    closed = next((folder for folder in folders if not _may("-x", folder)), None)
+    if closed is None:
+        fix = f"Run: chgrp {USER} {file} && chmod g+r {file}"
+    else:
+        fix = (
+            "Move it to a folder that all users can enter, or run: "
+            f"chgrp {USER} {closed} && chmod g+x {closed}"
+        )
+    if service_user() is None:
+        fix = f"{fix}\nCreate the user first: {' '.join((*MAKE_USER, USER))}"
+    raise CommandError(f"The service's user {USER} cannot read {file}. Nothing was changed", fix)
+
+
+def require_writable(folder: Path) -> None:
+    """Require that the service's user can write to a folder, if it exists. Raises
+    CommandError."""
+    if folder.exists() and not (folder.is_dir() and _may("-w", folder)):
+        raise CommandError(
+            f"The service's user {USER} cannot write to {folder}. Nothing was changed",
+            f"Run: chown {USER}: {folder}",
+        )
+
+
+def require_data_dir(data_dir: Path) -> None:
+    """Require a data directory that is missing, empty, or FetchML's, since the installation gives
+    all of it to the service's user. Raises CommandError."""
+    if may_become_data_dir(data_dir):
+        return
+    raise CommandError(
+        f"{data_dir} is neither empty nor a data directory of FetchML. Nothing was changed",
+        "Name another directory with --data-dir.",
+        ExitCode.USAGE,
+    )
+
+
+def other_owners(data_dir: Path) -> list[int]:
+    """Return the other users that own files of the server, such as root after a restore.
+
+    Files of tasks are not checked: they can belong to any user.
+    """
+    if not data_dir.exists():
+        return []
+    own = [data_dir, *data_dir.iterdir()]
+    if (data_dir / "store").is_dir() and not (data_dir / "store").is_symlink():
+        own += (data_dir / "store").iterdir()
+    owners = set[int]()
+    for path in own:
+        with suppress(FileNotFoundError):  # a server may run
+            owners.add(path.lstat().st_uid)
+    account = service_user()
+    return sorted(owners - {account.pw_uid} if account else owners)
+
+
+def _may(what: str, path: Path) -> bool:
+    """Run `test` as the service's user; as nobody while that user does not exist."""
+    account = service_user()
+    uid, gid = (account.pw_uid, account.pw_gid) if account else (NO_ONE, NO_ONE)
+    groups = os.getgrouplist(USER, gid) if account else [gid]
+    if (docker := docker_group()) is not None:
+        groups.append(docker)
+    asked = subprocess.run(
+        ["test", what, path], user=uid, group=gid, extra_groups=groups, cwd="/", check=False
+    )
+    return asked.returncode == 0
+
 
 PROGRAM = Path("/usr/local/bin/fetchml")
 NAME = UNIT.name
@@ -194,34 +294,34 @@ def _installation(
             command,
             data_dir=data_dir,
             docker=docker,
-            docker_group=checks.docker_group() is not None,
+            docker_group=docker_group() is not None,
             writable=notebooks,
         )
     except BadArgument as error:
         raise CommandError(str(error), code=ExitCode.USAGE) from error
-    strangers = list[int]()
+    others = list[int]()
     if os.geteuid() == 0:  # other users can only do a dry run
         for file in (config, settings.server.tls_cert, settings.server.tls_key):
             if file is not None:
-                checks.require_readable(file.absolute())
+                require_readable(file.absolute())
         for folder in notebooks:
-            checks.require_writable(folder)
-        checks.require_data_dir(data_dir)
-        strangers = checks.strangers(data_dir)
+            require_writable(folder)
+        require_data_dir(data_dir)
+        others = other_owners(data_dir)
     steps = list[Step]()
     if is_frozen() and Path(sys.executable).resolve() != PROGRAM.resolve():
         steps.append(Step(f"copy {sys.executable} to {PROGRAM}", _copy_program))
-    if checks.user() is None:
+    if service_user() is None:
         steps.append(
             Step(
                 f"create the system user {USER}, which cannot log in",
-                lambda: _run(*checks.MAKE_USER, "--home-dir", str(data_dir), USER),
+                lambda: _run(*MAKE_USER, "--home-dir", str(data_dir), USER),
             )
         )
     made = [folder for folder in notebooks if not folder.exists()]
     for folder in [*made, *([data_dir] if data_dir.parent != STATE else [])]:
         steps.append(Step(f"create {folder} for {USER} alone", partial(_make_folder, folder)))
-    for uid in strangers:
+    for uid in others:
         steps.append(
             Step(
                 f"make {USER} the owner of user {uid}'s files in {data_dir}",

@@ -1,18 +1,74 @@
-"""The option `-o`: lists as a table, as JSON, as ids, or as lines of a template."""
+"""The options of lists: `--limit`, filters, and `-o`, which prints a table, JSON, ids, or lines of
+a template.
+"""
 
 import functools
 import json
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import click
 from google.protobuf.message import Message
 from rich.console import RenderableType
 
+from fetchml.cli.ids import experiment_id_of as id_of
 from fetchml.cli.render import clean, print_json, show
-from fetchml.client import to_json
+from fetchml.client import Client, Where, to_json
 from fetchml.core.requests.text import nearest
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+STATES = ("queued", "preparing", "running", "collecting", "completed", "failed")
+
+
+def limit_option(shown: str, *, default: int, least: int = 0) -> Callable[[Command], Command]:
+    """Return the option `--limit`, up to 1000. `shown`: the help text for the N items."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(least, 1000),
+        metavar="N",
+        default=default,
+        show_default=True,
+        help=f"{shown}, up to 1000.",
+    )
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the filter options to a command, and pass it their values as `where`."""
+
+    @click.option(
+        "--status",
+        multiple=True,
+        type=click.Choice(STATES),
+        help="Show only tasks with this status. Repeatable.",
+    )
+    @click.option("--user", default="", metavar="NAME", help="Show only this user's tasks.")
+    @click.option("--name", default="", metavar="PREFIX", help="Show only jobs with this prefix.")
+    @click.option(
+        "--experiment",
+        default="",
+        metavar="NAME",
+        help="Show only tasks of this experiment: its name or id.",
+    )
+    @functools.wraps(command)
+    def with_filters(
+        client: Client,
+        status: tuple[str, ...],
+        user: str,
+        name: str,
+        experiment: str,
+        **options: Any,
+    ) -> Any:
+        where = Where(
+            states=status,
+            user_id=user,
+            job_name_prefix=name,
+            experiment_id=id_of(client, experiment),
+        )
+        return command(client=client, where=where, **options)
+
+    return with_filters
+
 
 KINDS = ("json", "wide", "name", "template=TEXT")
 FIELD = re.compile(r"\{\{|\}\}|\{([a-z0-9_]+(?:\.[^{}]*)?)\}")

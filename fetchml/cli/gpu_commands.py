@@ -13,7 +13,7 @@ from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.ids import short as short_id
-from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.list_options import Output, output_option, print_list
 from fetchml.cli.render import can_redraw, clean, console, duration, has_narrow_terminal, print_json
 from fetchml.cli.tables import run_time, table
 from fetchml.client import (

@@ -1,16 +1,88 @@
-"""The environment of a task that `fetchml submit` creates: as given, or implied by the folder."""
+"""The folder that a task is submitted from: its upload, its fetchml.toml, and the environment of
+the task, as an option names it or as the folder implies it.
+"""
 
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import click
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from fetchml.cli import project_file
-from fetchml.cli.render import console
-from fetchml.client import Client
+from fetchml.cli.render import can_redraw, console, size
+from fetchml.client import Client, NotFound, Snapshot
+from fetchml.client.snapshots import LocalSnapshot
 from fetchml.core.environments import BadFile, script_metadata
+from fetchml.core.snapshots import PROJECT_FILE
 from fetchml.v1.task_pb2 import Environment
+
+
+def transfer() -> Progress:
+    """Return a progress bar, hidden if stderr is not a terminal."""
+    out = console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        console=out,
+        transient=True,
+        disable=not can_redraw(out),
+    )
+
+
+def upload_folder(client: Client, folder: Path) -> tuple[Snapshot, LocalSnapshot]:
+    """Return the snapshot of a folder, and its local form."""
+    local = LocalSnapshot.read(folder)
+    files = "1 file" if len(local.entries) == 1 else f"{len(local.entries)} files"
+    about = f"Snapshot {local.id[:12]}: {files}, {size(sum(e.size for e in local.entries))}"
+    if (known := client.find_snapshot(local.id)) is not None:
+        _print(f"{about}; already on the server")
+        return known, local
+    archive, packed = local.pack()
+    with archive, transfer() as progress:
+        _print(f"{about}; uploading {size(packed)}")
+        sent = progress.wrap_file(archive, packed, description="uploading")
+        kept = client.send_snapshot(local, sent)
+    if kept.id != local.id:
+        _print(f"The folder changed during the upload: the snapshot is {kept.id[:12]}")
+    return kept, local
+
+
+def _print(text: str) -> None:
+    console(stderr=True).print(text)
+
+
+_MOST_BYTES = 64 * 1024
+"""Of a snapshot that was uploaded to an older release."""
+
+
+def of_folder(folder: Path, paths: Collection[str]) -> Mapping[str, Any] | None:
+    """Return the entries of the file, none if the snapshot's `paths` don't include it; `None` if it
+    can't be read: the server reports why."""
+    if PROJECT_FILE not in paths:
+        return {}
+    try:
+        return tomllib.loads((folder / PROJECT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def of_snapshot(client: Client, snapshot_id: str) -> Mapping[str, Any] | None:
+    """See `of_folder`. None if there is no such snapshot, too."""
+    content = b""
+    try:
+        for piece in client.read_snapshot_file(snapshot_id, PROJECT_FILE):
+            content += piece
+            if len(content) > _MOST_BYTES:
+                return None
+        return tomllib.loads(content.decode())
+    except NotFound:
+        return {}
+    except (ValueError, RecursionError):
+        return None
+
 
 NONE = "none"
 _REQUIREMENTS = "requirements.txt"
@@ -62,7 +134,7 @@ def implied(
     found = _listed(folder, frozenset(paths), command)
     if found is None or image is not None:
         return None
-    project = project_file.of_folder(folder, paths)
+    project = of_folder(folder, paths)
     if project is None or "environment" in project or "image" in project:
         return None
     [(field, value)] = found.ListFields()

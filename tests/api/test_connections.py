@@ -1,6 +1,8 @@
 """Limits of HTTP connections: heads, timeouts, and unread replies."""
 
 import asyncio
+import gc
+import json
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -10,10 +12,11 @@ from aiohttp import web
 
 from fetchml.api.http import connection
 from fetchml.api.http.connection import LINE_BYTES, MOST_HEADERS, Connection
+from fetchml.api.http.reply import JsonReply, Reply
 from fetchml.api.rest.server import HttpTimeouts
 from fetchml.api.ws.session import Timing
 from fetchml.auth.limits import RateLimiter
-from tests.support.rest_world import World, read_reply, rest_world
+from tests.support.rest_world import JSON, World, read_reply, rest_world
 from tests.support.validate import ROOT
 from tests.support.waiting import SECONDS, until_true
 
@@ -153,6 +156,33 @@ async def test_json_replies_are_the_same_on_every_connection(
     assert 100 < int(other_headers.pop("RateLimit-Reset")) <= 200
     assert (other_status, other_headers) == (status.replace("1.1", version), headers)
     assert other_body == (b"" if method == "HEAD" else body)
+
+
+@pytest.mark.parametrize("path", ["/v1/queue", "/v1/tasks?view=full"])
+async def test_idle_connection_keeps_no_reply(rest: World, path: str) -> None:
+    """Clients could fill the memory with replies that they have read."""
+
+    def kept() -> list[object]:
+        return [
+            each
+            for each in gc.get_objects()
+            if (isinstance(each, JsonReply) and each._content)
+            or (isinstance(each, Reply) and each._pieces)
+        ]
+
+    request = {"job_name": "a", "metadata": {"k": "v" * 60_000}}
+    for _ in range(2):
+        body = json.dumps(request).encode()
+        reply = await rest.client.ask("POST", "/v1/tasks", body, **JSON)
+        assert reply.status == 201
+    reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)
+    head = f"GET {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: {rest.client.secret}\r\n\r\n"
+    writer.write(head.encode())
+    async with asyncio.timeout(SECONDS):
+        received = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(received.split(b"Content-Length: ")[1].split()[0]))
+    await until_true(lambda: not kept())
+    writer.close()
 
 
 async def test_requests_of_one_connection_have_traces_of_their_own(rest: World) -> None:

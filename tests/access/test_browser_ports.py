@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from fetchml.client import Client, Forbidden
-from fetchml.core.model import Role
+from fetchml.client import Client
 from tests.access.conftest import Entered
 from tests.access.web_server import WEB
 from tests.support.waiting import SECONDS, soon
@@ -178,13 +177,6 @@ def test_where_nothing_listens(entered: Entered) -> None:
         409,
         f"Nothing listens on port {free} of the task",
     )
-
-
-def test_only_the_owner_and_admins_get_a_link(entered: Entered, port: int) -> None:
-    assert entered.admin.open_port(entered.task_id, port).url
-    for other in (entered.client("bob"), entered.client("eve", Role.VIEWER)):
-        with other, pytest.raises(Forbidden):
-            other.open_port(entered.task_id, port)
 
 
 def test_over_rest(entered: Entered, port: int) -> None:

@@ -10,9 +10,8 @@ from contextlib import closing
 import pytest
 from google.protobuf.message import Message
 
-from fetchml.client import Client, Conflict, Forbidden, Unauthorized
+from fetchml.client import Client, Conflict, Unauthorized
 from fetchml.client.access import forward_port
-from fetchml.core.model import Role
 from fetchml.v1.access_pb2 import ForwardPortRequest
 from tests.access.conftest import Entered
 from tests.support.cli_server import FETCHML, environment
@@ -60,13 +59,6 @@ def test_bytes_both_ways_and_the_end_of_one(entered: Entered, port: int) -> None
 def test_where_nothing_listens(entered: Entered) -> None:
     with pytest.raises(Conflict, match=r"^Nothing listens on port 9 of the task$"):
         echoed(entered.owner, entered.task_id, 9)
-
-
-def test_only_the_owner_and_admins_reach_a_port(entered: Entered, port: int) -> None:
-    assert echoed(entered.admin, entered.task_id, port) == b"helloand 5 bytes"
-    for other in (entered.client("bob"), entered.client("eve", Role.VIEWER)):
-        with other, pytest.raises(Forbidden, match="Only the task's owner or an admin may enter"):
-            echoed(other, entered.task_id, port)
 
 
 def test_it_ends_with_the_key(entered: Entered, port: int) -> None:

@@ -1,43 +1,27 @@
-"""Tasks on nodes of a real Slurm are entered as those of one host: the same tests, and those of the
-way to the node."""
+"""Tasks on nodes of a real Slurm are entered as those of one host: what a node could change of the
+same tests, and the access of a private server."""
 
 import pytest
 
 from fetchml.client import NotFound
 from fetchml.core.model import Role
 from tests.access.conftest import Entered
-from tests.access.test_exec import test_any_bytes_pass_unchanged as test_any_bytes
-from tests.access.test_exec import test_command_that_does_not_start as test_no_such_command
-from tests.access.test_exec import test_it_ends_with_the_key as test_exec_ends_with_the_key
 from tests.access.test_exec import test_it_ends_with_the_task as test_exec_ends_with_the_task
 from tests.access.test_exec import test_it_runs_as_the_task_does as test_as_the_task_does
 from tests.access.test_exec import test_nothing_is_left_of_a_session as test_nothing_is_left
-from tests.access.test_exec import (
-    test_session_ends_although_its_command_reads_no_input as test_unread_input,
-)
-from tests.access.test_exec import test_start_and_end_are_audited as test_audit
 from tests.access.test_exec import test_streams_and_exit_code as test_streams
 from tests.access.test_ports import echoed, port
 from tests.access.test_ports import test_bytes_both_ways_and_the_end_of_one as test_port
-from tests.access.test_ports import test_it_ends_with_the_key as test_port_ends_with_the_key
-from tests.access.test_ports import test_where_nothing_listens as test_no_listener
 from tests.access.test_shell import test_terminal as test_shell_of_the_page
 
 __all__ = [
     "port",
-    "test_any_bytes",
     "test_as_the_task_does",
-    "test_audit",
-    "test_exec_ends_with_the_key",
     "test_exec_ends_with_the_task",
-    "test_no_listener",
-    "test_no_such_command",
     "test_nothing_is_left",
     "test_port",
-    "test_port_ends_with_the_key",
     "test_shell_of_the_page",
     "test_streams",
-    "test_unread_input",
 ]
 
 

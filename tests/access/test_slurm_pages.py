@@ -6,9 +6,8 @@ from tests.access.conftest import Entered
 from tests.access.test_browser_ports import port
 from tests.access.test_browser_ports import test_a_page_and_its_requests as test_page
 from tests.access.test_browser_ports import test_a_websocket as test_websocket
-from tests.access.test_browser_ports import test_it_ends_with_the_key as test_end_of_the_key
 
-__all__ = ["port", "test_end_of_the_key", "test_page", "test_websocket"]
+__all__ = ["port", "test_page", "test_websocket"]
 
 
 @pytest.fixture(scope="session")

@@ -43,17 +43,14 @@ async def test_only_admins_list_the_audit_over_rest(rest: World, role: Role) -> 
     assert (entry.action, entry.user) == (Action.ACCESS_REFUSED, role.value)
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+async def test_invalid_audit_queries_return_400(rest: World) -> None:
+    for query in [
         "limit=0", "limit=1001", "limit=x", "action=x", "before=x", "since=x", "since=2026-01-01",
         "since=2026-13-01T00:00:00Z", "since=2026-01-01T00:00:00", "since=1&since=2",
-    ],
-)  # fmt: skip
-async def test_invalid_audit_queries_return_400(rest: World, query: str) -> None:
-    reply = await rest.as_(rest.secrets[Role.ADMIN]).get(f"/v1/audit?{query}")
-    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
-    assert reply.error.startswith(query.partition("=")[0])
+    ]:  # fmt: skip
+        reply = await rest.as_(rest.secrets[Role.ADMIN]).get(f"/v1/audit?{query}")
+        assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+        assert reply.error.startswith(query.partition("=")[0])
 
 
 async def test_audit_query_filters_entries(rest: World) -> None:

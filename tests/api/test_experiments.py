@@ -2,21 +2,8 @@
 
 from typing import Any
 
-import grpc
-import msgspec
-import pytest
-from google.protobuf.json_format import MessageToDict
-from hypothesis import given
-from hypothesis import strategies as st
-
-from fetchml.api.mappings import EXPERIMENT
 from fetchml.core.model import Role, Status
-from fetchml.core.requests.experiment import Experiment, ExperimentStatus
-from fetchml.engine.experiments import ExperimentCounts, ExperimentView
-from fetchml.v1 import experiment_pb2, task_pb2
-from tests.support import grpc_world, rest_world
-from tests.support.grpc_world import failed_call
-from tests.support.memory_store import nothing_stored
+from tests.support import rest_world
 
 PATH = "/v1/experiments"
 KNOWN_SNAPSHOT = "5" * 64
@@ -80,74 +67,3 @@ async def test_invalid_requests_are_rejected(rest: rest_world.World) -> None:
 async def test_ignored_fields_are_listed(rest: rest_world.World) -> None:
     reply = await rest.client.submit({"name": "a", "nmae": "b"}, f"{PATH}?x=1")
     assert reply.headers["X-FetchML-Ignored"] == "x, nmae"
-
-
-async def test_experiments_over_grpc(world: grpc_world.World) -> None:
-    await world.engine.add_snapshot(KNOWN_SNAPSHOT)
-    stub = world.client.experiments
-    request = experiment_pb2.CreateExperimentRequest(**FULL, view=task_pb2.FULL)
-    made = await stub.CreateExperiment(request)
-    assert (made.description, made.user_id) == (FULL["description"], "user")
-    assert made.commit_id == KNOWN_SNAPSHOT
-    by_id = {"experiment_id": made.id}
-    basic = await stub.GetExperiment(experiment_pb2.GetExperimentRequest(**by_id))
-    assert not basic.HasField("description")
-    assert not basic.HasField("user_id")
-    listed = await stub.ListExperiments(experiment_pb2.ListExperimentsRequest(view=task_pb2.FULL))
-    assert list(listed.experiments) == [made]
-    archived = await stub.ArchiveExperiment(
-        experiment_pb2.ArchiveExperimentRequest(**by_id, view=task_pb2.FULL)
-    )
-    made.status = experiment_pb2.Experiment.archived
-    assert archived == made
-    await stub.DeleteExperiment(experiment_pb2.DeleteExperimentRequest(**by_id))
-    refused = await failed_call(stub.GetExperiment(experiment_pb2.GetExperimentRequest(**by_id)))
-    assert refused.reason == "NOT_FOUND"
-    refused = await failed_call(
-        stub.CreateExperiment(experiment_pb2.CreateExperimentRequest(name=""))
-    )
-    assert refused.violations == [("name", "must not be empty")]
-
-
-texts = st.text(st.characters(codec="utf-8"), max_size=20)
-
-
-@pytest.mark.parametrize("full", [False, True])
-@given(
-    experiment=st.builds(
-        Experiment,
-        id=texts,
-        user=texts,
-        name=texts,
-        created_at=st.integers(1, 253_402_300_799_999).filter(lambda ms: ms % 1000),
-        description=st.none() | texts,
-        commit_id=st.none() | texts,
-        status=st.sampled_from(ExperimentStatus),
-    )
-)
-def test_rest_and_grpc_show_the_same_experiment(full: bool, experiment: Experiment) -> None:
-    view = ExperimentView(experiment, ExperimentCounts(nothing_stored(), bool), user=None)
-    message = EXPERIMENT.message(view, full=full)
-    body = msgspec.json.encode(EXPERIMENT.json(view, full=full))
-    assert MessageToDict(message, preserving_proto_field_name=True) == msgspec.json.decode(body)
-
-
-async def test_task_output_downloads_over_grpc(world: grpc_world.World) -> None:
-    stub = world.client.tasks
-    task = await stub.CreateTask(task_pb2.CreateTaskRequest(job_name="a"))
-    content = bytes(range(256)) * 3_000
-    world.engine.outputs(task.id, {"a/b.bin": content, "empty": b""})
-
-    async def download(path: str) -> list[bytes]:
-        request = task_pb2.DownloadTaskOutputRequest(task_id=task.id, path=path)
-        chunks = [chunk async for chunk in stub.DownloadTaskOutput(request)]
-        assert chunks[0].etag, "the first chunk describes the file"
-        return [chunk.data for chunk in chunks[1:]]
-
-    pieces = await download("a/b.bin")
-    assert len(pieces) > 1
-    assert b"".join(pieces) == content
-    assert await download("empty") == []
-    with pytest.raises(grpc.aio.AioRpcError) as missing:
-        await download("none")
-    assert missing.value.code() is grpc.StatusCode.NOT_FOUND

@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import pytest
 from google.protobuf.json_format import MessageToDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.api import task_json, task_messages
 from fetchml.api.mappings import EXPLANATION, GPUS
 from fetchml.auth.audit import Audit
 from fetchml.core.gpus.allocator import Gpu
@@ -15,10 +13,8 @@ from fetchml.core.gpus.health import GpuProcess, GpuReading
 from fetchml.core.model import Principal, Role, Status
 from fetchml.engine.gpus.report import GpuCondition, GpuReport, GpuStatus
 from fetchml.system.clock import Clock
-from fetchml.v1 import gpu_pb2, task_pb2
 from fetchml.views import Explanation, GpuUse, Shortage, StartEstimate
-from tests.support import grpc_world, rest_world, tasks
-from tests.support.grpc_world import failed_call
+from tests.support import rest_world
 from tests.support.memory_store import MemoryStore
 from tests.support.stub_gpus import gpu_box, reading, stranger
 
@@ -112,24 +108,15 @@ async def test_drain_and_undrain(rest: rest_world.World) -> None:
     ]
 
 
-@pytest.mark.parametrize("uuid", ["GPU-9", "0", "GPU-000", "%00", "..%2f..", "x" * 5000])
-async def test_unknown_gpu_returns_404(rest: rest_world.World, uuid: str) -> None:
-    rest.box.see(reading(0))
-    admin = rest.as_(rest.secrets[Role.ADMIN])
-    for verb in ("drain", "undrain"):
-        reply = await admin.ask("POST", f"{PATH}/{uuid}/{verb}")
-        assert (reply.status, reply.code) == (404, "NOT_FOUND")
-        assert len(reply.error) < 300
-    assert [gpu["state"] for gpu in await listed(admin)] == ["free"]
-
-
-async def test_ignored_parameters_are_listed(rest: rest_world.World) -> None:
-    rest.box.see(reading(0))
-    admin = rest.as_(rest.secrets[Role.ADMIN])
-    assert (await admin.get(f"{PATH}?pretty=1")).headers["X-FetchML-Ignored"] == "pretty"
-    drained = await admin.ask("POST", f"{PATH}/GPU-0000/drain?for=1h")
-    assert drained.headers["X-FetchML-Ignored"] == "for"
-    assert (await admin.ask("DELETE", PATH)).status == 405
+async def test_unknown_gpu_returns_404(rest: rest_world.World) -> None:
+    for uuid in ["GPU-9", "0", "GPU-000", "%00", "..%2f..", "x" * 5000]:
+        rest.box.see(reading(0))
+        admin = rest.as_(rest.secrets[Role.ADMIN])
+        for verb in ("drain", "undrain"):
+            reply = await admin.ask("POST", f"{PATH}/{uuid}/{verb}")
+            assert (reply.status, reply.code) == (404, "NOT_FOUND")
+            assert len(reply.error) < 300
+        assert [gpu["state"] for gpu in await listed(admin)] == ["free"]
 
 
 async def test_private_mode_hides_others_tasks_on_gpus() -> None:
@@ -147,26 +134,6 @@ async def test_private_mode_hides_others_tasks_on_gpus() -> None:
     assert "secret" not in other
     assert "'pid'" not in other
     assert "'held'" in other
-
-
-async def test_gpus_over_grpc(world: grpc_world.World) -> None:
-    world.box.see(reading(0), driver="570.86.10")
-    calls = world.client.gpus
-    found = await calls.ListGpus(gpu_pb2.ListGpusRequest())
-    assert [(gpu.uuid, gpu.state) for gpu in found.gpus] == [("GPU-0000", gpu_pb2.Gpu.free)]
-    for method, request in (
-        (calls.DrainGpu, gpu_pb2.DrainGpuRequest(uuid="GPU-0000")),
-        (calls.UndrainGpu, gpu_pb2.UndrainGpuRequest(uuid="GPU-0000")),
-    ):
-        refused = await failed_call(method(request))
-        assert refused.reason == "FORBIDDEN"
-    async with world.connect(world.secrets[Role.ADMIN]) as admin:
-        drained = await admin.gpus.DrainGpu(gpu_pb2.DrainGpuRequest(uuid="GPU-0000"))
-        assert (drained.state, drained.drained_by) == (gpu_pb2.Gpu.drained, "admin")
-        back = await admin.gpus.UndrainGpu(gpu_pb2.UndrainGpuRequest(uuid="GPU-0000"))
-        assert back.state == gpu_pb2.Gpu.free
-        refused = await failed_call(admin.gpus.DrainGpu(gpu_pb2.DrainGpuRequest()))
-        assert refused.reason == "NOT_FOUND"
 
 
 async def test_gpu_metrics(rest: rest_world.World) -> None:
@@ -214,13 +181,6 @@ async def test_full_view_shows_a_tasks_gpus(rest: rest_world.World) -> None:
     }
     basic = (await rest.client.get(one)).json
     assert not basic.keys() & {"gpu_uuids", "ahead", "preemptible", "preempted", "infra_retries"}
-
-
-@pytest.mark.parametrize("value", [1, "true", [], {}, None])
-async def test_preemptible_must_be_a_boolean(rest: rest_world.World, value: object) -> None:
-    reply = await rest.client.submit({"job_name": "a", "preemptible": value})
-    assert (reply.status, reply.code) == (422, "VALIDATION_ERROR")
-    assert reply.error.startswith("preemptible: must ")
 
 
 def same(body: Any, message: Any) -> bool:
@@ -296,25 +256,3 @@ def test_rest_and_grpc_show_the_same_gpus(report: GpuReport) -> None:
 )
 def test_rest_and_grpc_show_the_same_explanation(shown: Explanation) -> None:
     assert same(EXPLANATION.json(shown), EXPLANATION.message(shown))
-
-
-@given(st.booleans(), st.booleans(), SMALL, SMALL, st.lists(WORDS, max_size=3).map(tuple))
-def test_rest_and_grpc_show_the_same_gpu_fields_of_tasks(
-    prestaged: bool, preemptible: bool, infra: int, preempted: int, uuids: tuple[str, ...]
-) -> None:
-    task = tasks.task(
-        preemptible=preemptible,
-        prestaged=prestaged,
-        infra_retries=infra,
-        preempted=preempted,
-        gpu_uuids=uuids,
-    )
-    for full in (False, True):
-        assert same(
-            task_json.task_json(task, full=full), task_messages.task_message(task, full=full)
-        )
-
-
-def test_grpc_create_fields_equal_the_rest_body() -> None:
-    request = task_pb2.CreateTaskRequest(job_name="a", preemptible=True)
-    assert task_messages.split_create(request)[0] == {"job_name": "a", "preemptible": True}

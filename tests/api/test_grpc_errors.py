@@ -14,7 +14,6 @@ from fetchml import errors
 from fetchml.api.grpc.call import address_of
 from fetchml.api.grpc.errors import failure
 from fetchml.auth.limits import RateLimiter
-from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from fetchml.v1.error_pb2 import ErrorResponse
 from tests.support.front import EDGE
@@ -148,46 +147,12 @@ async def test_unknown_method_is_unimplemented(world: World) -> None:
     assert error.value.code() is Code.UNIMPLEMENTED
 
 
-@pytest.mark.parametrize("secret", [None, "wrong"])
-async def test_every_method_requires_a_key(world: World, secret: str | None) -> None:
-    metadata = (("x-api-key", secret),) if secret else ()
-    methods = [
-        method
-        for file, name in ((task_pb2, "TaskService"), (queue_pb2, "QueueService"))
-        for method in file.DESCRIPTOR.services_by_name[name].methods
-    ]
-    methods += key_pb2.DESCRIPTOR.services_by_name["KeyService"].methods
-    assert len(methods) >= 14
-    for method in methods:
-        path = f"/{method.containing_service.full_name}/{method.name}"
-        channel = world.client.channel
-        if method.client_streaming:
-            answer = channel.stream_unary(path)(iter([b""]), metadata=metadata)
-        elif method.server_streaming:
-            answer = channel.unary_stream(path)(b"", metadata=metadata).read()
-        else:
-            answer = channel.unary_unary(path)(b"", metadata=metadata)
-        seen = await failed_call(answer)
-        assert (seen.code, seen.reason) == (Code.UNAUTHENTICATED, "UNAUTHORIZED")
-
-
 async def test_rate_limited_call_has_a_retry_delay(tmp_path: Path) -> None:
     async with grpc_world(tmp_path, RateLimiter(per_second=1, burst=2)) as world:
         seen = [refusal(await refused(world)) for _ in range(3)]
     assert [one.reason for one in seen] == ["NOT_FOUND", "NOT_FOUND", "RATE_LIMITED"]
     assert seen[2].code is Code.RESOURCE_EXHAUSTED
     assert seen[2].retry_seconds == 1
-
-
-async def test_only_admins_manage_keys(world: World) -> None:
-    for role in (Role.VIEWER, Role.USER):
-        async with world.connect(world.secrets[role]) as client:
-            with pytest.raises(grpc.aio.AioRpcError) as error:
-                await client.keys.ListKeys(key_pb2.ListKeysRequest())
-        assert refusal(error.value).code is Code.PERMISSION_DENIED
-    async with world.connect(world.secrets[Role.ADMIN]) as client:
-        listed = await client.keys.ListKeys(key_pb2.ListKeysRequest())
-    assert [key.name for key in listed.keys] == ["viewer", "user", "admin"]
 
 
 async def test_control_socket_needs_no_key(world: World) -> None:
@@ -211,27 +176,6 @@ async def test_control_socket_of_a_dead_server_is_replaced(tmp_path: Path) -> No
         dead.bind(str(tmp_path / "control.sock"))
     async with grpc_world(tmp_path) as world, world.connect(None, local=True) as client:
         assert (await client.keys.ListKeys(key_pb2.ListKeysRequest())).keys
-
-
-@pytest.mark.parametrize(
-    ("request_", "field"),
-    [
-        (key_pb2.CreateKeyRequest(name="ci"), "role"),
-        (key_pb2.CreateKeyRequest(name="no spaces", role="user"), "name"),
-        (key_pb2.CreateKeyRequest(name="ci", role="user", expires_at={"seconds": 1}), "expires_at"),
-        (
-            key_pb2.CreateKeyRequest(name="ci", role="user", expires_at={"seconds": 2**60}),
-            "expires_at",
-        ),
-    ],
-)
-async def test_invalid_new_key_is_rejected(
-    world: World, request_: key_pb2.CreateKeyRequest, field: str
-) -> None:
-    async with world.connect(None, local=True) as client:
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await client.keys.CreateKey(request_)
-    assert [name for name, _ in refusal(error.value).violations] == [field]
 
 
 async def test_two_servers_cannot_share_a_port(world: World, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ specs = st.builds(
     experiment_id=st.none() | texts,
     timeout_seconds=numbers,
     max_retries=numbers,
+    preemptible=st.booleans(),
 )
 tasks = st.builds(
     Task,
@@ -64,6 +65,10 @@ tasks = st.builds(
     exit_code=st.none() | st.integers(0, 255),
     cancel=st.none() | st.builds(Cancel, by=texts, at=times),
     progress=st.none() | texts,
+    prestaged=st.booleans(),
+    infra_retries=numbers,
+    preempted=numbers,
+    gpu_uuids=st.lists(texts, max_size=3).map(tuple),
 )
 
 
@@ -101,6 +106,7 @@ requests = st.fixed_dictionaries(
         ),
         "datasets": strings(),
         "command": strings(),
+        "preemptible": st.booleans(),
         "metadata": st.dictionaries(texts, texts, min_size=1, max_size=3),
         "env": st.dictionaries(texts, texts, min_size=1, max_size=3),
         "dataset_specs": st.lists(

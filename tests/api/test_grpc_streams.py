@@ -56,30 +56,6 @@ async def test_watch_sends_a_snapshot_and_then_every_change(world: World) -> Non
     call.cancel()
 
 
-async def test_watch_resumes_after_a_seq(world: World) -> None:
-    ids = [await create(world) for _ in range(3)]
-    call = watch(world, since_seq=2)
-    seen = [await call.read() for _ in range(2)]
-    assert [(update.seq, update.task.id) for update in seen] == [(4, ids[1]), (6, ids[2])]
-    from_the_start = watch(world, since_seq=0)
-    assert (await from_the_start.read()).seq == 2
-    call.cancel()
-    from_the_start.cancel()
-
-
-async def test_watch_filters(world: World) -> None:
-    await create(world, "other")
-    mine = await create(world, "mine")
-    call = watch(world, since_seq=0, job_name_prefix="mi", states=["queued"])
-    assert summary(await call.read()) == ("task_update", mine, "queued")
-    call.cancel()
-
-
-async def test_negative_seq_is_rejected(world: World) -> None:
-    refused = await failed_call(watch(world, since_seq=-1).read())
-    assert refused.reason == "BAD_REQUEST"
-
-
 async def test_quiet_stream_sends_initial_metadata(world: World) -> None:
     """Before any message, so that a client can distinguish it from a stream that hangs."""
     task_id = await create(world)
@@ -118,17 +94,6 @@ async def test_logs_follow_until_the_end(world: World) -> None:
     assert await call.code() is grpc.StatusCode.OK
 
 
-async def test_logs_of_an_unknown_task_return_not_found(world: World) -> None:
-    refused = await failed_call(logs(world, "nothing").read())
-    assert refused.code is grpc.StatusCode.NOT_FOUND
-
-
-@pytest.mark.parametrize("fields", [{"offset": -1}, {"attempt": 0}])
-async def test_invalid_log_positions_are_rejected(world: World, fields: dict[str, int]) -> None:
-    refused = await failed_call(logs(world, await create(world), **fields).read())
-    assert refused.reason == "BAD_REQUEST"
-
-
 @pytest.mark.fronts(EDGE)
 async def test_cancelling_client_frees_its_streams(world: World) -> None:
     task_id = await create(world)
@@ -139,15 +104,6 @@ async def test_cancelling_client_frees_its_streams(world: World) -> None:
     assert world.engine.open_streams == 2
     for call in calls:
         call.cancel()
-    await world.engine.until(lambda: world.engine.open_streams == 0)
-
-
-async def test_vanished_client_frees_its_streams(world: World) -> None:
-    await create(world)
-    async with world.connect(world.client.metadata[0][1]) as other:
-        call = other.tasks.WatchTasks(task_pb2.WatchTasksRequest())
-        await call.read()
-        assert world.engine.open_streams == 1
     await world.engine.until(lambda: world.engine.open_streams == 0)
 
 
@@ -179,15 +135,6 @@ async def test_slow_readers_stop_nobody_else(world: World) -> None:
     for reader in slow:
         reader.cancel()
     await world.engine.until(lambda: world.engine.open_streams == 0)
-
-
-async def test_drain_ends_watches_with_a_reason(world: World) -> None:
-    call = watch(world)
-    await call.read()
-    await world.engine.drain()
-    refused = await failed_call(call.read())
-    assert refused.code is grpc.StatusCode.UNAVAILABLE
-    assert refused.message == "The server is shutting down: watch again when it is back"
 
 
 @pytest.mark.fronts(EDGE)

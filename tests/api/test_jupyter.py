@@ -1,23 +1,13 @@
 """Jupyter services over REST and gRPC, on real sockets."""
 
-from typing import Any, cast
+from typing import Any
 
-import grpc
 import pytest
-from google.protobuf.json_format import MessageToDict
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fetchml.api import task_json
-from fetchml.api.mappings import JUPYTER_SERVICE
-from fetchml.core.jupyter import ServiceStatus
 from fetchml.core.model import FailureReason, Role, Status
 from fetchml.errors import Unavailable
-from fetchml.v1 import jupyter_pb2, task_pb2
-from fetchml.views import JupyterView
-from tests.support import grpc_world, rest_world
+from tests.support import rest_world
 from tests.support.front import EDGE
-from tests.support.grpc_world import failed_call
 from tests.support.stub_services import PUBLIC_URL
 
 PATH = "/v1/jupyter/services"
@@ -100,11 +90,6 @@ async def test_invalid_requests_are_rejected(rest: rest_world.World) -> None:
     assert (await rest.client.get(PATH)).json == []
 
 
-async def test_ignored_fields_are_listed(rest: rest_world.World) -> None:
-    reply = await rest.client.submit({"name": "a", "password": "x"}, f"{PATH}?pretty=1")
-    assert reply.headers["X-FetchML-Ignored"] == "pretty, password"
-
-
 async def test_token_is_shown_only_to_owner_and_admin(rest: rest_world.World) -> None:
     made = await start(rest, {"name": "a"})
     viewer, admin = (rest.as_(rest.secrets[role]) for role in (Role.VIEWER, Role.ADMIN))
@@ -114,70 +99,3 @@ async def test_token_is_shown_only_to_owner_and_admin(rest: rest_world.World) ->
     assert [each.keys() for each in (await viewer.get(PATH)).json] == [BASIC - {"token"}]
     assert (await admin.get(f"{PATH}/{made['id']}")).json == made
     assert (await admin.ask("DELETE", f"{PATH}/{made['id']}")).status == 204
-
-
-async def test_jupyter_services_over_grpc(world: grpc_world.World) -> None:
-    client = world.client
-
-    async def call(name: str, request: Any) -> Any:
-        return await getattr(client.jupyter, name)(request)
-
-    made = await call("StartJupyter", jupyter_pb2.StartJupyterRequest(**LONG, view=task_pb2.FULL))
-    assert {name: getattr(made, name) for name in LONG} == LONG
-    assert (made.user_id, made.status) == ("user", jupyter_pb2.JupyterServiceInfo.starting)
-    basic = await call(
-        "GetJupyterService", jupyter_pb2.GetJupyterServiceRequest(service_id=made.id)
-    )
-    assert MessageToDict(basic, preserving_proto_field_name=True).keys() == BASIC
-    listed = await call("ListJupyterServices", jupyter_pb2.ListJupyterServicesRequest())
-    assert list(listed.services) == [basic]
-    full = jupyter_pb2.ListJupyterServicesRequest(view=task_pb2.FULL)
-    assert list((await call("ListJupyterServices", full)).services) == [made]
-    await call("StopJupyter", jupyter_pb2.StopJupyterRequest(service_id=made.id))
-    stopping = await call(
-        "GetJupyterService", jupyter_pb2.GetJupyterServiceRequest(service_id=made.id)
-    )
-    assert stopping.status == jupyter_pb2.JupyterServiceInfo.stopping
-    for request, code in (
-        (jupyter_pb2.StartJupyterRequest(), grpc.StatusCode.INVALID_ARGUMENT),
-        (
-            jupyter_pb2.StartJupyterRequest(name="a", view=cast("Any", 7)),
-            grpc.StatusCode.INVALID_ARGUMENT,
-        ),
-    ):
-        refused = await failed_call(call("StartJupyter", request))
-        assert refused.code is code
-    refused = await failed_call(call("StopJupyter", jupyter_pb2.StopJupyterRequest(service_id="x")))
-    assert refused.reason == "NOT_FOUND"
-
-
-times = st.none() | st.integers(0, 253_402_300_799_999)
-texts = st.none() | st.text(max_size=8)
-counts = st.none() | st.integers(0, 2**31 - 1)
-views = st.builds(
-    JupyterView,
-    status=st.sampled_from(ServiceStatus),
-    created_at=st.integers(0, 253_402_300_799_999),
-    token=texts,
-    reason=texts,
-    cpu=counts,
-    memory_gb=counts,
-    gpu=counts,
-    started_at=times,
-    ended_at=times,
-    last_activity=times,
-    stops_at=times,
-)
-
-
-@given(view=views, full=st.booleans())
-def test_rest_and_grpc_show_the_same_service(view: JupyterView, full: bool) -> None:
-    message = JUPYTER_SERVICE.message(view, full=full)
-    over_grpc = MessageToDict(message, preserving_proto_field_name=True)
-    over_rest = JUPYTER_SERVICE.json(view, full=full)
-    assert over_grpc.keys() == over_rest.keys()
-    for name, value in over_rest.items():
-        if not name.endswith("_at") and name != "last_activity":
-            assert over_grpc[name] == value
-        else:
-            assert task_json.rfc3339(getattr(message, name).ToMilliseconds()) == value

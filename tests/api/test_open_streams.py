@@ -65,8 +65,6 @@ async def test_call_without_a_key_ends_before_its_message(world: World) -> None:
 PLACES = 2
 CALLS_OF_A_KEY = [
     "QueueService/GetQueue",
-    "QueueService/WatchQueue",
-    "GpuService/WatchGpus",
     "TaskService/WatchTasks",
 ]
 

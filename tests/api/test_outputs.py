@@ -42,20 +42,25 @@ async def test_range_of_an_output(rest: World, asked: str, first: int, end: int)
     assert reply.headers["Content-Length"] == str(end - first)
 
 
-@pytest.mark.parametrize(
-    "asked",
-    ["bytes=5-4", "bytes=0-1,5-6", "bytes=-", "lines=0-1", "bytes=a-b", "bytes=1", "bytes=9" * 30],
-)
-async def test_other_ranges_are_ignored(rest: World, asked: str) -> None:
-    reply = await rest.client.get(await output_of(rest), Range=asked)
-    assert (reply.status, reply.body) == (200, CONTENT)
+async def test_other_ranges_are_ignored(rest: World) -> None:
+    for asked in [
+        "bytes=5-4",
+        "bytes=0-1,5-6",
+        "bytes=-",
+        "lines=0-1",
+        "bytes=a-b",
+        "bytes=1",
+        "bytes=9" * 30,
+    ]:
+        reply = await rest.client.get(await output_of(rest), Range=asked)
+        assert (reply.status, reply.body) == (200, CONTENT)
 
 
-@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", "bytes=-0", f"bytes={10**17}-"])
-async def test_range_beyond_the_end_returns_416(rest: World, asked: str) -> None:
-    reply = await rest.client.get(await output_of(rest), Range=asked)
-    assert (reply.status, reply.code) == (416, "BAD_REQUEST")
-    assert reply.headers["Content-Range"] == f"bytes */{SIZE}"
+async def test_range_beyond_the_end_returns_416(rest: World) -> None:
+    for asked in [f"bytes={SIZE}-", "bytes=-0", f"bytes={10**17}-"]:
+        reply = await rest.client.get(await output_of(rest), Range=asked)
+        assert (reply.status, reply.code) == (416, "BAD_REQUEST")
+        assert reply.headers["Content-Range"] == f"bytes */{SIZE}"
 
 
 async def test_range_of_an_empty_output_returns_416(rest: World) -> None:

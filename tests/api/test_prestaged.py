@@ -3,28 +3,13 @@
 import asyncio
 from typing import Any
 
-import pytest
 from msgspec import json
 
-from fetchml.api import task_json, task_messages
 from fetchml.core.model import Status
-from fetchml.v1 import task_pb2
 from tests.support.rest_world import World
-from tests.support.tasks import task
 from tests.support.waiting import SECONDS
 
 PRESTAGED: dict[str, Any] = {"status": Status.PREPARING, "prestaged": True, "progress": "pulling"}
-
-
-@pytest.mark.parametrize("full", [False, True])
-def test_prestaged_task_is_queued_in_json_and_message(*, full: bool) -> None:
-    prestaged = task("id", **PRESTAGED)
-    message = task_messages.task_message(prestaged, full=full)
-    body = task_json.task_json(prestaged, full=full)
-    assert (body["status"], message.status) == ("queued", task_pb2.Task.queued)
-    assert (body.get("ahead"), message.HasField("ahead")) == (True if full else None, full)
-    waits = task_json.task_json(task("id"), full=False)
-    assert full or body == waits, "the contract's fields show nothing of it"
 
 
 async def test_prestaged_task_is_queued_over_rest(rest: World) -> None:

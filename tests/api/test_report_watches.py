@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -83,46 +83,6 @@ async def test_watchers_that_see_the_same_share_a_report(
         async with aclosing(watched.watch(who)) as watch:
             await soon(anext(watch))
     assert counted.made == reports_made
-
-
-class Compared:
-    """A report that counts how often it is compared."""
-
-    times = 0
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Compared):
-            return False
-        Compared.times += 1
-        return True
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-async def test_report_is_compared_once_for_all_watchers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That of a large cluster takes milliseconds."""
-    monkeypatch.setattr(reports, "INTERVAL_SECONDS", 0.05)
-    monkeypatch.setattr(Compared, "times", 0)
-    made = 0
-
-    async def read(_: Principal) -> Compared:
-        nonlocal made
-        made += 1
-        return Compared()
-
-    watched = Reports(read, private=False)
-    async with AsyncExitStack() as stack:
-        watches = []
-        for _ in range(100):
-            watches.append(await stack.enter_async_context(aclosing(watched.watch(user("ada")))))
-            await soon(anext(watches[-1]))
-        waiting = [asyncio.ensure_future(anext(watch)) for watch in watches]
-        await until_true(lambda: made >= 5)
-        compared = Compared.times
-        for each in waiting:
-            each.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-    assert compared <= made
 
 
 async def test_nothing_is_kept_for_users_that_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Errors of every layer have the contract's ErrorResponse."""
 
+import itertools
 import logging
 import re
 
@@ -8,7 +9,7 @@ import pytest
 from fetchml.auth import limits
 from fetchml.auth.limits import WRONG_KEYS_BURST, RateLimiter
 from fetchml.core.model import Role
-from fetchml.errors import Conflict, Forbidden, RequestError, Unavailable
+from fetchml.errors import Conflict, Forbidden, Unavailable
 from fetchml.system.log import current_trace
 from tests.support.front import EDGE
 from tests.support.rest_world import World, rest_world
@@ -16,24 +17,19 @@ from tests.support.rest_world import World, rest_world
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
+async def test_engine_errors_have_their_status_and_code(rest: World) -> None:
+    for error, status in [
         (Forbidden("Only the owner may do this"), 403),
         (Conflict("It has ended"), 409),
         (Unavailable("The server is shutting down"), 503),
-    ],
-)
-async def test_engine_errors_have_their_status_and_code(
-    rest: World, error: RequestError, status: int
-) -> None:
-    rest.engine.fail(error)
-    async with rest.client.open("/v1/queue") as response:
-        body = await response.json()
-        assert response.status == status
-    assert body.keys() == {"error", "code", "trace_id"}
-    assert (body["error"], body["code"]) == (error.message, error.code)
-    assert UUID.fullmatch(body["trace_id"])
+    ]:
+        rest.engine.fail(error)
+        async with rest.client.open("/v1/queue") as response:
+            body = await response.json()
+            assert response.status == status
+        assert body.keys() == {"error", "code", "trace_id"}
+        assert (body["error"], body["code"]) == (error.message, error.code)
+        assert UUID.fullmatch(body["trace_id"])
 
 
 async def test_internal_errors_are_logged_and_not_sent(
@@ -73,21 +69,27 @@ async def test_trace_id_falls_back_to_the_proxys_request_id(rest: World) -> None
     assert UUID.fullmatch(reply.json["trace_id"])
 
 
-@pytest.mark.parametrize("parent", ["", "x", "00-" + "0" * 32 + "-00f067aa0ba902b7-01"])
-async def test_invalid_trace_id_is_replaced(rest: World, parent: str) -> None:
-    first = (await rest.client.get("/v1/tasks/x", traceparent=parent)).json["trace_id"]
-    second = (await rest.client.get("/v1/tasks/x", traceparent=parent)).json["trace_id"]
-    assert UUID.fullmatch(first)
-    assert first != second
+async def test_invalid_trace_id_is_replaced(rest: World) -> None:
+    for parent in ["", "x", "00-" + "0" * 32 + "-00f067aa0ba902b7-01"]:
+        first = (await rest.client.get("/v1/tasks/x", traceparent=parent)).json["trace_id"]
+        second = (await rest.client.get("/v1/tasks/x", traceparent=parent)).json["trace_id"]
+        assert UUID.fullmatch(first)
+        assert first != second
 
 
-@pytest.mark.parametrize(
-    "path", ["/u", "/v1", "/v1/tasks/", "/v1/task", "//v1/tasks", "/v1/tasks/a/b", "/v1/experiment"]
-)
-async def test_unknown_path_returns_404(rest: World, path: str) -> None:
-    async with rest.client.session.get(rest.client.url(path)) as response:
-        assert response.status == 404
-        assert (await response.json())["code"] == "NOT_FOUND"
+async def test_unknown_path_returns_404(rest: World) -> None:
+    for path in [
+        "/u",
+        "/v1",
+        "/v1/tasks/",
+        "/v1/task",
+        "//v1/tasks",
+        "/v1/tasks/a/b",
+        "/v1/experiment",
+    ]:
+        async with rest.client.session.get(rest.client.url(path)) as response:
+            assert response.status == 404
+            assert (await response.json())["code"] == "NOT_FOUND"
 
 
 @pytest.mark.parametrize(
@@ -116,13 +118,14 @@ async def test_head_is_get_without_a_body(rest: World) -> None:
         assert head.headers["Content-Length"] == got.headers["Content-Length"]
 
 
-@pytest.mark.parametrize("path", ["/v1/tasks", "/v1/tasks/x", "/v1/queue", "/metrics"])
-@pytest.mark.parametrize("secret", [None, "", "wrong", "fml_" + "a" * 43, "schl\u00fcssel"])
-async def test_missing_or_wrong_key_returns_401(rest: World, path: str, secret: str | None) -> None:
-    headers = {} if secret is None else {"X_API_Key": secret}
-    reply = await rest.as_(None).get(path, **headers)
-    assert (reply.status, reply.code) == (401, "UNAUTHORIZED")
-    assert reply.error == "Invalid or missing API key"
+async def test_missing_or_wrong_key_returns_401(rest: World) -> None:
+    paths = ("/v1/tasks", "/v1/tasks/x", "/v1/queue", "/metrics")
+    secrets = (None, "", "wrong", "fml_" + "a" * 43, "schl\u00fcssel")
+    for path, secret in itertools.product(paths, secrets):
+        headers = {} if secret is None else {"X_API_Key": secret}
+        reply = await rest.as_(None).get(path, **headers)
+        assert (reply.status, reply.code) == (401, "UNAUTHORIZED"), (path, secret)
+        assert reply.error == "Invalid or missing API key"
 
 
 async def test_key_in_the_url_is_ignored(rest: World) -> None:
@@ -130,9 +133,8 @@ async def test_key_in_the_url_is_ignored(rest: World) -> None:
     assert (await rest.as_(None).get(f"/v1/queue?X-API-Key={secret}")).status == 401
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
+async def test_malformed_request_returns_400(rest: World, caplog: pytest.LogCaptureFixture) -> None:
+    for data in [
         b"hello\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nBad Header: y\r\n\r\n",
@@ -143,14 +145,10 @@ async def test_key_in_the_url_is_ignored(rest: World) -> None:
         b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 10_000 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 1_000 + b"\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    ],
-)
-async def test_malformed_request_returns_400(
-    rest: World, data: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    reply = await rest.raw(data)
-    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    ]:
+        reply = await rest.raw(data)
+        assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_malformed_key_header_is_not_logged(

@@ -1,6 +1,5 @@
 """Logs and outputs over REST."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 
@@ -85,19 +84,6 @@ async def test_log_that_fails_midway_looks_incomplete(
     assert [record.levelno for record in caplog.records].count(logging.ERROR) == 1
 
 
-@pytest.mark.parametrize(
-    "query", ["follow=yes", "follow=", "offset=-1", "offset=x", "follow=1&follow=1"]
-)
-async def test_invalid_log_queries_return_400(rest: World, query: str) -> None:
-    reply = await rest.client.get(f"/v1/tasks/{await rest.new_task()}/logs?{query}")
-    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
-
-
-async def test_files_of_an_unknown_task_return_404(rest: World) -> None:
-    for path in ("logs", "logs?follow=1", "outputs", "outputs/a"):
-        assert (await rest.client.get(f"/v1/tasks/x/{path}")).status == 404
-
-
 async def test_head_of_a_followed_log_is_answered_at_once(rest: World) -> None:
     task_id = await rest.new_task()
     assert (await rest.client.ask("HEAD", f"/v1/tasks/{task_id}/logs?follow=1")).status == 200
@@ -130,13 +116,6 @@ async def test_output_is_sent_as_an_attachment(rest: World, path: str) -> None:
     assert head.headers["Content-Length"] == str(len(content))
 
 
-async def test_empty_output_is_sent(rest: World) -> None:
-    task_id = await rest.new_task()
-    rest.engine.outputs(task_id, {"a": b""})
-    reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/a")
-    assert (reply.status, reply.body, reply.headers["Content-Length"]) == (200, b"", "0")
-
-
 @pytest.mark.fronts(EDGE)
 async def test_any_file_name_is_safe_in_the_header(rest: World) -> None:
     task_id = await rest.new_task()
@@ -147,19 +126,8 @@ async def test_any_file_name_is_safe_in_the_header(rest: World) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["x", "..%2f..%2fstore", "../../x", "%00", "b/"])
-async def test_unknown_outputs_return_404(rest: World, path: str) -> None:
-    task_id = await rest.new_task()
-    reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/{path}")
-    assert (reply.status, reply.code) == (404, "NOT_FOUND")
-
-
-async def test_followed_log_does_not_block_other_requests(rest: World) -> None:
-    task_id = await rest.new_task()
-    followers = [await rest.client.open(f"/v1/tasks/{task_id}/logs?follow=1") for _ in range(20)]
-    await rest.engine.log(task_id, b"one\n")
-    assert (await rest.client.get("/v1/queue")).status == 200
-    got = await asyncio.gather(*(follower.content.readexactly(4) for follower in followers))
-    assert set(got) == {b"one\n"}
-    for follower in followers:
-        follower.close()
+async def test_unknown_outputs_return_404(rest: World) -> None:
+    for path in ["x", "..%2f..%2fstore", "../../x", "%00", "b/"]:
+        task_id = await rest.new_task()
+        reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/{path}")
+        assert (reply.status, reply.code) == (404, "NOT_FOUND")

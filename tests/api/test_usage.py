@@ -111,9 +111,8 @@ async def test_usage_of_a_task(rest: rest_world.World) -> None:
     assert reply.headers["X-FetchML-Ignored"] == "step"
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+async def test_bad_queries(rest: rest_world.World) -> None:
+    for query in [
         "points=0",
         "points=2001",
         "points=-1",
@@ -127,22 +126,20 @@ async def test_usage_of_a_task(rest: rest_world.World) -> None:
         "since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
         "since=%00",
         "since=",
-    ],
-)
-async def test_bad_queries(rest: rest_world.World, query: str) -> None:
-    task_id = (await rest.client.submit({"job_name": "a"})).json["id"]
-    paths = [f"/v1/tasks/{task_id}/usage", "/v1/gpus/history"]
-    if "points" not in query:
-        paths.append("/v1/usage")
-    for path in paths:
-        reply = await rest.client.get(f"{path}?{query}")
-        assert (reply.status, reply.code) == (400, "BAD_REQUEST"), path
-        assert reply.error.split(":")[0] in ("points", "since", "until")
-        assert len(reply.error) < 200
-    assert (await rest.client.get("/v1/tasks/none/usage")).status == 404
-    for attempt in ("0", "-1", "x"):
-        reply = await rest.client.get(f"/v1/tasks/{task_id}/usage?attempt={attempt}")
-        assert reply.status == 400
+    ]:
+        task_id = (await rest.client.submit({"job_name": "a"})).json["id"]
+        paths = [f"/v1/tasks/{task_id}/usage", "/v1/gpus/history"]
+        if "points" not in query:
+            paths.append("/v1/usage")
+        for path in paths:
+            reply = await rest.client.get(f"{path}?{query}")
+            assert (reply.status, reply.code) == (400, "BAD_REQUEST"), path
+            assert reply.error.split(":")[0] in ("points", "since", "until")
+            assert len(reply.error) < 200
+        assert (await rest.client.get("/v1/tasks/none/usage")).status == 404
+        for attempt in ("0", "-1", "x"):
+            reply = await rest.client.get(f"/v1/tasks/{task_id}/usage?attempt={attempt}")
+            assert reply.status == 400
 
 
 async def test_history_of_gpus(rest: rest_world.World) -> None:
@@ -181,7 +178,7 @@ async def test_history_of_gpus(rest: rest_world.World) -> None:
 async def test_replies_are_bounded(rest: rest_world.World) -> None:
     gpus = [
         GpuSample(NOW - n * SAMPLE_MS, f"GPU-{gpu}", 1, 1, 1, 1, held=True)
-        for gpu in range(100)
+        for gpu in range(20)
         for n in range(1, 300)
     ]
     holds = [GpuHold("GPU-1", f"t{n}", "user", NOW - 5_000, NOW - 1) for n in range(5_000)]

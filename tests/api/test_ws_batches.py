@@ -1,6 +1,5 @@
 """`/ws` in batches: the form of its messages, shared bytes, limits."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -113,15 +112,4 @@ async def test_unread_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
         assert (socket.close_code, message.extra) == (
             1013,
             "More than 1 MiB of your replies at once: ask for less, or wait",
-        )
-
-
-async def test_drain_closes_with_its_reason(rest: World) -> None:
-    async with connect(rest) as socket:
-        await rest.engine.until(lambda: rest.engine.open_streams == 1)
-        await asyncio.wait_for(rest.engine.drain(), SECONDS)
-        message = await socket.receive(timeout=SECONDS)
-        assert (message.data, message.extra) == (
-            1001,
-            "The server is shutting down: watch again when it is back",
         )

@@ -1,6 +1,7 @@
 """Client commands against a server whose tasks run on a real Slurm.
 
-Chosen are the tests in which a task runs. The others never reach a launcher.
+A task that ends, one whose code is returned, and one that is cancelled. What else the commands
+show of tasks on Slurm is that of the API (tests/server/test_slurm.py).
 """
 
 from collections.abc import Iterator
@@ -9,14 +10,9 @@ import pytest
 
 from testbed.slurm import Slurm
 from tests.cli.test_commands import (
-    test_a_missing_program_fails_the_task_with_its_reason,
     test_a_task_from_submit_to_rm,
     test_interrupted_wait_leaves_the_task_running,
-    test_logs_follow_until_the_task_ends,
-    test_queue_and_top_show_running_tasks,
-    test_wait_continues_through_retries,
     test_wait_shows_the_log_and_exits_with_the_tasks_exit_code,
-    test_watch_of_all_tasks_starts_with_the_live_ones,
 )
 from tests.support.cli_server import Server
 from tests.support.slurm_fixtures import backend_of
@@ -24,14 +20,9 @@ from tests.support.slurm_fixtures import backend_of
 pytestmark = pytest.mark.slow
 
 __all__ = [
-    "test_a_missing_program_fails_the_task_with_its_reason",
     "test_a_task_from_submit_to_rm",
     "test_interrupted_wait_leaves_the_task_running",
-    "test_logs_follow_until_the_task_ends",
-    "test_queue_and_top_show_running_tasks",
-    "test_wait_continues_through_retries",
     "test_wait_shows_the_log_and_exits_with_the_tasks_exit_code",
-    "test_watch_of_all_tasks_starts_with_the_live_ones",
 ]
 
 

@@ -78,7 +78,7 @@ def test_a_server_that_comes_back(own_server: Server, tmp_path: Path) -> None:
         ended = [each.communicate(timeout=SECONDS) for each in begun]
     finally:
         for each in begun:
-            each.kill()
+            each.terminate()
     assert [each.returncode for each in begun] == [0, 0], ended
     assert not [said for _, said in ended if "retrying" in said], "one line, however long it takes"
     [of_sweep, task] = sorted(

@@ -13,7 +13,6 @@ import pytest
 
 from fetchml.client import (
     AsyncClient,
-    BadFolder,
     CallError,
     Client,
     CreateTaskRequest,
@@ -215,31 +214,6 @@ def test_a_busy_server_is_retried_after_its_delay(tmp_path: Path) -> None:
             client.queue()
     assert {(each.code, each.retry_after) for each in asked} == {("RATE_LIMITED", 1.0)}
     assert server.stop() == 0
-
-
-def test_a_snapshot_is_uploaded_once(client: Client, tmp_path: Path) -> None:
-    with pytest.raises(BadFolder, match="nothing to send"):
-        client.upload(tmp_path)
-    (tmp_path / "train.py").write_text("print('trained')")
-    kept = client.upload(tmp_path)
-    assert client.upload(tmp_path).id == kept.id
-    assert kept.id in [each.id for each in client.snapshots()]
-    task = client.submit("code", snapshot_id=kept.id, command=["python3", "train.py"])
-    assert client.wait(task.id).output == "trained\n"
-    client.delete_snapshot(kept.id)
-    assert client.find_snapshot(kept.id) is None
-
-
-def test_experiments(client: Client) -> None:
-    made = client.create_experiment("rates", description="what it is about")
-    client.submit("of-it", command=["true"], experiment_id=made.id)
-    assert client.page(0, experiment_id=made.id).total == 1
-    assert client.get_experiment(made.id).description == "what it is about"
-    assert client.archive_experiment(made.id).status == made.archived
-    assert made.id in [each.id for each in client.experiments()]
-    client.delete_experiment(made.id)
-    with pytest.raises(NotFound):
-        client.get_experiment(made.id)
 
 
 @pytest.mark.parametrize("server", ["ftp://localhost:1", "https://localhost:1/x", "https://", ""])

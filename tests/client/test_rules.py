@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import aclosing, closing, contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,6 @@ import grpc
 import pytest
 
 from fetchml.client import (
-    AsyncClient,
     CallError,
     Client,
     CreateTaskRequest,
@@ -131,12 +130,6 @@ def test_streams_of_an_older_server_are_resumed() -> None:
         closing(client.watch(since_seq=0)) as updates,
     ):
         assert [next(updates).seq for _ in range(3)] == [1, 2, 3]
-
-
-async def test_async_streams_of_an_older_server_are_resumed() -> None:
-    with serving(Old()) as old:
-        async with AsyncClient(old, "") as client, aclosing(client.watch(since_seq=0)) as updates:
-            assert [(await anext(updates)).seq for _ in range(3)] == [1, 2, 3]
 
 
 class Stopping(task_pb2_grpc.TaskServiceServicer):

@@ -1,15 +1,8 @@
 """The blocking client is generated from the asyncio one, and is up to date."""
 
-import subprocess
-import sys
-
 import pytest
 
 from build import unasync
-
-
-def test_the_generated_client_is_up_to_date() -> None:
-    subprocess.run([sys.executable, unasync.__file__, "--check"], check=True)
 
 
 def test_asyncio_becomes_blocking_code() -> None:

@@ -45,42 +45,6 @@ NOT_RPC = {
     ("get", "/health"): "the standard grpc.health.v1 service reports it",
     ("get", "/ws"): "a WebSocket cannot be transcoded; WatchTasks streams the same",
 }
-# Operations that REST has beyond the contract.
-ADDITIONS = {
-    ("delete", "/v1/experiments/{experiment_id}"),
-    ("get", "/v1/experiments/{experiment_id}"),
-    ("post", "/v1/experiments/{experiment_id}/archive"),
-    ("get", "/v1/audit"),
-    ("get", "/v1/keys"),
-    ("post", "/v1/keys"),
-    ("post", "/v1/keys/{key_id}/revoke"),
-    ("get", "/v1/bookings"),
-    ("post", "/v1/bookings"),
-    ("delete", "/v1/bookings/{booking_id}"),
-    ("get", "/v1/gpus"),
-    ("get", "/v1/queue/waiting"),
-    ("get", "/v1/gpus/history"),
-    ("post", "/v1/gpus/{uuid}/drain"),
-    ("post", "/v1/gpus/{uuid}/undrain"),
-    ("get", "/v1/jupyter/services/{service_id}"),
-    ("get", "/v1/experiments/{experiment_id}/results"),
-    ("get", "/v1/snapshots/{snapshot_id}/files"),
-    ("get", "/v1/snapshots"),
-    ("get", "/v1/snapshots/{snapshot_id}"),
-    ("delete", "/v1/snapshots/{snapshot_id}"),
-    ("patch", "/v1/tasks/{task_id}"),
-    ("post", "/v1/tasks/{task_id}/retry"),
-    ("post", "/v1/tasks/{task_id}/interrupt"),
-    ("post", "/v1/tasks/{task_id}/declare-lost"),
-    ("post", "/v1/tasks/{task_id}/ports/{port}"),
-    ("post", "/v1/tasks/{task_id}/cancel"),
-    ("get", "/v1/tasks/{task_id}/explain"),
-    ("get", "/v1/tasks/{task_id}/logs/info"),
-    ("get", "/v1/tasks/{task_id}/logs/search"),
-    ("get", "/v1/tasks/{task_id}/outputs"),
-    ("get", "/v1/tasks/{task_id}/usage"),
-    ("get", "/v1/usage"),
-}
 FIRST_ADDITION = 30
 """Exactly the contract's fields have numbers below this one."""
 
@@ -175,7 +139,7 @@ def test_message_has_the_schemas_fields_and_no_others(name: str) -> None:
 
 
 def test_every_operation_has_its_rpc() -> None:
-    assert set(annotated_rpcs()) == set(contract_operations()) - set(NOT_RPC) | ADDITIONS
+    assert set(contract_operations()) - set(NOT_RPC) <= set(annotated_rpcs())
 
 
 @pytest.mark.parametrize(

@@ -48,20 +48,18 @@ def breaking(checkout: Path) -> int:
     return subprocess.run(command, check=False, capture_output=True).returncode
 
 
-@pytest.mark.parametrize(
-    ("was", "becomes"),
-    [
-        ("  optional string job_name = 2;\n", ""),
-        ("optional int32 priority = 4;", "optional int64 priority = 4;"),
-        ("rpc GetTask(", "rpc FetchTask("),
-    ],
-)
-def test_breaking_changes_are_detected(tmp_path: Path, was: str, becomes: str) -> None:
+@pytest.mark.slow
+def test_breaking_changes_are_detected(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "proto", tmp_path / "proto")
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     assert breaking(tmp_path) == 0
     proto = tmp_path / "proto/fetchml/v1/task.proto"
     text = proto.read_text()
-    assert was in text
-    proto.write_text(text.replace(was, becomes, 1))
-    assert breaking(tmp_path) == BROKEN
+    for was, becomes in (
+        ("  optional string job_name = 2;\n", ""),
+        ("optional int32 priority = 4;", "optional int64 priority = 4;"),
+        ("rpc GetTask(", "rpc FetchTask("),
+    ):
+        assert was in text
+        proto.write_text(text.replace(was, becomes, 1))
+        assert breaking(tmp_path) == BROKEN, was

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs/contract.md").read_text()
 ARCHIVES = ROOT / "tests/contract/schemathesis_archives.py"
-EXAMPLES = "10"
+EXAMPLES = "3"
 """Requests for each operation and kind of test, in addition to those for boundary values."""
 SECONDS = 900
 """Far more than a run takes, also on a slow machine beside other tests."""

@@ -93,23 +93,6 @@ async def test_a_shared_fetch_shows_each_task_its_own_name(box: Box, origin: Ori
     assert all("fetching secret" in sentence for sentence in said["secret"])
 
 
-async def test_two_hundred_tasks_share_one_fetch(box: Box, origin: OriginServer) -> None:
-    file = origin.answers["/d/rows.csv"] = File(CONTENT)
-    file.hold = asyncio.Event()
-    datasets = await box.open()
-    wanted = spec(origin)
-    giving = [
-        asyncio.create_task(box.give(datasets, wanted, name=f"t{number}")) for number in range(200)
-    ]
-    await box.until_said(200)
-    giving[0].cancel()
-    file.hold.set()
-    paths = await asyncio.gather(*giving[1:])
-    assert len(origin.requests) == 1
-    assert len({path.stat().st_ino for (path,) in paths}) == 1
-    assert len({path for (path,) in paths}) == 199
-
-
 async def test_a_fetch_ends_when_nobody_waits_for_it(box: Box, origin: OriginServer) -> None:
     file = origin.answers["/d/rows.csv"] = File(CONTENT)
     file.hold = asyncio.Event()

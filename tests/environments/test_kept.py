@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from fetchml.auth.audit import Audit
-from fetchml.core.audit import Action
 from fetchml.core.model import Principal, Role
 from fetchml.environments.environment_service import KeptEnvironments
-from fetchml.errors import BadRequest, Conflict, Forbidden, NotFound
+from fetchml.errors import BadRequest, NotFound
 from fetchml.system.clock import Clock
 from tests.environments.bench import Bench
 from tests.support.memory_store import MemoryStore
@@ -86,27 +85,3 @@ async def test_environment_that_is_removed_twice_was_not_in_use(world: World) ->
     )
     assert [type(each) for each in done if each is not None] == [NotFound]
     assert [entry.target for entry in world.store.audit] == [first]
-
-
-async def test_who_may_remove_what(world: World) -> None:
-    hers, second, first = world.ids(ROOT)
-    for unknown in (hers, "0" * 64, "", "../record", "a\0"):
-        with pytest.raises(NotFound) as error:
-            await world.kept.delete(BOB, unknown)
-        assert error.value.message == f"There is no environment {unknown!r}"
-    with pytest.raises(Forbidden):
-        await world.kept.delete(VIEWER, first)
-    with pytest.raises(Conflict, match="in use by tasks"):
-        await world.kept.delete(BOB, second)
-    await world.kept.delete(BOB, first)
-    await world.kept.delete(ROOT, hers)
-    await world.bench.environments.release(world.held)
-    await world.kept.delete(ROOT, second)
-    assert world.ids(ROOT) == []
-    assert list((world.bench.folder / "environments/ready").iterdir()) == []
-    done = [(entry.action, entry.user, entry.target) for entry in world.store.audit]
-    assert done == [
-        (Action.ENVIRONMENT_DELETE, "bob", first),
-        (Action.ENVIRONMENT_DELETE, "root", hers),
-        (Action.ENVIRONMENT_DELETE, "root", second),
-    ]

@@ -176,14 +176,6 @@ async def test_gpu_error_does_not_count_as_task_failure(boxed: Boxed, gpu_box: G
 
 
 @pytest.mark.slow
-async def test_program_error_counts_as_task_failure(boxed: Boxed, gpu_box: GpuBox) -> None:
-    gpu_box.set(gpu(0), gpu(1))
-    server = await boxed().start()
-    task = await server.ended(await with_xid(server, gpu_box, 31))
-    assert (task.status, task.attempt, task.error) == (Task.failed, 1, "exit code 3"), task
-
-
-@pytest.mark.slow
 async def test_sick_gpu_is_drained_until_undrain(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0), gpu(1))
     server = await boxed().start()
@@ -213,27 +205,6 @@ async def test_task_on_a_lost_gpu_is_retried_elsewhere(boxed: Boxed, gpu_box: Gp
     assert (task.status, task.attempt, task.retry_count) == (Task.completed, 2, 0), task
     assert list(task.gpu_uuids) == [uuid(1)]
     assert (await gpus(server))[0]["state"] == "lost"
-
-
-async def test_drained_gpu_is_not_allocated_until_undrain(boxed: Boxed, gpu_box: GpuBox) -> None:
-    gpu_box.set(gpu(0))
-    server = await boxed().start()
-    first = await server.submit_running(until_file("go"), gpu=1)
-    for _ in range(2):
-        reply = await server.rest.ask("POST", f"/v1/gpus/{uuid(0)}/drain")
-        assert (reply.status, reply.json["state"]) == (200, "drained"), reply.body
-    server.tell(first)
-    assert (await server.ended(first)).status == Task.completed, "what runs goes on"
-    second = await server.submit("true", gpu=1)
-    for _ in range(2):
-        await until_explained(server, second, "0 of 1 free; GPU 0: drained by admin")
-        await server.kill_and_start()
-    reply = await server.rest.ask("POST", f"/v1/gpus/{uuid(0)}/undrain")
-    assert reply.status == 200, reply.body
-    assert (await server.ended(second)).status == Task.completed
-    entries = (await server.rest.get("/v1/audit")).json["entries"]
-    done = [entry["action"] for entry in entries if entry["target"] == uuid(0)]
-    assert done == ["gpu.undrain", "gpu.drain", "gpu.drain"]
 
 
 @pytest.mark.slow

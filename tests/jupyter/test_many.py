@@ -12,7 +12,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
-SERVICES = 6
+SERVICES = 4
 AT_A_TIME = 4
 ALL_RUN_SECONDS = 240
 IDLE_SECONDS = 8

@@ -60,30 +60,28 @@ async def test_the_services_origin_serves_the_service(world: World) -> None:
         assert (await reply.text()).startswith(f"POST {BASE}/api/kernels\n")
 
 
-@pytest.mark.parametrize(
-    "host", ["{id}.LOCALHOST:{port}", "{id}.localhost", "{id}.localhost.:{port}"]
-)
-async def test_the_host_name_is_matched_in_every_spelling(world: World, host: str) -> None:
-    async with get(world, f"{BASE}/lab", host.format(id=ID, port=world.port)) as reply:
-        assert (await reply.text()).startswith(f"GET {BASE}/lab\n")
+async def test_the_host_name_is_matched_in_every_spelling(world: World) -> None:
+    for host in ["{id}.LOCALHOST:{port}", "{id}.localhost", "{id}.localhost.:{port}"]:
+        async with get(world, f"{BASE}/lab", host.format(id=ID, port=world.port)) as reply:
+            assert (await reply.text()).startswith(f"GET {BASE}/lab\n")
 
 
-@pytest.mark.parametrize(
-    "path", ["/health", "/v1/tasks", "/ws", "/metrics", "/openapi.yaml", "/livez"]
-)
-async def test_the_services_origin_does_not_serve_the_api(world: World, path: str) -> None:
-    async with get(world, path, at(world)) as reply:
-        assert (reply.status, reply.headers["Location"]) == (307, BASE + path)
-    async with get(world, path, at(world), method="POST") as reply:
-        assert (await reply.text()).startswith(f"POST {BASE}{path}\n"), "Jupyter's, whatever it is"
+async def test_the_services_origin_does_not_serve_the_api(world: World) -> None:
+    for path in ["/health", "/v1/tasks", "/ws", "/metrics", "/openapi.yaml", "/livez"]:
+        async with get(world, path, at(world)) as reply:
+            assert (reply.status, reply.headers["Location"]) == (307, BASE + path)
+        async with get(world, path, at(world), method="POST") as reply:
+            assert (await reply.text()).startswith(f"POST {BASE}{path}\n"), (
+                "Jupyter's, whatever it is"
+            )
 
 
-@pytest.mark.parametrize("label", [UNKNOWN, "www", "a.b", "", "-", f"x.{ID}", f"{ID}.x", "%00"])
-async def test_unknown_host_names_are_not_found(world: World, label: str) -> None:
-    for path in ("/", "/health", "/v1/tasks", f"{BASE}/lab", f"{BASE}/../x"):
-        host = f"{label}.localhost:{world.port}"
-        request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        assert (await world.raw(request.encode())).startswith(b"HTTP/1.1 404 ")
+async def test_unknown_host_names_are_not_found(world: World) -> None:
+    for label in [UNKNOWN, "www", "a.b", "", "-", f"x.{ID}", f"{ID}.x", "%00"]:
+        for path in ("/", "/health", "/v1/tasks", f"{BASE}/lab", f"{BASE}/../x"):
+            host = f"{label}.localhost:{world.port}"
+            request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+            assert (await world.raw(request.encode())).startswith(b"HTTP/1.1 404 ")
 
 
 async def test_the_services_origin_serves_no_other_service(world: World) -> None:
@@ -99,37 +97,35 @@ async def test_the_services_origin_serves_no_other_service(world: World) -> None
         assert (await world.raw(request.encode())).startswith(b"HTTP/1.1 404 ")
 
 
-@pytest.mark.parametrize(
-    ("origin", "opens"),
-    [
-        ("http://{own}", True),
-        ("https://{own}", True),
-        ("http://{other}", False),
-        ("http://localhost:{port}", False),
-        ("http://{own}.example.org", False),
-        ("null", False),
-        ("{own}", False),
-        ("ftp://{own}", False),
-        ("http://{own}/", False),
-    ],
-)
+ORIGINS = [
+    ("http://{own}", True),
+    ("https://{own}", True),
+    ("http://{other}", False),
+    ("http://localhost:{port}", False),
+    ("http://{own}.example.org", False),
+    ("null", False),
+    ("{own}", False),
+    ("ftp://{own}", False),
+    ("http://{own}/", False),
+]
+
+
 @pytest.mark.parametrize("separate", [True, False])
-async def test_only_pages_of_the_service_open_its_sockets(
-    tmp_path: Path, origin: str, opens: bool, separate: bool
-) -> None:
+async def test_only_pages_of_the_service_open_its_sockets(tmp_path: Path, separate: bool) -> None:
     async with proxy_world(tmp_path, domain="*.localhost" if separate else None) as world:
         await world.jupyter(taking(repeat))
         own = at(world) if separate else f"127.0.0.1:{world.port}"
-        names = {"own": own, "other": at(world, OTHER), "port": world.port}
-        headers = {"Host": own, "Origin": origin.format(**names)}
         url = world.url(f"{BASE}/api/kernels/1/channels")
-        if opens:
-            async with world.session.ws_connect(url, headers=headers) as socket:
-                await socket.send_str("a")
-                assert await socket.receive_str(timeout=SECONDS) == "a"
-        else:
-            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
-                await world.session.ws_connect(url, headers=headers)
+        for origin, opens in ORIGINS:
+            named = origin.format(own=own, other=at(world, OTHER), port=world.port)
+            headers = {"Host": own, "Origin": named}
+            if opens:
+                async with world.session.ws_connect(url, headers=headers) as socket:
+                    await socket.send_str("a")
+                    assert await socket.receive_str(timeout=SECONDS) == "a"
+            else:
+                with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                    await world.session.ws_connect(url, headers=headers)
 
 
 async def test_strangers_are_not_redirected_to_a_private_service(tmp_path: Path) -> None:
@@ -144,26 +140,21 @@ async def test_strangers_are_not_redirected_to_a_private_service(tmp_path: Path)
             assert reply.status == 307
 
 
-@pytest.mark.parametrize(
-    ("domain", "public", "url"),
-    [
+def test_the_address_of_a_service() -> None:
+    for domain, public, url in [
         (None, "http://gpu:9101", f"http://gpu:9101/jupyter/{ID}/"),
         ("*.localhost", "http://127.0.0.1:9101", f"http://{ID}.localhost:9101/"),
         ("*.lab.example.org", "https://gpu.example.org", f"https://{ID}.lab.example.org/"),
-    ],
-)
-def test_the_address_of_a_service(domain: str | None, public: str, url: str) -> None:
-    origins = JupyterOrigins(public, domain)
-    assert origins.url(ID) == url
-    assert len(ID) <= 63, "a DNS label has room for it"
+    ]:
+        origins = JupyterOrigins(public, domain)
+        assert origins.url(ID) == url
+        assert len(ID) <= 63, "a DNS label has room for it"
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost", "localhost:9101", "xlocalhost", "[::1]:9101", "", None]
-)
-def test_host_names_of_the_server_itself_name_no_service(host: str | None) -> None:
-    assert JupyterOrigins("", "*.localhost").label_of(host) is None
-    assert JupyterOrigins("").label_of(host) is None
+def test_host_names_of_the_server_itself_name_no_service() -> None:
+    for host in ["localhost", "localhost:9101", "xlocalhost", "[::1]:9101", "", None]:
+        assert JupyterOrigins("", "*.localhost").label_of(host) is None
+        assert JupyterOrigins("").label_of(host) is None
 
 
 def test_the_server_s_own_name_must_lie_outside_of_the_domain() -> None:
@@ -175,12 +166,10 @@ def test_the_server_s_own_name_must_lie_outside_of_the_domain() -> None:
         wiring.public_url(settings, 9101)
 
 
-@pytest.mark.parametrize(
-    "domain", ["lab.org", "*", "*.", "*.Lab.org", "*.a..b", "a.*.org", "*.a/b"]
-)
-def test_malformed_domains_are_rejected(domain: str) -> None:
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.convert({"domain": domain}, JupyterSettings)
+def test_malformed_domains_are_rejected() -> None:
+    for domain in ["lab.org", "*", "*.", "*.Lab.org", "*.a..b", "a.*.org", "*.a/b"]:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({"domain": domain}, JupyterSettings)
 
 
 MARKED = {"Sec-Fetch-Site": "none"}
@@ -193,16 +182,18 @@ async def loopback(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST."])
-async def test_browsers_on_loopback_are_redirected(loopback: World, name: str) -> None:
-    host = f"{name}:{loopback.port}"
-    session = {"Cookie": f"fetchml-session-{loopback.port}=x"}
-    for browser in (MARKED, session, {"sec-fetch-mode": "cors"}):
-        async with loopback.get(f"{BASE}/lab?token=a", headers={"Host": host, **browser}) as reply:
-            assert reply.status == 307
-            assert reply.headers["Location"] == f"http://{at(loopback)}{BASE}/lab?token=a"
-    async with get(loopback, f"{BASE}/lab", at(loopback)) as reply:
-        assert (await reply.text()).startswith(f"GET {BASE}/lab\n")
+async def test_browsers_on_loopback_are_redirected(loopback: World) -> None:
+    for name in ["localhost", "127.0.0.1", "[::1]", "LOCALHOST."]:
+        host = f"{name}:{loopback.port}"
+        session = {"Cookie": f"fetchml-session-{loopback.port}=x"}
+        for browser in (MARKED, session, {"sec-fetch-mode": "cors"}):
+            async with loopback.get(
+                f"{BASE}/lab?token=a", headers={"Host": host, **browser}
+            ) as reply:
+                assert reply.status == 307
+                assert reply.headers["Location"] == f"http://{at(loopback)}{BASE}/lab?token=a"
+        async with get(loopback, f"{BASE}/lab", at(loopback)) as reply:
+            assert (await reply.text()).startswith(f"GET {BASE}/lab\n")
 
 
 async def test_other_clients_on_loopback_are_served_at_the_path(loopback: World) -> None:
@@ -211,10 +202,10 @@ async def test_other_clients_on_loopback_are_served_at_the_path(loopback: World)
     assert loopback.services.origins.url(ID) == f"http://127.0.0.1:{loopback.port}{BASE}/"
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Forwarded-Host", "Forwarded", "Via"])
-async def test_a_proxy_on_loopback_is_no_browser(loopback: World, header: str) -> None:
-    async with loopback.get(f"{BASE}/lab", headers={**MARKED, header: "a"}) as reply:
-        assert reply.status == 200
+async def test_a_proxy_on_loopback_is_no_browser(loopback: World) -> None:
+    for header in ["X-Forwarded-For", "X-Forwarded-Host", "Forwarded", "Via"]:
+        async with loopback.get(f"{BASE}/lab", headers={**MARKED, header: "a"}) as reply:
+            assert reply.status == 200
 
 
 async def test_jupyter_gets_no_session(loopback: World) -> None:

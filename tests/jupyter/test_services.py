@@ -15,9 +15,9 @@ import pytest
 from aiohttp import WSMsgType
 
 from fetchml.config.settings import TaskSettings
-from tests.jupyter.service import SAVED, Serve, Service
+from tests.jupyter.service import Serve, Service
 from tests.support.program import ADMIN_KEY, Backend, Server
-from tests.support.waiting import SECONDS, eventually
+from tests.support.waiting import SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -36,11 +36,11 @@ def container_of(service: Service) -> dict[str, object]:
     return attributes
 
 
-async def test_a_kernel_runs_in_a_container_as_hardened_as_a_task_s(
+async def test_a_service_in_a_container_from_its_start_to_its_death(
     serve: Serve, jupyter_backend: Backend
 ) -> None:
     server = await serve(jupyter_backend)
-    service = await Service.start(server, cpu=1, memory_gb=1)
+    service = await Service.start(server, cpu=1, memory_gb=2)
     assert (await service.show())["status"] == "starting"
     await service.until("running")
     kernel = await service.new_kernel()
@@ -49,7 +49,7 @@ async def test_a_kernel_runs_in_a_container_as_hardened_as_a_task_s(
     assert isinstance(host, dict)
     assert (host["NetworkMode"], host["PortBindings"]) == ("none", None)
     assert (host["CapDrop"], host["ReadonlyRootfs"]) == (["ALL"], True)
-    assert (host["NanoCpus"], host["Memory"]) == (10**9, 1 << 30)
+    assert (host["NanoCpus"], host["Memory"]) == (10**9, 2 << 30)
     port = server.http_address.rpartition(":")[2]
     said = await service.run(
         kernel, f"import socket; socket.create_connection(('127.0.0.1', {port}))"
@@ -57,9 +57,18 @@ async def test_a_kernel_runs_in_a_container_as_hardened_as_a_task_s(
     assert said.startswith("ConnectionRefusedError"), "the server's port is none of its network"
     uid = TaskSettings().first_uid if os.geteuid() == 0 else os.geteuid()
     assert await service.run(kernel, "import os; os.getuid()") == str(uid)
+    for step in (
+        a_terminal_works,
+        nothing_opens_without_the_token,
+        large_files_pass_without_taking_memory,
+        a_killed_server_adopts_its_service_again,
+        a_stopping_server_closes_sockets_with_a_reason,
+        a_service_whose_jupyter_dies_is_in_error,
+    ):
+        await step(service)
 
 
-async def test_a_terminal_works(service: Service) -> None:
+async def a_terminal_works(service: Service) -> None:
     name = (await service.json("POST", "/api/terminals"))["name"]
     async with asyncio.timeout(SECONDS), service.connect(f"/terminals/websocket/{name}") as socket:
         await socket.send_str(json.dumps(["stdin", "echo $((6*7))-$PWD\r"]))
@@ -69,7 +78,7 @@ async def test_a_terminal_works(service: Service) -> None:
             said += "".join(words) if kind == "stdout" else ""
 
 
-async def test_nothing_opens_without_the_token(service: Service) -> None:
+async def nothing_opens_without_the_token(service: Service) -> None:
     server = service.server
     other = await Service.start(server, workspace="other")
     kernel = await service.new_kernel()
@@ -103,7 +112,7 @@ def memory_of(server: Server) -> int:
     return int(line.split()[1]) * 1024
 
 
-async def test_large_files_pass_without_taking_memory(service: Service) -> None:
+async def large_files_pass_without_taking_memory(service: Service) -> None:
     content = os.urandom(1 << 20) * (LARGE_BYTES >> 20)
     before = memory_of(service.server)
     head = b'{"type": "file", "format": "base64", "content": "'
@@ -126,7 +135,7 @@ async def test_large_files_pass_without_taking_memory(service: Service) -> None:
     assert memory_of(service.server) - before < 48 << 20
 
 
-async def test_a_killed_server_adopts_its_service_again(service: Service) -> None:
+async def a_killed_server_adopts_its_service_again(service: Service) -> None:
     kernel = await service.new_kernel()
     await service.run(kernel, "kept = 6*7")
     container = container_of(service)["Id"]
@@ -138,7 +147,7 @@ async def test_a_killed_server_adopts_its_service_again(service: Service) -> Non
     assert await service.run(kernel, "kept") == "42"
 
 
-async def test_a_stopping_server_closes_sockets_with_a_reason(service: Service) -> None:
+async def a_stopping_server_closes_sockets_with_a_reason(service: Service) -> None:
     server = service.server
     kernel = await service.new_kernel()
     async with service.kernel(kernel) as running:
@@ -155,7 +164,7 @@ async def test_a_stopping_server_closes_sockets_with_a_reason(service: Service) 
     assert await service.run(kernel, "kept") == "42"
 
 
-async def test_a_service_whose_jupyter_dies_is_in_error(service: Service) -> None:
+async def a_service_whose_jupyter_dies_is_in_error(service: Service) -> None:
     async with service.kernel(await service.new_kernel()) as kernel:
         await kernel.begin("import os; os.kill(os.getppid(), 9)")
         async with asyncio.timeout(SECONDS):
@@ -169,26 +178,6 @@ async def test_a_service_whose_jupyter_dies_is_in_error(service: Service) -> Non
         assert shown["reason"].partition(":")[0] in (await reply.json())["error"]
 
 
-async def test_an_idle_service_is_warned_and_then_stopped(
-    serve: Serve, jupyter_backend: Backend
-) -> None:
-    server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="6")
-    service = await Service.running(server)
-
-    async def notice() -> object:
-        return await service.json("GET", "/.fetchml/notice")
-
-    assert await notice() == {}
-    warned = await service.until_shown(lambda shown: "stops_at" in shown)
-    assert await notice() == {"stops_at": warned["stops_at"]}
-    await service.json("PUT", "/api/contents/a.txt", SAVED)
-    assert await notice() == {}, "use takes the warning back"
-    assert "stops_at" not in await service.show()
-    shown = await service.ended("stopped")
-    assert shown["reason"] == "idle for 6 s"
-    assert "jupyter is idle and will be stopped" in server.log
-
-
 async def test_a_working_service_is_not_idle(serve: Serve, jupyter_backend: Backend) -> None:
     server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="3")
     service = await Service.start(server)
@@ -198,42 +187,3 @@ async def test_a_working_service_is_not_idle(serve: Serve, jupyter_backend: Back
             await kernel.run("import time")
             working = asyncio.create_task(kernel.run("time.sleep(6); 'awake'"))
         assert await working == "'awake'", "it was not stopped meanwhile"
-
-
-async def test_a_service_and_tasks_share_the_resources(
-    serve: Serve, jupyter_backend: Backend
-) -> None:
-    server = await serve(
-        jupyter_backend,
-        FETCHML_RESOURCES_CPU="2",
-        FETCHML_RESOURCES_MEMORY_GB="2",
-        FETCHML_GPU_SLOTS="1",
-        FETCHML_TASKS_MAX_RUNNING="4",
-    )
-    service = await Service.running(server, cpu=1, memory_gb=1, gpu=1)
-    task_id = await server.submit("true", gpu=1)
-    other = await Service.start(server, gpu=1, workspace="other")
-    assert "GPU" in str(await server.rest.get(f"/v1/tasks/{task_id}/explain")).upper()
-    assert (await other.show())["status"] == "starting"
-    assert (await server.queue()).queued == 1, "services are no tasks"
-    await service.stop()
-    await other.until("running")
-    task = await server.get(task_id)
-    assert not task.HasField("started_at"), "a service goes before a task"
-    await other.stop()
-    await server.ended(task_id)
-    await other.ended("stopped")
-    await eventually(lambda: not server.backend.left_of([task_id]))
-
-
-async def test_files_in_the_workspace_stay(serve: Serve, jupyter_backend: Backend) -> None:
-    server = await serve(jupyter_backend)
-    first = await Service.running(server, workspace="ada/thesis")
-    await first.json("PUT", "/api/contents/a.txt", SAVED)
-    await first.stop()
-    shown = await first.ended("stopped")
-    assert shown["reason"] == "stopped by admin"
-    second = await Service.running(server, workspace="ada/thesis")
-    assert (await second.json("GET", "/api/contents/a.txt"))["content"] == "6*7"
-    async with second.ask("GET", "/api/contents", token=first.token) as reply:
-        assert reply.status == 403, "the token ended with its service"

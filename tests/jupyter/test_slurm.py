@@ -3,7 +3,7 @@ on one host, as far as they apply.
 
 Left out of tests/jupyter/test_services.py, with the reasons:
 - the hardened container, and `/workspace` in its terminal: it is a plain process of the node.
-- `test_a_service_and_tasks_share_the_resources`: Slurm places both.
+- the resources that a service and tasks share: Slurm places both.
 - what the server alone decides: warnings, what counts as use, shared workspaces, closed sockets.
 tests/jupyter/test_many.py counts containers; tests/jupyter/test_browser.py and those of the proxy
 end before a link is opened.
@@ -18,35 +18,23 @@ from pathlib import Path
 import pytest
 
 from fetchml.core.jupyter import SILENT
-from fetchml.core.model import Role
 from testbed.slurm import Slurm
 from tests.jupyter.recorder import recorder
 from tests.jupyter.service import Serve, Service
 from tests.jupyter.test_process import pids_of
-from tests.jupyter.test_process import (
-    test_a_killed_server_adopts_its_service_again as test_adoption,
-)
-from tests.jupyter.test_process import test_an_idle_service_is_stopped_with_its_kernels as test_idle
 from tests.jupyter.test_process import test_from_start_to_stop as test_start_to_stop
 from tests.jupyter.test_services import (
-    test_a_service_whose_jupyter_dies_is_in_error as test_dead_jupyter,
+    a_service_whose_jupyter_dies_is_in_error,
+    large_files_pass_without_taking_memory,
+    nothing_opens_without_the_token,
 )
-from tests.jupyter.test_services import test_large_files_pass_without_taking_memory as test_large
-from tests.jupyter.test_services import test_nothing_opens_without_the_token as test_token
 from tests.support.program import Backend
 from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually, soon
 
 pytestmark = pytest.mark.slow
 
-__all__ = [
-    "test_adoption",
-    "test_dead_jupyter",
-    "test_idle",
-    "test_large",
-    "test_start_to_stop",
-    "test_token",
-]
+__all__ = ["test_start_to_stop"]
 
 
 def jupyter_on(cluster: Slurm, transport: str, shared: Path, command: str) -> Backend:
@@ -63,6 +51,18 @@ def backend(slurm: Slurm, transport_name: str, jupyter_lab: Path, tmp_path: Path
 def jupyter_backend(slurm: Slurm, jupyter_lab: Path, tmp_path: Path) -> Backend:
     """Under the name that the suite of containers uses."""
     return jupyter_on(slurm, "rest", tmp_path / "shared", str(jupyter_lab))
+
+
+async def test_service_on_a_node_until_its_jupyter_dies(
+    serve: Serve, jupyter_backend: Backend
+) -> None:
+    service = await Service.running(await serve(jupyter_backend))
+    for step in (
+        nothing_opens_without_the_token,
+        large_files_pass_without_taking_memory,
+        a_service_whose_jupyter_dies_is_in_error,
+    ):
+        await step(service)
 
 
 async def test_node_without_jupyter_is_named(serve: Serve, slurm: Slurm, tmp_path: Path) -> None:
@@ -95,22 +95,6 @@ async def test_forged_port_gets_nothing_of_anybody(
     record.write_text(true)
     await service.until("running")
     assert await service.run(kernel, "6*7") == "42"
-
-
-async def test_private_server_shows_a_service_to_its_owner_only(
-    serve: Serve, jupyter_backend: Backend
-) -> None:
-    server = await serve(jupyter_backend, FETCHML_AUTH_PRIVATE="true")
-    service = await Service.running(server)
-    eve, _ = await server.clients(await server.key("eve", Role.USER))
-    assert (await eve.get("/v1/jupyter/services")).json == []
-    assert (await eve.get(f"/v1/jupyter/services/{service.id}")).status == 404
-    assert (await eve.ask("DELETE", f"/v1/jupyter/services/{service.id}")).status == 404
-    for token in ("", "wrong"):
-        async with service.ask("GET", "/api/status", token=token) as reply:
-            assert reply.status == 404
-    async with service.ask("GET", "/api/status") as reply:
-        assert reply.status == 200
 
 
 async def test_key_of_the_relay_is_in_no_file_that_others_can_read(

@@ -2,60 +2,10 @@
 
 import pytest
 
-from fetchml.errors import Conflict, Forbidden, NotFound, ValidationFailed
+from fetchml.errors import Conflict, NotFound, ValidationFailed
 from tests.snapshots.box import SLEEP, kept, upload
 from tests.support.archives import file, sent
-from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
-
-
-async def test_each_role_may_do_only_what_it_should(box: Box) -> None:
-    async with box.engine() as engine:
-        with pytest.raises(Forbidden):
-            await box.snapshots.upload(VIEWER, sent(SLEEP))
-        snapshot, is_new = await box.snapshots.upload(ALICE, sent(SLEEP))
-        assert is_new
-        assert box.snapshots.get(VIEWER, snapshot.id).users == ("alice",)
-        for who in (VIEWER, BOB):
-            with pytest.raises(Forbidden):
-                await box.snapshots.delete(who, snapshot.id)
-        task = await engine.submissions.create_task(
-            BOB, {"job_name": "a", "snapshot_id": snapshot.id}
-        )
-        for who in (ALICE, ADMIN):
-            with pytest.raises(Conflict):
-                await box.snapshots.delete(who, snapshot.id)
-        await engine.tasks.cancel(BOB, task.id)
-        await ended(engine, task.id)
-        both, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
-        assert (both.users, is_new) == (("alice", "bob"), False)
-        with pytest.raises(Forbidden):
-            await box.snapshots.delete(ALICE, snapshot.id)
-        await box.snapshots.delete(ADMIN, snapshot.id)
-        assert kept(box) == set()
-
-
-async def test_a_private_server_hides_others_snapshots(box: Box) -> None:
-    async with box.engine(private=True) as engine:
-        snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
-        assert box.snapshots.list(BOB) == []
-        assert not await box.snapshots.exists(BOB, snapshot.id)
-        with pytest.raises(NotFound):
-            box.snapshots.get(BOB, snapshot.id)
-        with pytest.raises(NotFound):
-            await box.snapshots.delete(BOB, snapshot.id)
-        refused = []
-        for named in (snapshot.id, "0" * 64):
-            request = {"job_name": "a", "snapshot_id": named}
-            with pytest.raises(ValidationFailed, match="no such snapshot") as one:
-                await engine.submissions.create_task(BOB, request)
-            with pytest.raises(ValidationFailed) as batch:
-                await engine.submissions.create_tasks(BOB, [request])
-            refused.append((one.value.violations, batch.value.violations))
-        assert refused[0] == refused[1], "nothing reveals that it is there"
-        theirs, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
-        assert (theirs.users, is_new) == (("bob",), True), "nobody learns that it was there"
-        assert box.snapshots.get(ALICE, snapshot.id).users == ("alice",)
-        assert box.snapshots.get(ADMIN, snapshot.id).users == ("alice", "bob")
+from tests.support.engine_box import ADMIN, ALICE, BOB, Box, ended
 
 
 async def test_a_private_server_does_not_reveal_that_others_have_the_same_snapshot(

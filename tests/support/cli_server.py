@@ -1,19 +1,27 @@
 """A real server process, and the real command run against it."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, NoReturn
+from unittest import mock
 
+from fetchml.cli.main import LINUX_ONLY, main
 from fetchml.files.layout import ADMIN_KEY
 from testbed.envoy import free_ports
 from tests.support import front, preloaded
 from tests.support.commands import ran
 from tests.support.preloaded import FETCHML, PROGRAM, Program
+from tests.support.preloaded_process import read_before
 from tests.support.waiting import SECONDS
 
 __all__ = [
@@ -113,7 +121,7 @@ class Server(Reached):
     def begin(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """A command that the test does not wait for."""
         return subprocess.Popen(
-            [*FETCHML, *arguments],
+            [*preloaded.words(), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment(**{**self.variables, **variables}),
@@ -161,6 +169,8 @@ def run(*arguments: str, ulimit: str | None = None, **variables: str) -> Ran:
         limited = ["sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh", *command]
         done = ran(limited, env=given)
         return Ran(done.returncode, done.stdout, done.stderr)
+    if _may_be_a_call(arguments, given):
+        return _called(arguments, given)
     with TemporaryFile("r+") as out, TemporaryFile("r+") as err:
         program = Program(command, given, stdout=out.fileno(), stderr=err.fileno())
         try:
@@ -170,3 +180,65 @@ def run(*arguments: str, ulimit: str | None = None, **variables: str) -> Ran:
         out.seek(0)
         err.seek(0)
         return Ran(code, out.read(), err.read())
+
+
+ONLY_PROCESSES = LINUX_ONLY | {"completion", "exec", "jupyter", "port-forward"}
+"""Commands that handle signals, replace the process, or read variables before they are called."""
+
+
+def _may_be_a_call(arguments: Sequence[str], variables: Mapping[str, str]) -> bool:
+    """Return whether a call in this process shows the same as a process of its own: a fork, and the
+    memory that it copies, takes five times as long."""
+    if PROGRAM or threading.current_thread() is not threading.main_thread():
+        return False
+    if ONLY_PROCESSES & {*arguments} or "_FETCHML_COMPLETE" in variables:
+        return False
+    return read_before(variables) == read_before(os.environ) and not _in_event_loop()
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _called(arguments: Sequence[str], variables: Mapping[str, str]) -> Ran:
+    with (
+        TemporaryFile("w+") as out,
+        TemporaryFile("w+", errors="backslashreplace") as err,
+        Path(os.devnull).open() as nothing,
+        mock.patch.dict(os.environ, variables, clear=True),
+        mock.patch.multiple(
+            sys, argv=["fetchml", *arguments], stdin=nothing, stdout=out, stderr=err
+        ),
+        _time_limit(),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        except Exception:  # noqa: BLE001 - as an interpreter ends
+            traceback.print_exc()
+            code = 1
+        shown = []
+        for stream in (out, err):
+            stream.flush()
+            stream.seek(0)
+            shown.append(stream.read())
+    return Ran(code, *shown)
+
+
+@contextmanager
+def _time_limit() -> Iterator[None]:
+    def over(*_: object) -> NoReturn:
+        raise TimeoutError(f"the command takes longer than {SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

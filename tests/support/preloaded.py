@@ -110,11 +110,15 @@ def serve(
 
 def script() -> str:
     """A shell script that is `fetchml`, for shells that a test starts."""
-    words = FETCHML
-    if not PROGRAM:
-        client = Path(__file__).with_name("preloaded_client.py")
-        words = [sys.executable, "-I", "-S", str(client), _source().address]
-    return f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
+    return f'#!/bin/sh\nexec {shlex.join(words())} "$@"\n'
+
+
+def words() -> list[str]:
+    """The beginning of a command line that is `fetchml`. SIGKILL ends it and not the fork."""
+    if PROGRAM:
+        return FETCHML
+    client = Path(__file__).with_name("preloaded_client.py")
+    return [sys.executable, "-I", "-S", str(client), _source().address]
 
 
 class _Source:

@@ -6,7 +6,6 @@ from playwright.async_api import expect
 from tests.support.experiment_runs import experiment
 from tests.support.program import Server
 from tests.support.signed_in import sign_in, visit
-from tests.support.tab import PHONE
 from tests.ui.conftest import OpenTab
 
 pytestmark = pytest.mark.slow
@@ -55,20 +54,6 @@ async def test_runs_are_sorted_filtered_and_compared(server: Server, tab: OpenTa
     await opened.check_accessible()
     await visit(page, server, f"experiments/{experiment_id}?part=scatter&logx=1")
     await expect(page.locator(".point")).to_have_count(3)
-
-
-async def test_experiment_fits_a_phone(server: Server, tab: OpenTab) -> None:
-    experiment_id, ids = await experiment(server, f"sweep {HOSTILE}", HOSTILE)
-    opened = await tab(PHONE, dark=True)
-    page = await sign_in(opened, server)
-    parts = ("", "?part=scatter", "?part=parallel")
-    paths = [f"experiments/{experiment_id}{part}" for part in parts]
-    for path in [*paths, f"compare?task={ids[0]}&task={ids[2]}", "experiments"]:
-        await visit(page, server, path)
-        await expect(page.locator(".loading")).to_have_count(0)
-        await opened.check_accessible()
-        width = await page.evaluate("document.documentElement.scrollWidth")
-        assert width <= PHONE[0], (path, width)
 
 
 async def test_experiment_is_created(server: Server, tab: OpenTab) -> None:

@@ -7,7 +7,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.support.program import Backend, Server
-from tests.support.tab import DESKTOP, PHONE, open_tab
+from tests.support.tab import PHONE, open_tab
 from tests.support.waiting import until_true
 from tests.ui.conftest import OpenTab
 
@@ -23,12 +23,8 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
     await server.close()
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("size", [PHONE, DESKTOP])
-async def test_page_loads(
-    server: Server, tab: OpenTab, size: tuple[int, int], *, dark: bool
-) -> None:
-    opened = await tab(size, dark=dark)
+async def test_page_loads(server: Server, tab: OpenTab) -> None:
+    opened = await tab(PHONE, dark=True)
     await opened.page.goto(f"http://{server.http_address}/")
     assert opened.page.url == f"http://{server.http_address}/ui/"
     await opened.page.get_by_role("heading", level=1).wait_for()

@@ -3,10 +3,8 @@
 import pytest
 from playwright.async_api import expect
 
-from fetchml.core.model import Role
 from tests.support.program import Server
-from tests.support.signed_in import sign_in, visit
-from tests.support.tab import PHONE
+from tests.support.signed_in import sign_in
 from tests.ui.conftest import OpenTab
 
 pytestmark = pytest.mark.slow
@@ -55,19 +53,4 @@ async def test_shell_in_a_running_task(server: Server, tab: OpenTab) -> None:
     await page.get_by_role("button", name="Cancel").click()
     await page.get_by_role("button", name="Cancel the task").click()
     await expect(page.get_by_text("The task has ended, and the session with it.")).to_be_visible()
-    await expect(page.get_by_role("link", name="Shell")).to_have_count(0)
-
-
-async def test_shell_fits_a_phone_and_is_not_for_others(server: Server, tab: OpenTab) -> None:
-    task_id = await server.submit_running("sleep 1000")
-    opened = await tab(PHONE, dark=True)
-    page = await sign_in(opened, server, at=f"tasks/{task_id}?tab=shell")
-    await expect(page.get_by_role("textbox", name="Terminal input")).to_be_focused()
-    await opened.check_accessible()
-    width = await page.evaluate("document.documentElement.scrollWidth")
-    assert width <= PHONE[0]
-
-    page = await sign_in(await tab(), server, await server.key("eve", Role.USER))
-    await visit(page, server, f"tasks/{task_id}")
-    await expect(page.get_by_role("link", name="Details")).to_be_visible()
     await expect(page.get_by_role("link", name="Shell")).to_have_count(0)

@@ -3,7 +3,6 @@
 import pytest
 from playwright.async_api import expect
 
-from fetchml.core.model import Role
 from tests.support.archives import archive
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
@@ -143,18 +142,3 @@ async def test_task_may_idle_where_the_server_allows_it(
     await expect(page.get_by_role("heading", level=1)).to_have_text("serves")
     task = await server.rest.get(f"/v1/tasks/{page.url.rpartition('/')[2]}?view=full")
     assert task.json["may_idle"] is True
-
-
-async def test_viewer_has_no_form_and_no_buttons(server: Server, tab: OpenTab) -> None:
-    await server.submit_running("sleep 1000")
-    key = await server.key("eve", Role.VIEWER)
-    page = await sign_in(await tab(), server, key)
-    for path in ("submit", "admin"):
-        await visit(page, server, path)
-        await expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
-    await expect(page.get_by_role("link", name="Submit", exact=True)).to_have_count(0)
-    await expect(page.get_by_role("link", name="Admin", exact=True)).to_have_count(0)
-    for path in ("gpus", "jupyter"):
-        await visit(page, server, path)
-        for name in ("Drain", "Start a service", "Stop"):
-            await expect(page.get_by_role("button", name=name)).to_have_count(0)

@@ -199,8 +199,7 @@ async def drawn(chart: Locator, name: str) -> int:
     return int(await chart.evaluate(script, name))
 
 
-@pytest.mark.parametrize("dark", [False, True])
-async def test_charts_draw_what_was_sampled(busy: BusyHost, tab: OpenTab, *, dark: bool) -> None:
+async def test_charts_draw_what_was_sampled(busy: BusyHost, tab: OpenTab) -> None:
     task_id = busy.ids["trains"]
     path = f"/v1/tasks/{task_id}/usage"
     # A sample every ten seconds; a line needs two.
@@ -208,7 +207,7 @@ async def test_charts_draw_what_was_sampled(busy: BusyHost, tab: OpenTab, *, dar
         await until(
             lambda: busy.server.rest.get(path), lambda reply: len(reply.json.get("points", [])) > 1
         )
-    opened = await tab(dark=dark)
+    opened = await tab(dark=True)
     page = await sign_in(opened, busy.server, at=f"tasks/{task_id}?tab=usage")
     for label, name, value in (
         ("CPU cores", "running", r"^\d+\.\d$"),

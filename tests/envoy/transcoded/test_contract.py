@@ -14,7 +14,6 @@ from fetchml.v1 import queue_pb2, task_pb2
 from fetchml.views import Health, HealthStatus
 from testbed import envoy as proxy
 from tests.envoy.grpc_web import call_over_web
-from tests.envoy.test_edge import JUNK, UNREADABLE, call_raw
 from tests.support import rest_world
 from tests.support.front import TRANSCODER
 from tests.support.grpc_world import Client, failed_call
@@ -57,14 +56,6 @@ async def test_experiments_are_a_bare_list(rest: World) -> None:
 
 async def test_queue_follows_the_contract(rest: World) -> None:
     assert (await rest.client.get("/v1/queue")).json["workers"] == 1
-
-
-async def test_jupyter_services_are_a_bare_list(rest: World) -> None:
-    path = "/v1/jupyter/services"
-    assert (await rest.client.get(path)).json == []
-    created = await rest.client.ask("POST", path, b'{"name": "a"}', **JSON)
-    assert created.status == 201
-    assert (await rest.client.get(path)).json == [created.json]
 
 
 @pytest.mark.parametrize(
@@ -194,12 +185,6 @@ async def test_missing_server_is_reported_as_unavailable(tmp_path: Path) -> None
                 assert (await response.json())["code"] == "SERVICE_UNAVAILABLE"
 
 
-async def test_reply_of_several_mib_is_served(rest: World) -> None:
-    task_id = (await rest.client.submit()).json["id"]
-    await rest.engine.change(task_id, status=Status.FAILED, error="x" * 6_000_000)
-    assert len((await rest.client.get(f"/v1/tasks/{task_id}")).body) > 6_000_000
-
-
 async def test_grpc_and_grpc_web_pass_through(rest: World) -> None:
     task_id = (await rest.client.submit()).json["id"]
     client = Client(f"127.0.0.1:{rest.port}", rest.secrets[Role.USER])
@@ -211,39 +196,6 @@ async def test_grpc_and_grpc_web_pass_through(rest: World) -> None:
     messages, trailers = await call_over_web(rest.client, "fetchml.v1.TaskService/GetTask", request)
     assert task_pb2.Task.FromString(messages[0]).id == task_id
     assert trailers["grpc-status"] == "0"
-
-
-@pytest.mark.parametrize("deadline", JUNK)
-async def test_unreadable_deadline_is_rejected_by_envoy(rest: World, deadline: str) -> None:
-    refused = await call_raw(rest.client, "application/grpc", grpc_timeout=deadline)
-    assert (refused.status, refused.headers["grpc-status"]) == (200, "3")
-    assert refused.headers["grpc-message"] == UNREADABLE
-    over_web = await call_raw(rest.client, "application/grpc-web+proto", grpc_timeout=deadline)
-    assert (over_web.status, over_web.headers["grpc-message"]) == (400, UNREADABLE)
-    served = await call_raw(rest.client, "application/grpc", grpc_timeout="99999999m")
-    assert (served.status, len(served.body) > 5) == (200, True)
-
-
-async def test_deadline_header_is_ignored_in_rest(rest: World) -> None:
-    for deadline in JUNK:
-        assert (await rest.client.get("/v1/queue", grpc_timeout=deadline)).status == 200
-
-
-@pytest.mark.parametrize("content_type", ["application/json", "application/grpcX"])
-async def test_other_content_types_are_served_as_rest(rest: World, content_type: str) -> None:
-    headers = {"Content-Type": content_type}
-    created = await rest.client.submit(**headers)
-    assert created.status == 201
-    for path in ("/fetchml.v1.QueueService/GetQueue", "/grpc.health.v1.Health/Check"):
-        reply = await rest.client.ask("POST", path, b"{}", **headers)
-        assert (reply.status, reply.code) == (404, "NOT_FOUND")
-
-
-async def test_unknown_transfer_encoding_is_rejected(rest: World) -> None:
-    reply = await rest.raw(
-        b"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n"
-    )
-    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
 
 
 async def test_key_in_the_path_is_redacted_in_the_log(rest: World, transcoder: proxy.Envoy) -> None:

@@ -127,7 +127,7 @@ async def test_search_filters(world: World) -> None:
 
 
 async def test_invalid_list_query_is_rejected(world: World) -> None:
-    for fields in [
+    cases: list[dict[str, object]] = [
         {"status": "preparing"},
         {"status": 0},
         {"status": 99},
@@ -155,7 +155,8 @@ async def test_invalid_list_query_is_rejected(world: World) -> None:
         {"page_token": "AAAA"},
         {"page_token": "é"},
         {"view": 9},
-    ]:
+    ]
+    for fields in cases:
         refused = await failed_call(list_tasks(world, **fields))
         assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BAD_REQUEST")
         assert refused.message.startswith((next(iter(fields)), "Use limit"))

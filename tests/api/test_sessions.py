@@ -99,7 +99,7 @@ async def test_neither_the_cookie_nor_the_token_is_a_session(browser: Browser) -
 
 
 async def test_no_cookie_where_the_server_is_not_sure(browser: Browser) -> None:
-    for headers, reason in [
+    cases: list[tuple[dict[str, str | None], str]] = [
         ({"X_Forwarded_For": "192.0.2.1"}, "Jupyter"),
         ({"Via": "1.1 proxy"}, "Jupyter"),
         ({"Origin": "https://gpu.example.org"}, "address"),
@@ -108,7 +108,8 @@ async def test_no_cookie_where_the_server_is_not_sure(browser: Browser) -> None:
         ({"Sec_Fetch_Site": "same-site"}, "browser"),
         ({"Host": "localhost:1", "Origin": "http://localhost:2"}, "address"),
         ({"Host": "no~body"}, "Jupyter"),
-    ]:
+    ]
+    for headers, reason in cases:
         reply = await browser.sign_in(Role.USER, **headers)
         assert (reply.status, reply.json["mode"]) == (201, "memory")
         assert reason in reply.json["reason"]

@@ -143,13 +143,14 @@ async def test_invalid_handshake_returns_400(rest: World) -> None:
 
 
 async def test_missing_or_wrong_key_returns_401(rest: World) -> None:
-    for options in [
+    cases: list[dict[str, Any]] = [
         {"headers": {}},
         {"headers": {"X-API-Key": "wrong"}},
         {"headers": {}, "protocols": ("fetchml.v1",)},
         {"headers": {}, "protocols": ("fetchml.v1", "fetchml.key.wrong")},
         {"headers": {}, "protocols": ("fetchml.v1", "fetchml.key.")},
-    ]:
+    ]
+    for options in cases:
         with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
             async with connect(rest, **options):
                 pass
@@ -184,7 +185,7 @@ async def test_a_ping_gets_a_pong(rest: World) -> None:
 
 
 async def test_invalid_client_messages_close_the_socket(rest: World) -> None:
-    for message, code in [
+    cases: list[tuple[str | bytes, int]] = [
         ("hello", 1007),
         ("[1]", 1007),
         ('{"type": 1}', 1007),
@@ -192,7 +193,8 @@ async def test_invalid_client_messages_close_the_socket(rest: World) -> None:
         ('{"a":' * 600, 1007),
         (b"\x00", 1003),
         ('{"type": "' + "x" * 5000 + '"}', 1009),
-    ]:
+    ]
+    for message, code in cases:
         async with connect(rest) as socket:
             if isinstance(message, bytes):
                 await socket.raw.send_bytes(message)

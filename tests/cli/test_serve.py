@@ -77,9 +77,11 @@ def test_roots_of_datasets_and_of_jupyter_lie_apart_from_the_data(tmp_path: Path
     """Nothing of it is opened yet; both messages end the start."""
 
     def refused(datasets: str, jupyter: str | None = None) -> str:
-        roots = {"datasets": DatasetSettings(root=tmp_path / datasets)}
-        own = JupyterSettings(root=tmp_path / jupyter if jupyter else None)
-        settings = Settings(data_dir=tmp_path / "data", jupyter=own, **roots)
+        settings = Settings(
+            data_dir=tmp_path / "data",
+            datasets=DatasetSettings(root=tmp_path / datasets),
+            jupyter=JupyterSettings(root=tmp_path / jupyter if jupyter else None),
+        )
         check = wiring.datasets if jupyter is None else partial(wiring.options, http_port=9101)
         with pytest.raises(CannotStart) as error:
             check(settings)

@@ -41,53 +41,55 @@ MAX_CONNECTIONS = 2000
 class ServerSettings(msgspec.Struct, frozen=True):
     """`[server]`"""
 
-    http: Annotated[Address, about("Address of REST, `/ws` and Jupyter services.")] = Address(
-        "127.0.0.1", 9101
+    http: Annotated[Address, about("Listen address for REST, `/ws` and Jupyter services.")] = (
+        Address("127.0.0.1", 9101)
     )
-    grpc: Annotated[Address, about("Address of gRPC.")] = Address("127.0.0.1", 9102)
+    grpc: Annotated[Address, about("Listen address for gRPC.")] = Address("127.0.0.1", 9102)
     public_url: Annotated[
         Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+/?$")] | None,
         about(
-            "URL at which browsers reach `http` if it is not the address itself, as behind a "
-            "proxy: `https://HOST` or `http://HOST:PORT`.",
-            default="the address itself, or the host's name if that is every address",
+            "URL at which browsers reach `http`, if it differs from the listen address, for "
+            "example behind a proxy: `https://HOST` or `http://HOST:PORT`.",
+            default="the listen address, or the host's name if the server listens on all addresses",
         ),
     ] = None
     trusted_proxies: Annotated[
         tuple[Network, ...],
         about(
-            "Addresses or networks of proxies in front of this server. The audit, and the limits "
-            "on callers without a key, take the client's address from their X-Forwarded-For."
+            "Addresses or networks of trusted reverse proxies. For requests from them, the audit "
+            "and the limits for callers without a key use the client address in "
+            "`X-Forwarded-For`."
         ),
     ] = ()
     max_connections: Annotated[
         AtLeastOne,
         about(
-            "Most open connections to `http`, and as many to `grpc`. One address may hold a "
-            "fourth of each; a trusted proxy, and this host itself, three fourths."
+            "Maximum number of open connections to `http`, and separately to `grpc`. On `http`, "
+            "one address may hold a quarter of them; a trusted proxy or this host, three "
+            "quarters."
         ),
     ] = MAX_CONNECTIONS
     tls_cert: Annotated[
         Path | None,
         about(
-            "Certificate of both ports, in PEM, followed by the intermediate certificates. Loaded "
-            "again when it changes.",
+            "PEM file with the certificate for both ports, followed by its intermediate "
+            "certificates. Reloaded when it changes.",
             default="none: no TLS",
         ),
     ] = None
     tls_key: Annotated[
-        Path | None, about("Private key of `tls_cert`, in PEM.", default="none: no TLS")
+        Path | None, about("PEM file with the private key of `tls_cert`.", default="none: no TLS")
     ] = None
     launcher: Annotated[
         Literal["docker", "process", "slurm"],
         about(
-            "How tasks run. `docker`: in hardened containers. `process`: as plain child "
-            "processes, without any isolation. `slurm`: as jobs of a Slurm cluster."
+            "How tasks run. `docker`: in hardened containers. `process`: as plain child processes "
+            "without isolation. `slurm`: as jobs on a Slurm cluster."
         ),
     ] = "docker"
     log_format: Annotated[
         Literal["text", "json"],
-        about("Format of the log on stderr: lines for people, or JSON objects."),
+        about("Log format on stderr: `text` for people, `json` for programs."),
     ] = "text"
 
 
@@ -97,8 +99,8 @@ class AuthSettings(msgspec.Struct, frozen=True):
     private: Annotated[
         bool,
         about(
-            "Users see only their own tasks, snapshots, experiments and Jupyter services; admins "
-            "see all."
+            "If `true`, users see only their own tasks, snapshots, experiments and Jupyter "
+            "services. Admins see everything."
         ),
     ] = False
 
@@ -106,13 +108,11 @@ class AuthSettings(msgspec.Struct, frozen=True):
 class RateLimitSettings(msgspec.Struct, frozen=True):
     """`[rate_limit]`"""
 
-    enabled: Annotated[bool, about("Limit the requests of each key.")] = True
+    enabled: Annotated[bool, about("Limit the request rate of each key.")] = True
     per_second: Annotated[
-        AtLeastOne, about("Requests per second that a key may make in the long run.")
+        AtLeastOne, about("Sustained request rate per key, in requests per second.")
     ] = 1000
-    burst: Annotated[AtLeastOne, about("Requests that a key may make at once after a pause.")] = (
-        5000
-    )
+    burst: Annotated[AtLeastOne, about("Requests that a key may send in one burst.")] = 5000
 
 
 def default_max_running() -> int:
@@ -122,101 +122,100 @@ def default_max_running() -> int:
 class TaskSettings(msgspec.Struct, frozen=True):
     """`[tasks]`"""
 
-    image: Annotated[Text, about("Image of a task that names none.")] = "python:3.12-slim"
+    image: Annotated[Text, about("Image for tasks that specify none.")] = "python:3.12-slim"
     command: Annotated[
         tuple[Text, ...],
         Meta(min_length=1),
-        about("Command of a task that names none. It runs in the task's workspace."),
+        about("Command for tasks that specify none. It runs in the task's workspace."),
     ] = ("python", "train.py")
     timeout_seconds: Annotated[
-        Count, about("Time limit, in seconds, of a task that requests none. 0: no limit.")
+        Count, about("Time limit, in seconds, for tasks that specify none. 0: no limit.")
     ] = 0
     max_timeout_seconds: Annotated[
         Count,
         about(
-            "Longest time limit, in seconds, that a task may have. It also applies to a task "
-            "without a limit. 0: no maximum."
+            "Maximum time limit, in seconds. It also applies to tasks without a limit. 0: no "
+            "maximum."
         ),
     ] = 0
     cpu: Annotated[
-        Count, about("CPU cores of a task that requests none. 0: no cores are reserved for it.")
+        Count, about("CPU cores for tasks that request none. 0: reserve no cores for them.")
     ] = 0
     max_cpu: Annotated[
-        Count, about("Most CPU cores that a task may request. 0: up to `[resources] cpu`.")
+        Count, about("Maximum number of CPU cores per task. 0: `[resources] cpu`.")
     ] = 0
     memory_gb: Annotated[
         Count,
-        about("Memory, in GiB, of a task that requests none. 0: no memory is reserved for it."),
+        about("Memory, in GiB, for tasks that request none. 0: reserve no memory for them."),
     ] = 0
     max_memory_gb: Annotated[
         Count,
         about(
-            "Most memory, in GiB, that a task may request, and the memory limit of a container "
-            "whose task requests none. 0: `[resources] memory_gb`."
+            "Maximum memory per task, in GiB. It is also the memory limit for containers of tasks "
+            "that request none. 0: `[resources] memory_gb`."
         ),
     ] = 0
     pids: Annotated[
         Annotated[int, Meta(ge=16, le=1 << 22)],
-        about("Most processes and threads in a task's container."),
+        about("Maximum number of processes and threads in a task's container."),
     ] = 4096
     tmp_mb: Annotated[
         Annotated[int, Meta(ge=1, le=1 << 24)],
-        about("Size of `/tmp` in a container, in MiB. Files there count as the task's memory."),
+        about("Size of `/tmp` in a container, in MiB. Its files count toward the task's memory."),
     ] = 1024
     shm_mb: Annotated[
         Annotated[int, Meta(ge=1, le=1 << 24)],
         about(
-            "Size of `/dev/shm` in a container, in MiB, where data loaders exchange batches. "
-            "Files there count as the task's memory."
+            "Size of `/dev/shm` in a container, in MiB. Data loaders exchange batches there. Its "
+            "files count toward the task's memory."
         ),
     ] = 1024
-    max_retries: Annotated[Count, about("Retries of a task that requests none.")] = 0
+    max_retries: Annotated[Count, about("Number of retries for tasks that specify none.")] = 0
     log_bytes: Annotated[
         Annotated[int, Meta(ge=128 * 1024, le=1 << 40)],
-        about(
-            "Most bytes that are kept of each attempt's output. The oldest bytes are dropped first."
-        ),
+        about("Maximum log size per attempt, in bytes. The oldest bytes are dropped first."),
     ] = 64 * 1024 * 1024
     outputs_files: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)],
         about(
-            "Most files and folders that are kept of a task's outputs. Others are removed, and "
-            "the task's note gives their number. A list of outputs shows 10,000 files."
+            "Maximum number of output files and folders to keep per task. The server deletes the "
+            "rest and records their number in the task's `note`. A list of outputs shows at most "
+            "10,000 files."
         ),
     ] = 10_000
     outputs_mb: Annotated[
         Annotated[int, Meta(ge=0, le=1 << 30)],
         about(
-            "Most MiB that are kept of a task's outputs. The rest is removed, as above. 0: no "
-            "limit."
+            "Maximum size of the outputs to keep per task, in MiB. The server deletes the rest "
+            "and records it in `note`. 0: no limit."
         ),
     ] = 102_400
     outputs_keep_days: Annotated[
         Days,
-        about("Days after a task's end when its outputs are removed. 0: never."),
+        about("Days after a task's end until the server deletes its outputs. 0: never."),
     ] = 0
     reserve_after: Annotated[
         Count,
         about(
-            "Seconds for which smaller tasks may pass a large one that waits. After that, "
-            "resources that become free are reserved for it."
+            "Seconds that a large waiting task can be overtaken by smaller ones. After that, the "
+            "scheduler reserves freed resources for it."
         ),
     ] = 600
     allow_images: Annotated[
         tuple[Text, ...],
         about(
-            "Patterns of the images that tasks and Jupyter services may name: `python`, "
-            "`python:3.*`, `ghcr.io/acme/*`. Paths of images, which some clusters run, are allowed "
-            "by patterns that begin with `/` only: `/shared/images/*`. The default image and "
+            "Patterns of images that tasks and Jupyter services may use, such as `python`, "
+            "`python:3.*` or `ghcr.io/acme/*`. Image paths, which some clusters use, need a "
+            "pattern that begins with `/`, such as `/shared/images/*`. The default image and "
             "`[jupyter] images` are always allowed."
         ),
     ] = images.ANY
     pull: Annotated[
         Literal["missing", "always", "never"],
         about(
-            "When an image is pulled. `missing`: if this host does not have it. `always`: before "
-            "each task, to run the registry's newest. `never`: tasks run only the images that "
-            "this host has."
+            "When to pull an image. `missing`: if it is not on this host. `always`: before each "
+            "task, to run the registry's latest version. `never`: run only images that are "
+            "already on this host."
         ),
     ] = "missing"
     registry_credentials: Annotated[
@@ -229,40 +228,42 @@ class TaskSettings(msgspec.Struct, frozen=True):
     network: Annotated[
         Text,
         about(
-            "Docker network of the tasks. `fetchml`: a network of the server's own, in which "
+            "Docker network for tasks. `fetchml`: a network that the server creates, in which "
             "containers cannot reach each other. `none`: no network."
         ),
     ] = "fetchml"
     allow_metadata: Annotated[
         bool,
         about(
-            "Let containers on the network `fetchml` use the cloud's metadata service, and with it "
-            "the credentials of this host's role."
+            "Allow containers on the network `fetchml` to use the cloud's metadata service, and "
+            "so the credentials of this host's role."
         ),
     ] = False
     user: Annotated[
         Annotated[str, Meta(pattern=r"^(auto|image|[0-9]+:[0-9]+)$")],
         about(
-            "User of a task in its container. `auto`: a uid of its own for each user, from "
-            "`first_uid` on; the server's own where the server is neither root nor the service. "
-            "`image`: the image's user, root allowed. Else `UID:GID`."
+            "User that runs a task in its container. `auto`: a separate uid for each FetchML "
+            "user, counting from `first_uid`; if the server is neither root nor the systemd "
+            "service, the server's own uid. `image`: the image's user, which may be root. "
+            "Otherwise `UID:GID`."
         ),
     ] = "auto"
     first_uid: Annotated[
         Annotated[int, Meta(ge=1000, le=1 << 30)],
         about(
-            "First uid of the users' tasks if `user` is `auto`. No account of this host should "
-            "have this uid or one of the 100,000 after it."
+            "First uid to assign if `user` is `auto`. Reserve this uid and the 100,000 after it: "
+            "no account of this host should use them."
         ),
     ] = 1_900_000
     max_running: Annotated[
         AtLeastOne,
-        about("Most tasks that run at the same time.", default="the number of cores, at least 4"),
+        about("Maximum number of running tasks.", default="the number of cores, at least 4"),
     ] = msgspec.field(default_factory=default_max_running)
     grace_seconds: Annotated[
         Count,
         about(
-            "Seconds from SIGTERM to SIGKILL when a task is cancelled or exceeds its time limit."
+            "Seconds between SIGTERM and SIGKILL when a task is cancelled or reaches its time "
+            "limit."
         ),
     ] = 10
 
@@ -277,14 +278,14 @@ class ResourceSettings(msgspec.Struct, frozen=True):
     """`[resources]`"""
 
     cpu: Annotated[
-        Count, about("CPU cores that all tasks together may hold.", default="all of the host")
+        Count, about("CPU cores available to tasks, in total.", default="all cores of the host")
     ] = msgspec.field(default_factory=host.cores)
     memory_gb: Annotated[
         Count,
         about(
-            "Memory, in GiB, that all tasks together may hold, and the memory limit of a "
-            "container whose task requests none.",
-            default="all of the host but an eighth, or but 8 GiB if that is less",
+            "Memory available to tasks in total, in GiB. It is also the memory limit for "
+            "containers of tasks that request none.",
+            default="all memory of the host, less an eighth (at most 8 GiB)",
         ),
     ] = msgspec.field(default_factory=memory_for_tasks_gb)
 
@@ -295,16 +296,20 @@ class GpuSettings(msgspec.Struct, frozen=True):
     slots: Annotated[
         Count,
         about(
-            "Number of plain GPU slots. They are only counted: no device is passed to a task. 0: "
-            "the GPUs that NVIDIA's driver reports, each passed to the tasks that hold it."
+            "Number of plain GPU slots. Slots are only counted; no device is passed to the task. "
+            "0: use the GPUs that the NVIDIA driver reports, and pass each to the tasks that hold "
+            "it."
         ),
     ] = 0
-    slots_per_gpu: Annotated[AtLeastOne, about("Tasks that may share a GPU. 1: no sharing.")] = 1
+    slots_per_gpu: Annotated[
+        AtLeastOne, about("Maximum number of tasks that share a GPU. 1: no sharing.")
+    ] = 1
     packing: Annotated[
         bool,
         about(
-            "Let tasks share a GPU only if its memory is enough for what their jobs needed so far. "
-            "A job that is not known yet gets a GPU of its own. Needs `slots_per_gpu` above 1."
+            "Let tasks share a GPU only if its memory suffices for the measured peaks of their "
+            "jobs. Jobs without a measured peak get a GPU to themselves. Requires `slots_per_gpu` "
+            "above 1."
         ),
     ] = False
     packing_margin_percent: Annotated[
@@ -313,35 +318,36 @@ class GpuSettings(msgspec.Struct, frozen=True):
     placement: Annotated[
         Literal["fill", "spread"],
         about(
-            "How GPUs are chosen for a task. `fill`: adjacent GPUs in the smallest gap that fits, "
-            "and the fullest of shared ones. `spread`: the emptiest GPUs, far from those in use."
+            "How the scheduler chooses GPUs. `fill`: adjacent GPUs in the smallest gap that fits; "
+            "among shared GPUs, the fullest. `spread`: the emptiest GPUs, far from those in use."
         ),
     ] = "fill"
     idle_seconds: Annotated[
         Count,
         about(
-            "Seconds without use of its GPUs after which a running task is idle. 0: idle GPUs are "
-            "not looked for."
+            "Seconds after which a running task that does not use its GPUs counts as idle. 0: no "
+            "idle detection."
         ),
     ] = 1800
     idle_percent: Annotated[
-        Percent, about("A GPU that computes for a smaller percentage of the time is not used.")
+        Percent, about("Utilization, in percent, below which a GPU counts as unused.")
     ] = 5
     idle_start_seconds: Annotated[
-        Count, about("First seconds of an attempt, which do not count as idle.")
+        Count,
+        about("Seconds at the start of each attempt during which the task cannot count as idle."),
     ] = 600
     idle_action: Annotated[
         Literal["report", "stop"],
         about(
-            "What happens to an idle task. `report`: it is marked. `stop`: it is also stopped "
-            "if it stays idle for `idle_warning_seconds`, and fails."
+            "What to do with an idle task. `report`: mark it. `stop`: mark it, and stop it after "
+            "another `idle_warning_seconds` of idleness; it then fails."
         ),
     ] = "report"
     idle_warning_seconds: Annotated[
-        Count, about("Seconds between the report of an idle task and its stop.")
+        Count, about("Seconds between marking an idle task and stopping it.")
     ] = 600
     may_idle: Annotated[
-        bool, about("Accept tasks with `may_idle`, which are never idle, whatever they use.")
+        bool, about("Accept `may_idle` in requests. Tasks with it never count as idle.")
     ] = False
 
 
@@ -351,22 +357,22 @@ class SchedulingSettings(msgspec.Struct, frozen=True):
     ahead: Annotated[
         bool,
         about(
-            "Prestage the tasks that would start next: their containers start while they wait, "
-            "with the command held at a gate."
+            "Prestage the tasks that are next in the queue: start their containers early, and "
+            "hold each command at a gate until its resources are free."
         ),
     ] = True
     half_life: Annotated[
         Count,
         about(
-            "Seconds after which past usage counts half. Among tasks of the same priority, the "
-            "user with less usage goes first. 0: usage never decays."
+            "Half-life of past usage, in seconds. Among tasks of equal priority, the user with "
+            "less usage goes first. 0: usage never decays."
         ),
     ] = 86_400
     preemption: Annotated[
         bool,
         about(
-            "Stop `preemptible` tasks if that lets a more urgent task start. They are queued "
-            "again; those with a checkpoint go on from it."
+            "Stop `preemptible` tasks if that lets a task of higher priority start. The server "
+            "queues them again; a task with a checkpoint resumes from it."
         ),
     ] = False
 
@@ -375,28 +381,28 @@ class QuotaSettings(msgspec.Struct, frozen=True):
     """`[quotas]`"""
 
     user_gpus: Annotated[
-        Count, about("Most GPUs that one user's tasks may hold together. 0: no limit.")
+        Count, about("Maximum number of GPUs that the tasks of one user hold. 0: no limit.")
     ] = 0
     user_running: Annotated[
-        Count, about("Most tasks of one user that run at the same time. 0: no limit.")
+        Count, about("Maximum number of running tasks per user. 0: no limit.")
     ] = 0
     user_queued: Annotated[
-        Count, about("Most tasks of one user that wait at the same time. 0: no limit.")
+        Count, about("Maximum number of waiting tasks per user. 0: no limit.")
     ] = 100_000
     user_queued_mb: Annotated[
         Count,
         about(
-            "Most memory of the server, in MiB, for one user's tasks while they wait or run. 0: "
-            "no limit, so that one user can fill the queue."
+            "Maximum server memory, in MiB, for the waiting and running tasks of one user. 0: no "
+            "limit; one user can then fill the queue."
         ),
     ] = 160
 
     user_storage_gb: Annotated[
         Count | None,
         about(
-            "Most disk space, in GiB, for one user's files: snapshots, outputs, logs, Jupyter "
-            "workspaces, and what running tasks write. Above it, submits and uploads of the user "
-            "are rejected, and running tasks that write more than that are stopped. 0: no limit.",
+            "Maximum disk usage per user, in GiB: snapshots, outputs, logs, Jupyter workspaces, "
+            "and files of running tasks. Above it, the server rejects the user's submits and "
+            "uploads, and stops running tasks that write more than that. 0: no limit.",
             default="a fifth of the data directory's disk, at least 1",
         ),
     ] = None
@@ -408,15 +414,15 @@ class DatasetSettings(msgspec.Struct, frozen=True):
     root: Annotated[
         Path | None,
         about(
-            "Folder whose subfolders are the datasets that tasks may name.",
-            default="none: tasks can name no datasets",
+            "Directory that contains the datasets. Tasks name them by subdirectory.",
+            default="none: tasks cannot name datasets",
         ),
     ] = None
     allow: Annotated[
         tuple[Text, ...],
         about(
-            "Schemes that the source of a dataset may have. `file`: paths below `root`. Schemes "
-            "other than `http` and `https`, such as `s3`, need an installed fsspec that reads "
+            "URL schemes allowed for dataset sources. `file`: paths below `root`. Schemes other "
+            "than `http` and `https`, such as `s3`, require an installed fsspec with support for "
             "them."
         ),
     ] = dataset.SCHEMES
@@ -425,13 +431,13 @@ class DatasetSettings(msgspec.Struct, frozen=True):
     ] = False
     allow_hosts: Annotated[
         tuple[Text, ...],
-        about("Host names, as sources spell them, that may have any address."),
+        about("Hosts that are allowed whatever their address. Spell them as in the source URL."),
     ] = ()
     cache_bytes: Annotated[
         Annotated[int, Meta(ge=0, le=1 << 60)],
         about(
-            "Most bytes of fetched datasets that are kept. The least recently used are removed "
-            "first."
+            "Maximum size of the dataset cache, in bytes. The least recently used datasets are "
+            "removed first."
         ),
     ] = 50 * 1024 * 1024 * 1024
 
@@ -441,17 +447,17 @@ class SnapshotSettings(msgspec.Struct, frozen=True):
 
     max_bytes: Annotated[
         Annotated[int, Meta(ge=1, le=1 << 40)],
-        about("Largest snapshot, in bytes, packed or unpacked."),
+        about("Maximum size of a snapshot, in bytes, packed and unpacked."),
     ] = 2 * 1024 * 1024 * 1024
     max_files: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)],
-        about("Most files and folders in a snapshot."),
+        about("Maximum number of files and folders in a snapshot."),
     ] = 100_000
     keep_days: Annotated[
         Annotated[int, Meta(ge=1, le=36_500)],
         about(
-            "Days after its last use when a snapshot is removed, unless a live task or an "
-            "experiment names it."
+            "Days after its last use until the server deletes a snapshot. Snapshots that a live "
+            "task or an experiment refers to are kept."
         ),
     ] = 30
 
@@ -461,31 +467,32 @@ class HistorySettings(msgspec.Struct, frozen=True):
 
     journal_rows: Annotated[
         Annotated[int, Meta(ge=1000, le=100_000_000)],
-        about("Changes that are kept, so that watchers can resume after a disconnect."),
+        about("Number of changes to keep, so that watchers can resume after a disconnect."),
     ] = 200_000
     audit_rows: Annotated[
         Annotated[int, Meta(ge=1000, le=100_000_000)],
-        about("Audit entries that are kept, besides those of tasks themselves."),
+        about(
+            "Number of audit entries to keep. Entries that are part of task records do not count."
+        ),
     ] = 100_000
     usage_rows: Annotated[
         Annotated[int, Meta(ge=0, le=100_000_000)],
         about(
-            "Samples of what tasks and GPUs use, one of each every 10 s, that are kept for a week; "
-            "beyond this number the oldest are summed up by the hour sooner. 0: no samples."
+            "Number of usage samples to keep. The server takes one sample of each task and GPU "
+            "every 10 s and keeps it for a week; above this number it aggregates the oldest "
+            "samples by the hour earlier. 0: no samples."
         ),
     ] = 3_600_000
     keep_days: Annotated[
         Days,
         about(
-            "Days after its end when a task is removed, with its outputs, logs and row. The daily "
-            "counts stay. 0: never."
+            "Days after its end until the server deletes a task with its outputs, logs and "
+            "record. Daily counts are kept. 0: never."
         ),
     ] = 0
-    time_zone: Annotated[
-        ZoneInfo, about("Time zone in which the days of the statistics begin.")
-    ] = ZoneInfo("UTC")
+    time_zone: Annotated[ZoneInfo, about("Time zone for daily statistics.")] = ZoneInfo("UTC")
     min_free_mb: Annotated[
-        Count, about("Free disk space, in MiB, below which no more tasks are accepted.")
+        Count, about("Free disk space, in MiB, below which the server accepts no more tasks.")
     ] = 512
 
 
@@ -508,22 +515,22 @@ class EnvironmentSettings(msgspec.Struct, frozen=True):
     uv: Annotated[
         Path | None,
         about(
-            "Path of the program uv.",
-            default="the uv that was installed with FetchML, else the first on `PATH`",
+            "Path of the uv executable.",
+            default="the uv installed with FetchML, else the first on `PATH`",
         ),
     ] = None
     index_url: Annotated[
         Text | None,
         about(
-            "Package index that builds use, with a name and password if it needs them: code of "
-            "packages that are built can read them.",
+            "Package index for builds, including a user name and password if it requires them. "
+            "Packages that are built from source can read these.",
             default="uv's own default, the public index of Python packages",
         ),
     ] = None
     find_links: Annotated[
         Text | None,
         about(
-            "Folder of this host, or URL, with more packages. Without a network (`[tasks] network "
+            "Host directory or URL with additional packages. Without a network (`[tasks] network "
             '= "none"`) it is the only source.',
             default="none",
         ),
@@ -531,21 +538,20 @@ class EnvironmentSettings(msgspec.Struct, frozen=True):
     certificates: Annotated[
         Path | None,
         about(
-            "File (PEM) of the certificate authorities that builds trust, for an index of your "
-            "own.",
-            default="the server's variable `SSL_CERT_FILE`, else those that uv brings",
+            "PEM file with the certificate authorities that builds trust, for a private index.",
+            default="the server's environment variable `SSL_CERT_FILE`, else uv's own list",
         ),
     ] = None
     cache_bytes: Annotated[
         Annotated[int, Meta(ge=0, le=1 << 60)],
         about(
-            "Most bytes of environments, and of uv's caches, that are kept. The least recently "
-            "used are removed first, and none that a task uses."
+            "Maximum size of environments and uv's caches, in bytes. The least recently used are "
+            "removed first. Environments in use are never removed."
         ),
     ] = 50 * 1024 * 1024 * 1024
-    cpu: Annotated[AtLeastOne, about("Most CPU cores of a build in a container.")] = 2
-    memory_gb: Annotated[AtLeastOne, about("Memory limit of a build in a container, in GiB.")] = 4
-    timeout_seconds: Annotated[AtLeastOne, about("Time limit of a build, in seconds.")] = 1800
+    cpu: Annotated[AtLeastOne, about("Maximum number of CPU cores for a build in a container.")] = 2
+    memory_gb: Annotated[AtLeastOne, about("Memory limit, in GiB, for a build in a container.")] = 4
+    timeout_seconds: Annotated[AtLeastOne, about("Time limit for a build, in seconds.")] = 1800
 
 
 class JupyterSettings(msgspec.Struct, frozen=True):
@@ -554,29 +560,30 @@ class JupyterSettings(msgspec.Struct, frozen=True):
     root: Annotated[
         Path | None,
         about(
-            "Folder of the workspaces of all Jupyter services.",
-            default="the folder `jupyter` of the data directory, or of `[slurm] shared_dir`",
+            "Directory for the workspaces of all Jupyter services.",
+            default="`jupyter` in the data directory, or in `[slurm] shared_dir`",
         ),
     ] = None
     shared: Annotated[
         tuple[Text, ...],
         about(
-            "Patterns of the workspaces in which every user may start services. Any other one "
-            "belongs to the user who named it first. With `[auth] private` none is shared."
+            "Patterns of shared workspaces, in which every user may start services. Every other "
+            "workspace belongs to the user who first used its name. With `[auth] private` no "
+            "workspace is shared."
         ),
     ] = ("shared/*",)
     idle_seconds: Annotated[
         Count,
         about(
-            "Seconds without activity after which a Jupyter service is stopped, with a warning "
-            "before. 0: never."
+            "Seconds without activity after which the server stops a Jupyter service, with a "
+            "warning first. 0: never."
         ),
     ] = 14_400
     images: Annotated[
         dict[Text, Text],
         about(
-            "Names that requests may give for an image, each with the image that runs. A name "
-            "that is not listed runs as it is.",
+            "Aliases for images: a table from the name in a request to the image. Names without "
+            "an entry are used as the image.",
             default="none",
         ),
     ] = msgspec.field(default_factory=dict)
@@ -584,26 +591,26 @@ class JupyterSettings(msgspec.Struct, frozen=True):
         tuple[Text, ...],
         Meta(min_length=1),
         about(
-            "Command that starts JupyterLab with `--launcher process`: a program on the server's "
-            "`PATH` or beside its Python, and its first arguments. With `--launcher slurm` it is "
-            "a program of the nodes. Containers run the `jupyter` of their image."
+            "Command that starts JupyterLab without a container: a program on the server's `PATH` "
+            "or next to its Python, and its first arguments. With `--launcher slurm`, a program "
+            "on the nodes. Containers run the `jupyter` of their image."
         ),
     ] = ("jupyter-lab",)
     domain: Annotated[
         Domain | None,
         about(
-            "Serve each Jupyter service at an origin of its own: with `*.HOST`, at `<id>.HOST` on "
-            "the server's own port. This needs a wildcard DNS entry and, with TLS, a certificate "
-            "for `*.HOST`; on this host `*.localhost` needs neither.",
-            default="all services share the server's address",
+            "Serve each Jupyter service at its own origin: `*.HOST` serves it at `<id>.HOST` on "
+            "the server's port. Requires a wildcard DNS record and, with TLS, a certificate for "
+            "`*.HOST`. For local use, `*.localhost` requires neither.",
+            default="all services share the server's origin",
         ),
     ] = None
     http: Annotated[
         Address | None,
         about(
-            "Address of a second listener, which serves Jupyter services and nothing else: their "
-            "scripts then cannot use the session of the page. For a server without a domain of "
-            "its own; not behind a proxy that adds TLS.",
+            "Address of a second listener that serves only Jupyter services, so that their "
+            "scripts cannot use the page's session. For servers without a wildcard domain. Not "
+            "supported behind a proxy that adds TLS.",
             default="none",
         ),
     ] = None
@@ -615,17 +622,19 @@ class AccessSettings(msgspec.Struct, frozen=True):
     enabled: Annotated[
         bool,
         about(
-            "Owners of running tasks, and admins, may run commands in them and reach their ports."
+            "Allow owners of running tasks, and admins, to run commands in them and reach their "
+            "ports."
         ),
     ] = True
     idle_seconds: Annotated[
         Count,
         about(
-            "Seconds without input and output after which a session in a task is ended. 0: never."
+            "Seconds without input or output after which the server ends a session in a task. 0: "
+            "never."
         ),
     ] = 3600
     max_seconds: Annotated[
-        Count, about("Seconds after which a session in a task is ended in any case. 0: never.")
+        Count, about("Maximum duration of a session in a task, in seconds. 0: no limit.")
     ] = 43_200
 
 
@@ -636,43 +645,45 @@ class NotificationSettings(msgspec.Struct, frozen=True):
     urls: Annotated[
         tuple[Text, ...],
         about(
-            "Addresses that get webhooks of the tasks for which neither the request nor its user "
-            "names any."
+            "Webhook URLs for tasks for which neither the request nor the user's settings name one."
         ),
     ] = ()
     apprise: Annotated[
         tuple[Text, ...],
         about(
-            "Addresses of mail, Slack and other services, in the form of the library Apprise "
-            "(`fetchml[notify]`), which get a text where `urls` get a webhook."
+            "Apprise URLs (`fetchml[notify]`) of mail, Slack and other services. They receive a "
+            "text message whenever `urls` receive a webhook."
         ),
     ] = ()
     on: Annotated[
         tuple[EventKind, ...],
         about(
-            "The events of `urls` and `apprise`: `started`, `completed`, `failed`, `preempted`, "
-            "`idle`."
+            "Events to send to `urls` and `apprise`: `started`, `completed`, `failed`, "
+            "`preempted`, `idle`."
         ),
     ] = (EventKind.FAILED,)
     allow_private: Annotated[bool, about("Also send to private networks and to this host.")] = False
     allow_hosts: Annotated[
         tuple[Text, ...],
-        about("Host names, as URLs spell them, that may have any address."),
+        about("Hosts that are allowed whatever their address. Spell them as in the URL."),
     ] = ()
     timeout_seconds: Annotated[
         Annotated[int, Meta(ge=1, le=60)],
-        about("Seconds in which a receiver has to answer."),
+        about("Seconds to wait for the receiver's response."),
     ] = 10
     retry_seconds: Annotated[
         Annotated[int, Meta(ge=1, le=3600)],
         about(
-            "Seconds after which a message that was not delivered is sent again, or up to a half "
-            "less; doubled at each failure, up to an hour."
+            "Delay before the first retry of a failed delivery, in seconds. It doubles with each "
+            "failure, up to an hour; each delay is shortened by a random part of up to half."
         ),
     ] = 5
     user_messages: Annotated[
         Annotated[int, Meta(ge=1, le=2000)],
-        about("Most messages of a user that wait or are dead letters. The oldest ones go."),
+        about(
+            "Maximum number of pending messages and dead letters per user. The oldest are dropped "
+            "first."
+        ),
     ] = 1000
 
 
@@ -682,34 +693,34 @@ class SlurmSettings(msgspec.Struct, frozen=True):
     transport: Annotated[
         Literal["rest", "cli"],
         about(
-            "How Slurm is reached. `cli`: by its commands (`sbatch`, `squeue`, `scancel`, "
-            "`scontrol`, `sinfo`). `rest`: by slurmrestd, which is faster."
+            "How to reach Slurm. `cli`: through its commands (`sbatch`, `squeue`, `scancel`, "
+            "`scontrol`, `sinfo`). `rest`: through slurmrestd, which is faster."
         ),
     ] = "cli"
     ssh: Annotated[
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*\Z", max_length=255)] | None,
         about(
-            "Host on which Slurm's commands run, as `ssh` names it, for the transport `cli`. "
-            "OpenSSH must reach it without a question.",
+            "Host that runs Slurm's commands, as an argument of `ssh`, for the transport `cli`. "
+            "OpenSSH must connect without a prompt.",
             default="none: this host",
         ),
     ] = None
     url: Annotated[
         Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+/?$")],
-        about("Address of slurmrestd."),
+        about("URL of slurmrestd."),
     ] = "http://127.0.0.1:6820"
     token_file: Annotated[
         Path | None,
         about(
-            "File with a token (JWT) of the server's user for slurmrestd. Read for each request, "
-            "so that another program can keep it fresh.",
+            "File with a slurmrestd token (JWT) for the server's user. The server reads it for "
+            "each request, so another program can renew the token.",
             default="none",
         ),
     ] = None
     jwt_key: Annotated[
         Path | None,
         about(
-            "File with Slurm's own key for tokens, from which the server makes them. Any account "
+            "File with Slurm's JWT key, with which the server signs tokens itself. Any account "
             "that can read it can act as every user of the cluster: prefer `token_file`.",
             default="none",
         ),
@@ -717,104 +728,105 @@ class SlurmSettings(msgspec.Struct, frozen=True):
     shared_dir: Annotated[
         Path | None,
         about(
-            "Folder of this server alone that all nodes see under the same path. Attempts, logs, "
-            "outputs and fetched datasets are in it. Required.",
+            "Directory for this server alone, at the same path on all nodes. It holds attempts, "
+            "logs, outputs and fetched datasets. Required.",
             default="none",
         ),
     ] = None
     partition: Annotated[
-        Text | None, about("Partition of the jobs.", default="the cluster's default")
+        Text | None, about("Partition for jobs.", default="the cluster's default")
     ] = None
-    account: Annotated[Text | None, about("Account of the jobs.", default="the user's default")] = (
-        None
-    )
+    account: Annotated[
+        Text | None, about("Slurm account for jobs.", default="the user's default")
+    ] = None
     qos: Annotated[
-        Text | None, about("Quality of service of the jobs.", default="the account's default")
+        Text | None, about("Quality of service for jobs.", default="the account's default")
     ] = None
     constraint: Annotated[
-        Text | None, about("Features that the nodes must have, as for `sbatch`.", default="none")
+        Text | None, about("Required node features, as for `sbatch --constraint`.", default="none")
     ] = None
-    reservation: Annotated[Text | None, about("Reservation of the jobs.", default="none")] = None
+    reservation: Annotated[Text | None, about("Slurm reservation for jobs.", default="none")] = None
     container: Annotated[
         Literal["none", "podman", "apptainer", "pyxis"],
         about(
-            "Program that runs a task's `image` on a node. `pyxis` is a plugin of Slurm. `none`: "
-            "tasks are plain processes of the server's account and `image` is ignored."
+            "Container runtime for a task's `image` on the nodes. `pyxis` is a Slurm plugin. "
+            "`none`: tasks are plain processes of the server's account, and `image` is ignored."
         ),
     ] = "none"
     allow: Annotated[
         tuple[Text, ...],
         about(
-            "Parameters that a request may set in its field `slurm`: `partition`, `account`, "
+            "Parameters that requests may set in the field `slurm`: `partition`, `account`, "
             "`qos`, `constraint`, `reservation`, `gres`, `nice`, `exclusive`, `nodelist`, "
-            "`exclude`, `licenses`. `NAME=VALUE` allows that value only. Parts of GPUs, which no "
-            "quota counts, need `gres=shard` or `gres=mps` beside `gres`."
+            "`exclude`, `licenses`. `NAME=VALUE` allows only that value. GPU fractions, which no "
+            "quota counts, require `gres=shard` or `gres=mps` in addition to `gres`."
         ),
     ] = ()
     users: Annotated[
         dict[Text, dict[Text, Text]],
         about(
-            "Parameters of the jobs of one user, by the user's name in FetchML, as a table "
-            "`[slurm.users.NAME]`. They go before those of all, and the request's before both. "
-            "`user` is the account of the cluster that the user's jobs belong to, and `token_file` "
-            "the file with its token, for the transport `rest` without `jwt_key`. In "
-            'the environment: `"NAME.account=VALUE NAME.qos=VALUE"`.',
+            "Job parameters per user: a table `[slurm.users.NAME]` for the FetchML user NAME. "
+            "They override the general ones; parameters in the request override both. `user` is "
+            "the cluster account that runs the user's jobs; `token_file` holds its token, for the "
+            'transport `rest` without `jwt_key`. In the environment: `"NAME.account=VALUE '
+            'NAME.qos=VALUE"`.',
             default="none",
         ),
     ] = msgspec.field(default_factory=dict)
     unmapped: Annotated[
         Literal["service", "refuse"],
         about(
-            "Users without a `user` in `[slurm.users.NAME]`. `service`: their jobs run "
-            "as the server's account. `refuse`: their submits are refused."
+            "What to do for users without a `user` in `[slurm.users.NAME]`. `service`: run their "
+            "jobs as the server's account. `refuse`: reject their submits."
         ),
     ] = "service"
     become: Annotated[
         Literal["auto", "sudo", "ssh", "setuid"],
         about(
-            "How Slurm's commands run as the accounts of users, for the transport `cli`. `sudo`: "
-            "by `sudo -n -u USER`, also on the host of `ssh`. `ssh`: by `ssh USER@HOST`. "
-            "`setuid`: the server, which must be root, becomes the account. `auto`: `setuid` for "
-            "root, else `sudo`."
+            "How to run Slurm's commands as other accounts, for the transport `cli`. `sudo`: with "
+            "`sudo -n -u USER`, also on the host in `ssh`. `ssh`: with `ssh USER@HOST`. `setuid`: "
+            "the server, which must be root, switches to the account. `auto`: `setuid` if root, "
+            "else `sudo`."
         ),
     ] = "auto"
     relay_ports: Annotated[
         Annotated[str, Meta(pattern=r"^(0-0|[1-9][0-9]{3,4}-[1-9][0-9]{3,4})\Z")],
         about(
-            "Ports of nodes to which the server connects for Jupyter services, `fetchml exec`, the "
-            "shell and ports of tasks, as `40000-40999`. One for each such task of a node. `0-0`: "
-            "any port."
+            "Range of node ports for connections from the server: Jupyter services, `fetchml "
+            "exec`, the shell, and ports of tasks. Example: `40000-40999`. Each such task uses "
+            "one port of its node. `0-0`: any port."
         ),
     ] = "0-0"
     max_pending: Annotated[
         AtLeastOne,
         about(
-            "Most tasks that Slurm holds pending for this server. Others wait in the server's own "
-            "queue."
+            "Maximum number of this server's tasks that are pending in Slurm. Further tasks wait "
+            "in the server's own queue."
         ),
     ] = 1000
     user_max_pending: Annotated[
-        AtLeastOne, about("Most tasks of one user that Slurm holds pending.")
+        AtLeastOne, about("Maximum number of tasks per user that are pending in Slurm.")
     ] = 500
     lost_after: Annotated[
         Count,
         about(
-            "Seconds after which a task that has started, and whose job Slurm lost sight of, "
-            "counts as lost and is retried. It may still run on a node that is cut off. 0: never; "
-            "it can be cancelled."
+            "Seconds after which a started task counts as lost, and is retried, if Slurm no "
+            "longer reports its job. The task may still be running on a disconnected node. 0: "
+            "never; such a task can be cancelled."
         ),
     ] = 0
     lease_seconds: Annotated[
         Annotated[int, Meta(ge=0, le=86_400)],
         about(
-            "Seconds that a task goes on when its node can't write to the shared folder. After "
-            "them the node ends it. A task whose node is silent to Slurm too counts as lost, and "
-            "is retried, when its lease was not renewed for twice as long. 0: no lease; "
-            "such a task goes on, and is never started a second time by itself."
+            "Seconds that a task may run while its node cannot write to the shared directory. "
+            "Then the node ends the task. If Slurm does not reach the node either, the server "
+            "declares the task lost and retries it once the lease has not been renewed for twice "
+            "this time. 0: no leases; such a task keeps running, and the server never starts it a "
+            "second time on its own."
         ),
     ] = 0
     allow_root: Annotated[
-        bool, about("Let a server of root run tasks on the nodes: they are root there.")
+        bool, about("Allow a server that runs as root to run tasks on the nodes, as root.")
     ] = False
 
 
@@ -822,16 +834,15 @@ class Settings(msgspec.Struct, frozen=True):
     data_dir: Annotated[
         Path,
         about(
-            "The folder of everything that the server keeps. A data directory belongs to one "
-            "server.",
-            default="`/var/lib/fetchml` for root and for its owner, else "
+            "Directory for everything that the server stores. One server per data directory.",
+            default="`/var/lib/fetchml` if root or its owner runs the server, else "
             "`$XDG_STATE_HOME/fetchml` or `~/.local/state/fetchml`",
         ),
     ] = msgspec.field(default_factory=default_data_dir)
     volumes: Annotated[
         dict[VolumeName, VolumeSettings],
         about(
-            "Folders of this host that tasks may mount, each a table `[volumes.NAME]` with `path`, "
+            "Host directories that tasks may mount. Each is a table `[volumes.NAME]` with `path`, "
             "`mode` (`ro` or `rw`), `users` and `max_gb` ([volumes](volumes.md)).",
             default="none",
         ),

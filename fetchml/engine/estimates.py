@@ -20,10 +20,10 @@ from fetchml.ports.cluster import Cluster
 from fetchml.system.background import BackgroundWork
 from fetchml.views import StartEstimate
 
-KEPT = 50
+WAITS_KEPT = 50
 """Newest waits of tasks with the same resources."""
-KEPT_OF_ALL = 200
-KINDS = 1_000
+WAITS_KEPT_OF_ALL = 200
+WAIT_KINDS = 1_000
 """Kinds of tasks, by resources. The least recent one is forgotten first."""
 _P50, _P90 = 5, 9
 """Of the ten quantiles."""
@@ -34,7 +34,9 @@ class WaitTimes:
 
     def __init__(self, ended: Iterable[Task] = ()) -> None:
         """`ended`: the newest that are known, in any order."""
-        self._times = TimesByKind[Resources](kept=KEPT, kept_of_all=KEPT_OF_ALL, kinds=KINDS)
+        self._times = TimesByKind[Resources](
+            kept=WAITS_KEPT, kept_of_all=WAITS_KEPT_OF_ALL, kinds=WAIT_KINDS
+        )
         for task in sorted(ended, key=lambda task: task.allocated_at or 0):
             self.learn(task)
 
@@ -51,10 +53,10 @@ class WaitTimes:
         return Estimate(task.created_at + quantiles[_P50], task.created_at + quantiles[_P90])
 
 
-KEPT = 100
+RUNS_KEPT = 100
 """Newest run times of similar tasks."""
-KEPT_OF_ALL = 400
-KINDS = 5_000
+RUNS_KEPT_OF_ALL = 400
+RUN_KINDS = 5_000
 """Kinds of tasks, by name or by resources. The least recent one is forgotten first."""
 ENOUGH = 3
 """Run times of one kind from which on those of less similar tasks are not used."""
@@ -104,7 +106,9 @@ class RunTimes:
 
     def __init__(self, ended: Iterable[Task] = ()) -> None:
         """`ended`: the newest that are known, in any order."""
-        self._times = TimesByKind[Kind](kept=KEPT, kept_of_all=KEPT_OF_ALL, kinds=KINDS)
+        self._times = TimesByKind[Kind](
+            kept=RUNS_KEPT, kept_of_all=RUNS_KEPT_OF_ALL, kinds=RUN_KINDS
+        )
         for task in sorted(ended, key=lambda task: task.ended_at or 0):
             self.learn(task)
 
@@ -158,7 +162,7 @@ MAX_WAITING_FOR_NEW = 2_000
 """A longer queue has no estimates of tasks that are not submitted: each takes a simulation."""
 TURN_SECONDS = 0.2
 """Longest time for which an estimate of a new task waits for that of another user."""
-KEPT = 50_000
+FIRST_KEPT = 50_000
 """First estimates that are kept to be compared with the true starts."""
 
 log = logging.getLogger(__name__)
@@ -254,7 +258,7 @@ class Estimates:
         found = found or self._wait_times.start_of(task)
         if found is None:
             return None
-        if len(self._first) < KEPT:
+        if len(self._first) < FIRST_KEPT:
             self._first.setdefault(task.id, found)
         return self._shown(found, self._clock())
 
@@ -309,5 +313,5 @@ class Estimates:
             known = {}
         self._known, self._known_at = known, now
         for task_id, found in known.items():
-            if len(self._first) < KEPT and task_id in self._state.queue:
+            if len(self._first) < FIRST_KEPT and task_id in self._state.queue:
                 self._first.setdefault(task_id, found)

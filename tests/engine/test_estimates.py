@@ -21,7 +21,15 @@ from fetchml.core.reactor import step
 from fetchml.core.scheduling.estimate import UNKNOWN_MS, Estimate, estimate_one
 from fetchml.core.state import ClusterLimits, Limits, State
 from fetchml.engine import estimates as module
-from fetchml.engine.estimates import AT_ONCE, ENOUGH, KEPT, KINDS, Estimates, RunTimes, WaitTimes
+from fetchml.engine.estimates import (
+    AT_ONCE,
+    ENOUGH,
+    RUN_KINDS,
+    RUNS_KEPT,
+    Estimates,
+    RunTimes,
+    WaitTimes,
+)
 from fetchml.ports.cluster import Node, NodeReading
 from fetchml.ports.launcher import LaunchSpec
 from tests.support import invariants, tasks
@@ -96,18 +104,18 @@ def test_tasks_that_never_ran_are_not_learned_from() -> None:
 
 
 def test_only_the_newest_run_times_are_kept() -> None:
-    times = RunTimes([ran(9, at=at) for at in range(KEPT)])
-    for at in range(KEPT):
+    times = RunTimes([ran(9, at=at) for at in range(RUNS_KEPT)])
+    for at in range(RUNS_KEPT):
         times.learn(ran(1, at=at))
     assert set(times(task("new"))) == {MINUTE}
-    for number in range(KINDS + 10):
+    for number in range(RUN_KINDS + 10):
         times.learn(ran(1, job_name=f"job{number}"))
-    assert len(times._times._kinds) == KINDS
+    assert len(times._times._kinds) == RUN_KINDS
 
 
 def test_restored_run_times_may_come_in_any_order() -> None:
-    old = [ran(9, at=at) for at in range(KEPT)]
-    new = [ran(1, at=10**9 + at) for at in range(KEPT)]
+    old = [ran(9, at=at) for at in range(RUNS_KEPT)]
+    new = [ran(1, at=10**9 + at) for at in range(RUNS_KEPT)]
     assert set(RunTimes([*new, *old])(task("new"))) == {MINUTE}
 
 

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from fetchml.core.model import Task, Value
 from fetchml.core.requests import checks
-from fetchml.core.requests.checks import Id, Time, UserName, Violation, milliseconds
+from fetchml.core.requests.checks import MAX_ITEMS, Id, Time, UserName, Violation, milliseconds
 
 MARGIN_MS = 120_000
 """Time that a task is granted beside its time limit: to be prepared, and to be stopped."""
@@ -128,7 +128,7 @@ class BookingRequest(msgspec.Struct, frozen=True):
     user_id: UserName
     ends_at: Time
     starts_at: Time | None = None
-    gpu_uuids: Annotated[tuple[Id, ...], Meta(min_length=1)] = ()
+    gpu_uuids: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=MAX_ITEMS)] = ()
     gpu: Annotated[int, Meta(ge=1, le=MOST_GPUS)] | None = None
 
 

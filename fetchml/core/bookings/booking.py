@@ -162,15 +162,15 @@ def _times(new: NewBooking, starts_at: int, now: int) -> Iterable[Violation]:
         yield Violation("ends_at", "must be at most 31 days after starts_at")
 
 
-def _gpus(new: NewBooking, known: frozenset[str]) -> Iterable[Violation]:
+def _gpus(new: NewBooking, uuids: frozenset[str]) -> Iterable[Violation]:
     if bool(new.gpu_uuids) == bool(new.gpu):
         yield Violation("gpu_uuids", "must name GPUs, or gpu must be their number: one of both")
     elif len(set(new.gpu_uuids)) < len(new.gpu_uuids):
         yield Violation("gpu_uuids", "must not name a GPU twice")
-    elif unknown := [uuid for uuid in new.gpu_uuids if uuid not in known]:
+    elif unknown := [uuid for uuid in new.gpu_uuids if uuid not in uuids]:
         yield Violation("gpu_uuids", f"there is no GPU {unknown[0][:96]!r}")
-    elif new.gpu > len(known):
-        yield Violation("gpu", f"asks for {new.gpu}, this host has {len(known)}")
+    elif new.gpu > len(uuids):
+        yield Violation("gpu", f"asks for {new.gpu}, this host has {len(uuids)}")
 
 
 def choose(

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from fetchml.core.model import Task, Value
 from fetchml.core.requests import checks
-from fetchml.core.requests.checks import Id, Time, UserName, Violation, milliseconds
+from fetchml.core.requests.checks import MAX_ITEMS, Id, Time, UserName, Violation, milliseconds
 
 MARGIN_MS = 120_000
 """Time that a task is granted beside its time limit: to be prepared, and to be stopped."""
@@ -128,7 +128,7 @@ class BookingRequest(msgspec.Struct, frozen=True):
     user_id: UserName
     ends_at: Time
     starts_at: Time | None = None
-    gpu_uuids: Annotated[tuple[Id, ...], Meta(min_length=1)] = ()
+    gpu_uuids: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=MAX_ITEMS)] = ()
     gpu: Annotated[int, Meta(ge=1, le=MOST_GPUS)] | None = None
 
 
@@ -162,15 +162,15 @@ def _times(new: NewBooking, starts_at: int, now: int) -> Iterable[Violation]:
         yield Violation("ends_at", "must be at most 31 days after starts_at")
 
 
-def _gpus(new: NewBooking, known: frozenset[str]) -> Iterable[Violation]:
+def _gpus(new: NewBooking, uuids: frozenset[str]) -> Iterable[Violation]:
     if bool(new.gpu_uuids) == bool(new.gpu):
         yield Violation("gpu_uuids", "must name GPUs, or gpu must be their number: one of both")
     elif len(set(new.gpu_uuids)) < len(new.gpu_uuids):
         yield Violation("gpu_uuids", "must not name a GPU twice")
-    elif unknown := [uuid for uuid in new.gpu_uuids if uuid not in known]:
+    elif unknown := [uuid for uuid in new.gpu_uuids if uuid not in uuids]:
         yield Violation("gpu_uuids", f"there is no GPU {unknown[0][:96]!r}")
-    elif new.gpu > len(known):
-        yield Violation("gpu", f"asks for {new.gpu}, this host has {len(known)}")
+    elif new.gpu > len(uuids):
+        yield Violation("gpu", f"asks for {new.gpu}, this host has {len(uuids)}")
 
 
 def choose(

@@ -86,7 +86,7 @@ def fault(filters: Filters) -> Violation | None:
     return None
 
 
-def label(given: str) -> Label:
+def label(text: str) -> Label:
     """Split `key=value`. The first `=` ends the key."""
-    key, equals, value = given.partition("=")
+    key, equals, value = text.partition("=")
     return key, value if equals else None

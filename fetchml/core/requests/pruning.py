@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from fetchml.core.model import Status, Value
-from fetchml.core.requests.checks import Amount, UserName, Violation, read
+from fetchml.core.requests.checks import MAX_ITEMS, Amount, UserName, Violation, read
 
 MOST_AT_ONCE = 200
 """Tasks or snapshots that one request removes; the reply counts the rest."""
@@ -67,8 +67,10 @@ class FinalStatus(StrEnum):
 
 class PruneRequest(msgspec.Struct, frozen=True):
     older_than_seconds: Amount
-    kinds: Annotated[tuple[What, ...], Meta(min_length=1)] = (What.TASKS,)
-    states: Annotated[tuple[FinalStatus, ...], Meta(min_length=1)] | None = None
+    kinds: Annotated[tuple[What, ...], Meta(min_length=1, max_length=MAX_ITEMS)] = (What.TASKS,)
+    states: Annotated[tuple[FinalStatus, ...], Meta(min_length=1, max_length=MAX_ITEMS)] | None = (
+        None
+    )
     user_id: UserName | None = None
     apply: bool = False
 

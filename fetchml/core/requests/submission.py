@@ -208,7 +208,7 @@ class Amounts(Protocol):
 
 def resource_violations(asked: Amounts, capacity: Resources, limits: TaskLimits) -> list[Violation]:
     """Return the violations of a request for more than the host has or a task may have."""
-    found = []
+    violations = []
     for name, amount, has, may in (
         ("cpu", asked.cpu, capacity.cpu, limits.max_cpu),
         ("memory_gb", asked.memory_gb, capacity.memory_gb, limits.max_memory_gb),
@@ -217,11 +217,11 @@ def resource_violations(asked: Amounts, capacity: Resources, limits: TaskLimits)
         if not amount:
             continue
         if fault := excess(amount, has):
-            found.append(Violation(name, fault))
+            violations.append(Violation(name, fault))
         elif may and amount > may:
             rule = f"asks for {amount}, a task may have {may} ([tasks] max_{name})"
-            found.append(Violation(name, rule))
-    return found
+            violations.append(Violation(name, rule))
+    return violations
 
 
 def timeout_violations(asked: int | None, limits: TaskLimits) -> list[Violation]:
@@ -352,31 +352,33 @@ def _with_project(request: Mapping[str, object], project: ProjectFile) -> Mappin
 def _violations(asked: TaskRequest, rules: SubmissionRules, capacity: Resources) -> list[Violation]:
     """Return the violations of the server's limits, and of fields that don't fit each other."""
     limits = rules.defaults.limits
-    found = resource_violations(asked, capacity, limits)
-    found += timeout_violations(asked.timeout_seconds, limits)
+    violations = resource_violations(asked, capacity, limits)
+    violations += timeout_violations(asked.timeout_seconds, limits)
     image, warn, limit = asked.image, asked.warn_seconds, asked.timeout_seconds
     is_named = image is not None and image != rules.defaults.image
     if is_named and (fault := images.fault(image or "", rules.allow_images)):
-        found.append(Violation("image", fault))
+        violations.append(Violation("image", fault))
     if asked.slurm and (fault := slurm.fault(asked.slurm, asked.gpu or 0, rules.slurm_allow)):
-        found.append(Violation("slurm", fault))
+        violations.append(Violation("slurm", fault))
     if asked.may_idle and not rules.allow_may_idle:
         rule = "is not allowed on this server ([gpu] may_idle)"
-        found.append(Violation("may_idle", rule))
+        violations.append(Violation("may_idle", rule))
     if asked.checkpoint_from is not None and asked.checkpoint is False:
-        found.append(Violation("checkpoint_from", "needs a checkpoint: leave out checkpoint=false"))
+        violations.append(
+            Violation("checkpoint_from", "needs a checkpoint: leave out checkpoint=false")
+        )
     if limit and limit <= warn:
         rule = f"must be less than timeout_seconds, which is {limit}"
-        found.append(Violation("warn_seconds", rule))
+        violations.append(Violation("warn_seconds", rule))
     if asked.secrets and (fault := secrets.env_fault(asked.secrets, asked.env or ())):
-        found.append(Violation("secrets", fault))
+        violations.append(Violation("secrets", fault))
     if asked.dataset_specs and (fault := _datasets_fault(asked, rules)):
-        found.append(Violation("dataset_specs", fault))
+        violations.append(Violation("dataset_specs", fault))
     if asked.notify and (fault := address_fault(asked.notify, rules.notify_addresses)):
-        found.append(Violation("notify", fault))
+        violations.append(Violation("notify", fault))
     if asked.environment is not None and asked.environment.source and asked.snapshot_id is None:
-        found.append(Violation("environment", NO_SNAPSHOT))
-    return found
+        violations.append(Violation("environment", NO_SNAPSHOT))
+    return violations
 
 
 def _task_spec(asked: TaskRequest, defaults: Defaults) -> TaskSpec:

@@ -49,11 +49,11 @@ class Volume(Value, frozen=True):
         return not self.users or user in self.users
 
 
-def fault(names: Sequence[str], user: str, known: Mapping[str, Volume]) -> str | None:
+def fault(names: Sequence[str], user: str, configured: Mapping[str, Volume]) -> str | None:
     """Return why a task of this user can't have these volumes; `None` if it can. A volume of others
     does not show that it exists."""
     for name in names:
-        if name not in known or not known[name].is_for(user):
+        if name not in configured or not configured[name].is_for(user):
             return f"there is no volume {name!r} that you may use"
     return None
 
@@ -64,14 +64,14 @@ def room_fault(name: str, volume: Volume, used: Used, most_files: int) -> str | 
     if volume.read_only or not volume.max_bytes:
         return None
     if used.bytes >= volume.max_bytes:
-        found = f"takes {size(used.bytes)} of {size(volume.max_bytes)} allowed"
+        reason = f"takes {size(used.bytes)} of {size(volume.max_bytes)} allowed"
     elif used.files >= most_files:
-        found = f"has more than {most_files} files and folders, too many to be counted"
+        reason = f"has more than {most_files} files and folders, too many to be counted"
     else:
         return None
     return (
-        f"The volume {name} {found}: remove files from it, or ask the owner of the server to raise "
-        f"[volumes.{name}] max_gb"
+        f"The volume {name} {reason}: remove files from it, or ask the owner of the server to "
+        f"raise [volumes.{name}] max_gb"
     )
 
 

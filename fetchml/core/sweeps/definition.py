@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from fetchml.core.requests import checks
-from fetchml.core.requests.checks import NULL, Amount, Violation, also, line, rules_of
+from fetchml.core.requests.checks import MAX_ENTRIES, NULL, Amount, Violation, also, line, rules_of
 from fetchml.core.sweeps.model import Mode
 from fetchml.core.sweeps.search_space import (
     MAX_TASKS,
@@ -34,10 +34,10 @@ _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 class SweepRequest(msgspec.Struct, frozen=True):
     """A request for a sweep. `None`: not in the request."""
 
-    task: dict[str, Any]
+    task: Annotated[dict[str, Any], Meta(max_length=MAX_ENTRIES)]
     """The request of a task, whose rules are those of `submission`."""
     name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, extra=also(line))] = ""
-    parameters: dict[str, Any] | None = None
+    parameters: Annotated[dict[str, Any], Meta(max_length=MAX_ENTRIES)] | None = None
     mode: Mode = Mode.GRID
     samples: Annotated[int, Meta(ge=1, le=MAX_TASKS)] | None = None
     random_seed: Amount | None = None

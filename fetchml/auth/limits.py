@@ -2,8 +2,7 @@
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 
@@ -18,6 +17,7 @@ from fetchml.errors import (
     TooManyConnections,
     TooManyStreams,
 )
+from fetchml.system.caller_budget import CallerBudget
 
 _ROUNDING = 1e-9
 """A caller that waits as long as `retry_after` returned has a token, however times round."""
@@ -88,58 +88,6 @@ class WrongKeys:
             now, caller = self._clock(), caller_of(address)
             if self._limiter.take(caller, now) is None:
                 raise RateLimited(self._limiter.retry_after(caller, now))
-
-
-class CallerBudget:
-    """Counts what callers hold of one resource. Callers that hold nothing take no memory."""
-
-    def __init__(
-        self,
-        by_caller: int,
-        in_all: int | None,
-        *,
-        caller_error: Callable[[], RequestError],
-        total_error: Callable[[], RequestError],
-    ) -> None:
-        """`in_all`: the limit of all callers together; `None` if there is none. The errors are
-        raised at the caller's limit and at the limit of all."""
-        self._by_caller = by_caller
-        self._in_all = in_all
-        self._caller_error = caller_error
-        self._total_error = total_error
-        self._held = Counter[str]()
-        self.total = 0
-        """Amount that all callers hold."""
-        self.refused = 0
-        """Number of refusals."""
-
-    def take(self, caller: str, size: int) -> None:
-        """Reserve an amount. Raises one of the two errors."""
-        held = self._held.get(caller, 0)
-        if held + size > self._by_caller:
-            self.refused += 1
-            raise self._caller_error()
-        if self._in_all is not None and self.total + size > self._in_all:
-            self.refused += 1
-            raise self._total_error()
-        self._held[caller] = held + size
-        self.total += size
-
-    def give_back(self, caller: str, size: int) -> None:
-        """Release a reserved amount."""
-        self.total -= size
-        self._held[caller] -= size
-        if not self._held[caller]:
-            del self._held[caller]
-
-    @contextmanager
-    def hold(self, caller: str, size: int = 1) -> Iterator[None]:
-        """Reserve an amount while inside. Raises as `take` does."""
-        self.take(caller, size)
-        try:
-            yield
-        finally:
-            self.give_back(caller, size)
 
 
 def byte_budget(what: str, *, by_caller: int, in_all: int) -> CallerBudget:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import re
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 
@@ -29,6 +28,7 @@ from fetchml.snapshots.files import NewSnapshot, SnapshotFiles
 from fetchml.snapshots.records import SnapshotRecords
 from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, UnreadableArchive
 from fetchml.system.background import BackgroundWork
+from fetchml.system.caller_budget import CallerBudget
 from fetchml.system.threads import WorkerThreads, run_in_thread
 
 MAX_SNAPSHOTS = 10_000
@@ -64,7 +64,12 @@ class SnapshotUploads:
         self._usage = usage
         self._has_room = has_room
         self._background = background
-        self._under_way = Counter[str]()
+        self._uploading = CallerBudget(
+            MAX_UPLOADS,
+            caller_error=lambda: Unavailable(
+                f"{MAX_UPLOADS} of your uploads are under way: wait for one to end"
+            ),
+        )
         """By user."""
         self._unpacking = WorkerThreads("snapshot-unpack", 2, has_room=has_room)
 
@@ -88,23 +93,16 @@ class SnapshotUploads:
         if not self._has_room():
             raise DiskFull
         self._usage.require_room(who.user)
-        if self._under_way[who.user] >= MAX_UPLOADS:
-            raise Unavailable(f"{MAX_UPLOADS} of your uploads are under way: wait for one to end")
-        self._under_way[who.user] += 1
-        try:
-            with _as_request_errors():
-                new = self._files.begin()
-                try:
-                    await self._receive(new, archive)
-                    unpack = partial(new.unpack, self._limits)
-                    snapshot_id = await self._unpacking.run(unpack)
-                except BaseException:
-                    await run_in_thread(self._files.discard, new)
-                    raise
-                keep = self._keep(who, new, snapshot_id, git_commit, git_dirty)
-                return await self._background.run_to_completion(keep)
-        finally:
-            self._under_way[who.user] -= 1
+        with self._uploading.hold(who.user), _as_request_errors():
+            new = self._files.begin()
+            try:
+                await self._receive(new, archive)
+                snapshot_id = await self._unpacking.run(partial(new.unpack, self._limits))
+            except BaseException:
+                await run_in_thread(self._files.discard, new)
+                raise
+            keep = self._keep(who, new, snapshot_id, git_commit, git_dirty)
+            return await self._background.run_to_completion(keep)
 
     async def _receive(self, new: NewSnapshot, archive: AsyncIterator[bytes]) -> None:
         most = self._limits.max_bytes

@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from fetchml.auth.limits import CallerBudget, byte_budget
+from fetchml.auth.limits import byte_budget
+from fetchml.system.caller_budget import CallerBudget
 
 REPLIES_BY_CALLER = 64 << 20
 REPLIES_IN_ALL = 256 << 20

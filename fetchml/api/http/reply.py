@@ -10,7 +10,8 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
 from fetchml.api.http.errors import SERVER
-from fetchml.auth.limits import CallerBudget, RateState, byte_budget
+from fetchml.auth.limits import RateState, byte_budget
+from fetchml.system.caller_budget import CallerBudget
 from fetchml.system.pacing import Pace
 
 JSON = {"Content-Type": "application/json", "Server": SERVER}

@@ -132,31 +132,31 @@ class SnapshotUploads:
         locks = self._records.locks
         # One after the other for each user: together they must not exceed the quota.
         async with locks.hold(snapshot_id), locks.hold(("user", who.user)):
-            known = self._records.get(snapshot_id)
+            earlier = self._records.get(snapshot_id)
             now = self._records.clock()
             upload = Upload(now, now, git_commit, git_dirty)
             try:
-                self._require_place(who.user, new, known)
+                self._require_place(who.user, new, earlier)
             except RequestError:
                 await asyncio.to_thread(self._files.discard, new)
                 raise
-            if known is None:
+            if earlier is None:
                 await asyncio.to_thread(self._files.keep, new, snapshot_id)
                 record = _first_record(new, snapshot_id, who.user, upload)
             else:
                 await asyncio.to_thread(self._files.discard, new)
-                record = _uploaded_again(known, new, who.user, upload)
+                record = _uploaded_again(earlier, new, who.user, upload)
             await self._records.put(record)
         await self._audit.done(who, Action.SNAPSHOT_UPLOAD, snapshot_id)
         # A private server does not reveal what others have uploaded.
-        is_new = known is None or not self._records.may_see(who, known)
+        is_new = earlier is None or not self._records.may_see(who, earlier)
         return self._records.view(who, record), is_new
 
-    def _require_place(self, user: str, new: NewSnapshot, known: Snapshot | None) -> None:
+    def _require_place(self, user: str, new: NewSnapshot, earlier: Snapshot | None) -> None:
         """Raises StorageQuotaReached, Unavailable."""
-        if known is None or user not in known.users:
+        if earlier is None or user not in earlier.users:
             self._usage.require_room(user, new.disk_bytes)
-        if known is not None:
+        if earlier is not None:
             return
         if len(self._records) >= MAX_SNAPSHOTS:
             raise Unavailable(
@@ -183,12 +183,12 @@ def _first_record(new: NewSnapshot, snapshot_id: str, user: str, upload: Upload)
     )
 
 
-def _uploaded_again(known: Snapshot, new: NewSnapshot, user: str, upload: Upload) -> Snapshot:
+def _uploaded_again(earlier: Snapshot, new: NewSnapshot, user: str, upload: Upload) -> Snapshot:
     used_at = upload.used_at
-    users = known.users if user in known.users else (*known.users, user)
-    upload = replace(known.uploads.get(user, upload), used_at=used_at)
-    uploads = {**known.uploads, user: upload}
-    return replace(known, parsed=new.parsed, users=users, used_at=used_at, uploads=uploads)
+    users = earlier.users if user in earlier.users else (*earlier.users, user)
+    upload = replace(earlier.uploads.get(user, upload), used_at=used_at)
+    uploads = {**earlier.uploads, user: upload}
+    return replace(earlier, parsed=new.parsed, users=users, used_at=used_at, uploads=uploads)
 
 
 @contextlib.contextmanager

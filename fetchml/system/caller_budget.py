@@ -38,7 +38,8 @@ class CallerBudget:
             raise self._caller_error()
         if self._in_all is not None and self.total + size > self._in_all:
             self.refused += 1
-            raise (self._total_error or self._caller_error)()
+            error = self._total_error or self._caller_error
+            raise error()
         self._held[caller] = held + size
         self.total += size
 

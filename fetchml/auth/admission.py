@@ -10,7 +10,7 @@ import msgspec
 
 from fetchml.auth.key_tokens import LinkTickets, PortVisits, SignInCodes
 from fetchml.auth.keyring import Keyring
-from fetchml.auth.limits import RateLimiter, RateState, StreamLimit, WrongKeys
+from fetchml.auth.limits import RateLimiter, RateState, WrongKeys, stream_limit
 from fetchml.auth.sessions import SESSION_OVER, Session, Sessions
 from fetchml.config.proxies import Proxies, caller_of
 from fetchml.core.model import Key, Principal, Role
@@ -71,9 +71,9 @@ class Admission:
         self._clock = clock
         self._limiter = limiter
         self._wrong_keys = WrongKeys(clock, enabled=limiter is not None)
-        self._streams_of_keys = StreamLimit(streams_per_key)
-        self._keyless_streams = StreamLimit(streams_per_address, KEYLESS_STREAMS)
-        self._keyless_calls = StreamLimit(calls_per_address, KEYLESS_CALLS)
+        self._streams_of_keys = stream_limit(streams_per_key)
+        self._keyless_streams = stream_limit(streams_per_address, KEYLESS_STREAMS)
+        self._keyless_calls = stream_limit(calls_per_address, KEYLESS_CALLS)
         self.streams_per_key = streams_per_key
         self.streams_per_address = streams_per_address
         self.calls_per_address = calls_per_address

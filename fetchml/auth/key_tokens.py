@@ -71,8 +71,8 @@ class KeyTokens(Generic[T]):
         """Return the token of a secret, once; `None` if there is none now."""
         return self._valid(self._by_digest.pop(digest_of(secret), None))
 
-    def _valid(self, found: KeyToken[T] | None) -> KeyToken[T] | None:
-        return found if found is not None and found.expires_at > self._keyring.now() else None
+    def _valid(self, entry: KeyToken[T] | None) -> KeyToken[T] | None:
+        return entry if entry is not None and entry.expires_at > self._keyring.now() else None
 
 
 CODE_MS = 120_000
@@ -102,13 +102,13 @@ class SignInCodes:
     def find(self, code: str) -> str | None:
         """Return the id of the code's key, without using the code up; `None` if there is no such
         code now."""
-        found = self._codes.find(code)
-        return None if found is None else found.key_id
+        entry = self._codes.find(code)
+        return None if entry is None else entry.key_id
 
     def use(self, code: str) -> str | None:
         """Return the id of the code's key, once; `None` if there is no such code now."""
-        found = self._codes.take(code)
-        return None if found is None else found.key_id
+        entry = self._codes.take(code)
+        return None if entry is None else entry.key_id
 
 
 LINK_TICKET_MS = 60_000
@@ -140,10 +140,10 @@ class LinkTickets:
     def use(self, ticket: str, path: str) -> Session | None:
         """Return the ticket's session, once; `None` if there is no such ticket now, or it is for
         another path."""
-        found = self._tickets.take(ticket)
-        if found is None or found.value.path_digest != _digest(path):
+        entry = self._tickets.take(ticket)
+        if entry is None or entry.value.path_digest != _digest(path):
             return None
-        return found.value.session
+        return entry.value.session
 
 
 def _digest(path: str) -> str:
@@ -195,19 +195,19 @@ class PortVisits:
     def use(self, ticket: str, port: TaskPort) -> str | None:
         """Return the token of a new visit, once for each ticket; `None` if there is no such ticket
         now. Raises Overloaded."""
-        found = self._visits.take(ticket)
-        if found is None or not self._is_for(found.value, port) or not found.value.is_ticket:
+        entry = self._visits.take(ticket)
+        if entry is None or not self._is_for(entry.value, port) or not entry.value.is_ticket:
             return None
-        visit = found.value._replace(is_ticket=False)
-        return self._visits.create(found.key_id, VISIT_MS, visit)[0]
+        visit = entry.value._replace(is_ticket=False)
+        return self._visits.create(entry.key_id, VISIT_MS, visit)[0]
 
     def find(self, token: str, port: TaskPort) -> tuple[Key, Session | None] | None:
         """Return the key and the session of a visit to this port; `None` if there is none now."""
-        found = self._visits.find(token)
-        if found is None or not self._is_for(found.value, port) or found.value.is_ticket:
+        entry = self._visits.find(token)
+        if entry is None or not self._is_for(entry.value, port) or entry.value.is_ticket:
             return None
-        key = self._keyring.use(found.key_id)
-        return None if key is None else (key, found.value.session)
+        key = self._keyring.use(entry.key_id)
+        return None if key is None else (key, entry.value.session)
 
     def _is_for(self, visit: Visit, port: TaskPort) -> bool:
         is_open = visit.session is None or self._sessions.is_open(visit.session)

@@ -1,15 +1,23 @@
-"""Limits on callers: the rate of their requests, their open streams, and their connections."""
+"""Limits on callers: request rates, bytes that the server holds for them, streams, connections."""
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 
 import msgspec
 
 from fetchml.config.proxies import caller_of
-from fetchml.errors import Overloaded, RateLimited, RequestError, TooManyConnections, TooManyStreams
+from fetchml.errors import (
+    Overloaded,
+    RateLimited,
+    RequestError,
+    TooManyBytes,
+    TooManyConnections,
+    TooManyStreams,
+)
+from fetchml.system.caller_budget import CallerBudget
 
 _ROUNDING = 1e-9
 """A caller that waits as long as `retry_after` returned has a token, however times round."""
@@ -82,37 +90,24 @@ class WrongKeys:
                 raise RateLimited(self._limiter.retry_after(caller, now))
 
 
-class StreamLimit:
-    """Counts open streams by caller. A caller without one takes no memory."""
+def byte_budget(what: str, *, by_caller: int, in_all: int) -> CallerBudget:
+    """Limit the bytes that the server holds for one purpose. `what`: the plural noun in errors."""
+    return CallerBudget(
+        by_caller,
+        in_all,
+        caller_error=partial(TooManyBytes, what, by_caller),
+        total_error=partial(Overloaded, f"The server holds too many bytes of {what}"),
+    )
 
-    def __init__(self, per_caller: int, in_all: int | None = None) -> None:
-        """`in_all`: the limit of all callers together; `None` if there is none."""
-        self._per_caller = per_caller
-        self._in_all = in_all
-        self._count = 0
-        self._open = Counter[str]()
 
-    @contextmanager
-    def hold(self, caller: str) -> Iterator[None]:
-        """Count a stream of this caller while inside. Raises TooManyStreams, Overloaded."""
-        if self._open[caller] >= self._per_caller:
-            self._forget(caller)
-            raise TooManyStreams(self._per_caller)
-        if self._in_all is not None and self._count >= self._in_all:
-            self._forget(caller)
-            raise Overloaded("The server has too many streams without a key")
-        self._open[caller] += 1
-        self._count += 1
-        try:
-            yield
-        finally:
-            self._open[caller] -= 1
-            self._count -= 1
-            self._forget(caller)
-
-    def _forget(self, caller: str) -> None:
-        if not self._open[caller]:
-            del self._open[caller]
+def stream_limit(per_caller: int, in_all: int | None = None) -> CallerBudget:
+    """Limit open streams. `in_all`: of all callers together, which have no key then."""
+    return CallerBudget(
+        per_caller,
+        in_all,
+        caller_error=partial(TooManyStreams, per_caller),
+        total_error=partial(Overloaded, "The server has too many streams without a key"),
+    )
 
 
 SHARE_OF_ONE = 1 / 4

@@ -53,9 +53,9 @@ def audit(
     )
     if since is not None:
         request.since.CopyFrom(Timestamp(seconds=max(0, int(time.time()) - since)))
-    found = client.call(Rpc("AuditService/ListAudit", request, audit_pb2.AuditList))
-    whole = {"entries": [], **to_json(found)}
-    print_list(output, whole, found.entries, lambda: _table(found, wide=output.kind == "wide"))
+    reply = client.call(Rpc("AuditService/ListAudit", request, audit_pb2.AuditList))
+    whole = {"entries": [], **to_json(reply)}
+    print_list(output, whole, reply.entries, lambda: _table(reply, wide=output.kind == "wide"))
 
 
 def _table(found: audit_pb2.AuditList, *, wide: bool) -> FittedTable:

@@ -44,21 +44,26 @@ def ls(client: Client, user_id: str, limit: int, output: Output) -> None:
     environment.
     """
     with valid_text():
-        found = client.environments(user_id=user_id, limit=limit)
-    whole = {"environments": [], **to_json(found)}
-    print_list(output, whole, found.environments, lambda: environment_table(found.environments))
-    beyond = found.total - len(found.environments)
+        environments = client.environments(user_id=user_id, limit=limit)
+    whole = {"environments": [], **to_json(environments)}
+    print_list(
+        output,
+        whole,
+        environments.environments,
+        lambda: environment_table(environments.environments),
+    )
+    beyond = environments.total - len(environments.environments)
     if beyond > 0 and output.kind != "json":
         console(stderr=True).print(f"{beyond} more environments: use --limit", style="dim")
 
 
-def environment_table(found: Iterable[KeptEnvironment]) -> FittedTable:
+def environment_table(environments: Iterable[KeptEnvironment]) -> FittedTable:
     """Return the table of `fetchml env ls`."""
     shown = table(
         *("ID", "USER", "PACKAGES OF", "IMAGE", "SIZE", "TASKS", "BUILT", "USED"),
         spare=("BUILT", "IMAGE", "USER"),
     )
-    for each in found:
+    for each in environments:
         shown.add_row(
             each.id[:SHORT],
             clean(each.user_id),

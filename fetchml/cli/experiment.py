@@ -64,19 +64,19 @@ def create(
 @server_option
 def ls(client: Client, output: Output) -> None:
     """List experiments, newest first, with their tasks by status."""
-    found = client.experiments()
+    experiments = client.experiments()
     short_ids = output.kind == "table" and has_narrow_terminal()
-    whole = {"experiments": [to_json(each) for each in found]}
-    print_list(output, whole, found, lambda: _table(found, short_ids=short_ids))
+    whole = {"experiments": [to_json(each) for each in experiments]}
+    print_list(output, whole, experiments, lambda: _table(experiments, short_ids=short_ids))
 
 
-def _table(found: Iterable[Experiment], *, short_ids: bool) -> FittedTable:
+def _table(experiments: Iterable[Experiment], *, short_ids: bool) -> FittedTable:
     shown = table(
         *("ID", "NAME", "STATUS", "FAILED", "COMPLETED", "RUNNING", "QUEUED"),
         *("USER", "MADE", "NOTE"),
         spare=("NOTE", "MADE", "USER", "QUEUED", "RUNNING"),
     )
-    for each in found:
+    for each in experiments:
         counts = each.counts
         shown.add_row(
             short(each.id) if short_ids else each.id,
@@ -99,19 +99,19 @@ def _table(found: Iterable[Experiment], *, short_ids: bool) -> FittedTable:
 @server_option
 def show_one(client: Client, experiment_id: str, *, as_json: bool) -> None:
     """Show one experiment."""
-    found = client.get_experiment(id_of(client, experiment_id))
+    shown = client.get_experiment(id_of(client, experiment_id))
     if as_json:
-        print_json(found)
+        print_json(shown)
         return
-    counts = [(each.name, number) for each, number in found.counts.ListFields()]
+    counts = [(each.name, number) for each, number in shown.counts.ListFields()]
     lines = {
-        "id": found.id,
-        "name": found.name,
-        "status": enum_name(found, "status"),
-        "user": found.user_id,
-        "made": local_time(found.created_at),
-        "snapshot": found.commit_id,
-        "description": found.description,
+        "id": shown.id,
+        "name": shown.name,
+        "status": enum_name(shown, "status"),
+        "user": shown.user_id,
+        "made": local_time(shown.created_at),
+        "snapshot": shown.commit_id,
+        "description": shown.description,
         "tasks": str(sum(number for _, number in counts)),
         **{name: str(number) for name, number in counts if number},
     }
@@ -169,16 +169,16 @@ def compare(
       fetchml experiment compare "learning rates" --sort loss
     """
     wanted = client.get_experiment(id_of(client, experiment_id))
-    found = client.page(limit, experiment_id=wanted.id)
-    rows = compared(client, found.tasks)
+    page = client.page(limit, experiment_id=wanted.id)
+    rows = compared(client, page.tasks)
     if sort is not None:
         rows = sort_rows(rows, sort, descending=descending)
     elif descending:
         raise click.UsageError("--descending needs --sort")
     all_rows = [row_json(row) for row in rows]
     print_list(output, {"tasks": all_rows}, all_rows, lambda: comparison_table(rows))
-    if output.kind != "json" and found.total > len(found.tasks):
-        beyond = found.total - len(found.tasks)
+    if output.kind != "json" and page.total > len(page.tasks):
+        beyond = page.total - len(page.tasks)
         console(stderr=True).print(
             f"{counted(beyond, 'older task')} not shown: raise --limit", style="dim"
         )

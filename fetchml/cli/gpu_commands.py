@@ -54,9 +54,9 @@ def gpus(client: Client, output: Output, *, watch: bool) -> None:
     'fetchml gpu drain NUMBER' takes one out of service.
     """
     if not watch:
-        found = client.gpus()
-        whole = {"gpus": [], **to_json(found)}
-        print_list(output, whole, found.gpus, lambda: picture(client, found), name="uuid")
+        inventory = client.gpus()
+        whole = {"gpus": [], **to_json(inventory)}
+        print_list(output, whole, inventory.gpus, lambda: picture(client, inventory), name="uuid")
         return
     if output.kind == "json":
         while True:
@@ -84,24 +84,26 @@ class Away(Group):
     """A picture from before the server was lost, and a line that reports that."""
 
 
-def picture(client: Client, found: GpuList | None = None) -> RenderableType:
-    found = client.gpus() if found is None else found
-    held = any(gpu.task_ids for gpu in found.gpus) or any(node.task_ids for node in found.nodes)
-    return gpu_picture(found, _tasks(client) if held else [])
+def picture(client: Client, inventory: GpuList | None = None) -> RenderableType:
+    inventory = client.gpus() if inventory is None else inventory
+    held = any(gpu.task_ids for gpu in inventory.gpus) or any(
+        node.task_ids for node in inventory.nodes
+    )
+    return gpu_picture(inventory, _tasks(client) if held else [])
 
 
-def gpu_picture(found: GpuList, tasks: Iterable[Task]) -> RenderableType:
+def gpu_picture(inventory: GpuList, tasks: Iterable[Task]) -> RenderableType:
     """`tasks` are those that may hold GPUs."""
     lines: list[RenderableType] = []
-    if found.nodes:
-        lines.append(node_table(found, {task.id: task for task in tasks}))
-    elif found.gpus:
-        lines.append(_table(found.gpus, {task.id: task for task in tasks}))
+    if inventory.nodes:
+        lines.append(node_table(inventory, {task.id: task for task in tasks}))
+    elif inventory.gpus:
+        lines.append(_table(inventory.gpus, {task.id: task for task in tasks}))
     else:
-        lines.append(clean(f"No GPUs: {found.problem or 'none found'}"))
-    if found.gpus and found.problem:
-        lines.append(clean(f"The GPU driver has a problem: {found.problem}"))
-    lines += [clean(note) for note in found.notes]
+        lines.append(clean(f"No GPUs: {inventory.problem or 'none found'}"))
+    if inventory.gpus and inventory.problem:
+        lines.append(clean(f"The GPU driver has a problem: {inventory.problem}"))
+    lines += [clean(note) for note in inventory.notes]
     return Group(*lines)
 
 
@@ -114,14 +116,14 @@ def short(uuid: str) -> str:
     return uuid[:UUID_SHOWN]
 
 
-def _table(found: Iterable[Gpu], tasks: dict[str, Task]) -> Table:
+def _table(gpus: Iterable[Gpu], tasks: dict[str, Task]) -> Table:
     is_narrow = has_narrow_terminal()
     shown = table(
         *("GPU", "UUID", "NAME", "STATE", "USE", "MEMORY", "TEMP"),
         *("JOB", "USER", "TASK", "RAN", "NOTE"),
         spare=("TEMP", "UUID", "NAME", "MEMORY", "RAN", "USE", "USER", "JOB", "TASK"),
     )
-    for gpu in found:
+    for gpu in gpus:
         holders = [tasks.get(task_id) or Task(id=task_id) for task_id in gpu.task_ids]
         state = state_name(gpu)
         shown.add_row(
@@ -238,13 +240,13 @@ def undrain(client: Client, gpus: tuple[str, ...], *, as_json: bool) -> None:
             click.echo(_about(back, f"is back in service: {state_name(back)}"))
 
 
-def find(found: Sequence[Gpu], named: str) -> Gpu:
+def find(gpus: Sequence[Gpu], named: str) -> Gpu:
     """Return the GPU with a number or a start of a UUID. Raises CommandError."""
-    by_number = [gpu for gpu in found if str(gpu.number) == named]
+    by_number = [gpu for gpu in gpus if str(gpu.number) == named]
     if by_number:
         return by_number[0]
     wanted = named.casefold()
-    begins = [gpu for gpu in found if wanted and gpu.uuid.casefold().startswith(wanted)]
+    begins = [gpu for gpu in gpus if wanted and gpu.uuid.casefold().startswith(wanted)]
     whole = [gpu for gpu in begins if gpu.uuid.casefold() == wanted]
     match whole or begins:
         case [only]:
@@ -268,7 +270,7 @@ def _about(gpu: Gpu, what: str) -> str:
     return clean(f"GPU {gpu.number} ({short(gpu.uuid)}, {gpu.name or 'no name'}) {what}").plain
 
 
-def node_table(found: GpuList, tasks: Mapping[str, Task]) -> Table:
+def node_table(inventory: GpuList, tasks: Mapping[str, Task]) -> Table:
     """One line a node. `tasks` are those that may run on them."""
     is_narrow = has_narrow_terminal()
     shown = table(
@@ -276,7 +278,7 @@ def node_table(found: GpuList, tasks: Mapping[str, Task]) -> Table:
         *("JOB", "USER", "TASK", "NOTE"),
         spare=("PARTITIONS", "TYPE", "MEMORY", "USER", "JOB", "TASK", "CORES"),
     )
-    for node in found.nodes:
+    for node in inventory.nodes:
         holders = [tasks.get(task_id) or Task(id=task_id) for task_id in node.task_ids]
         shown.add_row(
             clean(node.name),

@@ -33,8 +33,8 @@ def task_id_of(client: Client, named: str) -> str:
     end = named.rpartition(SHORTENED)[2].lower()
     if WHOLE.fullmatch(named) or not END.fullmatch(end):
         return named
-    found = client.page(3, id_suffix=end)
-    match [task.id for task in found.tasks]:
+    page = client.page(3, id_suffix=end)
+    match [task.id for task in page.tasks]:
         case [only]:
             return only
         case []:
@@ -45,8 +45,8 @@ def task_id_of(client: Client, named: str) -> str:
             )
         case some:
             raise CommandError(
-                f"{found.total} ids of tasks end with {end}",
-                f"Give more of the id: {', '.join(some)}{', …' if found.total > len(some) else ''}",
+                f"{page.total} ids of tasks end with {end}",
+                f"Give more of the id: {', '.join(some)}{', …' if page.total > len(some) else ''}",
                 ExitCode.USAGE,
             )
 
@@ -72,13 +72,15 @@ class _Named(Protocol):
     def name(self) -> str: ...
 
 
-def id_by_end(kind: str, named: str, known: Callable[[], Iterable[str]]) -> str:
-    """Return the only id of `known()` that ends with `named`. Returns `named` itself if it is a
-    whole id, is too short, or if no id ends with it. Raises CommandError if several do."""
+def id_by_end(kind: str, named: str, candidates: Callable[[], Iterable[str]]) -> str:
+    """Return the only id of `candidates()` that ends with `named`.
+
+    Returns `named` itself if it is a whole id, is too short, or if no id ends with it. Raises
+    CommandError if several do."""
     end = named.rpartition(SHORTENED)[2].lower()
     if WHOLE.fullmatch(named) or len(end) < SHORTEST_END:
         return named
-    match [each for each in known() if each.endswith(end)]:
+    match [each for each in candidates() if each.endswith(end)]:
         case []:
             return named
         case [only]:
@@ -109,9 +111,9 @@ def sweep_id_of(client: Client, named: str) -> str:
     return _only("sweep", named, client.sweeps(limit=LOOKED_AT).sweeps)
 
 
-def _only(kind: str, named: str, known: Sequence[_Named]) -> str:
-    by_name = [each.id for each in known if each.name == named]
-    by_end = [each.id for each in known if each.id.endswith(named.lower())]
+def _only(kind: str, named: str, candidates: Sequence[_Named]) -> str:
+    by_name = [each.id for each in candidates if each.name == named]
+    by_end = [each.id for each in candidates if each.id.endswith(named.lower())]
     for found in (by_name, by_end if len(named) >= SHORTEST_END else []):
         match found:
             case [only]:

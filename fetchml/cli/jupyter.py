@@ -85,15 +85,15 @@ def start(
 @server_option
 def ls(client: Client, output: Output) -> None:
     """List Jupyter services, newest first."""
-    found = client.list_jupyter()
-    whole = {"services": [to_json(each) for each in found]}
-    print_list(output, whole, found, lambda: _table(found))
+    services = client.list_jupyter()
+    whole = {"services": [to_json(each) for each in services]}
+    print_list(output, whole, services, lambda: _table(services))
 
 
-def _table(found: Iterable[JupyterServiceInfo]) -> FittedTable:
+def _table(services: Iterable[JupyterServiceInfo]) -> FittedTable:
     columns = ("ID", "NAME", "STATUS", "USER", "WORKSPACE", "STARTED", "LAST USED", "NOTE")
     shown = table(*columns, spare=("STARTED", "LAST USED", "USER", "WORKSPACE"))
-    for each in found:
+    for each in services:
         shown.add_row(
             each.id,
             clean(each.name),
@@ -113,26 +113,26 @@ def _table(found: Iterable[JupyterServiceInfo]) -> FittedTable:
 @server_option
 def show_one(client: Client, service_id: str, *, as_json: bool) -> None:
     """Show one Jupyter service, with its link if it is yours."""
-    found = client.get_jupyter(_id_of(client, service_id))
+    service = client.get_jupyter(_id_of(client, service_id))
     if as_json:
-        print_json(found)
+        print_json(service)
         return
     lines = {
-        "id": found.id,
-        "name": found.name,
-        "status": status_name(found),
-        "note": note(found),
-        "link": link(found) if found.token else "",
-        "user": found.user_id,
-        "image": found.image,
-        "workspace": found.workspace,
-        "cpu": str(found.cpu) if found.HasField("cpu") else "",
-        "memory": f"{found.memory_gb} GiB" if found.HasField("memory_gb") else "",
-        "gpu": str(found.gpu) if found.HasField("gpu") else "",
-        "made": local_time(found.created_at),
-        "started": local_time(found.started_at) if found.HasField("started_at") else "",
-        "last used": local_time(found.last_activity) if found.HasField("last_activity") else "",
-        "ended": local_time(found.ended_at) if found.HasField("ended_at") else "",
+        "id": service.id,
+        "name": service.name,
+        "status": status_name(service),
+        "note": note(service),
+        "link": link(service) if service.token else "",
+        "user": service.user_id,
+        "image": service.image,
+        "workspace": service.workspace,
+        "cpu": str(service.cpu) if service.HasField("cpu") else "",
+        "memory": f"{service.memory_gb} GiB" if service.HasField("memory_gb") else "",
+        "gpu": str(service.gpu) if service.HasField("gpu") else "",
+        "made": local_time(service.created_at),
+        "started": local_time(service.started_at) if service.HasField("started_at") else "",
+        "last used": local_time(service.last_activity) if service.HasField("last_activity") else "",
+        "ended": local_time(service.ended_at) if service.HasField("ended_at") else "",
     }
     show_details(lines.items())
 
@@ -216,12 +216,12 @@ def _refreshed(
 ) -> JupyterServiceInfo:
     """Return the service as it is now, or unchanged while the server is unreachable."""
     try:
-        found = client.get_jupyter(service.id)
+        jupyter = client.get_jupyter(service.id)
     except (RateLimited, Unavailable) as failed:
         notice(failed)
         return service
     notice.restored()
-    return found
+    return jupyter
 
 
 def _user() -> str:

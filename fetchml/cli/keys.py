@@ -164,11 +164,11 @@ def ls(keys: KeyServiceCaller, output: Output) -> None:
     print_list(output, {"keys": [], **to_json(found)}, found.keys, lambda: _table(found.keys))
 
 
-def _table(found: Iterable[Key]) -> FittedTable:
+def _table(keys: Iterable[Key]) -> FittedTable:
     shown = table(
         *("ID", "NAME", "ROLE", "MADE", "LAST USED", "STATE"), spare=("MADE", "LAST USED", "ROLE")
     )
-    for key in found:
+    for key in keys:
         shown.add_row(
             key.id,
             clean(key.name),

@@ -69,12 +69,12 @@ def _table(messages: Iterable[Notification]) -> FittedTable:
     return shown
 
 
-def _beyond(found: ListNotificationsResponse) -> Iterable[str]:
-    beyond = found.total - len(found.notifications)
+def _beyond(reply: ListNotificationsResponse) -> Iterable[str]:
+    beyond = reply.total - len(reply.notifications)
     if beyond > 0:
         yield f"{beyond} more messages: use --limit"
-    if found.dropped:
-        yield f"{found.dropped} messages were dropped for lack of room since the server started"
+    if reply.dropped:
+        yield f"{reply.dropped} messages were dropped for lack of room since the server started"
 
 
 @notifications.command()

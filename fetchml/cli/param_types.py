@@ -131,12 +131,12 @@ class NotifyParam(click.ParamType[NotifyTarget]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> NotifyTarget:
-        found = re.fullmatch(r"((?:[a-z]+,)*)([a-z]+:.*)", str(value), re.DOTALL)
-        names = found[1].split(",")[:-1] if found else []
+        match = re.fullmatch(r"((?:[a-z]+,)*)([a-z]+:.*)", str(value), re.DOTALL)
+        names = match[1].split(",")[:-1] if match else []
         known = NotifyTarget.Event.keys()[1:]  # The first one is never sent.
-        if not found or not set(names) <= set(known):
+        if not match or not set(names) <= set(known):
             self.fail(f"{value!r} is not a URL after any of {', '.join(known)}", param, ctx)
-        return NotifyTarget(url=found[2], on=names)
+        return NotifyTarget(url=match[2], on=names)
 
 
 class DatasetParam(click.ParamType[DatasetSpec]):

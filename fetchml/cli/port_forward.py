@@ -25,11 +25,11 @@ class _Ports(click.ParamType[tuple[int, int]]):
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
-        found = re.fullmatch(r"(?:([0-9]{1,9}):)?([0-9]{1,9})", value)
-        if found is None:
+        match = re.fullmatch(r"(?:([0-9]{1,9}):)?([0-9]{1,9})", value)
+        if match is None:
             self.fail(f"{value!r} is not PORT or LOCAL:PORT, such as 8080:6006", param, ctx)
-        port = int(found[2])
-        local = port if found[1] is None else int(found[1])
+        port = int(match[2])
+        local = port if match[1] is None else int(match[1])
         if not (1 <= port <= 65_535 and local <= 65_535):
             self.fail(f"{value!r}: a port is 1 to 65535; LOCAL may be 0", param, ctx)
         return local, port

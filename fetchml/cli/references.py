@@ -19,39 +19,41 @@ FIELDS = ("after", "inputs_from", "checkpoint_from")
 def of_options(client: Client, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of FIELDS that options set, with whole ids. Raises CommandError, and
     UsageError for the outputs of a whole sweep."""
-    found: dict[str, Any] = {}
+    resolved: dict[str, Any] = {}
     if fields["after"]:
-        found["after"] = [_dependency(client, each, how) for each, how in fields["after"]]
+        resolved["after"] = [_dependency(client, each, how) for each, how in fields["after"]]
     if fields["inputs_from"]:
-        found["inputs_from"] = [_input_id(client, each) for each in fields["inputs_from"]]
+        resolved["inputs_from"] = [_input_id(client, each) for each in fields["inputs_from"]]
     if fields["checkpoint_from"] is not None:
-        found["checkpoint_from"] = task_id_of(client, fields["checkpoint_from"])
-    return found
+        resolved["checkpoint_from"] = task_id_of(client, fields["checkpoint_from"])
+    return resolved
 
 
-def of_file(client: Client, given: Mapping[str, Any], path: str) -> dict[str, Any]:
+def of_file(client: Client, entries: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Return the entries of FIELDS in a file that name anything by less than its whole id, with
     whole ids. They have the forms of a request; each text may also be that of an option. Entries
     that break a rule are left out: the server reports them. Raises CommandError."""
-    found: dict[str, Any] = {}
+    resolved: dict[str, Any] = {}
     for name in FIELDS:
-        value = given.get(name)
+        value = entries.get(name)
         if submission.field_fault(name, value) is not None or _is_whole(value):
             continue
         try:
             match name:
                 case "after":
-                    found[name] = [_dependency_of_file(client, each) for each in cast("Any", value)]
+                    resolved[name] = [
+                        _dependency_of_file(client, each) for each in cast("Any", value)
+                    ]
                 case "inputs_from":
-                    found[name] = [_input_id(client, each) for each in cast("Any", value)]
+                    resolved[name] = [_input_id(client, each) for each in cast("Any", value)]
                 case _:
-                    found[name] = task_id_of(client, cast("str", value))
+                    resolved[name] = task_id_of(client, cast("str", value))
         except CommandError as error:
             message = f"{path}: {name}: {error.message}"
             raise CommandError(message, error.hint, error.exit_code) from None  # type: ignore[arg-type]
         except click.UsageError as error:
             raise click.UsageError(f"{path}: {name}: {error.message}") from None
-    return found
+    return resolved
 
 
 def _is_whole(value: object) -> bool:
@@ -62,19 +64,21 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, list) and all(_is_whole(each) for each in value)
 
 
-def _dependency_of_file(client: Client, given: str | Mapping[str, Any]) -> Dependency:
-    if isinstance(given, str):
-        return _dependency(client, *AfterParam().convert(given, None, None))
-    found = ParseDict(dict(given), Dependency(), ignore_unknown_fields=True)
-    if found.task_id:
-        found.task_id = task_id_of(client, found.task_id)
+def _dependency_of_file(client: Client, reference: str | Mapping[str, Any]) -> Dependency:
+    if isinstance(reference, str):
+        return _dependency(client, *AfterParam().convert(reference, None, None))
+    resolved = ParseDict(dict(reference), Dependency(), ignore_unknown_fields=True)
+    if resolved.task_id:
+        resolved.task_id = task_id_of(client, resolved.task_id)
     else:
-        found.sweep_id = sweep_id_of(client, found.sweep_id)
-    return found
+        resolved.sweep_id = sweep_id_of(client, resolved.sweep_id)
+    return resolved
 
 
-def _dependency(client: Client, given: str, condition: Dependency.Condition | None) -> Dependency:
-    kind, named = split_kind(given)
+def _dependency(
+    client: Client, reference: str, condition: Dependency.Condition | None
+) -> Dependency:
+    kind, named = split_kind(reference)
     if not kind:
         return Dependency(task_id=task_id_of(client, named), condition=condition)
     sweep_id = sweep_id_of(client, named)
@@ -82,11 +86,11 @@ def _dependency(client: Client, given: str, condition: Dependency.Condition | No
     return Dependency(sweep_id=sweep_id, same_index=same_index, condition=condition)
 
 
-def _input_id(client: Client, given: str) -> str:
-    kind, named = split_kind(given)
+def _input_id(client: Client, reference: str) -> str:
+    kind, named = split_kind(reference)
     if kind == SWEEP:
         raise click.UsageError(
-            f"{given}: the outputs of a whole sweep can't be inputs; {SAME_INDEX}{named} gives "
+            f"{reference}: the outputs of a whole sweep can't be inputs; {SAME_INDEX}{named} gives "
             "each task of a new sweep those of one task"
         )
     return sweep_id_of(client, named) if kind else task_id_of(client, named)

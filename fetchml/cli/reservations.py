@@ -39,10 +39,10 @@ def ls(client: Client, output: Output) -> None:
     print_list(output, whole, found.bookings, lambda: _table(found.bookings, gpus))
 
 
-def _table(found: Iterable[Booking], gpus: Iterable[Gpu]) -> FittedTable:
+def _table(bookings: Iterable[Booking], gpus: Iterable[Gpu]) -> FittedTable:
     numbers = {gpu.uuid: str(gpu.number) for gpu in gpus}
     shown = table("ID", "GPU", "USER", "FROM", "TO", "BY", spare=("BY",))
-    for each in found:
+    for each in bookings:
         shown.add_row(
             each.id,
             clean(", ".join(numbers.get(uuid, uuid) for uuid in each.gpu_uuids)),

@@ -89,14 +89,14 @@ def _value(name: str, file: BinaryIO | None, *, trim: bool) -> str:
 @server_option
 def ls(client: Client, user_id: str, output: Output) -> None:
     """List your secrets, without their values."""
-    found = client.secrets(user_id=user_id)
-    whole = {"secrets": [to_json(each) for each in found]}
-    print_list(output, whole, found, lambda: _table(found))
+    secrets = client.secrets(user_id=user_id)
+    whole = {"secrets": [to_json(each) for each in secrets]}
+    print_list(output, whole, secrets, lambda: _table(secrets))
 
 
-def _table(found: Iterable[Secret]) -> FittedTable:
+def _table(secrets: Iterable[Secret]) -> FittedTable:
     shown = table("NAME", "MADE", "SET", spare=("MADE",))
-    for each in found:
+    for each in secrets:
         shown.add_row(clean(each.name), local_time(each.created_at), local_time(each.updated_at))
     return shown
 

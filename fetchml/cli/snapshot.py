@@ -60,15 +60,15 @@ def create(client: Client, folder: Path, *, as_json: bool) -> None:
 @server_option
 def ls(client: Client, output: Output) -> None:
     """List snapshots, newest first."""
-    found = client.snapshots()
-    whole = {"snapshots": [to_json(each) for each in found]}
+    snapshots = client.snapshots()
+    whole = {"snapshots": [to_json(each) for each in snapshots]}
     on_terminal = console().is_terminal and output.kind != "wide"
-    print_list(output, whole, found, lambda: _table(found, short_ids=on_terminal))
+    print_list(output, whole, snapshots, lambda: _table(snapshots, short_ids=on_terminal))
 
 
-def _table(found: Iterable[Snapshot], *, short_ids: bool) -> FittedTable:
+def _table(snapshots: Iterable[Snapshot], *, short_ids: bool) -> FittedTable:
     shown = table("ID", "FILES", "SIZE", "USER", "MADE", "USED", "COMMIT", spare=("USED", "FILES"))
-    for each in found:
+    for each in snapshots:
         shown.add_row(
             each.id[:SHORT] if short_ids else each.id,
             str(each.file_count),
@@ -122,5 +122,5 @@ def whole_id(client: Client, given: str) -> str:
     return matching[0] if len(matching) == 1 else given
 
 
-def _commit(found: Snapshot) -> str:
-    return f"{found.git_commit}{' with changes' if found.git_dirty else ''}"
+def _commit(snapshot: Snapshot) -> str:
+    return f"{snapshot.git_commit}{' with changes' if snapshot.git_dirty else ''}"

@@ -105,11 +105,11 @@ def ls(
       fetchml ls -o 'template={id}\\t{status}\\t{metadata.lr}'
     """
     sweep_id = sweep_id_of(client, sweep)
-    found = client.page(limit, offset, labels=labels, text=text, sweep_id=sweep_id, **where)
+    page = client.page(limit, offset, labels=labels, text=text, sweep_id=sweep_id, **where)
     short = output.kind == "table" and has_narrow_terminal()
-    whole = {"tasks": [], **to_json(found)}
-    print_list(output, whole, found.tasks, lambda: task_table(found.tasks, short_ids=short))
-    beyond = found.total - offset - len(found.tasks)
+    whole = {"tasks": [], **to_json(page)}
+    print_list(output, whole, page.tasks, lambda: task_table(page.tasks, short_ids=short))
+    beyond = page.total - offset - len(page.tasks)
     if beyond > 0 and output.kind != "json":
         more = counted(beyond, "more task")
         console(stderr=True).print(f"{more}: use --limit or --offset", style="dim")

@@ -43,19 +43,19 @@ def usage(client: Client, days: int, *, daily: bool, as_json: bool) -> None:
       fetchml usage --days 7 --daily   the last week by day and user
     """
     since = Timestamp(seconds=int(time.time()) - (days - 1) * DAY_SECONDS)
-    found = client.gpu_hours(since=since)
+    gpu_hours = client.gpu_hours(since=since)
     if as_json:
-        print_json({"days": [], **to_json(found)})
+        print_json({"days": [], **to_json(gpu_hours)})
         return
-    if not found.days:
-        click.echo(f"Nothing was used from {found.first_day} to {found.last_day}.")
+    if not gpu_hours.days:
+        click.echo(f"Nothing was used from {gpu_hours.first_day} to {gpu_hours.last_day}.")
         return
-    show(_daily(found) if daily else _by_user(found))
+    show(_daily(gpu_hours) if daily else _by_user(gpu_hours))
 
 
-def _by_user(found: GpuHoursList) -> FittedTable:
+def _by_user(gpu_hours: GpuHoursList) -> FittedTable:
     sums = defaultdict[str, list[float]](lambda: [0.0] * len(SUMS))
-    for row in found.days:
+    for row in gpu_hours.days:
         for place, name in enumerate(SUMS):
             sums[row.user_id][place] += getattr(row, name)
     shown = table("USER", *COLUMNS, "SHARE", spare=("CPU HOURS", "SHARE", "FAILED", "COMPLETED"))
@@ -69,9 +69,9 @@ def _by_user(found: GpuHoursList) -> FittedTable:
     return shown
 
 
-def _daily(found: GpuHoursList) -> FittedTable:
+def _daily(gpu_hours: GpuHoursList) -> FittedTable:
     shown = table("DAY", "USER", *COLUMNS, spare=("CPU HOURS", "FAILED", "COMPLETED"))
-    for row in found.days:
+    for row in gpu_hours.days:
         shown.add_row(row.day, clean(row.user_id), *_cells(row))
     return shown
 
@@ -95,13 +95,13 @@ def storage(client: Client, output: Output) -> None:
     30 seconds. 'fetchml prune' removes old data.
     """
     rpc = Rpc("StorageService/GetStorage", storage_pb2.GetStorageRequest(), REPORT)
-    found = client.call(rpc)
-    whole = {"users": [], **to_json(found)}
-    print_list(output, whole, found.users, lambda: _table(found), name="user_id")
-    if found.HasField("allowed_bytes") and output.kind in {"table", "wide"}:
-        click.echo(f"Limit for each user: {size(found.allowed_bytes)} ([quotas] user_storage_gb).")
-    if found.volumes and output.kind in {"table", "wide"}:
-        show(_volumes(found), wide=output.kind == "wide")
+    reply = client.call(rpc)
+    whole = {"users": [], **to_json(reply)}
+    print_list(output, whole, reply.users, lambda: _table(reply), name="user_id")
+    if reply.HasField("allowed_bytes") and output.kind in {"table", "wide"}:
+        click.echo(f"Limit for each user: {size(reply.allowed_bytes)} ([quotas] user_storage_gb).")
+    if reply.volumes and output.kind in {"table", "wide"}:
+        show(_volumes(reply), wide=output.kind == "wide")
 
 
 def _table(found: storage_pb2.StorageReport) -> FittedTable:

@@ -54,7 +54,7 @@ def load(
     return Settings(**top, **tables)  # type: ignore[arg-type]  # converted to its type above
 
 
-def _read(file: Path, known: list[Setting]) -> dict[tuple[str, str], object]:
+def _read(file: Path, settings: list[Setting]) -> dict[tuple[str, str], object]:
     """Return the file's values by (table, name). Raises ConfigError, also for unknown names."""
     try:
         with file.open("rb") as stream:
@@ -63,8 +63,8 @@ def _read(file: Path, known: list[Setting]) -> dict[tuple[str, str], object]:
         raise ConfigError(f"{file}: cannot read it: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from error
-    tables = {setting.table for setting in known if setting.table}
-    of_tables = {setting.name for setting in known if setting.is_tables}
+    tables = {setting.table for setting in settings if setting.table}
+    of_tables = {setting.name for setting in settings if setting.is_tables}
     found: dict[tuple[str, str], object] = {}
     for name, value in content.items():
         if name in tables:
@@ -75,11 +75,11 @@ def _read(file: Path, known: list[Setting]) -> dict[tuple[str, str], object]:
             raise ConfigError(f"{file}: unknown table [{name}]{_nearest(name, tables, '[{}]')}")
         else:
             found["", name] = value
-    by_key = {(setting.table, setting.name): setting for setting in known}
+    by_key = {(setting.table, setting.name): setting for setting in settings}
     for table, name in found.keys() - by_key.keys():
         shown = f"[{table}] {name}" if table else name
-        there = {setting.name for setting in known if setting.table == table}
-        elsewhere = {setting.name: str(setting) for setting in known}
+        there = {setting.name for setting in settings if setting.table == table}
+        elsewhere = {setting.name: str(setting) for setting in settings}
         hint = _nearest(name, there, "{}")
         if not hint and (near := nearest(name, elsewhere)):
             hint = f"; did you mean {elsewhere[near]}?"
@@ -87,8 +87,8 @@ def _read(file: Path, known: list[Setting]) -> dict[tuple[str, str], object]:
     return found
 
 
-def _nearest(name: str, known: set[str], form: str) -> str:
-    near = nearest(name, known, least=0.5)
+def _nearest(name: str, names: set[str], form: str) -> str:
+    near = nearest(name, names, least=0.5)
     return f"; did you mean {form.format(near)}?" if near else ""
 
 

@@ -46,11 +46,11 @@ class DatasetVersions:
     def get(self, url: str) -> KnownVersion | None:
         return self._known.get(_digest(url))
 
-    def put(self, url: str, known: KnownVersion) -> None:
+    def put(self, url: str, cached: KnownVersion) -> None:
         with self._lock:
             versions = dict(self._known)
             versions.pop(_digest(url), None)
-            versions[_digest(url)] = known
+            versions[_digest(url)] = cached
             while len(versions) > MAX_SOURCES:
                 del versions[next(iter(versions))]
             draft = self._file.with_suffix(".new")
@@ -113,15 +113,15 @@ class DatasetFetches:
 
     async def _run(self, dataset: Dataset, fetch: "_Fetch") -> str:
         url = dataset.location
-        known = self._versions.get(url) if dataset.sha256 is None else None
-        if known is not None and not await asyncio.to_thread(self._cache.has, known.sha256):
-            known = None
+        cached = self._versions.get(url) if dataset.sha256 is None else None
+        if cached is not None and not await asyncio.to_thread(self._cache.has, cached.sha256):
+            cached = None
         draft = self._cache.draft()
         try:
             await run_in_thread(draft.open)
-            version = await self._fill(url, draft, known.version if known else None, fetch)
-            if known is not None and version is known.version:
-                return known.sha256
+            version = await self._fill(url, draft, cached.version if cached else None, fetch)
+            if cached is not None and version is cached.version:
+                return cached.sha256
             require_sum(dataset, draft.sha256)
             await run_in_thread(draft.keep)
             if dataset.sha256 is None and version is not None:
@@ -133,28 +133,28 @@ class DatasetFetches:
         finally:
             await run_in_thread(draft.discard)
 
-    async def _remember(self, url: str, known: KnownVersion) -> None:
+    async def _remember(self, url: str, cached: KnownVersion) -> None:
         """Store the version. A failure costs only another fetch."""
         try:
-            await asyncio.to_thread(self._versions.put, url, known)
+            await asyncio.to_thread(self._versions.put, url, cached)
         except OSError:
             log.exception("the version of a dataset cannot be stored")
 
     async def _fill(
-        self, url: str, draft: Draft, known: ContentVersion | None, fetch: "_Fetch"
+        self, url: str, draft: Draft, cached: ContentVersion | None, fetch: "_Fetch"
     ) -> ContentVersion | None:
         """Download into the draft; returns the version that it then holds completely. If the source
-        still has the version `known`, that object is returned and the draft is empty."""
+        still has the version `cached`, that object is returned and the draft is empty."""
         origin = self._origins[url.partition(":")[0].lower()]
         version: ContentVersion | None = None
         best, tries = 0, 0
         while True:
             resumes = draft.written > 0 and version is not None
-            asked = (draft.written, version) if resumes else (0, known)
+            asked = (draft.written, version) if resumes else (0, cached)
             try:
                 async with origin.read(url, offset=asked[0], version=asked[1]) as reading:
                     if reading is None:
-                        return known
+                        return cached
                     version = reading.version
                     await _copy(reading, draft, fetch)
                     return version

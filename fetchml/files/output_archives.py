@@ -6,9 +6,8 @@ import stat
 import tarfile
 import time
 import zipfile
-from collections import Counter
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -22,6 +21,7 @@ from fetchml.files.task_files import (
     open_inside,
     path_bytes,
 )
+from fetchml.system.caller_budget import CallerBudget
 
 PIECE_BYTES = 256 * 1024
 _LAST_TAR_SECOND = 0o77777777777
@@ -141,23 +141,17 @@ class OutputsArchive(NamedTuple):
 class OutputArchives:
     def __init__(self, files: TaskFiles) -> None:
         self._files = files
-        self._open = Counter[str]()
-
-    @contextmanager
-    def hold(self, user: str) -> Iterator[None]:
-        """Count an archive while it is written. Raises RateLimited, Overloaded."""
-        if self._open[user] >= BY_USER:
-            message = f"More than {BY_USER} of your archives at once: wait until one is complete"
-            raise RateLimited(RETRY_AFTER, message=message)
-        if self._open.total() >= IN_ALL:
-            raise Overloaded("The server is writing too many archives of outputs")
-        self._open[user] += 1
-        try:
-            yield
-        finally:
-            self._open[user] -= 1
-            if not self._open[user]:
-                del self._open[user]
+        self._open = CallerBudget(
+            BY_USER,
+            IN_ALL,
+            caller_error=lambda: RateLimited(
+                RETRY_AFTER,
+                message=f"More than {BY_USER} of your archives at once: wait until one is complete",
+            ),
+            total_error=lambda: Overloaded("The server is writing too many archives of outputs"),
+        )
+        self.hold = self._open.hold
+        """Counts an archive of a user while it is written. Raises RateLimited, Overloaded."""
 
     async def paths(self, task_id: str, user: str) -> list[str]:
         """Return the paths of all outputs. Raises BadRequest if they are too many."""

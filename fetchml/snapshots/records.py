@@ -43,9 +43,9 @@ class SnapshotRecords:
         for snapshot_id in self._records.ids() - here:
             log.error("a snapshot's files are gone", extra={"snapshot_id": snapshot_id})
             await self._records.remove(snapshot_id)
-        for found in map(snapshots.with_disk_bytes, list(self._records)):
-            self._records.remember(found)
-            self._usage.snapshot_changed(None, found)
+        for record in map(snapshots.with_disk_bytes, list(self._records)):
+            self._records.remember(record)
+            self._usage.snapshot_changed(None, record)
 
     def __iter__(self) -> Iterator[Snapshot]:
         return iter(self._records)
@@ -56,53 +56,53 @@ class SnapshotRecords:
     def get(self, snapshot_id: str) -> Snapshot | None:
         return self._records.get(snapshot_id)
 
-    def may_see(self, who: Principal, found: Snapshot) -> bool:
-        return permissions.may_see_snapshot(who, found.users, private=self._private)
+    def may_see(self, who: Principal, record: Snapshot) -> bool:
+        return permissions.may_see_snapshot(who, record.users, private=self._private)
 
-    def may_delete(self, who: Principal, found: Snapshot) -> bool:
-        return permissions.may_delete_snapshot(who, found.users, private=self._private)
+    def may_delete(self, who: Principal, record: Snapshot) -> bool:
+        return permissions.may_delete_snapshot(who, record.users, private=self._private)
 
     def find(self, who: Principal, snapshot_id: str) -> Snapshot:
         """Return the snapshot if `who` may see it. Raises NotFound."""
-        found = self.get(snapshot_id)
-        if found is None or not self.may_see(who, found):
+        record = self.get(snapshot_id)
+        if record is None or not self.may_see(who, record):
             raise NotFound(f"There is no snapshot {snapshot_id[:64]!r}")
-        return found
+        return record
 
     def to_run(self, user: str, snapshot_id: str) -> Snapshot | None:
         """Return the snapshot and count it as used. `None` if the user's tasks may not run it: it
         does not exist, or on a private server the user has not uploaded it."""
-        found = self.get(snapshot_id)
-        if found is None or (self._private and user not in found.users):
+        record = self.get(snapshot_id)
+        if record is None or (self._private and user not in record.users):
             return None
-        return self.use(found, user)
+        return self.use(record, user)
 
-    def view(self, who: Principal, found: Snapshot) -> Snapshot:
+    def view(self, who: Principal, record: Snapshot) -> Snapshot:
         """Return the snapshot without the uploads of others, if `who` may not learn of them."""
         if not self.hides_others(who):
-            return found
-        return snapshots.as_seen_by(who.user, found)
+            return record
+        return snapshots.as_seen_by(who.user, record)
 
     def hides_others(self, who: Principal) -> bool:
         return not permissions.sees_all(who, private=self._private)
 
-    def use(self, found: Snapshot, user: str) -> Snapshot:
+    def use(self, record: Snapshot, user: str) -> Snapshot:
         """Count the snapshot as used now; stored by `save`."""
         now = self.clock()
-        upload = found.uploads.get(user)
-        if now - (upload or found).used_at >= USE_COUNTS_MS:
-            uploads = found.uploads
+        upload = record.uploads.get(user)
+        if now - (upload or record).used_at >= USE_COUNTS_MS:
+            uploads = record.uploads
             if upload is not None:
                 uploads = {**uploads, user: replace(upload, used_at=now)}
-            found = replace(found, used_at=now, uploads=uploads)
-            self._records.remember(found)
-            self._unsaved.add(found.id)
-        return found
+            record = replace(record, used_at=now, uploads=uploads)
+            self._records.remember(record)
+            self._unsaved.add(record.id)
+        return record
 
     def parsed(self, snapshot_id: str, parsed: ParsedFile) -> None:
         """Keep what this release reads in the fetchml.toml; stored by `save`."""
-        if (found := self.get(snapshot_id)) is not None:
-            self._records.remember(replace(found, parsed=parsed))
+        if (record := self.get(snapshot_id)) is not None:
+            self._records.remember(replace(record, parsed=parsed))
             self._unsaved.add(snapshot_id)
 
     async def save(self) -> None:
@@ -110,8 +110,8 @@ class SnapshotRecords:
         while self._unsaved:
             snapshot_id = self._unsaved.pop()
             async with self.locks.hold(snapshot_id):
-                if found := self.get(snapshot_id):
-                    await self.put(found)
+                if record := self.get(snapshot_id):
+                    await self.put(record)
 
     async def put(self, record: Snapshot) -> None:
         """Add or replace a record; durable on return."""

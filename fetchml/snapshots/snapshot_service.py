@@ -105,10 +105,10 @@ class SnapshotReads:
         limit, offset = MAX_FILES if limit is None else limit, offset or 0
         if fault := page_fault(limit, offset, most=MAX_FILES):
             raise BadRequest(fault)
-        found = self._records.find(who, snapshot_id)
+        record = self._records.find(who, snapshot_id)
         try:
             async with self._turns.hold(who.user), self._lists:
-                entries = await asyncio.to_thread(self._files.entries, found.id)
+                entries = await asyncio.to_thread(self._files.entries, record.id)
         except (DamagedSnapshot, ValueError):
             raise Unavailable("The files of the snapshot are damaged: upload it again") from None
         except OSError:  # It was deleted just now.
@@ -117,10 +117,10 @@ class SnapshotReads:
 
     async def open(self, who: Principal, snapshot_id: str, path: str) -> OpenedFile:
         """Open a file. Raises NotFound, also for links and folders."""
-        found = self._records.find(who, snapshot_id)
+        record = self._records.find(who, snapshot_id)
         try:
-            file = await asyncio.to_thread(self._files.open_file, found.id, path)
-            return OpenedFile(file, os.fstat(file.fileno()).st_size, found.id, FileReads())
+            file = await asyncio.to_thread(self._files.open_file, record.id, path)
+            return OpenedFile(file, os.fstat(file.fileno()).st_size, record.id, FileReads())
         except OSError:
             raise NotFound(f"The snapshot has no file {path[:256]!r}") from None
 
@@ -202,8 +202,8 @@ class Snapshots:
 
     def get(self, who: Principal, snapshot_id: str) -> Snapshot:
         """Return a snapshot and count it as used: the client is about to run it."""
-        found = self.records.find(who, snapshot_id)
-        return self.records.view(who, self.records.use(found, who.user))
+        record = self.records.find(who, snapshot_id)
+        return self.records.view(who, self.records.use(record, who.user))
 
     def list(self, who: Principal) -> list[Snapshot]:
         """Return all that `who` may see, newest first."""
@@ -212,29 +212,29 @@ class Snapshots:
         ]
         return sorted(seen, key=lambda each: (each.created_at, each.id), reverse=True)
 
-    async def project(self, user: str, found: Snapshot) -> ProjectFile:
+    async def project(self, user: str, record: Snapshot) -> ProjectFile:
         """Return the settings of a snapshot's fetchml.toml. They are read at the upload. Those of
         snapshots that another release read are read once more, one at a time for each user."""
-        text, parsed = found.project_file, found.parsed
+        text, parsed = record.project_file, record.parsed
         if text is None:
             return NO_PROJECT
         if parsed is None or parsed.release != __version__:
             async with self.records.locks.hold(("fetchml.toml", user)):
-                now = self.records.get(found.id)
+                now = self.records.get(record.id)
                 parsed = now.parsed if now is not None else None
                 if parsed is None or parsed.release != __version__:
                     parsed = await self._parsing.run(
                         lambda _: submission.read_project(text, __version__)
                     )
-                    self.records.parsed(found.id, parsed)
+                    self.records.parsed(record.id, parsed)
         return project_file.parsed_before(text, parsed)
 
     async def exists(self, who: Principal, snapshot_id: str) -> bool:
         """Return whether `who` may name it. It counts as used, so that it stays until then."""
-        found = self.records.get(snapshot_id)
-        if found is None or not self.records.may_see(who, found):
+        record = self.records.get(snapshot_id)
+        if record is None or not self.records.may_see(who, record):
             return False
-        self.records.use(found, who.user)
+        self.records.use(record, who.user)
         return True
 
     async def delete(self, who: Principal, snapshot_id: str) -> None:
@@ -275,10 +275,10 @@ class Snapshots:
     async def remove_unused(self) -> None:
         """Remove what nothing live names and nobody has used for `keep_ms`."""
 
-        def is_unused(found: Snapshot) -> bool:
-            return found.used_at < self.records.clock() - self._options.keep_ms
+        def is_unused(record: Snapshot) -> bool:
+            return record.used_at < self.records.clock() - self._options.keep_ms
 
-        unused = {found.id for found in self.records if is_unused(found)}
+        unused = {record.id for record in self.records if is_unused(record)}
         for snapshot_id in sorted(unused - self._named(None)) if unused else ():
             await self._background.run_to_completion(self._remove_if(snapshot_id, is_unused))
             log.info("unused snapshot removed", extra={"snapshot_id": snapshot_id})
@@ -286,14 +286,14 @@ class Snapshots:
     async def _delete(self, who: Principal, snapshot_id: str) -> None:
         only_own = self.records.hides_others(who)
         async with self.records.locks.hold(snapshot_id):
-            found = self.records.find(who, snapshot_id)
-            if not self.records.may_delete(who, found):
+            record = self.records.find(who, snapshot_id)
+            if not self.records.may_delete(who, record):
                 raise Forbidden(
                     "Only an admin, or a user who alone has uploaded the snapshot, may delete it"
                 )
             if snapshot_id in self._named(who.user if only_own else None):
                 raise Conflict("A live task or an experiment names the snapshot: it has to stay")
-            left = snapshots.without(who.user, found)
+            left = snapshots.without(who.user, record)
             if only_own and left.users:
                 await self.records.put(left)
             else:
@@ -302,8 +302,8 @@ class Snapshots:
 
     async def _remove_if(self, snapshot_id: str, still: Callable[[Snapshot], bool]) -> None:
         async with self.records.locks.hold(snapshot_id):
-            found = self.records.get(snapshot_id)
-            if found is not None and still(found):
+            record = self.records.get(snapshot_id)
+            if record is not None and still(record):
                 await self._remove(snapshot_id, _UPKEEP)
 
     async def _remove(self, snapshot_id: str, user: str) -> None:

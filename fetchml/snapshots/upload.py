@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import re
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 
@@ -29,6 +28,7 @@ from fetchml.snapshots.files import NewSnapshot, SnapshotFiles
 from fetchml.snapshots.records import SnapshotRecords
 from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, UnreadableArchive
 from fetchml.system.background import BackgroundWork
+from fetchml.system.caller_budget import CallerBudget
 from fetchml.system.threads import WorkerThreads, run_in_thread
 
 MAX_SNAPSHOTS = 10_000
@@ -64,7 +64,12 @@ class SnapshotUploads:
         self._usage = usage
         self._has_room = has_room
         self._background = background
-        self._under_way = Counter[str]()
+        self._uploading = CallerBudget(
+            MAX_UPLOADS,
+            caller_error=lambda: Unavailable(
+                f"{MAX_UPLOADS} of your uploads are under way: wait for one to end"
+            ),
+        )
         """By user."""
         self._unpacking = WorkerThreads("snapshot-unpack", 2, has_room=has_room)
 
@@ -88,23 +93,16 @@ class SnapshotUploads:
         if not self._has_room():
             raise DiskFull
         self._usage.require_room(who.user)
-        if self._under_way[who.user] >= MAX_UPLOADS:
-            raise Unavailable(f"{MAX_UPLOADS} of your uploads are under way: wait for one to end")
-        self._under_way[who.user] += 1
-        try:
-            with _as_request_errors():
-                new = self._files.begin()
-                try:
-                    await self._receive(new, archive)
-                    unpack = partial(new.unpack, self._limits)
-                    snapshot_id = await self._unpacking.run(unpack)
-                except BaseException:
-                    await run_in_thread(self._files.discard, new)
-                    raise
-                keep = self._keep(who, new, snapshot_id, git_commit, git_dirty)
-                return await self._background.run_to_completion(keep)
-        finally:
-            self._under_way[who.user] -= 1
+        with self._uploading.hold(who.user), _as_request_errors():
+            new = self._files.begin()
+            try:
+                await self._receive(new, archive)
+                snapshot_id = await self._unpacking.run(partial(new.unpack, self._limits))
+            except BaseException:
+                await run_in_thread(self._files.discard, new)
+                raise
+            keep = self._keep(who, new, snapshot_id, git_commit, git_dirty)
+            return await self._background.run_to_completion(keep)
 
     async def _receive(self, new: NewSnapshot, archive: AsyncIterator[bytes]) -> None:
         most = self._limits.max_bytes
@@ -134,31 +132,31 @@ class SnapshotUploads:
         locks = self._records.locks
         # One after the other for each user: together they must not exceed the quota.
         async with locks.hold(snapshot_id), locks.hold(("user", who.user)):
-            known = self._records.get(snapshot_id)
+            earlier = self._records.get(snapshot_id)
             now = self._records.clock()
             upload = Upload(now, now, git_commit, git_dirty)
             try:
-                self._require_place(who.user, new, known)
+                self._require_place(who.user, new, earlier)
             except RequestError:
                 await asyncio.to_thread(self._files.discard, new)
                 raise
-            if known is None:
+            if earlier is None:
                 await asyncio.to_thread(self._files.keep, new, snapshot_id)
                 record = _first_record(new, snapshot_id, who.user, upload)
             else:
                 await asyncio.to_thread(self._files.discard, new)
-                record = _uploaded_again(known, new, who.user, upload)
+                record = _uploaded_again(earlier, new, who.user, upload)
             await self._records.put(record)
         await self._audit.done(who, Action.SNAPSHOT_UPLOAD, snapshot_id)
         # A private server does not reveal what others have uploaded.
-        is_new = known is None or not self._records.may_see(who, known)
+        is_new = earlier is None or not self._records.may_see(who, earlier)
         return self._records.view(who, record), is_new
 
-    def _require_place(self, user: str, new: NewSnapshot, known: Snapshot | None) -> None:
+    def _require_place(self, user: str, new: NewSnapshot, earlier: Snapshot | None) -> None:
         """Raises StorageQuotaReached, Unavailable."""
-        if known is None or user not in known.users:
+        if earlier is None or user not in earlier.users:
             self._usage.require_room(user, new.disk_bytes)
-        if known is not None:
+        if earlier is not None:
             return
         if len(self._records) >= MAX_SNAPSHOTS:
             raise Unavailable(
@@ -185,12 +183,12 @@ def _first_record(new: NewSnapshot, snapshot_id: str, user: str, upload: Upload)
     )
 
 
-def _uploaded_again(known: Snapshot, new: NewSnapshot, user: str, upload: Upload) -> Snapshot:
+def _uploaded_again(earlier: Snapshot, new: NewSnapshot, user: str, upload: Upload) -> Snapshot:
     used_at = upload.used_at
-    users = known.users if user in known.users else (*known.users, user)
-    upload = replace(known.uploads.get(user, upload), used_at=used_at)
-    uploads = {**known.uploads, user: upload}
-    return replace(known, parsed=new.parsed, users=users, used_at=used_at, uploads=uploads)
+    users = earlier.users if user in earlier.users else (*earlier.users, user)
+    upload = replace(earlier.uploads.get(user, upload), used_at=used_at)
+    uploads = {**earlier.uploads, user: upload}
+    return replace(earlier, parsed=new.parsed, users=users, used_at=used_at, uploads=uploads)
 
 
 @contextlib.contextmanager

@@ -150,7 +150,7 @@ async def test_aborted_upload_leaves_no_files(rest: World) -> None:
     )
     await until_true(lambda: len(list(new.iterdir())) == 1)
     writer.transport.abort()
-    await until_true(lambda: not list(new.iterdir()) and not uploads.uploads._under_way["user"])
+    await until_true(lambda: not list(new.iterdir()) and not uploads.uploads._uploading.total)
 
 
 @pytest.mark.fronts(EDGE)

@@ -59,8 +59,8 @@ class Cgroups:
 def _numbers(pid: int) -> list[str]:
     """Return the ids of a process in each of its namespaces, innermost last; empty if it is
     gone."""
-    found = re.search(r"^NSpid:(.*)$", _read(Path(f"/proc/{pid}/status")), re.MULTILINE)
-    return found[1].split() if found else []
+    match = re.search(r"^NSpid:(.*)$", _read(Path(f"/proc/{pid}/status")), re.MULTILINE)
+    return match[1].split() if match else []
 
 
 def _read(path: Path) -> str:

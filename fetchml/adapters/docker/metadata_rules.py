@@ -38,12 +38,12 @@ def set_rules(interface: str, *, closed: bool) -> None:
         raise RulesRefused("the engine's networks are not those of this host")
     there = set()
     for line in _listed():
-        found = _INTERFACE.search(line)
-        if found is None or f"--comment {_MARK}" not in line:
+        match = _INTERFACE.search(line)
+        if match is None or f"--comment {_MARK}" not in line:
             continue
-        if (found[1] == interface and not closed) or not (_INTERFACES / found[1]).exists():
+        if (match[1] == interface and not closed) or not (_INTERFACES / match[1]).exists():
             _iptables("-D", *shlex.split(line)[1:])
-        elif found[1] == interface and (to := _ADDRESS.search(line)):
+        elif match[1] == interface and (to := _ADDRESS.search(line)):
             there.add(to[1])
     for address in ADDRESSES if closed else ():
         if address not in there:

@@ -30,9 +30,9 @@ from fetchml.api.grpc.sending import SMALL_BYTES, ReplyWriter, UnreadReplies
 from fetchml.api.trace import new_trace
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
+from fetchml.auth.limits import byte_budget
 from fetchml.core.model import Principal
 from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized, Unavailable
-from fetchml.system.byte_budget import ByteBudget
 from fetchml.system.log import current_trace
 from fetchml.system.pacing import turn_for
 
@@ -62,7 +62,7 @@ class RpcHandler(grpc.GenericRpcHandler):
         self._places = MessagePlaces(
             PLACES, PLACES_BY_KEY, waiting_by_caller=admission.streams_per_key
         )
-        self._messages = ByteBudget("messages", by_caller=MESSAGES_BY_KEY, in_all=MESSAGES_IN_ALL)
+        self._messages = byte_budget("messages", by_caller=MESSAGES_BY_KEY, in_all=MESSAGES_IN_ALL)
         self.unread = UnreadReplies()
         """Counts the replies of all calls; methods whose replies are large count them earlier."""
         self._keyless = KeylessCalls(admission, self.unread)

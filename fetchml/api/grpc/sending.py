@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, aclosing, contextmanager, nullcon
 from typing import Any
 
 from fetchml.api.grpc.errors import TRACE_KEY
-from fetchml.system.byte_budget import ByteBudget
+from fetchml.auth.limits import byte_budget
+from fetchml.system.caller_budget import CallerBudget
 from fetchml.system.log import current_trace
 
 REPLIES_BY_CALLER = 64 << 20
@@ -31,7 +32,7 @@ class UnreadReplies:
     """Counts replies that clients have not read. Used from one event loop."""
 
     def __init__(self) -> None:
-        self._budget = ByteBudget("replies", by_caller=REPLIES_BY_CALLER, in_all=REPLIES_IN_ALL)
+        self._budget = byte_budget("replies", by_caller=REPLIES_BY_CALLER, in_all=REPLIES_IN_ALL)
 
     def held(self, caller: str, size: int) -> AbstractContextManager[None]:
         """Count a reply of `size` bytes while it is written. Raises TooManyBytes, Overloaded."""
@@ -61,7 +62,7 @@ class ReplyBeingMade:
     """The bytes of a reply that is not complete. They are counted as those of an unread one: when
     it is joined, and when gRPC copies it, they are in memory as often."""
 
-    def __init__(self, budget: ByteBudget, caller: str) -> None:
+    def __init__(self, budget: CallerBudget, caller: str) -> None:
         self._budget = budget
         self._caller = caller
         self._size = 0

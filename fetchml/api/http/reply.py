@@ -10,8 +10,8 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
 from fetchml.api.http.errors import SERVER
-from fetchml.auth.limits import RateState
-from fetchml.system.byte_budget import ByteBudget
+from fetchml.auth.limits import RateState, byte_budget
+from fetchml.system.caller_budget import CallerBudget
 from fetchml.system.pacing import Pace
 
 JSON = {"Content-Type": "application/json", "Server": SERVER}
@@ -39,9 +39,9 @@ class Budgets:
     """The memory limits that all HTTP requests share."""
 
     def __init__(self) -> None:
-        self.bodies = ByteBudget("bodies", by_caller=BODIES_BY_CALLER, in_all=BODIES_IN_ALL)
+        self.bodies = byte_budget("bodies", by_caller=BODIES_BY_CALLER, in_all=BODIES_IN_ALL)
         """Bodies of requests that are being received or answered."""
-        self.replies = ByteBudget("replies", by_caller=REPLIES_BY_CALLER, in_all=REPLIES_IN_ALL)
+        self.replies = byte_budget("replies", by_caller=REPLIES_BY_CALLER, in_all=REPLIES_IN_ALL)
         """Replies that clients have not read."""
 
 
@@ -113,7 +113,7 @@ class Reply(web.StreamResponse):
 
     def __init__(
         self,
-        budget: ByteBudget,
+        budget: CallerBudget,
         caller: str,
         pieces: Pieces,
         *,

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from fetchml.api.jupyter.headers import Target, cookies, token_in
 from fetchml.api.jupyter.page import may_carry_notice
-from fetchml.auth.limits import StreamLimit
+from fetchml.auth.limits import stream_limit
 from fetchml.config.proxies import caller_of
 from fetchml.core.jupyter import login_cookie
 from fetchml.errors import TooManyStreams, Unavailable
@@ -49,13 +49,13 @@ class VisitorLimits:
     """Counts open requests and sockets by service, owner and address."""
 
     def __init__(self) -> None:
-        self._by_service = StreamLimit(OPEN_BY_SERVICE)
-        self._sockets_by_service = StreamLimit(SOCKETS_BY_SERVICE)
-        self._by_owner = StreamLimit(OPEN_BY_OWNER)
-        self._in_all = StreamLimit(OPEN_IN_ALL)
-        self._anonymous_by_address = StreamLimit(ANONYMOUS_BY_ADDRESS)
-        self._anonymous_by_service = StreamLimit(ANONYMOUS_BY_SERVICE)
-        self._anonymous_in_all = StreamLimit(ANONYMOUS_IN_ALL)
+        self._by_service = stream_limit(OPEN_BY_SERVICE)
+        self._sockets_by_service = stream_limit(SOCKETS_BY_SERVICE)
+        self._by_owner = stream_limit(OPEN_BY_OWNER)
+        self._in_all = stream_limit(OPEN_IN_ALL)
+        self._anonymous_by_address = stream_limit(ANONYMOUS_BY_ADDRESS)
+        self._anonymous_by_service = stream_limit(ANONYMOUS_BY_SERVICE)
+        self._anonymous_in_all = stream_limit(ANONYMOUS_IN_ALL)
 
     @contextmanager
     def authenticated(self, service_id: str, owner: str, *, is_socket: bool) -> Iterator[None]:

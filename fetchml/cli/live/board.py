@@ -81,14 +81,14 @@ def _cut(cell: object, width: int) -> Text:
     return text
 
 
-def gpu_line(found: GpuList, board: Board) -> Text:
+def gpu_line(inventory: GpuList, board: Board) -> Text:
     """Return the GPUs, one after another; of a cluster, its nodes."""
-    if found.nodes:
-        return node_line(found)
-    if not found.gpus:
-        return clean(f"No GPUs: {found.problem or 'none found'}").append("")
+    if inventory.nodes:
+        return node_line(inventory)
+    if not inventory.gpus:
+        return clean(f"No GPUs: {inventory.problem or 'none found'}").append("")
     line = Text()
-    for gpu in found.gpus:
+    for gpu in inventory.gpus:
         state = state_name(gpu)
         line.append(f"{gpu.number} ", "bold")
         line.append(state, STYLES.get(state, ""))

@@ -72,10 +72,10 @@ def split(words: Sequence[str], where: str) -> tuple[list[Directive], list[str]]
     return found, rest
 
 
-def read(found: Iterable[Directive], problems: Problems) -> Request:
+def read(directives: Iterable[Directive], problems: Problems) -> Request:
     """Return the request of the options. A later option replaces an earlier one."""
     request = Request()
-    for each in found:
+    for each in directives:
         shown = f"--{each.name}" if len(each.name) > 1 else f"-{each.name}"
         action = OPTIONS.get(each.name)
         if action is None:

@@ -50,11 +50,11 @@ sweep.add_command(create)
 @server_option
 def ls(client: Client, user: str, limit: int, output: Output) -> None:
     """List sweeps, newest first, with their tasks by status."""
-    found = client.sweeps(user_id=user, limit=limit)
+    sweeps = client.sweeps(user_id=user, limit=limit)
     short_ids = output.kind == "table" and has_narrow_terminal()
-    whole = {"sweeps": [], **to_json(found)}
-    print_list(output, whole, found.sweeps, lambda: _table(found.sweeps, short_ids=short_ids))
-    beyond = found.total - len(found.sweeps)
+    whole = {"sweeps": [], **to_json(sweeps)}
+    print_list(output, whole, sweeps.sweeps, lambda: _table(sweeps.sweeps, short_ids=short_ids))
+    beyond = sweeps.total - len(sweeps.sweeps)
     if beyond > 0 and output.kind != "json":
         console(stderr=True).print(f"{counted(beyond, 'more sweep')}: use --limit", style="dim")
 
@@ -166,22 +166,28 @@ def best(client: Client, sweep_id: str, metric: str, goal: str, limit: int, outp
       fetchml sweep best @last --metric accuracy --goal max
     """
     wanted = sweep_id_of(client, sweep_id)
-    found = client.best_of_sweep(wanted, metric, goal=goal, limit=limit)
-    whole = {"results": [], **to_json(found)}
-    print_list(output, whole, found.results, lambda: _best_table(found, metric), name="task_id")
-    if not found.results and output.kind != "json":
-        known = ", ".join(found.metric_names) or "none"
+    best = client.best_of_sweep(wanted, metric, goal=goal, limit=limit)
+    whole = {"results": [], **to_json(best)}
+    print_list(
+        output,
+        whole,
+        best.results,
+        lambda: _best_table(best, metric),
+        name="task_id",
+    )
+    if not best.results and output.kind != "json":
+        known = ", ".join(best.metric_names) or "none"
         text = clean(f"No completed task has the metric {metric}. Known metrics: {known}")
         console(stderr=True).print(text)
 
 
-def _best_table(found: ListBestTasksResponse, metric: str) -> FittedTable:
-    names = sorted({name for result in found.results for name in result.parameters})
+def _best_table(best: ListBestTasksResponse, metric: str) -> FittedTable:
+    names = sorted({name for result in best.results for name in result.parameters})
     shown = table("ID", "#", spare=("#",))
     shown.add_column(clean(metric), justify="right", no_wrap=True)
     for name in names:
         shown.add_column(clean(name), justify="right", no_wrap=True, overflow="ellipsis")
-    for result in found.results:
+    for result in best.results:
         cells = [clean(result.parameters.get(name, "")) for name in names]
         shown.add_row(result.task_id, str(result.sweep_index), f"{result.value:.6g}", *cells)
     return shown

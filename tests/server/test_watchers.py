@@ -32,7 +32,7 @@ from tests.support.server_fixtures import Serve
 from tests.support.waiting import SECONDS, soon, until
 
 Type = task_pb2.WatchTasksResponse
-MANY = 12_000
+MANY = 30_000
 
 
 @pytest.mark.slow

@@ -1,13 +1,6 @@
 """The history of use over REST and gRPC, on real sockets, with a store in memory."""
 
 import time
-from pathlib import Path
-from typing import Any
-
-import grpc
-import pytest
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.core.model import Status
 from fetchml.core.usage import (
@@ -22,10 +15,7 @@ from fetchml.core.usage import (
     UserDay,
 )
 from fetchml.ports.usage_store import UsageBatch
-from fetchml.v1 import usage_pb2
-from fetchml.v1.usage_pb2_grpc import UsageServiceStub
-from tests.support import grpc_world, rest_world
-from tests.support.grpc_world import failed_call, refusal
+from tests.support import rest_world
 from tests.support.memory_store import MemoryStore
 
 DAY_MS = 86_400_000
@@ -56,21 +46,8 @@ def fill(store: MemoryStore, task_id: str) -> None:
     )
 
 
-def since(ms: int) -> Timestamp:
-    return Timestamp(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
-
-
 def text(ms: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms // 1000))
-
-
-def same(value: Any) -> Any:
-    """As protobuf writes it: whole seconds without a fraction, no empty lists."""
-    if isinstance(value, dict):
-        return {name: same(each) for name, each in value.items() if each != []}
-    if isinstance(value, list):
-        return [same(each) for each in value]
-    return value.replace(".000Z", "Z") if isinstance(value, str) else value
 
 
 async def test_usage_of_a_task(rest: rest_world.World) -> None:
@@ -229,47 +206,6 @@ async def test_days(rest: rest_world.World) -> None:
     assert (await rest.client.get("/v1/usage")).json["days"] == []
     far = await rest.client.get("/v1/usage?since=1970-01-01T00:00:00Z")
     assert far.error == "since: must be at most 400 days before until"
-
-
-async def test_rest_and_grpc_answer_alike(rest: rest_world.World, tmp_path: Path) -> None:
-    async with grpc_world.grpc_world(tmp_path) as world:
-        stub = UsageServiceStub(world.client.channel)
-        task_id = (await rest.client.submit({"job_name": "a"})).json["id"]
-        copied = rest.store.tasks[task_id]
-        await world.engine.parts.dispatcher.record(START, [copied])
-        for store in (rest.store, world.store):
-            fill(store, task_id)
-        begin, end = since(START + 100_000), since(NOW)
-        span = f"since={text(START + 100_000)}&until={text(NOW)}"
-        for path, method, request in (
-            (f"/v1/tasks/{task_id}/usage?{span}&points=7", stub.GetTaskUsage,
-             usage_pb2.GetTaskUsageRequest(task_id=task_id, since=begin, until=end, points=7)),
-            (f"/v1/gpus/history?{span}&points=9", stub.GetGpuHistory,
-             usage_pb2.GetGpuHistoryRequest(since=begin, until=end, points=9)),
-            ("/v1/usage?since=2025-10-01T00:00:00Z&until=2025-10-20T00:00:00Z", stub.ListGpuHours,
-             usage_pb2.ListGpuHoursRequest(since=since(1_759_276_800_000),
-                                           until=since(1_760_918_400_000))),
-        ):  # fmt: skip
-            reply = MessageToDict(await method(request), preserving_proto_field_name=True)
-            assert same((await rest.client.get(path)).json) == reply
-        for path, method, request in (
-            (f"/v1/tasks/{task_id}/usage?points=0", stub.GetTaskUsage,
-             usage_pb2.GetTaskUsageRequest(task_id=task_id, points=0)),
-            ("/v1/tasks/none/usage", stub.GetTaskUsage,
-             usage_pb2.GetTaskUsageRequest(task_id="none")),
-            ("/v1/gpus/history?points=2001", stub.GetGpuHistory,
-             usage_pb2.GetGpuHistoryRequest(points=2001)),
-        ):  # fmt: skip
-            with pytest.raises(grpc.aio.AioRpcError) as error:
-                await method(request)
-            rejected = await rest.client.get(path)
-            assert (rejected.code, rejected.error) == (
-                refusal(error.value).reason,
-                refusal(error.value).message,
-            )
-        wrong = Timestamp(seconds=-(2**63), nanos=-(2**31))
-        refused = await failed_call(stub.ListGpuHours(usage_pb2.ListGpuHoursRequest(since=wrong)))
-        assert refused.reason == "BAD_REQUEST"
 
 
 async def test_deleted_task_has_no_usage(rest: rest_world.World) -> None:

@@ -6,33 +6,34 @@ import pytest
 
 from fetchml.core.jupyter import ServiceStatus
 from fetchml.errors import Unavailable, ValidationFailed
-from fetchml.jupyter import jupyter_service, workspaces
+from fetchml.jupyter import service, workspaces
 from tests.jupyter.stand_in import over, running
 from tests.support.engine_box import ADMIN, ALICE, BOB, Box
 
 pytestmark = pytest.mark.usefixtures("stand_in")
 
 
+REJECTED: list[tuple[dict[str, object], str]] = [
+    ({}, "name: is required"),
+    ({"name": ""}, "name: must not be empty"),
+    ({"name": "a", "workspace": "/etc"}, "workspace: .* absolute"),
+    ({"name": "a", "workspace": "../a"}, r"workspace: .* \.\."),
+    ({"name": "a", "workspace": "a/../b"}, r"workspace: .* \.\."),
+    ({"name": "a", "workspace": "a//b"}, "workspace: .* empty part"),
+    ({"name": "a", "workspace": "a\0"}, "workspace: .* NUL"),
+    ({"name": "a", "workspace": "a\nb"}, "workspace: must be printable"),
+    ({"name": "a", "workspace": "a" * 256}, "workspace: .* over"),
+    ({"name": "a", "image": "a b"}, "image: must be an image name"),
+    ({"name": "a", "cpu": 3}, "cpu: asks for 3, this host has 2"),
+    ({"name": "a", "gpu": -1}, "gpu: must be between"),
+    ({"name": "a", "memory_gb": "1"}, "memory_gb: must be an integer"),
+]
+
+
 @pytest.mark.slow
 async def test_a_rejected_request_changes_nothing(box: Box) -> None:
     async with box.engine():
-        for request_, said in list[tuple[dict[str, object], str]](
-            [
-                ({}, "name: is required"),
-                ({"name": ""}, "name: must not be empty"),
-                ({"name": "a", "workspace": "/etc"}, "workspace: .* absolute"),
-                ({"name": "a", "workspace": "../a"}, r"workspace: .* \.\."),
-                ({"name": "a", "workspace": "a/../b"}, r"workspace: .* \.\."),
-                ({"name": "a", "workspace": "a//b"}, "workspace: .* empty part"),
-                ({"name": "a", "workspace": "a\0"}, "workspace: .* NUL"),
-                ({"name": "a", "workspace": "a\nb"}, "workspace: must be printable"),
-                ({"name": "a", "workspace": "a" * 256}, "workspace: .* over"),
-                ({"name": "a", "image": "a b"}, "image: must be an image name"),
-                ({"name": "a", "cpu": 3}, "cpu: asks for 3, this host has 2"),
-                ({"name": "a", "gpu": -1}, "gpu: must be between"),
-                ({"name": "a", "memory_gb": "1"}, "memory_gb: must be an integer"),
-            ]
-        ):
+        for request_, said in REJECTED:
             with pytest.raises(ValidationFailed, match=said):
                 await box.jupyter.start(ALICE, request_)
             assert box.jupyter.list(ADMIN) == []
@@ -49,11 +50,11 @@ async def test_starts_are_rejected_while_the_server_has_no_room(
         with pytest.raises(Unavailable, match="disk"):
             await box.jupyter.start(ALICE, {"name": "a"})
     async with box.engine():
-        monkeypatch.setattr(jupyter_service, "MAX_LIVE", 1)
+        monkeypatch.setattr(service, "MAX_LIVE", 1)
         await box.jupyter.start(ALICE, {"name": "a"})
         with pytest.raises(Unavailable, match="stop some"):
             await box.jupyter.start(ALICE, {"name": "a"})
-        monkeypatch.setattr(jupyter_service, "MAX_LIVE", 5)
+        monkeypatch.setattr(service, "MAX_LIVE", 5)
         monkeypatch.setattr(workspaces, "MAX_WORKSPACES", 1)
         with pytest.raises(Unavailable, match="1 workspaces"):
             await box.jupyter.start(ALICE, {"name": "b"})

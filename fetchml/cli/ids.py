@@ -73,10 +73,8 @@ class _Named(Protocol):
 
 
 def id_by_end(kind: str, named: str, candidates: Callable[[], Iterable[str]]) -> str:
-    """Return the only id of `candidates()` that ends with `named`.
-
-    Returns `named` itself if it is a whole id, is too short, or if no id ends with it. Raises
-    CommandError if several do."""
+    """Return the only id of `candidates()` that ends with `named`. Returns `named` itself if it is
+    a whole id, is too short, or if no id ends with it. Raises CommandError if several do."""
     end = named.rpartition(SHORTENED)[2].lower()
     if WHOLE.fullmatch(named) or len(end) < SHORTEST_END:
         return named

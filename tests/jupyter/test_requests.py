@@ -6,7 +6,7 @@ import pytest
 
 from fetchml.core.jupyter import ServiceStatus
 from fetchml.errors import Unavailable, ValidationFailed
-from fetchml.jupyter import service, workspaces
+from fetchml.jupyter import workspaces
 from tests.jupyter.stand_in import over, running
 from tests.support.engine_box import ADMIN, ALICE, BOB, Box
 
@@ -50,11 +50,11 @@ async def test_starts_are_rejected_while_the_server_has_no_room(
         with pytest.raises(Unavailable, match="disk"):
             await box.jupyter.start(ALICE, {"name": "a"})
     async with box.engine():
-        monkeypatch.setattr(service, "MAX_LIVE", 1)
+        monkeypatch.setattr(jupyter_service, "MAX_LIVE", 1)
         await box.jupyter.start(ALICE, {"name": "a"})
         with pytest.raises(Unavailable, match="stop some"):
             await box.jupyter.start(ALICE, {"name": "a"})
-        monkeypatch.setattr(service, "MAX_LIVE", 5)
+        monkeypatch.setattr(jupyter_service, "MAX_LIVE", 5)
         monkeypatch.setattr(workspaces, "MAX_WORKSPACES", 1)
         with pytest.raises(Unavailable, match="1 workspaces"):
             await box.jupyter.start(ALICE, {"name": "b"})

@@ -72,6 +72,6 @@ async def test_tasks_show_names_only(parity_server: Server) -> None:
     assert VALUE.encode() not in reply.body
     assert "secrets" not in (await server.rest.get(f"/v1/tasks/{by_rest['id']}")).json
     wrong = ParseDict({**fields, "secrets": [{"name": "TOKEN", "as": 9}]}, request.__class__())
-    assert "as must be env or file" in (await call(server, "CreateTask", wrong)).message
+    assert "as must be one of env, file" in (await call(server, "CreateTask", wrong)).message
     for name in ("TOKEN", "KEY"):
         assert await over_rest(server, "DELETE", f"/v1/secrets/{name}") == {}

@@ -6,7 +6,7 @@ import pytest
 
 from fetchml.core.jupyter import ServiceStatus
 from fetchml.errors import Unavailable, ValidationFailed
-from fetchml.jupyter import workspaces
+from fetchml.jupyter import jupyter_service, workspaces
 from tests.jupyter.stand_in import over, running
 from tests.support.engine_box import ADMIN, ALICE, BOB, Box
 

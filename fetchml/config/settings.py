@@ -34,16 +34,15 @@ class Settings(msgspec.Struct, frozen=True):
     data_dir: Annotated[
         Path,
         about(
-            "The folder of everything that the server keeps. A data directory belongs to one "
-            "server.",
-            default="`/var/lib/fetchml` for root and for its owner, else "
+            "Directory for everything that the server stores. One server per data directory.",
+            default="`/var/lib/fetchml` if root or its owner runs the server, else "
             "`$XDG_STATE_HOME/fetchml` or `~/.local/state/fetchml`",
         ),
     ] = msgspec.field(default_factory=default_data_dir)
     volumes: Annotated[
         dict[VolumeName, VolumeSettings],
         about(
-            "Folders of this host that tasks may mount, each a table `[volumes.NAME]` with `path`, "
+            "Host directories that tasks may mount. Each is a table `[volumes.NAME]` with `path`, "
             "`mode` (`ro` or `rw`), `users` and `max_gb` ([volumes](volumes.md)).",
             default="none",
         ),

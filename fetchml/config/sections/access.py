@@ -13,15 +13,17 @@ class AccessSettings(msgspec.Struct, frozen=True):
     enabled: Annotated[
         bool,
         about(
-            "Owners of running tasks, and admins, may run commands in them and reach their ports."
+            "Allow owners of running tasks, and admins, to run commands in them and reach their "
+            "ports."
         ),
     ] = True
     idle_seconds: Annotated[
         Count,
         about(
-            "Seconds without input and output after which a session in a task is ended. 0: never."
+            "Seconds without input or output after which the server ends a session in a task. 0: "
+            "never."
         ),
     ] = 3600
     max_seconds: Annotated[
-        Count, about("Seconds after which a session in a task is ended in any case. 0: never.")
+        Count, about("Maximum duration of a session in a task, in seconds. 0: no limit.")
     ] = 43_200

@@ -13,8 +13,8 @@ class AuthSettings(msgspec.Struct, frozen=True):
     private: Annotated[
         bool,
         about(
-            "Users see only their own tasks, snapshots, experiments and Jupyter services; admins "
-            "see all."
+            "If `true`, users see only their own tasks, snapshots, experiments and Jupyter "
+            "services. Admins see everything."
         ),
     ] = False
 
@@ -22,10 +22,8 @@ class AuthSettings(msgspec.Struct, frozen=True):
 class RateLimitSettings(msgspec.Struct, frozen=True):
     """`[rate_limit]`"""
 
-    enabled: Annotated[bool, about("Limit the requests of each key.")] = True
+    enabled: Annotated[bool, about("Limit the request rate of each key.")] = True
     per_second: Annotated[
-        AtLeastOne, about("Requests per second that a key may make in the long run.")
+        AtLeastOne, about("Sustained request rate per key, in requests per second.")
     ] = 1000
-    burst: Annotated[AtLeastOne, about("Requests that a key may make at once after a pause.")] = (
-        5000
-    )
+    burst: Annotated[AtLeastOne, about("Requests that a key may send in one burst.")] = 5000

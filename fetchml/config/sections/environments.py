@@ -15,22 +15,22 @@ class EnvironmentSettings(msgspec.Struct, frozen=True):
     uv: Annotated[
         Path | None,
         about(
-            "Path of the program uv.",
-            default="the uv that was installed with FetchML, else the first on `PATH`",
+            "Path of the uv executable.",
+            default="the uv installed with FetchML, else the first on `PATH`",
         ),
     ] = None
     index_url: Annotated[
         Text | None,
         about(
-            "Package index that builds use, with a name and password if it needs them: code of "
-            "packages that are built can read them.",
+            "Package index for builds, including a user name and password if it requires them. "
+            "Packages that are built from source can read these.",
             default="uv's own default, the public index of Python packages",
         ),
     ] = None
     find_links: Annotated[
         Text | None,
         about(
-            "Folder of this host, or URL, with more packages. Without a network (`[tasks] network "
+            "Host directory or URL with additional packages. Without a network (`[tasks] network "
             '= "none"`) it is the only source.',
             default="none",
         ),
@@ -38,18 +38,17 @@ class EnvironmentSettings(msgspec.Struct, frozen=True):
     certificates: Annotated[
         Path | None,
         about(
-            "File (PEM) of the certificate authorities that builds trust, for an index of your "
-            "own.",
-            default="the server's variable `SSL_CERT_FILE`, else those that uv brings",
+            "PEM file with the certificate authorities that builds trust, for a private index.",
+            default="the server's environment variable `SSL_CERT_FILE`, else uv's own list",
         ),
     ] = None
     cache_bytes: Annotated[
         Annotated[int, Meta(ge=0, le=1 << 60)],
         about(
-            "Most bytes of environments, and of uv's caches, that are kept. The least recently "
-            "used are removed first, and none that a task uses."
+            "Maximum size of environments and uv's caches, in bytes. The least recently used are "
+            "removed first. Environments in use are never removed."
         ),
     ] = 50 * 1024 * 1024 * 1024
-    cpu: Annotated[AtLeastOne, about("Most CPU cores of a build in a container.")] = 2
-    memory_gb: Annotated[AtLeastOne, about("Memory limit of a build in a container, in GiB.")] = 4
-    timeout_seconds: Annotated[AtLeastOne, about("Time limit of a build, in seconds.")] = 1800
+    cpu: Annotated[AtLeastOne, about("Maximum number of CPU cores for a build in a container.")] = 2
+    memory_gb: Annotated[AtLeastOne, about("Memory limit, in GiB, for a build in a container.")] = 4
+    timeout_seconds: Annotated[AtLeastOne, about("Time limit for a build, in seconds.")] = 1800

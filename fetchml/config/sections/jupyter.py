@@ -16,29 +16,30 @@ class JupyterSettings(msgspec.Struct, frozen=True):
     root: Annotated[
         Path | None,
         about(
-            "Folder of the workspaces of all Jupyter services.",
-            default="the folder `jupyter` of the data directory, or of `[slurm] shared_dir`",
+            "Directory for the workspaces of all Jupyter services.",
+            default="`jupyter` in the data directory, or in `[slurm] shared_dir`",
         ),
     ] = None
     shared: Annotated[
         tuple[Text, ...],
         about(
-            "Patterns of the workspaces in which every user may start services. Any other one "
-            "belongs to the user who named it first. With `[auth] private` none is shared."
+            "Patterns of shared workspaces, in which every user may start services. Every other "
+            "workspace belongs to the user who first used its name. With `[auth] private` no "
+            "workspace is shared."
         ),
     ] = ("shared/*",)
     idle_seconds: Annotated[
         Count,
         about(
-            "Seconds without activity after which a Jupyter service is stopped, with a warning "
-            "before. 0: never."
+            "Seconds without activity after which the server stops a Jupyter service, with a "
+            "warning first. 0: never."
         ),
     ] = 14_400
     images: Annotated[
         dict[Text, Text],
         about(
-            "Names that requests may give for an image, each with the image that runs. A name "
-            "that is not listed runs as it is.",
+            "Aliases for images: a table from the name in a request to the image. Names without "
+            "an entry are used as the image.",
             default="none",
         ),
     ] = msgspec.field(default_factory=dict)
@@ -46,26 +47,26 @@ class JupyterSettings(msgspec.Struct, frozen=True):
         tuple[Text, ...],
         Meta(min_length=1),
         about(
-            "Command that starts JupyterLab with `--launcher process`: a program on the server's "
-            "`PATH` or beside its Python, and its first arguments. With `--launcher slurm` it is "
-            "a program of the nodes. Containers run the `jupyter` of their image."
+            "Command that starts JupyterLab without a container: a program on the server's `PATH` "
+            "or next to its Python, and its first arguments. With `--launcher slurm`, a program "
+            "on the nodes. Containers run the `jupyter` of their image."
         ),
     ] = ("jupyter-lab",)
     domain: Annotated[
         Domain | None,
         about(
-            "Serve each Jupyter service at an origin of its own: with `*.HOST`, at `<id>.HOST` on "
-            "the server's own port. This needs a wildcard DNS entry and, with TLS, a certificate "
-            "for `*.HOST`; on this host `*.localhost` needs neither.",
-            default="all services share the server's address",
+            "Serve each Jupyter service at its own origin: `*.HOST` serves it at `<id>.HOST` on "
+            "the server's port. Requires a wildcard DNS record and, with TLS, a certificate for "
+            "`*.HOST`. For local use, `*.localhost` requires neither.",
+            default="all services share the server's origin",
         ),
     ] = None
     http: Annotated[
         Address | None,
         about(
-            "Address of a second listener, which serves Jupyter services and nothing else: their "
-            "scripts then cannot use the session of the page. For a server without a domain of "
-            "its own; not behind a proxy that adds TLS.",
+            "Address of a second listener that serves only Jupyter services, so that their "
+            "scripts cannot use the page's session. For servers without a wildcard domain. Not "
+            "supported behind a proxy that adds TLS.",
             default="none",
         ),
     ] = None

@@ -16,41 +16,43 @@ class NotificationSettings(msgspec.Struct, frozen=True):
     urls: Annotated[
         tuple[Text, ...],
         about(
-            "Addresses that get webhooks of the tasks for which neither the request nor its user "
-            "names any."
+            "Webhook URLs for tasks for which neither the request nor the user's settings name one."
         ),
     ] = ()
     apprise: Annotated[
         tuple[Text, ...],
         about(
-            "Addresses of mail, Slack and other services, in the form of the library Apprise "
-            "(`fetchml[notify]`), which get a text where `urls` get a webhook."
+            "Apprise URLs (`fetchml[notify]`) of mail, Slack and other services. They receive a "
+            "text message whenever `urls` receive a webhook."
         ),
     ] = ()
     on: Annotated[
         tuple[EventKind, ...],
         about(
-            "The events of `urls` and `apprise`: `started`, `completed`, `failed`, `preempted`, "
-            "`idle`."
+            "Events to send to `urls` and `apprise`: `started`, `completed`, `failed`, "
+            "`preempted`, `idle`."
         ),
     ] = (EventKind.FAILED,)
     allow_private: Annotated[bool, about("Also send to private networks and to this host.")] = False
     allow_hosts: Annotated[
         tuple[Text, ...],
-        about("Host names, as URLs spell them, that may have any address."),
+        about("Hosts that are allowed whatever their address. Spell them as in the URL."),
     ] = ()
     timeout_seconds: Annotated[
         Annotated[int, Meta(ge=1, le=60)],
-        about("Seconds in which a receiver has to answer."),
+        about("Seconds to wait for the receiver's response."),
     ] = 10
     retry_seconds: Annotated[
         Annotated[int, Meta(ge=1, le=3600)],
         about(
-            "Seconds after which a message that was not delivered is sent again, or up to a half "
-            "less; doubled at each failure, up to an hour."
+            "Delay before the first retry of a failed delivery, in seconds. It doubles with each "
+            "failure, up to an hour; each delay is shortened by a random part of up to half."
         ),
     ] = 5
     user_messages: Annotated[
         Annotated[int, Meta(ge=1, le=2000)],
-        about("Most messages of a user that wait or are dead letters. The oldest ones go."),
+        about(
+            "Maximum number of pending messages and dead letters per user. The oldest are dropped "
+            "first."
+        ),
     ] = 1000

@@ -18,14 +18,14 @@ class ResourceSettings(msgspec.Struct, frozen=True):
     """`[resources]`"""
 
     cpu: Annotated[
-        Count, about("CPU cores that all tasks together may hold.", default="all of the host")
+        Count, about("CPU cores available to tasks, in total.", default="all cores of the host")
     ] = msgspec.field(default_factory=host.cores)
     memory_gb: Annotated[
         Count,
         about(
-            "Memory, in GiB, that all tasks together may hold, and the memory limit of a "
-            "container whose task requests none.",
-            default="all of the host but an eighth, or but 8 GiB if that is less",
+            "Memory available to tasks in total, in GiB. It is also the memory limit for "
+            "containers of tasks that request none.",
+            default="all memory of the host, less an eighth (at most 8 GiB)",
         ),
     ] = msgspec.field(default_factory=memory_for_tasks_gb)
 
@@ -36,16 +36,20 @@ class GpuSettings(msgspec.Struct, frozen=True):
     slots: Annotated[
         Count,
         about(
-            "Number of plain GPU slots. They are only counted: no device is passed to a task. 0: "
-            "the GPUs that NVIDIA's driver reports, each passed to the tasks that hold it."
+            "Number of plain GPU slots. Slots are only counted; no device is passed to the task. "
+            "0: use the GPUs that the NVIDIA driver reports, and pass each to the tasks that hold "
+            "it."
         ),
     ] = 0
-    slots_per_gpu: Annotated[AtLeastOne, about("Tasks that may share a GPU. 1: no sharing.")] = 1
+    slots_per_gpu: Annotated[
+        AtLeastOne, about("Maximum number of tasks that share a GPU. 1: no sharing.")
+    ] = 1
     packing: Annotated[
         bool,
         about(
-            "Let tasks share a GPU only if its memory is enough for what their jobs needed so far. "
-            "A job that is not known yet gets a GPU of its own. Needs `slots_per_gpu` above 1."
+            "Let tasks share a GPU only if its memory suffices for the measured peaks of their "
+            "jobs. Jobs without a measured peak get a GPU to themselves. Requires `slots_per_gpu` "
+            "above 1."
         ),
     ] = False
     packing_margin_percent: Annotated[
@@ -54,35 +58,36 @@ class GpuSettings(msgspec.Struct, frozen=True):
     placement: Annotated[
         Literal["fill", "spread"],
         about(
-            "How GPUs are chosen for a task. `fill`: adjacent GPUs in the smallest gap that fits, "
-            "and the fullest of shared ones. `spread`: the emptiest GPUs, far from those in use."
+            "How the scheduler chooses GPUs. `fill`: adjacent GPUs in the smallest gap that fits; "
+            "among shared GPUs, the fullest. `spread`: the emptiest GPUs, far from those in use."
         ),
     ] = "fill"
     idle_seconds: Annotated[
         Count,
         about(
-            "Seconds without use of its GPUs after which a running task is idle. 0: idle GPUs are "
-            "not looked for."
+            "Seconds after which a running task that does not use its GPUs counts as idle. 0: no "
+            "idle detection."
         ),
     ] = 1800
     idle_percent: Annotated[
-        Percent, about("A GPU that computes for a smaller percentage of the time is not used.")
+        Percent, about("Utilization, in percent, below which a GPU counts as unused.")
     ] = 5
     idle_start_seconds: Annotated[
-        Count, about("First seconds of an attempt, which do not count as idle.")
+        Count,
+        about("Seconds at the start of each attempt during which the task cannot count as idle."),
     ] = 600
     idle_action: Annotated[
         Literal["report", "stop"],
         about(
-            "What happens to an idle task. `report`: it is marked. `stop`: it is also stopped "
-            "if it stays idle for `idle_warning_seconds`, and fails."
+            "What to do with an idle task. `report`: mark it. `stop`: mark it, and stop it after "
+            "another `idle_warning_seconds` of idleness; it then fails."
         ),
     ] = "report"
     idle_warning_seconds: Annotated[
-        Count, about("Seconds between the report of an idle task and its stop.")
+        Count, about("Seconds between marking an idle task and stopping it.")
     ] = 600
     may_idle: Annotated[
-        bool, about("Accept tasks with `may_idle`, which are never idle, whatever they use.")
+        bool, about("Accept `may_idle` in requests. Tasks with it never count as idle.")
     ] = False
 
 
@@ -92,22 +97,22 @@ class SchedulingSettings(msgspec.Struct, frozen=True):
     ahead: Annotated[
         bool,
         about(
-            "Prestage the tasks that would start next: their containers start while they wait, "
-            "with the command held at a gate."
+            "Prestage the tasks that are next in the queue: start their containers early, and "
+            "hold each command at a gate until its resources are free."
         ),
     ] = True
     half_life: Annotated[
         Count,
         about(
-            "Seconds after which past usage counts half. Among tasks of the same priority, the "
-            "user with less usage goes first. 0: usage never decays."
+            "Half-life of past usage, in seconds. Among tasks of equal priority, the user with "
+            "less usage goes first. 0: usage never decays."
         ),
     ] = 86_400
     preemption: Annotated[
         bool,
         about(
-            "Stop `preemptible` tasks if that lets a more urgent task start. They are queued "
-            "again; those with a checkpoint go on from it."
+            "Stop `preemptible` tasks if that lets a task of higher priority start. The server "
+            "queues them again; a task with a checkpoint resumes from it."
         ),
     ] = False
 
@@ -116,28 +121,28 @@ class QuotaSettings(msgspec.Struct, frozen=True):
     """`[quotas]`"""
 
     user_gpus: Annotated[
-        Count, about("Most GPUs that one user's tasks may hold together. 0: no limit.")
+        Count, about("Maximum number of GPUs that the tasks of one user hold. 0: no limit.")
     ] = 0
     user_running: Annotated[
-        Count, about("Most tasks of one user that run at the same time. 0: no limit.")
+        Count, about("Maximum number of running tasks per user. 0: no limit.")
     ] = 0
     user_queued: Annotated[
-        Count, about("Most tasks of one user that wait at the same time. 0: no limit.")
+        Count, about("Maximum number of waiting tasks per user. 0: no limit.")
     ] = 100_000
     user_queued_mb: Annotated[
         Count,
         about(
-            "Most memory of the server, in MiB, for one user's tasks while they wait or run. 0: "
-            "no limit, so that one user can fill the queue."
+            "Maximum server memory, in MiB, for the waiting and running tasks of one user. 0: no "
+            "limit; one user can then fill the queue."
         ),
     ] = 160
 
     user_storage_gb: Annotated[
         Count | None,
         about(
-            "Most disk space, in GiB, for one user's files: snapshots, outputs, logs, Jupyter "
-            "workspaces, and what running tasks write. Above it, submits and uploads of the user "
-            "are rejected, and running tasks that write more than that are stopped. 0: no limit.",
+            "Maximum disk usage per user, in GiB: snapshots, outputs, logs, Jupyter workspaces, "
+            "and files of running tasks. Above it, the server rejects the user's submits and "
+            "uploads, and stops running tasks that write more than that. 0: no limit.",
             default="a fifth of the data directory's disk, at least 1",
         ),
     ] = None

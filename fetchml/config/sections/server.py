@@ -16,51 +16,53 @@ MAX_CONNECTIONS = 2000
 class ServerSettings(msgspec.Struct, frozen=True):
     """`[server]`"""
 
-    http: Annotated[Address, about("Address of REST, `/ws` and Jupyter services.")] = Address(
-        "127.0.0.1", 9101
+    http: Annotated[Address, about("Listen address for REST, `/ws` and Jupyter services.")] = (
+        Address("127.0.0.1", 9101)
     )
-    grpc: Annotated[Address, about("Address of gRPC.")] = Address("127.0.0.1", 9102)
+    grpc: Annotated[Address, about("Listen address for gRPC.")] = Address("127.0.0.1", 9102)
     public_url: Annotated[
         Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+/?$")] | None,
         about(
-            "URL at which browsers reach `http` if it is not the address itself, as behind a "
-            "proxy: `https://HOST` or `http://HOST:PORT`.",
-            default="the address itself, or the host's name if that is every address",
+            "URL at which browsers reach `http`, if it differs from the listen address, for "
+            "example behind a proxy: `https://HOST` or `http://HOST:PORT`.",
+            default="the listen address, or the host's name if the server listens on all addresses",
         ),
     ] = None
     trusted_proxies: Annotated[
         tuple[Network, ...],
         about(
-            "Addresses or networks of proxies in front of this server. The audit, and the limits "
-            "on callers without a key, take the client's address from their X-Forwarded-For."
+            "Addresses or networks of trusted reverse proxies. For requests from them, the audit "
+            "and the limits for callers without a key use the client address in "
+            "`X-Forwarded-For`."
         ),
     ] = ()
     max_connections: Annotated[
         AtLeastOne,
         about(
-            "Most open connections to `http`, and as many to `grpc`. One address may hold a "
-            "fourth of each; a trusted proxy, and this host itself, three fourths."
+            "Maximum number of open connections to `http`, and separately to `grpc`. On `http`, "
+            "one address may hold a quarter of them; a trusted proxy or this host, three "
+            "quarters."
         ),
     ] = MAX_CONNECTIONS
     tls_cert: Annotated[
         Path | None,
         about(
-            "Certificate of both ports, in PEM, followed by the intermediate certificates. Loaded "
-            "again when it changes.",
+            "PEM file with the certificate for both ports, followed by its intermediate "
+            "certificates. Reloaded when it changes.",
             default="none: no TLS",
         ),
     ] = None
     tls_key: Annotated[
-        Path | None, about("Private key of `tls_cert`, in PEM.", default="none: no TLS")
+        Path | None, about("PEM file with the private key of `tls_cert`.", default="none: no TLS")
     ] = None
     launcher: Annotated[
         Literal["docker", "process", "slurm"],
         about(
-            "How tasks run. `docker`: in hardened containers. `process`: as plain child "
-            "processes, without any isolation. `slurm`: as jobs of a Slurm cluster."
+            "How tasks run. `docker`: in hardened containers. `process`: as plain child processes "
+            "without isolation. `slurm`: as jobs on a Slurm cluster."
         ),
     ] = "docker"
     log_format: Annotated[
         Literal["text", "json"],
-        about("Format of the log on stderr: lines for people, or JSON objects."),
+        about("Log format on stderr: `text` for people, `json` for programs."),
     ] = "text"

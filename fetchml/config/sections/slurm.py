@@ -15,34 +15,34 @@ class SlurmSettings(msgspec.Struct, frozen=True):
     transport: Annotated[
         Literal["rest", "cli"],
         about(
-            "How Slurm is reached. `cli`: by its commands (`sbatch`, `squeue`, `scancel`, "
-            "`scontrol`, `sinfo`). `rest`: by slurmrestd, which is faster."
+            "How to reach Slurm. `cli`: through its commands (`sbatch`, `squeue`, `scancel`, "
+            "`scontrol`, `sinfo`). `rest`: through slurmrestd, which is faster."
         ),
     ] = "cli"
     ssh: Annotated[
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*\Z", max_length=255)] | None,
         about(
-            "Host on which Slurm's commands run, as `ssh` names it, for the transport `cli`. "
-            "OpenSSH must reach it without a question.",
+            "Host that runs Slurm's commands, as an argument of `ssh`, for the transport `cli`. "
+            "OpenSSH must connect without a prompt.",
             default="none: this host",
         ),
     ] = None
     url: Annotated[
         Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+/?$")],
-        about("Address of slurmrestd."),
+        about("URL of slurmrestd."),
     ] = "http://127.0.0.1:6820"
     token_file: Annotated[
         Path | None,
         about(
-            "File with a token (JWT) of the server's user for slurmrestd. Read for each request, "
-            "so that another program can keep it fresh.",
+            "File with a slurmrestd token (JWT) for the server's user. The server reads it for "
+            "each request, so another program can renew the token.",
             default="none",
         ),
     ] = None
     jwt_key: Annotated[
         Path | None,
         about(
-            "File with Slurm's own key for tokens, from which the server makes them. Any account "
+            "File with Slurm's JWT key, with which the server signs tokens itself. Any account "
             "that can read it can act as every user of the cluster: prefer `token_file`.",
             default="none",
         ),
@@ -50,102 +50,103 @@ class SlurmSettings(msgspec.Struct, frozen=True):
     shared_dir: Annotated[
         Path | None,
         about(
-            "Folder of this server alone that all nodes see under the same path. Attempts, logs, "
-            "outputs and fetched datasets are in it. Required.",
+            "Directory for this server alone, at the same path on all nodes. It holds attempts, "
+            "logs, outputs and fetched datasets. Required.",
             default="none",
         ),
     ] = None
     partition: Annotated[
-        Text | None, about("Partition of the jobs.", default="the cluster's default")
+        Text | None, about("Partition for jobs.", default="the cluster's default")
     ] = None
-    account: Annotated[Text | None, about("Account of the jobs.", default="the user's default")] = (
-        None
-    )
+    account: Annotated[
+        Text | None, about("Slurm account for jobs.", default="the user's default")
+    ] = None
     qos: Annotated[
-        Text | None, about("Quality of service of the jobs.", default="the account's default")
+        Text | None, about("Quality of service for jobs.", default="the account's default")
     ] = None
     constraint: Annotated[
-        Text | None, about("Features that the nodes must have, as for `sbatch`.", default="none")
+        Text | None, about("Required node features, as for `sbatch --constraint`.", default="none")
     ] = None
-    reservation: Annotated[Text | None, about("Reservation of the jobs.", default="none")] = None
+    reservation: Annotated[Text | None, about("Slurm reservation for jobs.", default="none")] = None
     container: Annotated[
         Literal["none", "podman", "apptainer", "pyxis"],
         about(
-            "Program that runs a task's `image` on a node. `pyxis` is a plugin of Slurm. `none`: "
-            "tasks are plain processes of the server's account and `image` is ignored."
+            "Container runtime for a task's `image` on the nodes. `pyxis` is a Slurm plugin. "
+            "`none`: tasks are plain processes of the server's account, and `image` is ignored."
         ),
     ] = "none"
     allow: Annotated[
         tuple[Text, ...],
         about(
-            "Parameters that a request may set in its field `slurm`: `partition`, `account`, "
+            "Parameters that requests may set in the field `slurm`: `partition`, `account`, "
             "`qos`, `constraint`, `reservation`, `gres`, `nice`, `exclusive`, `nodelist`, "
-            "`exclude`, `licenses`. `NAME=VALUE` allows that value only. Parts of GPUs, which no "
-            "quota counts, need `gres=shard` or `gres=mps` beside `gres`."
+            "`exclude`, `licenses`. `NAME=VALUE` allows only that value. GPU fractions, which no "
+            "quota counts, require `gres=shard` or `gres=mps` in addition to `gres`."
         ),
     ] = ()
     users: Annotated[
         dict[Text, dict[Text, Text]],
         about(
-            "Parameters of the jobs of one user, by the user's name in FetchML, as a table "
-            "`[slurm.users.NAME]`. They go before those of all, and the request's before both. "
-            "`user` is the account of the cluster that the user's jobs belong to, and `token_file` "
-            "the file with its token, for the transport `rest` without `jwt_key`. In "
-            'the environment: `"NAME.account=VALUE NAME.qos=VALUE"`.',
+            "Job parameters per user: a table `[slurm.users.NAME]` for the FetchML user NAME. "
+            "They override the general ones; parameters in the request override both. `user` is "
+            "the cluster account that runs the user's jobs; `token_file` holds its token, for the "
+            'transport `rest` without `jwt_key`. In the environment: `"NAME.account=VALUE '
+            'NAME.qos=VALUE"`.',
             default="none",
         ),
     ] = msgspec.field(default_factory=dict)
     unmapped: Annotated[
         Literal["service", "refuse"],
         about(
-            "Users without a `user` in `[slurm.users.NAME]`. `service`: their jobs run "
-            "as the server's account. `refuse`: their submits are refused."
+            "What to do for users without a `user` in `[slurm.users.NAME]`. `service`: run their "
+            "jobs as the server's account. `refuse`: reject their submits."
         ),
     ] = "service"
     become: Annotated[
         Literal["auto", "sudo", "ssh", "setuid"],
         about(
-            "How Slurm's commands run as the accounts of users, for the transport `cli`. `sudo`: "
-            "by `sudo -n -u USER`, also on the host of `ssh`. `ssh`: by `ssh USER@HOST`. "
-            "`setuid`: the server, which must be root, becomes the account. `auto`: `setuid` for "
-            "root, else `sudo`."
+            "How to run Slurm's commands as other accounts, for the transport `cli`. `sudo`: with "
+            "`sudo -n -u USER`, also on the host in `ssh`. `ssh`: with `ssh USER@HOST`. `setuid`: "
+            "the server, which must be root, switches to the account. `auto`: `setuid` if root, "
+            "else `sudo`."
         ),
     ] = "auto"
     relay_ports: Annotated[
         Annotated[str, Meta(pattern=r"^(0-0|[1-9][0-9]{3,4}-[1-9][0-9]{3,4})\Z")],
         about(
-            "Ports of nodes to which the server connects for Jupyter services, `fetchml exec`, the "
-            "shell and ports of tasks, as `40000-40999`. One for each such task of a node. `0-0`: "
-            "any port."
+            "Range of node ports for connections from the server: Jupyter services, `fetchml "
+            "exec`, the shell, and ports of tasks. Example: `40000-40999`. Each such task uses "
+            "one port of its node. `0-0`: any port."
         ),
     ] = "0-0"
     max_pending: Annotated[
         AtLeastOne,
         about(
-            "Most tasks that Slurm holds pending for this server. Others wait in the server's own "
-            "queue."
+            "Maximum number of this server's tasks that are pending in Slurm. Further tasks wait "
+            "in the server's own queue."
         ),
     ] = 1000
     user_max_pending: Annotated[
-        AtLeastOne, about("Most tasks of one user that Slurm holds pending.")
+        AtLeastOne, about("Maximum number of tasks per user that are pending in Slurm.")
     ] = 500
     lost_after: Annotated[
         Count,
         about(
-            "Seconds after which a task that has started, and whose job Slurm lost sight of, "
-            "counts as lost and is retried. It may still run on a node that is cut off. 0: never; "
-            "it can be cancelled."
+            "Seconds after which a started task counts as lost, and is retried, if Slurm no "
+            "longer reports its job. The task may still be running on a disconnected node. 0: "
+            "never; such a task can be cancelled."
         ),
     ] = 0
     lease_seconds: Annotated[
         Annotated[int, Meta(ge=0, le=86_400)],
         about(
-            "Seconds that a task goes on when its node can't write to the shared folder. After "
-            "them the node ends it. A task whose node is silent to Slurm too counts as lost, and "
-            "is retried, when its lease was not renewed for twice as long. 0: no lease; "
-            "such a task goes on, and is never started a second time by itself."
+            "Seconds that a task may run while its node cannot write to the shared directory. "
+            "Then the node ends the task. If Slurm does not reach the node either, the server "
+            "declares the task lost and retries it once the lease has not been renewed for twice "
+            "this time. 0: no leases; such a task keeps running, and the server never starts it a "
+            "second time on its own."
         ),
     ] = 0
     allow_root: Annotated[
-        bool, about("Let a server of root run tasks on the nodes: they are root there.")
+        bool, about("Allow a server that runs as root to run tasks on the nodes, as root.")
     ] = False

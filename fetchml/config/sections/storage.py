@@ -17,15 +17,15 @@ class DatasetSettings(msgspec.Struct, frozen=True):
     root: Annotated[
         Path | None,
         about(
-            "Folder whose subfolders are the datasets that tasks may name.",
-            default="none: tasks can name no datasets",
+            "Directory that contains the datasets. Tasks name them by subdirectory.",
+            default="none: tasks cannot name datasets",
         ),
     ] = None
     allow: Annotated[
         tuple[Text, ...],
         about(
-            "Schemes that the source of a dataset may have. `file`: paths below `root`. Schemes "
-            "other than `http` and `https`, such as `s3`, need an installed fsspec that reads "
+            "URL schemes allowed for dataset sources. `file`: paths below `root`. Schemes other "
+            "than `http` and `https`, such as `s3`, require an installed fsspec with support for "
             "them."
         ),
     ] = dataset.SCHEMES
@@ -34,13 +34,13 @@ class DatasetSettings(msgspec.Struct, frozen=True):
     ] = False
     allow_hosts: Annotated[
         tuple[Text, ...],
-        about("Host names, as sources spell them, that may have any address."),
+        about("Hosts that are allowed whatever their address. Spell them as in the source URL."),
     ] = ()
     cache_bytes: Annotated[
         Annotated[int, Meta(ge=0, le=1 << 60)],
         about(
-            "Most bytes of fetched datasets that are kept. The least recently used are removed "
-            "first."
+            "Maximum size of the dataset cache, in bytes. The least recently used datasets are "
+            "removed first."
         ),
     ] = 50 * 1024 * 1024 * 1024
 
@@ -50,17 +50,17 @@ class SnapshotSettings(msgspec.Struct, frozen=True):
 
     max_bytes: Annotated[
         Annotated[int, Meta(ge=1, le=1 << 40)],
-        about("Largest snapshot, in bytes, packed or unpacked."),
+        about("Maximum size of a snapshot, in bytes, packed and unpacked."),
     ] = 2 * 1024 * 1024 * 1024
     max_files: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)],
-        about("Most files and folders in a snapshot."),
+        about("Maximum number of files and folders in a snapshot."),
     ] = 100_000
     keep_days: Annotated[
         Annotated[int, Meta(ge=1, le=36_500)],
         about(
-            "Days after its last use when a snapshot is removed, unless a live task or an "
-            "experiment names it."
+            "Days after its last use until the server deletes a snapshot. Snapshots that a live "
+            "task or an experiment refers to are kept."
         ),
     ] = 30
 
@@ -70,29 +70,30 @@ class HistorySettings(msgspec.Struct, frozen=True):
 
     journal_rows: Annotated[
         Annotated[int, Meta(ge=1000, le=100_000_000)],
-        about("Changes that are kept, so that watchers can resume after a disconnect."),
+        about("Number of changes to keep, so that watchers can resume after a disconnect."),
     ] = 200_000
     audit_rows: Annotated[
         Annotated[int, Meta(ge=1000, le=100_000_000)],
-        about("Audit entries that are kept, besides those of tasks themselves."),
+        about(
+            "Number of audit entries to keep. Entries that are part of task records do not count."
+        ),
     ] = 100_000
     usage_rows: Annotated[
         Annotated[int, Meta(ge=0, le=100_000_000)],
         about(
-            "Samples of what tasks and GPUs use, one of each every 10 s, that are kept for a week; "
-            "beyond this number the oldest are summed up by the hour sooner. 0: no samples."
+            "Number of usage samples to keep. The server takes one sample of each task and GPU "
+            "every 10 s and keeps it for a week; above this number it aggregates the oldest "
+            "samples by the hour earlier. 0: no samples."
         ),
     ] = 3_600_000
     keep_days: Annotated[
         Days,
         about(
-            "Days after its end when a task is removed, with its outputs, logs and row. The daily "
-            "counts stay. 0: never."
+            "Days after its end until the server deletes a task with its outputs, logs and "
+            "record. Daily counts are kept. 0: never."
         ),
     ] = 0
-    time_zone: Annotated[
-        ZoneInfo, about("Time zone in which the days of the statistics begin.")
-    ] = ZoneInfo("UTC")
+    time_zone: Annotated[ZoneInfo, about("Time zone for daily statistics.")] = ZoneInfo("UTC")
     min_free_mb: Annotated[
-        Count, about("Free disk space, in MiB, below which no more tasks are accepted.")
+        Count, about("Free disk space, in MiB, below which the server accepts no more tasks.")
     ] = 512

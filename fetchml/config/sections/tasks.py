@@ -17,101 +17,100 @@ def default_max_running() -> int:
 class TaskSettings(msgspec.Struct, frozen=True):
     """`[tasks]`"""
 
-    image: Annotated[Text, about("Image of a task that names none.")] = "python:3.12-slim"
+    image: Annotated[Text, about("Image for tasks that specify none.")] = "python:3.12-slim"
     command: Annotated[
         tuple[Text, ...],
         Meta(min_length=1),
-        about("Command of a task that names none. It runs in the task's workspace."),
+        about("Command for tasks that specify none. It runs in the task's workspace."),
     ] = ("python", "train.py")
     timeout_seconds: Annotated[
-        Count, about("Time limit, in seconds, of a task that requests none. 0: no limit.")
+        Count, about("Time limit, in seconds, for tasks that specify none. 0: no limit.")
     ] = 0
     max_timeout_seconds: Annotated[
         Count,
         about(
-            "Longest time limit, in seconds, that a task may have. It also applies to a task "
-            "without a limit. 0: no maximum."
+            "Maximum time limit, in seconds. It also applies to tasks without a limit. 0: no "
+            "maximum."
         ),
     ] = 0
     cpu: Annotated[
-        Count, about("CPU cores of a task that requests none. 0: no cores are reserved for it.")
+        Count, about("CPU cores for tasks that request none. 0: reserve no cores for them.")
     ] = 0
     max_cpu: Annotated[
-        Count, about("Most CPU cores that a task may request. 0: up to `[resources] cpu`.")
+        Count, about("Maximum number of CPU cores per task. 0: `[resources] cpu`.")
     ] = 0
     memory_gb: Annotated[
         Count,
-        about("Memory, in GiB, of a task that requests none. 0: no memory is reserved for it."),
+        about("Memory, in GiB, for tasks that request none. 0: reserve no memory for them."),
     ] = 0
     max_memory_gb: Annotated[
         Count,
         about(
-            "Most memory, in GiB, that a task may request, and the memory limit of a container "
-            "whose task requests none. 0: `[resources] memory_gb`."
+            "Maximum memory per task, in GiB. It is also the memory limit for containers of tasks "
+            "that request none. 0: `[resources] memory_gb`."
         ),
     ] = 0
     pids: Annotated[
         Annotated[int, Meta(ge=16, le=1 << 22)],
-        about("Most processes and threads in a task's container."),
+        about("Maximum number of processes and threads in a task's container."),
     ] = 4096
     tmp_mb: Annotated[
         Annotated[int, Meta(ge=1, le=1 << 24)],
-        about("Size of `/tmp` in a container, in MiB. Files there count as the task's memory."),
+        about("Size of `/tmp` in a container, in MiB. Its files count toward the task's memory."),
     ] = 1024
     shm_mb: Annotated[
         Annotated[int, Meta(ge=1, le=1 << 24)],
         about(
-            "Size of `/dev/shm` in a container, in MiB, where data loaders exchange batches. "
-            "Files there count as the task's memory."
+            "Size of `/dev/shm` in a container, in MiB. Data loaders exchange batches there. Its "
+            "files count toward the task's memory."
         ),
     ] = 1024
-    max_retries: Annotated[Count, about("Retries of a task that requests none.")] = 0
+    max_retries: Annotated[Count, about("Number of retries for tasks that specify none.")] = 0
     log_bytes: Annotated[
         Annotated[int, Meta(ge=128 * 1024, le=1 << 40)],
-        about(
-            "Most bytes that are kept of each attempt's output. The oldest bytes are dropped first."
-        ),
+        about("Maximum log size per attempt, in bytes. The oldest bytes are dropped first."),
     ] = 64 * 1024 * 1024
     outputs_files: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)],
         about(
-            "Most files and folders that are kept of a task's outputs. Others are removed, and "
-            "the task's note gives their number. A list of outputs shows 10,000 files."
+            "Maximum number of output files and folders to keep per task. The server deletes the "
+            "rest and records their number in the task's `note`. A list of outputs shows at most "
+            "10,000 files."
         ),
     ] = 10_000
     outputs_mb: Annotated[
         Annotated[int, Meta(ge=0, le=1 << 30)],
         about(
-            "Most MiB that are kept of a task's outputs. The rest is removed, as above. 0: no "
-            "limit."
+            "Maximum size of the outputs to keep per task, in MiB. The server deletes the rest "
+            "and records it in `note`. 0: no limit."
         ),
     ] = 102_400
     outputs_keep_days: Annotated[
         Days,
-        about("Days after a task's end when its outputs are removed. 0: never."),
+        about("Days after a task's end until the server deletes its outputs. 0: never."),
     ] = 0
     reserve_after: Annotated[
         Count,
         about(
-            "Seconds for which smaller tasks may pass a large one that waits. After that, "
-            "resources that become free are reserved for it."
+            "Seconds that a large waiting task can be overtaken by smaller ones. After that, the "
+            "scheduler reserves freed resources for it."
         ),
     ] = 600
     allow_images: Annotated[
         tuple[Text, ...],
         about(
-            "Patterns of the images that tasks and Jupyter services may name: `python`, "
-            "`python:3.*`, `ghcr.io/acme/*`. Paths of images, which some clusters run, are allowed "
-            "by patterns that begin with `/` only: `/shared/images/*`. The default image and "
+            "Patterns of images that tasks and Jupyter services may use, such as `python`, "
+            "`python:3.*` or `ghcr.io/acme/*`. Image paths, which some clusters use, need a "
+            "pattern that begins with `/`, such as `/shared/images/*`. The default image and "
             "`[jupyter] images` are always allowed."
         ),
     ] = images.ANY
     pull: Annotated[
         Literal["missing", "always", "never"],
         about(
-            "When an image is pulled. `missing`: if this host does not have it. `always`: before "
-            "each task, to run the registry's newest. `never`: tasks run only the images that "
-            "this host has."
+            "When to pull an image. `missing`: if it is not on this host. `always`: before each "
+            "task, to run the registry's latest version. `never`: run only images that are "
+            "already on this host."
         ),
     ] = "missing"
     registry_credentials: Annotated[
@@ -124,39 +123,41 @@ class TaskSettings(msgspec.Struct, frozen=True):
     network: Annotated[
         Text,
         about(
-            "Docker network of the tasks. `fetchml`: a network of the server's own, in which "
+            "Docker network for tasks. `fetchml`: a network that the server creates, in which "
             "containers cannot reach each other. `none`: no network."
         ),
     ] = "fetchml"
     allow_metadata: Annotated[
         bool,
         about(
-            "Let containers on the network `fetchml` use the cloud's metadata service, and with it "
-            "the credentials of this host's role."
+            "Allow containers on the network `fetchml` to use the cloud's metadata service, and "
+            "so the credentials of this host's role."
         ),
     ] = False
     user: Annotated[
         Annotated[str, Meta(pattern=r"^(auto|image|[0-9]+:[0-9]+)$")],
         about(
-            "User of a task in its container. `auto`: a uid of its own for each user, from "
-            "`first_uid` on; the server's own where the server is neither root nor the service. "
-            "`image`: the image's user, root allowed. Else `UID:GID`."
+            "User that runs a task in its container. `auto`: a separate uid for each FetchML "
+            "user, counting from `first_uid`; if the server is neither root nor the systemd "
+            "service, the server's own uid. `image`: the image's user, which may be root. "
+            "Otherwise `UID:GID`."
         ),
     ] = "auto"
     first_uid: Annotated[
         Annotated[int, Meta(ge=1000, le=1 << 30)],
         about(
-            "First uid of the users' tasks if `user` is `auto`. No account of this host should "
-            "have this uid or one of the 100,000 after it."
+            "First uid to assign if `user` is `auto`. Reserve this uid and the 100,000 after it: "
+            "no account of this host should use them."
         ),
     ] = 1_900_000
     max_running: Annotated[
         AtLeastOne,
-        about("Most tasks that run at the same time.", default="the number of cores, at least 4"),
+        about("Maximum number of running tasks.", default="the number of cores, at least 4"),
     ] = msgspec.field(default_factory=default_max_running)
     grace_seconds: Annotated[
         Count,
         about(
-            "Seconds from SIGTERM to SIGKILL when a task is cancelled or exceeds its time limit."
+            "Seconds between SIGTERM and SIGKILL when a task is cancelled or reaches its time "
+            "limit."
         ),
     ] = 10

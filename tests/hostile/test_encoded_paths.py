@@ -29,7 +29,7 @@ def ended_task(server: Target) -> str:
     script = "cd $FETCHML_OUTPUTS && mkdir sub && echo inside > sub/a.txt && echo odd > we%2Fird"
     _, task = server.ask("POST", "/v1/tasks", {"job_name": "a", "command": ["sh", "-c", script]})
     task_id: str = task["id"]
-    server.server.run("wait", task_id, FETCHML_API_KEY=KEY)
+    server.server.run("logs", "-f", task_id, FETCHML_API_KEY=KEY).succeeded()
     assert server.ask("GET", f"/v1/tasks/{task_id}")[1]["status"] == "completed"
     return task_id
 

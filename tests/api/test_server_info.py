@@ -33,7 +33,7 @@ async def test_doctor_is_for_admins_and_examines_once(
         examined.append(gpus)
         return [Finding("disk", "9 MiB free", "Free some space."), Finding("clock", "is well")]
 
-    diagnosis = rest.engine.engine.run_doctor.__self__  # type: ignore[attr-defined]
+    diagnosis = rest.engine.engine.diagnosis
     monkeypatch.setattr(diagnosis, "_examine", examine)
     for role in (Role.USER, Role.VIEWER):
         reply = await rest.as_(rest.secrets[role]).get("/v1/doctor")

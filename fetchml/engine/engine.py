@@ -21,7 +21,6 @@ from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
 from fetchml.engine.watches.batches import Batches
 from fetchml.engine.watches.watch import Watches
-from fetchml.files.task_files import TaskFiles
 from fetchml.notifications.notification_service import Notifications
 
 
@@ -38,8 +37,6 @@ class Engine:
     batches: Batches
     logs: TaskLogs
     outputs: TaskOutputs
-    files: TaskFiles
-    """For the last output, which a task in a reply has."""
     results: ResultLists
     sweeps: Sweeps
     ranking: SweepRanking

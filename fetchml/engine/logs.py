@@ -117,30 +117,26 @@ class TaskLogs:
         self._feed = feed
         self._clock = clock
 
+    async def tail(self, task: Task) -> str | None:
+        """Return the last 64 KiB that a task wrote, for replies that show the task; `None` if it
+        has written nothing."""
+        return await self._files.output(task)
+
     async def info(self, who: Principal, task_id: str, wanted: LogRange) -> LogInfo:
         """Return the bounds of a log, and the times of the range."""
-        _require_valid(wanted)
-        task = await self._tasks.get(who, task_id)
-        number = wanted.attempt if wanted.attempt is not None else task.attempt
-        folder = self._files.attempt(task.id, number)
+        task, number, folder = await self._find(who, task_id, wanted)
         work = partial(_info, folder, task, number, wanted, self._clock())
         return await self._files.reads(work)
 
     async def search(self, who: Principal, task_id: str, wanted: LogSearch) -> LogMatches:
         """Return the next matches."""
-        _require_valid(wanted)
-        task = await self._tasks.get(who, task_id)
-        number = wanted.attempt if wanted.attempt is not None else task.attempt
-        folder = self._files.attempt(task.id, number)
+        _, number, folder = await self._find(who, task_id, wanted)
         work = partial(_search, folder, number, wanted, self._clock())
         return await self._threads.run(who.user, folder, work)
 
     async def start(self, who: Principal, task_id: str, wanted: LogRange) -> LogStart:
         """Return where a range begins. Finding the last lines is a search."""
-        _require_valid(wanted)
-        task = await self._tasks.get(who, task_id)
-        number = wanted.attempt if wanted.attempt is not None else task.attempt
-        folder = self._files.attempt(task.id, number)
+        _, number, folder = await self._find(who, task_id, wanted)
         work = partial(_start, folder, number, wanted, self._clock())
         if wanted.tail is None:
             return await self._files.reads(partial(work, folder.read_log))
@@ -198,6 +194,15 @@ class TaskLogs:
             if not over or not follow or wanted.attempt is not None or task.attempt <= number:
                 return
             number, offset = number + 1, offset if number == 0 else 0
+
+    async def _find(
+        self, who: Principal, task_id: str, wanted: LogRange | LogSearch
+    ) -> tuple[Task, int, AttemptFolder]:
+        """Return the task, and the number and the folder of the attempt that is read."""
+        _require_valid(wanted)
+        task = await self._tasks.get(who, task_id)
+        number = wanted.attempt if wanted.attempt is not None else task.attempt
+        return task, number, self._files.attempt(task.id, number)
 
     async def _news(self, task_id: str, seen: int, changes: Changes | None) -> None:
         """Return when the folder or the task has changed."""

@@ -325,7 +325,6 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         batches=Batches(watches, feed, clock, private=private),
         logs=TaskLogs(visible, files, LogThreads(files.reads), outside.folder_watch, feed, clock),
         outputs=TaskOutputs(visible, files),
-        files=files,
         results=results,
         sweeps=sweep_service,
         ranking=SweepRanking(sweep_service, store, results, slow_reads),

@@ -59,10 +59,9 @@ class AccessServiceServicer:
     """
 
     def ExecTask(self, request_iterator, context):
-        """Runs a command in a running task: in its container, or beside its process, as the task's user,
+        """Runs a command in a running task: in its container, or next to its process, as the task's user,
         with its environment and its limits. The first request has `start`. The last reply has `exit`;
-        a session that ends before its command fails with
-        FAILED_PRECONDITION.
+        a session that ends before its command fails with FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,8 +76,8 @@ class AccessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def OpenTaskPort(self, request, context):
-        """Creates a link that opens a TCP port of a running task in a browser, at an origin of its own.
-        FAILED_PRECONDITION where the server has no such origins.
+        """Creates a link that opens a TCP port of a running task in a browser, at its own origin.
+        FAILED_PRECONDITION if the server has no such origins.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

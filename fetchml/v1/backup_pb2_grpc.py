@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class BackupServiceStub:
-    """Supports `fetchml backup` beside a running server. Available over the control socket only.
+    """Supports `fetchml backup` while the server runs. Available over the control socket only.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class BackupServiceStub:
 
 
 class BackupServiceServicer:
-    """Supports `fetchml backup` beside a running server. Available over the control socket only.
+    """Supports `fetchml backup` while the server runs. Available over the control socket only.
     """
 
     def CopyStore(self, request, context):
@@ -70,7 +70,7 @@ def add_BackupServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BackupService:
-    """Supports `fetchml backup` beside a running server. Available over the control socket only.
+    """Supports `fetchml backup` while the server runs. Available over the control socket only.
     """
 
     @staticmethod

@@ -85,8 +85,8 @@ class GpuServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchGpus(self, request, context):
-        """Streams the list of the GPUs: at once, then when something of it has changed, measurements
-        included, at most once a second.
+        """Streams the list of the GPUs: immediately, then after each change, including measurements, at
+        most once a second.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,8 +108,8 @@ class GpuServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateBooking(self, request, context):
-        """Reserves GPUs for a user and a time. Only tasks of this user start on them then; before, only
-        tasks of others with a time limit that ends in time. For admins.
+        """Reserves GPUs for a user and a time. During that time only tasks of this user start on them;
+        before, tasks of others start only if their time limit ends in time. For admins.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,7 +123,7 @@ class GpuServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteBooking(self, request, context):
-        """Removes a reservation, also one that has begun. For admins.
+        """Removes a reservation, even if it has begun. For admins.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -78,7 +78,7 @@ class KeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeKey(self, request, context):
-        """Revokes a key, which stops working at once. Revoking it again changes nothing.
+        """Revokes a key, which stops working immediately. Revoking it again has no effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

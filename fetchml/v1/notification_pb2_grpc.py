@@ -88,7 +88,7 @@ class NotificationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryNotification(self, request, context):
-        """Sends a message again, at once and for another day if it fails.
+        """Sends a message again immediately, and retries for another day if that fails.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,7 +123,7 @@ class NotificationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TestNotification(self, request, context):
-        """Sends a test message and returns how the receiver answered.
+        """Sends a test message and returns the receiver's response.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

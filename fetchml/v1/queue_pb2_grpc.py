@@ -64,7 +64,7 @@ class QueueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchQueue(self, request, context):
-        """Streams the numbers of the queue: at once, then when they have changed, at most once a second.
+        """Streams the numbers of the queue: immediately, then after each change, at most once a second.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -101,8 +101,8 @@ class SweepServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetrySweep(self, request, context):
-        """Submits the failed tasks of a sweep again, cancelled ones included. Each new task takes the place
-        of the failed one in the sweep, with the same parameters.
+        """Submits the failed tasks of a sweep again, cancelled ones included. Each new task replaces the
+        failed one in the sweep, with the same parameters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -169,16 +169,16 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateTask(self, request, context):
-        """Changes a task: the labels of any task, the priority, hold and earliest start of one that waits,
-        and the time limit of one that waits or runs.
+        """Changes a task: the labels of any task; the priority, hold and earliest start of a waiting
+        task; the time limit of a waiting or running task.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryTask(self, request, context):
-        """Submits an ended task again, as a new task of the same user: the same request with the values of
-        `env` and the present labels. It is checked as every other request.
+        """Submits an ended task again, as a new task of the same user: the same request with the values
+        of `env` and the current labels. It is checked like any other request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,15 +186,15 @@ class TaskServiceServicer:
 
     def InterruptTask(self, request, context):
         """Ends the running attempt of a task with SIGKILL, as if its host were lost, and queues the task
-        again. It counts as no retry. It is for trying out checkpoints (`fetchml drill`).
+        again, without counting as a retry. Use it to test checkpoints (`fetchml drill`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeclareTaskLost(self, request, context):
-        """Gives up a running task of a cluster whose node is silent, so that it is retried. It may still
-        run there. Only for admins. FAILED_PRECONDITION if its node is not silent.
+        """Declares a running task on a silent cluster node lost, so that it is retried. The old attempt
+        may still be running. For admins. FAILED_PRECONDITION if its node is not silent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -209,8 +209,8 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTask(self, request, context):
-        """Cancels a live task. Removes an ended task from all reads. A call within 60 seconds of the
-        cancel that an earlier one caused removes nothing.
+        """Cancels a live task. Deletes an ended task. If an earlier call cancelled the task, calls within
+        60 seconds of that cancel delete nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,8 +238,8 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchTaskLogs(self, request, context):
-        """Searches the log of an attempt for a text. A call takes about a second at most; its reply has
-        the offset at which the next one continues.
+        """Searches the log of an attempt for a text. A call takes about a second at most; its reply
+        contains the offset for the next call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -268,8 +268,8 @@ class TaskServiceServicer:
 
     def DownloadTaskArchive(self, request, context):
         """Streams all output files as one archive, up to 10,000 files. An archive without its end is
-        incomplete. Links are left out. Characters of names that mean something else on another system
-        are replaced by `_`.
+        incomplete. Links are omitted. Characters in names with a special meaning on another system are
+        replaced by `_`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

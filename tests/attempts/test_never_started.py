@@ -79,7 +79,7 @@ async def test_command_waits_while_the_disk_of_the_tasks_is_full(each_box: Box) 
             done = await ended(engine, task.id)
             assert (done.status, done.attempt) == (Status.COMPLETED, 1)
             assert (done.retry_count, done.infra_retries) == (0, 0)
-            assert await engine.files.output(done) == "ran\n"
+            assert await engine.logs.tail(done) == "ran\n"
 
 
 async def test_a_full_disk_is_named_when_it_stays_full(
@@ -215,4 +215,4 @@ async def test_prestaged_attempt_whose_shim_ends_as_its_gate_opens_is_prepared_a
         done = await ended(engine, second.id)
         assert (done.status, done.attempt) == (Status.COMPLETED, 1)
         assert (done.retry_count, done.infra_retries) == (0, 0)
-        assert await engine.files.output(done) == "ran\n"
+        assert await engine.logs.tail(done) == "ran\n"

@@ -39,7 +39,7 @@ async def test_checkpoint_stays_from_attempt_to_attempt(box: Box) -> None:
         )
         done = await ended(engine, task.id)
         assert (done.status, done.attempt) == (Status.COMPLETED, 2)
-        assert await engine.files.output(done) == "1\n2\n"
+        assert await engine.logs.tail(done) == "1\n2\n"
         [file] = await checkpoint(engine, task, BOB)
         assert (file.path, file.size_bytes) == ("attempts", 4)
         found = await engine.outputs.open(BOB, task.id, "attempts", "checkpoint")
@@ -56,7 +56,7 @@ async def test_task_without_checkpoint_has_none(box: Box) -> None:
     async with box.engine() as engine:
         script = 'echo "[$FETCHML_CHECKPOINT]"'
         task = await engine.submissions.create_task(ALICE, job(script, checkpoint=False))
-        assert await engine.files.output(await ended(engine, task.id)) == "[]\n"
+        assert await engine.logs.tail(await ended(engine, task.id)) == "[]\n"
         assert await checkpoint(engine, task) == []
 
 
@@ -113,7 +113,7 @@ async def test_first_attempt_begins_with_another_tasks_checkpoint(box: Box) -> N
         del request["checkpoint"]
         second = await engine.submissions.create_task(BOB, request)
         done = await ended(engine, second.id)
-        assert await engine.files.output(done) == "1\n1\n2\n"
+        assert await engine.logs.tail(done) == "1\n1\n2\n"
         [file] = await checkpoint(engine, first)
         assert file.size_bytes == 2
         assert not list((box.data_dir / "tasks" / second.id).glob(f"{CHECKPOINT}.*"))
@@ -194,7 +194,7 @@ async def test_interrupted_task_goes_on_from_its_checkpoint(box: Box) -> None:
         after = await ended(engine, task.id)
         assert (after.status, after.attempt, after.retry_count) == (Status.COMPLETED, 2, 0)
         assert (after.infra_retries, after.preempted) == (0, 0)
-        assert await engine.files.output(after) == "1\n2\n"
+        assert await engine.logs.tail(after) == "1\n2\n"
         with pytest.raises(Conflict, match="Only a running task"):
             await engine.changes.interrupt(ALICE, task.id)
         audit = await box.parts.store.list_audit(AuditQuery(action=Action.TASK_INTERRUPT))
@@ -208,14 +208,14 @@ async def test_cancel_warns_and_waits_for_the_command(box: Box) -> None:
 
         async def ready() -> bool:
             now = await engine.visible.get(ALICE, task.id)
-            return "ready" in (await engine.files.output(now) or "")
+            return "ready" in (await engine.logs.tail(now) or "")
 
         await until(ready)
         await running(engine, task.id)
         await engine.tasks.cancel(ALICE, task.id)
         done = await ended(engine, task.id)
         assert (done.failure_reason, done.exit_code) == (FailureReason.CANCELLED, 0)
-        assert "warned" in (await engine.files.output(done) or "")
+        assert "warned" in (await engine.logs.tail(done) or "")
 
 
 async def test_next_server_finds_the_checkpoint(box: Box) -> None:
@@ -224,4 +224,4 @@ async def test_next_server_finds_the_checkpoint(box: Box) -> None:
     async with box.engine() as engine:
         await engine.changes.interrupt(ALICE, task.id)
         done = await ended(engine, task.id)
-        assert await engine.files.output(done) == "1\n2\n"
+        assert await engine.logs.tail(done) == "1\n2\n"

@@ -41,7 +41,7 @@ async def test_a_task_sees_what_was_fetched_for_it(box: Box, origin: OriginServe
         wanted["dataset_specs"] = [*wanted["dataset_specs"], elsewhere]  # type: ignore[misc]
         task = await ended(engine, (await engine.submissions.create_task(ALICE, wanted)).id)
         assert task.status is Status.COMPLETED
-        assert await engine.files.output(task) == ROWS.decode() * 2
+        assert await engine.logs.tail(task) == ROWS.decode() * 2
     assert held(box) == []
 
 
@@ -83,7 +83,7 @@ async def test_what_a_task_uses_is_held_until_its_end_across_a_restart(
     async with box.engine() as engine:
         assert len(held(box)) == 1
         (box.data_dir / "tasks" / task.id / "attempts/1/workspace/go").touch()
-        assert await engine.files.output(await ended(engine, task.id)) == ROWS.decode()
+        assert await engine.logs.tail(await ended(engine, task.id)) == ROWS.decode()
     assert held(box) == []
     assert len(origin.requests) == 1
 

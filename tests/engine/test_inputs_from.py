@@ -26,7 +26,7 @@ async def test_outputs_are_inputs_by_job_name(box: Box) -> None:
         assert [each.task_id for each in reads.spec.after or ()] == ids
         task = await soon(ended(engine, reads.id))
         assert (task.status, task.failure_reason) == (Status.COMPLETED, None), task.error
-        lines = (await engine.files.output(task) or "").splitlines()
+        lines = (await engine.logs.tail(task) or "").splitlines()
         twins = sorted(ids[1:])
         assert lines == ["./one/name:one", *(f"./twin/{each}/name:twin" for each in twins)]
         again = await engine.changes.retry(ALICE, reads.id)

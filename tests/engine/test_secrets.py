@@ -57,9 +57,7 @@ async def test_task_gets_its_secrets_and_prints_none(box: Box, engine: Engine) -
         ALICE, job(script, use("TOKEN"), use("KEY", "file"))
     )
     done = await ended(engine, task.id)
-    assert await engine.files.output(done) == (
-        f"[***]\nKEY 400 {Path.home().owner()}\n***\n2\n1\n.\n"
-    )
+    assert await engine.logs.tail(done) == (f"[***]\nKEY 400 {Path.home().owner()}\n***\n2\n1\n.\n")
     # Nowhere on the disk, and nothing is left of the files.
     assert files_with(box.data_dir, VALUE.encode()) == []
     assert files_with(box.data_dir, b"two lines") == []
@@ -72,7 +70,7 @@ async def test_tasks_of_a_sweep(box: Box, engine: Engine) -> None:
     sweep = {"task": job("echo $TOKEN", use("TOKEN")), "parameters": {"n": {"range": [1, 2]}}}
     made = await engine.sweeps.create(ALICE, sweep)
     page = await engine.tasks.list(ALICE, TaskQuery(sweep_id=made.sweep.id))
-    outputs = [await engine.files.output(await ended(engine, each.id)) for each in page.tasks]
+    outputs = [await engine.logs.tail(await ended(engine, each.id)) for each in page.tasks]
     assert outputs == ["***\n", "***\n"]
     with pytest.raises(ValidationFailed, match="there is no secret TOKEN"):
         await engine.sweeps.create(BOB, sweep)
@@ -82,11 +80,11 @@ async def test_each_attempt_gets_the_newest_value(box: Box, engine: Engine) -> N
     await put(box, "TOKEN", "short 1")
     first = await engine.submissions.create_task(ALICE, job('echo "$TOKEN"; exit 1', use("TOKEN")))
     failed = await ended(engine, first.id)
-    assert await engine.files.output(failed) == "short 1\n"
+    assert await engine.logs.tail(failed) == "short 1\n"
     await put(box, "TOKEN", "short 2")
     again = await engine.changes.retry(ADMIN, first.id)
     assert again.user == "alice"  # An admin's own secrets are not given to the code of others.
-    assert await engine.files.output(await ended(engine, again.id)) == "short 2\n"
+    assert await engine.logs.tail(await ended(engine, again.id)) == "short 2\n"
 
 
 async def test_missing_secret_is_refused(box: Box, engine: Engine) -> None:
@@ -121,7 +119,7 @@ async def test_secrets_survive_a_restart_but_not_their_key(box: Box) -> None:
     content = key.read_bytes()
     async with box.engine() as engine:
         task = await engine.submissions.create_task(ALICE, job('echo "$TOKEN"', use("TOKEN")))
-        assert await engine.files.output(await ended(engine, task.id)) == "short 1\n"
+        assert await engine.logs.tail(await ended(engine, task.id)) == "short 1\n"
     key.unlink()
     async with box.engine() as engine:
         task = await engine.submissions.create_task(ALICE, job("true", use("TOKEN")))
@@ -134,7 +132,7 @@ async def test_secrets_survive_a_restart_but_not_their_key(box: Box) -> None:
         assert "can't be decrypted" in f"{(await failure(engine, task.id)).error}"
         await put(box, "TOKEN", "short 2")
         task = await engine.submissions.create_task(ALICE, job('echo "$TOKEN"', use("TOKEN")))
-        assert await engine.files.output(await ended(engine, task.id)) == "short 2\n"
+        assert await engine.logs.tail(await ended(engine, task.id)) == "short 2\n"
     key.write_bytes(b"damaged")
     async with box.engine() as engine:
         with pytest.raises(Unavailable, match="can't read the key"):
@@ -230,5 +228,5 @@ async def test_killed_shim_leaves_no_secret(box: Box, engine: Engine) -> None:
     task = await engine.submissions.create_task(ALICE, job(script, use("KEY", "file")))
     done = await ended(engine, task.id)
     assert (done.status, done.attempt) == (Status.COMPLETED, 2)
-    assert await engine.files.output(done) == "KEY\n"
+    assert await engine.logs.tail(done) == "KEY\n"
     assert files_with(box.data_dir, VALUE.encode()) == []

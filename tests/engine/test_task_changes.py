@@ -143,7 +143,7 @@ async def test_retry_runs_the_same_with_the_same_secrets(box: Box) -> None:
         assert new.id == twin.id != first.id
         assert (new.user, new.spec) == ("alice", first.spec)
         again = await ended(engine, new.id)
-        assert await engine.files.output(again) == "s\n"
+        assert await engine.logs.tail(again) == "s\n"
         [entry] = (await box.parts.store.list_audit(AuditQuery(action=Action.TASK_RETRY)))[-1:]
         assert (entry.user, entry.target, entry.detail) == ("root", new.id, f"of {first.id}")
         for task in (await engine.tasks.list(ALICE, TaskQuery(states=(Status.RUNNING,)))).tasks:

@@ -26,7 +26,7 @@ async def test_task_runs_and_its_result_is_kept(box: Box) -> None:
         task = await ended(engine, created.id)
         assert (task.status, task.exit_code, task.error) == (Status.COMPLETED, 0, None)
         assert task.created_at <= task.started_at <= task.ended_at  # type: ignore[operator]
-        assert await engine.files.output(task) == "hi\n"
+        assert await engine.logs.tail(task) == "hi\n"
         assert [file.path for file in await engine.outputs.list(BOB, task.id)] == ["a"]
         with closing(await engine.outputs.open(BOB, task.id, "a")) as output:
             assert await output.read(100) == b"data\n"
@@ -72,7 +72,7 @@ async def test_cancelled_queued_task_never_runs(box: Box) -> None:
         waits = await engine.submissions.create_task(ALICE, HELLO)
         assert (await engine.tasks.explain(BOB, waits.id)).missing[0].resource == "slots"
         assert (await engine.tasks.cancel(ALICE, waits.id)).status is Status.FAILED
-        assert await engine.files.output(await engine.visible.get(ALICE, waits.id)) is None
+        assert await engine.logs.tail(await engine.visible.get(ALICE, waits.id)) is None
         assert (await engine.tasks.cancel(ADMIN, holds.id)).cancel is not None
         assert (await ended(engine, holds.id)).error == "cancelled by root"
 
@@ -231,7 +231,7 @@ async def test_dataset_is_there_for_the_task(box: Box) -> None:
     request = {"job_name": "a", "command": ["sh", "-c", "cat $FETCHML_DATASETS/mnist/x"]}
     async with box.engine() as engine:
         created = await engine.submissions.create_task(ALICE, {**request, "datasets": ["mnist"]})
-        assert await engine.files.output(await ended(engine, created.id)) == "pixels"
+        assert await engine.logs.tail(await ended(engine, created.id)) == "pixels"
 
 
 async def test_pages_from_memory_and_from_disk_are_the_same(box: Box) -> None:

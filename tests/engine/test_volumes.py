@@ -39,14 +39,14 @@ async def test_task_finds_its_volumes(box: Box, volumes: dict[str, Volume]) -> N
     async with box.engine(volumes=volumes) as engine:
         task = await engine.submissions.create_task(ALICE, job(script, "shared", "alices"))
         done = await ended(engine, task.id)
-        assert await engine.files.output(done) == "alices\nshared\ncontent\n"
+        assert await engine.logs.tail(done) == "alices\nshared\ncontent\n"
         assert (Path(volumes["alices"].path) / "new").read_text() == "written\n"
         # What the launcher made is gone, and nothing behind its links.
         assert (Path(volumes["shared"].path) / "file").exists()
         await engine.tasks.delete(ALICE, task.id)
         assert (Path(volumes["shared"].path) / "file").exists()
         without = await engine.submissions.create_task(ALICE, job('echo "[$FETCHML_VOLUMES]"'))
-        assert await engine.files.output(await ended(engine, without.id)) == "[]\n"
+        assert await engine.logs.tail(await ended(engine, without.id)) == "[]\n"
 
 
 async def test_volume_of_others_is_as_unknown(box: Box, volumes: dict[str, Volume]) -> None:

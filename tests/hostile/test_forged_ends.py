@@ -117,7 +117,7 @@ async def test_replaced_record_file_ends_only_its_own_task(each_box: Box, place:
             look = partial(engine.visible.get, ALICE, each.id)
             task = await until(look, lambda found: found.status in ENDED)
             tasks.append(task)
-            assert len(await engine.files.output(task) or "") <= 1 << 16
+            assert len(await engine.logs.tail(task) or "") <= 1 << 16
     async with each_box.engine() as engine:
         assert [await engine.visible.get(ALICE, task.id) for task in tasks] == tasks
 

@@ -35,7 +35,7 @@ async def test_a_task_has_a_private_writable_copy_of_its_snapshot(box: Box) -> N
             assert task.spec.command == ("sh", "run.sh")
             task = await ended(engine, task.id)
             assert task.status is Status.COMPLETED, task.error
-            assert await engine.files.output(task) == (
+            assert await engine.logs.tail(task) == (
                 ".\n./fetchml.toml\n./here\n./run.sh\n./src\n./src/a\n./tool\ntool\noriginal"
             )
             assert "workspace" not in names(box.data_dir / "tasks" / task.id / "attempts/1")
@@ -103,7 +103,7 @@ async def test_a_restart_keeps_snapshots_and_removes_leftovers(box: Box) -> None
         task = await engine.submissions.create_task(
             ALICE, {"job_name": "a", "snapshot_id": first.id, "command": ["cat", "a"]}
         )
-        assert await engine.files.output(await ended(engine, task.id)) == "1"
+        assert await engine.logs.tail(await ended(engine, task.id)) == "1"
 
 
 async def test_a_task_queued_across_a_restart_has_its_files(box: Box) -> None:
@@ -120,7 +120,7 @@ async def test_a_task_queued_across_a_restart_has_its_files(box: Box) -> None:
     (half_copied / "a").write_text("half")
     async with box.engine(max_running=1) as engine:
         await engine.tasks.cancel(ALICE, blocker.id)
-        assert await engine.files.output(await ended(engine, task.id)) == "1"
+        assert await engine.logs.tail(await ended(engine, task.id)) == "1"
 
 
 async def test_unused_snapshots_are_removed(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,7 +244,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
     async def GetTask(self, request: task_pb2.GetTaskRequest, context: RpcContext) -> task_pb2.Task:
         full = wants_full(request.view)
         task = await self._engine.visible.get(context.principal, request.task_id)
-        return task_message(task, full=full, output=await self._engine.files.output(task))
+        return task_message(task, full=full, output=await self._engine.logs.tail(task))
 
     async def ListTasks(
         self, request: task_pb2.ListTasksRequest, context: RpcContext

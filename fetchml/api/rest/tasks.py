@@ -89,7 +89,7 @@ class TaskOperations:
         query = Query(request.http, "view")
         full = query.full_view()
         task = await self._engine.visible.get(request.principal, task_id)
-        output = await self._engine.files.output(task)
+        output = await self._engine.logs.tail(task)
         return request.json(task_json(task, full=full, output=output), ignored=query.ignored)
 
     async def update(self, request: RestRequest, task_id: str) -> web.StreamResponse:

@@ -132,7 +132,7 @@ class Tasks:
         before = await tasks_before(self._state, task, self._clock())
         if before:  # It takes some time in a long queue.
             task = await self._visible.get(who, task_id)
-        told = explain(
+        explanation = explain(
             self._state,
             task,
             self._clock(),
@@ -143,12 +143,13 @@ class Tasks:
             else None,
             may_name=lambda other: permissions.may_see(who, other, private=self._private),
         )
-        if told.position is None and self._cluster is None:
-            return told
-        return replace(told, estimate=await self._estimates.of(task))
+        if explanation.position is None and self._cluster is None:
+            return explanation
+        return replace(explanation, estimate=await self._estimates.of(task))
 
 
 def _reason(cluster: Cluster, task: Task) -> str | None:
     """Return the cluster's report about a live task."""
-    look = cluster.reason if task.shown_status is Status.QUEUED else cluster.trouble
-    return look(task.id, task.attempt)
+    if task.shown_status is Status.QUEUED:
+        return cluster.reason(task.id, task.attempt)
+    return cluster.trouble(task.id, task.attempt)

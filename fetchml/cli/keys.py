@@ -25,7 +25,6 @@ from fetchml.client import Rpc, Unreachable, enum_name, to_json
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir
 from fetchml.errors import NotFound, RequestError
-from fetchml.files.data_dir import as_owner
 from fetchml.server.control_socket import control_socket
 from fetchml.v1 import key_pb2
 from fetchml.v1.key_pb2 import Key
@@ -66,6 +65,7 @@ class KeyServiceCaller:
 
     def _without_server(self, request: Any) -> Any:
         # The whole server, which is slow to import and rarely needed here.
+        from fetchml.files.data_dir import as_owner  # noqa: PLC0415 - on Linux only
         from fetchml.server import main  # noqa: PLC0415
         from fetchml.server.cannot_start import CannotStart  # noqa: PLC0415
 

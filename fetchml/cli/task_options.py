@@ -44,7 +44,7 @@ _GRANTS = (
     ),
     click.option(
         "--without",
-        type=click.Choice(project_file.GRANTED),
+        type=click.Choice([each.value for each in project_file.GRANTED]),
         multiple=True,
         help="Leave out the secrets, volumes or webhooks that fetchml.toml asks for. Repeatable.",
     ),

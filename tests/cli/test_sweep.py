@@ -126,7 +126,7 @@ def test_files_describe_a_sweep(server: Server, tmp_path: Path) -> None:
         ("a.json", '{"task": {"gpus": 1}}', "gpus is not a field of a task: did you mean gpu?"),
         ("a.json", '{"task": {"command": "echo"}}', "task.command: must be a list"),
         ("a.json", '{"task": {"env": {"A": 1}}}', "task.env: A must be a string"),
-        ("a.json", '{"task": {"job_name": null}}', "task.job_name: must be a string"),
+        ("a.json", '{"task": {"job_name": null}}', "task.job_name: must not be null"),
         ("a.json", '{"samples": "x", "parameters": {"lr": [1]}}', "samples: must be an integer"),
         ("table.csv", "", "it has no rows"),
         ("table.csv", "a,b\n1\n", "row 2 has 1 values"),

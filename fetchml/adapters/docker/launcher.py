@@ -165,17 +165,21 @@ class DockerLauncher:
                 if end and first.has_ended and not was_killed(end):
                     return AttemptExit()
                 if not first.runs:
-                    with suppress(EngineAway):
+                    try:
                         container = await self._engine.call(partial(inspect, name=name))
+                    except EngineAway:
+                        if first.has_ended and folder.claim() is None:
+                            return AttemptExit(
+                                lost="the container ended before the command was started"
+                            )
+                    else:
                         if container is None or not container["State"]["Running"]:
                             restarted = self._engine.connections > connections
                             return exit_of(folder, container, engine_restarted=restarted)
+                        # Or the engine has not noticed the end yet, and reports it soon.
                         self._attempts[container["Id"]] = (run.task_id, run.attempt)
                         first.learn(container["State"]["Pid"], container["Id"])
                         self._cgroups.learn(container["State"]["Pid"], container["Id"])
-                if first.has_ended and folder.claim() is None:
-                    # The engine is away, and would not add more.
-                    return AttemptExit(lost="the container ended before the command was started")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
                         await changes.wait()

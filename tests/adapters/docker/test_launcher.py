@@ -11,6 +11,8 @@ import pytest
 from docker.errors import NotFound
 
 from fetchml.adapters.docker.container_config import container_name
+from fetchml.adapters.docker.container_requests import Container, inspect
+from fetchml.adapters.docker.engine_http import EngineHttp
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.core.model import SecretForm, SecretUse
 from fetchml.files import secrets_file
@@ -198,6 +200,29 @@ class TestDockerLauncher(LauncherConformance):
         gone = await soon(waiting)
         assert gone == AttemptExit(
             lost="the container was ended from outside while the task ran (exit 137)"
+        )
+
+    async def test_an_engine_that_notices_an_end_late_is_asked_for_the_reason(
+        self, bench: Bench, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The kernel reports an end before the engine does."""
+        run, inspected = shell(bench, "true"), asyncio.Event()
+        states: list[Container | None] = []
+
+        async def late(http: EngineHttp, *, name: str) -> Container | None:
+            state = await inspect(http, name=name)
+            states.append(state)
+            inspected.set()
+            return states[0] if len(states) == 2 else state
+
+        monkeypatch.setattr("fetchml.adapters.docker.launcher.inspect", late)
+        await soon(launcher.prepare(run, silent))
+        waiting = asyncio.create_task(launcher.wait(run))
+        await soon(inspected.wait())
+        self.client.containers.get(container_name(run.task_id, run.attempt)).kill()
+        gone = await soon(waiting)
+        assert gone == AttemptExit(
+            lost="the container ended before the command was started (exit 137)"
         )
 
     async def test_removed_from_outside(self, bench: Bench, launcher: Launcher) -> None:

@@ -9,7 +9,12 @@ import pytest
 
 from fetchml.v1 import task_pb2
 from testbed.slurm import Slurm
-from tests.server.test_slurm_faults import assert_ran_once, counted, number_of_starts
+from tests.server.test_slurm_faults import (
+    assert_ran_once,
+    counted,
+    number_of_starts,
+    partition,
+)
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of, both_transports
@@ -19,10 +24,6 @@ pytestmark = pytest.mark.slow
 
 Task = task_pb2.Task
 COUNT = 6
-
-
-def partition(cluster: Slurm, state: str) -> None:
-    cluster.run("scontrol", "update", "PartitionName=main", f"State={state}")
 
 
 def ids(cluster: Slurm) -> list[str]:
@@ -202,14 +203,17 @@ async def test_server_killed_while_its_arrays_run(
 async def test_controller_that_forgets_its_arrays(
     serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path, starts: Path
 ) -> None:
+    """None of them has started: a restarted slurmctld kills running jobs that it does not know."""
     server = await serve(backend_of(own_slurm, transport_name, shared)).start()
-    sweep_id = await submit_sweep(server, counted(starts, "sleep 0.3; exit 4"))
-    await eventually(lambda: len(own_slurm.jobs()) > 0)
-    await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
+    with own_slurm.remembered():
+        partition(own_slurm, "DOWN")
+        sweep_id = await submit_sweep(server, counted(starts, "exit 4"))
+        await in_arrays(own_slurm)
+        await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
     await asyncio.to_thread(own_slurm.restart_controller)
+    partition(own_slurm, "UP")
     await assert_ran_once(server, starts, await tasks_of(server, sweep_id))
     await eventually(lambda: not own_slurm.jobs())
-    await asyncio.to_thread(own_slurm.until_idle)  # None is drained.
 
 
 async def test_node_of_one_task_of_an_array_fails(

@@ -29,8 +29,8 @@ from testbed import debian
 from testbed.account import Account, account
 from testbed.slurm import Slurm, private_slurm
 from tests.jupyter.service import Service
-from tests.server.test_slurm_arrays import partition
 from tests.server.test_slurm_doctor import findings
+from tests.server.test_slurm_faults import partition
 from tests.support import rest_world
 from tests.support.cli_server import FETCHML, run
 from tests.support.other_user import ROOT, as_service

@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from fetchml.adapters.slurm.transports import commands
 
 from fetchml.adapters.jupyter.nodes import RECORD, read_port
 from fetchml.adapters.node_relays.way import HIGHEST_PORT, LOWEST_PORT
 from fetchml.adapters.slurm import nodes
 from fetchml.adapters.slurm.job import ArrayTask, Submission
-from fetchml.adapters.slurm.transports import commands
-from fetchml.adapters.slurm.transports.requests import Requests
-from fetchml.adapters.slurm.transports.rest import RestTransport
-from fetchml.adapters.slurm.transports.rest_replies import reply_of
-from fetchml.adapters.slurm.transports.token import Identities, Tokens
-from fetchml.adapters.slurm.transports.transport import Refused, Signal, SlurmAway, TryAgain
+from fetchml.adapters.slurm.rest import Requests, RestTransport, reply_of
+from fetchml.adapters.slurm.tokens import Identities, Tokens
+from fetchml.adapters.slurm.transport import Refused, Signal, SlurmAway, TryAgain
 from fetchml.auth.pinned_certificate import SECRET_BYTES, certificate_of
 from fetchml.cli.slurm import script
 from fetchml.shim.node_relay import Relay, answer, context_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm.transports.token import make_token
+from fetchml.adapters.slurm.tokens import make_token
 from fetchml.v1 import task_pb2
 from testbed.slurm import Slurm, private_slurm
 from tests.support.program import Server

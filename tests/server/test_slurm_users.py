@@ -19,7 +19,7 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from fetchml.adapters.slurm.transports.token import make_token
+from fetchml.adapters.slurm.tokens import make_token
 from fetchml.config.loader import load
 from fetchml.core.model import Role
 from fetchml.ops.checks import cluster_users

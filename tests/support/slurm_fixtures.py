@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fetchml.adapters.slurm.commands import CliTransport
 from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
-from fetchml.adapters.slurm.transports.commands import CliTransport
-from fetchml.adapters.slurm.transports.rest import RestTransport
-from fetchml.adapters.slurm.transports.token import Tokens
-from fetchml.adapters.slurm.transports.transport import SlurmTransport
+from fetchml.adapters.slurm.rest import RestTransport
+from fetchml.adapters.slurm.tokens import Tokens
+from fetchml.adapters.slurm.transport import SlurmTransport
 from fetchml.files.shared_folders import SharedFolders
 from testbed.slurm import Slurm, private_slurm
 from tests.support.program import Backend

@@ -11,23 +11,33 @@ import asyncio
 import logging
 import secrets
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from msgspec.structs import replace
 
-from fetchml.adapters.slurm.array_records import ArrayRecords
-from fetchml.adapters.slurm.attempt_writer import ArrayWrite, AttemptWriter, HandOver, Written
-from fetchml.adapters.slurm.follower import Follower
+from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm.accounts import Accounts
+from fetchml.adapters.slurm.array_records import ArrayRecords, Attempt
+from fetchml.adapters.slurm.containers import Containers
+from fetchml.adapters.slurm.follower import Followed, Follower
+from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import Submission, task_name
+from fetchml.adapters.slurm.job_requests import array_script
 from fetchml.adapters.slurm.submits import AGAIN_SECONDS, Submits
-from fetchml.adapters.slurm.transports import job_scripts
-from fetchml.adapters.slurm.transports.transport import Refused
+from fetchml.adapters.slurm.transport import Refused
+from fetchml.files.own_file import sync_file
 from fetchml.files.shared_disk import SharedDisk
+from fetchml.ports.launcher import LaunchSpec
 from fetchml.system import failpoints
 from fetchml.system.background import BackgroundWork
+
+log = logging.getLogger(__name__)
 
 GROUPS_AT_ONCE = 2
 MOST_IN_GROUP = 64
@@ -40,7 +50,133 @@ records, and each new file may wait for its journal: files of several threads wa
 WRITES_AT_ONCE = 8
 """Such calls at the same time: some threads of the shared disk are left for the records of ends."""
 
-log = logging.getLogger(__name__)
+
+WRITE_SECONDS = 2.0
+"""Attempts that are not written after this time are left to the next group."""
+
+
+@dataclass(eq=False)
+class HandOver:
+    """An attempt that is being handed over."""
+
+    run: LaunchSpec
+    followed: Followed
+    submission: Submission
+    was_in_array: bool = False
+    """Whether an array's file names it, which an earlier server wrote: it may have a job."""
+    written: asyncio.Future[bool | None] = field(default_factory=asyncio.Future)
+    """Whether it was prepared before; `None` if it is claimed. Done when its array was submitted,
+    if it has one."""
+    search: bool = False
+    """Whether the failed array submit may have created a job."""
+
+    @property
+    def attempt(self) -> Attempt:
+        return self.run.task_id, self.run.attempt
+
+
+Written = bool | Exception | None
+"""Whether an attempt was prepared before; `None` if it is claimed; or what failed."""
+
+
+class AttemptWriter:
+    """Writes the files of attempts. Used in threads."""
+
+    def __init__(
+        self,
+        health: ClusterHealth,
+        containers: Containers | None,
+        accounts: Accounts,
+        shared_dir: Path,
+    ) -> None:
+        self._accounts = accounts
+        self._shared_dir = shared_dir
+        self._health = health
+        self._containers = containers
+
+    def write(
+        self,
+        part: Sequence[HandOver],
+        in_arrays: Collection[Attempt],
+        is_given_up: Callable[[], bool] = lambda: False,
+    ) -> list[Written]:
+        """Write a part of a group, of which some will be in arrays. Return what became of each; not
+        of those at the end that there was no time for. Raises OSError if another disk is mounted
+        there now.
+
+        `is_given_up`: nothing more is written once it is true.
+        """
+        self._health.require_same()
+        deadline = time.monotonic() + WRITE_SECONDS
+        results: list[Written] = []
+        for one in part:
+            if is_given_up():
+                return results
+            try:
+                results.append(self._write(one, synced=one.attempt not in in_arrays))
+            except Exception as error:  # noqa: BLE001 - it is for the caller
+                results.append(error)
+            if time.monotonic() > deadline:
+                break
+        return results
+
+    def _write(self, one: HandOver, *, synced: bool) -> bool | None:
+        folder = one.run.folder
+        # Without a start file nothing but the server can have claimed it.
+        has_begun = start_files.has_begun(folder)
+        if has_begun:
+            if start_files.read(folder).is_claimed:
+                return None
+            if start_files.was_prepared(folder):
+                # An earlier server may have come no further.
+                self._accounts.admit(one.run, self._shared_dir)
+                sync_file(folder / start_files.START)  # One of an array was not.
+                return True
+        start_files.write(
+            one.run,
+            self._health.shims,
+            one.submission,
+            self._containers,
+            synced=synced,
+            replaces=has_begun,
+        )
+        self._accounts.admit(one.run, self._shared_dir)
+        return one.was_in_array
+
+
+class ArrayWrite:
+    """Writes an array's file once, in a thread. Its caller may give it up: where the disk hangs,
+    the thread goes on whenever the disk does, and the attempts are in another array by then. So the
+    file is taken back, by whichever of the two comes last."""
+
+    def __init__(self, records: ArrayRecords, name: str, attempts: Mapping[int, Attempt]) -> None:
+        self._records = records
+        self._name = name
+        self._attempts = attempts
+        self._lock = threading.Lock()
+        self._is_given_up = False
+        self._is_over = False
+
+    def __call__(self) -> None:
+        """Write the file. Raises OSError."""
+        try:
+            if not self._is_given_up:
+                self._records.write(self._name, self._attempts)
+        finally:
+            with self._lock:
+                self._is_over = True
+            if self._is_given_up:
+                self.take_back()
+
+    def give_up(self) -> bool:
+        """Return whether the thread has ended, so that the caller has to take the file back."""
+        with self._lock:
+            self._is_given_up = True
+            return self._is_over
+
+    def take_back(self) -> None:
+        """Remove the file of an array that is not submitted. In a thread. Raises OSError."""
+        self._records.remove_file(self._name)
 
 
 class HandOvers:
@@ -196,7 +332,7 @@ class HandOvers:
         submission = replace(
             first.submission,
             name=name,
-            script=job_scripts.array_script({n: one.run.folder for n, one in array.items()}),
+            script=array_script({n: one.run.folder for n, one in array.items()}),
             folder=str(first.run.folder.parents[2]),
             array_task="",
             indexes=",".join(map(str, array)),

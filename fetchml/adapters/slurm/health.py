@@ -2,15 +2,17 @@
 
 import asyncio
 import os
+import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 from fetchml.adapters.slurm import start_files
-from fetchml.adapters.slurm.shared_identity import SharedIdentity
+from fetchml.files import untrusted
 from fetchml.files.layout import ARRAYS, TASKS
-from fetchml.files.shared_disk import SharedDisk
+from fetchml.files.own_file import write_durably
+from fetchml.files.shared_disk import SharedDisk, not_mounted
 from fetchml.system.background import every
 
 DISK_CHECK_SECONDS = 5.0
@@ -106,3 +108,59 @@ def check_shared(shared_dir: Path) -> None:
     probe = shared_dir / f".fetchml-probe-{os.getpid()}"
     probe.write_bytes(b"")
     probe.unlink()
+
+
+MARKER = ".fetchml-folder"
+_WORD_BYTES = 64
+
+
+class SharedIdentity:
+    """Recognizes the shared folder. Its methods block, and raise OSError."""
+
+    def __init__(self, shared_dir: Path) -> None:
+        self._shared_dir = shared_dir
+        self._known: tuple[int, int] | None = None
+        """The folder's device and inode when it was last found to be the same."""
+        self._word = ""
+
+    @property
+    def is_known(self) -> bool:
+        return self._known is not None
+
+    def keep(self) -> None:
+        """Note the folder as it is now."""
+        found = device_and_inode(self._shared_dir)
+        if not self._read():
+            word = secrets.token_hex(16).encode()
+            write_durably(self._shared_dir / MARKER, word, sync_name=False)
+        self._word = self._read()  # Another server may have replaced it just now.
+        self._known = found
+
+    def require_same(self) -> None:
+        """Raises OSError if it is another folder, or none."""
+        found = None
+        with suppress(FileNotFoundError):
+            found = device_and_inode(self._shared_dir)
+        if found is None or self._known is None:
+            raise not_mounted(self._shared_dir)
+        if found == self._known:
+            return
+        if self._read() != self._word:
+            raise not_mounted(self._shared_dir)
+        self._known = found
+
+    def _read(self) -> str:
+        folder = os.open(self._shared_dir, untrusted.FOLDER)
+        try:
+            data = untrusted.read_regular(folder, MARKER, 0, _WORD_BYTES)
+        except FileNotFoundError:
+            return ""
+        finally:
+            os.close(folder)
+        return data.decode(errors="replace")
+
+
+def device_and_inode(folder: Path) -> tuple[int, int]:
+    """Return two numbers that differ for another folder. Raises OSError."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino

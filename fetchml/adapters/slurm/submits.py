@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -13,7 +13,7 @@ from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission, number_of
 from fetchml.adapters.slurm.start_files import Records
-from fetchml.adapters.slurm.transports.transport import (
+from fetchml.adapters.slurm.transport import (
     AccountAway,
     Refused,
     Signal,
@@ -28,6 +28,8 @@ from fetchml.shim import CLAIM_EXISTS
 from fetchml.system import failpoints
 from fetchml.system.background import BackgroundWork
 
+log = logging.getLogger(__name__)
+
 SUBMITS_AT_ONCE = 16
 AGAIN_SECONDS = 1.0
 SEARCH_SECONDS = 5.0
@@ -41,13 +43,14 @@ PATIENCE_SECONDS = 60.0
 that ran its image may be removing the container, which would stay if it was killed."""
 
 ACCOUNT_SECONDS = 5.0
-"""Between two tries to submit as an account that does not get through to Slurm."""
-
-log = logging.getLogger(__name__)
+"""Between two tries to submit as an account that cannot reach Slurm."""
+SWEEP_SECONDS = 600.0
+"""Interval of the sweeps for leftover jobs. There is one after each outage too; a restart of the
+controller between two polls is not noticed."""
 
 
 class Submits:
-    """Used from one event loop."""
+    """Submits the jobs of attempts, finds them again, and ends them. Used from one event loop."""
 
     def __init__(self, transport: SlurmTransport, follower: Follower, disk: SharedDisk) -> None:
         self.stopping: set[str] = set()
@@ -83,8 +86,8 @@ class Submits:
         *,
         search: bool,
     ) -> None:
-        """Submit the attempt's job, unless there is one. Raises PrepareError if Slurm will never
-        take it. `search`: there may be one already."""
+        """Submit the attempt's job, unless there is one. Raises PrepareError if Slurm rejects it
+        for good. `search`: whether there may be one."""
         name = followed.name
         progress(HAND_OVER_PROGRESS)
         while True:
@@ -112,7 +115,7 @@ class Submits:
                 if error.permanent:
                     raise PrepareError(f"Slurm refuses it: {error}", permanent=True) from error
                 self._hold_back(name, str(error), progress)
-                search = True  # These words may be of a failure in the middle of it.
+                search = True  # It may have failed after the job was created.
                 await asyncio.sleep(REFUSED_SECONDS)
                 continue
             self.held_back.pop(name, None)
@@ -128,7 +131,7 @@ class Submits:
             progress(f"Slurm does not take it now: {why}")
 
     async def _submit(self, name: str, submission: Submission) -> JobId:
-        """Submit to the end, also if the caller is cancelled: a job must not come from nowhere."""
+        """Submit, and go on if the caller is cancelled: no job must appear unobserved."""
 
         async def submit() -> JobId:
             try:
@@ -152,7 +155,7 @@ class Submits:
         loop = asyncio.get_running_loop()
         answers: dict[int, asyncio.Future[JobId]] = {n: loop.create_future() for n in members}
         self._submitting |= {members[n].name: answer for n, answer in answers.items()}
-        failure: SlurmAway | Refused = SlurmAway("it was broken off")
+        failure: SlurmAway | Refused = SlurmAway("the request was cancelled")
         number = 0
         try:
             async with self._limit:
@@ -167,7 +170,7 @@ class Submits:
                     answer.set_result(ArrayTask(number, index))
                 else:
                     answer.set_exception(failure)
-                    answer.exception()  # Rarely does anybody else wait for it.
+                    answer.exception()  # Mark it as retrieved: there may be no waiter.
         if not number:
             return failure
         for index, followed in members.items():
@@ -198,12 +201,12 @@ class Submits:
             (j for j in found if not j.is_ending), key=lambda j: (j.is_pending, number_of(j.id))
         )
         for spare in alive[1:]:
-            log.warning("Ending a spare job", extra={"job": str(spare.id), "job_name": spare.name})
+            log.warning("cancelling a spare job", extra=_fields(spare))
             await self._transport.cancel(spare.id, user)
         return alive[0] if alive else None
 
     async def wake(self, name: str) -> None:
-        """Let the job's shim look for a request of the server, if Slurm passes that on."""
+        """Signal the job's shim to read a request of the server, if Slurm passes that on."""
         followed = self._follower.get(name)
         if followed is not None and followed.job is not None:
             with suppress(SlurmAway, TryAgain):
@@ -214,11 +217,11 @@ class Submits:
         while True:
             await self._follower.answers.wait()
             with suppress(SlurmAway):
-                return await self._follower.look(followed) or await self._living(followed)
+                return await self._follower.refresh(followed) or await self._living(followed)
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def located(self, run: LaunchSpec, followed: Followed, records: Records) -> bool | None:
-        """Make sure that the attempt's job is known; submit it again if it is lost.
+        """Find the attempt's job; submit it again if it is lost.
 
         Return `None` if there is none and none is needed: the attempt was stopped at its gate, or
         was never submitted. False if it is claimed and Slurm has no such job.
@@ -270,7 +273,7 @@ class Submits:
         Another may have: after an uncertain submit there can be two. Then that one is followed from
         now on, or none, if Slurm has no such job. Raises SlurmAway.
         """
-        job = await self._follower.look(followed)  # A poll of squeue has no exit code.
+        job = await self._follower.refresh(followed)  # A poll of squeue has no exit code.
         if (alive := await self._living(followed)) is not None:
             self._follower.submitted(followed, alive)
             return False
@@ -280,13 +283,13 @@ class Submits:
         return job is not None
 
     async def _submit_again(self, run: LaunchSpec, followed: Followed) -> None:
-        log.warning("Slurm has lost a job: it is submitted again", extra={"job": followed.name})
+        log.warning("submitting a lost job again", extra={"job_name": followed.name})
         recorded = await self._disk(partial(start_files.submission, run.folder))
         submission = replace(recorded, user=followed.user)
         try:
             await self.hand_over(run, followed, submission, lambda _: None, search=True)
         except PrepareError as error:
-            # It took the same job before. That must be the cluster's, not the task's.
+            # It accepted the same job before, so the cause is the cluster's.
             self.held_back[followed.name] = str(error)
             await asyncio.sleep(REFUSED_SECONDS)
 
@@ -327,7 +330,7 @@ class Submits:
             try:
                 alive = [job for job in await self._all(followed) if not job.is_over]
                 if not alive:
-                    await self._follower.look(followed)
+                    await self._follower.refresh(followed)
                     return
                 is_patient = time.monotonic() < patient_until
                 for job in alive:
@@ -338,3 +341,78 @@ class Submits:
             except SlurmAway:
                 pass
             await asyncio.sleep(pause)
+
+
+class Leftovers:
+    """Ends jobs of this server that no attempt needs. Used from one event loop.
+
+    An earlier server may have left some. A controller that was restarted may also have revived
+    some: it may have forgotten that a job was cancelled, or over.
+    """
+
+    def __init__(self, transport: SlurmTransport, users: Collection[str] = ()) -> None:
+        """`users`: the accounts of users as whom jobs can be cancelled."""
+        self._users = users
+        self.prefix = ""
+        """Of the names of this server's jobs."""
+        self._transport = transport
+        self._live: set[str] | None = None
+        """Names of the jobs that attempts need; `None` until all of them are known."""
+        self._due = asyncio.Event()
+        self._background = BackgroundWork()
+
+    def need(self, name: str) -> None:
+        """An attempt has a job of this name, or will."""
+        if self._live is not None:
+            self._live.add(name)
+
+    def drop(self, name: str) -> None:
+        """The attempt is over, and its jobs were ended."""
+        if self._live is not None:
+            self._live.discard(name)
+
+    async def begin(self, live: set[str]) -> None:
+        """Sweep now, and again at intervals until `close`. Raises SlurmAway."""
+        if self._live is None:
+            self._background.start(self._repeat())
+        self._live = live
+        await self._sweep()
+
+    def slurm_returned(self) -> None:
+        """Sweep soon."""
+        self._due.set()
+
+    async def close(self) -> None:
+        await self._background.cancel()
+
+    async def _repeat(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._due.wait()
+            self._due.clear()
+            try:
+                await self._sweep()
+            except SlurmAway:
+                pass  # When it returns, this is called again.
+            except Exception:
+                log.exception("the sweep for leftover jobs failed")
+
+    async def _sweep(self) -> None:
+        await self._sweep_jobs_of("")
+        for user in tuple(self._transport.hidden):
+            with suppress(AccountAway):
+                await self._sweep_jobs_of(user)
+
+    async def _sweep_jobs_of(self, user: str) -> None:
+        """`user`: an account whose jobs are hidden from the server's own; empty for all others."""
+        for job in await self._transport.named(self.prefix, user):
+            # Looked at after the reply: an attempt may have begun meanwhile.
+            if self._live is not None and job.name not in self._live and not job.is_over:
+                log.warning("cancelling a leftover job", extra=_fields(job))
+                await self._transport.cancel(job.id, job.user if job.user in self._users else "")
+
+
+def _fields(job: Job) -> dict[str, str | None]:
+    """Fields of a line of the log about a job."""
+    return {"job": str(job.id), "job_name": job.name}

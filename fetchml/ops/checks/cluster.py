@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 from fetchml.adapters.slurm.health import check_shared
-from fetchml.adapters.slurm.transports.transport import SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings
 from fetchml.ops.checks import cluster_config, cluster_users
 from fetchml.ports.cluster import Node

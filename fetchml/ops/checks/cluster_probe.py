@@ -17,7 +17,7 @@ from shlex import quote
 from fetchml.adapters.node_relays.way import reason_of, way_to
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.job import Job, Submission
-from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings
 from fetchml.ports.task_environment import DEFAULT_PATH
 from fetchml.server.cannot_start import CannotStart

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from fetchml.adapters.slurm.transports import processes
-from fetchml.adapters.slurm.transports.commands import CliTransport
-from fetchml.adapters.slurm.transports.transport import SlurmAway
+
+from fetchml.adapters.slurm.commands import CliTransport
+from fetchml.adapters.slurm.transport import SlurmAway
 from testbed.slurm import Slurm
 from tests.support.waiting import soon
 

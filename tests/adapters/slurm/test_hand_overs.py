@@ -10,15 +10,19 @@ import pytest
 from msgspec.structs import replace
 
 from fetchml.adapters.slurm import attempt_writer, hand_overs, start_files, submits
-from fetchml.adapters.slurm.accounts.account import Accounts
-from fetchml.adapters.slurm.accounts.admission import Admission
+from fetchml.adapters.slurm.accounts import Accounts, Admission
 from fetchml.adapters.slurm.array_records import ArrayRecords, Attempt
-from fetchml.adapters.slurm.attempt_writer import AttemptWriter, HandOver, Written
-from fetchml.adapters.slurm.hand_overs import WRITTEN_AT_ONCE, HandOvers
+from fetchml.adapters.slurm.hand_overs import (
+    WRITTEN_AT_ONCE,
+    AttemptWriter,
+    HandOver,
+    HandOvers,
+    Written,
+)
 from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import ArrayTask, Submission
 from fetchml.adapters.slurm.submits import Submits
-from fetchml.adapters.slurm.transports.transport import Refused
+from fetchml.adapters.slurm.transport import Refused
 from fetchml.files import shared_disk
 from fetchml.files.layout import ARRAYS
 from fetchml.files.shared_disk import SharedDisk

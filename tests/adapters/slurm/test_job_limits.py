@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from fetchml.adapters.slurm import job_limits
+from fetchml.adapters.slurm.commands import CliTransport, _minutes
 from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission
-from fetchml.adapters.slurm.transports.commands import CliTransport, _minutes
-from fetchml.adapters.slurm.transports.rest import RestTransport
-from fetchml.adapters.slurm.transports.token import Tokens, make_token
-from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.rest import RestTransport
+from fetchml.adapters.slurm.tokens import Tokens, make_token
+from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
 from testbed.slurm import Slurm
 from tests.support.waiting import until
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm.job_parameters import Parameters, nice, submission
-from fetchml.adapters.slurm.transports.commands import CliTransport
+from fetchml.adapters.slurm.commands import CliTransport
+from fetchml.adapters.slurm.job import Parameters, nice, submission
 from fetchml.ports.launcher import LaunchSpec
 
 

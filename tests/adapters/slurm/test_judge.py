@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.slurm import judge, start_files
+from fetchml.adapters.slurm.attempt_exits import (
+    LOCAL_SETTLE_SECONDS,
+    SETTLE_SECONDS,
+    Judge,
+    Silence,
+)
 from fetchml.adapters.slurm.job import Job
-from fetchml.adapters.slurm.judge import Judge
 from fetchml.adapters.slurm.submits import Submits
-from fetchml.adapters.slurm.verdicts import LOCAL_SETTLE_SECONDS, SETTLE_SECONDS, Silence
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import AttemptExit, LaunchSpec
 from tests.support.slurm_world import World

@@ -1,6 +1,6 @@
 """When an attempt that does not renew its lease counts as lost."""
 
-from fetchml.adapters.slurm.verdicts import LeaseWatch
+from fetchml.adapters.slurm.attempt_exits import LeaseWatch
 
 LEASE = 10
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-
 from fetchml.adapters.slurm.transports import rest
-from fetchml.adapters.slurm.transports.commands import CliTransport
-from fetchml.adapters.slurm.transports.rest import RestTransport
-from fetchml.adapters.slurm.transports.token import Tokens
+
+from fetchml.adapters.slurm.commands import CliTransport
+from fetchml.adapters.slurm.rest import RestTransport
+from fetchml.adapters.slurm.tokens import Tokens
 from testbed.slurm import CLUSTER, Slurm
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.slurm import node_gpus
-from fetchml.adapters.slurm.node_gpus import NodeGpus
+from fetchml.adapters.slurm.measurements import NodeGpus
 from fetchml.core.gpus.health import GpuReading
 from fetchml.files.gpu_record import GpuMeasurement, read_gpus
 from fetchml.files.shared_disk import SharedDisk

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.slurm import node_usage
-from fetchml.adapters.slurm.node_usage import NodeUsage
+from fetchml.adapters.slurm.measurements import NodeUsage
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec, ResourceUse

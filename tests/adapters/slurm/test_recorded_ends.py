@@ -2,9 +2,9 @@
 
 import pytest
 
+from fetchml.adapters.slurm.attempt_exits import RecordedEnds
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.job import Job, JobId
-from fetchml.adapters.slurm.recorded_ends import RecordedEnds
 from fetchml.core.model import AttemptEnd
 from fetchml.core.verdict import may_be_from_outside
 from fetchml.ports.launcher import AttemptExit

@@ -7,10 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fetchml.adapters.slurm.commands import CliTransport, SshHost
 from fetchml.adapters.slurm.job import Submission
-from fetchml.adapters.slurm.transports.commands import CliTransport
-from fetchml.adapters.slurm.transports.remote import SshHost
-from fetchml.adapters.slurm.transports.transport import SlurmAway
+from fetchml.adapters.slurm.transport import SlurmAway
 from fetchml.config.sections.slurm import SlurmSettings
 from testbed.slurm import Slurm
 from tests.support.commands import ran

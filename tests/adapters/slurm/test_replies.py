@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from fetchml.adapters.slurm.transports import commands, rest_replies
 
 from fetchml.adapters.slurm import nodes
 from fetchml.adapters.slurm.job import ArrayTask, Job
-from fetchml.adapters.slurm.transports import commands, rest_replies
-from fetchml.adapters.slurm.transports.refusals import is_away, is_permanent
-from fetchml.adapters.slurm.transports.token import Tokens, make_token
+from fetchml.adapters.slurm.tokens import Tokens, make_token
+from fetchml.adapters.slurm.transport import is_away, is_permanent
 
 
 def test_job_of_rest_0_0_40_and_later() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.slurm import shared_identity
-from fetchml.adapters.slurm.shared_identity import MARKER, SharedIdentity
+from fetchml.adapters.slurm.health import MARKER, SharedIdentity
 
 
 def test_folder_that_was_mounted_again_is_the_same(

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.slurm.job import Job
-from fetchml.adapters.slurm.leftovers import Leftovers
-from fetchml.adapters.slurm.submits import MOST_SIGNALS, Submits
+from fetchml.adapters.slurm.submits import MOST_SIGNALS, Leftovers, Submits
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec

@@ -2,8 +2,8 @@
 
 import pytest
 
+from fetchml.adapters.slurm.attempt_exits import exit_of_unclaimed, sentence, trouble
 from fetchml.adapters.slurm.job import Job
-from fetchml.adapters.slurm.verdicts import exit_of_unclaimed, sentence, trouble
 from tests.support.slurm_world import World
 from tests.support.waiting import until_true
 

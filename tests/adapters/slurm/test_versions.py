@@ -11,9 +11,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from fetchml.adapters.slurm.job import ArrayTask, Submission
-from fetchml.adapters.slurm.transports.rest import VERSIONS, RestTransport
-from fetchml.adapters.slurm.transports.token import Tokens
-from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway
+from fetchml.adapters.slurm.rest import VERSIONS, RestTransport
+from fetchml.adapters.slurm.tokens import Tokens
+from fetchml.adapters.slurm.transport import Refused, SlurmAway
 from tests.support.waiting import soon
 
 JOB = {

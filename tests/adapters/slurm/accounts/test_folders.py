@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.slurm import start_files
-from fetchml.adapters.slurm.accounts import folders
-from fetchml.adapters.slurm.accounts.account import Account, Accounts
-from fetchml.adapters.slurm.accounts.admission import Admission
+from fetchml.adapters.slurm.accounts import Account, Accounts, Admission, folders
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.job import Submission
 from fetchml.files.layout import ARRAYS, SHIM

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm.accounts import account, run_as
-from fetchml.adapters.slurm.accounts.account import Account, NoSuchAccount
+from fetchml.adapters.slurm.accounts import Account, NoSuchAccount, account, run_as
+from fetchml.adapters.slurm.commands import CliTransport
 from fetchml.adapters.slurm.job import Submission
-from fetchml.adapters.slurm.transports.commands import CliTransport
-from fetchml.adapters.slurm.transports.transport import AccountAway
+from fetchml.adapters.slurm.transport import AccountAway
 from tests.support.waiting import soon
 
 ADA = Account("ada", 4321, 4322, (4322, 4400))

@@ -3,8 +3,12 @@
 import asyncio
 import os
 import re
-from collections.abc import Mapping
+import shlex
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex
 from types import MappingProxyType
@@ -12,7 +16,7 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from fetchml.adapters.slurm import nodes
-from fetchml.adapters.slurm.accounts.run_as import RunAs
+from fetchml.adapters.slurm.accounts import Account
 from fetchml.adapters.slurm.job import (
     NOT_QUEUED,
     ArrayTask,
@@ -24,15 +28,17 @@ from fetchml.adapters.slurm.job import (
     of_user,
     task_name,
 )
-from fetchml.adapters.slurm.transports.processes import finish
-from fetchml.adapters.slurm.transports.refusals import FULL, is_away, is_permanent, plain
-from fetchml.adapters.slurm.transports.remote import NO_CONNECTION, SshHost
-from fetchml.adapters.slurm.transports.transport import (
+from fetchml.adapters.slurm.transport import (
+    CALL_SECONDS,
+    FULL,
     Refused,
     Signal,
     SlurmAway,
     TryAgain,
     away,
+    is_away,
+    is_permanent,
+    plain,
 )
 from fetchml.ports.cluster import Node
 
@@ -59,6 +65,87 @@ _LIMIT = re.compile(r"(?:(?:(\d{1,6})-)?(\d{1,6}):)?(\d{1,6}):\d\d")
 """Days, hours and minutes of a time limit."""
 _CLUSTER = re.compile(r"^ClusterName\s*=\s*(\S{1,256})\s*$", re.MULTILINE)
 _CODE = re.compile(r"^\s*(?:Job)?ExitCode=(\d{1,9}):\d+|\bExitCode=(\d{1,9}):\d+", re.MULTILINE)
+
+
+NO_CONNECTION = 255
+"""Exit code of ssh itself."""
+_KEEP_SECONDS = 60
+_CONNECT_SECONDS = 10
+
+
+class SshHost:
+    """Runs each command over one connection, which is kept for a minute."""
+
+    def __init__(self, host: str, limit_seconds: float) -> None:
+        """`limit_seconds`: a command ends by itself after it, also if the connection is cut."""
+        self.host = host
+        self._limit_seconds = limit_seconds
+        self._folder = tempfile.mkdtemp(prefix="fetchml-ssh-")
+        """Of the socket of the connection, whose path must be short."""
+
+    def wrap(self, command: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+        """The local command that runs `command` there. The host's shell splits it again."""
+        set_there = [f"{name}={value}" for name, value in variables.items()]
+        there = ["env", *set_there, "timeout", f"{self._limit_seconds:g}", *command]
+        options = {
+            "BatchMode": "yes",
+            "ConnectTimeout": str(_CONNECT_SECONDS),
+            "ServerAliveInterval": "5",
+            "ControlMaster": "auto",
+            "ControlPath": f"{self._folder}/%C",
+            "ControlPersist": str(_KEEP_SECONDS),
+        }
+        given = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        return ["ssh", *given, "--", self.host, shlex.join(there)]
+
+    def close(self) -> None:
+        """The connection ends by itself."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+_TOKEN = "SLURM_JWT"  # noqa: S105 - the name of a variable
+"""Slurm's commands are those of the user of this token, whoever runs them."""
+_KEPT = ("LANG", "LC_", "LD_LIBRARY_PATH", "PATH", "SLURM_", "TZ")
+"""Beginnings of the variables of the server's that commands of an account have on this host: its
+other processes can read them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunAs:
+    """One account's way."""
+
+    account: Account
+    prefix: tuple[str, ...] = ()
+    """Words before each command."""
+    host: SshHost | None = None
+    """Where the commands run, as the account that ssh chooses; `None`: where the server's do."""
+
+    def environment(self, own: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of the process. `own`: that of the server's commands."""
+        name = self.account.name
+        kept = {
+            variable: value
+            for variable, value in own.items()
+            if variable != _TOKEN and (self.host is not None or variable.startswith(_KEPT))
+        }
+        return kept | {"USER": name, "LOGNAME": name}
+
+
+def by_sudo(account: Account) -> RunAs:
+    return RunAs(account, ("sudo", "-n", "-u", account.name, "--"))
+
+
+def by_ids(account: Account) -> RunAs:
+    """Only root can do that."""
+    groups = ",".join(map(str, account.groups or (account.gid,)))
+    ids = (f"--reuid={account.uid}", f"--regid={account.gid}", f"--groups={groups}")
+    return RunAs(account, ("setpriv", *ids, "--"))
+
+
+def by_ssh(account: Account, host: str, limit_seconds: float) -> RunAs:
+    """`host`: as in the settings; a user in it is replaced."""
+    place = f"{account.name}@{host.rpartition('@')[2]}"
+    return RunAs(account, host=SshHost(place, limit_seconds))
 
 
 class CliTransport:
@@ -341,3 +428,66 @@ def _exit_code(shown: str) -> int | None:
     """Read the exit code of a job that `scontrol` shows; `None` if there is none."""
     found = _CODE.search(shown)
     return int(next(filter(None, found.groups()))) if found else None
+
+
+_MOST_BYTES = 256 << 20
+"""Output of one command."""
+_left: set[asyncio.Task[tuple[bytes, bytes]]] = set()
+"""Commands that belong to another account and end by themselves."""
+
+
+async def finish(
+    process: asyncio.subprocess.Process, command: str, end_at: bytes | None
+) -> tuple[int, str, str]:
+    """Wait for a process, CALL_SECONDS at most; return its exit code, output and errors. It is
+    killed when it prints the error `end_at`. Raises SlurmAway."""
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            out, errors, _ = await asyncio.gather(
+                _read(process, process.stdout),
+                _read(process, process.stderr, end_at),
+                process.wait(),
+            )
+    except TimeoutError as error:
+        raise SlurmAway(f"{command} did not end in {CALL_SECONDS:g} s") from error
+    finally:
+        if process.returncode is None:
+            # Pipes with unread output would keep `wait` waiting.
+            ending = asyncio.ensure_future(process.communicate())
+            if _kill(process):
+                await ending
+            else:
+                _left.add(ending)
+                ending.add_done_callback(_left.discard)
+    return process.returncode or 0, out.decode(errors="replace"), errors.decode(errors="replace")
+
+
+async def _read(
+    process: asyncio.subprocess.Process,
+    stream: asyncio.StreamReader | None,
+    end_at: bytes | None = None,
+) -> bytearray:
+    """Read to the end; kill the process when it has printed `end_at`, or too much. Raises SlurmAway
+    if it printed too much."""
+    text = bytearray()
+    is_too_large = False
+    while stream is not None and (part := await stream.read(1 << 16)):
+        if not is_too_large:
+            text += part
+        is_too_large = len(text) > _MOST_BYTES
+        has_enough = is_too_large or (end_at is not None and end_at in text)
+        if has_enough and process.returncode is None:
+            _kill(process)
+    if is_too_large:
+        raise SlurmAway(f"a command of Slurm printed more than {_MOST_BYTES >> 20} MiB")
+    return text
+
+
+def _kill(process: asyncio.subprocess.Process) -> bool:
+    """Return whether it dies: sudo belongs to root, and nobody else may end it."""
+    try:
+        with suppress(ProcessLookupError):
+            process.kill()
+    except PermissionError:
+        return False
+    return True

@@ -51,7 +51,7 @@ def admit(run: LaunchSpec, shared_dir: Path, uid: int) -> None:
             _allow(source, uid, READ | PASS if source.is_dir() else READ)
 
 
-def supports_lists(folder: Path) -> bool:
+def are_supported(folder: Path) -> bool:
     """Return whether the folder's file system has access lists. Raises OSError."""
     try:
         os.setxattr(folder, _NAME, _encode(_entries_of(folder.stat().st_mode)))

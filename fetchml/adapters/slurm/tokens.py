@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from fetchml.adapters.slurm.transports.transport import away
+from fetchml.adapters.slurm.transport import away
 
 VALID_SECONDS = 1800
 RENEW_SECONDS = 900

@@ -248,7 +248,11 @@ class Slurm:
 
     @contextmanager
     def remembered(self) -> Iterator[None]:
-        """At the end slurmctld, which must be killed until then, has the state of the beginning."""
+        """At the end slurmctld, which must be killed until then, has the state of the beginning.
+
+        Killed at any other time it would have that of its last save, a few seconds ago: jobs of an
+        earlier test come back as running ones, and keep the nodes for minutes.
+        """
         self.run("scontrol", "shutdown", "slurmctld")
         self._daemons.pop("slurmctld").wait(SECONDS)
         state, copy = self.folder / "state", self.folder / "state.copy"

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from fetchml.adapters.slurm.transports import commands
 
 from fetchml.adapters.jupyter.nodes import RECORD, read_port
 from fetchml.adapters.node_relays.way import HIGHEST_PORT, LOWEST_PORT
-from fetchml.adapters.slurm import nodes
+from fetchml.adapters.slurm import commands, nodes
 from fetchml.adapters.slurm.job import ArrayTask, Submission
 from fetchml.adapters.slurm.rest import Requests, RestTransport, reply_of
 from fetchml.adapters.slurm.tokens import Identities, Tokens

@@ -204,8 +204,8 @@ async def test_controller_that_forgets_its_arrays(
     serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path, starts: Path
 ) -> None:
     """None of them has started: a restarted slurmctld kills running jobs that it does not know."""
-    server = await serve(backend_of(own_slurm, transport_name, shared)).start()
     with own_slurm.remembered():
+        server = await serve(backend_of(own_slurm, transport_name, shared)).start()
         partition(own_slurm, "DOWN")
         sweep_id = await submit_sweep(server, counted(starts, "exit 4"))
         await in_arrays(own_slurm)

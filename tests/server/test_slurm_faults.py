@@ -55,14 +55,16 @@ async def test_controller_killed_in_a_burst_of_submits(
     server: Server, own_slurm: Slurm, starts: Path
 ) -> None:
     """No job has started: a restarted slurmctld kills running jobs that it does not know."""
-    partition(own_slurm, "DOWN")
-    burst = [asyncio.create_task(server.submit(counted(starts, "exit 4"))) for _ in range(30)]
-    await eventually(lambda: len(own_slurm.jobs()) > 0)
-    await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
-    task_ids = list(await asyncio.gather(*burst))
-    assert await until(server.health, lambda status: status == "degraded")
-    # Accepted while nothing answers.
-    task_ids.append(await server.submit(counted(starts, "exit 4")))
+    with own_slurm.remembered():
+        partition(own_slurm, "DOWN")
+        submits = (server.submit(counted(starts, "exit 4")) for _ in range(30))
+        burst = [asyncio.create_task(submit) for submit in submits]
+        await eventually(lambda: len(own_slurm.jobs()) > 0)
+        await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
+        task_ids = list(await asyncio.gather(*burst))
+        assert await until(server.health, lambda status: status == "degraded")
+        # Accepted while nothing answers.
+        task_ids.append(await server.submit(counted(starts, "exit 4")))
     await asyncio.to_thread(own_slurm.restart_controller)
     partition(own_slurm, "UP")
     await assert_ran_once(server, starts, task_ids)
@@ -186,11 +188,12 @@ async def test_full_queue_of_slurm_holds_tasks_back(
 async def test_server_and_controller_killed_together(
     server: Server, own_slurm: Slurm, starts: Path
 ) -> None:
-    partition(own_slurm, "DOWN")
-    task_ids = [await server.submit(counted(starts, "exit 4")) for _ in range(5)]
-    await eventually(lambda: len(own_slurm.jobs()) > 0)
-    await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
-    await server.kill()
+    with own_slurm.remembered():
+        partition(own_slurm, "DOWN")
+        task_ids = [await server.submit(counted(starts, "exit 4")) for _ in range(5)]
+        await eventually(lambda: len(own_slurm.jobs()) > 0)
+        await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
+        await server.kill()
     await asyncio.to_thread(own_slurm.restart_controller)
     partition(own_slurm, "UP")
     await server.start()

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fetchml.adapters.slurm.transports import processes
 
+from fetchml.adapters.slurm import commands as processes
 from fetchml.adapters.slurm.commands import CliTransport
 from fetchml.adapters.slurm.transport import SlurmAway
 from testbed.slurm import Slurm

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from fetchml.adapters.slurm import attempt_writer, hand_overs, start_files, submits
-from fetchml.adapters.slurm.accounts import Accounts, Admission
+from fetchml.adapters.slurm import hand_overs, start_files, submits
+from fetchml.adapters.slurm.accounts import Accounts
 from fetchml.adapters.slurm.array_records import ArrayRecords, Attempt
 from fetchml.adapters.slurm.hand_overs import (
     WRITTEN_AT_ONCE,
@@ -46,7 +46,7 @@ class Bench:
         self.records.prefix = "own-array-"
         self.hand_overs = HandOvers(
             disk,
-            AttemptWriter(self.health, None, Admission(Accounts(), folder)),
+            AttemptWriter(self.health, None, Accounts(), folder),
             self.records,
             self.submits,
             world.follower,
@@ -218,7 +218,7 @@ async def test_array_that_is_written_as_its_caller_gives_up_is_taken_back(
 
 async def test_group_that_is_given_up_is_not_written_on(bench: Bench) -> None:
     ones = [bench.one("a"), bench.one("b")]
-    writer = AttemptWriter(bench.health, None, Admission(Accounts(), bench.folder))
+    writer = AttemptWriter(bench.health, None, Accounts(), bench.folder)
     assert writer.write(ones, {one.attempt for one in ones}, lambda: True) == []
     assert not any(start_files.was_prepared(one.run.folder) for one in ones)
     assert not list((bench.folder / ARRAYS).iterdir())
@@ -293,7 +293,7 @@ async def test_array_whose_attempts_are_all_given_up_leaves_no_file(bench: Bench
 async def test_rest_of_a_group_on_a_slow_disk_is_written_next(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt_writer, "WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(hand_overs, "WRITE_SECONDS", 0.0)
     ones = [bench.one(f"t{n}") for n in range(4)]
     await bench.prepare(*ones)
     assert all(start_files.was_prepared(one.run.folder) for one in ones)

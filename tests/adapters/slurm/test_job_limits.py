@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from fetchml.adapters.slurm import job_limits
 from fetchml.adapters.slurm.commands import CliTransport, _minutes
 from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission
+from fetchml.adapters.slurm.job_requests import permit
 from fetchml.adapters.slurm.rest import RestTransport
 from fetchml.adapters.slurm.tokens import Tokens, make_token
 from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
@@ -74,15 +74,15 @@ async def test_time_is_given_as_far_as_slurm_allows(
 ) -> None:
     assert await transport.time_limit(job) == 10
     for minutes in (1, 7):
-        assert await job_limits.permit(transport, job, minutes * MINUTE_MS, 60_000) is None
+        assert await permit(transport, job, minutes * MINUTE_MS, 60_000) is None
     assert await transport.time_limit(job) == 10, "there is room for the grace and Slurm's margin"
-    more = await job_limits.permit(transport, job, 57 * MINUTE_MS, 60_000)
+    more = await permit(transport, job, 57 * MINUTE_MS, 60_000)
     longest = await transport.time_limit(job)
-    none = await job_limits.permit(transport, job, 0, 60_000)
+    none = await permit(transport, job, 0, 60_000)
     without = await transport.time_limit(job)
     if account == "root":
         assert (more, longest, none, without) == (None, 60, None, None)
-        assert await job_limits.permit(transport, job, 1 << 40, 60_000) is None, "it has no limit"
+        assert await permit(transport, job, 1 << 40, 60_000) is None, "it has no limit"
         return
     assert (longest, without) == (10, 10)
     assert more is not None
@@ -125,7 +125,7 @@ async def test_job_that_is_gone_gets_no_time(transport: SlurmTransport) -> None:
         await transport.time_limit(999_999)
     with pytest.raises(Refused, match="Invalid job id"):
         await transport.change_time_limit(999_999, 5)
-    refused = await job_limits.permit(transport, 999_999, MINUTE_MS, 0)
+    refused = await permit(transport, 999_999, MINUTE_MS, 0)
     assert refused is not None
     assert "no such job" in refused
 
@@ -137,7 +137,7 @@ class Away:
 
 async def test_slurm_that_is_away_is_asked_again_later() -> None:
     away: Any = Away()
-    assert await job_limits.permit(away, 1, MINUTE_MS, 0) == (
+    assert await permit(away, 1, MINUTE_MS, 0) == (
         "Slurm does not answer (it sleeps): try again later"
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.slurm.commands import CliTransport
-from fetchml.adapters.slurm.job import Parameters, nice, submission
+from fetchml.adapters.slurm.job_requests import Parameters, nice, submission_of
 from fetchml.ports.launcher import LaunchSpec
 
 
@@ -19,9 +19,9 @@ def test_parameters_of_the_request_go_before_the_users_and_those_before_all() ->
         {"partition": "all", "account": "all", "qos": "all"},
         {"ada": {"account": "ada", "qos": "ada"}, "bob": {"qos": "bob"}},
     )
-    job = submission(run(user="ada", slurm={"qos": "mine"}), "name", parameters)
+    job = submission_of(run(user="ada", slurm={"qos": "mine"}), "name", parameters)
     assert (job.partition, job.account, job.qos) == ("all", "ada", "mine")
-    job = submission(run(user="eve"), "name", parameters)
+    job = submission_of(run(user="eve"), "name", parameters)
     assert (job.partition, job.account, job.qos) == ("all", "all", "all")
 
 
@@ -38,7 +38,7 @@ def test_parameters_of_the_request_go_before_the_users_and_those_before_all() ->
 )
 def test_kind_of_gpus_replaces_their_number(gpu: int, asked: str, resources: list[str]) -> None:
     slurm = {"gres": asked} if asked else {}
-    assert submission(run(gpu=gpu, slurm=slurm), "name", Parameters()).resources == resources
+    assert submission_of(run(gpu=gpu, slurm=slurm), "name", Parameters()).resources == resources
 
 
 def test_priority_becomes_nice_and_a_request_adds_to_it() -> None:
@@ -57,7 +57,7 @@ def test_every_parameter_is_an_option_of_sbatch(monkeypatch: pytest.MonkeyPatch)
         "partition": "p", "account": "a", "qos": "q", "constraint": "c", "reservation": "r",
         "nodelist": "n1", "exclude": "n2", "licenses": "l:1", "exclusive": "true", "gres": "disk:1",
     }  # fmt: skip
-    job = submission(run(slurm=asked), "name", Parameters())
+    job = submission_of(run(slurm=asked), "name", Parameters())
     assert asyncio.run(CliTransport("me").submit(job)) == 7
     for name, value in asked.items():
         assert (f"--{name}={value}" if name != "exclusive" else "--exclusive") in seen[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm import judge, start_files
+from fetchml.adapters.slurm import attempt_exits, start_files
 from fetchml.adapters.slurm.attempt_exits import (
     LOCAL_SETTLE_SECONDS,
     SETTLE_SECONDS,
@@ -48,7 +48,7 @@ async def test_end_that_only_slurm_reports(
     late: bool | None,
 ) -> None:
     """`late`: `None` if only an attempt that no shim has claimed is over then."""
-    monkeypatch.setattr(judge, "is_local", is_local)
+    monkeypatch.setattr(attempt_exits, "is_local", is_local)
     followed = world.submit(1, "a")
     world.stand.jobs[1] = Job(1, (state,), "a")
     followed.take(world.stand.jobs[1])

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from fetchml.adapters.slurm.transports import rest
 
+from fetchml.adapters.slurm import rest
 from fetchml.adapters.slurm.commands import CliTransport
 from fetchml.adapters.slurm.rest import RestTransport
 from fetchml.adapters.slurm.tokens import Tokens

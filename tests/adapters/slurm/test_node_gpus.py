@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm import node_gpus
+from fetchml.adapters.slurm import measurements
 from fetchml.adapters.slurm.measurements import NodeGpus
 from fetchml.core.gpus.health import GpuReading
 from fetchml.files.gpu_record import GpuMeasurement, read_gpus
@@ -54,9 +54,9 @@ async def test_record_that_nobody_renews_is_of_no_use(
     gpus, record = NodeGpus(SharedDisk(), tmp_path, pause_seconds=0), run_folder(tmp_path) / "gpus"
     record.write_text(RECORD)
     await until_true(lambda: gpus.newest([("t", 1)]) != {})
-    monkeypatch.setattr(node_gpus, "STALE_SECONDS", 0.3)
+    monkeypatch.setattr(measurements, "STALE_SECONDS", 0.3)
     await until_true(lambda: gpus.newest([("t", 1)]) == {})
-    monkeypatch.setattr(node_gpus, "STALE_SECONDS", 60)
+    monkeypatch.setattr(measurements, "STALE_SECONDS", 60)
     record.write_text(RECORD.replace("=1760", "=1761"))
     renewed = NodeReading("at_ms=1761000000000", GPUS)
     await until_true(lambda: gpus.newest([("t", 1)]) == {("t", 1): renewed})
@@ -68,7 +68,7 @@ async def test_many_are_read_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyP
     asked = [(str(number), 1) for number in range(5)]
     for task_id, _ in asked:
         (run_folder(tmp_path, task_id) / "gpus").write_text(RECORD)
-    monkeypatch.setattr(node_gpus, "MOST_RECORDS", 2)
+    monkeypatch.setattr(measurements, "MOST_RECORDS", 2)
     await until_true(lambda: len(gpus.newest(asked)) == 5)
     await gpus.close()
 

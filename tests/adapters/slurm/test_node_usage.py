@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm import node_usage
+from fetchml.adapters.slurm import measurements
 from fetchml.adapters.slurm.measurements import NodeUsage
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.shared_disk import SharedDisk
@@ -33,7 +33,7 @@ async def test_many_are_read_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyP
     usage, runs = NodeUsage(SharedDisk()), [spec(tmp_path / str(n)) for n in range(5)]
     for run in runs:
         (run.folder / "run/usage").write_text(RECORD)
-    monkeypatch.setattr(node_usage, "MOST_RECORDS", 2)
+    monkeypatch.setattr(measurements, "MOST_RECORDS", 2)
     await until_true(lambda: all(usage.newest(runs)))
     await usage.close()
 

@@ -4,8 +4,8 @@ import asyncio
 
 import msgspec
 import pytest
-from fetchml.adapters.slurm.transports import commands
 
+from fetchml.adapters.slurm import commands
 from fetchml.adapters.slurm.job import ArrayTask, Job, PendingJob, indexes_in
 from fetchml.adapters.slurm.queue_watch import QueueWatch, positions
 from fetchml.adapters.slurm.rest import QUEUE, pending_in

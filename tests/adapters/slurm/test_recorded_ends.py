@@ -2,8 +2,8 @@
 
 import pytest
 
-from fetchml.adapters.slurm.attempt_exits import RecordedEnds
-from fetchml.adapters.slurm.follower import Followed, Follower
+from fetchml.adapters.slurm.attempt_exits import exit_of_recorded
+from fetchml.adapters.slurm.follower import Followed
 from fetchml.adapters.slurm.job import Job, JobId
 from fetchml.core.model import AttemptEnd
 from fetchml.core.verdict import may_be_from_outside
@@ -19,8 +19,8 @@ async def not_found(followed: Followed) -> Job | None:
     return None
 
 
-def ends(follower: Follower, seconds: float = 30.0) -> RecordedEnds:
-    return RecordedEnds(follower, not_found, ask_seconds=seconds)
+async def exit_of(world: World, followed: Followed, seconds: float = 30.0) -> AttemptExit:
+    return await soon(exit_of_recorded(world.follower, not_found, followed, BY_TERM, seconds))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ async def test_state_of_the_job_decides(
 ) -> None:
     followed = world.submit(1, "a")
     world.stand.jobs[1] = Job(1, state, "a")
-    assert await soon(ends(world.follower).exit_of(followed, BY_TERM)) == seen
+    assert await exit_of(world, followed) == seen
 
 
 async def test_time_limit_and_memory_of_slurm_are_distinguished(world: World) -> None:
@@ -69,7 +69,7 @@ async def test_time_limit_and_memory_of_slurm_are_distinguished(world: World) ->
         ("OUT_OF_MEMORY", False, True),
     ):
         world.stand.jobs[1] = Job(1, (state,), "a")
-        seen = await soon(ends(world.follower).exit_of(followed, BY_TERM))
+        seen = await exit_of(world, followed)
         assert (seen.timed_out, seen.out_of_memory) == (timed_out, out_of_memory)
         assert seen.lost
 
@@ -84,21 +84,21 @@ async def test_job_that_seems_to_run_is_asked_for_until_it_is_over(world: World)
             world.stand.jobs[1] = Job(1, ("CANCELLED",), "a")
 
     world.stand.on_look = end_it
-    seen = await soon(ends(world.follower).exit_of(followed, BY_TERM))
+    seen = await exit_of(world, followed)
     assert seen.lost == "Slurm ended its job: CANCELLED"
 
 
 async def test_record_is_believed_when_slurm_does_not_answer_in_time(world: World) -> None:
     followed = world.submit(1, "a")
     world.stand.away = "no answer"
-    seen = await soon(ends(world.follower, 0.05).exit_of(followed, BY_TERM))
+    seen = await exit_of(world, followed, 0.05)
     assert seen == AttemptExit()
 
 
 async def test_record_is_believed_when_slurm_has_lost_the_job(world: World) -> None:
     followed = world.submit(1, "a")
     world.stand.jobs.clear()
-    seen = await soon(ends(world.follower).exit_of(followed, BY_TERM))
+    seen = await exit_of(world, followed)
     assert seen == AttemptExit()
 
 
@@ -109,6 +109,5 @@ async def test_spare_job_that_found_the_claim_is_not_asked_for_the_end(world: Wo
     async def search(followed: Followed) -> Job | None:
         return Job(1, ("CANCELLED",), "a")
 
-    judge = RecordedEnds(world.follower, search)
-    seen = await soon(judge.exit_of(followed, BY_TERM))
+    seen = await soon(exit_of_recorded(world.follower, search, followed, BY_TERM))
     assert seen.lost == "Slurm ended its job: CANCELLED"

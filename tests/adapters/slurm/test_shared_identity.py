@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm import shared_identity
+from fetchml.adapters.slurm import health
 from fetchml.adapters.slurm.health import MARKER, SharedIdentity
 
 
@@ -16,7 +16,7 @@ def test_folder_that_was_mounted_again_is_the_same(
         shared.require_same()
     shared.keep()
     shared.require_same()
-    monkeypatch.setattr(shared_identity, "device_and_inode", lambda _: (1, 2))
+    monkeypatch.setattr(health, "device_and_inode", lambda _: (1, 2))
     shared.require_same()
     (tmp_path / MARKER).unlink()
     shared.require_same()  # By its device and inode, which are those of the last time.

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fetchml.adapters.slurm.attempt_exits import exit_of_unclaimed, sentence, trouble
+from fetchml.adapters.slurm.attempt_exits import exit_of_unclaimed
+from fetchml.adapters.slurm.explanations import sentence, trouble
 from fetchml.adapters.slurm.job import Job
 from tests.support.slurm_world import World
 from tests.support.waiting import until_true
@@ -17,7 +18,7 @@ FAILED = Job(7, ("NODE_FAIL",), "a", nodes="g1")
     [
         (FAILED, False, "Its node is silent (NODE_FAIL). It may still run"),
         (FAILED, True, "Its node is silent (NODE_FAIL). It may still run"),
-        (RUNNING, True, "Its node is silent, and Slurm does not know its job any more. It may"),
+        (RUNNING, True, "Its node is silent, and Slurm has no such job any more. It may"),
         (RUNNING, False, "Slurm has lost its job. It may still run"),
         (None, False, "Slurm has lost its job. It may still run"),
     ],
@@ -65,10 +66,6 @@ def test_reason_of_a_pending_job(reason: str, words: str) -> None:
         'Error: short-name "a:1" did not resolve to an alias and no unqualified-search registries',
         "Error: a:1: image not known",
         "no image found in image index for architecture amd64",
-        # Docker
-        "docker: Error response from daemon: manifest for h/a:1 not found: manifest unknown",
-        "docker: Error response from daemon: pull access denied for a, repository does not exist",
-        "Error response from daemon: No such image: a:1",
         "no matching manifest for linux/arm64/v8 in the manifest list entries",
         # Apptainer
         "FATAL: could not open image /a.sif: lstat /a.sif: no such file or directory",

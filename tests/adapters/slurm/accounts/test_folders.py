@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from fetchml.adapters.slurm import access_lists as folders
 from fetchml.adapters.slurm import start_files
-from fetchml.adapters.slurm.accounts import Account, Accounts, Admission, folders
+from fetchml.adapters.slurm.accounts import Account, Accounts
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.job import Submission
 from fetchml.files.layout import ARRAYS, SHIM
@@ -114,12 +115,11 @@ def test_link_in_the_place_of_a_folder_opens_nothing(shared: Path, tmp_path: Pat
 def test_files_of_another_account_are_refused(shared: Path) -> None:
     """The settings may have changed since the attempt was prepared."""
     accounts = Accounts({"ada": Account("ada", ADA, ADA)}, "root")
-    admission = Admission(accounts, shared)
     run = attempt_of(shared, "t1")
     for user, owner in (("ada", (ADA, ADA)), ("bob", (0, 0))):
-        admission.require_owner(LaunchSpec(*_fields(run), user=user, owner=owner))
+        accounts.require_owner(LaunchSpec(*_fields(run), user=user, owner=owner))
     with pytest.raises(PrepareError, match="belong to another account than ada"):
-        admission.require_owner(LaunchSpec(*_fields(run), user="ada", owner=(BOB, BOB)))
+        accounts.require_owner(LaunchSpec(*_fields(run), user="ada", owner=(BOB, BOB)))
 
 
 def _fields(run: LaunchSpec) -> tuple[str, int, str, Path, str, tuple[str, ...], dict[str, str]]:
@@ -133,11 +133,11 @@ def test_file_system_without_access_lists_is_reported(
         raise OSError(95, "Operation not supported")
 
     accounts = Accounts({"ada": Account("ada", ADA, ADA)}, "root")
-    Admission(accounts, shared).open()
+    accounts.prepare_folder(shared)
     monkeypatch.setattr(os, "setxattr", no)
     with pytest.raises(OSError, match="no POSIX access lists"):
-        Admission(accounts, shared).open()
-    Admission(Accounts(), shared).open()
+        accounts.prepare_folder(shared)
+    Accounts().prepare_folder(shared)
 
 
 @pytest.mark.parametrize("runtime", ["", "podman"])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm.accounts import Account, NoSuchAccount, account, run_as
-from fetchml.adapters.slurm.commands import CliTransport
+from fetchml.adapters.slurm.accounts import Account, NoSuchAccount, look_up
+from fetchml.adapters.slurm.commands import CliTransport, RunAs, by_ids, by_ssh, by_sudo
 from fetchml.adapters.slurm.job import Submission
 from fetchml.adapters.slurm.transport import AccountAway
 from tests.support.waiting import soon
@@ -47,16 +47,16 @@ def taken(log: Path) -> str:
 @pytest.mark.parametrize(
     ("way", "begins"),
     [
-        (run_as.by_sudo(ADA), "sudo|-n|-u|ada|--|sbatch|--parsable|"),
+        (by_sudo(ADA), "sudo|-n|-u|ada|--|sbatch|--parsable|"),
         (
-            run_as.by_ids(ADA),
+            by_ids(ADA),
             "setpriv|--reuid=4321|--regid=4322|--groups=4322,4400|--|sbatch|--parsable|",
         ),
-        (run_as.by_ssh(ADA, "service@login1", 20), "ssh|"),
+        (by_ssh(ADA, "service@login1", 20), "ssh|"),
     ],
 )
 async def test_submit_runs_as_the_account_without_the_servers_token(
-    log: Path, way: run_as.RunAs, begins: str
+    log: Path, way: RunAs, begins: str
 ) -> None:
     """Nor with its other variables where other processes of the account can read them."""
     transport = CliTransport("service", others={"ada": way})
@@ -78,7 +78,7 @@ async def test_submit_runs_as_the_account_without_the_servers_token(
 
 async def test_refusal_of_sudo_is_the_accounts(log: Path) -> None:
     (log.parent / "refusal").touch()
-    transport = CliTransport("service", others={"ada": run_as.by_sudo(ADA)})
+    transport = CliTransport("service", others={"ada": by_sudo(ADA)})
     for user, said in (("ada", "sudo: a password is required"), ("bob", "no such account")):
         with pytest.raises(AccountAway, match=f"as {user}: .*{said}"):
             await soon(transport.submit(job(user)))
@@ -89,12 +89,12 @@ async def test_refusal_of_sudo_is_the_accounts(log: Path) -> None:
 )
 def test_odd_name_is_no_account(name: str) -> None:
     with pytest.raises(NoSuchAccount, match="can't be the name"):
-        account.find(name)
+        look_up(name)
 
 
 def test_account_is_found_with_its_groups() -> None:
-    own = account.find("root")
+    own = look_up("root")
     assert (own.uid, own.gid) == (0, 0)
     assert 0 in own.groups
     with pytest.raises(NoSuchAccount, match="this host has no account nobody-is-called-so"):
-        account.find("nobody-is-called-so")
+        look_up("nobody-is-called-so")

@@ -12,7 +12,6 @@ from fetchml.cli.ids import WHOLE
 from fetchml.cli.param_types import SWEEP
 from fetchml.cli.render import clean, console, print_json, print_result
 from fetchml.cli.show import starts
-from fetchml.cli.slurm.arrays import PARAMETER, Array, literal
 from fetchml.cli.slurm.options import OPTIONS, Request
 from fetchml.cli.slurm.script import (
     BadScript,
@@ -23,6 +22,7 @@ from fetchml.cli.slurm.script import (
     read,
     split,
 )
+from fetchml.cli.slurm.values import PARAMETER, Array, literal
 from fetchml.cli.submit import create, given_fields, outcome, with_ids
 from fetchml.cli.task_options import grant_options
 from fetchml.cli.wait import wait

@@ -5,7 +5,7 @@ import pwd
 import shutil
 from functools import partial
 
-from fetchml.adapters.node_relays.way import HIGHEST_PORT, LOWEST_PORT
+from fetchml.adapters.node_relays.connection import HIGHEST_PORT, LOWEST_PORT
 from fetchml.adapters.slurm.commands import CliTransport, SshHost
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.job_requests import Parameters

@@ -10,7 +10,6 @@ import pytest
 from click import Context, Group
 
 from fetchml.cli.main import fetchml
-from fetchml.cli.slurm.arrays import BadArray, array, literal
 from fetchml.cli.slurm.options import INSTEAD, OPTIONS, SHORT, gib, gpus
 from fetchml.cli.slurm.script import (
     BadScript,
@@ -21,7 +20,7 @@ from fetchml.cli.slurm.script import (
     read,
     split,
 )
-from fetchml.cli.slurm.times import BadTime, begins_at, seconds
+from fetchml.cli.slurm.values import BadOption, array, begins_at, literal, seconds
 from fetchml.core.sweeps.template import Template
 from fetchml.v1.task_pb2 import Dependency
 from tests.support.cli_server import Server
@@ -54,7 +53,7 @@ def test_times(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "1:2:3:4", "-1", "1-", "99999999999", "٣"])
 def test_wrong_times(text: str) -> None:
-    with pytest.raises(BadTime):
+    with pytest.raises(BadOption):
         seconds(text)
 
 
@@ -86,7 +85,7 @@ def test_begin(text: str, expected: str) -> None:
     "text", ["", "soon", "25:00", "12:60", "13:00pm", "now+x", "2026-13-01", "now+999999999w"]
 )
 def test_wrong_begin(text: str) -> None:
-    with pytest.raises(BadTime, match="is not a time such as"):
+    with pytest.raises(BadOption, match="is not a time such as"):
         begins_at(text, NOON)
 
 
@@ -107,7 +106,7 @@ def test_arrays(text: str, indexes: tuple[int, ...], most: int | None) -> None:
     "text", ["", "x", "3-1", "1-", "1-5:0", "1,", "0-3%0", "0-3%", "0-10000", "9999999999", "٣"]
 )
 def test_wrong_arrays(text: str) -> None:
-    with pytest.raises(BadArray):
+    with pytest.raises(BadOption):
         array(text)
 
 

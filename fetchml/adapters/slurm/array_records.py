@@ -40,8 +40,7 @@ class _Record(msgspec.Struct):
 
 
 class ArrayRecords:
-    """The arrays of this server's attempts. Used from one event loop, except `write` and
-    `remove_file`."""
+    """The arrays of this server's attempts. Used from one event loop, except `write`."""
 
     def __init__(self, folder: Path, disk: SharedDisk) -> None:
         self.prefix = ""
@@ -116,11 +115,7 @@ class ArrayRecords:
 
     async def remove(self, array: str) -> None:
         """Remove an array's file, which no attempt needs. Raises OSError."""
-        await self._disk(partial(self.remove_file, array))
-
-    def remove_file(self, array: str) -> None:
-        """As `remove`. In a thread."""
-        untrusted.remove(self._folder / array)
+        await self._disk(partial(untrusted.remove, self._folder / array))
 
 
 def _names(folder: Path, prefix: str) -> list[str]:

@@ -10,10 +10,8 @@ submitted (see array_records.py). Attempts whose array is refused are submitted 
 import asyncio
 import logging
 import secrets
-import threading
-import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,15 +42,9 @@ MOST_IN_GROUP = 64
 """Attempts of a group, and tasks of an array. Slurm's own limit of an array's indexes
 (MaxArraySize) is 1001 where a site has set none."""
 LEAST_IN_ARRAY = 2
-WRITTEN_AT_ONCE = 4
-"""Attempts of a group that one call of a thread writes. While jobs run, a disk is busy with their
-records, and each new file may wait for its journal: files of several threads wait together."""
 WRITES_AT_ONCE = 8
-"""Such calls at the same time: some threads of the shared disk are left for the records of ends."""
-
-
-WRITE_SECONDS = 2.0
-"""Attempts that are not written after this time are left to the next group."""
+"""Attempts that are written at the same time: some threads of the shared disk are left for the
+records of ends. While jobs run, each new file may wait for the disk's journal, many together."""
 
 
 @dataclass(eq=False)
@@ -89,38 +81,16 @@ class AttemptWriter:
         accounts: Accounts,
         shared_dir: Path,
     ) -> None:
-        self._accounts = accounts
-        self._shared_dir = shared_dir
         self._health = health
         self._containers = containers
+        self._accounts = accounts
+        self._shared_dir = shared_dir
 
-    def write(
-        self,
-        part: Sequence[HandOver],
-        in_arrays: Collection[Attempt],
-        is_given_up: Callable[[], bool] = lambda: False,
-    ) -> list[Written]:
-        """Write a part of a group, of which some will be in arrays. Return what became of each; not
-        of those at the end that there was no time for. Raises OSError if another disk is mounted
-        there now.
-
-        `is_given_up`: nothing more is written once it is true.
-        """
+    def write(self, one: HandOver, *, synced: bool) -> bool | None:
+        """Return whether the attempt was prepared before; `None` if it is claimed. `synced`:
+        whether its file is on the disk on return. Raises OSError, also if another disk is mounted
+        there now; PrepareError."""
         self._health.require_same()
-        deadline = time.monotonic() + WRITE_SECONDS
-        results: list[Written] = []
-        for one in part:
-            if is_given_up():
-                return results
-            try:
-                results.append(self._write(one, synced=one.attempt not in in_arrays))
-            except Exception as error:  # noqa: BLE001 - it is for the caller
-                results.append(error)
-            if time.monotonic() > deadline:
-                break
-        return results
-
-    def _write(self, one: HandOver, *, synced: bool) -> bool | None:
         folder = one.run.folder
         # Without a start file nothing but the server can have claimed it.
         has_begun = start_files.has_begun(folder)
@@ -132,55 +102,16 @@ class AttemptWriter:
                 self._accounts.admit(one.run, self._shared_dir)
                 sync_file(folder / start_files.START)  # One of an array was not.
                 return True
+        shims, containers = self._health.shims, self._containers
         start_files.write(
-            one.run,
-            self._health.shims,
-            one.submission,
-            self._containers,
-            synced=synced,
-            replaces=has_begun,
+            one.run, shims, one.submission, containers, synced=synced, replaces=has_begun
         )
         self._accounts.admit(one.run, self._shared_dir)
         return one.was_in_array
 
 
-class ArrayWrite:
-    """Writes an array's file once, in a thread. Its caller may give it up: where the disk hangs,
-    the thread goes on whenever the disk does, and the attempts are in another array by then. So the
-    file is taken back, by whichever of the two comes last."""
-
-    def __init__(self, records: ArrayRecords, name: str, attempts: Mapping[int, Attempt]) -> None:
-        self._records = records
-        self._name = name
-        self._attempts = attempts
-        self._lock = threading.Lock()
-        self._is_given_up = False
-        self._is_over = False
-
-    def __call__(self) -> None:
-        """Write the file. Raises OSError."""
-        try:
-            if not self._is_given_up:
-                self._records.write(self._name, self._attempts)
-        finally:
-            with self._lock:
-                self._is_over = True
-            if self._is_given_up:
-                self.take_back()
-
-    def give_up(self) -> bool:
-        """Return whether the thread has ended, so that the caller has to take the file back."""
-        with self._lock:
-            self._is_given_up = True
-            return self._is_over
-
-    def take_back(self) -> None:
-        """Remove the file of an array that is not submitted. In a thread. Raises OSError."""
-        self._records.remove_file(self._name)
-
-
 class HandOvers:
-    """Used from one event loop."""
+    """Prepares attempts in groups. Used from one event loop."""
 
     def __init__(
         self,
@@ -245,13 +176,11 @@ class HandOvers:
     async def _hand_over(self, group: list[HandOver]) -> None:
         arrays = self._plan(group)
         results = await self._write(group, arrays)
-        # The rest was too slow to write, and is in no array yet.
-        self._waiting.extendleft(one for one in reversed(group) if one not in results)
         for name, array in arrays.items():
             fresh = {
                 n: one
                 for n, one in array.items()
-                if results.get(one, True) is False and not one.written.done()
+                if results[one] is False and not one.written.done()
             }
             self._records.add({one.attempt: task_name(name, n) for n, one in fresh.items()})
             if len(fresh) >= LEAST_IN_ARRAY:
@@ -270,36 +199,30 @@ class HandOvers:
         self, group: list[HandOver], arrays: Mapping[str, Mapping[int, HandOver]]
     ) -> dict[HandOver, Written]:
         """Write a group to the shared folder, then the files of its arrays. Return what became of
-        each attempt that there was time for."""
-        in_arrays = {one.attempt for array in arrays.values() for one in array.values()}
+        each attempt."""
+        in_arrays = {one for array in arrays.values() for one in array.values()}
         results: dict[HandOver, Written] = {}
 
-        async def write(part: list[HandOver]) -> None:
-            given_up = threading.Event()
-            writing = partial(self._writer.write, part, in_arrays, given_up.is_set)
+        async def write(one: HandOver) -> None:
             try:
                 async with self._writes:
-                    written = await self._disk(writing)
-                results.update(zip(part, written, strict=False))
+                    writing = partial(self._writer.write, one, synced=one not in in_arrays)
+                    results[one] = await self._disk(writing)
             except Exception as error:  # noqa: BLE001 - it is for the callers
-                given_up.set()
-                results.update(dict.fromkeys(part, error))
+                results[one] = error
 
-        await asyncio.gather(
-            *(write(group[n : n + WRITTEN_AT_ONCE]) for n in range(0, len(group), WRITTEN_AT_ONCE))
-        )
+        await asyncio.gather(*map(write, group))
         for name, array in arrays.items():
-            new = {n: one for n, one in array.items() if results.get(one, True) is False}
+            new = {n: one for n, one in array.items() if results[one] is False}
             if not new:
                 continue
-            writing = ArrayWrite(self._records, name, {n: one.attempt for n, one in new.items()})
+            attempts = {n: one.attempt for n, one in new.items()}
             try:
-                await self._disk(writing)
+                await self._disk(partial(self._records.write, name, attempts))
             except OSError as error:
                 results.update(dict.fromkeys(new.values(), error))
-                if writing.give_up():
-                    with suppress(OSError):  # It is removed with its attempts at the latest.
-                        await self._disk(writing.take_back)
+                with suppress(OSError):  # Else the next server removes it.
+                    await self._records.remove(name)
         return results
 
     def _plan(self, group: list[HandOver]) -> dict[str, dict[int, HandOver]]:

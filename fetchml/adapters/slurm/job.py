@@ -157,7 +157,6 @@ class Submission(msgspec.Struct, frozen=True):
     """Working directory; its `job.out` gets what the script prints, unless it is an array."""
     cpus: int = 0
     memory_mb: int = 0
-    gpus: int = 0
     minutes: int = 0
     """Slurm's time limit. The shim's own comes first."""
     nice: int = 0
@@ -166,8 +165,7 @@ class Submission(msgspec.Struct, frozen=True):
     qos: str | None = None
     constraint: str | None = None
     gres: str | None = None
-    """Generic resources, GPUs included: `gpu:2,disk:1`. `None` in a submission of an older server:
-    `gpus` has the GPUs."""
+    """Generic resources, GPUs included: `gpu:2,disk:1`."""
     reservation: str | None = None
     nodelist: str | None = None
     exclude: str | None = None
@@ -193,6 +191,4 @@ class Submission(msgspec.Struct, frozen=True):
     @property
     def resources(self) -> list[str]:
         """The parts of `gres`."""
-        if self.gres is None:
-            return [f"gpu:{self.gpus}"] if self.gpus else []
-        return self.gres.split(",")
+        return self.gres.split(",") if self.gres else []

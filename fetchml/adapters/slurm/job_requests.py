@@ -77,7 +77,6 @@ def submission_of(
         folder=str(run.folder),
         cpus=run.cpu,
         memory_mb=run.memory_gb << 10,
-        gpus=run.gpu,
         minutes=minutes,
         nice=nice(run.priority, chosen.get("nice", "0")),
         gres=_gres(run.gpu, chosen.get("gres", "")),

@@ -48,6 +48,8 @@ _MOST_QUEUED = 500
 _MANY = 1_000
 """Jobs whose names are asked for one by one; of more, all are read at once."""
 _AT_ONCE = 8
+_MOST_BYTES = 256 << 20
+"""Largest reply."""
 _TRY_AGAIN = 2020
 _NO_JOB = 2017
 _OVER_ALREADY = 2021
@@ -71,7 +73,7 @@ class RestTransport:
         self._receiver = "FULL_STEPS_ONLY" if signals_steps else "BATCH_JOB"
         self._url = url.rstrip("/")
         self._identities = Identities(user, tokens, others)
-        self._requests = Requests(self._url, self._identities, failed=self._forget_all)
+        self._session: aiohttp.ClientSession | None = None
         self.hidden: set[str] = set()
         self._version: str | None = None
         self._names: dict[int, str] = {}
@@ -89,7 +91,7 @@ class RestTransport:
 
     async def open(self) -> str:
         for version in VERSIONS if self._version is None else (self._version,):
-            status, reply = await self._requests.call("GET", f"/slurm/{version}/ping/")
+            status, reply = await self._call("GET", f"/slurm/{version}/ping/")
             if status == 404:
                 continue
             self._version = version
@@ -300,7 +302,9 @@ class RestTransport:
         return [nodes.of_rest(each) for each in rows(reply, "nodes")]
 
     async def close(self) -> None:
-        await self._requests.close()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
 
     @property
     def _has_states(self) -> bool:
@@ -358,7 +362,7 @@ class RestTransport:
         if self._version is None:
             await self.open()
         path = f"/slurm/{self._version}{path}"
-        status, reply = await self._requests.call(method, path, body, decode, user)
+        status, reply = await self._call(method, path, body, decode, user)
         codes = {number_in(each.get("error_number")) or 0 for each in rows(reply, "errors")}
         if codes & {_NO_JOB, _OVER_ALREADY}:
             return 404, reply
@@ -372,20 +376,7 @@ class RestTransport:
             raise away(user, errors_of(reply) or f"slurmrestd answered with status {status}")
         return status, reply
 
-
-_MOST_BYTES = 256 << 20
-"""Of a reply."""
-
-
-class Requests:
-    def __init__(self, url: str, identities: Identities, *, failed: Callable[[], None]) -> None:
-        """`failed` is called when there was no answer at all."""
-        self._url = url
-        self._identities = identities
-        self._failed = failed
-        self._session: aiohttp.ClientSession | None = None
-
-    async def call(
+    async def _call(
         self,
         method: str,
         path: str,
@@ -411,15 +402,10 @@ class Requests:
                         raise SlurmAway("slurmrestd's reply is too large")
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._failed()
+            self._forget_all()
             reason = str(error) or type(error).__name__
             raise SlurmAway(f"slurmrestd at {self._url} does not answer: {reason}") from error
         return status, reply_of(status, bytes(data), decode)
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
 
 
 class _State(msgspec.Struct):

@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fetchml.cli.param_types import SAME_INDEX
-from fetchml.cli.slurm import times
-from fetchml.cli.slurm.arrays import Array, BadArray, array
+from fetchml.cli.slurm.values import Array, BadOption, array, begins_at, seconds
 from fetchml.v1.task_pb2 import Dependency
 
 GIB_OF = {"K": 1 / (1 << 20), "M": 1 / 1024, "G": 1, "T": 1024}
@@ -27,10 +26,6 @@ _CONDITIONS = {
 _SIGNAL = re.compile(r"(?:[RB]{1,2}:)?(?:SIG)?(?:USR1|10)(?:@(\d{1,9}))?", re.ASCII | re.IGNORECASE)
 _SIGNAL_SECONDS = 60
 """Slurm's default if `--signal` has no time."""
-
-
-class BadOption(Exception):
-    """The message is for users. It does not name the option."""
 
 
 @dataclass
@@ -161,25 +156,8 @@ def _export(request: Request, text: str) -> None:
             raise BadOption(f"the variable {name} is not set here")
 
 
-def _seconds(text: str) -> int:
-    try:
-        return times.seconds(text)
-    except times.BadTime as error:
-        raise BadOption(str(error)) from error
-
-
 def _begins_at(text: str) -> datetime:
-    try:
-        return times.begins_at(text, datetime.now().astimezone()).astimezone(UTC)
-    except times.BadTime as error:
-        raise BadOption(str(error)) from error
-
-
-def _array(text: str) -> Array:
-    try:
-        return array(text)
-    except BadArray as error:
-        raise BadOption(str(error)) from error
+    return begins_at(text, datetime.now().astimezone()).astimezone(UTC)
 
 
 def _dependencies(text: str) -> tuple[tuple[str, Dependency.Condition], ...]:
@@ -227,7 +205,7 @@ OPTIONS: Mapping[str, Action] = {
     "mem-per-gpu": _attribute("memory_per_gpu", gib),
     "gres": _gres,
     **dict.fromkeys(("gpus", "gpus-per-node", "gpus-per-task"), _set("gpu", _number)),
-    "time": _set("timeout_seconds", _seconds),
+    "time": _set("timeout_seconds", seconds),
     **dict.fromkeys(("nodes", "ntasks", "ntasks-per-node"), _one),
     "chdir": _attribute("folder", str),
     "export": _export,
@@ -237,7 +215,7 @@ OPTIONS: Mapping[str, Action] = {
     "begin": _set("start_after", _begins_at),
     "dependency": _set("after", _dependencies),
     "signal": _set("warn_seconds", _warn_seconds),
-    "array": _attribute("array", _array),
+    "array": _attribute("array", array),
     "wrap": _attribute("wrap", str),
     "wait": _attribute("waits", lambda _: True),
     "test-only": _attribute("validates", lambda _: True),

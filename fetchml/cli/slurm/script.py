@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from fetchml.cli.slurm.options import FLAGS, INSTEAD, OPTIONS, SHORT, BadOption, Request
+from fetchml.cli.slurm.options import FLAGS, INSTEAD, OPTIONS, SHORT, Request
+from fetchml.cli.slurm.values import BadOption
 
 MAX_SCRIPT_CHARACTERS = 32 * 1024 - 1
 """The server's limit of one argument."""

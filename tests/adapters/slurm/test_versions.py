@@ -90,7 +90,7 @@ async def test_version_is_found_and_used(version: str, token: Path) -> None:
     async with asking(slurmrestd.answer, token) as transport:
         assert await soon(transport.open()) == "24.11.5"
         job = Submission(
-            "own", "#!/bin/sh\ntrue", "/shared", gpus=1, partition="p", exclusive="true"
+            "own", "#!/bin/sh\ntrue", "/shared", gres="gpu:1", partition="p", exclusive="true"
         )
         assert await soon(transport.submit(job)) == 7
         [sent] = slurmrestd.submitted

@@ -28,8 +28,8 @@ LOWEST_PORT, HIGHEST_PORT = 1024, 65535
 """Ports on which programs without privileges can listen."""
 
 
-class RelayWay:
-    """`JupyterWay` to a relay on a node."""
+class RelayConnector:
+    """Connects to a relay on a node (`JupyterWay`)."""
 
     def __init__(
         self, family: socket.AddressFamily, address: tuple[object, ...], tls: ssl.SSLContext | None
@@ -57,19 +57,19 @@ class RelayWay:
         self._is_closed = True
 
 
-async def way_to(address: str, port: int, tls: ssl.SSLContext | None) -> RelayWay:
+async def connector_to(address: str, port: int, tls: ssl.SSLContext | None) -> RelayConnector:
     """`address`: host name or IP address of the node. Raises OSError."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            found = await asyncio.get_running_loop().getaddrinfo(
+            addresses = await asyncio.get_running_loop().getaddrinfo(
                 address, port, type=socket.SOCK_STREAM
             )
     except UnicodeError:
         raise OSError(
-            f"the cluster's address of the node is no host name: {address[:100]!r} (NodeAddr)"
+            f"the cluster's address of the node is not a host name: {address[:100]!r} (NodeAddr)"
         ) from None
-    family, _, _, _, numeric = found[0]
-    return RelayWay(family, numeric, tls)
+    family, _, _, _, numeric = addresses[0]
+    return RelayConnector(family, numeric, tls)
 
 
 def reason_of(error: OSError) -> str:
@@ -90,22 +90,22 @@ def read_record(run_folder: Path, name: str) -> Mapping[str, str]:
     finally:
         os.close(folder)
     *lines, end = record.decode(errors="replace").split("\n")
-    found = {key: value for key, _, value in (line.partition("=") for line in lines)}
-    if end or len(record) == _RECORD_BYTES or len(found) < len(lines):
-        raise spoilt()
-    return found
+    fields = {key: value for key, _, value in (line.partition("=") for line in lines)}
+    if end or len(record) == _RECORD_BYTES or len(fields) < len(lines):
+        raise invalid_record()
+    return fields
 
 
 def port_in(record: Mapping[str, str]) -> int:
     """Raises OSError if there is no port, or one that no relay can have."""
     port = record.get("port", "")
     if not _PORT.fullmatch(port) or not LOWEST_PORT <= int(port) <= HIGHEST_PORT:
-        raise spoilt()
+        raise invalid_record()
     return int(port)
 
 
-def spoilt() -> OSError:
-    return OSError("the record of the relay's port is spoilt")
+def invalid_record() -> OSError:
+    return OSError("the relay's record of its port is invalid")
 
 
 def _detect_silence(connection: socket.socket) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,30 +120,6 @@ async def test_token_that_expires_and_is_renewed(
     assert await until(server.health, lambda status: status == "healthy")
 
 
-async def test_silent_node_is_never_raced(
-    serve: Serve,
-    own_slurm: Slurm,
-    transport_name: str,
-    shared: Path,
-    starts: Path,
-    tmp_path: Path,
-) -> None:
-    server = await serve(backend_of(own_slurm, transport_name, shared)).start()
-    go = tmp_path / "go"
-    script = counted(starts, f"until [ -e {go} ]; do sleep 0.1; done; exit 4")
-    task_id = await server.submit_running(script)
-    node = (await server.get(task_id)).worker_id
-    await asyncio.to_thread(own_slurm.lose_node, node)
-    show = ("squeue", "--noheader", "--states=all", "--format=%T")
-    await eventually(lambda: "NODE_FAIL" in own_slurm.run(*show))
-    assert (await server.get(task_id)).status == Task.running
-    said = await until(lambda: server.explained(task_id), lambda text: "silent" in text)
-    assert "not started again" in said
-    assert number_of_starts(starts, task_id) == 1
-    go.touch()
-    await assert_ran_once(server, starts, [task_id])
-
-
 async def test_silent_task_that_an_admin_declares_lost_is_retried(
     serve: Serve, own_slurm: Slurm, shared: Path, starts: Path, tmp_path: Path
 ) -> None:
@@ -168,21 +144,26 @@ async def test_silent_task_that_an_admin_declares_lost_is_retried(
     assert any(each["action"] == "task.declare_lost" for each in entries)
 
 
+@pytest.fixture(scope="module")
+def full_slurm() -> Iterator[Slurm]:
+    """A cluster that takes no further job: it takes one fewer than MaxJobCount."""
+    with private_slurm("MaxJobCount=2") as cluster:
+        cluster.run("sbatch", "--hold", "--output=/dev/null", "--wrap=true")
+        yield cluster
+
+
 @both_transports
 async def test_full_queue_of_slurm_holds_tasks_back(
-    serve: Serve, transport_name: str, shared: Path, starts: Path
+    serve: Serve, full_slurm: Slurm, transport_name: str, shared: Path, starts: Path
 ) -> None:
-    # It takes one job fewer, and a command would wait for a place for minutes.
-    with private_slurm("MaxJobCount=2") as full:
-        full.run("sbatch", "--hold", "--output=/dev/null", "--wrap=true")
-        server = await serve(backend_of(full, transport_name, shared)).start()
-        task_id = await server.submit(counted(starts, "exit 4"))
-        said = await until(lambda: server.explained(task_id), lambda text: "MaxJobCount" in text)
-        assert said.endswith("It is submitted again."), said
-        assert await server.health() == "healthy"
-        await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
-        assert (await server.ended(task_id)).failure_reason == Task.CANCELLED
-        await server.stop()
+    """The command itself would repeat the submit for minutes."""
+    server = await serve(backend_of(full_slurm, transport_name, shared)).start()
+    task_id = await server.submit(counted(starts, "exit 4"))
+    reason = await until(lambda: server.explained(task_id), lambda text: "MaxJobCount" in text)
+    assert reason.endswith("It is submitted again."), reason
+    assert await server.health() == "healthy"
+    await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
+    assert (await server.ended(task_id)).failure_reason == Task.CANCELLED
 
 
 async def test_server_and_controller_killed_together(

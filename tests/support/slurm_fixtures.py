@@ -20,8 +20,9 @@ from tests.support.program import Backend
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
-    """Nobody kills its daemons; for that there is `own_slurm`."""
-    with private_slurm() as cluster:
+    """No test kills its daemons; for that there is `own_slurm`. Priorities of jobs depend on their
+    age and `nice` alone."""
+    with private_slurm("PriorityType=priority/basic") as cluster:
         yield cluster
 
 

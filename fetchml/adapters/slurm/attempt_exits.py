@@ -178,7 +178,6 @@ class Judge:
     ) -> AttemptExit | None:
         """Return the attempt's exit; `None` while it may not be over."""
         job = followed.job
-        stopping = followed.name in self._submits.stopping
         if records.is_claimed:
             if not silence.begin_if(followed.is_missing if job is None else job.is_over):
                 return None
@@ -197,14 +196,14 @@ class Judge:
                 job,
                 silent_seconds=silence.seconds,
                 lost_after=self._lost_after,
-                was_stopped=stopping,
+                was_stopped=followed.is_stopping,
                 lease_is_over=silence.lease.is_over(records.renewal, followed.lease_seconds),
                 settle_seconds=settle_seconds,
             )
         if not silence.begin_if(job is not None and job.is_over) or job is None:
             return None
         if silence.seconds < await self._settles_in(job):
-            return None if not stopping else AttemptExit()
+            return None if not followed.is_stopping else AttemptExit()
         with suppress(SlurmAway):  # A poll of squeue has no exit code.
             job = await self._follower.refresh(followed) or job
         if job.code == NO_ROOM:
@@ -212,7 +211,7 @@ class Judge:
         if job.code == WRONG_VOLUME:
             return VOLUME_REPLACED
         said = await self._disk(partial(start_files.output_end, run.folder, SEARCHED_CHARACTERS))
-        return AttemptExit() if stopping else exit_of_unclaimed(job, said)
+        return AttemptExit() if followed.is_stopping else exit_of_unclaimed(job, said)
 
     async def _settles_in(self, job: Job | None) -> float:
         """Return in how many seconds the shim's last records may still appear. If its node is

@@ -32,14 +32,14 @@ class Followed:
 
     name: str
     job: Job | None = None
-    """As last seen, with its name compared; `None` if it is not known which job it is."""
+    """As last reported, with its name compared; `None` if there is none, or it was lost."""
     last: Job | None = None
-    """The last that was seen, also once Slurm has forgotten it; `None` if none was."""
+    """The last report, also once Slurm has dropped the job; `None` if there was none."""
     is_checked: bool = False
-    """Whether `job` was seen since Slurm was last away: a controller that crashed may have given
-    its id to another."""
+    """Whether `job` was reported since Slurm last failed to answer: a controller that crashed may
+    have given its id to another."""
     since: float = 0.0
-    """When the job was submitted or found. Replies to requests from before mean nothing for it."""
+    """When the job was submitted or found. Replies to earlier requests are ignored."""
     searched_at: float = float("-inf")
     """When the job was last searched for by its name."""
     number: JobId = 0
@@ -48,17 +48,23 @@ class Followed:
     """The name that its job may have as a task of an array; empty if it was never part of one,
     `None` if its record was not read yet."""
     is_new: bool = False
-    """Whether it was just handed over, so that there is nothing to see of it yet."""
+    """Whether it was just handed over, so that it has no records yet."""
     is_missing: bool = False
     """Whether Slurm had no job with this name at the last search."""
+    is_uncertain: bool = False
+    """Whether there may be more than one job."""
+    is_stopping: bool = False
+    """Whether the attempt was asked to stop."""
+    held_back: str = ""
+    """Slurm's reason to refuse the job for now; empty if it does not."""
     lease_seconds: int = 0
-    """Of the attempt's lease; 0 if it has none, or none was looked for yet."""
+    """Of the attempt's lease; 0 if it has none, or its record was not read yet."""
     user: str = ""
     """Name of the user's account that the job belongs to; empty for the server's own."""
     owner: str = ""
-    """Name of the account that the job belongs to; empty if it is not known."""
+    """Name of the account that the job belongs to; empty if that cannot be determined."""
     others: frozenset[str] = frozenset()
-    """Accounts that it does not belong to, where that is all that is known."""
+    """Without `owner`: accounts that the job does not belong to."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def owns(self, job: Job) -> bool:

@@ -168,27 +168,23 @@ class SlurmLauncher:
             if task := self._arrays.task_of((run.task_id, run.attempt)):
                 submission = replace(submission, array_task=task)
             one = HandOver(run, followed, submission, was_in_array=bool(task))
-            known = await self._hand_overs.prepare(one)
-            if known:
+            was_prepared = await self._hand_overs.prepare(one)
+            if was_prepared:
                 await self._read_array_task(run, followed)
-            elif known is False:
+            elif was_prepared is False:
                 followed.lease_seconds = submission.lease_seconds
         except OSError as error:
             if is_fault(error):
                 raise
-            raise PrepareError(
-                f"the task can't be prepared: {error.strerror or error}", permanent=False
-            ) from error
-        if known is None or (followed.job is not None and not followed.job.is_over):
-            followed.is_new = known is False
+            why = f"cannot prepare the task: {error.strerror or error}"
+            raise PrepareError(why, permanent=False) from error
+        if was_prepared is None or (followed.job is not None and not followed.job.is_over):
+            followed.is_new = was_prepared is False
             return
-        if known:
-            self._submits.uncertain.add(name)
         failpoints.reach("handing_over")
-        await self._submits.hand_over(
-            run, followed, submission, progress, search=known or one.search
-        )
-        followed.is_new = not known
+        search = was_prepared or one.search
+        await self._submits.hand_over(followed, submission, progress, search=search)
+        followed.is_new = not was_prepared
 
     async def until_usable(self) -> None:
         await self._health.until_available()
@@ -199,7 +195,6 @@ class SlurmLauncher:
             return await self._wait(run, followed)
 
     async def _wait(self, run: LaunchSpec, followed: Followed) -> AttemptExit:
-        name = followed.name
         silence = Silence()
         start_was_reported = False
         if followed.is_new:
@@ -214,7 +209,7 @@ class SlurmLauncher:
                 start_was_reported = True
                 self._watch.wake(run.folder / "run")
             if records.has_ended:
-                if records.end is None or name in self._submits.stopping:
+                if records.end is None or followed.is_stopping:
                     return AttemptExit()
                 if records.end.lost is not None:
                     return AttemptExit(lost=records.end.lost)
@@ -226,13 +221,13 @@ class SlurmLauncher:
                 await self._submits.end_all(followed)
                 return AttemptExit()
             try:
-                is_known = await self._submits.located(run, followed, records)
+                has_job = await self._submits.ensure_job(run, followed, records)
             except OSError:
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
-            if is_known is None:
+            if has_job is None:
                 return AttemptExit()
-            if self._follower.answers.is_set():  # Else nothing is known of the job.
+            if self._follower.answers.is_set():  # Else the last report may be stale.
                 ended = await self._judge.exit_of(run, followed, records, silence)
                 if ended is not None:
                     return ended
@@ -247,17 +242,15 @@ class SlurmLauncher:
         return None
 
     async def stop(self, run: LaunchSpec) -> None:
-        name = self._name(run.task_id, run.attempt)
-        self._submits.stopping.add(name)
+        self._follow(run).is_stopping = True
         followed = await self._followed(run)
-        await self._submits.after_submit(name)
+        await self._submits.after_submit(followed)
         await self._submits.terminate(run, followed)
 
     async def kill(self, run: LaunchSpec) -> None:
-        name = self._name(run.task_id, run.attempt)
-        self._submits.stopping.add(name)
+        self._follow(run).is_stopping = True
         followed = await self._followed(run)
-        await self._submits.after_submit(name)
+        await self._submits.after_submit(followed)
         await self._submits.end_all(followed)
         followed.changed.set()
 
@@ -265,18 +258,17 @@ class SlurmLauncher:
         return self._usage.newest(runs)
 
     async def remove(self, run: LaunchSpec) -> None:
-        name = self._name(run.task_id, run.attempt)
-        await self._submits.after_submit(name)
+        await self._submits.after_submit(self._follow(run))
         followed = await self._followed(run)
         job = followed.job
         records = await self._records(run)
         is_over = job is not None and (job.is_over or records.has_ended)
-        if records.was_prepared and (name in self._submits.uncertain or not is_over):
+        if records.was_prepared and (followed.is_uncertain or not is_over):
             patience = PATIENCE_SECONDS if records.has_ended else 0
             await self._submits.end_all(followed, patience_seconds=patience)
         await self._disk(partial(start_files.remove, run.folder))
-        self._submits.forget(name)
-        self._leftovers.drop(name)
+        self._follower.forget(followed.name)
+        self._leftovers.drop(followed.name)
         self._leftovers.drop(followed.array_task or "")
         await self._arrays.drop((run.task_id, run.attempt))
 
@@ -302,10 +294,9 @@ class SlurmLauncher:
         await self._transport.close()
 
     def reason(self, task_id: str, attempt: int) -> str | None:
-        name = self._name(task_id, attempt)
-        if (refused := self._submits.held_back.get(name)) is not None:
-            return f"Slurm does not take it now: {refused}. It is submitted again."
-        followed = self._follower.get(name)
+        followed = self._follower.get(self._name(task_id, attempt))
+        if followed is not None and followed.held_back:
+            return f"Slurm does not take it now: {followed.held_back}. It is submitted again."
         if followed is None or followed.job is None:
             return "It is being submitted to Slurm."
         return sentence(followed.job)
@@ -367,13 +358,12 @@ class SlurmLauncher:
         job = followed.job
         if job is not None:
             self._queue.position(job)  # So that it is known once somebody asks.
-        quiet = job is not None and not job.is_over
-        if quiet and job is not None and not job.is_pending and not records.has_started:
-            quiet = False  # It starts now.
-        seconds = READ_SECONDS
-        if quiet:
-            away = not self._follower.answers.is_set()
-            seconds = AWAY_READ_SECONDS if away else IDLE_READ_SECONDS
+        is_starting = job is not None and not job.is_pending and not records.has_started
+        if job is None or job.is_over or is_starting:
+            seconds = READ_SECONDS
+        else:
+            answers = self._follower.answers.is_set()
+            seconds = IDLE_READ_SECONDS if answers else AWAY_READ_SECONDS
         timer = asyncio.get_running_loop().call_later(seconds, followed.changed.set)
         try:
             await followed.changed.wait()

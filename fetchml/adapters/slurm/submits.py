@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
-from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission, number_of
+from fetchml.adapters.slurm.job import ArrayTask, Job, Submission, number_of
 from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.transport import (
     AccountAway,
@@ -53,25 +53,13 @@ class Submits:
     """Submits the jobs of attempts, finds them again, and ends them. Used from one event loop."""
 
     def __init__(self, transport: SlurmTransport, follower: Follower, disk: SharedDisk) -> None:
-        self.stopping: set[str] = set()
-        """Names of jobs that were asked to stop."""
-        self.uncertain: set[str] = set()
-        """Names of which there may be more than one job."""
-        self.held_back: dict[str, str] = {}
-        """Slurm's reason to refuse a job for now, by the job's name."""
         self._transport = transport
         self._follower = follower
         self._disk = disk
         self._limit = asyncio.Semaphore(SUBMITS_AT_ONCE)
-        self._submitting: dict[str, asyncio.Future[JobId]] = {}
+        self._submitting: dict[str, asyncio.Task[int]] = {}
         """Requests under way, by the job's name. They go on if their caller is cancelled."""
         self._background = BackgroundWork()
-
-    def forget(self, name: str) -> None:
-        self._follower.forget(name)
-        self.stopping.discard(name)
-        self.uncertain.discard(name)
-        self.held_back.pop(name, None)
 
     async def close(self) -> None:
         """Wait for the requests that are under way."""
@@ -79,7 +67,6 @@ class Submits:
 
     async def hand_over(
         self,
-        run: LaunchSpec,
         followed: Followed,
         submission: Submission,
         progress: Callable[[str], None],
@@ -90,116 +77,95 @@ class Submits:
         for good. `search`: whether there may be one."""
         name = followed.name
         progress(HAND_OVER_PROGRESS)
+        if name in self._submitting:  # Its caller was cancelled, and is back.
+            await self.after_submit(followed)
+            search = True
         while True:
             try:
                 if search:
-                    self.uncertain.add(name)
-                    job = await self._living(followed)
-                    if job is not None:
-                        self.held_back.pop(name, None)
+                    followed.is_uncertain = True
+                    if (job := await self._living(followed)) is not None:
+                        followed.held_back = ""
                         self._follower.submitted(followed, job)
                         return
-                number = await self._submit(name, submission)
+                number = await self._submit(submission, [name])
+                break
             except AccountAway as error:
-                self._hold_back(name, str(error), progress)
-                search = True
+                self._hold_back(followed, str(error), progress)
                 await asyncio.sleep(ACCOUNT_SECONDS)
-                continue
             except SlurmAway as error:
                 log.warning("a submit is uncertain: %s", error, extra={"job_name": name})
-                search = True
                 await asyncio.sleep(AGAIN_SECONDS)
                 await self._follower.answers.wait()
-                continue
             except Refused as error:
                 if error.permanent:
                     raise PrepareError(f"Slurm refuses it: {error}", permanent=True) from error
-                self._hold_back(name, str(error), progress)
-                search = True  # It may have failed after the job was created.
+                self._hold_back(followed, str(error), progress)
                 await asyncio.sleep(REFUSED_SECONDS)
-                continue
-            self.held_back.pop(name, None)
-            job_name = followed.array_task if isinstance(number, ArrayTask) else name
-            self._follower.submitted(followed, Job(number, ("PENDING",), job_name))
-            failpoints.reach("handed_over")
-            return
+            search = True  # The request may have failed after the job was created.
+        followed.held_back = ""
+        self._follower.submitted(followed, Job(number, ("PENDING",), name))
+        failpoints.reach("handed_over")
 
-    def _hold_back(self, name: str, why: str, progress: Callable[[str], None]) -> None:
-        if self.held_back.get(name) != why:
-            self.held_back[name] = why
-            log.info("a job is held back: %s", why, extra={"job_name": name})
+    def _hold_back(self, followed: Followed, why: str, progress: Callable[[str], None]) -> None:
+        if followed.held_back != why:
+            followed.held_back = why
+            log.info("a job is held back: %s", why, extra={"job_name": followed.name})
             progress(f"Slurm does not take it now: {why}")
 
-    async def _submit(self, name: str, submission: Submission) -> JobId:
-        """Submit, and go on if the caller is cancelled: no job must appear unobserved."""
+    async def _submit(self, submission: Submission, names: Sequence[str]) -> int:
+        """Submit the jobs with these names; return the id of the job, or of the array. The request
+        goes on if the caller is cancelled: no job must appear unobserved."""
 
-        async def submit() -> JobId:
-            try:
-                async with self._limit:
-                    return await self._transport.submit(submission)
-            finally:
+        async def submit() -> int:
+            async with self._limit:
+                return await self._transport.submit(submission)
+
+        def forget(request: asyncio.Task[int]) -> None:
+            for name in names:
                 del self._submitting[name]
+            if not request.cancelled():
+                request.exception()  # Mark it as retrieved: there may be no caller.
 
-        if name in self._submitting:  # Its caller was cancelled, and is back.
-            return await asyncio.shield(self._submitting[name])
-        task = self._submitting[name] = self._background.start(submit())
-        return await asyncio.shield(task)
+        request = self._background.start(submit())
+        self._submitting |= dict.fromkeys(names, request)
+        request.add_done_callback(forget)
+        return await asyncio.shield(request)
 
     async def submit_array(
         self, array: Submission, members: Mapping[int, Followed]
     ) -> SlurmAway | Refused | None:
-        """Submit attempts, by index, as one array. Returns the reason if that failed.
-
-        It goes on if a member's caller is cancelled: `after_submit` waits for it.
-        """
-        loop = asyncio.get_running_loop()
-        answers: dict[int, asyncio.Future[JobId]] = {n: loop.create_future() for n in members}
-        self._submitting |= {members[n].name: answer for n, answer in answers.items()}
-        failure: SlurmAway | Refused = SlurmAway("the request was cancelled")
-        number = 0
+        """Submit attempts, by index, as one array. Return the reason if that failed."""
         try:
-            async with self._limit:
-                number = await self._transport.submit(array)
+            number = await self._submit(array, [each.name for each in members.values()])
         except (SlurmAway, Refused) as error:
             log.warning("an array was not submitted: %s", error, extra={"job_name": array.name})
-            failure = error
-        finally:
-            for index, answer in answers.items():
-                del self._submitting[members[index].name]
-                if number:
-                    answer.set_result(ArrayTask(number, index))
-                else:
-                    answer.set_exception(failure)
-                    answer.exception()  # Mark it as retrieved: there may be no waiter.
-        if not number:
-            return failure
+            return error
         for index, followed in members.items():
             job = Job(ArrayTask(number, index), ("PENDING",), followed.array_task)
             self._follower.submitted(followed, job)
         return None
 
-    async def after_submit(self, name: str) -> None:
+    async def after_submit(self, followed: Followed) -> None:
         """Return when no submit is under way whose caller was cancelled."""
-        answer = self._submitting.get(name)
-        if answer is not None:
-            self.uncertain.add(name)
-            await asyncio.wait({answer})
+        request = self._submitting.get(followed.name)
+        if request is not None:
+            followed.is_uncertain = True
+            await asyncio.wait({request})
 
     async def _living(self, followed: Followed) -> Job | None:
         """Return the attempt's job that is not ending, and end all others. Raises SlurmAway."""
-        return await self._only(await self._all(followed), followed.user)
+        return await self._only(await self._jobs_of(followed), followed.user)
 
-    async def _all(self, followed: Followed) -> list[Job]:
-        found = await self._transport.named(followed.name, followed.user)
+    async def _jobs_of(self, followed: Followed) -> list[Job]:
+        jobs = await self._transport.named(followed.name, followed.user)
         if followed.array_task:
-            named = await self._transport.named(followed.array_task, followed.user)
-            found = [*found, *named]
-        return [job for job in found if followed.owns(job)]
+            jobs = [*jobs, *await self._transport.named(followed.array_task, followed.user)]
+        return [job for job in jobs if followed.owns(job)]
 
-    async def _only(self, found: list[Job], user: str) -> Job | None:
-        alive = sorted(
-            (j for j in found if not j.is_ending), key=lambda j: (j.is_pending, number_of(j.id))
-        )
+    async def _only(self, jobs: list[Job], user: str) -> Job | None:
+        alive = [job for job in jobs if not job.is_ending]
+        alive.sort(key=lambda job: (job.is_pending, number_of(job.id)))
         for spare in alive[1:]:
             log.warning("cancelling a spare job", extra=_fields(spare))
             await self._transport.cancel(spare.id, user)
@@ -220,7 +186,9 @@ class Submits:
                 return await self._follower.refresh(followed) or await self._living(followed)
             await asyncio.sleep(AGAIN_SECONDS)
 
-    async def located(self, run: LaunchSpec, followed: Followed, records: Records) -> bool | None:
+    async def ensure_job(
+        self, run: LaunchSpec, followed: Followed, records: Records
+    ) -> bool | None:
         """Find the attempt's job; submit it again if it is lost.
 
         Return `None` if there is none and none is needed: the attempt was stopped at its gate, or
@@ -235,12 +203,12 @@ class Submits:
             await self._follower.answers.wait()
             followed.searched_at = time.monotonic()
             try:
-                found = await self.search(followed)
+                job = await self.search(followed)
             except SlurmAway:
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
-            if found is not None:
-                self._follower.submitted(followed, found)
+            if job is not None:
+                self._follower.submitted(followed, job)
                 break
             if records.is_claimed:
                 followed.is_missing = True
@@ -248,7 +216,7 @@ class Submits:
             # A claim that was made meanwhile may not be in the records yet.
             if (await self._disk(partial(start_files.read, run.folder))).is_claimed:
                 return False
-            if followed.name in self.stopping or not records.is_open:
+            if followed.is_stopping or not records.is_open:
                 return None
             await self._submit_again(run, followed)
         return True
@@ -256,11 +224,11 @@ class Submits:
     async def search(self, followed: Followed) -> Job | None:
         """Return the attempt's job: the one that is not over, else the last that was, if it was not
         a spare. Raises SlurmAway."""
-        self.uncertain.add(followed.name)
-        found = await self._all(followed)
-        if (alive := await self._only(found, followed.user)) is not None:
+        followed.is_uncertain = True
+        jobs = await self._jobs_of(followed)
+        if (alive := await self._only(jobs, followed.user)) is not None:
             return alive
-        for over in sorted(found, key=lambda job: number_of(job.id), reverse=True):
+        for over in sorted(jobs, key=lambda job: number_of(job.id), reverse=True):
             # A list of squeue has no exit codes.
             job = await self._transport.job(over.id, followed.user)
             if job is not None and followed.owns(job) and job.code != CLAIM_EXISTS:
@@ -287,10 +255,10 @@ class Submits:
         recorded = await self._disk(partial(start_files.submission, run.folder))
         submission = replace(recorded, user=followed.user)
         try:
-            await self.hand_over(run, followed, submission, lambda _: None, search=True)
+            await self.hand_over(followed, submission, lambda _: None, search=True)
         except PrepareError as error:
             # It accepted the same job before, so the cause is the cluster's.
-            self.held_back[followed.name] = str(error)
+            followed.held_back = str(error)
             await asyncio.sleep(REFUSED_SECONDS)
 
     async def terminate(self, run: LaunchSpec, followed: Followed) -> None:
@@ -328,7 +296,7 @@ class Submits:
             await self._follower.answers.wait()
             pause = AGAIN_SECONDS / 4
             try:
-                alive = [job for job in await self._all(followed) if not job.is_over]
+                alive = [job for job in await self._jobs_of(followed) if not job.is_over]
                 if not alive:
                     await self._follower.refresh(followed)
                     return

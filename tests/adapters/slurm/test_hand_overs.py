@@ -223,9 +223,7 @@ async def test_array_without_an_answer_is_found_by_its_name(
     assert all(one.search for one in ones)
     for number, one in enumerate(ones):
         await soon(
-            bench.submits.hand_over(
-                one.run, one.followed, one.submission, lambda _: None, search=one.search
-            )
+            bench.submits.hand_over(one.followed, one.submission, lambda _: None, search=one.search)
         )
         assert one.followed.job is not None
         assert one.followed.job.id == ArrayTask(1, number)
@@ -299,10 +297,9 @@ async def test_stop_waits_for_an_array_under_way(bench: Bench) -> None:
     bench.world.stand.on_submit = lambda _: begun.set()
     preparing = asyncio.create_task(bench.prepare(*ones))
     await soon(begun.wait())
-    name = ones[0].followed.name
-    waiting = asyncio.create_task(bench.submits.after_submit(name))
+    waiting = asyncio.create_task(bench.submits.after_submit(ones[0].followed))
     await asyncio.sleep(0)
     assert not waiting.done()
-    assert name in bench.submits.uncertain
+    assert ones[0].followed.is_uncertain
     bench.world.stand.hold_submits.set()
     await soon(asyncio.gather(waiting, preparing))

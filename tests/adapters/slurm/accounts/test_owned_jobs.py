@@ -9,7 +9,6 @@ from fetchml.adapters.slurm import submits as submits_module
 from fetchml.adapters.slurm.job import Job, Submission
 from fetchml.adapters.slurm.submits import Submits
 from fetchml.files.shared_disk import SharedDisk
-from fetchml.ports.launcher import LaunchSpec
 from tests.support.slurm_world import World
 from tests.support.waiting import soon, until_true
 
@@ -73,15 +72,14 @@ async def test_submit_waits_for_its_account_and_is_explained(
     followed = world.follower.follow("a", "ada")
     world.stand.accounts_away.add("ada")
     told: list[str] = []
-    run = LaunchSpec("t", 1, "job", tmp_path, "", ("true",), {}, user="ada")
     submission = Submission("a", "script", str(tmp_path), user="ada")
     handing = asyncio.create_task(
-        submits.hand_over(run, followed, submission, told.append, search=False)
+        submits.hand_over(followed, submission, told.append, search=False)
     )
     await until_true(lambda: len(told) == 2)
     assert "it can't be asked as ada: its token is rejected" in told[1]
-    assert "ada" in submits.held_back["a"]
+    assert "ada" in followed.held_back
     world.stand.accounts_away.clear()
     await soon(handing)
-    assert not submits.held_back
+    assert not followed.held_back
     assert world.stand.jobs[1].user == "ada"

@@ -21,6 +21,7 @@ class OnSlurm:
     kind = "slurm"
     slurm: Slurm
     launcher = LauncherConformance.launcher
+    server = LauncherConformance.server
 
     @pytest.fixture
     async def bench(

@@ -169,7 +169,7 @@ async def test_port_of_a_node_that_is_out_of_reach() -> None:
     why = await cluster_probe._reach(nodes, found, "word")
     assert "is not a host name: 'a..b' (NodeAddr)" in why
     nodes.address = ""
-    assert "not known" in await cluster_probe._reach(nodes, found, "word")
+    assert "is missing" in await cluster_probe._reach(nodes, found, "word")
     assert not cluster_probe._reached({**found, "port": ""}, "", "5000-5000").ok
     assert "not tried" in cluster_probe._reached({**found, "python": ""}, "", "0-0").finding
 

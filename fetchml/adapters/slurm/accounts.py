@@ -102,11 +102,11 @@ class Accounts:
 def look_up(name: str) -> Account:
     """Look an account up on this host. Raises NoSuchAccount."""
     if not _NAME.fullmatch(name):
-        raise NoSuchAccount(f"{name!r} can't be the name of an account")
+        raise NoSuchAccount(f"invalid account name {name!r}")
     try:
         found = pwd.getpwnam(name)
     except KeyError:
-        raise NoSuchAccount(f"this host has no account {name}") from None
+        raise NoSuchAccount(f"account {name} not found on this host") from None
     groups = tuple(sorted(os.getgrouplist(name, found.pw_gid)))
     return Account(found.pw_name, found.pw_uid, found.pw_gid, groups)
 

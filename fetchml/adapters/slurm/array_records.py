@@ -81,7 +81,7 @@ class ArrayRecords:
             part = names[first : first + FILES_AT_ONCE]
             found |= await self._disk(partial(_read_all, self._folder, part))
             if len(found) >= MOST_ATTEMPTS:
-                log.warning("arrays/ has too many files: the others are not read")
+                log.warning("limit of files in arrays/ reached: the others are not read")
                 break
         self.add(found)
         self._earlier = set(found)
@@ -124,17 +124,17 @@ def _names(folder: Path, prefix: str) -> list[str]:
 
 
 def _read_all(path: Path, names: Sequence[str]) -> dict[Attempt, str]:
-    found: dict[Attempt, str] = {}
+    attempts: dict[Attempt, str] = {}
     folder = os.open(path, untrusted.FOLDER)
     try:
         for name in names:
             tasks = _read(folder, name)
-            found |= {tasks[index]: task_name(name, index) for index in tasks}
+            attempts |= {tasks[index]: task_name(name, index) for index in tasks}
             if not tasks:
                 untrusted.remove(path / name)
     finally:
         os.close(folder)
-    return found
+    return attempts
 
 
 def _array_of(task: str) -> str:

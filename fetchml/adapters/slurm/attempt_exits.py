@@ -124,7 +124,7 @@ def exit_of_claimed(
         return seen if seen.lost else replace(seen, lost=f"Slurm ended its job: {job.ended_as}")
     if lease_is_over or counts_as_lost(silent_seconds, lost_after, given_up=was_stopped):
         if job is None:
-            return AttemptExit(lost="Slurm does not know its job any more")
+            return AttemptExit(lost="Slurm has lost its job")
         return AttemptExit(lost=f"its node is silent: {job.ended_as}")
     return None
 
@@ -149,7 +149,7 @@ def exit_of_unclaimed(job: Job, said: str) -> AttemptExit:
     of the job."""
     shown = said[-SHOWN_CHARACTERS:]
     if "FAILED" in job.state and _NO_IMAGE.search(said):
-        return AttemptExit(lost=f"its node can't get the task's image: {shown}", no_image=True)
+        return AttemptExit(lost=f"its node cannot get the task's image: {shown}", no_image=True)
     more = f": {shown}" if said else ""
     return AttemptExit(lost=f"Slurm ended its job before the command started: {job.ended_as}{more}")
 

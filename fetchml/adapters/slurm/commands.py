@@ -1,4 +1,7 @@
-"""Slurm through its commands: for sites without slurmrestd."""
+"""Slurm through its commands, for sites without slurmrestd.
+
+They run on this host or, by ssh, on another one, as the server's account or as that of a user.
+"""
 
 import asyncio
 import os
@@ -84,7 +87,7 @@ class SshHost:
         """Of the socket of the connection, whose path must be short."""
 
     def wrap(self, command: Sequence[str], variables: Mapping[str, str]) -> list[str]:
-        """The local command that runs `command` there. The host's shell splits it again."""
+        """Return the local command that runs `command` there. The host's shell splits it again."""
         set_there = [f"{name}={value}" for name, value in variables.items()]
         there = ["env", *set_there, "timeout", f"{self._limit_seconds:g}", *command]
         options = {
@@ -95,8 +98,8 @@ class SshHost:
             "ControlPath": f"{self._folder}/%C",
             "ControlPersist": str(_KEEP_SECONDS),
         }
-        given = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        return ["ssh", *given, "--", self.host, shlex.join(there)]
+        words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        return ["ssh", *words, "--", self.host, shlex.join(there)]
 
     def close(self) -> None:
         """The connection ends by itself."""
@@ -112,7 +115,7 @@ other processes can read them."""
 
 @dataclass(frozen=True, slots=True)
 class RunAs:
-    """One account's way."""
+    """How commands run as an account."""
 
     account: Account
     prefix: tuple[str, ...] = ()
@@ -144,8 +147,8 @@ def by_ids(account: Account) -> RunAs:
 
 def by_ssh(account: Account, host: str, limit_seconds: float) -> RunAs:
     """`host`: as in the settings; a user in it is replaced."""
-    place = f"{account.name}@{host.rpartition('@')[2]}"
-    return RunAs(account, host=SshHost(place, limit_seconds))
+    login = f"{account.name}@{host.rpartition('@')[2]}"
+    return RunAs(account, host=SshHost(login, limit_seconds))
 
 
 class CliTransport:
@@ -360,7 +363,7 @@ class CliTransport:
                     env=environment,
                 )
             except OSError as error:
-                raise away(user, f"{here[0]} can't be run: {error.strerror}") from error
+                raise away(user, f"cannot run {here[0]}: {error.strerror}") from error
             try:
                 code, out, errors = await finish(process, command[0], end_at)
             except SlurmAway as error:
@@ -374,7 +377,7 @@ class CliTransport:
 
 
 def _plain(errors: str) -> str:
-    """Slurm's words without the name of the command, as slurmrestd has them."""
+    """Return Slurm's message without the name of the command, as slurmrestd has it."""
     lines = [
         line.rpartition("error: ")[2].removeprefix(_SUBMITTING).strip()
         for line in errors.splitlines()
@@ -404,22 +407,22 @@ def _job(line: str) -> Job | None:
 
 
 def _pending(out: str) -> list[PendingJob]:
-    """The lines of the queue, of which others' may hold anything."""
-    found = []
+    """Read the lines of the queue; those of other users may hold anything."""
+    jobs = []
     for line in out.split("\n"):
         words = line.split("|", 3)
         number = job_id(words[0])
         if len(words) == 4 and number is not None and words[3] not in NOT_QUEUED:
             priority = int(words[1][:18]) if words[1].isascii() and words[1].isdecimal() else 0
-            found.append(PendingJob(number, priority, tuple(words[2].split(","))))
-    return found
+            jobs.append(PendingJob(number, priority, tuple(words[2].split(","))))
+    return jobs
 
 
 def _minutes(limit: str) -> int:
     """Read a time limit such as `2-00:30:00`, `1:30:00` or `5:00`. Raises Refused."""
     found = _LIMIT.fullmatch(limit)
     if found is None:
-        raise Refused("it has no such job any more", permanent=True)
+        raise Refused("job not found", permanent=True)
     days, hours, minutes = (int(number or 0) for number in found.groups())
     return (days * 24 + hours) * 60 + minutes
 
@@ -449,7 +452,7 @@ async def finish(
                 process.wait(),
             )
     except TimeoutError as error:
-        raise SlurmAway(f"{command} did not end in {CALL_SECONDS:g} s") from error
+        raise SlurmAway(f"{command} timed out after {CALL_SECONDS:g} s") from error
     finally:
         if process.returncode is None:
             # Pipes with unread output would keep `wait` waiting.
@@ -484,7 +487,7 @@ async def _read(
 
 
 def _kill(process: asyncio.subprocess.Process) -> bool:
-    """Return whether it dies: sudo belongs to root, and nobody else may end it."""
+    """Return whether that is allowed: sudo belongs to root."""
     try:
         with suppress(ProcessLookupError):
             process.kill()

@@ -177,7 +177,7 @@ class RestTransport:
         jobs = rows(reply, "jobs")
         if status == 404 or not jobs:
             return None
-        return self._learn(jobs[-1])
+        return self._note(jobs[-1])
 
     async def named(self, prefix: str, user: str = "") -> list[Job]:
         found = of_user(await self._named(prefix, ""), user)
@@ -198,11 +198,11 @@ class RestTransport:
             jobs = [job for job in await self._all(user) if isinstance(job.id, int)]
             listed = {each: job for each, job in listed.items() if isinstance(each, ArrayTask)}
         else:
-            await self._look_at(unknown, user)
+            await self._jobs_with(unknown, user)
             jobs = []
         resolved = {self._resolved(each) for each in listed}
         known = [each for each in resolved if self._name(each).startswith(prefix)]
-        jobs += await self._look_at(known, user)
+        jobs += await self._jobs_with(known, user)
         return [job for job in jobs if (job.name or "").startswith(prefix)]
 
     def _forget_all_but(self, numbers: set[int]) -> None:
@@ -214,7 +214,7 @@ class RestTransport:
         """A controller that crashed gives ids out again."""
         self._forget_all_but(set())
 
-    def _learn(self, each: dict[str, Any]) -> Job:
+    def _note(self, each: dict[str, Any]) -> Job:
         """Note the ids and the name of a job."""
         job = job_of(each)
         array = number_in(each.get("array_job_id"))
@@ -237,16 +237,16 @@ class RestTransport:
         name = self._names.get(number_of(job_id), "")
         return task_name(name, job_id.number) if isinstance(job_id, ArrayTask) else name
 
-    async def _look_at(self, job_ids: Iterable[JobId], user: str) -> list[Job]:
+    async def _jobs_with(self, job_ids: Iterable[JobId], user: str) -> list[Job]:
         limit = asyncio.Semaphore(_AT_ONCE)
 
-        async def look(job_id: JobId) -> Job | None:
+        async def request(job_id: JobId) -> Job | None:
             if isinstance(job_id, ArrayTask):  # One request answers for all of an array.
                 return await self._job(job_id, user)
             async with limit:
                 return await self._job(job_id, user)
 
-        return [job for job in await asyncio.gather(*map(look, job_ids)) if job is not None]
+        return [job for job in await asyncio.gather(*map(request, job_ids)) if job is not None]
 
     async def cancel(self, job_id: JobId, user: str = "") -> None:
         await self._slurm("DELETE", f"/job/{job_id}", user=user)
@@ -280,7 +280,7 @@ class RestTransport:
             for each in rows(reply, "jobs"):
                 if job_of(each).id == job_id:
                     return each
-        raise Refused("it has no such job any more", permanent=True)
+        raise Refused("job not found", permanent=True)
 
     async def queue(self) -> list[PendingJob]:
         # There is no request for the priorities alone, and this one is not cheap.
@@ -317,7 +317,7 @@ class RestTransport:
         if not user:
             self._forget_all()
         for each in rows(reply, "jobs"):
-            job = self._learn(each)
+            job = self._note(each)
             if isinstance(job.id, ArrayTask) or not number_in(each.get("array_job_id")):
                 jobs.append(job)
         return jobs
@@ -328,7 +328,7 @@ class RestTransport:
         found: dict[JobId, Job] = {}
         pending: Job | None = None
         for each in rows(reply, "jobs"):
-            job = self._learn(each)
+            job = self._note(each)
             if isinstance(job.id, ArrayTask):
                 found[job.id] = job
             else:
@@ -399,7 +399,7 @@ class RestTransport:
                 async for part in response.content.iter_any():
                     data += part
                     if len(data) > _MOST_BYTES:
-                        raise SlurmAway("slurmrestd's reply is too large")
+                        raise SlurmAway("slurmrestd's reply exceeds the limit of 256 MiB")
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._forget_all()
@@ -454,7 +454,7 @@ def reply_of(status: int, data: bytes, decode: Callable[[bytes], Any]) -> dict[s
     if isinstance(reply, dict):
         return reply
     if status < 400:
-        raise SlurmAway("slurmrestd's reply can't be read: it is not the expected JSON")
+        raise SlurmAway("invalid reply of slurmrestd: not the expected JSON")
     return {}
 
 
@@ -463,7 +463,7 @@ def rows(reply: dict[str, Any], name: str) -> list[dict[str, Any]]:
     something else."""
     found = reply.get(name) or []
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise SlurmAway(f"slurmrestd's reply can't be read: {name} is not a list of objects")
+        raise SlurmAway(f"invalid reply of slurmrestd: {name} is not a list of objects")
     return found
 
 

@@ -75,7 +75,7 @@ class Identities:
                 "X-SLURM-USER-TOKEN": self._of(user).current(),
             }
         except (OSError, ValueError, KeyError) as error:
-            raise away(user, f"there is no token for slurmrestd: {_reason(error)}") from error
+            raise away(user, f"no token for slurmrestd: {_reason(error)}") from error
 
     def forget(self, user: str) -> None:
         """Make a new token next time, where the server makes them: Slurm refused this one."""
@@ -87,5 +87,5 @@ class Identities:
 
 
 def _reason(error: Exception) -> str:
-    """Without the paths of the server's files: users see it."""
+    """Return the cause without the paths of the server's files: users see it."""
     return (error.strerror if isinstance(error, OSError) else "it has none") or str(error)

@@ -16,16 +16,16 @@ CALL_SECONDS = 20.0
 
 
 class Signal(StrEnum):
-    """The signals that a job's shim handles, by the name or number that Slurm takes."""
+    """The signals that a job's shim handles, by their names or numbers in Slurm."""
 
     TERMINATE = "TERM"
     WARN = "USR1"
     WAKE = "28"
-    """SIGWINCH, which ends no program: the shim looks for a request of the server then."""
+    """SIGWINCH, which ends no program: the shim then reads a request of the server."""
 
 
 class SlurmAway(Exception):
-    """No answer, so it is not known whether the request was carried out. The message is for the
+    """No reply, so the request may or may not have been carried out. The message is for the
     server's owner."""
 
 
@@ -34,7 +34,7 @@ class AccountAway(SlurmAway):
     account. The message is for the user too."""
 
     def __init__(self, user: str, why: str) -> None:
-        super().__init__(f"it can't be asked as {user}: {why}")
+        super().__init__(f"Slurm cannot be asked as {user}: {why}")
 
 
 def away(user: str, why: str) -> SlurmAway:
@@ -44,7 +44,7 @@ def away(user: str, why: str) -> SlurmAway:
 
 
 class Refused(Exception):
-    """Slurm refused a request, and nothing came of it. The message has Slurm's words."""
+    """Slurm refused a request, and nothing came of it. The message is Slurm's."""
 
     def __init__(self, message: str, *, permanent: bool) -> None:
         super().__init__(message)
@@ -64,7 +64,7 @@ class SlurmTransport(Protocol):
     """
 
     hidden: set[str]
-    """Accounts whose jobs the server's own does not see, as far as this was met."""
+    """Accounts whose jobs were found to be hidden from the server's own."""
 
     async def open(self) -> str:
         """Connect; return the version of Slurm. May be repeated."""
@@ -123,29 +123,29 @@ _PERMANENT = (
     "not permitted",
     "access/permission denied",
 )
-"""In Slurm's words for what the cluster does not have or the user may never use."""
+"""Slurm's messages about what the cluster does not have or the user may never use."""
 
 
 FULL = "temporarily unable to accept job"
-"""sbatch prints it and tries again by itself, for minutes."""
+"""sbatch prints this and repeats the submit by itself, for minutes."""
 _FULL = (FULL, "resource temporarily unavailable")
-_IN_PLAIN_WORDS = "Slurm has as many jobs as it takes (MaxJobCount)"
+_LIMIT_REACHED = "Slurm's limit of jobs (MaxJobCount) is reached"
 
 
 def plain(words: str) -> str:
-    """Slurm's words, or clearer ones for users."""
-    return _IN_PLAIN_WORDS if any(each in words.lower() for each in _FULL) else words
+    """Return Slurm's message, or a clearer one for users."""
+    return _LIMIT_REACHED if any(each in words.lower() for each in _FULL) else words
 
 
 def is_permanent(words: str) -> bool:
     """Whether Slurm will always refuse the same job. Everything else, such as a full queue, a limit
-    or a partition that is down, may pass: such a task waits, with Slurm's words as its reason."""
+    or a partition that is down, may pass: such a task waits, with Slurm's message as its reason."""
     lowered = words.lower()
     return any(each in lowered for each in _PERMANENT)
 
 
 def is_away(words: str) -> bool:
-    """Whether words of a command mean that the controller was not reached."""
+    """Whether a message of a command means that the controller was not reached."""
     lowered = words.lower()
     return any(
         each in lowered

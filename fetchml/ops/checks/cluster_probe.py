@@ -1,7 +1,7 @@
 """A job on a node that checks what tasks need there. Only on request: it takes the cluster's time.
 
-The job writes its findings into a folder of its own below the shared folder; the same folder holds
-a word that only this server has, so that another folder under the same path is noticed.
+The job writes its findings into a folder of its own below the shared folder. A random word in that
+folder shows whether the node has the same file system there.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ def probe(settings: Settings) -> Iterator[Finding]:
     except CannotStart as error:
         yield Finding(name, "not set up", str(error))
     except OSError as error:
-        yield Finding(name, f"the shared folder fails: {error.strerror}", "Mend its file system.")
+        yield Finding(name, f"the shared folder fails: {error.strerror}", "Repair its file system.")
 
 
 def _run(
@@ -122,7 +122,7 @@ def _run(
     try:
         last, seen_at, reached = asyncio.run(_submit(transport, job, folder / "found", word))
     except Refused as error:
-        yield Finding("probe", f"Slurm refuses the job: {error}", "Mend the [slurm] settings.")
+        yield Finding("probe", f"Slurm refuses the job: {error}", "Fix the [slurm] settings.")
         return
     except SlurmAway as error:
         yield Finding("probe", str(error), "Look at slurmctld (scontrol ping) and slurmrestd.")
@@ -174,7 +174,7 @@ async def _reach(transport: SlurmTransport, found: Mapping[str, str], word: str)
     port = found.get("port", "")
     named = [each for each in await transport.nodes() if each.name == found.get("node")]
     if not port.isdecimal() or not named or not named[0].address:
-        return "its address or port is not known"
+        return "the node's address or port is missing"
     where = f"{named[0].address} port {int(port[:5])}"
     try:
         async with asyncio.timeout(_REACH_SECONDS):
@@ -188,20 +188,20 @@ async def _reach(transport: SlurmTransport, found: Mapping[str, str], word: str)
 
 
 def _reached(found: Mapping[str, str], why: str, ports: str) -> Finding:
-    """The finding about the way from the server to the node."""
+    """The finding about connections from the server to the node."""
     node, name = found.get("node") or "a node", "probe port"
     if not found.get("python"):
         return Finding(name, f"not tried: no python3 on {node}")
     if not found.get("port"):
         fix = "Give [slurm] relay_ports more ports, or install python3 3.8 or later with OpenSSL."
-        return Finding(name, f"{node} can't listen on a port of {ports}", fix)
+        return Finding(name, f"{node} cannot listen on a port of {ports}", fix)
     if not why:
         return Finding(name, f"this host reaches port {found['port']} of {node}")
     advice = (
         "Jupyter services, fetchml exec, the shell and ports of tasks need it: let this host "
         "connect to the ports of [slurm] relay_ports on the nodes."
     )
-    return Finding(name, f"this host can't reach {node} at {why}", advice=advice)
+    return Finding(name, f"this host cannot reach {node} at {why}", advice=advice)
 
 
 def _record(path: Path) -> Mapping[str, str]:
@@ -218,7 +218,7 @@ def _without_record(job: Job | None, said: str) -> Finding:
     if job is not None and job.is_pending:
         return Finding(
             "probe",
-            f"the job did not start in {PROBE_SECONDS} s ({job.reason}), and was cancelled",
+            f"the job, cancelled now, did not start within {PROBE_SECONDS} s ({job.reason})",
             advice="Run the probe again when a node is free.",
         )
     state = "is unknown to Slurm" if job is None else f"ended as {job.ended_as} on {job.nodes}"
@@ -264,6 +264,6 @@ def _findings(found: Mapping[str, str], word: str, seen_at: float) -> Iterator[F
         yield Finding("probe user", f"uid {found.get('user')} on {node}, {os.geteuid()} here", fix)
     if found.get("shim") in ("126", "127"):
         fix = "Mount the shared folder without noexec on the nodes."
-        yield Finding("probe shim", f"{node} can't execute the shim in the shared folder", fix)
+        yield Finding("probe shim", f"{node} cannot execute the shim in the shared folder", fix)
     else:
         yield Finding("probe shim", f"{node} executes the shim")

@@ -51,5 +51,5 @@ async def test_command_that_does_not_end_is_cut(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(processes, "_read", is_not_read)
     monkeypatch.setattr(processes, "CALL_SECONDS", 0.5)
-    with pytest.raises(SlurmAway, match=r"did not end in 0\.5 s"):
+    with pytest.raises(SlurmAway, match=r"timed out after 0\.5 s"):
         await soon(CliTransport("me").states())

@@ -121,13 +121,13 @@ async def test_one_task_of_an_array_gets_another_limit(
 
 
 async def test_job_that_is_gone_gets_no_time(transport: SlurmTransport) -> None:
-    with pytest.raises(Refused, match="no such job"):
+    with pytest.raises(Refused, match="job not found"):
         await transport.time_limit(999_999)
     with pytest.raises(Refused, match="Invalid job id"):
         await transport.change_time_limit(999_999, 5)
     refused = await permit(transport, 999_999, MINUTE_MS, 0)
     assert refused is not None
-    assert "no such job" in refused
+    assert "job not found" in refused
 
 
 class Away:

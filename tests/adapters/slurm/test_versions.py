@@ -189,5 +189,5 @@ async def test_reply_that_is_no_list_of_jobs_is_not_an_empty_one(body: str, toke
 
     async with asking(answer, token) as transport:
         for ask in (transport.states(), transport.job(7), transport.named("own")):
-            with pytest.raises(SlurmAway, match="can't be read"):
+            with pytest.raises(SlurmAway, match="invalid reply"):
                 await soon(ask)

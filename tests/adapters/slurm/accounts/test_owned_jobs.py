@@ -77,7 +77,7 @@ async def test_submit_waits_for_its_account_and_is_explained(
         submits.hand_over(followed, submission, told.append, search=False)
     )
     await until_true(lambda: len(told) == 2)
-    assert "it can't be asked as ada: its token is rejected" in told[1]
+    assert "Slurm cannot be asked as ada: its token is rejected" in told[1]
     assert "ada" in followed.held_back
     world.stand.accounts_away.clear()
     await soon(handing)

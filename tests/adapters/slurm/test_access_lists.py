@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm import access_lists as folders
-from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm import access_lists, start_files
 from fetchml.adapters.slurm.accounts import Account, Accounts
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.job import Submission
@@ -36,7 +35,7 @@ def shared() -> Iterator[Path]:
     for name in ("", ARRAYS, SHIM, "tasks", "datasets", "datasets/held"):
         (shared / name).mkdir(mode=0o700)
     (shared / SHIM / "x86_64").touch(0o700)
-    folders.open_top(shared)
+    access_lists.open_top(shared)
     yield shared
     shutil.rmtree(top)
 
@@ -55,7 +54,7 @@ def test_only_the_account_gets_into_its_attempt(shared: Path) -> None:
     start = run.folder / "start"
     assert not may(ADA, "cat", start)
     for _ in range(2):
-        folders.admit(run, shared, ADA)
+        access_lists.admit(run, shared, ADA)
     assert may(ADA, "cat", start)
     assert not may(ADA, "touch", run.folder / "new")
     assert not may(ADA, "sh", "-c", f": >>{start}")
@@ -68,7 +67,7 @@ def test_only_the_account_gets_into_its_attempt(shared: Path) -> None:
 
 def test_what_an_attempt_reads_is_open_to_its_account(shared: Path) -> None:
     first = attempt_of(shared, "t1")
-    folders.admit(first, shared, ADA)
+    access_lists.admit(first, shared, ADA)
     task = shared / "tasks/t1"
     outputs, checkpoint = task / "outputs", task / "checkpoint"
     for folder in (outputs, checkpoint):
@@ -90,7 +89,7 @@ def test_what_an_attempt_reads_is_open_to_its_account(shared: Path) -> None:
         places=(Place("X", mine, "/checkpoint"),),
     )
     assert not may(BOB, "cat", outputs / "file")
-    folders.admit(reads, shared, BOB)
+    access_lists.admit(reads, shared, BOB)
     make_readable(outputs)  # For a third task: those who are admitted stay so.
     assert may(BOB, "cat", outputs / "file")
     assert may(BOB, "cat", dataset / "0")
@@ -108,7 +107,7 @@ def test_link_in_the_place_of_a_folder_opens_nothing(shared: Path, tmp_path: Pat
     tmp_path.chmod(0o700)
     run.folder.symlink_to(tmp_path)
     with pytest.raises(OSError, match="symbolic links"):
-        folders.admit(run, shared, ADA)
+        access_lists.admit(run, shared, ADA)
     assert tmp_path.stat().st_mode & 0o777 == 0o700
 
 
@@ -154,7 +153,7 @@ def test_start_file_is_the_servers_and_the_rest_the_accounts(shared: Path, runti
     )
     containers = Containers(runtime, (0, 0)) if runtime else None
     start_files.write(run, shared / SHIM, Submission("a", "", str(folder)), containers)
-    folders.admit(run, shared, ADA)
+    access_lists.admit(run, shared, ADA)
     owners = {path.name: path.stat().st_uid for path in folder.iterdir()}
     ours = {"control", "start"} | ({"datasets"} if not runtime else set())
     assert {name for name, uid in owners.items() if uid == 0} == ours

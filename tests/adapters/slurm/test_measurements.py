@@ -1,15 +1,17 @@
-"""Records of GPUs on nodes, which a task can forge."""
+"""Records of what attempts use on nodes, and of their GPUs there, which a task can forge."""
 
 from pathlib import Path
 
 import pytest
 
 from fetchml.adapters.slurm import measurements
-from fetchml.adapters.slurm.measurements import NodeGpus
+from fetchml.adapters.slurm.measurements import NodeGpus, NodeUsage
 from fetchml.core.gpus.health import GpuReading
+from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.gpu_record import GpuMeasurement, read_gpus
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.cluster import NodeReading
+from fetchml.ports.launcher import LaunchSpec, ResourceUse
 from tests.support.waiting import until_true
 
 RECORD = "at_ms=1760000000000\ngpu1=87,4000,81559,60,350,91\ngpu3=-,-,-,-,-\n"
@@ -108,3 +110,44 @@ def test_what_is_no_record_is_not_read(tmp_path: Path, kind: str) -> None:
     else:
         (tmp_path / "gpus").mkdir()
     assert read_gpus(tmp_path) is None
+
+
+USAGE_RECORD = "at_ms=1760000000000\ncpu_ms=1500\nmemory_kb=2048\nread_kb=3\nwrite_kb=4\n"
+
+
+def spec(folder: Path) -> LaunchSpec:
+    (folder / "run").mkdir(parents=True)
+    return LaunchSpec(folder.name, 1, "job", folder, "", (), {})
+
+
+async def test_usage_is_read_after_a_call(tmp_path: Path) -> None:
+    usage, runs = NodeUsage(SharedDisk()), [spec(tmp_path / name) for name in ("a", "b")]
+    (runs[0].folder / "run/usage").write_text(USAGE_RECORD)
+    assert usage.newest(runs) == [None, None]
+    expected = ResourceUse(1500, 2048, 3, 4, at_ms=1_760_000_000_000)
+    await until_true(lambda: usage.newest(runs) == [expected, None])
+    assert usage.newest([]) == []
+    await usage.close()
+
+
+async def test_usage_of_many_is_read_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage, runs = NodeUsage(SharedDisk()), [spec(tmp_path / str(n)) for n in range(5)]
+    for run in runs:
+        (run.folder / "run/usage").write_text(USAGE_RECORD)
+    monkeypatch.setattr(measurements, "MOST_RECORDS", 2)
+    await until_true(lambda: all(usage.newest(runs)))
+    await usage.close()
+
+
+def test_forged_record_of_usage_is_left_out(tmp_path: Path) -> None:
+    folder = AttemptFolder(tmp_path)
+    folder.run.mkdir()
+    file = folder.run / "usage"
+    for text in ("", "cpu_ms=-1", USAGE_RECORD.replace("1500", "9" * 30), "at_ms=1\n", "\0" * 100):
+        file.write_text(text)
+        assert folder.usage() is None, text
+    file.unlink()
+    file.symlink_to("/etc/passwd")
+    assert folder.usage() is None

@@ -1,5 +1,6 @@
-"""Slurm's own time limit of a job, which only an operator of the cluster may extend."""
+"""The request to Slurm for a task, and the time limit of its job."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,14 +11,68 @@ import pytest
 
 from fetchml.adapters.slurm.commands import CliTransport, _minutes
 from fetchml.adapters.slurm.job import ArrayTask, Job, JobId, Submission
-from fetchml.adapters.slurm.job_requests import permit
+from fetchml.adapters.slurm.job_requests import Parameters, nice, permit, submission_of
 from fetchml.adapters.slurm.rest import RestTransport
 from fetchml.adapters.slurm.tokens import Tokens, make_token
 from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.ports.launcher import LaunchSpec
 from testbed.slurm import Slurm
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("commands")]
+
+def run(**fields: object) -> LaunchSpec:
+    return LaunchSpec("t", 1, "job", Path("/shared/t"), "image", ("run",), {}, **fields)  # type: ignore[arg-type]
+
+
+def test_parameters_of_the_request_go_before_the_users_and_those_before_all() -> None:
+    parameters = Parameters(
+        {"partition": "all", "account": "all", "qos": "all"},
+        {"ada": {"account": "ada", "qos": "ada"}, "bob": {"qos": "bob"}},
+    )
+    job = submission_of(run(user="ada", slurm={"qos": "mine"}), "name", parameters)
+    assert (job.partition, job.account, job.qos) == ("all", "ada", "mine")
+    job = submission_of(run(user="eve"), "name", parameters)
+    assert (job.partition, job.account, job.qos) == ("all", "all", "all")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "asked", "resources"),
+    [
+        (0, "", []),
+        (2, "", ["gpu:2"]),
+        (2, "gpu:a100:2", ["gpu:a100:2"]),
+        (2, "GPU:2", ["GPU:2"]),
+        (1, "disk:3", ["gpu:1", "disk:3"]),
+        (0, "disk:3", ["disk:3"]),
+    ],
+)
+def test_kind_of_gpus_replaces_their_number(gpu: int, asked: str, resources: list[str]) -> None:
+    slurm = {"gres": asked} if asked else {}
+    assert submission_of(run(gpu=gpu, slurm=slurm), "name", Parameters()).resources == resources
+
+
+def test_priority_becomes_nice_and_a_request_adds_to_it() -> None:
+    assert (nice(10, "0"), nice(5, "0"), nice(1, "7")) == (0, 500, 907)
+
+
+def test_every_parameter_is_an_option_of_sbatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    async def note(self: CliTransport, *command: str, **_: object) -> tuple[int, str, str]:
+        seen.append(command)
+        return 0, "7\n", ""
+
+    monkeypatch.setattr(CliTransport, "_run", note)
+    asked = {
+        "partition": "p", "account": "a", "qos": "q", "constraint": "c", "reservation": "r",
+        "nodelist": "n1", "exclude": "n2", "licenses": "l:1", "exclusive": "true", "gres": "disk:1",
+    }  # fmt: skip
+    job = submission_of(run(slurm=asked), "name", Parameters())
+    assert asyncio.run(CliTransport("me").submit(job)) == 7
+    for name, value in asked.items():
+        assert (f"--{name}={value}" if name != "exclusive" else "--exclusive") in seen[0]
+
+
 MINUTE_MS = 60_000
 
 
@@ -34,14 +89,14 @@ def account(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def transport(
-    slurm: Slurm, transport_name: str, account: str, monkeypatch: pytest.MonkeyPatch
+    commands: Slurm, transport_name: str, account: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[SlurmTransport]:
-    token = make_token(slurm.jwt_key.read_bytes(), account, int(time.time()), 86_400)
+    token = make_token(commands.jwt_key.read_bytes(), account, int(time.time()), 86_400)
     monkeypatch.setenv("SLURM_JWT", token)
     if transport_name == "cli":
         transport: SlurmTransport = CliTransport(account)
     else:
-        transport = RestTransport(slurm.url, account, Tokens(account, None, slurm.jwt_key))
+        transport = RestTransport(commands.url, account, Tokens(account, None, commands.jwt_key))
     await transport.open()
     yield transport
     await transport.close()
@@ -69,6 +124,7 @@ def runs(job: Job) -> bool:
     return "RUNNING" in job.state
 
 
+@pytest.mark.slow
 async def test_time_is_given_as_far_as_slurm_allows(
     transport: SlurmTransport, account: str, job: int
 ) -> None:
@@ -96,6 +152,7 @@ async def test_time_is_given_as_far_as_slurm_allows(
     assert "TimeLimit=UNLIMITED" in none
 
 
+@pytest.mark.slow
 async def test_one_task_of_an_array_gets_another_limit(
     transport: SlurmTransport, open_folder: str
 ) -> None:
@@ -120,6 +177,7 @@ async def test_one_task_of_an_array_gets_another_limit(
             await until(lambda: transport.job(task), lambda job: job is None or job.is_over)  # noqa: B023
 
 
+@pytest.mark.slow
 async def test_job_that_is_gone_gets_no_time(transport: SlurmTransport) -> None:
     with pytest.raises(Refused, match="job not found"):
         await transport.time_limit(999_999)

@@ -1,7 +1,7 @@
-"""Each version of the REST interface, by a slurmrestd that serves that one only."""
+"""slurmrestd of several versions, and replies that are not what they should be."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from fetchml.adapters.slurm import rest
+from fetchml.adapters.slurm.commands import CliTransport
 from fetchml.adapters.slurm.job import ArrayTask, Submission
 from fetchml.adapters.slurm.rest import VERSIONS, RestTransport
 from fetchml.adapters.slurm.tokens import Tokens
 from fetchml.adapters.slurm.transport import Refused, SlurmAway
+from testbed.slurm import CLUSTER, Slurm
 from tests.support.waiting import soon
 
 JOB = {
@@ -191,3 +194,39 @@ async def test_reply_that_is_no_list_of_jobs_is_not_an_empty_one(body: str, toke
         for ask in (transport.states(), transport.job(7), transport.named("own")):
             with pytest.raises(SlurmAway, match="invalid reply"):
                 await soon(ask)
+
+
+class OfAnother(CliTransport):
+    async def cluster(self) -> str:
+        return "another"
+
+
+@pytest.fixture
+def waiting(commands: Slurm) -> Iterator[Slurm]:
+    """A cluster with a job that waits, and with commands that reach it."""
+    job = ("--nodes=3", "--exclusive", "--output=/dev/null", "--parsable")
+    ids = [commands.run("sbatch", *job, input="#!/bin/sh\nsleep 600\n").strip() for _ in range(2)]
+    yield commands
+    commands.run("scancel", *ids)
+
+
+@pytest.mark.parametrize(
+    ("own", "is_known"),
+    [(CliTransport("root"), True), (OfAnother("root"), False), (None, False)],
+    ids=["same", "another", "none"],
+)
+async def test_long_queue_is_read_by_commands_of_the_same_cluster(
+    waiting: Slurm, own: CliTransport | None, is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest, "_MOST_QUEUED", -1)
+    tokens = Tokens("root", None, waiting.jwt_key)
+    transport = RestTransport(waiting.url, "root", tokens, own)
+    try:
+        await transport.open()
+        assert bool(await transport.queue()) == is_known
+    finally:
+        await transport.close()
+
+
+async def test_name_of_the_cluster(commands: Slurm) -> None:
+    assert await CliTransport("root").cluster() == CLUSTER

@@ -22,6 +22,7 @@ from fetchml.adapters.slurm import nodes
 from fetchml.adapters.slurm.accounts import Account
 from fetchml.adapters.slurm.job import (
     NOT_QUEUED,
+    PARAMETERS,
     ArrayTask,
     Job,
     JobId,
@@ -50,17 +51,6 @@ _SHELL = "#!/bin/sh\n"
 _COLUMNS = "%i|%T|%r|%N|%S|%u|%j"
 """The name is last: another user's may hold any character, line ends too."""
 _QUEUE_COLUMNS = "%i|%Q|%P|%r"
-_SAME_NAMES = (
-    "partition",
-    "account",
-    "qos",
-    "constraint",
-    "reservation",
-    "nodelist",
-    "exclude",
-    "licenses",
-)
-"""Fields of a submission that are options of sbatch."""
 _SUBMITTING = "Batch job submission failed: "
 _VARIABLES = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
 _AT_ONCE = 8
@@ -206,7 +196,7 @@ class CliTransport:
             options.append(f"--gres={','.join(job.resources)}")
         if job.minutes:
             options.append(f"--time={job.minutes}")
-        options += [f"--{name}={value}" for name in _SAME_NAMES if (value := getattr(job, name))]
+        options += [f"--{name}={value}" for name in PARAMETERS if (value := getattr(job, name))]
         if job.exclusive:
             options.append("--exclusive" if job.exclusive == "true" else "--exclusive=user")
         # Not on stdin: a pipe to a command that has ended already is an error of its own.

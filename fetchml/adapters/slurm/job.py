@@ -148,6 +148,19 @@ def indexes_in(text: str) -> list[int]:
     return indexes
 
 
+PARAMETERS = (
+    "partition",
+    "account",
+    "qos",
+    "constraint",
+    "reservation",
+    "nodelist",
+    "exclude",
+    "licenses",
+)
+"""Fields of a submission that are options of sbatch."""
+
+
 class Submission(msgspec.Struct, frozen=True):
     """A job to submit. Fields that are `None` or 0 are left to Slurm."""
 

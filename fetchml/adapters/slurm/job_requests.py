@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 
-from fetchml.adapters.slurm.job import JobId, Submission
+from fetchml.adapters.slurm.job import PARAMETERS, JobId, Submission
 from fetchml.adapters.slurm.start_files import OUTPUT, START
 from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
 from fetchml.core.scheduling import slurm
@@ -39,17 +39,6 @@ MIN_MARGIN_SECONDS = 120
 """Slurm's time limit is the shim's, the grace period, and at least this more: Slurm's kill leaves
 no record of the end."""
 NICE_PER_PRIORITY = 100
-_PLAIN = (
-    "partition",
-    "account",
-    "qos",
-    "constraint",
-    "reservation",
-    "nodelist",
-    "exclude",
-    "licenses",
-    "exclusive",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +71,7 @@ def submission_of(
         gres=_gres(run.gpu, chosen.get("gres", "")),
         lease_seconds=lease_seconds,
         user=user,
-        **{each: chosen[each] for each in _PLAIN if each in chosen},
+        **{each: chosen[each] for each in (*PARAMETERS, "exclusive") if each in chosen},
     )
 
 

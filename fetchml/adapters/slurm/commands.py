@@ -29,12 +29,12 @@ from fetchml.adapters.slurm.job import (
     PendingJob,
     Submission,
     job_id,
-    of_user,
     task_name,
 )
 from fetchml.adapters.slurm.transport import (
     CALL_SECONDS,
     FULL,
+    JobRequests,
     Refused,
     Signal,
     SlurmAway,
@@ -141,7 +141,7 @@ def by_ssh(account: Account, host: str, limit_seconds: float) -> RunAs:
     return RunAs(account, host=SshHost(login, limit_seconds))
 
 
-class CliTransport:
+class CliTransport(JobRequests):
     def __init__(
         self,
         user: str,
@@ -159,7 +159,7 @@ class CliTransport:
         """Empty if it is not known."""
         self._host = host
         self._others = others
-        self.hidden: set[str] = set()
+        super().__init__()
         self._limit = asyncio.Semaphore(_AT_ONCE)
         self._cluster = ""
         """Its name, once it was asked for."""
@@ -223,13 +223,6 @@ class CliTransport:
     async def _states(self, user: str, *whose: str) -> dict[JobId, Job]:
         return {job.id: job for job in await self._queue(user, *whose)}
 
-    async def job(self, job_id: JobId, user: str = "") -> Job | None:
-        if (found := await self._job(job_id, "")) is not None or not user:
-            return found
-        if (found := await self._job(job_id, user)) is not None:
-            self.hidden.add(user)
-        return found
-
     async def _job(self, job_id: JobId, user: str) -> Job | None:
         listed = await self._queue(user, "--jobs", str(job_id))
         found = [job for job in listed if job.id == job_id]
@@ -239,15 +232,9 @@ class CliTransport:
         _, out, _ = await self._run("scontrol", "show", "job", str(job_id), user=user)
         return replace(found[0], code=_exit_code(out)) if out else None
 
-    async def named(self, prefix: str, user: str = "") -> list[Job]:
-        listed = of_user((await self.states()).values(), user)
-        found = [job for job in listed if job.begins_with(prefix)]
-        if found or not user:
-            return found
-        own = (await self._states(user, "--user", user)).values()
-        if found := [job for job in own if job.begins_with(prefix)]:
-            self.hidden.add(user)
-        return found
+    async def _named(self, prefix: str, user: str) -> list[Job]:
+        jobs = await (self._states(user, "--user", user) if user else self.states())
+        return [job for job in jobs.values() if job.begins_with(prefix)]
 
     async def cancel(self, job_id: JobId, user: str = "") -> None:
         code, _, errors = await self._run("scancel", str(job_id), user=user)

@@ -22,13 +22,13 @@ from fetchml.adapters.slurm.job import (
     indexes_in,
     job_id,
     number_of,
-    of_user,
     task_name,
 )
 from fetchml.adapters.slurm.tokens import Identities, Tokens
 from fetchml.adapters.slurm.transport import (
     AWAY_CODES,
     CALL_SECONDS,
+    JobRequests,
     Refused,
     Signal,
     SlurmAway,
@@ -55,7 +55,7 @@ _NO_JOB = 2017
 _OVER_ALREADY = 2021
 
 
-class RestTransport:
+class RestTransport(JobRequests):
     def __init__(
         self,
         url: str,
@@ -74,7 +74,7 @@ class RestTransport:
         self._url = url.rstrip("/")
         self._identities = Identities(user, tokens, others)
         self._session: aiohttp.ClientSession | None = None
-        self.hidden: set[str] = set()
+        super().__init__()
         self._version: str | None = None
         self._names: dict[int, str] = {}
         """Names of the jobs and arrays seen since Slurm was last away, by id. `named` drops those
@@ -161,13 +161,6 @@ class RestTransport:
             return await self._read_states("/jobs/state/", user)
         return {job.id: job for job in await self._all(user)}
 
-    async def job(self, job_id: JobId, user: str = "") -> Job | None:
-        if (found := await self._job(job_id, "")) is not None or not user:
-            return found
-        if (found := await self._job(job_id, user)) is not None:
-            self.hidden.add(user)
-        return found
-
     async def _job(self, job_id: JobId, user: str) -> Job | None:
         if isinstance(job_id, ArrayTask):
             # Many ask at the same time, but for one that is hidden.
@@ -178,14 +171,6 @@ class RestTransport:
         if status == 404 or not jobs:
             return None
         return self._note(jobs[-1])
-
-    async def named(self, prefix: str, user: str = "") -> list[Job]:
-        found = of_user(await self._named(prefix, ""), user)
-        if found or not user:
-            return found
-        if found := of_user(await self._named(prefix, user), user):
-            self.hidden.add(user)
-        return found
 
     async def _named(self, prefix: str, user: str) -> list[Job]:
         listed = await self._states(user)

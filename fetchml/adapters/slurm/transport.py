@@ -3,12 +3,7 @@
 from enum import StrEnum
 from typing import Protocol
 
-from fetchml.adapters.slurm.job import (
-    Job,
-    JobId,
-    PendingJob,
-    Submission,
-)
+from fetchml.adapters.slurm.job import Job, JobId, PendingJob, Submission, of_user
 from fetchml.ports.cluster import Node
 
 CALL_SECONDS = 20.0
@@ -110,6 +105,37 @@ class SlurmTransport(Protocol):
 
     async def close(self) -> None:
         """Disconnect."""
+
+
+class JobRequests:
+    """Requests for jobs, as the server's account and then, if it does not see them, as a user's."""
+
+    def __init__(self) -> None:
+        self.hidden: set[str] = set()
+        """See `SlurmTransport`."""
+
+    async def job(self, job_id: JobId, user: str = "") -> Job | None:
+        if (job := await self._job(job_id, "")) is not None or not user:
+            return job
+        if (job := await self._job(job_id, user)) is not None:
+            self.hidden.add(user)
+        return job
+
+    async def named(self, prefix: str, user: str = "") -> list[Job]:
+        jobs = of_user(await self._named(prefix, ""), user)
+        if jobs or not user:
+            return jobs
+        if jobs := of_user(await self._named(prefix, user), user):
+            self.hidden.add(user)
+        return jobs
+
+    async def _job(self, job_id: JobId, user: str) -> Job | None:
+        """Return a job as `user` sees it."""
+        raise NotImplementedError
+
+    async def _named(self, prefix: str, user: str) -> list[Job]:
+        """Return the jobs whose names begin so, as `user` sees them."""
+        raise NotImplementedError
 
 
 AWAY_CODES = range(1000, 2000)

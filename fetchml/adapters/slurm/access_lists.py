@@ -1,6 +1,6 @@
 """Lets the account of a user reach the files of their attempt, and no others.
 
-The folders on the way belong to the server. Access lists (POSIX ACLs) let an account pass through
+The folders above them belong to the server. Access lists (POSIX ACLs) let an account pass through
 those of its own tasks: they name the account, so that no group has to be trusted. What the job
 writes belongs to the account itself.
 """

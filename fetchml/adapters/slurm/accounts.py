@@ -104,11 +104,11 @@ def look_up(name: str) -> Account:
     if not _NAME.fullmatch(name):
         raise NoSuchAccount(f"invalid account name {name!r}")
     try:
-        found = pwd.getpwnam(name)
+        entry = pwd.getpwnam(name)
     except KeyError:
         raise NoSuchAccount(f"account {name} not found on this host") from None
-    groups = tuple(sorted(os.getgrouplist(name, found.pw_gid)))
-    return Account(found.pw_name, found.pw_uid, found.pw_gid, groups)
+    groups = tuple(sorted(os.getgrouplist(name, entry.pw_gid)))
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups)
 
 
 class AccountOwners:

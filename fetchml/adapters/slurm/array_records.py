@@ -76,15 +76,15 @@ class ArrayRecords:
         if self._was_read:
             return
         names = await self._disk(partial(_names, self._folder, self.prefix))
-        found: dict[Attempt, str] = {}
+        attempts: dict[Attempt, str] = {}
         for first in range(0, len(names), FILES_AT_ONCE):
             part = names[first : first + FILES_AT_ONCE]
-            found |= await self._disk(partial(_read_all, self._folder, part))
-            if len(found) >= MOST_ATTEMPTS:
+            attempts |= await self._disk(partial(_read_all, self._folder, part))
+            if len(attempts) >= MOST_ATTEMPTS:
                 log.warning("limit of files in arrays/ reached: the others are not read")
                 break
-        self.add(found)
-        self._earlier = set(found)
+        self.add(attempts)
+        self._earlier = set(attempts)
         self._was_read = True
 
     def task_of(self, attempt: Attempt) -> str:

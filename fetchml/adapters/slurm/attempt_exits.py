@@ -190,8 +190,8 @@ class Judge:
                     return None
             if records.renewal is not None and not followed.lease_seconds:
                 with suppress(OSError, ValueError):  # The task may have spoilt it.
-                    known = await self._disk(partial(start_files.submission, run.folder))
-                    followed.lease_seconds = known.lease_seconds
+                    recorded = await self._disk(partial(start_files.submission, run.folder))
+                    followed.lease_seconds = recorded.lease_seconds
             return exit_of_claimed(
                 job,
                 silent_seconds=silence.seconds,

@@ -156,7 +156,7 @@ class CliTransport(JobRequests):
         of these are followed too."""
         self._receiver = () if signals_steps else ("--batch",)
         self._user = user if host is None else ""
-        """Empty if it is not known."""
+        """Empty for the account that ssh chooses, until it is asked for."""
         self._host = host
         self._others = others
         super().__init__()
@@ -225,12 +225,12 @@ class CliTransport(JobRequests):
 
     async def _job(self, job_id: JobId, user: str) -> Job | None:
         listed = await self._queue(user, "--jobs", str(job_id))
-        found = [job for job in listed if job.id == job_id]
-        if not found or not found[0].is_over:
-            return found[0] if found else None
+        jobs = [job for job in listed if job.id == job_id]
+        if not jobs or not jobs[0].is_over:
+            return jobs[0] if jobs else None
         # squeue has no exit code.
         _, out, _ = await self._run("scontrol", "show", "job", str(job_id), user=user)
-        return replace(found[0], code=_exit_code(out)) if out else None
+        return replace(jobs[0], code=_exit_code(out)) if out else None
 
     async def _named(self, prefix: str, user: str) -> list[Job]:
         jobs = await (self._states(user, "--user", user) if user else self.states())
@@ -285,10 +285,10 @@ class CliTransport(JobRequests):
         """Return the name of the cluster, which is asked for once. Raises SlurmAway."""
         if not self._cluster:
             _, out, errors = await self._run("scontrol", "show", "config")
-            found = _CLUSTER.search(out)
-            if found is None:
+            match = _CLUSTER.search(out)
+            if match is None:
                 raise SlurmAway(_plain(errors) or "scontrol does not report the cluster's name")
-            self._cluster = found[1]
+            self._cluster = match[1]
         return self._cluster
 
     async def nodes(self) -> list[Node]:
@@ -397,17 +397,17 @@ def _pending(out: str) -> list[PendingJob]:
 
 def _minutes(limit: str) -> int:
     """Read a time limit such as `2-00:30:00`, `1:30:00` or `5:00`. Raises Refused."""
-    found = _LIMIT.fullmatch(limit)
-    if found is None:
+    match = _LIMIT.fullmatch(limit)
+    if match is None:
         raise Refused("job not found", permanent=True)
-    days, hours, minutes = (int(number or 0) for number in found.groups())
+    days, hours, minutes = (int(number or 0) for number in match.groups())
     return (days * 24 + hours) * 60 + minutes
 
 
 def _exit_code(shown: str) -> int | None:
     """Read the exit code of a job that `scontrol` shows; `None` if there is none."""
-    found = _CODE.search(shown)
-    return int(next(filter(None, found.groups()))) if found else None
+    match = _CODE.search(shown)
+    return int(next(filter(None, match.groups()))) if match else None
 
 
 _MOST_BYTES = 256 << 20

@@ -68,8 +68,8 @@ class Followed:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def owns(self, job: Job) -> bool:
-        """Whether a job, whose name is known, is one of the attempt's. Any user of the cluster can
-        give theirs its name."""
+        """Whether a reported job is one of the attempt's. Any user of the cluster can give theirs
+        its name."""
         if not job.name or job.name not in (self.name, self.array_task):
             return False
         if not self.owner:
@@ -143,7 +143,7 @@ class Follower:
         return self._followed.get(name)
 
     def job(self, name: str) -> Job | None:
-        """Return the job as last seen; `None` if there is none, or it is not known which it is."""
+        """Return the job as last reported; `None` if there is none, or it was lost."""
         followed = self._followed.get(name)
         return None if followed is None else followed.job
 
@@ -165,7 +165,7 @@ class Follower:
         followed.take(job, time.monotonic())
 
     async def refresh(self, followed: Followed) -> Job | None:
-        """Return the job as it is now; `None` if it is not known which one it is. Raises
+        """Return the job as it is now; `None` if there is none, or it was lost. Raises
         SlurmAway."""
         if followed.job is None:
             return None

@@ -2,8 +2,8 @@
 
 While one group is written to the shared folder and submitted, the next attempts gather. Those of a
 group whose jobs are alike are submitted as one array: one request to Slurm, which keeps one entry
-for all of them until they start. A task of an array is a job like any other. It is known by the
-array's name, which is unique, and its index; both are on the shared disk before the array is
+for all of them until they start. A task of an array is a job like any other, identified by the
+array's name, which is unique, and its index. Both are on the shared disk before the array is
 submitted (see array_records.py). Attempts whose array is refused are submitted one by one.
 """
 

@@ -1,11 +1,11 @@
 """Runs tasks on a Slurm cluster: Slurm queues, places and limits them.
 
 Slurm alone does not keep what an attempt needs. Its controller loses jobs that it acknowledged when
-it crashes, and gives their ids out again. So an attempt's job is known by its name, never by its id
-alone. A submit whose answer is missing is looked up by name. A job that is nowhere is submitted
-again into the same folder, where the shim's exclusive claim lets one of all jobs start. An attempt
-that is claimed is never submitted again: its end is the shim's record, however long its node is
-silent.
+it crashes, and gives their ids out again. So an attempt's job is identified by its name, never by
+its id alone. A submit without a reply is looked up by name. A job that Slurm does not have is
+submitted again into the same folder, where the shim's exclusive claim lets one of all jobs start.
+An attempt that is claimed is never submitted again: its end is the shim's record, however long its
+node is silent.
 """
 
 import asyncio
@@ -357,7 +357,7 @@ class SlurmLauncher:
     async def _pause(self, followed: Followed, records: Records) -> None:
         job = followed.job
         if job is not None:
-            self._queue.position(job)  # So that it is known once somebody asks.
+            self._queue.position(job)  # Reads it before a user asks.
         is_starting = job is not None and not job.is_pending and not records.has_started
         if job is None or job.is_over or is_starting:
             seconds = READ_SECONDS

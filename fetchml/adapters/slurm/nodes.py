@@ -135,13 +135,13 @@ def _gpus(gres: str) -> tuple[int, str, frozenset[int] | None]:
 
 def numbers(text: str) -> frozenset[int]:
     """Return the numbers of `0-1,3`. What is no number is left out."""
-    found: set[int] = set()
+    indexes: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
         if first.isdecimal() and (last or first).isdecimal():
             end = min(int((last or first)[:6]), _MOST_GPUS)
-            found.update(range(min(int(first[:6]), end + 1), end + 1))
-    return frozenset(found)
+            indexes.update(range(min(int(first[:6]), end + 1), end + 1))
+    return frozenset(indexes)
 
 
 def _state(value: object) -> tuple[str, ...]:
@@ -207,7 +207,7 @@ class NodeWatch:
         return self._nodes
 
     def address(self, name: str) -> str | None:
-        """Return the address of a node; `None`, and a request soon, if it is not known."""
+        """Return the address of a node; `None`, and a request soon, if it was not reported."""
         for node in self._nodes:
             if node.name == name and node.address:
                 return node.address

@@ -152,9 +152,9 @@ class RestTransport(JobRequests):
         raise Refused(plain(message), permanent=is_permanent(message))
 
     async def states(self) -> dict[JobId, Job]:
-        found = await self._states("")
-        self._number_of_jobs = len(found)
-        return found
+        jobs = await self._states("")
+        self._number_of_jobs = len(jobs)
+        return jobs
 
     async def _states(self, user: str) -> dict[JobId, Job]:
         if self._has_states:
@@ -186,8 +186,8 @@ class RestTransport(JobRequests):
             await self._jobs_with(unknown, user)
             jobs = []
         resolved = {self._resolved(each) for each in listed}
-        known = [each for each in resolved if self._name(each).startswith(prefix)]
-        jobs += await self._jobs_with(known, user)
+        own = [each for each in resolved if self._name(each).startswith(prefix)]
+        jobs += await self._jobs_with(own, user)
         return [job for job in jobs if (job.name or "").startswith(prefix)]
 
     def _forget_all_but(self, numbers: set[int]) -> None:
@@ -310,31 +310,31 @@ class RestTransport(JobRequests):
     async def _read_array(self, number: int, user: str = "") -> dict[JobId, Job]:
         """Return all tasks of an array."""
         _, reply = await self._slurm("GET", f"/job/{number}", user=user)
-        found: dict[JobId, Job] = {}
+        jobs: dict[JobId, Job] = {}
         pending: Job | None = None
         for each in rows(reply, "jobs"):
             job = self._note(each)
             if isinstance(job.id, ArrayTask):
-                found[job.id] = job
+                jobs[job.id] = job
             else:
                 pending = job
         if pending is not None:
             # One entry has all tasks that have not started, and of many not all indexes.
             states = await self._read_states(f"/jobs/state/?job_id={number}", user)
             for task, seen in states.items():
-                if isinstance(task, ArrayTask) and task.array == number and task not in found:
+                if isinstance(task, ArrayTask) and task.array == number and task not in jobs:
                     name = task_name(pending.name or "", task.number)
-                    found[task] = replace(pending, id=task, state=seen.state, name=name)
-        return found
+                    jobs[task] = replace(pending, id=task, state=seen.state, name=name)
+        return jobs
 
     async def _read_states(self, path: str, user: str) -> dict[JobId, Job]:
         _, reply = await self._slurm("GET", path, decode=STATES.decode, user=user)
-        found: dict[JobId, Job] = {}
+        jobs: dict[JobId, Job] = {}
         for job in map(listed_job, reply.get("jobs") or ()):
             if job is not None:
                 number = self._resolved(job.id)
-                found[number] = job if number == job.id else replace(job, id=number)
-        return found
+                jobs[number] = job if number == job.id else replace(job, id=number)
+        return jobs
 
     async def _slurm(
         self,
@@ -446,16 +446,16 @@ def reply_of(status: int, data: bytes, decode: Callable[[bytes], Any]) -> dict[s
 def rows(reply: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """Return a list of objects in a reply; empty if it is not there. Raises SlurmAway if it is
     something else."""
-    found = reply.get(name) or []
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+    value = reply.get(name) or []
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
         raise SlurmAway(f"invalid reply of slurmrestd: {name} is not a list of objects")
-    return found
+    return value
 
 
 def object_in(reply: dict[str, Any], name: str) -> dict[str, Any]:
     """Return an object in a reply; empty if it is not there."""
-    found = reply.get(name)
-    return found if isinstance(found, dict) else {}
+    value = reply.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def errors_of(reply: dict[str, Any]) -> str:

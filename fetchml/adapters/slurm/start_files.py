@@ -280,14 +280,14 @@ def array_task(path: Path) -> str:
 
 def array_tasks(paths: Sequence[Path]) -> set[str]:
     """Return those names of many attempts. Raises OSError if the disk fails."""
-    found = set()
+    names = set()
     for path in paths:
         try:
-            found.add(array_task(path))
+            names.add(array_task(path))
         except OSError as error:
             if is_fault(error):
                 raise
-    return found - {""}
+    return names - {""}
 
 
 def read(path: Path) -> Records:

@@ -139,7 +139,7 @@ class JobRequests:
 
 
 AWAY_CODES = range(1000, 2000)
-"""Of communication and authentication: nothing is known about the request."""
+"""Errors of communication and authentication: the request may have been carried out."""
 _PERMANENT = (
     "invalid",
     "node configuration is not available",

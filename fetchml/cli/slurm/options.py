@@ -164,7 +164,7 @@ def _dependencies(text: str) -> tuple[tuple[str, Dependency.Condition], ...]:
     """Return tasks as the option names them, each with its condition."""
     if "?" in text:
         raise BadOption("a task waits for all that it names, not for one of them")
-    found = []
+    dependencies = []
     for part in text.split(","):
         kind, *tasks = part.split(":")
         condition = _CONDITIONS.get(kind)
@@ -174,8 +174,8 @@ def _dependencies(text: str) -> tuple[tuple[str, Dependency.Condition], ...]:
                 "arrays, as afterok:ID:ID"
             )
         prefix = SAME_INDEX if kind == "aftercorr" else ""
-        found += [(prefix + task, condition) for task in tasks]
-    return tuple(found)
+        dependencies += [(prefix + task, condition) for task in tasks]
+    return tuple(dependencies)
 
 
 def _warn_seconds(text: str) -> int:

@@ -69,8 +69,8 @@ def begins_at(text: str, now: datetime) -> datetime:
         if of_day is not None:
             today = datetime.combine(now.date(), of_day, now.tzinfo)
             return today if today > now else today + timedelta(days=1)
-        found = datetime.fromisoformat(text.strip())
-        return found if found.tzinfo else found.replace(tzinfo=now.tzinfo)
+        moment = datetime.fromisoformat(text.strip())
+        return moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
     except (ValueError, OverflowError):
         raise BadOption(
             f"{text!r} is not a time such as now+2hours, 16:00, tomorrow or 2026-12-01T20:00"
@@ -123,10 +123,10 @@ def array(text: str) -> Array:
             last = first
         if last < first or last >= _MOST_INDEX or (match and match[3] and not step):
             raise BadOption(f"{part!r} is not an index or a range such as 7, 0-15 or 0-20:5")
-        found = range(first, last + 1, step or 1)
-        if len(found) + len(indexes) > MOST_INDEXES:
+        part_indexes = range(first, last + 1, step or 1)
+        if len(part_indexes) + len(indexes) > MOST_INDEXES:
             raise BadOption(f"it has more than {MOST_INDEXES} indexes")
-        indexes.update(found)
+        indexes.update(part_indexes)
     return Array(tuple(sorted(indexes)), int(most) if percent else None)
 
 

@@ -49,7 +49,7 @@ cd {folder} || exit 3
     while kill -0 $! 2>/dev/null && [ ! -e port ]; do sleep 0.1; done
     echo "port=$(cat port 2>/dev/null)"
 }} >draft
-mv draft found
+mv draft record
 wait
 """
 _VERSIONS = {
@@ -75,7 +75,7 @@ _REACH_SECONDS = 10.0
 
 
 def probe(settings: Settings) -> Iterator[Finding]:
-    """Submit the job, wait for it, and yield what it found."""
+    """Submit the job, wait for it, and yield its findings."""
     name = "probe"
     if os.geteuid() == 0 and not settings.slurm.allow_root:
         fix = "Start it as the server's account."
@@ -120,22 +120,22 @@ def _run(
         constraint=slurm.constraint,
     )
     try:
-        last, seen_at, reached = asyncio.run(_submit(transport, job, folder / "found", word))
+        last, seen_at, reached = asyncio.run(_submit(transport, job, folder / "record", word))
     except Refused as error:
         yield Finding("probe", f"Slurm refuses the job: {error}", "Fix the [slurm] settings.")
         return
     except SlurmAway as error:
         yield Finding("probe", str(error), "Look at slurmctld (scontrol ping) and slurmrestd.")
         return
-    found = _record(folder / "found")
-    if not found:
+    record = _record(folder / "record")
+    if not record:
         yield _without_record(last, start_files.output_end(folder))
         return
-    yield from _findings(found, word, seen_at)
-    if found.get("word") == word:
-        yield _reached(found, reached, slurm.relay_ports)
-    if found.get("word") == word and slurm.container != "none":
-        yield _runtime(slurm.container, found)
+    yield from _findings(record, word, seen_at)
+    if record.get("word") == word:
+        yield _reached(record, reached, slurm.relay_ports)
+    if record.get("word") == word and slurm.container != "none":
+        yield _runtime(slurm.container, record)
 
 
 async def _submit(
@@ -168,11 +168,11 @@ async def _submit(
         await transport.close()
 
 
-async def _reach(transport: SlurmTransport, found: Mapping[str, str], word: str) -> str:
+async def _reach(transport: SlurmTransport, record: Mapping[str, str], word: str) -> str:
     """Connect to the job's port as the server connects to relays; return why that fails. Raises
     SlurmAway."""
-    port = found.get("port", "")
-    named = [each for each in await transport.nodes() if each.name == found.get("node")]
+    port = record.get("port", "")
+    named = [each for each in await transport.nodes() if each.name == record.get("node")]
     if not port.isdecimal() or not named or not named[0].address:
         return "the node's address or port is missing"
     where = f"{named[0].address} port {int(port[:5])}"
@@ -187,16 +187,16 @@ async def _reach(transport: SlurmTransport, found: Mapping[str, str], word: str)
     return "" if said == word.encode() else f"{where}: another program answers"
 
 
-def _reached(found: Mapping[str, str], why: str, ports: str) -> Finding:
+def _reached(record: Mapping[str, str], why: str, ports: str) -> Finding:
     """The finding about connections from the server to the node."""
-    node, name = found.get("node") or "a node", "probe port"
-    if not found.get("python"):
+    node, name = record.get("node") or "a node", "probe port"
+    if not record.get("python"):
         return Finding(name, f"not tried: no python3 on {node}")
-    if not found.get("port"):
+    if not record.get("port"):
         fix = "Give [slurm] relay_ports more ports, or install python3 3.8 or later with OpenSSL."
         return Finding(name, f"{node} cannot listen on a port of {ports}", fix)
     if not why:
-        return Finding(name, f"this host reaches port {found['port']} of {node}")
+        return Finding(name, f"this host reaches port {record['port']} of {node}")
     advice = (
         "Jupyter services, fetchml exec, the shell and ports of tasks need it: let this host "
         "connect to the ports of [slurm] relay_ports on the nodes."
@@ -228,41 +228,41 @@ def _without_record(job: Job | None, said: str) -> Finding:
     )
 
 
-def _runtime(name: str, found: Mapping[str, str]) -> Finding:
-    version = found.get("runtime", "")
+def _runtime(name: str, record: Mapping[str, str]) -> Finding:
+    version = record.get("runtime", "")
     fix = f"Install {name} on all nodes, or change [slurm] container."
     if name == "pyxis":
         fix = f"{fix} srun has its options there if plugstack.conf names it."
     if version:
         return Finding("probe container", version)
-    return Finding("probe container", f"{found.get('node')} has no {name}", fix)
+    return Finding("probe container", f"{record.get('node')} has no {name}", fix)
 
 
-def _findings(found: Mapping[str, str], word: str, seen_at: float) -> Iterator[Finding]:
-    node = found.get("node") or "a node"
-    if found.get("word") != word:
+def _findings(record: Mapping[str, str], word: str, seen_at: float) -> Iterator[Finding]:
+    node = record.get("node") or "a node"
+    if record.get("word") != word:
         fix = "Mount the same file system under this path on all nodes."
         yield Finding(
             "probe", f"{node} has another folder under the path of the shared folder", fix
         )
         return
     yield Finding(
-        "probe", f"a job ran on {node} ({found.get('machine')}), and saw the shared folder"
+        "probe", f"a job ran on {node} ({record.get('machine')}), and saw the shared folder"
     )
     yield Finding(
         "probe python",
-        f"python3 {found['python']}" if found.get("python") else f"no python3 on {node}",
-        advice="" if found.get("python") else "Tasks that run python3 need it on all nodes.",
+        f"python3 {record['python']}" if record.get("python") else f"no python3 on {node}",
+        advice="" if record.get("python") else "Tasks that run python3 need it on all nodes.",
     )
-    clock = found.get("clock", "")
+    clock = record.get("clock", "")
     if clock.isdecimal():
         skew = abs(seen_at - int(clock[:12]))
         fix = "Synchronise the clocks (NTP)." if skew > MOST_SKEW_SECONDS else ""
         yield Finding("probe clock", f"{node} differs from this host by {skew:.0f} s or less", fix)
-    if found.get("user") != str(os.geteuid()):
+    if record.get("user") != str(os.geteuid()):
         fix = "Give the account the same uid on all nodes."
-        yield Finding("probe user", f"uid {found.get('user')} on {node}, {os.geteuid()} here", fix)
-    if found.get("shim") in ("126", "127"):
+        yield Finding("probe user", f"uid {record.get('user')} on {node}, {os.geteuid()} here", fix)
+    if record.get("shim") in ("126", "127"):
         fix = "Mount the shared folder without noexec on the nodes."
         yield Finding("probe shim", f"{node} cannot execute the shim in the shared folder", fix)
     else:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
-from fetchml.adapters.slurm.transports.token import make_token
+from fetchml.adapters.slurm.tokens import make_token
 from testbed import debian, slurm_accounting
 from testbed.patience import SECONDS
 from testbed.slurm_accounting import Database

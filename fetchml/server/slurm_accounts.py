@@ -5,12 +5,16 @@ import pwd
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from fetchml.adapters.slurm.accounts import account, run_as
-from fetchml.adapters.slurm.accounts.account import Account, Accounts, NoSuchAccount
-from fetchml.adapters.slurm.accounts.owners import AccountOwners
-from fetchml.adapters.slurm.accounts.run_as import RunAs
-from fetchml.adapters.slurm.transports.token import Tokens
-from fetchml.adapters.slurm.transports.transport import CALL_SECONDS
+from fetchml.adapters.slurm.accounts import (
+    Account,
+    AccountOwners,
+    Accounts,
+    NoSuchAccount,
+    look_up,
+)
+from fetchml.adapters.slurm.commands import RunAs, by_ids, by_ssh, by_sudo
+from fetchml.adapters.slurm.tokens import Tokens
+from fetchml.adapters.slurm.transport import CALL_SECONDS
 from fetchml.config.settings import SlurmSettings
 from fetchml.files.task_users import FileOwners
 from fetchml.ports.launcher import Owner
@@ -38,7 +42,7 @@ def accounts_of(slurm: SlurmSettings) -> Accounts:
                 raise CannotStart(f"[slurm.users.{user}] token_file needs user, whose token it is")
             continue
         try:
-            by_user[user] = account.find(given[USER])
+            by_user[user] = look_up(given[USER])
         except NoSuchAccount as error:
             raise CannotStart(
                 f"[slurm.users.{user}] user: {error}. Name an account that this host and all "
@@ -84,11 +88,11 @@ def ways_of(slurm: SlurmSettings) -> dict[str, RunAs]:
 
 def _way(slurm: SlurmSettings, of: Account) -> RunAs:
     if slurm.become == "ssh" and slurm.ssh is not None:
-        return run_as.by_ssh(of, slurm.ssh, CALL_SECONDS)
+        return by_ssh(of, slurm.ssh, CALL_SECONDS)
     is_root = os.geteuid() == 0 and slurm.ssh is None
     if slurm.become == "setuid" or (slurm.become == "auto" and is_root):
-        return run_as.by_ids(of)
-    return run_as.by_sudo(of)
+        return by_ids(of)
+    return by_sudo(of)
 
 
 def tokens_of(slurm: SlurmSettings) -> dict[str, Tokens]:

@@ -5,15 +5,14 @@ import pwd
 import shutil
 from functools import partial
 
-from fetchml.adapters.node_relays.way import HIGHEST_PORT, LOWEST_PORT
+from fetchml.adapters.node_relays.connection import HIGHEST_PORT, LOWEST_PORT
+from fetchml.adapters.slurm.commands import CliTransport, SshHost
 from fetchml.adapters.slurm.containers import Containers
-from fetchml.adapters.slurm.job_parameters import Parameters
+from fetchml.adapters.slurm.job_requests import Parameters
 from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
-from fetchml.adapters.slurm.transports.commands import CliTransport
-from fetchml.adapters.slurm.transports.remote import SshHost
-from fetchml.adapters.slurm.transports.rest import RestTransport
-from fetchml.adapters.slurm.transports.token import Tokens
-from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, SlurmTransport
+from fetchml.adapters.slurm.rest import RestTransport
+from fetchml.adapters.slurm.tokens import Tokens
+from fetchml.adapters.slurm.transport import CALL_SECONDS, SlurmTransport
 from fetchml.config.settings import Settings, SlurmSettings
 from fetchml.core.requests import slurm as rules
 from fetchml.core.requests.submission import field_fault

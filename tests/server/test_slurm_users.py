@@ -19,7 +19,7 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from fetchml.adapters.slurm.transports.token import make_token
+from fetchml.adapters.slurm.tokens import make_token
 from fetchml.config.loader import load
 from fetchml.core.model import Role
 from fetchml.ops.checks import cluster
@@ -340,7 +340,7 @@ def test_doctor_asks_slurm_as_each_account(site: Site, shared: Path, tmp_path: P
     }
     found = findings(tmp_path, variables)
     assert not found["cluster users"]["ok"]
-    assert f"it can't be asked as {site.bob.name}: " in found["cluster users"]["says"]
+    assert f"Slurm cannot be asked as {site.bob.name}: " in found["cluster users"]["says"]
     assert site.ada.name not in found["cluster users"]["says"]
     assert "tasks run as root" in found["cluster user"]["says"]
     assert "operator" in found["cluster jobs"]["advice"]

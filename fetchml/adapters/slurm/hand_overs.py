@@ -2,49 +2,116 @@
 
 While one group is written to the shared folder and submitted, the next attempts gather. Those of a
 group whose jobs are alike are submitted as one array: one request to Slurm, which keeps one entry
-for all of them until they start. A task of an array is a job like any other. It is known by the
-array's name, which is unique, and its index; both are on the shared disk before the array is
+for all of them until they start. A task of an array is a job like any other, identified by the
+array's name, which is unique, and its index. Both are on the shared disk before the array is
 submitted (see array_records.py). Attempts whose array is refused are submitted one by one.
 """
 
 import asyncio
 import logging
 import secrets
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from msgspec.structs import replace
 
-from fetchml.adapters.slurm.array_records import ArrayRecords
-from fetchml.adapters.slurm.attempt_writer import ArrayWrite, AttemptWriter, HandOver, Written
-from fetchml.adapters.slurm.follower import Follower
+from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm.accounts import Accounts
+from fetchml.adapters.slurm.array_records import ArrayRecords, Attempt
+from fetchml.adapters.slurm.containers import Containers
+from fetchml.adapters.slurm.follower import Followed, Follower
+from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import Submission, task_name
+from fetchml.adapters.slurm.job_requests import array_script
 from fetchml.adapters.slurm.submits import AGAIN_SECONDS, Submits
-from fetchml.adapters.slurm.transports import job_scripts
-from fetchml.adapters.slurm.transports.transport import Refused
+from fetchml.adapters.slurm.transport import Refused
+from fetchml.files.own_file import sync_file
 from fetchml.files.shared_disk import SharedDisk
+from fetchml.ports.launcher import LaunchSpec
 from fetchml.system import failpoints
 from fetchml.system.background import BackgroundWork
+
+log = logging.getLogger(__name__)
 
 GROUPS_AT_ONCE = 2
 MOST_IN_GROUP = 64
 """Attempts of a group, and tasks of an array. Slurm's own limit of an array's indexes
 (MaxArraySize) is 1001 where a site has set none."""
 LEAST_IN_ARRAY = 2
-WRITTEN_AT_ONCE = 4
-"""Attempts of a group that one call of a thread writes. While jobs run, a disk is busy with their
-records, and each new file may wait for its journal: files of several threads wait together."""
 WRITES_AT_ONCE = 8
-"""Such calls at the same time: some threads of the shared disk are left for the records of ends."""
+"""Attempts that are written at the same time: some threads of the shared disk are left for the
+records of ends. While jobs run, each new file may wait for the disk's journal, many together."""
 
-log = logging.getLogger(__name__)
+
+@dataclass(eq=False)
+class HandOver:
+    """An attempt that is being handed over."""
+
+    run: LaunchSpec
+    followed: Followed
+    submission: Submission
+    was_in_array: bool = False
+    """Whether an array's file names it, which an earlier server wrote: it may have a job."""
+    written: asyncio.Future[bool | None] = field(default_factory=asyncio.Future)
+    """Whether it was prepared before; `None` if it is claimed. Done when its array was submitted,
+    if it has one."""
+    search: bool = False
+    """Whether the failed array submit may have created a job."""
+
+    @property
+    def attempt(self) -> Attempt:
+        return self.run.task_id, self.run.attempt
+
+
+Written = bool | Exception | None
+"""Whether an attempt was prepared before; `None` if it is claimed; or what failed."""
+
+
+class AttemptWriter:
+    """Writes the files of attempts. Used in threads."""
+
+    def __init__(
+        self,
+        health: ClusterHealth,
+        containers: Containers | None,
+        accounts: Accounts,
+        shared_dir: Path,
+    ) -> None:
+        self._health = health
+        self._containers = containers
+        self._accounts = accounts
+        self._shared_dir = shared_dir
+
+    def write(self, one: HandOver, *, synced: bool) -> bool | None:
+        """Return whether the attempt was prepared before; `None` if it is claimed. `synced`:
+        whether its file is on the disk on return. Raises OSError, also if another disk is mounted
+        there now; PrepareError."""
+        self._health.require_same()
+        folder = one.run.folder
+        # Without a start file nothing but the server can have claimed it.
+        has_begun = start_files.has_begun(folder)
+        if has_begun:
+            if start_files.read(folder).is_claimed:
+                return None
+            if start_files.was_prepared(folder):
+                # An earlier server may have come no further.
+                self._accounts.admit(one.run, self._shared_dir)
+                sync_file(folder / start_files.START)  # One of an array was not.
+                return True
+        shims, containers = self._health.shims, self._containers
+        start_files.write(
+            one.run, shims, one.submission, containers, synced=synced, replaces=has_begun
+        )
+        self._accounts.admit(one.run, self._shared_dir)
+        return one.was_in_array
 
 
 class HandOvers:
-    """Used from one event loop."""
+    """Prepares attempts in groups. Used from one event loop."""
 
     def __init__(
         self,
@@ -109,13 +176,11 @@ class HandOvers:
     async def _hand_over(self, group: list[HandOver]) -> None:
         arrays = self._plan(group)
         results = await self._write(group, arrays)
-        # The rest was too slow to write, and is in no array yet.
-        self._waiting.extendleft(one for one in reversed(group) if one not in results)
         for name, array in arrays.items():
             fresh = {
                 n: one
                 for n, one in array.items()
-                if results.get(one, True) is False and not one.written.done()
+                if results[one] is False and not one.written.done()
             }
             self._records.add({one.attempt: task_name(name, n) for n, one in fresh.items()})
             if len(fresh) >= LEAST_IN_ARRAY:
@@ -134,36 +199,30 @@ class HandOvers:
         self, group: list[HandOver], arrays: Mapping[str, Mapping[int, HandOver]]
     ) -> dict[HandOver, Written]:
         """Write a group to the shared folder, then the files of its arrays. Return what became of
-        each attempt that there was time for."""
-        in_arrays = {one.attempt for array in arrays.values() for one in array.values()}
+        each attempt."""
+        in_arrays = {one for array in arrays.values() for one in array.values()}
         results: dict[HandOver, Written] = {}
 
-        async def write(part: list[HandOver]) -> None:
-            given_up = threading.Event()
-            writing = partial(self._writer.write, part, in_arrays, given_up.is_set)
+        async def write(one: HandOver) -> None:
             try:
                 async with self._writes:
-                    written = await self._disk(writing)
-                results.update(zip(part, written, strict=False))
+                    writing = partial(self._writer.write, one, synced=one not in in_arrays)
+                    results[one] = await self._disk(writing)
             except Exception as error:  # noqa: BLE001 - it is for the callers
-                given_up.set()
-                results.update(dict.fromkeys(part, error))
+                results[one] = error
 
-        await asyncio.gather(
-            *(write(group[n : n + WRITTEN_AT_ONCE]) for n in range(0, len(group), WRITTEN_AT_ONCE))
-        )
+        await asyncio.gather(*map(write, group))
         for name, array in arrays.items():
-            new = {n: one for n, one in array.items() if results.get(one, True) is False}
+            new = {n: one for n, one in array.items() if results[one] is False}
             if not new:
                 continue
-            writing = ArrayWrite(self._records, name, {n: one.attempt for n, one in new.items()})
+            attempts = {n: one.attempt for n, one in new.items()}
             try:
-                await self._disk(writing)
+                await self._disk(partial(self._records.write, name, attempts))
             except OSError as error:
                 results.update(dict.fromkeys(new.values(), error))
-                if writing.give_up():
-                    with suppress(OSError):  # It is removed with its attempts at the latest.
-                        await self._disk(writing.take_back)
+                with suppress(OSError):  # Else the next server removes it.
+                    await self._records.remove(name)
         return results
 
     def _plan(self, group: list[HandOver]) -> dict[str, dict[int, HandOver]]:
@@ -196,7 +255,7 @@ class HandOvers:
         submission = replace(
             first.submission,
             name=name,
-            script=job_scripts.array_script({n: one.run.folder for n, one in array.items()}),
+            script=array_script({n: one.run.folder for n, one in array.items()}),
             folder=str(first.run.folder.parents[2]),
             array_task="",
             indexes=",".join(map(str, array)),

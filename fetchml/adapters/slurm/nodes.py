@@ -1,10 +1,18 @@
 """Nodes as Slurm reports them, over REST and by `scontrol show node`."""
 
+import asyncio
+import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from fetchml.adapters.slurm.transport import SlurmAway
 from fetchml.ports.cluster import Node
+from fetchml.system.background import BackgroundWork
+
+log = logging.getLogger(__name__)
 
 _NO_WORK = frozenset(
     [
@@ -38,94 +46,71 @@ def takes_work(state: Iterable[str]) -> bool:
     return not {word.strip("*~#!%$@^-+") for word in state} & _NO_WORK
 
 
-def of_rest(each: Mapping[str, Any]) -> Node:
-    """One entry of `/nodes/`."""
-    partitions = each.get("partitions") or ()
-    return _node(
-        str(each.get("name") or ""),
-        _state(each.get("state")),
-        reason=str(each.get("reason") or ""),
-        reason_by=str(each.get("reason_set_by_user") or ""),
-        cpu=_whole(each.get("cpus")),
-        cpu_used=_whole(each.get("alloc_cpus")),
-        memory_mb=_whole(each.get("real_memory")),
-        memory_used_mb=_whole(each.get("alloc_memory")),
-        gres=str(each.get("gres") or ""),
-        gres_used=str(each.get("gres_used") or ""),
+def of_rest(entry: Mapping[str, Any]) -> Node:
+    """Convert an entry of `/nodes/`."""
+    state, partitions = _state(entry.get("state")), entry.get("partitions") or ()
+    is_usable = takes_work(state)
+    count, kind, _ = _gpus(str(entry.get("gres") or ""))
+    used, _, indexes = _gpus(str(entry.get("gres_used") or ""))
+    reason = str(entry.get("reason") or "")
+    reason = "".join(c if c.isprintable() else " " for c in reason)[:_REASON_CHARACTERS].strip()
+    address = str(entry.get("address") or "")
+    return Node(
+        str(entry.get("name") or ""),
+        tuple(word.upper() for word in state),
+        is_usable,
+        reason=None if is_usable else reason or None,
+        reason_by=None if is_usable else str(entry.get("reason_set_by_user") or "") or None,
+        cpu=_whole(entry.get("cpus")),
+        cpu_used=_whole(entry.get("alloc_cpus")),
+        memory_mb=_whole(entry.get("real_memory")),
+        memory_used_mb=_whole(entry.get("alloc_memory")),
+        gpu=count,
+        gpu_used=min(used, count),
+        gpu_indexes_used=indexes
+        if indexes is None
+        else tuple(sorted(n for n in indexes if n < count)),
+        gpu_name=kind,
         partitions=tuple(map(str, partitions)) if isinstance(partitions, list) else (),
-        address=str(each.get("address") or ""),
+        address=address if _ADDRESS.fullmatch(address) else "",
     )
 
 
+_REST_NAMES = {
+    "name": "NodeName",
+    "cpus": "CPUTot",
+    "alloc_cpus": "CPUAlloc",
+    "real_memory": "RealMemory",
+    "alloc_memory": "AllocMem",
+    "gres": "Gres",
+    "gres_used": "GresUsed",
+    "address": "NodeAddr",
+}
+"""Fields of slurmrestd, with scontrol's name for each."""
+
+
 def of_scontrol(text: str) -> list[Node]:
-    """All nodes of `scontrol show node -d --oneliner`."""
+    """Convert the output of `scontrol show node -d --oneliner`."""
     return [_of_line(line) for line in text.split("\n") if line.startswith("NodeName=")]
 
 
 def _of_line(line: str) -> Node:
     # The reason is last, and free text.
     line, _, reason = line.partition(" Reason=")
-    found = dict(_words(line))
-    written = _WRITTEN_BY.match(reason.rstrip())
-    return _node(
-        found.get("NodeName", ""),
-        tuple(found.get("State", "UNKNOWN").upper().split("+")),
-        reason=written[1] if written else "",
-        reason_by=(written[2] or "") if written else "",
-        cpu=_whole(found.get("CPUTot")),
-        cpu_used=_whole(found.get("CPUAlloc")),
-        memory_mb=_whole(found.get("RealMemory")),
-        memory_used_mb=_whole(found.get("AllocMem")),
-        gres=found.get("Gres", ""),
-        gres_used=found.get("GresUsed", ""),
-        partitions=tuple(filter(None, found.get("Partitions", "").split(","))),
-        address=found.get("NodeAddr", ""),
-    )
+    words = dict(_words(line))
+    entry: dict[str, Any] = {name: words.get(word) for name, word in _REST_NAMES.items()}
+    entry["state"] = words.get("State", "UNKNOWN").split("+")
+    entry["partitions"] = list(filter(None, words.get("Partitions", "").split(",")))
+    if written := _WRITTEN_BY.match(reason.rstrip()):
+        entry["reason"], entry["reason_set_by_user"] = written.groups()
+    return of_rest(entry)
 
 
 def _words(line: str) -> Iterator[tuple[str, str]]:
-    places = list(_WORD.finditer(line))
-    for place, following in zip(places, [*places[1:], None], strict=True):
-        value = line[place.end() : following.start() if following else len(line)].strip()
-        yield place[1], "" if value in _NONE else value
-
-
-def _node(
-    name: str,
-    state: tuple[str, ...],
-    *,
-    reason: str,
-    reason_by: str,
-    cpu: int,
-    cpu_used: int,
-    memory_mb: int,
-    memory_used_mb: int,
-    gres: str,
-    gres_used: str,
-    partitions: tuple[str, ...],
-    address: str,
-) -> Node:
-    is_usable = takes_work(state)
-    count, kind, _ = _gpus(gres)
-    used, _, indexes = _gpus(gres_used)
-    reason = "".join(c if c.isprintable() else " " for c in reason)[:_REASON_CHARACTERS].strip()
-    return Node(
-        name,
-        tuple(word.upper() for word in state),
-        is_usable,
-        None if is_usable else reason or None,
-        None if is_usable else reason_by or None,
-        cpu,
-        cpu_used,
-        memory_mb,
-        memory_used_mb,
-        count,
-        min(used, count),
-        indexes if indexes is None else tuple(sorted(n for n in indexes if n < count)),
-        kind,
-        partitions,
-        address if _ADDRESS.fullmatch(address) else "",
-    )
+    words = list(_WORD.finditer(line))
+    for word, following in zip(words, [*words[1:], None], strict=True):
+        value = line[word.end() : following.start() if following else len(line)].strip()
+        yield word[1], "" if value in _NONE else value
 
 
 def _gpus(gres: str) -> tuple[int, str, frozenset[int] | None]:
@@ -150,13 +135,13 @@ def _gpus(gres: str) -> tuple[int, str, frozenset[int] | None]:
 
 def numbers(text: str) -> frozenset[int]:
     """Return the numbers of `0-1,3`. What is no number is left out."""
-    found: set[int] = set()
+    indexes: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
         if first.isdecimal() and (last or first).isdecimal():
             end = min(int((last or first)[:6]), _MOST_GPUS)
-            found.update(range(min(int(first[:6]), end + 1), end + 1))
-    return frozenset(found)
+            indexes.update(range(min(int(first[:6]), end + 1), end + 1))
+    return frozenset(indexes)
 
 
 def _state(value: object) -> tuple[str, ...]:
@@ -173,3 +158,86 @@ def _whole(value: object) -> int:
     if isinstance(value, str):
         return int(value[:12]) if value.isdecimal() else 0
     return value if isinstance(value, int) and value > 0 else 0
+
+
+IDLE_SECONDS = 30.0
+"""Interval of the requests while no caller asks."""
+FRESH_SECONDS = 2.0
+"""Age at which a reply is requested again once a caller asks."""
+SHARE = 50
+"""A request that takes long is repeated after this many times as long."""
+_SILENT = ("DOWN", "NOT_RESPONDING")
+
+
+class NodeWatch:
+    """Requests the cluster's nodes: rarely by itself, soon after a caller asked. Used from one
+    event loop."""
+
+    def __init__(
+        self,
+        request: Callable[[], Awaitable[list[Node]]],
+        *,
+        answers: asyncio.Event,
+        fresh_seconds: float = FRESH_SECONDS,
+    ) -> None:
+        """`request`: raises SlurmAway. `answers`: set while Slurm answers."""
+        self._fresh_seconds = fresh_seconds
+        self._request = request
+        self._answers = answers
+        self._nodes: tuple[Node, ...] = ()
+        self._wanted = asyncio.Event()
+        self._background = BackgroundWork()
+
+    @property
+    def workers(self) -> int:
+        """Number of nodes that take work."""
+        return sum(node.takes_work for node in self.nodes())
+
+    async def open(self) -> None:
+        """Request the nodes once, and again at intervals until `close`."""
+        pause = await self._refresh() if self._answers.is_set() else 0.0
+        self._background.start(self._repeat(pause))
+
+    async def close(self) -> None:
+        await self._background.cancel()
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the nodes as last reported, by name, and request them again soon."""
+        self._wanted.set()
+        return self._nodes
+
+    def address(self, name: str) -> str | None:
+        """Return the address of a node; `None`, and a request soon, if it was not reported."""
+        for node in self._nodes:
+            if node.name == name and node.address:
+                return node.address
+        self._wanted.set()
+        return None
+
+    def is_silent(self, name: str) -> bool:
+        """Whether Slurm last reported that a node does not respond. Requests the nodes soon."""
+        self._wanted.set()
+        states = [node.state for node in self._nodes if node.name == name]
+        return any(word.startswith(_SILENT) or word.endswith("*") for word in sum(states, ()))
+
+    async def _repeat(self, pause: float) -> None:
+        while True:
+            await asyncio.sleep(pause)
+            if pause:  # Else there was no reply yet.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, IDLE_SECONDS - pause)):
+                        await self._wanted.wait()
+            await self._answers.wait()
+            pause = await self._refresh()
+
+    async def _refresh(self) -> float:
+        """Return the seconds until the next request may begin."""
+        self._wanted.clear()
+        began = time.monotonic()
+        try:
+            self._nodes = tuple(sorted(await self._request(), key=lambda node: node.name))
+        except SlurmAway as error:
+            log.info("Slurm did not report its nodes: %s", error)
+        except Exception:
+            log.exception("invalid reply of Slurm about its nodes")
+        return max(self._fresh_seconds, SHARE * (time.monotonic() - began))

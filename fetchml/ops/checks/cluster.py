@@ -16,11 +16,11 @@ from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
 
-from fetchml.adapters.slurm.accounts import folders
-from fetchml.adapters.slurm.accounts.account import Account
+from fetchml.adapters.slurm import access_lists
+from fetchml.adapters.slurm.accounts import Account
 from fetchml.adapters.slurm.health import check_shared
 from fetchml.adapters.slurm.job import Submission
-from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings, SlurmSettings
 from fetchml.core.requests.slurm import value_fault
 from fetchml.files.own_file import read_own
@@ -388,7 +388,7 @@ def probe_users(settings: Settings) -> Iterator[Finding]:
         return
     folder = shared / f"probe-{secrets.token_hex(8)}"
     try:
-        folders.let_all_pass(shared)
+        access_lists.let_all_pass(shared)
         folder.mkdir(mode=0o700)
         try:
             os.chown(folder, *account.owner)
@@ -494,7 +494,7 @@ def _asked(names: Sequence[str], faults: list[str]) -> Finding:
 def _users_files(shared: Path, accounts: Sequence[Account]) -> Finding:
     name = "users' files"
     try:
-        if not folders.supports_lists(shared):
+        if not access_lists.are_supported(shared):
             fix = "Use a file system with POSIX access lists (ACLs), or give no user an account."
             return Finding(name, f"{shared} has no access lists", fix)
     except OSError as error:

@@ -1,7 +1,7 @@
 """A job on a node that checks what tasks need there. Only on request: it takes the cluster's time.
 
-The job writes its findings into a folder of its own below the shared folder; the same folder holds
-a word that only this server has, so that another folder under the same path is noticed.
+The job writes its findings into a folder of its own below the shared folder. A random word in that
+folder shows whether the node has the same file system there.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
-from fetchml.adapters.node_relays.way import reason_of, way_to
+from fetchml.adapters.node_relays.connection import connector_to, reason_of
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.job import Job, Submission
-from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings
 from fetchml.ports.task_environment import DEFAULT_PATH
 from fetchml.server.cannot_start import CannotStart
@@ -49,7 +49,7 @@ cd {folder} || exit 3
     while kill -0 $! 2>/dev/null && [ ! -e port ]; do sleep 0.1; done
     echo "port=$(cat port 2>/dev/null)"
 }} >draft
-mv draft found
+mv draft record
 wait
 """
 _VERSIONS = {
@@ -120,14 +120,14 @@ def _run(
         constraint=slurm.constraint,
     )
     try:
-        last, seen_at, reached = asyncio.run(_submit(transport, job, folder / "found", word))
+        last, seen_at, reached = asyncio.run(_submit(transport, job, folder / "record", word))
     except Refused as error:
-        yield Finding("probe", f"Slurm refuses the job: {error}", "Correct the [slurm] settings.")
+        yield Finding("probe", f"Slurm refuses the job: {error}", "Fix the [slurm] settings.")
         return
     except SlurmAway as error:
         yield Finding("probe", str(error), "Check slurmctld (scontrol ping) and slurmrestd.")
         return
-    record = _record(folder / "found")
+    record = _record(folder / "record")
     if not record:
         yield _without_record(last, start_files.output_end(folder))
         return
@@ -174,12 +174,12 @@ async def _reach(transport: SlurmTransport, record: Mapping[str, str], word: str
     port = record.get("port", "")
     named = [each for each in await transport.nodes() if each.name == record.get("node")]
     if not port.isdecimal() or not named or not named[0].address:
-        return "its address or port is unknown"
+        return "the node's address or port is missing"
     where = f"{named[0].address} port {int(port[:5])}"
     try:
         async with asyncio.timeout(_REACH_SECONDS):
-            way = await way_to(named[0].address, int(port[:5]), None)
-            connection = await way.connect()
+            connector = await connector_to(named[0].address, int(port[:5]), None)
+            connection = await connector.connect()
             with connection:
                 reply = await asyncio.get_running_loop().sock_recv(connection, len(word))
     except OSError as error:  # TimeoutError is one.
@@ -188,20 +188,20 @@ async def _reach(transport: SlurmTransport, record: Mapping[str, str], word: str
 
 
 def _reached(record: Mapping[str, str], why: str, ports: str) -> Finding:
-    """Return the finding about the connection from the server to the node."""
+    """Return the finding about connections from the server to the node."""
     node, name = record.get("node") or "a node", "probe port"
     if not record.get("python"):
         return Finding(name, f"not tried: no python3 on {node}")
     if not record.get("port"):
         fix = "Give [slurm] relay_ports more ports, or install python3 3.8 or later with OpenSSL."
-        return Finding(name, f"{node} can't listen on a port of {ports}", fix)
+        return Finding(name, f"{node} cannot listen on a port of {ports}", fix)
     if not why:
         return Finding(name, f"this host reaches port {record['port']} of {node}")
     advice = (
         "Jupyter services, fetchml exec, the shell and ports of tasks need it: let this host "
         "connect to the ports of [slurm] relay_ports on the nodes."
     )
-    return Finding(name, f"this host can't reach {node} at {why}", advice=advice)
+    return Finding(name, f"this host cannot reach {node} at {why}", advice=advice)
 
 
 def _record(path: Path) -> Mapping[str, str]:
@@ -218,7 +218,7 @@ def _without_record(job: Job | None, output: str) -> Finding:
     if job is not None and job.is_pending:
         return Finding(
             "probe",
-            f"the job did not start in {PROBE_SECONDS} s ({job.reason}), and was cancelled",
+            f"the job, cancelled now, did not start within {PROBE_SECONDS} s ({job.reason})",
             advice="Run the probe again when a node is free.",
         )
     state = "is unknown to Slurm" if job is None else f"ended as {job.ended_as} on {job.nodes}"
@@ -264,6 +264,6 @@ def _findings(record: Mapping[str, str], word: str, seen_at: float) -> Iterator[
         yield Finding("probe user", f"uid {record.get('user')} on {node}, {os.geteuid()} here", fix)
     if record.get("shim") in ("126", "127"):
         fix = "Mount the shared folder without noexec on the nodes."
-        yield Finding("probe shim", f"{node} can't execute the shim in the shared folder", fix)
+        yield Finding("probe shim", f"{node} cannot execute the shim in the shared folder", fix)
     else:
         yield Finding("probe shim", f"{node} executes the shim")

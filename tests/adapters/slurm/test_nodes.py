@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from fetchml.adapters.slurm import nodes
-from fetchml.adapters.slurm.node_watch import NodeWatch
-from fetchml.adapters.slurm.transports.transport import SlurmAway
+from fetchml.adapters.slurm.nodes import NodeWatch
+from fetchml.adapters.slurm.transport import SlurmAway
 from fetchml.ports.cluster import Node
 from tests.support.waiting import eventually
 

@@ -5,11 +5,11 @@ import asyncio
 import msgspec
 import pytest
 
+from fetchml.adapters.slurm import commands
 from fetchml.adapters.slurm.job import ArrayTask, Job, PendingJob, indexes_in
 from fetchml.adapters.slurm.queue_watch import QueueWatch, positions
-from fetchml.adapters.slurm.transports import commands
-from fetchml.adapters.slurm.transports.rest_replies import QUEUE, pending_in
-from fetchml.adapters.slurm.transports.transport import SlurmAway
+from fetchml.adapters.slurm.rest import QUEUE, pending_in
+from fetchml.adapters.slurm.transport import SlurmAway
 from tests.support.waiting import until_true
 
 

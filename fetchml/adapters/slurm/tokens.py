@@ -1,0 +1,91 @@
+"""Tokens for slurmrestd: read from a file that the site keeps fresh, or made with its key."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from fetchml.adapters.slurm.transport import away
+
+VALID_SECONDS = 1800
+RENEW_SECONDS = 900
+
+
+class Tokens:
+    """Exactly one of `token_file` and `key_file` is used."""
+
+    def __init__(self, user: str, token_file: Path | None, key_file: Path | None) -> None:
+        self._user = user
+        self._token_file = token_file
+        self._key_file = key_file
+        self._made = ""
+        self._made_at = float("-inf")
+
+    def current(self) -> str:
+        """Return a valid token. Raises OSError, ValueError."""
+        if self._token_file is not None:
+            # A site's job replaces the file; it may hold `SLURM_JWT=…` as scontrol prints it.
+            token = self._token_file.read_text().strip().removeprefix("SLURM_JWT=")
+            if not token or any(c.isspace() for c in token):
+                raise ValueError(f"{self._token_file} holds no token")
+            return token
+        if self._key_file is None:
+            raise ValueError("set [slurm] token_file or jwt_key")
+        now = time.monotonic()
+        if now - self._made_at > RENEW_SECONDS:
+            self._made = make_token(self._key_file.read_bytes(), self._user, int(time.time()))
+            self._made_at = now
+        return self._made
+
+    def forget(self) -> None:
+        """Make a new token next time: Slurm refused this one."""
+        self._made_at = float("-inf")
+
+
+def make_token(key: bytes, user: str, now: int, seconds: int = VALID_SECONDS) -> str:
+    """Return a JSON Web Token (HS256) as slurmctld accepts it."""
+    header = _encode(b'{"alg":"HS256","typ":"JWT"}')
+    claims = {"iat": now, "exp": now + seconds, "sun": user}
+    message = header + b"." + _encode(json.dumps(claims).encode())
+    signature = hmac.new(key, message, hashlib.sha256).digest()
+    return (message + b"." + _encode(signature)).decode()
+
+
+def _encode(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+class Identities:
+    """The server's own account, and those of users. Their names are those of Slurm's users."""
+
+    def __init__(self, own: str, tokens: Tokens, others: Mapping[str, Tokens]) -> None:
+        self._own = own
+        self._tokens = tokens
+        self._others = others
+
+    def headers(self, user: str) -> dict[str, str]:
+        """Return the headers of a request. `user`: empty for the server's own account. Raises
+        SlurmAway."""
+        try:
+            return {
+                "X-SLURM-USER-NAME": user or self._own,
+                "X-SLURM-USER-TOKEN": self._of(user).current(),
+            }
+        except (OSError, ValueError, KeyError) as error:
+            raise away(user, f"no token for slurmrestd: {_reason(error)}") from error
+
+    def forget(self, user: str) -> None:
+        """Make a new token next time, where the server makes them: Slurm refused this one."""
+        if not user or user in self._others:
+            self._of(user).forget()
+
+    def _of(self, user: str) -> Tokens:
+        return self._others[user] if user else self._tokens
+
+
+def _reason(error: Exception) -> str:
+    """Return the cause without the paths of the server's files: users see it."""
+    return (error.strerror if isinstance(error, OSError) else "it has none") or str(error)

@@ -23,9 +23,9 @@ def _root(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"users": {"ada": {"user": "-u root"}}}, r"users\.ada\] user: '-u root' can't be"),
-        ({"users": {"ada": {"user": "#0"}}}, "'#0' can't be the name of an account"),
-        ({"users": {"ada": {"user": "no-such-user"}}}, "this host has no account no-such-user"),
+        ({"users": {"ada": {"user": "-u root"}}}, r"users\.ada\] user: invalid account"),
+        ({"users": {"ada": {"user": "#0"}}}, "invalid account name '#0'"),
+        ({"users": {"ada": {"user": "no-such-user"}}}, "account no-such-user not found"),
         ({"users": {"ada": {"token_file": "/t"}}}, "token_file needs user"),
         ({"users": NOBODY, "become": "ssh"}, "set .slurm. ssh"),
         ({"users": NOBODY, "become": "setuid", "ssh": "login1"}, "on the host of ssh"),

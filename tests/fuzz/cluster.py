@@ -5,7 +5,6 @@ import json
 import socket
 import ssl
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -17,7 +16,7 @@ from fetchml.adapters.jupyter.client import RECORD, read_port
 from fetchml.adapters.node_relays.connection import HIGHEST_PORT, LOWEST_PORT
 from fetchml.adapters.slurm import commands, nodes
 from fetchml.adapters.slurm.job import ArrayTask, Submission
-from fetchml.adapters.slurm.rest import RestTransport, reply_of
+from fetchml.adapters.slurm.rest import R, RestTransport, read
 from fetchml.adapters.slurm.tokens import Tokens
 from fetchml.adapters.slurm.transport import Refused, Signal, SlurmAway, TryAgain
 from fetchml.auth.pinned_certificate import SECRET_BYTES, certificate_of
@@ -82,14 +81,9 @@ class _Replies(RestTransport):
         self._body = body
 
     async def _call(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        decode: Callable[[bytes], Any] = json.loads,
-        user: str = "",
-    ) -> tuple[int, Any]:
-        return self._status, reply_of(self._status, self._body, decode)
+        self, method: str, path: str, kind: type[R], body: object = None, user: str = ""
+    ) -> tuple[int, R]:
+        return self._status, read(self._status, self._body, kind)
 
 
 def slurmrestd(data: bytes) -> None:
@@ -190,7 +184,7 @@ JOB = {
     "time_limit": {"set": True, "number": 5},
 }
 REPLIES = [
-    {"jobs": [JOB, {**JOB, "array_task_id": None}], "pings": [{"pinged": "UP"}], "job_id": 7},
+    {"jobs": [JOB, {**JOB, "array_task_id": {}}], "pings": [{"pinged": "UP"}], "job_id": 7},
     {"jobs": [{"job_id": "7_2", "state": ["PENDING"]}], "pings": [{"pinged": "UP"}]},
     {"errors": [{"error_number": 2017, "error": "x"}], "status": [{"error": {"code": 2020}}]},
     {"pings": [{"pinged": "UP"}], "nodes": [{"name": "g1", "state": ["IDLE"], "gres": "gpu:a:2"}]},

@@ -244,9 +244,9 @@ async def _ask(link: JupyterLink) -> None:
         "port=5000\n" + 100_000 * "x",
     ],
 )
-def test_spoilt_record_is_none(tmp_path: Path, text: str) -> None:
+def test_invalid_record(tmp_path: Path, text: str) -> None:
     (tmp_path / client.RECORD).write_text(text)
-    with pytest.raises(OSError, match="spoilt"):
+    with pytest.raises(OSError, match="record of its port is invalid"):
         read_port(tmp_path)
 
 

@@ -4,9 +4,11 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+
+import msgspec
 
 from fetchml.adapters.slurm.transport import SlurmAway
 from fetchml.ports.cluster import Node
@@ -46,47 +48,47 @@ def takes_work(state: Iterable[str]) -> bool:
     return not {word.strip("*~#!%$@^-+") for word in state} & _NO_WORK
 
 
-def of_rest(entry: Mapping[str, Any]) -> Node:
-    """Convert an entry of `/nodes/`."""
-    state, partitions = _state(entry.get("state")), entry.get("partitions") or ()
-    is_usable = takes_work(state)
-    count, kind, _ = _gpus(str(entry.get("gres") or ""))
-    used, _, indexes = _gpus(str(entry.get("gres_used") or ""))
-    reason = str(entry.get("reason") or "")
-    reason = "".join(c if c.isprintable() else " " for c in reason)[:_REASON_CHARACTERS].strip()
-    address = str(entry.get("address") or "")
-    return Node(
-        str(entry.get("name") or ""),
-        tuple(word.upper() for word in state),
-        is_usable,
-        reason=None if is_usable else reason or None,
-        reason_by=None if is_usable else str(entry.get("reason_set_by_user") or "") or None,
-        cpu=_whole(entry.get("cpus")),
-        cpu_used=_whole(entry.get("alloc_cpus")),
-        memory_mb=_whole(entry.get("real_memory")),
-        memory_used_mb=_whole(entry.get("alloc_memory")),
-        gpu=count,
-        gpu_used=min(used, count),
-        gpu_indexes_used=indexes
-        if indexes is None
-        else tuple(sorted(n for n in indexes if n < count)),
-        gpu_name=kind,
-        partitions=tuple(map(str, partitions)) if isinstance(partitions, list) else (),
-        address=address if _ADDRESS.fullmatch(address) else "",
-    )
+class NodeEntry(msgspec.Struct):
+    """A node by the fields of slurmrestd."""
 
+    name: str = ""
+    state: tuple[str, ...] = ()
+    reason: str = ""
+    reason_set_by_user: str = ""
+    cpus: int = 0
+    alloc_cpus: int = 0
+    real_memory: int = 0
+    alloc_memory: int = 0
+    gres: str = ""
+    gres_used: str = ""
+    partitions: tuple[str, ...] = ()
+    address: str = ""
 
-_REST_NAMES = {
-    "name": "NodeName",
-    "cpus": "CPUTot",
-    "alloc_cpus": "CPUAlloc",
-    "real_memory": "RealMemory",
-    "alloc_memory": "AllocMem",
-    "gres": "Gres",
-    "gres_used": "GresUsed",
-    "address": "NodeAddr",
-}
-"""Fields of slurmrestd, with scontrol's name for each."""
+    def node(self) -> Node:
+        state = tuple(word.upper() for word in self.state) or ("UNKNOWN",)
+        is_usable = takes_work(state)
+        count, kind, _ = _gpus(self.gres)
+        used, _, indexes = _gpus(self.gres_used)
+        reason = "".join(c if c.isprintable() else " " for c in self.reason)
+        return Node(
+            self.name,
+            state,
+            is_usable,
+            reason=None if is_usable else reason[:_REASON_CHARACTERS].strip() or None,
+            reason_by=None if is_usable else self.reason_set_by_user or None,
+            cpu=self.cpus,
+            cpu_used=self.alloc_cpus,
+            memory_mb=self.real_memory,
+            memory_used_mb=self.alloc_memory,
+            gpu=count,
+            gpu_used=min(used, count),
+            gpu_indexes_used=indexes
+            if indexes is None
+            else tuple(sorted(n for n in indexes if n < count)),
+            gpu_name=kind,
+            partitions=self.partitions,
+            address=self.address if _ADDRESS.fullmatch(self.address) else "",
+        )
 
 
 def of_scontrol(text: str) -> list[Node]:
@@ -97,13 +99,22 @@ def of_scontrol(text: str) -> list[Node]:
 def _of_line(line: str) -> Node:
     # The reason is last, and free text.
     line, _, reason = line.partition(" Reason=")
-    words = dict(_words(line))
-    entry: dict[str, Any] = {name: words.get(word) for name, word in _REST_NAMES.items()}
-    entry["state"] = words.get("State", "UNKNOWN").split("+")
-    entry["partitions"] = list(filter(None, words.get("Partitions", "").split(",")))
-    if written := _WRITTEN_BY.match(reason.rstrip()):
-        entry["reason"], entry["reason_set_by_user"] = written.groups()
-    return of_rest(entry)
+    words = defaultdict(str, _words(line))
+    written = _WRITTEN_BY.match(reason.rstrip())
+    return NodeEntry(
+        words["NodeName"],
+        tuple(filter(None, words["State"].split("+"))),
+        reason=written[1] if written else "",
+        reason_set_by_user=written[2] or "" if written else "",
+        cpus=_whole(words["CPUTot"]),
+        alloc_cpus=_whole(words["CPUAlloc"]),
+        real_memory=_whole(words["RealMemory"]),
+        alloc_memory=_whole(words["AllocMem"]),
+        gres=words["Gres"],
+        gres_used=words["GresUsed"],
+        partitions=tuple(filter(None, words["Partitions"].split(","))),
+        address=words["NodeAddr"],
+    ).node()
 
 
 def _words(line: str) -> Iterator[tuple[str, str]]:
@@ -144,20 +155,8 @@ def numbers(text: str) -> frozenset[int]:
     return frozenset(indexes)
 
 
-def _state(value: object) -> tuple[str, ...]:
-    """A list, and one word in older versions; what can't be read is no state that takes work."""
-    if isinstance(value, str) and value:
-        return (value,)
-    return tuple(map(str, value)) if isinstance(value, list) and value else ("UNKNOWN",)
-
-
-def _whole(value: object) -> int:
-    """A number that may be set, plain, or text."""
-    if isinstance(value, dict):
-        value = value.get("number") if value.get("set") else 0
-    if isinstance(value, str):
-        return int(value[:12]) if value.isdecimal() else 0
-    return value if isinstance(value, int) and value > 0 else 0
+def _whole(text: str) -> int:
+    return int(text[:12]) if text.isdecimal() else 0
 
 
 IDLE_SECONDS = 30.0

@@ -1,16 +1,14 @@
 """Slurm through slurmrestd."""
 
 import asyncio
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
 from msgspec.structs import replace
 
-from fetchml.adapters.slurm import nodes
 from fetchml.adapters.slurm.commands import CliTransport
 from fetchml.adapters.slurm.job import (
     NOT_QUEUED,
@@ -24,6 +22,7 @@ from fetchml.adapters.slurm.job import (
     number_of,
     task_name,
 )
+from fetchml.adapters.slurm.nodes import NodeEntry
 from fetchml.adapters.slurm.tokens import Identities, Tokens
 from fetchml.adapters.slurm.transport import (
     AWAY_CODES,
@@ -53,6 +52,166 @@ _MOST_BYTES = 256 << 20
 _TRY_AGAIN = 2020
 _NO_JOB = 2017
 _OVER_ALREADY = 2021
+
+
+class Number(msgspec.Struct, frozen=True):
+    """A number that may be unset."""
+
+    set: bool = False
+    number: int = 0
+
+    @property
+    def value(self) -> int | None:
+        return self.number if self.set else None
+
+
+class _Error(msgspec.Struct):
+    error_number: int = 0
+    error: str | None = None
+    description: str | None = None
+
+
+class Reply(msgspec.Struct):
+    """What is used of a reply. The subclasses are those to each request."""
+
+    errors: tuple[_Error, ...] = ()
+
+    @property
+    def error_numbers(self) -> set[int]:
+        return {each.error_number for each in self.errors}
+
+    @property
+    def message(self) -> str:
+        """Slurm's words for what went wrong; empty if there are none."""
+        words = (each.error or each.description for each in self.errors)
+        return "; ".join(dict.fromkeys(filter(None, words)))
+
+
+R = TypeVar("R", bound=Reply)
+
+
+class _Pinged(msgspec.Struct):
+    pinged: str = ""
+
+
+class _Release(msgspec.Struct, frozen=True):
+    release: str = "of unknown version"
+    cluster: str = ""
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    slurm: _Release = _Release()
+
+
+class _Ping(Reply):
+    pings: tuple[_Pinged, ...] = ()
+    meta: _Meta = _Meta()
+
+
+class _Submitted(Reply):
+    job_id: int = 0
+
+
+class _State(msgspec.Struct):
+    job_id: int | str = ""
+    """A text, with a part for an array's task."""
+    state: tuple[str, ...] = ()
+
+
+class _States(Reply):
+    """The list of all jobs of the cluster, which comes twice a second."""
+
+    jobs: tuple[_State, ...] = ()
+
+
+class _ExitCode(msgspec.Struct, frozen=True):
+    return_code: Number = Number()
+
+
+class Entry(msgspec.Struct):
+    """A job. Of an array: all tasks that have not started, or one that has."""
+
+    job_id: int = 0
+    """A task of an array has one of its own since it has started."""
+    array_job_id: Number = Number()
+    array_task_id: Number = Number()
+    array_task_string: str = ""
+    name: str = ""
+    job_state: tuple[str, ...] = ()
+    state_reason: str = ""
+    nodes: str = ""
+    exit_code: _ExitCode = _ExitCode()
+    start_time: Number = Number()
+    user_name: str = ""
+    priority: Number = Number()
+    partition: str = ""
+    time_limit: Number = Number()
+
+    @property
+    def array(self) -> int:
+        """The id of the array; 0 if it is a single job."""
+        return self.array_job_id.value or 0
+
+    @property
+    def id(self) -> JobId:
+        index = self.array_task_id.value
+        return ArrayTask(self.array, index) if self.array and index is not None else self.job_id
+
+    def job(self) -> Job:
+        number = self.id
+        return Job(
+            number,
+            self.job_state,
+            task_name(self.name, number.number) if isinstance(number, ArrayTask) else self.name,
+            self.state_reason,
+            self.nodes,
+            code=self.exit_code.return_code.value,
+            begins_at=self.start_time.value or None,
+            user=self.user_name,
+        )
+
+    def pending(self) -> list[PendingJob]:
+        """Return the jobs that wait for their turn: of an array, one for each task."""
+        if "PENDING" not in self.job_state or self.state_reason in NOT_QUEUED:
+            return []
+        ids: list[JobId] = [self.id]
+        if self.array and not isinstance(self.id, ArrayTask):
+            indexes = indexes_in(self.array_task_string)
+            ids = [ArrayTask(self.array, index) for index in indexes] or ids
+        priority, partitions = self.priority.value or 0, self.partition.split(",")
+        return [PendingJob(each, priority, tuple(partitions)) for each in ids]
+
+
+class Jobs(Reply):
+    jobs: tuple[Entry, ...] = ()
+
+
+class _KillError(msgspec.Struct, frozen=True):
+    code: int = 0
+
+
+class _Killed(msgspec.Struct):
+    error: _KillError = _KillError()
+
+
+class _Signalled(Reply):
+    status: tuple[_Killed, ...] = ()
+
+
+class _Nodes(Reply):
+    nodes: tuple[NodeEntry, ...] = ()
+
+
+def read(status: int, data: bytes, kind: type[R]) -> R:
+    """Read a reply; an error's may be anything. Raises SlurmAway for any other that is invalid,
+    such as the page of a proxy: taken for an empty reply, it would mean that all jobs are gone."""
+    try:
+        # Names of jobs are any bytes.
+        return msgspec.json.decode(data.decode(errors="replace"), type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        if status < 400:
+            raise SlurmAway(f"invalid reply of slurmrestd: {error}") from error
+        return kind()
 
 
 class RestTransport(JobRequests):
@@ -91,19 +250,17 @@ class RestTransport(JobRequests):
 
     async def open(self) -> str:
         for version in VERSIONS if self._version is None else (self._version,):
-            status, reply = await self._call("GET", f"/slurm/{version}/ping/")
+            status, reply = await self._call("GET", f"/slurm/{version}/ping/", _Ping)
             if status == 404:
                 continue
             self._version = version
-            pings = rows(reply, "pings")
-            if status >= 400 or not any(each.get("pinged") == "UP" for each in pings):
+            if status >= 400 or not any(each.pinged == "UP" for each in reply.pings):
                 self._identities.forget("")
                 raise SlurmAway(
-                    errors_of(reply) or "slurmctld does not answer slurmrestd, or rejects the token"
+                    reply.message or "slurmctld does not answer slurmrestd, or rejects the token"
                 )
-            slurm = object_in(object_in(reply, "meta"), "slurm")
-            self._cluster = str(slurm.get("cluster") or "")
-            return str(slurm.get("release", "of unknown version"))
+            self._cluster = reply.meta.slurm.cluster
+            return reply.meta.slurm.release
         raise SlurmAway(f"slurmrestd at {self._url} serves none of {', '.join(VERSIONS)}")
 
     @property
@@ -141,14 +298,14 @@ class RestTransport(JobRequests):
         if job.exclusive:
             properties["shared"] = ["none" if job.exclusive == "true" else "user"]
         body = {"script": job.script, "job": properties}
-        status, reply = await self._slurm("POST", "/job/submit", body, user=job.user)
-        number = number_in(reply.get("job_id"))
+        status, reply = await self._slurm("POST", "/job/submit", _Submitted, body, user=job.user)
+        number = reply.job_id
         if status < 400 and number:
             self._names[number] = job.name
             if job.indexes:
                 self._arrays.add(number)
             return number
-        message = errors_of(reply) or f"status {status}"
+        message = reply.message or f"status {status}"
         raise Refused(plain(message), permanent=is_permanent(message))
 
     async def states(self) -> dict[JobId, Job]:
@@ -166,11 +323,8 @@ class RestTransport(JobRequests):
             # Many ask at the same time, but for one that is hidden.
             array = self._read_array(job_id.array, user) if user else self._answers.of(job_id.array)
             return (await array).get(job_id)
-        status, reply = await self._slurm("GET", f"/job/{job_id}", user=user)
-        jobs = rows(reply, "jobs")
-        if status == 404 or not jobs:
-            return None
-        return self._note(jobs[-1])
+        status, reply = await self._slurm("GET", f"/job/{job_id}", Jobs, user=user)
+        return self._note(reply.jobs[-1]) if status != 404 and reply.jobs else None
 
     async def _named(self, prefix: str, user: str) -> list[Job]:
         listed = await self._states(user)
@@ -199,16 +353,14 @@ class RestTransport(JobRequests):
         """A controller that crashed gives ids out again."""
         self._forget_all_but(set())
 
-    def _note(self, each: dict[str, Any]) -> Job:
+    def _note(self, entry: Entry) -> Job:
         """Note the ids and the name of a job."""
-        job = job_of(each)
-        array = number_in(each.get("array_job_id"))
-        if array:
-            self._arrays.add(array)
-        own = number_in(each.get("job_id")) or 0
-        if isinstance(job.id, ArrayTask) and own != array:
-            self._tasks[own] = job.id
-        self._names[number_of(job.id)] = str(each.get("name", ""))
+        job = entry.job()
+        if entry.array:
+            self._arrays.add(entry.array)
+        if isinstance(job.id, ArrayTask) and entry.job_id != entry.array:
+            self._tasks[entry.job_id] = job.id
+        self._names[number_of(job.id)] = entry.name
         return job
 
     def _resolved(self, job_id: JobId) -> JobId:
@@ -234,36 +386,35 @@ class RestTransport(JobRequests):
         return [job for job in await asyncio.gather(*map(request, job_ids)) if job is not None]
 
     async def cancel(self, job_id: JobId, user: str = "") -> None:
-        await self._slurm("DELETE", f"/job/{job_id}", user=user)
+        await self._slurm("DELETE", f"/job/{job_id}", Reply, user=user)
 
     async def signal(self, job_id: JobId, signal: Signal, user: str = "") -> None:
-        _, reply = await self._slurm(
-            "DELETE", f"/job/{job_id}?signal={signal}&flags={self._receiver}", user=user
-        )
-        for each in rows(reply, "status"):
-            if object_in(each, "error").get("code") == _TRY_AGAIN:
-                raise TryAgain
+        path = f"/job/{job_id}?signal={signal}&flags={self._receiver}"
+        _, reply = await self._slurm("DELETE", path, _Signalled, user=user)
+        if any(each.error.code == _TRY_AGAIN for each in reply.status):
+            raise TryAgain
 
     async def time_limit(self, job_id: JobId, user: str = "") -> int | None:
-        return number_in((await self._begun(job_id, user)).get("time_limit"))
+        return (await self._begun(job_id, user)).time_limit.value
 
     async def change_time_limit(self, job_id: JobId, minutes: int | None) -> None:
         limit = {"infinite": True} if minutes is None else {"set": True, "number": minutes}
         number = job_id
         if isinstance(job_id, ArrayTask):
-            number = number_in((await self._begun(job_id, "")).get("job_id")) or job_id
-        status, reply = await self._slurm("POST", f"/job/{number}", {"time_limit": limit})
+            number = (await self._begun(job_id, "")).job_id
+        path, body = f"/job/{number}", {"time_limit": limit}
+        status, reply = await self._slurm("POST", path, Reply, body)
         if status >= 400:
-            message = errors_of(reply) or f"status {status}"
+            message = reply.message or f"status {status}"
             raise Refused(plain(message), permanent=False)
 
-    async def _begun(self, job_id: JobId, user: str) -> dict[str, Any]:
+    async def _begun(self, job_id: JobId, user: str) -> Entry:
         """Return the entry of a job that has started. Once it runs, a task of an array has a job id
         too, and slurmrestd changes it only by that. Raises Refused if there is no such job."""
         for name in ("", user) if user else ("",):
-            _, reply = await self._slurm("GET", f"/job/{job_id}", user=name)
-            for each in rows(reply, "jobs"):
-                if job_of(each).id == job_id:
+            _, reply = await self._slurm("GET", f"/job/{job_id}", Jobs, user=name)
+            for each in reply.jobs:
+                if each.id == job_id:
                     return each
         raise Refused("job not found", permanent=True)
 
@@ -271,8 +422,8 @@ class RestTransport(JobRequests):
         # There is no request for the priorities alone, and this one is not cheap.
         if self._number_of_jobs > _MOST_QUEUED:
             return await self._long_queue()
-        _, reply = await self._slurm("GET", "/jobs/", decode=QUEUE.decode)
-        return [job for each in reply.get("jobs") or () for job in pending_in(each)]
+        _, reply = await self._slurm("GET", "/jobs/", Jobs)
+        return [job for each in reply.jobs for job in each.pending()]
 
     async def _long_queue(self) -> list[PendingJob]:
         """Read the queue by squeue, if this host's commands reach the same cluster."""
@@ -283,8 +434,8 @@ class RestTransport(JobRequests):
         return await self._commands.queue()
 
     async def nodes(self) -> list[Node]:
-        _, reply = await self._slurm("GET", "/nodes/")
-        return [nodes.of_rest(each) for each in rows(reply, "nodes")]
+        _, reply = await self._slurm("GET", "/nodes/", _Nodes)
+        return [each.node() for each in reply.nodes]
 
     async def close(self) -> None:
         if self._session is not None:
@@ -297,22 +448,18 @@ class RestTransport(JobRequests):
 
     async def _all(self, user: str) -> list[Job]:
         """Return all jobs, and of arrays the tasks that have started."""
-        _, reply = await self._slurm("GET", "/jobs/", user=user)
-        jobs = []
+        _, reply = await self._slurm("GET", "/jobs/", Jobs, user=user)
         if not user:
             self._forget_all()
-        for each in rows(reply, "jobs"):
-            job = self._note(each)
-            if isinstance(job.id, ArrayTask) or not number_in(each.get("array_job_id")):
-                jobs.append(job)
-        return jobs
+        entries = [(each, self._note(each)) for each in reply.jobs]
+        return [job for each, job in entries if isinstance(job.id, ArrayTask) or not each.array]
 
     async def _read_array(self, number: int, user: str = "") -> dict[JobId, Job]:
         """Return all tasks of an array."""
-        _, reply = await self._slurm("GET", f"/job/{number}", user=user)
+        _, reply = await self._slurm("GET", f"/job/{number}", Jobs, user=user)
         jobs: dict[JobId, Job] = {}
         pending: Job | None = None
-        for each in rows(reply, "jobs"):
+        for each in reply.jobs:
             job = self._note(each)
             if isinstance(job.id, ArrayTask):
                 jobs[job.id] = job
@@ -328,27 +475,22 @@ class RestTransport(JobRequests):
         return jobs
 
     async def _read_states(self, path: str, user: str) -> dict[JobId, Job]:
-        _, reply = await self._slurm("GET", path, decode=STATES.decode, user=user)
+        _, reply = await self._slurm("GET", path, _States, user=user)
         jobs: dict[JobId, Job] = {}
-        for job in map(listed_job, reply.get("jobs") or ()):
-            if job is not None:
-                number = self._resolved(job.id)
-                jobs[number] = job if number == job.id else replace(job, id=number)
+        for each in reply.jobs:
+            if (listed := job_id(str(each.job_id))) is not None:
+                number = self._resolved(listed)
+                jobs[number] = Job(number, each.state)
         return jobs
 
     async def _slurm(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        decode: Callable[[bytes], Any] = json.loads,
-        user: str = "",
-    ) -> tuple[int, Any]:
+        self, method: str, path: str, kind: type[R], body: object = None, user: str = ""
+    ) -> tuple[int, R]:
         if self._version is None:
             await self.open()
         path = f"/slurm/{self._version}{path}"
-        status, reply = await self._call(method, path, body, decode, user)
-        codes = {number_in(each.get("error_number")) or 0 for each in rows(reply, "errors")}
+        status, reply = await self._call(method, path, kind, body, user)
+        codes = reply.error_numbers
         if codes & {_NO_JOB, _OVER_ALREADY}:
             return 404, reply
         unclear = any(code in AWAY_CODES for code in codes)
@@ -356,19 +498,14 @@ class RestTransport(JobRequests):
             if not user:
                 self._forget_all()
             self._identities.forget(user)
-            raise away(user, errors_of(reply) or f"slurmrestd answered with status {status}")
+            raise away(user, reply.message or f"slurmrestd answered with status {status}")
         if status >= 400 and method == "GET" and status != 404:
-            raise away(user, errors_of(reply) or f"slurmrestd answered with status {status}")
+            raise away(user, reply.message or f"slurmrestd answered with status {status}")
         return status, reply
 
     async def _call(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        decode: Callable[[bytes], Any] = json.loads,
-        user: str = "",
-    ) -> tuple[int, Any]:
+        self, method: str, path: str, kind: type[R], body: object = None, user: str = ""
+    ) -> tuple[int, R]:
         """Return the status and the reply. Raises SlurmAway."""
         headers = self._identities.headers(user)
         if self._session is None:
@@ -390,131 +527,4 @@ class RestTransport(JobRequests):
             self._forget_all()
             reason = str(error) or type(error).__name__
             raise SlurmAway(f"slurmrestd at {self._url} does not answer: {reason}") from error
-        return status, reply_of(status, bytes(data), decode)
-
-
-class _State(msgspec.Struct):
-    """One entry of /jobs/state/."""
-
-    job_id: int | str = ""
-    """A text, with a part for an array's task."""
-    state: tuple[str, ...] | str | None = None
-
-
-class _States(TypedDict, total=False):
-    jobs: list[_State] | None
-    errors: list[dict[str, Any]] | None
-
-
-class _Queued(msgspec.Struct):
-    """One entry of /jobs/."""
-
-    job_id: Any = None
-    job_state: Any = None
-    priority: Any = None
-    partition: Any = ""
-    state_reason: Any = ""
-    array_job_id: Any = None
-    array_task_id: Any = None
-    array_task_string: Any = ""
-
-
-class _Queue(TypedDict, total=False):
-    jobs: list[_Queued] | None
-    errors: list[dict[str, Any]] | None
-
-
-QUEUE = msgspec.json.Decoder(_Queue)
-STATES = msgspec.json.Decoder(_States)
-"""The list of all jobs of the cluster comes twice a second: only what is used is read from it."""
-
-
-def reply_of(status: int, data: bytes, decode: Callable[[bytes], Any]) -> dict[str, Any]:
-    """Return a reply; empty if an error's can't be read. Raises SlurmAway for any other that can't,
-    such as the page of a proxy: taken for an empty reply, it would mean that all jobs are gone."""
-    try:
-        reply = decode(data)
-    except (ValueError, RecursionError):
-        reply = None
-    if isinstance(reply, dict):
-        return reply
-    if status < 400:
-        raise SlurmAway("invalid reply of slurmrestd: not the expected JSON")
-    return {}
-
-
-def rows(reply: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """Return a list of objects in a reply; empty if it is not there. Raises SlurmAway if it is
-    something else."""
-    value = reply.get(name) or []
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise SlurmAway(f"invalid reply of slurmrestd: {name} is not a list of objects")
-    return value
-
-
-def object_in(reply: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return an object in a reply; empty if it is not there."""
-    value = reply.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def errors_of(reply: dict[str, Any]) -> str:
-    """Return Slurm's words for what went wrong; empty if there are none."""
-    words = [
-        str(each.get("error") or each.get("description") or "") for each in rows(reply, "errors")
-    ]
-    return "; ".join(dict.fromkeys(filter(None, words)))
-
-
-def _words(value: object) -> tuple[str, ...]:
-    """States are a list, and were one word in older versions."""
-    if isinstance(value, str):
-        return (value,)
-    return tuple(map(str, value)) if isinstance(value, tuple | list) else ()
-
-
-def listed_job(each: _State) -> Job | None:
-    number = job_id(str(each.job_id))
-    return Job(number, _words(each.state)) if number is not None else None
-
-
-def pending_in(each: _Queued) -> list[PendingJob]:
-    """Return the jobs of an entry that wait for their turn: of an array, one for each task."""
-    number, priority = number_in(each.job_id) or 0, number_in(each.priority) or 0
-    if "PENDING" not in _words(each.job_state) or str(each.state_reason or "") in NOT_QUEUED:
-        return []
-    array, index = number_in(each.array_job_id), number_in(each.array_task_id)
-    ids: list[JobId] = [number]
-    if array and index is not None:
-        ids = [ArrayTask(array, index)]
-    elif array:
-        ids = [ArrayTask(array, index) for index in indexes_in(str(each.array_task_string or ""))]
-    partitions = tuple(str(each.partition or "").split(","))
-    return [PendingJob(each_id, priority, partitions) for each_id in ids or [number]]
-
-
-def number_in(value: object) -> int | None:
-    """A number that may be set, infinite, or plain in older versions."""
-    if isinstance(value, dict):
-        value = value.get("number") if value.get("set") else None
-    return value if isinstance(value, int) else None
-
-
-def job_of(each: dict[str, Any]) -> Job:
-    exit_code = each.get("exit_code")
-    code = exit_code.get("return_code") if isinstance(exit_code, dict) else None
-    number: JobId = number_in(each.get("job_id")) or 0
-    name = str(each.get("name", ""))
-    array, index = number_in(each.get("array_job_id")), number_in(each.get("array_task_id"))
-    if array and index is not None:
-        number, name = ArrayTask(array, index), task_name(name, index)
-    return Job(
-        id=number,
-        state=_words(each.get("job_state")),
-        name=name,
-        reason=str(each.get("state_reason") or ""),
-        nodes=str(each.get("nodes") or ""),
-        code=number_in(code),
-        begins_at=number_in(each.get("start_time")) or None,
-        user=str(each.get("user_name") or ""),
-    )
+        return status, read(status, bytes(data), kind)

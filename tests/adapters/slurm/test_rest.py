@@ -1,6 +1,7 @@
 """slurmrestd of several versions, and replies that are not what they should be."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -156,7 +157,7 @@ async def test_tasks_of_an_array_are_known_by_its_id_and_their_index(token: Path
         asked.append(request.path)
         match request.path.strip("/").split("/")[-1]:
             case "state":
-                listed = {"7_0": "PENDING", "7_2": "PENDING", "9_1": "RUNNING"}
+                listed = {"7_0": "PENDING", "7_2": "PENDING", "9_1": "RUNNING", "5_[1-3]": "?"}
                 reply["jobs"] = [{"job_id": n, "state": [s]} for n, s in listed.items()]
             case "7":
                 reply["jobs"] = [waiting, begun]
@@ -194,6 +195,25 @@ async def test_reply_that_is_no_list_of_jobs_is_not_an_empty_one(body: str, toke
         for ask in (transport.states(), transport.job(7), transport.named("own")):
             with pytest.raises(SlurmAway, match="invalid reply"):
                 await soon(ask)
+
+
+async def test_name_of_a_job_of_another_user_may_be_any_bytes(token: Path) -> None:
+    others = json.dumps({**JOB, "job_id": 8, "name": "NAME"}).encode().replace(b"NAME", b"\xff")
+
+    async def answer(request: web.Request) -> web.Response:
+        match request.path.strip("/").split("/")[-1]:
+            case "ping":
+                body = b'{"pings": [{"pinged": "UP"}]}'
+            case "state":
+                body = b'{"jobs": [{"job_id": "7", "state": []}, {"job_id": "8", "state": []}]}'
+            case last:
+                jobs = {"7": json.dumps(JOB).encode(), "8": others}
+                body = b'{"jobs": [%b]}' % jobs.get(last, b", ".join(jobs.values()))
+        return web.Response(body=body)
+
+    async with asking(answer, token) as transport:
+        assert [job.id for job in await soon(transport.named("own"))] == [7]
+        assert [job.id for job in await soon(transport.queue())] == [7, 8]
 
 
 class OfAnother(CliTransport):

@@ -22,7 +22,7 @@ import pytest
 from fetchml.adapters.slurm.tokens import make_token
 from fetchml.config.loader import load
 from fetchml.core.model import Role
-from fetchml.ops.checks import cluster
+from fetchml.ops.checks import cluster_probe
 from fetchml.system.capabilities import HAND_OVER
 from fetchml.v1 import task_pb2
 from testbed import debian
@@ -351,7 +351,7 @@ def test_doctor_asks_slurm_as_each_account(site: Site, shared: Path, tmp_path: P
     assert "as 2 accounts" in found["cluster users"]["says"], found["cluster users"]
     assert "those of others are refused" in found["cluster user"]["says"]
     assert f"chmod o+x {shared.parent}" in found["users' files"]["mend"]
-    (said,) = cluster.probe_users(load(environment=variables))
+    (said,) = cluster_probe.probe_users(load(environment=variables))
     assert said.finding == f"{site.ada.name}: its job wrote nothing"
     shared.parent.chmod(0o711)
     found = findings(tmp_path, variables, "--probe")

@@ -54,10 +54,10 @@ def accounts_of(slurm: SlurmSettings) -> Accounts:
                 "another account, or set [slurm] allow_root"
             )
     is_known = slurm.transport == "rest" or slurm.ssh is None
-    found = Accounts(by_user, own if is_known else "", refuses_others=slurm.unmapped == "refuse")
+    accounts = Accounts(by_user, own if is_known else "", refuses_others=slurm.unmapped == "refuse")
     if any(each.name != own for each in by_user.values()):
         _require_possible(slurm)
-    return found
+    return accounts
 
 
 def account_owners(slurm: SlurmSettings, own: Owner) -> FileOwners:
@@ -81,12 +81,12 @@ def _require_possible(slurm: SlurmSettings) -> None:
         raise CannotStart("[slurm] become is setuid, but the commands run on the host of ssh")
 
 
-def ways_of(slurm: SlurmSettings) -> dict[str, RunAs]:
+def run_as_of(slurm: SlurmSettings) -> dict[str, RunAs]:
     """Return how commands run as the accounts, by their names. Raises CannotStart."""
-    return {each.name: _way(slurm, each) for each, _ in _others(slurm)}
+    return {each.name: _run_as(slurm, each) for each, _ in _others(slurm)}
 
 
-def _way(slurm: SlurmSettings, of: Account) -> RunAs:
+def _run_as(slurm: SlurmSettings, of: Account) -> RunAs:
     if slurm.become == "ssh" and slurm.ssh is not None:
         return by_ssh(of, slurm.ssh, CALL_SECONDS)
     is_root = os.geteuid() == 0 and slurm.ssh is None
@@ -97,7 +97,7 @@ def _way(slurm: SlurmSettings, of: Account) -> RunAs:
 
 def tokens_of(slurm: SlurmSettings) -> dict[str, Tokens]:
     """Return the accounts' tokens for slurmrestd, by their names. Raises CannotStart."""
-    found = dict[str, Tokens]()
+    tokens = dict[str, Tokens]()
     for of, given in _others(slurm):
         file = given.get(TOKEN_FILE)
         if file is None and slurm.jwt_key is None:
@@ -106,9 +106,9 @@ def tokens_of(slurm: SlurmSettings) -> dict[str, Tokens]:
                 "[slurm.users], or the server [slurm] jwt_key"
             )
         key = slurm.jwt_key if file is None else None
-        if file is not None or of.name not in found:
-            found[of.name] = Tokens(of.name, None if file is None else Path(file), key)
-    return found
+        if file is not None or of.name not in tokens:
+            tokens[of.name] = Tokens(of.name, None if file is None else Path(file), key)
+    return tokens
 
 
 def _others(slurm: SlurmSettings) -> Iterator[tuple[Account, Mapping[str, str]]]:

@@ -73,8 +73,8 @@ def test_account_over_rest_needs_a_token() -> None:
     ],
 )
 def test_commands_become_the_account(given: dict[str, Any], first: str) -> None:
-    ways = slurm_accounts.ways_of(SlurmSettings(users=NOBODY, **given))
-    assert ways["nobody"].prefix[0] == first
+    run_as = slurm_accounts.run_as_of(SlurmSettings(users=NOBODY, **given))
+    assert run_as["nobody"].prefix[0] == first
 
 
 def test_user_without_account_is_told_what_to_do() -> None:

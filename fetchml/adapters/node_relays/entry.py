@@ -210,8 +210,8 @@ class NodeEntries:
                     with suppress(OSError):
                         record = await self._disk(partial(read_record, folder.run, RECORD))
         if "error" in record:
-            said = "".join(c for c in record["error"] if c.isprintable())
-            raise EnterError(f"cannot start the relay on the node: {said[:_SHOWN]}")
+            reason = "".join(c for c in record["error"] if c.isprintable())
+            raise EnterError(f"cannot start the relay on the node: {reason[:_SHOWN]}")
         if record.get("mark") == mark:
             return
         if "port" in record:  # A relay runs, so that the shim has started no other one.

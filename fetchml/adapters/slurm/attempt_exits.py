@@ -143,13 +143,13 @@ def exit_of_ended(job: Job) -> AttemptExit:
     return AttemptExit()
 
 
-def exit_of_unclaimed(job: Job, said: str) -> AttemptExit:
-    """The exit of an attempt whose job ended before any shim claimed it. `said`: the last output
-    of the job."""
-    shown = said[-SHOWN_CHARACTERS:]
-    if "FAILED" in job.state and _NO_IMAGE.search(said):
+def exit_of_unclaimed(job: Job, output: str) -> AttemptExit:
+    """The exit of an attempt whose job ended before any shim claimed it. `output`: the end of
+    what the job printed."""
+    shown = output[-SHOWN_CHARACTERS:]
+    if "FAILED" in job.state and _NO_IMAGE.search(output):
         return AttemptExit(lost=f"its node cannot get the task's image: {shown}", no_image=True)
-    more = f": {shown}" if said else ""
+    more = f": {shown}" if output else ""
     return AttemptExit(lost=f"Slurm ended its job before the command started: {job.ended_as}{more}")
 
 
@@ -209,8 +209,10 @@ class Judge:
             return NO_ROOM_TO_START
         if job.code == WRONG_VOLUME:
             return VOLUME_REPLACED
-        said = await self._disk(partial(start_files.output_end, run.folder, SEARCHED_CHARACTERS))
-        return AttemptExit() if followed.is_stopping else exit_of_unclaimed(job, said)
+        if followed.is_stopping:
+            return AttemptExit()
+        reading = partial(start_files.output_end, run.folder, SEARCHED_CHARACTERS)
+        return exit_of_unclaimed(job, await self._disk(reading))
 
     async def _settles_in(self, job: Job | None) -> float:
         """Return in how many seconds the shim's last records may still appear. If its node is

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import msgspec
 
+from fetchml.adapters.slurm.job import indexes_in
 from fetchml.adapters.slurm.transport import SlurmAway
 from fetchml.ports.cluster import Node
 from fetchml.system.background import BackgroundWork
@@ -126,7 +127,7 @@ def _words(line: str) -> Iterator[tuple[str, str]]:
 
 def _gpus(gres: str) -> tuple[int, str, frozenset[int] | None]:
     """Count the GPUs in `gpu:a100:4(IDX:0-1,3),gpu:h100:2(S:0)`. Return also their types, and the
-    numbers after `IDX`; `None` if there are none."""
+    indexes after `IDX`; `None` if there are none."""
     count, kinds = 0, list[str]()
     indexes: frozenset[int] | None = None
     for entry in re.split(r",(?![^(]*\))", gres):
@@ -140,19 +141,8 @@ def _gpus(gres: str) -> tuple[int, str, frozenset[int] | None]:
             kinds, number = [*kinds, number], "1"
         count += int(number[:6])
         if detail.startswith("IDX:"):
-            indexes = (indexes or frozenset()) | numbers(detail[4:].rstrip(")"))
+            indexes = (indexes or frozenset()).union(indexes_in(detail[4:].rstrip(")")))
     return min(count, _MOST_GPUS), "+".join(dict.fromkeys(kinds)), indexes
-
-
-def numbers(text: str) -> frozenset[int]:
-    """Return the numbers of `0-1,3`. What is no number is left out."""
-    indexes: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if first.isdecimal() and (last or first).isdecimal():
-            end = min(int((last or first)[:6]), _MOST_GPUS)
-            indexes.update(range(min(int(first[:6]), end + 1), end + 1))
-    return frozenset(indexes)
 
 
 def _whole(text: str) -> int:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -29,7 +30,7 @@ _NAMED = {
     "fika": time(15),
     "teatime": time(16),
 }
-_OF_DAY = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?(?: ?([ap])m)?", re.ASCII)
+_TIMES_OF_DAY = ("%H:%M", "%H:%M:%S", "%I:%M%p", "%I:%M:%S%p")
 
 
 class BadOption(Exception):
@@ -77,16 +78,10 @@ def begins_at(text: str, now: datetime) -> datetime:
 
 
 def _time_of_day(text: str) -> time | None:
-    """Raises ValueError for hours or minutes that do not exist."""
-    match = _OF_DAY.fullmatch(text)
-    if match is None:
-        return None
-    hour = int(match[1])
-    if match[4]:
-        if not 1 <= hour <= 12:
-            raise ValueError("no such hour")
-        hour = hour % 12 + (12 if match[4] == "p" else 0)
-    return time(hour, int(match[2]), int(match[3] or 0))
+    for form in _TIMES_OF_DAY:
+        with suppress(ValueError):
+            return datetime.strptime(text.replace(" ", ""), form).replace(tzinfo=UTC).time()
+    return None
 
 
 PARAMETER = "array_task_id"

@@ -59,16 +59,16 @@ def split(words: Sequence[str], where: str) -> tuple[list[Directive], list[str]]
         if word == "--":
             break
         if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            value_given = value if equals else None
+            name, equals, text = word[2:].partition("=")
+            value = text if equals else None
         else:
             name = SHORT.get(word[1]) or word[1]
-            value_given = word[2:].removeprefix("=") or None
-        if name in OPTIONS and name not in FLAGS and value_given is None:
+            value = word[2:].removeprefix("=") or None
+        if name in OPTIONS and name not in FLAGS and value is None:
             if not rest:
                 raise BadScript(f"{where}: --{name} needs a value")
-            value_given = rest.pop(0)
-        options.append(Directive(name, value_given, where))
+            value = rest.pop(0)
+        options.append(Directive(name, value, where))
     return options, rest
 
 

@@ -44,9 +44,8 @@ class Followed:
     """When the job was last searched for by its name."""
     number: JobId = 0
     """Id of its newest job; 0 if it had none yet. Jobs of Slurm count from 1."""
-    array_task: str | None = None
-    """The name that its job may have as a task of an array; empty if it was never part of one,
-    `None` if its record was not read yet."""
+    array_task: str = ""
+    """The name that its job may have as a task of an array; empty if it was never part of one."""
     is_new: bool = False
     """Whether it was just handed over, so that it has no records yet."""
     is_missing: bool = False

@@ -229,9 +229,8 @@ class HandOvers:
         """Put those that are alike into arrays, by name and index."""
         alike: dict[Submission, list[HandOver]] = {}
         for one in group:
-            one.followed.array_task = one.followed.array_task or ""
             if not one.was_in_array:
-                key = replace(one.submission, name="", script="", folder="", array_task="")
+                key = replace(one.submission, name="", script="", folder="")
                 alike.setdefault(key, []).append(one)
         if not self._has_arrays():
             return {}
@@ -240,24 +239,20 @@ class HandOvers:
             for first in range(0, len(members), self._most_in_array):
                 array = dict(enumerate(members[first : first + self._most_in_array]))
                 if len(array) >= LEAST_IN_ARRAY:
-                    name = f"{self._records.prefix}{secrets.token_hex(8)}"
-                    for index, one in array.items():
-                        one.submission = replace(one.submission, array_task=task_name(name, index))
-                    arrays[name] = array
+                    arrays[f"{self._records.prefix}{secrets.token_hex(8)}"] = array
         return arrays
 
     async def _submit(self, name: str, array: dict[int, HandOver]) -> None:
         failpoints.reach("array_written")
         first = next(iter(array.values()))
-        for one in array.values():
-            one.followed.array_task = one.submission.array_task
-            self._need(one.submission.array_task)
+        for index, one in array.items():
+            one.followed.array_task = task_name(name, index)
+            self._need(one.followed.array_task)
         submission = replace(
             first.submission,
             name=name,
             script=array_script({n: one.run.folder for n, one in array.items()}),
             folder=str(first.run.folder.parents[2]),
-            array_task="",
             indexes=",".join(map(str, array)),
         )
         failure = await self._submits.submit_array(

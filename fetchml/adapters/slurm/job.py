@@ -191,8 +191,6 @@ class Submission(msgspec.Struct, frozen=True):
     user: str = ""
     """Name of the account that submits it; empty for the server's own. In an attempt's record it
     counts for nothing: the settings decide."""
-    array_task: str = ""
-    """In an attempt's record: the name of its job in an array; empty if it is a single job."""
     indexes: str = ""
     """Of an array: the indexes of its tasks, as `0-5,7`; empty if it is a single job."""
 

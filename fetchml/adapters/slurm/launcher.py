@@ -10,13 +10,12 @@ node is silent.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-
-from msgspec.structs import replace
+from typing import TypeVar
 
 from fetchml.adapters.node_relays.entry import NodeEntries
 from fetchml.adapters.slurm import start_files
@@ -36,7 +35,7 @@ from fetchml.adapters.slurm.records_watch import RecordsWatch
 from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.submits import PATIENCE_SECONDS, Leftovers, Submits
 from fetchml.adapters.slurm.transport import Signal, SlurmAway, SlurmTransport, TryAgain
-from fetchml.files.layout import ARRAYS, ATTEMPTS, TASKS
+from fetchml.files.layout import ARRAYS
 from fetchml.files.shared_disk import SharedDisk, SharedFolders, is_fault
 from fetchml.ports.cluster import Node, NodeReading
 from fetchml.ports.launcher import (
@@ -81,8 +80,7 @@ AWAY_READ_SECONDS = 3.0
 IDLE_READ_SECONDS = 20.0
 """The same while Slurm reports the job as pending or running."""
 
-CLEAN_AT_ONCE = 500
-"""Attempts whose records are read in one go."""
+T = TypeVar("T")
 
 
 class SlurmLauncher:
@@ -143,14 +141,8 @@ class SlurmLauncher:
         await self._records_watch.open()
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
-        tasks = self._options.shared_dir / TASKS
-        folders = [tasks / task_id / ATTEMPTS / str(attempt) for task_id, attempt in live]
         names = {self._name(*each) for each in live}
-        names |= await self._arrays.keep(live)
-        for first in range(0, len(folders), CLEAN_AT_ONCE):
-            part = folders[first : first + CLEAN_AT_ONCE]
-            names |= await self._disk(partial(start_files.array_tasks, part))
-        await self._leftovers.begin(names)
+        await self._leftovers.begin(names | await self._arrays.keep(live))
 
     async def prepare(self, run: LaunchSpec, progress: Callable[[str], None]) -> None:
         name = self._name(run.task_id, run.attempt)
@@ -164,13 +156,10 @@ class SlurmLauncher:
             submission = submission_of(
                 run, name, options.parameters, options.lease_seconds, followed.user
             )
-            if task := self._arrays.task_of((run.task_id, run.attempt)):
-                submission = replace(submission, array_task=task)
-            one = HandOver(run, followed, submission, was_in_array=bool(task))
+            followed.array_task = self._arrays.task_of((run.task_id, run.attempt))
+            one = HandOver(run, followed, submission, was_in_array=bool(followed.array_task))
             was_prepared = await self._hand_overs.prepare(one)
-            if was_prepared:
-                await self._read_array_task(run, followed)
-            elif was_prepared is False:
+            if was_prepared is False:
                 followed.lease_seconds = submission.lease_seconds
         except OSError as error:
             if is_fault(error):
@@ -268,7 +257,7 @@ class SlurmLauncher:
         await self._disk(partial(start_files.remove, run.folder))
         self._follower.forget(followed.name)
         self._leftovers.drop(followed.name)
-        self._leftovers.drop(followed.array_task or "")
+        self._leftovers.drop(followed.array_task)
         await self._arrays.drop((run.task_id, run.attempt))
 
     async def enter(self, run: LaunchSpec, command: SessionCommand | RelayCommand) -> Helper:
@@ -374,39 +363,27 @@ class SlurmLauncher:
         return f"{self._prefix}{task_id}-{attempt}"
 
     def _follow(self, run: LaunchSpec) -> Followed:
-        """Return the entry of an attempt's job, whose record may not have been read yet."""
+        """Return the entry of an attempt's job, whose array may not have been read yet."""
         name, accounts = self._name(run.task_id, run.attempt), self._options.accounts
         user = accounts.name_of(run.user)
         return self._follower.follow(name, user, user or accounts.own, accounts.others)
 
     async def _followed(self, run: LaunchSpec) -> Followed:
         """Return the entry of an attempt's job. Waits while the shared folder fails."""
+        await self._until_read(run, self._arrays.read)
         followed = self._follow(run)
-        while followed.array_task is None:
-            try:
-                await self._read_array_task(run, followed)
-            except OSError as error:
-                if not is_fault(error):
-                    followed.array_task = ""  # The task has replaced the file: it has started.
-                    break
-                await self._after_fault(run, error)
+        followed.array_task = self._arrays.task_of((run.task_id, run.attempt))
         return followed
-
-    async def _read_array_task(self, run: LaunchSpec, followed: Followed) -> None:
-        """Raises OSError."""
-        recorded = await self._disk(partial(start_files.array_task, run.folder))
-        await self._arrays.read()
-        in_array = self._arrays.task_of((run.task_id, run.attempt))
-        followed.array_task = followed.array_task or recorded or in_array
 
     async def _records(self, run: LaunchSpec) -> Records:
         """Read the attempt's folder. Waits while the shared folder fails."""
+        read = partial(start_files.read, run.folder)
+        return await self._until_read(run, partial(self._disk, read))
+
+    async def _until_read(self, run: LaunchSpec, read: Callable[[], Awaitable[T]]) -> T:
         while True:
             try:
-                return await self._disk(partial(start_files.read, run.folder))
+                return await read()
             except OSError as error:
-                await self._after_fault(run, error)
-
-    async def _after_fault(self, run: LaunchSpec, error: OSError) -> None:
-        log.warning("the shared folder fails: %s", error, extra={"task_id": run.task_id})
-        await asyncio.sleep(AGAIN_SECONDS)
+                log.warning("the shared folder fails: %s", error, extra={"task_id": run.task_id})
+                await asyncio.sleep(AGAIN_SECONDS)

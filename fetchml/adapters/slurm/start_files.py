@@ -10,7 +10,6 @@ end, so there is no job.
 import errno
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -34,7 +33,6 @@ from fetchml.files.layout import (
     VOLUMES,
 )
 from fetchml.files.own_file import write_at_once, write_durably
-from fetchml.files.shared_disk import is_fault
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.ports.task_environment import (
     CUDA_DEVICES,
@@ -267,27 +265,6 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
         shims=quote(str(shims)),
         arguments=" ".join(map(quote, shim[1:])),
     )
-
-
-def array_task(path: Path) -> str:
-    """Return the name that the attempt's job may have as a task of an array; empty if it was never
-    handed over in one. Raises OSError."""
-    try:
-        return submission(path).array_task
-    except (FileNotFoundError, msgspec.DecodeError):
-        return ""
-
-
-def array_tasks(paths: Sequence[Path]) -> set[str]:
-    """Return those names of many attempts. Raises OSError if the disk fails."""
-    names = set()
-    for path in paths:
-        try:
-            names.add(array_task(path))
-        except OSError as error:
-            if is_fault(error):
-                raise
-    return names - {""}
 
 
 def read(path: Path) -> Records:

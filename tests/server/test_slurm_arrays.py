@@ -1,6 +1,7 @@
 """Tasks handed over as arrays, with an outside count of the starts: each runs once."""
 
 import asyncio
+import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,8 +34,9 @@ def ids(cluster: Slurm) -> list[str]:
 
 def start_files(shared: Path) -> list[Path]:
     """Return those of attempts in arrays. A single job's is synced."""
-    found = sorted(shared.glob("tasks/*/attempts/1/start"))
-    return [path for path in found if b"-array-" in path.read_bytes()]
+    arrays = (json.loads(path.read_bytes())["tasks"] for path in (shared / "arrays").iterdir())
+    attempts = (attempt for tasks in arrays for attempt in tasks.values())
+    return [shared / f"tasks/{task_id}/attempts/{n}/start" for task_id, n in attempts]
 
 
 async def submit_sweep(server: Server, script: str) -> str:

@@ -238,7 +238,7 @@ async def _output(transport: SlurmTransport, submission: Submission) -> str:
     try:
         async with _submitted(transport, submission) as number:
             text, job = await _record(transport, number, submission)
-            if job is not None and job.is_pending:
+            if not text and job is not None and job.is_pending:
                 return f"its job did not run within {PROBE_SECONDS} s"
             return text.strip() or "its job wrote nothing"
     except (Refused, SlurmAway) as error:

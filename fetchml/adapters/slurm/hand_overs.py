@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +48,15 @@ WRITES_AT_ONCE = 8
 records of ends. While jobs run, each new file may wait for the disk's journal, many together."""
 
 
+class Prepared(Enum):
+    NOW = auto()
+    """Its files were written just now. It has no job yet, unless it was part of an array."""
+    EARLIER = auto()
+    """It may have a job."""
+    CLAIMED = auto()
+    """Its shim has claimed it: it needs no job."""
+
+
 @dataclass(eq=False)
 class HandOver:
     """An attempt that is being handed over."""
@@ -56,19 +66,14 @@ class HandOver:
     submission: Submission
     was_in_array: bool = False
     """Whether an array's file names it, which an earlier server wrote: it may have a job."""
-    written: asyncio.Future[bool | None] = field(default_factory=asyncio.Future)
-    """Whether it was prepared before; `None` if it is claimed. Done when its array was submitted,
-    if it has one."""
+    prepared: asyncio.Future[Prepared] = field(default_factory=asyncio.Future)
+    """Done when its array was submitted, if it has one."""
     search: bool = False
     """Whether the failed array submit may have created a job."""
 
     @property
     def attempt(self) -> Attempt:
         return self.run.task_id, self.run.attempt
-
-
-Written = bool | Exception | None
-"""Whether an attempt was prepared before; `None` if it is claimed; or what failed."""
 
 
 class AttemptWriter:
@@ -86,28 +91,27 @@ class AttemptWriter:
         self._accounts = accounts
         self._shared_dir = shared_dir
 
-    def write(self, one: HandOver, *, synced: bool) -> bool | None:
-        """Return whether the attempt was prepared before; `None` if it is claimed. `synced`:
-        whether its file is on the disk on return. Raises OSError, also if another disk is mounted
-        there now; PrepareError."""
+    def write(self, one: HandOver, *, synced: bool) -> Prepared:
+        """`synced`: whether the attempt's file is on the disk on return. Raises OSError, also if
+        another disk is mounted there now; PrepareError."""
         self._health.require_same()
         folder = one.run.folder
         # Without a start file nothing but the server can have claimed it.
         has_begun = start_files.has_begun(folder)
         if has_begun:
             if start_files.read(folder).is_claimed:
-                return None
+                return Prepared.CLAIMED
             if start_files.was_prepared(folder):
                 # An earlier server may have come no further.
                 self._accounts.admit(one.run, self._shared_dir)
                 sync_file(folder / start_files.START)  # One of an array was not.
-                return True
+                return Prepared.EARLIER
         shims, containers = self._health.shims, self._containers
         start_files.write(
             one.run, shims, one.submission, containers, synced=synced, replaces=has_begun
         )
         self._accounts.admit(one.run, self._shared_dir)
-        return one.was_in_array
+        return Prepared.EARLIER if one.was_in_array else Prepared.NOW
 
 
 class HandOvers:
@@ -140,15 +144,14 @@ class HandOvers:
         """Groups under way."""
         self._background = BackgroundWork()
 
-    async def prepare(self, one: HandOver) -> bool | None:
+    async def prepare(self, one: HandOver) -> Prepared:
         """Write an attempt to the shared folder, and submit it if it can be part of an array.
-        Return whether it was prepared before; `None` if it is claimed. `one.followed.job` is its
-        job then, if it was submitted. Raises OSError, PrepareError."""
+        `one.followed.job` is its job then, if it was submitted. Raises OSError, PrepareError."""
         self._waiting.append(one)
         if self._groups < GROUPS_AT_ONCE:
             self._groups += 1
             self._background.start(self._work())
-        return await one.written
+        return await one.prepared
 
     async def close(self) -> None:
         """Wait for what is under way."""
@@ -169,7 +172,7 @@ class HandOvers:
         group: list[HandOver] = []
         while self._waiting and len(group) < MOST_IN_GROUP:
             one = self._waiting.popleft()
-            if not one.written.done():
+            if not one.prepared.done():
                 group.append(one)
         return group
 
@@ -180,7 +183,7 @@ class HandOvers:
             fresh = {
                 n: one
                 for n, one in array.items()
-                if results[one] is False and not one.written.done()
+                if results[one] is Prepared.NOW and not one.prepared.done()
             }
             self._records.add({one.attempt: task_name(name, n) for n, one in fresh.items()})
             if len(fresh) >= LEAST_IN_ARRAY:
@@ -188,20 +191,20 @@ class HandOvers:
             elif not fresh:  # All were given up, or were prepared before.
                 await self._records.remove(name)
         for one, result in results.items():
-            if one.written.done():
+            if one.prepared.done():
                 continue
             if isinstance(result, Exception):
-                one.written.set_exception(result)
+                one.prepared.set_exception(result)
             else:
-                one.written.set_result(result)
+                one.prepared.set_result(result)
 
     async def _write(
         self, group: list[HandOver], arrays: Mapping[str, Mapping[int, HandOver]]
-    ) -> dict[HandOver, Written]:
+    ) -> dict[HandOver, Prepared | Exception]:
         """Write a group to the shared folder, then the files of its arrays. Return what became of
         each attempt."""
         in_arrays = {one for array in arrays.values() for one in array.values()}
-        results: dict[HandOver, Written] = {}
+        results: dict[HandOver, Prepared | Exception] = {}
 
         async def write(one: HandOver) -> None:
             try:
@@ -213,7 +216,7 @@ class HandOvers:
 
         await asyncio.gather(*map(write, group))
         for name, array in arrays.items():
-            new = {n: one for n, one in array.items() if results[one] is False}
+            new = {n: one for n, one in array.items() if results[one] is Prepared.NOW}
             if not new:
                 continue
             attempts = {n: one.attempt for n, one in new.items()}
@@ -272,5 +275,5 @@ class HandOvers:
 
 def _fail(group: Sequence[HandOver], error: Exception) -> None:
     for one in group:
-        if not one.written.done():
-            one.written.set_exception(error)
+        if not one.prepared.done():
+            one.prepared.set_exception(error)

@@ -25,7 +25,7 @@ from fetchml.adapters.slurm.attempt_exits import Judge, Silence, exit_of_recorde
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.explanations import sentence, trouble
 from fetchml.adapters.slurm.follower import Followed, Follower
-from fetchml.adapters.slurm.hand_overs import AttemptWriter, HandOver, HandOvers
+from fetchml.adapters.slurm.hand_overs import AttemptWriter, HandOver, HandOvers, Prepared
 from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job_requests import Parameters, permit, submission_of
 from fetchml.adapters.slurm.measurements import NodeGpus, NodeUsage
@@ -158,21 +158,20 @@ class SlurmLauncher:
             )
             followed.array_task = self._arrays.task_of((run.task_id, run.attempt))
             one = HandOver(run, followed, submission, was_in_array=bool(followed.array_task))
-            was_prepared = await self._hand_overs.prepare(one)
-            if was_prepared is False:
+            prepared = await self._hand_overs.prepare(one)
+            if prepared is Prepared.NOW:
                 followed.lease_seconds = submission.lease_seconds
         except OSError as error:
             if is_fault(error):
                 raise
             why = f"cannot prepare the task: {error.strerror or error}"
             raise PrepareError(why, permanent=False) from error
-        if was_prepared is None or (followed.job is not None and not followed.job.is_over):
-            followed.is_new = was_prepared is False
-            return
-        failpoints.reach("handing_over")
-        search = was_prepared or one.search
-        await self._submits.hand_over(followed, submission, progress, search=search)
-        followed.is_new = not was_prepared
+        has_job = followed.job is not None and not followed.job.is_over
+        if prepared is not Prepared.CLAIMED and not has_job:
+            failpoints.reach("handing_over")
+            search = prepared is Prepared.EARLIER or one.search
+            await self._submits.hand_over(followed, submission, progress, search=search)
+        followed.is_new = prepared is Prepared.NOW
 
     async def until_usable(self) -> None:
         await self._health.until_available()

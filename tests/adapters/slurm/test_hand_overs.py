@@ -17,6 +17,7 @@ from fetchml.adapters.slurm.hand_overs import (
     AttemptWriter,
     HandOver,
     HandOvers,
+    Prepared,
 )
 from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import ArrayTask, Submission
@@ -148,7 +149,9 @@ async def test_attempts_that_an_array_names_are_written_again_and_not_submitted_
         one.was_in_array = bool(bench.records.task_of(one.attempt))
     (missing.run.folder / start_files.START).unlink()
     (empty.run.folder / start_files.START).write_bytes(b"")
-    assert await soon(asyncio.gather(*map(bench.hand_overs.prepare, again))) == [True] * 3
+    assert (
+        await soon(asyncio.gather(*map(bench.hand_overs.prepare, again))) == [Prepared.EARLIER] * 3
+    )
     assert not bench.sent
     assert all(start_files.was_prepared(one.run.folder) for one in again)
 
@@ -254,7 +257,7 @@ async def test_attempts_of_a_group_are_written_at_the_same_time(
     all_of_them = threading.Barrier(WRITES_AT_ONCE)
     write = AttemptWriter.write
 
-    def wait(writer: AttemptWriter, one: HandOver, *, synced: bool) -> bool | None:
+    def wait(writer: AttemptWriter, one: HandOver, *, synced: bool) -> Prepared:
         all_of_them.wait(TOGETHER_SECONDS)
         return write(writer, one, synced=synced)
 
@@ -270,7 +273,7 @@ async def test_attempt_that_cannot_be_written_is_left_out_of_its_array(
     ones = [bench.one(f"t{n}") for n in range(4)]
     write = AttemptWriter.write
 
-    def fail_first(writer: AttemptWriter, one: HandOver, *, synced: bool) -> bool | None:
+    def fail_first(writer: AttemptWriter, one: HandOver, *, synced: bool) -> Prepared:
         if one is ones[0]:
             raise OSError(errno.EIO, "Input/output error")
         return write(writer, one, synced=synced)
@@ -280,7 +283,7 @@ async def test_attempt_that_cannot_be_written_is_left_out_of_its_array(
         asyncio.gather(*map(bench.hand_overs.prepare, ones), return_exceptions=True)
     )
     assert isinstance(failed, OSError)
-    assert written == [False] * 3
+    assert written == [Prepared.NOW] * 3
     [array] = bench.sent
     assert array.indexes == "1,2,3"
     assert [bool(task) for task in await on_disk(bench, ones)] == [False, True, True, True]

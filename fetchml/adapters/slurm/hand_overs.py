@@ -76,25 +76,19 @@ class HandOver:
         return self.run.task_id, self.run.attempt
 
 
+@dataclass(frozen=True, slots=True)
 class AttemptWriter:
     """Writes the files of attempts. Used in threads."""
 
-    def __init__(
-        self,
-        health: ClusterHealth,
-        containers: Containers | None,
-        accounts: Accounts,
-        shared_dir: Path,
-    ) -> None:
-        self._health = health
-        self._containers = containers
-        self._accounts = accounts
-        self._shared_dir = shared_dir
+    health: ClusterHealth
+    containers: Containers | None
+    accounts: Accounts
+    shared_dir: Path
 
     def write(self, one: HandOver, *, synced: bool) -> Prepared:
         """`synced`: whether the attempt's file is on the disk on return. Raises OSError, also if
         another disk is mounted there now; PrepareError."""
-        self._health.require_same()
+        self.health.require_same()
         folder = one.run.folder
         # Without a start file nothing but the server can have claimed it.
         has_begun = start_files.has_begun(folder)
@@ -103,14 +97,18 @@ class AttemptWriter:
                 return Prepared.CLAIMED
             if start_files.was_prepared(folder):
                 # An earlier server may have come no further.
-                self._accounts.admit(one.run, self._shared_dir)
+                self.accounts.admit(one.run, self.shared_dir)
                 sync_file(folder / start_files.START)  # One of an array was not.
                 return Prepared.EARLIER
-        shims, containers = self._health.shims, self._containers
         start_files.write(
-            one.run, shims, one.submission, containers, synced=synced, replaces=has_begun
+            one.run,
+            self.health.shims,
+            one.submission,
+            self.containers,
+            synced=synced,
+            replaces=has_begun,
         )
-        self._accounts.admit(one.run, self._shared_dir)
+        self.accounts.admit(one.run, self.shared_dir)
         return Prepared.EARLIER if one.was_in_array else Prepared.NOW
 
 

@@ -23,7 +23,7 @@ from fetchml.adapters.slurm.job import (
     task_name,
 )
 from fetchml.adapters.slurm.nodes import NodeEntry
-from fetchml.adapters.slurm.tokens import Identities, Tokens
+from fetchml.adapters.slurm.tokens import Tokens
 from fetchml.adapters.slurm.transport import (
     AWAY_CODES,
     CALL_SECONDS,
@@ -231,7 +231,9 @@ class RestTransport(JobRequests):
         self._commands = commands
         self._receiver = "FULL_STEPS_ONLY" if signals_steps else "BATCH_JOB"
         self._url = url.rstrip("/")
-        self._identities = Identities(user, tokens, others)
+        self._user = user
+        self._tokens = {"": tokens, **others}
+        """By the account's name, empty for the server's own."""
         self._session: aiohttp.ClientSession | None = None
         super().__init__()
         self._version: str | None = None
@@ -255,7 +257,7 @@ class RestTransport(JobRequests):
                 continue
             self._version = version
             if status >= 400 or not any(each.pinged == "UP" for each in reply.pings):
-                self._identities.forget("")
+                self._forget_token("")
                 raise SlurmAway(
                     reply.message or "slurmctld does not answer slurmrestd, or rejects the token"
                 )
@@ -497,17 +499,31 @@ class RestTransport(JobRequests):
         if unclear or status in (401, 403, 502, 503, 504, 511) or (status >= 500 and not codes):
             if not user:
                 self._forget_all()
-            self._identities.forget(user)
+            self._forget_token(user)
             raise away(user, reply.message or f"slurmrestd answered with status {status}")
         if status >= 400 and method == "GET" and status != 404:
             raise away(user, reply.message or f"slurmrestd answered with status {status}")
         return status, reply
 
+    def _headers(self, user: str) -> dict[str, str]:
+        try:
+            token = self._tokens[user].current()
+        except (OSError, ValueError, KeyError) as error:
+            # Users see the reason: it has no paths of the server's files.
+            reason = error.strerror if isinstance(error, OSError) else "it has none"
+            raise away(user, f"no token for slurmrestd: {reason or error}") from error
+        return {"X-SLURM-USER-NAME": user or self._user, "X-SLURM-USER-TOKEN": token}
+
+    def _forget_token(self, user: str) -> None:
+        """Make a new token next time, where the server makes them: Slurm rejected this one."""
+        if user in self._tokens:
+            self._tokens[user].forget()
+
     async def _call(
         self, method: str, path: str, kind: type[R], body: object = None, user: str = ""
     ) -> tuple[int, R]:
         """Return the status and the reply. Raises SlurmAway."""
-        headers = self._identities.headers(user)
+        headers = self._headers(user)
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=CALL_SECONDS),

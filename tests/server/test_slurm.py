@@ -85,9 +85,9 @@ async def test_more_than_max_pending_wait_in_the_server(
     server = await serve(backend_of(slurm, "cli", shared), **variables).start()
     blockers = [await server.submit_running("sleep 300", gpu=ALL_GPUS) for _ in range(2)]
     waiting = [await server.submit("true", gpu=ALL_GPUS) for _ in range(4)]
-    await eventually(lambda: sum(waiting[1] in name for name in slurm.jobs()) == 1)
-    assert not any(task_id in name for name in slurm.jobs() for task_id in waiting[2:])
+    await eventually(lambda: len(slurm.jobs()) == len(blockers) + 2)
     assert "of the 2 tasks of admin that it has" in await server.explained(waiting[3])
+    assert len(slurm.jobs()) == len(blockers) + 2
     for task_id in blockers:
         await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
     for task_id in waiting:

@@ -243,7 +243,7 @@ async def test_server_that_starts_again_goes_on_with_jobs_of_accounts(
     assert (await server.get(going)).output == f"{site.ada.name}\n"
     task = await server.ended(stopping)
     assert (task.failure_reason, task.attempt) == (Task.CANCELLED, 1)
-    assert not site.slurm.jobs()
+    await eventually(lambda: not site.slurm.jobs())
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from fetchml.adapters.slurm.transports.token import make_token
+from fetchml.adapters.slurm.tokens import make_token
 from testbed.slurm import Slurm
 
 AT_ONCE = 16

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.job import Submission
-from fetchml.adapters.slurm.transports.job_scripts import job_script
+from fetchml.adapters.slurm.job_requests import job_script
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import LaunchSpec
 

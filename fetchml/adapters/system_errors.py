@@ -35,10 +35,10 @@ def advice(error: Exception) -> str | None:
     text = str(error)
     if _HELD in text:
         return "end the program that has it open"
-    found = (what for number, what in _ADVICE.items() if f": {os.strerror(number)}" in text)
-    return next(found, None)
+    matching = (what for number, what in _ADVICE.items() if f": {os.strerror(number)}" in text)
+    return next(matching, None)
 
 
 def with_advice(error: OSError) -> str:
     what = advice(error)
-    return str(error) if what is None else f"{error}. To mend that, {what}, and try again"
+    return str(error) if what is None else f"{error}. To fix this, {what}, and try again"

@@ -66,7 +66,7 @@ def sbatch(
     """
     problems = Problems()
     try:
-        request, command = _understood(words, problems)
+        request, command = _parse(words, problems)
     except BadScript as error:
         raise CommandError(f"The script can't be submitted: {error}", "", ExitCode.USAGE) from error
     _check(problems, lenient=lenient)
@@ -111,8 +111,8 @@ def _validate(
         print_json(task)
         return
     when = starts(task.start_estimate, time.time()) if task.HasField("start_estimate") else ""
-    said = f"{task.job_name} can be submitted" + (f"; it starts {when}" if when else "")
-    click.echo(clean(said).plain)
+    text = f"{task.job_name} can be submitted" + (f"; it starts {when}" if when else "")
+    click.echo(clean(text).plain)
 
 
 def _submit_array(
@@ -145,12 +145,12 @@ def _submit_array(
         click.echo(made.id)
 
 
-def _understood(words: tuple[str, ...], problems: Problems) -> tuple[Request, tuple[str, ...]]:
+def _parse(words: tuple[str, ...], problems: Problems) -> tuple[Request, tuple[str, ...]]:
     """Return the request and its command. Raises BadScript."""
-    given, rest = split(words, "command line")
-    wrapped = read(given, Problems()).wrap
+    options, rest = split(words, "command line")
+    wrapped = read(options, Problems()).wrap
     if wrapped is not None:
-        request = read(given, problems)
+        request = read(options, problems)
         request.fields.setdefault("job_name", "wrap")
         return request, ("sh", "-c", wrapped)
     if not rest:
@@ -161,13 +161,13 @@ def _understood(words: tuple[str, ...], problems: Problems) -> tuple[Request, tu
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise BadScript(f"{path} can't be read: {reason}") from error
-    found = []
+    of_script = []
     for where, line in directives(text):
-        options, more = split(line, where)
-        if more and options and options[-1].name in OPTIONS:  # Else the value of an unknown one.
+        of_line, more = split(line, where)
+        if more and of_line and of_line[-1].name in OPTIONS:  # Else the value of an unknown one.
             raise BadScript(f"{where}: {more[0]!r} is not an option")
-        found += options
-    request = read([*found, *given], problems)
+        of_script += of_line
+    request = read([*of_script, *options], problems)
     request.fields.setdefault("job_name", given_fields((path.name,), {})["job_name"])
     if request.folder is None:
         return request, command_of(text, path.name, arguments)

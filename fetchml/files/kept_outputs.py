@@ -1,7 +1,7 @@
 """Makes a task's outputs private and durable, and removes what exceeds their limits.
 
 Only the root is closed to others. The files get the modes at once that they need as inputs of
-another task (`readable_outputs`): a later change would look like a change of their content.
+another task (`make_readable`): a later change would look like a change of their content.
 No link is followed, nothing blocks, and memory never holds more names than may be kept.
 """
 

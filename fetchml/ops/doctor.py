@@ -22,10 +22,9 @@ def examine(settings: Settings, *, probe: bool = False) -> Iterator[Finding]:
     yield launcher.shim_runs()
     yield from _launcher(settings, found)
     if probe:
-        from fetchml.ops.checks import cluster, cluster_probe  # noqa: PLC0415 - for clusters only
+        from fetchml.ops.checks import cluster_probe  # noqa: PLC0415 - for clusters only
 
         yield from cluster_probe.probe(settings)
-        yield from cluster.probe_users(settings)
 
 
 def examine_running(settings: Settings, found: GpuState | None) -> Iterator[Finding]:

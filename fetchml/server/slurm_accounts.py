@@ -5,12 +5,16 @@ import pwd
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from fetchml.adapters.slurm.accounts import account, run_as
-from fetchml.adapters.slurm.accounts.account import Account, Accounts, NoSuchAccount
-from fetchml.adapters.slurm.accounts.owners import AccountOwners
-from fetchml.adapters.slurm.accounts.run_as import RunAs
-from fetchml.adapters.slurm.transports.token import Tokens
-from fetchml.adapters.slurm.transports.transport import CALL_SECONDS
+from fetchml.adapters.slurm.accounts import (
+    Account,
+    AccountOwners,
+    Accounts,
+    NoSuchAccount,
+    look_up,
+)
+from fetchml.adapters.slurm.commands import RunAs, by_ids, by_ssh, by_sudo
+from fetchml.adapters.slurm.tokens import Tokens
+from fetchml.adapters.slurm.transport import CALL_SECONDS
 from fetchml.config.settings import SlurmSettings
 from fetchml.files.task_users import FileOwners
 from fetchml.ports.launcher import Owner
@@ -38,7 +42,7 @@ def accounts_of(slurm: SlurmSettings) -> Accounts:
                 raise CannotStart(f"[slurm.users.{user}] token_file needs user, whose token it is")
             continue
         try:
-            by_user[user] = account.find(given[USER])
+            by_user[user] = look_up(given[USER])
         except NoSuchAccount as error:
             raise CannotStart(
                 f"[slurm.users.{user}] user: {error}. Name an account that this host and all "
@@ -50,10 +54,10 @@ def accounts_of(slurm: SlurmSettings) -> Accounts:
                 "another account, or set [slurm] allow_root"
             )
     is_known = slurm.transport == "rest" or slurm.ssh is None
-    found = Accounts(by_user, own if is_known else "", refuses_others=slurm.unmapped == "refuse")
+    accounts = Accounts(by_user, own if is_known else "", refuses_others=slurm.unmapped == "refuse")
     if any(each.name != own for each in by_user.values()):
         _require_possible(slurm)
-    return found
+    return accounts
 
 
 def account_owners(slurm: SlurmSettings, own: Owner) -> FileOwners:
@@ -77,23 +81,23 @@ def _require_possible(slurm: SlurmSettings) -> None:
         raise CannotStart("[slurm] become is setuid, but the commands run on the host of ssh")
 
 
-def ways_of(slurm: SlurmSettings) -> dict[str, RunAs]:
+def run_as_of(slurm: SlurmSettings) -> dict[str, RunAs]:
     """Return how commands run as the accounts, by their names. Raises CannotStart."""
-    return {each.name: _way(slurm, each) for each, _ in _others(slurm)}
+    return {each.name: _run_as(slurm, each) for each, _ in _others(slurm)}
 
 
-def _way(slurm: SlurmSettings, of: Account) -> RunAs:
+def _run_as(slurm: SlurmSettings, of: Account) -> RunAs:
     if slurm.become == "ssh" and slurm.ssh is not None:
-        return run_as.by_ssh(of, slurm.ssh, CALL_SECONDS)
+        return by_ssh(of, slurm.ssh, CALL_SECONDS)
     is_root = os.geteuid() == 0 and slurm.ssh is None
     if slurm.become == "setuid" or (slurm.become == "auto" and is_root):
-        return run_as.by_ids(of)
-    return run_as.by_sudo(of)
+        return by_ids(of)
+    return by_sudo(of)
 
 
 def tokens_of(slurm: SlurmSettings) -> dict[str, Tokens]:
     """Return the accounts' tokens for slurmrestd, by their names. Raises CannotStart."""
-    found = dict[str, Tokens]()
+    tokens = dict[str, Tokens]()
     for of, given in _others(slurm):
         file = given.get(TOKEN_FILE)
         if file is None and slurm.jwt_key is None:
@@ -102,9 +106,9 @@ def tokens_of(slurm: SlurmSettings) -> dict[str, Tokens]:
                 "[slurm.users], or the server [slurm] jwt_key"
             )
         key = slurm.jwt_key if file is None else None
-        if file is not None or of.name not in found:
-            found[of.name] = Tokens(of.name, None if file is None else Path(file), key)
-    return found
+        if file is not None or of.name not in tokens:
+            tokens[of.name] = Tokens(of.name, None if file is None else Path(file), key)
+    return tokens
 
 
 def _others(slurm: SlurmSettings) -> Iterator[tuple[Account, Mapping[str, str]]]:

@@ -5,15 +5,14 @@ import pwd
 import shutil
 from functools import partial
 
-from fetchml.adapters.node_relays.way import HIGHEST_PORT, LOWEST_PORT
+from fetchml.adapters.node_relays.connection import HIGHEST_PORT, LOWEST_PORT
+from fetchml.adapters.slurm.commands import CliTransport, SshHost
 from fetchml.adapters.slurm.containers import Containers
-from fetchml.adapters.slurm.job_parameters import Parameters
+from fetchml.adapters.slurm.job_requests import Parameters
 from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
-from fetchml.adapters.slurm.transports.commands import CliTransport
-from fetchml.adapters.slurm.transports.remote import SshHost
-from fetchml.adapters.slurm.transports.rest import RestTransport
-from fetchml.adapters.slurm.transports.token import Tokens
-from fetchml.adapters.slurm.transports.transport import CALL_SECONDS, SlurmTransport
+from fetchml.adapters.slurm.rest import RestTransport
+from fetchml.adapters.slurm.tokens import Tokens
+from fetchml.adapters.slurm.transport import CALL_SECONDS, SlurmTransport
 from fetchml.config.settings import Settings, SlurmSettings
 from fetchml.core.requests import slurm as rules
 from fetchml.core.requests.submission import field_fault
@@ -22,7 +21,7 @@ from fetchml.files.layout import JUPYTER_KEY
 from fetchml.files.shared_disk import SharedFolders
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
-from fetchml.server.slurm_accounts import accounts_of, parameters_of, tokens_of, ways_of
+from fetchml.server.slurm_accounts import accounts_of, parameters_of, run_as_of, tokens_of
 from fetchml.shim.node_relay import ALL_PORTS
 
 
@@ -84,7 +83,7 @@ def transport_of(slurm: SlurmSettings) -> SlurmTransport:
     signals_steps = slurm.container == "pyxis"
     if slurm.transport == "cli":
         host = SshHost(slurm.ssh, CALL_SECONDS) if slurm.ssh else None
-        others = ways_of(slurm)
+        others = run_as_of(slurm)
         return CliTransport(user, host, signals_steps=signals_steps, others=others)
     if (slurm.token_file is None) == (slurm.jwt_key is None):
         raise CannotStart("[slurm] transport is rest: set one of [slurm] token_file and jwt_key")

@@ -58,15 +58,15 @@ class Library:
 
     def devices(self) -> dict[int, Any]:
         """Return the GPUs by the number of their device file."""
-        count, found = ctypes.c_uint(), {}
+        count, devices = ctypes.c_uint(), {}
         self._call("nvmlDeviceGetCount_v2", ctypes.byref(count))
         for index in range(min(count.value, MOST_GPUS)):
             device, minor = ctypes.c_void_p(), ctypes.c_uint()
             if self._call("nvmlDeviceGetHandleByIndex_v2", index, ctypes.byref(device)) != 0:
                 continue
             if self._call("nvmlDeviceGetMinorNumber", device, ctypes.byref(minor)) == 0:
-                found[minor.value] = device
-        return found
+                devices[minor.value] = device
+        return devices
 
     def measure(self, device: Any) -> list[int | None]:
         """Return utilisation, used and total memory, temperature, power."""

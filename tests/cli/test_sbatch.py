@@ -14,8 +14,7 @@ from fetchml.cli.slurm.options import (
     INSTEAD,
     OPTIONS,
     SHORT,
-    BadArray,
-    BadTime,
+    BadOption,
     array,
     begins_at,
     gib,
@@ -64,7 +63,7 @@ def test_times(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "1:2:3:4", "-1", "1-", "99999999999", "٣"])
 def test_wrong_times(text: str) -> None:
-    with pytest.raises(BadTime):
+    with pytest.raises(BadOption):
         seconds(text)
 
 
@@ -96,7 +95,7 @@ def test_begin(text: str, expected: str) -> None:
     "text", ["", "soon", "25:00", "12:60", "13:00pm", "now+x", "2026-13-01", "now+999999999w"]
 )
 def test_wrong_begin(text: str) -> None:
-    with pytest.raises(BadTime, match="is not a time such as"):
+    with pytest.raises(BadOption, match="is not a time such as"):
         begins_at(text, NOON)
 
 
@@ -117,7 +116,7 @@ def test_arrays(text: str, indexes: tuple[int, ...], most: int | None) -> None:
     "text", ["", "x", "3-1", "1-", "1-5:0", "1,", "0-3%0", "0-3%", "0-10000", "9999999999", "٣"]
 )
 def test_wrong_arrays(text: str) -> None:
-    with pytest.raises(BadArray):
+    with pytest.raises(BadOption):
         array(text)
 
 

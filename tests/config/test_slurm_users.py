@@ -23,9 +23,9 @@ def _root(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"users": {"ada": {"user": "-u root"}}}, r"users\.ada\] user: '-u root' can't be"),
-        ({"users": {"ada": {"user": "#0"}}}, "'#0' can't be the name of an account"),
-        ({"users": {"ada": {"user": "no-such-user"}}}, "this host has no account no-such-user"),
+        ({"users": {"ada": {"user": "-u root"}}}, r"users\.ada\] user: invalid account"),
+        ({"users": {"ada": {"user": "#0"}}}, "invalid account name '#0'"),
+        ({"users": {"ada": {"user": "no-such-user"}}}, "account no-such-user not found"),
         ({"users": {"ada": {"token_file": "/t"}}}, "token_file needs user"),
         ({"users": NOBODY, "become": "ssh"}, "set .slurm. ssh"),
         ({"users": NOBODY, "become": "setuid", "ssh": "login1"}, "on the host of ssh"),
@@ -73,8 +73,8 @@ def test_account_over_rest_needs_a_token() -> None:
     ],
 )
 def test_commands_become_the_account(given: dict[str, Any], first: str) -> None:
-    ways = slurm_accounts.ways_of(SlurmSettings(users=NOBODY, **given))
-    assert ways["nobody"].prefix[0] == first
+    run_as = slurm_accounts.run_as_of(SlurmSettings(users=NOBODY, **given))
+    assert run_as["nobody"].prefix[0] == first
 
 
 def test_user_without_account_is_told_what_to_do() -> None:

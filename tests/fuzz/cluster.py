@@ -5,7 +5,6 @@ import json
 import socket
 import ssl
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -14,15 +13,12 @@ from typing import Any
 import msgspec
 
 from fetchml.adapters.jupyter.client import RECORD, read_port
-from fetchml.adapters.node_relays.way import HIGHEST_PORT, LOWEST_PORT
-from fetchml.adapters.slurm import nodes
+from fetchml.adapters.node_relays.connection import HIGHEST_PORT, LOWEST_PORT
+from fetchml.adapters.slurm import commands, nodes
 from fetchml.adapters.slurm.job import ArrayTask, Submission
-from fetchml.adapters.slurm.transports import commands
-from fetchml.adapters.slurm.transports.requests import Requests
-from fetchml.adapters.slurm.transports.rest import RestTransport
-from fetchml.adapters.slurm.transports.rest_replies import reply_of
-from fetchml.adapters.slurm.transports.token import Identities, Tokens
-from fetchml.adapters.slurm.transports.transport import Refused, Signal, SlurmAway, TryAgain
+from fetchml.adapters.slurm.rest import R, RestTransport, read
+from fetchml.adapters.slurm.tokens import Tokens
+from fetchml.adapters.slurm.transport import Refused, Signal, SlurmAway, TryAgain
 from fetchml.auth.pinned_certificate import SECRET_BYTES, certificate_of
 from fetchml.cli.slurm import script
 from fetchml.shim.node_relay import Relay, answer, context_of
@@ -76,23 +72,18 @@ def _check(node: Any) -> None:
     assert len(node.reason or "") <= 300
 
 
-class _Replies(Requests):
+class _Replies(RestTransport):
     """Gets the same reply to each request."""
 
     def __init__(self, status: int, body: bytes) -> None:
-        super().__init__("", Identities("u", TOKENS, {}), failed=lambda: None)
+        super().__init__("http://slurmrestd", "u", TOKENS)
         self._status = status
         self._body = body
 
-    async def call(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        decode: Callable[[bytes], Any] = json.loads,
-        user: str = "",
-    ) -> tuple[int, Any]:
-        return self._status, reply_of(self._status, self._body, decode)
+    async def _call(
+        self, method: str, path: str, kind: type[R], body: object = None, user: str = ""
+    ) -> tuple[int, R]:
+        return self._status, read(self._status, self._body, kind)
 
 
 def slurmrestd(data: bytes) -> None:
@@ -104,8 +95,7 @@ def slurmrestd(data: bytes) -> None:
 
 
 async def _ask(status: int, body: bytes) -> None:
-    transport = RestTransport("http://slurmrestd", "u", TOKENS)
-    transport._requests = _Replies(status, body)
+    transport = _Replies(status, body)
     calls = (
         transport.open,
         lambda: transport.submit(Submission("n", "#!/bin/sh\n", "/f", indexes="0-1")),
@@ -194,7 +184,7 @@ JOB = {
     "time_limit": {"set": True, "number": 5},
 }
 REPLIES = [
-    {"jobs": [JOB, {**JOB, "array_task_id": None}], "pings": [{"pinged": "UP"}], "job_id": 7},
+    {"jobs": [JOB, {**JOB, "array_task_id": {}}], "pings": [{"pinged": "UP"}], "job_id": 7},
     {"jobs": [{"job_id": "7_2", "state": ["PENDING"]}], "pings": [{"pinged": "UP"}]},
     {"errors": [{"error_number": 2017, "error": "x"}], "status": [{"error": {"code": 2020}}]},
     {"pings": [{"pinged": "UP"}], "nodes": [{"name": "g1", "state": ["IDLE"], "gres": "gpu:a:2"}]},

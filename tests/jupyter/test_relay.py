@@ -20,7 +20,7 @@ import pytest
 from fetchml.adapters.jupyter import client
 from fetchml.adapters.jupyter.client import HttpJupyterClient, NodeLinks, read_port
 from fetchml.adapters.jupyter.link import http_session
-from fetchml.adapters.node_relays import way
+from fetchml.adapters.node_relays import connection
 from fetchml.auth.pinned_certificate import SECRET_BYTES, certificate_of
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.jupyter import JupyterLink, JupyterPlace
@@ -244,9 +244,9 @@ async def _ask(link: JupyterLink) -> None:
         "port=5000\n" + 100_000 * "x",
     ],
 )
-def test_spoilt_record_is_none(tmp_path: Path, text: str) -> None:
+def test_invalid_record(tmp_path: Path, text: str) -> None:
     (tmp_path / client.RECORD).write_text(text)
-    with pytest.raises(OSError, match="spoilt"):
+    with pytest.raises(OSError, match="record of its port is invalid"):
         read_port(tmp_path)
 
 
@@ -318,7 +318,7 @@ def test_exit_is_that_of_jupyter(tmp_path: Path, pythons: list[str]) -> None:
             relay = begin(tmp_path, python, python, "-c", FAKE.format(code))
             _, said = relay.communicate(timeout=SECONDS)
             assert relay.returncode == expected, (python, said)
-            assert read_port(tmp_path) >= way.LOWEST_PORT
+            assert read_port(tmp_path) >= connection.LOWEST_PORT
             (tmp_path / client.RECORD).unlink()
 
 
@@ -384,7 +384,7 @@ async def test_jupyter_ends_by_itself_when_it_is_asked_to(tmp_path: Path) -> Non
 def test_relay_listens_on_all_addresses_of_its_node() -> None:
     with listen() as listener:
         port = listener.getsockname()[1]
-        assert port >= way.LOWEST_PORT
+        assert port >= connection.LOWEST_PORT
         families = [socket.AF_INET]
         if listener.family is socket.AF_INET6:
             families.append(socket.AF_INET6)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fetchml.adapters.slurm.transports.token import make_token
+from fetchml.adapters.slurm.tokens import make_token
 from testbed.account import Account, account
 from testbed.pyxis import plugin as pyxis
 from testbed.slurm import CGROUPS, Slurm

@@ -14,7 +14,7 @@ from testbed.slurm import Slurm, private_slurm
 from tests.support.cli_server import run
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
-from tests.support.slurm_fixtures import backend_of, both_transports
+from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually, until
 
 pytestmark = pytest.mark.slow
@@ -66,7 +66,6 @@ async def waits_for(server: Server, task_id: str, reason: str) -> str:
     return await until(explained, lambda text: f"({reason})" in text)
 
 
-@both_transports
 async def test_job_has_the_account_and_qos_that_were_asked(server: Server, accounts: Slurm) -> None:
     """The request's go before those of the user, and these before the server's."""
     ada, _ = await server.clients(await server.key("ada", Role.USER))
@@ -89,7 +88,6 @@ async def test_job_has_the_account_and_qos_that_were_asked(server: Server, accou
         assert any(task_id in line and line.endswith(words) for line in recorded.splitlines())
 
 
-@both_transports
 async def test_account_or_qos_of_others_is_refused_with_slurms_words(
     server: Server, accounts: Slurm
 ) -> None:

@@ -1,6 +1,7 @@
 """Tasks handed over as arrays, with an outside count of the starts: each runs once."""
 
 import asyncio
+import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,8 +34,9 @@ def ids(cluster: Slurm) -> list[str]:
 
 def start_files(shared: Path) -> list[Path]:
     """Return those of attempts in arrays. A single job's is synced."""
-    found = sorted(shared.glob("tasks/*/attempts/1/start"))
-    return [path for path in found if b"-array-" in path.read_bytes()]
+    arrays = (json.loads(path.read_bytes())["tasks"] for path in (shared / "arrays").iterdir())
+    attempts = (attempt for tasks in arrays for attempt in tasks.values())
+    return [shared / f"tasks/{task_id}/attempts/{n}/start" for task_id, n in attempts]
 
 
 async def submit_sweep(server: Server, script: str) -> str:
@@ -150,25 +152,6 @@ async def test_jobs_that_start_before_the_server_is_back_from_a_power_failure(
     await eventually(lambda: not any("_" in each for each in ids(own_slurm)))
     await server.start()
     await assert_ran_once(server, starts, await all_tasks(server))
-
-
-async def test_server_killed_while_its_arrays_wait(
-    serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path, starts: Path
-) -> None:
-    server = await serve(backend_of(own_slurm, transport_name, shared)).start()
-    partition(own_slurm, "DOWN")
-    sweep_id = await submit_sweep(server, counted(starts, "exit 4"))
-    await in_arrays(own_slurm)
-    before = sorted(ids(own_slurm))
-    await server.kill_and_start()
-    cancelled, *others = await tasks_of(server, sweep_id)
-    await server.rest.ask("DELETE", f"/v1/tasks/{cancelled}")
-    assert (await server.ended(cancelled)).failure_reason == Task.CANCELLED
-    assert set(ids(own_slurm)) < set(before), "the same jobs but one"
-    partition(own_slurm, "UP")
-    await assert_ran_once(server, starts, others)
-    assert number_of_starts(starts, cancelled) == 0
-    await eventually(lambda: not own_slurm.jobs())
 
 
 async def test_server_killed_while_its_arrays_run(

@@ -53,6 +53,53 @@ def test_probe_runs_on_a_node(slurm: Slurm, transport_name: str, tmp_path: Path)
     slurm.until(lambda: not slurm.jobs_below(shared), "the probe's job is over")
 
 
+def test_doctor_examines_the_cluster(slurm: Slurm, shared: Path, tmp_path: Path) -> None:
+    variables = {**backend_of(slurm, "rest", shared).variables}
+    found = findings(tmp_path, variables)
+    assert found["slurm"]["ok"]
+    assert found["cluster nodes"]["says"] == "3 of 3 take work"
+    assert found["shared folder"]["ok"]
+    assert "KillWait" in found["kill wait"]["says"]
+    assert found["cluster gpus"]["says"].startswith("4, ")
+    assert "proctrack/cgroup" in found["cluster plugins"]["advice"]
+
+
+def test_doctor_names_what_is_away(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(b"key")
+    variables = {
+        "FETCHML_LAUNCHER": "slurm",
+        "FETCHML_SLURM_TRANSPORT": "rest",
+        "FETCHML_SLURM_URL": "http://127.0.0.1:1",
+        "FETCHML_SLURM_JWT_KEY": str(key),
+        "FETCHML_SLURM_SHARED_DIR": str(tmp_path / "none"),
+    }
+    found = findings(tmp_path, variables)
+    for name in ("slurm", "shared folder", "cluster user"):
+        assert not found[name]["ok"]
+        assert found[name]["mend"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"FETCHML_SLURM_ALLOW_ROOT": "false"}, "as an account"),
+        ({"FETCHML_SLURM_SHARED_DIR": ""}, "[slurm] shared_dir"),
+        ({"FETCHML_SLURM_TRANSPORT": "rest"}, "token_file and jwt_key"),
+    ],
+)
+def test_server_without_what_it_needs_does_not_start(
+    tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
+    given = {
+        "FETCHML_LAUNCHER": "slurm",
+        "FETCHML_SLURM_ALLOW_ROOT": "true",
+        "FETCHML_SLURM_SHARED_DIR": str(tmp_path),
+        **variables,
+    }
+    assert said in run("serve", "--data-dir", str(tmp_path / "data"), *PORTS, **given).failed(1)
+
+
 def test_probe_that_slurm_refuses(slurm: Slurm, tmp_path: Path) -> None:
     variables = {**backend_of(slurm, "cli", tmp_path / "shared").variables}
     found = findings(tmp_path, {**variables, "FETCHML_SLURM_PARTITION": "none"}, "--probe")
@@ -119,9 +166,10 @@ async def test_port_of_a_node_that_is_out_of_reach() -> None:
     shown = cluster_probe._reached(found, refused, "0-0")
     assert (shown.ok, "[slurm] relay_ports" in shown.advice) == (True, True)
     nodes.address = "a..b"
-    assert "is no host name: 'a..b' (NodeAddr)" in await cluster_probe._reach(nodes, found, "word")
+    why = await cluster_probe._reach(nodes, found, "word")
+    assert "is not a host name: 'a..b' (NodeAddr)" in why
     nodes.address = ""
-    assert "not known" in await cluster_probe._reach(nodes, found, "word")
+    assert "is missing" in await cluster_probe._reach(nodes, found, "word")
     assert not cluster_probe._reached({**found, "port": ""}, "", "5000-5000").ok
     assert "not tried" in cluster_probe._reached({**found, "python": ""}, "", "0-0").finding
 

@@ -1,6 +1,5 @@
 """Nodes and GPUs of a real Slurm, as clients see them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 
 from fetchml.v1 import gpu_pb2, task_pb2
 from testbed.gpu.stand_in import GpuBox, gpu
-from testbed.slurm import NODES, Slurm, private_slurm
+from testbed.slurm import NODES, Slurm
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of, both_transports
@@ -60,25 +59,18 @@ async def test_gpus_of_tasks_are_measured_on_their_nodes(server: Server, gpu_box
     await server.ended(task_id)
 
 
-@pytest.fixture(scope="module")
-def ordered_slurm() -> Iterator[Slurm]:
-    """A cluster whose priorities depend on age and `nice` alone."""
-    with private_slurm("PriorityType=priority/basic") as cluster:
-        yield cluster
-
-
 @both_transports
 async def test_positions_are_those_of_slurms_queue(
-    serve: Serve, ordered_slurm: Slurm, transport_name: str, tmp_path: Path
+    serve: Serve, slurm: Slurm, transport_name: str, tmp_path: Path
 ) -> None:
     """Jobs of others and the server's own, in the order of their priorities."""
-    server = await serve(backend_of(ordered_slurm, transport_name, tmp_path / "shared")).start()
+    server = await serve(backend_of(slurm, transport_name, tmp_path / "shared")).start()
     full = ("--nodes=3", "--exclusive", "--parsable", "--output=/dev/null")
-    busy = ordered_slurm.run("sbatch", *full, input="#!/bin/sh\nsleep 600\n").strip()
-    await eventually(lambda: "RUNNING" in ordered_slurm.run("squeue", "--noheader", "--format=%T"))
-    other = ordered_slurm.run("sbatch", "--parsable", "--output=/dev/null", input=SCRIPT).strip()
+    busy = slurm.run("sbatch", *full, input="#!/bin/sh\nsleep 600\n").strip()
+    await eventually(lambda: "RUNNING" in slurm.run("squeue", "--noheader", "--format=%T"))
+    other = slurm.run("sbatch", "--parsable", "--output=/dev/null", input=SCRIPT).strip()
     hold = ("--hold", "--parsable", "--output=/dev/null")
-    held = ordered_slurm.run("sbatch", *hold, input=SCRIPT).strip()
+    held = slurm.run("sbatch", *hold, input=SCRIPT).strip()
     task_ids = [await server.submit("exit 0", priority=priority) for priority in (1, 9, 5)]
 
     async def explained() -> list[int | None]:
@@ -96,30 +88,7 @@ async def test_positions_are_those_of_slurms_queue(
     for task_id in task_ids:
         await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
         await server.ended(task_id)
-    ordered_slurm.run("scancel", busy, other, held)
-
-
-async def test_positions_in_a_long_queue(server: Server, slurm: Slurm) -> None:
-    """Of more jobs than slurmrestd is asked for at once; nearly all of them are held."""
-    many = ("--hold", "--array=1-600", "--nodes=3", "--exclusive")
-    quiet = ("--parsable", "--output=/dev/null")
-    held = slurm.run("sbatch", *many, *quiet, input=SCRIPT).strip()
-    busy = slurm.run("sbatch", "--nodes=3", "--exclusive", *quiet, input="#!/bin/sh\nsleep 600\n")
-    try:
-        states = ("squeue", "--noheader", f"--jobs={busy.strip()}", "--format=%T")
-        await eventually(lambda: "RUNNING" in slurm.run(*states))
-        task_id = await server.submit("exit 0")
-
-        async def position() -> int | None:
-            shown = await server.rest.get(f"/v1/tasks/{task_id}/explain")
-            found: int | None = shown.json.get("position")
-            return found
-
-        assert await until(position) == 1
-        await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
-        await server.ended(task_id)
-    finally:
-        slurm.run("scancel", busy.strip(), held)
+    slurm.run("scancel", busy, other, held)
 
 
 async def _nodes_and_their_gpus(server: Server) -> None:

@@ -33,13 +33,15 @@ async def nothing_left(cluster: Slurm, *task_ids: str) -> None:
 
 @both_transports
 async def test_task_runs_on_a_node(server: Server, slurm: Slurm) -> None:
-    script = 'echo out; echo kept >"$FETCHML_OUTPUTS/file"; exit 3'
-    task_id = await server.submit(script, env={"UID": "5", "QUOTED": 'it\'s "one" $x\nline'})
+    value = 'it\'s "one" $x `y` \\ line\nend'
+    script = 'printf "%s|%s|%s" "$UID" "$VALUE" "${SLURM_JOB_ID-none}"; '
+    script += 'echo kept >"$FETCHML_OUTPUTS/file"; exit 3'
+    task_id = await server.submit(script, env={"UID": "5", "VALUE": value})
     task = await server.ended(task_id)
     assert (task.status, task.exit_code) == (Task.failed, 3), (task, server.log)
     assert task.error == "exit code 3"
     assert task.worker_id in NODES
-    assert (await server.get(task_id)).output == "out\n"
+    assert (await server.get(task_id)).output == f"5|{value}|none"
     reply = await server.rest.get(f"/v1/tasks/{task_id}/outputs/file")
     assert reply.body == b"kept\n"
     await nothing_left(slurm, task_id)

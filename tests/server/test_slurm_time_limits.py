@@ -7,7 +7,7 @@ import pytest
 from testbed.slurm import Slurm
 from tests.support.program import Server, Task
 from tests.support.server_fixtures import Serve
-from tests.support.slurm_fixtures import backend_of, both_transports
+from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -27,7 +27,6 @@ def limit_of(cluster: Slurm, task_id: str) -> str:
     return next(line.split()[1] for line in jobs if task_id in line)
 
 
-@both_transports
 async def test_running_task_gets_more_time_and_less(server: Server, slurm: Slurm) -> None:
     """The shim looks for the limit every 10 s, and at its deadline."""
     task_id = await server.submit("sleep 9; exit 7", timeout_seconds=6)

@@ -19,10 +19,10 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from fetchml.adapters.slurm.transports.token import make_token
+from fetchml.adapters.slurm.tokens import make_token
 from fetchml.config.loader import load
 from fetchml.core.model import Role
-from fetchml.ops.checks import cluster
+from fetchml.ops.checks import cluster_probe
 from fetchml.system.capabilities import HAND_OVER
 from fetchml.v1 import task_pb2
 from testbed import debian
@@ -221,7 +221,7 @@ async def test_array_retry_and_cancel_are_those_of_one_account(server: Server, s
     await server.running(stubborn)
     await server.rest.ask("DELETE", f"/v1/tasks/{stubborn}")
     assert (await server.ended(stubborn)).failure_reason == Task.CANCELLED
-    assert not site.slurm.jobs()
+    await eventually(lambda: not site.slurm.jobs())
 
 
 async def test_server_that_starts_again_goes_on_with_jobs_of_accounts(
@@ -243,7 +243,7 @@ async def test_server_that_starts_again_goes_on_with_jobs_of_accounts(
     assert (await server.get(going)).output == f"{site.ada.name}\n"
     task = await server.ended(stopping)
     assert (task.failure_reason, task.attempt) == (Task.CANCELLED, 1)
-    assert not site.slurm.jobs()
+    await eventually(lambda: not site.slurm.jobs())
 
 
 @pytest.fixture
@@ -340,7 +340,7 @@ def test_doctor_asks_slurm_as_each_account(site: Site, shared: Path, tmp_path: P
     }
     found = findings(tmp_path, variables)
     assert not found["cluster users"]["ok"]
-    assert f"it can't be asked as {site.bob.name}: " in found["cluster users"]["says"]
+    assert f"Slurm cannot be asked as {site.bob.name}: " in found["cluster users"]["says"]
     assert site.ada.name not in found["cluster users"]["says"]
     assert "tasks run as root" in found["cluster user"]["says"]
     assert "operator" in found["cluster jobs"]["advice"]
@@ -351,7 +351,7 @@ def test_doctor_asks_slurm_as_each_account(site: Site, shared: Path, tmp_path: P
     assert "as 2 accounts" in found["cluster users"]["says"], found["cluster users"]
     assert "those of others are refused" in found["cluster user"]["says"]
     assert f"chmod o+x {shared.parent}" in found["users' files"]["mend"]
-    (said,) = cluster.probe_users(load(environment=variables))
+    (said,) = cluster_probe.probe_users(load(environment=variables))
     assert said.finding == f"{site.ada.name}: its job wrote nothing"
     shared.parent.chmod(0o711)
     found = findings(tmp_path, variables, "--probe")

@@ -16,10 +16,10 @@ import msgspec
 
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.adapters.process.launcher import ProcessLauncher
+from fetchml.adapters.slurm.commands import CliTransport
 from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
-from fetchml.adapters.slurm.transports.commands import CliTransport
-from fetchml.adapters.slurm.transports.rest import RestTransport
-from fetchml.adapters.slurm.transports.token import Tokens
+from fetchml.adapters.slurm.rest import RestTransport
+from fetchml.adapters.slurm.tokens import Tokens
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.shared_disk import SharedFolders

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fetchml.adapters.slurm.commands import CliTransport
 from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
-from fetchml.adapters.slurm.transports.commands import CliTransport
-from fetchml.adapters.slurm.transports.rest import RestTransport
-from fetchml.adapters.slurm.transports.token import Tokens
-from fetchml.adapters.slurm.transports.transport import SlurmTransport
+from fetchml.adapters.slurm.rest import RestTransport
+from fetchml.adapters.slurm.tokens import Tokens
+from fetchml.adapters.slurm.transport import SlurmTransport
 from fetchml.files.shared_disk import SharedFolders
 from testbed.slurm import Slurm, private_slurm
 from tests.support.program import Backend
@@ -20,8 +20,9 @@ from tests.support.program import Backend
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
-    """Nobody kills its daemons; for that there is `own_slurm`."""
-    with private_slurm() as cluster:
+    """No test kills its daemons; for that there is `own_slurm`. Priorities of jobs depend on their
+    age and `nice` alone."""
+    with private_slurm("PriorityType=priority/basic") as cluster:
         yield cluster
 
 

@@ -14,7 +14,7 @@ from fetchml.adapters.slurm.job import (
     of_user,
     task_name,
 )
-from fetchml.adapters.slurm.transports.transport import AccountAway, Signal, SlurmAway
+from fetchml.adapters.slurm.transport import AccountAway, Signal, SlurmAway
 from fetchml.ports.cluster import Node
 
 PENDING = ("PENDING",)

@@ -15,7 +15,12 @@ import msgspec
 from yarl import URL
 
 from fetchml.adapters.jupyter.link import http_session, open_link
-from fetchml.adapters.node_relays.way import port_in, read_record, spoilt, way_to
+from fetchml.adapters.node_relays.connection import (
+    connector_to,
+    invalid_record,
+    port_in,
+    read_record,
+)
 from fetchml.auth.pinned_certificate import certificate_of
 from fetchml.core.jupyter import Activity
 from fetchml.files.shared_disk import SharedDisk
@@ -38,7 +43,7 @@ class NodeLinks:
         if address is None:
             raise OSError("it is not known on which node it runs")
         port, tls = await self._disk(partial(_prepare, place))
-        return JupyterLink(place.service_id, place.token, await way_to(address, port, tls))
+        return JupyterLink(place.service_id, place.token, await connector_to(address, port, tls))
 
 
 def read_port(run_folder: Path) -> int:
@@ -46,7 +51,7 @@ def read_port(run_folder: Path) -> int:
     that no relay can have."""
     record = read_record(run_folder, RECORD)
     if record.keys() != {"port"}:
-        raise spoilt()
+        raise invalid_record()
     return port_in(record)
 
 

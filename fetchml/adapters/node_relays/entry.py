@@ -1,8 +1,8 @@
 """Enters attempts on the nodes of a cluster, through a relay that the shim starts when the server
 asks for it (shim/README.md).
 
-The request and the relay's answer are files of the attempt's folder; the way in is TLS in which
-both ends prove themselves. A server that starts again finds the relays that run: their keys are
+The request and the relay's answer are files of the attempt's folder; connections are TLS with a
+certificate of both ends. A server that starts again finds the relays that run: their keys are
 derived, and their records stay.
 """
 
@@ -22,7 +22,7 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from fetchml.adapters.node_relays.bridge import Bridges, Streams, frame
-from fetchml.adapters.node_relays.way import port_in, read_record, reason_of, way_to
+from fetchml.adapters.node_relays.connection import connector_to, port_in, read_record, reason_of
 from fetchml.adapters.shim_command import helper_command
 from fetchml.auth.pinned_certificate import PinnedCertificate, certificate_of
 from fetchml.files.attempt_folder import AttemptFolder
@@ -39,10 +39,10 @@ START_SECONDS = 25.0
 the server's signal on."""
 ADDRESS_SECONDS = 10.0
 """Longest wait for the node of an attempt."""
-LOOK_SECONDS = 0.1
-"""Between two looks for the relay's record, or the node."""
-_NOBODY = "fetchml"
-"""The name that goes into a handshake, where something must."""
+POLL_SECONDS = 0.1
+"""Interval at which the relay's record, or the node, is read."""
+_SERVER_NAME = "fetchml"
+"""A name for the handshake, which requires one."""
 _SHOWN = 150
 
 
@@ -140,7 +140,7 @@ class NodeEntries:
                         await self._start(run, certificate)
                         streams = await self._reach(run, address, tls)
             if streams is None:
-                raise EnterError("it has just ended, or does not let the server in")
+                raise EnterError("it has just ended, or TLS verification of its relay failed")
             streams[1].write(frame(kind, data))
         except OSError as error:
             raise EnterError(
@@ -158,8 +158,8 @@ class NodeEntries:
                     address = self._nodes.address_of(run.task_id, run.attempt)
                     if address is not None:
                         return address
-                    await asyncio.sleep(LOOK_SECONDS)
-        raise EnterError("it is not known on which node it runs: try again later")
+                    await asyncio.sleep(POLL_SECONDS)
+        raise EnterError("the cluster does not report its node: try again later")
 
     def _certificate(self, run: LaunchSpec) -> PinnedCertificate:
         """Raises OSError."""
@@ -175,14 +175,14 @@ class NodeEntries:
             )
         except OSError:
             return None
-        way = await way_to(address, port, tls)
+        connector = await connector_to(address, port, tls)
         connection: socket.socket | None = None
         try:
-            connection = await way.connect()
+            connection = await connector.connect()
             return await asyncio.open_connection(
                 sock=connection,
                 ssl=tls,
-                server_hostname=_NOBODY,
+                server_hostname=_SERVER_NAME,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
                 limit=BUFFERED_BYTES,
             )
@@ -206,17 +206,17 @@ class NodeEntries:
         with suppress(TimeoutError):
             async with asyncio.timeout(START_SECONDS):
                 while record.get("mark") != mark:
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(POLL_SECONDS)
                     with suppress(OSError):
                         record = await self._disk(partial(read_record, folder.run, RECORD))
         if "error" in record:
-            said = "".join(c for c in record["error"] if c.isprintable())
-            raise EnterError(f"cannot start the relay on the node: {said[:_SHOWN]}")
+            reason = "".join(c for c in record["error"] if c.isprintable())
+            raise EnterError(f"cannot start the relay on the node: {reason[:_SHOWN]}")
         if record.get("mark") == mark:
             return
         if "port" in record:  # A relay runs, so that the shim has started no other one.
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         raise EnterError(
-            "its node does not open a way in: it has just ended, an older release of FetchML has "
-            "started it, or it has no python3 of release 3.8 or later with OpenSSL"
+            "no relay started on its node: it has just ended, an older release of FetchML has "
+            "started it, or the node has no python3 of release 3.8 or later with OpenSSL"
         )

@@ -40,8 +40,7 @@ class _Record(msgspec.Struct):
 
 
 class ArrayRecords:
-    """The arrays of this server's attempts. Used from one event loop, except `write` and
-    `remove_file`."""
+    """The arrays of this server's attempts. Used from one event loop, except `write`."""
 
     def __init__(self, folder: Path, disk: SharedDisk) -> None:
         self.prefix = ""
@@ -77,15 +76,15 @@ class ArrayRecords:
         if self._was_read:
             return
         names = await self._disk(partial(_names, self._folder, self.prefix))
-        found: dict[Attempt, str] = {}
+        attempts: dict[Attempt, str] = {}
         for first in range(0, len(names), FILES_AT_ONCE):
             part = names[first : first + FILES_AT_ONCE]
-            found |= await self._disk(partial(_read_all, self._folder, part))
-            if len(found) >= MOST_ATTEMPTS:
-                log.warning("arrays/ has too many files: the others are not read")
+            attempts |= await self._disk(partial(_read_all, self._folder, part))
+            if len(attempts) >= MOST_ATTEMPTS:
+                log.warning("limit of files in arrays/ reached: the others are not read")
                 break
-        self.add(found)
-        self._earlier = set(found)
+        self.add(attempts)
+        self._earlier = set(attempts)
         self._was_read = True
 
     def task_of(self, attempt: Attempt) -> str:
@@ -116,11 +115,7 @@ class ArrayRecords:
 
     async def remove(self, array: str) -> None:
         """Remove an array's file, which no attempt needs. Raises OSError."""
-        await self._disk(partial(self.remove_file, array))
-
-    def remove_file(self, array: str) -> None:
-        """As `remove`. In a thread."""
-        untrusted.remove(self._folder / array)
+        await self._disk(partial(untrusted.remove, self._folder / array))
 
 
 def _names(folder: Path, prefix: str) -> list[str]:
@@ -129,17 +124,17 @@ def _names(folder: Path, prefix: str) -> list[str]:
 
 
 def _read_all(path: Path, names: Sequence[str]) -> dict[Attempt, str]:
-    found: dict[Attempt, str] = {}
+    attempts: dict[Attempt, str] = {}
     folder = os.open(path, untrusted.FOLDER)
     try:
         for name in names:
             tasks = _read(folder, name)
-            found |= {tasks[index]: task_name(name, index) for index in tasks}
+            attempts |= {tasks[index]: task_name(name, index) for index in tasks}
             if not tasks:
                 untrusted.remove(path / name)
     finally:
         os.close(folder)
-    return found
+    return attempts
 
 
 def _array_of(task: str) -> str:

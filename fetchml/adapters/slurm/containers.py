@@ -1,4 +1,4 @@
-"""Containers on nodes, by the site's means: the words that run a task's image there.
+"""Containers on nodes: the command that runs a task's image with the site's container program.
 
 The shim is the first process within the container. It claims the attempt, keeps the time limit and
 records the end as it does without one; the job's own first process is the runtime, which passes
@@ -42,7 +42,7 @@ _NAME = re.compile(r"[a-z0-9](?:[A-Za-z0-9._/@-]|:(?!/)){0,511}")
 _TRANSPORTS = re.compile(
     "(?:containers-storage|dir|docker-archive|docker-daemon|oci|oci-archive|sif):"
 )
-"""Podman takes what follows for something else than a name."""
+"""Prefixes after which Podman does not read the name of an image in a registry."""
 _SCHEMES = ("docker://", "oras://", "library://")
 _SQUASHFS = (".sqsh", ".squashfs")
 _NOT_FOR_TASKS = (
@@ -63,7 +63,7 @@ them with what the runtime has mounted: a link may be put in the folder's place 
 
 @dataclass(frozen=True, slots=True)
 class Containers:
-    """The way in which nodes run images."""
+    """How nodes run images."""
 
     runtime: str
     """`podman`, `apptainer` or `pyxis`."""
@@ -218,7 +218,7 @@ def _apptainer_bind(mount: Mount) -> str:
     for path in (str(mount.source), mount.target):
         if set(path) & set(":,\\"):
             raise PrepareError(
-                f"Apptainer can't mount {path}: its path has one of : , \\", permanent=True
+                f"Apptainer cannot mount {path}: its path has one of : , \\", permanent=True
             )
     return f"{mount.source}:{mount.target}:{'ro' if mount.read_only else 'rw'}"
 
@@ -242,7 +242,7 @@ def _pyxis_mounts(mounts: list[Mount]) -> str:
     for path in (part for each in mounts for part in (str(each.source), each.target)):
         if not path.isprintable() or set(path) & set(' ,:\\"$`'):
             raise PrepareError(
-                f"Pyxis can't mount {path}: its path has a blank or one of , : \\ \" $ `",
+                f'Pyxis cannot mount {path}: its path has a space or one of , : \\ " $ `',
                 permanent=True,
             )
     modes = ("ro" if each.read_only else "rw" for each in mounts)
@@ -253,5 +253,5 @@ def _pyxis_mounts(mounts: list[Mount]) -> str:
 
 def _unusable(image: str, usable: str) -> PrepareError:
     return PrepareError(
-        f"the cluster's nodes can't run the image {image[:200]}: give {usable}", permanent=True
+        f"invalid image {image[:200]} for the cluster's nodes: give {usable}", permanent=True
     )

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fetchml.adapters.slurm.job import Job, JobId, number_of
-from fetchml.adapters.slurm.transports.transport import AccountAway, SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transport import AccountAway, SlurmAway, SlurmTransport
+from fetchml.system.background import BackgroundWork
 
 POLL_SECONDS = 0.5
 """At most two polls in a second."""
@@ -18,7 +19,7 @@ AWAY_SECONDS = 2.0
 """Between two tries to reach a controller that is away."""
 CHECKS_AT_ONCE = 8
 MOST_CHECKS = 500
-"""Jobs of one poll that are looked at one by one; the rest waits for the next poll."""
+"""Jobs that one poll requests one by one; the rest waits for the next poll."""
 REASONS_EACH_POLL = 2
 """Pending jobs whose reason is asked for again with each poll, in turn."""
 
@@ -31,38 +32,43 @@ class Followed:
 
     name: str
     job: Job | None = None
-    """As last seen, with its name compared; `None` if it is not known which job it is."""
+    """As last reported, with its name compared; `None` if there is none, or it was lost."""
     last: Job | None = None
-    """The last that was seen, also once Slurm has forgotten it; `None` if none was."""
+    """The last report, also once Slurm has dropped the job; `None` if there was none."""
     is_checked: bool = False
-    """Whether `job` was seen since Slurm was last away: a controller that crashed may have given
-    its id to another."""
+    """Whether `job` was reported since Slurm last failed to answer: a controller that crashed may
+    have given its id to another."""
     since: float = 0.0
-    """When the job was submitted or found. Replies to requests from before mean nothing for it."""
+    """When the job was submitted or found. Replies to earlier requests are ignored."""
     searched_at: float = float("-inf")
     """When the job was last searched for by its name."""
     number: JobId = 0
     """Id of its newest job; 0 if it had none yet. Jobs of Slurm count from 1."""
-    array_task: str | None = None
-    """The name that its job may have as a task of an array; empty if it was never part of one,
-    `None` if its record was not read yet."""
+    array_task: str = ""
+    """The name that its job may have as a task of an array; empty if it was never part of one."""
     is_new: bool = False
-    """Whether it was just handed over, so that there is nothing to see of it yet."""
+    """Whether it was just handed over, so that it has no records yet."""
     is_missing: bool = False
     """Whether Slurm had no job with this name at the last search."""
+    is_uncertain: bool = False
+    """Whether there may be more than one job."""
+    is_stopping: bool = False
+    """Whether the attempt was asked to stop."""
+    held_back: str = ""
+    """Slurm's reason to refuse the job for now; empty if it does not."""
     lease_seconds: int = 0
-    """Of the attempt's lease; 0 if it has none, or none was looked for yet."""
+    """Of the attempt's lease; 0 if it has none, or its record was not read yet."""
     user: str = ""
     """Name of the user's account that the job belongs to; empty for the server's own."""
     owner: str = ""
-    """Name of the account that the job belongs to; empty if it is not known."""
+    """Name of the account that the job belongs to; empty if that cannot be determined."""
     others: frozenset[str] = frozenset()
-    """Accounts that it does not belong to, where that is all that is known."""
+    """Without `owner`: accounts that the job does not belong to."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def owns(self, job: Job) -> bool:
-        """Whether a job, whose name is known, is one of the attempt's. Any user of the cluster can
-        give theirs its name."""
+        """Whether a reported job is one of the attempt's. Any user of the cluster can give theirs
+        its name."""
         if not job.name or job.name not in (self.name, self.array_task):
             return False
         if not self.owner:
@@ -97,8 +103,8 @@ class Follower:
         returned: Callable[[], None] = lambda: None,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
-        """`seen`, `away`: called after each poll that Slurm answered, and after each failure with
-        the reason. `returned`: called before `seen` if Slurm was away before."""
+        """`seen`, `away`: called after each successful poll, and after each failed one with the
+        reason. `returned`: called before `seen` at the first success after a failure."""
         self._transport = transport
         self._seen = seen
         self._away = away
@@ -109,38 +115,36 @@ class Follower:
         """The newest entry that was given a job with this id."""
         self._turn = 0
         self._polled_at = float("-inf")
-        self._polling: asyncio.Task[None] | None = None
+        self._background = BackgroundWork()
         self.answers = asyncio.Event()
         """Set while Slurm answers."""
 
     async def open(self) -> None:
         """Poll once, and go on until `close`."""
         pause = await self._poll_safely()
-        self._polling = asyncio.create_task(self._repeat(pause))
+        self._background.start(self._repeat(pause))
 
     async def close(self) -> None:
-        if self._polling is not None:
-            self._polling.cancel()
-            await asyncio.gather(self._polling, return_exceptions=True)
+        await self._background.cancel()
 
     def follow(
         self, name: str, user: str = "", owner: str = "", others: frozenset[str] = frozenset()
     ) -> Followed:
         """Return the entry of an attempt's job, the same for every call. `user`, `owner`, `others`:
         see Followed."""
-        found = self._followed.get(name)
-        if found is None:
-            found = Followed(name, user=user, owner=owner or user, others=others)
-            self._followed[name] = found
-        return found
+        followed = self._followed.get(name)
+        if followed is None:
+            followed = Followed(name, user=user, owner=owner or user, others=others)
+            self._followed[name] = followed
+        return followed
 
     def get(self, name: str) -> Followed | None:
         return self._followed.get(name)
 
     def job(self, name: str) -> Job | None:
-        """Return the job as last seen; `None` if there is none, or it is not known which it is."""
-        found = self._followed.get(name)
-        return None if found is None else found.job
+        """Return the job as last reported; `None` if there is none, or it was lost."""
+        followed = self._followed.get(name)
+        return None if followed is None else followed.job
 
     def forget(self, name: str) -> None:
         followed = self._followed.pop(name, None)
@@ -159,8 +163,8 @@ class Follower:
         followed.number = job.id
         followed.take(job, time.monotonic())
 
-    async def look(self, followed: Followed) -> Job | None:
-        """Return the job as it is now; `None` if it is not known which one it is. Raises
+    async def refresh(self, followed: Followed) -> Job | None:
+        """Return the job as it is now; `None` if there is none, or it was lost. Raises
         SlurmAway."""
         if followed.job is None:
             return None
@@ -181,8 +185,8 @@ class Follower:
             self._lost_contact(str(error))
             return AWAY_SECONDS
         except Exception:
-            log.exception("Slurm's reply can't be used")
-            self._lost_contact("its reply can't be used; see the server's log")
+            log.exception("invalid reply of Slurm")
+            self._lost_contact("its reply is invalid; see the server's log")
             return AWAY_SECONDS
         if not self.answers.is_set():
             self.answers.set()
@@ -201,7 +205,7 @@ class Follower:
             await self._transport.open()
             began = time.monotonic()
         if not self._followed and began - self._polled_at < AWAY_SECONDS:
-            return  # Whether Slurm answers is of interest all the same, but less often.
+            return  # Without jobs a poll only shows whether Slurm answers: less often.
         self._polled_at = began
         listed = await self._transport.states()
         unsure: list[Followed] = []
@@ -226,7 +230,7 @@ class Follower:
         await self._check_all(self._next(pending))
 
     def _next(self, pending: list[Followed]) -> Iterable[Followed]:
-        """A few, in turn from one poll to the next."""
+        """Return a few, in turn from one poll to the next."""
         self._turn += REASONS_EACH_POLL
         first = self._turn % len(pending) if pending else 0
         return (pending[first:] + pending[:first])[:REASONS_EACH_POLL]
@@ -251,7 +255,7 @@ class Follower:
         try:
             now = await self._transport.job(job.id, followed.user)
         except AccountAway:
-            return  # Nothing is known of this one; of others it is.
+            return  # The others may still be checked.
         if began <= followed.since or followed.job is None or followed.job.id != job.id:
             return  # It was submitted again meanwhile.
         if now is None or not followed.owns(now):

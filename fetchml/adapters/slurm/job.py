@@ -42,9 +42,9 @@ JobId = int | ArrayTask
 
 def job_id(text: str) -> JobId | None:
     """Read the id of one job; `None` for other text, such as `12_[1-3]`."""
-    if (found := _ID.fullmatch(text)) is None:
+    if (match := _ID.fullmatch(text)) is None:
         return None
-    number, index = found.groups()
+    number, index = match.groups()
     return int(number) if index is None else ArrayTask(int(number), int(index))
 
 
@@ -71,14 +71,14 @@ class Job(msgspec.Struct, frozen=True):
     """The reason why it waits or ended, in Slurm's words; empty or `None` if Slurm has none."""
     nodes: str = ""
     code: int | None = None
-    """Exit code of its script; `None` if it has not ended, or is not known."""
+    """Exit code of its script; `None` if it has not ended, or this reply does not have it."""
     begins_at: int | None = None
     """Slurm's estimate of the start, in seconds since the epoch."""
     user: str = ""
     """Slurm's name of the account; empty if this reply does not have it."""
 
     def begins_with(self, prefix: str) -> bool:
-        """Whether its name is known, and begins so."""
+        """Whether this reply has its name, and that begins with `prefix`."""
         return (self.name or "").startswith(prefix)
 
     @property
@@ -95,7 +95,7 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def has_outcome(self) -> bool:
-        """Whether its final state is known; some of its processes may be left."""
+        """Whether it has a final state; some of its processes may be left."""
         return bool(frozenset(self.state) & _OVER)
 
     @property
@@ -139,13 +139,26 @@ _MOST_INDEXES = 1000
 def indexes_in(text: str) -> list[int]:
     """Read the indexes of an array, such as `0-5,7%2`; the first ones of many, none of other text,
     such as one that Slurm has cut off."""
-    found = _RANGES.fullmatch(text)
+    match = _RANGES.fullmatch(text)
     indexes: list[int] = []
-    for part in found[1].split(",") if found else ():
+    for part in match[1].split(",") if match else ():
         first, _, last = part.partition("-")
         most = int(first) + _MOST_INDEXES - len(indexes)
         indexes += range(int(first), min(int(last or first) + 1, most))
     return indexes
+
+
+PARAMETERS = (
+    "partition",
+    "account",
+    "qos",
+    "constraint",
+    "reservation",
+    "nodelist",
+    "exclude",
+    "licenses",
+)
+"""Fields of a submission that are options of sbatch."""
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -157,7 +170,6 @@ class Submission(msgspec.Struct, frozen=True):
     """Working directory; its `job.out` gets what the script prints, unless it is an array."""
     cpus: int = 0
     memory_mb: int = 0
-    gpus: int = 0
     minutes: int = 0
     """Slurm's time limit. The shim's own comes first."""
     nice: int = 0
@@ -166,8 +178,7 @@ class Submission(msgspec.Struct, frozen=True):
     qos: str | None = None
     constraint: str | None = None
     gres: str | None = None
-    """Generic resources, GPUs included: `gpu:2,disk:1`. `None` in a submission of an older server:
-    `gpus` has the GPUs."""
+    """Generic resources, GPUs included: `gpu:2,disk:1`."""
     reservation: str | None = None
     nodelist: str | None = None
     exclude: str | None = None
@@ -180,8 +191,6 @@ class Submission(msgspec.Struct, frozen=True):
     user: str = ""
     """Name of the account that submits it; empty for the server's own. In an attempt's record it
     counts for nothing: the settings decide."""
-    array_task: str = ""
-    """In an attempt's record: the name of its job in an array; empty if it is a single job."""
     indexes: str = ""
     """Of an array: the indexes of its tasks, as `0-5,7`; empty if it is a single job."""
 
@@ -193,6 +202,4 @@ class Submission(msgspec.Struct, frozen=True):
     @property
     def resources(self) -> list[str]:
         """The parts of `gres`."""
-        if self.gres is None:
-            return [f"gpu:{self.gpus}"] if self.gpus else []
-        return self.gres.split(",")
+        return self.gres.split(",") if self.gres else []

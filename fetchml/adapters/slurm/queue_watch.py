@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 
 from fetchml.adapters.slurm.job import NOT_QUEUED, ArrayTask, Job, JobId, PendingJob
-from fetchml.adapters.slurm.transports.transport import SlurmAway
+from fetchml.adapters.slurm.transport import SlurmAway
+from fetchml.system.background import BackgroundWork
 
 PAUSE_SECONDS = 30.0
-"""Between two readings."""
+"""Interval of the readings."""
 FIRST_SECONDS = 2.0
-"""The same if a job is asked for that the last reading did not have."""
+"""Interval after a question about a job that the last reading did not have."""
 SHARE = 100
 """A reading that takes long is repeated after this many times as long."""
 
@@ -34,36 +35,32 @@ class QueueWatch:
         answers: asyncio.Event,
         first_seconds: float = FIRST_SECONDS,
     ) -> None:
-        """`read`: asks Slurm for all jobs that wait; raises SlurmAway. `answers`: set while Slurm
-        answers."""
+        """`read`: returns pending jobs; raises SlurmAway. `answers`: set while Slurm answers."""
         self._read = read
         self._answers = answers
         self._first_seconds = first_seconds
         self._positions: Mapping[JobId, int] = {}
         self._asked = asyncio.Event()
-        """Set if somebody has asked since the last reading."""
+        """Set if a position was asked for since the last reading."""
         self._missed = asyncio.Event()
         """Set if a job was asked for that the last reading did not have."""
-        self._reading: asyncio.Task[None] | None = None
+        self._background = BackgroundWork()
 
     async def open(self) -> None:
-        self._reading = asyncio.create_task(self._repeat())
+        self._background.start(self._repeat())
 
     async def close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+        await self._background.cancel()
 
     def position(self, job: Job) -> int | None:
-        """Return the position of a job, from 1; `None` if it does not wait for its turn, or the
-        position is not known (yet)."""
+        """Return the position of a job, from 1; `None` if it has none, or none was read yet."""
         if not job.is_pending or job.reason in NOT_QUEUED:
             return None  # No reading has it, so none is made for it.
         self._asked.set()
-        found = self._positions.get(job.id)
-        if found is None:
+        position = self._positions.get(job.id)
+        if position is None:
             self._missed.set()
-        return found
+        return position
 
     async def _repeat(self) -> None:
         while True:
@@ -75,9 +72,9 @@ class QueueWatch:
             try:
                 self._positions = await asyncio.to_thread(positions, await self._read())
             except SlurmAway as error:
-                log.info("Slurm's queue is not known: %s", error)
+                log.info("Slurm did not report its queue: %s", error)
             except Exception:
-                log.exception("Slurm's reply about its queue can't be used")
+                log.exception("invalid reply of Slurm about its queue")
             took = time.monotonic() - began
             await asyncio.sleep(max(self._first_seconds, SHARE * took))
             with suppress(TimeoutError):
@@ -86,19 +83,19 @@ class QueueWatch:
 
 
 def positions(pending: Iterable[PendingJob]) -> dict[JobId, int]:
-    """Return the position of each job in the partition where it comes first. Jobs that may not
-    start now take no place."""
+    """Return the position of each job in the partition where it comes first. Held jobs do not
+    count."""
     queues = defaultdict[str, list[PendingJob]](list)
     for job in pending:
         if job.priority > 0:
             for partition in job.partitions:
                 queues[partition].append(job)
-    found: dict[JobId, int] = {}
+    best: dict[JobId, int] = {}
     for queue in queues.values():
         queue.sort(key=_order)
-        for place, job in enumerate(queue, 1):
-            found[job.id] = min(place, found.get(job.id, place))
-    return found
+        for position, job in enumerate(queue, 1):
+            best[job.id] = min(position, best.get(job.id, position))
+    return best
 
 
 def _order(job: PendingJob) -> tuple[int, int, int]:

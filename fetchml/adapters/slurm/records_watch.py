@@ -17,17 +17,17 @@ from fetchml.adapters.slurm.follower import Followed
 from fetchml.adapters.slurm.start_files import MOST_NAMES
 from fetchml.files.shared_disk import SharedDisk, is_fault
 from fetchml.files.untrusted import first_names
+from fetchml.system.background import BackgroundWork
 
 SECONDS = 0.5
-"""Between two looks at many folders."""
+"""Longest interval."""
 LEAST_SECONDS = 0.1
 FOLDER_SECONDS = 0.005
-"""The interval for a few folders, and what each of them adds: a file server answers at most 200
-listings in a second for this."""
+"""Interval for a few folders, and what each of them adds: at most 200 listings in a second."""
 SHARE = 4
-"""A look that takes long is repeated after this many times as long."""
+"""A pass that takes long is repeated after this many times as long."""
 MOST_FOLDERS = 2_000
-"""Folders listed in one look; with more, the looks take turns."""
+"""Folders listed in one pass, in turn if there are more."""
 MOST_PENDING = 50
 """The same for jobs that were pending at the last poll of Slurm."""
 RECORDS = frozenset({"claim", "started", "exit"})
@@ -44,16 +44,14 @@ class RecordsWatch:
         self._watched: dict[Path, Followed] = {}
         self._seen: dict[Path, frozenset[str]] = {}
         self._turn = 0
-        self._looking: asyncio.Task[None] | None = None
+        self._background = BackgroundWork()
 
     async def open(self) -> None:
-        """Look until `close`."""
-        self._looking = asyncio.create_task(self._repeat())
+        """List the folders at intervals until `close`."""
+        self._background.start(self._repeat())
 
     async def close(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        await self._background.cancel()
 
     @contextmanager
     def watching(self, folder: Path, followed: Followed) -> Iterator[None]:
@@ -67,20 +65,20 @@ class RecordsWatch:
 
     async def _repeat(self) -> None:
         while True:
-            began, looked_at = time.monotonic(), 0
+            began, listed = time.monotonic(), 0
             try:
-                looked_at = await self._look()
+                listed = await self._list()
             except OSError as error:
-                log.info("the records of attempts can't be read: %s", error)
+                log.info("the records of attempts cannot be read: %s", error)
             except Exception:
-                log.exception("the records of attempts can't be read")
+                log.exception("the records of attempts cannot be read")
             pause = self._seconds
-            if looked_at:
-                pause = min(pause, LEAST_SECONDS + FOLDER_SECONDS * looked_at)
+            if listed:
+                pause = min(pause, LEAST_SECONDS + FOLDER_SECONDS * listed)
             await asyncio.sleep(max(pause, SHARE * (time.monotonic() - began)))
 
-    async def _look(self) -> int:
-        """Return how many folders were looked at."""
+    async def _list(self) -> int:
+        """Return how many folders were listed."""
         begun: list[Path] = []
         pending: list[Path] = []
         for folder, each in self._watched.items():
@@ -99,7 +97,7 @@ class RecordsWatch:
         return len(chosen)
 
     def _next(self, folders: list[Path], most: int) -> list[Path]:
-        """A part of them, in turn from one look to the next."""
+        """Return a part of them, in turn from one pass to the next."""
         first = self._turn * most % max(1, len(folders))
         return (folders[first:] + folders[:first])[:most]
 
@@ -107,13 +105,13 @@ class RecordsWatch:
 def _records(folders: Sequence[Path]) -> dict[Path, frozenset[str]]:
     """Return the records of each attempt. Raises OSError if the disk fails, but not for what a task
     has done to its own folder."""
-    found = {}
+    records = {}
     for folder in folders:
         try:
-            found[folder] = first_names(folder / "run", MOST_NAMES) & RECORDS
+            records[folder] = first_names(folder / "run", MOST_NAMES) & RECORDS
         except PermissionError:
             continue
         except OSError as error:
             if is_fault(error):
                 raise
-    return found
+    return records

@@ -10,9 +10,7 @@ end, so there is no job.
 import errno
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from shlex import quote
 
@@ -35,7 +33,6 @@ from fetchml.files.layout import (
     VOLUMES,
 )
 from fetchml.files.own_file import write_at_once, write_durably
-from fetchml.files.shared_disk import is_fault
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.ports.task_environment import (
     CUDA_DEVICES,
@@ -49,8 +46,6 @@ from fetchml.shim import path as shim_path
 
 START = "start"
 DRAFT = "start.new"
-SUBMISSION = "submission"
-"""File with the request, written by older releases."""
 OUTPUT = "job.out"
 _MACHINES = ("x86_64", "aarch64")
 _READONLY = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "GROUPS", "PPID", "SHELLOPTS", "UID"})
@@ -63,7 +58,6 @@ _OF_SLURM = re.compile(
     re.MULTILINE,
 )
 """Messages that Slurm adds to those of a plugin that has failed."""
-_RECORD_BYTES = 1 << 20
 _NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENXIO)
 """Errors of a folder, a link and a socket, where a task has put one in the place of a record."""
 _REQUEST = re.compile(rb"# ([0-9]{1,9}) (\{.*\})\n")
@@ -243,11 +237,6 @@ def was_prepared(path: Path) -> bool:
     return True
 
 
-@lru_cache(2)
-def _program(shims: Path, name: str) -> Path:
-    return shims / name
-
-
 def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
     """The lines that start the command as a process of the node. Raises OSError, PrepareError."""
     folder = AttemptFolder(run.folder)
@@ -266,8 +255,8 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
         control_ms=USAGE_MS,
         usage_ms=USAGE_MS,
         lease_ms=lease_ms,
-        relay=_program(shims, NODE_RELAY),
-        sampler=_program(shims, GPU_SAMPLER),
+        relay=shims / NODE_RELAY,
+        sampler=shims / GPU_SAMPLER,
     )
     return _PROCESS.format(
         exports="\n".join(f"export {each}" for each in exports),
@@ -276,27 +265,6 @@ def _process(run: LaunchSpec, shims: Path, lease_ms: int) -> str:
         shims=quote(str(shims)),
         arguments=" ".join(map(quote, shim[1:])),
     )
-
-
-def array_task(path: Path) -> str:
-    """Return the name that the attempt's job may have as a task of an array; empty if it was never
-    handed over in one. Raises OSError."""
-    try:
-        return submission(path).array_task
-    except (FileNotFoundError, msgspec.DecodeError):
-        return ""
-
-
-def array_tasks(paths: Sequence[Path]) -> set[str]:
-    """Return those names of many attempts. Raises OSError if the disk fails."""
-    found = set()
-    for path in paths:
-        try:
-            found.add(array_task(path))
-        except OSError as error:
-            if is_fault(error):
-                raise
-    return found - {""}
 
 
 def read(path: Path) -> Records:
@@ -356,12 +324,10 @@ def _end(folder: AttemptFolder) -> tuple[bool, AttemptEnd | None]:
 
 def submission(path: Path) -> Submission:
     """Return the request for the attempt's job. Raises OSError, msgspec.DecodeError."""
-    found = _REQUEST.match(_read(path, START, _REQUEST_BYTES))
-    if found is not None and (path / START).lstat().st_size == found.end() + int(found[1]):
-        request = found[2]
-    else:
-        request = _read(path, SUBMISSION, _RECORD_BYTES)
-    return msgspec.json.decode(request, type=Submission)
+    match = _REQUEST.match(_read(path, START, _REQUEST_BYTES))
+    if match is None or (path / START).lstat().st_size != match.end() + int(match[1]):
+        raise msgspec.DecodeError("truncated start file")
+    return msgspec.json.decode(match[2], type=Submission)
 
 
 def output_end(path: Path, most: int = SHOWN_CHARACTERS) -> str:
@@ -394,5 +360,5 @@ def remove(path: Path) -> None:
     """Remove what `write` created outside of the three places. Raises OSError."""
     untrusted.remove(path / DATASETS)
     untrusted.remove(path / VOLUMES)
-    for name in (SUBMISSION, START, DRAFT, ENVIRONMENT):
+    for name in (START, DRAFT, ENVIRONMENT):
         (path / name).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -29,16 +30,16 @@ _NAMED = {
     "fika": time(15),
     "teatime": time(16),
 }
-_OF_DAY = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?(?: ?([ap])m)?", re.ASCII)
+_TIMES_OF_DAY = ("%H:%M", "%H:%M:%S", "%I:%M%p", "%I:%M:%S%p")
 
 
-class BadTime(Exception):
-    """The message is for users."""
+class BadOption(Exception):
+    """An invalid value. The message is for users, and does not name the option."""
 
 
 def seconds(text: str) -> int:
     """Convert a time limit: `30`, `30:00`, `1:00:00`, `1-12`, `1-12:30`, `1-12:30:00`; 0 for none.
-    Raises BadTime."""
+    Raises BadOption."""
     if text.upper() in ("INFINITE", "UNLIMITED"):
         return 0
     for pattern, units in _TIMES:
@@ -46,15 +47,15 @@ def seconds(text: str) -> int:
             parts = (int((part or "0")[:10]) for part in match.groups())
             total = sum(p * u for p, u in zip(parts, units, strict=True))
             if total >= MOST_SECONDS:
-                raise BadTime(f"{total} is too large")
+                raise BadOption(f"{total} is too large")
             return total
-    raise BadTime(f"{text!r} is not a time such as 90, 30:00, 12:00:00 or 2-00:00:00")
+    raise BadOption(f"{text!r} is not a time such as 90, 30:00, 12:00:00 or 2-00:00:00")
 
 
 def begins_at(text: str, now: datetime) -> datetime:
     """Convert the time of `--begin`: `now+2hours`, `16:00`, `noon`, `tomorrow`,
     `2026-12-01T20:00`. Without a zone it is that of `now`. A time of day that has passed is
-    tomorrow's. Raises BadTime."""
+    tomorrow's. Raises BadOption."""
     lowered = text.strip().lower()
     if lowered == "now":
         return now
@@ -68,25 +69,19 @@ def begins_at(text: str, now: datetime) -> datetime:
         if of_day is not None:
             today = datetime.combine(now.date(), of_day, now.tzinfo)
             return today if today > now else today + timedelta(days=1)
-        found = datetime.fromisoformat(text.strip())
-        return found if found.tzinfo else found.replace(tzinfo=now.tzinfo)
+        moment = datetime.fromisoformat(text.strip())
+        return moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
     except (ValueError, OverflowError):
-        raise BadTime(
+        raise BadOption(
             f"{text!r} is not a time such as now+2hours, 16:00, tomorrow or 2026-12-01T20:00"
         ) from None
 
 
 def _time_of_day(text: str) -> time | None:
-    """Raises ValueError for hours or minutes that do not exist."""
-    match = _OF_DAY.fullmatch(text)
-    if match is None:
-        return None
-    hour = int(match[1])
-    if match[4]:
-        if not 1 <= hour <= 12:
-            raise ValueError("no such hour")
-        hour = hour % 12 + (12 if match[4] == "p" else 0)
-    return time(hour, int(match[2]), int(match[3] or 0))
+    for form in _TIMES_OF_DAY:
+        with suppress(ValueError):
+            return datetime.strptime(text.replace(" ", ""), form).replace(tzinfo=UTC).time()
+    return None
 
 
 PARAMETER = "array_task_id"
@@ -96,10 +91,6 @@ MOST_INDEXES = 10_000
 _MOST_INDEX = 1 << 31
 _PART = re.compile(r"(\d{1,10})(?:-(\d{1,10})(?::(\d{1,10}))?)?", re.ASCII)
 _IN_BRACES = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-class BadArray(Exception):
-    """The message is for users."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +114,10 @@ class Array:
 
 def array(text: str) -> Array:
     """Convert `0-15`, `1,3,5-7`, `0-20:5`, each with `%4` for the most that run at the same time.
-    Raises BadArray."""
+    Raises BadOption."""
     listed, percent, most = text.partition("%")
     if percent and not re.fullmatch(r"[1-9]\d{0,4}", most, re.ASCII):
-        raise BadArray(f"{most!r} is not a number of tasks that run at the same time")
+        raise BadOption(f"{most!r} is not a number of tasks that run at the same time")
     indexes: set[int] = set()
     for part in listed.split(","):
         match = _PART.fullmatch(part)
@@ -134,11 +125,11 @@ def array(text: str) -> Array:
         if match and match[2] is None:
             last = first
         if last < first or last >= _MOST_INDEX or (match and match[3] and not step):
-            raise BadArray(f"{part!r} is not an index or a range such as 7, 0-15 or 0-20:5")
-        found = range(first, last + 1, step or 1)
-        if len(found) + len(indexes) > MOST_INDEXES:
-            raise BadArray(f"it has more than {MOST_INDEXES} indexes")
-        indexes.update(found)
+            raise BadOption(f"{part!r} is not an index or a range such as 7, 0-15 or 0-20:5")
+        part_indexes = range(first, last + 1, step or 1)
+        if len(part_indexes) + len(indexes) > MOST_INDEXES:
+            raise BadOption(f"it has more than {MOST_INDEXES} indexes")
+        indexes.update(part_indexes)
     return Array(tuple(sorted(indexes)), int(most) if percent else None)
 
 
@@ -158,10 +149,6 @@ _CONDITIONS = {
 _SIGNAL = re.compile(r"(?:[RB]{1,2}:)?(?:SIG)?(?:USR1|10)(?:@(\d{1,9}))?", re.ASCII | re.IGNORECASE)
 _SIGNAL_SECONDS = 60
 """Slurm's default if `--signal` has no time."""
-
-
-class BadOption(Exception):
-    """The message is for users. It does not name the option."""
 
 
 @dataclass
@@ -292,32 +279,15 @@ def _export(request: Request, text: str) -> None:
             raise BadOption(f"the variable {name} is not set here")
 
 
-def _seconds(text: str) -> int:
-    try:
-        return seconds(text)
-    except BadTime as error:
-        raise BadOption(str(error)) from error
-
-
 def _begins_at(text: str) -> datetime:
-    try:
-        return begins_at(text, datetime.now().astimezone()).astimezone(UTC)
-    except BadTime as error:
-        raise BadOption(str(error)) from error
-
-
-def _array(text: str) -> Array:
-    try:
-        return array(text)
-    except BadArray as error:
-        raise BadOption(str(error)) from error
+    return begins_at(text, datetime.now().astimezone()).astimezone(UTC)
 
 
 def _dependencies(text: str) -> tuple[tuple[str, Dependency.Condition], ...]:
     """Return tasks as the option names them, each with its condition."""
     if "?" in text:
         raise BadOption("a task waits for all that it names, not for one of them")
-    found = []
+    dependencies = []
     for part in text.split(","):
         kind, *tasks = part.split(":")
         condition = _CONDITIONS.get(kind)
@@ -327,8 +297,8 @@ def _dependencies(text: str) -> tuple[tuple[str, Dependency.Condition], ...]:
                 "arrays, as afterok:ID:ID"
             )
         prefix = SAME_INDEX if kind == "aftercorr" else ""
-        found += [(prefix + task, condition) for task in tasks]
-    return tuple(found)
+        dependencies += [(prefix + task, condition) for task in tasks]
+    return tuple(dependencies)
 
 
 def _warn_seconds(text: str) -> int:
@@ -358,7 +328,7 @@ OPTIONS: Mapping[str, Action] = {
     "mem-per-gpu": _attribute("memory_per_gpu", gib),
     "gres": _gres,
     **dict.fromkeys(("gpus", "gpus-per-node", "gpus-per-task"), _set("gpu", _number)),
-    "time": _set("timeout_seconds", _seconds),
+    "time": _set("timeout_seconds", seconds),
     **dict.fromkeys(("nodes", "ntasks", "ntasks-per-node"), _one),
     "chdir": _attribute("folder", str),
     "export": _export,
@@ -368,7 +338,7 @@ OPTIONS: Mapping[str, Action] = {
     "begin": _set("start_after", _begins_at),
     "dependency": _set("after", _dependencies),
     "signal": _set("warn_seconds", _warn_seconds),
-    "array": _attribute("array", _array),
+    "array": _attribute("array", array),
     "wrap": _attribute("wrap", str),
     "wait": _attribute("waits", lambda _: True),
     "test-only": _attribute("validates", lambda _: True),

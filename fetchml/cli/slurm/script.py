@@ -35,7 +35,7 @@ class Problems:
 def directives(text: str) -> list[tuple[str, list[str]]]:
     """Return the words of each `#SBATCH` line with its place. As in Slurm, the lines end at the
     first command. Raises BadScript."""
-    found = []
+    lines = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("#SBATCH"):
             where = f"line {number}"
@@ -43,39 +43,39 @@ def directives(text: str) -> list[tuple[str, list[str]]]:
                 words = shlex.split(line.removeprefix("#SBATCH"), comments=True)
             except ValueError as error:
                 raise BadScript(f"{where}: {error}") from error
-            found.append((where, words))
+            lines.append((where, words))
         elif line.strip() and not line.startswith("#"):
             break
-    return found
+    return lines
 
 
 def split(words: Sequence[str], where: str) -> tuple[list[Directive], list[str]]:
     """Return the leading options among the words, and the words after them. Raises
     BadScript."""
-    found: list[Directive] = []
+    options: list[Directive] = []
     rest = list(words)
     while rest and rest[0].startswith("-") and rest[0] != "-":
         word = rest.pop(0)
         if word == "--":
             break
         if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            given = value if equals else None
+            name, equals, text = word[2:].partition("=")
+            value = text if equals else None
         else:
             name = SHORT.get(word[1]) or word[1]
-            given = word[2:].removeprefix("=") or None
-        if name in OPTIONS and name not in FLAGS and given is None:
+            value = word[2:].removeprefix("=") or None
+        if name in OPTIONS and name not in FLAGS and value is None:
             if not rest:
                 raise BadScript(f"{where}: --{name} needs a value")
-            given = rest.pop(0)
-        found.append(Directive(name, given, where))
-    return found, rest
+            value = rest.pop(0)
+        options.append(Directive(name, value, where))
+    return options, rest
 
 
-def read(directives: Iterable[Directive], problems: Problems) -> Request:
+def read(options: Iterable[Directive], problems: Problems) -> Request:
     """Return the request of the options. A later option replaces an earlier one."""
     request = Request()
-    for each in directives:
+    for each in options:
         shown = f"--{each.name}" if len(each.name) > 1 else f"-{each.name}"
         action = OPTIONS.get(each.name)
         if action is None:

@@ -6,28 +6,23 @@ import asyncio
 import os
 import pwd
 import re
-import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from shlex import quote
 from typing import NamedTuple
 
-from fetchml.adapters.slurm.accounts import folders
-from fetchml.adapters.slurm.accounts.account import Account
+from fetchml.adapters.slurm import access_lists
+from fetchml.adapters.slurm.accounts import Account
 from fetchml.adapters.slurm.health import check_shared
-from fetchml.adapters.slurm.job import Submission
-from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings, SlurmSettings
 from fetchml.core.requests.slurm import value_fault
-from fetchml.files.own_file import read_own
 from fetchml.ports.cluster import Node
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
-from fetchml.server.slurm_accounts import accounts_of, parameters_of
+from fetchml.server.slurm_accounts import accounts_of
 from fetchml.server.slurm_wiring import transport_of
 from fetchml.views import Finding
 
@@ -98,7 +93,7 @@ def _slurm(settings: Settings) -> Iterator[Finding]:
     name = "slurm"
     try:
         transport = transport_of(settings.slurm)
-        version, nodes = asyncio.run(_look(transport))
+        version, nodes = asyncio.run(_version_and_nodes(transport))
     except CannotStart as error:
         yield Finding(name, "not set up", str(error))
         return
@@ -116,7 +111,7 @@ def _slurm(settings: Settings) -> Iterator[Finding]:
     yield from node_findings(settings, nodes)
 
 
-async def _look(transport: SlurmTransport) -> tuple[str, list[Node]]:
+async def _version_and_nodes(transport: SlurmTransport) -> tuple[str, list[Node]]:
     try:
         version = await transport.open()
         await transport.states()
@@ -347,14 +342,10 @@ def _associations(user: str, cluster: str) -> list[Association] | None:
     return [Association(account, frozenset(qos.split(","))) for account, _, qos in lines if account]
 
 
-_USERS, _PROBE = "cluster users", "probe users"
-PROBE_SECONDS = 120
-SETTLE_SECONDS = 5.0
-POLL_SECONDS = 0.5
+_USERS = "cluster users"
 _ENTER_SECONDS = 5
 NO_JOB = 0x03FFFFFE
 """The highest id, which Slurm gives to no job before it has used up all others."""
-"""Faults that are named; more are counted."""
 
 
 def users(settings: Settings) -> Iterator[Finding]:
@@ -366,102 +357,14 @@ def users(settings: Settings) -> Iterator[Finding]:
         }
         if not others:
             return
-        yield _asked(sorted(others), asyncio.run(_unasked(transport_of(settings.slurm), others)))
+        faults = asyncio.run(_account_faults(transport_of(settings.slurm), others))
+        yield _accounts_finding(sorted(others), faults)
         yield _users_files(tasks_folder(settings), list(others.values()))
     except CannotStart as error:
         yield Finding(_USERS, "not set up", str(error))
 
 
-def probe_users(settings: Settings) -> Iterator[Finding]:
-    """Run a job as the first of the accounts; nothing if there are none."""
-    try:
-        accounts = accounts_of(settings.slurm)
-        if not accounts.others:
-            return
-        account = min(
-            (each for each in accounts.by_user.values() if each.name in accounts.others),
-            key=lambda each: each.name,
-        )
-        shared, transport = tasks_folder(settings), transport_of(settings.slurm)
-    except CannotStart as error:
-        yield Finding(_PROBE, "not set up", str(error))
-        return
-    folder = shared / f"probe-{secrets.token_hex(8)}"
-    try:
-        folders.let_all_pass(shared)
-        folder.mkdir(mode=0o700)
-        try:
-            os.chown(folder, *account.owner)
-            yield _probed(account, asyncio.run(_run_as(settings, transport, account, folder)))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        why = f"{shared} can't be used for {account.name}: {error.strerror}"
-        yield Finding(
-            _PROBE, why, "Start it with the rights of the server (docs/cluster-accounts.md)."
-        )
-
-
-async def _run_as(
-    settings: Settings, transport: SlurmTransport, account: Account, folder: Path
-) -> str:
-    """Submit a job as the account; return what it wrote in its folder, or why there is nothing."""
-    slurm, record = settings.slurm, folder / "found"
-    parameters = {**parameters_of(slurm).get(_user_of(slurm, account), {})}
-    job = Submission(
-        name=f"fetchml-{folder.name}",
-        script=f"#!/bin/sh\ncd {quote(str(folder))} && id -u >new && mv new found\n",
-        folder=str(folder),
-        minutes=5,
-        partition=parameters.get("partition", slurm.partition),
-        account=parameters.get("account", slurm.account),
-        qos=parameters.get("qos", slurm.qos),
-        user=account.name,
-    )
-    try:
-        await transport.open()
-        number = await transport.submit(job)
-        try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                while not _is_there(record):
-                    submitted = await transport.job(number, account.name)
-                    if submitted is None or submitted.is_over:
-                        await asyncio.sleep(SETTLE_SECONDS)  # A network disk may lag.
-                        break
-                    await asyncio.sleep(POLL_SECONDS)
-            return read_own(record, 64).decode(errors="replace") if _is_there(record) else ""
-        except TimeoutError:
-            return f"its job did not run within {PROBE_SECONDS} s"
-        finally:
-            with suppress(SlurmAway):
-                await transport.cancel(number, account.name)
-    except (Refused, SlurmAway) as error:
-        return str(error)
-    finally:
-        await transport.close()
-
-
-def _is_there(record: Path) -> bool:
-    """A listing is read again from a network disk, where the absence of a file is remembered."""
-    return any(path.name == record.name for path in record.parent.iterdir())
-
-
-def _user_of(slurm: SlurmSettings, account: Account) -> str:
-    return next(user for user, own in slurm.users.items() if own.get("user") == account.name)
-
-
-def _probed(account: Account, output: str) -> Finding:
-    output = output.strip()
-    if output == str(account.uid):
-        return Finding(_PROBE, f"a job of {account.name} reached its folder as uid {output}")
-    if output.isdecimal():
-        fix = "Give the account the same uid on this host and on all nodes."
-        return Finding(_PROBE, f"{account.name} is uid {output} on a node, {account.uid} here", fix)
-    fix = "Check the permissions of its folders on the nodes, and [slurm.users]."
-    return Finding(_PROBE, f"{account.name}: {output or 'its job wrote nothing'}", fix)
-
-
-async def _unasked(transport: SlurmTransport, names: Mapping[str, Account]) -> list[str]:
+async def _account_faults(transport: SlurmTransport, names: Iterable[str]) -> list[str]:
     """Return why Slurm can't be asked as some of the accounts."""
     faults = []
     try:
@@ -478,7 +381,7 @@ async def _unasked(transport: SlurmTransport, names: Mapping[str, Account]) -> l
     return faults
 
 
-def _asked(names: Sequence[str], faults: list[str]) -> Finding:
+def _accounts_finding(names: Sequence[str], faults: list[str]) -> Finding:
     if not faults:
         shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
         return Finding(_USERS, f"Slurm can be asked as {len(names)} accounts: {shown}")
@@ -494,7 +397,7 @@ def _asked(names: Sequence[str], faults: list[str]) -> Finding:
 def _users_files(shared: Path, accounts: Sequence[Account]) -> Finding:
     name = "users' files"
     try:
-        if not folders.supports_lists(shared):
+        if not access_lists.are_supported(shared):
             fix = "Use a file system with POSIX access lists (ACLs), or give no user an account."
             return Finding(name, f"{shared} has no access lists", fix)
     except OSError as error:

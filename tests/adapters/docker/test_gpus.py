@@ -36,7 +36,7 @@ def write(folder: Path, *devices: dict[str, Any], kind: str = "nvidia.com/gpu") 
     [lambda n: UUIDS[n], str, lambda n: f"gpu{n}"],
     ids=["uuid", "index", "type-index"],
 )
-def test_every_way_to_name_devices(tmp_path: Path, name: Callable[[int], str]) -> None:
+def test_every_connector_to_name_devices(tmp_path: Path, name: Callable[[int], str]) -> None:
     cards = [device(name(n), f"/dev/nvidia{n}", "/dev/nvidiactl") for n in range(4)]
     offer = offered(write(tmp_path, *cards, device("all", "/dev/nvidia0", "/dev/nvidia1")))
     given = grant([UUIDS[3], UUIDS[1]], offer, address_of)

@@ -3,28 +3,31 @@
 import asyncio
 import errno
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from fetchml.adapters.slurm import attempt_writer, hand_overs, start_files, submits
-from fetchml.adapters.slurm.accounts.account import Accounts
-from fetchml.adapters.slurm.accounts.admission import Admission
+from fetchml.adapters.slurm import hand_overs, start_files, submits
+from fetchml.adapters.slurm.accounts import Accounts
 from fetchml.adapters.slurm.array_records import ArrayRecords, Attempt
-from fetchml.adapters.slurm.attempt_writer import AttemptWriter, HandOver, Written
-from fetchml.adapters.slurm.hand_overs import WRITTEN_AT_ONCE, HandOvers
+from fetchml.adapters.slurm.hand_overs import (
+    WRITES_AT_ONCE,
+    AttemptWriter,
+    HandOver,
+    HandOvers,
+    Prepared,
+)
 from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import ArrayTask, Submission
 from fetchml.adapters.slurm.submits import Submits
-from fetchml.adapters.slurm.transports.transport import Refused
-from fetchml.files import shared_disk
+from fetchml.adapters.slurm.transport import Refused
 from fetchml.files.layout import ARRAYS
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec
 from tests.support.slurm_world import World
-from tests.support.waiting import soon, until_true
+from tests.support.waiting import soon
 
 TOGETHER_SECONDS = 10.0
 
@@ -42,7 +45,7 @@ class Bench:
         self.records.prefix = "own-array-"
         self.hand_overs = HandOvers(
             disk,
-            AttemptWriter(self.health, None, Admission(Accounts(), folder)),
+            AttemptWriter(self.health, None, Accounts(), folder),
             self.records,
             self.submits,
             world.follower,
@@ -100,7 +103,7 @@ async def test_alike_attempts_are_one_array_whose_tasks_are_on_record(bench: Ben
 
     def look(job: Submission) -> None:
         bench.on_submit(job)
-        on_record.extend(start_files.array_task(one.run.folder) for one in ones)
+        on_record.extend(one.followed.array_task for one in ones)
 
     bench.world.stand.on_submit = look
     await bench.prepare(*ones)
@@ -141,19 +144,16 @@ async def test_attempts_that_an_array_names_are_written_again_and_not_submitted_
     """After a power failure their start files may be missing, empty or complete."""
     await bench.prepare(*(bench.one(f"t{n}") for n in range(3)))
     bench.sent.clear()
-    missing, empty, complete = again = [bench.one(f"t{n}") for n in range(3)]
+    missing, empty, _ = again = [bench.one(f"t{n}") for n in range(3)]
     for one in again:
-        one.was_in_array = True
-        task = bench.records.task_of(one.attempt)
-        one.submission = replace(one.submission, array_task=task)
+        one.was_in_array = bool(bench.records.task_of(one.attempt))
     (missing.run.folder / start_files.START).unlink()
     (empty.run.folder / start_files.START).write_bytes(b"")
-    assert await soon(asyncio.gather(*map(bench.hand_overs.prepare, again))) == [True] * 3
+    assert (
+        await soon(asyncio.gather(*map(bench.hand_overs.prepare, again))) == [Prepared.EARLIER] * 3
+    )
     assert not bench.sent
-    for one in again:
-        assert start_files.was_prepared(one.run.folder)
-        assert start_files.array_task(one.run.folder) == one.submission.array_task
-    assert complete.submission.array_task
+    assert all(start_files.was_prepared(one.run.folder) for one in again)
 
 
 async def test_array_that_cannot_be_written_is_not_submitted(
@@ -169,55 +169,22 @@ async def test_array_that_cannot_be_written_is_not_submitted(
     assert not bench.sent
 
 
-async def test_array_that_the_disk_writes_too_late_is_taken_back(
+async def test_array_that_is_written_too_late_is_removed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its attempts are handed over again meanwhile: they would be in two arrays."""
-    monkeypatch.setattr(shared_disk, "LIMIT_SECONDS", 0.2)
-    answers, written = threading.Event(), threading.Event()
+    """Its attempts are handed over again: they would be in two arrays."""
     write = bench.records.write
 
-    def late(name: str, attempts: Mapping[int, tuple[str, int]]) -> None:
-        answers.wait()
+    def late(name: str, attempts: Mapping[int, Attempt]) -> None:
         write(name, attempts)
-        written.set()
+        raise TimeoutError
 
     monkeypatch.setattr(bench.records, "write", late)
     preparing = map(bench.hand_overs.prepare, [bench.one("a"), bench.one("b")])
-    found = await soon(asyncio.gather(*preparing, return_exceptions=True))
-    assert [type(each) for each in found] == [TimeoutError, TimeoutError]
-    answers.set()
-    await until_true(written.is_set)
-    await until_true(lambda: not list((bench.folder / ARRAYS).iterdir()))
+    results = await soon(asyncio.gather(*preparing, return_exceptions=True))
+    assert [type(each) for each in results] == [TimeoutError, TimeoutError]
+    assert not list((bench.folder / ARRAYS).iterdir())
     assert not bench.sent
-
-
-async def test_array_that_is_written_as_its_caller_gives_up_is_taken_back(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written: list[Path] = []
-
-    async def just_too_late(function: Callable[[], object]) -> object:
-        result = function()
-        if not written and (found := list((bench.folder / ARRAYS).iterdir())):
-            written.extend(found)
-            raise TimeoutError
-        return result
-
-    monkeypatch.setattr(bench.hand_overs, "_disk", just_too_late)
-    preparing = map(bench.hand_overs.prepare, [bench.one("a"), bench.one("b")])
-    found = await soon(asyncio.gather(*preparing, return_exceptions=True))
-    assert [type(each) for each in found] == [TimeoutError, TimeoutError]
-    assert len(written) == 1
-    assert not list((bench.folder / ARRAYS).iterdir())
-
-
-async def test_group_that_is_given_up_is_not_written_on(bench: Bench) -> None:
-    ones = [bench.one("a"), bench.one("b")]
-    writer = AttemptWriter(bench.health, None, Admission(Accounts(), bench.folder))
-    assert writer.write(ones, {one.attempt for one in ones}, lambda: True) == []
-    assert not any(start_files.was_prepared(one.run.folder) for one in ones)
-    assert not list((bench.folder / ARRAYS).iterdir())
 
 
 async def test_others_are_jobs_of_their_own(bench: Bench) -> None:
@@ -254,9 +221,7 @@ async def test_array_without_an_answer_is_found_by_its_name(
     assert all(one.search for one in ones)
     for number, one in enumerate(ones):
         await soon(
-            bench.submits.hand_over(
-                one.run, one.followed, one.submission, lambda _: None, search=one.search
-            )
+            bench.submits.hand_over(one.followed, one.submission, lambda _: None, search=one.search)
         )
         assert one.followed.job is not None
         assert one.followed.job.id == ArrayTask(1, number)
@@ -286,63 +251,42 @@ async def test_array_whose_attempts_are_all_given_up_leaves_no_file(bench: Bench
     assert not list((bench.folder / ARRAYS).iterdir())
 
 
-async def test_rest_of_a_group_on_a_slow_disk_is_written_next(
+async def test_attempts_of_a_group_are_written_at_the_same_time(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt_writer, "WRITE_SECONDS", 0.0)
-    ones = [bench.one(f"t{n}") for n in range(4)]
-    await bench.prepare(*ones)
-    assert all(start_files.was_prepared(one.run.folder) for one in ones)
-
-
-async def test_parts_of_a_group_are_written_at_the_same_time(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parts = 4
-    all_of_them = threading.Barrier(parts)
+    all_of_them = threading.Barrier(WRITES_AT_ONCE)
     write = AttemptWriter.write
 
-    def wait(
-        writer: AttemptWriter,
-        part: Sequence[HandOver],
-        in_arrays: Collection[Attempt],
-        is_given_up: Callable[[], bool],
-    ) -> list[Written]:
+    def wait(writer: AttemptWriter, one: HandOver, *, synced: bool) -> Prepared:
         all_of_them.wait(TOGETHER_SECONDS)
-        return write(writer, part, in_arrays, is_given_up)
+        return write(writer, one, synced=synced)
 
     monkeypatch.setattr(AttemptWriter, "write", wait)
-    await bench.prepare(*(bench.one(f"t{n}") for n in range(parts * WRITTEN_AT_ONCE)))
+    await bench.prepare(*(bench.one(f"t{n}") for n in range(2 * WRITES_AT_ONCE)))
     [array] = bench.sent
-    assert len(array.indexes.split(",")) == parts * WRITTEN_AT_ONCE
+    assert len(array.indexes.split(",")) == 2 * WRITES_AT_ONCE
 
 
-async def test_part_that_cannot_be_written_is_left_out_of_its_array(
+async def test_attempt_that_cannot_be_written_is_left_out_of_its_array(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ones = [bench.one(f"t{n}") for n in range(2 * WRITTEN_AT_ONCE)]
+    ones = [bench.one(f"t{n}") for n in range(4)]
     write = AttemptWriter.write
 
-    def fail_first(
-        writer: AttemptWriter,
-        part: Sequence[HandOver],
-        in_arrays: Collection[Attempt],
-        is_given_up: Callable[[], bool],
-    ) -> list[Written]:
-        if part[0] is ones[0]:
+    def fail_first(writer: AttemptWriter, one: HandOver, *, synced: bool) -> Prepared:
+        if one is ones[0]:
             raise OSError(errno.EIO, "Input/output error")
-        return write(writer, part, in_arrays, is_given_up)
+        return write(writer, one, synced=synced)
 
     monkeypatch.setattr(AttemptWriter, "write", fail_first)
-    results = await soon(
+    failed, *written = await soon(
         asyncio.gather(*map(bench.hand_overs.prepare, ones), return_exceptions=True)
     )
-    failed, written = results[:WRITTEN_AT_ONCE], results[WRITTEN_AT_ONCE:]
-    assert all(isinstance(each, OSError) for each in failed)
-    assert written == [False] * WRITTEN_AT_ONCE
+    assert isinstance(failed, OSError)
+    assert written == [Prepared.NOW] * 3
     [array] = bench.sent
-    assert array.indexes == "4,5,6,7"
-    assert [bool(task) for task in await on_disk(bench, ones)] == [False] * 4 + [True] * 4
+    assert array.indexes == "1,2,3"
+    assert [bool(task) for task in await on_disk(bench, ones)] == [False, True, True, True]
 
 
 async def test_stop_waits_for_an_array_under_way(bench: Bench) -> None:
@@ -351,10 +295,9 @@ async def test_stop_waits_for_an_array_under_way(bench: Bench) -> None:
     bench.world.stand.on_submit = lambda _: begun.set()
     preparing = asyncio.create_task(bench.prepare(*ones))
     await soon(begun.wait())
-    name = ones[0].followed.name
-    waiting = asyncio.create_task(bench.submits.after_submit(name))
+    waiting = asyncio.create_task(bench.submits.after_submit(ones[0].followed))
     await asyncio.sleep(0)
     assert not waiting.done()
-    assert name in bench.submits.uncertain
+    assert ones[0].followed.is_uncertain
     bench.world.stand.hold_submits.set()
     await soon(asyncio.gather(waiting, preparing))

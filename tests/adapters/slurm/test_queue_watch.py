@@ -5,11 +5,11 @@ import asyncio
 import msgspec
 import pytest
 
+from fetchml.adapters.slurm import commands
 from fetchml.adapters.slurm.job import ArrayTask, Job, PendingJob, indexes_in
 from fetchml.adapters.slurm.queue_watch import QueueWatch, positions
-from fetchml.adapters.slurm.transports import commands
-from fetchml.adapters.slurm.transports.rest_replies import QUEUE, pending_in
-from fetchml.adapters.slurm.transports.transport import SlurmAway
+from fetchml.adapters.slurm.rest import Jobs
+from fetchml.adapters.slurm.transport import SlurmAway
 from tests.support.waiting import until_true
 
 
@@ -63,13 +63,12 @@ def test_entries_of_slurmrestd() -> None:
             {**entry, **array, "array_task_string": "3-4,9%2"},
             {**entry, **array, "array_task_string": "3,..."},
             {**entry, **array, "array_task_id": {"set": True, "number": 5}},
-            {**entry, "job_state": "RUNNING"},
+            {**entry, "job_state": ["RUNNING"]},
             {**entry, "state_reason": "JobHeldUser"},
-            {"job_id": "x", "job_state": 7, "partition": ["main"]},
         ]
     }
-    read = QUEUE.decode(msgspec.json.encode(reply))
-    assert [found for each in read["jobs"] or () for found in pending_in(each)] == [
+    jobs = msgspec.convert(reply, Jobs).jobs
+    assert [pending for each in jobs for pending in each.pending()] == [
         PendingJob(12, 7, ("main", "long")),
         *(PendingJob(ArrayTask(12, index), 7, ("main",)) for index in (3, 4, 9)),
         PendingJob(12, 7, ("main",)),

@@ -1,15 +1,14 @@
 """Replies of old and new versions, as their documentation shows them."""
 
-import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from fetchml.adapters.slurm import nodes
-from fetchml.adapters.slurm.job import ArrayTask, Job
-from fetchml.adapters.slurm.transports import commands, rest_replies
-from fetchml.adapters.slurm.transports.refusals import is_away, is_permanent
-from fetchml.adapters.slurm.transports.token import Tokens, make_token
+from fetchml.adapters.slurm import commands, nodes, rest
+from fetchml.adapters.slurm.job import Job
+from fetchml.adapters.slurm.tokens import Tokens, make_token
+from fetchml.adapters.slurm.transport import is_away, is_permanent
 
 
 def test_job_of_rest_0_0_40_and_later() -> None:
@@ -22,28 +21,9 @@ def test_job_of_rest_0_0_40_and_later() -> None:
         "exit_code": {"return_code": {"set": True, "infinite": False, "number": 3}},
         "start_time": {"set": True, "infinite": False, "number": 0},
     }
-    job = rest_replies.job_of(reply)
+    job = msgspec.convert(reply, rest.Entry).job()
     assert job == Job(7, ("CANCELLED", "COMPLETING"), "n", "None", "g1", code=3)
     assert not job.is_over
-
-
-def test_job_of_rest_before_numbers_could_be_unset() -> None:
-    reply = {"job_id": 7, "name": "n", "job_state": "FAILED", "exit_code": 256, "start_time": 5}
-    assert rest_replies.job_of(reply) == Job(7, ("FAILED",), "n", begins_at=5)
-
-
-@pytest.mark.parametrize(
-    ("entry", "job"),
-    [
-        ({"job_id": "7", "state": ["RUNNING"]}, Job(7, ("RUNNING",))),
-        ({"job_id": "7_2", "state": ["RUNNING"]}, Job(ArrayTask(7, 2), ("RUNNING",))),
-        ({"job_id": "7_[1-3]", "state": ["PENDING"]}, None),
-        ({"state": ["PENDING"]}, None),
-    ],
-)
-def test_entry_of_states(entry: dict[str, object], job: Job | None) -> None:
-    (read,) = rest_replies.STATES.decode(json.dumps({"jobs": [entry]}))["jobs"] or []
-    assert rest_replies.listed_job(read) == job
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from fetchml.adapters.slurm.job import Submission
 from fetchml.files import untrusted
 from fetchml.ports.launcher import LaunchSpec
 
-FILES = (start_files.START, start_files.OUTPUT, start_files.SUBMISSION)
+FILES = (start_files.START, start_files.OUTPUT)
 KINDS = ("link", "fifo", "folder", "socket")
 
 
@@ -83,11 +83,10 @@ def test_words_of_a_plugin_are_not_hidden_by_those_of_slurm(tmp_path: Path) -> N
 def test_start_file_that_was_not_written_to_its_end_means_no_job(tmp_path: Path) -> None:
     run = LaunchSpec("t", 1, "job", tmp_path / "tasks/t/attempts/1", "", ("true",), {})
     (tmp_path / "tasks").mkdir()
-    request = Submission("job", "script", str(run.folder), array_task="array.3")
+    request = Submission("job", "script", str(run.folder))
     start_files.write(run, tmp_path / "shim", request)
     assert start_files.was_prepared(run.folder)
     assert start_files.submission(run.folder) == request
-    assert start_files.array_tasks([run.folder, tmp_path / "none"]) == {"array.3"}
     file = run.folder / start_files.START
     content = file.read_bytes()
     for length in (0, 10, content.index(b"\n") + 1, len(content) - 1):
@@ -95,17 +94,6 @@ def test_start_file_that_was_not_written_to_its_end_means_no_job(tmp_path: Path)
         assert not start_files.was_prepared(run.folder), length
     file.write_bytes(content + b"#")
     assert not start_files.was_prepared(run.folder)
-
-
-def test_record_of_an_older_release_is_read(tmp_path: Path) -> None:
-    (tmp_path / start_files.START).write_text("umask 077\n")
-    assert not start_files.was_prepared(tmp_path)
-    (tmp_path / start_files.SUBMISSION).write_text(
-        '{"name": "job", "script": "x", "folder": "/f", "gpus": 2}'
-    )
-    assert start_files.was_prepared(tmp_path)
-    assert start_files.submission(tmp_path).resources == ["gpu:2"]
-    assert start_files.array_task(tmp_path) == ""
 
 
 def test_listing_of_records_is_bounded(tmp_path: Path) -> None:

@@ -1,1 +1,0 @@
-"""Users of FetchML whose jobs belong to accounts of their own."""

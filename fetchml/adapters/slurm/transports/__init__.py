@@ -1,1 +1,0 @@
-"""The ways to Slurm's controller: slurmrestd, and Slurm's commands."""

@@ -96,7 +96,7 @@ class Relay:
         except OSError as error:  # TimeoutError is one
             if connection is not None:
                 connection.close()
-            raise Conflict(f"Port {self.port} of the task can't be reached") from error
+            raise Conflict(f"Cannot reach port {self.port} of the task") from error
         except BaseException:
             if connection is not None:
                 connection.close()
@@ -106,7 +106,7 @@ class Relay:
         connection.close()
         if state == bytes([errno.ECONNREFUSED]):
             raise Conflict(f"Nothing listens on port {self.port} of the task")
-        raise Conflict(f"Port {self.port} of the task can't be reached")
+        raise Conflict(f"Cannot reach port {self.port} of the task")
 
     async def close(self) -> None:
         self._way.close()
@@ -165,8 +165,8 @@ class Relays:
             raise
         await helper.close()
         raise Conflict(
-            "The task's ports can't be reached: it has just ended, or an older release of FetchML "
-            "has started it"
+            "Cannot reach the task's ports: the task has just ended, or an older release of "
+            "FetchML started it"
         )
 
     async def _keep(self, relay: Relay, key: _Port, held: ExitStack) -> None:

@@ -67,7 +67,7 @@ class CheckedHosts:
 
 
 def _not_found(host: str) -> str:
-    return f"no address of {host} that the server may ask was found"
+    return f"{host} has no allowed address"
 
 
 def pinned(addresses: list[ResolveResult]) -> aiohttp.TCPConnector:

@@ -48,8 +48,8 @@ def _link_datasets(run: LaunchSpec) -> None:
         above = [folder / each for each in link.relative_to(folder).parents]
         if os.path.lexists(link) or any(each.is_symlink() for each in above):
             raise PrepareError(
-                f"without containers {dataset.target} lies where another dataset does, below "
-                "/data: give it another mount_path",
+                f"mount_path {dataset.target} conflicts with another dataset below /data, since "
+                "the task has no container: choose another one",
                 permanent=True,
             )
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ import os
 
 import duckdb
 
-_NO_ROOM = "make room there"
+_NO_ROOM = "free some space there"
 _MORE_FILES = "allow more open files (ulimit -n; LimitNOFILE= of a service)"
 _OWN = "let the user who runs FetchML read and write all that is in there"
 _ADVICE = {
@@ -41,4 +41,4 @@ def advice(error: Exception) -> str | None:
 
 def with_advice(error: OSError) -> str:
     what = advice(error)
-    return str(error) if what is None else f"{error}. To mend that, {what}, and try again"
+    return str(error) if what is None else f"{error}. To fix this, {what}, and try again"

@@ -27,8 +27,8 @@ KEYLESS_CALLS_PER_ADDRESS = 16
 streams without a key never keep a probe out."""
 KEYLESS_CALLS = 256
 """Unary calls without a key, of all addresses together."""
-WRONG_CODE = "The one-time code is unknown, was used, or is older than 2 minutes: get another one"
-WRONG_TICKET = "This link was used, is older than a minute, or belongs to another session"
+WRONG_CODE = "The one-time code is invalid, was already used, or has expired: get a new one"
+WRONG_TICKET = "The link has expired, was already used, or belongs to another session"
 
 
 class Admitted(msgspec.Struct, frozen=True):

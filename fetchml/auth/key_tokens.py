@@ -58,7 +58,7 @@ class KeyTokens(Generic[T]):
             del kept[of_key[0]]
         self._by_digest = kept
         if len(kept) >= self._bounds.in_all:
-            raise Overloaded(f"The server has too many {self._what}")
+            raise Overloaded(f"Server limit of {self._what} reached")
         secret = f"{self._prefix}{secrets.token_urlsafe(32)}"
         kept[digest_of(secret)] = KeyToken(key_id, now + life_ms, value)
         return secret, now + life_ms

@@ -153,7 +153,7 @@ class Keyring:
         async with self._writing:
             key = self._by_id.get(key_id)
             if key is None:
-                raise NotFound(f"No key {key_id}")
+                raise NotFound(f"Key {key_id} not found")
             if key.revoked_at is not None:
                 return key
             key = replace(key, revoked_at=self._clock_ms())
@@ -174,7 +174,7 @@ class Keyring:
         """While inside, `last_used_at` is stored once a minute, and a last time at the end."""
         try:
             async with every(
-                LAST_USED_EVERY_SECONDS, self.save_use, failure="the last use of keys is not saved"
+                LAST_USED_EVERY_SECONDS, self.save_use, failure="saving the last use of keys failed"
             ):
                 yield
         finally:

@@ -75,7 +75,7 @@ class Sessions:
         if len(of_key) >= SESSIONS_BY_KEY:
             self.end(of_key[0])
         if len(self._by_digest) >= SESSIONS_IN_ALL:
-            raise Overloaded("The server has too many sessions")
+            raise Overloaded("Server limit of sessions reached")
         token = f"fml_session_{secrets.token_urlsafe(32)}"
         expires_at = now + SESSION_MS
         if key.expires_at is not None:

@@ -113,7 +113,7 @@ def _add_store(writer: "_ArchiveWriter", root: int) -> None:
     """Raises BadBackup, OSError."""
     names = _names(root)
     if layout.DATABASE not in names:
-        raise BadBackup(f"the store has no {layout.DATABASE}")
+        raise BadBackup(f"{layout.DATABASE} not found in the store")
     for name in names:
         if is_of_store(name):
             writer.add(root, name, f"{DATA}/{layout.STORE}/{name}")

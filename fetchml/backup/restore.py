@@ -138,7 +138,9 @@ def _move_up(root: Path, data_dir: Path) -> None:
     try:
         for name in names:
             if os.path.lexists(data_dir / name):
-                raise BadBackup(f"{data_dir / name} is there now: it is never overwritten")
+                raise BadBackup(
+                    f"{data_dir / name} was created concurrently: it is never overwritten"
+                )
             if name == STORE:
                 sync_folder(data_dir)
             moved.append(name)

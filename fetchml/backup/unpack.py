@@ -49,9 +49,9 @@ def unpack(archive: BinaryIO, draft: Path) -> bool:
     except (tarfile.TarError, ValueError, FileExistsError, NotADirectoryError) as error:
         if last is None:
             raise BadBackup(f"this is not a backup of FetchML: {error}") from error
-        raise BadBackup(f"this backup was cut off, or is damaged: {error}") from error
+        raise BadBackup(f"truncated or damaged archive: {error}") from error
     if last != COMPLETE:
-        raise BadBackup("this backup was cut off, or is damaged: its end is missing")
+        raise BadBackup("truncated archive: no end mark")
     if checksum and checksum != f"{CHECKSUM}{found}\n".encode():
         raise BadBackup(
             f"this backup is damaged: its checksum is {CHECKSUM}{found}, and was "

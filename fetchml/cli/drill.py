@@ -127,7 +127,7 @@ def _task(client: Client, target: str, arguments: tuple[str, ...], granted: dict
                 "belong to it: name a script instead of a task"
             )
         if script.suffix or len(script.parts) > 1:
-            raise CommandError(f"There is no file {target}", "", ExitCode.NOT_FOUND)
+            raise CommandError(f"File {target} not found", "", ExitCode.NOT_FOUND)
         task = client.get(task_id_of(client, target))
         if ended(task):
             raise CommandError(

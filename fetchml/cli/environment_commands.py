@@ -98,7 +98,7 @@ def _found(given: str, known: list[str]) -> str:
     matches = [each for each in known if len(given) >= LEAST and each.startswith(given)]
     if len(matches) == 1:
         return matches[0]
-    why = "Several environments begin" if matches else "No environment of yours begins"
+    why = "Several environments begin" if matches else "No environment begins"
     raise CommandError(
         f"{why} with {clean(given)}",
         "'fetchml env ls' lists them.",

@@ -253,7 +253,7 @@ def find(gpus: Sequence[Gpu], named: str) -> Gpu:
             return only
         case []:
             raise CommandError(
-                f"There is no GPU {clean(named).plain}",
+                f"GPU {clean(named).plain} not found",
                 "Give a number or the start of a UUID, as listed by 'fetchml gpus'.",
                 ExitCode.NOT_FOUND,
             )

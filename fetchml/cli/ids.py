@@ -39,7 +39,7 @@ def task_id_of(client: Client, named: str) -> str:
             return only
         case []:
             raise CommandError(
-                f"There is no task {clean(named).plain}",
+                f"Task {clean(named).plain} not found",
                 "'fetchml ls' lists the ids.",
                 ExitCode.NOT_FOUND,
             )
@@ -125,7 +125,7 @@ def _only(kind: str, named: str, candidates: Sequence[_Named]) -> str:
                     ExitCode.USAGE,
                 )
     raise CommandError(
-        f"There is no {kind} {clean(named).plain}",
+        f"{kind.capitalize()} {clean(named).plain} not found",
         f"'fetchml {kind} ls' lists names and ids.",
         ExitCode.NOT_FOUND,
     )

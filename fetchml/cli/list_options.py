@@ -95,7 +95,7 @@ class Template:
                     close = nearest(name, known)
                     hint = f" Did you mean {close!r}?" if close else ""
                     raise click.UsageError(
-                        f"There is no field {name!r}.{hint} The fields are {', '.join(known)}."
+                        f"Unknown field {name!r}.{hint} The fields are {', '.join(known)}."
                     )
         values = to_json(row) if isinstance(row, Message) else row
 

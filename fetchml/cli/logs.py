@@ -80,7 +80,7 @@ def _require_attempt(client: Client, task_id: str, attempt: int) -> None:
     had = client.get(task_id).attempt
     if attempt > had:
         raise CommandError(
-            f"The task has no attempt {attempt}",
+            f"Attempt {attempt} not found",
             f"It has had {had}. 'fetchml show {task_id}' lists them.",
             ExitCode.NOT_FOUND,
         )

@@ -103,7 +103,7 @@ def cp(client: Client, source: str, to: Path) -> None:
     ]
     if not below:
         raise CommandError(
-            f"The task has no file {path!r} in its {folder}",
+            f"File {path!r} not found in the {folder} of the task",
             "'fetchml outputs TASK_ID' lists its files, with --checkpoint those of its checkpoint.",
             ExitCode.NOT_FOUND,
         )
@@ -151,7 +151,7 @@ def fetch_all(
     console(stderr=True).print(clean(f"{folder}: {fetched} of {len(files)} files downloaded{left}"))
     if missing:
         raise CommandError(
-            f"{len(missing)} files can't be downloaded, {missing[0]!r} among them",
+            f"Cannot download {len(missing)} files, among them {missing[0]!r}",
             "A retry may have replaced the outputs. Names that are not UTF-8 can't be requested: "
             "GET /v1/tasks/{id}/archive has such files.",
             ExitCode.NOT_FOUND,

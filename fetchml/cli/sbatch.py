@@ -68,7 +68,7 @@ def sbatch(
     try:
         request, command = _understood(words, problems)
     except BadScript as error:
-        raise CommandError(f"The script can't be submitted: {error}", "", ExitCode.USAGE) from error
+        raise CommandError(f"Cannot submit the script: {error}", "", ExitCode.USAGE) from error
     _check(problems, lenient=lenient)
     fields = {**_NOTHING, **granted, **request.fields, "env": tuple(request.env.items())}
     fields["metadata"] = tuple(request.metadata.items())
@@ -160,7 +160,7 @@ def _understood(words: tuple[str, ...], problems: Problems) -> tuple[Request, tu
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise BadScript(f"{path} can't be read: {reason}") from error
+        raise BadScript(f"cannot read {path}: {reason}") from error
     found = []
     for where, line in directives(text):
         options, more = split(line, where)
@@ -173,7 +173,7 @@ def _understood(words: tuple[str, ...], problems: Problems) -> tuple[Request, tu
         return request, command_of(text, path.name, arguments)
     folder = Path(request.folder)
     if not folder.is_dir():
-        raise BadScript(f"--chdir: there is no folder {folder} here")
+        raise BadScript(f"--chdir: folder {folder} not found")
     if path.resolve().is_relative_to(folder.resolve()):
         inside = str(path.resolve().relative_to(folder.resolve()))
         return request, command_of_file(text, inside, arguments)

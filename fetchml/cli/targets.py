@@ -49,7 +49,7 @@ def profile_path() -> Path:
         return (Path(folder) if folder else Path.home() / ".config") / "fetchml" / "profiles.toml"
     except RuntimeError as error:
         raise CommandError(
-            "This user has no home folder, so there is no place for profiles",
+            "This user has no home folder, so profiles cannot be stored",
             "Set XDG_CONFIG_HOME, or use FETCHML_SERVER and FETCHML_API_KEY.",
         ) from error
 
@@ -169,7 +169,7 @@ def named_profile(known: Profiles, name: str) -> Profile:
         return known.named[name]
     names = ", ".join(sorted(known.named))
     raise CommandError(
-        f"There is no profile {clean(name).plain}",
+        f"Profile {clean(name).plain} not found",
         f"There are {names}." if names else "Create one: fetchml login SERVER",
         ExitCode.USAGE,
     )

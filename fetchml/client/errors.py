@@ -20,7 +20,7 @@ class SetupError(ValueError):
 
 
 class BadKey(SetupError):
-    """The API key contains characters that no key has."""
+    """The API key contains an invalid character."""
 
 
 class BadFolder(Exception):
@@ -172,13 +172,13 @@ def _foreign_error(status: grpc.StatusCode, text: str, server: str) -> CallError
     if kind is RateLimited and "larger than max" in text:
         return BadRequest(text)  # the message is too large: a retry would fail again
     if kind is RateLimited and "Concurrent RPC limit" in text:
-        return RateLimited("The server has reached its limit of open calls: try again later")
+        return RateLimited("Server limit of open calls reached: try again later")
     if kind is Unreachable or (status == grpc.StatusCode.INTERNAL and "RST_STREAM" in text):
         if server.startswith("unix:"):  # Its path leads through a descriptor: it means nothing.
             return Unreachable("Cannot reach the server on this machine")
         return Unreachable(f"Cannot reach a server at {server}")
     if kind is DeadlineExceeded:
-        return DeadlineExceeded(f"The server at {server} did not answer in time")
+        return DeadlineExceeded(f"Timed out: no response from the server at {server}")
     if kind is None:
         return InternalError(f"{text or 'The call failed'} ({status.name})")
     return kind(text)

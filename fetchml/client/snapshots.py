@@ -97,7 +97,7 @@ def read_tree(root: Path) -> SourceTree:
     try:
         return _read(root)
     except OSError as error:
-        raise BadFolder(f"Can't read {error.filename}: {error.strerror}") from error
+        raise BadFolder(f"Cannot read {error.filename}: {error.strerror}") from error
 
 
 def _read(root: Path) -> SourceTree:
@@ -162,7 +162,7 @@ def _git(root: Path, *arguments: str) -> bytes | None:
         return done.stdout
     if not message or "not a git repository" in message:
         return None
-    raise BadFolder(f"git can't read {root}", message)
+    raise BadFolder(f"git cannot read {root}", message)
 
 
 def _walk(root: Path, ignored: Callable[[str], bool]) -> Iterator[str]:
@@ -219,7 +219,7 @@ def read_entries(tree: SourceTree) -> list[Entry]:
     try:
         return [_entry(tree.root, path) for path in tree.paths]
     except OSError as error:
-        raise BadFolder(f"Can't read {error.filename}: {error.strerror}") from error
+        raise BadFolder(f"Cannot read {error.filename}: {error.strerror}") from error
 
 
 def write_archive(tree: SourceTree, entries: list[Entry], archive: BinaryIO) -> None:
@@ -229,7 +229,7 @@ def write_archive(tree: SourceTree, entries: list[Entry], archive: BinaryIO) -> 
             for entry in entries:
                 _add(tar, tree.root / entry.path, entry)
     except OSError as error:
-        raise BadFolder(f"Can't pack {tree.root}: {error.strerror or error}") from error
+        raise BadFolder(f"Cannot pack {tree.root}: {error.strerror or error}") from error
 
 
 def _entry(root: Path, path: str) -> Entry:

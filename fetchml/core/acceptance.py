@@ -59,7 +59,7 @@ def refusal(
     `slurm_users`: see SubmissionRules.
     """
     if not may_submit(who):
-        return Refusal(RefusalKind.FORBIDDEN, "A viewer's key can't submit tasks")
+        return Refusal(RefusalKind.FORBIDDEN, "Viewers cannot submit tasks")
     if slurm_users is not None and (fault := user_fault(who.user, slurm_users)):
         return Refusal(RefusalKind.FORBIDDEN, fault)
     if (found := closed(state, disk_has_room=disk_has_room)) is not None:
@@ -86,6 +86,6 @@ def no_room(state: State, user: str, footprints: Sequence[int]) -> Refusal | Non
     if fault := quotas.queue_fault(state, user, footprints):
         return Refusal(RefusalKind.QUOTA, fault)
     if quotas.is_full(state, footprints):
-        message = "The queue is full: submit again when tasks have ended"
+        message = "Queue limit reached: submit again when tasks have ended"
         return Refusal(RefusalKind.QUEUE_FULL, message)
     return None

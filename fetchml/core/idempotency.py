@@ -67,7 +67,7 @@ def fault(digest: str, again: Idempotency) -> str | None:
     the request that used it first."""
     if again.digest == digest:
         return None
-    return "was used with another request: take a new key"
+    return "was used with another request: use a new key"
 
 
 def earlier(created: Iterable[C], user: str, key: str, now: int) -> C | None:

@@ -231,10 +231,7 @@ def _flags(record: Service, sock: str, root_dir: str | None) -> list[str]:
 
 
 UNISOLATED = "It runs as a plain process of the server's own user, which nothing isolates"
-SILENT = (
-    "The cluster has lost sight of its node. It may still run there: stop it when it does not "
-    "answer any more"
-)
+SILENT = "Its node is silent. The service may still run there: stop it if it no longer responds"
 MAX_LAST_WORDS = 200
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -276,7 +273,7 @@ def reason_of(
         case ServiceStatus.STARTING | ServiceStatus.RUNNING if is_silent:
             return SILENT
         case ServiceStatus.STARTING if task.status is Status.RUNNING:
-            return "Jupyter runs and does not answer yet."
+            return "Jupyter runs and does not respond yet."
         case ServiceStatus.STARTING:
             return waits
         case ServiceStatus.RUNNING:

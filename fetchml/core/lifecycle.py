@@ -165,7 +165,7 @@ def halt(state: State, decision: Decision, task: Task, why: Halt) -> None:
 
 
 def preempt(state: State, decision: Decision, victim: Task, winner: Task, now: int) -> None:
-    why = "it made way for a more urgent task"
+    why = "preempted by a more urgent task"
     halt(state, decision, victim, Halt(HaltCause.PREEMPTED, why, now, by=winner.id))
 
 

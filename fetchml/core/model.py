@@ -174,7 +174,7 @@ class Requeue(StrEnum):
     HOST_FAULT = "host_fault"
     """The fault is the host's; it counts as `infra_retries`."""
     PREEMPTED = "preempted"
-    """It made way for a more urgent task."""
+    """A more urgent task preempted it."""
     INTERRUPTED = "interrupted"
     """A user interrupted it."""
     DISCARDED = "discarded"
@@ -328,7 +328,7 @@ class EventKind(StrEnum):
     FAILED = "failed"
     """Cancelled included."""
     PREEMPTED = "preempted"
-    """It made way for a more urgent task and is queued again."""
+    """A more urgent task preempted it; it is queued again."""
     IDLE = "idle"
     """Its GPUs have done nothing for a time."""
 

@@ -90,7 +90,7 @@ def _named_once(value: Sequence[Mapping[str, object]]) -> str | None:
     seen = set[object]()
     for index, each in enumerate(value):
         if each["url"] in seen:
-            return f"item {index} url is there already: put all of its events into one item"
+            return f"item {index} url appears twice: list all of its events in one item"
         seen.add(each["url"])
     return None
 
@@ -114,11 +114,11 @@ def as_request(targets: Sequence[NotifyTarget]) -> list[dict[str, object]]:
 
 
 REFUSED = (
-    "is at a private or local address, which the server does not ask "
+    "has a private or local address, which the server does not contact "
     "([notifications] allow_private, allow_hosts)"
 )
 
-OFF = "can't be used: this server sends no notifications ([notifications] enabled is false)"
+OFF = "not supported: notifications are disabled ([notifications] enabled)"
 
 
 def address_fault(
@@ -378,7 +378,7 @@ def text_of(body: bytes) -> Text:
 
 
 def _of_task(event: str, task: dict[str, Any], links: dict[str, str]) -> Text:
-    words = {"idle": "leaves its GPUs idle", "preempted": "made way for a more urgent task"}
+    words = {"idle": "leaves its GPUs idle", "preempted": "was preempted by a more urgent task"}
     lines = [f"Task {task['id']} of {task['user_id']}"]
     if error := task.get("error"):
         lines.append(str(error))

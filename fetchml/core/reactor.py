@@ -335,7 +335,7 @@ def _never_started(state: State, decision: Decision, event: NeverStarted) -> Non
         queue_again(state, decision, task, event.now, Requeue.DISCARDED, discarded=more)
         return
     elif event.error is None:
-        verdict = Verdict(FailureReason.LOST, "it was given up before it started", None)
+        verdict = Verdict(FailureReason.LOST, "discarded before it started", None)
     else:
         verdict = Verdict(FailureReason.PREPARE_FAILED, event.error, None)
     permanent = event.permanent and verdict.reason is FailureReason.PREPARE_FAILED
@@ -357,7 +357,7 @@ def _ended(state: State, decision: Decision, event: Ended) -> None:
             state.release(task, event.now)
         if never_ran or task.prestaged:
             if task.prestaged and end.lost is None:
-                end = replace(end, lost="it was ended while it waited for its resources")
+                end = replace(end, lost="ended while it waited for its resources")
             verdict = judge(end, task.spec, task.cancel, task.halt, changed=task.limit_changed)
             _conclude(state, decision, task, verdict, event.now, end.at, permanent=end.no_image)
             return

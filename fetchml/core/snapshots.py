@@ -159,7 +159,7 @@ def manifest(entries: Iterable[Entry]) -> bytes:
     by_path = {}
     for entry in entries:
         if entry.path in by_path:
-            raise ValueError(f"{entry.path!r} is there twice")
+            raise ValueError(f"{entry.path!r} appears twice")
         by_path[entry.path] = entry
     for path in list(by_path):
         for folder in parents(path):

@@ -85,7 +85,7 @@ class DatasetCache:
                 return True
         except FileNotFoundError:
             return False
-        log.warning("a dataset in the cache was modified, and is dropped: %s", sha256)
+        log.warning("removed a modified dataset from the cache: %s", sha256)
         content.unlink(missing_ok=True)
         return False
 

@@ -129,7 +129,7 @@ class DatasetFetches:
             return draft.sha256
         except OSError as error:
             why = error.strerror or "the disk fails"
-            raise PrepareError(f"it can't be stored: {why}", permanent=False) from error
+            raise PrepareError(f"cannot store it: {why}", permanent=False) from error
         finally:
             await run_in_thread(draft.discard)
 
@@ -173,7 +173,7 @@ class DatasetFetches:
 def require_sum(dataset: Dataset, sha256: str) -> None:
     """Raise PrepareError if the dataset must have another checksum."""
     if dataset.sha256 not in (None, sha256):
-        message = f"its SHA-256 is {sha256}, the task expects {dataset.sha256}"
+        message = f"SHA-256 mismatch: got {sha256}, expected {dataset.sha256}"
         raise PrepareError(message, permanent=True)
 
 
@@ -187,7 +187,7 @@ async def _copy(reading: Download, draft: Draft, fetch: "_Fetch") -> None:
         fetch.came(draft.written, reading.length)
     if reading.length not in (None, draft.written):
         has, said = size_words(draft.written), size_words(reading.length or 0)
-        raise Interrupted(f"it ended after {has} of {said}")
+        raise Interrupted(f"truncated after {has} of {said}")
 
 
 class _Fetch:

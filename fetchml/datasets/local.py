@@ -88,11 +88,11 @@ class LocalDatasets:
 
     async def _find(self, location: str) -> Path:
         if self._root is None:
-            message = "the server has none of its own ([datasets] root is not set)"
+            message = "the server has no local datasets ([datasets] root is not set)"
             raise PrepareError(message, permanent=True)
         path = await asyncio.to_thread(_inside, self._root, location)
         if path is None:
-            raise PrepareError("there is no such dataset here", permanent=True)
+            raise PrepareError("not found", permanent=True)
         return path
 
 
@@ -102,7 +102,7 @@ def _readable() -> Iterator[None]:
         yield
     except OSError as error:
         why = error.strerror or "it fails"
-        raise PrepareError(f"the server can't read it: {why}", permanent=False) from error
+        raise PrepareError(f"cannot read it: {why}", permanent=False) from error
 
 
 def _names(root: Path) -> list[str]:

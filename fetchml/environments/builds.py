@@ -52,7 +52,9 @@ _PASSWORD = re.compile(r"://[^/\s]*@")
 def prepare_error(name: str, failed: BuildFailed) -> PrepareError:
     """Return the error of a task whose environment can't be built. `name`: of the file."""
     if failed.why:
-        return PrepareError(f"{name}: the environment was not built: {failed.why}", permanent=True)
+        return PrepareError(
+            f"{name}: building the environment failed: {failed.why}", permanent=True
+        )
     if failed.code == NO_PYTHON:
         message = f"{name}: the image has no python3, so it can't have an environment"
         return PrepareError(message, permanent=True)
@@ -225,7 +227,7 @@ class Builds:
             except OSError as error:
                 if is_disk_full(error):
                     raise PrepareError(DiskFull.REASON, permanent=False) from None
-                message = f"the environment can't be built: {error.strerror or error}"
+                message = f"cannot build the environment: {error.strerror or error}"
                 raise PrepareError(message, permanent=False) from error
             finally:
                 await run_in_thread(self._cache.discard, draft)
@@ -244,7 +246,7 @@ class Builds:
     async def _fill(self, wanted: Wanted, draft: Path, packages: str, tell: Progress) -> None:
         """Let the builder run, and end it if it fills the disk."""
         if self._builder is None:
-            raise PrepareError("this server builds no environments", permanent=True)
+            raise PrepareError("environments are not available on this server", permanent=True)
         cache = await run_in_thread(self._cache.packages, packages, wanted.user, wanted.owner)
         build = Build(
             name=draft.name,
@@ -334,7 +336,7 @@ class Builds:
         try:
             await self._count(wanted, packages)
         except OSError as error:
-            log.warning("uv's cache of %s can't be measured: %s", wanted.user, error)
+            log.warning("cannot measure uv's cache of %s: %s", wanted.user, error)
 
 
 def _require_countable(files: int) -> None:

@@ -217,7 +217,7 @@ class Environments:
         try:
             await run_in_thread(self.cache.remove_unfinished)
         except OSError as error:
-            log.warning("what an earlier server left of builds can't be removed: %s", error)
+            log.warning("cannot remove the remains of earlier builds: %s", error)
 
     async def close(self) -> None:
         """End the builds under way: the next server builds what is still wanted."""
@@ -246,7 +246,7 @@ class Environments:
         try:
             found = await self._read_fault(user, key)
         except OSError as error:  # It may pass, so it is not kept.
-            return f"can't be read: {error.strerror or error}"
+            return f"cannot be read: {error.strerror or error}"
         self._faults[key] = found
         if len(self._faults) > MAX_FAULTS:
             self._faults.popitem(last=False)
@@ -268,7 +268,7 @@ class Environments:
         except BadSource as error:
             raise PrepareError(str(error), permanent=True) from None
         except (OSError, subprocess.SubprocessError) as error:
-            message = f"the environment can't be prepared: {error}"
+            message = f"cannot prepare the environment: {error}"
             raise PrepareError(message, permanent=False) from error
         platform = await builder.platform(task.spec.image, progress)
         wanted = Wanted(
@@ -404,7 +404,7 @@ class KeptEnvironments:
         """Remove an environment that no task holds. Raises NotFound, Forbidden, Conflict."""
         cache = self._environments.cache
         record = cache.record(environment_id)
-        unknown = NotFound(f"There is no environment {environment_id[:64]!r}")
+        unknown = NotFound(f"Environment {environment_id[:64]!r} not found")
         if record is None or not permissions.may_see(who, record, private=True):
             raise unknown
         if not permissions.may_end(who, record):

@@ -121,7 +121,7 @@ class EnvironmentSources:
     def _read(self, snapshot_id: str, path: str) -> bytes:
         found = self._read_if_any(snapshot_id, path, MAX_FILE_BYTES)
         if found is None:
-            raise BadSource(f"{path[:MAX_SHOWN]}: the snapshot has no such file")
+            raise BadSource(f"{path[:MAX_SHOWN]}: file not found in the snapshot")
         return found
 
     def _read_if_any(self, snapshot_id: str, path: str, limit: int) -> bytes | None:

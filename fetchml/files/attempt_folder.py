@@ -362,10 +362,10 @@ class AttemptFolder:
             self._remove_unkept()
         except untrusted.TooDeepError as error:
             untrusted.remove(self.workspace)
-            raise CollectError(f"the outputs could not be kept: {error}") from error
+            raise CollectError(f"storing the outputs failed: {error}") from error
         except OSError as error:
             reason = error.strerror or str(error)
-            raise CollectError(f"the outputs could not be kept: {reason}") from error
+            raise CollectError(f"storing the outputs failed: {reason}") from error
         return left_out
 
     def kept(self, outputs: Path, checkpoint: Path | None = None) -> Kept:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 PIECE_BYTES = 256 * 1024
 LONG_SECONDS = 30.0
 """Longest time of a list of outputs or a search in a log, on a shared disk."""
-_AWAY = "The folder that the cluster's nodes share does not answer: try again later"
+_AWAY = "No response from the shared folder: try again later"
 
 
 class FileReads:
@@ -63,7 +63,9 @@ class FileReads:
         try:
             done, _ = await asyncio.wait({reading}, timeout=LONG_SECONDS)
             if not done:
-                raise TimeoutError(f"the shared disk did not answer in {LONG_SECONDS:g} s")
+                raise TimeoutError(
+                    f"timed out after {LONG_SECONDS:g} s: no response from the shared folder"
+                )
             return reading.result()
         except OSError as error:
             if not is_fault(error):

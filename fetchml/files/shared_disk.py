@@ -116,7 +116,7 @@ class SharedDisk:
         """Return what `function` returns. Raises OSError after LIMIT_SECONDS, and what it
         raises."""
         if self._stuck >= THREADS:  # Nothing more waits for a disk that hangs.
-            raise TimeoutError("the shared disk does not answer")
+            raise TimeoutError("no response from the shared folder")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         call = _Call(function, answer)
@@ -141,7 +141,7 @@ class SharedDisk:
             call.is_stuck = True
             self._stuck += 1
         if not call.answer.done():
-            message = f"the shared disk did not answer in {LIMIT_SECONDS:g} s"
+            message = f"timed out after {LIMIT_SECONDS:g} s: no response from the shared folder"
             call.answer.set_exception(TimeoutError(message))
 
     def _grow(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -205,7 +205,7 @@ def is_fault(error: BaseException | None) -> bool:
 
 def not_mounted(path: object) -> OSError:
     """The error for a folder that is not the one that it was."""
-    return OSError(errno.ESTALE, "it is not the folder that it was: is it mounted?", str(path))
+    return OSError(errno.ESTALE, "it is another folder than before: is it mounted?", str(path))
 
 
 _LATE_GROWTH_SECONDS = 0.5

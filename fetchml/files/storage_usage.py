@@ -285,7 +285,7 @@ class StorageMonitor:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Measure and sweep periodically, while inside."""
-        failure = "the disk cannot be looked at"
+        failure = "measuring the disk usage failed"
         look = every(LOOK_SECONDS, self.look, first=LOOK_SECONDS, failure=failure)
         sweep = every(SWEEP_SECONDS, self.sweep, first=FIRST_SWEEP_SECONDS, failure=failure)
         async with look, sweep:

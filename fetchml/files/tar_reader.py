@@ -71,7 +71,7 @@ def members(source: Source) -> Iterator[Member]:
             if member.type == tarfile.REGTYPE or member.real_size is not None:
                 source.skip(begin + _padded(member.size) - source.tell())
     if extended:
-        raise ValueError("it ends after an extended header")
+        raise ValueError("truncated archive: it ends after an extended header")
 
 
 def _member(header: tarfile.TarInfo, extended: dict[bytes, bytes]) -> Member:
@@ -125,7 +125,7 @@ def _padded(size: int) -> int:
 
 def _number(digits: bytes) -> int:
     if not digits.isdigit() or len(digits) > _MAX_DIGITS:
-        raise ValueError("an extended header has no number where one must be")
+        raise ValueError("invalid extended header: expected a number")
     return int(digits)
 
 

@@ -68,7 +68,7 @@ class TaskFiles:
         try:
             await self._remove(self._root / task_id)
         except OSError:
-            log.exception("a deleted task's files can't be removed", extra={"task_id": task_id})
+            log.exception("removing a deleted task's files failed", extra={"task_id": task_id})
 
     async def remove_outputs(self, task_id: str) -> None:
         """Remove the outputs of an ended task, and its checkpoint. Errors are logged."""
@@ -76,7 +76,7 @@ class TaskFiles:
             for name in (OUTPUTS, CHECKPOINT, CHECKPOINT_DRAFT):
                 await self._remove(self._root / task_id / name)
         except OSError:
-            log.exception("a task's outputs can't be removed", extra={"task_id": task_id})
+            log.exception("removing a task's outputs failed", extra={"task_id": task_id})
 
     async def output(self, task: Task) -> str | None:
         """Return the last 64 KiB that the current or last attempt wrote; `None` if it never ran,
@@ -181,4 +181,4 @@ def open_inside(root: Path, path: str) -> BinaryIO:
     except OSError as error:
         if is_fault(error) and not isinstance(error, PermissionError):
             raise
-        raise NotFound(f"The task has no output {path!r}") from None
+        raise NotFound(f"Output {path!r} not found") from None

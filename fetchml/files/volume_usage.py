@@ -80,7 +80,7 @@ class VolumeUsage:
                     thread = WorkerThread(f"volume {name}")
                     stack.callback(thread.end)
                     look = partial(self._look, thread, name, Path(volume.path))
-                    failure = f"the volume {name} can't be measured"
+                    failure = f"measuring the volume {name} failed"
                     await stack.enter_async_context(every(LOOK_SECONDS, look, failure=failure))
             yield
 

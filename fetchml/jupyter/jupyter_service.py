@@ -253,13 +253,13 @@ class JupyterServices:
     async def start(self, who: Principal, request: Mapping[str, object]) -> JupyterView:
         """Start a service. It is durable on return, and answers some time later."""
         if not permissions.may_submit(who):
-            raise Forbidden("A viewer's key can't start Jupyter services")
+            raise Forbidden("Viewers cannot start Jupyter services")
         asked = self._read(request)
         if not (self._options.has_containers or self._options.relay):
             find_jupyter(self._options.command)
         self._tasks.require_room()
         if sum(1 for _ in self._records.live()) >= MAX_LIVE:
-            raise Unavailable(f"{MAX_LIVE} Jupyter services are live, the most allowed: stop some")
+            raise Unavailable(f"Limit of {MAX_LIVE} live Jupyter services reached: stop some")
         record = await self._records.change(self._start, who, asked)
         return self._views.view(who, record)
 
@@ -291,13 +291,13 @@ class JupyterServices:
         await self._loaded.wait()
         record = self._records.get(task.id)
         if record is None:
-            raise PrepareError("the service's record is gone", permanent=True)
+            raise PrepareError("the service's record was not found", permanent=True)
         try:
             folder, owner = await self.workspaces.make(record.folder, record.user)
         except WorkspaceRefused as error:
             raise PrepareError(f"its workspace {error}", permanent=True) from None
         except OSError as error:
-            message = f"its workspace can't be prepared: {error.strerror or error}"
+            message = f"cannot prepare its workspace: {error.strerror or error}"
             raise PrepareError(message, permanent=False) from error
         return Mount(folder, jupyter.WORKSPACE, read_only=False), owner
 
@@ -387,5 +387,5 @@ class JupyterServices:
         except TooManyWorkspaces as error:
             raise Unavailable(str(error)) from None
         except OSError as error:
-            log.exception("a workspace cannot be made")
-            raise Unavailable(f"The workspace can't be made: {error.strerror or error}") from None
+            log.exception("creating a workspace failed")
+            raise Unavailable(f"Cannot create the workspace: {error.strerror or error}") from None

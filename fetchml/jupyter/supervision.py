@@ -140,7 +140,7 @@ class ServiceSupervisor:
         try:
             return await self._client.open_link(place)
         except OSError as error:
-            log.debug("jupyter can't be reached: %s", error, extra=self._extra)
+            log.debug("cannot reach jupyter: %s", error, extra=self._extra)
             return None
 
     async def _look(self, link: JupyterLink) -> None:

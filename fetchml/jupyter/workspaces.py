@@ -91,7 +91,7 @@ class FolderWalk:
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
-            raise WorkspaceRefused(f"{name!r} on its way is a link, or no folder") from None
+            raise WorkspaceRefused(f"{name!r} in its path is a link, or not a folder") from None
         os.close(self._fd)
         self._fd = inner
         return True
@@ -259,8 +259,7 @@ class Workspaces:
         if known is None:
             if len(self._records) >= MAX_WORKSPACES:
                 raise TooManyWorkspaces(
-                    f"There are {MAX_WORKSPACES} workspaces, as many as the server keeps: name "
-                    "one of them"
+                    f"Limit of {MAX_WORKSPACES} workspaces reached: use an existing one"
                 )
             # The record first: a container may get the folder as soon as it exists.
             await self._records.put(Workspace(folder, who.user))

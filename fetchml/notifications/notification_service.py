@@ -46,7 +46,7 @@ TESTS_AT_ONCE = 32
 """Of all users together."""
 MANY_DEAD = 100
 """Dead letters of all users that `fetchml doctor` reports as a problem."""
-OFF = "The server sends no notifications: [notifications] enabled is false"
+OFF = "Notifications are disabled on this server ([notifications] enabled)"
 
 
 class NotificationPage(NamedTuple):
@@ -172,7 +172,7 @@ class Notifications:
         self._require_user(who)
         row = self.outbox.get(delivery_id)
         if row is None or row.user not in _owners(who):
-            raise NotFound(f"No notification {delivery_id[:64]!r}")
+            raise NotFound(f"Notification {delivery_id[:64]!r} not found")
         if not self.enabled:
             raise Conflict(OFF)
         renewed = self.sender.send_again(row)

@@ -191,7 +191,7 @@ class Notices:
             try:
                 new += self._messages(now, notice)
             except Exception:  # No message is worth a task.
-                log.exception("a message could not be made", extra={"task": notice.task.id})
+                log.exception("creating a message failed", extra={"task": notice.task.id})
         return (self._outbox.add(new), Deliver(tuple(new))) if new else ([], None)
 
     def _with_room(self, notices: Sequence[Notice]) -> Sequence[Notice]:

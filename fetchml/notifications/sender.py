@@ -101,7 +101,7 @@ class Sender:
         self._send_due()
         try:
             async with every(
-                UPKEEP_SECONDS, self._forget_old, failure="old dead letters can't be removed"
+                UPKEEP_SECONDS, self._forget_old, failure="removing old dead letters failed"
             ):
                 yield
         finally:
@@ -145,8 +145,8 @@ class Sender:
         except NotDelivered as failure:
             error = failure
         except Exception:
-            log.exception("a message could not be sent", extra={"delivery": delivery.id})
-            error = NotDelivered("the server failed to send it: its log has the reason")
+            log.exception("sending a message failed", extra={"delivery": delivery.id})
+            error = NotDelivered("internal error: see the server's log")
         failpoints.reach("notified")
         self._queue.sent(delivery.id)
         if error is None:
@@ -176,9 +176,7 @@ class Sender:
         """Make one attempt, past the outbox. Raises NotDelivered."""
         notifier = self._notifiers.get(delivery.channel)
         if notifier is None:
-            raise NotDelivered(
-                "the server's settings name no such address any more", permanent=True
-            )
+            raise NotDelivered("the address is no longer in the server's settings", permanent=True)
         sent_at = self._clock() // 1000
         body = (delivery.body or self._render_sweep(delivery)).encode()
         signatures = self._sign(delivery, sent_at, body)

@@ -86,8 +86,8 @@ def serve(settings: Settings, admin_key: str | None, examine: Examine = examine_
     enough = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
     if enough < FEWEST_OPEN_FILES:
         raise CannotStart(
-            f"it may open only {most} files at one time, and needs {FEWEST_OPEN_FILES}: raise that "
-            "limit (ulimit -n; LimitNOFILE= of a service)"
+            f"the limit of open files is {most}, but {FEWEST_OPEN_FILES} are needed: raise it "
+            "(ulimit -n; LimitNOFILE= of a service)"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
     with _start_errors():
@@ -288,8 +288,8 @@ def _bind(address: Address) -> list[socket.socket]:
         return address.bind()
     except OSError as error:
         raise CannotStart(
-            f"can't listen on {address}: {error.strerror}. Stop what uses it, or choose another "
-            "address with --http or --grpc"
+            f"cannot listen on {address}: {error.strerror}. Stop the program that uses "
+            "it, or choose another address with --http or --grpc"
         ) from error
 
 

@@ -70,7 +70,7 @@ def _require_possible(slurm: SlurmSettings) -> None:
             "CAP_FOWNER (docs/cluster-accounts.md)"
         )
     if slurm.become == "setuid" and os.geteuid() != 0:
-        raise CannotStart("[slurm] become is setuid: only a server of root can do that. Use sudo")
+        raise CannotStart("[slurm] become is setuid: that requires root. Use sudo")
     if slurm.become == "ssh" and slurm.ssh is None:
         raise CannotStart("[slurm] become is ssh: set [slurm] ssh to the host of the commands")
     if slurm.become == "setuid" and slurm.ssh is not None:

@@ -32,7 +32,7 @@ def slurm_launcher(settings: Settings, watch: SharedFolders) -> SlurmLauncher:
     accounts = accounts_of(slurm)
     if os.geteuid() == 0 and not (slurm.allow_root or accounts.refuses_others):
         raise CannotStart(
-            "A server of root would run tasks as root on the nodes: start it as an account that "
+            "As root, the server would run tasks as root on the nodes: start it as an account that "
             "exists on the nodes too, give all users accounts ([slurm.users], [slurm] unmapped = "
             '"refuse"), or set [slurm] allow_root'
         )
@@ -73,7 +73,10 @@ def _parameters(slurm: SlurmSettings) -> Parameters:
             raise CannotStart(f"[slurm{where and '.' + where}] {fault}")
     for entry in slurm.allow:
         if entry.partition("=")[0] not in rules.NAMES:
-            raise CannotStart(f"[slurm] allow: {entry} is none of {', '.join(rules.NAMES)}")
+            raise CannotStart(
+                f"[slurm] allow: unknown parameter {entry}; expected one of "
+                f"{', '.join(rules.NAMES)}"
+            )
     return Parameters(of_all, of_users)
 
 

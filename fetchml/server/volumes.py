@@ -19,7 +19,7 @@ def volumes_of(settings: Settings) -> Mapping[str, Volume]:
         if fault := path_fault(str(path), own_folders(settings)):
             raise CannotStart(f"[volumes.{name}] path: {fault}. Name another folder.")
         if not path.is_dir():
-            log.warning("[volumes.%s] path: there is no folder %s now", name, path)
+            log.warning("[volumes.%s] path: folder %s not found", name, path)
         most = volume.max_gb << 30
         found[name] = Volume(str(path), volume.mode == "ro", volume.users, most)
     if fault := overlap_fault(found, datasets_root(settings)):

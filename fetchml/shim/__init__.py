@@ -34,8 +34,8 @@ def path(machine: str | None = None) -> pathlib.Path:
     name = _NAMES.get(wanted.lower())
     if name is None:
         raise UnsupportedMachineError(
-            f"tasks cannot run on a {wanted!r} processor: FetchML has its shim for x86_64 and "
-            "aarch64. Use such a machine, or add the target to shim/build.sh."
+            f"unsupported processor {wanted!r}: the shim exists for x86_64 and aarch64. Use such a "
+            "machine, or add the target to shim/build.sh."
         )
     return pathlib.Path(__file__).with_name(name)
 

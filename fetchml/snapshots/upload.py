@@ -67,7 +67,7 @@ class SnapshotUploads:
         self._uploading = CallerBudget(
             MAX_UPLOADS,
             caller_error=lambda: Unavailable(
-                f"{MAX_UPLOADS} of your uploads are under way: wait for one to end"
+                f"Limit of {MAX_UPLOADS} concurrent uploads reached: wait for one to end"
             ),
         )
         """By user."""
@@ -86,7 +86,7 @@ class SnapshotUploads:
         Raises RequestError.
         """
         if not permissions.may_submit(who):
-            raise Forbidden("A viewer's key can't upload snapshots")
+            raise Forbidden("Viewers cannot upload snapshots")
         if git_commit is not None and not _COMMIT.fullmatch(git_commit):
             rule = "must be 40 or 64 hexadecimal digits, in lower case"
             raise ValidationFailed([FieldViolation("git_commit", rule)])
@@ -159,9 +159,7 @@ class SnapshotUploads:
         if earlier is not None:
             return
         if len(self._records) >= MAX_SNAPSHOTS:
-            raise Unavailable(
-                f"There are {MAX_SNAPSHOTS} snapshots, as many as the server keeps: delete some"
-            )
+            raise Unavailable(f"Server limit of {MAX_SNAPSHOTS} snapshots reached: delete some")
         if sum(each.users == (user,) for each in self._records) >= MAX_OF_ONE_USER:
             raise Unavailable(f"Per-user snapshot limit ({MAX_OF_ONE_USER}) reached: delete some")
 
@@ -197,7 +195,7 @@ def _as_request_errors() -> Iterator[None]:
     try:
         yield
     except UnreadableArchive as error:
-        raise BadRequest(f"The archive can't be read: {error}") from None
+        raise BadRequest(f"Cannot read the archive: {error}") from None
     except RefusedArchive as error:
         raise ValidationFailed([FieldViolation("archive", str(error))]) from None
     except OSError as error:

@@ -16,10 +16,13 @@ def test_limits_by_user_and_in_all() -> None:
     with ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(places.hold(ada))
-        with pytest.raises(TooManyEntries, match="More than 2 sessions of ada"), places.hold(ada):
+        with pytest.raises(TooManyEntries, match="Limit of 2 sessions per user reached"), places.hold(ada):
             pass
         stack.enter_context(places.hold(bob))
-        with pytest.raises(Overloaded, match="The server has 3 sessions open"), places.hold(eve):
+        with (
+            pytest.raises(Overloaded, match="Server limit of 3 sessions reached"),
+            places.hold(eve),
+        ):
             pass
         assert len(places) == 3
     assert (len(places), places.opened) == (0, 3)

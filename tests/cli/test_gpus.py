@@ -149,8 +149,8 @@ def test_reservation_holds_through_a_restart(server: Server) -> None:
 
 def test_gpu_errors_have_exit_codes(server: Server) -> None:
     for named, code, said in (
-        ("7", ExitCode.NOT_FOUND, "There is no GPU 7"),
-        ("", ExitCode.NOT_FOUND, "There is no GPU"),
+        ("7", ExitCode.NOT_FOUND, "GPU 7 not found"),
+        ("", ExitCode.NOT_FOUND, "GPU "),
         ("GPU-0000000", ExitCode.USAGE, "Several UUIDs start with GPU-0000000: GPUs 0, 1, 2"),
     ):
         assert said in server.run("gpu", "drain", "0", named).failed(code)

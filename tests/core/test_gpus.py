@@ -215,7 +215,7 @@ def test_gpu_missing_from_the_inventory_is_lost() -> None:
     box.see(EIGHT[1])
     assert box.stopped == ["a"]
     assert box.state.capacity.gpu == 2, "it may come back"
-    assert str(box.state.gpus.obstacle("G0")) == "lost: it is not there any more"
+    assert str(box.state.gpus.obstacle("G0")) == "lost: no longer present"
 
 
 def test_gpu_reported_lost_after_the_end_is_its_cause() -> None:
@@ -302,7 +302,7 @@ def test_request_for_too_many_gpus_fails_once_they_are_known() -> None:
     state = State.restore(Limits(Resources(8, 32), 10, 600_000, "box"), live)
     assert step(state, Recovered(1)).changes == []
     changes = step(state, GpusSeen(1, list(EIGHT[:2]))).changes
-    assert [change.error for change in changes] == ["asks for 3 gpu, this host has 2"]
+    assert [change.error for change in changes] == ["requests 3 gpu, but this host has 2"]
 
 
 def test_tasks_of_an_older_release_hold_plain_slots() -> None:

@@ -93,7 +93,7 @@ def test_tasks_that_wait_for_their_sweep_count_for_the_quota() -> None:
     host = Host(user_queued=5)
     host.submit(*of_sweep(4, 1))
     assert queue_fault(host.state, "alice", [0] * 2) is None
-    assert "3 tasks of alice wait" in str(queue_fault(host.state, "alice", [0] * 3))
+    assert "(alice has 3)" in str(queue_fault(host.state, "alice", [0] * 3))
 
 
 @given(

@@ -128,7 +128,7 @@ async def test_unreleased_memory_blocks_the_gpu(boxed: Boxed, gpu_box: GpuBox) -
     server.tell(first)
     assert (await server.ended(first)).status == Task.completed
     second = await server.submit("true", gpu=1)
-    told = "busy: 8.8 GiB of its memory are in use, by no process that can be seen"
+    told = "busy: 8.8 GiB of its memory are in use, by no visible process"
     await until_explained(server, second, told)
     assert (await server.get(second)).status == Task.queued
     gpu_box.set(gpu(0))
@@ -243,7 +243,7 @@ async def test_missing_driver_is_reported_and_gpu_tasks_are_rejected(
     reply = await server.rest.get("/v1/gpus")
     assert reply.json == {"gpus": [], "problem": "NVIDIA's driver is not loaded"}
     reply = await server.rest.submit({"job_name": "a", "gpu": 1})
-    assert (reply.status, reply.json["error"]) == (422, "gpu: asks for 1, this host has 0")
+    assert (reply.status, reply.json["error"]) == (422, "gpu: requests 1, but this host has 0")
     await server.assert_idle()
 
 

@@ -129,7 +129,7 @@ def grant(gpu_ids: Sequence[str], offer: GpuOffer, address_of: AddressOf) -> Gpu
         request["Capabilities"] = [list(_CAPABILITIES)]
         return GpuGrant((request,), container_gpus(gpu_ids, ",".join(uuids)))
     raise PrepareError(
-        f"the Docker engine offers no way to give a container its GPUs. {HOW_TO_OFFER}",
+        f"the Docker engine cannot pass GPUs to containers. {HOW_TO_OFFER}",
         permanent=True,
     )
 

@@ -186,7 +186,7 @@ async def remove(http: EngineHttp, *, name: str) -> None:
         if await _remove(http, name, {"v": "1", "force": "1"}):
             return
         await asyncio.sleep(_REMOVAL_SECONDS)  # Something else is removing it.
-    raise TimeoutError(f"the Docker engine does not finish removing the container {name}")
+    raise TimeoutError(f"timed out: the Docker engine has not removed the container {name}")
 
 
 async def list_attempts(http: EngineHttp, *, label: str) -> list[tuple[str, tuple[str, int]]]:

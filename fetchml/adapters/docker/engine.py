@@ -64,7 +64,7 @@ class DockerEngine:
             async with asyncio.timeout(_FIRST_ANSWER_SECONDS):
                 await answered.wait()
         except TimeoutError:
-            tell(False, "The Docker engine has not answered yet")
+            tell(False, "No response from the Docker engine yet")
 
     @property
     def is_available(self) -> bool:
@@ -145,7 +145,7 @@ class DockerEngine:
             except Exception as error:  # noqa: BLE001 - whatever it was, the engine is looked for
                 where = self._host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
                 why = _reason(error)
-                self._report(False, f"The Docker engine does not answer at {where}: {why}")
+                self._report(False, f"Cannot reach the Docker engine at {where}: {why}")
             await asyncio.sleep(pause)
             pause = min(2 * pause, _RETRY_SECONDS[1])
 
@@ -163,7 +163,7 @@ class DockerEngine:
                 self._wake(container)
             async for event in events:
                 self._wake(event.get("Actor", {}).get("Attributes", {}).get("name", ""))
-        raise EngineAway("it has closed the connection")
+        raise EngineAway("it closed the connection")
 
     def _wake(self, container: str) -> None:
         for changes in self._watchers.get(container, ()):

@@ -73,7 +73,7 @@ class EngineAddress:
         if scheme in _UNIX:
             return cls("http://docker", socket=rest)
         if scheme not in _TCP:
-            raise ValueError(f"it can't be reached by {scheme}: use unix:// or tcp://")
+            raise ValueError(f"unsupported scheme {scheme}: use unix:// or tcp://")
         has_tls = scheme == "https" or (scheme == "tcp" and certificates is not None)
         try:
             parts = urlsplit(f"{'https' if has_tls else 'http'}://{rest}")

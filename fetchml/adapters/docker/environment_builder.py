@@ -125,7 +125,7 @@ class DockerEnvironmentBuilder:
                 await asyncio.sleep(_RETRY_SECONDS)
             except EngineRefused as error:
                 if error.status != HTTPStatus.NOT_FOUND:
-                    message = f"the Docker engine refused the image: {error}"
+                    message = f"the Docker engine rejected the image: {error}"
                     raise PrepareError(message, permanent=False) from error
                 await self._provide_image(image, progress)
             else:
@@ -147,12 +147,11 @@ class DockerEnvironmentBuilder:
                 await asyncio.sleep(_RETRY_SECONDS)
         except TimeoutError:
             why = (
-                f"it took longer than {self._limits.timeout_seconds} s "
-                "([environments] timeout_seconds)"
+                f"timed out after {self._limits.timeout_seconds} s ([environments] timeout_seconds)"
             )
             raise BuildFailed(None, b"", why=why) from None
         except EngineRefused as error:
-            message = f"the Docker engine refused the build of the environment: {error}"
+            message = f"the Docker engine rejected the build of the environment: {error}"
             permanent = error.status == HTTPStatus.BAD_REQUEST
             raise PrepareError(message, permanent=permanent) from error
         finally:
@@ -224,7 +223,7 @@ class DockerEnvironmentBuilder:
                 progress(shown)
         state = container["State"]
         if state["OOMKilled"]:
-            why = f"it used more than {self._limits.memory_gb} GiB ([environments] memory_gb)"
+            why = f"out of memory ({self._limits.memory_gb} GiB, [environments] memory_gb)"
             raise BuildFailed(None, b"", why=why)
         if state["ExitCode"]:
             raise BuildFailed(state["ExitCode"], await self._output(name, _OUTPUT_LINES))

@@ -69,7 +69,7 @@ async def exec_helper(
         )
     except EngineRefused as error:
         if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
-            raise EnterError("the task's container does not run (any more)") from error
-        raise EnterError(f"the Docker engine refused it: {error}") from error
+            raise EnterError("the task's container is not running") from error
+        raise EnterError(f"the Docker engine rejected it: {error}") from error
     except EngineAway as error:
-        raise EnterError("the Docker engine does not answer: try again later") from error
+        raise EnterError("no response from the Docker engine: try again later") from error

@@ -144,12 +144,12 @@ class DockerLauncher:
                 await self._provide_image(run.image, progress)
             except EngineRefused as error:
                 raise PrepareError(
-                    f"the Docker engine refused the container: {error}",
+                    f"the Docker engine rejected the container: {error}",
                     permanent=error.status == HTTPStatus.BAD_REQUEST,
                 ) from error
             except OSError as error:
                 raise PrepareError(
-                    f"the task can't be prepared: {error.strerror or error}", permanent=False
+                    f"cannot prepare the task: {error.strerror or error}", permanent=False
                 ) from error
             else:
                 return
@@ -175,7 +175,7 @@ class DockerLauncher:
                         self._cgroups.learn(container["State"]["Pid"], container["Id"])
                 if first.has_ended and folder.claim() is None:
                     # The engine is away, and would not add more.
-                    return AttemptExit(lost="the container ended before the command was started")
+                    return AttemptExit(lost="the container exited before the command started")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
                         await changes.wait()
@@ -211,7 +211,7 @@ class DockerLauncher:
         try:
             return await self._engine.call_heavy(request)
         except EngineAway as error:
-            raise EnterError("the Docker engine does not answer: try again later") from error
+            raise EnterError("no response from the Docker engine: try again later") from error
 
     async def remove(self, run: LaunchSpec) -> None:
         name = await self._settled(run)
@@ -323,7 +323,7 @@ class DockerLauncher:
         """Pull an image that is missing, as far as the engine is there. Raises PrepareError."""
         if self._pulls.when == "never":
             raise PrepareError(
-                f"the image {image} is not on this machine, and this server pulls none "
+                f"image {image} not found on this machine, and the server does not pull images "
                 "([tasks] pull)",
                 permanent=True,
             )

@@ -87,7 +87,7 @@ class TaskNetwork:
             if error.status != HTTPStatus.CONFLICT:
                 raise EngineRefused(
                     error.status,
-                    f"it can't create the network of the tasks ({error}). Remove networks that "
+                    f"it cannot create the network of the tasks ({error}). Remove networks that "
                     "are not in use (docker network prune), or set [tasks] network to another one",
                 ) from error
             found: dict[str, Any] = await http.ask("GET", f"/networks/{self.name}")

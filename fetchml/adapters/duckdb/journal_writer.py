@@ -353,4 +353,4 @@ def _require_storable(values: Sequence[Any]) -> None:
             if not -_MAX_BIGINT <= value <= _MAX_BIGINT:
                 raise Unstorable(f"{value} does not fit into 64 bits")
         elif value is not None and not isinstance(value, bytes):
-            raise Unstorable(f"a {type(value).__name__} can't be stored")
+            raise Unstorable(f"a {type(value).__name__} cannot be stored")

@@ -106,7 +106,7 @@ def connect_recovering(files: DatabaseFiles, memory_limit: str) -> duckdb.DuckDB
 
 def _beyond_repair(path: Path, damage: str) -> StoreDamaged:
     return StoreDamaged(
-        f"{path} can't be opened: {damage}. Put the folder {path.parent} back from a backup, or "
+        f"cannot open {path}: {damage}. Restore the folder {path.parent} from a backup, or "
         "move it away to start empty"
     )
 
@@ -123,9 +123,9 @@ def _cut_torn_wal(wal: Path, damage: str) -> None:
     if rest[entry_bytes:].rstrip(b"\0"):
         # Whole entries follow, perhaps acknowledged ones: a person has to decide.
         raise StoreDamaged(
-            f"{wal} is damaged at byte {start}, with data behind it: {damage}. Put the folder "
-            f"{wal.parent} back from a backup; or keep a copy of {wal.name} and go on without what "
-            f"was written after that byte: truncate -s {start} {wal}. Nothing was changed"
+            f"{wal} is damaged at byte {start}, followed by data: {damage}. Restore the folder "
+            f"{wal.parent} from a backup; or keep a copy of {wal.name} and discard everything "
+            f"written after that byte: truncate -s {start} {wal}. Nothing was changed"
         )
     kept = wal.with_name(f"{wal.name}.torn-{wal.stat().st_mtime_ns}")
     shutil.copyfile(wal, kept)

@@ -378,14 +378,14 @@ class DuckDBStore:
                 return
             self._failure = error
         self._maintenance.fail()
-        unusable = self._unusable("used any more", error)
+        unusable = self._unusable("use", error)
         unusable.__cause__ = error
         self._loop.call_soon_threadsafe(self._on_fatal, unusable)
 
     def _unusable(self, verb: str, error: Exception) -> StoreUnusable:
         folder = self._files.database.parent
         then = advice(error)
-        what = f"the store in {folder} can't be {verb}: {error}"
+        what = f"cannot {verb} the store in {folder}: {error}"
         return StoreUnusable(
             what if then is None else f"{what}. Nothing was lost: {then}, and try again"
         )

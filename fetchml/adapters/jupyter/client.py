@@ -36,7 +36,7 @@ class NodeLinks:
         """Raises OSError."""
         address = self._address_of(place.service_id, place.attempt)
         if address is None:
-            raise OSError("it is not known on which node it runs")
+            raise OSError("its node is unknown")
         port, tls = await self._disk(partial(_prepare, place))
         return JupyterLink(place.service_id, place.token, await way_to(address, port, tls))
 
@@ -110,7 +110,7 @@ class HttpJupyterClient:
         if status == 404 and may_be_missing:
             return []  # An image may leave terminals out.
         if status != 200:
-            raise JupyterSilent(f"{path} answers {status}")
+            raise JupyterSilent(f"{path} returned {status}")
         try:
             return msgspec.json.decode(body, type=list[_Listed])[:MAX_LISTED]
         except (ValueError, RecursionError) as error:
@@ -128,7 +128,7 @@ class HttpJupyterClient:
             ):
                 return answer.status, await _read(answer)
         except (aiohttp.ClientError, ValueError, OSError) as error:  # TimeoutError is an OSError
-            raise JupyterSilent(f"{path} is not answered") from error
+            raise JupyterSilent(f"no response at {path}") from error
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
@@ -136,7 +136,7 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
     while piece := await answer.content.readany():
         body += piece
         if len(body) > MAX_ANSWER_BYTES:
-            raise ValueError("the answer is too large")
+            raise ValueError("response too large")
     return bytes(body)
 
 

@@ -140,11 +140,11 @@ class NodeEntries:
                         await self._start(run, certificate)
                         streams = await self._reach(run, address, tls)
             if streams is None:
-                raise EnterError("it has just ended, or does not let the server in")
+                raise EnterError("the relay rejected the connection, or the task has just ended")
             streams[1].write(frame(kind, data))
         except OSError as error:
             raise EnterError(
-                f"its node can't be reached ({reason_of(error)}): the "
+                f"cannot reach its node ({reason_of(error)}): the "
                 f"server must reach ports of {address} ([slurm] relay_ports)"
             ) from error
         return streams
@@ -159,7 +159,7 @@ class NodeEntries:
                     if address is not None:
                         return address
                     await asyncio.sleep(LOOK_SECONDS)
-        raise EnterError("it is not known on which node it runs: try again later")
+        raise EnterError("its node is unknown: try again later")
 
     def _certificate(self, run: LaunchSpec) -> PinnedCertificate:
         """Raises OSError."""
@@ -217,6 +217,6 @@ class NodeEntries:
         if "port" in record:  # A relay runs, so that the shim has started no other one.
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         raise EnterError(
-            "its node does not open a way in: it has just ended, an older release of FetchML has "
-            "started it, or it has no python3 of release 3.8 or later with OpenSSL"
+            "cannot start the relay on its node: the task has just ended, an older release of "
+            "FetchML started it, or python3 3.8 or later with OpenSSL was not found"
         )

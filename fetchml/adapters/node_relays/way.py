@@ -65,9 +65,7 @@ async def way_to(address: str, port: int, tls: ssl.SSLContext | None) -> RelayWa
                 address, port, type=socket.SOCK_STREAM
             )
     except UnicodeError:
-        raise OSError(
-            f"the cluster's address of the node is no host name: {address[:100]!r} (NodeAddr)"
-        ) from None
+        raise OSError(f"invalid address of the node: {address[:100]!r} (NodeAddr)") from None
     family, _, _, _, numeric = found[0]
     return RelayWay(family, numeric, tls)
 
@@ -105,7 +103,7 @@ def port_in(record: Mapping[str, str]) -> int:
 
 
 def spoilt() -> OSError:
-    return OSError("the record of the relay's port is spoilt")
+    return OSError("the record of the relay's port is invalid")
 
 
 def _detect_silence(connection: socket.socket) -> None:

@@ -56,7 +56,7 @@ class GpuReader:
             return self._read_all()
         except SessionEnded as error:
             self._end_session()
-            return self._away(DriverAway(f"NVIDIA's driver does not answer: {error}", 0))
+            return self._away(DriverAway(f"no response from NVIDIA's driver: {error}", 0))
 
     def faults(self, uuids: Sequence[str], holders: Collection[str]) -> dict[str, Obstacle | None]:
         """Return the faults of `GpuInventory.check`, at this moment."""
@@ -117,11 +117,11 @@ class GpuReader:
             if before and before.lost:
                 return fault(before, None, holders)
             if session is None or device is None or before is None:
-                return unknown("the driver does not tell of it now")
+                return unknown("the driver does not report it now")
             try:
                 reading = session.read_again(before, device, self._owner_of)
             except SessionEnded as error:
-                return unknown(f"the driver says: {error}")
+                return unknown(f"driver error: {error}")
             reading = replace(reading, xids=self._xids_of(device))
         return fault(reading, self._idle.get(uuid), holders)
 
@@ -186,8 +186,8 @@ def _missed(reading: GpuReading, nameless: int) -> GpuReading:
     It may be one of the nameless ones, and its task may go on.
     """
     if nameless and not reading.lost:
-        return replace(reading, trouble="the driver does not tell which GPU it is", processes=())
-    return replace(reading, lost=reading.lost or "it is no longer there", processes=())
+        return replace(reading, trouble="the driver does not report its UUID", processes=())
+    return replace(reading, lost=reading.lost or "no longer present", processes=())
 
 
 def _order(reading: GpuReading) -> tuple[str, int]:

@@ -327,7 +327,7 @@ def _failed(reading: GpuReading, error: pynvml.NVMLError) -> GpuReading:
         return replace(reading, lost="it has fallen off the bus")
     if error.value == pynvml.NVML_ERROR_RESET_REQUIRED:
         return replace(reading, recovery_action=_RESET_REQUIRED)
-    return replace(reading, trouble=f"the driver says: {error}")
+    return replace(reading, trouble=f"driver error: {error}")
 
 
 def _optional(ask: Callable[..., T], *arguments: Any) -> T | None:
@@ -353,9 +353,9 @@ def _why_away(error: pynvml.NVMLError) -> str:
         case pynvml.NVML_ERROR_DRIVER_NOT_LOADED:
             return "NVIDIA's driver is not loaded"
         case pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
-            return "NVIDIA's driver was exchanged, and the old one is still loaded"
+            return "NVIDIA's driver was updated, and the old one is still loaded"
         case _:
-            return f"NVIDIA's driver does not answer: {error}"
+            return f"no response from NVIDIA's driver: {error}"
 
 
 _NOT_USED = frozenset({pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND})

@@ -86,7 +86,7 @@ class ProcessEnvironmentBuilder:
             await self._end(f"{build.folder}")
             await process.wait()
         if timed_out:
-            why = f"it took longer than {self._timeout_seconds:g} s"
+            why = f"timed out after {self._timeout_seconds:g} s"
             raise BuildFailed(None, b"".join(output), why=f"{why} ([environments] timeout_seconds)")
         if process.returncode:
             raise BuildFailed(process.returncode, b"".join(output))
@@ -160,7 +160,7 @@ def _interpreter() -> str:
     if found is None and not getattr(sys, "frozen", False):
         found = sys.executable
     if not found:
-        message = f"there is no python3 in {DEFAULT_PATH}: install Python on this machine"
+        message = f"python3 not found in {DEFAULT_PATH}: install Python on this machine"
         raise PrepareError(message, permanent=True)
     return found
 

@@ -52,8 +52,8 @@ _KILL_SECONDS = 2.0
 """Time for a shim to record the end and exit, once its command was killed."""
 _GENERATIONS = 100
 """Maximum number of a process's ancestors that are checked."""
-_NO_SHIM = "The shim, which starts every task, can't be started"
-_DOES_NOT_RUN = "the task does not run (any more)"
+_NO_SHIM = "Cannot start the shim, which starts every task"
+_DOES_NOT_RUN = "the task is not running"
 _UNREMARKABLE_EXITS = (None, 120, 143, -SIGTERM, -SIGKILL)
 """Exits of a shim without a claim: not our child; too late; stopped at the gate, or before it
 handled signals; killed at the gate."""
@@ -99,7 +99,7 @@ class ProcessLauncher:
             self._prepare(run, AttemptFolder(run.folder), self._shim)
         except OSError as error:
             raise PrepareError(
-                f"the task can't be prepared: {error.strerror or error}", permanent=False
+                f"cannot prepare the task: {error.strerror or error}", permanent=False
             ) from error
 
     async def wait(self, run: LaunchSpec) -> AttemptExit:
@@ -122,7 +122,7 @@ class ProcessLauncher:
                 | (dict(command.env) if isinstance(command, SessionCommand) else {}),
             )
         except OSError as error:
-            raise EnterError(f"the shim can't be started: {error.strerror or error}") from error
+            raise EnterError(f"cannot start the shim: {error.strerror or error}") from error
         helper = await attach(child, streams)
         others = self._helpers.setdefault(run.folder, set())
         others -= {other for other in others if other.has_ended}
@@ -154,7 +154,7 @@ class ProcessLauncher:
         await _kill_all(folder)
         if claim.boot_id not in ("", processes.boot_id()):
             return AttemptExit(lost="the machine was restarted while the task ran")
-        return AttemptExit(lost="the shim, which watched over the task, was killed")
+        return AttemptExit(lost="the task's shim was killed")
 
     async def warn(self, run: LaunchSpec) -> None:
         claim = AttemptFolder(run.folder).claim()

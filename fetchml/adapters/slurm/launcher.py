@@ -185,7 +185,7 @@ class SlurmLauncher:
             if is_fault(error):
                 raise
             raise PrepareError(
-                f"the task can't be prepared: {error.strerror or error}", permanent=False
+                f"cannot prepare the task: {error.strerror or error}", permanent=False
             ) from error
         if known is None or (followed.job is not None and not followed.job.is_over):
             followed.is_new = known is False

@@ -228,7 +228,7 @@ def _listen(server: grpc.aio.Server, address: str, certificate: Certificate | No
             return server.add_secure_port(address, _credentials(certificate))
         return server.add_insecure_port(address)
     except RuntimeError as error:
-        raise OSError(f"Can't listen on {address}: is it in use? ({error})") from error
+        raise OSError(f"Cannot listen on {address}: is it in use? ({error})") from error
 
 
 def _credentials(certificate: Certificate) -> grpc.ServerCredentials:

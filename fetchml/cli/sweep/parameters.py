@@ -63,8 +63,8 @@ def values_of(text: str) -> Values:
         return SweepParameter(range=[float(number) for number in match.groups() if number])
     if (call := _CALL.fullmatch(text)) and not _DRAW.fullmatch(text):
         raise ValueError(
-            f"{call[1]}(…) is no draw: write uniform(LOW,HIGH) or log_uniform(LOW,HIGH) with two "
-            "numbers, or the values as a JSON list"
+            f"{call[1]}(…) is not a draw: write uniform(LOW,HIGH) or log_uniform(LOW,HIGH) with "
+            "two numbers, or the values as a JSON list"
         )
     if match := _DRAW.fullmatch(text):
         bounds = [float(match[2]), float(match[3])]
@@ -227,4 +227,4 @@ def _json_lines(text: str) -> list[dict[str, Any]]:
 
 
 def _wrong(path: Path | str, why: str) -> CommandError:
-    return CommandError(f"{path} can't be used: {why}", "", ExitCode.USAGE)
+    return CommandError(f"{path} is invalid: {why}", "", ExitCode.USAGE)

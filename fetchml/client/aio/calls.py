@@ -168,7 +168,7 @@ class AsyncCalls:
         while True:
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
-                raise TimeoutError("The task has not ended in time")
+                raise TimeoutError("Timed out: the task has not ended")
             try:
                 stream = self.stream(cursor.rpc(), timeout=left, on_accepted=backoff.reset)
                 async with aclosing(stream) as changes:

@@ -168,9 +168,9 @@ def _gpus(new: NewBooking, uuids: frozenset[str]) -> Iterable[Violation]:
     elif len(set(new.gpu_uuids)) < len(new.gpu_uuids):
         yield Violation("gpu_uuids", "must not name a GPU twice")
     elif unknown := [uuid for uuid in new.gpu_uuids if uuid not in uuids]:
-        yield Violation("gpu_uuids", f"there is no GPU {unknown[0][:96]!r}")
+        yield Violation("gpu_uuids", f"GPU {unknown[0][:96]!r} not found")
     elif new.gpu > len(uuids):
-        yield Violation("gpu", f"asks for {new.gpu}, this host has {len(uuids)}")
+        yield Violation("gpu", f"requests {new.gpu}, but this host has {len(uuids)}")
 
 
 def choose(

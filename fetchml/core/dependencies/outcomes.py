@@ -72,11 +72,11 @@ def _why(news: News) -> str:
     task = on.task_id + (f" of sweep {on.sweep_id}" if on.sweep_id else "")
     match on.condition:
         case Condition.COMPLETED:
-            return f"it waited for a task that has failed: {task}"
+            return f"it waited for a task that failed: {task}"
         case Condition.FAILED:
-            return f"it starts only if a task fails that has completed: {task}"
+            return f"it starts only if a task fails, but the task completed: {task}"
         case Condition.ENDED:
-            return f"task {task} is gone"
+            return f"task {task} no longer exists"
 
 
 def _why_of_sweep(on: Dependency, failures: Failures) -> str:

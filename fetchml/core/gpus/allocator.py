@@ -132,7 +132,7 @@ def busiest(
     return most
 
 
-GONE = Obstacle(ObstacleKind.LOST, "it is not there any more")
+GONE = Obstacle(ObstacleKind.LOST, "no longer present")
 REMEMBERED = 64
 """Limit on remembered lost GPUs that no task holds: a MIG device gets a new UUID whenever it is
 created."""

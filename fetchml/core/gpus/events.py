@@ -88,7 +88,7 @@ def seen(state: State, decision: Decision, event: GpusSeen) -> None:
         if not failed or (task.halt is not None and task.halt.cause is HaltCause.GPU):
             continue
         gpu = state.gpus.known[failed[0]]
-        why = f"its GPU can't be used: {gpu.blocked}"
+        why = f"its GPU is unusable: {gpu.blocked}"
         if gpu.lost and gpu.blocked is not None:
             why = f"its GPU was lost: {gpu.blocked.detail}"
         halt = Halt(HaltCause.GPU, why, event.now, gpus=failed)

@@ -261,7 +261,7 @@ def _sick(reading: GpuReading) -> Obstacle | None:
     if worst and xid_class(worst.code) is XidClass.SICK:
         return Obstacle(ObstacleKind.SICK, xid_words(worst.code))
     if reading.recovery_action:
-        action = RECOVERY_ACTIONS.get(reading.recovery_action, "the driver wants it recovered")
+        action = RECOVERY_ACTIONS.get(reading.recovery_action, "the driver requests a recovery")
         return Obstacle(ObstacleKind.SICK, action)
     # Where the driver says that nothing need be done, such errors were dealt with.
     if reading.uncorrected_errors and reading.recovery_action is None:
@@ -278,7 +278,7 @@ def _busy(reading: GpuReading, idle_mb: int | None) -> Obstacle | None:
         return Obstacle(ObstacleKind.BUSY, f"{named}{more}")
     left = reading.unaccounted_mb
     if left is not None and idle_mb is not None and left > idle_mb + _TOLERANCE_MB:
-        unseen = f"{_size(left)} of its memory are in use, by no process that can be seen"
+        unseen = f"{_size(left)} of its memory are in use, by no visible process"
         return Obstacle(ObstacleKind.BUSY, unseen)
     return None
 

@@ -45,7 +45,7 @@ def excess(asked: int, has: int, name: str = "") -> str | None:
 
     `name`: the resource, with a blank before it, if the sentence has to name it.
     """
-    return f"asks for {asked}{name}, this host has {has}" if asked > has else None
+    return f"requests {asked}{name}, but this host has {has}" if asked > has else None
 
 
 def take(counts: dict[str, int], user: str, number: int) -> None:

@@ -34,9 +34,9 @@ def data_dir(data_dir: Path) -> Finding:
         fix = (
             f"Run as its owner, make it yours (chown {user_name()} {folder}), or choose --data-dir."
         )
-        return Finding(name, f"{folder} can't be written by {user_name()}", fix)
+        return Finding(name, f"{user_name()} cannot write to {folder}", fix)
     if folder != data_dir:
-        return Finding(name, f"{data_dir} will be made at the first start")
+        return Finding(name, f"{data_dir} is created at the first start")
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & 0o077:
         return Finding(name, f"{data_dir} is open to others ({mode:o})", f"chmod 700 {data_dir}")

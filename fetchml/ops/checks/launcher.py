@@ -55,7 +55,9 @@ def docker(settings: Settings, gpus: GpuState) -> Iterator[Finding]:
                 yield found
     except (DockerException, OSError) as error:
         where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-        yield Finding(name, f"no engine answers at {where}: {_reason(error)}", _docker_fix(error))
+        yield Finding(
+            name, f"no response from an engine at {where}: {_reason(error)}", _docker_fix(error)
+        )
 
 
 def _metadata(settings: Settings, engine: APIClient) -> Finding | None:

@@ -175,5 +175,5 @@ def test_addresses_are_read_as_the_sdk_reads_them(
     "host", ["ssh://box", "npipe:////./pipe/docker", "box:1", "tcp://box", "tcp://a:b"]
 )
 def test_addresses_that_can_t_be_used(host: str) -> None:
-    with pytest.raises(ValueError, match=r"has no port|can't be reached by"):
+    with pytest.raises(ValueError, match=r"has no port|unsupported scheme"):
         EngineAddress.find(host)

@@ -306,7 +306,7 @@ async def test_node_that_is_known_late(attempt: Attempt) -> None:
 async def test_node_that_is_not_known(attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entry, "ADDRESS_SECONDS", 0.3)
     attempt.address = None
-    with pytest.raises(EnterError, match="not known on which node"):
+    with pytest.raises(EnterError, match="its node is unknown"):
         await attempt.server.enter(attempt.run, SessionCommand(("true",)))
 
 
@@ -314,7 +314,7 @@ async def test_node_that_is_not_known(attempt: Attempt, monkeypatch: pytest.Monk
 async def test_address_that_is_no_host_name(attempt: Attempt, address: str) -> None:
     (attempt.folder.run / RECORD).write_text(f"mark={'0' * 32}\nport=5000\n")
     attempt.address = address
-    with pytest.raises(EnterError, match=r"can't be reached .* is no host name: .*NodeAddr"):
+    with pytest.raises(EnterError, match=r"cannot reach its node .*invalid address of the node: .*NodeAddr"):
         await attempt.server.enter(attempt.run, SessionCommand(("true",)))
 
 
@@ -364,6 +364,6 @@ async def test_ports_of_the_range_only(attempt: Attempt) -> None:
 async def test_shim_that_never_starts_it(attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
     attempt.is_woken = False
     monkeypatch.setattr(entry, "START_SECONDS", 0.5)
-    with pytest.raises(EnterError, match="does not open a way in"):
+    with pytest.raises(EnterError, match="cannot start the relay on its node"):
         await attempt.server.enter(attempt.run, SessionCommand(("true",)))
     assert (attempt.folder.control / "enter").stat().st_mode & 0o777 == 0o600

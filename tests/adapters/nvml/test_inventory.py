@@ -83,7 +83,7 @@ async def test_memory_without_a_process_blocks_the_gpu(gpu_box: GpuBox) -> None:
         assert await box.blocked() is None
         gpu_box.set(gpu(0, used=20_000))
         assert await box.blocked() == (
-            "busy: 19.5 GiB of its memory are in use, by no process that can be seen"
+            "busy: 19.5 GiB of its memory are in use, by no visible process"
         )
 
 
@@ -200,7 +200,7 @@ async def test_a_gpu_that_vanishes_stays_as_lost_and_in_its_place(gpu_box: GpuBo
         gpus = await box.gpus()
         assert [(g.uuid, g.place, text(g)) for g in gpus] == [
             (uuid(0), 0, None),
-            (uuid(1), 1, "lost: it is no longer there"),
+            (uuid(1), 1, "lost: no longer present"),
             (uuid(2), 2, None),
         ]
 
@@ -212,7 +212,7 @@ async def test_a_gpu_that_vanishes_stays_as_lost_and_in_its_place(gpu_box: GpuBo
         ({"action": 2}, "sick: the machine must be restarted"),
         ({"ecc": 3, "action": None}, "sick: 3 uncorrectable memory errors (ECC)"),
         ({"ecc": 3, "action": 0}, None),
-        ({"error": 999}, "unknown: the driver says: Unknown Error"),
+        ({"error": 999}, "unknown: driver error: Unknown Error"),
     ],
 )
 async def test_facts_of_a_gpu(

@@ -89,7 +89,7 @@ class SignInCodes:
             keyring,
             "fml_code_",
             Bounds(CODES_BY_KEY, CODES_IN_ALL),
-            what="sign-in codes that were not used",
+            what="unused sign-in codes",
         )
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ class LinkTickets:
             keyring,
             "fml_ticket_",
             Bounds(TICKETS_BY_KEY, TICKETS_IN_ALL),
-            what="tickets of links that were not used",
+            what="unused link tickets",
         )
 
     def create(self, session: Session, path: str) -> str:

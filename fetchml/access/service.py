@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from fetchml.access.places import (
+from fetchml.access.limits import (
     CONNECTIONS_BY_USER,
     CONNECTIONS_IN_ALL,
     SESSIONS_BY_USER,
     SESSIONS_IN_ALL,
-    Places,
+    ConcurrencyLimit,
 )
 from fetchml.access.relays import Relay, Relays
 from fetchml.access.session import ExecSession, SessionCut
@@ -69,19 +69,19 @@ class TaskAccess:
         self._launched = launched
         self._audit = audit
         self._options = options
-        self.sessions = Places("sessions in tasks", SESSIONS_BY_USER, SESSIONS_IN_ALL)
-        self.connections = Places(
+        self.sessions = ConcurrencyLimit("sessions in tasks", SESSIONS_BY_USER, SESSIONS_IN_ALL)
+        self.connections = ConcurrencyLimit(
             "connections to ports of tasks", CONNECTIONS_BY_USER, CONNECTIONS_IN_ALL
         )
         self.relays = Relays(self.enter, audit)
 
     @property
-    def places(self) -> Mapping[str, Places]:
+    def limits(self) -> Mapping[str, ConcurrencyLimit]:
         """Numbers of open sessions and relays, by kind."""
         return {
             "sessions": self.sessions,
             "connections": self.connections,
-            "ports": self.relays.places,
+            "ports": self.relays.limit,
         }
 
     @asynccontextmanager

@@ -33,7 +33,7 @@ def linked_folders(run: LaunchSpec) -> TaskFolders:
         inputs=run.folder / TASK_INPUTS if run.inputs else None,
         volumes=run.folder / VOLUMES if run.volumes else None,
         secrets=run.folder / SECRETS if run.secrets is not None else None,
-        named={place.variable: place.source for place in run.places},
+        named={folder.variable: folder.source for folder in run.named_folders},
     )
 
 

@@ -33,7 +33,7 @@ from fetchml.engine.gpus.report import GpuReport, GpuStatus, NodeStatus
 from fetchml.engine.retention import StorageReport
 from fetchml.engine.sweeps import SweepChange, SweepPage, SweepResult, SweepResults, SweepView
 from fetchml.engine.usage.history import DaysOfUse, GpuHistory, GpuTrack
-from fetchml.environments.environment_service import EnvironmentPage, KeptEnvironment
+from fetchml.environments.environment_service import CachedEnvironment, EnvironmentPage
 from fetchml.files.storage_usage import UserStorage
 from fetchml.files.volume_usage import VolumeReport
 from fetchml.notifications.notification_service import (
@@ -304,8 +304,8 @@ BOOKINGS: Mapping[Sequence[Booking], gpu_pb2.ListBookingsResponse] = Mapping(
 )
 
 
-KEPT_ENVIRONMENT: Mapping[KeptEnvironment, environment_pb2.KeptEnvironment] = Mapping(
-    environment_pb2.KeptEnvironment,
+KEPT_ENVIRONMENT: Mapping[CachedEnvironment, environment_pb2.CachedEnvironment] = Mapping(
+    environment_pb2.CachedEnvironment,
     Field("user_id", "record.user"),
     Field("snapshot_id", "record.snapshot_id", keep_empty=False),
     Field("tasks"),

@@ -39,7 +39,7 @@ class SignIn:
         principal = self._admission.admit(secret, address).principal
         return await self._begin(principal, with_cookie=with_cookie, how="key")
 
-    def whose_code(self, code: str, address: str) -> Key:
+    def key_of_code(self, code: str, address: str) -> Key:
         """Return the key of a one-time code, which stays valid. Raises Unauthorized,
         RateLimited."""
         return self._admission.admit_code(code, address, use=False)

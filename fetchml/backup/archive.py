@@ -30,7 +30,7 @@ from typing import BinaryIO, cast
 
 from fetchml.backup.sparse import TooManyPartsError, sparse_file
 from fetchml.files import attempt_records, layout, secrets_file
-from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir
+from fetchml.files.data_dir import DataDirBusy, ForeignDataDir, lock_data_dir
 
 FORM = b"2\n"
 EARLIER_FORM = b"1\n"
@@ -60,7 +60,7 @@ def resting_store(data_dir: Path) -> Iterator[Path]:
         raise BadBackup(f"{data_dir} is not a data directory of FetchML")
     try:
         lock = lock_data_dir(data_dir)
-    except (DataDirBusy, NotOwnData) as error:
+    except (DataDirBusy, ForeignDataDir) as error:
         raise BadBackup(str(error)) from error
     try:
         yield data_dir / layout.STORE

@@ -20,7 +20,7 @@ from fetchml.backup.archive import (
 )
 from fetchml.backup.unpack import unpack
 from fetchml.core.model import Key, Role
-from fetchml.files.data_dir import DataDirBusy, NotOwnData, is_taken, lock_data_dir
+from fetchml.files.data_dir import DataDirBusy, ForeignDataDir, is_taken, lock_data_dir
 from fetchml.files.layout import ADMIN_KEY, DATABASE, LOCK, STORE
 from fetchml.files.own_file import sync_folder
 from fetchml.system.signals import interruptible
@@ -116,7 +116,7 @@ def _locked(data_dir: Path, owner: tuple[int, int]) -> Iterator[None]:
     """
     try:
         lock = lock_data_dir(data_dir)
-    except (DataDirBusy, NotOwnData) as error:
+    except (DataDirBusy, ForeignDataDir) as error:
         raise BadBackup(str(error)) from error
     try:
         _give(data_dir / LOCK, owner)

@@ -11,7 +11,7 @@ from fetchml.cli.list_options import Output, limit_option, output_option, print_
 from fetchml.cli.render import clean, console, local_time, size
 from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, to_json
-from fetchml.v1.environment_pb2 import KeptEnvironment
+from fetchml.v1.environment_pb2 import CachedEnvironment
 
 SHORT = 12
 """Digits of an id in a table: enough to name it."""
@@ -57,7 +57,7 @@ def ls(client: Client, user_id: str, limit: int, output: Output) -> None:
         console(stderr=True).print(f"{beyond} more environments: use --limit", style="dim")
 
 
-def environment_table(environments: Iterable[KeptEnvironment]) -> FittedTable:
+def environment_table(environments: Iterable[CachedEnvironment]) -> FittedTable:
     """Return the table of `fetchml env ls`."""
     shown = table(
         *("ID", "USER", "PACKAGES OF", "IMAGE", "SIZE", "TASKS", "BUILT", "USED"),

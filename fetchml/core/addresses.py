@@ -49,14 +49,14 @@ class AddressRules:
 PUBLIC_ADDRESSES = AddressRules()
 
 
-def may_be_asked(url: str, rules: AddressRules) -> bool:
+def is_allowed_url(url: str, rules: AddressRules) -> bool:
     """Whether the URL's host is allowed as written. The addresses of a name are checked when it
     is asked."""
     return is_allowed_as_written(urlsplit(url).hostname or "", rules)
 
 
 def is_allowed_as_written(host: str, rules: AddressRules) -> bool:
-    """See `may_be_asked`."""
+    """See `is_allowed_url`."""
     host = host.lower().rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return rules.allow(host, "127.0.0.1")

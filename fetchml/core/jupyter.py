@@ -322,7 +322,7 @@ LOOK_MS = 30_000
 SHORTEST_LOOK_MS = 100
 
 
-def idle_words(idle_ms: int) -> str:
+def describe_idle(idle_ms: int) -> str:
     """The reason why the server stops a service that was idle for so long."""
     seconds = idle_ms // 1000
     for size, unit in ((3600, "h"), (60, "min")):

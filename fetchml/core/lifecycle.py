@@ -193,7 +193,7 @@ def may_be_interrupted(task: Task) -> bool:
     return task.status is Status.RUNNING and task.cancel is None and task.halt is None
 
 
-def goes_on(end: AttemptEnd, task: Task) -> bool:
+def continues(end: AttemptEnd, task: Task) -> bool:
     """Whether the attempt ended only because the core stopped it: the task is queued again, and no
     retry is counted.
 

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from fetchml.core.addresses import AddressRules, may_be_asked
+from fetchml.core.addresses import AddressRules, is_allowed_url
 from fetchml.core.model import DEFAULT_EVENTS, EventKind, NotifyTarget, Value
 from fetchml.core.requests.checks import Violation, also, described, line, no_duplicates, read
 
@@ -129,7 +129,7 @@ def address_fault(
     if rules is None:
         return OFF
     for index, each in enumerate(targets):
-        if not may_be_asked(each.url, rules):
+        if not is_allowed_url(each.url, rules):
             return f"item {index} url {REFUSED}"
     return None
 
@@ -172,7 +172,7 @@ def read_url(request: Mapping[str, object], rules: AddressRules) -> str:
     """Return the address of a test message, or of a secret. Raises InvalidNotification."""
     asked, violations = read(request, _Address)
     if asked is not None:
-        if may_be_asked(asked.url, rules):
+        if is_allowed_url(asked.url, rules):
             return asked.url
         violations = [Violation("url", REFUSED)]
     raise InvalidNotification(violations)

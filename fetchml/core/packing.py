@@ -165,7 +165,7 @@ class GpuRoom:
         if not (peaks := self._held.get(uuid)):
             return None
         known = [peak for peak in peaks.values() if peak is not None]
-        return max(0, self._beside(uuid, known)) if len(known) == len(peaks) else 0
+        return max(0, self._remaining_mb(uuid, known)) if len(known) == len(peaks) else 0
 
     def fits(self, uuid: str, peak: int | None) -> bool:
         """Whether a task with this peak fits; `None`: the peak is not known."""
@@ -174,9 +174,9 @@ class GpuRoom:
         known = [each for each in peaks.values() if each is not None]
         if peak is None or len(known) < len(peaks):
             return False
-        return peak <= self._beside(uuid, known)
+        return peak <= self._remaining_mb(uuid, known)
 
-    def _beside(self, uuid: str, peaks: Iterable[int]) -> int:
+    def _remaining_mb(self, uuid: str, peaks: Iterable[int]) -> int:
         """MiB beside these; negative if one of them alone is too much."""
         return self._memory_mb.get(uuid, 0) - sum(peaks)
 

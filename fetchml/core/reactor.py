@@ -39,9 +39,9 @@ from fetchml.core.footprint import spec_footprint
 from fetchml.core.gpus import events
 from fetchml.core.lifecycle import (
     change,
+    continues,
     current,
     finish,
-    goes_on,
     halt,
     manner,
     may_be_interrupted,
@@ -147,7 +147,7 @@ def _submit(state: State, decision: Decision, event: Submitted) -> None:
 def _recover(state: State, decision: Decision, now: int) -> None:
     """Continue every attempt; fail tasks that the host can no longer satisfy."""
     state.restarted(now)
-    for task in state.under_way():
+    for task in state.active():
         decision.effects.append(RunAttempt(task))
         if task.cancel is not None or task.halt is not None:
             decision.effects.append(StopAttempt(task.id, manner(task)))
@@ -372,7 +372,7 @@ def _collected(state: State, decision: Decision, event: Collected) -> None:
     if event.kept is not None:
         task = replace(task, kept=storage.after_attempt(task.kept, event.kept))
     end = task.end if task.end is not None else AttemptEnd(at=event.now, lost="end not recorded")
-    if task.halt is not None and goes_on(end, task):
+    if task.halt is not None and continues(end, task):
         is_preempted = task.halt.cause is HaltCause.PREEMPTED
         cause = Requeue.PREEMPTED if is_preempted else Requeue.INTERRUPTED
         more = task.preempted + is_preempted

@@ -21,7 +21,7 @@ from fetchml.core.scheduling.resources import add, subtract, take
 from fetchml.core.scheduling.shares import Shares, Usage, weight
 from fetchml.core.scheduling.sweep_limits import SweepLimits, limited
 from fetchml.core.scheduling.waiting import PRESTAGED, Discarding, HeldBackTasks, Queued, Waiting
-from fetchml.core.sweeps.progress import Failures, SweepsUnderWay
+from fetchml.core.sweeps.progress import Failures, LiveSweeps
 
 _QUEUED = Queued()
 NO_BOOKINGS = Bookings()
@@ -62,7 +62,7 @@ class State:
     bookings: Bookings = NO_BOOKINGS
     quiet: dict[str, Quiet] = field(default_factory=dict)
     """Times without use of the GPUs of running tasks, by their ids. Not stored."""
-    progress: SweepsUnderWay = field(default_factory=SweepsUnderWay)
+    progress: LiveSweeps = field(default_factory=LiveSweeps)
     """Live and failed tasks of each sweep that has live tasks."""
     interrupts: int = 0
     """Attempts that users have interrupted since the start, for metrics."""
@@ -359,7 +359,7 @@ class State:
     def may_start(self) -> bool:
         return self.launcher_available and not self.draining
 
-    def under_way(self) -> Iterator[Task]:
+    def active(self) -> Iterator[Task]:
         """Yield the tasks that have an attempt: those that hold a slot, and those with a prestaged
         attempt, also if it is being discarded."""
         for task_id in self.held:

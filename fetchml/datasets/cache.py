@@ -118,7 +118,7 @@ class DatasetCache:
     def _make_room(self, more: int, file_size: int) -> None:
         if file_size > self._most_bytes:
             raise PrepareError(
-                f"it is larger than the server's cache of {size_words(self._most_bytes)} "
+                f"it is larger than the server's cache of {format_size(self._most_bytes)} "
                 "([datasets] cache_bytes)",
                 permanent=True,
             )
@@ -217,7 +217,7 @@ class Draft:
             self._path.unlink(missing_ok=True)
 
 
-def size_words(size: int) -> str:
+def format_size(size: int) -> str:
     for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= factor:
             number = size / factor

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from fetchml.core.requests.dataset import Dataset
-from fetchml.datasets.cache import DatasetCache, Draft, size_words
+from fetchml.datasets.cache import DatasetCache, Draft, format_size
 from fetchml.ports.launcher import PrepareError
 from fetchml.ports.origin import ContentVersion, Download, Interrupted, Origin
 from fetchml.system.threads import run_in_thread
@@ -22,7 +22,7 @@ from fetchml.system.threads import run_in_thread
 MAX_SOURCES = 10_000
 
 
-class KnownVersion(msgspec.Struct, frozen=True):
+class CachedVersion(msgspec.Struct, frozen=True):
     version: ContentVersion
     sha256: str
 
@@ -34,19 +34,21 @@ class DatasetVersions:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lock = threading.Lock()
-        self._known: dict[str, KnownVersion] = {}
+        self._known: dict[str, CachedVersion] = {}
         """By a digest of the URL, since a URL may itself grant access; oldest first."""
 
     def load(self) -> None:
         try:
-            self._known = msgspec.json.decode(self._file.read_bytes(), type=dict[str, KnownVersion])
+            self._known = msgspec.json.decode(
+                self._file.read_bytes(), type=dict[str, CachedVersion]
+            )
         except (FileNotFoundError, msgspec.DecodeError):
             self._known = {}
 
-    def get(self, url: str) -> KnownVersion | None:
+    def get(self, url: str) -> CachedVersion | None:
         return self._known.get(_digest(url))
 
-    def put(self, url: str, cached: KnownVersion) -> None:
+    def put(self, url: str, cached: CachedVersion) -> None:
         with self._lock:
             versions = dict(self._known)
             versions.pop(_digest(url), None)
@@ -86,7 +88,7 @@ class DatasetFetches:
         self._versions = versions
         self._origins = origins
         self._pause_seconds = pause_seconds
-        self._under_way: dict[tuple[str, str | None], _Fetch] = {}
+        self._running: dict[tuple[str, str | None], _Fetch] = {}
 
     async def fetch(self, dataset: Dataset, progress: Callable[[str], None]) -> str:
         """Fetch a dataset; returns the SHA-256 of its content, which is then in the cache.
@@ -96,9 +98,9 @@ class DatasetFetches:
         """
         # The checksum is part of the key: a wrong source for it harms only the task that names it.
         key = (dataset.location, dataset.sha256)
-        fetch = self._under_way.get(key)
+        fetch = self._running.get(key)
         if fetch is None:
-            fetch = self._under_way[key] = _Fetch()
+            fetch = self._running[key] = _Fetch()
             fetch.run = asyncio.create_task(self._run(dataset, fetch))
         listener = fetch.join(dataset.name, progress)
         try:
@@ -106,8 +108,8 @@ class DatasetFetches:
         finally:
             fetch.leave(listener)
             if not fetch.listeners:
-                if self._under_way.get(key) is fetch:
-                    del self._under_way[key]
+                if self._running.get(key) is fetch:
+                    del self._running[key]
                 fetch.run.cancel()
                 await asyncio.gather(fetch.run, return_exceptions=True)
 
@@ -125,7 +127,7 @@ class DatasetFetches:
             require_sum(dataset, draft.sha256)
             await run_in_thread(draft.keep)
             if dataset.sha256 is None and version is not None:
-                await self._remember(url, KnownVersion(version, draft.sha256))
+                await self._remember(url, CachedVersion(version, draft.sha256))
             return draft.sha256
         except OSError as error:
             why = error.strerror or "the disk fails"
@@ -133,7 +135,7 @@ class DatasetFetches:
         finally:
             await run_in_thread(draft.discard)
 
-    async def _remember(self, url: str, cached: KnownVersion) -> None:
+    async def _remember(self, url: str, cached: CachedVersion) -> None:
         """Store the version. A failure costs only another fetch."""
         try:
             await asyncio.to_thread(self._versions.put, url, cached)
@@ -186,7 +188,7 @@ async def _copy(reading: Download, draft: Draft, fetch: "_Fetch") -> None:
         await run_in_thread(draft.write, chunk)
         fetch.came(draft.written, reading.length)
     if reading.length not in (None, draft.written):
-        has, said = size_words(draft.written), size_words(reading.length or 0)
+        has, said = format_size(draft.written), format_size(reading.length or 0)
         raise Interrupted(f"truncated after {has} of {said}")
 
 
@@ -216,9 +218,9 @@ class _Fetch:
     def came(self, written: int, length: int | None) -> None:
         """Note the progress in bytes. `length`: `None` if the total is unknown."""
         if length:
-            share = f"{100 * written // length} % of {size_words(length)}"
+            share = f"{100 * written // length} % of {format_size(length)}"
         else:
-            share = size_words(written)
+            share = format_size(written)
         self.so_far = f": {share}"
         if time.monotonic() - self._told_at >= PROGRESS_SECONDS:
             self.say(self.so_far)

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from fetchml.core.requests.dataset import NAME
-from fetchml.datasets.cache import size_words
+from fetchml.datasets.cache import format_size
 from fetchml.ports.launcher import PrepareError
 from fetchml.system.threads import UserThreads
 
@@ -76,7 +76,7 @@ class LocalDatasets:
         stamp = (*identity, status.st_mtime_ns, status.st_ctime_ns)
         if stamp in self._sums:
             return self._sums[stamp]
-        progress(f"checking {path.name}: {size_words(status.st_size)}")
+        progress(f"checking {path.name}: {format_size(status.st_size)}")
         digest = hashlib.sha256()
         with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
             while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):

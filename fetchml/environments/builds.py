@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from fetchml.core.storage import size as size_words
+from fetchml.core.storage import size as format_size
 from fetchml.environments.cache import EnvironmentCache, Record
 from fetchml.environments.sources import Source
 from fetchml.errors import DiskFull
@@ -58,7 +58,7 @@ def prepare_error(name: str, failed: BuildFailed) -> PrepareError:
     if failed.code == NO_PYTHON:
         message = f"{name}: the image has no python3, so it can't have an environment"
         return PrepareError(message, permanent=True)
-    words = in_uvs_words(failed.output)
+    words = uv_message(failed.output)
     if failed.code == NO_UV:
         message = (
             f"{name}: uv does not run in this image: set [environments] uv to the statically "
@@ -74,7 +74,7 @@ def without_passwords(text: str) -> str:
     return _PASSWORD.sub("://***@", text)
 
 
-def in_uvs_words(output: bytes) -> str:
+def uv_message(output: bytes) -> str:
     """Return the reason in the end of uv's output, without passwords."""
     text = _STEERING.sub("", output.decode(errors="replace"))
     lines = [line.rstrip() for line in text.split("\n")]
@@ -101,7 +101,7 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str], None]
 
 
-class Wanted(NamedTuple):
+class BuildRequest(NamedTuple):
     """An environment that attempts ask for."""
 
     id: str
@@ -156,7 +156,7 @@ class Builds:
         self._busy: set[str] = set()
         """Names of uv's caches that builds use now."""
 
-    async def build(self, wanted: Wanted, attempt: str, progress: Progress) -> None:
+    async def build(self, wanted: BuildRequest, attempt: str, progress: Progress) -> None:
         """Return when the environment is in the cache, held by the attempt. Raises PrepareError."""
         while (found := self._flights.get(wanted.id)) is not None and found[1].cancelling():
             await asyncio.wait({found[1]})
@@ -192,10 +192,10 @@ class Builds:
     async def close(self) -> None:
         """End all builds."""
         self._closing = True
-        under_way = [building for _, building in self._flights.values()]
-        for each in under_way:
+        active = [building for _, building in self._flights.values()]
+        for each in active:
             each.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*active, return_exceptions=True)
 
     def _landed(self, environment_id: str, done: asyncio.Task[None]) -> None:
         del self._flights[environment_id]
@@ -203,7 +203,7 @@ class Builds:
         if not done.cancelled() and done.exception() is not None:
             self.failures += 1
 
-    async def _run(self, wanted: Wanted, flight: _Flight) -> None:
+    async def _run(self, wanted: BuildRequest, flight: _Flight) -> None:
         name = wanted.source.path
         flight.tell(f"waiting to build the environment of {name}")
         async with self._users.hold(wanted.user), self._places:
@@ -238,12 +238,12 @@ class Builds:
     def _has_room(self) -> bool:
         return free_bytes(self._cache.folder.parent) >= self._min_free_bytes
 
-    def _begin(self, wanted: Wanted, draft: Path, check: Callable[[], None]) -> None:
+    def _begin(self, wanted: BuildRequest, draft: Path, check: Callable[[], None]) -> None:
         self._cache.begin(draft, wanted.owner, wanted.source.files)
         if wanted.source.needs_tree:
             self._snapshots.copy_to(wanted.snapshot_id, draft / SOURCE, wanted.owner, check)
 
-    async def _fill(self, wanted: Wanted, draft: Path, packages: str, tell: Progress) -> None:
+    async def _fill(self, wanted: BuildRequest, draft: Path, packages: str, tell: Progress) -> None:
         """Let the builder run, and end it if it fills the disk."""
         if self._builder is None:
             raise PrepareError("environments are not available on this server", permanent=True)
@@ -286,11 +286,13 @@ class Builds:
         growth = await run_in_thread(self._cache.growth, packages)
         _require_countable(max(size.files, growth.files))
         if size.bytes + growth.bytes > self._cache.most_bytes:
-            most = size_words(self._cache.most_bytes)
+            most = format_size(self._cache.most_bytes)
             why = f"it is larger than the server's cache of {most} ([environments] cache_bytes)"
             raise BuildFailed(None, b"", why=why)
 
-    async def _keep(self, wanted: Wanted, draft: Path, packages: str, flight: _Flight) -> None:
+    async def _keep(
+        self, wanted: BuildRequest, draft: Path, packages: str, flight: _Flight
+    ) -> None:
         size = await run_in_thread(measure, draft / ENVIRONMENT, pause=True)
         _require_countable(size.files)
         record = Record(
@@ -320,7 +322,7 @@ class Builds:
                 permanent=False,
             )
 
-    async def _count(self, wanted: Wanted, packages: str) -> int:
+    async def _count(self, wanted: BuildRequest, packages: str) -> int:
         """Measure uv's cache after a build, and make room; return the bytes that are too many."""
         try:
             await run_in_thread(self._cache.packages_used, packages, wanted.user)
@@ -328,7 +330,7 @@ class Builds:
             self._busy.discard(packages)
         return await run_in_thread(self._cache.make_room, self.is_busy)
 
-    async def _count_after_failure(self, wanted: Wanted, packages: str) -> None:
+    async def _count_after_failure(self, wanted: BuildRequest, packages: str) -> None:
         """Count what a build has left that failed: it may have filled uv's cache."""
         if self._closing:  # The next server builds it again.
             self._busy.discard(packages)

@@ -22,7 +22,7 @@ from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import Environment, Principal, Task
 from fetchml.core.requests.listing import DEFAULT_LIMIT, page_fault
-from fetchml.environments.builds import Builds, Wanted
+from fetchml.environments.builds import BuildRequest, Builds
 from fetchml.environments.cache import EnvironmentCache, Packages, Record
 from fetchml.environments.sources import BadSource, EnvironmentSources, Source
 from fetchml.errors import BadRequest, Conflict, Forbidden, NotFound
@@ -44,7 +44,7 @@ def environment_key(
     uv_version: str,
     platform: str,
     options: str,
-    place: str | None,
+    mount_path: str | None,
     owner: Owner,
 ) -> str:
     """Return the key as 64 hexadecimal digits.
@@ -58,7 +58,7 @@ def environment_key(
         stays where it was built.
     owner: uid and gid of the files.
     """
-    parts = (SCHEME, user, content, uv_version, platform, options, place, owner)
+    parts = (SCHEME, user, content, uv_version, platform, options, mount_path, owner)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -271,14 +271,14 @@ class Environments:
             message = f"cannot prepare the environment: {error}"
             raise PrepareError(message, permanent=False) from error
         platform = await builder.platform(task.spec.image, progress)
-        wanted = Wanted(
+        wanted = BuildRequest(
             id=environment_key(
                 user=task.user,
                 content=found.digest,
                 uv_version=version,
                 platform=platform.identity,
                 options=self._settings.options,
-                place=builder.place,
+                mount_path=builder.mount_path,
                 owner=owner,
             ),
             user=task.user,
@@ -294,7 +294,7 @@ class Environments:
                 self._hits += path is not None
                 self._misses += path is None
             if path is not None:
-                return _provided(path, builder.place, task, platform.path)
+                return _provided(path, builder.mount_path, task, platform.path)
             await self.builds.build(wanted, lease, progress)
         message = "the server's cache of environments is too small ([environments] cache_bytes)"
         raise PrepareError(message, permanent=False)
@@ -337,9 +337,9 @@ class Environments:
         return await self._reading.run(user, lambda check: self._sources.read(*key, check))
 
 
-def _provided(path: Path, place: str | None, task: Task, base: str) -> Provided:
-    where = place or str(path)
-    mounts = () if place is None else (Mount(path, place, read_only=True),)
+def _provided(path: Path, mount_path: str | None, task: Task, base: str) -> Provided:
+    where = mount_path or str(path)
+    mounts = () if mount_path is None else (Mount(path, mount_path, read_only=True),)
     return Provided(mounts, python_variables(task, where, base))
 
 
@@ -350,20 +350,20 @@ def _lease(task_id: str, attempt: int) -> str:
 _USED = "The environment is in use by tasks: remove it when they have ended"
 
 
-class KeptEnvironment(NamedTuple):
+class CachedEnvironment(NamedTuple):
     record: Record
     tasks: int
     """Number of tasks that hold it now."""
 
 
 class EnvironmentPage(NamedTuple):
-    environments: Sequence[KeptEnvironment]
+    environments: Sequence[CachedEnvironment]
     """The last used first."""
     total: int
     """All that match and that the caller may see."""
 
 
-class KeptEnvironments:
+class CachedEnvironments:
     """Used from one event loop. Verbs raise `errors.RequestError`.
 
     An environment is visible to its user and to admins, whether the server is private or not.
@@ -398,7 +398,7 @@ class KeptEnvironments:
         found.sort(key=lambda each: (each.used_ns, each.id), reverse=True)
         held = cache.held()
         shown = found[offset : offset + limit]
-        return EnvironmentPage([KeptEnvironment(e, held.get(e.id, 0)) for e in shown], len(found))
+        return EnvironmentPage([CachedEnvironment(e, held.get(e.id, 0)) for e in shown], len(found))
 
     async def delete(self, who: Principal, environment_id: str) -> None:
         """Remove an environment that no task holds. Raises NotFound, Forbidden, Conflict."""

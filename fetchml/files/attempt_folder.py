@@ -26,7 +26,7 @@ from fetchml.files.attempt_records import (
     write_limit,
 )
 from fetchml.files.disk_usage import measure
-from fetchml.files.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
+from fetchml.files.kept_outputs import NO_LIMITS, OmittedOutputs, OutputLimits
 from fetchml.files.layout import (
     CONTROL,
     DATASETS,
@@ -57,13 +57,13 @@ class CollectError(Exception):
     """The outputs could not be kept. The message is for the user."""
 
 
-class Look(Protocol):
+class FolderCall(Protocol):
     """Calls a method of the attempt's folder."""
 
     async def __call__(self, method: Callable[[], T], /) -> T: ...
 
 
-async def look_here(method: Callable[[], T], /) -> T:
+async def call_inline(method: Callable[[], T], /) -> T:
     """In the event loop: a local disk answers faster than a thread."""
     return method()
 
@@ -346,7 +346,7 @@ class AttemptFolder:
         """Return the log's last bytes."""
         return self.read_log(max(0, self.log_end() - limit), limit)[1]
 
-    def collect(self, outputs: Path, limits: OutputLimits = NO_LIMITS) -> LeftOut:
+    def collect(self, outputs: Path, limits: OutputLimits = NO_LIMITS) -> OmittedOutputs:
         """Replace `outputs` durably by what the task wrote. Returns what exceeded the limits.
 
         Call it when no process of the attempt is left; it may be repeated after a crash at any
@@ -354,7 +354,7 @@ class AttemptFolder:
         are removed. `workspace/` is removed. Raises CollectError.
         """
         replaced = self.path / "outputs.replaced"
-        left_out = LeftOut()
+        left_out = OmittedOutputs()
         try:
             if os.path.lexists(self.outputs):
                 left_out = self._move_outputs(outputs, replaced, limits)
@@ -383,7 +383,7 @@ class AttemptFolder:
             logs_files=logs.files,
         )
 
-    def _move_outputs(self, outputs: Path, replaced: Path, limits: OutputLimits) -> LeftOut:
+    def _move_outputs(self, outputs: Path, replaced: Path, limits: OutputLimits) -> OmittedOutputs:
         if not stat.S_ISDIR(self.outputs.lstat().st_mode):
             self.outputs.unlink()
             self.outputs.mkdir(_PRIVATE)

@@ -30,7 +30,7 @@ class OutputLimits(NamedTuple):
     bytes: int = ANY_NUMBER
 
 
-class LeftOut(NamedTuple):
+class OmittedOutputs(NamedTuple):
     """Outputs that exceeded the limits and were removed."""
 
     files: int = 0
@@ -48,7 +48,7 @@ def file_mode(mode: int) -> int:
     return 0o755 if mode & stat.S_IXUSR else 0o644
 
 
-def keep(root: Path, limits: OutputLimits = NO_LIMITS) -> LeftOut:
+def keep(root: Path, limits: OutputLimits = NO_LIMITS) -> OmittedOutputs:
     """Make a tree private to this process's user, and its content durable.
 
     Removes setuid bits, everything but folders, regular files and links, and what exceeds the
@@ -63,7 +63,7 @@ def keep(root: Path, limits: OutputLimits = NO_LIMITS) -> LeftOut:
             sync_file_system(fd)
     finally:
         os.close(fd)
-    return LeftOut(keeping.left_out_files, keeping.left_out_bytes)
+    return OmittedOutputs(keeping.left_out_files, keeping.left_out_bytes)
 
 
 class _Keeping:

@@ -33,7 +33,7 @@ class Match(NamedTuple):
     text: bytes
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     matches: list[Match]
     next_offset: int | None
     """Where to continue; `None` if there is nothing more to search."""
@@ -52,7 +52,7 @@ class _Block(NamedTuple):
 
 def search_forward(
     read: ReadLog, wanted: bytes, first: int, end: int, most: int, *, ignore_case: bool = False
-) -> Found:
+) -> SearchResult:
     """Find the lines that contain `wanted` between `first` and `end`, `most` at most."""
     deadline = time.monotonic() + SECONDS
     matches: list[Match] = []
@@ -60,21 +60,21 @@ def search_forward(
     while position < end:
         block = _block_from(read, position, end)
         if block is None:
-            return Found(matches, None)
+            return SearchResult(matches, None)
         for match in _matches(block, wanted, ignore_case=ignore_case):
             matches.append(match)
             if len(matches) == most:
                 after = _line_end(block, match)
-                return Found(matches, after if after < end else None)
+                return SearchResult(matches, after if after < end else None)
         position = block.end
         if time.monotonic() >= deadline and position < end:
-            return Found(matches, position)
-    return Found(matches, None)
+            return SearchResult(matches, position)
+    return SearchResult(matches, None)
 
 
 def search_backward(
     read: ReadLog, wanted: bytes, first: int, end: int, most: int, *, ignore_case: bool = False
-) -> Found:
+) -> SearchResult:
     """The same from `end` back to `first`; the last match comes first."""
     deadline = time.monotonic() + SECONDS
     matches: list[Match] = []
@@ -82,16 +82,16 @@ def search_backward(
     while position > first:
         block = _block_before(read, first, position)
         if block is None:
-            return Found(matches, None)
+            return SearchResult(matches, None)
         for match in _matches_backward(block, wanted, ignore_case=ignore_case):
             matches.append(match)
             if len(matches) == most:
                 before = match.line_offset
-                return Found(matches, before if before > first else None)
+                return SearchResult(matches, before if before > first else None)
         position = block.offset
         if time.monotonic() >= deadline and position > first:
-            return Found(matches, position)
-    return Found(matches, None)
+            return SearchResult(matches, position)
+    return SearchResult(matches, None)
 
 
 def last_lines(read: ReadLog, lines: int, first: int, end: int) -> int:

@@ -229,9 +229,9 @@ class MonitorSettings:
 class MonitoredTasks:
     """The engine's tasks, as the monitor uses them."""
 
-    under_way: Callable[[], Sequence[Task]]
+    active: Callable[[], Sequence[Task]]
     """Returns all tasks with an attempt, services included. On a cluster these may be many."""
-    is_under_way: Callable[[str], bool]
+    is_active: Callable[[str], bool]
     """Returns whether the task with this id still is one of them."""
     with_checkpoint: Callable[[], Coroutine[object, object, Sequence[Task]]]
     """Returns tasks that wait for another attempt and have a checkpoint."""
@@ -293,7 +293,7 @@ class StorageMonitor:
 
     async def look(self) -> None:
         """Measure all running tasks, and end those that use too much."""
-        tasks = self._tasks.under_way()
+        tasks = self._tasks.active()
         waiting = await self._tasks.with_checkpoint()
         ids = frozenset(task.id for task in (*tasks, *waiting))
         self._usage.forget_live(ids)
@@ -305,7 +305,7 @@ class StorageMonitor:
             if task.spec.checkpoint:
                 kept = await asyncio.to_thread(_measure_checkpoint, self._tasks.folder(task.id))
                 used[Kind.OUTPUTS] = used[Kind.OUTPUTS].plus(kept)
-            if not self._tasks.is_under_way(task.id):
+            if not self._tasks.is_active(task.id):
                 continue
             self._usage.live_measured(task, used)
             total = sum(each.bytes for each in used.values())

@@ -23,7 +23,7 @@ from fetchml.files.layout import ATTEMPTS, CHECKPOINT, CHECKPOINT_DRAFT, OUTPUTS
 from fetchml.files.reads import FileReads, OpenedFile
 from fetchml.files.shared_disk import is_fault
 from fetchml.system.locks import KeyedLocks
-from fetchml.views import OutputFile, TaskFolder
+from fetchml.views import NamedFolder, OutputFile
 
 MAX_OUTPUT_FILES = 10_000
 MOST_PATH_BYTES = 4 << 20
@@ -97,7 +97,7 @@ class TaskFiles:
         task_id: str,
         user: str,
         most: int = MAX_OUTPUT_FILES,
-        folder: TaskFolder = TaskFolder.OUTPUTS,
+        folder: NamedFolder = NamedFolder.OUTPUTS,
     ) -> list[OutputFile]:
         """Return the first regular files, by path, 10,000 by default; no more after the one with
         which their paths exceed MOST_PATH_BYTES. Raises Unavailable.
@@ -133,7 +133,7 @@ class TaskFiles:
             return None
 
     async def open_output(
-        self, task_id: str, path: str, folder: TaskFolder = TaskFolder.OUTPUTS
+        self, task_id: str, path: str, folder: NamedFolder = NamedFolder.OUTPUTS
     ) -> OpenedFile:
         """Open a regular file in the outputs, or in the checkpoint. Raises NotFound, and
         Unavailable."""

@@ -30,7 +30,7 @@ from fetchml.jupyter.records import ServiceRecords
 from fetchml.jupyter.supervision import Supervision
 from fetchml.jupyter.workspaces import TooManyWorkspaces, WorkspaceRefused, Workspaces
 from fetchml.ports.jupyter import JupyterClient
-from fetchml.ports.launcher import Mount, Owner, Place, PrepareError
+from fetchml.ports.launcher import Mount, NamedFolder, Owner, PrepareError
 from fetchml.ports.store import Store
 from fetchml.ports.task_environment import DEFAULT_PATH, jupyter_variables
 from fetchml.system.clock import Clock
@@ -87,8 +87,8 @@ def find_jupyter(command: Sequence[str]) -> InstalledJupyter:
     Raises Unavailable.
     """
     beside = str(Path(sys.executable).parent)
-    places = [beside, os.environ.get("PATH", ""), DEFAULT_PATH]
-    found = shutil.which(command[0], path=os.pathsep.join(filter(None, places)))
+    folders = [beside, os.environ.get("PATH", ""), DEFAULT_PATH]
+    found = shutil.which(command[0], path=os.pathsep.join(filter(None, folders)))
     if found is None:
         raise Unavailable(
             f"JupyterLab is not installed on this host: there is no {command[0]!r} on the "
@@ -302,12 +302,12 @@ class JupyterServices:
         return Mount(folder, jupyter.WORKSPACE, read_only=False), owner
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def folders(self) -> tuple[NamedFolder, ...]:
         """The places that every service has beside its workspace."""
         relay = self._options.relay
         if relay is None:
             return ()
-        return (Place(jupyter.RELAY_VARIABLE, relay, jupyter.RELAY, read_only=True),)
+        return (NamedFolder(jupyter.RELAY_VARIABLE, relay, jupyter.RELAY, read_only=True),)
 
     def folder_of(self, task: Task) -> str | None:
         """Return the workspace of a service's task; `None` if the task is no service."""

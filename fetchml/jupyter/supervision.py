@@ -15,7 +15,7 @@ from fetchml.core.model import ENDED, Server, Status, Task
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.files.folder_events import FolderEvents
 from fetchml.jupyter.records import ServiceRecords
-from fetchml.ports.jupyter import JupyterClient, JupyterLink, JupyterPlace, JupyterSilent
+from fetchml.ports.jupyter import JupyterClient, JupyterEndpoint, JupyterLink, JupyterSilent
 from fetchml.system.background import BackgroundWork, every
 
 FIRST_PAUSE_SECONDS = 0.05
@@ -36,11 +36,11 @@ class ServiceSupervisor:
         idle_ms: int,
         client: JupyterClient,
         watch_folders: FolderEvents,
-        place: Callable[[Task], JupyterPlace],
+        endpoint: Callable[[Task], JupyterEndpoint],
         clock: Callable[[], int],
         stop: Callable[[str], Awaitable[None]],
     ) -> None:
-        """`place` returns where the task's attempt runs. `stop` ends the service for the reason
+        """`endpoint` returns where the task's attempt runs. `stop` ends the service for the reason
         that it is given."""
         self.link: JupyterLink | None = None
         """`None` until Jupyter answers, and after its processes are gone."""
@@ -50,7 +50,7 @@ class ServiceSupervisor:
         self._idle_ms = idle_ms
         self._client = client
         self._watch_folders = watch_folders
-        self._place = place
+        self._endpoint = endpoint
         self._clock = clock
         self._stop = stop
         self._idle = Idle()
@@ -108,16 +108,16 @@ class ServiceSupervisor:
                 break
             pause = jupyter.next_look_ms(self._clock(), self._idle_ms, self._idle)
             await asyncio.sleep(pause / 1000)
-        reason = jupyter.idle_words(self._idle_ms)
+        reason = jupyter.describe_idle(self._idle_ms)
         log.warning("jupyter is stopped: %s", reason, extra=self._extra)
         await self._stop(reason)
 
     async def _wait_for_answer(self) -> JupyterLink:
-        place = self._place(self._task)
+        endpoint = self._endpoint(self._task)
         pause = FIRST_PAUSE_SECONDS
-        async with self._watch_folders.subscribe(place.run_folder) as changes:
+        async with self._watch_folders.subscribe(endpoint.run_folder) as changes:
             while True:
-                link = await self._open(place)
+                link = await self._open(endpoint)
                 if link is None:
                     # A container may make files there without end: not a turn for each of them.
                     await asyncio.sleep(FIRST_PAUSE_SECONDS)
@@ -136,9 +136,9 @@ class ServiceSupervisor:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _open(self, place: JupyterPlace) -> JupyterLink | None:
+    async def _open(self, endpoint: JupyterEndpoint) -> JupyterLink | None:
         try:
-            return await self._client.open_link(place)
+            return await self._client.open_link(endpoint)
         except OSError as error:
             log.debug("cannot reach jupyter: %s", error, extra=self._extra)
             return None
@@ -251,14 +251,14 @@ class Supervision:
             idle_ms=self._idle_ms,
             client=self._client,
             watch_folders=self._watch_folders,
-            place=partial(self._place, record),
+            endpoint=partial(self._endpoint, record),
             clock=self._clock,
             stop=stop,
         )
         self._driving.start(self._drive(record, supervisor))
 
-    def _place(self, record: Service, task: Task) -> JupyterPlace:
-        return JupyterPlace(
+    def _endpoint(self, record: Service, task: Task) -> JupyterEndpoint:
+        return JupyterEndpoint(
             record.id,
             task.attempt,
             self._tasks.attempt(task).run,

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from fetchml.core import jupyter, permissions
 from fetchml.core.model import Principal, Role
 from fetchml.core.storage import NOTHING, Used
-from fetchml.files.attempt_folder import Look
+from fetchml.files.attempt_folder import FolderCall
 from fetchml.files.disk_usage import MAX_DEPTH, measure
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import FileOwners
@@ -170,7 +170,7 @@ class Workspaces:
         owners: FileOwners,
         usage: StorageUsage,
         *,
-        in_thread: Look = asyncio.to_thread,
+        in_thread: FolderCall = asyncio.to_thread,
         shared: Sequence[str] = (),
     ) -> None:
         """`in_thread`: calls what looks at the root's disk; raises OSError. `shared`: patterns of

@@ -43,8 +43,8 @@ class Mount(msgspec.Struct, frozen=True):
     mounted."""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A folder that a task finds by a variable, beside its own three."""
+class NamedFolder(msgspec.Struct, frozen=True):
+    """A folder whose path a task gets in a variable, besides its own three."""
 
     variable: str
     """Name of the variable that has the folder's path."""
@@ -85,7 +85,7 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     """Outputs of other tasks, each below INPUTS."""
     datasets: tuple[Mount, ...] = ()
     """A mount whose target is one of the attempt's own places, such as /workspace, replaces it."""
-    places: tuple[Place, ...] = ()
+    named_folders: tuple[NamedFolder, ...] = ()
     volumes: tuple[Mount, ...] = ()
     """Folders of the host, each to be mounted at `/volumes/NAME`. Nothing runs if another folder
     than the one with its `identity` was mounted."""

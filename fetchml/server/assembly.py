@@ -205,7 +205,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         secrets,
         workspace_of=jupyter.workspace_of,
         service_variables=jupyter.variables_of,
-        service_places=jupyter.places,
+        service_folders=jupyter.folders,
         volumes=volumes,
     )
     attempts = AttemptManager(

@@ -33,9 +33,9 @@ from fetchml.config.settings import Settings
 from fetchml.engine.retention import Retention
 from fetchml.engine.server_information import Examine, examine_nothing
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
-from fetchml.environments.environment_service import KeptEnvironments
+from fetchml.environments.environment_service import CachedEnvironments
 from fetchml.files import task_users
-from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir, require_own
+from fetchml.files.data_dir import DataDirBusy, ForeignDataDir, lock_data_dir, require_own
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.files.own_file import write_durably
 from fetchml.files.storage_usage import StorageMonitor
@@ -66,7 +66,7 @@ pass through all of them every few requests."""
 _WITH_ADVICE = (
     BadAdminKey,
     DataDirBusy,
-    NotOwnData,
+    ForeignDataDir,
     StoreDamaged,
     StoreUnusable,
     UnsupportedMachineError,
@@ -218,7 +218,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.audit,
             parts.access,
             parts.secrets,
-            KeptEnvironments(parts.environments, parts.audit),
+            CachedEnvironments(parts.environments, parts.audit),
             retention,
         )
         rpc = GrpcServer(api, copies=copies, max_connections=wiring.max_connections(settings))

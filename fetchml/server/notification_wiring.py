@@ -10,7 +10,7 @@ from fetchml.adapters.notifiers.webhook import WebhookNotifier
 from fetchml.api.notification_bodies import Bodies
 from fetchml.auth.audit import Audit
 from fetchml.config.settings import Settings
-from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules, may_be_asked
+from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules, is_allowed_url
 from fetchml.core.notifications import FIRST_DELAY_MS, MAX_TARGETS, Channel, Delivery, url_fault
 from fetchml.engine.sweep_records import KnownSweeps
 from fetchml.files.layout import NOTIFICATIONS_KEY
@@ -57,7 +57,7 @@ def notification_options(settings: Settings, public_url: str) -> NotificationOpt
     given, rules = settings.notifications, notify_addresses(settings)
     for url in given.urls:
         fault = url_fault(url)
-        if fault is None and rules is not None and not may_be_asked(url, rules):
+        if fault is None and rules is not None and not is_allowed_url(url, rules):
             fault = "is at a private or local address: set allow_private or allow_hosts"
         if fault is not None:
             raise CannotStart(f"[notifications] urls: {fault}")

@@ -77,12 +77,12 @@ def _require_possible(slurm: SlurmSettings) -> None:
         raise CannotStart("[slurm] become is setuid, but the commands run on the host of ssh")
 
 
-def ways_of(slurm: SlurmSettings) -> dict[str, RunAs]:
+def run_as_by_account(slurm: SlurmSettings) -> dict[str, RunAs]:
     """Return how commands run as the accounts, by their names. Raises CannotStart."""
-    return {each.name: _way(slurm, each) for each, _ in _others(slurm)}
+    return {each.name: _run_as(slurm, each) for each, _ in _others(slurm)}
 
 
-def _way(slurm: SlurmSettings, of: Account) -> RunAs:
+def _run_as(slurm: SlurmSettings, of: Account) -> RunAs:
     if slurm.become == "ssh" and slurm.ssh is not None:
         return run_as.by_ssh(of, slurm.ssh, CALL_SECONDS)
     is_root = os.geteuid() == 0 and slurm.ssh is None

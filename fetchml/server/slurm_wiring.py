@@ -5,7 +5,7 @@ import pwd
 import shutil
 from functools import partial
 
-from fetchml.adapters.node_relays.way import HIGHEST_PORT, LOWEST_PORT
+from fetchml.adapters.node_relays.connector import HIGHEST_PORT, LOWEST_PORT
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.job_parameters import Parameters
 from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
@@ -22,7 +22,7 @@ from fetchml.files.layout import JUPYTER_KEY
 from fetchml.files.shared_disk import SharedFolders
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
-from fetchml.server.slurm_accounts import accounts_of, parameters_of, tokens_of, ways_of
+from fetchml.server.slurm_accounts import accounts_of, parameters_of, run_as_by_account, tokens_of
 from fetchml.shim.node_relay import ALL_PORTS
 
 
@@ -87,7 +87,7 @@ def transport_of(slurm: SlurmSettings) -> SlurmTransport:
     signals_steps = slurm.container == "pyxis"
     if slurm.transport == "cli":
         host = SshHost(slurm.ssh, CALL_SECONDS) if slurm.ssh else None
-        others = ways_of(slurm)
+        others = run_as_by_account(slurm)
         return CliTransport(user, host, signals_steps=signals_steps, others=others)
     if (slurm.token_file is None) == (slurm.jwt_key is None):
         raise CannotStart("[slurm] transport is rest: set one of [slurm] token_file and jwt_key")

@@ -45,7 +45,7 @@ def node_program(name: str) -> pathlib.Path:
     return pathlib.Path(__file__).with_name(name)
 
 
-class HeldShim:
+class PinnedShim:
     """The shim, as it was when the server started, whatever becomes of its file.
 
     The folder that an executable unpacks itself into may be removed while it runs, and an upgrade

@@ -179,7 +179,7 @@ async def test_upload_get_list_delete_over_grpc(world: g.World) -> None:
 @pytest.mark.parametrize(
     ("data", "reason", "message"),
     [
-        (b"no archive", "BAD_REQUEST", "can't be read"),
+        (b"no archive", "BAD_REQUEST", "Cannot read the archive"),
         (packed(file("/x")), "VALIDATION_ERROR", "absolute path"),
         (os.urandom(100_001), "VALIDATION_ERROR", "larger than 100000 bytes"),
     ],

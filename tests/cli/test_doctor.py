@@ -163,7 +163,7 @@ def test_gpus_without_a_container_toolkit_are_a_problem(
     )  # fmt: skip
     checks = {check["name"]: check for check in json.loads(ran.out)["checks"]}
     assert checks["gpus"]["says"] == "1 found, NVIDIA driver 570.86.10"
-    assert "no way to give a container its GPUs" in checks["gpus in containers"]["says"]
+    assert "cannot pass GPUs to containers" in checks["gpus in containers"]["says"]
     assert "nvidia-ctk cdi generate" in checks["gpus in containers"]["mend"]
 
 

@@ -254,7 +254,7 @@ def test_a_complete_uuid_matches_although_it_starts_another() -> None:
     assert find(found, "gpu-a").number == 0
     assert find(found, "GPU-AB").number == 1
     assert find(found, "1").number == 1, "numbers come first"
-    with pytest.raises(CommandError, match="no GPU 12"):
+    with pytest.raises(CommandError, match="GPU 12 not found"):
         find(found, "12")
 
 

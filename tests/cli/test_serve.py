@@ -212,7 +212,7 @@ def test_a_disk_that_fills_up_during_keys_create_is_reported(own_server: Server)
 
 def test_too_few_open_files_are_reported(tmp_path: Path) -> None:
     refused = run("serve", *new_server(tmp_path / "data"), ulimit="-n 20").failed(1)
-    assert refused.startswith("Error: The server cannot start: it may open only 20 files")
+    assert refused.startswith("Error: The server cannot start: the limit of open files is 20")
     assert not (tmp_path / "data").exists()
 
 

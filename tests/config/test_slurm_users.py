@@ -73,7 +73,7 @@ def test_account_over_rest_needs_a_token() -> None:
     ],
 )
 def test_commands_become_the_account(given: dict[str, Any], first: str) -> None:
-    ways = slurm_accounts.ways_of(SlurmSettings(users=NOBODY, **given))
+    ways = slurm_accounts.run_as_by_account(SlurmSettings(users=NOBODY, **given))
     assert ways["nobody"].prefix[0] == first
 
 

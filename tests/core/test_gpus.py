@@ -31,16 +31,16 @@ from fetchml.core.state import Limits, State
 from tests.support import invariants, tasks
 
 OFF_THE_BUS = Obstacle(ObstacleKind.LOST, "it has fallen off the bus")
-EIGHT = tuple(Gpu(f"G{place}", place=place) for place in range(8))
+EIGHT = tuple(Gpu(f"G{position}", position=position) for position in range(8))
 
 
 def pool(free: str, slots_per_gpu: int = 1) -> tuple[GpuPool, dict[str, int]]:
     """`free`: a digit for each GPU, how many of its slots are free."""
     there = GpuPool(slots_per_gpu)
     there.see(EIGHT[: len(free)])
-    for place, left in enumerate(free):
+    for position, left in enumerate(free):
         for number in range(slots_per_gpu - int(left)):
-            there.allocate(f"holder {number}", [f"G{place}"])
+            there.allocate(f"holder {number}", [f"G{position}"])
     return there, there.free()
 
 
@@ -79,7 +79,7 @@ def test_spread_places_tasks_far_apart(free: str, count: int, slots: int, chosen
 
 def test_spread_considers_the_parents_of_mig_devices() -> None:
     there = GpuPool()
-    there.see([Gpu(f"M{n}", place=n, parent=f"P{n // 4}") for n in range(8)])
+    there.see([Gpu(f"M{n}", position=n, parent=f"P{n // 4}") for n in range(8)])
     there.allocate("holder", ["M3"])
     assert there.choose(there.free(), 1, Placement.SPREAD) == ("M7",)
     assert there.choose({"M2": 1, "M4": 1}, 1, Placement.SPREAD) == ("M4",)

@@ -13,7 +13,7 @@ from fetchml.core.jupyter import Idle
     [(14_400, "idle for 4 h"), (5400, "idle for 90 min"), (90, "idle for 90 s")],
 )
 def test_idle_time_in_words(seconds: int, words: str) -> None:
-    assert jupyter.idle_words(seconds * 1000) == words
+    assert jupyter.describe_idle(seconds * 1000) == words
     assert " " in words, "so that it is no user's name"
 
 

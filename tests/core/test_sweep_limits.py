@@ -73,7 +73,7 @@ def test_restart_keeps_the_limit() -> None:
     host.end("t000")
     restored = State.restore(host.state.limits, host.state.tasks.values())
     invariants.check(restored)
-    assert restored.sweeps.under_way(member(0, 2)) == 2
+    assert restored.sweeps.active(member(0, 2)) == 2
     waiting = [each.id for each in restored.tasks.values() if restored.sweeps.holds_back(each)]
     assert waiting == ["t003", "t004", "t005"]
 

@@ -226,12 +226,12 @@ async def test_next_task_is_prestaged_on_a_busy_gpu(
         server.tell(task_id)
     for task_id in waiting:
         await server.running(task_id)
-    for task_id, place in zip(waiting, places, strict=True):
+    for task_id, position in zip(waiting, places, strict=True):
         server.tell(task_id)
         await server.ended(task_id)
         task = await server.get(task_id)
-        assert (task.attempt, list(task.gpu_uuids)) == (1, place)
-        assert task.output == f"GIVEN_{place[0].replace('-', '_')}=1\n"
+        assert (task.attempt, list(task.gpu_uuids)) == (1, position)
+        assert task.output == f"GIVEN_{position[0].replace('-', '_')}=1\n"
     await server.assert_idle(*running, *waiting)
 
 

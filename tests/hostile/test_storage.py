@@ -165,21 +165,21 @@ async def test_tasks_are_listed_once_for_all_that_are_measured(box: Box) -> None
             await said(engine, each.id)
         watched, lists = box.parts.watched, 0
 
-        def under_way() -> Sequence[Task]:
+        def active() -> Sequence[Task]:
             nonlocal lists
             lists += 1
-            return watched.under_way()
+            return watched.active()
 
         settings = MonitorSettings(box.data_dir, 0)
-        counted = replace(watched, under_way=under_way)
+        counted = replace(watched, active=active)
         await StorageMonitor(box.usage, counted, box.jupyter, settings).look()
         assert lists == 1
         assert used(box, ALICE, Kind.WORKSPACES) >= 600_000
         for each in made:
-            assert watched.is_under_way(each.id)
+            assert watched.is_active(each.id)
             await engine.tasks.cancel(ALICE, each.id)
             await ended(engine, each.id)
-        assert not watched.is_under_way(made[0].id)
+        assert not watched.is_active(made[0].id)
 
 
 async def test_fastest_writer_is_stopped_when_the_disk_is_nearly_full(each_box: Box) -> None:

@@ -77,7 +77,7 @@ class DockerGpus:
         """The number of the connection, and its offer."""
 
     async def grant(self, gpu_ids: Sequence[str]) -> GpuGrant:
-        """Raises PrepareError, EngineAway."""
+        """Raises PrepareError, EngineUnavailable."""
         uuids = gpu_devices(gpu_ids)
         if not uuids:
             return grant(gpu_ids, GpuOffer(), self._address_of)

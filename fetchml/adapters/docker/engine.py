@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from fetchml.adapters.docker.engine_http import DEFAULT_HOST, EngineAddress, EngineAway, EngineHttp
+from fetchml.adapters.docker.engine_http import (
+    DEFAULT_HOST,
+    EngineAddress,
+    EngineHttp,
+    EngineUnavailable,
+)
 from fetchml.files.folder_events import Changes
 from fetchml.system.threads import resolve
 
@@ -75,9 +80,9 @@ class DockerEngine:
         await self._available.wait()
 
     async def call(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
-        """Run one request, or a few. Raises EngineAway, EngineRefused."""
+        """Run one request, or a few. Raises EngineUnavailable, EngineRefused."""
         if self._http is None:
-            raise EngineAway
+            raise EngineUnavailable
         return await request(self._http)
 
     async def call_heavy(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
@@ -91,13 +96,13 @@ class DockerEngine:
             await self._available.wait()
             try:
                 return await self.call(request)
-            except EngineAway:
+            except EngineUnavailable:
                 await asyncio.sleep(_RETRY_SECONDS[0])
 
     async def call_long(self, request: "Callable[[docker.APIClient], T]") -> T:
-        """Run a request that may take minutes in a thread of its own. Raises EngineAway."""
+        """Run a request that may take minutes in a thread of its own. Raises EngineUnavailable."""
         if not self._available.is_set():
-            raise EngineAway
+            raise EngineUnavailable
         future: asyncio.Future[T] = self._loop.create_future()
 
         def ask() -> T:
@@ -150,7 +155,7 @@ class DockerEngine:
             pause = min(2 * pause, _RETRY_SECONDS[1])
 
     async def _follow_events(self, http: EngineHttp, version: str) -> None:
-        """Raises EngineAway when they end."""
+        """Raises EngineUnavailable when they end."""
         filters = {"type": ["container"], "event": ["die", "destroy"], "label": [self._label]}
         async with http.events(filters) as events:
             # First the stream, then the announcement that the engine is back, so that no event is
@@ -163,7 +168,7 @@ class DockerEngine:
                 self._wake(container)
             async for event in events:
                 self._wake(event.get("Actor", {}).get("Attributes", {}).get("name", ""))
-        raise EngineAway("it closed the connection")
+        raise EngineUnavailable("it closed the connection")
 
     def _wake(self, container: str) -> None:
         for changes in self._watchers.get(container, ()):

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from fetchml.adapters.docker.container_requests import create, inspect, remove
 from fetchml.adapters.docker.engine import DockerEngine
-from fetchml.adapters.docker.engine_http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.engine_http import EngineHttp, EngineRefused, EngineUnavailable
 from fetchml.adapters.docker.network import TaskNetwork
 from fetchml.adapters.uv_command import SCRIPT, UvOptions, variables
 from fetchml.files.layout import ENVIRONMENTS
@@ -38,7 +38,7 @@ MAX_OUTPUT_BYTES = 64 * 1024
 _OUTPUT_LINES = 300
 _LOOK_SECONDS = 0.1, 1.0
 """Between two looks at a build: the first and the longest pause."""
-_PLACE = "/environment"
+_MOUNT_PATH = "/environment"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of an image that sets none."""
 _UV, _CACHE, _WHEELS = "/.fetchml/uv", "/.fetchml/cache", "/.fetchml/wheels"
@@ -62,7 +62,7 @@ class BuildLimits(NamedTuple):
 class DockerEnvironmentBuilder:
     """`EnvironmentBuilder` for containers of one Docker engine."""
 
-    place: str | None = _PLACE
+    mount_path: str | None = _MOUNT_PATH
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class DockerEnvironmentBuilder:
             await self._available(progress)
             try:
                 found = await self._engine.call(lambda http: http.ask("GET", path))
-            except EngineAway:
+            except EngineUnavailable:
                 await asyncio.sleep(_RETRY_SECONDS)
             except EngineRefused as error:
                 if error.status != HTTPStatus.NOT_FOUND:
@@ -141,7 +141,7 @@ class DockerEnvironmentBuilder:
                 await self._available(progress)
                 # The engine may have lost the container: uv continues with what is there. The time
                 # that the engine is away does not count.
-                with suppress(EngineAway):
+                with suppress(EngineUnavailable):
                     async with asyncio.timeout(self._limits.timeout_seconds):
                         return await self._run(name, self._config(build, uv), progress)
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -183,7 +183,7 @@ class DockerEnvironmentBuilder:
                     await self._engine.available()
             if not self._engine.is_available:
                 return
-            with suppress(EngineAway):
+            with suppress(EngineUnavailable):
                 await self._engine.call(partial(remove, name=name))
                 return
             await asyncio.sleep(_RETRY_SECONDS)
@@ -191,7 +191,7 @@ class DockerEnvironmentBuilder:
     async def _run(
         self, name: str, config: Mapping[str, Any], progress: Callable[[str], None]
     ) -> None:
-        """Raises BuildFailed, EngineAway, EngineRefused."""
+        """Raises BuildFailed, EngineUnavailable, EngineRefused."""
         await self._engine.call(partial(remove, name=name))
 
         async def start(http: EngineHttp) -> None:
@@ -214,7 +214,7 @@ class DockerEnvironmentBuilder:
             pause = min(1.5 * pause, _LOOK_SECONDS[1])
             container = await self._engine.call(partial(inspect, name=name))
             if container is None:
-                raise EngineAway
+                raise EngineUnavailable
             if not container["State"]["Running"]:
                 break
             lines = (await self._output(name, 1)).decode(errors="replace").split("\n")
@@ -235,12 +235,12 @@ class DockerEnvironmentBuilder:
         return _without_frames(found)[-MAX_OUTPUT_BYTES:]
 
     def _config(self, build: Build, uv: Path) -> Mapping[str, Any]:
-        places = {
+        targets = {
             SOURCE: f"/.fetchml/{SOURCE}",
             HOME: f"/.fetchml/{HOME}",
-            ENVIRONMENT: _PLACE,
+            ENVIRONMENT: _MOUNT_PATH,
         }
-        mounts = [_bind(build.folder / name, target) for name, target in places.items()]
+        mounts = [_bind(build.folder / name, target) for name, target in targets.items()]
         mounts += [_bind(build.cache, _CACHE), _bind(uv, _UV, read_only=True)]
         if self._wheels is not None:
             mounts.append(_bind(self._wheels, _WHEELS, read_only=True))
@@ -248,12 +248,12 @@ class DockerEnvironmentBuilder:
             mounts.append(_bind(self._certificates, _CERTIFICATES, read_only=True))
         environment = {
             **self._variables,
-            "HOME": places[HOME],
-            "TMPDIR": places[HOME],
+            "HOME": targets[HOME],
+            "TMPDIR": targets[HOME],
             "UV_CACHE_DIR": _CACHE,
             "BUILD_UV": _UV,
-            "BUILD_SOURCE": places[SOURCE],
-            "BUILD_ENVIRONMENT": _PLACE,
+            "BUILD_SOURCE": targets[SOURCE],
+            "BUILD_ENVIRONMENT": _MOUNT_PATH,
             "BUILD_KIND": build.kind,
             "BUILD_PATH": build.path,
         }
@@ -263,7 +263,7 @@ class DockerEnvironmentBuilder:
             "Image": build.image,
             "Entrypoint": ["sh", "-c"],
             "Cmd": [SCRIPT],
-            "WorkingDir": places[SOURCE],
+            "WorkingDir": targets[SOURCE],
             "User": f"{owner[0]}:{owner[1]}" if owner else "",
             "Env": [f"{name}={value}" for name, value in environment.items()],
             "Labels": {BUILD_LABEL: self._instance_id},

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
-from fetchml.adapters.docker.engine_http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.engine_http import EngineHttp, EngineRefused, EngineUnavailable
 from fetchml.ports.launcher import EnterError
 
 BUFFERED_BYTES = 64 << 10
@@ -71,5 +71,5 @@ async def exec_helper(
         if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
             raise EnterError("the task's container is not running") from error
         raise EnterError(f"the Docker engine rejected it: {error}") from error
-    except EngineAway as error:
+    except EngineUnavailable as error:
         raise EnterError("no response from the Docker engine: try again later") from error

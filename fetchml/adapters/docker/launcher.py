@@ -40,7 +40,7 @@ from fetchml.adapters.docker.container_requests import (
     send_signal,
 )
 from fetchml.adapters.docker.engine import DockerEngine
-from fetchml.adapters.docker.engine_http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.engine_http import EngineHttp, EngineRefused, EngineUnavailable
 from fetchml.adapters.docker.environment_builder import BuildLimits, DockerEnvironmentBuilder
 from fetchml.adapters.docker.helper import DockerHelper, exec_helper
 from fetchml.adapters.docker.network import OWN, TaskNetwork
@@ -138,7 +138,7 @@ class DockerLauncher:
                     must_pull = not await self._pull(run.image, progress)
                     continue
                 await self._begin(run)
-            except EngineAway:
+            except EngineUnavailable:
                 await asyncio.sleep(_RETRY_SECONDS)
             except ImageMissing:
                 await self._provide_image(run.image, progress)
@@ -165,7 +165,7 @@ class DockerLauncher:
                 if end and first.has_ended and not was_killed(end):
                     return AttemptExit()
                 if not first.runs:
-                    with suppress(EngineAway):
+                    with suppress(EngineUnavailable):
                         container = await self._engine.call(partial(inspect, name=name))
                         if container is None or not container["State"]["Running"]:
                             restarted = self._engine.connections > connections
@@ -210,7 +210,7 @@ class DockerLauncher:
         )
         try:
             return await self._engine.call_heavy(request)
-        except EngineAway as error:
+        except EngineUnavailable as error:
             raise EnterError("no response from the Docker engine: try again later") from error
 
     async def remove(self, run: LaunchSpec) -> None:
@@ -350,7 +350,7 @@ class DockerLauncher:
         except asyncio.CancelledError:
             cancelled.set()
             raise
-        except EngineAway:
+        except EngineUnavailable:
             await asyncio.sleep(_RETRY_SECONDS)
             return False  # `prepare` waits for it and repeats the pull.
         return True

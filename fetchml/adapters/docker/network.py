@@ -55,7 +55,8 @@ class TaskNetwork:
         return dict(_NO_IPV6) if self.is_own else {}
 
     async def ensure(self, http: EngineHttp) -> None:
-        """Create FetchML's own network unless it exists. Raises EngineRefused, EngineAway."""
+        """Create FetchML's own network unless it exists. Raises EngineRefused,
+        EngineUnavailable."""
         if not self.is_own or self._is_there:
             return
         async with self._making:

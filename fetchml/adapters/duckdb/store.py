@@ -117,7 +117,7 @@ class DuckDBStore:
         try:
             restored = await asyncio.to_thread(self._open, recent_limit, recent_bytes)
         except (duckdb.Error, OSError) as error:
-            raise self._unusable("opened", error) from error
+            raise self._unusable("open", error) from error
         self._maintenance.start()
         self._writer = JournalWriter(
             self._database.cursor(),

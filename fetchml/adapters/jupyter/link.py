@@ -37,7 +37,7 @@ _NOBODY = "fetchml"
 
 
 class PinnedSocket:
-    """`JupyterWay` to a socket of this host."""
+    """`JupyterConnector` to a socket of this host."""
 
     tls: ssl.SSLContext | None = None
 
@@ -64,8 +64,8 @@ def open_link(run_folder: Path, service_id: str, token: str) -> JupyterLink:
 def http_session(link: JupyterLink, *, answer_seconds: float) -> aiohttp.ClientSession:
     """Return a client that reaches only this Jupyter, whatever the URL names: see
     `socket_session`."""
-    way = link.way
-    return socket_session(way.connect, answer_seconds=answer_seconds, tls=way.tls)
+    connector = link.connector
+    return socket_session(connector.connect, answer_seconds=answer_seconds, tls=connector.tls)
 
 
 def socket_session(

@@ -22,11 +22,11 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from fetchml.adapters.node_relays.bridge import Bridges, Streams, frame
-from fetchml.adapters.node_relays.way import port_in, read_record, reason_of, way_to
+from fetchml.adapters.node_relays.connector import connector_to, port_in, read_record, reason_of
 from fetchml.adapters.shim_command import helper_command
 from fetchml.auth.pinned_certificate import PinnedCertificate, certificate_of
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.attempt_records import ask_to_enter
+from fetchml.files.attempt_records import request_relay
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import EnterError, Helper, LaunchSpec, RelayCommand, SessionCommand
 
@@ -175,10 +175,10 @@ class NodeEntries:
             )
         except OSError:
             return None
-        way = await way_to(address, port, tls)
+        connector = await connector_to(address, port, tls)
         connection: socket.socket | None = None
         try:
-            connection = await way.connect()
+            connection = await connector.connect()
             return await asyncio.open_connection(
                 sock=connection,
                 ssl=tls,
@@ -200,7 +200,7 @@ class NodeEntries:
         """Let the shim start a relay, and wait for its record. Raises EnterError, OSError."""
         folder, mark = AttemptFolder(run.folder), secrets.token_hex(16)
         wanted = (mark, self._ports, certificate.both)
-        await self._disk(lambda: ask_to_enter(folder.control, *wanted, folder.owner()))
+        await self._disk(lambda: request_relay(folder.control, *wanted, folder.owner()))
         await self._nodes.wake(run)
         record: Mapping[str, str] = {}
         with suppress(TimeoutError):

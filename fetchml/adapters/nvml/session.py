@@ -36,7 +36,7 @@ class SessionEnded(Exception):
     """The driver was unloaded or replaced: the library must be initialized again."""
 
 
-class DriverAway(Exception):
+class DriverUnavailable(Exception):
     """The library can't be used. The message has the reason, for people."""
 
     def __init__(self, message: str, code: int) -> None:
@@ -81,11 +81,11 @@ class NvmlSession:
     """May be used from several threads. No call may be under way when it is closed."""
 
     def __init__(self, on_xid: Callable[[Xid], None], on_failure: Callable[[], None]) -> None:
-        """Both functions are called in the session's own thread. Raises DriverAway."""
+        """Both functions are called in the session's own thread. Raises DriverUnavailable."""
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
-            raise DriverAway(_why_away(error), error.value) from error
+            raise DriverUnavailable(_why_away(error), error.value) from error
         self.driver = _text(_optional(pynvml.nvmlSystemGetDriverVersion) or "unknown")
         self._on_xid = on_xid
         self._on_failure = on_failure

@@ -37,7 +37,7 @@ _OOM_SCORE = "600"
 class ProcessEnvironmentBuilder:
     """`EnvironmentBuilder` for plain processes."""
 
-    place: str | None = None
+    mount_path: str | None = None
     has_network = True
 
     def __init__(self, uv: Path, options: UvOptions, *, root: Path, timeout_seconds: float) -> None:

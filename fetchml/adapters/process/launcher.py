@@ -43,7 +43,7 @@ from fetchml.ports.task_environment import (
     environment,
     process_gpus,
 )
-from fetchml.shim import NO_ROOM, WRONG_VOLUME, HeldShim, UnsupportedMachineError
+from fetchml.shim import NO_ROOM, WRONG_VOLUME, PinnedShim, UnsupportedMachineError
 from fetchml.system import processes
 
 _log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class ProcessLauncher:
         """Shims that this server started, by their attempt's folder."""
         self._helpers: dict[Path, set[ProcessHelper]] = {}
         """By their attempt's folder."""
-        self._shim: HeldShim | None = None
+        self._shim: PinnedShim | None = None
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
         _log.warning(
@@ -84,7 +84,7 @@ class ProcessLauncher:
             "server's user can. Use the docker launcher where others submit tasks."
         )
         try:
-            self._shim = await asyncio.to_thread(HeldShim)
+            self._shim = await asyncio.to_thread(PinnedShim)
         except (UnsupportedMachineError, OSError, subprocess.SubprocessError) as error:
             on_available(False, f"{_NO_SHIM}: {error}. Fix this, then restart the server")
         else:
@@ -236,7 +236,7 @@ class ProcessLauncher:
                     return line.removeprefix(ours).partition("/")[0]
         return None
 
-    def _prepare(self, run: LaunchSpec, folder: AttemptFolder, shim: HeldShim) -> None:
+    def _prepare(self, run: LaunchSpec, folder: AttemptFolder, shim: PinnedShim) -> None:
         if folder.claim():
             return
         if folder.run.exists():

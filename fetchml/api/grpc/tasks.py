@@ -251,8 +251,8 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.TaskList | bytes:
         full = wants_full(request.view)
         wanted = listing(list_request(request))
-        places = self._searches if wanted.query.is_search else self._pages
-        async with self._engine.tasks.turn_to_list(context.principal, wanted.query), places:
+        limit = self._searches if wanted.query.is_search else self._pages
+        async with self._engine.tasks.turn_to_list(context.principal, wanted.query), limit:
             page = TaskPage([], 0)
             if not wanted.impossible:
                 page = await self._engine.tasks.list(

@@ -18,7 +18,7 @@ from fetchml.access.service import TaskAccess
 from fetchml.adapters.jupyter.link import socket_session
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.http.sessions import TICKET, place_of
+from fetchml.api.http.sessions import TICKET, server_address_of
 from fetchml.api.http.streams import Streams, ended_with_client, send_pieces
 from fetchml.api.jupyter.headers import cookies, for_browser, for_task, is_upgrade
 from fetchml.api.jupyter.socket import SocketRejected, proxy_socket
@@ -36,7 +36,7 @@ from fetchml.auth.key_tokens import VISIT_MS, TaskPort
 from fetchml.auth.sessions import Session
 from fetchml.core.model import Principal
 from fetchml.errors import BadRequest, Conflict, Forbidden, Unauthorized
-from fetchml.jupyter.origin import JupyterOrigins, Place
+from fetchml.jupyter.origin import JupyterOrigins, ServerAddress
 from fetchml.views import TaskPortLink
 
 _COOKIE = "fetchml-port"
@@ -228,14 +228,14 @@ class OpenedPorts:
         who: Principal,
         task_id: str,
         port: int,
-        place: Place | None = None,
+        served_at: ServerAddress | None = None,
         session: Session | None = None,
     ) -> TaskPortLink:
-        """Return a link that opens a port in a browser, once. `place`: where the browser reaches
-        the server; `None` if the request does not show it. `session`: of the page that asks; the
-        visit ends with it. Raises NotFound, Forbidden, Conflict."""
+        """Return a link that opens a port in a browser, once. `served_at`: where the browser
+        reaches the server; `None` if the request does not show it. `session`: of the page that
+        asks; the visit ends with it. Raises NotFound, Forbidden, Conflict."""
         await self._access.admit_to_port(who, task_id, port)
-        origin = self._origins.of_port(label_of(task_id, port), place)
+        origin = self._origins.of_port(label_of(task_id, port), served_at)
         if origin is None:
             raise Conflict(
                 "Ports of tasks have no origin of their own at this address, where a script of the "
@@ -262,6 +262,8 @@ class AccessOperations:
     async def open(self, request: RestRequest, task_id: str, port: str) -> web.StreamResponse:
         if not re.fullmatch("[0-9]{1,9}", port, re.ASCII):
             raise BadRequest("port: must be an integer")
-        place = place_of(request.http, self._ports.public_url)
-        link = await self._ports.open(request.principal, task_id, int(port), place, request.session)
+        served_at = server_address_of(request.http, self._ports.public_url)
+        link = await self._ports.open(
+            request.principal, task_id, int(port), served_at, request.session
+        )
         return request.json(TASK_PORT_LINK.json(link))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fetchml.core.model import Condition, Dependency, Status, Task
-from fetchml.core.sweeps.progress import Failures, Progress, SweepsUnderWay
+from fetchml.core.sweeps.progress import Failures, LiveSweeps, Progress
 
 
 class News(NamedTuple):
@@ -86,7 +86,7 @@ class BlockedTasks:
         task: Task,
         live: Mapping[str, Task],
         ended: Mapping[str, Status],
-        progress: SweepsUnderWay,
+        progress: LiveSweeps,
     ) -> None:
         """Let a task wait for the tasks and sweeps that it names, as far as it has to. `ended`: the
         outcomes of the tasks that have ended."""

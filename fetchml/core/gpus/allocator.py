@@ -48,7 +48,7 @@ class Gpu(Value, frozen=True):
     uuid: str
     name: str = ""
     memory_mb: int = 0
-    place: int = 0
+    position: int = 0
     """Position on the bus: neighbours have neighbouring numbers."""
     parent: str | None = None
     """UUID of the GPU that a MIG device is a part of; `None` for a whole GPU."""
@@ -65,7 +65,7 @@ PLAIN = "slot-"
 
 def plain_slots(count: int) -> tuple[Gpu, ...]:
     """GPUs of a host without an inventory: they are counted, and no device is passed to tasks."""
-    return tuple(Gpu(f"{PLAIN}{number}", place=number) for number in range(count))
+    return tuple(Gpu(f"{PLAIN}{number}", position=number) for number in range(count))
 
 
 def is_plain(uuid: str) -> bool:
@@ -175,7 +175,7 @@ class GpuPool:
         """Take over the whole inventory as it is now. A GPU that is no longer in it is lost. A
         fault that a check found is cleared if the inventory shows the GPU unblocked."""
         seen = {gpu.uuid: gpu for gpu in gpus}
-        held = {uuid: Gpu(uuid, place=len(seen)) for uuid in self.holders}
+        held = {uuid: Gpu(uuid, position=len(seen)) for uuid in self.holders}
         for uuid, gpu in {**held, **self.known}.items():
             if uuid not in seen and not is_plain(uuid):
                 seen[uuid] = gpu if gpu.lost else replace(gpu, blocked=GONE)
@@ -222,7 +222,7 @@ class GpuPool:
 
     def in_order(self) -> list[str]:
         """UUIDs of all GPUs, in the order of their numbers."""
-        return [gpu.uuid for gpu in sorted(self.known.values(), key=_place)]
+        return [gpu.uuid for gpu in sorted(self.known.values(), key=_position)]
 
     def usable(self) -> list[str]:
         """UUIDs of GPUs that can be allocated once no task holds them."""
@@ -273,11 +273,11 @@ class GpuPool:
         better = [gpu for gpu in candidates if gpu.uuid not in shun]
         if len(better) >= count:
             candidates = better
-        candidates.sort(key=_place)
+        candidates.sort(key=_position)
         used = {gpu.uuid: self.slots_per_gpu - free[gpu.uuid] for gpu in candidates}
         pick = _fill if placement is Placement.FILL else self._spread
         chosen = pick(candidates, count, used)
-        return tuple(gpu.uuid for gpu in sorted(chosen, key=_place))
+        return tuple(gpu.uuid for gpu in sorted(chosen, key=_position))
 
     def avoidable(self, avoid: Collection[str], count: int) -> Collection[str]:
         """`avoid` if enough other GPUs are usable for a request of `count`, else nothing."""
@@ -295,8 +295,8 @@ class GpuPool:
             def closeness(gpu: Gpu) -> tuple[int, int, int, int]:
                 near = [*busy, *chosen]
                 siblings = sum(gpu.parent is not None and gpu.parent == o.parent for o in near)
-                distance = min((abs(gpu.place - o.place) for o in near), default=0)
-                return used[gpu.uuid], siblings, -distance, gpu.place
+                distance = min((abs(gpu.position - o.position) for o in near), default=0)
+                return used[gpu.uuid], siblings, -distance, gpu.position
 
             best = min(left, key=closeness)
             left.remove(best)
@@ -304,8 +304,8 @@ class GpuPool:
         return chosen
 
 
-def _place(gpu: Gpu) -> tuple[int, str]:
-    return gpu.place, gpu.uuid
+def _position(gpu: Gpu) -> tuple[int, str]:
+    return gpu.position, gpu.uuid
 
 
 def _fill(candidates: list[Gpu], count: int, used: Mapping[str, int]) -> list[Gpu]:
@@ -320,14 +320,14 @@ def _fill(candidates: list[Gpu], count: int, used: Mapping[str, int]) -> list[Gp
     if gaps:
         return chosen + min(gaps, key=len)[:count]
     windows = [empty[first : first + count] for first in range(len(empty) - count + 1)]
-    return chosen + min(windows, key=lambda window: window[-1].place - window[0].place)
+    return chosen + min(windows, key=lambda window: window[-1].position - window[0].position)
 
 
 def _gaps(gpus: Sequence[Gpu]) -> list[list[Gpu]]:
     """Runs of neighbours."""
     runs: list[list[Gpu]] = []
     for gpu in gpus:
-        if runs and gpu.place == runs[-1][-1].place + 1:
+        if runs and gpu.position == runs[-1][-1].position + 1:
             runs[-1].append(gpu)
         else:
             runs.append([gpu])

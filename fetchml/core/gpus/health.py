@@ -160,7 +160,7 @@ class GpuReading(Value, frozen=True):
     """Number of the device file /dev/nvidiaN; of a MIG device, its GPU's."""
     bus: str = ""
     """PCI address."""
-    place: int = 0
+    position: int = 0
     """Position on the bus."""
     parent: str | None = None
     """UUID of the GPU that a MIG device is a part of; `None` for a whole GPU."""
@@ -202,7 +202,7 @@ def xid_class(code: int) -> XidClass:
     return XIDS.get(code, (XidClass.SICK, ""))[0]
 
 
-def xid_words(code: int) -> str:
+def describe_xid(code: int) -> str:
     words = XIDS.get(code, (XidClass.SICK, ""))[1]
     return f"XID {code} ({words})" if words else f"XID {code}"
 
@@ -227,7 +227,7 @@ def derive(reading: GpuReading, idle_mb: int | None = None) -> Gpu:
         uuid=reading.uuid,
         name=reading.name,
         memory_mb=reading.memory_mb,
-        place=reading.place,
+        position=reading.position,
         parent=reading.parent,
         blocked=_lost(reading) or _sick(reading) or _busy(reading, idle_mb),
     )
@@ -259,7 +259,7 @@ def _sick(reading: GpuReading) -> Obstacle | None:
         return Obstacle(ObstacleKind.UNKNOWN, reading.trouble)
     worst = worst_xid(reading.xids)
     if worst and xid_class(worst.code) is XidClass.SICK:
-        return Obstacle(ObstacleKind.SICK, xid_words(worst.code))
+        return Obstacle(ObstacleKind.SICK, describe_xid(worst.code))
     if reading.recovery_action:
         action = RECOVERY_ACTIONS.get(reading.recovery_action, "the driver requests a recovery")
         return Obstacle(ObstacleKind.SICK, action)

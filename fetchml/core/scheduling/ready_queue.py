@@ -310,7 +310,9 @@ class ReadyQueue:
         own = (task for task in self._delayed_tasks.values() if user in (None, task.user))
         return [task.id for task in nsmallest(count, own, key=lambda t: (t.not_before, t.id))]
 
-    def places(self, tasks: Sequence[Task], level: ShareLevel = all_equal) -> Iterator[list[int]]:
+    def positions(
+        self, tasks: Sequence[Task], level: ShareLevel = all_equal
+    ) -> Iterator[list[int]]:
         """Count the places of ready tasks of one user, from 1, over the whole queue. Yields the
         counts so far; the last are complete. `tasks`: in the order in which they start. The queue
         may change in between, as for `counts_before`."""

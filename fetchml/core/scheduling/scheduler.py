@@ -108,7 +108,7 @@ class Availability:
             key=lambda uuid: (
                 not self.has_room(uuid, shape.job),
                 sum(map(self._goes_on, pool.holders.get(uuid, ()))),
-                pool.known[uuid].place,
+                pool.known[uuid].position,
                 uuid,
             )
         )

@@ -34,7 +34,7 @@ class Progress(NamedTuple):
 _ENDED = Progress("", 0, NO_FAILURES)
 
 
-class SweepsUnderWay:
+class LiveSweeps:
     """All sweeps that have live tasks."""
 
     def __init__(self) -> None:
@@ -42,9 +42,9 @@ class SweepsUnderWay:
         self._ended: set[str] = set()
         """Sweeps without live tasks that are here until `drop_ended`."""
 
-    def copy(self) -> "SweepsUnderWay":
+    def copy(self) -> "LiveSweeps":
         """Return a copy that does not change with this one."""
-        other = SweepsUnderWay()
+        other = LiveSweeps()
         other._sweeps = dict(self._sweeps)
         return other
 

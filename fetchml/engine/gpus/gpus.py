@@ -24,7 +24,7 @@ from fetchml.core.events import (
     GpusSeen,
 )
 from fetchml.core.gpus.allocator import Gpu, ObstacleKind
-from fetchml.core.gpus.health import XidClass, worst_xid, xid_class, xid_words
+from fetchml.core.gpus.health import XidClass, describe_xid, worst_xid, xid_class
 from fetchml.core.model import AttemptEnd, Principal, Status, Task
 from fetchml.core.permissions import AdminOnly
 from fetchml.core.state import State
@@ -159,7 +159,7 @@ class Gpus:
             if reading.uuid not in task.gpu_uuids or worst is None:
                 continue
             if xid_class(worst.code) > XidClass.APPLICATION:
-                told[reading.uuid] = xid_words(worst.code)
+                told[reading.uuid] = describe_xid(worst.code)
         if not told:
             return None
         words = ", ".join(dict.fromkeys(told.values()))

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
-from fetchml.adapters.node_relays.way import reason_of, way_to
+from fetchml.adapters.node_relays.connector import connector_to, reason_of
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.job import Job, Submission
 from fetchml.adapters.slurm.transports.transport import Refused, SlurmAway, SlurmTransport
@@ -178,8 +178,8 @@ async def _reach(transport: SlurmTransport, record: Mapping[str, str], word: str
     where = f"{named[0].address} port {int(port[:5])}"
     try:
         async with asyncio.timeout(_REACH_SECONDS):
-            way = await way_to(named[0].address, int(port[:5]), None)
-            connection = await way.connect()
+            connector = await connector_to(named[0].address, int(port[:5]), None)
+            connection = await connector.connect()
             with connection:
                 reply = await asyncio.get_running_loop().sock_recv(connection, len(word))
     except OSError as error:  # TimeoutError is one.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from fetchml.adapters.node_relays.connector import read_record
 from fetchml.adapters.node_relays.entry import RECORD, NodeEntries
-from fetchml.adapters.node_relays.way import read_record
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec

@@ -21,7 +21,7 @@ class TooManyEntries(RateLimited):
     """The user has entered as many tasks as allowed."""
 
 
-class Places:
+class ConcurrencyLimit:
     """Counts open places, by user."""
 
     def __init__(self, what: str, by_user: int, in_all: int) -> None:

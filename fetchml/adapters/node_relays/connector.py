@@ -28,13 +28,13 @@ LOWEST_PORT, HIGHEST_PORT = 1024, 65535
 """Ports on which programs without privileges can listen."""
 
 
-class RelayWay:
-    """`JupyterWay` to a relay on a node."""
+class RelayConnector:
+    """`JupyterConnector` to a relay on a node."""
 
     def __init__(
         self, family: socket.AddressFamily, address: tuple[object, ...], tls: ssl.SSLContext | None
     ) -> None:
-        """`address`: numeric, as `connect` takes it. `tls`: see `JupyterWay`."""
+        """`address`: numeric, as `connect` takes it. `tls`: see `JupyterConnector`."""
         self.tls = tls
         self._family = family
         self._address = address
@@ -57,7 +57,7 @@ class RelayWay:
         self._is_closed = True
 
 
-async def way_to(address: str, port: int, tls: ssl.SSLContext | None) -> RelayWay:
+async def connector_to(address: str, port: int, tls: ssl.SSLContext | None) -> RelayConnector:
     """`address`: host name or IP address of the node. Raises OSError."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -67,7 +67,7 @@ async def way_to(address: str, port: int, tls: ssl.SSLContext | None) -> RelayWa
     except UnicodeError:
         raise OSError(f"invalid address of the node: {address[:100]!r} (NodeAddr)") from None
     family, _, _, _, numeric = found[0]
-    return RelayWay(family, numeric, tls)
+    return RelayConnector(family, numeric, tls)
 
 
 def reason_of(error: OSError) -> str:
@@ -90,7 +90,7 @@ def read_record(run_folder: Path, name: str) -> Mapping[str, str]:
     *lines, end = record.decode(errors="replace").split("\n")
     found = {key: value for key, _, value in (line.partition("=") for line in lines)}
     if end or len(record) == _RECORD_BYTES or len(found) < len(lines):
-        raise spoilt()
+        raise corrupt_record()
     return found
 
 
@@ -98,11 +98,11 @@ def port_in(record: Mapping[str, str]) -> int:
     """Raises OSError if there is no port, or one that no relay can have."""
     port = record.get("port", "")
     if not _PORT.fullmatch(port) or not LOWEST_PORT <= int(port) <= HIGHEST_PORT:
-        raise spoilt()
+        raise corrupt_record()
     return int(port)
 
 
-def spoilt() -> OSError:
+def corrupt_record() -> OSError:
     return OSError("the record of the relay's port is invalid")
 
 

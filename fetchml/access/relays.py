@@ -169,7 +169,7 @@ class Relays:
             "FetchML started it"
         )
 
-    async def _keep(self, relay: Relay, key: _Port, held: ExitStack) -> None:
+    async def _keep(self, relay: Relay, key: _Port, resources: ExitStack) -> None:
         """Close it when it was not used for a while, or has ended with the task."""
         loop = asyncio.get_running_loop()
         ended = asyncio.create_task(relay.helper.read())
@@ -180,7 +180,7 @@ class Relays:
                 if relay.connections == 0 and unused >= LINGER_SECONDS:
                     break
         finally:
-            held.close()
+            resources.close()
             ended.cancel()
             with suppress(asyncio.CancelledError):
                 await ended

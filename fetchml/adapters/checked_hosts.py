@@ -46,7 +46,7 @@ class CheckedHosts:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._seconds):
-                found = await loop.run_in_executor(self._names, look_up)
+                resolved = await loop.run_in_executor(self._names, look_up)
         except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
             raise NameNotFound(_not_found(host)) from error
         allowed = [
@@ -58,7 +58,7 @@ class CheckedHosts:
                 proto=protocol,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for family, _, protocol, _, where in found
+            for family, _, protocol, _, where in resolved
             if self._rules.allow(host, str(where[0]))
         ]
         if not allowed:

@@ -35,8 +35,8 @@ def advice(error: Exception) -> str | None:
     text = str(error)
     if _HELD in text:
         return "end the program that has it open"
-    found = (what for number, what in _ADVICE.items() if f": {os.strerror(number)}" in text)
-    return next(found, None)
+    matching = (what for number, what in _ADVICE.items() if f": {os.strerror(number)}" in text)
+    return next(matching, None)
 
 
 def with_advice(error: OSError) -> str:

@@ -44,7 +44,7 @@ class UvOptions(NamedTuple):
 
 def variables(options: UvOptions) -> Mapping[str, str]:
     """Return the environment variables of uv that don't depend on the build."""
-    found = {
+    environment = {
         # Hard links would let a change of one environment reach the others.
         "UV_LINK_MODE": "copy",
         # Environments are read-only: Python can't write its bytecode later.
@@ -55,11 +55,11 @@ def variables(options: UvOptions) -> Mapping[str, str]:
         "NO_COLOR": "1",
     }
     if options.index_url is not None:
-        found["UV_DEFAULT_INDEX"] = options.index_url
+        environment["UV_DEFAULT_INDEX"] = options.index_url
     if options.find_links is not None:
-        found["UV_FIND_LINKS"] = options.find_links
+        environment["UV_FIND_LINKS"] = options.find_links
     if options.certificates is not None:
-        found["SSL_CERT_FILE"] = options.certificates
+        environment["SSL_CERT_FILE"] = options.certificates
     if options.offline:
-        found["UV_OFFLINE"] = "1"
-    return found
+        environment["UV_OFFLINE"] = "1"
+    return environment

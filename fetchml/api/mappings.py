@@ -304,8 +304,8 @@ BOOKINGS: Mapping[Sequence[Booking], gpu_pb2.ListBookingsResponse] = Mapping(
 )
 
 
-KEPT_ENVIRONMENT: Mapping[CachedEnvironment, environment_pb2.CachedEnvironment] = Mapping(
-    environment_pb2.CachedEnvironment,
+KEPT_ENVIRONMENT: Mapping[CachedEnvironment, environment_pb2.KeptEnvironment] = Mapping(
+    environment_pb2.KeptEnvironment,
     Field("user_id", "record.user"),
     Field("snapshot_id", "record.snapshot_id", keep_empty=False),
     Field("tasks"),
@@ -439,8 +439,8 @@ def _scaled(name: str, parts: float) -> Callable[[object], float | None]:
     """Return a function for an attribute that is counted in parts of a unit."""
 
     def value(owner: object) -> float | None:
-        found: float | None = getattr(owner, name)
-        return None if found is None else round(found / parts, _DECIMALS)
+        amount: float | None = getattr(owner, name)
+        return None if amount is None else round(amount / parts, _DECIMALS)
 
     return value
 

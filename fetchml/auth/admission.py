@@ -102,10 +102,10 @@ class Admission:
     ) -> tuple[Session, Admitted]:
         """Admit one request of a session, which counts against the limit of its key. `cookies`:
         those that may be the session's. Raises Unauthorized, RateLimited."""
-        found = self.sessions.find(token, cookies)
-        if found is None:
+        open_session = self.sessions.find(token, cookies)
+        if open_session is None:
             self._reject(address, SESSION_OVER)
-        session, key = found
+        session, key = open_session
         return session, self._admit(key, address)
 
     def admit_ticket(
@@ -114,10 +114,10 @@ class Admission:
         """Admit one request of a link for a path with its query, as `admit_session` does, and use
         up its ticket."""
         session = self.tickets.use(ticket, path)
-        found = None if session is None else self.sessions.resume(session, cookies)
-        if found is None:
+        resumed = None if session is None else self.sessions.resume(session, cookies)
+        if resumed is None:
             self._reject(address, WRONG_TICKET)
-        session, key = found
+        session, key = resumed
         return session, self._admit(key, address)
 
     def admit_code(self, code: str, address: str, *, use: bool = True) -> Key:
@@ -162,8 +162,8 @@ class Admission:
         try:
             with (
                 self._streams_of_keys.hold(who.key_id),
-                self._keyring.held(who.key_id, end),
-                nullcontext() if session is None else self.sessions.held(session, end),
+                self._keyring.while_valid(who.key_id, end),
+                nullcontext() if session is None else self.sessions.while_open(session, end),
             ):
                 yield
         except asyncio.CancelledError:

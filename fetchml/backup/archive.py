@@ -209,7 +209,7 @@ class _ArchiveWriter:
         """Add an entry with its content. One that vanishes meanwhile is omitted unless it is a file
         of the store. Raises OSError."""
         try:
-            found = _open(parent, name, path, depth)
+            opened = _open(parent, name, path, depth)
         except (FileNotFoundError, NotADirectoryError):
             if _is_the_stores(PurePosixPath(path)):
                 raise
@@ -220,9 +220,9 @@ class _ArchiveWriter:
             _require_own(parent, name, path)
             self.left_out += 1
             return
-        if found is None:
+        if opened is None:
             return
-        entry, fd = found
+        entry, fd = opened
         if entry.issym() and not may_be_link(PurePosixPath(path)):
             self.left_out += 1
             return
@@ -263,21 +263,21 @@ def _open(
 ) -> tuple[tarfile.TarInfo, int | None] | None:
     """Return the member of the archive, and a descriptor if it has content; `None` if the backup
     omits the entry. Raises OSError."""
-    found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
     entry = tarfile.TarInfo(path)
-    entry.mode, entry.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
-    entry.uid, entry.gid = found.st_uid, found.st_gid
+    entry.mode, entry.mtime = stat.S_IMODE(status.st_mode), int(status.st_mtime)
+    entry.uid, entry.gid = status.st_uid, status.st_gid
     if not _wanted(PurePosixPath(path), parent, name):
         return None
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
         return entry, None
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         if depth >= _DEEPEST:
             return None
         entry.type = tarfile.DIRTYPE
         return entry, os.open(name, _FOLDER, dir_fd=parent)
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return None
     fd = os.open(name, _FILE, dir_fd=parent)
     opened = os.fstat(fd)

@@ -101,9 +101,9 @@ def _taken(data_dir: Path) -> Iterator[tuple[int, int]]:
 
 
 def _require_empty(data_dir: Path) -> None:
-    if found := sorted({path.name for path in data_dir.iterdir()} - _OF_A_FILE_SYSTEM):
+    if names := sorted({path.name for path in data_dir.iterdir()} - _OF_A_FILE_SYSTEM):
         raise BadBackup(
-            f"{data_dir} is not empty ({found[0]!r} is in it): move it away first, it is never "
+            f"{data_dir} is not empty ({names[0]!r} is in it): move it away first, it is never "
             "overwritten"
         )
 
@@ -164,8 +164,8 @@ def _admin_keys(root: Path) -> tuple[Key, ...] | None:
     """Return the admin keys that are neither revoked nor expired."""
     now = time.time_ns() // 1_000_000
     try:
-        found = map(_decode_key, read_keys(root / STORE / DATABASE))
-        keys = [key for key in found if key.role is Role.ADMIN and key.revoked_at is None]
+        stored_keys = map(_decode_key, read_keys(root / STORE / DATABASE))
+        keys = [key for key in stored_keys if key.role is Role.ADMIN and key.revoked_at is None]
     except (duckdb.Error, msgspec.MsgspecError):
         return None
     return tuple(key for key in keys if key.expires_at is None or key.expires_at > now)

@@ -11,7 +11,7 @@ from fetchml.cli.list_options import Output, limit_option, output_option, print_
 from fetchml.cli.render import clean, console, local_time, size
 from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, to_json
-from fetchml.v1.environment_pb2 import CachedEnvironment
+from fetchml.v1.environment_pb2 import KeptEnvironment
 
 SHORT = 12
 """Digits of an id in a table: enough to name it."""
@@ -57,7 +57,7 @@ def ls(client: Client, user_id: str, limit: int, output: Output) -> None:
         console(stderr=True).print(f"{beyond} more environments: use --limit", style="dim")
 
 
-def environment_table(environments: Iterable[CachedEnvironment]) -> FittedTable:
+def environment_table(environments: Iterable[KeptEnvironment]) -> FittedTable:
     """Return the table of `fetchml env ls`."""
     shown = table(
         *("ID", "USER", "PACKAGES OF", "IMAGE", "SIZE", "TASKS", "BUILT", "USED"),
@@ -86,21 +86,21 @@ def rm(client: Client, ids: tuple[str, ...]) -> None:
     The first digits of an ID are enough, at least 4. The next task that asks for the environment
     installs its packages again, in their newest versions where the file pins none.
     """
-    known = [each.id for each in client.environments(limit=ALL).environments]
-    for given in ids:
-        environment_id = _found(given, known)
+    environment_ids = [each.id for each in client.environments(limit=ALL).environments]
+    for prefix in ids:
+        environment_id = _found(prefix, environment_ids)
         client.delete_environment(environment_id)
         click.echo(f"{environment_id[:SHORT]} is removed")
 
 
-def _found(given: str, known: list[str]) -> str:
+def _found(prefix: str, environment_ids: list[str]) -> str:
     """Raises CommandError."""
-    matches = [each for each in known if len(given) >= LEAST and each.startswith(given)]
+    matches = [each for each in environment_ids if len(prefix) >= LEAST and each.startswith(prefix)]
     if len(matches) == 1:
         return matches[0]
     why = "Several environments begin" if matches else "No environment begins"
     raise CommandError(
-        f"{why} with {clean(given)}",
+        f"{why} with {clean(prefix)}",
         "'fetchml env ls' lists them.",
         ExitCode.USAGE if matches else ExitCode.NOT_FOUND,
     )

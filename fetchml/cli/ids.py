@@ -112,8 +112,8 @@ def sweep_id_of(client: Client, named: str) -> str:
 def _only(kind: str, named: str, candidates: Sequence[_Named]) -> str:
     by_name = [each.id for each in candidates if each.name == named]
     by_end = [each.id for each in candidates if each.id.endswith(named.lower())]
-    for found in (by_name, by_end if len(named) >= SHORTEST_END else []):
-        match found:
+    for matches in (by_name, by_end if len(named) >= SHORTEST_END else []):
+        match matches:
             case [only]:
                 return only
             case []:

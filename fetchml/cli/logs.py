@@ -105,23 +105,23 @@ def _without_gaps(
 
 def _lines(chunks: Iterator[TaskLogChunk]) -> Iterator[tuple[int, int, bytes]]:
     """Yield the offset, the attempt and the bytes of each line."""
-    held, at, attempt = b"", 0, 0
+    pending, at, attempt = b"", 0, 0
     for chunk in chunks:
-        if held and (chunk.attempt, chunk.offset) != (attempt, at + len(held)):
-            yield at, attempt, held + b"\n"
-            held = b""
-        if not held:
+        if pending and (chunk.attempt, chunk.offset) != (attempt, at + len(pending)):
+            yield at, attempt, pending + b"\n"
+            pending = b""
+        if not pending:
             at = chunk.offset
         attempt = chunk.attempt
-        *lines, held = (held + chunk.data).split(b"\n")
+        *lines, pending = (pending + chunk.data).split(b"\n")
         for line in lines:
             yield at, attempt, line + b"\n"
             at += len(line) + 1
-        if len(held) > LINE_BYTES:
-            yield at, attempt, held
-            at, held = at + len(held), b""
-    if held:
-        yield at, attempt, held
+        if len(pending) > LINE_BYTES:
+            yield at, attempt, pending
+            at, pending = at + len(pending), b""
+    if pending:
+        yield at, attempt, pending
 
 
 class _Times:

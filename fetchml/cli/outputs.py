@@ -46,10 +46,10 @@ def outputs(
       fetchml outputs TASK_ID
       fetchml outputs TASK_ID --download results
     """
-    place = "checkpoint" if of_checkpoint else "outputs"
-    files = client.outputs(task_id, folder=place)
+    folder_name = "checkpoint" if of_checkpoint else "outputs"
+    files = client.outputs(task_id, folder=folder_name)
     if folder is not None:
-        fetch_all(client, task_id, [(file, file.path) for file in files], folder, place)
+        fetch_all(client, task_id, [(file, file.path) for file in files], folder, folder_name)
         return
     whole = {"outputs": [to_json(file) for file in files]}
     print_list(output, whole, files, lambda: _table(files), name="path")
@@ -189,11 +189,11 @@ def _mark(file: TaskOutput, to: Path) -> None:
 
 def _is_here(file: TaskOutput, to: Path) -> bool:
     try:
-        found = to.stat()
+        status = to.stat()
     except OSError:
         return False
-    same_time = found.st_mtime_ns // 1_000_000_000 == file.modified_at.seconds
-    return to.is_file() and found.st_size == file.size_bytes and same_time
+    same_time = status.st_mtime_ns // 1_000_000_000 == file.modified_at.seconds
+    return to.is_file() and status.st_size == file.size_bytes and same_time
 
 
 @contextmanager

@@ -60,5 +60,5 @@ def guarded(stream: TextIO) -> TextIO:
 
 def unguarded(stream: IO[str]) -> TextIO:
     """Return the stream itself, for text whose parts from elsewhere are `printable`."""
-    found = stream.rich_proxied_file if isinstance(stream, PrintableStream) else stream
-    return cast("TextIO", found)
+    inner = stream.rich_proxied_file if isinstance(stream, PrintableStream) else stream
+    return cast("TextIO", inner)

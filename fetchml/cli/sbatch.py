@@ -105,14 +105,14 @@ def _array_or_task(client: Client, named: str) -> str:
 def _validate(
     client: Client, command: tuple[str, ...], fields: dict[str, Any], *, as_json: bool
 ) -> None:
-    given = given_fields(command, fields)
-    task = client.validate(given.pop("job_name"), **given)
+    request_fields = given_fields(command, fields)
+    task = client.validate(request_fields.pop("job_name"), **request_fields)
     if as_json:
         print_json(task)
         return
     when = starts(task.start_estimate, time.time()) if task.HasField("start_estimate") else ""
-    said = f"{task.job_name} can be submitted" + (f"; it starts {when}" if when else "")
-    click.echo(clean(said).plain)
+    message = f"{task.job_name} can be submitted" + (f"; it starts {when}" if when else "")
+    click.echo(clean(message).plain)
 
 
 def _submit_array(
@@ -124,33 +124,38 @@ def _submit_array(
     *,
     as_json: bool,
 ) -> None:
-    given = given_fields(literal(command), fields)
-    env = dict(given.get("env", {}))
+    request_fields = given_fields(literal(command), fields)
+    env = dict(request_fields.get("env", {}))
     names = zip(env, literal(list(env.values())), strict=True)
-    given["env"] = {**dict(names), **array.variables}
+    request_fields["env"] = {**dict(names), **array.variables}
     parameters = {PARAMETER: list(array.indexes)}
     with valid_text():
-        task = CreateTaskRequest(**given)
+        task = CreateTaskRequest(**request_fields)
         if validates:
             made = client.validate_sweep(task, parameters, max_parallel=array.max_parallel or 0)
         else:
             made = client.create_sweep(
-                task, parameters, name=given["job_name"], max_parallel=array.max_parallel or 0
+                task,
+                parameters,
+                name=request_fields["job_name"],
+                max_parallel=array.max_parallel or 0,
             )
     if as_json:
         print_json(made)
     elif validates:
-        click.echo(clean(f"{given['job_name']} can be submitted: {made.total} tasks").plain)
+        click.echo(
+            clean(f"{request_fields['job_name']} can be submitted: {made.total} tasks").plain
+        )
     else:
         click.echo(made.id)
 
 
 def _understood(words: tuple[str, ...], problems: Problems) -> tuple[Request, tuple[str, ...]]:
     """Return the request and its command. Raises BadScript."""
-    given, rest = split(words, "command line")
-    wrapped = read(given, Problems()).wrap
+    parsed, rest = split(words, "command line")
+    wrapped = read(parsed, Problems()).wrap
     if wrapped is not None:
-        request = read(given, problems)
+        request = read(parsed, problems)
         request.fields.setdefault("job_name", "wrap")
         return request, ("sh", "-c", wrapped)
     if not rest:
@@ -161,13 +166,13 @@ def _understood(words: tuple[str, ...], problems: Problems) -> tuple[Request, tu
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise BadScript(f"cannot read {path}: {reason}") from error
-    found = []
+    script_options = []
     for where, line in directives(text):
         options, more = split(line, where)
         if more and options and options[-1].name in OPTIONS:  # Else the value of an unknown one.
             raise BadScript(f"{where}: {more[0]!r} is not an option")
-        found += options
-    request = read([*found, *given], problems)
+        script_options += options
+    request = read([*script_options, *parsed], problems)
     request.fields.setdefault("job_name", given_fields((path.name,), {})["job_name"])
     if request.folder is None:
         return request, command_of(text, path.name, arguments)

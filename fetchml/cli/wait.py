@@ -203,8 +203,8 @@ def status_line(client: Client, task: Task, *, moving: bool) -> str:
         return now
     if not why.position:
         return f"{now}: {why.progress or why.reason}"
-    place = f", number {why.position} in the queue" if why.position > 1 else ""
-    line = f"{now}{place}: {why.reason}"
+    position = f", number {why.position} in the queue" if why.position > 1 else ""
+    line = f"{now}{position}: {why.reason}"
     if moving and why.HasField("estimate"):
         left = duration(why.estimate.p50.ToMilliseconds() / 1000 - time.time())
         line += f" Estimated start: within {left}."

@@ -158,7 +158,8 @@ def call_error(error: Any, server: str) -> CallError:
     for each in details:
         if isinstance(each, error_details_pb2.BadRequest):
             failed.violations = tuple(
-                FieldViolation(found.field, found.description) for found in each.field_violations
+                FieldViolation(violation.field, violation.description)
+                for violation in each.field_violations
             )
         elif isinstance(each, error_details_pb2.RetryInfo):
             failed.retry_after = each.retry_delay.ToMilliseconds() / 1000
@@ -186,7 +187,7 @@ def _foreign_error(status: grpc.StatusCode, text: str, server: str) -> CallError
 
 def _details(metadata: Iterable[tuple[str, str | bytes]]) -> list[Message]:
     """Return the google.rpc details of known types in a call's trailers."""
-    found: list[Message] = []
+    messages: list[Message] = []
     for name, value in metadata:
         if name != "grpc-status-details-bin" or not isinstance(value, bytes):
             continue
@@ -199,7 +200,7 @@ def _details(metadata: Iterable[tuple[str, str | bytes]]) -> list[Message]:
                 ):
                     message = kind()
                     if packed.Unpack(message):
-                        found.append(message)
+                        messages.append(message)
         except DecodeError:
             continue
-    return found
+    return messages

@@ -62,8 +62,8 @@ def refusal(
         return Refusal(RefusalKind.FORBIDDEN, "Viewers cannot submit tasks")
     if slurm_users is not None and (fault := user_fault(who.user, slurm_users)):
         return Refusal(RefusalKind.FORBIDDEN, fault)
-    if (found := closed(state, disk_has_room=disk_has_room)) is not None:
-        return found
+    if (reason := closed(state, disk_has_room=disk_has_room)) is not None:
+        return reason
     if used and allowed_bytes and (fault := quota_fault(used, allowed_bytes)):
         return Refusal(RefusalKind.STORAGE, fault)
     if fault := quotas.count_fault(state, who.user, count):

@@ -79,7 +79,7 @@ def literal_address(host: str) -> str | None:
     ]
     if any(number > 255 for number in first) or last >= 256 ** (4 - len(first)):
         return None
-    number = sum(part << 8 * (3 - place) for place, part in enumerate(first)) + last
+    number = sum(part << 8 * (3 - index) for index, part in enumerate(first)) + last
     return str(ipaddress.IPv4Address(number))
 
 

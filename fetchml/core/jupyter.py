@@ -128,8 +128,8 @@ def is_shared(folder: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(folder, pattern) for pattern in patterns)
 
 
-def folder_fault(folder: str, known: Iterable[str]) -> str | None:
-    """Return why a folder can't be a workspace beside the `known` ones; `None` if it can.
+def folder_fault(folder: str, workspaces: Iterable[str]) -> str | None:
+    """Return why a folder can't be a workspace beside the `workspaces` ones; `None` if it can.
 
     No workspace may lie inside another: a container may replace any folder in its workspace with a
     link at any moment.
@@ -138,7 +138,7 @@ def folder_fault(folder: str, known: Iterable[str]) -> str | None:
     if wrong is not None:
         return f"it {wrong}"
     above = frozenset(parents(folder))
-    if any(other in above or other.startswith(f"{folder}/") for other in known):
+    if any(other in above or other.startswith(f"{folder}/") for other in workspaces):
         return "it lies in another workspace, or another lies in it"
     return None
 
@@ -225,9 +225,9 @@ def _flags(record: Service, sock: str, root_dir: str | None) -> list[str]:
         # Shutting down from the page returns an error; 'fetchml jupyter stop' is the way.
         "quit_button": "False",
     }
-    given = [f"--ServerApp.{name}={value}" for name, value in settings.items() if value is not None]
+    flags = [f"--ServerApp.{name}={value}" for name, value in settings.items() if value is not None]
     cookie = f"--IdentityProvider.cookie_name={login_cookie(record.id)}"
-    return ["--no-browser", "--allow-root", *given, cookie]
+    return ["--no-browser", "--allow-root", *flags, cookie]
 
 
 UNISOLATED = "It runs as a plain process of the server's own user, which nothing isolates"
@@ -358,9 +358,9 @@ def idle(now: int, last_activity: int, idle_ms: int, before: Idle) -> Idle:
     return Idle(stops_at, warned_at, now=now >= stops_at)
 
 
-def next_look_ms(now: int, idle_ms: int, found: Idle) -> int:
+def next_check_ms(now: int, idle_ms: int, idle: Idle) -> int:
     """The pause in milliseconds before the next look at a service's activity."""
     pause = min(LOOK_MS, idle_ms // 10) if idle_ms else LOOK_MS
-    if found.stops_at is not None and found.stops_at > now:
-        pause = min(pause, found.stops_at - now)
+    if idle.stops_at is not None and idle.stops_at > now:
+        pause = min(pause, idle.stops_at - now)
     return max(pause, SHORTEST_LOOK_MS)

@@ -83,7 +83,7 @@ def impossible(state: State, task: Task) -> list[str]:
     """Return why a waiting task can never start; empty if it can. Requests for GPUs count as
     possible until the inventory has been seen."""
     wanted = task.spec.resources
-    if not state.gpus.is_known:
+    if not state.gpus.is_reported:
         wanted = replace(wanted, gpu=0)
     faults = beyond(wanted, state.capacity)
     fault = gpu_fault(state.limits, task.spec)

@@ -176,9 +176,9 @@ def _schedule(state: State, decision: Decision, now: int) -> bool:
             case Discard(task_id=task_id):
                 _discard(state, decision, task_id, protect=True)
     if state.limits.preemption:
-        while (found := preemption.next_preemption(state, now, level)) is not None:
-            for victim in found.victims:
-                preempt(state, decision, victim, found.task, now)
+        while (choice := preemption.next_preemption(state, now, level)) is not None:
+            for victim in choice.victims:
+                preempt(state, decision, victim, choice.task, now)
     while (plan := prestage.next_plan(state, now, level)) is not None:
         for other in plan.instead_of:
             _discard(state, decision, other.id)

@@ -289,34 +289,34 @@ class State:
         """Give a task its slot, and its resources unless its processes are gone already."""
         self.wait_states.pop(task.id, None)
         gone = task.status is Status.COLLECTING
-        held = Resources() if gone else task.spec.resources
-        self.held[task.id] = held
+        allocated = Resources() if gone else task.spec.resources
+        self.held[task.id] = allocated
         self.user_slots[task.user] = self.user_slots.get(task.user, 0) + 1
-        self.used = add(self.used, held)
+        self.used = add(self.used, allocated)
         if gone:
             return
         if self.limits.cluster is None:
             self.gpus.allocate(task.id, task.gpu_uuids)
             if self.packing is not None:
                 self.packing.hold(task, self.gpus.holders)
-        if held.gpu:
-            self.user_gpus[task.user] = self.user_gpus.get(task.user, 0) + held.gpu
+        if allocated.gpu:
+            self.user_gpus[task.user] = self.user_gpus.get(task.user, 0) + allocated.gpu
         since = task.allocated_at or task.started_at or task.created_at
         cores = self.limits.capacity.cpu
-        self.shares.begin(task.user, task.id, weight(held, cores), since)
+        self.shares.begin(task.user, task.id, weight(allocated, cores), since)
 
     def release(self, task: Task, now: int) -> tuple[str, ...]:
         """Free a task's resources, but not its slot: its processes are gone. Return the UUIDs of
         the GPUs that have to be checked."""
-        held = self.held[task.id]
-        if held == Resources():
+        allocated = self.held[task.id]
+        if allocated == Resources():
             return ()
         self.held[task.id] = Resources()
-        self.used = subtract(self.used, held)
+        self.used = subtract(self.used, allocated)
         self.shares.end(task.user, task.id, now)
-        if not held.gpu:
+        if not allocated.gpu:
             return ()
-        take(self.user_gpus, task.user, held.gpu)
+        take(self.user_gpus, task.user, allocated.gpu)
         if self.limits.cluster is not None:
             return ()  # The cluster checks its own.
         return self.gpus.release(task.id, task.gpu_uuids)
@@ -341,7 +341,7 @@ class State:
         request."""
         if self.limits.cluster is not None:
             return CLUSTER_CAPACITY
-        has, gpus = self.limits.capacity, len(self.gpus.known)
+        has, gpus = self.limits.capacity, len(self.gpus.inventory)
         return has if has.gpu == gpus else replace(has, gpu=gpus)
 
     @property

@@ -49,12 +49,12 @@ def on_disk(size: int) -> int:
     return (-(-size // BLOCK_BYTES) + 1) * BLOCK_BYTES
 
 
-def kept_outputs(kept: Kept | None) -> Used:
-    return NOTHING if kept is None else Used(kept.outputs_bytes, kept.outputs_files)
+def kept_outputs(stored: Kept | None) -> Used:
+    return NOTHING if stored is None else Used(stored.outputs_bytes, stored.outputs_files)
 
 
-def kept_logs(kept: Kept | None) -> Used:
-    return NOTHING if kept is None else Used(kept.logs_bytes, kept.logs_files)
+def kept_logs(stored: Kept | None) -> Used:
+    return NOTHING if stored is None else Used(stored.logs_bytes, stored.logs_files)
 
 
 def after_attempt(before: Kept | None, attempt: Kept) -> Kept:
@@ -116,7 +116,7 @@ LEAST_GROWTH_BYTES = 16 << 20
 
 
 def excess(
-    found: Iterable[Live], *, allowed_bytes: int, free_bytes: int, least_free_bytes: int
+    live: Iterable[Live], *, allowed_bytes: int, free_bytes: int, least_free_bytes: int
 ) -> list[Excess]:
     """Choose the tasks to end now; those that are being cancelled already are left out.
 
@@ -124,7 +124,7 @@ def excess(
     is over a quota, the task that has grown most.
     """
     by_user: dict[str, list[Live]] = {}
-    for each in found:
+    for each in live:
         if each.task.cancel is None:
             by_user.setdefault(each.task.user, []).append(each)
     chosen: dict[str, Excess] = {}

@@ -56,7 +56,7 @@ class DatasetCache:
             if attempt.name not in live:
                 self.release(attempt.name)
 
-    def held(self, attempt: str, number: int) -> Path | None:
+    def pinned(self, attempt: str, number: int) -> Path | None:
         """Return what the attempt already holds as its dataset of this number, or `None`."""
         path = self._held / attempt / str(number)
         return path if path.exists() else None
@@ -150,12 +150,12 @@ class DatasetCache:
     @staticmethod
     def _statuses(folder: Path) -> list[tuple[Path, os.stat_result]]:
         """Return the status of each file of a folder; files that vanish meanwhile are omitted."""
-        found = []
+        statuses = []
         with suppress(FileNotFoundError), os.scandir(folder) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):
-                    found.append((folder / entry.name, entry.stat(follow_symlinks=False)))
-        return found
+                    statuses.append((folder / entry.name, entry.stat(follow_symlinks=False)))
+        return statuses
 
 
 class Draft:

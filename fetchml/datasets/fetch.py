@@ -168,7 +168,7 @@ class DatasetFetches:
                     version = None
                 if tries == TRIES:
                     raise PrepareError(str(error), permanent=False) from error
-                fetch.say(f"{fetch.so_far}, to be tried again: {error}")
+                fetch.report_all(f"{fetch.so_far}, to be tried again: {error}")
                 await asyncio.sleep(self._pause_seconds * 2 ** (tries - 1))
 
 
@@ -186,10 +186,10 @@ async def _copy(reading: Download, draft: Draft, fetch: "_Fetch") -> None:
         await run_in_thread(draft.reserve, reading.length)
     async for chunk in reading.chunks:
         await run_in_thread(draft.write, chunk)
-        fetch.came(draft.written, reading.length)
+        fetch.note_progress(draft.written, reading.length)
     if reading.length not in (None, draft.written):
-        has, said = format_size(draft.written), format_size(reading.length or 0)
-        raise Interrupted(f"truncated after {has} of {said}")
+        has, expected = format_size(draft.written), format_size(reading.length or 0)
+        raise Interrupted(f"truncated after {has} of {expected}")
 
 
 class _Fetch:
@@ -201,31 +201,31 @@ class _Fetch:
         self.so_far = ""
         self.listeners: dict[int, Callable[[str], None]] = {}
         self._number = 0
-        self._told_at = time.monotonic()
+        self._reported_at = time.monotonic()
 
     def join(self, name: str, progress: Callable[[str], None]) -> int:
-        def tell(so_far: str) -> None:
+        def report(so_far: str) -> None:
             progress(f"fetching {name}{so_far}")
 
         self._number += 1
-        self.listeners[self._number] = tell
-        tell(self.so_far)
+        self.listeners[self._number] = report
+        report(self.so_far)
         return self._number
 
     def leave(self, number: int) -> None:
         del self.listeners[number]
 
-    def came(self, written: int, length: int | None) -> None:
+    def note_progress(self, written: int, length: int | None) -> None:
         """Note the progress in bytes. `length`: `None` if the total is unknown."""
         if length:
             share = f"{100 * written // length} % of {format_size(length)}"
         else:
             share = format_size(written)
         self.so_far = f": {share}"
-        if time.monotonic() - self._told_at >= PROGRESS_SECONDS:
-            self.say(self.so_far)
+        if time.monotonic() - self._reported_at >= PROGRESS_SECONDS:
+            self.report_all(self.so_far)
 
-    def say(self, so_far: str) -> None:
-        self._told_at = time.monotonic()
-        for tell in self.listeners.values():
-            tell(so_far)
+    def report_all(self, so_far: str) -> None:
+        self._reported_at = time.monotonic()
+        for report in self.listeners.values():
+            report(so_far)

@@ -109,8 +109,8 @@ def _names(root: Path) -> list[str]:
     try:
         with os.scandir(root) as entries:
             usable = (entry for entry in entries if NAME.fullmatch(entry.name))
-            found = islice((entry.name for entry in usable if entry.is_dir()), MAX_NAMES)
-            return sorted(found)
+            names = islice((entry.name for entry in usable if entry.is_dir()), MAX_NAMES)
+            return sorted(names)
     except OSError:
         return []
 

@@ -119,7 +119,7 @@ class _Flight:
         self.attempts: dict[str, Progress] = {}
         self.sentence = ""
 
-    def tell(self, sentence: str) -> None:
+    def report(self, sentence: str) -> None:
         if sentence and sentence != self.sentence:
             self.sentence = sentence
             for progress in self.attempts.values():
@@ -158,8 +158,8 @@ class Builds:
 
     async def build(self, wanted: BuildRequest, attempt: str, progress: Progress) -> None:
         """Return when the environment is in the cache, held by the attempt. Raises PrepareError."""
-        while (found := self._flights.get(wanted.id)) is not None and found[1].cancelling():
-            await asyncio.wait({found[1]})
+        while (running := self._flights.get(wanted.id)) is not None and running[1].cancelling():
+            await asyncio.wait({running[1]})
         if wanted.id not in self._flights:
             flight = _Flight()
             building = asyncio.create_task(self._run(wanted, flight))
@@ -205,16 +205,16 @@ class Builds:
 
     async def _run(self, wanted: BuildRequest, flight: _Flight) -> None:
         name = wanted.source.path
-        flight.tell(f"waiting to build the environment of {name}")
+        flight.report(f"waiting to build the environment of {name}")
         async with self._users.hold(wanted.user), self._places:
-            flight.tell(f"building the environment of {name}")
+            flight.report(f"building the environment of {name}")
             packages = hashlib.sha256(repr((wanted.user, wanted.owner)).encode()).hexdigest()[:32]
             self._busy.add(packages)
             draft = self._cache.draft()
             try:
                 await self._making.run(partial(self._begin, wanted, draft))
                 failpoints.reach("environment_begun")
-                await self._fill(wanted, draft, packages, flight.tell)
+                await self._fill(wanted, draft, packages, flight.report)
                 failpoints.reach("environment_installed")
                 await self._keep(wanted, draft, packages, flight)
             except BuildFailed as failed:
@@ -243,7 +243,9 @@ class Builds:
         if wanted.source.needs_tree:
             self._snapshots.copy_to(wanted.snapshot_id, draft / SOURCE, wanted.owner, check)
 
-    async def _fill(self, wanted: BuildRequest, draft: Path, packages: str, tell: Progress) -> None:
+    async def _fill(
+        self, wanted: BuildRequest, draft: Path, packages: str, report: Progress
+    ) -> None:
         """Let the builder run, and end it if it fills the disk."""
         if self._builder is None:
             raise PrepareError("environments are not available on this server", permanent=True)
@@ -260,7 +262,7 @@ class Builds:
 
         def progress(line: str) -> None:
             shown = without_passwords(line)
-            tell(f"building the environment: {shown}" if line else "")
+            report(f"building the environment: {shown}" if line else "")
 
         building = asyncio.ensure_future(self._builder.build(build, progress))
         pause = _LOOK_SECONDS

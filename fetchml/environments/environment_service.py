@@ -77,8 +77,8 @@ def find_uv(setting: Path | None) -> Path | None:
     beside = Path(sys.executable).parent / "uv"
     if not getattr(sys, "frozen", False) and beside.is_file():
         return beside
-    found = shutil.which("uv")
-    return Path(found).absolute() if found else None
+    path = shutil.which("uv")
+    return Path(path).absolute() if path else None
 
 
 class UvVersion:
@@ -244,13 +244,13 @@ class Environments:
         if key in self._faults:
             return self._faults[key]
         try:
-            found = await self._read_fault(user, key)
+            result = await self._read_fault(user, key)
         except OSError as error:  # It may pass, so it is not kept.
             return f"cannot be read: {error.strerror or error}"
-        self._faults[key] = found
+        self._faults[key] = result
         if len(self._faults) > MAX_FAULTS:
             self._faults.popitem(last=False)
-        return found
+        return result
 
     async def provide(self, task: Task, owner: Owner, progress: Callable[[str], None]) -> Provided:
         """Provide the environment of the task's current attempt until `release`. Raises
@@ -263,7 +263,7 @@ class Environments:
             raise PrepareError(self._why_none, permanent=True)
         builder = self._settings.builder
         try:
-            found = await self._read(task.user, (snapshot_id, *source))
+            files = await self._read(task.user, (snapshot_id, *source))
             version = await self._version.get()
         except BadSource as error:
             raise PrepareError(str(error), permanent=True) from None
@@ -274,7 +274,7 @@ class Environments:
         wanted = BuildRequest(
             id=environment_key(
                 user=task.user,
-                content=found.digest,
+                content=files.digest,
                 uv_version=version,
                 platform=platform.identity,
                 options=self._settings.options,
@@ -285,7 +285,7 @@ class Environments:
             image=task.spec.image,
             owner=owner,
             snapshot_id=snapshot_id,
-            source=found,
+            source=files,
         )
         lease = _lease(task.id, task.attempt)
         for number in range(_TRIES):
@@ -390,15 +390,17 @@ class CachedEnvironments:
         if fault := page_fault(limit, offset):
             raise BadRequest(fault)
         cache = self._environments.cache
-        found = [
+        environments = [
             each
             for each in cache.records()
             if permissions.may_see(who, each, private=True) and user in (None, each.user)
         ]
-        found.sort(key=lambda each: (each.used_ns, each.id), reverse=True)
-        held = cache.held()
-        shown = found[offset : offset + limit]
-        return EnvironmentPage([CachedEnvironment(e, held.get(e.id, 0)) for e in shown], len(found))
+        environments.sort(key=lambda each: (each.used_ns, each.id), reverse=True)
+        in_use = cache.use_counts()
+        shown = environments[offset : offset + limit]
+        return EnvironmentPage(
+            [CachedEnvironment(e, in_use.get(e.id, 0)) for e in shown], len(environments)
+        )
 
     async def delete(self, who: Principal, environment_id: str) -> None:
         """Remove an environment that no task holds. Raises NotFound, Forbidden, Conflict."""

@@ -16,7 +16,7 @@ from fetchml.files.own_file import open_own, read_own
 
 LEFT_SECONDS = 5.0
 """Longest time for which the lock of a dead server is awaited."""
-LOOK_SECONDS = 0.01
+POLL_SECONDS = 0.01
 
 
 class DataDirBusy(Exception):
@@ -101,7 +101,7 @@ def _lock(fd: int) -> None:
         except BlockingIOError:
             if time.monotonic() > deadline or not _is_dead(_pid(os.pread(fd, 4096, 0))):
                 raise
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         else:
             return
 
@@ -151,14 +151,14 @@ def as_owner(data_dir: Path) -> Iterator[None]:
 
     A file that root creates there could not be opened by the owner's server. Raises OSError.
     """
-    found = data_dir.stat()
-    if os.geteuid() != 0 or found.st_uid == 0:
+    status = data_dir.stat()
+    if os.geteuid() != 0 or status.st_uid == 0:
         yield
         return
     group = os.getegid()
-    os.setegid(found.st_gid)
+    os.setegid(status.st_gid)
     try:
-        os.seteuid(found.st_uid)
+        os.seteuid(status.st_uid)
         try:
             yield
         finally:

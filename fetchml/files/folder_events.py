@@ -189,7 +189,7 @@ def _why_no_instance_is_left() -> str:
     """Return the limit, the processes that hold most instances, and the remedy. Reads all of
     /proc."""
     limit = Path("/proc/sys", _INSTANCES.replace(".", "/")).read_text().strip()
-    held = Counter(
+    by_process = Counter(
         {
             pid: _instances_of(pid)
             for pid in processes.pids()
@@ -198,7 +198,7 @@ def _why_no_instance_is_left() -> str:
     )
     named = ", ".join(
         f"{processes.name(pid) or '?'} (process {pid}) {count}"
-        for pid, count in held.most_common(_MOST_NAMED)
+        for pid, count in by_process.most_common(_MOST_NAMED)
         if count
     )
     return (

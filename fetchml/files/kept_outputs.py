@@ -134,13 +134,13 @@ class _Keeping:
     def _leave_out_others(self, folder: int, kept: Collection[str]) -> None:
         """Remove everything in the folder but `kept`. A removal may hide another entry from a scan,
         so the folder is scanned until nothing more is found."""
-        found = True
-        while found:
-            found = False
+        any_removed = True
+        while any_removed:
+            any_removed = False
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name not in kept:
-                        found = True
+                        any_removed = True
                         self._leave_out(folder, entry.name)
 
     def _leave_out(self, folder: int, name: str) -> None:

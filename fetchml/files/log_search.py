@@ -148,9 +148,9 @@ def _matches(block: _Block, wanted: bytes, *, ignore_case: bool) -> Iterator[Mat
     data = block.data
     searched, wanted = (data.lower(), wanted.lower()) if ignore_case else (data, wanted)
     at = 0
-    while (found := searched.find(wanted, at)) >= 0:
-        line, shown = _shown(data, found, found + len(wanted), at)
-        yield Match(block.offset + found, block.offset + line, data[line:shown])
+    while (position := searched.find(wanted, at)) >= 0:
+        line, shown = _shown(data, position, position + len(wanted), at)
+        yield Match(block.offset + position, block.offset + line, data[line:shown])
         is_whole = data[shown : shown + 1] == b"\n"
         at = shown if is_whole else shown - len(wanted) + 1
 
@@ -164,18 +164,18 @@ def _matches_backward(block: _Block, wanted: bytes, *, ignore_case: bool) -> Ite
     searched, wanted = searched[::-1], wanted[::-1]
     at = len(data)
     while (back := searched.find(wanted, len(data) - at)) >= 0:
-        found = len(data) - back - len(wanted)
-        line, shown = _shown(data, found, found + len(wanted), 0)
-        yield Match(block.offset + found, block.offset + line, data[line:shown])
+        position = len(data) - back - len(wanted)
+        line, shown = _shown(data, position, position + len(wanted), 0)
+        yield Match(block.offset + position, block.offset + line, data[line:shown])
         at = line + len(wanted) - 1
 
 
-def _shown(data: bytes, found: int, end: int, least: int) -> tuple[int, int]:
-    """Return the start and the end of the line, or of its part, that a match from `found` to `end`
-    shows. It starts at `least` or later."""
-    line = max(data.rfind(b"\n", 0, found) + 1, least)
+def _shown(data: bytes, position: int, end: int, least: int) -> tuple[int, int]:
+    """Return the start and the end of the line, or of its part, that a match from `position` to
+    `end` shows. It starts at `least` or later."""
+    line = max(data.rfind(b"\n", 0, position) + 1, least)
     if end - line > TEXT_BYTES:
-        line = max(line, found - BEFORE_BYTES)
+        line = max(line, position - BEFORE_BYTES)
     line_break = data.find(b"\n", end, line + TEXT_BYTES)
     return line, line_break if line_break >= 0 else max(end, min(len(data), line + TEXT_BYTES))
 

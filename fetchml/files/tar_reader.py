@@ -92,7 +92,7 @@ def _member(header: tarfile.TarInfo, extended: dict[bytes, bytes]) -> Member:
 def _records(data: bytes) -> dict[bytes, bytes]:
     """Return the known fields of lines `LENGTH NAME=VALUE`; the length is that of the whole
     line."""
-    found: dict[bytes, bytes] = {}
+    records: dict[bytes, bytes] = {}
     at = 0
     while at < len(data) and data[at]:
         space = data.find(b" ", at, at + _MAX_DIGITS)
@@ -101,9 +101,9 @@ def _records(data: bytes) -> dict[bytes, bytes]:
             raise ValueError("invalid extended header")
         name, _, value = data[space + 1 : end - 1].partition(b"=")
         if name in _OVERRIDES or name.startswith(_SPARSE):
-            found[name] = value
+            records[name] = value
         at = end
-    return found
+    return records
 
 
 def _extended(source: Source, size: int) -> bytes:

@@ -153,15 +153,15 @@ def etag_of(status: os.stat_result) -> str:
 
 
 def _walk(root: Path, most: int) -> list[OutputFile]:
-    found: list[OutputFile] = []
+    outputs: list[OutputFile] = []
     left = MOST_PATH_BYTES
     for path, status in islice(untrusted.regular_files(root), most):
         modified_at = status.st_mtime_ns // 1_000_000
-        found.append(OutputFile(path, status.st_size, modified_at, etag_of(status)))
+        outputs.append(OutputFile(path, status.st_size, modified_at, etag_of(status)))
         left -= path_bytes(path)
         if left < 0:
             break
-    return found
+    return outputs
 
 
 def path_bytes(path: str) -> int:

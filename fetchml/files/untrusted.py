@@ -211,12 +211,12 @@ def _take(folder: int, name: str) -> int:
         fd = os.open(name, FOLDER, dir_fd=folder)
     except PermissionError:
         # Opened as a mere place, a folder needs no permission, and its mode can be changed.
-        place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+        folder_fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
         try:
-            os.chmod(f"/proc/self/fd/{place}", 0o700)  # noqa: PTH101 - a descriptor
-            fd = os.open(".", FOLDER, dir_fd=place)
+            os.chmod(f"/proc/self/fd/{folder_fd}", 0o700)  # noqa: PTH101 - a descriptor
+            fd = os.open(".", FOLDER, dir_fd=folder_fd)
         finally:
-            os.close(place)
+            os.close(folder_fd)
     try:
         status = os.fstat(fd)
         if status.st_uid != os.geteuid():

@@ -375,8 +375,8 @@ class JupyterServices:
             return spec if self._options.relay is None else jupyter.on_node(spec, ports)
         log.warning("%s", jupyter.UNISOLATED, extra={"service_id": record.id, "user": record.user})
         if self._options.relay is not None:
-            found = jupyter_on_nodes(self._options.command)
-            return jupyter.process_spec(record, *found, relay_ports=ports)
+            on_nodes = jupyter_on_nodes(self._options.command)
+            return jupyter.process_spec(record, *on_nodes, relay_ports=ports)
         return jupyter.process_spec(record, *find_jupyter(self._options.command))
 
     async def _claim_workspace(self, folder: str, who: Principal) -> None:

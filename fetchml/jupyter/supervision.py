@@ -103,10 +103,10 @@ class ServiceSupervisor:
         self.last_activity = self._clock()
         log.info("jupyter answers", extra=self._extra)
         while True:
-            await self._look(link)
+            await self._check(link)
             if self._idle.now:
                 break
-            pause = jupyter.next_look_ms(self._clock(), self._idle_ms, self._idle)
+            pause = jupyter.next_check_ms(self._clock(), self._idle_ms, self._idle)
             await asyncio.sleep(pause / 1000)
         reason = jupyter.describe_idle(self._idle_ms)
         log.warning("jupyter is stopped: %s", reason, extra=self._extra)
@@ -143,15 +143,15 @@ class ServiceSupervisor:
             log.debug("cannot reach jupyter: %s", error, extra=self._extra)
             return None
 
-    async def _look(self, link: JupyterLink) -> None:
+    async def _check(self, link: JupyterLink) -> None:
         """Update the activity and its consequences. A silent Jupyter leaves them as they are."""
         try:
-            found = await self._client.activity(link)
+            activity = await self._client.activity(link)
         except JupyterSilent as silent:
             log.debug("jupyter is silent: %s", silent, extra=self._extra)
             return
         now = self._clock()
-        last = now if found.busy else min(found.last or 0, now)
+        last = now if activity.busy else min(activity.last or 0, now)
         self.last_activity = last = max(self.last_activity or 0, last)
         idle = jupyter.idle(now, last, self._idle_ms, self._idle)
         if idle.stops_at is None:

@@ -215,10 +215,10 @@ class Workspaces:
 
         Raises WorkspaceRefused, PrepareError, OSError.
         """
-        known = self._records.get(folder)
-        wanted = await self._owners.of(known.user if known is not None and known.user else user)
+        record = self._records.get(folder)
+        wanted = await self._owners.of(record.user if record is not None and record.user else user)
         uid, gid = await self._in_thread(partial(make_folder, self._root, folder, wanted))
-        owner = (uid, gid) if self._owners.is_known(uid) else wanted
+        owner = (uid, gid) if self._owners.owns_files(uid) else wanted
         return self._root / folder, owner
 
     async def measure_all(self) -> None:
@@ -244,30 +244,34 @@ class Workspaces:
             return True
 
     async def _claim(self, folder: str, who: Principal) -> None:
-        known = self._records.get(folder)
+        record = self._records.get(folder)
         is_shared = jupyter.is_shared(folder, self._shared)
-        if known is not None and known.user and not (is_shared or permissions.may_end(who, known)):
+        if (
+            record is not None
+            and record.user
+            and not (is_shared or permissions.may_end(who, record))
+        ):
             raise WorkspaceRefused(
-                f"{folder!r} belongs to {known.user}. Name another one; every user may work in "
+                f"{folder!r} belongs to {record.user}. Name another one; every user may work in "
                 f"{' and '.join(self._shared) or 'none'} ([jupyter] shared)"
             )
         if fault := jupyter.folder_fault(folder, self._records.ids() - {folder}):
             raise WorkspaceRefused(f"can't be {folder!r}: {fault}")
-        if known is None and any(each.startswith(f"{folder}/") for each in self._shared):
+        if record is None and any(each.startswith(f"{folder}/") for each in self._shared):
             raise WorkspaceRefused(f"{folder!r} is the folder of workspaces that are shared")
         await self._in_thread(partial(require_possible, self._root, folder))
-        if known is None:
+        if record is None:
             if len(self._records) >= MAX_WORKSPACES:
                 raise TooManyWorkspaces(
                     f"Limit of {MAX_WORKSPACES} workspaces reached: use an existing one"
                 )
             # The record first: a container may get the folder as soon as it exists.
             await self._records.put(Workspace(folder, who.user))
-        elif not (known.user or is_shared or who.role is Role.ADMIN):
+        elif not (record.user or is_shared or who.role is Role.ADMIN):
             # An older release made it, and recorded no owner.
-            await self._records.put(replace(known, user=who.user))
-            self._usage.workspace_changed(known.user, known.used, NOTHING)
-            self._usage.workspace_changed(who.user, NOTHING, known.used)
+            await self._records.put(replace(record, user=who.user))
+            self._usage.workspace_changed(record.user, record.used, NOTHING)
+            self._usage.workspace_changed(who.user, NOTHING, record.used)
         try:
             await self.make(folder, who.user)
         except PrepareError as error:

@@ -134,11 +134,11 @@ class Notifications:
         counts = self.counts
         if not self.enabled:
             return [Finding("notifications", "turned off")]
-        told = f"{counts.pending} wait, {counts.dead} dead letters, {counts.dropped} dropped"
+        summary = f"{counts.pending} wait, {counts.dead} dead letters, {counts.dropped} dropped"
         fix = ""
         if counts.dead >= MANY_DEAD:
             fix = "See the errors (fetchml notifications ls --dead), and correct the addresses."
-        return [Finding("notifications", told, fix)]
+        return [Finding("notifications", summary, fix)]
 
     def page(
         self,
@@ -197,8 +197,8 @@ class Notifications:
     def secret(self, who: Principal, url: str | None) -> WebhookSecret:
         """Return the secret that signs the caller's webhooks to the URL's host."""
         self._require_user(who)
-        found = self._read(read_url, {} if url is None else {"url": url})
-        return WebhookSecret(self._users.secret(who.user, found), host_of(found))
+        target = self._read(read_url, {} if url is None else {"url": url})
+        return WebhookSecret(self._users.secret(who.user, target), host_of(target))
 
     async def replace_secrets(self, who: Principal) -> None:
         """Replace all secrets of the caller. For a day webhooks carry signatures by both."""

@@ -200,14 +200,14 @@ class Notices:
         most = self._outbox.limits.of_a_user
         if len(notices) <= most:
             return notices
-        counts, kept = Counter[str](), list[Notice]()
+        counts, accepted = Counter[str](), list[Notice]()
         for notice in reversed(notices):
             counts[notice.task.user] += 1
             if counts[notice.task.user] <= most:
-                kept.append(notice)
+                accepted.append(notice)
             elif any(self._wanted(notice)):
                 self._outbox.count_dropped(notice.task.user)
-        return kept[::-1]
+        return accepted[::-1]
 
     def _messages(self, now: int, notice: Notice) -> Iterator[Delivery]:
         task, body = notice.task, ""

@@ -99,9 +99,9 @@ def _left_over(own: Path) -> Iterator[Path]:
         return
     for folder in folders:
         with contextlib.suppress(OSError):
-            found = folder.lstat()
-            is_ours = found.st_uid == os.geteuid() and (folder / "fetchml").is_dir()
-            if is_ours and not folder.is_symlink() and not _in_use(folder, found.st_mtime):
+            status = folder.lstat()
+            is_ours = status.st_uid == os.geteuid() and (folder / "fetchml").is_dir()
+            if is_ours and not folder.is_symlink() and not _in_use(folder, status.st_mtime):
                 yield folder
 
 

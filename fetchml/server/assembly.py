@@ -69,13 +69,13 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     """Nothing runs yet on return: see `Lifecycle.start`. Raises OSError."""
     store, restored, private = outside.store, outside.restored, options.private
     # What is remembered.
-    known = await KnownExperiments.load(store, restored)
+    experiment_index = await KnownExperiments.load(store, restored)
     sweeps = await KnownSweeps.load(store, restored)
     clock = Clock(
         max(
             (
                 restored.last_created_at,
-                *(each.created_at for each in (*known.records, *sweeps.records)),
+                *(each.created_at for each in (*experiment_index.records, *sweeps.records)),
             )
         )
     )
@@ -119,7 +119,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     for listener in (
         index.committed,
         sweeps.counts.committed,
-        known.counts.committed,
+        experiment_index.counts.committed,
         counts.committed,
         log_changes,
         feed.committed,
@@ -137,11 +137,11 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         options.snapshots,
         audit=audit,
         usage=usage,
-        named=NamedSnapshots(state, known.records),
+        named=NamedSnapshots(state, experiment_index.records),
     )
     secrets = await UserSecrets.load(store, audit, clock=clock, data_dir=options.data_dir)
     experiments = Experiments(
-        known,
+        experiment_index,
         store,
         audit,
         clock=clock,

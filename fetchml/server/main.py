@@ -238,7 +238,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
         await stop_requested.wait()
         _after(DRAIN_SECONDS, _exit_in_time)
         log.info("shutting down; running tasks go on")
-        sd_notify.tell("STOPPING=1")
+        sd_notify.notify("STOPPING=1")
         await parts.lifecycle.drain()
         alive.cancel()
 

@@ -23,8 +23,8 @@ USER, TOKEN_FILE = "user", "token_file"
 def parameters_of(slurm: SlurmSettings) -> dict[str, dict[str, str]]:
     """Return the parameters of the jobs of each user."""
     return {
-        user: {name: value for name, value in given.items() if name not in (USER, TOKEN_FILE)}
-        for user, given in slurm.users.items()
+        user: {name: value for name, value in entries.items() if name not in (USER, TOKEN_FILE)}
+        for user, entries in slurm.users.items()
     }
 
 
@@ -32,13 +32,13 @@ def accounts_of(slurm: SlurmSettings) -> Accounts:
     """Raises CannotStart."""
     own = pwd.getpwuid(os.geteuid()).pw_name
     by_user = {}
-    for user, given in slurm.users.items():
-        if USER not in given:
-            if TOKEN_FILE in given:
+    for user, entries in slurm.users.items():
+        if USER not in entries:
+            if TOKEN_FILE in entries:
                 raise CannotStart(f"[slurm.users.{user}] token_file needs user, whose token it is")
             continue
         try:
-            by_user[user] = account.find(given[USER])
+            by_user[user] = account.find(entries[USER])
         except NoSuchAccount as error:
             raise CannotStart(
                 f"[slurm.users.{user}] user: {error}. Name an account that this host and all "
@@ -50,10 +50,10 @@ def accounts_of(slurm: SlurmSettings) -> Accounts:
                 "another account, or set [slurm] allow_root"
             )
     is_known = slurm.transport == "rest" or slurm.ssh is None
-    found = Accounts(by_user, own if is_known else "", refuses_others=slurm.unmapped == "refuse")
+    accounts = Accounts(by_user, own if is_known else "", refuses_others=slurm.unmapped == "refuse")
     if any(each.name != own for each in by_user.values()):
         _require_possible(slurm)
-    return found
+    return accounts
 
 
 def account_owners(slurm: SlurmSettings, own: Owner) -> FileOwners:
@@ -93,18 +93,18 @@ def _run_as(slurm: SlurmSettings, of: Account) -> RunAs:
 
 def tokens_of(slurm: SlurmSettings) -> dict[str, Tokens]:
     """Return the accounts' tokens for slurmrestd, by their names. Raises CannotStart."""
-    found = dict[str, Tokens]()
-    for of, given in _others(slurm):
-        file = given.get(TOKEN_FILE)
+    tokens = dict[str, Tokens]()
+    for of, entries in _others(slurm):
+        file = entries.get(TOKEN_FILE)
         if file is None and slurm.jwt_key is None:
             raise CannotStart(
                 f"[slurm] transport is rest: the account {of.name} needs a token_file in "
                 "[slurm.users], or the server [slurm] jwt_key"
             )
         key = slurm.jwt_key if file is None else None
-        if file is not None or of.name not in found:
-            found[of.name] = Tokens(of.name, None if file is None else Path(file), key)
-    return found
+        if file is not None or of.name not in tokens:
+            tokens[of.name] = Tokens(of.name, None if file is None else Path(file), key)
+    return tokens
 
 
 def _others(slurm: SlurmSettings) -> Iterator[tuple[Account, Mapping[str, str]]]:

@@ -68,8 +68,11 @@ def _parameters(slurm: SlurmSettings) -> Parameters:
     names = ("partition", "account", "qos", "constraint", "reservation")
     of_all = {name: value for name in names if (value := getattr(slurm, name))}
     of_users = parameters_of(slurm)
-    for where, given in (("", of_all), *((f"users.{user}", p) for user, p in of_users.items())):
-        if (fault := field_fault("slurm", dict(given))) is not None:
+    for where, parameters in (
+        ("", of_all),
+        *((f"users.{user}", p) for user, p in of_users.items()),
+    ):
+        if (fault := field_fault("slurm", dict(parameters))) is not None:
             raise CannotStart(f"[slurm{where and '.' + where}] {fault}")
     for entry in slurm.allow:
         if entry.partition("=")[0] not in rules.NAMES:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any
 
 RUN = 9
-LOOK_SECONDS = 2.0
+SAMPLE_SECONDS = 2.0
 LOOKS = 5
 """In the time of one record."""
 MOST_GPUS = 64
@@ -58,15 +58,15 @@ class Library:
 
     def devices(self) -> dict[int, Any]:
         """Return the GPUs by the number of their device file."""
-        count, found = ctypes.c_uint(), {}
+        count, devices = ctypes.c_uint(), {}
         self._call("nvmlDeviceGetCount_v2", ctypes.byref(count))
         for index in range(min(count.value, MOST_GPUS)):
             device, minor = ctypes.c_void_p(), ctypes.c_uint()
             if self._call("nvmlDeviceGetHandleByIndex_v2", index, ctypes.byref(device)) != 0:
                 continue
             if self._call("nvmlDeviceGetMinorNumber", device, ctypes.byref(minor)) == 0:
-                found[minor.value] = device
-        return found
+                devices[minor.value] = device
+        return devices
 
     def measure(self, device: Any) -> list[int | None]:
         """Return utilisation, used and total memory, temperature, power."""
@@ -119,7 +119,7 @@ def in_run_folder(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NOFOLLOW, 0o600, dir_fd=RUN)
 
 
-def look(nvml: Library, numbers: list[int], peaks: dict[int, int]) -> None:
+def sample(nvml: Library, numbers: list[int], peaks: dict[int, int]) -> None:
     """Raise the highest utilisation of each GPU."""
     devices = nvml.devices()
     for number in numbers[:MOST_GPUS]:
@@ -148,14 +148,14 @@ def main() -> int:
     except OSError:
         return 1
     peaks: dict[int, int] = {}
-    look(nvml, numbers, peaks)
+    sample(nvml, numbers, peaks)
     while numbers:
         with suppress(OSError):  # A full disk, or one that is away for a while.
             write(nvml, numbers, peaks)
             peaks.clear()
         for _ in range(LOOKS):
-            time.sleep(LOOK_SECONDS)
-            look(nvml, numbers, peaks)
+            time.sleep(SAMPLE_SECONDS)
+            sample(nvml, numbers, peaks)
     return 0
 
 

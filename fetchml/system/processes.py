@@ -87,11 +87,11 @@ def name(pid: int) -> str:
 
 
 @contextmanager
-def opened(found: Iterable[int], is_right: Callable[[int], bool]) -> Iterator[list[int]]:
-    """Yield descriptors of the processes among `found` for which `is_right` is true."""
+def opened(pids: Iterable[int], is_right: Callable[[int], bool]) -> Iterator[list[int]]:
+    """Yield descriptors of the processes among `pids` for which `is_right` is true."""
     pidfds = []
     try:
-        for pid in filter(is_right, found):
+        for pid in filter(is_right, pids):
             with suppress(ProcessLookupError):
                 pidfds.append(os.pidfd_open(pid))
                 # The pid may have been reused meanwhile; the descriptor can't be.

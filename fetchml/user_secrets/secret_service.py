@@ -98,8 +98,8 @@ class UserSecrets:
         """Return the secrets of a user by name, without their values. `user`: `None` for the
         caller; another user for admins."""
         owner = _owner(who, user)
-        found = [each.shown for each in self._records if each.user == owner]
-        return sorted(found, key=lambda each: each.name)
+        secrets = [each.shown for each in self._records if each.user == owner]
+        return sorted(secrets, key=lambda each: each.name)
 
     async def delete(self, who: Principal, name: str, user: str | None = None) -> None:
         """Remove a secret; durable on return. `user`: as for `list`."""

@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class CachedEnvironment(_message.Message):
+class KeptEnvironment(_message.Message):
     __slots__ = ("id", "user_id", "kind", "path", "snapshot_id", "image", "bytes", "files", "tasks", "created_at", "last_used_at")
     ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -52,9 +52,9 @@ class ListEnvironmentsResponse(_message.Message):
     __slots__ = ("environments", "total")
     ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
-    environments: _containers.RepeatedCompositeFieldContainer[CachedEnvironment]
+    environments: _containers.RepeatedCompositeFieldContainer[KeptEnvironment]
     total: int
-    def __init__(self, environments: _Optional[_Iterable[_Union[CachedEnvironment, _Mapping]]] = ..., total: _Optional[int] = ...) -> None: ...
+    def __init__(self, environments: _Optional[_Iterable[_Union[KeptEnvironment, _Mapping]]] = ..., total: _Optional[int] = ...) -> None: ...
 
 class DeleteEnvironmentRequest(_message.Message):
     __slots__ = ("environment_id",)

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from fetchml.cli.environment_commands import environment_table
 from fetchml.cli.tables import fitted, table
-from fetchml.v1.environment_pb2 import CachedEnvironment
+from fetchml.v1.environment_pb2 import KeptEnvironment
 from testbed.gpu.stand_in import GpuBox, gpu
 from tests.support.cli_server import Server
 from tests.support.terminal import OnTerminal, run_on_terminal
@@ -123,7 +123,7 @@ def test_cells_are_cut_before_columns_are_left_out() -> None:
 
 def test_environments_of_long_names_have_their_user_and_use() -> None:
     """A long path or image is cut; it takes no other column's place."""
-    kept = CachedEnvironment(
+    kept = KeptEnvironment(
         id="05e7faabfc4e" * 4,
         user_id="ada",
         kind="project",

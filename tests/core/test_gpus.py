@@ -327,7 +327,7 @@ def test_remembered_lost_gpus_are_bounded() -> None:
     box = Box(gpus=0)
     for number in range(1000):
         box.see(Gpu(f"MIG-{number}"))
-    assert len(box.state.gpus.known) < 100
+    assert len(box.state.gpus.inventory) < 100
 
 
 def test_plain_slots_have_different_names() -> None:

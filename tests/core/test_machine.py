@@ -222,7 +222,7 @@ class CoreMachine(RuleBasedStateMachine):
         rest = [gpu for gpu in self.inventory if gpu.position != position]
         begun = self.begin(GpusSeen(self.now, rest))
         if not self.limits.capacity.gpu:
-            assert self.state.gpus.known[GPUS[position].uuid].lost
+            assert self.state.gpus.inventory[GPUS[position].uuid].lost
         return multiple(*begun)
 
     @rule(target=attempts, data=st.data(), fault=st.sampled_from([None, None, BUSY]))

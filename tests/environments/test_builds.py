@@ -243,7 +243,7 @@ async def test_attempt_that_leaves_at_the_end_holds_nothing(
     await soon(staying)
     await bench.environments.release(stays)
     [record] = bench.cache.records()
-    assert record.id not in bench.cache.held()
+    assert record.id not in bench.cache.use_counts()
 
 
 async def test_leftovers_are_removed_once_earlier_builds_have_ended(bench: Bench) -> None:

@@ -168,7 +168,7 @@ def check_joined(state: State, before: Mapping[str, Sequence[str]]) -> None:
             continue
         peaks = [packing.peak(state.tasks[task_id]) for task_id in holders]
         assert None not in peaks, f"{uuid}: one of {holders} is not known"
-        most = state.gpus.known[uuid].memory_mb * (100 - packing.rule.margin_percent) // 100
+        most = state.gpus.inventory[uuid].memory_mb * (100 - packing.rule.margin_percent) // 100
         assert sum(peak or 0 for peak in peaks) <= most, f"{uuid}: {peaks} in {most} MiB"
 
 

@@ -102,9 +102,9 @@ def offered(info: Mapping[str, Any]) -> GpuOffer:
     if folders:
         described = {device.name: device for device in _described(map(Path, folders))}
         # Newer engines report the devices that they found.
-        for found in info.get("DiscoveredDevices") or []:
-            name = str(found.get("ID", ""))
-            if found.get("Source") == "cdi" and name.startswith(_VENDOR):
+        for discovered in info.get("DiscoveredDevices") or []:
+            name = str(discovered.get("ID", ""))
+            if discovered.get("Source") == "cdi" and name.startswith(_VENDOR):
                 described.setdefault(name, CdiDevice(name))
         cdi = tuple(described.values())
     return GpuOffer(cdi, runtime="nvidia" in (info.get("Runtimes") or {}))

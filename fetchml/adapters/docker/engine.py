@@ -57,19 +57,19 @@ class DockerEngine:
         answered = asyncio.Event()
         self._last_reported: tuple[bool, str] | None = None
 
-        def tell(available: bool, sentence: str) -> None:
+        def report(available: bool, sentence: str) -> None:
             answered.set()
             if self._last_reported != (available, sentence):
                 self._last_reported = (available, sentence)
                 on_available(available, sentence)
 
-        self._report = tell
+        self._report = report
         self._following = asyncio.create_task(self._follow())
         try:
             async with asyncio.timeout(_FIRST_ANSWER_SECONDS):
                 await answered.wait()
         except TimeoutError:
-            tell(False, "No response from the Docker engine yet")
+            report(False, "No response from the Docker engine yet")
 
     @property
     def is_available(self) -> bool:

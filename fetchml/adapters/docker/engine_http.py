@@ -149,9 +149,9 @@ class EngineHttp:
 
         Raises EngineUnavailable, EngineRefused.
         """
-        found = await self.ask("GET", "/version")
-        self._base = f"{self._address.base}/v{found['ApiVersion']}"
-        return str(found["Version"])
+        version = await self.ask("GET", "/version")
+        self._base = f"{self._address.base}/v{version['ApiVersion']}"
+        return str(version["Version"])
 
     async def ask(
         self,
@@ -170,10 +170,10 @@ class EngineHttp:
         """Return at most `limit` bytes of an answer that is not JSON. Raises EngineUnavailable,
         EngineRefused."""
         async with self._reply("GET", path, params=query) as reply:
-            found = bytearray()
-            while len(found) < limit and (more := await reply.content.read(limit - len(found))):
-                found += more
-            return bytes(found)
+            content = bytearray()
+            while len(content) < limit and (more := await reply.content.read(limit - len(content))):
+                content += more
+            return bytes(content)
 
     @asynccontextmanager
     async def events(

@@ -108,8 +108,10 @@ class DockerEnvironmentBuilder:
         """Remove containers of builds that are not under way. Once the engine has answered."""
         filters = json.dumps({"label": [f"{BUILD_LABEL}={instance_id}"]})
         query = {"all": "1", "filters": filters}
-        found = await self._engine.insist(lambda http: http.ask("GET", "/containers/json", query))
-        for each in found:
+        containers = await self._engine.insist(
+            lambda http: http.ask("GET", "/containers/json", query)
+        )
+        for each in containers:
             name = str(each["Names"][0]).lstrip("/")
             if name not in self._running:
                 await self._engine.insist(partial(remove, name=name))
@@ -120,7 +122,7 @@ class DockerEnvironmentBuilder:
         while True:
             await self._available(progress)
             try:
-                found = await self._engine.call(lambda http: http.ask("GET", path))
+                image_info = await self._engine.call(lambda http: http.ask("GET", path))
             except EngineUnavailable:
                 await asyncio.sleep(_RETRY_SECONDS)
             except EngineRefused as error:
@@ -129,7 +131,7 @@ class DockerEnvironmentBuilder:
                     raise PrepareError(message, permanent=False) from error
                 await self._provide_image(image, progress)
             else:
-                return _platform(found)
+                return _platform(image_info)
 
     async def build(self, build: Build, progress: Callable[[str], None]) -> None:
         name = f"fetchml-build-{build.name}"
@@ -231,8 +233,8 @@ class DockerEnvironmentBuilder:
     async def _output(self, name: str, lines: int) -> bytes:
         query = {"stdout": "1", "stderr": "1", "tail": str(lines)}
         path = f"/containers/{name}/logs"
-        found = await self._engine.call(lambda http: http.read(path, query, 4 * MAX_OUTPUT_BYTES))
-        return _without_frames(found)[-MAX_OUTPUT_BYTES:]
+        output = await self._engine.call(lambda http: http.read(path, query, 4 * MAX_OUTPUT_BYTES))
+        return _without_frames(output)[-MAX_OUTPUT_BYTES:]
 
     def _config(self, build: Build, uv: Path) -> Mapping[str, Any]:
         targets = {
@@ -293,10 +295,12 @@ class DockerEnvironmentBuilder:
         }
 
 
-def _platform(found: Mapping[str, Any]) -> Platform:
-    config = found.get("Config") or {}
+def _platform(image_info: Mapping[str, Any]) -> Platform:
+    config = image_info.get("Config") or {}
     path = next((line[5:] for line in config.get("Env") or () if line.startswith("PATH=")), _PATH)
-    return Platform(f"{found.get('Os')}/{found.get('Architecture')} {found['Id']}", path or _PATH)
+    return Platform(
+        f"{image_info.get('Os')}/{image_info.get('Architecture')} {image_info['Id']}", path or _PATH
+    )
 
 
 def _without_frames(stream: bytes) -> bytes:

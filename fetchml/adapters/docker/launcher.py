@@ -228,8 +228,8 @@ class DockerLauncher:
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
         label = f"{INSTANCE_LABEL}={self._instance_id}"
-        found = await self._engine.insist(partial(list_attempts, label=label))
-        for container_id, attempt in found:
+        containers = await self._engine.insist(partial(list_attempts, label=label))
+        for container_id, attempt in containers:
             if attempt in live:
                 self._attempts[container_id] = attempt
             else:

@@ -91,8 +91,8 @@ class TaskNetwork:
                     f"it cannot create the network of the tasks ({error}). Remove networks that "
                     "are not in use (docker network prune), or set [tasks] network to another one",
                 ) from error
-            found: dict[str, Any] = await http.ask("GET", f"/networks/{self.name}")
-            if (found.get("Options") or {}).get(_ICC) != "false":
+            network: dict[str, Any] = await http.ask("GET", f"/networks/{self.name}")
+            if (network.get("Options") or {}).get(_ICC) != "false":
                 raise EngineRefused(
                     error.status,
                     f"its network {self.name} lets containers reach each other: remove it "
@@ -100,10 +100,10 @@ class TaskNetwork:
                 ) from error
 
     async def _set_rules(self, http: EngineHttp) -> None:
-        found: dict[str, Any] = await http.ask("GET", f"/networks/{self.name}")
+        network: dict[str, Any] = await http.ask("GET", f"/networks/{self.name}")
         closed = not self._allow_metadata
         try:
-            await asyncio.to_thread(set_rules, interface_of(found), closed=closed)
+            await asyncio.to_thread(set_rules, interface_of(network), closed=closed)
         except RulesRefused as error:
             if closed:
                 _log.warning(

@@ -243,8 +243,8 @@ class Maintenance:
             self._cursor.execute(sql.PRUNE_IDEMPOTENCY, [oldest])
             [(entries,)] = self._cursor.execute(sql.COUNT_AUDIT).fetchall()
             if entries > self._audit_rows:
-                kept = self._audit_rows // SECURITY_PART
-                self._cursor.execute(sql.PRUNE_AUDIT, [entries - self._audit_rows, kept])
+                security_rows = self._audit_rows // SECURITY_PART
+                self._cursor.execute(sql.PRUNE_AUDIT, [entries - self._audit_rows, security_rows])
             self._commit()
             self.usage.prune()
             self._has_old_rows = self._keep_ms > 0

@@ -127,9 +127,9 @@ def _cut_torn_wal(wal: Path, damage: str) -> None:
             f"{wal.parent} from a backup; or keep a copy of {wal.name} and discard everything "
             f"written after that byte: truncate -s {start} {wal}. Nothing was changed"
         )
-    kept = wal.with_name(f"{wal.name}.torn-{wal.stat().st_mtime_ns}")
-    shutil.copyfile(wal, kept)
-    kept.chmod(0o600)
+    copy = wal.with_name(f"{wal.name}.torn-{wal.stat().st_mtime_ns}")
+    shutil.copyfile(wal, copy)
+    copy.chmod(0o600)
     with wal.open("r+b") as file:
         file.truncate(start)
         os.fsync(file.fileno())
@@ -137,7 +137,7 @@ def _cut_torn_wal(wal: Path, damage: str) -> None:
     log.warning(
         "the write-ahead log ended in a torn write (power loss?), which was cut off; it was "
         "never acknowledged",
-        extra={"byte": start, "kept": str(kept)},
+        extra={"byte": start, "kept": str(copy)},
     )
 
 
@@ -150,18 +150,18 @@ def _put_header_back(files: DatabaseFiles, damage: str) -> None:
     left to people.
     """
     with files.database.open("rb") as file:
-        found = file.read(HEADER_BYTES)
+        header = file.read(HEADER_BYTES)
     copy = files.header_copy.read_bytes() if files.header_copy.exists() else b""
     blocks = range(0, HEADER_BYTES, HEADER_BLOCK)
     damaged = [
         start
         for start in blocks
-        if found[start : start + HEADER_BLOCK] != copy[start : start + HEADER_BLOCK]
+        if header[start : start + HEADER_BLOCK] != copy[start : start + HEADER_BLOCK]
     ]
     if len(copy) != HEADER_BYTES or len(damaged) != 1:
         raise _beyond_repair(files.database, damage)
     kept = files.database.with_name(f"header.torn-{files.database.stat().st_mtime_ns}")
-    write_durably(kept, found)
+    write_durably(kept, header)
     with files.database.open("r+b") as file:
         file.write(copy)
         file.flush()

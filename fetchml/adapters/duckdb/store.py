@@ -225,13 +225,13 @@ class DuckDBStore:
             found_in_tail = cursor.execute(sql.FIND_IDEMPOTENT_IN_TAIL, tail).fetchall()
             folded = cursor.execute(sql.FIND_IDEMPOTENT, [user, keys]).fetchall()
             oldest = self._now_ms() - idempotency.KEPT_MS
-            found = dict[str, IdempotentCreate]()
+            creates = dict[str, IdempotentCreate]()
             for key, *create in found_in_tail + folded:
                 each = IdempotentCreate(*create)
                 # The tail may have a change of an old task with this key: the newest create wins.
-                if each.at >= oldest and (key not in found or each.at > found[key].at):
-                    found[key] = each
-            return found
+                if each.at >= oldest and (key not in creates or each.at > creates[key].at):
+                    creates[key] = each
+            return creates
 
         return await self._readers.read(read)
 

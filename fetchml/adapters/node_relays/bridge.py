@@ -13,7 +13,7 @@ from fetchml.system.pacing import Pace
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 PIECE_BYTES = 32 << 10
 HEAD_BYTES = 5
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """Between two looks whether the other end of a socket, which sends no more, still reads."""
 
 
@@ -97,4 +97,4 @@ async def _until_closed(ours: socket.socket) -> None:
     state = select.poll()
     state.register(ours, 0)
     while not state.poll(0):  # noqa: ASYNC110 - nothing else shows it
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)

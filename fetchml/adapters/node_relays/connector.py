@@ -61,12 +61,12 @@ async def connector_to(address: str, port: int, tls: ssl.SSLContext | None) -> R
     """`address`: host name or IP address of the node. Raises OSError."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            found = await asyncio.get_running_loop().getaddrinfo(
+            resolved = await asyncio.get_running_loop().getaddrinfo(
                 address, port, type=socket.SOCK_STREAM
             )
     except UnicodeError:
         raise OSError(f"invalid address of the node: {address[:100]!r} (NodeAddr)") from None
-    family, _, _, _, numeric = found[0]
+    family, _, _, _, numeric = resolved[0]
     return RelayConnector(family, numeric, tls)
 
 
@@ -88,10 +88,10 @@ def read_record(run_folder: Path, name: str) -> Mapping[str, str]:
     finally:
         os.close(folder)
     *lines, end = record.decode(errors="replace").split("\n")
-    found = {key: value for key, _, value in (line.partition("=") for line in lines)}
-    if end or len(record) == _RECORD_BYTES or len(found) < len(lines):
+    fields = {key: value for key, _, value in (line.partition("=") for line in lines)}
+    if end or len(record) == _RECORD_BYTES or len(fields) < len(lines):
         raise corrupt_record()
-    return found
+    return fields
 
 
 def port_in(record: Mapping[str, str]) -> int:

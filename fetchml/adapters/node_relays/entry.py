@@ -39,7 +39,7 @@ START_SECONDS = 25.0
 the server's signal on."""
 ADDRESS_SECONDS = 10.0
 """Longest wait for the node of an attempt."""
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 """Between two looks for the relay's record, or the node."""
 _NOBODY = "fetchml"
 """The name that goes into a handshake, where something must."""
@@ -158,7 +158,7 @@ class NodeEntries:
                     address = self._nodes.address_of(run.task_id, run.attempt)
                     if address is not None:
                         return address
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(POLL_SECONDS)
         raise EnterError("its node is unknown: try again later")
 
     def _certificate(self, run: LaunchSpec) -> PinnedCertificate:
@@ -206,12 +206,12 @@ class NodeEntries:
         with suppress(TimeoutError):
             async with asyncio.timeout(START_SECONDS):
                 while record.get("mark") != mark:
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(POLL_SECONDS)
                     with suppress(OSError):
                         record = await self._disk(partial(read_record, folder.run, RECORD))
         if "error" in record:
-            said = "".join(c for c in record["error"] if c.isprintable())
-            raise EnterError(f"cannot start the relay on the node: {said[:_SHOWN]}")
+            message = "".join(c for c in record["error"] if c.isprintable())
+            raise EnterError(f"cannot start the relay on the node: {message[:_SHOWN]}")
         if record.get("mark") == mark:
             return
         if "port" in record:  # A relay runs, so that the shim has started no other one.

@@ -65,21 +65,21 @@ class NvmlInventory:
     async def check(
         self, uuids: Sequence[str], holders: Collection[str] = ()
     ) -> Mapping[str, Obstacle | None]:
-        found: dict[str, Obstacle | None] = {}
+        obstacles: dict[str, Obstacle | None] = {}
         left, pause = list(uuids), _CHECK_PAUSE_SECONDS
         give_up = self._loop.time() + _CHECK_SECONDS
         while True:
             faults = self._check_thread.call(self._reader.faults, left, holders)
             done, _ = await asyncio.wait([faults], timeout=self._silent)
-            found |= _check_result(faults, left)
-            left = [uuid for uuid, reason in found.items() if reason]
+            obstacles |= _check_result(faults, left)
+            left = [uuid for uuid, reason in obstacles.items() if reason]
             if not done or not left or self._loop.time() > give_up:
                 break
             await asyncio.sleep(pause)
             pause *= 2
         if left:
             self._wake.set()
-        return found
+        return obstacles
 
     def forgive(self, uuid: str) -> None:
         self._reader.forgive(uuid)

@@ -119,7 +119,7 @@ class NvmlSession:
             count = pynvml.nvmlDeviceGetCount()
         except pynvml.NVMLError as error:
             raise SessionEnded(str(error)) from error
-        found: list[Device] = []
+        devices: list[Device] = []
         notes: list[str] = []
         nameless = 0
         for index in range(count):
@@ -132,13 +132,13 @@ class NvmlSession:
                 continue
             self._subscribe_to(gpu)
             parts = self._allocatable(gpu)
-            found += parts
+            devices += parts
             if not parts:
                 notes.append(
                     f"MIG is on for {gpu.name} ({gpu.uuid}), but it has no MIG devices: make some "
                     "with nvidia-smi mig, or turn MIG off"
                 )
-        return DeviceScan(found, notes, nameless)
+        return DeviceScan(devices, notes, nameless)
 
     def read(self, device: Device, owner_of: OwnerOf) -> GpuReading:
         """Read a device. Raises SessionEnded."""
@@ -180,7 +180,7 @@ class NvmlSession:
             # counted yet, which is harmless; the other way round it would look like a leak.
             used = _used_mb(device.handle)
             graphics = _optional(pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, device.handle)
-            found = _processes(device.handle)
+            processes = _processes(device.handle)
             action = _recovery_action(whole.handle)
         except pynvml.NVMLError as error:
             return _failed(reading, error)
@@ -188,7 +188,9 @@ class NvmlSession:
             reading,
             used_mb=used,
             graphics_mb=sum((p.usedGpuMemory or 0) >> 20 for p in graphics or ()),
-            processes=tuple(_process(pid, size, owner_of) for pid, size in sorted(found.items())),
+            processes=tuple(
+                _process(pid, size, owner_of) for pid, size in sorted(processes.items())
+            ),
             recovery_action=action,
             lost=None,
             trouble=None,
@@ -198,8 +200,8 @@ class NvmlSession:
         """Return the GPU with an index; `None` if it is lost. Raises SessionEnded, NVMLError."""
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            known = self._known.get(_address(handle))
-            self._last[index] = known or _describe(index, handle)
+            gpu = self._known.get(_address(handle))
+            self._last[index] = gpu or _describe(index, handle)
         except pynvml.NVMLError as error:
             if error.value in _SESSION_ENDED:
                 raise SessionEnded(str(error)) from error
@@ -299,12 +301,12 @@ def _used_mb(handle: Any) -> int:
 def _processes(handle: Any) -> dict[int, int | None]:
     """Return the memory in bytes by process id."""
     try:
-        found = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
+        processes = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
     except pynvml.NVMLError as error:
         if error.value in (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND):
             return {}
         raise
-    return {process.pid: process.usedGpuMemory for process in found}
+    return {process.pid: process.usedGpuMemory for process in processes}
 
 
 def _process(pid: int, size: int | None, owner_of: OwnerOf) -> GpuProcess:
@@ -375,11 +377,11 @@ def task_utilisation(
         samples = pynvml.nvmlDeviceGetProcessUtilization(handle, since)
     except pynvml.NVMLError as error:
         return ({} if error.value in _NOT_USED else None), since
-    found: dict[str, int] = {}
+    by_task: dict[str, int] = {}
     for each in samples:
         if each.timeStamp <= since:
             continue
         owner = owner_of(each.pid) or UNOWNED
         percent = max(each.smUtil, each.memUtil, each.encUtil, each.decUtil)
-        found[owner] = max(found.get(owner, 0), min(percent, 100))
-    return found, max([since, *(each.timeStamp for each in samples)])
+        by_task[owner] = max(by_task.get(owner, 0), min(percent, 100))
+    return by_task, max([since, *(each.timeStamp for each in samples)])

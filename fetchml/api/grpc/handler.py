@@ -81,8 +81,8 @@ class RpcHandler(grpc.GenericRpcHandler):
         method = handler_call_details.method
         wrapped = self._wrapped.get(method)
         if wrapped is None:
-            found = (service.service(handler_call_details) for service in self._services)
-            handler = next(filter(None, found), None)
+            handlers = (service.service(handler_call_details) for service in self._services)
+            handler = next(filter(None, handlers), None)
             if handler is None:
                 return None
             # Only known methods are stored, so names that clients invent do not fill memory.

@@ -99,11 +99,11 @@ class MessageSlots:
         Raises BadRequest with the message `late` after `seconds`, MessageTooSlow if the slot is
         needed by another call, and TooManyStreams if too many calls of the caller wait for a slot.
         """
-        held = self._held.get(caller, 0)
-        if held >= self._most_by_caller or len(self._slots) + self._given >= self._most:
+        in_use = self._held.get(caller, 0)
+        if in_use >= self._most_by_caller or len(self._slots) + self._given >= self._most:
             await self._wait_for_slot(caller, seconds, late)
         else:
-            self._held[caller] = held + 1
+            self._held[caller] = in_use + 1
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None  # noqa: S101  # grpc.aio serves every call in a task.
@@ -174,14 +174,14 @@ class MessageSlots:
         if len(self._slots) + self._given >= self._most:
             return
         for caller, waiting in self._waiting.items():
-            held = self._held.get(caller, 0)
-            if held >= self._most_by_caller:
+            in_use = self._held.get(caller, 0)
+            if in_use >= self._most_by_caller:
                 continue
             while waiting:
                 granted = waiting.popleft()
                 if not granted.done():
                     granted.set_result(None)
-                    self._held[caller] = held + 1
+                    self._held[caller] = in_use + 1
                     self._given += 1
                     self._waiting.move_to_end(caller)
                     return
@@ -197,16 +197,16 @@ class MessageSlots:
         if len(self._slots) + self._given < self._most:
             return
         wanted = sum(map(len, self._waiting.values()))
-        held = Counter(
+        in_use = Counter(
             slot.caller for task, slot in self._slots.items() if task not in self._evicted
         )
         for task, slot in self._slots.items():
             if wanted <= 0:
                 return
             slow = task not in self._evicted and slot.since + self._least_seconds <= now
-            if slow and held[slot.caller] >= max(held.values()):
+            if slow and in_use[slot.caller] >= max(in_use.values()):
                 self._evict(task, MessageTooSlow())
-                held[slot.caller] -= 1
+                in_use[slot.caller] -= 1
                 wanted -= 1
 
 

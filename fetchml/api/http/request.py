@@ -242,9 +242,9 @@ class RestRequest:
         body = error_body(error, self.trace_id)
         return web.Response(body=body, status=status_of(error), headers=headers)
 
-    def headers(self, given: Mapping[str, str]) -> CIMultiDict[str]:
+    def headers(self, extra: Mapping[str, str]) -> CIMultiDict[str]:
         """Return the headers of a reply that is not JSON."""
-        headers = CIMultiDict(given)
+        headers = CIMultiDict(extra)
         headers["Server"] = SERVER
         if self._limit is not None:
             headers.update(limit_headers(self._limit))

@@ -69,8 +69,8 @@ class Router:
 
     def routes(self) -> list[Route]:
         tables = [*self._exact.values(), *self._patterns.values()]
-        known = [route for methods in tables for route in methods.values()]
-        return [*known, self._options, self._not_allowed, self._not_found]
+        routes = [route for methods in tables for route in methods.values()]
+        return [*routes, self._options, self._not_allowed, self._not_found]
 
     def is_error(self, route: Route) -> bool:
         """Return whether the route only reports an unknown path or a wrong method."""

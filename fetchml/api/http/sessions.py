@@ -87,10 +87,10 @@ def session_cookie(server_address: ServerAddress, token: str, seconds: int) -> s
 def cookies_of(request: web.BaseRequest, server_address: ServerAddress | None) -> list[str]:
     """Return the values of all session cookies that were sent for this place. Their number is
     limited by the size of a request's head."""
-    given = ";".join(request.headers.getall("Cookie", ()))
-    if server_address is None or not given:
+    header = ";".join(request.headers.getall("Cookie", ()))
+    if server_address is None or not header:
         return []
-    pairs = (part.strip().partition("=") for part in given.split(";"))
+    pairs = (part.strip().partition("=") for part in header.split(";"))
     name = cookie_name(server_address)
     return [value for each, _, value in pairs if each == name]
 

@@ -262,8 +262,8 @@ class JupyterProxy:
             if visit.shares_origin and may_be_document(answer.status, headers):
                 # From the browser's cache it could run beside a session that begins later.
                 headers["Cache-Control"] = "no-store"
-            given = answer.headers.getall("Set-Cookie", [])
-            cookie = visitor_cookie(http, target, visit.policy, answer.status, given)
+            cookies = answer.headers.getall("Set-Cookie", [])
+            cookie = visitor_cookie(http, target, visit.policy, answer.status, cookies)
             if cookie is not None:
                 secure = "; Secure" if self._origins.are_encrypted else ""
                 headers.add("Set-Cookie", cookie + secure)

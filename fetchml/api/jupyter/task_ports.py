@@ -127,10 +127,10 @@ class TaskPorts:
         RateLimited."""
         name, headers = self._cookie(request), request.http.headers
         for each, value in cookies(headers):
-            found = self._admission.port_visits.find(value, at) if each == name else None
-            if found is not None:
+            visit = self._admission.port_visits.find(value, at) if each == name else None
+            if visit is not None:
                 self._require_own(request)
-                key, session = found
+                key, session = visit
                 return Principal(key.name, key.role, key.id, request.address), session
         self._admission.count_refusal(None, request.address)
         raise Unauthorized(

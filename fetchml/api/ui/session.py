@@ -175,10 +175,10 @@ class SessionOperations:
 
 def _secret_in(body: dict[str, object]) -> tuple[str, str]:
     """Return whether it is a `key` or a `code`, and its text. Raises ValidationFailed."""
-    given = [name for name in ("key", "code") if name in body]
-    if len(given) != 1:
+    present = [name for name in ("key", "code") if name in body]
+    if len(present) != 1:
         raise ValidationFailed([FieldViolation("body", "must have either key or code")])
-    return given[0], _text(body, given[0], MAX_SECRET_CHARACTERS)
+    return present[0], _text(body, present[0], MAX_SECRET_CHARACTERS)
 
 
 def _text(body: dict[str, object], name: str, most: int) -> str:

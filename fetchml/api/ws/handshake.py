@@ -154,8 +154,8 @@ def key_of(request: web.BaseRequest, protocols: list[str]) -> str | None:
 
 def _named(protocols: list[str], prefix: str) -> str | None:
     """Return what follows the prefix in the first protocol that has it."""
-    found = next((name for name in protocols if name.startswith(prefix)), None)
-    return found.removeprefix(prefix) if found else None
+    match = next((name for name in protocols if name.startswith(prefix)), None)
+    return match.removeprefix(prefix) if match else None
 
 
 def _receive_in_small_pieces(request: web.BaseRequest) -> None:

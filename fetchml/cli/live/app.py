@@ -318,9 +318,9 @@ class TopApp(App[CallError | None]):
             why = await self._client.explain(task_id)
         except CallError:
             return
-        place = f"number {why.position} in the queue: " if why.position > 1 else ""
+        position = f"number {why.position} in the queue: " if why.position > 1 else ""
         if task_id == self._selected:
-            self._why = f"{place}{why.reason}"
+            self._why = f"{position}{why.reason}"
             self._stale = True
 
     @work(group="log", exclusive=True)

@@ -91,7 +91,7 @@ class BlockedTasks:
         """Let a task wait for the tasks and sweeps that it names, as far as it has to. `ended`: the
         outcomes of the tasks that have ended."""
         conditions: dict[str, Dependency] = {}
-        held: list[Dependency] = []
+        open_conditions: list[Dependency] = []
         broken: list[Dependency] = []
         for each in task.spec.after or ():
             if not each.task_id:
@@ -102,14 +102,14 @@ class BlockedTasks:
                 outcome = ended.get(each.task_id)
                 decided = outcome is not None and holds(each.condition, outcome)
             if decided:
-                held.append(each)
+                open_conditions.append(each)
                 continue
             conditions[each.target] = each
             if decided is False:
                 broken.append(each)
         if conditions:
             self._open[task.id] = conditions
-            for each in held:
+            for each in open_conditions:
                 self._keep(task.id, each)
         for target, each in conditions.items():
             self._waiting_for.setdefault((target, each.condition), {})[task.id] = None
@@ -126,9 +126,9 @@ class BlockedTasks:
                 if not waiting:
                     del self._waiting_for[key]
         for each in task.spec.after or ():
-            if (kept := self._held.get(each.target)) is not None:
-                kept.pop(task.id, None)
-                if not kept:
+            if (blocked := self._held.get(each.target)) is not None:
+                blocked.pop(task.id, None)
+                if not blocked:
                     del self._held[each.target]
 
     def open_conditions(self, task_id: str) -> list[Dependency]:

@@ -114,14 +114,14 @@ class Quiet(NamedTuple):
 
 
 def busiest(
-    task: Task, found: Mapping[str, Utilisation], holders: Mapping[str, Iterable[str]]
+    task: Task, utilisation: Mapping[str, Utilisation], holders: Mapping[str, Iterable[str]]
 ) -> int | None:
     """Return the highest use of the task's GPUs by it, in percent; `None` if one of them was not
     read. On a GPU that it shares, all use counts as its own unless the driver reports it by
     process. `holders`: the tasks on each GPU."""
     most = 0
     for uuid in task.gpu_uuids:
-        use = found.get(uuid)
+        use = utilisation.get(uuid)
         if use is None:
             return None
         is_shared = any(other != task.id for other in holders.get(uuid, ()))
@@ -148,7 +148,7 @@ class Placement(StrEnum):
 @dataclass(slots=True)
 class GpuPool:
     slots_per_gpu: int = 1
-    known: dict[str, Gpu] = field(default_factory=dict)
+    inventory: dict[str, Gpu] = field(default_factory=dict)
     """By UUID, lost ones included."""
     holders: dict[str, list[str]] = field(default_factory=dict)
     """Ids of tasks by UUID; no list is empty."""
@@ -157,59 +157,59 @@ class GpuPool:
     """Findings of the check of a GPU after a task, by UUID."""
     drained: dict[str, str] = field(default_factory=dict)
     """The user or rule that drained each GPU, by UUID."""
-    is_known: bool = False
+    is_reported: bool = False
     """Whether the inventory has been seen. Before, no request for GPUs counts as impossible."""
 
     def copy(self) -> "GpuPool":
         return GpuPool(
             self.slots_per_gpu,
-            dict(self.known),
+            dict(self.inventory),
             {uuid: list(holders) for uuid, holders in self.holders.items()},
             set(self.settling),
             dict(self.faults),
             dict(self.drained),
-            self.is_known,
+            self.is_reported,
         )
 
     def see(self, gpus: Iterable[Gpu]) -> None:
         """Take over the whole inventory as it is now. A GPU that is no longer in it is lost. A
         fault that a check found is cleared if the inventory shows the GPU unblocked."""
         seen = {gpu.uuid: gpu for gpu in gpus}
-        held = {uuid: Gpu(uuid, position=len(seen)) for uuid in self.holders}
-        for uuid, gpu in {**held, **self.known}.items():
+        holding = {uuid: Gpu(uuid, position=len(seen)) for uuid in self.holders}
+        for uuid, gpu in {**holding, **self.inventory}.items():
             if uuid not in seen and not is_plain(uuid):
                 seen[uuid] = gpu if gpu.lost else replace(gpu, blocked=GONE)
-            elif uuid in self.known:
+            elif uuid in self.inventory:
                 seen.setdefault(uuid, gpu)
         gone = [uuid for uuid, gpu in seen.items() if gpu.lost and uuid not in self.holders]
         for uuid in gone[:-REMEMBERED]:
             del seen[uuid]
-        self.known = seen
+        self.inventory = seen
         self.settling &= seen.keys()
         self.faults = {
             uuid: fault
             for uuid, fault in self.faults.items()
             if uuid in seen and seen[uuid].blocked is not None
         }
-        self.is_known = True
+        self.is_reported = True
 
     def checked(self, uuid: str, fault: Obstacle | None) -> None:
         self.settling.discard(uuid)
         if fault is None:
             self.faults.pop(uuid, None)
-        elif uuid in self.known:
+        elif uuid in self.inventory:
             self.faults[uuid] = fault
 
     def drain(self, uuid: str, by: str | None) -> None:
         """Take a GPU out of use, or return it to use if `by` is `None`."""
         if by is None:
             self.drained.pop(uuid, None)
-        elif uuid in self.known or not self.is_known:
+        elif uuid in self.inventory or not self.is_reported:
             self.drained[uuid] = by
 
     def obstacle(self, uuid: str) -> Obstacle | None:
         """Return why it can't be allocated even if no task holds it; `None` if it can."""
-        gpu = self.known.get(uuid)
+        gpu = self.inventory.get(uuid)
         if gpu is None:
             return GONE
         if gpu.blocked is not None:
@@ -222,11 +222,11 @@ class GpuPool:
 
     def in_order(self) -> list[str]:
         """UUIDs of all GPUs, in the order of their numbers."""
-        return [gpu.uuid for gpu in sorted(self.known.values(), key=_position)]
+        return [gpu.uuid for gpu in sorted(self.inventory.values(), key=_position)]
 
     def usable(self) -> list[str]:
         """UUIDs of GPUs that can be allocated once no task holds them."""
-        return [uuid for uuid in self.known if self.obstacle(uuid) is None]
+        return [uuid for uuid in self.inventory if self.obstacle(uuid) is None]
 
     def free(self) -> dict[str, int]:
         """Free slots by UUID, of GPUs that can be allocated now."""
@@ -249,7 +249,7 @@ class GpuPool:
             holders.remove(task_id)
             if not holders:
                 del self.holders[uuid]
-                if uuid in self.known and not is_plain(uuid):
+                if uuid in self.inventory and not is_plain(uuid):
                     self.settling.add(uuid)
                     to_check.append(uuid)
         return tuple(to_check)
@@ -267,7 +267,7 @@ class GpuPool:
         None of `avoid`; those of `shun` only if there are not enough others. Returns `None` if
         there are too few.
         """
-        candidates = [self.known[uuid] for uuid in free if uuid not in avoid]
+        candidates = [self.inventory[uuid] for uuid in free if uuid not in avoid]
         if len(candidates) < count:
             return None
         better = [gpu for gpu in candidates if gpu.uuid not in shun]
@@ -287,7 +287,7 @@ class GpuPool:
         return avoid if others >= count else ()
 
     def _spread(self, candidates: list[Gpu], count: int, used: Mapping[str, int]) -> list[Gpu]:
-        busy = [self.known[uuid] for uuid in self.holders if uuid in self.known]
+        busy = [self.inventory[uuid] for uuid in self.holders if uuid in self.inventory]
         left = list(candidates)
         chosen: list[Gpu] = []
         while len(chosen) < count:

@@ -191,10 +191,10 @@ class GpuReading(Value, frozen=True):
     def unaccounted_mb(self) -> int | None:
         """Memory (MiB) in use by no visible process; `None` if it can't be computed."""
         sizes = [process.memory_mb for process in self.processes]
-        known = [size for size in sizes if size is not None]
-        if self.used_mb is None or len(known) < len(sizes):
+        reported = [size for size in sizes if size is not None]
+        if self.used_mb is None or len(reported) < len(sizes):
             return None
-        return max(0, self.used_mb - self.graphics_mb - sum(known))
+        return max(0, self.used_mb - self.graphics_mb - sum(reported))
 
 
 def xid_class(code: int) -> XidClass:

@@ -35,9 +35,9 @@ def misplaced(state: State, now: int) -> list[Task]:
     """Prestaged tasks to discard: those whose GPU can't be used or is booked, and after a restart
     those whose place another task has, since it is not stored which attempts were being
     discarded."""
-    found: list[Task] = []
+    tasks: list[Task] = []
     if state.limits.cluster is not None:
-        return found  # What waits there was handed over: this runs with every event.
+        return tasks  # What waits there was handed over: this runs with every event.
     taken: set[str] = set()
     without = 0
     for task in sorted(
@@ -48,15 +48,15 @@ def misplaced(state: State, now: int) -> list[Task]:
             not taken.isdisjoint(task.gpu_uuids)
             or (not task.gpu_uuids and without > state.limits.max_prestaged)
             or (
-                state.gpus.is_known
+                state.gpus.is_reported
                 and any(state.gpus.obstacle(uuid) is not None for uuid in task.gpu_uuids)
             )
             or not state.bookings.closed_to_task(task, now).isdisjoint(task.gpu_uuids)
         ):
-            found.append(task)
+            tasks.append(task)
         else:
             taken.update(task.gpu_uuids)
-    return found
+    return tasks
 
 
 def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None:
@@ -65,7 +65,7 @@ def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None
         return None
     staying = state.prestaged()
     slots: dict[str, int] = {}
-    if state.gpus.known:
+    if state.gpus.inventory:
         taken = {uuid for task in staying for uuid in task.gpu_uuids}
         slots = {uuid: 1 for uuid in state.gpus.usable() if uuid not in taken}
     lowest = 0

@@ -83,9 +83,9 @@ class SubQueue:
         O(N log N), whatever the length of the queue."""
         next_ones = [(self.heap[0], 0)]
         while next_ones:
-            entry, place = heappop(next_ones)
+            entry, index = heappop(next_ones)
             yield entry, self
-            for below in (2 * place + 1, 2 * place + 2):
+            for below in (2 * index + 1, 2 * index + 2):
                 if below < len(self.heap):
                     heappush(next_ones, (self.heap[below], below))
 
@@ -294,16 +294,16 @@ class ReadyQueue:
     ) -> list[QueueEntry]:
         """The first ready tasks in the order in which they start; of one user, or of all (`None`).
         Only as many sub-queues are sorted as can have one of them."""
-        found: list[QueueEntry] = []
+        first_entries: list[QueueEntry] = []
         for queues in self._equal_queues(level, 0):
-            wanted = count - len(found)
+            wanted = count - len(first_entries)
             if wanted <= 0:
                 break
             own = (queue for queue in queues if user in (None, queue.user))
             nearest = nsmallest(wanted, own, key=head_of)
             entries = merge(*(queue.in_order() for queue in nearest), key=_entry)
-            found += islice((entry for entry, _ in entries if self._is_live(entry)), wanted)
-        return found
+            first_entries += islice((entry for entry, _ in entries if self._is_live(entry)), wanted)
+        return first_entries
 
     def first_delayed(self, count: int, user: str | None = None) -> list[str]:
         """Ids of the delayed tasks that are due first; of one user, or of all (`None`)."""

@@ -43,7 +43,7 @@ class Availability:
         """Set if the server packs tasks by their peaks of GPU memory (`core.packing`)."""
         if state.packing is not None:
             pool = state.gpus
-            self.room = state.packing.room(pool.known.values(), pool.holders, state.tasks)
+            self.room = state.packing.room(pool.inventory.values(), pool.holders, state.tasks)
         self._placement = state.limits.placement
 
     def copy(self) -> "Availability":
@@ -108,7 +108,7 @@ class Availability:
             key=lambda uuid: (
                 not self.has_room(uuid, shape.job),
                 sum(map(self._goes_on, pool.holders.get(uuid, ()))),
-                pool.known[uuid].position,
+                pool.inventory[uuid].position,
                 uuid,
             )
         )
@@ -220,11 +220,11 @@ class SchedulingPass:
 
     def _something_fits(self) -> bool:
         """Mark the shapes that fit; whether there is one."""
-        found = False
+        any_fits = False
         for shape in self._state.queue.shapes:
             shape.fits = self.available.fits(shape)
-            found = found or shape.fits
-        return found
+            any_fits = any_fits or shape.fits
+        return any_fits
 
     def _queued(self, queue: SubQueue) -> Allocate | None:
         """Decide about the head of a sub-queue that is not prestaged."""

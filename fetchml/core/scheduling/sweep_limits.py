@@ -83,15 +83,15 @@ class SweepLimits:
 
     def first_waiting(self, count: int, user: str | None = None) -> list[str]:
         """Ids of the tasks that are next in their sweeps; of one user, or of all (`None`)."""
-        found: list[str] = []
+        task_ids: list[str] = []
         for slots in self._sweeps.values():
             if slots.waiting and (user is None or slots.user == user):
-                found += [
-                    entry[2] for entry in nsmallest(count - len(found), slots.waiting.values())
+                task_ids += [
+                    entry[2] for entry in nsmallest(count - len(task_ids), slots.waiting.values())
                 ]
-            if len(found) >= count:
+            if len(task_ids) >= count:
                 break
-        return found
+        return task_ids
 
     def active(self, member: SweepMember) -> int:
         """Number of tasks of the sweep that have a place."""
@@ -132,12 +132,12 @@ class SweepLimits:
 
     def next(self, now: int) -> list[str]:
         """Give the free slots to the next tasks, and return their ids."""
-        found: list[str] = []
+        task_ids: list[str] = []
         while self.changed:
             slots = self._sweeps[self.changed.pop()]
             while (task_id := slots.next(now)) is not None:
-                found.append(task_id)
-        return found
+                task_ids.append(task_id)
+        return task_ids
 
     def admitted(self, task: Task) -> None:
         """A task that `next` returned has joined the queue."""

@@ -216,10 +216,12 @@ class HeldBackTasks:
 
     def due(self, now: int) -> list[str]:
         """Ids of postponed tasks whose time has come, at most MOST_DUE_AT_ONCE."""
-        found: dict[str, None] = {}
-        while len(found) < MOST_DUE_AT_ONCE and (due := self.next_due()) is not None and due <= now:
-            found[heappop(self.times)[1]] = None
-        return list(found)
+        due_ids: dict[str, None] = {}
+        while (
+            len(due_ids) < MOST_DUE_AT_ONCE and (due := self.next_due()) is not None and due <= now
+        ):
+            due_ids[heappop(self.times)[1]] = None
+        return list(due_ids)
 
     def first(self, count: int, user: str | None = None) -> list[str]:
         """Ids of the first tasks: by their times, then by age. Of one user, or of all (`None`)."""

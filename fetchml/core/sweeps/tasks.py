@@ -54,7 +54,7 @@ class Template:
 
     def violations(self, names: Mapping[str, object]) -> list[Violation]:
         """Return placeholders that name no parameter. `names`: the names of all parameters."""
-        found: list[Violation] = []
+        violations: list[Violation] = []
         own = self._task.get("env", {})
         env: tuple[list[object], list[object]] = [], []
         for name, value in (self._env or {}).items():
@@ -80,8 +80,8 @@ class Template:
                     "text"
                 )
                 of_request = Violation(f"task.{field}", rule)
-                found.append(of_request if is_own else self._project.violation(field, rule))
-        return found
+                violations.append(of_request if is_own else self._project.violation(field, rule))
+        return violations
 
     def filled(self, parameters: Mapping[str, str]) -> dict[str, object]:
         """Return the fields that have placeholders, with the values of one task."""

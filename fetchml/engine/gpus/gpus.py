@@ -212,7 +212,7 @@ class Gpus:
                 "The nodes of a cluster are drained by its administrators: scontrol update "
                 "NodeName=NODE State=DRAIN Reason=…"
             )
-        if uuid not in self._state.gpus.known:
+        if uuid not in self._state.gpus.inventory:
             raise NotFound(f"There is no GPU {uuid[:96]!r}")
 
     def _one(self, who: Principal, uuid: str) -> GpuStatus:

@@ -247,7 +247,7 @@ def gpus(settings: Settings, gpus: GpuState) -> Iterator[Finding]:
 
 
 def inventory() -> GpuState:
-    async def look() -> GpuState:
+    async def read() -> GpuState:
         inventory = NvmlInventory(silent_seconds=GPU_SECONDS)
         await inventory.open(lambda _: None, lambda _: None)
         try:
@@ -255,7 +255,7 @@ def inventory() -> GpuState:
         finally:
             await inventory.close()
 
-    return asyncio.run(look())
+    return asyncio.run(read())
 
 
 def _has_nvidia_gpu() -> bool:

@@ -1,6 +1,6 @@
 /** The environments that the server keeps: of all users for admins, else the person's own. */
 
-import type { CachedEnvironment, ListEnvironmentsResponse } from "../../api/types";
+import type { KeptEnvironment, ListEnvironmentsResponse } from "../../api/types";
 import { bytes, count, plain, plural } from "../../format";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
@@ -22,7 +22,7 @@ export function Environments() {
   const found = list.data.value;
   if (!found) return list.error.value ? <Problem text={list.error.value} /> : <Loading />;
 
-  function remove(one: CachedEnvironment): Promise<boolean> {
+  function remove(one: KeptEnvironment): Promise<boolean> {
     const question = {
       title: `Remove environment ${short(one)}?`,
       text: "The next task that asks for it installs its packages again.",
@@ -82,6 +82,6 @@ export function Environments() {
   );
 }
 
-function short(one: CachedEnvironment): string {
+function short(one: KeptEnvironment): string {
   return one.id.slice(0, SHORT);
 }

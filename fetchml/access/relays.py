@@ -83,7 +83,7 @@ class Relay:
         """Open ones."""
         self.unused_since = asyncio.get_running_loop().time()
         self.callers: dict[str, Principal] = {}
-        """The callers who have used it, by key."""
+        """Callers that have used it, by key."""
         self._connector = connector
 
     async def connect(self) -> socket.socket:

@@ -20,8 +20,8 @@ event loop's own look-ups would share two threads."""
 
 
 class NameNotFound(Exception):
-    """The name has no permitted address, or the name server does not answer. Users can't tell the
-    two apart: the names of a private network are not theirs to find out."""
+    """The name has no permitted address, or the name server does not respond. Both produce the
+    same message, so that users cannot probe the names of a private network."""
 
 
 class HostRefused(Exception):

@@ -40,7 +40,7 @@ class Admitted(msgspec.Struct, frozen=True):
 class Admission:
     """Admits requests by their keys and within the limits of their callers.
 
-    Each valid key has a rate of its own; wrong keys are limited by address (`wrong_keys`).
+    Each valid key has its own rate limit; wrong keys are limited by address (`wrong_keys`).
     """
 
     local = Principal("local", Role.ADMIN, key_id="local", address="control socket")
@@ -173,8 +173,8 @@ class Admission:
             raise Unauthorized(reason) from None
 
     def count_refusal(self, secret: str | None, address: str) -> None:
-        """Count a request that is rejected whatever its key: against a valid key, or else as a
-        wrong key of the address. Raises RateLimited."""
+        """Count a request that is rejected regardless of its key: against the key if it is
+        valid, or else as a wrong key of the address. Raises RateLimited."""
         if secret and self.knows(secret):
             self.admit(secret, address)
         else:

@@ -123,7 +123,7 @@ class Link(NamedTuple):
 
 
 class LinkTickets:
-    """Tickets that were not used yet. Used from one event loop."""
+    """Unused tickets. Used from one event loop."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._tickets = KeyTokens[Link](

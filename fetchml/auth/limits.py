@@ -47,7 +47,7 @@ class RateLimiter:
         """Caller → (tokens, time at which the bucket had them)."""
 
     def take(self, caller: str, now: float) -> RateState | None:
-        """Take one of the caller's tokens; `None` if none is left."""
+        """Take one of the caller's tokens; `None` if there is none."""
         buckets, burst, per_second = self._buckets, self.burst, self._per_second
         tokens, at = buckets.get(caller, (burst, now))
         tokens += (now - at) * per_second
@@ -74,8 +74,8 @@ WRONG_KEYS_BURST = 50
 
 
 class WrongKeys:
-    """Counts wrong keys by address (IPv6 by /64). A valid key is never limited by them: behind a
-    proxy all clients share one address, and none of them may lock the others out."""
+    """Counts wrong keys by address (IPv6 by /64). They never limit a valid key: behind a proxy,
+    all clients share one address, and none may lock out the others."""
 
     def __init__(self, clock: Callable[[], float], *, enabled: bool) -> None:
         """`clock` returns monotonic seconds."""

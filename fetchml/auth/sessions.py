@@ -109,7 +109,7 @@ class Sessions:
         return session, key
 
     def is_open(self, session: Session) -> bool:
-        """Return whether nobody has ended the session."""
+        """Return whether the session has not been ended."""
         return self._by_digest.get(session.digest) is session
 
     def end(self, session: Session) -> None:

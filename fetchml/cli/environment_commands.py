@@ -18,7 +18,7 @@ SHORT = 12
 LEAST = 4
 """Digits that name an environment."""
 ALL = 1000
-"""The server keeps no more."""
+"""The most that the server keeps."""
 
 
 @click.group(cls=CommandGroup)

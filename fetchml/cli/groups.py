@@ -11,7 +11,7 @@ FLAGS = ("--json",)
 
 
 class CommandGroup(click.Group):
-    """A group whose commands take the global options wherever they stand."""
+    """A group whose commands accept the global options at any position."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, moved_behind(args))

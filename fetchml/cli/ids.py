@@ -16,7 +16,7 @@ WHOLE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 END = re.compile(r"[0-9a-f-]{4,35}")
 """The end of an id that is long enough to search for."""
 SHORTENED = "…"
-"""Stands for the left-out part of an id in tables."""
+"""Replaces the omitted part of an id in tables."""
 ID_SHOWN = 12
 """Characters of a shortened id: its last part, which is random."""
 

@@ -181,7 +181,7 @@ def _with_last_words(
 
 
 def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInfo:
-    """Wait until a service answers. Ctrl-C raises click's Exit and leaves the service running.
+    """Wait until a service responds. Ctrl-C raises click's Exit and leaves the service running.
 
     Raises CommandError.
     """

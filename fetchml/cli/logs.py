@@ -89,7 +89,7 @@ def _require_attempt(client: Client, task_id: str, attempt: int) -> None:
 def _without_gaps(
     chunks: Iterator[TaskLogChunk], notice: RetryNotice, attempt: int | None, *, whole: bool
 ) -> Iterator[TaskLogChunk]:
-    """Report on stderr what is no longer kept. `whole`: the log is read from its first byte."""
+    """Report dropped bytes on stderr. `whole`: the log is read from its first byte."""
     seen: int | None = attempt
     expected: int | None = 0 if whole else None
     for chunk in chunks:

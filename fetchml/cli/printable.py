@@ -32,7 +32,7 @@ def _shown(character: str) -> str:
 
 
 class PrintableStream:
-    """A text stream that escapes what is not printable. Its `buffer` takes bytes unchanged."""
+    """A text stream that escapes unprintable characters. Its `buffer` takes bytes unchanged."""
 
     def __init__(self, stream: TextIO) -> None:
         self.rich_proxied_file = stream

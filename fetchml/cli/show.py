@@ -126,7 +126,7 @@ def _use(client: Client, task: Task) -> dict[str, str]:
 
 
 def starts(estimate: TaskExplanation.StartEstimate, now: float) -> str:
-    """Return an estimate in words. `now` is in seconds since the epoch."""
+    """Format an estimate. `now` is in seconds since the epoch."""
     p50, p90 = (at.ToMilliseconds() / 1000 - now for at in (estimate.p50, estimate.p90))
     text = f"within {duration(p50)} (50 % likely), within {duration(p90)} (90 % likely)"
     if estimate.checked:

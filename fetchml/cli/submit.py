@@ -35,7 +35,7 @@ def job_name(command: tuple[str, ...]) -> str:
 
 
 class SubmitCommand(click.Command):
-    """With `--wait`, every failure of the command itself has an exit code of its own."""
+    """With `--wait`, failures of the client itself have separate exit codes."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         with _own_failures(waits=bool({"--wait", "-w"} & set(args))):

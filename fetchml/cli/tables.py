@@ -33,7 +33,7 @@ WRAPPED = frozenset({"NOTE", "PROBLEM"})
 GROW_LAST = frozenset({"ARGS", "NOTE", "PROBLEM", "TARGET"})
 """The columns that get the width that is left when all others are complete."""
 ESSENTIAL = frozenset({"GPU", "ID", "STATE", "STATUS"})
-"""The columns that are never left out, nor cut."""
+"""Columns that are neither omitted nor cut."""
 COLUMN_GAP = 2
 
 

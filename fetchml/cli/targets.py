@@ -176,7 +176,7 @@ def named_profile(profiles: Profiles, name: str) -> Profile:
 
 
 def _at(profiles: Profiles, server: str, own_key: str | None) -> Target:
-    """Return the target of an address: with a key of its own, else that of its profile."""
+    """Return the target of an address, with `own_key`, or else the key of its profile."""
     current = [profiles.named[profiles.current]] if profiles.current in profiles.named else []
     for profile in (*current, *profiles.named.values()):
         if own_key is None and profile.server == server:

@@ -18,9 +18,9 @@ _EVERY_TIME = (Unauthorized, Unreachable)
 
 
 def for_each(named: Iterable[str], act: Callable[[str], None]) -> int:
-    """Call `act` for each task, going on after a failure, which is shown. Return the exit code of
-    the first failure, 0 without one. Raises CommandError if the server can't be reached or rejects
-    the key."""
+    """Call `act` for each task; print failures and continue. Return the exit code of the first
+    failure, 0 without one. Raises CommandError if the server can't be reached or rejects the
+    key."""
     code = 0
     for each in named:
         try:

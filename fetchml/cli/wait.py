@@ -180,7 +180,7 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
 
 
 def _read_once(client: Client, task_id: str) -> Task | None:
-    """Return the task if the server answers now; a resumed stream is silent until a change."""
+    """Return the task if the server responds now; a resumed stream is silent until a change."""
     try:
         return client.with_options(deadline=ONCE_SECONDS, retries=False).get(task_id)
     except CallError:

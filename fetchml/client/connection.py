@@ -57,7 +57,7 @@ def find_endpoint(server: str | None, key: str | None, tls_ca: str | Path | None
 
 
 def split_address(server: str) -> tuple[bool, str]:
-    """Return whether an address asks for TLS (`https://HOST:PORT`), and its HOST:PORT, or
+    """Return whether an address specifies TLS (`https://HOST:PORT`), and its HOST:PORT, or
     `unix:PATH`. Raises SetupError."""
     if server.startswith(CONTROL):
         return False, server

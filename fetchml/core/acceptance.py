@@ -52,8 +52,8 @@ def refusal(
     allowed_bytes: int,
     slurm_users: Collection[str] | None,
 ) -> Refusal | None:
-    """Return why the user may not submit `count` tasks of any kind now; `None` if they may. Asked
-    before the tasks are checked, which costs much more; `no_room` has the last word.
+    """Return why the user may not submit `count` tasks of any kind now; `None` if they may. Called
+    before the tasks are checked, which costs much more; `no_room` decides finally.
 
     `used`: what the user has on the disk. `allowed_bytes`: what they may have; 0: any amount.
     `slurm_users`: see SubmissionRules.

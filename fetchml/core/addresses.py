@@ -14,7 +14,7 @@ _OF_CLOUDS = frozenset(
         ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
     )
 )
-"""Metadata services of clouds beside the link-local addresses; the last one looks public."""
+"""Metadata services of clouds outside the link-local range; the last address looks public."""
 _PROTOCOLS = ipaddress.ip_network("192.0.0.0/24")
 """Reserved for protocols inside a network; Python counts only a part of it as private."""
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
@@ -50,8 +50,8 @@ PUBLIC_ADDRESSES = AddressRules()
 
 
 def is_allowed_url(url: str, rules: AddressRules) -> bool:
-    """Whether the URL's host is allowed as written. The addresses of a name are checked when it
-    is asked."""
+    """Whether the URL's host is allowed as written. The addresses of a host name are checked
+    when it is resolved."""
     return is_allowed_as_written(urlsplit(url).hostname or "", rules)
 
 
@@ -86,8 +86,7 @@ def literal_address(host: str) -> str | None:
 def _innermost(
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return the IPv4 address that an IPv6 address stands for; the address itself if it stands for
-    none."""
+    """Return the IPv4 address that is embedded in an IPv6 address; else the address itself."""
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
     if ip in _TRANSLATED:

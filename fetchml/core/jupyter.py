@@ -247,7 +247,8 @@ class ServiceStatus(StrEnum):
 
 
 def status_of(task: Task, *, answers: bool) -> ServiceStatus:
-    """The status that clients see. `answers`: whether Jupyter has answered since its task runs."""
+    """The status that clients see. `answers`: whether Jupyter has responded since its task
+    started to run."""
     if task.status in ENDED:
         return ServiceStatus.ERROR if task.cancel is None else ServiceStatus.STOPPED
     if task.cancel is not None:
@@ -267,8 +268,8 @@ def reason_of(
     isolated: bool = True,
     is_silent: bool = False,
 ) -> str | None:
-    """The reason of a service's status; `None` if it needs none. `waits`: the reason while its task
-    waits. `is_silent`: whether a cluster has lost sight of it while it runs."""
+    """The reason of a service's status; `None` if it needs none. `waits`: the reason while its
+    task waits. `is_silent`: whether its node on a cluster is silent while it runs."""
     match status:
         case ServiceStatus.STARTING | ServiceStatus.RUNNING if is_silent:
             return SILENT
@@ -318,7 +319,7 @@ def last_words(log: str, token: str) -> str:
 WARNING_MS = 10 * 60_000
 """Length of the warning before an idle service ends, at most a quarter of the idle time allowed."""
 LOOK_MS = 30_000
-"""Longest pause between two looks at a service's activity."""
+"""Longest interval between two checks of a service's activity."""
 SHORTEST_LOOK_MS = 100
 
 
@@ -359,7 +360,7 @@ def idle(now: int, last_activity: int, idle_ms: int, before: Idle) -> Idle:
 
 
 def next_check_ms(now: int, idle_ms: int, idle: Idle) -> int:
-    """The pause in milliseconds before the next look at a service's activity."""
+    """Milliseconds until the next check of a service's activity."""
     pause = min(LOOK_MS, idle_ms // 10) if idle_ms else LOOK_MS
     if idle.stops_at is not None and idle.stops_at > now:
         pause = min(pause, idle.stops_at - now)

@@ -121,7 +121,7 @@ def change(state: State, decision: Decision, task: Task) -> Task:
 
 
 def raise_notice(decision: Decision, task: Task, kind: EventKind) -> None:
-    """Note that something happened to a task, for those who asked for that kind of event.
+    """Record an event of a task, for the notifications that include this kind of event.
 
     The decision must change the task too, because notices become durable with changes. A service
     has none.
@@ -272,7 +272,7 @@ def _earlier(state: State, task: Task, attempt: Attempt) -> tuple[Attempt, ...]:
 
 
 def finish(state: State, decision: Decision, task: Task, verdict: Verdict, ended_at: int) -> None:
-    """End a task: nothing of it runs any more, and it is not tried again."""
+    """End a task: none of its processes run, and it is not retried."""
     status = Status.COMPLETED if verdict.reason is None else Status.FAILED
     ended = move(
         state,

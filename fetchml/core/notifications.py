@@ -140,7 +140,7 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     """Attempts follow."""
     DEAD = "dead"
-    """It was given up; its owner may send it again."""
+    """No longer retried; its owner may send it again."""
 
 
 class InvalidNotification(Exception):
@@ -183,7 +183,7 @@ SERVER = ""
 
 
 class Channel(StrEnum):
-    """The way that a message goes. Stored."""
+    """The channel of a message. Stored."""
 
     WEBHOOK = "webhook"
     APPRISE = "apprise"
@@ -216,7 +216,7 @@ class Delivery(Value, frozen=True):
     error: str | None = None
     """The reason why the last attempt failed; `None` if none did."""
     dead_at: int | None = None
-    """When it was given up; `None` while it is pending."""
+    """When the last attempt failed; `None` while it is pending."""
 
 
 DAY_MS = 86_400_000

@@ -177,7 +177,7 @@ class GpuRoom:
         return peak <= self._remaining_mb(uuid, measured)
 
     def _remaining_mb(self, uuid: str, peaks: Iterable[int]) -> int:
-        """MiB beside these; negative if one of them alone is too much."""
+        """Memory in MiB that remains beside these peaks; may be negative."""
         return self._memory_mb.get(uuid, 0) - sum(peaks)
 
     def take(self, uuid: str, task_id: str, peak: int | None) -> None:
@@ -287,5 +287,5 @@ class Packing:
 
 
 def _job(task: Task) -> Job | None:
-    """The job of a task that may share GPUs; `None` if it may not, whatever is known of it."""
+    """The job of a task that may share GPUs; `None` if it may not, even with a known peak."""
     return (task.user, task.spec.job_name) if task.spec.gpu and not task.service else None

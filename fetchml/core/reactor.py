@@ -288,7 +288,7 @@ def _interrupt(state: State, decision: Decision, event: InterruptRequested) -> N
 
 
 def _declare_lost(state: State, decision: Decision, event: LostDeclared) -> None:
-    """Give up an attempt whose node is silent; the task is retried as after every such fault."""
+    """Declare an attempt on a silent node lost; the task is retried as after any such fault."""
     task = current(state, event.task_id, event.attempt, Status.RUNNING)
     if task is not None and may_be_interrupted(task):
         why = f"{event.by} declared it lost while its node was silent"

@@ -94,7 +94,7 @@ class Entry(NamedTuple):
 
 
 class Upload(Value, frozen=True):
-    """One user's upload of a snapshot: what a private server hides from other users."""
+    """One user's upload of a snapshot, which a private server hides from other users."""
 
     created_at: int
     """Time of the user's first upload."""

@@ -118,7 +118,7 @@ LEAST_GROWTH_BYTES = 16 << 20
 def excess(
     live: Iterable[Live], *, allowed_bytes: int, free_bytes: int, least_free_bytes: int
 ) -> list[Excess]:
-    """Choose the tasks to end now; those that are being cancelled already are left out.
+    """Choose the tasks to end now, except those that are already being cancelled.
 
     Of each user over the quota, the largest task. If less than `least_free_bytes` is free and none
     is over a quota, the task that has grown most.

@@ -32,7 +32,7 @@ from fetchml.system.locks import KeyedLocks
 from fetchml.system.threads import WorkerThreads, run_in_thread
 
 MAX_CHARACTERS = 1500
-"""Of uv's words. The end of a long text has the reason."""
+"""Characters of uv's output to show. The reason is at the end of a long text."""
 
 _NOT_THE_REASON = re.compile(
     r"(Using Python|Using CPython|Resolved|Prepared|Installed|Downloading|Downloaded|Building|Built"
@@ -43,7 +43,7 @@ _MAY_PASS = re.compile(
     r"|Connection re|operation timed out|status server error|HTTP status server|network",
     re.IGNORECASE,
 )
-"""Words of faults that another try may not meet."""
+"""Words of errors for which a retry may succeed."""
 _STEERING = re.compile("\x1b\\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _PASSWORD = re.compile(r"://[^/\s]*@")
 """Up to the last `@`: one in a password need not be encoded."""
@@ -102,7 +102,7 @@ Progress = Callable[[str], None]
 
 
 class BuildRequest(NamedTuple):
-    """An environment that attempts ask for."""
+    """A requested environment."""
 
     id: str
     user: str
@@ -182,7 +182,7 @@ class Builds:
             raise
 
     def __len__(self) -> int:
-        """The builds that are under way, or wait for their turn."""
+        """The running and queued builds."""
         return len(self._flights)
 
     def is_busy(self, packages: str) -> bool:
@@ -333,7 +333,7 @@ class Builds:
         return await run_in_thread(self._cache.make_room, self.is_busy)
 
     async def _count_after_failure(self, wanted: BuildRequest, packages: str) -> None:
-        """Count what a build has left that failed: it may have filled uv's cache."""
+        """Measure what a failed build left: it may have filled uv's cache."""
         if self._closing:  # The next server builds it again.
             self._busy.discard(packages)
             return

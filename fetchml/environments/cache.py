@@ -117,8 +117,8 @@ class EnvironmentCache:
                 each.unlink(missing_ok=True)
 
     def remove_unfinished(self) -> None:
-        """Remove what an earlier server left unfinished, once none of its builds writes there.
-        Raises OSError."""
+        """Remove unfinished environments of an earlier server, once none of its builds writes
+        there. Raises OSError."""
         while self._unfinished:
             untrusted.remove(self._unfinished[-1])
             self._unfinished.pop()
@@ -326,7 +326,7 @@ class EnvironmentCache:
         return environments + sum(each.bytes for each in self._packages.values())
 
     def _forget(self, environment_id: str) -> Path:
-        """Take it out of sight; returns the folder to remove."""
+        """Move it out of the cache; returns the folder to remove."""
         del self._records[environment_id]
         return self._take_out(self._ready / environment_id)
 

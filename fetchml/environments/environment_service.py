@@ -130,7 +130,7 @@ class EnvironmentCounts(NamedTuple):
 
     built: int
     building: int
-    """Builds under way, or waiting for their turn."""
+    """Running and queued builds."""
     bytes: int
     """Of environments and of uv's caches."""
     hits: int
@@ -220,7 +220,7 @@ class Environments:
             log.warning("cannot remove the remains of earlier builds: %s", error)
 
     async def close(self) -> None:
-        """End the builds under way: the next server builds what is still wanted."""
+        """End the running builds: the next server builds what is still needed."""
         await self._background.cancel()
         await self.builds.close()
         if self._settings is not None:
@@ -312,7 +312,7 @@ class Environments:
         return [each for each in unused if each.used_ns // 1_000_000 <= before_ms]
 
     async def remove(self, doomed: Sequence[Record | Packages]) -> list[Record | Packages]:
-        """Remove what nobody has begun to use meanwhile; returns it."""
+        """Remove and return those that no task has started to use meanwhile."""
         removed = [
             each
             for each in doomed

@@ -24,7 +24,8 @@ class DataDirBusy(Exception):
 
 
 class ForeignDataDir(Exception):
-    """The folder is another user's data directory, or none. The message has the remedy."""
+    """The folder is another user's data directory, or not a data directory. The message says
+    what to do."""
 
 
 class DataDirLock:

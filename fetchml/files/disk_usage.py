@@ -49,7 +49,7 @@ class _Count:
 def measure(root: Path, most_entries: int = MOST_ENTRIES, *, pause: bool = False) -> Used:
     """Return the disk usage below a folder. Missing or unreadable entries count as nothing.
 
-    Blocks. `pause` lets other threads run now and then.
+    Blocks. `pause`: yield to other threads regularly.
     """
     count = _Count(most_entries, pause=pause)
     try:

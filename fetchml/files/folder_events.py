@@ -51,7 +51,8 @@ class Changes:
 
 @asynccontextmanager
 async def _woken_at_times() -> AsyncIterator[Changes]:
-    """For when the kernel provides no more watches: changes are late, but never missed."""
+    """Polling interval if the kernel provides no more watches: changes are late, but never
+    missed."""
     changes = Changes()
 
     async def wake() -> None:

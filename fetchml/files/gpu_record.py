@@ -1,4 +1,4 @@
-"""The record of an attempt's GPUs on a node, which a helper beside the shim writes there
+"""The record of an attempt's GPUs on a node, written there by a helper of the shim
 (shim/gpu_samples.py). The task may have forged it."""
 
 import os

@@ -20,8 +20,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def open_own(path: Path, flags: int) -> int:
     """Return a descriptor of one of the server's own files.
 
-    Another kind of file was put there by somebody else; a link could lead the server to write
-    anywhere. Raises OSError.
+    The server creates no other kinds of files there, and a link could make it write anywhere.
+    Raises OSError.
     """
     flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:

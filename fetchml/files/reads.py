@@ -30,7 +30,7 @@ class FileReads:
     def __init__(self, *, on_shared_disk: bool = False) -> None:
         self._disk = SharedDisk() if on_shared_disk else None
         self._given_up = set[asyncio.Future[Any]]()
-        """Long reads whose callers have left; their threads go on."""
+        """Long reads whose callers have disconnected; their threads continue."""
 
     async def __call__(self, function: Callable[[], T], /) -> T:
         """Return what `function` returns. Raises what it raises; Unavailable if a shared disk

@@ -84,7 +84,7 @@ class _Call:
         self.has_begun = False
         self.is_over = False
         self.is_stuck = False
-        """Takes longer than the limit, and goes on."""
+        """Takes longer than the limit, and continues."""
 
 
 class SharedDisk:
@@ -109,7 +109,7 @@ class SharedDisk:
 
     @property
     def answers(self) -> bool:
-        """Whether no call has taken longer than the limit and goes on."""
+        """Whether no running call exceeds the limit."""
         return self._stuck == 0
 
     async def __call__(self, function: Callable[[], T], /) -> T:
@@ -210,7 +210,7 @@ def not_mounted(path: object) -> OSError:
 
 _LATE_GROWTH_SECONDS = 0.5
 _LATE_APPEARS_SECONDS = 30.0
-"""In case that nobody calls `wake`."""
+"""Polling interval, in case `wake` is not called."""
 
 
 class SharedFolders(FolderEvents):

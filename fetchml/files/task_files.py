@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class TaskFiles:
-    """Lists and removals have threads of their own, so that they never delay other work."""
+    """Lists and removals have their own threads, so that they never delay other work."""
 
     def __init__(self, data_dir: Path, reads: FileReads | None = None) -> None:
         """`reads`: of the disk with the files; `None`: it is one of this host."""

@@ -108,8 +108,8 @@ def regular_files(root: Path, most: int | None = None) -> Iterator[tuple[str, os
     """Yield the path below a folder and the status of each regular file, by name, those of a folder
     before those of its folders. Raises OSError if the folder can't be opened.
 
-    A task may change the folder meanwhile: what vanishes is left out. So is what is nested deeper
-    than MAX_DEPTH, and what comes after `most` files and folders, MOST_LISTED if `None`.
+    A task may change the folder meanwhile: files that vanish are omitted. So are those nested
+    deeper than MAX_DEPTH, and what comes after `most` files and folders, MOST_LISTED if `None`.
     """
     fd = os.open(root, FOLDER)
     try:

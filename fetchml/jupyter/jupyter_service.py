@@ -56,7 +56,7 @@ class JupyterOptions:
     relay_ports: str = "0-0"
     """Range of the ports on which that program listens; `0-0`: any."""
     domain: str | None = None
-    """`*.HOST` if each service has a host name of its own; `None` if all share the server's."""
+    """`*.HOST` if each service has its own host name; `None` if all share the server's."""
     port: int | None = None
     """Of a second listener for all services; `None` without one."""
     loopback: bool = False
@@ -157,7 +157,7 @@ class ServiceViews:
         )
 
     def state(self, service_id: str) -> JupyterState | None:
-        """Return what a visitor without a key may learn; `None` if there is no such service."""
+        """Return the state for visitors without a key; `None` if there is no such service."""
         record = self._records.get(service_id)
         if record is None:
             return None
@@ -251,7 +251,7 @@ class JupyterServices:
         self._loaded.set()
 
     async def start(self, who: Principal, request: Mapping[str, object]) -> JupyterView:
-        """Start a service. It is durable on return, and answers some time later."""
+        """Start a service. It is durable on return, and responds some time later."""
         if not permissions.may_submit(who):
             raise Forbidden("Viewers cannot start Jupyter services")
         asked = self._read(request)
@@ -303,7 +303,7 @@ class JupyterServices:
 
     @property
     def folders(self) -> tuple[NamedFolder, ...]:
-        """The places that every service has beside its workspace."""
+        """Folders of every service, besides its workspace."""
         relay = self._options.relay
         if relay is None:
             return ()

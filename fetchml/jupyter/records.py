@@ -139,7 +139,7 @@ class ServiceRecords:
         return replace(stored, token=stored.token or self.token_of(stored.id))
 
     def _stored(self, record: Service) -> Service:
-        """The token is left out: a copy of the database opens no service."""
+        """Without the token, so that a copy of the database opens no service."""
         if record.token == self.token_of(record.id):
             return replace(record, token="")
         return record

@@ -20,13 +20,13 @@ from fetchml.system.background import BackgroundWork, every
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
-"""Between two checks whether Jupyter answers."""
+"""Interval of the checks whether Jupyter responds."""
 
 log = logging.getLogger(__name__)
 
 
 class ServiceSupervisor:
-    """Waits until Jupyter answers, follows its activity, and stops it when it is idle."""
+    """Waits until Jupyter responds, follows its activity, and stops it when it is idle."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class ServiceSupervisor:
         """`endpoint` returns where the task's attempt runs. `stop` ends the service for the reason
         that it is given."""
         self.link: JupyterLink | None = None
-        """`None` until Jupyter answers, and after its processes are gone."""
+        """`None` until Jupyter responds, and after its processes have ended."""
         self.last_activity: int | None = None
         self._record = record
         self._task = task
@@ -240,7 +240,7 @@ class Supervision:
             await self._records.settled()
 
     def begin(self, record: Service) -> None:
-        """Supervise a service until it has ended and its last words are stored."""
+        """Supervise a service until it has ended and the end of its log is stored."""
 
         async def stop(reason: str) -> None:
             await self._tasks.cancel(record.id, Server(reason))

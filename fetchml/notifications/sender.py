@@ -83,7 +83,7 @@ class Sender:
         self._send_due()
 
     def send_again(self, delivery: Delivery) -> Delivery:
-        """Send a message now that waits or was given up, and return it as it is from now on."""
+        """Send a pending message or a dead letter now, and return its new state."""
         if self._queue.is_sending(delivery.id):
             return delivery
         now = self._clock()

@@ -7,7 +7,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """`READY=1` and the like. A lost word is no reason to fail."""
+    """Send a state such as `READY=1`. Errors are ignored."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -25,7 +25,8 @@ def ready() -> asyncio.Task[None]:
 
 
 async def _notify_watchdog() -> None:
-    """From the event loop, for good: one that is stuck for the unit's `WatchdogSec` is ended."""
+    """Report from the event loop that it is alive: systemd ends the server if it is stuck for
+    `WatchdogSec`."""
     interval = int(os.environ.get("WATCHDOG_USEC") or 0) / 1_000_000
     while interval > 0:
         notify("WATCHDOG=1")

@@ -46,7 +46,7 @@ def node_program(name: str) -> pathlib.Path:
 
 
 class PinnedShim:
-    """The shim, as it was when the server started, whatever becomes of its file.
+    """The shim as it was when the server started, even if its file is removed or replaced.
 
     The folder that an executable unpacks itself into may be removed while it runs, and an upgrade
     puts another shim in its place. No copy of it: the data directory may forbid to execute.

@@ -124,7 +124,7 @@ def watched(pidfds: Iterable[int], on_end: Callable[[], None]) -> Iterator[set[i
 
 
 async def gone(pidfds: Iterable[int]) -> None:
-    """Return when all have ended; zombies count as ended."""
+    """Wait until all have ended; zombies count as ended."""
     ended = asyncio.Event()
     with watched(pidfds, ended.set) as running:
         while running:
@@ -133,6 +133,6 @@ async def gone(pidfds: Iterable[int]) -> None:
 
 
 def send(pidfd: int, number: signal.Signals) -> None:
-    """Send a signal, unless the process is gone."""
+    """Send a signal, unless the process has ended."""
     with suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, number)

@@ -76,7 +76,7 @@ class DockerEngine:
         return self._available.is_set()
 
     async def available(self) -> None:
-        """Return when the engine answers."""
+        """Wait until the engine responds."""
         await self._available.wait()
 
     async def call(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
@@ -91,7 +91,7 @@ class DockerEngine:
             return await self.call(request)
 
     async def insist(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
-        """Repeat a request until the engine answers. It must be safe to repeat."""
+        """Repeat a request until the engine responds. It must be safe to repeat."""
         while True:
             await self._available.wait()
             try:
@@ -100,7 +100,7 @@ class DockerEngine:
                 await asyncio.sleep(_RETRY_SECONDS[0])
 
     async def call_long(self, request: "Callable[[docker.APIClient], T]") -> T:
-        """Run a request that may take minutes in a thread of its own. Raises EngineUnavailable."""
+        """Run a request that may take minutes in a separate thread. Raises EngineUnavailable."""
         if not self._available.is_set():
             raise EngineUnavailable
         future: asyncio.Future[T] = self._loop.create_future()
@@ -176,7 +176,7 @@ class DockerEngine:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the operating system's error, which libraries wrap in several of their own."""
+    """Return the operating system's error, which libraries wrap several times."""
     cause: BaseException | None = error
     last = error
     while cause is not None:

@@ -1,4 +1,4 @@
-"""Lets uv run in a container of the task's image: the same user, network and hardening.
+"""Runs uv in a container of the task's image, with the same user, network and hardening.
 
 The container's output goes through the engine's log, which is bounded, and only its end is read.
 """
@@ -37,7 +37,7 @@ MAX_OUTPUT_BYTES = 64 * 1024
 """The end of the output, which is kept."""
 _OUTPUT_LINES = 300
 _LOOK_SECONDS = 0.1, 1.0
-"""Between two looks at a build: the first and the longest pause."""
+"""Polling interval of a build: initial and maximum."""
 _MOUNT_PATH = "/environment"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of an image that sets none."""
@@ -46,7 +46,7 @@ _CERTIFICATES = "/.fetchml/certificates.pem"
 _OOM_SCORE = 600
 _RETRY_SECONDS = 0.1
 _AWAY_SECONDS = 2.0
-"""The removal of a container waits so long for an engine that is away."""
+"""Longest wait for an unavailable engine when a container is removed."""
 
 
 class BuildLimits(NamedTuple):
@@ -177,8 +177,8 @@ class DockerEnvironmentBuilder:
         removing.result()
 
     async def _remove_if_it_answers(self, name: str) -> None:
-        """Remove a container. While the engine is away `clean` is left to do it: the server may be
-        stopping."""
+        """Remove a container. If the engine is unavailable, leave it to `clean`: the server may
+        be stopping."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_AWAY_SECONDS):

@@ -249,7 +249,8 @@ class DockerLauncher:
         await self._engine.close()
 
     async def _begin(self, run: LaunchSpec) -> None:
-        """Create and start the container. Goes on if cancelled: a request can't be withdrawn."""
+        """Create and start the container. Continues when cancelled: a request cannot be
+        withdrawn."""
         owner = self.owner if run.owner == "launcher" else run.owner
         config = container_config(
             run,

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Database:
-    """An open database. Threads share it, but each needs a cursor of its own."""
+    """An open database. Threads share it, but each needs its own cursor."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, files: DatabaseFiles) -> None:
         self._connection = connection
@@ -95,7 +95,7 @@ class Database:
             write_durably(self.files.header_copy, file.read(HEADER_BYTES))
 
     def copy(self, folder: Path) -> None:
-        """Copy the state at one moment into a folder, while commits go on. Raises OSError.
+        """Copy a consistent snapshot into a folder while commits continue. Raises OSError.
 
         Between checkpoints a commit only lengthens the write-ahead log; everything that the file's
         header refers to stays as it is.

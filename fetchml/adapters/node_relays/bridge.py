@@ -14,7 +14,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 PIECE_BYTES = 32 << 10
 HEAD_BYTES = 5
 POLL_SECONDS = 1.0
-"""Between two looks whether the other end of a socket, which sends no more, still reads."""
+"""Interval for checking whether the peer of a half-closed socket still reads."""
 
 
 def frame(kind: bytes, data: bytes = b"") -> bytes:

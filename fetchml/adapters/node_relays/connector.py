@@ -17,7 +17,7 @@ from fetchml.files import untrusted
 
 CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 60
-"""Time after which a node that may be gone is asked whether it is there."""
+"""Idle time before the first TCP keep-alive probe."""
 GONE_SECONDS = 120
 """Time after which a node that does not answer, or takes nothing, is gone: as long as a program may
 take for the next byte of a reply."""
@@ -71,7 +71,7 @@ async def connector_to(address: str, port: int, tls: ssl.SSLContext | None) -> R
 
 
 def reason_of(error: OSError) -> str:
-    """Return why a node can't be reached, in the words of the operating system."""
+    """Return the operating system's reason why a node cannot be reached."""
     if error.errno and error.errno > 0:
         return os.strerror(error.errno)
     return error.strerror or str(error) or "no answer"

@@ -167,8 +167,7 @@ class NodeEntries:
         return certificate_of(hmac.digest(self._key(), secret.encode(), "sha256"))
 
     async def _reach(self, run: LaunchSpec, address: str, tls: ssl.SSLContext) -> Streams | None:
-        """Connect to the relay that has left a record; `None` if there is none (any more). Raises
-        OSError."""
+        """Connect to the relay in the record; `None` if it is not running. Raises OSError."""
         try:
             port = port_in(
                 await self._disk(partial(read_record, AttemptFolder(run.folder).run, RECORD))

@@ -184,7 +184,7 @@ class GpuReader:
 def _missed(reading: GpuReading, nameless: int) -> GpuReading:
     """Update the reading of a device that the driver no longer reports.
 
-    It may be one of the nameless ones, and its task may go on.
+    It may be one of those without a UUID, and its task may continue.
     """
     if nameless and not reading.lost:
         return replace(reading, trouble="the driver does not report its UUID", processes=())

@@ -42,7 +42,7 @@ class DriverUnavailable(Exception):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.unloaded = code == pynvml.NVML_ERROR_DRIVER_NOT_LOADED
-        """No driver is loaded: whatever ran on a GPU has lost it."""
+        """No driver is loaded, so all tasks have lost their GPUs."""
 
 
 @dataclass(frozen=True, slots=True)

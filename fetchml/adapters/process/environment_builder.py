@@ -112,7 +112,7 @@ class ProcessEnvironmentBuilder:
         }
 
     async def _end(self, folder: str) -> None:
-        """Kill the processes of builds whose folder begins with `folder`, until none is left."""
+        """Kill all processes of builds whose folder begins with `folder`."""
         mark = f"{_MARK}={folder}"
 
         def is_ours(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""The shim as a helper beside a task that is a plain process."""
+"""The shim as a helper for a task that is a plain process."""
 
 import asyncio
 import socket

@@ -1,7 +1,7 @@
 """Runs a task as a plain process of the server's own user: for laptops, demos, hosts without
 Docker.
 
-There is no isolation: a task can do whatever the server's user can.
+There is no isolation: a task can do anything that the server's user can.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ handled signals; killed at the gate."""
 
 
 class ProcessLauncher:
-    """`Launcher` for plain processes. Whatever runs goes on without the server that started it.
+    """`Launcher` for plain processes. Tasks continue without the server that started them.
 
     A later server finds the shim by the attempt's claim, and the attempt's other processes by their
     environment: `FETCHML_WORKSPACE` is unique to an attempt.

@@ -38,7 +38,7 @@ class _Member(NamedTuple):
 
 
 def usage_of(roots: Sequence[Root | None]) -> list[ResourceUse | None]:
-    """Return what each tree has used; `None` for one that does not exist any more."""
+    """Return the usage of each process tree; `None` if it no longer exists."""
     if not any(roots):
         return [None] * len(roots)
     members = dict(_all_members())

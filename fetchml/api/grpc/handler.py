@@ -92,8 +92,8 @@ class RpcHandler(grpc.GenericRpcHandler):
         return wrapped
 
     def close_streams(self) -> None:
-        """End every open stream, and every call that waits for a message, with UNAVAILABLE. Calls
-        with a single reply that have their message go on."""
+        """End every open stream, and every call that waits for a message, with UNAVAILABLE.
+        Calls with a single reply continue once their message has arrived."""
         self._closing = True
         self._slots.close(_shutting_down())
         self._keyless.close(_shutting_down())

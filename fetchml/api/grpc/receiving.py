@@ -57,11 +57,11 @@ class _Slot(msgspec.Struct, frozen=True, gc=False):
 
 
 class MessageSlots:
-    """Places for calls that wait for a message.
+    """Slots for calls that receive a message.
 
-    A call without a slot waits for one. While all slots are taken and other calls wait, the
-    caller with the most slots loses its oldest one, provided that its call has had the slot for
-    `least_seconds`. A caller that sends messages slowly thus blocks nobody.
+    A call without a slot waits for one. While all slots are taken and other calls wait, the caller
+    with the most slots loses its oldest one, provided that its call has had the slot for
+    `least_seconds`. So a caller that sends messages slowly does not block others.
     """
 
     def __init__(

@@ -78,7 +78,7 @@ class ReplyBeingMade:
             self._held += more
 
     def close(self) -> None:
-        """Count nothing any more: the reply is complete, or was given up."""
+        """Stop counting: the reply is complete or was aborted."""
         self._budget.give_back(self._caller, self._held)
         self._held = 0
 

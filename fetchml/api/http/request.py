@@ -254,7 +254,7 @@ class RestRequest:
 
 
 def _make_inert(headers: CIMultiDict[str]) -> None:
-    """Make a reply without effect if a browser shows it: it may hold what a task has written."""
+    """Make a reply harmless in a browser: it may contain text that a task wrote."""
     for name, value in _INERT.items():
         headers.setdefault(name, value)
 

@@ -1,9 +1,9 @@
 """The reverse proxy to ports of tasks, each at an origin of its own: `<task>-<port>.<domain>`, and
 the links that open them.
 
-What answers there is a program of the task's user, so its pages share nothing with the server's own
-page or with another task. A visitor comes with a ticket, which the origin turns into a cookie that
-opens this port and nothing else.
+The pages come from a program of the task's user, so they share nothing with the server's own page
+or with another task. A visitor comes with a ticket, which the origin turns into a cookie that opens
+this port and nothing else.
 """
 
 import re
@@ -57,7 +57,7 @@ def port_in(label: str) -> TaskPort | None:
 
 
 class TaskPorts:
-    """Lets visitors in, and forwards their requests and sockets to ports of tasks."""
+    """Admits visitors, and forwards their requests and sockets to ports of tasks."""
 
     def __init__(
         self,

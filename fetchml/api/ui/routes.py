@@ -1,4 +1,5 @@
-"""The page for people, served at `/ui/`: its files, under a policy that lets nothing else run."""
+"""The page for people, served at `/ui/`: its files, under a policy that forbids all other
+scripts."""
 
 import hashlib
 import mimetypes

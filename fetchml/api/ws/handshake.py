@@ -97,8 +97,8 @@ class Handshake:
         socket: web.WebSocketResponse,
         session: Callable[[], Awaitable[None]],
     ) -> web.StreamResponse:
-        """Run a session, which connects the socket when nothing can be refused any more, and close
-        the socket with the reason of its end. Raises errors of a session that has not connected."""
+        """Run a session, which connects the socket after its last check, and close the socket
+        with the reason of its end. Raises errors of a session that has not connected."""
         _receive_in_small_pieces(request.http)
         with self._streams.farewell():
             await self._serve(request, socket, session)

@@ -27,7 +27,7 @@ from fetchml.core.requests.access import SHELL, ExecRequest, size_fault
 from fetchml.system.pacing import Pace
 
 MAX_MESSAGE_BYTES = 64 << 10
-"""Largest message from a client: a text that is pasted comes in several."""
+"""Largest message from a client. Longer pasted text arrives in several messages."""
 AHEAD_BYTES = 1 << 20
 INPUT_BYTES = 128 << 10
 """Input that the command has not taken, at most: further messages wait. While output waits to be
@@ -94,7 +94,7 @@ class _Terminal:
         self._shown = asyncio.Event()
         self._input = asyncio.Queue[bytes]()
         self._input_bytes = 0
-        """Of the queue, and of what is being passed on."""
+        """Bytes in the queue and in transit."""
         self._moved = asyncio.Event()
         """Set when the command has taken input, and when output begins to wait."""
 

@@ -1,4 +1,4 @@
-"""The screen of `fetchml top`. The server sends every change: nothing is asked for repeatedly."""
+"""The screen of `fetchml top`. The server sends every change, so there is no polling."""
 
 import asyncio
 import codecs
@@ -74,7 +74,7 @@ def _visible(line: str) -> str:
 
 
 RETRY_SECONDS = 5
-"""Pause before the log is asked for again, while the server is away."""
+"""Delay before the next request for the log while the server is unavailable."""
 REDRAW_SECONDS = 0.25
 """However many changes arrive, the table is drawn this often."""
 LOG_BYTES = 64 * 1024
@@ -85,7 +85,7 @@ PAGE = 1000
 
 
 class PlainText(LineFilter):
-    """Escapes what is not printable in each line of the screen, and drops links."""
+    """Escapes unprintable characters in each line of the screen, and drops links."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [plain(each) for each in segments]
@@ -325,7 +325,7 @@ class TopApp(App[CallError | None]):
 
     @work(group="log", exclusive=True)
     async def _follow(self, task_id: str) -> None:
-        """Show the end of a task's log, and what is added to it."""
+        """Show the end of a task's log and follow it."""
         lines = LogLines()
         attempt, offset = 0, -1
         while True:

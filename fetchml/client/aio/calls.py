@@ -24,7 +24,7 @@ Reply = TypeVar("Reply")
 class AsyncCalls:
     """A connection to a server, and the ways to call it.
 
-    `call`, `send` and `stream` also serve RPCs that have no method of their own.
+    `call`, `send` and `stream` also serve RPCs without their own method.
     """
 
     def __init__(

@@ -170,8 +170,8 @@ class AsyncTasks(AsyncCalls):
         return await self.call(rpc)
 
     async def declare_lost(self, task_id: str) -> Task:
-        """Give up a running task of a cluster whose node is silent, so that it is retried. It may
-        still run there. For admins."""
+        """Declare a running task on a silent node of a cluster lost, so that it is retried. It
+        may still run there. For admins."""
         request = task_pb2.DeclareTaskLostRequest(task_id=task_id, view=FULL)
         return await self.call(Rpc("TaskService/DeclareTaskLost", request, Task))
 

@@ -18,7 +18,7 @@ from fetchml.core.requests import checks
 from fetchml.core.requests.checks import MAX_ITEMS, Id, Time, UserName, Violation, milliseconds
 
 MARGIN_MS = 120_000
-"""Time that a task is granted beside its time limit: to be prepared, and to be stopped."""
+"""Time in addition to a task's time limit, to prepare and stop it."""
 NONE: frozenset[str] = frozenset()
 
 
@@ -135,8 +135,7 @@ class BookingRequest(msgspec.Struct, frozen=True):
 def read(
     fields: Mapping[str, object], now: int, uuids: Iterable[str]
 ) -> tuple[NewBooking | None, list[Violation]]:
-    """Return the booking that a request asks for, or the violations. `uuids`: of the host's
-    GPUs."""
+    """Return the requested booking, or the violations. `uuids`: those of the host's GPUs."""
     asked, wrong = checks.read(fields, BookingRequest)
     if asked is None:
         return None, wrong

@@ -11,7 +11,7 @@ from fetchml.core.state import State
 
 
 def begin(state: State, decision: Decision, now: int) -> None:
-    """Preempt tasks that are in the way, if the server preempts. All others go on."""
+    """Preempt tasks that block a booking, if preemption is enabled. All others continue."""
     state.bookings = state.bookings.without_ended(now)
     if not state.limits.preemption:
         return

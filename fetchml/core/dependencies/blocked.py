@@ -61,7 +61,7 @@ class _Group:
     holds: bool
     failures: Failures | None
     waiting: list[str]
-    """Their ids, the first at the end. Some may wait no more."""
+    """Their ids, in reverse order. Some may no longer wait."""
 
 
 class BlockedTasks:
@@ -118,7 +118,7 @@ class BlockedTasks:
             self._note((each.target, each.condition), holds=False, failures=failures)
 
     def remove(self, task: Task) -> None:
-        """Forget a task that waits no more, if it is one."""
+        """Remove a task that no longer waits, if it is in the set."""
         for target, each in self._open.pop(task.id, {}).items():
             key = (target, each.condition)
             if (waiting := self._waiting_for.get(key)) is not None:

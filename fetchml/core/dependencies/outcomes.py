@@ -29,7 +29,8 @@ MOST_AT_ONCE = 100
 
 
 def learn(state: State, event: Submitted) -> None:
-    """Note what a submission brings of sweeps, before its tasks enter the state."""
+    """Record the outcomes of sweeps that come with a submission, before its tasks enter the
+    state."""
     state.progress.learn(event.failures, event.replaced)
     for task in event.replaced[:1]:  # All are of one sweep.
         if task.spec.sweep is not None:

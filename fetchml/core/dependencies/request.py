@@ -87,7 +87,7 @@ def with_inputs(after: tuple[Dependency, ...], inputs: Sequence[str]) -> tuple[D
 
 
 def read(after: "Sequence[str | AfterRequest]", inputs: Sequence[str]) -> tuple[Dependency, ...]:
-    """Return what a task starts after."""
+    """Return the conditions for the start of a task."""
     named = tuple(
         Dependency(each)
         if isinstance(each, str)

@@ -73,7 +73,7 @@ def is_plain(uuid: str) -> bool:
 
 
 UNOWNED = ""
-"""Stands for processes that belong to no known task, such as those that have ended."""
+"""Placeholder for processes of unknown tasks, such as those that have ended."""
 
 
 class Utilisation(Value, frozen=True):
@@ -142,7 +142,7 @@ class Placement(StrEnum):
     FILL = "fill"
     """Neighbours together, in the smallest gap that fits; of shared GPUs the fullest first."""
     SPREAD = "spread"
-    """The emptiest first, far from what is in use."""
+    """The emptiest GPUs first, far from GPUs in use."""
 
 
 @dataclass(slots=True)
@@ -172,8 +172,8 @@ class GpuPool:
         )
 
     def see(self, gpus: Iterable[Gpu]) -> None:
-        """Take over the whole inventory as it is now. A GPU that is no longer in it is lost. A
-        fault that a check found is cleared if the inventory shows the GPU unblocked."""
+        """Replace the inventory. A GPU that is no longer in it is lost. A fault that a check
+        found is cleared if the inventory shows the GPU unblocked."""
         seen = {gpu.uuid: gpu for gpu in gpus}
         holding = {uuid: Gpu(uuid, position=len(seen)) for uuid in self.holders}
         for uuid, gpu in {**holding, **self.inventory}.items():
@@ -242,7 +242,7 @@ class GpuPool:
             self.holders.setdefault(uuid, []).append(task_id)
 
     def release(self, task_id: str, uuids: Iterable[str]) -> tuple[str, ...]:
-        """Return the UUIDs of GPUs that no task holds any more, which have to be checked."""
+        """Return the UUIDs of released GPUs, which must be checked."""
         to_check = []
         for uuid in uuids:
             holders = self.holders[uuid]
@@ -262,7 +262,8 @@ class GpuPool:
         avoid: Collection[str] = (),
         shun: Collection[str] = (),
     ) -> tuple[str, ...] | None:
-        """Choose `count` different GPUs from `free` (slots by UUID), in the order of their places.
+        """Choose `count` different GPUs from `free` (slots by UUID), in the order of their
+        positions.
 
         None of `avoid`; those of `shun` only if there are not enough others. Returns `None` if
         there are too few.

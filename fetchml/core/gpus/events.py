@@ -77,8 +77,8 @@ def fail_the_impossible(state: State, decision: Decision, now: int) -> None:
 
 
 def seen(state: State, decision: Decision, event: GpusSeen) -> None:
-    """Take over the inventory and stop attempts whose GPU is lost, or blocked before their command
-    is started. A host with plain slots has no inventory."""
+    """Apply the inventory, and stop attempts whose GPU is lost, or blocked before their command
+    starts. A host with plain slots has no inventory."""
     if state.limits.capacity.gpu:
         return
     state.gpus.see(event.gpus)
@@ -191,7 +191,7 @@ MEMORY_EXHAUSTED = "it ran out of GPU memory beside other tasks on its GPU"
 
 
 def memory_used(state: State, event: GpuMemoryUsed) -> None:
-    """Take over what running tasks use."""
+    """Apply the GPU usage of running tasks."""
     packing = state.packing
     if packing is None:
         return

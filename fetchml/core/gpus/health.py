@@ -1,4 +1,4 @@
-"""Health of GPUs: what is read from them, and whether they may be allocated.
+"""Health of GPUs: their readings, and whether they may be allocated.
 
 NVIDIA's catalog of XIDs (docs.nvidia.com/deploy/xid-errors, "Analyzing Xid Errors with the Xid
 Catalog", as of October 2025) names an immediate action for each. The table below follows it.

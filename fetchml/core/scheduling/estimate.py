@@ -107,7 +107,7 @@ def _amounts(resources: Resources) -> tuple[int, int, int]:
 
 
 def _free_at_first(state: State, running: Sequence[Running]) -> tuple[int, int, int, int]:
-    """Cores, memory, GPU slots and task slots that are free beside those of `running`."""
+    """Cores, memory, GPU slots and task slots that `running` leaves free."""
     capacity, pool = state.limits.capacity, state.gpus
     in_order = len(pool.usable()) * pool.slots_per_gpu
     return (

@@ -18,7 +18,7 @@ from fetchml.core.scheduling.waiting import may_be_prestaged
 from fetchml.core.state import State
 
 LOOKED_AT = 64
-"""Sub-queues that one decision looks at, beyond those of prestaged tasks."""
+"""Sub-queues that one decision considers, in addition to those of prestaged tasks."""
 
 
 class PrestagePlan(NamedTuple):

@@ -55,7 +55,7 @@ class Shape:
 
 
 class SubQueue:
-    """The ready tasks of one priority, user and shape. A prestaged task is a sub-queue of its own.
+    """The ready tasks of one priority, user and shape. A prestaged task has its own sub-queue.
 
     A removed task's entry stays in the heap until it reaches the top, or until most entries are
     those of removed tasks.
@@ -360,7 +360,7 @@ class ReadyQueue:
         return self._queue_of.get(task_id)
 
     def count_before(self, task: Task, level: ShareLevel = all_equal) -> int:
-        """Number of ready tasks before this one. Looks at all tasks of its priority."""
+        """Number of ready tasks before this one. Visits all tasks of its priority."""
         return sum(self.counts_before(task, level))
 
     def counts_before(self, task: Task, level: ShareLevel = all_equal) -> Iterator[int]:

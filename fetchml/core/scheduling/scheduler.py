@@ -26,7 +26,7 @@ from fetchml.core.state import State
 
 
 class Availability:
-    """Starts as what is free, and shrinks with each backfill reservation."""
+    """Initially the free resources; shrinks with each backfill reservation."""
 
     __slots__ = ("_packing", "_placement", "_state", "cpu", "gpus", "memory_gb", "room", "slots")
 
@@ -34,7 +34,7 @@ class Availability:
         self.cpu = state.limits.capacity.cpu - state.used.cpu
         self.memory_gb = state.limits.capacity.memory_gb - state.used.memory_gb
         self.gpus = state.gpus.free()
-        """Free slots by UUID; GPUs without one are left out."""
+        """Free slots by UUID, without GPUs that have none."""
         self.slots = state.free_slots
         """Tasks that may be started."""
         self._state = state
@@ -115,7 +115,7 @@ class Availability:
         return tuple(candidates[: shape.resources.gpu])
 
     def reserve(self, task_id: str, shape: Shape, uuids: Collection[str]) -> bool:
-        """Take out what a task requests, as far as it is free; whether any of it was."""
+        """Subtract a task's request as far as it is free; returns whether any of it was."""
         wanted = shape.resources
         cpu, memory_gb = min(self.cpu, wanted.cpu), min(self.memory_gb, wanted.memory_gb)
         self.cpu -= max(0, cpu)
@@ -133,7 +133,7 @@ class Availability:
         return cpu > 0 or memory_gb > 0 or bool(uuids)
 
     def release(self, task: Task) -> None:
-        """Add what a task holds, as if it had ended."""
+        """Add the resources of a task, as if it had ended."""
         wanted = task.spec.resources
         self.cpu += wanted.cpu
         self.memory_gb += wanted.memory_gb
@@ -183,7 +183,7 @@ class ShareLevels:
 
 
 LOOKED_AT = 256
-"""Tasks behind the heads of sub-queues that one pass looks at because of bookings."""
+"""Tasks behind the heads of sub-queues that one pass considers because of bookings."""
 
 
 class SchedulingPass:

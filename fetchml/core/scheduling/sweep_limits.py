@@ -99,7 +99,7 @@ class SweepLimits:
         return 0 if slots is None else len(slots.taken)
 
     def take(self, task: Task, member: SweepMember) -> None:
-        """Give a place to a task that has begun before, whatever the limit is."""
+        """Give a slot to a task that has begun before, regardless of the limit."""
         self._slots(task, member).taken[task.id] = 0
 
     def admit(self, task: Task, member: SweepMember, now: int) -> int | None:

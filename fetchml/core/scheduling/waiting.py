@@ -143,7 +143,7 @@ def at_gate(before: Waiting) -> Waiting:
 
 
 def restarted(before: Waiting, now: int) -> Waiting:
-    """Nobody has passed a task while no server ran."""
+    """No task was overtaken while no server ran."""
     return replace(before, since=now) if isinstance(before, PRESTAGED) else before
 
 
@@ -157,8 +157,8 @@ MOST_DUE_AT_ONCE = 100
 
 
 class HeldBackTasks:
-    """Waiting tasks that may not start now, whatever is free: held ones, and those whose time has
-    not come. No pass of the scheduler looks at them."""
+    """Waiting tasks that may not start now, even with free resources: held ones, and those with
+    a later earliest start. The scheduler does not consider them."""
 
     def __init__(self) -> None:
         self._states: dict[str, HeldBack] = {}

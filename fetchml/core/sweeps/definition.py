@@ -55,7 +55,7 @@ def field_fault(name: str, value: object) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A valid request for a sweep, apart from its task."""
+    """A valid request for a sweep, without its task."""
 
     name: str
     """Empty if the request has none."""
@@ -88,7 +88,7 @@ class Definition:
 
 
 def read(request: Mapping[str, object]) -> Definition | list[Violation]:
-    """Return the sweep that a request asks for, or the rules that it breaks. The rules of its task
+    """Return the requested sweep, or the rules that the request violates. The rules of its task
     are those of `submission`."""
     asked, violations = checks.read(request, SweepRequest)
     if asked is None:

@@ -15,7 +15,7 @@ class Mode(StrEnum):
     GRID = "grid"
     """Every combination."""
     ZIP = "zip"
-    """The first values of all, the second values of all, and so on."""
+    """All first values, all second values, and so on."""
     RANDOM = "random"
     """Drawn at random for each task."""
 

@@ -98,7 +98,7 @@ def read_axis(definition: object) -> Axis | str:
 
 
 def value_text(value: object) -> str | None:
-    """The text that stands for a value; `None` if it is no string, number or Boolean."""
+    """The text of a value; `None` if it is not a string, number or Boolean."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

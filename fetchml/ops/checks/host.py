@@ -146,8 +146,8 @@ def volumes(settings: Settings) -> Iterator[Finding]:
 
 FEW_OPEN_FILES = 4096
 FEW_WATCHES = 1024
-"""Of inotify. The server needs some watches for each running task; editors and the like take theirs
-from the same user."""
+"""Minimum of inotify watches. The server needs some for each running task; other programs of the
+same user, such as editors, use them too."""
 FEW_INSTANCES = 16
 """Of inotify. The server needs one."""
 INOTIFY = Path("/proc/sys/fs/inotify")

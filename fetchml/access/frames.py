@@ -27,7 +27,7 @@ class FrameReader:
 
     async def next(self) -> tuple[str, bytes]:
         """Raises NoFrame."""
-        await self._pace.rest()  # What is unread may be thousands of frames without data.
+        await self._pace.rest()  # The unread bytes may be thousands of frames without data.
         await self._have(HEAD_BYTES)
         size = int.from_bytes(self._unread[1:HEAD_BYTES])
         if size > MOST_BYTES:

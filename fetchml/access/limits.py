@@ -50,4 +50,4 @@ class ConcurrencyLimit:
             yield
         finally:
             self._open[who.user] -= 1
-            self._open += Counter()  # Users without any take no memory.
+            self._open += Counter()  # Users without entries take no memory.

@@ -149,7 +149,7 @@ class TaskAccess:
                         "([access] max_seconds)"
                     ) from None
                 finally:
-                    # A task that reads nothing would keep the connection open for what waits.
+                    # A task that reads nothing would keep the connection open while bytes wait.
                     writer.transport.abort()
 
     @asynccontextmanager

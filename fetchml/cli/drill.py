@@ -163,7 +163,7 @@ def _kill(
         with suppress(TimeoutError):
             client.wait(task_id, timeout=moment)
             return None
-        with suppress(Conflict):  # It ended meanwhile, or is retried: look again.
+        with suppress(Conflict):  # It ended meanwhile, or is retried: check again.
             return client.interrupt(task_id)
 
 

@@ -139,8 +139,8 @@ class _Times:
 
     def before(self, attempt: int, offset: int) -> bytes:
         """Return the time as it is printed before a line."""
-        known, first, end = self._known
-        if attempt != known or not first <= offset < end:
+        timed_attempt, first, end = self._known
+        if attempt != timed_attempt or not first <= offset < end:
             self._read(attempt, offset)
         index = bisect_right(self._offsets, offset) - 1
         return self._shown[index] if index >= 0 else f"{NO_TIME} ".encode()

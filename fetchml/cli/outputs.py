@@ -110,10 +110,12 @@ def cp(client: Client, source: str, to: Path) -> None:
     fetch_all(client, task_id, below, to, folder)
 
 
-def fetch(client: Client, task_id: str, file: TaskOutput, to: Path, place: str = "outputs") -> None:
-    """Download one file of the task's folder `place`. Raises CommandError."""
+def fetch(
+    client: Client, task_id: str, file: TaskOutput, to: Path, folder: str = "outputs"
+) -> None:
+    """Download one file of the task's folder `folder`. Raises CommandError."""
     with _progress(file.size_bytes) as show:
-        _fetch(client, task_id, file, to, show, place)
+        _fetch(client, task_id, file, to, show, folder)
     console(stderr=True).print(clean(f"{to}: {size(file.size_bytes)}"))
 
 
@@ -122,7 +124,7 @@ def fetch_all(
     task_id: str,
     files: Sequence[tuple[TaskOutput, str]],
     folder: Path,
-    place: str = "outputs",
+    kind: str = "outputs",
 ) -> None:
     """Download files, each to its path in a folder. Complete ones of the same size and time are
     left as they are. Raises CommandError if one can't be had, after the others."""
@@ -140,7 +142,7 @@ def fetch_all(
 
             try:
                 if not _is_here(file, to):
-                    _fetch(client, task_id, file, to, so_far, place)
+                    _fetch(client, task_id, file, to, so_far, kind)
                     fetched += 1
             except NotFound:
                 missing.append(file.path)
@@ -164,7 +166,7 @@ def _fetch(
     file: TaskOutput,
     to: Path,
     show: Callable[[int], None],
-    place: str,
+    folder: str,
 ) -> None:
     notice = RetryNotice()
     client = client.with_options(on_cut=notice)
@@ -175,7 +177,7 @@ def _fetch(
 
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        client.download(task_id, file.path, to, folder=place, resume=True, on_bytes=received)
+        client.download(task_id, file.path, to, folder=folder, resume=True, on_bytes=received)
         _mark(file, to)
     except OSError as error:
         raise CommandError(f"Cannot write {to}: {error.strerror or error}") from error

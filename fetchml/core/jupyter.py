@@ -222,7 +222,7 @@ def _flags(record: Service, sock: str, root_dir: str | None) -> list[str]:
         "root_dir": root_dir,
         "allow_remote_access": "True",
         "terminals_enabled": "True",
-        # Shutting down from the page returns an error; 'fetchml jupyter stop' is the way.
+        # Shutting down from the page returns an error; use 'fetchml jupyter stop'.
         "quit_button": "False",
     }
     flags = [f"--ServerApp.{name}={value}" for name, value in settings.items() if value is not None]

@@ -149,12 +149,12 @@ class GpuRoom:
     __slots__ = ("_held", "_memory_mb")
 
     def __init__(
-        self, memory_mb: Mapping[str, int], held: Mapping[str, Mapping[str, int | None]]
+        self, memory_mb: Mapping[str, int], peaks_by_gpu: Mapping[str, Mapping[str, int | None]]
     ) -> None:
-        """`memory_mb`: of the GPUs, without the margin. `held`: the learned peaks of the tasks on
+        """`memory_mb`: of the GPUs, without the margin. `peaks_by_gpu`: the learned peaks of the tasks on
         them, in MiB, by their ids; `None` if one is not known."""
         self._memory_mb = memory_mb
-        self._held = {uuid: dict(peaks) for uuid, peaks in held.items()}
+        self._held = {uuid: dict(peaks) for uuid, peaks in peaks_by_gpu.items()}
 
     def copy(self) -> "GpuRoom":
         return GpuRoom(self._memory_mb, self._held)

@@ -39,7 +39,7 @@ class State:
     blocked: BlockedTasks = field(default_factory=BlockedTasks)
     """The conditions on other tasks and on sweeps."""
     sweeps: SweepLimits = field(default_factory=SweepLimits)
-    """Sweeps whose tasks may not all be under way; tasks without a place are not in the queue."""
+    """Sweeps whose tasks may not all be under way; tasks without a slot are not in the queue."""
     wait_states: dict[str, Waiting] = field(default_factory=dict)
     """Sub-states of waiting tasks by id, those of `held_back` excluded. Another waiting task
     without an entry is `Queued()`."""
@@ -104,7 +104,7 @@ class State:
         state.shares = Shares(limits.half_life_ms, shares)
         unnamed = []
         for task in live:
-            # Those with an attempt first: they keep their places.
+            # Those with an attempt first: they keep their slots.
             if (member := limited(task.spec.sweep)) is not None and task.status in HOLDING:
                 state.sweeps.take(task, member)
         for task in live:
@@ -218,7 +218,7 @@ class State:
         if asks and (why := waiting.held_back(task, now, blocked=blocked)) and not task.prestaged:
             self.held_back.add(task, why)
             if (member := limited(task.spec.sweep)) is not None:
-                self.sweeps.leave(task, member)  # Another one gets its place meanwhile.
+                self.sweeps.leave(task, member)  # Another one gets its slot meanwhile.
         elif spec.sweep is None or (member := limited(task.spec.sweep)) is None:
             self.queue.add(task, now)
         elif (since := self.sweeps.admit(task, member, now)) is not None:
@@ -234,7 +234,7 @@ class State:
 
     def due(self, now: int, elapsed: int = 0) -> None:
         """Let delayed and postponed tasks whose time has come wait for their resources, and tasks
-        whose sweep has a free place. `elapsed`: see `ReadyQueue.due`; a time of the user's is one
+        whose sweep has a free slot. `elapsed`: see `ReadyQueue.due`; a time of the user's is one
         of the wall clock."""
         self.queue.due(now, elapsed)
         if self.held_back.times:

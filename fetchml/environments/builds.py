@@ -79,7 +79,7 @@ def uv_message(output: bytes) -> str:
     text = _STEERING.sub("", output.decode(errors="replace"))
     lines = [line.rstrip() for line in text.split("\n")]
     reason = [line for line in lines if not _NOT_THE_REASON.match(line)]
-    # uv's own words begin with `error:`; a failed build of a package shows its output after it.
+    # uv's own messages begin with `error:`; a failed build of a package shows its output after it.
     first = next((n for n, line in enumerate(reason) if line.startswith("error:")), 0)
     words = " ".join(" ".join(reason[first:]).split()).removeprefix("error: ")
     words = without_passwords(words)
@@ -174,7 +174,7 @@ class Builds:
         except asyncio.CancelledError:
             flight.attempts.pop(attempt, None)
             if not flight.attempts:
-                # Nobody waits for it any more.
+                # No attempt waits for it.
                 building.cancel()
                 while not building.done():
                     with suppress(asyncio.CancelledError):

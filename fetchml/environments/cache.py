@@ -106,7 +106,7 @@ class EnvironmentCache:
                 continue
             packages = _read(each.with_suffix(".json"), Packages)
             if packages is None:
-                # It counts for nobody, and would stay.
+                # It counts for no user, and would stay.
                 self._unfinished.append(self._take_out(each))
             else:
                 self._packages[each.name] = packages

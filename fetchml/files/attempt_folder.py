@@ -88,7 +88,7 @@ class AttemptFolder:
 
     @cached_property
     def workspace_draft(self) -> Path:
-        return self.path / "workspace.new"  # Renamed to its place once it is filled.
+        return self.path / "workspace.new"  # Renamed once it is complete.
 
     @property
     def _claim_draft(self) -> Path:
@@ -203,7 +203,7 @@ class AttemptFolder:
             with suppress(FileExistsError):
                 os.close(os.open("open", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=run))
             # ENXIO: no shim waits yet, and it will find `open`. Anything else that a task put in
-            # the gate's place does not matter any more.
+            # the gate's position no longer matters.
             with suppress(OSError):
                 gate = os.open("gate", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=run)
                 try:

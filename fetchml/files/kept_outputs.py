@@ -83,12 +83,12 @@ class _Keeping:
         with os.scandir(fd) as entries:
             names = [entry.name for entry in islice(entries, self._files_left)]
             is_whole = next(entries, None) is None
-        kept = set[str]()
+        retained = set[str]()
         for name in sorted(names):
             if self._entry(fd, name, depth):
-                kept.add(name)
+                retained.add(name)
         if not is_whole:
-            self._leave_out_others(fd, kept)
+            self._leave_out_others(fd, retained)
         if names or not is_whole:
             self._sync(fd)
 
@@ -131,15 +131,15 @@ class _Keeping:
         if self.seen <= FEW_FILES:
             os.fsync(fd)
 
-    def _leave_out_others(self, folder: int, kept: Collection[str]) -> None:
-        """Remove everything in the folder but `kept`. A removal may hide another entry from a scan,
-        so the folder is scanned until nothing more is found."""
+    def _leave_out_others(self, folder: int, names: Collection[str]) -> None:
+        """Remove everything in the folder except `names`. A removal may hide another entry from a
+        scan, so the folder is scanned until nothing more is found."""
         any_removed = True
         while any_removed:
             any_removed = False
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name not in kept:
+                    if entry.name not in names:
                         any_removed = True
                         self._leave_out(folder, entry.name)
 

@@ -80,7 +80,7 @@ class FileReads:
     def _forget(self, reading: asyncio.Future[Any]) -> None:
         self._given_up.discard(reading)
         if not reading.cancelled():
-            reading.exception()  # Nobody else asks for it.
+            reading.exception()  # No other code retrieves the exception.
 
     def close(self, close: Callable[[], None]) -> None:
         """Call a function that closes a file."""

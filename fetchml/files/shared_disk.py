@@ -133,7 +133,7 @@ class SharedDisk:
         try:
             return await answer
         finally:
-            if not answer.cancelled():  # Else the thread goes on, and may be stuck.
+            if not answer.cancelled():  # Otherwise the thread continues, and may be stuck.
                 timer.cancel()
 
     def _give_up(self, call: _Call) -> None:

@@ -96,9 +96,9 @@ class StorageUsage:
 
     # Reports of the owners of files.
 
-    def load(self, kept: Mapping[str, Kept]) -> None:
+    def load(self, stored: Mapping[str, Kept]) -> None:
         """Set what ended tasks keep, by user. At the start."""
-        for user, each in kept.items():
+        for user, each in stored.items():
             self._add_kept(user, each)
 
     def committed(self, changes: Sequence[Change]) -> None:
@@ -167,14 +167,14 @@ class StorageUsage:
             self._add(user, Kind.ENVIRONMENTS, used.get(user, NOTHING).minus(before))
         self._environments = dict(used)
 
-    def unrecorded(self, task: Task, kept: Kept) -> None:
+    def unrecorded(self, task: Task, stored: Kept) -> None:
         """Set the measured usage of an ended task of an older release."""
         if task.kept is not None or len(self._unrecorded) >= MAX_UNRECORDED:
             return
-        _, known = self._unrecorded.pop(task.id, (task.user, Kept()))
-        self._remove_kept(task.user, known)
-        self._unrecorded[task.id] = task.user, kept
-        self._add_kept(task.user, kept)
+        _, earlier = self._unrecorded.pop(task.id, (task.user, Kept()))
+        self._remove_kept(task.user, earlier)
+        self._unrecorded[task.id] = task.user, stored
+        self._add_kept(task.user, stored)
 
     def _forget_ended(self, task: Task) -> None:
         _, unrecorded = self._unrecorded.pop(task.id, (task.user, None))
@@ -186,13 +186,13 @@ class StorageUsage:
             for kind, used in live.used.items():
                 self._add(live.user, kind, NOTHING.minus(used))
 
-    def _add_kept(self, user: str, kept: Kept | None) -> None:
-        self._add(user, Kind.OUTPUTS, storage.kept_outputs(kept))
-        self._add(user, Kind.LOGS, storage.kept_logs(kept))
+    def _add_kept(self, user: str, stored: Kept | None) -> None:
+        self._add(user, Kind.OUTPUTS, storage.kept_outputs(stored))
+        self._add(user, Kind.LOGS, storage.kept_logs(stored))
 
-    def _remove_kept(self, user: str, kept: Kept | None) -> None:
-        self._add(user, Kind.OUTPUTS, NOTHING.minus(storage.kept_outputs(kept)))
-        self._add(user, Kind.LOGS, NOTHING.minus(storage.kept_logs(kept)))
+    def _remove_kept(self, user: str, stored: Kept | None) -> None:
+        self._add(user, Kind.OUTPUTS, NOTHING.minus(storage.kept_outputs(stored)))
+        self._add(user, Kind.LOGS, NOTHING.minus(storage.kept_logs(stored)))
 
     def _add(self, user: str, kind: Kind, more: Used) -> None:
         if more == NOTHING:

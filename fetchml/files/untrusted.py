@@ -210,7 +210,7 @@ def _take(folder: int, name: str) -> int:
     try:
         fd = os.open(name, FOLDER, dir_fd=folder)
     except PermissionError:
-        # Opened as a mere place, a folder needs no permission, and its mode can be changed.
+        # With O_PATH, opening a folder needs no permission, and its mode can be changed.
         folder_fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
         try:
             os.chmod(f"/proc/self/fd/{folder_fd}", 0o700)  # noqa: PTH101 - a descriptor

@@ -88,15 +88,15 @@ def find_jupyter(command: Sequence[str]) -> InstalledJupyter:
     """
     beside = str(Path(sys.executable).parent)
     folders = [beside, os.environ.get("PATH", ""), DEFAULT_PATH]
-    found = shutil.which(command[0], path=os.pathsep.join(filter(None, folders)))
-    if found is None:
+    executable = shutil.which(command[0], path=os.pathsep.join(filter(None, folders)))
+    if executable is None:
         raise Unavailable(
             f"JupyterLab is not installed on this host: there is no {command[0]!r} on the "
             "server's PATH. Install it ('pip install jupyterlab'), name it in [jupyter] command, "
             "or start the server with '--launcher docker', which takes it from an image"
         )
     # The link itself, unresolved: a virtual environment's programs lie beside it.
-    program = Path.cwd() / found
+    program = Path.cwd() / executable
     path = os.pathsep.join([str(program.parent), DEFAULT_PATH])
     return InstalledJupyter((str(program), *command[1:]), path)
 

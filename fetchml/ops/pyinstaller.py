@@ -66,7 +66,7 @@ def _is_first_process(pid: int) -> bool:
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # Permission is missing to look.
+        return True  # No permission to read it.
 
 
 def _restore_environment() -> None:

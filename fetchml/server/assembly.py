@@ -68,7 +68,7 @@ from fetchml.user_secrets.secret_service import UserSecrets
 async def assemble(outside: Outside, options: Options) -> Assembly:
     """Nothing runs yet on return: see `Lifecycle.start`. Raises OSError."""
     store, restored, private = outside.store, outside.restored, options.private
-    # What is remembered.
+    # Stored state.
     experiment_index = await KnownExperiments.load(store, restored)
     sweeps = await KnownSweeps.load(store, restored)
     clock = Clock(
@@ -114,7 +114,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         ids=ids,
     )
-    # What decides, and what hears of the durable changes.
+    # The core, and the receivers of durable changes.
     dispatcher = Dispatcher(state, store, restored.last_seq, clock, notifications.notices.write)
     for listener in (
         index.committed,
@@ -129,7 +129,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         ledger.committed,
     ):
         store.subscribe(listener)
-    # What requests are about.
+    # Resources of requests.
     environments = outside.environments.make(options.data_dir, usage, clock)
     snapshots = Snapshots(
         store,
@@ -182,7 +182,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         cluster=outside.cluster,
     )
     jupyter = jupyter_services(outside, options, services, usage, audit)
-    # What runs tasks.
+    # Execution of tasks.
     gpus = Gpus(
         store,
         state,
@@ -242,7 +242,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         instance_id=restored.instance_id,
     )
-    # What the transports call.
+    # Services that the transports call.
     status = ServerStatus(
         store,
         state,

@@ -16,7 +16,7 @@ from fetchml.ports.cluster import Cluster
 from fetchml.server.options import Options, Outside
 
 
-def _place(cluster: Cluster | None) -> tuple[HttpJupyterClient, FolderCall]:
+def _client_and_calls(cluster: Cluster | None) -> tuple[HttpJupyterClient, FolderCall]:
     """Return the client, and the caller of functions that look at workspaces."""
     if cluster is None:
         return HttpJupyterClient(), asyncio.to_thread
@@ -27,7 +27,7 @@ def _place(cluster: Cluster | None) -> tuple[HttpJupyterClient, FolderCall]:
 def jupyter_services(
     outside: Outside, options: Options, tasks: ServiceTasks, usage: StorageUsage, audit: Audit
 ) -> JupyterServices:
-    client, in_thread = _place(outside.cluster)
+    client, in_thread = _client_and_calls(outside.cluster)
     return JupyterServices(
         outside.store,
         tasks,

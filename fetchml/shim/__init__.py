@@ -57,7 +57,7 @@ class PinnedShim:
         self.name = path()
         self._fd = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            # It ends at once when it is told nothing.
+            # Without arguments it exits immediately.
             subprocess.run(
                 [self.executable], capture_output=True, timeout=_ENDS_SECONDS, check=False
             )

@@ -143,7 +143,7 @@ class DockerEngine:
                     pause = _RETRY_SECONDS[0]
                     await self._follow_events(http, version)
                 finally:
-                    # Requests under way end here: the engine is away, or was replaced.
+                    # Running requests end here: the engine is unavailable, or was replaced.
                     self._available.clear()
                     self._http = None
                     await http.close()

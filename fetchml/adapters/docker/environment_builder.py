@@ -142,7 +142,7 @@ class DockerEnvironmentBuilder:
             while True:
                 await self._available(progress)
                 # The engine may have lost the container: uv continues with what is there. The time
-                # that the engine is away does not count.
+                # without an engine does not count.
                 with suppress(EngineUnavailable):
                     async with asyncio.timeout(self._limits.timeout_seconds):
                         return await self._run(name, self._config(build, uv), progress)

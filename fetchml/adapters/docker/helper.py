@@ -46,7 +46,7 @@ class DockerHelper:
         await self._writer.drain()
 
     async def close(self) -> None:
-        self._writer.transport.abort()  # What waits to be written would keep it open.
+        self._writer.transport.abort()  # Pending writes would keep it open.
 
 
 async def exec_helper(

@@ -146,7 +146,7 @@ class JournalWriter:
             for change, text in zip(changes, data, strict=True)
         ]
         sizes = [*map(len, data)]
-        # One future a call: cancelling one waiter must not cancel the others of its commit.
+        # One future per call: cancelling one waiter must not cancel the others of its commit.
         future = self._loop.create_future()
         may_wait = bool(encoded)
         self._waiting.put(_Append(changes, rows, sizes, future, followed, documents, may_wait))

@@ -185,10 +185,10 @@ class Maintenance:
         missing = list[str]()
         for seq in range(self.folded_seq, self.durable_seq, SIZES_ROWS):
             rows = self._cursor.execute(sql.SIZES, [seq, seq + SIZES_ROWS]).fetchall()
-            for found, _ in rows:
-                if found > expected and len(missing) < MAX_GAPS_LOGGED:
-                    missing.append(_span(expected, found - 1))
-                expected = found + 1
+            for row_seq, _ in rows:
+                if row_seq > expected and len(missing) < MAX_GAPS_LOGGED:
+                    missing.append(_span(expected, row_seq - 1))
+                expected = row_seq + 1
             self._sizes.extend(rows)
             self._durable_characters += sum(size for _, size in rows)
         if missing:

@@ -90,7 +90,7 @@ class Readers:
 
 def _close(cursor: duckdb.DuckDBPyConnection, reading: asyncio.Future[T]) -> None:
     if not reading.cancelled():
-        reading.exception()  # An interrupted read's error is nobody's.
+        reading.exception()  # No caller waits for the error of an interrupted read.
     cursor.close()
 
 

@@ -160,13 +160,13 @@ def _put_header_back(files: DatabaseFiles, damage: str) -> None:
     ]
     if len(copy) != HEADER_BYTES or len(damaged) != 1:
         raise _beyond_repair(files.database, damage)
-    kept = files.database.with_name(f"header.torn-{files.database.stat().st_mtime_ns}")
-    write_durably(kept, header)
+    torn_copy = files.database.with_name(f"header.torn-{files.database.stat().st_mtime_ns}")
+    write_durably(torn_copy, header)
     with files.database.open("r+b") as file:
         file.write(copy)
         file.flush()
         os.fsync(file.fileno())
     log.warning(
         "the database's header was torn (power loss?) and was put back from its copy",
-        extra={"damage": damage, "kept": str(kept)},
+        extra={"damage": damage, "kept": str(torn_copy)},
     )

@@ -58,7 +58,7 @@ async def _join(ours: socket.socket, streams: Streams) -> None:
         await asyncio.wait({both, gone}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         writer.transport.abort()
-        near_writer.close()  # What has come is still read.
+        near_writer.close()  # Received bytes are still read.
         for each in (there, back, gone, both):
             each.cancel()
         await asyncio.gather(there, back, gone, both, return_exceptions=True)
@@ -79,7 +79,7 @@ async def _receive(reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> 
     near.write(await reader.readexactly(1))
     pace = Pace()
     while True:
-        await pace.rest()  # What is buffered may be thousands of frames of a byte, or of none.
+        await pace.rest()  # The buffer may contain thousands of frames of one byte or none.
         head = await reader.readexactly(HEAD_BYTES)
         size = int.from_bytes(head[1:])
         if head[:1] == b"e":

@@ -73,7 +73,7 @@ class NodeHelper:
         await self._writer.drain()
 
     async def close(self) -> None:
-        self._writer.transport.abort()  # What waits to be written would keep it open.
+        self._writer.transport.abort()  # Pending writes would keep it open.
 
 
 class NodePort(NodeHelper):

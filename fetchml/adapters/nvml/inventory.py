@@ -128,7 +128,7 @@ class NvmlInventory:
 
     def _read_soon(self) -> None:
         """Called in the events thread."""
-        with suppress(RuntimeError):  # The loop is closed: nothing waits any more.
+        with suppress(RuntimeError):  # The loop is closed, so nothing waits.
             self._loop.call_soon_threadsafe(self._wake.set)
 
 

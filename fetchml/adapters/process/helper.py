@@ -41,7 +41,7 @@ class ProcessHelper:
         await self._writer.drain()
 
     async def close(self) -> None:
-        self._writer.transport.abort()  # What waits to be written would keep it open.
+        self._writer.transport.abort()  # Pending writes would keep it open.
         try:
             await asyncio.to_thread(self._child.wait, _ENDS_SECONDS)
         except subprocess.TimeoutExpired:

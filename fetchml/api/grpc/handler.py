@@ -230,7 +230,7 @@ class RpcHandler(grpc.GenericRpcHandler):
                     # Otherwise grpc.aio takes the failed write for a fault of its own.
                     await _wait_for_disconnect(context)
                 if context.cancelled():
-                    raise  # The client has disconnected: nobody would read the reason.
+                    raise  # The client has disconnected, so the reason would not be read.
                 log.exception("%s failed", method)
                 ended = failure(None, trace_id)
             # Not where the error is handled: grpc.aio keeps what `abort` raises for a while, and

@@ -146,7 +146,7 @@ class MessageSlots:
                 await granted
         except BaseException as error:
             if granted.done() and not granted.cancelled():
-                # The slot was given too late.
+                # The slot came too late.
                 self._given -= 1
                 self._release(caller)
             elif granted in waiting:

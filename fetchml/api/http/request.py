@@ -163,7 +163,7 @@ class RestRequest:
 
         Raises PageTooLarge, TooManyBytes, Overloaded.
         """
-        taken, held = 0, SMALL_BYTES
+        taken, counted = 0, SMALL_BYTES
         first, step = 0, 1
         pieces, parts, size = list[bytes | memoryview](), list[bytes | memoryview](), 0
         pace = Pace()
@@ -174,12 +174,12 @@ class RestRequest:
             rows = _encode([0, *map(convert, items[first : first + step])])
             part = memoryview(rows)[2 if first else 3 : -1]
             taken += len(part)
-            if taken > held:  # Rare: most rows are small.
+            if taken > counted:  # Rare: most rows are small.
                 if taken > PAGE_BYTES:
                     raise PageTooLarge(max(1, first))
-                more = max(taken - held, SMALL_BYTES)
+                more = max(taken - counted, SMALL_BYTES)
                 self._hold_reply(more)
-                held += more
+                counted += more
             parts.append(part)
             size += len(part)
             if size >= PIECE_BYTES:

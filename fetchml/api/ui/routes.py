@@ -121,7 +121,7 @@ _POLICY = (
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",
-    # No text becomes HTML, whichever way it takes.
+    # No text ever becomes HTML.
     "require-trusted-types-for 'script'",
     "trusted-types 'none'",
 )

@@ -87,7 +87,7 @@ class SessionOperations:
         with_cookie = self._why_memory(request, server_address) is None
         begin = self._sign_in.with_key if kind == "key" else self._sign_in.with_code
         signed_in = await begin(secret, request.address, with_cookie=with_cookie)
-        with contextlib.suppress(RateLimited):  # Whoever has a valid key is not kept out.
+        with contextlib.suppress(RateLimited):  # A valid key is never locked out.
             self._credentials.admit_if_any(request)
         if request.session is not None:
             await self._sign_in.out(request.principal, request.session)

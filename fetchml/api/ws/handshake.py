@@ -83,7 +83,7 @@ class Handshake:
             timeout=self._close_within,
             max_msg_size=max_bytes,
             heartbeat=heartbeat,
-            autoping=False,  # It answers thousands in one turn of the event loop.
+            autoping=False,  # It answers thousands in one pass of the event loop.
             compress=False,  # Compression takes 300 KB of memory per client.
         )
         if not _is_handshake(socket, request.http):

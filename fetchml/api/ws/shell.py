@@ -120,7 +120,7 @@ class _Terminal:
     async def _read(self) -> NoReturn:
         pace = Pace()
         async for message in self._socket:
-            await pace.rest()  # What is read ahead may be thousands of messages.
+            await pace.rest()  # The read-ahead buffer may contain thousands of messages.
             if message.type is WSMsgType.BINARY:
                 await self._take(message.data)
             elif message.type is WSMsgType.TEXT:

@@ -195,7 +195,7 @@ class TopApp(App[CallError | None]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [PlainText(), *super().get_line_filters()]
 
-    # What the server sends
+    # Messages of the server
 
     async def _watch(self) -> None:
         try:
@@ -231,7 +231,7 @@ class TopApp(App[CallError | None]):
         except CallError as failed:
             self.exit(failed)
 
-    # What is shown
+    # Display
 
     def on_resize(self) -> None:
         self._stale = True
@@ -351,7 +351,7 @@ class TopApp(App[CallError | None]):
                 self._log_view.write(clean(failed.message))
                 return
 
-    # What the keys do
+    # Keys
 
     def action_zoom(self) -> None:
         """Show the log alone, or the tasks again."""

@@ -27,7 +27,7 @@ def next_tasks(state: State, level: ShareLevel) -> list[Task]:
     taken: set[str] = set()
     while len(chosen) < room:
         # Again from the start whenever a user's share is used up: that user's other tasks, which
-        # may be very many, are not looked at one by one.
+        # may be very many, are not visited one by one.
         for queue, entry in state.queue.first_entries(level, without=full):
             if entry.task_id in taken:
                 continue

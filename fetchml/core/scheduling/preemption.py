@@ -35,7 +35,7 @@ def next_preemption(state: State, now: int, level: ShareLevels) -> Preemption | 
     victims.sort(key=lambda task: (-(task.started_at or now), task.id))
     lowest = min(task.spec.priority for task in victims)
     available = _as_it_will_be(state)
-    slots, gpus = Counter[str](), Counter[str]()  # that go to tasks already looked at
+    slots, gpus = Counter[str](), Counter[str]()  # that go to tasks already considered
     for queue, entry in islice(state.queue.first_entries(level, lowest + 1), LOOKED_AT):
         user = queue.user
         if over_quota(state, queue, more_slots=slots[user], more_gpus=gpus[user]):

@@ -70,7 +70,7 @@ def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None
         slots = {uuid: 1 for uuid in state.gpus.usable() if uuid not in taken}
     lowest = 0
     if not slots and _without_gpus(staying) >= state.limits.max_prestaged:
-        # Every place is taken: only a task that is more urgent than a prestaged one gets one.
+        # Every slot is taken: only a task that is more urgent than a prestaged one gets one.
         if not staying:
             return None
         lowest = 1 + min([task.spec.priority for task in staying])

@@ -1,7 +1,7 @@
 """Limits on a sweep's tasks under way: `max_parallel`.
 
 A sweep with a limit has that many slots. A task takes one before it joins the queue, and keeps it
-until its end, through retries and preemption; a hold gives it up. The tasks without a place wait
+until its end, through retries and preemption; a hold releases it. Tasks without a slot wait
 outside of the queue, the more urgent first and then the older, so that the cost of a decision does
 not grow with them.
 """

@@ -65,7 +65,7 @@ def backup(file: Path, data_dir: Path | None, *, no_tasks: bool, with_keys: bool
     folder = (data_dir or default_data_dir()).resolve()
     with held_back():
         try:
-            _require_place_for(file)
+            _require_writable(file)
             with _store(folder) as store, _opened(file) as archive, interruptible():
                 left_out = archives.write(
                     archive, folder, store, with_outputs=not no_tasks, with_keys=with_keys
@@ -121,7 +121,7 @@ def _copied_by_server(data_dir: Path) -> Path:
     return data_dir / name
 
 
-def _require_place_for(file: Path) -> None:
+def _require_writable(file: Path) -> None:
     """Check the destination before the store is copied. Raises AlreadyExists, CommandError."""
     if str(file) != "-":
         require_free(file)

@@ -88,12 +88,12 @@ def rm(client: Client, ids: tuple[str, ...]) -> None:
     """
     environment_ids = [each.id for each in client.environments(limit=ALL).environments]
     for prefix in ids:
-        environment_id = _found(prefix, environment_ids)
+        environment_id = _environment_id(prefix, environment_ids)
         client.delete_environment(environment_id)
         click.echo(f"{environment_id[:SHORT]} is removed")
 
 
-def _found(prefix: str, environment_ids: list[str]) -> str:
+def _environment_id(prefix: str, environment_ids: list[str]) -> str:
     """Raises CommandError."""
     matches = [each for each in environment_ids if len(prefix) >= LEAST and each.startswith(prefix)]
     if len(matches) == 1:

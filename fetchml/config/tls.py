@@ -51,7 +51,7 @@ class Certificate:
         replaced, as they were before."""
         with self._lock:
             try:
-                if self._look() != self._stamp:
+                if self._read_stamp() != self._stamp:
                     self._stamp, self._loaded = self._load()
                     self._complaint = ""
                     log.info("the TLS certificate was loaded again from %s", self._certificate)
@@ -71,7 +71,7 @@ class Certificate:
         context.sni_callback = choose  # also called for clients that name no server
         return context
 
-    def _look(self) -> Stamp:
+    def _read_stamp(self) -> Stamp:
         stamps = []
         for path in (self._certificate, self._key):
             try:
@@ -83,9 +83,9 @@ class Certificate:
 
     def _load(self) -> tuple[Stamp, LoadedCertificate]:
         for _ in range(TRIES):
-            stamp = self._look()
+            stamp = self._read_stamp()
             loaded = self._read()
-            if self._look() == stamp:
+            if self._read_stamp() == stamp:
                 return stamp, loaded
         raise BadCertificate(f"{self._certificate} and {self._key} keep changing")
 

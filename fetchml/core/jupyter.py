@@ -303,7 +303,7 @@ def _why_ended(task: Task) -> str:
     return f"Jupyter ended by itself with exit code {task.exit_code}"
 
 
-def with_last_words(reason: str, task: Task, record: Service) -> str:
+def with_last_line(reason: str, task: Task, record: Service) -> str:
     """Append the last line of the log if the service ended by itself: it shows the cause."""
     by_itself = task.failure_reason in (None, FailureReason.EXIT_CODE)
     return f"{reason}: {record.last_words}" if by_itself and record.last_words else reason
@@ -318,9 +318,9 @@ def last_words(log: str, token: str) -> str:
 
 WARNING_MS = 10 * 60_000
 """Length of the warning before an idle service ends, at most a quarter of the idle time allowed."""
-LOOK_MS = 30_000
+CHECK_MS = 30_000
 """Longest interval between two checks of a service's activity."""
-SHORTEST_LOOK_MS = 100
+SHORTEST_CHECK_MS = 100
 
 
 def describe_idle(idle_ms: int) -> str:
@@ -361,7 +361,7 @@ def idle(now: int, last_activity: int, idle_ms: int, before: Idle) -> Idle:
 
 def next_check_ms(now: int, idle_ms: int, idle: Idle) -> int:
     """Milliseconds until the next check of a service's activity."""
-    pause = min(LOOK_MS, idle_ms // 10) if idle_ms else LOOK_MS
+    pause = min(CHECK_MS, idle_ms // 10) if idle_ms else CHECK_MS
     if idle.stops_at is not None and idle.stops_at > now:
         pause = min(pause, idle.stops_at - now)
-    return max(pause, SHORTEST_LOOK_MS)
+    return max(pause, SHORTEST_CHECK_MS)

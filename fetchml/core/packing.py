@@ -32,7 +32,7 @@ Job = tuple[str, str]
 """User and job name."""
 
 
-class _Known(NamedTuple):
+class _Peaks(NamedTuple):
     peak: int
     """The highest of `peaks`."""
     peaks: tuple[int, ...]
@@ -41,7 +41,7 @@ class _Known(NamedTuple):
 class LearnedPeaks:
     def __init__(self, peaks_by_job: Iterable[tuple[Job, tuple[int, ...]]] = ()) -> None:
         """`peaks_by_job`: a result of `dump`."""
-        self._jobs: dict[Job, _Known] = {}
+        self._jobs: dict[Job, _Peaks] = {}
         self._of_user: Counter[str] = Counter()
         self.changed: set[Job] = set()
         """Jobs whose peaks differ from what is stored, forgotten ones included."""
@@ -86,7 +86,7 @@ class LearnedPeaks:
     def _set(self, job: Job, peaks: tuple[int, ...]) -> None:
         if self._jobs.pop(job, None) is None:
             self._of_user[job[0]] += 1
-        self._jobs[job] = _Known(max(peaks), peaks)
+        self._jobs[job] = _Peaks(max(peaks), peaks)
         self.changed.add(job)
         if self._of_user[job[0]] > MOST_OF_USER:
             self._forget_one(job[0])
@@ -151,8 +151,8 @@ class GpuRoom:
     def __init__(
         self, memory_mb: Mapping[str, int], peaks_by_gpu: Mapping[str, Mapping[str, int | None]]
     ) -> None:
-        """`memory_mb`: of the GPUs, without the margin. `peaks_by_gpu`: the learned peaks of the tasks on
-        them, in MiB, by their ids; `None` if one is not known."""
+        """`memory_mb`: of the GPUs, without the margin. `peaks_by_gpu`: the learned peaks of the
+        tasks on them, in MiB, by their ids; `None` if one is not known."""
         self._memory_mb = memory_mb
         self._held = {uuid: dict(peaks) for uuid, peaks in peaks_by_gpu.items()}
 

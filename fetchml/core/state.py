@@ -170,7 +170,7 @@ class State:
         if not waits and not self.sweeps.holds_back(after):
             return
         if (old.priority, old.hold, old.start_after) != (new.priority, new.hold, new.start_after):
-            self.place_again(after, now)
+            self.requeue(after, now)
 
     def resized(self, user: str, more: int) -> None:
         """Account for `more` bytes of memory that a live task of the user takes."""
@@ -224,7 +224,7 @@ class State:
         elif (since := self.sweeps.admit(task, member, now)) is not None:
             self.queue.add(task, now, since=since)
 
-    def place_again(self, task: Task, now: int) -> None:
+    def requeue(self, task: Task, now: int) -> None:
         """Move a waiting task to where it belongs by now."""
         self.leave(task)
         self._queue(task, now)

@@ -176,7 +176,7 @@ class AttemptFolder:
         missing."""
         # Not `touch`: the file keeps the time of the first opening.
         os.close(os.open(self.path / OPENED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
-        self._let_shims_go()
+        self._release_shims()
 
     def gate_was_opened(self) -> bool:
         """Return whether the command may have started. The task can't change this mark: only the
@@ -198,7 +198,7 @@ class AttemptFolder:
         except FileNotFoundError:
             return None
 
-    def _let_shims_go(self) -> None:
+    def _release_shims(self) -> None:
         with self._run_fd() as run:
             with suppress(FileExistsError):
                 os.close(os.open("open", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=run))
@@ -229,7 +229,7 @@ class AttemptFolder:
         claim = self.claim()
         if claim is None or not claim.revoked:
             return False
-        self._let_shims_go()
+        self._release_shims()
         return True
 
     def discard(self) -> None:

@@ -88,7 +88,7 @@ class _Keeping:
             if self._entry(fd, name, depth):
                 retained.add(name)
         if not is_whole:
-            self._leave_out_others(fd, retained)
+            self._remove_others(fd, retained)
         if names or not is_whole:
             self._sync(fd)
 
@@ -131,7 +131,7 @@ class _Keeping:
         if self.seen <= FEW_FILES:
             os.fsync(fd)
 
-    def _leave_out_others(self, folder: int, names: Collection[str]) -> None:
+    def _remove_others(self, folder: int, names: Collection[str]) -> None:
         """Remove everything in the folder except `names`. A removal may hide another entry from a
         scan, so the folder is scanned until nothing more is found."""
         any_removed = True

@@ -134,7 +134,7 @@ class ServiceViews:
         supervisor = self._supervision.of(record.id)
         status, reason = self._status(record)
         if status is ServiceStatus.ERROR and reason is not None:
-            reason = jupyter.with_last_words(reason, task, record)
+            reason = jupyter.with_last_line(reason, task, record)
         opens = self._records.is_live(record) and permissions.may_end(who, record)
         return JupyterView(
             id=record.id,

@@ -93,7 +93,7 @@ class ServiceSupervisor:
             over.cancel()
             following.cancel()
             await asyncio.gather(over, following, return_exceptions=True)
-            self._let_go()
+            self._close_link()
         await self._ended.wait()
 
     async def _follow(self) -> None:
@@ -166,7 +166,7 @@ class ServiceSupervisor:
             log.info("jupyter is used again", extra=self._extra)
         self._idle = Idle()
 
-    def _let_go(self) -> None:
+    def _close_link(self) -> None:
         self._idle = Idle()
         if self.link is not None:
             self.link.close()
@@ -285,7 +285,7 @@ class Supervision:
         while True:
             try:
                 await supervisor.run()
-                await self._records.change(self._keep_last_words, record)
+                await self._records.change(self._store_last_line, record)
                 break
             except Exception:
                 log.exception(
@@ -298,7 +298,7 @@ class Supervision:
         if len(self._records) > MAX_ENDED:
             await self.prune()
 
-    async def _keep_last_words(self, record: Service) -> None:
+    async def _store_last_line(self, record: Service) -> None:
         log_tail = await self._tasks.log_tail(self._records.task_of(record))
         words = jupyter.last_words(log_tail, record.token)
         await self._records.update(replace(record, last_words=words))

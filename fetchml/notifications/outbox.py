@@ -154,7 +154,7 @@ class ServerTarget(NamedTuple):
     channel: Channel = Channel.WEBHOOK
 
 
-class _Wanted(NamedTuple):
+class _Target(NamedTuple):
     user: str
     url: str
     channel: Channel = Channel.WEBHOOK
@@ -229,17 +229,17 @@ class Notices:
                 channel=channel,
             )
 
-    def _wanted(self, notice: Notice) -> Iterator[_Wanted]:
+    def _wanted(self, notice: Notice) -> Iterator[_Target]:
         task = notice.task
         own = task.spec.notify or self._own_default(task.user)
         if own:
             for target in own:
                 if _wants(target.on, notice):
-                    yield _Wanted(task.user, target.url)
+                    yield _Target(task.user, target.url)
             return
         for address in self._server:
             if _wants(address.on, notice):
-                yield _Wanted(SERVER, address.url, address.channel)
+                yield _Target(SERVER, address.url, address.channel)
 
 
 def _wants(on: Sequence[EventKind], notice: Notice) -> bool:

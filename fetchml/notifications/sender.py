@@ -127,7 +127,7 @@ class Sender:
             over = expired(each, now)
             self._outbox.change(over)
             self._save(over.id)
-            self._given_up(over)
+            self._log_dead_letter(over)
         for delivery in due.to_send:
             self._attempts.start(self._attempt(delivery))
         if self._timer is not None:
@@ -166,7 +166,7 @@ class Sender:
             )
             self._outbox.change(after)
             if after.dead_at is not None:
-                self._given_up(after)
+                self._log_dead_letter(after)
             elif self._outbox.get(after.id) is not None:  # It may have been dropped meanwhile.
                 self._queue.add(after)
         self._save(delivery.id)
@@ -182,7 +182,7 @@ class Sender:
         signatures = self._sign(delivery, sent_at, body)
         await notifier.send(Message(delivery.id, delivery.url, body, sent_at, signatures))
 
-    def _given_up(self, delivery: Delivery) -> None:
+    def _log_dead_letter(self, delivery: Delivery) -> None:
         log.warning(
             "a message was given up after %d attempts: %s",
             delivery.attempts,

@@ -39,7 +39,7 @@ def set_up() -> None:
     _die_with_parent()
     _restore_environment()
     _mark_in_use(folder)
-    for left_over in _left_over(folder):
+    for left_over in _is_leftover(folder):
         shutil.rmtree(left_over, ignore_errors=True)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _Interrupt())
@@ -91,7 +91,7 @@ def _mark_in_use(folder: Path) -> None:
     _held.append(own)
 
 
-def _left_over(own: Path) -> Iterator[Path]:
+def _is_leftover(own: Path) -> Iterator[Path]:
     """Yield folders of programs that were killed."""
     try:
         folders = [path for path in own.parent.glob("_MEI*") if path != own]

@@ -136,7 +136,7 @@ class SnapshotUploads:
             now = self._records.clock()
             upload = Upload(now, now, git_commit, git_dirty)
             try:
-                self._require_place(who.user, new, earlier)
+                self._require_capacity(who.user, new, earlier)
             except RequestError:
                 await asyncio.to_thread(self._files.discard, new)
                 raise
@@ -152,7 +152,7 @@ class SnapshotUploads:
         is_new = earlier is None or not self._records.may_see(who, earlier)
         return self._records.view(who, record), is_new
 
-    def _require_place(self, user: str, new: NewSnapshot, earlier: Snapshot | None) -> None:
+    def _require_capacity(self, user: str, new: NewSnapshot, earlier: Snapshot | None) -> None:
         """Raises StorageQuotaReached, Unavailable."""
         if earlier is None or user not in earlier.users:
             self._usage.require_room(user, new.disk_bytes)

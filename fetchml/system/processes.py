@@ -123,7 +123,7 @@ def watched(pidfds: Iterable[int], on_end: Callable[[], None]) -> Iterator[set[i
             loop.remove_reader(pidfd)
 
 
-async def gone(pidfds: Iterable[int]) -> None:
+async def wait_ended(pidfds: Iterable[int]) -> None:
     """Wait until all have ended; zombies count as ended."""
     ended = asyncio.Event()
     with watched(pidfds, ended.set) as running:

@@ -144,7 +144,7 @@ class UserSecrets:
 
     async def _set(self, who: Principal, name: str, value: bytes) -> Secret:
         before = self._records.get(_id(who.user, name))
-        self._require_place(who.user, before, len(value))
+        self._require_capacity(who.user, before, len(value))
         try:
             sealer = self._sealer = self._sealer or Sealer(make_key(self._data_dir))
         except OSError as error:
@@ -169,7 +169,7 @@ class UserSecrets:
         detail = None if owner == who.user else f"of {owner}"
         await self._audit.done(who, Action.SECRET_DELETE, name, detail)
 
-    def _require_place(self, user: str, before: SecretRecord | None, size: int) -> None:
+    def _require_capacity(self, user: str, before: SecretRecord | None, size: int) -> None:
         """Raises RequestError if the value is one too many."""
         others = [each for each in self._records if each is not before]
         own = [each for each in others if each.user == user]

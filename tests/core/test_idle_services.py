@@ -19,7 +19,7 @@ def test_idle_time_in_words(seconds: int, words: str) -> None:
 
 def test_idle_time_without_limit() -> None:
     assert jupyter.idle(10**15, 0, 0, Idle()) == Idle()
-    assert jupyter.next_check_ms(10**15, 0, Idle()) == jupyter.LOOK_MS
+    assert jupyter.next_check_ms(10**15, 0, Idle()) == jupyter.CHECK_MS
 
 
 @given(
@@ -54,5 +54,5 @@ def test_service_is_never_stopped_in_use_or_without_warning(
             assert found == before._replace(now=found.now), "a promise is kept"
         assert found.now == (now >= found.stops_at)
         assert jupyter.next_check_ms(now, idle_ms, found) <= max(
-            jupyter.SHORTEST_LOOK_MS, jupyter.LOOK_MS
+            jupyter.SHORTEST_CHECK_MS, jupyter.CHECK_MS
         )

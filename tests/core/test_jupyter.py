@@ -178,9 +178,9 @@ def test_last_line_is_shown_only_if_the_service_ended_by_itself() -> None:
     record = Service("id", "ada", "n", "i", "w", "w", "secret", 1, last_words="said")
     by_itself = task(Status.FAILED, failure_reason=FailureReason.EXIT_CODE)
     killed = task(Status.FAILED, failure_reason=FailureReason.SIGNAL)
-    assert jupyter.with_last_words("why", by_itself, record) == "why: said"
-    assert jupyter.with_last_words("why", by_itself, RECORD) == "why"
-    assert jupyter.with_last_words("why", killed, record) == "why"
+    assert jupyter.with_last_line("why", by_itself, record) == "why: said"
+    assert jupyter.with_last_line("why", by_itself, RECORD) == "why"
+    assert jupyter.with_last_line("why", killed, record) == "why"
 
 
 def test_command_of_a_service() -> None:

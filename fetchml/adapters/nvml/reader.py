@@ -56,7 +56,9 @@ class GpuReader:
             return self._read_all()
         except SessionEnded as error:
             self._end_session()
-            return self._away(DriverUnavailable(f"no response from NVIDIA's driver: {error}", 0))
+            return self._unavailable(
+                DriverUnavailable(f"no response from NVIDIA's driver: {error}", 0)
+            )
 
     def faults(self, uuids: Sequence[str], holders: Collection[str]) -> dict[str, Obstacle | None]:
         """Return the faults of `GpuInventory.check`, at this moment."""
@@ -79,7 +81,7 @@ class GpuReader:
         try:
             session = self._open_session()
         except DriverUnavailable as error:
-            return self._away(error)
+            return self._unavailable(error)
         with self._lock:
             devices, notes, nameless = session.devices()
             self._devices = {device.uuid: device for device in devices}
@@ -140,7 +142,7 @@ class GpuReader:
             if session is not None:
                 session.close()
 
-    def _away(self, error: DriverUnavailable) -> GpuState:
+    def _unavailable(self, error: DriverUnavailable) -> GpuState:
         """Keep the last readings, as lost if the driver is no longer loaded."""
         gone = "NVIDIA's driver is no longer loaded" if error.unloaded else None
         self._keep(

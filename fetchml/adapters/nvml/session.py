@@ -85,7 +85,7 @@ class NvmlSession:
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
-            raise DriverUnavailable(_why_away(error), error.value) from error
+            raise DriverUnavailable(_reason(error), error.value) from error
         self.driver = _text(_optional(pynvml.nvmlSystemGetDriverVersion) or "unknown")
         self._on_xid = on_xid
         self._on_failure = on_failure
@@ -348,7 +348,7 @@ def _address(handle: Any) -> int | None:
     return ctypes.cast(handle, ctypes.c_void_p).value
 
 
-def _why_away(error: pynvml.NVMLError) -> str:
+def _reason(error: pynvml.NVMLError) -> str:
     match error.value:
         case pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
             return "no NVIDIA driver"

@@ -126,7 +126,7 @@ class ProcessEnvironmentBuilder:
                     processes.send(pidfd, SIGKILL)
                 if not pidfds:
                     return
-                await processes.gone(pidfds)
+                await processes.wait_ended(pidfds)
 
 
 async def _read(

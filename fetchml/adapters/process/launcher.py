@@ -147,7 +147,7 @@ class ProcessLauncher:
                 lost=f"the shim failed before it started the command (exit {status})"
             )
         with _shim(claim) as shims:
-            await processes.gone(shims)
+            await processes.wait_ended(shims)
         self._reap(run)
         if folder.end():
             return AttemptExit()
@@ -180,7 +180,7 @@ class ProcessLauncher:
                     _kill_children(claim)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(_KILL_SECONDS):
-                            await processes.gone(shims)
+                            await processes.wait_ended(shims)
                 for pidfd in shims:
                     processes.send(pidfd, SIGKILL)
         with self._at_gate(folder) as shims:
@@ -387,4 +387,4 @@ async def _kill_all(folder: AttemptFolder) -> None:
                 processes.send(pidfd, SIGKILL)
             if not members:
                 return
-            await processes.gone(members)
+            await processes.wait_ended(members)

@@ -113,7 +113,7 @@ class RpcHandler(grpc.GenericRpcHandler):
         async def answer_unary_stream(rpc: RpcContext, context: Any) -> None:
             caller = rpc.principal.key_id
             data = await receiving.only_message(read_messages(self._slots, caller, context))
-            with self._held(caller, data):
+            with self._count_message(caller, data):
                 writer = ReplyWriter(handler, self.unread, caller, context)
                 await writer.reply(parse(data), rpc)
 
@@ -123,7 +123,7 @@ class RpcHandler(grpc.GenericRpcHandler):
             async def requests() -> AsyncGenerator[Any]:
                 async with aclosing(read_messages(self._slots, caller, context)) as received:
                     async for data in received:
-                        with self._held(caller, data):
+                        with self._count_message(caller, data):
                             await turn_for(len(data))
                             yield parse(data)
 
@@ -188,7 +188,7 @@ class RpcHandler(grpc.GenericRpcHandler):
 
         return answer_unary
 
-    def _held(self, caller: str, data: bytes) -> AbstractContextManager[None]:
+    def _count_message(self, caller: str, data: bytes) -> AbstractContextManager[None]:
         """Count a message while a call works on it. Raises TooManyBytes, Overloaded."""
         if len(data) <= SMALL_BYTES:
             return _NOT_COUNTED

@@ -113,7 +113,7 @@ def for_jupyter(headers: CIMultiDictProxy[str], link: JupyterLink) -> CIMultiDic
     Raises ValueError for a header that cannot be forwarded unchanged.
     """
     forwarded = CIMultiDict[str]()
-    for name, value in _kept(headers, _NOT_FOR_JUPYTER):
+    for name, value in _forwardable(headers, _NOT_FOR_JUPYTER):
         if name.lower().startswith(_NOT_FOR_JUPYTER_BEGIN):
             continue
         if name.lower() == "referer" and link.base_path not in value.partition("?")[0]:
@@ -132,7 +132,7 @@ def for_task(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     sessions and the server's cookies. Raises ValueError for a header that cannot be forwarded
     unchanged."""
     forwarded = CIMultiDict[str]()
-    for name, value in _kept(headers, _NOT_FOR_JUPYTER):
+    for name, value in _forwardable(headers, _NOT_FOR_JUPYTER):
         if not name.lower().startswith(_NOT_FOR_JUPYTER_BEGIN):
             forwarded.add(name, value)
     own = [f"{name}={value}" for name, value in cookies(headers) if not _is_ours(name)]
@@ -180,7 +180,7 @@ def protocols(headers: CIMultiDictProxy[str]) -> list[str]:
 def for_browser(headers: CIMultiDictProxy[str], base_path: str) -> CIMultiDict[str]:
     """Return the reply headers for the browser. Raises ValueError for an invalid header."""
     forwarded = CIMultiDict[str]()
-    for name, value in _kept(headers, _NOT_FOR_BROWSERS):
+    for name, value in _forwardable(headers, _NOT_FOR_BROWSERS):
         if name.lower() == "set-cookie" and not _is_confined(value, base_path):
             continue
         forwarded.add(name, value)
@@ -199,7 +199,9 @@ def is_upgrade(headers: Mapping[str, str]) -> bool:
     return headers.get("Upgrade", "").strip().lower() == "websocket"
 
 
-def _kept(headers: CIMultiDictProxy[str], dropped: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _forwardable(
+    headers: CIMultiDictProxy[str], dropped: Iterable[str]
+) -> Iterator[tuple[str, str]]:
     named = ",".join(headers.getall("Connection", ())).lower().split(",")
     left_out = {*dropped, *(name.strip() for name in named)}
     for name, value in headers.items():

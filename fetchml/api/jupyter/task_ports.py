@@ -92,7 +92,7 @@ class TaskPorts:
             tickets = [value for name, value in fields if name == TICKET]
             rest = urlencode([(name, value) for name, value in fields if name != TICKET])
             if tickets:
-                return self._let_in(request, at, tickets[0], path + (rest and f"?{rest}"))
+                return self._admit(request, at, tickets[0], path + (rest and f"?{rest}"))
         who, session = self._visitor(request, at)
         spec = await self._access.admit_to_port(who, at.task_id, at.port)
         is_socket = is_upgrade(http.headers)
@@ -103,7 +103,7 @@ class TaskPorts:
             async with self._access.used(who, spec, at.port) as relay:
                 return await self._forward(request, relay, at.port, is_socket=is_socket)
 
-    def _let_in(
+    def _admit(
         self, request: RestRequest, at: TaskPort, ticket: str, path: str
     ) -> web.StreamResponse:
         """Turn a ticket into a cookie. Raises Unauthorized."""

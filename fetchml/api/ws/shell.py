@@ -42,7 +42,7 @@ class _Resize(msgspec.Struct, tag_field="type", tag="resize"):
     columns: int
 
 
-class _Shown(msgspec.Struct, tag_field="type", tag="shown"):
+class _ShownMessage(msgspec.Struct, tag_field="type", tag="shown"):
     bytes: Annotated[int, msgspec.Meta(ge=0, le=AHEAD_BYTES)]
 
 
@@ -152,11 +152,11 @@ class _Terminal:
 
     async def _control(self, text: str) -> None:
         try:
-            message = msgspec.json.decode(text, type=_Resize | _Shown)
+            message = msgspec.json.decode(text, type=_Resize | _ShownMessage)
         except (ValueError, RecursionError):
             reason = 'Send input as binary messages; texts are of type "resize" or "shown"'
             raise SocketEnded(WSCloseCode.INVALID_TEXT, reason) from None
-        if isinstance(message, _Shown):
+        if isinstance(message, _ShownMessage):
             self._ahead = max(0, self._ahead - message.bytes)
             self._shown.set()
         elif fault := size_fault(message.rows, message.columns):

@@ -308,12 +308,12 @@ class TopApp(App[CallError | None]):
     def _explain(self) -> None:
         task = self._board.by_id.get(self._selected)
         if task is not None and task.status in {Task.queued, Task.preparing}:
-            self._ask_why(task.id)
+            self._fetch_reason(task.id)
         else:
             self._why = ""
 
     @work(group="why", exclusive=True)
-    async def _ask_why(self, task_id: str) -> None:
+    async def _fetch_reason(self, task_id: str) -> None:
         try:
             why = await self._client.explain(task_id)
         except CallError:

@@ -63,7 +63,7 @@ def settle(state: State, decision: Decision, now: int) -> None:
         elif news.is_last:
             state.blocked.remove(task)
             task = change(state, decision, replace(task, after_met=True, released_at=now))
-            state.place_again(task, now)
+            state.requeue(task, now)
 
 
 def _why(news: News) -> str:

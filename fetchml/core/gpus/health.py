@@ -273,7 +273,7 @@ def _sick(reading: GpuReading) -> Obstacle | None:
 def _busy(reading: GpuReading, idle_mb: int | None) -> Obstacle | None:
     strangers = [process for process in reading.processes if process.task_id is None]
     if strangers:
-        named = ", ".join(_process_words(process) for process in strangers[:_NAMED])
+        named = ", ".join(_describe_process(process) for process in strangers[:_NAMED])
         more = f" and {len(strangers) - _NAMED} more" if len(strangers) > _NAMED else ""
         return Obstacle(ObstacleKind.BUSY, f"{named}{more}")
     left = reading.unaccounted_mb
@@ -283,7 +283,7 @@ def _busy(reading: GpuReading, idle_mb: int | None) -> Obstacle | None:
     return None
 
 
-def _process_words(process: GpuProcess) -> str:
+def _describe_process(process: GpuProcess) -> str:
     size = "" if process.memory_mb is None else f", {_size(process.memory_mb)}"
     return f"{process.name or 'a process'} (pid {process.pid}{size})"
 

@@ -198,7 +198,7 @@ class SchedulingPass:
         self._level = level
         self._prestaged = _by_gpu(state.prestaged()) if state.wait_states else {}
         self._preemptors = preemptors(state)
-        self._looks = LOOKED_AT
+        self._visits = LOOKED_AT
 
     def next(self, until: SubQueue | None = None) -> Allocate | Discard | None:
         """The next action; `None` if no task can start. `until`: the sub-queue to stop at."""
@@ -269,7 +269,7 @@ class SchedulingPass:
         if self._state.bookings and queue.shape.resources.gpu:
             return self._allocate_open(queue)
         uuids = self.available.choose(queue.shape, shun=self._prestaged)
-        return self._given(queue, uuids)
+        return self._allocation(queue, uuids)
 
     def _allocate_open(self, queue: SubQueue) -> Allocate | None:
         """To the first task of the sub-queue that no booking keeps from the free GPUs: one with a
@@ -282,13 +282,13 @@ class SchedulingPass:
             if self.available.fits(queue.shape, closed):
                 shunned = shun or self._prestaged
                 uuids = self.available.choose(queue.shape, shunned, closed)
-                return Allocate(entry.task_id, uuids) if number else self._given(queue, uuids)
-            self._looks -= 1
-            if self._looks <= 0:
+                return Allocate(entry.task_id, uuids) if number else self._allocation(queue, uuids)
+            self._visits -= 1
+            if self._visits <= 0:
                 break
         return None
 
-    def _given(self, queue: SubQueue, uuids: tuple[str, ...]) -> Allocate:
+    def _allocation(self, queue: SubQueue, uuids: tuple[str, ...]) -> Allocate:
         """The GPUs go to the head of the sub-queue, or to a task that is prestaged on them."""
         if self._may_be_passed(queue):
             for uuid in uuids:

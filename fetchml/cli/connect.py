@@ -205,7 +205,7 @@ class RetryNotice:
 
 
 def patient(client: Client) -> Client:
-    """Return a client that repeats its calls while the server is away, and prints one line then.
+    """Return a client that retries its calls while the server is unavailable, and prints one line then.
 
     A call is repeated until its deadline, unless it must not happen twice.
     """

@@ -47,8 +47,7 @@ class Certificate:
         """The last warning, so that it is logged once and not for each handshake."""
 
     def current(self) -> LoadedCertificate:
-        """Return the files as they are now; while they cannot be used, as when only one of them was
-        replaced, as they were before."""
+        """Return the current files, or the last valid pair while the files are inconsistent."""
         with self._lock:
             try:
                 if self._read_stamp() != self._stamp:

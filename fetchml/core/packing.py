@@ -214,9 +214,9 @@ class Packing:
         self.shared: set[str] = set()
         """Ids of tasks that have shared a GPU in their current attempt."""
         self.starts = 0
-        """Tasks that were started beside others, since the start of the server."""
+        """Tasks started on a shared GPU since server start."""
         self.exhausted = 0
-        """Attempts that ran out of GPU memory beside others, since the start of the server."""
+        """Attempts that ran out of GPU memory on a shared GPU since server start."""
 
     def copy(self) -> "Packing":
         """For estimates, which learn nothing."""

@@ -116,7 +116,7 @@ class FolderWalk:
 
 
 def _give_content(folder: int, owner: tuple[int, int], depth: int = 0) -> None:
-    """Give `owner` all that the server's uid has in an open folder, down to MAX_DEPTH.
+    """Chown everything owned by the server's uid in an open folder to `owner`, down to MAX_DEPTH.
 
     No link is followed. Entries that vanish meanwhile are skipped. Raises OSError.
     """

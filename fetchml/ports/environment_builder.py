@@ -65,8 +65,8 @@ class BuildFailed(Exception):
 
 
 class EnvironmentBuilder(Protocol):
-    """Lets uv run; the module describes the order of the calls. Raises PrepareError for what the
-    backend can't do, and waits while the backend is away."""
+    """Runs uv; the module describes the order of the calls. Raises PrepareError for what the
+    backend cannot do, and waits while the backend is unavailable."""
 
     mount_path: str | None
     """Where tasks see their environment; `None` if they see it where it lies."""

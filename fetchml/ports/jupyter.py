@@ -56,7 +56,7 @@ class JupyterLink(NamedTuple):
 
 
 class JupyterSilent(Exception):
-    """Jupyter did not answer, or not as Jupyter does."""
+    """No response, or not one of Jupyter."""
 
 
 class JupyterClient(Protocol):

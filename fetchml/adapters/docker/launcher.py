@@ -174,7 +174,7 @@ class DockerLauncher:
                         first.learn(container["State"]["Pid"], container["Id"])
                         self._cgroups.learn(container["State"]["Pid"], container["Id"])
                 if first.has_ended and folder.claim() is None:
-                    # The engine is away, and would not add more.
+                    # The engine is unavailable, and would not add more.
                     return AttemptExit(lost="the container exited before the command started")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_AGAIN_SECONDS):

@@ -368,7 +368,7 @@ def _changed_fields(request: task_pb2.UpdateTaskRequest) -> dict[str, object]:
             what = (
                 "is not set"
                 if path in KNOWN_FIELDS
-                else f"is none of {', '.join(sorted(KNOWN_FIELDS))}"
+                else f"is unknown; expected one of {', '.join(sorted(KNOWN_FIELDS))}"
             )
             raise BadRequest(f"update_mask: {path[:64]!r} {what}")
     return {path: changes[path] for path in request.update_mask.paths}

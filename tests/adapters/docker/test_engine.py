@@ -75,7 +75,7 @@ async def test_engine_crashes_under_tasks(bench: Bench, own_docker_engine: Priva
     assert await soon(waits[1]) == AttemptExit()  # the engine, back again, asked it to end
     assert end_of(runs_on).signal == SIGTERM
     gone = await soon(waits[2])
-    assert "before the command was started" in str(gone.lost)
+    assert "before the command started" in str(gone.lost)
     await launcher.remove(at_gate)
     await bench.start(launcher, at_gate)
     assert await soon(launcher.wait(at_gate)) == AttemptExit()

@@ -124,7 +124,7 @@ async def test_never_contacts_no_registry(
     async with puller(tmp_path, docker_host, python_image, pull="never") as one:
         with registry(asked=asked) as address:
             with pytest.raises(
-                PrepareError, match=r"this server pulls none \(\[tasks\] pull\)"
+                PrepareError, match=r"the server does not pull images \(\[tasks\] pull\)"
             ) as no:
                 await one.prepare(f"{address}/never:1")
             assert no.value.permanent
@@ -158,7 +158,7 @@ async def test_logins_are_used_only_where_they_may_be(
                 one.forget(image)
                 assert SHOWN in asked
             else:
-                with pytest.raises(PrepareError, match="or its registry wants a login"):
+                with pytest.raises(PrepareError, match="or its registry requires a login"):
                     await one.prepare(image)
                 assert asked
                 assert set(asked) == {""}

@@ -325,7 +325,7 @@ async def test_node_that_is_out_of_reach_names_the_setting(
 ) -> None:
     monkeypatch.setattr("fetchml.adapters.node_relays.connector.CONNECT_SECONDS", 0.3)
     monkeypatch.setattr(entry, "START_SECONDS", 0.5)
-    unreached = r"can't be reached \(%s\): .* ports of 127.0.0.1 \(\[slurm\] relay_ports\)"
+    unreached = r"cannot reach its node \(%s\): .* ports of 127.0.0.1 \(\[slurm\] relay_ports\)"
     with closing(socket.socket()) as full, closing(socket.socket()) as waits:
         # As a firewall that drops packets.
         full.bind(("127.0.0.1", 0))

@@ -205,9 +205,10 @@ class RetryNotice:
 
 
 def patient(client: Client) -> Client:
-    """Return a client that retries its calls while the server is unavailable, and prints one line then.
+    """Return a client that retries its calls while the server is unavailable, and prints one line
+    then.
 
-    A call is repeated until its deadline, unless it must not happen twice.
+    A call is retried until its deadline, unless it must not run twice.
     """
     return client.with_options(retries=True, on_cut=RetryNotice())
 

@@ -82,9 +82,9 @@ def submit(
 ) -> int:
     """Submit a task that runs COMMAND. Options come before the command.
 
-    Prints the task's id. While the server is unavailable, the command tries for 30 seconds; the task is
-    created only once. With --wait, shows its status and its log, and exits with the task's exit
-    code. The exit code is 125 if the task ends without one, as a cancelled task does, and for
+    Prints the task's id. While the server is unavailable, the command retries for 30 seconds; the
+    task is created only once. With --wait, shows its status and its log, and exits with the task's
+    exit code. The exit code is 125 if the task ends without one, as a cancelled task does, and for
     failures of this command. Ctrl-C leaves the task running.
 
     \b

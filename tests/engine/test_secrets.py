@@ -135,7 +135,7 @@ async def test_secrets_survive_a_restart_but_not_their_key(box: Box) -> None:
         assert await engine.logs.tail(await ended(engine, task.id)) == "short 2\n"
     key.write_bytes(b"damaged")
     async with box.engine() as engine:
-        with pytest.raises(Unavailable, match="cannot read secrets.key"):
+        with pytest.raises(Unavailable, match=r"cannot read secrets\.key"):
             await put(box, "TOKEN")
         assert key.read_bytes() == b"damaged"
         task = await engine.submissions.create_task(ALICE, job("true", use("TOKEN")))

@@ -78,7 +78,7 @@ class LongQueue:
             self.state.shares.end(f"user{number}", "past", self.rng.randrange(100_000_000))
         self.now = 100_000_000
         tasks = [self._task(number) for number in range(QUEUED)]
-        self._apply(GpusSeen(self.now, [Gpu(f"GPU-{n}", place=n) for n in range(GPUS)]))
+        self._apply(GpusSeen(self.now, [Gpu(f"GPU-{n}", position=n) for n in range(GPUS)]))
         self._apply(Submitted(self.now, tasks))
         self._apply(LauncherChanged(self.now, available=True))
         self._answer()

@@ -76,7 +76,7 @@ def build_base(client: docker.DockerClient, tag: str, packages: Sequence[str] = 
         )
     last = json.loads(reply.strip().splitlines()[-1])
     if "error" in last:
-        raise RuntimeError(f"the Docker engine refused the image {tag}: {last['error']}")
+        raise RuntimeError(f"the Docker engine rejected the image {tag}: {last['error']}")
     return client.images.get(tag)
 
 

@@ -86,7 +86,7 @@ class TooManyStreams(RateLimited):
     RETRY_AFTER = 10
 
     def __init__(self, per_caller: int) -> None:
-        message = f"More than {per_caller} streams open at once: close some"
+        message = f"Limit of {per_caller} open streams reached: close some"
         super().__init__(self.RETRY_AFTER, message=message)
 
 
@@ -96,7 +96,7 @@ class TooManyConnections(RateLimited):
     RETRY_AFTER = 10
 
     def __init__(self, per_address: int) -> None:
-        message = f"More than {per_address} connections from this address: close some"
+        message = f"Limit of {per_address} connections per address reached: close some"
         super().__init__(self.RETRY_AFTER, message=message)
 
 
@@ -106,7 +106,7 @@ class TooManyBytes(RateLimited):
     RETRY_AFTER = 5
 
     def __init__(self, what: str, per_caller: int) -> None:
-        message = f"More than {per_caller >> 20} MiB of your {what} at once: ask for less, or wait"
+        message = f"Limit of {per_caller >> 20} MiB of your {what} reached: request less, or wait"
         super().__init__(self.RETRY_AFTER, message=message)
 
 

@@ -57,11 +57,11 @@ class RecordSet(Generic[R]):
         the store.
         """
         for record in map(self._decode, await self._store.list_documents(self._kind)):
-            kept = record if keep is None else await keep(record)
-            if kept is None:
+            loaded = record if keep is None else await keep(record)
+            if loaded is None:
                 await self._store.delete_document(self._kind, self._id_of(record))
             else:
-                self.remember(kept)
+                self.remember(loaded)
 
     def get(self, record_id: str) -> R | None:
         return self._by_id.get(record_id)

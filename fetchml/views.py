@@ -305,7 +305,7 @@ class OutputFile(msgspec.Struct, frozen=True):
     """Changes with the content."""
 
 
-class TaskFolder(StrEnum):
+class NamedFolder(StrEnum):
     """Folders of a task that clients may read."""
 
     OUTPUTS = "outputs"

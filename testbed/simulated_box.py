@@ -50,7 +50,9 @@ class SimulatedBox:
         self._events: list[tuple[int, int, Callable[[int], Event | None]]] = []
         self._numbers = itertools.count()
         self._stops: set[tuple[str, int]] = set()
-        self._apply(GpusSeen(0, [Gpu(f"GPU-{place}", place=place) for place in range(gpus)]))
+        self._apply(
+            GpusSeen(0, [Gpu(f"GPU-{position}", position=position) for position in range(gpus)])
+        )
         self._apply(LauncherChanged(0, available=True))
 
     def run(self, tasks: Iterable[Task], until: int | None = None) -> None:

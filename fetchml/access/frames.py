@@ -9,7 +9,7 @@ MOST_BYTES = 64 << 10
 
 
 class NoFrame(Exception):
-    """The helper has ended, or what came from it is no frame."""
+    """The helper has ended, or sent something other than a frame."""
 
 
 def frame(kind: str, data: bytes = b"") -> bytes:
@@ -17,8 +17,8 @@ def frame(kind: str, data: bytes = b"") -> bytes:
 
 
 class FrameReader:
-    """Reads the frames of one helper. What a task wrote can be in their data only: but the task may
-    have replaced the helper, so nothing of it is believed."""
+    """Reads the frames of one helper. The task may have replaced the helper, so frames are
+    untrusted input."""
 
     def __init__(self, helper: Helper) -> None:
         self._helper = helper
@@ -27,7 +27,7 @@ class FrameReader:
 
     async def next(self) -> tuple[str, bytes]:
         """Raises NoFrame."""
-        await self._pace.rest()  # What is unread may be thousands of frames without data.
+        await self._pace.rest()  # The unread bytes may be thousands of frames without data.
         await self._have(HEAD_BYTES)
         size = int.from_bytes(self._unread[1:HEAD_BYTES])
         if size > MOST_BYTES:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Protocol
 
 from fetchml.access.frames import FrameReader, NoFrame
-from fetchml.access.places import PORTS_BY_USER, PORTS_IN_ALL, Places
+from fetchml.access.limits import PORTS_BY_USER, PORTS_IN_ALL, ConcurrencyLimit
 from fetchml.auth.audit import Audit
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
@@ -30,8 +30,8 @@ _Port = tuple[str, int, int]
 """Task id, attempt, port."""
 
 
-class Way(Protocol):
-    """The way to a relay."""
+class Connector(Protocol):
+    """Opens connections to a relay."""
 
     async def connect(self) -> socket.socket:
         """Raises OSError."""
@@ -39,8 +39,8 @@ class Way(Protocol):
     def close(self) -> None: ...
 
 
-class PinnedWay:
-    """That to a socket of this host."""
+class PinnedConnector:
+    """Connects to a socket of this host."""
 
     def __init__(self, fd: int) -> None:
         """`fd`: of the socket, opened with O_PATH, which this owns from now on."""
@@ -57,8 +57,8 @@ class PinnedWay:
             self._fd = None
 
 
-class RemoteWay:
-    """That through a relay on another machine."""
+class RemoteConnector:
+    """Connects through a relay on another machine."""
 
     def __init__(self, relay: RemoteRelay) -> None:
         self._relay: RemoteRelay | None = relay
@@ -75,28 +75,28 @@ class RemoteWay:
 class Relay:
     """One open port of a task."""
 
-    def __init__(self, helper: Helper, way: Way, port: int) -> None:
-        """`way`: that to the relay, which owns it."""
+    def __init__(self, helper: Helper, connector: Connector, port: int) -> None:
+        """`connector`: that to the relay, which owns it."""
         self.helper = helper
         self.port = port
         self.connections = 0
         """Open ones."""
         self.unused_since = asyncio.get_running_loop().time()
         self.callers: dict[str, Principal] = {}
-        """The callers who have used it, by key."""
-        self._way = way
+        """Callers that have used it, by key."""
+        self._connector = connector
 
     async def connect(self) -> socket.socket:
         """Return a connection to the port. Raises Conflict."""
         connection: socket.socket | None = None
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                connection = await self._way.connect()
+                connection = await self._connector.connect()
                 state = await asyncio.get_running_loop().sock_recv(connection, 1)
         except OSError as error:  # TimeoutError is one
             if connection is not None:
                 connection.close()
-            raise Conflict(f"Port {self.port} of the task can't be reached") from error
+            raise Conflict(f"Cannot reach port {self.port} of the task") from error
         except BaseException:
             if connection is not None:
                 connection.close()
@@ -106,10 +106,10 @@ class Relay:
         connection.close()
         if state == bytes([errno.ECONNREFUSED]):
             raise Conflict(f"Nothing listens on port {self.port} of the task")
-        raise Conflict(f"Port {self.port} of the task can't be reached")
+        raise Conflict(f"Cannot reach port {self.port} of the task")
 
     async def close(self) -> None:
-        self._way.close()
+        self._connector.close()
         await self.helper.close()
 
 
@@ -122,7 +122,7 @@ class Relays:
         self._audit = audit
         self._open: dict[_Port, asyncio.Task[Relay]] = {}
         self._background = BackgroundWork()
-        self.places = Places("open ports of tasks", PORTS_BY_USER, PORTS_IN_ALL)
+        self.limit = ConcurrencyLimit("open ports of tasks", PORTS_BY_USER, PORTS_IN_ALL)
 
     async def find(self, who: Principal, spec: LaunchSpec, port: int) -> Relay:
         """Return the port's relay, which the first caller starts. Raises Conflict, RateLimited,
@@ -142,7 +142,7 @@ class Relays:
     async def _start(self, who: Principal, spec: LaunchSpec, key: _Port) -> Relay:
         with ExitStack() as stack:
             stack.callback(self._open.pop, key, None)
-            stack.enter_context(self.places.hold(who))
+            stack.enter_context(self.limit.hold(who))
             relay = await self._make(spec, key[2])
             self._background.start(self._keep(relay, key, stack.pop_all()))
         return relay
@@ -155,9 +155,9 @@ class Relays:
                 kind, _ = await FrameReader(helper).next()
             if kind == "h":
                 if isinstance(helper, RemoteRelay):
-                    return Relay(helper, RemoteWay(helper), port)
+                    return Relay(helper, RemoteConnector(helper), port)
                 folder = AttemptFolder(spec.folder).run
-                return Relay(helper, PinnedWay(task_sockets.pin_socket(folder, name)), port)
+                return Relay(helper, PinnedConnector(task_sockets.pin_socket(folder, name)), port)
         except (NoFrame, OSError):  # TimeoutError is one
             pass
         except BaseException:
@@ -165,11 +165,11 @@ class Relays:
             raise
         await helper.close()
         raise Conflict(
-            "The task's ports can't be reached: it has just ended, or an older release of FetchML "
-            "has started it"
+            "Cannot reach the task's ports: the task has just ended, or an older release of "
+            "FetchML started it"
         )
 
-    async def _keep(self, relay: Relay, key: _Port, held: ExitStack) -> None:
+    async def _keep(self, relay: Relay, key: _Port, resources: ExitStack) -> None:
         """Close it when it was not used for a while, or has ended with the task."""
         loop = asyncio.get_running_loop()
         ended = asyncio.create_task(relay.helper.read())
@@ -180,7 +180,7 @@ class Relays:
                 if relay.connections == 0 and unused >= LINGER_SECONDS:
                     break
         finally:
-            held.close()
+            resources.close()
             ended.cancel()
             with suppress(asyncio.CancelledError):
                 await ended

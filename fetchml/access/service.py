@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from fetchml.access.places import (
+from fetchml.access.limits import (
     CONNECTIONS_BY_USER,
     CONNECTIONS_IN_ALL,
     SESSIONS_BY_USER,
     SESSIONS_IN_ALL,
-    Places,
+    ConcurrencyLimit,
 )
 from fetchml.access.relays import Relay, Relays
 from fetchml.access.session import ExecSession, SessionCut
@@ -38,7 +38,7 @@ AUDITED_CHARACTERS = 280
 """Of a command line."""
 PIECE_BYTES = 32 << 10
 """Read at once from a port; at most twice this is read ahead."""
-_DISABLED = "The owner of this server does not let anybody enter tasks ([access] enabled)"
+_DISABLED = "Access to tasks is disabled on this server ([access] enabled)"
 
 
 class AccessOptions(NamedTuple):
@@ -69,19 +69,19 @@ class TaskAccess:
         self._launched = launched
         self._audit = audit
         self._options = options
-        self.sessions = Places("sessions in tasks", SESSIONS_BY_USER, SESSIONS_IN_ALL)
-        self.connections = Places(
+        self.sessions = ConcurrencyLimit("sessions in tasks", SESSIONS_BY_USER, SESSIONS_IN_ALL)
+        self.connections = ConcurrencyLimit(
             "connections to ports of tasks", CONNECTIONS_BY_USER, CONNECTIONS_IN_ALL
         )
         self.relays = Relays(self.enter, audit)
 
     @property
-    def places(self) -> Mapping[str, Places]:
+    def limits(self) -> Mapping[str, ConcurrencyLimit]:
         """Numbers of open sessions and relays, by kind."""
         return {
             "sessions": self.sessions,
             "connections": self.connections,
-            "ports": self.relays.places,
+            "ports": self.relays.limit,
         }
 
     @asynccontextmanager
@@ -145,11 +145,11 @@ class TaskAccess:
                         yield reader, writer
                 except TimeoutError:
                     raise Conflict(
-                        f"The connection has lasted {self._options.max_seconds} s "
+                        f"Connection limit of {self._options.max_seconds} s reached "
                         "([access] max_seconds)"
                     ) from None
                 finally:
-                    # A task that reads nothing would keep the connection open for what waits.
+                    # A task that reads nothing would keep the connection open while bytes wait.
                     writer.transport.abort()
 
     @asynccontextmanager
@@ -182,7 +182,7 @@ class TaskAccess:
             raise Conflict(fault)
         spec = self._launched(task_id)
         if spec is None or spec.attempt != task.attempt:
-            raise Conflict("The task is about to end, and can't be entered any more")
+            raise Conflict("The task is ending, so it cannot be entered")
         return spec
 
     async def enter(self, spec: LaunchSpec, command: SessionCommand | RelayCommand) -> Helper:
@@ -190,7 +190,7 @@ class TaskAccess:
         try:
             return await self._launcher.enter(spec, command)
         except EnterError as error:
-            raise Conflict(f"The task can't be entered: {error}") from error
+            raise Conflict(f"Cannot enter the task: {error}") from error
 
     async def _limit(self, session: ExecSession) -> None:
         """Cut a session that is idle, or has lasted too long."""
@@ -199,10 +199,10 @@ class TaskAccess:
         while True:
             ends = []
             if longest:
-                reason = f"The session has lasted {longest} s ([access] max_seconds)"
+                reason = f"Session limit of {longest} s reached ([access] max_seconds)"
                 ends.append((began + longest, reason))
             if idle:
-                reason = f"Nothing was read or written for {idle} s ([access] idle_seconds)"
+                reason = f"The session was idle for {idle} s ([access] idle_seconds)"
                 ends.append((session.last_use + idle, reason))
             if not ends:
                 return

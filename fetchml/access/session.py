@@ -55,7 +55,7 @@ class ExecSession:
             kind = ""
         if kind != "h":
             raise SessionCut(
-                "The task can't be entered: it has just ended, or an older release of FetchML has "
+                "Cannot enter the task: it has just ended, or an older release of FetchML has "
                 "started it"
             )
 
@@ -74,7 +74,7 @@ class ExecSession:
                 elif stream := _OUTPUT.get(kind):
                     yield Output(stream, data)
         except NoFrame:
-            ended = SessionCut("The task has ended, and the session with it")
+            ended = SessionCut("The session ended with its task")
             raise self._cut or ended from None
 
     async def write(self, data: bytes) -> None:

@@ -20,8 +20,8 @@ event loop's own look-ups would share two threads."""
 
 
 class NameNotFound(Exception):
-    """The name has no permitted address, or the name server does not answer. Users can't tell the
-    two apart: the names of a private network are not theirs to find out."""
+    """The name has no permitted address, or the name server does not respond. Both produce the
+    same message, so that users cannot probe the names of a private network."""
 
 
 class HostRefused(Exception):
@@ -46,7 +46,7 @@ class CheckedHosts:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._seconds):
-                addresses = await loop.run_in_executor(self._names, look_up)
+                resolved = await loop.run_in_executor(self._names, look_up)
         except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
             raise NameNotFound(_not_found(host)) from error
         allowed = [
@@ -58,7 +58,7 @@ class CheckedHosts:
                 proto=protocol,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for family, _, protocol, _, where in addresses
+            for family, _, protocol, _, where in resolved
             if self._rules.allow(host, str(where[0]))
         ]
         if not allowed:
@@ -67,7 +67,7 @@ class CheckedHosts:
 
 
 def _not_found(host: str) -> str:
-    return f"no address of {host} that the server may ask was found"
+    return f"{host} has no allowed address"
 
 
 def pinned(addresses: list[ResolveResult]) -> aiohttp.TCPConnector:

@@ -27,7 +27,7 @@ def mounts_of(run: LaunchSpec) -> list[Mount]:
     return [
         *run.datasets,
         *(Mount(each.source, each.target, read_only=True) for each in run.inputs),
-        *(Mount(each.source, each.target, each.read_only) for each in run.places),
+        *(Mount(each.source, each.target, each.read_only) for each in run.named_folders),
         *run.volumes,
         *(mount for mount in own if mount.target not in replaced),
     ]
@@ -46,5 +46,5 @@ def folders_in_container(run: LaunchSpec) -> TaskFolders:
         inputs=PurePosixPath(INPUTS) if run.inputs else None,
         volumes=VOLUMES_FOLDER if run.volumes else None,
         secrets=SECRETS_FOLDER if run.secrets is not None else None,
-        named={place.variable: PurePosixPath(place.target) for place in run.places},
+        named={folder.variable: PurePosixPath(folder.target) for folder in run.named_folders},
     )

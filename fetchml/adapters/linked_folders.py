@@ -33,7 +33,7 @@ def linked_folders(run: LaunchSpec) -> TaskFolders:
         inputs=run.folder / TASK_INPUTS if run.inputs else None,
         volumes=run.folder / VOLUMES if run.volumes else None,
         secrets=run.folder / SECRETS if run.secrets is not None else None,
-        named={place.variable: place.source for place in run.places},
+        named={folder.variable: folder.source for folder in run.named_folders},
     )
 
 
@@ -48,8 +48,8 @@ def _link_datasets(run: LaunchSpec) -> None:
         above = [folder / each for each in link.relative_to(folder).parents]
         if os.path.lexists(link) or any(each.is_symlink() for each in above):
             raise PrepareError(
-                f"without containers {dataset.target} lies where another dataset does, below "
-                "/data: give it another mount_path",
+                f"mount_path {dataset.target} conflicts with another dataset below /data, since "
+                "the task has no container: choose another one",
                 permanent=True,
             )
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -65,8 +65,8 @@ def shim_command(
     for each in run.volumes:
         if volumes is not None and each.identity is not None:
             device, inode = each.identity
-            place = volumes / PurePosixPath(each.target).name
-            command += ["--volume", f"{device}:{inode}:{place}"]
+            target = volumes / PurePosixPath(each.target).name
+            command += ["--volume", f"{device}:{inode}:{target}"]
     return [*command, "--", *run.argv]
 
 

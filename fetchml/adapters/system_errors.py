@@ -5,7 +5,7 @@ import os
 
 import duckdb
 
-_NO_ROOM = "make room there"
+_NO_ROOM = "free some space there"
 _MORE_FILES = "allow more open files (ulimit -n; LimitNOFILE= of a service)"
 _OWN = "let the user who runs FetchML read and write all that is in there"
 _ADVICE = {

@@ -44,7 +44,7 @@ class UvOptions(NamedTuple):
 
 def variables(options: UvOptions) -> Mapping[str, str]:
     """Return the environment variables of uv that don't depend on the build."""
-    entries = {
+    environment = {
         # Hard links would let a change of one environment reach the others.
         "UV_LINK_MODE": "copy",
         # Environments are read-only: Python can't write its bytecode later.
@@ -55,11 +55,11 @@ def variables(options: UvOptions) -> Mapping[str, str]:
         "NO_COLOR": "1",
     }
     if options.index_url is not None:
-        entries["UV_DEFAULT_INDEX"] = options.index_url
+        environment["UV_DEFAULT_INDEX"] = options.index_url
     if options.find_links is not None:
-        entries["UV_FIND_LINKS"] = options.find_links
+        environment["UV_FIND_LINKS"] = options.find_links
     if options.certificates is not None:
-        entries["SSL_CERT_FILE"] = options.certificates
+        environment["SSL_CERT_FILE"] = options.certificates
     if options.offline:
-        entries["UV_OFFLINE"] = "1"
-    return entries
+        environment["UV_OFFLINE"] = "1"
+    return environment

@@ -33,7 +33,7 @@ from fetchml.engine.gpus.report import GpuReport, GpuStatus, NodeStatus
 from fetchml.engine.retention import StorageReport
 from fetchml.engine.sweeps import SweepChange, SweepPage, SweepResult, SweepResults, SweepView
 from fetchml.engine.usage.history import DaysOfUse, GpuHistory, GpuTrack
-from fetchml.environments.environment_service import EnvironmentPage, KeptEnvironment
+from fetchml.environments.environment_service import CachedEnvironment, EnvironmentPage
 from fetchml.files.storage_usage import UserStorage
 from fetchml.files.volume_usage import VolumeReport
 from fetchml.notifications.notification_service import (
@@ -304,7 +304,7 @@ BOOKINGS: Mapping[Sequence[Booking], gpu_pb2.ListBookingsResponse] = Mapping(
 )
 
 
-KEPT_ENVIRONMENT: Mapping[KeptEnvironment, environment_pb2.KeptEnvironment] = Mapping(
+KEPT_ENVIRONMENT: Mapping[CachedEnvironment, environment_pb2.KeptEnvironment] = Mapping(
     environment_pb2.KeptEnvironment,
     Field("user_id", "record.user"),
     Field("snapshot_id", "record.snapshot_id", keep_empty=False),
@@ -439,8 +439,8 @@ def _scaled(name: str, parts: float) -> Callable[[object], float | None]:
     """Return a function for an attribute that is counted in parts of a unit."""
 
     def value(owner: object) -> float | None:
-        found: float | None = getattr(owner, name)
-        return None if found is None else round(found / parts, _DECIMALS)
+        amount: float | None = getattr(owner, name)
+        return None if amount is None else round(amount / parts, _DECIMALS)
 
     return value
 

@@ -10,7 +10,7 @@ from fetchml.engine.engine import Engine
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
-from fetchml.environments.environment_service import KeptEnvironments
+from fetchml.environments.environment_service import CachedEnvironments
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.user_secrets.secret_service import UserSecrets
@@ -28,5 +28,5 @@ class ApiServices:
     audit: Audit
     access: TaskAccess
     secrets: UserSecrets
-    environments: KeptEnvironments
+    environments: CachedEnvironments
     retention: Retention

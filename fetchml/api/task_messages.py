@@ -304,11 +304,11 @@ def split_create(
     fields: dict[str, object] = {}
     controls = _NOTHING
     for field, value in request.ListFields():
-        known = _CREATE_FIELDS.get(field)
-        if known is None:
+        known_field = _CREATE_FIELDS.get(field)
+        if known_field is None:
             controls = {**controls, field.name: value}
             continue
-        name, plain = known
+        name, plain = known_field
         fields[name] = value if plain is None else plain(value)
     return fields, controls
 

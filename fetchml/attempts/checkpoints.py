@@ -16,7 +16,7 @@ from fetchml.files.layout import CHECKPOINT_DRAFT as DRAFT
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.untrusted import TooDeepError
-from fetchml.ports.launcher import Owner, Place, PrepareError
+from fetchml.ports.launcher import NamedFolder, Owner, PrepareError
 from fetchml.ports.task_environment import CHECKPOINT
 from fetchml.system import failpoints
 from fetchml.system.threads import WorkerThreads
@@ -58,7 +58,9 @@ class Checkpoints:
         self._copying = WorkerThreads("checkpoints", COPYING_THREADS, has_room=has_room)
         self.counts = CheckpointCounts()
 
-    async def provide(self, task: Task, owner: Owner, progress: Callable[[str], None]) -> Place:
+    async def provide(
+        self, task: Task, owner: Owner, progress: Callable[[str], None]
+    ) -> NamedFolder:
         """Put the task's checkpoint in place, which stays as it is once it exists. Raises
         PrepareError."""
         try:
@@ -67,7 +69,9 @@ class Checkpoints:
             self.counts.failures += 1
             raise
 
-    async def _provide(self, task: Task, owner: Owner, progress: Callable[[str], None]) -> Place:
+    async def _provide(
+        self, task: Task, owner: Owner, progress: Callable[[str], None]
+    ) -> NamedFolder:
         folder = self._files.checkpoint(task.id)
         user = User(*owner) if owner is not None else None
         is_copy = False
@@ -86,7 +90,7 @@ class Checkpoints:
         self.counts.copied += is_copy
         self.counts.new += is_new
         self.counts.kept += not is_copy and not is_new
-        return Place(CHECKPOINT, folder, TARGET)
+        return NamedFolder(CHECKPOINT, folder, TARGET)
 
     async def _copy(self, task: Task, source_id: str, user: User | None) -> None:
         source = self._files.checkpoint(source_id)

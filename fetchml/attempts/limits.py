@@ -4,7 +4,7 @@ import asyncio
 import logging
 from functools import partial
 
-from fetchml.files.attempt_folder import Look
+from fetchml.files.attempt_folder import FolderCall
 from fetchml.files.task_files import TaskFiles
 from fetchml.system import failpoints
 from fetchml.system.background import BackgroundWork
@@ -20,7 +20,7 @@ class LimitFiles:
     """Used from one event loop. A limit is durable in the store: it is written again by the next
     server if this one ends before."""
 
-    def __init__(self, files: TaskFiles, look: Look) -> None:
+    def __init__(self, files: TaskFiles, look: FolderCall) -> None:
         """`look`: calls methods of attempts' folders."""
         self._files = files
         self._look = look
@@ -30,9 +30,9 @@ class LimitFiles:
 
     def change(self, task_id: str, attempt: int, seconds: int) -> None:
         """Write the limit of an attempt, again and again until it succeeds. 0: no limit."""
-        is_under_way = task_id in self._wanted
+        is_active = task_id in self._wanted
         self._wanted[task_id] = attempt, seconds
-        if not is_under_way:
+        if not is_active:
             self._background.start(self._write(task_id))
 
     def forget(self, task_id: str) -> None:

@@ -18,7 +18,7 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.scheduling.waiting import may_be_prestaged
-from fetchml.files.attempt_folder import Look, look_here
+from fetchml.files.attempt_folder import FolderCall, call_inline
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
 from fetchml.files.shared_disk import SharedDisk
@@ -92,7 +92,7 @@ class AttemptManager:
         self._settings = settings
         self._clock = clock
         self._report = report
-        self.look: Look = SharedDisk() if settings.on_cluster else look_here
+        self.look: FolderCall = SharedDisk() if settings.on_cluster else call_inline
         """Calls methods of attempts' folders, on the disk that has them."""
         self._collecting = WorkerThreads("collecting", COLLECTING_THREADS)
         self._current: dict[str, AttemptRunner] = {}

@@ -38,9 +38,9 @@ from fetchml.core.events import (
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import text
 from fetchml.files import secrets_file
-from fetchml.files.attempt_folder import AttemptFolder, CollectError, Look, look_here
+from fetchml.files.attempt_folder import AttemptFolder, CollectError, FolderCall, call_inline
 from fetchml.files.folder_events import FolderEvents
-from fetchml.files.kept_outputs import LeftOut, OutputLimits
+from fetchml.files.kept_outputs import OmittedOutputs, OutputLimits
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Owner, PrepareError
 from fetchml.system import failpoints
@@ -73,7 +73,7 @@ class AttemptRunner:
         threads: WorkerThreads,
         output_limits: OutputLimits,
         checkpoint: Path | None = None,
-        look: Look = look_here,
+        look: FolderCall = call_inline,
         cluster: Cluster | None = None,
     ) -> None:
         """The future of `report` resolves when the event's changes are durable. `gpu_failure`
@@ -95,7 +95,7 @@ class AttemptRunner:
         self._checkpoint = checkpoint
         self._look = look
         self._cluster = cluster
-        self._in_thread: Look = look if cluster is not None else asyncio.to_thread
+        self._in_thread: FolderCall = look if cluster is not None else asyncio.to_thread
         self._folder = AttemptFolder(launch.folder)
         self._times = AttemptTimes(self._folder, task, clock)
         self._end = task.end
@@ -372,7 +372,7 @@ class AttemptRunner:
             await asyncio.gather(gone, return_exceptions=True)
 
     async def _collect(self) -> None:
-        error, left_out = None, LeftOut()
+        error, left_out = None, OmittedOutputs()
         await self._remove_secrets()
         try:
             # A cancellation waits for the end: no other server may collect at the same time.

@@ -16,7 +16,7 @@ from fetchml.environments.environment_service import Environments
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.task_users import FileOwners
 from fetchml.files.volume_usage import VolumeUsage
-from fetchml.ports.launcher import LaunchSpec, Mount, Owner, Place, Secrets
+from fetchml.ports.launcher import LaunchSpec, Mount, NamedFolder, Owner, Secrets
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.user_secrets.secret_service import UserSecrets
 
@@ -27,7 +27,7 @@ class StagedInputs(NamedTuple):
     mounts: tuple[Mount, ...]
     owner: Owner
     """Owner of the attempt's files."""
-    places: tuple[Place, ...] = ()
+    named_folders: tuple[NamedFolder, ...] = ()
     volumes: tuple[Mount, ...] = ()
     of_tasks: tuple[Mount, ...] = ()
     """Outputs of other tasks."""
@@ -40,7 +40,7 @@ class StagedInputs(NamedTuple):
             launch,
             env={**launch.env, **self.variables},
             datasets=self.mounts,
-            places=self.places,
+            named_folders=self.named_folders,
             inputs=self.of_tasks,
             volumes=self.volumes,
             secrets=self.secrets,
@@ -63,12 +63,12 @@ class Inputs:
         *,
         workspace_of: Callable[[Task], Awaitable[tuple[Mount, Owner]]],
         service_variables: Callable[[Task], dict[str, str]],
-        service_places: tuple[Place, ...],
+        service_folders: tuple[NamedFolder, ...],
         volumes: VolumeUsage,
     ) -> None:
         """`owners` decides who owns a task's files. `workspace_of` returns a service's workspace
         and its owner, and raises PrepareError. `service_variables` returns the variables
-        of a service, which are never stored, `service_places` what each finds."""
+        of a service, which are never stored, `service_folders` what each finds."""
         self._snapshots = snapshots
         self._tasks = tasks
         self._owners = owners
@@ -78,7 +78,7 @@ class Inputs:
         self._secrets = secrets
         self._workspace_of = workspace_of
         self._service_variables = service_variables
-        self._service_places = service_places
+        self._service_folders = service_folders
         self._volumes = volumes
 
     async def open(self, live: frozenset[tuple[str, int]], instance_id: str) -> None:
@@ -112,16 +112,16 @@ class Inputs:
             return StagedInputs(
                 (mount,),
                 owner or workspace_owner,
-                self._service_places,
+                self._service_folders,
                 variables=self._service_variables(task),
             )
         owner = owner or await self._owners.of(task.user)
         if spec.snapshot_id is not None:
             progress("copying the snapshot")
             await self._snapshots.copy(task.user, spec.snapshot_id, folder, owner)
-        places: tuple[Place, ...] = ()
+        named_folders: tuple[NamedFolder, ...] = ()
         if spec.checkpoint:
-            places = (await self.checkpoints.provide(task, owner, progress),)
+            named_folders = (await self.checkpoints.provide(task, owner, progress),)
         of_tasks: tuple[Mount, ...] = ()
         if spec.inputs_from is not None:
             of_tasks = await self._tasks.provide(task, owner)
@@ -129,7 +129,7 @@ class Inputs:
         own: tuple[Mount, ...] = ()
         if spec.volumes:
             own = await asyncio.to_thread(volumes.mounts_of, task, self._volumes)
-        staged = StagedInputs(datasets, owner, places, own, of_tasks)
+        staged = StagedInputs(datasets, owner, named_folders, own, of_tasks)
         if spec.environment is not None:
             found = await self._environments.provide(task, owner, progress)
             mounts = (*datasets, *found.mounts)

@@ -20,11 +20,11 @@ def mounts_of(task: Task, volumes: VolumeUsage) -> tuple[Mount, ...]:
     folder that was checked here.
     """
     names = task.spec.volumes or ()
-    if wrong := fault(names, task.user, volumes.known):
+    if wrong := fault(names, task.user, volumes.by_name):
         raise PrepareError(wrong, permanent=True)
     if full := volumes.room_fault(names):
         raise PrepareError(full, permanent=False)
-    return tuple(_mount(name, volumes.known[name]) for name in names)
+    return tuple(_mount(name, volumes.by_name[name]) for name in names)
 
 
 def _mount(name: str, volume: Volume) -> Mount:

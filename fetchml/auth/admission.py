@@ -27,8 +27,8 @@ KEYLESS_CALLS_PER_ADDRESS = 16
 streams without a key never keep a probe out."""
 KEYLESS_CALLS = 256
 """Unary calls without a key, of all addresses together."""
-WRONG_CODE = "The one-time code is unknown, was used, or is older than 2 minutes: get another one"
-WRONG_TICKET = "This link was used, is older than a minute, or belongs to another session"
+WRONG_CODE = "The one-time code is invalid, was already used, or has expired: get a new one"
+WRONG_TICKET = "The link has expired, was already used, or belongs to another session"
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ class Admitted(msgspec.Struct, frozen=True):
 class Admission:
     """Admits requests by their keys and within the limits of their callers.
 
-    Each valid key has a rate of its own; wrong keys are limited by address (`wrong_keys`).
+    Each valid key has its own rate limit; wrong keys are limited by address (`wrong_keys`).
     """
 
     local = Principal("local", Role.ADMIN, key_id="local", address="control socket")
@@ -102,10 +102,10 @@ class Admission:
     ) -> tuple[Session, Admitted]:
         """Admit one request of a session, which counts against the limit of its key. `cookies`:
         those that may be the session's. Raises Unauthorized, RateLimited."""
-        found = self.sessions.find(token, cookies)
-        if found is None:
+        open_session = self.sessions.find(token, cookies)
+        if open_session is None:
             self._reject(address, SESSION_OVER)
-        session, key = found
+        session, key = open_session
         return session, self._admit(key, address)
 
     def admit_ticket(
@@ -114,10 +114,10 @@ class Admission:
         """Admit one request of a link for a path with its query, as `admit_session` does, and use
         up its ticket."""
         session = self.tickets.use(ticket, path)
-        found = None if session is None else self.sessions.resume(session, cookies)
-        if found is None:
+        resumed = None if session is None else self.sessions.resume(session, cookies)
+        if resumed is None:
             self._reject(address, WRONG_TICKET)
-        session, key = found
+        session, key = resumed
         return session, self._admit(key, address)
 
     def admit_code(self, code: str, address: str, *, use: bool = True) -> Key:
@@ -162,8 +162,8 @@ class Admission:
         try:
             with (
                 self._streams_of_keys.hold(who.key_id),
-                self._keyring.held(who.key_id, end),
-                nullcontext() if session is None else self.sessions.held(session, end),
+                self._keyring.while_valid(who.key_id, end),
+                nullcontext() if session is None else self.sessions.while_open(session, end),
             ):
                 yield
         except asyncio.CancelledError:
@@ -173,8 +173,8 @@ class Admission:
             raise Unauthorized(reason) from None
 
     def count_refusal(self, secret: str | None, address: str) -> None:
-        """Count a request that is rejected whatever its key: against a valid key, or else as a
-        wrong key of the address. Raises RateLimited."""
+        """Count a request that is rejected regardless of its key: against the key if it is
+        valid, or else as a wrong key of the address. Raises RateLimited."""
         if secret and self.knows(secret):
             self.admit(secret, address)
         else:

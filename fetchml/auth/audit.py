@@ -123,5 +123,5 @@ class Audit:
         limit = DEFAULT_LIMIT if limit is None else limit
         if fault := range_fault("limit", limit, least=1):
             raise BadRequest(fault)
-        known = None if action is None else Action(action)
-        return await self._store.list_audit(AuditQuery(user, known, target, since, before, limit))
+        parsed = None if action is None else Action(action)
+        return await self._store.list_audit(AuditQuery(user, parsed, target, since, before, limit))

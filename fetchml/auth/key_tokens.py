@@ -52,15 +52,15 @@ class KeyTokens(Generic[T]):
     def create(self, key_id: str, life_ms: int, value: T) -> tuple[str, int]:
         """Return a new secret and its end. Raises Overloaded."""
         now = self._keyring.now()
-        kept = {name: each for name, each in self._by_digest.items() if each.expires_at > now}
-        of_key = [digest for digest, each in kept.items() if each.key_id == key_id]
+        valid = {name: each for name, each in self._by_digest.items() if each.expires_at > now}
+        of_key = [digest for digest, each in valid.items() if each.key_id == key_id]
         if len(of_key) >= self._bounds.by_key:
-            del kept[of_key[0]]
-        self._by_digest = kept
-        if len(kept) >= self._bounds.in_all:
-            raise Overloaded(f"The server has too many {self._what}")
+            del valid[of_key[0]]
+        self._by_digest = valid
+        if len(valid) >= self._bounds.in_all:
+            raise Overloaded(f"Server limit of {self._what} reached")
         secret = f"{self._prefix}{secrets.token_urlsafe(32)}"
-        kept[digest_of(secret)] = KeyToken(key_id, now + life_ms, value)
+        valid[digest_of(secret)] = KeyToken(key_id, now + life_ms, value)
         return secret, now + life_ms
 
     def find(self, secret: str) -> KeyToken[T] | None:
@@ -89,7 +89,7 @@ class SignInCodes:
             keyring,
             "fml_code_",
             Bounds(CODES_BY_KEY, CODES_IN_ALL),
-            what="sign-in codes that were not used",
+            what="unused sign-in codes",
         )
 
     def __len__(self) -> int:
@@ -123,14 +123,14 @@ class Link(NamedTuple):
 
 
 class LinkTickets:
-    """Tickets that were not used yet. Used from one event loop."""
+    """Unused tickets. Used from one event loop."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._tickets = KeyTokens[Link](
             keyring,
             "fml_ticket_",
             Bounds(TICKETS_BY_KEY, TICKETS_IN_ALL),
-            what="tickets of links that were not used",
+            what="unused link tickets",
         )
 
     def create(self, session: Session, path: str) -> str:

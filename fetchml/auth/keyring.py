@@ -21,7 +21,7 @@ from fetchml.ports.store import Store
 from fetchml.system.background import BackgroundWork, every
 
 LAST_USED_EVERY_SECONDS = 60
-LOOK_AT_EXPIRY_SECONDS = 60
+EXPIRY_CHECK_SECONDS = 60
 """Longest delay of a key's expiry after the host's clock was set forward."""
 
 KEY_REVOKED = "The key was revoked"
@@ -98,7 +98,7 @@ class Keyring:
             raise Unauthorized(reason)
 
     @contextlib.contextmanager
-    def held(self, key_id: str, end: Callable[[str], None]) -> Iterator[None]:
+    def while_valid(self, key_id: str, end: Callable[[str], None]) -> Iterator[None]:
         """While inside, `end` is called with the reason as soon as the key becomes invalid.
 
         Raises Unauthorized if the key is invalid already.
@@ -106,19 +106,19 @@ class Keyring:
         loop = asyncio.get_running_loop()
         timer: asyncio.TimerHandle | None = None
 
-        def look() -> None:
+        def check_validity() -> None:
             nonlocal timer
             key, now = self._by_id[key_id], self._clock_ms()
             if (reason := _fault(key, now)) is not None:
                 end(reason)
             elif key.expires_at is not None:
-                delay = min((key.expires_at - now) / 1000, LOOK_AT_EXPIRY_SECONDS)
-                timer = loop.call_later(delay, look)
+                delay = min((key.expires_at - now) / 1000, EXPIRY_CHECK_SECONDS)
+                timer = loop.call_later(delay, check_validity)
 
         self.check(key_id)
         holders = self._held.setdefault(key_id, set())
         holders.add(end)
-        look()
+        check_validity()
         try:
             yield
         finally:
@@ -153,7 +153,7 @@ class Keyring:
         async with self._writing:
             key = self._by_id.get(key_id)
             if key is None:
-                raise NotFound(f"No key {key_id}")
+                raise NotFound(f"Key {key_id} not found")
             if key.revoked_at is not None:
                 return key
             key = replace(key, revoked_at=self._clock_ms())
@@ -174,7 +174,7 @@ class Keyring:
         """While inside, `last_used_at` is stored once a minute, and a last time at the end."""
         try:
             async with every(
-                LAST_USED_EVERY_SECONDS, self.save_use, failure="the last use of keys is not saved"
+                LAST_USED_EVERY_SECONDS, self.save_use, failure="saving the last use of keys failed"
             ):
                 yield
         finally:

@@ -47,7 +47,7 @@ class RateLimiter:
         """Caller → (tokens, time at which the bucket had them)."""
 
     def take(self, caller: str, now: float) -> RateState | None:
-        """Take one of the caller's tokens; `None` if none is left."""
+        """Take one of the caller's tokens; `None` if there is none."""
         buckets, burst, per_second = self._buckets, self.burst, self._per_second
         tokens, at = buckets.get(caller, (burst, now))
         tokens += (now - at) * per_second
@@ -74,8 +74,8 @@ WRONG_KEYS_BURST = 50
 
 
 class WrongKeys:
-    """Counts wrong keys by address (IPv6 by /64). A valid key is never limited by them: behind a
-    proxy all clients share one address, and none of them may lock the others out."""
+    """Counts wrong keys by address (IPv6 by /64). They never limit a valid key: behind a proxy,
+    all clients share one address, and none may lock out the others."""
 
     def __init__(self, clock: Callable[[], float], *, enabled: bool) -> None:
         """`clock` returns monotonic seconds."""
@@ -96,7 +96,7 @@ def byte_budget(what: str, *, by_caller: int, in_all: int) -> CallerBudget:
         by_caller,
         in_all,
         caller_error=partial(TooManyBytes, what, by_caller),
-        total_error=partial(Overloaded, f"The server holds too many bytes of {what}"),
+        total_error=partial(Overloaded, f"Server limit of bytes of {what} reached"),
     )
 
 
@@ -106,7 +106,7 @@ def stream_limit(per_caller: int, in_all: int | None = None) -> CallerBudget:
         per_caller,
         in_all,
         caller_error=partial(TooManyStreams, per_caller),
-        total_error=partial(Overloaded, "The server has too many streams without a key"),
+        total_error=partial(Overloaded, "Server limit of streams without a key reached"),
     )
 
 
@@ -156,7 +156,7 @@ class ConnectionLimits:
             raise self._refused(CloseReason.TOO_MANY_OF_ADDRESS, TooManyConnections(most))
         if self._count >= self._most:
             raise self._refused(
-                CloseReason.TOO_MANY, Overloaded("The server has too many connections")
+                CloseReason.TOO_MANY, Overloaded("Server limit of connections reached")
             )
         self._open[caller] += 1
         self._count += 1

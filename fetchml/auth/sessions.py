@@ -25,7 +25,7 @@ SESSION_MS = 12 * 3_600_000
 SESSIONS_BY_KEY = 32
 """A further session ends the oldest of the key."""
 SESSIONS_IN_ALL = 4096
-LOOK_AGAIN_SECONDS = 60
+EXPIRY_CHECK_SECONDS = 60
 """Longest delay of a session's end after the host's clock was set forward."""
 
 SESSION_OVER = "The session has ended: sign in again"
@@ -75,7 +75,7 @@ class Sessions:
         if len(of_key) >= SESSIONS_BY_KEY:
             self.end(of_key[0])
         if len(self._by_digest) >= SESSIONS_IN_ALL:
-            raise Overloaded("The server has too many sessions")
+            raise Overloaded("Server limit of sessions reached")
         token = f"fml_session_{secrets.token_urlsafe(32)}"
         expires_at = now + SESSION_MS
         if key.expires_at is not None:
@@ -109,7 +109,7 @@ class Sessions:
         return session, key
 
     def is_open(self, session: Session) -> bool:
-        """Return whether nobody has ended the session."""
+        """Return whether the session has not been ended."""
         return self._by_digest.get(session.digest) is session
 
     def end(self, session: Session) -> None:
@@ -119,24 +119,24 @@ class Sessions:
             end(SESSION_OVER)
 
     @contextlib.contextmanager
-    def held(self, session: Session, end: Callable[[str], None]) -> Iterator[None]:
+    def while_open(self, session: Session, end: Callable[[str], None]) -> Iterator[None]:
         """While inside, `end` is called with the reason as soon as the session ends. Raises
         Unauthorized if it has ended already."""
         loop = asyncio.get_running_loop()
         timer: asyncio.TimerHandle | None = None
 
-        def look() -> None:
+        def check_validity() -> None:
             nonlocal timer
             if self._is_over(session):
                 self.end(session)
             else:
                 delay = (session.expires_at - self._keyring.now()) / 1000
-                timer = loop.call_later(min(delay, LOOK_AGAIN_SECONDS), look)
+                timer = loop.call_later(min(delay, EXPIRY_CHECK_SECONDS), check_validity)
 
         if not self.is_open(session) or self._is_over(session):
             raise Unauthorized(SESSION_OVER)
         session.ends.add(end)
-        look()
+        check_validity()
         try:
             yield
         finally:

@@ -39,7 +39,7 @@ class SignIn:
         principal = self._admission.admit(secret, address).principal
         return await self._begin(principal, with_cookie=with_cookie, how="key")
 
-    def whose_code(self, code: str, address: str) -> Key:
+    def key_of_code(self, code: str, address: str) -> Key:
         """Return the key of a one-time code, which stays valid. Raises Unauthorized,
         RateLimited."""
         return self._admission.admit_code(code, address, use=False)
@@ -58,9 +58,9 @@ class SignIn:
     async def _begin(self, who: Principal, *, with_cookie: bool, how: str) -> SignedIn:
         key = self._key_of(who)
         begun = self._admission.sessions.begin(key, with_cookie=with_cookie)
-        kept = "cookie" if with_cookie else "memory of the page"
+        storage = "cookie" if with_cookie else "memory of the page"
         try:
-            await self._audit.done(who, Action.SIGN_IN, who.key_id, f"by {how}, in a {kept}")
+            await self._audit.done(who, Action.SIGN_IN, who.key_id, f"by {how}, in a {storage}")
         except BaseException:
             self._admission.sessions.end(begun.session)
             raise

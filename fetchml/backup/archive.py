@@ -30,7 +30,7 @@ from typing import BinaryIO, cast
 
 from fetchml.backup.sparse import TooManyPartsError, sparse_file
 from fetchml.files import attempt_records, layout, secrets_file
-from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir
+from fetchml.files.data_dir import DataDirBusy, ForeignDataDir, lock_data_dir
 
 FORM = b"2\n"
 EARLIER_FORM = b"1\n"
@@ -60,7 +60,7 @@ def resting_store(data_dir: Path) -> Iterator[Path]:
         raise BadBackup(f"{data_dir} is not a data directory of FetchML")
     try:
         lock = lock_data_dir(data_dir)
-    except (DataDirBusy, NotOwnData) as error:
+    except (DataDirBusy, ForeignDataDir) as error:
         raise BadBackup(str(error)) from error
     try:
         yield data_dir / layout.STORE
@@ -113,7 +113,7 @@ def _add_store(writer: "_ArchiveWriter", root: int) -> None:
     """Raises BadBackup, OSError."""
     names = _names(root)
     if layout.DATABASE not in names:
-        raise BadBackup(f"the store has no {layout.DATABASE}")
+        raise BadBackup(f"{layout.DATABASE} not found in the store")
     for name in names:
         if is_of_store(name):
             writer.add(root, name, f"{DATA}/{layout.STORE}/{name}")
@@ -209,7 +209,7 @@ class _ArchiveWriter:
         """Add an entry with its content. One that vanishes meanwhile is omitted unless it is a file
         of the store. Raises OSError."""
         try:
-            found = _open(parent, name, path, depth)
+            opened = _open(parent, name, path, depth)
         except (FileNotFoundError, NotADirectoryError):
             if _is_the_stores(PurePosixPath(path)):
                 raise
@@ -220,9 +220,9 @@ class _ArchiveWriter:
             _require_own(parent, name, path)
             self.left_out += 1
             return
-        if found is None:
+        if opened is None:
             return
-        entry, fd = found
+        entry, fd = opened
         if entry.issym() and not may_be_link(PurePosixPath(path)):
             self.left_out += 1
             return
@@ -263,21 +263,21 @@ def _open(
 ) -> tuple[tarfile.TarInfo, int | None] | None:
     """Return the member of the archive, and a descriptor if it has content; `None` if the backup
     omits the entry. Raises OSError."""
-    found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
     entry = tarfile.TarInfo(path)
-    entry.mode, entry.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
-    entry.uid, entry.gid = found.st_uid, found.st_gid
+    entry.mode, entry.mtime = stat.S_IMODE(status.st_mode), int(status.st_mtime)
+    entry.uid, entry.gid = status.st_uid, status.st_gid
     if not _wanted(PurePosixPath(path), parent, name):
         return None
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
         return entry, None
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         if depth >= _DEEPEST:
             return None
         entry.type = tarfile.DIRTYPE
         return entry, os.open(name, _FOLDER, dir_fd=parent)
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return None
     fd = os.open(name, _FILE, dir_fd=parent)
     opened = os.fstat(fd)

@@ -20,7 +20,7 @@ from fetchml.backup.archive import (
 )
 from fetchml.backup.unpack import unpack
 from fetchml.core.model import Key, Role
-from fetchml.files.data_dir import DataDirBusy, NotOwnData, is_taken, lock_data_dir
+from fetchml.files.data_dir import DataDirBusy, ForeignDataDir, is_taken, lock_data_dir
 from fetchml.files.layout import ADMIN_KEY, DATABASE, LOCK, STORE
 from fetchml.files.own_file import sync_folder
 from fetchml.system.signals import interruptible
@@ -101,9 +101,9 @@ def _taken(data_dir: Path) -> Iterator[tuple[int, int]]:
 
 
 def _require_empty(data_dir: Path) -> None:
-    if found := sorted({path.name for path in data_dir.iterdir()} - _OF_A_FILE_SYSTEM):
+    if names := sorted({path.name for path in data_dir.iterdir()} - _OF_A_FILE_SYSTEM):
         raise BadBackup(
-            f"{data_dir} is not empty ({found[0]!r} is in it): move it away first, it is never "
+            f"{data_dir} is not empty ({names[0]!r} is in it): move it away first, it is never "
             "overwritten"
         )
 
@@ -116,7 +116,7 @@ def _locked(data_dir: Path, owner: tuple[int, int]) -> Iterator[None]:
     """
     try:
         lock = lock_data_dir(data_dir)
-    except (DataDirBusy, NotOwnData) as error:
+    except (DataDirBusy, ForeignDataDir) as error:
         raise BadBackup(str(error)) from error
     try:
         _give(data_dir / LOCK, owner)
@@ -138,7 +138,9 @@ def _move_up(root: Path, data_dir: Path) -> None:
     try:
         for name in names:
             if os.path.lexists(data_dir / name):
-                raise BadBackup(f"{data_dir / name} is there now: it is never overwritten")
+                raise BadBackup(
+                    f"{data_dir / name} was created concurrently: it is never overwritten"
+                )
             if name == STORE:
                 sync_folder(data_dir)
             moved.append(name)
@@ -162,8 +164,8 @@ def _admin_keys(root: Path) -> tuple[Key, ...] | None:
     """Return the admin keys that are neither revoked nor expired."""
     now = time.time_ns() // 1_000_000
     try:
-        found = map(_decode_key, read_keys(root / STORE / DATABASE))
-        keys = [key for key in found if key.role is Role.ADMIN and key.revoked_at is None]
+        stored_keys = map(_decode_key, read_keys(root / STORE / DATABASE))
+        keys = [key for key in stored_keys if key.role is Role.ADMIN and key.revoked_at is None]
     except (duckdb.Error, msgspec.MsgspecError):
         return None
     return tuple(key for key in keys if key.expires_at is None or key.expires_at > now)

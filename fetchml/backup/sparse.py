@@ -62,16 +62,16 @@ class SparseFile(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Bytes that the file has lost meanwhile are zeros."""
-        found = bytearray(self._map.read(size))
-        while len(found) < size and self._next < len(self._parts):
+        content = bytearray(self._map.read(size))
+        while len(content) < size and self._next < len(self._parts):
             offset, length = self._parts[self._next : self._next + 2]
-            wanted = min(size - len(found), length - self._done)
+            wanted = min(size - len(content), length - self._done)
             data = os.pread(self._file.fileno(), wanted, offset + self._done)
-            found += data.ljust(wanted, b"\0")
+            content += data.ljust(wanted, b"\0")
             self._done += wanted
             if self._done == length:
                 self._next, self._done = self._next + 2, 0
-        return bytes(found)
+        return bytes(content)
 
 
 def sparse_file(file: BinaryIO, size: int) -> SparseFile | None:

@@ -43,18 +43,18 @@ def unpack(archive: BinaryIO, draft: Path) -> bool:
                 raise BadBackup("this backup was made by a newer FetchML: use that one")
             last = member.path
             if last == COMPLETE:
-                found = source.hexdigest_before_last_read()
+                actual = source.hexdigest_before_last_read()
                 checksum = source.read(min(member.size, 99))
             unpacking.add(member)
     except (tarfile.TarError, ValueError, FileExistsError, NotADirectoryError) as error:
         if last is None:
             raise BadBackup(f"this is not a backup of FetchML: {error}") from error
-        raise BadBackup(f"this backup was cut off, or is damaged: {error}") from error
+        raise BadBackup(f"truncated or damaged archive: {error}") from error
     if last != COMPLETE:
-        raise BadBackup("this backup was cut off, or is damaged: its end is missing")
-    if checksum and checksum != f"{CHECKSUM}{found}\n".encode():
+        raise BadBackup("truncated archive: no end mark")
+    if checksum and checksum != f"{CHECKSUM}{actual}\n".encode():
         raise BadBackup(
-            f"this backup is damaged: its checksum is {CHECKSUM}{found}, and was "
+            f"this backup is damaged: its checksum is {CHECKSUM}{actual}, and was "
             f"{checksum.decode(errors='replace').strip()} when it was made. Use another copy of it"
         )
     unpacking.finish()
@@ -104,24 +104,24 @@ class _DraftWriter:
         if len(path.parts) == 1 or ".." in path.parts:
             raise _foreign(member)
         _require_place(path, member)
-        place = self._draft / path
+        target_path = self._draft / path
         match member.type:
             case tarfile.SYMTYPE:
                 if may_be_link(path):
-                    self._links.append((place, member.link))
+                    self._links.append((target_path, member.link))
             case tarfile.DIRTYPE:
-                place.mkdir(mode=0o700, parents=True)
+                target_path.mkdir(mode=0o700, parents=True)
             case tarfile.REGTYPE:
-                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._write(place, member)
+                target_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._write(target_path, member)
             case tarfile.GNUTYPE_SPARSE if member.real_size is not None:
-                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._write(place, member)
+                target_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._write(target_path, member)
             case _:
                 raise _foreign(member)
 
-    def _write(self, place: Path, member: Member) -> None:
-        with place.open("xb") as file:
+    def _write(self, path: Path, member: Member) -> None:
+        with path.open("xb") as file:
             if member.real_size is None:
                 self._copy(member.size, file)
             else:
@@ -131,7 +131,7 @@ class _DraftWriter:
                     self._copy(part.length, file)
             file.flush()
             os.fsync(file.fileno())
-        place.chmod(0o600 | member.mode & stat.S_IXUSR)
+        path.chmod(0o600 | member.mode & stat.S_IXUSR)
 
     def _copy(self, left: int, file: BinaryIO) -> None:
         while left:
@@ -143,8 +143,8 @@ class _DraftWriter:
 
     def finish(self) -> None:
         """Make the links, last: nothing may be written through them."""
-        for place, target in self._links:
-            place.symlink_to(target)
+        for path, target in self._links:
+            path.symlink_to(target)
 
 
 def _require_place(path: PurePosixPath, member: Member) -> None:

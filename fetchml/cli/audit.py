@@ -58,11 +58,11 @@ def audit(
     print_list(output, whole, reply.entries, lambda: _table(reply, wide=output.kind == "wide"))
 
 
-def _table(found: audit_pb2.AuditList, *, wide: bool) -> FittedTable:
+def _table(audit: audit_pb2.AuditList, *, wide: bool) -> FittedTable:
     short_ids = not wide and has_narrow_terminal()
     columns = ("WHEN", "USER", "FROM", "ACTION", "TARGET", "OUTCOME", "NOTE")
     shown = table(*columns, spare=("FROM", "NOTE", "OUTCOME"))
-    for entry in found.entries:
+    for entry in audit.entries:
         target = entry.target
         if short_ids and WHOLE.fullmatch(target):
             target = short(target)

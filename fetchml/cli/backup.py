@@ -25,7 +25,7 @@ from fetchml.client import Rpc, Unreachable
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir
 from fetchml.files.data_dir import as_owner
-from fetchml.files.own_file import PlaceTaken, new_file, require_free
+from fetchml.files.own_file import AlreadyExists, new_file, require_free
 from fetchml.ops import stdio
 from fetchml.server.control_socket import control_socket
 from fetchml.system.signals import held_back, interruptible
@@ -65,12 +65,12 @@ def backup(file: Path, data_dir: Path | None, *, no_tasks: bool, with_keys: bool
     folder = (data_dir or default_data_dir()).resolve()
     with held_back():
         try:
-            _require_place_for(file)
+            _require_writable(file)
             with _store(folder) as store, _opened(file) as archive, interruptible():
                 left_out = archives.write(
                     archive, folder, store, with_outputs=not no_tasks, with_keys=with_keys
                 )
-        except PlaceTaken as error:
+        except AlreadyExists as error:
             raise CommandError(str(error), "Choose another name.", ExitCode.USAGE) from error
         except (archives.BadBackup, OSError) as error:
             raise CommandError(f"No backup was made: {reason(error)}") from error
@@ -121,8 +121,8 @@ def _copied_by_server(data_dir: Path) -> Path:
     return data_dir / name
 
 
-def _require_place_for(file: Path) -> None:
-    """Check the destination before the store is copied. Raises PlaceTaken, CommandError."""
+def _require_writable(file: Path) -> None:
+    """Check the destination before the store is copied. Raises AlreadyExists, CommandError."""
     if str(file) != "-":
         require_free(file)
     elif "stdout" in stdio.missing:
@@ -141,7 +141,7 @@ def _require_place_for(file: Path) -> None:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[BinaryIO]:
-    """Raises PlaceTaken, OSError."""
+    """Raises AlreadyExists, OSError."""
     if str(file) != "-":
         with new_file(file) as archive:
             yield archive

@@ -97,8 +97,8 @@ def completed(ctx: click.Context, name: str, incomplete: str) -> list[Completion
     choices: Iterable[Choice] = ()
     try:
         if name == "profile" or (name, ctx.command.name) == ("name", "logout"):
-            known = read_profiles().named
-            choices = [Choice(each, profile.server) for each, profile in sorted(known.items())]
+            profiles = read_profiles().named
+            choices = [Choice(each, profile.server) for each, profile in sorted(profiles.items())]
         elif name in _ASKED:
             target = find_target(ctx.params.get("server"), ctx.params.get("profile"))
             with connected_to(target) as client:
@@ -120,18 +120,18 @@ class _AskingServer(ShellComplete):
     """Completion that asks the server."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
-        found = super().get_completions(args, incomplete)
-        if found:
-            return found
+        completions = super().get_completions(args, incomplete)
+        if completions:
+            return completions
         # click lets only each parameter by itself complete from elsewhere; here its name decides.
         ctx = shell_completion._resolve_context(  # noqa: SLF001
             self.cli, self.ctx_args, self.prog_name, args
         )
-        place, incomplete = shell_completion._resolve_incomplete(  # noqa: SLF001
+        parameter, incomplete = shell_completion._resolve_incomplete(  # noqa: SLF001
             ctx, args, incomplete
         )
-        if isinstance(place, click.Parameter) and place.name:
-            return completed(ctx, place.name, incomplete)
+        if isinstance(parameter, click.Parameter) and parameter.name:
+            return completed(ctx, parameter.name, incomplete)
         return []
 
 

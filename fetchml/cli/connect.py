@@ -52,7 +52,7 @@ _EXITS: tuple[tuple[type[Exception], ExitCode], ...] = (
 
 _MAX_KEY_BYTES = 1024
 AWAY_AGAIN_SECONDS = 60
-"""Tries while the server is away follow each other sooner."""
+"""Shorter delay between attempts while the server is unavailable."""
 CREATE_KEY_HINT = (
     "Run 'fetchml login SERVER', or set FETCHML_API_KEY. 'fetchml keys create NAME', run on the "
     "server's machine, creates a key."
@@ -186,7 +186,7 @@ def _require_its_server(server: str, data_dir: Path) -> None:
 
 
 class RetryNotice:
-    """Prints one line on stderr while the server is away, whatever each try fails with."""
+    """Prints a single line on stderr while the server is unavailable, even if the errors differ."""
 
     def __init__(self) -> None:
         self._last: float | None = None
@@ -200,14 +200,15 @@ class RetryNotice:
         self._last = now
 
     def restored(self) -> None:
-        """Print a line again when the server is away the next time."""
+        """Reset: print a line again at the next outage."""
         self._last = None
 
 
 def patient(client: Client) -> Client:
-    """Return a client that repeats its calls while the server is away, and prints one line then.
+    """Return a client that retries its calls while the server is unavailable, and prints one line
+    then.
 
-    A call is repeated until its deadline, unless it must not happen twice.
+    A call is retried until its deadline, unless it must not run twice.
     """
     return client.with_options(retries=True, on_cut=RetryNotice())
 

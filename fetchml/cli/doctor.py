@@ -33,13 +33,13 @@ def doctor(settings: Settings, *, probe: bool, as_json: bool) -> int:
     checks = list(examine(settings, probe=probe))
     well = all(check.ok for check in checks)
     if as_json:
-        found = [
+        findings = [
             {"name": check.name, "ok": check.ok, "says": check.finding}
             | ({"mend": check.fix} if check.fix else {})
             | ({"advice": check.advice} if check.advice else {})
             for check in checks
         ]
-        print_json({"ok": well, "checks": found})
+        print_json({"ok": well, "checks": findings})
         return 0 if well else ExitCode.FAILED
     shown = Table(box=None, pad_edge=False, show_header=False)
     shown.add_column(no_wrap=True)

@@ -101,20 +101,20 @@ def drill(
             style="yellow",
         )
     dice = random.Random(seed)  # noqa: S311  # moments, no secret
-    found: list[Kill] = []
+    kills_done: list[Kill] = []
     for _ in range(kills):
         done = _kill(client, task.id, dice, within)
         if done is None:
             break
-        found.append(Kill.of(done))
-        progress.print(clean(f"attempt {done.attempt} was killed, {_lost(found[-1])}"))
+        kills_done.append(Kill.of(done))
+        progress.print(clean(f"attempt {done.attempt} was killed, {_lost(kills_done[-1])}"))
     task = client.get(task.id)
     if as_json:
-        print_json({"task_id": task.id, "kills": [kill._asdict() for kill in found]})
+        print_json({"task_id": task.id, "kills": [kill._asdict() for kill in kills_done]})
     else:
-        _report(task, found, kills)
+        _report(task, kills_done, kills)
     # Fewer kills because the task was too short are no failure; a task that fails by itself is one.
-    return ExitCode.FAILED if task.status == Task.failed and len(found) < kills else 0
+    return ExitCode.FAILED if task.status == Task.failed and len(kills_done) < kills else 0
 
 
 def _task(client: Client, target: str, arguments: tuple[str, ...], granted: dict[str, Any]) -> Task:
@@ -127,7 +127,7 @@ def _task(client: Client, target: str, arguments: tuple[str, ...], granted: dict
                 "belong to it: name a script instead of a task"
             )
         if script.suffix or len(script.parts) > 1:
-            raise CommandError(f"There is no file {target}", "", ExitCode.NOT_FOUND)
+            raise CommandError(f"File {target} not found", "", ExitCode.NOT_FOUND)
         task = client.get(task_id_of(client, target))
         if ended(task):
             raise CommandError(
@@ -163,7 +163,7 @@ def _kill(
         with suppress(TimeoutError):
             client.wait(task_id, timeout=moment)
             return None
-        with suppress(Conflict):  # It ended meanwhile, or is retried: look again.
+        with suppress(Conflict):  # It ended meanwhile, or is retried: check again.
             return client.interrupt(task_id)
 
 
@@ -172,25 +172,25 @@ def _lost(kill: Kill) -> str:
     return lost if kill.saved else f"{lost}: nothing was saved"
 
 
-def _report(task: Task, found: list[Kill], kills: int) -> None:
+def _report(task: Task, kills_done: list[Kill], kills: int) -> None:
     shown = table("ATTEMPT", "RAN", "LOST", "SAVED")
-    for kill in found:
+    for kill in kills_done:
         shown.add_row(
             str(kill.attempt),
             f"{kill.ran_ms / SECOND_MS:.1f} s",
             f"{kill.lost_ms / SECOND_MS:.1f} s",
             "yes" if kill.saved else "no",
         )
-    if found:
+    if kills_done:
         show(shown)
-        total, most = sum(k.lost_ms for k in found), max(k.lost_ms for k in found)
-        times = "1 kill" if len(found) == 1 else f"{len(found)} kills"
+        total, most = sum(k.lost_ms for k in kills_done), max(k.lost_ms for k in kills_done)
+        times = "1 kill" if len(kills_done) == 1 else f"{len(kills_done)} kills"
         click.echo(
             f"{times}: {duration(total / SECOND_MS)} of work lost, "
             f"{most / SECOND_MS:.1f} s at most by one kill"
         )
-    if len(found) < kills:
-        click.echo(clean(f"The task {_end(task)} after {len(found)} of {kills} kills"))
+    if len(kills_done) < kills:
+        click.echo(clean(f"The task {_end(task)} after {len(kills_done)} of {kills} kills"))
 
 
 def _end(task: Task) -> str:

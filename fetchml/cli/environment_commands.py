@@ -18,7 +18,7 @@ SHORT = 12
 LEAST = 4
 """Digits that name an environment."""
 ALL = 1000
-"""The server keeps no more."""
+"""The most that the server keeps."""
 
 
 @click.group(cls=CommandGroup)
@@ -86,21 +86,21 @@ def rm(client: Client, ids: tuple[str, ...]) -> None:
     The first digits of an ID are enough, at least 4. The next task that asks for the environment
     installs its packages again, in their newest versions where the file pins none.
     """
-    known = [each.id for each in client.environments(limit=ALL).environments]
-    for given in ids:
-        environment_id = _found(given, known)
+    environment_ids = [each.id for each in client.environments(limit=ALL).environments]
+    for prefix in ids:
+        environment_id = _environment_id(prefix, environment_ids)
         client.delete_environment(environment_id)
         click.echo(f"{environment_id[:SHORT]} is removed")
 
 
-def _found(given: str, known: list[str]) -> str:
+def _environment_id(prefix: str, environment_ids: list[str]) -> str:
     """Raises CommandError."""
-    matches = [each for each in known if len(given) >= LEAST and each.startswith(given)]
+    matches = [each for each in environment_ids if len(prefix) >= LEAST and each.startswith(prefix)]
     if len(matches) == 1:
         return matches[0]
-    why = "Several environments begin" if matches else "No environment of yours begins"
+    why = "Several environments begin" if matches else "No environment begins"
     raise CommandError(
-        f"{why} with {clean(given)}",
+        f"{why} with {clean(prefix)}",
         "'fetchml env ls' lists them.",
         ExitCode.USAGE if matches else ExitCode.NOT_FOUND,
     )

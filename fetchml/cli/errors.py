@@ -56,7 +56,7 @@ def wants_no_colour() -> bool:
 
 
 def _wrapped(text: str) -> str:
-    """Wrap text at words on a terminal. Elsewhere a message stays on its line."""
+    """Wrap text at words on a terminal. Elsewhere a message stays on one line."""
     if not sys.stderr.isatty():
         return text
     width = shutil.get_terminal_size().columns

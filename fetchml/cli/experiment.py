@@ -218,8 +218,8 @@ def sort_rows(rows: Sequence[Row], metric: str, *, descending: bool) -> list[Row
     """Sort rows by a metric; those without it come last. Raises UsageError if no task has it."""
     having = [row for row in rows if metric in row.metrics]
     if not having:
-        known = ", ".join(metric_names(rows)) or "none"
-        raise click.UsageError(f"No task has the metric {metric!r}. Known metrics: {known}")
+        metrics = ", ".join(metric_names(rows)) or "none"
+        raise click.UsageError(f"No task has the metric {metric!r}. Known metrics: {metrics}")
     having.sort(key=lambda row: row.metrics[metric], reverse=descending)
     return having + [row for row in rows if metric not in row.metrics]
 

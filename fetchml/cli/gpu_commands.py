@@ -86,10 +86,10 @@ class Away(Group):
 
 def picture(client: Client, inventory: GpuList | None = None) -> RenderableType:
     inventory = client.gpus() if inventory is None else inventory
-    held = any(gpu.task_ids for gpu in inventory.gpus) or any(
+    has_tasks = any(gpu.task_ids for gpu in inventory.gpus) or any(
         node.task_ids for node in inventory.nodes
     )
-    return gpu_picture(inventory, _tasks(client) if held else [])
+    return gpu_picture(inventory, _tasks(client) if has_tasks else [])
 
 
 def gpu_picture(inventory: GpuList, tasks: Iterable[Task]) -> RenderableType:
@@ -206,8 +206,8 @@ def drain(client: Client, gpus: tuple[str, ...], *, as_json: bool) -> None:
 
     Tasks on them continue.
     """
-    found = client.gpus().gpus
-    for chosen in [find(found, named) for named in gpus]:
+    all_gpus = client.gpus().gpus
+    for chosen in [find(all_gpus, named) for named in gpus]:
         drained = client.drain_gpu(chosen.uuid)
         if as_json:
             print_json(drained)
@@ -227,8 +227,8 @@ def undrain(client: Client, gpus: tuple[str, ...], *, as_json: bool) -> None:
 
     Marks them healthy and clears their recorded errors.
     """
-    found = client.gpus().gpus
-    for chosen in [find(found, named) for named in gpus]:
+    all_gpus = client.gpus().gpus
+    for chosen in [find(all_gpus, named) for named in gpus]:
         back = client.undrain_gpu(chosen.uuid)
         if as_json:
             print_json(back)
@@ -253,7 +253,7 @@ def find(gpus: Sequence[Gpu], named: str) -> Gpu:
             return only
         case []:
             raise CommandError(
-                f"There is no GPU {clean(named).plain}",
+                f"GPU {clean(named).plain} not found",
                 "Give a number or the start of a UUID, as listed by 'fetchml gpus'.",
                 ExitCode.NOT_FOUND,
             )
@@ -296,14 +296,14 @@ def node_table(inventory: GpuList, tasks: Mapping[str, Task]) -> Table:
     return shown
 
 
-def node_line(found: GpuList) -> Text:
+def node_line(inventory: GpuList) -> Text:
     """Return the cluster in one line: how much is free, then the nodes that take no work."""
-    usable = [node for node in found.nodes if node.takes_work]
+    usable = [node for node in inventory.nodes if node.takes_work]
     gpus = sum(node.gpu for node in usable)
     used = sum(node.gpu_used for node in usable)
-    line = Text(f"{len(usable)} of {len(found.nodes)} nodes take work", "bold")
+    line = Text(f"{len(usable)} of {len(inventory.nodes)} nodes take work", "bold")
     line.append(f", {gpus - used} of {gpus} GPUs free", "bold")
-    for node in found.nodes:
+    for node in inventory.nodes:
         if not node.takes_work:
             line.append("   ").append_text(clean(node.name)).append(" ")
             line.append(clean(node.state).plain, "yellow")

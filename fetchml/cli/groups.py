@@ -11,16 +11,16 @@ FLAGS = ("--json",)
 
 
 class CommandGroup(click.Group):
-    """A group whose commands take the global options wherever they stand."""
+    """A group whose commands accept the global options at any position."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, moved_behind(args))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = self.find_command(ctx, cmd_name)
-        if found is None and cmd_name in ALIASES:
-            found = self.find_command(ctx, ALIASES[cmd_name])
-        return found
+        command = self.find_command(ctx, cmd_name)
+        if command is None and cmd_name in ALIASES:
+            command = self.find_command(ctx, ALIASES[cmd_name])
+        return command
 
     def find_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Return the command of exactly this name."""
@@ -38,16 +38,16 @@ class CommandGroup(click.Group):
 
 def moved_behind(args: Sequence[str]) -> list[str]:
     """Move the global options before the first word behind it: `--json ls` becomes `ls --json`."""
-    place = 0
-    while place < len(args):
-        word = args[place]
+    position = 0
+    while position < len(args):
+        word = args[position]
         if word in WITH_VALUE:
-            place += 2
+            position += 2
         elif word in FLAGS or word.startswith(tuple(f"{name}=" for name in WITH_VALUE)):
-            place += 1
+            position += 1
         else:
             break
-    options, rest = args[:place], args[place:]
+    options, rest = args[:position], args[position:]
     if not rest or rest[0].startswith("-"):
         return list(rest) if rest else []
     return [rest[0], *options, *rest[1:]]

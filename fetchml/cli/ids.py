@@ -16,7 +16,7 @@ WHOLE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 END = re.compile(r"[0-9a-f-]{4,35}")
 """The end of an id that is long enough to search for."""
 SHORTENED = "…"
-"""Stands for the left-out part of an id in tables."""
+"""Replaces the omitted part of an id in tables."""
 ID_SHOWN = 12
 """Characters of a shortened id: its last part, which is random."""
 
@@ -39,7 +39,7 @@ def task_id_of(client: Client, named: str) -> str:
             return only
         case []:
             raise CommandError(
-                f"There is no task {clean(named).plain}",
+                f"Task {clean(named).plain} not found",
                 "'fetchml ls' lists the ids.",
                 ExitCode.NOT_FOUND,
             )
@@ -112,8 +112,8 @@ def sweep_id_of(client: Client, named: str) -> str:
 def _only(kind: str, named: str, candidates: Sequence[_Named]) -> str:
     by_name = [each.id for each in candidates if each.name == named]
     by_end = [each.id for each in candidates if each.id.endswith(named.lower())]
-    for found in (by_name, by_end if len(named) >= SHORTEST_END else []):
-        match found:
+    for matches in (by_name, by_end if len(named) >= SHORTEST_END else []):
+        match matches:
             case [only]:
                 return only
             case []:
@@ -125,7 +125,7 @@ def _only(kind: str, named: str, candidates: Sequence[_Named]) -> str:
                     ExitCode.USAGE,
                 )
     raise CommandError(
-        f"There is no {kind} {clean(named).plain}",
+        f"{kind.capitalize()} {clean(named).plain} not found",
         f"'fetchml {kind} ls' lists names and ids.",
         ExitCode.NOT_FOUND,
     )

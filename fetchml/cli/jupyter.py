@@ -27,7 +27,7 @@ from fetchml.cli.tables import FittedTable, table
 from fetchml.cli.ui import open_link
 from fetchml.client import Client, JupyterServiceInfo, RateLimited, Unavailable, enum_name, to_json
 
-LOOK_AGAIN_SECONDS = 0.5
+POLL_SECONDS = 0.5
 LAST_WORDS_SECONDS = 10
 ENDED = frozenset({JupyterServiceInfo.stopped, JupyterServiceInfo.error})
 
@@ -70,9 +70,9 @@ def start(
 
     The link contains the service's token: anyone with the link can use the service.
     """
-    given: Any = {field: value for field, value in asked.items() if value is not None}
+    fields: Any = {field: value for field, value in asked.items() if value is not None}
     with valid_text():
-        service = client.start_jupyter(name if name is not None else _user(), **given)
+        service = client.start_jupyter(name if name is not None else _user(), **fields)
     if not no_wait:
         service = _answering(client, service)
     print_result(service, link(service), as_json=as_json)
@@ -175,13 +175,13 @@ def _with_last_words(
     while service.reason.startswith("Jupyter ") and ": " not in service.reason:
         if time.monotonic() > give_up:
             break
-        time.sleep(LOOK_AGAIN_SECONDS)
+        time.sleep(POLL_SECONDS)
         service = _refreshed(client, service, notice)
     return service
 
 
 def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInfo:
-    """Wait until a service answers. Ctrl-C raises click's Exit and leaves the service running.
+    """Wait until a service responds. Ctrl-C raises click's Exit and leaves the service running.
 
     Raises CommandError.
     """
@@ -199,7 +199,7 @@ def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInf
                 elif now != shown:
                     click.echo(clean(now).plain, err=True)
                 shown = now
-                time.sleep(LOOK_AGAIN_SECONDS)
+                time.sleep(POLL_SECONDS)
                 service = _refreshed(client, service, notice)
     except KeyboardInterrupt:
         click.echo(

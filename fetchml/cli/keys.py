@@ -160,8 +160,8 @@ def create(
 @keys_options
 def ls(keys: KeyServiceCaller, output: Output) -> None:
     """List all keys, oldest first, without their secrets."""
-    found = keys.call("ListKeys", key_pb2.ListKeysRequest(), key_pb2.ListKeysResponse)
-    print_list(output, {"keys": [], **to_json(found)}, found.keys, lambda: _table(found.keys))
+    reply = keys.call("ListKeys", key_pb2.ListKeysRequest(), key_pb2.ListKeysResponse)
+    print_list(output, {"keys": [], **to_json(reply)}, reply.keys, lambda: _table(reply.keys))
 
 
 def _table(keys: Iterable[Key]) -> FittedTable:
@@ -197,8 +197,8 @@ def revoke(keys: KeyServiceCaller, key_ids: tuple[str, ...], *, as_json: bool) -
     """Revoke keys by their ids. They stop working at once."""
 
     def known() -> Iterable[str]:
-        found = keys.call("ListKeys", key_pb2.ListKeysRequest(), key_pb2.ListKeysResponse)
-        return (key.id for key in found.keys)
+        reply = keys.call("ListKeys", key_pb2.ListKeysRequest(), key_pb2.ListKeysResponse)
+        return (key.id for key in reply.keys)
 
     for named in key_ids:
         key_id = id_by_end("key", named, known)

@@ -89,13 +89,13 @@ class Template:
     def fill(self, row: Row) -> str:
         """Return the text for a row. Raises UsageError for a field that its type does not have."""
         if isinstance(row, Message):
-            known = [field.name for field in row.DESCRIPTOR.fields]
+            names = [field.name for field in row.DESCRIPTOR.fields]
             for name in self._fields:
-                if name.partition(".")[0] not in known:
-                    close = nearest(name, known)
+                if name.partition(".")[0] not in names:
+                    close = nearest(name, names)
                     hint = f" Did you mean {close!r}?" if close else ""
                     raise click.UsageError(
-                        f"There is no field {name!r}.{hint} The fields are {', '.join(known)}."
+                        f"Unknown field {name!r}.{hint} The fields are {', '.join(names)}."
                     )
         values = to_json(row) if isinstance(row, Message) else row
 
@@ -171,8 +171,8 @@ def print_list(
         print_json(whole)
     elif output.kind == "name":
         for row in rows:
-            found = getattr(row, name) if isinstance(row, Message) else row.get(name, "")
-            click.echo(clean(str(found)).plain)
+            value = getattr(row, name) if isinstance(row, Message) else row.get(name, "")
+            click.echo(clean(str(value)).plain)
     elif output.template is not None:
         for row in rows:
             for line in output.template.fill(row).split("\n"):

@@ -80,7 +80,7 @@ def _require_attempt(client: Client, task_id: str, attempt: int) -> None:
     had = client.get(task_id).attempt
     if attempt > had:
         raise CommandError(
-            f"The task has no attempt {attempt}",
+            f"Attempt {attempt} not found",
             f"It has had {had}. 'fetchml show {task_id}' lists them.",
             ExitCode.NOT_FOUND,
         )
@@ -89,7 +89,7 @@ def _require_attempt(client: Client, task_id: str, attempt: int) -> None:
 def _without_gaps(
     chunks: Iterator[TaskLogChunk], notice: RetryNotice, attempt: int | None, *, whole: bool
 ) -> Iterator[TaskLogChunk]:
-    """Report on stderr what is no longer kept. `whole`: the log is read from its first byte."""
+    """Report dropped bytes on stderr. `whole`: the log is read from its first byte."""
     seen: int | None = attempt
     expected: int | None = 0 if whole else None
     for chunk in chunks:
@@ -105,23 +105,23 @@ def _without_gaps(
 
 def _lines(chunks: Iterator[TaskLogChunk]) -> Iterator[tuple[int, int, bytes]]:
     """Yield the offset, the attempt and the bytes of each line."""
-    held, at, attempt = b"", 0, 0
+    pending, at, attempt = b"", 0, 0
     for chunk in chunks:
-        if held and (chunk.attempt, chunk.offset) != (attempt, at + len(held)):
-            yield at, attempt, held + b"\n"
-            held = b""
-        if not held:
+        if pending and (chunk.attempt, chunk.offset) != (attempt, at + len(pending)):
+            yield at, attempt, pending + b"\n"
+            pending = b""
+        if not pending:
             at = chunk.offset
         attempt = chunk.attempt
-        *lines, held = (held + chunk.data).split(b"\n")
+        *lines, pending = (pending + chunk.data).split(b"\n")
         for line in lines:
             yield at, attempt, line + b"\n"
             at += len(line) + 1
-        if len(held) > LINE_BYTES:
-            yield at, attempt, held
-            at, held = at + len(held), b""
-    if held:
-        yield at, attempt, held
+        if len(pending) > LINE_BYTES:
+            yield at, attempt, pending
+            at, pending = at + len(pending), b""
+    if pending:
+        yield at, attempt, pending
 
 
 class _Times:
@@ -139,8 +139,8 @@ class _Times:
 
     def before(self, attempt: int, offset: int) -> bytes:
         """Return the time as it is printed before a line."""
-        known, first, end = self._known
-        if attempt != known or not first <= offset < end:
+        timed_attempt, first, end = self._known
+        if attempt != timed_attempt or not first <= offset < end:
             self._read(attempt, offset)
         index = bisect_right(self._offsets, offset) - 1
         return self._shown[index] if index >= 0 else f"{NO_TIME} ".encode()

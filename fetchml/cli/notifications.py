@@ -46,11 +46,11 @@ def notifications() -> None:
 @server_option
 def ls(client: Client, state: str | None, limit: int, output: Output) -> None:
     """List messages that are not delivered, newest first, with the last error."""
-    found = client.notifications(state=state or "", limit=limit)
-    whole = {"notifications": [], **to_json(found)}
-    print_list(output, whole, found.notifications, lambda: _table(found.notifications))
+    messages = client.notifications(state=state or "", limit=limit)
+    whole = {"notifications": [], **to_json(messages)}
+    print_list(output, whole, messages.notifications, lambda: _table(messages.notifications))
     if output.kind != "json":
-        for line in _beyond(found):
+        for line in _beyond(messages):
             console(stderr=True).print(line, style="dim")
 
 
@@ -88,8 +88,8 @@ def retry(client: Client, notification_ids: tuple[str, ...], *, everything: bool
     if everything:
         ids = [each.id for each in client.notifications(state="dead", limit=1000).notifications]
     else:
-        known = lambda: (each.id for each in client.notifications(limit=1000).notifications)  # noqa: E731
-        ids = [id_by_end("message", named, known) for named in notification_ids]
+        all_ids = lambda: (each.id for each in client.notifications(limit=1000).notifications)  # noqa: E731
+        ids = [id_by_end("message", named, all_ids) for named in notification_ids]
     for each in ids:
         client.retry_notification(each)
     click.echo(f"{len(ids)} {'message waits' if len(ids) == 1 else 'messages wait'} to be sent")

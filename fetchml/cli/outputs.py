@@ -46,10 +46,10 @@ def outputs(
       fetchml outputs TASK_ID
       fetchml outputs TASK_ID --download results
     """
-    place = "checkpoint" if of_checkpoint else "outputs"
-    files = client.outputs(task_id, folder=place)
+    folder_name = "checkpoint" if of_checkpoint else "outputs"
+    files = client.outputs(task_id, folder=folder_name)
     if folder is not None:
-        fetch_all(client, task_id, [(file, file.path) for file in files], folder, place)
+        fetch_all(client, task_id, [(file, file.path) for file in files], folder, folder_name)
         return
     whole = {"outputs": [to_json(file) for file in files]}
     print_list(output, whole, files, lambda: _table(files), name="path")
@@ -103,17 +103,19 @@ def cp(client: Client, source: str, to: Path) -> None:
     ]
     if not below:
         raise CommandError(
-            f"The task has no file {path!r} in its {folder}",
+            f"File {path!r} not found in the {folder} of the task",
             "'fetchml outputs TASK_ID' lists its files, with --checkpoint those of its checkpoint.",
             ExitCode.NOT_FOUND,
         )
     fetch_all(client, task_id, below, to, folder)
 
 
-def fetch(client: Client, task_id: str, file: TaskOutput, to: Path, place: str = "outputs") -> None:
-    """Download one file of the task's folder `place`. Raises CommandError."""
+def fetch(
+    client: Client, task_id: str, file: TaskOutput, to: Path, folder: str = "outputs"
+) -> None:
+    """Download one file of the task's folder `folder`. Raises CommandError."""
     with _progress(file.size_bytes) as show:
-        _fetch(client, task_id, file, to, show, place)
+        _fetch(client, task_id, file, to, show, folder)
     console(stderr=True).print(clean(f"{to}: {size(file.size_bytes)}"))
 
 
@@ -122,7 +124,7 @@ def fetch_all(
     task_id: str,
     files: Sequence[tuple[TaskOutput, str]],
     folder: Path,
-    place: str = "outputs",
+    kind: str = "outputs",
 ) -> None:
     """Download files, each to its path in a folder. Complete ones of the same size and time are
     left as they are. Raises CommandError if one can't be had, after the others."""
@@ -140,7 +142,7 @@ def fetch_all(
 
             try:
                 if not _is_here(file, to):
-                    _fetch(client, task_id, file, to, so_far, place)
+                    _fetch(client, task_id, file, to, so_far, kind)
                     fetched += 1
             except NotFound:
                 missing.append(file.path)
@@ -151,7 +153,7 @@ def fetch_all(
     console(stderr=True).print(clean(f"{folder}: {fetched} of {len(files)} files downloaded{left}"))
     if missing:
         raise CommandError(
-            f"{len(missing)} files can't be downloaded, {missing[0]!r} among them",
+            f"Cannot download {len(missing)} files, among them {missing[0]!r}",
             "A retry may have replaced the outputs. Names that are not UTF-8 can't be requested: "
             "GET /v1/tasks/{id}/archive has such files.",
             ExitCode.NOT_FOUND,
@@ -164,7 +166,7 @@ def _fetch(
     file: TaskOutput,
     to: Path,
     show: Callable[[int], None],
-    place: str,
+    folder: str,
 ) -> None:
     notice = RetryNotice()
     client = client.with_options(on_cut=notice)
@@ -175,7 +177,7 @@ def _fetch(
 
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        client.download(task_id, file.path, to, folder=place, resume=True, on_bytes=received)
+        client.download(task_id, file.path, to, folder=folder, resume=True, on_bytes=received)
         _mark(file, to)
     except OSError as error:
         raise CommandError(f"Cannot write {to}: {error.strerror or error}") from error
@@ -189,11 +191,11 @@ def _mark(file: TaskOutput, to: Path) -> None:
 
 def _is_here(file: TaskOutput, to: Path) -> bool:
     try:
-        found = to.stat()
+        status = to.stat()
     except OSError:
         return False
-    same_time = found.st_mtime_ns // 1_000_000_000 == file.modified_at.seconds
-    return to.is_file() and found.st_size == file.size_bytes and same_time
+    same_time = status.st_mtime_ns // 1_000_000_000 == file.modified_at.seconds
+    return to.is_file() and status.st_size == file.size_bytes and same_time
 
 
 @contextmanager

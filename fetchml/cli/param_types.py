@@ -133,9 +133,9 @@ class NotifyParam(click.ParamType[NotifyTarget]):
     ) -> NotifyTarget:
         match = re.fullmatch(r"((?:[a-z]+,)*)([a-z]+:.*)", str(value), re.DOTALL)
         names = match[1].split(",")[:-1] if match else []
-        known = NotifyTarget.Event.keys()[1:]  # The first one is never sent.
-        if not match or not set(names) <= set(known):
-            self.fail(f"{value!r} is not a URL after any of {', '.join(known)}", param, ctx)
+        events = NotifyTarget.Event.keys()[1:]  # The first one is never sent.
+        if not match or not set(names) <= set(events):
+            self.fail(f"{value!r} is not a URL after any of {', '.join(events)}", param, ctx)
         return NotifyTarget(url=match[2], on=names)
 
 
@@ -147,12 +147,12 @@ class DatasetParam(click.ParamType[DatasetSpec]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> DatasetSpec:
-        known = [field.name for field in DatasetSpec.DESCRIPTOR.fields]
+        field_names = [field.name for field in DatasetSpec.DESCRIPTOR.fields]
         fields: dict[str, str] = {}
         for part in str(value).split(","):
             key, equals, content = part.partition("=")
-            if key not in known or key in fields or not equals:
-                expected = ", ".join(f"{name}=…" for name in known)
+            if key not in field_names or key in fields or not equals:
+                expected = ", ".join(f"{name}=…" for name in field_names)
                 self.fail(f"{part!r} is not one of {expected}; give each at most once", param, ctx)
             fields[key] = content
         return DatasetSpec(**fields)

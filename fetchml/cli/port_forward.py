@@ -123,7 +123,7 @@ def _forward(client: Client, connection: socket.socket, task_id: str, port: int)
     except CallError as error:
         click.echo(f"Error: {error.message}", err=True)
     except OSError:
-        pass  # Whoever connected has left.
+        pass  # The client has disconnected.
     finally:
         with suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)  # Wakes `messages` too.

@@ -32,7 +32,7 @@ def _shown(character: str) -> str:
 
 
 class PrintableStream:
-    """A text stream that escapes what is not printable. Its `buffer` takes bytes unchanged."""
+    """A text stream that escapes unprintable characters. Its `buffer` takes bytes unchanged."""
 
     def __init__(self, stream: TextIO) -> None:
         self.rich_proxied_file = stream
@@ -60,5 +60,5 @@ def guarded(stream: TextIO) -> TextIO:
 
 def unguarded(stream: IO[str]) -> TextIO:
     """Return the stream itself, for text whose parts from elsewhere are `printable`."""
-    found = stream.rich_proxied_file if isinstance(stream, PrintableStream) else stream
-    return cast("TextIO", found)
+    inner = stream.rich_proxied_file if isinstance(stream, PrintableStream) else stream
+    return cast("TextIO", inner)

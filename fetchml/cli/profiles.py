@@ -35,24 +35,24 @@ def profiles(use: str | None, output: Output) -> None:
     Example:
       fetchml profiles --use lab
     """
-    known = read_profiles()
+    stored = read_profiles()
     if use is not None:
-        named_profile(known, use)
-        known.current = use
-        write_profiles(known)
+        named_profile(stored, use)
+        stored.current = use
+        write_profiles(stored)
         click.echo(f"Profile {use} is used by default.")
         return
     rows = [
-        {"name": name, "server": profile.server, "default": name == known.current}
-        for name, profile in sorted(known.named.items())
+        {"name": name, "server": profile.server, "default": name == stored.current}
+        for name, profile in sorted(stored.named.items())
     ]
-    print_list(output, {"profiles": rows}, rows, lambda: _table(known), name="name")
+    print_list(output, {"profiles": rows}, rows, lambda: _table(stored), name="name")
 
 
-def _table(known: Profiles) -> FittedTable:
+def _table(stored: Profiles) -> FittedTable:
     shown = table("NAME", "SERVER", "DEFAULT")
-    for name, profile in sorted(known.named.items()):
-        shown.add_row(clean(name), clean(profile.server), "yes" if name == known.current else "")
+    for name, profile in sorted(stored.named.items()):
+        shown.add_row(clean(name), clean(profile.server), "yes" if name == stored.current else "")
     return shown
 
 

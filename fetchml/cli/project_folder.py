@@ -37,17 +37,17 @@ def upload_folder(client: Client, folder: Path) -> tuple[Snapshot, LocalSnapshot
     local = LocalSnapshot.read(folder)
     files = "1 file" if len(local.entries) == 1 else f"{len(local.entries)} files"
     about = f"Snapshot {local.id[:12]}: {files}, {size(sum(e.size for e in local.entries))}"
-    if (known := client.find_snapshot(local.id)) is not None:
+    if (snapshot := client.find_snapshot(local.id)) is not None:
         _print(f"{about}; already on the server")
-        return known, local
+        return snapshot, local
     archive, packed = local.pack()
     with archive, transfer() as progress:
         _print(f"{about}; uploading {size(packed)}")
         sent = progress.wrap_file(archive, packed, description="uploading")
-        kept = client.send_snapshot(local, sent)
-    if kept.id != local.id:
-        _print(f"The folder changed during the upload: the snapshot is {kept.id[:12]}")
-    return kept, local
+        uploaded = client.send_snapshot(local, sent)
+    if uploaded.id != local.id:
+        _print(f"The folder changed during the upload: the snapshot is {uploaded.id[:12]}")
+    return uploaded, local
 
 
 def _print(text: str) -> None:
@@ -131,13 +131,13 @@ def implied(
     before requirements.txt. There is none if the request or fetchml.toml names an image, which has
     packages of its own, if fetchml.toml has an `environment`, or if the server offers none.
     """
-    found = _listed(folder, frozenset(paths), command)
-    if found is None or image is not None:
+    listed = _listed(folder, frozenset(paths), command)
+    if listed is None or image is not None:
         return None
     project = of_folder(folder, paths)
     if project is None or "environment" in project or "image" in project:
         return None
-    [(field, value)] = found.ListFields()
+    [(field, value)] = listed.ListFields()
     shown = f"the packages of {_REQUIREMENTS if field.name == 'requirements' else value}"
     if field.name == "project":
         shown = "the packages of uv.lock"
@@ -146,7 +146,7 @@ def implied(
         hint.print(f"{shown} are not installed: this server offers no environments", style="dim")
         return None
     hint.print(f"The task gets {shown} ('--environment none': without them)", style="dim")
-    return found
+    return listed
 
 
 def _listed(folder: Path, paths: frozenset[str], command: tuple[str, ...]) -> Environment | None:

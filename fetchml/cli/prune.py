@@ -64,13 +64,13 @@ def prune(
     request = storage_pb2.PruneStorageRequest(
         older_than_seconds=older_than, kinds=kinds, states=states, user_id=user
     )
-    found = _call(client, request)
+    reply = _call(client, request)
     if as_json and dry_run:
-        print_json(found)
+        print_json(reply)
         return
-    nothing = not (found.tasks or found.outputs or found.snapshots or found.environments)
+    nothing = not (reply.tasks or reply.outputs or reply.snapshots or reply.environments)
     if not as_json:
-        click.echo("Nothing is that old." if nothing else f"To be removed: {_words(found)}.")
+        click.echo("Nothing is that old." if nothing else f"To be removed: {_words(reply)}.")
     if dry_run or (nothing and not as_json):
         return
     if not yes:
@@ -96,12 +96,12 @@ def _call(
     return client.call(rpc)
 
 
-def _words(found: storage_pb2.PruneStorageResponse) -> str:
+def _words(reply: storage_pb2.PruneStorageResponse) -> str:
     parts = [
-        (found.tasks, "task", "tasks"),
-        (found.outputs, "task's outputs", "tasks' outputs"),
-        (found.snapshots, "snapshot", "snapshots"),
-        (found.environments, "environment or cache", "environments and caches"),
+        (reply.tasks, "task", "tasks"),
+        (reply.outputs, "task's outputs", "tasks' outputs"),
+        (reply.snapshots, "snapshot", "snapshots"),
+        (reply.environments, "environment or cache", "environments and caches"),
     ]
     named = [f"{number} {one if number == 1 else many}" for number, one, many in parts if number]
-    return f"{', '.join(named) or 'nothing'}, {size(found.bytes)} in {found.files} files"
+    return f"{', '.join(named) or 'nothing'}, {size(reply.bytes)} in {reply.files} files"

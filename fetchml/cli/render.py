@@ -74,7 +74,7 @@ def json_line(value: Any) -> str:
 
 
 def print_result(value: Message | dict[str, Any], text: str, *, as_json: bool) -> None:
-    """Print what a command did: `value` with --json, else `text`."""
+    """Print the result of a command: `value` with --json, else `text`."""
     if as_json:
         print_json(value)
     else:

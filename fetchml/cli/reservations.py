@@ -33,10 +33,10 @@ def reservations() -> None:
 @server_option
 def ls(client: Client, output: Output) -> None:
     """List the reservations that have not ended, in the order of their begin."""
-    found = ListBookingsResponse(bookings=client.reservations())
-    gpus = client.gpus().gpus if found.bookings and output.kind in {"table", "wide"} else ()
-    whole = {"bookings": [], **to_json(found)}
-    print_list(output, whole, found.bookings, lambda: _table(found.bookings, gpus))
+    reply = ListBookingsResponse(bookings=client.reservations())
+    gpus = client.gpus().gpus if reply.bookings and output.kind in {"table", "wide"} else ()
+    whole = {"bookings": [], **to_json(reply)}
+    print_list(output, whole, reply.bookings, lambda: _table(reply.bookings, gpus))
 
 
 def _table(bookings: Iterable[Booking], gpus: Iterable[Gpu]) -> FittedTable:
@@ -61,8 +61,8 @@ def _table(bookings: Iterable[Booking], gpus: Iterable[Gpu]) -> FittedTable:
 def rm(client: Client, reservation_ids: tuple[str, ...], *, as_json: bool) -> None:
     """Remove reservations, also such that have begun. For admins."""
     for named in reservation_ids:
-        known = lambda: (each.id for each in client.reservations())  # noqa: E731
-        booking_id = id_by_end("reservation", named, known)
+        all_ids = lambda: (each.id for each in client.reservations())  # noqa: E731
+        booking_id = id_by_end("reservation", named, all_ids)
         client.remove_reservation(booking_id)
         print_result({"id": booking_id}, clean(f"{booking_id} is removed").plain, as_json=as_json)
 
@@ -108,12 +108,12 @@ def reserve(
     """
     if bool(gpus) == (count is not None):
         raise click.UsageError("Name GPUs, or give their number with --gpus")
-    found = client.gpus().gpus
-    uuids = [find(found, named).uuid for named in gpus]
+    all_gpus = client.gpus().gpus
+    uuids = [find(all_gpus, named).uuid for named in gpus]
     made = client.reserve(user, since=since, until=until, gpu_uuids=uuids, gpu=count)
     if as_json:
         print_json(made)
         return
-    numbers = ", ".join(str(gpu.number) for gpu in found if gpu.uuid in made.gpu_uuids)
+    numbers = ", ".join(str(gpu.number) for gpu in all_gpus if gpu.uuid in made.gpu_uuids)
     times = f"from {local_time(made.starts_at)} to {local_time(made.ends_at)}"
     click.echo(clean(f"{made.id}: GPU {numbers} is reserved for {made.user_id} {times}").plain)

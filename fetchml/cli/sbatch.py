@@ -68,7 +68,7 @@ def sbatch(
     try:
         request, command = _parse(words, problems)
     except BadScript as error:
-        raise CommandError(f"The script can't be submitted: {error}", "", ExitCode.USAGE) from error
+        raise CommandError(f"Cannot submit the script: {error}", "", ExitCode.USAGE) from error
     _check(problems, lenient=lenient)
     fields = {**_NOTHING, **granted, **request.fields, "env": tuple(request.env.items())}
     fields["metadata"] = tuple(request.metadata.items())
@@ -105,8 +105,8 @@ def _array_or_task(client: Client, named: str) -> str:
 def _validate(
     client: Client, command: tuple[str, ...], fields: dict[str, Any], *, as_json: bool
 ) -> None:
-    given = given_fields(command, fields)
-    task = client.validate(given.pop("job_name"), **given)
+    request_fields = given_fields(command, fields)
+    task = client.validate(request_fields.pop("job_name"), **request_fields)
     if as_json:
         print_json(task)
         return
@@ -124,23 +124,28 @@ def _submit_array(
     *,
     as_json: bool,
 ) -> None:
-    given = given_fields(literal(command), fields)
-    env = dict(given.get("env", {}))
+    request_fields = given_fields(literal(command), fields)
+    env = dict(request_fields.get("env", {}))
     names = zip(env, literal(list(env.values())), strict=True)
-    given["env"] = {**dict(names), **array.variables}
+    request_fields["env"] = {**dict(names), **array.variables}
     parameters = {PARAMETER: list(array.indexes)}
     with valid_text():
-        task = CreateTaskRequest(**given)
+        task = CreateTaskRequest(**request_fields)
         if validates:
             made = client.validate_sweep(task, parameters, max_parallel=array.max_parallel or 0)
         else:
             made = client.create_sweep(
-                task, parameters, name=given["job_name"], max_parallel=array.max_parallel or 0
+                task,
+                parameters,
+                name=request_fields["job_name"],
+                max_parallel=array.max_parallel or 0,
             )
     if as_json:
         print_json(made)
     elif validates:
-        click.echo(clean(f"{given['job_name']} can be submitted: {made.total} tasks").plain)
+        click.echo(
+            clean(f"{request_fields['job_name']} can be submitted: {made.total} tasks").plain
+        )
     else:
         click.echo(made.id)
 
@@ -173,7 +178,7 @@ def _parse(words: tuple[str, ...], problems: Problems) -> tuple[Request, tuple[s
         return request, command_of(text, path.name, arguments)
     folder = Path(request.folder)
     if not folder.is_dir():
-        raise BadScript(f"--chdir: there is no folder {folder} here")
+        raise BadScript(f"--chdir: folder {folder} not found")
     if path.resolve().is_relative_to(folder.resolve()):
         inside = str(path.resolve().relative_to(folder.resolve()))
         return request, command_of_file(text, inside, arguments)

@@ -170,8 +170,8 @@ def install(context: click.Context, settings: Settings, *, yes: bool, dry_run: b
     config = context.params.get("config")
     steps, text = _installation(settings, config, _options(context))
     click.echo(f"{UNIT}:\n\n{text}")
-    if kept := _options(context, ParameterSource.DEFAULT_MAP):
-        click.echo(f"Kept from the installed service: {' '.join(_flags(kept))}")
+    if options := _options(context, ParameterSource.DEFAULT_MAP):
+        click.echo(f"Kept from the installed service: {' '.join(_flags(options))}")
     _show_changes(text)
     _carry_out(steps, yes=yes, dry_run=dry_run)
 
@@ -231,12 +231,12 @@ def _installed_options() -> dict[str, str]:
 def _options(context: click.Context, source: ParameterSource | None = None) -> dict[str, str]:
     """Return the options of `serve` that were given or kept, with absolute paths; only those from
     `source` if it is given."""
-    given = dict[str, str]()
+    options = dict[str, str]()
     for name in OPTIONS:
         value = context.params.get(name)
         if value is not None and source in (None, context.get_parameter_source(name)):
-            given[name] = str(value.absolute()) if isinstance(value, Path) else value
-    return given
+            options[name] = str(value.absolute()) if isinstance(value, Path) else value
+    return options
 
 
 def _flags(options: dict[str, str]) -> list[str]:
@@ -253,10 +253,10 @@ def _refuse_variables() -> None:
         flag = setting.name in OPTIONS and setting.table in {"", "server"}
         option = f"--{setting.name.replace('_', '-')}"
         instead[setting.variable] = option if flag else f"{setting} in the file of --config"
-    if found := [name for name in instead if os.environ.get(name)]:
+    if names := [name for name in instead if os.environ.get(name)]:
         raise CommandError(
-            f"The service would not have these environment variables: {', '.join(found)}",
-            "\n".join(f"Unset {name}, and use {instead[name]}." for name in found),
+            f"The service would not have these environment variables: {', '.join(names)}",
+            "\n".join(f"Unset {name}, and use {instead[name]}." for name in names),
             ExitCode.USAGE,
         )
 
@@ -354,10 +354,10 @@ def _installed() -> dict[str, str | int] | None:
         done = subprocess.run(
             [PROGRAM, "version", "--json"], capture_output=True, timeout=60, check=True
         )
-        found: dict[str, str | int] = json.loads(done.stdout)
+        version: dict[str, str | int] = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return found
+    return version
 
 
 def _carry_out(steps: list[Step], *, yes: bool, dry_run: bool) -> None:

@@ -53,14 +53,14 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
         log_format: str | None,
         **options: Any,
     ) -> Any:
-        given = {
+        values = {
             "data_dir": data_dir,
             "http": http,
             "grpc": grpc,
             "launcher": launcher,
             "log_format": log_format,
         }
-        flags = {name: value for name, value in given.items() if value is not None}
+        flags = {name: value for name, value in values.items() if value is not None}
         try:
             settings = load(config, flags=flags)
         except ConfigError as error:

@@ -99,11 +99,11 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
 
 
 def _notify(task: Task) -> str:
-    found = []
+    lines = []
     for each in task.notify:
         events = ", ".join(enum_names(each, "on"))
-        found.append(f"{each.url} ({events})")
-    return "; ".join(found)
+        lines.append(f"{each.url} ({events})")
+    return "; ".join(lines)
 
 
 def _environment(task: Task) -> str:
@@ -113,20 +113,20 @@ def _environment(task: Task) -> str:
 
 def _use(client: Client, task: Task) -> dict[str, str]:
     """Return the resources that the task used, as far as there are samples."""
-    found = TaskUsagePoint()
+    total = TaskUsagePoint()
     with suppress(CallError):  # An older server has no samples.
-        found = client.usage(task.id, points=1).total
-    if not found.samples:
+        total = client.usage(task.id, points=1).total
+    if not total.samples:
         return {}
-    peak, mean = (size(int(mb * MIB)) for mb in (found.memory_mb_max, found.memory_mb))
+    peak, mean = (size(int(mb * MIB)) for mb in (total.memory_mb_max, total.memory_mb))
     return {
-        "used cores": f"{found.cpu_cores:.2f} on average, at most {found.cpu_cores_max:.2f}",
+        "used cores": f"{total.cpu_cores:.2f} on average, at most {total.cpu_cores_max:.2f}",
         "used memory": f"at most {peak}, {mean} on average",
     }
 
 
 def starts(estimate: TaskExplanation.StartEstimate, now: float) -> str:
-    """Return an estimate in words. `now` is in seconds since the epoch."""
+    """Format an estimate. `now` is in seconds since the epoch."""
     p50, p90 = (at.ToMilliseconds() / 1000 - now for at in (estimate.p50, estimate.p90))
     text = f"within {duration(p50)} (50 % likely), within {duration(p90)} (90 % likely)"
     if estimate.checked:

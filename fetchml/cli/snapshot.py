@@ -51,8 +51,8 @@ def create(client: Client, folder: Path, *, as_json: bool) -> None:
     would track; outside of a repository, all that no .gitignore excludes. A .fetchmlignore
     excludes more. A snapshot that the server already has is not sent again.
     """
-    kept, _ = upload_folder(client, folder)
-    print_result(kept, kept.id, as_json=as_json)
+    uploaded, _ = upload_folder(client, folder)
+    print_result(uploaded, uploaded.id, as_json=as_json)
 
 
 @snapshot.command()
@@ -87,18 +87,18 @@ def _table(snapshots: Iterable[Snapshot], *, short_ids: bool) -> FittedTable:
 @server_option
 def show_one(client: Client, snapshot_id: str, *, as_json: bool) -> None:
     """Show one snapshot. The start of its id is enough."""
-    found = client.get_snapshot(whole_id(client, snapshot_id))
+    details = client.get_snapshot(snapshot_id_of(client, snapshot_id))
     if as_json:
-        print_json(found)
+        print_json(details)
         return
     lines = {
-        "id": found.id,
-        "files": str(found.file_count),
-        "size": size(found.size_bytes),
-        "user": ", ".join(found.user_ids),
-        "made": local_time(found.created_at),
-        "used": local_time(found.used_at),
-        "commit": _commit(found),
+        "id": details.id,
+        "files": str(details.file_count),
+        "size": size(details.size_bytes),
+        "user": ", ".join(details.user_ids),
+        "made": local_time(details.created_at),
+        "used": local_time(details.used_at),
+        "commit": _commit(details),
     }
     show_details(lines.items())
 
@@ -108,18 +108,18 @@ def show_one(client: Client, snapshot_id: str, *, as_json: bool) -> None:
 @server_option
 def rm(client: Client, snapshot_ids: tuple[str, ...]) -> None:
     """Delete snapshots that no live task and no experiment uses."""
-    for given in snapshot_ids:
-        snapshot_id = whole_id(client, given)
+    for prefix in snapshot_ids:
+        snapshot_id = snapshot_id_of(client, prefix)
         client.delete_snapshot(snapshot_id)
         click.echo(f"{snapshot_id} is removed")
 
 
-def whole_id(client: Client, given: str) -> str:
-    """Return the only id that starts with `given`; else `given` itself."""
-    if len(given) == 64:
-        return given
-    matching = [each.id for each in client.snapshots() if each.id.startswith(given)]
-    return matching[0] if len(matching) == 1 else given
+def snapshot_id_of(client: Client, prefix: str) -> str:
+    """Return the only id that starts with `prefix`; else `prefix` itself."""
+    if len(prefix) == 64:
+        return prefix
+    matching = [each.id for each in client.snapshots() if each.id.startswith(prefix)]
+    return matching[0] if len(matching) == 1 else prefix
 
 
 def _commit(snapshot: Snapshot) -> str:

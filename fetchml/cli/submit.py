@@ -15,7 +15,7 @@ from fetchml.cli.ids import experiment_id_of as id_of
 from fetchml.cli.param_types import Int32
 from fetchml.cli.project_folder import implied, upload_folder
 from fetchml.cli.render import clean, console, print_json
-from fetchml.cli.snapshot import whole_id
+from fetchml.cli.snapshot import snapshot_id_of
 from fetchml.cli.task_options import task_options
 from fetchml.cli.wait import wait
 from fetchml.client import Client, Task
@@ -35,7 +35,7 @@ def job_name(command: tuple[str, ...]) -> str:
 
 
 class SubmitCommand(click.Command):
-    """With `--wait`, every failure of the command itself has an exit code of its own."""
+    """With `--wait`, failures of the client itself have separate exit codes."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         with _own_failures(waits=bool({"--wait", "-w"} & set(args))):
@@ -82,9 +82,9 @@ def submit(
 ) -> int:
     """Submit a task that runs COMMAND. Options come before the command.
 
-    Prints the task's id. While the server is away, the command tries for 30 seconds; the task is
-    created only once. With --wait, shows its status and its log, and exits with the task's exit
-    code. The exit code is 125 if the task ends without one, as a cancelled task does, and for
+    Prints the task's id. While the server is unavailable, the command retries for 30 seconds; the
+    task is created only once. With --wait, shows its status and its log, and exits with the task's
+    exit code. The exit code is 125 if the task ends without one, as a cancelled task does, and for
     failures of this command. Ctrl-C leaves the task running.
 
     \b
@@ -128,7 +128,7 @@ def with_ids(
         return with_code(client, folder, command, fields, set_by_file)
     if fields["snapshot_id"] is None:
         return fields
-    fields = {**fields, "snapshot_id": whole_id(client, fields["snapshot_id"])}
+    fields = {**fields, "snapshot_id": snapshot_id_of(client, fields["snapshot_id"])}
     project = project_folder.of_snapshot(client, fields["snapshot_id"])
     return _with_references(client, project, fields, set_by_file)
 
@@ -158,7 +158,7 @@ def with_code(
     """Upload a folder, and return the fields of a task that runs its code."""
     if fields["snapshot_id"] is not None:
         raise click.UsageError("Give --dir or --snapshot, not both")
-    kept, (tree, _, _) = upload_folder(client, folder)
+    snapshot, (tree, _, _) = upload_folder(client, folder)
     environment = fields["environment"]
     if environment is None:
         environment = implied(client, folder, tree.paths, command, fields["image"])
@@ -169,7 +169,7 @@ def with_code(
         commit = {"git_commit": tree.git_commit, "git_dirty": str(tree.git_dirty).lower()}
     return {
         **fields,
-        "snapshot_id": kept.id,
+        "snapshot_id": snapshot.id,
         "environment": environment,
         "job_name": fields["job_name"] or job_name(command or (folder.resolve().name,)),
         "metadata": {**commit, **dict(fields["metadata"])},
@@ -178,18 +178,18 @@ def with_code(
 
 def create(client: Client, command: tuple[str, ...], fields: dict[str, Any]) -> Task:
     """Create the task. An idempotency key keeps retries from creating a second one."""
-    given = given_fields(command, fields)
+    request_fields = given_fields(command, fields)
     with valid_text():
-        return client.submit(given.pop("job_name"), **given)
+        return client.submit(request_fields.pop("job_name"), **request_fields)
 
 
 def given_fields(command: tuple[str, ...], fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields that were given, with a job name."""
-    given = {name: value for name, value in fields.items() if value not in (None, ())}
+    present = {name: value for name, value in fields.items() if value not in (None, ())}
     for name in ("env", "metadata", "slurm"):
-        if name in given:
-            given[name] = dict(given[name])
-    return {"job_name": job_name(command), "command": command, **given}
+        if name in present:
+            present[name] = dict(present[name])
+    return {"job_name": job_name(command), "command": command, **present}
 
 
 def outcome(task: Task) -> int:

@@ -33,7 +33,7 @@ WRAPPED = frozenset({"NOTE", "PROBLEM"})
 GROW_LAST = frozenset({"ARGS", "NOTE", "PROBLEM", "TARGET"})
 """The columns that get the width that is left when all others are complete."""
 ESSENTIAL = frozenset({"GPU", "ID", "STATE", "STATUS"})
-"""The columns that are never left out, nor cut."""
+"""Columns that are neither omitted nor cut."""
 COLUMN_GAP = 2
 
 
@@ -46,9 +46,9 @@ class FittedTable(Table):
         self.spare = spare
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        kept, widths = fitted(self.columns, self.spare, options.max_width)
+        shown_columns, widths = fitted(self.columns, self.spare, options.max_width)
         shown = Table(box=None, pad_edge=False, header_style="bold")
-        for column, width in zip(kept, widths, strict=True):
+        for column, width in zip(shown_columns, widths, strict=True):
             shown.add_column(
                 column.header,
                 justify=column.justify,
@@ -56,7 +56,7 @@ class FittedTable(Table):
                 overflow=column.overflow,
                 width=width,
             )
-        for cells in zip(*(column.cells for column in kept), strict=True):
+        for cells in zip(*(column.cells for column in shown_columns), strict=True):
             shown.add_row(*cells)
         yield shown
 
@@ -81,21 +81,23 @@ def fitted(
     columns: Sequence[Column], spare: Sequence[str], width: int
 ) -> tuple[list[Column], list[int]]:
     """Return the columns to show in a width, and their widths. Empty ones are left out first."""
-    kept = list(columns)
+    shown_columns = list(columns)
     empty = [_name(column) for column in columns if not any(map(str, column.cells))]
     dispensable = [*empty, *spare, *(_name(column) for column in reversed(columns))]
     for name in dispensable:
-        if _total(map(_least, kept)) <= width:
+        if _total(map(_least, shown_columns)) <= width:
             break
         if name not in ESSENTIAL and name != _name(columns[0]):
-            kept = [column for column in kept if _name(column) != name]
-    widths = [_least(column) for column in kept]
+            shown_columns = [column for column in shown_columns if _name(column) != name]
+    widths = [_least(column) for column in shown_columns]
     left = width - _total(widths)
-    for place in sorted(range(len(kept)), key=lambda at: _name(kept[at]) in GROW_LAST):
-        more = max(0, min(left, _wanted(kept[place]) - widths[place]))
-        widths[place] += more
+    for index in sorted(
+        range(len(shown_columns)), key=lambda at: _name(shown_columns[at]) in GROW_LAST
+    ):
+        more = max(0, min(left, _wanted(shown_columns[index]) - widths[index]))
+        widths[index] += more
         left -= more
-    return kept, widths
+    return shown_columns, widths
 
 
 def _name(column: Column) -> str:

@@ -49,7 +49,7 @@ def profile_path() -> Path:
         return (Path(folder) if folder else Path.home() / ".config") / "fetchml" / "profiles.toml"
     except RuntimeError as error:
         raise CommandError(
-            "This user has no home folder, so there is no place for profiles",
+            "This user has no home folder, so profiles cannot be stored",
             "Set XDG_CONFIG_HOME, or use FETCHML_SERVER and FETCHML_API_KEY.",
         ) from error
 
@@ -99,9 +99,9 @@ def write_profiles(profiles: Profiles) -> Path:
     return path
 
 
-def _parsed(found: Mapping[str, object]) -> Profiles:
+def _parsed(content: Mapping[str, object]) -> Profiles:
     """Raises ValueError."""
-    current, tables = found.get("current", ""), found.get("profiles", {})
+    current, tables = content.get("current", ""), content.get("profiles", {})
     if not isinstance(current, str) or not isinstance(tables, dict):
         raise ValueError("current must be a string, and profiles a table")
     named: dict[str, Profile] = {}
@@ -151,34 +151,34 @@ def find_target(server: str | None, profile: str | None) -> Target:
     if not server and not profile:
         server = os.environ.get("FETCHML_SERVER")
         profile = None if server else os.environ.get("FETCHML_PROFILE")
-    known = read_profiles()
+    profiles = read_profiles()
     own_key = os.environ.get("FETCHML_API_KEY", "").strip() or None
     if profile:
-        return _target(named_profile(known, profile))
+        return _target(named_profile(profiles, profile))
     if server:
-        return _at(known, server, own_key)
-    if known.current:
-        target = _target(named_profile(known, known.current))
+        return _at(profiles, server, own_key)
+    if profiles.current:
+        target = _target(named_profile(profiles, profiles.current))
         return target._replace(key=own_key or target.key)
     return Target(DEFAULT_SERVER, own_key)
 
 
-def named_profile(known: Profiles, name: str) -> Profile:
+def named_profile(profiles: Profiles, name: str) -> Profile:
     """Return a profile. Raises CommandError."""
-    if name in known.named:
-        return known.named[name]
-    names = ", ".join(sorted(known.named))
+    if name in profiles.named:
+        return profiles.named[name]
+    names = ", ".join(sorted(profiles.named))
     raise CommandError(
-        f"There is no profile {clean(name).plain}",
+        f"Profile {clean(name).plain} not found",
         f"There are {names}." if names else "Create one: fetchml login SERVER",
         ExitCode.USAGE,
     )
 
 
-def _at(known: Profiles, server: str, own_key: str | None) -> Target:
-    """Return the target of an address: with a key of its own, else that of its profile."""
-    current = [known.named[known.current]] if known.current in known.named else []
-    for profile in (*current, *known.named.values()):
+def _at(profiles: Profiles, server: str, own_key: str | None) -> Target:
+    """Return the target of an address, with `own_key`, or else the key of its profile."""
+    current = [profiles.named[profiles.current]] if profiles.current in profiles.named else []
+    for profile in (*current, *profiles.named.values()):
         if own_key is None and profile.server == server:
             return _target(profile)
     return Target(server, own_key)

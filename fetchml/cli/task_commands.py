@@ -18,9 +18,9 @@ _EVERY_TIME = (Unauthorized, Unreachable)
 
 
 def for_each(named: Iterable[str], act: Callable[[str], None]) -> int:
-    """Call `act` for each task, going on after a failure, which is shown. Return the exit code of
-    the first failure, 0 without one. Raises CommandError if the server can't be reached or rejects
-    the key."""
+    """Call `act` for each task; print failures and continue. Return the exit code of the first
+    failure, 0 without one. Raises CommandError if the server can't be reached or rejects the
+    key."""
     code = 0
     for each in named:
         try:
@@ -108,15 +108,15 @@ def _matching(
     """Return the ids of the live tasks that match, once the user has agreed."""
     user = user or client.server_info().user_id
     where = client.list(states=states or LIVE, labels=labels, user_id=user)
-    found = tuple(task.id for task in where)
-    what = f"{counted(len(found), 'task')} of {clean(user).plain}"
-    if not found:
+    task_ids = tuple(task.id for task in where)
+    what = f"{counted(len(task_ids), 'task')} of {clean(user).plain}"
+    if not task_ids:
         click.echo("No live task matches.", err=True)
     elif not yes:
         if as_json:
             raise CommandError("--json cannot ask", "Add --yes.", ExitCode.USAGE)
         click.confirm(f"Cancel {what}?", abort=True)
-    return found
+    return task_ids
 
 
 @click.command()

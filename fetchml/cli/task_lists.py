@@ -185,7 +185,7 @@ def print_line(update: WatchTasksResponse) -> None:
 
 def _table(tasks: Iterable[Task]) -> Table:
     """Return a table ordered by state, within a state the newest change last."""
-    order = {name: place for place, name in enumerate(reversed(STATES))}
+    order = {name: rank for rank, name in enumerate(reversed(STATES))}
     shown = sorted(tasks, key=lambda task: order.get(status_name(task), len(order)))
     return task_table(shown, short_ids=has_narrow_terminal())
 

@@ -184,7 +184,7 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def grant_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that grant what the code's fetchml.toml asks for."""
+    """Add the options that grant what the code's fetchml.toml requests."""
     return _with(_GRANTS, command)
 
 

@@ -56,8 +56,8 @@ def usage(client: Client, days: int, *, daily: bool, as_json: bool) -> None:
 def _by_user(gpu_hours: GpuHoursList) -> FittedTable:
     sums = defaultdict[str, list[float]](lambda: [0.0] * len(SUMS))
     for row in gpu_hours.days:
-        for place, name in enumerate(SUMS):
-            sums[row.user_id][place] += getattr(row, name)
+        for index, name in enumerate(SUMS):
+            sums[row.user_id][index] += getattr(row, name)
     shown = table("USER", *COLUMNS, "SHARE", spare=("CPU HOURS", "SHARE", "FAILED", "COMPLETED"))
     all_hours = sum(each[0] for each in sums.values())
     for user, (gpu, cpu, completed, failed) in sorted(
@@ -104,19 +104,19 @@ def storage(client: Client, output: Output) -> None:
         show(_volumes(reply), wide=output.kind == "wide")
 
 
-def _table(found: storage_pb2.StorageReport) -> FittedTable:
-    kinds = [use.kind for use in found.users[0].kinds] if found.users else []
+def _table(report: storage_pb2.StorageReport) -> FittedTable:
+    kinds = [use.kind for use in report.users[0].kinds] if report.users else []
     shown = table("USER", "ALL", *(kind.upper() for kind in kinds), "FILES", spare=("FILES",))
-    for user in found.users:
+    for user in report.users:
         parts = (size(use.bytes) if use.bytes else "-" for use in user.kinds)
         name = clean(user.user_id) if user.user_id else "(nobody)"
         shown.add_row(name, size(user.bytes), *parts, str(user.files))
     return shown
 
 
-def _volumes(found: storage_pb2.StorageReport) -> FittedTable:
+def _volumes(report: storage_pb2.StorageReport) -> FittedTable:
     shown = table("VOLUME", "MODE", "ALL", "LIMIT", "FILES", spare=("FILES",))
-    for volume in found.volumes:
+    for volume in report.volumes:
         is_measured = volume.HasField("bytes")
         shown.add_row(
             clean(volume.name),

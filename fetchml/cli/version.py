@@ -11,9 +11,9 @@ from fetchml.ops.versions import versions
 @json_option
 def version(*, as_json: bool) -> None:
     """Show the versions of FetchML, DuckDB and the store's schema, and the commit if known."""
-    known = versions()
+    entries = versions()
     if as_json:
-        print_json(known)
+        print_json(entries)
         return
-    for name, value in known.items():
+    for name, value in entries.items():
         click.echo(f"{'fetchml' if name == 'version' else name} {value}")

@@ -180,7 +180,7 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
 
 
 def _read_once(client: Client, task_id: str) -> Task | None:
-    """Return the task if the server answers now; a resumed stream is silent until a change."""
+    """Return the task if the server responds now; a resumed stream is silent until a change."""
     try:
         return client.with_options(deadline=ONCE_SECONDS, retries=False).get(task_id)
     except CallError:
@@ -203,8 +203,8 @@ def status_line(client: Client, task: Task, *, moving: bool) -> str:
         return now
     if not why.position:
         return f"{now}: {why.progress or why.reason}"
-    place = f", number {why.position} in the queue" if why.position > 1 else ""
-    line = f"{now}{place}: {why.reason}"
+    position = f", number {why.position} in the queue" if why.position > 1 else ""
+    line = f"{now}{position}: {why.reason}"
     if moving and why.HasField("estimate"):
         left = duration(why.estimate.p50.ToMilliseconds() / 1000 - time.time())
         line += f" Estimated start: within {left}."

@@ -160,25 +160,25 @@ def timestamp(name: str, time: datetime) -> Timestamp:
     return stamp
 
 
-def secret_use(given: str | SecretUse) -> SecretUse:
+def secret_use(secret: str | SecretUse) -> SecretUse:
     """Return the use that `NAME`, `NAME:env` or `NAME:file` describes. Raises ValueError."""
-    if isinstance(given, SecretUse):
-        return given
-    name, colon, form = given.partition(":")
+    if isinstance(secret, SecretUse):
+        return secret
+    name, colon, form = secret.partition(":")
     if form not in (("env", "file") if colon else ("",)):
-        raise ValueError(f"{given!r} is not NAME, NAME:env or NAME:file")
+        raise ValueError(f"{secret!r} is not NAME, NAME:env or NAME:file")
     # `as` is no name that Python code can write.
     described: dict[str, Any] = {"name": name, "as": SecretUse.Form.Value(form or "env")}
     return SecretUse(**described)
 
 
-def target(given: Target) -> NotifyTarget:
+def target(notify_target: Target) -> NotifyTarget:
     """Raises ValueError for a name that is no event."""
-    if isinstance(given, NotifyTarget):
-        return given
-    if isinstance(given, str):
-        return NotifyTarget(url=given)
-    return NotifyTarget(**given)
+    if isinstance(notify_target, NotifyTarget):
+        return notify_target
+    if isinstance(notify_target, str):
+        return NotifyTarget(url=notify_target)
+    return NotifyTarget(**notify_target)
 
 
 def make_repeatable(request: CreateTaskRequest) -> None:
@@ -246,11 +246,11 @@ def parameter(values: Values) -> SweepParameter:
     return SweepParameter(values=listed)
 
 
-def _value(given: str | float | bool) -> Value:
-    if isinstance(given, bool):
-        return Value(bool_value=given)
-    if isinstance(given, str):
-        return Value(string_value=given)
-    if isinstance(given, int | float):
-        return Value(number_value=given)
-    raise ValueError(f"A value of a parameter must be text, a number or a Boolean, not {given!r}")
+def _value(plain: str | float | bool) -> Value:
+    if isinstance(plain, bool):
+        return Value(bool_value=plain)
+    if isinstance(plain, str):
+        return Value(string_value=plain)
+    if isinstance(plain, int | float):
+        return Value(number_value=plain)
+    raise ValueError(f"A value of a parameter must be text, a number or a Boolean, not {plain!r}")

@@ -48,7 +48,7 @@ def find_endpoint(server: str | None, key: str | None, tls_ca: str | Path | None
     key = os.environ.get("FETCHML_API_KEY", "").strip() if key is None else key
     if key and not (key.isascii() and key.isprintable()):
         raise BadKey(
-            "The API key contains characters that no key has",
+            "Invalid character in the API key",
             "Check FETCHML_API_KEY for a line break or a quote.",
         )
     with_tls, address = split_address(server)
@@ -57,7 +57,7 @@ def find_endpoint(server: str | None, key: str | None, tls_ca: str | Path | None
 
 
 def split_address(server: str) -> tuple[bool, str]:
-    """Return whether an address asks for TLS (`https://HOST:PORT`), and its HOST:PORT, or
+    """Return whether an address specifies TLS (`https://HOST:PORT`), and its HOST:PORT, or
     `unix:PATH`. Raises SetupError."""
     if server.startswith(CONTROL):
         return False, server

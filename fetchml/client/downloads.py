@@ -57,7 +57,7 @@ class PartFile:
         return path.replace(self._to)
 
     def discard(self) -> None:
-        """Forget what was received."""
+        """Discard the received bytes."""
         self.pause()
         if self._path is not None:
             self._path.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ class SetupError(ValueError):
 
 
 class BadKey(SetupError):
-    """The API key contains characters that no key has."""
+    """The API key contains an invalid character."""
 
 
 class BadFolder(Exception):
@@ -158,7 +158,8 @@ def call_error(error: Any, server: str) -> CallError:
     for each in details:
         if isinstance(each, error_details_pb2.BadRequest):
             failed.violations = tuple(
-                FieldViolation(found.field, found.description) for found in each.field_violations
+                FieldViolation(violation.field, violation.description)
+                for violation in each.field_violations
             )
         elif isinstance(each, error_details_pb2.RetryInfo):
             failed.retry_after = each.retry_delay.ToMilliseconds() / 1000
@@ -172,13 +173,13 @@ def _foreign_error(status: grpc.StatusCode, text: str, server: str) -> CallError
     if kind is RateLimited and "larger than max" in text:
         return BadRequest(text)  # the message is too large: a retry would fail again
     if kind is RateLimited and "Concurrent RPC limit" in text:
-        return RateLimited("The server has reached its limit of open calls: try again later")
+        return RateLimited("Server limit of open calls reached: try again later")
     if kind is Unreachable or (status == grpc.StatusCode.INTERNAL and "RST_STREAM" in text):
         if server.startswith("unix:"):  # Its path leads through a descriptor: it means nothing.
             return Unreachable("Cannot reach the server on this machine")
         return Unreachable(f"Cannot reach a server at {server}")
     if kind is DeadlineExceeded:
-        return DeadlineExceeded(f"The server at {server} did not answer in time")
+        return DeadlineExceeded(f"Timed out: no response from the server at {server}")
     if kind is None:
         return InternalError(f"{text or 'The call failed'} ({status.name})")
     return kind(text)
@@ -186,7 +187,7 @@ def _foreign_error(status: grpc.StatusCode, text: str, server: str) -> CallError
 
 def _details(metadata: Iterable[tuple[str, str | bytes]]) -> list[Message]:
     """Return the google.rpc details of known types in a call's trailers."""
-    found: list[Message] = []
+    messages: list[Message] = []
     for name, value in metadata:
         if name != "grpc-status-details-bin" or not isinstance(value, bytes):
             continue
@@ -199,7 +200,7 @@ def _details(metadata: Iterable[tuple[str, str | bytes]]) -> list[Message]:
                 ):
                     message = kind()
                     if packed.Unpack(message):
-                        found.append(message)
+                        messages.append(message)
         except DecodeError:
             continue
-    return found
+    return messages

@@ -67,8 +67,8 @@ def _value(field: Any, value: Any) -> Any:
 
 
 def _name(described: Any, number: int) -> str:
-    found = described.values_by_number.get(number)
-    return f"UNKNOWN_{number}" if found is None else str(found.name)
+    described_value = described.values_by_number.get(number)
+    return f"UNKNOWN_{number}" if described_value is None else str(described_value.name)
 
 
 def _rfc3339(ms: int) -> str:

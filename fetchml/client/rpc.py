@@ -59,13 +59,15 @@ class Options(NamedTuple):
         on_cut: Callable[[CallError], None] | None,
     ) -> Self:
         """Return the options with the given changes; `None` keeps an option."""
-        given: dict[str, Any] = {
+        changes: dict[str, Any] = {
             "deadline": deadline,
             "patience": patience,
             "retries": retries,
             "on_cut": on_cut,
         }
-        return self._replace(**{name: value for name, value in given.items() if value is not None})
+        return self._replace(
+            **{name: value for name, value in changes.items() if value is not None}
+        )
 
 
 def is_accepted(initial_metadata: Iterable[tuple[str, str | bytes]]) -> bool:

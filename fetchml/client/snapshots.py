@@ -97,15 +97,15 @@ def read_tree(root: Path) -> SourceTree:
     try:
         return _read(root)
     except OSError as error:
-        raise BadFolder(f"Can't read {error.filename}: {error.strerror}") from error
+        raise BadFolder(f"Cannot read {error.filename}: {error.strerror}") from error
 
 
 def _read(root: Path) -> SourceTree:
     ignored = _ignored_below(root, OWN_IGNORE)
     if _git(root, "rev-parse", "--is-inside-work-tree") is None:
         by_git = _ignored_below(root, ".gitignore")
-        found = _walk(root, lambda path: by_git(path) or ignored(path))
-        return SourceTree(root, sorted(found), None, None)
+        entries = _walk(root, lambda path: by_git(path) or ignored(path))
+        return SourceTree(root, sorted(entries), None, None)
     paths = [path for path in sorted(set(_git_files(root))) if not ignored(path)]
     commit = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
     if commit is None:
@@ -125,11 +125,11 @@ def _git_files(root: Path) -> Iterator[str]:
     listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard") or b""
     for name in listed.split(b"\0")[:-1]:
         path = os.fsdecode(name).rstrip("/")
-        found = root / path
-        if found.is_dir() and not found.is_symlink():
-            if (found / ".git").exists():
-                yield from (f"{path}/{inner}" for inner in _git_files(found))
-        elif not any(map(is_link, parents(path))) and _is_there(found):
+        file = root / path
+        if file.is_dir() and not file.is_symlink():
+            if (file / ".git").exists():
+                yield from (f"{path}/{inner}" for inner in _git_files(file))
+        elif not any(map(is_link, parents(path))) and _is_there(file):
             yield path
 
 
@@ -162,7 +162,7 @@ def _git(root: Path, *arguments: str) -> bytes | None:
         return done.stdout
     if not message or "not a git repository" in message:
         return None
-    raise BadFolder(f"git can't read {root}", message)
+    raise BadFolder(f"git cannot read {root}", message)
 
 
 def _walk(root: Path, ignored: Callable[[str], bool]) -> Iterator[str]:
@@ -219,7 +219,7 @@ def read_entries(tree: SourceTree) -> list[Entry]:
     try:
         return [_entry(tree.root, path) for path in tree.paths]
     except OSError as error:
-        raise BadFolder(f"Can't read {error.filename}: {error.strerror}") from error
+        raise BadFolder(f"Cannot read {error.filename}: {error.strerror}") from error
 
 
 def write_archive(tree: SourceTree, entries: list[Entry], archive: BinaryIO) -> None:
@@ -229,23 +229,23 @@ def write_archive(tree: SourceTree, entries: list[Entry], archive: BinaryIO) -> 
             for entry in entries:
                 _add(tar, tree.root / entry.path, entry)
     except OSError as error:
-        raise BadFolder(f"Can't pack {tree.root}: {error.strerror or error}") from error
+        raise BadFolder(f"Cannot pack {tree.root}: {error.strerror or error}") from error
 
 
 def _entry(root: Path, path: str) -> Entry:
-    found = root / path
+    full_path = root / path
     fault = path_fault(path)
-    if found.is_symlink():
-        target = os.readlink(found)  # noqa: PTH115  # a Path would normalize it
+    if full_path.is_symlink():
+        target = os.readlink(full_path)  # noqa: PTH115  # a Path would normalize it
         entry = Entry(path, EntryKind.LINK, content=target)
         fault = fault or link_fault(path, target)
-    elif not found.is_file():
+    elif not full_path.is_file():
         fault = "is not a file, folder or link"
     if fault:
         shown = path.encode("utf-8", "replace").decode()
         raise BadFolder(f"{shown} {fault}", f"Leave it out with a line in {OWN_IGNORE}.")
-    if not found.is_symlink():
-        with found.open("rb") as file:
+    if not full_path.is_symlink():
+        with full_path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             status = os.fstat(file.fileno())
         kind = EntryKind.EXECUTABLE if status.st_mode & 0o100 else EntryKind.FILE
@@ -253,7 +253,7 @@ def _entry(root: Path, path: str) -> Entry:
     return entry
 
 
-def _add(tar: tarfile.TarFile, found: Path, entry: Entry) -> None:
+def _add(tar: tarfile.TarFile, full_path: Path, entry: Entry) -> None:
     """Add an entry without owner and times: equal trees make equal archives."""
     member = tarfile.TarInfo(entry.path)
     if entry.kind is EntryKind.LINK:
@@ -262,5 +262,5 @@ def _add(tar: tarfile.TarFile, found: Path, entry: Entry) -> None:
         return
     member.size = entry.size
     member.mode = 0o755 if entry.kind is EntryKind.EXECUTABLE else 0o644
-    with found.open("rb") as file:
+    with full_path.open("rb") as file:
         tar.addfile(member, file)

@@ -42,10 +42,10 @@ class Address:
         sockets: list[socket.socket] = []
         port = self.port
         try:
-            found = socket.getaddrinfo(
+            resolved = socket.getaddrinfo(
                 self.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
-            for family, kind, protocol, _, where in dict.fromkeys(found):
+            for family, kind, protocol, _, where in dict.fromkeys(resolved):
                 bound = socket.socket(family, kind, protocol)
                 sockets.append(bound)
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -32,10 +32,10 @@ def load(
     """Load the settings from all sources. `flags`: by the names of settings. Raises ConfigError."""
     environment = os.environ if environment is None else environment
     flags = flags or {}
-    known = list(all_settings())
-    in_file = _read(file, known) if file else {}
+    settings = list(all_settings())
+    in_file = _read(file, settings) if file else {}
     chosen: dict[str, dict[str, object]] = {}
-    for setting in known:
+    for setting in settings:
         table = chosen.setdefault(setting.table, {})
         if setting.table in {"", "server"} and setting.name in flags:
             where = f"--{setting.name.replace('_', '-')}"
@@ -65,18 +65,18 @@ def _read(file: Path, settings: list[Setting]) -> dict[tuple[str, str], object]:
         raise ConfigError(f"{file}: not TOML: {error}") from error
     tables = {setting.table for setting in settings if setting.table}
     of_tables = {setting.name for setting in settings if setting.is_tables}
-    found: dict[tuple[str, str], object] = {}
+    values: dict[tuple[str, str], object] = {}
     for name, value in content.items():
         if name in tables:
             if not isinstance(value, dict):
                 raise ConfigError(f"{file}: {name} is a table: write [{name}]")
-            found.update({(name, inner): item for inner, item in value.items()})
+            values.update({(name, inner): item for inner, item in value.items()})
         elif isinstance(value, dict) and name not in of_tables:
             raise ConfigError(f"{file}: unknown table [{name}]{_nearest(name, tables, '[{}]')}")
         else:
-            found["", name] = value
+            values["", name] = value
     by_key = {(setting.table, setting.name): setting for setting in settings}
-    for table, name in found.keys() - by_key.keys():
+    for table, name in values.keys() - by_key.keys():
         shown = f"[{table}] {name}" if table else name
         there = {setting.name for setting in settings if setting.table == table}
         elsewhere = {setting.name: str(setting) for setting in settings}
@@ -84,7 +84,7 @@ def _read(file: Path, settings: list[Setting]) -> dict[tuple[str, str], object]:
         if not hint and (near := nearest(name, elsewhere)):
             hint = f"; did you mean {elsewhere[near]}?"
         raise ConfigError(f"{file}: unknown setting {shown}{hint}")
-    return found
+    return values
 
 
 def _nearest(name: str, names: set[str], form: str) -> str:
@@ -149,13 +149,13 @@ def _pairs(items: list[str]) -> dict[str, str]:
 
 def _nested(pairs: dict[str, str]) -> dict[str, dict[str, str]]:
     """Raises ValueError."""
-    found: dict[str, dict[str, str]] = {}
+    tables: dict[str, dict[str, str]] = {}
     for path, value in pairs.items():
         name, dot, inner = path.rpartition(".")
         if not dot:
             raise ValueError("Expected NAME.INNER=VALUE pairs, separated by blanks")
-        found.setdefault(name, {})[inner] = value
-    return found
+        tables.setdefault(name, {})[inner] = value
+    return tables
 
 
 def _decode(kind: type, value: object) -> object:

@@ -75,10 +75,10 @@ class Proxies:
 def caller_of(address: str) -> str:
     """Return what limits by address count: the address, or its /64 network for IPv6, since one
     client has at least such a network."""
-    found = _address(address)
-    if not isinstance(found, ipaddress.IPv6Address):
-        return address if found is None else str(found)
-    return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
+    client = _address(address)
+    if not isinstance(client, ipaddress.IPv6Address):
+        return address if client is None else str(client)
+    return str(ipaddress.IPv6Network((int(client) >> 64 << 64, 64)))
 
 
 def _address(text: str) -> _Ip | None:

@@ -47,11 +47,10 @@ class Certificate:
         """The last warning, so that it is logged once and not for each handshake."""
 
     def current(self) -> LoadedCertificate:
-        """Return the files as they are now; while they cannot be used, as when only one of them was
-        replaced, as they were before."""
+        """Return the current files, or the last valid pair while the files are inconsistent."""
         with self._lock:
             try:
-                if self._look() != self._stamp:
+                if self._read_stamp() != self._stamp:
                     self._stamp, self._loaded = self._load()
                     self._complaint = ""
                     log.info("the TLS certificate was loaded again from %s", self._certificate)
@@ -71,7 +70,7 @@ class Certificate:
         context.sni_callback = choose  # also called for clients that name no server
         return context
 
-    def _look(self) -> Stamp:
+    def _read_stamp(self) -> Stamp:
         stamps = []
         for path in (self._certificate, self._key):
             try:
@@ -83,9 +82,9 @@ class Certificate:
 
     def _load(self) -> tuple[Stamp, LoadedCertificate]:
         for _ in range(TRIES):
-            stamp = self._look()
+            stamp = self._read_stamp()
             loaded = self._read()
-            if self._look() == stamp:
+            if self._read_stamp() == stamp:
                 return stamp, loaded
         raise BadCertificate(f"{self._certificate} and {self._key} keep changing")
 

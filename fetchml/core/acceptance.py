@@ -52,18 +52,18 @@ def refusal(
     allowed_bytes: int,
     slurm_users: Collection[str] | None,
 ) -> Refusal | None:
-    """Return why the user may not submit `count` tasks of any kind now; `None` if they may. Asked
-    before the tasks are checked, which costs much more; `no_room` has the last word.
+    """Return why the user may not submit `count` tasks of any kind now; `None` if they may. Called
+    before the tasks are checked, which costs much more; `no_room` decides finally.
 
     `used`: what the user has on the disk. `allowed_bytes`: what they may have; 0: any amount.
     `slurm_users`: see SubmissionRules.
     """
     if not may_submit(who):
-        return Refusal(RefusalKind.FORBIDDEN, "A viewer's key can't submit tasks")
+        return Refusal(RefusalKind.FORBIDDEN, "Viewers cannot submit tasks")
     if slurm_users is not None and (fault := user_fault(who.user, slurm_users)):
         return Refusal(RefusalKind.FORBIDDEN, fault)
-    if (found := closed(state, disk_has_room=disk_has_room)) is not None:
-        return found
+    if (reason := closed(state, disk_has_room=disk_has_room)) is not None:
+        return reason
     if used and allowed_bytes and (fault := quota_fault(used, allowed_bytes)):
         return Refusal(RefusalKind.STORAGE, fault)
     if fault := quotas.count_fault(state, who.user, count):
@@ -86,6 +86,6 @@ def no_room(state: State, user: str, footprints: Sequence[int]) -> Refusal | Non
     if fault := quotas.queue_fault(state, user, footprints):
         return Refusal(RefusalKind.QUOTA, fault)
     if quotas.is_full(state, footprints):
-        message = "The queue is full: submit again when tasks have ended"
+        message = "Queue limit reached: submit again when tasks have ended"
         return Refusal(RefusalKind.QUEUE_FULL, message)
     return None

@@ -14,7 +14,7 @@ _OF_CLOUDS = frozenset(
         ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
     )
 )
-"""Metadata services of clouds beside the link-local addresses; the last one looks public."""
+"""Metadata services of clouds outside the link-local range; the last address looks public."""
 _PROTOCOLS = ipaddress.ip_network("192.0.0.0/24")
 """Reserved for protocols inside a network; Python counts only a part of it as private."""
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
@@ -49,14 +49,14 @@ class AddressRules:
 PUBLIC_ADDRESSES = AddressRules()
 
 
-def may_be_asked(url: str, rules: AddressRules) -> bool:
-    """Whether the URL's host is allowed as written. The addresses of a name are checked when it
-    is asked."""
+def is_allowed_url(url: str, rules: AddressRules) -> bool:
+    """Whether the URL's host is allowed as written. The addresses of a host name are checked
+    when it is resolved."""
     return is_allowed_as_written(urlsplit(url).hostname or "", rules)
 
 
 def is_allowed_as_written(host: str, rules: AddressRules) -> bool:
-    """See `may_be_asked`."""
+    """See `is_allowed_url`."""
     host = host.lower().rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return rules.allow(host, "127.0.0.1")
@@ -79,15 +79,14 @@ def literal_address(host: str) -> str | None:
     ]
     if any(number > 255 for number in first) or last >= 256 ** (4 - len(first)):
         return None
-    number = sum(part << 8 * (3 - place) for place, part in enumerate(first)) + last
+    number = sum(part << 8 * (3 - index) for index, part in enumerate(first)) + last
     return str(ipaddress.IPv4Address(number))
 
 
 def _innermost(
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return the IPv4 address that an IPv6 address stands for; the address itself if it stands for
-    none."""
+    """Return the IPv4 address that is embedded in an IPv6 address; else the address itself."""
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
     if ip in _TRANSLATED:

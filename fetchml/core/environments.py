@@ -96,8 +96,8 @@ def read_requirements(path: str, content: str) -> Requirements:
                 f"line {number}: editable installs (-e) are not supported: name the package "
                 "without -e, or leave it out, since the task runs in the snapshot"
             )
-        if found := _INCLUDE.match(line):
-            included.append(_included(path, found[1].strip().strip("\"'"), number))
+        if match := _INCLUDE.match(line):
+            included.append(_included(path, match[1].strip().strip("\"'"), number))
         elif line.startswith("-"):
             # An option such as --find-links. What is local is in the snapshot, if anywhere.
             needs_tree |= " " in line and "://" not in line
@@ -130,10 +130,10 @@ def _included(path: str, named: str, number: int) -> str:
     shown = named[:MAX_SHOWN]
     if ":" in named:
         raise BadFile(f"line {number}: {shown!r} is not a file of the snapshot: copy it into it")
-    found = posixpath.normpath(posixpath.join(posixpath.dirname(path), named))
-    if named.startswith("/") or path_fault(found):
+    resolved = posixpath.normpath(posixpath.join(posixpath.dirname(path), named))
+    if named.startswith("/") or path_fault(resolved):
         raise BadFile(f"line {number}: {shown!r} does not lie in the snapshot")
-    return found
+    return resolved
 
 
 def project_needs_tree(pyproject: str, lock: bytes) -> bool:

@@ -110,7 +110,7 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class LostDeclared(msgspec.Struct, frozen=True):
-    """An admin gives up a running attempt that the cluster has lost sight of
+    """An admin declares a running attempt on a silent node lost
     (`core.scheduling.lost_attempts`)."""
 
     now: int
@@ -173,7 +173,7 @@ class GpuChecked(msgspec.Struct, frozen=True):
 
 
 class GpuFailed(msgspec.Struct, frozen=True):
-    """GPUs of an attempt that has ended reported errors of their own while it ran."""
+    """GPUs of an ended attempt reported errors while it ran."""
 
     now: int
     task_id: str
@@ -185,7 +185,7 @@ class GpuFailed(msgspec.Struct, frozen=True):
 
 
 class GpuDrained(msgspec.Struct, frozen=True):
-    """A GPU is taken out of use or returned to use. Tasks that hold it go on."""
+    """A GPU is drained or undrained. Tasks that hold it continue."""
 
     now: int
     uuid: str
@@ -248,7 +248,7 @@ class Recovered(msgspec.Struct, frozen=True):
 
 
 class DrainRequested(msgspec.Struct, frozen=True):
-    """The server is about to stop: nothing more is started; what runs goes on."""
+    """The server is stopping: no more tasks start, and running tasks continue."""
 
     now: int
 

@@ -5,10 +5,11 @@ import msgspec
 from fetchml.core.model import Task, TaskSpec
 
 TASK_BYTES = 640
-"""Bytes beside the specification: the task's record, and its entries in the queue and indexes. With
-the names of the fields, which each record has in its JSON but not in memory, 1 KiB."""
+"""Bytes in addition to the specification: the task's record, and its entries in the queue and
+indexes. With the names of the fields, which each record has in its JSON but not in memory, 1
+KiB."""
 ATTEMPT_BYTES = 448
-"""Bytes of an earlier attempt, beside its error."""
+"""Bytes of an earlier attempt, without its error."""
 QUOTE_BYTES = 48
 """Bytes per quotation mark in the JSON: a string has two, and takes about a hundred bytes beside
 its characters as an entry of a table."""

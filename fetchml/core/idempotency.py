@@ -67,11 +67,11 @@ def fault(digest: str, again: Idempotency) -> str | None:
     the request that used it first."""
     if again.digest == digest:
         return None
-    return "was used with another request: take a new key"
+    return "was used with another request: use a new key"
 
 
 def earlier(created: Iterable[C], user: str, key: str, now: int) -> C | None:
-    """Return what a key has created; `None` if the key is new. `created`: the newest first."""
+    """Return the task that a key created; `None` if the key is new. `created`: the newest first."""
     for each in created:
         if each.created_at < now - KEPT_MS:
             return None

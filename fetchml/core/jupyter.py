@@ -128,8 +128,8 @@ def is_shared(folder: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(folder, pattern) for pattern in patterns)
 
 
-def folder_fault(folder: str, known: Iterable[str]) -> str | None:
-    """Return why a folder can't be a workspace beside the `known` ones; `None` if it can.
+def folder_fault(folder: str, workspaces: Iterable[str]) -> str | None:
+    """Return why a folder can't be a workspace beside the `workspaces` ones; `None` if it can.
 
     No workspace may lie inside another: a container may replace any folder in its workspace with a
     link at any moment.
@@ -138,7 +138,7 @@ def folder_fault(folder: str, known: Iterable[str]) -> str | None:
     if wrong is not None:
         return f"it {wrong}"
     above = frozenset(parents(folder))
-    if any(other in above or other.startswith(f"{folder}/") for other in known):
+    if any(other in above or other.startswith(f"{folder}/") for other in workspaces):
         return "it lies in another workspace, or another lies in it"
     return None
 
@@ -222,19 +222,16 @@ def _flags(record: Service, sock: str, root_dir: str | None) -> list[str]:
         "root_dir": root_dir,
         "allow_remote_access": "True",
         "terminals_enabled": "True",
-        # Shutting down from the page returns an error; 'fetchml jupyter stop' is the way.
+        # Shutting down from the page returns an error; use 'fetchml jupyter stop'.
         "quit_button": "False",
     }
-    given = [f"--ServerApp.{name}={value}" for name, value in settings.items() if value is not None]
+    flags = [f"--ServerApp.{name}={value}" for name, value in settings.items() if value is not None]
     cookie = f"--IdentityProvider.cookie_name={login_cookie(record.id)}"
-    return ["--no-browser", "--allow-root", *given, cookie]
+    return ["--no-browser", "--allow-root", *flags, cookie]
 
 
 UNISOLATED = "It runs as a plain process of the server's own user, which nothing isolates"
-SILENT = (
-    "The cluster has lost sight of its node. It may still run there: stop it when it does not "
-    "answer any more"
-)
+SILENT = "Its node is silent. The service may still run there: stop it if it no longer responds"
 MAX_LAST_WORDS = 200
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -250,7 +247,8 @@ class ServiceStatus(StrEnum):
 
 
 def status_of(task: Task, *, answers: bool) -> ServiceStatus:
-    """The status that clients see. `answers`: whether Jupyter has answered since its task runs."""
+    """The status that clients see. `answers`: whether Jupyter has responded since its task
+    started to run."""
     if task.status in ENDED:
         return ServiceStatus.ERROR if task.cancel is None else ServiceStatus.STOPPED
     if task.cancel is not None:
@@ -270,13 +268,13 @@ def reason_of(
     isolated: bool = True,
     is_silent: bool = False,
 ) -> str | None:
-    """The reason of a service's status; `None` if it needs none. `waits`: the reason while its task
-    waits. `is_silent`: whether a cluster has lost sight of it while it runs."""
+    """The reason of a service's status; `None` if it needs none. `waits`: the reason while its
+    task waits. `is_silent`: whether its node on a cluster is silent while it runs."""
     match status:
         case ServiceStatus.STARTING | ServiceStatus.RUNNING if is_silent:
             return SILENT
         case ServiceStatus.STARTING if task.status is Status.RUNNING:
-            return "Jupyter runs and does not answer yet."
+            return "Jupyter runs and does not respond yet."
         case ServiceStatus.STARTING:
             return waits
         case ServiceStatus.RUNNING:
@@ -305,7 +303,7 @@ def _why_ended(task: Task) -> str:
     return f"Jupyter ended by itself with exit code {task.exit_code}"
 
 
-def with_last_words(reason: str, task: Task, record: Service) -> str:
+def with_last_line(reason: str, task: Task, record: Service) -> str:
     """Append the last line of the log if the service ended by itself: it shows the cause."""
     by_itself = task.failure_reason in (None, FailureReason.EXIT_CODE)
     return f"{reason}: {record.last_words}" if by_itself and record.last_words else reason
@@ -320,12 +318,12 @@ def last_words(log: str, token: str) -> str:
 
 WARNING_MS = 10 * 60_000
 """Length of the warning before an idle service ends, at most a quarter of the idle time allowed."""
-LOOK_MS = 30_000
-"""Longest pause between two looks at a service's activity."""
-SHORTEST_LOOK_MS = 100
+CHECK_MS = 30_000
+"""Longest interval between two checks of a service's activity."""
+SHORTEST_CHECK_MS = 100
 
 
-def idle_words(idle_ms: int) -> str:
+def describe_idle(idle_ms: int) -> str:
     """The reason why the server stops a service that was idle for so long."""
     seconds = idle_ms // 1000
     for size, unit in ((3600, "h"), (60, "min")):
@@ -361,9 +359,9 @@ def idle(now: int, last_activity: int, idle_ms: int, before: Idle) -> Idle:
     return Idle(stops_at, warned_at, now=now >= stops_at)
 
 
-def next_look_ms(now: int, idle_ms: int, found: Idle) -> int:
-    """The pause in milliseconds before the next look at a service's activity."""
-    pause = min(LOOK_MS, idle_ms // 10) if idle_ms else LOOK_MS
-    if found.stops_at is not None and found.stops_at > now:
-        pause = min(pause, found.stops_at - now)
-    return max(pause, SHORTEST_LOOK_MS)
+def next_check_ms(now: int, idle_ms: int, idle: Idle) -> int:
+    """Milliseconds until the next check of a service's activity."""
+    pause = min(CHECK_MS, idle_ms // 10) if idle_ms else CHECK_MS
+    if idle.stops_at is not None and idle.stops_at > now:
+        pause = min(pause, idle.stops_at - now)
+    return max(pause, SHORTEST_CHECK_MS)

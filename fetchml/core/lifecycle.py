@@ -121,7 +121,7 @@ def change(state: State, decision: Decision, task: Task) -> Task:
 
 
 def raise_notice(decision: Decision, task: Task, kind: EventKind) -> None:
-    """Note that something happened to a task, for those who asked for that kind of event.
+    """Record an event of a task, for the notifications that include this kind of event.
 
     The decision must change the task too, because notices become durable with changes. A service
     has none.
@@ -165,7 +165,7 @@ def halt(state: State, decision: Decision, task: Task, why: Halt) -> None:
 
 
 def preempt(state: State, decision: Decision, victim: Task, winner: Task, now: int) -> None:
-    why = "it made way for a more urgent task"
+    why = "preempted by a more urgent task"
     halt(state, decision, victim, Halt(HaltCause.PREEMPTED, why, now, by=winner.id))
 
 
@@ -193,7 +193,7 @@ def may_be_interrupted(task: Task) -> bool:
     return task.status is Status.RUNNING and task.cancel is None and task.halt is None
 
 
-def goes_on(end: AttemptEnd, task: Task) -> bool:
+def continues(end: AttemptEnd, task: Task) -> bool:
     """Whether the attempt ended only because the core stopped it: the task is queued again, and no
     retry is counted.
 
@@ -272,7 +272,7 @@ def _earlier(state: State, task: Task, attempt: Attempt) -> tuple[Attempt, ...]:
 
 
 def finish(state: State, decision: Decision, task: Task, verdict: Verdict, ended_at: int) -> None:
-    """End a task: nothing of it runs any more, and it is not tried again."""
+    """End a task: none of its processes run, and it is not retried."""
     status = Status.COMPLETED if verdict.reason is None else Status.FAILED
     ended = move(
         state,

@@ -26,13 +26,13 @@ def metrics_in(content: bytes) -> dict[str, float]:
     if len(content) > MAX_METRICS_BYTES:
         return {}
     try:
-        found = json.loads(content)
+        decoded = json.loads(content)
     except (ValueError, RecursionError):
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(decoded, dict):
         return {}
     numbers: dict[str, float] = {}
-    for name, value in found.items():
+    for name, value in decoded.items():
         number = _number(value)
         if number is not None and len(name) <= MAX_METRIC_NAME and is_valid(name):
             numbers[name] = number

@@ -67,7 +67,7 @@ class AttemptEnd(Value, frozen=True):
     lost: str | None = None
     """The reason why the true end is unknown, or the cause of an end not caused by the task."""
     timed_out: bool = False
-    """The shim stopped the command at its time limit, or a cluster at one of its own (`lost`)."""
+    """The shim stopped the command at its time limit, or the cluster at its own limit (`lost`)."""
     stopped: bool = False
     """The shim received SIGTERM while the command ran."""
     warned: bool = False
@@ -107,7 +107,7 @@ class Kept(Value, frozen=True):
 
 
 class HaltCause(StrEnum):
-    """Reasons to stop an attempt. But for IDLE, its task goes on."""
+    """Reasons to stop an attempt. Its task continues, except for IDLE."""
 
     GPU = "gpu"
     """A GPU of the attempt is lost or can't be used; the task is retried on another."""
@@ -174,7 +174,7 @@ class Requeue(StrEnum):
     HOST_FAULT = "host_fault"
     """The fault is the host's; it counts as `infra_retries`."""
     PREEMPTED = "preempted"
-    """It made way for a more urgent task."""
+    """A more urgent task preempted it."""
     INTERRUPTED = "interrupted"
     """A user interrupted it."""
     DISCARDED = "discarded"
@@ -283,7 +283,7 @@ class Dependency(Value, frozen=True):
 
 
 class SecretForm(StrEnum):
-    """The way of a secret into a task."""
+    """How a task receives a secret."""
 
     ENV = "env"
     """As a variable of its name."""
@@ -292,7 +292,7 @@ class SecretForm(StrEnum):
 
 
 class SecretUse(Value, frozen=True):
-    """A secret that a task asks for."""
+    """A secret that a task requests."""
 
     name: str
     form: SecretForm = msgspec.field(default=SecretForm.ENV, name="as")
@@ -328,7 +328,7 @@ class EventKind(StrEnum):
     FAILED = "failed"
     """Cancelled included."""
     PREEMPTED = "preempted"
-    """It made way for a more urgent task and is queued again."""
+    """A more urgent task preempted it; it is queued again."""
     IDLE = "idle"
     """Its GPUs have done nothing for a time."""
 
@@ -520,7 +520,7 @@ class Task(Value, frozen=True):
     edited_at: int | None = None
     """When its labels were last changed after its end; `None` if they were not."""
     released_at: int | None = None
-    """When the last hold or condition that kept it back was gone; `None` if none was so far."""
+    """When the last hold or condition was removed; `None` if there was none so far."""
     after_met: bool = False
     """The conditions of `after` hold. Not set if they did when the task was submitted, unless one
     is on all of a sweep, whose failed tasks may be submitted again."""

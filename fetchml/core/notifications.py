@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from fetchml.core.addresses import AddressRules, may_be_asked
+from fetchml.core.addresses import AddressRules, is_allowed_url
 from fetchml.core.model import DEFAULT_EVENTS, EventKind, NotifyTarget, Value
 from fetchml.core.requests.checks import Violation, also, described, line, no_duplicates, read
 
@@ -90,7 +90,7 @@ def _named_once(value: Sequence[Mapping[str, object]]) -> str | None:
     seen = set[object]()
     for index, each in enumerate(value):
         if each["url"] in seen:
-            return f"item {index} url is there already: put all of its events into one item"
+            return f"item {index} url appears twice: list all of its events in one item"
         seen.add(each["url"])
     return None
 
@@ -114,11 +114,11 @@ def as_request(targets: Sequence[NotifyTarget]) -> list[dict[str, object]]:
 
 
 REFUSED = (
-    "is at a private or local address, which the server does not ask "
+    "has a private or local address, which the server does not contact "
     "([notifications] allow_private, allow_hosts)"
 )
 
-OFF = "can't be used: this server sends no notifications ([notifications] enabled is false)"
+OFF = "not supported: notifications are disabled ([notifications] enabled)"
 
 
 def address_fault(
@@ -129,7 +129,7 @@ def address_fault(
     if rules is None:
         return OFF
     for index, each in enumerate(targets):
-        if not may_be_asked(each.url, rules):
+        if not is_allowed_url(each.url, rules):
             return f"item {index} url {REFUSED}"
     return None
 
@@ -140,7 +140,7 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     """Attempts follow."""
     DEAD = "dead"
-    """It was given up; its owner may send it again."""
+    """No longer retried; its owner may send it again."""
 
 
 class InvalidNotification(Exception):
@@ -172,7 +172,7 @@ def read_url(request: Mapping[str, object], rules: AddressRules) -> str:
     """Return the address of a test message, or of a secret. Raises InvalidNotification."""
     asked, violations = read(request, _Address)
     if asked is not None:
-        if may_be_asked(asked.url, rules):
+        if is_allowed_url(asked.url, rules):
             return asked.url
         violations = [Violation("url", REFUSED)]
     raise InvalidNotification(violations)
@@ -183,7 +183,7 @@ SERVER = ""
 
 
 class Channel(StrEnum):
-    """The way that a message goes. Stored."""
+    """The channel of a message. Stored."""
 
     WEBHOOK = "webhook"
     APPRISE = "apprise"
@@ -216,7 +216,7 @@ class Delivery(Value, frozen=True):
     error: str | None = None
     """The reason why the last attempt failed; `None` if none did."""
     dead_at: int | None = None
-    """When it was given up; `None` while it is pending."""
+    """When the last attempt failed; `None` while it is pending."""
 
 
 DAY_MS = 86_400_000
@@ -378,7 +378,7 @@ def text_of(body: bytes) -> Text:
 
 
 def _of_task(event: str, task: dict[str, Any], links: dict[str, str]) -> Text:
-    words = {"idle": "leaves its GPUs idle", "preempted": "made way for a more urgent task"}
+    words = {"idle": "leaves its GPUs idle", "preempted": "was preempted by a more urgent task"}
     lines = [f"Task {task['id']} of {task['user_id']}"]
     if error := task.get("error"):
         lines.append(str(error))

@@ -32,20 +32,20 @@ Job = tuple[str, str]
 """User and job name."""
 
 
-class _Known(NamedTuple):
+class _Peaks(NamedTuple):
     peak: int
     """The highest of `peaks`."""
     peaks: tuple[int, ...]
 
 
 class LearnedPeaks:
-    def __init__(self, known: Iterable[tuple[Job, tuple[int, ...]]] = ()) -> None:
-        """`known`: a result of `dump`."""
-        self._jobs: dict[Job, _Known] = {}
+    def __init__(self, peaks_by_job: Iterable[tuple[Job, tuple[int, ...]]] = ()) -> None:
+        """`peaks_by_job`: a result of `dump`."""
+        self._jobs: dict[Job, _Peaks] = {}
         self._of_user: Counter[str] = Counter()
         self.changed: set[Job] = set()
         """Jobs whose peaks differ from what is stored, forgotten ones included."""
-        for job, peaks in known:
+        for job, peaks in peaks_by_job:
             self._set(job, peaks[-KEPT:])
         # What exceeds the bounds is in the store still: a killed server may have left it there.
         self.changed.difference_update(self._jobs)
@@ -61,17 +61,17 @@ class LearnedPeaks:
 
     def get(self, job: Job) -> int | None:
         """The expected peak in MiB; `None` if the job is not known."""
-        known = self._jobs.get(job)
-        return None if known is None else known.peak
+        learned = self._jobs.get(job)
+        return None if learned is None else learned.peak
 
     def peaks(self, job: Job) -> tuple[int, ...]:
         """The newest peaks, the oldest first; empty if the job is not known."""
-        known = self._jobs.get(job)
-        return () if known is None else known.peaks
+        learned = self._jobs.get(job)
+        return () if learned is None else learned.peaks
 
     def dump(self) -> list[tuple[Job, tuple[int, ...]]]:
         """All jobs with their peaks, the job that was learned longest ago first."""
-        return [(job, known.peaks) for job, known in self._jobs.items()]
+        return [(job, learned.peaks) for job, learned in self._jobs.items()]
 
     def learn(self, job: Job, peak: int) -> None:
         """Add the peak of an attempt."""
@@ -79,14 +79,14 @@ class LearnedPeaks:
 
     def exceed(self, job: Job, peak: int) -> None:
         """Note that an attempt of a known job uses this much, before it has ended."""
-        known = self._jobs.get(job)
-        if known is not None and peak > known.peak:
-            self._set(job, (*known.peaks[:-1], peak))
+        learned = self._jobs.get(job)
+        if learned is not None and peak > learned.peak:
+            self._set(job, (*learned.peaks[:-1], peak))
 
     def _set(self, job: Job, peaks: tuple[int, ...]) -> None:
         if self._jobs.pop(job, None) is None:
             self._of_user[job[0]] += 1
-        self._jobs[job] = _Known(max(peaks), peaks)
+        self._jobs[job] = _Peaks(max(peaks), peaks)
         self.changed.add(job)
         if self._of_user[job[0]] > MOST_OF_USER:
             self._forget_one(job[0])
@@ -149,12 +149,12 @@ class GpuRoom:
     __slots__ = ("_held", "_memory_mb")
 
     def __init__(
-        self, memory_mb: Mapping[str, int], held: Mapping[str, Mapping[str, int | None]]
+        self, memory_mb: Mapping[str, int], peaks_by_gpu: Mapping[str, Mapping[str, int | None]]
     ) -> None:
-        """`memory_mb`: of the GPUs, without the margin. `held`: the learned peaks of the tasks on
-        them, in MiB, by their ids; `None` if one is not known."""
+        """`memory_mb`: of the GPUs, without the margin. `peaks_by_gpu`: the learned peaks of the
+        tasks on them, in MiB, by their ids; `None` if one is not known."""
         self._memory_mb = memory_mb
-        self._held = {uuid: dict(peaks) for uuid, peaks in held.items()}
+        self._held = {uuid: dict(peaks) for uuid, peaks in peaks_by_gpu.items()}
 
     def copy(self) -> "GpuRoom":
         return GpuRoom(self._memory_mb, self._held)
@@ -164,20 +164,20 @@ class GpuRoom:
         task holds it."""
         if not (peaks := self._held.get(uuid)):
             return None
-        known = [peak for peak in peaks.values() if peak is not None]
-        return max(0, self._beside(uuid, known)) if len(known) == len(peaks) else 0
+        measured = [peak for peak in peaks.values() if peak is not None]
+        return max(0, self._remaining_mb(uuid, measured)) if len(measured) == len(peaks) else 0
 
     def fits(self, uuid: str, peak: int | None) -> bool:
         """Whether a task with this peak fits; `None`: the peak is not known."""
         if not (peaks := self._held.get(uuid)):
             return True
-        known = [each for each in peaks.values() if each is not None]
-        if peak is None or len(known) < len(peaks):
+        measured = [each for each in peaks.values() if each is not None]
+        if peak is None or len(measured) < len(peaks):
             return False
-        return peak <= self._beside(uuid, known)
+        return peak <= self._remaining_mb(uuid, measured)
 
-    def _beside(self, uuid: str, peaks: Iterable[int]) -> int:
-        """MiB beside these; negative if one of them alone is too much."""
+    def _remaining_mb(self, uuid: str, peaks: Iterable[int]) -> int:
+        """Memory in MiB that remains beside these peaks; may be negative."""
         return self._memory_mb.get(uuid, 0) - sum(peaks)
 
     def take(self, uuid: str, task_id: str, peak: int | None) -> None:
@@ -204,19 +204,19 @@ class Packing:
     """The state of packing. Only `peaks` is stored."""
 
     def __init__(
-        self, rule: PackingRule, known: Iterable[tuple[Job, tuple[int, ...]]] = ()
+        self, rule: PackingRule, peaks_by_job: Iterable[tuple[Job, tuple[int, ...]]] = ()
     ) -> None:
-        """`known`: see `LearnedPeaks`."""
+        """`peaks_by_job`: see `LearnedPeaks`."""
         self.rule = rule
-        self.peaks = LearnedPeaks(known)
+        self.peaks = LearnedPeaks(peaks_by_job)
         self.used: dict[str, MemoryUse] = {}
         """By the ids of running tasks."""
         self.shared: set[str] = set()
         """Ids of tasks that have shared a GPU in their current attempt."""
         self.starts = 0
-        """Tasks that were started beside others, since the start of the server."""
+        """Tasks started on a shared GPU since server start."""
         self.exhausted = 0
-        """Attempts that ran out of GPU memory beside others, since the start of the server."""
+        """Attempts that ran out of GPU memory on a shared GPU since server start."""
 
     def copy(self) -> "Packing":
         """For estimates, which learn nothing."""
@@ -287,5 +287,5 @@ class Packing:
 
 
 def _job(task: Task) -> Job | None:
-    """The job of a task that may share GPUs; `None` if it may not, whatever is known of it."""
+    """The job of a task that may share GPUs; `None` if it may not, even with a known peak."""
     return (task.user, task.spec.job_name) if task.spec.gpu and not task.service else None

@@ -13,7 +13,7 @@ class AdminOnly(StrEnum):
     AUDIT = "Only admins read the audit"
     BOOKINGS = "Only admins reserve GPUs"
     FINDINGS = "Only admins see the findings: they show the host's paths and settings"
-    GPUS = "Only admins take GPUs out of use, and give them back"
+    GPUS = "Only admins drain and undrain GPUs"
     KEYS = "Only admins manage keys"
     LOST_TASKS = "Only admins declare tasks lost: a lost task may still run"
     SECRETS_OF_OTHERS = "Only admins list and remove secrets of other users"
@@ -65,9 +65,9 @@ def prune_refusal(who: Principal, user: str | None) -> str | None:
     """Return why the caller may not remove what is old of a user; `None` if they may. `user`:
     `None` for all that the caller manages."""
     if who.role is Role.VIEWER:
-        return "A viewer's key can't remove anything"
+        return "Viewers cannot remove anything"
     if who.role is not Role.ADMIN and user not in (None, who.user):
-        return "Only an admin may remove what others have"
+        return "Only an admin may remove data of other users"
     return None
 
 

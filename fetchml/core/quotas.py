@@ -21,7 +21,8 @@ def count_fault(state: State, user: str, more: int) -> str | None:
         waiting = state.waiting_of(user) + state.user_handed_over.get(user, 0)
         if waiting + more > most:
             return (
-                f"{waiting} tasks of {user} wait, and no more than {most} may: submit when some ran"
+                f"limit of {most} waiting tasks reached ({user} has {waiting}): submit when some "
+                "have started"
             )
     return None
 
@@ -37,9 +38,9 @@ def queue_fault(state: State, user: str, footprints: Sequence[int]) -> str | Non
     taken, asked = state.user_bytes.get(user, 0), sum(footprints)
     if taken + asked > most:
         return (
-            f"the tasks of {user} that have not ended take {_mib(taken)} MiB of the server's "
-            f"memory, these take {_mib(asked)} more, and {_mib(most)} are allowed: submit "
-            "when some have ended, or pass large texts in a snapshot"
+            f"memory limit for the live tasks of {user} reached ({_mib(taken)} MiB used, "
+            f"{_mib(asked)} MiB requested, {_mib(most)} MiB allowed): submit when some have "
+            "ended, or pass large texts in a snapshot"
         )
     return None
 
@@ -53,8 +54,8 @@ def growth_fault(state: State, before: Task, after: Task) -> str | None:
     taken = state.user_bytes.get(before.user, 0)
     if (most and taken + more > most) or state.live_bytes + more > MAX_LIVE_BYTES:
         return (
-            f"the tasks of {before.user} that have not ended take {_mib(taken)} MiB of the "
-            f"server's memory, of at most {_mib(most or MAX_LIVE_BYTES)}: use shorter labels"
+            f"memory limit for the live tasks of {before.user} reached ({_mib(taken)} MiB used, "
+            f"{_mib(most or MAX_LIVE_BYTES)} MiB allowed): use shorter labels"
         )
     return None
 
@@ -75,14 +76,14 @@ def gpu_fault(limits: Limits, spec: TaskSpec) -> str | None:
     """Return why the user's quota of GPUs never lets the task start; `None` if it does."""
     if not limits.user_gpus or (asked := spec.gpu or 0) <= limits.user_gpus:
         return None
-    return f"asks for {asked} gpu, a user may have {limits.user_gpus}"
+    return f"requests {asked}, but the limit per user is {limits.user_gpus}"
 
 
 def impossible(state: State, task: Task) -> list[str]:
     """Return why a waiting task can never start; empty if it can. Requests for GPUs count as
     possible until the inventory has been seen."""
     wanted = task.spec.resources
-    if not state.gpus.is_known:
+    if not state.gpus.is_reported:
         wanted = replace(wanted, gpu=0)
     faults = beyond(wanted, state.capacity)
     fault = gpu_fault(state.limits, task.spec)

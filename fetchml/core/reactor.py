@@ -39,9 +39,9 @@ from fetchml.core.footprint import spec_footprint
 from fetchml.core.gpus import events
 from fetchml.core.lifecycle import (
     change,
+    continues,
     current,
     finish,
-    goes_on,
     halt,
     manner,
     may_be_interrupted,
@@ -147,7 +147,7 @@ def _submit(state: State, decision: Decision, event: Submitted) -> None:
 def _recover(state: State, decision: Decision, now: int) -> None:
     """Continue every attempt; fail tasks that the host can no longer satisfy."""
     state.restarted(now)
-    for task in state.under_way():
+    for task in state.active():
         decision.effects.append(RunAttempt(task))
         if task.cancel is not None or task.halt is not None:
             decision.effects.append(StopAttempt(task.id, manner(task)))
@@ -176,9 +176,9 @@ def _schedule(state: State, decision: Decision, now: int) -> bool:
             case Discard(task_id=task_id):
                 _discard(state, decision, task_id, protect=True)
     if state.limits.preemption:
-        while (found := preemption.next_preemption(state, now, level)) is not None:
-            for victim in found.victims:
-                preempt(state, decision, victim, found.task, now)
+        while (choice := preemption.next_preemption(state, now, level)) is not None:
+            for victim in choice.victims:
+                preempt(state, decision, victim, choice.task, now)
     while (plan := prestage.next_plan(state, now, level)) is not None:
         for other in plan.instead_of:
             _discard(state, decision, other.id)
@@ -288,7 +288,7 @@ def _interrupt(state: State, decision: Decision, event: InterruptRequested) -> N
 
 
 def _declare_lost(state: State, decision: Decision, event: LostDeclared) -> None:
-    """Give up an attempt whose node is silent; the task is retried as after every such fault."""
+    """Declare an attempt on a silent node lost; the task is retried as after any such fault."""
     task = current(state, event.task_id, event.attempt, Status.RUNNING)
     if task is not None and may_be_interrupted(task):
         why = f"{event.by} declared it lost while its node was silent"
@@ -335,7 +335,7 @@ def _never_started(state: State, decision: Decision, event: NeverStarted) -> Non
         queue_again(state, decision, task, event.now, Requeue.DISCARDED, discarded=more)
         return
     elif event.error is None:
-        verdict = Verdict(FailureReason.LOST, "it was given up before it started", None)
+        verdict = Verdict(FailureReason.LOST, "discarded before it started", None)
     else:
         verdict = Verdict(FailureReason.PREPARE_FAILED, event.error, None)
     permanent = event.permanent and verdict.reason is FailureReason.PREPARE_FAILED
@@ -357,7 +357,7 @@ def _ended(state: State, decision: Decision, event: Ended) -> None:
             state.release(task, event.now)
         if never_ran or task.prestaged:
             if task.prestaged and end.lost is None:
-                end = replace(end, lost="it was ended while it waited for its resources")
+                end = replace(end, lost="ended while it waited for its resources")
             verdict = judge(end, task.spec, task.cancel, task.halt, changed=task.limit_changed)
             _conclude(state, decision, task, verdict, event.now, end.at, permanent=end.no_image)
             return
@@ -372,7 +372,7 @@ def _collected(state: State, decision: Decision, event: Collected) -> None:
     if event.kept is not None:
         task = replace(task, kept=storage.after_attempt(task.kept, event.kept))
     end = task.end if task.end is not None else AttemptEnd(at=event.now, lost="end not recorded")
-    if task.halt is not None and goes_on(end, task):
+    if task.halt is not None and continues(end, task):
         is_preempted = task.halt.cause is HaltCause.PREEMPTED
         cause = Requeue.PREEMPTED if is_preempted else Requeue.INTERRUPTED
         more = task.preempted + is_preempted

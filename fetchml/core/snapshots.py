@@ -94,7 +94,7 @@ class Entry(NamedTuple):
 
 
 class Upload(Value, frozen=True):
-    """One user's upload of a snapshot: what a private server hides from other users."""
+    """One user's upload of a snapshot, which a private server hides from other users."""
 
     created_at: int
     """Time of the user's first upload."""
@@ -146,11 +146,11 @@ def disk_bytes_of(entries: Iterable[Entry], manifest_bytes: int) -> int:
     return sum(on_disk(entry.size) for entry in entries) + on_disk(manifest_bytes)
 
 
-def with_disk_bytes(found: Snapshot) -> Snapshot:
+def with_disk_bytes(snapshot: Snapshot) -> Snapshot:
     """Fill in an estimate of the disk use that an older record lacks."""
-    if found.disk_bytes:
-        return found
-    return replace(found, disk_bytes=found.size_bytes + found.file_count * on_disk(1))
+    if snapshot.disk_bytes:
+        return snapshot
+    return replace(snapshot, disk_bytes=snapshot.size_bytes + snapshot.file_count * on_disk(1))
 
 
 def manifest(entries: Iterable[Entry]) -> bytes:
@@ -159,7 +159,7 @@ def manifest(entries: Iterable[Entry]) -> bytes:
     by_path = {}
     for entry in entries:
         if entry.path in by_path:
-            raise ValueError(f"{entry.path!r} is there twice")
+            raise ValueError(f"{entry.path!r} appears twice")
         by_path[entry.path] = entry
     for path in list(by_path):
         for folder in parents(path):
@@ -205,12 +205,12 @@ def without(user: str, snapshot: Snapshot) -> Snapshot:
 def as_seen_by(user: str, snapshot: Snapshot) -> Snapshot:
     """The record with one user's upload only."""
     # Older releases recorded only the user of an upload.
-    known = snapshot.uploads.get(user) or Upload(snapshot.created_at, snapshot.used_at)
+    upload = snapshot.uploads.get(user) or Upload(snapshot.created_at, snapshot.used_at)
     return replace(
         snapshot,
         users=(user,),
-        created_at=known.created_at,
-        used_at=known.used_at,
-        git_commit=known.git_commit,
-        git_dirty=known.git_dirty,
+        created_at=upload.created_at,
+        used_at=upload.used_at,
+        git_commit=upload.git_commit,
+        git_dirty=upload.git_dirty,
     )

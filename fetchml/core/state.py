@@ -21,7 +21,7 @@ from fetchml.core.scheduling.resources import add, subtract, take
 from fetchml.core.scheduling.shares import Shares, Usage, weight
 from fetchml.core.scheduling.sweep_limits import SweepLimits, limited
 from fetchml.core.scheduling.waiting import PRESTAGED, Discarding, HeldBackTasks, Queued, Waiting
-from fetchml.core.sweeps.progress import Failures, SweepsUnderWay
+from fetchml.core.sweeps.progress import Failures, LiveSweeps
 
 _QUEUED = Queued()
 NO_BOOKINGS = Bookings()
@@ -39,7 +39,7 @@ class State:
     blocked: BlockedTasks = field(default_factory=BlockedTasks)
     """The conditions on other tasks and on sweeps."""
     sweeps: SweepLimits = field(default_factory=SweepLimits)
-    """Sweeps whose tasks may not all be under way; tasks without a place are not in the queue."""
+    """Sweeps whose tasks may not all be under way; tasks without a slot are not in the queue."""
     wait_states: dict[str, Waiting] = field(default_factory=dict)
     """Sub-states of waiting tasks by id, those of `held_back` excluded. Another waiting task
     without an entry is `Queued()`."""
@@ -62,7 +62,7 @@ class State:
     bookings: Bookings = NO_BOOKINGS
     quiet: dict[str, Quiet] = field(default_factory=dict)
     """Times without use of the GPUs of running tasks, by their ids. Not stored."""
-    progress: SweepsUnderWay = field(default_factory=SweepsUnderWay)
+    progress: LiveSweeps = field(default_factory=LiveSweeps)
     """Live and failed tasks of each sweep that has live tasks."""
     interrupts: int = 0
     """Attempts that users have interrupted since the start, for metrics."""
@@ -104,7 +104,7 @@ class State:
         state.shares = Shares(limits.half_life_ms, shares)
         unnamed = []
         for task in live:
-            # Those with an attempt first: they keep their places.
+            # Those with an attempt first: they keep their slots.
             if (member := limited(task.spec.sweep)) is not None and task.status in HOLDING:
                 state.sweeps.take(task, member)
         for task in live:
@@ -170,7 +170,7 @@ class State:
         if not waits and not self.sweeps.holds_back(after):
             return
         if (old.priority, old.hold, old.start_after) != (new.priority, new.hold, new.start_after):
-            self.place_again(after, now)
+            self.requeue(after, now)
 
     def resized(self, user: str, more: int) -> None:
         """Account for `more` bytes of memory that a live task of the user takes."""
@@ -218,13 +218,13 @@ class State:
         if asks and (why := waiting.held_back(task, now, blocked=blocked)) and not task.prestaged:
             self.held_back.add(task, why)
             if (member := limited(task.spec.sweep)) is not None:
-                self.sweeps.leave(task, member)  # Another one gets its place meanwhile.
+                self.sweeps.leave(task, member)  # Another one gets its slot meanwhile.
         elif spec.sweep is None or (member := limited(task.spec.sweep)) is None:
             self.queue.add(task, now)
         elif (since := self.sweeps.admit(task, member, now)) is not None:
             self.queue.add(task, now, since=since)
 
-    def place_again(self, task: Task, now: int) -> None:
+    def requeue(self, task: Task, now: int) -> None:
         """Move a waiting task to where it belongs by now."""
         self.leave(task)
         self._queue(task, now)
@@ -234,7 +234,7 @@ class State:
 
     def due(self, now: int, elapsed: int = 0) -> None:
         """Let delayed and postponed tasks whose time has come wait for their resources, and tasks
-        whose sweep has a free place. `elapsed`: see `ReadyQueue.due`; a time of the user's is one
+        whose sweep has a free slot. `elapsed`: see `ReadyQueue.due`; a time of the user's is one
         of the wall clock."""
         self.queue.due(now, elapsed)
         if self.held_back.times:
@@ -289,34 +289,34 @@ class State:
         """Give a task its slot, and its resources unless its processes are gone already."""
         self.wait_states.pop(task.id, None)
         gone = task.status is Status.COLLECTING
-        held = Resources() if gone else task.spec.resources
-        self.held[task.id] = held
+        allocated = Resources() if gone else task.spec.resources
+        self.held[task.id] = allocated
         self.user_slots[task.user] = self.user_slots.get(task.user, 0) + 1
-        self.used = add(self.used, held)
+        self.used = add(self.used, allocated)
         if gone:
             return
         if self.limits.cluster is None:
             self.gpus.allocate(task.id, task.gpu_uuids)
             if self.packing is not None:
                 self.packing.hold(task, self.gpus.holders)
-        if held.gpu:
-            self.user_gpus[task.user] = self.user_gpus.get(task.user, 0) + held.gpu
+        if allocated.gpu:
+            self.user_gpus[task.user] = self.user_gpus.get(task.user, 0) + allocated.gpu
         since = task.allocated_at or task.started_at or task.created_at
         cores = self.limits.capacity.cpu
-        self.shares.begin(task.user, task.id, weight(held, cores), since)
+        self.shares.begin(task.user, task.id, weight(allocated, cores), since)
 
     def release(self, task: Task, now: int) -> tuple[str, ...]:
         """Free a task's resources, but not its slot: its processes are gone. Return the UUIDs of
         the GPUs that have to be checked."""
-        held = self.held[task.id]
-        if held == Resources():
+        allocated = self.held[task.id]
+        if allocated == Resources():
             return ()
         self.held[task.id] = Resources()
-        self.used = subtract(self.used, held)
+        self.used = subtract(self.used, allocated)
         self.shares.end(task.user, task.id, now)
-        if not held.gpu:
+        if not allocated.gpu:
             return ()
-        take(self.user_gpus, task.user, held.gpu)
+        take(self.user_gpus, task.user, allocated.gpu)
         if self.limits.cluster is not None:
             return ()  # The cluster checks its own.
         return self.gpus.release(task.id, task.gpu_uuids)
@@ -341,7 +341,7 @@ class State:
         request."""
         if self.limits.cluster is not None:
             return CLUSTER_CAPACITY
-        has, gpus = self.limits.capacity, len(self.gpus.known)
+        has, gpus = self.limits.capacity, len(self.gpus.inventory)
         return has if has.gpu == gpus else replace(has, gpu=gpus)
 
     @property
@@ -359,7 +359,7 @@ class State:
     def may_start(self) -> bool:
         return self.launcher_available and not self.draining
 
-    def under_way(self) -> Iterator[Task]:
+    def active(self) -> Iterator[Task]:
         """Yield the tasks that have an attempt: those that hold a slot, and those with a prestaged
         attempt, also if it is being discarded."""
         for task_id in self.held:

@@ -49,12 +49,12 @@ def on_disk(size: int) -> int:
     return (-(-size // BLOCK_BYTES) + 1) * BLOCK_BYTES
 
 
-def kept_outputs(kept: Kept | None) -> Used:
-    return NOTHING if kept is None else Used(kept.outputs_bytes, kept.outputs_files)
+def kept_outputs(stored: Kept | None) -> Used:
+    return NOTHING if stored is None else Used(stored.outputs_bytes, stored.outputs_files)
 
 
-def kept_logs(kept: Kept | None) -> Used:
-    return NOTHING if kept is None else Used(kept.logs_bytes, kept.logs_files)
+def kept_logs(stored: Kept | None) -> Used:
+    return NOTHING if stored is None else Used(stored.logs_bytes, stored.logs_files)
 
 
 def after_attempt(before: Kept | None, attempt: Kept) -> Kept:
@@ -79,8 +79,8 @@ def quota_fault(used: Mapping[Kind, Used], allowed_bytes: int, more_bytes: int =
     kinds = ", ".join(f"{kind} {size(each.bytes)}" for kind, each in largest if each.bytes)
     wanted = f", and this takes {size(more_bytes)} more" if more_bytes else ""
     return (
-        f"Your files on the server take {size(total)} ({kinds or 'nothing'}) of "
-        f"{size(allowed_bytes)} allowed{wanted}: remove some ('fetchml prune', 'fetchml rm', "
+        f"Storage quota reached: {size(total)} ({kinds or 'nothing'}) of "
+        f"{size(allowed_bytes)} used{wanted}: remove some ('fetchml prune', 'fetchml rm', "
         "'fetchml snapshot rm'), or ask an admin to raise [quotas] user_storage_gb"
     )
 
@@ -116,15 +116,15 @@ LEAST_GROWTH_BYTES = 16 << 20
 
 
 def excess(
-    found: Iterable[Live], *, allowed_bytes: int, free_bytes: int, least_free_bytes: int
+    live: Iterable[Live], *, allowed_bytes: int, free_bytes: int, least_free_bytes: int
 ) -> list[Excess]:
-    """Choose the tasks to end now; those that are being cancelled already are left out.
+    """Choose the tasks to end now, except those that are already being cancelled.
 
     Of each user over the quota, the largest task. If less than `least_free_bytes` is free and none
     is over a quota, the task that has grown most.
     """
     by_user: dict[str, list[Live]] = {}
-    for each in found:
+    for each in live:
         if each.task.cancel is None:
             by_user.setdefault(each.task.user, []).append(each)
     chosen: dict[str, Excess] = {}

@@ -78,9 +78,9 @@ def judge(
         error = f"{spec.command[0]}: {end.start_error}"
         return Verdict(FailureReason.START_FAILED, error, code)
     if end.timed_out:
-        limit = f"ran longer than its limit of {spec.timeout_seconds} s"
+        limit = f"timed out after {spec.timeout_seconds} s"
         if changed and _ended_before(spec.timeout_seconds, end):
-            limit = "reached its earlier time limit before the change of it took effect"
+            limit = "timed out: it reached its earlier time limit before the change took effect"
         return Verdict(FailureReason.TIMEOUT, end.lost or limit, code)
     if end.warned and end.signal == signals.SIGUSR1:
         why = (

@@ -56,7 +56,7 @@ class DatasetCache:
             if attempt.name not in live:
                 self.release(attempt.name)
 
-    def held(self, attempt: str, number: int) -> Path | None:
+    def pinned(self, attempt: str, number: int) -> Path | None:
         """Return what the attempt already holds as its dataset of this number, or `None`."""
         path = self._held / attempt / str(number)
         return path if path.exists() else None
@@ -85,7 +85,7 @@ class DatasetCache:
                 return True
         except FileNotFoundError:
             return False
-        log.warning("a dataset in the cache was modified, and is dropped: %s", sha256)
+        log.warning("removed a modified dataset from the cache: %s", sha256)
         content.unlink(missing_ok=True)
         return False
 
@@ -118,7 +118,7 @@ class DatasetCache:
     def _make_room(self, more: int, file_size: int) -> None:
         if file_size > self._most_bytes:
             raise PrepareError(
-                f"it is larger than the server's cache of {size_words(self._most_bytes)} "
+                f"it is larger than the server's cache of {format_size(self._most_bytes)} "
                 "([datasets] cache_bytes)",
                 permanent=True,
             )
@@ -150,12 +150,12 @@ class DatasetCache:
     @staticmethod
     def _statuses(folder: Path) -> list[tuple[Path, os.stat_result]]:
         """Return the status of each file of a folder; files that vanish meanwhile are omitted."""
-        found = []
+        statuses = []
         with suppress(FileNotFoundError), os.scandir(folder) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):
-                    found.append((folder / entry.name, entry.stat(follow_symlinks=False)))
-        return found
+                    statuses.append((folder / entry.name, entry.stat(follow_symlinks=False)))
+        return statuses
 
 
 class Draft:
@@ -217,7 +217,7 @@ class Draft:
             self._path.unlink(missing_ok=True)
 
 
-def size_words(size: int) -> str:
+def format_size(size: int) -> str:
     for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= factor:
             number = size / factor

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from fetchml.core.requests.dataset import Dataset
-from fetchml.datasets.cache import DatasetCache, Draft, size_words
+from fetchml.datasets.cache import DatasetCache, Draft, format_size
 from fetchml.ports.launcher import PrepareError
 from fetchml.ports.origin import ContentVersion, Download, Interrupted, Origin
 from fetchml.system.threads import run_in_thread
@@ -22,7 +22,7 @@ from fetchml.system.threads import run_in_thread
 MAX_SOURCES = 10_000
 
 
-class KnownVersion(msgspec.Struct, frozen=True):
+class CachedVersion(msgspec.Struct, frozen=True):
     version: ContentVersion
     sha256: str
 
@@ -34,19 +34,21 @@ class DatasetVersions:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lock = threading.Lock()
-        self._known: dict[str, KnownVersion] = {}
+        self._known: dict[str, CachedVersion] = {}
         """By a digest of the URL, since a URL may itself grant access; oldest first."""
 
     def load(self) -> None:
         try:
-            self._known = msgspec.json.decode(self._file.read_bytes(), type=dict[str, KnownVersion])
+            self._known = msgspec.json.decode(
+                self._file.read_bytes(), type=dict[str, CachedVersion]
+            )
         except (FileNotFoundError, msgspec.DecodeError):
             self._known = {}
 
-    def get(self, url: str) -> KnownVersion | None:
+    def get(self, url: str) -> CachedVersion | None:
         return self._known.get(_digest(url))
 
-    def put(self, url: str, cached: KnownVersion) -> None:
+    def put(self, url: str, cached: CachedVersion) -> None:
         with self._lock:
             versions = dict(self._known)
             versions.pop(_digest(url), None)
@@ -86,7 +88,7 @@ class DatasetFetches:
         self._versions = versions
         self._origins = origins
         self._pause_seconds = pause_seconds
-        self._under_way: dict[tuple[str, str | None], _Fetch] = {}
+        self._running: dict[tuple[str, str | None], _Fetch] = {}
 
     async def fetch(self, dataset: Dataset, progress: Callable[[str], None]) -> str:
         """Fetch a dataset; returns the SHA-256 of its content, which is then in the cache.
@@ -96,9 +98,9 @@ class DatasetFetches:
         """
         # The checksum is part of the key: a wrong source for it harms only the task that names it.
         key = (dataset.location, dataset.sha256)
-        fetch = self._under_way.get(key)
+        fetch = self._running.get(key)
         if fetch is None:
-            fetch = self._under_way[key] = _Fetch()
+            fetch = self._running[key] = _Fetch()
             fetch.run = asyncio.create_task(self._run(dataset, fetch))
         listener = fetch.join(dataset.name, progress)
         try:
@@ -106,8 +108,8 @@ class DatasetFetches:
         finally:
             fetch.leave(listener)
             if not fetch.listeners:
-                if self._under_way.get(key) is fetch:
-                    del self._under_way[key]
+                if self._running.get(key) is fetch:
+                    del self._running[key]
                 fetch.run.cancel()
                 await asyncio.gather(fetch.run, return_exceptions=True)
 
@@ -125,15 +127,15 @@ class DatasetFetches:
             require_sum(dataset, draft.sha256)
             await run_in_thread(draft.keep)
             if dataset.sha256 is None and version is not None:
-                await self._remember(url, KnownVersion(version, draft.sha256))
+                await self._remember(url, CachedVersion(version, draft.sha256))
             return draft.sha256
         except OSError as error:
             why = error.strerror or "the disk fails"
-            raise PrepareError(f"it can't be stored: {why}", permanent=False) from error
+            raise PrepareError(f"cannot store it: {why}", permanent=False) from error
         finally:
             await run_in_thread(draft.discard)
 
-    async def _remember(self, url: str, cached: KnownVersion) -> None:
+    async def _remember(self, url: str, cached: CachedVersion) -> None:
         """Store the version. A failure costs only another fetch."""
         try:
             await asyncio.to_thread(self._versions.put, url, cached)
@@ -166,14 +168,14 @@ class DatasetFetches:
                     version = None
                 if tries == TRIES:
                     raise PrepareError(str(error), permanent=False) from error
-                fetch.say(f"{fetch.so_far}, to be tried again: {error}")
+                fetch.report_all(f"{fetch.so_far}, to be tried again: {error}")
                 await asyncio.sleep(self._pause_seconds * 2 ** (tries - 1))
 
 
 def require_sum(dataset: Dataset, sha256: str) -> None:
     """Raise PrepareError if the dataset must have another checksum."""
     if dataset.sha256 not in (None, sha256):
-        message = f"its SHA-256 is {sha256}, the task expects {dataset.sha256}"
+        message = f"SHA-256 mismatch: got {sha256}, expected {dataset.sha256}"
         raise PrepareError(message, permanent=True)
 
 
@@ -184,10 +186,10 @@ async def _copy(reading: Download, draft: Draft, fetch: "_Fetch") -> None:
         await run_in_thread(draft.reserve, reading.length)
     async for chunk in reading.chunks:
         await run_in_thread(draft.write, chunk)
-        fetch.came(draft.written, reading.length)
+        fetch.note_progress(draft.written, reading.length)
     if reading.length not in (None, draft.written):
-        has, said = size_words(draft.written), size_words(reading.length or 0)
-        raise Interrupted(f"it ended after {has} of {said}")
+        has, expected = format_size(draft.written), format_size(reading.length or 0)
+        raise Interrupted(f"truncated after {has} of {expected}")
 
 
 class _Fetch:
@@ -199,31 +201,31 @@ class _Fetch:
         self.so_far = ""
         self.listeners: dict[int, Callable[[str], None]] = {}
         self._number = 0
-        self._told_at = time.monotonic()
+        self._reported_at = time.monotonic()
 
     def join(self, name: str, progress: Callable[[str], None]) -> int:
-        def tell(so_far: str) -> None:
+        def report(so_far: str) -> None:
             progress(f"fetching {name}{so_far}")
 
         self._number += 1
-        self.listeners[self._number] = tell
-        tell(self.so_far)
+        self.listeners[self._number] = report
+        report(self.so_far)
         return self._number
 
     def leave(self, number: int) -> None:
         del self.listeners[number]
 
-    def came(self, written: int, length: int | None) -> None:
+    def note_progress(self, written: int, length: int | None) -> None:
         """Note the progress in bytes. `length`: `None` if the total is unknown."""
         if length:
-            share = f"{100 * written // length} % of {size_words(length)}"
+            share = f"{100 * written // length} % of {format_size(length)}"
         else:
-            share = size_words(written)
+            share = format_size(written)
         self.so_far = f": {share}"
-        if time.monotonic() - self._told_at >= PROGRESS_SECONDS:
-            self.say(self.so_far)
+        if time.monotonic() - self._reported_at >= PROGRESS_SECONDS:
+            self.report_all(self.so_far)
 
-    def say(self, so_far: str) -> None:
-        self._told_at = time.monotonic()
-        for tell in self.listeners.values():
-            tell(so_far)
+    def report_all(self, so_far: str) -> None:
+        self._reported_at = time.monotonic()
+        for report in self.listeners.values():
+            report(so_far)

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from fetchml.core.requests.dataset import NAME
-from fetchml.datasets.cache import size_words
+from fetchml.datasets.cache import format_size
 from fetchml.ports.launcher import PrepareError
 from fetchml.system.threads import UserThreads
 
@@ -76,7 +76,7 @@ class LocalDatasets:
         stamp = (*identity, status.st_mtime_ns, status.st_ctime_ns)
         if stamp in self._sums:
             return self._sums[stamp]
-        progress(f"checking {path.name}: {size_words(status.st_size)}")
+        progress(f"checking {path.name}: {format_size(status.st_size)}")
         digest = hashlib.sha256()
         with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
             while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
@@ -88,11 +88,11 @@ class LocalDatasets:
 
     async def _find(self, location: str) -> Path:
         if self._root is None:
-            message = "the server has none of its own ([datasets] root is not set)"
+            message = "the server has no local datasets ([datasets] root is not set)"
             raise PrepareError(message, permanent=True)
         path = await asyncio.to_thread(_inside, self._root, location)
         if path is None:
-            raise PrepareError("there is no such dataset here", permanent=True)
+            raise PrepareError("not found", permanent=True)
         return path
 
 
@@ -102,15 +102,15 @@ def _readable() -> Iterator[None]:
         yield
     except OSError as error:
         why = error.strerror or "it fails"
-        raise PrepareError(f"the server can't read it: {why}", permanent=False) from error
+        raise PrepareError(f"cannot read it: {why}", permanent=False) from error
 
 
 def _names(root: Path) -> list[str]:
     try:
         with os.scandir(root) as entries:
             usable = (entry for entry in entries if NAME.fullmatch(entry.name))
-            found = islice((entry.name for entry in usable if entry.is_dir()), MAX_NAMES)
-            return sorted(found)
+            names = islice((entry.name for entry in usable if entry.is_dir()), MAX_NAMES)
+            return sorted(names)
     except OSError:
         return []
 

@@ -105,7 +105,7 @@ class DatasetProvider:
 
     async def _fetched(self, dataset: Dataset, task: Task, number: int, progress: Progress) -> Path:
         lease = _lease(task.id, task.attempt)
-        if path := await asyncio.to_thread(self._cache.held, lease, number):
+        if path := await asyncio.to_thread(self._cache.pinned, lease, number):
             return path
         if dataset.scheme not in self._origins:
             message = f"the server fetches nothing from {dataset.scheme}:// ([datasets] allow)"

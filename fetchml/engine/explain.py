@@ -109,9 +109,9 @@ def _waits(task: Task) -> bool:
 
 
 def _sweep_limit(state: State, member: SweepMember) -> str:
-    under_way, most = state.sweeps.under_way(member), member.max_parallel
+    active, most = state.sweeps.active(member), member.max_parallel
     return (
-        f"It waits for other tasks of its sweep: max_parallel is {most}, and {under_way} of them "
+        f"It waits for other tasks of its sweep: max_parallel is {most}, and {active} of them "
         "have begun or are next."
     )
 

@@ -119,4 +119,4 @@ class Lifecycle:
 
     def _attempts_under_way(self) -> frozenset[tuple[str, int]]:
         """As (task id, attempt)."""
-        return frozenset((task.id, task.attempt) for task in self._state.under_way())
+        return frozenset((task.id, task.attempt) for task in self._state.active())

@@ -10,7 +10,7 @@ from fetchml.errors import BadRequest
 from fetchml.files.output_archives import OutputArchives, OutputsArchive
 from fetchml.files.reads import OpenedFile
 from fetchml.files.task_files import TaskFiles
-from fetchml.views import OutputFile, TaskFolder
+from fetchml.views import NamedFolder, OutputFile
 
 
 class TaskOutputs:
@@ -24,7 +24,7 @@ class TaskOutputs:
     async def list(
         self, who: Principal, task_id: str, folder: str | None = None
     ) -> list[OutputFile]:
-        """`folder`: one of TaskFolder; `None` or empty for the outputs."""
+        """`folder`: one of NamedFolder; `None` or empty for the outputs."""
         chosen = _folder(folder)
         await self._tasks.get(who, task_id)
         return await self._files.list_outputs(task_id, who.user, folder=chosen)
@@ -53,10 +53,10 @@ class TaskOutputs:
                 yield OutputsArchive(name, pieces)
 
 
-def _folder(name: str | None) -> TaskFolder:
+def _folder(name: str | None) -> NamedFolder:
     """Raises BadRequest."""
     if not name:
-        return TaskFolder.OUTPUTS
-    if name not in tuple(TaskFolder):
-        raise BadRequest(f"folder: must be one of {', '.join(TaskFolder)}")
-    return TaskFolder(name)
+        return NamedFolder.OUTPUTS
+    if name not in tuple(NamedFolder):
+        raise BadRequest(f"folder: must be one of {', '.join(NamedFolder)}")
+    return NamedFolder(name)

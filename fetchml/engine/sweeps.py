@@ -198,7 +198,7 @@ class Sweeps:
         """
         require_valid_key(idempotency_key)
         if not permissions.may_submit(who):
-            raise Forbidden("A viewer's key can't submit tasks")
+            raise Forbidden("Viewers cannot submit tasks")
         idempotency = None
         if idempotency_key is not None:
             idempotency = idempotency_keys.of_request(idempotency_key, request)

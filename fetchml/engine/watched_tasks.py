@@ -20,10 +20,10 @@ def watched_tasks(
     dispatcher: Dispatcher,
     clock: Callable[[], int],
 ) -> MonitoredTasks:
-    def under_way() -> list[Task]:
-        return list(state.under_way())
+    def active() -> list[Task]:
+        return list(state.active())
 
-    def is_under_way(task_id: str) -> bool:
+    def is_active(task_id: str) -> bool:
         waiting = state.wait_states.get(task_id)
         return task_id in state.held or not isinstance(waiting, Queued | None)
 
@@ -40,8 +40,8 @@ def watched_tasks(
         return dispatcher.apply(CancelRequested(clock(), task_id, by))
 
     return MonitoredTasks(
-        under_way=under_way,
-        is_under_way=is_under_way,
+        active=active,
+        is_active=is_active,
         with_checkpoint=with_checkpoint,
         folder=files.folder,
         attempt=lambda task: files.attempt(task.id, task.attempt),

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from fetchml.core.storage import size as size_words
+from fetchml.core.storage import size as format_size
 from fetchml.environments.cache import EnvironmentCache, Record
 from fetchml.environments.sources import Source
 from fetchml.errors import DiskFull
@@ -32,7 +32,7 @@ from fetchml.system.locks import KeyedLocks
 from fetchml.system.threads import WorkerThreads, run_in_thread
 
 MAX_CHARACTERS = 1500
-"""Of uv's words. The end of a long text has the reason."""
+"""Characters of uv's output to show. The reason is at the end of a long text."""
 
 _NOT_THE_REASON = re.compile(
     r"(Using Python|Using CPython|Resolved|Prepared|Installed|Downloading|Downloaded|Building|Built"
@@ -43,7 +43,7 @@ _MAY_PASS = re.compile(
     r"|Connection re|operation timed out|status server error|HTTP status server|network",
     re.IGNORECASE,
 )
-"""Words of faults that another try may not meet."""
+"""Words of errors for which a retry may succeed."""
 _STEERING = re.compile("\x1b\\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _PASSWORD = re.compile(r"://[^/\s]*@")
 """Up to the last `@`: one in a password need not be encoded."""
@@ -52,11 +52,13 @@ _PASSWORD = re.compile(r"://[^/\s]*@")
 def prepare_error(name: str, failed: BuildFailed) -> PrepareError:
     """Return the error of a task whose environment can't be built. `name`: of the file."""
     if failed.why:
-        return PrepareError(f"{name}: the environment was not built: {failed.why}", permanent=True)
+        return PrepareError(
+            f"{name}: building the environment failed: {failed.why}", permanent=True
+        )
     if failed.code == NO_PYTHON:
         message = f"{name}: the image has no python3, so it can't have an environment"
         return PrepareError(message, permanent=True)
-    words = in_uvs_words(failed.output)
+    words = uv_message(failed.output)
     if failed.code == NO_UV:
         message = (
             f"{name}: uv does not run in this image: set [environments] uv to the statically "
@@ -72,12 +74,12 @@ def without_passwords(text: str) -> str:
     return _PASSWORD.sub("://***@", text)
 
 
-def in_uvs_words(output: bytes) -> str:
+def uv_message(output: bytes) -> str:
     """Return the reason in the end of uv's output, without passwords."""
     text = _STEERING.sub("", output.decode(errors="replace"))
     lines = [line.rstrip() for line in text.split("\n")]
     reason = [line for line in lines if not _NOT_THE_REASON.match(line)]
-    # uv's own words begin with `error:`; a failed build of a package shows its output after it.
+    # uv's own messages begin with `error:`; a failed build of a package shows its output after it.
     first = next((n for n, line in enumerate(reason) if line.startswith("error:")), 0)
     words = " ".join(" ".join(reason[first:]).split()).removeprefix("error: ")
     words = without_passwords(words)
@@ -99,8 +101,8 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str], None]
 
 
-class Wanted(NamedTuple):
-    """An environment that attempts ask for."""
+class BuildRequest(NamedTuple):
+    """A requested environment."""
 
     id: str
     user: str
@@ -117,7 +119,7 @@ class _Flight:
         self.attempts: dict[str, Progress] = {}
         self.sentence = ""
 
-    def tell(self, sentence: str) -> None:
+    def report(self, sentence: str) -> None:
         if sentence and sentence != self.sentence:
             self.sentence = sentence
             for progress in self.attempts.values():
@@ -154,10 +156,10 @@ class Builds:
         self._busy: set[str] = set()
         """Names of uv's caches that builds use now."""
 
-    async def build(self, wanted: Wanted, attempt: str, progress: Progress) -> None:
+    async def build(self, wanted: BuildRequest, attempt: str, progress: Progress) -> None:
         """Return when the environment is in the cache, held by the attempt. Raises PrepareError."""
-        while (found := self._flights.get(wanted.id)) is not None and found[1].cancelling():
-            await asyncio.wait({found[1]})
+        while (running := self._flights.get(wanted.id)) is not None and running[1].cancelling():
+            await asyncio.wait({running[1]})
         if wanted.id not in self._flights:
             flight = _Flight()
             building = asyncio.create_task(self._run(wanted, flight))
@@ -172,7 +174,7 @@ class Builds:
         except asyncio.CancelledError:
             flight.attempts.pop(attempt, None)
             if not flight.attempts:
-                # Nobody waits for it any more.
+                # No attempt waits for it.
                 building.cancel()
                 while not building.done():
                     with suppress(asyncio.CancelledError):
@@ -180,7 +182,7 @@ class Builds:
             raise
 
     def __len__(self) -> int:
-        """The builds that are under way, or wait for their turn."""
+        """The running and queued builds."""
         return len(self._flights)
 
     def is_busy(self, packages: str) -> bool:
@@ -190,10 +192,10 @@ class Builds:
     async def close(self) -> None:
         """End all builds."""
         self._closing = True
-        under_way = [building for _, building in self._flights.values()]
-        for each in under_way:
+        active = [building for _, building in self._flights.values()]
+        for each in active:
             each.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*active, return_exceptions=True)
 
     def _landed(self, environment_id: str, done: asyncio.Task[None]) -> None:
         del self._flights[environment_id]
@@ -201,18 +203,18 @@ class Builds:
         if not done.cancelled() and done.exception() is not None:
             self.failures += 1
 
-    async def _run(self, wanted: Wanted, flight: _Flight) -> None:
+    async def _run(self, wanted: BuildRequest, flight: _Flight) -> None:
         name = wanted.source.path
-        flight.tell(f"waiting to build the environment of {name}")
+        flight.report(f"waiting to build the environment of {name}")
         async with self._users.hold(wanted.user), self._places:
-            flight.tell(f"building the environment of {name}")
+            flight.report(f"building the environment of {name}")
             packages = hashlib.sha256(repr((wanted.user, wanted.owner)).encode()).hexdigest()[:32]
             self._busy.add(packages)
             draft = self._cache.draft()
             try:
                 await self._making.run(partial(self._begin, wanted, draft))
                 failpoints.reach("environment_begun")
-                await self._fill(wanted, draft, packages, flight.tell)
+                await self._fill(wanted, draft, packages, flight.report)
                 failpoints.reach("environment_installed")
                 await self._keep(wanted, draft, packages, flight)
             except BuildFailed as failed:
@@ -225,7 +227,7 @@ class Builds:
             except OSError as error:
                 if is_disk_full(error):
                     raise PrepareError(DiskFull.REASON, permanent=False) from None
-                message = f"the environment can't be built: {error.strerror or error}"
+                message = f"cannot build the environment: {error.strerror or error}"
                 raise PrepareError(message, permanent=False) from error
             finally:
                 await run_in_thread(self._cache.discard, draft)
@@ -236,15 +238,17 @@ class Builds:
     def _has_room(self) -> bool:
         return free_bytes(self._cache.folder.parent) >= self._min_free_bytes
 
-    def _begin(self, wanted: Wanted, draft: Path, check: Callable[[], None]) -> None:
+    def _begin(self, wanted: BuildRequest, draft: Path, check: Callable[[], None]) -> None:
         self._cache.begin(draft, wanted.owner, wanted.source.files)
         if wanted.source.needs_tree:
             self._snapshots.copy_to(wanted.snapshot_id, draft / SOURCE, wanted.owner, check)
 
-    async def _fill(self, wanted: Wanted, draft: Path, packages: str, tell: Progress) -> None:
+    async def _fill(
+        self, wanted: BuildRequest, draft: Path, packages: str, report: Progress
+    ) -> None:
         """Let the builder run, and end it if it fills the disk."""
         if self._builder is None:
-            raise PrepareError("this server builds no environments", permanent=True)
+            raise PrepareError("environments are not available on this server", permanent=True)
         cache = await run_in_thread(self._cache.packages, packages, wanted.user, wanted.owner)
         build = Build(
             name=draft.name,
@@ -258,7 +262,7 @@ class Builds:
 
         def progress(line: str) -> None:
             shown = without_passwords(line)
-            tell(f"building the environment: {shown}" if line else "")
+            report(f"building the environment: {shown}" if line else "")
 
         building = asyncio.ensure_future(self._builder.build(build, progress))
         pause = _LOOK_SECONDS
@@ -284,11 +288,13 @@ class Builds:
         growth = await run_in_thread(self._cache.growth, packages)
         _require_countable(max(size.files, growth.files))
         if size.bytes + growth.bytes > self._cache.most_bytes:
-            most = size_words(self._cache.most_bytes)
+            most = format_size(self._cache.most_bytes)
             why = f"it is larger than the server's cache of {most} ([environments] cache_bytes)"
             raise BuildFailed(None, b"", why=why)
 
-    async def _keep(self, wanted: Wanted, draft: Path, packages: str, flight: _Flight) -> None:
+    async def _keep(
+        self, wanted: BuildRequest, draft: Path, packages: str, flight: _Flight
+    ) -> None:
         size = await run_in_thread(measure, draft / ENVIRONMENT, pause=True)
         _require_countable(size.files)
         record = Record(
@@ -318,7 +324,7 @@ class Builds:
                 permanent=False,
             )
 
-    async def _count(self, wanted: Wanted, packages: str) -> int:
+    async def _count(self, wanted: BuildRequest, packages: str) -> int:
         """Measure uv's cache after a build, and make room; return the bytes that are too many."""
         try:
             await run_in_thread(self._cache.packages_used, packages, wanted.user)
@@ -326,15 +332,15 @@ class Builds:
             self._busy.discard(packages)
         return await run_in_thread(self._cache.make_room, self.is_busy)
 
-    async def _count_after_failure(self, wanted: Wanted, packages: str) -> None:
-        """Count what a build has left that failed: it may have filled uv's cache."""
+    async def _count_after_failure(self, wanted: BuildRequest, packages: str) -> None:
+        """Measure what a failed build left: it may have filled uv's cache."""
         if self._closing:  # The next server builds it again.
             self._busy.discard(packages)
             return
         try:
             await self._count(wanted, packages)
         except OSError as error:
-            log.warning("uv's cache of %s can't be measured: %s", wanted.user, error)
+            log.warning("cannot measure uv's cache of %s: %s", wanted.user, error)
 
 
 def _require_countable(files: int) -> None:

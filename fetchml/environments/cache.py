@@ -106,7 +106,7 @@ class EnvironmentCache:
                 continue
             packages = _read(each.with_suffix(".json"), Packages)
             if packages is None:
-                # It counts for nobody, and would stay.
+                # It counts for no user, and would stay.
                 self._unfinished.append(self._take_out(each))
             else:
                 self._packages[each.name] = packages
@@ -117,8 +117,8 @@ class EnvironmentCache:
                 each.unlink(missing_ok=True)
 
     def remove_unfinished(self) -> None:
-        """Remove what an earlier server left unfinished, once none of its builds writes there.
-        Raises OSError."""
+        """Remove unfinished environments of an earlier server, once none of its builds writes
+        there. Raises OSError."""
         while self._unfinished:
             untrusted.remove(self._unfinished[-1])
             self._unfinished.pop()
@@ -133,7 +133,7 @@ class EnvironmentCache:
         with self._lock:
             return self._records.get(environment_id)
 
-    def held(self) -> Mapping[str, int]:
+    def use_counts(self) -> Mapping[str, int]:
         """Return the number of attempts that hold each environment, by its id."""
         with self._lock:
             return Counter(self._held.values())
@@ -145,13 +145,13 @@ class EnvironmentCache:
 
     def used(self) -> Mapping[str, Used]:
         """Return the disk use of each user."""
-        found: dict[str, Used] = {}
+        by_user: dict[str, Used] = {}
         with self._lock:
             every: list[Record | Packages] = [*self._records.values(), *self._packages.values()]
             for each in every:
                 more = Used(each.bytes, each.files)
-                found[each.user] = found.get(each.user, NOTHING).plus(more)
-        return found
+                by_user[each.user] = by_user.get(each.user, NOTHING).plus(more)
+        return by_user
 
     # Use.
 
@@ -245,10 +245,10 @@ class EnvironmentCache:
             return
         self._record_packages(name, Packages(user, time.time_ns(), size.bytes, size.files))
 
-    def _record_packages(self, name: str, found: Packages) -> None:
+    def _record_packages(self, name: str, packages: Packages) -> None:
         with self._lock:
-            self._packages[name] = found
-        write_durably(self._packages_folder / f"{name}.json", msgspec.json.encode(found))
+            self._packages[name] = packages
+        write_durably(self._packages_folder / f"{name}.json", msgspec.json.encode(packages))
 
     def discard(self, draft: Path) -> None:
         untrusted.remove(draft)
@@ -266,11 +266,11 @@ class EnvironmentCache:
                 over = self._bytes() - self.most_bytes
                 if over <= 0 and len(self._records) <= MAX_ENVIRONMENTS:
                     return 0
-                held = set(self._held.values())
+                in_use = set(self._held.values())
                 unused: list[tuple[int, bool, str]] = [
                     (each.used_ns, False, each.id)
                     for each in self._records.values()
-                    if each.id not in held
+                    if each.id not in in_use
                 ]
                 if over > 0:
                     unused += [
@@ -289,11 +289,11 @@ class EnvironmentCache:
     def unused(self, busy: Callable[[str], bool]) -> list[Record | Packages]:
         """Return the environments that no attempt holds. `busy`: as for `make_room`."""
         with self._lock:
-            held = set(self._held.values())
-            found: list[Record | Packages] = [
-                each for each in self._records.values() if each.id not in held
+            in_use = set(self._held.values())
+            unused: list[Record | Packages] = [
+                each for each in self._records.values() if each.id not in in_use
             ]
-            return found + [each for name, each in self._packages.items() if not busy(name)]
+            return unused + [each for name, each in self._packages.items() if not busy(name)]
 
     def remove(self, doomed: Record | Packages, busy: Callable[[str], bool]) -> bool:
         """Remove an environment, or uv's cache of a user; return false if it is in use or gone.
@@ -326,7 +326,7 @@ class EnvironmentCache:
         return environments + sum(each.bytes for each in self._packages.values())
 
     def _forget(self, environment_id: str) -> Path:
-        """Take it out of sight; returns the folder to remove."""
+        """Move it out of the cache; returns the folder to remove."""
         del self._records[environment_id]
         return self._take_out(self._ready / environment_id)
 

@@ -22,7 +22,7 @@ from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import Environment, Principal, Task
 from fetchml.core.requests.listing import DEFAULT_LIMIT, page_fault
-from fetchml.environments.builds import Builds, Wanted
+from fetchml.environments.builds import BuildRequest, Builds
 from fetchml.environments.cache import EnvironmentCache, Packages, Record
 from fetchml.environments.sources import BadSource, EnvironmentSources, Source
 from fetchml.errors import BadRequest, Conflict, Forbidden, NotFound
@@ -44,7 +44,7 @@ def environment_key(
     uv_version: str,
     platform: str,
     options: str,
-    place: str | None,
+    mount_path: str | None,
     owner: Owner,
 ) -> str:
     """Return the key as 64 hexadecimal digits.
@@ -58,7 +58,7 @@ def environment_key(
         stays where it was built.
     owner: uid and gid of the files.
     """
-    parts = (SCHEME, user, content, uv_version, platform, options, place, owner)
+    parts = (SCHEME, user, content, uv_version, platform, options, mount_path, owner)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -77,8 +77,8 @@ def find_uv(setting: Path | None) -> Path | None:
     beside = Path(sys.executable).parent / "uv"
     if not getattr(sys, "frozen", False) and beside.is_file():
         return beside
-    found = shutil.which("uv")
-    return Path(found).absolute() if found else None
+    path = shutil.which("uv")
+    return Path(path).absolute() if path else None
 
 
 class UvVersion:
@@ -130,7 +130,7 @@ class EnvironmentCounts(NamedTuple):
 
     built: int
     building: int
-    """Builds under way, or waiting for their turn."""
+    """Running and queued builds."""
     bytes: int
     """Of environments and of uv's caches."""
     hits: int
@@ -217,10 +217,10 @@ class Environments:
         try:
             await run_in_thread(self.cache.remove_unfinished)
         except OSError as error:
-            log.warning("what an earlier server left of builds can't be removed: %s", error)
+            log.warning("cannot remove the remains of earlier builds: %s", error)
 
     async def close(self) -> None:
-        """End the builds under way: the next server builds what is still wanted."""
+        """End the running builds: the next server builds what is still needed."""
         await self._background.cancel()
         await self.builds.close()
         if self._settings is not None:
@@ -244,13 +244,13 @@ class Environments:
         if key in self._faults:
             return self._faults[key]
         try:
-            found = await self._read_fault(user, key)
+            result = await self._read_fault(user, key)
         except OSError as error:  # It may pass, so it is not kept.
-            return f"can't be read: {error.strerror or error}"
-        self._faults[key] = found
+            return f"cannot be read: {error.strerror or error}"
+        self._faults[key] = result
         if len(self._faults) > MAX_FAULTS:
             self._faults.popitem(last=False)
-        return found
+        return result
 
     async def provide(self, task: Task, owner: Owner, progress: Callable[[str], None]) -> Provided:
         """Provide the environment of the task's current attempt until `release`. Raises
@@ -263,29 +263,29 @@ class Environments:
             raise PrepareError(self._why_none, permanent=True)
         builder = self._settings.builder
         try:
-            found = await self._read(task.user, (snapshot_id, *source))
+            files = await self._read(task.user, (snapshot_id, *source))
             version = await self._version.get()
         except BadSource as error:
             raise PrepareError(str(error), permanent=True) from None
         except (OSError, subprocess.SubprocessError) as error:
-            message = f"the environment can't be prepared: {error}"
+            message = f"cannot prepare the environment: {error}"
             raise PrepareError(message, permanent=False) from error
         platform = await builder.platform(task.spec.image, progress)
-        wanted = Wanted(
+        wanted = BuildRequest(
             id=environment_key(
                 user=task.user,
-                content=found.digest,
+                content=files.digest,
                 uv_version=version,
                 platform=platform.identity,
                 options=self._settings.options,
-                place=builder.place,
+                mount_path=builder.mount_path,
                 owner=owner,
             ),
             user=task.user,
             image=task.spec.image,
             owner=owner,
             snapshot_id=snapshot_id,
-            source=found,
+            source=files,
         )
         lease = _lease(task.id, task.attempt)
         for number in range(_TRIES):
@@ -294,7 +294,7 @@ class Environments:
                 self._hits += path is not None
                 self._misses += path is None
             if path is not None:
-                return _provided(path, builder.place, task, platform.path)
+                return _provided(path, builder.mount_path, task, platform.path)
             await self.builds.build(wanted, lease, progress)
         message = "the server's cache of environments is too small ([environments] cache_bytes)"
         raise PrepareError(message, permanent=False)
@@ -312,7 +312,7 @@ class Environments:
         return [each for each in unused if each.used_ns // 1_000_000 <= before_ms]
 
     async def remove(self, doomed: Sequence[Record | Packages]) -> list[Record | Packages]:
-        """Remove what nobody has begun to use meanwhile; returns it."""
+        """Remove and return those that no task has started to use meanwhile."""
         removed = [
             each
             for each in doomed
@@ -337,9 +337,9 @@ class Environments:
         return await self._reading.run(user, lambda check: self._sources.read(*key, check))
 
 
-def _provided(path: Path, place: str | None, task: Task, base: str) -> Provided:
-    where = place or str(path)
-    mounts = () if place is None else (Mount(path, place, read_only=True),)
+def _provided(path: Path, mount_path: str | None, task: Task, base: str) -> Provided:
+    where = mount_path or str(path)
+    mounts = () if mount_path is None else (Mount(path, mount_path, read_only=True),)
     return Provided(mounts, python_variables(task, where, base))
 
 
@@ -350,20 +350,20 @@ def _lease(task_id: str, attempt: int) -> str:
 _USED = "The environment is in use by tasks: remove it when they have ended"
 
 
-class KeptEnvironment(NamedTuple):
+class CachedEnvironment(NamedTuple):
     record: Record
     tasks: int
     """Number of tasks that hold it now."""
 
 
 class EnvironmentPage(NamedTuple):
-    environments: Sequence[KeptEnvironment]
+    environments: Sequence[CachedEnvironment]
     """The last used first."""
     total: int
     """All that match and that the caller may see."""
 
 
-class KeptEnvironments:
+class CachedEnvironments:
     """Used from one event loop. Verbs raise `errors.RequestError`.
 
     An environment is visible to its user and to admins, whether the server is private or not.
@@ -390,21 +390,23 @@ class KeptEnvironments:
         if fault := page_fault(limit, offset):
             raise BadRequest(fault)
         cache = self._environments.cache
-        found = [
+        environments = [
             each
             for each in cache.records()
             if permissions.may_see(who, each, private=True) and user in (None, each.user)
         ]
-        found.sort(key=lambda each: (each.used_ns, each.id), reverse=True)
-        held = cache.held()
-        shown = found[offset : offset + limit]
-        return EnvironmentPage([KeptEnvironment(e, held.get(e.id, 0)) for e in shown], len(found))
+        environments.sort(key=lambda each: (each.used_ns, each.id), reverse=True)
+        in_use = cache.use_counts()
+        shown = environments[offset : offset + limit]
+        return EnvironmentPage(
+            [CachedEnvironment(e, in_use.get(e.id, 0)) for e in shown], len(environments)
+        )
 
     async def delete(self, who: Principal, environment_id: str) -> None:
         """Remove an environment that no task holds. Raises NotFound, Forbidden, Conflict."""
         cache = self._environments.cache
         record = cache.record(environment_id)
-        unknown = NotFound(f"There is no environment {environment_id[:64]!r}")
+        unknown = NotFound(f"Environment {environment_id[:64]!r} not found")
         if record is None or not permissions.may_see(who, record, private=True):
             raise unknown
         if not permissions.may_end(who, record):

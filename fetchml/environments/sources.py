@@ -89,22 +89,22 @@ class EnvironmentSources:
                 most = MAX_REQUIREMENTS_BYTES >> 20
                 raise BadSource(f"{path}: it and the files it names are larger than {most} MiB")
             try:
-                found = read_requirements(name, _text(files[name]))
+                requirements = read_requirements(name, _text(files[name]))
             except BadFile as error:
                 raise BadSource(f"{name[:MAX_SHOWN]}: {error}") from None
-            needs_tree |= found.needs_tree
-            waiting += found.included
+            needs_tree |= requirements.needs_tree
+            waiting += requirements.included
         return needs_tree
 
     def _project(self, snapshot_id: str, path: str, files: dict[str, bytes]) -> bool:
         folder = "" if path == ROOT else path
         project, lock = (posixpath.join(folder, name) for name in ("pyproject.toml", "uv.lock"))
         files[project] = self._read(snapshot_id, project)
-        found = self._read_if_any(snapshot_id, lock, MAX_LOCK_BYTES)
-        if found is None:
+        lock_file = self._read_if_any(snapshot_id, lock, MAX_LOCK_BYTES)
+        if lock_file is None:
             raise BadSource(f"{path[:MAX_SHOWN]}: has no uv.lock: run 'uv lock' in it")
-        files[lock] = found
-        return project_needs_tree(_text(files[project]), found)
+        files[lock] = lock_file
+        return project_needs_tree(_text(files[project]), lock_file)
 
     def _script(self, snapshot_id: str, path: str, files: dict[str, bytes]) -> bool:
         try:
@@ -114,15 +114,15 @@ class EnvironmentSources:
         # Not the rest of the script: the environment does not depend on it.
         files[path] = metadata.encode()
         lock = f"{path}.lock"
-        if (found := self._read_if_any(snapshot_id, lock, MAX_LOCK_BYTES)) is not None:
-            files[lock] = found
+        if (lock_file := self._read_if_any(snapshot_id, lock, MAX_LOCK_BYTES)) is not None:
+            files[lock] = lock_file
         return has_local_sources(metadata)
 
     def _read(self, snapshot_id: str, path: str) -> bytes:
-        found = self._read_if_any(snapshot_id, path, MAX_FILE_BYTES)
-        if found is None:
-            raise BadSource(f"{path[:MAX_SHOWN]}: the snapshot has no such file")
-        return found
+        content = self._read_if_any(snapshot_id, path, MAX_FILE_BYTES)
+        if content is None:
+            raise BadSource(f"{path[:MAX_SHOWN]}: file not found in the snapshot")
+        return content
 
     def _read_if_any(self, snapshot_id: str, path: str, limit: int) -> bytes | None:
         shown = path[:MAX_SHOWN]

@@ -26,7 +26,7 @@ from fetchml.files.attempt_records import (
     write_limit,
 )
 from fetchml.files.disk_usage import measure
-from fetchml.files.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
+from fetchml.files.kept_outputs import NO_LIMITS, OmittedOutputs, OutputLimits
 from fetchml.files.layout import (
     CONTROL,
     DATASETS,
@@ -57,13 +57,13 @@ class CollectError(Exception):
     """The outputs could not be kept. The message is for the user."""
 
 
-class Look(Protocol):
+class FolderCall(Protocol):
     """Calls a method of the attempt's folder."""
 
     async def __call__(self, method: Callable[[], T], /) -> T: ...
 
 
-async def look_here(method: Callable[[], T], /) -> T:
+async def call_inline(method: Callable[[], T], /) -> T:
     """In the event loop: a local disk answers faster than a thread."""
     return method()
 
@@ -88,7 +88,7 @@ class AttemptFolder:
 
     @cached_property
     def workspace_draft(self) -> Path:
-        return self.path / "workspace.new"  # Renamed to its place once it is filled.
+        return self.path / "workspace.new"  # Renamed once it is complete.
 
     @property
     def _claim_draft(self) -> Path:
@@ -176,7 +176,7 @@ class AttemptFolder:
         missing."""
         # Not `touch`: the file keeps the time of the first opening.
         os.close(os.open(self.path / OPENED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
-        self._let_shims_go()
+        self._release_shims()
 
     def gate_was_opened(self) -> bool:
         """Return whether the command may have started. The task can't change this mark: only the
@@ -198,12 +198,12 @@ class AttemptFolder:
         except FileNotFoundError:
             return None
 
-    def _let_shims_go(self) -> None:
+    def _release_shims(self) -> None:
         with self._run_fd() as run:
             with suppress(FileExistsError):
                 os.close(os.open("open", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=run))
             # ENXIO: no shim waits yet, and it will find `open`. Anything else that a task put in
-            # the gate's place does not matter any more.
+            # the gate's position no longer matters.
             with suppress(OSError):
                 gate = os.open("gate", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=run)
                 try:
@@ -229,7 +229,7 @@ class AttemptFolder:
         claim = self.claim()
         if claim is None or not claim.revoked:
             return False
-        self._let_shims_go()
+        self._release_shims()
         return True
 
     def discard(self) -> None:
@@ -346,7 +346,7 @@ class AttemptFolder:
         """Return the log's last bytes."""
         return self.read_log(max(0, self.log_end() - limit), limit)[1]
 
-    def collect(self, outputs: Path, limits: OutputLimits = NO_LIMITS) -> LeftOut:
+    def collect(self, outputs: Path, limits: OutputLimits = NO_LIMITS) -> OmittedOutputs:
         """Replace `outputs` durably by what the task wrote. Returns what exceeded the limits.
 
         Call it when no process of the attempt is left; it may be repeated after a crash at any
@@ -354,7 +354,7 @@ class AttemptFolder:
         are removed. `workspace/` is removed. Raises CollectError.
         """
         replaced = self.path / "outputs.replaced"
-        left_out = LeftOut()
+        left_out = OmittedOutputs()
         try:
             if os.path.lexists(self.outputs):
                 left_out = self._move_outputs(outputs, replaced, limits)
@@ -362,10 +362,10 @@ class AttemptFolder:
             self._remove_unkept()
         except untrusted.TooDeepError as error:
             untrusted.remove(self.workspace)
-            raise CollectError(f"the outputs could not be kept: {error}") from error
+            raise CollectError(f"storing the outputs failed: {error}") from error
         except OSError as error:
             reason = error.strerror or str(error)
-            raise CollectError(f"the outputs could not be kept: {reason}") from error
+            raise CollectError(f"storing the outputs failed: {reason}") from error
         return left_out
 
     def kept(self, outputs: Path, checkpoint: Path | None = None) -> Kept:
@@ -383,7 +383,7 @@ class AttemptFolder:
             logs_files=logs.files,
         )
 
-    def _move_outputs(self, outputs: Path, replaced: Path, limits: OutputLimits) -> LeftOut:
+    def _move_outputs(self, outputs: Path, replaced: Path, limits: OutputLimits) -> OmittedOutputs:
         if not stat.S_ISDIR(self.outputs.lstat().st_mode):
             self.outputs.unlink()
             self.outputs.mkdir(_PRIVATE)

@@ -49,7 +49,7 @@ def write_limit(control: Path, timeout_ms: int) -> None:
     _replace(control, LIMIT, f"timeout_ms={timeout_ms}\n", 0o644)
 
 
-def ask_to_enter(
+def request_relay(
     control: Path, mark: str, ports: str, key: str, owner: tuple[int, int] | None = None
 ) -> None:
     """Ask the shim to start the relay by which the server enters the attempt. Raises OSError.

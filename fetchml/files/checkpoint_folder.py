@@ -63,8 +63,8 @@ def create(folder: Path, user: User | None) -> bool:
 def copy(source: Path, draft: Path, user: User | None, check: Callable[[], None]) -> None:
     """Make `draft` a durable copy of another task's folder, instead of what is there.
 
-    Folders, regular files and links are copied, links unfollowed; what vanishes meanwhile is left
-    out. `check` raises to end the copy. Raises OSError, TooDeepError, TooManyFilesError.
+    Folders, regular files and links are copied, links unfollowed; files that vanish meanwhile are
+    omitted. `check` raises to end the copy. Raises OSError, TooDeepError, TooManyFilesError.
     """
     root = os.open(source, FOLDER)
     try:

@@ -16,15 +16,16 @@ from fetchml.files.own_file import open_own, read_own
 
 LEFT_SECONDS = 5.0
 """Longest time for which the lock of a dead server is awaited."""
-LOOK_SECONDS = 0.01
+POLL_SECONDS = 0.01
 
 
 class DataDirBusy(Exception):
     """Another server uses the data directory. The message names its process id."""
 
 
-class NotOwnData(Exception):
-    """The folder is another user's data directory, or none. The message has the remedy."""
+class ForeignDataDir(Exception):
+    """The folder is another user's data directory, or not a data directory. The message says
+    what to do."""
 
 
 class DataDirLock:
@@ -42,7 +43,7 @@ class DataDirLock:
 def require_own(data_dir: Path) -> None:
     """Reject another user's data directory if the server is root.
 
-    Root would leave files there that the owner's server can't open. Raises NotOwnData, OSError.
+    Root would leave files there that the owner's server can't open. Raises ForeignDataDir, OSError.
     """
     if os.geteuid() != 0 or not data_dir.exists() or (owner := data_dir.stat().st_uid) == 0:
         return
@@ -50,7 +51,7 @@ def require_own(data_dir: Path) -> None:
         user = pwd.getpwuid(owner).pw_name
     except KeyError:
         user = f"#{owner}"
-    raise NotOwnData(
+    raise ForeignDataDir(
         f"{data_dir} is the data directory of user {user}, and a server that root starts would "
         f"leave files there that {user} can't open: start it as that user (sudo -u "
         f"{shlex.quote(user)} fetchml serve, or for the service systemctl start fetchml), or give "
@@ -62,12 +63,12 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
     """Create the folder if necessary, make it private, and lock it.
 
     A folder in use for another purpose is rejected, so that nobody loses access to it. Raises
-    DataDirBusy, NotOwnData, OSError.
+    DataDirBusy, ForeignDataDir, OSError.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     is_open = data_dir.stat().st_mode & 0o077
     if is_open and not (may_become_data_dir(data_dir) or is_taken(data_dir)):
-        raise NotOwnData(
+        raise ForeignDataDir(
             f"{data_dir} is not a data directory of FetchML, has something in it, and others may "
             "look into it, which would end. Nothing was changed: name another --data-dir; or, if "
             f"it is meant for FetchML, chmod 700 {shlex.quote(str(data_dir))}"
@@ -101,7 +102,7 @@ def _lock(fd: int) -> None:
         except BlockingIOError:
             if time.monotonic() > deadline or not _is_dead(_pid(os.pread(fd, 4096, 0))):
                 raise
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         else:
             return
 
@@ -151,14 +152,14 @@ def as_owner(data_dir: Path) -> Iterator[None]:
 
     A file that root creates there could not be opened by the owner's server. Raises OSError.
     """
-    found = data_dir.stat()
-    if os.geteuid() != 0 or found.st_uid == 0:
+    status = data_dir.stat()
+    if os.geteuid() != 0 or status.st_uid == 0:
         yield
         return
     group = os.getegid()
-    os.setegid(found.st_gid)
+    os.setegid(status.st_gid)
     try:
-        os.seteuid(found.st_uid)
+        os.seteuid(status.st_uid)
         try:
             yield
         finally:

@@ -38,9 +38,9 @@ class _Count:
         self.left = most
         self._pause = pause
 
-    def add(self, found: os.stat_result) -> None:
+    def add(self, status: os.stat_result) -> None:
         # Blocks, not length: a sparse file takes little. Each name of a file counts.
-        self.used = self.used.plus(Used(found.st_blocks * 512 + BLOCK_BYTES, 1))
+        self.used = self.used.plus(Used(status.st_blocks * 512 + BLOCK_BYTES, 1))
         self.left -= 1
         if self._pause and self.left % PAUSE_EVERY == 0:
             time.sleep(PAUSE_SECONDS)
@@ -49,7 +49,7 @@ class _Count:
 def measure(root: Path, most_entries: int = MOST_ENTRIES, *, pause: bool = False) -> Used:
     """Return the disk usage below a folder. Missing or unreadable entries count as nothing.
 
-    Blocks. `pause` lets other threads run now and then.
+    Blocks. `pause`: yield to other threads regularly.
     """
     count = _Count(most_entries, pause=pause)
     try:
@@ -71,11 +71,11 @@ def _measure(folder: int, count: _Count, depth: int) -> None:
                 if count.left <= 0:
                     return
                 try:
-                    found = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
+                    status = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
                 except OSError:
                     continue
-                count.add(found)
-                if stat.S_ISDIR(found.st_mode) and depth < MAX_DEPTH:
+                count.add(status)
+                if stat.S_ISDIR(status.st_mode) and depth < MAX_DEPTH:
                     folders.append(entry.name)
     except OSError:
         return

@@ -51,7 +51,8 @@ class Changes:
 
 @asynccontextmanager
 async def _woken_at_times() -> AsyncIterator[Changes]:
-    """For when the kernel provides no more watches: changes are late, but never missed."""
+    """Polling interval if the kernel provides no more watches: changes are late, but never
+    missed."""
     changes = Changes()
 
     async def wake() -> None:
@@ -189,7 +190,7 @@ def _why_no_instance_is_left() -> str:
     """Return the limit, the processes that hold most instances, and the remedy. Reads all of
     /proc."""
     limit = Path("/proc/sys", _INSTANCES.replace(".", "/")).read_text().strip()
-    held = Counter(
+    by_process = Counter(
         {
             pid: _instances_of(pid)
             for pid in processes.pids()
@@ -198,7 +199,7 @@ def _why_no_instance_is_left() -> str:
     )
     named = ", ".join(
         f"{processes.name(pid) or '?'} (process {pid}) {count}"
-        for pid, count in held.most_common(_MOST_NAMED)
+        for pid, count in by_process.most_common(_MOST_NAMED)
         if count
     )
     return (

@@ -1,4 +1,4 @@
-"""The record of an attempt's GPUs on a node, which a helper beside the shim writes there
+"""The record of an attempt's GPUs on a node, written there by a helper of the shim
 (shim/gpu_samples.py). The task may have forged it."""
 
 import os
@@ -48,18 +48,19 @@ def read_gpus(run_folder: Path) -> GpuRecord | None:
     first, *lines = data.decode(errors="replace").splitlines() or [""]
     if not first.startswith("at_ms=") or len(first) > 40:
         return None
-    found = {}
+    gpus = {}
     for line in lines[:_MOST_GPUS]:
         if (match := _GPU.fullmatch(line)) is not None:
             number, *values = match.groups()
-            found[int(number)] = _measurement(values)
-    return GpuRecord(first, found)
+            gpus[int(number)] = _measurement(values)
+    return GpuRecord(first, gpus)
 
 
 def _measurement(values: list[str | None]) -> GpuMeasurement:
-    found = GpuMeasurement(*(None if each in ("-", None) else int(each) for each in values))
+    measurement = GpuMeasurement(*(None if each in ("-", None) else int(each) for each in values))
     if any(
-        each is not None and each > 100 for each in (found.utilisation_percent, found.peak_percent)
+        each is not None and each > 100
+        for each in (measurement.utilisation_percent, measurement.peak_percent)
     ):
-        return found._replace(utilisation_percent=None, peak_percent=None)
-    return found
+        return measurement._replace(utilisation_percent=None, peak_percent=None)
+    return measurement

@@ -30,7 +30,7 @@ class OutputLimits(NamedTuple):
     bytes: int = ANY_NUMBER
 
 
-class LeftOut(NamedTuple):
+class OmittedOutputs(NamedTuple):
     """Outputs that exceeded the limits and were removed."""
 
     files: int = 0
@@ -48,7 +48,7 @@ def file_mode(mode: int) -> int:
     return 0o755 if mode & stat.S_IXUSR else 0o644
 
 
-def keep(root: Path, limits: OutputLimits = NO_LIMITS) -> LeftOut:
+def keep(root: Path, limits: OutputLimits = NO_LIMITS) -> OmittedOutputs:
     """Make a tree private to this process's user, and its content durable.
 
     Removes setuid bits, everything but folders, regular files and links, and what exceeds the
@@ -63,7 +63,7 @@ def keep(root: Path, limits: OutputLimits = NO_LIMITS) -> LeftOut:
             sync_file_system(fd)
     finally:
         os.close(fd)
-    return LeftOut(keeping.left_out_files, keeping.left_out_bytes)
+    return OmittedOutputs(keeping.left_out_files, keeping.left_out_bytes)
 
 
 class _Keeping:
@@ -83,12 +83,12 @@ class _Keeping:
         with os.scandir(fd) as entries:
             names = [entry.name for entry in islice(entries, self._files_left)]
             is_whole = next(entries, None) is None
-        kept = set[str]()
+        retained = set[str]()
         for name in sorted(names):
             if self._entry(fd, name, depth):
-                kept.add(name)
+                retained.add(name)
         if not is_whole:
-            self._leave_out_others(fd, kept)
+            self._remove_others(fd, retained)
         if names or not is_whole:
             self._sync(fd)
 
@@ -131,16 +131,16 @@ class _Keeping:
         if self.seen <= FEW_FILES:
             os.fsync(fd)
 
-    def _leave_out_others(self, folder: int, kept: Collection[str]) -> None:
-        """Remove everything in the folder but `kept`. A removal may hide another entry from a scan,
-        so the folder is scanned until nothing more is found."""
-        found = True
-        while found:
-            found = False
+    def _remove_others(self, folder: int, names: Collection[str]) -> None:
+        """Remove everything in the folder except `names`. A removal may hide another entry from a
+        scan, so the folder is scanned until nothing more is found."""
+        any_removed = True
+        while any_removed:
+            any_removed = False
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name not in kept:
-                        found = True
+                    if entry.name not in names:
+                        any_removed = True
                         self._leave_out(folder, entry.name)
 
     def _leave_out(self, folder: int, name: str) -> None:

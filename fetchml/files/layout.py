@@ -40,7 +40,7 @@ SECRETS_KEY = "secrets.key"
 NOTIFICATIONS_KEY = "notifications.key"
 TASKS = "tasks"
 ARRAYS = "arrays"
-"""Beside the tasks on a cluster's shared folder: which attempts were handed over together."""
+"""Next to the tasks in a cluster's shared folder: the attempts that were handed over together."""
 
 # In the store's folder.
 DATABASE = "fetchml.duckdb"

@@ -49,7 +49,7 @@ def read(run: int, offset: int, limit: int) -> tuple[int, bytes]:
 
 
 def _segments(run: int) -> list[_Segment]:
-    found = []
+    segments = []
     with os.scandir(run) as entries:
         for entry in islice(entries, _MAX_ENTRIES):
             match = _NAME.fullmatch(entry.name)
@@ -61,8 +61,8 @@ def _segments(run: int) -> list[_Segment]:
                 continue
             if stat.S_ISREG(status.st_mode):
                 start = int(match[1])
-                found.append(_Segment(start, start + min(status.st_size, _MAX_OFFSET)))
-    return sorted(found)
+                segments.append(_Segment(start, start + min(status.st_size, _MAX_OFFSET)))
+    return sorted(segments)
 
 
 def _read(run: int, segments: list[_Segment], offset: int, limit: int) -> tuple[int, bytes]:
@@ -138,14 +138,14 @@ class LogTimes:
         chosen = list(range(low, low + max(0, count)))
         if count > most:
             chosen = [low + index * (count - 1) // max(1, most - 1) for index in range(most)]
-        found: list[LogTime] = []
+        times: list[LogTime] = []
         at, offset = self._bounds.earliest, -1
         for index in chosen:
             record = LogTime(self._at[index], self._offsets[index])
             if at <= record.at <= self._bounds.latest and offset < record.offset < end:
-                found.append(record)
+                times.append(record)
                 at, offset = record
-        return found
+        return times
 
     def offset_at(self, since: int) -> int:
         """Return the first byte that was written at `since` or later. It may be too low by what

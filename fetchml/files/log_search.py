@@ -33,7 +33,7 @@ class Match(NamedTuple):
     text: bytes
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     matches: list[Match]
     next_offset: int | None
     """Where to continue; `None` if there is nothing more to search."""
@@ -52,7 +52,7 @@ class _Block(NamedTuple):
 
 def search_forward(
     read: ReadLog, wanted: bytes, first: int, end: int, most: int, *, ignore_case: bool = False
-) -> Found:
+) -> SearchResult:
     """Find the lines that contain `wanted` between `first` and `end`, `most` at most."""
     deadline = time.monotonic() + SECONDS
     matches: list[Match] = []
@@ -60,21 +60,21 @@ def search_forward(
     while position < end:
         block = _block_from(read, position, end)
         if block is None:
-            return Found(matches, None)
+            return SearchResult(matches, None)
         for match in _matches(block, wanted, ignore_case=ignore_case):
             matches.append(match)
             if len(matches) == most:
                 after = _line_end(block, match)
-                return Found(matches, after if after < end else None)
+                return SearchResult(matches, after if after < end else None)
         position = block.end
         if time.monotonic() >= deadline and position < end:
-            return Found(matches, position)
-    return Found(matches, None)
+            return SearchResult(matches, position)
+    return SearchResult(matches, None)
 
 
 def search_backward(
     read: ReadLog, wanted: bytes, first: int, end: int, most: int, *, ignore_case: bool = False
-) -> Found:
+) -> SearchResult:
     """The same from `end` back to `first`; the last match comes first."""
     deadline = time.monotonic() + SECONDS
     matches: list[Match] = []
@@ -82,16 +82,16 @@ def search_backward(
     while position > first:
         block = _block_before(read, first, position)
         if block is None:
-            return Found(matches, None)
+            return SearchResult(matches, None)
         for match in _matches_backward(block, wanted, ignore_case=ignore_case):
             matches.append(match)
             if len(matches) == most:
                 before = match.line_offset
-                return Found(matches, before if before > first else None)
+                return SearchResult(matches, before if before > first else None)
         position = block.offset
         if time.monotonic() >= deadline and position > first:
-            return Found(matches, position)
-    return Found(matches, None)
+            return SearchResult(matches, position)
+    return SearchResult(matches, None)
 
 
 def last_lines(read: ReadLog, lines: int, first: int, end: int) -> int:
@@ -148,9 +148,9 @@ def _matches(block: _Block, wanted: bytes, *, ignore_case: bool) -> Iterator[Mat
     data = block.data
     searched, wanted = (data.lower(), wanted.lower()) if ignore_case else (data, wanted)
     at = 0
-    while (found := searched.find(wanted, at)) >= 0:
-        line, shown = _shown(data, found, found + len(wanted), at)
-        yield Match(block.offset + found, block.offset + line, data[line:shown])
+    while (position := searched.find(wanted, at)) >= 0:
+        line, shown = _shown(data, position, position + len(wanted), at)
+        yield Match(block.offset + position, block.offset + line, data[line:shown])
         is_whole = data[shown : shown + 1] == b"\n"
         at = shown if is_whole else shown - len(wanted) + 1
 
@@ -164,18 +164,18 @@ def _matches_backward(block: _Block, wanted: bytes, *, ignore_case: bool) -> Ite
     searched, wanted = searched[::-1], wanted[::-1]
     at = len(data)
     while (back := searched.find(wanted, len(data) - at)) >= 0:
-        found = len(data) - back - len(wanted)
-        line, shown = _shown(data, found, found + len(wanted), 0)
-        yield Match(block.offset + found, block.offset + line, data[line:shown])
+        position = len(data) - back - len(wanted)
+        line, shown = _shown(data, position, position + len(wanted), 0)
+        yield Match(block.offset + position, block.offset + line, data[line:shown])
         at = line + len(wanted) - 1
 
 
-def _shown(data: bytes, found: int, end: int, least: int) -> tuple[int, int]:
-    """Return the start and the end of the line, or of its part, that a match from `found` to `end`
-    shows. It starts at `least` or later."""
-    line = max(data.rfind(b"\n", 0, found) + 1, least)
+def _shown(data: bytes, position: int, end: int, least: int) -> tuple[int, int]:
+    """Return the start and the end of the line, or of its part, that a match from `position` to
+    `end` shows. It starts at `least` or later."""
+    line = max(data.rfind(b"\n", 0, position) + 1, least)
     if end - line > TEXT_BYTES:
-        line = max(line, found - BEFORE_BYTES)
+        line = max(line, position - BEFORE_BYTES)
     line_break = data.find(b"\n", end, line + TEXT_BYTES)
     return line, line_break if line_break >= 0 else max(end, min(len(data), line + TEXT_BYTES))
 

@@ -30,14 +30,14 @@ _LAST_TAR_SECOND = 0o77777777777
 def write(form: ArchiveFormat, root: Path, paths: Sequence[str]) -> Generator[bytes]:
     """Yield an archive of the files below `root`. Raises NotFound if one is gone, EOFError if one
     shrinks: the archive is then incomplete."""
-    held = bytearray()
+    buffer = bytearray()
     for piece in _zip(root, paths) if form is ArchiveFormat.ZIP else _tar(root, paths):
-        held += piece
-        if len(held) >= PIECE_BYTES:
-            yield bytes(held)
-            held.clear()
-    if held:
-        yield bytes(held)
+        buffer += piece
+        if len(buffer) >= PIECE_BYTES:
+            yield bytes(buffer)
+            buffer.clear()
+    if buffer:
+        yield bytes(buffer)
 
 
 def _zip(root: Path, paths: Sequence[str]) -> Iterator[bytes]:
@@ -101,9 +101,9 @@ class _Sink(io.RawIOBase):
 
 
 def _status(file: BinaryIO) -> _Status:
-    found = os.fstat(file.fileno())
-    mode = 0o755 if found.st_mode & stat.S_IXUSR else 0o644
-    return _Status(found.st_size, mode, found.st_mtime_ns // 1_000_000_000)
+    status = os.fstat(file.fileno())
+    mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
+    return _Status(status.st_size, mode, status.st_mtime_ns // 1_000_000_000)
 
 
 def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:

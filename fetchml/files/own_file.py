@@ -20,8 +20,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def open_own(path: Path, flags: int) -> int:
     """Return a descriptor of one of the server's own files.
 
-    Another kind of file was put there by somebody else; a link could lead the server to write
-    anywhere. Raises OSError.
+    The server creates no other kinds of files there, and a link could make it write anywhere.
+    Raises OSError.
     """
     flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
@@ -145,14 +145,14 @@ _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 """Errors of FAT and some network file systems."""
 
 
-class PlaceTaken(Exception):
+class AlreadyExists(Exception):
     """Something exists at the path already, or appeared meanwhile. It is unchanged."""
 
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
     """Write a private file. Until it is whole its name is PATH.….part, unique to each writer.
-    Raises PlaceTaken, OSError."""
+    Raises AlreadyExists, OSError."""
     require_free(path)
     fd, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)
     draft = Path(name)
@@ -168,14 +168,14 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def require_free(path: Path) -> None:
-    """Check the path before long work. Raises PlaceTaken."""
+    """Check the path before long work. Raises AlreadyExists."""
     if os.path.lexists(path):
-        raise PlaceTaken(f"{path} already exists")
+        raise AlreadyExists(f"{path} already exists")
 
 
 def _put(draft: Path, path: Path) -> None:
-    """Link, not rename: a rename would replace a file that appeared meanwhile. Raises PlaceTaken,
-    OSError."""
+    """Link, not rename: a rename would replace a file that appeared meanwhile. Raises
+    AlreadyExists, OSError."""
     try:
         try:
             path.hardlink_to(draft)
@@ -186,4 +186,4 @@ def _put(draft: Path, path: Path) -> None:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             draft.rename(path)
     except FileExistsError as error:
-        raise PlaceTaken(f"{path} was created concurrently") from error
+        raise AlreadyExists(f"{path} was created concurrently") from error

@@ -21,7 +21,7 @@ T = TypeVar("T")
 PIECE_BYTES = 256 * 1024
 LONG_SECONDS = 30.0
 """Longest time of a list of outputs or a search in a log, on a shared disk."""
-_AWAY = "The folder that the cluster's nodes share does not answer: try again later"
+_AWAY = "No response from the shared folder: try again later"
 
 
 class FileReads:
@@ -30,7 +30,7 @@ class FileReads:
     def __init__(self, *, on_shared_disk: bool = False) -> None:
         self._disk = SharedDisk() if on_shared_disk else None
         self._given_up = set[asyncio.Future[Any]]()
-        """Long reads whose callers have left; their threads go on."""
+        """Long reads whose callers have disconnected; their threads continue."""
 
     async def __call__(self, function: Callable[[], T], /) -> T:
         """Return what `function` returns. Raises what it raises; Unavailable if a shared disk
@@ -63,7 +63,9 @@ class FileReads:
         try:
             done, _ = await asyncio.wait({reading}, timeout=LONG_SECONDS)
             if not done:
-                raise TimeoutError(f"the shared disk did not answer in {LONG_SECONDS:g} s")
+                raise TimeoutError(
+                    f"timed out after {LONG_SECONDS:g} s: no response from the shared folder"
+                )
             return reading.result()
         except OSError as error:
             if not is_fault(error):
@@ -78,7 +80,7 @@ class FileReads:
     def _forget(self, reading: asyncio.Future[Any]) -> None:
         self._given_up.discard(reading)
         if not reading.cancelled():
-            reading.exception()  # Nobody else asks for it.
+            reading.exception()  # No other code retrieves the exception.
 
     def close(self, close: Callable[[], None]) -> None:
         """Call a function that closes a file."""

@@ -55,7 +55,7 @@ def make_folder(attempt: Path) -> Path:
 
 
 def remove(attempt: Path) -> None:
-    """Remove what is left of an attempt's secrets. May be repeated. Raises OSError."""
+    """Remove the rest of an attempt's secrets. May be repeated. Raises OSError."""
     with suppress(FileNotFoundError, NotADirectoryError):
         run = os.open(attempt / RUN, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:

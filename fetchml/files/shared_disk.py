@@ -84,7 +84,7 @@ class _Call:
         self.has_begun = False
         self.is_over = False
         self.is_stuck = False
-        """Takes longer than the limit, and goes on."""
+        """Takes longer than the limit, and continues."""
 
 
 class SharedDisk:
@@ -109,14 +109,14 @@ class SharedDisk:
 
     @property
     def answers(self) -> bool:
-        """Whether no call has taken longer than the limit and goes on."""
+        """Whether no running call exceeds the limit."""
         return self._stuck == 0
 
     async def __call__(self, function: Callable[[], T], /) -> T:
         """Return what `function` returns. Raises OSError after LIMIT_SECONDS, and what it
         raises."""
         if self._stuck >= THREADS:  # Nothing more waits for a disk that hangs.
-            raise TimeoutError("the shared disk does not answer")
+            raise TimeoutError("no response from the shared folder")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         call = _Call(function, answer)
@@ -133,7 +133,7 @@ class SharedDisk:
         try:
             return await answer
         finally:
-            if not answer.cancelled():  # Else the thread goes on, and may be stuck.
+            if not answer.cancelled():  # Otherwise the thread continues, and may be stuck.
                 timer.cancel()
 
     def _give_up(self, call: _Call) -> None:
@@ -141,7 +141,7 @@ class SharedDisk:
             call.is_stuck = True
             self._stuck += 1
         if not call.answer.done():
-            message = f"the shared disk did not answer in {LIMIT_SECONDS:g} s"
+            message = f"timed out after {LIMIT_SECONDS:g} s: no response from the shared folder"
             call.answer.set_exception(TimeoutError(message))
 
     def _grow(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -205,12 +205,12 @@ def is_fault(error: BaseException | None) -> bool:
 
 def not_mounted(path: object) -> OSError:
     """The error for a folder that is not the one that it was."""
-    return OSError(errno.ESTALE, "it is not the folder that it was: is it mounted?", str(path))
+    return OSError(errno.ESTALE, "it is another folder than before: is it mounted?", str(path))
 
 
 _LATE_GROWTH_SECONDS = 0.5
 _LATE_APPEARS_SECONDS = 30.0
-"""In case that nobody calls `wake`."""
+"""Polling interval, in case `wake` is not called."""
 
 
 class SharedFolders(FolderEvents):

@@ -96,9 +96,9 @@ class StorageUsage:
 
     # Reports of the owners of files.
 
-    def load(self, kept: Mapping[str, Kept]) -> None:
+    def load(self, stored: Mapping[str, Kept]) -> None:
         """Set what ended tasks keep, by user. At the start."""
-        for user, each in kept.items():
+        for user, each in stored.items():
             self._add_kept(user, each)
 
     def committed(self, changes: Sequence[Change]) -> None:
@@ -150,10 +150,10 @@ class StorageUsage:
             self._drop_live(task_id)
 
     def snapshot_changed(self, before: Snapshot | None, after: Snapshot | None) -> None:
-        for found, sign in ((before, -1), (after, 1)):
-            if found is not None:
-                for user in found.users:
-                    used = Used(sign * found.disk_bytes, sign * max(found.file_count, 1))
+        for snapshot, sign in ((before, -1), (after, 1)):
+            if snapshot is not None:
+                for user in snapshot.users:
+                    used = Used(sign * snapshot.disk_bytes, sign * max(snapshot.file_count, 1))
                     self._add(user, Kind.SNAPSHOTS, used)
 
     def workspace_changed(self, user: str, before: Used, after: Used) -> None:
@@ -167,14 +167,14 @@ class StorageUsage:
             self._add(user, Kind.ENVIRONMENTS, used.get(user, NOTHING).minus(before))
         self._environments = dict(used)
 
-    def unrecorded(self, task: Task, kept: Kept) -> None:
+    def unrecorded(self, task: Task, stored: Kept) -> None:
         """Set the measured usage of an ended task of an older release."""
         if task.kept is not None or len(self._unrecorded) >= MAX_UNRECORDED:
             return
-        _, known = self._unrecorded.pop(task.id, (task.user, Kept()))
-        self._remove_kept(task.user, known)
-        self._unrecorded[task.id] = task.user, kept
-        self._add_kept(task.user, kept)
+        _, earlier = self._unrecorded.pop(task.id, (task.user, Kept()))
+        self._remove_kept(task.user, earlier)
+        self._unrecorded[task.id] = task.user, stored
+        self._add_kept(task.user, stored)
 
     def _forget_ended(self, task: Task) -> None:
         _, unrecorded = self._unrecorded.pop(task.id, (task.user, None))
@@ -186,13 +186,13 @@ class StorageUsage:
             for kind, used in live.used.items():
                 self._add(live.user, kind, NOTHING.minus(used))
 
-    def _add_kept(self, user: str, kept: Kept | None) -> None:
-        self._add(user, Kind.OUTPUTS, storage.kept_outputs(kept))
-        self._add(user, Kind.LOGS, storage.kept_logs(kept))
+    def _add_kept(self, user: str, stored: Kept | None) -> None:
+        self._add(user, Kind.OUTPUTS, storage.kept_outputs(stored))
+        self._add(user, Kind.LOGS, storage.kept_logs(stored))
 
-    def _remove_kept(self, user: str, kept: Kept | None) -> None:
-        self._add(user, Kind.OUTPUTS, NOTHING.minus(storage.kept_outputs(kept)))
-        self._add(user, Kind.LOGS, NOTHING.minus(storage.kept_logs(kept)))
+    def _remove_kept(self, user: str, stored: Kept | None) -> None:
+        self._add(user, Kind.OUTPUTS, NOTHING.minus(storage.kept_outputs(stored)))
+        self._add(user, Kind.LOGS, NOTHING.minus(storage.kept_logs(stored)))
 
     def _add(self, user: str, kind: Kind, more: Used) -> None:
         if more == NOTHING:
@@ -205,7 +205,7 @@ class StorageUsage:
             del self._users[user]
 
 
-LOOK_SECONDS = 30
+MEASURE_SECONDS = 30
 MOST_ENTRIES = 100_000
 """Maximum number of a task's files and folders that are counted."""
 SWEEP_SECONDS = 6 * 3600
@@ -229,9 +229,9 @@ class MonitorSettings:
 class MonitoredTasks:
     """The engine's tasks, as the monitor uses them."""
 
-    under_way: Callable[[], Sequence[Task]]
+    active: Callable[[], Sequence[Task]]
     """Returns all tasks with an attempt, services included. On a cluster these may be many."""
-    is_under_way: Callable[[str], bool]
+    is_active: Callable[[str], bool]
     """Returns whether the task with this id still is one of them."""
     with_checkpoint: Callable[[], Coroutine[object, object, Sequence[Task]]]
     """Returns tasks that wait for another attempt and have a checkpoint."""
@@ -285,27 +285,31 @@ class StorageMonitor:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Measure and sweep periodically, while inside."""
-        failure = "the disk cannot be looked at"
-        look = every(LOOK_SECONDS, self.look, first=LOOK_SECONDS, failure=failure)
+        failure = "measuring the disk usage failed"
+        measuring = every(
+            MEASURE_SECONDS, self.measure_live, first=MEASURE_SECONDS, failure=failure
+        )
         sweep = every(SWEEP_SECONDS, self.sweep, first=FIRST_SWEEP_SECONDS, failure=failure)
-        async with look, sweep:
+        async with measuring, sweep:
             yield
 
-    async def look(self) -> None:
+    async def measure_live(self) -> None:
         """Measure all running tasks, and end those that use too much."""
-        tasks = self._tasks.under_way()
+        tasks = self._tasks.active()
         waiting = await self._tasks.with_checkpoint()
         ids = frozenset(task.id for task in (*tasks, *waiting))
         self._usage.forget_live(ids)
-        self._before = {known: size for known, size in self._before.items() if known in ids}
-        found = list[Live]()
+        self._before = {task_id: size for task_id, size in self._before.items() if task_id in ids}
+        live = list[Live]()
         for task in tasks:
             folder = self._tasks.attempt(task)
             used = await asyncio.to_thread(_measure_attempt, folder)
             if task.spec.checkpoint:
-                kept = await asyncio.to_thread(_measure_checkpoint, self._tasks.folder(task.id))
-                used[Kind.OUTPUTS] = used[Kind.OUTPUTS].plus(kept)
-            if not self._tasks.is_under_way(task.id):
+                checkpoint = await asyncio.to_thread(
+                    _measure_checkpoint, self._tasks.folder(task.id)
+                )
+                used[Kind.OUTPUTS] = used[Kind.OUTPUTS].plus(checkpoint)
+            if not self._tasks.is_active(task.id):
                 continue
             self._usage.live_measured(task, used)
             total = sum(each.bytes for each in used.values())
@@ -314,14 +318,14 @@ class StorageMonitor:
             if (workspace := self._services.folder_of(task)) is not None:
                 grown += await self._services.workspaces.measure(workspace)
             files = sum(each.files for each in used.values())
-            found.append(Live(task, Used(total, files), max(0, grown)))
+            live.append(Live(task, Used(total, files), max(0, grown)))
         for task in waiting:
-            kept = await asyncio.to_thread(_measure_checkpoint, self._tasks.folder(task.id))
+            checkpoint = await asyncio.to_thread(_measure_checkpoint, self._tasks.folder(task.id))
             if (now := await self._tasks.find(task.id)) is not None and now.ended_at is None:
-                self._usage.live_measured(task, {Kind.OUTPUTS: kept})
+                self._usage.live_measured(task, {Kind.OUTPUTS: checkpoint})
         free = await asyncio.to_thread(free_bytes, self._settings.data_dir)
         chosen = storage.excess(
-            found,
+            live,
             allowed_bytes=self._usage.allowed_bytes,
             free_bytes=free,
             least_free_bytes=2 * self._settings.min_free_bytes,
@@ -349,8 +353,8 @@ class StorageMonitor:
         elif task.status in (Status.COMPLETED, Status.FAILED) and task.kept is None:
             if task.service:
                 return
-            kept = await asyncio.to_thread(_measure_ended, root / task_id)
-            self._usage.unrecorded(task, kept)
+            measured = await asyncio.to_thread(_measure_ended, root / task_id)
+            self._usage.unrecorded(task, measured)
         elif task.outputs_removed_at is not None:
             await self._tasks.remove_outputs(task_id)
 
@@ -367,8 +371,8 @@ def _measure_attempt(folder: AttemptFolder) -> dict[Kind, Used]:
 
 
 def _measure_checkpoint(folder: Path) -> Used:
-    kept = measure(folder / CHECKPOINT, MOST_ENTRIES, pause=True)
-    return kept.plus(measure(folder / CHECKPOINT_DRAFT, MOST_ENTRIES, pause=True))
+    measured = measure(folder / CHECKPOINT, MOST_ENTRIES, pause=True)
+    return measured.plus(measure(folder / CHECKPOINT_DRAFT, MOST_ENTRIES, pause=True))
 
 
 def _measure_ended(folder: Path) -> Kept:

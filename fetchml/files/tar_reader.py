@@ -71,7 +71,7 @@ def members(source: Source) -> Iterator[Member]:
             if member.type == tarfile.REGTYPE or member.real_size is not None:
                 source.skip(begin + _padded(member.size) - source.tell())
     if extended:
-        raise ValueError("it ends after an extended header")
+        raise ValueError("truncated archive: it ends after an extended header")
 
 
 def _member(header: tarfile.TarInfo, extended: dict[bytes, bytes]) -> Member:
@@ -92,7 +92,7 @@ def _member(header: tarfile.TarInfo, extended: dict[bytes, bytes]) -> Member:
 def _records(data: bytes) -> dict[bytes, bytes]:
     """Return the known fields of lines `LENGTH NAME=VALUE`; the length is that of the whole
     line."""
-    found: dict[bytes, bytes] = {}
+    records: dict[bytes, bytes] = {}
     at = 0
     while at < len(data) and data[at]:
         space = data.find(b" ", at, at + _MAX_DIGITS)
@@ -101,9 +101,9 @@ def _records(data: bytes) -> dict[bytes, bytes]:
             raise ValueError("invalid extended header")
         name, _, value = data[space + 1 : end - 1].partition(b"=")
         if name in _OVERRIDES or name.startswith(_SPARSE):
-            found[name] = value
+            records[name] = value
         at = end
-    return found
+    return records
 
 
 def _extended(source: Source, size: int) -> bytes:
@@ -125,7 +125,7 @@ def _padded(size: int) -> int:
 
 def _number(digits: bytes) -> int:
     if not digits.isdigit() or len(digits) > _MAX_DIGITS:
-        raise ValueError("an extended header has no number where one must be")
+        raise ValueError("invalid extended header: expected a number")
     return int(digits)
 
 

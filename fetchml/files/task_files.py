@@ -23,7 +23,7 @@ from fetchml.files.layout import ATTEMPTS, CHECKPOINT, CHECKPOINT_DRAFT, OUTPUTS
 from fetchml.files.reads import FileReads, OpenedFile
 from fetchml.files.shared_disk import is_fault
 from fetchml.system.locks import KeyedLocks
-from fetchml.views import OutputFile, TaskFolder
+from fetchml.views import NamedFolder, OutputFile
 
 MAX_OUTPUT_FILES = 10_000
 MOST_PATH_BYTES = 4 << 20
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class TaskFiles:
-    """Lists and removals have threads of their own, so that they never delay other work."""
+    """Lists and removals have their own threads, so that they never delay other work."""
 
     def __init__(self, data_dir: Path, reads: FileReads | None = None) -> None:
         """`reads`: of the disk with the files; `None`: it is one of this host."""
@@ -68,7 +68,7 @@ class TaskFiles:
         try:
             await self._remove(self._root / task_id)
         except OSError:
-            log.exception("a deleted task's files can't be removed", extra={"task_id": task_id})
+            log.exception("removing a deleted task's files failed", extra={"task_id": task_id})
 
     async def remove_outputs(self, task_id: str) -> None:
         """Remove the outputs of an ended task, and its checkpoint. Errors are logged."""
@@ -76,7 +76,7 @@ class TaskFiles:
             for name in (OUTPUTS, CHECKPOINT, CHECKPOINT_DRAFT):
                 await self._remove(self._root / task_id / name)
         except OSError:
-            log.exception("a task's outputs can't be removed", extra={"task_id": task_id})
+            log.exception("removing a task's outputs failed", extra={"task_id": task_id})
 
     async def output(self, task: Task) -> str | None:
         """Return the last 64 KiB that the current or last attempt wrote; `None` if it never ran,
@@ -97,7 +97,7 @@ class TaskFiles:
         task_id: str,
         user: str,
         most: int = MAX_OUTPUT_FILES,
-        folder: TaskFolder = TaskFolder.OUTPUTS,
+        folder: NamedFolder = NamedFolder.OUTPUTS,
     ) -> list[OutputFile]:
         """Return the first regular files, by path, 10,000 by default; no more after the one with
         which their paths exceed MOST_PATH_BYTES. Raises Unavailable.
@@ -133,7 +133,7 @@ class TaskFiles:
             return None
 
     async def open_output(
-        self, task_id: str, path: str, folder: TaskFolder = TaskFolder.OUTPUTS
+        self, task_id: str, path: str, folder: NamedFolder = NamedFolder.OUTPUTS
     ) -> OpenedFile:
         """Open a regular file in the outputs, or in the checkpoint. Raises NotFound, and
         Unavailable."""
@@ -153,15 +153,15 @@ def etag_of(status: os.stat_result) -> str:
 
 
 def _walk(root: Path, most: int) -> list[OutputFile]:
-    found: list[OutputFile] = []
+    outputs: list[OutputFile] = []
     left = MOST_PATH_BYTES
     for path, status in islice(untrusted.regular_files(root), most):
         modified_at = status.st_mtime_ns // 1_000_000
-        found.append(OutputFile(path, status.st_size, modified_at, etag_of(status)))
+        outputs.append(OutputFile(path, status.st_size, modified_at, etag_of(status)))
         left -= path_bytes(path)
         if left < 0:
             break
-    return found
+    return outputs
 
 
 def path_bytes(path: str) -> int:
@@ -181,4 +181,4 @@ def open_inside(root: Path, path: str) -> BinaryIO:
     except OSError as error:
         if is_fault(error) and not isinstance(error, PermissionError):
             raise
-        raise NotFound(f"The task has no output {path!r}") from None
+        raise NotFound(f"Output {path!r} not found") from None

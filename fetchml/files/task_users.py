@@ -26,7 +26,7 @@ class FileOwners(Protocol):
     async def of(self, user: str) -> Owner:
         """Return the owner of this user's task files. Raises PrepareError, OSError."""
 
-    def is_known(self, uid: int) -> bool:
+    def owns_files(self, uid: int) -> bool:
         """Return whether tasks may run as this uid, because it owns files of theirs already."""
 
 
@@ -39,7 +39,7 @@ class SharedOwner:
     async def of(self, user: str) -> Owner:
         return self._owner
 
-    def is_known(self, uid: int) -> bool:
+    def owns_files(self, uid: int) -> bool:
         return False
 
 
@@ -64,7 +64,7 @@ class OwnerPerUser:
         uid = await self._records.change(self._uid_of, user)
         return uid, uid
 
-    def is_known(self, uid: int) -> bool:
+    def owns_files(self, uid: int) -> bool:
         return uid in self._taken
 
     async def _uid_of(self, user: str) -> int:
@@ -72,8 +72,8 @@ class OwnerPerUser:
             await self._records.load()
             self._taken.update(each.uid for each in self._records)
             self._is_loaded = True
-        known = self._records.get(user)
-        return known.uid if known is not None else await self._give(user)
+        record = self._records.get(user)
+        return record.uid if record is not None else await self._give(user)
 
     async def _give(self, user: str) -> int:
         if len(self._records) >= MOST_USERS:

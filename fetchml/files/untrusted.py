@@ -108,8 +108,8 @@ def regular_files(root: Path, most: int | None = None) -> Iterator[tuple[str, os
     """Yield the path below a folder and the status of each regular file, by name, those of a folder
     before those of its folders. Raises OSError if the folder can't be opened.
 
-    A task may change the folder meanwhile: what vanishes is left out. So is what is nested deeper
-    than MAX_DEPTH, and what comes after `most` files and folders, MOST_LISTED if `None`.
+    A task may change the folder meanwhile: files that vanish are omitted. So are those nested
+    deeper than MAX_DEPTH, and what comes after `most` files and folders, MOST_LISTED if `None`.
     """
     fd = os.open(root, FOLDER)
     try:
@@ -210,13 +210,13 @@ def _take(folder: int, name: str) -> int:
     try:
         fd = os.open(name, FOLDER, dir_fd=folder)
     except PermissionError:
-        # Opened as a mere place, a folder needs no permission, and its mode can be changed.
-        place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+        # With O_PATH, opening a folder needs no permission, and its mode can be changed.
+        folder_fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
         try:
-            os.chmod(f"/proc/self/fd/{place}", 0o700)  # noqa: PTH101 - a descriptor
-            fd = os.open(".", FOLDER, dir_fd=place)
+            os.chmod(f"/proc/self/fd/{folder_fd}", 0o700)  # noqa: PTH101 - a descriptor
+            fd = os.open(".", FOLDER, dir_fd=folder_fd)
         finally:
-            os.close(place)
+            os.close(folder_fd)
     try:
         status = os.fstat(fd)
         if status.st_uid != os.geteuid():

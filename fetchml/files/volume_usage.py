@@ -20,7 +20,7 @@ from fetchml.files.disk_usage import MOST_ENTRIES, measure
 from fetchml.system.background import every
 from fetchml.system.threads import WorkerThread
 
-LOOK_SECONDS = 60
+MEASURE_SECONDS = 60
 
 
 class VolumeReport(NamedTuple):
@@ -35,10 +35,10 @@ class VolumeReport(NamedTuple):
 class VolumeUsage:
     """Used from one event loop; `room_fault` from any thread."""
 
-    def __init__(self, known: Mapping[str, Volume], most_files: int = MOST_ENTRIES) -> None:
-        """`known`: the volumes of the settings, by name. `most_files`: files and folders of a
+    def __init__(self, by_name: Mapping[str, Volume], most_files: int = MOST_ENTRIES) -> None:
+        """`by_name`: the volumes of the settings. `most_files`: files and folders of a
         volume beyond which the rest is not counted."""
-        self.known = known
+        self.by_name = by_name
         self._most_files = most_files
         self._used: dict[str, Used] = {}
         self.refused = 0
@@ -48,14 +48,14 @@ class VolumeUsage:
         """Return why a task can't write to these known volumes now; `None` if it can."""
         for name in names:
             used = self._used.get(name, NOTHING)
-            if fault := volumes.room_fault(name, self.known[name], used, self._most_files):
+            if fault := volumes.room_fault(name, self.by_name[name], used, self._most_files):
                 return fault
         return None
 
     def require(self, user: str, names: Sequence[str]) -> None:
         """Raises ValidationFailed if a user's tasks can't have these volumes, StorageQuotaReached
         if they can't write to one of them now."""
-        if fault := volumes.fault(names, user, self.known):
+        if fault := volumes.fault(names, user, self.by_name):
             raise ValidationFailed([FieldViolation("volumes", fault)])
         if full := self.room_fault(names):
             self.refused += 1
@@ -65,7 +65,7 @@ class VolumeUsage:
         """Return the volumes that the caller's tasks may mount."""
         return [
             VolumeReport(name, volume.read_only, volume.max_bytes, self._used.get(name))
-            for name, volume in self.known.items()
+            for name, volume in self.by_name.items()
             if volume.is_for(who.user)
         ]
 
@@ -73,18 +73,20 @@ class VolumeUsage:
     async def watching(self) -> AsyncIterator[None]:
         """Measure each volume with a limit once a minute, while inside."""
         async with AsyncExitStack() as stack:
-            for name, volume in self.known.items():
+            for name, volume in self.by_name.items():
                 if volume.max_bytes:
                     # One for each: a network disk that hangs holds up neither the others nor the
                     # end of the server.
                     thread = WorkerThread(f"volume {name}")
                     stack.callback(thread.end)
-                    look = partial(self._look, thread, name, Path(volume.path))
-                    failure = f"the volume {name} can't be measured"
-                    await stack.enter_async_context(every(LOOK_SECONDS, look, failure=failure))
+                    measure_volume = partial(self._measure, thread, name, Path(volume.path))
+                    failure = f"measuring the volume {name} failed"
+                    await stack.enter_async_context(
+                        every(MEASURE_SECONDS, measure_volume, failure=failure)
+                    )
             yield
 
-    async def _look(self, thread: WorkerThread, name: str, path: Path) -> None:
+    async def _measure(self, thread: WorkerThread, name: str, path: Path) -> None:
         self._used[name] = await thread.call(partial(_measured, path, self._most_files))
 
 

@@ -30,7 +30,7 @@ from fetchml.jupyter.records import ServiceRecords
 from fetchml.jupyter.supervision import Supervision
 from fetchml.jupyter.workspaces import TooManyWorkspaces, WorkspaceRefused, Workspaces
 from fetchml.ports.jupyter import JupyterClient
-from fetchml.ports.launcher import Mount, Owner, Place, PrepareError
+from fetchml.ports.launcher import Mount, NamedFolder, Owner, PrepareError
 from fetchml.ports.store import Store
 from fetchml.ports.task_environment import DEFAULT_PATH, jupyter_variables
 from fetchml.system.clock import Clock
@@ -56,7 +56,7 @@ class JupyterOptions:
     relay_ports: str = "0-0"
     """Range of the ports on which that program listens; `0-0`: any."""
     domain: str | None = None
-    """`*.HOST` if each service has a host name of its own; `None` if all share the server's."""
+    """`*.HOST` if each service has its own host name; `None` if all share the server's."""
     port: int | None = None
     """Of a second listener for all services; `None` without one."""
     loopback: bool = False
@@ -87,16 +87,16 @@ def find_jupyter(command: Sequence[str]) -> InstalledJupyter:
     Raises Unavailable.
     """
     beside = str(Path(sys.executable).parent)
-    places = [beside, os.environ.get("PATH", ""), DEFAULT_PATH]
-    found = shutil.which(command[0], path=os.pathsep.join(filter(None, places)))
-    if found is None:
+    folders = [beside, os.environ.get("PATH", ""), DEFAULT_PATH]
+    executable = shutil.which(command[0], path=os.pathsep.join(filter(None, folders)))
+    if executable is None:
         raise Unavailable(
             f"JupyterLab is not installed on this host: there is no {command[0]!r} on the "
             "server's PATH. Install it ('pip install jupyterlab'), name it in [jupyter] command, "
             "or start the server with '--launcher docker', which takes it from an image"
         )
     # The link itself, unresolved: a virtual environment's programs lie beside it.
-    program = Path.cwd() / found
+    program = Path.cwd() / executable
     path = os.pathsep.join([str(program.parent), DEFAULT_PATH])
     return InstalledJupyter((str(program), *command[1:]), path)
 
@@ -134,7 +134,7 @@ class ServiceViews:
         supervisor = self._supervision.of(record.id)
         status, reason = self._status(record)
         if status is ServiceStatus.ERROR and reason is not None:
-            reason = jupyter.with_last_words(reason, task, record)
+            reason = jupyter.with_last_line(reason, task, record)
         opens = self._records.is_live(record) and permissions.may_end(who, record)
         return JupyterView(
             id=record.id,
@@ -157,7 +157,7 @@ class ServiceViews:
         )
 
     def state(self, service_id: str) -> JupyterState | None:
-        """Return what a visitor without a key may learn; `None` if there is no such service."""
+        """Return the state for visitors without a key; `None` if there is no such service."""
         record = self._records.get(service_id)
         if record is None:
             return None
@@ -251,15 +251,15 @@ class JupyterServices:
         self._loaded.set()
 
     async def start(self, who: Principal, request: Mapping[str, object]) -> JupyterView:
-        """Start a service. It is durable on return, and answers some time later."""
+        """Start a service. It is durable on return, and responds some time later."""
         if not permissions.may_submit(who):
-            raise Forbidden("A viewer's key can't start Jupyter services")
+            raise Forbidden("Viewers cannot start Jupyter services")
         asked = self._read(request)
         if not (self._options.has_containers or self._options.relay):
             find_jupyter(self._options.command)
         self._tasks.require_room()
         if sum(1 for _ in self._records.live()) >= MAX_LIVE:
-            raise Unavailable(f"{MAX_LIVE} Jupyter services are live, the most allowed: stop some")
+            raise Unavailable(f"Limit of {MAX_LIVE} live Jupyter services reached: stop some")
         record = await self._records.change(self._start, who, asked)
         return self._views.view(who, record)
 
@@ -291,23 +291,23 @@ class JupyterServices:
         await self._loaded.wait()
         record = self._records.get(task.id)
         if record is None:
-            raise PrepareError("the service's record is gone", permanent=True)
+            raise PrepareError("the service's record was not found", permanent=True)
         try:
             folder, owner = await self.workspaces.make(record.folder, record.user)
         except WorkspaceRefused as error:
             raise PrepareError(f"its workspace {error}", permanent=True) from None
         except OSError as error:
-            message = f"its workspace can't be prepared: {error.strerror or error}"
+            message = f"cannot prepare its workspace: {error.strerror or error}"
             raise PrepareError(message, permanent=False) from error
         return Mount(folder, jupyter.WORKSPACE, read_only=False), owner
 
     @property
-    def places(self) -> tuple[Place, ...]:
-        """The places that every service has beside its workspace."""
+    def folders(self) -> tuple[NamedFolder, ...]:
+        """Folders of every service, besides its workspace."""
         relay = self._options.relay
         if relay is None:
             return ()
-        return (Place(jupyter.RELAY_VARIABLE, relay, jupyter.RELAY, read_only=True),)
+        return (NamedFolder(jupyter.RELAY_VARIABLE, relay, jupyter.RELAY, read_only=True),)
 
     def folder_of(self, task: Task) -> str | None:
         """Return the workspace of a service's task; `None` if the task is no service."""
@@ -375,8 +375,8 @@ class JupyterServices:
             return spec if self._options.relay is None else jupyter.on_node(spec, ports)
         log.warning("%s", jupyter.UNISOLATED, extra={"service_id": record.id, "user": record.user})
         if self._options.relay is not None:
-            found = jupyter_on_nodes(self._options.command)
-            return jupyter.process_spec(record, *found, relay_ports=ports)
+            on_nodes = jupyter_on_nodes(self._options.command)
+            return jupyter.process_spec(record, *on_nodes, relay_ports=ports)
         return jupyter.process_spec(record, *find_jupyter(self._options.command))
 
     async def _claim_workspace(self, folder: str, who: Principal) -> None:
@@ -387,5 +387,5 @@ class JupyterServices:
         except TooManyWorkspaces as error:
             raise Unavailable(str(error)) from None
         except OSError as error:
-            log.exception("a workspace cannot be made")
-            raise Unavailable(f"The workspace can't be made: {error.strerror or error}") from None
+            log.exception("creating a workspace failed")
+            raise Unavailable(f"Cannot create the workspace: {error.strerror or error}") from None

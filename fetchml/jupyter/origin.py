@@ -12,7 +12,7 @@ _HERE = frozenset({"127.0.0.1", "::1", Admission.local.address})
 _LOOPBACK_SUFFIX = ".localhost"
 
 
-class Place(NamedTuple):
+class ServerAddress(NamedTuple):
     """Where a browser reaches the server, as the request shows it."""
 
     scheme: str
@@ -61,40 +61,48 @@ class JupyterOrigins:
     def are_encrypted(self) -> bool:
         return self.public_url.startswith("https:")
 
-    def at(self, service_id: str, place: Place | None, *, is_browser: bool = True) -> str | None:
+    def at(
+        self, service_id: str, server_address: ServerAddress | None, *, is_browser: bool = True
+    ) -> str | None:
         """Return the service's origin for a client at this place, without a slash at the end;
         `None` if it shares the server's. An id, being a UUID, is a DNS label. Clients that are no
         browsers may not resolve names below localhost."""
         if self._domain is not None:
             own = urlsplit(self.public_url)
             return f"{own.scheme}://{service_id}{self._domain}{(own.port and f':{own.port}') or ''}"
-        if is_browser and (origin := self.on_loopback(service_id, place)) is not None:
+        if is_browser and (origin := self.on_loopback(service_id, server_address)) is not None:
             return origin
         if self.port is not None:
             own = urlsplit(self.public_url)
-            host = place.host if place is not None else _in_url(own.hostname)
-            scheme = place.scheme if place is not None else own.scheme
+            host = server_address.host if server_address is not None else _in_url(own.hostname)
+            scheme = server_address.scheme if server_address is not None else own.scheme
             return f"{scheme}://{host}:{self.port}"
         return None
 
-    def on_loopback(self, service_id: str, place: Place | None) -> str | None:
+    def on_loopback(self, service_id: str, server_address: ServerAddress | None) -> str | None:
         """Return the service's origin for a browser that reaches the server as localhost; `None`
         for others."""
-        if place is None or not (self._loopback and place.direct and place.scheme == "http"):
+        if server_address is None or not (
+            self._loopback and server_address.direct and server_address.scheme == "http"
+        ):
             return None
-        if place.host not in LOOPBACK_HOSTS:
+        if server_address.host not in LOOPBACK_HOSTS:
             return None
-        port = place.port if self.port is None else str(self.port)
+        port = server_address.port if self.port is None else str(self.port)
         return f"http://{service_id}{_LOOPBACK_SUFFIX}{port and f':{port}'}"
 
-    def of_port(self, label: str, place: Place | None) -> str | None:
+    def of_port(self, label: str, server_address: ServerAddress | None) -> str | None:
         """Return the origin of a task's port, which no other program shares; `None` if there is
         none for a browser at this place."""
-        if place is None:
+        if server_address is None:
             own = urlsplit(self.public_url)
             port = str(own.port or "")
-            place = Place(own.scheme, _in_url(own.hostname), port, direct=True)
-        return self.on_loopback(label, place) if self.port is not None else self.at(label, place)
+            server_address = ServerAddress(own.scheme, _in_url(own.hostname), port, direct=True)
+        return (
+            self.on_loopback(label, server_address)
+            if self.port is not None
+            else self.at(label, server_address)
+        )
 
     def url(self, service_id: str) -> str:
         """Return the service's URL, without the token, with a slash at the end.

@@ -68,8 +68,10 @@ class ServiceRecords:
         await self._records.load(self._with_task)
         for task in self._tasks.live():
             if task.id not in self._records:
-                log.error("a service's record is gone", extra={"service_id": task.id})
-                await self._tasks.cancel(task.id, Server("the server, which has lost its record"))
+                log.error("a service's record was not found", extra={"service_id": task.id})
+                await self._tasks.cancel(
+                    task.id, Server("the server, because its record was not found")
+                )
         self._is_loaded = True
 
     def __iter__(self) -> Iterator[Service]:
@@ -86,7 +88,7 @@ class ServiceRecords:
         """Return the record if `who` may see it. Raises NotFound."""
         record = self._records.get(service_id)
         if record is None or not permissions.may_see(who, record, private=self._private):
-            raise NotFound(f"There is no Jupyter service {service_id[:64]!r}")
+            raise NotFound(f"Jupyter service {service_id[:64]!r} not found")
         return record
 
     def seen_by(self, who: Principal) -> Iterator[Service]:
@@ -137,7 +139,7 @@ class ServiceRecords:
         return replace(stored, token=stored.token or self.token_of(stored.id))
 
     def _stored(self, record: Service) -> Service:
-        """The token is left out: a copy of the database opens no service."""
+        """Without the token, so that a copy of the database opens no service."""
         if record.token == self.token_of(record.id):
             return replace(record, token="")
         return record

@@ -15,18 +15,18 @@ from fetchml.core.model import ENDED, Server, Status, Task
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.files.folder_events import FolderEvents
 from fetchml.jupyter.records import ServiceRecords
-from fetchml.ports.jupyter import JupyterClient, JupyterLink, JupyterPlace, JupyterSilent
+from fetchml.ports.jupyter import JupyterClient, JupyterEndpoint, JupyterLink, JupyterSilent
 from fetchml.system.background import BackgroundWork, every
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
-"""Between two checks whether Jupyter answers."""
+"""Interval of the checks whether Jupyter responds."""
 
 log = logging.getLogger(__name__)
 
 
 class ServiceSupervisor:
-    """Waits until Jupyter answers, follows its activity, and stops it when it is idle."""
+    """Waits until Jupyter responds, follows its activity, and stops it when it is idle."""
 
     def __init__(
         self,
@@ -36,21 +36,21 @@ class ServiceSupervisor:
         idle_ms: int,
         client: JupyterClient,
         watch_folders: FolderEvents,
-        place: Callable[[Task], JupyterPlace],
+        endpoint: Callable[[Task], JupyterEndpoint],
         clock: Callable[[], int],
         stop: Callable[[str], Awaitable[None]],
     ) -> None:
-        """`place` returns where the task's attempt runs. `stop` ends the service for the reason
+        """`endpoint` returns where the task's attempt runs. `stop` ends the service for the reason
         that it is given."""
         self.link: JupyterLink | None = None
-        """`None` until Jupyter answers, and after its processes are gone."""
+        """`None` until Jupyter responds, and after its processes have ended."""
         self.last_activity: int | None = None
         self._record = record
         self._task = task
         self._idle_ms = idle_ms
         self._client = client
         self._watch_folders = watch_folders
-        self._place = place
+        self._endpoint = endpoint
         self._clock = clock
         self._stop = stop
         self._idle = Idle()
@@ -93,7 +93,7 @@ class ServiceSupervisor:
             over.cancel()
             following.cancel()
             await asyncio.gather(over, following, return_exceptions=True)
-            self._let_go()
+            self._close_link()
         await self._ended.wait()
 
     async def _follow(self) -> None:
@@ -103,21 +103,21 @@ class ServiceSupervisor:
         self.last_activity = self._clock()
         log.info("jupyter answers", extra=self._extra)
         while True:
-            await self._look(link)
+            await self._check(link)
             if self._idle.now:
                 break
-            pause = jupyter.next_look_ms(self._clock(), self._idle_ms, self._idle)
+            pause = jupyter.next_check_ms(self._clock(), self._idle_ms, self._idle)
             await asyncio.sleep(pause / 1000)
-        reason = jupyter.idle_words(self._idle_ms)
+        reason = jupyter.describe_idle(self._idle_ms)
         log.warning("jupyter is stopped: %s", reason, extra=self._extra)
         await self._stop(reason)
 
     async def _wait_for_answer(self) -> JupyterLink:
-        place = self._place(self._task)
+        endpoint = self._endpoint(self._task)
         pause = FIRST_PAUSE_SECONDS
-        async with self._watch_folders.subscribe(place.run_folder) as changes:
+        async with self._watch_folders.subscribe(endpoint.run_folder) as changes:
             while True:
-                link = await self._open(place)
+                link = await self._open(endpoint)
                 if link is None:
                     # A container may make files there without end: not a turn for each of them.
                     await asyncio.sleep(FIRST_PAUSE_SECONDS)
@@ -136,22 +136,22 @@ class ServiceSupervisor:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _open(self, place: JupyterPlace) -> JupyterLink | None:
+    async def _open(self, endpoint: JupyterEndpoint) -> JupyterLink | None:
         try:
-            return await self._client.open_link(place)
+            return await self._client.open_link(endpoint)
         except OSError as error:
-            log.debug("jupyter can't be reached: %s", error, extra=self._extra)
+            log.debug("cannot reach jupyter: %s", error, extra=self._extra)
             return None
 
-    async def _look(self, link: JupyterLink) -> None:
+    async def _check(self, link: JupyterLink) -> None:
         """Update the activity and its consequences. A silent Jupyter leaves them as they are."""
         try:
-            found = await self._client.activity(link)
+            activity = await self._client.activity(link)
         except JupyterSilent as silent:
             log.debug("jupyter is silent: %s", silent, extra=self._extra)
             return
         now = self._clock()
-        last = now if found.busy else min(found.last or 0, now)
+        last = now if activity.busy else min(activity.last or 0, now)
         self.last_activity = last = max(self.last_activity or 0, last)
         idle = jupyter.idle(now, last, self._idle_ms, self._idle)
         if idle.stops_at is None:
@@ -166,7 +166,7 @@ class ServiceSupervisor:
             log.info("jupyter is used again", extra=self._extra)
         self._idle = Idle()
 
-    def _let_go(self) -> None:
+    def _close_link(self) -> None:
         self._idle = Idle()
         if self.link is not None:
             self.link.close()
@@ -240,7 +240,7 @@ class Supervision:
             await self._records.settled()
 
     def begin(self, record: Service) -> None:
-        """Supervise a service until it has ended and its last words are stored."""
+        """Supervise a service until it has ended and the end of its log is stored."""
 
         async def stop(reason: str) -> None:
             await self._tasks.cancel(record.id, Server(reason))
@@ -251,14 +251,14 @@ class Supervision:
             idle_ms=self._idle_ms,
             client=self._client,
             watch_folders=self._watch_folders,
-            place=partial(self._place, record),
+            endpoint=partial(self._endpoint, record),
             clock=self._clock,
             stop=stop,
         )
         self._driving.start(self._drive(record, supervisor))
 
-    def _place(self, record: Service, task: Task) -> JupyterPlace:
-        return JupyterPlace(
+    def _endpoint(self, record: Service, task: Task) -> JupyterEndpoint:
+        return JupyterEndpoint(
             record.id,
             task.attempt,
             self._tasks.attempt(task).run,
@@ -285,7 +285,7 @@ class Supervision:
         while True:
             try:
                 await supervisor.run()
-                await self._records.change(self._keep_last_words, record)
+                await self._records.change(self._store_last_line, record)
                 break
             except Exception:
                 log.exception(
@@ -298,7 +298,7 @@ class Supervision:
         if len(self._records) > MAX_ENDED:
             await self.prune()
 
-    async def _keep_last_words(self, record: Service) -> None:
+    async def _store_last_line(self, record: Service) -> None:
         log_tail = await self._tasks.log_tail(self._records.task_of(record))
         words = jupyter.last_words(log_tail, record.token)
         await self._records.update(replace(record, last_words=words))

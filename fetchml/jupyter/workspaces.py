@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from fetchml.core import jupyter, permissions
 from fetchml.core.model import Principal, Role
 from fetchml.core.storage import NOTHING, Used
-from fetchml.files.attempt_folder import Look
+from fetchml.files.attempt_folder import FolderCall
 from fetchml.files.disk_usage import MAX_DEPTH, measure
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import FileOwners
@@ -91,7 +91,7 @@ class FolderWalk:
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
-            raise WorkspaceRefused(f"{name!r} on its way is a link, or no folder") from None
+            raise WorkspaceRefused(f"{name!r} in its path is a link, or not a folder") from None
         os.close(self._fd)
         self._fd = inner
         return True
@@ -116,7 +116,7 @@ class FolderWalk:
 
 
 def _give_content(folder: int, owner: tuple[int, int], depth: int = 0) -> None:
-    """Give `owner` all that the server's uid has in an open folder, down to MAX_DEPTH.
+    """Chown everything owned by the server's uid in an open folder to `owner`, down to MAX_DEPTH.
 
     No link is followed. Entries that vanish meanwhile are skipped. Raises OSError.
     """
@@ -170,7 +170,7 @@ class Workspaces:
         owners: FileOwners,
         usage: StorageUsage,
         *,
-        in_thread: Look = asyncio.to_thread,
+        in_thread: FolderCall = asyncio.to_thread,
         shared: Sequence[str] = (),
     ) -> None:
         """`in_thread`: calls what looks at the root's disk; raises OSError. `shared`: patterns of
@@ -215,10 +215,10 @@ class Workspaces:
 
         Raises WorkspaceRefused, PrepareError, OSError.
         """
-        known = self._records.get(folder)
-        wanted = await self._owners.of(known.user if known is not None and known.user else user)
+        record = self._records.get(folder)
+        wanted = await self._owners.of(record.user if record is not None and record.user else user)
         uid, gid = await self._in_thread(partial(make_folder, self._root, folder, wanted))
-        owner = (uid, gid) if self._owners.is_known(uid) else wanted
+        owner = (uid, gid) if self._owners.owns_files(uid) else wanted
         return self._root / folder, owner
 
     async def measure_all(self) -> None:
@@ -244,31 +244,34 @@ class Workspaces:
             return True
 
     async def _claim(self, folder: str, who: Principal) -> None:
-        known = self._records.get(folder)
+        record = self._records.get(folder)
         is_shared = jupyter.is_shared(folder, self._shared)
-        if known is not None and known.user and not (is_shared or permissions.may_end(who, known)):
+        if (
+            record is not None
+            and record.user
+            and not (is_shared or permissions.may_end(who, record))
+        ):
             raise WorkspaceRefused(
-                f"{folder!r} belongs to {known.user}. Name another one; every user may work in "
+                f"{folder!r} belongs to {record.user}. Name another one; every user may work in "
                 f"{' and '.join(self._shared) or 'none'} ([jupyter] shared)"
             )
         if fault := jupyter.folder_fault(folder, self._records.ids() - {folder}):
             raise WorkspaceRefused(f"can't be {folder!r}: {fault}")
-        if known is None and any(each.startswith(f"{folder}/") for each in self._shared):
+        if record is None and any(each.startswith(f"{folder}/") for each in self._shared):
             raise WorkspaceRefused(f"{folder!r} is the folder of workspaces that are shared")
         await self._in_thread(partial(require_possible, self._root, folder))
-        if known is None:
+        if record is None:
             if len(self._records) >= MAX_WORKSPACES:
                 raise TooManyWorkspaces(
-                    f"There are {MAX_WORKSPACES} workspaces, as many as the server keeps: name "
-                    "one of them"
+                    f"Limit of {MAX_WORKSPACES} workspaces reached: use an existing one"
                 )
             # The record first: a container may get the folder as soon as it exists.
             await self._records.put(Workspace(folder, who.user))
-        elif not (known.user or is_shared or who.role is Role.ADMIN):
+        elif not (record.user or is_shared or who.role is Role.ADMIN):
             # An older release made it, and recorded no owner.
-            await self._records.put(replace(known, user=who.user))
-            self._usage.workspace_changed(known.user, known.used, NOTHING)
-            self._usage.workspace_changed(who.user, NOTHING, known.used)
+            await self._records.put(replace(record, user=who.user))
+            self._usage.workspace_changed(record.user, record.used, NOTHING)
+            self._usage.workspace_changed(who.user, NOTHING, record.used)
         try:
             await self.make(folder, who.user)
         except PrepareError as error:

@@ -46,7 +46,7 @@ TESTS_AT_ONCE = 32
 """Of all users together."""
 MANY_DEAD = 100
 """Dead letters of all users that `fetchml doctor` reports as a problem."""
-OFF = "The server sends no notifications: [notifications] enabled is false"
+OFF = "Notifications are disabled on this server ([notifications] enabled)"
 
 
 class NotificationPage(NamedTuple):
@@ -134,11 +134,11 @@ class Notifications:
         counts = self.counts
         if not self.enabled:
             return [Finding("notifications", "turned off")]
-        told = f"{counts.pending} wait, {counts.dead} dead letters, {counts.dropped} dropped"
+        summary = f"{counts.pending} wait, {counts.dead} dead letters, {counts.dropped} dropped"
         fix = ""
         if counts.dead >= MANY_DEAD:
             fix = "See the errors (fetchml notifications ls --dead), and correct the addresses."
-        return [Finding("notifications", told, fix)]
+        return [Finding("notifications", summary, fix)]
 
     def page(
         self,
@@ -172,7 +172,7 @@ class Notifications:
         self._require_user(who)
         row = self.outbox.get(delivery_id)
         if row is None or row.user not in _owners(who):
-            raise NotFound(f"No notification {delivery_id[:64]!r}")
+            raise NotFound(f"Notification {delivery_id[:64]!r} not found")
         if not self.enabled:
             raise Conflict(OFF)
         renewed = self.sender.send_again(row)
@@ -197,8 +197,8 @@ class Notifications:
     def secret(self, who: Principal, url: str | None) -> WebhookSecret:
         """Return the secret that signs the caller's webhooks to the URL's host."""
         self._require_user(who)
-        found = self._read(read_url, {} if url is None else {"url": url})
-        return WebhookSecret(self._users.secret(who.user, found), host_of(found))
+        target = self._read(read_url, {} if url is None else {"url": url})
+        return WebhookSecret(self._users.secret(who.user, target), host_of(target))
 
     async def replace_secrets(self, who: Principal) -> None:
         """Replace all secrets of the caller. For a day webhooks carry signatures by both."""

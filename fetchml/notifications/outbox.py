@@ -154,7 +154,7 @@ class ServerTarget(NamedTuple):
     channel: Channel = Channel.WEBHOOK
 
 
-class _Wanted(NamedTuple):
+class _Target(NamedTuple):
     user: str
     url: str
     channel: Channel = Channel.WEBHOOK
@@ -191,7 +191,7 @@ class Notices:
             try:
                 new += self._messages(now, notice)
             except Exception:  # No message is worth a task.
-                log.exception("a message could not be made", extra={"task": notice.task.id})
+                log.exception("creating a message failed", extra={"task": notice.task.id})
         return (self._outbox.add(new), Deliver(tuple(new))) if new else ([], None)
 
     def _with_room(self, notices: Sequence[Notice]) -> Sequence[Notice]:
@@ -200,14 +200,14 @@ class Notices:
         most = self._outbox.limits.of_a_user
         if len(notices) <= most:
             return notices
-        counts, kept = Counter[str](), list[Notice]()
+        counts, accepted = Counter[str](), list[Notice]()
         for notice in reversed(notices):
             counts[notice.task.user] += 1
             if counts[notice.task.user] <= most:
-                kept.append(notice)
+                accepted.append(notice)
             elif any(self._wanted(notice)):
                 self._outbox.count_dropped(notice.task.user)
-        return kept[::-1]
+        return accepted[::-1]
 
     def _messages(self, now: int, notice: Notice) -> Iterator[Delivery]:
         task, body = notice.task, ""
@@ -229,17 +229,17 @@ class Notices:
                 channel=channel,
             )
 
-    def _wanted(self, notice: Notice) -> Iterator[_Wanted]:
+    def _wanted(self, notice: Notice) -> Iterator[_Target]:
         task = notice.task
         own = task.spec.notify or self._own_default(task.user)
         if own:
             for target in own:
                 if _wants(target.on, notice):
-                    yield _Wanted(task.user, target.url)
+                    yield _Target(task.user, target.url)
             return
         for address in self._server:
             if _wants(address.on, notice):
-                yield _Wanted(SERVER, address.url, address.channel)
+                yield _Target(SERVER, address.url, address.channel)
 
 
 def _wants(on: Sequence[EventKind], notice: Notice) -> bool:

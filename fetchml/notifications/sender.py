@@ -83,7 +83,7 @@ class Sender:
         self._send_due()
 
     def send_again(self, delivery: Delivery) -> Delivery:
-        """Send a message now that waits or was given up, and return it as it is from now on."""
+        """Send a pending message or a dead letter now, and return its new state."""
         if self._queue.is_sending(delivery.id):
             return delivery
         now = self._clock()
@@ -101,7 +101,7 @@ class Sender:
         self._send_due()
         try:
             async with every(
-                UPKEEP_SECONDS, self._forget_old, failure="old dead letters can't be removed"
+                UPKEEP_SECONDS, self._forget_old, failure="removing old dead letters failed"
             ):
                 yield
         finally:
@@ -127,7 +127,7 @@ class Sender:
             over = expired(each, now)
             self._outbox.change(over)
             self._save(over.id)
-            self._given_up(over)
+            self._log_dead_letter(over)
         for delivery in due.to_send:
             self._attempts.start(self._attempt(delivery))
         if self._timer is not None:
@@ -145,8 +145,8 @@ class Sender:
         except NotDelivered as failure:
             error = failure
         except Exception:
-            log.exception("a message could not be sent", extra={"delivery": delivery.id})
-            error = NotDelivered("the server failed to send it: its log has the reason")
+            log.exception("sending a message failed", extra={"delivery": delivery.id})
+            error = NotDelivered("internal error: see the server's log")
         failpoints.reach("notified")
         self._queue.sent(delivery.id)
         if error is None:
@@ -166,7 +166,7 @@ class Sender:
             )
             self._outbox.change(after)
             if after.dead_at is not None:
-                self._given_up(after)
+                self._log_dead_letter(after)
             elif self._outbox.get(after.id) is not None:  # It may have been dropped meanwhile.
                 self._queue.add(after)
         self._save(delivery.id)
@@ -176,15 +176,13 @@ class Sender:
         """Make one attempt, past the outbox. Raises NotDelivered."""
         notifier = self._notifiers.get(delivery.channel)
         if notifier is None:
-            raise NotDelivered(
-                "the server's settings name no such address any more", permanent=True
-            )
+            raise NotDelivered("the address is no longer in the server's settings", permanent=True)
         sent_at = self._clock() // 1000
         body = (delivery.body or self._render_sweep(delivery)).encode()
         signatures = self._sign(delivery, sent_at, body)
         await notifier.send(Message(delivery.id, delivery.url, body, sent_at, signatures))
 
-    def _given_up(self, delivery: Delivery) -> None:
+    def _log_dead_letter(self, delivery: Delivery) -> None:
         log.warning(
             "a message was given up after %d attempts: %s",
             delivery.attempts,

@@ -17,23 +17,23 @@ def examine(settings: Settings, *, probe: bool = False) -> Iterator[Finding]:
     yield from _host(settings)
     yield host.port("http port", settings.server.http, running=running)
     yield host.port("grpc port", settings.server.grpc, running=running)
-    found = host.inventory()
-    yield from host.gpus(settings, found)
+    gpu_state = host.inventory()
+    yield from host.gpus(settings, gpu_state)
     yield launcher.shim_runs()
-    yield from _launcher(settings, found)
+    yield from _launcher(settings, gpu_state)
     if probe:
         from fetchml.ops.checks import cluster_probe  # noqa: PLC0415 - for clusters only
 
         yield from cluster_probe.probe(settings)
 
 
-def examine_running(settings: Settings, found: GpuState | None) -> Iterator[Finding]:
-    """Run the checks that make sense within the running server. `found`: the GPUs of its inventory;
-    `None` if it has plain slots."""
+def examine_running(settings: Settings, gpu_state: GpuState | None) -> Iterator[Finding]:
+    """Run the checks that make sense within the running server. `gpu_state`: the GPUs of its
+    inventory; `None` if it has plain slots."""
     yield from _host(settings)
-    if found is not None:
-        yield from host.gpus(settings, found)
-    yield from _launcher(settings, found or GpuState())
+    if gpu_state is not None:
+        yield from host.gpus(settings, gpu_state)
+    yield from _launcher(settings, gpu_state or GpuState())
 
 
 def _host(settings: Settings) -> Iterator[Finding]:
@@ -50,10 +50,10 @@ def _host(settings: Settings) -> Iterator[Finding]:
     yield host.task_limits(settings)
 
 
-def _launcher(settings: Settings, found: GpuState) -> Iterator[Finding]:
+def _launcher(settings: Settings, gpu_state: GpuState) -> Iterator[Finding]:
     match settings.server.launcher:
         case "docker":
-            yield from launcher.docker(settings, found)
+            yield from launcher.docker(settings, gpu_state)
         case "slurm":
             from fetchml.ops.checks import cluster  # noqa: PLC0415 - for clusters only
 

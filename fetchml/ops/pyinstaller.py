@@ -39,7 +39,7 @@ def set_up() -> None:
     _die_with_parent()
     _restore_environment()
     _mark_in_use(folder)
-    for left_over in _left_over(folder):
+    for left_over in _is_leftover(folder):
         shutil.rmtree(left_over, ignore_errors=True)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _Interrupt())
@@ -66,7 +66,7 @@ def _is_first_process(pid: int) -> bool:
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # Permission is missing to look.
+        return True  # No permission to read it.
 
 
 def _restore_environment() -> None:
@@ -91,7 +91,7 @@ def _mark_in_use(folder: Path) -> None:
     _held.append(own)
 
 
-def _left_over(own: Path) -> Iterator[Path]:
+def _is_leftover(own: Path) -> Iterator[Path]:
     """Yield folders of programs that were killed."""
     try:
         folders = [path for path in own.parent.glob("_MEI*") if path != own]
@@ -99,9 +99,9 @@ def _left_over(own: Path) -> Iterator[Path]:
         return
     for folder in folders:
         with contextlib.suppress(OSError):
-            found = folder.lstat()
-            is_ours = found.st_uid == os.geteuid() and (folder / "fetchml").is_dir()
-            if is_ours and not folder.is_symlink() and not _in_use(folder, found.st_mtime):
+            status = folder.lstat()
+            is_ours = status.st_uid == os.geteuid() and (folder / "fetchml").is_dir()
+            if is_ours and not folder.is_symlink() and not _in_use(folder, status.st_mtime):
                 yield folder
 
 

@@ -27,15 +27,15 @@ def serve_options(text: str) -> dict[str, str]:
     if words[1:2] != ["serve"]:
         raise BadArgument("it has no single ExecStart=… serve")
     flags = {f"--{name.replace('_', '-')}": name for name in OPTIONS}
-    found = dict[str, str]()
+    options = dict[str, str]()
     left = iter(words[2:])
     for word in left:
         flag, equals, value = word.partition("=")
         value = value if equals else next(left, "")
         if flag not in flags or not value or not _SAFE.issuperset(value):
             raise BadArgument(f"its ExecStart has {word!r} in it")
-        found[flags[flag]] = value
-    return found
+        options[flags[flag]] = value
+    return options
 
 
 def unit(

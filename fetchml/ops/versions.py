@@ -14,10 +14,10 @@ _COMMIT_OF_BUILD = _PACKAGE / "commit"
 
 def versions() -> dict[str, str | int]:
     """Return the versions of the program, its commit if known, DuckDB, and the newest schema."""
-    known: dict[str, str | int] = {"version": fetchml.__version__}
+    entries: dict[str, str | int] = {"version": fetchml.__version__}
     if commit := _commit():
-        known["commit"] = commit
-    return known | {"duckdb": metadata.version("duckdb"), "schema": len(MIGRATIONS)}
+        entries["commit"] = commit
+    return entries | {"duckdb": metadata.version("duckdb"), "schema": len(MIGRATIONS)}
 
 
 def _commit() -> str | None:
@@ -28,7 +28,7 @@ def _commit() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        found = subprocess.run(
+        result = subprocess.run(
             ["git", "-C", root, "rev-parse", "--short=12", "HEAD"],
             capture_output=True,
             check=True,
@@ -36,4 +36,4 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return found.stdout.strip()
+    return result.stdout.strip()

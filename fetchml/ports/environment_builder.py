@@ -65,10 +65,10 @@ class BuildFailed(Exception):
 
 
 class EnvironmentBuilder(Protocol):
-    """Lets uv run; the module describes the order of the calls. Raises PrepareError for what the
-    backend can't do, and waits while the backend is away."""
+    """Runs uv; the module describes the order of the calls. Raises PrepareError for what the
+    backend cannot do, and waits while the backend is unavailable."""
 
-    place: str | None
+    mount_path: str | None
     """Where tasks see their environment; `None` if they see it where it lies."""
     has_network: bool
     """Builds reach the network, as tasks do."""

@@ -1,6 +1,6 @@
 """The Jupyter client: watches one running Jupyter.
 
-1. `open_link` finds the place where Jupyter listens.
+1. `open_link` finds the address where Jupyter listens.
 2. `answers`, until it returns true.
 3. `activity`, now and then.
 4. `JupyterLink.close`.
@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from fetchml.core.jupyter import Activity
 
 
-class JupyterPlace(NamedTuple):
+class JupyterEndpoint(NamedTuple):
     """A service's attempt, which runs."""
 
     service_id: str
@@ -25,8 +25,8 @@ class JupyterPlace(NamedTuple):
     """Known to the server and to the attempt's relay on a node of a cluster."""
 
 
-class JupyterWay(Protocol):
-    """The way to the place where one Jupyter listens."""
+class JupyterConnector(Protocol):
+    """Opens connections to one Jupyter."""
 
     tls: ssl.SSLContext | None
     """Context of the handshake that begins each connection, and in which both ends prove
@@ -40,11 +40,11 @@ class JupyterWay(Protocol):
 
 
 class JupyterLink(NamedTuple):
-    """The way to one running Jupyter, and what opens it. Whoever opens it closes it."""
+    """A running Jupyter: the connector and the token. The caller that opens it closes it."""
 
     service_id: str
     token: str
-    way: JupyterWay
+    connector: JupyterConnector
 
     @property
     def base_path(self) -> str:
@@ -52,18 +52,18 @@ class JupyterLink(NamedTuple):
 
     def close(self) -> None:
         """May be called again; the link's connections live on."""
-        self.way.close()
+        self.connector.close()
 
 
 class JupyterSilent(Exception):
-    """Jupyter did not answer, or not as Jupyter does."""
+    """No response, or not one of Jupyter."""
 
 
 class JupyterClient(Protocol):
     """Queries a Jupyter that its user may have replaced by anything: every answer is bounded in
     time and size."""
 
-    async def open_link(self, place: JupyterPlace) -> JupyterLink:
+    async def open_link(self, endpoint: JupyterEndpoint) -> JupyterLink:
         """Raises OSError if nothing listens (yet), or it is not known where."""
 
     async def answers(self, link: JupyterLink) -> bool:

@@ -43,8 +43,8 @@ class Mount(msgspec.Struct, frozen=True):
     mounted."""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A folder that a task finds by a variable, beside its own three."""
+class NamedFolder(msgspec.Struct, frozen=True):
+    """A folder whose path a task gets in a variable, besides its own three."""
 
     variable: str
     """Name of the variable that has the folder's path."""
@@ -85,7 +85,7 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     """Outputs of other tasks, each below INPUTS."""
     datasets: tuple[Mount, ...] = ()
     """A mount whose target is one of the attempt's own places, such as /workspace, replaces it."""
-    places: tuple[Place, ...] = ()
+    named_folders: tuple[NamedFolder, ...] = ()
     volumes: tuple[Mount, ...] = ()
     """Folders of the host, each to be mounted at `/volumes/NAME`. Nothing runs if another folder
     than the one with its `identity` was mounted."""
@@ -221,10 +221,10 @@ class Launcher(Protocol):
     async def prepare(self, spec: LaunchSpec, progress: Callable[[str], None]) -> None:
         """Create the attempt, with the shim waiting at its gate. Raises PrepareError.
 
-        Creates the files in the folder too, with their owner. An attempt that exists already is
-        left as it is: the gate is never opened and an exited container never restarted. While the
-        backend is away the call waits for it. `progress` receives short sentences for the user.
-        After a cancellation `remove` cleans up everything.
+        Creates the files in the folder too, with their owner. An attempt that already exists is
+        left as it is: the gate is never opened and an exited container never restarted. If the
+        backend is unavailable, the call waits for it. `progress` receives short sentences for the
+        user. After a cancellation `remove` cleans up everything.
         """
 
     async def wait(self, spec: LaunchSpec) -> AttemptExit:
@@ -259,7 +259,7 @@ class Launcher(Protocol):
     async def remove(self, spec: LaunchSpec) -> None:
         """Delete everything outside the attempt's folder that the launcher created for it.
 
-        Only after `wait` has returned. While the backend is away the call waits for it.
+        Only after `wait` has returned. If the backend is unavailable, the call waits for it.
         """
 
     def owner_of(self, pid: int) -> str | None:

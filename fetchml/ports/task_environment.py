@@ -55,7 +55,7 @@ class TaskFolders(NamedTuple):
     volumes: PurePath | None = None
     secrets: PurePath | None = None
     named: Mapping[str, PurePath] = MappingProxyType({})
-    """The spec's `places`, by variable."""
+    """The spec's `folders`, by variable."""
 
     @property
     def variables(self) -> dict[str, str]:

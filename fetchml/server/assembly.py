@@ -68,14 +68,14 @@ from fetchml.user_secrets.secret_service import UserSecrets
 async def assemble(outside: Outside, options: Options) -> Assembly:
     """Nothing runs yet on return: see `Lifecycle.start`. Raises OSError."""
     store, restored, private = outside.store, outside.restored, options.private
-    # What is remembered.
-    known = await KnownExperiments.load(store, restored)
+    # Stored state.
+    experiment_index = await KnownExperiments.load(store, restored)
     sweeps = await KnownSweeps.load(store, restored)
     clock = Clock(
         max(
             (
                 restored.last_created_at,
-                *(each.created_at for each in (*known.records, *sweeps.records)),
+                *(each.created_at for each in (*experiment_index.records, *sweeps.records)),
             )
         )
     )
@@ -114,12 +114,12 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         ids=ids,
     )
-    # What decides, and what hears of the durable changes.
+    # The core, and the receivers of durable changes.
     dispatcher = Dispatcher(state, store, restored.last_seq, clock, notifications.notices.write)
     for listener in (
         index.committed,
         sweeps.counts.committed,
-        known.counts.committed,
+        experiment_index.counts.committed,
         counts.committed,
         log_changes,
         feed.committed,
@@ -129,7 +129,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         ledger.committed,
     ):
         store.subscribe(listener)
-    # What requests are about.
+    # Resources of requests.
     environments = outside.environments.make(options.data_dir, usage, clock)
     snapshots = Snapshots(
         store,
@@ -137,11 +137,11 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         options.snapshots,
         audit=audit,
         usage=usage,
-        named=NamedSnapshots(state, known.records),
+        named=NamedSnapshots(state, experiment_index.records),
     )
     secrets = await UserSecrets.load(store, audit, clock=clock, data_dir=options.data_dir)
     experiments = Experiments(
-        known,
+        experiment_index,
         store,
         audit,
         clock=clock,
@@ -182,7 +182,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         cluster=outside.cluster,
     )
     jupyter = jupyter_services(outside, options, services, usage, audit)
-    # What runs tasks.
+    # Execution of tasks.
     gpus = Gpus(
         store,
         state,
@@ -205,7 +205,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         secrets,
         workspace_of=jupyter.workspace_of,
         service_variables=jupyter.variables_of,
-        service_places=jupyter.places,
+        service_folders=jupyter.folders,
         volumes=volumes,
     )
     attempts = AttemptManager(
@@ -242,7 +242,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         instance_id=restored.instance_id,
     )
-    # What the transports call.
+    # Services that the transports call.
     status = ServerStatus(
         store,
         state,

@@ -27,7 +27,7 @@ def slurm_allow(settings: Settings) -> tuple[str, ...] | None:
 def hands_files_over(settings: Settings) -> bool:
     """Return whether tasks may run as other users than the server's, who own their files."""
     if on_cluster(settings):
-        return any("user" in given for given in settings.slurm.users.values())
+        return any("user" in entries for entries in settings.slurm.users.values())
     return settings.server.launcher == "docker"
 
 
@@ -36,7 +36,7 @@ def slurm_users(settings: Settings) -> tuple[str, ...] | None:
     slurm = settings.slurm
     if not on_cluster(settings) or slurm.unmapped == "service":
         return None
-    return tuple(user for user, given in slurm.users.items() if "user" in given)
+    return tuple(user for user, entries in slurm.users.items() if "user" in entries)
 
 
 def tasks_folder(settings: Settings) -> Path:

@@ -130,8 +130,8 @@ def _find_links(setting: str | None) -> str | None:
 def _certificates(setting: Path | None) -> str | None:
     """Raises CannotStart."""
     if setting is None:
-        found = os.environ.get("SSL_CERT_FILE", "")
-        return found if found and Path(found).is_file() else None
+        path = os.environ.get("SSL_CERT_FILE", "")
+        return path if path and Path(path).is_file() else None
     if not setting.is_file():
         raise CannotStart(f"[environments] certificates {setting} is not a file")
     return str(setting.absolute())

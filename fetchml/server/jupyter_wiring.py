@@ -6,7 +6,7 @@ from functools import partial
 from fetchml.adapters.jupyter.client import HttpJupyterClient, NodeLinks
 from fetchml.auth.audit import Audit
 from fetchml.engine.service_tasks import ServiceTasks
-from fetchml.files.attempt_folder import Look
+from fetchml.files.attempt_folder import FolderCall
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.jupyter.jupyter_service import JupyterServices
@@ -16,7 +16,7 @@ from fetchml.ports.cluster import Cluster
 from fetchml.server.options import Options, Outside
 
 
-def _place(cluster: Cluster | None) -> tuple[HttpJupyterClient, Look]:
+def _client_and_calls(cluster: Cluster | None) -> tuple[HttpJupyterClient, FolderCall]:
     """Return the client, and the caller of functions that look at workspaces."""
     if cluster is None:
         return HttpJupyterClient(), asyncio.to_thread
@@ -27,7 +27,7 @@ def _place(cluster: Cluster | None) -> tuple[HttpJupyterClient, Look]:
 def jupyter_services(
     outside: Outside, options: Options, tasks: ServiceTasks, usage: StorageUsage, audit: Audit
 ) -> JupyterServices:
-    client, in_thread = _place(outside.cluster)
+    client, in_thread = _client_and_calls(outside.cluster)
     return JupyterServices(
         outside.store,
         tasks,

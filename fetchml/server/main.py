@@ -33,9 +33,9 @@ from fetchml.config.settings import Settings
 from fetchml.engine.retention import Retention
 from fetchml.engine.server_information import Examine, examine_nothing
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
-from fetchml.environments.environment_service import KeptEnvironments
+from fetchml.environments.environment_service import CachedEnvironments
 from fetchml.files import task_users
-from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir, require_own
+from fetchml.files.data_dir import DataDirBusy, ForeignDataDir, lock_data_dir, require_own
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.files.own_file import write_durably
 from fetchml.files.storage_usage import StorageMonitor
@@ -66,7 +66,7 @@ pass through all of them every few requests."""
 _WITH_ADVICE = (
     BadAdminKey,
     DataDirBusy,
-    NotOwnData,
+    ForeignDataDir,
     StoreDamaged,
     StoreUnusable,
     UnsupportedMachineError,
@@ -86,8 +86,8 @@ def serve(settings: Settings, admin_key: str | None, examine: Examine = examine_
     enough = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
     if enough < FEWEST_OPEN_FILES:
         raise CannotStart(
-            f"it may open only {most} files at one time, and needs {FEWEST_OPEN_FILES}: raise that "
-            "limit (ulimit -n; LimitNOFILE= of a service)"
+            f"the limit of open files is {most}, but {FEWEST_OPEN_FILES} are needed: raise it "
+            "(ulimit -n; LimitNOFILE= of a service)"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
     with _start_errors():
@@ -218,7 +218,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.audit,
             parts.access,
             parts.secrets,
-            KeptEnvironments(parts.environments, parts.audit),
+            CachedEnvironments(parts.environments, parts.audit),
             retention,
         )
         rpc = GrpcServer(api, copies=copies, max_connections=wiring.max_connections(settings))
@@ -238,7 +238,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
         await stop_requested.wait()
         _after(DRAIN_SECONDS, _exit_in_time)
         log.info("shutting down; running tasks go on")
-        sd_notify.tell("STOPPING=1")
+        sd_notify.notify("STOPPING=1")
         await parts.lifecycle.drain()
         alive.cancel()
 
@@ -288,8 +288,8 @@ def _bind(address: Address) -> list[socket.socket]:
         return address.bind()
     except OSError as error:
         raise CannotStart(
-            f"can't listen on {address}: {error.strerror}. Stop what uses it, or choose another "
-            "address with --http or --grpc"
+            f"cannot listen on {address}: {error.strerror}. Stop the program that uses "
+            "it, or choose another address with --http or --grpc"
         ) from error
 
 

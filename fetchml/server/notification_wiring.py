@@ -10,7 +10,7 @@ from fetchml.adapters.notifiers.webhook import WebhookNotifier
 from fetchml.api.notification_bodies import Bodies
 from fetchml.auth.audit import Audit
 from fetchml.config.settings import Settings
-from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules, may_be_asked
+from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules, is_allowed_url
 from fetchml.core.notifications import FIRST_DELAY_MS, MAX_TARGETS, Channel, Delivery, url_fault
 from fetchml.engine.sweep_records import KnownSweeps
 from fetchml.files.layout import NOTIFICATIONS_KEY
@@ -46,34 +46,34 @@ class NotificationParts(NamedTuple):
 
 def notify_addresses(settings: Settings) -> AddressRules | None:
     """`None` if the server sends nothing."""
-    given = settings.notifications
-    if not given.enabled:
+    section = settings.notifications
+    if not section.enabled:
         return None
-    return AddressRules(given.allow_private, frozenset(map(str.lower, given.allow_hosts)))
+    return AddressRules(section.allow_private, frozenset(map(str.lower, section.allow_hosts)))
 
 
 def notification_options(settings: Settings, public_url: str) -> NotificationOptions:
     """Raises CannotStart."""
-    given, rules = settings.notifications, notify_addresses(settings)
-    for url in given.urls:
+    section, rules = settings.notifications, notify_addresses(settings)
+    for url in section.urls:
         fault = url_fault(url)
-        if fault is None and rules is not None and not may_be_asked(url, rules):
+        if fault is None and rules is not None and not is_allowed_url(url, rules):
             fault = "is at a private or local address: set allow_private or allow_hosts"
         if fault is not None:
             raise CannotStart(f"[notifications] urls: {fault}")
-    if len(given.urls) > MAX_TARGETS:
+    if len(section.urls) > MAX_TARGETS:
         raise CannotStart(f"[notifications] urls: must not have more than {MAX_TARGETS} items")
-    if len(given.apprise) > MAX_TARGETS:
+    if len(section.apprise) > MAX_TARGETS:
         raise CannotStart(f"[notifications] apprise: must not have more than {MAX_TARGETS} items")
-    targets = tuple(ServerTarget(url, given.on) for url in given.urls) + tuple(
-        ServerTarget(name_of(address), given.on, Channel.APPRISE) for address in given.apprise
+    targets = tuple(ServerTarget(url, section.on) for url in section.urls) + tuple(
+        ServerTarget(name_of(address), section.on, Channel.APPRISE) for address in section.apprise
     )
     return NotificationOptions(
         rules,
         targets,
-        OutboxLimits(given.user_messages),
+        OutboxLimits(section.user_messages),
         public_url,
-        given.retry_seconds * 1000,
+        section.retry_seconds * 1000,
     )
 
 
@@ -82,16 +82,16 @@ def notifiers(settings: Settings) -> Mapping[Channel, Notifier]:
     rules = notify_addresses(settings)
     if rules is None:
         return {}
-    given, seconds = settings.notifications, settings.notifications.timeout_seconds
-    found: dict[Channel, Notifier] = {
+    section, seconds = settings.notifications, settings.notifications.timeout_seconds
+    by_channel: dict[Channel, Notifier] = {
         Channel.WEBHOOK: WebhookNotifier(rules, timeout_seconds=seconds)
     }
-    if given.apprise:
+    if section.apprise:
         try:
-            found[Channel.APPRISE] = AppriseNotifier(given.apprise, timeout_seconds=seconds)
+            by_channel[Channel.APPRISE] = AppriseNotifier(section.apprise, timeout_seconds=seconds)
         except BadAddress as error:
             raise CannotStart(f"[notifications] apprise {error}") from error
-    return found
+    return by_channel
 
 
 async def assemble_notifications(

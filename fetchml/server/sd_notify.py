@@ -6,8 +6,8 @@ import os
 import socket
 
 
-def tell(state: str) -> None:
-    """`READY=1` and the like. A lost word is no reason to fail."""
+def notify(state: str) -> None:
+    """Send a state such as `READY=1`. Errors are ignored."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -20,13 +20,14 @@ def tell(state: str) -> None:
 
 def ready() -> asyncio.Task[None]:
     """Report that the server is ready, and then that it is alive, until the task is cancelled."""
-    tell("READY=1")
-    return asyncio.create_task(_tell_alive())
+    notify("READY=1")
+    return asyncio.create_task(_notify_watchdog())
 
 
-async def _tell_alive() -> None:
-    """From the event loop, for good: one that is stuck for the unit's `WatchdogSec` is ended."""
+async def _notify_watchdog() -> None:
+    """Report from the event loop that it is alive: systemd ends the server if it is stuck for
+    `WatchdogSec`."""
     interval = int(os.environ.get("WATCHDOG_USEC") or 0) / 1_000_000
     while interval > 0:
-        tell("WATCHDOG=1")
+        notify("WATCHDOG=1")
         await asyncio.sleep(interval / 3)

@@ -27,8 +27,8 @@ USER, TOKEN_FILE = "user", "token_file"
 def parameters_of(slurm: SlurmSettings) -> dict[str, dict[str, str]]:
     """Return the parameters of the jobs of each user."""
     return {
-        user: {name: value for name, value in given.items() if name not in (USER, TOKEN_FILE)}
-        for user, given in slurm.users.items()
+        user: {name: value for name, value in entries.items() if name not in (USER, TOKEN_FILE)}
+        for user, entries in slurm.users.items()
     }
 
 
@@ -36,13 +36,13 @@ def accounts_of(slurm: SlurmSettings) -> Accounts:
     """Raises CannotStart."""
     own = pwd.getpwuid(os.geteuid()).pw_name
     by_user = {}
-    for user, given in slurm.users.items():
-        if USER not in given:
-            if TOKEN_FILE in given:
+    for user, entries in slurm.users.items():
+        if USER not in entries:
+            if TOKEN_FILE in entries:
                 raise CannotStart(f"[slurm.users.{user}] token_file needs user, whose token it is")
             continue
         try:
-            by_user[user] = look_up(given[USER])
+            by_user[user] = look_up(entries[USER])
         except NoSuchAccount as error:
             raise CannotStart(
                 f"[slurm.users.{user}] user: {error}. Name an account that this host and all "
@@ -74,7 +74,7 @@ def _require_possible(slurm: SlurmSettings) -> None:
             "CAP_FOWNER (docs/cluster-accounts.md)"
         )
     if slurm.become == "setuid" and os.geteuid() != 0:
-        raise CannotStart("[slurm] become is setuid: only a server of root can do that. Use sudo")
+        raise CannotStart("[slurm] become is setuid: that requires root. Use sudo")
     if slurm.become == "ssh" and slurm.ssh is None:
         raise CannotStart("[slurm] become is ssh: set [slurm] ssh to the host of the commands")
     if slurm.become == "setuid" and slurm.ssh is not None:
@@ -98,8 +98,8 @@ def _run_as(slurm: SlurmSettings, of: Account) -> RunAs:
 def tokens_of(slurm: SlurmSettings) -> dict[str, Tokens]:
     """Return the accounts' tokens for slurmrestd, by their names. Raises CannotStart."""
     tokens = dict[str, Tokens]()
-    for of, given in _others(slurm):
-        file = given.get(TOKEN_FILE)
+    for of, entries in _others(slurm):
+        file = entries.get(TOKEN_FILE)
         if file is None and slurm.jwt_key is None:
             raise CannotStart(
                 f"[slurm] transport is rest: the account {of.name} needs a token_file in "

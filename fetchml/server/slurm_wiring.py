@@ -5,7 +5,7 @@ import pwd
 import shutil
 from functools import partial
 
-from fetchml.adapters.node_relays.connection import HIGHEST_PORT, LOWEST_PORT
+from fetchml.adapters.node_relays.connector import HIGHEST_PORT, LOWEST_PORT
 from fetchml.adapters.slurm.commands import CliTransport, SshHost
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.job_requests import Parameters
@@ -31,7 +31,7 @@ def slurm_launcher(settings: Settings, watch: SharedFolders) -> SlurmLauncher:
     accounts = accounts_of(slurm)
     if os.geteuid() == 0 and not (slurm.allow_root or accounts.refuses_others):
         raise CannotStart(
-            "A server of root would run tasks as root on the nodes: start it as an account that "
+            "As root, the server would run tasks as root on the nodes: start it as an account that "
             "exists on the nodes too, give all users accounts ([slurm.users], [slurm] unmapped = "
             '"refuse"), or set [slurm] allow_root'
         )
@@ -67,12 +67,18 @@ def _parameters(slurm: SlurmSettings) -> Parameters:
     names = ("partition", "account", "qos", "constraint", "reservation")
     of_all = {name: value for name in names if (value := getattr(slurm, name))}
     of_users = parameters_of(slurm)
-    for where, given in (("", of_all), *((f"users.{user}", p) for user, p in of_users.items())):
-        if (fault := field_fault("slurm", dict(given))) is not None:
+    for where, parameters in (
+        ("", of_all),
+        *((f"users.{user}", p) for user, p in of_users.items()),
+    ):
+        if (fault := field_fault("slurm", dict(parameters))) is not None:
             raise CannotStart(f"[slurm{where and '.' + where}] {fault}")
     for entry in slurm.allow:
         if entry.partition("=")[0] not in rules.NAMES:
-            raise CannotStart(f"[slurm] allow: {entry} is none of {', '.join(rules.NAMES)}")
+            raise CannotStart(
+                f"[slurm] allow: unknown parameter {entry}; expected one of "
+                f"{', '.join(rules.NAMES)}"
+            )
     return Parameters(of_all, of_users)
 
 

@@ -13,18 +13,18 @@ log = logging.getLogger(__name__)
 def volumes_of(settings: Settings) -> Mapping[str, Volume]:
     """Return the volumes by name, links resolved. One that is missing stays: its tasks fail until
     it is there. Raises CannotStart."""
-    found = dict[str, Volume]()
+    volumes = dict[str, Volume]()
     for name, volume in settings.volumes.items():
         path = volume.path.resolve()
         if fault := path_fault(str(path), own_folders(settings)):
             raise CannotStart(f"[volumes.{name}] path: {fault}. Name another folder.")
         if not path.is_dir():
-            log.warning("[volumes.%s] path: there is no folder %s now", name, path)
+            log.warning("[volumes.%s] path: folder %s not found", name, path)
         most = volume.max_gb << 30
-        found[name] = Volume(str(path), volume.mode == "ro", volume.users, most)
-    if fault := overlap_fault(found, datasets_root(settings)):
+        volumes[name] = Volume(str(path), volume.mode == "ro", volume.users, most)
+    if fault := overlap_fault(volumes, datasets_root(settings)):
         raise CannotStart(f"{fault}.")
-    return found
+    return volumes
 
 
 def datasets_root(settings: Settings) -> str | None:

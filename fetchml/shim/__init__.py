@@ -34,8 +34,8 @@ def path(machine: str | None = None) -> pathlib.Path:
     name = _NAMES.get(wanted.lower())
     if name is None:
         raise UnsupportedMachineError(
-            f"tasks cannot run on a {wanted!r} processor: FetchML has its shim for x86_64 and "
-            "aarch64. Use such a machine, or add the target to shim/build.sh."
+            f"unsupported processor {wanted!r}: the shim exists for x86_64 and aarch64. Use such a "
+            "machine, or add the target to shim/build.sh."
         )
     return pathlib.Path(__file__).with_name(name)
 
@@ -45,8 +45,8 @@ def node_program(name: str) -> pathlib.Path:
     return pathlib.Path(__file__).with_name(name)
 
 
-class HeldShim:
-    """The shim, as it was when the server started, whatever becomes of its file.
+class PinnedShim:
+    """The shim as it was when the server started, even if its file is removed or replaced.
 
     The folder that an executable unpacks itself into may be removed while it runs, and an upgrade
     puts another shim in its place. No copy of it: the data directory may forbid to execute.
@@ -57,7 +57,7 @@ class HeldShim:
         self.name = path()
         self._fd = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            # It ends at once when it is told nothing.
+            # Without arguments it exits immediately.
             subprocess.run(
                 [self.executable], capture_output=True, timeout=_ENDS_SECONDS, check=False
             )

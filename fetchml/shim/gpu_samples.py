@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any
 
 RUN = 9
-LOOK_SECONDS = 2.0
+SAMPLE_SECONDS = 2.0
 LOOKS = 5
 """In the time of one record."""
 MOST_GPUS = 64
@@ -119,7 +119,7 @@ def in_run_folder(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NOFOLLOW, 0o600, dir_fd=RUN)
 
 
-def look(nvml: Library, numbers: list[int], peaks: dict[int, int]) -> None:
+def sample(nvml: Library, numbers: list[int], peaks: dict[int, int]) -> None:
     """Raise the highest utilisation of each GPU."""
     devices = nvml.devices()
     for number in numbers[:MOST_GPUS]:
@@ -148,14 +148,14 @@ def main() -> int:
     except OSError:
         return 1
     peaks: dict[int, int] = {}
-    look(nvml, numbers, peaks)
+    sample(nvml, numbers, peaks)
     while numbers:
         with suppress(OSError):  # A full disk, or one that is away for a while.
             write(nvml, numbers, peaks)
             peaks.clear()
         for _ in range(LOOKS):
-            time.sleep(LOOK_SECONDS)
-            look(nvml, numbers, peaks)
+            time.sleep(SAMPLE_SECONDS)
+            sample(nvml, numbers, peaks)
     return 0
 
 

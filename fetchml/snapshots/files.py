@@ -74,16 +74,16 @@ class SnapshotFiles:
         self._root = data_dir / SNAPSHOTS
         self._new = self._root / ".new"
 
-    def open(self, known: frozenset[str]) -> frozenset[str]:
-        """Remove unfinished uploads and trees that are not `known`; returns the known ones that
+    def open(self, recorded: frozenset[str]) -> frozenset[str]:
+        """Remove unfinished uploads and trees that are not `recorded`; returns the known ones that
         exist."""
         self._new.mkdir(0o700, parents=True, exist_ok=True)
         untrusted.remove(self._new)
         self._new.mkdir(0o700)
         here = {path.name for path in self._root.iterdir()} - {self._new.name}
-        for snapshot_id in here - known:
+        for snapshot_id in here - recorded:
             self.remove(snapshot_id)
-        return known & here
+        return recorded & here
 
     def begin(self) -> NewSnapshot:
         return NewSnapshot(Path(tempfile.mkdtemp(dir=self._new)))

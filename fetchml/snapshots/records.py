@@ -41,7 +41,7 @@ class SnapshotRecords:
         await self._records.load()
         here = await asyncio.to_thread(files.open, self._records.ids())
         for snapshot_id in self._records.ids() - here:
-            log.error("a snapshot's files are gone", extra={"snapshot_id": snapshot_id})
+            log.error("a snapshot's files were not found", extra={"snapshot_id": snapshot_id})
             await self._records.remove(snapshot_id)
         for record in map(snapshots.with_disk_bytes, list(self._records)):
             self._records.remember(record)
@@ -66,7 +66,7 @@ class SnapshotRecords:
         """Return the snapshot if `who` may see it. Raises NotFound."""
         record = self.get(snapshot_id)
         if record is None or not self.may_see(who, record):
-            raise NotFound(f"There is no snapshot {snapshot_id[:64]!r}")
+            raise NotFound(f"Snapshot {snapshot_id[:64]!r} not found")
         return record
 
     def to_run(self, user: str, snapshot_id: str) -> Snapshot | None:

@@ -56,7 +56,7 @@ class SnapshotCopies:
         """
         await self.loaded.wait()
         if self._records.to_run(user, snapshot_id) is None:
-            raise PrepareError(f"there is no snapshot {snapshot_id!r} here", permanent=True)
+            raise PrepareError(f"snapshot {snapshot_id!r} not found", permanent=True)
         try:
             await self._copying.run(partial(self._files.copy, snapshot_id, attempt, owner))
         except DamagedSnapshot:
@@ -65,7 +65,7 @@ class SnapshotCopies:
         except DiskFull:
             raise PrepareError(DiskFull.REASON, permanent=False) from None
         except OSError as error:
-            message = f"the snapshot can't be copied: {error.strerror or error}"
+            message = f"cannot copy the snapshot: {error.strerror or error}"
             raise PrepareError(message, permanent=False) from error
 
 
@@ -112,7 +112,7 @@ class SnapshotReads:
         except (DamagedSnapshot, ValueError):
             raise Unavailable("The files of the snapshot are damaged: upload it again") from None
         except OSError:  # It was deleted just now.
-            raise NotFound(f"There is no snapshot {snapshot_id[:64]!r}") from None
+            raise NotFound(f"Snapshot {snapshot_id[:64]!r} not found") from None
         return FileList(_fitting(entries[offset : offset + limit]), len(entries))
 
     async def open(self, who: Principal, snapshot_id: str, path: str) -> OpenedFile:
@@ -122,7 +122,7 @@ class SnapshotReads:
             file = await asyncio.to_thread(self._files.open_file, record.id, path)
             return OpenedFile(file, os.fstat(file.fileno()).st_size, record.id, FileReads())
         except OSError:
-            raise NotFound(f"The snapshot has no file {path[:256]!r}") from None
+            raise NotFound(f"File {path[:256]!r} not found in the snapshot") from None
 
 
 def _fitting(entries: Sequence[Entry]) -> Sequence[Entry]:
@@ -266,7 +266,7 @@ class Snapshots:
             await self.records.save()
 
         try:
-            async with every(UPKEEP_SECONDS, work, failure="the upkeep of snapshots failed"):
+            async with every(UPKEEP_SECONDS, work, failure="the maintenance of snapshots failed"):
                 yield
         finally:
             await self._background.wait()
@@ -289,10 +289,10 @@ class Snapshots:
             record = self.records.find(who, snapshot_id)
             if not self.records.may_delete(who, record):
                 raise Forbidden(
-                    "Only an admin, or a user who alone has uploaded the snapshot, may delete it"
+                    "Only an admin, or the only user who uploaded the snapshot, may delete it"
                 )
             if snapshot_id in self._named(who.user if only_own else None):
-                raise Conflict("A live task or an experiment names the snapshot: it has to stay")
+                raise Conflict("The snapshot is in use by a live task or an experiment")
             left = snapshots.without(who.user, record)
             if only_own and left.users:
                 await self.records.put(left)

@@ -59,7 +59,7 @@ def unpack(
                 unpacking.add(member, source)
             source.finish()
         except _DAMAGE as error:
-            raise UnreadableArchive(f"it is not a whole gzipped tar file ({error})") from error
+            raise UnreadableArchive(f"invalid or truncated gzipped tar file ({error})") from error
     return list(unpacking.entries.values())
 
 
@@ -84,7 +84,7 @@ class _UnzippedTar:
         data = self._plain.read(size)
         self._position += len(data)
         if self._position > self._limit:
-            raise RefusedArchive("it is too large unpacked")
+            raise RefusedArchive("unpacked size limit reached")
         return data
 
     def skip(self, size: int) -> None:
@@ -175,7 +175,7 @@ class _TreeWriter:
                 self._check()
                 data = source.read(min(PIECE_BYTES, left))
                 if not data:
-                    raise EOFError("it ends in the middle of a file")
+                    raise EOFError("truncated archive: it ends within a file")
                 digest.update(data)
                 file.write(data)
                 left -= len(data)
@@ -183,9 +183,9 @@ class _TreeWriter:
 
     def _add(self, entry: Entry) -> None:
         if entry.path in self.entries:
-            raise _refused(entry.path, "is there twice")
+            raise _refused(entry.path, "appears twice")
         if len(self.entries) == self._limits.max_files:
-            raise RefusedArchive(f"it has more than {self._limits.max_files} files and folders")
+            raise RefusedArchive(f"limit of {self._limits.max_files} files and folders reached")
         self.entries[entry.path] = entry
 
 

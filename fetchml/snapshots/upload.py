@@ -67,7 +67,7 @@ class SnapshotUploads:
         self._uploading = CallerBudget(
             MAX_UPLOADS,
             caller_error=lambda: Unavailable(
-                f"{MAX_UPLOADS} of your uploads are under way: wait for one to end"
+                f"Limit of {MAX_UPLOADS} concurrent uploads reached: wait for one to end"
             ),
         )
         """By user."""
@@ -86,7 +86,7 @@ class SnapshotUploads:
         Raises RequestError.
         """
         if not permissions.may_submit(who):
-            raise Forbidden("A viewer's key can't upload snapshots")
+            raise Forbidden("Viewers cannot upload snapshots")
         if git_commit is not None and not _COMMIT.fullmatch(git_commit):
             rule = "must be 40 or 64 hexadecimal digits, in lower case"
             raise ValidationFailed([FieldViolation("git_commit", rule)])
@@ -136,7 +136,7 @@ class SnapshotUploads:
             now = self._records.clock()
             upload = Upload(now, now, git_commit, git_dirty)
             try:
-                self._require_place(who.user, new, earlier)
+                self._require_capacity(who.user, new, earlier)
             except RequestError:
                 await asyncio.to_thread(self._files.discard, new)
                 raise
@@ -152,16 +152,14 @@ class SnapshotUploads:
         is_new = earlier is None or not self._records.may_see(who, earlier)
         return self._records.view(who, record), is_new
 
-    def _require_place(self, user: str, new: NewSnapshot, earlier: Snapshot | None) -> None:
+    def _require_capacity(self, user: str, new: NewSnapshot, earlier: Snapshot | None) -> None:
         """Raises StorageQuotaReached, Unavailable."""
         if earlier is None or user not in earlier.users:
             self._usage.require_room(user, new.disk_bytes)
         if earlier is not None:
             return
         if len(self._records) >= MAX_SNAPSHOTS:
-            raise Unavailable(
-                f"There are {MAX_SNAPSHOTS} snapshots, as many as the server keeps: delete some"
-            )
+            raise Unavailable(f"Server limit of {MAX_SNAPSHOTS} snapshots reached: delete some")
         if sum(each.users == (user,) for each in self._records) >= MAX_OF_ONE_USER:
             raise Unavailable(f"Per-user snapshot limit ({MAX_OF_ONE_USER}) reached: delete some")
 
@@ -197,7 +195,7 @@ def _as_request_errors() -> Iterator[None]:
     try:
         yield
     except UnreadableArchive as error:
-        raise BadRequest(f"The archive can't be read: {error}") from None
+        raise BadRequest(f"Cannot read the archive: {error}") from None
     except RefusedArchive as error:
         raise ValidationFailed([FieldViolation("archive", str(error))]) from None
     except OSError as error:

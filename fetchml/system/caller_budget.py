@@ -32,15 +32,15 @@ class CallerBudget:
 
     def take(self, caller: str, size: int) -> None:
         """Reserve an amount. Raises one of the two errors."""
-        held = self._held.get(caller, 0)
-        if held + size > self._by_caller:
+        in_use = self._held.get(caller, 0)
+        if in_use + size > self._by_caller:
             self.refused += 1
             raise self._caller_error()
         if self._in_all is not None and self.total + size > self._in_all:
             self.refused += 1
             error = self._total_error or self._caller_error
             raise error()
-        self._held[caller] = held + size
+        self._held[caller] = in_use + size
         self.total += size
 
     def give_back(self, caller: str, size: int) -> None:

@@ -25,15 +25,15 @@ class KeyedLocks:
     async def hold_all(self, keys: Sequence[Hashable]) -> AsyncIterator[None]:
         """Hold several locks. All callers must use the same order of keys, to avoid deadlocks."""
         pace = Pace()
-        held: list[Hashable] = []
+        acquired: list[Hashable] = []
         try:
             for key in keys:
                 await self._acquire(key)
-                held.append(key)
+                acquired.append(key)
                 await pace.rest()
             yield
         finally:
-            for key in held:
+            for key in acquired:
                 self._release(key)
 
     async def _acquire(self, key: Hashable) -> None:

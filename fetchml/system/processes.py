@@ -87,11 +87,11 @@ def name(pid: int) -> str:
 
 
 @contextmanager
-def opened(found: Iterable[int], is_right: Callable[[int], bool]) -> Iterator[list[int]]:
-    """Yield descriptors of the processes among `found` for which `is_right` is true."""
+def opened(pids: Iterable[int], is_right: Callable[[int], bool]) -> Iterator[list[int]]:
+    """Yield descriptors of the processes among `pids` for which `is_right` is true."""
     pidfds = []
     try:
-        for pid in filter(is_right, found):
+        for pid in filter(is_right, pids):
             with suppress(ProcessLookupError):
                 pidfds.append(os.pidfd_open(pid))
                 # The pid may have been reused meanwhile; the descriptor can't be.
@@ -123,8 +123,8 @@ def watched(pidfds: Iterable[int], on_end: Callable[[], None]) -> Iterator[set[i
             loop.remove_reader(pidfd)
 
 
-async def gone(pidfds: Iterable[int]) -> None:
-    """Return when all have ended; zombies count as ended."""
+async def wait_ended(pidfds: Iterable[int]) -> None:
+    """Wait until all have ended; zombies count as ended."""
     ended = asyncio.Event()
     with watched(pidfds, ended.set) as running:
         while running:
@@ -133,6 +133,6 @@ async def gone(pidfds: Iterable[int]) -> None:
 
 
 def send(pidfd: int, number: signal.Signals) -> None:
-    """Send a signal, unless the process is gone."""
+    """Send a signal, unless the process has ended."""
     with suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, number)

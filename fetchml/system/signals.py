@@ -13,7 +13,7 @@ from types import FrameType
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class _Asked:
+class _Request:
     """State shared by the handler and the command."""
 
     def __init__(self) -> None:
@@ -23,15 +23,15 @@ class _Asked:
     def note(self, number: int, _: FrameType | None) -> None:
         if self.by is None:
             self.by = number
-        self.end_if_asked()
+        self.exit_if_requested()
 
-    def end_if_asked(self) -> None:
+    def exit_if_requested(self) -> None:
         if self.may_end and self.by is not None:
             self.may_end = False
             raise SystemExit(128 + self.by)
 
 
-_asked = _Asked()
+_request = _Request()
 
 
 @contextmanager
@@ -41,9 +41,9 @@ def held_back() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _ENDING}
     # Ignored signals stay ignored: nohup starts a command like that, and a shell with `&`.
     caught = {n: handler for n, handler in before.items() if handler not in {signal.SIG_IGN, None}}
-    _asked.by = None
+    _request.by = None
     for number in caught:
-        signal.signal(number, _asked.note)
+        signal.signal(number, _request.note)
     try:
         yield
     finally:
@@ -55,9 +55,9 @@ def held_back() -> Iterator[None]:
 def interruptible() -> Iterator[None]:
     """Inside, a signal raises SystemExit with the exit code that shells use for it, also one that
     came before. Has no effect outside of `held_back`."""
-    _asked.may_end = True
+    _request.may_end = True
     try:
-        _asked.end_if_asked()
+        _request.exit_if_requested()
         yield
     finally:
-        _asked.may_end = False
+        _request.may_end = False

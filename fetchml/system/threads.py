@@ -41,7 +41,7 @@ async def wait_for_end(working: asyncio.Future[T]) -> None:
         with suppress(asyncio.CancelledError):
             await asyncio.wait({working})
     if not working.cancelled():
-        working.exception()  # Nobody else asks for it.
+        working.exception()  # No other code retrieves the exception.
 
 
 class _Cancelled(Exception):
@@ -133,5 +133,5 @@ def _post(future: asyncio.Future[T], finish: Callable[[Any], None], value: objec
         if not future.done():
             finish(value)
 
-    with suppress(RuntimeError):  # The loop is closed: nothing waits for the future any more.
+    with suppress(RuntimeError):  # The loop is closed, so nothing waits for the future.
         future.get_loop().call_soon_threadsafe(finish_unless_cancelled)

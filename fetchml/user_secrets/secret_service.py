@@ -98,8 +98,8 @@ class UserSecrets:
         """Return the secrets of a user by name, without their values. `user`: `None` for the
         caller; another user for admins."""
         owner = _owner(who, user)
-        found = [each.shown for each in self._records if each.user == owner]
-        return sorted(found, key=lambda each: each.name)
+        secrets = [each.shown for each in self._records if each.user == owner]
+        return sorted(secrets, key=lambda each: each.name)
 
     async def delete(self, who: Principal, name: str, user: str | None = None) -> None:
         """Remove a secret; durable on return. `user`: as for `list`."""
@@ -110,7 +110,7 @@ class UserSecrets:
         """Return the reason why a task of this user can't have these secrets; `None` if it can."""
         for use in uses:
             if _id(user, use.name) not in self._records:
-                return f"there is no secret {use.name}: set it first (fetchml secret set)"
+                return f"secret {use.name} not found: set it first (fetchml secret set)"
         return None
 
     def provide(self, task: Task) -> Secrets:
@@ -134,7 +134,7 @@ class UserSecrets:
         except (BadSeal, FileNotFoundError):
             pass
         except OSError as error:
-            message = f"the key of the server's secrets can't be read: {error}"
+            message = f"cannot read the server's secrets.key: {error}"
             raise PrepareError(message, permanent=False) from error
         raise PrepareError(
             f"its secret {name} can't be decrypted, since the server's secrets.key is another one "
@@ -144,14 +144,12 @@ class UserSecrets:
 
     async def _set(self, who: Principal, name: str, value: bytes) -> Secret:
         before = self._records.get(_id(who.user, name))
-        self._require_place(who.user, before, len(value))
+        self._require_capacity(who.user, before, len(value))
         try:
             sealer = self._sealer = self._sealer or Sealer(make_key(self._data_dir))
         except OSError as error:
-            _log.exception("the key of secrets can't be read")
-            raise Unavailable(
-                "The server can't read the key of its secrets: see its log"
-            ) from error
+            _log.exception("reading secrets.key failed")
+            raise Unavailable("The server cannot read secrets.key: see its log") from error
         now = self._clock()
         record = SecretRecord(
             who.user,
@@ -166,12 +164,12 @@ class UserSecrets:
 
     async def _delete(self, who: Principal, owner: str, name: str) -> None:
         if _id(owner, name) not in self._records:
-            raise NotFound(f"There is no secret {name[:64]!r}")
+            raise NotFound(f"Secret {name[:64]!r} not found")
         await self._records.remove(_id(owner, name))
         detail = None if owner == who.user else f"of {owner}"
         await self._audit.done(who, Action.SECRET_DELETE, name, detail)
 
-    def _require_place(self, user: str, before: SecretRecord | None, size: int) -> None:
+    def _require_capacity(self, user: str, before: SecretRecord | None, size: int) -> None:
         """Raises RequestError if the value is one too many."""
         others = [each for each in self._records if each is not before]
         own = [each for each in others if each.user == user]
@@ -179,11 +177,9 @@ class UserSecrets:
             raise _too_many(f"Per-user secret limit ({rules.MAX_OF_ONE_USER}) reached")
         if _size(own) + size > rules.MAX_BYTES_OF_ONE_USER:
             most = rules.MAX_BYTES_OF_ONE_USER >> 10
-            raise _too_many(
-                f"Your secrets would exceed {most} KiB, the most that one user may have"
-            )
+            raise _too_many(f"Limit of {most} KiB of secrets per user reached")
         if len(others) >= MAX_SECRETS or _size(others) + size > rules.MAX_BYTES:
-            raise _too_many("The server has as many secrets as it keeps")
+            raise _too_many("Server limit of secrets reached")
 
 
 def _size(records: Sequence[SecretRecord]) -> int:
@@ -196,7 +192,7 @@ def _too_many(why: str) -> RequestError:
 
 def _require_user(who: Principal) -> None:
     if not may_submit(who):
-        raise Forbidden("A viewer's key can't have secrets")
+        raise Forbidden("Viewers cannot have secrets")
 
 
 def _owner(who: Principal, user: str | None) -> str:

@@ -173,7 +173,7 @@ def test_it_ends_with_the_task(entered: Entered) -> None:
     wait_until(lambda: "4003" in entered.exec("cat /proc/[0-9]*/cmdline | tr '\\0' ' '", task)[1])
     entered.owner.cancel(task)
     staying.join(SECONDS)
-    assert [str(error) for error in errors] == ["The task has ended, and the session with it"]
+    assert [str(error) for error in errors] == ["The session ended with its task"]
 
 
 def test_only_the_owner_and_admins_enter(entered: Entered) -> None:

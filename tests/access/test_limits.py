@@ -79,8 +79,8 @@ HELLO = frame("h", b"1")
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (AccessOptions(idle_seconds=1, max_seconds=0), "Nothing was read or written for 1 s "),
-        (AccessOptions(idle_seconds=0, max_seconds=1), "The session has lasted 1 s "),
+        (AccessOptions(idle_seconds=1, max_seconds=0), "The session was idle for 1 s "),
+        (AccessOptions(idle_seconds=0, max_seconds=1), "Session limit of 1 s reached "),
     ],
 )
 async def test_session_ends_at_its_limit(options: AccessOptions, reason: str) -> None:
@@ -113,16 +113,16 @@ async def test_use_postpones_the_idle_limit_only() -> None:
             finally:
                 using.cancel()
 
-    with pytest.raises(Conflict, match="The session has lasted 1 s "):
+    with pytest.raises(Conflict, match="Session limit of 1 s reached "):
         await soon(run())
 
 
 @pytest.mark.parametrize(
     ("helper", "reason"),
     [
-        (lambda: None, "The task can't be entered: its container is gone"),
-        (lambda: FakeHelper(b""), "The task can't be entered: it has just ended"),
-        (lambda: FakeHelper(frame("z")), "The task can't be entered: it has just ended"),
+        (lambda: None, "Cannot enter the task: its container is gone"),
+        (lambda: FakeHelper(b""), "Cannot enter the task: it has just ended"),
+        (lambda: FakeHelper(frame("z")), "Cannot enter the task: it has just ended"),
     ],
 )
 async def test_every_start_has_an_end_in_the_audit(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fetchml.access import relays
-from fetchml.access.relays import PinnedWay, Relay, Relays
+from fetchml.access.relays import PinnedConnector, Relay, Relays
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal, Role
 from fetchml.ports.launcher import LaunchSpec
@@ -60,7 +60,7 @@ async def test_each_key_that_used_a_port_has_its_end_recorded(
     opened = Relays(lambda *_: _never(), parts)
 
     async def make(_: LaunchSpec, port: int) -> Relay:
-        return Relay(helper, PinnedWay(os.open("/", os.O_PATH)), port)
+        return Relay(helper, PinnedConnector(os.open("/", os.O_PATH)), port)
 
     monkeypatch.setattr(opened, "_make", make)
     async with opened.running():
@@ -80,7 +80,7 @@ async def test_each_key_that_used_a_port_has_its_end_recorded(
         assert audit.entries[2:] == [
             (Action.TASK_PORT_END, user, "t", "port 6006") for user in ("ada", "ben")
         ]
-        assert len(opened.places) == 0
+        assert len(opened.limit) == 0
 
 
 async def _never() -> Any:

@@ -12,7 +12,7 @@ import pytest
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.kept_outputs import make_readable
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount
-from tests.adapters.places_conformance import PlacesConformance
+from tests.adapters.folders_conformance import FoldersConformance
 from tests.support.launcher_bench import Bench, end_of, silent
 from tests.support.waiting import eventually, soon, until
 
@@ -52,7 +52,7 @@ def times_run(run: LaunchSpec) -> int:
     return len(ran.read_text().splitlines()) if ran.exists() else 0
 
 
-class LauncherConformance(PlacesConformance):
+class LauncherConformance(FoldersConformance):
     """A subclass brings the fixtures `bench` and `engine` (an address, for `server.py`)."""
 
     kind = ""

@@ -61,7 +61,7 @@ async def test_service_that_does_not_take_it(receiver: Receiver) -> None:
 
 
 async def test_address_that_is_gone_from_the_settings(receiver: Receiver) -> None:
-    with pytest.raises(NotDelivered, match="no such address any more") as error:
+    with pytest.raises(NotDelivered, match="no longer in the server") as error:
         await send(receiver, {"type": "test", "data": {}}, "json:00000000")
     assert error.value.permanent
 

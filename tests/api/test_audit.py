@@ -19,7 +19,7 @@ KEY = "fml_" + "x" * 43
 async def test_refused_rest_requests_are_audited(rest: World) -> None:
     await rest.as_(None).get("/v1/queue")
     await rest.as_(KEY).get(f"/v1/tasks/{KEY}?view=full")
-    rest.engine.fail(Forbidden("A viewer's key can't submit tasks"))
+    rest.engine.fail(Forbidden("Viewers cannot submit tasks"))
     await rest.client.submit()
     reply = await rest.as_(rest.secrets[Role.ADMIN]).get("/v1/audit")
     viewer, wrong, without = reply.json["entries"]
@@ -31,7 +31,7 @@ async def test_refused_rest_requests_are_audited(rest: World) -> None:
     assert "user_id" not in without
     assert (viewer["user_id"], viewer["detail"]) == (
         "user",
-        "POST /v1/tasks: A viewer's key can't submit tasks",
+        "POST /v1/tasks: Viewers cannot submit tasks",
     )
 
 

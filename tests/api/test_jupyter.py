@@ -76,7 +76,7 @@ async def test_invalid_requests_are_rejected(rest: rest_world.World) -> None:
     for body, said in (
         ({}, "name: is required"),
         ({"name": "a", "workspace": "../etc"}, "workspace: must be a path below"),
-        ({"name": "a", "gpu": 9}, "gpu: asks for 9, this host has 8"),
+        ({"name": "a", "gpu": 9}, "gpu: requests 9, but this host has 8"),
     ):
         reply = await rest.client.submit(body, PATH)
         assert (reply.status, reply.code) == (422, "VALIDATION_ERROR")

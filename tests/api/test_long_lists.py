@@ -202,7 +202,7 @@ async def test_grpc_list_counts_as_unread_while_it_is_made(
     async def made(caller: str) -> object:
         return await replies.with_tasks(TaskList(), looked_at_tasks(), full=True, caller=caller)
 
-    with unread.held("key", (REPLIES_BY_CALLER - (2 << 20)) // COPIES):
+    with unread.counted("key", (REPLIES_BY_CALLER - (2 << 20)) // COPIES):
         with pytest.raises(TooManyBytes):
             await made("key")
         assert 3 <= len(looked_at) <= 6, looked_at
@@ -235,7 +235,7 @@ async def test_batch_whose_full_reply_has_no_room_creates_nothing() -> None:
 
         return await service.CreateTasks(batches(), RpcContext(WHO, {}))
 
-    with unread.held(WHO.key_id, (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
+    with unread.counted(WHO.key_id, (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
         with pytest.raises(TooManyBytes):
             await create(FULL)
         assert not created
@@ -255,7 +255,7 @@ async def test_values_of_variables_take_no_room_in_the_reply_of_a_batch() -> Non
     async def batches() -> AsyncIterator[CreateTasksRequest]:
         yield CreateTasksRequest(tasks=[one] * 5)
 
-    with unread.held(WHO.key_id, (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
+    with unread.counted(WHO.key_id, (REPLIES_BY_CALLER - (512 << 10)) // COPIES):
         reply = await TaskService(engine, unread).CreateTasks(batches(), RpcContext(WHO, {}))
     assert len(reply.tasks) == 5
 

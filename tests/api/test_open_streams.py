@@ -240,7 +240,7 @@ async def test_health_and_reflection_streams_share_a_limit(world: World) -> None
     refused = reflection.ServerReflectionInfo()
     refused = await failed_call(refused.read())
     assert (refused.code, refused.reason) == (EXHAUSTED, "RATE_LIMITED")
-    assert refused.message == "More than 3 streams open at once: close some"
+    assert refused.message == "Limit of 3 open streams reached: close some"
     for call in held:
         call.cancel()
 
@@ -280,5 +280,5 @@ async def test_streams_are_limited_by_key_over_http() -> None:
         task_id = (await client.submit({"job_name": "a"})).json["id"]
         reply = await client.ask("GET", f"/v1/tasks/{task_id}/logs?follow=1")
         assert (reply.status, reply.code) == (429, "RATE_LIMITED")
-        assert reply.error == "More than 3 streams open at once: close some"
+        assert reply.error == "Limit of 3 open streams reached: close some"
         assert (await client.ask("GET", "/v1/queue")).status == 200

@@ -79,7 +79,7 @@ async def test_invalid_rest_requests_are_rejected(rest: World) -> None:
 
     status, error = await refused("/v1/snapshots", b"no archive")
     assert status == 400
-    assert error.startswith("The archive can't be read: it is not a whole gzipped tar file (")
+    assert error.startswith("Cannot read the archive: invalid or truncated gzipped tar file (")
     assert (await refused("/v1/snapshots", b""))[0] == 400
     status, error = await refused("/v1/snapshots", packed(file("../x")))
     assert status == 422
@@ -179,7 +179,7 @@ async def test_upload_get_list_delete_over_grpc(world: g.World) -> None:
 @pytest.mark.parametrize(
     ("data", "reason", "message"),
     [
-        (b"no archive", "BAD_REQUEST", "can't be read"),
+        (b"no archive", "BAD_REQUEST", "Cannot read the archive"),
         (packed(file("/x")), "VALIDATION_ERROR", "absolute path"),
         (os.urandom(100_001), "VALIDATION_ERROR", "larger than 100000 bytes"),
     ],

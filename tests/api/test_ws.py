@@ -306,5 +306,5 @@ async def test_unread_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
         code, reason = await socket.closed()
         assert (code, reason) == (
             1013,
-            "More than 1 MiB of your replies at once: ask for less, or wait",
+            "Limit of 1 MiB of your replies reached: request less, or wait",
         )

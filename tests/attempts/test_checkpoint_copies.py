@@ -12,7 +12,7 @@ from fetchml.core.storage import NOTHING, Kind
 from fetchml.files.disk_usage import measure
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
-from fetchml.ports.launcher import Place, PrepareError
+from fetchml.ports.launcher import NamedFolder, PrepareError
 from tests.support.tasks import task
 
 SOURCE = task("source", checkpoint=True)
@@ -49,7 +49,7 @@ async def test_copies_that_exceed_the_quota_together_are_refused(
     usage = StorageUsage(allowed_bytes=5 * size.bytes // 2)
     results = await provide(tmp_path, usage)
     refused = [each for each in results if isinstance(each, PrepareError)]
-    assert len([each for each in results if isinstance(each, Place)]) == 2
+    assert len([each for each in results if isinstance(each, NamedFolder)]) == 2
     assert ["allowed" in str(each) for each in refused] == [True]
     assert usage.used_by("alice")[Kind.OUTPUTS].bytes == 2 * size.bytes
     for each in COPIES:  # What the disk watch finds replaces it.

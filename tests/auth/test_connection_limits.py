@@ -27,7 +27,7 @@ def test_an_ipv6_network_is_one_caller(address: str, caller: str) -> None:
 def test_one_address_holds_at_most_a_fourth() -> None:
     connections = ConnectionLimits(8, Proxies().is_shared)
     held = [connections.open(f"2001:db8::{number}") for number in range(2)]
-    with pytest.raises(TooManyConnections, match="More than 2 connections"):
+    with pytest.raises(TooManyConnections, match="Limit of 2 connections"):
         connections.open("2001:db8::9")
     connections.close(held[0])
     connections.open("2001:db8::9")

@@ -187,7 +187,7 @@ def test_keys_of_a_busy_server_do_not_open_its_data_directory(server: Server) ->
         for call in held:
             call.cancel()
     assert busy.code == 3
-    assert "reached its limit of open calls: try again later" in busy.err
+    assert "limit of open calls reached: try again later" in busy.err
 
 
 def test_keys_over_the_network_are_for_admins(server: Server) -> None:

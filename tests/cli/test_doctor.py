@@ -125,7 +125,7 @@ def test_a_driver_that_hangs(gpu_box: GpuBox, monkeypatch: pytest.MonkeyPatch) -
     gpu_box.add("hang")
     check = gpu_checks(gpu_box)["gpus"]
     gpu_box.set(gpu(0))
-    assert check.finding == "the NVIDIA driver does not answer"
+    assert check.finding == "no response from the NVIDIA driver"
     assert not check.ok
 
 
@@ -163,7 +163,7 @@ def test_gpus_without_a_container_toolkit_are_a_problem(
     )  # fmt: skip
     checks = {check["name"]: check for check in json.loads(ran.out)["checks"]}
     assert checks["gpus"]["says"] == "1 found, NVIDIA driver 570.86.10"
-    assert "no way to give a container its GPUs" in checks["gpus in containers"]["says"]
+    assert "cannot pass GPUs to containers" in checks["gpus in containers"]["says"]
     assert "nvidia-ctk cdi generate" in checks["gpus in containers"]["mend"]
 
 
@@ -250,7 +250,7 @@ def test_no_docker_engine(tmp_path: Path) -> None:
     nowhere = f"unix://{tmp_path}/none.sock"
     code, checks = doctor("--data-dir", str(tmp_path / "d"), *free_ports(), DOCKER_HOST=nowhere)
     assert code == 1
-    assert checks["docker"]["says"].startswith(f"no engine answers at {nowhere}: ")
+    assert checks["docker"]["says"].startswith(f"no response from an engine at {nowhere}: ")
     assert "--launcher process" in checks["docker"]["mend"]
 
 

@@ -50,6 +50,6 @@ def test_drill_ends_with_its_task(server: Server, tmp_path: Path) -> None:
     failed = server.run("drill", str(tmp_path / "train.py"), "--kills", "3", "--within", "60")
     assert (failed.code, failed.out) == (1, "The task failed (exit code 4) after 0 of 3 kills\n")
     missing = server.run("drill", "nosuch.py")
-    assert (missing.code, "There is no file nosuch.py" in missing.err) == (5, True)
+    assert (missing.code, "File nosuch.py not found" in missing.err) == (5, True)
     wrong = server.run("drill", "@last", "argument")
     assert (wrong.code, "Arguments are passed to a script" in wrong.err) == (2, True)

@@ -42,7 +42,7 @@ def test_each_attempt_has_a_log(server: Server) -> None:
         assert followed == f"attempt {number}", "no attempt after it"
     missing = server.run("logs", "--attempt", "3", task_id)
     assert (missing.code, missing.out) == (5, "")
-    assert "no attempt 3" in missing.err
+    assert "Attempt 3 not found" in missing.err
     assert "It has had 2." in missing.err
     assert server.run("logs", "--attempt", "0", task_id).code == 2
 
@@ -79,7 +79,7 @@ def test_copies_continue(server: Server, tmp_path: Path) -> None:
     server.run("cp", f"{task_id[-6:]}:d", str(tmp_path / "folder")).succeeded()
     assert (tmp_path / "folder/b").read_text() == "two\n"
     missing = server.run("cp", f"{task_id}:nothing", str(tmp_path))
-    assert (missing.code, "has no file 'nothing' in its" in missing.err) == (5, True)
+    assert (missing.code, "File 'nothing' not found in the" in missing.err) == (5, True)
     assert server.run("cp", "no-colon", str(tmp_path)).code == 2
 
 

@@ -25,7 +25,7 @@ def test_lists_as_ids_json_and_templates(server: Server) -> None:
     assert as_json == server.run(*chosen, "--json").succeeded()
     assert json.loads(as_json)["tasks"][0]["id"] == task_id
     wrong = server.run(*chosen, "-o", "template={idd}").failed(2)
-    assert "There is no field 'idd'. Did you mean 'id'? The fields are id, job_name, " in wrong
+    assert "Unknown field 'idd'. Did you mean 'id'? The fields are id, job_name, " in wrong
     assert server.run("ls", "--json", "-o", "wide").code == 2
 
 
@@ -109,7 +109,7 @@ def test_experiments_by_name(server: Server) -> None:
         assert server.json("experiment", "show", named)["id"] == made
     assert server.run("ls", "--experiment", "by name", "-o", "name").succeeded() == task_id
     assert task_id in server.run("experiment", "compare", "by name").succeeded()
-    assert "There is no experiment by nam" in server.run("experiment", "show", "by nam").failed(5)
+    assert "Experiment by nam not found" in server.run("experiment", "show", "by nam").failed(5)
     server.run("experiment", "create", "by name").succeeded()
     both = server.run("experiment", "show", "by name").failed(2)
     assert "2 experiments are named by name" in both

@@ -149,8 +149,8 @@ def test_reservation_holds_through_a_restart(server: Server) -> None:
 
 def test_gpu_errors_have_exit_codes(server: Server) -> None:
     for named, code, said in (
-        ("7", ExitCode.NOT_FOUND, "There is no GPU 7"),
-        ("", ExitCode.NOT_FOUND, "There is no GPU"),
+        ("7", ExitCode.NOT_FOUND, "GPU 7 not found"),
+        ("", ExitCode.NOT_FOUND, "GPU "),
         ("GPU-0000000", ExitCode.USAGE, "Several UUIDs start with GPU-0000000: GPUs 0, 1, 2"),
     ):
         assert said in server.run("gpu", "drain", "0", named).failed(code)
@@ -254,7 +254,7 @@ def test_a_complete_uuid_matches_although_it_starts_another() -> None:
     assert find(found, "gpu-a").number == 0
     assert find(found, "GPU-AB").number == 1
     assert find(found, "1").number == 1, "numbers come first"
-    with pytest.raises(CommandError, match="no GPU 12"):
+    with pytest.raises(CommandError, match="GPU 12 not found"):
         find(found, "12")
 
 

@@ -161,7 +161,7 @@ def test_one_line_while_the_end_of_a_service_is_awaited(
     ended = JupyterServiceInfo(id="a", reason="Jupyter exited with code 1")
     with_words = JupyterServiceInfo(id="a", reason="Jupyter exited with code 1: no space")
     client = Mock(get_jupyter=Mock(side_effect=[*[Unavailable("no server")] * 3, with_words]))
-    monkeypatch.setattr(jupyter, "LOOK_AGAIN_SECONDS", 0)
+    monkeypatch.setattr(jupyter, "POLL_SECONDS", 0)
     assert jupyter._with_last_words(client, ended, RetryNotice()) == with_words
     assert capsys.readouterr().err.splitlines() == ["no server; retrying"]
 

@@ -120,6 +120,6 @@ def test_without_containers(server: Server) -> None:
     assert server.json("jupyter", "ls") == {"services": []}
     for command in ("show", "stop"):
         unknown = server.run("jupyter", command, "nothing").failed(5)
-        assert "There is no Jupyter service 'nothing'" in unknown
+        assert "Jupyter service 'nothing' not found" in unknown
     wrong = server.run("jupyter", "start", "--workspace", "../etc").failed(2)
     assert "workspace: must be a path below the server's own folder" in wrong

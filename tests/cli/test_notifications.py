@@ -26,7 +26,7 @@ async def test_messages_from_the_command_line(tmp_path: Path) -> None:
             receiver.status = 410
             failed = await run("notifications", "test", receiver.url)
             assert failed.code == 1
-            assert "answered 410" in failed.err
+            assert "returned 410" in failed.err
             wrong = await run("submit", "--notify", "ended,https://a.example", "--", "true")
             assert wrong.code == 2
             assert "any of started, completed, failed, preempted, idle" in wrong.err

@@ -97,8 +97,8 @@ def test_sweeps_are_named_by_name_in_both_files(server: Server, code: Path, tmp_
 
 def test_faults_name_the_file(server: Server, code: Path) -> None:
     for text, fault, exit_code in [
-        ('after = ["dead"]', "fetchml.toml: after: There is no task dead", 5),
-        ('after = ["sweep:no-such"]', "fetchml.toml: after: There is no sweep no-such", 5),
+        ('after = ["dead"]', "fetchml.toml: after: Task dead not found", 5),
+        ('after = ["sweep:no-such"]', "fetchml.toml: after: Sweep no-such not found", 5),
         ('after = ["@last:later"]', "fetchml.toml: after: '@last:later' is not a task with", 2),
         ('inputs_from = ["sweep:x"]', "the outputs of a whole sweep can't be inputs", 2),
         ("\n[[after]]\ntask_id = 1\n", "fetchml.toml: line 2: after item 0 task_id must be", 2),

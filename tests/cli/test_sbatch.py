@@ -302,7 +302,7 @@ def test_nothing_is_submitted_if_an_option_is_unknown(server: Server, tmp_path: 
     assert accepted.err.startswith("Left out:\n  line 2: --")
     assert len(json.dumps(server.json("ls", "--name", "lenient", "-o", "json")["tasks"])) > 2
     missing = server.run("sbatch", str(tmp_path / "none.sh"))
-    assert (missing.code, "can't be read" in missing.err) == (2, True)
+    assert (missing.code, "cannot read" in missing.err) == (2, True)
 
 
 def test_parameters_of_a_cluster_are_the_servers_to_allow(server: Server, tmp_path: Path) -> None:

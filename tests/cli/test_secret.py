@@ -53,7 +53,7 @@ def test_secret_from_set_to_rm(server: Server, tmp_path: Path) -> None:
         assert server.run("secret", "rm", name).succeeded() == f"{name} is removed"
     assert server.run("secret", "rm", "TOKEN").code == ExitCode.NOT_FOUND
     refused = server.run("submit", "--secret", "TOKEN", "--", "true").failed(ExitCode.USAGE)
-    assert "there is no secret TOKEN" in refused
+    assert "secret TOKEN not found" in refused
     assert server.run("secret", "ls", "--user", "nobody").succeeded().split() == [
         "NAME",
         "MADE",

@@ -62,7 +62,7 @@ def test_a_port_in_use_is_reported_before_files_are_created(server: Server, tmp_
     refused = run(
         "serve", "--data-dir", str(data_dir), "--launcher", "process", "--grpc", server.grpc
     ).failed(1)
-    assert f"can't listen on {server.grpc}: Address already in use" in refused
+    assert f"cannot listen on {server.grpc}: Address already in use" in refused
     assert not (data_dir / "admin.key").exists()
 
 
@@ -192,9 +192,9 @@ def test_a_full_disk_is_reported(full_disk: Path, command: str) -> None:
     refused = run(*of_keys) if command == "keys" else run("serve", *new_server(data_dir))
     assert refused.code == 1
     said = refused.err.splitlines()[-1]
-    assert f"the store in {data_dir}/store can't be opened" in said
+    assert f"cannot open the store in {data_dir}/store" in said
     assert said.endswith(
-        "No space left on device. Nothing was lost: make room there, and try again"
+        "No space left on device. Nothing was lost: free some space there, and try again"
     )
     assert "Traceback" not in refused.err
 
@@ -204,7 +204,7 @@ def test_a_disk_that_fills_up_during_keys_create_is_reported(own_server: Server)
     assert own_server.stop() == 0
     where = ("--data-dir", str(own_server.data_dir))
     refused = run("keys", *where, "create", "ada", ulimit="-f 0").failed(1)
-    assert "can't be used any more" in refused
+    assert "cannot use the store in" in refused
     assert "File too large. Nothing was lost: allow larger files" in refused
     assert "Traceback" not in refused
     assert [key["name"] for key in own_server.json("keys", "ls")["keys"]] == ["admin"]
@@ -212,7 +212,7 @@ def test_a_disk_that_fills_up_during_keys_create_is_reported(own_server: Server)
 
 def test_too_few_open_files_are_reported(tmp_path: Path) -> None:
     refused = run("serve", *new_server(tmp_path / "data"), ulimit="-n 20").failed(1)
-    assert refused.startswith("Error: The server cannot start: it may open only 20 files")
+    assert refused.startswith("Error: The server cannot start: the limit of open files is 20")
     assert not (tmp_path / "data").exists()
 
 

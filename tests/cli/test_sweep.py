@@ -42,7 +42,7 @@ def test_sweep_from_create_to_best(server: Server) -> None:
     assert "Known metrics: loss" in none.err
     assert server.run("sweep", "retry", made).succeeded() == "1 task submitted again"
     assert server.run("sweep", "cancel", made).code == 0
-    assert "There is no sweep" in server.run("sweep", "show", "no-such-sweep").failed(5)
+    assert "Sweep no-such-sweep not found" in server.run("sweep", "show", "no-such-sweep").failed(5)
 
 
 def test_tasks_and_sweeps_start_after_sweeps(server: Server) -> None:
@@ -176,7 +176,7 @@ def test_options_for_parameters(text: str, values: object) -> None:
 
 @pytest.mark.parametrize("text", ["unifrm(0,1)", "uniform(0,b)", "log_uniform(1,2,3)"])
 def test_mistyped_draw_is_no_list(text: str) -> None:
-    with pytest.raises(ValueError, match="is no draw"):
+    with pytest.raises(ValueError, match="is not a draw"):
         values_of(text)
 
 

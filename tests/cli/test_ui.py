@@ -49,7 +49,7 @@ async def test_link_signs_in_once(server: Server) -> None:
     assert done.stdout.startswith(f"http://{server.http}/ui/#code=fml_code_")
     assert await signed_in(server, done.stdout) == (201, "admin")
     status, why = await signed_in(server, done.stdout)
-    assert (status, "was used" in why) == (401, True)
+    assert (status, "already used" in why) == (401, True)
     assert "fml_code_" not in server.log.replace("fml_[redacted]", "")
 
 

@@ -64,7 +64,7 @@ def test_every_metric_is_on_the_page() -> None:
         BookingCounts(0, 0),
         RunCounts(),
     )
-    nothing: Any = SimpleNamespace(places={})
+    nothing: Any = SimpleNamespace(limits={})
     limits = ConnectionLimits(1, lambda _: False)
     text = Metrics(list, lambda: 0, limits, Budgets(), nothing).text(state)
     names = set(re.findall(r"^# TYPE (fetchml_\w+)", text.decode(), re.MULTILINE))

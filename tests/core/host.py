@@ -37,7 +37,9 @@ class Host:
         self.now = 1
         chosen = Limits(Resources(8, 32), max_running, RESERVE_MS, "box", **limits)  # type: ignore[arg-type]
         self.state = State(chosen)
-        self.gpus = [Gpu(f"G{place}", memory_mb=memory_mb, place=place) for place in range(gpus)]
+        self.gpus = [
+            Gpu(f"G{position}", memory_mb=memory_mb, position=position) for position in range(gpus)
+        ]
         self.last = Decision()
         self.do(Recovered(1))
         self.do(GpusSeen(1, self.gpus))
@@ -89,7 +91,7 @@ class Host:
 
     @property
     def prestaged(self) -> dict[str, tuple[str, ...]]:
-        return {task.id: task.gpu_uuids for task in self.state.under_way() if task.prestaged}
+        return {task.id: task.gpu_uuids for task in self.state.active() if task.prestaged}
 
 
 _numbers = itertools.count(1)

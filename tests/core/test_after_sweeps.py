@@ -141,7 +141,7 @@ def test_each_index_waits_for_the_same_index() -> None:
     end(state, "a1")
     assert state.held.keys() == {"a0", "a2", "b1"}
     text = failed(end(state, "a2", 1))["b2"]
-    assert text == "it waited for a task that has failed: a2 of sweep a"
+    assert text == "it waited for a task that failed: a2 of sweep a"
 
 
 def test_chain_of_a_hundred_sweeps() -> None:

@@ -23,7 +23,7 @@ def box(gpus: int, *tasks: Task) -> State:
     """All that fits runs, since 0."""
     state = State(Limits(Resources(64, 256), 64, 10 * MINUTE, "box"))
     step(state, Recovered(0))
-    step(state, GpusSeen(0, [Gpu(f"G{place}", place=place) for place in range(gpus)]))
+    step(state, GpusSeen(0, [Gpu(f"G{position}", position=position) for position in range(gpus)]))
     step(state, LauncherChanged(0, available=True))
     step(state, Submitted(0, list(tasks)))
     for task_id in list(state.held):
@@ -75,7 +75,9 @@ def test_task_that_cannot_start_has_no_estimate() -> None:
     state = box(2, task("a", gpu=2), task("many", gpu=2), task("one"))
     step(
         state,
-        GpusSeen(0, [Gpu("G0"), Gpu("G1", place=1, blocked=Obstacle(ObstacleKind.SICK, "XID 79"))]),
+        GpusSeen(
+            0, [Gpu("G0"), Gpu("G1", position=1, blocked=Obstacle(ObstacleKind.SICK, "XID 79"))]
+        ),
     )
     assert estimate(state, 0, always(1)).keys() == {"one"}
 

@@ -31,16 +31,16 @@ from fetchml.core.state import Limits, State
 from tests.support import invariants, tasks
 
 OFF_THE_BUS = Obstacle(ObstacleKind.LOST, "it has fallen off the bus")
-EIGHT = tuple(Gpu(f"G{place}", place=place) for place in range(8))
+EIGHT = tuple(Gpu(f"G{position}", position=position) for position in range(8))
 
 
 def pool(free: str, slots_per_gpu: int = 1) -> tuple[GpuPool, dict[str, int]]:
     """`free`: a digit for each GPU, how many of its slots are free."""
     there = GpuPool(slots_per_gpu)
     there.see(EIGHT[: len(free)])
-    for place, left in enumerate(free):
+    for position, left in enumerate(free):
         for number in range(slots_per_gpu - int(left)):
-            there.allocate(f"holder {number}", [f"G{place}"])
+            there.allocate(f"holder {number}", [f"G{position}"])
     return there, there.free()
 
 
@@ -79,7 +79,7 @@ def test_spread_places_tasks_far_apart(free: str, count: int, slots: int, chosen
 
 def test_spread_considers_the_parents_of_mig_devices() -> None:
     there = GpuPool()
-    there.see([Gpu(f"M{n}", place=n, parent=f"P{n // 4}") for n in range(8)])
+    there.see([Gpu(f"M{n}", position=n, parent=f"P{n // 4}") for n in range(8)])
     there.allocate("holder", ["M3"])
     assert there.choose(there.free(), 1, Placement.SPREAD) == ("M7",)
     assert there.choose({"M2": 1, "M4": 1}, 1, Placement.SPREAD) == ("M4",)
@@ -215,7 +215,7 @@ def test_gpu_missing_from_the_inventory_is_lost() -> None:
     box.see(EIGHT[1])
     assert box.stopped == ["a"]
     assert box.state.capacity.gpu == 2, "it may come back"
-    assert str(box.state.gpus.obstacle("G0")) == "lost: it is not there any more"
+    assert str(box.state.gpus.obstacle("G0")) == "lost: no longer present"
 
 
 def test_gpu_reported_lost_after_the_end_is_its_cause() -> None:
@@ -302,7 +302,7 @@ def test_request_for_too_many_gpus_fails_once_they_are_known() -> None:
     state = State.restore(Limits(Resources(8, 32), 10, 600_000, "box"), live)
     assert step(state, Recovered(1)).changes == []
     changes = step(state, GpusSeen(1, list(EIGHT[:2]))).changes
-    assert [change.error for change in changes] == ["asks for 3 gpu, this host has 2"]
+    assert [change.error for change in changes] == ["requests 3 gpu, but this host has 2"]
 
 
 def test_tasks_of_an_older_release_hold_plain_slots() -> None:
@@ -327,7 +327,7 @@ def test_remembered_lost_gpus_are_bounded() -> None:
     box = Box(gpus=0)
     for number in range(1000):
         box.see(Gpu(f"MIG-{number}"))
-    assert len(box.state.gpus.known) < 100
+    assert len(box.state.gpus.inventory) < 100
 
 
 def test_plain_slots_have_different_names() -> None:

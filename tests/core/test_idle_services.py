@@ -13,13 +13,13 @@ from fetchml.core.jupyter import Idle
     [(14_400, "idle for 4 h"), (5400, "idle for 90 min"), (90, "idle for 90 s")],
 )
 def test_idle_time_in_words(seconds: int, words: str) -> None:
-    assert jupyter.idle_words(seconds * 1000) == words
+    assert jupyter.describe_idle(seconds * 1000) == words
     assert " " in words, "so that it is no user's name"
 
 
 def test_idle_time_without_limit() -> None:
     assert jupyter.idle(10**15, 0, 0, Idle()) == Idle()
-    assert jupyter.next_look_ms(10**15, 0, Idle()) == jupyter.LOOK_MS
+    assert jupyter.next_check_ms(10**15, 0, Idle()) == jupyter.CHECK_MS
 
 
 @given(
@@ -53,6 +53,6 @@ def test_service_is_never_stopped_in_use_or_without_warning(
         if before.stops_at is not None:
             assert found == before._replace(now=found.now), "a promise is kept"
         assert found.now == (now >= found.stops_at)
-        assert jupyter.next_look_ms(now, idle_ms, found) <= max(
-            jupyter.SHORTEST_LOOK_MS, jupyter.LOOK_MS
+        assert jupyter.next_check_ms(now, idle_ms, found) <= max(
+            jupyter.SHORTEST_CHECK_MS, jupyter.CHECK_MS
         )

@@ -45,7 +45,7 @@ def test_shortest_and_longest_valid_request() -> None:
         ({"name": "a", "workspace": "a\x1b[2J"}, "workspace must be printable"),
         ({"name": "a", "image": "a\nb"}, "image must be an image name without spaces"),
         ({"name": "a", "cpu": True}, "cpu must be an integer"),
-        ({"name": "a", "gpu": 2}, "gpu asks for 2, this host has 1"),
+        ({"name": "a", "gpu": 2}, "gpu requests 2, but this host has 1"),
     ],
 )
 def test_broken_rule_is_named(request_: dict[str, object], said: str) -> None:
@@ -102,7 +102,7 @@ def test_status_of_a_service(version: Task, answers: bool, status: ServiceStatus
     ("version", "reason"),
     [
         (task(Status.QUEUED), "It waits."),
-        (task(Status.RUNNING), "Jupyter runs and does not answer yet."),
+        (task(Status.RUNNING), "Jupyter runs and does not respond yet."),
         (task(Status.FAILED, cancel=WISH), "stopped by ada"),
         (task(Status.FAILED, cancel=Cancel("idle for 4 h", 5)), "idle for 4 h"),
         (
@@ -178,9 +178,9 @@ def test_last_line_is_shown_only_if_the_service_ended_by_itself() -> None:
     record = Service("id", "ada", "n", "i", "w", "w", "secret", 1, last_words="said")
     by_itself = task(Status.FAILED, failure_reason=FailureReason.EXIT_CODE)
     killed = task(Status.FAILED, failure_reason=FailureReason.SIGNAL)
-    assert jupyter.with_last_words("why", by_itself, record) == "why: said"
-    assert jupyter.with_last_words("why", by_itself, RECORD) == "why"
-    assert jupyter.with_last_words("why", killed, record) == "why"
+    assert jupyter.with_last_line("why", by_itself, record) == "why: said"
+    assert jupyter.with_last_line("why", by_itself, RECORD) == "why"
+    assert jupyter.with_last_line("why", killed, record) == "why"
 
 
 def test_command_of_a_service() -> None:

@@ -64,7 +64,7 @@ from tests.core.drawn import ends, limits, specs
 from tests.core.oracle import could_start, failures_of
 from tests.support import invariants
 
-GPUS = tuple(Gpu(f"GPU-{place}", place=place) for place in range(3))
+GPUS = tuple(Gpu(f"GPU-{position}", position=position) for position in range(3))
 
 
 @dataclass(frozen=True)
@@ -210,19 +210,19 @@ class CoreMachine(RuleBasedStateMachine):
         self.now += ms
         return multiple(*self.begin(TimePassed(self.now)))
 
-    @rule(target=attempts, place=st.integers(0, 2), fault=gpu_faults)
-    def gpu_changes(self, place: int, fault: Obstacle | None) -> object:
-        gpu = replace(GPUS[place], blocked=fault)
-        self.inventory[place] = gpu
+    @rule(target=attempts, position=st.integers(0, 2), fault=gpu_faults)
+    def gpu_changes(self, position: int, fault: Obstacle | None) -> object:
+        gpu = replace(GPUS[position], blocked=fault)
+        self.inventory[position] = gpu
         return multiple(*self.begin(GpusSeen(self.now, self.inventory)))
 
-    @rule(target=attempts, place=st.integers(0, 2))
-    def gpu_vanishes(self, place: int) -> object:
+    @rule(target=attempts, position=st.integers(0, 2))
+    def gpu_vanishes(self, position: int) -> object:
         """It is not in the inventory at all, until it is seen again."""
-        rest = [gpu for gpu in self.inventory if gpu.place != place]
+        rest = [gpu for gpu in self.inventory if gpu.position != position]
         begun = self.begin(GpusSeen(self.now, rest))
         if not self.limits.capacity.gpu:
-            assert self.state.gpus.known[GPUS[place].uuid].lost
+            assert self.state.gpus.inventory[GPUS[position].uuid].lost
         return multiple(*begun)
 
     @rule(target=attempts, data=st.data(), fault=st.sampled_from([None, None, BUSY]))
@@ -233,9 +233,9 @@ class CoreMachine(RuleBasedStateMachine):
         self.to_check.discard(uuid)
         return multiple(*self.begin(GpuChecked(self.now, uuid, fault)))
 
-    @rule(target=attempts, place=st.integers(0, 2), by=st.sampled_from([None, "root"]))
-    def gpu_drained(self, place: int, by: str | None) -> object:
-        return multiple(*self.begin(GpuDrained(self.now, GPUS[place].uuid, by)))
+    @rule(target=attempts, position=st.integers(0, 2), by=st.sampled_from([None, "root"]))
+    def gpu_drained(self, position: int, by: str | None) -> object:
+        return multiple(*self.begin(GpuDrained(self.now, GPUS[position].uuid, by)))
 
     @rule(target=attempts, ms=st.integers(1, 30_000), percent=st.sampled_from([0, 4, 50]))
     def gpus_used(self, ms: int, percent: int) -> object:

@@ -58,7 +58,7 @@ def accepted(notify: object, project: str = "", **options: Any) -> TaskSpec:
         ([{"url": "https://a.example\\@b.example/"}], "must hold visible ASCII characters"),
         ([{"url": "https://bücher.example/"}], "must hold visible ASCII characters"),
         ([{"url": "https://a.example/" + "a" * 2048}], "longer than 2048 characters"),
-        ([{"url": "https://a.example"}, {"url": "https://a.example"}], "item 1 url is there"),
+        ([{"url": "https://a.example"}, {"url": "https://a.example"}], "item 1 url appears twice"),
         ([{"url": "https://a.example", "on": []}], "on must not be empty"),
         ([{"url": "https://a.example", "on": "failed"}], "on must be a list"),
         ([{"url": "https://a.example", "on": ["done"]}], "must be one of started, completed"),

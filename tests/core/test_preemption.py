@@ -12,12 +12,12 @@ def test_preempted_task_is_queued_again_uncounted() -> None:
     assert host.submit(task("high", priority=6)) == []
     assert host.of(StopAttempt) == ["low"]
     assert host.reason("low") == (
-        "It is being ended, and tried again: it made way for a more urgent task."
+        "It is being ended, and tried again: preempted by a more urgent task."
     )
     assert host.end("low", code=0, stopped=True) == ["high"]
     low = host.task("low")
     assert (low.status, low.preempted, low.retry_count, low.infra_retries) == ("queued", 1, 0, 0)
-    assert low.error == "attempt 1: it made way for a more urgent task"
+    assert low.error == "attempt 1: preempted by a more urgent task"
     assert host.end("high") == ["low"]
 
 

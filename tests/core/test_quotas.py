@@ -35,7 +35,7 @@ def test_quota_of_waiting_tasks() -> None:
     one = spec_footprint(task("more").spec)
     assert queue_fault(host.state, "alice", [one]) is None
     assert queue_fault(host.state, "alice", [one, one]) == (
-        "1 tasks of alice wait, and no more than 2 may: submit when some ran"
+        "limit of 2 waiting tasks reached (alice has 1): submit when some have started"
     )
     assert queue_fault(host.state, "bob", [one, one]) is None
 
@@ -48,7 +48,7 @@ def test_quota_of_memory_of_live_tasks() -> None:
     host.submit(large)
     fault = queue_fault(host.state, "alice", [size])
     assert fault is not None
-    assert "0.0 are allowed: submit when some have ended" in fault
+    assert "0.0 MiB allowed): submit when some have ended" in fault
     assert queue_fault(host.state, "bob", [size]) is None
     host.end("large")
     assert queue_fault(host.state, "alice", [size]) is None

@@ -123,7 +123,7 @@ def test_preempted_interrupted_and_discarded_attempts_did_not_fail() -> None:
         None,
         143,
     )
-    assert attempt.error == "it made way for a more urgent task"
+    assert attempt.error == "preempted by a more urgent task"
 
     host = Host()
     host.submit(retries(0))

@@ -46,14 +46,14 @@ CAPACITY = Resources(cpu=4, memory_gb=16, gpu=1)
         (
             {"signal": 9, "timed_out": True},
             FailureReason.TIMEOUT,
-            "ran longer than its limit of 5 s",
+            "timed out after 5 s",
             137,
         ),
         # Its handler of SIGTERM ended it with 0, and the limit was passed all the same.
         (
             {"code": 0, "timed_out": True},
             FailureReason.TIMEOUT,
-            "ran longer than its limit of 5 s",
+            "timed out after 5 s",
             0,
         ),
         # It saved its state when the engine was shut down, and has not finished all the same.
@@ -235,8 +235,8 @@ def test_full_request_is_kept_unchanged() -> None:
         ("args", "a\0b", "must not hold a NUL character"),
         ("cpu", -1, "must be between 0 and 2147483647"),
         ("cpu", 2**31, "must be between 0 and 2147483647"),
-        ("cpu", 5, "asks for 5, this host has 4"),
-        ("gpu", 2, "asks for 2, this host has 1"),
+        ("cpu", 5, "requests 5, but this host has 4"),
+        ("gpu", 2, "requests 2, but this host has 1"),
         ("datasets", "mnist", "must be a list"),
         ("datasets", ["a", 1], "item 1 must be a string"),
         ("datasets", ["../etc"], "item 0 must be letters, digits and . _ -"),

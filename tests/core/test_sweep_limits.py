@@ -73,7 +73,7 @@ def test_restart_keeps_the_limit() -> None:
     host.end("t000")
     restored = State.restore(host.state.limits, host.state.tasks.values())
     invariants.check(restored)
-    assert restored.sweeps.under_way(member(0, 2)) == 2
+    assert restored.sweeps.active(member(0, 2)) == 2
     waiting = [each.id for each in restored.tasks.values() if restored.sweeps.holds_back(each)]
     assert waiting == ["t003", "t004", "t005"]
 
@@ -93,7 +93,7 @@ def test_tasks_that_wait_for_their_sweep_count_for_the_quota() -> None:
     host = Host(user_queued=5)
     host.submit(*of_sweep(4, 1))
     assert queue_fault(host.state, "alice", [0] * 2) is None
-    assert "3 tasks of alice wait" in str(queue_fault(host.state, "alice", [0] * 3))
+    assert "(alice has 3)" in str(queue_fault(host.state, "alice", [0] * 3))
 
 
 @given(

@@ -43,7 +43,7 @@ def test_first_and_places_agree_with_the_whole_order(
         own = [each for each in order if known[each].user == user]
         assert [entry.task_id for entry in queue.first(count, level, user)] == own[:count]
         places: list[int] = []
-        for found in queue.places([known[each] for each in own], level):
+        for found in queue.positions([known[each] for each in own], level):
             places = list(found)
         assert places == [order.index(each) + 1 for each in own]
 

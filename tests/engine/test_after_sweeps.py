@@ -94,7 +94,7 @@ async def test_failure_is_named_and_a_retry_goes_on(box: Box, tmp_path: Path) ->
         )
         assert await outcomes(engine, each) == [None, FailureReason.DEPENDENCY_FAILED]
         waited = (await tasks_of(engine, each))[1]
-        assert waited.error == f"it waited for a task that has failed: {bad.id} of sweep {fails}"
+        assert waited.error == f"it waited for a task that failed: {bad.id} of sweep {fails}"
         with pytest.raises(Conflict, match="It would fail again"):
             await engine.changes.retry(ALICE, waited.id)
         for other in others:

@@ -70,7 +70,7 @@ async def test_checkpoint_is_charged_and_goes_with_the_task(box: Box) -> None:
         await saved(engine, task)
 
         async def charged() -> int:
-            await disk_watch(box, engine).look()
+            await disk_watch(box, engine).measure_live()
             return box.usage.used_by("alice")[Kind.OUTPUTS].bytes
 
         await until(charged, lambda size: size > 4_900_000)
@@ -97,10 +97,10 @@ async def test_checkpoint_of_a_waiting_task_is_charged(box: Box) -> None:
             return found.retry_count > 2 and found.status is Status.QUEUED
 
         await until(waits)
-        await disk_watch(box, engine).look()
+        await disk_watch(box, engine).measure_live()
         assert box.usage.used_by("alice")[Kind.OUTPUTS].bytes > 4_900_000
         await engine.tasks.cancel(ALICE, task.id)
-        await disk_watch(box, engine).look()
+        await disk_watch(box, engine).measure_live()
         assert box.usage.used_by("alice")[Kind.OUTPUTS].bytes > 4_900_000
 
 

@@ -124,7 +124,7 @@ async def test_task_too_large_for_a_smaller_host_fails_with_a_reason(box: Box) -
         await running(engine, holds.id)
     async with box.engine(gpu=0) as engine:
         task = await engine.visible.get(ALICE, large.id)
-        assert (task.status, task.error) == (Status.FAILED, "asks for 1 gpu, this host has 0")
+        assert (task.status, task.error) == (Status.FAILED, "requests 1 gpu, but this host has 0")
         assert (
             await ended(engine, (await engine.submissions.create_task(ALICE, {"job_name": "a"})).id)
         ).ended_at

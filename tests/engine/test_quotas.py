@@ -52,7 +52,7 @@ async def test_waiting_tasks_of_a_user_are_limited(box: Box) -> None:
 
 async def test_more_gpus_than_the_quota_are_rejected_at_once(box: Box) -> None:
     async with box.engine(gpu=4, user_gpus=2) as engine:
-        with pytest.raises(ValidationFailed, match="gpu: asks for 3 gpu, a user may have 2"):
+        with pytest.raises(ValidationFailed, match="gpu: requests 3, but the limit per user is 2"):
             await engine.submissions.create_task(ALICE, {**SHORT, "gpu": 3})
         task = await engine.submissions.create_task(ALICE, {**SHORT, "gpu": 2})
         assert (await ended(engine, task.id)).status is Status.COMPLETED
@@ -60,7 +60,7 @@ async def test_more_gpus_than_the_quota_are_rejected_at_once(box: Box) -> None:
 
 async def test_a_service_counts_as_a_task(box: Box) -> None:
     async with box.engine(gpu=2, user_gpus=1, user_queued=1) as engine:
-        with pytest.raises(ValidationFailed, match="gpu: asks for 2 gpu, a user may have 1"):
+        with pytest.raises(ValidationFailed, match="gpu: requests 2, but the limit per user is 1"):
             await box.jupyter.start(ALICE, {"name": "lab", "gpu": 2})
         blocker = await engine.submissions.create_task(ALICE, WAIT)
         await running(engine, blocker.id)

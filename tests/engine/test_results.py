@@ -129,7 +129,7 @@ async def test_private_server_hides_files_of_others_snapshots(box: Box) -> None:
         assert (await read.list(ALICE, made.id)).total == 1
         assert (await read.list(ADMIN, made.id)).total == 1
         for who in (BOB, VIEWER):
-            with pytest.raises(NotFound, match="There is no snapshot"):
+            with pytest.raises(NotFound, match="Snapshot"):
                 await read.list(who, made.id)
-            with pytest.raises(NotFound, match="There is no snapshot"):
+            with pytest.raises(NotFound, match="Snapshot"):
                 await read.open(who, made.id, "a")

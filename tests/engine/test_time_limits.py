@@ -13,7 +13,7 @@ from fetchml.core.requests.submission import TaskLimits
 from fetchml.core.state import Limits, State
 from fetchml.engine.tasks.time_limits import TimeLimits
 from fetchml.errors import Conflict, Forbidden, Unavailable, ValidationFailed
-from fetchml.files.attempt_folder import AttemptFolder, Look, look_here
+from fetchml.files.attempt_folder import AttemptFolder, FolderCall, call_inline
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.ports.store import AuditQuery
@@ -178,7 +178,7 @@ async def test_prestaged_attempt_of_an_older_release_is_prepared_again(box: Box)
 
 
 def limits_of(
-    box: Box, cluster: Any, launched: LaunchSpec | None, look: Look = look_here
+    box: Box, cluster: Any, launched: LaunchSpec | None, look: FolderCall = call_inline
 ) -> TimeLimits:
     state = State(Limits(Resources(1, 1, 0), 1, 1, "box"))
     return TimeLimits(

@@ -163,7 +163,7 @@ async def test_volume_that_is_away_keeps_its_last_measurement(
         await until_true(lambda: usage.room_fault(["scratch"]))
     folder.rename(tmp_path / "away")
     async with usage.watching():
-        await until_true(lambda: "the volume scratch can't be measured" in caplog.text)
+        await until_true(lambda: "measuring the volume scratch failed" in caplog.text)
     assert usage.room_fault(["scratch"])
 
 

@@ -24,7 +24,7 @@ OWNER = (os.geteuid(), os.getegid())
 class Builder:
     """`EnvironmentBuilder` whose builds go on when the test says so."""
 
-    place: str | None = "/environment"
+    mount_path: str | None = "/environment"
     has_network = True
 
     def __init__(self) -> None:

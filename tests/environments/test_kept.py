@@ -8,7 +8,7 @@ import pytest
 
 from fetchml.auth.audit import Audit
 from fetchml.core.model import Principal, Role
-from fetchml.environments.environment_service import KeptEnvironments
+from fetchml.environments.environment_service import CachedEnvironments
 from fetchml.errors import BadRequest, NotFound
 from fetchml.system.clock import Clock
 from tests.environments.bench import Bench
@@ -31,7 +31,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.bench = Bench(folder)
         self.store: Any = MemoryStore()
-        self.kept = KeptEnvironments(self.bench.environments, Audit(self.store, clock_ms=Clock()))
+        self.kept = CachedEnvironments(self.bench.environments, Audit(self.store, clock_ms=Clock()))
 
     async def play(self) -> None:
         bench = self.bench

@@ -29,7 +29,7 @@ async def test_fault_of_the_disk_passes(
     with monkeypatch.context() as broken:
         broken.setattr(SnapshotFiles, "open_file", fails)
         fault = await soon(bench.environments.fault("bob", code, WANTED))
-        assert fault == f"can't be read: {os.strerror(number)}"
+        assert fault == f"cannot be read: {os.strerror(number)}"
         with pytest.raises(PrepareError) as raised:
             await soon(bench.provide(bench.task("t", code)))
         assert not raised.value.permanent

@@ -171,6 +171,6 @@ def test_outputs_that_are_too_deep(folder: AttemptFolder, kept: Path) -> None:
 
 
 def test_outputs_that_can_t_be_moved(folder: AttemptFolder, kept: Path) -> None:
-    with pytest.raises(CollectError, match="the outputs could not be kept: No such file"):
+    with pytest.raises(CollectError, match="storing the outputs failed: No such file"):
         folder.collect(kept.parent / "missing/outputs")
     assert folder.outputs.exists()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.files.attempt_records import ask_to_enter, write_limit
+from fetchml.files.attempt_records import request_relay, write_limit
 
 MARK = "0123456789abcdef" * 2
 
 
 def request_entry(control: Path) -> None:
-    ask_to_enter(control, MARK, "0-0", "key\n")
+    request_relay(control, MARK, "0-0", "key\n")
 
 
 def limit(control: Path) -> None:

@@ -13,7 +13,7 @@ from fetchml.files.log_search import (
     BEFORE_BYTES,
     BLOCK_BYTES,
     TEXT_BYTES,
-    Found,
+    SearchResult,
     last_lines,
     search_backward,
     search_forward,
@@ -43,7 +43,7 @@ def lines_with(data: bytes, wanted: bytes) -> list[int]:
     return found
 
 
-def all_of(search: Callable[..., Found], data: bytes, wanted: bytes, most: int) -> list[int]:
+def all_of(search: Callable[..., SearchResult], data: bytes, wanted: bytes, most: int) -> list[int]:
     """The lines that repeated calls find, each from where the one before ended."""
     read, first, end = log_of(data)
     found: list[int] = []
@@ -91,7 +91,7 @@ def test_search_starts_after_dropped_bytes_and_ends_at_the_end() -> None:
         b"x2",
         b"x1",
     ]
-    assert search_forward(read, b"x", end, end, 9) == Found([], None)
+    assert search_forward(read, b"x", end, end, 9) == SearchResult([], None)
 
 
 def test_case_is_ignored_on_request() -> None:
@@ -102,7 +102,7 @@ def test_case_is_ignored_on_request() -> None:
 
 
 @pytest.mark.parametrize("search", [search_forward, search_backward])
-def test_endless_line_is_shown_in_parts(search: Callable[..., Found]) -> None:
+def test_endless_line_is_shown_in_parts(search: Callable[..., SearchResult]) -> None:
     """A line without an end, as long as many blocks, with matches far apart."""
     data = bytearray(b"." * (3 * BLOCK_BYTES))
     places = [5, 5 + TEXT_BYTES * 2, BLOCK_BYTES + 100, 3 * BLOCK_BYTES - 3]
@@ -121,7 +121,7 @@ def test_endless_line_is_shown_in_parts(search: Callable[..., Found]) -> None:
 
 @pytest.mark.parametrize("search", [search_forward, search_backward])
 def test_log_of_a_claimed_exabyte_is_searched_for_a_bounded_time(
-    folder: AttemptFolder, monkeypatch: pytest.MonkeyPatch, search: Callable[..., Found]
+    folder: AttemptFolder, monkeypatch: pytest.MonkeyPatch, search: Callable[..., SearchResult]
 ) -> None:
     monkeypatch.setattr(log_search, "SECONDS", 0.05)
     with (folder.run / f"log.{0:020}").open("wb") as file:
@@ -151,8 +151,8 @@ def test_search_of_a_log_that_vanishes_ends() -> None:
     def gone(offset: int, limit: int) -> tuple[int, bytes]:
         return offset, b""
 
-    assert search_forward(gone, b"x", 0, 1 << 50, 9) == Found([], None)
-    assert search_backward(gone, b"x", 0, 1 << 50, 9) == Found([], None)
+    assert search_forward(gone, b"x", 0, 1 << 50, 9) == SearchResult([], None)
+    assert search_backward(gone, b"x", 0, 1 << 50, 9) == SearchResult([], None)
     assert last_lines(gone, 5, 0, 1 << 50) == 1 << 50
 
 
@@ -160,7 +160,7 @@ def test_search_of_a_log_that_vanishes_ends() -> None:
 @pytest.mark.parametrize("search", [search_forward, search_backward])
 @pytest.mark.parametrize("wanted", [b"aab" + b"a" * 1021, b"a" * 1021 + b"baa"])
 def test_search_holds_the_interpreter_for_a_short_time(
-    search: Callable[..., Found], wanted: bytes, *, ignore_case: bool
+    search: Callable[..., SearchResult], wanted: bytes, *, ignore_case: bool
 ) -> None:
     """Nearly every byte of the block begins, and ends, a text that is nearly the wanted one."""
     read, first, end = log_of(b"a" * BLOCK_BYTES)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from fetchml.adapters.jupyter.client import RECORD, read_port
-from fetchml.adapters.node_relays.connection import HIGHEST_PORT, LOWEST_PORT
+from fetchml.adapters.node_relays.connector import HIGHEST_PORT, LOWEST_PORT
 from fetchml.adapters.slurm import commands, nodes
 from fetchml.adapters.slurm.job import ArrayTask, Submission
 from fetchml.adapters.slurm.rest import R, RestTransport, read

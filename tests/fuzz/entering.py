@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 
 from fetchml.access.session import ExecSession, Exit, Output, SessionCut
 from fetchml.api.grpc.access import MAX_INPUT, _pass_on
-from fetchml.api.ws.shell import _Resize, _Shown
+from fetchml.api.ws.shell import _Resize, _ShownMessage
 from fetchml.core.requests import text
 from fetchml.core.requests.access import SIGNALS, ExecRequest, port_fault, size_fault
 from fetchml.errors import RequestError
@@ -85,7 +85,7 @@ async def _session(pieces: list[bytes]) -> list[Output | Exit | None]:
 
 
 def shell_control(data: bytes) -> None:
-    message = msgspec.json.decode(data, type=_Resize | _Shown)
+    message = msgspec.json.decode(data, type=_Resize | _ShownMessage)
     if isinstance(message, _Resize) and size_fault(message.rows, message.columns) is None:
         assert 1 <= message.rows <= 1000
 

@@ -18,7 +18,7 @@ from fetchml.core.environments import (
 from fetchml.core.metrics import MAX_METRICS, metrics_in
 from fetchml.core.requests import text
 from fetchml.core.snapshots import path_fault
-from fetchml.environments.builds import MAX_CHARACTERS, in_uvs_words
+from fetchml.environments.builds import MAX_CHARACTERS, uv_message
 from tests.fuzz.target import NUMBERS, STEERING, SURROGATES, Target
 
 
@@ -40,7 +40,7 @@ def inline_metadata(data: bytes) -> None:
 
 
 def words_of_uv(data: bytes) -> None:
-    words = in_uvs_words(data)
+    words = uv_message(data)
     assert len(words) <= MAX_CHARACTERS + 3
     assert not any(c in words for c in "\0\x1b\x7f\r\n")
     assert re.search(r"://(?!\*\*\*@)[^/\s]*@", words) is None

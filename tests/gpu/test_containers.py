@@ -162,7 +162,7 @@ async def test_engine_without_gpu_support_is_reported(
     docker_engine: Engine, python_image: str, tmp_path: Path
 ) -> None:
     async with containers(docker_engine, tmp_path) as box:
-        with pytest.raises(PrepareError, match="no way to give a container its GPUs") as info:
+        with pytest.raises(PrepareError, match="cannot pass GPUs to containers") as info:
             await box.launcher.prepare(box.run(uuid(0), image=python_image), silent)
         assert info.value.permanent
         seen = await box.sees(box.run(image=python_image))

@@ -14,11 +14,11 @@ from fetchml.core.gpus.health import (
     XidClass,
     XidSeen,
     derive,
+    describe_xid,
     fault,
     idle_level,
     worst_xid,
     xid_class,
-    xid_words,
 )
 
 WELL = GpuReading(uuid="GPU-0", name="H100", memory_mb=80_000, used_mb=100, recovery_action=0)
@@ -59,7 +59,7 @@ def test_class_of_each_xid(code: int, expected: XidClass) -> None:
 
 
 def test_every_xid_has_a_description() -> None:
-    assert all(words and xid_words(code).startswith(f"XID {code} (") for code, (_, words) in
+    assert all(words and describe_xid(code).startswith(f"XID {code} (") for code, (_, words) in
                XIDS.items())  # fmt: skip
     assert sorted(RECOVERY_ACTIONS) == list(range(1, 8))
 

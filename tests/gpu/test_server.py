@@ -128,7 +128,7 @@ async def test_unreleased_memory_blocks_the_gpu(boxed: Boxed, gpu_box: GpuBox) -
     server.tell(first)
     assert (await server.ended(first)).status == Task.completed
     second = await server.submit("true", gpu=1)
-    told = "busy: 8.8 GiB of its memory are in use, by no process that can be seen"
+    told = "busy: 8.8 GiB of its memory are in use, by no visible process"
     await until_explained(server, second, told)
     assert (await server.get(second)).status == Task.queued
     gpu_box.set(gpu(0))
@@ -226,12 +226,12 @@ async def test_next_task_is_prestaged_on_a_busy_gpu(
         server.tell(task_id)
     for task_id in waiting:
         await server.running(task_id)
-    for task_id, place in zip(waiting, places, strict=True):
+    for task_id, position in zip(waiting, places, strict=True):
         server.tell(task_id)
         await server.ended(task_id)
         task = await server.get(task_id)
-        assert (task.attempt, list(task.gpu_uuids)) == (1, place)
-        assert task.output == f"GIVEN_{place[0].replace('-', '_')}=1\n"
+        assert (task.attempt, list(task.gpu_uuids)) == (1, position)
+        assert task.output == f"GIVEN_{position[0].replace('-', '_')}=1\n"
     await server.assert_idle(*running, *waiting)
 
 
@@ -243,7 +243,7 @@ async def test_missing_driver_is_reported_and_gpu_tasks_are_rejected(
     reply = await server.rest.get("/v1/gpus")
     assert reply.json == {"gpus": [], "problem": "NVIDIA's driver is not loaded"}
     reply = await server.rest.submit({"job_name": "a", "gpu": 1})
-    assert (reply.status, reply.json["error"]) == (422, "gpu: asks for 1, this host has 0")
+    assert (reply.status, reply.json["error"]) == (422, "gpu: requests 1, but this host has 0")
     await server.assert_idle()
 
 

@@ -192,9 +192,7 @@ class TestOneContainer:
 def test_registry_error_text_appears_only_in_log(caplog: pytest.LogCaptureFixture) -> None:
     secret = "Get https://registry.internal/v2/: 10.1.2.3 said <robot$builder> " + "x" * 10_000
     error = _refusal("acme/train:1", secret)
-    assert str(error) == (
-        "the image acme/train:1 can't be pulled: the reason is in the server's log"
-    )
+    assert str(error) == ("cannot pull image acme/train:1: the reason is in the server's log")
     assert not error.permanent
     (record,) = caplog.records
     assert str(record.__dict__["reason"]).startswith("Get https://registry.internal")

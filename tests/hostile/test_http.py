@@ -103,7 +103,7 @@ def test_http_connections_of_one_address_do_not_block_another(
             client.sendall(HEAD + b"\r\n")
             status, error = reply_of(client)
         assert (status, error["code"]) == (429, "RATE_LIMITED")
-        assert "More than 75 connections" in error["error"]
+        assert "Limit of 75 connections" in error["error"]
         assert server.ask("GET", "/health", source="127.0.0.2")[0] == 200
         for _ in range(25):
             clients.enter_context(server.connect("127.0.0.2"))

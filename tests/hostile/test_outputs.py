@@ -11,7 +11,7 @@ import pytest
 from fetchml.attempts.manager import COLLECTING_THREADS
 from fetchml.errors import BadRequest
 from fetchml.files import kept_outputs, untrusted
-from fetchml.files.kept_outputs import FEW_FILES, LeftOut, OutputLimits, keep
+from fetchml.files.kept_outputs import FEW_FILES, OmittedOutputs, OutputLimits, keep
 from fetchml.files.output_archives import OutputArchives
 from fetchml.files.task_files import LISTING_THREADS, MOST_PATH_BYTES, TaskFiles
 from tests.hostile.attacked import Attacked
@@ -38,7 +38,7 @@ def test_many_files_are_synced_together(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "fsync", synced.append)
     monkeypatch.setattr(kept_outputs, "sync_file_system", whole.append)
     left_out = keep(tmp_path / "outputs", OutputLimits(files=10_000))
-    assert left_out == LeftOut(30_000, 0)
+    assert left_out == OmittedOutputs(30_000, 0)
     assert len(left(tmp_path / "outputs")) == 10_000
     assert (len(synced), len(whole)) == (FEW_FILES, 1)
 
@@ -49,13 +49,13 @@ def test_few_files_are_synced_individually(tmp_path: Path, monkeypatch: pytest.M
     whole = list[int]()
     monkeypatch.setattr(os, "fsync", synced.append)
     monkeypatch.setattr(kept_outputs, "sync_file_system", whole.append)
-    assert keep(tmp_path / "outputs") == LeftOut()
+    assert keep(tmp_path / "outputs") == OmittedOutputs()
     assert (len(synced), len(whole)) == (6, 0), "the files and their folder"
 
 
 def test_syncing_a_file_system_succeeds(tmp_path: Path) -> None:
     fill(tmp_path / "outputs", FEW_FILES + 1, b"x")
-    assert keep(tmp_path / "outputs") == LeftOut()
+    assert keep(tmp_path / "outputs") == OmittedOutputs()
 
 
 def test_output_bytes_are_bounded(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_output_bytes_are_bounded(tmp_path: Path) -> None:
     with (root / "sparse").open("wb") as file:
         file.truncate(1 << 40)
     (root / "zz").write_bytes(b"y" * 400)
-    assert keep(root, OutputLimits(bytes=3500)) == LeftOut(3, 2000 + (1 << 40))
+    assert keep(root, OutputLimits(bytes=3500)) == OmittedOutputs(3, 2000 + (1 << 40))
     assert left(root) == ["00000", "00001", "00002", "zz"]
 
 
@@ -75,7 +75,7 @@ def test_folders_count_and_links_and_pipes_are_removed(tmp_path: Path) -> None:
     (root / "a").symlink_to("/etc/passwd")
     fill(root / "b", 3)
     fill(root / "c", 2)
-    assert keep(root, OutputLimits(files=5)) == LeftOut(3, 0)
+    assert keep(root, OutputLimits(files=5)) == OmittedOutputs(3, 0)
     assert left(root) == ["00000", "a", "b", "b/00000", "b/00001"]
 
 
@@ -84,7 +84,7 @@ def test_folders_beyond_the_limit_are_removed(tmp_path: Path) -> None:
     root.mkdir()
     for number in range(200):
         fill(root / f"{number:03}", 5)
-    assert keep(root, OutputLimits(files=12)) == LeftOut(200 * 5 - 10, 0)
+    assert keep(root, OutputLimits(files=12)) == OmittedOutputs(200 * 5 - 10, 0)
     assert len(left(root)) == 12
 
 
@@ -109,7 +109,7 @@ async def test_slow_collection_does_not_delay_other_users(
     entered = threading.Semaphore(0)
     real = kept_outputs.keep
 
-    def slow(root: Path, limits: OutputLimits) -> LeftOut:
+    def slow(root: Path, limits: OutputLimits) -> OmittedOutputs:
         entered.release()
         assert held.wait(2 * SECONDS)
         return real(root, limits)

@@ -106,7 +106,7 @@ async def test_foreign_id_is_answered_like_an_unknown_id(scene: Scene) -> None:
         request = {"job_name": "mine", "secrets": [{"name": secret}]}
         reply = await soon(client.submit(request))
         assert reply.status == 422
-        assert f"there is no secret {secret}: set it first" in reply.json["error"]
+        assert f"secret {secret} not found: set it first" in reply.json["error"]
         for path in (f"/v1/secrets/{secret}", f"/v1/secrets/{secret}?user_id={ADA}"):
             reply = await soon(client.ask("DELETE", path))
             assert reply.status == (403 if "user_id" in path else 404)

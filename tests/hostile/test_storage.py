@@ -142,7 +142,7 @@ async def test_task_writing_without_end_is_stopped(each_box: Box, place: str) ->
         made = await engine.submissions.create_task(ALICE, script(text))
         await running(engine, quiet.id)
         await said(engine, made.id)
-        await watch.look()
+        await watch.measure_live()
         done = await ended(engine, made.id)
         assert done.failure_reason is FailureReason.CANCELLED
         assert done.error is not None
@@ -150,7 +150,7 @@ async def test_task_writing_without_end_is_stopped(each_box: Box, place: str) ->
         assert "1.0 MiB are allowed" in done.error
         assert "user_storage_gb" in done.error
         assert (await engine.visible.get(BOB, quiet.id)).status is Status.RUNNING
-        await watch.look()
+        await watch.measure_live()
         assert not used(each_box, ALICE, Kind.WORKSPACES)
         await engine.tasks.cancel(BOB, quiet.id)
         await ended(engine, quiet.id)
@@ -165,21 +165,21 @@ async def test_tasks_are_listed_once_for_all_that_are_measured(box: Box) -> None
             await said(engine, each.id)
         watched, lists = box.parts.watched, 0
 
-        def under_way() -> Sequence[Task]:
+        def active() -> Sequence[Task]:
             nonlocal lists
             lists += 1
-            return watched.under_way()
+            return watched.active()
 
         settings = MonitorSettings(box.data_dir, 0)
-        counted = replace(watched, under_way=under_way)
-        await StorageMonitor(box.usage, counted, box.jupyter, settings).look()
+        counted = replace(watched, active=active)
+        await StorageMonitor(box.usage, counted, box.jupyter, settings).measure_live()
         assert lists == 1
         assert used(box, ALICE, Kind.WORKSPACES) >= 600_000
         for each in made:
-            assert watched.is_under_way(each.id)
+            assert watched.is_active(each.id)
             await engine.tasks.cancel(ALICE, each.id)
             await ended(engine, each.id)
-        assert not watched.is_under_way(made[0].id)
+        assert not watched.is_active(made[0].id)
 
 
 async def test_fastest_writer_is_stopped_when_the_disk_is_nearly_full(each_box: Box) -> None:
@@ -188,7 +188,7 @@ async def test_fastest_writer_is_stopped_when_the_disk_is_nearly_full(each_box: 
         text = f"head -c {size} /dev/zero > $FETCHML_OUTPUTS/x; echo written; sleep 1000"
         made = await engine.submissions.create_task(ALICE, script(text))
         await said(engine, made.id)
-        await disk_watch(each_box, engine, min_free_bytes=1 << 60).look()
+        await disk_watch(each_box, engine, min_free_bytes=1 << 60).measure_live()
         done = await ended(engine, made.id)
         assert done.error is not None
         assert "disk is nearly full" in done.error

@@ -54,8 +54,8 @@ async def test_few_users_cannot_take_all_places_of_sweeps(
     async with box.engine() as engine:
         taken = [await fill(engine.sweeps, user) for user in ("eve", "mallory", "oscar")]
     assert [count for count, _ in taken] == [6, 2, 2]
-    assert "you have 6 sweeps, and the server's last 4 places are for users with" in taken[0][1]
-    assert "the server keeps 10 sweeps of all users" in taken[2][1]
+    assert "server limit of 6 sweeps reached for users with" in taken[0][1]
+    assert "server limit of 10 sweeps reached" in taken[2][1]
 
 
 async def fill(sweeps: Sweeps, user: str) -> tuple[int, str]:

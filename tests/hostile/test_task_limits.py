@@ -45,7 +45,7 @@ def test_request_above_a_maximum_names_the_limit() -> None:
         "memory_gb: asks for 17, a task may have 16 ([tasks] max_memory_gb)",
         "timeout_seconds: asks for 3601, a task may run for 3600 s ([tasks] max_timeout_seconds)",
     ]
-    assert faults(LIMITS, cpu=9) == ["cpu: asks for 9, this host has 8"]
+    assert faults(LIMITS, cpu=9) == ["cpu: requests 9, but this host has 8"]
     [fault] = faults(LIMITS, timeout_seconds=0)
     assert "asks for no limit, a task may run for 3600 s" in fault
     accepted(LIMITS, cpu=4, memory_gb=16, timeout_seconds=3600)
@@ -74,7 +74,7 @@ def test_jupyter_request_is_held_to_the_limits() -> None:
     assert [v.rule for v in jupyter.read(request, BOX, LIMITS)[1]] == [
         "asks for 5, a task may have 4 ([tasks] max_cpu)",
         "asks for 17, a task may have 16 ([tasks] max_memory_gb)",
-        "asks for 3, this host has 2",
+        "requests 3, but this host has 2",
     ]
 
 

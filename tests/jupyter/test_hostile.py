@@ -231,9 +231,9 @@ async def test_a_socket_that_accepts_nothing_times_out(folder: Path) -> None:
         deaf.bind(str(folder / SOCKET))
         deaf.listen(0)
         link = open_link(folder, ID, TOKEN)
-        waiting = await link.way.connect()
+        waiting = await link.connector.connect()
         with pytest.raises(TimeoutError):
-            await link.way.connect()
+            await link.connector.connect()
         waiting.close()
         link.close()
 

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from fetchml.config.settings import JupyterSettings, ServerSettings, Settings
-from fetchml.jupyter.origin import JupyterOrigins, Place
+from fetchml.jupyter.origin import JupyterOrigins, ServerAddress
 from fetchml.server import wiring
 from fetchml.server.cannot_start import CannotStart
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, echo, proxy_world
@@ -264,7 +264,7 @@ async def test_browsers_on_loopback_leave_the_page_s_host_at_the_second_port_too
     url = f"http://127.0.0.1:{origins.port}{BASE}/lab"
     async with two_ports.session.get(url, headers={"Host": own, **MARKED}) as reply:
         assert (await reply.text()).startswith(f"GET {BASE}/lab\n")
-    page = Place("http", name, str(two_ports.port), direct=True)
+    page = ServerAddress("http", name, str(two_ports.port), direct=True)
     assert origins.at("{id}", page) == f"http://{{id}}.localhost:{origins.port}"
     assert origins.of_port("task-1", page) == f"http://task-1.localhost:{origins.port}"
     elsewhere = page._replace(host="gpu.example")

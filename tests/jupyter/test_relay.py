@@ -20,10 +20,10 @@ import pytest
 from fetchml.adapters.jupyter import client
 from fetchml.adapters.jupyter.client import HttpJupyterClient, NodeLinks, read_port
 from fetchml.adapters.jupyter.link import http_session
-from fetchml.adapters.node_relays import connection
+from fetchml.adapters.node_relays import connector
 from fetchml.auth.pinned_certificate import SECRET_BYTES, certificate_of
 from fetchml.files.shared_disk import SharedDisk
-from fetchml.ports.jupyter import JupyterLink, JupyterPlace
+from fetchml.ports.jupyter import JupyterEndpoint, JupyterLink
 from fetchml.shim import node_relay as relay_program
 from fetchml.shim.node_relay import ALL_PORTS, Relay, context_of, join, listen
 from tests.jupyter.recorder import recorder
@@ -44,8 +44,8 @@ class Behind:
     connections: int = 0
     heard: bytearray = field(default_factory=bytearray)
 
-    def place(self, secret: bytes = SECRET) -> JupyterPlace:
-        return JupyterPlace(ID, 1, self.folder, TOKEN, secret)
+    def endpoint(self, secret: bytes = SECRET) -> JupyterEndpoint:
+        return JupyterEndpoint(ID, 1, self.folder, TOKEN, secret)
 
     def record(self, text: str) -> None:
         (self.folder / client.RECORD).write_text(text)
@@ -94,8 +94,8 @@ async def behind(jupyter: Behind) -> AsyncIterator[Behind]:
         yield jupyter
 
 
-async def link_to(place: JupyterPlace, address: str | None = "127.0.0.1") -> JupyterLink:
-    return await NodeLinks(lambda *_: address, SharedDisk()).open(place)
+async def link_to(endpoint: JupyterEndpoint, address: str | None = "127.0.0.1") -> JupyterLink:
+    return await NodeLinks(lambda *_: address, SharedDisk()).open(endpoint)
 
 
 async def answers(link: JupyterLink) -> bool:
@@ -103,7 +103,7 @@ async def answers(link: JupyterLink) -> bool:
 
 
 async def test_requests_pass(behind: Behind) -> None:
-    link = await link_to(behind.place())
+    link = await link_to(behind.endpoint())
     assert await answers(link)
     assert f"token {TOKEN}".encode() in behind.heard
     link.close()
@@ -112,8 +112,8 @@ async def test_requests_pass(behind: Behind) -> None:
 
 
 async def test_server_with_another_secret_is_not_let_in(behind: Behind) -> None:
-    assert not await answers(await link_to(behind.place(OTHER)))
-    assert await answers(await link_to(behind.place()))
+    assert not await answers(await link_to(behind.endpoint(OTHER)))
+    assert await answers(await link_to(behind.endpoint()))
     assert behind.connections == 1
 
 
@@ -154,7 +154,7 @@ async def test_slow_handshakes_are_cut_and_keep_nobody_out(
         for _, writer in slow:
             stack.callback(writer.close)
             writer.write(b"\x16")
-        assert await answers(await link_to(jupyter.place()))
+        assert await answers(await link_to(jupyter.endpoint()))
         for reader, _ in slow:
             assert await soon(_rest(reader)) == b""
 
@@ -176,7 +176,7 @@ async def test_connections_are_bounded(jupyter: Behind, monkeypatch: pytest.Monk
         for _, writer in opened:
             stack.callback(writer.transport.abort)
         await until_true(lambda: jupyter.connections == 2)
-        waiting = asyncio.create_task(answers(await link_to(jupyter.place())))
+        waiting = asyncio.create_task(answers(await link_to(jupyter.endpoint())))
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await asyncio.shield(waiting)
@@ -190,7 +190,7 @@ async def test_port_that_another_listener_took_over_gets_no_request(tmp_path: Pa
     async with recorder() as heard:
         there = Behind(tmp_path)
         there.record(f"port={heard.port}\n")
-        link = await link_to(there.place())
+        link = await link_to(there.endpoint())
         asking = asyncio.create_task(_ask(link))
         await soon(heard.came.wait())
         heard.refuse()
@@ -214,7 +214,7 @@ async def test_listener_with_a_certificate_of_its_own_gets_no_request(tmp_path: 
     there = Behind(tmp_path)
     there.record(f"port={server.sockets[0].getsockname()[1]}\n")
     with pytest.raises(aiohttp.ClientConnectorError, match="certificate"):
-        await _ask(await link_to(there.place()))
+        await _ask(await link_to(there.endpoint()))
     server.close()
     assert heard == b""
 
@@ -267,7 +267,7 @@ def test_what_is_no_record_is_not_read(tmp_path: Path, kind: str) -> None:
 
 async def test_nothing_is_connected_to_before_the_cluster_names_the_node(behind: Behind) -> None:
     with pytest.raises(OSError, match="node"):
-        await link_to(behind.place(), None)
+        await link_to(behind.endpoint(), None)
 
 
 def test_certificates_of_two_secrets_differ() -> None:
@@ -318,7 +318,7 @@ def test_exit_is_that_of_jupyter(tmp_path: Path, pythons: list[str]) -> None:
             relay = begin(tmp_path, python, python, "-c", FAKE.format(code))
             _, said = relay.communicate(timeout=SECONDS)
             assert relay.returncode == expected, (python, said)
-            assert read_port(tmp_path) >= connection.LOWEST_PORT
+            assert read_port(tmp_path) >= connector.LOWEST_PORT
             (tmp_path / client.RECORD).unlink()
 
 
@@ -350,7 +350,7 @@ async def test_whole_reply_comes_before_the_end_of_its_connection(
         try:
             await until_true((folder / "jupyter.sock").exists)
             await until_true((folder / client.RECORD).exists)
-            link = await link_to(Behind(folder).place())
+            link = await link_to(Behind(folder).endpoint())
             async with (
                 http_session(link, answer_seconds=SECONDS) as session,
                 session.get("http://jupyter/") as reply,
@@ -384,7 +384,7 @@ async def test_jupyter_ends_by_itself_when_it_is_asked_to(tmp_path: Path) -> Non
 def test_relay_listens_on_all_addresses_of_its_node() -> None:
     with listen() as listener:
         port = listener.getsockname()[1]
-        assert port >= connection.LOWEST_PORT
+        assert port >= connector.LOWEST_PORT
         families = [socket.AF_INET]
         if listener.family is socket.AF_INET6:
             families.append(socket.AF_INET6)

@@ -24,7 +24,7 @@ REJECTED: list[tuple[dict[str, object], str]] = [
     ({"name": "a", "workspace": "a\nb"}, "workspace: must be printable"),
     ({"name": "a", "workspace": "a" * 256}, "workspace: .* over"),
     ({"name": "a", "image": "a b"}, "image: must be an image name"),
-    ({"name": "a", "cpu": 3}, "cpu: asks for 3, this host has 2"),
+    ({"name": "a", "cpu": 3}, "cpu: requests 3, but this host has 2"),
     ({"name": "a", "gpu": -1}, "gpu: must be between"),
     ({"name": "a", "memory_gb": "1"}, "memory_gb: must be an integer"),
 ]
@@ -74,7 +74,7 @@ async def test_no_workspace_lies_outside_of_the_root(box: Box, tmp_path: Path) -
     (box.workspaces / "team" / "link").symlink_to(outside, target_is_directory=True)
     async with box.engine():
         for place in ("link", "link/a", "file", "file/a", "team/link", "team/link/a/b"):
-            with pytest.raises(ValidationFailed, match="is a link, or no folder"):
+            with pytest.raises(ValidationFailed, match="is a link, or not a folder"):
                 await box.jupyter.start(ALICE, {"name": "a", "workspace": place})
         assert box.jupyter.list(ADMIN) == []
     assert list(outside.iterdir()) == []
@@ -119,4 +119,4 @@ async def test_a_link_placed_while_the_service_waits_is_rejected(box: Box, tmp_p
         await engine.tasks.cancel(ALICE, task.id)
         done = await over(box, made.id)
         assert done.status is ServiceStatus.ERROR
-        assert done.reason == "its workspace 'a' on its way is a link, or no folder"
+        assert done.reason == "its workspace 'a' in its path is a link, or not a folder"

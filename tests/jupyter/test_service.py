@@ -48,7 +48,7 @@ async def test_from_start_to_stop(box: Box) -> None:
         assert box.jupyter.link(made.id) is None
         await box.jupyter.stop(ALICE, made.id)
         with pytest.raises(OSError, match="closed"):
-            await link.way.connect()
+            await link.connector.connect()
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ async def test_none_is_forgotten_while_its_disk_fails(store: Any, tmp_path: Path
         nonlocal calls
         calls += 1
         if calls > 1:
-            raise TimeoutError("the shared disk does not answer")
+            raise TimeoutError("no response from the shared folder")
         return await asyncio.to_thread(function)
 
     assert await known(store, tmp_path / "root", in_thread=fails_later) == {"kept", "gone"}

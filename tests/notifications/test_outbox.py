@@ -177,7 +177,7 @@ async def test_secrets_differ_and_are_replaced(world: tuple[MemoryEngine, Notifi
 async def test_tests_are_few(world: tuple[MemoryEngine, Notifier]) -> None:
     engine, notifier = world
     messages = engine.engine.notifications
-    notifier.error = NotDelivered("hooks.example can't be reached: no route")
+    notifier.error = NotDelivered("cannot reach hooks.example: no route")
     result = await messages.test(ADA, {"url": HOOK})
     assert (result.delivered, result.error) == (False, str(notifier.error))
     failed = ("notification.test", "ada", "hooks.example", str(notifier.error))
@@ -247,5 +247,5 @@ def test_admins_see_what_goes_to_the_servers_addresses() -> None:
     )
     assert [each.id for each in messages.page(ADMIN).notifications] == ["m0001"]
     assert [each.id for each in messages.page(ADA).notifications] == ["m0002"]
-    with pytest.raises(Conflict, match="enabled is false"):
+    with pytest.raises(Conflict, match="are disabled"):
         messages.secret(ADA, HOOK)

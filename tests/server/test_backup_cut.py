@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.backup.store_copy import PREFIX
-from fetchml.files.own_file import PlaceTaken, new_file
+from fetchml.files.own_file import AlreadyExists, new_file
 from tests.support.cli_server import FETCHML, SECONDS, Server, environment, run
 from tests.support.waiting import eventually
 
@@ -82,7 +82,7 @@ def test_file_created_meanwhile_is_kept(tmp_path: Path) -> None:
     with ExitStack() as stack:
         stack.enter_context(new_file(place)).write(b"new")
         place.write_bytes(b"other")
-        with pytest.raises(PlaceTaken, match="created concurrently"):
+        with pytest.raises(AlreadyExists, match="created concurrently"):
             stack.close()
     assert place.read_bytes() == b"other"
     assert list(tmp_path.iterdir()) == [place]
@@ -94,7 +94,7 @@ def test_one_of_two_backups_with_the_same_name_is_complete(tmp_path: Path) -> No
         stack.enter_context(new_file(place)).write(b"first")
         with new_file(place) as second:
             second.write(b"second")
-        with pytest.raises(PlaceTaken, match="created concurrently"):
+        with pytest.raises(AlreadyExists, match="created concurrently"):
             stack.close()
     assert place.read_bytes() == b"second"
     assert list(tmp_path.iterdir()) == [place]

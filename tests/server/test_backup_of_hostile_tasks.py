@@ -19,7 +19,7 @@ from fetchml.backup import archive as archives
 from fetchml.backup import sparse
 from fetchml.backup.restore import restore as restore_backup
 from fetchml.files import secrets_file
-from fetchml.files.attempt_records import ask_to_enter, write_limit
+from fetchml.files.attempt_records import request_relay, write_limit
 from tests.support.cli_server import SECONDS, environment
 from tests.support.other_user import enterable
 
@@ -93,7 +93,7 @@ def test_keys_and_secrets_of_attempts_are_left_out(kept: Path) -> None:
     attempt = kept / "tasks/a/attempts/1"
     (attempt / "control").mkdir()
     write_limit(attempt / "control", 1000)
-    ask_to_enter(attempt / "control", "0" * 32, "0-0", "hidden")
+    request_relay(attempt / "control", "0" * 32, "0-0", "hidden")
     (attempt / "control/enter.new").write_text("hidden")
     (attempt / "run" / secrets_file.NAME).write_text("hidden")
     archive = backup(kept).stdout

@@ -43,7 +43,7 @@ async def test_receiver_that_fails_gets_it_from_the_next_server(
     assert (data["task"]["id"], data["task"]["status"]) == (task_id, "completed")
     assert data["links"]["task"].endswith(f"/v1/tasks/{task_id}")
     [row] = await until(lambda: rows(server), lambda found: found[0].get("attempts", 0) >= 1)
-    assert row["last_error"].startswith("127.0.0.1 answered 500")
+    assert row["last_error"].startswith("127.0.0.1 returned 500")
     assert (row["id"], row["task_id"], row["state"]) == (first.id, task_id, "pending")
     await server.kill()
     number = len(receiver.got)

@@ -166,8 +166,9 @@ async def test_port_of_a_node_that_is_out_of_reach() -> None:
     shown = cluster_probe._reached(found, refused, "0-0")
     assert (shown.ok, "[slurm] relay_ports" in shown.advice) == (True, True)
     nodes.address = "a..b"
-    why = await cluster_probe._reach(nodes, found, "word")
-    assert "is not a host name: 'a..b' (NodeAddr)" in why
+    assert "invalid address of the node: 'a..b' (NodeAddr)" in await cluster_probe._reach(
+        nodes, found, "word"
+    )
     nodes.address = ""
     assert "is missing" in await cluster_probe._reach(nodes, found, "word")
     assert not cluster_probe._reached({**found, "port": ""}, "", "5000-5000").ok

@@ -41,7 +41,7 @@ async def test_running_task_gets_more_time_and_less(server: Server, slurm: Slurm
     assert (task.exit_code, task.failure_reason) == (7, Task.EXIT_CODE), (task, server.log)
     task = await server.ended(ends)
     assert task.failure_reason == Task.TIMEOUT
-    assert task.error == "ran longer than its limit of 12 s"
+    assert task.error == "timed out after 12 s"
 
 
 async def test_waiting_task_that_slurm_has_keeps_its_limit(server: Server) -> None:

@@ -81,7 +81,7 @@ def test_record_has_the_highest_use_since_the_last_one(
     nvml: Any = Driver()
     peaks: dict[int, int] = {}
     for _ in range(4):
-        gpu_samples.look(nvml, [0, 1], peaks)
+        gpu_samples.sample(nvml, [0, 1], peaks)
     folder = os.open(tmp_path, os.O_DIRECTORY)
     try:
         monkeypatch.setattr(gpu_samples, "RUN", folder)

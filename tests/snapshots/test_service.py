@@ -67,7 +67,7 @@ async def test_a_request_overrides_the_project_file_and_that_the_server_defaults
     ("text", "told"),
     [
         ("image = 1\n", "fetchml.toml: line 1: image must be a string"),
-        ("\n# needs\ncpu = 64\n", "fetchml.toml: line 3: cpu asks for 64, this host has 2"),
+        ("\n# needs\ncpu = 64\n", "fetchml.toml: line 3: cpu requests 64, but this host has 2"),
         ("[env]\n'A-B' = 'x'\n", "fetchml.toml: line 1: env key 'A-B' must be a name"),
         ("comand = ['a']\n", "line 1: comand is not a setting: did you mean command?"),
         ("args = 'a'\n", "line 1: args is not a setting: it belongs to one task, so give it when"),

@@ -108,8 +108,8 @@ HOSTILE: dict[str, tuple[list[Member], str]] = {
     "link not utf-8": ([link("a", "b\udcff")], "not UTF-8"),
     "deep": ([file("a/" * 64 + "a", b"x")], "64 folders deep"),
     "long name": ([file("a" * 256, b"x")], "name of over 255"),
-    "too many": ([file(str(n)) for n in range(21)], "more than 20 files"),
-    "too many folders": ([file("/".join("abcdefghijklmnopqrstuv"))], "more than 20 files"),
+    "too many": ([file(str(n)) for n in range(21)], "limit of 20 files"),
+    "too many folders": ([file("/".join("abcdefghijklmnopqrstuv"))], "limit of 20 files"),
     "too large": ([file("a", b"x" * 60_000), file("b", b"x" * 60_000)], "larger than 100000"),
     "large by links": (
         [file("a", b"x" * 60_000), hard_link("b", "a")],

@@ -38,7 +38,7 @@ async def test_uploads_of_one_user_are_bounded_and_leave_nothing(box: Box) -> No
             asyncio.create_task(box.snapshots.upload(ALICE, waiting())) for _ in range(MAX_UPLOADS)
         ]
         await asyncio.sleep(0)
-        with pytest.raises(Unavailable, match="of your uploads are under way"):
+        with pytest.raises(Unavailable, match="concurrent uploads reached"):
             await box.snapshots.upload(ALICE, sent(SLEEP))
         await box.snapshots.upload(BOB, sent(SLEEP))
         for task in uploads:

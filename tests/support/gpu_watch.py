@@ -12,7 +12,7 @@ from tests.support.waiting import soon, until_true
 
 SELDOM = 3600.0
 """Between two readings, so that a test sees only those that it causes."""
-UNSEEN = Obstacle(ObstacleKind.UNKNOWN, "the driver does not tell of it now")
+UNSEEN = Obstacle(ObstacleKind.UNKNOWN, "the driver does not report it now")
 
 
 class Watched:

@@ -21,7 +21,7 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
 from fetchml.engine.gpus.gpus import Gpus
-from fetchml.environments.environment_service import KeptEnvironments
+from fetchml.environments.environment_service import CachedEnvironments
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.v1.audit_pb2_grpc import AuditServiceStub
 from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
@@ -68,7 +68,7 @@ def api_services(
         parts.audit,
         parts.access,
         parts.secrets,
-        KeptEnvironments(parts.environments, parts.audit),
+        CachedEnvironments(parts.environments, parts.audit),
         engine.retention,
     )
 

@@ -132,12 +132,12 @@ def _check_sweeps(state: State) -> None:
     for tasks in members.values():
         held_back = [task for task in tasks if state.sweeps.holds_back(task)]
         others = [task for task in tasks if task.id not in state.held_back]
-        under_way = [task for task in others if not state.sweeps.holds_back(task)]
+        active = [task for task in others if not state.sweeps.holds_back(task)]
         member = tasks[0].spec.sweep
         assert member is not None
-        assert state.sweeps.under_way(member) == len(under_way), f"{member.id}: places"
-        assert len(under_way) <= member.max_parallel, f"{member.id}: too many"
-        assert not held_back or len(under_way) == member.max_parallel, f"{member.id}: a free place"
+        assert state.sweeps.active(member) == len(active), f"{member.id}: places"
+        assert len(active) <= member.max_parallel, f"{member.id}: too many"
+        assert not held_back or len(active) == member.max_parallel, f"{member.id}: a free place"
         for task in held_back:
             waiting[task.user] = waiting.get(task.user, 0) + 1
     assert sum(waiting.values()) == len(state.sweeps), "tasks that wait for a place"
@@ -168,7 +168,7 @@ def check_joined(state: State, before: Mapping[str, Sequence[str]]) -> None:
             continue
         peaks = [packing.peak(state.tasks[task_id]) for task_id in holders]
         assert None not in peaks, f"{uuid}: one of {holders} is not known"
-        most = state.gpus.known[uuid].memory_mb * (100 - packing.rule.margin_percent) // 100
+        most = state.gpus.inventory[uuid].memory_mb * (100 - packing.rule.margin_percent) // 100
         assert sum(peak or 0 for peak in peaks) <= most, f"{uuid}: {peaks} in {most} MiB"
 
 

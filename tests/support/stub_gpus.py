@@ -32,7 +32,7 @@ def reading(number: int, **about: Any) -> GpuReading:
         uuid=f"GPU-{number}000",
         name="NVIDIA H100",
         index=str(number),
-        place=number,
+        position=number,
         memory_mb=81_920,
         used_mb=600,
         temperature_c=31 + number,

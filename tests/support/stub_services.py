@@ -19,7 +19,7 @@ from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import SharedOwner
 from fetchml.jupyter.jupyter_service import JupyterOptions, JupyterServices
 from fetchml.jupyter.workspaces import Workspaces
-from fetchml.ports.jupyter import JupyterLink, JupyterPlace, JupyterSilent
+from fetchml.ports.jupyter import JupyterEndpoint, JupyterLink, JupyterSilent
 from fetchml.system.ids import IdSequence
 from tests.support.memory_engine import MemoryEngine
 
@@ -121,7 +121,7 @@ class StubClient:
     found: Activity | None = field(default_factory=lambda: Activity(busy=False))
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def open_link(self, place: JupyterPlace) -> JupyterLink:
+    async def open_link(self, place: JupyterEndpoint) -> JupyterLink:
         return cast("JupyterLink", StubLink(place.service_id, place.token))
 
     async def answers(self, link: JupyterLink) -> bool:

@@ -53,7 +53,7 @@ async def test_gpus_numbers_and_failures_are_shown(busy: BusyHost, tab: OpenTab)
     for name, why in (
         ("exits", "exit code 3"),
         ("killed", "SIGKILL"),
-        ("too-long", "longer than its limit of 1 s"),
+        ("too-long", "timed out after 1 s"),
         ("no-program", "No such file"),
         ("depends", busy.ids["exits"]),
     ):

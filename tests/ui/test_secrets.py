@@ -31,7 +31,7 @@ async def test_secret_is_set_used_and_removed(server: Server, tab: OpenTab) -> N
     await page.get_by_label("Name").fill("uses")
     await page.get_by_label("Command").fill("sh -c 'echo ${#HF_TOKEN} $HF_TOKEN'")
     await page.get_by_label("Secrets").fill("OTHER")
-    await expect(page.locator("#task-secrets-error")).to_contain_text("there is no secret OTHER")
+    await expect(page.locator("#task-secrets-error")).to_contain_text("secret OTHER not found")
     await page.get_by_label("Secrets").fill("HF_TOKEN")
     await page.get_by_role("button", name="Submit").click()
     await expect(page.get_by_role("heading", level=1)).to_contain_text("uses")

@@ -52,5 +52,5 @@ async def test_shell_in_a_running_task(server: Server, tab: OpenTab) -> None:
     await expect(typed).not_to_be_focused()
     await page.get_by_role("button", name="Cancel").click()
     await page.get_by_role("button", name="Cancel the task").click()
-    await expect(page.get_by_text("The task has ended, and the session with it.")).to_be_visible()
+    await expect(page.get_by_text("The session ended with its task.")).to_be_visible()
     await expect(page.get_by_role("link", name="Shell")).to_have_count(0)

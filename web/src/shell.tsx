@@ -106,7 +106,7 @@ function NotFound() {
     <div class="view">
       <h1>Not found</h1>
       <p>
-        There is no such view, or your role does not have it. <a href={href([])}>To the overview</a>
+        Page not found, or not allowed for your role. <a href={href([])}>To the overview</a>
       </p>
     </div>
   );

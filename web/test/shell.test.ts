@@ -105,7 +105,7 @@ test("the reason of the end is shown", () => {
   const ends = [
     ['{"type":"exit","code":3,"error":""}', 1000, "", "The shell ended with exit code 3."],
     ['{"type":"exit","code":127,"error":"No such file"}', 1000, "", "No such file"],
-    [undefined, 1001, "The task has ended, and the session with it", "The task has ended, and the session with it."],
+    [undefined, 1001, "The session ended with its task", "The session ended with its task."],
     [undefined, 1006, "", "The connection was lost, and the shell with it."],
   ] as const;
   for (const [exit, code, reason, why] of ends) {

@@ -53,7 +53,7 @@ test("a line that is no parameter is named", () => {
   assert.match(built({ parameters: "=1" }).faults.get("parameters") ?? "", /NAME=VALUES/);
   assert.match(built({ parameters: "lr=[1" }).faults.get("parameters") ?? "", /JSON/);
   for (const draw of ["unifrm(0,1)", "uniform(0,b)"])
-    assert.match(built({ parameters: `x=${draw}` }).faults.get("parameters") ?? "", /is no draw/);
+    assert.match(built({ parameters: `x=${draw}` }).faults.get("parameters") ?? "", /is not a draw/);
   const { request } = built({ parameters: "x=f(1),g(2)" });
   assert.deepEqual(request.parameters.x, { values: ["f(1)", "g(2)"] });
 });

@@ -25,24 +25,25 @@ class Cgroups:
 
     def learn(self, pid: int, container_id: str) -> None:
         """`pid` is that of the container's first process, if it runs on this host."""
-        found: dict[str, Path] = {}
+        mount_points: dict[str, Path] = {}
         for line in _read(Path(f"/proc/{pid}/cgroup")).splitlines():
             _, controllers, path = line.split(":", 2)
             # Version 2 has no controllers here; version 1 has a hierarchy for each.
             folder = _MOUNT / controllers / path.removeprefix("/")
             if container_id in path and (folder / "cgroup.procs").exists():
-                found |= dict.fromkeys(controllers.split(","), folder)
-        if found:
+                mount_points |= dict.fromkeys(controllers.split(","), folder)
+        if mount_points:
             self._controllers = {
-                name: str(folder).replace(container_id, "{}") for name, folder in found.items()
+                name: str(folder).replace(container_id, "{}")
+                for name, folder in mount_points.items()
             }
             self._folder = next(iter(self._controllers.values()))
             self._namespaces = len(_numbers(pid))
 
     def folder(self, container_id: str, controller: str) -> Path | None:
         """Return the folder with a controller's files; `None` if it is not known."""
-        known = self._controllers.get("") or self._controllers.get(controller)
-        return Path(known.replace("{}", container_id)) if known else None
+        mount_point = self._controllers.get("") or self._controllers.get(controller)
+        return Path(mount_point.replace("{}", container_id)) if mount_point else None
 
     def first_process(self, container_id: str) -> int | None:
         """Return the process id; `None` if only the engine has it."""

@@ -158,5 +158,5 @@ def _bind(
     source: Path, target: PurePosixPath | str, *, read_only: bool = False
 ) -> Mapping[str, Any]:
     """Return a bind mount: the engine rejects a missing source, instead of creating it."""
-    place = {"Target": str(target), "Source": str(source)}
-    return {**place, "Type": "bind", "ReadOnly": read_only}
+    mount = {"Target": str(target), "Source": str(source)}
+    return {**mount, "Type": "bind", "ReadOnly": read_only}

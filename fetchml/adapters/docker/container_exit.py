@@ -87,7 +87,7 @@ def exit_of(
             return NO_ROOM_TO_START
         if code == WRONG_VOLUME:
             return VOLUME_REPLACED
-        return AttemptExit(lost=f"the container ended before the command was started (exit {code})")
+        return AttemptExit(lost=f"the container exited before the command started (exit {code})")
     if claim.revoked:
         return AttemptExit()
     if claim.boot_id not in ("", processes.boot_id()):
@@ -99,5 +99,5 @@ def exit_of(
     if container is None:
         return AttemptExit(lost="the container was removed from outside while the task ran")
     return AttemptExit(
-        lost=f"the container was ended from outside while the task ran (exit {code})"
+        lost=f"the container was killed from outside while the task ran (exit {code})"
     )

@@ -77,7 +77,7 @@ class DockerGpus:
         """The number of the connection, and its offer."""
 
     async def grant(self, gpu_ids: Sequence[str]) -> GpuGrant:
-        """Raises PrepareError, EngineAway."""
+        """Raises PrepareError, EngineUnavailable."""
         uuids = gpu_devices(gpu_ids)
         if not uuids:
             return grant(gpu_ids, GpuOffer(), self._address_of)
@@ -102,9 +102,9 @@ def offered(info: Mapping[str, Any]) -> GpuOffer:
     if folders:
         described = {device.name: device for device in _described(map(Path, folders))}
         # Newer engines report the devices that they found.
-        for found in info.get("DiscoveredDevices") or []:
-            name = str(found.get("ID", ""))
-            if found.get("Source") == "cdi" and name.startswith(_VENDOR):
+        for discovered in info.get("DiscoveredDevices") or []:
+            name = str(discovered.get("ID", ""))
+            if discovered.get("Source") == "cdi" and name.startswith(_VENDOR):
                 described.setdefault(name, CdiDevice(name))
         cdi = tuple(described.values())
     return GpuOffer(cdi, runtime="nvidia" in (info.get("Runtimes") or {}))
@@ -129,7 +129,7 @@ def grant(gpu_ids: Sequence[str], offer: GpuOffer, address_of: AddressOf) -> Gpu
         request["Capabilities"] = [list(_CAPABILITIES)]
         return GpuGrant((request,), container_gpus(gpu_ids, ",".join(uuids)))
     raise PrepareError(
-        f"the Docker engine offers no way to give a container its GPUs. {HOW_TO_OFFER}",
+        f"the Docker engine cannot pass GPUs to containers. {HOW_TO_OFFER}",
         permanent=True,
     )
 

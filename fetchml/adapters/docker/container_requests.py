@@ -49,7 +49,7 @@ async def begin(
     created: Callable[[str], None],
 ) -> None:
     """Create and start the container, unless that was done before. Raises ImageMissing,
-    EngineRefused, EngineAway, OSError.
+    EngineRefused, EngineUnavailable, OSError.
 
     `created` receives the container's id before anything runs in it.
     """
@@ -75,7 +75,7 @@ async def begin(
         except EngineRefused as error:
             # Something removed it (`docker container prune`, an engine that cleans up after a full
             # disk). Nothing of it has run, so it is created again.
-            was_removed = left and await _is_gone_or_going(http, name, error)
+            was_removed = left and await _is_removed_or_removing(http, name, error)
             await remove(http, name=name)
             if not was_removed:
                 raise
@@ -92,7 +92,7 @@ async def _create(
 ) -> bool:
     """Return false if the container exists and was started before.
 
-    Raises ImageMissing, EngineRefused, EngineAway.
+    Raises ImageMissing, EngineRefused, EngineUnavailable.
     """
     try:
         await create(http, name=name, config=config, created=created)
@@ -121,7 +121,7 @@ async def create(
     created: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Create a container. The folders that its image declares as volumes are in memory: on the
-    engine's disk nothing would limit them. Raises EngineRefused, EngineAway."""
+    engine's disk nothing would limit them. Raises EngineRefused, EngineUnavailable."""
     made = await http.ask("POST", "/containers/create", {"name": name}, config)
     created(made["Id"])
     container = await inspect(http, name=made["Id"])
@@ -147,7 +147,7 @@ def _own_volumes(container: Container) -> list[str]:
     return [each["Destination"] for each in container["Mounts"] if each["Type"] == "volume"]
 
 
-async def _is_gone_or_going(http: EngineHttp, name: str, error: EngineRefused) -> bool:
+async def _is_removed_or_removing(http: EngineHttp, name: str, error: EngineRefused) -> bool:
     """Return whether a container did not start because something else removes it."""
     if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
         return False
@@ -186,7 +186,7 @@ async def remove(http: EngineHttp, *, name: str) -> None:
         if await _remove(http, name, {"v": "1", "force": "1"}):
             return
         await asyncio.sleep(_REMOVAL_SECONDS)  # Something else is removing it.
-    raise TimeoutError(f"the Docker engine does not finish removing the container {name}")
+    raise TimeoutError(f"timed out: the Docker engine has not removed the container {name}")
 
 
 async def list_attempts(http: EngineHttp, *, label: str) -> list[tuple[str, tuple[str, int]]]:

@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from fetchml.adapters.docker.engine_http import DEFAULT_HOST, EngineAddress, EngineAway, EngineHttp
+from fetchml.adapters.docker.engine_http import (
+    DEFAULT_HOST,
+    EngineAddress,
+    EngineHttp,
+    EngineUnavailable,
+)
 from fetchml.files.folder_events import Changes
 from fetchml.system.threads import resolve
 
@@ -52,32 +57,32 @@ class DockerEngine:
         answered = asyncio.Event()
         self._last_reported: tuple[bool, str] | None = None
 
-        def tell(available: bool, sentence: str) -> None:
+        def report(available: bool, sentence: str) -> None:
             answered.set()
             if self._last_reported != (available, sentence):
                 self._last_reported = (available, sentence)
                 on_available(available, sentence)
 
-        self._report = tell
+        self._report = report
         self._following = asyncio.create_task(self._follow())
         try:
             async with asyncio.timeout(_FIRST_ANSWER_SECONDS):
                 await answered.wait()
         except TimeoutError:
-            tell(False, "The Docker engine has not answered yet")
+            report(False, "No response from the Docker engine yet")
 
     @property
     def is_available(self) -> bool:
         return self._available.is_set()
 
     async def available(self) -> None:
-        """Return when the engine answers."""
+        """Wait until the engine responds."""
         await self._available.wait()
 
     async def call(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
-        """Run one request, or a few. Raises EngineAway, EngineRefused."""
+        """Run one request, or a few. Raises EngineUnavailable, EngineRefused."""
         if self._http is None:
-            raise EngineAway
+            raise EngineUnavailable
         return await request(self._http)
 
     async def call_heavy(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
@@ -86,18 +91,18 @@ class DockerEngine:
             return await self.call(request)
 
     async def insist(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
-        """Repeat a request until the engine answers. It must be safe to repeat."""
+        """Repeat a request until the engine responds. It must be safe to repeat."""
         while True:
             await self._available.wait()
             try:
                 return await self.call(request)
-            except EngineAway:
+            except EngineUnavailable:
                 await asyncio.sleep(_RETRY_SECONDS[0])
 
     async def call_long(self, request: "Callable[[docker.APIClient], T]") -> T:
-        """Run a request that may take minutes in a thread of its own. Raises EngineAway."""
+        """Run a request that may take minutes in a separate thread. Raises EngineUnavailable."""
         if not self._available.is_set():
-            raise EngineAway
+            raise EngineUnavailable
         future: asyncio.Future[T] = self._loop.create_future()
 
         def ask() -> T:
@@ -138,19 +143,19 @@ class DockerEngine:
                     pause = _RETRY_SECONDS[0]
                     await self._follow_events(http, version)
                 finally:
-                    # Requests under way end here: the engine is away, or was replaced.
+                    # Running requests end here: the engine is unavailable, or was replaced.
                     self._available.clear()
                     self._http = None
                     await http.close()
             except Exception as error:  # noqa: BLE001 - whatever it was, the engine is looked for
                 where = self._host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
                 why = _reason(error)
-                self._report(False, f"The Docker engine does not answer at {where}: {why}")
+                self._report(False, f"Cannot reach the Docker engine at {where}: {why}")
             await asyncio.sleep(pause)
             pause = min(2 * pause, _RETRY_SECONDS[1])
 
     async def _follow_events(self, http: EngineHttp, version: str) -> None:
-        """Raises EngineAway when they end."""
+        """Raises EngineUnavailable when they end."""
         filters = {"type": ["container"], "event": ["die", "destroy"], "label": [self._label]}
         async with http.events(filters) as events:
             # First the stream, then the announcement that the engine is back, so that no event is
@@ -163,7 +168,7 @@ class DockerEngine:
                 self._wake(container)
             async for event in events:
                 self._wake(event.get("Actor", {}).get("Attributes", {}).get("name", ""))
-        raise EngineAway("it has closed the connection")
+        raise EngineUnavailable("it closed the connection")
 
     def _wake(self, container: str) -> None:
         for changes in self._watchers.get(container, ()):
@@ -171,7 +176,7 @@ class DockerEngine:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the operating system's error, which libraries wrap in several of their own."""
+    """Return the operating system's error, which libraries wrap several times."""
     cause: BaseException | None = error
     last = error
     while cause is not None:

@@ -73,7 +73,7 @@ class EngineAddress:
         if scheme in _UNIX:
             return cls("http://docker", socket=rest)
         if scheme not in _TCP:
-            raise ValueError(f"it can't be reached by {scheme}: use unix:// or tcp://")
+            raise ValueError(f"unsupported scheme {scheme}: use unix:// or tcp://")
         has_tls = scheme == "https" or (scheme == "tcp" and certificates is not None)
         try:
             parts = urlsplit(f"{'https' if has_tls else 'http'}://{rest}")
@@ -121,7 +121,7 @@ _REASON_BYTES = 4096
 _ANY_TIME = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS)
 
 
-class EngineAway(Exception):
+class EngineUnavailable(Exception):
     """The engine did not answer; whether it carried out the request is unknown."""
 
 
@@ -147,11 +147,11 @@ class EngineHttp:
     async def agree(self) -> str:
         """Use the engine's newest version of the API from now on; return the engine's version.
 
-        Raises EngineAway, EngineRefused.
+        Raises EngineUnavailable, EngineRefused.
         """
-        found = await self.ask("GET", "/version")
-        self._base = f"{self._address.base}/v{found['ApiVersion']}"
-        return str(found["Version"])
+        version = await self.ask("GET", "/version")
+        self._base = f"{self._address.base}/v{version['ApiVersion']}"
+        return str(version["Version"])
 
     async def ask(
         self,
@@ -160,19 +160,20 @@ class EngineHttp:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Return the answer's JSON, `None` if it is empty. Raises EngineAway, EngineRefused."""
+        """Return the reply's JSON, `None` if it is empty. Raises EngineUnavailable,
+        EngineRefused."""
         async with self._reply(method, path, params=query, json=body) as reply:
             answer = await reply.read()
         return json.loads(answer) if answer else None
 
     async def read(self, path: str, query: Mapping[str, str], limit: int) -> bytes:
-        """Return at most `limit` bytes of an answer that is not JSON. Raises EngineAway,
+        """Return at most `limit` bytes of an answer that is not JSON. Raises EngineUnavailable,
         EngineRefused."""
         async with self._reply("GET", path, params=query) as reply:
-            found = bytearray()
-            while len(found) < limit and (more := await reply.content.read(limit - len(found))):
-                found += more
-            return bytes(found)
+            content = bytearray()
+            while len(content) < limit and (more := await reply.content.read(limit - len(content))):
+                content += more
+            return bytes(content)
 
     @asynccontextmanager
     async def events(
@@ -180,8 +181,8 @@ class EngineHttp:
     ) -> AsyncIterator[AsyncIterator[Any]]:
         """Yield the engine's events, from the moment of entry on.
 
-        Raises EngineAway, EngineRefused; also while they are read. Leave it before `close`, which
-        does not end it.
+        Raises EngineUnavailable, EngineRefused; also while they are read. Leave it before `close`,
+        which does not end it.
         """
         query = {"filters": json.dumps(filters)}
         async with self._reply(
@@ -193,7 +194,7 @@ class EngineHttp:
         self, path: str, body: Mapping[str, Any], *, limit: int
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Post a request after which the connection is the stream of a process. It buffers `limit`
-        bytes, and outlives `close`. Raises EngineAway, EngineRefused."""
+        bytes, and outlives `close`. Raises EngineUnavailable, EngineRefused."""
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 reader, writer = await self._address.open(limit)
@@ -203,7 +204,7 @@ class EngineHttp:
                     writer.close()
                     raise
         except (OSError, EOFError, asyncio.LimitOverrunError) as error:
-            raise EngineAway from error
+            raise EngineUnavailable from error
         return reader, writer
 
     async def _upgrade(
@@ -222,7 +223,7 @@ class EngineHttp:
             raise EngineRefused(status, _reason(await reader.read(_REASON_BYTES)))
 
     async def close(self) -> None:
-        """Requests under way, and later ones, raise EngineAway."""
+        """Requests under way, and later ones, raise EngineUnavailable."""
         await self._session.close()
 
     @asynccontextmanager
@@ -237,12 +238,12 @@ class EngineHttp:
         except EngineRefused:
             raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise EngineAway from error
+            raise EngineUnavailable from error
         except Exception as error:
             # aiohttp has no error class for a closed session; some errors are RuntimeError.
             if not self._session.closed:
                 raise
-            raise EngineAway from error
+            raise EngineUnavailable from error
 
 
 async def _events(reply: aiohttp.ClientResponse) -> AsyncIterator[Any]:

@@ -1,4 +1,4 @@
-"""Lets uv run in a container of the task's image: the same user, network and hardening.
+"""Runs uv in a container of the task's image, with the same user, network and hardening.
 
 The container's output goes through the engine's log, which is bounded, and only its end is read.
 """
@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from fetchml.adapters.docker.container_requests import create, inspect, remove
 from fetchml.adapters.docker.engine import DockerEngine
-from fetchml.adapters.docker.engine_http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.engine_http import EngineHttp, EngineRefused, EngineUnavailable
 from fetchml.adapters.docker.network import TaskNetwork
 from fetchml.adapters.uv_command import SCRIPT, UvOptions, variables
 from fetchml.files.layout import ENVIRONMENTS
@@ -37,8 +37,8 @@ MAX_OUTPUT_BYTES = 64 * 1024
 """The end of the output, which is kept."""
 _OUTPUT_LINES = 300
 _LOOK_SECONDS = 0.1, 1.0
-"""Between two looks at a build: the first and the longest pause."""
-_PLACE = "/environment"
+"""Polling interval of a build: initial and maximum."""
+_MOUNT_PATH = "/environment"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of an image that sets none."""
 _UV, _CACHE, _WHEELS = "/.fetchml/uv", "/.fetchml/cache", "/.fetchml/wheels"
@@ -46,7 +46,7 @@ _CERTIFICATES = "/.fetchml/certificates.pem"
 _OOM_SCORE = 600
 _RETRY_SECONDS = 0.1
 _AWAY_SECONDS = 2.0
-"""The removal of a container waits so long for an engine that is away."""
+"""Longest wait for an unavailable engine when a container is removed."""
 
 
 class BuildLimits(NamedTuple):
@@ -62,7 +62,7 @@ class BuildLimits(NamedTuple):
 class DockerEnvironmentBuilder:
     """`EnvironmentBuilder` for containers of one Docker engine."""
 
-    place: str | None = _PLACE
+    mount_path: str | None = _MOUNT_PATH
 
     def __init__(
         self,
@@ -108,8 +108,10 @@ class DockerEnvironmentBuilder:
         """Remove containers of builds that are not under way. Once the engine has answered."""
         filters = json.dumps({"label": [f"{BUILD_LABEL}={instance_id}"]})
         query = {"all": "1", "filters": filters}
-        found = await self._engine.insist(lambda http: http.ask("GET", "/containers/json", query))
-        for each in found:
+        containers = await self._engine.insist(
+            lambda http: http.ask("GET", "/containers/json", query)
+        )
+        for each in containers:
             name = str(each["Names"][0]).lstrip("/")
             if name not in self._running:
                 await self._engine.insist(partial(remove, name=name))
@@ -120,16 +122,16 @@ class DockerEnvironmentBuilder:
         while True:
             await self._available(progress)
             try:
-                found = await self._engine.call(lambda http: http.ask("GET", path))
-            except EngineAway:
+                image_info = await self._engine.call(lambda http: http.ask("GET", path))
+            except EngineUnavailable:
                 await asyncio.sleep(_RETRY_SECONDS)
             except EngineRefused as error:
                 if error.status != HTTPStatus.NOT_FOUND:
-                    message = f"the Docker engine refused the image: {error}"
+                    message = f"the Docker engine rejected the image: {error}"
                     raise PrepareError(message, permanent=False) from error
                 await self._provide_image(image, progress)
             else:
-                return _platform(found)
+                return _platform(image_info)
 
     async def build(self, build: Build, progress: Callable[[str], None]) -> None:
         name = f"fetchml-build-{build.name}"
@@ -140,19 +142,18 @@ class DockerEnvironmentBuilder:
             while True:
                 await self._available(progress)
                 # The engine may have lost the container: uv continues with what is there. The time
-                # that the engine is away does not count.
-                with suppress(EngineAway):
+                # without an engine does not count.
+                with suppress(EngineUnavailable):
                     async with asyncio.timeout(self._limits.timeout_seconds):
                         return await self._run(name, self._config(build, uv), progress)
                 await asyncio.sleep(_RETRY_SECONDS)
         except TimeoutError:
             why = (
-                f"it took longer than {self._limits.timeout_seconds} s "
-                "([environments] timeout_seconds)"
+                f"timed out after {self._limits.timeout_seconds} s ([environments] timeout_seconds)"
             )
             raise BuildFailed(None, b"", why=why) from None
         except EngineRefused as error:
-            message = f"the Docker engine refused the build of the environment: {error}"
+            message = f"the Docker engine rejected the build of the environment: {error}"
             permanent = error.status == HTTPStatus.BAD_REQUEST
             raise PrepareError(message, permanent=permanent) from error
         finally:
@@ -176,15 +177,15 @@ class DockerEnvironmentBuilder:
         removing.result()
 
     async def _remove_if_it_answers(self, name: str) -> None:
-        """Remove a container. While the engine is away `clean` is left to do it: the server may be
-        stopping."""
+        """Remove a container. If the engine is unavailable, leave it to `clean`: the server may
+        be stopping."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_AWAY_SECONDS):
                     await self._engine.available()
             if not self._engine.is_available:
                 return
-            with suppress(EngineAway):
+            with suppress(EngineUnavailable):
                 await self._engine.call(partial(remove, name=name))
                 return
             await asyncio.sleep(_RETRY_SECONDS)
@@ -192,7 +193,7 @@ class DockerEnvironmentBuilder:
     async def _run(
         self, name: str, config: Mapping[str, Any], progress: Callable[[str], None]
     ) -> None:
-        """Raises BuildFailed, EngineAway, EngineRefused."""
+        """Raises BuildFailed, EngineUnavailable, EngineRefused."""
         await self._engine.call(partial(remove, name=name))
 
         async def start(http: EngineHttp) -> None:
@@ -215,7 +216,7 @@ class DockerEnvironmentBuilder:
             pause = min(1.5 * pause, _LOOK_SECONDS[1])
             container = await self._engine.call(partial(inspect, name=name))
             if container is None:
-                raise EngineAway
+                raise EngineUnavailable
             if not container["State"]["Running"]:
                 break
             lines = (await self._output(name, 1)).decode(errors="replace").split("\n")
@@ -224,7 +225,7 @@ class DockerEnvironmentBuilder:
                 progress(shown)
         state = container["State"]
         if state["OOMKilled"]:
-            why = f"it used more than {self._limits.memory_gb} GiB ([environments] memory_gb)"
+            why = f"out of memory ({self._limits.memory_gb} GiB, [environments] memory_gb)"
             raise BuildFailed(None, b"", why=why)
         if state["ExitCode"]:
             raise BuildFailed(state["ExitCode"], await self._output(name, _OUTPUT_LINES))
@@ -232,16 +233,16 @@ class DockerEnvironmentBuilder:
     async def _output(self, name: str, lines: int) -> bytes:
         query = {"stdout": "1", "stderr": "1", "tail": str(lines)}
         path = f"/containers/{name}/logs"
-        found = await self._engine.call(lambda http: http.read(path, query, 4 * MAX_OUTPUT_BYTES))
-        return _without_frames(found)[-MAX_OUTPUT_BYTES:]
+        output = await self._engine.call(lambda http: http.read(path, query, 4 * MAX_OUTPUT_BYTES))
+        return _without_frames(output)[-MAX_OUTPUT_BYTES:]
 
     def _config(self, build: Build, uv: Path) -> Mapping[str, Any]:
-        places = {
+        targets = {
             SOURCE: f"/.fetchml/{SOURCE}",
             HOME: f"/.fetchml/{HOME}",
-            ENVIRONMENT: _PLACE,
+            ENVIRONMENT: _MOUNT_PATH,
         }
-        mounts = [_bind(build.folder / name, target) for name, target in places.items()]
+        mounts = [_bind(build.folder / name, target) for name, target in targets.items()]
         mounts += [_bind(build.cache, _CACHE), _bind(uv, _UV, read_only=True)]
         if self._wheels is not None:
             mounts.append(_bind(self._wheels, _WHEELS, read_only=True))
@@ -249,12 +250,12 @@ class DockerEnvironmentBuilder:
             mounts.append(_bind(self._certificates, _CERTIFICATES, read_only=True))
         environment = {
             **self._variables,
-            "HOME": places[HOME],
-            "TMPDIR": places[HOME],
+            "HOME": targets[HOME],
+            "TMPDIR": targets[HOME],
             "UV_CACHE_DIR": _CACHE,
             "BUILD_UV": _UV,
-            "BUILD_SOURCE": places[SOURCE],
-            "BUILD_ENVIRONMENT": _PLACE,
+            "BUILD_SOURCE": targets[SOURCE],
+            "BUILD_ENVIRONMENT": _MOUNT_PATH,
             "BUILD_KIND": build.kind,
             "BUILD_PATH": build.path,
         }
@@ -264,7 +265,7 @@ class DockerEnvironmentBuilder:
             "Image": build.image,
             "Entrypoint": ["sh", "-c"],
             "Cmd": [SCRIPT],
-            "WorkingDir": places[SOURCE],
+            "WorkingDir": targets[SOURCE],
             "User": f"{owner[0]}:{owner[1]}" if owner else "",
             "Env": [f"{name}={value}" for name, value in environment.items()],
             "Labels": {BUILD_LABEL: self._instance_id},
@@ -294,10 +295,12 @@ class DockerEnvironmentBuilder:
         }
 
 
-def _platform(found: Mapping[str, Any]) -> Platform:
-    config = found.get("Config") or {}
+def _platform(image_info: Mapping[str, Any]) -> Platform:
+    config = image_info.get("Config") or {}
     path = next((line[5:] for line in config.get("Env") or () if line.startswith("PATH=")), _PATH)
-    return Platform(f"{found.get('Os')}/{found.get('Architecture')} {found['Id']}", path or _PATH)
+    return Platform(
+        f"{image_info.get('Os')}/{image_info.get('Architecture')} {image_info['Id']}", path or _PATH
+    )
 
 
 def _without_frames(stream: bytes) -> bytes:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
-from fetchml.adapters.docker.engine_http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.engine_http import EngineHttp, EngineRefused, EngineUnavailable
 from fetchml.ports.launcher import EnterError
 
 BUFFERED_BYTES = 64 << 10
@@ -46,7 +46,7 @@ class DockerHelper:
         await self._writer.drain()
 
     async def close(self) -> None:
-        self._writer.transport.abort()  # What waits to be written would keep it open.
+        self._writer.transport.abort()  # Pending writes would keep it open.
 
 
 async def exec_helper(
@@ -69,7 +69,7 @@ async def exec_helper(
         )
     except EngineRefused as error:
         if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
-            raise EnterError("the task's container does not run (any more)") from error
-        raise EnterError(f"the Docker engine refused it: {error}") from error
-    except EngineAway as error:
-        raise EnterError("the Docker engine does not answer: try again later") from error
+            raise EnterError("the task's container is not running") from error
+        raise EnterError(f"the Docker engine rejected it: {error}") from error
+    except EngineUnavailable as error:
+        raise EnterError("no response from the Docker engine: try again later") from error

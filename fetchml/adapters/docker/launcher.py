@@ -40,7 +40,7 @@ from fetchml.adapters.docker.container_requests import (
     send_signal,
 )
 from fetchml.adapters.docker.engine import DockerEngine
-from fetchml.adapters.docker.engine_http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.engine_http import EngineHttp, EngineRefused, EngineUnavailable
 from fetchml.adapters.docker.environment_builder import BuildLimits, DockerEnvironmentBuilder
 from fetchml.adapters.docker.helper import DockerHelper, exec_helper
 from fetchml.adapters.docker.network import OWN, TaskNetwork
@@ -138,18 +138,18 @@ class DockerLauncher:
                     must_pull = not await self._pull(run.image, progress)
                     continue
                 await self._begin(run)
-            except EngineAway:
+            except EngineUnavailable:
                 await asyncio.sleep(_RETRY_SECONDS)
             except ImageMissing:
                 await self._provide_image(run.image, progress)
             except EngineRefused as error:
                 raise PrepareError(
-                    f"the Docker engine refused the container: {error}",
+                    f"the Docker engine rejected the container: {error}",
                     permanent=error.status == HTTPStatus.BAD_REQUEST,
                 ) from error
             except OSError as error:
                 raise PrepareError(
-                    f"the task can't be prepared: {error.strerror or error}", permanent=False
+                    f"cannot prepare the task: {error.strerror or error}", permanent=False
                 ) from error
             else:
                 return
@@ -167,10 +167,10 @@ class DockerLauncher:
                 if not first.runs:
                     try:
                         container = await self._engine.call(partial(inspect, name=name))
-                    except EngineAway:
+                    except EngineUnavailable:
                         if first.has_ended and folder.claim() is None:
                             return AttemptExit(
-                                lost="the container ended before the command was started"
+                                lost="the container exited before the command started"
                             )
                     else:
                         if container is None or not container["State"]["Running"]:
@@ -214,8 +214,8 @@ class DockerLauncher:
         )
         try:
             return await self._engine.call_heavy(request)
-        except EngineAway as error:
-            raise EnterError("the Docker engine does not answer: try again later") from error
+        except EngineUnavailable as error:
+            raise EnterError("no response from the Docker engine: try again later") from error
 
     async def remove(self, run: LaunchSpec) -> None:
         name = await self._settled(run)
@@ -232,8 +232,8 @@ class DockerLauncher:
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
         label = f"{INSTANCE_LABEL}={self._instance_id}"
-        found = await self._engine.insist(partial(list_attempts, label=label))
-        for container_id, attempt in found:
+        containers = await self._engine.insist(partial(list_attempts, label=label))
+        for container_id, attempt in containers:
             if attempt in live:
                 self._attempts[container_id] = attempt
             else:
@@ -253,7 +253,8 @@ class DockerLauncher:
         await self._engine.close()
 
     async def _begin(self, run: LaunchSpec) -> None:
-        """Create and start the container. Goes on if cancelled: a request can't be withdrawn."""
+        """Create and start the container. Continues when cancelled: a request cannot be
+        withdrawn."""
         owner = self.owner if run.owner == "launcher" else run.owner
         config = container_config(
             run,
@@ -327,7 +328,7 @@ class DockerLauncher:
         """Pull an image that is missing, as far as the engine is there. Raises PrepareError."""
         if self._pulls.when == "never":
             raise PrepareError(
-                f"the image {image} is not on this machine, and this server pulls none "
+                f"image {image} not found on this machine, and the server does not pull images "
                 "([tasks] pull)",
                 permanent=True,
             )
@@ -354,7 +355,7 @@ class DockerLauncher:
         except asyncio.CancelledError:
             cancelled.set()
             raise
-        except EngineAway:
+        except EngineUnavailable:
             await asyncio.sleep(_RETRY_SECONDS)
             return False  # `prepare` waits for it and repeats the pull.
         return True

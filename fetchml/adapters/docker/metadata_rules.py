@@ -53,14 +53,14 @@ def set_rules(interface: str, *, closed: bool) -> None:
 
 def is_closed(interface: str) -> bool:
     """Return whether rules close the service to containers behind a bridge. Raises RulesRefused."""
-    found = set()
+    matched = set()
     for line in _listed():
         via, address = _INTERFACE.search(line), _ADDRESS.search(line)
         if address is not None and (via is None or via[1] == interface):
-            found |= (
+            matched |= (
                 {address[1]} if line.split(" -j ")[-1].startswith(("REJECT", "DROP")) else set()
             )
-    return found >= set(ADDRESSES)
+    return matched >= set(ADDRESSES)
 
 
 def _rule(address: str) -> list[str]:

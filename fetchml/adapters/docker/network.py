@@ -55,7 +55,8 @@ class TaskNetwork:
         return dict(_NO_IPV6) if self.is_own else {}
 
     async def ensure(self, http: EngineHttp) -> None:
-        """Create FetchML's own network unless it exists. Raises EngineRefused, EngineAway."""
+        """Create FetchML's own network unless it exists. Raises EngineRefused,
+        EngineUnavailable."""
         if not self.is_own or self._is_there:
             return
         async with self._making:
@@ -87,11 +88,11 @@ class TaskNetwork:
             if error.status != HTTPStatus.CONFLICT:
                 raise EngineRefused(
                     error.status,
-                    f"it can't create the network of the tasks ({error}). Remove networks that "
+                    f"it cannot create the network of the tasks ({error}). Remove networks that "
                     "are not in use (docker network prune), or set [tasks] network to another one",
                 ) from error
-            found: dict[str, Any] = await http.ask("GET", f"/networks/{self.name}")
-            if (found.get("Options") or {}).get(_ICC) != "false":
+            network: dict[str, Any] = await http.ask("GET", f"/networks/{self.name}")
+            if (network.get("Options") or {}).get(_ICC) != "false":
                 raise EngineRefused(
                     error.status,
                     f"its network {self.name} lets containers reach each other: remove it "
@@ -99,10 +100,10 @@ class TaskNetwork:
                 ) from error
 
     async def _set_rules(self, http: EngineHttp) -> None:
-        found: dict[str, Any] = await http.ask("GET", f"/networks/{self.name}")
+        network: dict[str, Any] = await http.ask("GET", f"/networks/{self.name}")
         closed = not self._allow_metadata
         try:
-            await asyncio.to_thread(set_rules, interface_of(found), closed=closed)
+            await asyncio.to_thread(set_rules, interface_of(network), closed=closed)
         except RulesRefused as error:
             if closed:
                 _log.warning(

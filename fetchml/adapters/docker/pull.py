@@ -18,17 +18,17 @@ _LOGGED_CHARACTERS = 2000
 _CAUSES = (
     (
         ("denied", "unauthorized", "authentication required", "no basic auth"),
-        "there is no such image, or its registry wants a login",
+        "image not found, or its registry requires a login",
         True,
     ),
     (
         ("not found", "manifest unknown", "does not exist"),
-        "neither this machine nor its registry has it",
+        "not found on this machine or in its registry",
         True,
     ),
-    (("invalid",), "its registry or the Docker engine rejects its name", True),
+    (("invalid",), "invalid image name", True),
     (("no space left", "disk quota"), "the Docker engine's disk is full", False),
-    (("toomanyrequests", "too many requests"), "its registry limits the pulls", False),
+    (("toomanyrequests", "too many requests"), "pull limit of its registry reached", False),
     (
         (
             "no such host",
@@ -41,10 +41,10 @@ _CAUSES = (
             "temporary failure",
             "server misbehaving",
         ),
-        "its registry can't be reached from this machine",
+        "cannot reach its registry from this machine",
         False,
     ),
-    (("x509", "certificate", "tls:"), "its registry's TLS certificate is not trusted", False),
+    (("x509", "certificate", "tls:"), "TLS verification of its registry failed", False),
 )
 """Parts of the engine's reason for a failed pull, the reason for the user, and whether a second try
 would fail too. The first match counts."""
@@ -122,11 +122,11 @@ def _refusal(image: str, reason: str) -> PrepareError:
     """Return the error for the user. The registry's own text goes to the log only: it may be long,
     and name addresses and accounts of the server."""
     _log.warning(
-        "An image can't be pulled", extra={"image": image, "reason": reason[:_LOGGED_CHARACTERS]}
+        "Pulling an image failed", extra={"image": image, "reason": reason[:_LOGGED_CHARACTERS]}
     )
     for words, why, permanent in _CAUSES:
         if any(word in reason.lower() for word in words):
-            return PrepareError(f"the image {image} can't be pulled: {why}", permanent=permanent)
+            return PrepareError(f"cannot pull image {image}: {why}", permanent=permanent)
     return PrepareError(
-        f"the image {image} can't be pulled: the reason is in the server's log", permanent=False
+        f"cannot pull image {image}: the reason is in the server's log", permanent=False
     )

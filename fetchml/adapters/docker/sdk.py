@@ -15,7 +15,7 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 from urllib3.util import create_urllib3_context
 
-from fetchml.adapters.docker.engine_http import REQUEST_SECONDS, EngineAway, lenient
+from fetchml.adapters.docker.engine_http import REQUEST_SECONDS, EngineUnavailable, lenient
 
 T = TypeVar("T")
 
@@ -50,13 +50,13 @@ def connect(timeout: int, host: str | None = None) -> docker.APIClient:
 
 
 def ask(host: str | None, request: Callable[[docker.APIClient], T]) -> T:
-    """Run one request with its own client. Raises EngineAway, also for refusals that `request` does
-    not handle."""
+    """Run one request with its own client. Raises EngineUnavailable, also for refusals that
+    `request` does not handle."""
     try:
         with closing(connect(REQUEST_SECONDS, host)) as client:
             return request(client)
     except (DockerException, StreamParseError, RequestException, HTTPError) as error:
-        raise EngineAway from error
+        raise EngineUnavailable from error
 
 
 def _client(timeout: int, version: str, address: dict[str, Any]) -> docker.APIClient:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Database:
-    """An open database. Threads share it, but each needs a cursor of its own."""
+    """An open database. Threads share it, but each needs its own cursor."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, files: DatabaseFiles) -> None:
         self._connection = connection
@@ -95,7 +95,7 @@ class Database:
             write_durably(self.files.header_copy, file.read(HEADER_BYTES))
 
     def copy(self, folder: Path) -> None:
-        """Copy the state at one moment into a folder, while commits go on. Raises OSError.
+        """Copy a consistent snapshot into a folder while commits continue. Raises OSError.
 
         Between checkpoints a commit only lengthens the write-ahead log; everything that the file's
         header refers to stays as it is.
@@ -142,7 +142,7 @@ def open_database(files: DatabaseFiles, *, memory_limit: str) -> Database:
     if not files.database.exists():
         if files.wal.exists() or files.header_copy.exists():
             raise StoreDamaged(
-                f"{files.database} is missing, but files that belong to it are there: put it back "
+                f"{files.database} is missing, but files that belong to it are there: restore it "
                 f"from a backup, or move {files.database.parent} away to start empty"
             )
         _create(files, memory_limit)
@@ -191,11 +191,11 @@ def _migrate(database: Database) -> None:
     except duckdb.CatalogException:
         rows = []
     if not rows:
-        raise StoreDamaged(f"{path} is a database, but not one of FetchML's: move it away")
+        raise StoreDamaged(f"{path} is not a FetchML database: move it away")
     version = int(rows[0][0])
     if version > len(schema.MIGRATIONS):
         raise StoreDamaged(
-            f"{path} has schema {version}, made by a newer FetchML; this one knows schemas up to "
+            f"{path} has schema {version}, of a newer FetchML; this one supports schemas up to "
             f"{len(schema.MIGRATIONS)}: start the newer release. Nothing was changed"
         )
     if version < len(schema.MIGRATIONS):

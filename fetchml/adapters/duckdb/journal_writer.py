@@ -146,7 +146,7 @@ class JournalWriter:
             for change, text in zip(changes, data, strict=True)
         ]
         sizes = [*map(len, data)]
-        # One future a call: cancelling one waiter must not cancel the others of its commit.
+        # One future per call: cancelling one waiter must not cancel the others of its commit.
         future = self._loop.create_future()
         may_wait = bool(encoded)
         self._waiting.put(_Append(changes, rows, sizes, future, followed, documents, may_wait))
@@ -353,4 +353,4 @@ def _require_storable(values: Sequence[Any]) -> None:
             if not -_MAX_BIGINT <= value <= _MAX_BIGINT:
                 raise Unstorable(f"{value} does not fit into 64 bits")
         elif value is not None and not isinstance(value, bytes):
-            raise Unstorable(f"a {type(value).__name__} can't be stored")
+            raise Unstorable(f"a {type(value).__name__} cannot be stored")

@@ -99,7 +99,7 @@ class Maintenance:
         self._durable_characters = 0
         self._folded_characters = 0
         self._read_sizes()
-        self.has_room = self._look_at_disk()
+        self.has_room = self._check_disk_space()
         self._fold_up_to(self.durable_seq)
         self._thread = threading.Thread(target=self._run, name="store-upkeep", daemon=True)
 
@@ -177,7 +177,7 @@ class Maintenance:
         if self._database.may_checkpoint(due=due):
             self._checkpoint()
             self._database.may_checkpoint(due=False)
-        self.has_room = self._look_at_disk()
+        self.has_room = self._check_disk_space()
 
     def _read_sizes(self) -> None:
         """Read the sizes of all changes that are not folded. Only older releases left gaps."""
@@ -185,10 +185,10 @@ class Maintenance:
         missing = list[str]()
         for seq in range(self.folded_seq, self.durable_seq, SIZES_ROWS):
             rows = self._cursor.execute(sql.SIZES, [seq, seq + SIZES_ROWS]).fetchall()
-            for found, _ in rows:
-                if found > expected and len(missing) < MAX_GAPS_LOGGED:
-                    missing.append(_span(expected, found - 1))
-                expected = found + 1
+            for row_seq, _ in rows:
+                if row_seq > expected and len(missing) < MAX_GAPS_LOGGED:
+                    missing.append(_span(expected, row_seq - 1))
+                expected = row_seq + 1
             self._sizes.extend(rows)
             self._durable_characters += sum(size for _, size in rows)
         if missing:
@@ -243,8 +243,8 @@ class Maintenance:
             self._cursor.execute(sql.PRUNE_IDEMPOTENCY, [oldest])
             [(entries,)] = self._cursor.execute(sql.COUNT_AUDIT).fetchall()
             if entries > self._audit_rows:
-                kept = self._audit_rows // SECURITY_PART
-                self._cursor.execute(sql.PRUNE_AUDIT, [entries - self._audit_rows, kept])
+                security_rows = self._audit_rows // SECURITY_PART
+                self._cursor.execute(sql.PRUNE_AUDIT, [entries - self._audit_rows, security_rows])
             self._commit()
             self.usage.prune()
             self._has_old_rows = self._keep_ms > 0
@@ -270,13 +270,13 @@ class Maintenance:
             self._cursor.commit()
 
     def _checkpoint(self) -> None:
-        if not self._look_at_disk():
+        if not self._check_disk_space():
             return  # A checkpoint that runs out of space is fatal; without one nothing is lost.
         began = time.monotonic()
         self._database.checkpoint()
         log.debug("checkpoint", extra={"seconds": time.monotonic() - began})
 
-    def _look_at_disk(self) -> bool:
+    def _check_disk_space(self) -> bool:
         return self.has_room_for(0)
 
     def has_room_for(self, further_bytes: int) -> bool:

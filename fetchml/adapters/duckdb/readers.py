@@ -1,5 +1,5 @@
-"""Reads of the store, in threads. Those that may take long have threads of their own, so that they
-delay no other, and end after a time."""
+"""Reads of the store, in threads. Reads that may take long have separate threads and a time
+limit, so that they do not delay others."""
 
 import asyncio
 import threading
@@ -90,7 +90,7 @@ class Readers:
 
 def _close(cursor: duckdb.DuckDBPyConnection, reading: asyncio.Future[T]) -> None:
     if not reading.cancelled():
-        reading.exception()  # An interrupted read's error is nobody's.
+        reading.exception()  # No caller waits for the error of an interrupted read.
     cursor.close()
 
 

@@ -106,7 +106,7 @@ def connect_recovering(files: DatabaseFiles, memory_limit: str) -> duckdb.DuckDB
 
 def _beyond_repair(path: Path, damage: str) -> StoreDamaged:
     return StoreDamaged(
-        f"{path} can't be opened: {damage}. Put the folder {path.parent} back from a backup, or "
+        f"cannot open {path}: {damage}. Restore the folder {path.parent} from a backup, or "
         "move it away to start empty"
     )
 
@@ -123,13 +123,13 @@ def _cut_torn_wal(wal: Path, damage: str) -> None:
     if rest[entry_bytes:].rstrip(b"\0"):
         # Whole entries follow, perhaps acknowledged ones: a person has to decide.
         raise StoreDamaged(
-            f"{wal} is damaged at byte {start}, with data behind it: {damage}. Put the folder "
-            f"{wal.parent} back from a backup; or keep a copy of {wal.name} and go on without what "
-            f"was written after that byte: truncate -s {start} {wal}. Nothing was changed"
+            f"{wal} is damaged at byte {start}, followed by data: {damage}. Restore the folder "
+            f"{wal.parent} from a backup; or keep a copy of {wal.name} and discard everything "
+            f"written after that byte: truncate -s {start} {wal}. Nothing was changed"
         )
-    kept = wal.with_name(f"{wal.name}.torn-{wal.stat().st_mtime_ns}")
-    shutil.copyfile(wal, kept)
-    kept.chmod(0o600)
+    copy = wal.with_name(f"{wal.name}.torn-{wal.stat().st_mtime_ns}")
+    shutil.copyfile(wal, copy)
+    copy.chmod(0o600)
     with wal.open("r+b") as file:
         file.truncate(start)
         os.fsync(file.fileno())
@@ -137,7 +137,7 @@ def _cut_torn_wal(wal: Path, damage: str) -> None:
     log.warning(
         "the write-ahead log ended in a torn write (power loss?), which was cut off; it was "
         "never acknowledged",
-        extra={"byte": start, "kept": str(kept)},
+        extra={"byte": start, "kept": str(copy)},
     )
 
 
@@ -150,23 +150,23 @@ def _put_header_back(files: DatabaseFiles, damage: str) -> None:
     left to people.
     """
     with files.database.open("rb") as file:
-        found = file.read(HEADER_BYTES)
+        header = file.read(HEADER_BYTES)
     copy = files.header_copy.read_bytes() if files.header_copy.exists() else b""
     blocks = range(0, HEADER_BYTES, HEADER_BLOCK)
     damaged = [
         start
         for start in blocks
-        if found[start : start + HEADER_BLOCK] != copy[start : start + HEADER_BLOCK]
+        if header[start : start + HEADER_BLOCK] != copy[start : start + HEADER_BLOCK]
     ]
     if len(copy) != HEADER_BYTES or len(damaged) != 1:
         raise _beyond_repair(files.database, damage)
-    kept = files.database.with_name(f"header.torn-{files.database.stat().st_mtime_ns}")
-    write_durably(kept, found)
+    torn_copy = files.database.with_name(f"header.torn-{files.database.stat().st_mtime_ns}")
+    write_durably(torn_copy, header)
     with files.database.open("r+b") as file:
         file.write(copy)
         file.flush()
         os.fsync(file.fileno())
     log.warning(
         "the database's header was torn (power loss?) and was put back from its copy",
-        extra={"damage": damage, "kept": str(kept)},
+        extra={"damage": damage, "kept": str(torn_copy)},
     )

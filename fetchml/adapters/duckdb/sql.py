@@ -359,8 +359,8 @@ def _filter(query: TaskQuery) -> tuple[str, list[Any]]:
         where += " AND ends_with(id, ?)"
         parameters.append(query.id_suffix)
     for key, value in query.labels:
-        found = f"element_at({_METADATA}, ?)[1]"
-        where += f" AND {found} IS NOT NULL" if value is None else f" AND {found} = ?"
+        label_value = f"element_at({_METADATA}, ?)[1]"
+        where += f" AND {label_value} IS NOT NULL" if value is None else f" AND {label_value} = ?"
         parameters += [key] if value is None else [key, value]
     if query.text is not None:
         where += f" AND contains(lower({_TEXTS}), lower(?))"

@@ -117,7 +117,7 @@ class DuckDBStore:
         try:
             restored = await asyncio.to_thread(self._open, recent_limit, recent_bytes)
         except (duckdb.Error, OSError) as error:
-            raise self._unusable("opened", error) from error
+            raise self._unusable("open", error) from error
         self._maintenance.start()
         self._writer = JournalWriter(
             self._database.cursor(),
@@ -225,13 +225,13 @@ class DuckDBStore:
             found_in_tail = cursor.execute(sql.FIND_IDEMPOTENT_IN_TAIL, tail).fetchall()
             folded = cursor.execute(sql.FIND_IDEMPOTENT, [user, keys]).fetchall()
             oldest = self._now_ms() - idempotency.KEPT_MS
-            found = dict[str, IdempotentCreate]()
+            creates = dict[str, IdempotentCreate]()
             for key, *create in found_in_tail + folded:
                 each = IdempotentCreate(*create)
                 # The tail may have a change of an old task with this key: the newest create wins.
-                if each.at >= oldest and (key not in found or each.at > found[key].at):
-                    found[key] = each
-            return found
+                if each.at >= oldest and (key not in creates or each.at > creates[key].at):
+                    creates[key] = each
+            return creates
 
         return await self._readers.read(read)
 
@@ -378,14 +378,14 @@ class DuckDBStore:
                 return
             self._failure = error
         self._maintenance.fail()
-        unusable = self._unusable("used any more", error)
+        unusable = self._unusable("use", error)
         unusable.__cause__ = error
         self._loop.call_soon_threadsafe(self._on_fatal, unusable)
 
     def _unusable(self, verb: str, error: Exception) -> StoreUnusable:
         folder = self._files.database.parent
         then = advice(error)
-        what = f"the store in {folder} can't be {verb}: {error}"
+        what = f"cannot {verb} the store in {folder}: {error}"
         return StoreUnusable(
             what if then is None else f"{what}. Nothing was lost: {then}, and try again"
         )

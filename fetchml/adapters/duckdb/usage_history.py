@@ -348,11 +348,11 @@ def _task_history(
     [(first, last)] = cursor.execute(TASK_BOUNDS, which).fetchall()
     if first is None:
         return TaskHistory(task_id, period.since, period.until, step_ms(0, 1, 1))
-    found = replace(period, since=max(period.since, first), until=min(period.until, last))
-    step = step_ms(found.since, found.until, found.points)
-    which = [task_id, found.since, found.until, attempt, step]
+    recorded = replace(period, since=max(period.since, first), until=min(period.until, last))
+    step = step_ms(recorded.since, recorded.until, recorded.points)
+    which = [task_id, recorded.since, recorded.until, attempt, step]
     points = [
-        TaskPoint(found.since + bucket * step, *rest)
+        TaskPoint(recorded.since + bucket * step, *rest)
         for bucket, *rest in cursor.execute(TASK_POINTS, which).fetchall()
     ]
-    return TaskHistory(task_id, found.since, found.until, step, points)
+    return TaskHistory(task_id, recorded.since, recorded.until, step, points)

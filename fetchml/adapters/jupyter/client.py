@@ -15,16 +15,16 @@ import msgspec
 from yarl import URL
 
 from fetchml.adapters.jupyter.link import http_session, open_link
-from fetchml.adapters.node_relays.connection import (
+from fetchml.adapters.node_relays.connector import (
     connector_to,
-    invalid_record,
+    corrupt_record,
     port_in,
     read_record,
 )
 from fetchml.auth.pinned_certificate import certificate_of
 from fetchml.core.jupyter import Activity
 from fetchml.files.shared_disk import SharedDisk
-from fetchml.ports.jupyter import JupyterLink, JupyterPlace, JupyterSilent
+from fetchml.ports.jupyter import JupyterEndpoint, JupyterLink, JupyterSilent
 
 RECORD = "relay"
 
@@ -37,13 +37,15 @@ class NodeLinks:
         self._address_of = address_of
         self._disk = disk
 
-    async def open(self, place: JupyterPlace) -> JupyterLink:
+    async def open(self, endpoint: JupyterEndpoint) -> JupyterLink:
         """Raises OSError."""
-        address = self._address_of(place.service_id, place.attempt)
+        address = self._address_of(endpoint.service_id, endpoint.attempt)
         if address is None:
-            raise OSError("it is not known on which node it runs")
-        port, tls = await self._disk(partial(_prepare, place))
-        return JupyterLink(place.service_id, place.token, await connector_to(address, port, tls))
+            raise OSError("its node is unknown")
+        port, tls = await self._disk(partial(_prepare, endpoint))
+        return JupyterLink(
+            endpoint.service_id, endpoint.token, await connector_to(address, port, tls)
+        )
 
 
 def read_port(run_folder: Path) -> int:
@@ -51,16 +53,16 @@ def read_port(run_folder: Path) -> int:
     that no relay can have."""
     record = read_record(run_folder, RECORD)
     if record.keys() != {"port"}:
-        raise invalid_record()
+        raise corrupt_record()
     return port_in(record)
 
 
-def _prepare(place: JupyterPlace) -> tuple[int, ssl.SSLContext]:
+def _prepare(endpoint: JupyterEndpoint) -> tuple[int, ssl.SSLContext]:
     """Return the port and the context of the handshake. Raises OSError."""
-    return read_port(place.run_folder), certificate_of(place.relay_secret).client_context()
+    return read_port(endpoint.run_folder), certificate_of(endpoint.relay_secret).client_context()
 
 
-Open = Callable[[JupyterPlace], Awaitable[JupyterLink]]
+Open = Callable[[JupyterEndpoint], Awaitable[JupyterLink]]
 """Opens a link; raises OSError."""
 
 ANSWER_SECONDS = 10.0
@@ -76,9 +78,9 @@ class _Listed(msgspec.Struct):
     execution_state: str = ""
 
 
-async def open_here(place: JupyterPlace) -> JupyterLink:
+async def open_here(endpoint: JupyterEndpoint) -> JupyterLink:
     """Open a link to a Jupyter of this host. Raises OSError."""
-    return open_link(place.run_folder, place.service_id, place.token)
+    return open_link(endpoint.run_folder, endpoint.service_id, endpoint.token)
 
 
 class HttpJupyterClient:
@@ -91,8 +93,8 @@ class HttpJupyterClient:
         self._seconds = answer_seconds
         self._open = open_there
 
-    async def open_link(self, place: JupyterPlace) -> JupyterLink:
-        return await self._open(place)
+    async def open_link(self, endpoint: JupyterEndpoint) -> JupyterLink:
+        return await self._open(endpoint)
 
     async def answers(self, link: JupyterLink) -> bool:
         try:
@@ -115,7 +117,7 @@ class HttpJupyterClient:
         if status == 404 and may_be_missing:
             return []  # An image may leave terminals out.
         if status != 200:
-            raise JupyterSilent(f"{path} answers {status}")
+            raise JupyterSilent(f"{path} returned {status}")
         try:
             return msgspec.json.decode(body, type=list[_Listed])[:MAX_LISTED]
         except (ValueError, RecursionError) as error:
@@ -133,7 +135,7 @@ class HttpJupyterClient:
             ):
                 return answer.status, await _read(answer)
         except (aiohttp.ClientError, ValueError, OSError) as error:  # TimeoutError is an OSError
-            raise JupyterSilent(f"{path} is not answered") from error
+            raise JupyterSilent(f"no response at {path}") from error
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
@@ -141,7 +143,7 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
     while piece := await answer.content.readany():
         body += piece
         if len(body) > MAX_ANSWER_BYTES:
-            raise ValueError("the answer is too large")
+            raise ValueError("response too large")
     return bytes(body)
 
 

@@ -30,14 +30,14 @@ Connect = Callable[[], Awaitable[socket.socket]]
 SOCKET = "jupyter.sock"
 """Its name in the run folder of an attempt."""
 READ_BYTES = 32 << 10
-"""Of a reply that are buffered, beside what one read returns."""
+"""Bytes of a reply to buffer, in addition to those of one read."""
 HANDSHAKE_SECONDS = 10.0
 _NOBODY = "fetchml"
 """The name that goes into a handshake, where something must."""
 
 
 class PinnedSocket:
-    """`JupyterWay` to a socket of this host."""
+    """`JupyterConnector` to a socket of this host."""
 
     tls: ssl.SSLContext | None = None
 
@@ -64,8 +64,8 @@ def open_link(run_folder: Path, service_id: str, token: str) -> JupyterLink:
 def http_session(link: JupyterLink, *, answer_seconds: float) -> aiohttp.ClientSession:
     """Return a client that reaches only this Jupyter, whatever the URL names: see
     `socket_session`."""
-    way = link.way
-    return socket_session(way.connect, answer_seconds=answer_seconds, tls=way.tls)
+    connector = link.connector
+    return socket_session(connector.connect, answer_seconds=answer_seconds, tls=connector.tls)
 
 
 def socket_session(
@@ -73,8 +73,8 @@ def socket_session(
 ) -> aiohttp.ClientSession:
     """Return a client whose every request goes through `connect`, whatever the URL names.
 
-    It keeps no cookies and decompresses nothing. Each request has a connection of its own, so that
-    no rest of one reply is taken for the next. `answer_seconds`: longest wait for the next byte of
+    It keeps no cookies and decompresses nothing. Each request has its own connection, so that the
+    rest of one reply is never read as the next. `answer_seconds`: longest wait for the next byte of
     a reply. `tls`: the context of a handshake that comes before each; `None` without one.
     """
     return aiohttp.ClientSession(
@@ -88,8 +88,8 @@ def socket_session(
 
 
 class _SocketConnector(aiohttp.BaseConnector):
-    """Opens a connection for each request. `connect` is all that it has of the base: what is kept
-    and counted there is for connections that are used again."""
+    """Opens a connection for each request. It implements only `connect`: the base class keeps
+    and counts connections for reuse."""
 
     def __init__(self, connect: Connect, tls: ssl.SSLContext | None) -> None:
         super().__init__(force_close=True, limit=0)

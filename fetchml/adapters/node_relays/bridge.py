@@ -13,8 +13,8 @@ from fetchml.system.pacing import Pace
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 PIECE_BYTES = 32 << 10
 HEAD_BYTES = 5
-LOOK_SECONDS = 1.0
-"""Between two looks whether the other end of a socket, which sends no more, still reads."""
+POLL_SECONDS = 1.0
+"""Interval for checking whether the peer of a half-closed socket still reads."""
 
 
 def frame(kind: bytes, data: bytes = b"") -> bytes:
@@ -58,7 +58,7 @@ async def _join(ours: socket.socket, streams: Streams) -> None:
         await asyncio.wait({both, gone}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         writer.transport.abort()
-        near_writer.close()  # What has come is still read.
+        near_writer.close()  # Received bytes are still read.
         for each in (there, back, gone, both):
             each.cancel()
         await asyncio.gather(there, back, gone, both, return_exceptions=True)
@@ -79,7 +79,7 @@ async def _receive(reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> 
     near.write(await reader.readexactly(1))
     pace = Pace()
     while True:
-        await pace.rest()  # What is buffered may be thousands of frames of a byte, or of none.
+        await pace.rest()  # The buffer may contain thousands of frames of one byte or none.
         head = await reader.readexactly(HEAD_BYTES)
         size = int.from_bytes(head[1:])
         if head[:1] == b"e":
@@ -97,4 +97,4 @@ async def _until_closed(ours: socket.socket) -> None:
     state = select.poll()
     state.register(ours, 0)
     while not state.poll(0):  # noqa: ASYNC110 - nothing else shows it
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)

@@ -22,11 +22,11 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from fetchml.adapters.node_relays.bridge import Bridges, Streams, frame
-from fetchml.adapters.node_relays.connection import connector_to, port_in, read_record, reason_of
+from fetchml.adapters.node_relays.connector import connector_to, port_in, read_record, reason_of
 from fetchml.adapters.shim_command import helper_command
 from fetchml.auth.pinned_certificate import PinnedCertificate, certificate_of
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.attempt_records import ask_to_enter
+from fetchml.files.attempt_records import request_relay
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import EnterError, Helper, LaunchSpec, RelayCommand, SessionCommand
 
@@ -73,7 +73,7 @@ class NodeHelper:
         await self._writer.drain()
 
     async def close(self) -> None:
-        self._writer.transport.abort()  # What waits to be written would keep it open.
+        self._writer.transport.abort()  # Pending writes would keep it open.
 
 
 class NodePort(NodeHelper):
@@ -140,11 +140,11 @@ class NodeEntries:
                         await self._start(run, certificate)
                         streams = await self._reach(run, address, tls)
             if streams is None:
-                raise EnterError("it has just ended, or TLS verification of its relay failed")
+                raise EnterError("the relay rejected the connection, or the task has just ended")
             streams[1].write(frame(kind, data))
         except OSError as error:
             raise EnterError(
-                f"its node can't be reached ({reason_of(error)}): the "
+                f"cannot reach its node ({reason_of(error)}): the "
                 f"server must reach ports of {address} ([slurm] relay_ports)"
             ) from error
         return streams
@@ -159,7 +159,7 @@ class NodeEntries:
                     if address is not None:
                         return address
                     await asyncio.sleep(POLL_SECONDS)
-        raise EnterError("the cluster does not report its node: try again later")
+        raise EnterError("its node is unknown: try again later")
 
     def _certificate(self, run: LaunchSpec) -> PinnedCertificate:
         """Raises OSError."""
@@ -167,8 +167,7 @@ class NodeEntries:
         return certificate_of(hmac.digest(self._key(), secret.encode(), "sha256"))
 
     async def _reach(self, run: LaunchSpec, address: str, tls: ssl.SSLContext) -> Streams | None:
-        """Connect to the relay that has left a record; `None` if there is none (any more). Raises
-        OSError."""
+        """Connect to the relay in the record; `None` if it is not running. Raises OSError."""
         try:
             port = port_in(
                 await self._disk(partial(read_record, AttemptFolder(run.folder).run, RECORD))
@@ -200,7 +199,7 @@ class NodeEntries:
         """Let the shim start a relay, and wait for its record. Raises EnterError, OSError."""
         folder, mark = AttemptFolder(run.folder), secrets.token_hex(16)
         wanted = (mark, self._ports, certificate.both)
-        await self._disk(lambda: ask_to_enter(folder.control, *wanted, folder.owner()))
+        await self._disk(lambda: request_relay(folder.control, *wanted, folder.owner()))
         await self._nodes.wake(run)
         record: Mapping[str, str] = {}
         with suppress(TimeoutError):
@@ -210,13 +209,13 @@ class NodeEntries:
                     with suppress(OSError):
                         record = await self._disk(partial(read_record, folder.run, RECORD))
         if "error" in record:
-            reason = "".join(c for c in record["error"] if c.isprintable())
-            raise EnterError(f"cannot start the relay on the node: {reason[:_SHOWN]}")
+            message = "".join(c for c in record["error"] if c.isprintable())
+            raise EnterError(f"cannot start the relay on the node: {message[:_SHOWN]}")
         if record.get("mark") == mark:
             return
         if "port" in record:  # A relay runs, so that the shim has started no other one.
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         raise EnterError(
-            "no relay started on its node: it has just ended, an older release of FetchML has "
-            "started it, or the node has no python3 of release 3.8 or later with OpenSSL"
+            "cannot start the relay on its node: the task has just ended, an older release of "
+            "FetchML started it, or python3 3.8 or later with OpenSSL was not found"
         )

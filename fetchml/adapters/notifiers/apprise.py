@@ -43,22 +43,22 @@ class AppriseNotifier:
             service = library.Apprise()
             if not service.add(address):
                 scheme = address.partition("://")[0][:32]
-                raise BadAddress(f"has an address {scheme}://… that Apprise does not take")
+                raise BadAddress(f"has an address {scheme}://… that Apprise does not support")
             self._services[name_of(address)] = service
 
     async def send(self, message: Message) -> None:
         service = self._services.get(message.url)
         if service is None:
-            why = "the server's settings name no such address any more"
+            why = "the address is no longer in the server's settings"
             raise NotDelivered(why, permanent=True)
         title, text = text_of(message.body)
         try:
             async with asyncio.timeout(self._seconds):
                 taken = await service.async_notify(title=title, body=text)
         except TimeoutError as error:
-            raise NotDelivered(f"it did not answer within {self._seconds:g} s") from error
+            raise NotDelivered(f"timed out after {self._seconds:g} s") from error
         except Exception as error:  # Of one of a hundred services; its text may hold the address.
-            raise NotDelivered(f"it failed ({type(error).__name__})") from error
+            raise NotDelivered(f"failed ({type(error).__name__})") from error
         if not taken:
             raise NotDelivered("the service rejected the message")
 

@@ -50,15 +50,17 @@ class WebhookNotifier:
         except HostRefused as error:
             raise NotDelivered(f"{host} {REFUSED}") from error
         except TimeoutError as error:
-            raise NotDelivered(f"{host} did not answer within {self._seconds:g} s") from error
+            raise NotDelivered(
+                f"timed out after {self._seconds:g} s: no response from {host}"
+            ) from error
         except aiohttp.ClientConnectorCertificateError as error:
             reason = error.certificate_error
             raise NotDelivered(f"TLS verification of {host} failed: {reason}") from error
         except aiohttp.ClientConnectorError as error:
             why = error.os_error.strerror or "no connection"
-            raise NotDelivered(f"{host} can't be reached: {why}") from error
+            raise NotDelivered(f"cannot reach {host}: {why}") from error
         except (aiohttp.ClientError, ValueError) as error:  # Its text may hold the whole URL.
-            raise NotDelivered(f"{host} does not answer as HTTP wants it") from error
+            raise NotDelivered(f"invalid HTTP response from {host}") from error
 
     async def close(self) -> None: ...
 
@@ -69,7 +71,7 @@ def _url(message: Message) -> tuple[URL, str]:
         url = URL(message.url, encoded=True)
         return url, url.host or ""
     except ValueError as error:  # The text has a part `xn--` that encodes nothing.
-        raise NotDelivered("the address names no host that can exist", permanent=True) from error
+        raise NotDelivered("invalid host name in the address", permanent=True) from error
 
 
 def _headers(message: Message) -> dict[str, str]:
@@ -88,8 +90,8 @@ def _require_taken(host: str, reply: aiohttp.ClientResponse) -> None:
     if 200 <= status < 300:
         return
     if status == GONE:
-        raise NotDelivered(f"{host} answered 410: the address is gone", permanent=True)
+        raise NotDelivered(f"{host} returned 410: the address no longer exists", permanent=True)
     what = "a redirect, which is not followed" if 300 <= status < 400 else "no success"
     wait = reply.headers.get("Retry-After", "")
     seconds = int(wait) if _SECONDS.fullmatch(wait) else 0
-    raise NotDelivered(f"{host} answered {status}: {what}", retry_after_seconds=seconds)
+    raise NotDelivered(f"{host} returned {status}: {what}", retry_after_seconds=seconds)

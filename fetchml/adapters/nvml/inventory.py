@@ -18,7 +18,7 @@ _CHECK_SECONDS = 1.0
 """Longest wait for a task's memory. It is free when the processes are gone, but drivers may take a
 little longer."""
 _CHECK_PAUSE_SECONDS = 0.002
-SILENT = "the NVIDIA driver does not answer"
+SILENT = "no response from the NVIDIA driver"
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class NvmlInventory:
     ) -> None:
         self._every = every_seconds
         self._silent = silent_seconds
-        self._state = GpuState(problem="not looked yet")
+        self._state = GpuState(problem="not checked yet")
         self._wake = asyncio.Event()
         self._requests: list[asyncio.Future[GpuState]] = []
 
@@ -65,21 +65,21 @@ class NvmlInventory:
     async def check(
         self, uuids: Sequence[str], holders: Collection[str] = ()
     ) -> Mapping[str, Obstacle | None]:
-        found: dict[str, Obstacle | None] = {}
+        obstacles: dict[str, Obstacle | None] = {}
         left, pause = list(uuids), _CHECK_PAUSE_SECONDS
         give_up = self._loop.time() + _CHECK_SECONDS
         while True:
             faults = self._check_thread.call(self._reader.faults, left, holders)
             done, _ = await asyncio.wait([faults], timeout=self._silent)
-            found |= _check_result(faults, left)
-            left = [uuid for uuid, reason in found.items() if reason]
+            obstacles |= _check_result(faults, left)
+            left = [uuid for uuid, reason in obstacles.items() if reason]
             if not done or not left or self._loop.time() > give_up:
                 break
             await asyncio.sleep(pause)
             pause *= 2
         if left:
             self._wake.set()
-        return found
+        return obstacles
 
     def forgive(self, uuid: str) -> None:
         self._reader.forgive(uuid)
@@ -102,14 +102,14 @@ class NvmlInventory:
             reading = self._read_thread.call(self._reader.read)
             done, _ = await asyncio.wait([reading], timeout=self._silent)
             if not done:
-                log.error("%s; GPUs are given to no task until it does", SILENT)
+                log.error("%s; no GPU is assigned until it responds", SILENT)
                 self._publish(self._reader.silent(self._state, SILENT), requests)
                 await asyncio.wait([reading])
             try:
                 state = reading.result()
             except Exception as error:
-                log.exception("The GPUs could not be looked at")
-                state = self._reader.silent(self._state, f"they could not be looked at: {error}")
+                log.exception("The GPUs could not be read")
+                state = self._reader.silent(self._state, f"they could not be read: {error}")
             self._publish(state, requests)
             if not self._requests:
                 with suppress(TimeoutError):
@@ -128,7 +128,7 @@ class NvmlInventory:
 
     def _read_soon(self) -> None:
         """Called in the events thread."""
-        with suppress(RuntimeError):  # The loop is closed: nothing waits any more.
+        with suppress(RuntimeError):  # The loop is closed, so nothing waits.
             self._loop.call_soon_threadsafe(self._wake.set)
 
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from fetchml.adapters.nvml.session import Device, DriverAway, NvmlSession, SessionEnded, Xid
+from fetchml.adapters.nvml.session import Device, DriverUnavailable, NvmlSession, SessionEnded, Xid
 from fetchml.core.gpus.allocator import Obstacle, ObstacleKind
 from fetchml.core.gpus.health import (
     GpuReading,
     XidSeen,
     derive,
+    describe_xid,
     fault,
     idle_level,
-    xid_words,
 )
 from fetchml.ports.gpu import GpuState, OwnerOf
 from fetchml.system.clock import Clock
@@ -56,7 +56,9 @@ class GpuReader:
             return self._read_all()
         except SessionEnded as error:
             self._end_session()
-            return self._away(DriverAway(f"NVIDIA's driver does not answer: {error}", 0))
+            return self._unavailable(
+                DriverUnavailable(f"no response from NVIDIA's driver: {error}", 0)
+            )
 
     def faults(self, uuids: Sequence[str], holders: Collection[str]) -> dict[str, Obstacle | None]:
         """Return the faults of `GpuInventory.check`, at this moment."""
@@ -78,8 +80,8 @@ class GpuReader:
     def _read_all(self) -> GpuState:
         try:
             session = self._open_session()
-        except DriverAway as error:
-            return self._away(error)
+        except DriverUnavailable as error:
+            return self._unavailable(error)
         with self._lock:
             devices, notes, nameless = session.devices()
             self._devices = {device.uuid: device for device in devices}
@@ -117,16 +119,16 @@ class GpuReader:
             if before and before.lost:
                 return fault(before, None, holders)
             if session is None or device is None or before is None:
-                return unknown("the driver does not tell of it now")
+                return unknown("the driver does not report it now")
             try:
                 reading = session.read_again(before, device, self._owner_of)
             except SessionEnded as error:
-                return unknown(f"the driver says: {error}")
+                return unknown(f"driver error: {error}")
             reading = replace(reading, xids=self._xids_of(device))
         return fault(reading, self._idle.get(uuid), holders)
 
     def _open_session(self) -> NvmlSession:
-        """Raises DriverAway."""
+        """Raises DriverUnavailable."""
         with self._lock:
             if self._session is None:
                 self._session = NvmlSession(self._record_xid, self._on_event)
@@ -140,7 +142,7 @@ class GpuReader:
             if session is not None:
                 session.close()
 
-    def _away(self, error: DriverAway) -> GpuState:
+    def _unavailable(self, error: DriverUnavailable) -> GpuState:
         """Keep the last readings, as lost if the driver is no longer loaded."""
         gone = "NVIDIA's driver is no longer loaded" if error.unloaded else None
         self._keep(
@@ -154,7 +156,8 @@ class GpuReader:
     def _keep(self, readings: dict[str, GpuReading]) -> None:
         in_order = sorted(readings.values(), key=_order)
         self._known = {
-            reading.uuid: replace(reading, place=place) for place, reading in enumerate(in_order)
+            reading.uuid: replace(reading, position=position)
+            for position, reading in enumerate(in_order)
         }
 
     def _state(self, **about: Any) -> GpuState:
@@ -174,7 +177,7 @@ class GpuReader:
         for device in self._devices.values():
             if device.parent and device.parent.uuid == xid.uuid and device.instance == xid.instance:
                 about = device.uuid
-        log.warning("A GPU error", extra={"gpu": about, "xid": xid_words(xid.code)})
+        log.warning("A GPU error", extra={"gpu": about, "xid": describe_xid(xid.code)})
         seen = XidSeen(self._clock(), xid.code)
         self._xids[about] = (*self._xids.get(about, ()), seen)[-_XIDS_KEPT:]
         self._on_event()
@@ -183,11 +186,11 @@ class GpuReader:
 def _missed(reading: GpuReading, nameless: int) -> GpuReading:
     """Update the reading of a device that the driver no longer reports.
 
-    It may be one of the nameless ones, and its task may go on.
+    It may be one of those without a UUID, and its task may continue.
     """
     if nameless and not reading.lost:
-        return replace(reading, trouble="the driver does not tell which GPU it is", processes=())
-    return replace(reading, lost=reading.lost or "it is no longer there", processes=())
+        return replace(reading, trouble="the driver does not report its UUID", processes=())
+    return replace(reading, lost=reading.lost or "no longer present", processes=())
 
 
 def _order(reading: GpuReading) -> tuple[str, int]:

@@ -36,13 +36,13 @@ class SessionEnded(Exception):
     """The driver was unloaded or replaced: the library must be initialized again."""
 
 
-class DriverAway(Exception):
+class DriverUnavailable(Exception):
     """The library can't be used. The message has the reason, for people."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.unloaded = code == pynvml.NVML_ERROR_DRIVER_NOT_LOADED
-        """No driver is loaded: whatever ran on a GPU has lost it."""
+        """No driver is loaded, so all tasks have lost their GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,11 @@ class NvmlSession:
     """May be used from several threads. No call may be under way when it is closed."""
 
     def __init__(self, on_xid: Callable[[Xid], None], on_failure: Callable[[], None]) -> None:
-        """Both functions are called in the session's own thread. Raises DriverAway."""
+        """Both functions are called in the session's own thread. Raises DriverUnavailable."""
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
-            raise DriverAway(_why_away(error), error.value) from error
+            raise DriverUnavailable(_reason(error), error.value) from error
         self.driver = _text(_optional(pynvml.nvmlSystemGetDriverVersion) or "unknown")
         self._on_xid = on_xid
         self._on_failure = on_failure
@@ -119,7 +119,7 @@ class NvmlSession:
             count = pynvml.nvmlDeviceGetCount()
         except pynvml.NVMLError as error:
             raise SessionEnded(str(error)) from error
-        found: list[Device] = []
+        devices: list[Device] = []
         notes: list[str] = []
         nameless = 0
         for index in range(count):
@@ -132,13 +132,13 @@ class NvmlSession:
                 continue
             self._subscribe_to(gpu)
             parts = self._allocatable(gpu)
-            found += parts
+            devices += parts
             if not parts:
                 notes.append(
                     f"MIG is on for {gpu.name} ({gpu.uuid}), but it has no MIG devices: make some "
                     "with nvidia-smi mig, or turn MIG off"
                 )
-        return DeviceScan(found, notes, nameless)
+        return DeviceScan(devices, notes, nameless)
 
     def read(self, device: Device, owner_of: OwnerOf) -> GpuReading:
         """Read a device. Raises SessionEnded."""
@@ -180,7 +180,7 @@ class NvmlSession:
             # counted yet, which is harmless; the other way round it would look like a leak.
             used = _used_mb(device.handle)
             graphics = _optional(pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, device.handle)
-            found = _processes(device.handle)
+            processes = _processes(device.handle)
             action = _recovery_action(whole.handle)
         except pynvml.NVMLError as error:
             return _failed(reading, error)
@@ -188,7 +188,9 @@ class NvmlSession:
             reading,
             used_mb=used,
             graphics_mb=sum((p.usedGpuMemory or 0) >> 20 for p in graphics or ()),
-            processes=tuple(_process(pid, size, owner_of) for pid, size in sorted(found.items())),
+            processes=tuple(
+                _process(pid, size, owner_of) for pid, size in sorted(processes.items())
+            ),
             recovery_action=action,
             lost=None,
             trouble=None,
@@ -198,8 +200,8 @@ class NvmlSession:
         """Return the GPU with an index; `None` if it is lost. Raises SessionEnded, NVMLError."""
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            known = self._known.get(_address(handle))
-            self._last[index] = known or _describe(index, handle)
+            gpu = self._known.get(_address(handle))
+            self._last[index] = gpu or _describe(index, handle)
         except pynvml.NVMLError as error:
             if error.value in _SESSION_ENDED:
                 raise SessionEnded(str(error)) from error
@@ -299,12 +301,12 @@ def _used_mb(handle: Any) -> int:
 def _processes(handle: Any) -> dict[int, int | None]:
     """Return the memory in bytes by process id."""
     try:
-        found = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
+        processes = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
     except pynvml.NVMLError as error:
         if error.value in (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND):
             return {}
         raise
-    return {process.pid: process.usedGpuMemory for process in found}
+    return {process.pid: process.usedGpuMemory for process in processes}
 
 
 def _process(pid: int, size: int | None, owner_of: OwnerOf) -> GpuProcess:
@@ -327,7 +329,7 @@ def _failed(reading: GpuReading, error: pynvml.NVMLError) -> GpuReading:
         return replace(reading, lost="it has fallen off the bus")
     if error.value == pynvml.NVML_ERROR_RESET_REQUIRED:
         return replace(reading, recovery_action=_RESET_REQUIRED)
-    return replace(reading, trouble=f"the driver says: {error}")
+    return replace(reading, trouble=f"driver error: {error}")
 
 
 def _optional(ask: Callable[..., T], *arguments: Any) -> T | None:
@@ -346,16 +348,16 @@ def _address(handle: Any) -> int | None:
     return ctypes.cast(handle, ctypes.c_void_p).value
 
 
-def _why_away(error: pynvml.NVMLError) -> str:
+def _reason(error: pynvml.NVMLError) -> str:
     match error.value:
         case pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
             return "no NVIDIA driver"
         case pynvml.NVML_ERROR_DRIVER_NOT_LOADED:
             return "NVIDIA's driver is not loaded"
         case pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
-            return "NVIDIA's driver was exchanged, and the old one is still loaded"
+            return "NVIDIA's driver was updated, and the old one is still loaded"
         case _:
-            return f"NVIDIA's driver does not answer: {error}"
+            return f"no response from NVIDIA's driver: {error}"
 
 
 _NOT_USED = frozenset({pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND})
@@ -375,11 +377,11 @@ def task_utilisation(
         samples = pynvml.nvmlDeviceGetProcessUtilization(handle, since)
     except pynvml.NVMLError as error:
         return ({} if error.value in _NOT_USED else None), since
-    found: dict[str, int] = {}
+    by_task: dict[str, int] = {}
     for each in samples:
         if each.timeStamp <= since:
             continue
         owner = owner_of(each.pid) or UNOWNED
         percent = max(each.smUtil, each.memUtil, each.encUtil, each.decUtil)
-        found[owner] = max(found.get(owner, 0), min(percent, 100))
-    return found, max([since, *(each.timeStamp for each in samples)])
+        by_task[owner] = max(by_task.get(owner, 0), min(percent, 100))
+    return by_task, max([since, *(each.timeStamp for each in samples)])

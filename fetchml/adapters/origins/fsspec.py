@@ -63,13 +63,13 @@ class FsspecOrigin:
         except PrepareError:
             raise
         except TimeoutError as error:
-            raise Interrupted("no more bytes came") from error
+            raise Interrupted("timed out: no data received") from error
         except FileNotFoundError as error:
-            raise PrepareError("there is no such file", permanent=True) from error
+            raise PrepareError("file not found", permanent=True) from error
         except PermissionError as error:
-            raise PrepareError("the server may not read it", permanent=True) from error
+            raise PrepareError("permission denied", permanent=True) from error
         except Exception as error:
-            raise Interrupted(f"it can't be read ({type(error).__name__})") from error
+            raise Interrupted(f"read failed ({type(error).__name__})") from error
 
 
 def _file_system(scheme: str) -> Any:
@@ -82,4 +82,4 @@ def _file_system(scheme: str) -> Any:
         )
         raise PrepareError(message, permanent=True) from error
     except ValueError as error:
-        raise PrepareError(f"nothing reads {scheme}:// here", permanent=True) from error
+        raise PrepareError(f"unsupported scheme {scheme}://", permanent=True) from error

@@ -61,14 +61,14 @@ class HttpOrigin:
                 target = response.headers.get("Location", "")
                 at = _parsed(target, at)
                 await stack.aclose()
-        raise PrepareError(f"it is redirected more than {MAX_REDIRECTS} times", permanent=True)
+        raise PrepareError(f"redirect limit ({MAX_REDIRECTS}) reached", permanent=True)
 
     async def _get(
         self, stack: AsyncExitStack, url: URL, headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
         host = url.host
         if url.scheme not in self._schemes or not host:
-            message = f"it is redirected to {url.scheme}://, which the server does not allow"
+            message = f"redirect to {url.scheme}://, which the server does not allow"
             raise PrepareError(message, permanent=True)
         addresses = await self._addresses(host, url.port or 0)
         try:
@@ -84,14 +84,14 @@ class HttpOrigin:
                 f"TLS verification of {host} failed: {reason}", permanent=True
             ) from error
         except aiohttp.InvalidURL as error:
-            raise PrepareError("its URL is not valid", permanent=True) from error
+            raise PrepareError("invalid URL", permanent=True) from error
         except TimeoutError as error:
-            raise Interrupted(f"{host} does not answer") from error
+            raise Interrupted(f"no response from {host}") from error
         except aiohttp.ClientConnectorError as error:
             why = error.os_error.strerror or "no connection"
-            raise Interrupted(f"{host} can't be reached: {why}") from error
+            raise Interrupted(f"cannot reach {host}: {why}") from error
         except aiohttp.ClientError as error:  # Its text may hold the URL, which may grant access.
-            raise Interrupted(f"{host} does not answer as HTTP wants it") from error
+            raise Interrupted(f"invalid HTTP response from {host}") from error
 
     async def _addresses(self, host: str, port: int) -> list[ResolveResult]:
         try:
@@ -100,7 +100,7 @@ class HttpOrigin:
             raise Interrupted(str(error)) from error
         except HostRefused as error:
             message = (
-                f"{host} is at a private or local address, which the server does not ask "
+                f"{host} has a private or local address, which the server does not contact "
                 "([datasets] allow_private, allow_hosts)"
             )
             raise PrepareError(message, permanent=True) from error
@@ -123,7 +123,7 @@ def _parsed(text: str, at: URL | None = None) -> URL:
         url = url if at is None else at.join(url)
         _ = url.port, url.host  # These raise for a malformed URL.
     except ValueError as error:
-        reason = "its URL is not valid" if at is None else "it is redirected to what is no URL"
+        reason = "invalid URL" if at is None else "redirect to an invalid URL"
         raise PrepareError(reason, permanent=True) from error
     return url
 
@@ -157,14 +157,14 @@ def _reading(
     if status == 206 and offset:
         part = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if part is None or int(part[1]) != offset:
-            raise Interrupted("another part of it came than was asked for", anew=True)
+            raise Interrupted("unexpected Content-Range", anew=True)
         if now is not None and version is not None and now.etag not in (None, version.etag):
-            raise Interrupted("it changed while it was fetched", anew=True)
+            raise Interrupted("it changed during the download", anew=True)
         length = None if part[2] == "*" else int(part[2])
         return Download(offset, length, version, _chunks(response))
     if status == 416:
-        raise Interrupted("it ends before the length that was announced", anew=True)
-    message = f"{response.url.host} answers {status} {(response.reason or '')[:100]}".rstrip()
+        raise Interrupted("truncated: shorter than its Content-Length", anew=True)
+    message = f"{response.url.host} returned {status} {(response.reason or '')[:100]}".rstrip()
     if status >= 500 or status in _MAY_PASS:
         raise Interrupted(message)
     raise PrepareError(message, permanent=True)
@@ -182,6 +182,6 @@ async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
             yield chunk
     except TimeoutError as error:
-        raise Interrupted("no more bytes came") from error
+        raise Interrupted("timed out: no data received") from error
     except aiohttp.ClientError as error:
-        raise Interrupted("the connection was cut") from error
+        raise Interrupted("connection lost") from error

@@ -37,7 +37,7 @@ _OOM_SCORE = "600"
 class ProcessEnvironmentBuilder:
     """`EnvironmentBuilder` for plain processes."""
 
-    place: str | None = None
+    mount_path: str | None = None
     has_network = True
 
     def __init__(self, uv: Path, options: UvOptions, *, root: Path, timeout_seconds: float) -> None:
@@ -86,7 +86,7 @@ class ProcessEnvironmentBuilder:
             await self._end(f"{build.folder}")
             await process.wait()
         if timed_out:
-            why = f"it took longer than {self._timeout_seconds:g} s"
+            why = f"timed out after {self._timeout_seconds:g} s"
             raise BuildFailed(None, b"".join(output), why=f"{why} ([environments] timeout_seconds)")
         if process.returncode:
             raise BuildFailed(process.returncode, b"".join(output))
@@ -112,7 +112,7 @@ class ProcessEnvironmentBuilder:
         }
 
     async def _end(self, folder: str) -> None:
-        """Kill the processes of builds whose folder begins with `folder`, until none is left."""
+        """Kill all processes of builds whose folder begins with `folder`."""
         mark = f"{_MARK}={folder}"
 
         def is_ours(pid: int) -> bool:
@@ -121,19 +121,19 @@ class ProcessEnvironmentBuilder:
             return any(line.startswith(mark) for line in processes.environment(pid))
 
         while True:
-            with processes.opened(processes.pids(), is_ours) as found:
-                for pidfd in found:
+            with processes.opened(processes.pids(), is_ours) as pidfds:
+                for pidfd in pidfds:
                     processes.send(pidfd, SIGKILL)
-                if not found:
+                if not pidfds:
                     return
-                await processes.gone(found)
+                await processes.wait_ended(pidfds)
 
 
 async def _read(
     process: asyncio.subprocess.Process, output: deque[bytes], progress: Callable[[str], None]
 ) -> None:
     """Keep the end of the output, and report its lines."""
-    kept = 0
+    size = 0
     stream = process.stdout
     while stream is not None:
         try:
@@ -143,9 +143,9 @@ async def _read(
         if not line:
             return
         output.append(line)
-        kept += len(line)
-        while kept > MAX_OUTPUT_BYTES:
-            kept -= len(output.popleft())
+        size += len(line)
+        while size > MAX_OUTPUT_BYTES:
+            size -= len(output.popleft())
         progress(line.decode(errors="replace").strip())
 
 
@@ -156,17 +156,17 @@ def _set_oom_score(pid: int) -> None:
 
 def _interpreter() -> str:
     """Return the Python of tasks, or else the server's own. Raises PrepareError."""
-    found = shutil.which("python3", path=DEFAULT_PATH) or shutil.which("python", path=DEFAULT_PATH)
-    if found is None and not getattr(sys, "frozen", False):
-        found = sys.executable
-    if not found:
-        message = f"there is no python3 in {DEFAULT_PATH}: install Python on this machine"
+    path = shutil.which("python3", path=DEFAULT_PATH) or shutil.which("python", path=DEFAULT_PATH)
+    if path is None and not getattr(sys, "frozen", False):
+        path = sys.executable
+    if not path:
+        message = f"python3 not found in {DEFAULT_PATH}: install Python on this machine"
         raise PrepareError(message, permanent=True)
-    return found
+    return path
 
 
 def _platform() -> Platform:
-    found = Path(_interpreter()).resolve()
-    status = found.stat()
+    interpreter = Path(_interpreter()).resolve()
+    status = interpreter.stat()
     machine = os.uname().machine
-    return Platform(f"{machine} {found} {status.st_size} {status.st_mtime_ns}", DEFAULT_PATH)
+    return Platform(f"{machine} {interpreter} {status.st_size} {status.st_mtime_ns}", DEFAULT_PATH)

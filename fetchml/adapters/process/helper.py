@@ -1,4 +1,4 @@
-"""The shim as a helper beside a task that is a plain process."""
+"""The shim as a helper for a task that is a plain process."""
 
 import asyncio
 import socket
@@ -41,7 +41,7 @@ class ProcessHelper:
         await self._writer.drain()
 
     async def close(self) -> None:
-        self._writer.transport.abort()  # What waits to be written would keep it open.
+        self._writer.transport.abort()  # Pending writes would keep it open.
         try:
             await asyncio.to_thread(self._child.wait, _ENDS_SECONDS)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,7 @@
 """Runs a task as a plain process of the server's own user: for laptops, demos, hosts without
 Docker.
 
-There is no isolation: a task can do whatever the server's user can.
+There is no isolation: a task can do anything that the server's user can.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ from fetchml.ports.task_environment import (
     environment,
     process_gpus,
 )
-from fetchml.shim import NO_ROOM, WRONG_VOLUME, HeldShim, UnsupportedMachineError
+from fetchml.shim import NO_ROOM, WRONG_VOLUME, PinnedShim, UnsupportedMachineError
 from fetchml.system import processes
 
 _log = logging.getLogger(__name__)
@@ -52,15 +52,15 @@ _KILL_SECONDS = 2.0
 """Time for a shim to record the end and exit, once its command was killed."""
 _GENERATIONS = 100
 """Maximum number of a process's ancestors that are checked."""
-_NO_SHIM = "The shim, which starts every task, can't be started"
-_DOES_NOT_RUN = "the task does not run (any more)"
+_NO_SHIM = "Cannot start the shim, which starts every task"
+_DOES_NOT_RUN = "the task is not running"
 _UNREMARKABLE_EXITS = (None, 120, 143, -SIGTERM, -SIGKILL)
 """Exits of a shim without a claim: not our child; too late; stopped at the gate, or before it
 handled signals; killed at the gate."""
 
 
 class ProcessLauncher:
-    """`Launcher` for plain processes. Whatever runs goes on without the server that started it.
+    """`Launcher` for plain processes. Tasks continue without the server that started them.
 
     A later server finds the shim by the attempt's claim, and the attempt's other processes by their
     environment: `FETCHML_WORKSPACE` is unique to an attempt.
@@ -76,7 +76,7 @@ class ProcessLauncher:
         """Shims that this server started, by their attempt's folder."""
         self._helpers: dict[Path, set[ProcessHelper]] = {}
         """By their attempt's folder."""
-        self._shim: HeldShim | None = None
+        self._shim: PinnedShim | None = None
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
         _log.warning(
@@ -84,7 +84,7 @@ class ProcessLauncher:
             "server's user can. Use the docker launcher where others submit tasks."
         )
         try:
-            self._shim = await asyncio.to_thread(HeldShim)
+            self._shim = await asyncio.to_thread(PinnedShim)
         except (UnsupportedMachineError, OSError, subprocess.SubprocessError) as error:
             on_available(False, f"{_NO_SHIM}: {error}. Fix this, then restart the server")
         else:
@@ -99,7 +99,7 @@ class ProcessLauncher:
             self._prepare(run, AttemptFolder(run.folder), self._shim)
         except OSError as error:
             raise PrepareError(
-                f"the task can't be prepared: {error.strerror or error}", permanent=False
+                f"cannot prepare the task: {error.strerror or error}", permanent=False
             ) from error
 
     async def wait(self, run: LaunchSpec) -> AttemptExit:
@@ -122,7 +122,7 @@ class ProcessLauncher:
                 | (dict(command.env) if isinstance(command, SessionCommand) else {}),
             )
         except OSError as error:
-            raise EnterError(f"the shim can't be started: {error.strerror or error}") from error
+            raise EnterError(f"cannot start the shim: {error.strerror or error}") from error
         helper = await attach(child, streams)
         others = self._helpers.setdefault(run.folder, set())
         others -= {other for other in others if other.has_ended}
@@ -147,14 +147,14 @@ class ProcessLauncher:
                 lost=f"the shim failed before it started the command (exit {status})"
             )
         with _shim(claim) as shims:
-            await processes.gone(shims)
+            await processes.wait_ended(shims)
         self._reap(run)
         if folder.end():
             return AttemptExit()
         await _kill_all(folder)
         if claim.boot_id not in ("", processes.boot_id()):
             return AttemptExit(lost="the machine was restarted while the task ran")
-        return AttemptExit(lost="the shim, which watched over the task, was killed")
+        return AttemptExit(lost="the task's shim was killed")
 
     async def warn(self, run: LaunchSpec) -> None:
         claim = AttemptFolder(run.folder).claim()
@@ -180,7 +180,7 @@ class ProcessLauncher:
                     _kill_children(claim)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(_KILL_SECONDS):
-                            await processes.gone(shims)
+                            await processes.wait_ended(shims)
                 for pidfd in shims:
                     processes.send(pidfd, SIGKILL)
         with self._at_gate(folder) as shims:
@@ -236,7 +236,7 @@ class ProcessLauncher:
                     return line.removeprefix(ours).partition("/")[0]
         return None
 
-    def _prepare(self, run: LaunchSpec, folder: AttemptFolder, shim: HeldShim) -> None:
+    def _prepare(self, run: LaunchSpec, folder: AttemptFolder, shim: PinnedShim) -> None:
         if folder.claim():
             return
         if folder.run.exists():
@@ -387,4 +387,4 @@ async def _kill_all(folder: AttemptFolder) -> None:
                 processes.send(pidfd, SIGKILL)
             if not members:
                 return
-            await processes.gone(members)
+            await processes.wait_ended(members)

@@ -38,7 +38,7 @@ class _Member(NamedTuple):
 
 
 def usage_of(roots: Sequence[Root | None]) -> list[ResourceUse | None]:
-    """Return what each tree has used; `None` for one that does not exist any more."""
+    """Return the usage of each process tree; `None` if it no longer exists."""
     if not any(roots):
         return [None] * len(roots)
     members = dict(_all_members())
@@ -84,8 +84,8 @@ def _all_members() -> Iterator[tuple[int, _Member]]:
 
 def _disk_bytes(pid: int) -> tuple[int, int]:
     """Return the bytes that a process has read from disks and written to them."""
-    found = dict(line.split(b": ") for line in _read(pid, "io").splitlines())
-    return int(found.get(b"read_bytes", 0)), int(found.get(b"write_bytes", 0))
+    counters = dict(line.split(b": ") for line in _read(pid, "io").splitlines())
+    return int(counters.get(b"read_bytes", 0)), int(counters.get(b"write_bytes", 0))
 
 
 def _read(pid: int, name: str) -> bytes:

@@ -43,7 +43,7 @@ def admit(run: LaunchSpec, shared_dir: Path, uid: int) -> None:
     _pass(shared_dir, run.folder, uid)
     _allow(run.folder, uid, PASS)
     sources = [mount.source for mount in (*run.datasets, *run.inputs)]
-    for source in (*sources, *(place.source for place in run.places)):
+    for source in (*sources, *(folder.source for folder in run.named_folders)):
         if source.is_relative_to(shared_dir):
             _pass(shared_dir, source, uid)
     for source in sources:

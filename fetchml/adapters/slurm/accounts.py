@@ -125,6 +125,6 @@ class AccountOwners:
         account = self._accounts.of(user)
         return self._own if account is None else account.owner
 
-    def is_known(self, uid: int) -> bool:
+    def owns_files(self, uid: int) -> bool:
         """A job has its own user's account, whoever owns a workspace."""
         return False

@@ -56,16 +56,16 @@ def failure(error: RequestError | None, trace_id: str) -> Failure:
 
 def _violations(violations: list[FieldViolation]) -> error_details_pb2.BadRequest:
     """Return as many violations as fit: a batch can violate thousands of rules."""
-    kept = error_details_pb2.BadRequest()
+    bad_request = error_details_pb2.BadRequest()
     for violation in violations:
-        kept.field_violations.add(
+        bad_request.field_violations.add(
             field=_clipped(violation.field, MAX_MESSAGE_BYTES),
             description=_clipped(violation.rule, MAX_MESSAGE_BYTES),
         )
-        if kept.ByteSize() > MAX_VIOLATION_BYTES:
-            del kept.field_violations[-1]
+        if bad_request.ByteSize() > MAX_VIOLATION_BYTES:
+            del bad_request.field_violations[-1]
             break
-    return kept
+    return bad_request
 
 
 def _clipped(text: str, limit: int) -> str:

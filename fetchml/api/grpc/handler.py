@@ -25,7 +25,7 @@ from fetchml.api.grpc import receiving
 from fetchml.api.grpc.call import Metadata, RpcContext, client_of
 from fetchml.api.grpc.errors import TRACE_KEY, failure
 from fetchml.api.grpc.health import KeylessCalls
-from fetchml.api.grpc.receiving import PLACES, PLACES_BY_KEY, MessagePlaces, read_messages
+from fetchml.api.grpc.receiving import PLACES, PLACES_BY_KEY, MessageSlots, read_messages
 from fetchml.api.grpc.sending import SMALL_BYTES, ReplyWriter, UnreadReplies
 from fetchml.api.trace import new_trace
 from fetchml.auth.admission import Admission
@@ -59,7 +59,7 @@ class RpcHandler(grpc.GenericRpcHandler):
         self._services: list[grpc.GenericRpcHandler] = []
         self._wrapped: dict[str, Any] = {}
         """Method → its handler, wrapped with the checks."""
-        self._places = MessagePlaces(
+        self._slots = MessageSlots(
             PLACES, PLACES_BY_KEY, waiting_by_caller=admission.streams_per_key
         )
         self._messages = byte_budget("messages", by_caller=MESSAGES_BY_KEY, in_all=MESSAGES_IN_ALL)
@@ -81,8 +81,8 @@ class RpcHandler(grpc.GenericRpcHandler):
         method = handler_call_details.method
         wrapped = self._wrapped.get(method)
         if wrapped is None:
-            found = (service.service(handler_call_details) for service in self._services)
-            handler = next(filter(None, found), None)
+            handlers = (service.service(handler_call_details) for service in self._services)
+            handler = next(filter(None, handlers), None)
             if handler is None:
                 return None
             # Only known methods are stored, so names that clients invent do not fill memory.
@@ -92,10 +92,10 @@ class RpcHandler(grpc.GenericRpcHandler):
         return wrapped
 
     def close_streams(self) -> None:
-        """End every open stream, and every call that waits for a message, with UNAVAILABLE. Calls
-        with a single reply that have their message go on."""
+        """End every open stream, and every call that waits for a message, with UNAVAILABLE.
+        Calls with a single reply continue once their message has arrived."""
         self._closing = True
-        self._places.close(_shutting_down())
+        self._slots.close(_shutting_down())
         self._keyless.close(_shutting_down())
         for stream in list(self._streams):
             stream.cancel()
@@ -112,8 +112,8 @@ class RpcHandler(grpc.GenericRpcHandler):
 
         async def answer_unary_stream(rpc: RpcContext, context: Any) -> None:
             caller = rpc.principal.key_id
-            data = await receiving.only_message(read_messages(self._places, caller, context))
-            with self._held(caller, data):
+            data = await receiving.only_message(read_messages(self._slots, caller, context))
+            with self._count_message(caller, data):
                 writer = ReplyWriter(handler, self.unread, caller, context)
                 await writer.reply(parse(data), rpc)
 
@@ -121,9 +121,9 @@ class RpcHandler(grpc.GenericRpcHandler):
             caller = rpc.principal.key_id
 
             async def requests() -> AsyncGenerator[Any]:
-                async with aclosing(read_messages(self._places, caller, context)) as received:
+                async with aclosing(read_messages(self._slots, caller, context)) as received:
                     async for data in received:
-                        with self._held(caller, data):
+                        with self._count_message(caller, data):
                             await turn_for(len(data))
                             yield parse(data)
 
@@ -136,7 +136,7 @@ class RpcHandler(grpc.GenericRpcHandler):
             caller = rpc.principal.key_id
 
             async def requests() -> AsyncGenerator[Any]:
-                conversation = receiving.read_conversation(self._places, caller, context)
+                conversation = receiving.read_conversation(self._slots, caller, context)
                 async with aclosing(conversation) as received:
                     async for data in received:
                         yield parse(data)
@@ -167,7 +167,7 @@ class RpcHandler(grpc.GenericRpcHandler):
 
         async def answer_unary(rpc: RpcContext, context: Any) -> bytes:
             caller = rpc.principal.key_id
-            data = await self._places.receive(caller, context.read, seconds, late)
+            data = await self._slots.receive(caller, context.read, seconds, late)
             if data is grpc.aio.EOF:
                 raise BadRequest(receiving.NO_MESSAGE)
             # The key may have been revoked while the call waited for its message.
@@ -188,7 +188,7 @@ class RpcHandler(grpc.GenericRpcHandler):
 
         return answer_unary
 
-    def _held(self, caller: str, data: bytes) -> AbstractContextManager[None]:
+    def _count_message(self, caller: str, data: bytes) -> AbstractContextManager[None]:
         """Count a message while a call works on it. Raises TooManyBytes, Overloaded."""
         if len(data) <= SMALL_BYTES:
             return _NOT_COUNTED
@@ -230,7 +230,7 @@ class RpcHandler(grpc.GenericRpcHandler):
                     # Otherwise grpc.aio takes the failed write for a fault of its own.
                     await _wait_for_disconnect(context)
                 if context.cancelled():
-                    raise  # The client has disconnected: nobody would read the reason.
+                    raise  # The client has disconnected, so the reason would not be read.
                 log.exception("%s failed", method)
                 ended = failure(None, trace_id)
             # Not where the error is handled: grpc.aio keeps what `abort` raises for a while, and

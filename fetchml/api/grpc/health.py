@@ -25,7 +25,7 @@ from fetchml.api.grpc.receiving import (
     CHECK_PLACES_BY_ADDRESS,
     KEYLESS_PLACES,
     KEYLESS_PLACES_BY_ADDRESS,
-    MessagePlaces,
+    MessageSlots,
 )
 from fetchml.api.grpc.sending import ReplyWriter, UnreadReplies
 from fetchml.api.trace import new_trace
@@ -77,12 +77,12 @@ class KeylessCalls:
     def __init__(self, admission: Admission, unread: UnreadReplies) -> None:
         self._admission = admission
         self._unread = unread
-        self._streams = MessagePlaces(
+        self._streams = MessageSlots(
             KEYLESS_PLACES,
             KEYLESS_PLACES_BY_ADDRESS,
             waiting_by_caller=admission.streams_per_address,
         )
-        self._checks = MessagePlaces(
+        self._checks = MessageSlots(
             CHECK_PLACES,
             CHECK_PLACES_BY_ADDRESS,
             waiting_by_caller=admission.calls_per_address,
@@ -93,9 +93,9 @@ class KeylessCalls:
         """Return the method's handler with limits around it."""
         is_stream = handler.request_streaming or handler.response_streaming
         if is_stream:
-            hold, places = self._admission.keyless_stream, self._streams
+            hold, slots = self._admission.keyless_stream, self._streams
         else:
-            hold, places = self._admission.keyless_call, self._checks
+            hold, slots = self._admission.keyless_call, self._checks
 
         async def stream_stream(_: object, context: Any) -> None:
             metadata = context.invocation_metadata() or ()
@@ -104,7 +104,7 @@ class KeylessCalls:
                 with hold(client):
                     caller = caller_of(client)
                     seconds = receiving.MESSAGE_SECONDS if is_stream else receiving.CHECK_SECONDS
-                    requests = receiving.read_messages(places, caller, context, seconds)
+                    requests = receiving.read_messages(slots, caller, context, seconds)
                     writer = ReplyWriter(handler, self._unread, caller, context)
                     request = (
                         requests

@@ -1,7 +1,7 @@
 """Reading the messages of a call, within limits on waiting calls: their number, and their time.
 
 gRPC buffers a message until it is complete. Each waiting call can therefore occupy memory up to the
-largest message size, so it needs one of a limited number of places.
+largest message size, so it needs one of a limited number of slots.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ IN_ALL_BYTES = (PLACES + KEYLESS_PLACES + CHECK_PLACES) * MAX_MESSAGE_BYTES
 
 SWEEP_SECONDS = 0.5
 LEAST_SECONDS = 2.0
-"""A call keeps its place for at least this long, even while other calls wait for one."""
+"""A call keeps its slot for at least this long, even while other calls wait for one."""
 CHECK_LEAST_SECONDS = 0.2
 """The same for a probe, whose message of a few bytes arrives together with its headers."""
 
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class MessageTooSlow(RateLimited):
-    """The call's message arrived too slowly while other calls waited for a place."""
+    """The call's message arrived too slowly while other calls waited for a slot."""
 
     RETRY_AFTER = 5
 
@@ -48,7 +48,7 @@ class MessageTooSlow(RateLimited):
         super().__init__(self.RETRY_AFTER, message=message)
 
 
-class _Place(msgspec.Struct, frozen=True, gc=False):
+class _Slot(msgspec.Struct, frozen=True, gc=False):
     caller: str
     since: float
     deadline: float
@@ -56,61 +56,61 @@ class _Place(msgspec.Struct, frozen=True, gc=False):
     """The error's message after the deadline."""
 
 
-class MessagePlaces:
-    """Places for calls that wait for a message.
+class MessageSlots:
+    """Slots for calls that receive a message.
 
-    A call without a place waits for one. While all places are taken and other calls wait, the
-    caller with the most places loses its oldest one, provided that its call has had the place for
-    `least_seconds`. A caller that sends messages slowly thus blocks nobody.
+    A call without a slot waits for one. While all slots are taken and other calls wait, the caller
+    with the most slots loses its oldest one, provided that its call has had the slot for
+    `least_seconds`. So a caller that sends messages slowly does not block others.
     """
 
     def __init__(
         self,
-        places: int,
+        slots: int,
         by_caller: int,
         *,
         waiting_by_caller: int,
         least_seconds: float | None = None,
     ) -> None:
-        """`by_caller`: places of one caller. `waiting_by_caller`: calls of one caller that may wait
-        for a place. `least_seconds`: shortest time for which a call keeps its place; `None` means
+        """`by_caller`: slots of one caller. `waiting_by_caller`: calls of one caller that may wait
+        for a slot. `least_seconds`: shortest time for which a call keeps its slot; `None` means
         `LEAST_SECONDS`."""
         self._least_seconds = LEAST_SECONDS if least_seconds is None else least_seconds
-        self._most = places
+        self._most = slots
         self._most_by_caller = by_caller
         self._most_waiting = waiting_by_caller
-        self._places: dict[asyncio.Task[object], _Place] = {}
-        """Call → its place, the oldest first."""
+        self._slots: dict[asyncio.Task[object], _Slot] = {}
+        """Call → its slot, the oldest first."""
         self._evicted: dict[asyncio.Task[object], RequestError] = {}
-        """Calls that must leave their places, with the reasons."""
+        """Calls that must leave their slots, with the reasons."""
         self._held: dict[str, int] = {}
-        """Caller → number of its places; callers without places are absent."""
+        """Caller → number of its slots; callers without slots are absent."""
         self._given = 0
         """Places that were given to a waiting call which has not resumed yet."""
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        """Caller → its calls that wait for a place; the next caller to be served comes first."""
+        """Caller → its calls that wait for a slot; the next caller to be served comes first."""
         self._sweep: asyncio.TimerHandle | None = None
 
     async def receive(
         self, caller: str, read: Callable[[], Awaitable[T]], seconds: float, late: str
     ) -> T:
-        """Wait for a place, call `read` and return its result.
+        """Wait for a slot, call `read` and return its result.
 
-        Raises BadRequest with the message `late` after `seconds`, MessageTooSlow if the place is
-        needed by another call, and TooManyStreams if too many calls of the caller wait for a place.
+        Raises BadRequest with the message `late` after `seconds`, MessageTooSlow if the slot is
+        needed by another call, and TooManyStreams if too many calls of the caller wait for a slot.
         """
-        held = self._held.get(caller, 0)
-        if held >= self._most_by_caller or len(self._places) + self._given >= self._most:
-            await self._wait_for_place(caller, seconds, late)
+        in_use = self._held.get(caller, 0)
+        if in_use >= self._most_by_caller or len(self._slots) + self._given >= self._most:
+            await self._wait_for_slot(caller, seconds, late)
         else:
-            self._held[caller] = held + 1
+            self._held[caller] = in_use + 1
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None  # noqa: S101  # grpc.aio serves every call in a task.
         now = loop.time()
-        self._places[task] = _Place(caller, now, now + seconds, late)
+        self._slots[task] = _Slot(caller, now, now + seconds, late)
         if self._sweep is None:
-            self._sweep = loop.call_later(SWEEP_SECONDS, self._check_places)
+            self._sweep = loop.call_later(SWEEP_SECONDS, self._check_slots)
         try:
             return await read()
         except asyncio.CancelledError:
@@ -119,14 +119,14 @@ class MessagePlaces:
                 raise
             raise why from None
         finally:
-            del self._places[task]
+            del self._slots[task]
             if self._evicted:
                 self._evicted.pop(task, None)
             self._release(caller)
 
     def close(self, why: RequestError) -> None:
         """End every call that waits for its message."""
-        for task in list(self._places):
+        for task in list(self._slots):
             self._evict(task, why)
 
     def _evict(self, task: "asyncio.Task[object]", why: RequestError) -> None:
@@ -134,8 +134,8 @@ class MessagePlaces:
             self._evicted[task] = why
             task.cancel()
 
-    async def _wait_for_place(self, caller: str, seconds: float, late: str) -> None:
-        """Wait for a place, which then counts as the caller's."""
+    async def _wait_for_slot(self, caller: str, seconds: float, late: str) -> None:
+        """Wait for a slot, which then counts as the caller's."""
         waiting = self._waiting.setdefault(caller, deque())
         if len(waiting) >= self._most_waiting:
             raise TooManyStreams(self._most_waiting)
@@ -146,7 +146,7 @@ class MessagePlaces:
                 await granted
         except BaseException as error:
             if granted.done() and not granted.cancelled():
-                # The place was given too late.
+                # The slot came too late.
                 self._given -= 1
                 self._release(caller)
             elif granted in waiting:
@@ -167,46 +167,46 @@ class MessagePlaces:
         else:
             del self._held[caller]
         if self._waiting:
-            self._give_place()
+            self._give_slot()
 
-    def _give_place(self) -> None:
-        """Give the free place to the next caller that is below its limit."""
-        if len(self._places) + self._given >= self._most:
+    def _give_slot(self) -> None:
+        """Give the free slot to the next caller that is below its limit."""
+        if len(self._slots) + self._given >= self._most:
             return
         for caller, waiting in self._waiting.items():
-            held = self._held.get(caller, 0)
-            if held >= self._most_by_caller:
+            in_use = self._held.get(caller, 0)
+            if in_use >= self._most_by_caller:
                 continue
             while waiting:
                 granted = waiting.popleft()
                 if not granted.done():
                     granted.set_result(None)
-                    self._held[caller] = held + 1
+                    self._held[caller] = in_use + 1
                     self._given += 1
                     self._waiting.move_to_end(caller)
                     return
 
-    def _check_places(self) -> None:
-        """End calls that are past their deadlines, and free places for waiting calls."""
+    def _check_slots(self) -> None:
+        """End calls that are past their deadlines, and free slots for waiting calls."""
         loop = asyncio.get_running_loop()
-        self._sweep = loop.call_later(SWEEP_SECONDS, self._check_places) if self._places else None
+        self._sweep = loop.call_later(SWEEP_SECONDS, self._check_slots) if self._slots else None
         now = loop.time()
-        for task, place in self._places.items():
-            if place.deadline <= now:
-                self._evict(task, BadRequest(place.late))
-        if len(self._places) + self._given < self._most:
+        for task, slot in self._slots.items():
+            if slot.deadline <= now:
+                self._evict(task, BadRequest(slot.late))
+        if len(self._slots) + self._given < self._most:
             return
         wanted = sum(map(len, self._waiting.values()))
-        held = Counter(
-            place.caller for task, place in self._places.items() if task not in self._evicted
+        in_use = Counter(
+            slot.caller for task, slot in self._slots.items() if task not in self._evicted
         )
-        for task, place in self._places.items():
+        for task, slot in self._slots.items():
             if wanted <= 0:
                 return
-            slow = task not in self._evicted and place.since + self._least_seconds <= now
-            if slow and held[place.caller] >= max(held.values()):
+            slow = task not in self._evicted and slot.since + self._least_seconds <= now
+            if slow and in_use[slot.caller] >= max(in_use.values()):
                 self._evict(task, MessageTooSlow())
-                held[place.caller] -= 1
+                in_use[slot.caller] -= 1
                 wanted -= 1
 
 
@@ -225,15 +225,15 @@ def late(seconds: float) -> str:
 
 
 async def read_messages(
-    places: MessagePlaces, caller: str, context: Any, seconds: float | None = None
+    slots: MessageSlots, caller: str, context: Any, seconds: float | None = None
 ) -> AsyncGenerator[Any]:
     """Yield a call's messages, the first within `seconds`; `None`: MESSAGE_SECONDS. Raises the
-    errors of `MessagePlaces.receive`."""
+    errors of `MessageSlots.receive`."""
     if seconds is None:
         seconds = MESSAGE_SECONDS
     message_late = late(seconds)
     while True:
-        message = await places.receive(caller, context.read, seconds, message_late)
+        message = await slots.receive(caller, context.read, seconds, message_late)
         if message is grpc.aio.EOF:
             return
         yield message
@@ -249,15 +249,13 @@ async def only_message(messages: AsyncGenerator[Any]) -> Any:
     raise BadRequest(NO_MESSAGE)
 
 
-async def read_conversation(
-    places: MessagePlaces, caller: str, context: Any
-) -> AsyncGenerator[Any]:
+async def read_conversation(slots: MessageSlots, caller: str, context: Any) -> AsyncGenerator[Any]:
     """Yield the messages of a call that may stay quiet for hours: only the first has a time limit
-    and needs a place. The method itself limits the number of such calls.
+    and needs a slot. The method itself limits the number of such calls.
 
-    Raises the errors of `MessagePlaces.receive`.
+    Raises the errors of `MessageSlots.receive`.
     """
-    message = await places.receive(caller, context.read, MESSAGE_SECONDS, late(MESSAGE_SECONDS))
+    message = await slots.receive(caller, context.read, MESSAGE_SECONDS, late(MESSAGE_SECONDS))
     while message is not grpc.aio.EOF:
         yield message
         message = await context.read()

@@ -68,8 +68,8 @@ class ExperimentService(experiment_pb2_grpc.ExperimentServiceServicer):
         self, request: experiment_pb2.ListExperimentsRequest, context: RpcContext
     ) -> experiment_pb2.ListExperimentsResponse:
         full = wants_full(request.view)
-        found = self._experiments.list(context.principal)
-        messages = await map_paced(partial(self._shown, context.principal, full=full), found)
+        experiments = self._experiments.list(context.principal)
+        messages = await map_paced(partial(self._shown, context.principal, full=full), experiments)
         return experiment_pb2.ListExperimentsResponse(experiments=messages)
 
     async def CreateExperiment(
@@ -84,8 +84,10 @@ class ExperimentService(experiment_pb2_grpc.ExperimentServiceServicer):
         made = await self._experiments.create(context.principal, fields)
         return self._shown(context.principal, made, full=full)
 
-    def _shown(self, who: Principal, found: Experiment, *, full: bool) -> experiment_pb2.Experiment:
-        return EXPERIMENT.message(self._experiments.with_counts(who, found), full=full)
+    def _shown(
+        self, who: Principal, experiment: Experiment, *, full: bool
+    ) -> experiment_pb2.Experiment:
+        return EXPERIMENT.message(self._experiments.with_counts(who, experiment), full=full)
 
 
 class JupyterService(jupyter_pb2_grpc.JupyterServiceServicer):
@@ -96,9 +98,9 @@ class JupyterService(jupyter_pb2_grpc.JupyterServiceServicer):
         self, request: jupyter_pb2.ListJupyterServicesRequest, context: RpcContext
     ) -> jupyter_pb2.ListJupyterServicesResponse:
         full = wants_full(request.view)
-        found = self._jupyter.list(context.principal)
+        services = self._jupyter.list(context.principal)
         return jupyter_pb2.ListJupyterServicesResponse(
-            services=[JUPYTER_SERVICE.message(service, full=full) for service in found]
+            services=[JUPYTER_SERVICE.message(service, full=full) for service in services]
         )
 
     async def GetJupyterService(
@@ -158,9 +160,10 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     ) -> queue_pb2.ListQueueResponse:
         full = wants_full(request.view)
         limit = request.limit if request.HasField("limit") else None
-        found = await self._engine.waiting.first(context.principal, limit)
+        waiting = await self._engine.waiting.first(context.principal, limit)
         return queue_pb2.ListQueueResponse(
-            waiting=await map_paced(partial(_waiting, full=full), found.tasks), total=found.total
+            waiting=await map_paced(partial(_waiting, full=full), waiting.tasks),
+            total=waiting.total,
         )
 
 
@@ -207,12 +210,12 @@ async def _sweep_fields(request: sweep_pb2.CreateSweepRequest) -> dict[str, obje
         fields["task"] = split_create(request.task)[0]
     parameters: dict[str, object] = {}
     for name in list(request.parameters)[: MAX_PARAMETERS + 1]:
-        given = request.parameters[name]
+        parameter = request.parameters[name]
         # One item more than a rule allows is enough to violate the rule.
         parameters[name] = {
-            kind: await map_paced(_plain, getattr(given, kind)[: MAX_TASKS + 1])
+            kind: await map_paced(_plain, getattr(parameter, kind)[: MAX_TASKS + 1])
             for kind in KINDS
-            if getattr(given, kind)
+            if getattr(parameter, kind)
         }
     fields["parameters"] = parameters
     return fields
@@ -222,8 +225,8 @@ def _plain(value: Value | float) -> object:
     if not isinstance(value, Value):
         return value
     if (kind := value.WhichOneof("kind")) in ("string_value", "number_value", "bool_value"):
-        found: object = getattr(value, kind)
-        return found
+        field: object = getattr(value, kind)
+        return field
     return None
 
 
@@ -254,19 +257,19 @@ class SnapshotService(snapshot_pb2_grpc.SnapshotServiceServicer):
         first = await _next(requests)
         if first is None:
             raise BadRequest("The upload is empty: send a gzipped tar file")
-        kept, _ = await self._snapshots.upload(
+        snapshot, _ = await self._snapshots.upload(
             context.principal,
             _pieces(first, requests),
             git_commit=first.git_commit if first.HasField("git_commit") else None,
             git_dirty=first.git_dirty if first.HasField("git_dirty") else None,
         )
-        return SNAPSHOT.message(kept)
+        return SNAPSHOT.message(snapshot)
 
     async def ListSnapshots(
         self, _: snapshot_pb2.ListSnapshotsRequest, context: RpcContext
     ) -> snapshot_pb2.ListSnapshotsResponse:
-        found = self._snapshots.list(context.principal)
-        messages = await map_paced(SNAPSHOT.message, found)
+        snapshots = self._snapshots.list(context.principal)
+        messages = await map_paced(SNAPSHOT.message, snapshots)
         return snapshot_pb2.ListSnapshotsResponse(snapshots=messages)
 
     async def ReadSnapshotFile(

@@ -34,7 +34,7 @@ class UnreadReplies:
     def __init__(self) -> None:
         self._budget = byte_budget("replies", by_caller=REPLIES_BY_CALLER, in_all=REPLIES_IN_ALL)
 
-    def held(self, caller: str, size: int) -> AbstractContextManager[None]:
+    def counted(self, caller: str, size: int) -> AbstractContextManager[None]:
         """Count a reply of `size` bytes while it is written. Raises TooManyBytes, Overloaded."""
         return _NOT_COUNTED if size <= SMALL_BYTES else self._budget.hold(caller, COPIES * size)
 
@@ -78,7 +78,7 @@ class ReplyBeingMade:
             self._held += more
 
     def close(self) -> None:
-        """Count nothing any more: the reply is complete, or was given up."""
+        """Stop counting: the reply is complete or was aborted."""
         self._budget.give_back(self._caller, self._held)
         self._held = 0
 
@@ -116,5 +116,5 @@ class ReplyWriter:
 
     async def _write(self, message: Any) -> None:
         data = self._handler.response_serializer(message)
-        with self._unread.held(self._caller, len(data)):
+        with self._unread.counted(self._caller, len(data)):
             await self._context.write(data)

@@ -228,24 +228,24 @@ def _listen(server: grpc.aio.Server, address: str, certificate: Certificate | No
             return server.add_secure_port(address, _credentials(certificate))
         return server.add_insecure_port(address)
     except RuntimeError as error:
-        raise OSError(f"Can't listen on {address}: is it in use? ({error})") from error
+        raise OSError(f"Cannot listen on {address}: is it in use? ({error})") from error
 
 
 def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
     """Return credentials that follow the certificate's renewals. gRPC calls `renewed` at each
     handshake, in a thread of its own; `None` keeps the previous certificate."""
-    given = certificate.current()
+    current = certificate.current()
 
     def configured(loaded: LoadedCertificate) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration([(loaded.key, loaded.certificate)])
 
     def renewed() -> grpc.ServerCertificateConfiguration | None:
-        nonlocal given
-        before, given = given, certificate.current()
-        return None if given is before else configured(given)
+        nonlocal current
+        before, current = current, certificate.current()
+        return None if current is before else configured(current)
 
     return grpc.dynamic_ssl_server_credentials(
-        configured(given),
+        configured(current),
         renewed,  # type: ignore[arg-type]  # gRPC accepts None; its types do not.
         require_client_authentication=False,
     )

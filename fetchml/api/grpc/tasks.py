@@ -167,8 +167,8 @@ class ListReplies:
         size = unserialized = 0
         is_large = False
         pace = Pace()
-        async with AsyncExitStack() as held:
-            made = held.enter_context(self._unread.made(caller))
+        async with AsyncExitStack() as counted:
+            made = counted.enter_context(self._unread.made(caller))
             for task in tasks:
                 texts = task_footprint(task) - TASK_BYTES if full else 0
                 if pace.due or unserialized + texts > STEP_BYTES:
@@ -180,7 +180,7 @@ class ListReplies:
                         reply = task_pb2.TaskList()  # A cleared message would keep its memory.
                         unserialized = 0
                     if not is_large and size + texts > LARGE_BYTES:
-                        await held.enter_async_context(self._large)
+                        await counted.enter_async_context(self._large)
                         is_large = True
                 fill_task(reply.tasks.add(), task, full=full)
                 unserialized += texts
@@ -251,8 +251,8 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.TaskList | bytes:
         full = wants_full(request.view)
         wanted = listing(list_request(request))
-        places = self._searches if wanted.query.is_search else self._pages
-        async with self._engine.tasks.turn_to_list(context.principal, wanted.query), places:
+        limit = self._searches if wanted.query.is_search else self._pages
+        async with self._engine.tasks.turn_to_list(context.principal, wanted.query), limit:
             page = TaskPage([], 0)
             if not wanted.impossible:
                 page = await self._engine.tasks.list(
@@ -347,31 +347,31 @@ def _read_create(request: task_pb2.CreateTaskRequest) -> _Create:
 
 def _changed_fields(request: task_pb2.UpdateTaskRequest) -> dict[str, object]:
     """Return the fields to change, in the shape of the REST body. Raises BadRequest."""
-    given: dict[str, object] = {}
+    changes: dict[str, object] = {}
     if request.HasField("priority"):
-        given["priority"] = request.priority
+        changes["priority"] = request.priority
     if request.metadata or "metadata" in request.update_mask.paths:
-        given["metadata"] = dict(islice(request.metadata.items(), MAX_ENTRIES + 1))
+        changes["metadata"] = dict(islice(request.metadata.items(), MAX_ENTRIES + 1))
     if request.HasField("hold"):
-        given["hold"] = request.hold
+        changes["hold"] = request.hold
     if request.HasField("start_after") or "start_after" in request.update_mask.paths:
         set_ = request.HasField("start_after")
-        given["start_after"] = time_text(request.start_after) if set_ else ""
+        changes["start_after"] = time_text(request.start_after) if set_ else ""
     if request.HasField("timeout_seconds"):
-        given["timeout_seconds"] = request.timeout_seconds
+        changes["timeout_seconds"] = request.timeout_seconds
     if request.notify or "notify" in request.update_mask.paths:
-        given["notify"] = [target_fields(each) for each in request.notify[: MAX_TARGETS + 1]]
+        changes["notify"] = [target_fields(each) for each in request.notify[: MAX_TARGETS + 1]]
     if not request.HasField("update_mask"):
-        return given
+        return changes
     for path in request.update_mask.paths:
-        if path not in given:
+        if path not in changes:
             what = (
                 "is not set"
                 if path in KNOWN_FIELDS
-                else f"is none of {', '.join(sorted(KNOWN_FIELDS))}"
+                else f"is unknown; expected one of {', '.join(sorted(KNOWN_FIELDS))}"
             )
             raise BadRequest(f"update_mask: {path[:64]!r} {what}")
-    return {path: given[path] for path in request.update_mask.paths}
+    return {path: changes[path] for path in request.update_mask.paths}
 
 
 def idempotency_key(
@@ -379,10 +379,10 @@ def idempotency_key(
     context: RpcContext,
 ) -> str | None:
     """Return the field or the metadata entry `idempotency-key`, which must not differ."""
-    given = context.metadata.get("idempotency-key")
-    key = request.idempotency_key if request.HasField("idempotency_key") else given
+    header = context.metadata.get("idempotency-key")
+    key = request.idempotency_key if request.HasField("idempotency_key") else header
     if key is None:
         return None
-    if given is not None and given != key:
+    if header is not None and header != key:
         raise BadRequest("idempotency_key: differs from the metadata entry idempotency-key")
     return key.decode(errors="replace") if isinstance(key, bytes) else key

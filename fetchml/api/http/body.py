@@ -60,10 +60,10 @@ def _has_too_many_values(body: bytes) -> bool:
 _EMPTY = "The body is empty: send a JSON object"
 
 
-def _check_content_type(given: str | None) -> None:
-    if given == "application/json":
+def _check_content_type(content_type: str | None) -> None:
+    if content_type == "application/json":
         return
-    kind, *parameters = (given or "").lower().replace(" ", "").split(";")
+    kind, *parameters = (content_type or "").lower().replace(" ", "").split(";")
     charsets = {"charset=utf-8", 'charset="utf-8"', ""}
     if kind != "application/json" or not charsets.issuperset(parameters):
         raise BadRequest("Content-Type: must be application/json, in UTF-8")

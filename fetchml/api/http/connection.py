@@ -79,8 +79,8 @@ class Connection(web.RequestHandler):
         super().resume_writing()
 
     def drop_if_not_read(self, now: float) -> None:
-        """Drop the connection if its client has read nothing for too long. `now`: the event loop's
-        time. An open stream has a time limit of its own."""
+        """Drop the connection if its client has read nothing for too long. `now`: the event
+        loop's time. An open stream has its own time limit."""
         unsent = self._wire.get_write_buffer_size()
         if unsent == 0 or unsent != self._unsent or self.stream is not None:
             self._unsent, self._unsent_since = unsent, now

@@ -28,14 +28,14 @@ class Query:
     def __init__(self, request: web.BaseRequest, *names: str, repeated: Sequence[str] = ()) -> None:
         """`names`: the parameters that the operation uses. `repeated`: those of them that may
         occur more than once. Raises BadRequest if another one does."""
-        self._given = given = request.query if "?" in request.raw_path else _NONE
+        self._given = parameters = request.query if "?" in request.raw_path else _NONE
         self.ignored: list[str] = []
-        if not given:
+        if not parameters:
             return
         for name in names:
-            if name not in repeated and len(given.getall(name, ())) > 1:
+            if name not in repeated and len(parameters.getall(name, ())) > 1:
                 raise BadRequest(f"{name}: must not be repeated")
-        self.ignored = [name for name in given if name not in names]
+        self.ignored = [name for name in parameters if name not in names]
 
     def text(self, name: str) -> str | None:
         """Return the parameter unchanged; `None` if it is absent."""

@@ -51,8 +51,8 @@ def _date(second: int) -> str:
 
 
 class JsonReply(web.Response):
-    """A small JSON reply with no headers of its own. To the common request it is written in one
-    piece, which costs a submit an eighth less than a `web.Response`."""
+    """A small JSON reply without additional headers. It is usually written in one piece, so that
+    a submit costs an eighth less than with a `web.Response`."""
 
     def __init__(self, body: bytes, status: int, limit: RateState | None) -> None:
         """`limit`: `None` if the caller's requests are not limited."""
@@ -152,7 +152,7 @@ class Reply(web.StreamResponse):
             self._release()
 
     def _release(self) -> None:
-        """Count and keep the body no more: aiohttp keeps the reply until the next request."""
+        """Stop counting the body and drop it: aiohttp keeps the reply until the next request."""
         budget, caller, size = self._counted
         self._counted, self._pieces = (budget, caller, 0), ()
         budget.give_back(caller, size)

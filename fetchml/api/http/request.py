@@ -163,7 +163,7 @@ class RestRequest:
 
         Raises PageTooLarge, TooManyBytes, Overloaded.
         """
-        taken, held = 0, SMALL_BYTES
+        taken, counted = 0, SMALL_BYTES
         first, step = 0, 1
         pieces, parts, size = list[bytes | memoryview](), list[bytes | memoryview](), 0
         pace = Pace()
@@ -174,12 +174,12 @@ class RestRequest:
             rows = _encode([0, *map(convert, items[first : first + step])])
             part = memoryview(rows)[2 if first else 3 : -1]
             taken += len(part)
-            if taken > held:  # Rare: most rows are small.
+            if taken > counted:  # Rare: most rows are small.
                 if taken > PAGE_BYTES:
                     raise PageTooLarge(max(1, first))
-                more = max(taken - held, SMALL_BYTES)
+                more = max(taken - counted, SMALL_BYTES)
                 self._hold_reply(more)
-                held += more
+                counted += more
             parts.append(part)
             size += len(part)
             if size >= PIECE_BYTES:
@@ -242,9 +242,9 @@ class RestRequest:
         body = error_body(error, self.trace_id)
         return web.Response(body=body, status=status_of(error), headers=headers)
 
-    def headers(self, given: Mapping[str, str]) -> CIMultiDict[str]:
+    def headers(self, extra: Mapping[str, str]) -> CIMultiDict[str]:
         """Return the headers of a reply that is not JSON."""
-        headers = CIMultiDict(given)
+        headers = CIMultiDict(extra)
         headers["Server"] = SERVER
         if self._limit is not None:
             headers.update(limit_headers(self._limit))
@@ -254,7 +254,7 @@ class RestRequest:
 
 
 def _make_inert(headers: CIMultiDict[str]) -> None:
-    """Make a reply without effect if a browser shows it: it may hold what a task has written."""
+    """Make a reply harmless in a browser: it may contain text that a task wrote."""
     for name, value in _INERT.items():
         headers.setdefault(name, value)
 

@@ -32,7 +32,7 @@ class Route:
 
     def __init__(self, method: str, path: str, handler: Handler, *, keyless: bool = False) -> None:
         """`{name}` in the path matches one segment, `{name...}` the rest of the path. The method
-        `*` matches every method that has no route of its own.
+        `*` matches every method without its own route.
 
         `keyless`: the operation needs no API key.
         """
@@ -51,7 +51,7 @@ class Route:
 
 
 class Router:
-    """Finds the route of a request. Unknown paths and wrong methods have routes of their own."""
+    """Finds the route of a request. Unknown paths and wrong methods have their own routes."""
 
     def __init__(self) -> None:
         self._exact: dict[str, dict[str, Route]] = {}
@@ -69,8 +69,8 @@ class Router:
 
     def routes(self) -> list[Route]:
         tables = [*self._exact.values(), *self._patterns.values()]
-        known = [route for methods in tables for route in methods.values()]
-        return [*known, self._options, self._not_allowed, self._not_found]
+        routes = [route for methods in tables for route in methods.values()]
+        return [*routes, self._options, self._not_allowed, self._not_found]
 
     def is_error(self, route: Route) -> bool:
         """Return whether the route only reports an unknown path or a wrong method."""

@@ -10,7 +10,7 @@ from aiohttp import web
 from fetchml.api.http.request import RestRequest
 from fetchml.auth.admission import Admission
 from fetchml.errors import Forbidden, Unauthorized
-from fetchml.jupyter.origin import JupyterOrigins, Place
+from fetchml.jupyter.origin import JupyterOrigins, ServerAddress
 
 SESSION_HEADER = "X-FetchML-Session"
 """Carries a session's token. Scripts of other origins can't send it: the server allows no
@@ -29,15 +29,15 @@ class SessionCredentials:
         self._admission = admission
         self._origins = origins
 
-    def place(self, request: RestRequest) -> Place | None:
-        return place_of(request.http, self._origins.public_url)
+    def server_address(self, request: RestRequest) -> ServerAddress | None:
+        return server_address_of(request.http, self._origins.public_url)
 
     def admit(self, request: RestRequest, protocol: str | None = None) -> None:
         """Admit a request without an API key. `protocol`: the session's token, if a WebSocket
         protocol has it. Raises Unauthorized, Forbidden, RateLimited."""
         http, admission, address = request.http, self._admission, request.address
-        place = self.place(request)
-        cookies = cookies_of(http, place)
+        server_address = self.server_address(request)
+        cookies = cookies_of(http, server_address)
         if token := protocol or http.headers.get(SESSION_HEADER):
             session, admitted = admission.admit_session(token, cookies, address)
         elif http.method == "GET" and (link := split_ticket(http.raw_path)):
@@ -46,7 +46,7 @@ class SessionCredentials:
         else:
             request.admit(admission, None)
             return
-        if session.cookie_digest is not None and not is_from(place, http):
+        if session.cookie_digest is not None and not is_from(server_address, http):
             raise Forbidden(
                 "A session with a cookie counts only for requests that the page itself sends. "
                 "Other clients send an API key"
@@ -70,28 +70,28 @@ def split_ticket(raw_path: str) -> tuple[str, str] | None:
     return (path[:-1], ticket) if name and path.endswith(("?", "&")) else None
 
 
-def cookie_name(place: Place) -> str:
+def cookie_name(server_address: ServerAddress) -> str:
     """Return the cookie's name: cookies of all ports of a host are sent to each. With TLS its
     prefix makes browsers refuse one that another host name or an unencrypted page has set."""
-    prefix = "__Host-" if place.scheme == "https" else ""
-    return f"{prefix}{_COOKIE}-{place.port or 'default'}"
+    prefix = "__Host-" if server_address.scheme == "https" else ""
+    return f"{prefix}{_COOKIE}-{server_address.port or 'default'}"
 
 
-def session_cookie(place: Place, token: str, seconds: int) -> str:
+def session_cookie(server_address: ServerAddress, token: str, seconds: int) -> str:
     """Return the value of `Set-Cookie`. No seconds: the cookie is removed."""
-    secure = "; Secure" if place.scheme == "https" else ""
-    value = f"{cookie_name(place)}={token}; Path=/; Max-Age={max(0, seconds)}"
+    secure = "; Secure" if server_address.scheme == "https" else ""
+    value = f"{cookie_name(server_address)}={token}; Path=/; Max-Age={max(0, seconds)}"
     return f"{value}; HttpOnly; SameSite=Strict{secure}"
 
 
-def cookies_of(request: web.BaseRequest, place: Place | None) -> list[str]:
+def cookies_of(request: web.BaseRequest, server_address: ServerAddress | None) -> list[str]:
     """Return the values of all session cookies that were sent for this place. Their number is
     limited by the size of a request's head."""
-    given = ";".join(request.headers.getall("Cookie", ()))
-    if place is None or not given:
+    header = ";".join(request.headers.getall("Cookie", ()))
+    if server_address is None or not header:
         return []
-    pairs = (part.strip().partition("=") for part in given.split(";"))
-    name = cookie_name(place)
+    pairs = (part.strip().partition("=") for part in header.split(";"))
+    name = cookie_name(server_address)
     return [value for each, _, value in pairs if each == name]
 
 
@@ -100,7 +100,7 @@ _FORWARDED = ("forwarded", "via", "x-forwarded-", "x-real-ip")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
-def place_of(request: web.BaseRequest, public_url: str) -> Place | None:
+def server_address_of(request: web.BaseRequest, public_url: str) -> ServerAddress | None:
     """Return where the browser reached the server; `None` if the request does not show it.
 
     `public_url`: the server's own URL for browsers, which shows whether a proxy adds TLS."""
@@ -112,10 +112,10 @@ def place_of(request: web.BaseRequest, public_url: str) -> Place | None:
     is_own = own.scheme == "https" and (own.hostname, str(own.port or "")) == (host, port)
     scheme = "https" if request.secure or is_own else "http"
     direct = not any(name.lower().startswith(_FORWARDED) for name in request.headers)
-    return Place(scheme, host, "" if port == _DEFAULT_PORTS[scheme] else port, direct)
+    return ServerAddress(scheme, host, "" if port == _DEFAULT_PORTS[scheme] else port, direct)
 
 
-def is_from(place: Place | None, request: web.BaseRequest) -> bool:
+def is_from(server_address: ServerAddress | None, request: web.BaseRequest) -> bool:
     """Return whether a browser may have sent the request from the page at this place.
 
     A write and a WebSocket carry the page's origin. A read of the same origin carries none, and
@@ -123,8 +123,8 @@ def is_from(place: Place | None, request: web.BaseRequest) -> bool:
     other program can write both: they prove nothing by themselves."""
     headers = request.headers
     origins, sites = headers.getall("Origin", []), headers.getall("Sec-Fetch-Site", [])
-    if place is None or len(origins) > 1 or any(site != "same-origin" for site in sites):
+    if server_address is None or len(origins) > 1 or any(site != "same-origin" for site in sites):
         return False
     if origins:
-        return origins[0] == place.origin
+        return origins[0] == server_address.origin
     return request.method in ("GET", "HEAD") and "Upgrade" not in headers

@@ -112,33 +112,33 @@ def for_jupyter(headers: CIMultiDictProxy[str], link: JupyterLink) -> CIMultiDic
 
     Raises ValueError for a header that cannot be forwarded unchanged.
     """
-    kept = CIMultiDict[str]()
-    for name, value in _kept(headers, _NOT_FOR_JUPYTER):
+    forwarded = CIMultiDict[str]()
+    for name, value in _forwardable(headers, _NOT_FOR_JUPYTER):
         if name.lower().startswith(_NOT_FOR_JUPYTER_BEGIN):
             continue
         if name.lower() == "referer" and link.base_path not in value.partition("?")[0]:
             continue  # Links may hold the token of another service.
-        kept.add(name, value)
+        forwarded.add(name, value)
     token = token_in(headers)
     if token is not None and hmac.compare_digest(token.encode(), link.token.encode()):
-        kept["Authorization"] = f"token {token}"
+        forwarded["Authorization"] = f"token {token}"
     if own := _own_cookies(headers, link):
-        kept["Cookie"] = own
-    return kept
+        forwarded["Cookie"] = own
+    return forwarded
 
 
 def for_task(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     """Return the request headers for a port of a task, at an origin of its own: without keys,
     sessions and the server's cookies. Raises ValueError for a header that cannot be forwarded
     unchanged."""
-    kept = CIMultiDict[str]()
-    for name, value in _kept(headers, _NOT_FOR_JUPYTER):
+    forwarded = CIMultiDict[str]()
+    for name, value in _forwardable(headers, _NOT_FOR_JUPYTER):
         if not name.lower().startswith(_NOT_FOR_JUPYTER_BEGIN):
-            kept.add(name, value)
+            forwarded.add(name, value)
     own = [f"{name}={value}" for name, value in cookies(headers) if not _is_ours(name)]
     if own:
-        kept["Cookie"] = "; ".join(own)
-    return kept
+        forwarded["Cookie"] = "; ".join(own)
+    return forwarded
 
 
 def _is_ours(cookie: str) -> bool:
@@ -179,12 +179,12 @@ def protocols(headers: CIMultiDictProxy[str]) -> list[str]:
 
 def for_browser(headers: CIMultiDictProxy[str], base_path: str) -> CIMultiDict[str]:
     """Return the reply headers for the browser. Raises ValueError for an invalid header."""
-    kept = CIMultiDict[str]()
-    for name, value in _kept(headers, _NOT_FOR_BROWSERS):
+    forwarded = CIMultiDict[str]()
+    for name, value in _forwardable(headers, _NOT_FOR_BROWSERS):
         if name.lower() == "set-cookie" and not _is_confined(value, base_path):
             continue
-        kept.add(name, value)
-    return kept
+        forwarded.add(name, value)
+    return forwarded
 
 
 def may_be_document(status: int, headers: CIMultiDict[str]) -> bool:
@@ -199,7 +199,9 @@ def is_upgrade(headers: Mapping[str, str]) -> bool:
     return headers.get("Upgrade", "").strip().lower() == "websocket"
 
 
-def _kept(headers: CIMultiDictProxy[str], dropped: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _forwardable(
+    headers: CIMultiDictProxy[str], dropped: Iterable[str]
+) -> Iterator[tuple[str, str]]:
     named = ",".join(headers.getall("Connection", ())).lower().split(",")
     left_out = {*dropped, *(name.strip() for name in named)}
     for name, value in headers.items():

@@ -15,7 +15,7 @@ from aiohttp import web
 from fetchml.api.http.errors import MethodNotAllowed
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.http.sessions import cookies_of, place_of
+from fetchml.api.http.sessions import cookies_of, server_address_of
 from fetchml.api.http.streams import Streams, abort, ended_with_client, send_pieces
 from fetchml.api.jupyter import page
 from fetchml.api.jupyter.headers import (
@@ -45,7 +45,7 @@ from fetchml.api.jupyter.visitors import (
 from fetchml.api.task_json import rfc3339
 from fetchml.auth.admission import Admission
 from fetchml.errors import Forbidden, NotFound, Unavailable
-from fetchml.jupyter.origin import JupyterOrigins, Place
+from fetchml.jupyter.origin import JupyterOrigins, ServerAddress
 from fetchml.ports.jupyter import JupyterLink
 from fetchml.views import JupyterState, VisitorPolicy
 
@@ -113,9 +113,9 @@ class JupyterProxy:
         visit = self._visit(request, target)
         if request.http.headers.get("Service-Worker") is not None:
             raise Forbidden("A service worker could outlive this service at the server's address")
-        place = place_of(request.http, self._origins.public_url)
-        service_id, is_browser = visit.target.service_id, _is_browser(request, place)
-        origin = self._origins.at(service_id, place, is_browser=is_browser)
+        server_address = server_address_of(request.http, self._origins.public_url)
+        service_id, is_browser = visit.target.service_id, _is_browser(request, server_address)
+        origin = self._origins.at(service_id, server_address, is_browser=is_browser)
         if origin is not None:
             return _redirect(request, origin + visit.whole)
         return await self._serve(request, visit._replace(shares_origin=True))
@@ -123,9 +123,9 @@ class JupyterProxy:
     async def answer_at_port(self, request: RestRequest, *_: str) -> web.StreamResponse:
         """Answer a request to the listener of Jupyter services."""
         visit = self._visit(request, parse_target(request.http.raw_path))
-        place = place_of(request.http, self._origins.public_url)
-        if _is_browser(request, place):
-            origin = self._origins.on_loopback(visit.target.service_id, place)
+        server_address = server_address_of(request.http, self._origins.public_url)
+        if _is_browser(request, server_address):
+            origin = self._origins.on_loopback(visit.target.service_id, server_address)
             if origin is not None:  # The page's host is not to be a service's as well.
                 return _redirect(request, origin + visit.whole)
         return await self._serve(request, visit)
@@ -262,8 +262,8 @@ class JupyterProxy:
             if visit.shares_origin and may_be_document(answer.status, headers):
                 # From the browser's cache it could run beside a session that begins later.
                 headers["Cache-Control"] = "no-store"
-            given = answer.headers.getall("Set-Cookie", [])
-            cookie = visitor_cookie(http, target, visit.policy, answer.status, given)
+            cookies = answer.headers.getall("Set-Cookie", [])
+            cookie = visitor_cookie(http, target, visit.policy, answer.status, cookies)
             if cookie is not None:
                 secure = "; Secure" if self._origins.are_encrypted else ""
                 headers.add("Set-Cookie", cookie + secure)
@@ -298,12 +298,12 @@ class _Visit(NamedTuple):
         return self.target._replace(path=self.target.path or "/").whole
 
 
-def _is_browser(request: RestRequest, place: Place | None) -> bool:
+def _is_browser(request: RestRequest, server_address: ServerAddress | None) -> bool:
     """Return whether a browser sends the request that may hold a session of the page: on loopback
     it marks its requests, or it would have got no cookie."""
     headers = request.http.headers
     marked = any(name.lower().startswith("sec-fetch-") for name in headers)
-    return marked or bool(cookies_of(request.http, place))
+    return marked or bool(cookies_of(request.http, server_address))
 
 
 def _is_socket(request: RestRequest) -> bool:

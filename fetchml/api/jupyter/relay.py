@@ -93,7 +93,7 @@ class Endpoint:
         transport.write(data)
 
     def close(self) -> None:
-        """Close the connection, with a moment for the side to read what was sent last."""
+        """Close the connection after a short delay, so that the peer can read the last bytes."""
         transport = self._connection.transport
         if transport is not None:
             transport.close()
@@ -148,8 +148,8 @@ async def relay(
 
 
 async def _forward(source: Endpoint, sink: Endpoint, stall_seconds: float) -> Close | None:
-    """Forward frames until there are no more. Returns how the server must close the socket; `None`
-    if a close frame has passed."""
+    """Forward frames until the connection ends. Returns how the server must close the socket;
+    `None` if a close frame has passed."""
     while piece := await source.receive():
         passes = source.frames.feed(piece)
         try:

@@ -1,9 +1,9 @@
 """The reverse proxy to ports of tasks, each at an origin of its own: `<task>-<port>.<domain>`, and
 the links that open them.
 
-What answers there is a program of the task's user, so its pages share nothing with the server's own
-page or with another task. A visitor comes with a ticket, which the origin turns into a cookie that
-opens this port and nothing else.
+The pages come from a program of the task's user, so they share nothing with the server's own page
+or with another task. A visitor comes with a ticket, which the origin turns into a cookie that opens
+this port and nothing else.
 """
 
 import re
@@ -18,7 +18,7 @@ from fetchml.access.service import TaskAccess
 from fetchml.adapters.jupyter.link import socket_session
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.http.sessions import TICKET, place_of
+from fetchml.api.http.sessions import TICKET, server_address_of
 from fetchml.api.http.streams import Streams, ended_with_client, send_pieces
 from fetchml.api.jupyter.headers import cookies, for_browser, for_task, is_upgrade
 from fetchml.api.jupyter.socket import SocketRejected, proxy_socket
@@ -36,7 +36,7 @@ from fetchml.auth.key_tokens import VISIT_MS, TaskPort
 from fetchml.auth.sessions import Session
 from fetchml.core.model import Principal
 from fetchml.errors import BadRequest, Conflict, Forbidden, Unauthorized
-from fetchml.jupyter.origin import JupyterOrigins, Place
+from fetchml.jupyter.origin import JupyterOrigins, ServerAddress
 from fetchml.views import TaskPortLink
 
 _COOKIE = "fetchml-port"
@@ -57,7 +57,7 @@ def port_in(label: str) -> TaskPort | None:
 
 
 class TaskPorts:
-    """Lets visitors in, and forwards their requests and sockets to ports of tasks."""
+    """Admits visitors, and forwards their requests and sockets to ports of tasks."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class TaskPorts:
             tickets = [value for name, value in fields if name == TICKET]
             rest = urlencode([(name, value) for name, value in fields if name != TICKET])
             if tickets:
-                return self._let_in(request, at, tickets[0], path + (rest and f"?{rest}"))
+                return self._admit(request, at, tickets[0], path + (rest and f"?{rest}"))
         who, session = self._visitor(request, at)
         spec = await self._access.admit_to_port(who, at.task_id, at.port)
         is_socket = is_upgrade(http.headers)
@@ -103,7 +103,7 @@ class TaskPorts:
             async with self._access.used(who, spec, at.port) as relay:
                 return await self._forward(request, relay, at.port, is_socket=is_socket)
 
-    def _let_in(
+    def _admit(
         self, request: RestRequest, at: TaskPort, ticket: str, path: str
     ) -> web.StreamResponse:
         """Turn a ticket into a cookie. Raises Unauthorized."""
@@ -127,10 +127,10 @@ class TaskPorts:
         RateLimited."""
         name, headers = self._cookie(request), request.http.headers
         for each, value in cookies(headers):
-            found = self._admission.port_visits.find(value, at) if each == name else None
-            if found is not None:
+            visit = self._admission.port_visits.find(value, at) if each == name else None
+            if visit is not None:
                 self._require_own(request)
-                key, session = found
+                key, session = visit
                 return Principal(key.name, key.role, key.id, request.address), session
         self._admission.count_refusal(None, request.address)
         raise Unauthorized(
@@ -228,14 +228,14 @@ class OpenedPorts:
         who: Principal,
         task_id: str,
         port: int,
-        place: Place | None = None,
+        served_at: ServerAddress | None = None,
         session: Session | None = None,
     ) -> TaskPortLink:
-        """Return a link that opens a port in a browser, once. `place`: where the browser reaches
-        the server; `None` if the request does not show it. `session`: of the page that asks; the
-        visit ends with it. Raises NotFound, Forbidden, Conflict."""
+        """Return a link that opens a port in a browser, once. `served_at`: where the browser
+        reaches the server; `None` if the request does not show it. `session`: of the page that
+        asks; the visit ends with it. Raises NotFound, Forbidden, Conflict."""
         await self._access.admit_to_port(who, task_id, port)
-        origin = self._origins.of_port(label_of(task_id, port), place)
+        origin = self._origins.of_port(label_of(task_id, port), served_at)
         if origin is None:
             raise Conflict(
                 "Ports of tasks have no origin of their own at this address, where a script of the "
@@ -262,6 +262,8 @@ class AccessOperations:
     async def open(self, request: RestRequest, task_id: str, port: str) -> web.StreamResponse:
         if not re.fullmatch("[0-9]{1,9}", port, re.ASCII):
             raise BadRequest("port: must be an integer")
-        place = place_of(request.http, self._ports.public_url)
-        link = await self._ports.open(request.principal, task_id, int(port), place, request.session)
+        served_at = server_address_of(request.http, self._ports.public_url)
+        link = await self._ports.open(
+            request.principal, task_id, int(port), served_at, request.session
+        )
         return request.json(TASK_PORT_LINK.json(link))

@@ -45,8 +45,8 @@ def jupyter_upstream(link: JupyterLink, target: Target) -> Upstream:
     def session(answer_seconds: float) -> aiohttp.ClientSession:
         return http_session(link, answer_seconds=answer_seconds)
 
-    def headers(given: CIMultiDictProxy[str]) -> CIMultiDict[str]:
-        return for_jupyter(given, link)
+    def headers(reply_headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+        return for_jupyter(reply_headers, link)
 
     return Upstream("Jupyter", target.whole, session, headers)
 

@@ -104,13 +104,17 @@ def is_authenticated(request: web.BaseRequest, target: Target, policy: VisitorPo
 
 
 def visitor_cookie(
-    request: web.BaseRequest, target: Target, policy: VisitorPolicy, status: int, given: list[str]
+    request: web.BaseRequest,
+    target: Target,
+    policy: VisitorPolicy,
+    status: int,
+    set_cookies: list[str],
 ) -> str | None:
     """Return the cookie that authenticates the visitor from now on. It is set when the service's
     link is opened, or when Jupyter itself logs the visitor in.
 
-    `status`, `given`: the status of Jupyter's reply, and the cookies that it sets. Returns `None`
-    if no cookie is to be set.
+    `status`, `set_cookies`: the status of Jupyter's reply, and the cookies that it sets. Returns
+    `None` if no cookie is to be set.
     """
     name, proof = _name(target.service_id), _proof(target.service_id, policy)
     sent = cookies(request.headers)
@@ -128,7 +132,7 @@ def visitor_cookie(
         lets_in = (
             request.method == "POST"
             and target.path == "/login"
-            and any(each.startswith(f"{login}=") for each in given)
+            and any(each.startswith(f"{login}=") for each in set_cookies)
         )
     if not lets_in:
         return None
@@ -145,5 +149,5 @@ def _proof(service_id: str, policy: VisitorPolicy) -> str:
     return hmac.digest(policy.token.encode(), f"visitor {service_id}".encode(), "sha256").hex()
 
 
-def _same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
+def _same(actual: str, expected: str) -> bool:
+    return hmac.compare_digest(actual.encode("utf-8", "surrogatepass"), expected.encode())

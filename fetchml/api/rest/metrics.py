@@ -116,9 +116,9 @@ class Metrics:
         begun = CounterMetricFamily(
             "fetchml_access_opened", "Entries of tasks since the start.", labels=["of"]
         )
-        for name, places in self._access.places.items():
-            held.add_metric([name], len(places))
-            begun.add_metric([name], places.opened)
+        for name, limit in self._access.limits.items():
+            held.add_metric([name], len(limit))
+            begun.add_metric([name], limit.opened)
         yield held
         yield begun
 

@@ -15,7 +15,7 @@ from fetchml.api.rest.metrics import Metrics, ServerState
 from fetchml.api.task_json import health_json, task_json
 from fetchml.engine.engine import Engine
 from fetchml.engine.gpus.gpus import Gpus
-from fetchml.environments.environment_service import KeptEnvironments
+from fetchml.environments.environment_service import CachedEnvironments
 from fetchml.errors import Unavailable
 from fetchml.user_secrets.secret_service import UserSecrets
 from fetchml.views import WaitingTask
@@ -30,7 +30,7 @@ class ServerOperations:
         engine: Engine,
         gpus: Gpus,
         secrets: UserSecrets,
-        environments: KeptEnvironments,
+        environments: CachedEnvironments,
         metrics: Metrics,
     ) -> None:
         self._engine = engine

@@ -1,4 +1,5 @@
-"""The page for people, served at `/ui/`: its files, under a policy that lets nothing else run."""
+"""The page for people, served at `/ui/`: its files, under a policy that forbids all other
+scripts."""
 
 import hashlib
 import mimetypes
@@ -104,8 +105,8 @@ def _read(folder: Path) -> dict[str, PageFile]:
 
 def _type_of(name: str) -> str:
     suffix = Path(name).suffix
-    found = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return f"{found}; charset=utf-8" if found.startswith("text/") else found
+    content_type = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return f"{content_type}; charset=utf-8" if content_type.startswith("text/") else content_type
 
 
 _POLICY = (
@@ -120,7 +121,7 @@ _POLICY = (
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",
-    # No text becomes HTML, whichever way it takes.
+    # No text ever becomes HTML.
     "require-trusted-types-for 'script'",
     "trusted-types 'none'",
 )
@@ -161,24 +162,24 @@ class PageOperations:
 
     async def file(self, request: RestRequest, path: str) -> web.StreamResponse:
         """Send a file. Any other path is one of the page's own views, and gets index.html."""
-        if found := self._files.find(path):
-            return self._send(request, found, _FOREVER if path.startswith(ASSETS) else _ASK_AGAIN)
+        if file := self._files.find(path):
+            return self._send(request, file, _FOREVER if path.startswith(ASSETS) else _ASK_AGAIN)
         if path.startswith(ASSETS):
             raise NotFound("File not found: reload the page, the server may have been updated")
         return await self.index(request)
 
     def _index(self) -> PageFile:
-        found = self._files.index()
-        if found is None:
+        index = self._files.index()
+        if index is None:
             raise NotFound("The page is missing in this source tree: run 'make web'")
-        return found
+        return index
 
     def _send(self, request: RestRequest, file: PageFile, caching: str) -> web.StreamResponse:
-        given = request.http.headers
-        encoding, content = file.variant(given.get("Accept-Encoding", ""))
+        request_headers = request.http.headers
+        encoding, content = file.variant(request_headers.get("Accept-Encoding", ""))
         etag = file.etag if encoding is None else f'{file.etag[:-1]}-{encoding}"'
         headers = {**HEADERS, "Cache-Control": caching, "ETag": etag}
-        if etag in (tag.strip() for tag in given.get("If-None-Match", "").split(",")):
+        if etag in (tag.strip() for tag in request_headers.get("If-None-Match", "").split(",")):
             return web.Response(status=304, headers=request.headers(headers))
         headers["Content-Type"] = file.content_type
         if encoding is not None:

@@ -15,7 +15,7 @@ from fetchml.auth.sessions import Session
 from fetchml.auth.sign_in import SignedIn, SignIn
 from fetchml.core.model import Principal
 from fetchml.errors import FieldViolation, Forbidden, RateLimited, ValidationFailed
-from fetchml.jupyter.origin import JupyterOrigins, Place
+from fetchml.jupyter.origin import JupyterOrigins, ServerAddress
 from fetchml.system.clock import Clock
 
 MAX_BODY_BYTES = 4096
@@ -71,42 +71,44 @@ class SessionOperations:
 
     async def get(self, request: RestRequest) -> web.StreamResponse:
         """Return how the page may sign in, and who is signed in."""
-        place = self._credentials.place(request)
+        server_address = self._credentials.server_address(request)
         self._credentials.admit_if_any(request)
         session = request.session
         if session is None:
-            return request.json(self._how(request, place))
-        return request.json(self._how(request, place) | self._whose(request.principal, session))
+            return request.json(self._how(request, server_address))
+        return request.json(
+            self._how(request, server_address) | self._whose(request.principal, session)
+        )
 
     async def post(self, request: RestRequest) -> web.StreamResponse:
         """Exchange a key or a one-time code for a session."""
         kind, secret = _secret_in(await self._small_body(request))
-        place = self._credentials.place(request)
-        with_cookie = self._why_memory(request, place) is None
+        server_address = self._credentials.server_address(request)
+        with_cookie = self._why_memory(request, server_address) is None
         begin = self._sign_in.with_key if kind == "key" else self._sign_in.with_code
         signed_in = await begin(secret, request.address, with_cookie=with_cookie)
-        with contextlib.suppress(RateLimited):  # Whoever has a valid key is not kept out.
+        with contextlib.suppress(RateLimited):  # A valid key is never locked out.
             self._credentials.admit_if_any(request)
         if request.session is not None:
             await self._sign_in.out(request.principal, request.session)
-        return self._begun(request, place, signed_in)
+        return self._begun(request, server_address, signed_in)
 
     async def delete(self, request: RestRequest) -> web.StreamResponse:
         """End the session that the request presents. Without one nothing changes."""
-        place = self._credentials.place(request)
+        server_address = self._credentials.server_address(request)
         self._credentials.admit_if_any(request)
         if request.session is not None:
             await self._sign_in.out(request.principal, request.session)
         response = request.empty()
-        if place is not None and is_from(place, request.http):
-            response.headers["Set-Cookie"] = session_cookie(place, "", 0)
+        if server_address is not None and is_from(server_address, request.http):
+            response.headers["Set-Cookie"] = session_cookie(server_address, "", 0)
         return response
 
     async def code(self, request: RestRequest) -> web.StreamResponse:
         """Return whom a one-time code signs in: anyone can send a link with one, so the page asks
         before it uses it."""
         code = _text(await self._small_body(request), "code", MAX_SECRET_CHARACTERS)
-        key = self._sign_in.whose_code(code, request.address)
+        key = self._sign_in.key_of_code(code, request.address)
         return request.json({"user": key.name, "role": str(key.role)})
 
     async def ticket(self, request: RestRequest) -> web.StreamResponse:
@@ -124,26 +126,26 @@ class SessionOperations:
         return await read_object(request, self._body_timeout_seconds)
 
     def _begun(
-        self, request: RestRequest, place: Place | None, signed_in: SignedIn
+        self, request: RestRequest, server_address: ServerAddress | None, signed_in: SignedIn
     ) -> web.StreamResponse:
         who, (session, token, cookie) = signed_in
-        body = self._how(request, place) | self._whose(who, session) | {"token": token}
+        body = self._how(request, server_address) | self._whose(who, session) | {"token": token}
         response = request.json_response(body, status=201)
-        if place is not None and cookie is not None:
+        if server_address is not None and cookie is not None:
             seconds = (session.expires_at - self._now_ms()) // 1000
-            response.headers["Set-Cookie"] = session_cookie(place, cookie, seconds)
+            response.headers["Set-Cookie"] = session_cookie(server_address, cookie, seconds)
             # A notebook may have left pages and service workers here while it shared this origin.
             # The browser has cleared them before it shows the page this reply, whose token the
             # page then stores.
             response.headers["Clear-Site-Data"] = '"cache", "storage"'
         return response
 
-    def _how(self, request: RestRequest, place: Place | None) -> dict[str, object]:
-        why = self._why_memory(request, place)
+    def _how(self, request: RestRequest, server_address: ServerAddress | None) -> dict[str, object]:
+        why = self._why_memory(request, server_address)
         how: dict[str, object] = {"mode": "cookie" if why is None else "memory"}
         if why is not None:
             how["reason"] = why
-        if (origin := self._origins.at("{id}", place)) is not None:
+        if (origin := self._origins.at("{id}", server_address)) is not None:
             how["jupyter_origin"] = origin
         return how
 
@@ -155,28 +157,28 @@ class SessionOperations:
             "expires_at": rfc3339(session.expires_at),
         }
 
-    def _why_memory(self, request: RestRequest, place: Place | None) -> str | None:
+    def _why_memory(self, request: RestRequest, server_address: ServerAddress | None) -> str | None:
         """Return why the page must keep the session in memory; `None` if a cookie is safe."""
         headers = request.http.headers
-        if self._origins.at("{id}", place) is None:
+        if self._origins.at("{id}", server_address) is None:
             return _SHARED
         origin = headers.get("Origin")
-        if place is None or (origin is not None and origin != place.origin):
+        if server_address is None or (origin is not None and origin != server_address.origin):
             return _PROXIED
         # On loopback, the mark is also how Jupyter's redirect recognizes a browser.
         if not self._origins.are_separate and headers.get("Sec-Fetch-Site") != "same-origin":
             return _OLD_BROWSER
-        if request.http.method == "POST" and not is_from(place, request.http):
+        if request.http.method == "POST" and not is_from(server_address, request.http):
             return _PROXIED
         return None
 
 
 def _secret_in(body: dict[str, object]) -> tuple[str, str]:
     """Return whether it is a `key` or a `code`, and its text. Raises ValidationFailed."""
-    given = [name for name in ("key", "code") if name in body]
-    if len(given) != 1:
+    present = [name for name in ("key", "code") if name in body]
+    if len(present) != 1:
         raise ValidationFailed([FieldViolation("body", "must have either key or code")])
-    return given[0], _text(body, given[0], MAX_SECRET_CHARACTERS)
+    return present[0], _text(body, present[0], MAX_SECRET_CHARACTERS)
 
 
 def _text(body: dict[str, object], name: str, most: int) -> str:

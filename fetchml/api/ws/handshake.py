@@ -83,7 +83,7 @@ class Handshake:
             timeout=self._close_within,
             max_msg_size=max_bytes,
             heartbeat=heartbeat,
-            autoping=False,  # It answers thousands in one turn of the event loop.
+            autoping=False,  # It answers thousands in one pass of the event loop.
             compress=False,  # Compression takes 300 KB of memory per client.
         )
         if not _is_handshake(socket, request.http):
@@ -97,8 +97,8 @@ class Handshake:
         socket: web.WebSocketResponse,
         session: Callable[[], Awaitable[None]],
     ) -> web.StreamResponse:
-        """Run a session, which connects the socket when nothing can be refused any more, and close
-        the socket with the reason of its end. Raises errors of a session that has not connected."""
+        """Run a session, which connects the socket after its last check, and close the socket
+        with the reason of its end. Raises errors of a session that has not connected."""
         _receive_in_small_pieces(request.http)
         with self._streams.farewell():
             await self._serve(request, socket, session)
@@ -154,8 +154,8 @@ def key_of(request: web.BaseRequest, protocols: list[str]) -> str | None:
 
 def _named(protocols: list[str], prefix: str) -> str | None:
     """Return what follows the prefix in the first protocol that has it."""
-    found = next((name for name in protocols if name.startswith(prefix)), None)
-    return found.removeprefix(prefix) if found else None
+    match = next((name for name in protocols if name.startswith(prefix)), None)
+    return match.removeprefix(prefix) if match else None
 
 
 def _receive_in_small_pieces(request: web.BaseRequest) -> None:

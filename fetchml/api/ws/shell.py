@@ -27,7 +27,7 @@ from fetchml.core.requests.access import SHELL, ExecRequest, size_fault
 from fetchml.system.pacing import Pace
 
 MAX_MESSAGE_BYTES = 64 << 10
-"""Largest message from a client: a text that is pasted comes in several."""
+"""Largest message from a client. Longer pasted text arrives in several messages."""
 AHEAD_BYTES = 1 << 20
 INPUT_BYTES = 128 << 10
 """Input that the command has not taken, at most: further messages wait. While output waits to be
@@ -42,7 +42,7 @@ class _Resize(msgspec.Struct, tag_field="type", tag="resize"):
     columns: int
 
 
-class _Shown(msgspec.Struct, tag_field="type", tag="shown"):
+class _ShownMessage(msgspec.Struct, tag_field="type", tag="shown"):
     bytes: Annotated[int, msgspec.Meta(ge=0, le=AHEAD_BYTES)]
 
 
@@ -94,7 +94,7 @@ class _Terminal:
         self._shown = asyncio.Event()
         self._input = asyncio.Queue[bytes]()
         self._input_bytes = 0
-        """Of the queue, and of what is being passed on."""
+        """Bytes in the queue and in transit."""
         self._moved = asyncio.Event()
         """Set when the command has taken input, and when output begins to wait."""
 
@@ -120,7 +120,7 @@ class _Terminal:
     async def _read(self) -> NoReturn:
         pace = Pace()
         async for message in self._socket:
-            await pace.rest()  # What is read ahead may be thousands of messages.
+            await pace.rest()  # The read-ahead buffer may contain thousands of messages.
             if message.type is WSMsgType.BINARY:
                 await self._take(message.data)
             elif message.type is WSMsgType.TEXT:
@@ -152,11 +152,11 @@ class _Terminal:
 
     async def _control(self, text: str) -> None:
         try:
-            message = msgspec.json.decode(text, type=_Resize | _Shown)
+            message = msgspec.json.decode(text, type=_Resize | _ShownMessage)
         except (ValueError, RecursionError):
             reason = 'Send input as binary messages; texts are of type "resize" or "shown"'
             raise SocketEnded(WSCloseCode.INVALID_TEXT, reason) from None
-        if isinstance(message, _Shown):
+        if isinstance(message, _ShownMessage):
             self._ahead = max(0, self._ahead - message.bytes)
             self._shown.set()
         elif fault := size_fault(message.rows, message.columns):

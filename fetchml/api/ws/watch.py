@@ -98,7 +98,7 @@ class WatchSession:
     async def _read(self) -> NoReturn:
         pace = Pace()
         async for message in self._socket:
-            await pace.rest()  # What is read ahead may be thousands of messages.
+            await pace.rest()  # The read-ahead buffer may contain thousands of messages.
             if message.type is WSMsgType.ERROR:
                 break  # aiohttp has sent the client the reason and closed the socket.
             if message.type is WSMsgType.PING:

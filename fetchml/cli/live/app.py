@@ -1,4 +1,4 @@
-"""The screen of `fetchml top`. The server sends every change: nothing is asked for repeatedly."""
+"""The screen of `fetchml top`. The server sends every change, so there is no polling."""
 
 import asyncio
 import codecs
@@ -74,7 +74,7 @@ def _visible(line: str) -> str:
 
 
 RETRY_SECONDS = 5
-"""Pause before the log is asked for again, while the server is away."""
+"""Delay before the next request for the log while the server is unavailable."""
 REDRAW_SECONDS = 0.25
 """However many changes arrive, the table is drawn this often."""
 LOG_BYTES = 64 * 1024
@@ -85,7 +85,7 @@ PAGE = 1000
 
 
 class PlainText(LineFilter):
-    """Escapes what is not printable in each line of the screen, and drops links."""
+    """Escapes unprintable characters in each line of the screen, and drops links."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [plain(each) for each in segments]
@@ -195,7 +195,7 @@ class TopApp(App[CallError | None]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [PlainText(), *super().get_line_filters()]
 
-    # What the server sends
+    # Messages of the server
 
     async def _watch(self) -> None:
         try:
@@ -231,7 +231,7 @@ class TopApp(App[CallError | None]):
         except CallError as failed:
             self.exit(failed)
 
-    # What is shown
+    # Display
 
     def on_resize(self) -> None:
         self._stale = True
@@ -308,24 +308,24 @@ class TopApp(App[CallError | None]):
     def _explain(self) -> None:
         task = self._board.by_id.get(self._selected)
         if task is not None and task.status in {Task.queued, Task.preparing}:
-            self._ask_why(task.id)
+            self._fetch_reason(task.id)
         else:
             self._why = ""
 
     @work(group="why", exclusive=True)
-    async def _ask_why(self, task_id: str) -> None:
+    async def _fetch_reason(self, task_id: str) -> None:
         try:
             why = await self._client.explain(task_id)
         except CallError:
             return
-        place = f"number {why.position} in the queue: " if why.position > 1 else ""
+        position = f"number {why.position} in the queue: " if why.position > 1 else ""
         if task_id == self._selected:
-            self._why = f"{place}{why.reason}"
+            self._why = f"{position}{why.reason}"
             self._stale = True
 
     @work(group="log", exclusive=True)
     async def _follow(self, task_id: str) -> None:
-        """Show the end of a task's log, and what is added to it."""
+        """Show the end of a task's log and follow it."""
         lines = LogLines()
         attempt, offset = 0, -1
         while True:
@@ -351,7 +351,7 @@ class TopApp(App[CallError | None]):
                 self._log_view.write(clean(failed.message))
                 return
 
-    # What the keys do
+    # Keys
 
     def action_zoom(self) -> None:
         """Show the log alone, or the tasks again."""

@@ -86,26 +86,26 @@ def _table(sweeps: Iterable[Sweep], *, short_ids: bool) -> FittedTable:
 @server_option
 def show_one(client: Client, sweep_id: str, *, as_json: bool) -> None:
     """Show one sweep. 'fetchml ls --sweep SWEEP' lists its tasks."""
-    found = client.get_sweep(sweep_id_of(client, sweep_id))
+    details = client.get_sweep(sweep_id_of(client, sweep_id))
     if as_json:
-        print_json(found)
+        print_json(details)
         return
-    counts = [(name, getattr(found.counts, name)) for name in COUNTS]
+    counts = [(name, getattr(details.counts, name)) for name in COUNTS]
     lines = {
-        "id": found.id,
-        "name": found.name,
-        "job": found.job_name,
-        "user": found.user_id,
-        "created": local_time(found.created_at),
-        "tasks": str(found.total),
+        "id": details.id,
+        "name": details.name,
+        "job": details.job_name,
+        "user": details.user_id,
+        "created": local_time(details.created_at),
+        "tasks": str(details.total),
         **{name: str(count) for name, count in counts if count},
-        "mode": enum_name(found, "mode"),
-        "samples": str(found.samples) if found.samples else "",
-        "random seed": str(found.random_seed) if found.HasField("random_seed") else "",
-        "max parallel": str(found.max_parallel) if found.max_parallel else "",
+        "mode": enum_name(details, "mode"),
+        "samples": str(details.samples) if details.samples else "",
+        "random seed": str(details.random_seed) if details.HasField("random_seed") else "",
+        "max parallel": str(details.max_parallel) if details.max_parallel else "",
     }
     shown = [*lines.items()]
-    shown += [(f"{{{name}}}", text) for name, text in sorted(found.parameters.items())]
+    shown += [(f"{{{name}}}", text) for name, text in sorted(details.parameters.items())]
     show_details(shown)
 
 
@@ -115,8 +115,8 @@ def show_one(client: Client, sweep_id: str, *, as_json: bool) -> None:
 @server_option
 def cancel(client: Client, sweep_id: str, *, as_json: bool) -> None:
     """Cancel all tasks of a sweep that have not ended."""
-    found = sweep_id_of(client, sweep_id)
-    _changed(client, found, client.cancel_sweep(found), "cancelled", as_json=as_json)
+    whole_id = sweep_id_of(client, sweep_id)
+    _changed(client, whole_id, client.cancel_sweep(whole_id), "cancelled", as_json=as_json)
 
 
 @sweep.command()
@@ -128,8 +128,8 @@ def retry(client: Client, sweep_id: str, *, as_json: bool) -> None:
 
     Each new task takes the place of the failed one in the sweep, with the same parameters.
     """
-    found = sweep_id_of(client, sweep_id)
-    _changed(client, found, client.retry_sweep(found), "submitted again", as_json=as_json)
+    whole_id = sweep_id_of(client, sweep_id)
+    _changed(client, whole_id, client.retry_sweep(whole_id), "submitted again", as_json=as_json)
 
 
 def _changed(client: Client, sweep_id: str, tasks: int, what: str, *, as_json: bool) -> None:
@@ -176,8 +176,8 @@ def best(client: Client, sweep_id: str, metric: str, goal: str, limit: int, outp
         name="task_id",
     )
     if not best.results and output.kind != "json":
-        known = ", ".join(best.metric_names) or "none"
-        text = clean(f"No completed task has the metric {metric}. Known metrics: {known}")
+        metrics = ", ".join(best.metric_names) or "none"
+        text = clean(f"No completed task has the metric {metric}. Known metrics: {metrics}")
         console(stderr=True).print(text)
 
 

@@ -114,24 +114,24 @@ def create(
       fetchml sweep create --after same-index:@last -p seed=1..100 -- echo {seed}
     """
     client = patient(client)
-    given = read_project(folder) if folder is not None else {}
+    project = read_project(folder) if folder is not None else {}
     source = f"{folder}/fetchml.toml"
     of_file = CreateTaskRequest()
     if file is not None:
-        given = read_file(file)
+        project = read_file(file)
         source = str(file)
-        of_file = task_of(given.get("task", {}), source)
-        for name, value in references.of_file(client, given.get("task", {}), source).items():
+        of_file = task_of(project.get("task", {}), source)
+        for name, value in references.of_file(client, project.get("task", {}), source).items():
             of_file.ClearField(name)
             of_file.MergeFrom(CreateTaskRequest(**{name: value}))
         fields = _with_defaults(fields, of_file)
-    parameters = _parameters(params, table_file, given, source)
+    parameters = _parameters(params, table_file, project, source)
     wanted = {
-        "name": sweep_name or given.get("name"),
-        "mode": mode or given.get("mode") or ("zip" if table_file else None),
-        "samples": given.get("samples") if samples is None else samples,
-        "random_seed": given.get("random_seed") if random_seed is None else random_seed,
-        "max_parallel": given.get("max_parallel") if max_parallel is None else max_parallel,
+        "name": sweep_name or project.get("name"),
+        "mode": mode or project.get("mode") or ("zip" if table_file else None),
+        "samples": project.get("samples") if samples is None else samples,
+        "random_seed": project.get("random_seed") if random_seed is None else random_seed,
+        "max_parallel": project.get("max_parallel") if max_parallel is None else max_parallel,
         "idempotency_key": idempotency_key,
     }
     options = cast(
@@ -158,48 +158,48 @@ def create(
 def _parameters(
     params: tuple[tuple[str, Values], ...],
     table_file: Path | None,
-    given: dict[str, Any],
+    project: dict[str, Any],
     source: str,
 ) -> dict[str, Values]:
     if table_file is not None and params:
         raise click.UsageError("Give --table or -p, not both: a table has all parameters")
     if table_file is not None:
         return read_table(table_file)
-    found = parameters_of(given.get("parameters", {}), source)
+    parameters = parameters_of(project.get("parameters", {}), source)
     names = [name for name, _ in params]
     for name, values in params:
         if names.count(name) > 1:
             raise click.UsageError(f"Give -p {name}=… once, with commas between the values")
-        found[name] = values
-    if not found:
+        parameters[name] = values
+    if not parameters:
         raise click.UsageError("Give parameters: -p lr=0.1,0.2, --table FILE or --file FILE")
-    return found
+    return parameters
 
 
 def _with_defaults(fields: dict[str, Any], of_file: CreateTaskRequest) -> dict[str, Any]:
     """Fill in the fields of the file on which the upload of a folder depends."""
-    found = {
+    defaults = {
         "job_name": of_file.job_name or None,
         "image": of_file.image if of_file.HasField("image") else None,
         "environment": of_file.environment if of_file.HasField("environment") else None,
     }
-    return {**fields, **{name: found[name] for name in found if fields[name] is None}}
+    return {**fields, **{name: defaults[name] for name in defaults if fields[name] is None}}
 
 
 def _task(
     command: tuple[str, ...], fields: dict[str, Any], of_file: CreateTaskRequest
 ) -> CreateTaskRequest:
     """Return the request of every task: options override the file."""
-    given = given_fields(command, fields)
+    request_fields = given_fields(command, fields)
     if not command:
-        del given["command"]
+        del request_fields["command"]
     if fields["job_name"] is None:
-        given["job_name"] = job_name(command or tuple(of_file.command))
+        request_fields["job_name"] = job_name(command or tuple(of_file.command))
     request = CreateTaskRequest()
     request.CopyFrom(of_file)
-    for name in given.keys() - {"env", "metadata"}:  # Their entries are merged.
+    for name in request_fields.keys() - {"env", "metadata"}:  # Their entries are merged.
         request.ClearField(name)
-    request.MergeFrom(CreateTaskRequest(**given))
+    request.MergeFrom(CreateTaskRequest(**request_fields))
     return request
 
 

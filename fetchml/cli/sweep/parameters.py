@@ -63,8 +63,8 @@ def values_of(text: str) -> Values:
         return SweepParameter(range=[float(number) for number in match.groups() if number])
     if (call := _CALL.fullmatch(text)) and not _DRAW.fullmatch(text):
         raise ValueError(
-            f"{call[1]}(…) is no draw: write uniform(LOW,HIGH) or log_uniform(LOW,HIGH) with two "
-            "numbers, or the values as a JSON list"
+            f"{call[1]}(…) is not a draw: write uniform(LOW,HIGH) or log_uniform(LOW,HIGH) with "
+            "two numbers, or the values as a JSON list"
         )
     if match := _DRAW.fullmatch(text):
         bounds = [float(match[2]), float(match[3])]
@@ -77,24 +77,24 @@ def read_file(path: Path) -> dict[str, Any]:
     """Read a sweep from a TOML or JSON file: SETTINGS, and `task`. Raises CommandError."""
     try:
         text = _read(path)
-        found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except ValueError as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
         raise _wrong(path, f"it is not {kind}: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise _wrong(path, "it must hold an object")
-    _check(path, found, (*SETTINGS, "task"))
-    if not isinstance(found.get("task", {}), dict):
+    _check(path, content, (*SETTINGS, "task"))
+    if not isinstance(content.get("task", {}), dict):
         raise _wrong(path, "task must be a table")
-    return found
+    return content
 
 
-def task_of(given: Mapping[str, Any], path: str) -> CreateTaskRequest:
+def task_of(table: Mapping[str, Any], path: str) -> CreateTaskRequest:
     """Convert the task of a file: fields and values as in REST, TOML's times too. Raises
     CommandError."""
     task = {
         name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in given.items()
+        for name, value in table.items()
     }
     for name, value in task.items():
         if name not in submission.KNOWN_FIELDS:
@@ -120,13 +120,13 @@ def read_project(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = tomllib.loads(_read(path)).get("sweep", {})
+        sweep = tomllib.loads(_read(path)).get("sweep", {})
     except ValueError as error:
         raise _wrong(path, f"it is not TOML: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(sweep, dict):
         raise _wrong(path, "sweep must be a table")
-    _check(path, found, SETTINGS)
-    return found
+    _check(path, sweep, SETTINGS)
+    return sweep
 
 
 def read_table(path: Path) -> dict[str, Values]:
@@ -142,17 +142,17 @@ def read_table(path: Path) -> dict[str, Values]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def parameters_of(given: object, path: str) -> dict[str, Values]:
+def parameters_of(table: object, path: str) -> dict[str, Values]:
     """Convert the parameters of a file: lists, texts as in options, or objects as in REST."""
-    if not isinstance(given, Mapping):
+    if not isinstance(table, Mapping):
         raise _wrong(path, "parameters must be a table")
-    found: dict[str, Values] = {}
-    for name, values in given.items():
+    parameters: dict[str, Values] = {}
+    for name, values in table.items():
         try:
-            found[str(name)] = _parameter(values)
+            parameters[str(name)] = _parameter(values)
         except (ValueError, TypeError) as error:
             raise _wrong(path, f"parameters.{name}: {error}") from None
-    return found
+    return parameters
 
 
 def _parameter(values: object) -> Values:
@@ -184,13 +184,13 @@ def _read(path: Path) -> str:
     return content.decode("utf-8-sig")
 
 
-def _check(path: Path, found: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    if unknown := [name for name in found if name not in known]:
+def _check(path: Path, table: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    if unknown := [name for name in table if name not in allowed]:
         raise _wrong(
-            path, f"{unknown[0]} is not a field of a sweep; the fields are {', '.join(known)}"
+            path, f"{unknown[0]} is not a field of a sweep; the fields are {', '.join(allowed)}"
         )
-    for name in _PLAIN_SETTINGS.intersection(found):
-        if fault := definition.field_fault(name, found[name]):
+    for name in _PLAIN_SETTINGS.intersection(table):
+        if fault := definition.field_fault(name, table[name]):
             raise _wrong(path, f"{name}: {fault}")
 
 
@@ -227,4 +227,4 @@ def _json_lines(text: str) -> list[dict[str, Any]]:
 
 
 def _wrong(path: Path | str, why: str) -> CommandError:
-    return CommandError(f"{path} can't be used: {why}", "", ExitCode.USAGE)
+    return CommandError(f"{path} is invalid: {why}", "", ExitCode.USAGE)

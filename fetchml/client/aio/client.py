@@ -309,8 +309,8 @@ class AsyncClient(AsyncTasks):
         from fetchml.client.snapshots import LocalSnapshot  # noqa: PLC0415  # few need it
 
         local = await asyncio.to_thread(LocalSnapshot.read, Path(folder))
-        if (known := await self.find_snapshot(local.id)) is not None:
-            return known
+        if (existing := await self.find_snapshot(local.id)) is not None:
+            return existing
         archive, _ = await asyncio.to_thread(local.pack)
         with archive:
             return await self.send_snapshot(local, archive)

@@ -23,7 +23,7 @@ Reply = TypeVar("Reply")
 class Calls:
     """A connection to a server, and the ways to call it.
 
-    `call`, `send` and `stream` also serve RPCs that have no method of their own.
+    `call`, `send` and `stream` also serve RPCs without their own method.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Calls:
         while True:
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
-                raise TimeoutError("The task has not ended in time")
+                raise TimeoutError("Timed out: the task has not ended")
             try:
                 stream = self.stream(cursor.rpc(), timeout=left, on_accepted=backoff.reset)
                 with closing(stream) as changes:

@@ -309,8 +309,8 @@ class Client(Tasks):
         from fetchml.client.snapshots import LocalSnapshot  # noqa: PLC0415  # few need it
 
         local = LocalSnapshot.read(Path(folder))
-        if (known := self.find_snapshot(local.id)) is not None:
-            return known
+        if (existing := self.find_snapshot(local.id)) is not None:
+            return existing
         archive, _ = local.pack()
         with archive:
             return self.send_snapshot(local, archive)

@@ -134,7 +134,7 @@ class Tasks(Calls):
         past means at once. `timeout_seconds` counts from the start of the attempt; 0 means no
         limit. `notify` replaces all webhooks of the task; an empty one removes them.
         """
-        given = {
+        changes = {
             "priority": priority,
             "metadata": metadata,
             "hold": hold,
@@ -142,7 +142,9 @@ class Tasks(Calls):
             "timeout_seconds": timeout_seconds,
             "notify": None if notify is None else [target(each) for each in notify],
         }
-        fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        fields: dict[str, Any] = {
+            name: value for name, value in changes.items() if value is not None
+        }
         # The mask also names what becomes empty.
         request = task_pb2.UpdateTaskRequest(
             task_id=task_id, view=FULL, update_mask=FieldMask(paths=fields), **fields
@@ -164,8 +166,8 @@ class Tasks(Calls):
         return self.call(rpc)
 
     def declare_lost(self, task_id: str) -> Task:
-        """Give up a running task of a cluster whose node is silent, so that it is retried. It may
-        still run there. For admins."""
+        """Declare a running task on a silent node of a cluster lost, so that it is retried. It
+        may still run there. For admins."""
         request = task_pb2.DeclareTaskLostRequest(task_id=task_id, view=FULL)
         return self.call(Rpc("TaskService/DeclareTaskLost", request, Task))
 

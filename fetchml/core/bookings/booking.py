@@ -18,7 +18,7 @@ from fetchml.core.requests import checks
 from fetchml.core.requests.checks import MAX_ITEMS, Id, Time, UserName, Violation, milliseconds
 
 MARGIN_MS = 120_000
-"""Time that a task is granted beside its time limit: to be prepared, and to be stopped."""
+"""Time in addition to a task's time limit, to prepare and stop it."""
 NONE: frozenset[str] = frozenset()
 
 
@@ -135,8 +135,7 @@ class BookingRequest(msgspec.Struct, frozen=True):
 def read(
     fields: Mapping[str, object], now: int, uuids: Iterable[str]
 ) -> tuple[NewBooking | None, list[Violation]]:
-    """Return the booking that a request asks for, or the violations. `uuids`: of the host's
-    GPUs."""
+    """Return the requested booking, or the violations. `uuids`: those of the host's GPUs."""
     asked, wrong = checks.read(fields, BookingRequest)
     if asked is None:
         return None, wrong
@@ -168,9 +167,9 @@ def _gpus(new: NewBooking, uuids: frozenset[str]) -> Iterable[Violation]:
     elif len(set(new.gpu_uuids)) < len(new.gpu_uuids):
         yield Violation("gpu_uuids", "must not name a GPU twice")
     elif unknown := [uuid for uuid in new.gpu_uuids if uuid not in uuids]:
-        yield Violation("gpu_uuids", f"there is no GPU {unknown[0][:96]!r}")
+        yield Violation("gpu_uuids", f"GPU {unknown[0][:96]!r} not found")
     elif new.gpu > len(uuids):
-        yield Violation("gpu", f"asks for {new.gpu}, this host has {len(uuids)}")
+        yield Violation("gpu", f"requests {new.gpu}, but this host has {len(uuids)}")
 
 
 def choose(

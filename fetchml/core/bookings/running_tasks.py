@@ -11,17 +11,17 @@ from fetchml.core.state import State
 
 
 def begin(state: State, decision: Decision, now: int) -> None:
-    """Preempt tasks that are in the way, if the server preempts. All others go on."""
+    """Preempt tasks that block a booking, if preemption is enabled. All others continue."""
     state.bookings = state.bookings.without_ended(now)
     if not state.limits.preemption:
         return
     for booking in state.bookings.begun(now):
         why = f"its GPU is reserved from {shown_time(booking.starts_at)} on"
-        for task in list(_in_the_way(state, booking.user, booking.gpu_uuids)):
+        for task in list(_blocking(state, booking.user, booking.gpu_uuids)):
             halt(state, decision, task, Halt(HaltCause.PREEMPTED, why, now))
 
 
-def _in_the_way(state: State, user: str, uuids: tuple[str, ...]) -> Iterator[Task]:
+def _blocking(state: State, user: str, uuids: tuple[str, ...]) -> Iterator[Task]:
     for task_id in dict.fromkeys(h for uuid in uuids for h in state.gpus.holders.get(uuid, ())):
         task = state.tasks[task_id]
         goes_on = task.cancel is None and task.halt is None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fetchml.core.model import Condition, Dependency, Status, Task
-from fetchml.core.sweeps.progress import Failures, Progress, SweepsUnderWay
+from fetchml.core.sweeps.progress import Failures, LiveSweeps, Progress
 
 
 class News(NamedTuple):
@@ -61,7 +61,7 @@ class _Group:
     holds: bool
     failures: Failures | None
     waiting: list[str]
-    """Their ids, the first at the end. Some may wait no more."""
+    """Their ids, in reverse order. Some may no longer wait."""
 
 
 class BlockedTasks:
@@ -86,12 +86,12 @@ class BlockedTasks:
         task: Task,
         live: Mapping[str, Task],
         ended: Mapping[str, Status],
-        progress: SweepsUnderWay,
+        progress: LiveSweeps,
     ) -> None:
         """Let a task wait for the tasks and sweeps that it names, as far as it has to. `ended`: the
         outcomes of the tasks that have ended."""
         conditions: dict[str, Dependency] = {}
-        held: list[Dependency] = []
+        open_conditions: list[Dependency] = []
         broken: list[Dependency] = []
         for each in task.spec.after or ():
             if not each.task_id:
@@ -102,14 +102,14 @@ class BlockedTasks:
                 outcome = ended.get(each.task_id)
                 decided = outcome is not None and holds(each.condition, outcome)
             if decided:
-                held.append(each)
+                open_conditions.append(each)
                 continue
             conditions[each.target] = each
             if decided is False:
                 broken.append(each)
         if conditions:
             self._open[task.id] = conditions
-            for each in held:
+            for each in open_conditions:
                 self._keep(task.id, each)
         for target, each in conditions.items():
             self._waiting_for.setdefault((target, each.condition), {})[task.id] = None
@@ -118,7 +118,7 @@ class BlockedTasks:
             self._note((each.target, each.condition), holds=False, failures=failures)
 
     def remove(self, task: Task) -> None:
-        """Forget a task that waits no more, if it is one."""
+        """Remove a task that no longer waits, if it is in the set."""
         for target, each in self._open.pop(task.id, {}).items():
             key = (target, each.condition)
             if (waiting := self._waiting_for.get(key)) is not None:
@@ -126,9 +126,9 @@ class BlockedTasks:
                 if not waiting:
                     del self._waiting_for[key]
         for each in task.spec.after or ():
-            if (kept := self._held.get(each.target)) is not None:
-                kept.pop(task.id, None)
-                if not kept:
+            if (blocked := self._held.get(each.target)) is not None:
+                blocked.pop(task.id, None)
+                if not blocked:
                     del self._held[each.target]
 
     def open_conditions(self, task_id: str) -> list[Dependency]:

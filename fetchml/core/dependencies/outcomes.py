@@ -29,7 +29,8 @@ MOST_AT_ONCE = 100
 
 
 def learn(state: State, event: Submitted) -> None:
-    """Note what a submission brings of sweeps, before its tasks enter the state."""
+    """Record the outcomes of sweeps that come with a submission, before its tasks enter the
+    state."""
     state.progress.learn(event.failures, event.replaced)
     for task in event.replaced[:1]:  # All are of one sweep.
         if task.spec.sweep is not None:
@@ -62,7 +63,7 @@ def settle(state: State, decision: Decision, now: int) -> None:
         elif news.is_last:
             state.blocked.remove(task)
             task = change(state, decision, replace(task, after_met=True, released_at=now))
-            state.place_again(task, now)
+            state.requeue(task, now)
 
 
 def _why(news: News) -> str:
@@ -72,11 +73,11 @@ def _why(news: News) -> str:
     task = on.task_id + (f" of sweep {on.sweep_id}" if on.sweep_id else "")
     match on.condition:
         case Condition.COMPLETED:
-            return f"it waited for a task that has failed: {task}"
+            return f"it waited for a task that failed: {task}"
         case Condition.FAILED:
-            return f"it starts only if a task fails that has completed: {task}"
+            return f"it starts only if a task fails, but the task completed: {task}"
         case Condition.ENDED:
-            return f"task {task} is gone"
+            return f"task {task} no longer exists"
 
 
 def _why_of_sweep(on: Dependency, failures: Failures) -> str:

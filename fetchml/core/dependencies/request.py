@@ -87,7 +87,7 @@ def with_inputs(after: tuple[Dependency, ...], inputs: Sequence[str]) -> tuple[D
 
 
 def read(after: "Sequence[str | AfterRequest]", inputs: Sequence[str]) -> tuple[Dependency, ...]:
-    """Return what a task starts after."""
+    """Return the conditions for the start of a task."""
     named = tuple(
         Dependency(each)
         if isinstance(each, str)
@@ -109,8 +109,8 @@ class NamedTwice(Exception):
 
 def followed(spec: TaskSpec) -> list[str]:
     """Return the ids of the sweeps that a task follows index by index, the newest first."""
-    found = {each.sweep_id for each in spec.after or () if each.same_index}
-    return sorted(found, reverse=True)
+    sweep_ids = {each.sweep_id for each in spec.after or () if each.same_index}
+    return sorted(sweep_ids, reverse=True)
 
 
 def with_sweeps(spec: TaskSpec, sweep_ids: Collection[str]) -> TaskSpec:
@@ -136,7 +136,7 @@ def of_index(spec: TaskSpec, index: int, tasks: Mapping[str, Sequence[str]]) -> 
     ]
     targets = [each.target for each in after]
     if len(set(targets)) < len(targets):
-        twice = next(each for place, each in enumerate(targets) if each in targets[:place])
+        twice = next(each for position, each in enumerate(targets) if each in targets[:position])
         raise NamedTwice(f"must not name task {twice!r} twice, once of them by its index ({index})")
     inputs = [tasks[each][index] if each in tasks else each for each in spec.inputs_from or ()]
     return replace(spec, after=tuple(after) or None, inputs_from=tuple(inputs) or None)

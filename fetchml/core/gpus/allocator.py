@@ -48,7 +48,7 @@ class Gpu(Value, frozen=True):
     uuid: str
     name: str = ""
     memory_mb: int = 0
-    place: int = 0
+    position: int = 0
     """Position on the bus: neighbours have neighbouring numbers."""
     parent: str | None = None
     """UUID of the GPU that a MIG device is a part of; `None` for a whole GPU."""
@@ -65,7 +65,7 @@ PLAIN = "slot-"
 
 def plain_slots(count: int) -> tuple[Gpu, ...]:
     """GPUs of a host without an inventory: they are counted, and no device is passed to tasks."""
-    return tuple(Gpu(f"{PLAIN}{number}", place=number) for number in range(count))
+    return tuple(Gpu(f"{PLAIN}{number}", position=number) for number in range(count))
 
 
 def is_plain(uuid: str) -> bool:
@@ -73,7 +73,7 @@ def is_plain(uuid: str) -> bool:
 
 
 UNOWNED = ""
-"""Stands for processes that belong to no known task, such as those that have ended."""
+"""Placeholder for processes of unknown tasks, such as those that have ended."""
 
 
 class Utilisation(Value, frozen=True):
@@ -114,14 +114,14 @@ class Quiet(NamedTuple):
 
 
 def busiest(
-    task: Task, found: Mapping[str, Utilisation], holders: Mapping[str, Iterable[str]]
+    task: Task, utilisation: Mapping[str, Utilisation], holders: Mapping[str, Iterable[str]]
 ) -> int | None:
     """Return the highest use of the task's GPUs by it, in percent; `None` if one of them was not
     read. On a GPU that it shares, all use counts as its own unless the driver reports it by
     process. `holders`: the tasks on each GPU."""
     most = 0
     for uuid in task.gpu_uuids:
-        use = found.get(uuid)
+        use = utilisation.get(uuid)
         if use is None:
             return None
         is_shared = any(other != task.id for other in holders.get(uuid, ()))
@@ -132,7 +132,7 @@ def busiest(
     return most
 
 
-GONE = Obstacle(ObstacleKind.LOST, "it is not there any more")
+GONE = Obstacle(ObstacleKind.LOST, "no longer present")
 REMEMBERED = 64
 """Limit on remembered lost GPUs that no task holds: a MIG device gets a new UUID whenever it is
 created."""
@@ -142,13 +142,13 @@ class Placement(StrEnum):
     FILL = "fill"
     """Neighbours together, in the smallest gap that fits; of shared GPUs the fullest first."""
     SPREAD = "spread"
-    """The emptiest first, far from what is in use."""
+    """The emptiest GPUs first, far from GPUs in use."""
 
 
 @dataclass(slots=True)
 class GpuPool:
     slots_per_gpu: int = 1
-    known: dict[str, Gpu] = field(default_factory=dict)
+    inventory: dict[str, Gpu] = field(default_factory=dict)
     """By UUID, lost ones included."""
     holders: dict[str, list[str]] = field(default_factory=dict)
     """Ids of tasks by UUID; no list is empty."""
@@ -157,59 +157,59 @@ class GpuPool:
     """Findings of the check of a GPU after a task, by UUID."""
     drained: dict[str, str] = field(default_factory=dict)
     """The user or rule that drained each GPU, by UUID."""
-    is_known: bool = False
+    is_reported: bool = False
     """Whether the inventory has been seen. Before, no request for GPUs counts as impossible."""
 
     def copy(self) -> "GpuPool":
         return GpuPool(
             self.slots_per_gpu,
-            dict(self.known),
+            dict(self.inventory),
             {uuid: list(holders) for uuid, holders in self.holders.items()},
             set(self.settling),
             dict(self.faults),
             dict(self.drained),
-            self.is_known,
+            self.is_reported,
         )
 
     def see(self, gpus: Iterable[Gpu]) -> None:
-        """Take over the whole inventory as it is now. A GPU that is no longer in it is lost. A
-        fault that a check found is cleared if the inventory shows the GPU unblocked."""
+        """Replace the inventory. A GPU that is no longer in it is lost. A fault that a check
+        found is cleared if the inventory shows the GPU unblocked."""
         seen = {gpu.uuid: gpu for gpu in gpus}
-        held = {uuid: Gpu(uuid, place=len(seen)) for uuid in self.holders}
-        for uuid, gpu in {**held, **self.known}.items():
+        holding = {uuid: Gpu(uuid, position=len(seen)) for uuid in self.holders}
+        for uuid, gpu in {**holding, **self.inventory}.items():
             if uuid not in seen and not is_plain(uuid):
                 seen[uuid] = gpu if gpu.lost else replace(gpu, blocked=GONE)
-            elif uuid in self.known:
+            elif uuid in self.inventory:
                 seen.setdefault(uuid, gpu)
         gone = [uuid for uuid, gpu in seen.items() if gpu.lost and uuid not in self.holders]
         for uuid in gone[:-REMEMBERED]:
             del seen[uuid]
-        self.known = seen
+        self.inventory = seen
         self.settling &= seen.keys()
         self.faults = {
             uuid: fault
             for uuid, fault in self.faults.items()
             if uuid in seen and seen[uuid].blocked is not None
         }
-        self.is_known = True
+        self.is_reported = True
 
     def checked(self, uuid: str, fault: Obstacle | None) -> None:
         self.settling.discard(uuid)
         if fault is None:
             self.faults.pop(uuid, None)
-        elif uuid in self.known:
+        elif uuid in self.inventory:
             self.faults[uuid] = fault
 
     def drain(self, uuid: str, by: str | None) -> None:
         """Take a GPU out of use, or return it to use if `by` is `None`."""
         if by is None:
             self.drained.pop(uuid, None)
-        elif uuid in self.known or not self.is_known:
+        elif uuid in self.inventory or not self.is_reported:
             self.drained[uuid] = by
 
     def obstacle(self, uuid: str) -> Obstacle | None:
         """Return why it can't be allocated even if no task holds it; `None` if it can."""
-        gpu = self.known.get(uuid)
+        gpu = self.inventory.get(uuid)
         if gpu is None:
             return GONE
         if gpu.blocked is not None:
@@ -222,11 +222,11 @@ class GpuPool:
 
     def in_order(self) -> list[str]:
         """UUIDs of all GPUs, in the order of their numbers."""
-        return [gpu.uuid for gpu in sorted(self.known.values(), key=_place)]
+        return [gpu.uuid for gpu in sorted(self.inventory.values(), key=_position)]
 
     def usable(self) -> list[str]:
         """UUIDs of GPUs that can be allocated once no task holds them."""
-        return [uuid for uuid in self.known if self.obstacle(uuid) is None]
+        return [uuid for uuid in self.inventory if self.obstacle(uuid) is None]
 
     def free(self) -> dict[str, int]:
         """Free slots by UUID, of GPUs that can be allocated now."""
@@ -242,14 +242,14 @@ class GpuPool:
             self.holders.setdefault(uuid, []).append(task_id)
 
     def release(self, task_id: str, uuids: Iterable[str]) -> tuple[str, ...]:
-        """Return the UUIDs of GPUs that no task holds any more, which have to be checked."""
+        """Return the UUIDs of released GPUs, which must be checked."""
         to_check = []
         for uuid in uuids:
             holders = self.holders[uuid]
             holders.remove(task_id)
             if not holders:
                 del self.holders[uuid]
-                if uuid in self.known and not is_plain(uuid):
+                if uuid in self.inventory and not is_plain(uuid):
                     self.settling.add(uuid)
                     to_check.append(uuid)
         return tuple(to_check)
@@ -262,22 +262,23 @@ class GpuPool:
         avoid: Collection[str] = (),
         shun: Collection[str] = (),
     ) -> tuple[str, ...] | None:
-        """Choose `count` different GPUs from `free` (slots by UUID), in the order of their places.
+        """Choose `count` different GPUs from `free` (slots by UUID), in the order of their
+        positions.
 
         None of `avoid`; those of `shun` only if there are not enough others. Returns `None` if
         there are too few.
         """
-        candidates = [self.known[uuid] for uuid in free if uuid not in avoid]
+        candidates = [self.inventory[uuid] for uuid in free if uuid not in avoid]
         if len(candidates) < count:
             return None
         better = [gpu for gpu in candidates if gpu.uuid not in shun]
         if len(better) >= count:
             candidates = better
-        candidates.sort(key=_place)
+        candidates.sort(key=_position)
         used = {gpu.uuid: self.slots_per_gpu - free[gpu.uuid] for gpu in candidates}
         pick = _fill if placement is Placement.FILL else self._spread
         chosen = pick(candidates, count, used)
-        return tuple(gpu.uuid for gpu in sorted(chosen, key=_place))
+        return tuple(gpu.uuid for gpu in sorted(chosen, key=_position))
 
     def avoidable(self, avoid: Collection[str], count: int) -> Collection[str]:
         """`avoid` if enough other GPUs are usable for a request of `count`, else nothing."""
@@ -287,7 +288,7 @@ class GpuPool:
         return avoid if others >= count else ()
 
     def _spread(self, candidates: list[Gpu], count: int, used: Mapping[str, int]) -> list[Gpu]:
-        busy = [self.known[uuid] for uuid in self.holders if uuid in self.known]
+        busy = [self.inventory[uuid] for uuid in self.holders if uuid in self.inventory]
         left = list(candidates)
         chosen: list[Gpu] = []
         while len(chosen) < count:
@@ -295,8 +296,8 @@ class GpuPool:
             def closeness(gpu: Gpu) -> tuple[int, int, int, int]:
                 near = [*busy, *chosen]
                 siblings = sum(gpu.parent is not None and gpu.parent == o.parent for o in near)
-                distance = min((abs(gpu.place - o.place) for o in near), default=0)
-                return used[gpu.uuid], siblings, -distance, gpu.place
+                distance = min((abs(gpu.position - o.position) for o in near), default=0)
+                return used[gpu.uuid], siblings, -distance, gpu.position
 
             best = min(left, key=closeness)
             left.remove(best)
@@ -304,8 +305,8 @@ class GpuPool:
         return chosen
 
 
-def _place(gpu: Gpu) -> tuple[int, str]:
-    return gpu.place, gpu.uuid
+def _position(gpu: Gpu) -> tuple[int, str]:
+    return gpu.position, gpu.uuid
 
 
 def _fill(candidates: list[Gpu], count: int, used: Mapping[str, int]) -> list[Gpu]:
@@ -320,14 +321,14 @@ def _fill(candidates: list[Gpu], count: int, used: Mapping[str, int]) -> list[Gp
     if gaps:
         return chosen + min(gaps, key=len)[:count]
     windows = [empty[first : first + count] for first in range(len(empty) - count + 1)]
-    return chosen + min(windows, key=lambda window: window[-1].place - window[0].place)
+    return chosen + min(windows, key=lambda window: window[-1].position - window[0].position)
 
 
 def _gaps(gpus: Sequence[Gpu]) -> list[list[Gpu]]:
     """Runs of neighbours."""
     runs: list[list[Gpu]] = []
     for gpu in gpus:
-        if runs and gpu.place == runs[-1][-1].place + 1:
+        if runs and gpu.position == runs[-1][-1].position + 1:
             runs[-1].append(gpu)
         else:
             runs.append([gpu])

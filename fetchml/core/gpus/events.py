@@ -48,7 +48,7 @@ def apply(
 ) -> None:
     match event:
         case GpusSeen():
-            first = not state.gpus.is_known
+            first = not state.gpus.is_reported
             seen(state, decision, event)
             if first:
                 fail_the_impossible(state, decision, event.now)
@@ -77,8 +77,8 @@ def fail_the_impossible(state: State, decision: Decision, now: int) -> None:
 
 
 def seen(state: State, decision: Decision, event: GpusSeen) -> None:
-    """Take over the inventory and stop attempts whose GPU is lost, or blocked before their command
-    is started. A host with plain slots has no inventory."""
+    """Apply the inventory, and stop attempts whose GPU is lost, or blocked before their command
+    starts. A host with plain slots has no inventory."""
     if state.limits.capacity.gpu:
         return
     state.gpus.see(event.gpus)
@@ -87,8 +87,8 @@ def seen(state: State, decision: Decision, event: GpusSeen) -> None:
         failed = _failed(state, task)
         if not failed or (task.halt is not None and task.halt.cause is HaltCause.GPU):
             continue
-        gpu = state.gpus.known[failed[0]]
-        why = f"its GPU can't be used: {gpu.blocked}"
+        gpu = state.gpus.inventory[failed[0]]
+        why = f"its GPU is unusable: {gpu.blocked}"
         if gpu.lost and gpu.blocked is not None:
             why = f"its GPU was lost: {gpu.blocked.detail}"
         halt = Halt(HaltCause.GPU, why, event.now, gpus=failed)
@@ -113,7 +113,7 @@ def _failed(state: State, task: Task) -> tuple[str, ...]:
         return ()
     failed = []
     for uuid in task.gpu_uuids:
-        gpu = state.gpus.known.get(uuid)
+        gpu = state.gpus.inventory.get(uuid)
         if gpu is None:
             continue
         if gpu.lost or (gpu.blocked is not None and task.status is Status.PREPARING):
@@ -130,7 +130,7 @@ def gpus_used(state: State, decision: Decision, event: GpusUsed) -> None:
     rule = state.limits.idle
     if rule is None:
         return
-    found = {use.uuid: use for use in event.gpus}
+    by_uuid = {use.uuid: use for use in event.gpus}
     before, state.quiet = state.quiet, {}
     for task_id in list(state.held):
         task = state.tasks[task_id]
@@ -138,7 +138,7 @@ def gpus_used(state: State, decision: Decision, event: GpusUsed) -> None:
             continue
         percent = event.tasks.get(task_id)
         if percent is None:
-            percent = busiest(task, found, state.gpus.holders)
+            percent = busiest(task, by_uuid, state.gpus.holders)
         if percent is None:
             if (unchanged := before.get(task_id)) is not None:
                 state.quiet[task_id] = unchanged
@@ -191,19 +191,19 @@ MEMORY_EXHAUSTED = "it ran out of GPU memory beside other tasks on its GPU"
 
 
 def memory_used(state: State, event: GpuMemoryUsed) -> None:
-    """Take over what running tasks use."""
+    """Apply the GPU usage of running tasks."""
     packing = state.packing
     if packing is None:
         return
-    found = {each.uuid: each.tasks for each in event.gpus}
+    by_uuid = {each.uuid: each.tasks for each in event.gpus}
     for task_id in state.held:
         task = state.tasks[task_id]
         if task.status is not Status.RUNNING or not task.gpu_uuids or task.service:
             continue
-        seen = [found.get(uuid, {}).get(task_id) for uuid in task.gpu_uuids]
-        known = [each for each in seen if each is not None]
-        if len(known) == len(seen):
-            _observe(packing, task, max(known), event.now)
+        seen = [by_uuid.get(uuid, {}).get(task_id) for uuid in task.gpu_uuids]
+        measured = [each for each in seen if each is not None]
+        if len(measured) == len(seen):
+            _observe(packing, task, max(measured), event.now)
 
 
 def _observe(packing: Packing, task: Task, used_mb: int, now: int) -> None:
@@ -244,7 +244,7 @@ def memory_exhausted(state: State, decision: Decision, event: GpuMemoryExhausted
     if task.halt is not None or task.end is None or not is_failure(task.end):
         return
     job = task.user, task.spec.job_name
-    sizes = [gpu.memory_mb for uuid in task.gpu_uuids if (gpu := state.gpus.known.get(uuid))]
+    sizes = [gpu.memory_mb for uuid in task.gpu_uuids if (gpu := state.gpus.inventory.get(uuid))]
     memory_mb = max(sizes, default=0)
     packing.peaks.exceed(job, min(memory_mb, (packing.peaks.get(job) or 0) + memory_mb // 4))
     packing.exhausted += 1

@@ -1,4 +1,4 @@
-"""Health of GPUs: what is read from them, and whether they may be allocated.
+"""Health of GPUs: their readings, and whether they may be allocated.
 
 NVIDIA's catalog of XIDs (docs.nvidia.com/deploy/xid-errors, "Analyzing Xid Errors with the Xid
 Catalog", as of October 2025) names an immediate action for each. The table below follows it.
@@ -160,7 +160,7 @@ class GpuReading(Value, frozen=True):
     """Number of the device file /dev/nvidiaN; of a MIG device, its GPU's."""
     bus: str = ""
     """PCI address."""
-    place: int = 0
+    position: int = 0
     """Position on the bus."""
     parent: str | None = None
     """UUID of the GPU that a MIG device is a part of; `None` for a whole GPU."""
@@ -191,10 +191,10 @@ class GpuReading(Value, frozen=True):
     def unaccounted_mb(self) -> int | None:
         """Memory (MiB) in use by no visible process; `None` if it can't be computed."""
         sizes = [process.memory_mb for process in self.processes]
-        known = [size for size in sizes if size is not None]
-        if self.used_mb is None or len(known) < len(sizes):
+        reported = [size for size in sizes if size is not None]
+        if self.used_mb is None or len(reported) < len(sizes):
             return None
-        return max(0, self.used_mb - self.graphics_mb - sum(known))
+        return max(0, self.used_mb - self.graphics_mb - sum(reported))
 
 
 def xid_class(code: int) -> XidClass:
@@ -202,7 +202,7 @@ def xid_class(code: int) -> XidClass:
     return XIDS.get(code, (XidClass.SICK, ""))[0]
 
 
-def xid_words(code: int) -> str:
+def describe_xid(code: int) -> str:
     words = XIDS.get(code, (XidClass.SICK, ""))[1]
     return f"XID {code} ({words})" if words else f"XID {code}"
 
@@ -227,7 +227,7 @@ def derive(reading: GpuReading, idle_mb: int | None = None) -> Gpu:
         uuid=reading.uuid,
         name=reading.name,
         memory_mb=reading.memory_mb,
-        place=reading.place,
+        position=reading.position,
         parent=reading.parent,
         blocked=_lost(reading) or _sick(reading) or _busy(reading, idle_mb),
     )
@@ -259,9 +259,9 @@ def _sick(reading: GpuReading) -> Obstacle | None:
         return Obstacle(ObstacleKind.UNKNOWN, reading.trouble)
     worst = worst_xid(reading.xids)
     if worst and xid_class(worst.code) is XidClass.SICK:
-        return Obstacle(ObstacleKind.SICK, xid_words(worst.code))
+        return Obstacle(ObstacleKind.SICK, describe_xid(worst.code))
     if reading.recovery_action:
-        action = RECOVERY_ACTIONS.get(reading.recovery_action, "the driver wants it recovered")
+        action = RECOVERY_ACTIONS.get(reading.recovery_action, "the driver requests a recovery")
         return Obstacle(ObstacleKind.SICK, action)
     # Where the driver says that nothing need be done, such errors were dealt with.
     if reading.uncorrected_errors and reading.recovery_action is None:
@@ -273,17 +273,17 @@ def _sick(reading: GpuReading) -> Obstacle | None:
 def _busy(reading: GpuReading, idle_mb: int | None) -> Obstacle | None:
     strangers = [process for process in reading.processes if process.task_id is None]
     if strangers:
-        named = ", ".join(_process_words(process) for process in strangers[:_NAMED])
+        named = ", ".join(_describe_process(process) for process in strangers[:_NAMED])
         more = f" and {len(strangers) - _NAMED} more" if len(strangers) > _NAMED else ""
         return Obstacle(ObstacleKind.BUSY, f"{named}{more}")
     left = reading.unaccounted_mb
     if left is not None and idle_mb is not None and left > idle_mb + _TOLERANCE_MB:
-        unseen = f"{_size(left)} of its memory are in use, by no process that can be seen"
+        unseen = f"{_size(left)} of its memory are in use, by no visible process"
         return Obstacle(ObstacleKind.BUSY, unseen)
     return None
 
 
-def _process_words(process: GpuProcess) -> str:
+def _describe_process(process: GpuProcess) -> str:
     size = "" if process.memory_mb is None else f", {_size(process.memory_mb)}"
     return f"{process.name or 'a process'} (pid {process.pid}{size})"
 

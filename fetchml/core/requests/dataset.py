@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from fetchml.core.addresses import AddressRules, may_be_asked
+from fetchml.core.addresses import AddressRules, is_allowed_url
 from fetchml.core.model import DatasetSpec
 from fetchml.core.requests.checks import also, described, line
 
@@ -151,7 +151,7 @@ def fault(
         if dataset.scheme not in schemes:
             allowed = ", ".join(schemes) or "none"
             return f"item {index} source must be of a scheme that the server allows: {allowed}"
-        if dataset.scheme in ("http", "https") and not may_be_asked(dataset.location, rules):
+        if dataset.scheme in ("http", "https") and not is_allowed_url(dataset.location, rules):
             return (
                 f"item {index} source is at a private or local address, which the server does not "
                 "ask ([datasets] allow_private, allow_hosts)"

@@ -107,7 +107,7 @@ def _amounts(resources: Resources) -> tuple[int, int, int]:
 
 
 def _free_at_first(state: State, running: Sequence[Running]) -> tuple[int, int, int, int]:
-    """Cores, memory, GPU slots and task slots that are free beside those of `running`."""
+    """Cores, memory, GPU slots and task slots that `running` leaves free."""
     capacity, pool = state.limits.capacity, state.gpus
     in_order = len(pool.usable()) * pool.slots_per_gpu
     return (
@@ -194,8 +194,8 @@ def _estimate(
                 free = sum(uuid not in booked for uuid in task.gpu_uuids)
                 counted = replace(counted, gpu=counted.gpu * free // len(task.gpu_uuids))
             running.append(Running(ends_at, counted))
-    known = {id(waiting.quantiles): waiting.quantiles for waiting in queue}
-    moments = {key: _moments(quantiles) for key, quantiles in known.items()}
+    quantiles_by_id = {id(waiting.quantiles): waiting.quantiles for waiting in queue}
+    moments = {key: _moments(quantiles) for key, quantiles in quantiles_by_id.items()}
     runs = [moments[id(waiting.quantiles)][0] for waiting in queue]
     variances = [moments[id(waiting.quantiles)][1] for waiting in queue]
     starts = simulate(state, now, running, booked.values(), queue, runs)
@@ -238,7 +238,7 @@ def _as_counted(state: State, task: Task, wanted: Resources) -> Resources:
     several slots of a GPU."""
     if state.packing is None or not wanted.gpu:
         return wanted
-    gpus, slots = state.gpus.known.values(), state.gpus.slots_per_gpu
+    gpus, slots = state.gpus.inventory.values(), state.gpus.slots_per_gpu
     return replace(wanted, gpu=wanted.gpu * state.packing.slots(task, gpus, slots))
 
 

@@ -20,25 +20,25 @@ def next_tasks(state: State, level: ShareLevel) -> list[Task]:
     cluster = state.limits.cluster
     if cluster is None:
         return []
-    found: list[Task] = []
+    chosen: list[Task] = []
     by_user = dict(state.user_handed_over)
     room = min(cluster.max_pending - len(state.handed_over), MOST_AT_ONCE)
     full = frozenset(user for user, n in by_user.items() if n >= cluster.user_max_pending)
     taken: set[str] = set()
-    while len(found) < room:
+    while len(chosen) < room:
         # Again from the start whenever a user's share is used up: that user's other tasks, which
-        # may be very many, are not looked at one by one.
+        # may be very many, are not visited one by one.
         for queue, entry in state.queue.first_entries(level, without=full):
             if entry.task_id in taken:
                 continue
             taken.add(entry.task_id)
-            found.append(state.tasks[entry.task_id])
+            chosen.append(state.tasks[entry.task_id])
             by_user[queue.user] = by_user.get(queue.user, 0) + 1
             if by_user[queue.user] >= cluster.user_max_pending:
                 full |= {queue.user}
                 break
-            if len(found) >= room:
-                return found
+            if len(chosen) >= room:
+                return chosen
         else:
-            return found
-    return found
+            return chosen
+    return chosen

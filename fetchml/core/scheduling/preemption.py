@@ -17,7 +17,7 @@ from fetchml.core.scheduling.waiting import held_back
 from fetchml.core.state import State
 
 LOOKED_AT = 100
-"""Waiting tasks that one decision looks at."""
+"""Waiting tasks that one decision considers."""
 
 
 class Preemption(NamedTuple):
@@ -28,14 +28,14 @@ class Preemption(NamedTuple):
 
 
 def next_preemption(state: State, now: int, level: ShareLevels) -> Preemption | None:
-    """The next preemption; `None` if no more urgent task would fit by one."""
+    """The next preemption; `None` if none lets a more urgent task start."""
     victims = [state.tasks[task_id] for task_id in state.held if _may_be_stopped(state, task_id)]
     if not victims:
         return None
     victims.sort(key=lambda task: (-(task.started_at or now), task.id))
     lowest = min(task.spec.priority for task in victims)
     available = _as_it_will_be(state)
-    slots, gpus = Counter[str](), Counter[str]()  # that go to tasks already looked at
+    slots, gpus = Counter[str](), Counter[str]()  # that go to tasks already considered
     for queue, entry in islice(state.queue.first_entries(level, lowest + 1), LOOKED_AT):
         user = queue.user
         if over_quota(state, queue, more_slots=slots[user], more_gpus=gpus[user]):

@@ -18,7 +18,7 @@ from fetchml.core.scheduling.waiting import may_be_prestaged
 from fetchml.core.state import State
 
 LOOKED_AT = 64
-"""Sub-queues that one decision looks at, beyond those of prestaged tasks."""
+"""Sub-queues that one decision considers, in addition to those of prestaged tasks."""
 
 
 class PrestagePlan(NamedTuple):
@@ -35,9 +35,9 @@ def misplaced(state: State, now: int) -> list[Task]:
     """Prestaged tasks to discard: those whose GPU can't be used or is booked, and after a restart
     those whose place another task has, since it is not stored which attempts were being
     discarded."""
-    found: list[Task] = []
+    tasks: list[Task] = []
     if state.limits.cluster is not None:
-        return found  # What waits there was handed over: this runs with every event.
+        return tasks  # What waits there was handed over: this runs with every event.
     taken: set[str] = set()
     without = 0
     for task in sorted(
@@ -48,15 +48,15 @@ def misplaced(state: State, now: int) -> list[Task]:
             not taken.isdisjoint(task.gpu_uuids)
             or (not task.gpu_uuids and without > state.limits.max_prestaged)
             or (
-                state.gpus.is_known
+                state.gpus.is_reported
                 and any(state.gpus.obstacle(uuid) is not None for uuid in task.gpu_uuids)
             )
             or not state.bookings.closed_to_task(task, now).isdisjoint(task.gpu_uuids)
         ):
-            found.append(task)
+            tasks.append(task)
         else:
             taken.update(task.gpu_uuids)
-    return found
+    return tasks
 
 
 def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None:
@@ -64,13 +64,13 @@ def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None
     if not state.limits.prestage:
         return None
     staying = state.prestaged()
-    places: dict[str, int] = {}
-    if state.gpus.known:
+    slots: dict[str, int] = {}
+    if state.gpus.inventory:
         taken = {uuid for task in staying for uuid in task.gpu_uuids}
-        places = {uuid: 1 for uuid in state.gpus.usable() if uuid not in taken}
+        slots = {uuid: 1 for uuid in state.gpus.usable() if uuid not in taken}
     lowest = 0
-    if not places and _without_gpus(staying) >= state.limits.max_prestaged:
-        # Every place is taken: only a task that is more urgent than a prestaged one gets one.
+    if not slots and _without_gpus(staying) >= state.limits.max_prestaged:
+        # Every slot is taken: only a task that is more urgent than a prestaged one gets one.
         if not staying:
             return None
         lowest = 1 + min([task.spec.priority for task in staying])
@@ -83,10 +83,10 @@ def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None
         first = _first_of(state, queue)
         if first is None:
             continue
-        open_places = places
+        open_slots = slots
         if closed := state.bookings.closed_to_task(first, now):
-            open_places = {uuid: 1 for uuid in places if uuid not in closed}
-        plan = _place(state, first, queue, open_places, staying, closed)
+            open_slots = {uuid: 1 for uuid in slots if uuid not in closed}
+        plan = _slot_of(state, first, queue, open_slots, staying, closed)
         if plan is not None:
             return plan
     return None
@@ -102,11 +102,11 @@ def _first_of(state: State, queue: SubQueue) -> Task | None:
     return next(filter(may_be_prestaged, tasks), None)
 
 
-def _place(
+def _slot_of(
     state: State,
     task: Task,
     queue: SubQueue,
-    places: dict[str, int],
+    slots: dict[str, int],
     staying: list[Task],
     closed: Collection[str],
 ) -> PrestagePlan | None:
@@ -121,13 +121,13 @@ def _place(
         return PrestagePlan(task, (), instead) if instead else None
     avoid = state.gpus.avoidable(queue.shape.avoid, count)
     if count == 1:
-        places = {uuid: 1 for uuid in places if not _is_free(state, uuid)}
+        slots = {uuid: 1 for uuid in slots if not _is_free(state, uuid)}
     instead = []
     rest = iter(
         [o for o in less_urgent if o.gpu_uuids and not any(u in closed for u in o.gpu_uuids)]
     )
     while True:
-        chosen = state.gpus.choose(places, count, state.limits.placement, avoid)
+        chosen = state.gpus.choose(slots, count, state.limits.placement, avoid)
         if chosen is not None:
             needed = [other for other in instead if set(other.gpu_uuids) & set(chosen)]
             return PrestagePlan(task, chosen, needed)
@@ -135,7 +135,7 @@ def _place(
         if other is None:
             return None
         instead.append(other)
-        places = {**places, **dict.fromkeys(other.gpu_uuids, 1)}
+        slots = {**slots, **dict.fromkeys(other.gpu_uuids, 1)}
 
 
 def _without_gpus(tasks: list[Task]) -> int:

@@ -55,7 +55,7 @@ class Shape:
 
 
 class SubQueue:
-    """The ready tasks of one priority, user and shape. A prestaged task is a sub-queue of its own.
+    """The ready tasks of one priority, user and shape. A prestaged task has its own sub-queue.
 
     A removed task's entry stays in the heap until it reaches the top, or until most entries are
     those of removed tasks.
@@ -83,9 +83,9 @@ class SubQueue:
         O(N log N), whatever the length of the queue."""
         next_ones = [(self.heap[0], 0)]
         while next_ones:
-            entry, place = heappop(next_ones)
+            entry, index = heappop(next_ones)
             yield entry, self
-            for below in (2 * place + 1, 2 * place + 2):
+            for below in (2 * index + 1, 2 * index + 2):
                 if below < len(self.heap):
                     heappush(next_ones, (self.heap[below], below))
 
@@ -294,23 +294,25 @@ class ReadyQueue:
     ) -> list[QueueEntry]:
         """The first ready tasks in the order in which they start; of one user, or of all (`None`).
         Only as many sub-queues are sorted as can have one of them."""
-        found: list[QueueEntry] = []
+        first_entries: list[QueueEntry] = []
         for queues in self._equal_queues(level, 0):
-            wanted = count - len(found)
+            wanted = count - len(first_entries)
             if wanted <= 0:
                 break
             own = (queue for queue in queues if user in (None, queue.user))
             nearest = nsmallest(wanted, own, key=head_of)
             entries = merge(*(queue.in_order() for queue in nearest), key=_entry)
-            found += islice((entry for entry, _ in entries if self._is_live(entry)), wanted)
-        return found
+            first_entries += islice((entry for entry, _ in entries if self._is_live(entry)), wanted)
+        return first_entries
 
     def first_delayed(self, count: int, user: str | None = None) -> list[str]:
         """Ids of the delayed tasks that are due first; of one user, or of all (`None`)."""
         own = (task for task in self._delayed_tasks.values() if user in (None, task.user))
         return [task.id for task in nsmallest(count, own, key=lambda t: (t.not_before, t.id))]
 
-    def places(self, tasks: Sequence[Task], level: ShareLevel = all_equal) -> Iterator[list[int]]:
+    def positions(
+        self, tasks: Sequence[Task], level: ShareLevel = all_equal
+    ) -> Iterator[list[int]]:
         """Count the places of ready tasks of one user, from 1, over the whole queue. Yields the
         counts so far; the last are complete. `tasks`: in the order in which they start. The queue
         may change in between, as for `counts_before`."""
@@ -358,7 +360,7 @@ class ReadyQueue:
         return self._queue_of.get(task_id)
 
     def count_before(self, task: Task, level: ShareLevel = all_equal) -> int:
-        """Number of ready tasks before this one. Looks at all tasks of its priority."""
+        """Number of ready tasks before this one. Visits all tasks of its priority."""
         return sum(self.counts_before(task, level))
 
     def counts_before(self, task: Task, level: ShareLevel = all_equal) -> Iterator[int]:

@@ -24,7 +24,7 @@ def fits(wanted: Resources, free: Resources) -> bool:
     )
 
 
-def asked_for(wanted: Resources) -> Iterator[str]:
+def requested_names(wanted: Resources) -> Iterator[str]:
     """Yield the names of the requested resources."""
     for name in Resources.__struct_fields__:
         if getattr(wanted, name):
@@ -35,7 +35,7 @@ def beyond(wanted: Resources, capacity: Resources) -> list[str]:
     """Return a description of all that exceeds the host; empty if the request can be satisfied."""
     return [
         fault
-        for name in asked_for(wanted)
+        for name in requested_names(wanted)
         if (fault := excess(getattr(wanted, name), getattr(capacity, name), f" {name}"))
     ]
 
@@ -45,7 +45,7 @@ def excess(asked: int, has: int, name: str = "") -> str | None:
 
     `name`: the resource, with a blank before it, if the sentence has to name it.
     """
-    return f"asks for {asked}{name}, this host has {has}" if asked > has else None
+    return f"requests {asked}{name}, but this host has {has}" if asked > has else None
 
 
 def take(counts: dict[str, int], user: str, number: int) -> None:

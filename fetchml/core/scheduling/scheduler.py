@@ -26,7 +26,7 @@ from fetchml.core.state import State
 
 
 class Availability:
-    """Starts as what is free, and shrinks with each backfill reservation."""
+    """Initially the free resources; shrinks with each backfill reservation."""
 
     __slots__ = ("_packing", "_placement", "_state", "cpu", "gpus", "memory_gb", "room", "slots")
 
@@ -34,7 +34,7 @@ class Availability:
         self.cpu = state.limits.capacity.cpu - state.used.cpu
         self.memory_gb = state.limits.capacity.memory_gb - state.used.memory_gb
         self.gpus = state.gpus.free()
-        """Free slots by UUID; GPUs without one are left out."""
+        """Free slots by UUID, without GPUs that have none."""
         self.slots = state.free_slots
         """Tasks that may be started."""
         self._state = state
@@ -43,7 +43,7 @@ class Availability:
         """Set if the server packs tasks by their peaks of GPU memory (`core.packing`)."""
         if state.packing is not None:
             pool = state.gpus
-            self.room = state.packing.room(pool.known.values(), pool.holders, state.tasks)
+            self.room = state.packing.room(pool.inventory.values(), pool.holders, state.tasks)
         self._placement = state.limits.placement
 
     def copy(self) -> "Availability":
@@ -108,14 +108,14 @@ class Availability:
             key=lambda uuid: (
                 not self.has_room(uuid, shape.job),
                 sum(map(self._goes_on, pool.holders.get(uuid, ()))),
-                pool.known[uuid].place,
+                pool.inventory[uuid].position,
                 uuid,
             )
         )
         return tuple(candidates[: shape.resources.gpu])
 
     def reserve(self, task_id: str, shape: Shape, uuids: Collection[str]) -> bool:
-        """Take out what a task requests, as far as it is free; whether any of it was."""
+        """Subtract a task's request as far as it is free; returns whether any of it was."""
         wanted = shape.resources
         cpu, memory_gb = min(self.cpu, wanted.cpu), min(self.memory_gb, wanted.memory_gb)
         self.cpu -= max(0, cpu)
@@ -133,7 +133,7 @@ class Availability:
         return cpu > 0 or memory_gb > 0 or bool(uuids)
 
     def release(self, task: Task) -> None:
-        """Add what a task holds, as if it had ended."""
+        """Add the resources of a task, as if it had ended."""
         wanted = task.spec.resources
         self.cpu += wanted.cpu
         self.memory_gb += wanted.memory_gb
@@ -183,7 +183,7 @@ class ShareLevels:
 
 
 LOOKED_AT = 256
-"""Tasks behind the heads of sub-queues that one pass looks at because of bookings."""
+"""Tasks behind the heads of sub-queues that one pass considers because of bookings."""
 
 
 class SchedulingPass:
@@ -198,7 +198,7 @@ class SchedulingPass:
         self._level = level
         self._prestaged = _by_gpu(state.prestaged()) if state.wait_states else {}
         self._preemptors = preemptors(state)
-        self._looks = LOOKED_AT
+        self._visits = LOOKED_AT
 
     def next(self, until: SubQueue | None = None) -> Allocate | Discard | None:
         """The next action; `None` if no task can start. `until`: the sub-queue to stop at."""
@@ -220,11 +220,11 @@ class SchedulingPass:
 
     def _something_fits(self) -> bool:
         """Mark the shapes that fit; whether there is one."""
-        found = False
+        any_fits = False
         for shape in self._state.queue.shapes:
             shape.fits = self.available.fits(shape)
-            found = found or shape.fits
-        return found
+            any_fits = any_fits or shape.fits
+        return any_fits
 
     def _queued(self, queue: SubQueue) -> Allocate | None:
         """Decide about the head of a sub-queue that is not prestaged."""
@@ -269,7 +269,7 @@ class SchedulingPass:
         if self._state.bookings and queue.shape.resources.gpu:
             return self._allocate_open(queue)
         uuids = self.available.choose(queue.shape, shun=self._prestaged)
-        return self._given(queue, uuids)
+        return self._allocation(queue, uuids)
 
     def _allocate_open(self, queue: SubQueue) -> Allocate | None:
         """To the first task of the sub-queue that no booking keeps from the free GPUs: one with a
@@ -282,13 +282,13 @@ class SchedulingPass:
             if self.available.fits(queue.shape, closed):
                 shunned = shun or self._prestaged
                 uuids = self.available.choose(queue.shape, shunned, closed)
-                return Allocate(entry.task_id, uuids) if number else self._given(queue, uuids)
-            self._looks -= 1
-            if self._looks <= 0:
+                return Allocate(entry.task_id, uuids) if number else self._allocation(queue, uuids)
+            self._visits -= 1
+            if self._visits <= 0:
                 break
         return None
 
-    def _given(self, queue: SubQueue, uuids: tuple[str, ...]) -> Allocate:
+    def _allocation(self, queue: SubQueue, uuids: tuple[str, ...]) -> Allocate:
         """The GPUs go to the head of the sub-queue, or to a task that is prestaged on them."""
         if self._may_be_passed(queue):
             for uuid in uuids:

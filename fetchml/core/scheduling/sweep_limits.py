@@ -1,7 +1,7 @@
 """Limits on a sweep's tasks under way: `max_parallel`.
 
-A sweep with a limit has that many places. A task takes one before it joins the queue, and keeps it
-until its end, through retries and preemption; a hold gives it up. The tasks without a place wait
+A sweep with a limit has that many slots. A task takes one before it joins the queue, and keeps it
+until its end, through retries and preemption; a hold releases it. Tasks without a slot wait
 outside of the queue, the more urgent first and then the older, so that the cost of a decision does
 not grow with them.
 """
@@ -20,7 +20,7 @@ _Entry = tuple[int, int, str]
 """Priority (negative), time of creation and id."""
 
 
-class _Places:
+class _Slots:
     """The tasks of one sweep."""
 
     __slots__ = ("heap", "most", "taken", "user", "waiting")
@@ -34,8 +34,8 @@ class _Places:
         self.heap: list[_Entry] = []
         """Entries of tasks that left, or have another priority now, may still be in it."""
 
-    def copy(self) -> "_Places":
-        other = _Places(self.user, self.most)
+    def copy(self) -> "_Slots":
+        other = _Slots(self.user, self.most)
         other.taken = dict(self.taken)
         other.waiting = dict(self.waiting)
         other.heap = list(self.heap)
@@ -56,7 +56,7 @@ class SweepLimits:
     """All sweeps with a limit that have live tasks."""
 
     def __init__(self) -> None:
-        self._sweeps: dict[str, _Places] = {}
+        self._sweeps: dict[str, _Slots] = {}
         self.waiting_by_user: dict[str, int] = {}
         """Number of each user's tasks that wait for a place; no number is 0."""
         self.changed: set[str] = set()
@@ -65,7 +65,7 @@ class SweepLimits:
 
     def copy(self) -> "SweepLimits":
         other = SweepLimits()
-        other._sweeps = {sweep_id: places.copy() for sweep_id, places in self._sweeps.items()}
+        other._sweeps = {sweep_id: slots.copy() for sweep_id, slots in self._sweeps.items()}
         other.waiting_by_user = dict(self.waiting_by_user)
         other.changed = set(self.changed)
         other._held_back = self._held_back
@@ -78,84 +78,84 @@ class SweepLimits:
     def holds_back(self, task: Task) -> bool:
         """Whether the task waits for a place."""
         member = task.spec.sweep
-        places = self._sweeps.get(member.id) if member is not None else None
-        return places is not None and task.id in places.waiting
+        slots = self._sweeps.get(member.id) if member is not None else None
+        return slots is not None and task.id in slots.waiting
 
     def first_waiting(self, count: int, user: str | None = None) -> list[str]:
         """Ids of the tasks that are next in their sweeps; of one user, or of all (`None`)."""
-        found: list[str] = []
-        for places in self._sweeps.values():
-            if places.waiting and (user is None or places.user == user):
-                found += [
-                    entry[2] for entry in nsmallest(count - len(found), places.waiting.values())
+        task_ids: list[str] = []
+        for slots in self._sweeps.values():
+            if slots.waiting and (user is None or slots.user == user):
+                task_ids += [
+                    entry[2] for entry in nsmallest(count - len(task_ids), slots.waiting.values())
                 ]
-            if len(found) >= count:
+            if len(task_ids) >= count:
                 break
-        return found
+        return task_ids
 
-    def under_way(self, member: SweepMember) -> int:
+    def active(self, member: SweepMember) -> int:
         """Number of tasks of the sweep that have a place."""
-        places = self._sweeps.get(member.id)
-        return 0 if places is None else len(places.taken)
+        slots = self._sweeps.get(member.id)
+        return 0 if slots is None else len(slots.taken)
 
     def take(self, task: Task, member: SweepMember) -> None:
-        """Give a place to a task that has begun before, whatever the limit is."""
-        self._places(task, member).taken[task.id] = 0
+        """Give a slot to a task that has begun before, regardless of the limit."""
+        self._slots(task, member).taken[task.id] = 0
 
     def admit(self, task: Task, member: SweepMember, now: int) -> int | None:
         """Since when a task that begins to wait has a place; `None` if it waits for one."""
-        places = self._places(task, member)
-        if task.id in places.taken:
-            return places.taken[task.id]
-        if len(places.taken) < places.most and not places.waiting:
-            places.taken[task.id] = now
+        slots = self._slots(task, member)
+        if task.id in slots.taken:
+            return slots.taken[task.id]
+        if len(slots.taken) < slots.most and not slots.waiting:
+            slots.taken[task.id] = now
             return now
-        if task.id not in places.waiting:
+        if task.id not in slots.waiting:
             self._held_back += 1
             self.waiting_by_user[task.user] = self.waiting_by_user.get(task.user, 0) + 1
-        self._enter(places, task)
-        if len(places.taken) < places.most:
+        self._enter(slots, task)
+        if len(slots.taken) < slots.most:
             self.changed.add(member.id)
         return None
 
     def leave(self, task: Task, member: SweepMember) -> None:
         """The task has ended, or may not start now."""
-        places = self._places(task, member)
-        places.taken.pop(task.id, None)
-        if places.waiting.pop(task.id, None) is not None:
+        slots = self._slots(task, member)
+        slots.taken.pop(task.id, None)
+        if slots.waiting.pop(task.id, None) is not None:
             self._uncount(task.user)
-        if places.waiting:
+        if slots.waiting:
             self.changed.add(member.id)
-        elif not places.taken:
+        elif not slots.taken:
             del self._sweeps[member.id]
             self.changed.discard(member.id)
 
     def next(self, now: int) -> list[str]:
-        """Give the free places to the next tasks, and return their ids."""
-        found: list[str] = []
+        """Give the free slots to the next tasks, and return their ids."""
+        task_ids: list[str] = []
         while self.changed:
-            places = self._sweeps[self.changed.pop()]
-            while (task_id := places.next(now)) is not None:
-                found.append(task_id)
-        return found
+            slots = self._sweeps[self.changed.pop()]
+            while (task_id := slots.next(now)) is not None:
+                task_ids.append(task_id)
+        return task_ids
 
     def admitted(self, task: Task) -> None:
         """A task that `next` returned has joined the queue."""
         self._uncount(task.user)
 
-    def _enter(self, places: _Places, task: Task) -> None:
+    def _enter(self, slots: _Slots, task: Task) -> None:
         entry = (-task.spec.priority, task.created_at, task.id)
-        places.waiting[task.id] = entry
-        if len(places.heap) > 2 * len(places.waiting) + 64:
-            places.heap = sorted(places.waiting.values())
+        slots.waiting[task.id] = entry
+        if len(slots.heap) > 2 * len(slots.waiting) + 64:
+            slots.heap = sorted(slots.waiting.values())
         else:
-            heappush(places.heap, entry)
+            heappush(slots.heap, entry)
 
-    def _places(self, task: Task, member: SweepMember) -> _Places:
-        places = self._sweeps.get(member.id)
-        if places is None:
-            places = self._sweeps[member.id] = _Places(task.user, member.max_parallel)
-        return places
+    def _slots(self, task: Task, member: SweepMember) -> _Slots:
+        slots = self._sweeps.get(member.id)
+        if slots is None:
+            slots = self._sweeps[member.id] = _Slots(task.user, member.max_parallel)
+        return slots
 
     def _uncount(self, user: str) -> None:
         self._held_back -= 1

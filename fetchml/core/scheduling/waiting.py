@@ -143,7 +143,7 @@ def at_gate(before: Waiting) -> Waiting:
 
 
 def restarted(before: Waiting, now: int) -> Waiting:
-    """Nobody has passed a task while no server ran."""
+    """No task was overtaken while no server ran."""
     return replace(before, since=now) if isinstance(before, PRESTAGED) else before
 
 
@@ -157,8 +157,8 @@ MOST_DUE_AT_ONCE = 100
 
 
 class HeldBackTasks:
-    """Waiting tasks that may not start now, whatever is free: held ones, and those whose time has
-    not come. No pass of the scheduler looks at them."""
+    """Waiting tasks that may not start now, even with free resources: held ones, and those with
+    a later earliest start. The scheduler does not consider them."""
 
     def __init__(self) -> None:
         self._states: dict[str, HeldBack] = {}
@@ -216,10 +216,12 @@ class HeldBackTasks:
 
     def due(self, now: int) -> list[str]:
         """Ids of postponed tasks whose time has come, at most MOST_DUE_AT_ONCE."""
-        found: dict[str, None] = {}
-        while len(found) < MOST_DUE_AT_ONCE and (due := self.next_due()) is not None and due <= now:
-            found[heappop(self.times)[1]] = None
-        return list(found)
+        due_ids: dict[str, None] = {}
+        while (
+            len(due_ids) < MOST_DUE_AT_ONCE and (due := self.next_due()) is not None and due <= now
+        ):
+            due_ids[heappop(self.times)[1]] = None
+        return list(due_ids)
 
     def first(self, count: int, user: str | None = None) -> list[str]:
         """Ids of the first tasks: by their times, then by age. Of one user, or of all (`None`)."""

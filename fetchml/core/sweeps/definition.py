@@ -55,7 +55,7 @@ def field_fault(name: str, value: object) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A valid request for a sweep, apart from its task."""
+    """A valid request for a sweep, without its task."""
 
     name: str
     """Empty if the request has none."""
@@ -88,7 +88,7 @@ class Definition:
 
 
 def read(request: Mapping[str, object]) -> Definition | list[Violation]:
-    """Return the sweep that a request asks for, or the rules that it breaks. The rules of its task
+    """Return the requested sweep, or the rules that the request violates. The rules of its task
     are those of `submission`."""
     asked, violations = checks.read(request, SweepRequest)
     if asked is None:
@@ -112,14 +112,14 @@ def read(request: Mapping[str, object]) -> Definition | list[Violation]:
     )
 
 
-def _read_axes(given: dict[str, object]) -> tuple[dict[str, Axis], list[Violation]]:
-    if not 1 <= len(given) <= MAX_PARAMETERS:
+def _read_axes(parameters: dict[str, object]) -> tuple[dict[str, Axis], list[Violation]]:
+    if not 1 <= len(parameters) <= MAX_PARAMETERS:
         return {}, [Violation("parameters", f"must be 1 to {MAX_PARAMETERS}")]
     axes: dict[str, Axis] = {}
     violations: list[Violation] = []
     variables: dict[str, str] = {}
     values = 0
-    for name, described in given.items():
+    for name, described in parameters.items():
         field = f"parameters.{name[:80]}"
         if not _PARAMETER.fullmatch(name):
             rule = "the name must be 1 to 64 letters, digits and _, and not begin with a digit"
@@ -150,12 +150,12 @@ def _fitting(asked: SweepRequest, axes: Mapping[str, Axis]) -> list[Violation]:
     if mode is Mode.RANDOM:
         needed = "is required with mode random: the number of tasks"
         return [Violation("samples", needed)] if samples is None else []
-    found = [
+    fitting = [
         Violation(name, f"is only for mode random, the mode is {mode}")
         for name, value in (("samples", samples), ("random_seed", asked.random_seed))
         if value is not None
     ]
-    return found + [
+    return fitting + [
         Violation(f"parameters.{name}", f"is drawn at random, which needs mode random, not {mode}")
         for name, axis in axes.items()
         if isinstance(axis, Draw)

@@ -15,7 +15,7 @@ class Mode(StrEnum):
     GRID = "grid"
     """Every combination."""
     ZIP = "zip"
-    """The first values of all, the second values of all, and so on."""
+    """All first values, all second values, and so on."""
     RANDOM = "random"
     """Drawn at random for each task."""
 
@@ -58,10 +58,10 @@ def limit_fault(own: int, in_all: int) -> str | None:
     if own >= MAX_OF_ONE_USER:
         return f"per-user sweep limit ({own}) reached"
     if in_all >= MAX_SWEEPS:
-        return f"the server keeps {in_all} sweeps of all users, as many as it can"
+        return f"server limit of {in_all} sweeps reached"
     if own >= FEW and in_all >= MAX_SWEEPS - RESERVED:
         return (
-            f"you have {own} sweeps, and the server's last {RESERVED} places are for users with "
-            f"fewer than {FEW}"
+            f"server limit of {MAX_SWEEPS - RESERVED} sweeps reached for users with {FEW} or more "
+            f"(you have {own})"
         )
     return None

@@ -34,7 +34,7 @@ class Progress(NamedTuple):
 _ENDED = Progress("", 0, NO_FAILURES)
 
 
-class SweepsUnderWay:
+class LiveSweeps:
     """All sweeps that have live tasks."""
 
     def __init__(self) -> None:
@@ -42,9 +42,9 @@ class SweepsUnderWay:
         self._ended: set[str] = set()
         """Sweeps without live tasks that are here until `drop_ended`."""
 
-    def copy(self) -> "SweepsUnderWay":
+    def copy(self) -> "LiveSweeps":
         """Return a copy that does not change with this one."""
-        other = SweepsUnderWay()
+        other = LiveSweeps()
         other._sweeps = dict(self._sweeps)
         return other
 
@@ -68,10 +68,10 @@ class SweepsUnderWay:
         for task in replaced:
             if task.spec.sweep is None or task.spec.sweep.id not in self._sweeps:
                 continue
-            known = self._sweeps[task.spec.sweep.id]
-            number, example = known.failures
+            progress = self._sweeps[task.spec.sweep.id]
+            number, example = progress.failures
             left = Failures(max(0, number - 1), None if example == task.id else example)
-            self._sweeps[task.spec.sweep.id] = known._replace(failures=left)
+            self._sweeps[task.spec.sweep.id] = progress._replace(failures=left)
 
     def drop_ended(self) -> None:
         """Forget the sweeps that have no live task after all."""
@@ -82,8 +82,8 @@ class SweepsUnderWay:
 
     def enter(self, task: "Task", sweep_id: str) -> None:
         """Add a live task."""
-        known = self.of(sweep_id)
-        self._sweeps[sweep_id] = Progress(task.user, known.live + 1, known.failures)
+        progress = self.of(sweep_id)
+        self._sweeps[sweep_id] = Progress(task.user, progress.live + 1, progress.failures)
 
     def leave(self, task: "Task", sweep_id: str) -> Progress:
         """Count a task that has ended, and return the sweep's progress from now on."""

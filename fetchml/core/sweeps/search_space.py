@@ -70,15 +70,15 @@ Axis = Choices | Draw
 KINDS = ("values", "range", "uniform", "log_uniform")
 
 
-def read_axis(given: object) -> Axis | str:
+def read_axis(definition: object) -> Axis | str:
     """Return the values of one parameter in a request, or its fault."""
-    if not isinstance(given, Mapping):
+    if not isinstance(definition, Mapping):
         return f"must be an object with one of {', '.join(KINDS)}"
-    named = [kind for kind in KINDS if kind in given]
-    if len(named) != 1 or len(given) != 1:
+    named = [kind for kind in KINDS if kind in definition]
+    if len(named) != 1 or len(definition) != 1:
         return f"must have exactly one of {', '.join(KINDS)}"
     kind = named[0]
-    items = given[kind]
+    items = definition[kind]
     if not isinstance(items, Sequence) or isinstance(items, str):
         return f"{kind} must be a list"
     if kind == "values":
@@ -98,7 +98,7 @@ def read_axis(given: object) -> Axis | str:
 
 
 def value_text(value: object) -> str | None:
-    """The text that stands for a value; `None` if it is no string, number or Boolean."""
+    """The text of a value; `None` if it is not a string, number or Boolean."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -125,12 +125,12 @@ def _values(items: Sequence[object]) -> Axis | str:
         return f"values must have 1 to {MAX_TASKS} items"
     texts: list[str] = []
     for index, item in enumerate(items):
-        found = value_text(item)
-        if found is None:
+        text = value_text(item)
+        if text is None:
             return f"values: item {index} must be a string, a Boolean or a number up to 2^53"
-        if wrong := _text(found):
+        if wrong := _text(text):
             return f"values: item {index} {wrong}"
-        texts.append(found)
+        texts.append(text)
     return Choices(tuple(texts))
 
 
@@ -166,8 +166,8 @@ def drawn(draw: Draw, at: float) -> float:
     """Return the number at a fraction of the way from the lower bound to the upper one."""
     if draw.is_log:
         low, high = _logarithm(draw.low), _logarithm(draw.high)
-        way = _CONTEXT.multiply(_CONTEXT.subtract(high, low), Decimal(at))
-        number = float(_CONTEXT.exp(_CONTEXT.add(low, way)))
+        offset = _CONTEXT.multiply(_CONTEXT.subtract(high, low), Decimal(at))
+        number = float(_CONTEXT.exp(_CONTEXT.add(low, offset)))
     else:
         number = draw.low * (1 - at) + draw.high * at
     rounded = float(f"{number:.{DIGITS}g}")
@@ -190,14 +190,14 @@ def combination(
             name: number_text(number) if isinstance(axis, Draw) else axis.texts[int(number)]
             for (name, axis), number in zip(axes, drawn, strict=True)
         }
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     # The last parameter of a grid changes fastest.
     for name, axis in reversed(axes):
         if isinstance(axis, Choices):
-            found[name] = axis.texts[index % len(axis.texts)]
+            texts[name] = axis.texts[index % len(axis.texts)]
             if mode is Mode.GRID:
                 index //= len(axis.texts)
-    return dict(reversed(found.items()))
+    return dict(reversed(texts.items()))
 
 
 def total(axes: Mapping[str, Axis], mode: Mode, samples: object) -> int | Violation:

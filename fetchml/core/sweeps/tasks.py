@@ -26,7 +26,7 @@ from fetchml.core.sweeps.definition import Definition
 MAX_NAMED = 5
 """Unknown placeholders that one message names."""
 
-_PLACE = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PLACEHOLDER = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Template:
@@ -41,20 +41,20 @@ class Template:
         if "command" not in task:
             command = project.fields.get("command")
         self._words: list[str] | None = None
-        if isinstance(args, str) and _PLACE.search(args) and shell_words.fault(args) is None:
+        if isinstance(args, str) and _PLACEHOLDER.search(args) and shell_words.fault(args) is None:
             self._words = shell_words.split(args)
         self._command: list[object] | None = None
-        if isinstance(command, list) and any(_has_place(word) for word in command):
+        if isinstance(command, list) and any(_has_placeholder(word) for word in command):
             self._command = command
         self._env: dict[str, object] | None = None
         if isinstance(env, dict):
             env = {**cast("Mapping[str, object]", project.fields.get("env", {})), **env}
-            if any(_has_place(value) for value in env.values()):
+            if any(_has_placeholder(value) for value in env.values()):
                 self._env = env
 
     def violations(self, names: Mapping[str, object]) -> list[Violation]:
         """Return placeholders that name no parameter. `names`: the names of all parameters."""
-        found: list[Violation] = []
+        violations: list[Violation] = []
         own = self._task.get("env", {})
         env: tuple[list[object], list[object]] = [], []
         for name, value in (self._env or {}).items():
@@ -69,7 +69,7 @@ class Template:
                 match[2]: None
                 for text in texts
                 if isinstance(text, str)
-                for match in _PLACE.finditer(text)
+                for match in _PLACEHOLDER.finditer(text)
                 if match[2] is not None and match[2] not in names
             }
             if unknown:
@@ -80,30 +80,30 @@ class Template:
                     "text"
                 )
                 of_request = Violation(f"task.{field}", rule)
-                found.append(of_request if is_own else self._project.violation(field, rule))
-        return found
+                violations.append(of_request if is_own else self._project.violation(field, rule))
+        return violations
 
     def filled(self, parameters: Mapping[str, str]) -> dict[str, object]:
         """Return the fields that have placeholders, with the values of one task."""
 
-        def text(given: object) -> object:
-            return _PLACE.sub(value, given) if isinstance(given, str) else given
+        def text(template: object) -> object:
+            return _PLACEHOLDER.sub(value, template) if isinstance(template, str) else template
 
         def value(match: re.Match[str]) -> str:
             return f"{{{match[1]}}}" if match[2] is None else parameters[match[2]]
 
         fields: dict[str, object] = {}
         if self._words is not None:
-            fields["args"] = shlex.join(_PLACE.sub(value, word) for word in self._words)
+            fields["args"] = shlex.join(_PLACEHOLDER.sub(value, word) for word in self._words)
         if self._command is not None:
             fields["command"] = [text(word) for word in self._command]
         if self._env is not None:
-            fields["env"] = {name: text(given) for name, given in self._env.items()}
+            fields["env"] = {name: text(template) for name, template in self._env.items()}
         return fields
 
 
-def _has_place(text: object) -> bool:
-    return isinstance(text, str) and _PLACE.search(text) is not None
+def _has_placeholder(text: object) -> bool:
+    return isinstance(text, str) and _PLACEHOLDER.search(text) is not None
 
 
 class Expansion:

@@ -109,7 +109,7 @@ class GpuBookings:
 
     async def _create(self, who: Principal, fields: Mapping[str, object]) -> Booking:
         now = self._clock()
-        new, wrong = booking.read(fields, now, self._state.gpus.known)
+        new, wrong = booking.read(fields, now, self._state.gpus.inventory)
         if new is None or wrong:
             raise ValidationFailed([FieldViolation(*violation) for violation in wrong])
         if not self._store.has_room():

@@ -76,7 +76,7 @@ def _gpus(
         statuses.append(
             GpuStatus(
                 first + number,
-                Gpu(uuid, node.gpu_name, place=first + number),
+                Gpu(uuid, node.gpu_name, position=first + number),
                 condition,
                 reason,
                 tuple(task_id for task_id in holders.get(uuid, ()) if task_id in visible),

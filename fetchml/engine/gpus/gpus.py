@@ -24,7 +24,7 @@ from fetchml.core.events import (
     GpusSeen,
 )
 from fetchml.core.gpus.allocator import Gpu, ObstacleKind
-from fetchml.core.gpus.health import XidClass, worst_xid, xid_class, xid_words
+from fetchml.core.gpus.health import XidClass, describe_xid, worst_xid, xid_class
 from fetchml.core.model import AttemptEnd, Principal, Status, Task
 from fetchml.core.permissions import AdminOnly
 from fetchml.core.state import State
@@ -159,7 +159,7 @@ class Gpus:
             if reading.uuid not in task.gpu_uuids or worst is None:
                 continue
             if xid_class(worst.code) > XidClass.APPLICATION:
-                told[reading.uuid] = xid_words(worst.code)
+                told[reading.uuid] = describe_xid(worst.code)
         if not told:
             return None
         words = ", ".join(dict.fromkeys(told.values()))
@@ -212,7 +212,7 @@ class Gpus:
                 "The nodes of a cluster are drained by its administrators: scontrol update "
                 "NodeName=NODE State=DRAIN Reason=…"
             )
-        if uuid not in self._state.gpus.known:
+        if uuid not in self._state.gpus.inventory:
             raise NotFound(f"There is no GPU {uuid[:96]!r}")
 
     def _one(self, who: Principal, uuid: str) -> GpuStatus:

@@ -89,12 +89,12 @@ class GpuReport(msgspec.Struct, frozen=True):
 def gpu_report(state: State, seen: GpuState, may_see: Callable[[Task], bool]) -> GpuReport:
     """All GPUs, in the order of their places. Tasks that the caller may not see are left out."""
     readings = {reading.uuid: reading for reading in seen.readings}
-    gpus = sorted(state.gpus.known.values(), key=lambda gpu: (gpu.place, gpu.uuid))
+    gpus = sorted(state.gpus.inventory.values(), key=lambda gpu: (gpu.position, gpu.uuid))
     packing = state.packing
     pool = state.gpus
     room = None
     if packing is not None:
-        room = packing.room(pool.known.values(), pool.holders, state.tasks)
+        room = packing.room(pool.inventory.values(), pool.holders, state.tasks)
     statuses = [
         _status(state, number, gpu, readings.get(gpu.uuid), room, may_see)
         for number, gpu in enumerate(gpus)

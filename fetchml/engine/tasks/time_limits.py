@@ -8,7 +8,7 @@ from fetchml.core.requests.submission import TaskLimits, timeout_violations
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
 from fetchml.core.state import State
 from fetchml.errors import Conflict, Unavailable
-from fetchml.files.attempt_folder import Look
+from fetchml.files.attempt_folder import FolderCall
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import LaunchSpec
@@ -29,7 +29,7 @@ class TimeLimits:
         clock: Callable[[], int],
         cluster: Cluster | None,
         launched: Callable[[str], LaunchSpec | None],
-        look: Look,
+        look: FolderCall,
     ) -> None:
         """`launched`, `look`: see AttemptManager."""
         self._state = state

@@ -87,7 +87,7 @@ class WaitingTasks:
         else:
             places, pace = [0] * len(first), Pace()
             tasks = [state.tasks[entry.task_id] for entry in first]
-            for places in state.queue.places(tasks, level):  # noqa: B007
+            for places in state.queue.positions(tasks, level):  # noqa: B007
                 await pace.rest()
         rows = [_Row(entry.task_id, place) for entry, place in zip(first, places, strict=True)]
         rows = [row for row in rows if row.task_id not in self._index.services][:limit]

@@ -125,7 +125,7 @@ class UsageHistory:
         in_memory = self._ledger.holds()
         stored = await self._store.usage.gpu_holds(period, MAX_HOLDS, own)
         uuids = await self._store.usage.gpu_uuids(period)
-        known = sorted(self._state.gpus.known.values(), key=attrgetter("place", "uuid"))
+        known = sorted(self._state.gpus.inventory.values(), key=attrgetter("position", "uuid"))
         names = {gpu.uuid: gpu.name for gpu in known}
         visible = [
             hold

@@ -16,7 +16,7 @@ from pathlib import Path
 from shlex import quote
 from types import MappingProxyType
 
-from fetchml.adapters.node_relays.connection import connector_to, reason_of
+from fetchml.adapters.node_relays.connector import connector_to, reason_of
 from fetchml.adapters.slurm import access_lists, start_files
 from fetchml.adapters.slurm.accounts import Account
 from fetchml.adapters.slurm.job import Job, Submission

@@ -34,9 +34,9 @@ def data_dir(data_dir: Path) -> Finding:
         fix = (
             f"Run as its owner, make it yours (chown {user_name()} {folder}), or choose --data-dir."
         )
-        return Finding(name, f"{folder} can't be written by {user_name()}", fix)
+        return Finding(name, f"{user_name()} cannot write to {folder}", fix)
     if folder != data_dir:
-        return Finding(name, f"{data_dir} will be made at the first start")
+        return Finding(name, f"{data_dir} is created at the first start")
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & 0o077:
         return Finding(name, f"{data_dir} is open to others ({mode:o})", f"chmod 700 {data_dir}")
@@ -146,8 +146,8 @@ def volumes(settings: Settings) -> Iterator[Finding]:
 
 FEW_OPEN_FILES = 4096
 FEW_WATCHES = 1024
-"""Of inotify. The server needs some watches for each running task; editors and the like take theirs
-from the same user."""
+"""Minimum of inotify watches. The server needs some for each running task; other programs of the
+same user, such as editors, use them too."""
 FEW_INSTANCES = 16
 """Of inotify. The server needs one."""
 INOTIFY = Path("/proc/sys/fs/inotify")
@@ -247,7 +247,7 @@ def gpus(settings: Settings, gpus: GpuState) -> Iterator[Finding]:
 
 
 def inventory() -> GpuState:
-    async def look() -> GpuState:
+    async def read() -> GpuState:
         inventory = NvmlInventory(silent_seconds=GPU_SECONDS)
         await inventory.open(lambda _: None, lambda _: None)
         try:
@@ -255,7 +255,7 @@ def inventory() -> GpuState:
         finally:
             await inventory.close()
 
-    return asyncio.run(look())
+    return asyncio.run(read())
 
 
 def _has_nvidia_gpu() -> bool:

@@ -51,11 +51,13 @@ def docker(settings: Settings, gpus: GpuState) -> Iterator[Finding]:
             state = "is here" if here else "is not here yet: the first task waits for its pull"
             yield Finding("default image", f"{image} {state}")
             yield task_user(settings)
-            if (found := _metadata(settings, engine)) is not None:
-                yield found
+            if (finding := _metadata(settings, engine)) is not None:
+                yield finding
     except (DockerException, OSError) as error:
         where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-        yield Finding(name, f"no engine answers at {where}: {_reason(error)}", _docker_fix(error))
+        yield Finding(
+            name, f"no response from an engine at {where}: {_reason(error)}", _docker_fix(error)
+        )
 
 
 def _metadata(settings: Settings, engine: APIClient) -> Finding | None:

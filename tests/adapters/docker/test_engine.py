@@ -75,7 +75,7 @@ async def test_engine_crashes_under_tasks(bench: Bench, own_docker_engine: Priva
     assert await soon(waits[1]) == AttemptExit()  # the engine, back again, asked it to end
     assert end_of(runs_on).signal == SIGTERM
     gone = await soon(waits[2])
-    assert "before the command was started" in str(gone.lost)
+    assert "before the command started" in str(gone.lost)
     await launcher.remove(at_gate)
     await bench.start(launcher, at_gate)
     assert await soon(launcher.wait(at_gate)) == AttemptExit()
@@ -157,7 +157,7 @@ async def test_availability_is_reported(bench: Bench, own_docker_engine: Private
     own_docker_engine.kill()
     available, sentence = await soon(told.get())
     assert not available
-    assert sentence.startswith(f"The Docker engine does not answer at {own_docker_engine.host}: ")
+    assert sentence.startswith(f"Cannot reach the Docker engine at {own_docker_engine.host}: ")
     await asyncio.to_thread(own_docker_engine.start)
     while not available:
         available, sentence = await soon(told.get())
@@ -170,9 +170,7 @@ async def test_an_engine_that_was_never_there(tmp_path: Path) -> None:
     host = f"unix://{tmp_path}/sock"
     launcher = DockerLauncher(tmp_path, host=host)
     await launcher.open("instance", lambda *news: told.append(news))
-    assert told == [
-        (False, f"The Docker engine does not answer at {host}: No such file or directory")
-    ]
+    assert told == [(False, f"Cannot reach the Docker engine at {host}: No such file or directory")]
     await launcher.close()
 
 

@@ -96,7 +96,7 @@ def test_cdi_comes_before_nvidia_s_runtime(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cdi", [None, ()])
 def test_engine_without_gpu_support_names_the_remedy(cdi: tuple[()] | None) -> None:
-    with pytest.raises(PrepareError, match=r"no way to give a container its GPUs\. Inst") as info:
+    with pytest.raises(PrepareError, match=r"cannot pass GPUs to containers\. Inst") as info:
         grant([UUIDS[0]], GpuOffer(cdi), address_of)
     assert info.value.permanent
 

@@ -11,7 +11,12 @@ import pytest
 from docker.utils import parse_host
 from requests.exceptions import RequestException
 
-from fetchml.adapters.docker.engine_http import EngineAddress, EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.engine_http import (
+    EngineAddress,
+    EngineHttp,
+    EngineRefused,
+    EngineUnavailable,
+)
 from fetchml.adapters.docker.sdk import connect
 from testbed.authority import Authority
 from testbed.docker_engine import Engine
@@ -72,7 +77,7 @@ async def test_an_answer_and_a_refusal(docker_engine: Engine) -> None:
 
 async def test_engine_that_does_not_answer(tmp_path: Path) -> None:
     async with asking(f"unix://{tmp_path}/socket") as http:
-        with pytest.raises(EngineAway):
+        with pytest.raises(EngineUnavailable):
             await http.ask("GET", "/version")
 
 
@@ -81,7 +86,7 @@ async def test_request_after_close_raises(docker_engine: Engine) -> None:
     async with asking(docker_engine.host) as http:
         assert await http.ask("GET", "/version")
         await http.close()
-        with pytest.raises(EngineAway):
+        with pytest.raises(EngineUnavailable):
             await http.ask("GET", "/version")
 
 
@@ -104,7 +109,7 @@ async def test_closing_ends_what_is_under_way(tmp_path: Path) -> None:
         waiting = asyncio.create_task(http.ask("GET", "/version"))
         await asked.wait()
         await http.close()
-        with pytest.raises(EngineAway):
+        with pytest.raises(EngineUnavailable):
             await waiting
         await gone.wait()
 
@@ -133,7 +138,7 @@ async def test_over_tls(
                 else:
                     with pytest.raises(RequestException):
                         await sdk()
-                    with pytest.raises(EngineAway):
+                    with pytest.raises(EngineUnavailable):
                         await http.ask("GET", "/version")
 
 
@@ -175,5 +180,5 @@ def test_addresses_are_read_as_the_sdk_reads_them(
     "host", ["ssh://box", "npipe:////./pipe/docker", "box:1", "tcp://box", "tcp://a:b"]
 )
 def test_addresses_that_can_t_be_used(host: str) -> None:
-    with pytest.raises(ValueError, match=r"has no port|can't be reached by"):
+    with pytest.raises(ValueError, match=r"has no port|unsupported scheme"):
         EngineAddress.find(host)

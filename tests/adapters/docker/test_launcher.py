@@ -199,7 +199,7 @@ class TestDockerLauncher(LauncherConformance):
         self.client.containers.get(container_name(run.task_id, run.attempt)).kill()
         gone = await soon(waiting)
         assert gone == AttemptExit(
-            lost="the container was ended from outside while the task ran (exit 137)"
+            lost="the container was killed from outside while the task ran (exit 137)"
         )
 
     async def test_an_engine_that_notices_an_end_late_is_asked_for_the_reason(
@@ -222,7 +222,7 @@ class TestDockerLauncher(LauncherConformance):
         self.client.containers.get(container_name(run.task_id, run.attempt)).kill()
         gone = await soon(waiting)
         assert gone == AttemptExit(
-            lost="the container ended before the command was started (exit 137)"
+            lost="the container exited before the command started (exit 137)"
         )
 
     async def test_removed_from_outside(self, bench: Bench, launcher: Launcher) -> None:
@@ -292,14 +292,14 @@ class TestDockerLauncher(LauncherConformance):
             run = bench.run("true", image=f"{address}/nothing:2")
             with pytest.raises(
                 PrepareError,
-                match=f"the image {address}/nothing:2 can't be pulled: neither this machine nor",
+                match=f"cannot pull image {address}/nothing:2: not found on this machine or",
             ) as info:
                 await soon(launcher.prepare(run, silent))
         assert info.value.permanent
 
     async def test_a_registry_that_can_t_be_reached(self, bench: Bench, launcher: Launcher) -> None:
         run = bench.run("true", image="127.0.0.1:1/nothing:1")
-        message = "the image 127.0.0.1:1/nothing:1 can't be pulled: its registry can't be reached"
+        message = "cannot pull image 127.0.0.1:1/nothing:1: cannot reach its registry"
         with pytest.raises(PrepareError, match=message) as info:
             await soon(launcher.prepare(run, silent))
         assert not info.value.permanent

@@ -87,7 +87,7 @@ async def test_always_runs_no_image_that_its_registry_does_not_have(
     docker_host.client.images.get(python_image).tag(image)
     try:
         async with puller(tmp_path, docker_host, python_image, pull="always") as one:
-            with pytest.raises(PrepareError, match=f"{image} can't be pulled: its registry"):
+            with pytest.raises(PrepareError, match=f"cannot pull image {image}: its registry"):
                 await one.prepare(image)
         async with puller(tmp_path, docker_host, python_image, pull="missing") as one:
             await one.prepare(image)
@@ -124,7 +124,7 @@ async def test_never_contacts_no_registry(
     async with puller(tmp_path, docker_host, python_image, pull="never") as one:
         with registry(asked=asked) as address:
             with pytest.raises(
-                PrepareError, match=r"this server pulls none \(\[tasks\] pull\)"
+                PrepareError, match=r"the server does not pull images \(\[tasks\] pull\)"
             ) as no:
                 await one.prepare(f"{address}/never:1")
             assert no.value.permanent
@@ -158,7 +158,7 @@ async def test_logins_are_used_only_where_they_may_be(
                 one.forget(image)
                 assert SHOWN in asked
             else:
-                with pytest.raises(PrepareError, match="or its registry wants a login"):
+                with pytest.raises(PrepareError, match="or its registry requires a login"):
                     await one.prepare(image)
                 assert asked
                 assert set(asked) == {""}

@@ -24,7 +24,7 @@ from tests.support.stores import numbered, open_store, store_in
 
 APPENDER = [sys.executable, "-m", "tests.adapters.duckdb.appender"]
 DEADLINE_S = 240
-NO_ROOM = "No space left on device. Nothing was lost: make room there, and try again"
+NO_ROOM = "No space left on device. Nothing was lost: free some space there, and try again"
 
 
 def start(command: list[str]) -> "subprocess.Popen[str]":

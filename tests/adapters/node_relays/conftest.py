@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.node_relays.connection import read_record
+from fetchml.adapters.node_relays.connector import read_record
 from fetchml.adapters.node_relays.entry import RECORD, NodeEntries
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.shared_disk import SharedDisk

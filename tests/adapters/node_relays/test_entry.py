@@ -268,12 +268,12 @@ async def test_program_on_the_port_of_an_old_relay_that_is_silent(
 
 
 @pytest.mark.parametrize("spoilt", ["", "port=22\n", "port=5000\nport=5001\n", "x" * 5000, None])
-async def test_spoilt_record(attempt: Attempt, spoilt: str | None) -> None:
+async def test_spoilt_record(attempt: Attempt, corrupt_record: str | None) -> None:
     record = attempt.folder.run / RECORD
-    if spoilt is None:
+    if corrupt_record is None:
         os.mkfifo(record)
     else:
-        record.write_text(spoilt)
+        record.write_text(corrupt_record)
     assert await run(attempt, "echo in") == (0, b"in\n")
 
 
@@ -306,7 +306,7 @@ async def test_node_that_is_known_late(attempt: Attempt) -> None:
 async def test_node_that_is_not_known(attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entry, "ADDRESS_SECONDS", 0.3)
     attempt.address = None
-    with pytest.raises(EnterError, match="does not report its node"):
+    with pytest.raises(EnterError, match="its node is unknown"):
         await attempt.server.enter(attempt.run, SessionCommand(("true",)))
 
 
@@ -314,16 +314,18 @@ async def test_node_that_is_not_known(attempt: Attempt, monkeypatch: pytest.Monk
 async def test_address_that_is_no_host_name(attempt: Attempt, address: str) -> None:
     (attempt.folder.run / RECORD).write_text(f"mark={'0' * 32}\nport=5000\n")
     attempt.address = address
-    with pytest.raises(EnterError, match=r"can't be reached .* is not a host name: .*NodeAddr"):
+    with pytest.raises(
+        EnterError, match=r"cannot reach its node .*invalid address of the node: .*NodeAddr"
+    ):
         await attempt.server.enter(attempt.run, SessionCommand(("true",)))
 
 
 async def test_node_that_is_out_of_reach_names_the_setting(
     attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fetchml.adapters.node_relays.connection.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("fetchml.adapters.node_relays.connector.CONNECT_SECONDS", 0.3)
     monkeypatch.setattr(entry, "START_SECONDS", 0.5)
-    unreached = r"can't be reached \(%s\): .* ports of 127.0.0.1 \(\[slurm\] relay_ports\)"
+    unreached = r"cannot reach its node \(%s\): .* ports of 127.0.0.1 \(\[slurm\] relay_ports\)"
     with closing(socket.socket()) as full, closing(socket.socket()) as waits:
         # As a firewall that drops packets.
         full.bind(("127.0.0.1", 0))
@@ -364,6 +366,6 @@ async def test_ports_of_the_range_only(attempt: Attempt) -> None:
 async def test_shim_that_never_starts_it(attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
     attempt.is_woken = False
     monkeypatch.setattr(entry, "START_SECONDS", 0.5)
-    with pytest.raises(EnterError, match="no relay started"):
+    with pytest.raises(EnterError, match="cannot start the relay on its node"):
         await attempt.server.enter(attempt.run, SessionCommand(("true",)))
     assert (attempt.folder.control / "enter").stat().st_mode & 0o777 == 0o600

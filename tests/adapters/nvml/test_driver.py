@@ -41,7 +41,7 @@ async def test_a_gpu_that_a_new_driver_can_not_name_is_not_lost(gpu_box: GpuBox)
         gpu_box.set(gpu(0), gpu(1, error=999), generation=1)
         well, nameless = await box.gpus()
         assert (well.blocked, nameless.lost) == (None, False)
-        assert text(nameless) == "unknown: the driver does not tell which GPU it is"
+        assert text(nameless) == "unknown: the driver does not report its UUID"
         found = await soon(box.inventory.check([uuid(1)]))
         assert found == {uuid(1): UNSEEN}
         gpu_box.set(gpu(0), gpu(1), generation=1)
@@ -58,7 +58,7 @@ async def test_a_driver_that_hangs_blocks_gpus_and_nothing_else(gpu_box: GpuBox)
         gpu_box.add("hang")
         refreshing = asyncio.create_task(box.inventory.refresh())
         state = await box.until(lambda state: state.problem is not None)
-        assert text(state.gpus[0]) == "unknown: the NVIDIA driver does not answer"
+        assert text(state.gpus[0]) == "unknown: no response from the NVIDIA driver"
         assert not state.gpus[0].lost
         assert await soon(box.inventory.check([uuid(0)])) == {uuid(0): state.gpus[0].blocked}
         gpu_box.set(gpu(0))

@@ -25,8 +25,8 @@ async def test_all_facts_of_eight_gpus(gpu_box: GpuBox) -> None:
         (state,) = box.told
         assert (state.driver, state.problem, state.notes) == ("570.86.10", None, ())
         assert [g.uuid for g in state.gpus] == [uuid(n) for n in range(8)]
-        assert [g.place for g in state.gpus] == list(range(8))
-        assert state.gpus[3] == Gpu(uuid(3), "NVIDIA H100 80GB HBM3", 81559, place=3)
+        assert [g.position for g in state.gpus] == list(range(8))
+        assert state.gpus[3] == Gpu(uuid(3), "NVIDIA H100 80GB HBM3", 81559, position=3)
         third = state.readings[3]
         assert (third.index, third.minor, third.bus) == ("3", 3, "00000000:13:00.0")
         assert (third.used_mb, third.temperature_c, third.utilisation_percent) == (500, 33, 7)
@@ -83,7 +83,7 @@ async def test_memory_without_a_process_blocks_the_gpu(gpu_box: GpuBox) -> None:
         assert await box.blocked() is None
         gpu_box.set(gpu(0, used=20_000))
         assert await box.blocked() == (
-            "busy: 19.5 GiB of its memory are in use, by no process that can be seen"
+            "busy: 19.5 GiB of its memory are in use, by no visible process"
         )
 
 
@@ -198,9 +198,9 @@ async def test_a_gpu_that_vanishes_stays_as_lost_and_in_its_place(gpu_box: GpuBo
     async with watched() as box:
         gpu_box.set(gpu(0), gpu(2))
         gpus = await box.gpus()
-        assert [(g.uuid, g.place, text(g)) for g in gpus] == [
+        assert [(g.uuid, g.position, text(g)) for g in gpus] == [
             (uuid(0), 0, None),
-            (uuid(1), 1, "lost: it is no longer there"),
+            (uuid(1), 1, "lost: no longer present"),
             (uuid(2), 2, None),
         ]
 
@@ -212,7 +212,7 @@ async def test_a_gpu_that_vanishes_stays_as_lost_and_in_its_place(gpu_box: GpuBo
         ({"action": 2}, "sick: the machine must be restarted"),
         ({"ecc": 3, "action": None}, "sick: 3 uncorrectable memory errors (ECC)"),
         ({"ecc": 3, "action": 0}, None),
-        ({"error": 999}, "unknown: the driver says: Unknown Error"),
+        ({"error": 999}, "unknown: driver error: Unknown Error"),
     ],
 )
 async def test_facts_of_a_gpu(
@@ -230,7 +230,7 @@ async def test_mig_devices_stand_for_their_gpu(gpu_box: GpuBox) -> None:
     async with watched() as box:
         first, second, whole = box.inventory.state.gpus
         assert first == Gpu("MIG-00000001", "NVIDIA H100 MIG 1g.10gb", 9856, 0, uuid(0))
-        assert (second.place, whole.place, whole.uuid) == (1, 2, uuid(1))
+        assert (second.position, whole.position, whole.uuid) == (1, 2, uuid(1))
         assert [r.index for r in box.inventory.state.readings] == ["0:0", "0:1", "1"]
         assert box.inventory.state.readings[1].temperature_c == 30
         with process() as pid:

@@ -67,9 +67,9 @@ async def test_reading_goes_on_where_it_was_cut() -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("memory://bucket/none", "there is no such file"),
+        ("memory://bucket/none", "file not found"),
         ("memory://bucket", "it is a folder: name one file"),
-        ("memory://bucket/x::file:///etc/passwd", "there is no such file"),
+        ("memory://bucket/x::file:///etc/passwd", "file not found"),
         ("s3://bucket/key", "the server lacks the library that reads s3://"),
         ("ftp://host/key", "the server fetches nothing from ftp:// ([datasets] allow)"),
     ],

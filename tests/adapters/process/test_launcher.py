@@ -62,7 +62,7 @@ class TestProcessLauncher(LauncherConformance):
         assert claim.pid is not None
         os.kill(claim.pid, SIGKILL)
         gone = await soon(launcher.wait(run))
-        assert gone == AttemptExit(lost="the shim, which watched over the task, was killed")
+        assert gone == AttemptExit(lost="the task's shim was killed")
         self.assert_nothing_left(run)
 
     @pytest.mark.parametrize("end", ["stop", "kill"])
@@ -124,19 +124,19 @@ class TestProcessLauncher(LauncherConformance):
         await launcher.open("", lambda *availability: told.append(availability))
         [(available, says)] = told
         assert not available
-        assert says.startswith("The shim, which starts every task, can't be started: [Errno ")
+        assert says.startswith("Cannot start the shim, which starts every task: [Errno ")
         # One that an earlier server began to make ready waits.
         progress: list[str] = []
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(launcher.prepare(shell(bench, "true"), progress.append), 0.1)
-        assert progress == ["The shim, which starts every task, can't be started"]
+        assert progress == ["Cannot start the shim, which starts every task"]
         await launcher.close()
 
     async def test_a_place_that_is_taken(self, bench: Bench, launcher: Launcher) -> None:
         run = shell(bench, "true")
         run.folder.parent.mkdir(parents=True)
         run.folder.write_text("a file where the folder belongs")
-        with pytest.raises(PrepareError, match="the task can't be prepared: File exists"):
+        with pytest.raises(PrepareError, match="cannot prepare the task: File exists"):
             await launcher.prepare(run, silent)
 
     @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ class TestProcessLauncher(LauncherConformance):
             source.mkdir()
         mounts = (Mount(sources[0], targets[0], True), Mount(sources[1], targets[1], True))
         run = shell(bench, "true", datasets=mounts)
-        with pytest.raises(PrepareError, match="lies where another dataset does") as error:
+        with pytest.raises(PrepareError, match="conflicts with another dataset") as error:
             await launcher.prepare(run, silent)
         assert error.value.permanent
         assert [list(source.iterdir()) for source in sources] == [[], []]

@@ -15,7 +15,7 @@ from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.job import Submission
 from fetchml.files.kept_outputs import make_readable
 from fetchml.files.layout import ARRAYS, SHIM
-from fetchml.ports.launcher import LaunchSpec, Mount, Place, PrepareError, Secrets
+from fetchml.ports.launcher import LaunchSpec, Mount, NamedFolder, PrepareError, Secrets
 
 ADA, BOB, EVE = 4321, 4322, 4323
 
@@ -86,7 +86,7 @@ def test_what_an_attempt_reads_is_open_to_its_account(shared: Path) -> None:
         *("t2", 1, "job", second.folder, "", ("true",), {}),
         inputs=(Mount(outputs, "/inputs/job", read_only=True),),
         datasets=(Mount(dataset / "0", "/data/x", read_only=True),),
-        places=(Place("X", mine, "/checkpoint"),),
+        named_folders=(NamedFolder("X", mine, "/checkpoint"),),
     )
     assert not may(BOB, "cat", outputs / "file")
     access_lists.admit(reads, shared, BOB)

@@ -45,7 +45,7 @@ def taken(log: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("way", "begins"),
+    ("run_as", "begins"),
     [
         (by_sudo(ADA), "sudo|-n|-u|ada|--|sbatch|--parsable|"),
         (
@@ -56,17 +56,19 @@ def taken(log: Path) -> str:
     ],
 )
 async def test_submit_runs_as_the_account_without_the_servers_token(
-    log: Path, way: RunAs, begins: str
+    log: Path, run_as: RunAs, begins: str
 ) -> None:
     """Nor with its other variables where other processes of the account can read them."""
-    transport = CliTransport("service", others={"ada": way})
+    transport = CliTransport("service", others={"ada": run_as})
     try:
         assert await soon(transport.submit(job("ada"))) == 7
         line = taken(log)
         assert line.startswith(begins)
-        secret = "s3cret" if way.host is not None else ""  # Of a process of the server's account.
+        secret = (
+            "s3cret" if run_as.host is not None else ""
+        )  # Of a process of the server's account.
         assert line.endswith(f"|secret={secret} jwt= user=ada\n")
-        if way.host is not None:
+        if run_as.host is not None:
             assert "|--|ada@login1|env LC_ALL=C" in line
         assert await soon(transport.submit(job(""))) == 7
         line = taken(log)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.slurm.containers import Containers
-from fetchml.ports.launcher import LaunchSpec, Mount, Place, PrepareError
+from fetchml.ports.launcher import LaunchSpec, Mount, NamedFolder, PrepareError
 from fetchml.shim import WRONG_VOLUME
 from tests.shim.attempt import SHIM as SHIM_PROGRAM
 from tests.shim.attempt import Attempt
@@ -134,8 +134,8 @@ def test_volume_that_is_replaced_before_the_mount_starts_nothing(
 
 def test_podman(tmp_path: Path) -> None:
     datasets = (Mount(Path('/d/a,"b'), "/data/ab", read_only=True),)
-    places = (Place("FETCHML_CHECKPOINT", Path("/c"), "/checkpoint"),)
-    run = spec(tmp_path, datasets=datasets, places=places, gpu=2)
+    named_folders = (NamedFolder("FETCHML_CHECKPOINT", Path("/c"), "/checkpoint"),)
+    run = spec(tmp_path, datasets=datasets, named_folders=named_folders, gpu=2)
     machine = os.uname().machine
     assert ran(tmp_path, "podman", run) == [
         "run",

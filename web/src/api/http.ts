@@ -83,7 +83,7 @@ export class Http {
       return await fetch(url(path, options.query), init);
     } catch (error) {
       if (options.signal?.aborted) throw error;
-      throw new ApiError("The server does not answer. Is it running?", 0, "NO_REPLY");
+      throw new ApiError("No response from the server. Is it running?", 0, "NO_REPLY");
     }
   }
 }

@@ -114,7 +114,7 @@ function valuesOf(text: string): SweepParameter | string {
     return draw[1] === "uniform" ? { uniform: bounds } : { log_uniform: bounds };
   }
   const call = CALL.exec(text);
-  if (call) return `${call[1]}(…) is no draw: write uniform(LOW,HIGH) or log_uniform(LOW,HIGH) with two numbers, or the values as a JSON list`;
+  if (call) return `${call[1]}(…) is not a draw: write uniform(LOW,HIGH) or log_uniform(LOW,HIGH) with two numbers, or the values as a JSON list`;
   return { values: text.split(",") };
 }
 

@@ -47,7 +47,7 @@ export default function TaskView({ params }: ViewProps) {
       <div class="view">
         <h1>Not found</h1>
         <p>
-          There is no task {plain(id)}, or it was deleted. <a href={href(["tasks"])}>All tasks</a>
+          Task {plain(id)} not found. It may have been deleted. <a href={href(["tasks"])}>All tasks</a>
         </p>
       </div>
     );

@@ -17,7 +17,7 @@ from fetchml.files import untrusted
 
 CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 60
-"""Time after which a node that may be gone is asked whether it is there."""
+"""Idle time before the first TCP keep-alive probe."""
 GONE_SECONDS = 120
 """Time after which a node that does not answer, or takes nothing, is gone: as long as a program may
 take for the next byte of a reply."""
@@ -29,12 +29,12 @@ LOWEST_PORT, HIGHEST_PORT = 1024, 65535
 
 
 class RelayConnector:
-    """Connects to a relay on a node (`JupyterWay`)."""
+    """`JupyterConnector` to a relay on a node."""
 
     def __init__(
         self, family: socket.AddressFamily, address: tuple[object, ...], tls: ssl.SSLContext | None
     ) -> None:
-        """`address`: numeric, as `connect` takes it. `tls`: see `JupyterWay`."""
+        """`address`: numeric, as `connect` takes it. `tls`: see `JupyterConnector`."""
         self.tls = tls
         self._family = family
         self._address = address
@@ -61,19 +61,17 @@ async def connector_to(address: str, port: int, tls: ssl.SSLContext | None) -> R
     """`address`: host name or IP address of the node. Raises OSError."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            addresses = await asyncio.get_running_loop().getaddrinfo(
+            resolved = await asyncio.get_running_loop().getaddrinfo(
                 address, port, type=socket.SOCK_STREAM
             )
     except UnicodeError:
-        raise OSError(
-            f"the cluster's address of the node is not a host name: {address[:100]!r} (NodeAddr)"
-        ) from None
-    family, _, _, _, numeric = addresses[0]
+        raise OSError(f"invalid address of the node: {address[:100]!r} (NodeAddr)") from None
+    family, _, _, _, numeric = resolved[0]
     return RelayConnector(family, numeric, tls)
 
 
 def reason_of(error: OSError) -> str:
-    """Return why a node can't be reached, in the words of the operating system."""
+    """Return the operating system's reason why a node cannot be reached."""
     if error.errno and error.errno > 0:
         return os.strerror(error.errno)
     return error.strerror or str(error) or "no answer"
@@ -92,7 +90,7 @@ def read_record(run_folder: Path, name: str) -> Mapping[str, str]:
     *lines, end = record.decode(errors="replace").split("\n")
     fields = {key: value for key, _, value in (line.partition("=") for line in lines)}
     if end or len(record) == _RECORD_BYTES or len(fields) < len(lines):
-        raise invalid_record()
+        raise corrupt_record()
     return fields
 
 
@@ -100,12 +98,12 @@ def port_in(record: Mapping[str, str]) -> int:
     """Raises OSError if there is no port, or one that no relay can have."""
     port = record.get("port", "")
     if not _PORT.fullmatch(port) or not LOWEST_PORT <= int(port) <= HIGHEST_PORT:
-        raise invalid_record()
+        raise corrupt_record()
     return int(port)
 
 
-def invalid_record() -> OSError:
-    return OSError("the relay's record of its port is invalid")
+def corrupt_record() -> OSError:
+    return OSError("the record of the relay's port is invalid")
 
 
 def _detect_silence(connection: socket.socket) -> None:

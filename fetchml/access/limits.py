@@ -21,7 +21,7 @@ class TooManyEntries(RateLimited):
     """The user has entered as many tasks as allowed."""
 
 
-class Places:
+class ConcurrencyLimit:
     """Counts open places, by user."""
 
     def __init__(self, what: str, by_user: int, in_all: int) -> None:
@@ -40,14 +40,14 @@ class Places:
     def hold(self, who: Principal) -> Iterator[None]:
         """Raises TooManyEntries, Overloaded."""
         if self._open[who.user] >= self._by_user:
-            message = f"More than {self._by_user} {self._what} of {who.user} at once: close some"
+            message = f"Limit of {self._by_user} {self._what} per user reached: close some"
             raise TooManyEntries(RETRY_SECONDS, message=message)
         if len(self) >= self._in_all:
-            raise Overloaded(f"The server has {self._in_all} {self._what} open")
+            raise Overloaded(f"Server limit of {self._in_all} {self._what} reached")
         self._open[who.user] += 1
         self.opened += 1
         try:
             yield
         finally:
             self._open[who.user] -= 1
-            self._open += Counter()  # Users without any take no memory.
+            self._open += Counter()  # Users without entries take no memory.

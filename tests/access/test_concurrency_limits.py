@@ -4,27 +4,33 @@ from contextlib import ExitStack
 
 import pytest
 
-from fetchml.access.places import Places, TooManyEntries
+from fetchml.access.limits import ConcurrencyLimit, TooManyEntries
 from fetchml.core.model import Principal, Role
 from fetchml.core.requests.access import MAX_COMMAND_BYTES, ExecRequest, port_fault
 from fetchml.errors import Overloaded
 
 
 def test_limits_by_user_and_in_all() -> None:
-    places = Places("sessions", by_user=2, in_all=3)
+    limit = ConcurrencyLimit("sessions", by_user=2, in_all=3)
     ada, bob, eve = (Principal(name, Role.USER, name, "::1") for name in ("ada", "bob", "eve"))
     with ExitStack() as stack:
         for _ in range(2):
-            stack.enter_context(places.hold(ada))
-        with pytest.raises(TooManyEntries, match="More than 2 sessions of ada"), places.hold(ada):
+            stack.enter_context(limit.hold(ada))
+        with (
+            pytest.raises(TooManyEntries, match="Limit of 2 sessions per user reached"),
+            limit.hold(ada),
+        ):
             pass
-        stack.enter_context(places.hold(bob))
-        with pytest.raises(Overloaded, match="The server has 3 sessions open"), places.hold(eve):
+        stack.enter_context(limit.hold(bob))
+        with (
+            pytest.raises(Overloaded, match="Server limit of 3 sessions reached"),
+            limit.hold(eve),
+        ):
             pass
-        assert len(places) == 3
-    assert (len(places), places.opened) == (0, 3)
-    with places.hold(ada):
-        assert len(places) == 1
+        assert len(limit) == 3
+    assert (len(limit), limit.opened) == (0, 3)
+    with limit.hold(ada):
+        assert len(limit) == 1
 
 
 @pytest.mark.parametrize(

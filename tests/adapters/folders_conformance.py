@@ -6,7 +6,7 @@ from pathlib import Path
 from fetchml.core.model import SecretForm, SecretUse, SweepMember
 from fetchml.files import secrets_file
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.launcher import Launcher, Mount, Place, Secrets
+from fetchml.ports.launcher import Launcher, Mount, NamedFolder, Secrets
 from fetchml.ports.task_environment import attempt_variables, python_variables
 from tests.support import tasks
 from tests.support.launcher_bench import Bench, end_of, silent
@@ -30,7 +30,7 @@ def documented(column: int) -> set[str]:
     }
 
 
-class PlacesConformance:
+class FoldersConformance:
     """Part of LauncherConformance."""
 
     documented_column = 1
@@ -46,7 +46,7 @@ class PlacesConformance:
         run = bench.run(
             "env",
             env=env,
-            places=(Place("FETCHML_CHECKPOINT", folder, "/checkpoint"),),
+            named_folders=(NamedFolder("FETCHML_CHECKPOINT", folder, "/checkpoint"),),
             inputs=(Mount(folder, "/inputs/other", read_only=True),),
             volumes=(Mount(folder, "/volumes/models", read_only=True),),
             secrets=Secrets(secrets_file.encode([(SecretUse("TOKEN"), b"value-of-the-token")])),
@@ -64,10 +64,10 @@ class PlacesConformance:
         kept = tmp_path / "kept"
         kept.mkdir()
         kept.chmod(0o777)
-        places = (Place("FETCHML_CHECKPOINT", kept, "/checkpoint"),)
+        named_folders = (NamedFolder("FETCHML_CHECKPOINT", kept, "/checkpoint"),)
         script = 'trap "echo warned; exit 4" USR1; cd "$FETCHML_CHECKPOINT"; echo x >>state; '
         wait = "echo ready; while :; do read line <gate; done"
-        run = bench.run("sh", "-c", f"{script} mkfifo gate; {wait}", places=places)
+        run = bench.run("sh", "-c", f"{script} mkfifo gate; {wait}", named_folders=named_folders)
         folder = await bench.start(launcher, run)
         await bench.until_log(run, b"ready")
         await soon(launcher.warn(run))

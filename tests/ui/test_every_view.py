@@ -17,7 +17,7 @@ from tests.support.busy_host import BusyHost
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import serving
 from tests.support.signed_in import sign_in, visit
-from tests.support.tab import DESKTOP, PHONE, Tab
+from tests.support.tab import AXE, DESKTOP, PHONE, Tab
 from tests.support.waiting import until
 from tests.ui.conftest import OpenTab
 
@@ -152,6 +152,8 @@ async def look_at(
     """`shown`: name of the view → address. `sizes`: colours → size of the screen, one after the
     other in each view. `pictures`: the folder for its pictures."""
     page = tab.page
+    # Each view is another document: so it takes less than to send the script to each.
+    await tab.context.add_init_script(path=AXE)
     for name, path in shown.items():
         await visit(page, server, path)
         for colours, (width, height) in sizes.items():

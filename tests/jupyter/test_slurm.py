@@ -22,7 +22,6 @@ from testbed.slurm import Slurm
 from tests.jupyter.recorder import recorder
 from tests.jupyter.service import Serve, Service
 from tests.jupyter.test_process import pids_of
-from tests.jupyter.test_process import test_from_start_to_stop as test_start_to_stop
 from tests.jupyter.test_services import (
     a_service_whose_jupyter_dies_is_in_error,
     large_files_pass_without_taking_memory,
@@ -34,17 +33,10 @@ from tests.support.waiting import eventually, soon
 
 pytestmark = pytest.mark.slow
 
-__all__ = ["test_start_to_stop"]
-
 
 def jupyter_on(cluster: Slurm, transport: str, shared: Path, command: str) -> Backend:
     found = backend_of(cluster, transport, shared)
     return replace(found, variables={**found.variables, "FETCHML_JUPYTER_COMMAND": command})
-
-
-@pytest.fixture
-def backend(slurm: Slurm, transport_name: str, jupyter_lab: Path, tmp_path: Path) -> Backend:
-    return jupyter_on(slurm, transport_name, tmp_path / "shared", str(jupyter_lab))
 
 
 @pytest.fixture
@@ -56,8 +48,12 @@ def jupyter_backend(slurm: Slurm, jupyter_lab: Path, tmp_path: Path) -> Backend:
 async def test_service_on_a_node_until_its_jupyter_dies(
     serve: Serve, jupyter_backend: Backend, tmp_path: Path
 ) -> None:
-    service = await Service.running(await serve(jupyter_backend))
+    service = await Service.running(await serve(jupyter_backend), workspace="ada/thesis")
+    assert "nothing isolates" in (await service.show())["reason"]
     shared = tmp_path / "shared"
+    kernel = await service.new_kernel()
+    workspace = shared / "jupyter/ada/thesis"
+    assert await service.run(kernel, "import os; os.getcwd()") == f"'{workspace}'"
     await nothing_opens_without_the_token(service)
     await large_files_pass_without_taking_memory(service)
     await key_of_the_relay_is_in_no_file_that_others_can_read(service, shared)

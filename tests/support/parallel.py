@@ -39,6 +39,8 @@ LONG = (
     "tests/executable/",
     "tests/hostile/",
     "tests/envoy/",
+    "tests/gateway/",
+    "tests/release/",
     "tests/snapshots/",
     "tests/shim/",
 )

@@ -1,6 +1,7 @@
 """Envoy's configurations, read from the files: routes, timeouts and the access log."""
 
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from testbed import envoy as proxy
 from tests.server.ways_in_table import METHODS
 
 
+@cache
 def manager(configuration: str) -> dict[str, Any]:
     settings = yaml.load((proxy.CONFIGURATIONS / configuration).read_text(), yaml.CSafeLoader)
     listener = settings["static_resources"]["listeners"][0]

@@ -23,7 +23,7 @@ from tests.support.waiting import soon
 
 pytestmark = pytest.mark.slow
 
-GRANTS = 200 * LONGER
+GRANTS = 40 * LONGER
 AT_ONCE = 8
 LOOK = (
     "for name in /dev/nvidia*; do echo device $name; done;"

@@ -55,7 +55,13 @@ async def readings(server: Server, task_id: str) -> float:
     return ran.total_seconds() / 2
 
 
-async def test_known_tasks_share_a_gpu_also_after_a_restart(server: Server) -> None:
+async def test_tasks_of_a_known_job_share_a_gpu(server: Server) -> None:
+    """One server, because it takes the job's first task some seconds to make its need known."""
+    await known_tasks_share_a_gpu_also_after_a_restart(server)
+    await task_that_runs_out_of_memory_beside_another_is_tried_again(server)
+
+
+async def known_tasks_share_a_gpu_also_after_a_restart(server: Server) -> None:
     task_ids = [await server.submit(until_file("go"), gpu=1) for _ in range(3)]
     for task_id in task_ids[:2]:
         await server.running(task_id)
@@ -72,7 +78,7 @@ async def test_known_tasks_share_a_gpu_also_after_a_restart(server: Server) -> N
         await server.ended(task_id)
 
 
-async def test_task_that_runs_out_of_memory_beside_another_is_tried_again(server: Server) -> None:
+async def task_that_runs_out_of_memory_beside_another_is_tried_again(server: Server) -> None:
     first = await server.submit_running(until_file("go"), gpu=1)
     script = 'if [ "$FETCHML_ATTEMPT" = 1 ]; then echo CUDA out of memory; exit 1; fi'
     second = await server.submit(script, gpu=1)

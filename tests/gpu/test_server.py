@@ -17,7 +17,7 @@ from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import containers_of
 from tests.support.waiting import SECONDS, eventually, until
 
-ROUNDS = 3 * LONGER
+ROUNDS = 2 * LONGER
 TASKS = 12
 """In a round."""
 

@@ -12,6 +12,8 @@ from examples.local_image import CHANGES, Interpreter, fill, find_python, run
 
 NAME = "fetchml-test/jupyter:1"
 PACKAGES = ("jupyterlab",)
+UNUSED = ("babel/locale-data/[!er]*.dat", "jedi/third_party/**/*.pyi")
+"""Half of all files of these packages, none of which a test reads."""
 
 
 def write_root(archive: Path) -> Interpreter:
@@ -34,6 +36,8 @@ def install(python: Interpreter, target: Path) -> None:
     uv = [str(Path(sys.executable).with_name("uv")), "--quiet", "pip", "install"]
     options = ["--python", str(python.executable), "--target", str(target), "--link-mode=copy"]
     run([*uv, *options, "--only-binary=:all:", "--compile-bytecode", *PACKAGES])
+    for path in (path for pattern in UNUSED for path in target.glob(pattern)):
+        path.unlink()
 
 
 def changes_of(python: Interpreter) -> list[str]:

@@ -22,7 +22,6 @@ from testbed.slurm import Slurm
 from tests.jupyter.recorder import recorder
 from tests.jupyter.service import Serve, Service
 from tests.jupyter.test_process import pids_of
-from tests.jupyter.test_process import test_from_start_to_stop as test_start_to_stop
 from tests.jupyter.test_services import (
     a_service_whose_jupyter_dies_is_in_error,
     large_files_pass_without_taking_memory,
@@ -34,17 +33,10 @@ from tests.support.waiting import eventually, soon
 
 pytestmark = pytest.mark.slow
 
-__all__ = ["test_start_to_stop"]
-
 
 def jupyter_on(cluster: Slurm, transport: str, shared: Path, command: str) -> Backend:
     found = backend_of(cluster, transport, shared)
     return replace(found, variables={**found.variables, "FETCHML_JUPYTER_COMMAND": command})
-
-
-@pytest.fixture
-def backend(slurm: Slurm, transport_name: str, jupyter_lab: Path, tmp_path: Path) -> Backend:
-    return jupyter_on(slurm, transport_name, tmp_path / "shared", str(jupyter_lab))
 
 
 @pytest.fixture
@@ -54,38 +46,44 @@ def jupyter_backend(slurm: Slurm, jupyter_lab: Path, tmp_path: Path) -> Backend:
 
 
 async def test_service_on_a_node_until_its_jupyter_dies(
-    serve: Serve, jupyter_backend: Backend
-) -> None:
-    service = await Service.running(await serve(jupyter_backend))
-    for step in (
-        nothing_opens_without_the_token,
-        large_files_pass_without_taking_memory,
-        a_service_whose_jupyter_dies_is_in_error,
-    ):
-        await step(service)
-
-
-async def test_node_without_jupyter_is_named(serve: Serve, slurm: Slurm, tmp_path: Path) -> None:
-    server = await serve(jupyter_on(slurm, "rest", tmp_path / "shared", "no-such-jupyter"))
-    service = await Service.start(server)
-    await service.ended("error")
-    said = "no-such-jupyter: No such file or directory on this node"
-    # The last line of its log is read after its end.
-    await service.until_shown(lambda shown: said in shown["reason"])
-
-
-async def test_forged_port_gets_nothing_of_anybody(
     serve: Serve, jupyter_backend: Backend, tmp_path: Path
 ) -> None:
+    service = await Service.running(await serve(jupyter_backend), workspace="ada/thesis")
+    assert "nothing isolates" in (await service.show())["reason"]
+    shared = tmp_path / "shared"
+    kernel = await service.new_kernel()
+    workspace = shared / "jupyter/ada/thesis"
+    assert await service.run(kernel, "import os; os.getcwd()") == f"'{workspace}'"
+    await nothing_opens_without_the_token(service)
+    await large_files_pass_without_taking_memory(service)
+    await key_of_the_relay_is_in_no_file_that_others_can_read(service, shared)
+    await forged_port_gets_nothing_of_anybody(service, shared)
+    await a_service_whose_jupyter_dies_is_in_error(service)
+    await eventually(lambda: not with_key(shared))
+
+
+def with_key(shared: Path) -> list[Path]:
+    """The files that have a key of a relay."""
+    paths = (each for each in shared.rglob("*") if each.is_file())
+    return [each for each in paths if b"PRIVATE KEY-----" in each.read_bytes()]
+
+
+async def key_of_the_relay_is_in_no_file_that_others_can_read(
+    service: Service, shared: Path
+) -> None:
+    assert [oct(path.stat().st_mode) for path in with_key(shared)] == [oct(0o100600)]
+    kernel = await service.new_kernel()
+    assert await service.run(kernel, "import os; 'FETCHML_JUPYTER_KEY' in os.environ") == "False"
+
+
+async def forged_port_gets_nothing_of_anybody(service: Service, shared: Path) -> None:
     """The port of another listener on the node, as one that took over a port would be."""
-    server = await serve(jupyter_backend)
-    service = await Service.running(server)
-    record = tmp_path / f"shared/tasks/{service.id}/attempts/1/run/relay"
+    record = shared / f"tasks/{service.id}/attempts/1/run/relay"
     kernel, true = await service.new_kernel(), record.read_text()
     async with recorder() as heard:
         forged = f"port={heard.port}\n"
         await service.run(kernel, f"open({str(record)!r}, 'w').write({forged!r})")
-        await server.kill_and_start()
+        await service.server.kill_and_start()
         await soon(heard.came.wait())
         async with service.ask("GET", "/api/status") as reply:
             assert reply.status == 503
@@ -97,23 +95,13 @@ async def test_forged_port_gets_nothing_of_anybody(
     assert await service.run(kernel, "6*7") == "42"
 
 
-async def test_key_of_the_relay_is_in_no_file_that_others_can_read(
-    serve: Serve, jupyter_backend: Backend, tmp_path: Path
-) -> None:
-    service = await Service.running(await serve(jupyter_backend))
-
-    def with_key() -> list[Path]:
-        paths = (tmp_path / "shared").rglob("*")
-        return [
-            each for each in paths if each.is_file() and b"PRIVATE KEY-----" in each.read_bytes()
-        ]
-
-    assert [oct(path.stat().st_mode) for path in with_key()] == [oct(0o100600)]
-    kernel = await service.new_kernel()
-    assert await service.run(kernel, "import os; 'FETCHML_JUPYTER_KEY' in os.environ") == "False"
-    await service.stop()
-    await service.ended("stopped")
-    await eventually(lambda: not with_key())
+async def test_node_without_jupyter_is_named(serve: Serve, slurm: Slurm, tmp_path: Path) -> None:
+    server = await serve(jupyter_on(slurm, "rest", tmp_path / "shared", "no-such-jupyter"))
+    service = await Service.start(server)
+    await service.ended("error")
+    said = "no-such-jupyter: No such file or directory on this node"
+    # The last line of its log is read after its end.
+    await service.until_shown(lambda shown: said in shown["reason"])
 
 
 async def test_service_of_a_silent_node_goes_on_until_it_is_stopped(

@@ -32,11 +32,11 @@ printf '\033[1mepoch\033[0m 1 \033[32mloss 0.5\033[0m\n'
 while [ $((i += 1)) -le 3600 ]; do
   echo "step $i"
   n=0
-  while [ $n -lt 40000 ]; do n=$((n + 1)); done
+  while [ $n -lt 4000 ]; do n=$((n + 1)); done
   sleep 0.5
 done
 """
-"""Uses some of a core, for half an hour if nothing ends it before."""
+"""Uses little of a core, for half an hour if nothing ends it before."""
 WRITES = r"""
 printf 'epoch,loss\n1,0.5\n2,"<b>0.25</b>"\n' > "$FETCHML_OUTPUTS/history.csv"
 printf '{"accuracy": 0.93, "loss": 0.25}' > "$FETCHML_OUTPUTS/metrics.json"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 TOGETHER = {
     "tests/gpu/": "an engine with simulated GPUs",
-    "tests/nodes/": "a cluster and its images",
+    "tests/nodes/": "the image of JupyterLab",
     "tests/ui/": "a browser, and a busy host whose tasks keep running",
     "tests/jupyter/test_browser.py": "the image of JupyterLab",
     "tests/jupyter/test_many.py": "the image of JupyterLab",
@@ -26,8 +26,9 @@ LONG = (
     "tests/ui/",
     "tests/client/test_examples.py",
     "tests/gpu/",
+    "tests/examples/",
     "tests/server/test_slurm",
-    "tests/jupyter/test_services.py",
+    "tests/jupyter/test_slurm.py",
     "tests/cli/test_documented_commands.py",
     "tests/server/test_crash",
     "tests/adapters/slurm/test_launcher.py",
@@ -37,6 +38,11 @@ LONG = (
     "tests/adapters/",
     "tests/executable/",
     "tests/hostile/",
+    "tests/envoy/",
+    "tests/gateway/",
+    "tests/release/",
+    "tests/snapshots/",
+    "tests/shim/",
 )
 """Long files begin first, so that all processes end at about the same time."""
 ENGINE = pytest.StashKey[ExitStack]()

@@ -6,7 +6,7 @@
 import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pytest
 import pytest_asyncio
@@ -17,7 +17,7 @@ from tests.support.busy_host import BusyHost
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import serving
 from tests.support.signed_in import sign_in, visit
-from tests.support.tab import DESKTOP, PHONE, Tab
+from tests.support.tab import AXE, DESKTOP, PHONE, Tab
 from tests.support.waiting import until
 from tests.ui.conftest import OpenTab
 
@@ -123,15 +123,13 @@ async def planted(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pla
 
 async def test_every_view(planted: Planted, tab: OpenTab) -> None:
     """Full of what must not run."""
-    opened = await tab(PHONE, dark=True)
+    opened = await tab()
     await sign_in(opened, planted.server)
-    await look_at(opened, planted.server, views(planted.task_id, planted.sweep_id))
+    shown = views(planted.task_id, planted.sweep_id)
+    await look_at(opened, planted.server, shown, {"dark": PHONE})
 
 
-@pytest.mark.parametrize(("size", "dark"), [(PHONE, True), (DESKTOP, False)])
-async def test_every_view_of_a_busy_host(
-    busy: BusyHost, tab: OpenTab, size: tuple[int, int], *, dark: bool
-) -> None:
+async def test_every_view_of_a_busy_host(busy: BusyHost, tab: OpenTab) -> None:
     """Full of what people look at: GPUs with a history, charts, runs with results. Of these views
     there are pictures."""
     # A chart needs two samples.
@@ -139,25 +137,34 @@ async def test_every_view_of_a_busy_host(
     await until(
         lambda: busy.server.rest.get(usage), lambda reply: len(reply.json.get("points", [])) > 1
     )
-    opened = await tab(size, dark=dark)
+    opened = await tab()
     await sign_in(opened, busy.server)
-    pictures = f"{size[0]}-{'dark' if dark else 'light'}" if SCREENSHOTS else None
-    await look_at(opened, busy.server, busy.views(), pictures)
+    await look_at(opened, busy.server, busy.views(), {"light": DESKTOP, "dark": PHONE}, SCREENSHOTS)
 
 
 async def look_at(
-    tab: Tab, server: Server, shown: Mapping[str, str], pictures: str | None = None
+    tab: Tab,
+    server: Server,
+    shown: Mapping[str, str],
+    sizes: Mapping[Literal["light", "dark"], tuple[int, int]],
+    pictures: str | None = None,
 ) -> None:
-    """`shown`: name of the view → address. `pictures`: end of the names of its pictures."""
+    """`shown`: name of the view → address. `sizes`: colours → size of the screen, one after the
+    other in each view. `pictures`: the folder for its pictures."""
     page = tab.page
+    # Each view is another document: so it takes less than to send the script to each.
+    await tab.context.add_init_script(path=AXE)
     for name, path in shown.items():
         await visit(page, server, path)
-        await expect(page.locator("main h1")).to_have_count(1)
-        await expect(page.locator(".loading")).to_have_count(0)
-        await tab.check_accessible()
-        await fits(page, name)
-        if SCREENSHOTS and pictures:
-            await page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{pictures}.png")
+        for colours, (width, height) in sizes.items():
+            await page.emulate_media(color_scheme=colours)
+            await page.set_viewport_size({"width": width, "height": height})
+            await expect(page.locator("main h1")).to_have_count(1)
+            await expect(page.locator(".loading")).to_have_count(0)
+            await tab.check_accessible()
+            await fits(page, name)
+            if pictures:
+                await page.screenshot(path=Path(pictures) / f"{name}-{width}-{colours}.png")
 
 
 async def fits(page: Page, name: str) -> None:

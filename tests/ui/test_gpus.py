@@ -7,9 +7,11 @@ import pytest
 from playwright.async_api import expect
 
 from fetchml.core.model import Role
-from testbed.gpu.stand_in import GpuBox, gpu
+from testbed.docker_engine import PrivateEngine
+from testbed.gpu.cdi import IMAGE
+from testbed.gpu.stand_in import GpuBox, gpu, uuid
 from tests.support.program import Backend, Server
-from tests.support.server_fixtures import Serve
+from tests.support.server_fixtures import Serve, containers_of
 from tests.support.signed_in import sign_in
 from tests.ui.conftest import OpenTab
 
@@ -59,3 +61,21 @@ async def test_admin_reserves_a_gpu(
     await row.get_by_role("button", name="Remove").click()
     await page.locator("dialog").get_by_role("button", name="Remove").click()
     await expect(row).to_have_count(0)
+
+
+async def test_gpu_of_a_container_is_shown_with_its_task(
+    serve: Serve, cdi_engine: PrivateEngine, gpu_box: GpuBox, tab: OpenTab
+) -> None:
+    server = await with_gpus(serve, containers_of(cdi_engine, IMAGE), gpu_box)
+    script = "env | grep ^GIVEN_; sleep 1000"
+    task_id = await server.submit_running(script, job_name="in-a-container", gpu=1)
+    [given] = (await server.get(task_id)).gpu_uuids
+    page = await sign_in(await tab(), server, at=f"tasks/{task_id}")
+    log = page.get_by_role("log")
+    await expect(log).to_contain_text(f"GIVEN_{given.replace('-', '_')}=1")
+    await page.get_by_role("link", name="Overview", exact=True).click()
+    strip = page.get_by_role("region", name="GPUs")
+    await expect(strip).to_contain_text("1 of 2 free")
+    card = strip.get_by_role("listitem").nth(0 if given == uuid(0) else 1)
+    await expect(card).to_contain_text("in use")
+    await expect(card.get_by_role("link", name="in-a-container")).to_be_visible()

@@ -10,7 +10,12 @@ from tests.ui.conftest import OpenTab
 
 
 async def test_key_is_not_kept(server: Server, tab: OpenTab) -> None:
-    page = await sign_in(await tab(), server, secret := await server.key("ada", Role.USER))
+    page, secret = (await tab()).page, await server.key("ada", Role.USER)
+    await page.goto(f"http://{server.http_address}/ui/")
+    await page.get_by_label("API key").fill(secret)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+    await expect(page.locator(".live")).to_have_text("Live")
     kept = await page.evaluate(
         "JSON.stringify([location.href, document.cookie, {...localStorage}, {...sessionStorage}, "
         "document.documentElement.outerHTML, "

@@ -37,7 +37,7 @@ open("/var/lib/of the image/file", "w").write("x")
 @contextmanager
 def image(engine: Engine, base: str, *volumes: str) -> Iterator[str]:
     name = f"fetchml-test/declares{len(volumes)}:1"
-    file = f"FROM {base}\n" + "".join(f"VOLUME {json.dumps([each])}\n" for each in volumes)
+    file = f"FROM {base}\nVOLUME {json.dumps(volumes)}\n"
     engine.client.images.build(fileobj=io.BytesIO(file.encode()), tag=name, rm=True)
     try:
         yield name

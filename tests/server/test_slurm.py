@@ -69,7 +69,6 @@ async def test_waiting_task_has_slurms_reason_and_can_be_cancelled(
     await nothing_left(slurm, waiting, *running)
 
 
-@both_transports
 async def test_cancelled_task_ends_by_itself(server: Server) -> None:
     script = "trap 'echo saved; exit 0' TERM; echo ready; while :; do sleep 0.1; done"
     task_id = await server.submit_running(script)

@@ -1,10 +1,11 @@
 """The suites of one host, over a real Slurm: those of their tests that involve a task's life.
 
 Left out, with the reasons:
-- `test_slow_watcher_gets_a_resync`: it fills the queue of a host; nothing of it reaches a launcher.
+- tests/server/test_watchers.py: nothing of it reaches a launcher.
 - the parity of requests, errors, lists and keys: decided before a launcher is asked. That of one
   task needs it to stay blocked between two questions: a cluster starts it.
-- `test_killed_at_each_step` before the end: tests/server/test_slurm.py has those of a cluster.
+- `test_killed_at_each_step` before the end: tests/server/test_slurm.py has those of a cluster; and
+  the steps after it at which no cluster is asked.
 - `tests/server/test_prestaging.py`, preemption, GPUs: Slurm places tasks, not this server.
 - `test_killed_after_a_cancellation_was_acknowledged`: its second task waits for a slot of a host.
 - Jupyter services: tests/jupyter/test_slurm.py.
@@ -15,20 +16,15 @@ from pathlib import Path
 import pytest
 
 from testbed.slurm import Slurm
-from tests.server.test_crash import AFTER_THE_END, Crashes
+from tests.server.test_crash import Crashes
 from tests.server.test_tiny_tasks import run_tiny
-from tests.server.test_watchers import (
-    test_cut_after_any_message_misses_nothing as test_cuts,
-)
 from tests.support.program import Backend
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
 
 pytestmark = pytest.mark.slow
 
-__all__ = ["test_cuts"]
-
-TINY = 60
+TINY = 20
 
 
 @pytest.fixture
@@ -36,16 +32,10 @@ def backend(slurm: Slurm, tmp_path: Path) -> Backend:
     return backend_of(slurm, "rest", tmp_path / "shared")
 
 
-@pytest.fixture
-def processes_backend(backend: Backend) -> Backend:
-    """The backend under the name that the suites use for a host's processes."""
-    return backend
-
-
 class TestCrashes(Crashes):
     test_killed_after_a_cancellation_was_acknowledged = None  # type: ignore[assignment]
 
-    @pytest.fixture(params=AFTER_THE_END)
+    @pytest.fixture(params=["ended", "removed"])
     def step(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)
 

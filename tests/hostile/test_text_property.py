@@ -25,12 +25,9 @@ from tests.hostile.raw import (
 from tests.hostile.test_text import restarted, until_idle
 from tests.hostile.text_channels import OTHER_CHANNELS, REST_CHANNELS, SLOW, Channel, raw, texts
 from tests.support.cli_server import Server
-from tests.support.front import DIRECT, EDGE
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = {DIRECT: 150, EDGE: 30}
-"""Of one group, besides one for each of its channels."""
 MOST_READ = 100
 """Tasks whose records and logs are read after they have ended."""
 WORST = "a\ud800\0\r\n\u202e"
@@ -38,11 +35,11 @@ GROUPS = {"rest": REST_CHANNELS, "grpc": [*grpc_channels()], "others": OTHER_CHA
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_any_text_fails_at_most_its_own_request(group: str, tmp_path: Path, front: str) -> None:
+def test_any_text_fails_at_most_its_own_request(group: str, tmp_path: Path) -> None:
     server = Server(tmp_path / "data", **SERVER_SETTINGS).start()
     marks = Marks(tmp_path / "ran")
 
-    @settings(max_examples=EXAMPLES[front], deadline=None, suppress_health_check=SLOW)
+    @settings(deadline=None, suppress_health_check=SLOW)
     @given(st.sampled_from(GROUPS[group]), texts)
     def send(channel: Channel, value: str) -> None:
         channel(server, marks, value)

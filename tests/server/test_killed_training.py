@@ -50,7 +50,7 @@ train.train_step = paced
 train.main()
 """
 """The training, which goes no further than a file allows: it never ends before the last kill."""
-MOST_RETRIED = 5
+MOST_RETRIED = 3
 """Most kills that the server answers with a retry: the delay before each retry doubles."""
 
 
@@ -75,7 +75,7 @@ class KilledTraining:
 
     retried: tuple[str, ...] = ("shim", "command")
     python = sys.executable
-    kills = 12 * LONGER
+    kills = 8 * LONGER
 
     @property
     def steps(self) -> int:

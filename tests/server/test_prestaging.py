@@ -21,9 +21,11 @@ pytestmark = pytest.mark.slow
 
 ONE_SLOT = {"FETCHML_TASKS_MAX_RUNNING": "1"}
 ONE_GPU = {"FETCHML_GPU_SLOTS": "1", "FETCHML_TASKS_MAX_RUNNING": "4"}
-ON_THE_WAY = ["created", "prepared", "ready", "its_turn"]
+ON_THE_WAY = ["prepared", "ready", "its_turn"]
 THROWN_AWAY = ["abandoned", "claim_drafted", "revoked", "given_back", "removed"]
-ONLY_CONTAINERS = {"created"}
+IN_CONTAINERS = ["created", "its_turn"]
+THROWN_AWAY_IN_CONTAINERS = ["abandoned", "removed"]
+"""Steps around which the engine is asked for something: the others write files of the attempt."""
 SHORT_SECONDS = 1
 
 
@@ -215,7 +217,6 @@ class Ahead:
             assert await gpu_server.starts(task_id) == 1
         await gpu_server.assert_idle(first, second)
 
-    @pytest.mark.parametrize("step_away", THROWN_AWAY)
     async def test_killed_while_a_prestaged_attempt_is_discarded(
         self, gpu_server: Server, step_away: str
     ) -> None:
@@ -245,8 +246,12 @@ class TestPrestagingOverProcesses(Ahead):
     def backend(self, processes_backend: Backend) -> Backend:
         return processes_backend
 
-    @pytest.fixture(params=[step for step in ON_THE_WAY if step not in ONLY_CONTAINERS])
+    @pytest.fixture(params=ON_THE_WAY)
     def step(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture(params=THROWN_AWAY)
+    def step_away(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)
 
     async def test_task_discarded_twice_is_prepared_only_in_its_turn(
@@ -293,6 +298,10 @@ class TestPrestagingOverContainers(Ahead):
     def backend(self, containers_backend: Backend) -> Backend:
         return containers_backend
 
-    @pytest.fixture(params=ON_THE_WAY)
+    @pytest.fixture(params=IN_CONTAINERS)
     def step(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture(params=THROWN_AWAY_IN_CONTAINERS)
+    def step_away(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)

@@ -18,7 +18,7 @@ from tests.server.test_slurm_faults import (
 )
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
-from tests.support.slurm_fixtures import backend_of, both_transports
+from tests.support.slurm_fixtures import backend_of
 from tests.support.waiting import eventually, until
 
 pytestmark = pytest.mark.slow
@@ -74,7 +74,6 @@ async def in_arrays(cluster: Slurm, count: int = COUNT) -> list[str]:
     return found
 
 
-@both_transports
 async def test_sweep_of_which_one_task_is_cancelled_and_one_requeued(
     serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path, starts: Path
 ) -> None:

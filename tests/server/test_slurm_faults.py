@@ -54,7 +54,7 @@ async def test_controller_killed_in_a_burst_of_submits(
     """No job has started: a restarted slurmctld kills running jobs that it does not know."""
     with own_slurm.remembered():
         partition(own_slurm, "DOWN")
-        submits = (server.submit(counted(starts, "exit 4")) for _ in range(30))
+        submits = (server.submit(counted(starts, "exit 4")) for _ in range(12))
         burst = [asyncio.create_task(submit) for submit in submits]
         await eventually(lambda: len(own_slurm.jobs()) > 0)
         await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")

@@ -47,11 +47,11 @@ async def run_tiny(
 
 async def test_tiny_tasks_over_processes(serve: Serve, processes_backend: Backend) -> None:
     """All of them only with FETCHML_FULL=1."""
-    number = TASKS if FULL else 300
+    number = TASKS if FULL else 100
     await run_tiny(serve, processes_backend, number, slots=8)
 
 
 async def test_tiny_tasks_over_containers(serve: Serve, containers_backend: Backend) -> None:
     """An engine starts about six containers a second: all of them only with FETCHML_FULL=1."""
-    number = TASKS if FULL else 60
+    number = TASKS if FULL else 20
     await run_tiny(serve, containers_backend, number, slots=8)

@@ -32,7 +32,7 @@ from tests.support.server_fixtures import Serve
 from tests.support.waiting import SECONDS, soon, until
 
 Type = task_pb2.WatchTasksResponse
-MANY = 30_000
+MANY = 8_000
 
 
 @pytest.mark.slow
@@ -175,9 +175,9 @@ async def test_slow_watcher_gets_a_resync(
         server.watch() as updates,
     ):
         batch = task_pb2.CreateTasksRequest(
-            tasks=[task_pb2.CreateTaskRequest(job_name="many", args="x" * 1000)] * (MANY // 60)
+            tasks=[task_pb2.CreateTaskRequest(job_name="many", args="x" * 4000)] * (MANY // 40)
         )
-        await server.grpc.tasks.CreateTasks(iter([batch] * 60))
+        await server.grpc.tasks.CreateTasks(iter([batch] * 40))
         streams = (News(told_over_grpc(updates)), News(told_over_ws(ws)))
         if kept < MANY:
             await until_pruned(server, 2 * MANY // 3)

@@ -122,16 +122,28 @@ async def tried(
 ) -> dict[str, list[str]]:
     """What each caller gets, by the operation."""
     found = dict[str, list[str]]()
+
+    async def over(
+        name: str, options: dict[str, Any], call: Callable[[str, dict[str, str]], Awaitable[str]]
+    ) -> None:
+        answers = found[name] = []
+        for caller in CALLERS:
+            if not answers or answers[-1] == "ok":  # Another answer has changed nothing.
+                on = await ids(**options)
+            answers.append(await call(caller, on))
+
     for method, path, _, options in rest:
-        found[f"{method} {path} {options.get('json', '')}"] = [
-            await over_rest(made.callers[c][0], method, path, await ids(**options), **options)
-            for c in CALLERS
-        ]
+        await over(
+            f"{method} {path} {options.get('json', '')}",
+            options,
+            lambda c, on: over_rest(made.callers[c][0], method, path, on, **options),  # noqa: B023
+        )
     for method, fields, _, options in rpc:
-        found[f"{method} {fields}"] = [
-            await over_grpc(made.callers[c][1], method, fields, await ids(**options), **options)
-            for c in CALLERS
-        ]
+        await over(
+            f"{method} {fields}",
+            options,
+            lambda c, on: over_grpc(made.callers[c][1], method, fields, on, **options),  # noqa: B023
+        )
     return found
 
 

@@ -10,6 +10,13 @@ from testbed import patience
 T = TypeVar("T")
 
 SECONDS = patience.SECONDS
+LONGEST_PAUSE_SECONDS = 0.1
+
+
+def pause(began: float) -> float:
+    """Return how long to wait before the next look, after a wait since `began`: looks of a long
+    wait, most of which are requests to a server, would take a processor."""
+    return min(LONGEST_PAUSE_SECONDS, 0.005 + (time.monotonic() - began) / 10)
 
 
 async def soon(awaitable: Awaitable[T]) -> T:
@@ -23,9 +30,10 @@ async def until(
     seconds: float = SECONDS,
 ) -> T:
     """Return what `look` finds as soon as `holds` is true of it, where no event can be awaited."""
+    began = time.monotonic()
     async with asyncio.timeout(seconds):
         while not holds(found := await look()):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause(began))
     return found
 
 
@@ -45,8 +53,8 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 def wait_until(look: Callable[[], T], what: object = "") -> T:
     """Block until `look` finds something true, and return that. `what` is shown on failure."""
-    deadline = time.monotonic() + SECONDS
+    began = time.monotonic()
     while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
-        time.sleep(0.005)
+        assert time.monotonic() < began + SECONDS, f"not within {SECONDS} s: {what}"
+        time.sleep(pause(began))
     return found

@@ -14,6 +14,7 @@ from fetchml.v1 import queue_pb2, task_pb2
 from fetchml.views import Health, HealthStatus
 from testbed import envoy as proxy
 from tests.envoy.grpc_web import call_over_web
+from tests.envoy.test_edge import JUNK, UNREADABLE, call_raw
 from tests.support import rest_world
 from tests.support.front import TRANSCODER
 from tests.support.grpc_world import Client, failed_call
@@ -136,7 +137,19 @@ async def test_reply_over_16_mib_is_rejected(rest: World) -> None:
     reply = await rest.client.get("/v1/tasks?limit=1000&view=full")
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
     assert "`limit`" in reply.error
-    assert (await rest.client.get("/v1/tasks?limit=2&view=full")).status == 200
+    allowed = await rest.client.get("/v1/tasks?limit=2&view=full")
+    assert (allowed.status, len(allowed.body) > 12 * 2**20) == (200, True)
+
+
+async def test_unreadable_deadline_is_rejected_but_in_rest(rest: World) -> None:
+    """There the header means nothing."""
+    for deadline in JUNK:
+        refused = await call_raw(rest.client, "application/grpc", grpc_timeout=deadline)
+        assert (refused.headers["grpc-status"], refused.headers["grpc-message"]) == (
+            "3",
+            UNREADABLE,
+        )
+        assert (await rest.client.get("/v1/queue", grpc_timeout=deadline)).status == 200
 
 
 async def flood(client: rest_world.Client, path: str) -> rest_world.Reply:

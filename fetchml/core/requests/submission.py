@@ -389,9 +389,7 @@ def _violations(asked: TaskRequest, rules: SubmissionRules, capacity: Resources)
     return violations
 
 
-def _task_spec(
-    asked: TaskRequest, request: Mapping[str, object], defaults: Defaults
-) -> TaskSpec:
+def _task_spec(asked: TaskRequest, request: Mapping[str, object], defaults: Defaults) -> TaskSpec:
     limits = defaults.limits
     spec = TaskSpec(
         job_name=asked.job_name,

@@ -231,7 +231,8 @@ class Submissions:
         outcomes of tasks that they start after, as far as known."""
         after: list[TaskSpec] = []
         snapshots: set[str] = set()
-        for spec, _ in new:
+        for accepted in new:
+            spec = accepted.spec
             if spec.after is not None:
                 after.append(spec)
             if spec.snapshot_id is not None:
@@ -242,8 +243,8 @@ class Submissions:
             ends = await self._dependencies.ended(who, after, known, sweep)
         now, sender = now or self._clock(), who.sender
         tasks = [
-            Task(self._ids.next(now), who.user, spec, now, idempotency=key, sender=sender)
-            for (spec, _), key in zip(new, keys or [None] * len(new), strict=True)
+            Task(self._ids.next(now), who.user, each.spec, now, idempotency=key, sender=sender)
+            for each, key in zip(new, keys or [None] * len(new), strict=True)
         ]
         footprints = [each.footprint for each in new]
         self._require_room_for(who.user, footprints, dry_run=dry_run)

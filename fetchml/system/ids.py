@@ -1,6 +1,7 @@
 """Task ids: UUIDv7 (RFC 9562), strictly increasing within a server."""
 
 import os
+from collections.abc import Iterator
 
 _AT_ONCE = 256
 """Ids whose random digits are made together: one system call, and much less to format."""
@@ -19,8 +20,7 @@ class IdSequence:
         self._count = (1 << 12) - 1
         self._prefix = ""
         """The first two groups of an id, which hold the time."""
-        self._tails: list[str] = []
-        """The last two groups of ids to come."""
+        self._tails = random_tails()
 
     def next(self, ms: int) -> str:
         self._count += 1
@@ -28,12 +28,13 @@ class IdSequence:
             self._ms, self._count = max(ms, self._ms + 1), 0
             time = f"{self._ms:012x}"
             self._prefix = f"{time[:8]}-{time[8:]}"
-        if not self._tails:
-            self._tails = _random_tails()
-        return f"{self._prefix}-{0x7000 + self._count:x}-{self._tails.pop()}"
+        return f"{self._prefix}-{0x7000 + self._count:x}-{next(self._tails)}"
 
 
-def _random_tails() -> list[str]:
-    bits = int.from_bytes(os.urandom(8 * _AT_ONCE)) & _RANDOM | _VARIANT
-    digits = bits.to_bytes(8 * _AT_ONCE).hex()
-    return [f"{digits[at : at + 4]}-{digits[at + 4 : at + 16]}" for at in range(0, len(digits), 16)]
+def random_tails() -> Iterator[str]:
+    """Yield the last two groups of random UUIDs, without end."""
+    while True:
+        bits = int.from_bytes(os.urandom(8 * _AT_ONCE)) & _RANDOM | _VARIANT
+        digits = bits.to_bytes(8 * _AT_ONCE).hex()
+        for at in range(0, len(digits), 16):
+            yield f"{digits[at : at + 4]}-{digits[at + 4 : at + 16]}"

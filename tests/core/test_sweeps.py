@@ -206,7 +206,7 @@ def expanded(task: dict[str, Any], parameters: object, **fields: object) -> list
     command = request.get("command", ["run"])
     assert isinstance(command, list)
     first = tasks.spec(**known, command=tuple(command))
-    return [spec.argv for spec, _ in expansion.specs(first, (), found.total)]
+    return [each.spec.argv for each in expansion.specs(first, (), found.total)]
 
 
 def test_placeholders_are_filled_in_words_of_command_and_args() -> None:

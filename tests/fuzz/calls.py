@@ -123,8 +123,8 @@ def _expand(request: dict[str, Any]) -> None:
     first = accept(expansion.first_request(), DEFAULTS, BOX)
     count = min(wanted.total, MOST_EXPANDED)
     drawn = wanted.drawn(wanted.random_seed or 0, range(count))
-    for spec, _ in expansion.specs(first, drawn, count):
-        assert text.storable(spec) is spec
+    for each in expansion.specs(first, drawn, count):
+        assert text.storable(each.spec) is each.spec
 
 
 def update_message(data: bytes) -> None:

@@ -57,8 +57,8 @@ class _Append(msgspec.Struct, frozen=True):
     changes: Sequence[Change]
     rows: list[tuple[int, int, str, str]]
     """Journal rows: seq, at, task id, data."""
-    sizes: list[int]
-    """Size of each row's data, in characters."""
+    characters: int
+    """Of the rows' data."""
     future: asyncio.Future[None]
     followed: bool
     documents: Sequence[Document]
@@ -145,11 +145,11 @@ class JournalWriter:
             (change.seq, change.at, change.task.id, text)
             for change, text in zip(changes, data, strict=True)
         ]
-        sizes = [*map(len, data)]
+        characters = sum(map(len, data))
         # One future per call: cancelling one waiter must not cancel the others of its commit.
         future = self._loop.create_future()
         may_wait = bool(encoded)
-        self._waiting.put(_Append(changes, rows, sizes, future, followed, documents, may_wait))
+        self._waiting.put(_Append(changes, rows, characters, future, followed, documents, may_wait))
         if not may_wait:
             self._pressing += 1
             self._enough_came.set()
@@ -227,7 +227,7 @@ class JournalWriter:
             batch.append(item)
             if isinstance(item, _Append):
                 rows += len(item.rows)
-                characters += sum(item.sizes)
+                characters += item.characters
             if rows >= COMMIT_ROWS or characters >= COMMIT_CHARACTERS or self._waiting.empty():
                 return batch
             item = self._waiting.get()
@@ -237,7 +237,6 @@ class JournalWriter:
 
     def _commit(self, appenders: _Appenders, batch: list[_Item]) -> None:
         rows: list[tuple[int, int, str, str]] = []
-        sizes: list[int] = []
         changes: list[Change] = []
         documents: list[Document] = []
         executed: list[_Execute] = []
@@ -251,7 +250,6 @@ class JournalWriter:
             futures.append(item.future)
             if isinstance(item, _Append):
                 rows.extend(item.rows)
-                sizes.extend(item.sizes)
                 changes.extend(item.changes)
                 documents.extend(item.documents)
             else:
@@ -285,7 +283,7 @@ class JournalWriter:
             if documents and changes:
                 failpoints.reach("committed")
         if changes:
-            self._on_commit(changes[-1].seq, sizes)
+            self._on_commit(changes[-1].seq, [len(row[3]) for row in rows])
         if len(changes) > ANNOUNCED_AT_ONCE:
             changes = self._announce_most(changes)
         self._loop.call_soon_threadsafe(self._announce, changes, futures, failed)

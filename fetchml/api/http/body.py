@@ -27,7 +27,15 @@ async def read_object(request: RestRequest, timeout_seconds: float) -> dict[str,
     TooManyBytes or Overloaded if it does not fit into the memory limits.
     """
     _check_content_type(request.http.headers.get("Content-Type"))
-    body = await _read(request, timeout_seconds)
+    content = request.http.content
+    try:
+        # The body of most requests has arrived together with the headers.
+        whole = content.is_eof()
+        body = content.read_nowait() if whole else await _receive(request, timeout_seconds)
+    except web.RequestPayloadError:
+        raise BadlyEncodedBody from None
+    if len(body) > MAX_BYTES:
+        raise BodyTooLarge(MAX_BYTES)
     if len(body) > UNCOUNTED_BYTES:
         await turn_for(len(body))
         if _has_too_many_values(body):
@@ -67,21 +75,6 @@ def _check_content_type(content_type: str | None) -> None:
     charsets = {"charset=utf-8", 'charset="utf-8"', ""}
     if kind != "application/json" or not charsets.issuperset(parameters):
         raise BadRequest("Content-Type: must be application/json, in UTF-8")
-
-
-async def _read(request: RestRequest, timeout_seconds: float) -> bytes:
-    content = request.http.content
-    try:
-        if content.is_eof():
-            # The body arrived together with the headers, which is the common case.
-            body = content.read_nowait()
-        else:
-            body = await _receive(request, timeout_seconds)
-    except web.RequestPayloadError:
-        raise BadlyEncodedBody from None
-    if len(body) > MAX_BYTES:
-        raise BodyTooLarge(MAX_BYTES)
-    return body
 
 
 async def read_pieces(

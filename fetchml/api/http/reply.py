@@ -16,11 +16,13 @@ from fetchml.system.pacing import Pace
 
 JSON = {"Content-Type": "application/json", "Server": SERVER}
 _HEADS = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-    + "".join(f"{name}: {value}\r\n" for name, value in JSON.items())
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+    + b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in JSON.items())
     for status in HTTPStatus
 }
 """Status → the first lines of a JSON reply."""
+
+_LIMITED = b"RateLimit-Limit: %d\r\nRateLimit-Remaining: %d\r\nRateLimit-Reset: %d\r\n"
 
 Pieces = Sequence[bytes | memoryview]
 """The body of a reply, in order."""
@@ -46,11 +48,11 @@ class Budgets:
 
 
 @functools.lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()
 
 
-class JsonReply(web.Response):
+class JsonReply(web.StreamResponse):
     """A small JSON reply without additional headers. It is usually written in one piece, so that
     a submit costs an eighth less than with a `web.Response`."""
 
@@ -64,35 +66,34 @@ class JsonReply(web.Response):
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write the whole reply if nothing else waits to be sent and the connection stays open.
         aiohttp calls this method."""
-        wire = request.transport
+        wire, body, limit = request.transport, self._content, self._limit
         if (
             wire is None
             or wire.get_write_buffer_size()
             or request.version != HttpVersion11
             or request.method == "HEAD"
             or not request.keep_alive
-            or self.keep_alive is False
+            or super().keep_alive is False
         ):
-            limit = {} if self._limit is None else limit_headers(self._limit)
-            self.headers.update(JSON | limit)
-            self.body = self._content
+            self.headers.update(JSON if limit is None else JSON | limit_headers(limit))
+            self.content_length = len(body)
+            if request.method == "HEAD":
+                self._content = b""
             return await super().prepare(request)
-        head, body, limit_state = _HEADS[self.status], self._content, self._limit
-        if limit_state is not None:
-            head += (
-                f"RateLimit-Limit: {limit_state.limit}\r\n"
-                f"RateLimit-Remaining: {limit_state.remaining}\r\n"
-                f"RateLimit-Reset: {limit_state.reset_seconds}\r\n"
-            )
-        head += f"Content-Length: {len(body)}\r\nDate: {_date(int(time.time()))}\r\n\r\n"
-        wire.write(head.encode("ascii") + body)
+        limited = b""
+        if limit is not None:
+            limited = _LIMITED % (limit.limit, limit.remaining, limit.reset_seconds)
+        wire.write(
+            b"%b%bContent-Length: %d\r\nDate: %b\r\n\r\n%b"
+            % (_HEADS[self.status], limited, len(body), _date(int(time.time())), body)
+        )
         self._is_written = True
-        self._content = b""  # aiohttp keeps the reply until the next request.
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
+        content, self._content = self._content, b""  # aiohttp keeps it until the next request.
         if not self._is_written:
-            await super().write_eof(data)
+            await super().write_eof(content)
 
     @property
     def keep_alive(self) -> bool | None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager, nullcontext
+from typing import cast
 
 from aiohttp import web
 
@@ -78,16 +79,19 @@ class Streams:
             await asyncio.wait(ending, timeout=timeout_seconds)
 
 
-@contextmanager
-def ended_with_client(request: RestRequest) -> Iterator[None]:
+class ended_with_client:  # noqa: N801 - used as a function
     """Cancel the enclosed code when the client disconnects."""
-    connection = request.http.protocol
-    assert isinstance(connection, Connection)  # noqa: S101  # always
-    connection.stream = asyncio.current_task()
-    try:
-        yield
-    finally:
-        connection.stream = None
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, request: RestRequest) -> None:
+        self._connection = cast("Connection", request.http.protocol)
+
+    def __enter__(self) -> None:
+        self._connection.stream = asyncio.current_task()
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.stream = None
 
 
 async def send_pieces(

@@ -273,11 +273,9 @@ def required_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
 
 
 @cache
-def _checks_of(kind: type[msgspec.Struct], *, converted: bool) -> dict[str, Check]:
-    """`converted`: of values that msgspec has converted."""
-    rules = rules_of(kind).items()
-    checks = {name: rule.converted_fault if converted else rule.fault for name, rule in rules}
-    return {name: check for name, check in checks.items() if check is not None}
+def _checks_of(kind: type[msgspec.Struct]) -> dict[str, Check | None]:
+    """Return the checks of fields that msgspec has converted."""
+    return {name: rule.converted_fault for name, rule in rules_of(kind).items()}
 
 
 def read(request: Mapping[str, object], kind: type[S]) -> tuple[S | None, list[Violation]]:
@@ -286,25 +284,31 @@ def read(request: Mapping[str, object], kind: type[S]) -> tuple[S | None, list[V
     if len(request) > MAX_ENTRIES:
         rule = f"must not have more than {MAX_ENTRIES} properties"
         return None, [Violation("body", rule)]
-    value: S | None = None
-    wrong: list[Violation] = []
     try:
         value = msgspec.convert(request, kind)
     except ValueError:  # Also for a text that is not valid Unicode.
-        wrong += [
-            Violation(name, "is required") for name in required_of(kind) if name not in request
-        ]
-    checks = _checks_of(kind, converted=value is not None)
+        return None, _violations(request, kind)
+    checks = _checks_of(kind)
+    wrong: list[Violation] = []
     for name, given in request.items():
         if given is None:
-            fault = NULL if name in rules_of(kind) else None
-        else:
-            fault = checks[name](given) if name in checks else None
-        if fault is not None:
+            if name in checks:
+                wrong.append(Violation(name, NULL))
+        elif (check := checks.get(name)) is not None and (fault := check(given)) is not None:
             wrong.append(Violation(name, fault))
-    if value is None and not wrong:
-        wrong = [Violation("body", "must be valid Unicode, without lone surrogates")]
     return (None if wrong else value), wrong
+
+
+def _violations(request: Mapping[str, object], kind: type[msgspec.Struct]) -> list[Violation]:
+    """Return the violations of a request that msgspec can't convert."""
+    rules = rules_of(kind)
+    wrong = [Violation(name, "is required") for name in required_of(kind) if name not in request]
+    for name, given in request.items():
+        if name in rules:
+            fault = NULL if given is None else rules[name].fault(given)
+            if fault is not None:
+                wrong.append(Violation(name, fault))
+    return wrong or [Violation("body", "must be valid Unicode, without lone surrogates")]
 
 
 def unknown_fields(request: Mapping[str, object], known: frozenset[str]) -> list[str]:

@@ -8,10 +8,11 @@ depend on settings, the host, or several fields.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple, Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules
 from fetchml.core.dependencies import request as dependencies
@@ -152,6 +153,12 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 KNOWN_FIELDS = frozenset(TaskRequest.__struct_fields__)
 """Known request properties. Others are ignored and named in the reply's header (reading 12)."""
+
+_COMMON_FIELDS = frozenset((
+    "job_name", "image", "command", "priority", "args", "snapshot_id", "cpu", "memory_gb", "gpu",
+    "metadata", "env", "experiment_id", "timeout_seconds", "max_retries", "preemptible",
+))  # fmt: skip
+"""Most requests have no other field."""
 
 PROJECT_RULES = {
     name: rules_of(TaskRequest)[name].fault
@@ -297,7 +304,7 @@ class SubmissionRules:
     allow_may_idle: bool = True
 
 
-class Accepted(NamedTuple):
+class Accepted(Value, frozen=True):
     """A valid task, and the bytes of memory that it takes (`core.footprint`)."""
 
     spec: TaskSpec
@@ -317,7 +324,8 @@ def accept(
     the server's defaults, except for those that the request has to grant; the default image is
     always allowed. Unknown properties are ignored (reading 12).
     """
-    asked, violations = read(_with_project(request, project), TaskRequest)
+    whole = _with_project(request, project)
+    asked, violations = read(whole, TaskRequest)
     violations += project.faults
     if asked is not None and project.fields:
         violations += project_file.grant_violations(project, request, asked.without)
@@ -325,7 +333,7 @@ def accept(
         raise InvalidSubmission([project.placed(each, request) for each in violations])
     if violations := _violations(asked, rules, capacity):
         raise InvalidSubmission([project.placed(each, request) for each in violations])
-    spec = _task_spec(asked, rules.defaults)
+    spec = _task_spec(asked, whole, rules.defaults)
     encoded = encode_spec(spec)
     if rule := size_fault(encoded):
         names = KNOWN_FIELDS.intersection(spec.__struct_fields__)
@@ -381,18 +389,15 @@ def _violations(asked: TaskRequest, rules: SubmissionRules, capacity: Resources)
     return violations
 
 
-def _task_spec(asked: TaskRequest, defaults: Defaults) -> TaskSpec:
-    limits, environment = defaults.limits, asked.environment
-    retries = defaults.max_retries if asked.max_retries is None else asked.max_retries
-    return TaskSpec(
+def _task_spec(asked: TaskRequest, request: Mapping[str, object], defaults: Defaults) -> TaskSpec:
+    limits = defaults.limits
+    spec = TaskSpec(
         job_name=asked.job_name,
         image=asked.image or defaults.image,
         command=asked.command or defaults.command,
         priority=asked.priority,
         args=asked.args,
         snapshot_id=asked.snapshot_id,
-        datasets=asked.datasets or None,
-        dataset_specs=tuple([each.spec for each in asked.dataset_specs]) or None,
         cpu=limits.cpu_of(asked.cpu),
         memory_gb=limits.memory_of(asked.memory_gb),
         gpu=asked.gpu,
@@ -400,8 +405,16 @@ def _task_spec(asked: TaskRequest, defaults: Defaults) -> TaskSpec:
         env=asked.env,
         experiment_id=asked.experiment_id,
         timeout_seconds=limits.timeout(asked.timeout_seconds),
-        max_retries=retries,
+        max_retries=defaults.max_retries if asked.max_retries is None else asked.max_retries,
         preemptible=asked.preemptible,
+    )
+    if _COMMON_FIELDS.issuperset(request):
+        return spec
+    environment = asked.environment
+    return replace(
+        spec,
+        datasets=asked.datasets or None,
+        dataset_specs=tuple([each.spec for each in asked.dataset_specs]) or None,
         checkpoint=asked.checkpoint or asked.checkpoint_from is not None,
         checkpoint_from=asked.checkpoint_from,
         volumes=asked.volumes or None,

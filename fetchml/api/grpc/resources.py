@@ -158,7 +158,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     ) -> queue_pb2.ListQueueResponse:
         full = wants_full(request.view)
         limit = request.limit if request.HasField("limit") else None
-        found = await self._engine.waiting.first(context.principal, limit)
+        found = await self._engine.tasks.waiting(context.principal, limit)
         return queue_pb2.ListQueueResponse(
             waiting=await map_paced(partial(_waiting, full=full), found.tasks), total=found.total
         )

@@ -22,7 +22,7 @@ from fetchml.core.audit import Action
 from fetchml.core.model import Principal
 from fetchml.core.requests import text
 from fetchml.core.requests.access import ExecRequest, enter_fault, port_fault
-from fetchml.engine.task_lookup import VisibleTasks
+from fetchml.engine.tasks.tasks import Tasks
 from fetchml.errors import BadRequest, Conflict, Forbidden, RequestError
 from fetchml.ports.launcher import (
     EnterError,
@@ -57,7 +57,7 @@ class TaskAccess:
 
     def __init__(
         self,
-        tasks: VisibleTasks,
+        tasks: Tasks,
         launcher: Launcher,
         launched: Callable[[str], LaunchSpec | None],
         audit: Audit,

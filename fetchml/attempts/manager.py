@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from fetchml.attempts.hosts import TaskHost
 from fetchml.attempts.limits import LimitFiles
 from fetchml.attempts.runner import AttemptRunner
 from fetchml.attempts.staging import Inputs
@@ -18,12 +19,9 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.scheduling.waiting import may_be_prestaged
-from fetchml.files.attempt_folder import FolderCall, call_inline
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
-from fetchml.files.shared_disk import SharedDisk
 from fetchml.files.task_files import TaskFiles
-from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import Launcher, LaunchSpec
 from fetchml.ports.task_environment import attempt_variables
 from fetchml.system.background import BackgroundWork
@@ -41,8 +39,6 @@ class AttemptSettings:
     grace_ms: int
     log_segment_bytes: int
     outputs: OutputLimits = NO_LIMITS
-    on_cluster: bool = False
-    """The launcher hands attempts over to a cluster, and their folders are on a shared disk."""
 
 
 @dataclass(slots=True)
@@ -61,10 +57,6 @@ class PrestageCounts:
     """Of the ordinary ones: not prestaged because the task was discarded too often."""
 
 
-def _cluster(launcher: Launcher) -> Cluster | None:
-    return launcher if isinstance(launcher, Cluster) else None
-
-
 class AttemptManager:
     """Used from one event loop."""
 
@@ -75,6 +67,7 @@ class AttemptManager:
         files: TaskFiles,
         watch: FolderEvents,
         settings: AttemptSettings,
+        host: TaskHost,
         *,
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
@@ -84,20 +77,17 @@ class AttemptManager:
         self.counts = PrestageCounts()
         self._gpu_failure = gpu_failure
         self._launcher = launcher
-        # Once: such a check of a protocol takes as long as the rest of a new runner.
-        self._cluster = _cluster(launcher) if settings.on_cluster else None
+        self._host = host
         self._inputs = inputs
         self._files = files
         self._watch = watch
         self._settings = settings
         self._clock = clock
         self._report = report
-        self.look: FolderCall = SharedDisk() if settings.on_cluster else call_inline
-        """Calls methods of attempts' folders, on the disk that has them."""
         self._collecting = WorkerThreads("collecting", COLLECTING_THREADS)
         self._current: dict[str, AttemptRunner] = {}
         """By task id. An earlier attempt of the task may still be cleaning up beside it."""
-        self._limits = LimitFiles(files, self.look)
+        self._limits = LimitFiles(files, host.look)
         self._background = BackgroundWork()
         self._closed = False
 
@@ -183,8 +173,7 @@ class AttemptManager:
             threads=self._collecting,
             output_limits=self._settings.outputs,
             checkpoint=self._files.checkpoint(task.id) if spec.checkpoint else None,
-            look=self.look,
-            cluster=self._cluster,
+            host=self._host,
         )
 
     async def _drive(self, task_id: str, runner: AttemptRunner) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from fetchml.attempts.attempt_end import AttemptTimes, end_of
-from fetchml.attempts.disk_outages import until_it_answers
+from fetchml.attempts.hosts import NodeGpus, TaskHost
 from fetchml.attempts.staging import Inputs
 from fetchml.attempts.stopping import AGAIN_SECONDS, StopRequest
 from fetchml.core.events import (
@@ -38,10 +38,9 @@ from fetchml.core.events import (
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import text
 from fetchml.files import secrets_file
-from fetchml.files.attempt_folder import AttemptFolder, CollectError, FolderCall, call_inline
+from fetchml.files.attempt_folder import AttemptFolder, CollectError
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import OmittedOutputs, OutputLimits
-from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Owner, PrepareError
 from fetchml.system import failpoints
 from fetchml.system.background import first_of
@@ -72,14 +71,12 @@ class AttemptRunner:
         gpu_failure: Callable[[Task, AttemptEnd], Awaitable[Event | None]],
         threads: WorkerThreads,
         output_limits: OutputLimits,
+        host: TaskHost,
         checkpoint: Path | None = None,
-        look: FolderCall = call_inline,
-        cluster: Cluster | None = None,
     ) -> None:
         """The future of `report` resolves when the event's changes are durable. `gpu_failure`
-        returns an event if the GPUs caused a failed exit. `look` reads the attempt's folder.
-        `checkpoint`: the task's folder, if it has one. `cluster`: the launcher, if that is one:
-        it decides when the attempt starts, so the gate opens at once."""
+        returns an event if the GPUs caused a failed exit. `checkpoint`: the task's folder, if it
+        has one."""
         self._task = task
         self._launch = launch
         self._outputs = outputs
@@ -93,9 +90,8 @@ class AttemptRunner:
         self._threads = threads
         self._output_limits = output_limits
         self._checkpoint = checkpoint
-        self._look = look
-        self._cluster = cluster
-        self._in_thread: FolderCall = look if cluster is not None else asyncio.to_thread
+        self._host = host
+        self._look, self._in_thread = host.look, host.in_thread
         self._folder = AttemptFolder(launch.folder)
         self._times = AttemptTimes(self._folder, task, clock)
         self._end = task.end
@@ -109,7 +105,7 @@ class AttemptRunner:
         self._stop = StopRequest()
         self._owner: Owner = None
         """The owner that the attempt's folders were handed over to; `None` if there is none yet."""
-        self._place: tuple[str | None, tuple[str, ...]] = None, ()
+        self._node_gpus: NodeGpus = None, ()
         self._never_started = False
         """Abandoned before its command ran: of its files only the records stay."""
         self._is_over = False
@@ -181,7 +177,7 @@ class AttemptRunner:
     @property
     def _is_prestaged(self) -> bool:
         """Whether the attempt waits at its gate until this server opens it."""
-        return self._task.prestaged and self._cluster is None
+        return self._task.prestaged and self._host.opens_gates
 
     async def _let_others_start(self) -> None:
         pause = asyncio.create_task(asyncio.sleep(PRESTAGE_DELAY_SECONDS))
@@ -224,13 +220,7 @@ class AttemptRunner:
 
     async def _prepare(self) -> bool:
         """Prepare the attempt up to its gate; return false if it was abandoned."""
-        preparing = asyncio.create_task(
-            self._stage_and_launch()
-            if self._cluster is None
-            else until_it_answers(
-                self._stage_and_launch, self._cluster.until_usable, self._progress
-            )
-        )
+        preparing = asyncio.create_task(self._host.prepare(self._stage_and_launch, self._progress))
         try:
             await first_of(preparing, self._stop.made, self._discard_requested)
             cancelled = not preparing.done()
@@ -359,11 +349,10 @@ class AttemptRunner:
             )
             failpoints.reach("started")
 
-    async def _node(self) -> tuple[str | None, tuple[str, ...]]:
-        """The node of a cluster that the attempt runs on, and its GPUs there."""
-        if self._cluster is not None and self._place[0] is None:
-            self._place = await self._look(self._folder.node)
-        return self._place
+    async def _node(self) -> NodeGpus:
+        if self._node_gpus[0] is None:
+            self._node_gpus = await self._host.node(self._folder)
+        return self._node_gpus
 
     async def _forget_exit(self) -> None:
         gone, self._exit = self._exit, None

@@ -12,12 +12,9 @@ from fetchml.engine.server_information import Diagnosis, ServerInformation
 from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.sweeps import SweepRanking, Sweeps
-from fetchml.engine.task_lookup import VisibleTasks
 from fetchml.engine.tasks.changes import TaskChanges
 from fetchml.engine.tasks.results import ResultLists
-from fetchml.engine.tasks.silent import SilentTasks
 from fetchml.engine.tasks.tasks import Tasks
-from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
 from fetchml.engine.watches.batches import Batches
 from fetchml.engine.watches.watch import Watches
@@ -27,12 +24,8 @@ from fetchml.notifications.notification_service import Notifications
 @dataclass(frozen=True, slots=True)
 class Engine:
     submissions: Submissions
-    visible: VisibleTasks
-    """One task by its id."""
     tasks: Tasks
     changes: TaskChanges
-    silent: SilentTasks
-    waiting: WaitingTasks
     watches: Watches
     batches: Batches
     logs: TaskLogs

@@ -3,11 +3,13 @@
 An estimate is made when somebody asks: for the explanation of a waiting task, and for a request
 that is only validated. The simulation (`core.scheduling.estimate`) covers
 the whole queue, and its result is returned again for FRESH_MS. On a cluster the cluster's own
-estimate counts; where it has none, the waits of similar tasks do.
+estimate counts; where it has none, the waits of similar tasks do. `server/assembly.py` chooses the
+class.
 """
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
@@ -22,7 +24,6 @@ from fetchml.core.scheduling.estimate import (
     estimate_one,
 )
 from fetchml.core.state import State
-from fetchml.ports.cluster import Cluster
 from fetchml.system.background import BackgroundWork
 from fetchml.views import StartEstimate
 
@@ -174,25 +175,97 @@ FIRST_KEPT = 50_000
 log = logging.getLogger(__name__)
 
 
-class Estimates:
+class Estimates(ABC):
     """Used from one event loop."""
 
     def __init__(
+        self, state: State, learn: Callable[[Task], None], clock: Callable[[], int]
+    ) -> None:
+        """`learn`: takes each task that has ended."""
+        self._state = state
+        self._learn = learn
+        self._clock = clock
+        self._first: dict[str, Estimate] = {}
+        """By task id: the first estimate that was returned, until the task starts."""
+        self.calibration = Calibration()
+
+    @abstractmethod
+    async def of(self, task: Task) -> StartEstimate | None:
+        """Estimate the start of a waiting task.
+
+        `None` if it can't start as things are now, or if nothing is known.
+        """
+
+    @abstractmethod
+    async def of_new(self, task: Task) -> StartEstimate | None:
+        """Estimate the start of a task that is not submitted. `None` as in `of`."""
+
+    def committed(self, changes: Sequence[Change]) -> None:
+        """Learn from tasks that have ended, and compare first estimates with the true starts."""
+        for change in changes:
+            task = change.task
+            if task.status in ENDED:
+                if not task.hidden and not change.is_after_end:
+                    self._learn(task)
+                self._first.pop(task.id, None)
+            elif task.allocated_at is not None and task.id in self._first:
+                first = self._first.pop(task.id)
+                self.calibration = self.calibration.plus(first, task.allocated_at)
+
+    def _remember(self, task_id: str, found: Estimate) -> None:
+        if len(self._first) < FIRST_KEPT:
+            self._first.setdefault(task_id, found)
+
+    def _shown(self, found: Estimate | None) -> StartEstimate | None:
+        if found is None:
+            return None
+        now = self._clock()
+        tasks, held = self.calibration.tasks, self.calibration.held
+        by_p50, by_p90 = held or (None, None)
+        return StartEstimate(
+            # A time in the past did not come true; the next simulation has newer facts.
+            max(found.p50, now),
+            max(found.p90, now),
+            tasks,
+            None if by_p50 is None else round(by_p50 * 100),
+            None if by_p90 is None else round(by_p90 * 100),
+        )
+
+
+class ClusterEstimates(Estimates):
+    def __init__(
         self,
         state: State,
-        run_times: RunTimes,
+        wait_times: WaitTimes,
         clock: Callable[[], int],
-        *,
-        cluster: Cluster | None = None,
-        wait_times: WaitTimes | None = None,
+        begins_at: Callable[[str, int], int | None],
     ) -> None:
-        """`cluster`, `wait_times`: set if a cluster starts the tasks. Its own estimates count, and
-        where it has none, how long similar tasks waited."""
-        self._cluster = cluster
-        self._wait_times = wait_times or WaitTimes()
-        self._state = state
+        """`begins_at`: see `Cluster`."""
+        super().__init__(state, wait_times.learn, clock)
+        self._wait_times = wait_times
+        self._begins_at = begins_at
+
+    async def of(self, task: Task) -> StartEstimate | None:
+        if task.id not in self._state.queue and task.id not in self._state.handed_over:
+            return None
+        begins_at = self._begins_at(task.id, task.attempt)
+        found = (
+            self._wait_times.start_of(task) if begins_at is None else Estimate(begins_at, begins_at)
+        )
+        if found is not None:
+            self._remember(task.id, found)
+        return self._shown(found)
+
+    async def of_new(self, task: Task) -> StartEstimate | None:
+        return self._shown(self._wait_times.start_of(task))
+
+
+class SimulatedEstimates(Estimates):
+    """For the tasks of this host."""
+
+    def __init__(self, state: State, run_times: RunTimes, clock: Callable[[], int]) -> None:
+        super().__init__(state, run_times.learn, clock)
         self._run_times = run_times
-        self._clock = clock
         self._known: dict[str, Estimate] = {}
         self._known_at: int | None = None
         self._simulation: asyncio.Task[None] | None = None
@@ -200,31 +273,9 @@ class Estimates:
         self._asking = set[str]()
         """Users of the new tasks whose estimates are in progress."""
         self._background = BackgroundWork()
-        self._first: dict[str, Estimate] = {}
-        """By task id: the first estimate that was returned, until the task starts."""
-        self.calibration = Calibration()
-
-    def committed(self, changes: Sequence[Change]) -> None:
-        """Learn how long tasks ran, and compare first estimates with the true starts."""
-        for change in changes:
-            task = change.task
-            if task.status in ENDED:
-                if not task.hidden and not change.is_after_end:
-                    self._run_times.learn(task)
-                    if self._cluster is not None:
-                        self._wait_times.learn(task)
-                self._first.pop(task.id, None)
-            elif task.allocated_at is not None and task.id in self._first:
-                first = self._first.pop(task.id)
-                self.calibration = self.calibration.plus(first, task.allocated_at)
 
     async def of(self, task: Task) -> StartEstimate | None:
-        """Estimate the start of a task.
-
-        `None` if it can't start on the host as it is now, or if too many tasks wait.
-        """
-        if self._cluster is not None:
-            return self._by_cluster(task, self._cluster)
+        """`None` also if too many tasks wait."""
         if len(self._state.queue) > MAX_WAITING or task.id not in self._state.queue:
             return None
         now = self._clock()
@@ -232,19 +283,15 @@ class Estimates:
         is_new = task.id not in self._known and known_at is not None and task.created_at >= known_at
         if known_at is None or now - known_at > FRESH_MS or is_new:
             await self._simulate(now)
-        found = self._known.get(task.id)
-        return None if found is None else self._shown(found, now)
+        return self._shown(self._known.get(task.id))
 
     async def of_new(self, task: Task) -> StartEstimate | None:
-        """Estimate the start of a task that is not submitted. One simulation at a time, and no
-        second question of the same user meanwhile: people ask while they type.
+        """One simulation at a time, and no second question of the same user meanwhile: people ask
+        while they type.
 
-        `None` if it can't start on the host as it is now, if it would be held back, if too many
-        tasks wait, or if too many ask at the same time.
+        `None` also if it would be held back, if too many tasks wait, or if too many ask at the same
+        time.
         """
-        if self._cluster is not None:
-            found = self._wait_times.start_of(task)
-            return None if found is None else self._shown(found, self._clock())
         if len(self._state.queue) > MAX_WAITING_FOR_NEW:
             return None
         spec = task.spec
@@ -255,18 +302,6 @@ class Estimates:
         self._asking.add(task.user)
         # A thread goes on when its caller has gone: so does its turn.
         return await self._background.run_to_completion(self._new_in_turn(task))
-
-    def _by_cluster(self, task: Task, cluster: Cluster) -> StartEstimate | None:
-        if task.id not in self._state.queue and task.id not in self._state.handed_over:
-            return None
-        begins_at = cluster.begins_at(task.id, task.attempt)
-        found = Estimate(begins_at, begins_at) if begins_at is not None else None
-        found = found or self._wait_times.start_of(task)
-        if found is None:
-            return None
-        if len(self._first) < FIRST_KEPT:
-            self._first.setdefault(task.id, found)
-        return self._shown(found, self._clock())
 
     async def _new_in_turn(self, task: Task) -> StartEstimate | None:
         try:
@@ -286,19 +321,7 @@ class Estimates:
             return None
         finally:
             self._asking.remove(task.user)
-        return None if found is None else self._shown(found, now)
-
-    def _shown(self, found: Estimate, now: int) -> StartEstimate:
-        tasks, held = self.calibration.tasks, self.calibration.held
-        by_p50, by_p90 = held or (None, None)
-        return StartEstimate(
-            # A time in the past did not come true; the next simulation has newer facts.
-            max(found.p50, now),
-            max(found.p90, now),
-            tasks,
-            None if by_p50 is None else round(by_p50 * 100),
-            None if by_p90 is None else round(by_p90 * 100),
-        )
+        return self._shown(found)
 
     async def _simulate(self, now: int) -> None:
         """Simulate the queue. Callers that come meanwhile wait for the same simulation."""
@@ -319,5 +342,5 @@ class Estimates:
             known = {}
         self._known, self._known_at = known, now
         for task_id, found in known.items():
-            if len(self._first) < FIRST_KEPT and task_id in self._state.queue:
-                self._first.setdefault(task_id, found)
+            if task_id in self._state.queue:
+                self._remember(task_id, found)

@@ -41,13 +41,13 @@ def explain(
     whether the caller may see another task. `cluster_reason`: why a cluster has not started it.
     `cluster_position`: its position in the cluster's queue; `None` if it is not known.
     """
-    if _waits(task) and (why := _why_held_back(state, task, now, may_name)) is not None:
+    if waits(task) and (why := _why_held_back(state, task, now, may_name)) is not None:
         return Explanation(task.id, task.shown_status, why)
-    if _waits(task) and task.spec.sweep is not None and state.sweeps.holds_back(task):
+    if waits(task) and task.spec.sweep is not None and state.sweeps.holds_back(task):
         return Explanation(task.id, task.shown_status, _sweep_limit(state, task.spec.sweep))
-    if _waits(task) and state.limits.cluster is not None:
+    if waits(task) and state.limits.cluster is not None:
         return _waiting_on_cluster(state, task, now, before, cluster_reason, cluster_position)
-    if _waits(task):
+    if waits(task):
         return _waiting(state, task, now, before, may_name)
     if task.cancel is not None and task.status not in (Status.COMPLETED, Status.FAILED):
         reason = f"It is being ended: {task.cancel.by} cancelled it."
@@ -97,14 +97,15 @@ async def tasks_before(state: State, task: Task, now: int) -> int:
     """Count the ready tasks before a waiting one, with pauses for other requests. 0 for a task that
     does not wait, or may not start now."""
     before, pace = 0, Pace()
-    if _waits(task) and task.id not in state.held_back and not state.sweeps.holds_back(task):
+    if waits(task) and task.id not in state.held_back and not state.sweeps.holds_back(task):
         for part in state.queue.counts_before(task, ShareLevels(state, now)):
             before += part
             await pace.rest()
     return before
 
 
-def _waits(task: Task) -> bool:
+def waits(task: Task) -> bool:
+    """Return whether a task waits, and is not being ended."""
     return task.shown_status is Status.QUEUED and task.cancel is None
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from fetchml.core.model import ENDED, Principal, Task
 from fetchml.core.requests.logs import LogRange, LogSearch
 from fetchml.engine.feed import Feed
-from fetchml.engine.task_lookup import VisibleTasks
+from fetchml.engine.tasks.tasks import Tasks
 from fetchml.errors import BadRequest
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import Changes, FolderEvents
@@ -103,7 +103,7 @@ class TaskLogs:
 
     def __init__(
         self,
-        tasks: VisibleTasks,
+        tasks: Tasks,
         files: TaskFiles,
         threads: LogThreads,
         watch: FolderEvents,

@@ -5,7 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from fetchml.core.model import Principal
 from fetchml.core.requests.download_names import ArchiveFormat
-from fetchml.engine.task_lookup import VisibleTasks
+from fetchml.engine.tasks.tasks import Tasks
 from fetchml.errors import BadRequest
 from fetchml.files.output_archives import OutputArchives, OutputsArchive
 from fetchml.files.reads import OpenedFile
@@ -16,7 +16,7 @@ from fetchml.views import NamedFolder, OutputFile
 class TaskOutputs:
     """Used from one event loop. Verbs raise `errors.RequestError`."""
 
-    def __init__(self, tasks: VisibleTasks, files: TaskFiles) -> None:
+    def __init__(self, tasks: Tasks, files: TaskFiles) -> None:
         self._tasks = tasks
         self._files = files
         self._archives = OutputArchives(files)

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from fetchml.attempts.hosts import TaskHost
 from fetchml.core.events import CancelRequested, Submitted
 from fetchml.core.model import Actor, Change, Resources, Status, Task
 from fetchml.core.requests.submission import TaskLimits
@@ -17,7 +18,6 @@ from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.task_files import TaskFiles
-from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store
 from fetchml.system.ids import IdSequence
 
@@ -35,13 +35,12 @@ class ServiceTasks:
         files: TaskFiles,
         submissions: Submissions,
         dispatcher: Dispatcher,
+        host: TaskHost,
         *,
         clock: Callable[[], int],
         ids: IdSequence,
         limits: TaskLimits,
-        cluster: Cluster | None = None,
     ) -> None:
-        """`cluster`: `None` if this host runs the tasks."""
         self.limits = limits
         """Of every task's resources. Time limits are not for services: idle ones are stopped."""
         self.require_room = submissions.require_room
@@ -51,9 +50,9 @@ class ServiceTasks:
         self._index = index
         self._files = files
         self._dispatcher = dispatcher
+        self._host = host
         self._clock = clock
         self._ids = ids
-        self._cluster = cluster
 
     def subscribe(self, listener: Callable[[Task], None]) -> None:
         """Call `listener` with every new version of a service's task, when it is durable."""
@@ -94,17 +93,14 @@ class ServiceTasks:
         queue is not looked for: a list of many services may be asked for while a million tasks
         wait."""
         state, now = self._state, self._clock()
-        if task.shown_status is Status.QUEUED and self._cluster is not None:
-            why = self._cluster.reason(task.id, task.attempt)
-            return explain(state, task, now, may_name=lambda _: False, cluster_reason=why).reason
-        if task.shown_status is Status.QUEUED:
+        if task.shown_status is Status.QUEUED and state.limits.cluster is None:
             return why_it_waits(state, task, now) or "It waits for its turn."
-        return explain(state, task, now, may_name=lambda _: False).reason
+        why = self._host.reason(task)
+        return explain(state, task, now, may_name=lambda _: False, cluster_reason=why).reason
 
     def is_silent(self, task: Task) -> bool:
         """Whether a cluster has lost sight of a service that runs."""
-        cluster = self._cluster
-        return cluster is not None and cluster.trouble(task.id, task.attempt) is not None
+        return self._host.trouble(task) is not None
 
     def attempt(self, task: Task) -> AttemptFolder:
         """Of the current or last attempt."""

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple
 
 from fetchml.attempts.checkpoints import CheckpointCounts, Checkpoints
+from fetchml.attempts.hosts import TaskHost
 from fetchml.attempts.manager import AttemptManager, PrestageCounts
 from fetchml.core import permissions, quotas
 from fetchml.core.model import Principal
@@ -17,7 +18,6 @@ from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.watches.reports import Reports
 from fetchml.files.volume_usage import VolumeReport, VolumeUsage
-from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse
 
@@ -68,13 +68,12 @@ class ServerStatus:
         attempts: AttemptManager,
         lifecycle: Lifecycle,
         *,
+        host: TaskHost,
         checkpoints: Checkpoints,
         volumes: VolumeUsage,
         clock: Callable[[], int],
         private: bool,
-        cluster: Cluster | None = None,
     ) -> None:
-        """`cluster`: `None` if this host runs the tasks."""
         self._store = store
         self._state = state
         self._index = index
@@ -82,12 +81,12 @@ class ServerStatus:
         self._estimates = estimates
         self._submissions = submissions
         self._attempts = attempts
+        self._host = host
         self._lifecycle = lifecycle
         self._checkpoints = checkpoints
         self._volumes = volumes
         self._clock = clock
         self._private = private
-        self._cluster = cluster
         self._queue_reports = Reports[QueueStats](self.queue_stats, private=False)
 
     def health(self) -> Health:
@@ -121,9 +120,7 @@ class ServerStatus:
     @property
     def _workers(self) -> int:
         """Hosts that tasks can start on."""
-        if not self._state.may_start:
-            return 0
-        return 1 if self._cluster is None else self._cluster.workers
+        return self._host.workers if self._state.may_start else 0
 
     @property
     def queue_use(self) -> QueueUse:

@@ -18,9 +18,10 @@ from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.estimates import Estimates
 from fetchml.engine.experiments import Experiments
-from fetchml.engine.task_lookup import TaskLookup, VisibleTasks
+from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.dependencies import NOTHING_ENDED, Dependencies
 from fetchml.engine.tasks.sources import Sources, as_placed, needs_sources
+from fetchml.engine.tasks.tasks import Tasks
 from fetchml.environments.environment_service import Environments
 from fetchml.errors import (
     MAX_VIOLATIONS,
@@ -79,14 +80,14 @@ class Submissions:
         self,
         store: Store,
         state: State,
-        tasks: TaskLookup,
+        lookup: TaskLookup,
         snapshots: Snapshots,
         datasets: DatasetProvider,
         experiments: Experiments,
         usage: StorageUsage,
         dispatcher: Dispatcher,
         *,
-        visible: VisibleTasks,
+        tasks: Tasks,
         dependencies: Dependencies,
         environments: Environments,
         estimates: Estimates,
@@ -98,14 +99,14 @@ class Submissions:
     ) -> None:
         self._store = store
         self._state = state
-        self._tasks = tasks
+        self._lookup = lookup
         self._snapshots = snapshots
         self._experiments = experiments
         self._usage = usage
         self._dependencies = dependencies
         self._estimates = estimates
         self._sources = Sources(
-            datasets, visible, dependencies, environments, secrets=secrets, volumes=volumes
+            datasets, tasks, dependencies, environments, secrets=secrets, volumes=volumes
         )
         self._dispatcher = dispatcher
         self._clock = clock
@@ -153,7 +154,7 @@ class Submissions:
             return ValidatedTask(
                 new[0], await self._estimates.of_new(new[0]) if with_estimate else None
             )
-        task = await self._tasks.get(known[keys[0]].task_id)
+        task = await self._lookup.get(known[keys[0]].task_id)
         return ValidatedTask(task, await self._estimates.of(task) if with_estimate else None)
 
     async def create_tasks(
@@ -191,7 +192,7 @@ class Submissions:
         pace = Pace()
         for key in keys:
             earlier = None if key is None else known.get(key)
-            tasks.append(next(new) if earlier is None else await self._tasks.get(earlier.task_id))
+            tasks.append(next(new) if earlier is None else await self._lookup.get(earlier.task_id))
             if pace.due:
                 await pace.rest()
         return tasks

@@ -1,10 +1,9 @@
-"""Tasks by id, of anyone and as one caller may see and change them: live and recent ones from
-memory, all others from the store."""
+"""Tasks by id: live and recent ones from memory, all others from the store."""
 
 from fetchml.core import permissions
 from fetchml.core.model import Principal, Task
 from fetchml.engine.task_index import TaskIndex
-from fetchml.errors import Forbidden, NotFound
+from fetchml.errors import NotFound
 from fetchml.ports.store import Store
 
 
@@ -46,22 +45,3 @@ class TaskLookup:
 
 def no_task(task_id: str) -> NotFound:
     return NotFound(f"There is no task {task_id[:64]!r}")
-
-
-class VisibleTasks:
-    def __init__(self, tasks: TaskLookup) -> None:
-        self._tasks = tasks
-
-    async def get(self, who: Principal, task_id: str) -> Task:
-        """Return a task, services and deleted tasks excluded. Raises NotFound."""
-        task = await self._tasks.find_seen(who, task_id)
-        if task is None or task.hidden or task.service:
-            raise no_task(task_id)
-        return task
-
-    async def to_change(self, who: Principal, task_id: str) -> Task:
-        """Return a task that the caller may change. Raises NotFound, Forbidden."""
-        task = await self.get(who, task_id)
-        if not permissions.may_end(who, task):
-            raise Forbidden("Only the task's owner or an admin may change, end or delete it")
-        return task

@@ -25,18 +25,31 @@ _AWAY = "No response from the shared folder: try again later"
 
 
 class FileReads:
-    """Used from one event loop."""
-
-    def __init__(self, *, on_shared_disk: bool = False) -> None:
-        self._disk = SharedDisk() if on_shared_disk else None
-        self._given_up = set[asyncio.Future[Any]]()
-        """Long reads whose callers have disconnected; their threads continue."""
+    """On a disk of this host. Used from one event loop."""
 
     async def __call__(self, function: Callable[[], T], /) -> T:
         """Return what `function` returns. Raises what it raises; Unavailable if a shared disk
         fails."""
-        if self._disk is None:
-            return await asyncio.to_thread(function)
+        return await asyncio.to_thread(function)
+
+    async def long(self, folder: Path, read: Coroutine[Any, Any, T]) -> T:
+        """Return what `read` returns, which reads below `folder` in threads of its own for as long
+        as that takes, such as a list or a search. Raises what it raises; Unavailable if a shared
+        disk fails, or has not answered in LONG_SECONDS."""
+        return await read
+
+    def close(self, close: Callable[[], None]) -> None:
+        """Call a function that closes a file."""
+        close()
+
+
+class SharedDiskReads(FileReads):
+    def __init__(self) -> None:
+        self._disk = SharedDisk()
+        self._given_up = set[asyncio.Future[Any]]()
+        """Long reads whose callers have left; their threads go on."""
+
+    async def __call__(self, function: Callable[[], T], /) -> T:
         try:
             return await self._disk(function)
         except OSError as error:
@@ -45,15 +58,8 @@ class FileReads:
             raise Unavailable(_AWAY) from error
 
     async def long(self, folder: Path, read: Coroutine[Any, Any, T]) -> T:
-        """Return what `read` returns, which reads below `folder` in threads of its own for as long
-        as that takes, such as a list or a search. Raises what it raises; Unavailable if a shared
-        disk fails, or has not answered in LONG_SECONDS.
-
-        A read that is given up ends when its thread does. So that a disk that hangs does not get
-        those threads, the folder is looked at first.
-        """
-        if self._disk is None:
-            return await read
+        """A read that is given up ends when its thread does. So that a disk that hangs does not get
+        those threads, the folder is looked at first."""
         try:
             await self(partial(os.path.lexists, folder))
         except BaseException:
@@ -83,11 +89,7 @@ class FileReads:
             reading.exception()  # No other code retrieves the exception.
 
     def close(self, close: Callable[[], None]) -> None:
-        """Call a function that closes a file."""
-        if self._disk is None:
-            close()
-        else:
-            threading.Thread(target=close, name="closes a file", daemon=True).start()
+        threading.Thread(target=close, name="closes a file", daemon=True).start()
 
 
 class OpenedFile:

@@ -7,6 +7,7 @@ the core's effects; and JupyterServices' own listener.
 
 from fetchml.access.service import TaskAccess
 from fetchml.attempts.checkpoints import Checkpoints
+from fetchml.attempts.hosts import ThisHost
 from fetchml.attempts.manager import AttemptManager
 from fetchml.attempts.staging import Inputs
 from fetchml.attempts.task_inputs import TaskInputs
@@ -16,7 +17,7 @@ from fetchml.engine.daily_counts import DailyCounts, day_of
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.engine import Engine
-from fetchml.engine.estimates import Estimates, RunTimes, WaitTimes
+from fetchml.engine.estimates import ClusterEstimates, RunTimes, SimulatedEstimates, WaitTimes
 from fetchml.engine.experiments import Experiments, KnownExperiments
 from fetchml.engine.feed import Feed
 from fetchml.engine.gpus.activity import GpuActivity
@@ -34,21 +35,18 @@ from fetchml.engine.submissions import Submissions
 from fetchml.engine.sweep_records import KnownSweeps
 from fetchml.engine.sweeps import SweepRanking, Sweeps
 from fetchml.engine.task_index import TaskIndex
-from fetchml.engine.task_lookup import TaskLookup, VisibleTasks
+from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.changes import TaskChanges
 from fetchml.engine.tasks.dependencies import Dependencies, restored_state
 from fetchml.engine.tasks.results import ResultLists
-from fetchml.engine.tasks.silent import SilentTasks
 from fetchml.engine.tasks.tasks import Tasks
 from fetchml.engine.tasks.time_limits import TimeLimits
-from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
 from fetchml.engine.usage.ledger import restored_ledger
 from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.engine.watched_tasks import watched_tasks
 from fetchml.engine.watches.batches import Batches
 from fetchml.engine.watches.watch import Watches
-from fetchml.files.reads import FileReads
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.volume_usage import VolumeUsage
@@ -68,6 +66,7 @@ from fetchml.user_secrets.secret_service import UserSecrets
 async def assemble(outside: Outside, options: Options) -> Assembly:
     """Nothing runs yet on return: see `Lifecycle.start`. Raises OSError."""
     store, restored, private = outside.store, outside.restored, options.private
+    host = outside.host
     # Stored state.
     experiment_index = await KnownExperiments.load(store, restored)
     sweeps = await KnownSweeps.load(store, restored)
@@ -80,7 +79,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         )
     )
     ids = IdSequence(restored.last_created_at)
-    files = TaskFiles(options.tasks_dir, FileReads(on_shared_disk=outside.cluster is not None))
+    files = TaskFiles(options.tasks_dir, host.reads)
     audit = Audit(store, clock_ms=clock)
     usage = StorageUsage(options.user_storage_bytes)
     usage.load(await store.kept_by_user())
@@ -90,18 +89,27 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         store, restored, options.limits, await shares.load(restored, options.limits)
     )
     index = TaskIndex(restored)
-    tasks = TaskLookup(index, store, private=private)
-    visible = VisibleTasks(tasks)
+    lookup = TaskLookup(index, store, private=private)
     feed = Feed(restored.last_seq)
     today = day_of(clock(), options.zone)
     counts = DailyCounts(options.zone, today, *await store.ended_on(today))
     recent = [task for ended in restored.recent.values() for task in ended]
-    estimates = Estimates(
+    estimates = (
+        SimulatedEstimates(state, RunTimes(recent), clock)
+        if isinstance(host, ThisHost)
+        else ClusterEstimates(state, WaitTimes(recent), clock, host.cluster.begins_at)
+    )
+    slow_reads = SlowReads()
+    tasks = Tasks(
+        lookup,
+        index,
+        store,
         state,
-        RunTimes(recent),
-        clock,
-        cluster=outside.cluster,
-        wait_times=WaitTimes(recent),
+        host,
+        estimates,
+        slow_reads,
+        clock=clock,
+        private=private,
     )
     ledger = await restored_ledger(store, restored, options.zone, options.limits, clock)
     notifications = await assemble_notifications(
@@ -149,17 +157,17 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         private=private,
         snapshot_exists=snapshots.exists,
     )
-    dependencies = Dependencies(tasks, sweeps, state, dispatcher, store, private=private)
+    dependencies = Dependencies(lookup, sweeps, state, dispatcher, store, private=private)
     submissions = Submissions(
         store,
         state,
-        tasks,
+        lookup,
         snapshots,
         outside.datasets,
         experiments,
         usage,
         dispatcher,
-        visible=visible,
+        tasks=tasks,
         dependencies=dependencies,
         environments=environments,
         estimates=estimates,
@@ -176,10 +184,10 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         files,
         submissions,
         dispatcher,
+        host,
         clock=clock,
         ids=ids,
         limits=options.rules.defaults.limits,
-        cluster=outside.cluster,
     )
     jupyter = jupyter_services(outside, options, services, usage, audit)
     # Execution of tasks.
@@ -187,20 +195,20 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         store,
         state,
         audit,
+        host,
         outside.inventory,
         report=dispatcher.apply,
         owner_of=outside.launcher.owner_of,
         output=files.output,
         clock=clock,
         private=private,
-        cluster=outside.cluster,
     )
     inputs = Inputs(
         snapshots,
         outside.datasets,
-        TaskInputs(tasks.find, files),
+        TaskInputs(lookup.find, files),
         outside.owners,
-        Checkpoints(tasks.find, files, usage, has_room=store.has_room),
+        Checkpoints(lookup.find, files, usage, has_room=store.has_room),
         environments,
         secrets,
         workspace_of=jupyter.workspace_of,
@@ -214,6 +222,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         files,
         outside.folder_watch,
         options.runs,
+        host,
         clock=clock,
         report=dispatcher.apply,
         gpu_failure=gpus.failure,
@@ -224,11 +233,11 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         state,
         attempts,
         outside.launcher,
+        host,
         outside.inventory,
         ledger,
         clock=clock,
         samples=options.samples,
-        cluster=outside.cluster,
     )
     lifecycle = Lifecycle(
         state,
@@ -252,17 +261,17 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         submissions,
         attempts,
         lifecycle,
+        host=host,
         checkpoints=inputs.checkpoints,
         volumes=volumes,
         clock=clock,
         private=private,
-        cluster=outside.cluster,
     )
-    ended = EndedTasks(tasks, files, usage, state, dispatcher, clock)
+    ended = EndedTasks(lookup, files, usage, state, dispatcher, clock)
     changes = TaskChanges(
         store,
         state,
-        visible,
+        tasks,
         ended,
         submissions,
         files,
@@ -271,34 +280,18 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
             state,
             files,
             options.rules.defaults.limits,
+            host,
             clock=clock,
-            cluster=outside.cluster,
             launched=attempts.launched,
-            look=attempts.look,
         ),
+        host=host,
         audit=audit,
         clock=clock,
         notify_addresses=options.rules.notify_addresses,
-    )
-    slow_reads = SlowReads()
-    watches = Watches(index, feed, store, clock, private=private)
-    task_list = Tasks(
-        store,
-        state,
-        index,
-        tasks,
-        visible,
-        ended,
-        files,
-        estimates=estimates,
-        slow_reads=slow_reads,
-        dispatcher=dispatcher,
-        audit=audit,
-        clock=clock,
         private=private,
-        cluster=outside.cluster,
     )
-    results = ResultLists(experiments, task_list, files)
+    watches = Watches(index, feed, store, clock, private=private)
+    results = ResultLists(experiments, tasks, files)
     sweep_service = Sweeps(
         sweeps,
         store,
@@ -314,17 +307,12 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     )
     engine = Engine(
         submissions=submissions,
-        visible=visible,
-        tasks=task_list,
+        tasks=tasks,
         changes=changes,
-        silent=SilentTasks(visible, dispatcher, outside.cluster, audit=audit, clock=clock),
-        waiting=WaitingTasks(
-            state, index, estimates, clock, private=private, cluster=outside.cluster
-        ),
         watches=watches,
         batches=Batches(watches, feed, clock, private=private),
-        logs=TaskLogs(visible, files, LogThreads(files.reads), outside.folder_watch, feed, clock),
-        outputs=TaskOutputs(visible, files),
+        logs=TaskLogs(tasks, files, LogThreads(files.reads), outside.folder_watch, feed, clock),
+        outputs=TaskOutputs(tasks, files),
         results=results,
         sweeps=sweep_service,
         ranking=SweepRanking(sweep_service, store, results, slow_reads),
@@ -335,7 +323,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
             ledger,
             sampler,
             slow_reads,
-            visible,
+            tasks,
             clock=clock,
             zone=options.zone,
             private=private,
@@ -378,15 +366,15 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         attempts=attempts,
         lifecycle=lifecycle,
         engine=engine,
-        access=TaskAccess(visible, outside.launcher, attempts.launched, audit, options.access),
+        access=TaskAccess(tasks, outside.launcher, attempts.launched, audit, options.access),
         sampler=sampler,
         activity=GpuActivity(
             state,
+            host,
             outside.inventory,
-            cluster=outside.cluster,
             clock=clock,
             report=dispatcher.apply,
         ),
         sender=notifications.sender,
-        watched=watched_tasks(state, tasks, files, dispatcher, clock),
+        watched=watched_tasks(state, lookup, files, dispatcher, clock),
     )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fetchml.attempts.hosts import ClusterHost, TaskHost, ThisHost
 from fetchml.config.settings import Settings
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.layout import NODE_RELAY, SHIM
@@ -57,6 +58,5 @@ def jupyter_relay(settings: Settings) -> Path | None:
     return tasks_folder(settings) / SHIM / NODE_RELAY if on_cluster(settings) else None
 
 
-def cluster(launcher: Launcher) -> Cluster | None:
-    """The cluster behind the launcher; `None` if this host runs the tasks."""
-    return launcher if isinstance(launcher, Cluster) else None
+def host_of(launcher: Launcher) -> TaskHost:
+    return ClusterHost(launcher) if isinstance(launcher, Cluster) else ThisHost()

@@ -1,9 +1,9 @@
 """Makes Jupyter services, on this host or on the nodes of a cluster."""
 
-import asyncio
 from functools import partial
 
 from fetchml.adapters.jupyter.client import HttpJupyterClient, NodeLinks
+from fetchml.attempts.hosts import TaskHost, ThisHost
 from fetchml.auth.audit import Audit
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.files.attempt_folder import FolderCall
@@ -12,22 +12,21 @@ from fetchml.files.storage_usage import StorageUsage
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.jupyter.records import load_key
 from fetchml.jupyter.workspaces import Workspaces
-from fetchml.ports.cluster import Cluster
 from fetchml.server.options import Options, Outside
 
 
-def _client_and_calls(cluster: Cluster | None) -> tuple[HttpJupyterClient, FolderCall]:
+def _client_and_calls(host: TaskHost) -> tuple[HttpJupyterClient, FolderCall]:
     """Return the client, and the caller of functions that look at workspaces."""
-    if cluster is None:
-        return HttpJupyterClient(), asyncio.to_thread
+    if isinstance(host, ThisHost):
+        return HttpJupyterClient(), host.in_thread
     disk = SharedDisk()
-    return HttpJupyterClient(open_there=NodeLinks(cluster.address_of, disk).open), disk
+    return HttpJupyterClient(open_there=NodeLinks(host.cluster.address_of, disk).open), disk
 
 
 def jupyter_services(
     outside: Outside, options: Options, tasks: ServiceTasks, usage: StorageUsage, audit: Audit
 ) -> JupyterServices:
-    client, in_thread = _client_and_calls(outside.cluster)
+    client, in_thread = _client_and_calls(outside.host)
     return JupyterServices(
         outside.store,
         tasks,

@@ -169,7 +169,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             wiring.datasets(settings),
             owners,
             watch,
-            cluster_wiring.cluster(launcher),
+            cluster_wiring.host_of(launcher),
             environment_wiring(settings, launcher),
             notifiers(settings),
         )

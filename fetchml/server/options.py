@@ -6,6 +6,7 @@ from datetime import tzinfo
 from pathlib import Path
 
 from fetchml.access.service import DEFAULT_ACCESS, AccessOptions
+from fetchml.attempts.hosts import TaskHost, ThisHost
 from fetchml.attempts.manager import AttemptSettings
 from fetchml.core.notifications import Channel
 from fetchml.core.requests.submission import SubmissionRules
@@ -15,7 +16,6 @@ from fetchml.engine.server_information import Examine, examine_nothing
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.task_users import FileOwners
 from fetchml.jupyter.jupyter_service import JupyterOptions
-from fetchml.ports.cluster import Cluster
 from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
 from fetchml.ports.notifier import Notifier
@@ -39,8 +39,7 @@ class Outside:
     datasets: DatasetProvider
     owners: FileOwners
     folder_watch: FolderEvents
-    cluster: Cluster | None = None
-    """`None` if this host runs the tasks."""
+    host: TaskHost = field(default_factory=ThisHost)
     environments: EnvironmentWiring = EnvironmentWiring()  # noqa: RUF009 - immutable
     notifiers: Mapping[Channel, Notifier] = field(default_factory=dict[Channel, Notifier])
     """Senders of messages, by channel."""

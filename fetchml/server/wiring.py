@@ -329,7 +329,6 @@ def options(
             # The shim keeps the newest two segments.
             log_segment_bytes=tasks.log_bytes // 2,
             outputs=OutputLimits(tasks.outputs_files, tasks.outputs_mb << 20 or ANY_NUMBER),
-            on_cluster=on_cluster(settings),
         ),
         snapshots=_snapshot_options(settings),
         jupyter=_jupyter_options(settings, http_port, jupyter_port),

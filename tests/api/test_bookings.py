@@ -1,15 +1,15 @@
 """Bookings of GPUs over REST and gRPC, on real sockets, with the real core below."""
 
-from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
+from fetchml.attempts.hosts import ClusterHost
 from fetchml.auth.audit import Audit
 from fetchml.core.bookings.booking import MOST_BOOKINGS
 from fetchml.core.model import Principal, Role
-from fetchml.core.state import ClusterLimits
+from fetchml.engine.gpus.bookings import GpuBookings
 from fetchml.errors import Conflict, DiskFull, Forbidden
 from fetchml.system.clock import Clock
 from tests.support import rest_world
@@ -149,7 +149,16 @@ async def test_gpus_that_work_are_chosen_first() -> None:
 
 
 async def test_cluster_reserves_by_itself() -> None:
-    box = await box_of()
-    box.state.limits = replace(box.state.limits, cluster=ClusterLimits(1, 1))
+    store: Any = MemoryStore()
+    audit, cluster, box = Audit(store, clock_ms=Clock()), cast("Any", None), await box_of()
+    bookings = GpuBookings(
+        store,
+        box.state,
+        audit,
+        ClusterHost(cluster),
+        report=box.report,
+        clock=lambda: 0,
+        private=False,
+    )
     with pytest.raises(Forbidden, match="scontrol create reservation"):
-        await box.gpus.bookings.create(ADMIN, asked(gpu=1))
+        await bookings.create(ADMIN, asked(gpu=1))

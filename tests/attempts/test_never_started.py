@@ -71,7 +71,7 @@ async def test_command_waits_while_the_disk_of_the_tasks_is_full(each_box: Box) 
             task = await engine.submissions.create_task(
                 ALICE, {"job_name": "a", "command": ["echo", "ran"]}
             )
-            look = partial(engine.visible.get, ALICE, task.id)
+            look = partial(engine.tasks.get, ALICE, task.id)
             waiting = await until(look, lambda found: "disk is full" in str(found.progress))
             assert (waiting.status, waiting.attempt) == (Status.PREPARING, 1)
             assert not list(disk.glob("*/attempts/*/run/claim*"))
@@ -107,7 +107,7 @@ async def test_it_waits_for_room(box: Box, tmp_path: Path, monkeypatch: pytest.M
     async with box.engine() as engine:
         task = await engine.submissions.create_task(ALICE, {"job_name": "a", "command": ["true"]})
         await until_true(lambda: len(looked) >= 5)
-        waiting = await engine.visible.get(ALICE, task.id)
+        waiting = await engine.tasks.get(ALICE, task.id)
         assert "the disk is full" in str(waiting.progress)
         room.set()
         assert (await ended(engine, task.id)).status is Status.COMPLETED
@@ -170,7 +170,7 @@ async def test_a_request_under_way_leaves_no_folders(
         monkeypatch.setattr(launcher, "wait", settled(launcher.wait))
         task = await engine.submissions.create_task(ALICE, {"job_name": "a", "command": ["true"]})
         await begun.wait()
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
         await ended(engine, task.id)
         folder = box.data_dir / f"tasks/{task.id}/attempts/1"
         await until_true(lambda: {each.name for each in folder.iterdir()} == {"run"})

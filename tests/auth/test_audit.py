@@ -24,12 +24,12 @@ async def test_every_change_is_recorded(box: Box) -> None:
     async with box.engine() as engine:
         first = await engine.submissions.create_task(REMOTE, SLEEP)
         batch = await engine.submissions.create_tasks(BOB, [TRUE, TRUE])
-        await engine.tasks.cancel(REMOTE, first.id)
+        await engine.changes.cancel(REMOTE, first.id)
         await ended(engine, first.id)
-        await engine.tasks.cancel(REMOTE, first.id)  # it has ended: nothing is done
+        await engine.changes.cancel(REMOTE, first.id)  # it has ended: nothing is done
         for task in batch:
             await ended(engine, task.id)
-        await engine.tasks.delete(ADMIN, batch[0].id)
+        await engine.changes.delete(ADMIN, batch[0].id)
         expected = [
             (Action.TASK_DELETE, batch[0].id, "root", ""),
             (Action.TASK_CANCEL, first.id, "alice", "192.0.2.7"),
@@ -49,9 +49,9 @@ async def test_every_change_is_recorded(box: Box) -> None:
 async def test_delete_of_a_live_task_is_recorded_as_a_cancel(box: Box) -> None:
     async with box.engine() as engine:
         task = await engine.submissions.create_task(ALICE, SLEEP)
-        await engine.tasks.delete(ALICE, task.id)
+        await engine.changes.delete(ALICE, task.id)
         await ended(engine, task.id)
-        await engine.tasks.delete(ALICE, task.id)  # repeated within a minute: nothing is done
+        await engine.changes.delete(ALICE, task.id)  # repeated within a minute: nothing is done
         actions = [entry.action for entry in await box.parts.audit.entries(ADMIN)]
         assert actions == [Action.TASK_CANCEL, Action.TASK_CREATE]
 
@@ -60,7 +60,7 @@ async def test_entries_are_filtered_and_paged(box: Box) -> None:
     async with box.engine() as engine:
         tasks = [await engine.submissions.create_task(who, SLEEP) for who in (ALICE, BOB, ALICE)]
         for task in tasks:
-            await engine.tasks.cancel(ADMIN, task.id)
+            await engine.changes.cancel(ADMIN, task.id)
             await ended(engine, task.id)
         whole = await box.parts.audit.entries(ADMIN)
         assert len(whole) == 6

@@ -126,7 +126,7 @@ async def test_what_can_not_be_named_is_refused(box: Box) -> None:
         pruned = await sweep(engine, TRUE)
         for task in await tasks_of(engine, pruned):
             await soon(ended(engine, task.id))
-        await engine.tasks.delete(ALICE, (await tasks_of(engine, pruned))[1].id)
+        await engine.changes.delete(ALICE, (await tasks_of(engine, pruned))[1].id)
         whole = [
             (UNKNOWN, f"there is no sweep '{UNKNOWN}'"),
             (bobs, f"there is no sweep '{bobs}'"),
@@ -190,7 +190,7 @@ async def test_restart_goes_on(box: Box) -> None:
             f"It waits until all tasks of sweep {first} end, one or more of them failed (1 has not "
             f"ended; task {bad.id} has failed)."
         )
-        await engine.tasks.delete(ALICE, bad.id)
+        await engine.changes.delete(ALICE, bad.id)
     async with box.engine() as engine:
         assert (await engine.tasks.explain(ALICE, waits[1].id)).reason == explained
         await engine.changes.update(ALICE, good.id, {"hold": False})

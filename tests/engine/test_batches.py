@@ -59,7 +59,7 @@ async def test_batch_has_the_newest_state_of_each_task_once(box: Box) -> None:
             batch = await reader.batch()
         assert batch.tasks == (done, failed)
         assert (batch.seq, batch.deleted) == (21, ())
-        await engine.tasks.delete(ALICE, done.id)
+        await engine.changes.delete(ALICE, done.id)
         async with watching(engine, since=0) as reader:
             batch = await reader.batch()
         assert batch.tasks == (failed,)

@@ -82,7 +82,7 @@ async def test_checkpoint_is_charged_and_goes_with_the_task(box: Box) -> None:
         await box.parts.ended.remove_outputs([task.id])
         assert Kind.OUTPUTS not in box.usage.used_by("alice")
         assert await checkpoint(engine, task) == []
-        await engine.tasks.delete(ALICE, task.id)
+        await engine.changes.delete(ALICE, task.id)
         assert not (box.data_dir / "tasks" / task.id).exists()
 
 
@@ -93,13 +93,13 @@ async def test_checkpoint_of_a_waiting_task_is_charged(box: Box) -> None:
         task = await engine.submissions.create_task(ALICE, job(script, max_retries=100))
 
         async def waits() -> bool:
-            found = await engine.visible.get(ALICE, task.id)
+            found = await engine.tasks.get(ALICE, task.id)
             return found.retry_count > 2 and found.status is Status.QUEUED
 
         await until(waits)
         await disk_watch(box, engine).measure_live()
         assert box.usage.used_by("alice")[Kind.OUTPUTS].bytes > 4_900_000
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
         await disk_watch(box, engine).measure_live()
         assert box.usage.used_by("alice")[Kind.OUTPUTS].bytes > 4_900_000
 
@@ -147,12 +147,12 @@ async def test_source_that_goes_before_the_start_fails_the_task(box: Box) -> Non
         source = await engine.submissions.create_task(ALICE, job(COUNTS))
         empty = await engine.submissions.create_task(ALICE, job("true"))
         await ended(engine, source.id)
-        await engine.tasks.cancel(ALICE, empty.id)
+        await engine.changes.cancel(ALICE, empty.id)
         holds = await engine.submissions.create_task(ALICE, job("sleep 600", checkpoint=False))
         await running(engine, holds.id)
         waits = await engine.submissions.create_task(ALICE, job("true", checkpoint_from=source.id))
-        await engine.tasks.delete(ALICE, source.id)
-        await engine.tasks.cancel(ALICE, holds.id)
+        await engine.changes.delete(ALICE, source.id)
+        await engine.changes.cancel(ALICE, holds.id)
         task = await ended(engine, waits.id)
         assert task.failure_reason is FailureReason.PREPARE_FAILED
         assert task.error == f"the task {source.id} has left no checkpoint"
@@ -207,12 +207,12 @@ async def test_cancel_warns_and_waits_for_the_command(box: Box) -> None:
         task = await engine.submissions.create_task(ALICE, job(script, warn_seconds=600))
 
         async def ready() -> bool:
-            now = await engine.visible.get(ALICE, task.id)
+            now = await engine.tasks.get(ALICE, task.id)
             return "ready" in (await engine.logs.tail(now) or "")
 
         await until(ready)
         await running(engine, task.id)
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
         done = await ended(engine, task.id)
         assert (done.failure_reason, done.exit_code) == (FailureReason.CANCELLED, 0)
         assert "warned" in (await engine.logs.tail(done) or "")

@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from fetchml.api.mappings import GPUS
+from fetchml.attempts.hosts import ClusterHost
 from fetchml.core.gpus.health import GpuReading
 from fetchml.core.model import Status, Task
 from fetchml.engine.gpus.cluster_report import cluster_report, node_readings
@@ -60,7 +61,7 @@ def test_readings_are_believed_of_a_tasks_own_gpus() -> None:
         task("c", status=Status.PREPARING, worker_id="g1", gpu_uuids=("g1:1",)),
     ]
     cluster: Any = Measured()
-    readings = node_readings(cluster, tasks)
+    readings = node_readings(ClusterHost(cluster), tasks)
     assert {uuid: each.used_mb for uuid, each in readings.items()} == {"g1:0": 0}
     found = cluster_report([G1], tasks, lambda _: True, readings)
     assert [each.reading and each.reading.uuid for each in found.gpus] == ["g1:0", None, None]

@@ -67,7 +67,7 @@ async def test_a_fetch_that_stalls_holds_up_no_other_task_and_can_be_cancelled(
         assert (await ended(engine, other.id)).status is Status.COMPLETED
         explained = await engine.tasks.explain(ALICE, waiting.id)
         assert explained.reason == "It is being prepared: fetching mnist."
-        await engine.tasks.cancel(ALICE, waiting.id)
+        await engine.changes.cancel(ALICE, waiting.id)
         assert (await ended(engine, waiting.id)).error == "cancelled by alice"
         assert list((box.data_dir / "datasets" / "partial").iterdir()) == []
 

@@ -24,7 +24,7 @@ async def test_tasks_run_after_others(box: Box) -> None:
         second = await after(engine, first.id)
         third = await after(engine, first.id, second.id, condition="ended")
         never = await after(engine, first.id, condition="failed")
-        waiting = await engine.waiting.first(ALICE)
+        waiting = await engine.tasks.waiting(ALICE)
         assert [each.task.id for each in waiting.tasks] == [first.id, second.id, third.id, never.id]
         assert {each.position for each in waiting.tasks} == {None}
         await engine.changes.update(ALICE, first.id, {"hold": False})
@@ -50,9 +50,9 @@ async def test_only_visible_tasks_can_be_named(box: Box) -> None:
     async with box.engine(private=True) as engine:
         bobs = await engine.submissions.create_task(BOB, SLEEP)
         gone = await soon(ended(engine, (await engine.submissions.create_task(ALICE, TRUE)).id))
-        await engine.tasks.delete(ALICE, gone.id)
+        await engine.changes.delete(ALICE, gone.id)
         hidden = await soon(ended(engine, (await engine.submissions.create_task(BOB, TRUE)).id))
-        await engine.tasks.delete(BOB, hidden.id)
+        await engine.changes.delete(BOB, hidden.id)
         unknown = "00000000-0000-7000-8000-000000000000"
         for named, rule in (
             (unknown, f"there is no task '{unknown}'"),
@@ -67,7 +67,7 @@ async def test_only_visible_tasks_can_be_named(box: Box) -> None:
             with pytest.raises(ValidationFailed, match="after"):
                 await engine.submissions.create_tasks(ALICE, [TRUE, {**TRUE, "after": [named]}])
         allowed = await engine.submissions.create_task(ADMIN, {**TRUE, "after": [bobs.id]})
-        await engine.tasks.cancel(BOB, bobs.id)
+        await engine.changes.cancel(BOB, bobs.id)
         assert (await soon(ended(engine, allowed.id))).status is Status.FAILED
 
 
@@ -86,7 +86,7 @@ async def test_restart_goes_on(box: Box) -> None:
         assert runs.id in explained.reason
         assert well.id not in explained.reason
         assert "held" in (await engine.tasks.explain(ALICE, held.id)).reason
-        await engine.tasks.cancel(ALICE, runs.id)
+        await engine.changes.cancel(ALICE, runs.id)
         await engine.changes.update(ALICE, held.id, {"hold": False})
         outcomes = [await soon(ended(engine, each.id)) for each in (waits, held, breaks)]
         assert [each.failure_reason for each in outcomes] == [

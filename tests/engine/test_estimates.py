@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import pytest
@@ -26,12 +25,11 @@ from fetchml.engine.estimates import (
     ENOUGH,
     RUNS_KEPT,
     RUNS_KINDS,
-    Estimates,
+    ClusterEstimates,
     RunTimes,
+    SimulatedEstimates,
     WaitTimes,
 )
-from fetchml.ports.cluster import Node, NodeReading
-from fetchml.ports.launcher import LaunchSpec
 from tests.support import invariants, tasks
 from tests.support.engine_box import ADMIN, ALICE, BOB, ended, running
 from tests.support.engine_box import Box as EngineBox
@@ -55,7 +53,7 @@ class Box:
     def __init__(self, gpus: int, *ended: Task) -> None:
         self.now = 0
         self.state = State(Limits(Resources(64, 256, gpus), 1000, 10 * MINUTE, "box"))
-        self.estimates = Estimates(self.state, RunTimes(ended), lambda: self.now)
+        self.estimates = SimulatedEstimates(self.state, RunTimes(ended), lambda: self.now)
         self._seq = 0
         self.happens(Recovered(0), LauncherChanged(0, available=True))
 
@@ -242,7 +240,7 @@ async def test_used_idempotency_key_has_the_estimate_of_its_task(
         valid = await engine.submissions.validate_task(ALICE, SLEEP, "runs", with_estimate=True)
         assert (valid.task.id, valid.estimate) == (blocker.id, None)
         for task_id in (waits.id, blocker.id):
-            await engine.tasks.cancel(ALICE, task_id)
+            await engine.changes.cancel(ALICE, task_id)
             await ended(engine, task_id)
         valid = await engine.submissions.validate_task(ALICE, SLEEP, "waits", with_estimate=True)
         assert (valid.task.id, valid.estimate) == (waits.id, None)
@@ -280,14 +278,14 @@ async def test_engine_learns_from_tasks_that_ended_before_its_start(
         blocker = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, blocker.id)
         waiting = [await engine.submissions.create_task(ALICE, short) for _ in range(3)]
-        listed = (await engine.waiting.first(ALICE)).tasks
+        listed = (await engine.tasks.waiting(ALICE)).tasks
         assert [each.task.id for each in listed] == [task.id for task in waiting]
         starts = [each.estimate.p50 for each in listed if each.estimate is not None]
         assert len(starts) == 3
         # Nobody knows how long the blocker takes; the like tasks behind it take no time.
         assert max(starts) - min(starts) < MINUTE
         assert (await engine.tasks.explain(ALICE, blocker.id)).estimate is None
-        await engine.tasks.cancel(ALICE, blocker.id)
+        await engine.changes.cancel(ALICE, blocker.id)
         for task in waiting:
             await ended(engine, task.id)
         assert engine.status.calibration.tasks == 3
@@ -305,46 +303,10 @@ async def test_gpu_use_covers_tasks_that_hold_gpus(box: EngineBox) -> None:
         [later] = engine.status.gpu_use(ADMIN)
         assert later.gpu_seconds >= use.gpu_seconds
         assert engine.status.gpu_use(BOB) == [], "on a private server"
-        await engine.tasks.cancel(ALICE, mine.id)
+        await engine.changes.cancel(ALICE, mine.id)
         await ended(engine, mine.id)
         assert engine.status.gpu_use(ALICE) == []
-        await engine.tasks.cancel(ALICE, without.id)
-
-
-class Planned:
-    """A cluster that has planned the start of some tasks, by id."""
-
-    workers = 1
-
-    def __init__(self, **begins_at: int) -> None:
-        self.begins = begins_at
-
-    async def until_usable(self) -> None:
-        pass
-
-    def nodes(self) -> Sequence[Node]:
-        return ()
-
-    def reason(self, task_id: str, attempt: int) -> str | None:
-        return None
-
-    trouble = reason
-
-    async def permit(self, run: LaunchSpec, timeout_ms: int) -> str | None:
-        return None
-
-    def begins_at(self, task_id: str, attempt: int) -> int | None:
-        return self.begins.get(task_id)
-
-    def position(self, task_id: str, attempt: int) -> int | None:
-        return None
-
-    def gpu_readings(
-        self, attempts: Collection[tuple[str, int]]
-    ) -> Mapping[tuple[str, int], NodeReading]:
-        return {}
-
-    address_of = reason
+        await engine.changes.cancel(ALICE, without.id)
 
 
 def started(task_id: str, waited: int, gpu: int) -> Task:
@@ -354,8 +316,9 @@ def started(task_id: str, waited: int, gpu: int) -> Task:
 async def test_cluster_estimates_starts_and_else_similar_tasks_do() -> None:
     state = State(Limits(Resources(), 9, 0, "host", cluster=ClusterLimits(9, 9)))
     waits = WaitTimes([started(f"e{n}", 100 * n, gpu=1) for n in range(10)])
-    estimates = Estimates(
-        state, RunTimes(), lambda: 2_000, cluster=Planned(planned=9_000), wait_times=waits
+    planned_by_cluster = {"planned": 9_000}
+    estimates = ClusterEstimates(
+        state, waits, lambda: 2_000, lambda task_id, _: planned_by_cluster.get(task_id)
     )
     planned, similar, other = (
         task("planned", gpu=1, created_at=2_000),
@@ -383,5 +346,5 @@ async def test_cluster_estimates_starts_and_else_similar_tasks_do() -> None:
 
 async def test_cluster_without_any_history_has_no_estimate() -> None:
     state = State(Limits(Resources(), 9, 0, "host", cluster=ClusterLimits(9, 9)))
-    estimates = Estimates(state, RunTimes(), lambda: 2_000, cluster=Planned())
+    estimates = ClusterEstimates(state, WaitTimes(), lambda: 2_000, lambda *_: None)
     assert await estimates.of_new(task("a", gpu=1)) is None

@@ -210,15 +210,15 @@ async def test_counts_follow_every_change_of_a_task(box: Box) -> None:
         await agree({Status.COMPLETED: 1})
         held = await engine.submissions.create_tasks(BOB, [{**request, "hold": True}] * 3)
         await agree({Status.COMPLETED: 1, Status.QUEUED: 3})
-        await engine.tasks.cancel(BOB, held[0].id)
+        await engine.changes.cancel(BOB, held[0].id)
         await ended(engine, held[0].id)
         await engine.changes.update(BOB, held[0].id, {"metadata": {"note": "after its end"}})
         await agree({Status.COMPLETED: 1, Status.QUEUED: 2, Status.FAILED: 1})
-        await engine.tasks.delete(ALICE, done.id)
+        await engine.changes.delete(ALICE, done.id)
         await agree({Status.QUEUED: 2, Status.FAILED: 1})
     async with box.engine() as engine:
         await agree({Status.QUEUED: 2, Status.FAILED: 1})
-        await engine.tasks.cancel(BOB, held[1].id)
+        await engine.changes.cancel(BOB, held[1].id)
         await ended(engine, held[1].id)
         await agree({Status.QUEUED: 1, Status.FAILED: 2})
 
@@ -229,12 +229,12 @@ async def test_counts_of_a_deleted_experiment_are_dropped(box: Box) -> None:
         request = {**TRUE, "experiment_id": made.id, "hold": True}
         first, second = await engine.submissions.create_tasks(ALICE, [request] * 2)
         await box.experiments.delete(ALICE, made.id)
-        await engine.tasks.cancel(ALICE, first.id)
+        await engine.changes.cancel(ALICE, first.id)
         await ended(engine, first.id)
         known = box.experiments._counts
         assert not known.of(made.id, None)
     async with box.engine() as engine:
-        await engine.tasks.cancel(ALICE, second.id)
+        await engine.changes.cancel(ALICE, second.id)
         await ended(engine, second.id)
         assert not box.experiments._counts.of(made.id, None)
 
@@ -248,7 +248,7 @@ async def test_private_server_counts_what_one_sees(box: Box) -> None:
         own = await engine.submissions.create_task(ADMIN, request)
         assert counts(box, ALICE, made.id) == {Status.QUEUED: 2}
         assert counts(box, ADMIN, made.id) == {Status.QUEUED: 3}
-        await engine.tasks.cancel(ADMIN, own.id)
+        await engine.changes.cancel(ADMIN, own.id)
         await ended(engine, own.id)
         assert counts(box, ALICE, made.id) == {Status.QUEUED: 2}
         assert counts(box, ADMIN, made.id) == {Status.QUEUED: 2, Status.FAILED: 1}

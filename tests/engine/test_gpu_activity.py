@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fetchml.attempts.hosts import ClusterHost, ThisHost
 from fetchml.core.events import Event, GpusUsed
 from fetchml.core.gpus.allocator import Utilisation
 from fetchml.core.gpus.health import GpuReading
@@ -30,7 +31,7 @@ class Bench:
         self.state = State(Limits(Resources(8, 32), 8, 600_000, "box", idle=rule))
         self.state.gpus.holders["GPU-0000"] = {"t": 1}  # type: ignore[assignment]
         self.activity = GpuActivity(
-            self.state, self.inventory, clock=lambda: self.now, report=self.report
+            self.state, ThisHost(), self.inventory, clock=lambda: self.now, report=self.report
         )
 
     def report(self, event: Event) -> asyncio.Future[None]:
@@ -136,7 +137,7 @@ class NodesBench(Bench):
             self.state.held[task_id] = Resources(gpu=len(uuids))
         cluster: Any = self.nodes
         self.activity = GpuActivity(
-            self.state, None, cluster=cluster, clock=lambda: self.now, report=self.report
+            self.state, ClusterHost(cluster), None, clock=lambda: self.now, report=self.report
         )
 
     async def pass_by(self) -> dict[str, int] | None:

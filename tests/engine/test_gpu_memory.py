@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from fetchml.attempts.hosts import ThisHost
 from fetchml.auth.audit import Audit
 from fetchml.core import packing
 from fetchml.core.events import Collected, Ended, Event, GpuMemoryExhausted, GpuMemoryUsed, Started
@@ -77,7 +78,13 @@ async def test_reading_from_before_a_task_came_does_not_count(box: GpuBox) -> No
         return box.report(event)
 
     box.pack()
-    activity = GpuActivity(box.state, box.inventory, clock=lambda: START_MS, report=report)  # type: ignore[arg-type]
+    activity = GpuActivity(
+        box.state,
+        ThisHost(),
+        box.inventory,
+        clock=lambda: START_MS,
+        report=report,  # type: ignore[arg-type]
+    )
     box.see(reading(0))
     box.run("t")
     box.inventory.see(reading(0, used_mb=70_000))

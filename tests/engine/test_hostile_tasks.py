@@ -44,7 +44,7 @@ async def test_command_that_spoils_its_run_folder_runs_once_an_attempt(
         assert (task.retry_count, task.infra_retries) == (0, 1)
         assert (await engine.status.queue_stats(ALICE)).running == 0
     async with box.engine() as engine:
-        assert await engine.visible.get(ALICE, task.id) == task
+        assert await engine.tasks.get(ALICE, task.id) == task
     assert runs.read_text() == "1\n2\n"
 
 
@@ -68,10 +68,10 @@ async def test_failing_clean_up_starts_nothing_again(
     request = {"job_name": "once", "command": ["sh", "-c", f"echo run >> {runs}"]}
     async with box.engine() as engine:
         task = await ended(engine, (await engine.submissions.create_task(ALICE, request)).id)
-        await engine.tasks.delete(ALICE, task.id)
+        await engine.changes.delete(ALICE, task.id)
         await asyncio.wait_for(removed.wait(), SECONDS)
         with pytest.raises(NotFound):
-            await engine.visible.get(ALICE, task.id)
+            await engine.tasks.get(ALICE, task.id)
     assert runs.read_text() == "run\n"
 
 
@@ -90,7 +90,7 @@ async def test_failing_stop_is_tried_again(box: Box, monkeypatch: pytest.MonkeyP
             ALICE, {"job_name": "long", "command": ["sleep", "1000"]}
         )
         await running(engine, task.id)
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
         assert (await ended(engine, task.id)).error == "cancelled by alice"
 
 
@@ -112,7 +112,7 @@ async def test_deeply_nested_outputs_fail_the_task_and_can_be_deleted(box: Box) 
     async with box.engine() as engine:
         task = await ended(engine, (await engine.submissions.create_task(ALICE, request)).id)
         assert task.failure_reason is FailureReason.COLLECT_FAILED
-        await engine.tasks.delete(ALICE, task.id)
+        await engine.changes.delete(ALICE, task.id)
         assert not (box.data_dir / "tasks" / task.id).exists()
 
 
@@ -123,12 +123,12 @@ async def test_task_too_large_for_a_smaller_host_fails_with_a_reason(box: Box) -
         large = await engine.submissions.create_task(ALICE, {"job_name": "large", "gpu": 1})
         await running(engine, holds.id)
     async with box.engine(gpu=0) as engine:
-        task = await engine.visible.get(ALICE, large.id)
+        task = await engine.tasks.get(ALICE, large.id)
         assert (task.status, task.error) == (Status.FAILED, "requests 1 gpu, but this host has 0")
         assert (
             await ended(engine, (await engine.submissions.create_task(ALICE, {"job_name": "a"})).id)
         ).ended_at
-        await engine.tasks.cancel(ALICE, holds.id)
+        await engine.changes.cancel(ALICE, holds.id)
         await ended(engine, holds.id)
 
 
@@ -153,7 +153,7 @@ async def test_log_offset_holds_for_a_task_that_still_waits(box: Box) -> None:
         async with contextlib.aclosing(log), asyncio.timeout(SECONDS):
             first = asyncio.ensure_future(anext(log))
             await asyncio.sleep(0)
-            await engine.tasks.cancel(ALICE, holds.id)
+            await engine.changes.cancel(ALICE, holds.id)
             assert (await first).data == b"23\n"
 
 

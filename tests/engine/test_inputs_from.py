@@ -40,11 +40,11 @@ async def test_files_of_a_live_task_are_not_removed(box: Box) -> None:
         held = {"job_name": "read", "command": READ, "inputs_from": [made.id], "hold": True}
         waits = await engine.submissions.create_task(ALICE, held)
         with pytest.raises(Conflict, match=f"Task {waits.id} gets its outputs"):
-            await engine.tasks.delete(ALICE, made.id)
+            await engine.changes.delete(ALICE, made.id)
         admins = await engine.submissions.create_task(ADMIN, held)
-        await engine.tasks.cancel(ALICE, waits.id)
+        await engine.changes.cancel(ALICE, waits.id)
         with pytest.raises(Conflict, match="Another task gets its outputs"):
-            await engine.tasks.delete(ALICE, made.id)
+            await engine.changes.delete(ALICE, made.id)
         assert await box.parts.ended.remove([made.id]) == []
         assert await box.parts.ended.remove_outputs([made.id]) == []
         await engine.changes.update(ADMIN, admins.id, {"hold": False})
@@ -53,7 +53,7 @@ async def test_files_of_a_live_task_are_not_removed(box: Box) -> None:
         assert removed.id == made.id
         with pytest.raises(ValidationFailed, match="were removed"):
             await engine.submissions.create_task(ALICE, held)
-        await engine.tasks.delete(ALICE, made.id)
+        await engine.changes.delete(ALICE, made.id)
         with pytest.raises(ValidationFailed, match="was deleted"):
             await engine.submissions.create_task(ALICE, held)
 
@@ -90,7 +90,7 @@ async def test_failed_tasks_outputs_only_if_asked_for(box: Box) -> None:
         )
         assert (await soon(ended(engine, some.id))).status is Status.COMPLETED
         never = await engine.submissions.create_task(ALICE, {"job_name": "n", "hold": True})
-        await engine.tasks.cancel(ALICE, never.id)
+        await engine.changes.cancel(ALICE, never.id)
         after = [{"task_id": never.id, "condition": "ended"}]
         empty = {"job_name": "e", "command": ["true"], "inputs_from": [never.id], "after": after}
         task = await engine.submissions.create_task(ALICE, empty)

@@ -44,9 +44,9 @@ async def test_waiting_tasks_of_a_user_are_limited(box: Box) -> None:
             "it is no new one"
         )
         await engine.submissions.create_tasks(BOB, [SHORT, SHORT])
-        await engine.tasks.cancel(ALICE, again.id)
+        await engine.changes.cancel(ALICE, again.id)
         await engine.submissions.create_task(ALICE, SHORT)
-        await engine.tasks.cancel(ALICE, blocker.id)
+        await engine.changes.cancel(ALICE, blocker.id)
         await ended(engine, blocker.id)
 
 
@@ -68,8 +68,8 @@ async def test_a_service_counts_as_a_task(box: Box) -> None:
         with pytest.raises(QueueQuotaReached, match="1 tasks of alice wait"):
             await box.jupyter.start(ALICE, {"name": "lab", "gpu": 1})
         assert box.jupyter.list(ALICE) == []
-        await engine.tasks.cancel(ALICE, waiting.id)
-        await engine.tasks.cancel(ALICE, blocker.id)
+        await engine.changes.cancel(ALICE, waiting.id)
+        await engine.changes.cancel(ALICE, blocker.id)
         await ended(engine, blocker.id)
 
 

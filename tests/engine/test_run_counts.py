@@ -78,8 +78,8 @@ async def test_interrupts_and_checkpoints(box: Box) -> None:
         waits = await engine.submissions.create_task(
             ALICE, {**SAVES, "checkpoint_from": copy.id, "gpu": 1}
         )
-        await engine.tasks.delete(ALICE, copy.id)
-        await engine.tasks.cancel(ALICE, blocker.id)
+        await engine.changes.delete(ALICE, copy.id)
+        await engine.changes.cancel(ALICE, blocker.id)
         await ended(engine, waits.id)
         assert metrics(engine)["checkpoint_failures_total"] == 1
 

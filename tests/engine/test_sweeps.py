@@ -70,7 +70,7 @@ async def test_counts_follow_the_tasks_and_survive_a_restart(box: MemoryEngine) 
     await box.change(tasks[3].id, status=Status.FAILED, ended_at=5)
     expected = {"queued": 3, "running": 1, "completed": 1, "failed": 1}
     assert counts(sweeps.get(ALICE, sweep_id)) == expected
-    await box.engine.tasks.delete(ALICE, tasks[1].id)
+    await box.engine.changes.delete(ALICE, tasks[1].id)
     del expected["completed"]
     view = sweeps.get(ALICE, sweep_id)
     assert (counts(view), view.deleted) == (expected, 1)
@@ -107,7 +107,7 @@ async def test_cancel_ends_all_and_retry_takes_their_places(box: MemoryEngine) -
     assert [task.spec.args for task in second] == [task.spec.args for task in first]
     assert [task.user for task in second] == ["alice"] * 6, "an admin does it on her behalf"
     assert {task.id for task in first} & {task.id for task in second} == {first[0].id}
-    assert (await box.engine.visible.get(ALICE, first[1].id)).status is Status.FAILED
+    assert (await box.engine.tasks.get(ALICE, first[1].id)).status is Status.FAILED
     assert (await sweeps.retry(ALICE, sweep_id)).tasks == 0
     audited = [(entry.action, entry.user, entry.target, entry.detail) for entry in box.store.audit]
     assert audited[1:] == [

@@ -47,13 +47,13 @@ async def test_urgent_task_overtakes(box: Box) -> None:
         assert (await engine.tasks.explain(ALICE, waits[1].id)).position == 1
         with pytest.raises(Conflict, match="can change only while the task waits; it is running"):
             await engine.changes.update(ALICE, holds.id, {"priority": 9})
-        await engine.tasks.cancel(ALICE, holds.id)
+        await engine.changes.cancel(ALICE, holds.id)
         first, second = [await ended(engine, task.id) for task in reversed(waits)]
         assert first.allocated_at is not None
         assert second.allocated_at is not None
         assert first.allocated_at <= second.allocated_at
     async with box.engine() as engine:
-        assert (await engine.visible.get(ALICE, waits[1].id)).spec.priority == 9
+        assert (await engine.tasks.get(ALICE, waits[1].id)).spec.priority == 9
 
 
 async def test_labels_change_at_any_time_and_the_end_counts_once(box: Box) -> None:
@@ -82,14 +82,14 @@ async def test_labels_change_at_any_time_and_the_end_counts_once(box: Box) -> No
         same = await engine.changes.update(ALICE, task.id, {"metadata": {"c": "3"}})
         assert same == edited
     async with box.engine() as engine:
-        assert (await engine.visible.get(ALICE, task.id)).spec.metadata == {"b": "2", "c": "3"}
+        assert (await engine.tasks.get(ALICE, task.id)).spec.metadata == {"b": "2", "c": "3"}
         found = await box.parts.store.list_audit(AuditQuery(action=Action.TASK_UPDATE))
         assert [(entry.user, entry.target, entry.detail) for entry in found] == [
             ("root", task.id, "labels a, c"),
             ("alice", task.id, "labels b"),
         ], "a change that changes nothing leaves no entry"
         assert await engine.outputs.list(ALICE, task.id) == []
-        await engine.tasks.delete(ALICE, task.id)
+        await engine.changes.delete(ALICE, task.id)
         with pytest.raises(NotFound):
             await engine.changes.update(ALICE, task.id, {"metadata": {"a": "b"}})
 
@@ -103,12 +103,12 @@ async def test_changes_while_a_task_ends_are_not_lost(box: Box) -> None:
             )
             number, over = 0, False
             while not over:
-                over = (await engine.visible.get(ALICE, task.id)).status is Status.COMPLETED
+                over = (await engine.tasks.get(ALICE, task.id)).status is Status.COMPLETED
                 number += 1
                 labels = {"n": str(number)}
                 changed = await engine.changes.update(ALICE, task.id, {"metadata": labels})
                 assert changed.spec.metadata == labels
-            last = await engine.visible.get(ALICE, task.id)
+            last = await engine.tasks.get(ALICE, task.id)
             assert (last.status, last.spec.metadata) == (Status.COMPLETED, {"n": str(number)})
         assert (await engine.status.queue_stats(ADMIN)).completed == 5
 
@@ -124,7 +124,7 @@ async def test_only_the_owner_and_admins_change_and_retry(box: Box) -> None:
         await engine.changes.update(ADMIN, task.id, {"metadata": {"by": "root"}})
         with pytest.raises(ValidationFailed, match="body: names no field"):
             await engine.changes.update(ALICE, task.id, {"name": "x"})
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
         await ended(engine, task.id)
 
 
@@ -147,7 +147,7 @@ async def test_retry_runs_the_same_with_the_same_secrets(box: Box) -> None:
         [entry] = (await box.parts.store.list_audit(AuditQuery(action=Action.TASK_RETRY)))[-1:]
         assert (entry.user, entry.target, entry.detail) == ("root", new.id, f"of {first.id}")
         for task in (await engine.tasks.list(ALICE, TaskQuery(states=(Status.RUNNING,)))).tasks:
-            await engine.tasks.cancel(ALICE, task.id)
+            await engine.changes.cancel(ALICE, task.id)
             await soon(ended(engine, task.id))
 
 
@@ -165,9 +165,9 @@ async def test_earlier_attempts_survive_a_restart(box: Box) -> None:
         [first] = task.earlier_attempts
         assert (first.number, first.exit_code) == (1, 3)
     async with box.engine() as engine:
-        assert (await engine.visible.get(ALICE, task.id)).earlier_attempts == (first,)
-        await engine.tasks.cancel(ALICE, task.id)
+        assert (await engine.tasks.get(ALICE, task.id)).earlier_attempts == (first,)
+        await engine.changes.cancel(ALICE, task.id)
         over = await ended(engine, task.id)
         assert over.earlier_attempts == (first,)
     async with box.engine() as engine:
-        assert await engine.visible.get(ALICE, task.id) == over
+        assert await engine.tasks.get(ALICE, task.id) == over

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fetchml.attempts.hosts import ClusterHost
 from fetchml.core.audit import Action
 from fetchml.core.model import FailureReason, Resources, Status
 from fetchml.core.requests.submission import TaskLimits
@@ -57,7 +58,7 @@ async def test_owner_and_admin_change_it_and_the_audit_has_it(box: Box) -> None:
         ], "a change that changes nothing leaves no entry"
         explained = await engine.tasks.explain(ALICE, task.id)
         assert "time limit" not in explained.reason
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
         with pytest.raises(Conflict, match="timeout_seconds"):
             await engine.changes.update(ALICE, task.id, {"timeout_seconds": 800})
         await ended(engine, task.id)
@@ -77,7 +78,7 @@ async def test_reserved_gpu_gives_no_more_time_and_names_nobody(box: Box) -> Non
         await engine.changes.update(ALICE, task.id, {"timeout_seconds": 80_000})
         await box.gpus.bookings.delete(ADMIN, booking.id)
         await engine.changes.update(ALICE, task.id, {"timeout_seconds": 0})
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
         await ended(engine, task.id)
 
 
@@ -91,7 +92,7 @@ async def test_longest_limit_of_the_server(box: Box) -> None:
                 with pytest.raises(ValidationFailed, match=r"1000 s \(\[tasks\] max_timeout_sec"):
                     await engine.changes.update(who, task.id, {"timeout_seconds": seconds})
         await engine.changes.update(ALICE, task.id, {"timeout_seconds": 1_000})
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
         await ended(engine, task.id)
 
 
@@ -101,10 +102,10 @@ async def test_shim_is_left_with_the_last_of_many_limits(box: Box) -> None:
         await running(engine, task.id)
         wanted = [{"timeout_seconds": 1_000 + number} for number in range(40)]
         await asyncio.gather(*(engine.changes.update(ALICE, task.id, each) for each in wanted))
-        last = (await engine.visible.get(ALICE, task.id)).spec.timeout_seconds
+        last = (await engine.tasks.get(ALICE, task.id)).spec.timeout_seconds
         limit = box.data_dir / f"tasks/{task.id}/attempts/1/control/limit"
         await eventually(lambda: limit.read_text() == f"timeout_ms={last * 1000}\n")
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
         await ended(engine, task.id)
 
 
@@ -141,7 +142,7 @@ async def test_task_whose_attempt_is_being_discarded_gets_its_limit(
         runs = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, runs.id)
         waits = await engine.submissions.create_task(ALICE, SLEEP)
-        await until(lambda: engine.visible.get(ALICE, waits.id), lambda task: task.prestaged)
+        await until(lambda: engine.tasks.get(ALICE, waits.id), lambda task: task.prestaged)
         try:
             await engine.changes.update(ALICE, waits.id, {"hold": True})
             await soon(gone.wait())
@@ -151,12 +152,12 @@ async def test_task_whose_attempt_is_being_discarded_gets_its_limit(
                 assert changed.spec.timeout_seconds == seconds
         finally:
             reported.set()
-        await until(lambda: engine.visible.get(ALICE, waits.id), lambda task: not task.prestaged)
+        await until(lambda: engine.tasks.get(ALICE, waits.id), lambda task: not task.prestaged)
         await engine.changes.update(ALICE, waits.id, {"hold": False})
-        await engine.tasks.cancel(ALICE, runs.id)
+        await engine.changes.cancel(ALICE, runs.id)
         await running(engine, waits.id)
-        assert (await engine.visible.get(ALICE, waits.id)).spec.timeout_seconds == 700
-        await engine.tasks.cancel(ALICE, waits.id)
+        assert (await engine.tasks.get(ALICE, waits.id)).spec.timeout_seconds == 700
+        await engine.changes.cancel(ALICE, waits.id)
         await ended(engine, waits.id)
 
 
@@ -170,10 +171,10 @@ async def test_prestaged_attempt_of_an_older_release_is_prepared_again(box: Box)
         (attempts / "1/control").rename(box.data_dir / "moved")
         changed = await engine.changes.update(ALICE, waits.id, {"timeout_seconds": 700})
         assert changed.spec.timeout_seconds == 700
-        await until(lambda: engine.visible.get(ALICE, waits.id), lambda task: task.attempt == 2)
+        await until(lambda: engine.tasks.get(ALICE, waits.id), lambda task: task.attempt == 2)
         await eventually((attempts / "2/control").is_dir)
         for each in (waits, runs):
-            await engine.tasks.cancel(ALICE, each.id)
+            await engine.changes.cancel(ALICE, each.id)
             await ended(engine, each.id)
 
 
@@ -181,14 +182,15 @@ def limits_of(
     box: Box, cluster: Any, launched: LaunchSpec | None, look: FolderCall = call_inline
 ) -> TimeLimits:
     state = State(Limits(Resources(1, 1, 0), 1, 1, "box"))
+    host = ClusterHost(cluster)
+    host.look = look
     return TimeLimits(
         state,
         TaskFiles(box.data_dir),
         TaskLimits(),
+        host,
         clock=lambda: 1,
-        cluster=cluster,
         launched=lambda _: launched,
-        look=look,
     )
 
 

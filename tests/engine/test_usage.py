@@ -243,7 +243,7 @@ async def test_real_task_is_sampled_and_deleted(box: Box) -> None:
         assert track.points == [], "a plain slot is not measured"
         [hold] = track.holds
         assert (hold.task_id, hold.user, hold.until) == (made.id, "alice", None)
-        await engine.tasks.cancel(ALICE, made.id)
+        await engine.changes.cancel(ALICE, made.id)
         await ended(engine, made.id, ALICE)
         await sampler.sample()
         assert sampler.newest == {}
@@ -285,7 +285,7 @@ async def test_private_server_shows_only_what_is_ones_own(box: Box) -> None:
             assert len(tracks) == 2
             assert {hold.user for track in tracks for hold in track.holds} <= {who.user}
         for name in ids.values():
-            await engine.tasks.cancel(ADMIN, name)
+            await engine.changes.cancel(ADMIN, name)
             await ended(engine, name)
         await box.parts.sampler.sample()
         await until(

@@ -58,12 +58,12 @@ async def test_delete_cancels_a_running_task_and_a_repeat_hides_nothing(box: Box
     async with box.engine() as engine:
         created = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, created.id)
-        await engine.tasks.delete(ALICE, created.id)
-        await engine.tasks.delete(ALICE, created.id)
+        await engine.changes.delete(ALICE, created.id)
+        await engine.changes.delete(ALICE, created.id)
         task = await ended(engine, created.id)
         assert (task.status, task.error) == (Status.FAILED, "cancelled by alice")
-        await engine.tasks.delete(ALICE, created.id)
-        assert await engine.visible.get(ALICE, created.id) == task
+        await engine.changes.delete(ALICE, created.id)
+        assert await engine.tasks.get(ALICE, created.id) == task
 
 
 async def test_cancelled_queued_task_never_runs(box: Box) -> None:
@@ -71,9 +71,9 @@ async def test_cancelled_queued_task_never_runs(box: Box) -> None:
         holds = await engine.submissions.create_task(ALICE, SLEEP)
         waits = await engine.submissions.create_task(ALICE, HELLO)
         assert (await engine.tasks.explain(BOB, waits.id)).missing[0].resource == "slots"
-        assert (await engine.tasks.cancel(ALICE, waits.id)).status is Status.FAILED
-        assert await engine.logs.tail(await engine.visible.get(ALICE, waits.id)) is None
-        assert (await engine.tasks.cancel(ADMIN, holds.id)).cancel is not None
+        assert (await engine.changes.cancel(ALICE, waits.id)).status is Status.FAILED
+        assert await engine.logs.tail(await engine.tasks.get(ALICE, waits.id)) is None
+        assert (await engine.changes.cancel(ADMIN, holds.id)).cancel is not None
         assert (await ended(engine, holds.id)).error == "cancelled by root"
 
 
@@ -81,11 +81,11 @@ async def test_deleted_task_is_gone_from_reads_and_stays_in_statistics(box: Box)
     async with box.engine() as engine:
         task = await ended(engine, (await engine.submissions.create_task(ALICE, HELLO)).id)
         results = await asyncio.gather(
-            *(engine.tasks.delete(ALICE, task.id) for _ in range(5)), return_exceptions=True
+            *(engine.changes.delete(ALICE, task.id) for _ in range(5)), return_exceptions=True
         )
         assert sum(result is None for result in results) == 1
         assert all(isinstance(result, NotFound) for result in results if result is not None)
-        for verb in (engine.visible.get, engine.tasks.cancel, engine.tasks.explain):
+        for verb in (engine.tasks.get, engine.changes.cancel, engine.tasks.explain):
             with pytest.raises(NotFound):
                 await verb(ALICE, task.id)
         assert (await engine.tasks.list(ALICE, TaskQuery())).total == 0
@@ -166,19 +166,19 @@ async def test_roles(box: Box) -> None:
             await engine.submissions.create_task(VIEWER, HELLO)
         task = await engine.submissions.create_task(ALICE, SLEEP)
         for who in (BOB, VIEWER):
-            assert (await engine.visible.get(who, task.id)).id == task.id
+            assert (await engine.tasks.get(who, task.id)).id == task.id
             with pytest.raises(Forbidden):
-                await engine.tasks.cancel(who, task.id)
+                await engine.changes.cancel(who, task.id)
             with pytest.raises(Forbidden):
-                await engine.tasks.delete(who, task.id)
-        await engine.tasks.delete(ADMIN, task.id)
+                await engine.changes.delete(who, task.id)
+        await engine.changes.delete(ADMIN, task.id)
 
 
 async def test_private_server_hides_others_tasks(box: Box) -> None:
     async with box.engine(private=True) as engine:
         task = await engine.submissions.create_task(ALICE, HELLO)
         with pytest.raises(NotFound):
-            await engine.visible.get(BOB, task.id)
+            await engine.tasks.get(BOB, task.id)
         with pytest.raises(NotFound):
             await anext(engine.logs.read(BOB, task.id))
         for query in (TaskQuery(), TaskQuery(user="alice"), TaskQuery(job_name_prefix="h")):
@@ -241,7 +241,7 @@ async def test_pages_from_memory_and_from_disk_are_the_same(box: Box) -> None:
             await engine.submissions.create_tasks(who, [{**HELLO, "cpu": 2}] * 8)
         cancelled = await engine.tasks.list(ALICE, TaskQuery(user="bob", limit=3))
         for task in cancelled.tasks:
-            await engine.tasks.cancel(BOB, task.id)
+            await engine.changes.cancel(BOB, task.id)
         queries = [
             TaskQuery(states=states, user=user, limit=limit, offset=offset)
             for states in ((), (Status.QUEUED,), (Status.FAILED,), (Status.RUNNING, Status.FAILED))

@@ -43,7 +43,7 @@ async def test_task_finds_its_volumes(box: Box, volumes: dict[str, Volume]) -> N
         assert (Path(volumes["alices"].path) / "new").read_text() == "written\n"
         # What the launcher made is gone, and nothing behind its links.
         assert (Path(volumes["shared"].path) / "file").exists()
-        await engine.tasks.delete(ALICE, task.id)
+        await engine.changes.delete(ALICE, task.id)
         assert (Path(volumes["shared"].path) / "file").exists()
         without = await engine.submissions.create_task(ALICE, job('echo "[$FETCHML_VOLUMES]"'))
         assert await engine.logs.tail(await ended(engine, without.id)) == "[]\n"
@@ -85,7 +85,7 @@ async def test_settings_of_a_restart_hold(box: Box, volumes: dict[str, Volume]) 
         )
         waits = await engine.submissions.create_task(ALICE, job("true", "alices"))
     async with box.engine(volumes={"shared": volumes["shared"]}, max_running=1) as engine:
-        await engine.tasks.cancel(ALICE, first.id)
+        await engine.changes.cancel(ALICE, first.id)
         failed = await ended(engine, waits.id)
         assert failed.status is Status.FAILED
         assert failed.error == "there is no volume 'alices' that you may use"
@@ -126,8 +126,8 @@ async def test_full_volume_takes_no_further_writer(box: Box, tmp_path: Path) -> 
             await engine.submissions.create_tasks(ALICE, [job("true"), job("true", "scratch")])
         # Readers go on, and so does the task that runs.
         reader = await engine.submissions.create_task(ALICE, job("true", "results"))
-        assert (await engine.visible.get(ALICE, first.id)).status is Status.RUNNING
-        await engine.tasks.cancel(ALICE, first.id)
+        assert (await engine.tasks.get(ALICE, first.id)).status is Status.RUNNING
+        await engine.changes.cancel(ALICE, first.id)
         failed = await ended(engine, waits.id)
         assert failed.failure_reason is FailureReason.PREPARE_FAILED
         assert re.match(refused, failed.error or "")

@@ -27,32 +27,32 @@ async def filled(engine: Engine) -> list[str]:
 async def test_waiting_tasks_come_in_order_with_reason_and_estimate(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
         ids = await filled(engine)
-        found = await engine.waiting.first(VIEWER)
+        found = await engine.tasks.waiting(VIEWER)
         assert places(found) == list(zip(ids, (1, 2, 3), strict=True))
         assert found.total == 3
         for waiting in found.tasks:
             explained = await engine.tasks.explain(VIEWER, waiting.task.id)
             assert (waiting.reason, waiting.position) == (explained.reason, explained.position)
             assert waiting.estimate is not None
-        assert places(await engine.waiting.first(VIEWER, 2)) == places(found)[:2]
-        assert await engine.waiting.first(VIEWER, 0) == WaitingList([], 3)
+        assert places(await engine.tasks.waiting(VIEWER, 2)) == places(found)[:2]
+        assert await engine.tasks.waiting(VIEWER, 0) == WaitingList([], 3)
         for limit in (-1, 1001):
             with pytest.raises(BadRequest, match="limit"):
-                await engine.waiting.first(VIEWER, limit)
-        await engine.tasks.cancel(ALICE, ids[0])
-        assert places(await engine.waiting.first(BOB)) == [(ids[1], 1), (ids[2], 2)]
+                await engine.tasks.waiting(VIEWER, limit)
+        await engine.changes.cancel(ALICE, ids[0])
+        assert places(await engine.tasks.waiting(BOB)) == [(ids[1], 1), (ids[2], 2)]
 
 
 async def test_private_server_lists_own_tasks_at_their_true_places(box: Box) -> None:
     async with box.engine(max_running=1, private=True) as engine:
         ids = await filled(engine)
-        alice = await engine.waiting.first(ALICE)
+        alice = await engine.tasks.waiting(ALICE)
         assert places(alice) == [(ids[0], 1), (ids[2], 3)]
         assert alice.total == 2
-        assert places(await engine.waiting.first(ALICE, 1)) == [(ids[0], 1)]
-        assert places(await engine.waiting.first(BOB)) == [(ids[1], 2)]
-        assert await engine.waiting.first(VIEWER) == WaitingList([], 0)
-        assert len((await engine.waiting.first(ADMIN)).tasks) == 3
+        assert places(await engine.tasks.waiting(ALICE, 1)) == [(ids[0], 1)]
+        assert places(await engine.tasks.waiting(BOB)) == [(ids[1], 2)]
+        assert await engine.tasks.waiting(VIEWER) == WaitingList([], 0)
+        assert len((await engine.tasks.waiting(ADMIN)).tasks) == 3
         assert not any(ids[1] in waiting.reason for waiting in alice.tasks)
 
 
@@ -60,17 +60,17 @@ async def test_delayed_retry_comes_last_without_a_place(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
         fails = {"job_name": "fails", "command": ["false"], "max_retries": 1}
         failed = await engine.submissions.create_task(ALICE, fails)
-        while not (task := await engine.visible.get(ALICE, failed.id)).retry_count:
+        while not (task := await engine.tasks.get(ALICE, failed.id)).retry_count:
             await box.parts.feed.beyond(box.parts.feed.last_seq)
         holds = await engine.submissions.create_task(ALICE, SLEEP)
         waits = await engine.submissions.create_task(BOB, WAIT)
-        found = await engine.waiting.first(BOB)
+        found = await engine.tasks.waiting(BOB)
         if not task.not_before or failed.id not in dict(places(found)):
             return  # the delay is over already
         assert found.tasks[-1].task.id == failed.id
         assert found.tasks[-1].position is None
         assert found.tasks[-1].reason.startswith("It is tried again in")
         assert waits.id in dict(places(found))
-        await engine.tasks.cancel(ALICE, failed.id)
-        await engine.tasks.cancel(ALICE, holds.id)
+        await engine.changes.cancel(ALICE, failed.id)
+        await engine.changes.cancel(ALICE, holds.id)
         await ended(engine, holds.id)

@@ -131,7 +131,7 @@ async def test_watch_shows_only_visible_tasks_that_match(box: Box) -> None:
         update = await anext(watch)
         assert update.task is not None
         assert update.task.id == his.id
-        await engine.tasks.delete(BOB, his.id)
+        await engine.changes.delete(BOB, his.id)
         deleted = await anext(watch)
         assert (deleted.type, deleted.task and deleted.task.id) == (
             UpdateType.TASK_DELETED,

@@ -15,7 +15,7 @@ import pytest
 from fetchml.engine.logs import LogThreads
 from fetchml.errors import Unavailable
 from fetchml.files import reads, shared_disk, task_files
-from fetchml.files.reads import FileReads, OpenedFile
+from fetchml.files.reads import FileReads, OpenedFile, SharedDiskReads
 from fetchml.files.task_files import TaskFiles
 from fetchml.views import OutputFile
 from tests.support.waiting import soon, until, until_true
@@ -48,7 +48,7 @@ def file() -> Hanging:
 @pytest.fixture
 def opened(file: Hanging, monkeypatch: pytest.MonkeyPatch) -> OpenedFile:
     monkeypatch.setattr(shared_disk, "LIMIT_SECONDS", 0.2)
-    return OpenedFile(file, 4, "etag", FileReads(on_shared_disk=True))
+    return OpenedFile(file, 4, "etag", SharedDiskReads())
 
 
 async def test_reads_of_a_disk_that_hangs_fail_and_leave_other_threads_alone(
@@ -76,9 +76,9 @@ async def test_file_is_closed_without_waiting_for_its_disk(
     await until_true(lambda: file.is_closed)
 
 
-@pytest.mark.parametrize("on_shared_disk", [False, True])
-async def test_pieces_of_a_file(on_shared_disk: bool) -> None:
-    reads = FileReads(on_shared_disk=on_shared_disk)
+@pytest.mark.parametrize("kind", [FileReads, SharedDiskReads])
+async def test_pieces_of_a_file(kind: type[FileReads]) -> None:
+    reads = kind()
     opened = OpenedFile(io.BytesIO(b"0123456789"), 10, "etag", reads)
     assert [piece async for piece in opened.pieces(2, 5)] == [b"23456"]
     with pytest.raises(EOFError):
@@ -94,7 +94,7 @@ class SharedFolder:
 
     def __init__(self, tasks_dir: Path) -> None:
         self.answers = threading.Event()
-        self.files = TaskFiles(tasks_dir, FileReads(on_shared_disk=True))
+        self.files = TaskFiles(tasks_dir, SharedDiskReads())
         self.logs = LogThreads(self.files.reads)
         self.begun = 0
 

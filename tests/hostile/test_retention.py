@@ -53,9 +53,9 @@ async def test_users_prune_their_own_records_and_admins_all(box: Box) -> None:
         assert (removed.tasks, removed.bytes, removed.left) == (2, counted.bytes, 0)
         for name in ("good", "bad"):
             with pytest.raises(NotFound):
-                await engine.visible.get(ADMIN, made[name].id)
+                await engine.tasks.get(ADMIN, made[name].id)
             assert not (box.data_dir / "tasks" / made[name].id).exists()
-        assert (await engine.visible.get(BOB, made["bobs"].id)).status is Status.COMPLETED
+        assert (await engine.tasks.get(BOB, made["bobs"].id)).status is Status.COMPLETED
         assert not box.usage.of("alice").total.bytes
         stats = await engine.status.queue_stats(ADMIN)
         assert (stats.completed, stats.failed) == (2, 1), "statistics go on"
@@ -91,7 +91,7 @@ async def test_pruning_only_outputs_is_not_announced_to_watchers(box: Box) -> No
         removed = await retention(box, engine).prune(ADMIN, wanted)
         assert (removed.outputs, removed.tasks) == (3, 0)
         assert await engine.outputs.list(ADMIN, made["good"].id) == []
-        assert await engine.logs.tail(await engine.visible.get(ADMIN, made["good"].id)) == "said\n"
+        assert await engine.logs.tail(await engine.tasks.get(ADMIN, made["good"].id)) == "said\n"
         assert (await retention(box, engine).prune(ADMIN, wanted)).outputs == 0
         assert not used(box, ALICE, Kind.OUTPUTS)
         assert used(box, ALICE, Kind.LOGS) > 0
@@ -127,7 +127,7 @@ async def test_unused_snapshots_are_pruned_by_their_uploader(box: Box) -> None:
         left = {each.id for each in box.snapshots.list(ADMIN)}
         assert mine.id not in left
         assert len(left) == 2
-        await engine.tasks.cancel(ALICE, live.id)
+        await engine.changes.cancel(ALICE, live.id)
         await ended(engine, live.id)
 
 
@@ -139,11 +139,11 @@ async def test_records_older_than_the_settings_are_removed(box: Box) -> None:
         await asyncio.sleep(0.01)
         await retention(box, engine, outputs_keep_ms=1).remove_old()
         assert not await engine.outputs.list(ADMIN, made["good"].id)
-        await engine.visible.get(ADMIN, made["good"].id)
+        await engine.tasks.get(ADMIN, made["good"].id)
         await retention(box, engine, keep_ms=1).remove_old()
         for each in made.values():
             with pytest.raises(NotFound):
-                await engine.visible.get(ADMIN, each.id)
+                await engine.tasks.get(ADMIN, each.id)
         assert not list((box.data_dir / "tasks").iterdir())
 
 

@@ -101,7 +101,7 @@ async def test_user_over_quota_is_refused_until_records_are_removed(box: Box) ->
             await box.snapshots.upload(ALICE, sent(packed(file("a"))))
         other = await engine.submissions.create_task(BOB, script("true"))
         assert (await ended(engine, other.id)).status is Status.COMPLETED
-        await engine.tasks.delete(ALICE, fill.id)
+        await engine.changes.delete(ALICE, fill.id)
         assert not used(box, ALICE, Kind.OUTPUTS) + used(box, ALICE, Kind.LOGS)
         await ended(engine, (await engine.submissions.create_task(ALICE, script("true"))).id)
 
@@ -149,10 +149,10 @@ async def test_task_writing_without_end_is_stopped(each_box: Box, place: str) ->
         assert "2.9 MiB" in done.error
         assert "1.0 MiB are allowed" in done.error
         assert "user_storage_gb" in done.error
-        assert (await engine.visible.get(BOB, quiet.id)).status is Status.RUNNING
+        assert (await engine.tasks.get(BOB, quiet.id)).status is Status.RUNNING
         await watch.measure_live()
         assert not used(each_box, ALICE, Kind.WORKSPACES)
-        await engine.tasks.cancel(BOB, quiet.id)
+        await engine.changes.cancel(BOB, quiet.id)
         await ended(engine, quiet.id)
 
 
@@ -177,7 +177,7 @@ async def test_tasks_are_listed_once_for_all_that_are_measured(box: Box) -> None
         assert used(box, ALICE, Kind.WORKSPACES) >= 600_000
         for each in made:
             assert watched.is_active(each.id)
-            await engine.tasks.cancel(ALICE, each.id)
+            await engine.changes.cancel(ALICE, each.id)
             await ended(engine, each.id)
         assert not watched.is_active(made[0].id)
 
@@ -227,7 +227,7 @@ async def test_sweep_removes_leftovers_of_crashes_and_older_releases(box: Box) -
         await ended(engine, hidden.id)
         live = await engine.submissions.create_task(ALICE, script("sleep 1000"))
         await running(engine, live.id)
-        await box.parts.ended.hide([await engine.visible.get(ALICE, hidden.id)])
+        await box.parts.ended.hide([await engine.tasks.get(ALICE, hidden.id)])
         (box.data_dir / "tasks/nobodys").mkdir()
         await disk_watch(box, engine).sweep()
         assert {path.name for path in (box.data_dir / "tasks").iterdir()} == {made.id, live.id}
@@ -235,7 +235,7 @@ async def test_sweep_removes_leftovers_of_crashes_and_older_releases(box: Box) -
         box.usage.unrecorded(old, Kept(outputs_bytes=5, logs_bytes=1))
         box.usage.unrecorded(old, Kept(outputs_bytes=7, logs_bytes=1))
         assert used(box, Principal("ann", Role.USER, "k"), Kind.OUTPUTS) == 7
-        await engine.tasks.cancel(ALICE, live.id)
+        await engine.changes.cancel(ALICE, live.id)
         await ended(engine, live.id)
 
 

@@ -77,9 +77,9 @@ def submit(box: Box, **fields: object) -> Awaitable[object]:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "get": lambda box, id_: box.parts.engine.visible.get(BOB, id_),
-    "cancel": lambda box, id_: box.parts.engine.tasks.cancel(BOB, id_),
-    "delete": lambda box, id_: box.parts.engine.tasks.delete(BOB, id_),
+    "get": lambda box, id_: box.parts.engine.tasks.get(BOB, id_),
+    "cancel": lambda box, id_: box.parts.engine.changes.cancel(BOB, id_),
+    "delete": lambda box, id_: box.parts.engine.changes.delete(BOB, id_),
     "update": lambda box, id_: box.parts.engine.changes.update(BOB, id_, {"priority": 1}),
     "retry": lambda box, id_: box.parts.engine.changes.retry(BOB, id_),
     "interrupt": lambda box, id_: box.parts.engine.changes.interrupt(BOB, id_),
@@ -114,7 +114,7 @@ async def test_hidden_tasks_take_the_way_of_unknown_ids(
         completed = (await engine.submissions.create_task(ALICE, {"job_name": "a"})).id
         for each in (deleted, completed):
             await ended(engine, each)
-        await engine.tasks.delete(ALICE, deleted)
+        await engine.changes.delete(ALICE, deleted)
         runs = (await engine.submissions.create_task(ALICE, SLEEP)).id
         await running(engine, runs)
         # Nothing changes from here on: the only slot is taken.
@@ -136,7 +136,7 @@ async def test_hidden_tasks_take_the_way_of_unknown_ids(
             for kind, id_ in hers.items():
                 found = await statements.of(operation(box, id_), id_)
                 assert found == unknown, f"{name} of a task that {kind}"
-        await engine.tasks.cancel(ALICE, runs)
+        await engine.changes.cancel(ALICE, runs)
 
 
 async def test_other_resources_are_looked_up_in_memory(

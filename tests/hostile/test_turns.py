@@ -192,7 +192,7 @@ async def test_accepted_batch_has_short_turns(
 
         assert await longest_turn(create) < LONGEST_SECONDS
         assert await longest_turn(create) < LONGEST_SECONDS, "again"
-        await engine.tasks.cancel(BOB, blocker.id)
+        await engine.changes.cancel(BOB, blocker.id)
 
 
 async def test_large_sweep_has_short_turns(box: Box) -> None:
@@ -211,7 +211,7 @@ async def test_large_sweep_has_short_turns(box: Box) -> None:
                 assert made.sweep.total == MAX_BATCH
 
             assert await longest_turn(create) < LONGEST_SECONDS, f"{validate_only=}"
-        await engine.tasks.cancel(BOB, blocker.id)
+        await engine.changes.cancel(BOB, blocker.id)
 
 
 def fill(box: Box, count: int = WAITING) -> list[Task]:
@@ -258,7 +258,7 @@ async def test_long_queue_has_short_turns(box: Box) -> None:
             "one state": lambda: page(TaskQuery(states=(Status.RUNNING,), limit=10)),
             "one user": lambda: page(TaskQuery(user=BOB.user, limit=10)),
             "prefix": lambda: page(TaskQuery(job_name_prefix="x", limit=10)),
-            "delete": lambda: engine.tasks.cancel(BOB, blocker.id),
+            "delete": lambda: engine.changes.cancel(BOB, blocker.id),
             "stats": lambda: engine.status.queue_stats(BOB),
         }
         found = {name: await longest_turn(work) for name, work in rows.items()}

@@ -116,7 +116,7 @@ async def test_a_link_placed_while_the_service_waits_is_rejected(box: Box, tmp_p
         )
         (box.workspaces / "a").rmdir()
         (box.workspaces / "a").symlink_to(tmp_path)
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
         done = await over(box, made.id)
         assert done.status is ServiceStatus.ERROR
         assert done.reason == "its workspace 'a' in its path is a link, or not a folder"

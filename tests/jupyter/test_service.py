@@ -117,13 +117,13 @@ async def unseen(engine: Engine, task: Task, *services: str) -> None:
     assert await engine.status.queue_stats(ADMIN) == QueueStats(0, 0, 1, 0, 1)
     for service in services:
         with pytest.raises(NotFound):
-            await engine.visible.get(ADMIN, service)
+            await engine.tasks.get(ADMIN, service)
         with pytest.raises(NotFound):
             await engine.tasks.explain(ADMIN, service)
         with pytest.raises(NotFound):
-            await engine.tasks.cancel(ADMIN, service)
+            await engine.changes.cancel(ADMIN, service)
         with pytest.raises(NotFound):
-            await engine.tasks.delete(ADMIN, service)
+            await engine.changes.delete(ADMIN, service)
         with pytest.raises(NotFound):
             await engine.outputs.list(ADMIN, service)
         with pytest.raises(NotFound):

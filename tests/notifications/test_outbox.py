@@ -54,7 +54,7 @@ async def failed_task(world: MemoryEngine, who: Principal = ADA, **fields: Any) 
     task = await world.engine.submissions.create_task(
         who, {k: v for k, v in request.items() if v is not None}
     )
-    await world.engine.tasks.cancel(who, task.id)
+    await world.engine.changes.cancel(who, task.id)
     # This store reports a change while it is being written: effects follow with the next one.
     await world.engine.submissions.create_task(BOB, {"job_name": "next"})
     return task.id
@@ -232,7 +232,7 @@ async def test_many_ends_at_once_are_bounded(world: tuple[MemoryEngine, Notifier
     request = {"job_name": "a", "notify": [{"url": HOOK}]}
     tasks = await engine.engine.submissions.create_tasks(ADA, [request] * 50)
     for task in tasks:
-        await engine.engine.tasks.cancel(ADA, task.id)
+        await engine.engine.changes.cancel(ADA, task.id)
     page = engine.engine.notifications.page(ADA)
     assert (page.total, page.dropped) == (10, 40)
     assert engine.store.tasks[tasks[0].id].status is Status.FAILED

@@ -36,7 +36,7 @@ async def test_a_private_server_does_not_reveal_that_others_have_the_same_snapsh
             box.snapshots.get(BOB, of_bob.id)
         assert box.snapshots.get(ADMIN, of_alice.id).users == ("alice",)
         assert kept(box) == {of_alice.id}
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
     async with box.engine(private=True):
         assert box.snapshots.get(ALICE, of_alice.id).created_at == 2_000_000_000_000
         with pytest.raises(NotFound):
@@ -55,7 +55,7 @@ async def test_on_a_private_server_other_owners_do_not_prevent_a_delete(box: Box
             )
         await box.snapshots.delete(ALICE, snapshot.id)
         assert kept(box) == set()
-        await engine.tasks.cancel(BOB, blocker.id)
+        await engine.changes.cancel(BOB, blocker.id)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ async def test_task_of_a_project_file_is_held_and_its_retry_is_not(box: Box) -> 
             ALICE, {"job_name": "a", "snapshot_id": snapshot.id}
         )
         assert task.spec.hold
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
         await ended(engine, task.id)
         again = await engine.changes.retry(ALICE, task.id)
         assert not again.spec.hold

@@ -119,7 +119,7 @@ async def test_a_task_queued_across_a_restart_has_its_files(box: Box) -> None:
     half_copied.mkdir(parents=True)
     (half_copied / "a").write_text("half")
     async with box.engine(max_running=1) as engine:
-        await engine.tasks.cancel(ALICE, blocker.id)
+        await engine.changes.cancel(ALICE, blocker.id)
         assert await engine.logs.tail(await ended(engine, task.id)) == "1"
 
 
@@ -142,7 +142,7 @@ async def test_unused_snapshots_are_removed(box: Box, monkeypatch: pytest.Monkey
         assert kept(box) == {recent.id, about.id, run.id}
         await box.snapshots.records.save()
         assert {each.id for each in box.snapshots.list(ALICE)} == kept(box)
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
         await ended(engine, task.id)
         await box.snapshots.remove_unused()
         assert kept(box) == {recent.id, about.id}
@@ -178,7 +178,7 @@ async def test_a_delete_fails_if_a_task_names_the_snapshot_first(box: Box) -> No
         with pytest.raises(Conflict):
             await deleting
         await running(engine, task.id)
-        await engine.tasks.cancel(BOB, task.id)
+        await engine.changes.cancel(BOB, task.id)
 
 
 async def test_a_cancel_ends_the_copy(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +202,7 @@ async def test_a_cancel_ends_the_copy(box: Box, monkeypatch: pytest.MonkeyPatch)
             ):
                 if update.task and update.task.progress == "copying the snapshot":
                     break
-        await engine.tasks.cancel(ALICE, task.id)
+        await engine.changes.cancel(ALICE, task.id)
         go_on.set()
         task = await ended(engine, task.id)
         assert task.error == "cancelled by alice"

@@ -189,7 +189,7 @@ async def ended(engine: Engine, task_id: str, who: Principal = ADMIN) -> Task:
     async with asyncio.timeout(SECONDS):
         async for _ in engine.logs.read(who, task_id, follow=True):
             pass
-    task = await engine.visible.get(who, task_id)
+    task = await engine.tasks.get(who, task_id)
     assert task.status in ENDED
     return task
 

@@ -155,7 +155,7 @@ class MemoryEngine:
 
         for owner, names in (
             (self.engine.submissions, "create_task create_tasks"),
-            (self.engine.visible, "get"),
+            (self.engine.tasks, "get"),
             (self.engine.tasks, "list"),
             (self.engine.watches, "watch"),
             (self.engine.status, "queue_stats"),
@@ -202,7 +202,7 @@ class MemoryEngine:
         """From now on every task waits for a GPU that somebody uses."""
 
         async def explain(who: Principal, task_id: str) -> Explanation:
-            task = await self.engine.visible.get(who, task_id)
+            task = await self.engine.tasks.get(who, task_id)
             blocked = ("GPU 3: busy: python3 (pid 4711, 2.1 GiB)",)
             missing = (Shortage("gpu", task.spec.gpu or 0, 0, 8, blocked),)
             estimate = StartEstimate(START_MS + 60_000, START_MS + 600_000, 10, 50, 90)

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from fetchml.attempts.hosts import ThisHost
 from fetchml.auth.audit import Audit
 from fetchml.core.events import Event, LauncherChanged, Recovered, Submitted
 from fetchml.core.gpus.allocator import Obstacle
@@ -78,6 +79,7 @@ class GpuBox:
             store,
             self.state,
             audit,
+            ThisHost(),
             self.inventory,
             report=self.report,
             owner_of=lambda _: None,

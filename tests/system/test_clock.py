@@ -167,4 +167,4 @@ async def test_pages_are_in_order_when_the_clock_was_set_back_by_far(
             page = await engine.tasks.list(ALICE, TaskQuery(limit=2, offset=offset))
             found += [task.id for task in page.tasks]
         assert found == [task.id for task in newest_first]
-        await engine.tasks.cancel(ALICE, blocker.id)
+        await engine.changes.cancel(ALICE, blocker.id)

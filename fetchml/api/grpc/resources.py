@@ -160,7 +160,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     ) -> queue_pb2.ListQueueResponse:
         full = wants_full(request.view)
         limit = request.limit if request.HasField("limit") else None
-        waiting = await self._engine.waiting.first(context.principal, limit)
+        waiting = await self._engine.tasks.waiting(context.principal, limit)
         return queue_pb2.ListQueueResponse(
             waiting=await map_paced(partial(_waiting, full=full), waiting.tasks),
             total=waiting.total,

@@ -68,7 +68,7 @@ class TaskFileCalls:
         async with aclosing(chunks):
             if request.follow:
                 # Report an unknown task before the stream counts as connected.
-                await self._engine.visible.get(context.principal, request.task_id)
+                await self._engine.tasks.get(context.principal, request.task_id)
                 yield None
             async for chunk in chunks:
                 yield task_pb2.TaskLogChunk(
@@ -243,7 +243,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
 
     async def GetTask(self, request: task_pb2.GetTaskRequest, context: RpcContext) -> task_pb2.Task:
         full = wants_full(request.view)
-        task = await self._engine.visible.get(context.principal, request.task_id)
+        task = await self._engine.tasks.get(context.principal, request.task_id)
         return task_message(task, full=full, output=await self._engine.logs.tail(task))
 
     async def ListTasks(
@@ -288,7 +288,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         )
 
     async def DeleteTask(self, request: task_pb2.DeleteTaskRequest, context: RpcContext) -> Empty:
-        await self._engine.tasks.delete(context.principal, request.task_id)
+        await self._engine.changes.delete(context.principal, request.task_id)
         return Empty()
 
     async def WatchTasks(

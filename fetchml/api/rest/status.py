@@ -73,7 +73,7 @@ class ServerOperations:
     async def waiting(self, request: RestRequest) -> web.StreamResponse:
         query = Query(request.http, "limit", "view")
         full = query.full_view()
-        found = await self._engine.waiting.first(request.principal, query.number("limit"))
+        found = await self._engine.tasks.waiting(request.principal, query.number("limit"))
         body = {
             "waiting": await request.rows(partial(_waiting, full=full), found.tasks),
             "total": found.total,

@@ -88,7 +88,7 @@ class TaskOperations:
     async def get(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(request.http, "view")
         full = query.full_view()
-        task = await self._engine.visible.get(request.principal, task_id)
+        task = await self._engine.tasks.get(request.principal, task_id)
         output = await self._engine.logs.tail(task)
         return request.json(task_json(task, full=full, output=output), ignored=query.ignored)
 
@@ -108,7 +108,7 @@ class TaskOperations:
         return request.json(task_json(task, full=full), status=201, ignored=query.ignored)
 
     async def delete(self, request: RestRequest, task_id: str) -> web.StreamResponse:
-        await self._engine.tasks.delete(request.principal, task_id)
+        await self._engine.changes.delete(request.principal, task_id)
         return request.empty()
 
 

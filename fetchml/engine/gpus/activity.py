@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from fetchml.attempts.hosts import TaskHost
 from fetchml.core.events import Event, GpuMemoryUsed, GpusUsed
 from fetchml.core.gpus.allocator import Utilisation
 from fetchml.core.gpus.health import GpuReading
@@ -16,7 +17,6 @@ from fetchml.core.state import State
 from fetchml.core.usage import SAMPLE_MS
 from fetchml.engine.gpus.cluster_report import with_gpus
 from fetchml.engine.gpus.memory import memory_use
-from fetchml.ports.cluster import Cluster
 from fetchml.ports.gpu import GpuInventory, GpuState
 from fetchml.system.background import every
 
@@ -31,15 +31,15 @@ class GpuActivity:
     def __init__(
         self,
         state: State,
+        host: TaskHost,
         inventory: GpuInventory | None,
         *,
-        cluster: Cluster | None = None,
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
     ) -> None:
         self._state = state
         self._inventory = inventory
-        self._nodes = None if cluster is None else _Nodes(state, cluster)
+        self._nodes = _Nodes(state, host)
         self._clock = clock
         self._report = report
         self._seen: GpuState | None = None
@@ -52,8 +52,7 @@ class GpuActivity:
     async def reporting(self) -> AsyncIterator[None]:
         """While inside, use is reported every SAMPLE_MS, and memory with each reading, unless
         nobody asks."""
-        is_asked = self._state.limits.idle is not None or self._state.packing is not None
-        if (self._inventory is None and self._nodes is None) or not is_asked:
+        if self._state.limits.idle is None and self._state.packing is None:
             yield
             return
         async with every(LOOK_SECONDS, self.look, failure="the use of GPUs can't be reported"):
@@ -68,15 +67,14 @@ class GpuActivity:
                 self._add(reading)
             if self._state.packing is not None:
                 await self._report_memory(state)
-        if self._nodes is not None:
-            self._nodes.look()
+        self._nodes.look()
         now = self._clock()
         if abs(now - self._reported) < SAMPLE_MS:
             return
         found, self._found, self._reported = self._found, {}, now
         if found and self._state.gpus.holders and self._state.limits.idle is not None:
             await self._report(GpusUsed(now, list(found.values())))
-        if self._nodes is not None and (tasks := self._nodes.take()):
+        if tasks := self._nodes.take():
             await self._report(GpusUsed(now, tasks=tasks))
 
     async def _report_memory(self, state: GpuState) -> None:
@@ -104,9 +102,9 @@ class GpuActivity:
 class _Nodes:
     """The highest use of each task's GPUs on nodes since the last report."""
 
-    def __init__(self, state: State, cluster: Cluster) -> None:
+    def __init__(self, state: State, host: TaskHost) -> None:
         self._state = state
-        self._cluster = cluster
+        self._host = host
         self._marks: dict[tuple[str, int], str] = {}
         """Of the last measurement of each attempt."""
         self._most: dict[str, int] = {}
@@ -114,7 +112,7 @@ class _Nodes:
 
     def look(self) -> None:
         tasks = with_gpus(self._state.tasks[task_id] for task_id in self._state.held)
-        found = self._cluster.gpu_readings(tasks)
+        found = self._host.gpu_readings(tasks)
         before, self._marks = self._marks, {key: each.mark for key, each in found.items()}
         for key, measured in found.items():
             if measured.mark == before.get(key):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from fetchml.attempts.hosts import TaskHost
 from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
@@ -19,7 +20,6 @@ from fetchml.errors import (
     Conflict,
     DiskFull,
     FieldViolation,
-    Forbidden,
     NotFound,
     ValidationFailed,
     forbid,
@@ -49,6 +49,7 @@ class GpuBookings:
         store: Store,
         state: State,
         audit: Audit,
+        host: TaskHost,
         *,
         report: Callable[[Event], asyncio.Future[None]],
         clock: Callable[[], int],
@@ -59,6 +60,7 @@ class GpuBookings:
         self._store = store
         self._state = state
         self._audit = audit
+        self._host = host
         self._report = report
         self._clock = clock
         self._ids = IdSequence()
@@ -100,12 +102,7 @@ class GpuBookings:
         return replace(booking, user="", created_by="")
 
     def _require_admin(self, who: Principal) -> None:
-        forbid(permissions.refusal(who, AdminOnly.BOOKINGS))
-        if self._state.limits.cluster is not None:
-            raise Forbidden(
-                "The GPUs of a cluster are reserved by its administrators: scontrol create "
-                "reservation"
-            )
+        forbid(permissions.refusal(who, AdminOnly.BOOKINGS) or self._host.booking_refusal)
 
     async def _create(self, who: Principal, fields: Mapping[str, object]) -> Booking:
         now = self._clock()

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from fetchml.attempts.hosts import TaskHost
 from fetchml.core.gpus.allocator import Gpu
 from fetchml.core.gpus.health import GpuReading
 from fetchml.core.model import Status, Task
 from fetchml.engine.gpus.report import GpuCondition, GpuReport, GpuStatus, NodeStatus
-from fetchml.ports.cluster import Cluster, Node
+from fetchml.ports.cluster import Node
 
 _RUNS = (Status.PREPARING, Status.RUNNING)
 
@@ -23,12 +24,12 @@ def with_gpus(held: Iterable[Task]) -> dict[tuple[str, int], Task]:
     }
 
 
-def node_readings(cluster: Cluster, held: Iterable[Task]) -> dict[str, GpuReading]:
+def node_readings(host: TaskHost, held: Iterable[Task]) -> dict[str, GpuReading]:
     """Return what is measured of the GPUs of tasks that run, by the GPUs' names. A task may have
     forged what it reports: of other GPUs than its own nothing is believed."""
     tasks = with_gpus(held)
     readings: dict[str, GpuReading] = {}
-    for key, found in cluster.gpu_readings(tasks).items():
+    for key, found in host.gpu_readings(tasks).items():
         for reading in found.gpus:
             if reading.uuid in tasks[key].gpu_uuids:
                 readings.setdefault(reading.uuid, reading)

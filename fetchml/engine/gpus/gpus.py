@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 import msgspec
 from msgspec.structs import replace
 
+from fetchml.attempts.hosts import TaskHost
 from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
@@ -35,8 +36,7 @@ from fetchml.engine.gpus.memory import reports_too_little_memory
 from fetchml.engine.gpus.peak_store import PeakStore
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, gpu_report
 from fetchml.engine.watches.reports import Reports
-from fetchml.errors import Forbidden, NotFound, forbid
-from fetchml.ports.cluster import Cluster
+from fetchml.errors import NotFound, forbid
 from fetchml.ports.gpu import GpuInventory, GpuState, OwnerOf
 from fetchml.ports.store import Store
 from fetchml.records import RecordSet
@@ -70,6 +70,7 @@ class Gpus:
         store: Store,
         state: State,
         audit: Audit,
+        host: TaskHost,
         inventory: GpuInventory | None,
         *,
         report: Report,
@@ -77,12 +78,10 @@ class Gpus:
         output: Callable[[Task], Awaitable[str | None]],
         clock: Callable[[], int],
         private: bool,
-        cluster: Cluster | None = None,
     ) -> None:
-        """`inventory` None: only plain slots. `report`: takes events to the core. `owner_of`: the
-        launcher's. `output`: the last part of a task's log. `cluster`: `None` if this host runs the
-        tasks."""
-        self._cluster = cluster
+        """`inventory` None: only plain slots, or a cluster's GPUs. `report`: takes events to the
+        core. `owner_of`: the launcher's. `output`: the last part of a task's log."""
+        self._host = host
         self._drained = RecordSet(store, DOCUMENTS, Drained, lambda each: each.uuid)
         self._state = state
         self._audit = audit
@@ -100,7 +99,7 @@ class Gpus:
         self._background = BackgroundWork()
         self._reports = Reports[GpuReport](self._listed, private=private)
         self.bookings = GpuBookings(
-            store, state, audit, report=report, clock=clock, private=private
+            store, state, audit, host, report=report, clock=clock, private=private
         )
 
     async def start(self) -> None:
@@ -172,10 +171,9 @@ class Gpus:
         def may_see(task: Task) -> bool:
             return permissions.may_see(who, task, private=self._private)
 
-        if self._cluster is not None:
+        if nodes := self._host.nodes():
             held = [self._state.tasks[task_id] for task_id in self._state.held]
-            readings = node_readings(self._cluster, held)
-            return cluster_report(self._cluster.nodes(), held, may_see, readings)
+            return cluster_report(nodes, held, may_see, node_readings(self._host, held))
         seen = self._inventory.state if self._inventory is not None else GpuState()
         return gpu_report(self._state, seen, may_see)
 
@@ -206,12 +204,7 @@ class Gpus:
         return self._one(who, uuid)
 
     def _require(self, who: Principal, uuid: str) -> None:
-        forbid(permissions.refusal(who, AdminOnly.GPUS))
-        if self._cluster is not None:
-            raise Forbidden(
-                "The nodes of a cluster are drained by its administrators: scontrol update "
-                "NodeName=NODE State=DRAIN Reason=…"
-            )
+        forbid(permissions.refusal(who, AdminOnly.GPUS) or self._host.drain_refusal)
         if uuid not in self._state.gpus.inventory:
             raise NotFound(f"There is no GPU {uuid[:96]!r}")
 

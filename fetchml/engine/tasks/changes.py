@@ -1,23 +1,32 @@
-"""Changes of tasks that exist, and ended tasks that are submitted again."""
+"""Changes of tasks that exist, their ends and deletions, and retries of ended tasks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
+from fetchml.attempts.hosts import TaskHost
 from fetchml.auth.audit import Audit
-from fetchml.core import quotas
+from fetchml.core import deletion, permissions, quotas
 from fetchml.core.addresses import AddressRules
 from fetchml.core.audit import Action
-from fetchml.core.events import InterruptRequested, UpdateRequested
+from fetchml.core.deletion import Deletion
+from fetchml.core.events import (
+    CancelRequested,
+    InterruptRequested,
+    LostDeclared,
+    UpdateRequested,
+)
 from fetchml.core.lifecycle import may_be_interrupted
-from fetchml.core.model import ENDED, FailureReason, Principal, Task
+from fetchml.core.model import ENDED, FailureReason, Principal, Task, User
 from fetchml.core.notifications import address_fault
+from fetchml.core.permissions import AdminOnly
 from fetchml.core.requests import rerun, update
 from fetchml.core.requests.checks import Violation
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
+from fetchml.core.scheduling import lost_attempts
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.submissions import Submissions
-from fetchml.engine.task_lookup import VisibleTasks
+from fetchml.engine.tasks.tasks import Tasks
 from fetchml.engine.tasks.time_limits import TimeLimits
 from fetchml.errors import (
     Conflict,
@@ -25,6 +34,7 @@ from fetchml.errors import (
     FieldViolation,
     QueueQuotaReached,
     ValidationFailed,
+    forbid,
 )
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.store import Store
@@ -38,18 +48,21 @@ class TaskChanges:
         self,
         store: Store,
         state: State,
-        tasks: VisibleTasks,
+        tasks: Tasks,
         ended: EndedTasks,
         submissions: Submissions,
         files: TaskFiles,
         dispatcher: Dispatcher,
         time_limits: TimeLimits,
         *,
+        host: TaskHost,
         audit: Audit,
         clock: Callable[[], int],
         notify_addresses: AddressRules | None,
+        private: bool,
     ) -> None:
-        """`notify_addresses`: where webhooks may be sent; `None`: nowhere."""
+        """`notify_addresses`: where webhooks may be sent; `None`: nowhere. `private`: users see
+        only their own tasks."""
         self._store = store
         self._state = state
         self._tasks = tasks
@@ -58,9 +71,11 @@ class TaskChanges:
         self._files = files
         self._dispatcher = dispatcher
         self._time_limits = time_limits
+        self._host = host
         self._audit = audit
         self._clock = clock
         self._notify_addresses = notify_addresses
+        self._private = private
 
     async def update(self, who: Principal, task_id: str, request: Mapping[str, object]) -> Task:
         """Change fields of a task; durable on return. `request`: the changed fields only."""
@@ -117,6 +132,59 @@ class TaskChanges:
             raise QueueQuotaReached(fault)
         self._time_limits.check_bookings(task, changed)
         return changed
+
+    async def cancel(self, who: Principal, task_id: str) -> Task:
+        """The wish is durable on return; a task that has ended stays as it is."""
+        task = await self._tasks.to_change(who, task_id)
+        if task.status in ENDED:
+            return task
+        await self._cancel(who, task_id, self._clock())
+        return await self._tasks.get(who, task_id)
+
+    async def _cancel(self, who: Principal, task_id: str, now: int) -> None:
+        durable = self._dispatcher.apply(CancelRequested(now, task_id, User(who.user)))
+        await self._audit.done(who, Action.TASK_CANCEL, task_id)
+        await durable
+
+    async def delete(self, who: Principal, task_id: str) -> None:
+        """The contract's DELETE: cancels a live task, deletes one that has ended."""
+        # First: only callers that may change the task wait for its lock.
+        await self._tasks.to_change(who, task_id)
+        async with self._ended.locks.hold(("delete", task_id)):
+            task = await self._tasks.to_change(who, task_id)
+            now = self._clock()
+            match deletion.meaning(task, now):
+                case Deletion.CANCEL:
+                    await self._cancel(who, task_id, now)
+                case Deletion.HIDE:
+                    if self._ended.is_needed(task_id):
+                        users = self._ended.users_of(task_id)
+                        raise Conflict(self._needed_by(who, users))
+                    durable = self._ended.hide([task])
+                    await self._audit.done(who, Action.TASK_DELETE, task_id)
+                    await durable
+                    await self._files.remove(task_id)
+                case Deletion.NOTHING:
+                    pass
+
+    def _needed_by(self, who: Principal, users: Collection[str]) -> str:
+        tasks = (self._state.tasks[task_id] for task_id in sorted(users))
+        seen = [t.id for t in tasks if permissions.may_see(who, t, private=self._private)]
+        name = f"Task {seen[0]}" if seen else "Another task"
+        return f"{name} gets its outputs as inputs: delete it when that one has ended"
+
+    async def declare_lost(self, who: Principal, task_id: str) -> Task:
+        """Give up a running task whose node is silent, so that it is retried; durable on return."""
+        forbid(permissions.refusal(who, AdminOnly.LOST_TASKS))
+        task = await self._tasks.get(who, task_id)
+        if refusal := lost_attempts.fault(task, self._host.trouble(task)):
+            raise Conflict(refusal)
+        durable = self._dispatcher.apply(
+            LostDeclared(self._clock(), task.id, task.attempt, who.user)
+        )
+        await self._audit.done(who, Action.TASK_DECLARE_LOST, task.id, f"attempt {task.attempt}")
+        await durable
+        return await self._tasks.get(who, task_id)
 
     async def interrupt(self, who: Principal, task_id: str) -> Interruption:
         """End the running attempt of a task as if its host were lost; the task is queued again."""

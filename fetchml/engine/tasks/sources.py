@@ -8,8 +8,8 @@ from fetchml.core.requests.checks import Violation
 from fetchml.core.requests.project_file import ProjectFile
 from fetchml.core.requests.submission import checkpoint_source_fault
 from fetchml.datasets.provider import DatasetProvider
-from fetchml.engine.task_lookup import VisibleTasks
 from fetchml.engine.tasks.dependencies import Dependencies
+from fetchml.engine.tasks.tasks import Tasks
 from fetchml.environments.environment_service import Environments
 from fetchml.errors import FieldViolation, NotFound, ValidationFailed
 from fetchml.files.volume_usage import VolumeUsage
@@ -48,7 +48,7 @@ class Sources:
     def __init__(
         self,
         datasets: DatasetProvider,
-        visible: VisibleTasks,
+        tasks: Tasks,
         dependencies: Dependencies,
         environments: Environments,
         *,
@@ -56,7 +56,7 @@ class Sources:
         volumes: VolumeUsage,
     ) -> None:
         self._datasets = datasets
-        self._visible = visible
+        self._tasks = tasks
         self._dependencies = dependencies
         self._environments = environments
         self._secrets = secrets
@@ -85,7 +85,7 @@ class Sources:
     async def _require_checkpoint(self, who: Principal, task_id: str) -> None:
         """Raises ValidationFailed unless a task can begin with this one's checkpoint."""
         try:
-            source = await self._visible.get(who, task_id)
+            source = await self._tasks.get(who, task_id)
         except NotFound:
             source = None
         if (fault := checkpoint_source_fault(source)) is not None:

@@ -1,30 +1,38 @@
-"""Tasks as a caller may see and end them: listed, explained, cancelled, deleted."""
+"""Tasks as a caller may see them: one by its id, in lists, explained, waiting in their order."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from fetchml.auth.audit import Audit
-from fetchml.core import deletion, permissions
-from fetchml.core.audit import Action
-from fetchml.core.deletion import Deletion
-from fetchml.core.events import CancelRequested
-from fetchml.core.model import ENDED, Principal, Status, Task, User
+from fetchml.attempts.hosts import TaskHost
+from fetchml.core import permissions
+from fetchml.core.model import Principal, Status, Task
+from fetchml.core.requests.listing import range_fault
+from fetchml.core.scheduling.scheduler import ShareLevels
 from fetchml.core.state import State
-from fetchml.engine.dispatcher import Dispatcher
-from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.estimates import Estimates
-from fetchml.engine.explain import explain, tasks_before
+from fetchml.engine.explain import explain, tasks_before, waits
 from fetchml.engine.slow_reads import SEARCH_TOO_LONG, SlowReads
 from fetchml.engine.task_index import TaskIndex
-from fetchml.engine.task_lookup import TaskLookup, VisibleTasks
-from fetchml.errors import Conflict
-from fetchml.files.task_files import TaskFiles
+from fetchml.engine.task_lookup import TaskLookup, no_task
+from fetchml.errors import BadRequest, Forbidden
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge, fitting
-from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store, TaskPage, TaskQuery
-from fetchml.views import Explanation
+from fetchml.system.pacing import Pace
+from fetchml.views import Explanation, WaitingList, WaitingTask
+
+DEFAULT_WAITING = 100
+"""Tasks in a list of waiting tasks without `limit`."""
+
+_LAST = 1 << 62
+"""Sorts tasks without a position behind all others."""
+
+
+class _Row(NamedTuple):
+    task_id: str
+    position: int | None
 
 
 class Tasks:
@@ -32,37 +40,41 @@ class Tasks:
 
     def __init__(
         self,
+        lookup: TaskLookup,
+        index: TaskIndex,
         store: Store,
         state: State,
-        index: TaskIndex,
-        tasks: TaskLookup,
-        visible: VisibleTasks,
-        ended: EndedTasks,
-        files: TaskFiles,
-        *,
+        host: TaskHost,
         estimates: Estimates,
         slow_reads: SlowReads,
-        dispatcher: Dispatcher,
-        audit: Audit,
+        *,
         clock: Callable[[], int],
         private: bool,
-        cluster: Cluster | None = None,
     ) -> None:
-        """`private`: users see only their own tasks. `cluster`: `None` if this host runs them."""
+        """`private`: users see only their own tasks."""
+        self._lookup = lookup
+        self._index = index
         self._store = store
         self._state = state
-        self._index = index
-        self._tasks = tasks
-        self._visible = visible
-        self._ended = ended
-        self._files = files
+        self._host = host
         self._estimates = estimates
         self._slow_reads = slow_reads
-        self._dispatcher = dispatcher
-        self._audit = audit
         self._clock = clock
         self._private = private
-        self._cluster = cluster
+
+    async def get(self, who: Principal, task_id: str) -> Task:
+        """Return a task, services and deleted tasks excluded. Raises NotFound."""
+        task = await self._lookup.find_seen(who, task_id)
+        if task is None or task.hidden or task.service:
+            raise no_task(task_id)
+        return task
+
+    async def to_change(self, who: Principal, task_id: str) -> Task:
+        """Return a task that the caller may change. Raises NotFound, Forbidden."""
+        task = await self.get(who, task_id)
+        if not permissions.may_end(who, task):
+            raise Forbidden("Only the task's owner or an admin may change, end or delete it")
+        return task
 
     def turn_to_list(self, who: Principal, query: TaskQuery) -> AbstractAsyncContextManager[None]:
         """Enter it around `list`, before anything that all callers share is taken: searches
@@ -88,68 +100,82 @@ class Tasks:
             raise PageTooLarge(len(page.tasks))
         return page
 
-    async def cancel(self, who: Principal, task_id: str) -> Task:
-        """The wish is durable on return; a task that has ended stays as it is."""
-        task = await self._visible.to_change(who, task_id)
-        if task.status in ENDED:
-            return task
-        durable = self._dispatcher.apply(CancelRequested(self._clock(), task_id, User(who.user)))
-        await self._audit.done(who, Action.TASK_CANCEL, task_id)
-        await durable
-        return await self._tasks.get(task_id)
-
-    async def delete(self, who: Principal, task_id: str) -> None:
-        """The contract's DELETE: cancels a live task, deletes one that has ended."""
-        # First: only callers that may change the task wait for its lock.
-        await self._visible.to_change(who, task_id)
-        async with self._ended.locks.hold(("delete", task_id)):
-            task = await self._visible.to_change(who, task_id)
-            now = self._clock()
-            match deletion.meaning(task, now):
-                case Deletion.CANCEL:
-                    durable = self._dispatcher.apply(CancelRequested(now, task_id, User(who.user)))
-                    await self._audit.done(who, Action.TASK_CANCEL, task_id)
-                    await durable
-                case Deletion.HIDE:
-                    if self._ended.is_needed(task_id):
-                        users = self._ended.users_of(task_id)
-                        raise Conflict(self._needed_by(who, users))
-                    durable = self._ended.hide([task])
-                    await self._audit.done(who, Action.TASK_DELETE, task_id)
-                    await durable
-                    await self._files.remove(task_id)
-                case Deletion.NOTHING:
-                    pass
-
-    def _needed_by(self, who: Principal, users: Collection[str]) -> str:
-        tasks = (self._state.tasks[task_id] for task_id in sorted(users))
-        seen = [t.id for t in tasks if permissions.may_see(who, t, private=self._private)]
-        name = f"Task {seen[0]}" if seen else "Another task"
-        return f"{name} gets its outputs as inputs: delete it when that one has ended"
-
     async def explain(self, who: Principal, task_id: str) -> Explanation:
-        task = await self._visible.get(who, task_id)
+        task = await self.get(who, task_id)
         before = await tasks_before(self._state, task, self._clock())
         if before:  # It takes some time in a long queue.
-            task = await self._visible.get(who, task_id)
+            task = await self.get(who, task_id)
+        return await self._explained(who, task, before)
+
+    async def _explained(self, who: Principal, task: Task, before: int) -> Explanation:
         explanation = explain(
             self._state,
             task,
             self._clock(),
             before,
-            cluster_reason=None if self._cluster is None else _reason(self._cluster, task),
-            cluster_position=self._cluster.position(task.id, task.attempt)
-            if self._cluster is not None
-            else None,
             may_name=lambda other: permissions.may_see(who, other, private=self._private),
+            cluster_reason=self._host.reason(task),
+            cluster_position=self._host.position(task),
         )
-        if explanation.position is None and self._cluster is None:
-            return explanation
-        return replace(explanation, estimate=await self._estimates.of(task))
+        estimate = await self._estimates.of(task) if waits(task) else None
+        return replace(explanation, estimate=estimate)
 
+    async def waiting(self, who: Principal, limit: int | None = None) -> WaitingList:
+        """Return the first waiting tasks that `who` may see, in the order in which they start, and
+        how many wait. Raises BadRequest."""
+        limit = DEFAULT_WAITING if limit is None else limit
+        if fault := range_fault("limit", limit):
+            raise BadRequest(fault)
+        only = None if permissions.sees_all(who, private=self._private) else who.user
+        pace = Pace()
+        shown = []
+        for task_id, position in await self._rows(only, limit):
+            task = self._index.get(task_id)
+            # Others had their turn, and what is not durable yet is not shown.
+            if task is not None and waits(task) and self._is_live(task_id):
+                found = await self._explained(who, task, (position or 1) - 1)
+                shown.append(WaitingTask(task, found.reason, position, found.estimate))
+            if pace.due:
+                await pace.rest()
+        return WaitingList(shown, self._index.count((Status.QUEUED,), only))
 
-def _reason(cluster: Cluster, task: Task) -> str | None:
-    """Return the cluster's report about a live task."""
-    if task.shown_status is Status.QUEUED:
-        return cluster.reason(task.id, task.attempt)
-    return cluster.trouble(task.id, task.attempt)
+    async def _rows(self, only: str | None, limit: int) -> Sequence[_Row]:
+        """The first `limit` tasks, at most, with their positions. Tasks whose retry is
+        delayed have none and come later, and last those that may not start now."""
+        state = self._state
+        # A cluster orders the tasks that it has; others follow those.
+        with_cluster = [
+            _Row(task_id, self._host.position(state.tasks[task_id]))
+            for task_id, user in state.handed_over.items()
+            if only in (None, user) and task_id not in self._index.services
+        ]
+        with_cluster.sort(key=lambda row: row.position or _LAST)
+        del with_cluster[limit:]
+        limit -= len(with_cluster)
+        level = ShareLevels(state, self._clock())
+        # Services wait in the same queue, and are in no list of tasks.
+        first = state.queue.first(limit + len(self._index.services), level, only)
+        if only is None:
+            places = list(range(1, len(first) + 1))
+        else:
+            places, pace = [0] * len(first), Pace()
+            tasks = [state.tasks[entry.task_id] for entry in first]
+            for places in state.queue.positions(tasks, level):  # noqa: B007
+                await pace.rest()
+        rows = [_Row(entry.task_id, place) for entry, place in zip(first, places, strict=True)]
+        rows = [row for row in rows if row.task_id not in self._index.services][:limit]
+        if len(rows) < limit:
+            delayed = state.queue.first_delayed(limit - len(rows), only)
+            rows += [_Row(task_id, None) for task_id in delayed]
+        if len(rows) < limit:
+            held_back = state.held_back.first(limit - len(rows), only)
+            held_back += state.sweeps.first_waiting(limit - len(rows) - len(held_back), only)
+            rows += [_Row(task_id, None) for task_id in held_back]
+        return with_cluster + rows
+
+    def _is_live(self, task_id: str) -> bool:
+        state = self._state
+        if task_id in state.queue or task_id in state.handed_over or task_id in state.held_back:
+            return True
+        task = state.tasks.get(task_id)
+        return task is not None and state.sweeps.holds_back(task)

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 
+from fetchml.attempts.hosts import TaskHost
 from fetchml.core.bookings.running_tasks import extension_fault
 from fetchml.core.model import HOLDING, Status, Task
 from fetchml.core.requests.submission import TaskLimits, timeout_violations
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
 from fetchml.core.state import State
 from fetchml.errors import Conflict, Unavailable
-from fetchml.files.attempt_folder import FolderCall
 from fetchml.files.task_files import TaskFiles
-from fetchml.ports.cluster import Cluster
 from fetchml.ports.launcher import LaunchSpec
 
 _OLD_SHIM = (
@@ -25,20 +24,18 @@ class TimeLimits:
         state: State,
         files: TaskFiles,
         limits: TaskLimits,
+        host: TaskHost,
         *,
         clock: Callable[[], int],
-        cluster: Cluster | None,
         launched: Callable[[str], LaunchSpec | None],
-        look: FolderCall,
     ) -> None:
-        """`launched`, `look`: see AttemptManager."""
+        """`launched`: see AttemptManager."""
         self._state = state
         self._files = files
         self._limits = limits
+        self._host = host
         self._clock = clock
-        self._cluster = cluster
         self._launched = launched
-        self._look = look
 
     def check(self, wanted: TaskUpdate) -> None:
         """Raises InvalidUpdate for a limit that no task may have."""
@@ -59,7 +56,7 @@ class TimeLimits:
             return False
         folder = self._files.attempt(task.id, task.attempt)
         try:
-            keeps_limit = await self._look(folder.keeps_first_limit)
+            keeps_limit = await self._host.look(folder.keeps_first_limit)
         except OSError as error:
             raise Unavailable(f"timeout_seconds: {error}: try again later") from error
         if keeps_limit and task.prestaged:
@@ -69,9 +66,9 @@ class TimeLimits:
         if keeps_limit:
             raise Conflict(_OLD_SHIM)
         run = self._launched(task.id)
-        if self._cluster is None or task.status is not Status.RUNNING or run is None:
+        if task.status is not Status.RUNNING or run is None:
             return False
-        if fault := await self._cluster.permit(run, task.spec.timeout_seconds * 1000):
+        if fault := await self._host.permit(run, task.spec.timeout_seconds * 1000):
             raise Conflict(f"timeout_seconds: {fault}")
         return False
 

@@ -23,7 +23,7 @@ from fetchml.core.usage import (
 )
 from fetchml.engine.daily_counts import day_of
 from fetchml.engine.slow_reads import HISTORY_TOO_LONG, SlowReads
-from fetchml.engine.task_lookup import VisibleTasks
+from fetchml.engine.tasks.tasks import Tasks
 from fetchml.engine.usage.ledger import UsageLedger
 from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.errors import BadRequest
@@ -72,7 +72,7 @@ class UsageHistory:
         ledger: UsageLedger,
         sampler: UsageSampler,
         slow_reads: SlowReads,
-        tasks: VisibleTasks,
+        tasks: Tasks,
         *,
         clock: Callable[[], int],
         zone: tzinfo,

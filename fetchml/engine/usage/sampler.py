@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from fetchml.attempts.hosts import TaskHost
 from fetchml.attempts.manager import AttemptManager
 from fetchml.core.gpus.health import GpuReading
 from fetchml.core.model import Status, Task
@@ -12,7 +13,6 @@ from fetchml.core.state import State
 from fetchml.core.usage import SAMPLE_MS, GpuSample, TaskSample
 from fetchml.engine.gpus.cluster_report import node_readings
 from fetchml.engine.usage.ledger import UsageLedger
-from fetchml.ports.cluster import Cluster
 from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher, LaunchSpec, ResourceUse
 from fetchml.ports.store import Store
@@ -49,20 +49,19 @@ class UsageSampler:
         state: State,
         attempts: AttemptManager,
         launcher: Launcher,
+        host: TaskHost,
         inventory: GpuInventory | None,
         ledger: UsageLedger,
         *,
         clock: Callable[[], int],
         samples: bool,
-        cluster: Cluster | None = None,
     ) -> None:
-        """`samples`: false to record the sums by user and day only. `cluster`: `None` if this host
-        runs the tasks."""
-        self._cluster = cluster
+        """`samples`: false to record the sums by user and day only."""
         self._store = store
         self._state = state
         self._attempts = attempts
         self._launcher = launcher
+        self._host = host
         self._inventory = inventory
         self._ledger = ledger
         self._clock = clock
@@ -111,13 +110,12 @@ class UsageSampler:
         return {t.id: t for t in held if t.status is Status.RUNNING and not t.service}
 
     def _read_gpus(self, at: int) -> list[GpuSample]:
-        if self._cluster is not None:
-            held = [self._state.tasks[task_id] for task_id in self._state.held]
-            readings = node_readings(self._cluster, held).values()
-            return [_gpu_sample(reading, at, held=True) for reading in readings]
+        held = [self._state.tasks[task_id] for task_id in self._state.held]
+        readings = node_readings(self._host, held).values()
+        samples = [_gpu_sample(reading, at, held=True) for reading in readings]
         if self._inventory is None:
-            return []
-        return [
+            return samples
+        return samples + [
             _gpu_sample(reading, at, held=bool(self._state.gpus.holders.get(reading.uuid)))
             for reading in self._inventory.state.readings
             if reading.lost is None and reading.trouble is None

@@ -1,13 +1,22 @@
 """Faults of a shared disk hold up the preparation of an attempt, and do not fail it."""
 
 import errno
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from fetchml.attempts import disk_outages
+from fetchml.attempts import hosts
+from fetchml.attempts.hosts import ClusterHost
 from fetchml.files.shared_disk import is_fault, not_mounted
 from fetchml.ports.launcher import PrepareError
 from tests.support.waiting import soon
+
+
+def on_cluster(usable: Callable[[], Awaitable[None]]) -> ClusterHost:
+    cluster: Any = SimpleNamespace(until_usable=usable)
+    return ClusterHost(cluster)
 
 
 def caused_by(error: OSError) -> PrepareError:
@@ -38,7 +47,7 @@ def test_faults_of_the_disk_are_distinguished_from_others(error: Exception, faul
 
 
 async def test_attempt_is_prepared_again_after_each_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk_outages, "AGAIN_SECONDS", 0)
+    monkeypatch.setattr(hosts, "AGAIN_SECONDS", 0)
     steps: list[str] = []
     faults: list[Exception] = [OSError(errno.EIO, "x"), caused_by(OSError(errno.ESTALE, "x"))]
 
@@ -51,7 +60,7 @@ async def test_attempt_is_prepared_again_after_each_fault(monkeypatch: pytest.Mo
             raise faults.pop()
 
     said: list[str] = []
-    await soon(disk_outages.until_it_answers(prepare, usable, said.append))
+    await soon(on_cluster(usable).prepare(prepare, said.append))
     assert steps == ["usable", "prepare"] * 3
     assert len(said) == 2
 
@@ -64,4 +73,4 @@ async def test_other_failures_are_the_attempts() -> None:
         raise PrepareError("there is no such image", permanent=True)
 
     with pytest.raises(PrepareError):
-        await soon(disk_outages.until_it_answers(prepare, usable, print))
+        await soon(on_cluster(usable).prepare(prepare, print))

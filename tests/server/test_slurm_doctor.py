@@ -121,7 +121,7 @@ async def test_port_of_a_node_that_is_out_of_reach() -> None:
     nodes.address = "a..b"
     assert "is no host name: 'a..b' (NodeAddr)" in await cluster_probe._reach(nodes, found, "word")
     nodes.address = ""
-    assert "not known" in await cluster_probe._reach(nodes, found, "word")
+    assert "is unknown" in await cluster_probe._reach(nodes, found, "word")
     assert not cluster_probe._reached({**found, "port": ""}, "", "5000-5000").ok
     assert "not tried" in cluster_probe._reached({**found, "python": ""}, "", "0-0").finding
 

@@ -221,7 +221,7 @@ async def test_array_retry_and_cancel_are_those_of_one_account(server: Server, s
     await server.running(stubborn)
     await server.rest.ask("DELETE", f"/v1/tasks/{stubborn}")
     assert (await server.ended(stubborn)).failure_reason == Task.CANCELLED
-    assert not site.slurm.jobs()
+    await eventually(lambda: not site.slurm.jobs())
 
 
 async def test_server_that_starts_again_goes_on_with_jobs_of_accounts(

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from fetchml.core.model import Role
 from testbed.gpu.stand_in import GpuBox, gpu
 from tests.support import grpc_world, rest_world
 from tests.support.archives import archive
 from tests.support.program import Backend, Server
-from tests.support.server_fixtures import Serve
 from tests.support.waiting import soon, until
 
 ADA = "ada-secret-name"
@@ -122,17 +122,20 @@ class Scene:
         return found + [id_ for id_ in self.hers.values() if id_ in text and id_ not in sent]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(
-    serve: Serve, processes_backend: Backend, tmp_path: Path, gpu_box: GpuBox
+    tmp_path_factory: pytest.TempPathFactory, gpu_libraries: Path
 ) -> AsyncIterator[Scene]:
+    folder = tmp_path_factory.mktemp("scene")
+    gpu_box = GpuBox(folder / "nvidia", gpu_libraries)
     gpu_box.set(gpu(0), gpu(1), gpu(2))
-    (tmp_path / "hers").mkdir()
-    settings = f'[volumes.{VOLUME}]\npath = "{tmp_path / "hers"}"\nusers = ["{ADA}"]\nmax_gb = 1\n'
-    (tmp_path / "fetchml.toml").write_text(settings)
-    server = serve(
-        processes_backend,
-        FETCHML_CONFIG=str(tmp_path / "fetchml.toml"),
+    (folder / "hers").mkdir()
+    settings = f'[volumes.{VOLUME}]\npath = "{folder / "hers"}"\nusers = ["{ADA}"]\nmax_gb = 1\n'
+    (folder / "fetchml.toml").write_text(settings)
+    server = Server(
+        folder / "data",
+        Backend({"FETCHML_LAUNCHER": "process"}, lambda: ()),
+        FETCHML_CONFIG=str(folder / "fetchml.toml"),
         FETCHML_AUTH_PRIVATE="true",
         FETCHML_NOTIFICATIONS_ALLOW_PRIVATE="true",
         LD_LIBRARY_PATH=gpu_box.environment["LD_LIBRARY_PATH"],
@@ -141,8 +144,11 @@ async def scene(
         FETCHML_SCHEDULING_PREEMPTION="true",
         FETCHML_JUPYTER_COMMAND=f"{sys.executable} {FAKE_JUPYTER} --plain-process",
     )
-    await server.start()
-    made = Scene(server)
-    await made.play()
-    yield made
-    await server.stop()
+    try:
+        await server.start()
+        made = Scene(server)
+        await made.play()
+        yield made
+        await server.stop()
+    finally:
+        await server.close()

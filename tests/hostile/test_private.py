@@ -24,6 +24,8 @@ from tests.server.ways_in_table import METHODS
 from tests.support import grpc_world
 from tests.support.waiting import SECONDS, soon, until
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 IDS = {
     "task_id",
     "experiment_id",
@@ -205,31 +207,6 @@ async def answer(client: grpc_world.Client, name: str, request: Any) -> str:
         return f"{error.details()} {[value for _, value in trailers]}"
 
 
-async def test_pages_of_a_notebook_name_nothing_of_another_user(scene: Scene) -> None:
-    """While it runs and afterwards, on the server's own origin and on the notebook's."""
-    service = scene.hers["service_id"]
-    client, port = scene.bob[0], scene.server.http_address.rpartition(":")[2]
-
-    async def look() -> None:
-        for host in (f"127.0.0.1:{port}", f"{service}.localhost:{port}"):
-            for path in ("", "/", "/lab", "/api/status", "/.fetchml/notice", "/nothing"):
-                async with client.session.get(
-                    client.url(f"/jupyter/{service}{path}"),
-                    headers=client.with_key({"Host": host}),
-                    allow_redirects=False,
-                ) as reply:
-                    said = f"{await reply.text()} {reply.headers}"
-                assert scene.leaks(said, service) == [], (host, path)
-
-    await look()
-    assert (await scene.ada.ask("DELETE", f"/v1/jupyter/services/{service}")).status == 204
-    await until(
-        lambda: scene.ada.get(f"/v1/jupyter/services/{service}"),
-        lambda shown: shown.json["status"] == "stopped",
-    )
-    await look()
-
-
 async def test_streams_contain_nothing_of_another_user(scene: Scene) -> None:
     rest, rpc = scene.bob
     last = await scene._submit(rest, "last", "true")
@@ -269,3 +246,29 @@ async def test_owner_and_admin_see_the_hidden_records(scene: Scene) -> None:
     assert HOOK in reply.body.decode()
     request = task_pb2.GetTaskRequest(task_id=scene.hers["urgent"], view=task_pb2.FULL)
     assert scene.leaks(await answer(scene.server.grpc, "TaskService.GetTask", request))
+
+
+async def test_pages_of_a_notebook_name_nothing_of_another_user(scene: Scene) -> None:
+    """While it runs and afterwards, on the server's own origin and on the notebook's. The last of
+    this file: its end is that of the notebook."""
+    service = scene.hers["service_id"]
+    client, port = scene.bob[0], scene.server.http_address.rpartition(":")[2]
+
+    async def look() -> None:
+        for host in (f"127.0.0.1:{port}", f"{service}.localhost:{port}"):
+            for path in ("", "/", "/lab", "/api/status", "/.fetchml/notice", "/nothing"):
+                async with client.session.get(
+                    client.url(f"/jupyter/{service}{path}"),
+                    headers=client.with_key({"Host": host}),
+                    allow_redirects=False,
+                ) as reply:
+                    said = f"{await reply.text()} {reply.headers}"
+                assert scene.leaks(said, service) == [], (host, path)
+
+    await look()
+    assert (await scene.ada.ask("DELETE", f"/v1/jupyter/services/{service}")).status == 204
+    await until(
+        lambda: scene.ada.get(f"/v1/jupyter/services/{service}"),
+        lambda shown: shown.json["status"] == "stopped",
+    )
+    await look()

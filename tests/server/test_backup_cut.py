@@ -22,11 +22,12 @@ HEARS_SIGNALS = ("env", "--default-signal=HUP,INT,TERM")
 """Also where whoever started the tests ignores them, as nohup does."""
 
 
-@pytest.fixture
-def serving(tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """With a snapshot that is too large for a pipe: who doesn't read keeps the backup waiting."""
-    server = Server(tmp_path / "data").start()
-    code = tmp_path / "code"
+    folder = tmp_path_factory.mktemp("serving")
+    server = Server(folder / "data").start()
+    code = folder / "code"
     code.mkdir()
     (code / "weights").write_bytes(os.urandom(MORE_THAN_A_PIPE_TAKES))
     server.run("snapshot", "create", str(code)).succeeded()

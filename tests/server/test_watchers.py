@@ -32,7 +32,6 @@ from tests.support.server_fixtures import Serve
 from tests.support.waiting import SECONDS, soon, until
 
 Type = task_pb2.WatchTasksResponse
-MANY = 8_000
 
 
 @pytest.mark.slow
@@ -160,11 +159,13 @@ async def first(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kept", [1_000, 200_000])
+@pytest.mark.parametrize(("kept", "many", "size"), [(1_000, 30_000, 1000), (200_000, 8_000, 4000)])
 async def test_slow_watcher_gets_a_resync(
-    serve: Serve, processes_backend: Backend, kept: int
+    serve: Serve, processes_backend: Backend, kept: int, many: int, size: int
 ) -> None:
-    """Who takes nothing for a while gets it all, or is told that some is no longer kept."""
+    """Who takes nothing for a while gets it all, or is told that some is no longer kept. `many`
+    tasks of this size are more than the connections hold, and the first more than the server's
+    memory keeps."""
     variables = {"FETCHML_TASKS_MAX_RUNNING": "1", "FETCHML_HISTORY_JOURNAL_ROWS": str(kept)}
     server = await serve(processes_backend, **variables).start()
     await server.submit_running("sleep 600")
@@ -175,12 +176,12 @@ async def test_slow_watcher_gets_a_resync(
         server.watch() as updates,
     ):
         batch = task_pb2.CreateTasksRequest(
-            tasks=[task_pb2.CreateTaskRequest(job_name="many", args="x" * 4000)] * (MANY // 40)
+            tasks=[task_pb2.CreateTaskRequest(job_name="many", args="x" * size)] * (many // 60)
         )
-        await server.grpc.tasks.CreateTasks(iter([batch] * 40))
+        await server.grpc.tasks.CreateTasks(iter([batch] * 60))
         streams = (News(told_over_grpc(updates)), News(told_over_ws(ws)))
-        if kept < MANY:
-            await until_pruned(server, 2 * MANY // 3)
+        if kept < many:
+            await until_pruned(server, 2 * many // 3)
             await read_until(streams, lambda told: told.is_resync)
         last = await server.submit("true", job_name=LAST)
         await read_until(streams, lambda told: told.task_id == last)
@@ -189,7 +190,7 @@ async def test_slow_watcher_gets_a_resync(
         resyncs = [told.seq for told in stream.read if told.is_resync]
         gaps = [after - 1 for before, after in itertools.pairwise(seqs) if after != before + 2]
         assert gaps == resyncs
-        assert len(resyncs) == (1 if kept < MANY else 0)
+        assert len(resyncs) == (1 if kept < many else 0)
 
 
 class Told(NamedTuple):

@@ -57,19 +57,19 @@ def taken(log: Path) -> str:
     ],
 )
 async def test_submit_runs_as_the_account_without_the_servers_token(
-    log: Path, connector: run_as.RunAs, begins: str
+    log: Path, way: run_as.RunAs, begins: str
 ) -> None:
     """Nor with its other variables where other processes of the account can read them."""
-    transport = CliTransport("service", others={"ada": connector})
+    transport = CliTransport("service", others={"ada": way})
     try:
         assert await soon(transport.submit(job("ada"))) == 7
         line = taken(log)
         assert line.startswith(begins)
         secret = (
-            "s3cret" if connector.host is not None else ""
+            "s3cret" if way.host is not None else ""
         )  # Of a process of the server's account.
         assert line.endswith(f"|secret={secret} jwt= user=ada\n")
-        if connector.host is not None:
+        if way.host is not None:
             assert "|--|ada@login1|env LC_ALL=C" in line
         assert await soon(transport.submit(job(""))) == 7
         line = taken(log)

@@ -80,7 +80,7 @@ def quota_fault(used: Mapping[Kind, Used], allowed_bytes: int, more_bytes: int =
     wanted = f", and this takes {size(more_bytes)} more" if more_bytes else ""
     return (
         f"Storage quota reached: {size(total)} ({kinds or 'nothing'}) of "
-        f"{size(allowed_bytes)} used{wanted}: remove some ('fetchml prune', 'fetchml rm', "
+        f"{size(allowed_bytes)} allowed{wanted}: remove some ('fetchml prune', 'fetchml rm', "
         "'fetchml snapshot rm'), or ask an admin to raise [quotas] user_storage_gb"
     )
 

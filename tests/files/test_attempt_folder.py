@@ -183,7 +183,7 @@ def test_revoke_is_a_claim(folder: AttemptFolder) -> None:
 
 @pytest.mark.parametrize("goes_on", [False, True])
 def test_revocation_that_was_cut_off_leaves_nothing(
-    folder: AttemptFolder, *, continues: bool
+    folder: AttemptFolder, *, goes_on: bool
 ) -> None:
     """The server was killed. The next one may let the attempt run, since nothing is claimed."""
     script = "import sys, pathlib; from fetchml.files.attempt_folder import AttemptFolder; "
@@ -195,13 +195,13 @@ def test_revocation_that_was_cut_off_leaves_nothing(
     )
     assert killed.returncode == -signal.SIGKILL
     assert folder.claim() is None
-    if continues:
+    if goes_on:
         folder.open_gate()
         folder.collect(folder.path.parent / "outputs")
     else:
         folder.discard()
     left = {path.name for path in folder.path.iterdir()}
-    assert left == ({"run", "opened"} if continues else {"run"})
+    assert left == ({"run", "opened"} if goes_on else {"run"})
 
 
 def test_revoke_before_anything_was_made(tmp_path: Path) -> None:

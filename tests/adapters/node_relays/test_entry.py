@@ -268,12 +268,12 @@ async def test_program_on_the_port_of_an_old_relay_that_is_silent(
 
 
 @pytest.mark.parametrize("spoilt", ["", "port=22\n", "port=5000\nport=5001\n", "x" * 5000, None])
-async def test_spoilt_record(attempt: Attempt, corrupt_record: str | None) -> None:
+async def test_spoilt_record(attempt: Attempt, spoilt: str | None) -> None:
     record = attempt.folder.run / RECORD
-    if corrupt_record is None:
+    if spoilt is None:
         os.mkfifo(record)
     else:
-        record.write_text(corrupt_record)
+        record.write_text(spoilt)
     assert await run(attempt, "echo in") == (0, b"in\n")
 
 

@@ -160,10 +160,10 @@ def _schedule(state: State, decision: Decision, now: int) -> bool:
     if not state.may_start:
         return False
     level = ShareLevels(state, now)
-    if state.limits.cluster is not None:
-        tasks = hand_over.next_tasks(state, level)
+    if (cluster := state.limits.cluster) is not None:
+        tasks = hand_over.next_tasks(state, cluster, level)
         for task in tasks:
-            _prepare(state, decision, task, (), now=now, prestaged=True)
+            _prepare(state, decision, task, now=now, prestaged=True, progress=hand_over.PROGRESS)
         return len(tasks) >= hand_over.MOST_AT_ONCE
     # Without a free slot no pass can find anything: most submits end here.
     while state.free_slots > 0 and (action := SchedulingPass(state, now, level).next()) is not None:
@@ -206,10 +206,11 @@ def _prepare(
     state: State,
     decision: Decision,
     task: Task,
-    gpu_uuids: tuple[str, ...],
+    gpu_uuids: tuple[str, ...] = (),
     *,
     now: int,
     prestaged: bool,
+    progress: str | None = None,
 ) -> Task:
     state.leave(task)
     task = move(
@@ -226,7 +227,7 @@ def _prepare(
         allocated_at=None if prestaged else now,
         limit_changed=False,
         begun_at=now,
-        progress=None if state.limits.cluster is None else hand_over.PROGRESS,
+        progress=progress,
     )
     if prestaged:
         state.wait(task, now)
@@ -238,10 +239,10 @@ def _prepare(
 
 def _started(state: State, decision: Decision, task: Task, event: Started) -> None:
     """Note that the command runs. A prestaged attempt can't start by itself, but on a cluster."""
-    if task.prestaged:
-        if state.limits.cluster is None:
-            return
+    if task.id in state.handed_over:
         task = _placed(state, task, event, event.started_at)
+    elif task.prestaged:
+        return
     _run(state, decision, task, event.started_at)
 
 
@@ -299,8 +300,8 @@ def _change_request(state: State, decision: Decision, event: UpdateRequested) ->
     task = state.tasks.get(event.task_id)
     if task is None:
         return
-    on_cluster = state.limits.cluster is not None
-    changed = update.apply(task, event.update, now=event.now, on_cluster=on_cluster).task
+    handed_over = task.id in state.handed_over
+    changed = update.apply(task, event.update, now=event.now, handed_over=handed_over).task
     if changed is None or changed == task:
         return
     if task.spec.hold and not changed.spec.hold:
@@ -352,7 +353,7 @@ def _ended(state: State, decision: Decision, event: Ended) -> None:
     _release(state, decision, task, event.now)
     if task.status is Status.PREPARING:
         never_ran = end.started_at is None and (end.lost is not None or end.start_error is not None)
-        if task.prestaged and not never_ran and state.limits.cluster is not None:
+        if task.id in state.handed_over and not never_ran:
             task = _placed(state, task, event, end.started_at or end.at)
             state.release(task, event.now)
         if never_ran or task.prestaged:

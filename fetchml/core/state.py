@@ -206,8 +206,8 @@ class State:
             self._queue(task, now)
         if task.prestaged or task.id in self.wait_states:  # Every submit passes here.
             before = self.wait_state(task.id)
-            on_cluster = self.limits.cluster is not None
-            begun = waiting.begun(task, before, now, on_cluster=on_cluster)
+            handed_over = task.id in self.handed_over
+            begun = waiting.begun(task, before, now, handed_over=handed_over)
             self._set_wait_state(task.id, begun)
 
     def _queue(self, task: Task, now: int) -> None:

@@ -7,7 +7,7 @@ from fetchml.core.model import ENDED, HaltCause, Status, SweepMember, Task
 from fetchml.core.permissions import Owned
 from fetchml.core.requests.checks import shown_time
 from fetchml.core.scheduling import waiting
-from fetchml.core.scheduling.resources import fits
+from fetchml.core.scheduling.resources import ClusterLimits, fits
 from fetchml.core.scheduling.scheduler import Availability, SchedulingPass, ShareLevels
 from fetchml.core.scheduling.waiting import AtGate, Blocked, OnHold, Postponed
 from fetchml.core.state import State
@@ -45,8 +45,10 @@ def explain(
         return Explanation(task.id, task.shown_status, why)
     if waits(task) and task.spec.sweep is not None and state.sweeps.holds_back(task):
         return Explanation(task.id, task.shown_status, _sweep_limit(state, task.spec.sweep))
-    if waits(task) and state.limits.cluster is not None:
-        return _waiting_on_cluster(state, task, now, before, cluster_reason, cluster_position)
+    if waits(task) and (cluster := state.limits.cluster) is not None:
+        if task.prestaged:
+            return _handed_over(state, task, cluster_reason, cluster_position)
+        return _before_hand_over(state, cluster, task, now, before)
     if waits(task):
         return _waiting(state, task, now, before, may_name)
     if task.cancel is not None and task.status not in (Status.COMPLETED, Status.FAILED):
@@ -117,29 +119,26 @@ def _sweep_limit(state: State, member: SweepMember) -> str:
     )
 
 
-def _waiting_on_cluster(
-    state: State,
-    task: Task,
-    now: int,
-    before: int | None,
-    cluster_reason: str | None,
-    cluster_position: int | None,
+def _handed_over(
+    state: State, task: Task, cluster_reason: str | None, cluster_position: int | None
 ) -> Explanation:
-    """A task that was handed over has no place in the server's own queue, but one in the
-    cluster's."""
-    if task.prestaged:
-        if state.launcher_available:
-            text = cluster_reason or f"It is {task.progress or 'about to be handed over'}."
-        else:
-            text = "The cluster does not answer; the task keeps its place in the cluster's queue."
-        place = cluster_position if state.launcher_available else None
-        return Explanation(task.id, task.shown_status, text, position=place, progress=task.progress)
+    """It has no place in the server's own queue, but one in the cluster's."""
+    if state.launcher_available:
+        text = cluster_reason or f"It is {task.progress or 'about to be handed over'}."
+    else:
+        text = "The cluster does not answer; the task keeps its place in the cluster's queue."
+    place = cluster_position if state.launcher_available else None
+    return Explanation(task.id, task.shown_status, text, position=place, progress=task.progress)
+
+
+def _before_hand_over(
+    state: State, cluster: ClusterLimits, task: Task, now: int, before: int | None
+) -> Explanation:
     reason = _held_back(state, task, now)
-    cluster = state.limits.cluster
     if reason is None:
         number, whose = len(state.handed_over), ""
         own = state.user_handed_over.get(task.user, 0)
-        if cluster is not None and own >= cluster.user_max_pending:
+        if own >= cluster.user_max_pending:
             number, whose = own, f" of {task.user}"
         reason = (
             f"It waits until the cluster starts some of the {number} tasks{whose} that it has: "

@@ -1,4 +1,5 @@
-"""Faults of a shared disk hold up the preparation of an attempt, and do not fail it."""
+"""What a cluster answers about its tasks. Faults of its shared disk hold up the preparation of an
+attempt, and do not fail it."""
 
 import errno
 from collections.abc import Awaitable, Callable
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 
 from fetchml.attempts import hosts
-from fetchml.attempts.hosts import ClusterHost
+from fetchml.attempts.hosts import ClusterHost, ThisHost
+from fetchml.core.model import Status
 from fetchml.files.shared_disk import is_fault, not_mounted
 from fetchml.ports.launcher import PrepareError
+from tests.support.tasks import task
 from tests.support.waiting import soon
 
 
@@ -74,3 +77,15 @@ async def test_other_failures_are_the_attempts() -> None:
 
     with pytest.raises(PrepareError):
         await soon(on_cluster(usable).prepare(prepare, print))
+
+
+def test_cluster_has_the_reason_of_a_waiting_task_and_the_trouble_of_a_running_one() -> None:
+    cluster: Any = SimpleNamespace(
+        reason=lambda task_id, attempt: f"{task_id} {attempt} waits",
+        trouble=lambda task_id, attempt: f"{task_id} {attempt} is silent",
+    )
+    host = ClusterHost(cluster)
+    waits = task("a", status=Status.PREPARING, attempt=2, prestaged=True)
+    assert host.reason(waits) == "a 2 waits"
+    assert host.reason(task("a", status=Status.RUNNING, attempt=2)) == "a 2 is silent"
+    assert ThisHost().reason(waits) is None

@@ -185,8 +185,7 @@ def test_only_waiting_tasks_are_held(fields: dict[str, object]) -> None:
     assert apply(prestaged, update).task is not None
     for other in (task(status=Status.RUNNING), task(status=Status.FAILED)):
         assert "can change only while the task waits" in (apply(other, update).conflict or "")
-    assert apply(task(), update, on_cluster=True).task is not None
-    assert "cluster" in (apply(prestaged, update, on_cluster=True).conflict or "")
+    assert "cluster" in (apply(prestaged, update, handed_over=True).conflict or "")
 
 
 def test_times_are_read_and_removed() -> None:

@@ -40,14 +40,14 @@ RUNNING = task(
 )
 
 
-def changed(before: Task, seconds: int, now: int = START, *, on_cluster: bool = False) -> Task:
-    outcome = apply(before, TaskUpdate(timeout_seconds=seconds), now=now, on_cluster=on_cluster)
+def changed(before: Task, seconds: int, now: int = START, *, handed_over: bool = False) -> Task:
+    outcome = apply(before, TaskUpdate(timeout_seconds=seconds), now=now, handed_over=handed_over)
     assert outcome.task is not None, outcome.conflict
     return outcome.task
 
 
-def conflict(before: Task, seconds: int, now: int = START, *, on_cluster: bool = False) -> str:
-    outcome = apply(before, TaskUpdate(timeout_seconds=seconds), now=now, on_cluster=on_cluster)
+def conflict(before: Task, seconds: int, now: int = START, *, handed_over: bool = False) -> str:
+    outcome = apply(before, TaskUpdate(timeout_seconds=seconds), now=now, handed_over=handed_over)
     assert outcome.task is None
     return outcome.conflict or ""
 
@@ -97,9 +97,7 @@ def test_limit_of_a_task_that_ends_stays() -> None:
 
 def test_cluster_has_a_task_before_it_runs() -> None:
     pending = task(status=Status.PREPARING, prestaged=True, attempt=1)
-    assert "the cluster already has the task" in conflict(pending, 90, on_cluster=True)
-    assert changed(task(), 90, on_cluster=True).spec.timeout_seconds == 90
-    assert changed(RUNNING, 90, on_cluster=True).limit_changed
+    assert "the cluster already has the task" in conflict(pending, 90, handed_over=True)
 
 
 def started_state() -> State:

@@ -107,24 +107,25 @@ def read(request: Mapping[str, object]) -> TaskUpdate:
     )
 
 
-def apply(task: Task, update: TaskUpdate, *, now: int = 0, on_cluster: bool = False) -> Outcome:
+def apply(task: Task, update: TaskUpdate, *, now: int = 0, handed_over: bool = False) -> Outcome:
     """Raises InvalidUpdate if the changed task would break a rule of a request. `now`: only a
-    change of the time limit needs it. `on_cluster`: a cluster places the tasks."""
+    change of the time limit needs it. `handed_over`: a cluster has the task
+    and has not started it."""
     spec = task.spec
     if update.priority is not None and update.priority != spec.priority:
         if conflict := _does_not_wait(task, "priority"):
             return Outcome(conflict=conflict)
         spec = replace(spec, priority=update.priority)
     if update.hold is not None and update.hold != spec.hold:
-        if conflict := _does_not_wait(task, "hold", on_cluster=on_cluster):
+        if conflict := _does_not_wait(task, "hold", handed_over=handed_over):
             return Outcome(conflict=conflict)
         spec = replace(spec, hold=update.hold)
     if update.start_after is not None and update.start_after != (spec.start_after or 0):
-        if conflict := _does_not_wait(task, "start_after", on_cluster=on_cluster):
+        if conflict := _does_not_wait(task, "start_after", handed_over=handed_over):
             return Outcome(conflict=conflict)
         spec = replace(spec, start_after=update.start_after or None)
     if update.timeout_seconds is not None and update.timeout_seconds != spec.timeout_seconds:
-        if conflict := _limit_conflict(task, update.timeout_seconds, now, on_cluster=on_cluster):
+        if conflict := _limit_conflict(task, update.timeout_seconds, now, handed_over=handed_over):
             return Outcome(conflict=f"timeout_seconds: {conflict}")
         task, spec = _limited(task, spec, update.timeout_seconds)
     if update.notify is not None and update.notify != (spec.notify or ()):
@@ -136,24 +137,24 @@ def apply(task: Task, update: TaskUpdate, *, now: int = 0, on_cluster: bool = Fa
     return Outcome(task if spec == task.spec else replace(task, spec=spec))
 
 
-def _does_not_wait(task: Task, field: str, *, on_cluster: bool = False) -> str | None:
+def _does_not_wait(task: Task, field: str, *, handed_over: bool = False) -> str | None:
     """Return why a field of waiting tasks can't change now; `None` if it can."""
     if task.shown_status is not Status.QUEUED:
         return f"{field}: can change only while the task waits; it is {task.shown_status}"
     if task.cancel is not None:
         return f"{field}: the task is being cancelled"
-    if on_cluster and task.prestaged:
+    if handed_over:
         return f"{field}: the cluster already has the task, and decides when it starts"
     return None
 
 
-def _limit_conflict(task: Task, seconds: int, now: int, *, on_cluster: bool) -> str | None:
+def _limit_conflict(task: Task, seconds: int, now: int, *, handed_over: bool) -> str | None:
     """Return why the time limit can't become `seconds` (0: none) now; `None` if it can."""
     if task.status in ENDED or task.status is Status.COLLECTING:
         return f"the task's command has ended; it is {task.shown_status}"
     if task.cancel is not None or task.halt is not None:
         return "the task is being ended"
-    if on_cluster and task.prestaged:
+    if handed_over:
         return "the cluster already has the task, with the limit that it has: wait until it runs"
     if task.status is not Status.RUNNING or task.started_at is None:
         return None

@@ -7,6 +7,7 @@ rest waits here, in the usual order.
 
 from fetchml.core.model import Task
 from fetchml.core.scheduling.ready_queue import ShareLevel
+from fetchml.core.scheduling.resources import ClusterLimits
 from fetchml.core.state import State
 
 PROGRESS = "handing it over to the cluster"
@@ -15,11 +16,8 @@ MOST_AT_ONCE = 500
 """Tasks of one decision; the next one follows with the next event."""
 
 
-def next_tasks(state: State, level: ShareLevel) -> list[Task]:
+def next_tasks(state: State, cluster: ClusterLimits, level: ShareLevel) -> list[Task]:
     """The tasks to hand over now, in order."""
-    cluster = state.limits.cluster
-    if cluster is None:
-        return []
     chosen: list[Task] = []
     by_user = dict(state.user_handed_over)
     room = min(cluster.max_pending - len(state.handed_over), MOST_AT_ONCE)

@@ -115,13 +115,13 @@ PRESTAGED = (Prestaging, AtGate)
 """The variants whose attempt may still start."""
 
 
-def begun(task: Task, before: Waiting, now: int, *, on_cluster: bool = False) -> Waiting:
+def begun(task: Task, before: Waiting, now: int, *, handed_over: bool = False) -> Waiting:
     """The sub-state of a task that begins to wait. `before`: the last one of this wait."""
     if not task.prestaged:
         return Queued(before.protected)
     if task.cancel is not None:
         return Discarding(before.protected)
-    kind = HandedOver if on_cluster else Prestaging
+    kind = HandedOver if handed_over else Prestaging
     return kind(now, before.protected)
 
 

@@ -124,8 +124,8 @@ class TaskChanges:
 
     def _changed(self, task: Task, wanted: TaskUpdate) -> Task:
         """Return the changed task. Raises InvalidUpdate, Conflict, QueueQuotaReached."""
-        on_cluster = self._state.limits.cluster is not None
-        changed, conflict = update.apply(task, wanted, now=self._clock(), on_cluster=on_cluster)
+        handed_over = task.id in self._state.handed_over
+        changed, conflict = update.apply(task, wanted, now=self._clock(), handed_over=handed_over)
         if changed is None:
             raise Conflict(f"{conflict}")
         if fault := quotas.growth_fault(self._state, task, changed):

@@ -65,9 +65,7 @@ async def test_submit_runs_as_the_account_without_the_servers_token(
         assert await soon(transport.submit(job("ada"))) == 7
         line = taken(log)
         assert line.startswith(begins)
-        secret = (
-            "s3cret" if way.host is not None else ""
-        )  # Of a process of the server's account.
+        secret = "s3cret" if way.host is not None else ""  # Of a process of the server's account.
         assert line.endswith(f"|secret={secret} jwt= user=ada\n")
         if way.host is not None:
             assert "|--|ada@login1|env LC_ALL=C" in line

@@ -165,7 +165,7 @@ def _parse(words: tuple[str, ...], problems: Problems) -> tuple[Request, tuple[s
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise BadScript(f"{path} can't be read: {reason}") from error
+        raise BadScript(f"cannot read {path}: {reason}") from error
     of_script = []
     for where, line in directives(text):
         of_line, more = split(line, where)

@@ -73,7 +73,7 @@ async def test_link_signs_in_and_a_reload_stays_signed_in(server: Server, tab: O
     other = await tab()
     await other.page.goto(url)
     await signed_out(other.page)
-    await expect(other.page.get_by_text("was used")).to_be_visible()
+    await expect(other.page.get_by_text("was already used")).to_be_visible()
 
 
 async def test_link_shows_its_account_and_asks(server: Server, tab: OpenTab) -> None:

@@ -153,7 +153,7 @@ class Experiments:
             raise ValidationFailed([FieldViolation(*violation) for violation in violations])
         commit_id = asked.commit_id
         if commit_id is not None and not await self._snapshot_exists(who, commit_id):
-            raise ValidationFailed([FieldViolation("commit_id", "no such snapshot")])
+            raise ValidationFailed([FieldViolation("commit_id", "snapshot not found")])
         if not self._store.has_room():
             raise DiskFull
         return await self._records.change(self._create, who, asked)
@@ -161,7 +161,7 @@ class Experiments:
     def get(self, who: Principal, experiment_id: str) -> Experiment:
         found = self._records.get(experiment_id)
         if found is None or not permissions.may_see(who, found, private=self._private):
-            raise NotFound(f"There is no experiment {experiment_id[:64]!r}")
+            raise NotFound(f"Experiment {experiment_id[:64]!r} not found")
         return found
 
     def list(self, who: Principal) -> list[Experiment]:
@@ -204,9 +204,7 @@ class Experiments:
 
     async def _create(self, who: Principal, asked: ExperimentRequest) -> Experiment:
         if len(self._records) >= MAX_EXPERIMENTS:
-            raise Unavailable(
-                f"There are {MAX_EXPERIMENTS} experiments, as many as the server keeps: delete some"
-            )
+            raise Unavailable(f"Limit of {MAX_EXPERIMENTS} experiments reached: delete some")
         if sum(each.user == who.user for each in self._records) >= MAX_OF_ONE_USER:
             raise Unavailable(f"Per-user experiment limit ({MAX_OF_ONE_USER}) reached: delete some")
         now = self._clock()

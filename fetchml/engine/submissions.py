@@ -46,8 +46,8 @@ from fetchml.system.threads import until_end
 from fetchml.user_secrets.secret_service import UserSecrets
 from fetchml.views import ValidatedTask
 
-NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "there is no such snapshot: upload it first")
-NO_SUCH_EXPERIMENT = FieldViolation("experiment_id", "no such experiment, or it is archived")
+NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "snapshot not found: upload it first")
+NO_SUCH_EXPERIMENT = FieldViolation("experiment_id", "experiment not found, or archived")
 
 _ERRORS: dict[RefusalKind, Callable[[str], RequestError]] = {
     RefusalKind.FORBIDDEN: Forbidden,

@@ -264,7 +264,7 @@ class Sweeps:
     def _find(self, who: Principal, sweep_id: str) -> Sweep:
         found = self._records.get(sweep_id)
         if found is None or not permissions.may_see(who, found, private=self._private):
-            raise NotFound(f"There is no sweep {sweep_id[:64]!r}")
+            raise NotFound(f"Sweep {sweep_id[:64]!r} not found")
         return found
 
     def _find_to_change(self, who: Principal, sweep_id: str) -> Sweep:
@@ -390,8 +390,7 @@ class Sweeps:
             self._counts.forget(oldest.id)
             return
         raise Unavailable(
-            f"There is no place for the sweep: {fault}. Delete the tasks of old sweeps (fetchml "
-            "prune)"
+            f"No room for the sweep: {fault}. Delete the tasks of old sweeps (fetchml prune)"
         )
 
     async def _cancel(self, who: Principal, sweep: Sweep) -> SweepChange:

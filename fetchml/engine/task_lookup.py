@@ -44,4 +44,4 @@ class TaskLookup:
 
 
 def no_task(task_id: str) -> NotFound:
-    return NotFound(f"There is no task {task_id[:64]!r}")
+    return NotFound(f"Task {task_id[:64]!r} not found")

@@ -53,7 +53,7 @@ async def test_invalid_requests_are_rejected(rest: rest_world.World) -> None:
         ({}, "name: is required"),
         ({"name": "x" * 129}, "name: must not be longer than 128 characters"),
         ({"name": "a", "description": None}, "description: must not be null: leave it out"),
-        ({"name": "a", "commit_id": "unknown"}, "commit_id: no such snapshot"),
+        ({"name": "a", "commit_id": "unknown"}, "commit_id: snapshot not found"),
     ):
         reply = await rest.client.submit(body, PATH)
         assert (reply.status, reply.code, reply.error) == (422, "VALIDATION_ERROR", message)

@@ -41,7 +41,7 @@ def test_a_task_from_submit_to_rm(server: Server) -> None:
     assert task_id in server.run("ls", "--status", "completed", "--name", "hel").succeeded()
     assert task_id not in server.run("ls", "--status", "queued").succeeded()
     assert server.run("rm", task_id).succeeded() == f"{task_id} is removed"
-    assert "There is no task" in server.run("show", task_id).failed(5)
+    assert f"Task {task_id!r} not found" in server.run("show", task_id).failed(5)
 
 
 def test_json_equals_the_rest_reply(server: Server) -> None:

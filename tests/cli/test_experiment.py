@@ -25,10 +25,10 @@ def test_experiment_from_create_to_rm(server: Server) -> None:
     archived = server.run("experiment", "archive", made).succeeded()
     assert archived == f"{made} is archived"
     refused = server.run("submit", "--experiment", made, "--", "true").failed(2)
-    assert "experiment_id: no such experiment, or it is archived" in refused
+    assert "experiment_id: experiment not found, or archived" in refused
     assert server.run("experiment", "rm", made).succeeded() == f"{made} is removed"
     for command in ("show", "archive", "rm", "compare"):
-        assert "There is no experiment" in server.run("experiment", command, made).failed(5)
+        assert f"Experiment {made!r} not found" in server.run("experiment", command, made).failed(5)
     assert server.run("experiment", "create", "").code == 2
 
 

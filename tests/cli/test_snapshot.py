@@ -91,7 +91,7 @@ def test_snapshot_from_create_to_rm(server: Server, code: Path) -> None:
     gone = server.run("snapshot", "show", made)
     assert gone.code == 5
     unknown = server.run("submit", "--wait", "--snapshot", made, "--", "true").failed(125)
-    assert "snapshot_id: there is no such snapshot" in unknown
+    assert "snapshot_id: snapshot not found" in unknown
 
 
 def test_a_bad_fetchml_toml_is_refused_with_its_line(server: Server, code: Path) -> None:

@@ -50,7 +50,7 @@ def test_task_is_named_by_the_end_of_its_id(server: Server) -> None:
 def test_end_that_fits_no_or_several_tasks_is_refused(server: Server) -> None:
     assert "Task ffff-ffffffffffff not found" in server.run("show", "ffff-ffffffffffff").failed(5)
     short = server.run("show", "abc")
-    assert (short.code, "There is no task" in short.err) == (5, True)
+    assert (short.code, "not found" in short.err) == (5, True)
     assert "\x1b" not in server.run("show", "\x1b[31m%").failed(5)
     # Ids of one millisecond differ in their last part only; those of one server share the rest.
     ids = [task["id"] for task in server.json("ls", "--limit", "1000")["tasks"]]
@@ -199,7 +199,7 @@ def test_several_ids_go_on_after_a_failure(server: Server) -> None:
     mixed = server.run("rm", first, "00000000-0000-7000-8000-000000000000", "@nobody", last)
     assert mixed.code == 5
     assert mixed.out.splitlines() == [f"{first} is removed", f"{last} is removed"]
-    assert mixed.err.count("There is no task") == 2
+    assert mixed.err.count("not found") == 2
 
 
 def test_unreachable_server_is_reported_once(own_server: Server) -> None:

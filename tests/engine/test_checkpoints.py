@@ -128,8 +128,8 @@ async def test_source_is_checked_at_the_submit(box: Box) -> None:
             await ended(engine, task.id)
         await box.parts.ended.remove_outputs([pruned.id])
         for who, source, rule in (
-            (BOB, alices.id, "there is no such task"),
-            (ALICE, "no-id", "there is no such task"),
+            (BOB, alices.id, "task not found"),
+            (ALICE, "no-id", "task not found"),
             (ALICE, without.id, "that task has no checkpoint: it was submitted without"),
             (ALICE, pruned.id, "was removed with its outputs"),
         ):

@@ -97,7 +97,7 @@ async def test_private_server_hides_others(box: Box) -> None:
         for verb in (box.experiments.archive, box.experiments.delete):
             with pytest.raises(NotFound):
                 await verb(BOB, made.id)
-        with pytest.raises(ValidationFailed, match="experiment_id: no such experiment"):
+        with pytest.raises(ValidationFailed, match="experiment_id: experiment not found"):
             await engine.submissions.create_task(BOB, {**TRUE, "experiment_id": made.id})
 
 
@@ -126,7 +126,7 @@ async def test_a_task_names_an_active_experiment(box: Box) -> None:
         assert [task.id for task in page.tasks] == [others[0].id, first.id]
         await box.experiments.archive(ALICE, made.id)
         for experiment_id in (made.id, "no such"):
-            with pytest.raises(ValidationFailed, match="experiment_id: no such experiment"):
+            with pytest.raises(ValidationFailed, match="experiment_id: experiment not found"):
                 await engine.submissions.create_task(
                     ALICE, {**TRUE, "experiment_id": experiment_id}
                 )
@@ -171,7 +171,7 @@ async def test_rejected_requests(box: Box, monkeypatch: pytest.MonkeyPatch) -> N
         )
         with pytest.raises(ValidationFailed, match="name: is required"):
             await experiments.create(ALICE, {})
-        with pytest.raises(ValidationFailed, match="commit_id: no such snapshot"):
+        with pytest.raises(ValidationFailed, match="commit_id: snapshot not found"):
             await experiments.create(ALICE, {"name": "a", "commit_id": "unknown"})
         made = await experiments.create(ALICE, {"name": "a", "commit_id": "known"})
         assert made == Experiment(made.id, "alice", "a", made.created_at, commit_id="known")

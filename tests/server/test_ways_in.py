@@ -334,7 +334,7 @@ async def test_hidden_snapshot_cannot_be_run(serve: Serve, processes_backend: Ba
         assert reply.status == 422
         refused.append(reply.error)
     assert refused[0] == refused[1], "nothing reveals that it is there"
-    assert "there is no such snapshot" in refused[0]
+    assert "snapshot not found" in refused[0]
 
 
 def test_every_operation_is_in_the_table() -> None:

@@ -64,7 +64,7 @@ async def test_on_a_private_server_other_owners_do_not_prevent_a_delete(box: Box
         ('after = ["{}"]', "after: there is no task '{}'"),
         ('after = [{{ sweep_id = "{}" }}]', "after: there is no sweep '{}'"),
         ('inputs_from = ["{}"]', "inputs_from: there is no task '{}'"),
-        ('checkpoint_from = "{}"', "checkpoint_from: there is no such task"),
+        ('checkpoint_from = "{}"', "checkpoint_from: task not found"),
     ],
 )
 async def test_project_file_names_no_tasks_of_others(box: Box, entry: str, fault: str) -> None:

@@ -245,7 +245,7 @@ def checkpoint_source_fault(source: Task | None) -> str | None:
     """Return why a task can't begin with the checkpoint of `source`; `None` if it can, or may be
     able to when it starts. `source`: `None` if there is no such task that the user may see."""
     if source is None:
-        return "there is no such task"
+        return "task not found"
     if not source.spec.checkpoint:
         return "that task has no checkpoint: it was submitted without checkpoint=true"
     if source.outputs_removed_at is not None:

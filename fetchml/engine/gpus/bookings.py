@@ -114,10 +114,7 @@ class GpuBookings:
         for each in [each for each in self._records if each.ends_at <= now]:
             await self._records.remove(each.id)
         if len(self._records) >= booking.MOST_BOOKINGS:
-            raise Conflict(
-                f"There are {booking.MOST_BOOKINGS} reservations, as many as the server keeps: "
-                "remove some"
-            )
+            raise Conflict(f"Limit of {booking.MOST_BOOKINGS} reservations reached: remove some")
         # GPUs out of order last: they may be back by then.
         pool = self._state.gpus
         usable = [*pool.usable()]
@@ -142,7 +139,7 @@ class GpuBookings:
     async def _delete(self, who: Principal, booking_id: str) -> None:
         found = self._records.get(booking_id)
         if found is None or found.ends_at <= self._clock():
-            raise NotFound(f"There is no reservation {booking_id[:64]!r}")
+            raise NotFound(f"Reservation {booking_id[:64]!r} not found")
         await self._records.remove(booking_id)
         failpoints.reach("booking_removed")
         await self._tell()

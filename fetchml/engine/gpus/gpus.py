@@ -206,13 +206,13 @@ class Gpus:
     def _require(self, who: Principal, uuid: str) -> None:
         forbid(permissions.refusal(who, AdminOnly.GPUS) or self._host.drain_refusal)
         if uuid not in self._state.gpus.inventory:
-            raise NotFound(f"There is no GPU {uuid[:96]!r}")
+            raise NotFound(f"GPU {uuid[:96]!r} not found")
 
     def _one(self, who: Principal, uuid: str) -> GpuStatus:
         for status in self.list(who).gpus:
             if status.gpu.uuid == uuid:
                 return status
-        raise NotFound(f"There is no GPU {uuid[:96]!r}")
+        raise NotFound(f"GPU {uuid[:96]!r} not found")
 
     async def _drain_asked(self, who: Principal, uuid: str) -> None:
         self._report(GpuDrained(self._clock(), uuid, who.user))

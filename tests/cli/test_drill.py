@@ -28,7 +28,7 @@ def test_drill_of_a_script_reports_the_work_lost(server: Server, tmp_path: Path)
     server.run("cp", f"{task['id']}:/checkpoint/training.json", str(tmp_path)).succeeded()
     assert json.loads((tmp_path / "training.json").read_text())["step"] >= 5
     missing = server.run("cp", f"{task['id']}:training.json", str(tmp_path))
-    assert (missing.code, "in its outputs" in missing.err) == (5, True)
+    assert (missing.code, "not found in the outputs" in missing.err) == (5, True)
 
     server.run("cancel", task["id"]).succeeded()
     script = 'cat "$FETCHML_CHECKPOINT/training.json" | head -c 9'

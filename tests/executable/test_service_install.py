@@ -89,7 +89,7 @@ def test_dry_run_of_a_user_shows_the_data_folder_of_root(
     box: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", f"{box}/state")
-    monkeypatch.setattr("fetchml.config.settings.SERVICE_DATA", box / "service")
+    monkeypatch.setattr("fetchml.config.data_dir.SERVICE_DATA", box / "service")
     monkeypatch.setattr(service_commands, "SERVICE_DATA", box / "service")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert f"serve --data-dir {box}/service\n" in install("--dry-run").output

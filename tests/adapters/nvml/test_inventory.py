@@ -288,8 +288,8 @@ async def test_hundreds_of_changes_of_eight_gpus(gpu_box: GpuBox) -> None:
             "leak": (lambda n: [gpu(n, used=9999)], "busy: 9.8 GiB"),
             "reset": (lambda n: [gpu(n, action=1)], "sick: it must be reset"),
             "lost": (lambda n: [gpu(n, error=15)], "lost: it "),
-            "gone": (lambda _: [], "lost: it "),
-            "strange": (lambda n: [gpu(n, error=999)], "unknown: the driver says"),
+            "gone": (lambda _: [], "lost: "),
+            "strange": (lambda n: [gpu(n, error=999)], "unknown: driver error"),
         }
         now = ["well"] * 8
         gpu_box.set(*(gpu(n) for n in range(8)))

@@ -87,7 +87,9 @@ async def test_always_runs_no_image_that_its_registry_does_not_have(
     docker_host.client.images.get(python_image).tag(image)
     try:
         async with puller(tmp_path, docker_host, python_image, pull="always") as one:
-            with pytest.raises(PrepareError, match=f"cannot pull image {image}: cannot reach its registry"):
+            with pytest.raises(
+                PrepareError, match=f"cannot pull image {image}: cannot reach its registry"
+            ):
                 await one.prepare(image)
         async with puller(tmp_path, docker_host, python_image, pull="missing") as one:
             await one.prepare(image)

@@ -25,6 +25,7 @@ def completed(server: Server, line: str, shell: str = "bash") -> list[str]:
     return done.succeeded().splitlines()
 
 
+@pytest.mark.slow
 def test_ids_complete_from_the_server(server: Server) -> None:
     name = "completes-by-name"
     live = server.run("submit", "-n", name, "--", "sleep", "1000").succeeded()

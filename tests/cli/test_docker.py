@@ -31,6 +31,7 @@ def test_a_task_runs_in_a_container(
 
 
 @pytest.mark.parametrize("user", ["1000:1000", "image"])
+@pytest.mark.slow
 def test_the_code_belongs_to_the_tasks_user(
     docker_engine: Engine, python_image: str, tmp_path: Path, user: str
 ) -> None:

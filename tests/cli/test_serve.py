@@ -201,6 +201,7 @@ def test_a_full_disk_is_reported(full_disk: Path, command: str) -> None:
     assert "Traceback" not in refused.err
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_during_keys_create_is_reported(own_server: Server) -> None:
     own_server.start()
     assert own_server.stop() == 0

@@ -177,6 +177,7 @@ async def test_every_size_shows_tasks_and_log(slotted: Server, tasks: tuple[str,
             assert screen.app.focused is log
 
 
+@pytest.mark.slow
 async def test_a_viewer_is_refused_with_the_reason(slotted: Server, tasks: tuple[str, str]) -> None:
     made = await asyncio.to_thread(slotted.run, "keys", "create", "looker", "--role", "viewer")
     app = TopApp(Target(slotted.grpc, made.succeeded()))
@@ -187,6 +188,7 @@ async def test_a_viewer_is_refused_with_the_reason(slotted: Server, tasks: tuple
         assert shows(screen, tasks[1][-12:], "queued")
 
 
+@pytest.mark.slow
 async def test_a_lost_server_is_reported_in_one_line_and_comes_back(own_server: Server) -> None:
     server = await asyncio.to_thread(own_server.start)
     task_id = server.run("submit", "-n", "stays", "--", "sleep", "1000").succeeded()

@@ -53,6 +53,7 @@ async def test_link_signs_in_once(server: Server) -> None:
     assert "fml_code_" not in server.log.replace("fml_[redacted]", "")
 
 
+@pytest.mark.slow
 async def test_link_is_of_the_key_that_asks(server: Server) -> None:
     control = grpc_world.Client(f"unix:{server.data_dir}/control.sock", None)
     request = key_pb2.CreateKeyRequest(name="eve", role=key_pb2.Key.viewer)

@@ -249,6 +249,7 @@ def test_never_more_learned_peak_than_memory_and_none_waits_for_ever(
 
 
 @given(true_peaks=JOBS, drawn=TASKS, prestage=st.booleans(), preempts=st.booleans())
+@pytest.mark.slow
 def test_no_task_starves_among_packed_ones(
     true_peaks: dict[str, int], drawn: list[Any], prestage: bool, preempts: bool
 ) -> None:

@@ -46,6 +46,7 @@ def _strangers(folder: Path) -> list[Path]:
 
 
 @only_root
+@pytest.mark.slow
 def test_keys_created_by_root_belong_to_the_data_owner(data_dir: Path) -> None:
     # As after a restore, or a kill: whatever is missing is made.
     (data_dir / "lock").unlink()

@@ -30,6 +30,7 @@ def left(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
 
 
+@pytest.mark.slow
 def test_many_files_are_synced_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """40,000 empty files of a task: 10,000 are kept, with 64 calls of fsync and one of syncfs."""
     fill(tmp_path / "outputs", 40_000)

@@ -166,6 +166,7 @@ def test_special_file_in_place_of_server_file_is_rejected(
         read_own(tmp_path / "lock", 1)
 
 
+@pytest.mark.slow
 async def test_backup_contains_no_key_and_restore_lists_admins(
     serve: Serve, processes_backend: Backend, tmp_path: Path
 ) -> None:

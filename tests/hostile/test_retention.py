@@ -82,6 +82,7 @@ async def test_invalid_prune_request_removes_nothing(box: Box, request_: dict[st
             await retention(box, engine).prune(ADMIN, request_)
 
 
+@pytest.mark.slow
 async def test_pruning_only_outputs_is_not_announced_to_watchers(box: Box) -> None:
     async with box.engine() as engine:
         made = await three_ended(box, engine)

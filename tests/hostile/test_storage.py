@@ -106,6 +106,7 @@ async def test_user_over_quota_is_refused_until_records_are_removed(box: Box) ->
         await ended(engine, (await engine.submissions.create_task(ALICE, script("true"))).id)
 
 
+@pytest.mark.slow
 async def test_storage_usage_survives_a_restart(box: Box) -> None:
     async with box.engine() as engine:
         for number in range(3):

@@ -46,6 +46,7 @@ async def test_memory_of_one_sweep_is_bounded_before_its_tasks_are_made(
         assert engine.sweeps.totals().sweeps == 0
 
 
+@pytest.mark.slow
 async def test_few_users_cannot_take_all_places_of_sweeps(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,7 @@ OPERATIONS: dict[str, Operation] = {
 
 
 @pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.slow
 async def test_hidden_tasks_take_the_way_of_unknown_ids(
     box: Box, monkeypatch: pytest.MonkeyPatch, folded: bool
 ) -> None:

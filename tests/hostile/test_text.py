@@ -75,6 +75,7 @@ def test_forwarded_address_with_undecodable_scope_id(
     assert_no_ghosts(server, marks)
 
 
+@pytest.mark.slow
 def test_directory_damaged_by_an_old_release_opens(tmp_path: Path) -> None:
     with tarfile.open(GAPS) as archive:
         archive.extractall(tmp_path / "data", filter="data")

@@ -104,6 +104,7 @@ async def test_refused_batch_has_short_turns(box: Box, name: str) -> None:
         assert (await engine.tasks.list(ALICE, TaskQuery(limit=0))).total == 0
 
 
+@pytest.mark.slow
 async def test_refused_batches_at_one_time_share_their_turns(box: Box) -> None:
     """Messages of 1 MB, whose last task is wrong."""
     tasks = [Create(job_name="a", metadata={"k": "v" * 1600})] * 600

@@ -41,6 +41,7 @@ def test_wheel_has_the_page(built: Path) -> None:
         assert page() <= set(packed.namelist())
 
 
+@pytest.mark.slow
 def test_sdist_has_the_page(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as packed:

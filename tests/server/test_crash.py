@@ -45,6 +45,8 @@ ONLY_RUNS = {
 """tests/server/test_crash_of_runs.py covers these."""
 IN_CONTAINERS = ["created", "prepared", "gate_opened", "ended", "removed"]
 """Steps around which the engine is asked for something."""
+QUICK = ["gate_opened", "ended"]
+"""Steps of processes that `make test` covers."""
 ROUNDS = 3
 
 
@@ -205,7 +207,13 @@ class TestCrashesOverProcesses(Crashes):
     def backend(self, processes_backend: Backend) -> Backend:
         return processes_backend
 
-    @pytest.fixture(params=[step for step in STEPS if step not in ONLY_CONTAINERS])
+    @pytest.fixture(
+        params=[
+            pytest.param(step, marks=[] if step in QUICK else [pytest.mark.slow])
+            for step in STEPS
+            if step not in ONLY_CONTAINERS
+        ]
+    )
     def step(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)
 

@@ -12,6 +12,7 @@ from fetchml import shim
 BUILD = Path(__file__).parents[2] / "shim" / "build.sh"
 
 
+@pytest.mark.slow
 def test_the_committed_binaries_come_from_this_source(tmp_path: Path) -> None:
     built = subprocess.run(
         [BUILD, tmp_path],

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -248,8 +249,8 @@ def test_never_more_learned_peak_than_memory_and_none_waits_for_ever(
     assert started | simulation.cancelled == {f"t{n}" for n in range(len(drawn))}
 
 
-@given(true_peaks=JOBS, drawn=TASKS, prestage=st.booleans(), preempts=st.booleans())
 @pytest.mark.slow
+@given(true_peaks=JOBS, drawn=TASKS, prestage=st.booleans(), preempts=st.booleans())
 def test_no_task_starves_among_packed_ones(
     true_peaks: dict[str, int], drawn: list[Any], prestage: bool, preempts: bool
 ) -> None:

@@ -15,7 +15,7 @@ from fetchml.v1 import task_pb2, task_pb2_grpc
 ROUNDS = 5
 SECONDS = 1.5
 CONNECTIONS = 8
-TARGET = 0.5
+TARGET = 0.46
 BATCH = 1_000
 BATCHES = 30
 BATCH_TARGET = 30_000

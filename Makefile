@@ -30,7 +30,7 @@ web-watch: setup ## build the page at each change; a running server serves it at
 screenshot: setup ## make docs/page.png, the picture of the page in README
 	$(BIN)/python -m build.screenshot
 
-test: setup ## some tests of every subject (8 min); starts a Docker engine where none answers
+test: setup ## some tests of every subject (5 min); starts a Docker engine where none answers
 	$(PYTEST) -m "not slow" $(TESTS)
 	@echo "make test-all adds the slow tests: every fault of Slurm and Docker, containers on nodes," \
 	    "real Jupyters and browsers, GPUs, the clients in other languages, the executable."
@@ -93,7 +93,7 @@ test-release: ## what depends on the executable, with the portable one; bare Deb
 release: setup ## build build/dist/release/: executable, SBOM, checksums (RELEASE_KEY=FILE signs)
 	build/release.sh
 
-bench: setup ## measure against bare aiohttp, grpc.aio and Docker, as ratios
+bench: build ## measure against bare aiohttp, grpc.aio and Docker, as ratios
 	$(BIN)/python -m benchmarks
 
 gpu-check: setup ## check GPUs and CUDA programs on this machine

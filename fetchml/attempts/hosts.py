@@ -1,7 +1,7 @@
-"""Where tasks run: on this host, or on the nodes of a cluster. `server/main.py` chooses.
+"""Where tasks run: on this host, or on the nodes of a cluster. `server/cluster_wiring.py` chooses.
 
-Both classes answer the same questions. On this host the core places the tasks and has the facts, so
-most of its answers are empty.
+Both classes have the same methods. On this host the core places the tasks and has the facts, so
+most methods return nothing.
 """
 
 import asyncio
@@ -64,8 +64,8 @@ class ThisHost:
         return None
 
     async def permit(self, run: LaunchSpec, timeout_ms: int) -> str | None:
-        """Let a running attempt run so long; 0: without a limit. Return why it may not, for
-        users."""
+        """Change the time limit of a running attempt; 0: none. Return the reason if it is refused,
+        for users."""
         return None
 
     def nodes(self) -> Sequence[Node]:
@@ -112,7 +112,7 @@ class ClusterHost:
                 if not is_fault(error):
                     raise
                 log.warning("an attempt waits for the shared folder: %s", error)
-            progress("the shared folder does not answer; it is tried again")
+            progress("no response from the shared folder: retrying")
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def node(self, folder: AttemptFolder) -> NodeGpus:

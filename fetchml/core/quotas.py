@@ -1,4 +1,5 @@
-"""Quotas: what one user may have of the host."""
+"""Quotas that a submit must keep. Tasks whose user has a quota in use wait:
+`scheduling/scheduler.py`."""
 
 from collections.abc import Sequence
 

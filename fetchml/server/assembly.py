@@ -24,6 +24,7 @@ from fetchml.engine.gpus.activity import GpuActivity
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.logs import LogThreads, TaskLogs
+from fetchml.engine.monitored_tasks import monitored_tasks
 from fetchml.engine.named_snapshots import NamedSnapshots
 from fetchml.engine.outputs import TaskOutputs
 from fetchml.engine.server_information import Diagnosis, ServerInformation
@@ -44,7 +45,6 @@ from fetchml.engine.tasks.time_limits import TimeLimits
 from fetchml.engine.usage.history import UsageHistory
 from fetchml.engine.usage.ledger import restored_ledger
 from fetchml.engine.usage.sampler import UsageSampler
-from fetchml.engine.watched_tasks import watched_tasks
 from fetchml.engine.watches.batches import Batches
 from fetchml.engine.watches.watch import Watches
 from fetchml.files.storage_usage import StorageUsage
@@ -376,5 +376,5 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
             report=dispatcher.apply,
         ),
         sender=notifications.sender,
-        watched=watched_tasks(state, lookup, files, dispatcher, clock),
+        watched=monitored_tasks(state, lookup, files, dispatcher, clock),
     )

@@ -145,45 +145,55 @@ def test_shortest_request_gets_the_defaults() -> None:
     assert spec.argv == ("python", "train.py")
 
 
-def test_full_request_is_kept_unchanged() -> None:
-    request: dict[str, object] = {
-        "job_name": "mnist_A-1",
-        "priority": 10,
-        "args": "--lr '0.1 0.2' --name \"it's\"",
-        "snapshot_id": "s",
-        "datasets": ["mnist"],
-        "dataset_specs": [{"name": "d", "sha256": "0" * 64, "mount_path": "/data/d", "x": 1}],
-        "cpu": 0,
-        "memory_gb": 16,
-        "gpu": 1,
-        "metadata": {"team": "vision"},
-        "image": "img:1",
-        "command": ["python", "-m", "t"],
-        "env": {"A_1": ""},
-        "timeout_seconds": 60,
-        "max_retries": 0,
-        "experiment_id": "e",
-        "preemptible": True,
-        "checkpoint": True,
-        "checkpoint_from": "t",
-        "warn_seconds": 30,
-        "start_after": "2026-12-01T20:00:00Z",
-        "hold": True,
-        "may_idle": True,
-        "after": ["t"],
-        "inputs_from": ["t"],
-        "slurm": {"partition": "gpu"},
-        "environment": {"requirements": "requirements.txt"},
-        "volumes": ["scratch"],
-        "secrets": [{"name": "TOKEN"}, {"name": "KEY", "as": "file"}],
-        "notify": [{"url": "https://example.com/hook?a=b", "on": ["failed", "idle"]}],
-        "without": ["secrets"],
-    }
-    assert request.keys() == KNOWN_FIELDS
-    spec = accept(request, DEFAULTS, CAPACITY, slurm_allow=("partition",))
+FULL: dict[str, object] = {
+    "job_name": "mnist_A-1",
+    "priority": 10,
+    "args": "--lr '0.1 0.2' --name \"it's\"",
+    "snapshot_id": "s",
+    "datasets": ["mnist"],
+    "dataset_specs": [{"name": "d", "sha256": "0" * 64, "mount_path": "/data/d", "x": 1}],
+    "cpu": 1,
+    "memory_gb": 16,
+    "gpu": 1,
+    "metadata": {"team": "vision"},
+    "image": "img:1",
+    "command": ["python", "-m", "t"],
+    "env": {"A_1": ""},
+    "timeout_seconds": 60,
+    "max_retries": 0,
+    "experiment_id": "e",
+    "preemptible": True,
+    "checkpoint": True,
+    "checkpoint_from": "t",
+    "warn_seconds": 30,
+    "start_after": "2026-12-01T20:00:00Z",
+    "hold": True,
+    "may_idle": True,
+    "after": ["t"],
+    "inputs_from": ["t"],
+    "slurm": {"partition": "gpu"},
+    "environment": {"requirements": "requirements.txt"},
+    "volumes": ["scratch"],
+    "secrets": [{"name": "TOKEN"}, {"name": "KEY", "as": "file"}],
+    "notify": [{"url": "https://example.com/hook?a=b", "on": ["failed", "idle"]}],
+    "without": ["secrets"],
+}
+"""A valid request with every field."""
+
+
+def test_full_request_is_accepted() -> None:
+    assert FULL.keys() == KNOWN_FIELDS
+    spec = accept(FULL, DEFAULTS, CAPACITY, slurm_allow=("partition",))
     assert spec.argv[3:] == ("--lr", "0.1 0.2", "--name", "it's")
-    assert (spec.cpu, spec.resources) == (0, Resources(0, 16, 1))
+    assert spec.resources == Resources(1, 16, 1)
     assert (spec.start_after, spec.hold) == (1_796_155_200_000, True)
+
+
+@pytest.mark.parametrize("name", sorted(FULL.keys() - {"job_name", "without"}))
+def test_each_field_alone_is_kept(name: str) -> None:
+    without = {"job_name": "a"} | ({"snapshot_id": "s"} if name == "environment" else {})
+    spec = accept({**without, name: FULL[name]}, DEFAULTS, CAPACITY, slurm_allow=("partition",))
+    assert spec != accept(without, DEFAULTS, CAPACITY)
 
 
 @pytest.mark.parametrize(

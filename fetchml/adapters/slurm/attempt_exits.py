@@ -153,7 +153,7 @@ def exit_of_unclaimed(job: Job, output: str) -> AttemptExit:
     return AttemptExit(lost=f"Slurm ended its job before the command started: {job.ended_as}{more}")
 
 
-class Judge:
+class ExitResolver:
     """Decides whether an attempt without a record of its end is over. Used from one event loop."""
 
     def __init__(

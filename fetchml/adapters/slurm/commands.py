@@ -34,7 +34,7 @@ from fetchml.adapters.slurm.job import (
 from fetchml.adapters.slurm.transport import (
     CALL_SECONDS,
     FULL,
-    JobRequests,
+    JobLookup,
     Refused,
     Signal,
     SlurmAway,
@@ -141,7 +141,7 @@ def by_ssh(account: Account, host: str, limit_seconds: float) -> RunAs:
     return RunAs(account, host=SshHost(login, limit_seconds))
 
 
-class CliTransport(JobRequests):
+class CliTransport(JobLookup):
     def __init__(
         self,
         user: str,

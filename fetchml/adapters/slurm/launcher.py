@@ -21,7 +21,7 @@ from fetchml.adapters.node_relays.entry import NodeEntries
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.accounts import Accounts
 from fetchml.adapters.slurm.array_records import ArrayRecords
-from fetchml.adapters.slurm.attempt_exits import Judge, Silence, exit_of_recorded
+from fetchml.adapters.slurm.attempt_exits import ExitResolver, Silence, exit_of_recorded
 from fetchml.adapters.slurm.containers import Containers
 from fetchml.adapters.slurm.explanations import sentence, trouble
 from fetchml.adapters.slurm.follower import Followed, Follower
@@ -126,7 +126,7 @@ class SlurmLauncher:
         self._prefix = ""
         """Of the names of this server's jobs."""
         lost_after = options.lost_after_seconds
-        self._judge = Judge(
+        self._exits = ExitResolver(
             self._follower, self._submits, self._disk, options.shared_dir, lost_after
         )
         self._entries = NodeEntries(self._disk, self, options.entry_key, options.relay_ports)
@@ -215,7 +215,7 @@ class SlurmLauncher:
             if has_job is None:
                 return AttemptExit()
             if self._follower.answers.is_set():  # Else the last report may be stale.
-                ended = await self._judge.exit_of(run, followed, records, silence)
+                ended = await self._exits.exit_of(run, followed, records, silence)
                 if ended is not None:
                     return ended
             await self._pause(followed, records)

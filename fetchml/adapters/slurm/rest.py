@@ -27,7 +27,7 @@ from fetchml.adapters.slurm.tokens import Tokens
 from fetchml.adapters.slurm.transport import (
     AWAY_CODES,
     CALL_SECONDS,
-    JobRequests,
+    JobLookup,
     Refused,
     Signal,
     SlurmAway,
@@ -214,7 +214,7 @@ def read(status: int, data: bytes, kind: type[R]) -> R:
         return kind()
 
 
-class RestTransport(JobRequests):
+class RestTransport(JobLookup):
     def __init__(
         self,
         url: str,

@@ -107,7 +107,7 @@ class SlurmTransport(Protocol):
         """Disconnect."""
 
 
-class JobRequests:
+class JobLookup:
     """Requests for jobs, as the server's account and then, if it does not see them, as a user's."""
 
     def __init__(self) -> None:

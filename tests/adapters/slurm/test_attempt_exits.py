@@ -10,7 +10,7 @@ from fetchml.adapters.slurm import attempt_exits, start_files
 from fetchml.adapters.slurm.attempt_exits import (
     LOCAL_SETTLE_SECONDS,
     SETTLE_SECONDS,
-    Judge,
+    ExitResolver,
     LeaseWatch,
     Silence,
     exit_of_recorded,
@@ -68,14 +68,15 @@ async def test_end_that_only_slurm_reports(
         has_ended=False,
     )
     disk = SharedDisk()
-    judging = Judge(world.follower, Submits(world.stand, world.follower, disk), disk, tmp_path, 0)
+    submits = Submits(world.stand, world.follower, disk)
+    exits = ExitResolver(world.follower, submits, disk, tmp_path, 0)
     run = LaunchSpec("t", 1, "a", tmp_path, "", ("true",), {})
 
     async def exit_after(seconds: float) -> AttemptExit | None:
         silence = Silence()
         silence.begin_if(True)
         silence._since = time.monotonic() - seconds
-        return await judging.exit_of(run, followed, records, silence)
+        return await exits.exit_of(run, followed, records, silence)
 
     assert await exit_after(0) is None
     assert (await exit_after(SOON) is not None) is soon

@@ -13,7 +13,7 @@ from fetchml.files.task_files import TaskFiles
 from fetchml.system.pacing import Pace
 
 
-def watched_tasks(
+def monitored_tasks(
     state: State,
     tasks: TaskLookup,
     files: TaskFiles,

@@ -17,9 +17,9 @@ from fetchml.api.mapping import (
 )
 from fetchml.api.task_json import target_json, task_json
 from fetchml.api.task_messages import target_message, task_message
+from fetchml.core import delivery
 from fetchml.core.audit import AuditEntry
 from fetchml.core.bookings.booking import Booking
-from fetchml.core import delivery
 from fetchml.core.delivery import Delivery, DeliveryState
 from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.model import Key, Task

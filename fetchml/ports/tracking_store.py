@@ -81,8 +81,11 @@ class UserTotal(msgspec.Struct, frozen=True):
 
 
 class TrackingStore(Protocol):
-    """Reads see everything that was durable when they began. Those that may take long raise
-    `ports.store.ReadTooLong`."""
+    """Reads see everything that was durable when they began. `stored`, `search`, `history` and
+    `curves` may take long: they raise `ports.store.ReadTooLong`.
+
+    Runs that were deleted DELETED_KEPT_MS ago are removed for good: none of them may be written.
+    """
 
     def write(self, write: TrackingWrite) -> asyncio.Future[None]:
         """Make it durable, in one commit with all others of this moment. Calls keep their order."""
@@ -93,8 +96,11 @@ class TrackingStore(Protocol):
     async def totals(self) -> dict[str, UserTotal]:
         """Sum up by user."""
 
-    async def load(self, run_id: str) -> StoredRun | None:
+    async def get(self, run_id: str) -> RunView | None:
         """Return a run, deleted ones included."""
+
+    async def load(self, run_id: str) -> StoredRun | None:
+        """Return a run with what a writer must know, deleted ones included."""
 
     async def stored(self, points: Sequence[tuple[int, int, int, float]]) -> set[int]:
         """Return the positions of those points that are stored with the same step, time and
@@ -108,6 +114,3 @@ class TrackingStore(Protocol):
 
     async def curves(self, runs: Sequence[Run], query: CurveQuery) -> list[Curve]:
         """Return the curves that have points, in the order of the runs, then of the metrics."""
-
-    async def remove(self, deleted_before: int) -> None:
-        """Remove for good the runs that were deleted before this time. Their points go later."""

@@ -28,6 +28,8 @@ class SeriesHead(msgspec.Struct, frozen=True):
     series: Series
     step: int
     at: int
+    points: int = 0
+    """Number of its points; not kept up while it is written."""
 
 
 class TrackingWrite(msgspec.Struct, frozen=True):
@@ -71,6 +73,12 @@ class RunQuery(msgspec.Struct, frozen=True):
     offset: int = 0
 
 
+class FoundRuns(msgspec.Struct, frozen=True):
+    runs: Sequence[RunView]
+    cut: bool = False
+    """The page ends early, because its runs hold much."""
+
+
 class UserTotal(msgspec.Struct, frozen=True):
     """What the runs of a user hold, deleted ones left out."""
 
@@ -106,11 +114,14 @@ class TrackingStore(Protocol):
         """Return the positions of those points that are stored with the same step, time and
         value."""
 
-    async def search(self, query: RunQuery) -> list[RunView]:
-        """Return a page of runs in their order."""
+    async def search(self, query: RunQuery) -> FoundRuns:
+        """Return a page of runs in their order; at least one run, if there is one."""
 
-    async def history(self, series: int, key: str, *, limit: int, offset: int) -> list[Point]:
-        """Return points in the order of step, then time."""
+    async def runs(self, run_ids: Sequence[str]) -> list[Run]:
+        """Return those of these runs that there are, deleted ones included, in any order."""
+
+    async def history(self, run_id: str, key: str, *, limit: int, offset: int) -> list[Point]:
+        """Return points of a metric in the order of step, then time."""
 
     async def curves(self, runs: Sequence[Run], query: CurveQuery) -> list[Curve]:
         """Return the curves that have points, in the order of the runs, then of the metrics."""

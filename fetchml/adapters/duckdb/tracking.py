@@ -25,6 +25,7 @@ from fetchml.core.tracking import (
     RunView,
 )
 from fetchml.ports.tracking_store import (
+    FoundRuns,
     RunQuery,
     Series,
     SeriesHead,
@@ -32,6 +33,9 @@ from fetchml.ports.tracking_store import (
     TrackingWrite,
     UserTotal,
 )
+
+PAGE_CHARACTERS = 32 << 20
+"""Limit of a page of runs: a metric counts as 100."""
 
 
 class TrackingTables:
@@ -63,8 +67,8 @@ class TrackingTables:
                 if not rows:
                     return None
                 heads = [
-                    SeriesHead(Series(*series), step, at)
-                    for *series, step, at in cursor.execute(sql.HEADS, [run_id]).fetchall()
+                    SeriesHead(Series(*series), step, at, points)
+                    for *series, step, at, points in cursor.execute(sql.HEADS, [run_id]).fetchall()
                 ]
                 params = cursor.execute(sql.PARAMS, [[run_id]]).fetchall()
                 tags = cursor.execute(sql.TAGS, [[run_id]]).fetchall()
@@ -84,13 +88,23 @@ class TrackingTables:
 
         return await self._readers.read(read, slow=True)
 
-    async def search(self, query: RunQuery) -> list[RunView]:
-        def read(cursor: duckdb.DuckDBPyConnection) -> list[RunView]:
+    async def search(self, query: RunQuery) -> FoundRuns:
+        def read(cursor: duckdb.DuckDBPyConnection) -> FoundRuns:
             with snapshot(cursor):
-                rows = cursor.execute(*sql.page_of_runs(query)).fetchall()
-                return _views(cursor, [_run(row) for row in rows])
+                found = cursor.execute(*sql.page_of_runs(query)).fetchall()
+                ids = _fitting(cursor, found)
+                rows = cursor.execute(sql.GET_RUNS, [ids]).fetchall()
+                runs = {row[0]: _run(row) for row in rows}
+                views = _views(cursor, [runs[run_id] for run_id in ids])
+            return FoundRuns(views, cut=len(ids) < len(found))
 
         return await self._read(read, slow=True)
+
+    async def runs(self, run_ids: Sequence[str]) -> list[Run]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[Run]:
+            return [_run(row) for row in cursor.execute(sql.GET_RUNS, [list(run_ids)]).fetchall()]
+
+        return await self._readers.read(read)
 
     async def get(self, run_id: str) -> RunView | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> RunView | None:
@@ -100,9 +114,12 @@ class TrackingTables:
 
         return await self._read(read)
 
-    async def history(self, series: int, key: str, *, limit: int, offset: int) -> list[Point]:
+    async def history(self, run_id: str, key: str, *, limit: int, offset: int) -> list[Point]:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[Point]:
-            rows = cursor.execute(sql.HISTORY, [series, limit, offset]).fetchall()
+            found = cursor.execute(sql.SERIES_OF, [run_id, key]).fetchall()
+            if not found:
+                return []
+            rows = cursor.execute(sql.HISTORY, [*found[0], limit, offset]).fetchall()
             return [Point(key, value, at, step) for step, at, value in rows]
 
         return await self._readers.read(read, slow=True)
@@ -122,6 +139,18 @@ class TrackingTables:
 def _run(row: Sequence[object]) -> Run:
     run_id, experiment_id, user, name, status, *rest = row
     return Run(run_id, experiment_id, user, name, RunStatus(status), *rest)  # type: ignore[arg-type]
+
+
+def _fitting(cursor: duckdb.DuckDBPyConnection, found: Sequence[tuple[str, int]]) -> list[str]:
+    """Return the ids of the first runs, at least one, whose data fit into a page."""
+    ids = [run_id for run_id, _ in found]
+    sizes = dict(cursor.execute(sql.SIZES, [ids]).fetchall())
+    total = 0
+    for number, (run_id, details) in enumerate(found):
+        total += sizes.get(run_id, 0) + details
+        if total > PAGE_CHARACTERS and number:
+            return ids[:number]
+    return ids
 
 
 def _views(cursor: duckdb.DuckDBPyConnection, runs: Sequence[Run]) -> list[RunView]:

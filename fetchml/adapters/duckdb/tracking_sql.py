@@ -86,9 +86,19 @@ TOTALS = """
 """
 
 GET_RUN = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = $1"  # noqa: S608 - our own text
+GET_RUNS = f"SELECT {RUN_COLUMNS} FROM runs WHERE id IN (SELECT unnest($1))"  # noqa: S608
+SIZES = """
+    SELECT run_id, sum(size)::BIGINT FROM (
+        SELECT run_id, 100 AS size FROM series WHERE run_id IN (SELECT unnest($1))
+        UNION ALL
+        SELECT run_id, 100 + length(value) FROM params WHERE run_id IN (SELECT unnest($1))
+        UNION ALL
+        SELECT run_id, 100 + length(value) FROM tags WHERE run_id IN (SELECT unnest($1)))
+    GROUP BY run_id
+"""
 HEADS = """
-    SELECT id, run_id, key, coalesce(step, -9223372036854775808), coalesce(at_ms, 0)
-    FROM series WHERE run_id = $1
+    SELECT id, run_id, key, step, at_ms, points FROM series
+    WHERE run_id = $1 AND step IS NOT NULL
 """
 STORED = """
     SELECT place FROM (SELECT unnest($1) AS series, unnest($2) AS step, unnest($3) AS at_ms,
@@ -103,6 +113,7 @@ LATEST = """
 """
 PARAMS = "SELECT run_id, key, value FROM params WHERE run_id IN (SELECT unnest($1)) ORDER BY ALL"
 TAGS = "SELECT run_id, key, value FROM tags WHERE run_id IN (SELECT unnest($1)) ORDER BY ALL"
+SERIES_OF = "SELECT id FROM series WHERE run_id = $1 AND key = $2"
 HISTORY = """
     SELECT step, at_ms, value FROM points WHERE series = $1
     ORDER BY step, at_ms, value LIMIT $2 OFFSET $3
@@ -148,7 +159,7 @@ class _Statement:
 
 
 def page_of_runs(query: RunQuery) -> tuple[str, list[Any]]:
-    """Return the statement for the rows of a page, in their order."""
+    """Return the statement for (id, characters of details) of a page, in its order."""
     made = _Statement()
     where = [_condition(made, each) for each in query.conditions]
     if query.experiment_ids:
@@ -164,7 +175,7 @@ def page_of_runs(query: RunQuery) -> tuple[str, list[Any]]:
         where.append(f"deleted_at IS {'NOT ' if deleted else ''}NULL")
     order = [each for wanted in query.order for each in _order(made, wanted)]
     statement = f"""
-        SELECT {RUN_COLUMNS} FROM runs {" ".join(made.joins)}
+        SELECT runs.id, length(details) FROM runs {" ".join(made.joins)}
         WHERE {" AND ".join(where) or "true"}
         ORDER BY {", ".join([*order, "started_at DESC", "runs.id"])}
         LIMIT {made.bind(query.limit)} OFFSET {made.bind(query.offset)}

@@ -75,7 +75,7 @@ REMOVE_ORPHANS = tuple(
 LAST_SERIES = "SELECT coalesce(max(id), 0) FROM series"
 TOTALS = """
     SELECT usr, count(*)::BIGINT, coalesce(sum(points), 0)::BIGINT,
-           coalesce(sum(characters), 0)::BIGINT
+           sum(length(details) + coalesce(characters, 0))::BIGINT
     FROM runs
     LEFT JOIN (SELECT run_id, sum(points) AS points FROM series GROUP BY run_id) AS s
         ON s.run_id = runs.id

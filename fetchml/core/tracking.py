@@ -22,11 +22,16 @@ MAX_RUN_NAME = 500
 MAX_DETAILS = 1_000_000
 """Characters of `Run.details`."""
 MAX_POINTS_OF_CALL = 10_000
+MAX_TIME = 253_402_300_799_999
+"""Milliseconds since the epoch up to the end of the year 9999."""
+DELETED_KEPT_MS = 30 * 24 * 3_600_000
+"""Time after which a deleted run is removed for good, and its points."""
 MAX_METRICS_OF_RUN = 10_000
 MAX_PARAMS_OF_RUN = 5_000
 MAX_TAGS_OF_RUN = 1_000
 MAX_RUNS_OF_SEARCH = 50_000
 MAX_HISTORY_PAGE = 25_000
+TIME_RULE = f"the time must be 0 to {MAX_TIME}, in milliseconds since 1970"
 _MAX_BIGINT = (1 << 63) - 1
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -148,16 +153,16 @@ class Curve(Value, frozen=True):
     metric: str
     whole: bool
     """Whether each entry is one point."""
-    x: tuple[float, ...] = ()
+    x: Sequence[float] = ()
     """Position of the bucket's first point."""
-    min: tuple[float, ...] = ()
+    min: Sequence[float] = ()
     """Smallest, largest, average and latest number of a bucket; 0 if it has no number."""
-    max: tuple[float, ...] = ()
-    mean: tuple[float, ...] = ()
-    last: tuple[float, ...] = ()
-    count: tuple[int, ...] = ()
+    max: Sequence[float] = ()
+    mean: Sequence[float] = ()
+    last: Sequence[float] = ()
+    count: Sequence[int] = ()
     """Points of the bucket that are finite numbers."""
-    not_numbers: tuple[int, ...] = ()
+    not_numbers: Sequence[int] = ()
     """Its other points: not a number, or infinite."""
 
 
@@ -188,8 +193,8 @@ def points_fault(points: Sequence[Point]) -> str | None:
     for each in points:
         if not -_MAX_BIGINT <= each.step <= _MAX_BIGINT:
             return f"metric {each.key!r}: the step must fit into 64 bits"
-        if not 0 <= each.at <= _MAX_BIGINT:
-            return f"metric {each.key!r}: the timestamp must be 0 to 2^63 - 1 milliseconds"
+        if not 0 <= each.at <= MAX_TIME:
+            return f"metric {each.key!r}: {TIME_RULE}"
     return None
 
 

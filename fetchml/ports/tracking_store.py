@@ -28,6 +28,8 @@ class SeriesHead(msgspec.Struct, frozen=True):
     series: Series
     step: int
     at: int
+    points: int = 0
+    """Number of its points; not kept up while it is written."""
 
 
 class TrackingWrite(msgspec.Struct, frozen=True):
@@ -71,6 +73,12 @@ class RunQuery(msgspec.Struct, frozen=True):
     offset: int = 0
 
 
+class FoundRuns(msgspec.Struct, frozen=True):
+    runs: Sequence[RunView]
+    cut: bool = False
+    """The page ends early, because its runs hold much."""
+
+
 class UserTotal(msgspec.Struct, frozen=True):
     """What the runs of a user hold, deleted ones left out."""
 
@@ -81,8 +89,11 @@ class UserTotal(msgspec.Struct, frozen=True):
 
 
 class TrackingStore(Protocol):
-    """Reads see everything that was durable when they began. Those that may take long raise
-    `ports.store.ReadTooLong`."""
+    """Reads see everything that was durable when they began. `stored`, `search`, `history` and
+    `curves` may take long: they raise `ports.store.ReadTooLong`.
+
+    Runs that were deleted DELETED_KEPT_MS ago are removed for good: none of them may be written.
+    """
 
     def write(self, write: TrackingWrite) -> asyncio.Future[None]:
         """Make it durable, in one commit with all others of this moment. Calls keep their order."""
@@ -93,21 +104,24 @@ class TrackingStore(Protocol):
     async def totals(self) -> dict[str, UserTotal]:
         """Sum up by user."""
 
-    async def load(self, run_id: str) -> StoredRun | None:
+    async def get(self, run_id: str) -> RunView | None:
         """Return a run, deleted ones included."""
+
+    async def load(self, run_id: str) -> StoredRun | None:
+        """Return a run with what a writer must know, deleted ones included."""
 
     async def stored(self, points: Sequence[tuple[int, int, int, float]]) -> set[int]:
         """Return the positions of those points that are stored with the same step, time and
         value."""
 
-    async def search(self, query: RunQuery) -> list[RunView]:
-        """Return a page of runs in their order."""
+    async def search(self, query: RunQuery) -> FoundRuns:
+        """Return a page of runs in their order; at least one run, if there is one."""
 
-    async def history(self, series: int, key: str, *, limit: int, offset: int) -> list[Point]:
-        """Return points in the order of step, then time."""
+    async def runs(self, run_ids: Sequence[str]) -> list[Run]:
+        """Return those of these runs that there are, deleted ones included, in any order."""
+
+    async def history(self, run_id: str, key: str, *, limit: int, offset: int) -> list[Point]:
+        """Return points of a metric in the order of step, then time."""
 
     async def curves(self, runs: Sequence[Run], query: CurveQuery) -> list[Curve]:
         """Return the curves that have points, in the order of the runs, then of the metrics."""
-
-    async def remove(self, deleted_before: int) -> None:
-        """Remove for good the runs that were deleted before this time. Their points go later."""

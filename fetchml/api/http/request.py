@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
-from fetchml.api.http.errors import SERVER, error_body, error_headers, status_of
+from fetchml.api.http.errors import CONTRACT, SERVER, ErrorForm, error_headers
 from fetchml.api.http.reply import (
     JSON,
     PIECE_BYTES,
@@ -234,13 +234,13 @@ class RestRequest:
         """Make a 204 reply."""
         return web.Response(status=204, headers=self.headers(headers or {}))
 
-    def error(self, error: RequestError) -> web.Response:
+    def error(self, error: RequestError, form: ErrorForm = CONTRACT) -> web.Response:
         """Make an error reply (contract reading 31)."""
         if isinstance(error, RateLimited) and error.limit is not None:
             self._limit = RateState(error.limit, 0, error.retry_after)
         headers = self.headers({**JSON, **error_headers(error)})
-        body = error_body(error, self.trace_id)
-        return web.Response(body=body, status=status_of(error), headers=headers)
+        body = form.body(error, self.trace_id)
+        return web.Response(body=body, status=form.status_of(error), headers=headers)
 
     def headers(self, extra: Mapping[str, str]) -> CIMultiDict[str]:
         """Return the headers of a reply that is not JSON."""

@@ -8,7 +8,7 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
@@ -36,6 +36,8 @@ WRITE_BYTES = 1 << 20
 SWEEP_SECONDS = 6 * 3600
 _NEW = "new"
 _OWNER = "of-"
+
+FindRuns = Callable[[Sequence[str]], Awaitable[set[str]]]
 
 
 class Holder(NamedTuple):
@@ -81,7 +83,7 @@ class Artifacts:
         self._drafts.add(draft)
         try:
             await self._receive(draft, pieces)
-            more = await run_in_thread(_put, draft.path, target)
+            more = await run_in_thread(_put, self._root, draft.path, target)
             self._usage.artifacts_changed(holder.user, more)
         except (NotADirectoryError, IsADirectoryError, FileExistsError):
             raise BadRequest(f"{path[:200]!r}: a file and a folder of one name") from None
@@ -119,21 +121,20 @@ class Artifacts:
 
     @asynccontextmanager
     async def upkeep(
-        self, exist: Callable[[Collection[str]], Awaitable[Collection[str]]]
+        self, models: Callable[[Iterable[str]], set[str]], runs: FindRuns
     ) -> AsyncIterator[None]:
         """While inside, measure all files at times, and remove those whose run or model is gone.
-
-        `exist`: returns which of these ids there are.
+        `models` and `runs` return those of some ids that there are.
         """
         await asyncio.to_thread(self._clear_drafts)
         failure = "measuring the artifacts failed"
-        async with every(SWEEP_SECONDS, partial(self.sweep, exist), failure=failure):
+        async with every(SWEEP_SECONDS, partial(self.sweep, models, runs), failure=failure):
             yield
 
-    async def sweep(self, exist: Callable[[Collection[str]], Awaitable[Collection[str]]]) -> None:
+    async def sweep(self, models: Callable[[Iterable[str]], set[str]], runs: FindRuns) -> None:
         used: dict[str, Used] = {}
         for user, ids in (await asyncio.to_thread(_holders, self._root)).items():
-            existing = frozenset(await exist(ids))
+            existing = models(ids) | await runs(ids)
             total = NOTHING
             for each in ids:
                 folder = self._folder(Holder(user, each))
@@ -199,17 +200,17 @@ def _finish(file: BinaryIO, pieces: Collection[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-def _put(draft: Path, target: Path) -> Used:
+def _put(root: Path, draft: Path, target: Path) -> Used:
     """Give a whole file its name, and return by how much the user's files have grown. Raises
     OSError."""
     made = not target.parent.is_dir()
     target.parent.mkdir(0o700, parents=True, exist_ok=True)
     before, new = _measure(target), _measure(draft)
     draft.replace(target)
-    sync_folder(target.parent)
-    if made:
-        for folder in list(target.parents)[1 : MAX_DEPTH + 2]:
-            sync_folder(folder)
+    for folder in target.parents:
+        sync_folder(folder)
+        if folder == root or not made:
+            break
     return new.minus(before)
 
 

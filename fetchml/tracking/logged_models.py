@@ -5,7 +5,7 @@ All are in memory, and each is a document in the store.
 
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import field
@@ -23,6 +23,7 @@ from fetchml.core.tracking import (
 from fetchml.core.tracking_filters import Conditions, Field, Order, Source
 from fetchml.errors import BadRequest, Forbidden, NotFound
 from fetchml.records import Documents, RecordSet
+from fetchml.tracking.artifacts import Holder
 from fetchml.tracking.filters import Attributes
 from fetchml.tracking.matching import matches, ordered
 
@@ -111,7 +112,7 @@ class LoggedModels:
     def __init__(
         self,
         records: RecordSet[LoggedModel],
-        remove_files: Callable[[LoggedModel], Awaitable[None]],
+        remove_files: Callable[[Holder], Awaitable[None]],
         *,
         clock: Callable[[], int],
         private: bool,
@@ -132,7 +133,7 @@ class LoggedModels:
     async def load(
         cls,
         store: Documents,
-        remove_files: Callable[[LoggedModel], Awaitable[None]],
+        remove_files: Callable[[Holder], Awaitable[None]],
         *,
         clock: Callable[[], int],
         private: bool,
@@ -170,8 +171,9 @@ class LoggedModels:
             raise NotFound(f"Logged model {model_id[:64]!r} not found")
         return found
 
-    def exists(self, model_id: str) -> bool:
-        return model_id in self._records
+    def among(self, ids: Iterable[str]) -> set[str]:
+        """Return those of these ids that are models."""
+        return set(ids) & self._records.ids()
 
     def to_change(self, who: Principal, model_id: str) -> LoggedModel:
         """Like `get`, for callers that change it. Raises Forbidden for others."""
@@ -224,7 +226,7 @@ class LoggedModels:
             await self._records.remove(model_id)
             self._models[found.user] -= 1
             self._characters[found.user] -= found.characters
-            await self._remove_files(found)
+            await self._remove_files(Holder(found.user, found.id))
 
         await self._records.change(work)
 

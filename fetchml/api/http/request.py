@@ -23,7 +23,7 @@ from fetchml.api.http.reply import (
 from fetchml.auth.admission import Admission, Admitted
 from fetchml.auth.limits import RateState
 from fetchml.config.proxies import caller_of
-from fetchml.core.model import Principal
+from fetchml.core.model import Principal, Task
 from fetchml.errors import RateLimited, RequestError
 from fetchml.pages import PAGE_BYTES, PageTooLarge
 from fetchml.system.pacing import Pace
@@ -94,6 +94,13 @@ class RestRequest:
         Unauthorized, RateLimited."""
         self._admission = admission
         admitted = admission.admit(secret, self.address)
+        self.principal, self._limit = admitted.principal, admitted.limit
+
+    def admit_task(self, admission: Admission, task: Task | None) -> None:
+        """Take the command of a task as the caller; `None` if its token is not valid. Raises
+        Unauthorized, RateLimited."""
+        self._admission = admission
+        admitted = admission.admit_task(task, self.address)
         self.principal, self._limit = admitted.principal, admitted.limit
 
     def admit_session(self, admission: Admission, session: "Session", admitted: Admitted) -> None:

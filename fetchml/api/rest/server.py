@@ -24,6 +24,7 @@ from fetchml.api.http.sessions import SessionCredentials
 from fetchml.api.http.streams import Streams
 from fetchml.api.jupyter.proxy import JupyterProxy
 from fetchml.api.jupyter.task_ports import AccessOperations, OpenedPorts, TaskPorts, port_in
+from fetchml.api.mlflow.routes import MlflowOperations
 from fetchml.api.operations import operations
 from fetchml.api.rest.logs import LogOperations
 from fetchml.api.rest.metrics import Metrics
@@ -156,6 +157,13 @@ class HttpServer:
                 body_timeout_seconds=timeouts.body,
             ),
             PageOperations(),
+            MlflowOperations(
+                api,
+                self._credentials,
+                self._streams,
+                body_timeout_seconds=timeouts.body,
+                send_timeout_seconds=timeouts.send,
+            ),
             proxy,
         ):
             for route in by_hand.routes():

@@ -164,7 +164,22 @@ POSTS = [
     "runs/log-metric", "runs/log-parameter", "runs/log-batch", "runs/set-tag", "runs/delete-tag",
     "runs/log-inputs", "runs/outputs", "runs/log-model", "logged-models", "logged-models/search",
 ]  # fmt: skip
-ODD = [5, -1, 10**30, 1e308, True, None, "", "x" * 9_000, "\0", "\u202e", [], [None], {}, {"a": {}}]
+ODD: list[object] = [
+    5,
+    -1,
+    10**30,
+    1e308,
+    True,
+    None,
+    "",
+    "x" * 9_000,
+    "\0",
+    "\u202e",
+    [],
+    [None],
+    {},
+    {"a": {}},
+]
 FIELDS = [
     "run_id", "run_uuid", "experiment_id", "experiment_ids", "name", "new_name", "key", "value",
     "timestamp", "step", "status", "end_time", "start_time", "run_name", "metrics", "params",
@@ -237,10 +252,10 @@ def test_a_long_history_is_thinned(ada: Caller) -> None:
         metrics = [{"key": "a", "value": step, "timestamp": step, "step": step} for step in steps]
         ada.post("runs/log-batch", run_id=run_id, metrics=metrics)
     path = f"metrics/get-history-bulk-interval?metric_key=a&run_ids={run_id}&max_results=320"
-    steps = [each["step"] for each in ada.get(path).json["metrics"]]
-    assert steps[0] == 0
-    assert steps[-1] == 4_999
-    assert 160 <= len(steps) <= 321
+    shown = [each["step"] for each in ada.get(path).json["metrics"]]
+    assert shown[0] == 0
+    assert shown[-1] == 4_999
+    assert 160 <= len(shown) <= 321
     inside = [each["step"] for each in ada.get(f"{path}&start_step=10&end_step=19").json["metrics"]]
     assert inside == list(range(10, 20))
 
@@ -288,7 +303,7 @@ def test_artifacts_stay_in_their_run(server: Server, ada: Caller) -> None:
 
 def artifacts_of(server: Server, user: str) -> int:
     found = get_json(server, "/v1/storage")["users"]
-    kinds = next((each["kinds"] for each in found if each["user_id"] == user), [])
+    kinds: list[Any] = next((each["kinds"] for each in found if each["user_id"] == user), [])
     return sum(int(each["bytes"]) for each in kinds if each["kind"] == "artifacts")
 
 

@@ -9,6 +9,7 @@ from fetchml.access.service import TaskAccess
 from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.attempts.hosts import ThisHost
 from fetchml.attempts.manager import AttemptManager
+from fetchml.attempts.ran_with import HostFacts
 from fetchml.attempts.staging import Inputs
 from fetchml.attempts.task_inputs import TaskInputs
 from fetchml.auth.audit import Audit
@@ -47,6 +48,7 @@ from fetchml.engine.usage.ledger import restored_ledger
 from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.engine.watches.batches import Batches
 from fetchml.engine.watches.watch import Watches
+from fetchml.environments.package_lists import PackageLists
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.volume_usage import VolumeUsage
@@ -203,6 +205,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         private=private,
     )
+    package_lists = PackageLists(store)
     inputs = Inputs(
         snapshots,
         outside.datasets,
@@ -211,6 +214,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         Checkpoints(lookup.find, files, usage, has_room=store.has_room),
         environments,
         secrets,
+        package_lists,
         workspace_of=jupyter.workspace_of,
         service_variables=jupyter.variables_of,
         service_folders=jupyter.folders,
@@ -223,6 +227,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         outside.folder_watch,
         options.runs,
         host,
+        HostFacts(outside.inventory, host),
         clock=clock,
         report=dispatcher.apply,
         gpu_failure=gpus.failure,

@@ -8,7 +8,7 @@ from fetchml.core.model import Dependency, Principal, Role, Task
 from fetchml.core.notifications import as_request
 from fetchml.core.requests import secrets
 
-_OF_THE_FIRST = frozenset({"hold", "start_after", "sweep"})
+_OF_THE_FIRST = frozenset({"hold", "start_after", "sweep", "rerun"})
 _NOTHING: Mapping[str, object] = {
     "after": [],
     "inputs_from": [],

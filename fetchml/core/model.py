@@ -299,8 +299,8 @@ class SecretUse(Value, frozen=True):
 
 
 class Environment(Value, frozen=True):
-    """The file of the snapshot that lists the task's packages. At most one field is set; none is if
-    the task has no environment, whatever its snapshot contains."""
+    """The file of the snapshot that lists the task's packages. At most one of the first three
+    fields is set; none is if the task has no environment, whatever its snapshot contains."""
 
     requirements: str | None = None
     """Path of a requirements file."""
@@ -308,6 +308,9 @@ class Environment(Value, frozen=True):
     """Folder with `pyproject.toml` and `uv.lock`; `.` is the snapshot's root."""
     script: str | None = None
     """Path of a script with inline metadata (PEP 723)."""
+    versions: tuple[str, ...] = ()
+    """Packages as `name==version`, beside `requirements` or `script`: uv installs no other versions
+    of these."""
 
     @property
     def source(self) -> tuple[str, str] | None:
@@ -317,6 +320,12 @@ class Environment(Value, frozen=True):
         if self.project is not None:
             return "project", self.project
         return None if self.script is None else ("script", self.script)
+
+    @property
+    def request(self) -> dict[str, object]:
+        """It as a request has it."""
+        fields: dict[str, object] = dict([self.source] if self.source is not None else [])
+        return {**fields, "versions": list(self.versions)} if self.versions else fields
 
 
 class EventKind(StrEnum):
@@ -400,7 +409,9 @@ class Rerun(Value, frozen=True):
     parameters: dict[str, str] = {}
     """As of a sweep's task."""
     sweep_id: str | None = None
-    """The sweep whose template the parameters fill in; `None`: that of the task itself."""
+    """The sweep whose request the parameters fill in; `None`: the task's own."""
+    own_args: bool = False
+    """Its `args` replace those of the sweep's request."""
 
 
 class SweepMember(Value, frozen=True):

@@ -266,6 +266,7 @@ class Environments:
         builder = self._settings.builder
         try:
             files = await self._read(task.user, (snapshot_id, *source))
+            files = files.limited_to(environment.versions if environment is not None else ())
             version = await self._version.get()
         except BadSource as error:
             raise PrepareError(str(error), permanent=True) from None

@@ -1,5 +1,5 @@
-"""The lists of packages of environments, by their SHA-256. They outlive the environments: many tasks
-share one, and each names it."""
+"""The lists of packages of environments, by their SHA-256. They outlive the environments: each task
+names the one that it had."""
 
 import hashlib
 import re
@@ -8,10 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+from fetchml.core.environments import MAX_VERSIONS
 from fetchml.system.threads import run_in_thread
 
 KIND = "packages"
-MAX_PACKAGES = 5_000
 _SUFFIX = ".dist-info"
 _RUNS = re.compile("[-_.]+")
 
@@ -46,10 +46,10 @@ class PackageLists:
 
 def packages_in(folder: Path) -> list[str]:
     """Return the packages that are installed in an environment, by the names of their metadata
-    folders (PEP 427), up to MAX_PACKAGES. Raises OSError."""
+    folders (PEP 427), up to MAX_VERSIONS. Raises OSError."""
     found = set()
     folders = folder.glob(f"lib/python3*/site-packages/*{_SUFFIX}")
-    for each in islice(folders, MAX_PACKAGES):
+    for each in islice(folders, MAX_VERSIONS):
         name, _, version = each.name.removesuffix(_SUFFIX).partition("-")
         if version and each.name.isascii() and each.name.isprintable():
             found.add(f"{_RUNS.sub('-', name).lower()}=={version}")

@@ -14,6 +14,7 @@ from fetchml.attempts.staging import Inputs
 from fetchml.attempts.task_inputs import TaskInputs
 from fetchml.auth.audit import Audit
 from fetchml.engine.change_log import log_changes
+from fetchml.engine.comparison import TaskComparison
 from fetchml.engine.daily_counts import DailyCounts, day_of
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
@@ -40,6 +41,7 @@ from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.changes import TaskChanges
 from fetchml.engine.tasks.dependencies import Dependencies, restored_state
+from fetchml.engine.tasks.reruns import Reruns
 from fetchml.engine.tasks.results import ResultLists
 from fetchml.engine.tasks.tasks import Tasks
 from fetchml.engine.tasks.time_limits import TimeLimits
@@ -205,7 +207,6 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         private=private,
     )
-    package_lists = PackageLists(store)
     inputs = Inputs(
         snapshots,
         outside.datasets,
@@ -214,7 +215,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         Checkpoints(lookup.find, files, usage, has_room=store.has_room),
         environments,
         secrets,
-        package_lists,
+        PackageLists(store),
         workspace_of=jupyter.workspace_of,
         service_variables=jupyter.variables_of,
         service_folders=jupyter.folders,
@@ -319,6 +320,8 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         logs=TaskLogs(tasks, files, LogThreads(files.reads), outside.folder_watch, feed, clock),
         outputs=TaskOutputs(tasks, files),
         results=results,
+        comparison=TaskComparison(tasks, snapshots, PackageLists(store), results, files),
+        reruns=Reruns(tasks, submissions, snapshots, PackageLists(store), store, audit),
         sweeps=sweep_service,
         ranking=SweepRanking(sweep_service, store, results, slow_reads),
         notifications=notifications.service,

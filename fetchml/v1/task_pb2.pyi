@@ -349,14 +349,16 @@ class Dependency(_message.Message):
     def __init__(self, task_id: _Optional[str] = ..., condition: _Optional[_Union[Dependency.Condition, str]] = ..., sweep_id: _Optional[str] = ..., same_index: _Optional[bool] = ...) -> None: ...
 
 class Environment(_message.Message):
-    __slots__ = ("requirements", "project", "script")
+    __slots__ = ("requirements", "project", "script", "versions")
     REQUIREMENTS_FIELD_NUMBER: _ClassVar[int]
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     SCRIPT_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
     requirements: str
     project: str
     script: str
-    def __init__(self, requirements: _Optional[str] = ..., project: _Optional[str] = ..., script: _Optional[str] = ...) -> None: ...
+    versions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, requirements: _Optional[str] = ..., project: _Optional[str] = ..., script: _Optional[str] = ..., versions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DatasetSpec(_message.Message):
     __slots__ = ("name", "source", "sha256", "mount_path")

@@ -53,7 +53,7 @@ def _one_source(value: Mapping[str, object]) -> str | None:
     for name, path in sources.items():
         wrong = Rule(_Path).fault(path)
         if wrong is None and not (name == "project" and path == ROOT):
-            wrong = path_fault(path)
+            wrong = path_fault(str(path))
         if wrong is not None:
             return f"{name} {wrong}"
     return None

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -9,7 +10,6 @@ from contextlib import closing, suppress
 from fetchml.core import comparison, permissions
 from fetchml.core.comparison import MAX_CHANGES, Difference, Outcome, Section, TaskDiff
 from fetchml.core.model import ENDED, Principal, Task
-from fetchml.core.snapshots import Entry
 from fetchml.engine.tasks.results import ResultLists
 from fetchml.engine.tasks.tasks import Tasks
 from fetchml.environments.package_lists import PackageLists
@@ -18,11 +18,14 @@ from fetchml.files.task_files import TaskFiles
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.threads import UserThreads
+from fetchml.views import OutputFile
 
 MAX_TEXT_BYTES = 256 * 1024
 """A larger file of the code is compared by its hash only."""
 DIFF_SECONDS = 3.0
 """Time for the texts of one comparison. The files that are left are compared by their hashes."""
+MAX_DIFFS_CHARACTERS = 512 * 1024
+"""Characters of all texts in one reply."""
 MAX_SUMMED_BYTES = 2 << 30
 """Bytes of output files that are read for one comparison, of each task."""
 
@@ -79,15 +82,15 @@ class TaskComparison:
         if ids[0] == ids[1]:
             note = f"snapshot {ids[0]}" if ids[0] else "neither has a snapshot"
             return Section("code", Outcome.IDENTICAL, note=note)
-        trees: list[Sequence[Entry]] = []
+        files: list[comparison.Values] = []
         for each in ids:
             try:
-                trees.append(await self._snapshots.reads.entries(who, each) if each else ())
+                entries = await self._snapshots.reads.entries(who, each) if each else ()
             except (NotFound, Unavailable):
                 note = f"the snapshots differ, and the files of {each} are no longer kept"
                 ends = Difference("snapshot", ids[0], ids[1])
                 return Section("code", Outcome.DIFFERENT, [ends], note=note)
-        files = [comparison.files_of(each) for each in trees]
+            files.append(comparison.files_of(entries))
         section = comparison.compare("code", files[0], files[1])
         changes = await self._diffing.run(
             who.user, lambda check: self._with_texts(ids, section.changes, check)
@@ -102,20 +105,20 @@ class TaskComparison:
     ) -> list[Difference]:
         """Add the lines that differ. `check` raises once the caller has left."""
         until = time.monotonic() + DIFF_SECONDS
-        found = []
+        left = MAX_DIFFS_CHARACTERS
+        found: list[Difference] = []
         for each in changes:
             check()
-            if time.monotonic() > until:
+            if time.monotonic() > until or left < 0:
                 found.append(each._replace(note="not compared by line: too many files differ"))
                 continue
-            texts = [
-                self._read(snapshot_id, each.name) if value is not None else b""
-                for snapshot_id, value in zip(ids, (each.before, each.after), strict=True)
-            ]
-            if texts[0] is None or texts[1] is None:
+            old = b"" if each.before is None else self._read(ids[0], each.name)
+            new = b"" if each.after is None else self._read(ids[1], each.name)
+            if old is None or new is None:
                 found.append(each._replace(note="a link, or too large to be compared by line"))
                 continue
-            diff, note = comparison.text_diff(texts[0], texts[1])
+            diff, note = comparison.text_diff(old, new)
+            left -= len(diff or "")
             found.append(each._replace(diff=diff, note=note))
         return found
 
@@ -150,25 +153,39 @@ class TaskComparison:
             for task in (before, after)
         ]
         changes: list[Difference] = []
-        unread = 0
-        left = MAX_SUMMED_BYTES
+        left, unread = MAX_SUMMED_BYTES, 0
         paths = sorted(found[0].keys() | found[1].keys())
         for path in paths:
-            files = [each.get(path) for each in found]
-            one, other = files
-            values = [None if each is None else f"{each.size_bytes} bytes" for each in files]
-            if one is not None and other is not None and values[0] == values[1]:
+            one, other = (each.get(path) for each in found)
+            sums = await self._sums(before, after, one, other, left)
+            if one is not None and other is not None and one.size_bytes == other.size_bytes:
                 left -= one.size_bytes
-                if left < 0:
-                    unread += 1
-                    continue
-                values[:] = [await self._sum(task, path) for task in (before, after)]
-            if values[0] != values[1]:
-                changes.append(Difference(path, values[0], values[1]))
+            if sums is None:
+                unread += 1
+            elif sums[0] != sums[1]:
+                # A task may give a file any bytes as its name.
+                shown = os.fsencode(path).decode("utf-8", "replace")
+                changes.append(Difference(shown, *sums))
         outcome = Outcome.DIFFERENT if changes else Outcome.UNKNOWN if unread else Outcome.IDENTICAL
-        note = f"{unread} files of equal size were not read: the limit is 2 GiB" if unread else None
+        why = f"{unread} files of equal size were not read: the limit is 2 GiB" if unread else None
         omitted = max(0, len(changes) - MAX_CHANGES)
-        return Section("outputs", outcome, changes[:MAX_CHANGES], len(paths), omitted, note)
+        return Section("outputs", outcome, changes[:MAX_CHANGES], len(paths), omitted, why)
+
+    async def _sums(
+        self,
+        before: Task,
+        after: Task,
+        one: OutputFile | None,
+        other: OutputFile | None,
+        most_bytes: int,
+    ) -> tuple[str | None, str | None] | None:
+        """Return what a file is compared by: its size, or its digest if both have one size. `None`
+        if they are larger than `most_bytes`."""
+        if one is None or other is None or one.size_bytes != other.size_bytes:
+            return _size(one), _size(other)
+        if one.size_bytes > most_bytes:
+            return None
+        return await self._sum(before, one.path), await self._sum(after, one.path)
 
     async def _sum(self, task: Task, path: str) -> str:
         digest = hashlib.sha256()
@@ -179,3 +196,7 @@ class TaskComparison:
             except EOFError:
                 raise Unavailable(f"Output {path!r} was replaced: try again") from None
         return f"sha256 {digest.hexdigest()}"
+
+
+def _size(file: OutputFile | None) -> str | None:
+    return None if file is None else f"{file.size_bytes} bytes"

@@ -31,12 +31,12 @@ class RerunRequest(msgspec.Struct, frozen=True):
 def again(task: Task, wanted: RerunRequest) -> Rerun:
     """Return what the new task keeps of the one that it runs again."""
     spec = task.spec
-    before = spec.rerun
+    before = spec.rerun or Rerun(task.id)
     return Rerun(
         task.id,
         {**spec.parameters, **wanted.parameters},
-        sweep_id=spec.sweep.id if spec.sweep is not None else before and before.sweep_id,
-        own_args=wanted.args is not None or (before is not None and before.own_args),
+        sweep_id=spec.sweep.id if spec.sweep is not None else before.sweep_id,
+        own_args=wanted.args is not None or before.own_args,
     )
 
 

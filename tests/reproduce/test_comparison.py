@@ -1,7 +1,6 @@
 """The differences that the core finds."""
 
 import subprocess
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings

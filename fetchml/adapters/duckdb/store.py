@@ -260,6 +260,14 @@ class DuckDBStore:
 
         return await self._readers.read(read)
 
+    async def get_document(self, kind: str, document_id: str) -> bytes | None:
+        def read(cursor: duckdb.DuckDBPyConnection) -> bytes | None:
+            # Not `fetchone`, which leaves the result open: the child of a fork would close it.
+            rows = cursor.execute(sql.GET_DOCUMENT, [kind, document_id]).fetchall()
+            return rows[0][0] if rows else None
+
+        return await self._readers.read(read)
+
     def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
         return self._writer.append_audit(entry)
 

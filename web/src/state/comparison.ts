@@ -31,7 +31,7 @@ const PROPERTIES: readonly [group: string, name: string, get: Get][] = [
   ["Request", "args", (task) => task.args],
   ["Request", "snapshot", (task) => task.snapshot_id],
   ["Request", "datasets", (task) => task.datasets?.join(", ") || undefined],
-  ["Request", "packages", (task) => Object.values(task.environment ?? {}).join(", ") || undefined],
+  ["Request", "packages", (task) => Object.values(task.environment ?? {}).flat().join(", ") || undefined],
   ["Request", "volumes", (task) => task.volumes?.join(", ") || undefined],
   ["Request", "secrets", (task) => task.secrets?.map(({ name }) => name).join(", ") || undefined],
   ["Request", "inputs from", (task) => task.inputs_from?.join(", ") || undefined],

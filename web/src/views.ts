@@ -55,6 +55,8 @@ export const VIEWS: readonly View[] = [
     load: () => import("./views/sweeps/list"),
   },
   { path: "sweeps/:id", title: "Sweep", load: () => import("./views/sweeps/sweep") },
+  { path: "runs", title: "Runs", icon: "runs", load: () => import("./views/runs/list") },
+  { path: "runs/:id", title: "Run", load: () => import("./views/runs/run") },
   { path: "compare", title: "Compare", load: () => import("./views/compare") },
   { path: "gpus", title: "GPUs", icon: "gpus", load: () => import("./views/gpus") },
   { path: "jupyter", title: "Jupyter", icon: "jupyter", load: () => import("./views/jupyter") },

@@ -56,11 +56,11 @@ from fetchml.server.jupyter_wiring import jupyter_services
 from fetchml.server.notification_wiring import assemble_notifications
 from fetchml.server.options import Options as Options  # noqa: PLC0414  # others import it from here
 from fetchml.server.options import Outside as Outside  # noqa: PLC0414  # others import it from here
+from fetchml.server.tracking_wiring import tracking_parts
 from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
-from fetchml.tracking.tracking_service import Tracking
 from fetchml.user_secrets.secret_service import UserSecrets
 
 
@@ -378,7 +378,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         ),
         sender=notifications.sender,
         watched=monitored_tasks(state, lookup, files, dispatcher, clock),
-        tracking=await Tracking.load(
-            store, experiments, audit, slow_reads, clock=clock, ids=ids, private=private
+        tracked=await tracking_parts(
+            store, options, experiments, index, audit, usage, slow_reads, clock=clock, ids=ids
         ),
     )

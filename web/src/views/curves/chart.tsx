@@ -27,7 +27,7 @@ interface Props {
 
 /** More runs have no room for bands, nor for a legend above each chart. */
 const MOST_WITH_BANDS = 4;
-const KEY = "curves";
+const KEY = "metrics";
 /** Of points that no line leads to, and of marks for values that are not numbers. */
 const POINT = 5;
 
@@ -89,7 +89,7 @@ export function CurveChart({ metric, curves, runs, look, from, to, onZoom, heigh
     const isAtCursor = made.cursor.idx !== null && made.cursor.idx !== undefined;
     const index = made.cursor.idx ?? x.length - 1;
     const texts = lines.map((line) => valueText(line, isAtCursor ? index : undefined));
-    legend.current?.querySelectorAll(".curve-value").forEach((place, number) => {
+    legend.current?.querySelectorAll(".metric-value").forEach((place, number) => {
       place.textContent = texts[number] ?? "";
     });
     const place = x[index];
@@ -101,7 +101,7 @@ export function CurveChart({ metric, curves, runs, look, from, to, onZoom, heigh
     });
     const at = place === undefined ? "" : placeText(place, look);
     box.current?.setAttribute("aria-valuetext", `${at}: ${names.join(", ")}`);
-    const where = legend.current?.querySelector(".curve-place");
+    const where = legend.current?.querySelector(".metric-place");
     if (where) where.textContent = isAtCursor ? at : "";
   }
 
@@ -124,7 +124,7 @@ export function CurveChart({ metric, curves, runs, look, from, to, onZoom, heigh
   const isMany = runs.length > MOST_WITH_BANDS;
   return (
     <>
-      <ul ref={legend} class={isMany ? "curve-legend curve-legend-many" : "curve-legend"}>
+      <ul ref={legend} class={isMany ? "metric-legend metric-legend-many" : "metric-legend"}>
         {table.lines.map(({ run }) => {
           const number = numbers.get(run) ?? 0;
           return (
@@ -132,14 +132,14 @@ export function CurveChart({ metric, curves, runs, look, from, to, onZoom, heigh
               {runs.length > 1 && (
                 <>
                   <Colour number={number} />
-                  <span class="curve-run clipped">{plain(runs[number]?.name ?? "")}</span>{" "}
+                  <span class="metric-run clipped">{plain(runs[number]?.name ?? "")}</span>{" "}
                 </>
               )}
-              <span class="curve-value number" />
+              <span class="metric-value number" />
             </li>
           );
         })}
-        <li class="curve-place muted number" />
+        <li class="metric-place muted number" />
       </ul>
       <div
         ref={box}
@@ -162,9 +162,9 @@ function Remarks({ table, isLog }: { table: Table; isLog: boolean }) {
   for (const line of table.lines) for (const value of line.notNumbers.values()) bad += value;
   if (bad === 0 && table.hidden === 0) return null;
   return (
-    <p class="curve-remark">
+    <p class="metric-remark">
       {bad > 0 && (
-        <span class="curve-bad">
+        <span class="metric-bad">
           <span aria-hidden="true">✕ </span>
           {plural(bad, "value")} {bad === 1 ? "is" : "are"} NaN or infinite.{" "}
         </span>

@@ -14,13 +14,13 @@ export function isDashed(number: number): boolean {
 /** A piece of a run's line. */
 export function Colour({ number }: { number: number }) {
   return (
-    <svg class="curve-key" width="18" height="8" aria-hidden="true">
+    <svg class="metric-key" width="18" height="8" aria-hidden="true">
       <line
         x1="0"
         x2="18"
         y1="4"
         y2="4"
-        class={isDashed(number) ? "curve-dashed" : ""}
+        class={isDashed(number) ? "metric-dashed" : ""}
         style={{ stroke: `var(--${colourOf(number)})` }}
       />
     </svg>

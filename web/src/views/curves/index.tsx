@@ -64,9 +64,9 @@ export default function Curves({ runs, names, empty }: Props) {
 
   if (all.length === 0) return <Empty>{empty}</Empty>;
   return (
-    <div class="curves">
-      <div class="curves-bar" role="search" aria-label="Curves">
-        <label class="curves-filter">
+    <div class="metrics">
+      <div class="metrics-bar" role="search" aria-label="Curves">
+        <label class="metrics-filter">
           <span class="off-screen">Filter metrics</span>
           <TextFilter
             type="search"
@@ -75,7 +75,7 @@ export default function Curves({ runs, names, empty }: Props) {
             onChange={(text) => setQuery({ metric: text })}
           />
         </label>
-        <label class="curves-choice">
+        <label class="metrics-choice">
           Over
           <select
             value={axis}
@@ -87,7 +87,7 @@ export default function Curves({ runs, names, empty }: Props) {
             <Options of={Object.entries(AXES)} />
           </select>
         </label>
-        <label class="curves-choice">
+        <label class="metrics-choice">
           Smoothing
           <input
             type="range"
@@ -97,7 +97,7 @@ export default function Curves({ runs, names, empty }: Props) {
             value={smoothing}
             onInput={(event) => setQuery({ smooth: Number(event.currentTarget.value) ? event.currentTarget.value : "" })}
           />
-          <span class="number curves-smoothing">{smoothing.toFixed(2)}</span>
+          <span class="number metrics-smoothing">{smoothing.toFixed(2)}</span>
         </label>
         <Check isOn={isLog} onChange={(isOn) => setQuery({ log: isOn ? "1" : "" })}>
           Logarithmic
@@ -105,7 +105,7 @@ export default function Curves({ runs, names, empty }: Props) {
         <Part key={`${axis} ${from} ${to}`} axis={axis} from={from} to={to} onChange={zoom} />
       </div>
       {drawn.length > 1 && (
-        <ul class="curves-runs" aria-label="Runs">
+        <ul class="metrics-runs" aria-label="Runs">
           {drawn.map((run, number) => (
             <li key={run.id}>
               <Colour number={number} /> {plain(run.name)}
@@ -116,12 +116,12 @@ export default function Curves({ runs, names, empty }: Props) {
       <Problem text={reader.problem.value} retry={() => reader.retry()} />
       {groups.length === 0 && <Empty>No metric has such a name.</Empty>}
       {groups.map((group) => (
-        <details key={group.name} class="curves-group" open>
+        <details key={group.name} class="metrics-group" open>
           <summary>
             <h3>{group.name === "" ? "Metrics" : plain(group.name)}</h3>{" "}
             <span class="muted number">{group.metrics.length}</span>
           </summary>
-          <div class="curves-grid">
+          <div class="metrics-grid">
             {group.metrics.map((metric) => (
               <Slot
                 key={metric}
@@ -169,10 +169,10 @@ interface PartProps {
 function Part({ axis, from, to, onChange }: PartProps) {
   const isZoomed = from !== undefined || to !== undefined;
   const input = (name: string, value: number | undefined, change: (value: number | undefined) => void) => (
-    <label class="curves-choice">
+    <label class="metrics-choice">
       {name}
       <input
-        class="curves-end number"
+        class="metrics-end number"
         inputMode="decimal"
         value={value ?? ""}
         placeholder={name === "From" ? "start" : "end"}
@@ -239,9 +239,9 @@ function Slot({ metric, reader, isLarge, ...rest }: SlotProps) {
 
   const name = plain(metric);
   return (
-    <figure ref={box} class={isLarge ? "curve curve-large" : "curve"} aria-label={name}>
-      <figcaption class="curve-head">
-        <span class="curve-title" title={name}>
+    <figure ref={box} class={isLarge ? "metric metric-large" : "metric"} aria-label={name}>
+      <figcaption class="metric-head">
+        <span class="metric-title" title={name}>
           {name}
         </span>
         <button
@@ -255,12 +255,12 @@ function Slot({ metric, reader, isLarge, ...rest }: SlotProps) {
       </figcaption>
       {isNear && found ? (
         found.length === 0 ? (
-          <p class="curve-none muted">No points in this part.</p>
+          <p class="metric-none muted">No points in this part.</p>
         ) : (
           <CurveChart metric={metric} curves={found} {...rest} height={isLarge ? LARGE_HEIGHT : HEIGHT} />
         )
       ) : (
-        <p class="curve-none muted" />
+        <p class="metric-none muted" />
       )}
     </figure>
   );

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fetchml.ports.environment_builder import NO_PYTHON, NO_UV
+from fetchml.ports.environment_builder import NO_PYTHON, NO_UV, VERSIONS
 
 SCRIPT = f"""set -eu
 cd "$BUILD_SOURCE"
@@ -13,6 +13,7 @@ python=${{BUILD_PYTHON:-}}
 "$BUILD_UV" venv --quiet --allow-existing --relocatable --no-project --python "$python" \\
     "$BUILD_ENVIRONMENT"
 export VIRTUAL_ENV="$BUILD_ENVIRONMENT" UV_PYTHON="$BUILD_ENVIRONMENT/bin/python"
+[ ! -f "$HOME/{VERSIONS}" ] || export UV_CONSTRAINT="$HOME/{VERSIONS}"
 install() {{ "$BUILD_UV" pip install --python "$UV_PYTHON" "$@"; }}
 case "$BUILD_KIND" in
 requirements | script) install -r "$BUILD_PATH" ;;

@@ -21,6 +21,7 @@ from fetchml.api.task_messages import target_message, task_message
 from fetchml.core import notifications
 from fetchml.core.audit import AuditEntry
 from fetchml.core.bookings.booking import Booking
+from fetchml.core.comparison import Difference, Section, TaskDiff
 from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.model import Key, Task
 from fetchml.core.notifications import Delivery, DeliveryState
@@ -56,6 +57,7 @@ from fetchml.v1 import (
     key_pb2,
     notification_pb2,
     queue_pb2,
+    reproduce_pb2,
     secret_pb2,
     server_pb2,
     snapshot_pb2,
@@ -132,6 +134,24 @@ LOG_MATCH: Mapping[LogMatch, task_pb2.TaskLogMatches.Match] = Mapping(task_pb2.T
 
 LOG_MATCHES: Mapping[LogMatches, task_pb2.TaskLogMatches] = Mapping(
     task_pb2.TaskLogMatches, LongRows("matches", LOG_MATCH)
+)
+
+_DIFFERENCE: Mapping[Difference, reproduce_pb2.TaskDiff.Change] = Mapping(
+    reproduce_pb2.TaskDiff.Change
+)
+
+_SECTION: Mapping[Section, reproduce_pb2.TaskDiff.Section] = Mapping(
+    reproduce_pb2.TaskDiff.Section,
+    LongRows("changes", _DIFFERENCE),
+    Field("omitted", keep_empty=False),
+)
+
+TASK_DIFF: Mapping[TaskDiff, reproduce_pb2.TaskDiff] = Mapping(
+    reproduce_pb2.TaskDiff, LongRows("sections", _SECTION)
+)
+
+PACKAGES: Mapping[Sequence[str], reproduce_pb2.TaskPackages] = Mapping(
+    reproduce_pb2.TaskPackages, Field("packages", _itself)
 )
 
 INTERRUPTION: Mapping[Interruption, task_pb2.TaskInterruption] = Mapping(task_pb2.TaskInterruption)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from inspect import isawaitable
+from itertools import islice
 from typing import Any
 
 from google.api import annotations_pb2, field_behavior_pb2
@@ -24,7 +25,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fetchml.api.mapping import Reply
 from fetchml.api.task_messages import milliseconds, target_fields, time_text, wants_full
 from fetchml.core.model import Principal
-from fetchml.core.requests.checks import MAX_ITEMS
+from fetchml.core.requests.checks import MAX_ENTRIES, MAX_ITEMS
 from fetchml.v1 import task_pb2
 
 
@@ -120,6 +121,8 @@ def _plain(field: FieldDescriptor, value: Any) -> object:
     convert = _CONVERSIONS.get(field.message_type)
     if field.enum_type is not None:
         convert = partial(_name, field)
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return dict(islice(value.items(), MAX_ENTRIES + 1))
     if field.is_repeated:
         # One item more than a rule allows is enough to violate the rule.
         return [convert(each) if convert else each for each in value[: MAX_ITEMS + 1]]

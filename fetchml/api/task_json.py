@@ -5,8 +5,19 @@ Unset fields are left out (contract reading 13); times are RFC 3339 in UTC (read
 
 import functools
 import time
+from typing import Any
 
-from fetchml.core.model import Attempt, DatasetSpec, Dependency, Environment, NotifyTarget, Task
+import msgspec
+
+from fetchml.core.model import (
+    Attempt,
+    DatasetSpec,
+    Dependency,
+    Environment,
+    NotifyTarget,
+    RanWith,
+    Task,
+)
 from fetchml.core.requests import secrets
 from fetchml.views import Batch, Health, Update
 
@@ -105,11 +116,13 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "allocated_at": rfc3339(task.allocated_at) if task.allocated_at is not None else None,
         "exited_at": rfc3339(task.exited_at) if task.exited_at is not None else None,
         "earlier_attempts": [_attempt_json(each) for each in task.earlier_attempts] or None,
+        "parameters": spec.parameters or None,
+        "ran_with": ran_with_json(task.ran_with) if task.ran_with is not None else None,
+        "rerun_of": spec.rerun.of if spec.rerun is not None else None,
     }
     if (sweep := spec.sweep) is not None:
         optional["sweep_id"] = sweep.id
         optional["sweep_index"] = sweep.index
-        optional["parameters"] = sweep.parameters
     body.update((name, value) for name, value in optional.items() if value is not None)
     return body
 
@@ -143,9 +156,14 @@ def _attempt_json(attempt: Attempt) -> dict[str, object]:
     return body
 
 
-def _environment_json(environment: Environment | None) -> dict[str, str] | None:
-    source = environment.source if environment is not None else None
-    return None if source is None else dict([source])
+def _environment_json(environment: Environment | None) -> dict[str, object] | None:
+    return None if environment is None else environment.request or None
+
+
+def ran_with_json(ran_with: RanWith) -> dict[str, Any]:
+    """The fields that are known, by the names that they have on the wire too."""
+    fields: dict[str, Any] = msgspec.to_builtins(ran_with)
+    return fields
 
 
 def target_json(target: NotifyTarget, url: str) -> dict[str, object]:

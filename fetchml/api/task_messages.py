@@ -11,7 +11,8 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.api.task_json import rfc3339
+from fetchml.api.task_json import ran_with_json, rfc3339
+from fetchml.core.environments import MAX_VERSIONS, VERSIONS
 from fetchml.core.model import (
     Attempt,
     Condition,
@@ -20,6 +21,7 @@ from fetchml.core.model import (
     Environment,
     EventKind,
     NotifyTarget,
+    RanWith,
     Requeue,
     SecretForm,
     SecretUse,
@@ -173,7 +175,9 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         secrets=[_secret_message(each) for each in spec.secrets or ()],
         sweep_id=sweep.id if sweep is not None else None,
         sweep_index=sweep.index if sweep is not None else None,
-        parameters=sweep.parameters if sweep is not None else None,
+        parameters=spec.parameters,
+        ran_with=_ran_with_message(task.ran_with),
+        rerun_of=spec.rerun.of if spec.rerun is not None else None,
         environment=_environment_message(spec.environment),
         idle_since=timestamp(task.idle_since),
         may_idle=spec.may_idle or None,
@@ -200,6 +204,10 @@ def _attempt_message(attempt: Attempt) -> task_pb2.TaskAttempt:
     )
 
 
+def _ran_with_message(ran_with: RanWith | None) -> task_pb2.RanWith | None:
+    return None if ran_with is None else task_pb2.RanWith(**ran_with_json(ran_with))
+
+
 def target_message(target: NotifyTarget, url: str) -> task_pb2.NotifyTarget:
     """`url`: the whole one, or what others may see of it."""
     return task_pb2.NotifyTarget(url=url, on=[_EVENT_NUMBER[each] for each in target.on])
@@ -221,7 +229,15 @@ def _environment_message(environment: Environment | None) -> task_pb2.Environmen
         requirements=environment.requirements,
         project=environment.project,
         script=environment.script,
+        versions=environment.versions,
     )
+
+
+def _environment_fields(message: task_pb2.Environment) -> dict[str, Any]:
+    fields = _set_fields(message)
+    if VERSIONS in fields:
+        fields[VERSIONS] = list(message.versions[: MAX_VERSIONS + 1])
+    return fields
 
 
 def _dataset_message(dataset: DatasetSpec) -> task_pb2.DatasetSpec:
@@ -281,7 +297,7 @@ _PLAIN: dict[str, Callable[[Any], object]] = {
     "inputs_from": lambda ids: list(ids[: MAX_ITEMS + 1]),
     "start_after": time_text,
     "slurm": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
-    "environment": _set_fields,
+    "environment": _environment_fields,
     "notify": lambda targets: [target_fields(each) for each in targets[: MAX_TARGETS + 1]],
 }
 _NOT_PART_OF_TASK = frozenset({"idempotency_key", "view", "validate_only"})

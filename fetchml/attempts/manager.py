@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fetchml.attempts.hosts import TaskHost
 from fetchml.attempts.limits import LimitFiles
+from fetchml.attempts.ran_with import HostFacts
 from fetchml.attempts.runner import AttemptRunner
 from fetchml.attempts.staging import Inputs
 from fetchml.core.events import (
@@ -68,6 +69,7 @@ class AttemptManager:
         watch: FolderEvents,
         settings: AttemptSettings,
         host: TaskHost,
+        facts: HostFacts,
         *,
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
@@ -78,6 +80,7 @@ class AttemptManager:
         self._gpu_failure = gpu_failure
         self._launcher = launcher
         self._host = host
+        self._facts = facts
         self._inputs = inputs
         self._files = files
         self._watch = watch
@@ -174,6 +177,7 @@ class AttemptManager:
             output_limits=self._settings.outputs,
             checkpoint=self._files.checkpoint(task.id) if spec.checkpoint else None,
             host=self._host,
+            facts=self._facts,
         )
 
     async def _drive(self, task_id: str, runner: AttemptRunner) -> None:

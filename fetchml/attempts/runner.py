@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from fetchml.attempts.attempt_end import AttemptTimes, end_of
 from fetchml.attempts.hosts import NodeGpus, TaskHost
+from fetchml.attempts.ran_with import HostFacts
 from fetchml.attempts.staging import Inputs
 from fetchml.attempts.stopping import AGAIN_SECONDS, StopRequest
 from fetchml.core.events import (
@@ -72,6 +73,7 @@ class AttemptRunner:
         threads: WorkerThreads,
         output_limits: OutputLimits,
         host: TaskHost,
+        facts: HostFacts,
         checkpoint: Path | None = None,
     ) -> None:
         """The future of `report` resolves when the event's changes are durable. `gpu_failure`
@@ -91,6 +93,7 @@ class AttemptRunner:
         self._output_limits = output_limits
         self._checkpoint = checkpoint
         self._host = host
+        self._facts = facts
         self._look, self._in_thread = host.look, host.in_thread
         self._folder = AttemptFolder(launch.folder)
         self._times = AttemptTimes(self._folder, task, clock)
@@ -245,7 +248,10 @@ class AttemptRunner:
         self._owner = inputs.owner
         launch = inputs.into(self._launch)
         self._launch = launch.without_values
-        await self._launcher.prepare(launch, self._progress)
+        image = await self._launcher.prepare(launch, self._progress)
+        # A server that is killed before it reports the start leaves it to the next one.
+        ran_with = self._facts.describe(self._launch, inputs, image)
+        await self._look(partial(self._folder.record_ran_with, ran_with))
 
     async def _give_up(self, error: str | None, *, permanent: bool) -> bool:
         """Revoke the attempt; return true if its command had started already."""
@@ -344,8 +350,12 @@ class AttemptRunner:
             task = self._task
             started_at = self._times.started(started.at)
             node, gpus = await self._node()
+            ran_with = await self._look(self._folder.ran_with)
+            if ran_with is not None and node is not None:
+                ran_with = replace(ran_with, host=node)
+            now = self._clock()
             await self._report(
-                Started(self._clock(), task.id, task.attempt, started_at, node, gpus)
+                Started(now, task.id, task.attempt, started_at, node, gpus, ran_with)
             )
             failpoints.reach("started")
 

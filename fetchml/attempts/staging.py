@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from fetchml.attempts import volumes
 from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.attempts.task_inputs import TaskInputs
-from fetchml.core.model import Task
+from fetchml.core.model import Task, UsedDataset
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.environments.environment_service import Environments
+from fetchml.environments.package_lists import PackageLists
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.task_users import FileOwners
 from fetchml.files.volume_usage import VolumeUsage
@@ -34,6 +35,9 @@ class StagedInputs(NamedTuple):
     variables: Mapping[str, str] = MappingProxyType({})
     """Variables that replace those of the task."""
     secrets: Secrets | None = None
+    used_datasets: tuple[UsedDataset, ...] = ()
+    packages: str | None = None
+    """Id of the list of the environment's packages."""
 
     def into(self, launch: LaunchSpec) -> LaunchSpec:
         return replace(
@@ -60,6 +64,7 @@ class Inputs:
         checkpoints: Checkpoints,
         environments: Environments,
         secrets: UserSecrets,
+        package_lists: PackageLists,
         *,
         workspace_of: Callable[[Task], Awaitable[tuple[Mount, Owner]]],
         service_variables: Callable[[Task], dict[str, str]],
@@ -76,6 +81,7 @@ class Inputs:
         self.checkpoints = checkpoints
         self._environments = environments
         self._secrets = secrets
+        self._package_lists = package_lists
         self._workspace_of = workspace_of
         self._service_variables = service_variables
         self._service_folders = service_folders
@@ -129,11 +135,15 @@ class Inputs:
         own: tuple[Mount, ...] = ()
         if spec.volumes:
             own = await asyncio.to_thread(volumes.mounts_of, task, self._volumes)
-        staged = StagedInputs(datasets, owner, named_folders, own, of_tasks)
+        used = await self._datasets.used(task, datasets)
+        staged = StagedInputs(datasets, owner, named_folders, own, of_tasks, used_datasets=used)
         if spec.environment is not None:
             found = await self._environments.provide(task, owner, progress)
             mounts = (*datasets, *found.mounts)
-            staged = staged._replace(mounts=mounts, variables=found.variables)
+            packages = None
+            if found.folder is not None:
+                packages = await self._package_lists.record(found.folder)
+            staged = staged._replace(mounts=mounts, variables=found.variables, packages=packages)
         if spec.secrets:
             staged = staged._replace(secrets=self._secrets.provide(task))
         return staged

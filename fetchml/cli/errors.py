@@ -21,6 +21,8 @@ class ExitCode(IntEnum):
     REFUSED = 4
     NOT_FOUND = 5
     CONFLICT = 6
+    DIFFERENT = 7
+    """Of `reproduce`: the results differ."""
     OWN_FAILURE = 125
     """Of `submit --wait`: the failure is not the exit code of a task."""
     INTERRUPTED = 130

@@ -45,6 +45,10 @@ COMMANDS = {
         "watch": "Watch tasks change.",
         "cancel": "Cancel waiting or running tasks.",
         "retry": "Submit ended tasks again.",
+        "rerun": "Submit a task again with other parameters or arguments.",
+        "reproduce": "Run a task again as it ran, and report what differs.",
+        "diff": "Compare two tasks in all that made them.",
+        "passport": "Print all that another server needs to run a task again.",
         "label": "Set labels of a task.",
         "rm": "Remove ended tasks from the history.",
         "prune": "Remove old tasks, outputs, snapshots or environments.",
@@ -94,6 +98,7 @@ MODULES = {
         "outputs": ("cp",),
         "profiles": ("login", "logout"),
         "reservations": ("reserve",),
+        "rerun": ("reproduce",),
         "task_commands": (
             *("cancel", "hold", "label", "priority", "release"),
             *("retry", "rm", "start-after", "task", "timeout"),
@@ -140,6 +145,7 @@ Exit codes:
   1  failure                 4  API key missing, wrong, or not allowed
   2  wrong usage, or an      5  not found
      invalid request         6  not possible in the present state
+  7  the results differ ('reproduce')
   130  interrupted           'submit --wait' exits with the task's exit code,
                              or with 125 if there is none
 """

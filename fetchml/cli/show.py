@@ -86,6 +86,8 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         "sweep": f"{task.sweep_id} #{task.sweep_index}" if task.sweep_id else "",
         "parameters": ", ".join(f"{key}={value}" for key, value in sorted(task.parameters.items())),
         "cancelled by": task.cancel_requested_by,
+        "rerun of": task.rerun_of,
+        **ran_with(task),
     }
     for name, value in plain.items():
         if value:
@@ -96,6 +98,23 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
     if ended(task):
         for output in client.outputs(task.id):
             yield "output", clean(f"{output.path} ({size(output.size_bytes)})")
+
+
+def ran_with(task: Task) -> dict[str, str]:
+    """Return what the task ran with, by name."""
+    found = task.ran_with
+    versions = {"kernel": found.kernel, "driver": found.driver, "CUDA": found.cuda}
+    sums = {each.name: each.sha256 or each.listing for each in found.datasets}
+    return {
+        "ran on": ", ".join(
+            [*filter(None, [found.host]), *(f"{k} {v}" for k, v in versions.items() if v)]
+        ),
+        "gpu models": ", ".join(found.gpus),
+        "ran image": found.image_digest or found.image_id,
+        "packages": found.environment,
+        "dataset sums": ", ".join(f"{name}={each}" for name, each in sums.items() if each),
+        "ran by": f"FetchML {found.release}" if found.release else "",
+    }
 
 
 def _notify(task: Task) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fetchml.cli import project_folder, references
+from fetchml.cli import passport, project_folder, references
 from fetchml.cli.connect import json_option, patient, server_option, valid_text
 from fetchml.cli.errors import ExitCode
 from fetchml.cli.ids import experiment_id_of as id_of
@@ -18,7 +18,8 @@ from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import snapshot_id_of
 from fetchml.cli.task_options import task_options
 from fetchml.cli.wait import wait
-from fetchml.client import Client, Task
+from fetchml.client import Client, CreateTaskRequest, Task
+from fetchml.client.arguments import task_fields
 from fetchml.core.snapshots import PROJECT_FILE
 
 NOTHING_TO_RUN = """There is nothing to run. Give a command, or a folder with code:
@@ -68,6 +69,13 @@ def _own_failures(*, waits: bool) -> Iterator[None]:
     metavar="KEY",
     help="Create only one task, however often this key is used. Default: a new key.",
 )
+@click.option(
+    "--passport",
+    "passport_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Run the task of a file of 'fetchml passport'. Other options replace its fields.",
+)
 @click.option("--wait", "-w", "do_wait", is_flag=True, help="Follow the task until it ends.")
 @json_option
 @server_option
@@ -76,6 +84,7 @@ def submit(
     command: tuple[str, ...],
     *,
     folder: Path | None,
+    passport_file: Path | None,
     do_wait: bool,
     as_json: bool,
     **fields: Any,
@@ -96,10 +105,15 @@ def submit(
       fetchml submit --after sweep:@last:ended -- python report.py
       fetchml submit -n hello --image alpine -e NAME=Ada -- sh -c 'echo $NAME'
     """
-    if not (command or folder or any(fields[name] for name in ("args", "image", "snapshot_id"))):
+    named = (command, folder, passport_file, *(fields[e] for e in ("args", "image", "snapshot_id")))
+    if not any(named):
         raise click.UsageError(NOTHING_TO_RUN)
     calls = patient(client)
-    task = create(calls, command, with_ids(calls, folder, command, fields))
+    given = with_ids(calls, folder, command, fields)
+    if passport_file is not None:
+        task = create_by_passport(calls, passport_file, command, given)
+    else:
+        task = create(calls, command, given)
     if do_wait:
         return outcome(wait(client, task, as_json=as_json))
     if as_json:
@@ -181,6 +195,19 @@ def create(client: Client, command: tuple[str, ...], fields: dict[str, Any]) -> 
     request_fields = given_fields(command, fields)
     with valid_text():
         return client.submit(request_fields.pop("job_name"), **request_fields)
+
+
+def create_by_passport(
+    client: Client, path: Path, command: tuple[str, ...], fields: dict[str, Any]
+) -> Task:
+    """Create the task of a passport, with the given fields in place of its own."""
+    found = passport.read(path)
+    given: Any = given_fields(command, fields)
+    if not fields["job_name"]:
+        del given["job_name"]
+    with valid_text():
+        request = CreateTaskRequest(**task_fields(given))
+        return client.submit_request(passport.complete(client, found, request))
 
 
 def given_fields(command: tuple[str, ...], fields: dict[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from fetchml.v1.gpu_pb2 import Gpu, GpuList, Node
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
 from fetchml.v1.notification_pb2 import Notification, NotificationSettings, WebhookSecret
 from fetchml.v1.queue_pb2 import QueueStats
+from fetchml.v1.reproduce_pb2 import TaskDiff
 from fetchml.v1.snapshot_pb2 import Snapshot
 from fetchml.v1.sweep_pb2 import Sweep, SweepParameter
 from fetchml.v1.task_pb2 import (
@@ -99,6 +100,7 @@ __all__ = [
     "SweepFields",
     "SweepParameter",
     "Task",
+    "TaskDiff",
     "TaskExplanation",
     "TaskFields",
     "TaskInterruption",

@@ -22,16 +22,38 @@ NO_SNAPSHOT = "needs a snapshot with the file: give snapshot_id (fetchml submit 
 ROOT = "."
 """The project in the snapshot's root."""
 
+VERSIONS = "versions"
+MAX_VERSIONS = 2_000
+
 _Path = Annotated[str, Meta(min_length=1, max_length=1024)]
+_Versions = Annotated[
+    list[
+        Annotated[
+            str,
+            Meta(
+                max_length=256,
+                pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!_-]*\Z",
+                extra=described("must be NAME==VERSION"),
+            ),
+        ]
+    ],
+    Meta(max_length=MAX_VERSIONS),
+]
 
 
-def _one_source(value: Mapping[str, str]) -> str | None:
-    if len(value) > 1 or not value.keys() <= set(SOURCES):
-        return f"must have one of {', '.join(SOURCES)}, and nothing else"
-    for name, path in value.items():
+def _one_source(value: Mapping[str, object]) -> str | None:
+    sources = {name: path for name, path in value.items() if name != VERSIONS}
+    if len(sources) > 1 or not sources.keys() <= set(SOURCES):
+        return f"must have one of {', '.join(SOURCES)}, and nothing else but {VERSIONS}"
+    if VERSIONS in value:
+        if not sources or "project" in sources:
+            return f"{VERSIONS} needs requirements or script: a project has a lock"
+        if wrong := Rule(_Versions).fault(value[VERSIONS]):
+            return f"{VERSIONS} {wrong}"
+    for name, path in sources.items():
         wrong = Rule(_Path).fault(path)
         if wrong is None and not (name == "project" and path == ROOT):
-            wrong = path_fault(path)
+            wrong = path_fault(str(path))
         if wrong is not None:
             return f"{name} {wrong}"
     return None

@@ -15,7 +15,7 @@ import msgspec
 
 from fetchml.core.bookings.booking import Booking
 from fetchml.core.gpus.allocator import Gpu, GpuMemory, Obstacle, Utilisation
-from fetchml.core.model import Actor, AttemptEnd, EventKind, Kept, Status, Task
+from fetchml.core.model import Actor, AttemptEnd, EventKind, Kept, RanWith, Status, Task
 from fetchml.core.notifications import Delivery
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.sweeps.progress import Failures
@@ -107,6 +107,8 @@ class Started(msgspec.Struct, frozen=True):
     """The node that a cluster started it on; `None` on one host, or if the node is not known."""
     gpu_uuids: tuple[str, ...] = ()
     """The GPUs that a cluster gave it, as far as known. The task may have forged them."""
+    ran_with: RanWith | None = None
+    """`None` if an older release prepared the attempt."""
 
 
 class LostDeclared(msgspec.Struct, frozen=True):

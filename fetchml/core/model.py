@@ -299,8 +299,8 @@ class SecretUse(Value, frozen=True):
 
 
 class Environment(Value, frozen=True):
-    """The file of the snapshot that lists the task's packages. At most one field is set; none is if
-    the task has no environment, whatever its snapshot contains."""
+    """The file of the snapshot that lists the task's packages. At most one of the first three
+    fields is set; none is if the task has no environment, whatever its snapshot contains."""
 
     requirements: str | None = None
     """Path of a requirements file."""
@@ -308,6 +308,9 @@ class Environment(Value, frozen=True):
     """Folder with `pyproject.toml` and `uv.lock`; `.` is the snapshot's root."""
     script: str | None = None
     """Path of a script with inline metadata (PEP 723)."""
+    versions: tuple[str, ...] = ()
+    """Packages as `name==version`, beside `requirements` or `script`: uv installs no other versions
+    of these."""
 
     @property
     def source(self) -> tuple[str, str] | None:
@@ -317,6 +320,12 @@ class Environment(Value, frozen=True):
         if self.project is not None:
             return "project", self.project
         return None if self.script is None else ("script", self.script)
+
+    @property
+    def request(self) -> dict[str, object]:
+        """It as a request has it."""
+        fields: dict[str, object] = dict([self.source] if self.source is not None else [])
+        return {**fields, "versions": list(self.versions)} if self.versions else fields
 
 
 class EventKind(StrEnum):
@@ -353,6 +362,56 @@ def shown_url(url: str) -> str:
     parts = urlsplit(url)
     rest = "/…" if parts.path.strip("/") or parts.query else ""
     return f"{parts.scheme}://{parts.netloc}{rest}"
+
+
+class UsedDataset(Value, frozen=True):
+    """A dataset as an attempt found it."""
+
+    name: str
+    sha256: str | None = None
+    """Of the file; `None` for a folder, or a local file whose request has no digest."""
+    listing: str | None = None
+    """SHA-256 of the names, sizes and times of local files; `None` if `sha256` is set, or there
+    are too many."""
+
+
+class RanWith(Value, frozen=True):
+    """What an attempt ran with, besides the fields of its task; `None` or empty if it does not
+    apply or is not known. Stored with the task; a field added later must have a default."""
+
+    attempt: int
+    host: str | None = None
+    """The host's name, or that of the cluster's node."""
+    kernel: str | None = None
+    """Release of the host's Linux kernel."""
+    release: str | None = None
+    """Version of FetchML."""
+    image_id: str | None = None
+    """`sha256:` and 64 hexadecimal digits."""
+    image_digest: str | None = None
+    """`NAME@sha256:…`; `None` for an image that no registry has."""
+    environment: str | None = None
+    """Id of its list of packages (`environments.package_lists`)."""
+    datasets: tuple[UsedDataset, ...] = ()
+    gpus: tuple[str, ...] = ()
+    """Models, in the order of `Task.gpu_uuids`."""
+    driver: str | None = None
+    """Version of the GPU driver."""
+    cuda: str | None = None
+    """Version of CUDA that the driver supports."""
+
+
+class Rerun(Value, frozen=True):
+    """Stored with the task; a field added later must have a default."""
+
+    of: str
+    """Id of the task that it runs again."""
+    parameters: dict[str, str] = {}
+    """As of a sweep's task."""
+    sweep_id: str | None = None
+    """The sweep whose request the parameters fill in; `None`: the task's own."""
+    own_args: bool = False
+    """Its `args` replace those of the sweep's request."""
 
 
 class SweepMember(Value, frozen=True):
@@ -423,6 +482,15 @@ class TaskSpec(Value, frozen=True):
     """Addresses that get webhooks of it; `None`: the user's default ones, or else the server's."""
     sweep: SweepMember | None = None
     """Set by the server; `None` if the task belongs to no sweep."""
+    rerun: Rerun | None = None
+    """Set by the server; `None` unless the task runs another one again."""
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Its values of a sweep's parameters."""
+        if self.sweep is not None:
+            return self.sweep.parameters
+        return {} if self.rerun is None else self.rerun.parameters
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -534,6 +602,8 @@ class Task(Value, frozen=True):
     earlier_attempts: tuple[Attempt, ...] = ()
     """Attempts after which the task was queued again, oldest first: the newest of them
     (`core.lifecycle`). Releases that kept none leave gaps in the numbers."""
+    ran_with: RanWith | None = None
+    """Of the current or last attempt that started; `None` if none did, or in older releases."""
 
     @property
     def shown_status(self) -> Status:

@@ -243,7 +243,7 @@ def _started(state: State, decision: Decision, task: Task, event: Started) -> No
         task = _placed(state, task, event, event.started_at)
     elif task.prestaged:
         return
-    _run(state, decision, task, event.started_at)
+    _run(state, decision, replace(task, ran_with=event.ran_with), event.started_at)
 
 
 def _placed(state: State, task: Task, event: Started | Ended, at: int) -> Task:

@@ -16,6 +16,8 @@ from fetchml.ports.launcher import PrepareError
 from fetchml.system.threads import UserThreads
 
 MAX_SUMS = 10_000
+MAX_LISTED = 10_000
+"""Files of a dataset that are listed before a task starts."""
 MAX_NAMES = 1_000
 """Names of datasets in one list."""
 _CHUNK_BYTES = 8 << 20
@@ -94,6 +96,28 @@ class LocalDatasets:
         if path is None:
             raise PrepareError("not found", permanent=True)
         return path
+
+
+def listing_sum(path: Path) -> str | None:
+    """Return the SHA-256 of the names, sizes and times of all files below a path, or of one file;
+    `None` for more than MAX_LISTED, or what can't be read. Links are not followed."""
+    lines: list[str] = []
+    waiting = [path]
+    try:
+        while waiting:
+            each = waiting.pop()
+            status = each.stat() if each == path else each.lstat()
+            if stat.S_ISDIR(status.st_mode):
+                waiting += islice(each.iterdir(), MAX_LISTED + 1)
+            else:
+                name = "" if each == path else str(each.relative_to(path))
+                lines.append(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n")
+            if len(lines) + len(waiting) > MAX_LISTED:
+                return None
+    except OSError:
+        return None
+    listing = "".join(sorted(lines)).encode(errors="surrogateescape")
+    return hashlib.sha256(listing).hexdigest()
 
 
 @contextmanager

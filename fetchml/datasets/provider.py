@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from fetchml.core.model import DatasetSpec, Task
+from fetchml.core.model import DatasetSpec, Task, UsedDataset
 from fetchml.core.requests.dataset import MOUNT_ROOT, Dataset, read
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.fetch import DatasetFetches, DatasetVersions, require_sum
-from fetchml.datasets.local import LocalDatasets
+from fetchml.datasets.local import LocalDatasets, listing_sum
 from fetchml.ports.launcher import Mount, PrepareError
 from fetchml.ports.origin import Origin
 from fetchml.system.threads import run_in_thread
@@ -35,6 +35,8 @@ class DatasetProvider:
         self._cache = cache
         self._versions = DatasetVersions(cache.folder / "versions.json")
         self._origins = origins
+        self._sums: dict[str, dict[int, str]] = {}
+        """Digests of fetched datasets without one in the request, by lease and number."""
         self._fetches = DatasetFetches(cache, self._versions, origins, pause_seconds=pause_seconds)
 
     async def open(self, live: frozenset[tuple[str, int]]) -> None:
@@ -91,8 +93,26 @@ class DatasetProvider:
                 raise _of(dataset.name, error) from error
         return tuple(mounts)
 
+    async def used(self, task: Task, mounts: Sequence[Mount]) -> tuple[UsedDataset, ...]:
+        """Describe the datasets that `provide` has returned the mounts of."""
+        names = list(dict.fromkeys(task.spec.datasets or ()))
+        sums: list[str | None] = [None] * len(names)
+        for number, spec in enumerate(task.spec.dataset_specs or ()):
+            names.append(read(spec).name)
+            known = self._sums.get(_lease(task.id, task.attempt), {})
+            sums.append(spec.sha256 or known.get(number))
+        return tuple(
+            [
+                UsedDataset(name, sha256=sha256)
+                if sha256
+                else UsedDataset(name, listing=await asyncio.to_thread(listing_sum, mount.source))
+                for name, sha256, mount in zip(names, sums, mounts, strict=False)
+            ]
+        )
+
     async def release(self, task_id: str, attempt: int) -> None:
         """Release what the attempt holds."""
+        self._sums.pop(_lease(task_id, attempt), None)
         await asyncio.to_thread(self._cache.release, _lease(task_id, attempt))
 
     async def _local(self, dataset: Dataset, progress: Progress) -> Mount:
@@ -115,6 +135,7 @@ class DatasetProvider:
             if sha256 is None or not await asyncio.to_thread(self._cache.has, sha256):
                 sha256 = await self._fetches.fetch(dataset, progress)
             if path := await run_in_thread(self._cache.hold, sha256, lease, number):
+                self._sums.setdefault(lease, {})[number] = sha256
                 return path
         message = "the server's cache is too small for what its tasks use ([datasets] cache_bytes)"
         raise PrepareError(message, permanent=False)

@@ -6,6 +6,7 @@ Every service checks the caller's permissions, lets the core decide, and raises
 
 from dataclasses import dataclass
 
+from fetchml.engine.comparison import TaskComparison
 from fetchml.engine.logs import TaskLogs
 from fetchml.engine.outputs import TaskOutputs
 from fetchml.engine.server_information import Diagnosis, ServerInformation
@@ -13,6 +14,7 @@ from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.sweeps import SweepRanking, Sweeps
 from fetchml.engine.tasks.changes import TaskChanges
+from fetchml.engine.tasks.reruns import Reruns
 from fetchml.engine.tasks.results import ResultLists
 from fetchml.engine.tasks.tasks import Tasks
 from fetchml.engine.usage.history import UsageHistory
@@ -31,6 +33,8 @@ class Engine:
     logs: TaskLogs
     outputs: TaskOutputs
     results: ResultLists
+    comparison: TaskComparison
+    reruns: Reruns
     sweeps: Sweeps
     ranking: SweepRanking
     notifications: Notifications

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from fetchml.core import acceptance, quotas
 from fetchml.core import idempotency as idempotency_keys
 from fetchml.core.acceptance import Refusal, RefusalKind
 from fetchml.core.events import Submitted
-from fetchml.core.footprint import spec_footprint
-from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec
+from fetchml.core.footprint import encode_spec, footprint, spec_footprint
+from fetchml.core.model import Idempotency, Principal, Rerun, Status, Task, TaskSpec
 from fetchml.core.requests import submission
 from fetchml.core.requests.project_file import NO_PROJECT
 from fetchml.core.requests.submission import Accepted, SubmissionRules
@@ -129,6 +131,19 @@ class Submissions:
             return task
         require_valid_key(idempotency_key)
         [task] = await self._create_once(who, [request], [idempotency_key], OF_THE_ONLY)
+        return task
+
+    async def create_rerun(
+        self, who: Principal, request: Mapping[str, object], rerun: Rerun
+    ) -> Task:
+        """Create a task that runs another one again, durable on return."""
+        self.require_accepting(who, 1)
+        accepted = await self.check(who, request)
+        spec = replace(accepted.spec, rerun=rerun)
+        encoded = encode_spec(spec)
+        if wrong := submission.size_fault(encoded):
+            raise ValidationFailed([FieldViolation("parameters", wrong)])
+        [task] = await self.enter(who, [Accepted(spec, footprint(encoded))])
         return task
 
     async def validate_task(

@@ -91,6 +91,8 @@ class SweepCounts:
 
 
 KIND = "sweep"
+TEMPLATES = "sweep_template"
+"""Kind of the documents with the fields of sweeps' requests that have placeholders."""
 
 
 class KnownSweeps(NamedTuple):

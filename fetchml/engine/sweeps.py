@@ -29,12 +29,12 @@ from fetchml.core.state import State
 from fetchml.core.sweeps import definition, model
 from fetchml.core.sweeps.definition import Definition
 from fetchml.core.sweeps.model import Mode, Sweep
-from fetchml.core.sweeps.tasks import Expansion
+from fetchml.core.sweeps.tasks import FILLED, Expansion
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.slow_reads import SlowReads
 from fetchml.engine.submissions import Submissions, require_valid_key
-from fetchml.engine.sweep_records import KIND, KnownSweeps
+from fetchml.engine.sweep_records import KIND, TEMPLATES, KnownSweeps
 from fetchml.engine.tasks.dependencies import Dependencies
 from fetchml.engine.tasks.results import AT_ONCE, ResultLists
 from fetchml.engine.tasks.sources import as_placed
@@ -135,6 +135,8 @@ class _Prepared(NamedTuple):
     """A sweep whose tasks are valid."""
 
     sweep: Sweep
+    template: Mapping[str, object]
+    """The fields of its request that may have placeholders."""
     tasks: Sequence[Accepted]
     """A validation repeats the last in place of those that it does not make."""
     ended: Mapping[str, Status]
@@ -334,7 +336,8 @@ class Sweeps:
         with _of_task(), as_placed(wanted.task, project):
             followed = await self._dependencies.followed(first)
         made = expansion.specs(followed.spec, drawn, count, followed.tasks)
-        return _Prepared(sweep, await _expanded(made, wanted.total), followed.ended)
+        template = {name: wanted.task[name] for name in FILLED if name in wanted.task}
+        return _Prepared(sweep, template, await _expanded(made, wanted.total), followed.ended)
 
     async def _drawn(self, wanted: Definition, seed: int, count: int) -> "array[float]":
         """Draw in portions, so that the sweeps of other users have their turns, and a cancelled
@@ -365,7 +368,10 @@ class Sweeps:
         return await self._submissions.enter(
             who,
             prepared.tasks,
-            documents=[Document(KIND, sweep.id, msgspec.json.encode(sweep))],
+            documents=[
+                Document(KIND, sweep.id, msgspec.json.encode(sweep)),
+                Document(TEMPLATES, sweep.id, msgspec.json.encode(prepared.template)),
+            ],
             known=prepared.ended,
             dry_run=dry_run,
         )
@@ -387,6 +393,7 @@ class Sweeps:
         empty = (each for each in own if not self._counts.has_tasks(each.id))
         if (oldest := next(empty, None)) is not None:
             await self._records.remove(oldest.id)
+            await self._store.delete_document(TEMPLATES, oldest.id)
             self._counts.forget(oldest.id)
             return
         raise Unavailable(

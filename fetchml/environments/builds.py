@@ -18,9 +18,11 @@ from fetchml.errors import DiskFull
 from fetchml.files.disk_usage import MOST_ENTRIES, free_bytes, is_disk_full, measure
 from fetchml.ports.environment_builder import (
     ENVIRONMENT,
+    HOME,
     NO_PYTHON,
     NO_UV,
     SOURCE,
+    VERSIONS,
     Build,
     BuildFailed,
     EnvironmentBuilder,
@@ -240,6 +242,10 @@ class Builds:
 
     def _begin(self, wanted: BuildRequest, draft: Path, check: Callable[[], None]) -> None:
         self._cache.begin(draft, wanted.owner, wanted.source.files)
+        if wanted.source.versions:
+            versions = draft / HOME / VERSIONS
+            versions.write_text("\n".join(wanted.source.versions))
+            versions.chmod(0o644)
         if wanted.source.needs_tree:
             self._snapshots.copy_to(wanted.snapshot_id, draft / SOURCE, wanted.owner, check)
 

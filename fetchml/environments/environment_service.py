@@ -120,6 +120,8 @@ class Provided(NamedTuple):
 
     mounts: tuple[Mount, ...]
     variables: Mapping[str, str]
+    folder: Path | None = None
+    """Where the packages are; `None` if the task has none."""
 
 
 NOTHING = Provided((), {})
@@ -264,6 +266,7 @@ class Environments:
         builder = self._settings.builder
         try:
             files = await self._read(task.user, (snapshot_id, *source))
+            files = files.limited_to(environment.versions if environment is not None else ())
             version = await self._version.get()
         except BadSource as error:
             raise PrepareError(str(error), permanent=True) from None
@@ -340,7 +343,7 @@ class Environments:
 def _provided(path: Path, mount_path: str | None, task: Task, base: str) -> Provided:
     where = mount_path or str(path)
     mounts = () if mount_path is None else (Mount(path, mount_path, read_only=True),)
-    return Provided(mounts, python_variables(task, where, base))
+    return Provided(mounts, python_variables(task, where, base), path)
 
 
 def _lease(task_id: str, attempt: int) -> str:

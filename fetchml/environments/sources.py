@@ -37,6 +37,14 @@ class Source(NamedTuple):
     """uv gets the whole snapshot."""
     digest: str
     """SHA-256 of what uv gets."""
+    versions: tuple[str, ...] = ()
+    """`Environment.versions`."""
+
+    def limited_to(self, versions: tuple[str, ...]) -> "Source":
+        if not versions:
+            return self
+        digest = hashlib.sha256("\n".join((self.digest, *versions)).encode()).hexdigest()
+        return self._replace(versions=versions, digest=digest)
 
 
 class BadSource(ValueError):

@@ -14,7 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from fetchml.core.model import AttemptEnd, Kept
+import msgspec
+
+from fetchml.core.model import AttemptEnd, Kept, RanWith
 from fetchml.files import kept_outputs, log_files, untrusted
 from fetchml.files.attempt_records import (
     LAST_MS,
@@ -32,16 +34,18 @@ from fetchml.files.layout import (
     DATASETS,
     OPENED,
     OUTPUTS,
+    RAN_WITH,
     RUN,
     TASK_INPUTS,
     VOLUMES,
     WORKSPACE,
 )
 from fetchml.files.log_files import Bounds, LogTimes
-from fetchml.files.own_file import sync_folder
+from fetchml.files.own_file import read_own, sync_folder
 from fetchml.system import failpoints
 
 _RECORD_BYTES = 4096
+_RAN_WITH_BYTES = 256 * 1024
 _START_BYTES = 1 << 20
 """Free space required before an attempt that found the disk full is prepared again."""
 _PRIVATE = 0o700
@@ -178,6 +182,20 @@ class AttemptFolder:
         os.close(os.open(self.path / OPENED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
         self._release_shims()
 
+    def record_ran_with(self, ran_with: RanWith) -> None:
+        """Keep what the attempt is prepared with, until its start is durable. Raises OSError."""
+        (self.path / RAN_WITH).write_bytes(msgspec.json.encode(ran_with))
+
+    def ran_with(self) -> RanWith | None:
+        """Return what the attempt was prepared with; `None` if an older release prepared it. Under
+        launchers that isolate nothing the task may have forged it."""
+        try:
+            return msgspec.json.decode(
+                read_own(self.path / RAN_WITH, _RAN_WITH_BYTES), type=RanWith
+            )
+        except (OSError, msgspec.MsgspecError):
+            return None
+
     def gate_was_opened(self) -> bool:
         """Return whether the command may have started. The task can't change this mark: only the
         server may write where it is."""
@@ -245,6 +263,7 @@ class AttemptFolder:
             untrusted.remove(self.path / name)
         untrusted.remove(self.workspace_draft)
         self._claim_draft.unlink(missing_ok=True)
+        (self.path / RAN_WITH).unlink(missing_ok=True)
 
     def has_room(self) -> bool:
         """Return whether the disk has space for the records of a start. Raises OSError."""

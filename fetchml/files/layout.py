@@ -65,6 +65,7 @@ TASK_INPUTS = "inputs"
 VOLUMES = "volumes"
 SECRETS = "secrets"
 OPENED = "opened"
+RAN_WITH = "ran_with.json"
 
 _MARKS = (f"{STORE}/{DATABASE}", f"{STORE}/{HEADER_COPY}", ADMIN_KEY, CONTROL_SOCKET)
 """Only a data directory has one of these."""

@@ -19,6 +19,8 @@ from fetchml.ports.launcher import Owner
 
 SOURCE, ENVIRONMENT, HOME = "source", "environment", "home"
 """Folders of a build: the files that uv reads, what it makes, and its home, which is removed."""
+VERSIONS = "versions.txt"
+"""File in HOME, if there is one, of versions that uv may choose, as `name==version` in lines."""
 NO_PYTHON = 90
 """Exit code of a build where there is no Python."""
 NO_UV = 91

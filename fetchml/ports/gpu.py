@@ -27,6 +27,8 @@ class GpuState(msgspec.Struct, frozen=True):
     """The health that follows from the readings, in the same order."""
     driver: str | None = None
     """The driver's version; `None` if the driver does not answer."""
+    cuda: str | None = None
+    """Version of CUDA that the driver supports."""
     problem: str | None = None
     """The reason why the driver does not answer, for people."""
     notes: tuple[str, ...] = ()

@@ -117,6 +117,15 @@ class LaunchSpec(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, secrets=Secrets(b""))
 
 
+class ContainerImage(msgspec.Struct, frozen=True):
+    """What the name of an image meant when a container was made of it."""
+
+    id: str
+    """`sha256:` and 64 hexadecimal digits."""
+    digest: str | None
+    """`NAME@sha256:…`; `None` for an image that no registry has."""
+
+
 class AttemptExit(msgspec.Struct, frozen=True):
     """No process of the attempt is left. What the launcher adds to the shim's record."""
 
@@ -218,8 +227,11 @@ class Launcher(Protocol):
         From then on `owner_of` recognizes the processes of the live ones.
         """
 
-    async def prepare(self, spec: LaunchSpec, progress: Callable[[str], None]) -> None:
-        """Create the attempt, with the shim waiting at its gate. Raises PrepareError.
+    async def prepare(
+        self, spec: LaunchSpec, progress: Callable[[str], None]
+    ) -> ContainerImage | None:
+        """Create the attempt, with the shim waiting at its gate. Return the image of its container;
+        `None` if it has none, or its shim has started already. Raises PrepareError.
 
         Creates the files in the folder too, with their owner. An attempt that already exists is
         left as it is: the gate is never opened and an exited container never restarted. If the

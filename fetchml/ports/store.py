@@ -258,6 +258,9 @@ class Store(Protocol):
     async def list_documents(self, kind: str) -> list[bytes]:
         """Return all records of one kind, in the order of their ids."""
 
+    async def get_document(self, kind: str, document_id: str) -> bytes | None:
+        """Return one record; `None` if there is none."""
+
     def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
         """Make an entry durable, in one commit with the changes appended just before it. Only the
         newest entries are kept."""

@@ -87,13 +87,12 @@ def attempt_variables(task: Task) -> dict[str, str]:
     """Return the variables of the request, and those that identify the attempt."""
     spec = task.spec
     identity = {TASK_ID: task.id, JOB_NAME: spec.job_name, ATTEMPT: str(task.attempt)}
-    sweep = {} if spec.sweep is None else sweep_variables(spec.sweep)
-    return {**(spec.env or {}), **identity, **sweep}
+    parameters = {SWEEP_PARAMETER + name.upper(): text for name, text in spec.parameters.items()}
+    return {**(spec.env or {}), **identity, **parameters, **sweep_variables(spec.sweep)}
 
 
-def sweep_variables(member: SweepMember) -> dict[str, str]:
-    parameters = {SWEEP_PARAMETER + name.upper(): text for name, text in member.parameters.items()}
-    return {**parameters, SWEEP_ID: member.id, SWEEP_INDEX: str(member.index)}
+def sweep_variables(member: SweepMember | None) -> dict[str, str]:
+    return {} if member is None else {SWEEP_ID: member.id, SWEEP_INDEX: str(member.index)}
 
 
 def python_variables(task: Task, folder: str, path: str) -> dict[str, str]:

@@ -9,10 +9,12 @@ from fetchml.access.service import TaskAccess
 from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.attempts.hosts import ThisHost
 from fetchml.attempts.manager import AttemptManager
+from fetchml.attempts.ran_with import HostFacts
 from fetchml.attempts.staging import Inputs
 from fetchml.attempts.task_inputs import TaskInputs
 from fetchml.auth.audit import Audit
 from fetchml.engine.change_log import log_changes
+from fetchml.engine.comparison import TaskComparison
 from fetchml.engine.daily_counts import DailyCounts, day_of
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
@@ -39,6 +41,7 @@ from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.changes import TaskChanges
 from fetchml.engine.tasks.dependencies import Dependencies, restored_state
+from fetchml.engine.tasks.reruns import Reruns
 from fetchml.engine.tasks.results import ResultLists
 from fetchml.engine.tasks.tasks import Tasks
 from fetchml.engine.tasks.time_limits import TimeLimits
@@ -47,6 +50,7 @@ from fetchml.engine.usage.ledger import restored_ledger
 from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.engine.watches.batches import Batches
 from fetchml.engine.watches.watch import Watches
+from fetchml.environments.package_lists import PackageLists
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.volume_usage import VolumeUsage
@@ -212,6 +216,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         Checkpoints(lookup.find, files, usage, has_room=store.has_room),
         environments,
         secrets,
+        PackageLists(store),
         workspace_of=jupyter.workspace_of,
         service_variables=jupyter.variables_of,
         service_folders=jupyter.folders,
@@ -224,6 +229,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         outside.folder_watch,
         options.runs,
         host,
+        HostFacts(outside.inventory, host),
         clock=clock,
         report=dispatcher.apply,
         gpu_failure=gpus.failure,
@@ -315,6 +321,8 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         logs=TaskLogs(tasks, files, LogThreads(files.reads), outside.folder_watch, feed, clock),
         outputs=TaskOutputs(tasks, files),
         results=results,
+        comparison=TaskComparison(tasks, snapshots, PackageLists(store), results, files),
+        reruns=Reruns(tasks, submissions, snapshots, PackageLists(store), store, audit),
         sweeps=sweep_service,
         ranking=SweepRanking(sweep_service, store, results, slow_reads),
         notifications=notifications.service,

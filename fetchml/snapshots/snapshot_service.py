@@ -89,6 +89,8 @@ class SnapshotReads:
     def __init__(self, records: SnapshotRecords, files: SnapshotFiles) -> None:
         self._records = records
         self._files = files
+        self.open_file = files.open_file
+        """Of a snapshot whose `entries` the caller has seen."""
         self._turns = KeyedLocks()
         self._lists = asyncio.Semaphore(MAX_LISTS)
 
@@ -105,15 +107,19 @@ class SnapshotReads:
         limit, offset = MAX_FILES if limit is None else limit, offset or 0
         if fault := page_fault(limit, offset, most=MAX_FILES):
             raise BadRequest(fault)
+        entries = await self.entries(who, snapshot_id)
+        return FileList(_fitting(entries[offset : offset + limit]), len(entries))
+
+    async def entries(self, who: Principal, snapshot_id: str) -> Sequence[Entry]:
+        """Return all files and links. Raises NotFound, Unavailable."""
         record = self._records.find(who, snapshot_id)
         try:
             async with self._turns.hold(who.user), self._lists:
-                entries = await asyncio.to_thread(self._files.entries, record.id)
+                return await asyncio.to_thread(self._files.entries, record.id)
         except (DamagedSnapshot, ValueError):
             raise Unavailable("The files of the snapshot are damaged: upload it again") from None
         except OSError:  # It was deleted just now.
             raise NotFound(f"Snapshot {snapshot_id[:64]!r} not found") from None
-        return FileList(_fitting(entries[offset : offset + limit]), len(entries))
 
     async def open(self, who: Principal, snapshot_id: str, path: str) -> OpenedFile:
         """Open a file. Raises NotFound, also for links and folders."""

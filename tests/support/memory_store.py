@@ -201,6 +201,9 @@ class MemoryStore:
     async def list_documents(self, kind: str) -> list[bytes]:
         return [data for key, data in sorted(self.documents.items()) if key[0] == kind]
 
+    async def get_document(self, kind: str, document_id: str) -> bytes | None:
+        return self.documents.get((kind, document_id))
+
     def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
         self.audit.append(entry)
         return _done()

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from signal import Signals
-from typing import Any
+from typing import Any, NamedTuple
 
 from fetchml.adapters.docker.container_config import (
     ATTEMPT_LABEL,
@@ -47,11 +47,12 @@ async def begin(
     secrets: Secrets | None,
     cancelled: asyncio.Event,
     created: Callable[[str], None],
+    inspected: Callable[[Container], None],
 ) -> None:
     """Create and start the container, unless that was done before. Raises ImageMissing,
     EngineRefused, EngineUnavailable, OSError.
 
-    `created` receives the container's id before anything runs in it.
+    `created` receives the container's id before anything runs in it, `inspected` its description.
     """
     if folder.claim():
         return
@@ -62,7 +63,10 @@ async def begin(
         await asyncio.to_thread(folder.discard)
         return
     for left in reversed(range(_CREATE_TRIES)):
-        if not await _create(http, name=name, config=config, created=created):
+        found = await _create(http, name=name, config=config, created=created)
+        if found.container is not None:
+            inspected(found.container)
+        if not found.must_start:
             return
         failpoints.reach("created")
         if cancelled.is_set():
@@ -83,34 +87,36 @@ async def begin(
             return
 
 
+class _Created(NamedTuple):
+    must_start: bool
+    """False if the container exists and was started before."""
+    container: Container | None
+    """`None` if something has removed it."""
+
+
 async def _create(
     http: EngineHttp,
     *,
     name: str,
     config: Mapping[str, Any],
     created: Callable[[str], None],
-) -> bool:
-    """Return false if the container exists and was started before.
-
-    Raises ImageMissing, EngineRefused, EngineUnavailable.
-    """
+) -> _Created:
+    """Raises ImageMissing, EngineRefused, EngineUnavailable."""
     try:
-        await create(http, name=name, config=config, created=created)
+        return _Created(True, await create(http, name=name, config=config, created=created))
     except EngineRefused as error:
         if error.status == HTTPStatus.NOT_FOUND and "image" in str(error):
             raise ImageMissing from error
         if error.status != HTTPStatus.CONFLICT:
             raise
         container = await inspect(http, name=name)
-        if container is None:
-            return True
-        if not never_started(container):
-            return False
+        if container is None or not never_started(container):
+            return _Created(container is None, container)
         if _own_volumes(container):
             # The server was killed before it had looked.
             await remove(http, name=name)
-            await create(http, name=name, config=config, created=created)
-    return True
+            container = await create(http, name=name, config=config, created=created)
+        return _Created(True, container)
 
 
 async def create(
@@ -119,15 +125,16 @@ async def create(
     name: str,
     config: Mapping[str, Any],
     created: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Create a container. The folders that its image declares as volumes are in memory: on the
-    engine's disk nothing would limit them. Raises EngineRefused, EngineUnavailable."""
+) -> Container | None:
+    """Create a container; return its description. The folders that its image declares as volumes
+    are in memory: on the engine's disk nothing would limit them. Raises EngineRefused,
+    EngineUnavailable."""
     made = await http.ask("POST", "/containers/create", {"name": name}, config)
     created(made["Id"])
     container = await inspect(http, name=made["Id"])
     declared = _own_volumes(container) if container is not None else []
     if not declared:
-        return
+        return container
     # Only the engine finds out what a name of an image means at that moment.
     await remove(http, name=made["Id"])
     if len(declared) > MAX_DECLARED:
@@ -140,6 +147,7 @@ async def create(
         "POST", "/containers/create", {"name": name}, with_volumes_in_memory(config, declared)
     )
     created(made["Id"])
+    return container
 
 
 def _own_volumes(container: Container) -> list[str]:
@@ -164,6 +172,19 @@ async def inspect(http: EngineHttp, *, name: str) -> Container | None:
             raise
         return None
     return container
+
+
+async def image_digest(http: EngineHttp, *, image_id: str, name: str) -> str | None:
+    """Return an image as a registry names it, `NAME@sha256:…`; `None` if no registry has it.
+    `name`: the task's name of it, which is preferred to others. Raises EngineUnavailable."""
+    try:
+        image = await http.ask("GET", f"/images/{image_id}/json")
+    except EngineRefused:
+        return None
+    digests = sorted(image.get("RepoDigests") or ())
+    repository = name.partition("@")[0]
+    own = [each for each in digests if repository.startswith(each.partition("@")[0])]
+    return next(iter(own or digests), None)
 
 
 async def send_signal(http: EngineHttp, *, name: str, number: Signals) -> None:

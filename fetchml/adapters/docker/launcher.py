@@ -33,6 +33,7 @@ from fetchml.adapters.docker.container_gpus import AddressOf, DockerGpus
 from fetchml.adapters.docker.container_requests import (
     ImageMissing,
     begin,
+    image_digest,
     inspect,
     list_attempts,
     remove,
@@ -51,6 +52,7 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.layout import SHIM
 from fetchml.ports.launcher import (
     AttemptExit,
+    ContainerImage,
     EnterError,
     LaunchSpec,
     PrepareError,
@@ -66,6 +68,7 @@ _NOTICES_END_SECONDS = 0.5
 _LOOK_AGAIN_SECONDS = 60
 """Interval of checks that find a container whose events were lost."""
 _RETRY_SECONDS = 0.1
+MAX_DIGESTS = 1_000
 _CONTAINER_ID = re.compile("[0-9a-f]{64}")
 
 
@@ -102,6 +105,8 @@ class DockerLauncher:
         self._begun: dict[str, asyncio.Future[None]] = {}
         """Containers that are being created and started, also after a cancellation."""
         self._cgroups = Cgroups()
+        self._digests: dict[tuple[str, str], str | None] = {}
+        """Digests of images by their id, and the name that a task has for them."""
         self._attempts: dict[str, tuple[str, int]] = {}
         """Task id and attempt of each container, by the container's id."""
         self._builder: DockerEnvironmentBuilder | None = None
@@ -127,7 +132,9 @@ class DockerLauncher:
         self._shim = await asyncio.to_thread(_install_shim, self._data_dir)
         await self._engine.open(f"{INSTANCE_LABEL}={instance_id}", on_available)
 
-    async def prepare(self, run: LaunchSpec, progress: Callable[[str], None]) -> None:
+    async def prepare(
+        self, run: LaunchSpec, progress: Callable[[str], None]
+    ) -> ContainerImage | None:
         must_pull = self._pulls.when == "always" and AttemptFolder(run.folder).claim() is None
         while True:
             if not self._engine.is_available:
@@ -137,7 +144,7 @@ class DockerLauncher:
                 if must_pull:
                     must_pull = not await self._pull(run.image, progress)
                     continue
-                await self._begin(run)
+                return await self._image(run, await self._begin(run))
             except EngineUnavailable:
                 await asyncio.sleep(_RETRY_SECONDS)
             except ImageMissing:
@@ -151,8 +158,6 @@ class DockerLauncher:
                 raise PrepareError(
                     f"cannot prepare the task: {error.strerror or error}", permanent=False
                 ) from error
-            else:
-                return
 
     async def wait(self, run: LaunchSpec) -> AttemptExit:
         name = await self._settled(run)
@@ -252,9 +257,22 @@ class DockerLauncher:
     async def close(self) -> None:
         await self._engine.close()
 
-    async def _begin(self, run: LaunchSpec) -> None:
-        """Create and start the container. Continues when cancelled: a request cannot be
-        withdrawn."""
+    async def _image(self, run: LaunchSpec, image_id: str | None) -> ContainerImage | None:
+        """Raises EngineUnavailable."""
+        if image_id is None:
+            return None
+        key = (image_id, run.image)
+        if key not in self._digests:
+            if len(self._digests) >= MAX_DIGESTS:
+                self._digests.clear()
+            self._digests[key] = await self._engine.call(
+                partial(image_digest, image_id=image_id, name=run.image)
+            )
+        return ContainerImage(image_id, self._digests[key])
+
+    async def _begin(self, run: LaunchSpec) -> str | None:
+        """Create and start the container; return the id of its image. Continues when cancelled: a
+        request cannot be withdrawn."""
         owner = self.owner if run.owner == "launcher" else run.owner
         config = container_config(
             run,
@@ -270,6 +288,7 @@ class DockerLauncher:
         def created(container_id: str) -> None:
             self._attempts[container_id] = (run.task_id, run.attempt)
 
+        images: list[str] = []
         name = container_name(run.task_id, run.attempt)
         cancelled = asyncio.Event()
         request = partial(
@@ -281,6 +300,7 @@ class DockerLauncher:
             secrets=run.secrets,
             cancelled=cancelled,
             created=created,
+            inspected=lambda container: images.append(container["Image"]),
         )
 
         async def on_the_network(http: EngineHttp) -> None:
@@ -301,6 +321,7 @@ class DockerLauncher:
         except asyncio.CancelledError:
             cancelled.set()
             raise
+        return images[-1] if images else None
 
     def _containers(self, run: LaunchSpec) -> list[str]:
         of_run = (run.task_id, run.attempt)

@@ -183,6 +183,7 @@ PUT_DOCUMENT = "INSERT OR REPLACE INTO documents VALUES ($1, $2, $3)"
 PUT_DOCUMENTS = "INSERT OR REPLACE INTO documents SELECT unnest($1), unnest($2), unnest($3)"
 DELETE_DOCUMENTS = "DELETE FROM documents WHERE kind = $1 AND id IN (SELECT unnest($2))"
 DELETE_DOCUMENT = "DELETE FROM documents WHERE kind = $1 AND id = $2"
+GET_DOCUMENT = "SELECT data FROM documents WHERE kind = $1 AND id = $2"
 LIST_DOCUMENTS = "SELECT data FROM documents WHERE kind = $1 ORDER BY id"
 
 

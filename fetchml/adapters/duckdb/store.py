@@ -260,6 +260,13 @@ class DuckDBStore:
 
         return await self._readers.read(read)
 
+    async def get_document(self, kind: str, document_id: str) -> bytes | None:
+        def read(cursor: duckdb.DuckDBPyConnection) -> bytes | None:
+            found = cursor.execute(sql.GET_DOCUMENT, [kind, document_id]).fetchone()
+            return None if found is None else found[0]
+
+        return await self._readers.read(read)
+
     def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
         return self._writer.append_audit(entry)
 

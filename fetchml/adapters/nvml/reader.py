@@ -95,7 +95,7 @@ class GpuReader:
             if uuid not in there and (reading.parent is None or reading.parent not in there):
                 read[uuid] = _missed(reading, nameless)
         self._keep(read)
-        return self._state(driver=session.driver, notes=tuple(notes))
+        return self._state(driver=session.driver, cuda=session.cuda, notes=tuple(notes))
 
     def _read_device(self, session: NvmlSession, device: Device) -> GpuReading:
         with self._lock:

@@ -87,6 +87,8 @@ class NvmlSession:
         except pynvml.NVMLError as error:
             raise DriverUnavailable(_reason(error), error.value) from error
         self.driver = _text(_optional(pynvml.nvmlSystemGetDriverVersion) or "unknown")
+        cuda = _optional(pynvml.nvmlSystemGetCudaDriverVersion)
+        self.cuda = None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}"
         self._on_xid = on_xid
         self._on_failure = on_failure
         self._known: dict[int | None, Device] = {}

@@ -50,6 +50,7 @@ from fetchml.v1 import (
     notification_pb2,
     queue_pb2,
     queue_pb2_grpc,
+    reproduce_pb2,
     secret_pb2,
     server_pb2,
     snapshot_pb2,
@@ -80,6 +81,7 @@ SERVICES = frozenset(
         (storage_pb2.DESCRIPTOR, "StorageService"),
         (usage_pb2.DESCRIPTOR, "UsageService"),
         (access_pb2.DESCRIPTOR, "AccessService"),
+        (reproduce_pb2.DESCRIPTOR, "ReproduceService"),
         (server_pb2.DESCRIPTOR, "ServerService"),
     )
 )

@@ -41,8 +41,9 @@ from fetchml.client.cursors import LogCursor, TaskCursor, WatchCursor
 from fetchml.client.downloads import PartFile
 from fetchml.client.errors import CallError, Conflict, Unavailable
 from fetchml.client.rpc import SHORTEST_PAUSE_SECONDS, Backoff, Rpc
-from fetchml.v1 import task_pb2
+from fetchml.v1 import reproduce_pb2, task_pb2
 from fetchml.v1.access_pb2 import OpenTaskPortRequest, TaskPortLink
+from fetchml.v1.reproduce_pb2 import TaskDiff, TaskPackages
 from fetchml.v1.task_pb2 import (
     FULL,
     CreateTaskRequest,
@@ -74,6 +75,11 @@ class AsyncTasks(AsyncCalls):
         """Create a task; returns once the server has stored it. Retries never create a second
         one."""
         request = CreateTaskRequest(job_name=job_name, **task_fields(fields))
+        make_repeatable(request)
+        return await self.call(Rpc("TaskService/CreateTask", request, Task))
+
+    async def submit_request(self, request: CreateTaskRequest) -> Task:
+        """As `submit`, of a whole request."""
         make_repeatable(request)
         return await self.call(Rpc("TaskService/CreateTask", request, Task))
 
@@ -161,6 +167,36 @@ class AsyncTasks(AsyncCalls):
         key = idempotency_key or str(uuid4())
         request = task_pb2.RetryTaskRequest(task_id=task_id, idempotency_key=key, view=FULL)
         return await self.call(Rpc("TaskService/RetryTask", request, Task))
+
+    async def rerun(
+        self,
+        task_id: str,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        args: str | None = None,
+        pinned: bool = False,
+    ) -> Task:
+        """Submit a task again with changes, as a new task. `pinned`: with the image, datasets and
+        packages that it ran with. A lost reply raises, since the task may exist."""
+        request = reproduce_pb2.RerunTaskRequest(
+            task_id=task_id, parameters=parameters, args=args, pinned=pinned, view=FULL
+        )
+        return await self.call(Rpc("ReproduceService/RerunTask", request, Task, repeatable=False))
+
+    async def diff(self, task_id: str, other_id: str, *, outputs: bool = False) -> TaskDiff:
+        """Compare two tasks in all that made them, and in their results; with `outputs` also the
+        files that they wrote."""
+        request = reproduce_pb2.DiffTasksRequest(
+            task_id=task_id, other_id=other_id, outputs=outputs
+        )
+        return await self.call(Rpc("ReproduceService/DiffTasks", request, TaskDiff))
+
+    async def packages(self, task_id: str) -> Sequence[str]:
+        """Return the packages of a task's environment, as `name==version`."""
+        request = reproduce_pb2.ListTaskPackagesRequest(task_id=task_id)
+        return (
+            await self.call(Rpc("ReproduceService/ListTaskPackages", request, TaskPackages))
+        ).packages
 
     async def interrupt(self, task_id: str) -> TaskInterruption:
         """End the running attempt of a task as if its host were lost. The task is queued again,

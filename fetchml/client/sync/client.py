@@ -325,6 +325,17 @@ class Client(Tasks):
         rpc = Rpc("SnapshotService/UploadSnapshot", UploadSnapshotRequest(), Snapshot)
         return self.send(rpc, pieces, deadline=None)
 
+    def send_archive(self, archive: bytes) -> Snapshot:
+        """Upload a tar.gz archive as a snapshot."""
+        size = 1 << 20
+
+        def pieces() -> Iterator[Message]:
+            for first in range(0, len(archive), size):
+                yield UploadSnapshotRequest(data=archive[first : first + size])
+
+        rpc = Rpc("SnapshotService/UploadSnapshot", UploadSnapshotRequest(), Snapshot)
+        return self.send(rpc, pieces, deadline=None)
+
     def snapshots(self) -> Sequence[Snapshot]:
         """Return all snapshots, newest first."""
         request = snapshot_pb2.ListSnapshotsRequest()

@@ -72,6 +72,7 @@ def image_fault(value: str) -> str | None:
     return None if readable else "must be an image name without spaces"
 
 
+Arguments = Annotated[str, Meta(max_length=MAX_ARGUMENT_CHARACTERS, extra=also(_args_fault))]
 Argument = Annotated[str, Meta(max_length=MAX_ARGUMENT_CHARACTERS)]
 Image = Annotated[str, Meta(min_length=1, max_length=512, extra=also(image_fault))]
 Labels = Annotated[
@@ -114,9 +115,7 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         ),
     ]
     priority: Priority = 5
-    args: (
-        Annotated[str, Meta(max_length=MAX_ARGUMENT_CHARACTERS, extra=also(_args_fault))] | None
-    ) = None
+    args: Arguments | None = None
     snapshot_id: Id | None = None
     datasets: Annotated[tuple[dataset.DatasetName, ...], Meta(max_length=MAX_ITEMS)] = ()
     dataset_specs: Annotated[tuple[dataset.DatasetRequest, ...], Meta(max_length=MAX_ITEMS)] = ()

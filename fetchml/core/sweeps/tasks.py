@@ -23,6 +23,8 @@ from fetchml.core.requests.project_file import NO_PROJECT, ProjectFile
 from fetchml.core.requests.submission import Accepted
 from fetchml.core.sweeps.definition import Definition
 
+FILLED = ("args", "command", "env")
+"""Fields of a request that may have placeholders."""
 MAX_NAMED = 5
 """Unknown placeholders that one message names."""
 
@@ -51,6 +53,13 @@ class Template:
             env = {**cast("Mapping[str, object]", project.fields.get("env", {})), **env}
             if any(_has_placeholder(value) for value in env.values()):
                 self._env = env
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all placeholders."""
+        texts = [*(self._words or ()), *(self._command or ()), *(self._env or {}).values()]
+        found = (_PLACEHOLDER.finditer(text) for text in texts if isinstance(text, str))
+        return frozenset(match[2] for matches in found for match in matches if match[2])
 
     def violations(self, names: Mapping[str, object]) -> list[Violation]:
         """Return placeholders that name no parameter. `names`: the names of all parameters."""
@@ -90,7 +99,9 @@ class Template:
             return _PLACEHOLDER.sub(value, template) if isinstance(template, str) else template
 
         def value(match: re.Match[str]) -> str:
-            return f"{{{match[1]}}}" if match[2] is None else parameters[match[2]]
+            if match[2] is None:
+                return f"{{{match[1]}}}"
+            return parameters.get(match[2], match[0])
 
         fields: dict[str, object] = {}
         if self._words is not None:

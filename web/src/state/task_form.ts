@@ -23,7 +23,7 @@ export interface TaskForm {
   secrets: string;
   /** Names of GRANTED: entries of the code's fetchml.toml to leave out. */
   without: string;
-  environment_kind: "" | keyof Environment;
+  environment_kind: "" | Exclude<keyof Environment, "versions">;
   /** The path of `environment_kind`. */
   environment: string;
   gpu: string;
@@ -159,7 +159,8 @@ export function fromTask(task: Task): TaskForm {
     Object.entries(pairs ?? {})
       .map(([key, value]) => `${key}=${value}`)
       .join("\n");
-  const [kind, path] = Object.entries(task.environment ?? {})[0] ?? ["", ""];
+  const { versions: _, ...environment } = task.environment ?? {};
+  const [kind, path] = Object.entries(environment)[0] ?? ["", ""];
   return {
     ...EMPTY_FORM,
     job_name: task.job_name,

@@ -43,7 +43,7 @@ export default function Details({ task }: { task: Task }) {
         <Fact name="Datasets">{datasets(task).map(plain).join(", ")}</Fact>
         <Fact name="Volumes">{task.volumes?.map(plain).join(", ")}</Fact>
         <Fact name="Secrets">{task.secrets?.map(({ name }) => plain(name)).join(", ")}</Fact>
-        <Fact name="Packages">{Object.values(task.environment ?? {}).map(plain).join(", ")}</Fact>
+        <Fact name="Packages">{Object.values(task.environment ?? {}).flat().map(plain).join(", ")}</Fact>
         <Fact name="Checkpoint">{checkpoint(task)}</Fact>
         <Fact name="After">
           {task.after?.map(({ task_id, sweep_id }) =>

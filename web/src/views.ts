@@ -57,6 +57,7 @@ export const VIEWS: readonly View[] = [
   { path: "sweeps/:id", title: "Sweep", load: () => import("./views/sweeps/sweep") },
   { path: "runs", title: "Runs", icon: "runs", load: () => import("./views/runs/list") },
   { path: "runs/:id", title: "Run", load: () => import("./views/runs/run") },
+  { path: "sql", title: "SQL", icon: "sql", load: () => import("./views/sql") },
   { path: "compare", title: "Compare", load: () => import("./views/compare") },
   { path: "gpus", title: "GPUs", icon: "gpus", load: () => import("./views/gpus") },
   { path: "jupyter", title: "Jupyter", icon: "jupyter", load: () => import("./views/jupyter") },

@@ -185,7 +185,7 @@ export function batches(names: readonly string[], runs: number): string[][] {
   return found;
 }
 
-/** A value with as many digits as an axis needs. */
+/** A value with the few digits that an axis has room for. */
 export function axisText(value: number): string {
   const size = Math.abs(value);
   if (size !== 0 && (size >= 1e6 || size < 1e-3)) return value.toExponential(2).replace(/\.?0+e/, "e");

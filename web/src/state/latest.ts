@@ -1,14 +1,21 @@
 /** The latest values of metrics. */
 
 import type { LatestPoint } from "../api/model";
-import { shown } from "./runs";
 
 const MOST = 3;
 const OF_VALIDATION = /(^|[^a-z])(val|valid|validation|eval|test)([^a-z]|$)/i;
 
 /** The value of a metric as a text. */
 export function latestText(point: LatestPoint): string {
-  return point.not_a_number ?? shown(point.value);
+  return point.not_a_number ?? (point.value === undefined ? "" : numberText(point.value));
+}
+
+/** A number with the six digits that matter. */
+export function numberText(value: number): string {
+  const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e15) return String(value);
+  if (size >= 1e6 || size < 1e-3) return value.toExponential(5).replace(/\.?0+e/, "e");
+  return String(Number(value.toPrecision(6)));
 }
 
 /** The few metrics that say how a training went: those of its validation first. */

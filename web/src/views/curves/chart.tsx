@@ -4,7 +4,8 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import type { Curve } from "../../api/model";
 import { count, duration, exactTime, plain, plural } from "../../format";
-import { alone, axisText, tableOf, type Cell, type Look, type Table } from "../../state/curves";
+import { alone, axisText, tableOf, type Cell, type Line, type Look, type Table } from "../../state/curves";
+import { numberText } from "../../state/latest";
 import { scheme } from "../../state/theme";
 import { Colour, colourOf, isDashed } from "./colours";
 
@@ -39,8 +40,9 @@ export function CurveChart({ metric, curves, runs, look, from, to, onZoom, heigh
   const table = useMemo(() => tableOf(curves, look), [curves, look]);
   const latest = useRef({ table, onZoom });
   latest.current = { table, onZoom };
-  const hasBands = runs.length <= MOST_WITH_BANDS && look.smoothing === 0;
-  const hasRaw = runs.length <= MOST_WITH_BANDS && look.smoothing > 0;
+  const isMany = runs.length > MOST_WITH_BANDS;
+  const hasBands = !isMany && look.smoothing === 0;
+  const hasRaw = !isMany && look.smoothing > 0;
   const drawn = table.lines.map(({ run }) => run).join();
   const isLog = look.isLog && hasPositive(table);
 
@@ -88,7 +90,7 @@ export function CurveChart({ metric, curves, runs, look, from, to, onZoom, heigh
     const { x, lines } = latest.current.table;
     const isAtCursor = made.cursor.idx !== null && made.cursor.idx !== undefined;
     const index = made.cursor.idx ?? x.length - 1;
-    const texts = lines.map((line) => valueText(line, isAtCursor ? index : undefined));
+    const texts = lines.map((line) => valueText(line, isAtCursor ? index : undefined, !isMany));
     legend.current?.querySelectorAll(".metric-value").forEach((place, number) => {
       place.textContent = texts[number] ?? "";
     });
@@ -121,7 +123,6 @@ export function CurveChart({ metric, curves, runs, look, from, to, onZoom, heigh
     event.preventDefault();
   }
 
-  const isMany = runs.length > MOST_WITH_BANDS;
   return (
     <>
       <ul ref={legend} class={isMany ? "metric-legend metric-legend-many" : "metric-legend"}>
@@ -180,19 +181,18 @@ function hasPositive(table: Table): boolean {
   return table.lines.some((line) => line.mean.some((value) => typeof value === "number" && value > 0));
 }
 
-/** The value of a line at a position, or at its end. */
-function valueText(line: Table["lines"][number], index: number | undefined): string {
+/** The value of a line at a position, or at its end; `hasLimits`: also the limits of its bucket. */
+function valueText(line: Line, index: number | undefined, hasLimits: boolean): string {
   let at = index ?? line.mean.length - 1;
   // Between its own points a line shows the one before.
   while (at > 0 && line.mean[at] === undefined) at--;
   const bad = line.notNumbers.get(at) ?? 0;
   const value = index === undefined || line.isWhole ? line.last[at] : line.mean[at];
   if (value === null || value === undefined) return bad > 0 ? "NaN or infinite" : "";
-  const text = axisText(value);
+  const text = numberText(value) + (bad > 0 ? ` and ${count(bad)} NaN or infinite` : "");
   const [low, high] = [line.low[at], line.high[at]];
-  const isSpread = index !== undefined && !line.isWhole && typeof low === "number" && typeof high === "number" && low !== high;
-  const rest = bad > 0 ? ` and ${count(bad)} NaN or infinite` : "";
-  return isSpread ? `${text} (${axisText(low)} to ${axisText(high)})${rest}` : text + rest;
+  if (!hasLimits || index === undefined || line.isWhole || typeof low !== "number" || typeof high !== "number") return text;
+  return low === high ? text : `${text} (${axisText(low)} to ${axisText(high)})`;
 }
 
 function placeText(place: number, { axis }: Look): string {
@@ -268,9 +268,10 @@ function optionsOf(drawing: Drawing): uPlot.Options {
     },
     axes: [
       look.axis === "time"
-        ? axis
+        ? { ...axis, size: 40 }
         : {
             ...axis,
+            size: 26,
             values: (_plot, values) =>
               values.map((value) => (look.axis === "step" ? compact(value) : shortDuration(value))),
           },

@@ -6,11 +6,11 @@ import { href } from "../../router";
 import { Icon } from "../../ui/icon";
 
 const WORDS = {
-  running: ["Running", "running", "running"],
-  scheduled: ["Scheduled", "queued", "queued"],
-  finished: ["Finished", "completed", "completed"],
-  failed: ["Failed", "failed", "failed"],
-  killed: ["Killed", "cancelled", "cancelled"],
+  running: ["running", "running", "running"],
+  scheduled: ["scheduled", "queued", "queued"],
+  finished: ["finished", "completed", "completed"],
+  failed: ["failed", "failed", "failed"],
+  killed: ["killed", "cancelled", "cancelled"],
 } as const;
 
 export function RunStatus({ run }: { run: Pick<LoggedRun, "status"> }) {

@@ -5,8 +5,7 @@ import type { LoggedRun } from "../../api/model";
 import { duration, ms, plain, plural, shortId } from "../../format";
 import { href, navigate, type ViewProps } from "../../router";
 import { now } from "../../state/clock";
-import { axisText } from "../../state/curves";
-import { latestText } from "../../state/latest";
+import { latestText, numberText } from "../../state/latest";
 import { store } from "../../state/store";
 import { SmallButton } from "../../ui/button";
 import { CopyButton } from "../../ui/copy";
@@ -159,7 +158,7 @@ function Latest({ run }: { run: LoggedRun }) {
                 {plain(point.name)}
               </th>
               <td class="number">{latestText(point)}</td>
-              <td class="number">{axisText(point.step)}</td>
+              <td class="number">{numberText(point.step)}</td>
             </tr>
           ))}
         </Table>

@@ -1,5 +1,6 @@
 """Runs that a test logs over the MLflow protocol, as its clients do."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from tests.support.program import Server
 from tests.support.rest_world import JSON
 
 API = "/mlflow/api/2.0/mlflow"
+MOST_POINTS = 1000
+"""Of one request."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,15 @@ class LoggedRun:
     ) -> None:
         """Log the values of each metric, a step each."""
         now = int(time.time() * 1000)
-        await post(
-            self.server,
-            "runs/log-batch",
-            {
-                "run_id": self.id,
-                "metrics": [
-                    {"key": key, "value": number(value), "timestamp": now + step, "step": step}
-                    for key, values in metrics.items()
-                    for step, value in enumerate(values, first_step)
-                ],
-                "params": [{"key": key, "value": value} for key, value in (params or {}).items()],
-            },
-        )
+        points = [
+            {"key": key, "value": number(value), "timestamp": now + step, "step": step}
+            for key, values in metrics.items()
+            for step, value in enumerate(values, first_step)
+        ]
+        pairs = [{"key": key, "value": value} for key, value in (params or {}).items()]
+        for first in range(0, max(1, len(points)), MOST_POINTS):
+            batch = {"run_id": self.id, "metrics": points[first : first + MOST_POINTS]}
+            await post(self.server, "runs/log-batch", {**batch, "params": pairs})
 
     async def end(self) -> None:
         end = {"run_id": self.id, "status": "FINISHED", "end_time": int(time.time() * 1000)}
@@ -56,9 +55,9 @@ async def start_run(server: Server, name: str) -> LoggedRun:
 
 def number(value: float) -> float | str:
     """As MLflow's clients write it."""
-    if value != value:
+    if math.isnan(value):
         return "NaN"
-    return {float("inf"): "Infinity", float("-inf"): "-Infinity"}.get(value, value)
+    return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, value)
 
 
 async def post(server: Server, path: str, body: object) -> Any:

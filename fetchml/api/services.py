@@ -11,6 +11,7 @@ from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
 from fetchml.environments.environment_service import CachedEnvironments
+from fetchml.history.history_service import History
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.tracking.tracking_service import Tracking
@@ -32,3 +33,4 @@ class ApiServices:
     environments: CachedEnvironments
     retention: Retention
     tracking: Tracking
+    history: History

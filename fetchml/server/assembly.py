@@ -50,6 +50,7 @@ from fetchml.engine.watches.watch import Watches
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.volume_usage import VolumeUsage
+from fetchml.history.history_service import History
 from fetchml.server.assembled import Assembly
 from fetchml.server.effects import carry_out
 from fetchml.server.jupyter_wiring import jupyter_services
@@ -381,4 +382,5 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         tracking=await Tracking.load(
             store, experiments, audit, slow_reads, clock=clock, ids=ids, private=private
         ),
+        history=History(store.history, private=private, has_room=store.has_room),
     )

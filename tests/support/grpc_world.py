@@ -71,6 +71,7 @@ def api_services(
         CachedEnvironments(parts.environments, parts.audit),
         engine.retention,
         parts.tracking,
+        parts.history,
     )
 
 

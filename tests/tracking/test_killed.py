@@ -24,6 +24,7 @@ def killed_after(data_dir: Path, first: int, batches: int) -> list[int]:
                 batches -= 1
             if batches == 0:
                 logger.kill()
+    assert batches <= 0, "it ended by itself"
     return last
 
 

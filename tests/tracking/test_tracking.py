@@ -151,10 +151,10 @@ async def test_bad_input_changes_nothing(box: Box) -> None:
             {"details": lambda _: "x" * 1_000_001},
         ):
             with pytest.raises(BadRequest):
-                await tracking.update_run(ALICE, run.id, **change)  # type: ignore[arg-type]
+                await tracking.update_run(ALICE, run.id, **change)
         for started in ({"started_at": -1}, {"run_id": "A" * 32}, {"tags": {"": ""}}):
             with pytest.raises(BadRequest):
-                await tracking.create_run(ALICE, "0", **started)  # type: ignore[arg-type]
+                await tracking.create_run(ALICE, "0", **started)
         with pytest.raises(NotFound):
             await tracking.create_run(ALICE, "none")
         with pytest.raises(NotFound):
@@ -211,7 +211,7 @@ async def test_on_a_private_server_others_see_nothing(box: Box) -> None:
                 tracking.curves(other, CurveQuery((run.id,))),
             ):
                 with pytest.raises(NotFound):
-                    await verb  # type: ignore[misc]
+                    await verb
             for page in (
                 await tracking.search(other),
                 await tracking.search(other, run_ids=[run.id]),
@@ -247,7 +247,7 @@ async def test_a_deleted_run_can_be_restored_for_a_while(
         monkeypatch.setattr(tracking, "_clock", lambda: later)
         for verb in (tracking.restore_run(ALICE, run.id), tracking.get_run(ALICE, run.id)):
             with pytest.raises(NotFound):
-                await verb  # type: ignore[misc]
+                await verb
 
 
 async def test_limits_of_a_user_and_of_a_run(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +314,7 @@ async def test_a_full_disk_refuses_points(box: Box) -> None:
             box.parts.tracking.create_run(ALICE, "0"),
         ):
             with pytest.raises(DiskFull):
-                await verb  # type: ignore[misc]
+                await verb
         # What frees space goes on.
         await box.parts.tracking.delete_run(ALICE, run.id)
 

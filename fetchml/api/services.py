@@ -11,6 +11,7 @@ from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
 from fetchml.environments.environment_service import CachedEnvironments
+from fetchml.history.history_service import History
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.tracking.artifacts import Artifacts
@@ -38,3 +39,4 @@ class ApiServices:
     models: LoggedModels
     artifacts: Artifacts
     live_tasks: LiveTasks
+    history: History

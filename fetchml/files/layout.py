@@ -6,6 +6,7 @@
   snapshots/ID/              uploaded trees
   datasets/                  fetched contents, by their SHA-256
   environments/              installed packages; see environments/cache.py
+  history/                   files of queries that run
   jupyter/                   workspaces of Jupyter services
   shim/                      the shim, where the Docker engine can mount it from
   control.sock               the owner's access without a key
@@ -30,6 +31,7 @@ STORE = "store"
 SNAPSHOTS = "snapshots"
 DATASETS = "datasets"
 ENVIRONMENTS = "environments"
+HISTORY = "history"
 JUPYTER = "jupyter"
 SHIM = "shim"
 NODE_RELAY, GPU_SAMPLER = "node_relay.py", "gpu_samples.py"

@@ -21,6 +21,7 @@ from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.environments.environment_service import Environments
 from fetchml.files.storage_usage import MonitoredTasks, StorageUsage
 from fetchml.files.volume_usage import VolumeUsage
+from fetchml.history.history_service import History
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.notifications.sender import Sender
 from fetchml.ports.store import Store
@@ -62,6 +63,7 @@ class Assembly:
     sender: Sender
     watched: MonitoredTasks
     tracked: TrackingParts
+    history: History
 
     @property
     def tracking(self) -> Tracking:

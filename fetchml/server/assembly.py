@@ -54,6 +54,7 @@ from fetchml.environments.package_lists import PackageLists
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.volume_usage import VolumeUsage
+from fetchml.history.history_service import History
 from fetchml.server.assembled import Assembly
 from fetchml.server.effects import carry_out
 from fetchml.server.jupyter_wiring import jupyter_services
@@ -389,4 +390,5 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         tracked=await tracking_parts(
             store, options, experiments, index, audit, usage, slow_reads, clock=clock, ids=ids
         ),
+        history=History(store.history, private=private, has_room=store.has_room),
     )

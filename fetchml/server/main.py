@@ -184,7 +184,8 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
         await _show_admin_key(keyring, data_dir, admin_key)
         admission = wiring.admission(settings, keyring)
         copies = StoreCopies(store, data_dir, admission.local)
-        copies.remove_left_over()
+        for made_files in (copies, parts.history):
+            made_files.remove_left_over()
         retention = Retention(
             store,
             parts.ended,
@@ -225,6 +226,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.tracked.models,
             parts.tracked.artifacts,
             parts.tracked.live_tasks,
+            parts.history,
         )
         rpc = GrpcServer(api, copies=copies, max_connections=wiring.max_connections(settings))
         rest = HttpServer(

@@ -74,6 +74,7 @@ def api_services(
         parts.tracked.models,
         parts.tracked.artifacts,
         parts.tracked.live_tasks,
+        parts.history,
     )
 
 

@@ -28,6 +28,7 @@ from fetchml.tracking.tracking_service import Tracking
 
 RUNS, METRICS, PARAMS = 10_000, 100, 20
 ALL = RUNS * METRICS
+START = 1_760_000_000_000
 LONG = 1_000_000
 """Points of the long curve."""
 CHARTS = 200
@@ -59,7 +60,7 @@ def _reads(client: Client) -> Benchmark:
     where = "filter=metrics.m3 %3C 0.5 and params.p1 != 'x'&order_by=metrics.m7 DESC".replace(
         " ", "%20"
     )
-    long, many = f"run_ids={0:032x}&metrics=long", f"run_ids={1:032x}&buckets=500"
+    long, many = f"run_ids={_run_id(0)}&metrics=long", f"run_ids={_run_id(1)}&buckets=500"
     names = "&".join(f"metrics=chart{number}" for number in range(CHARTS))
     for claim, path, target in (
         ("the newest 50 runs", "/v1/runs", TARGET_SEARCH_MS),
@@ -132,20 +133,24 @@ def _append(folder: Path, batches: Sequence[Sequence[tuple[float, ...]]]) -> flo
 
 def _fill(connection: duckdb.DuckDBPyConnection) -> None:
     """Write what the server would have written; the points are not folded."""
+    # A run a minute.
+    connection.execute(
+        f"CREATE TEMP MACRO run_id(i) AS printf('%012x70008000%012x', {START} + i * 60000, i)"
+    )
     for statement, *numbers in (
         (
-            """INSERT INTO runs SELECT printf('%032x', i), '0', NULL, 'bench', 'run ' || i,
+            """INSERT INTO runs SELECT run_id(i), '0', NULL, 'bench', 'run ' || i,
                'FINISHED', 1000000 + i, NULL, NULL, '' FROM range($1) t(i)""",
             RUNS,
         ),
         (
-            """INSERT INTO params SELECT printf('%032x', i), 'p' || k, random()::VARCHAR
+            """INSERT INTO params SELECT run_id(i), 'p' || k, random()::VARCHAR
                FROM range($1) t(i), range($2) u(k) ORDER BY ALL""",
             RUNS,
             PARAMS,
         ),
         (
-            """INSERT INTO series (id, run_id, key) SELECT i * $2 + k, printf('%032x', i), 'm' || k
+            """INSERT INTO series (id, run_id, key) SELECT i * $2 + k, run_id(i), 'm' || k
                FROM range($1) t(i), range($2) u(k) ORDER BY ALL""",
             RUNS,
             METRICS,
@@ -153,7 +158,7 @@ def _fill(connection: duckdb.DuckDBPyConnection) -> None:
         ("INSERT INTO points SELECT 1, i, 1, 1000000, random() FROM range($1) t(i)", ALL),
         (
             """INSERT INTO series (id, run_id, key)
-               SELECT $1 + k, printf('%032x', if(k = 0, 0, 1)),
+               SELECT $1 + k, run_id(if(k = 0, 0, 1)),
                       if(k = 0, 'long', 'chart' || k - 1) FROM range($2) t(k)""",
             ALL,
             CHARTS + 1,
@@ -172,6 +177,10 @@ def _fill(connection: duckdb.DuckDBPyConnection) -> None:
         ),
     ):
         connection.execute(statement, numbers)
+
+
+def _run_id(number: int) -> str:
+    return f"{START + number * 60_000:012x}70008000{number:012x}"
 
 
 def _now() -> int:

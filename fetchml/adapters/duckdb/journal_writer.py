@@ -127,11 +127,11 @@ class _Contents:
                 self.tracked.append(item.write)
             else:
                 self.audited.append(item.row)
-        if self.tracked:
-            others = (
-                w.runs or w.params or w.tags or w.removed_tags or w.series for w in self.tracked
-            )
-            self.has_runs = bool(self.changes) or any(others)
+        # Points alone are one append, as changes alone are.
+        self.has_runs = any(
+            self.changes or w.runs or w.params or w.tags or w.removed_tags or w.series
+            for w in self.tracked
+        )
 
 
 class JournalWriter:

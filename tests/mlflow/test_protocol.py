@@ -70,7 +70,7 @@ def caller(server: Server, name: str, role: str = "user") -> Caller:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    server = Server(folder / "data", FETCHML_AUTH_RATE_LIMIT="0").start()
+    server = Server(folder / "data", FETCHML_RATE_LIMIT_ENABLED="false").start()
     yield server
     server.stop()
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fetchml.files.layout import TRACKING
+from fetchml.files.layout import TRACKING, TRACKING_DRAFTS
 from tests.mlflow.conftest import get_json
 from tests.support.cli_server import SECONDS, Server
 from tests.support.waiting import wait_until
@@ -70,7 +70,7 @@ def caller(server: Server, name: str, role: str = "user") -> Caller:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    server = Server(folder / "data", FETCHML_AUTH_RATE_LIMIT="0").start()
+    server = Server(folder / "data", FETCHML_RATE_LIMIT_ENABLED="false").start()
     yield server
     server.stop()
 
@@ -326,6 +326,17 @@ def test_artifacts_count_in_the_storage_of_the_user(tmp_path: Path) -> None:
     assert ada.send("DELETE", f"{FILES}/{root}/a").status == 200
     assert artifacts_of(server, "ada") < 100_000
     server.stop()
+
+
+def test_a_backup_has_the_artifacts(server: Server, ada: Caller, tmp_path: Path) -> None:
+    run_id = ada.new_run()
+    assert ada.put(f"0/{run_id}/artifacts/a/b", b"kept").status == 200
+    file, restored = tmp_path / "backup.tar", tmp_path / "restored"
+    server.run("backup", str(file), "--data-dir", str(server.data_dir)).succeeded()
+    server.run("restore", str(file), "--data-dir", str(restored)).succeeded()
+    [found] = restored.glob(f"{TRACKING}/of-ada/{run_id}/a/b")
+    assert found.read_bytes() == b"kept"
+    assert not (restored / TRACKING / TRACKING_DRAFTS).exists()
 
 
 def test_the_link_that_clients_print_leads_to_the_page(ada: Caller) -> None:

@@ -22,6 +22,8 @@ ONE_SELECT = "must be one SELECT statement"
 NO_FILES = "reads the documented views only"
 UNKNOWN = "unknown view"
 ANY = ""
+HOME = str(Path.home())
+ENDLESS = "SELECT count(*) FROM range(10000000000) a, range(1000000000) b WHERE hash(a) = hash(b)"
 
 WAYS_OUT = {
     # Statements
@@ -83,7 +85,7 @@ WAYS_OUT = {
     "SELECT * FROM tasks JOIN audit ON true": "Only admins",
     "SELECT * FROM (WITH a AS (SELECT * FROM \"AUDIT\") SELECT * FROM a)": "Only admins",
     # Faults
-    "SELECT": "syntax error",
+    "SELECT": "selection list",
     "SELECT no_such_column FROM tasks": "no_such_column",
     "SELECT 1 / 'a'": "Could not convert",
     f"SELECT {'(' * 2_000}1{')' * 2_000}": ANY,
@@ -116,7 +118,7 @@ async def test_every_way_out_is_an_error_of_the_caller(tmp_path: Path) -> None:
             finally:
                 users.put_nowait(who)
             assert expected in error.message, (sql[:200], error.message)
-            for leak in (str(tmp_path), os.path.expanduser("~"), "/proc", SECRET):  # noqa: PTH111
+            for leak in (str(tmp_path), HOME, "/proc", SECRET):
                 assert leak not in error.message or leak in sql, (sql, error.message)
 
         async with asyncio.TaskGroup() as group:
@@ -127,16 +129,15 @@ async def test_every_way_out_is_an_error_of_the_caller(tmp_path: Path) -> None:
         assert await box.value("SELECT count(*) FROM tasks", ANN) == 1
 
 
-async def test_a_query_sees_nothing_of_the_host(tmp_path: Path) -> None:
+async def test_a_query_sees_nothing_of_the_host_but_the_data_directory(tmp_path: Path) -> None:
     async with history_box(tmp_path / "data", private=True) as box:
-        shown = ""
-        for function in ("duckdb_settings", "duckdb_views", "duckdb_databases", "duckdb_functions"):
-            sql = f"SELECT count(*), string_agg(t::VARCHAR) FROM (SELECT 1 FROM tasks), {function}() t"  # noqa: S608
-            [[number, text]] = await box.rows(sql, ANN)
-            assert number
-            shown += text
-        for leak in (str(tmp_path), os.path.expanduser("~/"), "bob", SECRET):  # noqa: PTH111
-            assert leak not in shown
+        settings = "SELECT list(value) FROM duckdb_settings() WHERE name NOT LIKE 'allowed_%'"
+        views = "SELECT list(sql) FROM duckdb_views(), (SELECT count(*) FROM tasks)"
+        databases = "SELECT list(d::VARCHAR) FROM duckdb_databases() AS d"
+        for sql in (settings, views, databases):
+            shown = str(await box.value(sql, ANN))
+            for leak in (str(tmp_path), f"{HOME}/", "bob", SECRET):
+                assert leak not in shown
         locked = "SELECT current_setting('lock_configuration'), current_setting('threads')"
         assert await box.rows(locked, ANN) == [[True, CONFIG["threads"]]]
 
@@ -147,20 +148,22 @@ async def test_recursion_ends_at_the_time_limit(
     monkeypatch.setattr(history_service, "SECONDS", 1)
     async with history_box(tmp_path / "data") as box:
         for endless in (
-            "WITH RECURSIVE a(i) AS (SELECT 1 UNION ALL SELECT (i + 1) % 7 FROM a) SELECT sum(i) FROM a",
-            "SELECT count(*) FROM range(10000000000) a, range(1000000000) b WHERE hash(a) = hash(b)",
+            ENDLESS,
+            "WITH RECURSIVE a(i) AS (SELECT 1 UNION ALL SELECT -i FROM a) SELECT sum(i) FROM a",
             "SELECT repeat('x', 1000000000) LIKE '%y%'",
         ):
-            assert "takes longer than" in (await refusal(box, endless)).message
+            message = (await refusal(box, endless)).message
+            assert "takes longer than" in message or (
+                endless != ENDLESS and "MiB of memory" in message
+            )
             assert not query_processes(os.getpid())
             assert not list(box.folder.iterdir())
 
 
 async def test_large_results_are_cut_or_refused(tmp_path: Path) -> None:
     async with history_box(tmp_path / "data") as box:
-        result = await box.history.rows(
-            ANN, {"sql": "SELECT i FROM range(1000000) t(i) ORDER BY i"}
-        )
+        sql = "SELECT i FROM range(1000000) t(i) ORDER BY i"
+        result = await box.history.rows(ANN, {"sql": sql})
         assert (len(result.rows), result.cut) == (10_000, True)
         assert result.rows[-1] == [9_999]
         wide = await box.history.rows(ANN, {"sql": "SELECT repeat('é', 100000) FROM range(1000)"})
@@ -173,8 +176,7 @@ async def test_large_results_are_cut_or_refused(tmp_path: Path) -> None:
 
 async def test_a_cancelled_query_leaves_nothing(tmp_path: Path) -> None:
     async with history_box(tmp_path / "data") as box:
-        endless = "SELECT count(*) FROM range(10000000000) a, range(1000000000) b WHERE a > b"
-        running = asyncio.ensure_future(box.rows(endless, ANN))
+        running = asyncio.ensure_future(box.rows(ENDLESS, ANN))
         waiting = asyncio.ensure_future(box.rows("SELECT 1", ANN))
         await until_true(lambda: query_processes(os.getpid()))
         running.cancel()

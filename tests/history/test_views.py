@@ -75,9 +75,9 @@ async def test_shared_gpus_count_in_fractions(tmp_path: Path) -> None:
             "FROM gpu_hours ORDER BY hour, user_id"
         )
         assert rows == [
-            ["2026-01-01T11:00:00Z", "ann", 0.375, pytest.approx(0.075), 50, "exp-ann"],
-            ["2026-01-01T11:00:00Z", "bob", 0.125, pytest.approx(0.025), 50, "exp-bob"],
-            ["2026-01-01T12:00:00Z", "bob", 1, pytest.approx(0.2), 50, "exp-bob"],
+            ["2026-01-01T11:00:00Z", "ann", 0.375, pytest.approx(0.075), 10, "exp-ann"],
+            ["2026-01-01T11:00:00Z", "bob", 0.125, pytest.approx(0.025), 10, "exp-bob"],
+            ["2026-01-01T12:00:00Z", "bob", 1, pytest.approx(0.2), 10, "exp-bob"],
         ]
 
 

@@ -105,6 +105,7 @@ async def refusal(box: HistoryBox, sql: str, who: Principal = ANN) -> RequestErr
     return refused.value
 
 
+@pytest.mark.slow
 async def test_every_way_out_is_an_error_of_the_caller(tmp_path: Path) -> None:
     async with history_box(tmp_path / "data", private=True) as box:
         users = asyncio.Queue[Principal]()
@@ -160,6 +161,7 @@ async def test_recursion_ends_at_the_time_limit(
             assert not list(box.folder.iterdir())
 
 
+@pytest.mark.slow
 async def test_large_results_are_cut_or_refused(tmp_path: Path) -> None:
     async with history_box(tmp_path / "data") as box:
         sql = "SELECT i FROM range(1000000) t(i) ORDER BY i"

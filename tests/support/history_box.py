@@ -93,6 +93,7 @@ async def _fill(opened: Opened) -> None:
             job_name=f"job of {user}",
             created_at=NOON - HOUR,
             gpu=1,
+            memory_gb=4,
             env={"TOKEN": SECRET},
             metadata={"team": user},
             experiment_id=f"exp-{user}",
@@ -105,6 +106,7 @@ async def _fill(opened: Opened) -> None:
             started_at=NOON - HOUR // 2 - 60_000,
             failure_reason=FailureReason.EXIT_CODE,
             exit_code=1,
+            worker_id="host",
             error="exit code 1",
         )
         base = replace(
@@ -120,6 +122,7 @@ async def _fill(opened: Opened) -> None:
             retry_count=1,
             earlier_attempts=(first,),
             gpu_uuids=("GPU-1",),
+            worker_id="host",
             allocated_at=NOON - HOUR // 4,
             started_at=NOON - HOUR // 4,
         )
@@ -138,7 +141,14 @@ async def _fill(opened: Opened) -> None:
         experiment = Experiment(f"exp-{user}", user, f"experiment of {user}", NOON)
         await store.put_document("experiment", experiment.id, msgspec.json.encode(experiment))
         await store.append_audit(
-            AuditEntry(f"entry-{user}", NOON, Action.TASK_CANCEL, "192.0.2.1", user=user)
+            AuditEntry(
+                f"entry-{user}",
+                NOON,
+                Action.TASK_CANCEL,
+                "192.0.2.1",
+                target="00000001-0000-7000-8000-000000000000",
+                user=user,
+            )
         )
         await _log(opened, number, user, base.id)
     ann, bob = (f"0000000{number}-0000-7000-8000-000000000000" for number in (0, 1))
@@ -149,7 +159,7 @@ async def _fill(opened: Opened) -> None:
             for at in quarters[:2]
             for each in (ann, bob)
         ],
-        gpus=[GpuSample(at, "GPU-1", 50, 1000, 60, 200, held=True) for at in quarters],
+        gpus=[GpuSample(at, "GPU-1", 10, 1000, 60, 200, held=True) for at in quarters],
         holds=[GpuHold("GPU-1", ann, "ann", NOON - HOUR // 2, NOON)],
         days={
             UserDay("2026-01-01", "ann"): DayUse(gpu_ms=HOUR, completed=1),

@@ -43,7 +43,7 @@ def sql(client: Client, sql: str, parquet: Path | None, *, as_json: bool, as_csv
     \b
     Examples:
       fetchml sql "SELECT status, count(*) FROM tasks GROUP BY status"
-      fetchml sql --csv - < query.sql > result.csv
+      echo "SELECT * FROM usage" | fetchml sql --csv - > usage.csv
       fetchml sql "SELECT * FROM metrics" --parquet metrics.parquet
     """
     if as_json + as_csv + (parquet is not None) > 1:

@@ -54,7 +54,7 @@ async def test_all_ways_to_ask(serve: Serve, processes_backend: Backend, tmp_pat
     [row] = json.loads(await asyncio.to_thread(command, "sql", "--json", sql))
     assert row == {"job_name": "job", "p": 5, "t": time.replace("000Z", "Z")}
     text = await asyncio.to_thread(command, "sql", "--csv", "SELECT 1 AS a, 'x,y' AS b")
-    assert text == 'a,b\n1,"x,y"\n'
+    assert text == 'a,b\n1,"x,y"'
     await asyncio.to_thread(command, "export", "--parquet", str(tmp_path / "out"))
     written = {file.name for file in (tmp_path / "out").iterdir()}
     assert "tasks.parquet" in written

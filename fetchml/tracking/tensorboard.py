@@ -27,12 +27,6 @@ _POLYNOMIAL = 0x82F63B78
 _MASK = 0xA282EAD8
 _WORD = 0xFFFFFFFF
 
-# Numbers of fields.
-_WALL_TIME, _STEP, _SUMMARY = 1, 2, 5
-_VALUE = 1
-_TAG, _SIMPLE_VALUE, _TENSOR = 1, 2, 8
-_DTYPE, _CONTENT = 1, 4
-
 _TENSORS = {
     1: (5, struct.Struct("<f")),  # DT_FLOAT, float_val
     2: (6, struct.Struct("<d")),  # DT_DOUBLE, double_val
@@ -95,13 +89,13 @@ def _scalars(event: bytes, default_at: int) -> list[Point]:
     values: list[tuple[str, float]] = []
     for number, value in _fields(event):
         match number, value:
-            case (1, bytes()) if len(value) == 8:
+            case (1, bytes()) if len(value) == 8:  # wall_time
                 [wall_time] = struct.unpack("<d", value)
-            case (2, int()):
+            case (2, int()):  # step
                 step = _signed(value)
-            case (5, bytes()):
+            case (5, bytes()):  # summary
                 for inner, content in _fields(value):
-                    if inner == _VALUE and isinstance(content, bytes):
+                    if inner == 1 and isinstance(content, bytes):  # value
                         values += _value(content)
     if not values:
         return []
@@ -116,11 +110,11 @@ def _value(content: bytes) -> Iterator[tuple[str, float]]:
     number: float | None = None
     for field, value in _fields(content):
         match field, value:
-            case (1, bytes()):
+            case (1, bytes()):  # tag
                 tag = value.decode()
-            case (2, bytes()) if len(value) == 4:
+            case (2, bytes()) if len(value) == 4:  # simple_value
                 [number] = struct.unpack("<f", value)
-            case (8, bytes()):
+            case (8, bytes()):  # tensor
                 number = _tensor(value)
     if tag is not None and number is not None and key_fault("metric", tag) is None:
         yield tag, number
@@ -129,12 +123,12 @@ def _value(content: bytes) -> Iterator[tuple[str, float]]:
 def _tensor(content: bytes) -> float | None:
     """Return the number of a tensor with one element; `None` for others."""
     fields = list(_fields(content))
-    kind = next((value for field, value in fields if field == _DTYPE), None)
+    kind = dict(fields).get(1)  # dtype
     if not isinstance(kind, int) or kind not in _TENSORS:
         return None
     values, encoding = _TENSORS[kind]
     for field, value in fields:
-        if field == _CONTENT or (field == values and kind in _FLOATS):
+        if field == 4 or (field == values and kind in _FLOATS):
             if isinstance(value, bytes) and len(value) == encoding.size:
                 return float(encoding.unpack(value)[0])
         elif field == values:

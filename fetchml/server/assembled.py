@@ -27,6 +27,8 @@ from fetchml.ports.store import Store
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
+from fetchml.tracking.collector import Collector
+from fetchml.tracking.task_tokens import TaskTokens
 from fetchml.tracking.tracking_service import Tracking
 from fetchml.user_secrets.secret_service import UserSecrets
 
@@ -61,3 +63,5 @@ class Assembly:
     sender: Sender
     watched: MonitoredTasks
     tracking: Tracking
+    collector: Collector
+    task_tokens: TaskTokens

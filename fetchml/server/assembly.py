@@ -56,11 +56,11 @@ from fetchml.server.jupyter_wiring import jupyter_services
 from fetchml.server.notification_wiring import assemble_notifications
 from fetchml.server.options import Options as Options  # noqa: PLC0414  # others import it from here
 from fetchml.server.options import Outside as Outside  # noqa: PLC0414  # others import it from here
+from fetchml.server.tracking_wiring import assemble_tracking
 from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
-from fetchml.tracking.tracking_service import Tracking
 from fetchml.user_secrets.secret_service import UserSecrets
 
 
@@ -217,6 +217,18 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         service_folders=jupyter.folders,
         volumes=volumes,
     )
+    tracking = await assemble_tracking(
+        store,
+        options,
+        host,
+        lookup,
+        experiment_index,
+        experiments,
+        audit,
+        slow_reads,
+        clock=clock,
+        ids=ids,
+    )
     attempts = AttemptManager(
         outside.launcher,
         inputs,
@@ -227,6 +239,8 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         report=dispatcher.apply,
         gpu_failure=gpus.failure,
+        follow=tracking.collector.following,
+        tracking=tracking.access.of,
     )
     carry_out(dispatcher, attempts, gpus, notifications.sender)
     sampler = UsageSampler(
@@ -253,21 +267,6 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         instance_id=restored.instance_id,
     )
     # Services that the transports call.
-    status = ServerStatus(
-        store,
-        state,
-        index,
-        counts,
-        estimates,
-        submissions,
-        attempts,
-        lifecycle,
-        host=host,
-        checkpoints=inputs.checkpoints,
-        volumes=volumes,
-        clock=clock,
-        private=private,
-    )
     ended = EndedTasks(lookup, files, usage, state, dispatcher, clock)
     changes = TaskChanges(
         store,
@@ -329,7 +328,21 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
             zone=options.zone,
             private=private,
         ),
-        status=status,
+        status=ServerStatus(
+            store,
+            state,
+            index,
+            counts,
+            estimates,
+            submissions,
+            attempts,
+            lifecycle,
+            host=host,
+            checkpoints=inputs.checkpoints,
+            volumes=volumes,
+            clock=clock,
+            private=private,
+        ),
         information=ServerInformation(
             state,
             options.rules,
@@ -378,7 +391,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         ),
         sender=notifications.sender,
         watched=monitored_tasks(state, lookup, files, dispatcher, clock),
-        tracking=await Tracking.load(
-            store, experiments, audit, slow_reads, clock=clock, ids=ids, private=private
-        ),
+        tracking=tracking.service,
+        collector=tracking.collector,
+        task_tokens=tracking.tokens,
     )

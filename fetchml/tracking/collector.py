@@ -197,7 +197,9 @@ class _Following:
             await self._tracking.log(self._who, self._run_id, params=spec.sweep.parameters)
 
     async def _show_faults(self) -> None:
-        shown = "\n".join(f"{path}: {why}" for path, why in self._files.faults.items())[:MAX_TAG_VALUE]
+        shown = "\n".join(f"{path}: {why}" for path, why in self._files.faults.items())[
+            :MAX_TAG_VALUE
+        ]
         if shown != self._shown_faults:
             self._shown_faults = shown
             log.info("files with metrics are not read to their ends: %s", shown, extra=self._extra)

@@ -1,4 +1,4 @@
-"""What the readers of a task's files return. The files are the task's: nothing in them is trusted."""
+"""What the readers of a task's files return. Nothing in the files is trusted."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -178,8 +178,9 @@ class TaskFiles:
     def _prefix(self, folder: str) -> str:
         """Return what comes before the tags of a folder: its path without what it has in common
         with the first folder's."""
-        main = (self._main or "").split("/") if self._main else []
-        parts = folder.split("/") if folder else []
-        common = len(os.path.commonprefix([main, parts]))
-        own = parts[common:] or parts[-1:] if folder != self._main else []
-        return "".join(f"{part}/" for part in own)
+        if folder == self._main:
+            return ""
+        parts, first = folder.split("/"), (self._main or "").split("/")
+        while parts[1:] and parts[0] == first[0]:
+            parts, first = parts[1:], first[1:] or [""]
+        return "".join(f"{part}/" for part in parts if part)

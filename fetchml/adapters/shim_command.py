@@ -41,8 +41,8 @@ def shim_command(
     none. `relay`: the program by which a server on another machine enters the attempt.
     `sampler`: the program that measures the attempt's GPUs there. `volumes`: the folder of
     the volumes, which the shim compares with those that were checked; `None`: it compares none.
-    `gateway`: PORT:PATH, a port of the loopback and the server's socket that is joined with it; empty if
-    the command reaches the server otherwise."""
+    `gateway`: PORT:PATH, a port of the loopback and the server's socket that is joined with it;
+    empty if the command reaches the server otherwise."""
     command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
     if run.timeout_ms:

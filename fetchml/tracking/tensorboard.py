@@ -7,8 +7,8 @@ A file is a sequence of records, each with
     payload      an `Event` (protobuf)
     checksum     4 bytes, of the payload
 
-A checksum is a CRC-32C, rotated and shifted. It is compared for lengths, and for payloads with
-scalars. Records without scalars (images, histograms, texts) contribute nothing.
+A checksum is a CRC-32C, rotated and shifted. Records without scalars (images, histograms, texts)
+contribute nothing.
 """
 
 import struct
@@ -63,13 +63,12 @@ def read_events(data: bytes, *, default_at: int) -> Reading:
         if end + _CHECKSUM.size > len(data):
             break
         payload = data[begin:end]
+        if _CHECKSUM.unpack_from(data, end)[0] != masked_crc(payload):
+            return Reading(points, at, "a record has a wrong checksum")
         try:
-            found = _scalars(payload, default_at)
+            points += _scalars(payload, default_at)
         except ValueError:
             return Reading(points, at, "a record is not an event of TensorBoard")
-        if found and _CHECKSUM.unpack_from(data, end)[0] != masked_crc(payload):
-            return Reading(points, at, "a record has a wrong checksum")
-        points += found
         at = end + _CHECKSUM.size
     return Reading(points, at)
 

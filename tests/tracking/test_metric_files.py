@@ -25,7 +25,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         for step in range(20):
             writer.add_scalar("train/loss", 1 / (step + 1), step, walltime=1.7e9 + step)
             if step % 5 == 0:
-                writer.add_histogram("weights", noise.normal(size=100), step)
+                writer.add_histogram("weights", noise.normal(size=100), step, bins="auto")
                 writer.add_text("note", "# hello", step)
         writer.add_text("long", "x" * MAX_EVENT, 1)
         writer.add_scalar("nan", math.nan, 7, walltime=1.7e9)

@@ -188,7 +188,7 @@ class _Following:
             self._who,
             spec.experiment_id or DEFAULT_EXPERIMENT,
             name=spec.job_name[:MAX_RUN_NAME],
-            started_at=task.started_at or self._clock(),
+            started_at=self._files.began_at or self._clock(),
             task_id=task.id,
             run_id=self._run_id,
         )

@@ -54,9 +54,9 @@ class TaskFiles:
     def __init__(self, folder: AttemptFolder) -> None:
         self._folder = folder
         self._outputs = folder.outputs
-        self._default_at = 0
-        """Time of points whose files have none: the attempt's start. It is the same after a restart
-        of the server, so such points are recognized again."""
+        self.began_at = 0
+        """The attempt's start; 0 before the first look. Also the time of points whose files have none: it is
+        the same after a restart of the server, so they are recognized again."""
         self._files: dict[str, _File] = {}
         self._main: str | None = None
         """Folder of the first event file, whose tags have no prefix."""
@@ -77,7 +77,7 @@ class TaskFiles:
 
     def look(self, *, is_last: bool = False) -> Look:
         """Read what is new. `is_last`: nothing more will be written."""
-        self._default_at = self._default_at or self._folder.opened_at() or 0
+        self.began_at = self.began_at or self._folder.opened_at() or 0
         sizes = self._find()
         points: list[Point] = []
         left = READ_BYTES
@@ -111,7 +111,7 @@ class TaskFiles:
                 at = os.fstat(file.fileno()).st_mtime_ns // 1_000_000
         except OSError:
             return []
-        at = at if 0 <= at <= MAX_TIME else self._default_at
+        at = at if 0 <= at <= MAX_TIME else self.began_at
         points: list[Point] = []
         for name, value in metrics_in(content).items():
             latest = self._latest.get(name)
@@ -158,13 +158,13 @@ class TaskFiles:
             found = read_lines(
                 data,
                 line=file.lines,
-                default_at=self._default_at,
+                default_at=self.began_at,
                 is_all=is_last and is_end,
             )
             file.lines += data.count(b"\n", 0, found.used)
             points += found.points
         else:
-            found = read_events(data, default_at=self._default_at)
+            found = read_events(data, default_at=self.began_at)
             prefix = self._prefix(file.folder)
             for each in found.points:
                 key = prefix + each.key

@@ -73,7 +73,7 @@ def test_a_file_that_is_cut_anywhere_is_read_on_from_there(events: bytes) -> Non
 
 
 def test_a_damaged_record_ends_the_reading(events: bytes) -> None:
-    whole = read_events(events[:6000], default_at=AT)
+    whole = read_events(events[:1500], default_at=AT)
     events, points = events[: whole.used], whole.points
     ends = set()
     for at in range(0, len(events), 7):

@@ -17,6 +17,7 @@
   secrets.key                encrypts the values of users' secrets
   notifications.key          secret from which the secrets of webhooks are derived
   tracking.key               secret from which the tokens of tasks are derived
+  tracking/                  files of runs and logged models; see tracking/artifacts.py
   tasks/ID/outputs/          what the task left in /outputs
   tasks/ID/checkpoint/       the task's /checkpoint, kept from attempt to attempt
   tasks/ID/attempts/N/       an attempt; see attempt_folder.py
@@ -42,6 +43,7 @@ JUPYTER_KEY = "jupyter.key"
 SECRETS_KEY = "secrets.key"
 NOTIFICATIONS_KEY = "notifications.key"
 TRACKING_KEY = "tracking.key"
+TRACKING = "tracking"
 TASKS = "tasks"
 ARRAYS = "arrays"
 """Next to the tasks in a cluster's shared folder: the attempts that were handed over together."""

@@ -24,12 +24,10 @@ from fetchml.files.volume_usage import VolumeUsage
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.notifications.sender import Sender
 from fetchml.ports.store import Store
+from fetchml.server.tracking_wiring import TrackingParts
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
-from fetchml.tracking.collector import Collector
-from fetchml.tracking.task_tokens import TaskTokens
-from fetchml.tracking.tracking_service import Tracking
 from fetchml.user_secrets.secret_service import UserSecrets
 
 
@@ -62,6 +60,4 @@ class Assembly:
     activity: GpuActivity
     sender: Sender
     watched: MonitoredTasks
-    tracking: Tracking
-    collector: Collector
-    task_tokens: TaskTokens
+    tracked: TrackingParts

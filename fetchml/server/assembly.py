@@ -56,7 +56,7 @@ from fetchml.server.jupyter_wiring import jupyter_services
 from fetchml.server.notification_wiring import assemble_notifications
 from fetchml.server.options import Options as Options  # noqa: PLC0414  # others import it from here
 from fetchml.server.options import Outside as Outside  # noqa: PLC0414  # others import it from here
-from fetchml.server.tracking_wiring import assemble_tracking
+from fetchml.server.tracking_wiring import tracking_parts
 from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.clock import Clock
@@ -217,15 +217,17 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         service_folders=jupyter.folders,
         volumes=volumes,
     )
-    tracking = await assemble_tracking(
+    tracked = await tracking_parts(
         store,
         options,
-        host,
-        lookup,
-        experiment_index,
         experiments,
+        index,
         audit,
+        usage,
         slow_reads,
+        known=experiment_index,
+        lookup=lookup,
+        host=host,
         clock=clock,
         ids=ids,
     )
@@ -239,8 +241,8 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         report=dispatcher.apply,
         gpu_failure=gpus.failure,
-        follow=tracking.collector.following,
-        tracking=tracking.access.of,
+        follow=tracked.collector.following,
+        tracking=tracked.access.of,
     )
     carry_out(dispatcher, attempts, gpus, notifications.sender)
     sampler = UsageSampler(
@@ -391,7 +393,5 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         ),
         sender=notifications.sender,
         watched=monitored_tasks(state, lookup, files, dispatcher, clock),
-        tracking=tracking.service,
-        collector=tracking.collector,
-        task_tokens=tracking.tokens,
+        tracked=tracked,
     )

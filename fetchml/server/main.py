@@ -212,7 +212,8 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.sampler.sampling(),
             parts.activity.reporting(),
             parts.sender.sending(),
-            parts.collector.running(),
+            parts.tracked.collector.running(),
+            parts.tracked.artifacts.upkeep(parts.tracked.models.among, parts.tracked.runs.among),
         )
         api = ApiServices(
             engine,
@@ -227,7 +228,10 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.secrets,
             CachedEnvironments(parts.environments, parts.audit),
             retention,
-            parts.tracking,
+            parts.tracked.runs,
+            parts.tracked.models,
+            parts.tracked.artifacts,
+            parts.tracked.live_tasks,
         )
         rpc = GrpcServer(api, copies=copies, max_connections=wiring.max_connections(settings))
         rest = HttpServer(

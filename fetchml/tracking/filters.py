@@ -7,13 +7,14 @@ Parsing takes time linear in the text.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple, NoReturn
 
 from fetchml.core.requests.checks import text_fault
 from fetchml.core.requests.text import shown
 from fetchml.core.tracking import MAX_KEY
 from fetchml.core.tracking_filters import (
+    NUMBERS,
     Attribute,
     Compare,
     Condition,
@@ -49,14 +50,28 @@ _SOURCES = {
     **dict.fromkeys(("tag", "tags"), Source.TAG),
     **dict.fromkeys(("attribute", "attributes", "attr", "run"), Source.ATTRIBUTE),
 }
-_ATTRIBUTES = {
-    **{each.value: each for each in Attribute},
-    "user_id": Attribute.USER,
-    "start_time": Attribute.STARTED_AT,
-    "created": Attribute.STARTED_AT,
-    "end_time": Attribute.ENDED_AT,
-    "run name": Attribute.RUN_NAME,
-}
+
+
+class Attributes(NamedTuple):
+    """The attributes of what is searched."""
+
+    names: Mapping[str, str]
+    """Name in the text, in small letters → name of the field."""
+    numbers: Set[str]
+    """Names of fields that are numbers; the others are text."""
+
+
+RUNS = Attributes(
+    {
+        **{each.value: each for each in Attribute},
+        "user_id": Attribute.USER,
+        "start_time": Attribute.STARTED_AT,
+        "created": Attribute.STARTED_AT,
+        "end_time": Attribute.ENDED_AT,
+        "run name": Attribute.RUN_NAME,
+    },
+    NUMBERS,
+)
 _EXACT_DIGITS = 18
 
 
@@ -69,11 +84,11 @@ class _Token(NamedTuple):
         return self.kind == "word" and self.text.upper() == word
 
 
-def parse_filter(text: str) -> Conditions:
+def parse_filter(text: str, attributes: Attributes = RUNS) -> Conditions:
     """Parse a filter such as `metrics.loss < 0.1 and params.lr = '0.01'`. Raises BadRequest."""
     if not text.strip():
         return ()
-    parser = _Parser("filter", text)
+    parser = _Parser("filter", text, attributes)
     conditions = [parser.condition()]
     while parser.take_word("AND"):
         if len(conditions) == MAX_CONDITIONS:
@@ -83,15 +98,15 @@ def parse_filter(text: str) -> Conditions:
     return tuple(conditions)
 
 
-def parse_order(texts: Sequence[str]) -> tuple[Order, ...]:
+def parse_order(texts: Sequence[str], attributes: Attributes = RUNS) -> tuple[Order, ...]:
     """Parse orders such as `metrics.loss DESC`. Raises BadRequest."""
     if len(texts) > MAX_ORDERS:
         raise BadRequest(f"order_by: at most {MAX_ORDERS} orders")
-    return tuple(map(_order, texts))
+    return tuple(_order(text, attributes) for text in texts)
 
 
-def _order(text: str) -> Order:
-    parser = _Parser("order_by", text)
+def _order(text: str, attributes: Attributes) -> Order:
+    parser = _Parser("order_by", text, attributes)
     field = parser.field()
     descending = parser.take_word("DESC")
     if not descending:
@@ -101,8 +116,9 @@ def _order(text: str) -> Order:
 
 
 class _Parser:
-    def __init__(self, what: str, text: str) -> None:
+    def __init__(self, what: str, text: str, attributes: Attributes) -> None:
         self._what = what
+        self._attributes = attributes
         if len(text) > MAX_CHARACTERS:
             self.fail(f"at most {MAX_CHARACTERS} characters")
         if fault := text_fault(text):
@@ -116,7 +132,7 @@ class _Parser:
         negated = token.is_word("NOT")
         if negated:
             token = self._take()
-        if token.is_word("IN") and not field.is_number:
+        if token.is_word("IN") and not self._is_number(field):
             return OneOf(field, self._values(), negated)
         if token.is_word("IS") and not negated and field.source is not Source.ATTRIBUTE:
             negated = self.take_word("NOT")
@@ -124,7 +140,7 @@ class _Parser:
                 return IsNull(field, negated)
             self._expected("NULL", self._next)
         operator = "!=" if token.text == "<>" else token.text.upper()
-        allowed = _NUMBER_OPS if field.is_number else _TEXT_OPS
+        allowed = _NUMBER_OPS if self._is_number(field) else _TEXT_OPS
         if negated or operator not in allowed:
             self._expected(f"one of {', '.join(allowed)} after {field.name[:_SHOWN]!r}", token)
         return Compare(field, Op(operator), self._value(field))
@@ -139,13 +155,19 @@ class _Parser:
         if source is None:
             self.fail(f"{_cut(prefix)}: expected metrics, params, tags or attributes before the .")
         if source is Source.ATTRIBUTE:
-            attribute = _ATTRIBUTES.get(name.lower())
+            names = self._attributes.names
+            attribute = names.get(name.lower())
             if attribute is None:
-                self.fail(f"{_cut(name)} is not one of {', '.join(sorted(_ATTRIBUTES))}")
+                self.fail(f"{_cut(name)} is not one of {', '.join(sorted(names))}")
             return Field(source, attribute)
         if not 1 <= len(name) <= MAX_KEY:
             self.fail(f"a name has 1 to {MAX_KEY} characters")
         return Field(source, name)
+
+    def _is_number(self, field: Field) -> bool:
+        if field.source is Source.ATTRIBUTE:
+            return field.name in self._attributes.numbers
+        return field.source is Source.METRIC
 
     def take_word(self, word: str) -> bool:
         """Take the next token if it is this word."""
@@ -163,7 +185,7 @@ class _Parser:
 
     def _value(self, field: Field) -> str | float | int:
         token = self._take()
-        if field.is_number:
+        if self._is_number(field):
             if token.kind != "number":
                 self._expected("a number", token)
             if token.text.lstrip("+-").isdigit() and len(token.text) <= _EXACT_DIGITS:

@@ -55,8 +55,8 @@ class TaskFiles:
         self._folder = folder
         self._outputs = folder.outputs
         self.began_at = 0
-        """The attempt's start; 0 before the first look. Also the time of points whose files have none: it is
-        the same after a restart of the server, so they are recognized again."""
+        """The attempt's start, 0 before the first look. Points whose files have no time get it: it
+        is the same after a restart of the server, so that they are recognized again."""
         self._files: dict[str, _File] = {}
         self._main: str | None = None
         """Folder of the first event file, whose tags have no prefix."""

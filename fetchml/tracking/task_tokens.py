@@ -16,6 +16,11 @@ class TaskTokens:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
+    @staticmethod
+    def is_token(secret: str) -> bool:
+        """Return whether it looks like a token, rather than an API key."""
+        return secret.startswith(_PREFIX)
+
     def issue(self, task_id: str) -> str:
         """Return the token of a task; always the same one."""
         signature = hmac.digest(self._key, task_id.encode(), hashlib.sha256).hex()

@@ -223,6 +223,10 @@ class Tracking:
             raise _not_found(run_id)
         return found
 
+    async def among(self, ids: Sequence[str]) -> set[str]:
+        """Return those of these ids that are runs, deleted ones included."""
+        return {each.id for each in await self._store.tracking.runs(ids)}
+
     async def update_run(
         self,
         who: Principal,

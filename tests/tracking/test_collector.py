@@ -109,8 +109,8 @@ async def test_hostile_files_end_their_reading_and_nothing_else(
 async def test_a_retry_goes_on_in_the_same_run(serve: Serve, processes_backend: Backend) -> None:
     server = await serve(processes_backend).start()
     script = """
-        n=$FETCHML_ATTEMPT
-        echo "{\\"step\\": $n, \\"time\\": 170000000$n, \\"loss\\": $n}" > $FETCHML_OUTPUTS/metrics.jsonl
+        n=$FETCHML_ATTEMPT; cd $FETCHML_OUTPUTS
+        echo "{\\"step\\": $n, \\"time\\": 170000000$n, \\"loss\\": $n}" > metrics.jsonl
         [ $n = 2 ]
     """
     task_id = await server.submit(script, max_retries=1)

@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from tensorboardX import SummaryWriter
+from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 
 from fetchml.core.tracking import Point
 from fetchml.tracking.metric_lines import MAX_LINE, read_lines

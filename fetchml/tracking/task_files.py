@@ -66,7 +66,7 @@ class TaskFiles:
     @property
     def faults(self) -> Mapping[str, str]:
         """Why files are not read further, by path."""
-        return {path: file.fault for path, file in self._files.items() if file.fault}
+        return {path: file.fault for path, file in sorted(self._files.items()) if file.fault}
 
     def is_empty(self) -> bool:
         """Return whether there is no file at all."""

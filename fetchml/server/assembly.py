@@ -223,6 +223,20 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         service_folders=jupyter.folders,
         volumes=volumes,
     )
+    tracked = await tracking_parts(
+        store,
+        options,
+        experiments,
+        index,
+        audit,
+        usage,
+        slow_reads,
+        known=experiment_index,
+        lookup=lookup,
+        host=host,
+        clock=clock,
+        ids=ids,
+    )
     attempts = AttemptManager(
         outside.launcher,
         inputs,
@@ -234,6 +248,8 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         report=dispatcher.apply,
         gpu_failure=gpus.failure,
+        follow=tracked.collector.following,
+        tracking=tracked.access.of,
     )
     carry_out(dispatcher, attempts, gpus, notifications.sender)
     sampler = UsageSampler(
@@ -260,21 +276,6 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         instance_id=restored.instance_id,
     )
     # Services that the transports call.
-    status = ServerStatus(
-        store,
-        state,
-        index,
-        counts,
-        estimates,
-        submissions,
-        attempts,
-        lifecycle,
-        host=host,
-        checkpoints=inputs.checkpoints,
-        volumes=volumes,
-        clock=clock,
-        private=private,
-    )
     ended = EndedTasks(lookup, files, usage, state, dispatcher, clock)
     changes = TaskChanges(
         store,
@@ -338,7 +339,21 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
             zone=options.zone,
             private=private,
         ),
-        status=status,
+        status=ServerStatus(
+            store,
+            state,
+            index,
+            counts,
+            estimates,
+            submissions,
+            attempts,
+            lifecycle,
+            host=host,
+            checkpoints=inputs.checkpoints,
+            volumes=volumes,
+            clock=clock,
+            private=private,
+        ),
         information=ServerInformation(
             state,
             options.rules,
@@ -387,8 +402,6 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         ),
         sender=notifications.sender,
         watched=monitored_tasks(state, lookup, files, dispatcher, clock),
-        tracked=await tracking_parts(
-            store, options, experiments, index, audit, usage, slow_reads, clock=clock, ids=ids
-        ),
+        tracked=tracked,
         history=History(store.history, private=private, has_room=store.has_room),
     )

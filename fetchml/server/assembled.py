@@ -28,6 +28,7 @@ from fetchml.server.tracking_wiring import TrackingParts
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
+from fetchml.tracking.tracking_service import Tracking
 from fetchml.user_secrets.secret_service import UserSecrets
 
 
@@ -61,3 +62,7 @@ class Assembly:
     sender: Sender
     watched: MonitoredTasks
     tracked: TrackingParts
+
+    @property
+    def tracking(self) -> Tracking:
+        return self.tracked.runs

@@ -231,10 +231,6 @@ class ListArtifacts(OfRun, frozen=True):
     path: str = ""
 
 
-class ListModelFolder(msgspec.Struct, frozen=True):
-    artifact_directory_path: str = ""
-
-
 class ListFolder(msgspec.Struct, frozen=True):
     path: str = ""
 

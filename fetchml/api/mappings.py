@@ -1,5 +1,6 @@
 """The fields that REST and gRPC show of every type, except those of `Task`."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,17 +18,18 @@ from fetchml.api.mapping import (
 )
 from fetchml.api.task_json import target_json, task_json
 from fetchml.api.task_messages import target_message, task_message
-from fetchml.core import notifications
+from fetchml.core import delivery
 from fetchml.core.audit import AuditEntry
 from fetchml.core.bookings.booking import Booking
 from fetchml.core.comparison import Difference, Section, TaskDiff
+from fetchml.core.delivery import Delivery, DeliveryState
 from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.model import Key, Task
-from fetchml.core.notifications import Delivery, DeliveryState
 from fetchml.core.requests.pruning import Pruned
 from fetchml.core.requests.secrets import Secret
 from fetchml.core.snapshots import Entry, EntryKind, Snapshot
 from fetchml.core.storage import Kind, Used
+from fetchml.core.tracking import Curve, Point, RunPage, RunView
 from fetchml.core.usage import DayUse, GpuHold, UserDay
 from fetchml.engine.experiments import ExperimentView
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, NodeStatus
@@ -62,6 +64,7 @@ from fetchml.v1 import (
     storage_pb2,
     sweep_pb2,
     task_pb2,
+    tracking_pb2,
     usage_pb2,
 )
 from fetchml.views import (
@@ -380,7 +383,7 @@ NOTIFICATION: Mapping[Delivery, notification_pb2.Notification] = Mapping(
     Field("sweep_id", keep_empty=False),
     Time("next_at", lambda row: row.next_at if row.dead_at is None else None),
     Field("last_error", "error"),
-    Field("of_server", lambda row: row.user == notifications.SERVER, keep_empty=False),
+    Field("of_server", lambda row: row.user == delivery.SERVER, keep_empty=False),
 )
 
 NOTIFICATIONS: Mapping[NotificationPage, notification_pb2.ListNotificationsResponse] = Mapping(
@@ -529,4 +532,40 @@ GPU_HOURS_LIST: Mapping[DaysOfUse, usage_pb2.GpuHoursList] = Mapping(
     Field("first_day", "first"),
     Field("last_day", "last"),
     LongRows("days", GPU_HOURS, "rows"),
+)
+
+
+def _not_a_number(point: Point) -> str | None:
+    if math.isfinite(point.value):
+        return None
+    return "NaN" if math.isnan(point.value) else "Infinity" if point.value > 0 else "-Infinity"
+
+
+LATEST_POINT: Mapping[Point, tracking_pb2.LatestPoint] = Mapping(
+    tracking_pb2.LatestPoint,
+    Field("name", "key"),
+    Field("value", lambda point: point.value if math.isfinite(point.value) else None),
+    Field("not_a_number", _not_a_number),
+)
+
+RUN: Mapping[RunView, tracking_pb2.Run] = Mapping(
+    tracking_pb2.Run,
+    Field("user_id", "run.user"),
+    Field("status", lambda view: view.run.status.lower()),
+    Rows("metrics", LATEST_POINT, "metrics", keep_empty=True),
+    Field("params", "params"),
+    Field("tags", "tags"),
+    of="run",
+)
+
+RUNS: Mapping[RunPage, tracking_pb2.ListRunsResponse] = Mapping(
+    tracking_pb2.ListRunsResponse,
+    LongRows("runs", RUN),
+    Field("next_page_token", keep_empty=False),
+)
+
+CURVE: Mapping[Curve, tracking_pb2.Curve] = Mapping(tracking_pb2.Curve)
+
+CURVES: Mapping[list[Curve], tracking_pb2.Curves] = Mapping(
+    tracking_pb2.Curves, LongRows("curves", CURVE, lambda curves: curves)
 )

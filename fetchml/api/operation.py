@@ -86,6 +86,8 @@ def _parameters(request: Message, fields: Sequence[FieldDescriptor]) -> dict[str
 
 def _parameter(request: Message, field: FieldDescriptor) -> Any:
     value = getattr(request, field.name)
+    if field.is_repeated:
+        return tuple(value)
     if field.message_type is Timestamp.DESCRIPTOR:
         return milliseconds(value)
     if field.enum_type is not None:

@@ -13,6 +13,7 @@ from fetchml.engine.retention import Retention
 from fetchml.environments.environment_service import CachedEnvironments
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.snapshots.snapshot_service import Snapshots
+from fetchml.tracking.tracking_service import Tracking
 from fetchml.user_secrets.secret_service import UserSecrets
 
 
@@ -30,3 +31,4 @@ class ApiServices:
     secrets: UserSecrets
     environments: CachedEnvironments
     retention: Retention
+    tracking: Tracking

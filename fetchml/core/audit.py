@@ -25,6 +25,8 @@ class Action(StrEnum):
     EXPERIMENT_CREATE = "experiment.create"
     EXPERIMENT_ARCHIVE = "experiment.archive"
     EXPERIMENT_DELETE = "experiment.delete"
+    RUN_DELETE = "run.delete"
+    RUN_RESTORE = "run.restore"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
     SECRET_SET = "secret.set"  # noqa: S105 - the name of an action

@@ -27,6 +27,7 @@ from fetchml.ports.store import Store
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
+from fetchml.tracking.tracking_service import Tracking
 from fetchml.user_secrets.secret_service import UserSecrets
 
 
@@ -59,3 +60,4 @@ class Assembly:
     activity: GpuActivity
     sender: Sender
     watched: MonitoredTasks
+    tracking: Tracking

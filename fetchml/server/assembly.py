@@ -64,6 +64,7 @@ from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
+from fetchml.tracking.tracking_service import Tracking
 from fetchml.user_secrets.secret_service import UserSecrets
 
 
@@ -385,4 +386,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         ),
         sender=notifications.sender,
         watched=monitored_tasks(state, lookup, files, dispatcher, clock),
+        tracking=await Tracking.load(
+            store, experiments, audit, slow_reads, clock=clock, ids=ids, private=private
+        ),
     )

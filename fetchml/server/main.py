@@ -220,6 +220,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.secrets,
             CachedEnvironments(parts.environments, parts.audit),
             retention,
+            parts.tracking,
         )
         rpc = GrpcServer(api, copies=copies, max_connections=wiring.max_connections(settings))
         rest = HttpServer(

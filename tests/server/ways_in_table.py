@@ -47,6 +47,8 @@ UNKNOWN = Expected("404 404 403 404", "404 404 403 404")
 ABSENT = Expected("404 404 404 404", "404 404 404 404")
 """Remove what nobody has."""
 HOOK = "http://a.invalid/"
+RUN_ID = "0" * 32
+"""Of no run. `tests/tracking/test_access.py` has the access to those that there are."""
 SWEEP = {"task": {"job_name": "a"}, "parameters": {"lr": {"range": [1, 1]}}}
 # `{task}` is a task of the owner that has ended, with a log and an output. With `fresh` the ids are
 # those of things that the owner made just now, for this one call; the task waits in the queue.
@@ -136,6 +138,10 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("GET", "/v1/gpus", ALL, {}),
     ("GET", "/v1/gpus/history", ALL, {}),
     ("GET", "/v1/usage", ALL, {}),
+    ("GET", "/v1/runs", ALL, {}),
+    ("GET", f"/v1/runs/{RUN_ID}", ABSENT, {}),
+    ("DELETE", f"/v1/runs/{RUN_ID}", ABSENT, {}),
+    ("GET", f"/v1/curves?run_ids={RUN_ID}", ABSENT, {}),
     ("GET", "/v1/keys", ADMINS, {}),
     ("POST", "/v1/keys", ADMINS, {"json": {"name": "a", "role": "user"}}),
     ("POST", "/v1/keys/{key}/revoke", ADMINS, {"fresh": True}),
@@ -275,6 +281,10 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("UsageService.GetTaskUsage", {"task_id": "{task}"}, SEE, {}),
     ("UsageService.GetGpuHistory", {}, ALL, {}),
     ("UsageService.ListGpuHours", {}, ALL, {}),
+    ("TrackingService.ListRuns", {}, ALL, {}),
+    ("TrackingService.GetRun", {"run_id": RUN_ID}, ABSENT, {}),
+    ("TrackingService.DeleteRun", {"run_id": RUN_ID}, ABSENT, {}),
+    ("TrackingService.GetCurves", {"run_ids": [RUN_ID]}, ABSENT, {}),
     (
         "AccessService.ExecTask",
         {"start": {"task_id": "{task}", "command": ["true"]}},
@@ -307,7 +317,8 @@ STREAMS = {"/ws": LISTED, "TaskService.WatchTasks": LISTED}
 """Every change of every task, from the first on."""
 FILES = (
     *("access", "audit", "environment", "experiment", "gpu", "jupyter", "key", "notification"),
-    *("queue", "reproduce", "secret", "server", "snapshot", "storage", "sweep", "task", "usage"),
+    *("queue", "reproduce", "secret", "server", "snapshot", "storage", "sweep", "task"),
+    *("tracking", "usage"),
 )
 METHODS: dict[str, MethodDescriptor] = {
     f"{service.name}.{method.name}": method

@@ -70,6 +70,7 @@ def api_services(
         parts.secrets,
         CachedEnvironments(parts.environments, parts.audit),
         engine.retention,
+        parts.tracking,
     )
 
 

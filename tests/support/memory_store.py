@@ -20,6 +20,7 @@ from fetchml.ports.store import (
     TaskPage,
     TaskQuery,
 )
+from tests.support.memory_tracking import MemoryTracking
 from tests.support.memory_usage import MemoryUsage
 
 
@@ -31,6 +32,7 @@ def nothing_stored() -> StoredState:
 class MemoryStore:
     def __init__(self) -> None:
         self.usage = MemoryUsage()
+        self.tracking = MemoryTracking()
         self.tasks: dict[str, Task] = {}
         self.journal: list[Change] = []
         self.keys: dict[str, Key] = {}

@@ -11,11 +11,14 @@ from typing import Any, ClassVar, NamedTuple
 import duckdb
 import msgspec
 
-from fetchml.adapters.duckdb import sql
+from fetchml.adapters.duckdb import sql, tracking_sql
+from fetchml.adapters.duckdb.points_fold import PointsFold
+from fetchml.adapters.duckdb.tracking_sql import columns
 from fetchml.core.audit import AuditEntry
 from fetchml.core.model import Change, Task
 from fetchml.core.requests.text import is_valid
 from fetchml.ports.store import Document
+from fetchml.ports.tracking_store import TrackingWrite
 from fetchml.system import failpoints
 
 COMMIT_ROWS = 4_096
@@ -79,6 +82,12 @@ class _Audit(msgspec.Struct, frozen=True):
     may_wait: ClassVar[bool] = False
 
 
+class _Track(msgspec.Struct, frozen=True):
+    write: TrackingWrite
+    future: asyncio.Future[None]
+    may_wait: ClassVar[bool] = True
+
+
 class _Failed(NamedTuple):
     future: asyncio.Future[None]
     error: Exception
@@ -87,9 +96,37 @@ class _Failed(NamedTuple):
 class _Appenders(NamedTuple):
     journal: duckdb.Appender
     audit: duckdb.Appender
+    points: duckdb.Appender
 
 
-_Item = _Append | _Execute | _Audit
+_Item = _Append | _Execute | _Audit | _Track
+
+
+class _Contents:
+    """What a commit writes, by kind."""
+
+    def __init__(self, batch: Sequence[_Item]) -> None:
+        self.rows: list[tuple[int, int, str, str]] = []
+        self.changes: list[Change] = []
+        self.documents: list[Document] = []
+        self.executed: list[_Execute] = []
+        self.audited: list[tuple[str | int | None, ...]] = []
+        self.tracked: list[TrackingWrite] = []
+        self.futures: list[asyncio.Future[None]] = []
+        """Of all but `executed`, which may fail one by one."""
+        for item in batch:
+            if isinstance(item, _Execute):
+                self.executed.append(item)
+                continue
+            self.futures.append(item.future)
+            if isinstance(item, _Append):
+                self.rows.extend(item.rows)
+                self.changes.extend(item.changes)
+                self.documents.extend(item.documents)
+            elif isinstance(item, _Track):
+                self.tracked.append(item.write)
+            else:
+                self.audited.append(item.row)
 
 
 class JournalWriter:
@@ -107,6 +144,7 @@ class JournalWriter:
         *,
         commits: threading.Lock,
         on_commit: Callable[[int, Sequence[int]], None],
+        points: PointsFold,
         listeners: Sequence[Callable[[Sequence[Change]], None]],
         on_failure: Callable[[Exception], None],
     ) -> None:
@@ -114,6 +152,7 @@ class JournalWriter:
         self._loop = loop
         self._commits = commits
         self._on_commit = on_commit
+        self._fold = points
         self._listeners = listeners
         self._on_failure = on_failure
         self._waiting: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
@@ -184,6 +223,23 @@ class JournalWriter:
         self._enough_came.set()
         return future
 
+    def track(self, write: TrackingWrite) -> asyncio.Future[None]:
+        """Write runs and points, all of it in one commit with what else waits.
+
+        In the event loop. Raises Unstorable.
+        """
+        for run in write.runs:
+            _require_storable(msgspec.structs.astuple(run))
+        for each in (*write.params, *write.tags, *write.removed_tags):
+            _require_storable(each)
+        for series in write.series:
+            _require_storable((series.key,))
+        future = self._loop.create_future()
+        self._waiting.put(_Track(write, future))
+        if self._waiting.qsize() >= self._enough:
+            self._enough_came.set()
+        return future
+
     def stop(self) -> None:
         """Block until all calls so far are committed. Not in the event loop."""
         self._waiting.put(None)
@@ -194,10 +250,11 @@ class JournalWriter:
             with (
                 self._connection.appender("journal") as journal,
                 self._connection.appender("audit") as audit,
+                self._connection.appender("points") as points,
             ):
                 pressing = self._pressing_taken
                 while (batch := self._take()) is not None:
-                    self._commit(_Appenders(journal, audit), batch)
+                    self._commit(_Appenders(journal, audit, points), batch)
                     submits = len(batch) - (self._pressing_taken - pressing)
                     pressing = self._pressing_taken
                     if submits > CROWD:
@@ -228,6 +285,8 @@ class JournalWriter:
             if isinstance(item, _Append):
                 rows += len(item.rows)
                 characters += item.characters
+            elif isinstance(item, _Track):
+                rows += len(item.write.points)
             if rows >= COMMIT_ROWS or characters >= COMMIT_CHARACTERS or self._waiting.empty():
                 return batch
             item = self._waiting.get()
@@ -236,45 +295,33 @@ class JournalWriter:
         return batch
 
     def _commit(self, appenders: _Appenders, batch: list[_Item]) -> None:
-        rows: list[tuple[int, int, str, str]] = []
-        changes: list[Change] = []
-        documents: list[Document] = []
-        executed: list[_Execute] = []
-        audited: list[tuple[str | int | None, ...]] = []
-        futures: list[asyncio.Future[None]] = []
+        what = _Contents(batch)
         failed: list[_Failed] = []
-        for item in batch:
-            if isinstance(item, _Execute):
-                executed.append(item)
-                continue
-            futures.append(item.future)
-            if isinstance(item, _Append):
-                rows.extend(item.rows)
-                changes.extend(item.changes)
-                documents.extend(item.documents)
-            else:
-                audited.append(item.row)
+        points = 0
+        changes, documents = what.changes, what.documents
         with self._commits:
-            for each in executed:
+            for each in what.executed:
                 # Each statement is its own transaction: one that fails leaves nothing behind.
                 try:
                     self._connection.execute(each.statement, each.parameters)
                 except _OWN_FAULTS as error:
                     failed.append(_Failed(each.future, error))
                 else:
-                    futures.append(each.future)
-            together = bool(audited or documents)
+                    what.futures.append(each.future)
+            together = bool(what.audited or documents or what.tracked)
             if together:
                 self._connection.begin()
             if documents:
                 self._put(documents)
                 if changes:  # As of a sweep with its tasks.
                     failpoints.reach("documents_put")
-            if audited:
-                appenders.audit.append_rows(audited)
+            if what.audited:
+                appenders.audit.append_rows(what.audited)
                 appenders.audit.flush()
+            if what.tracked:
+                points = self._track(what.tracked, appenders.points)
             if changes:
-                appenders.journal.append_rows(rows)
+                appenders.journal.append_rows(what.rows)
                 appenders.journal.flush()
             if documents and changes:
                 failpoints.reach("tasks_put")
@@ -282,11 +329,13 @@ class JournalWriter:
                 self._connection.commit()
             if documents and changes:
                 failpoints.reach("committed")
+        if points:
+            self._fold.committed(self._fold.durable_seq + 1, points)
         if changes:
-            self._on_commit(changes[-1].seq, [len(row[3]) for row in rows])
+            self._on_commit(changes[-1].seq, [len(row[3]) for row in what.rows])
         if len(changes) > ANNOUNCED_AT_ONCE:
             changes = self._announce_most(changes)
-        self._loop.call_soon_threadsafe(self._announce, changes, futures, failed)
+        self._loop.call_soon_threadsafe(self._announce, changes, what.futures, failed)
 
     def _announce_most(self, changes: list[Change]) -> list[Change]:
         """Announce all parts but the last, and return that. Waits until the event loop has done
@@ -321,6 +370,33 @@ class JournalWriter:
         for kind in {kind for (kind, _), data in newest.items() if data is None}:
             ids = [id_ for (of, id_), data in newest.items() if data is None and of == kind]
             self._connection.execute(sql.DELETE_DOCUMENTS, [kind, ids])
+
+    def _track(self, writes: Sequence[TrackingWrite], appender: duckdb.Appender) -> int:
+        """Write runs; of what several writes put, the last counts. Returns the number of points."""
+        runs = {run.id: run for each in writes for run in each.runs}
+        params = [row for each in writes for row in each.params]
+        series = [(new.id, new.run_id, new.key) for each in writes for new in each.series]
+        tags = dict[tuple[str, str], str | None]()
+        for each in writes:
+            tags |= dict.fromkeys(each.removed_tags)
+            tags |= {(run_id, key): value for run_id, key, value in each.tags}
+        removed = [name for name, value in tags.items() if value is None]
+        put = [(*name, value) for name, value in tags.items() if value is not None]
+        for statement, rows in (
+            (tracking_sql.PUT_RUNS, [msgspec.structs.astuple(run) for run in runs.values()]),
+            (tracking_sql.PUT_PARAMS, params),
+            (tracking_sql.REMOVE_TAGS, removed),
+            (tracking_sql.PUT_TAGS, put),
+            (tracking_sql.PUT_SERIES, series),
+        ):
+            if rows:
+                self._connection.execute(statement, columns(rows))
+        seq = self._fold.durable_seq + 1
+        points = [(seq, *point) for each in writes for point in each.points]
+        if points:
+            appender.append_rows(points)
+            appender.flush()
+        return len(points)
 
     def _announce(
         self, changes: list[Change], futures: list[asyncio.Future[None]], failed: list[_Failed]

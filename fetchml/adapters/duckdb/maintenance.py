@@ -4,7 +4,8 @@ checks the free space.
 None of it delays an answer: the work is done in portions that hold up a commit for a few
 milliseconds.
 
-Folding moves the latest change of each task from the journal into the table `tasks`.
+Folding moves the latest change of each task from the journal into the table `tasks`, and the latest
+point of each metric into `series`.
 """
 
 import logging
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from fetchml.adapters.duckdb import sql
 from fetchml.adapters.duckdb.database import Database
+from fetchml.adapters.duckdb.points_fold import PointsFold
 from fetchml.adapters.duckdb.usage_history import UsageWriter
 from fetchml.core import idempotency
 from fetchml.core.audit import SECURITY_PART
@@ -101,6 +103,7 @@ class Maintenance:
         self._read_sizes()
         self.has_room = self._check_disk_space()
         self._fold_up_to(self.durable_seq)
+        self.points = PointsFold(self._cursor, self._commit, now_ms=now_ms, wake=self._wake.set)
         self._thread = threading.Thread(target=self._run, name="store-upkeep", daemon=True)
 
     def start(self) -> None:
@@ -145,6 +148,7 @@ class Maintenance:
         with self._folded:
             self.failed = True
             self._folded.notify_all()
+        self.points.fail()
         self._wake.set()
 
     def _run(self) -> None:
@@ -156,6 +160,7 @@ class Maintenance:
             if not self.failed:
                 self.usage.write(has_room=self.has_room)
                 self._fold_up_to(self.durable_seq)
+                self.points.fold()
                 self._checkpoint()
         except Exception as error:  # noqa: BLE001 - readers may miss changes now
             self._on_failure(error)
@@ -168,6 +173,7 @@ class Maintenance:
         self.usage.write(has_room=self.has_room)
         if asked or time.monotonic() - self._folded_at >= FOLD_S:
             self._fold_up_to(durable_seq)
+            self.points.fold()
             self._folded_at = time.monotonic()
         idle = time.monotonic() - self._last_commit_at > IDLE_S
         self._prune(idle)
@@ -247,12 +253,15 @@ class Maintenance:
                 self._cursor.execute(sql.PRUNE_AUDIT, [entries - self._audit_rows, security_rows])
             self._commit()
             self.usage.prune()
+            self.points.expire()
             self._has_old_rows = self._keep_ms > 0
         if time.monotonic() >= self._next_sum_at:
             pause = SUM_AGAIN_S if self.usage.sum_up() else SUM_S
             self._next_sum_at = time.monotonic() + pause
         if self._has_old_rows and idle:
             self._remove_old_rows()
+        if idle:
+            self.points.remove_orphans()
 
     def _remove_old_rows(self) -> None:
         """Remove one portion of the rows of old hidden tasks."""

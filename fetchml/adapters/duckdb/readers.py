@@ -37,34 +37,43 @@ class Readers:
         self._slow_threads = ThreadPoolExecutor(SLOW_READERS, thread_name_prefix="store-slow")
         self._slow_places = asyncio.Semaphore(SLOW_READERS)
 
-    async def read(self, read: Read[T], *, folded: bool = False, slow: bool = False) -> T:
-        """Run a read. `folded`: wait until `tasks` has all durable changes.
+    async def read(
+        self,
+        read: Read[T],
+        *,
+        folded: bool = False,
+        slow: bool = False,
+        after: Callable[[], None] | None = None,
+    ) -> T:
+        """Run a read. `folded`: wait until `tasks` has all durable changes. `after`: called before
+        the read, in its thread; it may wait.
 
         `slow`: it may take long. Raises ReadTooLong. If the caller is cancelled, a read that waits
         never starts, and one that runs has ended on return.
         """
+        wait = self._wait_folded if folded else after
         if slow:
-            return await self._read_slowly(read, folded)
+            return await self._read_slowly(read, wait)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._with_cursor, read, folded)
+        return await loop.run_in_executor(self._threads, self._with_cursor, read, wait)
 
     def close(self) -> None:
         self._threads.shutdown()
         self._slow_threads.shutdown()
 
-    def _with_cursor(self, read: Read[T], folded: bool) -> T:
+    def _with_cursor(self, read: Read[T], wait: Callable[[], None] | None) -> T:
         cursor = getattr(self._thread_local, "cursor", None)
         if cursor is None:
             cursor = self._thread_local.cursor = self._database.cursor()
-        if folded:
-            self._wait_folded()
+        if wait is not None:
+            wait()
         with self._database.reading():
             return read(cursor)
 
-    async def _read_slowly(self, read: Read[T], folded: bool) -> T:
+    async def _read_slowly(self, read: Read[T], wait: Callable[[], None] | None) -> T:
         loop = asyncio.get_running_loop()
         async with self._slow_places:
-            cursor = await loop.run_in_executor(self._slow_threads, self._slow_cursor, folded)
+            cursor = await loop.run_in_executor(self._slow_threads, self._slow_cursor, wait)
             reading = loop.run_in_executor(self._slow_threads, self._with_slow, read, cursor)
             reading.add_done_callback(partial(_close, cursor))
             try:
@@ -77,10 +86,10 @@ class Readers:
                     cursor.interrupt()
                     await asyncio.wait([reading], timeout=INTERRUPT_AGAIN_S)
 
-    def _slow_cursor(self, folded: bool) -> duckdb.DuckDBPyConnection:
+    def _slow_cursor(self, wait: Callable[[], None] | None) -> duckdb.DuckDBPyConnection:
         """Return a cursor for one read: after an interrupt it is not used again."""
-        if folded:
-            self._wait_folded()
+        if wait is not None:
+            wait()
         return self._database.cursor()
 
     def _with_slow(self, read: Read[T], cursor: duckdb.DuckDBPyConnection) -> T:

@@ -9,6 +9,9 @@ only.
 The history of use is written behind: samples in `task_usage` and `gpu_usage`, their averages by
 the hour in `task_hours` and `gpu_hours`, who held which GPU in `gpu_holds`, sums in `user_days`.
 
+Runs are in `runs`, `params`, `tags` and `series`, their metrics in `points`, which is a journal of
+its own: appended before the answer, and folded into `series` a moment later.
+
 Data are JSON of `core.model`; the other columns of `tasks` are copies of the fields that queries
 search by. A service is a `hidden` row: readers of tasks and the statistics leave it out.
 """
@@ -95,6 +98,23 @@ MIGRATIONS: Sequence[str] = (
     # 7: the sweep that a task is in; NULL once another task has its place there.
     """
     ALTER TABLE tasks ADD COLUMN sweep_id VARCHAR;
+    """,
+    # 8: runs (`core.tracking`). `points` is append-only without a key, in the order of `seq`, the
+    # number of the commit; `series` has a metric of a run each, with its latest point.
+    """
+    ALTER TABLE meta ADD COLUMN folded_points BIGINT DEFAULT 0;
+    CREATE TABLE runs (id VARCHAR PRIMARY KEY, experiment_id VARCHAR NOT NULL, task_id VARCHAR,
+                       usr VARCHAR NOT NULL, name VARCHAR NOT NULL, status VARCHAR NOT NULL,
+                       started_at BIGINT NOT NULL, ended_at BIGINT, deleted_at BIGINT,
+                       details VARCHAR NOT NULL);
+    CREATE TABLE params (run_id VARCHAR, key VARCHAR, value VARCHAR NOT NULL,
+                         PRIMARY KEY (run_id, key));
+    CREATE TABLE tags (run_id VARCHAR, key VARCHAR, value VARCHAR NOT NULL,
+                       PRIMARY KEY (run_id, key));
+    CREATE TABLE series (id BIGINT PRIMARY KEY, run_id VARCHAR NOT NULL, key VARCHAR NOT NULL,
+                         step BIGINT, at_ms BIGINT, value DOUBLE, points BIGINT NOT NULL DEFAULT 0);
+    CREATE TABLE points (seq BIGINT NOT NULL, series BIGINT NOT NULL, step BIGINT NOT NULL,
+                         at_ms BIGINT NOT NULL, value DOUBLE NOT NULL);
     """,
 )
 """Schema N is MIGRATIONS[:N] in order. Never change an entry that was released; add one."""

@@ -22,6 +22,7 @@ from fetchml.adapters.duckdb.maintenance import Maintenance
 from fetchml.adapters.duckdb.readers import Readers, snapshot
 from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.adapters.duckdb.task_rows import AT_ONCE, decode_task, page_by, task_by, tasks_by
+from fetchml.adapters.duckdb.tracking import TrackingTables
 from fetchml.adapters.duckdb.usage_history import UsageTables
 from fetchml.adapters.system_errors import advice
 from fetchml.core import idempotency
@@ -101,6 +102,7 @@ class DuckDBStore:
         self._maintenance: Maintenance
         self._readers: Readers
         self.usage: UsageTables
+        self.tracking: TrackingTables
         self._writer: JournalWriter
         self._on_fatal: Callable[[Exception], None]
         self._listeners: list[Callable[[Sequence[Change]], None]] = []
@@ -124,9 +126,11 @@ class DuckDBStore:
             self._loop,
             commits=self._database.commits,
             on_commit=self._maintenance.committed,
+            points=self._maintenance.points,
             listeners=self._listeners,
             on_failure=self._fail,
         )
+        self.tracking = TrackingTables(self._writer, self._readers, self._maintenance.points)
         return restored
 
     def subscribe(self, listener: Callable[[Sequence[Change]], None]) -> None:

@@ -13,6 +13,7 @@ from fetchml.errors import BadRequest
 
 MAX_NUMBER = 2**63 - 1
 _DIGITS = re.compile(r"0|[1-9][0-9]*", re.ASCII)
+_DECIMAL = re.compile(r"-?[0-9]{1,32}(\.[0-9]{1,32})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 _MAX_DIGITS = 18
 """Every number of this length fits into 64 bits."""
 
@@ -54,6 +55,16 @@ class Query:
         if not _DIGITS.fullmatch(text):
             raise BadRequest(f"{name}: must be a whole number, at least 0, in digits only")
         return int(text) if len(text) <= _MAX_DIGITS else MAX_NUMBER
+
+    def decimal(self, name: str) -> float | None:
+        """Return a finite number in decimal notation, or `None` if it is absent. Raises BadRequest
+        for anything else."""
+        text = self._given.get(name)
+        if text is None:
+            return None
+        if not _DECIMAL.fullmatch(text):
+            raise BadRequest(f"{name}: must be a number, such as -1.5 or 2e6")
+        return float(text)
 
     def cut(self, items: Sequence[T]) -> Sequence[T]:
         """Return the part of a list that `offset` and `limit` select; the default is all of it."""

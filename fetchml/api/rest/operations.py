@@ -28,12 +28,13 @@ def _route(operation: Operation, body_timeout_seconds: float) -> Route:
         [] if operation.has_body else [(each.name, _reader(each)) for each in operation.fields]
     )
     in_query = [name for name, _ in readers]
+    repeated = [each.name for each in operation.fields if each.is_repeated]
     if operation.has_view:
         in_query.append("view")
     reads = operation.method == "GET"
 
     async def answer(request: RestRequest, *path: str) -> web.StreamResponse:
-        query = Query(request.http, *in_query)
+        query = Query(request.http, *in_query, repeated=repeated)
         full = operation.has_view and query.full_view()
         values = {name: read(query, name) for name, read in readers}
         ignored = query.ignored
@@ -54,10 +55,14 @@ def _route(operation: Operation, body_timeout_seconds: float) -> Route:
 
 
 def _reader(field: FieldDescriptor) -> Callable[[Query, str], Any]:
+    if field.is_repeated:
+        return lambda query, name: query.texts(name) or None
     if field.message_type is Timestamp.DESCRIPTOR:
         return Query.time
     if field.cpp_type in (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64):
         return Query.number
+    if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
+        return Query.decimal
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return Query.flag
     if is_required(field):

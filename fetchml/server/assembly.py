@@ -70,8 +70,7 @@ from fetchml.user_secrets.secret_service import UserSecrets
 
 async def assemble(outside: Outside, options: Options) -> Assembly:
     """Nothing runs yet on return: see `Lifecycle.start`. Raises OSError."""
-    store, restored, private = outside.store, outside.restored, options.private
-    host = outside.host
+    store, restored, host, private = outside.store, outside.restored, outside.host, options.private
     # Stored state.
     experiment_index = await KnownExperiments.load(store, restored)
     sweeps = await KnownSweeps.load(store, restored)
@@ -312,6 +311,9 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         private=private,
     )
+    tracking = await Tracking.load(
+        store, experiments, audit, slow_reads, clock=clock, ids=ids, private=private
+    )
     engine = Engine(
         submissions=submissions,
         tasks=tasks,
@@ -321,7 +323,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         logs=TaskLogs(tasks, files, LogThreads(files.reads), outside.folder_watch, feed, clock),
         outputs=TaskOutputs(tasks, files),
         results=results,
-        comparison=TaskComparison(tasks, snapshots, PackageLists(store), results, files),
+        comparison=TaskComparison(tasks, snapshots, PackageLists(store), results, files, tracking),
         reruns=Reruns(tasks, submissions, snapshots, PackageLists(store), store, audit),
         sweeps=sweep_service,
         ranking=SweepRanking(sweep_service, store, results, slow_reads),
@@ -386,7 +388,5 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         ),
         sender=notifications.sender,
         watched=monitored_tasks(state, lookup, files, dispatcher, clock),
-        tracking=await Tracking.load(
-            store, experiments, audit, slow_reads, clock=clock, ids=ids, private=private
-        ),
+        tracking=tracking,
     )

@@ -33,15 +33,13 @@ MAX_SUMMED_BYTES = 2 << 30
 
 
 MAX_RUNS = 20
-"""Runs of one task whose metrics are compared: the oldest."""
+"""Runs of one task whose metrics are compared: the newest."""
 
 
 class Runs(Protocol):
     """The tracking of runs (`fetchml.tracking`), which lies above."""
 
-    async def list_runs(
-        self, who: Principal, *, task_id: str, order_by: tuple[str, ...], limit: int
-    ) -> RunPage: ...
+    async def list_runs(self, who: Principal, *, task_id: str, limit: int) -> RunPage: ...
 
 
 class TaskComparison:
@@ -96,10 +94,9 @@ class TaskComparison:
     async def _metrics(self, who: Principal, task: Task) -> Mapping[str, float]:
         """Return the latest values that a task's runs logged, and the numbers of metrics.json."""
         found: dict[str, float] = {}
-        page = await self._runs.list_runs(
-            who, task_id=task.id, order_by=("start_time ASC",), limit=MAX_RUNS
-        )
-        for number, view in enumerate(page.runs, 1):
+        page = await self._runs.list_runs(who, task_id=task.id, limit=MAX_RUNS)
+        views = sorted(page.runs, key=lambda view: (view.run.started_at, view.run.id))
+        for number, view in enumerate(views, 1):
             for point in view.metrics:
                 # Two runs may have a metric of one name; their own names are random.
                 name = f"run {number}: {point.key}" if point.key in found else point.key

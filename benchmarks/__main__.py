@@ -20,6 +20,7 @@ from benchmarks import (
     submits,
     sweeps,
     throughput,
+    tracking,
     training,
     usage,
 )
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "throughput": throughput.run,
     "gpu_gap": gpu_gap.run,
     "usage": usage.run,
+    "tracking": tracking.run,
     "page": page.run,
     "sweeps": sweeps.run,
     "environments": environments.run,

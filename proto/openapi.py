@@ -50,6 +50,7 @@ OF_A_BODY = {400, 408, 413, 422}
 TRACE_ID = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 EMPTY = "google.protobuf.Empty"
 TIME = "google.protobuf.Timestamp"
+LIST = "google.protobuf.ListValue"
 TYPES: dict[int, dict[str, Any]] = {
     FieldDescriptor.TYPE_STRING: {"type": "string"},
     FieldDescriptor.TYPE_BOOL: {"type": "boolean"},
@@ -195,6 +196,8 @@ class Generator:
             return dict(TYPES[field.type])
         if field.message_type.full_name == TIME:
             return {"type": "string", "format": "date-time"}
+        if field.message_type.full_name == LIST:
+            return {"type": "array", "items": {"nullable": True}}
         self._add_schema(field.message_type)
         return {"$ref": f"#/components/schemas/{schema_name(field.message_type)}"}
 

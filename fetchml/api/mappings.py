@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from google.protobuf.struct_pb2 import ListValue
+
 from fetchml.api.mapping import (
     EncodeRows,
     Field,
@@ -24,6 +26,7 @@ from fetchml.core.bookings.booking import Booking
 from fetchml.core.comparison import Difference, Section, TaskDiff
 from fetchml.core.delivery import Delivery, DeliveryState
 from fetchml.core.gpus.health import GpuProcess
+from fetchml.core.history import Column, View
 from fetchml.core.model import Key, Task
 from fetchml.core.requests.pruning import Pruned
 from fetchml.core.requests.secrets import Secret
@@ -39,6 +42,7 @@ from fetchml.engine.usage.history import DaysOfUse, GpuHistory, GpuTrack
 from fetchml.environments.environment_service import CachedEnvironment, EnvironmentPage
 from fetchml.files.storage_usage import UserStorage
 from fetchml.files.volume_usage import VolumeReport
+from fetchml.history.history_service import QueryResult
 from fetchml.notifications.notification_service import (
     NotificationPage,
     NotificationSettings,
@@ -47,12 +51,14 @@ from fetchml.notifications.notification_service import (
 )
 from fetchml.ports.usage_store import GpuPoint, TaskHistory, TaskPoint
 from fetchml.snapshots.snapshot_service import FileList
+from fetchml.system.pacing import map_paced
 from fetchml.v1 import (
     access_pb2,
     audit_pb2,
     environment_pb2,
     experiment_pb2,
     gpu_pb2,
+    history_pb2,
     jupyter_pb2,
     key_pb2,
     notification_pb2,
@@ -568,4 +574,37 @@ CURVE: Mapping[Curve, tracking_pb2.Curve] = Mapping(tracking_pb2.Curve)
 
 CURVES: Mapping[list[Curve], tracking_pb2.Curves] = Mapping(
     tracking_pb2.Curves, LongRows("curves", CURVE, lambda curves: curves)
+)
+
+HISTORY_COLUMN: Mapping[Column, history_pb2.HistoryColumn] = Mapping(history_pb2.HistoryColumn)
+
+HISTORY_VIEW: Mapping[View, history_pb2.HistoryView] = Mapping(
+    history_pb2.HistoryView, Rows("columns", HISTORY_COLUMN)
+)
+
+HISTORY_VIEWS: Mapping[list[View], history_pb2.ListHistoryViewsResponse] = Mapping(
+    history_pb2.ListHistoryViewsResponse, Rows("views", HISTORY_VIEW, _itself)
+)
+
+
+class _ResultRows(Field):
+    """Rows of values of any type."""
+
+    async def json_paced(self, value: list[list[Any]], rows: EncodeRows) -> object:
+        return await rows(_itself, value)
+
+    async def message_paced(self, value: list[list[Any]]) -> object:
+        return await map_paced(_list_value, value)
+
+
+def _list_value(row: list[Any]) -> ListValue:
+    message = ListValue()
+    message.extend(row)
+    return message
+
+
+HISTORY_ROWS: Mapping[QueryResult, history_pb2.QueryHistoryRowsResponse] = Mapping(
+    history_pb2.QueryHistoryRowsResponse,
+    Rows("columns", HISTORY_COLUMN),
+    _ResultRows("rows"),
 )

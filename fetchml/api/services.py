@@ -11,8 +11,12 @@ from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
 from fetchml.environments.environment_service import CachedEnvironments
+from fetchml.history.history_service import History
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.snapshots.snapshot_service import Snapshots
+from fetchml.tracking.artifacts import Artifacts
+from fetchml.tracking.live_tasks import LiveTasks
+from fetchml.tracking.logged_models import LoggedModels
 from fetchml.tracking.tracking_service import Tracking
 from fetchml.user_secrets.secret_service import UserSecrets
 
@@ -32,3 +36,7 @@ class ApiServices:
     environments: CachedEnvironments
     retention: Retention
     tracking: Tracking
+    models: LoggedModels
+    artifacts: Artifacts
+    live_tasks: LiveTasks
+    history: History

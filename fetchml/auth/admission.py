@@ -13,7 +13,7 @@ from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter, RateState, WrongKeys, stream_limit
 from fetchml.auth.sessions import SESSION_OVER, Session, Sessions
 from fetchml.config.proxies import Proxies, caller_of
-from fetchml.core.model import Key, Principal, Role
+from fetchml.core.model import Key, Principal, Role, Task
 from fetchml.errors import RateLimited, Unauthorized
 
 STREAMS_PER_KEY = 1_000
@@ -28,6 +28,7 @@ streams without a key never keep a probe out."""
 KEYLESS_CALLS = 256
 """Unary calls without a key, of all addresses together."""
 WRONG_CODE = "The one-time code is invalid, was already used, or has expired: get a new one"
+NOT_A_LIVE_TASK = "The task's token is invalid, or the task has ended"
 WRONG_TICKET = "The link has expired, was already used, or belongs to another session"
 
 
@@ -97,6 +98,15 @@ class Admission:
             self._reject(address)
         return self._admit(key, address)
 
+    def admit_task(self, task: Task | None, address: str) -> Admitted:
+        """Admit one request of the command of a task, which acts as the task's user and has a rate
+        limit of its own. `task`: `None` if its token is not valid. Raises Unauthorized,
+        RateLimited."""
+        if task is None:
+            self._reject(address, NOT_A_LIVE_TASK)
+        who = Principal(task.user, Role.USER, f"task {task.id}", address, task.id)
+        return self._within_limit(who)
+
     def admit_session(
         self, token: str, cookies: Iterable[str], address: str
     ) -> tuple[Session, Admitted]:
@@ -136,7 +146,7 @@ class Admission:
 
     def check(self, who: Principal) -> None:
         """Raise Unauthorized if the key has become invalid since it was admitted."""
-        if who is not self.local:
+        if who is not self.local and who.task_id is None:
             self._keyring.check(who.key_id)
 
     @contextlib.contextmanager
@@ -162,7 +172,9 @@ class Admission:
         try:
             with (
                 self._streams_of_keys.hold(who.key_id),
-                self._keyring.while_valid(who.key_id, end),
+                self._keyring.while_valid(who.key_id, end)
+                if who.task_id is None
+                else nullcontext(),
                 nullcontext() if session is None else self.sessions.while_open(session, end),
             ):
                 yield
@@ -181,14 +193,16 @@ class Admission:
             self._wrong_keys.count(address)
 
     def _admit(self, key: Key, address: str) -> Admitted:
-        principal = Principal(key.name, key.role, key.id, address)
+        return self._within_limit(Principal(key.name, key.role, key.id, address))
+
+    def _within_limit(self, who: Principal) -> Admitted:
         if self._limiter is None:
-            return Admitted(principal, None)
+            return Admitted(who, None)
         now = self._clock()
-        state = self._limiter.take(key.id, now)
+        state = self._limiter.take(who.key_id, now)
         if state is None:
-            raise RateLimited(self._limiter.retry_after(key.id, now), self._limiter.burst)
-        return Admitted(principal, state)
+            raise RateLimited(self._limiter.retry_after(who.key_id, now), self._limiter.burst)
+        return Admitted(who, state)
 
     def _reject(self, address: str, reason: str | None = None) -> NoReturn:
         self._wrong_keys.count(address)

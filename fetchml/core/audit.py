@@ -23,6 +23,7 @@ class Action(StrEnum):
     SWEEP_CANCEL = "sweep.cancel"
     SWEEP_RETRY = "sweep.retry"
     EXPERIMENT_CREATE = "experiment.create"
+    EXPERIMENT_UPDATE = "experiment.update"
     EXPERIMENT_ARCHIVE = "experiment.archive"
     EXPERIMENT_DELETE = "experiment.delete"
     RUN_DELETE = "run.delete"

@@ -667,7 +667,7 @@ class Role(StrEnum):
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """The caller of a request: the holder of a key."""
+    """The caller of a request: the holder of a key, or the command of a task."""
 
     user: str
     """The key's name."""
@@ -675,6 +675,8 @@ class Principal(msgspec.Struct, frozen=True):
     key_id: str
     address: str = ""
     """IP address of the client; empty if not known."""
+    task_id: str | None = None
+    """Task whose command calls with the task's token; `None` if the caller holds a key."""
 
     @property
     def sender(self) -> Sender:

@@ -24,6 +24,8 @@ class Kind(StrEnum):
     """Workspaces of Jupyter services. Each counts for the user who named it first."""
     ENVIRONMENTS = "environments"
     """Installed packages for tasks, with uv's cache of the user."""
+    ARTIFACTS = "artifacts"
+    """Files that runs and logged models keep."""
 
 
 class Used(NamedTuple):

@@ -12,7 +12,12 @@ from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import ENDED, Change, Principal, Status, Task
 from fetchml.core.requests import checks
-from fetchml.core.requests.experiment import Experiment, ExperimentRequest, ExperimentStatus
+from fetchml.core.requests.experiment import (
+    Experiment,
+    ExperimentRequest,
+    ExperimentStatus,
+    TagsRequest,
+)
 from fetchml.errors import (
     DiskFull,
     FieldViolation,
@@ -164,6 +169,20 @@ class Experiments:
             raise NotFound(f"Experiment {experiment_id[:64]!r} not found")
         return found
 
+    def named(self, who: Principal, name: str) -> Experiment | None:
+        """Return the experiment with this name: the caller's own before those of others, an active
+        one before archived ones, the newest; `None` if the caller sees none."""
+        seen = [each for each in self.list(who) if each.name == name]
+        return max(
+            seen,
+            key=lambda each: (
+                each.status is ExperimentStatus.ACTIVE,
+                each.user == who.user,
+                each.created_at,
+            ),
+            default=None,
+        )
+
     def list(self, who: Principal) -> list[Experiment]:
         """All that `who` may see, newest first."""
         return [
@@ -182,6 +201,20 @@ class Experiments:
         self._find_to_end(who, experiment_id)
         return await self._records.change(self._archive, who, experiment_id)
 
+    async def update(
+        self,
+        who: Principal,
+        experiment_id: str,
+        *,
+        name: str | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        active: bool = False,
+    ) -> Experiment:
+        """Rename it, set tags (`None` removes one), take it back from the archive. What is `None`
+        stays."""
+        self._find_to_end(who, experiment_id)
+        return await self._records.change(self._update, who, experiment_id, name, tags, active)
+
     async def delete(self, who: Principal, experiment_id: str) -> None:
         """It is gone; its tasks stay, and go on naming it."""
         self._find_to_end(who, experiment_id)
@@ -199,7 +232,7 @@ class Experiments:
     def _find_to_end(self, who: Principal, experiment_id: str) -> Experiment:
         found = self.get(who, experiment_id)
         if not permissions.may_end(who, found):
-            raise Forbidden("Only the experiment's owner or an admin may archive or delete it")
+            raise Forbidden("Only the experiment's owner or an admin may change it")
         return found
 
     async def _create(self, who: Principal, asked: ExperimentRequest) -> Experiment:
@@ -222,6 +255,33 @@ class Experiments:
             await self._records.put(found)
             await self._audit.done(who, Action.EXPERIMENT_ARCHIVE, found.id, found.name)
         return found
+
+    async def _update(
+        self,
+        who: Principal,
+        experiment_id: str,
+        name: str | None,
+        tags: Mapping[str, str | None] | None,
+        active: bool,
+    ) -> Experiment:
+        found = self._find_to_end(who, experiment_id)
+        changed = {**found.tags, **(tags or {})}
+        changed_tags = {key: value for key, value in changed.items() if value is not None}
+        asked = {"name": found.name if name is None else name}
+        for request, rules in ((asked, ExperimentRequest), ({"tags": changed_tags}, TagsRequest)):
+            _, violations = checks.read(request, rules)
+            if violations:
+                raise ValidationFailed([FieldViolation(*violation) for violation in violations])
+        after = replace(
+            found,
+            name=asked["name"],
+            tags=changed_tags,
+            status=ExperimentStatus.ACTIVE if active else found.status,
+        )
+        if after != found:
+            await self._records.put(after)
+            await self._audit.done(who, Action.EXPERIMENT_UPDATE, after.id, after.name)
+        return after
 
     async def _delete(self, who: Principal, experiment_id: str) -> None:
         found = self._find_to_end(who, experiment_id)

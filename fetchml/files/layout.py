@@ -6,6 +6,7 @@
   snapshots/ID/              uploaded trees
   datasets/                  fetched contents, by their SHA-256
   environments/              installed packages; see environments/cache.py
+  history/                   files of queries that run
   jupyter/                   workspaces of Jupyter services
   shim/                      the shim, where the Docker engine can mount it from
   control.sock               the owner's access without a key
@@ -15,6 +16,8 @@
                              keys of ways into attempts on nodes
   secrets.key                encrypts the values of users' secrets
   notifications.key          secret from which the secrets of webhooks are derived
+  tracking.key               secret from which the tokens of tasks are derived
+  tracking/                  files of runs and logged models; see tracking/artifacts.py
   tasks/ID/outputs/          what the task left in /outputs
   tasks/ID/checkpoint/       the task's /checkpoint, kept from attempt to attempt
   tasks/ID/attempts/N/       an attempt; see attempt_folder.py
@@ -28,6 +31,7 @@ STORE = "store"
 SNAPSHOTS = "snapshots"
 DATASETS = "datasets"
 ENVIRONMENTS = "environments"
+HISTORY = "history"
 JUPYTER = "jupyter"
 SHIM = "shim"
 NODE_RELAY, GPU_SAMPLER = "node_relay.py", "gpu_samples.py"
@@ -38,6 +42,9 @@ ADMIN_KEY = "admin.key"
 JUPYTER_KEY = "jupyter.key"
 SECRETS_KEY = "secrets.key"
 NOTIFICATIONS_KEY = "notifications.key"
+TRACKING_KEY = "tracking.key"
+TRACKING = "tracking"
+TRACKING_DRAFTS = "new"
 TASKS = "tasks"
 ARRAYS = "arrays"
 """Next to the tasks in a cluster's shared folder: the attempts that were handed over together."""

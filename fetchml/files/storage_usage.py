@@ -66,6 +66,8 @@ class StorageUsage:
         """By task id."""
         self._environments: dict[str, Used] = {}
         """By user."""
+        self._artifacts: dict[str, Used] = {}
+        """By user."""
         self._unrecorded: dict[str, tuple[str, Kept]] = {}
         """By the id of an ended task whose record has no size."""
 
@@ -166,6 +168,18 @@ class StorageUsage:
             before = self._environments.get(user, NOTHING)
             self._add(user, Kind.ENVIRONMENTS, used.get(user, NOTHING).minus(before))
         self._environments = dict(used)
+
+    def artifacts_changed(self, user: str, more: Used) -> None:
+        """Count files of runs and logged models that were added, or, negative, removed."""
+        self._artifacts[user] = self._artifacts.get(user, NOTHING).plus(more)
+        self._add(user, Kind.ARTIFACTS, more)
+
+    def artifacts_measured(self, used: Mapping[str, Used]) -> None:
+        """Set the present usage of artifacts, by user."""
+        for user in used.keys() | self._artifacts.keys():
+            before = self._artifacts.get(user, NOTHING)
+            self._add(user, Kind.ARTIFACTS, used.get(user, NOTHING).minus(before))
+        self._artifacts = dict(used)
 
     def unrecorded(self, task: Task, stored: Kept) -> None:
         """Set the measured usage of an ended task of an older release."""

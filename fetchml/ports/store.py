@@ -16,6 +16,7 @@ import msgspec
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Change, Kept, Key, Status, Task
 from fetchml.core.sweeps.progress import Failures
+from fetchml.ports.history_store import HistoryStore
 from fetchml.ports.tracking_store import TrackingStore
 from fetchml.ports.usage_store import UsageStore
 
@@ -276,6 +277,10 @@ class Store(Protocol):
     @property
     def tracking(self) -> TrackingStore:
         """Runs and their metrics."""
+
+    @property
+    def history(self) -> HistoryStore:
+        """The views of SQL queries."""
 
     def has_room(self) -> bool:
         """Return whether the disk has space for new work. Never blocks."""

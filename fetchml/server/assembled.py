@@ -21,9 +21,11 @@ from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.environments.environment_service import Environments
 from fetchml.files.storage_usage import MonitoredTasks, StorageUsage
 from fetchml.files.volume_usage import VolumeUsage
+from fetchml.history.history_service import History
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.notifications.sender import Sender
 from fetchml.ports.store import Store
+from fetchml.server.tracking_wiring import TrackingParts
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
@@ -60,4 +62,9 @@ class Assembly:
     activity: GpuActivity
     sender: Sender
     watched: MonitoredTasks
-    tracking: Tracking
+    tracked: TrackingParts
+    history: History
+
+    @property
+    def tracking(self) -> Tracking:
+        return self.tracked.runs

@@ -54,17 +54,18 @@ from fetchml.environments.package_lists import PackageLists
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.volume_usage import VolumeUsage
+from fetchml.history.history_service import History
 from fetchml.server.assembled import Assembly
 from fetchml.server.effects import carry_out
 from fetchml.server.jupyter_wiring import jupyter_services
 from fetchml.server.notification_wiring import assemble_notifications
 from fetchml.server.options import Options as Options  # noqa: PLC0414  # others import it from here
 from fetchml.server.options import Outside as Outside  # noqa: PLC0414  # others import it from here
+from fetchml.server.tracking_wiring import tracking_parts
 from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
-from fetchml.tracking.tracking_service import Tracking
 from fetchml.user_secrets.secret_service import UserSecrets
 
 
@@ -311,8 +312,8 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         private=private,
     )
-    tracking = await Tracking.load(
-        store, experiments, audit, slow_reads, clock=clock, ids=ids, private=private
+    tracked = await tracking_parts(
+        store, options, experiments, index, audit, usage, slow_reads, clock=clock, ids=ids
     )
     engine = Engine(
         submissions=submissions,
@@ -323,7 +324,9 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         logs=TaskLogs(tasks, files, LogThreads(files.reads), outside.folder_watch, feed, clock),
         outputs=TaskOutputs(tasks, files),
         results=results,
-        comparison=TaskComparison(tasks, snapshots, PackageLists(store), results, files, tracking),
+        comparison=TaskComparison(
+            tasks, snapshots, PackageLists(store), results, files, tracked.runs
+        ),
         reruns=Reruns(tasks, submissions, snapshots, PackageLists(store), store, audit),
         sweeps=sweep_service,
         ranking=SweepRanking(sweep_service, store, results, slow_reads),
@@ -388,5 +391,6 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         ),
         sender=notifications.sender,
         watched=monitored_tasks(state, lookup, files, dispatcher, clock),
-        tracking=tracking,
+        tracked=tracked,
+        history=History(store.history, private=private, has_room=store.has_room),
     )

@@ -184,7 +184,8 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
         await _show_admin_key(keyring, data_dir, admin_key)
         admission = wiring.admission(settings, keyring)
         copies = StoreCopies(store, data_dir, admission.local)
-        copies.remove_left_over()
+        for made_files in (copies, parts.history):
+            made_files.remove_left_over()
         retention = Retention(
             store,
             parts.ended,
@@ -206,6 +207,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.sampler.sampling(),
             parts.activity.reporting(),
             parts.sender.sending(),
+            parts.tracked.artifacts.upkeep(parts.tracked.models.among, parts.tracked.runs.among),
         )
         api = ApiServices(
             engine,
@@ -220,7 +222,11 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.secrets,
             CachedEnvironments(parts.environments, parts.audit),
             retention,
-            parts.tracking,
+            parts.tracked.runs,
+            parts.tracked.models,
+            parts.tracked.artifacts,
+            parts.tracked.live_tasks,
+            parts.history,
         )
         rpc = GrpcServer(api, copies=copies, max_connections=wiring.max_connections(settings))
         rest = HttpServer(

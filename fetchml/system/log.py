@@ -14,7 +14,8 @@ current_trace: ContextVar[str | None] = ContextVar("current_trace", default=None
 """Trace id of the current request; the transports set it."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_KEY = re.compile(r"fml_[A-Za-z0-9_-]{20,}")
+_KEY = re.compile(r"fm[lt]_[A-Za-z0-9_-]{20,}")
+"""API keys, and tokens of tasks."""
 MAX_LINE_CHARACTERS = 8_000
 """Longer entries are cut."""
 MAX_TRACEBACK_CHARACTERS = 32_000

@@ -49,6 +49,7 @@ ABSENT = Expected("404 404 404 404", "404 404 404 404")
 HOOK = "http://a.invalid/"
 RUN_ID = "0" * 32
 """Of no run. `tests/tracking/test_access.py` has the access to those that there are."""
+QUERY = {"sql": "SELECT id FROM tasks"}
 SWEEP = {"task": {"job_name": "a"}, "parameters": {"lr": {"range": [1, 1]}}}
 # `{task}` is a task of the owner that has ended, with a log and an output. With `fresh` the ids are
 # those of things that the owner made just now, for this one call; the task waits in the queue.
@@ -142,6 +143,9 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("GET", f"/v1/runs/{RUN_ID}", ABSENT, {}),
     ("DELETE", f"/v1/runs/{RUN_ID}", ABSENT, {}),
     ("GET", f"/v1/curves?run_ids={RUN_ID}", ABSENT, {}),
+    ("GET", "/v1/history/views", ALL, {}),
+    ("POST", "/v1/history/query", LISTED, {"json": QUERY, "lists": "task"}),
+    ("POST", "/v1/history/query", ADMINS, {"json": {"sql": "SELECT * FROM audit"}}),
     ("GET", "/v1/keys", ADMINS, {}),
     ("POST", "/v1/keys", ADMINS, {"json": {"name": "a", "role": "user"}}),
     ("POST", "/v1/keys/{key}/revoke", ADMINS, {"fresh": True}),
@@ -281,6 +285,10 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("UsageService.GetTaskUsage", {"task_id": "{task}"}, SEE, {}),
     ("UsageService.GetGpuHistory", {}, ALL, {}),
     ("UsageService.ListGpuHours", {}, ALL, {}),
+    ("HistoryService.ListHistoryViews", {}, ALL, {}),
+    ("HistoryService.QueryHistoryRows", QUERY, LISTED, {"lists": "task"}),
+    ("HistoryService.QueryHistory", {"sql": "SELECT * FROM audit"}, ADMINS, {}),
+    ("HistoryService.ExportHistory", {"view": "audit"}, ADMINS, {}),
     ("TrackingService.ListRuns", {}, ALL, {}),
     ("TrackingService.GetRun", {"run_id": RUN_ID}, ABSENT, {}),
     ("TrackingService.DeleteRun", {"run_id": RUN_ID}, ABSENT, {}),
@@ -316,9 +324,9 @@ JUPYTER_GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
 STREAMS = {"/ws": LISTED, "TaskService.WatchTasks": LISTED}
 """Every change of every task, from the first on."""
 FILES = (
-    *("access", "audit", "environment", "experiment", "gpu", "jupyter", "key", "notification"),
-    *("queue", "reproduce", "secret", "server", "snapshot", "storage", "sweep", "task"),
-    *("tracking", "usage"),
+    *("access", "audit", "environment", "experiment", "gpu", "history", "jupyter", "key"),
+    *("notification", "queue", "reproduce", "secret", "server", "snapshot", "storage", "sweep"),
+    *("task", "tracking", "usage"),
 )
 METHODS: dict[str, MethodDescriptor] = {
     f"{service.name}.{method.name}": method

@@ -2,6 +2,7 @@
 results. Tests of what the page shows read it, and change nothing."""
 
 import asyncio
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from fetchml.core.usage import GpuHold, GpuSample
 from fetchml.ports.usage_store import UsageBatch
 from testbed.gpu.stand_in import GpuBox, gpu, uuid
 from tests.support.experiment_runs import experiment
+from tests.support.logged_runs import start_run
 from tests.support.program import Backend, Server
 from tests.support.rest_world import Reply
 from tests.support.server_fixtures import Serve
@@ -60,6 +62,8 @@ class BusyHost:
     """Of tasks, by their job names; `experiment` and `sweep` too."""
     runs: list[str]
     """Ids of the runs of the experiment."""
+    logged: list[str]
+    """Ids of runs with curves."""
     held: list[int]
     """Numbers of the GPUs that `trains` has. Of the others the first is free."""
 
@@ -86,6 +90,9 @@ class BusyHost:
             "experiment-scatter": f"{experiment}?part=scatter",
             "experiment-parallel": f"{experiment}?part=parallel",
             "compare": f"compare?task={run}&task={other}&all=1",
+            "runs": "runs",
+            "run": f"runs/{self.logged[0]}",
+            "compare-runs": "compare?" + "&".join(f"run={one}" for one in self.logged),
             "sweeps": "sweeps",
             "sweep": f"sweeps/{ids['sweep']}",
             "gpus": "gpus?range=7d",
@@ -152,11 +159,38 @@ async def busy_host(serve: Serve, backend: Backend, box: GpuBox) -> BusyHost:
     ids["waits"] = await server.submit("true", job_name="waits", gpu=2, priority=8)
     ids["waits-too"] = await server.submit("true", job_name="waits-too", gpu=2)
     ids["sweep"] = await _sweep(server)
-    return BusyHost(server, await server.key("eve", Role.VIEWER), ids, runs, held)
+    logged = await _logged(server)
+    return BusyHost(server, await server.key("eve", Role.VIEWER), ids, runs, logged, held)
 
 
 def _has_line(log: Reply) -> bool:
     return b"\n" in log.body
+
+
+async def _logged(server: Server) -> list[str]:
+    """Six runs with curves."""
+    ids = []
+    for number in range(1, 7):
+        run = await start_run(server, f"resnet lr={number / 10}")
+        fall = [2 * math.exp(-step / (60 * number)) + 0.1 for step in range(400)]
+        await run.log(
+            {
+                "train/loss": [
+                    value * (1 + 0.1 * math.sin(step * step)) for step, value in enumerate(fall)
+                ],
+                "train/gradient": [
+                    math.nan if 120 < step < 150 else 1 / (1 + step / 40) for step in range(400)
+                ],
+                "val/accuracy": [1 - value / 3 for value in fall],
+            },
+            params={"lr": str(number / 10), "optimizer": "adam"},
+        )
+        await run.log(
+            {"val/loss": fall, "learning_rate": [1e-3 * 0.99**step for step in range(400)]}
+        )
+        await run.end()
+        ids.append(run.id)
+    return ids
 
 
 async def _sweep(server: Server) -> str:

@@ -70,7 +70,11 @@ def api_services(
         parts.secrets,
         CachedEnvironments(parts.environments, parts.audit),
         engine.retention,
-        parts.tracking,
+        parts.tracked.runs,
+        parts.tracked.models,
+        parts.tracked.artifacts,
+        parts.tracked.live_tasks,
+        parts.history,
     )
 
 

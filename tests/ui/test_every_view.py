@@ -3,6 +3,7 @@
 `FETCHML_SCREENSHOTS=DIR .venv/bin/pytest tests/ui/test_every_view.py` keeps a picture of each.
 """
 
+import math
 import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from playwright.async_api import Page, expect
 
 from tests.support.archives import archive
 from tests.support.busy_host import BusyHost
+from tests.support.logged_runs import start_run
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import serving
 from tests.support.signed_in import sign_in, visit
@@ -77,10 +79,17 @@ async def plant_environment(server: Server) -> None:
     await server.ended(task_id)
 
 
+async def plant_run(server: Server) -> str:
+    """A run in which everything that a user can write is hostile. Returns its id."""
+    run = await start_run(server, PLANT)
+    await run.log({PLANT: [1, 2, math.nan], f"val/{PLANT}": [1]}, params={PLANT: PLANT})
+    return run.id
+
+
 ADMIN = ("keys", "use", "storage", "audit", "host")
 
 
-def views(task_id: str, sweep_id: str) -> dict[str, str]:
+def views(task_id: str, sweep_id: str, run_id: str) -> dict[str, str]:
     """Name of the picture → address."""
     files = ("page.html", "picture.svg", "picture.png", "table.csv", "metrics.json")
     return {
@@ -90,12 +99,18 @@ def views(task_id: str, sweep_id: str) -> dict[str, str]:
         "task": f"tasks/{task_id}",
         "task-usage": f"tasks/{task_id}?tab=usage",
         "task-details": f"tasks/{task_id}?tab=details",
+        "task-curves": f"tasks/{task_id}?tab=curves",
         **{f"task-{name}": f"tasks/{task_id}?tab=outputs&file={name}" for name in files},
         "submit": f"submit?from={task_id}",
         "experiments": "experiments",
+        "runs": "runs",
+        "run": f"runs/{run_id}",
+        "run-unknown": "runs/none",
+        "sql": "sql",
         "sweeps": "sweeps",
         "sweep": f"sweeps/{sweep_id}",
         "compare": f"compare?task={task_id}&task={task_id}x&all=1",
+        "compare-run": f"compare?task={task_id}&run={run_id}&all=1",
         "gpus": "gpus",
         "secrets": "secrets",
         "notifications": "notifications",
@@ -109,6 +124,7 @@ class Planted(NamedTuple):
     server: Server
     task_id: str
     sweep_id: str
+    run_id: str
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
@@ -118,14 +134,14 @@ async def planted(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pla
         task_id = await plant(server)
         await server.submit_running("echo ready; sleep 1000", job_name="runs", timeout_seconds=3600)
         await plant_environment(server)
-        yield Planted(server, task_id, await plant_sweep(server))
+        yield Planted(server, task_id, await plant_sweep(server), await plant_run(server))
 
 
 async def test_every_view(planted: Planted, tab: OpenTab) -> None:
     """Full of what must not run."""
     opened = await tab()
     await sign_in(opened, planted.server)
-    shown = views(planted.task_id, planted.sweep_id)
+    shown = views(planted.task_id, planted.sweep_id, planted.run_id)
     await look_at(opened, planted.server, shown, {"dark": PHONE})
 
 

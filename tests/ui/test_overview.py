@@ -12,7 +12,7 @@ from tests.ui.conftest import OpenTab
 pytestmark = pytest.mark.slow
 
 
-async def test_gpus_numbers_and_failures_are_shown(busy: BusyHost, tab: OpenTab) -> None:
+async def test_gpus_numbers_and_results_are_shown(busy: BusyHost, tab: OpenTab) -> None:
     opened = await tab()
     page = await sign_in(opened, busy.server)
     gpus = page.locator(".gpu-strip").get_by_role("listitem")
@@ -48,7 +48,11 @@ async def test_gpus_numbers_and_failures_are_shown(busy: BusyHost, tab: OpenTab)
         ("failed today", stats["failed"]),
     ):
         await expect(numbers.get_by_role("link", name=name)).to_have_text(f"{value} {name}")
-    failed = page.get_by_role("region", name="Failed last").get_by_role("listitem")
+    results = page.get_by_role("region", name="Latest results").get_by_role("listitem")
+    # The runs of the experiment ended before these.
+    await expect(results).to_have_count(12)
+    await expect(results.filter(has_text="Completed").first).to_be_visible()
+    failed = results.filter(has_text="Failed")
     await expect(failed).to_have_count(5)
     for name, why in (
         ("exits", "exit code 3"),

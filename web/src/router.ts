@@ -52,7 +52,20 @@ export function setQuery(changes: Parameters, { replace = true } = {}): void {
   navigate(href(route.value.parts, query), { replace });
 }
 
+/** Links that MLflow's clients print, such as `/mlflow/#/experiments/1/runs/0af…`, lead here. */
+const MLFLOW_LINK = /^#\/experiments\/([^/?]+)(?:\/runs\/([^/?]+))?/;
+
+/** The view that the fragment of such a link names; `undefined`: the fragment is none. */
+export function linkOfMlflow(fragment: string): string | undefined {
+  const found = MLFLOW_LINK.exec(fragment);
+  if (!found) return undefined;
+  const [, experiment = "", run] = found;
+  return href(run === undefined ? ["experiments", decoded(experiment)] : ["runs", decoded(run)]);
+}
+
 export function startRouter(): void {
+  const linked = linkOfMlflow(location.hash);
+  if (linked !== undefined) history.replaceState(null, "", linked);
   addEventListener("popstate", read);
   document.addEventListener("click", follow);
   read();

@@ -42,7 +42,7 @@ test("an end that arrives while the lists are read is not undone by their older 
   await settled();
   assert.equal(store.current.loaded.value, true);
   assert.deepEqual(store.current.running.value.map((one) => one.status), ["running"]);
-  assert.deepEqual(store.current.failures.value.map((one) => one.id), [running.id]);
+  assert.deepEqual(store.current.ended.value.map((one) => one.id), [running.id]);
 });
 
 test("views without the current tasks read none of them", async () => {

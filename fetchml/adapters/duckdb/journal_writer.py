@@ -127,6 +127,11 @@ class _Contents:
                 self.tracked.append(item.write)
             else:
                 self.audited.append(item.row)
+        # Points alone are one append, as changes alone are.
+        self.has_runs = any(
+            self.changes or w.runs or w.params or w.tags or w.removed_tags or w.series
+            for w in self.tracked
+        )
 
 
 class JournalWriter:
@@ -308,7 +313,7 @@ class JournalWriter:
                     failed.append(_Failed(each.future, error))
                 else:
                     what.futures.append(each.future)
-            together = bool(what.audited or documents or what.tracked)
+            together = bool(what.audited or documents or what.has_runs)
             if together:
                 self._connection.begin()
             if documents:

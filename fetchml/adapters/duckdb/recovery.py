@@ -20,7 +20,7 @@ from typing import NamedTuple
 import duckdb
 
 from fetchml.adapters.system_errors import advice
-from fetchml.files.layout import DATABASE, HEADER_COPY, STORE
+from fetchml.files.layout import DATABASE, HEADER_COPY, HISTORY, STORE
 from fetchml.files.own_file import sync_folder, write_durably
 from fetchml.ports.store import StoreDamaged
 
@@ -42,6 +42,8 @@ class DatabaseFiles(NamedTuple):
     wal: Path
     header_copy: Path
     temporary: Path
+    exports: Path
+    """The only folder that statements may write to."""
 
     @classmethod
     def below(cls, data_dir: Path) -> "DatabaseFiles":
@@ -52,6 +54,7 @@ class DatabaseFiles(NamedTuple):
             wal=database.with_name(database.name + ".wal"),
             header_copy=folder / HEADER_COPY,
             temporary=folder / "temporary",
+            exports=(data_dir / HISTORY).absolute(),
         )
 
 
@@ -77,6 +80,8 @@ def connect(path: Path, files: DatabaseFiles, memory_limit: str) -> duckdb.DuckD
         # It decompresses 2,048 rows to read one, which for long rows exceeds the memory limit. (In
         # the `config` above the setting has no effect.)
         connection.execute("SET disabled_compression_methods = 'zstd'")
+        exports = str(files.exports).replace("'", "''")
+        connection.execute(f"SET allowed_directories = ['{exports}']")
         connection.execute("SET enable_external_access = false")
         # Closing writes nothing: a refused database stays as found, and the header's copy valid.
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")

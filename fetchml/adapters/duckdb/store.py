@@ -17,6 +17,7 @@ import msgspec
 
 from fetchml.adapters.duckdb import schema, sql
 from fetchml.adapters.duckdb.database import Database, open_database
+from fetchml.adapters.duckdb.history import HistoryTables
 from fetchml.adapters.duckdb.journal_writer import JournalWriter, encode_task
 from fetchml.adapters.duckdb.maintenance import Maintenance
 from fetchml.adapters.duckdb.readers import Readers, snapshot
@@ -103,6 +104,7 @@ class DuckDBStore:
         self._readers: Readers
         self.usage: UsageTables
         self.tracking: TrackingTables
+        self.history: HistoryTables
         self._writer: JournalWriter
         self._on_fatal: Callable[[Exception], None]
         self._listeners: list[Callable[[Sequence[Change]], None]] = []
@@ -131,6 +133,9 @@ class DuckDBStore:
             on_failure=self._fail,
         )
         self.tracking = TrackingTables(self._writer, self._readers, self._maintenance.points)
+        self.history = HistoryTables(
+            self._readers, self._maintenance.points, self._files.exports, self._now_ms
+        )
         return restored
 
     def subscribe(self, listener: Callable[[Sequence[Change]], None]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, closing
 from functools import partial
+from typing import BinaryIO
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.struct_pb2 import Value
@@ -26,9 +27,11 @@ from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.sweeps import SweepView
 from fetchml.errors import BadRequest
+from fetchml.history.history_service import CHUNK_BYTES, History
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.pacing import map_paced
+from fetchml.system.threads import run_in_thread
 from fetchml.v1 import (
     backup_pb2,
     backup_pb2_grpc,
@@ -36,6 +39,8 @@ from fetchml.v1 import (
     experiment_pb2_grpc,
     gpu_pb2,
     gpu_pb2_grpc,
+    history_pb2,
+    history_pb2_grpc,
     jupyter_pb2,
     jupyter_pb2_grpc,
     queue_pb2,
@@ -58,6 +63,29 @@ class GpuService(gpu_pb2_grpc.GpuServiceServicer):
         async with aclosing(self._gpus.watch(context.principal)) as reports:
             async for report in reports:
                 yield GPUS.message(report)
+
+
+class HistoryService(history_pb2_grpc.HistoryServiceServicer):
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    async def QueryHistory(
+        self, request: history_pb2.QueryHistoryRequest, context: RpcContext
+    ) -> AsyncIterator[history_pb2.HistoryChunk]:
+        async for chunk in _chunks(await self._history.parquet(context.principal, request.sql)):
+            yield chunk
+
+    async def ExportHistory(
+        self, request: history_pb2.ExportHistoryRequest, context: RpcContext
+    ) -> AsyncIterator[history_pb2.HistoryChunk]:
+        async for chunk in _chunks(await self._history.export(context.principal, request.view)):
+            yield chunk
+
+
+async def _chunks(file: BinaryIO) -> AsyncIterator[history_pb2.HistoryChunk]:
+    with file:
+        while data := await run_in_thread(file.read, CHUNK_BYTES):
+            yield history_pb2.HistoryChunk(data=data)
 
 
 class ExperimentService(experiment_pb2_grpc.ExperimentServiceServicer):

@@ -21,6 +21,7 @@ from fetchml.api.grpc.resources import (
     BackupService,
     ExperimentService,
     GpuService,
+    HistoryService,
     JupyterService,
     QueueService,
     SnapshotService,
@@ -44,6 +45,8 @@ from fetchml.v1 import (
     experiment_pb2_grpc,
     gpu_pb2,
     gpu_pb2_grpc,
+    history_pb2,
+    history_pb2_grpc,
     jupyter_pb2,
     jupyter_pb2_grpc,
     key_pb2,
@@ -80,6 +83,7 @@ SERVICES = frozenset(
         (audit_pb2.DESCRIPTOR, "AuditService"),
         (storage_pb2.DESCRIPTOR, "StorageService"),
         (usage_pb2.DESCRIPTOR, "UsageService"),
+        (history_pb2.DESCRIPTOR, "HistoryService"),
         (access_pb2.DESCRIPTOR, "AccessService"),
         (reproduce_pb2.DESCRIPTOR, "ReproduceService"),
         (server_pb2.DESCRIPTOR, "ServerService"),
@@ -178,6 +182,7 @@ class GrpcServer:
         )
         jupyter_pb2_grpc.add_JupyterServiceServicer_to_server(JupyterService(api.jupyter), services)
         gpu_pb2_grpc.add_GpuServiceServicer_to_server(GpuService(api.gpus), services)
+        history_pb2_grpc.add_HistoryServiceServicer_to_server(HistoryService(api.history), services)
         access_pb2_grpc.add_AccessServiceServicer_to_server(
             AccessService(api.access, OpenedPorts(api.access, api.admission, api.jupyter.origins)),
             services,

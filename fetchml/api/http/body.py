@@ -1,7 +1,8 @@
 """Reading request bodies: JSON objects, and large uploads in pieces."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 import msgspec
 from aiohttp import HttpVersion11, web
@@ -19,12 +20,30 @@ UNCOUNTED_BYTES = 32 * 1024
 
 _decode = msgspec.json.Decoder().decode
 
+T = TypeVar("T")
+
 
 async def read_object(request: RestRequest, timeout_seconds: float) -> dict[str, object]:
     """Read the request's body as a JSON object (contract reading 4).
 
     Raises BadRequest if the body is not JSON, ValidationFailed if it is not an object, and
     TooManyBytes or Overloaded if it does not fit into the memory limits.
+    """
+    body = await read_json(request, timeout_seconds)
+    try:
+        value = decoded(body, _decode)
+    except msgspec.ValidationError:
+        rule = "must not hold a number that is too large to be exact"
+        raise ValidationFailed([FieldViolation("body", rule)]) from None
+    if not isinstance(value, dict):
+        raise ValidationFailed([FieldViolation("body", "must be a JSON object")])
+    return value
+
+
+async def read_json(request: RestRequest, timeout_seconds: float) -> bytes:
+    """Read a JSON body of bounded size for `decoded`.
+
+    Raises BadRequest, and TooManyBytes or Overloaded if it does not fit into the memory limits.
     """
     _check_content_type(request.http.headers.get("Content-Type"))
     content = request.http.content
@@ -40,18 +59,20 @@ async def read_object(request: RestRequest, timeout_seconds: float) -> dict[str,
         await turn_for(len(body))
         if _has_too_many_values(body):
             raise BadRequest(f"The body holds more than {MAX_VALUES} values")
+    return body
+
+
+def decoded(body: bytes, decode: Callable[[bytes], T]) -> T:
+    """Decode a body of `read_json`. Raises BadRequest if it is not JSON, and
+    msgspec.ValidationError."""
     try:
-        value = _decode(body)
+        return decode(body)
     except msgspec.ValidationError:
-        rule = "must not hold a number that is too large to be exact"
-        raise ValidationFailed([FieldViolation("body", rule)]) from None
+        raise
     except RecursionError:
         raise BadRequest("The body is nested too deeply") from None
     except ValueError as error:  # msgspec.DecodeError, UnicodeDecodeError
         raise BadRequest(f"The body is not JSON in UTF-8: {error}" if body else _EMPTY) from None
-    if not isinstance(value, dict):
-        raise ValidationFailed([FieldViolation("body", "must be a JSON object")])
-    return value
 
 
 def _has_too_many_values(body: bytes) -> bool:

@@ -1,7 +1,8 @@
 """HTTP replies of failed requests: always the contract's ErrorResponse (contract reading 31)."""
 
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
@@ -95,6 +96,17 @@ def error_body(error: RequestError, trace_id: str) -> bytes:
     # A message may quote characters of the request that UTF-8 cannot encode.
     message = error.message[:MAX_MESSAGE_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
     return msgspec.json.encode({"error": message, "code": error.code, "trace_id": trace_id})
+
+
+class ErrorForm(NamedTuple):
+    """How a protocol reports errors."""
+
+    status_of: Callable[[RequestError], int]
+    body: Callable[[RequestError, str], bytes]
+    """A function of the error and the trace id."""
+
+
+CONTRACT = ErrorForm(status_of, error_body)
 
 
 def error_headers(error: RequestError) -> dict[str, str]:

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
-from fetchml.api.http.errors import SERVER, error_body, error_headers, status_of
+from fetchml.api.http.errors import CONTRACT, SERVER, ErrorForm, error_headers
 from fetchml.api.http.reply import (
     JSON,
     PIECE_BYTES,
@@ -23,7 +23,7 @@ from fetchml.api.http.reply import (
 from fetchml.auth.admission import Admission, Admitted
 from fetchml.auth.limits import RateState
 from fetchml.config.proxies import caller_of
-from fetchml.core.model import Principal
+from fetchml.core.model import Principal, Task
 from fetchml.errors import RateLimited, RequestError
 from fetchml.pages import PAGE_BYTES, PageTooLarge
 from fetchml.system.pacing import Pace
@@ -94,6 +94,13 @@ class RestRequest:
         Unauthorized, RateLimited."""
         self._admission = admission
         admitted = admission.admit(secret, self.address)
+        self.principal, self._limit = admitted.principal, admitted.limit
+
+    def admit_task(self, admission: Admission, task: Task | None) -> None:
+        """Take the command of a task as the caller; `None` if its token is not valid. Raises
+        Unauthorized, RateLimited."""
+        self._admission = admission
+        admitted = admission.admit_task(task, self.address)
         self.principal, self._limit = admitted.principal, admitted.limit
 
     def admit_session(self, admission: Admission, session: "Session", admitted: Admitted) -> None:
@@ -234,13 +241,13 @@ class RestRequest:
         """Make a 204 reply."""
         return web.Response(status=204, headers=self.headers(headers or {}))
 
-    def error(self, error: RequestError) -> web.Response:
+    def error(self, error: RequestError, form: ErrorForm = CONTRACT) -> web.Response:
         """Make an error reply (contract reading 31)."""
         if isinstance(error, RateLimited) and error.limit is not None:
             self._limit = RateState(error.limit, 0, error.retry_after)
         headers = self.headers({**JSON, **error_headers(error)})
-        body = error_body(error, self.trace_id)
-        return web.Response(body=body, status=status_of(error), headers=headers)
+        body = form.body(error, self.trace_id)
+        return web.Response(body=body, status=form.status_of(error), headers=headers)
 
     def headers(self, extra: Mapping[str, str]) -> CIMultiDict[str]:
         """Return the headers of a reply that is not JSON."""

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from fetchml.api.http.errors import MethodNotAllowed
+from fetchml.api.http.errors import CONTRACT, ErrorForm, MethodNotAllowed
 from fetchml.errors import NotFound
 
 if TYPE_CHECKING:
@@ -30,16 +30,28 @@ _SEGMENT = "([^/]+)"
 class Route:
     """An operation, with counts of its replies."""
 
-    def __init__(self, method: str, path: str, handler: Handler, *, keyless: bool = False) -> None:
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        handler: Handler,
+        *,
+        keyless: bool = False,
+        admit: "Callable[[RestRequest], None] | None" = None,
+        errors: ErrorForm = CONTRACT,
+    ) -> None:
         """`{name}` in the path matches one segment, `{name...}` the rest of the path. The method
         `*` matches every method without its own route.
 
-        `keyless`: the operation needs no API key.
+        `keyless`: the operation needs no API key. `admit`: admits a request instead of the API key
+        or the session; `None` for those.
         """
         self.method = method
         self.path = path
         self.handler = handler
         self.keyless = keyless
+        self.admit = admit
+        self.errors = errors
         self.replies: dict[int, int] = {}
         """Status → number of replies."""
         self.seconds = 0.0

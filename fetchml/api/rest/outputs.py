@@ -14,6 +14,7 @@ from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, send_pieces
 from fetchml.api.mappings import OUTPUT
 from fetchml.engine.engine import Engine
+from fetchml.files.reads import OpenedFile
 
 _ARCHIVES = {"zip": "application/zip", "tar": "application/x-tar"}
 
@@ -41,28 +42,7 @@ class OutputOperations:
     async def output(self, request: RestRequest, task_id: str, path: str) -> web.StreamResponse:
         folder = Query(request.http, "folder").text("folder")
         file = await self._engine.outputs.open(request.principal, task_id, path, folder)
-        with closing(file), request.while_valid():
-            size, etag = file.size, file.etag
-            headers = {"ETag": f'"{etag}"', "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
-            if is_unchanged(request.http, etag):
-                return web.Response(status=304, headers=request.headers(headers))
-            part = requested_part(request.http, etag, size)
-            sent = Part(0, size) if part is None else part
-            headers |= {
-                "Content-Type": "application/octet-stream",
-                "Content-Length": str(sent.size),
-                "Content-Disposition": attachment(path.rpartition("/")[2]),
-                "X-Content-Type-Options": "nosniff",
-            }
-            if part is not None:
-                headers["Content-Range"] = part.content_range(size)
-            return await send_pieces(
-                request,
-                headers,
-                file.pieces(sent.first, sent.size),
-                self._send_timeout_seconds,
-                200 if part is None else 206,
-            )
+        return await send_file(request, file, path, self._send_timeout_seconds)
 
     async def archive(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         form = Query(request.http, "format").text("format") or "zip"
@@ -77,6 +57,34 @@ class OutputOperations:
                 return await send_pieces(
                     request, headers, opened.pieces, self._send_timeout_seconds
                 )
+
+
+async def send_file(
+    request: RestRequest, file: OpenedFile, path: str, timeout_seconds: float
+) -> web.StreamResponse:
+    """Send a file, or the part of it that the client requests, and close it."""
+    with closing(file), request.while_valid():
+        size, etag = file.size, file.etag
+        headers = {"ETag": f'"{etag}"', "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
+        if is_unchanged(request.http, etag):
+            return web.Response(status=304, headers=request.headers(headers))
+        part = requested_part(request.http, etag, size)
+        sent = Part(0, size) if part is None else part
+        headers |= {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(sent.size),
+            "Content-Disposition": attachment(path.rpartition("/")[2]),
+            "X-Content-Type-Options": "nosniff",
+        }
+        if part is not None:
+            headers["Content-Range"] = part.content_range(size)
+        return await send_pieces(
+            request,
+            headers,
+            file.pieces(sent.first, sent.size),
+            timeout_seconds,
+            200 if part is None else 206,
+        )
 
 
 def attachment(name: str) -> str:

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from fetchml.api.http.connection import ConnectionServer
-from fetchml.api.http.errors import HttpBadRequest, InternalError, status_of
+from fetchml.api.http.errors import CONTRACT, ErrorForm, HttpBadRequest, InternalError
 from fetchml.api.http.framing import checked, is_last
 from fetchml.api.http.reply import Budgets
 from fetchml.api.http.request import RestRequest
@@ -24,6 +24,7 @@ from fetchml.api.http.sessions import SessionCredentials
 from fetchml.api.http.streams import Streams
 from fetchml.api.jupyter.proxy import JupyterProxy
 from fetchml.api.jupyter.task_ports import AccessOperations, OpenedPorts, TaskPorts, port_in
+from fetchml.api.mlflow.routes import MlflowOperations
 from fetchml.api.operations import operations
 from fetchml.api.rest.logs import LogOperations
 from fetchml.api.rest.metrics import Metrics
@@ -156,6 +157,13 @@ class HttpServer:
                 body_timeout_seconds=timeouts.body,
             ),
             PageOperations(),
+            MlflowOperations(
+                api,
+                self._credentials,
+                self._streams,
+                body_timeout_seconds=timeouts.body,
+                send_timeout_seconds=timeouts.send,
+            ),
             proxy,
         ):
             for route in by_hand.routes():
@@ -223,7 +231,9 @@ class HttpServer:
             route, parameters = (self._at_port_origin if is_port else self._at_origin), (label,)
         try:
             if not route.keyless:
-                if secret := headers.get("X-API-Key"):
+                if route.admit is not None:
+                    route.admit(request)
+                elif secret := headers.get("X-API-Key"):
                     request.admit(self._admission, secret)
                 else:
                     self._credentials.admit(request)
@@ -233,12 +243,12 @@ class HttpServer:
                 raise BadRequest(_NOT_UTF8)
             response = await route.handler(request, *parameters)
         except RequestError as error:
-            response = self._refuse(request, error)
+            response = self._refuse(request, error, route.errors)
         except ConnectionError:
             raise  # The client has disconnected, or was dropped.
         except Exception:
             log.exception("%s %s failed", http.method, http.path)
-            response = self._refuse(request, InternalError())
+            response = self._refuse(request, InternalError(), route.errors)
         finally:
             request.release()
         if is_last(http):
@@ -246,10 +256,12 @@ class HttpServer:
         route.count(response.status, time.perf_counter() - begun)
         return response
 
-    def _refuse(self, request: RestRequest, error: RequestError) -> web.StreamResponse:
+    def _refuse(
+        self, request: RestRequest, error: RequestError, form: ErrorForm = CONTRACT
+    ) -> web.StreamResponse:
         """Log the error and reply with it. Raises ConnectionAbortedError if a reply has already
         begun, so that it does not look complete."""
-        http, status = request.http, status_of(error)
+        http, status = request.http, form.status_of(error)
         # Any client can cause these lines: clip the path, and hide them from rate-limited clients.
         level = logging.DEBUG if status == HTTPStatus.TOO_MANY_REQUESTS else logging.INFO
         path = http.path[:MAX_PATH_IN_LOG]
@@ -259,7 +271,7 @@ class HttpServer:
             self._audit.refused(request.admitted, request.address, tried, error)
         if http.writer.output_size:
             raise ConnectionAbortedError
-        response = request.error(error)
+        response = request.error(error, form)
         if isinstance(error, HttpBadRequest) and not http.content.is_eof():
             response.force_close()
         return response

@@ -27,6 +27,19 @@ export async function downloadFile(path: string, name: string, query: Query = {}
   }
 }
 
+/** By then the browser has taken the text. */
+const REVOKED_AFTER_MS = 60_000;
+
+/** Save a text that the page has made. */
+export function saveText(text: string, name: string, type: string): void {
+  const address = URL.createObjectURL(new Blob([text], { type }));
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = safeName(name);
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), REVOKED_AFTER_MS);
+}
+
 /** Names of others as names of files. */
 function safeName(name: string): string {
   return name.replace(/[^\p{L}\p{N}._ -]/gu, "_").replace(/^\.+/, "_").slice(-120) || "file";

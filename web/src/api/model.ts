@@ -155,3 +155,13 @@ export interface SnapshotFiles {
   files: SnapshotFile[];
   total: number;
 }
+
+/** What a training logged. (`Run` in state/runs.ts is a task of an experiment.) */
+export type LoggedRun = Api.Run;
+export type LatestPoint = Api.LatestPoint;
+export type Curve = Api.Curve;
+
+export interface RunList {
+  runs: LoggedRun[];
+  next_page_token?: string;
+}

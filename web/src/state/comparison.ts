@@ -1,20 +1,24 @@
-/** What differs between some tasks: a row for each property, a value for each task. */
+/** What differs between some tasks or runs: a row for each property, a value for each of them. */
 
-import type { Task } from "../api/model";
+import type { LoggedRun, Task } from "../api/model";
 import { shellQuoted } from "../format";
-import { valuesOf, type Value } from "./runs";
+import { numbersOf } from "./latest";
+import { typed, valuesOf, type Value } from "./runs";
 
 export interface Row {
   group: string;
   name: string;
-  /** One for each task; `undefined` where a task has none. */
+  /** One for each task or run; `undefined` where it has none. */
   values: readonly (Value | undefined)[];
   isEqual: boolean;
 }
 
+/** A task with the runs that it made, or a run with the task that made it. */
 export interface Compared {
-  task: Task;
-  metrics: Readonly<Record<string, number>>;
+  task?: Task | undefined;
+  runs?: readonly LoggedRun[];
+  /** Of `metrics.json` of a task; the values that its runs logged come before them. */
+  metrics?: Readonly<Record<string, number>>;
 }
 
 type Get = (task: Task) => Value | undefined;
@@ -48,9 +52,7 @@ const GROUPS = { result: "Results", parameter: "Parameters", label: "Labels" } a
 
 /** Return the rows: results first, then parameters, labels, the outcome and the request. */
 export function compare(all: readonly Compared[]): Row[] {
-  const values = all.map(({ task, metrics }) =>
-    valuesOf({ command: task.command, args: task.args, labels: task.metadata, metrics }),
-  );
+  const values = all.map(valuesOfAll);
   const keys = new Set(values.flatMap((one) => [...one.keys()]));
   const rows: Row[] = [];
   for (const [kind, group] of Object.entries(GROUPS))
@@ -67,7 +69,7 @@ export function compare(all: readonly Compared[]): Row[] {
     row(
       "Outcome",
       "run time, s",
-      all.map(({ task }) => seconds(task)),
+      all.map(({ task, runs }) => seconds(task ?? runs?.[0])),
     ),
   );
   for (const [group, name, get] of PROPERTIES)
@@ -75,7 +77,7 @@ export function compare(all: readonly Compared[]): Row[] {
       row(
         group,
         name,
-        all.map(({ task }) => get(task)),
+        all.map(({ task }) => task && get(task)),
       ),
     );
   const order = [...Object.values(GROUPS), "Outcome", "Request"];
@@ -88,8 +90,20 @@ function row(group: string, name: string, values: readonly (Value | undefined)[]
   return { group, name, values, isEqual: new Set(values).size < 2 };
 }
 
-function seconds(task: Task): number | undefined {
-  const time = Date.parse(task.ended_at ?? "") - Date.parse(task.started_at ?? "");
+/** What was given, and what was logged: parameters of a run come before those of its command. */
+function valuesOfAll({ task, runs = [], metrics }: Compared): Map<string, Value> {
+  const values = valuesOf({ command: task?.command, args: task?.args, labels: task?.metadata, metrics });
+  for (const run of runs) {
+    for (const [name, text] of Object.entries(run.params)) values.set(`parameter:${name}`, typed(text));
+    for (const [name, text] of Object.entries(run.tags))
+      if (!name.startsWith("mlflow.")) values.set(`label:${name}`, typed(text));
+    for (const [name, value] of Object.entries(numbersOf(run.metrics))) values.set(`result:${name}`, value);
+  }
+  return values;
+}
+
+function seconds(part: Pick<Task, "started_at" | "ended_at"> | undefined): number | undefined {
+  const time = Date.parse(part?.ended_at ?? "") - Date.parse(part?.started_at ?? "");
   return Number.isNaN(time) ? undefined : Math.round(time / 100) / 10;
 }
 

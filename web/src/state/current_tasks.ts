@@ -1,22 +1,23 @@
 /**
- * The tasks that hold resources and those that failed last: what the overview and the GPUs show.
+ * The tasks that hold resources and those that ended last: what the overview and the GPUs show.
  * They are read, and follow the changes, only while a view shows them.
  */
 
 import { batch, signal } from "@preact/signals";
 import { isAbort, mayPass, message, type Http } from "../api/http";
 import type { Change } from "../api/live_socket";
-import { HOLDING, type Task, type TaskList } from "../api/model";
+import { ENDED, HOLDING, type Task, type TaskList } from "../api/model";
 import { byAge, merged, type Follower } from "./tasks";
 
-const SHOWN_FAILURES = 8;
+const SHOWN_ENDED = 12;
 const HOLDING_STATES = [...HOLDING].join(",");
+const ENDED_STATES = [...ENDED].join(",");
 
 export class CurrentTasks implements Follower {
   /** In the order of their submission. */
   readonly running = signal<readonly Task[]>([]);
-  /** The last end first. */
-  readonly failures = signal<readonly Task[]>([]);
+  /** The last end first; without tasks that were cancelled. */
+  readonly ended = signal<readonly Task[]>([]);
   /** Whether they were read. */
   readonly loaded = signal(false);
   readonly problem = signal<string | undefined>(undefined);
@@ -27,7 +28,7 @@ export class CurrentTasks implements Follower {
   /** Changes that arrived while the tasks were read, to apply after it. */
   #early: Change[] = [];
 
-  /** `user`: whose failures are shown; `undefined`: everyone's. */
+  /** `user`: whose ended tasks are shown; `undefined`: everyone's. */
   constructor(http: Http, user: () => string | undefined) {
     this.#http = http;
     this.#user = user;
@@ -36,10 +37,10 @@ export class CurrentTasks implements Follower {
   changed(changes: readonly Change[]): void {
     if (this.#reading) this.#early.push(...changes);
     const running = merged(this.running.value, changes, (task) => HOLDING.has(task.status));
-    const failures = merged(this.failures.value, changes, (task) => this.#isShownFailure(task));
+    const ended = merged(this.ended.value, changes, (task) => this.#isResult(task));
     batch(() => {
       this.running.value = running;
-      if (failures !== this.failures.value) this.failures.value = last(failures);
+      if (ended !== this.ended.value) this.ended.value = last(ended);
     });
   }
 
@@ -50,14 +51,14 @@ export class CurrentTasks implements Follower {
     const read = (query: Record<string, string | number | undefined>) =>
       this.#http.get<TaskList>("/v1/tasks", { query: { ...query, view: "full" }, signal: reading.signal });
     try {
-      const [running, failed] = await Promise.all([
+      const [running, ended] = await Promise.all([
         read({ limit: 200, states: HOLDING_STATES }),
-        read({ limit: 40, status: "failed", user_id: this.#user() }),
+        read({ limit: 40, states: ENDED_STATES, user_id: this.#user() }),
       ]);
       if (this.#reading !== reading) return true;
       batch(() => {
         this.running.value = running.tasks.filter((task) => HOLDING.has(task.status)).toSorted(byAge);
-        this.failures.value = last(failed.tasks.filter((task) => this.#isShownFailure(task)));
+        this.ended.value = last(ended.tasks.filter((task) => this.#isResult(task)));
         this.loaded.value = true;
         this.problem.value = undefined;
         this.#reading = null;
@@ -81,19 +82,19 @@ export class CurrentTasks implements Follower {
   /** Forget the tasks: another user may sign in. */
   clear(): void {
     this.stop();
-    this.running.value = this.failures.value = [];
+    this.running.value = this.ended.value = [];
     this.loaded.value = false;
     this.problem.value = undefined;
   }
 
-  #isShownFailure(task: Task): boolean {
+  #isResult(task: Task): boolean {
     const user = this.#user();
-    if (task.status !== "failed" || task.failure_reason === "CANCELLED") return false;
+    if (!ENDED.has(task.status) || task.failure_reason === "CANCELLED") return false;
     return user === undefined || task.user_id === user;
   }
 }
 
-function last(failures: readonly Task[]): Task[] {
+function last(ended: readonly Task[]): Task[] {
   const byEnd = (one: Task, other: Task) => (other.ended_at ?? "").localeCompare(one.ended_at ?? "");
-  return failures.toSorted(byEnd).slice(0, SHOWN_FAILURES);
+  return ended.toSorted(byEnd).slice(0, SHOWN_ENDED);
 }

@@ -78,7 +78,8 @@ function isOption(word: string): boolean {
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
-function typed(text: string): Value {
+/** A number where the text is one. */
+export function typed(text: string): Value {
   if (!NUMBER.test(text)) return text;
   const value = Number(text);
   return Number.isFinite(value) ? value : text;

@@ -1,6 +1,6 @@
 /** Hooks that views share. */
 
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { isAbort, message, type Query } from "../api/http";
 import type { Task } from "../api/model";
 import { Resource } from "../state/resource";
@@ -64,4 +64,17 @@ export function useTitle(title: string): void {
   useEffect(() => {
     document.title = title === "" ? "FetchML" : `${title} · FetchML`;
   }, [title]);
+}
+
+/** Whether the window fits a media query. */
+export function useMedia(query: string): boolean {
+  const media = useMemo(() => matchMedia(query), [query]);
+  const [fits, setFits] = useState(media.matches);
+  useEffect(() => {
+    const follow = () => setFits(media.matches);
+    follow();
+    media.addEventListener("change", follow);
+    return () => media.removeEventListener("change", follow);
+  }, [media]);
+  return fits;
 }

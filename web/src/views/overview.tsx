@@ -1,9 +1,10 @@
-/** The first view: GPUs, what waits, what runs, today, and what failed last. */
+/** The first view: GPUs, what waits, what runs, today, and what ended last. */
 
-import type { GpuList, Task, Waiting } from "../api/model";
+import type { GpuList, RunList, Task, Waiting } from "../api/model";
 import { count, duration, ms, plain, plural, relative } from "../format";
 import { href } from "../router";
 import { now, slowNow } from "../state/clock";
+import { headline, latestText } from "../state/latest";
 import { store } from "../state/store";
 import { GpuCard } from "../ui/gpu_card";
 import { Meter } from "../ui/meter";
@@ -13,7 +14,7 @@ import { Panel } from "../ui/panel";
 import { StatusBadge } from "../ui/status";
 import { TaskLink, User } from "../ui/task_link";
 import { Ago, RunTime } from "../ui/time";
-import { useCurrentTasks, useResource, useTitle } from "../ui/use";
+import { useCurrentTasks, useRead, useResource, useTitle } from "../ui/use";
 
 const GPUS_EVERY_MS = 5_000;
 const QUEUE_EVERY_MS = 15_000;
@@ -36,7 +37,7 @@ export default function Overview() {
         <Running />
         <Queue />
       </div>
-      <Failures />
+      <Results />
     </div>
   );
 }
@@ -229,37 +230,62 @@ function QueueRow({ waiting }: { waiting: Waiting }) {
   );
 }
 
-function Failures() {
-  const tasks = store.current.failures.value;
+function Results() {
+  const tasks = store.current.ended.value;
   if (!store.current.loaded.value) return null;
   return (
     <Panel
-      title="Failed last"
-      aside={<a href={href(["tasks"], { status: "failed" })}>All failed tasks</a>}
+      title="Latest results"
+      aside={<a href={href(["tasks"], { status: "completed,failed" })}>All ended tasks</a>}
     >
       {tasks.length === 0 ? (
-        <Empty>No task failed.</Empty>
+        <Empty>No task has ended.</Empty>
       ) : (
         <ul class="rows">
           {tasks.map((task) => (
-            <li class="row" key={task.id}>
-              <StatusBadge task={task} />
-              <div class="row-main">
-                <TaskLink task={task} />
-                <div class="row-detail">
-                  <User name={task.user_id} />
-                  <span class="clipped" title={task.error}>
-                    {plain(task.error ?? "")}
-                  </span>
-                </div>
-              </div>
-              <div class="row-aside">
-                <Ago at={task.ended_at} />
-              </div>
-            </li>
+            <ResultRow key={task.id} task={task} />
           ))}
         </ul>
       )}
     </Panel>
+  );
+}
+
+function ResultRow({ task }: { task: Task }) {
+  return (
+    <li class="row">
+      <StatusBadge task={task} />
+      <div class="row-main">
+        <TaskLink task={task} />
+        <div class="row-detail">
+          <User name={task.user_id} />
+          {task.error ? (
+            <span class="clipped" title={task.error}>
+              {plain(task.error)}
+            </span>
+          ) : (
+            <Metrics task={task} />
+          )}
+        </div>
+      </div>
+      <div class="row-aside">
+        <Ago at={task.ended_at} />
+      </div>
+    </li>
+  );
+}
+
+/** The values that a task reported last. */
+function Metrics({ task }: { task: Task }) {
+  const runs = useRead<RunList>("/v1/runs", { task_id: task.id, limit: 5 }).data.value?.runs;
+  const latest = (runs ?? []).flatMap((run) => run.metrics ?? []);
+  return (
+    <span class="clipped">
+      {headline(latest).map((point) => (
+        <span key={point.name} class="result-metric">
+          {plain(point.name)} <b class="number">{latestText(point)}</b>
+        </span>
+      ))}
+    </span>
   );
 }

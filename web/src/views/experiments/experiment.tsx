@@ -12,6 +12,7 @@ import { CopyButton } from "../../ui/copy";
 import { Check } from "../../ui/field";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { perform, performIfConfirmed } from "../../ui/perform";
+import { Selected } from "../../ui/selected";
 import { User } from "../../ui/task_link";
 import { TextFilter } from "../../ui/text_filter";
 import { useChanges, useRead, useResource, useTitle } from "../../ui/use";
@@ -21,7 +22,6 @@ import { RunTable } from "./run_table";
 import { Scatter } from "./scatter";
 
 const EVERY_MS = 30_000;
-export const MOST_COMPARED = 8;
 const PARTS = { "": "Table", scatter: "Scatter", parallel: "Parallel coordinates" } as const;
 
 export default function ExperimentView({ params }: ViewProps) {
@@ -76,7 +76,11 @@ export default function ExperimentView({ params }: ViewProps) {
         <Check isOn={hidesEqual} onChange={(isOn) => setQuery({ equal: isOn ? "hide" : "" })}>
           Hide equal columns
         </Check>
-        <Compare selected={selected} onClear={() => setSelected(new Set())} />
+        <Selected
+          number={selected.size}
+          address={href(["compare"], { task: [...selected] })}
+          onClear={() => setSelected(new Set())}
+        />
       </div>
       <nav class="subviews" aria-label="Forms">
         {(Object.keys(PARTS) as (keyof typeof PARTS)[]).map((name) => (
@@ -183,27 +187,5 @@ function Head({ info, id, onChange }: HeadProps) {
       )}
       {info?.description && <p class="experiment-about muted">{plain(info.description)}</p>}
     </header>
-  );
-}
-
-function Compare({ selected, onClear }: { selected: ReadonlySet<string>; onClear: () => void }) {
-  if (selected.size === 0)
-    return <span class="muted">Select two to {MOST_COMPARED} runs to compare them</span>;
-  const canCompare = selected.size >= 2 && selected.size <= MOST_COMPARED;
-  return (
-    <span class="experiment-compare">
-      {canCompare ? (
-        <a class="button button-small button-primary" href={href(["compare"], { task: [...selected] })}>
-          Compare {selected.size}
-        </a>
-      ) : (
-        <span class="muted">
-          {selected.size < 2 ? "Select another run" : `Select at most ${MOST_COMPARED}`}
-        </span>
-      )}
-      <SmallButton onClick={onClear}>
-        Clear
-      </SmallButton>
-    </span>
   );
 }

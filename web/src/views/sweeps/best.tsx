@@ -3,7 +3,7 @@
 import { useEffect } from "preact/hooks";
 import type { ListBestTasksResponse } from "../../api/types";
 import { plain } from "../../format";
-import { route, setQuery } from "../../router";
+import { href, route, setQuery } from "../../router";
 import { Options } from "../../ui/field";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
@@ -30,8 +30,12 @@ export function Best({ path, completed }: Props) {
   useEffect(() => resource.touch(), [completed]);
   const names = best?.metric_names ?? [];
   const results = best?.results ?? [];
+  const ids = results.flatMap(({ task_id }) => task_id ?? []);
   return (
-    <Panel title="Best tasks">
+    <Panel
+      title="Best tasks"
+      aside={ids.length > 1 && <a href={href(["compare"], { task: ids })}>Compare these {ids.length}</a>}
+    >
       <div class="sweep-best">
         <label class="field">
           <span class="field-name">Metric</span>

@@ -1,17 +1,18 @@
 /** One task: what it is, where it stands, its log, outputs and use. */
 
 import { useEffect, useMemo } from "preact/hooks";
-import { ENDED, type Task } from "../../api/model";
+import { ENDED, type RunList, type Task } from "../../api/model";
 import { plain, shortId } from "../../format";
-import { href, route, type ViewProps } from "../../router";
+import { href, route, setQuery, type ViewProps } from "../../router";
 import { store } from "../../state/store";
 import { TaskModel } from "../../state/task";
 import { CopyButton } from "../../ui/copy";
+import { Check } from "../../ui/field";
 import { useLoaded, type Load } from "../../ui/lazy";
 import { Loading, Problem } from "../../ui/notes";
 import { StatusBadge } from "../../ui/status";
 import { User } from "../../ui/task_link";
-import { useTitle } from "../../ui/use";
+import { useMedia, useRead, useTitle } from "../../ui/use";
 import { Actions } from "./actions";
 import Details from "./details";
 import LogViewer from "./log/viewer";
@@ -22,6 +23,7 @@ import { Timeline } from "./timeline";
 
 const TABS = [
   ["log", "Log"],
+  ["curves", "Curves"],
   ["outputs", "Outputs"],
   ["usage", "Usage"],
   ["details", "Details"],
@@ -99,15 +101,8 @@ function Tabs({ task }: { task: Task }) {
         ))}
       </nav>
       <div class="task-tab-body">
-        {tab === "log" && (
-          <LogViewer
-            key={task.id}
-            taskId={task.id}
-            jobName={task.job_name}
-            isLive={!ENDED.has(task.status)}
-            attempts={task.attempt ?? 0}
-          />
-        )}
+        {tab === "log" && <Log key={task.id} task={task} />}
+        {tab === "curves" && <LazyPart key={task.id} load={curves} task={task} />}
         {tab === "outputs" && <Outputs key={task.id} task={task} />}
         {tab === "usage" && <LazyPart key={task.id} load={usage} task={task} />}
         {tab === "shell" && <LazyPart key={task.id} load={shell} task={task} />}
@@ -117,9 +112,43 @@ function Tabs({ task }: { task: Task }) {
   );
 }
 
+/** The log; on a wide window with the curves beside it, if the task logs any. */
+function Log({ task }: { task: Task }) {
+  const isWide = useMedia("(min-width: 1200px)");
+  const asksFor = route.value.query.get("beside");
+  const runs = useRead<RunList>("/v1/runs", { task_id: task.id, limit: 1 }, ENDED.has(task.status) ? undefined : RUNS_EVERY_MS);
+  const hasCurves = isWide && (runs.data.value?.runs ?? []).length > 0;
+  const isBeside = hasCurves && asksFor !== "0";
+  return (
+    <div class={isBeside ? "task-sides" : ""}>
+      <div>
+        {hasCurves && (
+          <Check class="task-beside" isOn={isBeside} onChange={(isOn) => setQuery({ beside: isOn ? "" : "0" })}>
+            Curves beside the log
+          </Check>
+        )}
+        <LogViewer
+          taskId={task.id}
+          jobName={task.job_name}
+          isLive={!ENDED.has(task.status)}
+          attempts={task.attempt ?? 0}
+        />
+      </div>
+      {isBeside && (
+        <div class="task-side" tabIndex={0} role="region" aria-label="Curves">
+          <LazyPart load={curves} task={task} />
+        </div>
+      )}
+    </div>
+  );
+}
+
+const RUNS_EVERY_MS = 5_000;
+
 type Part = Load<{ task: Task }>;
 
 // With their libraries.
+const curves: Part = () => import("./curves");
 const usage: Part = () => import("./usage");
 const shell: Part = () => import("./shell");
 

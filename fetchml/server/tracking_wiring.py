@@ -1,0 +1,51 @@
+"""The parts of the server that track runs."""
+
+from typing import NamedTuple
+
+from fetchml.auth.audit import Audit
+from fetchml.engine.experiments import Experiments
+from fetchml.engine.slow_reads import SlowReads
+from fetchml.engine.task_index import TaskIndex
+from fetchml.files.layout import TRACKING, TRACKING_KEY
+from fetchml.files.own_file import load_key
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.ports.store import Store
+from fetchml.server.options import Options
+from fetchml.system.clock import Clock
+from fetchml.system.ids import IdSequence
+from fetchml.tracking.artifacts import Artifacts
+from fetchml.tracking.live_tasks import LiveTasks
+from fetchml.tracking.logged_models import LoggedModels
+from fetchml.tracking.task_tokens import TaskTokens
+from fetchml.tracking.tracking_service import Tracking
+
+
+class TrackingParts(NamedTuple):
+    runs: Tracking
+    models: LoggedModels
+    artifacts: Artifacts
+    live_tasks: LiveTasks
+    tokens: TaskTokens
+
+
+async def tracking_parts(
+    store: Store,
+    options: Options,
+    experiments: Experiments,
+    index: TaskIndex,
+    audit: Audit,
+    usage: StorageUsage,
+    slow_reads: SlowReads,
+    *,
+    clock: Clock,
+    ids: IdSequence,
+) -> TrackingParts:
+    """Read from the open store. Raises OSError."""
+    private = options.private
+    runs = await Tracking.load(
+        store, experiments, audit, slow_reads, clock=clock, ids=ids, private=private
+    )
+    artifacts = Artifacts(options.data_dir / TRACKING, usage, store.has_room)
+    models = await LoggedModels.load(store, artifacts.delete, clock=clock, private=private)
+    tokens = TaskTokens(load_key(options.data_dir / TRACKING_KEY))
+    return TrackingParts(runs, models, artifacts, LiveTasks(tokens, index), tokens)

@@ -57,7 +57,7 @@ TOO_LONG = "The runs take too long to read: narrow the request"
 DEFAULT_RUNS = 50
 MAX_RUNS_OF_LIST = 1_000
 MAX_ORDERS = 10
-MAX_FILTER = 10_000
+MAX_FILTER = 2_000
 RESTORE_MARGIN_MS = 3_600_000
 """A run that is about to be removed for good cannot be restored or found."""
 

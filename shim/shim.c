@@ -20,7 +20,8 @@
 
 enum { CLAIM_EXISTS = 120, NO_ROOM = 121, WRONG_VOLUME = 122, NOT_CLAIMED = 125 };
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
-static struct { const char *dir, *cwd, *env, *secrets, *control, *relay, *sampler;
+static struct { const char *dir, *cwd, *env, *secrets, *control, *relay, *sampler,
+                            *gateway;
                 long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms, lease_ms, control_ms; }
     options = {.control_ms = 1000};
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
@@ -64,6 +65,7 @@ static char **parse(char **arg) { /* answers the command and its arguments */
         else if (!strcmp(name, "--control")) options.control = value;
         else if (!strcmp(name, "--relay")) options.relay = value;
         else if (!strcmp(name, "--sampler")) options.sampler = value;
+        else if (!strcmp(name, "--gateway")) options.gateway = value;
         else if (!strcmp(name, "--volume")) require_volume(value);
         else if (valid && !strcmp(name, "--segment-bytes")) options.segment_bytes = number;
         else if (valid && !strcmp(name, "--grace-ms")) options.grace_ms = number;
@@ -363,6 +365,7 @@ int main(int argc, char **argv) {
     if (!end.failed && options.cwd && chdir(options.cwd) != 0) fail("enter the working directory");
     if (!end.failed && options.env && !add_environment(options.env)) fail("read the environment");
     if (!end.failed && !keep_environment()) fail("keep the environment");
+    if (!end.failed && options.gateway) start_gateway(options.gateway);
     if (!end.failed && options.secrets && !take_secrets(run_dir, options.secrets))
         fail("take the secrets");
     if (!end.failed && options.lease_ms && !take_lease(run_dir, options.lease_ms))

@@ -40,6 +40,10 @@ bool add_environment(const char *path);
 /* Keeps the present environment for the programs below: what is added later are secrets. */
 bool keep_environment(void);
 
+/* Starts a child that joins connections to a port of the loopback with the server's socket; `value` is
+ * PORT:PATH. Without it the command runs as well. */
+void start_gateway(const char *value);
+
 /* Starts the program that measures the attempt's GPUs. */
 void start_sampler(const char *program, int run_dir);
 

@@ -7,6 +7,7 @@ from fetchml.ports.launcher import INPUTS, LaunchSpec, Mount
 from fetchml.ports.task_environment import TaskFolders
 
 RUN_FOLDER, SHIM_PATH = PurePosixPath("/.fetchml/run"), PurePosixPath("/.fetchml/shim")
+GATEWAY_FOLDER = PurePosixPath("/.fetchml/server")
 CONTROL_FOLDER = PurePosixPath("/.fetchml/control")
 WORKSPACE, SECRETS_FOLDER = PurePosixPath("/workspace"), PurePosixPath("/secrets")
 VOLUMES_FOLDER = PurePosixPath("/volumes")

@@ -30,6 +30,7 @@ def shim_command(
     relay: PurePath | None = None,
     sampler: PurePath | None = None,
     volumes: PurePath | None = None,
+    gateway: str = "",
 ) -> list[str]:
     """Return the shim's argv, with paths from the shim's view. `secrets`: the folder for
     secrets that are files. `control`: the attempt's folder of that name; `None` if it has none.
@@ -39,7 +40,9 @@ def shim_command(
     lease; 0: no limit. `environment`: a file with more variables of the command; empty if it has
     none. `relay`: the program by which a server on another machine enters the attempt.
     `sampler`: the program that measures the attempt's GPUs there. `volumes`: the folder of
-    the volumes, which the shim compares with those that were checked; `None`: it compares none."""
+    the volumes, which the shim compares with those that were checked; `None`: it compares none.
+    `gateway`: PORT:PATH, a port of the loopback and the server's socket that is joined with it;
+    empty if the command reaches the server otherwise."""
     command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
     if run.timeout_ms:
@@ -54,6 +57,8 @@ def shim_command(
             command += ["--relay", str(relay)]
     if run.secrets is not None and secrets is not None:
         command += ["--secrets", str(secrets)]
+    if gateway:
+        command += ["--gateway", gateway]
     if usage_ms:
         command += ["--usage-ms", str(usage_ms)]
     if lease_ms:

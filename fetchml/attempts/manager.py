@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fetchml.attempts.changed_limits import LimitFiles
 from fetchml.attempts.hosts import TaskHost
 from fetchml.attempts.ran_with import HostFacts
-from fetchml.attempts.runner import AttemptRunner
+from fetchml.attempts.runner import AttemptRunner, FollowOutputs
 from fetchml.attempts.staging import Inputs
 from fetchml.core.events import (
     DiscardAttempt,
@@ -24,7 +24,7 @@ from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.launcher import Launcher, LaunchSpec
-from fetchml.ports.task_environment import attempt_variables
+from fetchml.ports.task_environment import TrackingAccess, attempt_variables
 from fetchml.system.background import BackgroundWork
 from fetchml.system.threads import WorkerThreads
 
@@ -74,8 +74,13 @@ class AttemptManager:
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
         gpu_failure: Callable[[Task, AttemptEnd], Awaitable[Event | None]],
+        follow: FollowOutputs,
+        tracking: Callable[[Task], TrackingAccess | None],
     ) -> None:
-        """`report`, `gpu_failure`: see AttemptRunner."""
+        """`report`, `gpu_failure`, `follow`: see AttemptRunner. `tracking`: see
+        `attempt_variables`."""
+        self._follow = follow
+        self._tracking = tracking
         self.counts = PrestageCounts()
         self._gpu_failure = gpu_failure
         self._launcher = launcher
@@ -150,7 +155,7 @@ class AttemptManager:
             folder=self._files.attempt_path(task.id, task.attempt),
             image=spec.image,
             argv=spec.argv,
-            env=attempt_variables(task),
+            env=attempt_variables(task, self._tracking(task)),
             cpu=spec.cpu or 0,
             memory_gb=spec.memory_gb or 0,
             gpu_ids=task.gpu_uuids,
@@ -173,6 +178,7 @@ class AttemptManager:
             clock=self._clock,
             report=self._report,
             gpu_failure=self._gpu_failure,
+            follow=self._follow,
             threads=self._collecting,
             output_limits=self._settings.outputs,
             checkpoint=self._files.checkpoint(task.id) if spec.checkpoint else None,

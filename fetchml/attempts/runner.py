@@ -15,7 +15,7 @@ the task.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +56,10 @@ MAX_PREPARED_AGAIN = 5
 
 log = logging.getLogger(__name__)
 
+FollowOutputs = Callable[[Task, AttemptFolder], AbstractAsyncContextManager[None]]
+"""Reads an attempt's outputs while inside, and what is left of them on the way out. Raises
+nothing."""
+
 
 class AttemptRunner:
     def __init__(
@@ -70,6 +74,7 @@ class AttemptRunner:
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
         gpu_failure: Callable[[Task, AttemptEnd], Awaitable[Event | None]],
+        follow: FollowOutputs,
         threads: WorkerThreads,
         output_limits: OutputLimits,
         host: TaskHost,
@@ -89,6 +94,7 @@ class AttemptRunner:
         self._report = report
         self._progress = Steps(task, clock, report)
         self._gpu_failure = gpu_failure
+        self._follow = follow
         self._threads = threads
         self._output_limits = output_limits
         self._checkpoint = checkpoint
@@ -145,9 +151,13 @@ class AttemptRunner:
         failpoints.reach("removed")
 
     async def _run_to_exit(self) -> None:
-        if self._task.status is not Status.COLLECTING:
+        runs = self._task.status is not Status.COLLECTING
+        if runs:
             failpoints.reach("preparing")
-            if not await self._start() or not await self._exit_or_prepare_again():
+            if not await self._start():
+                return
+        async with self._follow(self._task, self._folder):
+            if runs and not await self._exit_or_prepare_again():
                 return
         failpoints.reach("ended")
         await self._collect()

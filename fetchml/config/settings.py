@@ -687,6 +687,18 @@ class NotificationSettings(msgspec.Struct, frozen=True):
     ] = 1000
 
 
+class TrackingSettings(msgspec.Struct, frozen=True):
+    """`[tracking]`"""
+
+    enabled: Annotated[
+        bool,
+        about(
+            "Give tasks the variables with which MLflow logs to this server, and read the metrics "
+            "in their outputs."
+        ),
+    ] = True
+
+
 class SlurmSettings(msgspec.Struct, frozen=True):
     """`[slurm]`"""
 
@@ -861,6 +873,7 @@ class Settings(msgspec.Struct, frozen=True):
     jupyter: JupyterSettings = msgspec.field(default_factory=JupyterSettings)
     access: AccessSettings = AccessSettings()
     notifications: NotificationSettings = NotificationSettings()
+    tracking: TrackingSettings = TrackingSettings()
     history: HistorySettings = HistorySettings()
     slurm: SlurmSettings = msgspec.field(default_factory=SlurmSettings)
 

@@ -11,6 +11,7 @@
   shim/                      the shim, where the Docker engine can mount it from
   control.sock               the owner's access without a key
   control.address            the gRPC address of the same server
+  gateway/http.sock          where containers reach the server; the folder is mounted into each
   admin.key                  the first key
   jupyter.key                secret from which the tokens of Jupyter services are derived, and the
                              keys of ways into attempts on nodes
@@ -38,6 +39,7 @@ NODE_RELAY, GPU_SAMPLER = "node_relay.py", "gpu_samples.py"
 """In the folder of the shim, on a cluster."""
 CONTROL_SOCKET = "control.sock"
 CONTROL_ADDRESS = "control.address"
+GATEWAY, GATEWAY_SOCKET = "gateway", "http.sock"
 ADMIN_KEY = "admin.key"
 JUPYTER_KEY = "jupyter.key"
 SECRETS_KEY = "secrets.key"

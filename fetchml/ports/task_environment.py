@@ -4,15 +4,16 @@ Of two values for one variable, the one further down this list wins:
 
 1. in a container, what the image sets
 2. defaults of the launcher: `PATH` for a process, `HOME` in a container
-3. `env` of the request
-4. the identity of the attempt, and the parameters of its sweep
-5. what the preparation adds: the Python environment, a Jupyter service's key
-6. GPUs
-7. paths of the task's folders
-8. secrets, which the shim sets right before the command. A request can't have a secret that is a
+3. what MLflow's client needs to log to the server
+4. `env` of the request
+5. the identity of the attempt, and the parameters of its sweep
+6. what the preparation adds: the Python environment, a Jupyter service's key
+7. GPUs
+8. paths of the task's folders
+9. secrets, which the shim sets right before the command. A request can't have a secret that is a
    variable of its `env` too, and no secret's name begins with `FETCHML_`.
 
-`LaunchSpec.env` has 3 to 5; a launcher gets all but the image's and the secrets from `environment`.
+`LaunchSpec.env` has 3 to 6; a launcher gets all but the image's and the secrets from `environment`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,15 @@ NO_NVIDIA_DEVICES = "void"
 JUPYTER_TOKEN, JUPYTER_KEY = "JUPYTER_TOKEN", "FETCHML_JUPYTER_KEY"
 """Of a Jupyter service; the key is for its relay on a node of a cluster, and Jupyter does not get
 it."""
+
+TRACKING = "MLFLOW_TRACKING_"
+TRACKING_URI, TRACKING_TOKEN = f"{TRACKING}URI", f"{TRACKING}TOKEN"
+EXPERIMENT_NAME = "MLFLOW_EXPERIMENT_NAME"
+NO_TELEMETRY = "MLFLOW_DISABLE_TELEMETRY"
+
+GATEWAY_PORT = 29101
+"""Port of a container's loopback that leads to the server. Few programs listen on it, and no
+connection gets it as its own."""
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of a process without its own: the server's is not inherited."""
@@ -83,12 +93,35 @@ def environment(
     return {name: value for name, value in variables.items() if value is not None}
 
 
-def attempt_variables(task: Task) -> dict[str, str]:
-    """Return the variables of the request, and those that identify the attempt."""
+class TrackingAccess(NamedTuple):
+    """How a task logs to the server by the MLflow protocol."""
+
+    url: str
+    token: str
+    experiment: str | None
+    """Name of the task's experiment; `None` if it has none."""
+
+
+def attempt_variables(task: Task, tracking: TrackingAccess | None = None) -> dict[str, str]:
+    """Return the variables of the request, and those that identify the attempt. `tracking`: `None`
+    if the task gets no variables for MLflow."""
     spec = task.spec
+    mlflow = {} if tracking is None else _mlflow_variables(task, tracking)
     identity = {TASK_ID: task.id, JOB_NAME: spec.job_name, ATTEMPT: str(task.attempt)}
     parameters = {SWEEP_PARAMETER + name.upper(): text for name, text in spec.parameters.items()}
-    return {**(spec.env or {}), **identity, **parameters, **sweep_variables(spec.sweep)}
+    own = {**(spec.env or {}), **identity, **parameters, **sweep_variables(spec.sweep)}
+    return {**mlflow, **own}
+
+
+def _mlflow_variables(task: Task, tracking: TrackingAccess) -> dict[str, str]:
+    """None if the request sets one for another server, which must not get the task's token."""
+    secrets = [each.name for each in task.spec.secrets or ()]
+    if any(name.startswith(TRACKING) for name in (*(task.spec.env or {}), *secrets)):
+        return {}
+    variables = {TRACKING_URI: tracking.url, TRACKING_TOKEN: tracking.token, NO_TELEMETRY: "true"}
+    if tracking.experiment is not None and EXPERIMENT_NAME not in secrets:
+        variables[EXPERIMENT_NAME] = tracking.experiment
+    return variables
 
 
 def sweep_variables(member: SweepMember | None) -> dict[str, str]:

@@ -101,6 +101,9 @@ class TrackingStore(Protocol):
     async def last_series(self) -> int:
         """Return the highest id of a series that was ever used; 0 if there is none."""
 
+    async def unfinished(self) -> list[tuple[str, str]]:
+        """Return (task, run) of the runs of tasks that are running or scheduled."""
+
     async def totals(self) -> dict[str, UserTotal]:
         """Sum up by user."""
 

@@ -222,6 +222,20 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         service_folders=jupyter.folders,
         volumes=volumes,
     )
+    tracked = await tracking_parts(
+        store,
+        options,
+        experiments,
+        index,
+        audit,
+        usage,
+        slow_reads,
+        known=experiment_index,
+        lookup=lookup,
+        host=host,
+        clock=clock,
+        ids=ids,
+    )
     attempts = AttemptManager(
         outside.launcher,
         inputs,
@@ -233,6 +247,8 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         report=dispatcher.apply,
         gpu_failure=gpus.failure,
+        follow=tracked.collector.following,
+        tracking=tracked.access.of,
     )
     carry_out(dispatcher, attempts, gpus, notifications.sender)
     sampler = UsageSampler(
@@ -259,21 +275,6 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         instance_id=restored.instance_id,
     )
     # Services that the transports call.
-    status = ServerStatus(
-        store,
-        state,
-        index,
-        counts,
-        estimates,
-        submissions,
-        attempts,
-        lifecycle,
-        host=host,
-        checkpoints=inputs.checkpoints,
-        volumes=volumes,
-        clock=clock,
-        private=private,
-    )
     ended = EndedTasks(lookup, files, usage, state, dispatcher, clock)
     changes = TaskChanges(
         store,
@@ -342,7 +343,21 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
             zone=options.zone,
             private=private,
         ),
-        status=status,
+        status=ServerStatus(
+            store,
+            state,
+            index,
+            counts,
+            estimates,
+            submissions,
+            attempts,
+            lifecycle,
+            host=host,
+            checkpoints=inputs.checkpoints,
+            volumes=volumes,
+            clock=clock,
+            private=private,
+        ),
         information=ServerInformation(
             state,
             options.rules,

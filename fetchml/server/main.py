@@ -45,6 +45,7 @@ from fetchml.server.assembly import Outside, assemble
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.control_socket import control_socket, write_address
 from fetchml.server.environment_wiring import environment_wiring
+from fetchml.server.gateway_socket import gateway_socket
 from fetchml.server.notification_wiring import notifiers
 from fetchml.shim import UnsupportedMachineError
 from fetchml.system import capabilities
@@ -151,6 +152,9 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
         jupyter_port = jupyter_sockets[0].getsockname()[1] if jupyter_sockets else None
         _require_free(settings.server.grpc)
         certificate = wiring.certificate(settings)
+        gateway = (
+            stack.enter_context(gateway_socket(data_dir)) if wiring.has_gateway(settings) else None
+        )
         watch = await stack.enter_async_context(cluster_wiring.folder_events(settings))
         store = wiring.store(settings)
         restored = await store.open(
@@ -200,13 +204,16 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
         watch_disk = StorageMonitor(
             parts.usage, parts.watched, jupyter, wiring.watch_settings(settings)
         )
-        await _enter(stack, watch_disk.watching(), retention.upkeep(), keyring.saving_use())
         await _enter(
             stack,
+            watch_disk.watching(),
+            retention.upkeep(),
+            keyring.saving_use(),
             parts.volumes.watching(),
             parts.sampler.sampling(),
             parts.activity.reporting(),
             parts.sender.sending(),
+            parts.tracked.collector.running(),
             parts.tracked.artifacts.upkeep(parts.tracked.models.among, parts.tracked.runs.among),
         )
         api = ApiServices(
@@ -236,7 +243,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
         )
         control = stack.enter_context(control_socket(data_dir))
         stack.push_async_callback(_stop_transports, rest, rpc)
-        await rest.start([*http_sockets, *jupyter_sockets], certificate)
+        await rest.start([*http_sockets, *jupyter_sockets], certificate, gateway)
         grpc_port = await rpc.start(str(settings.server.grpc), control, certificate)
         grpc = Address(settings.server.grpc.host, grpc_port)
         if certificate is None:

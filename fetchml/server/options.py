@@ -67,5 +67,9 @@ class Options:
     """The use of tasks and GPUs is sampled."""
     access: AccessOptions = DEFAULT_ACCESS
     notifications: NotificationOptions = NotificationOptions()  # noqa: RUF009 - immutable
+    task_url: str | None = None
+    """The server's URL for tasks, without a final slash; `None` if they do not log to it."""
+    reads_metrics: bool = True
+    """Metrics in the outputs of tasks are read."""
     examine: Examine = examine_nothing
     """The checks of `fetchml doctor`."""

@@ -1,5 +1,6 @@
 """Chooses adapters and options by the settings."""
 
+import logging
 import os
 import resource
 import socket
@@ -32,7 +33,7 @@ from fetchml.engine.retention import RetentionSettings
 from fetchml.engine.server_information import Examine, examine_nothing
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
-from fetchml.files.layout import DATASETS, JUPYTER
+from fetchml.files.layout import DATASETS, GATEWAY, JUPYTER
 from fetchml.files.shared_disk import SharedFolders
 from fetchml.files.storage_usage import MonitorSettings
 from fetchml.files.task_users import FileOwners, OwnerPerUser, SharedOwner
@@ -40,6 +41,7 @@ from fetchml.jupyter.jupyter_service import JupyterOptions
 from fetchml.jupyter.origin import LOOPBACK_HOSTS
 from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
+from fetchml.ports.task_environment import GATEWAY_PORT
 from fetchml.server.assembly import Options
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import jupyter_relay, on_cluster, tasks_folder
@@ -50,6 +52,8 @@ from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system import capabilities
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
+
+log = logging.getLogger(__name__)
 
 DAY_MS = 86_400_000
 DISK_SHARE = 5
@@ -103,6 +107,7 @@ def launcher(settings: Settings, watch: FolderEvents, inventory: GpuInventory | 
         user=settings.tasks.user,
         limits=_container_limits(settings),
         address_of=partial(_gpu_address, inventory),
+        gateway=settings.data_dir / GATEWAY if has_gateway(settings) else None,
     )
 
 
@@ -302,6 +307,36 @@ def _public_url(settings: Settings, port: int) -> str:
     return f"{scheme}://{Address(host, port)}"
 
 
+def has_gateway(settings: Settings) -> bool:
+    """Return whether tasks reach the server through a socket that their containers get. With the
+    host's network they reach it as the host does."""
+    in_containers = settings.server.launcher == "docker" and settings.tasks.network != "host"
+    return settings.tracking.enabled and in_containers
+
+
+def _task_url(settings: Settings, port: int) -> str | None:
+    """Return the server's URL for tasks, without a final slash; `None` if they cannot reach it, or
+    shall not log. Raises CannotStart."""
+    server = settings.server
+    if not settings.tracking.enabled:
+        return None
+    if has_gateway(settings):
+        return f"http://127.0.0.1:{GATEWAY_PORT}"
+    if on_cluster(settings):
+        if server.public_url is None and server.http.is_loopback:
+            log.warning(
+                "Tasks cannot log to the server: the nodes cannot reach %s. Set [server] "
+                "public_url, or listen on another address",
+                server.http,
+            )
+            return None
+        return public_url(settings, port)
+    if server.tls_cert is not None:
+        return public_url(settings, port)
+    host = server.http.host
+    return f"http://{Address('127.0.0.1' if host in {'0.0.0.0', '::'} else host, port)}"  # noqa: S104
+
+
 def _capacity(settings: Settings) -> Resources:
     return Resources(
         cpu=settings.resources.cpu,
@@ -340,6 +375,8 @@ def options(
         access=AccessOptions(*astuple(settings.access)),
         notifications=notification_options(settings, public_url(settings, http_port)),
         examine=examine,
+        task_url=_task_url(settings, http_port),
+        reads_metrics=settings.tracking.enabled,
     )
 
 

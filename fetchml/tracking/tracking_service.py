@@ -1,5 +1,6 @@
 """Runs: what is logged to them, and how they are read. Verbs raise `errors.RequestError`."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
@@ -58,6 +59,7 @@ DEFAULT_RUNS = 50
 MAX_RUNS_OF_LIST = 1_000
 MAX_ORDERS = 10
 MAX_FILTER = 2_000
+_UNFINISHED = (RunStatus.RUNNING, RunStatus.SCHEDULED)
 RESTORE_MARGIN_MS = 3_600_000
 """A run that is about to be removed for good cannot be restored or found."""
 
@@ -112,6 +114,7 @@ class Tracking:
         slow_reads: SlowReads,
         totals: _Totals,
         last_series: int,
+        unfinished: Sequence[tuple[str, str]],
         *,
         clock: Callable[[], int],
         ids: IdSequence,
@@ -128,6 +131,10 @@ class Tracking:
         self._ids = ids
         self._private = private
         self._open = OpenRuns()
+        self._unfinished = defaultdict[str, set[str]](set)
+        """Ids of the runs that live tasks have made, by task."""
+        for task_id, run_id in unfinished:
+            self._unfinished[task_id].add(run_id)
         self._locks = KeyedLocks()
 
     @classmethod
@@ -146,6 +153,7 @@ class Tracking:
         """Read from the open store what users keep."""
         totals = _Totals(await store.tracking.totals(), limits)
         last_series = await store.tracking.last_series()
+        unfinished = await store.tracking.unfinished()
         return cls(
             store,
             experiments,
@@ -153,6 +161,7 @@ class Tracking:
             slow_reads,
             totals,
             last_series,
+            unfinished,
             clock=clock,
             ids=ids,
             private=private,
@@ -202,6 +211,8 @@ class Tracking:
             durable = self._store.tracking.write(write)
             self._totals.add(who.user, more)
             self._open.put(made)
+            if task_id is not None:
+                self._unfinished[task_id].add(run_id)
         await durable
         return run
 
@@ -251,6 +262,28 @@ class Tracking:
             self._open.put(found)
         await durable
         return run
+
+    def unfinished_tasks(self) -> tuple[str, ...]:
+        """Return the ids of tasks with runs that `end_runs` has not ended yet."""
+        return tuple(self._unfinished)
+
+    def has_unfinished(self, task_id: str) -> bool:
+        """Return whether `end_runs` has anything to do."""
+        return task_id in self._unfinished
+
+    async def end_runs(self, task_id: str, status: RunStatus, ended_at: int) -> None:
+        """End the runs of a task that has ended, unless they have ended themselves."""
+        for run_id in self._unfinished.pop(task_id, ()):
+            async with self._locks.hold(run_id):
+                found = await self._find(run_id)
+                if found is None or found.run.deleted_at is not None:
+                    continue
+                if found.run.status not in _UNFINISHED:
+                    continue
+                found.run = replace(found.run, status=status, ended_at=ended_at)
+                durable = self._store.tracking.write(TrackingWrite(runs=(found.run,)))
+                self._open.put(found)
+            await durable
 
     async def log(
         self,

@@ -20,7 +20,7 @@ from fetchml.core.requests import (
 from fetchml.errors import RequestError
 from fetchml.snapshots.unpack import RefusedArchive, UnreadableArchive
 from fetchml.v1 import task_pb2
-from tests.fuzz import budget, calls, cluster, entering, parsers, sources
+from tests.fuzz import budget, calls, cluster, entering, metric_files, parsers, sources
 from tests.fuzz.target import STEERING, SURROGATES, WIRE, Target
 
 JSON_TOKENS = [
@@ -67,6 +67,7 @@ TARGETS: dict[str, Target] = {
     **calls.TARGETS,
     **cluster.TARGETS,
     **entering.TARGETS,
+    **metric_files.TARGETS,
     **sources.TARGETS,
     "forwarded_for": Target(
         parsers.forwarded_for,

@@ -53,6 +53,15 @@ echo the end
 """
 """Outputs of each kind that has a preview, a log with colours and a long line."""
 
+LEARNS = r"""
+i=0
+while [ $((i += 1)) -le 200 ]; do
+  echo "epoch $i loss $((1000 / (i + 10)))"
+  echo "{\"step\": $i, \"train/loss\": $((1000 / (i + 10))), \"val/loss\": $((1200 / (i + 10)))}" >&3
+done 3>> "$FETCHML_OUTPUTS/metrics.jsonl"
+"""
+"""Curves beside a log."""
+
 
 @dataclass(frozen=True)
 class BusyHost:
@@ -90,7 +99,10 @@ class BusyHost:
             "experiment-scatter": f"{experiment}?part=scatter",
             "experiment-parallel": f"{experiment}?part=parallel",
             "compare": f"compare?task={run}&task={other}&all=1",
+            "task-curves": f"tasks/{ids['learns']}?tab=curves",
+            "task-beside": f"tasks/{ids['learns']}",
             "runs": "runs",
+            "sql": "sql?q=SELECT+*+FROM+metrics",
             "run": f"runs/{self.logged[0]}",
             "compare-runs": "compare?" + "&".join(f"run={one}" for one in self.logged),
             "sweeps": "sweeps",
@@ -142,6 +154,7 @@ async def busy_host(serve: Serve, backend: Backend, box: GpuBox) -> BusyHost:
     ids["experiment"], runs = await experiment(server, "Learning rates")
     ends = {
         "writes": server.submit(WRITES, job_name="writes", timeout_seconds=600),
+        "learns": server.submit(LEARNS, job_name="learns"),
         "exits": server.submit("echo no data; exit 3", job_name="exits", max_retries=0),
         "killed": server.submit("kill -9 $$", job_name="killed", max_retries=0),
         "too-long": server.submit(

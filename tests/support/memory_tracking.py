@@ -13,6 +13,7 @@ from fetchml.core.tracking import (
     CurveQuery,
     Point,
     Run,
+    RunStatus,
     RunView,
     Visibility,
 )
@@ -90,6 +91,15 @@ class MemoryTracking:
     async def last_series(self) -> int:
         found = [each.id for kept in self._runs.values() for each in kept.series.values()]
         return max(found, default=0)
+
+    async def unfinished(self) -> list[tuple[str, str]]:
+        return [
+            (kept.run.task_id, kept.run.id)
+            for kept in self._runs.values()
+            if kept.run.task_id is not None
+            and kept.run.deleted_at is None
+            and kept.run.status in (RunStatus.RUNNING, RunStatus.SCHEDULED)
+        ]
 
     async def totals(self) -> dict[str, UserTotal]:
         totals: dict[str, UserTotal] = {}

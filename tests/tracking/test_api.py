@@ -28,7 +28,7 @@ RUN_ID = "0123456789abcdef" * 2
 
 async def logged(parts: Assembly) -> None:
     """Make a run with everything that a run may have."""
-    tracking = parts.tracking
+    tracking = parts.tracked.runs
     run = await tracking.create_run(
         USER,
         "0",

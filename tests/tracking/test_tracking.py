@@ -32,7 +32,7 @@ async def history(tracking: Tracking, run: Run, key: str = "loss") -> list[tuple
 
 async def test_a_run_from_its_start_to_its_end(box: Box) -> None:
     async with box.engine():
-        tracking = box.parts.tracking
+        tracking = box.parts.tracked.runs
         run = await tracking.create_run(
             ALICE, "0", name="first", tags={"a": "1"}, started_at=900, task_id="task-1"
         )
@@ -51,7 +51,7 @@ async def test_a_run_from_its_start_to_its_end(box: Box) -> None:
         assert (ended.status, ended.ended_at, ended.name) == (RunStatus.FINISHED, 2_000, "renamed")
         assert ended.details == "x"
     async with box.engine():
-        tracking = box.parts.tracking
+        tracking = box.parts.tracked.runs
         view = await tracking.get_run(BOB, run.id)
         assert view.run == ended
         assert [(each.key, each.step, each.at) for each in view.metrics] == [
@@ -73,7 +73,7 @@ async def test_a_run_from_its_start_to_its_end(box: Box) -> None:
 async def test_points_that_are_sent_again_add_nothing(box: Box) -> None:
     late = [Point("loss", 9.0, 500, 0), Point("loss", math.nan, 1_010, 1), *LOSS]
     async with box.engine():
-        tracking = box.parts.tracking
+        tracking = box.parts.tracked.runs
         run = await tracking.create_run(ALICE, "0")
         await asyncio.gather(*(tracking.log(ALICE, run.id, LOSS, {"lr": "1"}) for _ in range(5)))
         await tracking.log(ALICE, run.id, [*LOSS, *LOSS, *[Point("new", 1.0, 1)] * 2])
@@ -87,7 +87,7 @@ async def test_points_that_are_sent_again_add_nothing(box: Box) -> None:
             pytest.approx((1, 1_010, math.nan), nan_ok=True),
         ]
     async with box.engine():
-        tracking = box.parts.tracking
+        tracking = box.parts.tracked.runs
         await tracking.log(ALICE, run.id, late, {"lr": "1"})
         await tracking.log(ALICE, run.id, late)
         assert [each[:2] for each in await history(tracking, run)] == [
@@ -102,7 +102,7 @@ async def test_points_that_are_sent_again_add_nothing(box: Box) -> None:
 async def test_what_leaves_memory_is_read_again(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_runs, "_PER_ENTRY", 1 << 40)
     async with box.engine():
-        tracking = box.parts.tracking
+        tracking = box.parts.tracked.runs
         runs = [await tracking.create_run(ALICE, "0") for _ in range(3)]
 
         async def log(run: Run, step: int) -> None:
@@ -119,7 +119,7 @@ async def test_what_leaves_memory_is_read_again(box: Box, monkeypatch: pytest.Mo
 
 async def test_bad_input_changes_nothing(box: Box) -> None:
     async with box.engine():
-        tracking = box.parts.tracking
+        tracking = box.parts.tracked.runs
         run = await tracking.create_run(ALICE, "0", name="n")
         await tracking.log(ALICE, run.id, LOSS, {"lr": "1"}, {"t": "1"})
         before = await tracking.get_run(ALICE, run.id)
@@ -173,7 +173,7 @@ async def test_bad_input_changes_nothing(box: Box) -> None:
 
 async def test_only_owner_and_admin_write(box: Box) -> None:
     async with box.engine():
-        tracking = box.parts.tracking
+        tracking = box.parts.tracked.runs
         with pytest.raises(Forbidden):
             await tracking.create_run(VIEWER, "0")
         run = await tracking.create_run(ALICE, "0")
@@ -196,7 +196,7 @@ async def test_only_owner_and_admin_write(box: Box) -> None:
 
 async def test_on_a_private_server_others_see_nothing(box: Box) -> None:
     async with box.engine(private=True):
-        tracking = box.parts.tracking
+        tracking = box.parts.tracked.runs
         run = await tracking.create_run(ALICE, "0", task_id="task-1")
         await tracking.log(ALICE, run.id, LOSS, {"lr": "1"})
         for other in (BOB, VIEWER):
@@ -227,7 +227,7 @@ async def test_a_deleted_run_can_be_restored_for_a_while(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with box.engine():
-        tracking = box.parts.tracking
+        tracking = box.parts.tracked.runs
         run = await tracking.create_run(ALICE, "0")
         await tracking.log(ALICE, run.id, LOSS)
         for _ in range(2):
@@ -237,11 +237,11 @@ async def test_a_deleted_run_can_be_restored_for_a_while(
         assert deleted.run.deleted_at is not None
         with pytest.raises(BadRequest, match="deleted: restore it first"):
             await tracking.log(ALICE, run.id, LOSS)
-        assert box.parts.tracking._totals._of["alice"] == UserTotal()
+        assert box.parts.tracked.runs._totals._of["alice"] == UserTotal()
         await tracking.restore_run(ALICE, run.id)
         await tracking.log(ALICE, run.id, LOSS)
         assert (await tracking.get_run(ALICE, run.id)).run == run
-        assert box.parts.tracking._totals._of["alice"] == UserTotal(1, 3, 0)
+        assert box.parts.tracked.runs._totals._of["alice"] == UserTotal(1, 3, 0)
         await tracking.delete_run(ALICE, run.id)
         later = box.parts.clock() + DELETED_KEPT_MS
         monkeypatch.setattr(tracking, "_clock", lambda: later)
@@ -254,7 +254,7 @@ async def test_limits_of_a_user_and_of_a_run(box: Box, monkeypatch: pytest.Monke
     monkeypatch.setattr("fetchml.tracking.tracking_service.MAX_METRICS_OF_RUN", 3)
     monkeypatch.setattr("fetchml.tracking.tracking_service.MAX_PARAMS_OF_RUN", 1)
     async with box.engine():
-        tracking = box.parts.tracking
+        tracking = box.parts.tracked.runs
         tracking._totals._limits = TrackingLimits(2, 5, 20)
         run = await tracking.create_run(ALICE, "0")
         await tracking.log(ALICE, run.id, LOSS, {"lr": "1"})
@@ -282,7 +282,7 @@ async def test_limits_of_a_user_and_of_a_run(box: Box, monkeypatch: pytest.Monke
 
 async def test_pages_hold_every_run_once(box: Box) -> None:
     async with box.engine():
-        tracking = box.parts.tracking
+        tracking = box.parts.tracked.runs
         made = [(await tracking.create_run(ALICE, "0", started_at=n // 2)).id for n in range(7)]
         found = list[RunView]()
         token = ""
@@ -298,27 +298,27 @@ async def test_pages_hold_every_run_once(box: Box) -> None:
 async def test_an_archived_experiment_takes_no_runs(box: Box) -> None:
     async with box.engine():
         experiment = await box.experiments.create(ALICE, {"name": "a"})
-        run = await box.parts.tracking.create_run(BOB, experiment.id)
+        run = await box.parts.tracked.runs.create_run(BOB, experiment.id)
         await box.experiments.archive(ALICE, experiment.id)
         with pytest.raises(BadRequest, match="archived"):
-            await box.parts.tracking.create_run(ALICE, experiment.id)
-        await box.parts.tracking.log(BOB, run.id, LOSS)
-        page = await box.parts.tracking.search(ALICE, experiment_ids=[experiment.id])
+            await box.parts.tracked.runs.create_run(ALICE, experiment.id)
+        await box.parts.tracked.runs.log(BOB, run.id, LOSS)
+        page = await box.parts.tracked.runs.search(ALICE, experiment_ids=[experiment.id])
         assert [each.run.id for each in page.runs] == [run.id]
 
 
 async def test_a_full_disk_refuses_points(box: Box) -> None:
     async with box.engine():
-        run = await box.parts.tracking.create_run(ALICE, "0")
+        run = await box.parts.tracked.runs.create_run(ALICE, "0")
     async with box.engine(min_free_bytes=1 << 60):
         for verb in (
-            box.parts.tracking.log(ALICE, run.id, LOSS),
-            box.parts.tracking.create_run(ALICE, "0"),
+            box.parts.tracked.runs.log(ALICE, run.id, LOSS),
+            box.parts.tracked.runs.create_run(ALICE, "0"),
         ):
             with pytest.raises(DiskFull):
                 await verb
         # What frees space goes on.
-        await box.parts.tracking.delete_run(ALICE, run.id)
+        await box.parts.tracked.runs.delete_run(ALICE, run.id)
 
 
 def test_limits_fit_together() -> None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -140,3 +141,51 @@ async def test_twenty_runs_are_compared(server: Server, tab: OpenTab) -> None:
         await visit(page, server, f"compare?run={runs[0].id}&run={runs[1].id}&{query}")
         await expect(loss).to_be_visible()
         await expect(hostile.get_by_role("slider")).to_be_visible()
+
+
+TRAINS = """
+import json, os, time
+with open(os.path.join(os.environ["FETCHML_OUTPUTS"], "metrics.jsonl"), "a", buffering=1) as file:
+    for step in range(100_000):
+        print(json.dumps({"step": step, "train/loss": 1 / (step + 1), "val/loss": 2}), file=file)
+        print("step", step, flush=True)
+        if os.path.exists(os.environ["STOP"]):
+            break
+        time.sleep(0.2)
+"""
+
+
+async def test_curves_of_a_task_grow_beside_its_log(
+    server: Server, tab: OpenTab, tmp_path: Path
+) -> None:
+    stop = tmp_path / "stop"
+    task_id = await server.submit_running(
+        "", job_name="trains", command=["python3", "-u", "-c", TRAINS], env={"STOP": str(stop)}
+    )
+    opened = await tab()
+    page = await sign_in(opened, server, at=f"tasks/{task_id}")
+    curves = page.get_by_role("region", name="Curves")
+    loss = curves.get_by_role("slider", name="Values of train/loss")
+    await expect(loss).to_have_attribute("aria-valuetext", re.compile(r"^step \d+: [\d.]+$"))
+    await expect(page.locator(".log-lines")).to_contain_text("step 1")
+    await opened.check_accessible()
+    before = step_of(await loss.get_attribute("aria-valuetext"))
+    await expect(loss).to_have_attribute("aria-valuetext", re.compile(f"^step (?!{before}:)"))
+    stop.touch()
+    await server.ended(task_id)
+    await page.get_by_label("Curves beside the log").uncheck()
+    await expect(curves).to_have_count(0)
+    await page.get_by_role("link", name="Curves").click()
+    last = (await server.rest.get(f"/v1/runs/{task_id.replace('-', '')}")).json["metrics"][0]
+    await expect(page.get_by_role("slider", name="Values of train/loss")).to_have_attribute(
+        "aria-valuetext", re.compile(f"^step {last['step']:.0f}: ")
+    )
+    await visit(page, server, "")
+    results = page.get_by_role("region", name="Latest results")
+    await expect(results).to_contain_text("val/loss 2")
+
+
+def step_of(text: str | None) -> int:
+    found = re.match(r"step (\d+):", text or "")
+    assert found is not None, text
+    return int(found[1])

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from fetchml.adapters.container_mounts import (
+    GATEWAY_FOLDER,
     RUN_FOLDER,
     SECRETS_FOLDER,
     SHIM_PATH,
@@ -17,8 +18,9 @@ from fetchml.adapters.container_mounts import (
 )
 from fetchml.adapters.docker.container_gpus import GpuGrant
 from fetchml.adapters.shim_command import shim_command
+from fetchml.files.layout import GATEWAY_SOCKET
 from fetchml.ports.launcher import LaunchSpec, Owner
-from fetchml.ports.task_environment import CONTAINER_DEFAULTS, environment
+from fetchml.ports.task_environment import CONTAINER_DEFAULTS, GATEWAY_PORT, environment
 from fetchml.system import capabilities
 
 INSTANCE_LABEL, TASK_LABEL, ATTEMPT_LABEL = "fetchml.instance", "fetchml.task", "fetchml.attempt"
@@ -80,10 +82,14 @@ def container_config(
     gpus: GpuGrant,
     limits: ContainerLimits = DEFAULT_LIMITS,
     sysctls: Mapping[str, str] | None = None,
+    gateway: Path | None = None,
 ) -> Mapping[str, Any]:
-    """Return the body of the engine's create request."""
+    """Return the body of the engine's create request. `gateway`: the folder with the server's
+    socket for tasks; `None` if they get none."""
     mounts = [_bind(shim, SHIM_PATH, read_only=True)]
     mounts += [_bind(each.source, each.target, read_only=each.read_only) for each in mounts_of(run)]
+    if gateway is not None:
+        mounts.append(_bind(gateway, GATEWAY_FOLDER, read_only=True))
     tmpfs = {"/tmp": f"{_TMP},size={limits.tmp_mb}m"}  # noqa: S108 - in the container
     if run.secrets is not None:
         owner = f"mode=0700,uid={user[0]},gid={user[1]}" if user else "mode=1777"
@@ -97,6 +103,7 @@ def container_config(
         secrets=SECRETS_FOLDER,
         control=control_in_container(run),
         volumes=VOLUMES_FOLDER,
+        gateway=f"{GATEWAY_PORT}:{GATEWAY_FOLDER / GATEWAY_SOCKET}" if gateway else "",
     )
     memory = (run.memory_gb or limits.memory_gb) << 30
     few_cores = limits.cpu if limits.cpu < (os.cpu_count() or 1) else 0

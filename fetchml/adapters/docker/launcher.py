@@ -88,9 +88,11 @@ class DockerLauncher:
         limits: ContainerLimits = DEFAULT_LIMITS,
         pulls: Pulls = AS_NEEDED,
         address_of: AddressOf = lambda _: None,
+        gateway: Path | None = None,
     ) -> None:
         """`host` is as in DOCKER_HOST, by default from the environment; `network`, `allow_metadata`
         and `user` are as in the settings.
+        `gateway` is the folder with the server's socket for tasks; `None` if they get none.
         `address_of` finds a GPU for an engine that identifies GPUs by number only.
 
         Raises ValueError for a malformed `user`.
@@ -100,6 +102,7 @@ class DockerLauncher:
         self._network = TaskNetwork(network, allow_metadata=allow_metadata)
         self.owner = parse_user(user)
         self._pulls = pulls
+        self._gateway = gateway
         self._engine = DockerEngine(host)
         self._gpus = DockerGpus(self._engine, address_of)
         self._begun: dict[str, asyncio.Future[None]] = {}
@@ -283,6 +286,7 @@ class DockerLauncher:
             user=owner,
             gpus=await self._gpus.grant(run.gpu_ids),
             limits=self._limits,
+            gateway=self._gateway,
         )
 
         def created(container_id: str) -> None:

@@ -54,6 +54,12 @@ class TrackingTables:
 
         return await self._read(read)
 
+    async def unfinished(self) -> list[tuple[str, str]]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
+            return cursor.execute(sql.UNFINISHED).fetchall()
+
+        return await self._read(read)
+
     async def totals(self) -> dict[str, UserTotal]:
         def read(cursor: duckdb.DuckDBPyConnection) -> dict[str, UserTotal]:
             return {user: UserTotal(*sums) for user, *sums in cursor.execute(sql.TOTALS).fetchall()}

@@ -73,6 +73,10 @@ REMOVE_ORPHANS = tuple(
 )
 
 LAST_SERIES = "SELECT coalesce(max(id), 0) FROM series"
+UNFINISHED = """
+    SELECT task_id, id FROM runs
+    WHERE task_id IS NOT NULL AND deleted_at IS NULL AND status IN ('RUNNING', 'SCHEDULED')
+"""
 TOTALS = """
     SELECT usr, count(*)::BIGINT, coalesce(sum(points), 0)::BIGINT,
            sum(length(details) + coalesce(characters, 0))::BIGINT

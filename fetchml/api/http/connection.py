@@ -7,6 +7,8 @@ are extended; if aiohttp stops calling the latter, such bytes get its own reply 
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -20,6 +22,8 @@ from fetchml.auth.limits import CloseReason, ConnectionLimits
 from fetchml.errors import BadRequest, RequestError
 from fetchml.system.log import current_trace
 
+_CREDENTIALS = struct.Struct("3i")
+"""pid, uid, gid"""
 LINE_BYTES = 8190
 """Limit of a request line, and of a header."""
 MOST_HEADERS = 64
@@ -60,9 +64,8 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername") or ("",)
         try:
-            self._caller = self._server.open(self, str(peer[0]))
+            self._caller = self._server.open(self, _peer(transport))
         except RequestError as error:
             self._server.refuse(self._wire, error)
         else:
@@ -112,6 +115,16 @@ class Connection(web.RequestHandler):
         response = failed.error(error)
         response.force_close()
         return response
+
+
+def _peer(transport: asyncio.BaseTransport) -> str:
+    """Return the address of a connection's client; for the socket of tasks the uid, which is a
+    user's own where the server may hand files over."""
+    sock = transport.get_extra_info("socket")
+    if sock.family == socket.AF_UNIX:
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return f"uid {_CREDENTIALS.unpack(credentials)[1]}"
+    return str((transport.get_extra_info("peername") or ("",))[0])
 
 
 class RefusedConnection(asyncio.Protocol):

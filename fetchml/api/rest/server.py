@@ -51,6 +51,9 @@ from fetchml.system.log import current_trace
 
 BACKLOG = 1024
 MAX_PATH_IN_LOG = 200
+GATEWAY_PATH = "/mlflow"
+GATEWAY = 0
+"""Stands for the socket of tasks among ports."""
 _NOT_UTF8 = "The path or the query is not valid UTF-8: percent-encode it"
 
 log = logging.getLogger(__name__)
@@ -122,6 +125,8 @@ class HttpServer:
         )
         self._at_port_origin = ports.at_origin
         self._jupyter_port = api.jupyter.origins.port
+        self._at_gateway = Router()
+        """What tasks reach by their socket: nothing but the protocol by which they log."""
         self._at_jupyter_port = Router()
         for route in proxy.routes_at_port():
             self._at_jupyter_port.add(route)
@@ -168,11 +173,17 @@ class HttpServer:
         ):
             for route in by_hand.routes():
                 self._router.add(route)
+                if route.path.startswith(f"{GATEWAY_PATH}/"):
+                    self._at_gateway.add(route)
 
     async def start(
-        self, sockets: Iterable[socket.socket], certificate: Certificate | None = None
+        self,
+        sockets: Iterable[socket.socket],
+        certificate: Certificate | None = None,
+        gateway: socket.socket | None = None,
     ) -> None:
-        """Listen on bound sockets, with TLS if there is a certificate. Raises OSError."""
+        """Listen on bound sockets, with TLS if there is a certificate. `gateway`: the socket for
+        tasks, without TLS; `None` if there is none. Raises OSError."""
         server = ConnectionServer(
             self._answer,
             self._connections,
@@ -193,6 +204,12 @@ class HttpServer:
                 ssl_handshake_timeout=self._timeouts.handshake if tls else None,
             )
             self._listeners.append(listener)
+        if gateway is not None:
+            self._listeners.append(
+                await asyncio.get_running_loop().create_unix_server(
+                    server, sock=gateway, backlog=BACKLOG
+                )
+            )
 
     async def stop(self, reason: str) -> None:
         """End streams with the reason, let other requests finish, and stop listening."""
@@ -221,10 +238,8 @@ class HttpServer:
             return response
         request = RestRequest(http, trace_id, address, self._budgets)
         label = self._origins.label_of(headers.get("Host"))
-        router = self._router
-        if self._jupyter_port is not None and _port_of(http) == self._jupyter_port:
-            router = self._at_jupyter_port
-        if label is None:
+        router = self._router_of(http)
+        if label is None or router is self._at_gateway:
             route, parameters = router.find(http.method, http.rel_url.raw_path)
         else:
             is_port = port_in(label) is not None
@@ -256,6 +271,13 @@ class HttpServer:
         route.count(response.status, time.perf_counter() - begun)
         return response
 
+    def _router_of(self, http: web.BaseRequest) -> Router:
+        port = _port_of(http)
+        if port == GATEWAY:
+            return self._at_gateway
+        is_jupyter = port is not None and port == self._jupyter_port
+        return self._at_jupyter_port if is_jupyter else self._router
+
     def _refuse(
         self, request: RestRequest, error: RequestError, form: ErrorForm = CONTRACT
     ) -> web.StreamResponse:
@@ -278,7 +300,10 @@ class HttpServer:
 
 
 def _port_of(http: web.BaseRequest) -> int | None:
-    """Return the port of this server that the client is connected to; `None` if it has left."""
+    """Return the port of this server that the client is connected to, GATEWAY for the socket of
+    tasks; `None` if it has left."""
     transport = http.transport
     name = None if transport is None else transport.get_extra_info("sockname")
+    if isinstance(name, str):
+        return GATEWAY
     return name[1] if isinstance(name, tuple) else None

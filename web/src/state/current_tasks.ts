@@ -9,7 +9,7 @@ import type { Change } from "../api/live_socket";
 import { ENDED, HOLDING, type Task, type TaskList } from "../api/model";
 import { byAge, merged, type Follower } from "./tasks";
 
-const SHOWN_ENDED = 12;
+const SHOWN_ENDED = 15;
 const HOLDING_STATES = [...HOLDING].join(",");
 const ENDED_STATES = [...ENDED].join(",");
 

@@ -71,7 +71,8 @@ from fetchml.user_secrets.secret_service import UserSecrets
 
 async def assemble(outside: Outside, options: Options) -> Assembly:
     """Nothing runs yet on return: see `Lifecycle.start`. Raises OSError."""
-    store, restored, host, private = outside.store, outside.restored, outside.host, options.private
+    store, restored, private = outside.store, outside.restored, options.private
+    host = outside.host
     # Stored state.
     experiment_index = await KnownExperiments.load(store, restored)
     sweeps = await KnownSweeps.load(store, restored)
@@ -312,9 +313,6 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         snapshots=snapshots,
         clock=clock,
         private=private,
-    )
-    tracked = await tracking_parts(
-        store, options, experiments, index, audit, usage, slow_reads, clock=clock, ids=ids
     )
     engine = Engine(
         submissions=submissions,

@@ -26,8 +26,8 @@ def diff(client: Client, task_id: str, other: str, *, outputs: bool, as_json: bo
 
     \b
     Examples:
-      fetchml diff 4f21 @last
-      fetchml diff 4f21 @last --outputs --json | jq .outcome
+      fetchml diff TASK_ID @last
+      fetchml diff TASK_ID @last --outputs --json
     """
     found = client.diff(task_id, task_id_of(client, other), outputs=outputs)
     if as_json:

@@ -43,8 +43,8 @@ def rerun(
     \b
     Examples:
       fetchml rerun @last
-      fetchml rerun 4f21 -p lr=0.2
-      fetchml rerun 4f21 -- --epochs 5
+      fetchml rerun TASK_ID -p lr=0.2
+      fetchml rerun TASK_ID -- --epochs 5
     """
     with valid_text():
         task = client.rerun(
@@ -74,7 +74,7 @@ def reproduce(client: Client, task_id: str, *, tolerance: float, as_json: bool) 
 
     \b
     Examples:
-      fetchml reproduce 4f21
+      fetchml reproduce TASK_ID
       fetchml reproduce @last --tolerance 1e-6
     """
     first = client.get(task_id)

@@ -207,7 +207,8 @@ def create_by_passport(
         del given["job_name"]
     with valid_text():
         request = CreateTaskRequest(**task_fields(given))
-        return client.submit_request(passport.complete(client, found, request))
+        [task] = client.submit_many([passport.complete(client, found, request)])
+        return task
 
 
 def given_fields(command: tuple[str, ...], fields: dict[str, Any]) -> dict[str, Any]:

@@ -95,20 +95,19 @@ class DatasetProvider:
 
     async def used(self, task: Task, mounts: Sequence[Mount]) -> tuple[UsedDataset, ...]:
         """Describe the datasets that `provide` has returned the mounts of."""
-        names = list(dict.fromkeys(task.spec.datasets or ()))
-        sums: list[str | None] = [None] * len(names)
-        for number, spec in enumerate(task.spec.dataset_specs or ()):
-            names.append(read(spec).name)
-            known = self._sums.get(_lease(task.id, task.attempt), {})
-            sums.append(spec.sha256 or known.get(number))
-        return tuple(
-            [
-                UsedDataset(name, sha256=sha256)
-                if sha256
-                else UsedDataset(name, listing=await asyncio.to_thread(listing_sum, mount.source))
-                for name, sha256, mount in zip(names, sums, mounts, strict=False)
-            ]
-        )
+        names, specs = dict.fromkeys(task.spec.datasets or ()), task.spec.dataset_specs or ()
+        fetched = self._sums.get(_lease(task.id, task.attempt), {})
+        found = [
+            UsedDataset(name, listing=await asyncio.to_thread(listing_sum, mount.source))
+            for name, mount in zip(names, mounts, strict=False)
+        ]
+        for number, (spec, mount) in enumerate(zip(specs, mounts[len(names) :], strict=True)):
+            dataset = read(spec)
+            sha256, listing = dataset.sha256 or fetched.get(number), None
+            if sha256 is None and dataset.is_local:
+                listing = await asyncio.to_thread(listing_sum, mount.source)
+            found.append(UsedDataset(dataset.name, sha256, listing))
+        return tuple(found)
 
     async def release(self, task_id: str, attempt: int) -> None:
         """Release what the attempt holds."""

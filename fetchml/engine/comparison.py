@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
+from typing import Protocol
 
 from fetchml.core import comparison, permissions
 from fetchml.core.comparison import MAX_CHANGES, Difference, Outcome, Section, TaskDiff
 from fetchml.core.model import ENDED, Principal, Task
+from fetchml.core.tracking import RunPage
 from fetchml.engine.tasks.results import ResultLists
 from fetchml.engine.tasks.tasks import Tasks
 from fetchml.environments.package_lists import PackageLists
@@ -30,6 +32,16 @@ MAX_SUMMED_BYTES = 2 << 30
 """Bytes of output files that are read for one comparison, of each task."""
 
 
+MAX_RUNS = 20
+"""Runs of one task whose metrics are compared: the newest."""
+
+
+class Runs(Protocol):
+    """The tracking of runs (`fetchml.tracking`), which lies above."""
+
+    async def list_runs(self, who: Principal, *, task_id: str, limit: int) -> RunPage: ...
+
+
 class TaskComparison:
     """Used from one event loop. Verbs raise `errors.RequestError`."""
 
@@ -40,12 +52,14 @@ class TaskComparison:
         package_lists: PackageLists,
         results: ResultLists,
         files: TaskFiles,
+        runs: Runs,
     ) -> None:
         self._tasks = tasks
         self._snapshots = snapshots
         self._package_lists = package_lists
         self._results = results
         self._files = files
+        self._runs = runs
         self._diffing = UserThreads("text-diffs", 1)
         self._turns = KeyedLocks()
 
@@ -63,7 +77,7 @@ class TaskComparison:
         after = await self._tasks.get(who, other_id)
         values = permissions.may_end(who, before) and permissions.may_end(who, after)
         async with self._turns.hold(who.user):
-            numbers = [(await self._results.of_task(each)).metrics for each in (before, after)]
+            numbers = [await self._metrics(who, each) for each in (before, after)]
             sections = [
                 await self._code(who, before, after),
                 await self._environment(before, after),
@@ -76,6 +90,18 @@ class TaskComparison:
             if outputs:
                 sections.append(await self._outputs(who, before, after))
         return TaskDiff(before.id, after.id, sections)
+
+    async def _metrics(self, who: Principal, task: Task) -> Mapping[str, float]:
+        """Return the latest values that a task's runs logged, and the numbers of metrics.json."""
+        found: dict[str, float] = {}
+        page = await self._runs.list_runs(who, task_id=task.id, limit=MAX_RUNS)
+        views = sorted(page.runs, key=lambda view: (view.run.started_at, view.run.id))
+        for number, view in enumerate(views, 1):
+            for point in view.metrics:
+                # Two runs may have a metric of one name; their own names are random.
+                name = f"run {number}: {point.key}" if point.key in found else point.key
+                found[name] = point.value
+        return {**found, **(await self._results.of_task(task)).metrics}
 
     async def _code(self, who: Principal, before: Task, after: Task) -> Section:
         ids = before.spec.snapshot_id, after.spec.snapshot_id

@@ -323,7 +323,9 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         logs=TaskLogs(tasks, files, LogThreads(files.reads), outside.folder_watch, feed, clock),
         outputs=TaskOutputs(tasks, files),
         results=results,
-        comparison=TaskComparison(tasks, snapshots, PackageLists(store), results, files),
+        comparison=TaskComparison(
+            tasks, snapshots, PackageLists(store), results, files, tracked.runs
+        ),
         reruns=Reruns(tasks, submissions, snapshots, PackageLists(store), store, audit),
         sweeps=sweep_service,
         ranking=SweepRanking(sweep_service, store, results, slow_reads),

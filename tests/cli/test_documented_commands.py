@@ -41,6 +41,8 @@ EXCEPTIONS = {
     r"fetchml notifications|--notify ": "it needs a receiver: tests/cli/test_notifications.py",
     r"fetchml task declare-lost": "it needs a silent node: tests/server/test_slurm_faults.py",
     r"xargs -r fetchml retry": "it meets other examples' dependents: test_task_commands.py",
+    r"fetchml rerun TASK_ID -p": "it needs a task of a sweep: tests/reproduce",
+    r"submit --passport": "it needs another server: tests/reproduce",
     r"fetchml ui --open": "it opens a browser: tests/ui",
     r"\bage\b|\bgpg\b|zstd": "the program is not part of FetchML",
     r"…": "the command is abridged",

@@ -5,10 +5,12 @@ import subprocess
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fetchml.core import comparison
 from fetchml.core.comparison import Outcome
-from fetchml.core.model import RanWith, UsedDataset
+from fetchml.core.model import DatasetSpec, Environment, RanWith, UsedDataset
+from fetchml.core.requests import rerun
 from tests.support.tasks import task as task_of
 
 LINES = st.lists(st.sampled_from(["a", "b", "", "é\r", "\u2028"]), max_size=30)
@@ -63,3 +65,30 @@ def test_other_image_behind_the_same_name() -> None:
     assert comparison.image(one, one).outcome is Outcome.IDENTICAL
     [change] = comparison.image(one, other).changes
     assert (change.before, change.after) == ("app@sha256:a", "app@sha256:b")
+
+
+def test_pinned_request_names_what_ran() -> None:
+    ran_with = RanWith(
+        1, image_digest="app@sha256:1", datasets=(UsedDataset("a", "0" * 64), UsedDataset("local"))
+    )
+    task = task_of(
+        "t",
+        image="app:latest",
+        snapshot_id="s",
+        environment=Environment(requirements="requirements.txt"),
+        dataset_specs=(
+            DatasetSpec(name="a", source="https://host/a"),
+            DatasetSpec(name="local", source="a.csv"),
+        ),
+        ran_with=ran_with,
+    )
+    assert rerun.pinned(task, ["numpy==2.0"]) == {
+        "image": "app@sha256:1",
+        "environment": {"requirements": "requirements.txt", "versions": ["numpy==2.0"]},
+        "dataset_specs": [
+            {"name": "a", "source": "https://host/a", "sha256": "0" * 64},
+            {"name": "local", "source": "a.csv"},
+        ],
+    }
+    locked = replace(task.spec, environment=Environment(project="."), dataset_specs=None)
+    assert rerun.pinned(replace(task, spec=locked), ["numpy==2.0"]) == {"image": "app@sha256:1"}

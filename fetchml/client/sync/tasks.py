@@ -77,11 +77,6 @@ class Tasks(Calls):
         make_repeatable(request)
         return self.call(Rpc("TaskService/CreateTask", request, Task))
 
-    def submit_request(self, request: CreateTaskRequest) -> Task:
-        """As `submit`, of a whole request."""
-        make_repeatable(request)
-        return self.call(Rpc("TaskService/CreateTask", request, Task))
-
     def validate(self, job_name: str, **fields: Unpack[TaskFields]) -> Task:
         """Check a task as `submit` does, and create nothing. Returns the task as it would be,
         without id, with `start_estimate` if its start can be estimated."""

@@ -13,6 +13,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -55,7 +56,9 @@ def main() -> None:
         say("The task is now in the history, with its results:")
         fetchml("ls", "--limit", "3")
         listed = json.loads(fetchml("ls", "--limit", "1", "--json", quiet=True))
-        show_result(data_dir / "tasks" / listed["tasks"][0]["id"] / "outputs")
+        task_id = listed["tasks"][0]["id"]
+        show_result(data_dir / "tasks" / task_id / "outputs")
+        show_curves(http, data_dir, task_id)
         if sys.stdin.isatty() and sys.stdout.isatty():
             show_page()
     show_next_steps(launcher, task, data_dir)
@@ -125,6 +128,21 @@ def show_result(outputs: Path) -> None:
     say(f"Result: {metrics['test_accuracy']:.2%} of unseen digits recognized.")
     for file in sorted(outputs.iterdir()):
         print(f"  {file}  {file.stat().st_size / 1024:.0f} KiB")
+
+
+def show_curves(http: str, data_dir: Path, task_id: str) -> None:
+    """Show the ends of the curves that the server read while the task ran."""
+    request = urllib.request.Request(
+        f"http://{http}/v1/curves?run_ids={task_id.replace('-', '')}",
+        headers={"X-API-Key": (data_dir / "admin.key").read_text().strip()},
+    )
+    with urllib.request.urlopen(request) as reply:  # noqa: S310 - the server above
+        curves = json.load(reply)["curves"]
+    say("Its curves, which the page draws while the task runs:")
+    for curve in curves:
+        x, values = curve["x"], curve["last"]
+        first, last = f"{values[0]:.4f} in epoch {x[0]:g}", f"{values[-1]:.4f} in epoch {x[-1]:g}"
+        print(f"  {curve['metric']:14} {first}, {last}")
 
 
 def show_page() -> None:

@@ -3,6 +3,7 @@
 from fetchml.cli.main import main
 from fetchml.ops import pyinstaller, stdio
 
+pyinstaller.run_part()
 stdio.complete()
 pyinstaller.set_up()
 main()

@@ -1,7 +1,7 @@
 """Train a small neural network on scikit-learn's handwritten digits, one line an epoch.
 
-It needs scikit-learn and nothing else; the data come with it. The model and its metrics go to
-`$FETCHML_OUTPUTS`, or to `outputs/` here when it runs without FetchML.
+It needs scikit-learn and nothing else; the data come with it. The model, its metrics and their
+curves go to `$FETCHML_OUTPUTS`, or to `outputs/` here when it runs without FetchML.
 """
 
 import argparse
@@ -40,19 +40,24 @@ def main() -> None:
         random_state=args.seed,
     )
     history = []
+    # FetchML draws the curves of this file while it grows.
+    lines = (outputs / "metrics.jsonl").open("w", buffering=1)
     for epoch in range(1, args.epochs + 1):
         began = time.perf_counter()
         model.partial_fit(x_train, y_train, classes=np.arange(10))
         took = time.perf_counter() - began
         loss = log_loss(y_train, model.predict_proba(x_train))
         accuracy = model.score(x_test, y_test)
-        history.append({"epoch": epoch, "loss": loss, "test_accuracy": accuracy})
+        point = {"epoch": epoch, "loss": loss, "test_accuracy": accuracy}
+        history.append(point)
+        lines.write(json.dumps(point | {"time": time.time()}) + "\n")
         print(
             f"epoch {epoch:2d}/{args.epochs}  loss {loss:.4f}  "
             f"test accuracy {accuracy:6.2%}  {took:.2f} s",
             flush=True,
         )
 
+    lines.close()
     joblib.dump(model, outputs / "model.joblib")
     metrics = {"test_accuracy": accuracy, "arguments": vars(args), "history": history}
     (outputs / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")

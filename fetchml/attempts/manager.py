@@ -5,8 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from fetchml.attempts.changed_limits import LimitFiles
 from fetchml.attempts.hosts import TaskHost
-from fetchml.attempts.limits import LimitFiles
 from fetchml.attempts.ran_with import HostFacts
 from fetchml.attempts.runner import AttemptRunner, FollowOutputs
 from fetchml.attempts.staging import Inputs

@@ -36,7 +36,7 @@ from fetchml.core.events import (
     Progressed,
     Started,
 )
-from fetchml.core.model import AttemptEnd, Status, Task
+from fetchml.core.model import AttemptEnd, RanWith, Status, Task
 from fetchml.core.requests import text
 from fetchml.files import secrets_file
 from fetchml.files.attempt_folder import AttemptFolder, CollectError
@@ -112,6 +112,8 @@ class AttemptRunner:
             self._may_open.set()
         self._discard_requested = asyncio.Event()
         self._stop = StopRequest()
+        self._ran_with: RanWith | None = None
+        """`None` until this server has prepared the attempt."""
         self._owner: Owner = None
         """The owner that the attempt's folders were handed over to; `None` if there is none yet."""
         self._node_gpus: NodeGpus = None, ()
@@ -260,8 +262,8 @@ class AttemptRunner:
         self._launch = launch.without_values
         image = await self._launcher.prepare(launch, self._progress)
         # A server that is killed before it reports the start leaves it to the next one.
-        ran_with = self._facts.describe(self._launch, inputs, image)
-        await self._look(partial(self._folder.record_ran_with, ran_with))
+        self._ran_with = self._facts.describe(self._launch, inputs, image)
+        await self._look(partial(self._folder.record_ran_with, self._ran_with))
 
     async def _give_up(self, error: str | None, *, permanent: bool) -> bool:
         """Revoke the attempt; return true if its command had started already."""
@@ -360,7 +362,7 @@ class AttemptRunner:
             task = self._task
             started_at = self._times.started(started.at)
             node, gpus = await self._node()
-            ran_with = await self._look(self._folder.ran_with)
+            ran_with = self._ran_with or await self._look(self._folder.ran_with)
             if ran_with is not None and node is not None:
                 ran_with = replace(ran_with, host=node)
             now = self._clock()

@@ -5,6 +5,7 @@
     data/snapshots/
     data/admin.key, data/jupyter.key, data/secrets.key, data/notifications.key,
     data/tracking.key       only on request: they open a server, or sign in its name
+    data/tracking/          files of runs and logged models
     data/tasks/ID/outputs/, data/tasks/ID/attempts/N/   results, logs, how attempts ended
     complete                last: `sha256:HEX` of everything before it. Without it the archive is
                             truncated
@@ -86,7 +87,7 @@ def write(
     parts = [
         *(SECRETS if with_keys else ()),
         layout.SNAPSHOTS,
-        *([layout.TASKS] if with_outputs else ()),
+        *([layout.TASKS, layout.TRACKING] if with_outputs else ()),
     ]
     for path in (store, *(data_dir / name for name in parts)):
         if path.is_symlink():
@@ -146,7 +147,7 @@ def may_be_link(path: PurePosixPath) -> bool:
 def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
     """Return whether a backup includes this entry. `parent`: a descriptor of its folder."""
     match path.parts[1:]:
-        case (layout.SNAPSHOTS, ".new"):
+        case (layout.SNAPSHOTS, ".new") | (layout.TRACKING, layout.TRACKING_DRAFTS):
             return False
         case (layout.TASKS, _, layout.ATTEMPTS, _):
             return _lies_in(parent, f"{name}/{layout.OPENED}")

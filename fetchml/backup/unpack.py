@@ -22,7 +22,7 @@ from fetchml.backup.archive import (
 )
 from fetchml.backup.sparse import read_map
 from fetchml.files import layout
-from fetchml.files.layout import SNAPSHOTS, STORE, TASKS
+from fetchml.files.layout import SNAPSHOTS, STORE, TASKS, TRACKING
 from fetchml.files.tar_reader import Member, members
 
 FORMS = (FORM, EARLIER_FORM)
@@ -158,11 +158,11 @@ def _require_place(path: PurePosixPath, member: Member) -> None:
     match path.parts[1:]:
         case (name,) if name in SECRETS:
             fits = member.type == tarfile.REGTYPE
-        case (name,) if name in (STORE, SNAPSHOTS, TASKS):
+        case (name,) if name in (STORE, SNAPSHOTS, TASKS, TRACKING):
             fits = member.type == tarfile.DIRTYPE
         case (layout.STORE, name):
             fits = is_of_store(name) and member.type == tarfile.REGTYPE
-        case (layout.SNAPSHOTS | layout.TASKS, _, *_):
+        case (layout.SNAPSHOTS | layout.TASKS | layout.TRACKING, _, *_):
             fits = not is_link or may_be_link(path) or is_a_tasks(path)
         case _:
             fits = False

@@ -44,7 +44,9 @@ COPY_SECONDS = 24 * 3600
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @data_dir_option("Data directory on this machine. Its server may be running.")
-@click.option("--no-tasks", is_flag=True, help="Leave out the tasks' outputs and logs.")
+@click.option(
+    "--no-tasks", is_flag=True, help="Leave out the tasks' outputs and logs, and artifacts."
+)
 @click.option(
     "--with-keys",
     is_flag=True,

@@ -70,6 +70,10 @@ COMMANDS = {
         "env": "List and remove environments of tasks.",
         "snapshot": "Upload folders of code for tasks to run.",
     },
+    "History": {
+        "sql": "Query everything that ever ran.",
+        "export": "Take the history away as Parquet files.",
+    },
     "Notifications": {
         "notifications": "Show webhooks that are not delivered, and set your addresses.",
     },
@@ -105,6 +109,7 @@ MODULES = {
         ),
         "task_lists": ("ls", "queue", "watch"),
         "service_commands": ("service",),
+        "sql": ("export",),
         "usage_commands": ("storage", "usage"),
     }.items()
     for command in commands

@@ -22,9 +22,9 @@ from fetchml.cli.slurm.script import (
     read,
     split,
 )
-from fetchml.cli.submit import create, given_fields, outcome, with_ids
+from fetchml.cli.submit import create, given_fields, with_ids
 from fetchml.cli.task_options import grant_options
-from fetchml.cli.wait import wait
+from fetchml.cli.wait import outcome, wait
 from fetchml.client import Client, CreateTaskRequest, NotFound
 
 _NOTHING = {

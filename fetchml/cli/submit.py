@@ -17,7 +17,7 @@ from fetchml.cli.project_folder import implied, upload_folder
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import snapshot_id_of
 from fetchml.cli.task_options import task_options
-from fetchml.cli.wait import wait
+from fetchml.cli.wait import outcome, wait
 from fetchml.client import Client, CreateTaskRequest, Task
 from fetchml.client.arguments import task_fields
 from fetchml.core.snapshots import PROJECT_FILE
@@ -217,10 +217,3 @@ def given_fields(command: tuple[str, ...], fields: dict[str, Any]) -> dict[str, 
         if name in present:
             present[name] = dict(present[name])
     return {"job_name": job_name(command), "command": command, **present}
-
-
-def outcome(task: Task) -> int:
-    """Return the exit code of `submit --wait`."""
-    if task.status == Task.completed:
-        return 0
-    return task.exit_code or ExitCode.OWN_FAILURE

@@ -1,4 +1,4 @@
-"""`submit --wait`: follow one task, its status and its log, until it ends."""
+"""`submit --wait`: follow one task, its status and its log, until it ends; its exit code."""
 
 import codecs
 import queue
@@ -129,6 +129,13 @@ def wait(client: Client, task: Task, *, as_json: bool) -> Task:
     style = "green" if task.status == Task.completed else "red"
     console(stderr=True).print(clean(last), style=style)
     return task
+
+
+def outcome(task: Task) -> int:
+    """Return the exit code of `submit --wait`."""
+    if task.status == Task.completed:
+        return 0
+    return task.exit_code or ExitCode.OWN_FAILURE
 
 
 def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) -> Task:

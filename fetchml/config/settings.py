@@ -400,9 +400,9 @@ class QuotaSettings(msgspec.Struct, frozen=True):
     user_storage_gb: Annotated[
         Count | None,
         about(
-            "Maximum disk usage per user, in GiB: snapshots, outputs, logs, Jupyter workspaces, "
-            "and files of running tasks. Above it, the server rejects the user's submits and "
-            "uploads, and stops running tasks that write more than that. 0: no limit.",
+            "Maximum disk usage per user, in GiB: snapshots, outputs, logs, artifacts, Jupyter "
+            "workspaces, and files of running tasks. Above it, the server rejects the user's "
+            "submits and uploads, and stops running tasks that write more than that. 0: no limit.",
             default="a fifth of the data directory's disk, at least 1",
         ),
     ] = None

@@ -183,8 +183,10 @@ class AttemptFolder:
         self._release_shims()
 
     def record_ran_with(self, ran_with: RanWith) -> None:
-        """Keep what the attempt is prepared with, until its start is durable. Raises OSError."""
-        (self.path / RAN_WITH).write_bytes(msgspec.json.encode(ran_with))
+        """Keep what the attempt is prepared with, for a server that is started before the attempt
+        is. On a full disk nothing is kept."""
+        with suppress(OSError):
+            (self.path / RAN_WITH).write_bytes(msgspec.json.encode(ran_with))
 
     def ran_with(self) -> RanWith | None:
         """Return what the attempt was prepared with; `None` if an older release prepared it. Under

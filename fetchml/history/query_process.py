@@ -108,16 +108,19 @@ def _confine() -> None:
 
 def _answer() -> None:
     asked = _hear()
-    connection = duckdb.connect(config=dict(CONFIG))
-    connection.execute("SET TimeZone = 'UTC'")
-    statement = _only_select(connection, asked["sql"])
-    names = sorted(connection.get_table_names(asked["sql"]))
+    # A database of its own: to find the names, DuckDB calls functions such as `read_json`.
+    with duckdb.connect(config=dict(CONFIG)) as connection:
+        _close(connection, [])
+        statement = _only_select(connection, asked["sql"])
+        names = sorted(connection.get_table_names(asked["sql"]))
     if len(names) > MAX_NAMES:
         raise _Refused(f"the query names more than {MAX_NAMES} tables")
     _say({"views": [name[:MAX_NAME] for name in names]})
     result = _open(RESULT, os.O_RDWR)
     _hear()
-    _attach(connection, names, result)
+    connection = duckdb.connect(config=dict(CONFIG))
+    opened = _attach(connection, names)
+    _close(connection, [result, *opened])
     if asked["parquet"]:
         _write_parquet(connection, statement, result)
     else:
@@ -142,13 +145,19 @@ def _open(name: str, flags: int) -> str:
     return f"/proc/self/fd/{fd}"
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, views: Sequence[str], result: str) -> None:
-    """Make a view of each file, then close everything else."""
-    allowed = [result]
+def _attach(connection: duckdb.DuckDBPyConnection, views: Sequence[str]) -> list[str]:
+    """Make a view of each file. Returns the paths."""
+    opened = []
     for view in {view.lower() for view in views}:
-        allowed.append(_open(view, os.O_RDONLY))
-        connection.execute(f"CREATE VIEW {view} AS FROM read_parquet('{allowed[-1]}')")
-    connection.execute(f"SET allowed_paths = {allowed}")
+        opened.append(_open(view, os.O_RDONLY))
+        connection.execute(f"CREATE VIEW {view} AS FROM read_parquet('{opened[-1]}')")
+    return opened
+
+
+def _close(connection: duckdb.DuckDBPyConnection, allowed: Sequence[str]) -> None:
+    """Deny everything but these files from now on."""
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(f"SET allowed_paths = {list(allowed)}")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 

@@ -11,15 +11,9 @@ from fetchml.auth.audit import Audit
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.addresses import AddressRules
 from fetchml.core.audit import Action
+from fetchml.core.delivery import SERVER, Delivery, DeliveryState
 from fetchml.core.model import NotifyTarget, Principal
-from fetchml.core.notifications import (
-    SERVER,
-    Delivery,
-    DeliveryState,
-    InvalidNotification,
-    read_settings,
-    read_url,
-)
+from fetchml.core.notifications import InvalidNotification, read_settings, read_url
 from fetchml.core.permissions import manages_all, may_submit
 from fetchml.core.requests.listing import DEFAULT_LIMIT, page_fault
 from fetchml.errors import (

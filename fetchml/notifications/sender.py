@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fetchml.core.events import Deliver
-from fetchml.core.notifications import (
+from fetchml.core.delivery import (
     FIRST_DELAY_MS,
     Channel,
     Delivery,
@@ -17,6 +16,7 @@ from fetchml.core.notifications import (
     expired,
     resent,
 )
+from fetchml.core.events import Deliver
 from fetchml.notifications.outbox import Outbox
 from fetchml.ports.notifier import Message, NotDelivered, Notifier
 from fetchml.ports.store import Store

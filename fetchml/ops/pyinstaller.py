@@ -7,6 +7,7 @@ folder, starts it there as its child, forwards signals, and removes the folder a
 import contextlib
 import ctypes
 import fcntl
+import importlib
 import os
 import shutil
 import signal
@@ -16,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+
+from fetchml.system import own_program
 
 _PR_SET_PDEATHSIG = 1
 _IN_USE = "in-use"
@@ -29,6 +32,15 @@ _held: list[int] = []
 
 def is_frozen() -> bool:
     return getattr(sys, "frozen", False)
+
+
+def run_part() -> None:
+    """Run the part of the program that the arguments name, if they do, and end. It uses the files
+    that its parent has unpacked, and that the parent removes."""
+    if is_frozen() and len(sys.argv) == 3 and sys.argv[1] == own_program.PART:
+        _restore_environment()
+        importlib.import_module(sys.argv[2]).main()
+        sys.exit()
 
 
 def set_up() -> None:
@@ -75,8 +87,8 @@ def _restore_environment() -> None:
     os.environ.pop("LD_LIBRARY_PATH", None)
     if before:
         os.environ["LD_LIBRARY_PATH"] = before
-    for name in [name for name in os.environ if name.startswith("_PYI_")]:
-        del os.environ[name]
+    of_executable = {name: os.environ.pop(name) for name in [*os.environ] if name[:5] == "_PYI_"}
+    own_program.keep_for_parts(of_executable)
 
 
 def _mark_in_use(folder: Path) -> None:

@@ -85,7 +85,7 @@ class UserTotal(msgspec.Struct, frozen=True):
     runs: int = 0
     points: int = 0
     characters: int = 0
-    """Of parameters and tags."""
+    """Of parameters, tags and details."""
 
 
 class TrackingStore(Protocol):

@@ -29,6 +29,7 @@ from fetchml.server.tracking_wiring import TrackingParts
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
+from fetchml.tracking.tracking_service import Tracking
 from fetchml.user_secrets.secret_service import UserSecrets
 
 
@@ -63,3 +64,7 @@ class Assembly:
     watched: MonitoredTasks
     tracked: TrackingParts
     history: History
+
+    @property
+    def tracking(self) -> Tracking:
+        return self.tracked.runs

@@ -20,6 +20,7 @@ from fetchml.core.storage import BLOCK_BYTES, NOTHING, Used, on_disk
 from fetchml.errors import BadRequest, DiskFull, NotFound
 from fetchml.files import untrusted
 from fetchml.files.disk_usage import is_disk_full, measure
+from fetchml.files.layout import TRACKING_DRAFTS
 from fetchml.files.own_file import sync_folder
 from fetchml.files.reads import FileReads, OpenedFile
 from fetchml.files.storage_usage import StorageUsage
@@ -34,7 +35,6 @@ MAX_LISTED = 10_000
 """Entries of one folder that are listed."""
 WRITE_BYTES = 1 << 20
 SWEEP_SECONDS = 6 * 3600
-_NEW = "new"
 _OWNER = "of-"
 
 FindRuns = Callable[[Sequence[str]], Awaitable[set[str]]]
@@ -79,7 +79,7 @@ class Artifacts:
         target = self._path(holder, path)
         if not self._has_room():
             raise DiskFull
-        draft = _Draft(self._root / _NEW / secrets.token_hex(16), holder.user)
+        draft = _Draft(self._root / TRACKING_DRAFTS / secrets.token_hex(16), holder.user)
         self._drafts.add(draft)
         try:
             await self._receive(draft, pieces)
@@ -148,8 +148,8 @@ class Artifacts:
         self._usage.artifacts_measured(used)
 
     def _clear_drafts(self) -> None:
-        shutil.rmtree(self._root / _NEW, ignore_errors=True)
-        (self._root / _NEW).mkdir(0o700, parents=True, exist_ok=True)
+        shutil.rmtree(self._root / TRACKING_DRAFTS, ignore_errors=True)
+        (self._root / TRACKING_DRAFTS).mkdir(0o700, parents=True, exist_ok=True)
 
     async def _receive(self, draft: "_Draft", pieces: AsyncIterator[bytes]) -> None:
         waiting: list[bytes] = []

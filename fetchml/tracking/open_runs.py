@@ -34,13 +34,14 @@ class OpenRun:
 
     @property
     def characters(self) -> int:
-        """Of parameters and tags."""
-        return sum(len(k) + len(v) for each in (self.params, self.tags) for k, v in each.items())
+        """Of parameters, tags and details."""
+        texts = (len(k) + len(v) for each in (self.params, self.tags) for k, v in each.items())
+        return len(self.run.details) + sum(texts)
 
     @property
     def size(self) -> int:
         entries = len(self._heads) + len(self.params) + len(self.tags) + 1
-        return self.characters + len(self.run.details) + entries * _PER_ENTRY
+        return self.characters + entries * _PER_ENTRY
 
     def new_metrics(self, points: Sequence[Point]) -> set[str]:
         return {each.key for each in points} - self._heads.keys()

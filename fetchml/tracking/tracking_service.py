@@ -58,7 +58,7 @@ TOO_LONG = "The runs take too long to read: narrow the request"
 DEFAULT_RUNS = 50
 MAX_RUNS_OF_LIST = 1_000
 MAX_ORDERS = 10
-MAX_FILTER = 10_000
+MAX_FILTER = 2_000
 _UNFINISHED = (RunStatus.RUNNING, RunStatus.SCHEDULED)
 RESTORE_MARGIN_MS = 3_600_000
 """A run that is about to be removed for good cannot be restored or found."""
@@ -70,7 +70,7 @@ class TrackingLimits(msgspec.Struct, frozen=True):
     runs: int = 100_000
     points: int = 500_000_000
     characters: int = 1 << 30
-    """Of parameters and tags."""
+    """Of parameters, tags, inputs and outputs."""
 
 
 class _Totals:
@@ -86,7 +86,7 @@ class _Totals:
         for name in ("runs", "points", "characters"):
             most = getattr(self._limits, name)
             if getattr(more, name) > 0 and getattr(total, name) > most:
-                what = "characters of parameters and tags" if name == "characters" else name
+                what = "characters of text" if name == "characters" else name
                 raise BadRequest(f"Per-user limit of {most} {what} reached: delete runs")
 
     def add(self, user: str, more: UserTotal) -> None:
@@ -254,7 +254,10 @@ class Tracking:
             )
             if len(run.details) > MAX_DETAILS:
                 raise BadRequest(f"Inputs and outputs: at most {MAX_DETAILS} characters in all")
+            more = UserTotal(0, 0, len(run.details) - len(old.details))
+            self._totals.require_room(run.user, more)
             durable = self._store.tracking.write(TrackingWrite(runs=(run,)))
+            self._totals.add(run.user, more)
             found.run = run
             self._open.put(found)
         await durable
@@ -310,15 +313,13 @@ class Tracking:
             _require_most("params", len(found.params) + len(new_params), MAX_PARAMS_OF_RUN)
             _require_most("tags", len(found.tags.keys() | tags.keys()), MAX_TAGS_OF_RUN)
             plan = found.plan(points, self._last_series + 1)
+            # Before others have their turn.
+            self._last_series += len(plan.series)
             if plan.old:
-                # Ids of series are taken before others have their turn.
-                self._last_series += len(plan.series)
                 await self._store.tracking.write(TrackingWrite())
                 async with self._slow_reads.turn(who.user, TOO_LONG):
                     stored = await self._store.tracking.stored(plan.old)
                 plan.new += [row for place, row in enumerate(plan.old) if place not in stored]
-            else:
-                self._last_series += len(plan.series)
             more = UserTotal(0, len(plan.new), _more_characters(found, new_params, tags))
             self._totals.require_room(found.run.user, more)
             durable = self._store.tracking.write(

@@ -7,7 +7,7 @@ from fetchml.core.model import SecretForm, SecretUse, SweepMember
 from fetchml.files import secrets_file
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import Launcher, Mount, NamedFolder, Secrets
-from fetchml.ports.task_environment import attempt_variables, python_variables
+from fetchml.ports.task_environment import TrackingAccess, attempt_variables, python_variables
 from tests.support import tasks
 from tests.support.launcher_bench import Bench, end_of, silent
 from tests.support.waiting import soon
@@ -42,7 +42,8 @@ class FoldersConformance:
         folder.mkdir(mode=0o777)
         member = SweepMember("the-sweep", 0, {"lr": "0.1"})
         task = tasks.task(spec=tasks.spec(env={"GIVEN": "1"}, sweep=member))
-        env = attempt_variables(task) | python_variables(task, "/venv", "/usr/bin:/bin")
+        tracking = TrackingAccess("http://127.0.0.1:1/mlflow", "token", "digits")
+        env = attempt_variables(task, tracking) | python_variables(task, "/venv", "/usr/bin:/bin")
         run = bench.run(
             "env",
             env=env,

@@ -4,13 +4,14 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from fetchml.core.model import SweepMember
+from fetchml.core.model import SecretUse, SweepMember
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.ports.task_environment import (
     CONTAINER_DEFAULTS,
     PROCESS_DEFAULTS,
     GpuVariables,
     TaskFolders,
+    TrackingAccess,
     attempt_variables,
     cluster_gpus,
     container_gpus,
@@ -47,6 +48,33 @@ def test_the_request_does_not_replace_the_identity() -> None:
     task = tasks.task(spec=tasks.spec(env=mine, sweep=member))
     found = attempt_variables(task)
     assert (found["FETCHML_TASK_ID"], found["FETCHML_PARAM_LR"], found["A"]) == ("t", "0.5", "1")
+
+
+TRACKING = TrackingAccess("http://127.0.0.1:29101/mlflow", "fmt_token", "digits")
+MLFLOW = {
+    "MLFLOW_TRACKING_URI": "http://127.0.0.1:29101/mlflow",
+    "MLFLOW_TRACKING_TOKEN": "fmt_token",
+    "MLFLOW_EXPERIMENT_NAME": "digits",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+@pytest.mark.parametrize(
+    ("env", "secrets", "found"),
+    [
+        ({}, (), MLFLOW),
+        ({"MLFLOW_EXPERIMENT_NAME": "mine"}, (), {**MLFLOW, "MLFLOW_EXPERIMENT_NAME": "mine"}),
+        # The token must not reach another server, and a user's password wins over a token.
+        ({"MLFLOW_TRACKING_URI": "http://mine"}, (), {"MLFLOW_TRACKING_URI": "http://mine"}),
+        ({}, ("MLFLOW_TRACKING_PASSWORD",), {}),
+    ],
+)
+def test_variables_of_mlflow(
+    env: dict[str, str], secrets: tuple[str, ...], found: dict[str, str]
+) -> None:
+    spec = tasks.spec(env=env, secrets=tuple(SecretUse(name) for name in secrets))
+    variables = attempt_variables(tasks.task(spec=spec), TRACKING)
+    assert {name: value for name, value in variables.items() if "MLFLOW" in name} == found
 
 
 def test_variables_of_a_sweep() -> None:

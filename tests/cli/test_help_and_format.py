@@ -21,9 +21,9 @@ from fetchml.cli.main import COMMANDS, fetchml
 from fetchml.cli.param_types import AfterParam, DatasetParam, Duration, KeyValue, StartTime
 from fetchml.cli.port_forward import port_forward
 from fetchml.cli.render import clean, counted, duration, size
-from fetchml.cli.submit import given_fields, job_name, outcome
+from fetchml.cli.submit import given_fields, job_name
 from fetchml.cli.tables import task_table
-from fetchml.cli.wait import TerminalDisplay
+from fetchml.cli.wait import TerminalDisplay, outcome
 from fetchml.client import JupyterServiceInfo, Unavailable, to_json
 from fetchml.v1.key_pb2 import Key, ListKeysResponse
 from fetchml.v1.task_pb2 import DatasetSpec, Dependency, Task, TaskExplanation, TaskOutput

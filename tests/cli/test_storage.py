@@ -29,7 +29,15 @@ def test_storage_table_and_json(ended: tuple[Server, str]) -> None:
     assert "Limit for each user: " in told
     [user] = server.json("storage")["users"]
     kinds = {each["kind"]: int(each.get("bytes", 0)) for each in user["kinds"]}
-    assert kinds.keys() == {"snapshots", "workspaces", "outputs", "logs", "jupyter", "environments"}
+    assert kinds.keys() == {
+        "snapshots",
+        "workspaces",
+        "outputs",
+        "logs",
+        "jupyter",
+        "environments",
+        "artifacts",
+    }
     assert sum(kinds.values()) == int(user["bytes"]) > 0
 
 

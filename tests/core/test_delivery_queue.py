@@ -5,7 +5,7 @@ from collections import Counter
 
 from msgspec.structs import replace
 
-from fetchml.core.notifications import (
+from fetchml.core.delivery import (
     DAY_MS,
     MAX_DELAY_MS,
     SENT_AT_ONCE,

@@ -113,7 +113,7 @@ async def test_limit_that_can_not_be_written_is_written_later(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder is in its place: a task without isolation can do that, or a disk that fails."""
-    monkeypatch.setattr("fetchml.attempts.limits.AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("fetchml.attempts.changed_limits.AGAIN_SECONDS", 0.01)
     async with box.engine() as engine:
         task = await engine.submissions.create_task(ALICE, SLEEP)
         await running(engine, task.id)

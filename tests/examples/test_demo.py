@@ -77,6 +77,7 @@ def check_shown(shown: str, data_dir: Path) -> None:
     (metrics,) = data_dir.glob("tasks/*/outputs/metrics.json")
     accuracy = json.loads(metrics.read_text())["test_accuracy"]
     assert accuracy > 0.95
+    assert re.search(r"loss +0\.\d+ in epoch 1, 0\.\d+ in epoch 25", shown)
     for part in ("epoch 25/25", f"Result: {accuracy:.2%}", "fetchml submit", "fetchml ui --open"):
         assert part in shown
     assert (data_dir / "admin.key").read_text().strip() not in shown

@@ -37,6 +37,7 @@ from fetchml.errors import RequestError
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.tar_reader import members
 from fetchml.snapshots.unpack import UnpackLimits, unpack
+from fetchml.tracking.filters import parse_filter, parse_order
 from fetchml.v1 import task_pb2
 from tests.fuzz.target import as_text
 from tests.support.accepting import accept
@@ -47,6 +48,15 @@ BOX = Resources(8, 64, 8)
 LIMITS = UnpackLimits(1 << 20, 100)
 LINK: Any = Mock(service_id="id", token="token", base_path="/jupyter/id/")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def run_filter(data: bytes) -> None:
+    given = as_text(data)
+    with suppress(RequestError):
+        parse_order([given])
+    for condition in parse_filter(given):
+        msgspec.json.encode(condition)
+        assert condition.field.name
 
 
 # Heads

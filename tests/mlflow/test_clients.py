@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +84,18 @@ def test_a_task_logs_with_its_token(newest: Client, server: Server) -> None:
     server.run("cancel", task["id"]).succeeded()
     wait_until(lambda: server.json("show", task["id"])["status"] == "failed")
     assert "UNAUTHENTICATED" in newest.fails("basics", uri(server), MLFLOW_TRACKING_TOKEN=token)
+
+
+@pytest.mark.slow
+def test_an_artifact_of_1_gb_takes_no_memory(newest: Client, server: Server) -> None:
+    before = highest_memory(server.pid)
+    key = server.admin_key
+    assert newest.run("large", uri(server), MLFLOW_TRACKING_TOKEN=key)["same"]
+    assert highest_memory(server.pid) < before + 64_000
+
+
+def highest_memory(pid: int) -> int:
+    """Return the most resident memory that a process has had, in kB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    [line] = [each for each in status.splitlines() if each.startswith("VmHWM")]
+    return int(line.split()[1])

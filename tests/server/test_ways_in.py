@@ -343,6 +343,7 @@ def test_every_operation_is_in_the_table() -> None:
     keyless = {"/health", "/livez", "/readyz", "/openapi.yaml", "/ui/session", "/ui/session/code"}
     placeholders = {
         "{taskId}": "{task}",
+        "{otherId}": "{task}",
         "{experimentId}": "{experiment}",
         "{sweepId}": "{sweep}",
         "{snapshotId}": "{snapshot}",

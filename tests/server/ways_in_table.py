@@ -75,6 +75,9 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("PATCH", "/v1/tasks/{task}", END, {"json": {"metadata": {"seen": "yes"}}}),
     ("PATCH", "/v1/tasks/{task}", END, {"fresh": True, "json": {"priority": 1}}),
     ("POST", "/v1/tasks/{task}/retry", END, {}),
+    ("POST", "/v1/tasks/{task}/rerun", END, {"json": {"args": "b"}}),
+    ("GET", "/v1/tasks/{task}/packages", SEE, {}),
+    ("GET", "/v1/tasks/{task}/diff/{task}?outputs=1", SEE, {}),
     ("POST", "/v1/tasks/{task}/interrupt", INTERRUPT, {}),
     ("POST", "/v1/tasks/{task}/declare-lost", ADMINS_IN_VAIN, {}),
     ("POST", "/v1/tasks/{task}/cancel", END, {"fresh": True}),
@@ -182,6 +185,9 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("TaskService.UpdateTask", {"task_id": "{task}", "priority": 1}, END, {"fresh": True}),
     ("TaskService.UpdateTask", {"task_id": "{task}", "timeout_seconds": 9}, END, {"fresh": True}),
     ("TaskService.RetryTask", {"task_id": "{task}"}, END, {}),
+    ("ReproduceService.RerunTask", {"task_id": "{task}"}, END, {}),
+    ("ReproduceService.ListTaskPackages", {"task_id": "{task}"}, SEE, {}),
+    ("ReproduceService.DiffTasks", {"task_id": "{task}", "other_id": "{task}"}, SEE, {}),
     ("TaskService.InterruptTask", {"task_id": "{task}"}, INTERRUPT, {}),
     ("TaskService.DeclareTaskLost", {"task_id": "{task}"}, ADMINS_IN_VAIN, {}),
     ("TaskService.DownloadTaskArchive", {"task_id": "{task}"}, SEE, {}),
@@ -318,18 +324,9 @@ JUPYTER_GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
 STREAMS = {"/ws": LISTED, "TaskService.WatchTasks": LISTED}
 """Every change of every task, from the first on."""
 FILES = (
-    *(
-        "access",
-        "audit",
-        "environment",
-        "experiment",
-        "gpu",
-        "history",
-        "jupyter",
-        "key",
-        "notification",
-    ),
-    *("queue", "secret", "server", "snapshot", "storage", "sweep", "task", "tracking", "usage"),
+    *("access", "audit", "environment", "experiment", "gpu", "history", "jupyter", "key"),
+    *("notification", "queue", "reproduce", "secret", "server", "snapshot", "storage", "sweep"),
+    *("task", "tracking", "usage"),
 )
 METHODS: dict[str, MethodDescriptor] = {
     f"{service.name}.{method.name}": method

@@ -20,6 +20,7 @@ from fetchml.ports.store import (
     TaskPage,
     TaskQuery,
 )
+from tests.support.memory_history import MemoryHistory
 from tests.support.memory_tracking import MemoryTracking
 from tests.support.memory_usage import MemoryUsage
 
@@ -33,6 +34,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.usage = MemoryUsage()
         self.tracking = MemoryTracking()
+        self.history = MemoryHistory()
         self.tasks: dict[str, Task] = {}
         self.journal: list[Change] = []
         self.keys: dict[str, Key] = {}

@@ -110,7 +110,9 @@ class MemoryTracking:
                 totals[kept.run.user] = UserTotal(
                     old.runs + 1,
                     old.points + sum(len(self._sorted(each)) for each in kept.series.values()),
-                    old.characters + sum(len(key) + len(value) for key, value in texts),
+                    old.characters
+                    + len(kept.run.details)
+                    + sum(len(key) + len(value) for key, value in texts),
                 )
         return totals
 

@@ -1,4 +1,5 @@
-"""A program that logs to ten runs without end, and prints each batch that was acknowledged.
+"""A program that logs to ten runs without end while it submits tasks, and prints each batch and the
+number of each change that was acknowledged.
 
 `python -m tests.tracking.run_logger DATA_DIR FIRST`: every run begins with the batch FIRST, as a
 client does that has no answer to it and sends it again.
@@ -11,16 +12,19 @@ from pathlib import Path
 from typing import Any, cast
 
 from fetchml.adapters.duckdb import maintenance
+from fetchml.adapters.duckdb.journal_writer import encode_task
 from fetchml.auth.audit import Audit
 from fetchml.core.model import Principal, Role
 from fetchml.core.tracking import Point
 from fetchml.engine.slow_reads import SlowReads
 from fetchml.system.ids import IdSequence
 from fetchml.tracking.tracking_service import Tracking
-from tests.support.stores import open_store
+from tests.support.stores import numbered, open_store
 
 RUNS = 10
 POINTS = 20
+TASKS = RUNS
+"""In the place of a run's number."""
 ANN = Principal("ann", Role.USER, "key")
 
 # Folds and checkpoints all along, not only now and then.
@@ -67,7 +71,14 @@ async def main(data_dir: Path, first: int) -> None:
             await tracking.log(ANN, run_id(number), batch(each), params)
             print(number, each, flush=True)
 
-    await asyncio.gather(*map(log, range(RUNS)))
+    async def submit() -> None:
+        for number in range(opened.last_seq, sys.maxsize):
+            made = numbered(number)
+            [change] = opened.number([made])
+            await opened.store.append([change], encoded=[encode_task(made)])
+            print(TASKS, change.seq, flush=True)
+
+    await asyncio.gather(submit(), *map(log, range(RUNS)))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ name = os.environ.get("MLFLOW_EXPERIMENT_NAME")
 if name is None:
     experiment = "0"
 else:
-    experiment = call("experiments/get-by-name?experiment_name=" + name)["experiment"]["experiment_id"]
+    found = call("experiments/get-by-name?experiment_name=" + name)
+    experiment = found["experiment"]["experiment_id"]
 run = call("runs/create", experiment_id=experiment, start_time=1)["run"]["info"]["run_id"]
 call("runs/log-metric", run_id=run, key="loss", value=0.5, timestamp=1700000000000, step=1)
 print("logged", flush=True)

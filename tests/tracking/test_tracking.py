@@ -268,6 +268,8 @@ async def test_limits_of_a_user_and_of_a_run(box: Box, monkeypatch: pytest.Monke
         with pytest.raises(BadRequest, match="Per-user limit of 20 characters"):
             await tracking.log(ALICE, run.id, tags={"long": "x" * 20})
         await tracking.log(ALICE, run.id, [Point("loss", 1.0, 5_000 + at, 5) for at in range(2)])
+        with pytest.raises(BadRequest, match="Per-user limit of 20 characters"):
+            await tracking.update_run(ALICE, run.id, details=lambda _: "x" * 20)
         # What is sent again does not count.
         await tracking.log(ALICE, run.id, [Point("loss", 1.0, 5_000 + at, 5) for at in range(2)])
         await tracking.create_run(ALICE, "0")

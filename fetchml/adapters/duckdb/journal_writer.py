@@ -33,7 +33,8 @@ ENOUGH = 32
 HOLD_SECONDS = 0.015
 """After a commit for more than CROWD submits the next one waits until as many calls wait again:
 they are on their way through the event loop, and a commit of 10 rows costs a core nearly as much as
-one of ENOUGH. Any other change ends this wait: submits do not delay a task that starts or ends."""
+one of ENOUGH. Any other change ends this wait: submits do not delay a task that starts or ends.
+Calls that log to runs count only among those that wait."""
 FOLLOWS_SECONDS = 0.004
 """Time for which a commit waits for announced changes. A second commit would take as long."""
 _OWN_FAULTS = (
@@ -127,6 +128,11 @@ class _Contents:
                 self.tracked.append(item.write)
             else:
                 self.audited.append(item.row)
+        # Points alone are one append, as changes alone are.
+        self.has_runs = any(
+            self.changes or w.runs or w.params or w.tags or w.removed_tags or w.series
+            for w in self.tracked
+        )
 
 
 class JournalWriter:
@@ -255,7 +261,8 @@ class JournalWriter:
                 pressing = self._pressing_taken
                 while (batch := self._take()) is not None:
                     self._commit(_Appenders(journal, audit, points), batch)
-                    submits = len(batch) - (self._pressing_taken - pressing)
+                    tracked = sum(isinstance(each, _Track) for each in batch)
+                    submits = len(batch) - tracked - (self._pressing_taken - pressing)
                     pressing = self._pressing_taken
                     if submits > CROWD:
                         self._wait_for(min(ENOUGH, submits), HOLD_SECONDS)
@@ -308,7 +315,7 @@ class JournalWriter:
                     failed.append(_Failed(each.future, error))
                 else:
                     what.futures.append(each.future)
-            together = bool(what.audited or documents or what.tracked)
+            together = bool(what.audited or documents or what.has_runs)
             if together:
                 self._connection.begin()
             if documents:

@@ -267,8 +267,9 @@ class DuckDBStore:
 
     async def get_document(self, kind: str, document_id: str) -> bytes | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> bytes | None:
-            found = cursor.execute(sql.GET_DOCUMENT, [kind, document_id]).fetchone()
-            return None if found is None else found[0]
+            # Not `fetchone`, which leaves the result open: the child of a fork would close it.
+            rows = cursor.execute(sql.GET_DOCUMENT, [kind, document_id]).fetchall()
+            return rows[0][0] if rows else None
 
         return await self._readers.read(read)
 

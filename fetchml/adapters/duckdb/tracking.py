@@ -76,8 +76,8 @@ class TrackingTables:
                     SeriesHead(Series(*series), step, at, points)
                     for *series, step, at, points in cursor.execute(sql.HEADS, [run_id]).fetchall()
                 ]
-                params = cursor.execute(sql.PARAMS, [[run_id]]).fetchall()
-                tags = cursor.execute(sql.TAGS, [[run_id]]).fetchall()
+                params = cursor.execute(sql.PARAMS, sql.of_runs([run_id])).fetchall()
+                tags = cursor.execute(sql.TAGS, sql.of_runs([run_id])).fetchall()
             return StoredRun(
                 _run(rows[0]),
                 heads,
@@ -150,7 +150,7 @@ def _run(row: Sequence[object]) -> Run:
 def _fitting(cursor: duckdb.DuckDBPyConnection, found: Sequence[tuple[str, int]]) -> list[str]:
     """Return the ids of the first runs, at least one, whose data fit into a page."""
     ids = [run_id for run_id, _ in found]
-    sizes = dict(cursor.execute(sql.SIZES, [ids]).fetchall())
+    sizes = dict(cursor.execute(sql.SIZES, sql.of_runs(ids)).fetchall())
     total = 0
     for number, (run_id, details) in enumerate(found):
         total += sizes.get(run_id, 0) + details
@@ -160,7 +160,7 @@ def _fitting(cursor: duckdb.DuckDBPyConnection, found: Sequence[tuple[str, int]]
 
 
 def _views(cursor: duckdb.DuckDBPyConnection, runs: Sequence[Run]) -> list[RunView]:
-    ids = [[each.id for each in runs]]
+    ids = sql.of_runs([each.id for each in runs])
     metrics: dict[str, tuple[Point, ...]] = {
         run_id: tuple(map(Point, *columns))
         for run_id, *columns in cursor.execute(sql.LATEST, ids).fetchall()

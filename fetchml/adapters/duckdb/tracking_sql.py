@@ -79,7 +79,7 @@ UNFINISHED = """
 """
 TOTALS = """
     SELECT usr, count(*)::BIGINT, coalesce(sum(points), 0)::BIGINT,
-           coalesce(sum(characters), 0)::BIGINT
+           sum(length(details) + coalesce(characters, 0))::BIGINT
     FROM runs
     LEFT JOIN (SELECT run_id, sum(points) AS points FROM series GROUP BY run_id) AS s
         ON s.run_id = runs.id
@@ -91,15 +91,18 @@ TOTALS = """
 
 GET_RUN = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = $1"  # noqa: S608 - our own text
 GET_RUNS = f"SELECT {RUN_COLUMNS} FROM runs WHERE id IN (SELECT unnest($1))"  # noqa: S608
-SIZES = """
+# Rows of the runs $1, which lie between $2 and $3: only a part of the table is read if these runs
+# are of about the same time, as those of a page are.
+_OF_RUNS = "run_id >= $2 AND run_id <= $3 AND run_id IN (SELECT unnest($1))"
+SIZES = f"""
     SELECT run_id, sum(size)::BIGINT FROM (
-        SELECT run_id, 100 AS size FROM series WHERE run_id IN (SELECT unnest($1))
+        SELECT run_id, 100 AS size FROM series WHERE {_OF_RUNS}
         UNION ALL
-        SELECT run_id, 100 + length(value) FROM params WHERE run_id IN (SELECT unnest($1))
+        SELECT run_id, 100 + length(value) FROM params WHERE {_OF_RUNS}
         UNION ALL
-        SELECT run_id, 100 + length(value) FROM tags WHERE run_id IN (SELECT unnest($1)))
+        SELECT run_id, 100 + length(value) FROM tags WHERE {_OF_RUNS})
     GROUP BY run_id
-"""
+"""  # noqa: S608 - our own text
 HEADS = """
     SELECT id, run_id, key, step, at_ms, points FROM series
     WHERE run_id = $1 AND step IS NOT NULL
@@ -110,13 +113,15 @@ STORED = """
     SEMI JOIN points ON points.series = asked.series AND points.step = asked.step
                     AND points.at_ms = asked.at_ms AND points.value = asked.value
 """
-LATEST = """
+LATEST = f"""
     SELECT run_id, list(key ORDER BY key), list(value ORDER BY key), list(at_ms ORDER BY key),
            list(step ORDER BY key)
-    FROM series WHERE run_id IN (SELECT unnest($1)) AND step IS NOT NULL GROUP BY run_id
-"""
-PARAMS = "SELECT run_id, key, value FROM params WHERE run_id IN (SELECT unnest($1)) ORDER BY ALL"
-TAGS = "SELECT run_id, key, value FROM tags WHERE run_id IN (SELECT unnest($1)) ORDER BY ALL"
+    FROM series WHERE {_OF_RUNS} AND step IS NOT NULL GROUP BY run_id
+"""  # noqa: S608 - our own text
+PARAMS, TAGS = (
+    f"SELECT run_id, key, value FROM {table} WHERE {_OF_RUNS} ORDER BY ALL"  # noqa: S608
+    for table in ("params", "tags")
+)
 SERIES_OF = "SELECT id FROM series WHERE run_id = $1 AND key = $2"
 HISTORY = """
     SELECT step, at_ms, value FROM points WHERE series = $1
@@ -274,6 +279,11 @@ def curves_in_buckets(query: CurveQuery) -> str:
                list(others ORDER BY x)
         FROM buckets GROUP BY series
     """  # noqa: S608 - our own text
+
+
+def of_runs(run_ids: Sequence[str]) -> list[Any]:
+    """Return the parameters of SIZES, LATEST, PARAMS and TAGS."""
+    return [list(run_ids), min(run_ids, default=""), max(run_ids, default="")]
 
 
 def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:

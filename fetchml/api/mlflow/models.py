@@ -50,8 +50,8 @@ class ModelCalls:
 
     async def set_tags(self, request: RestRequest, asked: ModelTags, model_id: str) -> Json:
         tags = {each.key: each.value for each in asked.tags}
-        model = await self._models.update(request.principal, model_id, tags=tags)
-        return {"model": model_json(model)}
+        await self._models.update(request.principal, model_id, tags=tags)
+        return {}
 
     async def delete_tag(
         self, request: RestRequest, asked: Nothing, model_id: str, key: str

@@ -40,6 +40,7 @@ from fetchml.api.mlflow.requests import (
 from fetchml.core.model import Principal
 from fetchml.core.tracking import (
     MAX_HISTORY_PAGE,
+    MAX_PARAM_VALUE,
     MAX_RUNS_OF_SEARCH,
     MAX_TAG_VALUE,
     Point,
@@ -106,9 +107,7 @@ class RunCalls:
         return await self._log(request.principal, asked.run, [asked.metric])
 
     async def log_param(self, request: RestRequest, asked: LogPair) -> Json:
-        params = {asked.key: asked.value}
-        await self._tracking.log(request.principal, asked.run, params=params)
-        return {}
+        return await self._log(request.principal, asked.run, params=[Pair(asked.key, asked.value)])
 
     async def log_batch(self, request: RestRequest, asked: LogBatch) -> Json:
         return await self._log(
@@ -294,14 +293,17 @@ def _of_model(run_id: str, metric: Metric) -> ModelMetric:
     )
 
 
-def _merged(pairs: Iterable[Pair]) -> dict[str, str]:
-    return {each.key: each.value for each in pairs}
+def _merged(tags: Iterable[Pair]) -> dict[str, str]:
+    """Long values are cut, as MLflow's own server does."""
+    return {each.key: each.value[:MAX_TAG_VALUE] for each in tags}
 
 
 def _params(pairs: Iterable[Pair]) -> dict[str, str]:
-    """Raises BadRequest if a parameter has two values."""
+    """Long values are cut, as MLflow's own server does. Raises BadRequest if a parameter has two
+    values."""
     params: dict[str, str] = {}
     for each in pairs:
-        if params.setdefault(each.key, each.value) != each.value:
+        value = each.value[:MAX_PARAM_VALUE]
+        if params.setdefault(each.key, value) != value:
             raise BadRequest(f"params: {each.key[:64]!r} has two values")
     return params

@@ -24,10 +24,6 @@ from fetchml.views import Batch, Update, UpdateType, WatchFilter
 MAX_MESSAGE_BYTES = 4096
 """Largest message from a client, which sends only `ping` and `pong`."""
 
-
-MAX_MESSAGE_BYTES = 4096
-"""Largest message from a client, which sends only `ping` and `pong`."""
-
 _PING, _PONG = b'{"type":"ping"}', b'{"type":"pong"}'
 
 

@@ -28,6 +28,7 @@ from fetchml.v1 import (
     environment_pb2,
     experiment_pb2,
     gpu_pb2,
+    history_pb2,
     jupyter_pb2,
     notification_pb2,
     queue_pb2,
@@ -44,6 +45,7 @@ from fetchml.v1.experiment_pb2 import (
     ListExperimentsResponse,
 )
 from fetchml.v1.gpu_pb2 import Booking, Gpu, GpuList, ListBookingsResponse
+from fetchml.v1.history_pb2 import HistoryChunk, HistoryView, ListHistoryViewsResponse
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo, ListJupyterServicesResponse
 from fetchml.v1.notification_pb2 import (
     ListNotificationsResponse,
@@ -424,6 +426,30 @@ class AsyncClient(AsyncTasks):
         Conflict."""
         request = environment_pb2.DeleteEnvironmentRequest(environment_id=environment_id)
         await self.call(Rpc("EnvironmentService/DeleteEnvironment", request, Empty, deletes=True))
+
+    # History
+
+    async def history_views(self) -> Sequence[HistoryView]:
+        """Return the views that queries can read, with their columns."""
+        request = history_pb2.ListHistoryViewsRequest()
+        rpc = Rpc("HistoryService/ListHistoryViews", request, ListHistoryViewsResponse)
+        return (await self.call(rpc)).views
+
+    async def query(self, sql: str) -> AsyncGenerator[bytes]:
+        """Yield the result of a SELECT statement as a Parquet file, in pieces."""
+        request = history_pb2.QueryHistoryRequest(sql=sql)
+        rpc = Rpc("HistoryService/QueryHistory", request, HistoryChunk)
+        async with aclosing(self.stream(rpc)) as pieces:
+            async for piece in pieces:
+                yield piece.data
+
+    async def export_view(self, name: str) -> AsyncGenerator[bytes]:
+        """Yield all rows of a view as a Parquet file, in pieces."""
+        request = history_pb2.ExportHistoryRequest(view=name)
+        rpc = Rpc("HistoryService/ExportHistory", request, HistoryChunk)
+        async with aclosing(self.stream(rpc)) as pieces:
+            async for piece in pieces:
+                yield piece.data
 
     # Secrets
 

@@ -88,7 +88,7 @@ class Reruns:
             )
         fields = _decode_template(data)
         if again.own_args:
-            del fields["args"]
+            fields.pop("args", None)
         project, snapshot_id = NO_PROJECT, task.spec.snapshot_id
         if snapshot_id is not None and (found := self._snapshots.to_run(owner.user, snapshot_id)):
             project = await self._snapshots.project(owner.user, found)

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fetchml.adapters.duckdb import maintenance, points_fold
+from fetchml.adapters.duckdb import tracking as tracking_tables
 from fetchml.adapters.duckdb.journal_writer import Unstorable
 from fetchml.core.tracking import (
     DELETED_KEPT_MS,
@@ -350,13 +351,21 @@ async def test_what_cannot_be_stored_fails_alone(tmp_path: Path) -> None:
         assert_same((await tracking.search(EVERYTHING)).runs[0].run, RUN)
 
 
-async def test_a_page_of_large_runs_ends_early(tmp_path: Path) -> None:
-    large = "x" * 1_000_000
+async def test_a_page_of_large_runs_ends_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking_tables, "PAGE_CHARACTERS", 1_000)
+    ids = [f"{number:032x}" for number in range(5)]
+    runs = [msgspec.structs.replace(RUN, id=run_id, details="x" * 200) for run_id in ids]
     async with store_in(tmp_path) as opened:
         tracking = opened.store.tracking
-        for number in range(40):
-            run = msgspec.structs.replace(RUN, id=f"{number:032x}", details=large)
-            await tracking.write(TrackingWrite([run]))
+        texts = [(run_id, "a", "y" * 100) for run_id in ids]
+        await tracking.write(TrackingWrite(runs, params=texts))
+        # 200 for the details, 100 for the parameter and 100 for its value.
+        for offset, there in ((0, ids[:2]), (2, ids[2:4]), (4, ids[4:])):
+            found = await tracking.search(RunQuery(limit=100, offset=offset))
+            assert [each.run.id for each in found.runs] == there
+            assert found.cut is (offset < 4)
+        await tracking.write(TrackingWrite(tags=[(ids[0], "b", "z" * 5_000)]))
         found = await tracking.search(RunQuery(limit=100))
-        assert found.cut
-        assert [each.run.id for each in found.runs] == [f"{n:032x}" for n in range(33)]
+        assert [each.run.id for each in found.runs] == ids[:1]

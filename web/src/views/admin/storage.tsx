@@ -17,6 +17,7 @@ const KINDS = [
   "logs",
   "jupyter",
   "environments",
+  "artifacts",
 ] as const;
 
 export function Storage() {

@@ -158,7 +158,7 @@ function Result({ result, ms }: { result: SqlResult; ms: number }) {
     >
       {result.cut && (
         <p class="sql-cut">
-          The result is cut. Narrow it, or take all of it with <code>fetchml sql --output FILE</code>.
+          The result is cut. Narrow it, or take all of it with <code>fetchml sql --parquet FILE</code>.
         </p>
       )}
       {rows.length === 0 ? (

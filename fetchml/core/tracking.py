@@ -126,8 +126,8 @@ MAX_CURVE_RUNS = 20
 MAX_CURVE_METRICS = 200
 MAX_CURVES = 400
 """Curves of one request: runs times metrics."""
-MAX_BUCKETS_OF_REQUEST = 200_000
-"""More curves get fewer buckets each."""
+MAX_BUCKETS_OF_REQUEST = 128_000
+"""More curves get fewer buckets each, so that a reply is no larger than others may be."""
 
 
 class CurveQuery(Value, frozen=True):

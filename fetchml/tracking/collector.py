@@ -146,9 +146,11 @@ class _Following:
             await self._pause(LOOK_SECONDS)
             while not self.ended.is_set():
                 await self._pause(await self._look(is_last=False))
-            if not await self._host.look(self._files.is_empty):
-                while await self._look(is_last=True) < LOOK_SECONDS:
-                    pass
+            with suppress(OSError):
+                if await self._host.look(self._files.is_empty):
+                    return
+            while await self._look(is_last=True) < LOOK_SECONDS:
+                pass
         except RequestError as error:
             log.warning("a task's metrics are not read: %s", error, extra=self._extra)
         except Exception:
@@ -161,8 +163,9 @@ class _Following:
                 began = time.monotonic()
                 look = await self._host.reads(partial(self._files.look, is_last=is_last))
                 took = time.monotonic() - began
-        except Unavailable:
-            return LOOK_SECONDS  # The shared disk.
+        except Unavailable:  # The shared disk, which is tried again.
+            await asyncio.sleep(LOOK_SECONDS)
+            return 0.0
         await self._log(look.points)
         await self._show_faults()
         return min(took * SHARE, LOOK_SECONDS / 2) if look.is_behind else LOOK_SECONDS

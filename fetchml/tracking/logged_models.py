@@ -25,7 +25,7 @@ from fetchml.errors import BadRequest, Forbidden, NotFound
 from fetchml.records import Documents, RecordSet
 from fetchml.tracking.artifacts import Holder
 from fetchml.tracking.filters import Attributes
-from fetchml.tracking.matching import matches, ordered
+from fetchml.tracking.matching import search
 
 KIND = "logged_model"
 MAX_MODELS = 20_000
@@ -230,7 +230,7 @@ class LoggedModels:
 
         await self._records.change(work)
 
-    def search(
+    async def search(
         self,
         who: Principal,
         experiment_ids: Sequence[str],
@@ -238,14 +238,13 @@ class LoggedModels:
         order: Sequence[Order],
     ) -> list[LoggedModel]:
         """Return all that match and that the caller may see, by default the newest first."""
-        found = [
+        seen = [
             each
             for each in self._records.newest_first()
             if each.experiment_id in experiment_ids
             and permissions.may_see(who, each, private=self._private)
-            and matches(each, conditions, _value_of)
         ]
-        return ordered(found, order, _value_of)
+        return await search(seen, conditions, order, _value_of)
 
     async def _put(self, model: LoggedModel) -> LoggedModel:
         """Raises BadRequest."""

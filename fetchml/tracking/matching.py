@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from fetchml.core.tracking_filters import Compare, Condition, Conditions, Field, IsNull, Op, Order
+from fetchml.system.pacing import Pace
 
 _COMPARE: dict[Op, Callable[[Any, Any], bool]] = {
     Op.EQ: operator.eq,
@@ -23,18 +24,30 @@ ValueOf = Callable[[T, Field], str | float | None]
 """Returns the value of a field; `None` if the record lacks it."""
 
 
-def matches(record: T, conditions: Conditions, value_of: ValueOf[T]) -> bool:
-    return all(_holds(each, value_of(record, each.field)) for each in conditions)
-
-
-def ordered(records: Iterable[T], orders: Sequence[Order], value_of: ValueOf[T]) -> list[T]:
-    """Sort by the first order, then by the next ones, then as they come."""
-    result = list(records)
+async def search(
+    records: Iterable[T], conditions: Conditions, orders: Sequence[Order], value_of: ValueOf[T]
+) -> list[T]:
+    """Return the records that match, sorted by the first order, then by the next ones, then as
+    they come. Other requests have their turn meanwhile."""
+    pace = Pace()
+    result: list[T] = []
+    for record in records:
+        if pace.due:
+            await pace.turn()
+        if all(_holds(each, value_of(record, each.field)) for each in conditions):
+            result.append(record)
     for order in reversed(orders):
-        keyed = [(value_of(record, order.field), record) for record in result]
-        missing = [record for value, record in keyed if value is None]
-        no_number = [record for value, record in keyed if _is_nan(value)]
-        present = [each for each in keyed if each[0] is not None and not _is_nan(each[0])]
+        present, no_number, missing = list[tuple[Any, T]](), list[T](), list[T]()
+        for record in result:
+            if pace.due:
+                await pace.turn()
+            value = value_of(record, order.field)
+            if value is None:
+                missing.append(record)
+            elif isinstance(value, float) and math.isnan(value):
+                no_number.append(record)
+            else:
+                present.append((value, record))
         present.sort(key=_first, reverse=order.descending)
         result = [record for _, record in present] + no_number + missing
     return result
@@ -55,10 +68,6 @@ def _holds(condition: Condition, value: str | float | None) -> bool:
         return _COMPARE[condition.op](value, condition.value)
     pattern = _pattern(str(condition.value), ignore_case=condition.op is Op.ILIKE)
     return pattern.fullmatch(str(value)) is not None
-
-
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
 
 
 @lru_cache(maxsize=64)

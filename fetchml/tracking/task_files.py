@@ -69,11 +69,8 @@ class TaskFiles:
         return {path: file.fault for path, file in sorted(self._files.items()) if file.fault}
 
     def is_empty(self) -> bool:
-        """Return whether there is no file at all."""
-        try:
-            return not untrusted.first_names(self._outputs, 1)
-        except OSError:
-            return True
+        """Return whether there is no file at all. Raises OSError."""
+        return not untrusted.first_names(self._outputs, 1)
 
     def look(self, *, is_last: bool = False) -> Look:
         """Read what is new. `is_last`: nothing more will be written."""

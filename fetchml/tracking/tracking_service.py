@@ -223,6 +223,11 @@ class Tracking:
             raise _not_found(run_id)
         return found
 
+    async def run(self, who: Principal, run_id: str) -> Run:
+        """Return a run without what was logged, also a deleted one."""
+        [found] = await self._visible(who, [run_id])
+        return found
+
     async def among(self, ids: Sequence[str]) -> set[str]:
         """Return those of these ids that are runs, deleted ones included."""
         return {each.id for each in await self._store.tracking.runs(ids)}

@@ -69,6 +69,7 @@ def test_autolog_of_scikit_learn(full: Client, server: Server) -> None:
     assert read["same"]
 
 
+@pytest.mark.slow
 def test_a_task_logs_with_its_token(newest: Client, server: Server) -> None:
     """Its runs belong to the task and its user, in the experiment that the script names."""
     secret = server.json("keys", "create", "ada")["secret"]

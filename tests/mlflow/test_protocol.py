@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fetchml.files.layout import TRACKING, TRACKING_DRAFTS
+from fetchml.files.layout import TRACKING, TRACKING_DRAFTS, TRACKING_KEY
+from fetchml.files.own_file import load_key
+from fetchml.tracking.task_tokens import TaskTokens
 from tests.mlflow.conftest import get_json
 from tests.support.cli_server import SECONDS, Server
 from tests.support.waiting import wait_until
@@ -92,6 +94,29 @@ def test_ways_to_send_a_key(server: Server, ada: Caller) -> None:
     for wrong in ("", "Bearer", "Bearer x", "Basic ???", f"Basic {key}", "Bearer fmt_", "Digest x"):
         reply = ada.send("GET", f"{API}/experiments/get?experiment_id=0", Authorization=wrong)
         assert (reply.status, reply.code) == (401, "UNAUTHENTICATED"), wrong
+
+
+def test_the_token_of_a_task(server: Server, ada: Caller) -> None:
+    """It is good for this protocol only, acts as the task's user, and ends with the task."""
+    task = json.loads(server.run("submit", "--json", "--", "sleep", "1000").succeeded())
+    token = TaskTokens(load_key(server.data_dir / TRACKING_KEY)).issue(task["id"])
+    command = Caller(server, token)
+    run_id = command.new_run()
+    point = {"key": "a", "value": 1, "timestamp": 1}
+    assert command.post("runs/log-metric", run_id=run_id, **point).status == 200
+    assert command.put(f"0/{run_id}/artifacts/a").status == 200
+    info = ada.get(f"runs/get?run_id={run_id}").json["run"]["info"]
+    assert (info["user_id"], info["run_name"]) == ("admin", task["job_name"])
+    [run] = get_json(server, f"/v1/runs?task_id={task['id']}")["runs"]
+    assert run["id"] == run_id
+    for header in ({"X-API-Key": token}, {"Authorization": f"Bearer {token}"}):
+        assert command.send("GET", "/v1/tasks", **header).status == 401
+    of_other = TaskTokens(bytes(32)).issue(task["id"])
+    assert Caller(server, of_other).get(f"runs/get?run_id={run_id}").status == 401
+    server.run("cancel", task["id"]).succeeded()
+    wait_until(lambda: server.json("show", task["id"])["status"] == "failed")
+    reply = command.post("runs/log-metric", run_id=run_id, **point)
+    assert (reply.status, reply.code) == (401, "UNAUTHENTICATED")
 
 
 def test_wrong_keys_and_requests_are_limited(tmp_path: Path) -> None:

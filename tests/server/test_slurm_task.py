@@ -35,7 +35,8 @@ async def nothing_left(cluster: Slurm, *task_ids: str) -> None:
 async def test_task_runs_on_a_node(server: Server, slurm: Slurm) -> None:
     value = 'it\'s "one" $x `y` \\ line\nend'
     script = 'printf "%s|%s|%s" "$UID" "$VALUE" "${SLURM_JOB_ID-none}"; '
-    script += 'echo kept >"$FETCHML_OUTPUTS/file"; exit 3'
+    script += 'echo kept >"$FETCHML_OUTPUTS/file"; '
+    script += "echo '{\"loss\": 0.5}' >$FETCHML_OUTPUTS/metrics.jsonl; exit 3"
     task_id = await server.submit(script, env={"UID": "5", "VALUE": value})
     task = await server.ended(task_id)
     assert (task.status, task.exit_code) == (Task.failed, 3), (task, server.log)
@@ -44,4 +45,6 @@ async def test_task_runs_on_a_node(server: Server, slurm: Slurm) -> None:
     assert (await server.get(task_id)).output == f"5|{value}|none"
     reply = await server.rest.get(f"/v1/tasks/{task_id}/outputs/file")
     assert reply.body == b"kept\n"
+    [run] = (await server.rest.get(f"/v1/runs?task_id={task_id}")).json["runs"]
+    assert [(each["name"], each["value"]) for each in run["metrics"]] == [("loss", 0.5)]
     await nothing_left(slurm, task_id)

@@ -56,8 +56,9 @@ echo the end
 LEARNS = r"""
 i=0
 while [ $((i += 1)) -le 200 ]; do
-  echo "epoch $i loss $((1000 / (i + 10)))"
-  echo "{\"step\": $i, \"train/loss\": $((1000 / (i + 10))), \"val/loss\": $((1200 / (i + 10)))}" >&3
+  loss=$((1000 / (i + 10)))
+  echo "epoch $i loss $loss"
+  echo "{\"step\": $i, \"train/loss\": $loss, \"val/loss\": $((loss + 9))}" >&3
 done 3>> "$FETCHML_OUTPUTS/metrics.jsonl"
 """
 """Curves beside a log."""

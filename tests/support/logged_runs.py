@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -12,6 +13,7 @@ from tests.support.program import Server
 from tests.support.rest_world import JSON
 
 API = "/mlflow/api/2.0/mlflow"
+FILES = "/mlflow/api/2.0/mlflow-artifacts/artifacts"
 MOST_POINTS = 1000
 """Of one request."""
 
@@ -41,6 +43,13 @@ class LoggedRun:
         for first in range(0, max(1, len(points)), MOST_POINTS):
             batch = {"run_id": self.id, "metrics": points[first : first + MOST_POINTS]}
             await post(self.server, "runs/log-batch", {**batch, "params": pairs})
+
+    async def keep(self, path: str, content: bytes) -> None:
+        """Log a file as an artifact."""
+        client = self.server.rest
+        address = client.url(f"{FILES}/0/{self.id}/artifacts/{quote(path)}")
+        async with client.session.put(address, data=content, headers=client.with_key({})) as reply:
+            assert reply.status == 200, await reply.text()
 
     async def end(self) -> None:
         end = {"run_id": self.id, "status": "FINISHED", "end_time": int(time.time() * 1000)}

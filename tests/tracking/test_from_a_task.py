@@ -1,13 +1,15 @@
 """A script that logs by the MLflow protocol with nothing but the variables that its task gets: in a
 container without a network, and as a plain process."""
 
+import asyncio
 import json
 import sys
 from typing import Any
 
+import aiohttp
 import pytest
 
-from tests.support.program import Backend, Server
+from tests.support.program import ADMIN_KEY, Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import until
 
@@ -115,3 +117,29 @@ async def test_from_a_process(serve: Serve, processes_backend: Backend) -> None:
     assert (run["task_id"], run["experiment_id"]) == (task_id, "0")
     server.tell(task_id)
     assert (await server.ended(task_id)).exit_code == 0
+
+
+@pytest.mark.docker
+async def test_the_socket_of_tasks_is_limited(serve: Serve, containers_backend: Backend) -> None:
+    server = await serve(containers_backend, FETCHML_MAX_CONNECTIONS="40").start()
+    path = str(server.data_dir / "gateway/http.sock")
+
+    async def ask(path_: str, secret: str) -> int:
+        connector = aiohttp.UnixConnector(path=path)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            headers = {"Authorization": f"Bearer {secret}", "X-API-Key": secret}
+            async with session.get(f"http://127.0.0.1{path_}", headers=headers) as reply:
+                return reply.status
+
+    search = "/mlflow/api/2.0/mlflow/experiments/get?experiment_id=0"
+    assert await ask(search, ADMIN_KEY) == 200
+    assert await ask(search, f"fmt_{'0' * 36}_{'0' * 64}") == 401
+    for elsewhere in ("/v1/tasks", "/health", "/metrics", "/ui/", "/mlflow/../v1/tasks"):
+        assert await ask(elsewhere, ADMIN_KEY) == 404
+    held = [await asyncio.open_unix_connection(path) for _ in range(10)]
+    try:
+        assert await ask(search, ADMIN_KEY) == 429  # a quarter of all, by uid
+        assert await server.health() == "healthy"
+    finally:
+        for _, writer in held:
+            writer.close()

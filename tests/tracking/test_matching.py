@@ -1,5 +1,6 @@
 """Conditions and orders on records in memory."""
 
+import asyncio
 import fnmatch
 import math
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from fetchml.core.tracking_filters import Field, Order, Source
 from fetchml.tracking.filters import parse_filter
-from fetchml.tracking.matching import matches, ordered
+from fetchml.tracking.matching import search
 
 Record = dict[str, str | float]
 A = Field(Source.METRIC, "a")
@@ -19,7 +20,11 @@ def value_of(record: Record, field: Field) -> str | float | None:
 
 
 def holds(text: str, **record: str | float) -> bool:
-    return matches(record, parse_filter(text), value_of)
+    return bool(asyncio.run(search([record], parse_filter(text), (), value_of)))
+
+
+def ordered(records: list[Record], *orders: Order) -> list[Record]:
+    return asyncio.run(search(records, (), orders, value_of))
 
 
 def test_conditions() -> None:
@@ -57,9 +62,9 @@ def test_an_order_has_no_numbers_and_missing_fields_last() -> None:
         {"a": 1},
         {"a": 2, "n": 0},
     ]
-    up = ordered(records, [Order(A)], value_of)
+    up = ordered(records, Order(A))
     assert up == [records[3], records[0], records[4], records[2], records[1]]
-    down = ordered(records, [Order(A, descending=True)], value_of)
+    down = ordered(records, Order(A, descending=True))
     assert down == [records[0], records[4], records[3], records[2], records[1]]
     then = [Order(A, descending=True), Order(Field(Source.METRIC, "n"))]
-    assert ordered(records, then, value_of)[:2] == [records[4], records[0]]
+    assert ordered(records, *then)[:2] == [records[4], records[0]]

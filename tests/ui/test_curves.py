@@ -96,6 +96,22 @@ def metrics_of(request: Request) -> list[str]:
     return parse_qs(address.query).get("metrics", []) if address.path == "/v1/curves" else []
 
 
+async def test_artifacts_are_listed_and_downloaded(server: Server, tab: OpenTab) -> None:
+    run = await start_run(server, "keeps files")
+    await run.keep("plain.txt", b"plain")
+    await run.keep("model/<b>weights.bin", b"weights")
+    page = await sign_in(await tab(), server, at=f"runs/{run.id}")
+    files = page.get_by_role("region", name="Artifacts")
+    await expect(files.get_by_role("listitem")).to_have_count(2)
+    async with page.expect_download() as download:
+        await files.get_by_role("button", name="plain.txt").click()
+    assert (await (await download.value).path()).read_bytes() == b"plain"
+    await files.get_by_role("button", name="model").click()
+    await expect(files.get_by_role("listitem")).to_have_text(re.compile(r"^<b>weights.bin\s*7 B$"))
+    await files.get_by_role("button", name="Up").click()
+    await expect(files.get_by_role("listitem")).to_have_count(2)
+
+
 @pytest.mark.slow
 async def test_twenty_runs_are_compared(server: Server, tab: OpenTab) -> None:
     runs: list[LoggedRun] = []

@@ -49,6 +49,12 @@ async def test_queries_are_answered(server: Server, tab: OpenTab, tmp_path: Path
     await page.go_back()
     await expect(rows).to_have_count(3)
 
+    # The cursor moves to the place of a mistake.
+    await editor.fill("SELECT key\nFROM metrics WHERE WHERE")
+    await editor.press("Control+Enter")
+    await expect(error).to_contain_text("syntax error")
+    assert await editor.evaluate("editor => editor.selectionStart") == 30
+
 
 async def test_every_example_runs(server: Server, tab: OpenTab) -> None:
     page = await sign_in(await tab(), server, at="sql")

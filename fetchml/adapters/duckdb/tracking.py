@@ -34,8 +34,8 @@ from fetchml.ports.tracking_store import (
     UserTotal,
 )
 
-PAGE_CHARACTERS = 32 << 20
-"""Limit of a page of runs: a metric counts as 100."""
+PAGE_CHARACTERS = 12 << 20
+"""Limit of a page of runs. A metric, a parameter and a tag count as 100 beside their text."""
 
 
 class TrackingTables:

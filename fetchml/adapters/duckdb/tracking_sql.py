@@ -96,11 +96,11 @@ GET_RUNS = f"SELECT {RUN_COLUMNS} FROM runs WHERE id IN (SELECT unnest($1))"  # 
 _OF_RUNS = "run_id >= $2 AND run_id <= $3 AND run_id IN (SELECT unnest($1))"
 SIZES = f"""
     SELECT run_id, sum(size)::BIGINT FROM (
-        SELECT run_id, 100 AS size FROM series WHERE {_OF_RUNS}
+        SELECT run_id, 100 + length(key) AS size FROM series WHERE {_OF_RUNS}
         UNION ALL
-        SELECT run_id, 100 + length(value) FROM params WHERE {_OF_RUNS}
+        SELECT run_id, 100 + length(key) + length(value) FROM params WHERE {_OF_RUNS}
         UNION ALL
-        SELECT run_id, 100 + length(value) FROM tags WHERE {_OF_RUNS})
+        SELECT run_id, 100 + length(key) + length(value) FROM tags WHERE {_OF_RUNS})
     GROUP BY run_id
 """  # noqa: S608 - our own text
 HEADS = """

@@ -9,11 +9,10 @@ from fetchml.api.http.body import read_pieces
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.streams import Streams
 from fetchml.api.mlflow.errors import NotImplementedHere
-from fetchml.api.mlflow.messages import Json, entries_json, model_uri, run_uri
+from fetchml.api.mlflow.messages import Json, entries_json, run_uri
 from fetchml.api.mlflow.requests import (
     ListArtifacts,
     ListFolder,
-    ListModelFolder,
     Nothing,
 )
 from fetchml.api.rest.outputs import send_file
@@ -76,25 +75,14 @@ class ArtifactCalls:
         return {"files": entries_json(await self._artifacts.list(holder, inside))}
 
     async def list_of_run(self, request: RestRequest, asked: ListArtifacts) -> Json:
-        view = await self._tracking.get_run(request.principal, asked.run)
-        holder = Holder(view.run.user, view.run.id)
-        return await self._listed(holder, run_uri(view.run), asked.path)
-
-    async def list_of_model(
-        self, request: RestRequest, asked: ListModelFolder, model_id: str
-    ) -> Json:
-        model = self._models.get(request.principal, model_id)
-        holder = Holder(model.user, model.id)
-        return await self._listed(holder, model_uri(model), asked.artifact_directory_path)
+        run = await self._tracking.run(request.principal, asked.run)
+        entries = await self._artifacts.list(Holder(run.user, run.id), asked.path)
+        files = entries_json(entries, f"{asked.path}/" if asked.path else "")
+        return {"root_uri": run_uri(run), "files": files}
 
     async def no_parts(self, request: RestRequest, path: str) -> web.StreamResponse:
         """Clients then send the file in one request."""
         raise NotImplementedHere(_NO_PARTS)
-
-    async def _listed(self, holder: Holder, uri: str, path: str) -> Json:
-        entries = await self._artifacts.list(holder, path)
-        files = entries_json(entries, f"{path}/" if path else "")
-        return {"root_uri": uri, "files": files}
 
     async def _holder(
         self, who: Principal, path: str, *, to_write: bool = False
@@ -109,7 +97,7 @@ class ArtifactCalls:
                 owner, in_experiment = model.user, model.experiment_id
                 holder = Holder(owner, model_id)
             case [experiment_id, run_id, "artifacts", *inside]:
-                run = (await self._tracking.get_run(who, run_id)).run
+                run = await self._tracking.run(who, run_id)
                 if to_write and not permissions.may_end(who, run):
                     raise Forbidden("Only the run's owner or an admin may change it")
                 if to_write and run.deleted_at is not None:

@@ -24,7 +24,7 @@ from fetchml.engine.experiments import Experiments
 from fetchml.errors import BadRequest, Forbidden, NotFound
 from fetchml.tracking.filters import Attributes, parse_filter, parse_order
 from fetchml.tracking.live_tasks import LiveTasks
-from fetchml.tracking.matching import matches, ordered
+from fetchml.tracking.matching import search
 
 MAX_RESULTS = 1_000
 _ATTRIBUTES = Attributes(
@@ -69,15 +69,15 @@ class ExperimentCalls:
         view = asked.view_type or "ACTIVE_ONLY"
         if view not in ("ACTIVE_ONLY", "DELETED_ONLY", "ALL"):
             raise BadRequest("view_type: must be ACTIVE_ONLY, DELETED_ONLY or ALL")
-        found = [
+        seen = [
             each
             for each in (*self._experiments.list(request.principal), default_experiment())
             if view == "ALL" or (view == "ACTIVE_ONLY") is (each.status is ExperimentStatus.ACTIVE)
-            if matches(each, conditions, _value_of)
         ]
+        found = await search(seen, conditions, order, _value_of)
         limit, first = page(asked.max_results, asked.page_token, MAX_RESULTS)
-        shown = ordered(found, order, _value_of)[first : first + limit]
-        reply: Json = {"experiments": await request.rows(experiment_json, shown)}
+        shown = await request.rows(experiment_json, found[first : first + limit])
+        reply: Json = {"experiments": shown}
         if first + limit < len(found):
             reply["next_page_token"] = str(first + limit)
         return reply

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 import msgspec
 
@@ -133,7 +132,6 @@ def entries_json(entries: Iterable[Entry], inside: str = "") -> list[Json]:
     ]
 
 
-@lru_cache(maxsize=256)
 def details(text: str) -> Details:
     """Return inputs and outputs of a run."""
     return _decode_details(text) if text else NO_DETAILS

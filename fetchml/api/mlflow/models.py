@@ -67,7 +67,7 @@ class ModelCalls:
         return {}
 
     async def search(self, request: RestRequest, asked: SearchModels) -> Json:
-        found = self._models.search(
+        found = await self._models.search(
             request.principal,
             asked.experiment_ids,
             parse_filter(asked.filter or "", ATTRIBUTES),

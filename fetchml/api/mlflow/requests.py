@@ -95,21 +95,13 @@ class UpdateRun(OfRun, frozen=True):
     run_name: str | None = None
 
 
-class LogMetric(OfRun, frozen=True, kw_only=True):
-    key: str
-    value: float
-    timestamp: int
-    step: int = 0
-    model_id: str | None = None
-    dataset_name: str | None = None
-    dataset_digest: str | None = None
+class LogMetric(Metric, frozen=True, kw_only=True):
+    run_id: str = ""
+    run_uuid: str = ""
 
     @property
-    def metric(self) -> Metric:
-        return Metric(
-            self.key, self.value, self.timestamp, self.step,
-            self.model_id, self.dataset_name, self.dataset_digest,
-        )  # fmt: skip
+    def run(self) -> str:
+        return OfRun(self.run_id, self.run_uuid).run
 
 
 class LogPair(OfRun, frozen=True, kw_only=True):
@@ -229,10 +221,6 @@ class SearchModels(msgspec.Struct, frozen=True):
 
 class ListArtifacts(OfRun, frozen=True):
     path: str = ""
-
-
-class ListModelFolder(msgspec.Struct, frozen=True):
-    artifact_directory_path: str = ""
 
 
 class ListFolder(msgspec.Struct, frozen=True):

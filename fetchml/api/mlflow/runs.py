@@ -104,7 +104,7 @@ class RunCalls:
         return {}
 
     async def log_metric(self, request: RestRequest, asked: LogMetric) -> Json:
-        return await self._log(request.principal, asked.run, [asked.metric])
+        return await self._log(request.principal, asked.run, [asked])
 
     async def log_param(self, request: RestRequest, asked: LogPair) -> Json:
         return await self._log(request.principal, asked.run, params=[Pair(asked.key, asked.value)])

@@ -1,7 +1,7 @@
 /** SQL over everything that ever ran: a query, its result, and what can be queried. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ApiError, isAbort, message } from "../../api/http";
+import { isAbort, message } from "../../api/http";
 import { saveText } from "../../api/download";
 import { plain, plural } from "../../format";
 import { route, setQuery } from "../../router";
@@ -42,8 +42,10 @@ export default function Sql() {
       setState({ kind: "done", result, ms: performance.now() - began });
     } catch (error) {
       if (isAbort(error)) return;
-      setState({ kind: "failed", error: message(error) });
-      const place = error instanceof ApiError ? placeOf(error.message, text) : undefined;
+      // In errors the server writes a line break as two characters.
+      const lines = message(error).replaceAll("\\n", "\n");
+      setState({ kind: "failed", error: lines });
+      const place = placeOf(lines, text);
       if (place !== undefined) editor.current?.setSelectionRange(place, place);
     }
   }

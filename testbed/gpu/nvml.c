@@ -190,6 +190,10 @@ const char *nvmlErrorString(int code) {
 int nvmlSystemGetDriverVersion(char *into, u32 size) {
     return find("driver", into, size) ? OK : NO_DRIVER;
 }
+int nvmlSystemGetCudaDriverVersion(int *version) {
+    *version = 12040;
+    return OK;
+}
 int nvmlDeviceGetCount_v2(u32 *count) {
     device *gpu;
     int error = invalid();

@@ -262,3 +262,17 @@ async def test_queued_gpu_task_survives_a_missing_driver(boxed: Boxed, gpu_box: 
     await until_explained(server, second, "It waits for 1 GPU (0 of")
     gpu_box.set(gpu(0))
     assert (await server.ended(second)).status == Task.completed
+
+
+async def test_a_task_keeps_the_models_and_the_driver(boxed: Boxed, gpu_box: GpuBox) -> None:
+    gpu_box.set(*map(gpu, range(GPUS)))
+    server = await boxed().start()
+    task_id = await server.submit("true", gpu=2)
+    await server.ended(task_id)
+    ran_with = (await server.shown(task_id))["ran_with"]
+    listed = (await server.rest.get("/v1/gpus")).json
+    models = {each["uuid"]: each["name"] for each in listed["gpus"]}
+    held = (await server.shown(task_id))["gpu_uuids"]
+    assert ran_with["gpus"] == [models[each] for each in held]
+    assert len(ran_with["gpus"]) == 2
+    assert (ran_with["driver"], ran_with["cuda"]) == (listed["driver"], "12.4")

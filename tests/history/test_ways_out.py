@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from fetchml.core.model import Principal, Role
 from fetchml.errors import Forbidden, RequestError, ValidationFailed
@@ -23,7 +21,9 @@ NO_FILES = "reads the documented views only"
 UNKNOWN = "unknown view"
 ANY = ""
 HOME = str(Path.home())
-ENDLESS = "SELECT count(*) FROM range(10000000000) a, range(1000000000) b WHERE hash(a) = hash(b)"
+ENDLESS = (
+    "SELECT count(*) FROM range(10000000000) a(i), range(100000) b(j) WHERE (i * 7 + j) % 9 = -1"
+)
 
 WAYS_OUT = {
     # Statements
@@ -189,24 +189,18 @@ async def test_a_cancelled_query_leaves_nothing(tmp_path: Path) -> None:
         assert not list(box.folder.iterdir())
 
 
-values = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-(1 << 100), 1 << 100),
-    st.floats(),
-    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
-)
+VALUES: list[Any] = [
+    *(None, True, False, 0, -1, (1 << 63) - 1, -(1 << 63), 1 << 63, (1 << 100) + 1, -(1 << 100)),
+    *(0.1, -0.0, 1e308, 5e-324, math.nan, math.inf, -math.inf),
+    *("", "'", '"', "\\", "\n\r\t", "\x01\x7f\u202e", "é😀\U0010ffff", "a" * 1_000, "; -- /*"),
+]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(row=st.lists(values, min_size=1, max_size=20))
-def test_every_value_arrives_as_it_is(tmp_path: Path, row: list[Any]) -> None:
-    async def answer() -> list[Any]:
-        async with history_box(tmp_path / "data") as box:
-            [result] = await box.rows(f"SELECT {', '.join(map(literal, row))}")
-        return result
-
-    assert asyncio.run(answer()) == [*map(shown, row)]
+async def test_every_value_arrives_as_it_is(tmp_path: Path) -> None:
+    async with history_box(tmp_path / "data") as box:
+        [row] = await box.rows(f"SELECT {', '.join(map(literal, VALUES))}")
+    # Equal texts: NaN is not equal to itself, and 0 is equal to False.
+    assert repr(row) == repr([*map(shown, VALUES)])
 
 
 def literal(value: Any) -> str:

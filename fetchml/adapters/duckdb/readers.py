@@ -2,6 +2,7 @@
 limit, so that they do not delay others."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ READERS = 4
 SLOW_READERS = 2
 SLOW_READ_S = 8.0
 """The longest time of one slow read."""
+NICE = 5
+"""Of the threads of slow reads."""
 INTERRUPT_AGAIN_S = 0.1
 """An interrupt between two statements of a read has no effect."""
 
@@ -34,7 +37,9 @@ class Readers:
         self._wait_folded = wait_folded
         self._thread_local = threading.local()
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
-        self._slow_threads = ThreadPoolExecutor(SLOW_READERS, thread_name_prefix="store-slow")
+        self._slow_threads = ThreadPoolExecutor(
+            SLOW_READERS, thread_name_prefix="store-slow", initializer=_yield_to_others
+        )
         self._slow_places = asyncio.Semaphore(SLOW_READERS)
 
     async def read(
@@ -95,6 +100,11 @@ class Readers:
     def _with_slow(self, read: Read[T], cursor: duckdb.DuckDBPyConnection) -> T:
         with self._database.reading(slow=True):
             return read(cursor)
+
+
+def _yield_to_others() -> None:
+    """Lower the priority of this thread: where all cores are busy, submits go first."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _close(cursor: duckdb.DuckDBPyConnection, reading: asyncio.Future[T]) -> None:

@@ -17,7 +17,6 @@ from fetchml.ports.task_environment import (
     container_gpus,
     environment,
     process_gpus,
-    sweep_variables,
 )
 from tests.support import tasks
 
@@ -78,8 +77,10 @@ def test_variables_of_mlflow(
 
 
 def test_variables_of_a_sweep() -> None:
-    parameters = {"lr": "0.5", "Model_2": "a b"}
-    assert sweep_variables(SweepMember("the-sweep", 0, parameters)) == {
+    member = SweepMember("the-sweep", 0, {"lr": "0.5", "Model_2": "a b"})
+    variables = attempt_variables(tasks.task(spec=tasks.spec(sweep=member)))
+    names = ("FETCHML_PARAM_", "FETCHML_SWEEP_")
+    assert {name: value for name, value in variables.items() if name.startswith(names)} == {
         "FETCHML_PARAM_LR": "0.5",
         "FETCHML_PARAM_MODEL_2": "a b",
         "FETCHML_SWEEP_ID": "the-sweep",

@@ -13,6 +13,7 @@ from fetchml.core.model import (
     Dependency,
     Environment,
     NotifyTarget,
+    Rerun,
     SecretUse,
     SweepMember,
     TaskSpec,
@@ -92,6 +93,7 @@ LARGE: dict[str, object] = {
     "secrets": (SecretUse(TEXT),),
     "notify": (NotifyTarget(TEXT),),
     "sweep": SweepMember("a", 0, {"a": TEXT}),
+    "rerun": Rerun("a", {"a": TEXT}),
 }
 SMALL = {
     "priority", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries", "preemptible",

@@ -1,26 +1,23 @@
 """`fetchml sql` and `fetchml export`"""
 
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import click
-import duckdb
+from google.protobuf.json_format import MessageToDict
 from rich.table import Table
 
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.errors import CommandError
-from fetchml.cli.render import clean, counted, show
+from fetchml.cli.render import clean, show
 from fetchml.client import Client
+from fetchml.v1.history_pb2 import QueryHistoryRowsResponse
 
 MOST_SHOWN = 1_000
 """Rows of a table on a terminal."""
-AS_JSON = "FORMAT json, ARRAY true, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%S.%gZ'"
-AS_CSV = "FORMAT csv, HEADER true, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%S.%gZ'"
+NUMBERS = ("TINY", "SMALL", "INTEGER", "BIG", "HUGE", "U", "DOUBLE", "DECIMAL", "FLOAT")
+"""How the names of DuckDB's types of numbers begin."""
 
 
 @click.command()
@@ -53,14 +50,12 @@ def sql(client: Client, sql: str, parquet: Path | None, *, as_json: bool, as_csv
         _save(parquet, client.query(text))
         click.echo(f"{parquet} is written.", err=True)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "result.parquet"
-        _save(result, client.query(text))
-        with _opened(result) as connection:
-            if as_json or as_csv:
-                _print(connection, Path(folder) / "text", AS_JSON if as_json else AS_CSV)
-            else:
-                _show(connection)
+    if as_json or as_csv:
+        for piece in client.query(text, form="json" if as_json else "csv"):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    else:
+        _show(client.query_rows(text))
 
 
 @click.command()
@@ -103,37 +98,29 @@ def _save(file: Path, pieces: Iterable[bytes]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        quoted = str(file).replace("'", "''")
-        connection.execute(f"CREATE VIEW result AS FROM read_parquet('{quoted}')")
-        yield connection
-
-
-def _print(connection: duckdb.DuckDBPyConnection, file: Path, form: str) -> None:
-    quoted = str(file).replace("'", "''")
-    connection.execute(f"COPY result TO '{quoted}' ({form})")
-    with file.open("rb") as text:
-        shutil.copyfileobj(text, sys.stdout.buffer)
-    sys.stdout.buffer.flush()
-
-
-def _show(connection: duckdb.DuckDBPyConnection) -> None:
-    result = connection.sql("FROM result")
+def _show(result: QueryHistoryRowsResponse) -> None:
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    numbers = ("INT", "DOUBLE", "DECIMAL", "FLOAT")
-    for name, kind in zip(result.columns, result.types, strict=True):
-        is_number = str(kind).rstrip("0123456789").startswith(numbers) or "INT" in str(kind)
-        shown.add_column(clean(name), justify="right" if is_number else "left", no_wrap=True)
-    for row in result.limit(MOST_SHOWN).fetchall():
-        shown.add_row(*(clean(_cell(value)) for value in row))
+    for column in result.columns:
+        shown.add_column(
+            clean(column.name),
+            justify="right" if _is_number(column.type) else "left",
+            no_wrap=True,
+        )
+    kinds = [column.type for column in result.columns]
+    for row in result.rows[:MOST_SHOWN]:
+        cells = zip(MessageToDict(row), kinds, strict=True)
+        shown.add_row(*(clean(_cell(value, kind)) for value, kind in cells))
     show(shown)
-    [(rows,)] = connection.execute("SELECT count(*) FROM result").fetchall()
-    if rows > MOST_SHOWN:
-        more = counted(rows - MOST_SHOWN, "row")
-        click.echo(f"{more} more: use --csv, --json or --parquet.", err=True)
+    if result.cut or len(result.rows) > MOST_SHOWN:
+        more = f"Only the first {MOST_SHOWN:,} rows: use --csv, --json or --parquet."
+        click.echo(more, err=True)
 
 
-def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+def _is_number(kind: str) -> bool:
+    return kind.startswith(NUMBERS) and kind != "UUID" and not kind.endswith("]")
+
+
+def _cell(value: object, kind: str) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}" if kind in ("DOUBLE", "FLOAT") else f"{value:.15g}"
+    return "" if value is None else str(value)

@@ -79,13 +79,13 @@ class History:
     async def rows(self, who: Principal, request: Mapping[str, object]) -> QueryResult:
         """Return the first rows of a query, `{"sql"}`."""
         sql = _checked(request.get("sql"))
-        with await self._run(who, sql, parquet=False) as file:
+        with await self._run(who, sql, None) as file:
             data = await run_in_thread(file.read, 2 * MAX_ROWS_BYTES)
             return await run_in_thread(msgspec.json.decode, data, type=QueryResult)
 
-    async def parquet(self, who: Principal, sql: str) -> BinaryIO:
-        """Return the result of a query, as an open Parquet file."""
-        return await self._run(who, _checked(sql), parquet=True)
+    async def file(self, who: Principal, sql: str, form: str) -> BinaryIO:
+        """Return the result of a query, as an open file in one of `FORMATS`."""
+        return await self._run(who, _checked(sql), form)
 
     async def export(self, who: Principal, name: str) -> BinaryIO:
         """Return all rows of a view, as an open Parquet file."""
@@ -94,14 +94,14 @@ class History:
             await self._write([view], folder, who)
             return (folder / view).open("rb")
 
-    async def _run(self, who: Principal, sql: str, *, parquet: bool) -> BinaryIO:
+    async def _run(self, who: Principal, sql: str, form: str | None) -> BinaryIO:
         async with self._turn(who), self._folder() as folder:
             # Opened here: the process may have put anything in its place.
             result = (folder / RESULT).open("xb+")
             try:
                 async with _process(folder) as process:
                     async with asyncio.timeout(START_SECONDS):
-                        answer = await process.ask({"sql": sql, "parquet": parquet})
+                        answer = await process.ask({"sql": sql, "form": form})
                     views = self._named(who, answer["views"], "sql")
                     await self._write(views, folder, who)
                     async with asyncio.timeout(SECONDS):

@@ -35,12 +35,19 @@ MAX_ROWS = 10_000
 MAX_ROWS_BYTES = 8 << 20
 """Of a result in JSON."""
 MAX_FILE_BYTES = 256 << 20
-"""Of a result as Parquet."""
+"""Of a result as a file."""
 MAX_NAMES = 100
 MAX_NAME = 200
 MAX_ERROR = 2_000
 ROWS_AT_ONCE = 500
 NICE = 10
+_TIME = "TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%S.%gZ'"
+FORMATS: Mapping[str, str] = {
+    "parquet": "FORMAT parquet, COMPRESSION zstd",
+    "csv": f"FORMAT csv, HEADER true, {_TIME}",
+    "json": f"FORMAT json, ARRAY true, {_TIME}",
+}
+"""Of files, by their names, each with DuckDB's options."""
 _PR_SET_PDEATHSIG = 1
 _SAFE_INTEGER = 1 << 63
 
@@ -121,10 +128,10 @@ def _answer() -> None:
     connection = duckdb.connect(config=dict(CONFIG))
     opened = _attach(connection, names)
     _close(connection, [result, *opened])
-    if asked["parquet"]:
-        _write_parquet(connection, statement, result)
-    else:
+    if asked["form"] is None:
         _write_rows(connection, statement, result)
+    else:
+        _write_file(connection, statement, result, FORMATS[asked["form"]])
     _say({})
 
 
@@ -162,8 +169,8 @@ def _close(connection: duckdb.DuckDBPyConnection, allowed: Sequence[str]) -> Non
     connection.execute("SET lock_configuration = true")
 
 
-def _write_parquet(
-    connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, path: str
+def _write_file(
+    connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, path: str, options: str
 ) -> None:
     query = connection.sql(statement)
     query.create_view("result", replace=False)
@@ -175,7 +182,7 @@ def _write_parquet(
     places = ", ".join(f"c{number}" for number in range(len(columns)))
     connection.execute(
         f"COPY (SELECT {', '.join(columns)} FROM result AS result({places})) "  # noqa: S608
-        f"TO '{path}' (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
+        f"TO '{path}' ({options}, USE_TMP_FILE false)"
     )
 
 

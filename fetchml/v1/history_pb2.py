@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x65tchml/v1/history.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x19\n\x17ListHistoryViewsRequest\"B\n\x18ListHistoryViewsResponse\x12&\n\x05views\x18\x01 \x03(\x0b\x32\x17.fetchml.v1.HistoryView\"\x7f\n\x0bHistoryView\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x01\x88\x01\x01\x12*\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x19.fetchml.v1.HistoryColumnB\x07\n\x05_nameB\x0e\n\x0c_description\"w\n\rHistoryColumn\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04type\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x1e\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x42\x07\n\x05_nameB\x07\n\x05_typeB\x0e\n\x0c_description\",\n\x17QueryHistoryRowsRequest\x12\x11\n\x03sql\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x8a\x01\n\x18QueryHistoryRowsResponse\x12*\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x19.fetchml.v1.HistoryColumn\x12(\n\x04rows\x18\x02 \x03(\x0b\x32\x1a.google.protobuf.ListValue\x12\x10\n\x03\x63ut\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x06\n\x04_cut\"(\n\x13QueryHistoryRequest\x12\x11\n\x03sql\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"*\n\x14\x45xportHistoryRequest\x12\x12\n\x04view\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x1c\n\x0cHistoryChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xa3\x03\n\x0eHistoryService\x12x\n\x10ListHistoryViews\x12#.fetchml.v1.ListHistoryViewsRequest\x1a$.fetchml.v1.ListHistoryViewsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/history/views\x12{\n\x10QueryHistoryRows\x12#.fetchml.v1.QueryHistoryRowsRequest\x1a$.fetchml.v1.QueryHistoryRowsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/history/query:\x01*\x12K\n\x0cQueryHistory\x12\x1f.fetchml.v1.QueryHistoryRequest\x1a\x18.fetchml.v1.HistoryChunk0\x01\x12M\n\rExportHistory\x12 .fetchml.v1.ExportHistoryRequest\x1a\x18.fetchml.v1.HistoryChunk0\x01\x42\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x65tchml/v1/history.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x19\n\x17ListHistoryViewsRequest\"B\n\x18ListHistoryViewsResponse\x12&\n\x05views\x18\x01 \x03(\x0b\x32\x17.fetchml.v1.HistoryView\"\x7f\n\x0bHistoryView\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x01\x88\x01\x01\x12*\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x19.fetchml.v1.HistoryColumnB\x07\n\x05_nameB\x0e\n\x0c_description\"w\n\rHistoryColumn\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04type\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x1e\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x42\x07\n\x05_nameB\x07\n\x05_typeB\x0e\n\x0c_description\",\n\x17QueryHistoryRowsRequest\x12\x11\n\x03sql\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x8a\x01\n\x18QueryHistoryRowsResponse\x12*\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x19.fetchml.v1.HistoryColumn\x12(\n\x04rows\x18\x02 \x03(\x0b\x32\x1a.google.protobuf.ListValue\x12\x10\n\x03\x63ut\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x06\n\x04_cut\"\xbd\x01\n\x13QueryHistoryRequest\x12\x11\n\x03sql\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12<\n\x06\x66ormat\x18\x02 \x01(\x0e\x32&.fetchml.v1.QueryHistoryRequest.FormatB\x04\xe2\x41\x01\x01\"U\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46ORMAT_PARQUET\x10\x01\x12\x0e\n\nFORMAT_CSV\x10\x02\x12\x0f\n\x0b\x46ORMAT_JSON\x10\x03\"*\n\x14\x45xportHistoryRequest\x12\x12\n\x04view\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x1c\n\x0cHistoryChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xa3\x03\n\x0eHistoryService\x12x\n\x10ListHistoryViews\x12#.fetchml.v1.ListHistoryViewsRequest\x1a$.fetchml.v1.ListHistoryViewsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/history/views\x12{\n\x10QueryHistoryRows\x12#.fetchml.v1.QueryHistoryRowsRequest\x1a$.fetchml.v1.QueryHistoryRowsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/history/query:\x01*\x12K\n\x0cQueryHistory\x12\x1f.fetchml.v1.QueryHistoryRequest\x1a\x18.fetchml.v1.HistoryChunk0\x01\x12M\n\rExportHistory\x12 .fetchml.v1.ExportHistoryRequest\x1a\x18.fetchml.v1.HistoryChunk0\x01\x42\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERYHISTORYROWSREQUEST'].fields_by_name['sql']._serialized_options = b'\342A\001\002'
   _globals['_QUERYHISTORYREQUEST'].fields_by_name['sql']._loaded_options = None
   _globals['_QUERYHISTORYREQUEST'].fields_by_name['sql']._serialized_options = b'\342A\001\002'
+  _globals['_QUERYHISTORYREQUEST'].fields_by_name['format']._loaded_options = None
+  _globals['_QUERYHISTORYREQUEST'].fields_by_name['format']._serialized_options = b'\342A\001\001'
   _globals['_EXPORTHISTORYREQUEST'].fields_by_name['view']._loaded_options = None
   _globals['_EXPORTHISTORYREQUEST'].fields_by_name['view']._serialized_options = b'\342A\001\002'
   _globals['_HISTORYSERVICE'].methods_by_name['ListHistoryViews']._loaded_options = None
@@ -59,12 +61,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERYHISTORYROWSREQUEST']._serialized_end=522
   _globals['_QUERYHISTORYROWSRESPONSE']._serialized_start=525
   _globals['_QUERYHISTORYROWSRESPONSE']._serialized_end=663
-  _globals['_QUERYHISTORYREQUEST']._serialized_start=665
-  _globals['_QUERYHISTORYREQUEST']._serialized_end=705
-  _globals['_EXPORTHISTORYREQUEST']._serialized_start=707
-  _globals['_EXPORTHISTORYREQUEST']._serialized_end=749
-  _globals['_HISTORYCHUNK']._serialized_start=751
-  _globals['_HISTORYCHUNK']._serialized_end=779
-  _globals['_HISTORYSERVICE']._serialized_start=782
-  _globals['_HISTORYSERVICE']._serialized_end=1201
+  _globals['_QUERYHISTORYREQUEST']._serialized_start=666
+  _globals['_QUERYHISTORYREQUEST']._serialized_end=855
+  _globals['_QUERYHISTORYREQUEST_FORMAT']._serialized_start=770
+  _globals['_QUERYHISTORYREQUEST_FORMAT']._serialized_end=855
+  _globals['_EXPORTHISTORYREQUEST']._serialized_start=857
+  _globals['_EXPORTHISTORYREQUEST']._serialized_end=899
+  _globals['_HISTORYCHUNK']._serialized_start=901
+  _globals['_HISTORYCHUNK']._serialized_end=929
+  _globals['_HISTORYSERVICE']._serialized_start=932
+  _globals['_HISTORYSERVICE']._serialized_end=1351
 # @@protoc_insertion_point(module_scope)

@@ -2,6 +2,7 @@ from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -56,10 +57,22 @@ class QueryHistoryRowsResponse(_message.Message):
     def __init__(self, columns: _Optional[_Iterable[_Union[HistoryColumn, _Mapping]]] = ..., rows: _Optional[_Iterable[_Union[_struct_pb2.ListValue, _Mapping]]] = ..., cut: _Optional[bool] = ...) -> None: ...
 
 class QueryHistoryRequest(_message.Message):
-    __slots__ = ("sql",)
+    __slots__ = ("sql", "format")
+    class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FORMAT_UNSPECIFIED: _ClassVar[QueryHistoryRequest.Format]
+        FORMAT_PARQUET: _ClassVar[QueryHistoryRequest.Format]
+        FORMAT_CSV: _ClassVar[QueryHistoryRequest.Format]
+        FORMAT_JSON: _ClassVar[QueryHistoryRequest.Format]
+    FORMAT_UNSPECIFIED: QueryHistoryRequest.Format
+    FORMAT_PARQUET: QueryHistoryRequest.Format
+    FORMAT_CSV: QueryHistoryRequest.Format
+    FORMAT_JSON: QueryHistoryRequest.Format
     SQL_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
     sql: str
-    def __init__(self, sql: _Optional[str] = ...) -> None: ...
+    format: QueryHistoryRequest.Format
+    def __init__(self, sql: _Optional[str] = ..., format: _Optional[_Union[QueryHistoryRequest.Format, str]] = ...) -> None: ...
 
 class ExportHistoryRequest(_message.Message):
     __slots__ = ("view",)

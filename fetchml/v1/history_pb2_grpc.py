@@ -78,7 +78,7 @@ class HistoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def QueryHistory(self, request, context):
-        """Runs a query, and returns all its rows as a Parquet file of at most 256 MiB.
+        """Runs a query, and returns all its rows as a file of at most 256 MiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

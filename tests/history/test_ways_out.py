@@ -172,7 +172,9 @@ async def test_large_results_are_cut_or_refused(tmp_path: Path) -> None:
         assert wide.cut
         assert 30 < len(wide.rows) < 50
         with pytest.raises(ValidationFailed, match="larger than 256 MiB"):
-            await box.history.parquet(ANN, "SELECT uuid() AS a, uuid() AS b FROM range(20000000)")
+            await box.history.file(
+                ANN, "SELECT uuid() AS a, uuid() AS b FROM range(20000000)", "parquet"
+            )
         assert not list(box.folder.iterdir())
 
 

@@ -208,6 +208,7 @@ HARMLESS = re.compile(
     r"|queued|preparing|running|collecting|completed|failed|Tasks of .*|Columns|Clear|Times|Wrap"
     r"|Download.*|Following|Follow|End|Earlier|Later|Now|Find.*|Search.*|Previous.*|Next.*|Close.*"
     r"|Dismiss.*|Hide .*|Axes|By day|Who held it.*|[\w .-]+\.(wav|csv|json|txt)"
+    r"|Enlarge .*|Metrics \d+|[a-z]+ different \d+ of \d+.*"  # sections that fold
     r"|lr|seed|loss|accuracy|Name|Status|Created|Run time|Time|Run)( ?[▲▼↑↓])?$"
 )
 

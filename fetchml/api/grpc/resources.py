@@ -65,6 +65,14 @@ class GpuService(gpu_pb2_grpc.GpuServiceServicer):
                 yield GPUS.message(report)
 
 
+_FORMS = {
+    history_pb2.QueryHistoryRequest.FORMAT_UNSPECIFIED: "parquet",
+    history_pb2.QueryHistoryRequest.FORMAT_PARQUET: "parquet",
+    history_pb2.QueryHistoryRequest.FORMAT_CSV: "csv",
+    history_pb2.QueryHistoryRequest.FORMAT_JSON: "json",
+}
+
+
 class HistoryService(history_pb2_grpc.HistoryServiceServicer):
     def __init__(self, history: History) -> None:
         self._history = history
@@ -72,7 +80,12 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
     async def QueryHistory(
         self, request: history_pb2.QueryHistoryRequest, context: RpcContext
     ) -> AsyncIterator[history_pb2.HistoryChunk]:
-        async for chunk in _chunks(await self._history.parquet(context.principal, request.sql)):
+        form = _FORMS.get(request.format)
+        if form is None:
+            raise BadRequest(
+                f"format: unknown value {request.format}; expected parquet, csv or json"
+            )
+        async for chunk in _chunks(await self._history.file(context.principal, request.sql, form)):
             yield chunk
 
     async def ExportHistory(

@@ -45,7 +45,12 @@ from fetchml.v1.experiment_pb2 import (
     ListExperimentsResponse,
 )
 from fetchml.v1.gpu_pb2 import Booking, Gpu, GpuList, ListBookingsResponse
-from fetchml.v1.history_pb2 import HistoryChunk, HistoryView, ListHistoryViewsResponse
+from fetchml.v1.history_pb2 import (
+    HistoryChunk,
+    HistoryView,
+    ListHistoryViewsResponse,
+    QueryHistoryRowsResponse,
+)
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo, ListJupyterServicesResponse
 from fetchml.v1.notification_pb2 import (
     ListNotificationsResponse,
@@ -435,9 +440,18 @@ class AsyncClient(AsyncTasks):
         rpc = Rpc("HistoryService/ListHistoryViews", request, ListHistoryViewsResponse)
         return (await self.call(rpc)).views
 
-    async def query(self, sql: str) -> AsyncGenerator[bytes]:
-        """Yield the result of a SELECT statement as a Parquet file, in pieces."""
-        request = history_pb2.QueryHistoryRequest(sql=sql)
+    async def query_rows(self, sql: str) -> QueryHistoryRowsResponse:
+        """Return the first rows of a SELECT statement: at most 10,000."""
+        request = history_pb2.QueryHistoryRowsRequest(sql=sql)
+        rpc = Rpc("HistoryService/QueryHistoryRows", request, QueryHistoryRowsResponse)
+        return await self.call(rpc)
+
+    async def query(self, sql: str, *, form: str = "parquet") -> AsyncGenerator[bytes]:
+        """Yield the result of a SELECT statement as a file, in pieces.
+
+        `form`: `parquet`, `csv` or `json`. Raises ValueError for another one.
+        """
+        request = history_pb2.QueryHistoryRequest(sql=sql, format=f"FORMAT_{form.upper()}")
         rpc = Rpc("HistoryService/QueryHistory", request, HistoryChunk)
         async with aclosing(self.stream(rpc)) as pieces:
             async for piece in pieces:

@@ -45,7 +45,12 @@ from fetchml.v1.experiment_pb2 import (
     ListExperimentsResponse,
 )
 from fetchml.v1.gpu_pb2 import Booking, Gpu, GpuList, ListBookingsResponse
-from fetchml.v1.history_pb2 import HistoryChunk, HistoryView, ListHistoryViewsResponse
+from fetchml.v1.history_pb2 import (
+    HistoryChunk,
+    HistoryView,
+    ListHistoryViewsResponse,
+    QueryHistoryRowsResponse,
+)
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo, ListJupyterServicesResponse
 from fetchml.v1.notification_pb2 import (
     ListNotificationsResponse,
@@ -434,9 +439,18 @@ class Client(Tasks):
         rpc = Rpc("HistoryService/ListHistoryViews", request, ListHistoryViewsResponse)
         return (self.call(rpc)).views
 
-    def query(self, sql: str) -> Generator[bytes]:
-        """Yield the result of a SELECT statement as a Parquet file, in pieces."""
-        request = history_pb2.QueryHistoryRequest(sql=sql)
+    def query_rows(self, sql: str) -> QueryHistoryRowsResponse:
+        """Return the first rows of a SELECT statement: at most 10,000."""
+        request = history_pb2.QueryHistoryRowsRequest(sql=sql)
+        rpc = Rpc("HistoryService/QueryHistoryRows", request, QueryHistoryRowsResponse)
+        return self.call(rpc)
+
+    def query(self, sql: str, *, form: str = "parquet") -> Generator[bytes]:
+        """Yield the result of a SELECT statement as a file, in pieces.
+
+        `form`: `parquet`, `csv` or `json`. Raises ValueError for another one.
+        """
+        request = history_pb2.QueryHistoryRequest(sql=sql, format=f"FORMAT_{form.upper()}")
         rpc = Rpc("HistoryService/QueryHistory", request, HistoryChunk)
         with closing(self.stream(rpc)) as pieces:
             for piece in pieces:

@@ -13,6 +13,7 @@ import pytest
 from fetchml.config.settings import Settings, TaskSettings
 from fetchml.ports.launcher import AttemptExit, Launcher, PrepareError
 from fetchml.server import wiring
+from fetchml.server.gateway_socket import gateway_socket
 from testbed.docker_engine import Engine
 from tests.support.launcher_bench import Bench, end_of, silent
 from tests.support.launcher_bench import bench as open_bench
@@ -57,8 +58,10 @@ async def puller(folder: Path, engine: Engine, image: str, **tasks: Any) -> Asyn
     def make(watch: Any) -> Launcher:
         return wiring.launcher(settings, watch, None)
 
-    async with open_bench(folder, image, make) as bench:
-        yield Puller(bench, await bench.open(), engine)
+    folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - in a test
+    with gateway_socket(folder):
+        async with open_bench(folder, image, make) as bench:
+            yield Puller(bench, await bench.open(), engine)
 
 
 @pytest.mark.parametrize(("when", "again"), [("always", True), ("missing", False)])

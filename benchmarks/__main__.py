@@ -26,6 +26,7 @@ from benchmarks import (
     usage,
 )
 from benchmarks.figures import Figure, machine, print_table
+from benchmarks.peers import trackers
 
 BENCHMARKS = {
     "rest": rest_submits.run,
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "gpu_gap": gpu_gap.run,
     "usage": usage.run,
     "tracking": tracking.run,
+    "trackers": trackers.run,
     "queries": queries.run,
     "page": page.run,
     "sweeps": sweeps.run,

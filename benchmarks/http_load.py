@@ -11,9 +11,23 @@ from typing import NamedTuple
 from benchmarks.figures import Load
 from testbed import debian
 
+COUNTER = "COUNTER"
+"""In the body of a request: a number that grows from request to request, also from load to load. A
+text that begins with it becomes a number."""
+SLOT = "SLOT"
+"""As `COUNTER`, but one of 64."""
 SCRIPT = """
 wrk.method = {method}
 wrk.body = {body}
+if wrk.body and wrk.body:find('"COUNTER') then
+  local count = os.time() % 1000000 * 100000
+  local body = wrk.body:gsub('"COUNTER(%d*)"', "COUNTER%1")
+  request = function()
+    count = count + 1
+    local filled = body:gsub("COUNTER", string.format("%d", count)):gsub("SLOT", count % 64)
+    return wrk.format(nil, nil, nil, filled)
+  end
+end
 wrk.headers["X-API-Key"] = {key}
 wrk.headers["Content-Type"] = "application/json"
 function done(summary, latency)
@@ -56,7 +70,7 @@ def http_load(address: str, request: Request, connections: int, seconds: int) ->
         )
         script.flush()
         command = ["wrk", "--threads", "1", "--connections", str(connections)]
-        command += ["--duration", f"{seconds}s", "--script", script.name]
+        command += ["--duration", f"{seconds}s", "--timeout", "60s", "--script", script.name]
         url = f"http://{address}{request.path}"
         told = subprocess.run([*command, url], capture_output=True, check=True, text=True).stdout
     (line,) = [line for line in told.splitlines() if line.startswith("done\t")]

@@ -123,4 +123,6 @@ def _is_number(kind: str) -> bool:
 def _cell(value: object, kind: str) -> str:
     if isinstance(value, float):
         return f"{value:.6g}" if kind in ("DOUBLE", "FLOAT") else f"{value:.15g}"
+    if kind == "TIMESTAMP" and isinstance(value, str):
+        return value[:19].replace("T", " ")
     return "" if value is None else str(value)

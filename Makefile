@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest -n $(TEST_PROCESSES) --no-loadscope-reorder
 # Where it is set, every Python process compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo web web-watch screenshot test test-all test-binary test-release test-python fuzz lint lint-python audit format docs proto client shim build release bench gpu-check lock clean
+.PHONY: help setup demo web web-watch screenshot test test-all test-binary test-release test-python fuzz simulate lint lint-python audit format docs proto client shim build release bench gpu-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,14 +36,17 @@ test: setup ## some tests of every subject (5 min); starts a Docker engine where
 	    "real Jupyters and browsers, GPUs, the clients in other languages, the executable."
 
 test-all: build ## every test (20 min); make lint is apart
-	TEST_PROCESSES=$(TEST_PROCESSES) build/run_tests.sh $(TESTS)
+	$(PYTEST) $(TESTS)
 
 test-python: lint-python ## what another version of Python could break: lint, and these tests
-	FRONTS=direct build/run_tests.sh -m "not slow" tests/core tests/api tests/adapters/duckdb tests/cli \
+	FRONTS=direct $(PYTEST) -m "not slow" tests/core tests/api tests/adapters/duckdb tests/cli \
 	    tests/config tests/adapters/docker/test_http.py tests/jupyter/test_relay.py
 
 fuzz: setup ## fuzz every parser of foreign bytes for half an hour (FUZZ_SECONDS=1800)
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-1800} $(PYTEST) tests/fuzz
+
+simulate: setup ## 10,000 simulated lives of a server, its crashes and faults (SEEDS=10000)
+	$(BIN)/python -m tests.simulation 0 $$(($${SEEDS:-10000} - 1))
 
 lint: setup ## style, types, layers, protos, drift of generated code, the documentation
 	$(BIN)/ruff check
@@ -88,7 +91,7 @@ test-binary: release test-release ## make the portable executable, then the test
 
 test-release: ## what depends on the executable, with the portable one; bare Debian 11 and 12
 	export FETCHML_PROGRAM=$$(echo $(CURDIR)/build/dist/release/fetchml-*-linux-$$(uname -m)) && \
-	    build/run_tests.sh tests/executable/old_debians.py tests/executable tests/server/test_crash.py
+	    $(PYTEST) tests/executable/old_debians.py tests/executable tests/server/test_crash.py
 
 release: setup ## build build/dist/release/: executable, SBOM, checksums (RELEASE_KEY=FILE signs)
 	build/release.sh

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fetchml.core.audit import AuditEntry
-from fetchml.core.model import Change
+from fetchml.core.model import HOLDING, Change
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import Changes
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, Owner, PrepareError
@@ -91,8 +91,9 @@ class Machine:
     """Shims and their commands, which live on when the server is killed; and the outside oracle of
     what ran. A command is `sim SECONDS EXIT_CODE`."""
 
-    def __init__(self, world: World, capacity: dict[str, int]) -> None:
+    def __init__(self, world: World, store: SimulatedStore, capacity: dict[str, int]) -> None:
         self._world = world
+        self._store = store
         self._capacity = capacity
         self.shims: dict[Attempt, LaunchSpec] = {}
         self.commands: dict[Attempt, LaunchSpec] = {}
@@ -135,6 +136,9 @@ class Machine:
 
     def _check(self, key: Attempt, spec: LaunchSpec) -> None:
         assert key not in self.begun, f"{key} runs twice"
+        task = self._store.tasks[spec.task_id]
+        decided = task.status in HOLDING and not task.prestaged and task.attempt == spec.attempt
+        assert decided, f"{key} runs, and that is not durable: {task.status} {task.attempt}"
         others = [each for each in self.commands.values() if each.task_id == spec.task_id]
         assert not others, f"two attempts of {spec.task_id} run at once"
         running = [*self.commands.values(), spec]

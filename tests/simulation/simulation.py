@@ -68,7 +68,7 @@ class Simulation:
         self.random = self.world.random
         self.folder = folder
         self.store = SimulatedStore(self.world)
-        self.machine = Machine(self.world, CAPACITY)
+        self.machine = Machine(self.world, self.store, CAPACITY)
         self.limits = Limits(
             Resources(CAPACITY["cpu"], CAPACITY["memory_gb"], CAPACITY["gpu"]),
             max_running=self.random.choice([1, 3, 8]),

@@ -102,11 +102,12 @@ bench: build ## measure against bare aiohttp, grpc.aio and Docker, as ratios
 gpu-check: setup ## check GPUs and CUDA programs on this machine
 	@$(BIN)/python build/gpu_check.py
 
-lock: setup ## resolve the dependencies again into the locks of Python, web/ and tests/mlflow
-	$(BIN)/uv pip compile pyproject.toml --group dev --group demo --output-file requirements.lock \
+lock: setup ## resolve the dependencies again into the locks of Python, proto/, web/ and tests/mlflow
+	$(BIN)/uv pip compile pyproject.toml --extra server --group dev --group demo \
+	    --no-emit-package fetchml --no-emit-package fetchml-server --output-file requirements.lock \
 	    --universal --python-version 3.11 --generate-hashes --upgrade \
 	    --no-annotate --no-header --no-emit-index-url --quiet
-	for each in tests/mlflow/clients/*.in; do \
+	for each in proto/protoc.in tests/mlflow/clients/*.in; do \
 	    $(BIN)/uv pip compile $$each --output-file $${each%.in}.lock --universal \
 	        --python-version 3.11 --generate-hashes --upgrade \
 	        --no-annotate --no-header --no-emit-index-url --quiet; done

@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import access_pb2 as fetchml_dot_v1_dot_access__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in fetchml/v1/access_pb2_grpc.py depends on'
+        + f' but the generated code in fetchml/v1/access_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class AccessServiceStub:
+class AccessServiceStub(object):
     """Enters running tasks. Only the owner of a task and admins may. Each entry is in the audit, and
     ends with the task and with the caller's key.
     """
@@ -53,7 +53,7 @@ class AccessServiceStub:
                 _registered_method=True)
 
 
-class AccessServiceServicer:
+class AccessServiceServicer(object):
     """Enters running tasks. Only the owner of a task and admins may. Each entry is in the audit, and
     ends with the task and with the caller's key.
     """
@@ -109,7 +109,7 @@ def add_AccessServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class AccessService:
+class AccessService(object):
     """Enters running tasks. Only the owner of a task and admins may. Each entry is in the audit, and
     ends with the task and with the caller's key.
     """

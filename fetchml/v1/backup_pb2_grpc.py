@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import backup_pb2 as fetchml_dot_v1_dot_backup__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in fetchml/v1/backup_pb2_grpc.py depends on'
+        + f' but the generated code in fetchml/v1/backup_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class BackupServiceStub:
+class BackupServiceStub(object):
     """Supports `fetchml backup` while the server runs. Available over the control socket only.
     """
 
@@ -42,7 +42,7 @@ class BackupServiceStub:
                 _registered_method=True)
 
 
-class BackupServiceServicer:
+class BackupServiceServicer(object):
     """Supports `fetchml backup` while the server runs. Available over the control socket only.
     """
 
@@ -69,7 +69,7 @@ def add_BackupServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class BackupService:
+class BackupService(object):
     """Supports `fetchml backup` while the server runs. Available over the control socket only.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import key_pb2 as fetchml_dot_v1_dot_key__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in fetchml/v1/key_pb2_grpc.py depends on'
+        + f' but the generated code in fetchml/v1/key_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class KeyServiceStub:
+class KeyServiceStub(object):
     """Manages API keys, for admins, and creates sign-in codes. The owner of the data directory needs no key: the control socket
     in that directory grants the same access.
     """
@@ -58,7 +58,7 @@ class KeyServiceStub:
                 _registered_method=True)
 
 
-class KeyServiceServicer:
+class KeyServiceServicer(object):
     """Manages API keys, for admins, and creates sign-in codes. The owner of the data directory needs no key: the control socket
     in that directory grants the same access.
     """
@@ -123,7 +123,7 @@ def add_KeyServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class KeyService:
+class KeyService(object):
     """Manages API keys, for admins, and creates sign-in codes. The owner of the data directory needs no key: the control socket
     in that directory grants the same access.
     """

@@ -6,7 +6,7 @@ import warnings
 from fetchml.v1 import notification_pb2 as fetchml_dot_v1_dot_notification__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -19,14 +19,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in fetchml/v1/notification_pb2_grpc.py depends on'
+        + f' but the generated code in fetchml/v1/notification_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class NotificationServiceStub:
+class NotificationServiceStub(object):
     """Shows the caller's webhooks that are not delivered, sends them again, and manages the caller's
     default addresses and secrets. Admins also see the webhooks to the addresses of the server's settings.
     """
@@ -74,7 +74,7 @@ class NotificationServiceStub:
                 _registered_method=True)
 
 
-class NotificationServiceServicer:
+class NotificationServiceServicer(object):
     """Shows the caller's webhooks that are not delivered, sends them again, and manages the caller's
     default addresses and secrets. Admins also see the webhooks to the addresses of the server's settings.
     """
@@ -175,7 +175,7 @@ def add_NotificationServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class NotificationService:
+class NotificationService(object):
     """Shows the caller's webhooks that are not delivered, sends them again, and manages the caller's
     default addresses and secrets. Admins also see the webhooks to the addresses of the server's settings.
     """

@@ -6,7 +6,7 @@ import warnings
 from fetchml.v1 import reproduce_pb2 as fetchml_dot_v1_dot_reproduce__pb2
 from fetchml.v1 import task_pb2 as fetchml_dot_v1_dot_task__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -19,14 +19,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in fetchml/v1/reproduce_pb2_grpc.py depends on'
+        + f' but the generated code in fetchml/v1/reproduce_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class ReproduceServiceStub:
+class ReproduceServiceStub(object):
     """Compares tasks in all that made them, and runs them again.
     """
 
@@ -53,7 +53,7 @@ class ReproduceServiceStub:
                 _registered_method=True)
 
 
-class ReproduceServiceServicer:
+class ReproduceServiceServicer(object):
     """Compares tasks in all that made them, and runs them again.
     """
 
@@ -105,7 +105,7 @@ def add_ReproduceServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ReproduceService:
+class ReproduceService(object):
     """Compares tasks in all that made them, and runs them again.
     """
 

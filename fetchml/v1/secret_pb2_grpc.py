@@ -6,7 +6,7 @@ import warnings
 from fetchml.v1 import secret_pb2 as fetchml_dot_v1_dot_secret__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -19,14 +19,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in fetchml/v1/secret_pb2_grpc.py depends on'
+        + f' but the generated code in fetchml/v1/secret_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class SecretServiceStub:
+class SecretServiceStub(object):
     """Manages the caller's secrets, which tasks get by name (`secrets` of CreateTaskRequest). No reply
     contains a value.
     """
@@ -54,7 +54,7 @@ class SecretServiceStub:
                 _registered_method=True)
 
 
-class SecretServiceServicer:
+class SecretServiceServicer(object):
     """Manages the caller's secrets, which tasks get by name (`secrets` of CreateTaskRequest). No reply
     contains a value.
     """
@@ -106,7 +106,7 @@ def add_SecretServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class SecretService:
+class SecretService(object):
     """Manages the caller's secrets, which tasks get by name (`secrets` of CreateTaskRequest). No reply
     contains a value.
     """

@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import storage_pb2 as fetchml_dot_v1_dot_storage__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in fetchml/v1/storage_pb2_grpc.py depends on'
+        + f' but the generated code in fetchml/v1/storage_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class StorageServiceStub:
+class StorageServiceStub(object):
     """Shows disk usage by user, and removes old files.
     """
 
@@ -47,7 +47,7 @@ class StorageServiceStub:
                 _registered_method=True)
 
 
-class StorageServiceServicer:
+class StorageServiceServicer(object):
     """Shows disk usage by user, and removes old files.
     """
 
@@ -86,7 +86,7 @@ def add_StorageServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class StorageService:
+class StorageService(object):
     """Shows disk usage by user, and removes old files.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import sweep_pb2 as fetchml_dot_v1_dot_sweep__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in fetchml/v1/sweep_pb2_grpc.py depends on'
+        + f' but the generated code in fetchml/v1/sweep_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class SweepServiceStub:
+class SweepServiceStub(object):
     """Manages sweeps: many tasks of one request, each with other parameters.
     """
 
@@ -67,7 +67,7 @@ class SweepServiceStub:
                 _registered_method=True)
 
 
-class SweepServiceServicer:
+class SweepServiceServicer(object):
     """Manages sweeps: many tasks of one request, each with other parameters.
     """
 
@@ -156,7 +156,7 @@ def add_SweepServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class SweepService:
+class SweepService(object):
     """Manages sweeps: many tasks of one request, each with other parameters.
     """
 

@@ -65,7 +65,7 @@ class KeyServiceCaller:
         return cast("Reply", self._without_server(request))
 
     def _without_server(self, request: Any) -> Any:
-        require_server("'fetchml keys', while no server runs on this data directory,")
+        require_server("'fetchml keys' without a running server")
         # The whole server, which is slow to import and rarely needed here.
         from fetchml.files.data_dir import as_owner  # noqa: PLC0415 - on Linux only
         from fetchml.server import main  # noqa: PLC0415

@@ -13,7 +13,7 @@ def require_server(what: str) -> None:
     """Raise a CommandError if the server is not installed. `what` needs it."""
     if not has_server():
         raise CommandError(
-            f"{what} needs the server, which is not installed: this fetchml is the client alone",
+            f"{what} needs the package fetchml-server, which is not installed",
             "Run \"uv tool install 'fetchml[server]'\", or, in a virtual environment, "
             "\"pip install 'fetchml[server]'\".",
         )

@@ -13,5 +13,5 @@ if [ ! -e "$root/fetchml/api/ui/files/index.html" ]; then
 fi
 for project in "$root" "$root/build/server"; do
     cd "$project"
-    "$python" -m hatchling build --directory "$folder" >/dev/null
+    "$python" -m hatchling build --directory "$folder"
 done

@@ -27,7 +27,7 @@ LARGEST_CLIENT_BYTES = 2_000_000
 BESIDE = {
     "newest": ("torch", "tensorflow", "mlflow"),
     "protobuf 6": ("torch==2.8.0", "tensorflow==2.20.0", "mlflow==3.3.0", "protobuf<7"),
-    "oldest": ("torch==2.8.0", "mlflow==2.22.1", "protobuf==6.31.1", "grpcio==1.74.0"),
+    "oldest": ("torch==2.8.0", "mlflow==2.22.1", "protobuf==6.31.1", "grpcio==1.76.0"),
 }
 
 
@@ -159,7 +159,7 @@ def test_client_works_with_the_oldest_libraries_that_it_admits(
     done(uv, *resolve, "--python", sys.executable, "--universal", CLIENT)
     done(uv, "venv", "--python", sys.executable, installed)
     done(uv, "pip", "install", "--python", installed, "-r", lowest, client_wheel)
-    assert "grpcio==1.74.0" in lowest.read_text()
+    assert "grpcio==1.76.0" in lowest.read_text()
     submit = ("submit", "--wait", "--", "echo", "trained")
     server = Server(tmp_path / "data").start()
     try:

@@ -19,6 +19,9 @@ CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 40_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.max_receive_message_length", -1),
+    # Else a connection is found by its address alone, and the control sockets of two servers may
+    # have the same one in turn (/proc/self/fd/N).
+    ("grpc.use_local_subchannel_pool", 1),
     # The proxy of http_proxy is for the web, not for a training machine.
     ("grpc.enable_http_proxy", 0),
     # rpc.py decides about retries.

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import Enum, auto
 from typing import NamedTuple, cast
 
-from fetchml.core import quotas
+from fetchml.core import submit_quotas
 from fetchml.core.model import DatasetSpec, Principal
 from fetchml.core.permissions import may_submit
 from fetchml.core.requests import submission
@@ -66,7 +66,7 @@ def refusal(
         return reason
     if used and allowed_bytes and (fault := quota_fault(used, allowed_bytes)):
         return Refusal(RefusalKind.STORAGE, fault)
-    if fault := quotas.count_fault(state, who.user, count):
+    if fault := submit_quotas.count_fault(state, who.user, count):
         return Refusal(RefusalKind.QUOTA, fault)
     return None
 
@@ -83,9 +83,9 @@ def ignored_fields(request: Mapping[str, object]) -> list[str]:
 
 def no_room(state: State, user: str, footprints: Sequence[int]) -> Refusal | None:
     """Return why tasks of these footprints (bytes) can't join the queue; `None` if they can."""
-    if fault := quotas.queue_fault(state, user, footprints):
+    if fault := submit_quotas.queue_fault(state, user, footprints):
         return Refusal(RefusalKind.QUOTA, fault)
-    if quotas.is_full(state, footprints):
+    if submit_quotas.is_full(state, footprints):
         message = "Queue limit reached: submit again when tasks have ended"
         return Refusal(RefusalKind.QUEUE_FULL, message)
     return None

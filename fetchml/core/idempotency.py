@@ -71,7 +71,7 @@ def fault(digest: str, again: Idempotency) -> str | None:
 
 
 def earlier(created: Iterable[C], user: str, key: str, now: int) -> C | None:
-    """Return the task that a key created; `None` if the key is new. `created`: the newest first."""
+    """Return the sweep that a key created; `None` if the key is new. `created`: newest first."""
     for each in created:
         if each.created_at < now - KEPT_MS:
             return None

@@ -56,7 +56,7 @@ Why it is so:
 
 from msgspec.structs import replace
 
-from fetchml.core import quotas
+from fetchml.core import submit_quotas
 from fetchml.core.events import Decision, Manner, Notice, StopAttempt
 from fetchml.core.footprint import task_footprint
 from fetchml.core.model import (
@@ -266,7 +266,7 @@ def _record(task: Task, now: int, cause: Requeue, verdict: Verdict | None) -> At
 def _earlier(state: State, task: Task, attempt: Attempt) -> tuple[Attempt, ...]:
     """The attempts that are kept. Nobody asks before a task is queued again: while live tasks have
     all the memory that they may, none keeps more attempts than it has."""
-    is_full = quotas.is_full(state, ())
+    is_full = submit_quotas.is_full(state, ())
     most = len(task.earlier_attempts) if is_full else MOST_KEPT
     return (*task.earlier_attempts, attempt)[-most:] if most else ()
 

@@ -381,6 +381,12 @@ class State:
         most = self.limits.user_gpus
         return most - self.user_gpus.get(user, 0) if most else None
 
+    def is_over_gpu_quota(self, user: str, wanted: int, *, more: int = 0) -> bool:
+        """Return whether a task that wants GPUs must wait for its user's other tasks, which are
+        about to get `more` GPUs."""
+        left = self.quota_left(user)
+        return left is not None and 0 < wanted > left - more
+
     def slots_left(self, user: str) -> int | None:
         """Tasks of a user that may still start; `None` if there is no limit."""
         most = self.limits.user_running

@@ -358,10 +358,9 @@ def _kept_for(state: State, task: Task, now: int, level: ShareLevels) -> list[st
 def _shortages(state: State, task: Task) -> tuple[Shortage, ...]:
     wanted, free, total = task.spec.resources, state.free, state.capacity
     missing = []
-    left = state.quota_left(task.user)
-    if left is not None and 0 < wanted.gpu > left:
-        most = state.limits.user_gpus
-        missing.append(Shortage("user_gpus", wanted.gpu, max(0, left), most))
+    if state.is_over_gpu_quota(task.user, wanted.gpu):
+        left = max(0, state.quota_left(task.user) or 0)
+        missing.append(Shortage("user_gpus", wanted.gpu, left, state.limits.user_gpus))
     slots = state.slots_left(task.user)
     if slots is not None and slots <= 0:
         missing.append(Shortage("user_running", 1, 0, state.limits.user_running))

@@ -6,14 +6,14 @@ from typing import NamedTuple
 from fetchml.attempts.checkpoints import CheckpointCounts, Checkpoints
 from fetchml.attempts.hosts import TaskHost
 from fetchml.attempts.manager import AttemptManager, PrestageCounts
-from fetchml.core import permissions, quotas
+from fetchml.core import permissions, submit_quotas
 from fetchml.core.model import Principal
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.core.scheduling.waiting import Blocked, OnHold, Postponed
 from fetchml.core.state import State
 from fetchml.engine.daily_counts import DailyCounts
+from fetchml.engine.engine_lifecycle import EngineLifecycle
 from fetchml.engine.estimates import Estimates
-from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.watches.reports import Reports
@@ -66,7 +66,7 @@ class ServerStatus:
         estimates: Estimates,
         submissions: Submissions,
         attempts: AttemptManager,
-        lifecycle: Lifecycle,
+        lifecycle: EngineLifecycle,
         *,
         host: TaskHost,
         checkpoints: Checkpoints,
@@ -125,7 +125,9 @@ class ServerStatus:
     @property
     def queue_use(self) -> QueueUse:
         """Memory that live tasks take."""
-        return QueueUse(self._state.live_bytes, quotas.MAX_LIVE_BYTES, self._submissions.refused)
+        return QueueUse(
+            self._state.live_bytes, submit_quotas.MAX_LIVE_BYTES, self._submissions.refused
+        )
 
     def gpu_use(self, who: Principal) -> list[GpuUse]:
         """Of tasks that hold GPUs now."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from fetchml.core import acceptance, quotas
+from fetchml.core import acceptance, submit_quotas
 from fetchml.core import idempotency as idempotency_keys
 from fetchml.core.acceptance import Refusal, RefusalKind
 from fetchml.core.events import Submitted
@@ -394,7 +394,7 @@ class Submissions:
 
     def _require_gpu_quota(self, spec: TaskSpec) -> None:
         """Raises ValidationFailed."""
-        if fault := quotas.gpu_fault(self._state.limits, spec):
+        if fault := submit_quotas.gpu_fault(self._state.limits, spec):
             raise ValidationFailed([FieldViolation("gpu", fault)])
 
 

@@ -57,6 +57,7 @@ TOO_MUCH_MEMORY = (
     f"the query needs more than {MEMORY_MB} MiB of memory: narrow it or aggregate more"
 )
 TOO_LARGE = f"the result is larger than {MAX_FILE_BYTES >> 20} MiB: narrow it or aggregate more"
+INTERVAL_TOO_LONG = "the result has an interval of more than 999,999,999 days: cast it to text"
 
 CONFIG: Mapping[str, Any] = {
     "memory_limit": f"{MEMORY_MB}MiB",
@@ -86,6 +87,8 @@ def main() -> None:
         _say({"error": str(refused)[:MAX_ERROR]})
     except (duckdb.OutOfMemoryException, MemoryError):
         _say({"error": TOO_MUCH_MEMORY})
+    except OverflowError:
+        _say({"error": INTERVAL_TOO_LONG})
     except duckdb.Error as error:
         too_large = "File too large" in str(error)
         _say({"error": TOO_LARGE if too_large else _message(error)})

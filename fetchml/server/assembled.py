@@ -9,12 +9,12 @@ from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.engine import Engine
+from fetchml.engine.engine_lifecycle import EngineLifecycle
 from fetchml.engine.estimates import Estimates
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.feed import Feed
 from fetchml.engine.gpus.activity import GpuActivity
 from fetchml.engine.gpus.gpus import Gpus
-from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.usage.sampler import UsageSampler
@@ -55,7 +55,7 @@ class Assembly:
     services: ServiceTasks
     jupyter: JupyterServices
     attempts: AttemptManager
-    lifecycle: Lifecycle
+    lifecycle: EngineLifecycle
     engine: Engine
     access: TaskAccess
     sampler: UsageSampler

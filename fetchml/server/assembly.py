@@ -19,12 +19,12 @@ from fetchml.engine.daily_counts import DailyCounts, day_of
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.engine import Engine
+from fetchml.engine.engine_lifecycle import EngineLifecycle
 from fetchml.engine.estimates import ClusterEstimates, RunTimes, SimulatedEstimates, WaitTimes
 from fetchml.engine.experiments import Experiments, KnownExperiments
 from fetchml.engine.feed import Feed
 from fetchml.engine.gpus.activity import GpuActivity
 from fetchml.engine.gpus.gpus import Gpus
-from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.logs import LogThreads, TaskLogs
 from fetchml.engine.monitored_tasks import monitored_tasks
 from fetchml.engine.named_snapshots import NamedSnapshots
@@ -70,7 +70,7 @@ from fetchml.user_secrets.secret_service import UserSecrets
 
 
 async def assemble(outside: Outside, options: Options) -> Assembly:
-    """Nothing runs yet on return: see `Lifecycle.start`. Raises OSError."""
+    """Nothing runs yet on return: see `EngineLifecycle.start`. Raises OSError."""
     store, restored, private = outside.store, outside.restored, options.private
     host = outside.host
     # Stored state.
@@ -263,7 +263,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         samples=options.samples,
     )
-    lifecycle = Lifecycle(
+    lifecycle = EngineLifecycle(
         state,
         outside.launcher,
         inputs,

@@ -26,7 +26,7 @@ from fetchml.core.tracking import (
 from fetchml.errors import DiskFull, RequestError, Unavailable
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.system.background import BackgroundWork
-from fetchml.tracking.task_files import TaskFiles
+from fetchml.tracking.metric_files import MetricFiles
 from fetchml.tracking.tracking_service import Tracking
 
 LOOK_SECONDS = 2.0
@@ -132,7 +132,7 @@ class _Following:
         self._host = host
         self._looks = looks
         self._task = task
-        self._files = TaskFiles(folder)
+        self._files = MetricFiles(folder)
         self._clock = clock
         self._who = Principal(task.user, Role.USER, key_id="")
         self._run_id = run_of_task(task.id)

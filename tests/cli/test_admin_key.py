@@ -114,3 +114,11 @@ def test_a_remote_server_requires_an_api_key(server: str, monkeypatch: pytest.Mo
     monkeypatch.setenv("FETCHML_API_KEY", "fml_own")
     with connected_to(find_target(server, None)) as client:
         assert client.server == server
+
+
+def test_each_key_reaches_its_own_server(server: Server, own_server: Server) -> None:
+    """The sockets of both have the same path in one process after the other."""
+    own_server.start()
+    for _ in range(20):
+        for each in (server, own_server):
+            assert each.run("ls").code == 0

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fetchml.core import quotas
+from fetchml.core import submit_quotas
 from fetchml.core.events import (
     CancelRequested,
     CheckGpus,
@@ -146,8 +146,8 @@ def test_cancel_of_a_pending_task() -> None:
 def test_pending_tasks_count_as_waiting_ones_of_their_user() -> None:
     host = Host(gpus=0, cluster=ClusterLimits(10, 10), user_queued=3)
     host.submit(task("a"), task("b"))
-    assert quotas.queue_fault(host.state, "alice", [0] * 1) is None
-    assert quotas.queue_fault(host.state, "alice", [0] * 2) is not None
+    assert submit_quotas.queue_fault(host.state, "alice", [0] * 1) is None
+    assert submit_quotas.queue_fault(host.state, "alice", [0] * 2) is not None
 
 
 def test_random_lives_keep_the_limits() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fetchml.core import quotas
+from fetchml.core import submit_quotas
 from fetchml.core.events import (
     CancelRequested,
     Decision,
@@ -138,12 +138,12 @@ def test_task_released_while_it_is_discarded_waits_on() -> None:
 def test_held_tasks_count_as_waiting_and_can_be_cancelled() -> None:
     state = state_of(user_queued=2)
     apply_to(state, Submitted(5, [task("a", hold=True), task("b", start_after=100)]))
-    assert quotas.queue_fault(state, "alice", [0] * 1) is not None
+    assert submit_quotas.queue_fault(state, "alice", [0] * 1) is not None
     assert state.held_back.first(5) == ["b", "a"]
     assert state.held_back.first(5, "bob") == []
     ended = apply_to(state, CancelRequested(6, "a", User("alice"))).changes
     assert [each.status for each in ended] == [Status.FAILED]
-    assert quotas.queue_fault(state, "alice", [0] * 1) is None
+    assert submit_quotas.queue_fault(state, "alice", [0] * 1) is None
     apply_to(state, CancelRequested(7, "b", User("alice")))
     assert state.next_due(0) is None
     assert not state.tasks

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fetchml.core import quotas
+from fetchml.core import submit_quotas
 from fetchml.core.events import (
     CancelRequested,
     Collected,
@@ -169,7 +169,7 @@ def test_attempts_count_as_memory_of_their_user(monkeypatch: pytest.MonkeyPatch)
     assert grown == host.state.user_bytes["alice"] == task_footprint(host.task("a"))
     assert grown > plain + ATTEMPT_BYTES
     # Nobody is asked before an attempt ends: a full memory takes no further ones.
-    monkeypatch.setattr(quotas, "MAX_LIVE_BYTES", grown - 1)
+    monkeypatch.setattr(submit_quotas, "MAX_LIVE_BYTES", grown - 1)
     fail(host)
     fail(host)
     assert [each.number for each in earlier(host)] == [3]

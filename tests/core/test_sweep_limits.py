@@ -14,9 +14,9 @@ from fetchml.core.events import (
     UpdateRequested,
 )
 from fetchml.core.model import Status, SweepMember, Task, User
-from fetchml.core.quotas import queue_fault
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.state import State
+from fetchml.core.submit_quotas import queue_fault
 from tests.core.host import Host
 from tests.support import invariants, tasks
 

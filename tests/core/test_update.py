@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fetchml.core import quotas
+from fetchml.core import submit_quotas
 from fetchml.core.events import LauncherChanged, Submitted, UpdateRequested
 from fetchml.core.model import Cancel, DatasetSpec, Principal, Resources, Role, Status
 from fetchml.core.reactor import step
@@ -119,9 +119,9 @@ def test_labels_count_as_memory_of_the_user() -> None:
     large = apply(before, TaskUpdate(metadata={"a": "x" * 9_000})).task
     assert small is not None
     assert large is not None
-    assert quotas.growth_fault(state, before, small) is None
-    assert quotas.growth_fault(state, before, large) is not None
-    assert quotas.growth_fault(state, large, before) is None
+    assert submit_quotas.growth_fault(state, before, small) is None
+    assert submit_quotas.growth_fault(state, before, large) is not None
+    assert submit_quotas.growth_fault(state, large, before) is None
     step(state, UpdateRequested(6, "a", TaskUpdate(metadata={"a": "x" * 100})))
     check(state)
 

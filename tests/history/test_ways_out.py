@@ -92,6 +92,7 @@ WAYS_OUT = {
     f"SELECT '{'x' * 20_000}'": "at most 20000 characters",
     "SELECT '\0'": "NUL",
     "SELECT '\ud800'": "Unicode",
+    "SELECT INTERVAL 178956970 YEARS": "interval",
     # Memory
     "SELECT list(repeat('x', 1000000) || i) FROM range(10000) t(i)": "MiB of memory",
     "SELECT len(string_agg(repeat('x', 1000000), '')) FROM range(100000)": "MiB of memory",

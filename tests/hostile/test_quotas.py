@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.config.settings import Settings
-from fetchml.core import quotas
+from fetchml.core import submit_quotas
 from fetchml.core.footprint import spec_footprint
 from fetchml.core.model import Change, Status, TaskSpec
 from fetchml.engine.feed import KEPT_BYTES, Feed
@@ -52,7 +52,7 @@ def test_queued_tasks_of_one_user_stay_within_memory_quota(attacked: Attacked) -
 
 def test_default_quotas_allow_several_users() -> None:
     most = Settings().quotas.user_queued_mb * MIB
-    assert 0 < 4 * most < quotas.MAX_LIVE_BYTES
+    assert 0 < 4 * most < submit_quotas.MAX_LIVE_BYTES
     small = TaskSpec("job-17", "python:3.12-slim", ("python", "train.py"), args="--lr 0.1")
     assert spec_footprint(small) * 100_000 < most, "a user may have so many small ones"
     assert Settings().quotas.user_queued == 100_000

@@ -40,7 +40,10 @@ async def test_services_at_once_lose_and_leave_nothing(
         kernels = await asyncio.gather(*map(use, services))
     assert (await statuses(server)).keys() == {service.id for service in services}
     assert listening(server) == {port_of(server.http_address), port_of(server.grpc_address)}
-    for container in server.backend.containers():
+    ids = {service.id for service in services}
+    ours = [each for each in server.backend.containers() if each.labels.get("fetchml.task") in ids]
+    assert len(ours) == SERVICES
+    for container in ours:
         assert container.attrs["HostConfig"]["NetworkMode"] == "none"
         assert not container.attrs["HostConfig"]["PortBindings"]
 

@@ -91,7 +91,8 @@ def test_ways_to_send_a_key(server: Server, ada: Caller) -> None:
         {"Authorization": "", "X-API-Key": key},
     ):
         assert ada.send("GET", f"{API}/experiments/get?experiment_id=0", **headers).status == 200
-    for wrong in ("", "Bearer", "Bearer x", "Basic ???", f"Basic {key}", "Bearer fmt_", "Digest x"):
+    wrongs = "Bearer", "Bearer x", "Basic ???", "Basic é", f"Basic {key}", "Bearer fmt_", "Digest x"
+    for wrong in ("", *wrongs):
         reply = ada.send("GET", f"{API}/experiments/get?experiment_id=0", Authorization=wrong)
         assert (reply.status, reply.code) == (401, "UNAUTHENTICATED"), wrong
 

@@ -1,4 +1,7 @@
-"""The end of an attempt in a container, and of its last process."""
+"""The end of an attempt in a container, and of its last process.
+
+What it means for the task: `attempts/attempt_end.py` adds the shim's record, and `core/verdict.py`
+decides the reason."""
 
 from collections.abc import Callable
 from contextlib import ExitStack

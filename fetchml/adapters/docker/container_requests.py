@@ -27,6 +27,10 @@ _CREATE_TRIES = 3
 """Attempts to create a container that something else removes before its start."""
 _REMOVAL_SECONDS = 0.1
 _REMOVAL_TRIES = 100
+_RESERVED_SECONDS = 0.1
+_RESERVED_LOOKS = 300
+"""The engine may still create the container that a server, killed since, asked for. The name is in
+use then, but nothing is found by it yet."""
 
 
 class ImageMissing(Exception):
@@ -102,21 +106,26 @@ async def _create(
     created: Callable[[str], None],
 ) -> _Created:
     """Raises ImageMissing, EngineRefused, EngineUnavailable."""
-    try:
-        return _Created(True, await create(http, name=name, config=config, created=created))
-    except EngineRefused as error:
-        if error.status == HTTPStatus.NOT_FOUND and "image" in str(error):
-            raise ImageMissing from error
-        if error.status != HTTPStatus.CONFLICT:
-            raise
-        container = await inspect(http, name=name)
-        if container is None or not never_started(container):
-            return _Created(container is None, container)
-        if _own_volumes(container):
+    looks = 0
+    while True:
+        try:
+            return _Created(True, await create(http, name=name, config=config, created=created))
+        except EngineRefused as error:
+            if error.status == HTTPStatus.NOT_FOUND and "image" in str(error):
+                raise ImageMissing from error
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            container = await inspect(http, name=name)
+            looks += 1
+            if container is None and looks == _RESERVED_LOOKS:
+                raise
+        if container is None:
+            await asyncio.sleep(_RESERVED_SECONDS)
+        elif never_started(container) and _own_volumes(container):
             # The server was killed before it had looked.
             await remove(http, name=name)
-            container = await create(http, name=name, config=config, created=created)
-        return _Created(True, container)
+        else:
+            return _Created(never_started(container), container)
 
 
 async def create(
@@ -187,13 +196,15 @@ async def image_digest(http: EngineHttp, *, image_id: str, name: str) -> str | N
     return next(iter(own or digests), None)
 
 
-async def send_signal(http: EngineHttp, *, name: str, number: Signals) -> None:
-    """Send a signal, if the container runs."""
+async def send_signal(http: EngineHttp, *, name: str, number: Signals) -> bool:
+    """Send a signal, if the container runs; return whether it does."""
     try:
         await http.ask("POST", f"/containers/{name}/kill", {"signal": str(int(number))})
     except EngineRefused as error:
         if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
             raise
+        return False
+    return True
 
 
 async def remove_ended(http: EngineHttp, *, name: str) -> bool:

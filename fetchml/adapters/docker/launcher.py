@@ -198,7 +198,15 @@ class DockerLauncher:
 
     async def stop(self, run: LaunchSpec) -> None:
         name = await self._settled(run)
-        await self._engine.insist(partial(send_signal, name=name, number=SIGTERM))
+        send = partial(send_signal, name=name, number=SIGTERM)
+        folder = AttemptFolder(run.folder)
+        while True:
+            # The kernel drops a signal that a container's first process does not handle yet. The
+            # shim that has claimed the attempt does.
+            is_handled = folder.claim() is not None
+            if not await self._engine.insist(send) or is_handled:
+                return
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def kill(self, run: LaunchSpec) -> None:
         name = await self._settled(run)

@@ -1,22 +1,17 @@
 """Runs on DuckDB: `ports.tracking_store.TrackingStore` on the store's writer and readers."""
 
 import asyncio
-import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import duckdb
 
 from fetchml.adapters.duckdb import tracking_sql as sql
+from fetchml.adapters.duckdb.curves import read_curves
 from fetchml.adapters.duckdb.journal_writer import JournalWriter
 from fetchml.adapters.duckdb.points_fold import PointsFold
 from fetchml.adapters.duckdb.readers import Read, Readers, T, snapshot
 from fetchml.core.tracking import (
-    MAX_BUCKETS_OF_REQUEST,
-    MAX_CURVES,
-    MIN_BUCKETS,
-    Axis,
     Curve,
     CurveQuery,
     Point,
@@ -133,7 +128,7 @@ class TrackingTables:
     async def curves(self, runs: Sequence[Run], query: CurveQuery) -> list[Curve]:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[Curve]:
             with snapshot(cursor):
-                return _curves(cursor, runs, query)
+                return read_curves(cursor, runs, query)
 
         return await self._read(read, slow=True)
 
@@ -173,68 +168,3 @@ def _views(cursor: duckdb.DuckDBPyConnection, runs: Sequence[Run]) -> list[RunVi
         RunView(each, metrics.get(each.id, ()), params.get(each.id, {}), tags.get(each.id, {}))
         for each in runs
     ]
-
-
-def _curves(
-    cursor: duckdb.DuckDBPyConnection, runs: Sequence[Run], query: CurveQuery
-) -> list[Curve]:
-    starts = {each.id: each.started_at for each in runs}
-    metrics = list(query.metrics)
-    found = cursor.execute(
-        sql.CURVE_SERIES, [list(starts), not metrics, metrics, MAX_CURVES]
-    ).fetchall()
-    if not found:
-        return []
-    origins = {series: starts[run_id] for series, run_id, _ in found}
-    bounds = [query.start, query.end]
-    extents = {
-        series: extent
-        for series, *extent in cursor.execute(
-            sql.curve_extents(query), [*_asked(origins), *bounds]
-        ).fetchall()
-    }
-    buckets = max(MIN_BUCKETS, min(query.buckets, MAX_BUCKETS_OF_REQUEST // len(found)))
-    long = [series for series, (points, _, _) in extents.items() if points > buckets]
-    short = {series: origins[series] for series in extents.keys() - long}
-    columns = dict[int, tuple[bool, Sequence[Any]]]()
-    if short:
-        for series, x, values in cursor.execute(
-            sql.whole_curves(query), [*_asked(short), *bounds]
-        ).fetchall():
-            columns[series] = True, _whole(x, values)
-    if long:
-        low, high = ([extents[series][place] for series in long] for place in (1, 2))
-        least = 1.0 if query.axis is Axis.STEP else 0.001
-        widths = [
-            _width((last - first) / buckets, least) for first, last in zip(low, high, strict=True)
-        ]
-        asked = [*_asked({series: origins[series] for series in long}), *bounds]
-        for series, *lists in cursor.execute(
-            sql.curves_in_buckets(query), [*asked, low, high, widths]
-        ).fetchall():
-            columns[series] = False, lists
-    place = {run_id: number for number, run_id in enumerate(starts)}
-    wanted = {key: number for number, key in enumerate(metrics)}
-    found.sort(key=lambda row: (place[row[1]], wanted.get(row[2], 0), row[2]))
-    return [
-        Curve(run_id, key, whole, *lists)
-        for series, run_id, key in found
-        if series in columns
-        for whole, lists in (columns[series],)
-    ]
-
-
-def _asked(origins: dict[int, int]) -> list[list[int]]:
-    return [list(origins.keys()), list(origins.values())]
-
-
-def _width(least: float, smallest: float) -> float:
-    """Return the power of two times `smallest` that is at least `least`: when a curve grows,
-    buckets stay as they are until two and two become one."""
-    return smallest * 2.0 ** max(0, math.ceil(math.log2(max(least, smallest) / smallest)))
-
-
-def _whole(x: Sequence[float], values: Sequence[float]) -> Sequence[Sequence[Any]]:
-    numbers = [value if math.isfinite(value) else 0.0 for value in values]
-    count = [int(math.isfinite(value)) for value in values]
-    return x, numbers, numbers, numbers, numbers, count, [1 - each for each in count]

@@ -1,4 +1,4 @@
-"""SQL of runs: how a write, a query for runs, and one for curves become statements.
+"""SQL of runs: how a write and a query for runs become statements. Curves are in `curves`.
 
 The tables are in `schema`. Columns of many rows are lists, which `unnest` makes rows of.
 """
@@ -6,7 +6,7 @@ The tables are in `schema`. Columns of many rows are lists, which `unnest` makes
 from collections.abc import Sequence
 from typing import Any
 
-from fetchml.core.tracking import Axis, CurveQuery, Visibility
+from fetchml.core.tracking import Visibility
 from fetchml.core.tracking_filters import (
     Attribute,
     Condition,
@@ -213,72 +213,6 @@ def _order(made: _Statement, order: Order) -> list[str]:
     if order.field.source is Source.METRIC:
         return [f"{column} IS NULL", f"isnan({column})", by]
     return [by]
-
-
-_X = {
-    Axis.STEP: "step::DOUBLE",
-    Axis.TIME: "at_ms / 1000.0",
-    Axis.RELATIVE: "(at_ms - origin) / 1000.0",
-}
-
-CURVE_SERIES = """
-    SELECT id, run_id, key FROM series
-    WHERE run_id IN (SELECT unnest($1)) AND ($2 OR key IN (SELECT unnest($3::VARCHAR[])))
-      AND step IS NOT NULL
-    ORDER BY key LIMIT $4
-"""
-
-
-def _points_of(query: CurveQuery, columns: str) -> str:
-    """Points of the curves $1 (series, runs' starts $2), within the bounds $3 and $4."""
-    return f"""
-        SELECT points.series, {_X[query.axis]} AS x, at_ms, value {columns}
-        FROM points JOIN asked ON points.series = asked.series
-        WHERE ($3 IS NULL OR x >= $3) AND ($4 IS NULL OR x <= $4)
-    """  # noqa: S608 - our own text
-
-
-def curve_extents(query: CurveQuery) -> str:
-    """Return the statement for (series, points, smallest and largest x)."""
-    return f"""
-        WITH asked AS (SELECT unnest($1) AS series, unnest($2) AS origin)
-        SELECT series, count(*), min(x), max(x) FROM ({_points_of(query, "")}) GROUP BY series
-    """  # noqa: S608 - our own text
-
-
-def whole_curves(query: CurveQuery) -> str:
-    """Return the statement for (series, list of x, list of values)."""
-    return f"""
-        WITH asked AS (SELECT unnest($1) AS series, unnest($2) AS origin)
-        SELECT series, list(x ORDER BY x, at_ms), list(value ORDER BY x, at_ms)
-        FROM ({_points_of(query, "")}) GROUP BY series
-    """  # noqa: S608 - our own text
-
-
-def curves_in_buckets(query: CurveQuery) -> str:
-    """Return the statement for (series, and a list for each column of a curve).
-
-    $5: first x, $6: last x, $7: width of a bucket, of each series. The first and the last x are
-    buckets of their own.
-    """
-    return f"""
-        WITH asked AS (SELECT unnest($1) AS series, unnest($2) AS origin, unnest($5) AS lowest,
-                              unnest($6) AS highest, unnest($7) AS width),
-        buckets AS (
-            SELECT series, min(x) AS x, min(number) AS low, max(number) AS high,
-                   avg(number) AS mean, arg_max(number, x) AS last, count(number) AS numbers,
-                   count(*) - count(number) AS others
-            FROM (SELECT *, CASE WHEN isfinite(value) THEN value END AS number
-                  FROM ({_points_of(query, ", lowest, highest, width")}))
-            GROUP BY series, CASE WHEN x = lowest THEN '-infinity'::DOUBLE
-                                  WHEN x = highest THEN 'infinity'::DOUBLE
-                                  ELSE floor(x / width) END)
-        SELECT series, list(x ORDER BY x), list(coalesce(low, 0) ORDER BY x),
-               list(coalesce(high, 0) ORDER BY x), list(coalesce(mean, 0) ORDER BY x),
-               list(coalesce(last, 0) ORDER BY x), list(numbers ORDER BY x),
-               list(others ORDER BY x)
-        FROM buckets GROUP BY series
-    """  # noqa: S608 - our own text
 
 
 def of_runs(run_ids: Sequence[str]) -> list[Any]:

@@ -1,4 +1,6 @@
-"""A job as Slurm reports it, and the request that starts one."""
+"""A job as Slurm reports it, and the request that starts one.
+
+What its state means for the task: `attempt_exits.py`, then `core/verdict.py`."""
 
 import re
 from collections.abc import Iterable

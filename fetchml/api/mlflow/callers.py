@@ -4,7 +4,6 @@
 """
 
 import base64
-import binascii
 
 from aiohttp import hdrs
 
@@ -46,6 +45,6 @@ def _secret(authorization: str) -> str | None:
         return ""
     try:
         pair = base64.b64decode(value.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return ""
     return pair.partition(":")[2]

@@ -28,7 +28,7 @@ from fetchml.api.mlflow.routes import MlflowOperations
 from fetchml.api.operations import operations
 from fetchml.api.rest.logs import LogOperations
 from fetchml.api.rest.metrics import Metrics
-from fetchml.api.rest.operations import routes
+from fetchml.api.rest.operation_routes import routes
 from fetchml.api.rest.outputs import OutputOperations
 from fetchml.api.rest.resources import ExperimentOperations, JupyterOperations, SweepOperations
 from fetchml.api.rest.snapshots import SnapshotOperations

@@ -34,10 +34,10 @@ from fetchml.core.gpus.allocator import Quiet, busiest
 from fetchml.core.lifecycle import change, current, finish, halt, raise_notice
 from fetchml.core.model import AttemptEnd, EventKind, FailureReason, Halt, HaltCause, Status, Task
 from fetchml.core.packing import MemoryUse, Packing
-from fetchml.core.quotas import impossible
 from fetchml.core.requests.checks import shown_time
 from fetchml.core.scheduling.resources import IdleRule
 from fetchml.core.state import State
+from fetchml.core.submit_quotas import impossible
 from fetchml.core.verdict import Verdict, is_failure
 
 

@@ -360,10 +360,10 @@ def over_quota(state: State, queue: SubQueue, *, more_slots: int = 0, more_gpus:
 
     `more_slots`, `more_gpus`: what the user is about to get beside what its tasks hold.
     """
-    slots, left = state.slots_left(queue.user), state.quota_left(queue.user)
+    slots = state.slots_left(queue.user)
     if slots is not None and slots <= more_slots:
         return True
-    return left is not None and 0 < queue.shape.resources.gpu > left - more_gpus
+    return state.is_over_gpu_quota(queue.user, queue.shape.resources.gpu, more=more_gpus)
 
 
 def preemptors(state: State) -> Counter[SubQueue]:

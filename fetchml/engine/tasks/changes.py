@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from fetchml.attempts.hosts import TaskHost
 from fetchml.auth.audit import Audit
-from fetchml.core import deletion, permissions, quotas
+from fetchml.core import deletion, permissions, submit_quotas
 from fetchml.core.addresses import AddressRules
 from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
@@ -128,7 +128,7 @@ class TaskChanges:
         changed, conflict = update.apply(task, wanted, now=self._clock(), handed_over=handed_over)
         if changed is None:
             raise Conflict(f"{conflict}")
-        if fault := quotas.growth_fault(self._state, task, changed):
+        if fault := submit_quotas.growth_fault(self._state, task, changed):
             raise QueueQuotaReached(fault)
         self._time_limits.check_bookings(task, changed)
         return changed

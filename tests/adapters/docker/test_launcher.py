@@ -4,7 +4,9 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -12,7 +14,7 @@ from docker.errors import NotFound
 
 from fetchml.adapters.docker.container_config import container_name
 from fetchml.adapters.docker.container_requests import Container, inspect
-from fetchml.adapters.docker.engine_http import EngineHttp
+from fetchml.adapters.docker.engine_http import EngineHttp, EngineRefused
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.core.model import SecretForm, SecretUse
 from fetchml.files import secrets_file
@@ -225,6 +227,24 @@ class TestDockerLauncher(LauncherConformance):
             lost="the container exited before the command started (exit 137)"
         )
 
+    async def test_a_stop_that_the_first_process_did_not_handle_yet_is_sent_again(
+        self, bench: Bench, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ask, lost = EngineHttp.ask, iter(range(2))
+
+        async def losing(http: EngineHttp, method: str, path: str, *rest: Any) -> Any:
+            if path.endswith("/kill") and next(lost, None) is not None:
+                return None
+            return await ask(http, method, path, *rest)
+
+        run = shell(bench, RUNS_ONCE)
+        await launcher.prepare(run, silent)
+        with monkeypatch.context() as patch:
+            patch.setattr(EngineHttp, "ask", losing)
+            await soon(launcher.stop(run))
+        await soon(launcher.wait(run))
+        assert AttemptFolder(run.folder).claim() is None
+
     async def test_removed_from_outside(self, bench: Bench, launcher: Launcher) -> None:
         run = shell(bench, UNTIL_TOLD)
         await bench.start(launcher, run)
@@ -273,6 +293,23 @@ class TestDockerLauncher(LauncherConformance):
         await bench.start(launcher, run)
         assert await soon(launcher.wait(run)) == AttemptExit()
         assert AttemptFolder(run.folder).end() is not None
+
+    async def test_a_name_that_the_engine_has_reserved_is_waited_for(
+        self, bench: Bench, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A server died during the first request: the engine creates what nobody sees yet."""
+        ask, refused = EngineHttp.ask, iter(range(5))
+
+        async def busy(http: EngineHttp, method: str, path: str, *rest: Any) -> Any:
+            if path == "/containers/create" and next(refused, None) is not None:
+                raise EngineRefused(HTTPStatus.CONFLICT, "the container name is in use")
+            return await ask(http, method, path, *rest)
+
+        monkeypatch.setattr(EngineHttp, "ask", busy)
+        run = shell(bench, RUNS_ONCE)
+        await bench.start(launcher, run)
+        assert await soon(launcher.wait(run)) == AttemptExit()
+        assert next(refused, None) is None
 
     async def test_a_container_that_can_t_start_is_removed(
         self, bench: Bench, docker_engine: Engine

@@ -48,7 +48,7 @@ class _File:
         self.fault: str | None = None
 
 
-class TaskFiles:
+class MetricFiles:
     """Those of one attempt. Its methods block."""
 
     def __init__(self, folder: AttemptFolder) -> None:

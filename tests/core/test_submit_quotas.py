@@ -19,7 +19,7 @@ from fetchml.core.model import (
     TaskSpec,
     User,
 )
-from fetchml.core.quotas import queue_fault
+from fetchml.core.submit_quotas import queue_fault
 from tests.core.host import RESERVE_MS, Host, task
 
 

@@ -20,7 +20,7 @@ from fetchml.system.background import every
 log = logging.getLogger(__name__)
 
 
-class Lifecycle:
+class EngineLifecycle:
     """Call `start`, then `drain` if the end is orderly, then `close`."""
 
     def __init__(

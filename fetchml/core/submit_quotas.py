@@ -1,5 +1,5 @@
-"""Quotas that a submit must keep. Tasks whose user has a quota in use wait:
-`scheduling/scheduler.py`."""
+"""Quotas that a submit must keep. A task that waits because its user's quota of GPUs or of running
+tasks is in use is the scheduler's: `over_quota` in `scheduling/scheduler.py`."""
 
 from collections.abc import Sequence
 

@@ -7,7 +7,7 @@ allocates resources and has no recorded cause is evidence of the first two.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -90,7 +90,7 @@ class Discard(NamedTuple):
 
 
 class Use(NamedTuple):
-    """Use of the host by a task that ended before the period."""
+    """Use of the host by an attempt that ended before the period."""
 
     task: Task
     begun_at: int
@@ -196,11 +196,6 @@ class Recorder:
         for task in self._past:
             if task.status is Status.FAILED and task.spec.sweep and not task.superseded:
                 failed[task.spec.sweep.id] = failed.get(task.spec.sweep.id, 0) + 1
-        uses = [
-            Use(task, begun, task.end.at)
-            for task in self._past
-            if task.end is not None and (begun := task.allocated_at or task.started_at)
-        ]
         return Recording(
             self._since,
             self._until,
@@ -212,9 +207,19 @@ class Recorder:
             sorted((at, seq) for at, seq, _ in uncaused),
             {task.id: task.status for task in self._past},
             failed,
-            sorted(uses, key=lambda use: use.ended_at),
+            sorted(self._uses(), key=lambda use: use.ended_at),
             self._guessed,
         )
+
+    def _uses(self) -> Iterator[Use]:
+        """Yield the attempts that ended before the period."""
+        for task in (*self._past, *self._live.values()):
+            for each in task.earlier_attempts:
+                if each.allocated_at is not None and each.exited_at <= self._since:
+                    yield Use(task, each.allocated_at, each.exited_at)
+            begun, end = task.allocated_at or task.started_at, task.end
+            if begun is not None and end is not None and end.at <= self._since:
+                yield Use(task, begun, end.at)
 
     def _resume(self, task: Task) -> None:
         """Begin the recording of an attempt that was under way at the start."""

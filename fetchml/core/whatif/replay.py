@@ -96,6 +96,8 @@ class _Replay:
         self._timer: int | None = None
         self._schedules: dict[str, int] = {}
         """By task: the number of its attempt's schedule. Steps of an earlier one are dropped."""
+        self._scheduled: dict[str, int] = {}
+        """By task: the attempt that has a schedule."""
         self._used: dict[str, int] = {}
         """By task: how many recorded attempts are used up."""
         self._discarded: dict[str, int] = {}
@@ -227,8 +229,8 @@ class _Replay:
             return
         begun_at = run.allocated_at or run.begun_at
         by = 0 if self._resuming else now - begun_at
-        if not task.prestaged and run.allocated_at is None and task.id in self._schedules:
-            return  # It has failed while it was prestaged, and is about to.
+        if run.allocated_at is None and self._scheduled.get(task.id) == task.attempt:
+            return  # The attempt is about to fail, as it did while it was prestaged.
         last = next((used + index for index, each in enumerate(runs) if each.ended_itself), None)
         steps = run.steps
         if last is not None and not run.ended_itself:
@@ -253,7 +255,7 @@ class _Replay:
         used = self._used.get(task.id, 0)
         runs = self._recording.runs.get(task.id, ())
         run = runs[used] if used < len(runs) else None
-        if run is not None and run.stopped_at is not None and _may_follow(task, run.after_stop):
+        if run is not None and run.stopped_at is not None and _may_follow(task, run):
             by = 0 if self._resuming else now - run.stopped_at
             self._schedule(task, run.after_stop, by, used + 1)
             return
@@ -278,12 +280,13 @@ class _Replay:
         self._later(at, event, seq, self._new_schedule(task.id))
 
     def _schedule(self, task: Task, steps: Sequence[Timed], by: int, used: int) -> None:
-        """`used`: recorded attempts of the task that are used up with the last step."""
+        """`used`: recorded attempts of the task that are used up once this one has ended."""
         number = self._new_schedule(task.id)
+        self._scheduled[task.id] = task.attempt
         for seq, event in steps:
             moved = _moved(event, by, task.attempt)  # type: ignore[arg-type]
-            is_last = isinstance(event, Collected | NeverStarted) or _never_ran(event)
-            self._later(moved.now, moved, seq, number, used if is_last else 0)
+            is_end = isinstance(event, Ended | NeverStarted)
+            self._later(moved.now, moved, seq, number, used if is_end else 0)
 
     def _new_schedule(self, task_id: str) -> int:
         number = self._schedules[task_id] = next(self._numbers)
@@ -321,14 +324,10 @@ def _continued(run: Run, other: Run) -> list[Timed]:
     return [*started, *moved]
 
 
-def _may_follow(task: Task, steps: Sequence[Timed]) -> bool:
-    """Whether the recorded steps after a stop fit the task: one that runs has been started."""
-    is_first = not steps or isinstance(steps[0].event, NeverStarted) or _never_ran(steps[0].event)
-    return task.status is Status.PREPARING or not steps or not is_first
-
-
-def _never_ran(event: Event | Halted) -> bool:
-    return isinstance(event, Ended) and event.end.started_at is None and event.end.code is None
+def _may_follow(task: Task, run: Run) -> bool:
+    """Whether the recorded steps after a stop fit the task: a command that runs has an end."""
+    never_ran = run.is_over and not isinstance(run.after_stop[-1].event, Collected)
+    return task.status is Status.PREPARING or not never_ran
 
 
 def _moved(event: Step, by: int, attempt: int) -> Step:

@@ -226,9 +226,8 @@ class Recorder:
         if task.status in HOLDING:
             allocated_at = None if task.prestaged else task.allocated_at
             run = self._begin(task, task.begun_at or self._since, allocated_at)
-            if task.cancel is not None or (
-                task.halt is not None and task.halt.cause is HaltCause.PREEMPTED
-            ):
+            preempted = task.halt is not None and task.halt.cause is HaltCause.PREEMPTED
+            if task.status is not Status.COLLECTING and (task.cancel is not None or preempted):
                 run.stopped_at = self._since
 
     def _begin(self, task: Task, at: int, allocated_at: int | None) -> Run:

@@ -316,12 +316,13 @@ def _run_times(recording: Recording) -> Mapping[tuple[str, str] | None, list[int
 
 
 def _continued(run: Run, other: Run) -> list[Timed]:
-    """Return the steps of an attempt that was stopped, as if it had run as long as another one."""
+    """Return the steps of an attempt that was stopped, as if it had run as long as another one, and
+    longer than until it was stopped."""
     begun_at, other_begun = run.allocated_at or run.begun_at, other.allocated_at or other.begun_at
-    started = [timed for timed in run.steps if isinstance(timed.event, Started)]
-    rest = [timed for timed in other.steps if not (started and isinstance(timed.event, Started))]
-    moved = [Timed(seq, _moved(event, begun_at - other_begun, 0)) for seq, event in rest]  # type: ignore[arg-type]
-    return [*started, *moved]
+    is_started = any(isinstance(timed.event, Started) for timed in run.steps)
+    rest = [each for each in other.steps if not (is_started and isinstance(each.event, Started))]
+    by = max(begun_at - other_begun, (run.stopped_at or 0) + 1 - rest[0].event.now)
+    return [*run.steps, *(Timed(seq, _moved(event, by, 0)) for seq, event in rest)]  # type: ignore[arg-type]
 
 
 def _may_follow(task: Task, run: Run) -> bool:

@@ -47,6 +47,8 @@ from fetchml.core.sweeps.progress import Failures
 from fetchml.core.whatif.recording import Halted, Recording, Run, Step, Timed
 
 SIGTERM = 15
+NOT_THERE = "the replay"
+"""Drains GPUs that a replay is to do without."""
 LONGEST_DISCARD_MS = 10_000
 """Longest time that the removal of a prestaged attempt takes."""
 

@@ -131,7 +131,9 @@ class Measure:
             self._gpu_ms += (at - held[0]) * held[1]
 
 
-def compare(recorded: Mapping[str, Sequence[int]], replayed: Mapping[str, Sequence[int]]) -> Fidelity:
+def compare(
+    recorded: Mapping[str, Sequence[int]], replayed: Mapping[str, Sequence[int]]
+) -> Fidelity:
     """Compare starts by task."""
     starts = same = largest = 0
     for task_id in recorded.keys() | replayed.keys():

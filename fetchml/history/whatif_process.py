@@ -8,6 +8,7 @@ or an object with an `error` for the user.
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import msgspec
@@ -51,11 +52,11 @@ def _changes() -> Iterator[tuple[int, int, Task]]:
         yield seq, at, _task(data)
 
 
-def _rows(name: str, columns: str) -> Iterator[tuple[int, int, str]]:
+def _rows(name: str, columns: str) -> Iterator[Any]:
     with duckdb.connect(config={"threads": 1, "memory_limit": "512MiB"}) as connection:
         rows = connection.execute(f"SELECT {columns} FROM read_parquet('{name}')")  # noqa: S608
         while some := rows.fetchmany(ROWS_AT_ONCE):
-            yield from some  # type: ignore[misc]
+            yield from some
 
 
 if __name__ == "__main__":

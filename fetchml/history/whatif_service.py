@@ -24,7 +24,6 @@ from fetchml.core.whatif.request import Period
 from fetchml.core.whatif.whatif import Question, WhatIf
 from fetchml.errors import Conflict, DiskFull, FieldViolation, Unavailable, ValidationFailed, forbid
 from fetchml.history.whatif_process import SECONDS, TOO_MUCH_MEMORY
-from fetchml.ports.history_store import HistoryStore
 from fetchml.ports.store import AuditQuery, ReadTooLong, Store
 from fetchml.system import own_program
 from fetchml.system.threads import run_in_thread, wait_for_end
@@ -47,21 +46,10 @@ class _Drained(msgspec.Struct):
 class WhatIfs:
     """Used from one event loop. One replay runs at a time, in a process of its own."""
 
-    def __init__(
-        self,
-        store: Store,
-        history: HistoryStore,
-        state: State,
-        *,
-        clock: Callable[[], int],
-        has_room: Callable[[], bool],
-    ) -> None:
-        """`has_room`: whether the disk has space."""
+    def __init__(self, store: Store, state: State, *, clock: Callable[[], int]) -> None:
         self._store = store
-        self._history = history
         self._state = state
         self._clock = clock
-        self._has_room = has_room
         self._turn = asyncio.Lock()
 
     async def replay(self, who: Principal, fields: Mapping[str, object]) -> WhatIf:
@@ -74,9 +62,9 @@ class WhatIfs:
         if wrong:
             raise ValidationFailed([FieldViolation(*violation) for violation in wrong])
         async with self._turn:
-            if not self._has_room():
+            if not self._store.has_room():
                 raise DiskFull
-            folder = Path(await run_in_thread(tempfile.mkdtemp, dir=self._history.folder))
+            folder = Path(await run_in_thread(tempfile.mkdtemp, dir=self._store.history.folder))
             try:
                 since, notes = await self._write(period, folder)
                 question = Question(since, period.until, host, other, tuple(changes), tuple(notes))
@@ -117,7 +105,7 @@ class WhatIfs:
     async def _write(self, period: Period, folder: Path) -> tuple[int, list[str]]:
         """Write the recording. Return its begin, and what users have to know of it."""
         try:
-            recorded = await self._history.export_period(period.since, folder)
+            recorded = await self._store.history.export_period(period.since, folder)
         except ReadTooLong:
             raise Unavailable("The journal takes too long to read: try again later") from None
         except OSError as error:

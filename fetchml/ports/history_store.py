@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-
 BEFORE, CHANGES = "before", "changes"
 """Files of `export_period`."""
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from fetchml.core.model import ENDED, HOLDING, Status, Task, Value
-from fetchml.core.scheduling.resources import Limits
+from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task, Value
+from fetchml.core.scheduling.resources import Limits, fits
 
 SAME_MS = 1_000
 """Starts that differ by less count as the same."""
@@ -116,6 +116,13 @@ class Measure:
             len(left),
             slot_ms / limits.max_running / period,
             gpu_ms / gpus / period if gpus else None,
+        )
+
+    def beyond(self, capacity: Resources) -> int:
+        """Return how many tasks that wait at the end request more than the host has."""
+        return sum(
+            _is_ready(task, self._until) and not fits(task.spec.resources, capacity)
+            for task in self._waiting.values()
         )
 
     def _held(self, at: int, task: Task) -> None:

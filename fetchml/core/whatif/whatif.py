@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from fetchml.core.model import ENDED, Task, Value
 from fetchml.core.whatif.recording import Recorder
@@ -79,7 +80,9 @@ def what_if(
     if question.changes:
         assumed = replay(recording, question.other, other.add)
     fidelity = compare(recorded.starts, same.starts)
-    notes = [*question.notes, *_notes(fidelity, recording.guessed, assumed)]
+    replayed = other if question.changes else same
+    capacity = replace(question.other.limits.capacity, gpu=number_of_gpus(question.other))
+    notes = _notes(fidelity, recording.guessed, assumed, replayed.beyond(capacity))
     return WhatIf(
         since,
         until,
@@ -88,8 +91,8 @@ def what_if(
         fidelity.starts,
         fidelity.same,
         _outcome(recorded, question.host),
-        _outcome(other if question.changes else same, question.other),
-        tuple(notes),
+        _outcome(replayed, question.other),
+        (*question.notes, *notes),
     )
 
 
@@ -97,7 +100,7 @@ def _outcome(measure: Measure, host: Host) -> Outcome:
     return measure.outcome(host.limits, number_of_gpus(host) * host.limits.slots_per_gpu)
 
 
-def _notes(fidelity: Fidelity, guessed: int, assumed: int) -> Iterable[str]:
+def _notes(fidelity: Fidelity, guessed: int, assumed: int, beyond: int) -> Iterable[str]:
     different = fidelity.starts - fidelity.same
     if different:
         yield (
@@ -116,6 +119,11 @@ def _notes(fidelity: Fidelity, guessed: int, assumed: int) -> Iterable[str]:
         yield (
             f"{_tasks(assumed)} that did not run in the period ran in the replay, for the median "
             "time of tasks with the same user and name, or of all tasks"
+        )
+    if beyond:
+        yield (
+            f"{_tasks(beyond)} of the period requested more than the host of the replay has, and "
+            "waited to its end"
         )
 
 

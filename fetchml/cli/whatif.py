@@ -11,6 +11,8 @@ from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, Rpc
 from fetchml.v1.history_pb2 import ReplayHistoryRequest, ReplayHistoryResponse
 
+SECONDS = 600
+"""Longest time to wait for the server, which replays one period at a time."""
 TIMES = ("p50", "p90", "mean")
 
 
@@ -61,7 +63,8 @@ def whatif(
     """
     with valid_text():
         request = ReplayHistoryRequest(since=since, until=until, gpus=gpus, settings=dict(settings))
-    reply = client.call(Rpc("HistoryService/ReplayHistory", request, ReplayHistoryResponse))
+    rpc = Rpc("HistoryService/ReplayHistory", request, ReplayHistoryResponse)
+    reply = client.with_options(deadline=SECONDS).call(rpc)
     if as_json:
         print_json(reply)
     else:

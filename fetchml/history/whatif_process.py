@@ -18,7 +18,7 @@ from fetchml.core.whatif.whatif import Question, TooManyTasks, what_if
 from fetchml.history.query_process import confine
 from fetchml.ports.history_store import BEFORE, CHANGES
 
-SECONDS = 120
+SECONDS = 180
 """Longest time of a replay."""
 MEMORY_MB = 2048
 ROWS_AT_ONCE = 1_000

@@ -50,7 +50,8 @@ SIGTERM = 15
 NOT_THERE = "the replay"
 """Drains GPUs that a replay is to do without."""
 LONGEST_DISCARD_MS = 10_000
-"""Longest time that the removal of a prestaged attempt takes."""
+"""Longest time that the removal of a prestaged attempt takes, unless it was prestaged when the
+recorded one was."""
 
 
 class Host(NamedTuple):
@@ -202,6 +203,7 @@ class _Replay:
         task = self._state.tasks.get(halted.task_id)
         if task is not None and task.attempt == halted.attempt and task.halt is None:
             self._state.tasks[task.id] = replace(task, halt=halted.halt)
+        self._apply(TimePassed(halted.now))  # Whatever happens, more may start.
 
     def _carry_out(self, effect: Effect, now: int) -> None:
         match effect:
@@ -275,9 +277,11 @@ class _Replay:
         at, seq = now, 0
         recorded = self._recording.discards.get(task.id, ())
         if index < len(recorded):
-            took = recorded[index].over_at - recorded[index].begun_at
-            at = min(max(now, (task.begun_at or now) + took), now + LONGEST_DISCARD_MS)
-            seq = recorded[index].seq
+            seq, begun_at, over_at = recorded[index]
+            if begun_at == task.begun_at:
+                at = max(now, over_at)
+            else:
+                at += min(over_at - begun_at, LONGEST_DISCARD_MS)
         event = NeverStarted(at, task.id, task.attempt)
         self._later(at, event, seq, self._new_schedule(task.id))
 

@@ -363,22 +363,25 @@ def _as_of(task: Task, since: int) -> Task:
         error=None,
         exit_code=None,
     )
-    if task.attempt and not task.prestaged and (task.allocated_at or since + 1) <= since:
-        if task.end is not None and task.end.at <= since:
-            return replace(task, status=Status.COLLECTING)
-        if task.started_at is not None and task.started_at <= since:
-            return replace(task, status=Status.RUNNING, end=None)
-        return replace(task, status=Status.PREPARING, started_at=None, end=None)
-    return replace(
-        task,
-        status=Status.QUEUED,
-        attempt=max(0, task.attempt - 1),
-        gpu_uuids=(),
-        prestaged=False,
-        allocated_at=None,
-        started_at=None,
-        worker_id=None,
-        end=None,
-        begun_at=None,
-        earlier_attempts=tuple(a for a in task.earlier_attempts if a.exited_at <= since),
-    )
+    if task.released_at is not None and task.released_at > since:
+        task = replace(task, released_at=None, after_met=False)
+    if task.end is not None and task.end.at > since:
+        task = replace(task, end=None)
+    if task.started_at is not None and task.started_at > since:
+        task = replace(task, started_at=None)
+    if task.begun_at is None or task.begun_at > since:
+        return replace(
+            task,
+            status=Status.QUEUED,
+            attempt=task.attempt - (task.begun_at is not None),
+            gpu_uuids=(),
+            prestaged=False,
+            allocated_at=None,
+            worker_id=None,
+            begun_at=None,
+        )
+    if task.allocated_at is None or task.allocated_at > since:
+        return replace(task, status=Status.PREPARING, prestaged=True, allocated_at=None)
+    if task.started_at is None:
+        return replace(task, status=Status.PREPARING)
+    return replace(task, status=Status.RUNNING if task.end is None else Status.COLLECTING)

@@ -1,8 +1,9 @@
 """Write the served OpenAPI description: `-m proto.openapi SOURCE DESCRIPTORS DESTINATION`.
 
 SOURCE is `openapi.yaml` beside this file: what is written by hand. DESCRIPTORS is a descriptor set
-with source information. Each row of `fetchml/api/operations.py` that SOURCE does not describe gets
-its operation and schemas from the RPC, its messages and their comments. `make proto` runs this.
+with source information. Each row of `fetchml/api/operation_table.py` that SOURCE does not describe
+gets its operation and schemas from the RPC, its messages and their comments. `make proto` runs
+this.
 
 SOURCE abbreviates. `x-errors` of an operation lists the statuses that not every operation can
 return. `x-json` of a body names the schema of its JSON. `x-example` of an error is an example of
@@ -25,7 +26,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from fetchml.api.operation import Operation
-from fetchml.api.operations import operations
+from fetchml.api.operation_table import operations
 from proto.reference import OURS, Comments
 
 HEAD = "# Generated from proto/openapi.yaml and the protos by `make proto`: do not edit.\n"

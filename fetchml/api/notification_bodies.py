@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fetchml.api.task_json import rfc3339, task_json
-from fetchml.core.delivery import Delivery
 from fetchml.core.model import EventKind, Status, Task
+from fetchml.core.notification_outbox import Delivery
 from fetchml.core.sweeps.model import Sweep
 
 MAX_ERROR = 2000

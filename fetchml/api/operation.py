@@ -1,4 +1,4 @@
-"""One operation of both transports: a row of the table in `operations`.
+"""One operation of both transports: a row of the table in `operation_table`.
 
 The RPC's descriptor and its `google.api.http` option give the route, the parameters and the fields
 of the body. A row adds only what no descriptor has: a function and the mapping of its result.

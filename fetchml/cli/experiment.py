@@ -26,7 +26,7 @@ from fetchml.cli.render import (
 )
 from fetchml.cli.tables import FittedTable, note, run_time, status_text, table
 from fetchml.client import Client, Experiment, NotFound, Task, ended, enum_name, to_json
-from fetchml.core.metrics import MAX_METRICS_BYTES, METRICS_FILE, metrics_in
+from fetchml.core.reported_metrics import MAX_METRICS_BYTES, METRICS_FILE, metrics_in
 from fetchml.core.requests import shell_words
 
 

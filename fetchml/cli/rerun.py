@@ -11,7 +11,7 @@ from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.param_types import KeyValue
 from fetchml.cli.render import clean, print_json, print_result
 from fetchml.client import Client, TaskDiff, ended, enum_name, status_name
-from fetchml.core.metrics import METRICS_FILE
+from fetchml.core.reported_metrics import METRICS_FILE
 
 
 @click.command()

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import msgspec
 
 from fetchml.core.bookings.booking import Booking
-from fetchml.core.delivery import Delivery
 from fetchml.core.gpus.allocator import Gpu, GpuMemory, Obstacle, Utilisation
 from fetchml.core.model import Actor, AttemptEnd, EventKind, Kept, RanWith, Status, Task
+from fetchml.core.notification_outbox import Delivery
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.sweeps.progress import Failures
 

@@ -40,14 +40,14 @@ def may_see(who: Principal, what: Owned, *, private: bool) -> bool:
     return sees_all(who, private=private) or what.user == who.user
 
 
-def may_end(who: Principal, what: Owned) -> bool:
+def may_change(who: Principal, what: Owned) -> bool:
     """Whether the caller may cancel, change, submit again, archive or delete it."""
     return who.role is Role.ADMIN or (who.role is Role.USER and what.user == who.user)
 
 
 def may_enter(who: Principal, what: Owned) -> bool:
     """Whether the caller may run commands in a task and reach its ports."""
-    return may_end(who, what)
+    return may_change(who, what)
 
 
 def manages_all(who: Principal) -> bool:

@@ -75,7 +75,7 @@ class TaskComparison:
         Comparisons of one user wait for each other."""
         before = await self._tasks.get(who, task_id)
         after = await self._tasks.get(who, other_id)
-        values = permissions.may_end(who, before) and permissions.may_end(who, after)
+        values = permissions.may_change(who, before) and permissions.may_change(who, after)
         async with self._turns.hold(who.user):
             numbers = [await self._metrics(who, each) for each in (before, after)]
             sections = [

@@ -231,7 +231,7 @@ class Experiments:
 
     def _find_to_end(self, who: Principal, experiment_id: str) -> Experiment:
         found = self.get(who, experiment_id)
-        if not permissions.may_end(who, found):
+        if not permissions.may_change(who, found):
             raise Forbidden("Only the experiment's owner or an admin may change it")
         return found
 

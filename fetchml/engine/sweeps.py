@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from fetchml.auth.audit import Audit
 from fetchml.core import idempotency as idempotency_keys
-from fetchml.core import metrics, permissions
+from fetchml.core import permissions, reported_metrics
 from fetchml.core.audit import Action
 from fetchml.core.events import ManyCancelRequested
 from fetchml.core.footprint import spec_footprint
-from fetchml.core.metrics import DEFAULT_RESULTS, MAX_METRIC_NAMES, Goal
 from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec, User
+from fetchml.core.reported_metrics import DEFAULT_RESULTS, MAX_METRIC_NAMES, Goal
 from fetchml.core.requests import rerun, submission
 from fetchml.core.requests.checks import MAX_INT, Violation
 from fetchml.core.requests.listing import DEFAULT_LIMIT, page_fault
@@ -271,7 +271,7 @@ class Sweeps:
 
     def _find_to_change(self, who: Principal, sweep_id: str) -> Sweep:
         found = self._find(who, sweep_id)
-        if not permissions.may_end(who, found):
+        if not permissions.may_change(who, found):
             raise Forbidden("Only the sweep's owner or an admin may cancel it or submit it again")
         return found
 
@@ -532,7 +532,7 @@ class SweepRanking:
         """Return the completed tasks of a sweep that have the best values of a metric. Raises
         NotFound, BadRequest."""
         goal, limit = goal or Goal.MIN, DEFAULT_RESULTS if limit is None else limit
-        if wrong := metrics.ranking_fault(metric, goal, limit):
+        if wrong := reported_metrics.ranking_fault(metric, goal, limit):
             raise BadRequest(f"{wrong.field}: {wrong.rule}")
         sweep = self._sweeps.get(who, sweep_id).sweep
         sign = 1.0 if goal == Goal.MIN else -1.0

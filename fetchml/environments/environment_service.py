@@ -412,7 +412,7 @@ class CachedEnvironments:
         unknown = NotFound(f"Environment {environment_id[:64]!r} not found")
         if record is None or not permissions.may_see(who, record, private=True):
             raise unknown
-        if not permissions.may_end(who, record):
+        if not permissions.may_change(who, record):
             raise Forbidden("Only its user and admins may remove an environment")
         if not await self._environments.remove([record]):
             # Another request, or the limit of the cache, may have removed it meanwhile.

@@ -12,11 +12,11 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from fetchml.core import history, permissions
-from fetchml.core.history import MAX_SQL, Column, View
+from fetchml.core import permissions, sql_views
 from fetchml.core.model import Principal
 from fetchml.core.requests.checks import text_fault
 from fetchml.core.requests.text import nearest, shown
+from fetchml.core.sql_views import MAX_SQL, Column, View
 from fetchml.errors import DiskFull, FieldViolation, Unavailable, ValidationFailed, forbid
 from fetchml.history.query_process import (
     MAX_ERROR,
@@ -74,7 +74,7 @@ class History:
 
     def views(self, who: Principal) -> list[View]:
         """Return the views that the caller may read."""
-        return [view for view in history.VIEWS if history.refusal(who, view) is None]
+        return [view for view in sql_views.VIEWS if sql_views.refusal(who, view) is None]
 
     async def rows(self, who: Principal, request: Mapping[str, object]) -> QueryResult:
         """Return the first rows of a query, `{"sql"}`."""
@@ -135,10 +135,10 @@ class History:
         Forbidden."""
         found = dict[str, View]()
         for name in names:
-            view = history.BY_NAME.get(name.lower())
+            view = sql_views.BY_NAME.get(name.lower())
             if view is None:
                 raise _fault(field, _unknown(name, self.views(who)))
-            forbid(history.refusal(who, view))
+            forbid(sql_views.refusal(who, view))
             found[view.name] = view
         return list(found)
 

@@ -135,7 +135,7 @@ class ServiceViews:
         status, reason = self._status(record)
         if status is ServiceStatus.ERROR and reason is not None:
             reason = jupyter.with_last_line(reason, task, record)
-        opens = self._records.is_live(record) and permissions.may_end(who, record)
+        opens = self._records.is_live(record) and permissions.may_change(who, record)
         return JupyterView(
             id=record.id,
             user=record.user,
@@ -274,7 +274,7 @@ class JupyterServices:
         """Stop a service. The wish is durable on return; a service that is stopping or has ended
         stays as it is."""
         record = self._records.find(who, service_id)
-        if not permissions.may_end(who, record):
+        if not permissions.may_change(who, record):
             raise Forbidden("Only the service's owner or an admin may stop it")
         task = self._records.task_of(record)
         if task.status in ENDED or task.cancel is not None:

@@ -249,7 +249,7 @@ class Workspaces:
         if (
             record is not None
             and record.user
-            and not (is_shared or permissions.may_end(who, record))
+            and not (is_shared or permissions.may_change(who, record))
         ):
             raise WorkspaceRefused(
                 f"{folder!r} belongs to {record.user}. Name another one; every user may work in "

@@ -11,8 +11,8 @@ from fetchml.auth.audit import Audit
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.addresses import AddressRules
 from fetchml.core.audit import Action
-from fetchml.core.delivery import SERVER, Delivery, DeliveryState
 from fetchml.core.model import NotifyTarget, Principal
+from fetchml.core.notification_outbox import SERVER, Delivery, DeliveryState
 from fetchml.core.notifications import InvalidNotification, read_settings, read_url
 from fetchml.core.permissions import manages_all, may_submit
 from fetchml.core.requests.listing import DEFAULT_LIMIT, page_fault

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from fetchml.core.delivery import DAY_MS, SERVER, Channel, Delivery
 from fetchml.core.events import Deliver, Notice
 from fetchml.core.model import EventKind, NotifyTarget, Task
+from fetchml.core.notification_outbox import DAY_MS, SERVER, Channel, Delivery
 from fetchml.ports.store import Document, Store
 
 KIND = "notification"

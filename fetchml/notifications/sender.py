@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fetchml.core.delivery import (
+from fetchml.core.events import Deliver
+from fetchml.core.notification_outbox import (
     FIRST_DELAY_MS,
     Channel,
     Delivery,
@@ -16,7 +17,6 @@ from fetchml.core.delivery import (
     expired,
     resent,
 )
-from fetchml.core.events import Deliver
 from fetchml.notifications.outbox import Outbox
 from fetchml.ports.notifier import Message, NotDelivered, Notifier
 from fetchml.ports.store import Store

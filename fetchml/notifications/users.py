@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from fetchml.core.delivery import DAY_MS, Delivery
 from fetchml.core.model import NotifyTarget, Value
+from fetchml.core.notification_outbox import DAY_MS, Delivery
 from fetchml.records import Documents, RecordSet
 
 PREFIX = "whsec_"

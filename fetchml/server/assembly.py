@@ -27,12 +27,12 @@ from fetchml.engine.gpus.activity import GpuActivity
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.logs import LogThreads, TaskLogs
 from fetchml.engine.monitored_tasks import monitored_tasks
-from fetchml.engine.named_snapshots import NamedSnapshots
 from fetchml.engine.outputs import TaskOutputs
 from fetchml.engine.server_information import Diagnosis, ServerInformation
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.engine.share_store import ShareStore
 from fetchml.engine.slow_reads import SlowReads
+from fetchml.engine.snapshots_in_use import SnapshotsInUse
 from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.sweep_records import KnownSweeps
@@ -151,7 +151,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         options.snapshots,
         audit=audit,
         usage=usage,
-        named=NamedSnapshots(state, experiment_index.records),
+        named=SnapshotsInUse(state, experiment_index.records),
     )
     secrets = await UserSecrets.load(store, audit, clock=clock, data_dir=options.data_dir)
     experiments = Experiments(

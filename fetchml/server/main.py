@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 from fetchml.adapters.duckdb.store import DuckDBStore, StoreUnusable
 from fetchml.adapters.system_errors import with_advice
 from fetchml.api.grpc.server import GrpcServer
-from fetchml.api.operations import key_operations
+from fetchml.api.operation_table import key_operations
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
 from fetchml.api.services import ApiServices
 from fetchml.auth.admission import Admission

@@ -11,7 +11,7 @@ from fetchml.api.notification_bodies import Bodies
 from fetchml.auth.audit import Audit
 from fetchml.config.settings import Settings
 from fetchml.core.addresses import PUBLIC_ADDRESSES, AddressRules, is_allowed_url
-from fetchml.core.delivery import FIRST_DELAY_MS, Channel, Delivery
+from fetchml.core.notification_outbox import FIRST_DELAY_MS, Channel, Delivery
 from fetchml.core.notifications import MAX_TARGETS, url_fault
 from fetchml.engine.sweep_records import KnownSweeps
 from fetchml.files.layout import NOTIFICATIONS_KEY

@@ -8,7 +8,7 @@ from pathlib import Path
 from fetchml.access.service import DEFAULT_ACCESS, AccessOptions
 from fetchml.attempts.hosts import TaskHost, ThisHost
 from fetchml.attempts.manager import AttemptSettings
-from fetchml.core.delivery import Channel
+from fetchml.core.notification_outbox import Channel
 from fetchml.core.requests.submission import SubmissionRules
 from fetchml.core.state import Limits
 from fetchml.datasets.provider import DatasetProvider

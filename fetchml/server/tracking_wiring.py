@@ -19,8 +19,8 @@ from fetchml.tracking.artifacts import Artifacts
 from fetchml.tracking.collector import Collector
 from fetchml.tracking.live_tasks import LiveTasks
 from fetchml.tracking.logged_models import LoggedModels
-from fetchml.tracking.task_access import TaskTracking
 from fetchml.tracking.task_tokens import TaskTokens
+from fetchml.tracking.task_variables import TaskTracking
 from fetchml.tracking.tracking_service import Tracking
 
 

@@ -178,7 +178,7 @@ class LoggedModels:
     def to_change(self, who: Principal, model_id: str) -> LoggedModel:
         """Like `get`, for callers that change it. Raises Forbidden for others."""
         found = self.get(who, model_id)
-        if not permissions.may_end(who, found):
+        if not permissions.may_change(who, found):
             raise Forbidden("Only the model's owner or an admin may change it")
         return found
 

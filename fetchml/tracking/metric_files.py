@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from fetchml.core.metrics import MAX_METRICS_BYTES, METRICS_FILE, metrics_in
+from fetchml.core.reported_metrics import MAX_METRICS_BYTES, METRICS_FILE, metrics_in
 from fetchml.core.requests import text
 from fetchml.core.tracking import MAX_TIME, Point, key_fault
 from fetchml.files import untrusted

@@ -522,7 +522,7 @@ class Tracking:
         found = await self._find(run_id) if is_run_id(run_id) else None
         if found is None or not self._is_visible(who, found.run):
             raise _not_found(run_id)
-        if not permissions.may_end(who, found.run):
+        if not permissions.may_change(who, found.run):
             raise Forbidden("Only the run's owner or an admin may change it")
         return found
 

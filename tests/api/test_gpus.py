@@ -6,7 +6,7 @@ from google.protobuf.json_format import MessageToDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.api.mappings import EXPLANATION, GPUS
+from fetchml.api.message_fields import EXPLANATION, GPUS
 from fetchml.auth.audit import Audit
 from fetchml.core.gpus.allocator import Gpu
 from fetchml.core.gpus.health import GpuProcess, GpuReading

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchml.api import task_json, task_messages
-from fetchml.api.mappings import OUTPUT
+from fetchml.api.message_fields import OUTPUT
 from fetchml.core.model import Cancel, DatasetSpec, FailureReason, Status, Task, TaskSpec
 from fetchml.core.requests.submission import KNOWN_FIELDS
 from fetchml.v1 import task_pb2

@@ -5,7 +5,7 @@ from typing import Any
 from unittest.mock import Mock
 
 from fetchml.api.operation import Operation
-from fetchml.api.operations import operations
+from fetchml.api.operation_table import operations
 from fetchml.core.requests.checks import MAX_ITEMS
 from fetchml.v1 import audit_pb2, key_pb2, notification_pb2, storage_pb2
 from tests.support.engine_box import ALICE

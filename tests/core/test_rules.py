@@ -4,7 +4,6 @@ import pytest
 
 from fetchml.core import environments as environment
 from fetchml.core import permissions
-from fetchml.core.deletion import REPEAT_MS, Deletion, meaning
 from fetchml.core.lifecycle import InvalidTransition, require
 from fetchml.core.model import (
     AttemptEnd,
@@ -17,6 +16,7 @@ from fetchml.core.model import (
     TaskSpec,
 )
 from fetchml.core.requests.submission import KNOWN_FIELDS, Defaults, InvalidSubmission, TaskLimits
+from fetchml.core.task_deletion import REPEAT_MS, Deletion, meaning
 from fetchml.core.verdict import STOPPED, judge
 from tests.support import tasks
 from tests.support.accepting import accept
@@ -128,7 +128,7 @@ def test_permissions_by_role_and_ownership(
     who = Principal("bob", role, "k")
     task = tasks.task(user="bob" if owns else "alice")
     assert permissions.may_submit(who) == submits
-    assert permissions.may_end(who, task) == ends
+    assert permissions.may_change(who, task) == ends
     assert permissions.may_see(who, task, private=True) == sees_in_private_mode
     assert permissions.may_see(who, task, private=False)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-from fetchml.api.mappings import GPUS
+from fetchml.api.message_fields import GPUS
 from fetchml.attempts.hosts import ClusterHost
 from fetchml.core.gpus.health import GpuReading
 from fetchml.core.model import Status, Task

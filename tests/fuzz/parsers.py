@@ -20,9 +20,9 @@ from fetchml.api.grpc import call
 from fetchml.api.grpc.tasks import list_request
 from fetchml.api.http import body
 from fetchml.api.http.query import Query
-from fetchml.api.jupyter import headers
-from fetchml.api.jupyter.socket import _handshake_key
 from fetchml.api.listing import listing
+from fetchml.api.proxy import headers
+from fetchml.api.proxy.socket import _handshake_key
 from fetchml.api.trace import new_trace
 from fetchml.api.ws import handshake
 from fetchml.api.ws.frames import Frames

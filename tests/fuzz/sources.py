@@ -15,7 +15,7 @@ from fetchml.core.environments import (
     read_requirements,
     script_metadata,
 )
-from fetchml.core.metrics import MAX_METRICS, metrics_in
+from fetchml.core.reported_metrics import MAX_METRICS, metrics_in
 from fetchml.core.requests import text
 from fetchml.core.snapshots import path_fault
 from fetchml.environments.builds import MAX_CHARACTERS, uv_message

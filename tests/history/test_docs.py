@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from fetchml.core.history import VIEWS
+from fetchml.core.sql_views import VIEWS
 from tests.support.history_box import history_box
 
 PAGE = (Path(__file__).parents[2] / "docs/history.md").read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from fetchml.core.history import VIEWS
+from fetchml.core.sql_views import VIEWS
 from fetchml.errors import Forbidden, ValidationFailed
 from tests.support.history_box import ADMIN, ANN, BOB, EVE, SECRET, history_box
 

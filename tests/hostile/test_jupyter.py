@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.api.http import connection
-from fetchml.api.jupyter import visitors
+from fetchml.api.proxy import visitors
 from testbed.docker_engine import Engine
 from tests.jupyter.service import Service
 from tests.support.jupyter_image import jupyter_image

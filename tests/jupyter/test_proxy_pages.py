@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from fetchml.api.jupyter import upstream, visitors
+from fetchml.api.proxy import upstream, visitors
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.jupyter import ServiceStatus
 from fetchml.views import JupyterState

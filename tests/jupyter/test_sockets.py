@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
-from fetchml.api.jupyter import visitors
+from fetchml.api.proxy import visitors
 from fetchml.api.rest.server import HttpTimeouts
 from tests.jupyter.proxy_world import BASE, ID, OTHER, World, proxy_world
 from tests.support.waiting import SECONDS, soon

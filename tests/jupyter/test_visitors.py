@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from fetchml.api.jupyter import upstream, visitors
+from fetchml.api.proxy import upstream, visitors
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, echo, proxy_world
 from tests.support.waiting import SECONDS
 

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from fetchml.core.audit import Action
-from fetchml.core.delivery import DAY_MS, SERVER, Delivery
 from fetchml.core.model import Principal, Role, Status
+from fetchml.core.notification_outbox import DAY_MS, SERVER, Delivery
 from fetchml.errors import Conflict, Forbidden, NotFound, RateLimited, ValidationFailed
 from fetchml.notifications import notification_service
 from fetchml.notifications.notification_service import Notifications

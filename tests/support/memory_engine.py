@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from fetchml.attempts.manager import AttemptSettings
-from fetchml.core.delivery import Channel
 from fetchml.core.model import Cancel, Principal, Resources, Task
+from fetchml.core.notification_outbox import Channel
 from fetchml.core.requests.submission import Defaults, SubmissionRules, TaskLimits
 from fetchml.core.snapshots import Snapshot
 from fetchml.core.state import Limits

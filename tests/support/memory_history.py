@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from fetchml.core.history import BY_NAME
+from fetchml.core.sql_views import BY_NAME
 
 
 class MemoryHistory:

@@ -8,7 +8,7 @@ import duckdb
 
 from fetchml.adapters.duckdb.points_fold import PointsFold
 from fetchml.adapters.duckdb.readers import Readers, snapshot
-from fetchml.core.history import BY_NAME
+from fetchml.core.sql_views import BY_NAME
 from fetchml.core.usage import HOUR_MS, SAMPLE_MS
 
 ROW_GROUP = 20_480

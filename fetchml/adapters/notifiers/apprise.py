@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from fetchml.core.delivery import text_of
+from fetchml.core.notification_outbox import text_of
 from fetchml.ports.notifier import Message, NotDelivered
 
 logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # It logs whole addresses.

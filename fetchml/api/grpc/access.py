@@ -8,8 +8,8 @@ from contextlib import aclosing
 from fetchml.access.service import PIECE_BYTES, TaskAccess
 from fetchml.access.session import ExecSession, Exit, Output
 from fetchml.api.grpc.call import RpcContext
-from fetchml.api.jupyter.task_ports import OpenedPorts
-from fetchml.api.mappings import TASK_PORT_LINK
+from fetchml.api.message_fields import TASK_PORT_LINK
+from fetchml.api.proxy.task_ports import OpenedPorts
 from fetchml.core.requests.access import SIGNALS, ExecRequest, size_fault
 from fetchml.errors import BadRequest, RequestError
 from fetchml.v1 import access_pb2, access_pb2_grpc

@@ -1,5 +1,6 @@
 """The services with few methods by hand: the queue, experiments, sweeps, snapshots,
-Jupyter services, GPUs and backup. The table of `fetchml.api.operations` has their other methods."""
+Jupyter services, GPUs and backup. The table in `fetchml.api.operation_table` has their other
+methods."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
 import asyncio
@@ -13,7 +14,15 @@ from google.protobuf.struct_pb2 import Value
 
 from fetchml.api.grpc.call import RpcContext
 from fetchml.api.grpc.tasks import idempotency_key
-from fetchml.api.mappings import ESTIMATE, EXPERIMENT, GPUS, JUPYTER_SERVICE, QUEUE, SNAPSHOT, SWEEP
+from fetchml.api.message_fields import (
+    ESTIMATE,
+    EXPERIMENT,
+    GPUS,
+    JUPYTER_SERVICE,
+    QUEUE,
+    SNAPSHOT,
+    SWEEP,
+)
 from fetchml.api.task_messages import fill_task, split_create, task_message, wants_full
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.core import jupyter

@@ -28,9 +28,9 @@ from fetchml.api.grpc.resources import (
     SweepService,
 )
 from fetchml.api.grpc.tasks import TaskService
-from fetchml.api.jupyter.task_ports import OpenedPorts
 from fetchml.api.operation import Operation
-from fetchml.api.operations import operations
+from fetchml.api.operation_table import operations
+from fetchml.api.proxy.task_ports import OpenedPorts
 from fetchml.api.services import ApiServices
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.settings import MAX_CONNECTIONS

@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from fetchml.api.grpc.call import RpcContext
 from fetchml.api.grpc.sending import UnreadReplies
 from fetchml.api.listing import ListRequest, listing
-from fetchml.api.mappings import ESTIMATE, OUTPUT
+from fetchml.api.message_fields import ESTIMATE, OUTPUT
 from fetchml.api.task_messages import (
     fill_task,
     milliseconds,

@@ -98,7 +98,7 @@ class ArtifactCalls:
                 holder = Holder(owner, model_id)
             case [experiment_id, run_id, "artifacts", *inside]:
                 run = await self._tracking.run(who, run_id)
-                if to_write and not permissions.may_end(who, run):
+                if to_write and not permissions.may_change(who, run):
                     raise Forbidden("Only the run's owner or an admin may change it")
                 if to_write and run.deleted_at is not None:
                     raise BadRequest(f"Run {run_id} is deleted: restore it first")

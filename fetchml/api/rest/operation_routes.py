@@ -1,5 +1,5 @@
-"""The REST routes of the operations in the table of `api/operations.py`. Their paths are in the
-protos (`google.api.http`), which `api/operation.py` reads."""
+"""The REST routes of the operations in `api/operation_table.py`. Their paths are in the protos
+(`google.api.http`), which `api/operation.py` reads."""
 
 import re
 from collections.abc import Callable, Iterable

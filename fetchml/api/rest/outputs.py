@@ -12,7 +12,7 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, send_pieces
-from fetchml.api.mappings import OUTPUT
+from fetchml.api.message_fields import OUTPUT
 from fetchml.engine.engine import Engine
 from fetchml.files.reads import OpenedFile
 

@@ -1,5 +1,5 @@
 """Experiments, sweeps and Jupyter services over REST, as far as the table of
-`fetchml.api.operations` does not have them."""
+`fetchml.api.operation_table` does not have them."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import ended_with_client
-from fetchml.api.mappings import EXPERIMENT, JUPYTER_SERVICE, SWEEP
+from fetchml.api.message_fields import EXPERIMENT, JUPYTER_SERVICE, SWEEP
 from fetchml.api.rest.tasks import idempotency_key
 from fetchml.api.task_json import task_json
 from fetchml.core import jupyter

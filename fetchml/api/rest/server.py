@@ -22,10 +22,10 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Router
 from fetchml.api.http.sessions import SessionCredentials
 from fetchml.api.http.streams import Streams
-from fetchml.api.jupyter.proxy import JupyterProxy
-from fetchml.api.jupyter.task_ports import AccessOperations, OpenedPorts, TaskPorts, port_in
 from fetchml.api.mlflow.routes import MlflowOperations
-from fetchml.api.operations import operations
+from fetchml.api.operation_table import operations
+from fetchml.api.proxy.jupyter import JupyterProxy
+from fetchml.api.proxy.task_ports import AccessOperations, OpenedPorts, TaskPorts, port_in
 from fetchml.api.rest.logs import LogOperations
 from fetchml.api.rest.metrics import Metrics
 from fetchml.api.rest.operation_routes import routes

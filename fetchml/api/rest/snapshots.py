@@ -9,7 +9,7 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, send_pieces
-from fetchml.api.mappings import SNAPSHOT
+from fetchml.api.message_fields import SNAPSHOT
 from fetchml.api.rest.outputs import attachment
 from fetchml.snapshots.snapshot_service import Snapshots
 

@@ -10,7 +10,7 @@ import fetchml
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.mappings import ESTIMATE, QUEUE
+from fetchml.api.message_fields import ESTIMATE, QUEUE
 from fetchml.api.rest.metrics import Metrics, ServerState
 from fetchml.api.task_json import health_json, task_json
 from fetchml.engine.engine import Engine

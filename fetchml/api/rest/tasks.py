@@ -10,7 +10,7 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import ended_with_client
 from fetchml.api.listing import ListRequest, listing
-from fetchml.api.mappings import ESTIMATE
+from fetchml.api.message_fields import ESTIMATE
 from fetchml.api.task_json import task_json
 from fetchml.core.acceptance import ignored_fields
 from fetchml.core.requests.checks import unknown_fields

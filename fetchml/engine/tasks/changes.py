@@ -4,10 +4,9 @@ from collections.abc import Callable, Collection, Mapping
 
 from fetchml.attempts.hosts import TaskHost
 from fetchml.auth.audit import Audit
-from fetchml.core import deletion, permissions, submit_quotas
+from fetchml.core import permissions, submit_quotas, task_deletion
 from fetchml.core.addresses import AddressRules
 from fetchml.core.audit import Action
-from fetchml.core.deletion import Deletion
 from fetchml.core.events import (
     CancelRequested,
     InterruptRequested,
@@ -23,6 +22,7 @@ from fetchml.core.requests.checks import Violation
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
 from fetchml.core.scheduling import lost_attempts
 from fetchml.core.state import State
+from fetchml.core.task_deletion import Deletion
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.submissions import Submissions
@@ -153,7 +153,7 @@ class TaskChanges:
         async with self._ended.locks.hold(("delete", task_id)):
             task = await self._tasks.to_change(who, task_id)
             now = self._clock()
-            match deletion.meaning(task, now):
+            match task_deletion.meaning(task, now):
                 case Deletion.CANCEL:
                     await self._cancel(who, task_id, now)
                 case Deletion.HIDE:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import closing
 
-from fetchml.core.metrics import MAX_METRICS_BYTES, METRICS_FILE, metrics_in
 from fetchml.core.model import ENDED, Principal, Task
+from fetchml.core.reported_metrics import MAX_METRICS_BYTES, METRICS_FILE, metrics_in
 from fetchml.core.requests.listing import page_fault
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.tasks.tasks import Tasks

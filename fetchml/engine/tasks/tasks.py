@@ -72,7 +72,7 @@ class Tasks:
     async def to_change(self, who: Principal, task_id: str) -> Task:
         """Return a task that the caller may change. Raises NotFound, Forbidden."""
         task = await self.get(who, task_id)
-        if not permissions.may_end(who, task):
+        if not permissions.may_change(who, task):
             raise Forbidden("Only the task's owner or an admin may change, end or delete it")
         return task
 

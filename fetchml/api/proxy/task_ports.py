@@ -20,17 +20,17 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.sessions import TICKET, server_address_of
 from fetchml.api.http.streams import Streams, ended_with_client, send_pieces
-from fetchml.api.jupyter.headers import cookies, for_browser, for_task, is_upgrade
-from fetchml.api.jupyter.socket import SocketRejected, proxy_socket
-from fetchml.api.jupyter.upstream import (
+from fetchml.api.message_fields import TASK_PORT_LINK
+from fetchml.api.proxy.headers import cookies, for_browser, for_task, is_upgrade
+from fetchml.api.proxy.socket import SocketRejected, proxy_socket
+from fetchml.api.proxy.upstream import (
     Upstream,
     body_length,
     body_pieces,
     invalid_reply,
     open_reply,
 )
-from fetchml.api.jupyter.visitors import VisitorLimits
-from fetchml.api.mappings import TASK_PORT_LINK
+from fetchml.api.proxy.visitors import VisitorLimits
 from fetchml.auth.admission import Admission
 from fetchml.auth.key_tokens import VISIT_MS, TaskPort
 from fetchml.auth.sessions import Session

@@ -14,9 +14,9 @@ from yarl import URL
 
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.streams import Streams
-from fetchml.api.jupyter.headers import protocols
-from fetchml.api.jupyter.relay import Endpoint, relay
-from fetchml.api.jupyter.upstream import Upstream
+from fetchml.api.proxy.headers import protocols
+from fetchml.api.proxy.relay import Endpoint, relay
+from fetchml.api.proxy.upstream import Upstream
 from fetchml.errors import BadRequest, Unavailable
 
 _KEY_BYTES = 16

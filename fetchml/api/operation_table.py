@@ -9,7 +9,7 @@ from types import ModuleType
 
 from google.protobuf.descriptor import MethodDescriptor
 
-from fetchml.api.mappings import (
+from fetchml.api.message_fields import (
     AUDIT_LIST,
     BEST,
     BOOKING,

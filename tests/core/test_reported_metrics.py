@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.core.metrics import MAX_METRICS, MAX_METRICS_BYTES, metrics_in
+from fetchml.core.reported_metrics import MAX_METRICS, MAX_METRICS_BYTES, metrics_in
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from fetchml.adapters.jupyter.link import http_session
 from fetchml.api.http.body import read_pieces
 from fetchml.api.http.errors import BodyTimeout
 from fetchml.api.http.request import RestRequest
-from fetchml.api.jupyter.headers import Target, for_jupyter
+from fetchml.api.proxy.headers import Target, for_jupyter
 from fetchml.errors import BadRequest, RequestError, Unavailable
 from fetchml.ports.jupyter import JupyterLink
 

@@ -17,16 +17,16 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.sessions import cookies_of, server_address_of
 from fetchml.api.http.streams import Streams, abort, ended_with_client, send_pieces
-from fetchml.api.jupyter import page
-from fetchml.api.jupyter.headers import (
+from fetchml.api.proxy import page
+from fetchml.api.proxy.headers import (
     Target,
     for_browser,
     is_upgrade,
     may_be_document,
     parse_target,
 )
-from fetchml.api.jupyter.socket import SocketRejected, proxy_socket
-from fetchml.api.jupyter.upstream import (
+from fetchml.api.proxy.socket import SocketRejected, proxy_socket
+from fetchml.api.proxy.upstream import (
     body_length,
     body_pieces,
     invalid_reply,
@@ -36,7 +36,7 @@ from fetchml.api.jupyter.upstream import (
     read_anonymous_body,
     read_page,
 )
-from fetchml.api.jupyter.visitors import (
+from fetchml.api.proxy.visitors import (
     ANONYMOUS_REPLY_SECONDS,
     VisitorLimits,
     is_authenticated,

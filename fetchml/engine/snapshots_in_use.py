@@ -5,7 +5,7 @@ from fetchml.core.state import State
 from fetchml.records import RecordSet
 
 
-class NamedSnapshots:
+class SnapshotsInUse:
     def __init__(self, state: State, experiments: RecordSet[Experiment]) -> None:
         self._state = state
         self._experiments = experiments

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from fetchml.api.jupyter.headers import Target, cookies, token_in
-from fetchml.api.jupyter.page import may_carry_notice
+from fetchml.api.proxy.headers import Target, cookies, token_in
+from fetchml.api.proxy.page import may_carry_notice
 from fetchml.auth.limits import stream_limit
 from fetchml.config.proxies import caller_of
 from fetchml.core.jupyter import login_cookie

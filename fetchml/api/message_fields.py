@@ -20,17 +20,17 @@ from fetchml.api.mapping import (
 )
 from fetchml.api.task_json import target_json, task_json
 from fetchml.api.task_messages import target_message, task_message
-from fetchml.core import delivery
+from fetchml.core import notification_outbox
 from fetchml.core.audit import AuditEntry
 from fetchml.core.bookings.booking import Booking
 from fetchml.core.comparison import Difference, Section, TaskDiff
-from fetchml.core.delivery import Delivery, DeliveryState
 from fetchml.core.gpus.health import GpuProcess
-from fetchml.core.history import Column, View
 from fetchml.core.model import Key, Task
+from fetchml.core.notification_outbox import Delivery, DeliveryState
 from fetchml.core.requests.pruning import Pruned
 from fetchml.core.requests.secrets import Secret
 from fetchml.core.snapshots import Entry, EntryKind, Snapshot
+from fetchml.core.sql_views import Column, View
 from fetchml.core.storage import Kind, Used
 from fetchml.core.tracking import Curve, Point, RunPage, RunView
 from fetchml.core.usage import DayUse, GpuHold, UserDay
@@ -389,7 +389,7 @@ NOTIFICATION: Mapping[Delivery, notification_pb2.Notification] = Mapping(
     Field("sweep_id", keep_empty=False),
     Time("next_at", lambda row: row.next_at if row.dead_at is None else None),
     Field("last_error", "error"),
-    Field("of_server", lambda row: row.user == delivery.SERVER, keep_empty=False),
+    Field("of_server", lambda row: row.user == notification_outbox.SERVER, keep_empty=False),
 )
 
 NOTIFICATIONS: Mapping[NotificationPage, notification_pb2.ListNotificationsResponse] = Mapping(

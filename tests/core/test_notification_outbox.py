@@ -5,7 +5,7 @@ from collections import Counter
 
 from msgspec.structs import replace
 
-from fetchml.core.delivery import (
+from fetchml.core.notification_outbox import (
     DAY_MS,
     MAX_DELAY_MS,
     SENT_AT_ONCE,

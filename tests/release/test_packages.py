@@ -24,11 +24,15 @@ CLIENT, SERVER = ROOT / "pyproject.toml", ROOT / "build/server/pyproject.toml"
 LOCKS = ("requirements.lock", "proto/protoc.lock", "web/package-lock.json")
 PROGRAMS = Path(sys.executable).parent
 LARGEST_CLIENT_BYTES = 2_000_000
-BESIDE = {
+LIBRARIES = {
     "newest": ("torch", "tensorflow", "mlflow"),
     "protobuf 6": ("torch==2.8.0", "tensorflow==2.20.0", "mlflow==3.3.0", "protobuf<7"),
     "oldest": ("torch==2.8.0", "mlflow==2.22.1", "protobuf==6.31.1", "grpcio==1.76.0"),
 }
+BESIDE = [  # and a version of Python that the libraries have wheels for
+    *[("newest", python) for python in ("3.11", "3.12", "3.13", "3.14")],
+    *[(older, python) for older in ("protobuf 6", "oldest") for python in ("3.11", "3.13")],
+]
 
 
 def done(*command: str | Path, seconds: float = 600) -> str:
@@ -109,6 +113,13 @@ def test_metadata_is_valid(built: Path) -> None:
     done(PROGRAMS / "uv", "tool", "run", "twine", "check", "--strict", *built.iterdir())
 
 
+@pytest.mark.parametrize("project", [CLIENT, SERVER], ids=["client", "server"])
+def test_description_has_no_link_to_a_file(project: Path) -> None:
+    """The page of an index has no files."""
+    description = project.parent / tomllib.loads(project.read_text())["project"]["readme"]
+    assert not re.findall(r"\]\((?!https://)", description.read_text())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("source", ["*.whl", "*.tar.gz", "git"])
 def test_installed_server_needs_no_node(built: Path, tmp_path: Path, source: str) -> None:
@@ -171,14 +182,15 @@ def test_client_works_with_the_oldest_libraries_that_it_admits(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("beside", BESIDE.values(), ids=BESIDE)
+@pytest.mark.parametrize(("beside", "python"), BESIDE)
 def test_client_resolves_beside_the_libraries_of_trainings(
-    client_wheel: Path, tmp_path: Path, beside: tuple[str, ...]
+    client_wheel: Path, tmp_path: Path, beside: str, python: str
 ) -> None:
     """They take gigabytes, so they are not installed."""
     listed = tmp_path / "requirements.in"
-    listed.write_text("\n".join([*beside, f"fetchml @ {client_wheel.as_uri()}"]))
-    resolved = done(PROGRAMS / "uv", "pip", "compile", "--python", sys.executable, listed)
+    listed.write_text("\n".join([*LIBRARIES[beside], f"fetchml @ {client_wheel.as_uri()}"]))
+    resolve = ("pip", "compile", "--python-version", python, "--only-binary", ":all:")
+    resolved = done(PROGRAMS / "uv", *resolve, listed)
     assert re.search(r"^torch==", resolved, re.MULTILINE)
 
 

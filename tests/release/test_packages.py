@@ -2,6 +2,7 @@
 git, without Node, beside the libraries of trainings. The lock files name no host."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -24,6 +25,8 @@ CLIENT, SERVER = ROOT / "pyproject.toml", ROOT / "build/server/pyproject.toml"
 LOCKS = ("requirements.lock", "proto/protoc.lock", "web/package-lock.json")
 PROGRAMS = Path(sys.executable).parent
 LARGEST_CLIENT_BYTES = 2_000_000
+FULL = os.environ.get("FETCHML_FULL") == "1"
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 LIBRARIES = {
     "newest": ("torch", "tensorflow", "mlflow"),
     "protobuf 6": ("torch==2.8.0", "tensorflow==2.20.0", "mlflow==3.3.0", "protobuf<7"),
@@ -183,15 +186,23 @@ def test_client_works_with_the_oldest_libraries_that_it_admits(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("beside", "python"), BESIDE)
-def test_client_resolves_beside_the_libraries_of_trainings(
+def test_client_fits_beside_the_libraries_of_trainings(
     client_wheel: Path, tmp_path: Path, beside: str, python: str
 ) -> None:
-    """They take gigabytes, so they are not installed."""
-    listed = tmp_path / "requirements.in"
-    listed.write_text("\n".join([*LIBRARIES[beside], f"fetchml @ {client_wheel.as_uri()}"]))
+    """Together they take 9 GB: they are resolved, and with FETCHML_FULL=1 also installed, with the
+    Python of .venv."""
+    uv, wanted, resolved = PROGRAMS / "uv", tmp_path / "wanted.in", tmp_path / "resolved.txt"
+    wanted.write_text("\n".join([*LIBRARIES[beside], f"fetchml @ {client_wheel.as_uri()}"]))
     resolve = ("pip", "compile", "--python-version", python, "--only-binary", ":all:")
-    resolved = done(PROGRAMS / "uv", *resolve, listed)
-    assert re.search(r"^torch==", resolved, re.MULTILINE)
+    done(uv, *resolve, "--output-file", resolved, wanted)
+    trained_with = re.findall(r"^(torch|tensorflow|mlflow)==", resolved.read_text(), re.MULTILINE)
+    assert "torch" in trained_with
+    if FULL and python == PYTHON:
+        installed = tmp_path / "installed"
+        done(uv, "venv", "--python", sys.executable, installed)
+        done(uv, "pip", "install", "--python", installed, "-r", resolved)
+        done(installed / "bin/python", "-c", f"import {', '.join(trained_with)}, fetchml.client")
+        shutil.rmtree(installed)
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest -n $(TEST_PROCESSES) --no-loadscope-reorder
 # Where it is set, every Python process compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo web web-watch screenshot test test-all test-binary test-release test-python fuzz simulate lint lint-python audit format docs proto client shim build release bench gpu-check lock clean
+.PHONY: help setup demo web web-watch screenshot test test-all test-binary test-release test-python fuzz simulate lint lint-python audit format docs proto client shim build packages release bench gpu-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,13 +87,16 @@ shim: setup ## build the task's first process for x86-64 and aarch64
 build: setup ## build build/dist/fetchml, the program in one file, for machines like this one
 	build/build.sh
 
+packages: setup ## build the Python packages in build/dist/packages/: the client, and the server
+	build/packages.sh build/dist/packages
+
 test-binary: release test-release ## make the portable executable, then the tests with it
 
 test-release: ## what depends on the executable, with the portable one; bare Debian 11 and 12
 	export FETCHML_PROGRAM=$$(echo $(CURDIR)/build/dist/release/fetchml-*-linux-$$(uname -m)) && \
 	    $(PYTEST) tests/executable/old_debians.py tests/executable tests/server/test_crash.py
 
-release: setup ## build build/dist/release/: executable, SBOM, checksums (RELEASE_KEY=FILE signs)
+release: setup ## build build/dist/release/: executable, packages, SBOM, checksums (RELEASE_KEY=FILE signs)
 	build/release.sh
 
 bench: build ## measure against bare aiohttp, grpc.aio and Docker, as ratios
@@ -102,15 +105,17 @@ bench: build ## measure against bare aiohttp, grpc.aio and Docker, as ratios
 gpu-check: setup ## check GPUs and CUDA programs on this machine
 	@$(BIN)/python build/gpu_check.py
 
-lock: setup ## resolve the dependencies again into the locks of Python, web/ and tests/mlflow
-	$(BIN)/uv pip compile pyproject.toml --group dev --group demo --output-file requirements.lock \
+lock: setup ## resolve the dependencies again into the locks of Python, proto/, web/ and tests/mlflow
+	$(BIN)/uv pip compile pyproject.toml --extra server --group dev --group demo \
+	    --no-emit-package fetchml --no-emit-package fetchml-server --output-file requirements.lock \
 	    --universal --python-version 3.11 --generate-hashes --upgrade \
 	    --no-annotate --no-header --no-emit-index-url --quiet
-	for each in tests/mlflow/clients/*.in; do \
+	for each in proto/protoc.in tests/mlflow/clients/*.in; do \
 	    $(BIN)/uv pip compile $$each --output-file $${each%.in}.lock --universal \
 	        --python-version 3.11 --generate-hashes --upgrade \
 	        --no-annotate --no-header --no-emit-index-url --quiet; done
 	build/web.sh lock
+	$(BIN)/python build/sbom.py page >build/server/page.cdx.json
 
 clean: ## remove .venv, the demo's data and every cache
 	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis \

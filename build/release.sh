@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes build/dist/release/: the executable for every x86-64 or aarch64 Linux since 2020 (glibc
-# 2.31: Debian 11, Ubuntu 20.04, RHEL 9), the list of what is in it, and checksums, which are signed
-# with the SSH key that RELEASE_KEY names.
+# 2.31: Debian 11, Ubuntu 20.04, RHEL 9), the list of what is in it, the Python packages (fetchml and
+# fetchml-server, each as a wheel and a source distribution), and checksums, which are signed with
+# the SSH key that RELEASE_KEY names.
 #
 # Fails where a library has a known vulnerability that build/audit-exceptions.txt does not list, and
 # where no source of advisories can be reached; RELEASE_AUDIT=offline makes a release without one.
@@ -120,10 +121,11 @@ say "libraries"
 # What the lock says, of that only what runs, and what builds; each file's hash is the lock's.
 python=/opt/python/bin/python$python_version
 lock() {
-    .venv/bin/uv pip compile "$1" --constraint requirements.lock --generate-hashes --quiet \
+    .venv/bin/uv pip compile "$@" --constraint requirements.lock --generate-hashes --quiet \
         --universal --python-version "$python_version" --no-annotate --no-header --no-emit-index-url
 }
-lock pyproject.toml >build/work/runs.lock
+lock pyproject.toml --extra server \
+    --no-emit-package fetchml --no-emit-package fetchml-server >build/work/runs.lock
 lock - <<<pyinstaller >build/work/builds.lock
 cat build/work/runs.lock build/work/builds.lock | grep -o 'sha256:[0-9a-f]*' | sort -u \
     | comm -23 - <(grep -o 'sha256:[0-9a-f]*' requirements.lock | sort -u) | if read -r unknown; then
@@ -155,6 +157,8 @@ cp "$root/source/build/dist/fetchml" "$built/$name"
 .venv/bin/cyclonedx-py requirements build/work/runs.lock --pyproject pyproject.toml \
     --output-reproducible --output-file build/work/libraries.cdx.json
 .venv/bin/python build/sbom.py "$root" build/work/libraries.cdx.json >"$built/$name.cdx.json"
+say "packages"
+PYTHON=.venv/bin/python "$root/source/build/packages.sh" "$built"
 say "done: $built"
 ls -l "$built"
 # Last, so that nobody misses that a release is not signed.

@@ -1,7 +1,8 @@
-"""Adds to a CycloneDX list of Python libraries what else is in the executable: CPython, the page's
-libraries, and the system's libraries that PyInstaller took in.
+"""CycloneDX lists of what is in the files of a release.
 
-`sbom.py ROOT LIBRARIES`, where ROOT is the Debian that it was built in."""
+`sbom.py ROOT LIBRARIES` adds to a list of Python libraries what else is in the executable: CPython,
+the page's libraries, and the system's libraries that PyInstaller took in. ROOT is the Debian that
+it was built in. `sbom.py page` lists the page's libraries alone, for the wheel of the server."""
 
 import json
 import subprocess
@@ -65,7 +66,16 @@ def page_libraries() -> list[dict[str, Any]]:
     ]
 
 
+def write(bom: dict[str, Any]) -> None:
+    json.dump(bom, sys.stdout, indent=2, sort_keys=True)
+    print()
+
+
 def main() -> None:
+    if sys.argv[1:] == ["page"]:
+        bom = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": page_libraries()}
+        write(bom)
+        return
     root, found = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
     version = subprocess.run(
         [
@@ -88,7 +98,7 @@ def main() -> None:
         purl = f"pkg:deb/debian/{package}@{version}?distro=bullseye"
         found["components"].append(component(package, version, purl))
     found["components"] += page_libraries()
-    json.dump(found, sys.stdout, indent=2, sort_keys=True)
+    write(found)
 
 
 main()

@@ -1,9 +1,15 @@
 """`python -m fetchml` is `fetchml`."""
 
-from fetchml.cli.main import main
-from fetchml.ops import pyinstaller, stdio
+import sys
 
-pyinstaller.run_part()
-stdio.complete()
-pyinstaller.set_up()
+from fetchml.cli.main import main
+
+if getattr(sys, "frozen", False):
+    # In the executable only: it needs Linux, and the client runs elsewhere too.
+    from fetchml.ops import pyinstaller
+    from fetchml.system import stdio
+
+    pyinstaller.run_part()
+    stdio.complete()
+    pyinstaller.set_up()
 main()

@@ -18,6 +18,8 @@ rm -f "$destination"/fetchml/v1/*_pb2.py "$destination"/fetchml/v1/*_pb2.pyi \
   "$destination"/fetchml/v1/*_pb2_grpc.py
 
 "$protoc" --python_out="$destination" --pyi_out="$destination" fetchml/v1/*.proto
+# None leaves a field unset. The stubs of this compiler lack it for fields of type bool.
+sed -i 's/: bool = \.\.\./: _Optional[bool] = .../g' "$destination"/fetchml/v1/*_pb2.pyi
 # Only the protos with a service: the others would give empty modules.
 # shellcheck disable=SC2046
 "$protoc" --grpc_python_out="$destination" $(grep -l '^service ' fetchml/v1/*.proto)

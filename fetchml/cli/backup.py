@@ -24,10 +24,10 @@ from fetchml.cli.tables import table
 from fetchml.client import Rpc, Unreachable
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir
+from fetchml.files.control_socket import control_socket
 from fetchml.files.data_dir import as_owner
 from fetchml.files.own_file import AlreadyExists, new_file, require_free
-from fetchml.ops import stdio
-from fetchml.server.control_socket import control_socket
+from fetchml.system import stdio
 from fetchml.system.signals import held_back, interruptible
 from fetchml.v1 import backup_pb2
 

@@ -33,8 +33,8 @@ from fetchml.client import (
 )
 from fetchml.client.connection import CONTROL, DEFAULT_SERVER, is_here, port_of
 from fetchml.config.data_dir import default_data_dir
+from fetchml.files.control_socket import control_socket, read_address
 from fetchml.files.layout import ADMIN_KEY
-from fetchml.server.control_socket import control_socket, read_address
 
 _EXITS: tuple[tuple[type[Exception], ExitCode], ...] = (
     (Unavailable, ExitCode.UNREACHABLE),

@@ -17,6 +17,7 @@ from fetchml.cli.groups import CommandGroup
 from fetchml.cli.ids import id_by_end
 from fetchml.cli.list_options import Output, output_option, print_list
 from fetchml.cli.param_types import Duration
+from fetchml.cli.parts import require_server
 from fetchml.cli.render import clean, console, local_time, print_json, print_result
 from fetchml.cli.settings_options import data_dir_option
 from fetchml.cli.tables import FittedTable, table
@@ -25,7 +26,7 @@ from fetchml.client import Rpc, Unreachable, enum_name, to_json
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir
 from fetchml.errors import NotFound, RequestError
-from fetchml.server.control_socket import control_socket
+from fetchml.files.control_socket import control_socket
 from fetchml.v1 import key_pb2
 from fetchml.v1.key_pb2 import Key
 
@@ -64,6 +65,7 @@ class KeyServiceCaller:
         return cast("Reply", self._without_server(request))
 
     def _without_server(self, request: Any) -> Any:
+        require_server("'fetchml keys' without a running server")
         # The whole server, which is slow to import and rarely needed here.
         from fetchml.files.data_dir import as_owner  # noqa: PLC0415 - on Linux only
         from fetchml.server import main  # noqa: PLC0415

@@ -11,8 +11,9 @@ import click
 from fetchml import __version__
 from fetchml.cli.errors import CommandError, ExitCode, show, wants_no_colour
 from fetchml.cli.groups import CommandGroup
+from fetchml.cli.parts import require_server
 from fetchml.cli.printable import guarded
-from fetchml.ops import stdio
+from fetchml.system import stdio
 
 COMMANDS = {
     "The server": {
@@ -168,6 +169,8 @@ class Commands(CommandGroup):
                 f"'fetchml {name}' runs on Linux only",
                 "On this system, fetchml is a client: see 'fetchml login --help'.",
             )
+        if name in LINUX_ONLY:
+            require_server(f"'fetchml {name}'")
         function = name.replace("-", "_")
         module_name = MODULES.get(name, function)
         gc.disable()  # Imports leave no garbage: looking for it costs a tenth of the start.

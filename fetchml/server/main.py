@@ -35,6 +35,7 @@ from fetchml.engine.server_information import Examine, examine_nothing
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.environments.environment_service import CachedEnvironments
 from fetchml.files import task_users
+from fetchml.files.control_socket import control_socket, write_address
 from fetchml.files.data_dir import DataDirBusy, ForeignDataDir, lock_data_dir, require_own
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.files.own_file import write_durably
@@ -43,7 +44,6 @@ from fetchml.ports.store import StoreDamaged
 from fetchml.server import cluster_wiring, sd_notify, wiring
 from fetchml.server.assembly import Outside, assemble
 from fetchml.server.cannot_start import CannotStart
-from fetchml.server.control_socket import control_socket, write_address
 from fetchml.server.environment_wiring import environment_wiring
 from fetchml.server.gateway_socket import gateway_socket
 from fetchml.server.notification_wiring import notifiers

@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import access_pb2 as fetchml_dot_v1_dot_access__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class AccessServiceStub:
+class AccessServiceStub(object):
     """Enters running tasks. Only the owner of a task and admins may. Each entry is in the audit, and
     ends with the task and with the caller's key.
     """
@@ -53,7 +53,7 @@ class AccessServiceStub:
                 _registered_method=True)
 
 
-class AccessServiceServicer:
+class AccessServiceServicer(object):
     """Enters running tasks. Only the owner of a task and admins may. Each entry is in the audit, and
     ends with the task and with the caller's key.
     """
@@ -109,7 +109,7 @@ def add_AccessServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class AccessService:
+class AccessService(object):
     """Enters running tasks. Only the owner of a task and admins may. Each entry is in the audit, and
     ends with the task and with the caller's key.
     """

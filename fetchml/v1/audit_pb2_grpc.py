@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import audit_pb2 as fetchml_dot_v1_dot_audit__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class AuditServiceStub:
+class AuditServiceStub(object):
     """Lists the audit: actions with their user, target and address. For admins.
     """
 
@@ -42,7 +42,7 @@ class AuditServiceStub:
                 _registered_method=True)
 
 
-class AuditServiceServicer:
+class AuditServiceServicer(object):
     """Lists the audit: actions with their user, target and address. For admins.
     """
 
@@ -69,7 +69,7 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class AuditService:
+class AuditService(object):
     """Lists the audit: actions with their user, target and address. For admins.
     """
 

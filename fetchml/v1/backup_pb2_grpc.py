@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import backup_pb2 as fetchml_dot_v1_dot_backup__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class BackupServiceStub:
+class BackupServiceStub(object):
     """Supports `fetchml backup` while the server runs. Available over the control socket only.
     """
 
@@ -42,7 +42,7 @@ class BackupServiceStub:
                 _registered_method=True)
 
 
-class BackupServiceServicer:
+class BackupServiceServicer(object):
     """Supports `fetchml backup` while the server runs. Available over the control socket only.
     """
 
@@ -69,7 +69,7 @@ def add_BackupServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class BackupService:
+class BackupService(object):
     """Supports `fetchml backup` while the server runs. Available over the control socket only.
     """
 

@@ -6,7 +6,7 @@ import warnings
 from fetchml.v1 import environment_pb2 as fetchml_dot_v1_dot_environment__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class EnvironmentServiceStub:
+class EnvironmentServiceStub(object):
     """Shows and removes the environments that the server keeps for later tasks.
     """
 
@@ -48,7 +48,7 @@ class EnvironmentServiceStub:
                 _registered_method=True)
 
 
-class EnvironmentServiceServicer:
+class EnvironmentServiceServicer(object):
     """Shows and removes the environments that the server keeps for later tasks.
     """
 
@@ -87,7 +87,7 @@ def add_EnvironmentServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class EnvironmentService:
+class EnvironmentService(object):
     """Shows and removes the environments that the server keeps for later tasks.
     """
 

@@ -6,7 +6,7 @@ import warnings
 from fetchml.v1 import experiment_pb2 as fetchml_dot_v1_dot_experiment__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class ExperimentServiceStub:
+class ExperimentServiceStub(object):
     """Manages experiments: named groups of tasks.
     """
 
@@ -68,7 +68,7 @@ class ExperimentServiceStub:
                 _registered_method=True)
 
 
-class ExperimentServiceServicer:
+class ExperimentServiceServicer(object):
     """Manages experiments: named groups of tasks.
     """
 
@@ -155,7 +155,7 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ExperimentService:
+class ExperimentService(object):
     """Manages experiments: named groups of tasks.
     """
 

@@ -6,7 +6,7 @@ import warnings
 from fetchml.v1 import gpu_pb2 as fetchml_dot_v1_dot_gpu__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class GpuServiceStub:
+class GpuServiceStub(object):
     """Shows the GPUs of the host, or of the nodes of a cluster, and takes them out of use.
     """
 
@@ -73,7 +73,7 @@ class GpuServiceStub:
                 _registered_method=True)
 
 
-class GpuServiceServicer:
+class GpuServiceServicer(object):
     """Shows the GPUs of the host, or of the nodes of a cluster, and takes them out of use.
     """
 
@@ -175,7 +175,7 @@ def add_GpuServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class GpuService:
+class GpuService(object):
     """Shows the GPUs of the host, or of the nodes of a cluster, and takes them out of use.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import history_pb2 as fetchml_dot_v1_dot_history__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class HistoryServiceStub:
+class HistoryServiceStub(object):
     """Answers SQL about everything that ever ran. Queries read views, which hold only what the caller
     may see.
     """
@@ -58,7 +58,7 @@ class HistoryServiceStub:
                 _registered_method=True)
 
 
-class HistoryServiceServicer:
+class HistoryServiceServicer(object):
     """Answers SQL about everything that ever ran. Queries read views, which hold only what the caller
     may see.
     """
@@ -122,7 +122,7 @@ def add_HistoryServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class HistoryService:
+class HistoryService(object):
     """Answers SQL about everything that ever ran. Queries read views, which hold only what the caller
     may see.
     """

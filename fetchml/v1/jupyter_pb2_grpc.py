@@ -6,7 +6,7 @@ import warnings
 from fetchml.v1 import jupyter_pb2 as fetchml_dot_v1_dot_jupyter__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class JupyterServiceStub:
+class JupyterServiceStub(object):
     """Runs Jupyter services on the host, each in a container of its own. A browser opens
     <url>lab?token=<token>.
     """
@@ -59,7 +59,7 @@ class JupyterServiceStub:
                 _registered_method=True)
 
 
-class JupyterServiceServicer:
+class JupyterServiceServicer(object):
     """Runs Jupyter services on the host, each in a container of its own. A browser opens
     <url>lab?token=<token>.
     """
@@ -123,7 +123,7 @@ def add_JupyterServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class JupyterService:
+class JupyterService(object):
     """Runs Jupyter services on the host, each in a container of its own. A browser opens
     <url>lab?token=<token>.
     """

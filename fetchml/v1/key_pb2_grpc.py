@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import key_pb2 as fetchml_dot_v1_dot_key__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class KeyServiceStub:
+class KeyServiceStub(object):
     """Manages API keys, for admins, and creates sign-in codes. The owner of the data directory needs no key: the control socket
     in that directory grants the same access.
     """
@@ -58,7 +58,7 @@ class KeyServiceStub:
                 _registered_method=True)
 
 
-class KeyServiceServicer:
+class KeyServiceServicer(object):
     """Manages API keys, for admins, and creates sign-in codes. The owner of the data directory needs no key: the control socket
     in that directory grants the same access.
     """
@@ -123,7 +123,7 @@ def add_KeyServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class KeyService:
+class KeyService(object):
     """Manages API keys, for admins, and creates sign-in codes. The owner of the data directory needs no key: the control socket
     in that directory grants the same access.
     """

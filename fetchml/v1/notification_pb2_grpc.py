@@ -6,7 +6,7 @@ import warnings
 from fetchml.v1 import notification_pb2 as fetchml_dot_v1_dot_notification__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class NotificationServiceStub:
+class NotificationServiceStub(object):
     """Shows the caller's webhooks that are not delivered, sends them again, and manages the caller's
     default addresses and secrets. Admins also see the webhooks to the addresses of the server's settings.
     """
@@ -74,7 +74,7 @@ class NotificationServiceStub:
                 _registered_method=True)
 
 
-class NotificationServiceServicer:
+class NotificationServiceServicer(object):
     """Shows the caller's webhooks that are not delivered, sends them again, and manages the caller's
     default addresses and secrets. Admins also see the webhooks to the addresses of the server's settings.
     """
@@ -175,7 +175,7 @@ def add_NotificationServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class NotificationService:
+class NotificationService(object):
     """Shows the caller's webhooks that are not delivered, sends them again, and manages the caller's
     default addresses and secrets. Admins also see the webhooks to the addresses of the server's settings.
     """

@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import queue_pb2 as fetchml_dot_v1_dot_queue__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class QueueServiceStub:
+class QueueServiceStub(object):
     """Shows statistics of the queue.
     """
 
@@ -52,7 +52,7 @@ class QueueServiceStub:
                 _registered_method=True)
 
 
-class QueueServiceServicer:
+class QueueServiceServicer(object):
     """Shows statistics of the queue.
     """
 
@@ -103,7 +103,7 @@ def add_QueueServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class QueueService:
+class QueueService(object):
     """Shows statistics of the queue.
     """
 

@@ -6,7 +6,7 @@ import warnings
 from fetchml.v1 import reproduce_pb2 as fetchml_dot_v1_dot_reproduce__pb2
 from fetchml.v1 import task_pb2 as fetchml_dot_v1_dot_task__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class ReproduceServiceStub:
+class ReproduceServiceStub(object):
     """Compares tasks in all that made them, and runs them again.
     """
 
@@ -53,7 +53,7 @@ class ReproduceServiceStub:
                 _registered_method=True)
 
 
-class ReproduceServiceServicer:
+class ReproduceServiceServicer(object):
     """Compares tasks in all that made them, and runs them again.
     """
 
@@ -105,7 +105,7 @@ def add_ReproduceServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ReproduceService:
+class ReproduceService(object):
     """Compares tasks in all that made them, and runs them again.
     """
 

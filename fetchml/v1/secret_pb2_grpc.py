@@ -6,7 +6,7 @@ import warnings
 from fetchml.v1 import secret_pb2 as fetchml_dot_v1_dot_secret__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class SecretServiceStub:
+class SecretServiceStub(object):
     """Manages the caller's secrets, which tasks get by name (`secrets` of CreateTaskRequest). No reply
     contains a value.
     """
@@ -54,7 +54,7 @@ class SecretServiceStub:
                 _registered_method=True)
 
 
-class SecretServiceServicer:
+class SecretServiceServicer(object):
     """Manages the caller's secrets, which tasks get by name (`secrets` of CreateTaskRequest). No reply
     contains a value.
     """
@@ -106,7 +106,7 @@ def add_SecretServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class SecretService:
+class SecretService(object):
     """Manages the caller's secrets, which tasks get by name (`secrets` of CreateTaskRequest). No reply
     contains a value.
     """

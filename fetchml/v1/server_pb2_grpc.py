@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import server_pb2 as fetchml_dot_v1_dot_server__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class ServerServiceStub:
+class ServerServiceStub(object):
     """Describes the server.
     """
 
@@ -47,7 +47,7 @@ class ServerServiceStub:
                 _registered_method=True)
 
 
-class ServerServiceServicer:
+class ServerServiceServicer(object):
     """Describes the server.
     """
 
@@ -87,7 +87,7 @@ def add_ServerServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ServerService:
+class ServerService(object):
     """Describes the server.
     """
 

@@ -6,7 +6,7 @@ import warnings
 from fetchml.v1 import snapshot_pb2 as fetchml_dot_v1_dot_snapshot__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class SnapshotServiceStub:
+class SnapshotServiceStub(object):
     """Manages snapshots: trees of code for tasks, named by their content. The same tree has the same id
     everywhere, so call GetSnapshot before an upload.
     """
@@ -69,7 +69,7 @@ class SnapshotServiceStub:
                 _registered_method=True)
 
 
-class SnapshotServiceServicer:
+class SnapshotServiceServicer(object):
     """Manages snapshots: trees of code for tasks, named by their content. The same tree has the same id
     everywhere, so call GetSnapshot before an upload.
     """
@@ -158,7 +158,7 @@ def add_SnapshotServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class SnapshotService:
+class SnapshotService(object):
     """Manages snapshots: trees of code for tasks, named by their content. The same tree has the same id
     everywhere, so call GetSnapshot before an upload.
     """

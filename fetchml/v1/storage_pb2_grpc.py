@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import storage_pb2 as fetchml_dot_v1_dot_storage__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class StorageServiceStub:
+class StorageServiceStub(object):
     """Shows disk usage by user, and removes old files.
     """
 
@@ -47,7 +47,7 @@ class StorageServiceStub:
                 _registered_method=True)
 
 
-class StorageServiceServicer:
+class StorageServiceServicer(object):
     """Shows disk usage by user, and removes old files.
     """
 
@@ -86,7 +86,7 @@ def add_StorageServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class StorageService:
+class StorageService(object):
     """Shows disk usage by user, and removes old files.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import sweep_pb2 as fetchml_dot_v1_dot_sweep__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class SweepServiceStub:
+class SweepServiceStub(object):
     """Manages sweeps: many tasks of one request, each with other parameters.
     """
 
@@ -67,7 +67,7 @@ class SweepServiceStub:
                 _registered_method=True)
 
 
-class SweepServiceServicer:
+class SweepServiceServicer(object):
     """Manages sweeps: many tasks of one request, each with other parameters.
     """
 
@@ -156,7 +156,7 @@ def add_SweepServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class SweepService:
+class SweepService(object):
     """Manages sweeps: many tasks of one request, each with other parameters.
     """
 

@@ -6,7 +6,7 @@ import warnings
 from fetchml.v1 import task_pb2 as fetchml_dot_v1_dot_task__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class TaskServiceStub:
+class TaskServiceStub(object):
     """Submits, follows and ends tasks. A task is one run of a training command on the host.
 
     Every call needs an API key in the metadata entry `x-api-key`. An error carries
@@ -131,7 +131,7 @@ class TaskServiceStub:
                 _registered_method=True)
 
 
-class TaskServiceServicer:
+class TaskServiceServicer(object):
     """Submits, follows and ends tasks. A task is one run of a training command on the host.
 
     Every call needs an API key in the metadata entry `x-api-key`. An error carries
@@ -376,7 +376,7 @@ def add_TaskServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class TaskService:
+class TaskService(object):
     """Submits, follows and ends tasks. A task is one run of a training command on the host.
 
     Every call needs an API key in the metadata entry `x-api-key`. An error carries

@@ -6,7 +6,7 @@ import warnings
 from fetchml.v1 import tracking_pb2 as fetchml_dot_v1_dot_tracking__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class TrackingServiceStub:
+class TrackingServiceStub(object):
     """Shows runs: what trainings logged. They are written by the MLflow protocol under `/mlflow`, and
     from files that tasks write.
     """
@@ -59,7 +59,7 @@ class TrackingServiceStub:
                 _registered_method=True)
 
 
-class TrackingServiceServicer:
+class TrackingServiceServicer(object):
     """Shows runs: what trainings logged. They are written by the MLflow protocol under `/mlflow`, and
     from files that tasks write.
     """
@@ -123,7 +123,7 @@ def add_TrackingServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class TrackingService:
+class TrackingService(object):
     """Shows runs: what trainings logged. They are written by the MLflow protocol under `/mlflow`, and
     from files that tasks write.
     """

@@ -5,7 +5,7 @@ import warnings
 
 from fetchml.v1 import usage_pb2 as fetchml_dot_v1_dot_usage__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class UsageServiceStub:
+class UsageServiceStub(object):
     """Shows what tasks and GPUs use. Samples are taken every 10 s and kept for a week, then averages
     and maxima of each hour for a year.
     """
@@ -53,7 +53,7 @@ class UsageServiceStub:
                 _registered_method=True)
 
 
-class UsageServiceServicer:
+class UsageServiceServicer(object):
     """Shows what tasks and GPUs use. Samples are taken every 10 s and kept for a week, then averages
     and maxima of each hour for a year.
     """
@@ -106,7 +106,7 @@ def add_UsageServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class UsageService:
+class UsageService(object):
     """Shows what tasks and GPUs use. Samples are taken every 10 s and kept for a week, then averages
     and maxima of each hour for a year.
     """

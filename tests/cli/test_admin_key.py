@@ -11,7 +11,7 @@ import pytest
 from fetchml.cli.connect import connected_to
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.targets import find_target
-from fetchml.server.control_socket import write_address
+from fetchml.files.control_socket import write_address
 from tests.support.cli_server import Server, run
 
 KEY = "fml_admin"

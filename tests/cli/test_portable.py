@@ -1,18 +1,22 @@
-"""Client commands on macOS and Windows, simulated on Linux: `sys.platform` has the other value, and
-the modules and calls that only Linux has, and the libraries of the server, are absent.
+"""The client alone, as its package installs it; on macOS and Windows, simulated on Linux:
+`sys.platform` has the other value, and the modules and calls that only Linux has, and the libraries
+of the server, are absent.
 
 What a simulation can't show: the other system's file names, consoles and wheels.
 """
 
+import shutil
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from fetchml.cli.main import COMMANDS
+from fetchml.cli.main import COMMANDS, LINUX_ONLY
 from tests.support.cli_server import Server, environment
 from tests.support.commands import ran
 
+ROOT = Path(__file__).parents[2]
 ON_THE_SERVER = {"serve", "service", "backup", "restore", "doctor"}
 SIMULATION = """
 import asyncio, concurrent.futures, getpass, importlib.abc, logging.handlers
@@ -81,8 +85,22 @@ for name in ("model.bin", "metrics.json"):
 """
 
 
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files of the client's package, for PYTHONPATH."""
+    folder = tmp_path_factory.mktemp("client")
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    for name in build["only-include"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    return folder
+
+
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_client_commands_work_elsewhere(server: Server, tmp_path: Path, platform: str) -> None:
+def test_client_commands_work_elsewhere(
+    server: Server, client: Path, tmp_path: Path, platform: str
+) -> None:
     """Each of them runs, from the login to the results."""
     key = server.run("keys", "create", f"of-{platform}").succeeded()
     code = tmp_path / "code"
@@ -115,7 +133,10 @@ def test_client_commands_work_elsewhere(server: Server, tmp_path: Path, platform
     done = ran(
         [sys.executable, "-c", given + SIMULATION],
         input=key,
-        env=environment(APPDATA=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path)),
+        cwd=tmp_path,
+        env=environment(
+            APPDATA=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path), PYTHONPATH=str(client)
+        ),
     )
     assert done.returncode == 0, done.stderr
     said = dict(part.split("\n", 1) for part in done.stdout.split("$ ")[1:])
@@ -128,3 +149,15 @@ def test_client_commands_work_elsewhere(server: Server, tmp_path: Path, platform
 
 def test_all_commands_of_the_server_exist() -> None:
     assert {name for section in COMMANDS.values() for name in section} >= ON_THE_SERVER
+
+
+@pytest.mark.parametrize("command", [[name] for name in sorted(LINUX_ONLY)] + [["keys", "list"]])
+def test_client_names_the_package_of_the_server(
+    client: Path, tmp_path: Path, command: list[str]
+) -> None:
+    env = environment(PYTHONPATH=str(client), FETCHML_DATA_DIR=str(tmp_path))
+    (tmp_path / "control.sock").touch()
+    done = ran([sys.executable, "-m", "fetchml", *command], cwd=tmp_path, env=env)
+    assert done.returncode == 1, done.stdout
+    assert "needs the package fetchml-server, which is not installed" in done.stderr
+    assert "fetchml[server]" in done.stderr

@@ -12,7 +12,12 @@ from fetchml.cli.main import fetchml
 from fetchml.core.requests.submission import PROJECT_RULES
 from tests.support.validate import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "build/client.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 VIEWS = sorted((ROOT / "web/src").rglob("*.tsx"))
 
 

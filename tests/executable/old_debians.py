@@ -24,7 +24,8 @@ Inside = Callable[[Sequence[str]], list[str]]
 
 @pytest.fixture(scope="session")
 def portable() -> Path:
-    [file] = [f for f in (ROOT / "build/dist/release").glob("fetchml-*") if f.suffix != ".json"]
+    files = (ROOT / "build/dist/release").glob("fetchml-*-linux-*")
+    [file] = [each for each in files if each.suffix != ".json"]
     return file
 
 

@@ -15,10 +15,10 @@ from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.backup import archive as archives
 from fetchml.backup.restore import restore
 from fetchml.core.model import Role
+from fetchml.files.control_socket import control_socket
 from fetchml.files.data_dir import is_taken, lock_data_dir
 from fetchml.files.own_file import read_own, write_durably
 from fetchml.jupyter.records import load_key
-from fetchml.server.control_socket import control_socket
 from tests.support.cli_server import run
 from tests.support.program import ADMIN_KEY, Backend
 from tests.support.server_fixtures import Serve

@@ -137,10 +137,12 @@ async def test_client_without_a_certificate_reaches_nothing(behind: Behind) -> N
 
 async def _request(port: int, context: ssl.SSLContext) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-    writer.write(b"GET / HTTP/1.1\r\n\r\n")
-    if not await soon(reader.read()):
-        raise ConnectionResetError
-    writer.close()
+    try:
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        if not await soon(reader.read()):
+            raise ConnectionResetError
+    finally:
+        writer.close()
 
 
 async def test_slow_handshakes_are_cut_and_keep_nobody_out(

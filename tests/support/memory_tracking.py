@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import itemgetter
 
 from fetchml.core.tracking import (
     Axis,
@@ -221,7 +222,7 @@ class MemoryTracking:
         for number, pairs in groupby(valued, key=lambda pair: group(pair[0])):
             members = list(pairs)
             if number == 0:
-                members.sort(key=lambda pair: pair[0] or 0, reverse=order.descending)
+                members.sort(key=itemgetter(0), reverse=order.descending)
             result += [kept for _, kept in members]
         return result
 

@@ -171,7 +171,9 @@ class PageOperations:
     def _index(self) -> PageFile:
         index = self._files.index()
         if index is None:
-            raise NotFound("The page is missing in this source tree: run 'make web'")
+            raise NotFound(
+                "The page was not built: run 'make web' in the source tree, or install a release"
+            )
         return index
 
     def _send(self, request: RestRequest, file: PageFile, caching: str) -> web.StreamResponse:

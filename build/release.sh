@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Makes build/dist/release/: the executable for every x86-64 or aarch64 Linux since 2020 (glibc
-# 2.31: Debian 11, Ubuntu 20.04, RHEL 9), the list of what is in it, the Python packages (fetchml and
-# fetchml-server, each as a wheel and a source distribution), and checksums, which are signed with
-# the SSH key that RELEASE_KEY names.
+# 2.31: Debian 11, Ubuntu 20.04, RHEL 9), the list of what is in it, its Debian package, the Python
+# packages (fetchml and fetchml-server, each as a wheel and a source distribution), what builds and
+# runs a container image, the script that installs the executable, and checksums, which are signed
+# with the SSH key that RELEASE_KEY names.
 #
 # Fails where a library has a known vulnerability that build/audit-exceptions.txt does not list, and
 # where no source of advisories can be reached; RELEASE_AUDIT=offline makes a release without one.
@@ -159,6 +160,9 @@ cp "$root/source/build/dist/fetchml" "$built/$name"
 .venv/bin/python build/sbom.py "$root" build/work/libraries.cdx.json >"$built/$name.cdx.json"
 say "packages"
 PYTHON=.venv/bin/python "$root/source/build/packages.sh" "$built"
+.venv/bin/python -m build.debian.package "$built/$name" "$built"
+install -m 755 build/install.sh "$built"
+install -m 644 build/image/Dockerfile build/image/compose.yaml "$built"
 say "done: $built"
 ls -l "$built"
 # Last, so that nobody misses that a release is not signed.

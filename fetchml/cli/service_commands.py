@@ -124,6 +124,9 @@ def _may(what: str, path: Path) -> bool:
 
 
 PROGRAM = Path("/usr/local/bin/fetchml")
+PACKAGE_UNIT = Path("/usr/lib/systemd/system/fetchml.service")
+PACKAGE_CONFIG = Path("/etc/fetchml/fetchml.toml")
+"""Files of the Debian package."""
 NAME = UNIT.name
 
 
@@ -166,6 +169,11 @@ def install(context: click.Context, settings: Settings, *, yes: bool, dry_run: b
     Example:
       sudo fetchml service install --config /etc/fetchml.toml
     """
+    if PACKAGE_UNIT.exists():
+        raise CommandError(
+            "The Debian package has installed the service",
+            f"Change {PACKAGE_CONFIG}, then run: systemctl restart fetchml",
+        )
     _refuse_variables()
     config = context.params.get("config")
     steps, text = _installation(settings, config, _options(context))

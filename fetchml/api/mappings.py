@@ -35,8 +35,7 @@ from fetchml.core.storage import Kind, Used
 from fetchml.core.tracking import Curve, Point, RunPage, RunView
 from fetchml.core.usage import DayUse, GpuHold, UserDay
 from fetchml.core.whatif.report import Outcome, Waits
-from fetchml.core.whatif.request import Changed
-from fetchml.core.whatif.whatif import WhatIf
+from fetchml.core.whatif.whatif import Changed, WhatIf
 from fetchml.engine.experiments import ExperimentView
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, NodeStatus
 from fetchml.engine.retention import StorageReport

@@ -32,7 +32,9 @@ def main() -> None:
     answer: object
     try:
         question = msgspec.json.decode(sys.stdin.readline(), type=Question)
-        answer = what_if(question, _before(), _changes())
+        before = [_task(data) for (data,) in _rows(BEFORE, "data")]
+        changes = _rows(CHANGES, "seq, at_ms, data")
+        answer = what_if(question, before, ((seq, at, _task(data)) for seq, at, data in changes))
     except TooManyTasks as error:
         answer = {"error": str(error)}
     except (MemoryError, duckdb.OutOfMemoryException):
@@ -40,16 +42,6 @@ def main() -> None:
     sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
     sys.stdout.flush()
     os._exit(0)  # As the process of a query does.
-
-
-def _before() -> Iterator[Task]:
-    for (data,) in _rows(BEFORE, "data"):
-        yield _task(data)
-
-
-def _changes() -> Iterator[tuple[int, int, Task]]:
-    for seq, at, data in _rows(CHANGES, "seq, at_ms, data"):
-        yield seq, at, _task(data)
 
 
 def _rows(name: str, columns: str) -> Iterator[Any]:

@@ -2,11 +2,8 @@
 
 import asyncio
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -17,17 +14,19 @@ from fetchml.core.events import GpuDrained
 from fetchml.core.model import Principal
 from fetchml.core.permissions import AdminOnly
 from fetchml.core.requests.checks import shown_time
+from fetchml.core.scheduling.resources import Limits
 from fetchml.core.state import State
 from fetchml.core.whatif import request
 from fetchml.core.whatif.replay import Host
-from fetchml.core.whatif.request import Period
-from fetchml.core.whatif.whatif import Question, WhatIf
+from fetchml.core.whatif.whatif import Changed, Question, WhatIf
 from fetchml.errors import Conflict, DiskFull, FieldViolation, Unavailable, ValidationFailed, forbid
+from fetchml.history.child_process import child_process, fault, scratch_folder
 from fetchml.history.whatif_process import SECONDS, TOO_MUCH_MEMORY
 from fetchml.ports.store import AuditQuery, ReadTooLong, Store
-from fetchml.system import own_program
-from fetchml.system.threads import run_in_thread, wait_for_end
 
+LimitsWith = Callable[[Mapping[str, str]], tuple[Limits, tuple[Changed, ...]]]
+"""Returns the limits with other settings, and what differs. Raises ValidationFailed."""
+PROCESS = "fetchml.history.whatif_process"
 TOO_LONG = f"the replay takes longer than {SECONDS} s: choose a shorter period"
 MOST_ENTRIES = 1_000
 """Entries of the audit that are read of one action: the newest."""
@@ -35,20 +34,15 @@ MOST_ENTRIES = 1_000
 log = logging.getLogger(__name__)
 
 
-class _Drained(msgspec.Struct):
-    """As `engine.gpus` stores it."""
-
-    uuid: str
-    by: str
-    at: int
-
-
 class WhatIfs:
     """Used from one event loop. One replay runs at a time, in a process of its own."""
 
-    def __init__(self, store: Store, state: State, *, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, state: State, limits_with: LimitsWith, *, clock: Callable[[], int]
+    ) -> None:
         self._store = store
         self._state = state
+        self._limits_with = limits_with
         self._clock = clock
         self._turn = asyncio.Lock()
 
@@ -57,64 +51,68 @@ class WhatIfs:
         forbid(permissions.refusal(who, AdminOnly.REPLAYS))
         if self._state.limits.cluster is not None:
             raise Conflict("The cluster decides when tasks start: ask its administrators")
-        host = await self._host()
-        period, other, changes, wrong = request.read(fields, host, self._clock())
+        asked, since, until, wrong = request.read(fields, self._clock())
         if wrong:
             raise ValidationFailed([FieldViolation(*violation) for violation in wrong])
-        async with self._turn:
+        limits, changes = self._limits_with(asked.settings)
+        async with self._turn, scratch_folder(self._store.history.folder) as folder:
             if not self._store.has_room():
                 raise DiskFull
-            folder = Path(await run_in_thread(tempfile.mkdtemp, dir=self._store.history.folder))
+            since, notes = await self._write(since, until, folder)
+            host = await self._host(since)
+            other = host._replace(limits=limits)
+            if asked.gpus is not None and asked.gpus != host.gpu_count:
+                changes += (Changed("gpus", str(host.gpu_count), str(asked.gpus)),)
+                other = request.with_gpus(other, asked.gpus, since)
+            question = Question(since, until, host, other, changes, tuple(notes))
             try:
-                since, notes = await self._write(period, folder)
-                question = Question(since, period.until, host, other, tuple(changes), tuple(notes))
-                return await _answer(question, folder)
-            finally:
-                await run_in_thread(shutil.rmtree, folder, ignore_errors=True)
+                async with (
+                    asyncio.timeout(SECONDS),
+                    child_process(PROCESS, folder, "since", TOO_MUCH_MEMORY) as process,
+                ):
+                    return msgspec.convert(await process.ask(question), WhatIf)
+            except TimeoutError:
+                raise fault("since", TOO_LONG) from None
 
-    async def _host(self) -> Host:
-        """Return the host as it is, with the drains and bookings of all times."""
-        pool = self._state.gpus
-        has_plain_slots = self._state.limits.capacity.gpu > 0
-        gpus = [] if has_plain_slots else pool.inventory.values()
+    async def _host(self, since: int) -> Host:
+        """Return the host as it is, with the drains and bookings since a time."""
+        limits, pool = self._state.limits, self._state.gpus
+        gpus = () if limits.capacity.gpu else tuple(pool.inventory.values())
         bookings = await self._store.list_documents("booking")
         return Host(
-            self._state.limits,
+            limits,
+            limits.capacity.gpu or len(gpus),
             tuple(msgspec.structs.replace(gpu, blocked=None) for gpu in gpus),
-            tuple(await self._drains()),
+            tuple(await self._drains(since)),
             tuple(msgspec.json.decode(each, type=Booking) for each in bookings),
         )
 
-    async def _drains(self) -> list[GpuDrained]:
-        records = await self._store.list_documents("gpu")
-        drained = [msgspec.json.decode(each, type=_Drained) for each in records]
-        drains = [GpuDrained(each.at, each.uuid, each.by) for each in drained]
+    async def _drains(self, since: int) -> list[GpuDrained]:
+        drains: list[GpuDrained] = []
         for action in (Action.GPU_DRAIN, Action.GPU_UNDRAIN):
-            for entry in await self._store.list_audit(
-                AuditQuery(action=action, limit=MOST_ENTRIES)
-            ):
+            query = AuditQuery(action=action, since=since, limit=MOST_ENTRIES)
+            for entry in await self._store.list_audit(query):
                 if entry.target is not None and entry.outcome == OK:
                     by = entry.user if action is Action.GPU_DRAIN else None
                     drains.append(GpuDrained(entry.at, entry.target, by))
         drains.sort(key=lambda drain: drain.now)
-        first = {drain.uuid: drain for drain in reversed(drains)}
-        # Drained before the oldest entry.
-        before = [GpuDrained(0, uuid, "") for uuid, drain in first.items() if drain.by is None]
-        return before + drains
+        first = {drain.uuid: drain.by for drain in reversed(drains)}
+        now = self._state.gpus.drained
+        at_first = {uuid for uuid, by in first.items() if by is None} | now.keys() - first.keys()
+        return [*(GpuDrained(since, uuid, now.get(uuid, "")) for uuid in sorted(at_first)), *drains]
 
-    async def _write(self, period: Period, folder: Path) -> tuple[int, list[str]]:
+    async def _write(self, since: int, until: int, folder: Path) -> tuple[int, list[str]]:
         """Write the recording. Return its begin, and what users have to know of it."""
         try:
-            recorded = await self._store.history.export_period(period.since, folder)
+            recorded = await self._store.history.export_period(since, folder)
         except ReadTooLong:
             raise Unavailable("The journal takes too long to read: try again later") from None
         except OSError as error:
             log.warning("the journal cannot be exported: %s", error)
             raise Unavailable("The journal cannot be read: the server's log has why") from error
         begin = shown_time(recorded.since)
-        if recorded.since >= period.until:
-            rule = f"must be after {begin}, the first change that the journal has"
-            raise ValidationFailed([FieldViolation("until", rule)])
+        if recorded.since >= until:
+            raise fault("until", f"must be after {begin}, the first change that the journal has")
         notes = []
         if recorded.is_cut:
             notes.append(
@@ -130,35 +128,3 @@ class WhatIfs:
         if await self._store.list_audit(query):
             notes.append("Reservations that were removed since then are missing in the replay")
         return recorded.since, notes
-
-
-async def _answer(question: Question, folder: Path) -> WhatIf:
-    process = await asyncio.create_subprocess_exec(
-        *own_program.command("fetchml.history.whatif_process"),
-        cwd=folder,
-        env=own_program.environment(),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(SECONDS):
-            answer, _ = await process.communicate(msgspec.json.encode(question) + b"\n")
-        found: dict[str, Any] = msgspec.json.decode(answer)
-    except TimeoutError:
-        raise _fault(TOO_LONG) from None
-    except msgspec.DecodeError:  # It has ended.
-        log.warning("the process of a replay has ended: %s", process.returncode)
-        raise _fault(TOO_MUCH_MEMORY) from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await wait_for_end(asyncio.ensure_future(process.wait()))
-    if "error" in found:
-        raise _fault(str(found["error"]))
-    return msgspec.convert(found, WhatIf)
-
-
-def _fault(rule: str) -> ValidationFailed:
-    return ValidationFailed([FieldViolation("since", rule)])

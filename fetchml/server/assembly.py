@@ -407,5 +407,5 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         watched=monitored_tasks(state, lookup, files, dispatcher, clock),
         tracked=tracked,
         history=History(store.history, private=private, has_room=store.has_room),
-        what_ifs=WhatIfs(store, state, clock=clock),
+        what_ifs=WhatIfs(store, state, options.limits_with, clock=clock),
     )

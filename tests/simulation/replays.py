@@ -30,8 +30,8 @@ class CalmSimulation(Simulation):
 def replayed(journal: list[Change], limits: Limits, since: int) -> WhatIf:
     before = {change.task.id: change.task for change in journal if change.at <= since}
     changes = [(each.seq, each.at, each.task) for each in journal if each.at > since]
-    host = Host(limits, (), (), ())
-    return what_if(Question(since, journal[-1].at, host, host), before.values(), changes)
+    host = Host(limits, limits.capacity.gpu, (), (), ())
+    return what_if(Question(since, journal[-1].at, host, host), [*before.values()], changes)
 
 
 def main() -> None:

@@ -1,16 +1,15 @@
 """A period of the journal, as the events that led to it.
 
 The journal has the versions of tasks, not events. Most events follow from two successive versions:
-what users requested, and the steps of each attempt. The rest is not recorded: when a GPU was found
-free after a task, when a timer fired, when the server or the launcher was away. A decision that
-allocates resources and has no recorded cause is evidence of the first two.
+what users requested, and the steps of each attempt. When a GPU was found free after a task is not
+recorded, but an allocation of that GPU that has no recorded cause shows it.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from fetchml.core.events import (
@@ -37,11 +36,8 @@ from fetchml.core.model import (
 )
 from fetchml.core.requests.update import TaskUpdate
 
-TIMER_LAG_MS = 1_000
-"""Longest time by which a timer is assumed to have fired late."""
 
-
-class Halted(NamedTuple):
+class Halted(msgspec.Struct, frozen=True):
     """The server stopped an attempt for a reason that only the recording has: a GPU's fault, an
     idle GPU, a user's interruption."""
 
@@ -58,7 +54,7 @@ Step = Started | NeverStarted | Ended | Collected | Halted
 class Timed(NamedTuple):
     seq: int
     """Number of the change that shows it: orders the events of a millisecond."""
-    event: Event | Halted
+    event: Event
 
 
 @dataclass(slots=True)
@@ -70,9 +66,9 @@ class Run:
     """`None` if it ended while it was prestaged."""
     stopped_at: int | None = None
     """When a cancel or a preemption stopped it; `None` if it ended by itself."""
-    steps: list[Timed] = field(default_factory=list)
-    """Its steps, those after `stopped_at` excluded."""
-    after_stop: list[Timed] = field(default_factory=list)
+    steps: list[tuple[int, Step]] = field(default_factory=list)
+    """As Timed. Those after `stopped_at` are excluded."""
+    after_stop: list[tuple[int, Step]] = field(default_factory=list)
     is_over: bool = False
     """Nothing is left of it at the end of the recording."""
 
@@ -80,21 +76,10 @@ class Run:
     def ended_itself(self) -> bool:
         return self.is_over and self.stopped_at is None
 
-
-class Discard(NamedTuple):
-    """A recorded attempt that was discarded while it was prestaged."""
-
-    seq: int
-    begun_at: int
-    over_at: int
-
-
-class Use(NamedTuple):
-    """Use of the host by an attempt that ended before the period."""
-
-    task: Task
-    begun_at: int
-    ended_at: int
+    @property
+    def failed_ahead(self) -> bool:
+        """Whether it failed while it was prestaged."""
+        return self.is_over and self.allocated_at is None
 
 
 @dataclass(slots=True)
@@ -105,60 +90,44 @@ class Recording:
     until: int
     live: list[Task]
     """Live tasks at `since`, as they were."""
-    events: list[Timed]
-    """Events from outside: requests of users."""
-    runs: Mapping[str, Sequence[Run]]
-    """By task, in their order."""
-    discards: Mapping[str, Sequence[Discard]]
-    checks: Mapping[tuple[str, int], tuple[int, int]]
-    """By GPU and time of its release: the time and the number of the change that show that it was
-    found free."""
-    uncaused: list[tuple[int, int]]
-    """Times and numbers of the allocations that have no recorded cause."""
-    outcomes: dict[str, Status]
-    """Of tasks that ended before the period."""
-    failed: dict[str, int]
-    """Number of failed tasks by sweep, before the period."""
-    uses: list[Use]
-    guessed: int
+    past: Sequence[Task]
+    """Tasks that had ended by then, as far back as they count for fair shares."""
+    guessed: int = 0
     """Tasks of `live` whose state then is older than the journal and follows from a later one."""
-
-    def fires_at(self, due: int) -> tuple[int, int]:
-        """Return when a timer fired, and the number of the change that shows it."""
-        index = bisect_left(self.uncaused, (due, 0))
-        if index < len(self.uncaused) and self.uncaused[index][0] <= due + TIMER_LAG_MS:
-            return self.uncaused[index]
-        return due, 0
+    events: list[Timed] = field(default_factory=list)
+    """Requests of users."""
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+    """By task, in their order."""
+    discards: dict[tuple[str, int | None], tuple[int, int]] = field(default_factory=dict)
+    """By task and begin of a prestaged attempt: when its removal was over, and the number of the
+    change."""
+    checks: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    """By GPU and time of its release: when it was found free, and the number of the change."""
+    run_times: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    """Run times of commands in ms, by user and job name."""
 
 
 class Recorder:
     """Makes a recording of changes, which come in their order."""
 
-    def __init__(self, since: int, until: int, live: Iterable[Task], past: Iterable[Task]) -> None:
-        """`live`: the tasks that were live at `since`, in the version of that time. `past`: tasks
-        that ended before."""
-        self._since = since
-        self._until = until
+    def __init__(self, since: int, until: int, before: Sequence[Task]) -> None:
+        """`before`: tasks as they were at `since`, ended ones included."""
+        live = [task for task in before if task.status not in ENDED]
+        past = [task for task in before if task.status in ENDED]
+        self.recording = Recording(since, until, live, past)
         self._known = {task.id: task for task in live}
-        self._live = dict(self._known)
-        self._guessed = 0
-        self._events: list[Timed] = []
+        self._caused_at = 0
+        """Time of the newest event."""
         self._last_seq = 0
-        """Of the last change that the newest event was made of."""
+        """Of the last change that the newest request was made of."""
         self._submits: list[Task] = []
         self._replaced: list[Task] = []
         self._cancelled: list[str] = []
         self._cancelled_by: Actor | None = None
         self._open: dict[str, Run] = {}
-        self._runs: dict[str, list[Run]] = {}
-        self._discards: dict[str, list[Discard]] = {}
         self._released: dict[str, int] = {}
         """Times of the last release by GPU."""
-        self._allocations: list[tuple[int, int, dict[str, int]]] = []
-        """Times, numbers, and the releases of the GPUs that were allocated."""
-        self._causes = set[int]()
-        self._past = list(past)
-        for task in self._known.values():
+        for task in live:
             self._resume(task)
 
     @property
@@ -166,16 +135,18 @@ class Recorder:
         return len(self._known)
 
     def add(self, seq: int, at: int, task: Task) -> None:
+        since = self.recording.since
         before = self._known.get(task.id)
         if before is None:
-            if task.status in ENDED and (task.ended_at or 0) <= self._since:
+            if task.status in ENDED and (task.ended_at or 0) <= since:
                 return
-            if task.status is Status.QUEUED and not task.attempt and task.created_at > self._since:
+            if task.status is Status.QUEUED and not task.attempt and task.created_at > since:
                 self._known[task.id] = task
                 self._submitted(seq, at, task)
                 return
-            before = self._live[task.id] = _as_of(task, self._since)
-            self._guessed += 1
+            before = _as_of(task, since)
+            self.recording.live.append(before)
+            self.recording.guessed += 1
             self._resume(before)
         self._known[task.id] = task
         if before.status not in ENDED:
@@ -185,66 +156,29 @@ class Recorder:
             self._replaced.append(task)
             self._last_seq = seq
 
-    def recording(self) -> Recording:
-        uncaused = [each for each in self._allocations if each[0] not in self._causes]
-        checks = {
-            (uuid, released): (at, seq)
-            for at, seq, gpus in uncaused
-            for uuid, released in gpus.items()
-        }
-        failed: dict[str, int] = {}
-        for task in self._past:
-            if task.status is Status.FAILED and task.spec.sweep and not task.superseded:
-                failed[task.spec.sweep.id] = failed.get(task.spec.sweep.id, 0) + 1
-        return Recording(
-            self._since,
-            self._until,
-            sorted(self._live.values(), key=lambda task: (task.created_at, task.id)),
-            self._events,
-            self._runs,
-            self._discards,
-            checks,
-            sorted((at, seq) for at, seq, _ in uncaused),
-            {task.id: task.status for task in self._past},
-            failed,
-            sorted(self._uses(), key=lambda use: use.ended_at),
-            self._guessed,
-        )
-
-    def _uses(self) -> Iterator[Use]:
-        """Yield the attempts that ended before the period."""
-        for task in (*self._past, *self._live.values()):
-            for each in task.earlier_attempts:
-                if each.allocated_at is not None and each.exited_at <= self._since:
-                    yield Use(task, each.allocated_at, each.exited_at)
-            begun, end = task.allocated_at or task.started_at, task.end
-            if begun is not None and end is not None and end.at <= self._since:
-                yield Use(task, begun, end.at)
-
     def _resume(self, task: Task) -> None:
         """Begin the recording of an attempt that was under way at the start."""
         if task.status in HOLDING:
-            allocated_at = None if task.prestaged else task.allocated_at
-            run = self._begin(task, task.begun_at or self._since, allocated_at)
+            since = self.recording.since
+            run = self._begin(task, task.begun_at or since, task.allocated_at)
             preempted = task.halt is not None and task.halt.cause is HaltCause.PREEMPTED
             if task.status is not Status.COLLECTING and (task.cancel is not None or preempted):
-                run.stopped_at = self._since
+                run.stopped_at = since
 
     def _begin(self, task: Task, at: int, allocated_at: int | None) -> Run:
-        run = self._open[task.id] = Run(at, allocated_at)
-        self._runs.setdefault(task.id, []).append(run)
+        run = self._open[task.id] = Run(at, None if task.prestaged else allocated_at)
+        self.recording.runs.setdefault(task.id, []).append(run)
         return run
 
     def _follows(self, seq: int, at: int, kind: type[Event]) -> bool:
-        """Whether a change is one more of the newest event."""
-        newest = self._events[-1].event if self._events else None
+        """Whether a change is one more of the newest request."""
+        newest = self.recording.events[-1].event if self.recording.events else None
         return isinstance(newest, kind) and newest.now == at and self._last_seq == seq - 1
 
     def _happened(self, seq: int, event: Event) -> None:
-        self._causes.add(event.now)
+        self._caused_at = event.now
         self._last_seq = seq
-        if event.now <= self._until:
-            self._events.append(Timed(seq, event))
+        self.recording.events.append(Timed(seq, event))
 
     def _submitted(self, seq: int, at: int, task: Task) -> None:
         new = replace(task, after_met=False)
@@ -268,15 +202,11 @@ class Recorder:
                 self._cancelled, self._cancelled_by = [task.id], by
                 self._happened(seq, ManyCancelRequested(at, self._cancelled, by))
         old, new = before.spec, task.spec
-        update = TaskUpdate(
-            priority=new.priority if new.priority != old.priority else None,
-            hold=new.hold if new.hold != old.hold else None,
-            start_after=(new.start_after or 0) if new.start_after != old.start_after else None,
-            timeout_seconds=(
-                new.timeout_seconds if new.timeout_seconds != old.timeout_seconds else None
-            ),
-        )
-        if update != TaskUpdate():
+        names = ("priority", "hold", "start_after", "timeout_seconds")
+        pairs = {name: (getattr(old, name), getattr(new, name)) for name in names}
+        changed = {name: now or 0 for name, (was, now) in pairs.items() if now != was}
+        if changed:  # 0 removes a time.
+            update = replace(TaskUpdate(), **changed)
             self._happened(seq, UpdateRequested(at, task.id, update))
 
     def _moved(self, seq: int, at: int, before: Task, task: Task) -> None:
@@ -288,8 +218,10 @@ class Recorder:
             return
         if run.allocated_at is None and task.status in HOLDING and not task.prestaged:
             run.allocated_at = at
-            taken = {uuid: self._released.pop(uuid, 0) for uuid in task.gpu_uuids}
-            self._allocations.append((at, seq, taken))
+            for uuid in task.gpu_uuids:
+                released = self._released.pop(uuid, None)
+                if released is not None and self._caused_at != at:
+                    self.recording.checks[uuid, released] = at, seq
         if task.halt is not None and before.halt is None:
             if task.halt.cause is HaltCause.PREEMPTED:
                 run.stopped_at = run.stopped_at or at
@@ -303,15 +235,18 @@ class Recorder:
                 end = task.end or AttemptEnd(at, lost="end not recorded")
                 self._step(run, seq, Ended(at, task.id, task.attempt, end))
                 self._released |= dict.fromkeys(before.gpu_uuids, at)
+                if end.started_at is not None and run.stopped_at is None:
+                    kind = task.user, task.spec.job_name
+                    took = max(0, end.at - end.started_at)
+                    self.recording.run_times.setdefault(kind, []).append(took)
             case Status.COLLECTING, Status.QUEUED | Status.COMPLETED | Status.FAILED:
                 failed = _reason(task) is FailureReason.COLLECT_FAILED
                 error = "its outputs could not be kept" if failed else None
                 self._over(run, seq, Collected(at, task.id, task.attempt, error))
-            case Status.PREPARING, Status.QUEUED if _cause(task) is Requeue.DISCARDED:
-                self._runs[task.id].remove(self._open.pop(task.id))
-                discard = Discard(seq, before.begun_at or at, at)
-                self._discards.setdefault(task.id, []).append(discard)
-                self._causes.add(at)
+            case Status.PREPARING, Status.QUEUED if _is_discarded(task):
+                self.recording.runs[task.id].remove(self._open.pop(task.id))
+                self.recording.discards[task.id, before.begun_at] = at, seq
+                self._caused_at = at
             case Status.PREPARING, Status.QUEUED | Status.FAILED:
                 self._over(run, seq, _never_started(at, before, task))
                 if not before.prestaged:
@@ -319,8 +254,8 @@ class Recorder:
 
     def _step(self, run: Run, seq: int, step: Step) -> None:
         steps = run.steps if run.stopped_at is None else run.after_stop
-        steps.append(Timed(seq, step))
-        self._causes.add(step.now)
+        steps.append((seq, step))
+        self._caused_at = step.now
 
     def _over(self, run: Run, seq: int, step: Step) -> None:
         self._step(run, seq, step)
@@ -328,9 +263,9 @@ class Recorder:
         del self._open[step.task_id]
 
 
-def _cause(task: Task) -> Requeue | None:
-    """Return why the task was queued again."""
-    return task.earlier_attempts[-1].cause if task.earlier_attempts else None
+def _is_discarded(task: Task) -> bool:
+    attempts = task.earlier_attempts
+    return bool(attempts) and attempts[-1].cause is Requeue.DISCARDED
 
 
 def _reason(task: Task) -> FailureReason | None:
@@ -354,8 +289,15 @@ def _never_started(at: int, before: Task, task: Task) -> NeverStarted | Ended:
 
 def _as_of(task: Task, since: int) -> Task:
     """Return how a task was at a time before the given version, which is its first recorded one."""
+    names = ("begun_at", "allocated_at", "started_at", "released_at")
+    times = {name: getattr(task, name) for name in names}
+    times = {name: at if at is not None and at <= since else None for name, at in times.items()}
     task = replace(
         task,
+        **times,
+        attempt=task.attempt - (task.begun_at is not None and task.begun_at > since),
+        end=task.end if task.end is not None and task.end.at <= since else None,
+        after_met=task.after_met and task.released_at == times["released_at"],
         cancel=None,
         halt=None,
         ended_at=None,
@@ -363,25 +305,9 @@ def _as_of(task: Task, since: int) -> Task:
         error=None,
         exit_code=None,
     )
-    if task.released_at is not None and task.released_at > since:
-        task = replace(task, released_at=None, after_met=False)
-    if task.end is not None and task.end.at > since:
-        task = replace(task, end=None)
-    if task.started_at is not None and task.started_at > since:
-        task = replace(task, started_at=None)
-    if task.begun_at is None or task.begun_at > since:
-        return replace(
-            task,
-            status=Status.QUEUED,
-            attempt=task.attempt - (task.begun_at is not None),
-            gpu_uuids=(),
-            prestaged=False,
-            allocated_at=None,
-            worker_id=None,
-            begun_at=None,
-        )
-    if task.allocated_at is None or task.allocated_at > since:
-        return replace(task, status=Status.PREPARING, prestaged=True, allocated_at=None)
+    if task.begun_at is None:
+        return replace(task, status=Status.QUEUED, gpu_uuids=(), prestaged=False, worker_id=None)
     if task.started_at is None:
-        return replace(task, status=Status.PREPARING)
+        is_prestaged = task.allocated_at is None
+        return replace(task, status=Status.PREPARING, prestaged=is_prestaged)
     return replace(task, status=Status.RUNNING if task.end is None else Status.COLLECTING)

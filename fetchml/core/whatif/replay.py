@@ -3,12 +3,12 @@
 Requests come at their recorded times. An attempt takes as long as the recorded one did: its steps
 are moved by as much as it gets its resources earlier or later. An attempt that was cut short by a
 preemption runs as long as the next one that was not. A task that never ran in the recording runs as
-long as those of its user and name did.
+long as those of its user and name did, or as all tasks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
-from itertools import count
+from itertools import chain, count
 from statistics import median
 from typing import NamedTuple
 
@@ -41,25 +41,22 @@ from fetchml.core.gpus.allocator import Gpu
 from fetchml.core.model import ENDED, AttemptEnd, Status, Task
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.resources import Limits
-from fetchml.core.scheduling.shares import Shares, weight
+from fetchml.core.scheduling.shares import Shares, Usage, weight
 from fetchml.core.state import State
 from fetchml.core.sweeps.progress import Failures
-from fetchml.core.whatif.recording import Halted, Recording, Run, Step, Timed
+from fetchml.core.whatif.recording import Halted, Recording, Run, Step
 
 SIGTERM = 15
-NOT_THERE = "the replay"
-"""Drains GPUs that a replay is to do without."""
-LONGEST_DISCARD_MS = 10_000
-"""Longest time that the removal of a prestaged attempt takes, unless it was prestaged when the
-recorded one was."""
 
 
 class Host(NamedTuple):
     """The host of a replay."""
 
     limits: Limits
+    gpu_count: int
+    """Its GPUs, or plain slots."""
     gpus: Sequence[Gpu]
-    """Empty if it has plain slots."""
+    """Empty if it has plain slots. Those beyond `gpu_count` are drained."""
     drains: Sequence[GpuDrained]
     bookings: Sequence[Booking]
 
@@ -71,8 +68,10 @@ class _Next(NamedTuple):
     seq: int
     number: int
     event: Event | Halted
-    attempt: int
-    """Number of the schedule of the task's attempt that it is a step of; 0 for other events."""
+    task_id: str
+    """The task whose attempt it is a step of; empty for other events."""
+    schedule: int
+    """Of the attempt. Steps of an earlier one are dropped."""
     used: int
     """Recorded attempts of the task that are used up with it; 0: as many as before."""
 
@@ -92,262 +91,232 @@ class _Replay:
         self._recording = recording
         self._host = host
         self._changed = changed
-        self._outcomes = dict(recording.outcomes)
-        self._failed = dict(recording.failed)
+        self._outcomes = {**_long_ended(recording), **{t.id: t.status for t in recording.past}}
+        self._failed: dict[str, set[str]] = {}
+        """Failed tasks by sweep."""
+        for task in recording.past:
+            self._count(task)
         self._due: list[_Next] = []
         self._numbers = count(1)
         self._timer: int | None = None
         self._schedules: dict[str, int] = {}
-        """By task: the number of its attempt's schedule. Steps of an earlier one are dropped."""
-        self._scheduled: dict[str, int] = {}
-        """By task: the attempt that has a schedule."""
+        """The newest one by task."""
         self._used: dict[str, int] = {}
         """By task: how many recorded attempts are used up."""
-        self._discarded: dict[str, int] = {}
         self._stopping: dict[str, int] = {}
         """By task: its attempt that is being stopped."""
-        self._times = _run_times(recording)
-        self._checks = sorted(at - key[1] for key, (at, _) in recording.checks.items())
+        checks = sorted(at - released for (_, released), (at, _) in recording.checks.items())
+        self._usual_check = checks[len(checks) // 2] if checks else 0
+        """Time until a GPU is found free."""
         self._resuming = True
         self.assumed = 0
-        self._state = self._restored()
+        limits, past = host.limits, _past_use(recording, host.limits)
+        live = sorted(recording.live, key=lambda task: (task.created_at, task.id))
+        self._state = State.restore(limits, live, past, self._outcomes, self._failures())
 
     def run(self) -> None:
-        since, until = self._recording.since, self._recording.until
-        for event in (Recovered(since), GpusSeen(since, list(self._host.gpus))):
-            self._apply(event)
+        since, until, host = self._recording.since, self._recording.until, self._host
+        self._apply(Recovered(since))
+        self._apply(GpusSeen(since, list(host.gpus)))
         self._resuming = False
-        for timed in self._recording.events:
-            self._later(timed.event.now, timed.event, timed.seq)
-        for drain in self._host.drains:
+        for seq, event in self._recording.events:
+            self._later(event.now, event, seq)
+        for drain in host.drains:
             self._later(max(since, drain.now), replace(drain, now=max(since, drain.now)))
-        for at in sorted({max(since, each.created_at) for each in self._host.bookings}):
-            known = [each for each in self._host.bookings if each.created_at <= at]
+        for at in sorted({max(since, each.created_at) for each in host.bookings}):
+            known = [each for each in host.bookings if each.created_at <= at]
             self._later(at, BookingsChanged(at, known))
         self._later(since, LauncherChanged(since, available=True))
         while self._due and self._due[0].at <= until:
             due = heappop(self._due)
+            if due.schedule != self._schedules.get(due.task_id, 0):
+                continue
             if isinstance(due.event, TimePassed):
                 if due.event.due != self._timer:
                     continue
                 self._timer = None
-            if due.attempt and self._schedules.get(due.event.task_id) != due.attempt:  # type: ignore[union-attr]
-                continue
             if due.used:
-                self._used[due.event.task_id] = due.used  # type: ignore[union-attr]
+                self._used[due.task_id] = due.used
             if isinstance(due.event, Halted):
                 self._halt(due.event)
             else:
                 self._apply(due.event)
 
-    def _restored(self) -> State:
-        recording, limits = self._recording, self._host.limits
-        shares = Shares(limits.half_life_ms)
-        for use in recording.uses:
-            wanted = weight(use.task.spec.resources, limits.capacity.cpu)
-            shares.begin(use.task.user, use.task.id, wanted, use.begun_at)
-            shares.end(use.task.user, use.task.id, use.ended_at)
-        failures = {sweep_id: Failures(number) for sweep_id, number in self._failed.items()}
-        return State.restore(
-            limits, recording.live, shares.dump(), self._ends(recording.live), failures
-        )
-
     def _apply(self, event: Event) -> None:
         if isinstance(event, Submitted):
-            event = self._with_ends(event)
+            event = replace(event, ended=self._outcomes, failures=self._failures())
         decision = step(self._state, event)
         for task in decision.changes:
             self._changed(event.now, task)
-            if task.status in ENDED and not task.superseded:
+            if task.status in ENDED:
                 self._outcomes[task.id] = task.status
-                if task.status is Status.FAILED and (member := task.spec.sweep) is not None:
-                    self._failed[member.id] = self._failed.get(member.id, 0) + 1
+                self._count(task)
         for effect in decision.effects:
             self._carry_out(effect, event.now)
         if decision.next_due != self._timer:
             self._timer = due = decision.next_due
             if due is not None:
-                at, seq = self._recording.fires_at(due)
-                self._later(max(at, event.now), TimePassed(max(at, event.now), due), seq)
+                at = max(due, event.now)
+                self._later(at, TimePassed(at, due))
 
-    def _with_ends(self, event: Submitted) -> Submitted:
-        """Return a submission with the ends, in this replay, of what its tasks wait for."""
-        sweeps = {each.spec.sweep.id for each in event.tasks if each.spec.sweep is not None}
-        sweeps |= {
-            each.sweep_id for task in event.tasks for each in task.spec.after or () if each.sweep_id
-        }
-        failures = {each: Failures(self._failed.get(each, 0)) for each in sweeps & {*self._failed}}
-        return replace(event, ended=self._ends(event.tasks), failures=failures)
+    def _count(self, task: Task) -> None:
+        """Count a task that has ended in its sweep."""
+        if task.status is Status.FAILED and task.spec.sweep is not None:
+            failed = self._failed.setdefault(task.spec.sweep.id, set())
+            (failed.discard if task.superseded else failed.add)(task.id)
 
-    def _ends(self, tasks: Sequence[Task]) -> dict[str, Status]:
-        """Return the outcomes of ended tasks that these wait for. Of one that ended long before the
-        period, none is known: the condition on it holds."""
-        live = {task.id for task in self._recording.live}
-        own = {task.id for task in tasks}
-        ended: dict[str, Status] = {}
-        for task in tasks:
-            for each in task.spec.after or ():
-                known = self._outcomes.get(each.task_id)
-                if known is None and not self._is_live(each.task_id, live | own):
-                    completes = holds(each.condition, Status.COMPLETED)
-                    known = Status.COMPLETED if completes else Status.FAILED
-                if known is not None and each.task_id:
-                    ended[each.task_id] = known
-        return ended
-
-    def _is_live(self, task_id: str, starting: set[str]) -> bool:
-        return task_id in starting if self._resuming else task_id in self._state.tasks
+    def _failures(self) -> dict[str, Failures]:
+        return {sweep_id: Failures(len(ids)) for sweep_id, ids in self._failed.items()}
 
     def _halt(self, halted: Halted) -> None:
         """Stop an attempt as the server did; its next steps are recorded."""
         task = self._state.tasks.get(halted.task_id)
         if task is not None and task.attempt == halted.attempt and task.halt is None:
             self._state.tasks[task.id] = replace(task, halt=halted.halt)
-        self._apply(TimePassed(halted.now))  # Whatever happens, more may start.
 
     def _carry_out(self, effect: Effect, now: int) -> None:
         match effect:
             case RunAttempt(task=task):
                 self._run_attempt(task, now)
             case OpenGate(task_id=task_id):
-                self._run_attempt(self._state.tasks[task_id], now)
+                self._run_attempt(self._state.tasks[task_id], now, opened=True)
             case StopAttempt(task_id=task_id):
                 self._stop(self._state.tasks[task_id], now)
             case DiscardAttempt(task_id=task_id):
-                self._discard(self._state.tasks[task_id], now)
+                task = self._state.tasks[task_id]
+                at, seq = self._recording.discards.get((task_id, task.begun_at), (now, 0))
+                self._schedule(task, [(seq, NeverStarted(at, task_id, task.attempt))])
             case CheckGpus(uuids=uuids):
                 for uuid in uuids:
-                    usual = self._checks[len(self._checks) // 2] if self._checks else 0
-                    at, seq = self._recording.checks.get((uuid, now), (now + usual, 0))
+                    usual = now + self._usual_check, 0
+                    at, seq = self._recording.checks.get((uuid, now), usual)
                     self._later(at, GpuChecked(at, uuid), seq)
 
-    def _run_attempt(self, task: Task, now: int) -> None:
+    def _run_attempt(self, task: Task, now: int, *, opened: bool = False) -> None:
         """Schedule the steps of an attempt that has its resources, or that is prestaged."""
         used = self._used.get(task.id, 0)
-        runs = self._recording.runs.get(task.id, ())[used:]
-        run = runs[0] if runs else None
-        if task.prestaged and (run is None or run.allocated_at is not None or not run.is_over):
+        runs = self._recording.runs.get(task.id, [])[used:]
+        if task.prestaged and not (runs and runs[0].failed_ahead):
             return  # Its steps follow once it has its resources.
-        if run is None:
+        if not runs or (runs[0].allocated_at is None and not runs[0].is_over):
             self._assume(task, now)
             return
-        begun_at = run.allocated_at or run.begun_at
-        by = 0 if self._resuming else now - begun_at
-        if run.allocated_at is None and self._scheduled.get(task.id) == task.attempt:
+        run = runs[0]
+        if opened and run.failed_ahead:
             return  # The attempt is about to fail, as it did while it was prestaged.
-        last = next((used + index for index, each in enumerate(runs) if each.ended_itself), None)
+        last = next((used + n for n, each in enumerate(runs, 1) if each.ended_itself), 0)
         steps = run.steps
-        if last is not None and not run.ended_itself:
-            steps = _continued(run, runs[last - used])
-        self._schedule(task, steps, by, 0 if last is None else last + 1)
+        if last and not run.ended_itself:
+            steps = _continued(run, runs[last - used - 1])
+        self._schedule(task, steps, now - (run.allocated_at or run.begun_at), last)
 
     def _assume(self, task: Task, now: int) -> None:
         """Let a task run as long as those like it. One without any runs to the end."""
         self.assumed += 1
-        times = self._times.get((task.user, task.spec.job_name)) or self._times.get(None)
-        ids, number = (task.id, task.attempt), self._new_schedule(task.id)
-        self._later(now, Started(now, *ids, now), 0, number)
+        known = self._recording.run_times
+        times = known.get((task.user, task.spec.job_name)) or [*chain.from_iterable(known.values())]
+        ids = task.id, task.attempt
+        steps: list[tuple[int, Step]] = [(0, Started(now, *ids, now))]
         if times:
-            end = now + int(median(times))
-            self._later(end, Ended(end, *ids, AttemptEnd(end, started_at=now, code=0)), 0, number)
-            self._later(end, Collected(end, *ids), 1, number)
+            at = now + int(median(times))
+            end = AttemptEnd(at, started_at=now, code=0)
+            steps += [(0, Ended(at, *ids, end)), (1, Collected(at, *ids))]
+        self._schedule(task, steps)
 
     def _stop(self, task: Task, now: int) -> None:
         if task.status is Status.COLLECTING or self._stopping.get(task.id) == task.attempt:
             return
         self._stopping[task.id] = task.attempt
-        used = self._used.get(task.id, 0)
-        runs = self._recording.runs.get(task.id, ())
-        run = runs[used] if used < len(runs) else None
-        if run is not None and run.stopped_at is not None and _may_follow(task, run):
-            by = 0 if self._resuming else now - run.stopped_at
-            self._schedule(task, run.after_stop, by, used + 1)
-            return
-        number = self._new_schedule(task.id)
-        if task.status is Status.PREPARING:
-            self._later(now, NeverStarted(now, task.id, task.attempt), 0, number)
-            return
-        end = AttemptEnd(now, task.started_at, signal=SIGTERM, stopped=True)
-        self._later(now, Ended(now, task.id, task.attempt, end), 0, number)
-        self._later(now, Collected(now, task.id, task.attempt), 1, number)
+        used, ids = self._used.get(task.id, 0), (task.id, task.attempt)
+        runs = self._recording.runs.get(task.id, [])[used:]
+        if runs and runs[0].stopped_at is not None and _may_follow(task, runs[0]):
+            self._schedule(task, runs[0].after_stop, now - runs[0].stopped_at, used + 1)
+        elif task.status is Status.PREPARING:
+            self._schedule(task, [(0, NeverStarted(now, *ids))])
+        else:
+            end = AttemptEnd(now, task.started_at, signal=SIGTERM, stopped=True)
+            self._schedule(task, [(0, Ended(now, *ids, end)), (1, Collected(now, *ids))])
 
-    def _discard(self, task: Task, now: int) -> None:
-        index = self._discarded.get(task.id, 0)
-        self._discarded[task.id] = index + 1
-        at, seq = now, 0
-        recorded = self._recording.discards.get(task.id, ())
-        if index < len(recorded):
-            seq, begun_at, over_at = recorded[index]
-            if begun_at == task.begun_at:
-                at = max(now, over_at)
-            else:
-                at += min(over_at - begun_at, LONGEST_DISCARD_MS)
-        event = NeverStarted(at, task.id, task.attempt)
-        self._later(at, event, seq, self._new_schedule(task.id))
-
-    def _schedule(self, task: Task, steps: Sequence[Timed], by: int, used: int) -> None:
+    def _schedule(
+        self, task: Task, steps: Sequence[tuple[int, Step]], by: int = 0, used: int = 0
+    ) -> None:
         """`used`: recorded attempts of the task that are used up once this one has ended."""
-        number = self._new_schedule(task.id)
-        self._scheduled[task.id] = task.attempt
+        schedule = self._schedules[task.id] = next(self._numbers)
+        by = 0 if self._resuming else by
         for seq, event in steps:
-            moved = _moved(event, by, task.attempt)  # type: ignore[arg-type]
+            moved = _moved(event, by, task.attempt)
             is_end = isinstance(event, Ended | NeverStarted)
-            self._later(moved.now, moved, seq, number, used if is_end else 0)
-
-    def _new_schedule(self, task_id: str) -> int:
-        number = self._schedules[task_id] = next(self._numbers)
-        return number
+            self._later(moved.now, moved, seq, task.id, schedule, used if is_end else 0)
 
     def _later(
-        self, at: int, event: Event | Halted, seq: int = 0, attempt: int = 0, used: int = 0
+        self,
+        at: int,
+        event: Event | Halted,
+        seq: int = 0,
+        task_id: str = "",
+        schedule: int = 0,
+        used: int = 0,
     ) -> None:
-        heappush(self._due, _Next(at, seq, next(self._numbers), event, attempt, used))
+        heappush(self._due, _Next(at, seq, next(self._numbers), event, task_id, schedule, used))
 
 
-def _run_times(recording: Recording) -> Mapping[tuple[str, str] | None, list[int]]:
-    """Return the recorded run times by user and name, and of all tasks by `None`."""
-    specs = {task.id: (task.user, task.spec.job_name) for task in recording.live}
+def _long_ended(recording: Recording) -> dict[str, Status]:
+    """Return an outcome of each task that others wait for and that is not in the recording: one
+    with which the condition holds."""
+    tasks = list(recording.live)
     for _, event in recording.events:
         if isinstance(event, Submitted):
-            specs |= {task.id: (task.user, task.spec.job_name) for task in event.tasks}
-    times: dict[tuple[str, str] | None, list[int]] = {}
-    for task_id, runs in recording.runs.items():
-        for run in runs:
-            for _, event in run.steps:
-                if isinstance(event, Ended) and event.end.started_at is not None:
-                    took = max(0, event.end.at - event.end.started_at)
-                    times.setdefault(specs.get(task_id), []).append(took)
-                    times.setdefault(None, []).append(took)
-    return times
+            tasks += event.tasks
+    known = {task.id for task in tasks}
+    conditions = [each for task in tasks for each in task.spec.after or ()]
+    return {
+        each.task_id: Status.COMPLETED if holds(each.condition, Status.COMPLETED) else Status.FAILED
+        for each in conditions
+        if each.task_id not in known
+    }
 
 
-def _continued(run: Run, other: Run) -> list[Timed]:
+def _past_use(recording: Recording, limits: Limits) -> Mapping[str, Usage]:
+    """Return the use of attempts that ended before the period, for fair shares."""
+    shares = Shares(limits.half_life_ms)
+    for ended_at, begun_at, task in sorted(_uses(recording), key=lambda use: use[0]):
+        wanted = weight(task.spec.resources, limits.capacity.cpu)
+        shares.begin(task.user, task.id, wanted, begun_at)
+        shares.end(task.user, task.id, ended_at)
+    return shares.dump()
+
+
+def _uses(recording: Recording) -> Iterator[tuple[int, int, Task]]:
+    for task in (*recording.past, *recording.live):
+        attempts = [(each.exited_at, each.allocated_at) for each in task.earlier_attempts]
+        for ended_at, begun_at in (*attempts, (task.exited_at, task.allocated_at)):
+            if begun_at is not None and ended_at is not None and ended_at <= recording.since:
+                yield ended_at, begun_at, task
+
+
+def _continued(run: Run, other: Run) -> list[tuple[int, Step]]:
     """Return the steps of an attempt that was stopped, as if it had run as long as another one, and
     longer than until it was stopped."""
     begun_at, other_begun = run.allocated_at or run.begun_at, other.allocated_at or other.begun_at
-    is_started = any(isinstance(timed.event, Started) for timed in run.steps)
-    rest = [each for each in other.steps if not (is_started and isinstance(each.event, Started))]
-    by = max(begun_at - other_begun, (run.stopped_at or 0) + 1 - rest[0].event.now)
-    return [*run.steps, *(Timed(seq, _moved(event, by, 0)) for seq, event in rest)]  # type: ignore[arg-type]
+    is_started = any(isinstance(event, Started) for _, event in run.steps)
+    rest = [each for each in other.steps if not (is_started and isinstance(each[1], Started))]
+    by = max(begun_at - other_begun, (run.stopped_at or 0) + 1 - rest[0][1].now)
+    return [*run.steps, *((seq, _moved(event, by, 0)) for seq, event in rest)]
 
 
 def _may_follow(task: Task, run: Run) -> bool:
     """Whether the recorded steps after a stop fit the task: a command that runs has an end."""
-    never_ran = run.is_over and not isinstance(run.after_stop[-1].event, Collected)
+    never_ran = run.is_over and not isinstance(run.after_stop[-1][1], Collected)
     return task.status is Status.PREPARING or not never_ran
 
 
 def _moved(event: Step, by: int, attempt: int) -> Step:
     """Return a step at another time, of another attempt."""
-    match event:
-        case Halted():
-            return event._replace(now=event.now + by, attempt=attempt)
-        case Started():
-            at = event.started_at + by
-            return replace(event, now=event.now + by, attempt=attempt, started_at=at)
-        case Ended(end=end):
-            begun = None if end.started_at is None else end.started_at + by
-            end = replace(end, at=end.at + by, started_at=begun)
-            return replace(event, now=event.now + by, attempt=attempt, end=end)
-        case _:
-            return replace(event, now=event.now + by, attempt=attempt)
+    event = replace(event, now=event.now + by, attempt=attempt)
+    if isinstance(event, Started):
+        return replace(event, started_at=event.started_at + by)
+    if isinstance(event, Ended):
+        end = event.end
+        begun = None if end.started_at is None else end.started_at + by
+        return replace(event, end=replace(end, at=end.at + by, started_at=begun))
+    return event

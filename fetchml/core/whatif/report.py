@@ -5,10 +5,9 @@ Recorded and replayed versions are measured alike.
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import NamedTuple
 
-from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task, Value
-from fetchml.core.scheduling.resources import Limits, fits
+from fetchml.core.model import ENDED, HOLDING, Status, Task, Value
+from fetchml.core.whatif.replay import Host
 
 SAME_MS = 1_000
 """Starts that differ by less count as the same."""
@@ -22,19 +21,8 @@ class Waits(Value, frozen=True):
     tasks: int
     p50: float
     p90: float
-    mean: float
     user: str | None = None
     """`None`: of all users."""
-
-    @classmethod
-    def of(cls, waits: Iterable[int], user: str | None = None) -> "Waits":
-        """`waits`: in ms."""
-        rising = sorted(waits)
-        if not rising:
-            return cls(0, 0, 0, 0, user)
-        last = len(rising) - 1
-        p50, p90 = (rising[round(last * part)] / 1000 for part in (0.5, 0.9))
-        return cls(len(rising), p50, p90, sum(rising) / len(rising) / 1000, user)
 
 
 class Outcome(Value, frozen=True):
@@ -51,105 +39,83 @@ class Outcome(Value, frozen=True):
     """Part of the GPUs that tasks held; `None` without GPUs."""
 
 
-class Fidelity(NamedTuple):
-    """Starts of a replay with nothing changed, compared with the recorded ones."""
-
-    starts: int
-    same: int
-    largest_ms: int
-    """Largest difference of a start that both have."""
-
-
 class Measure:
     def __init__(self, since: int, until: int, live: Iterable[Task]) -> None:
         """`live`: the tasks at `since`."""
-        self._since = since
+        self._period = max(1, until - since)
         self._until = until
-        self._slots: dict[str, int] = {}
-        """By task: since when it holds a slot."""
-        self._gpus: dict[str, tuple[int, int]] = {}
-        """By task: since when it holds how many GPUs."""
+        self._held: dict[str, tuple[int, int]] = {}
+        """Slots and GPUs by task."""
         self._slot_ms = 0
         self._gpu_ms = 0
         self._waiting: dict[str, Task] = {}
         """Tasks that never had their resources."""
         self._waits: dict[str, list[int]] = {}
+        """By user, in ms."""
         self.starts: dict[str, list[int]] = {}
-        self._known = set[str]()
+        """By task: when it got its resources."""
         for task in live:
-            self._known.add(task.id)
-            if _holds(task):
-                self._held(since, task)
-            elif not any(attempt.allocated_at for attempt in task.earlier_attempts):
+            if not any(attempt.allocated_at for attempt in task.earlier_attempts):
                 self._waiting[task.id] = task
+            self._hold(since, task)
+            if _holds(task):
+                self._waiting.pop(task.id, None)
 
     def add(self, at: int, task: Task) -> None:
         """Add a new version of a task."""
         if at > self._until:
             return
-        if task.id not in self._known:
-            self._known.add(task.id)
+        if task.id in self._waiting or task.id not in self._held:
             self._waiting[task.id] = task
-        if _holds(task) and task.id not in self._slots:
+        if _holds(task) and self._held.get(task.id, (0, 0)) == (0, 0):
             self.starts.setdefault(task.id, []).append(at)
             if self._waiting.pop(task.id, None) is not None and not task.service:
                 self._waits.setdefault(task.user, []).append(max(0, at - task.ready_at))
-        elif task.id in self._waiting:
-            self._waiting[task.id] = task
-            if task.status in ENDED:
-                del self._waiting[task.id]
-        self._held(at, task)
+        elif task.status in ENDED:
+            self._waiting.pop(task.id, None)
+        self._hold(at, task)
 
-    def outcome(self, limits: Limits, gpus: int) -> Outcome:
-        """`gpus`: GPU slots of the host."""
+    def outcome(self, host: Host) -> Outcome:
         waits = {user: list(some) for user, some in self._waits.items()}
         left = [task for task in self._waiting.values() if _is_ready(task, self._until)]
         for task in left:
             waits.setdefault(task.user, []).append(self._until - task.ready_at)
-        period = max(1, self._until - self._since)
-        slot_ms = self._slot_ms + sum(self._until - since for since in self._slots.values())
-        gpu_ms = self._gpu_ms + sum(n * (self._until - since) for since, n in self._gpus.values())
-        users = [Waits.of(some, user) for user, some in waits.items()]
+        users = [_quantiles(some, user) for user, some in waits.items()]
+        slots = host.gpu_count * host.limits.slots_per_gpu
         return Outcome(
-            Waits.of(wait for some in waits.values() for wait in some),
+            _quantiles([wait for some in waits.values() for wait in some]),
             tuple(sorted(users, key=lambda each: (-each.tasks, each.user))),
             len(left),
-            slot_ms / limits.max_running / period,
-            gpu_ms / gpus / period if gpus else None,
+            self._slot_ms / host.limits.max_running / self._period,
+            self._gpu_ms / slots / self._period if slots else None,
         )
 
-    def beyond(self, capacity: Resources) -> int:
-        """Return how many tasks that wait at the end request more than the host has."""
-        return sum(
-            _is_ready(task, self._until) and not fits(task.spec.resources, capacity)
-            for task in self._waiting.values()
-        )
-
-    def _held(self, at: int, task: Task) -> None:
+    def _hold(self, at: int, task: Task) -> None:
         """Note what the task holds from now on."""
-        has_gpus = _holds(task) and task.status is not Status.COLLECTING and bool(task.spec.gpu)
-        if _holds(task):
-            self._slots.setdefault(task.id, at)
-        elif (since := self._slots.pop(task.id, None)) is not None:
-            self._slot_ms += at - since
-        if has_gpus:
-            self._gpus.setdefault(task.id, (at, task.spec.gpu or 0))
-        elif (held := self._gpus.pop(task.id, None)) is not None:
-            self._gpu_ms += (at - held[0]) * held[1]
+        has_gpus = _holds(task) and task.status is not Status.COLLECTING
+        slots, gpus = int(_holds(task)), (task.spec.gpu or 0) * has_gpus
+        slots_before, gpus_before = self._held.get(task.id, (0, 0))
+        self._slot_ms += (slots - slots_before) * (self._until - at)
+        self._gpu_ms += (gpus - gpus_before) * (self._until - at)
+        self._held[task.id] = slots, gpus
 
 
 def compare(
     recorded: Mapping[str, Sequence[int]], replayed: Mapping[str, Sequence[int]]
-) -> Fidelity:
-    """Compare starts by task."""
-    starts = same = largest = 0
+) -> tuple[int, int]:
+    """Return the number of starts, which are given by task, and how many of them are the same."""
+    starts = same = 0
     for task_id in recorded.keys() | replayed.keys():
         for one, other in zip_longest(recorded.get(task_id, ()), replayed.get(task_id, ())):
             starts += 1
-            if one is not None and other is not None:
-                same += abs(one - other) < SAME_MS
-                largest = max(largest, abs(one - other))
-    return Fidelity(starts, same, largest)
+            same += one is not None and other is not None and abs(one - other) < SAME_MS
+    return starts, same
+
+
+def _quantiles(waits: Sequence[int], user: str | None = None) -> Waits:
+    rising = sorted(waits) or [0]
+    p50, p90 = (rising[round((len(rising) - 1) * part)] / 1000 for part in (0.5, 0.9))
+    return Waits(len(waits), p50, p90, user)
 
 
 def _holds(task: Task) -> bool:

@@ -1,15 +1,13 @@
 """The answer to "what if": waits and use of a period as they were, and in a replay."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
-from msgspec.structs import replace
 
-from fetchml.core.model import ENDED, Task, Value
+from fetchml.core.model import Task, Value
 from fetchml.core.whatif.recording import Recorder
 from fetchml.core.whatif.replay import Host, replay
-from fetchml.core.whatif.report import SAME_MS, Fidelity, Measure, Outcome, compare
-from fetchml.core.whatif.request import Changed, number_of_gpus
+from fetchml.core.whatif.report import SAME_MS, Measure, Outcome, compare
 
 MOST_TASKS = 100_000
 """Tasks of a period."""
@@ -20,6 +18,14 @@ class TooManyTasks(Exception):
 
     def __init__(self) -> None:
         super().__init__(f"the period has more than {MOST_TASKS:,} tasks: choose a shorter one")
+
+
+class Changed(Value, frozen=True):
+    """A setting of a replay that is not as on the server."""
+
+    name: str
+    was: str
+    now: str
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -52,7 +58,7 @@ class WhatIf(Value, frozen=True):
 
 
 def what_if(
-    question: Question, before: Iterable[Task], changes: Iterable[tuple[int, int, Task]]
+    question: Question, before: Sequence[Task], changes: Iterable[tuple[int, int, Task]]
 ) -> WhatIf:
     """Replay a period, with nothing changed and with the changes. Raises TooManyTasks.
 
@@ -60,55 +66,41 @@ def what_if(
     lately. `changes`: numbers, times and versions of the changes since then, in their order.
     """
     since, until = question.since, question.until
-    tasks = list(before)
-    live = [task for task in tasks if task.status not in ENDED]
-    recorder = Recorder(since, until, live, [task for task in tasks if task.status in ENDED])
+    recorder = Recorder(since, until, before)
     versions: list[tuple[int, Task]] = []
     for seq, at, task in changes:
         recorder.add(seq, at, task)
         if recorder.tasks > MOST_TASKS:
             raise TooManyTasks
-        if at <= until:
-            versions.append((at, task))
-    recording = recorder.recording()
-    measures = [Measure(since, until, recording.live) for _ in range(3)]
-    recorded, same, other = measures
+        versions.append((at, task))
+    recording = recorder.recording
+    recorded, same, other = (Measure(since, until, recording.live) for _ in range(3))
     for at, task in versions:
         recorded.add(at, task)
     versions.clear()
     assumed = replay(recording, question.host, same.add)
     if question.changes:
         assumed = replay(recording, question.other, other.add)
-    fidelity = compare(recorded.starts, same.starts)
-    replayed = other if question.changes else same
-    capacity = replace(question.other.limits.capacity, gpu=number_of_gpus(question.other))
-    notes = _notes(fidelity, recording.guessed, assumed, replayed.beyond(capacity))
+    starts, same_starts = compare(recorded.starts, same.starts)
     return WhatIf(
         since,
         until,
         question.changes,
         recorder.tasks,
-        fidelity.starts,
-        fidelity.same,
-        _outcome(recorded, question.host),
-        _outcome(replayed, question.other),
-        (*question.notes, *notes),
+        starts,
+        same_starts,
+        recorded.outcome(question.host),
+        (other if question.changes else same).outcome(question.other),
+        (*question.notes, *_notes(starts - same_starts, recording.guessed, assumed)),
     )
 
 
-def _outcome(measure: Measure, host: Host) -> Outcome:
-    return measure.outcome(host.limits, number_of_gpus(host) * host.limits.slots_per_gpu)
-
-
-def _notes(fidelity: Fidelity, guessed: int, assumed: int, beyond: int) -> Iterable[str]:
-    different = fidelity.starts - fidelity.same
+def _notes(different: int, guessed: int, assumed: int) -> Iterable[str]:
     if different:
         yield (
-            f"With nothing changed, {different} of {fidelity.starts} starts differ from the "
-            f"recorded ones by {SAME_MS // 1000} s or more (largest difference: "
-            f"{fidelity.largest_ms / 1000:.0f} s). They depended on what the journal does not "
-            "have: other settings at that time, a server or launcher that was away, a GPU that was "
-            "not free"
+            f"With nothing changed, {different:,} starts differ from the recorded ones by "
+            f"{SAME_MS // 1000} s or more. They depended on what the journal does not have: other "
+            "settings at that time, a server or launcher that was away, a GPU that was not free"
         )
     if guessed:
         yield (
@@ -119,11 +111,6 @@ def _notes(fidelity: Fidelity, guessed: int, assumed: int, beyond: int) -> Itera
         yield (
             f"{_tasks(assumed)} that did not run in the period ran in the replay, for the median "
             "time of tasks with the same user and name, or of all tasks"
-        )
-    if beyond:
-        yield (
-            f"{_tasks(beyond)} of the period requested more than the host of the replay has, and "
-            "waited to its end"
         )
 
 

@@ -47,24 +47,6 @@ class StartTime(click.ParamType[datetime]):
             self.fail(f"{value!r} is not a time such as 2026-12-01T20:00Z or +2h", param, ctx)
 
 
-class PastTime(click.ParamType[datetime]):
-    """An age such as `7d`, or a time such as `2026-12-01T20:00Z`, in the zone of this machine if it
-    names none."""
-
-    name = "TIME"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        text = str(value)
-        if re.fullmatch(r"[0-9]+[smhd]?", text):
-            return datetime.now(UTC) - timedelta(seconds=Duration().convert(text, param, ctx))
-        try:
-            return datetime.fromisoformat(text).astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not a time such as 7d or 2026-12-01T20:00Z", param, ctx)
-
-
 class Int32(click.types.IntParamType):
     """An integer that fits in a protobuf message. The server checks its range."""
 

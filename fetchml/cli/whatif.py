@@ -1,24 +1,24 @@
 """`fetchml whatif`"""
 
-from datetime import datetime
+import time
 
 import click
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.cli.connect import json_option, server_option, valid_text
-from fetchml.cli.param_types import Int32, KeyValue, PastTime
+from fetchml.cli.param_types import Duration, Int32, KeyValue
 from fetchml.cli.render import clean, counted, duration, local_time, print_json, show
-from fetchml.cli.tables import FittedTable, table
+from fetchml.cli.tables import table
 from fetchml.client import Client, Rpc
 from fetchml.v1.history_pb2 import ReplayHistoryRequest, ReplayHistoryResponse
 
 SECONDS = 600
 """Longest time to wait for the server, which replays one period at a time."""
-TIMES = ("p50", "p90", "mean")
 
 
 @click.command()
-@click.option("--since", type=PastTime(), help="Begin of the period.  [default: 7d before its end]")
-@click.option("--until", type=PastTime(), help="End of the period.  [default: now]")
+@click.option("--since", type=Duration(), help="Age of the begin: 12h, 30d.  [default: 7d]")
+@click.option("--until", type=Duration(), help="Age of the end.  [default: now]")
 @click.option("--gpus", type=Int32(), metavar="N", help="Replay with N GPUs.")
 @click.option(
     "--set",
@@ -31,8 +31,8 @@ TIMES = ("p50", "p90", "mean")
 @server_option
 def whatif(
     client: Client,
-    since: datetime | None,
-    until: datetime | None,
+    since: int | None,
+    until: int | None,
     gpus: int | None,
     settings: tuple[tuple[str, str], ...],
     *,
@@ -44,13 +44,12 @@ def whatif(
     cancelled and changed when they were, and run as long as they did. The result shows waiting
     times and use beside what was recorded. Nothing changes on the server.
 
-    TIME is the age, such as 90m, 12h or 7d, or a time such as 2026-12-01T20:00Z, in the zone of
-    this machine if it names none. KEY is one of these, as in the server's configuration:
+    KEY is one of these, as in the server's configuration:
 
     \b
       tasks.max_running   tasks.reserve_after     resources.cpu  resources.memory_gb
       quotas.user_gpus    quotas.user_running     gpu.placement  gpu.slots_per_gpu
-      scheduling.ahead    scheduling.preemption   scheduling.half_life
+      scheduling.preemption  scheduling.half_life
 
     Without --gpus and --set, the result shows how exactly a replay repeats the recorded starts.
     docs/history.md describes what it cannot know.
@@ -62,7 +61,12 @@ def whatif(
       fetchml whatif --set quotas.user_gpus=2 --set scheduling.preemption=true
     """
     with valid_text():
-        request = ReplayHistoryRequest(since=since, until=until, gpus=gpus, settings=dict(settings))
+        request = ReplayHistoryRequest(gpus=gpus, settings=dict(settings))
+    now = int(time.time())
+    if since is not None:
+        request.since.CopyFrom(Timestamp(seconds=max(0, now - since)))
+    if until is not None:
+        request.until.CopyFrom(Timestamp(seconds=max(0, now - until)))
     rpc = Rpc("HistoryService/ReplayHistory", request, ReplayHistoryResponse)
     reply = client.with_options(deadline=SECONDS).call(rpc)
     if as_json:
@@ -80,37 +84,25 @@ def _show(reply: ReplayHistoryResponse) -> None:
     )
     for change in reply.changes:
         click.echo(f"{change.name}: {change.was} -> {change.now}")
-    click.echo()
-    show(_waits(reply))
-    click.echo()
-    show(_use(reply))
+    before, after = reply.recorded, reply.replayed
+    columns = ("P50", "P50 REPLAYED", "P90", "P90 REPLAYED")
+    waits = table("WAIT OF", "TASKS", *columns, spare=("TASKS",))
+    others = {each.user_id: each for each in after.users}
+    pairs = [(each, others[each.user_id]) for each in before.users if each.user_id in others]
+    for one, other in [(before.waits, after.waits), *pairs]:
+        times = (one.p50, other.p50, one.p90, other.p90)
+        user = clean(one.user_id) if one.user_id else "(all users)"
+        waits.add_row(user, str(one.tasks), *map(_seconds, times))
+    use = table("", "RECORDED", "REPLAYED", spare=())
+    use.add_row("Slots in use", f"{before.slots_busy:.0%}", f"{after.slots_busy:.0%}")
+    if before.HasField("gpus_busy") or after.HasField("gpus_busy"):
+        use.add_row("GPUs in use", f"{before.gpus_busy:.0%}", f"{after.gpus_busy:.0%}")
+    use.add_row("Tasks that wait at the end", str(before.not_started), str(after.not_started))
+    for shown in (waits, use):
+        click.echo()
+        show(shown)
     for note in reply.notes:
         click.echo(f"\nNote: {note}.")
-
-
-def _waits(reply: ReplayHistoryResponse) -> FittedTable:
-    columns = [f"{name.upper()}{when}" for name in TIMES for when in ("", " REPLAYED")]
-    shown = table("WAIT OF", "TASKS", *columns, spare=("MEAN", "MEAN REPLAYED", "TASKS"))
-    replayed = {each.user_id: each for each in reply.replayed.users}
-    pairs = [(each, replayed.get(each.user_id)) for each in reply.recorded.users]
-    for before, after in [(reply.recorded.waits, reply.replayed.waits), *pairs]:
-        cells = []
-        for name in TIMES:
-            cells.append(_seconds(getattr(before, name)))
-            cells.append("-" if after is None else _seconds(getattr(after, name)))
-        user = clean(before.user_id) if before.user_id else "(all users)"
-        shown.add_row(user, str(before.tasks), *cells)
-    return shown
-
-
-def _use(reply: ReplayHistoryResponse) -> FittedTable:
-    shown = table("", "RECORDED", "REPLAYED", spare=())
-    before, after = reply.recorded, reply.replayed
-    shown.add_row("Slots in use", f"{before.slots_busy:.0%}", f"{after.slots_busy:.0%}")
-    if before.HasField("gpus_busy") or after.HasField("gpus_busy"):
-        shown.add_row("GPUs in use", f"{before.gpus_busy:.0%}", f"{after.gpus_busy:.0%}")
-    shown.add_row("Tasks that wait at the end", str(before.not_started), str(after.not_started))
-    return shown
 
 
 def _seconds(seconds: float) -> str:

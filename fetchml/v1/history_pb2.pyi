@@ -120,18 +120,16 @@ class ReplayHistoryResponse(_message.Message):
         now: str
         def __init__(self, name: _Optional[str] = ..., was: _Optional[str] = ..., now: _Optional[str] = ...) -> None: ...
     class Waits(_message.Message):
-        __slots__ = ("user_id", "tasks", "p50", "p90", "mean")
+        __slots__ = ("user_id", "tasks", "p50", "p90")
         USER_ID_FIELD_NUMBER: _ClassVar[int]
         TASKS_FIELD_NUMBER: _ClassVar[int]
         P50_FIELD_NUMBER: _ClassVar[int]
         P90_FIELD_NUMBER: _ClassVar[int]
-        MEAN_FIELD_NUMBER: _ClassVar[int]
         user_id: str
         tasks: int
         p50: float
         p90: float
-        mean: float
-        def __init__(self, user_id: _Optional[str] = ..., tasks: _Optional[int] = ..., p50: _Optional[float] = ..., p90: _Optional[float] = ..., mean: _Optional[float] = ...) -> None: ...
+        def __init__(self, user_id: _Optional[str] = ..., tasks: _Optional[int] = ..., p50: _Optional[float] = ..., p90: _Optional[float] = ...) -> None: ...
     class Outcome(_message.Message):
         __slots__ = ("waits", "users", "not_started", "slots_busy", "gpus_busy")
         WAITS_FIELD_NUMBER: _ClassVar[int]

@@ -192,6 +192,7 @@ def test_a_period_that_ends_in_the_middle() -> None:
     found = recorded.what_if(until=150 * SECOND)
     assert repeats(found, 4)
     assert found.recorded.not_started == 2
+    assert (found.recorded.waits.tasks, round(found.recorded.waits.p90)) == (6, 149)
     assert found.replayed == found.recorded
 
 
@@ -211,8 +212,8 @@ def test_a_task_that_did_not_run_runs_for_the_median_time() -> None:
     [note] = found.notes
     assert note.startswith("1 task that did not run in the period ran in the replay")
     assert found.replayed.not_started == 0
-    # Each of the three had a GPU of its own for 100 s.
-    assert found.replayed.gpus_busy == pytest.approx(300 / 3 / 201, abs=0.01)
+    # Two had a GPU of their own for 100 s; the one that ran at the end of the period, to the end.
+    assert found.replayed.gpus_busy == pytest.approx(400 / 3 / 201, abs=0.01)
 
 
 def test_tasks_that_began_before_the_journal() -> None:
@@ -226,24 +227,39 @@ def test_tasks_that_began_before_the_journal() -> None:
     assert note.startswith("4 tasks began before the oldest change")
 
 
-def test_a_gpu_that_became_free_late_does_so_again() -> None:
+def test_gpus_that_became_free_late_do_so_again() -> None:
     recorded = Recorded(1)
     recorded.now = SECOND
-    recorded.submit(task("first", at=SECOND), task("next", at=SECOND))
-    recorded.now = 101 * SECOND
-    end = AttemptEnd(recorded.now, started_at=SECOND, code=0)
-    assert recorded.do(Ended(recorded.now, "first", 1, end)) == []
-    assert recorded.do(Collected(recorded.now + 1, "first", 1)) == []
-    recorded.now = 106 * SECOND
-    assert recorded.do(GpuChecked(recorded.now, "G0")) == ["next"]
+    recorded.submit(*(task(name, at=SECOND) for name in "abc"))
+    for task_id, late in (("a", 5), ("b", 2)):
+        recorded.now += 100 * SECOND
+        end = AttemptEnd(recorded.now, started_at=recorded.now, code=0)
+        assert recorded.do(Ended(recorded.now, task_id, 1, end)) == []
+        assert recorded.do(Collected(recorded.now + 1, task_id, 1)) == []
+        recorded.now += late * SECOND
+        [started] = recorded.do(GpuChecked(recorded.now, "G0"))
+        recorded.run([started])
     found = recorded.what_if()
-    assert repeats(found, 2)
-    assert found.replayed.waits.p90 == 105
+    assert repeats(found, 3)
+    assert found.replayed.waits.p90 == 207
+
+
+def test_use_before_the_period_counts_for_fair_shares() -> None:
+    recorded = Recorded(1)
+    recorded.play(
+        {
+            task("past", user="bob", at=SECOND): 1000,
+            task("held", user="eve", at=1005 * SECOND): 100,
+            task("older", user="bob", at=1010 * SECOND): 100,
+            task("first", user="alice", at=1011 * SECOND): 100,
+        }
+    )
+    assert repeats(recorded.what_if(since=1006 * SECOND), 2)
 
 
 def test_requests_of_users_are_repeated() -> None:
     recorded = Recorded(1)
-    urgent = UpdateRequested(30 * SECOND, "t2", TaskUpdate(priority=9))
+    urgent = UpdateRequested(30 * SECOND, "t3", TaskUpdate(priority=9))
     cancel = CancelRequested(20 * SECOND, "t1", User("alice"))
     recorded.play(queue(4), {30 * SECOND: urgent, 20 * SECOND: cancel})
     assert [each.id for _, _, each in recorded.journal if each.status is Status.FAILED] == ["t1"]

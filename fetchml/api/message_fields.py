@@ -34,6 +34,8 @@ from fetchml.core.sql_views import Column, View
 from fetchml.core.storage import Kind, Used
 from fetchml.core.tracking import Curve, Point, RunPage, RunView
 from fetchml.core.usage import DayUse, GpuHold, UserDay
+from fetchml.core.whatif.report import Outcome, Waits
+from fetchml.core.whatif.whatif import Changed, WhatIf
 from fetchml.engine.experiments import ExperimentView
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, NodeStatus
 from fetchml.engine.retention import StorageReport
@@ -607,4 +609,25 @@ HISTORY_ROWS: Mapping[QueryResult, history_pb2.QueryHistoryRowsResponse] = Mappi
     history_pb2.QueryHistoryRowsResponse,
     Rows("columns", HISTORY_COLUMN),
     _ResultRows("rows"),
+)
+
+REPLAY_CHANGE: Mapping[Changed, history_pb2.ReplayHistoryResponse.Change] = Mapping(
+    history_pb2.ReplayHistoryResponse.Change
+)
+
+REPLAY_WAITS: Mapping[Waits, history_pb2.ReplayHistoryResponse.Waits] = Mapping(
+    history_pb2.ReplayHistoryResponse.Waits, Field("user_id", "user")
+)
+
+REPLAY_OUTCOME: Mapping[Outcome, history_pb2.ReplayHistoryResponse.Outcome] = Mapping(
+    history_pb2.ReplayHistoryResponse.Outcome,
+    Nested("waits", REPLAY_WAITS),
+    Rows("users", REPLAY_WAITS, keep_empty=True),
+)
+
+REPLAY: Mapping[WhatIf, history_pb2.ReplayHistoryResponse] = Mapping(
+    history_pb2.ReplayHistoryResponse,
+    Rows("changes", REPLAY_CHANGE, keep_empty=True),
+    Nested("recorded", REPLAY_OUTCOME),
+    Nested("replayed", REPLAY_OUTCOME),
 )

@@ -12,6 +12,7 @@ from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
 from fetchml.environments.environment_service import CachedEnvironments
 from fetchml.history.history_service import History
+from fetchml.history.whatif_service import WhatIfs
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.snapshots.snapshot_service import Snapshots
 from fetchml.tracking.artifacts import Artifacts
@@ -40,3 +41,4 @@ class ApiServices:
     artifacts: Artifacts
     live_tasks: LiveTasks
     history: History
+    what_ifs: WhatIfs

@@ -74,6 +74,7 @@ COMMANDS = {
     "History": {
         "sql": "Query everything that ever ran.",
         "export": "Take the history away as Parquet files.",
+        "whatif": "Replay a period with other GPUs, quotas or scheduling.",
     },
     "Notifications": {
         "notifications": "Show webhooks that are not delivered, and set your addresses.",

@@ -54,6 +54,16 @@ def load(
     return Settings(**top, **tables)  # type: ignore[arg-type]  # converted to its type above
 
 
+def change(settings: Settings, name: str, text: str) -> Settings:
+    """Return the settings with another value of one, such as `quotas.user_gpus`, as in the
+    environment. Raises ConfigError."""
+    table, _, inner = name.rpartition(".")
+    setting = next(each for each in all_settings() if (each.table, each.name) == (table, inner))
+    value = _convert(text, setting, name, text=True)
+    changed = msgspec.structs.replace(getattr(settings, table), **{inner: value})
+    return msgspec.structs.replace(settings, **{table: changed})
+
+
 def _read(file: Path, settings: list[Setting]) -> dict[tuple[str, str], object]:
     """Return the file's values by (table, name). Raises ConfigError, also for unknown names."""
     try:

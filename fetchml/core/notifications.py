@@ -1,6 +1,6 @@
 """Which addresses get a webhook: the field `notify` of a request, a user's settings and the
 server's. The hosts that the server may connect to are those of `core.addresses`; when a message is
-sent, and sent again, is decided in `core.delivery`.
+sent, and sent again, is decided in `core.notification_outbox`.
 """
 
 import ipaddress

@@ -16,6 +16,7 @@ class AdminOnly(StrEnum):
     GPUS = "Only admins drain and undrain GPUs"
     KEYS = "Only admins manage keys"
     LOST_TASKS = "Only admins declare tasks lost: a lost task may still run"
+    REPLAYS = "Only admins replay the history: it has the tasks of all users"
     SECRETS_OF_OTHERS = "Only admins list and remove secrets of other users"
 
 

@@ -1,10 +1,8 @@
 """SQL queries of users, and exports of views. Verbs raise `errors.RequestError`."""
 
 import asyncio
-import json
 import logging
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,9 +15,9 @@ from fetchml.core.model import Principal
 from fetchml.core.requests.checks import text_fault
 from fetchml.core.requests.text import nearest, shown
 from fetchml.core.sql_views import MAX_SQL, Column, View
-from fetchml.errors import DiskFull, FieldViolation, Unavailable, ValidationFailed, forbid
+from fetchml.errors import DiskFull, Unavailable, forbid
+from fetchml.history.child_process import child_process, fault, scratch_folder
 from fetchml.history.query_process import (
-    MAX_ERROR,
     MAX_ROWS_BYTES,
     RESULT,
     SECONDS,
@@ -27,16 +25,14 @@ from fetchml.history.query_process import (
 )
 from fetchml.ports.history_store import HistoryStore
 from fetchml.ports.store import ReadTooLong
-from fetchml.system import own_program
 from fetchml.system.locks import KeyedLocks
-from fetchml.system.threads import run_in_thread, wait_for_end
+from fetchml.system.threads import run_in_thread
 
 AT_ONCE = 2
 """Queries that run; others wait."""
 START_SECONDS = 10
 """Longest time from the start of a process until it has read its query."""
-MAX_ANSWER = 1 << 20
-"""Bytes of a line from the process."""
+PROCESS = "fetchml.history.query_process"
 CHUNK_BYTES = 256 << 10
 TOO_LONG_TO_EXPORT = "The history takes too long to read: query other views"
 TOO_LONG = f"the query takes longer than {SECONDS} s: narrow it or aggregate more"
@@ -90,16 +86,16 @@ class History:
     async def export(self, who: Principal, name: str) -> BinaryIO:
         """Return all rows of a view, as an open Parquet file."""
         [view] = self._named(who, [name], "view")
-        async with self._turn(who), self._folder() as folder:
+        async with self._turn(who), scratch_folder(self._store.folder) as folder:
             await self._write([view], folder, who)
             return (folder / view).open("rb")
 
     async def _run(self, who: Principal, sql: str, form: str | None) -> BinaryIO:
-        async with self._turn(who), self._folder() as folder:
+        async with self._turn(who), scratch_folder(self._store.folder) as folder:
             # Opened here: the process may have put anything in its place.
             result = (folder / RESULT).open("xb+")
             try:
-                async with _process(folder) as process:
+                async with child_process(PROCESS, folder, "sql", TOO_MUCH_MEMORY) as process:
                     async with asyncio.timeout(START_SECONDS):
                         answer = await process.ask({"sql": sql, "form": form})
                     views = self._named(who, answer["views"], "sql")
@@ -108,7 +104,7 @@ class History:
                         await process.ask({})
             except TimeoutError:
                 result.close()
-                raise _fault("sql", TOO_LONG) from None
+                raise fault("sql", TOO_LONG) from None
             except BaseException:
                 result.close()
                 raise
@@ -122,14 +118,6 @@ class History:
                 raise DiskFull
             yield
 
-    @asynccontextmanager
-    async def _folder(self) -> AsyncIterator[Path]:
-        folder = Path(await run_in_thread(tempfile.mkdtemp, dir=self._store.folder))
-        try:
-            yield folder
-        finally:
-            await run_in_thread(shutil.rmtree, folder, ignore_errors=True)
-
     def _named(self, who: Principal, names: Sequence[str], field: str) -> list[str]:
         """Return the views with these names, in small letters. Raises ValidationFailed,
         Forbidden."""
@@ -137,7 +125,7 @@ class History:
         for name in names:
             view = sql_views.BY_NAME.get(name.lower())
             if view is None:
-                raise _fault(field, _unknown(name, self.views(who)))
+                raise fault(field, _unknown(name, self.views(who)))
             forbid(sql_views.refusal(who, view))
             found[view.name] = view
         return list(found)
@@ -155,11 +143,11 @@ class History:
 
 def _checked(sql: object) -> str:
     if not isinstance(sql, str) or not sql.strip():
-        raise _fault("sql", "must be a text with one SELECT statement")
+        raise fault("sql", "must be a text with one SELECT statement")
     if len(sql) > MAX_SQL:
-        raise _fault("sql", f"must have at most {MAX_SQL} characters")
-    if fault := text_fault(sql):
-        raise _fault("sql", fault)
+        raise fault("sql", f"must have at most {MAX_SQL} characters")
+    if rule := text_fault(sql):
+        raise fault("sql", rule)
     return sql
 
 
@@ -168,49 +156,3 @@ def _unknown(name: str, views: Sequence[View]) -> str:
     near = nearest(name, names)
     meant = f"; did you mean {near}?" if near else ""
     return f"unknown view {shown(name, 80)}{meant} The views are {', '.join(names)}"
-
-
-def _fault(field: str, rule: str) -> ValidationFailed:
-    return ValidationFailed([FieldViolation(field, rule)])
-
-
-class _QueryProcess:
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def ask(self, request: Mapping[str, object]) -> dict[str, Any]:
-        """Return the process's answer to a line. Raises ValidationFailed with the error that it
-        reports."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None  # noqa: S101, PT018  # both are pipes
-        try:
-            stdin.write(json.dumps(request).encode() + b"\n")
-            await stdin.drain()
-            answer = msgspec.json.decode(await stdout.readline(), type=dict[str, Any])
-        except (ConnectionError, ValueError):  # It has ended, or is not itself any more.
-            log.warning("the process of a query has ended: %s", self._process.returncode)
-            raise _fault("sql", TOO_MUCH_MEMORY) from None
-        if "error" in answer:
-            raise _fault("sql", shown(str(answer["error"]), MAX_ERROR))
-        return answer
-
-
-@asynccontextmanager
-async def _process(folder: Path) -> AsyncIterator[_QueryProcess]:
-    """Start a process for one query, which is killed on exit."""
-    process = await asyncio.create_subprocess_exec(
-        *own_program.command("fetchml.history.query_process"),
-        cwd=folder,
-        env=own_program.environment(),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=MAX_ANSWER,
-        start_new_session=True,
-    )
-    try:
-        yield _QueryProcess(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await wait_for_end(asyncio.ensure_future(process.wait()))

@@ -80,7 +80,7 @@ class _Refused(Exception):
 
 
 def main() -> None:
-    _confine()
+    confine(2 * MEMORY_MB << 20, 2 * SECONDS)
     try:
         _answer()
     except _Refused as refused:
@@ -97,7 +97,9 @@ def main() -> None:
     os._exit(0)
 
 
-def _confine() -> None:
+def confine(memory: int, seconds: int) -> None:
+    """Limit this process, and end it with its parent. `memory`: bytes of address space. `seconds`:
+    processor time."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -105,8 +107,8 @@ def _confine() -> None:
     os.nice(NICE)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     for limit, wanted in (
-        (resource.RLIMIT_AS, 2 * MEMORY_MB << 20),
-        (resource.RLIMIT_CPU, 2 * SECONDS),
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_FSIZE, MAX_FILE_BYTES),
         (resource.RLIMIT_NOFILE, 256),
         (resource.RLIMIT_CORE, 0),

@@ -22,6 +22,7 @@ from fetchml.environments.environment_service import Environments
 from fetchml.files.storage_usage import MonitoredTasks, StorageUsage
 from fetchml.files.volume_usage import VolumeUsage
 from fetchml.history.history_service import History
+from fetchml.history.whatif_service import WhatIfs
 from fetchml.jupyter.jupyter_service import JupyterServices
 from fetchml.notifications.sender import Sender
 from fetchml.ports.store import Store
@@ -64,6 +65,7 @@ class Assembly:
     watched: MonitoredTasks
     tracked: TrackingParts
     history: History
+    what_ifs: WhatIfs
 
     @property
     def tracking(self) -> Tracking:

@@ -55,6 +55,7 @@ from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.volume_usage import VolumeUsage
 from fetchml.history.history_service import History
+from fetchml.history.whatif_service import WhatIfs
 from fetchml.server.assembled import Assembly
 from fetchml.server.effects import carry_out
 from fetchml.server.jupyter_wiring import jupyter_services
@@ -406,4 +407,5 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         watched=monitored_tasks(state, lookup, files, dispatcher, clock),
         tracked=tracked,
         history=History(store.history, private=private, has_room=store.has_room),
+        what_ifs=WhatIfs(store, state, options.limits_with, clock=clock),
     )

@@ -234,6 +234,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.tracked.artifacts,
             parts.tracked.live_tasks,
             parts.history,
+            parts.what_ifs,
         )
         rpc = GrpcServer(api, copies=copies, max_connections=wiring.max_connections(settings))
         rest = HttpServer(

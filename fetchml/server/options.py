@@ -15,6 +15,7 @@ from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.server_information import Examine, examine_nothing
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.task_users import FileOwners
+from fetchml.history.whatif_service import LimitsWith
 from fetchml.jupyter.jupyter_service import JupyterOptions
 from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
@@ -51,6 +52,7 @@ class Options:
     tasks_dir: Path
     """Where the files of tasks are: the data directory, or a cluster's shared folder."""
     limits: Limits
+    limits_with: LimitsWith
     rules: SubmissionRules
     runs: AttemptSettings
     snapshots: SnapshotOptions

@@ -5,7 +5,9 @@ import os
 import resource
 import socket
 import time
+from collections.abc import Mapping
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -20,17 +22,21 @@ from fetchml.attempts.manager import AttemptSettings
 from fetchml.auth.admission import Admission
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
+from fetchml.config import loader
 from fetchml.config.address import Address
 from fetchml.config.proxies import Proxies
 from fetchml.config.settings import Settings
 from fetchml.config.tls import BadCertificate, Certificate, configured_certificate
 from fetchml.core.gpus.allocator import Placement
 from fetchml.core.model import Resources
+from fetchml.core.requests.text import shown
 from fetchml.core.state import ClusterLimits, Limits
+from fetchml.core.whatif.whatif import Changed
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.retention import RetentionSettings
 from fetchml.engine.server_information import Examine, examine_nothing
+from fetchml.errors import FieldViolation, ValidationFailed
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
 from fetchml.files.layout import DATASETS, GATEWAY, JUPYTER
@@ -358,6 +364,7 @@ def options(
         data_dir=settings.data_dir,
         tasks_dir=tasks_folder(settings),
         limits=_limits(settings),
+        limits_with=partial(limits_with, settings),
         rules=submission_rules(settings),
         runs=AttemptSettings(
             grace_ms=tasks.grace_seconds * 1000,
@@ -378,6 +385,46 @@ def options(
         task_url=_task_url(settings, http_port),
         reads_metrics=settings.tracking.enabled,
     )
+
+
+REPLAYED = (
+    "gpu.placement",
+    "gpu.slots_per_gpu",
+    "quotas.user_gpus",
+    "quotas.user_running",
+    "resources.cpu",
+    "resources.memory_gb",
+    "scheduling.half_life",
+    "scheduling.preemption",
+    "tasks.max_running",
+    "tasks.reserve_after",
+)
+"""Settings that a replay may change."""
+
+
+def limits_with(
+    settings: Settings, changes: Mapping[str, str]
+) -> tuple[Limits, tuple[Changed, ...]]:
+    """Return the limits with other settings, and what differs. Raises ValidationFailed."""
+    changed: list[Changed] = []
+    wrong: list[FieldViolation] = []
+    for name, text in changes.items():
+        try:
+            if name not in REPLAYED:
+                known = ", ".join(REPLAYED)
+                raise loader.ConfigError(
+                    f"unknown setting {shown(name, 80)}; expected one of {known}"
+                )
+            before, settings = settings, loader.change(settings, name, text)
+        except loader.ConfigError as error:
+            wrong.append(FieldViolation("settings", shown(str(error), 500)))
+            continue
+        was, now = (str(attrgetter(name)(each)).lower() for each in (before, settings))
+        if was != now:
+            changed.append(Changed(name, was, now))
+    if wrong:
+        raise ValidationFailed(wrong)
+    return _limits(settings), tuple(changed)
 
 
 def _limits(settings: Settings) -> Limits:

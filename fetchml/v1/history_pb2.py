@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x65tchml/v1/history.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x19\n\x17ListHistoryViewsRequest\"B\n\x18ListHistoryViewsResponse\x12&\n\x05views\x18\x01 \x03(\x0b\x32\x17.fetchml.v1.HistoryView\"\x7f\n\x0bHistoryView\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x01\x88\x01\x01\x12*\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x19.fetchml.v1.HistoryColumnB\x07\n\x05_nameB\x0e\n\x0c_description\"w\n\rHistoryColumn\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04type\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x1e\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x42\x07\n\x05_nameB\x07\n\x05_typeB\x0e\n\x0c_description\",\n\x17QueryHistoryRowsRequest\x12\x11\n\x03sql\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x8a\x01\n\x18QueryHistoryRowsResponse\x12*\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x19.fetchml.v1.HistoryColumn\x12(\n\x04rows\x18\x02 \x03(\x0b\x32\x1a.google.protobuf.ListValue\x12\x10\n\x03\x63ut\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x06\n\x04_cut\"\xbd\x01\n\x13QueryHistoryRequest\x12\x11\n\x03sql\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12<\n\x06\x66ormat\x18\x02 \x01(\x0e\x32&.fetchml.v1.QueryHistoryRequest.FormatB\x04\xe2\x41\x01\x01\"U\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46ORMAT_PARQUET\x10\x01\x12\x0e\n\nFORMAT_CSV\x10\x02\x12\x0f\n\x0b\x46ORMAT_JSON\x10\x03\"*\n\x14\x45xportHistoryRequest\x12\x12\n\x04view\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x1c\n\x0cHistoryChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xa3\x03\n\x0eHistoryService\x12x\n\x10ListHistoryViews\x12#.fetchml.v1.ListHistoryViewsRequest\x1a$.fetchml.v1.ListHistoryViewsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/history/views\x12{\n\x10QueryHistoryRows\x12#.fetchml.v1.QueryHistoryRowsRequest\x1a$.fetchml.v1.QueryHistoryRowsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/history/query:\x01*\x12K\n\x0cQueryHistory\x12\x1f.fetchml.v1.QueryHistoryRequest\x1a\x18.fetchml.v1.HistoryChunk0\x01\x12M\n\rExportHistory\x12 .fetchml.v1.ExportHistoryRequest\x1a\x18.fetchml.v1.HistoryChunk0\x01\x42\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x65tchml/v1/history.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x19\n\x17ListHistoryViewsRequest\"B\n\x18ListHistoryViewsResponse\x12&\n\x05views\x18\x01 \x03(\x0b\x32\x17.fetchml.v1.HistoryView\"\x7f\n\x0bHistoryView\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x01\x88\x01\x01\x12*\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x19.fetchml.v1.HistoryColumnB\x07\n\x05_nameB\x0e\n\x0c_description\"w\n\rHistoryColumn\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04type\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x1e\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x42\x07\n\x05_nameB\x07\n\x05_typeB\x0e\n\x0c_description\",\n\x17QueryHistoryRowsRequest\x12\x11\n\x03sql\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x8a\x01\n\x18QueryHistoryRowsResponse\x12*\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x19.fetchml.v1.HistoryColumn\x12(\n\x04rows\x18\x02 \x03(\x0b\x32\x1a.google.protobuf.ListValue\x12\x10\n\x03\x63ut\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x06\n\x04_cut\"\xbd\x01\n\x13QueryHistoryRequest\x12\x11\n\x03sql\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12<\n\x06\x66ormat\x18\x02 \x01(\x0e\x32&.fetchml.v1.QueryHistoryRequest.FormatB\x04\xe2\x41\x01\x01\"U\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46ORMAT_PARQUET\x10\x01\x12\x0e\n\nFORMAT_CSV\x10\x02\x12\x0f\n\x0b\x46ORMAT_JSON\x10\x03\"*\n\x14\x45xportHistoryRequest\x12\x12\n\x04view\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x1c\n\x0cHistoryChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x93\x02\n\x14ReplayHistoryRequest\x12/\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12/\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x17\n\x04gpus\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x46\n\x08settings\x18\x04 \x03(\x0b\x32..fetchml.v1.ReplayHistoryRequest.SettingsEntryB\x04\xe2\x41\x01\x01\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_gpus\"\xc2\x07\n\x15ReplayHistoryResponse\x12.\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12.\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x39\n\x07\x63hanges\x18\x03 \x03(\x0b\x32(.fetchml.v1.ReplayHistoryResponse.Change\x12\x12\n\x05tasks\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x13\n\x06starts\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12\x18\n\x0bsame_starts\x18\x06 \x01(\x05H\x04\x88\x01\x01\x12@\n\x08recorded\x18\x07 \x01(\x0b\x32).fetchml.v1.ReplayHistoryResponse.OutcomeH\x05\x88\x01\x01\x12@\n\x08replayed\x18\x08 \x01(\x0b\x32).fetchml.v1.ReplayHistoryResponse.OutcomeH\x06\x88\x01\x01\x12\r\n\x05notes\x18\t \x03(\t\x1aX\n\x06\x43hange\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x03was\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x10\n\x03now\x18\x03 \x01(\tH\x02\x88\x01\x01\x42\x07\n\x05_nameB\x06\n\x04_wasB\x06\n\x04_now\x1a\x81\x01\n\x05Waits\x12\x1a\n\x07user_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x12\n\x05tasks\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x10\n\x03p50\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x10\n\x03p90\x18\x04 \x01(\x01H\x03\x88\x01\x01\x42\n\n\x08_user_idB\x08\n\x06_tasksB\x06\n\x04_p50B\x06\n\x04_p90\x1a\x86\x02\n\x07Outcome\x12;\n\x05waits\x18\x01 \x01(\x0b\x32\'.fetchml.v1.ReplayHistoryResponse.WaitsH\x00\x88\x01\x01\x12\x36\n\x05users\x18\x02 \x03(\x0b\x32\'.fetchml.v1.ReplayHistoryResponse.Waits\x12\x18\n\x0bnot_started\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\nslots_busy\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x1c\n\tgpus_busy\x18\x05 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x03\x88\x01\x01\x42\x08\n\x06_waitsB\x0e\n\x0c_not_startedB\r\n\x0b_slots_busyB\x0c\n\n_gpus_busyB\x08\n\x06_sinceB\x08\n\x06_untilB\x08\n\x06_tasksB\t\n\x07_startsB\x0e\n\x0c_same_startsB\x0b\n\t_recordedB\x0b\n\t_replayed2\x98\x04\n\x0eHistoryService\x12x\n\x10ListHistoryViews\x12#.fetchml.v1.ListHistoryViewsRequest\x1a$.fetchml.v1.ListHistoryViewsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/history/views\x12{\n\x10QueryHistoryRows\x12#.fetchml.v1.QueryHistoryRowsRequest\x1a$.fetchml.v1.QueryHistoryRowsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/history/query:\x01*\x12K\n\x0cQueryHistory\x12\x1f.fetchml.v1.QueryHistoryRequest\x1a\x18.fetchml.v1.HistoryChunk0\x01\x12M\n\rExportHistory\x12 .fetchml.v1.ExportHistoryRequest\x1a\x18.fetchml.v1.HistoryChunk0\x01\x12s\n\rReplayHistory\x12 .fetchml.v1.ReplayHistoryRequest\x1a!.fetchml.v1.ReplayHistoryResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/history/replay:\x01*B\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,30 +46,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERYHISTORYREQUEST'].fields_by_name['format']._serialized_options = b'\342A\001\001'
   _globals['_EXPORTHISTORYREQUEST'].fields_by_name['view']._loaded_options = None
   _globals['_EXPORTHISTORYREQUEST'].fields_by_name['view']._serialized_options = b'\342A\001\002'
+  _globals['_REPLAYHISTORYREQUEST_SETTINGSENTRY']._loaded_options = None
+  _globals['_REPLAYHISTORYREQUEST_SETTINGSENTRY']._serialized_options = b'8\001'
+  _globals['_REPLAYHISTORYREQUEST'].fields_by_name['since']._loaded_options = None
+  _globals['_REPLAYHISTORYREQUEST'].fields_by_name['since']._serialized_options = b'\342A\001\001'
+  _globals['_REPLAYHISTORYREQUEST'].fields_by_name['until']._loaded_options = None
+  _globals['_REPLAYHISTORYREQUEST'].fields_by_name['until']._serialized_options = b'\342A\001\001'
+  _globals['_REPLAYHISTORYREQUEST'].fields_by_name['gpus']._loaded_options = None
+  _globals['_REPLAYHISTORYREQUEST'].fields_by_name['gpus']._serialized_options = b'\342A\001\001'
+  _globals['_REPLAYHISTORYREQUEST'].fields_by_name['settings']._loaded_options = None
+  _globals['_REPLAYHISTORYREQUEST'].fields_by_name['settings']._serialized_options = b'\342A\001\001'
+  _globals['_REPLAYHISTORYRESPONSE_WAITS'].fields_by_name['user_id']._loaded_options = None
+  _globals['_REPLAYHISTORYRESPONSE_WAITS'].fields_by_name['user_id']._serialized_options = b'\342A\001\001'
+  _globals['_REPLAYHISTORYRESPONSE_OUTCOME'].fields_by_name['gpus_busy']._loaded_options = None
+  _globals['_REPLAYHISTORYRESPONSE_OUTCOME'].fields_by_name['gpus_busy']._serialized_options = b'\342A\001\001'
   _globals['_HISTORYSERVICE'].methods_by_name['ListHistoryViews']._loaded_options = None
   _globals['_HISTORYSERVICE'].methods_by_name['ListHistoryViews']._serialized_options = b'\202\323\344\223\002\023\022\021/v1/history/views'
   _globals['_HISTORYSERVICE'].methods_by_name['QueryHistoryRows']._loaded_options = None
   _globals['_HISTORYSERVICE'].methods_by_name['QueryHistoryRows']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/history/query:\001*'
-  _globals['_LISTHISTORYVIEWSREQUEST']._serialized_start=133
-  _globals['_LISTHISTORYVIEWSREQUEST']._serialized_end=158
-  _globals['_LISTHISTORYVIEWSRESPONSE']._serialized_start=160
-  _globals['_LISTHISTORYVIEWSRESPONSE']._serialized_end=226
-  _globals['_HISTORYVIEW']._serialized_start=228
-  _globals['_HISTORYVIEW']._serialized_end=355
-  _globals['_HISTORYCOLUMN']._serialized_start=357
-  _globals['_HISTORYCOLUMN']._serialized_end=476
-  _globals['_QUERYHISTORYROWSREQUEST']._serialized_start=478
-  _globals['_QUERYHISTORYROWSREQUEST']._serialized_end=522
-  _globals['_QUERYHISTORYROWSRESPONSE']._serialized_start=525
-  _globals['_QUERYHISTORYROWSRESPONSE']._serialized_end=663
-  _globals['_QUERYHISTORYREQUEST']._serialized_start=666
-  _globals['_QUERYHISTORYREQUEST']._serialized_end=855
-  _globals['_QUERYHISTORYREQUEST_FORMAT']._serialized_start=770
-  _globals['_QUERYHISTORYREQUEST_FORMAT']._serialized_end=855
-  _globals['_EXPORTHISTORYREQUEST']._serialized_start=857
-  _globals['_EXPORTHISTORYREQUEST']._serialized_end=899
-  _globals['_HISTORYCHUNK']._serialized_start=901
-  _globals['_HISTORYCHUNK']._serialized_end=929
-  _globals['_HISTORYSERVICE']._serialized_start=932
-  _globals['_HISTORYSERVICE']._serialized_end=1351
+  _globals['_HISTORYSERVICE'].methods_by_name['ReplayHistory']._loaded_options = None
+  _globals['_HISTORYSERVICE'].methods_by_name['ReplayHistory']._serialized_options = b'\202\323\344\223\002\027\"\022/v1/history/replay:\001*'
+  _globals['_LISTHISTORYVIEWSREQUEST']._serialized_start=166
+  _globals['_LISTHISTORYVIEWSREQUEST']._serialized_end=191
+  _globals['_LISTHISTORYVIEWSRESPONSE']._serialized_start=193
+  _globals['_LISTHISTORYVIEWSRESPONSE']._serialized_end=259
+  _globals['_HISTORYVIEW']._serialized_start=261
+  _globals['_HISTORYVIEW']._serialized_end=388
+  _globals['_HISTORYCOLUMN']._serialized_start=390
+  _globals['_HISTORYCOLUMN']._serialized_end=509
+  _globals['_QUERYHISTORYROWSREQUEST']._serialized_start=511
+  _globals['_QUERYHISTORYROWSREQUEST']._serialized_end=555
+  _globals['_QUERYHISTORYROWSRESPONSE']._serialized_start=558
+  _globals['_QUERYHISTORYROWSRESPONSE']._serialized_end=696
+  _globals['_QUERYHISTORYREQUEST']._serialized_start=699
+  _globals['_QUERYHISTORYREQUEST']._serialized_end=888
+  _globals['_QUERYHISTORYREQUEST_FORMAT']._serialized_start=803
+  _globals['_QUERYHISTORYREQUEST_FORMAT']._serialized_end=888
+  _globals['_EXPORTHISTORYREQUEST']._serialized_start=890
+  _globals['_EXPORTHISTORYREQUEST']._serialized_end=932
+  _globals['_HISTORYCHUNK']._serialized_start=934
+  _globals['_HISTORYCHUNK']._serialized_end=962
+  _globals['_REPLAYHISTORYREQUEST']._serialized_start=965
+  _globals['_REPLAYHISTORYREQUEST']._serialized_end=1240
+  _globals['_REPLAYHISTORYREQUEST_SETTINGSENTRY']._serialized_start=1184
+  _globals['_REPLAYHISTORYREQUEST_SETTINGSENTRY']._serialized_end=1231
+  _globals['_REPLAYHISTORYRESPONSE']._serialized_start=1243
+  _globals['_REPLAYHISTORYRESPONSE']._serialized_end=2205
+  _globals['_REPLAYHISTORYRESPONSE_CHANGE']._serialized_start=1637
+  _globals['_REPLAYHISTORYRESPONSE_CHANGE']._serialized_end=1725
+  _globals['_REPLAYHISTORYRESPONSE_WAITS']._serialized_start=1728
+  _globals['_REPLAYHISTORYRESPONSE_WAITS']._serialized_end=1857
+  _globals['_REPLAYHISTORYRESPONSE_OUTCOME']._serialized_start=1860
+  _globals['_REPLAYHISTORYRESPONSE_OUTCOME']._serialized_end=2122
+  _globals['_HISTORYSERVICE']._serialized_start=2208
+  _globals['_HISTORYSERVICE']._serialized_end=2744
 # @@protoc_insertion_point(module_scope)

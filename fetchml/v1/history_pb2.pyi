@@ -1,6 +1,9 @@
+import datetime
+
 from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -85,3 +88,77 @@ class HistoryChunk(_message.Message):
     DATA_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class ReplayHistoryRequest(_message.Message):
+    __slots__ = ("since", "until", "gpus", "settings")
+    class SettingsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    since: _timestamp_pb2.Timestamp
+    until: _timestamp_pb2.Timestamp
+    gpus: int
+    settings: _containers.ScalarMap[str, str]
+    def __init__(self, since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., gpus: _Optional[int] = ..., settings: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class ReplayHistoryResponse(_message.Message):
+    __slots__ = ("since", "until", "changes", "tasks", "starts", "same_starts", "recorded", "replayed", "notes")
+    class Change(_message.Message):
+        __slots__ = ("name", "was", "now")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        WAS_FIELD_NUMBER: _ClassVar[int]
+        NOW_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        was: str
+        now: str
+        def __init__(self, name: _Optional[str] = ..., was: _Optional[str] = ..., now: _Optional[str] = ...) -> None: ...
+    class Waits(_message.Message):
+        __slots__ = ("user_id", "tasks", "p50", "p90")
+        USER_ID_FIELD_NUMBER: _ClassVar[int]
+        TASKS_FIELD_NUMBER: _ClassVar[int]
+        P50_FIELD_NUMBER: _ClassVar[int]
+        P90_FIELD_NUMBER: _ClassVar[int]
+        user_id: str
+        tasks: int
+        p50: float
+        p90: float
+        def __init__(self, user_id: _Optional[str] = ..., tasks: _Optional[int] = ..., p50: _Optional[float] = ..., p90: _Optional[float] = ...) -> None: ...
+    class Outcome(_message.Message):
+        __slots__ = ("waits", "users", "not_started", "slots_busy", "gpus_busy")
+        WAITS_FIELD_NUMBER: _ClassVar[int]
+        USERS_FIELD_NUMBER: _ClassVar[int]
+        NOT_STARTED_FIELD_NUMBER: _ClassVar[int]
+        SLOTS_BUSY_FIELD_NUMBER: _ClassVar[int]
+        GPUS_BUSY_FIELD_NUMBER: _ClassVar[int]
+        waits: ReplayHistoryResponse.Waits
+        users: _containers.RepeatedCompositeFieldContainer[ReplayHistoryResponse.Waits]
+        not_started: int
+        slots_busy: float
+        gpus_busy: float
+        def __init__(self, waits: _Optional[_Union[ReplayHistoryResponse.Waits, _Mapping]] = ..., users: _Optional[_Iterable[_Union[ReplayHistoryResponse.Waits, _Mapping]]] = ..., not_started: _Optional[int] = ..., slots_busy: _Optional[float] = ..., gpus_busy: _Optional[float] = ...) -> None: ...
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    STARTS_FIELD_NUMBER: _ClassVar[int]
+    SAME_STARTS_FIELD_NUMBER: _ClassVar[int]
+    RECORDED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    since: _timestamp_pb2.Timestamp
+    until: _timestamp_pb2.Timestamp
+    changes: _containers.RepeatedCompositeFieldContainer[ReplayHistoryResponse.Change]
+    tasks: int
+    starts: int
+    same_starts: int
+    recorded: ReplayHistoryResponse.Outcome
+    replayed: ReplayHistoryResponse.Outcome
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[ReplayHistoryResponse.Change, _Mapping]]] = ..., tasks: _Optional[int] = ..., starts: _Optional[int] = ..., same_starts: _Optional[int] = ..., recorded: _Optional[_Union[ReplayHistoryResponse.Outcome, _Mapping]] = ..., replayed: _Optional[_Union[ReplayHistoryResponse.Outcome, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...

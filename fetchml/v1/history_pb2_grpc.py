@@ -56,6 +56,11 @@ class HistoryServiceStub(object):
                 request_serializer=fetchml_dot_v1_dot_history__pb2.ExportHistoryRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_history__pb2.HistoryChunk.FromString,
                 _registered_method=True)
+        self.ReplayHistory = channel.unary_unary(
+                '/fetchml.v1.HistoryService/ReplayHistory',
+                request_serializer=fetchml_dot_v1_dot_history__pb2.ReplayHistoryRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_history__pb2.ReplayHistoryResponse.FromString,
+                _registered_method=True)
 
 
 class HistoryServiceServicer(object):
@@ -91,6 +96,14 @@ class HistoryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplayHistory(self, request, context):
+        """Replays a period with other settings or GPUs, and compares waiting times and use with what was
+        recorded. For admins. At most 100,000 tasks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HistoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -113,6 +126,11 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     servicer.ExportHistory,
                     request_deserializer=fetchml_dot_v1_dot_history__pb2.ExportHistoryRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_history__pb2.HistoryChunk.SerializeToString,
+            ),
+            'ReplayHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayHistory,
+                    request_deserializer=fetchml_dot_v1_dot_history__pb2.ReplayHistoryRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_history__pb2.ReplayHistoryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -225,6 +243,33 @@ class HistoryService(object):
             '/fetchml.v1.HistoryService/ExportHistory',
             fetchml_dot_v1_dot_history__pb2.ExportHistoryRequest.SerializeToString,
             fetchml_dot_v1_dot_history__pb2.HistoryChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.HistoryService/ReplayHistory',
+            fetchml_dot_v1_dot_history__pb2.ReplayHistoryRequest.SerializeToString,
+            fetchml_dot_v1_dot_history__pb2.ReplayHistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,7 +74,8 @@ class Host:
 
     def end(self, task_id: str, **end: object) -> list[str]:
         task = self.task(task_id)
-        how = AttemptEnd(at=self.now, started_at=self.now, **(end or {"code": 0}))  # type: ignore[arg-type]
+        began = task.started_at or self.now
+        how = AttemptEnd(at=self.now, started_at=began, **(end or {"code": 0}))  # type: ignore[arg-type]
         started = self.do(Ended(self.now, task_id, task.attempt, how))
         for uuid in task.gpu_uuids:
             started += self.do(GpuChecked(self.now, uuid))

@@ -166,6 +166,7 @@ class Simulation:
             data_dir=self.folder,
             tasks_dir=self.folder,
             limits=self.limits,
+            limits_with=lambda _: (self.limits, ()),
             rules=SubmissionRules(Defaults("image", ("sim", "1", "0"), TaskLimits(), 0)),
             runs=AttemptSettings(2_000, 1 << 20),
             snapshots=SnapshotOptions(UnpackLimits(1, 1), keep_ms=60_000, private=False),

@@ -130,6 +130,7 @@ class Box:
                 data_dir=self.data_dir,
                 tasks_dir=self.data_dir,
                 limits=limits,
+                limits_with=lambda _: (limits, ()),
                 rules=SubmissionRules(
                     Defaults(self._image, ("true",), task_limits or TaskLimits(), 0),
                     dataset_addresses=ADDRESSES,

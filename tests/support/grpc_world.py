@@ -75,6 +75,7 @@ def api_services(
         parts.tracked.artifacts,
         parts.tracked.live_tasks,
         parts.history,
+        parts.what_ifs,
     )
 
 

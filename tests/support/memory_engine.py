@@ -250,10 +250,12 @@ async def memory_engine(notifier: Notifier | None = None) -> AsyncIterator[Memor
                 notifiers={} if notifier is None else {Channel.WEBHOOK: notifier},
             )
             defaults = Defaults("python:3.12-slim", ("python", "train.py"), TaskLimits(), 0)
+            limits = Limits(Resources(cpu=64, memory_gb=256, gpu=8), 0, 600_000, "box")
             options = Options(
                 data_dir=data_dir,
                 tasks_dir=data_dir,
-                limits=Limits(Resources(cpu=64, memory_gb=256, gpu=8), 0, 600_000, "box"),
+                limits=limits,
+                limits_with=lambda _: (limits, ()),
                 rules=SubmissionRules(defaults),
                 runs=AttemptSettings(2_000, 1 << 20),
                 snapshots=SnapshotOptions(UnpackLimits(100_000, 20), keep_ms=60_000, private=False),

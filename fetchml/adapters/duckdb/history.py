@@ -1,5 +1,5 @@
 # ruff: noqa: S608  # the statements are our own text
-"""Views of `core.history` in DuckDB, and their export to Parquet files."""
+"""Views of `core.sql_views` in DuckDB, and their export to Parquet files."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from fetchml.adapters.duckdb.points_fold import PointsFold
 from fetchml.adapters.duckdb.readers import Readers, snapshot
 from fetchml.core.sql_views import BY_NAME
 from fetchml.core.usage import HOUR_MS, SAMPLE_MS
+from fetchml.ports.history_store import BEFORE, CHANGES, RecordedPeriod
 
 ROW_GROUP = 20_480
 """Rows that an export holds in memory."""
@@ -254,6 +255,26 @@ STATEMENTS = {
 and `$now` the time in milliseconds."""
 
 
+LATELY_MS = 7 * 86_400_000
+"""Age of ended tasks that still count for a period after them: for fair shares."""
+MOST_BEFORE = 20_000
+"""Ended tasks of that age, at most: the newest."""
+_FIRST_CHANGE = "SELECT coalesce(min(seq), 1), coalesce(min(at_ms), 0) FROM journal"
+_CHANGES = "SELECT seq, at_ms, data FROM journal WHERE at_ms > $since ORDER BY seq"
+_BEFORE = f"""
+    WITH old AS (SELECT task_id, arg_max(data, seq) AS data FROM journal
+                 WHERE at_ms <= $since GROUP BY task_id)
+    SELECT data FROM old
+    UNION ALL
+    SELECT data FROM tasks WHERE status NOT IN ('completed', 'failed') AND created_at <= $since
+                                 AND id NOT IN (SELECT task_id FROM journal)
+    UNION ALL
+    (SELECT data FROM tasks WHERE ended_at <= $since AND ended_at > $since - {LATELY_MS}
+                                  AND id NOT IN (SELECT task_id FROM old)
+     ORDER BY ended_at DESC LIMIT {MOST_BEFORE})
+"""
+
+
 class HistoryTables:
     """Implements `ports.history_store.HistoryStore`."""
 
@@ -275,6 +296,17 @@ class HistoryTables:
             await self._readers.read(lambda _: None, after=self._fold.wait)
         await self._readers.read(read, folded=True, slow=True)
 
+    async def export_period(self, since: int, folder: Path) -> RecordedPeriod:
+        def read(cursor: duckdb.DuckDBPyConnection) -> RecordedPeriod:
+            with snapshot(cursor):
+                [(first_seq, first_at)] = cursor.execute(_FIRST_CHANGE).fetchall()
+                begin = max(since, first_at - 1)
+                _copy(cursor, _BEFORE, folder / BEFORE, {"since": begin})
+                _copy(cursor, _CHANGES, folder / CHANGES, {"since": begin})
+            return RecordedPeriod(begin, is_cut=begin > since and first_seq > 1)
+
+        return await self._readers.read(read, folded=True, slow=True)
+
 
 def _export(
     cursor: duckdb.DuckDBPyConnection, view: str, file: Path, values: dict[str, object]
@@ -285,9 +317,20 @@ def _export(
         f"c{number}::{column.type} AS {column.name}" for number, column in enumerate(columns)
     )
     statement = STATEMENTS[view]
+    _copy(
+        cursor,
+        f"SELECT {typed} FROM ({statement}) AS view({names})",
+        file,
+        {name: value for name, value in values.items() if f"${name}" in statement},
+    )
+
+
+def _copy(
+    cursor: duckdb.DuckDBPyConnection, query: str, file: Path, values: dict[str, object]
+) -> None:
     quoted = str(file).replace("'", "''")
     cursor.execute(
-        f"COPY (SELECT {typed} FROM ({statement}) AS view({names})) "
+        f"COPY ({query}) "
         f"TO '{quoted}' (FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP}, USE_TMP_FILE false)",
-        {name: value for name, value in values.items() if f"${name}" in statement},
+        values,
     )

@@ -92,11 +92,12 @@ packages: setup ## build the Python packages in build/dist/packages/: the client
 
 test-binary: release test-release ## make the portable executable, then the tests with it
 
-test-release: ## what depends on the executable, with the portable one; bare Debian 11 and 12
+test-release: ## the release: executable, Debian package and image, on bare Debian 11 and 12
 	export FETCHML_PROGRAM=$$(echo $(CURDIR)/build/dist/release/fetchml-*-linux-$$(uname -m)) && \
-	    $(PYTEST) tests/executable/old_debians.py tests/executable tests/server/test_crash.py
+	    $(PYTEST) tests/executable/old_debians.py tests/executable/debian_package.py \
+	    tests/executable/container_image.py tests/executable tests/server/test_crash.py
 
-release: setup ## build build/dist/release/: executable, packages, SBOM, checksums (RELEASE_KEY=FILE signs)
+release: setup ## build build/dist/release/: executable, packages, image, checksums (RELEASE_KEY=FILE signs)
 	build/release.sh
 
 bench: build ## measure against bare aiohttp, grpc.aio and Docker, as ratios

@@ -17,7 +17,7 @@ SECONDS = 600
 
 
 @click.command()
-@click.option("--since", type=Duration(), help="Age of the begin: 12h, 30d.  [default: 7d]")
+@click.option("--since", type=Duration(), help="Age of the start: 12h, 30d.  [default: 7d]")
 @click.option("--until", type=Duration(), help="Age of the end.  [default: now]")
 @click.option("--gpus", type=Int32(), metavar="N", help="Replay with N GPUs.")
 @click.option(

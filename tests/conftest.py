@@ -40,7 +40,6 @@ pytest_plugins = [
     "tests.support.service_user",
     "tests.support.slurm_fixtures",
     "tests.support.webhook_receiver",
-    "tests.support.bare_debians",
 ]
 
 OWN_ENGINES = {"own_docker_engine", "cdi_engine", "runtime_engine"}

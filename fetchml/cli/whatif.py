@@ -47,9 +47,9 @@ def whatif(
     KEY is one of these, as in the server's configuration:
 
     \b
-      tasks.max_running   tasks.reserve_after     resources.cpu  resources.memory_gb
-      quotas.user_gpus    quotas.user_running     gpu.placement  gpu.slots_per_gpu
-      scheduling.preemption  scheduling.half_life
+      quotas.user_gpus   quotas.user_running  scheduling.preemption
+      tasks.max_running  tasks.reserve_after  scheduling.half_life
+      resources.cpu      resources.memory_gb  gpu.placement  gpu.slots_per_gpu
 
     Without --gpus and --set, the result shows how exactly a replay repeats the recorded starts.
     docs/history.md describes what it cannot know.

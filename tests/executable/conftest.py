@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.executable.bare_debians import (  # fixtures
+    debian,  # noqa: F401
+    inside,  # noqa: F401
+    portable,  # noqa: F401
+    serve,  # noqa: F401
+)
 from tests.support.cli_server import Server
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ import pytest
 
 from testbed import debian
 from testbed.docker_engine import PrivateEngine
-from tests.support.bare_debians import ROOT, bare_debian
+from tests.executable.bare_debians import ROOT, bare_debian
 from tests.support.commands import ran
 
 BASE, TAG = "debian", "12-slim"

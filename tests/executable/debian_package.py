@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from build.debian import package
-from tests.support.bare_debians import Server
+from tests.executable.bare_debians import Server
 from tests.support.cli_server import environment
 from tests.support.commands import ran
 

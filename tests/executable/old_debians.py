@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from testbed.docker_engine import Engine
-from tests.support.bare_debians import Inside, Server
+from tests.executable.bare_debians import Inside, Server
 from tests.support.cli_server import environment
 from tests.support.commands import ran
 

@@ -108,16 +108,16 @@ class Server:
 
 
 @pytest.fixture
-def serve(inside: Inside, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def serve_inside(inside: Inside, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
-    def serve(launcher: str = "process", *shared: Path, **variables: str) -> Server:
+    def start(launcher: str = "process", *shared: Path, **variables: str) -> Server:
         flags = ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--launcher", launcher]
         command = ["/fetchml", "serve", "--data-dir", str(tmp_path / "data"), *flags]
         servers.append(Server(inside(command, *shared), TMPDIR=str(tmp_path), **variables))
         return servers[-1]
 
-    yield serve
+    yield start
     for server in servers:
         if server.process.poll() is None:
             server.end(signal.SIGKILL)

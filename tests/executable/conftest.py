@@ -11,7 +11,7 @@ from tests.executable.bare_debians import (  # fixtures
     debian,  # noqa: F401
     inside,  # noqa: F401
     portable,  # noqa: F401
-    serve,  # noqa: F401
+    serve_inside,  # noqa: F401
 )
 from tests.support.cli_server import Server
 

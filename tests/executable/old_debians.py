@@ -13,14 +13,16 @@ FIRST_ANSWER_SECONDS = 1.5
 STARTS = 20
 
 
-def test_starts_quickly_and_runs_a_task(serve: Callable[..., Server], tmp_path: Path) -> None:
-    server = serve()
+def test_starts_quickly_and_runs_a_task(
+    serve_inside: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve_inside()
     for _ in range(STARTS):
         # The best of some: what else the machine does is no fault of ours.
         if server.answered_after < FIRST_ANSWER_SECONDS:
             break
         assert server.end(signal.SIGTERM) == 0
-        server = serve()
+        server = serve_inside()
     assert server.answered_after < FIRST_ANSWER_SECONDS
     assert server.log(server.submit("sh", "-c", "echo $((6 * 7))")) == b"42\n"
     assert server.end(signal.SIGTERM) == 0
@@ -28,22 +30,22 @@ def test_starts_quickly_and_runs_a_task(serve: Callable[..., Server], tmp_path: 
 
 
 def test_task_in_a_container(
-    serve: Callable[..., Server], docker_engine: Engine, python_image: str
+    serve_inside: Callable[..., Server], docker_engine: Engine, python_image: str
 ) -> None:
     socket = Path(docker_engine.host.removeprefix("unix://"))
-    server = serve("docker", socket.parent, DOCKER_HOST=docker_engine.host)
+    server = serve_inside("docker", socket.parent, DOCKER_HOST=docker_engine.host)
     task_id = server.submit("python3", "-c", "print(6 * 7)", image=python_image)
     assert server.log(task_id) == b"42\n"
     assert server.end(signal.SIGTERM) == 0
 
 
-def test_kill_loses_no_task(serve: Callable[..., Server], tmp_path: Path) -> None:
-    server = serve()
+def test_kill_loses_no_task(serve_inside: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve_inside()
     runs = server.submit("sh", "-c", "sleep 2; echo after")
     waits = server.submit("true")
     server.end(signal.SIGKILL)
     left = set(tmp_path.glob("_MEI*"))
-    again = serve()
+    again = serve_inside()
     assert not left & set(tmp_path.glob("_MEI*"))
     assert again.log(runs) == b"after\n"
     assert again.log(waits) == b""

@@ -1,5 +1,6 @@
 """The demo, as `make demo` runs it."""
 
+import codecs
 import http.client
 import json
 import os
@@ -62,12 +63,14 @@ def test_demo_on_a_terminal_ends_with_the_link_to_the_page(tmp_path: Path) -> No
 
 
 def read_until(terminal: int, text: str) -> str:
+    # A read may end within a character.
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
     shown = ""
     while text not in shown:
         readable, _, _ = select.select([terminal], [], [], 120)
         assert readable, shown
         try:
-            shown += os.read(terminal, 65536).decode(errors="replace")
+            shown += decoder.decode(os.read(terminal, 65536))
         except OSError:  # nobody has the terminal open any more
             pytest.fail(f"{text!r} is missing: {shown}")
     return shown

@@ -1,5 +1,6 @@
 """A command on a terminal of a chosen size."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -36,6 +37,7 @@ class OnTerminal:
         self._command = [*program, *arguments]
         self._size = (lines, columns)
         self._variables = {"TERM": "xterm", **variables}
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.shown = ""
         """All that was written, with escape sequences."""
 
@@ -79,17 +81,19 @@ class OnTerminal:
     def type(self, text: str) -> None:
         os.write(self._ours, text.encode())
 
+    def _read(self) -> None:
+        # A read may end within a character.
+        self.shown += self._decoder.decode(os.read(self._ours, 65_536))
+
     def until(self, wanted: str) -> str:
         """Return what was written since the last call, up to a text in it, without escapes."""
         give_up = time.monotonic() + SECONDS
-        new = b""
-        while wanted not in (text := plain(new.decode(errors="replace"))):
+        begin = len(self.shown)
+        while wanted not in (text := plain(self.shown[begin:])):
             left = give_up - time.monotonic()
-            assert left > 0, f"no {wanted!r} in {new!r}"
+            assert left > 0, f"no {wanted!r} in {self.shown[begin:]!r}"
             if select.select([self._ours], [], [], left)[0]:
-                piece = os.read(self._ours, 65_536)
-                new += piece
-                self.shown += piece.decode(errors="replace")
+                self._read()
         return text
 
     def finish(self) -> str:
@@ -97,7 +101,7 @@ class OnTerminal:
         give_up = time.monotonic() + SECONDS
         while select.select([self._ours], [], [], max(0.0, give_up - time.monotonic()))[0]:
             try:
-                self.shown += os.read(self._ours, 65_536).decode(errors="replace")
+                self._read()
             except OSError:  # EIO: the other side is closed
                 self.process.wait(SECONDS)
                 return plain(self.shown)

@@ -222,7 +222,9 @@ class CoreMachine(RuleBasedStateMachine):
         rest = [gpu for gpu in self.inventory if gpu.position != position]
         begun = self.begin(GpusSeen(self.now, rest))
         if not self.limits.capacity.gpu:
-            assert self.state.gpus.inventory[GPUS[position].uuid].lost
+            obstacle = self.state.gpus.obstacle(GPUS[position].uuid)
+            assert obstacle is not None
+            assert obstacle.kind is ObstacleKind.LOST
         return multiple(*begun)
 
     @rule(target=attempts, data=st.data(), fault=st.sampled_from([None, None, BUSY]))
@@ -338,9 +340,10 @@ class CoreMachine(RuleBasedStateMachine):
         self.to_check.clear()
         return multiple(*begun, *self.begin(Collected(self.now, task.id, task.attempt)))
 
-    @rule()
-    def restart(self) -> None:
-        """A new server knows what the watchers knew, and takes up exactly what was under way."""
+    @rule(reads_gpus=st.booleans())
+    def restart(self, reads_gpus: bool) -> None:
+        """A new server knows what the watchers knew, and takes up exactly what was under way.
+        It may read the GPUs much later."""
         live = [task for task in self.seen.values() if task.status not in ENDED]
         held = {Attempt(task.id, task.attempt) for task in live if task.status in HOLDING}
         outcomes = {task.id: task.status for task in self.seen.values() if task.status in ENDED}
@@ -350,7 +353,8 @@ class CoreMachine(RuleBasedStateMachine):
         self.to_check.clear()
         self.now += 1  # what goes on was given earlier
         assert set(self.apply(Recovered(self.now))) == held
-        assert not self.apply(GpusSeen(self.now, self.inventory))
+        if reads_gpus:
+            assert not self.apply(GpusSeen(self.now, self.inventory))
         asked = [task for task in self.seen.values() if task.status not in ENDED]
         expected = {task.id for task in asked if task.cancel is not None or task.halt is not None}
         assert self.stopped - {t.id for t in asked if t.status is Status.COLLECTING} == {

@@ -4,6 +4,8 @@ from fetchml.core.events import (
     CancelRequested,
     DiscardAttempt,
     GpuDrained,
+    GpusSeen,
+    LauncherChanged,
     NeverStarted,
     Prestaged,
     TimePassed,
@@ -64,6 +66,17 @@ def test_more_urgent_task_displaces_a_prestaged_one() -> None:
     assert host.task("next").status is Status.QUEUED
     assert host.prestaged == {"urgent": ("G0",)}
     assert host.end("runs") == ["urgent"]
+
+
+def test_nothing_is_displaced_before_the_gpus_are_seen() -> None:
+    host = Host(gpus=1, prestage=True)
+    host.submit(task("runs"), task("next"))
+    host.restart()
+    host.do(LauncherChanged(host.now, available=True))
+    host.submit(task("urgent", priority=6))
+    assert host.prestaged == {"next": ("G0",)}
+    host.do(GpusSeen(host.now, host.gpus))
+    assert host.of(DiscardAttempt) == ["next"]
 
 
 def displaced(host: Host, name: str, times: int) -> None:

@@ -59,10 +59,12 @@ def test_reproduced_task_is_the_same(server: Server, code: Path) -> None:
     assert done.out.splitlines()[-2:] == ["results      identical", "outputs      identical"]
 
 
-def test_what_is_not_the_same_is_named(server: Server) -> None:
+def test_what_is_not_the_same_is_named(server: Server, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
     script = (
-        "import os, random, json; out = os.environ['FETCHML_OUTPUTS']; "
-        "json.dump({'loss': 1 + random.random() / 1e6}, open(out + '/metrics.json', 'w')); "
+        f"import os, json; runs = open({str(runs)!r}, 'a'); runs.write('.'); "
+        "out = os.environ['FETCHML_OUTPUTS']; "
+        "json.dump({'loss': 1 + runs.tell() / 1e7}, open(out + '/metrics.json', 'w')); "
         "open(out + '/model', 'w').write('same' * 9)"
     )
     task = finished(server, "--", "python3", "-c", script)

@@ -135,7 +135,8 @@ def _slot_of(
         if other is None:
             return None
         instead.append(other)
-        slots = {**slots, **dict.fromkeys(other.gpu_uuids, 1)}
+        usable = [uuid for uuid in other.gpu_uuids if state.gpus.obstacle(uuid) is None]
+        slots = {**slots, **dict.fromkeys(usable, 1)}
 
 
 def _without_gpus(tasks: list[Task]) -> int:

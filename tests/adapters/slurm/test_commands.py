@@ -18,11 +18,14 @@ from testbed.slurm import Slurm
 from tests.support.commands import ran
 from tests.support.waiting import soon
 
+FORGED = 67_000_000
+"""More than a private cluster ever counts to."""
+
 
 @pytest.fixture
 def forger(commands: Slurm) -> Iterator[str]:
     """Id of a job whose name has a row of `squeue` in its second line."""
-    name = "--job-name=a\n99|COMPLETED|None|n1|N/A|root|fetchml-forged"
+    name = f"--job-name=a\n{FORGED}|COMPLETED|None|n1|N/A|root|fetchml-forged"
     job_id = commands.run("sbatch", "--parsable", "--hold", name, "--wrap=true").strip()
     yield job_id
     commands.run("scancel", job_id)
@@ -31,7 +34,7 @@ def forger(commands: Slurm) -> Iterator[str]:
 async def test_name_of_a_job_adds_no_job(forger: str) -> None:
     found = await CliTransport("root").states()
     assert found[int(forger)].name == "a"
-    assert 99 not in found
+    assert FORGED not in found
 
 
 @pytest.fixture
